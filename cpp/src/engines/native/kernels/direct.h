@@ -27,6 +27,7 @@ struct Channels {
   float* output;
   const float* residual;  ///< or null
   Activation activation;
+  std::int64_t left_out;   ///< floats of the output before the tile's windows
   const float* next;       ///< weights to bring into the second-level cache, some with each tap
   std::int64_t next_step;  ///< floats from those of a tap to those of the next one
 };
@@ -41,7 +42,7 @@ void channels_tile(const ConvTask& task, const Channels& channels, int first) {
   const int y = first / task.columns;
   int x = first % task.columns;
   std::int64_t input = y * task.input_row + x * task.input_column;
-  std::int64_t output = y * task.output_row + x * task.output_column;
+  std::int64_t output = y * task.output_row + x * task.output_column - channels.left_out;
   std::int64_t residual = y * residual_row + x * task.output_column;
   for (int w = 0; w < Windows; ++w) {
     starts[w] = input;
@@ -98,11 +99,32 @@ void channels_tile(const ConvTask& task, const Channels& channels, int first) {
   }
   unrolled<Windows, Vectors>(
       [&](int w, int v) { store(to + outputs[w] + v * to_vector, sums[w][v]); });
-  // Those of one row lie side by side.
-  const bool one_row = outputs[Windows - 1] - outputs[0] == (Windows - 1) * task.output_column;
-  for (int w = 0; w < (one_row ? 1 : Windows); ++w) {
-    activate_stored(channels.activation, to + outputs[w], one_row ? Windows : 1, task.output_column,
-                    Vectors, to_vector);
+}
+
+/// A tile with an activation that is not computed in registers. The sums go through a buffer: what
+/// is loaded again must not wait for memory.
+template <int Vectors>
+void activated_tile(void (*tile)(const ConvTask&, const Channels&, int), const ConvTask& task,
+                    const Channels& channels, int first, int count) {
+  constexpr int kMost = most_windows(Vectors);
+  float buffer[Vectors * kMost * kLanes];
+  ConvTask buffered = task;
+  buffered.output_row = task.columns * kLanes;
+  buffered.output_channel = kMost * kLanes;
+  Channels sums = channels;
+  sums.output = buffer;
+  sums.left_out = std::int64_t{first} * kLanes;
+  tile(buffered, sums, first);
+  for (int done = 0; done < count;) {
+    const int y = (first + done) / task.columns;
+    const int x = (first + done) % task.columns;
+    const int of_row = least(count - done, task.columns - x);
+    float* const output = channels.output + y * task.output_row + x * kLanes;
+    for (int v = 0; v < Vectors; ++v) {
+      activate(channels.activation, buffer + (v * kMost + done) * kLanes,
+               output + v * task.output_channel, of_row * kLanes);
+    }
+    done += of_row;
   }
 }
 
@@ -119,7 +141,13 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   for_even_parts(windows, kMost, [&](int first, int count) {
     const auto tile =
         for_count<kMost>(count, [](auto number) { return channels_tile<Vectors, number.value>; });
-    tile(task, channels, first);
+    if (is_other(channels.activation) && task.output_column == kLanes) {
+      activated_tile<Vectors>(tile, task, channels, first, count);
+    } else {
+      tile(task, channels, first);
+      activate_stored(channels.activation, channels.output + first * task.output_column, count,
+                      task.output_column, Vectors, task.output_channel);
+    }
     channels.next += taps * channels.next_step;
   });
 }
@@ -142,6 +170,7 @@ void conv_channels(const ConvTask& task) {
                       task.output + first * task.output_channel,
                       epilogue.residual,
                       epilogue.activation,
+                      0,
                       next,
                       0};
     if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;
@@ -265,6 +294,7 @@ void fully_connected(const ConvTask& task) {
                       task.output + first * task.output_channel,
                       epilogue.residual,
                       epilogue.activation,
+                      0,
                       nullptr,
                       0};
     if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;

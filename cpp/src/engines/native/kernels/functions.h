@@ -191,6 +191,19 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
 }
 
 void combine(const CombineTask& task) {
+  constexpr std::int64_t kCached = 2048;  // what is activated after it has been stored
+  if (task.count > kCached && task.activation.kind > ActivationKind::Relu) {
+    CombineTask part = task;
+    for (std::int64_t i = 0; i < task.count; i += kCached) {
+      part.count = task.count - i < kCached ? task.count - i : kCached;
+      combine(part);
+      part.a += task.a_step / kLanes * part.count;
+      part.b += task.b_step / kLanes * part.count;
+      part.c += task.b_step / kLanes * part.count;
+      part.output += part.count;
+    }
+    return;
+  }
   const auto each = [&task](const auto& function) {
     const bool relu = task.activation.kind == ActivationKind::Relu;
     const float* a = task.a;

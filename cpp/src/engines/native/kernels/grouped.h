@@ -44,15 +44,17 @@ inline __attribute__((always_inline)) void add_window_row(Vector (&sums)[Width],
   }
 }
 
-/// `Width` windows side by side, in all rows.
-/// \tparam Kernel rows and columns of a window that slides by `Stride` values; 0: of any window
+/// All windows, `Width` of them side by side at once. Where the last would reach beyond the
+/// columns, they begin before. \tparam Kernel rows and columns of a window that slides by `Stride`
+/// values; 0: of any window
 template <int Kernel, int Stride, int Sources, int Width>
-void grouped_tile(const GroupedTask& task, const float* input, float* output) {
+void grouped_windows(const GroupedTask& task) {
   // Those of a depthwise window of 3 x 3 fit the registers beside the sums.
   constexpr bool kKeeps = Kernel == 3 && Sources == 0 && kRegisters >= 32;
   constexpr int kRow = most(Kernel, 1);
   const Vector bias = load(task.epilogue.bias);
   const bool bounds = is_bound(task.epilogue.activation);
+  const bool other = is_other(task.epilogue.activation);
   const Vector low = all(task.epilogue.activation.alpha);
   const Vector high = all(task.epilogue.activation.beta);
   Vector kept[kKeeps ? 3 : 1][kRow];
@@ -62,7 +64,12 @@ void grouped_tile(const GroupedTask& task, const float* input, float* output) {
       keep(kept[y][x]);
     });
   }
-  for (std::int32_t row = 0; row < task.rows; ++row) {
+  const std::int32_t tiles = (task.columns + Width - 1) / Width;
+  for (std::int32_t tile = 0; tile < tiles * task.rows; ++tile) {
+    const std::int32_t row = tile / tiles;
+    const std::int32_t column = least(tile % tiles * Width, task.columns - Width);
+    const float* input = task.input + row * task.input_row + column * task.input_column;
+    float* output = task.output + row * task.output_row + column * kLanes;
     Vector sums[Width];
     unrolled<Width>([&](int i) { sums[i] = bias; });
     const float* weights = task.weights;
@@ -103,34 +110,23 @@ void grouped_tile(const GroupedTask& task, const float* input, float* output) {
         sums[i] = value < high ? value : high;
       });
     }
-    unrolled<Width>([&](int i) { store(output + i * kLanes, sums[i]); });
-    activate_stored(task.epilogue.activation, output, Width, kLanes, 1, 0);
-    input += task.input_row;
-    output += task.output_row;
+    // What is loaded again must not wait for memory.
+    float buffer[Width * kLanes];
+    float* const to = other ? buffer : output;
+    unrolled<Width>([&](int i) { store(to + i * kLanes, sums[i]); });
+    if (other) activate(task.epilogue.activation, buffer, output, Width * kLanes);
   }
 }
 
-/// Where the last tile would reach beyond the columns, it begins before.
+/// Images of classifiers are 7 x 7 in the end, and multiples of it before.
 template <int Kernel, int Stride, int Sources>
-void grouped_tiles(const GroupedTask& task) {
-  using Tile = void (*)(const GroupedTask&, const float*, float*);
-  constexpr int kWidths[] = {7, 4, 1};  // images of classifiers are 7 x 7 in the end
-  constexpr Tile kTiles[] = {grouped_tile<Kernel, Stride, Sources, 7>,
-                             grouped_tile<Kernel, Stride, Sources, 4>,
-                             grouped_tile<Kernel, Stride, Sources, 1>};
-  int best = 2;
-  int least_cost = 0x7fffffff;
-  for (int i = 0; i < 3; ++i) {
-    const int width = kWidths[i];
-    const int cost = (task.columns + width - 1) / width * (width + 2);
-    if (width > task.columns || cost >= least_cost) continue;
-    least_cost = cost;
-    best = i;
-  }
-  for (std::int32_t done = 0; done < task.columns; done += kWidths[best]) {
-    const std::int32_t x = least(done, task.columns - kWidths[best]);
-    kTiles[best](task, task.input + x * task.input_column, task.output + x * kLanes);
-  }
+void grouped_windows_by(const GroupedTask& task) {
+  const int columns = task.columns;
+  const int sevens = (columns + 6) / 7 * (7 + 2);  // about what tiles cost
+  const int fours = (columns + 3) / 4 * (4 + 2);
+  (columns >= 7 && sevens <= fours ? grouped_windows<Kernel, Stride, Sources, 7>
+   : columns >= 4                  ? grouped_windows<Kernel, Stride, Sources, 4>
+                                   : grouped_windows<Kernel, Stride, Sources, 1>)(task);
 }
 
 template <int Sources>
@@ -141,18 +137,19 @@ void grouped(const GroupedTask& task) {
   // With few registers the compiler would keep sums in memory.
   if constexpr (kLanes >= 8 || kRegisters >= 32) {
     if (kernel == 3) {
-      return (stride == 1 ? grouped_tiles<3, 1, Sources> : grouped_tiles<3, 2, Sources>)(task);
+      return (stride == 1 ? grouped_windows_by<3, 1, Sources>
+                          : grouped_windows_by<3, 2, Sources>)(task);
     }
     if constexpr (Sources == 0) {
       if (kernel == 5) {
-        return (stride == 1 ? grouped_tiles<5, 1, 0> : grouped_tiles<5, 2, 0>)(task);
+        return (stride == 1 ? grouped_windows_by<5, 1, 0> : grouped_windows_by<5, 2, 0>)(task);
       }
       if (kernel == 7) {
-        return (stride == 1 ? grouped_tiles<7, 1, 0> : grouped_tiles<7, 2, 0>)(task);
+        return (stride == 1 ? grouped_windows_by<7, 1, 0> : grouped_windows_by<7, 2, 0>)(task);
       }
     }
   }
-  grouped_tiles<0, 1, Sources>(task);
+  grouped_windows_by<0, 1, Sources>(task);
 }
 
 void conv_grouped(const GroupedTask& task) {
