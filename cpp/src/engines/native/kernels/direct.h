@@ -92,10 +92,7 @@ void channels_tile(const ConvTask& task, const Channels& channels, int first) {
   if (is_bound(channels.activation)) {
     const Vector low = all(channels.activation.alpha);
     const Vector high = all(channels.activation.beta);
-    unrolled<Windows, Vectors>([&](int w, int v) {
-      const Vector raised = larger(sums[w][v], low);
-      sums[w][v] = raised < high ? raised : high;
-    });
+    unrolled<Windows, Vectors>([&](int w, int v) { sums[w][v] = bounded(sums[w][v], low, high); });
   }
   unrolled<Windows, Vectors>(
       [&](int w, int v) { store(to + outputs[w] + v * to_vector, sums[w][v]); });

@@ -13,7 +13,7 @@ inline Vector with_sign(Vector positive, Vector other) {
 }
 /// `value` where it is NaN, as below.
 inline Vector at_least(Vector value, float least) { return larger(all(least), value); }
-inline Vector at_most(Vector value, float most) { return all(most) < value ? all(most) : value; }
+inline Vector at_most(Vector value, float most) { return smaller(all(most), value); }
 inline Vector clipped(Vector value, float least, float most) {
   return at_most(at_least(value, least), most);
 }
@@ -126,6 +126,12 @@ inline Vector hard_sigmoid(Vector x, const Activation& of) {
   return clipped(x * of.alpha + of.beta, 0, 1);
 }
 
+// Called from many tiles: GCC would make a copy for each.
+#ifndef __clang__
+__attribute__((noipa))
+#else
+__attribute__((noinline))
+#endif
 void activate(const Activation& of, const float* from, float* to, std::int64_t count) {
   const auto each = [&](const auto& function) {
     for (std::int64_t i = 0; i < count; i += kLanes) store(to + i, function(load(from + i)));
@@ -229,7 +235,7 @@ void combine(const CombineTask& task) {
       each([](Vector a, Vector b) { return larger(a, b); });
       break;
     case Combination::Minimum:
-      each([](Vector a, Vector b) { return a < b ? a : b; });
+      each([](Vector a, Vector b) { return smaller(a, b); });
       break;
     case Combination::PRelu:
       each([](Vector a, Vector b) { return a < 0 ? a * b : a; });

@@ -45,8 +45,8 @@ inline __attribute__((always_inline)) void add_window_row(Vector (&sums)[Width],
 }
 
 /// All windows, `Width` of them side by side at once. Where the last would reach beyond the
-/// columns, they begin before. \tparam Kernel rows and columns of a window that slides by `Stride`
-/// values; 0: of any window
+/// columns, they begin before.
+/// \tparam Kernel rows and columns of a window that slides by `Stride` values; 0: of any window
 template <int Kernel, int Stride, int Sources, int Width>
 void grouped_windows(const GroupedTask& task) {
   // Those of a depthwise window of 3 x 3 fit the registers beside the sums.
@@ -105,10 +105,7 @@ void grouped_windows(const GroupedTask& task) {
       }
     }
     if (bounds) {
-      unrolled<Width>([&](int i) {
-        const Vector value = larger(sums[i], low);
-        sums[i] = value < high ? value : high;
-      });
+      unrolled<Width>([&](int i) { sums[i] = bounded(sums[i], low, high); });
     }
     // What is loaded again must not wait for memory.
     float buffer[Width * kLanes];
@@ -144,12 +141,10 @@ void grouped(const GroupedTask& task) {
       if (kernel == 5) {
         return (stride == 1 ? grouped_windows_by<5, 1, 0> : grouped_windows_by<5, 2, 0>)(task);
       }
-      if (kernel == 7) {
-        return (stride == 1 ? grouped_windows_by<7, 1, 0> : grouped_windows_by<7, 2, 0>)(task);
-      }
+      if (kernel == 7 && stride == 1) return grouped_windows_by<7, 1, 0>(task);
     }
   }
-  grouped_windows_by<0, 1, Sources>(task);
+  grouped_windows_by<0, 1, Sources == 0 ? 0 : 2>(task);
 }
 
 void conv_grouped(const GroupedTask& task) {

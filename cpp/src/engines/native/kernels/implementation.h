@@ -21,15 +21,22 @@ inline Vector rectified(Vector value, bool relu) { return relu ? larger(value, V
 
 #include "engines/native/kernels/functions.h"
 
+/// Relu and clip, with the bounds of both, are applied in registers; others are not.
 inline bool is_bound(const Activation& of) {
   return of.kind == ActivationKind::Relu || of.kind == ActivationKind::Clip;
 }
+inline bool is_other(const Activation& of) {
+  return of.kind != ActivationKind::None && !is_bound(of);
+}
 
-/// Relu and clip, with the bounds of both; any other is left to `activate_stored`.
+inline Vector bounded(Vector value, Vector low, Vector high) {
+  return smaller(larger(value, low), high);
+}
+
+/// Any other activation than a bound is left to `activate_stored`.
 inline Vector activated(Vector value, const Activation& activation) {
   if (!is_bound(activation)) return value;
-  value = larger(value, all(activation.alpha));
-  return value < activation.beta ? value : all(activation.beta);
+  return bounded(value, all(activation.alpha), all(activation.beta));
 }
 
 /// Of a sum with its bias. \param residual what is added in its place, or null
@@ -42,7 +49,7 @@ inline Vector finished(Vector sum, const Epilogue& epilogue, const float* residu
 /// `blocks` of them, each so many floats from the next.
 inline void activate_stored(const Activation& of, float* output, int columns, std::int64_t column,
                             int blocks, std::int64_t block) {
-  if (of.kind == ActivationKind::None || is_bound(of)) return;
+  if (!is_other(of)) return;
   const bool dense = column == kLanes;
   for (int b = 0; b < blocks; ++b) {
     for (int c = 0; c < (dense ? 1 : columns); ++c) {

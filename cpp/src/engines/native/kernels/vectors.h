@@ -36,15 +36,24 @@ template <class Vector>
 inline Vector larger(Vector a, Vector b) {
   return a > b ? a : b;
 }
+template <class Vector>
+inline Vector smaller(Vector a, Vector b) {
+  return a < b ? a : b;
+}
 #if defined(__AVX512F__) && LENET_LANES == 16
 inline Floats larger(Floats a, Floats b) {  // one instruction, which GCC does not find
   // Of all lanes: GCC 12 warns of what _mm512_max_ps leaves undefined.
   return Floats(_mm512_maskz_max_ps(0xffff, __m512(a), __m512(b)));
 }
+inline Floats smaller(Floats a, Floats b) {
+  return Floats(_mm512_maskz_min_ps(0xffff, __m512(a), __m512(b)));
+}
 #elif defined(__AVX__) && LENET_LANES == 8
 inline Floats larger(Floats a, Floats b) { return Floats(_mm256_max_ps(__m256(a), __m256(b))); }
+inline Floats smaller(Floats a, Floats b) { return Floats(_mm256_min_ps(__m256(a), __m256(b))); }
 #elif defined(__SSE__) && LENET_LANES == 4
 inline Floats larger(Floats a, Floats b) { return Floats(_mm_max_ps(__m128(a), __m128(b))); }
+inline Floats smaller(Floats a, Floats b) { return Floats(_mm_min_ps(__m128(a), __m128(b))); }
 #endif
 
 /// Keeps a value that has been loaded in a register: GCC would load it for each use.
