@@ -5,6 +5,7 @@
 
 #include "engines/native/read_network.h"
 #include "engines/native/runtime/memory_plan.h"
+#include "engines/native/runtime/thread_pool.h"
 #include "engines/run_control.h"
 #include "model/check_graph.h"
 #include "model/program_desc.h"
@@ -353,6 +354,46 @@ TEST_CASE("convolutions of images that the caches do not hold are what their def
         worst = std::max(worst, std::abs(found[i] - expected[i]));
       }
       CHECK(worst <= 1e-5 * largest);
+    }
+  }
+}
+
+TEST_CASE("threads that share each layer of an image give the bits that one gives") {
+  Random random(13);
+  Network network;
+  network.tensors = {{3, 40, 40}};
+  const auto add = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride) {
+    const TensorShape from = network.tensors.back();
+    Layer convolution = convolution_of(kernel, kernel);
+    convolution.window.strides = {stride, stride};
+    convolution.weights = random.values(channels * from.channels * kernel * kernel);
+    convolution.bias = random.values(channels);
+    const auto size = [&](std::size_t i) {
+      return count_windows(from.width, convolution.window, i);
+    };
+    add_layer(network, convolution, {channels, size(0), size(1)});
+  };
+  add(80, 3, 1);
+  add(136, 1, 4);
+  add(72, 5, 1);  // with so many weights that threads share out channels rather than rows
+  add(300, 6, 1);
+  const std::vector<float> image = random.values(network.tensors[0].values());
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    const auto program = compiled(network, *kernels);
+    const std::vector<float> expected = outputs(*program, image);
+    for (const std::size_t threads : {2U, 3U}) {
+      auto memory = program->memory(1);
+      native::Aligned<char> scratch(static_cast<std::size_t>(program->scratch_bytes()) * threads);
+      std::vector<float> found(expected.size());
+      float* const output = found.data();
+      ThreadPool pool(threads);
+      native::Team::run(pool, threads, [&](native::Team& team) {
+        const native::Crew crew{team, scratch.data()};
+        const auto ignore = [](std::size_t) {};
+        program->run({image.data(), {}}, 0, 1, memory.data(), &output, ignore, &crew);
+      });
+      CHECK(found == expected);
     }
   }
 }

@@ -55,6 +55,7 @@ class Convolution final : public Op {
  public:
   explicit Convolution(const FloatLayer& source);
   void run(const Frame& frame) const override;
+  bool splits() const override { return splits_; }
   std::string kernel() const override { return kernel_; }
 
  private:
@@ -62,17 +63,23 @@ class Convolution final : public Op {
   /// \returns how many channels are side by side in the packed weights, block after block
   std::vector<std::int64_t> choose_blocks(const FloatLayer& source);
   void pack(const FloatLayer& source, const std::vector<std::int64_t>& blocks);
-  void choose_rows(const FloatLayer& source);
-  /// All rows of a task.
-  void run_rows(ConvTask task) const;
+  void choose_rows();
+  /// All channels of all windows of one group.
+  ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t group) const;
+  /// The share of one thread: some channels, or of few weights some rows.
+  void run_part(const Frame& frame, std::int64_t units) const;
+  /// The rows of one of so many equal strips.
+  void run_strip(ConvTask task, std::int32_t strip, std::int32_t strips) const;
 
   Placement from_;
   Placement to_;
   Placement residual_;  ///< without a size if nothing is added
   const char* kernel_ = "conv_channels";
   void (*convolve_)(const ConvTask&);
+  bool splits_;                       ///< a kernel with vectors of channels
   bool whole_image_;                  ///< fully connected: units are windows side by side
   bool at_once_;                      ///< one task for all units
+  std::int64_t block_ = 0;            ///< channels that the kernel computes together
   std::int32_t rows_at_once_ = 0;     ///< for all channels of the output, before the next
   ConvTask task_{};                   ///< what the tasks have in common
   std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
@@ -91,8 +98,9 @@ Convolution::Convolution(const FloatLayer& source)
       to_(source.output),
       residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
       convolve_(source.kernels.conv_channels),
+      splits_(source.method == ConvMethod::Channels),
       whole_image_(is_whole_image(from_.shape, source.layer, source.shape)),
-      at_once_(whole_image_ || source.method == ConvMethod::Channels) {
+      at_once_(whole_image_ || splits_) {
   if (source.method == ConvMethod::Columns) {
     kernel_ = "conv_columns";
     convolve_ = source.kernels.conv_columns;
@@ -129,8 +137,10 @@ Convolution::Convolution(const FloatLayer& source)
     task_.rows = task_.rows / 2 * 2;
     task_.columns = task_.columns / 2 * 2;
   }
-  pack(source, choose_blocks(source));
-  choose_rows(source);
+  const std::vector<std::int64_t> blocks = choose_blocks(source);
+  block_ = blocks.front();
+  pack(source, blocks);
+  choose_rows();
   std::vector<std::int64_t>().swap(places_);
 }
 
@@ -238,9 +248,9 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   }
 }
 
-void Convolution::choose_rows(const FloatLayer& source) {
+void Convolution::choose_rows() {
   rows_at_once_ = task_.rows;
-  if (source.method != ConvMethod::Channels || whole_image_) return;
+  if (!splits_ || whole_image_) return;
   // What the second-level cache should hold of one while the other goes through: of few weights
   // those of all channels.
   constexpr std::int64_t kFewWeights = 1 << 17;
@@ -252,40 +262,72 @@ void Convolution::choose_rows(const FloatLayer& source) {
   at_once_ = false;
 }
 
-void Convolution::run(const Frame& frame) const {
+ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t group) const {
+  ConvTask task = tasks_[group];
+  task.input = frame.at<float>(from_, unit) + inputs_[group];
+  task.output = frame.at<float>(to_, unit) + outputs_[group];
+  if (residual_.size > 0) {
+    task.epilogue.residual = frame.at<float>(residual_, unit) + residuals_[group];
+  }
   const std::int64_t image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
-  for (std::int64_t unit = 0; unit < (at_once_ ? 1 : frame.count); ++unit) {
+  if (whole_image_) {
+    task.columns = static_cast<std::int32_t>(frame.count);
+    task.input_column = task.output_column = image_step;
+  } else if (at_once_) {
+    task.images = static_cast<std::int32_t>(frame.count);
+    task.image_step = image_step;
+  }
+  return task;
+}
+
+void Convolution::run(const Frame& frame) const {
+  const std::int64_t units = at_once_ ? 1 : frame.count;
+  if (frame.parts > 1) return run_part(frame, units);
+  const std::int32_t strips = (task_.rows + rows_at_once_ - 1) / rows_at_once_;
+  for (std::int64_t unit = 0; unit < units; ++unit) {
     for (std::size_t g = 0; g < tasks_.size(); ++g) {
-      ConvTask task = tasks_[g];
-      task.input = frame.at<float>(from_, unit) + inputs_[g];
-      task.output = frame.at<float>(to_, unit) + outputs_[g];
-      if (residual_.size > 0) {
-        task.epilogue.residual = frame.at<float>(residual_, unit) + residuals_[g];
+      const ConvTask task = task_at(frame, unit, g);
+      if (strips == 1) convolve_(task);
+      for (std::int32_t strip = 0; strips > 1 && strip < strips; ++strip) {
+        run_strip(task, strip, strips);
       }
-      if (whole_image_) {
-        task.columns = static_cast<std::int32_t>(frame.count);
-        task.input_column = task.output_column = image_step;
-      } else if (at_once_) {
-        task.images = static_cast<std::int32_t>(frame.count);
-        task.image_step = image_step;
-      }
-      run_rows(task);
     }
   }
 }
 
-void Convolution::run_rows(ConvTask task) const {
-  const std::int32_t all = task.rows;
-  const std::int32_t parts = (all + rows_at_once_ - 1) / rows_at_once_;
-  for (std::int32_t part = 0, done = 0; part < parts; ++part) {
-    const std::int32_t rows = (all - done) / (parts - part);
-    done += rows;
-    task.rows = rows;
-    convolve_(task);
-    task.input += rows * task.input_row;
-    task.output += rows * task.output_row;
-    if (residual_.size > 0) task.epilogue.residual += rows * residual_.row;
-  }
+void Convolution::run_part(const Frame& frame, std::int64_t units) const {
+  const auto groups = static_cast<std::int64_t>(tasks_.size());
+  const std::int64_t blocks = (task_.channels + block_ - 1) / block_;
+  const std::int64_t slices = at_once_ ? std::min(frame.parts, blocks) : 1;
+  const std::int64_t rows = task_.rows;
+  const std::int64_t strips = std::clamp(frame.parts / (units * groups * slices),
+                                         (rows + rows_at_once_ - 1) / rows_at_once_, rows);
+  frame.each(units * groups * slices * strips, [&](std::int64_t index) {
+    const std::int64_t slice = index / strips % slices;
+    const std::int64_t group = index / (strips * slices) % groups;
+    ConvTask task =
+        task_at(frame, index / (strips * slices * groups), static_cast<std::size_t>(group));
+    const std::int64_t first = blocks * slice / slices * block_;
+    const std::int64_t end = blocks * (slice + 1) / slices * block_;
+    task.channels = static_cast<std::int32_t>(std::min<std::int64_t>(task.channels, end) - first);
+    task.weights += first * task.taps;
+    task.epilogue.bias += first;
+    task.output += to_.channel_offset(first);
+    if (residual_.size > 0) task.epilogue.residual += residual_.channel_offset(first);
+    run_strip(task, static_cast<std::int32_t>(index % strips), static_cast<std::int32_t>(strips));
+  });
+}
+
+void Convolution::run_strip(ConvTask task, std::int32_t strip, std::int32_t strips) const {
+  const auto row = [&](std::int64_t of) {
+    return static_cast<std::int32_t>(of * task_.rows / strips);
+  };
+  const std::int32_t first = row(strip);
+  task.rows = row(strip + 1) - first;
+  task.input += first * task.input_row;
+  task.output += first * task.output_row;
+  if (residual_.size > 0) task.epilogue.residual += first * residual_.row;
+  convolve_(task);
 }
 
 }  // namespace
