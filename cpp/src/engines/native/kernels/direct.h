@@ -67,6 +67,11 @@ void channels_tile(const ConvTask& task, const Channels& channels, int first) {
     unrolled<Windows, Vectors>(
         [&](int w, int v) { sums[w][v] = load(channels.bias + v * kLanes); });
   }
+  if (channels.residual != nullptr) {
+    unrolled<Windows, Vectors>([&](int w, int v) {
+      __builtin_prefetch(channels.residual + residuals[w] + v * task.epilogue.residual_block);
+    });
+  }
   const float* weights = channels.weights;
   const float* next = channels.next;
   const std::int64_t step = channels.next_step;

@@ -21,7 +21,9 @@ constexpr int kGroup3x3 = kWinograd3x3Group;
 /// The tiles whose sums are in registers, with those of kGroup3x3 vectors of output channels.
 constexpr int kRows3x3 = kRegisters >= 32 ? 14 : 6;
 constexpr int kMostTiles3x3 = 64;
-constexpr int kPanelChannels3x3 = 128;
+/// Input channels of a panel. Their products are added up before they are added to the others: one
+/// sum of all would be less accurate.
+constexpr int kPanelChannels3x3 = 64;
 /// The weights of all panels are kept for several blocks of tiles if they are not more floats.
 constexpr std::int64_t kMostKept3x3 = 1 << 20;
 
@@ -346,10 +348,6 @@ void add_products(const float* values, const float* weights, std::int32_t channe
   constexpr int kAtOnce = kWinograd3x3Channels;
   constexpr int kLines = most(1, kWidth / kLineFloats);
   Vector total[Tiles][Vectors]{};
-  if (!first) {
-    unrolled<Tiles, Vectors>(
-        [&](int t, int v) { total[t][v] = load(sums + (v * stride + t) * kLanes); });
-  }
   for (std::int32_t left = channels; left > 0; left -= kLanes, values += stride * kLanes) {
     const float* at = values;
     for (int c = least(left, kLanes); c > 0; c -= kAtOnce) {
@@ -368,8 +366,10 @@ void add_products(const float* values, const float* weights, std::int32_t channe
       weights += kAtOnce * kWidth;
     }
   }
-  unrolled<Tiles, Vectors>(
-      [&](int t, int v) { store(sums + (v * stride + t) * kLanes, total[t][v]); });
+  unrolled<Tiles, Vectors>([&](int t, int v) {
+    float* sum = sums + (v * stride + t) * kLanes;
+    store(sum, first ? total[t][v] : load(sum) + total[t][v]);
+  });
 }
 
 /// The scratch memory of a task: the transformed values of a block of tiles, their sums, and panels

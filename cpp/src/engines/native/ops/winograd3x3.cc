@@ -12,6 +12,11 @@ using Pair = std::array<std::int64_t, 2>;
 constexpr std::int64_t kTaps = 9;
 constexpr std::int64_t kTile = 4;  // outputs of a direction
 
+/// Input channels, which may be some of those that the input has.
+std::int64_t channels_of(const Layer& layer, const TensorShape& output) {
+  return static_cast<std::int64_t>(layer.view_weights().count) / (output.channels * kTaps);
+}
+
 std::int64_t tiles_of(const TensorShape& output) {
   return (output.height + kTile - 1) / kTile * ((output.width + kTile - 1) / kTile);
 }
@@ -22,7 +27,7 @@ class Winograd3x3 final : public Op {
 
   void run(const Frame& frame) const override {
     Winograd3x3Task task = task_;
-    task.input = frame.at<float>(from_, 0);
+    task.input = frame.at<float>(from_, 0) + first_;
     task.output = frame.at<float>(to_, 0);
     if (residual_.size > 0) task.epilogue.residual = frame.at<float>(residual_, 0);
     task.image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
@@ -42,6 +47,7 @@ class Winograd3x3 final : public Op {
   const Kernels& kernels_;
   Placement from_;
   Placement to_;
+  std::int64_t first_;  ///< floats from the input's first channel to that of the layer
   Placement residual_;  ///< without a size if nothing is added
   Winograd3x3Task task_{};
   Aligned<float> weights_;
@@ -52,13 +58,14 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
     : kernels_(source.kernels),
       from_(source.inputs[0]),
       to_(source.output),
+      first_(from_.channel_offset(source.layer.first_channel)),
       residual_(source.sum == nullptr ? Placement() : source.inputs[1]) {
   const auto narrow = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
   task_.input_row = from_.row;
   task_.input_block = from_.block;
   task_.output_row = to_.row;
   task_.output_block = to_.block;
-  task_.in_channels = narrow(from_.shape.channels);
+  task_.in_channels = narrow(channels_of(source.layer, to_.shape));
   task_.in_height = narrow(from_.shape.height);
   task_.in_width = narrow(from_.shape.width);
   task_.padding_top = narrow(source.layer.window.padding[0]);
@@ -113,14 +120,14 @@ void Winograd3x3::pack(const Layer& layer) {
 
 bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes) {
   const Window& window = layer.window;
-  const TensorShape& input = network.tensors[layer.inputs[0]];
   const TensorShape& output = network.tensors[layer.output];
   if (layer.kind != LayerKind::Convolution || window.kernel != Pair{3, 3} ||
       window.strides != Pair{1, 1} || window.dilations != Pair{1, 1} || layer.groups != 1) {
     return false;
   }
-  const auto weights = static_cast<std::int64_t>(layer.view_weights().count);
-  if (weights != output.channels * input.channels * kTaps) return false;  // of a part of the sums
+  constexpr std::int64_t kFewestChannels = 16;  // whose errors are below three times direct ones
+  const std::int64_t inputs = channels_of(layer, output);
+  if (inputs < kFewestChannels || layer.first_channel % lanes != 0) return false;
   // In multiply-adds of a vector, as measured on Zen 4: the transforms of a tile and of weights.
   constexpr double kTransformInput = 250;
   constexpr double kTransformOutput = 130;
@@ -128,8 +135,8 @@ bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t 
   constexpr double kProducts = 36;
   constexpr double kFewestRows = 2;  // whose sums hide each other's latency
   const auto tiles = static_cast<double>(tiles_of(output));
-  const auto channels = static_cast<double>(input.channels);
-  const auto in_blocks = static_cast<double>(round_up(input.channels, lanes) / lanes);
+  const auto channels = static_cast<double>(inputs);
+  const auto in_blocks = static_cast<double>(round_up(inputs, lanes) / lanes);
   const auto out_blocks = static_cast<double>(round_up(output.channels, lanes) / lanes);
   const double of_weights =
       channels * (kTransformWeights + kProducts * std::max(tiles, kFewestRows));
