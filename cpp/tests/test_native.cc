@@ -398,6 +398,50 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   }
 }
 
+TEST_CASE("a concat of whole vectors costs nothing, within another too") {
+  Random random(7);
+  Network network;
+  network.tensors = {{3, 5, 6}};
+  const auto convolve = [&](std::size_t from, std::int64_t channels) {
+    const TensorShape in = network.tensors[from];
+    Layer layer = convolution_of(3, 3);
+    layer.inputs = {from};
+    layer.window.padding = {1, 1, 1, 1};
+    layer.weights = random.values(channels * in.channels * 9);
+    layer.bias = random.values(channels);
+    add_layer(network, layer, {channels, in.height, in.width});
+    return network.outputs[0];
+  };
+  const auto join = [&](std::vector<std::size_t> inputs) {
+    Layer layer = layer_of(LayerKind::Concat);
+    TensorShape shape{0, 5, 6};
+    for (const std::size_t input : inputs) shape.channels += network.tensors[input].channels;
+    layer.inputs = std::move(inputs);
+    add_layer(network, layer, shape);
+    return network.outputs[0];
+  };
+  const std::size_t first = convolve(0, 32);
+  const std::size_t second = convolve(first, 16);
+  const std::size_t inner = join({first, second});
+  convolve(join({inner, convolve(inner, 10)}), 5);
+  join({network.outputs[0], second});  // is copied, long after it was given
+  const std::vector<float> images = random.values(3 * network.tensors[0].values());
+  const std::vector<double> expected = definition(network, images);
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    for (const std::int64_t min_shared : {std::int64_t{0}, native::kMinSharedBytes}) {
+      const auto program = compiled(network, *kernels, false, min_shared);
+      std::int64_t in_place = 0;
+      for (const LayerProfile& layer : program->layers()) in_place += layer.kernel == "in place";
+      CHECK(in_place == 2);
+      const std::vector<float> found = outputs(*program, images, 3);
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+      }
+    }
+  }
+}
+
 TEST_CASE("lifetimes that overlap lie apart, and others share memory") {
   Random random(5);
   std::vector<Lifetime> lifetimes;

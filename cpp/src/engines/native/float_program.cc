@@ -197,6 +197,7 @@ void FloatProgram::lay_out(const Network& network) {
         layer.kind == LayerKind::Convolution && step.method != ConvMethod::Winograd3x3;
     if (reads_border) placements_[layer.inputs[0]].pad(layer);
   }
+  if (!interleaved_) join_in_place(network);
   for (const std::size_t tensor : used) {
     const bool plain = !network.plain.empty() && network.plain[tensor];
     const auto lay_out = interleaved_           ? &Placement::interleaved
@@ -206,6 +207,34 @@ void FloatProgram::lay_out(const Network& network) {
     (placements_[tensor].*lay_out)(kernels_.lanes);
   }
   place(steps);
+}
+
+void FloatProgram::join_in_place(const Network& network) {
+  std::vector<bool> given(placements_.size());
+  for (const Lowered& step : lowered_) given[step.output] = !planar_taps_[step.output];
+  for (auto step = lowered_.rbegin(); step != lowered_.rend(); ++step) {
+    if (network.layers[step->layer].kind != LayerKind::Concat) continue;
+    const Part whole = parts_[step->output];  // the joints of the joints lie in the last
+    std::int64_t first = 0;
+    for (const std::size_t input : step->inputs) {
+      const Placement& tensor = placements_[input];
+      const std::int64_t channels = tensor.shape.channels;
+      const bool ends = channels % kernels_.lanes == 0 || input == step->inputs.back();
+      // Vectors without a border may be read in the order of the program.
+      const bool may_widen =
+          tensor.shape.pixels() > 1 || tensor.border == placements_[step->output].border;
+      if (given[input] && parts_[input].whole == input && first % kernels_.lanes == 0 && ends &&
+          may_widen) {
+        parts_[input] = {whole.whole, whole.channel + first};
+      }
+      first += channels;
+    }
+  }
+  const auto border = [this](std::size_t t) -> std::int64_t& { return placements_[t].border; };
+  for (std::size_t t = 0; t < parts_.size(); ++t) {
+    border(parts_[t].whole) = std::max(border(parts_[t].whole), border(t));
+  }
+  for (std::size_t t = 0; t < parts_.size(); ++t) border(t) = border(parts_[t].whole);
 }
 
 void FloatProgram::prepare(const Network& network) {

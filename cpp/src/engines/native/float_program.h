@@ -49,6 +49,8 @@ class FloatProgram final : public Program {
   /// and those before for one image after the other, in the same memory.
   void choose_batched(const Network& network);
   void lay_out(const Network& network);
+  /// Lets what a Concat joins lie where that has it, if it begins and ends with whole vectors.
+  void join_in_place(const Network& network);
   void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
                   const Frame& frame, std::int64_t unit) const override;
   const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,

@@ -34,7 +34,8 @@ class Channels final : public Op {
       }
     }
   }
-  std::string kernel() const override { return "channels"; }
+  std::string kernel() const override { return is_empty() ? "in place" : "channels"; }
+  bool is_empty() const override { return parts_.empty(); }
 
  private:
   /// Some channels of an input: a vector of one image, or as many as lie side by side.
@@ -71,7 +72,7 @@ class Channels final : public Op {
   void add_vector(const ChannelSource* channels, std::int64_t count, std::int64_t offset) {
     Part part{{}, {}, offset, to_.lanes};
     const auto lanes = static_cast<std::size_t>(to_.lanes);
-    bool copies = count == to_.lanes;
+    bool in_order = true;
     for (std::size_t lane = 0; lane < static_cast<std::size_t>(count); ++lane) {
       const auto& [input, channel] = channels[lane];
       const std::int64_t at = channel % to_.lanes;
@@ -85,9 +86,14 @@ class Channels final : public Op {
         }
       }
       part.places[place + lane] = static_cast<std::int32_t>(to_.lanes + at);
-      copies = copies && at == static_cast<std::int64_t>(lane);
+      in_order = in_order && at == static_cast<std::int64_t>(lane);
     }
-    if (copies && part.sources.size() == 1) part.places.clear();
+    if (in_order && part.sources.size() == 1) {
+      const Placement& from = inputs_[part.sources[0].input];
+      const std::int64_t distance = (part.sources[0].offset - offset) * from.element_bytes;
+      if (from.begin + distance == to_.begin) return;  // it is there
+      if (count == to_.lanes) part.places.clear();
+    }
     parts_.push_back(std::move(part));
   }
 
@@ -106,17 +112,20 @@ class Channels final : public Op {
   }
 
   void gather(const Frame& frame, std::int64_t unit, const Part& part) const {
+    const auto& [_, height, width] = to_.shape;
+    bool flat = to_.row == width * to_.column;  // without a border between rows
     std::array<const float*, kMaxLanes> inputs{};
     std::array<std::int64_t, kMaxLanes> rows{};
     for (std::size_t s = 0; s < part.sources.size(); ++s) {
       const Placement& input = inputs_[part.sources[s].input];
       inputs[s] = frame.at<float>(input, unit) + part.sources[s].offset;
       rows[s] = input.row;
+      flat = flat && input.row == to_.row;
     }
     gather_({inputs.data(), rows.data(), part.places.data(),
              static_cast<std::int32_t>(part.sources.size()),
-             static_cast<std::int32_t>(to_.shape.width),
-             static_cast<std::int32_t>(to_.shape.height), frame.at<float>(to_, unit) + part.offset,
+             static_cast<std::int32_t>(flat ? width * height : width),
+             static_cast<std::int32_t>(flat ? 1 : height), frame.at<float>(to_, unit) + part.offset,
              to_.row});
   }
 

@@ -37,6 +37,21 @@ bool keeps_channels(const Network& network, const Layer& layer) {
   }();
 }
 
+/// Where a concat begins with all that one before it has, it takes that: DenseNet's, as PyTorch has
+/// them.
+void nest_concats(Network& network) {
+  std::map<std::vector<std::size_t>, std::size_t> concats;  // what they give, by their inputs
+  for (Layer& layer : network.layers) {
+    if (layer.kind != LayerKind::Concat) continue;
+    std::vector<std::size_t> inputs = layer.inputs;
+    const std::size_t last = layer.inputs.back();
+    layer.inputs.pop_back();
+    const auto begin = concats.find(layer.inputs);
+    layer.inputs = begin == concats.end() ? inputs : std::vector{begin->second, last};
+    concats.emplace(std::move(inputs), layer.output);
+  }
+}
+
 }  // namespace
 
 void join_channels(Network& network) {
@@ -89,6 +104,7 @@ void join_channels(Network& network) {
     memory.add(bytes_of(layer));
   }
   drop_copies(network, [&](const Layer& layer) { return keeps_channels(network, layer); });
+  nest_concats(network);
 }
 
 }  // namespace lenet::native

@@ -95,7 +95,10 @@ void Placement::clear_pixels(std::int64_t plane, float* first) const {
 void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
                           std::vector<OutputSource> outputs) {
   placements_.resize(shapes.size());
-  for (std::size_t t = 0; t < shapes.size(); ++t) placements_[t].shape = shapes[t];
+  for (std::size_t t = 0; t < shapes.size(); ++t) {
+    placements_[t].shape = shapes[t];
+    parts_.push_back({t, 0});
+  }
   input_ = input;
   outputs_ = std::move(outputs);
   producers_.assign(shapes.size(), kNone);
@@ -109,6 +112,13 @@ void Program::place(const std::vector<StepIo>& steps) {
     for (const std::size_t input : steps[s].inputs) last_read[input] = s + 1;
   }
   for (const OutputSource& output : outputs_) last_read[output.tensor] = steps.size() + 1;
+  std::vector<bool> alone(placements_.size(), true);
+  const auto whole = [this](std::size_t tensor) { return parts_[tensor].whole; };
+  for (std::size_t t = 0; t < placements_.size(); ++t) {
+    last_read[whole(t)] = std::max(last_read[whole(t)], last_read[t]);
+    if (whole(t) != t) alone[t] = alone[whole(t)] = false;
+  }
+  for (std::size_t t = 0; t < placements_.size(); ++t) last_read[t] = last_read[whole(t)];
   const auto bytes_of = [&](std::size_t tensor) {
     const Placement& placement = placements_[tensor];
     return round_up(placement.size * placement.element_bytes, kCacheLine);
@@ -122,7 +132,8 @@ void Program::place(const std::vector<StepIo>& steps) {
   std::iota(owners.begin(), owners.end(), std::size_t{0});
   clears_.assign(placements_.size(), false);
   const auto give_memory = [&](std::size_t tensor, std::size_t step) {
-    lifetimes[tensor] = {bytes_of(tensor), step, last_read[tensor]};
+    Lifetime& lifetime = lifetimes[whole(tensor)];  // from when its first part is given
+    if (lifetime.bytes == 0) lifetime = {bytes_of(whole(tensor)), step, last_read[tensor]};
     clears_[tensor] = share && placements_[tensor].border > 0;
   };
   give_memory(input_, 0);
@@ -131,7 +142,7 @@ void Program::place(const std::vector<StepIo>& steps) {
     const auto first =
         inputs.begin() + static_cast<std::ptrdiff_t>(std::min(in_place, inputs.size()));
     const auto over = std::find_if(first, inputs.end(), [&](std::size_t input) {
-      return share && last_read[input] == s + 1 &&
+      return share && last_read[input] == s + 1 && alone[output] && whole(input) == input &&
              std::find(inputs.begin(), first, input) == first &&
              same_layout(placements_[input], placements_[output]);
     });
@@ -159,9 +170,9 @@ void Program::place(const std::vector<StepIo>& steps) {
     for (std::size_t t = 0; t < placements_.size(); ++t) {
       Placement& placement = placements_[t];
       if (placement.per_unit != per_unit) continue;
-      placement.begin = plan.begins[owners[t]] + placement.border *
-                                                     (placement.row + placement.column) *
-                                                     placement.element_bytes;
+      const std::int64_t first = placement.border * (placement.row + placement.column) +
+                                 placements_[whole(t)].channel_offset(parts_[t].channel);
+      placement.begin = plan.begins[owners[whole(t)]] + first * placement.element_bytes;
     }
   }
 }
@@ -189,6 +200,7 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   profile.multiply_adds = multiply_adds;
   profile.weight_bytes = bytes_of(layer);
   profile.kernel = op->kernel();
+  if (op->is_empty()) profile.activation_bytes = 0;
   need_scratch(op->scratch_bytes());
   producers_[output] = steps_.size();
   steps_.push_back({std::move(profile), std::move(inputs), output, std::move(op)});

@@ -116,6 +116,8 @@ class Op {
   virtual bool splits() const { return false; }
   virtual std::string kernel() const = 0;  ///< its name
   virtual std::int64_t scratch_bytes() const { return 0; }
+  /// Whether it does nothing: what it gives is there already.
+  virtual bool is_empty() const { return false; }
 };
 
 /// Tensors share memory where those of a unit take more than this. Others fit the second-level
@@ -188,6 +190,12 @@ class Program {
   virtual const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
                                   std::int64_t row) const = 0;
 
+  /// Where a tensor lies that is some channels of another.
+  struct Part {
+    std::size_t whole;     ///< itself, where it lies alone
+    std::int64_t channel;  ///< the first, in the whole
+  };
+
   /// Gives the tensors of all steps their memory, in `placements_`, whose layouts are known.
   void place(const std::vector<StepIo>& steps);
   /// \param layer with its weights
@@ -198,6 +206,7 @@ class Program {
   void need_scratch(std::int64_t bytes);
 
   std::vector<Placement> placements_;  ///< by tensor
+  std::vector<Part> parts_;            ///< by tensor
   std::size_t input_ = 0;              ///< a tensor
   std::vector<OutputSource> outputs_;
   /// The steps before this one run for one unit after the other, the others for all at once.
