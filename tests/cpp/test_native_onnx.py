@@ -70,6 +70,60 @@ def test_clip_without_bounds_and_values_of_constants(tmp_path):
     assert expected.max() > 0
 
 
+CONSTANTS = (
+    (),
+    (1,),
+    (2, 1, 1),
+    (1, 2, 1, 1),
+    (10,),
+    (9, 1),
+    (2, 9, 10),
+    (1, 1, 9, 10),
+    (1, 2, 1, 10),
+)
+
+
+@pytest.mark.parametrize("shape", CONSTANTS)
+def test_constants_of_any_shape(shape, tmp_path):
+    """On either side of an operator, and along a tensor that is itself repeated."""
+    tensors = {"k": floats(*shape, 1)[..., 0].reshape(shape), "half": np.full(1, 0.5, "f4")}
+    positive = f"{CONV} s = Mul(c, c) p = Add(s, half)"
+    for operator in ("Add", "Sub", "Mul", "Div"):
+        for inputs in ("k, p", "p, k"):
+            nodes = f"{positive} d = {operator}({inputs}) y = MaxPool<kernel_shape=[2, 2]>(d)"
+            agrees(write(tmp_path, nodes, tensors=tensors), counts=(1, 20))
+    agrees(write(tmp_path, f"{CONV} y = PRelu(c, k)", tensors=tensors), counts=(1, 20))
+    row = f"{CONV} r = ReduceMean<axes=[2]>(c) y = Sub(k, r)"
+    agrees(write(tmp_path, row, tensors=tensors), counts=(1, 20))
+
+
+# By the operator: what it multiplies, of which x is [N, 3, 9, 10], and the constant.
+PRODUCTS = {
+    "MatMul(c, k)": ((10, 4), (10,), (1, 10, 4)),
+    "MatMul(k, c)": ((4, 9), (9,), (1, 1, 4, 9)),
+    "r = Flatten(c) y = MatMul(r, k)": ((180, 3), (180,)),
+    "r = ReduceMean<axes=[3], keepdims=0>(c) y = MatMul(r, k)": ((9, 5),),
+    "r = ReduceMean<axes=[3], keepdims=0>(c) y = MatMul(k, r)": ((5, 2), (2,)),
+    "r = Flatten(c) y = Gemm<alpha=0.5, beta=2.0, transB=1>(r, k, one)": ((3, 180),),
+}
+
+
+@pytest.mark.parametrize("operator", PRODUCTS)
+def test_products_with_a_constant(operator, tmp_path):
+    for shape in PRODUCTS[operator]:
+        nodes = f"{CONV} {'' if '=' in operator.split('(')[0] else 'y = '}{operator}"
+        tensors = {"k": floats(*shape) / 8, "one": floats(1)}
+        agrees(write(tmp_path, nodes, tensors=tensors, opset=12))
+
+
+@pytest.mark.parametrize(
+    ("size", "more"), [(1, ""), (3, ", alpha=2.0"), (5, ", beta=0.5, bias=3.0")]
+)
+def test_normalization_across_channels(size, more, tmp_path):
+    nodes = f"c = Conv(x, w, b) y = LRN<size={size}{more}>(c)"
+    agrees(write(tmp_path, nodes, tensors=weights(7)))
+
+
 PADS = [("constant", (1, -2, 3, 0, 2, -3)), ("constant", (0,) * 6), ("reflect", (1, 8, 0, 0, 2, 9))]
 PADS += [("edge", (2, 0, 3, 1, 11, 0)), ("wrap", (1, 9, 0, 2, 0, 10))]
 

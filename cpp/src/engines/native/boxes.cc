@@ -34,6 +34,10 @@ Box in_units(const Box& box, std::int64_t values) {
 
 }  // namespace
 
+void each_place(const Box& box, const std::function<void(std::int64_t, std::int64_t)>& work) {
+  each_place(box.loops, 0, box.from, box.to, work);
+}
+
 std::int64_t Box::values() const {
   std::int64_t count = 1;
   for (const Loop& loop : loops) count *= loop.count;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "model/graph.h"
@@ -34,6 +35,9 @@ struct Box {
   /// moves, say, whole channels.
   bool moves_whole(std::int64_t values) const;
 };
+
+/// Calls `work(from, to)` with the places of every value of a box.
+void each_place(const Box& box, const std::function<void(std::int64_t, std::int64_t)>& work);
 
 /// How far the next value of each dimension lies.
 Integers steps_of(const Shape& shape);

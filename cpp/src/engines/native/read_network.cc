@@ -97,6 +97,7 @@ class NetworkReader {
         {"elementwise_min minimum", LayerKind::Minimum},
         {"prelu PRelu", &Reader::read_prelu},
         {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
+        {"LRN", &Reader::read_lrn},
         {"softmax Softmax log_softmax LogSoftmax", &Reader::read_softmax},
         {"dropout Dropout", &Reader::read_dropout},
         {"scale", &Reader::read_scale},
@@ -185,14 +186,18 @@ class NetworkReader {
     if (has_channels(name, index)) return from;
     require(!quantized_, "kernel for what was flattened in int8");
     const auto [found, is_new] = views_.emplace(value(name, index), network_.tensors.size());
-    if (is_new) {
-      Layer& view = network_.layers.emplace_back();
-      view.kind = LayerKind::View;
-      view.name = "view '" + printable(graph_.values[value(name, index)].name) + "'";
-      view.inputs = {from};
-      view.output = network_.add_tensor(image_shape(shape(name, index)));
-    }
+    if (is_new) add_view(from, image_shape(shape(name, index)));
     return found->second;
+  }
+  /// A tensor in another shape.
+  std::size_t add_view(std::size_t from, const TensorShape& to) {
+    if (shape_of(from) == to) return from;
+    Layer& view = network_.layers.emplace_back();
+    view.kind = LayerKind::View;
+    view.name = "view of what " + plain_type(graph_, *op_) + " takes or gives";
+    view.inputs = {from};
+    view.output = network_.add_tensor(to);
+    return view.output;
   }
   /// The same, with the channels that it has in the program.
   std::size_t with_channels(const std::string& name) {
@@ -397,26 +402,92 @@ class NetworkReader {
     made.reduce = kind;
   }
 
-  void read_matmul() {
-    const std::size_t input = tensor("X");
-    const TensorShape from = shape_of(input);
-    const Value* matrix = weights("Y");
-    require(matrix != nullptr && matrix->shape.size() == 2, "product with what is no matrix");
+  /// A product of matrices: of each image's rows with the columns of a constant, or of a constant's
+  /// rows with its columns.
+  struct Product {
+    bool constant_first = false;
+    bool transposed = false;   ///< of what is computed, the last two dimensions
+    std::size_t axis = 0;      ///< of the constant, that goes into the result
+    std::int64_t sums = 1;     ///< products that are added up
+    std::int64_t outputs = 1;  ///< of the constant, in the result
+    std::int64_t others = 1;   ///< rows or columns of what is computed, in the result
+    std::int64_t batch = 1;    ///< matrices of an image
+  };
+
+  Product product_of_matrices() const {
     const auto is_set = [this](std::initializer_list<const char*> names) {
       return view_->flag(view_->present(names), false);
     };
-    require(!is_set({"trans_x", "transpose_x", "transA"}), "transposed product");
-    require(shape("X").size() == 2 && shape("X")[1] == from.values(), "kernel but for vectors");
-    const bool transposed = is_set({"trans_y", "transpose_y", "transB"});
-    const std::size_t axis = transposed ? 0 : 1;  // of the outputs
-    require(matrix->shape[1 - axis] == from.values(), "product with a matrix of another size");
+    const bool x_transposed = is_set({"trans_x", "transpose_x", "transA"});
+    const bool y_transposed = is_set({"trans_y", "transpose_y", "transB"});
+    Product product;
+    product.constant_first = !is_computed(value("X"));
+    product.transposed = product.constant_first ? y_transposed : x_transposed;
+    const std::string of = product.constant_first ? "X" : "Y";
+    const Value* found = weights(of);
+    require(found != nullptr, "product with what is not constant");
+    Shape matrix = found->shape;
+    const Shape& sizes = shape(product.constant_first ? "Y" : "X");
+    const std::size_t rank = sizes.size();
+    const bool vector = matrix.size() == 1;
+    if (vector) matrix.insert(matrix.begin() + (product.constant_first ? 0 : 1), 1);
+    require(matrix.size() <= rank && lenet::product(matrix, 0, matrix.size() - 2) == 1,
+            "product with a constant of a matrix for each image");
+    matrix.erase(matrix.begin(), matrix.end() - 2);
+    const bool constant_transposed = product.constant_first ? x_transposed : y_transposed;
+    product.axis = product.constant_first == constant_transposed ? 1 : 0;
+    product.outputs = matrix[product.axis];
+    product.sums = matrix[1 - product.axis];
+    // The dimension that is summed up is the last but one of the second, the last of the first.
+    const bool last_sums = product.constant_first == product.transposed;
+    require(rank > 2 || last_sums, "operator that mixes images");
+    if (rank > 2) {
+      product.others = sizes[rank - (last_sums ? 2 : 1)];
+      product.batch = lenet::product(sizes, 1, rank - 2);
+    }
+    return product;
+  }
+
+  void read_matmul() {
+    const Product product = product_of_matrices();
+    const std::string constant_name = product.constant_first ? "X" : "Y";
+    const auto& [first, transposed, axis, sums, outputs, others, batch] = product;
+    const std::size_t from = tensor(first ? "Y" : "X");
+    const TensorShape image = shape_of(from);
+    require(image.values() == sums * others * batch, "product with a matrix of another size");
+    const bool flat = others * batch == 1;
+    require(flat || !quantized_, "kernel for this operator in int8");
+    std::size_t input = from;
+    if (!flat) {  // the dimension that is summed up becomes the channels
+      const bool last_sums = first == transposed;
+      Box box;
+      box.add({sums, last_sums ? 1 : others, batch * others});
+      box.add({batch, sums * others, others});
+      box.add({others, last_sums ? sums : 1, 1});
+      input = arranged(std::move(box), from, {sums, 1, batch * others});
+    }
     Layer& made = layer(LayerKind::Convolution, {input});
-    made.window.kernel = {from.height, from.width};  // what was flattened
-    made.bias.assign(static_cast<std::size_t>(matrix->shape[axis]), 0);
-    made.quantized = dequantized_.count(value("X")) > 0;
-    made.matrix = !transposed;
-    give_weights(made, "Y", axis);
-    // Of Gemm.
+    if (flat) made.window.kernel = {image.height, image.width};  // what was flattened
+    made.bias.assign(static_cast<std::size_t>(outputs), 0);
+    made.quantized = dequantized_.count(value(first ? "Y" : "X")) > 0;
+    made.matrix = axis == 1;
+    give_weights(made, constant_name, axis);
+    add_factors(made);
+    if (!flat) {
+      made.output = network_.add_tensor({outputs, 1, batch * others});
+      Box box;
+      box.add({batch, others, others * outputs});
+      box.add({outputs, batch * others, first ? others : 1});
+      box.add({others, 1, first ? 1 : outputs});
+      const TensorShape to = image_shape(graph_.values[given()].shape);
+      layer(LayerKind::Identity, {arranged(std::move(box), made.output, to)});
+    } else {
+      network_.tensors[made.output] = {outputs};
+    }
+  }
+
+  /// Those of Gemm, and its bias.
+  void add_factors(Layer& made) const {
     const auto alpha = static_cast<float>(view_->number("alpha", 1));
     const auto beta = static_cast<float>(view_->number("beta", 1));
     if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");
@@ -426,39 +497,62 @@ class NetworkReader {
     if (!view_->has("Bias")) return;
     const std::vector<float> bias = floats("Bias");
     const Shape& sizes = shape("Bias");
-    const std::int64_t classes = matrix->shape[axis];
+    const auto classes = static_cast<std::int64_t>(made.bias.size());
     const bool one = bias.size() == 1;
     require((one && sizes.size() <= 2) || sizes == Shape{classes} || sizes == Shape{1, classes},
             "kernel for a bias but one number for each class");
     for (std::size_t o = 0; o < made.bias.size(); ++o) made.bias[o] = beta * bias[one ? 0 : o];
   }
 
-  /// The channels of what is combined with each of them: a constant such as [C], [C, 1, 1], with
-  /// the channels where the tensor has them, or one number. Empty where it is something else.
-  std::vector<float> channel_vector(const std::string& name, const std::string& whole) const {
-    const Value* found = constant(name);
-    if (found == nullptr || !is_computed(value(whole))) return {};
-    const Shape& to = shape(whole);
-    const std::int64_t channels = shape_of(tensor(whole)).channels;
-    Shape sizes = found->shape;
-    const char* const other = "kernel for a constant but one number for each channel";
-    require(sizes.size() <= to.size(), other);
-    if (count_values(*found) == 1) {
-      return std::vector<float>(static_cast<std::size_t>(channels), floats(name)[0]);
-    }
+  /// What is combined with a constant, and the number for each of its channels.
+  struct Operand {
+    std::size_t tensor;
+    std::vector<float> numbers;
+  };
+  /// \param name the constant: one number, one for each channel, such as [C, 1, 1], or any other
+  ///   that is repeated along the values of an image, which then are channels
+  /// \param whole the argument that it is repeated along
+  Operand along(const std::string& name, const std::string& whole) {
+    const Value& found = float_constant(name);
+    const Shape& from = shape(whole);
+    const Shape& to = graph_.values[given()].shape;
+    Shape sizes = found.shape;
     const std::int64_t axis = view_->integer("axis", -1);
-    if (axis >= 0) sizes.resize(to.size() - static_cast<std::size_t>(axis), 1);
-    sizes.insert(sizes.begin(), to.size() - sizes.size(), 1);
-    for (std::size_t i = 0; i < sizes.size(); ++i) require(sizes[i] == (i == 1 ? to[1] : 1), other);
-    require(to.size() > 1 && to[1] == channels, "operator on channels of what was flattened");
-    return floats(name);
+    if (axis >= 0) sizes.resize(from.size() - static_cast<std::size_t>(axis), 1);
+    require(sizes.size() <= from.size(), "operator that mixes images");
+    sizes.insert(sizes.begin(), from.size() - sizes.size(), 1);
+    require(sizes[0] == 1, "operator that mixes images");
+    const bool repeats = std::equal(from.begin() + 1, from.end(), to.begin() + 1, to.end());
+    const auto other_than_1 = [](std::int64_t size) { return size != 1; };
+    if (repeats && std::none_of(sizes.begin(), sizes.end(), other_than_1)) {
+      const std::size_t input = tensor(whole);
+      const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+      return {input, std::vector<float>(channels, floats(name)[0])};
+    }
+    if (repeats && sizes[1] == to[1] &&
+        std::none_of(sizes.begin() + 2, sizes.end(), other_than_1)) {
+      return {with_channels(whole), floats(name)};
+    }
+    require(!quantized_, "kernel for this operator in int8");
+    for (std::size_t i = 1; i < sizes.size(); ++i) {
+      require(sizes[i] == 1 || sizes[i] == to[i], "kernel for tensors of such different shapes");
+    }
+    const TensorShape values{image_shape(to).values()};
+    layer_memory_.add(static_cast<double>(values.channels) * sizeof(float));
+    Box box = repeated_box(sizes, to);
+    std::vector<float> numbers(static_cast<std::size_t>(values.channels));
+    const std::vector<float> given = floats(name);
+    each_place(box, [&](std::int64_t one, std::int64_t place) {
+      numbers[static_cast<std::size_t>(place)] = given[static_cast<std::size_t>(one)];
+    });
+    return {add_view(repeats ? tensor(whole) : repeated(whole), values), std::move(numbers)};
   }
 
   void read_combination(LayerKind kind) {
     require(kind == LayerKind::Add || !quantized_, "kernel for this operator in int8");
     for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
-      std::vector<float> numbers = channel_vector(vector, whole);
-      if (!numbers.empty()) return combine_with_constant(kind, vector, whole, std::move(numbers));
+      if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
+      return combine_with_constant(kind, vector, along(vector, whole));
     }
     std::size_t a = tensor("X");
     std::size_t b = tensor("Y");
@@ -499,12 +593,10 @@ class NetworkReader {
   }
 
   /// \param vector the argument that is constant
-  /// \param numbers its channels
-  void combine_with_constant(LayerKind kind, const std::string& vector, const std::string& whole,
-                             std::vector<float> numbers) {
+  void combine_with_constant(LayerKind kind, const std::string& vector, Operand operand) {
     const bool first = vector == "X";
+    auto& [from, numbers] = operand;
     const std::size_t channels = numbers.size();
-    std::size_t from = tensor(whole);
     if (kind == LayerKind::Maximum || kind == LayerKind::Minimum) {
       const bool one = std::equal(numbers.begin() + 1, numbers.end(), numbers.begin());
       require(one, "kernel for bounds that are not the same of all channels");
@@ -563,21 +655,22 @@ class NetworkReader {
 
   void read_prelu() {
     require(!quantized_, "kernel for this operator in int8");
-    std::vector<float> slopes;
+    Operand operand{};
     if (view_->is_onnx()) {
-      slopes = channel_vector("Alpha", "X");
-      require(!slopes.empty(), "operator whose slopes are no float32 constant");
+      require(constant("Alpha") != nullptr, "operator whose slopes are not constant");
+      operand = along("Alpha", "X");
     } else {
       require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-      require(view_->text("mode") != "element", "kernel for a slope of each value");
-      slopes = floats("Alpha");
-      const std::size_t input = tensor("X");
-      const auto channels = static_cast<std::size_t>(shape_of(input).channels);
-      if (slopes.size() == 1) slopes.resize(channels, slopes[0]);
-      require(slopes.size() == channels && (shape("X")[1] == shape_of(input).channels),
-              "operator on channels of what was flattened");
+      const std::string mode = view_->text("mode");
+      operand = {mode == "channel" ? with_channels("X") : tensor("X"), floats("Alpha")};
+      if (mode == "element") {
+        operand.tensor = add_view(operand.tensor, {shape_of(operand.tensor).values()});
+      }
+      const auto channels = static_cast<std::size_t>(shape_of(operand.tensor).channels);
+      if (mode == "all") operand.numbers.resize(channels, operand.numbers[0]);
+      require(operand.numbers.size() == channels, "kernel for so many slopes");
     }
-    layer(LayerKind::PRelu, {tensor("X")}).scale = std::move(slopes);
+    layer(LayerKind::PRelu, {operand.tensor}).scale = std::move(operand.numbers);
   }
 
   void read_batch_norm() {
@@ -604,6 +697,42 @@ class NetworkReader {
       biases.push_back(static_cast<float>(bias[c] - mean[c] * scale));
     }
     channel_scale(input, std::move(scales), std::move(biases), "Y").fuses_into_previous = true;
+  }
+
+  /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
+  /// sum is a convolution, the power a logarithm and its exponential function.
+  void read_lrn() {
+    const std::size_t input = with_channels("X");
+    const TensorShape sizes = shape_of(input);
+    const std::int64_t channels = sizes.channels;
+    const std::int64_t size = view_->integer("size");
+    layer_memory_.add(static_cast<double>(channels) * static_cast<double>(channels) *
+                      sizeof(float));
+    const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs) -> Layer& {
+      Layer& made = layer(kind, std::move(inputs));
+      made.output = network_.add_tensor(sizes);
+      return made;
+    };
+    const std::size_t squares = add(LayerKind::Multiply, {input, input}).output;
+    Layer& sum = add(LayerKind::Convolution, {squares});
+    const auto count = static_cast<std::size_t>(channels);
+    sum.bias.assign(count, static_cast<float>(view_->number("bias", 1)));
+    sum.weights.assign(count * count, 0);
+    const double share = view_->number("alpha", 1e-4) / static_cast<double>(size);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const std::int64_t end = std::min(channels, c + size / 2 + 1);
+      for (std::int64_t i = std::max<std::int64_t>(0, c - (size - 1) / 2); i < end; ++i) {
+        sum.weights[static_cast<std::size_t>(c * channels + i)] = static_cast<float>(share);
+      }
+    }
+    Layer& logarithm = add(LayerKind::Activate, {sum.output});
+    logarithm.activation.kind = ActivationKind::Log;
+    Layer& power = add(LayerKind::ChannelScale, {logarithm.output});
+    power.scale.assign(count, -static_cast<float>(view_->number("beta", 0.75)));
+    power.bias.assign(count, 0);
+    Layer& factor = add(LayerKind::Activate, {power.output});
+    factor.activation.kind = ActivationKind::Exp;
+    layer(LayerKind::Multiply, {input, factor.output});
   }
 
   void read_softmax() {
@@ -665,6 +794,12 @@ class NetworkReader {
     } else {
       network_.tensors[made.output] = {channels, from.height, from.width};
     }
+  }
+
+  /// A tensor with its values in another order, which may be the same.
+  std::size_t arranged(Box box, std::size_t input, const TensorShape& shape) {
+    const bool stays = box.is_run(0, 0, shape_of(input).values());
+    return stays ? add_view(input, shape) : add_copy(std::move(box), input, shape);
   }
 
   /// A copy of a tensor, its values in another order.

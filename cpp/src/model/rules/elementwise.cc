@@ -157,6 +157,13 @@ void infer_prelu(OperatorView& op) {
   infer_same(op);
 }
 
+/// The slopes are repeated along the values, not the other way round.
+void infer_onnx_prelu(OperatorView& op) {
+  const Shape& shape = op.in("X").shape;
+  op.require(broadcast(op, shape, op.in("Alpha").shape) == shape, "shapes that do not match");
+  infer_same(op);
+}
+
 void infer_maxout(OperatorView& op) {
   Shape shape = op.in("X").shape;
   op.require(shape.size() == 4, "the rank");
@@ -201,7 +208,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Selu", "X", "Out", "alpha:float? gamma:float?", infer_same},
     {kOnnx, "HardSigmoid", "X", "Out", "alpha:float? beta:float?", infer_same},
     {kOnnx, "Gelu", "X", "Out", "approximate:str?", infer_same},
-    {kOnnx, "PRelu", "X Alpha", "Out", "", infer_same},
+    {kOnnx, "PRelu", "X Alpha", "Out", "", infer_onnx_prelu},
     {kPaddle, "relu6", "X", "Out", "threshold:float?/", infer_same},
     {kPaddle, "swish", "X", "Out", "beta:float?/", infer_same},
     {kPaddle, "mish", "X", "Out", "threshold:float?/lambda:float", infer_same},

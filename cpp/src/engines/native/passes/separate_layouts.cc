@@ -58,8 +58,10 @@ class Separator {
  private:
   /// Adds a layer with what it takes, and converts that before.
   void add(Layer layer, bool is_written) {
-    const auto is_plain = [this](std::size_t input) {
-      return blocked_[input] == kNone && plain_[input] != kNone;
+    // What a view shows has the shape of what it is of.
+    const auto is_plain = [&](std::size_t input) {
+      return blocked_[input] == kNone && plain_[input] != kNone &&
+             network_.tensors[plain_[input]] == network_.tensors[layer.output];
     };
     const bool plain =
         needs_order(layer) || (is_elementwise(network_, layer) &&
