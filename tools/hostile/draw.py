@@ -331,6 +331,7 @@ EVERY = {
     "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
 }
 SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
+SEVERAL_INPUTS |= {"Sub", "Max", "Min", "Sum"}
 WITH_PARAMETERS = {
     *"conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
 }

@@ -15,6 +15,7 @@ from tools.hostile.networks import InvalidNetworkError
 onnxruntime.set_default_logger_severity(4)
 # Operators whose axes are an input since an operator set.
 AXES = {"ReduceMean": 18, "Squeeze": 13, "Unsqueeze": 13}
+AXES |= {"ReduceMax": 18, "ReduceMin": 18, "ReduceSum": 13}
 _SHAPES = {}
 
 
@@ -31,15 +32,50 @@ def window(d, kernel, opset, *, pool):
 def constant(d, s):
     per_channel = [0, *[1] * (len(s) - 2)]
     every = [per_channel, [1, *per_channel], [1], [1, 1], [], [0], [d.pick([0, 1]) for _ in s]]
-    return {"of": d.pick(["Add", "Mul"]), "shape": d.pick(every), **d.some(first=(0.3, True))}
+    of = d.pick(["Add", "Mul", "Sub"])
+    return {"of": of, "shape": d.pick(every), **d.some(first=(0.3, True))}
+
+
+def opset(d):
+    return d.network.options["opset"]
+
+
+def sliced(d, s):
+    axes = [axis % len(s) for axis in d.axes(len(s))]
+    ends = [d.pick([2**31 - 1, s[axis], max(1, s[axis] - 1), -1]) for axis in axes]
+    steps = [d.pick([1, 1, 2, 3]) for _ in axes]
+    return {"axes": axes, "starts": [d.pick([0, 0, 1, -2]) for _ in axes], "ends": ends,
+            **d.some(steps=(0.5 * (opset(d) >= 10), steps))}  # fmt: skip
+
+
+def split(d, s):
+    axis = d.randrange(1, len(s))
+    first = d.randint(1, max(1, s[axis] - 1))
+    sizes = d.pick([[first, s[axis] - first], [s[axis] // 2] * 2])
+    return {"axis": axis, "sizes": sizes, "take": d.pick([0, 1])}
+
+
+def pad(d, s):
+    mode = d.pick(["constant", "constant", "reflect", "edge", *["wrap"] * (opset(d) >= 19)])
+    pads = [[0, *(d.pick([0, 0, 1, 2]) for _ in s[1:])] for _ in range(2)]
+    more = d.some(value=(0.5 * (mode == "constant"), 0.5))
+    return {"mode": mode, "pads": pads[0] + pads[1], **more}
+
+
+def perm(d, s):
+    return {"perm": [0, *d.sample(range(1, len(s)), len(s) - 1)]}
+
+
+def tile(d, s):
+    return {"repeats": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]}
 
 
 def draw_onnx(d, shapes):
     """Draw a network of ONNX's operators."""
-    opset = d.pick(range(7, 22))
+    version = d.pick(range(7, 23))
     batch = d.pick(["N", "N", 1])
     written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True))
-    negative = opset >= 11  # axes from the end
+    negative = version >= 11  # axes from the end
     biases = [None, None, [0], [1, 0], [1]]
 
     def conv(d, s):
@@ -47,15 +83,15 @@ def draw_onnx(d, shapes):
         out = group * d.pick([1, 2, 5, 8] if group == 1 else [1, 2])
         more = {"kernel_shape": (0.5, kernel), "dilations": (0.25, d.two([1, 2]))}
         more = d.some(**more, bias=(0.4, False), group=(1 if group > 1 else 0.2, group))
-        return {"out": out, "kernel": kernel, **window(d, kernel, opset, pool=False), **more}
+        return {"out": out, "kernel": kernel, **window(d, kernel, version, pool=False), **more}
 
     def pool(d, s):
         kernel = d.two([1, 2, 2, 3, 3, 4, 5])
-        return {"kernel_shape": kernel, **window(d, kernel, opset, pool=True)}
+        return {"kernel_shape": kernel, **window(d, kernel, version, pool=True)}
 
     def max_pool(d, s):
-        newer = d.some(dilations=(0.15 * (opset >= 10), d.two([1, 1, 2])))
-        return pool(d, s) | d.some(storage_order=(0.15 * (opset >= 8), 1)) | newer
+        newer = d.some(dilations=(0.15 * (version >= 10), d.two([1, 1, 2])))
+        return pool(d, s) | d.some(storage_order=(0.15 * (version >= 8), 1)) | newer
 
     def concat(d, s):
         axis = d.pick([1, 1, 1, d.randrange(1, len(s))])
@@ -68,11 +104,11 @@ def draw_onnx(d, shapes):
         return {"shape": d.pick(flat + wide)}
 
     def mean(d, s):
-        axes = d.pick([[2, 3], [3, 2], [2, 3], d.axes(len(s)) if negative else [1]])
+        axes = d.pick([[2, 3], [3, 2], d.axes(len(s)) if negative else [d.randrange(1, len(s))]])
         return {"axes": axes, **d.some(keepdims=(0.5, 0))}
 
     def gemm(d, s):
-        bias = d.pick([*biases, []] if opset >= 11 else [*biases[2:], []])
+        bias = d.pick([*biases, []] if version >= 11 else [*biases[2:], []])
         more = d.some(transB=(0.5, 1), alpha=(0.3, 0.5), beta=(0.3, -2.0), transA=(0.04, 1))
         return {"out": d.pick([1, 1, 4, 17]), "bias": bias, **more}
 
@@ -90,7 +126,18 @@ def draw_onnx(d, shapes):
         "Flatten": flatten,
     }  # fmt: skip
     joints = {op: body[op] for op in ("Add", "Concat", "Conv", "Relu")}
-    others = {"Sigmoid": plain, "Mul": plain, "Softmax": softmax}
+    any_axis = one_of(axis=[1, 2, 3, *([-1, -2] if negative else [])])
+    others = {
+        **dict.fromkeys(["Mul", "Sub", "Max", "Min", "Sum", "Sigmoid", "Tanh", "Softplus"], plain),
+        **dict.fromkeys(["Selu", "HardSwish", "Mish"], plain),
+        **dict.fromkeys(["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum"], mean),
+        "LeakyRelu": maybe(alpha=(0.5, 0.3)), "Elu": maybe(alpha=(0.5, 0.3)),
+        "HardSigmoid": maybe(alpha=(0.5, 0.3), beta=(0.5, 0.6)), "PRelu": constant,
+        "Gelu": one_of(approximate=["none", "tanh"]), "Softmax": any_axis, "LogSoftmax": any_axis,
+        "LRN": all_of(one_of(size=[1, 3, 5]), maybe(alpha=(0.5, 0.5), beta=(0.5, 0.5))),
+        "Transpose": perm, "Slice": sliced, "Split": split, "Pad": pad, "Tile": tile,
+        "MatMul": one_of(out=[1, 4, 17]),
+    }  # fmt: skip
     flat = {
         "Flatten": flatten, "Reshape": reshape, "view": view, "ReduceMean": mean,
         "GlobalAveragePool": plain, "GlobalMaxPool": plain,
@@ -103,10 +150,10 @@ def draw_onnx(d, shapes):
         "Add": plain,
     }  # fmt: skip
     shape = [d.pick([1, 1, 2, 3, 4, 8]), *d.two([*range(1, 15), 1, 2, 3, 4, 28])]
-    d.begin("onnx", shape, shapes, opset=opset, batch=batch, **written)
+    d.begin("onnx", shape, shapes, opset=version, batch=batch, **written)
     d.add_one_of({"Conv": conv} if d.chance(0.95) else body)
     for _ in range(d.pick(range(5))):
-        d.add_one_of(joints if d.chance(0.3) else others if d.chance(0.1) else body)
+        d.add_one_of(joints if d.chance(0.3) else others if d.chance(0.4) else body)
     if d.chance(0.9):
         d.add_one_of(flat)
         if len(d.shapes[-1]) > 2 and d.chance(0.8):
@@ -199,6 +246,33 @@ class Writer:
         names = ["min", "max"] if "max" in bounds else ["min"]
         parts = [self.constant(np.float32(bounds[k])) if k in bounds else "" for k in names]
         return "Clip", [*x, *parts], {}
+
+    def prelu(self, x, s, **drawn):
+        sizes = [
+            size or s[len(s) - len(drawn["shape"]) + i] for i, size in enumerate(drawn["shape"])
+        ]
+        return "PRelu", [*x, self.parameter(0, sizes)], {}
+
+    def slice(self, x, s, **bounds):
+        if self.opset < 10:
+            return "Slice", x, bounds
+        names = ["starts", "ends", "axes", "steps"][: len(bounds)]
+        return "Slice", [*x, *(self.integers(*bounds[name]) for name in names)], {}
+
+    def split(self, x, s, axis, sizes, take):
+        outputs = [f"n{len(self.nodes)}_{i}" for i in range(len(sizes))]
+        given = [self.integers(*sizes)] if self.opset >= 13 else []
+        more = {} if given else {"split": sizes}
+        self.nodes.append(helper.make_node("Split", [*x, *given], outputs, axis=axis, **more))
+        return "Identity", [outputs[take]], {}
+
+    def pad(self, x, s, mode, pads, value=0.0):
+        if self.opset < 11:
+            return "Pad", x, {"mode": mode, "pads": pads, "value": value}
+        return "Pad", [*x, self.integers(*pads), self.constant(np.float32(value))], {"mode": mode}
+
+    def tile(self, x, s, repeats):
+        return "Tile", [*x, self.integers(*repeats)], {}
 
     def squeeze(self, x, s, axes):
         if max(axes) >= len(s):
