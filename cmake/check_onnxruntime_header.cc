@@ -1,4 +1,3 @@
-/// \file
 /// Compares cpp/compat/onnxruntime_api.h with onnxruntime's own header, where that is found. It is
 /// compiled only: no code comes of it.
 #include <onnxruntime_c_api.h>

@@ -1,4 +1,3 @@
-/// \file
 /// Runs a small model through every function of onnxruntime that cpp/compat/onnxruntime_api.h
 /// declares, to see that each is where it is said to be. Run by cmake/ProbeOnnxRuntime.cmake; says
 /// on standard output what it finds.

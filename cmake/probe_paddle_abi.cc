@@ -1,4 +1,3 @@
-/// \file
 /// Measures, on the Paddle library at hand, what cpp/compat/paddle_inference_api.h takes for
 /// granted. Run by cmake/ProbePaddleAbi.cmake; says on standard output what it finds.
 ///

@@ -1,4 +1,3 @@
-/// \file
 /// Tensors of several images.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// What lenet_classify reads beside the model: images, their preparation, the names of the classes.
 #pragma once
 

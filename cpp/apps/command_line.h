@@ -1,4 +1,3 @@
-/// \file
 /// Flags: what they set, how they are read, how the help shows them.
 #pragma once
 

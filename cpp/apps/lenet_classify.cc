@@ -1,4 +1,3 @@
-/// \file
 /// The command line program that classifies image files.
 #include <algorithm>
 #include <string>

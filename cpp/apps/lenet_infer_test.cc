@@ -1,4 +1,3 @@
-/// \file
 /// The command line program: reads the flags, calls the library, prints what it found.
 #include <algorithm>
 #include <cstdio>

@@ -1,4 +1,3 @@
-/// \file
 /// Timing of repeated runs.
 #pragma once
 

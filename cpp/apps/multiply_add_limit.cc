@@ -1,4 +1,3 @@
-/// \file
 /// Measures how many single-precision multiply-adds a second this machine does: the limit that the
 /// benchmark holds every engine against.
 ///

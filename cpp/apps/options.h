@@ -1,4 +1,3 @@
-/// \file
 /// The command lines of lenet_infer_test and lenet_classify.
 #pragma once
 

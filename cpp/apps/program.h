@@ -1,4 +1,3 @@
-/// \file
 /// What every program does around its work: signals, errors, exit codes, printing.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// What the programs found, and how they print it.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// What the files of the module share: what each registers; Python threads inside the library; and
 /// enumerators that Python reads and writes by name.
 #pragma once

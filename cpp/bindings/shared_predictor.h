@@ -1,4 +1,3 @@
-/// \file
 /// What needs no Python, so that the C++ tests have it too.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Declarations of the part of onnxruntime's C API that lenet uses: the library comes without
 /// headers in the `onnxruntime` wheel.
 ///

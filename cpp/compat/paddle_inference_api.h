@@ -1,4 +1,3 @@
-/// \file
 /// Declarations of the part of the Paddle Inference C++ API that lenet uses, for the library inside
 /// the `paddlepaddle` wheel, which exports the API but ships no headers for it.
 ///

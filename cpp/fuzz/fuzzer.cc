@@ -1,4 +1,3 @@
-/// \file
 /// libFuzzer's entry point; LENET_FUZZ_TARGET names the target.
 #include <cstddef>
 #include <cstdint>

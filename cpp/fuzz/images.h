@@ -1,4 +1,3 @@
-/// \file
 /// Reading images and labels from bytes.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Gives every file of the corpus to every target, with any compiler.
 ///
 ///     lenet_fuzz_replay CORPUS_FOLDER

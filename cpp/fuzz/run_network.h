@@ -1,4 +1,3 @@
-/// \file
 /// What the native engine makes of a model.
 #pragma once
 

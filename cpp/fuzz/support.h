@@ -1,4 +1,3 @@
-/// \file
 /// What several targets share.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// The entry points of the fuzzers, one for each reader of files that may come from anybody. Each
 /// takes the bytes of a file and aborts the process when the reader breaks its contract: another
 /// exception than its typed error, a message that is not one printable line, a result that does not

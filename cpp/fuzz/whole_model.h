@@ -1,4 +1,3 @@
-/// \file
 /// The whole way of a model, beginning with a program.
 #pragma once
 

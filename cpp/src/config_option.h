@@ -1,4 +1,3 @@
-/// \file
 /// Options as text: one list for the programs' flags and the C API.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Whether numbers are numbers.
 #pragma once
 

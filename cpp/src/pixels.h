@@ -1,4 +1,3 @@
-/// \file
 /// The values of pixels.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// The public C++ API as a program: one call, told by `name=value` arguments, for the table of bad
 /// input (tests/cpp/test_bad_input.py). Prints what a caller of the library gets, and exits with 0
 /// after a value and after an error alike; any other end of the process is a fault.

@@ -1,4 +1,3 @@
-/// \file
 /// What the tests of the native engine's programs share.
 #pragma once
 

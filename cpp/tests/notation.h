@@ -1,4 +1,3 @@
-/// \file
 /// Models made for tests, as protocol buffers, from one line of text:
 ///
 ///     x[-1,4] y[-1,3] w[4,3]*: matmul_v2 x Y=w -> y | trans_x=false trans_y=false

@@ -1,4 +1,3 @@
-/// \file
 /// A quantized Paddle model made for tests.
 #pragma once
 

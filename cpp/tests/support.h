@@ -1,4 +1,3 @@
-/// \file
 /// What several test files share, with the headers that most of them need.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Counts the basic blocks that code compiled with -fsanitize-coverage=trace-pc executes. With
 /// LENET_COUNT_BLOCKS only.
 #include <atomic>

@@ -1,4 +1,3 @@
-/// \file
 /// Loads a file once and says what that took; run by growth.py.
 ///
 ///     lenet_measure_loading fp32|int8 FILE_OR_FOLDER

@@ -1,4 +1,3 @@
-/// \file
 /// What a predictor asks of an inference engine. Each engine has a folder of its own beside this
 /// file, and one row of the table in engines.cc.
 #pragma once

@@ -1,4 +1,3 @@
-/// \file
 /// The early end of a run: cancelled from another thread, or out of time.
 #pragma once
 

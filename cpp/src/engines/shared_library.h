@@ -1,4 +1,3 @@
-/// \file
 /// Libraries that are opened when an engine first needs them.
 #pragma once
 

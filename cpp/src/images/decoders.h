@@ -1,4 +1,3 @@
-/// \file
 /// Decoding of image files, and what makes photos upright. The decoders of photos are
 /// each in a file of its own. jpeg.cc is built where libjpeg is, png.cc where libpng is.
 #pragma once

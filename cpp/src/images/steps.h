@@ -1,4 +1,3 @@
-/// \file
 /// `preprocess.json`: the steps of a pipeline, and what each does to the pixels, exactly.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Arrays in files: NumPy's own format, Netpbm's binary maps, and IDX.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// A cursor over bytes that never reads past their end.
 #pragma once
 

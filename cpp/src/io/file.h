@@ -1,4 +1,3 @@
-/// \file
 /// Reading and writing whole files, with typed errors, and files that only this process sees.
 #pragma once
 

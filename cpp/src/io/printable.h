@@ -1,4 +1,3 @@
-/// \file
 /// Text for messages and reports.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Whether a program is one that Paddle runs without harm.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// The contents of values that a model fixes: parameters, and what is computed from them.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// The types of a tensor's elements, which each format has its own words for.
 #pragma once
 

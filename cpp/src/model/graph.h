@@ -1,4 +1,3 @@
-/// \file
 /// A program as every format says it: values, and operators in the order of execution. Read by
 /// program_desc.h, pir_program.h and onnx_program.h, checked by check_graph.h.
 #pragma once

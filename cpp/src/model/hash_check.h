@@ -1,4 +1,3 @@
-/// \file
 /// SHA256SUMS beside the files of a model.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// A model in memory: the bytes of its files, and what was read of them and checked.
 #pragma once
 

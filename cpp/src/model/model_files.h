@@ -1,4 +1,3 @@
-/// \file
 /// Finds the files of a model.
 #pragma once
 

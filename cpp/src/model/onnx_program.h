@@ -1,4 +1,3 @@
-/// \file
 /// Reading of an .onnx file, and of the files beside it that hold its values.
 #pragma once
 

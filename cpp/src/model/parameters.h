@@ -1,4 +1,3 @@
-/// \file
 /// What a model's program says of its parameters, and what its parameter file holds. Paddle itself
 /// does not compare the two: parameters of another model, or a file cut short, give wrong answers
 /// without an error.

@@ -1,4 +1,3 @@
-/// \file
 /// Strict reading, and renaming, of a `.pdmodel`: a ProgramDesc of Paddle's framework.proto.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// What a program has that an engine has to consider, such as what one of Paddle's accelerators
 /// computes wrongly.
 #pragma once

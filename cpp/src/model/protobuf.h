@@ -1,4 +1,3 @@
-/// \file
 /// Reading and rewriting the protocol buffer encoding
 /// (https://protobuf.dev/programming-guides/encoding) of Paddle's framework.proto and of
 /// onnx.proto, without their generated code: the Paddle library has its own protobuf, which a

@@ -1,4 +1,3 @@
-/// \file
 /// SHA-256 as defined in FIPS 180-4.
 #pragma once
 

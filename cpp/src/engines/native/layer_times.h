@@ -1,4 +1,3 @@
-/// \file
 /// Measures a program's layers.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// What one core of this machine does: the limits that the benchmark and a profile hold engines
 /// against. Each is measured in short slices of `seconds`, so that it is what the machine can do,
 /// not what other programs left of it.

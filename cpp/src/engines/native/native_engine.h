@@ -1,4 +1,3 @@
-/// \file
 /// The engine of our own: needs no library but this one.
 #pragma once
 

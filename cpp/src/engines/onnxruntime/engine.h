@@ -1,4 +1,3 @@
-/// \file
 /// Runs .onnx models with onnxruntime.
 #pragma once
 

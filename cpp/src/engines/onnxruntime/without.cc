@@ -1,4 +1,3 @@
-/// \file
 /// In the place of the engine in a build without it.
 #include "engines/onnxruntime/engine.h"
 #include "lenet/error.h"

@@ -1,4 +1,3 @@
-/// \file
 /// Loading a model into Paddle, and the flags of the process that Paddle reads.
 #pragma once
 

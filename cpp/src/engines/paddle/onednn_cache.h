@@ -1,4 +1,3 @@
-/// \file
 /// Bounds what oneDNN keeps in Paddle, primitives and reordered weights for each input shape,
 /// without taking it away from a run.
 ///

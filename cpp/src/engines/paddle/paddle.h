@@ -1,4 +1,3 @@
-/// \file
 /// What the Paddle engine can do, and how to load it. All that knows Paddle's types is in a
 /// plug-in, liblenet_paddle, which is opened when a predictor first asks for it.
 #pragma once

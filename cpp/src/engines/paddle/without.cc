@@ -1,4 +1,3 @@
-/// \file
 /// In the place of the plug-in's loader in a build without the engine.
 #include "engines/paddle/paddle.h"
 #include "lenet/error.h"

@@ -1,4 +1,3 @@
-/// \file
 /// The kernels of one instruction set, compiled for it with what vectors.h asks for, LENET_KERNELS
 /// (the table's name) and LENET_NAME, and without contraction of products and sums, so that all
 /// sets round alike.

@@ -1,4 +1,3 @@
-/// \file
 /// The arithmetic of quantized layers, written once over vectors (implementation.h) and built for
 /// each instruction set. ../kernels/dispatch.cc chooses among them.
 ///

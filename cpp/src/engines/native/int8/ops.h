@@ -1,4 +1,3 @@
-/// \file
 /// The operators of a quantized network, each family in a file of its own.
 #pragma once
 

@@ -1,4 +1,3 @@
-/// \file
 /// Which tensors of a quantized network are integers, and which layers compute them.
 #pragma once
 

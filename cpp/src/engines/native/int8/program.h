@@ -1,4 +1,3 @@
-/// \file
 /// A quantized network made ready for a processor.
 #pragma once
 
