@@ -70,6 +70,41 @@ def test_clip_without_bounds_and_values_of_constants(tmp_path):
     assert expected.max() > 0
 
 
+@pytest.mark.parametrize("opset", [12, 18])
+@pytest.mark.parametrize("of", ["c", "x"])
+def test_operators_in_the_order_of_the_program(of, opset, tmp_path):
+    """Of what a layer gives and of the image itself; slices go backwards too."""
+    tensors = {"i": np.array([-2, 8]), "j": np.array([1 << 40, 0]), "axes": np.array([2, 3])}
+    tensors |= {"steps": np.array([1, -2])}
+    axes, split = (f"({of}, axes)", ", num_outputs=4") if opset == 18 else (f"({of})", "")
+    attribute = "" if opset == 18 else ", axes=[1, -1]"
+    for node in (
+        f"y = Transpose<perm=[0, 3, 1, 2]>({of})",
+        f"y = Slice({of}, i, j, axes, steps)",
+        f"s, y, t, u = Split<axis=3{split}>({of})" if split else f"s, y = Split<axis=3>({of})",
+        f"y = Concat<axis=-1>({of}, {of})",
+        f"y = Softmax<axis=2>({of})",
+        f"y = LogSoftmax<axis=1>({of})",
+        f"y = ReduceMax<keepdims=0{attribute}>{axes}",
+        f"y = ReduceSum<axes=[1, 3]>({of})" if opset == 12 else f"y = ReduceMin{axes}",
+    ):
+        agrees(write(tmp_path, f"{CONV} {node}", tensors=tensors, opset=opset))
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5), (2, 1, 3, 2, 4)])
+def test_inputs_of_any_rank(shape, tmp_path):
+    rank = len(shape) + 1
+    order = [0, *range(rank - 1, 0, -1)]
+    tensors = {"m": floats(shape[0], 6), "i": np.array([rank - 1])}
+    for nodes in (
+        "y = Relu(x)",
+        f"t = Transpose<perm={order}>(x) u = MatMul(t, m) y = Softmax<axis=1>(u)",
+        "a = ReduceMean(x, i) d = Sub(x, a) y = Concat<axis=1>(d, x)",
+    ):
+        if rank > 2 or "ReduceMean" not in nodes:
+            agrees(write(tmp_path, nodes, shape, tensors, opset=18))
+
+
 CONSTANTS = (
     (),
     (1,),

@@ -143,7 +143,9 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   for_even_parts(windows, kMost, [&](int first, int count) {
     const auto tile =
         for_count<kMost>(count, [](auto number) { return channels_tile<Vectors, number.value>; });
-    if (is_other(channels.activation) && task.output_column == kLanes) {
+    // Sums that are in the output already go on there.
+    const bool begins = channels.bias != nullptr;
+    if (is_other(channels.activation) && begins && task.output_column == kLanes) {
       activated_tile<Vectors>(tile, task, channels, first, count);
     } else {
       tile(task, channels, first);
