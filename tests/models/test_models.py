@@ -56,6 +56,22 @@ TRAINABLE = {
     "ResNet101_vd": 44_549_160 + DEEP_STEM,
     "ResNet152_vd": 60_192_808 + DEEP_STEM,
     "ResNet200_vd": 60_192_808 + DEEP_STEM + 4 * 280_064 + 12 * 1_117_184,
+    # As torchvision (Inception without its second classifier) and Keras (MobileNetV1) count them.
+    "VGG11": 132_863_336,
+    "VGG13": 133_047_848,
+    "VGG16": 138_357_544,
+    "VGG19": 143_667_240,
+    "MobileNetV1": 4_231_976,
+    "MobileNetV2": 3_504_872,
+    "MobileNetV3_small": 2_542_856,
+    "MobileNetV3_large": 5_483_032,
+    "ResNeXt50_32x4d": 25_028_904,
+    "WideResNet50_2": 68_883_240,
+    "SqueezeNet1_0": 1_248_424,
+    "SqueezeNet1_1": 1_235_496,
+    "ShuffleNetV2": 2_278_604,
+    "DenseNet121": 7_978_856,
+    "InceptionV3": 23_834_568,
 }
 
 

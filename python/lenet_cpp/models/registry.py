@@ -130,16 +130,52 @@ class ModelSpec:
 
 
 # Below 32 the last maps, 1/32 of the image, consist of padding only. The upper limit is arbitrary.
-_RESNET_SIZES = range(32, 1025)
+_SIZES = range(32, 1025)
 
-_RESNETS = tuple(
-    ModelSpec(
-        name=f"ResNet{depth}",
-        builder=f"paddle.vision.models:resnet{depth}",
-        description=f"ResNet of {depth} layers (He et al., 2015), as paddle.vision has it",
-        image_sizes=_RESNET_SIZES,
+
+def _of_vision(name: str, builder: str, what: str, **facts: Any) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        builder=f"paddle.vision.models:{builder}",
+        description=f"{what}, as paddle.vision has it",
+        **({"image_sizes": _SIZES} | facts),
     )
-    for depth in (18, 34, 50, 101, 152)
+
+
+_OF_VISION = (
+    # Its first linear layer takes a map of 6 x 6, which these sizes give.
+    _of_vision(
+        *("AlexNet", "alexnet", "AlexNet (Krizhevsky et al., 2012)"), image_sizes=range(223, 255)
+    ),
+    *(
+        _of_vision(
+            f"ResNet{depth}", f"resnet{depth}", f"ResNet of {depth} layers (He et al., 2015)"
+        )
+        for depth in (18, 34, 50, 101, 152)
+    ),
+    *(
+        _of_vision(f"VGG{depth}", f"vgg{depth}", f"VGG of {depth} layers (Simonyan et al., 2014)")
+        for depth in (11, 13, 16, 19)
+    ),
+    _of_vision("MobileNetV1", "mobilenet_v1", "MobileNet (Howard et al., 2017)"),
+    _of_vision("MobileNetV2", "mobilenet_v2", "MobileNetV2 (Sandler et al., 2018)"),
+    _of_vision(
+        "MobileNetV3_small", "mobilenet_v3_small", "Small MobileNetV3 (Howard et al., 2019)"
+    ),
+    _of_vision(
+        "MobileNetV3_large", "mobilenet_v3_large", "Large MobileNetV3 (Howard et al., 2019)"
+    ),
+    _of_vision("ResNeXt50_32x4d", "resnext50_32x4d", "ResNeXt of 50 layers (Xie et al., 2016)"),
+    _of_vision("WideResNet50_2", "wide_resnet50_2", "Wide ResNet of 50 layers (Zagoruyko, 2016)"),
+    _of_vision("SqueezeNet1_0", "squeezenet1_0", "SqueezeNet 1.0 (Iandola et al., 2016)"),
+    _of_vision("SqueezeNet1_1", "squeezenet1_1", "SqueezeNet 1.1 (Iandola et al., 2016)"),
+    _of_vision("ShuffleNetV2", "shufflenet_v2_x1_0", "ShuffleNetV2 x1.0 (Ma et al., 2018)"),
+    _of_vision("DenseNet121", "densenet121", "DenseNet of 121 layers (Huang et al., 2016)"),
+    _of_vision(
+        *("InceptionV3", "inception_v3", "Inception v3 (Szegedy et al., 2015)"),
+        input_shape=(3, 299, 299),
+        image_sizes=range(75, 1025),
+    ),
 )
 
 _RESNETS_VD = tuple(
@@ -147,7 +183,7 @@ _RESNETS_VD = tuple(
         name=f"ResNet{depth}_vd",
         builder="lenet_cpp.models.resnet_vd:ResNetVd",
         description=f"ResNet-D of {depth} layers, as PaddleClas 2.6 has it",
-        image_sizes=_RESNET_SIZES,
+        image_sizes=_SIZES,
         options={"depth": depth},
     )
     for depth in (18, 34, 50, 101, 152, 200)
@@ -166,14 +202,7 @@ MODELS: dict[str, ModelSpec] = {
             preprocess=_digit,
             stem="lenet",
         ),
-        ModelSpec(
-            name="AlexNet",
-            builder="paddle.vision.models:alexnet",
-            description="AlexNet (Krizhevsky et al., 2012), as paddle.vision has it",
-            # Its first linear layer takes a map of 6 x 6, which these sizes give.
-            image_sizes=range(223, 255),
-        ),
-        *_RESNETS,
+        *_OF_VISION,
         *_RESNETS_VD,
     )
 }
