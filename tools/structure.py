@@ -127,10 +127,10 @@ COUNTS = (
     Count("lines of cli", 2_200, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),
-    Count("lines of tools", 6_004, _lines("tools")),
-    Count("lines of tools/hostile", 2_807, _lines("tools/hostile")),
+    Count("lines of tools", 6_080, _lines("tools")),
+    Count("lines of tools/hostile", 2_882, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 2_480, _lines("tools/benchmark")),
-    Count("lines of C++", 24_930, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 25_300, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of tests", 28_400, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
