@@ -401,7 +401,7 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
 TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   Random random(7);
   Network network;
-  network.tensors = {{3, 5, 6}};
+  network.tensors = {{3, 15, 16}};  // so large that only the last step takes all images at once
   const auto convolve = [&](std::size_t from, std::int64_t channels) {
     const TensorShape in = network.tensors[from];
     Layer layer = convolution_of(3, 3);
@@ -414,7 +414,7 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   };
   const auto join = [&](std::vector<std::size_t> inputs) {
     Layer layer = layer_of(LayerKind::Concat);
-    TensorShape shape{0, 5, 6};
+    TensorShape shape{0, 15, 16};
     for (const std::size_t input : inputs) shape.channels += network.tensors[input].channels;
     layer.inputs = std::move(inputs);
     add_layer(network, layer, shape);
@@ -427,6 +427,7 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   join({network.outputs[0], second});  // is copied, long after it was given
   const std::vector<float> images = random.values(3 * network.tensors[0].values());
   const std::vector<double> expected = definition(network, images);
+  const double largest = *std::max_element(expected.begin(), expected.end());
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
     for (const std::int64_t min_shared : {std::int64_t{0}, native::kMinSharedBytes}) {
@@ -435,9 +436,11 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
       for (const LayerProfile& layer : program->layers()) in_place += layer.kernel == "in place";
       CHECK(in_place == 2);
       const std::vector<float> found = outputs(*program, images, 3);
+      double worst = 0;
       for (std::size_t i = 0; i < found.size(); ++i) {
-        CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+        worst = std::max(worst, std::abs(found[i] - expected[i]));
       }
+      CHECK(worst <= 1e-5 * largest);
     }
   }
 }

@@ -230,11 +230,15 @@ void FloatProgram::join_in_place(const Network& network) {
       first += channels;
     }
   }
-  const auto border = [this](std::size_t t) -> std::int64_t& { return placements_[t].border; };
   for (std::size_t t = 0; t < parts_.size(); ++t) {
-    border(parts_[t].whole) = std::max(border(parts_[t].whole), border(t));
+    Placement& whole = placements_[parts_[t].whole];
+    whole.border = std::max(whole.border, placements_[t].border);
+    whole.per_unit = whole.per_unit || placements_[t].per_unit;
   }
-  for (std::size_t t = 0; t < parts_.size(); ++t) border(t) = border(parts_[t].whole);
+  for (std::size_t t = 0; t < parts_.size(); ++t) {
+    placements_[t].border = placements_[parts_[t].whole].border;
+    placements_[t].per_unit = placements_[parts_[t].whole].per_unit;
+  }
 }
 
 void FloatProgram::prepare(const Network& network) {
