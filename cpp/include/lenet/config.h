@@ -14,10 +14,11 @@ namespace lenet {
 /// The engine that runs a model.
 enum class EngineKind {
   /// The fastest that runs the model with the options of the configuration:
-  /// - the native engine for LeNet and similar networks, in float32 and int8;
-  /// - the Paddle engine, or for an .onnx onnxruntime, for large images, operators that the native
-  ///   engine does not support, bf16, or an option that it ignores (accelerator, ir_optim,
-  ///   memory_optim) set to other than its default; the native one where the library is missing.
+  /// - the native engine, in float32 where the processor has AVX2, and for networks whose tensors
+  ///   fit its caches, in float32 and int8;
+  /// - the Paddle engine, or for an .onnx onnxruntime, for operators that the native engine does not
+  ///   support, bf16, or an option that it ignores (accelerator, ir_optim, memory_optim) set to
+  ///   other than its default, and for other networks; the native one where the library is missing.
   Auto,
   Native,       ///< our own kernels, not for every operator (docs/native-engine.md): any format
   OnnxRuntime,  ///< the library of that name, opened when it is first needed: .onnx

@@ -275,7 +275,8 @@ void compile(native::Network network, Compiled& compiled) {
     if (interleaved->tensor_bytes() > kMaxInterleavedFloats * kFloat) interleaved.reset();
   }
   compiled.instructions = kernels.name;
-  compiled.is_fastest = interleaved != nullptr;
+  // Without the kernels for large images only where batches are interleaved.
+  compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
   compiled.images_one_by_one =
       std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->unit_bytes(), 1, kImagesOneByOne);
   compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
