@@ -44,19 +44,15 @@ const char* OperatorView::present(std::initializer_list<const char*> names) cons
   return *(names.end() - 1);
 }
 
-std::optional<Integers> OperatorView::known_integers(std::string_view name) const {
-  if (const auto* one = attribute<std::int64_t>(name)) return Integers{*one};
-  if (const auto* many = attribute<Integers>(name)) return *many;
-  require(!has_attribute(name), name);
-  if (count(name) != 1) return std::nullopt;  // a list of tensors
-  const Value& value = in(name);
-  return is_onnx() || !value.parameter ? known_list(value) : std::nullopt;
-}
-
 Integers OperatorView::integers(std::string_view name, std::optional<Integers> otherwise) const {
   if (otherwise && !is_given(name)) return *std::move(otherwise);
-  auto values = known_integers(name);
-  if (values) return *std::move(values);
+  if (const auto* one = attribute<std::int64_t>(name)) return {*one};
+  if (const auto* many = attribute<Integers>(name)) return *many;
+  require(!has_attribute(name), name);
+  const bool alone = count(name) == 1;  // not a list of tensors
+  if (alone && (is_onnx() || !in(name).parameter)) {
+    if (auto values = known_list(in(name))) return *std::move(values);
+  }
   if (is_onnx()) no_kernel("operator whose " + std::string(name) + " is not known from the model");
   fail(name, ", which is not constant");
 }

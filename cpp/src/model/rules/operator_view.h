@@ -50,8 +50,6 @@ class OperatorView {
   bool is_given(std::string_view name) const { return has_attribute(name) || has(name); }
   /// An attribute or a constant input.
   Integers integers(std::string_view name, std::optional<Integers> otherwise = {}) const;
-  /// The same, or nothing when it is an input that the program does not fix.
-  std::optional<Integers> known_integers(std::string_view name) const;
   std::int64_t integer(std::string_view name, std::optional<std::int64_t> otherwise = {}) const;
   bool flag(std::string_view name, std::optional<bool> otherwise = {}) const;
   /// An attribute or a constant input.
