@@ -252,7 +252,7 @@ def test_a_build_beside_itself(model_dir, program, kind, tmp_path, monkeypatch):
     result = compare_builds(build, build, settings(model_dir, seconds=0.01), NATIVE)
     assert [row["status"] for row in result["rows"]] == ["measured"] * 2
     for row in result["rows"]:
-        assert row["rounds"] == 1
+        assert row["rounds"] >= 1  # more where the machine is busy
         assert row["answers_differ_by"] == 0
         assert row["used"] == ["native"] * 2
         assert min(row["ms"]) > 0
