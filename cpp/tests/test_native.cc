@@ -362,11 +362,13 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   Random random(13);
   Network network;
   network.tensors = {{3, 40, 40}};
-  const auto add = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride) {
+  const auto add = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride,
+                       std::int64_t groups = 1) {
     const TensorShape from = network.tensors.back();
     Layer convolution = convolution_of(kernel, kernel);
     convolution.window.strides = {stride, stride};
-    convolution.weights = random.values(channels * from.channels * kernel * kernel);
+    convolution.groups = groups;
+    convolution.weights = random.values(channels * from.channels / groups * kernel * kernel);
     convolution.bias = random.values(channels);
     const auto size = [&](std::size_t i) {
       return count_windows(from.width, convolution.window, i);
@@ -374,15 +376,23 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
     add_layer(network, convolution, {channels, size(0), size(1)});
   };
   add(80, 3, 1);
-  add(136, 1, 4);
-  add(72, 5, 1);  // with so many weights that threads share out channels rather than rows
-  add(300, 6, 1);
+  add(80, 3, 1, 80);
+  add(40, 3, 1);  // by Winograd: threads share out tiles
+  add(150, 1, 4);
+  add(100, 1, 1, 50);
+  add(300, 3, 1);  // and of few tiles output channels
+  add(72, 5, 1);   // with so many weights that threads share out channels rather than rows
+  add(300, 3, 1);
   const std::vector<float> image = random.values(network.tensors[0].values());
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
     const auto program = compiled(network, *kernels);
     const std::vector<float> expected = outputs(*program, image);
-    for (const std::size_t threads : {2U, 3U}) {
+    CHECK(has_kernel(*program, "fully_connected"));
+    CHECK(has_kernel(*program, "winograd_3x3") == (kernels->winograd3x3 != nullptr));
+    CHECK(has_kernel(*program, "conv_depthwise"));
+    CHECK(has_kernel(*program, "conv_grouped") == (kernels->lanes > 1));
+    for (const std::size_t threads : {2U, 3U, 7U}) {
       auto memory = program->memory(1);
       native::Aligned<char> scratch(static_cast<std::size_t>(program->scratch_bytes()) * threads);
       std::vector<float> found(expected.size());

@@ -149,10 +149,11 @@ struct Winograd3x3Task {
   std::int32_t padding_left;
   std::int32_t height;  ///< of the output
   std::int32_t width;
+  std::int32_t blocks;  ///< vectors of output channels
   // The part that is computed.
   std::int64_t first_tile;
   std::int64_t last_tile;    ///< behind it; of all images
-  std::int32_t first_block;  ///< vector of output channels that begins a group
+  std::int32_t first_block;  ///< that begins a group
   std::int32_t last_block;   ///< behind it
   float* scratch;
 };

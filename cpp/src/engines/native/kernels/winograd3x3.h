@@ -390,7 +390,7 @@ Memory3x3 memory_of(const Winograd3x3Task& task) {
   if (memory.tiles > kMostTiles3x3) memory.tiles = kMostTiles3x3;
   memory.values_plane = odd_lines(channels * memory.tiles);
   memory.panels = (channels + kPanelChannels3x3 - 1) / kPanelChannels3x3 *
-                  ((task.last_block - task.first_block + kGroup3x3 - 1) / kGroup3x3);
+                  ((task.blocks + kGroup3x3 - 1) / kGroup3x3);
   if (memory.panels * kPlanes3x3 * kPanelPlane > kMostKept3x3) memory.panels = 1;
   return memory;
 }

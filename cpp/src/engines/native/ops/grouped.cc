@@ -11,15 +11,22 @@ class Grouped final : public Op {
  public:
   explicit Grouped(const FloatLayer& source);
   void run(const Frame& frame) const override {
-    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      for (std::size_t plane = 0; plane < tasks_.size(); ++plane) {
-        GroupedTask task = tasks_[plane];
-        task.input = frame.at<float>(from_, unit) + first_;
-        task.output = frame.at<float>(to_, unit) + static_cast<std::int64_t>(plane) * to_.block;
-        convolve_(task);
-      }
-    }
+    const std::int64_t all = frame.count * to_.planes;
+    const std::int64_t strips =
+        std::clamp<std::int64_t>(frame.parts / all, 1, to_.shape.height);  // of a plane
+    frame.each(all * strips, [&](std::int64_t index) {
+      const std::int64_t unit = index / (strips * to_.planes);
+      const std::int64_t plane = index / strips % to_.planes;
+      const std::int64_t row = to_.shape.height * (index % strips) / strips;
+      const std::int64_t end = to_.shape.height * (index % strips + 1) / strips;
+      GroupedTask task = tasks_[static_cast<std::size_t>(plane)];
+      task.input = frame.at<float>(from_, unit) + first_ + row * task.input_row;
+      task.output = frame.at<float>(to_, unit) + plane * to_.block + row * task.output_row;
+      task.rows = static_cast<std::int32_t>(end - row);
+      convolve_(task);
+    });
   }
+  bool splits() const override { return true; }
   std::string kernel() const override {
     return tasks_[0].sources == 0 ? "conv_depthwise" : "conv_grouped";
   }

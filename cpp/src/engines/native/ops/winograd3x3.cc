@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "engines/native/ops/ops.h"
@@ -21,6 +22,22 @@ std::int64_t tiles_of(const TensorShape& output) {
   return (output.height + kTile - 1) / kTile * ((output.width + kTile - 1) / kTile);
 }
 
+/// What some tiles of some channels take, in multiply-adds of a vector, as measured on Zen 4.
+double work_of(std::int64_t tiles, std::int64_t channels, std::int64_t lanes,
+               std::int64_t out_blocks) {
+  constexpr double kTransformInput = 250;  // of a tile
+  constexpr double kTransformOutput = 130;
+  constexpr double kTransformWeights = 95;
+  constexpr double kProducts = 36;
+  constexpr double kFewestRows = 2;  // whose sums hide each other's latency
+  const auto count = static_cast<double>(tiles);
+  const auto in_blocks = static_cast<double>(round_up(channels, lanes) / lanes);
+  const double of_weights = static_cast<double>(channels) *
+                            (kTransformWeights + kProducts * std::max(count, kFewestRows));
+  return count * in_blocks * kTransformInput +
+         static_cast<double>(out_blocks) * (count * kTransformOutput + of_weights);
+}
+
 class Winograd3x3 final : public Op {
  public:
   explicit Winograd3x3(const FloatLayer& source);
@@ -32,16 +49,39 @@ class Winograd3x3 final : public Op {
     if (residual_.size > 0) task.epilogue.residual = frame.at<float>(residual_, 0);
     task.image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
     task.images = static_cast<std::int32_t>(frame.count);
-    task.last_tile = frame.count * tiles_of(to_.shape);
     task.scratch = reinterpret_cast<float*>(frame.scratch);
-    kernels_.winograd3x3(task);
+    const std::int64_t tiles = frame.count * tiles_of(to_.shape);
+    const Slices slices = slices_for(frame, tiles);
+    frame.each(slices.of_tiles * slices.of_groups, [&](std::int64_t index) {
+      const std::int64_t slice = index / slices.of_groups;
+      task.first_tile = tiles * slice / slices.of_tiles;
+      task.last_tile = tiles * (slice + 1) / slices.of_tiles;
+      const auto block = [&](std::int64_t of) {
+        return std::min(
+            task_.last_block,
+            static_cast<std::int32_t>(groups() * of / slices.of_groups) * kWinograd3x3Group);
+      };
+      task.first_block = block(index % slices.of_groups);
+      task.last_block = block(index % slices.of_groups + 1);
+      kernels_.winograd3x3(task);
+    });
   }
+  bool splits() const override { return true; }
   std::string kernel() const override { return "winograd_3x3"; }
   std::int64_t scratch_bytes() const override {
     return kernels_.winograd3x3_scratch(task_) * static_cast<std::int64_t>(sizeof(float));
   }
 
  private:
+  /// How the work is cut: each part of some tiles and some groups of output channels.
+  struct Slices {
+    std::int64_t of_tiles;
+    std::int64_t of_groups;
+  };
+  Slices slices_for(const Frame& frame, std::int64_t tiles) const;
+  std::int64_t groups() const {
+    return (task_.last_block + kWinograd3x3Group - 1) / kWinograd3x3Group;
+  }
   void pack(const Layer& layer);
 
   const Kernels& kernels_;
@@ -72,7 +112,8 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   task_.padding_left = narrow(source.layer.window.padding[2]);
   task_.height = narrow(to_.shape.height);
   task_.width = narrow(to_.shape.width);
-  task_.last_block = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
+  task_.blocks = task_.last_block =
+      narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
   task_.epilogue.residual_row = residual_.row;
   task_.epilogue.residual_block = residual_.block;
   task_.epilogue.activation = source.activation();
@@ -85,6 +126,31 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   task_.weights = weights_.data();
   task_.epilogue.bias = bias_.data();
   pack(source.layer);
+}
+
+/// Each part transforms the inputs of its tiles and the weights of its channels, which others with
+/// the same tiles or channels do again.
+Winograd3x3::Slices Winograd3x3::slices_for(const Frame& frame, std::int64_t tiles) const {
+  Slices best{1, 1};
+  if (frame.parts == 1) return best;
+  const std::int64_t threads = frame.parts / Frame::kPartsOfThread;
+  const auto share = [](std::int64_t all, std::int64_t slices) {
+    return (all + slices - 1) / slices;
+  };
+  double least = std::numeric_limits<double>::infinity();
+  for (std::int64_t parts = threads; parts <= frame.parts; parts *= 2) {
+    for (std::int64_t of_tiles = 1; of_tiles <= std::min(tiles, parts); of_tiles *= 2) {
+      const std::int64_t of_groups = std::min(groups(), parts / of_tiles);
+      const std::int64_t rounds = share(of_tiles * of_groups, threads);
+      const double found = static_cast<double>(rounds) *
+                           work_of(share(tiles, of_tiles), task_.in_channels, kernels_.lanes,
+                                   share(groups(), of_groups) * kWinograd3x3Group);
+      if (found >= least) continue;
+      least = found;
+      best = {of_tiles, of_groups};
+    }
+  }
+  return best;
 }
 
 /// Turns the weights of a vector of output channels so that they lie side by side.
@@ -128,22 +194,10 @@ bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t 
   constexpr std::int64_t kFewestChannels = 16;  // whose errors are below three times direct ones
   const std::int64_t inputs = channels_of(layer, output);
   if (inputs < kFewestChannels || layer.first_channel % lanes != 0) return false;
-  // In multiply-adds of a vector, as measured on Zen 4: the transforms of a tile and of weights.
-  constexpr double kTransformInput = 250;
-  constexpr double kTransformOutput = 130;
-  constexpr double kTransformWeights = 95;
-  constexpr double kProducts = 36;
-  constexpr double kFewestRows = 2;  // whose sums hide each other's latency
-  const auto tiles = static_cast<double>(tiles_of(output));
-  const auto channels = static_cast<double>(inputs);
-  const auto in_blocks = static_cast<double>(round_up(inputs, lanes) / lanes);
-  const auto out_blocks = static_cast<double>(round_up(output.channels, lanes) / lanes);
-  const double of_weights =
-      channels * (kTransformWeights + kProducts * std::max(tiles, kFewestRows));
-  const double found =
-      tiles * in_blocks * kTransformInput + out_blocks * (tiles * kTransformOutput + of_weights);
+  const std::int64_t out_blocks = round_up(output.channels, lanes) / lanes;
   const double pixels = static_cast<double>(output.height) * static_cast<double>(output.width);
-  return found < pixels * channels * kTaps * out_blocks;
+  return work_of(tiles_of(output), inputs, lanes, out_blocks) <
+         pixels * static_cast<double>(inputs * kTaps) * static_cast<double>(out_blocks);
 }
 
 std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source) {

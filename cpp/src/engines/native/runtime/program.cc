@@ -323,9 +323,8 @@ void Program::write_output(const OutputSource& source, const Frame& frame, std::
 }
 
 void Program::compute(const Op& op, const Frame& frame, const Crew* crew) const {
-  constexpr std::size_t kPartsOfThread = 4;  // so that all end at about the same time
   if (crew == nullptr || !op.splits()) return op.run(frame);
-  const std::size_t parts = kPartsOfThread * crew->team.threads();
+  const std::size_t parts = Frame::kPartsOfThread * crew->team.threads();
   crew->team.share(static_cast<std::uint32_t>(parts), [&](std::size_t thread, std::uint32_t part) {
     Frame own = frame;
     own.part = part;

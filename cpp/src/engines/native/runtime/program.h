@@ -86,7 +86,9 @@ struct Frame {
   std::int64_t unit_bytes;
   std::int64_t count;
   char* scratch;  ///< of the step that runs; at a cache line
-  // Which share of the step's work is computed, where it splits.
+  // Which share of the step's work is computed, where it splits: of so many for each thread that
+  // all end at about the same time.
+  static constexpr std::int64_t kPartsOfThread = 4;
   std::int64_t part = 0;
   std::int64_t parts = 1;
 
