@@ -375,14 +375,23 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
     };
     add_layer(network, convolution, {channels, size(0), size(1)});
   };
+  const auto add_sum = [&] {
+    Layer sum = layer_of(LayerKind::Add);
+    sum.inputs = {network.tensors.size() - 1, network.tensors.size() - 2};
+    add_layer(network, sum, network.tensors.back());
+  };
   add(80, 3, 1);
   add(80, 3, 1, 80);
+  add(80, 1, 1);
+  add_sum();
   add(40, 3, 1);  // by Winograd: threads share out tiles
   add(150, 1, 4);
   add(100, 1, 1, 50);
   add(300, 3, 1);  // and of few tiles output channels
   add(72, 5, 1);   // with so many weights that threads share out channels rather than rows
   add(300, 3, 1);
+  add(300, 1, 1);
+  add_sum();
   const std::vector<float> image = random.values(network.tensors[0].values());
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));

@@ -66,10 +66,10 @@ class Convolution final : public Op {
   void choose_rows();
   /// All channels of all windows of one group.
   ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t group) const;
-  /// The share of one thread: some channels, or of few weights some rows.
-  void run_part(const Frame& frame, std::int64_t units) const;
-  /// The rows of one of so many equal strips.
-  void run_strip(ConvTask task, std::int32_t strip, std::int32_t strips) const;
+  /// What a part takes of so many rows and blocks, in multiply-adds of a vector.
+  double work_of(std::int64_t rows, std::int64_t blocks, std::int64_t images) const;
+  /// Some rows of a task, as many at once as the caches hold.
+  void run_rows(const ConvTask& all, std::int64_t begin, std::int64_t end) const;
 
   Placement from_;
   Placement to_;
@@ -281,53 +281,53 @@ ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t
 }
 
 void Convolution::run(const Frame& frame) const {
-  const std::int64_t units = at_once_ ? 1 : frame.count;
-  if (frame.parts > 1) return run_part(frame, units);
-  const std::int32_t strips = (task_.rows + rows_at_once_ - 1) / rows_at_once_;
-  for (std::int64_t unit = 0; unit < units; ++unit) {
-    for (std::size_t g = 0; g < tasks_.size(); ++g) {
-      const ConvTask task = task_at(frame, unit, g);
-      if (strips == 1) convolve_(task);
-      for (std::int32_t strip = 0; strips > 1 && strip < strips; ++strip) {
-        run_strip(task, strip, strips);
-      }
-    }
-  }
-}
-
-void Convolution::run_part(const Frame& frame, std::int64_t units) const {
   const auto groups = static_cast<std::int64_t>(tasks_.size());
+  const std::int64_t items = groups * (at_once_ ? 1 : frame.count);
   const std::int64_t blocks = (task_.channels + block_ - 1) / block_;
-  const std::int64_t slices = at_once_ ? std::min(frame.parts, blocks) : 1;
-  const std::int64_t rows = task_.rows;
-  const std::int64_t strips = std::clamp(frame.parts / (units * groups * slices),
-                                         (rows + rows_at_once_ - 1) / rows_at_once_, rows);
-  frame.each(units * groups * slices * strips, [&](std::int64_t index) {
-    const std::int64_t slice = index / strips % slices;
-    const std::int64_t group = index / (strips * slices) % groups;
-    ConvTask task =
-        task_at(frame, index / (strips * slices * groups), static_cast<std::size_t>(group));
-    const std::int64_t first = blocks * slice / slices * block_;
-    const std::int64_t end = blocks * (slice + 1) / slices * block_;
-    task.channels = static_cast<std::int32_t>(std::min<std::int64_t>(task.channels, end) - first);
-    task.weights += first * task.taps;
-    task.epilogue.bias += first;
-    task.output += to_.channel_offset(first);
-    if (residual_.size > 0) task.epilogue.residual += residual_.channel_offset(first);
-    run_strip(task, static_cast<std::int32_t>(index % strips), static_cast<std::int32_t>(strips));
+  const std::int64_t images = at_once_ ? frame.count : 1;
+  const auto slices = frame.cut(items * task_.rows, blocks, [&](auto rows, auto channels) {
+    return work_of(rows, channels, images);
+  });
+  frame.each(slices[0] * slices[1], [&](std::int64_t index) {
+    const std::int64_t slice = index % slices[1];
+    const std::int64_t first = blocks * slice / slices[1] * block_;
+    const std::int64_t end = blocks * (slice + 1) / slices[1] * block_;
+    Frame part = frame;
+    part.part = index / slices[1];
+    part.parts = slices[0];
+    part.each_rows(items, task_.rows, [&](std::int64_t item, std::int64_t row, std::int64_t last) {
+      ConvTask task = task_at(frame, item / groups, static_cast<std::size_t>(item % groups));
+      task.channels = static_cast<std::int32_t>(std::min<std::int64_t>(task.channels, end) - first);
+      task.weights += first * task.taps;
+      task.epilogue.bias += first;
+      task.output += to_.channel_offset(first);
+      if (residual_.size > 0) task.epilogue.residual += residual_.channel_offset(first);
+      run_rows(task, row, last);
+    });
   });
 }
 
-void Convolution::run_strip(ConvTask task, std::int32_t strip, std::int32_t strips) const {
-  const auto row = [&](std::int64_t of) {
-    return static_cast<std::int32_t>(of * task_.rows / strips);
-  };
-  const std::int32_t first = row(strip);
-  task.rows = row(strip + 1) - first;
-  task.input += first * task.input_row;
-  task.output += first * task.output_row;
-  if (residual_.size > 0) task.epilogue.residual += first * residual_.row;
-  convolve_(task);
+double Convolution::work_of(std::int64_t rows, std::int64_t blocks, std::int64_t images) const {
+  constexpr double kFetch = 5;  // while a vector comes into the second-level cache
+  const auto count = [](std::int64_t value) { return static_cast<double>(value); };
+  const std::int64_t vectors = blocks * block_ / to_.lanes;
+  const double products = count(vectors * task_.taps) * count(rows * task_.columns * images);
+  const double input = count(rows * images) * count(task_.input_row * from_.planes / to_.lanes);
+  return products + (count(vectors * task_.taps) + input) * kFetch;
+}
+
+void Convolution::run_rows(const ConvTask& all, std::int64_t begin, std::int64_t end) const {
+  const std::int64_t strips = (end - begin + rows_at_once_ - 1) / rows_at_once_;
+  for (std::int64_t strip = 0; strip < strips; ++strip) {
+    const std::int64_t first = begin + (end - begin) * strip / strips;
+    const std::int64_t last = begin + (end - begin) * (strip + 1) / strips;
+    ConvTask task = all;
+    task.rows = static_cast<std::int32_t>(last - first);
+    task.input += first * task.input_row;
+    task.output += first * task.output_row;
+    if (residual_.size > 0) task.epilogue.residual += first * residual_.row;
+    convolve_(task);
+  }
 }
 
 }  // namespace

@@ -11,20 +11,16 @@ class Grouped final : public Op {
  public:
   explicit Grouped(const FloatLayer& source);
   void run(const Frame& frame) const override {
-    const std::int64_t all = frame.count * to_.planes;
-    const std::int64_t strips =
-        std::clamp<std::int64_t>(frame.parts / all, 1, to_.shape.height);  // of a plane
-    frame.each(all * strips, [&](std::int64_t index) {
-      const std::int64_t unit = index / (strips * to_.planes);
-      const std::int64_t plane = index / strips % to_.planes;
-      const std::int64_t row = to_.shape.height * (index % strips) / strips;
-      const std::int64_t end = to_.shape.height * (index % strips + 1) / strips;
+    const auto run_rows = [&](std::int64_t index, std::int64_t row, std::int64_t end) {
+      const std::int64_t unit = index / to_.planes;
+      const std::int64_t plane = index % to_.planes;
       GroupedTask task = tasks_[static_cast<std::size_t>(plane)];
       task.input = frame.at<float>(from_, unit) + first_ + row * task.input_row;
       task.output = frame.at<float>(to_, unit) + plane * to_.block + row * task.output_row;
       task.rows = static_cast<std::int32_t>(end - row);
       convolve_(task);
-    });
+    };
+    frame.each_rows(frame.count * to_.planes, to_.shape.height, run_rows);
   }
   bool splits() const override { return true; }
   std::string kernel() const override {

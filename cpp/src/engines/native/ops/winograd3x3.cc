@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <limits>
 #include <vector>
 
 #include "engines/native/ops/ops.h"
@@ -51,18 +50,21 @@ class Winograd3x3 final : public Op {
     task.images = static_cast<std::int32_t>(frame.count);
     task.scratch = reinterpret_cast<float*>(frame.scratch);
     const std::int64_t tiles = frame.count * tiles_of(to_.shape);
-    const Slices slices = slices_for(frame, tiles);
-    frame.each(slices.of_tiles * slices.of_groups, [&](std::int64_t index) {
-      const std::int64_t slice = index / slices.of_groups;
-      task.first_tile = tiles * slice / slices.of_tiles;
-      task.last_tile = tiles * (slice + 1) / slices.of_tiles;
-      const auto block = [&](std::int64_t of) {
-        return std::min(
-            task_.last_block,
-            static_cast<std::int32_t>(groups() * of / slices.of_groups) * kWinograd3x3Group);
+    const std::int64_t groups = (task_.blocks + kWinograd3x3Group - 1) / kWinograd3x3Group;
+    // Each part transforms the inputs of its tiles and the weights of its channels, which others
+    // with the same ones do again.
+    const auto slices = frame.cut(tiles, groups, [&](auto of_tiles, auto of_groups) {
+      return work_of(of_tiles, task_.in_channels, kernels_.lanes, of_groups * kWinograd3x3Group);
+    });
+    frame.each(slices[0] * slices[1], [&](std::int64_t index) {
+      const std::int64_t slice = index / slices[1];
+      task.first_tile = tiles * slice / slices[0];
+      task.last_tile = tiles * (slice + 1) / slices[0];
+      const auto group = [&](std::int64_t of) {
+        return static_cast<std::int32_t>(groups * of / slices[1]) * kWinograd3x3Group;
       };
-      task.first_block = block(index % slices.of_groups);
-      task.last_block = block(index % slices.of_groups + 1);
+      task.first_block = group(index % slices[1]);
+      task.last_block = std::min(task_.blocks, group(index % slices[1] + 1));
       kernels_.winograd3x3(task);
     });
   }
@@ -73,15 +75,6 @@ class Winograd3x3 final : public Op {
   }
 
  private:
-  /// How the work is cut: each part of some tiles and some groups of output channels.
-  struct Slices {
-    std::int64_t of_tiles;
-    std::int64_t of_groups;
-  };
-  Slices slices_for(const Frame& frame, std::int64_t tiles) const;
-  std::int64_t groups() const {
-    return (task_.last_block + kWinograd3x3Group - 1) / kWinograd3x3Group;
-  }
   void pack(const Layer& layer);
 
   const Kernels& kernels_;
@@ -112,12 +105,11 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   task_.padding_left = narrow(source.layer.window.padding[2]);
   task_.height = narrow(to_.shape.height);
   task_.width = narrow(to_.shape.width);
-  task_.blocks = task_.last_block =
-      narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
+  task_.blocks = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
   task_.epilogue.residual_row = residual_.row;
   task_.epilogue.residual_block = residual_.block;
   task_.epilogue.activation = source.activation();
-  const std::int64_t channels = task_.last_block * std::int64_t{kernels_.lanes};
+  const std::int64_t channels = task_.blocks * std::int64_t{kernels_.lanes};
   const std::int64_t taps = round_up(task_.in_channels, kWinograd3x3Channels) * kTaps;
   source.memory.add(static_cast<double>(channels * (taps + 1)) * sizeof(float));
   weights_ = Aligned<float>(static_cast<std::size_t>(channels * taps));
@@ -126,31 +118,6 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   task_.weights = weights_.data();
   task_.epilogue.bias = bias_.data();
   pack(source.layer);
-}
-
-/// Each part transforms the inputs of its tiles and the weights of its channels, which others with
-/// the same tiles or channels do again.
-Winograd3x3::Slices Winograd3x3::slices_for(const Frame& frame, std::int64_t tiles) const {
-  Slices best{1, 1};
-  if (frame.parts == 1) return best;
-  const std::int64_t threads = frame.parts / Frame::kPartsOfThread;
-  const auto share = [](std::int64_t all, std::int64_t slices) {
-    return (all + slices - 1) / slices;
-  };
-  double least = std::numeric_limits<double>::infinity();
-  for (std::int64_t parts = threads; parts <= frame.parts; parts *= 2) {
-    for (std::int64_t of_tiles = 1; of_tiles <= std::min(tiles, parts); of_tiles *= 2) {
-      const std::int64_t of_groups = std::min(groups(), parts / of_tiles);
-      const std::int64_t rounds = share(of_tiles * of_groups, threads);
-      const double found = static_cast<double>(rounds) *
-                           work_of(share(tiles, of_tiles), task_.in_channels, kernels_.lanes,
-                                   share(groups(), of_groups) * kWinograd3x3Group);
-      if (found >= least) continue;
-      least = found;
-      best = {of_tiles, of_groups};
-    }
-  }
-  return best;
 }
 
 /// Turns the weights of a vector of output channels so that they lie side by side.
@@ -163,9 +130,9 @@ void Winograd3x3::pack(const Layer& layer) {
   std::vector<float> rows(static_cast<std::size_t>(lanes * kAtOnce));
   std::vector<const float*> places;
   for (std::int64_t l = 0; l < lanes; ++l) places.push_back(rows.data() + l * kAtOnce);
-  for (std::int32_t block = 0; block < task_.last_block; ++block) {
+  for (std::int32_t block = 0; block < task_.blocks; ++block) {
     const std::int32_t group = block / kWinograd3x3Group * kWinograd3x3Group;
-    const std::int64_t width = std::min(kWinograd3x3Group, task_.last_block - group) * lanes;
+    const std::int64_t width = std::min(kWinograd3x3Group, task_.blocks - group) * lanes;
     float* to = weights_.data() + group * lanes * padded + (block - group) * lanes;
     const std::int64_t real = std::min(lanes, to_.shape.channels - block * lanes);
     std::fill(rows.begin() + real * kAtOnce, rows.end(), 0.0F);

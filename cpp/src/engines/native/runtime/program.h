@@ -4,9 +4,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -95,8 +97,43 @@ struct Frame {
   /// Calls `work(index)` for those of so many indices that are this part's.
   template <class Work>
   void each(std::int64_t indices, const Work& work) const {
-    const std::int64_t end = indices * (part + 1) / parts;
-    for (std::int64_t i = indices * part / parts; i < end; ++i) work(i);
+    for (std::int64_t i = part; i < indices; i += parts) work(i);
+  }
+  /// Calls `work(i, begin, end)` for each of some images of which this part has rows.
+  template <class Work>
+  void each_rows(std::int64_t images, std::int64_t rows, const Work& work) const {
+    const std::int64_t end = images * rows * (part + 1) / parts;
+    for (std::int64_t row = images * rows * part / parts; row < end;) {
+      const std::int64_t first = row % rows;
+      const std::int64_t last = std::min(rows, first + end - row);
+      work(row / rows, first, last);
+      row += last - first;
+    }
+  }
+  /// How to cut work in two directions, so that the last thread ends early.
+  /// \param work of `work(a, b)`: what a part of so much of both directions takes
+  /// \returns slices of `first` and of `second`
+  template <class Work>
+  std::array<std::int64_t, 2> cut(std::int64_t first, std::int64_t second, const Work& work) const {
+    constexpr double kLate = 0.02;  // of a part: what threads may be apart
+    const auto share = [](std::int64_t all, std::int64_t slices) {
+      return (all + slices - 1) / slices;
+    };
+    std::array<std::int64_t, 2> best = {1, 1};
+    double least = std::numeric_limits<double>::infinity();
+    const std::int64_t threads = parts / kPartsOfThread;
+    for (std::int64_t most = threads; most > 0 && most <= parts; most *= 2) {
+      for (std::int64_t slices = most; slices > 0; slices /= 2) {
+        const std::int64_t a = std::min(first, slices);
+        const std::int64_t b = std::min(second, most / slices);
+        const double found = (static_cast<double>(share(a * b, threads)) + kLate) *
+                             work(share(first, a), share(second, b));
+        if (found >= least) continue;
+        least = found;
+        best = {a, b};
+      }
+    }
+    return best;
   }
   /// The first pixel of a tensor inside its border.
   template <class Number>
