@@ -243,6 +243,9 @@ void FloatProgram::join_in_place(const Network& network) {
 
 void FloatProgram::prepare(const Network& network) {
   LayerMemory memory(network.file_bytes);
+  double weights = 0;
+  for (const Lowered& step : lowered_) weights += bytes_of(network.layers[step.layer]);
+  arena_.reserve(static_cast<std::size_t>(std::min(weights, memory.most())));
   const auto fused = [&](std::size_t layer) {
     return layer == kNone ? nullptr : &network.layers[layer];
   };
@@ -258,7 +261,8 @@ void FloatProgram::prepare(const Network& network) {
                       network.tensors[layer.output],
                       {},
                       placements_[step.output],
-                      memory};
+                      memory,
+                      arena_};
     for (const std::size_t input : step.inputs) {
       source.inputs.push_back(placements_[input]);
     }

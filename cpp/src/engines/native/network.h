@@ -222,6 +222,7 @@ class LayerMemory {
   explicit LayerMemory(double file_bytes) : most_(kFree + kMultiple * file_bytes) {}
   /// \throws Error Unsupported: the layers hold too much
   void add(double bytes);
+  double most() const { return most_; }
 
   static constexpr double kFree = 1 << 26;
   static constexpr double kMultiple = 32;

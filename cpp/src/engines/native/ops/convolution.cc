@@ -89,8 +89,6 @@ class Convolution final : public Op {
   std::vector<std::int32_t> offsets_;  ///< of the taps
   std::vector<TapRun> runs_;
   std::vector<std::int64_t> places_;  ///< of the taps, among [input channel][height][width]
-  Aligned<float> weights_;
-  Aligned<float> bias_;
 };
 
 Convolution::Convolution(const FloatLayer& source)
@@ -209,11 +207,10 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   source.memory.add(static_cast<double>(layer.groups) *
                     (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
                      static_cast<double>(sizeof(ConvTask))));
-  weights_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed * taps));
-  bias_ = Aligned<float>(static_cast<std::size_t>(layer.groups * packed));
   const WeightView from = layer.view_weights();
-  float* weights = weights_.data();
-  float* bias = bias_.data();
+  float* const all = source.arena.take<float>(layer.groups * packed * taps);
+  float* weights = all;
+  float* bias = source.arena.take<float>(layer.groups * packed);
   for (std::int64_t g = 0; g < layer.groups; ++g) {
     task_.weights = weights;
     task_.epilogue.bias = bias;
@@ -242,8 +239,8 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
     }
   }
   // What is not finite makes zeros NaN.
-  const auto count = static_cast<std::size_t>(weights - weights_.data());
-  if (whole_image_ && task_.skips_zeros && !all_finite(weights_.data(), count)) {
+  const auto count = static_cast<std::size_t>(weights - all);
+  if (whole_image_ && task_.skips_zeros && !all_finite(all, count)) {
     for (ConvTask& task : tasks_) task.skips_zeros = false;
   }
 }

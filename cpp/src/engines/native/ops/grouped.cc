@@ -47,9 +47,6 @@ class Grouped final : public Op {
   std::int64_t outputs_;
   std::vector<GroupedTask> tasks_;  ///< by plane of the output
   std::vector<GroupedTerm> terms_;
-  Aligned<float> weights_;
-  Aligned<float> bias_;
-  Aligned<std::int32_t> places_;
 };
 
 Grouped::Grouped(const FloatLayer& source)
@@ -100,10 +97,11 @@ void Grouped::pack(const FloatLayer& source) {
   }
   const std::size_t lanes = count * static_cast<std::size_t>(vector);
   source.memory.add(static_cast<double>(lanes * (taps + 2) * sizeof(float)));
-  weights_ = Aligned<float>(lanes * taps);
-  places_ = Aligned<std::int32_t>(lanes);
-  bias_ = Aligned<float>(static_cast<std::size_t>(to_.planes * vector));
-  std::copy(layer.bias.begin(), layer.bias.end(), bias_.data());
+  const auto values = static_cast<std::int64_t>(lanes);
+  float* weights = source.arena.take<float>(values * static_cast<std::int64_t>(taps));
+  std::int32_t* places = source.arena.take<std::int32_t>(values);
+  float* const bias = source.arena.take<float>(to_.planes * vector);
+  std::copy(layer.bias.begin(), layer.bias.end(), bias);
   terms_.reserve(count);
 
   GroupedTask task{};
@@ -119,12 +117,10 @@ void Grouped::pack(const FloatLayer& source) {
   task.epilogue.activation = source.activation();
   const WeightView from = layer.view_weights();
   const bool depthwise = inputs_ == 1 && outputs_ == 1;
-  float* weights = weights_.data();
-  std::int32_t* places = places_.data();
   for (std::int64_t plane = 0; plane < to_.planes; ++plane) {
     const std::vector<Source>& of_plane = sources[static_cast<std::size_t>(plane)];
     task.weights = weights;
-    task.epilogue.bias = bias_.data() + plane * vector;
+    task.epilogue.bias = bias + plane * vector;
     task.term = terms_.data() + terms_.size();
     task.terms = static_cast<std::int32_t>(of_plane.size());
     const bool single = std::all_of(of_plane.begin(), of_plane.end(),

@@ -36,6 +36,7 @@ struct FloatLayer {
   std::vector<Placement> inputs;
   Placement output;  ///< after the pool
   LayerMemory& memory;
+  WeightArena& arena;  ///< for what is packed; lives as long as the operator
 
   /// What comes after the sums: after those of a convolution, its pool and its sum.
   Activation activation() const {

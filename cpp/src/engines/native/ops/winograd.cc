@@ -49,7 +49,7 @@ class Winograd final : public Op {
   }
 
  private:
-  void pack(const Layer& layer, std::int64_t block);
+  void pack(const Layer& layer, std::int64_t block, float* weights) const;
 
   std::int64_t lanes_;
   const char* kernel_;
@@ -58,8 +58,6 @@ class Winograd final : public Op {
   Placement to_;
   std::int64_t first_;  ///< floats from the image's first pixel to that of the first window
   WinogradTask task_{};
-  Aligned<float> weights_;
-  Aligned<float> bias_;
 };
 
 Winograd::Winograd(const FloatLayer& source)
@@ -86,18 +84,18 @@ Winograd::Winograd(const FloatLayer& source)
   task_.relu = source.activation().kind == ActivationKind::Relu;
   task_.pool = source.pool != nullptr;
   const std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
-  bias_ = Aligned<float>(static_cast<std::size_t>(round_up(task_.channels, block)));
-  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias_.data());
-  task_.bias = bias_.data();
-  pack(source.layer, block);
+  float* const weights =
+      source.arena.take<float>(kProducts * round_up(task_.channels, block) * task_.in_channels);
+  float* const bias = source.arena.take<float>(round_up(task_.channels, block));
+  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
+  task_.weights = weights;
+  task_.bias = bias;
+  pack(source.layer, block, weights);
 }
 
-void Winograd::pack(const Layer& layer, std::int64_t block) {
+void Winograd::pack(const Layer& layer, std::int64_t block, float* weights) const {
   static const auto matrix = weight_transform();
   const std::int64_t inputs = task_.in_channels;
-  weights_ = Aligned<float>(
-      static_cast<std::size_t>(kProducts * round_up(task_.channels, block) * inputs));
-  task_.weights = weights_.data();
   const WeightView from = layer.view_weights();
   std::array<float, kKernel * kKernel> kernel;
   for (std::int64_t o = 0; o < task_.channels; ++o) {
@@ -107,7 +105,7 @@ void Winograd::pack(const Layer& layer, std::int64_t block) {
             from.at(static_cast<std::size_t>(o), static_cast<std::size_t>(c) * kernel.size() + i);
       }
       // [block of channels][column][input channel][row][channel of the block]
-      float* to = weights_.data() + (o / block * 6 * inputs + c) * 6 * block + o % block;
+      float* to = weights + (o / block * 6 * inputs + c) * 6 * block + o % block;
       for (const auto& of_column : matrix) {
         float* at = to;
         for (const auto& of_row : matrix) {

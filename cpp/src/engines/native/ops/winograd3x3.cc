@@ -75,7 +75,7 @@ class Winograd3x3 final : public Op {
   }
 
  private:
-  void pack(const Layer& layer);
+  void pack(const Layer& layer, float* weights) const;
 
   const Kernels& kernels_;
   Placement from_;
@@ -83,8 +83,6 @@ class Winograd3x3 final : public Op {
   std::int64_t first_;  ///< floats from the input's first channel to that of the layer
   Placement residual_;  ///< without a size if nothing is added
   Winograd3x3Task task_{};
-  Aligned<float> weights_;
-  Aligned<float> bias_;
 };
 
 Winograd3x3::Winograd3x3(const FloatLayer& source)
@@ -112,16 +110,16 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   const std::int64_t channels = task_.blocks * std::int64_t{kernels_.lanes};
   const std::int64_t taps = round_up(task_.in_channels, kWinograd3x3Channels) * kTaps;
   source.memory.add(static_cast<double>(channels * (taps + 1)) * sizeof(float));
-  weights_ = Aligned<float>(static_cast<std::size_t>(channels * taps));
-  bias_ = Aligned<float>(static_cast<std::size_t>(channels));
-  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias_.data());
-  task_.weights = weights_.data();
-  task_.epilogue.bias = bias_.data();
-  pack(source.layer);
+  float* const weights = source.arena.take<float>(channels * taps);
+  float* const bias = source.arena.take<float>(channels);
+  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
+  task_.weights = weights;
+  task_.epilogue.bias = bias;
+  pack(source.layer, weights);
 }
 
 /// Turns the weights of a vector of output channels so that they lie side by side.
-void Winograd3x3::pack(const Layer& layer) {
+void Winograd3x3::pack(const Layer& layer, float* weights) const {
   constexpr std::int64_t kAtOnce = 256;  // taps, which stay in the first-level cache
   const WeightView from = layer.view_weights();
   const std::int64_t lanes = kernels_.lanes;
@@ -133,7 +131,7 @@ void Winograd3x3::pack(const Layer& layer) {
   for (std::int32_t block = 0; block < task_.blocks; ++block) {
     const std::int32_t group = block / kWinograd3x3Group * kWinograd3x3Group;
     const std::int64_t width = std::min(kWinograd3x3Group, task_.blocks - group) * lanes;
-    float* to = weights_.data() + group * lanes * padded + (block - group) * lanes;
+    float* to = weights + group * lanes * padded + (block - group) * lanes;
     const std::int64_t real = std::min(lanes, to_.shape.channels - block * lanes);
     std::fill(rows.begin() + real * kAtOnce, rows.end(), 0.0F);
     for (std::int64_t first = 0; first < taps; first += kAtOnce, to += kAtOnce * width) {
