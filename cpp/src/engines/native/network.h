@@ -3,7 +3,6 @@
 /// the Graph. Made by read_network.h, simplified, compiled for a processor by program.h.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

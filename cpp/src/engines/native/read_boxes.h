@@ -2,7 +2,6 @@
 /// Operators that move values, of every dialect, as the boxes of values that they copy.
 #pragma once
 
-#include <cstddef>
 #include <string_view>
 #include <vector>
 

@@ -1,6 +1,5 @@
 #include <paddle_inference_api.h>
 
-#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <map>
