@@ -27,6 +27,10 @@ endfunction()
 set(_int8 -DLENET_ELEMENT=std::int8_t)
 set(_uint8 -DLENET_ELEMENT=std::uint8_t)
 set(_int16 -DLENET_ELEMENT=std::int16_t)
+if(EMSCRIPTEN)
+  lenet_native_kernels(kernels Simd128 4 16 ${native_optimized_most})  # without int8: web/without.cc
+  return()
+endif()
 # The reference that the others are compared with, not in a hurry: processors have a faster one.
 lenet_native_kernels(kernels Scalar 1 8 -Os)
 lenet_native_kernels(int8 Scalar 1 16 ${_int16} -Os)

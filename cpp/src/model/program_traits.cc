@@ -5,7 +5,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <sstream>
 
 #include "io/printable.h"
 #include "model/contents.h"
@@ -49,10 +48,9 @@ class View {
   std::string text(std::string_view name) const {
     if (const auto* string = attribute<std::string>(name)) return printable(*string);
     if (const auto* many = attribute<Integers>(name)) return to_string(*many);
-    std::ostringstream text;
-    if (const auto* one = attribute<std::int64_t>(name)) text << *one;
-    if (const auto* real = attribute<double>(name)) text << *real;
-    return text.str();
+    if (const auto* one = attribute<std::int64_t>(name)) return std::to_string(*one);
+    const auto* real = attribute<double>(name);
+    return real == nullptr ? "" : print("%g", *real);
   }
 
   /// Such as "pool2d with ceil_mode=1".

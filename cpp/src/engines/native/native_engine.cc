@@ -301,9 +301,21 @@ void compile_int8(native::Network network, Compiled& compiled) {
   compiled.nhwc = std::move(program);
 }
 
-}  // namespace
+/// Gives what the first convolutions compute as outputs too.
+void show_convolutions(native::Network& network, std::size_t most) {
+  for (const native::Layer& layer : network.layers) {
+    const native::TensorShape& shape = network.tensors[layer.output];
+    if (most == 0) break;
+    if (layer.kind != native::LayerKind::Convolution || shape.pixels() == 1) continue;
+    network.outputs.push_back(layer.output);
+    const std::int64_t images = network.input_spec.shape[0];
+    network.output_specs.push_back(
+        {layer.name, {images, shape.channels, shape.height, shape.width}, "float32"});
+    --most;
+  }
+}
 
-std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model) {
+std::unique_ptr<Engine> create_engine(const Config& config, const Model& model, std::size_t shown) {
   const bool int8 = config.precision == Precision::Int8;
   if (!int8 && model.traits.quantized) {
     refuse_model(model,
@@ -311,11 +323,23 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
                  "int8, or the paddle engine");
   }
   native::Network network = native::load_network(model, config.check_finite);
+  show_convolutions(network, shown);
   auto compiled = std::make_shared<Compiled>();
   compiled->input = network.input_spec;
   compiled->outputs = network.output_specs;
   int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
   return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model) {
+  return create_engine(config, model, 0);
+}
+
+std::unique_ptr<Engine> create_showing_engine(const Config& config, const Model& model,
+                                              std::size_t most) {
+  return create_engine(config, model, most);
 }
 
 }  // namespace lenet

@@ -105,6 +105,8 @@ extern const Kernels kAvx512Vnni;
 #elif defined(__aarch64__)
 extern const Kernels kNeon;
 extern const Kernels kNeonDotprod;
+#elif defined(__wasm_simd128__)
+extern const Kernels kSimd128;
 #endif
 
 /// As choose_kernels and kernels_named of ../kernels/kernels.h.

@@ -74,6 +74,8 @@ const auto& candidates() {
       {"neon", &kNeon, &int8::kNeon, true},
       {"scalar", &kScalar, &int8::kScalar, true},
   };
+#elif defined(__wasm_simd128__)
+  static const Candidate all[] = {{"simd128", &kSimd128, &int8::kSimd128, true}};
 #else
   static const Candidate all[] = {{"scalar", &kScalar, &int8::kScalar, true}};
 #endif

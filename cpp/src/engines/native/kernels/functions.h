@@ -90,7 +90,7 @@ inline Vector log(Vector x) {
   const Vector found = rest - square * 0.5F + low + power * 0.693145752F;
   const Vector infinity = all(__builtin_inff());
   const Vector special = x == 0 ? -infinity : x < 0 ? infinity - infinity : x;
-  return (x > 0) & (x < infinity) ? found : special;
+  return ((x > 0) & (x < infinity)) ? found : special;
 }
 
 /// ln(1 + x), of x from 0 on; exact to the last bits near 0 too.

@@ -7,6 +7,8 @@
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 
 #include "engines/native/kernels/kernels.h"
@@ -73,6 +75,8 @@ inline std::uint64_t nonzero_lanes(Vector values) {
 #elif LENET_LANES == 4 && defined(__aarch64__)
   const uint32x4_t same = vceqzq_f32(reinterpret_cast<float32x4_t>(values));
   return vaddvq_u32(vbicq_u32(uint32x4_t{1, 2, 4, 8}, same));
+#elif LENET_LANES == 4 && defined(__wasm_simd128__)
+  return wasm_i32x4_bitmask(wasm_f32x4_ne(v128_t(values), wasm_f32x4_splat(0)));
 #else
   std::uint64_t bits = 0;
   for (int i = 0; i < kLanes; ++i) bits |= std::uint64_t{values[i] != 0} << i;

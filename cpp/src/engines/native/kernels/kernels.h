@@ -278,6 +278,8 @@ extern const Kernels kAvx2;
 extern const Kernels kAvx512;
 #elif defined(__aarch64__)
 extern const Kernels kNeon;
+#elif defined(__wasm_simd128__)
+extern const Kernels kSimd128;
 #endif
 
 /// The fastest that this processor has, or the one named by the environment's LENET_NATIVE_ISA.

@@ -54,6 +54,9 @@ inline Floats smaller(Floats a, Floats b) { return Floats(_mm256_min_ps(__m256(a
 #elif defined(__SSE__) && LENET_LANES == 4
 inline Floats larger(Floats a, Floats b) { return Floats(_mm_max_ps(__m128(a), __m128(b))); }
 inline Floats smaller(Floats a, Floats b) { return Floats(_mm_min_ps(__m128(a), __m128(b))); }
+#elif defined(__wasm_simd128__) && LENET_LANES == 4
+inline Floats larger(Floats a, Floats b) { return Floats(wasm_f32x4_pmax(v128_t(b), v128_t(a))); }
+inline Floats smaller(Floats a, Floats b) { return Floats(wasm_f32x4_pmin(v128_t(b), v128_t(a))); }
 #endif
 
 /// Keeps a value that has been loaded in a register: GCC would load it for each use.

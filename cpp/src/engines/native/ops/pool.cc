@@ -50,7 +50,8 @@ class Pool final : public Op {
  private:
   /// The longest run of windows like the one in the middle.
   void find_inner() {
-    const auto& [begins, ends, sizes] = columns_;
+    const std::vector<std::int32_t>& begins = columns_.begins;
+    const std::vector<std::int32_t>& ends = columns_.ends;
     const auto count = static_cast<std::int32_t>(begins.size());
     const auto at = [](const auto& list, std::int32_t i) {
       return list[static_cast<std::size_t>(i)];

@@ -30,7 +30,7 @@ class Aligned {
   explicit Aligned(std::size_t count) {
     if (count > std::numeric_limits<std::size_t>::max() / sizeof(Number)) throw std::bad_alloc();
     const std::size_t bytes = count * sizeof(Number);
-    const std::align_val_t alignment{bytes < kHugePage ? kCacheLine : kHugePage};
+    const std::align_val_t alignment{bytes < kHugePage ? std::size_t{kCacheLine} : kHugePage};
     memory_ = {static_cast<Number*>(::operator new(bytes, alignment)), Free{alignment}};
     // Reading the weights of a ResNet18 in pages of 4 kB takes 5 % longer.
     if (bytes >= kHugePage) madvise(memory_.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);

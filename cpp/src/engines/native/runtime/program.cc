@@ -137,9 +137,10 @@ void Program::place(const std::vector<StepIo>& steps) {
   };
   give_memory(input_, 0);
   for (std::size_t s = 0; s < steps.size(); ++s) {
-    const auto& [inputs, output, in_place] = steps[s];
+    const std::vector<std::size_t>& inputs = steps[s].inputs;
+    const std::size_t output = steps[s].output;
     const auto first =
-        inputs.begin() + static_cast<std::ptrdiff_t>(std::min(in_place, inputs.size()));
+        inputs.begin() + static_cast<std::ptrdiff_t>(std::min(steps[s].in_place, inputs.size()));
     const auto over = std::find_if(first, inputs.end(), [&](std::size_t input) {
       return share && last_read[input] == s + 1 && alone[output] && whole(input) == input &&
              std::find(inputs.begin(), first, input) == first &&
