@@ -20,6 +20,8 @@ if(LENET_BUILD_PYTHON)
     COMPONENT python EXCLUDE_FROM_ALL)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python
           EXCLUDE_FROM_ALL)
+  # For `lenet-cpp web`.
+  install(FILES ${LENET_WEB_FILES} DESTINATION deploy/page COMPONENT python EXCLUDE_FROM_ALL)
   # For `lenet-cpp fetch-paddle`, in the places that the script knows from a clone.
   install(FILES ${PROJECT_SOURCE_DIR}/scripts/fetch_paddle_inference.py
           DESTINATION fetch_paddle/scripts COMPONENT python EXCLUDE_FROM_ALL)

@@ -84,6 +84,9 @@ export async function openModel(source, { program, params, preprocess }) {
       return { seen: prepared, answer: block(exported.lenet_answer()).values(Float32Array) };
     },
 
+    /** The image of the last `classify` as the model gets it: float32 [channels, height, width]. */
+    values: () => block(exported.lenet_values()).values(Float32Array),
+
     /** Runs the image of the last `classify` once more. */
     again: () => block(exported.lenet_answer()).values(Float32Array),
 

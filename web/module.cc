@@ -13,6 +13,7 @@
 #include "finite.h"
 #include "lenet/image_pipeline.h"
 #include "model/model.h"
+#include "pixels.h"
 
 #define LENET_EXPORT extern "C" __attribute__((used, visibility("default")))
 
@@ -52,10 +53,10 @@ struct Session {
   std::unique_ptr<lenet::Engine> showing;  ///< made when it is first asked for
   lenet::RunControl control;
   lenet::Image prepared;
+  lenet::Tensor values;
   Results results;
 
   void run(lenet::Engine& with, const lenet::TensorView& input) {
-    const Shape expected = with.input_spec().shape;
     results.tensors.resize(with.output_specs().size());
     with.run(input, results, control);
   }
@@ -107,7 +108,7 @@ LENET_EXPORT const Block* lenet_open(const char* program, std::size_t program_si
     auto model = load_model(files, config, &bytes);
     auto engine = create_native_engine(config, *model);
     engine->prepare();
-    session.reset(new Session{model, pipeline, std::move(engine), nullptr, {}, {}, {}});
+    session.reset(new Session{model, pipeline, std::move(engine), nullptr, {}, {}, {}, {}});
     return Block(nullptr, session->engine->input_spec().shape);
   });
 }
@@ -127,6 +128,14 @@ LENET_EXPORT const Block* lenet_prepare(const unsigned char* pixels, int height,
   });
 }
 
+/// \returns float32 [1, channels, height, width]: the prepared image in the model's unit
+LENET_EXPORT const Block* lenet_values() {
+  return answer([] {
+    lenet::read_values(prepared_pixels(), session->values);
+    return Block(session->values.data.data(), session->values.shape);
+  });
+}
+
 /// Runs the prepared image. \returns float32 [1, classes]
 LENET_EXPORT const Block* lenet_answer() {
   return answer([] {
@@ -143,6 +152,9 @@ LENET_EXPORT const Block* lenet_run(const float* values, const unsigned char* pi
   return answer([&] {
     Shape shape = session->engine->input_spec().shape;
     shape[0] = images;
+    if (values != nullptr && !lenet::all_finite(values, lenet::element_count(shape))) {
+      throw lenet::Error(lenet::ErrorCode::BadInput, "the input holds NaN or infinity");
+    }
     session->run(*session->engine, {values, shape, pixels});
     const lenet::Tensor& output = session->results.tensors[0];
     return Block(output.data.data(), output.shape);

@@ -49,6 +49,7 @@ COMMANDS = {
     "export-onnx": ("export_onnx", "Write a model as an ONNX file"),
     "convert": ("convert_model", "Convert a model between Paddle's formats"),
     "torch-train": ("torch_train", "Train a network in PyTorch"),
+    "web": ("web", "Write a page that runs a model in the browser"),
     "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
     "explain": ("explain", "Profile a model layer by layer in the native engine"),
     "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),

@@ -1,0 +1,103 @@
+"""Write a static page that runs a model in the browser (``web/`` of the repository)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from lenet_cpp._base.files import PREPROCESS_NAME, naming, other_content
+from lenet_cpp.data.images import Pipeline
+from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.formats import find_source
+from lenet_cpp.formats.manifest import read_origin
+from lenet_cpp.inference.predictor import BUNDLED_DIR, Predictor
+
+PAGE = Path(__file__).parent / "page"
+"""What the build has installed: the page, and ``lenet.wasm`` if there was Emscripten."""
+
+_MODULE = "lenet.wasm"
+_MODEL = "model.json"
+
+
+def write_page(model: str | Path | None, output: str | Path) -> list[Path]:
+    """Write a folder with a page and a model, for any web server or for ``lenet_serve``.
+
+    The folder appears complete, or not at all. A page that was written there before is replaced.
+
+    Args:
+        model: The folder of an exported model, or its ``.pdmodel``; the bundled LeNet when None.
+            Beside it is its ``preprocess.json``.
+        output: The folder to write.
+
+    Returns:
+        The files.
+
+    Raises:
+        Unsupported: This installation has no ``lenet.wasm``; or the model is not a ``.pdmodel``,
+            is quantized, has no single grey or colour image as its input or has an operator that
+            the native engine does not support.
+        FileNotFound: There is no such model, or no ``preprocess.json`` beside it.
+        BadModel: A file of the model is damaged.
+        BadInput: The output is a file, or a folder with something else in it.
+    """
+    output = Path(output)
+    if not (PAGE / _MODULE).is_file():
+        raise Unsupported(
+            f"this installation has no {_MODULE}: install Emscripten (Debian: apt-get install"
+            " emscripten), and then this package from its source, pip install ."
+        )
+    if (output.exists() and not output.is_dir()) or (
+        output.is_dir() and any(output.iterdir()) and not (output / _MODULE).is_file()
+    ):
+        raise BadInput(f"{output} is not a page that was written before: choose another folder")
+    files = _checked_model(Path(BUNDLED_DIR if model is None else model))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as staging,
+        naming(output, Path(staging)),
+    ):
+        page = Path(shutil.copytree(PAGE, Path(staging, "page")))
+        for name, content in files.items():
+            (page / name).write_bytes(content)
+        if output.exists():
+            output.rename(Path(staging, "previous"))
+        page.rename(output)
+    return sorted(output.iterdir())
+
+
+def _checked_model(path: Path) -> dict[str, bytes]:
+    """Return the files of a model under the names that the page reads, after checking them."""
+    if path.is_file() and path.suffix == ".onnx":
+        raise Unsupported(f"{path}: {other_content(path, 'model') or 'not a .pdmodel'}")
+    source = find_source(path)
+    if source.format != "pdmodel" or source.params is None:
+        raise Unsupported(
+            f"{source.path} is in the format {source.format}, and the page reads a .pdmodel:"
+            " convert it with lenet-cpp convert --to pdmodel"
+        )
+    pipeline = Pipeline.load(source.folder / PREPROCESS_NAME)
+    with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
+        shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
+        softmax = predictor.ends_in_softmax
+    if len(shape) != 4 or shape[0] > 1 or shape[1] != pipeline.channels or min(shape[2:]) < 1:
+        raise Unsupported(
+            f"{source.path} takes {list(shape)}: the page runs models of one image,"
+            f" [N, {pipeline.channels}, height, width] with the channels of {PREPROCESS_NAME}"
+        )
+    if len(outputs) != 2 or outputs[1] < 1:
+        raise Unsupported(f"{source.path} gives {list(outputs)}: the page shows [N, classes]")
+    manifest = read_origin(source.folder, source.path.name)
+    names = manifest.classes if manifest is not None else ()
+    about = {
+        "name": source.path.stem if manifest is None else manifest.name,
+        "classes": list(names) or [str(index) for index in range(outputs[1])],
+        "softmax": softmax,
+    }
+    return {
+        "model.pdmodel": source.path.read_bytes(),
+        "model.pdiparams": source.params.read_bytes(),
+        PREPROCESS_NAME: (source.folder / PREPROCESS_NAME).read_bytes(),
+        _MODEL: json.dumps(about, ensure_ascii=False).encode(),
+    }

@@ -1,0 +1,367 @@
+// The page: drawing and photos in, the model's answer out.
+import { openModel } from './lenet.js';
+
+const SIZE = 280; // pixels of the drawing, each way
+const PEN = 22;
+const MOST_BARS = 10;
+const WIDE = 260; // pixels of what is shown of a layer, if its maps are no wider
+const MEASURED_MS = 3; // clocks of browsers are coarse, so short runs are repeated
+
+const find = (id) => document.getElementById(id);
+const [pad, cursor, drop, answer, bars, maps] =
+  ['pad', 'cursor', 'drop', 'answer', 'bars', 'maps'].map(find);
+const pen = pad.getContext('2d', { willReadFrequently: true });
+
+let model = null; // of lenet.js
+let about = null; // model.json: name, classes, softmax
+let server = null; // the name of the model's input there
+let empty = true;
+let photo = null; // what was chosen, at its full size
+let settled = 0; // counts images, so that late answers of the server are left out
+
+// ---- the model
+
+async function bytes(name) {
+  const response = await fetch(name);
+  if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function load() {
+  const [module, program, params, preprocess, description] = await Promise.all([
+    fetch('lenet.wasm'),
+    ...['model.pdmodel', 'model.pdiparams', 'preprocess.json', 'model.json'].map(bytes),
+  ]);
+  about = JSON.parse(new TextDecoder().decode(description));
+  // Servers that do not know the type of .wasm: then it is compiled from its bytes.
+  const typed = module.headers.get('Content-Type') === 'application/wasm';
+  const source = typed ? module : await module.arrayBuffer();
+  model = await openModel(source, { program, params, preprocess });
+  const ready = performance.now();
+  answer.textContent = `Ready: ${about.name}. Draw, or choose a photo.`;
+  if (empty) show([]);
+  else settle();
+  performance.measure('lenet-ready', { start: 0, end: ready });
+}
+
+function probabilities(output) {
+  if (about.softmax) return output;
+  const largest = Math.max(...output);
+  const powers = output.map((value) => Math.exp(value - largest));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((value) => value / sum);
+}
+
+const classOf = (index) => about.classes[index] ?? String(index);
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const best = (shares) => shares.indexOf(Math.max(...shares));
+
+function duration(ms) {
+  return ms < 1 ? `${Math.round(ms * 1000)} µs` : `${ms.toFixed(ms < 100 ? 1 : 0)} ms`;
+}
+
+// ---- the image
+
+function white() {
+  pen.globalCompositeOperation = 'source-over';
+  pen.fillStyle = '#fff';
+  pen.fillRect(0, 0, SIZE, SIZE);
+}
+
+function clear() {
+  white();
+  empty = true;
+  photo = null;
+  settled += 1;
+  maps.replaceChildren();
+  if (model) {
+    answer.textContent = 'The drawing is empty.';
+    find('time').textContent = find('server').textContent = 'not run yet';
+    show([]);
+  }
+}
+
+function withoutAlpha({ data, width, height }) {
+  const pixels = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; to < pixels.length; from += 4) {
+    pixels[to++] = data[from];
+    pixels[to++] = data[from + 1];
+    pixels[to++] = data[from + 2];
+  }
+  return { pixels, width, height, channels: 3 };
+}
+
+const image = () => photo ?? withoutAlpha(pen.getImageData(0, 0, SIZE, SIZE));
+
+async function choose(file) {
+  if (!file) return;
+  try {
+    const bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none' });
+    const { width, height } = bitmap;
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    const full = canvas.getContext('2d', { willReadFrequently: true });
+    full.fillStyle = '#fff';
+    full.fillRect(0, 0, width, height);
+    full.drawImage(bitmap, 0, 0);
+    clear();
+    const scale = SIZE / Math.max(width, height);
+    pen.drawImage(canvas, (SIZE - width * scale) / 2, (SIZE - height * scale) / 2,
+                  width * scale, height * scale);
+    photo = withoutAlpha(full.getImageData(0, 0, width, height));
+    empty = false;
+    settle();
+  } catch {
+    answer.textContent = `${file.name} is not an image that this browser reads.`;
+  }
+}
+
+// ---- what is shown
+
+function show(shares) {
+  const order = shares.length
+    ? [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, MOST_BARS)
+    : [...about.classes.slice(0, MOST_BARS).keys()];
+  order.sort((a, b) => a - b);
+  while (bars.children.length < order.length) {
+    const row = document.createElement('li');
+    const [name, track, value] = ['name', 'track', 'value'].map((part) => {
+      const element = document.createElement(part === 'track' ? 'div' : 'span');
+      element.className = part;
+      return element;
+    });
+    track.append(Object.assign(document.createElement('div'), { className: 'bar' }));
+    row.append(name, track, value);
+    bars.append(row);
+  }
+  const first = best(shares);
+  order.forEach((index, i) => {
+    const row = bars.children[i];
+    row.classList.toggle('best', index === first);
+    row.querySelector('.name').textContent = classOf(index);
+    row.querySelector('.value').textContent = shares.length ? percent(shares[index]) : '';
+    row.querySelector('.bar').style.setProperty('--share', `${100 * (shares[index] ?? 0)}%`);
+  });
+}
+
+// Draws images of one size side by side. `at(image, place)` gives a pixel: red, green and blue.
+function figure(text, count, height, width, at) {
+  const across = Math.min(count, 8, Math.max(1, Math.floor(WIDE / (2 * width + 2))));
+  const down = Math.ceil(count / across);
+  const canvas = document.createElement('canvas');
+  canvas.width = across * (width + 1) - 1;
+  canvas.height = down * (height + 1) - 1;
+  const scale = Math.max(1, Math.min(4, Math.floor(WIDE / canvas.width)));
+  canvas.style.width = `${canvas.width * scale}px`;
+  const context = canvas.getContext('2d');
+  for (let i = 0; i < count; i++) {
+    const pixels = context.createImageData(width, height);
+    for (let p = 0; p < height * width; p++) pixels.data.set([...at(i, p), 255], 4 * p);
+    context.putImageData(pixels, (i % across) * (width + 1), Math.floor(i / across) * (height + 1));
+  }
+  canvas.setAttribute('role', 'img');
+  canvas.setAttribute('aria-label', text);
+  const shown = document.createElement('figure');
+  const caption = Object.assign(document.createElement('figcaption'), { textContent: text });
+  shown.append(canvas, caption);
+  return shown;
+}
+
+function showLayers(seen) {
+  const [height, width, channels] = seen.shape;
+  const input = figure(`The input: ${width} × ${height} pixels`, 1, height, width, (_, p) =>
+    [0, 1, 2].map((c) => seen.pixels[p * channels + (channels === 3 ? c : 0)]));
+  const layers = model.layers().map(({ shape, values }, i) => {
+    const [, count, rows, columns] = shape;
+    let [low, high] = [Infinity, -Infinity];
+    for (const value of values) {
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+    const text = `Convolution ${i + 1}: ${count} maps of ${columns} × ${rows}`;
+    return figure(text, Math.min(count, 64), rows, columns, (map, p) => {
+      const grey = (255 * (values[map * rows * columns + p] - low)) / (high - low || 1);
+      return [grey, grey, grey];
+    });
+  });
+  maps.replaceChildren(input, ...layers);
+}
+
+// ---- an answer
+
+// While the pen moves, the bars follow it.
+function follow() {
+  if (!model || empty) return null;
+  try {
+    const result = model.classify(image());
+    show(probabilities(result.answer));
+    return result;
+  } catch (error) {
+    show([]);
+    answer.textContent = error.message;
+    return null;
+  }
+}
+
+// When it rests: the text, which screen readers say, the time, the layers, the server.
+function settle() {
+  const result = follow();
+  if (!result) return;
+  const shares = probabilities(result.answer);
+  const start = performance.now();
+  let runs = 0;
+  do {
+    model.again();
+    runs += 1;
+  } while (performance.now() - start < MEASURED_MS);
+  find('time').textContent = duration((performance.now() - start) / runs);
+  const first = best(shares);
+  answer.textContent = `${classOf(first)}, ${percent(shares[first])}`;
+  showLayers(result.seen);
+  settled += 1;
+  if (server) ask(settled);
+}
+
+// ---- the server, where there is one
+
+const endpoint = () => `/v2/models/${encodeURIComponent(about.name)}`;
+
+async function findServer() {
+  try {
+    if (!(await fetch('/v2')).ok) return;
+    const metadata = await (await fetch(endpoint())).json();
+    server = metadata.inputs[0].name;
+    document.querySelectorAll('.server').forEach((element) => (element.hidden = false));
+    if (!empty) ask(settled);
+  } catch {
+    // A static folder: the page alone answers.
+  }
+}
+
+async function ask(number) {
+  const shape = [1, ...model.inputShape.slice(1)];
+  const data = Array.from(model.values());
+  const body = JSON.stringify({ inputs: [{ name: server, shape, datatype: 'FP32', data }] });
+  const start = performance.now();
+  let text;
+  try {
+    const response = await fetch(`${endpoint()}/infer`, { method: 'POST', body });
+    const reply = await response.json();
+    if (!response.ok) throw new Error(reply.error);
+    const time = performance.now() - start;
+    const shares = probabilities(reply.outputs[0].data);
+    const first = best(shares);
+    text = `${classOf(first)}, ${percent(shares[first])}, ${duration(time)} there and back`;
+  } catch (error) {
+    text = `no answer: ${error.message}`;
+  }
+  if (number === settled) find('server').textContent = text;
+}
+
+// ---- drawing
+
+let last = null; // where the pen is down
+let asked = false;
+let at = [SIZE / 2, SIZE / 2]; // of the keyboard
+let down = false;
+
+function stroke(to) {
+  if (photo) clear();
+  empty = false;
+  pen.lineWidth = PEN;
+  pen.lineCap = pen.lineJoin = 'round';
+  pen.strokeStyle = '#000';
+  pen.beginPath();
+  pen.moveTo(...last);
+  pen.lineTo(...to);
+  pen.stroke();
+  last = to;
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => {
+    asked = false;
+    follow();
+  });
+}
+
+function place(event) {
+  const box = pad.getBoundingClientRect();
+  return [((event.clientX - box.left) * SIZE) / box.width,
+          ((event.clientY - box.top) * SIZE) / box.height];
+}
+
+pad.addEventListener('pointerdown', (event) => {
+  if (event.button !== 0) return;
+  pad.setPointerCapture(event.pointerId);
+  last = place(event);
+  cursor.hidden = true;
+  stroke(last);
+});
+pad.addEventListener('pointermove', (event) => {
+  if (!last || !pad.hasPointerCapture(event.pointerId)) return;
+  const moves = event.getCoalescedEvents?.() ?? [];
+  (moves.length ? moves : [event]).forEach((move) => stroke(place(move)));
+});
+for (const end of ['pointerup', 'pointercancel']) {
+  pad.addEventListener(end, () => {
+    if (last) settle();
+    last = null;
+  });
+}
+
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function showCursor() {
+  cursor.hidden = false;
+  cursor.classList.toggle('down', down);
+  cursor.style.left = `${(100 * at[0]) / SIZE}%`;
+  cursor.style.top = `${(100 * at[1]) / SIZE}%`;
+}
+
+pad.addEventListener('keydown', (event) => {
+  const step = event.shiftKey ? 4 : 10;
+  if (event.key in MOVES) {
+    at = at.map((value, i) => Math.min(SIZE, Math.max(0, value + step * MOVES[event.key][i])));
+    if (down) stroke(at);
+  } else if (event.key === ' ') {
+    down = !down;
+    last = down ? at : null;
+    if (down) stroke(at);
+    else settle();
+  } else if (event.key === 'Delete' || event.key === 'Backspace') {
+    clear();
+  } else {
+    return;
+  }
+  event.preventDefault();
+  showCursor();
+});
+pad.addEventListener('blur', () => {
+  if (down) settle();
+  down = false;
+  last = null;
+  cursor.hidden = true;
+});
+
+// ---- the controls
+
+find('clear').addEventListener('click', clear);
+find('photo').addEventListener('change', (event) => {
+  choose(event.target.files[0]);
+  event.target.value = ''; // so that the same file can be chosen again
+});
+for (const name of ['dragover', 'dragleave', 'drop']) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.toggle('over', name === 'dragover');
+    if (name === 'drop') choose(event.dataTransfer.files[0]);
+  });
+}
+
+white();
+load().then(findServer, (error) => {
+  const old = error instanceof WebAssembly.CompileError;
+  answer.textContent = old
+    ? 'This browser is too old: it needs WebAssembly with SIMD and exceptions.'
+    : `The model cannot be loaded: ${error.message}`;
+});
+if (window.isSecureContext) navigator.serviceWorker?.register('sw.js').catch(() => {});
