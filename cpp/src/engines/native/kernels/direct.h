@@ -16,7 +16,7 @@ constexpr int most_windows(int vectors) {
 constexpr int kLineFloats = 16;      ///< of a cache line
 constexpr int kIntoSecondLevel = 2;  ///< of __builtin_prefetch
 
-/// What the tiles of one or two vectors of channels have in common, beside the task.
+/// What the tiles of some vectors of channels have in common, beside the task.
 struct Channels {
   const float* input;
   const TapRun* runs;
@@ -25,109 +25,167 @@ struct Channels {
   std::int64_t weights_step;  ///< floats from a tap's to the next one's
   const float* bias;          ///< null: the output has the sums of other taps already
   float* output;
+  std::int64_t output_row;
+  std::int64_t output_vector;
   const float* residual;  ///< or null
   Activation activation;
-  std::int64_t left_out;   ///< floats of the output before the tile's windows
   const float* next;       ///< weights to bring into the second-level cache, some with each tap
   std::int64_t next_step;  ///< floats from those of a tap to those of the next one
+
+  void move(std::int64_t from, std::int64_t to, std::int64_t added) {
+    input += from;
+    output += to;
+    if (residual != nullptr) residual += added;
+  }
 };
 
-/// Some windows, counted through all rows, by `Vectors` of channels.
-template <int Vectors, int Windows>
-void channels_tile(const ConvTask& task, const Channels& channels, int first) {
-  const std::int64_t residual_row = task.epilogue.residual_row;
-  std::int64_t starts[Windows];
-  std::int64_t outputs[Windows];
-  std::int64_t residuals[Windows];
-  const int y = first / task.columns;
-  int x = first % task.columns;
-  std::int64_t input = y * task.input_row + x * task.input_column;
-  std::int64_t output = y * task.output_row + x * task.output_column - channels.left_out;
-  std::int64_t residual = y * residual_row + x * task.output_column;
-  for (int w = 0; w < Windows; ++w) {
-    starts[w] = input;
-    outputs[w] = output;
-    residuals[w] = residual;
-    input += task.input_column;
-    output += task.output_column;
-    residual += task.output_column;
-    if (++x < task.columns) continue;
-    input += task.input_row - x * task.input_column;
-    output += task.output_row - x * task.output_column;
-    residual += residual_row - x * task.output_column;
-    x = 0;
+/// How far columns are from the first one, as an address has it: 1, 2, 4 or 8 times a register.
+/// There are not as many registers as columns.
+template <int Columns>
+struct Spread {
+  static constexpr int kOdd = most(1, Columns / 2);
+  std::int64_t odd[kOdd];  ///< bytes of 1, 3, 5 and so on columns
+
+  explicit Spread(std::int64_t floats) {
+    expanded<kOdd>([&](int i) { odd[i] = (2 * i + 1) * floats * std::int64_t{sizeof(float)}; });
   }
-  float* const to = channels.output;
-  const std::int64_t to_vector = task.output_channel;
-  Vector sums[Windows][Vectors];
-  if (channels.bias == nullptr) {
-    unrolled<Windows, Vectors>(
-        [&](int w, int v) { sums[w][v] = load(to + outputs[w] + v * to_vector); });
-  } else {
-    unrolled<Windows, Vectors>(
-        [&](int w, int v) { sums[w][v] = load(channels.bias + v * kLanes); });
+  /// Has the compiler take the registers for others: it would keep their multiples in further ones.
+  void renew() {
+    expanded<kOdd>([&](int i) { __asm__("" : "+r"(odd[i])); });
   }
-  if (channels.residual != nullptr) {
-    unrolled<Windows, Vectors>([&](int w, int v) {
-      __builtin_prefetch(channels.residual + residuals[w] + v * task.epilogue.residual_block);
+  Vector at(const char* first, int column) const {
+    const int shift = column == 0 ? 0 : __builtin_ctz(static_cast<unsigned>(column));
+    const std::int64_t bytes = column == 0 ? 0 : odd[column >> shift >> 1] << shift;
+    return all(*reinterpret_cast<const float*>(first + bytes));
+  }
+};
+
+/// `Rows` of `Columns` windows side by side, by `Vectors` of channels.
+template <int Vectors, int Rows, int Columns>
+__attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels& channels) {
+  Vector sums[Rows][Columns][Vectors];
+  const auto for_places = [](auto* first, std::int64_t row, std::int64_t column, auto work) {
+    expanded<Rows>([&](int r) {
+      auto* at = first + r * row;
+      expanded<Columns>([&](int c) {
+        work(at, r, c);
+        at += column;
+      });
     });
+  };
+  const auto for_outputs = [&](auto work) {
+    for_places(
+        channels.output, channels.output_row, task.output_column, [&](float* at, int r, int c) {
+          expanded<Vectors>([&](int v) { work(at + v * channels.output_vector, sums[r][c][v]); });
+        });
+  };
+  const auto for_residuals = [&](auto work) {
+    for_places(channels.residual, task.epilogue.residual_row, task.output_column,
+               [&](const float* at, int r, int c) {
+                 expanded<Vectors>(
+                     [&](int v) { work(at + v * task.epilogue.residual_block, sums[r][c][v]); });
+               });
+  };
+  const auto for_sums = [&](auto work) {
+    expanded<Rows * Columns * Vectors>([&](int i) {
+      work(sums[i / (Columns * Vectors)][i / Vectors % Columns][i % Vectors], i % Vectors);
+    });
+  };
+  if (channels.residual != nullptr) {
+    for_residuals([](const float* at, const Vector&) { __builtin_prefetch(at); });
   }
+  const bool begins = channels.bias != nullptr;
+  const float* start = begins ? channels.bias : channels.output;
+  std::int64_t start_column = begins ? 0 : task.output_column;
+  std::int64_t start_vector = begins ? kLanes : channels.output_vector;
+  // GCC would make two paths of it, and keep the sums in memory.
+  __asm__("" : "+r"(start), "+r"(start_column), "+r"(start_vector));
+  for_places(start, begins ? 0 : channels.output_row, start_column,
+             [&](const float* at, int r, int c) {
+               expanded<Vectors>([&](int v) { sums[r][c][v] = load(at + v * start_vector); });
+             });
+  Spread<Columns> spread(task.input_column);
+  const std::int64_t row_bytes = task.input_row * std::int64_t{sizeof(float)};
   const float* weights = channels.weights;
   const float* next = channels.next;
   const std::int64_t step = channels.next_step;
-  for (const TapRun *run = channels.runs, *end = run + channels.run_count; run < end; ++run) {
-    const float* values = channels.input + run->offset;
-    for (std::int32_t t = 0; t < run->count; ++t, ++values, weights += channels.weights_step) {
+  const TapRun* run = channels.runs;
+  const TapRun* const end = run + channels.run_count;
+  do {  // there is a run, and a tap in each
+    const char* values = reinterpret_cast<const char*>(channels.input + run->offset);
+    const char* const behind = values + run->count * sizeof(float);
+    do {
+      spread.renew();
       __builtin_prefetch(next, 0, kIntoSecondLevel);
       if (step > kLineFloats) __builtin_prefetch(next + kLineFloats, 0, kIntoSecondLevel);
       next += step;
       Vector row[Vectors];
-      unrolled<Vectors>([&](int v) { row[v] = load(weights + v * kLanes); });
-      unrolled<Windows>([&](int w) {
-        const Vector value = all(values[starts[w]]);
-        unrolled<Vectors>([&](int v) { sums[w][v] += value * row[v]; });
+      expanded<Vectors>([&](int v) { row[v] = load(weights + v * kLanes); });
+      expanded<Rows>([&](int r) {
+        const char* const first = values + r * row_bytes;
+        expanded<Columns>([&](int c) {
+          const Vector value = spread.at(first, c);
+          expanded<Vectors>([&](int v) { sums[r][c][v] += value * row[v]; });
+        });
       });
-    }
-  }
-  if (const float* const from = channels.residual; from != nullptr) {
-    const std::int64_t from_vector = task.epilogue.residual_block;
-    unrolled<Windows, Vectors>(
-        [&](int w, int v) { sums[w][v] += load(from + residuals[w] + v * from_vector); });
+      values += sizeof(float);
+      weights += channels.weights_step;
+    } while (values < behind);
+  } while (++run < end);
+  if (channels.residual != nullptr) {
+    for_residuals([](const float* at, Vector& sum) { sum += load(at); });
   }
   if (is_bound(channels.activation)) {
     const Vector low = all(channels.activation.alpha);
-    const Vector high = all(channels.activation.beta);
-    unrolled<Windows, Vectors>([&](int w, int v) { sums[w][v] = bounded(sums[w][v], low, high); });
+    for_sums([&](Vector& sum, int) { sum = larger(sum, low); });
   }
-  unrolled<Windows, Vectors>(
-      [&](int w, int v) { store(to + outputs[w] + v * to_vector, sums[w][v]); });
+  if (channels.activation.kind == ActivationKind::Clip) {
+    const Vector high = all(channels.activation.beta);
+    for_sums([&](Vector& sum, int) { sum = smaller(sum, high); });
+  }
+  for_outputs([](float* at, const Vector& sum) { store(at, sum); });
 }
 
 /// A tile with an activation that is not computed in registers. The sums go through a buffer: what
 /// is loaded again must not wait for memory.
 template <int Vectors>
-void activated_tile(void (*tile)(const ConvTask&, const Channels&, int), const ConvTask& task,
-                    const Channels& channels, int first, int count) {
+void activated_tile(void (*tile)(const ConvTask&, const Channels&), const ConvTask& task,
+                    const Channels& channels, int rows, int columns) {
   constexpr int kMost = most_windows(Vectors);
   float buffer[Vectors * kMost * kLanes];
-  ConvTask buffered = task;
-  buffered.output_row = task.columns * kLanes;
-  buffered.output_channel = kMost * kLanes;
   Channels sums = channels;
   sums.output = buffer;
-  sums.left_out = std::int64_t{first} * kLanes;
-  tile(buffered, sums, first);
-  for (int done = 0; done < count;) {
-    const int y = (first + done) / task.columns;
-    const int x = (first + done) % task.columns;
-    const int of_row = least(count - done, task.columns - x);
-    float* const output = channels.output + y * task.output_row + x * kLanes;
-    for (int v = 0; v < Vectors; ++v) {
-      activate(channels.activation, buffer + (v * kMost + done) * kLanes,
-               output + v * task.output_channel, of_row * kLanes);
+  sums.output_row = columns * kLanes;
+  sums.output_vector = kMost * kLanes;
+  tile(task, sums);
+  for (int v = 0; v < Vectors; ++v) {
+    for (int r = 0; r < rows; ++r) {
+      activate(channels.activation, buffer + (v * kMost + r * columns) * kLanes,
+               channels.output + v * channels.output_vector + r * channels.output_row,
+               columns * kLanes);
     }
-    done += of_row;
   }
+}
+
+/// The most windows of a tile that is not full: with more of them, tiles take as long as full ones,
+/// as measured on Zen 4.
+constexpr int most_of_rest(int most_windows) { return (most_windows + least(4, most_windows)) / 2; }
+
+/// Of the next tile, where so many windows are left.
+constexpr int tile_size(int left, int most_windows) {
+  const int rest = most_of_rest(most_windows);
+  return left == most_windows || left >= 2 * rest ? most_windows
+         : left > rest                            ? (left + 1) / 2
+                                                  : left;
+}
+
+/// The tile of so many windows in each of `Rows` rows.
+template <int Vectors, int Rows>
+auto tile_of(int columns) {
+  constexpr int kMost = most_windows(Vectors) / Rows;
+  const auto tile = [](auto count) { return channels_tile<Vectors, Rows, count.value>; };
+  return columns == kMost ? channels_tile<Vectors, Rows, kMost>
+                          : for_count<most_of_rest(kMost)>(columns, tile);
 }
 
 /// All windows of an image.
@@ -137,23 +195,52 @@ template <int Vectors>
 void channels_windows(const ConvTask& task, Channels& channels, std::int64_t taps,
                       std::int64_t next) {
   constexpr int kMost = most_windows(Vectors);
-  const int windows = task.rows * task.columns;
-  const std::int64_t tiles = std::int64_t{task.images} * ((windows + kMost - 1) / kMost);
+  constexpr int kTwo = kRegisters >= 32 ? least(2, kMost) : 1;  // rows of a tile
+  constexpr int kMostOfTwo = kMost / kTwo;
+  const std::int64_t residual_row = task.epilogue.residual_row;
+  const auto follows = [&](std::int64_t row, std::int64_t column) {
+    return row == task.columns * column;
+  };
+  int rows = task.rows;
+  int columns = task.columns;
+  if (follows(task.input_row, task.input_column) &&
+      follows(channels.output_row, task.output_column) &&
+      (channels.residual == nullptr || follows(residual_row, task.output_column))) {
+    columns *= rows;
+    rows = 1;
+  }
+  const auto tiles_of = [&](int most_columns) {
+    return (columns + most_columns - 1) / most_columns;
+  };
+  const bool pairs = kTwo == 2 && rows > 1 && 2 * tiles_of(kMost) > tiles_of(kMostOfTwo);
+  const int most_columns = pairs ? kMostOfTwo : kMost;
+  const std::int64_t tiles =
+      std::int64_t{task.images} * tiles_of(most_columns) * (pairs ? (rows + 1) / 2 : rows);
   channels.next_step = (next + tiles * taps - 1) / (tiles * taps);
-  for_even_parts(windows, kMost, [&](int first, int count) {
-    const auto tile =
-        for_count<kMost>(count, [](auto number) { return channels_tile<Vectors, number.value>; });
-    // Sums that are in the output already go on there.
-    const bool begins = channels.bias != nullptr;
-    if (is_other(channels.activation) && begins && task.output_column == kLanes) {
-      activated_tile<Vectors>(tile, task, channels, first, count);
-    } else {
-      tile(task, channels, first);
-      activate_stored(channels.activation, channels.output + first * task.output_column, count,
-                      task.output_column, Vectors, task.output_channel);
+  // Sums that are in the output already go on there.
+  const bool buffers =
+      is_other(channels.activation) && channels.bias != nullptr && task.output_column == kLanes;
+  for (int y = 0, height = 1; y < rows; y += height) {
+    height = pairs ? least(2, rows - y) : 1;
+    for (int x = 0, width = 0; x < columns; x += width) {
+      width = tile_size(columns - x, most_columns);
+      const auto tile = height == 1 ? tile_of<Vectors, 1>(width) : tile_of<Vectors, kTwo>(width);
+      Channels at = channels;
+      at.move(y * task.input_row + x * task.input_column,
+              y * channels.output_row + x * task.output_column,
+              y * residual_row + x * task.output_column);
+      if (buffers) {
+        activated_tile<Vectors>(tile, task, at, height, width);
+      } else {
+        tile(task, at);
+        for (int r = 0; r < height; ++r) {
+          activate_stored(channels.activation, at.output + r * channels.output_row, width,
+                          task.output_column, Vectors, channels.output_vector);
+        }
+      }
+      channels.next += taps * channels.next_step;
     }
-    channels.next += taps * channels.next_step;
-  });
+  }
 }
 
 void conv_channels(const ConvTask& task) {
@@ -172,18 +259,17 @@ void conv_channels(const ConvTask& task) {
                       vectors * kLanes,
                       epilogue.bias + first * kLanes,
                       task.output + first * task.output_channel,
+                      task.output_row,
+                      task.output_channel,
                       epilogue.residual,
                       epilogue.activation,
-                      0,
                       next,
                       0};
     if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;
     for (std::int32_t image = 0; image < task.images; ++image) {
       (vectors == 2 ? channels_windows<2> : channels_windows<1>)(task, channels, task.taps,
                                                                  next_vectors * vector_weights);
-      channels.input += task.image_step;
-      channels.output += task.image_step;
-      if (channels.residual != nullptr) channels.residual += task.image_step;
+      channels.move(task.image_step, task.image_step, task.image_step);
     }
     weights = next;
   }
@@ -296,9 +382,10 @@ void fully_connected(const ConvTask& task) {
                       vectors * kLanes,
                       epilogue.bias + first * kLanes,
                       task.output + first * task.output_channel,
+                      task.output_row,
+                      task.output_channel,
                       epilogue.residual,
                       epilogue.activation,
-                      0,
                       nullptr,
                       0};
     if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;

@@ -135,6 +135,19 @@ inline __attribute__((always_inline)) void unrolled(Work work) {
   }
 }
 
+/// The same without a loop, so that the indices are constants from the beginning: where a loop is
+/// unrolled late, some vectors are in memory too. For functions with the attribute `flatten`, which
+/// makes `work` a part of them.
+template <int Count, int First = 0, class Work>
+inline __attribute__((always_inline)) void expanded(const Work& work) {
+  if constexpr (Count == 1) {
+    work(First);
+  } else {
+    expanded<Count / 2, First>(work);
+    expanded<Count - Count / 2, First + Count / 2>(work);
+  }
+}
+
 /// What `of` gives for Constant<count>, or for Constant<Most> where `count` is more.
 template <int Most, class Of>
 inline auto for_count(int count, const Of& of) {
