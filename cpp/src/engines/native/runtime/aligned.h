@@ -28,12 +28,14 @@ class Aligned {
   Aligned() = default;
   /// \throws std::bad_alloc
   explicit Aligned(std::size_t count) {
-    if (count > std::numeric_limits<std::size_t>::max() / sizeof(Number)) throw std::bad_alloc();
-    const std::size_t bytes = count * sizeof(Number);
-    const std::align_val_t alignment{bytes < kHugePage ? std::size_t{kCacheLine} : kHugePage};
+    if (count > std::numeric_limits<std::size_t>::max() / 2 / sizeof(Number)) throw std::bad_alloc();
+    std::size_t bytes = count * sizeof(Number);
+    const bool large = bytes >= kHugePage;
+    const std::align_val_t alignment{large ? kHugePage : std::size_t{kCacheLine}};
+    if (large) bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     memory_ = {static_cast<Number*>(::operator new(bytes, alignment)), Free{alignment}};
     // Reading the weights of a ResNet18 in pages of 4 kB takes 5 % longer.
-    if (bytes >= kHugePage) madvise(memory_.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+    if (large) madvise(memory_.get(), bytes, MADV_HUGEPAGE);
     std::memset(memory_.get(), 0, bytes);
     size_ = count;
   }
