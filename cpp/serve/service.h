@@ -68,6 +68,7 @@ struct ModelSource {
 struct Limits {
   std::size_t tensors = 64;                         ///< inputs, and outputs, of a request
   std::size_t values = std::size_t{1} << 26;        ///< of one request's inputs
+  std::size_t image_pixels = std::size_t{1} << 25;  ///< of an image file
   std::size_t id_bytes = 256;                       ///< of a request's `id`
   std::size_t queued_requests = 1024;               ///< that wait; then 429
   std::size_t queued_bytes = std::size_t{1} << 28;  ///< of the bodies of these; then 429
@@ -96,7 +97,7 @@ struct Options {
 };
 
 /// What is going on, for limits, logs and a graceful stop.
-struct Load {
+struct Backlog {
   std::size_t queued_requests = 0;  ///< that wait for a worker
   std::size_t queued_bytes = 0;
   std::size_t running_requests = 0;  ///< handed over to workers and not answered yet
@@ -119,7 +120,7 @@ class Service {
   bool ready() const;
   /// From now on `ready` is false. Requests are still answered.
   void begin_shutdown();
-  Load load() const;
+  Backlog backlog() const;
   /// In the text format of Prometheus; ends with a new line. GET /metrics gives the same.
   std::string metrics() const;
   /// Makes the thread that loads models look at the folders now (SIGHUP). Does not wait for it.
