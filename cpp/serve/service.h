@@ -83,8 +83,8 @@ struct Options {
   Config config;
   int workers = 0;                   ///< threads that run what the loop does not; 0: one a core
   std::int64_t max_batch_size = 64;  ///< images of different requests that run at once
-  /// Microseconds that a run may take in the thread of the loop. What takes longer, by a measurement
-  /// when the model is loaded, goes to a worker.
+  /// Microseconds that a run may take in the thread of the loop. What takes longer, by a
+  /// measurement when the model is loaded, goes to a worker.
   double loop_us = 200;
   std::size_t versions = 1;  ///< of a model that are served: the newest
   /// Seconds between looks at the folders for versions that are new or changed; 0: only when
@@ -103,8 +103,8 @@ struct Backlog {
   std::size_t running_requests = 0;  ///< handed over to workers and not answered yet
 };
 
-/// Thread-safety: everything but the constructor and the destructor may be called from any number of
-/// threads at once; a Loop belongs to one thread.
+/// Thread-safety: everything but the constructor and the destructor may be called from any number
+/// of threads at once; a Loop belongs to one thread.
 class Service {
  public:
   /// Loads, checks and warms all models.

@@ -1,0 +1,498 @@
+#include "infer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "images/decoders.h"
+#include "json_reader.h"
+#include "report.h"
+
+namespace lenet::serve {
+namespace {
+
+using Kind = InferRequest::Kind;
+
+[[noreturn]] void refuse(const std::string& what) { throw Refusal(400, what); }
+
+/// The number of elements, which is at most `most`.
+std::size_t count_values(const Shape& shape, std::size_t most) {
+  std::size_t count = 1;
+  const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
+  for (const std::int64_t size : shape) {
+    if (size < 0) refuse("a size in shape " + to_string(shape) + " is negative");
+    if (empty) continue;
+    if (static_cast<std::uint64_t>(size) > most / count) {
+      throw Refusal(413, "a tensor of shape " + to_string(shape) + " has more than " +
+                             std::to_string(most) + " values, the limit of this server");
+    }
+    count *= static_cast<std::size_t>(size);
+  }
+  return empty ? 0 : count;
+}
+
+/// Whether all dimensions but the first are the model's.
+bool is_model_shape(const Shape& shape, const Shape& of_model) {
+  if (shape.size() != of_model.size()) return false;
+  for (std::size_t i = 1; i < shape.size(); ++i) {
+    if (of_model[i] >= 0 && of_model[i] != shape[i]) return false;
+  }
+  return true;
+}
+
+std::string decode_base64(std::string_view text) {
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  if (text.size() % 4 != 0) refuse("the data of BYTES in JSON is not base64 with padding");
+  const std::size_t padding =
+      text.empty() ? 0 : text.size() - 1 - std::min(text.find_last_not_of('='), text.size() - 1);
+  if (padding > 2) refuse("the data of BYTES in JSON is not base64: too much padding");
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3);
+  std::uint32_t bits = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_padding = i >= text.size() - padding;
+    const std::size_t digit = is_padding ? 0 : kDigits.find(text[i]);
+    if (digit == std::string_view::npos) refuse("the data of BYTES in JSON is not base64");
+    bits = bits << 6U | static_cast<std::uint32_t>(digit);
+    if (i % 4 != 3) continue;
+    for (const unsigned shift : {16U, 8U, 0U}) bytes += static_cast<char>(bits >> shift & 0xFFU);
+  }
+  bytes.resize(bytes.size() - padding);
+  return bytes;
+}
+
+/// The input as its members say, in whichever order they come.
+struct Input {
+  std::string name;
+  std::string datatype;
+  std::optional<Shape> shape;
+  std::optional<std::int64_t> binary_size;
+  std::optional<JsonData> data;
+};
+
+/// Reads one request.
+class Parser {
+ public:
+  Parser(const Model& model, const Limits& limits) : model_(model), limits_(limits) {}
+
+  InferRequest parse(std::string_view json, std::string_view binary) {
+    JsonReader in(json);
+    constexpr std::string_view kNames[] = {"inputs", "id", "outputs", "parameters"};
+    in.object(kNames, [&](std::size_t name) {
+      if (name == 0) parse_inputs(in);
+      if (name == 1) request_.id = in.text();
+      if (name == 2) parse_outputs(in);
+      if (name == 3) parse_parameters(in);
+    });
+    in.end();
+    if (request_.id.size() > limits_.id_bytes) {
+      refuse("id has more than " + std::to_string(limits_.id_bytes) + " bytes");
+    }
+    if (inputs_ != 1) {
+      refuse("the request has " + std::to_string(inputs_) + " inputs; model '" + model_.name +
+             "' takes one, '" + model_.input.name + "'");
+    }
+    take_input(binary);
+    return finish(binary_output_);
+  }
+
+  /// A body without JSON: the values of whole images, or an image file.
+  InferRequest parse_raw(std::string_view body, bool is_file) {
+    if (is_file) {
+      request_.kind = Kind::Files;
+      request_.shape = {1};
+      request_.files = {body};
+      require_pipeline();
+      return finish(false);
+    }
+    Shape& shape = request_.shape = model_.input.shape;
+    if (shape.empty()) refuse("a body without JSON needs a model whose input has a shape");
+    shape[0] = 1;
+    if (std::find(shape.begin(), shape.end(), -1) != shape.end()) {
+      refuse("a body without JSON needs a model with one free dimension; its input has shape " +
+             to_string(model_.input.shape));
+    }
+    const std::size_t image = count_values(shape, limits_.values) * sizeof(float);
+    if (image == 0 || body.empty() || body.size() % image != 0) {
+      refuse("the body has " + std::to_string(body.size()) + " bytes; expected a multiple of " +
+             std::to_string(image) + ", one image of float32 values");
+    }
+    shape[0] = static_cast<std::int64_t>(body.size() / image);
+    count_values(shape, limits_.values);
+    request_.bytes = body;
+    return finish(true);
+  }
+
+ private:
+  void parse_inputs(JsonReader& in) {
+    constexpr std::string_view kNames[] = {"name", "datatype", "shape", "parameters", "data"};
+    in.array([&] {
+      count_tensor(inputs_);
+      Input input;
+      in.object(kNames, [&](std::size_t name) {
+        if (name == 0) input.name = in.text();
+        if (name == 1) input.datatype = in.text();
+        if (name == 2) input.shape = parse_shape(in);
+        if (name == 3) input.binary_size = parse_input_parameters(in);
+        if (name == 4) input.data = in.data(limits_.values, expected(input.shape));
+      });
+      input_ = std::move(input);
+    });
+  }
+
+  void count_tensor(std::size_t& count) const {
+    if (++count > limits_.tensors) {
+      refuse("more than " + std::to_string(limits_.tensors) + " tensors, the limit of this server");
+    }
+  }
+
+  std::size_t expected(const std::optional<Shape>& shape) const {
+    return shape ? count_values(*shape, limits_.values) : 0;
+  }
+
+  static Shape parse_shape(JsonReader& in) {
+    constexpr std::size_t kMaxRank = 8;
+    Shape shape;
+    in.array([&] {
+      shape.push_back(in.integer());
+      if (shape.size() > kMaxRank) refuse("a shape has more than 8 dimensions");
+    });
+    return shape;
+  }
+
+  static std::optional<std::int64_t> parse_input_parameters(JsonReader& in) {
+    constexpr std::string_view kNames[] = {"binary_data_size", "shared_memory_region"};
+    std::optional<std::int64_t> size;
+    in.object(kNames, [&](std::size_t name) {
+      if (name == 1) throw Refusal(501, "this server does not support shared memory");
+      size = in.integer();
+    });
+    return size;
+  }
+
+  void parse_outputs(JsonReader& in) {
+    constexpr std::string_view kNames[] = {"name", "parameters"};
+    std::size_t count = 0;
+    in.array([&] {
+      count_tensor(count);
+      Wanted wanted;
+      std::optional<std::string> given;
+      in.object(kNames, [&](std::size_t name) {
+        if (name == 0) given = in.text();
+        if (name == 1) parse_output_parameters(in, wanted);
+      });
+      if (!given) refuse("an output of the request has no name");
+      const auto found = std::find_if(model_.outputs.begin(), model_.outputs.end(),
+                                      [&](const TensorSpec& spec) { return spec.name == *given; });
+      if (found == model_.outputs.end()) {
+        refuse("model '" + model_.name + "' has no output '" + *given + "'");
+      }
+      wanted.index = static_cast<std::size_t>(found - model_.outputs.begin());
+      for (const Wanted& other : request_.outputs) {
+        if (other.index == wanted.index) refuse("output '" + *given + "' is asked for twice");
+      }
+      request_.outputs.push_back(wanted);
+    });
+  }
+
+  static void parse_output_parameters(JsonReader& in, Wanted& wanted) {
+    constexpr std::string_view kNames[] = {"binary_data", "classification", "shared_memory_region"};
+    in.object(kNames, [&](std::size_t name) {
+      if (name == 0) wanted.binary = in.boolean();
+      if (name == 1) wanted.classes = in.integer();
+      if (name == 2) throw Refusal(501, "this server does not support shared memory");
+    });
+    if (wanted.classes < 0) refuse("classification is negative");
+  }
+
+  void parse_parameters(JsonReader& in) {
+    constexpr std::string_view kNames[] = {"binary_data_output"};
+    in.object(kNames, [&](std::size_t) { binary_output_ = in.boolean(); });
+  }
+
+  void require_pipeline() const {
+    if (model_.pipeline) return;
+    refuse("model '" + model_.name + "' takes no image files: it has no preprocess.json");
+  }
+
+  void take_input(std::string_view binary) {
+    if (input_.name != model_.input.name) {
+      refuse("model '" + model_.name + "' has no input '" + input_.name + "'; its input is '" +
+             model_.input.name + "'");
+    }
+    if (!input_.shape) refuse("the input has no shape");
+    const std::size_t count = count_values(*input_.shape, limits_.values);
+    request_.shape = std::move(*input_.shape);
+    if (input_.binary_size.has_value() == input_.data.has_value()) {
+      refuse("the input needs either data or the parameter binary_data_size");
+    }
+    const auto rest = static_cast<std::int64_t>(binary.size());
+    if (input_.binary_size.value_or(0) != rest) {
+      refuse("binary_data_size is " + std::to_string(input_.binary_size.value_or(0)) + "; " +
+             std::to_string(rest) + " bytes follow the JSON");
+    }
+    if (input_.datatype == "FP32") return take_values(binary, count);
+    if (input_.datatype == "UINT8") return take_pixels(binary, count);
+    if (input_.datatype == "BYTES") return take_files(binary, count);
+    refuse("datatype '" + input_.datatype + "' is not supported; use FP32, UINT8 or BYTES");
+  }
+
+  /// \returns nothing when the data is binary
+  JsonData* json_data(std::size_t count, bool texts) {
+    if (!input_.data) return nullptr;
+    JsonData& data = *input_.data;
+    if (texts ? !data.numbers.empty() : !data.texts.empty()) {
+      refuse("the data are not those of datatype " + input_.datatype);
+    }
+    if ((texts ? data.texts.size() : data.numbers.size()) != count ||
+        (data.shape.size() > 1 && data.shape != request_.shape)) {
+      refuse("the data have shape " + to_string(data.shape) + "; the input says " +
+             to_string(request_.shape));
+    }
+    return &data;
+  }
+
+  void take_values(std::string_view binary, std::size_t count) {
+    JsonData* const data = json_data(count, false);
+    if (data != nullptr) {
+      request_.numbers = std::move(data->numbers);
+    } else {
+      request_.bytes = take_binary(binary, count * sizeof(float));
+    }
+  }
+
+  std::string_view take_binary(std::string_view binary, std::size_t size) const {
+    if (binary.size() == size) return binary;
+    refuse("binary_data_size is " + std::to_string(binary.size()) + "; shape " +
+           to_string(request_.shape) + " of " + input_.datatype + " takes " + std::to_string(size));
+  }
+
+  void take_pixels(std::string_view binary, std::size_t count) {
+    const bool photo = model_.pipeline && request_.shape.size() == 4 &&
+                       !is_model_shape(request_.shape, model_.input.shape);
+    request_.kind = photo ? Kind::Photos : Kind::Pixels;
+    JsonData* const data = json_data(count, false);
+    if (data == nullptr) {
+      request_.bytes = take_binary(binary, count);
+      return;
+    }
+    request_.pixels.reserve(count);
+    for (const float number : data->numbers) {
+      if (!(number >= 0 && number <= 255) || number != std::floor(number)) {
+        refuse("a value of UINT8 is no integer from 0 to 255");
+      }
+      request_.pixels += static_cast<char>(static_cast<std::uint8_t>(number));
+    }
+  }
+
+  void take_files(std::string_view binary, std::size_t count) {
+    require_pipeline();
+    request_.kind = Kind::Files;
+    if (request_.shape.size() != 1) refuse("BYTES, an image file each, come in shape [N]");
+    JsonData* const data = json_data(count, true);
+    if (data != nullptr) {
+      for (const std::string& text : data->texts) request_.decoded.push_back(decode_base64(text));
+      request_.files.assign(request_.decoded.begin(), request_.decoded.end());
+      return;
+    }
+    // Each after its length, four bytes in little-endian order.
+    for (std::size_t i = 0; i < count; ++i) {
+      std::uint32_t size = 0;
+      if (binary.size() < sizeof(size)) refuse("the data of BYTES end early");
+      for (std::size_t k = 0; k < sizeof(size); ++k) {
+        size |= static_cast<std::uint32_t>(static_cast<unsigned char>(binary[k])) << (8 * k);
+      }
+      binary.remove_prefix(sizeof(size));
+      if (binary.size() < size) refuse("the data of BYTES end early");
+      request_.files.push_back(binary.substr(0, size));
+      binary.remove_prefix(size);
+    }
+    if (!binary.empty()) refuse("the data of BYTES hold more than shape says");
+  }
+
+  InferRequest finish(bool binary_output) {
+    std::vector<Wanted>& outputs = request_.outputs;
+    if (outputs.empty()) {
+      for (std::size_t i = 0; i < model_.outputs.size(); ++i) outputs.push_back({i, {}, 0});
+    }
+    for (Wanted& wanted : outputs) wanted.binary = wanted.binary.value_or(binary_output);
+    return std::move(request_);
+  }
+
+  const Model& model_;
+  const Limits& limits_;
+  InferRequest request_;
+  std::size_t inputs_ = 0;
+  Input input_;
+  bool binary_output_ = false;
+};
+
+void append_binary(std::string& to, std::string_view bytes) {
+  const auto size = static_cast<std::uint32_t>(bytes.size());
+  for (unsigned k = 0; k < 4; ++k) to += static_cast<char>(size >> (8 * k) & 0xFFU);
+  to += bytes;
+}
+
+/// "VALUE:INDEX" or "VALUE:INDEX:NAME" for the greatest values of each image.
+std::vector<std::string> top_texts(const Model& model, const float* values, std::int64_t images,
+                                   std::size_t classes, std::int64_t most) {
+  std::vector<std::string> texts;
+  for (std::int64_t image = 0; image < images; ++image, values += classes) {
+    for (const auto& top : apps::top_classes(values, classes, static_cast<int>(most), false)) {
+      const auto index = static_cast<std::size_t>(top.class_id);
+      std::string& text = texts.emplace_back();
+      if (!append_json(text, values[index])) text += "nan";
+      text += ":" + std::to_string(index);
+      if (index < model.classes.size()) text += ":" + model.classes[index];
+    }
+  }
+  return texts;
+}
+
+}  // namespace
+
+std::string_view InferRequest::input_bytes() const {
+  if (!numbers.empty()) {
+    return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float)};
+  }
+  return pixels.empty() ? bytes : std::string_view(pixels);
+}
+
+std::size_t json_bytes(const Request& request) {
+  if (!request.header_length) {
+    return request.content_type.rfind("image/", 0) == 0 ? 0 : request.body.size();
+  }
+  const std::string& text = *request.header_length;
+  std::uint64_t length = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), length);
+  if (text.empty() || end.ec != std::errc() || end.ptr != text.data() + text.size()) {
+    refuse("Inference-Header-Content-Length is no length");
+  }
+  if (length > request.body.size()) {
+    refuse("Inference-Header-Content-Length is " + std::to_string(length) + "; the body has " +
+           std::to_string(request.body.size()) + " bytes");
+  }
+  return length;
+}
+
+InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits) {
+  const std::size_t length = json_bytes(request);
+  const std::string_view body = request.body;
+  Parser parser(model, limits);
+  const bool is_file = request.content_type.rfind("image/", 0) == 0;
+  if (length == 0 && (request.header_length || is_file)) return parser.parse_raw(body, is_file);
+  try {
+    return parser.parse(body.substr(0, length), body.substr(length));
+  } catch (const InvalidJson& error) {
+    refuse(error.what());
+  }
+}
+
+void decode_files(InferRequest& request, const Model& model, const Limits& limits) {
+  Shape shape;  // of the first; the model takes no others beside it
+  // Before any is decoded: how large they will be the model's input tells.
+  Shape all = model.input.shape;
+  if (!all.empty()) all[0] = request.images();
+  for (std::int64_t& size : all) size = std::max<std::int64_t>(size, 1);
+  count_values(all, limits.values);
+  for (std::size_t i = 0; i < request.files.size(); ++i) {
+    const std::string name = "image " + std::to_string(i);
+    try {
+      const auto most = static_cast<std::int64_t>(limits.image_pixels);
+      const Image image = model.pipeline->prepare(
+          decode_bytes(request.files[i], name, std::min(most, kMaxImagePixels)));
+      const Shape prepared = {request.images(), image.height, image.width, image.channels};
+      if (i == 0) shape = prepared;
+      if (prepared != shape) refuse("the images differ in size after their preparation");
+      count_values(shape, limits.values);
+      request.pixels.append(image.pixels.begin(), image.pixels.end());
+    } catch (const Error& error) {
+      throw Refusal(error.code() == ErrorCode::Unsupported ? 415 : 400, error.what());
+    }
+  }
+  if (request.files.empty()) refuse("BYTES of shape [0] hold no image");
+  request.kind = Kind::Photos;
+  request.shape = shape;
+  request.files.clear();
+  request.decoded.clear();
+}
+
+Response infer_response(const InferRequest& request, const Model& model,
+                        const std::shared_ptr<const std::vector<Tensor>>& tensors,
+                        std::int64_t first) {
+  constexpr std::size_t kLarge = std::size_t{1} << 16;  // is not copied
+  const std::int64_t images = request.images();
+  Response response;
+  std::string& json = response.body;
+  std::string binary;
+  json.reserve(256);
+  json += "{\"model_name\":";
+  append_json(json, model.name);
+  json.append(",\"model_version\":\"").append(model.version).append("\"");
+  if (!request.id.empty()) append_json(json += ",\"id\":", request.id);
+  json += ",\"outputs\":[";
+  bool has_binary = false;
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    const Wanted& wanted = request.outputs[i];
+    const Tensor& tensor = (*tensors)[i];
+    Shape shape = tensor.shape;
+    const auto total = static_cast<std::size_t>(std::max<std::int64_t>(shape[0], 1));
+    const std::size_t row = tensor.data.size() / total;
+    const float* const values = tensor.data.data() + row * static_cast<std::size_t>(first);
+    const std::size_t count = row * static_cast<std::size_t>(images);
+    shape[0] = images;
+    std::vector<std::string> texts;
+    if (wanted.classes > 0) {
+      if (shape.size() < 2 || (images > 0 && row == 0)) refuse("an output without classes");
+      const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
+      const std::int64_t most = std::min(wanted.classes, classes);
+      texts = top_texts(model, values, images, row, most);
+      shape = {images, most};
+    }
+    const bool is_binary = wanted.binary.value_or(false);
+    json += i == 0 ? "{\"name\":" : ",{\"name\":";
+    append_json(json, model.outputs[wanted.index].name);
+    json += wanted.classes > 0 ? ",\"datatype\":\"BYTES\"" : ",\"datatype\":\"FP32\"";
+    append_json(json += ",\"shape\":", shape);
+    if (is_binary) {
+      has_binary = true;
+      const std::size_t before = binary.size();
+      std::size_t size = count * sizeof(float);
+      if (wanted.classes > 0) {
+        for (const std::string& text : texts) append_binary(binary, text);
+        size = binary.size() - before;
+      } else if (const std::string_view bytes(reinterpret_cast<const char*>(values), size);
+                 size >= kLarge && i + 1 == request.outputs.size()) {
+        response.tail = bytes;
+        response.tail_owner = tensors;
+      } else {
+        binary += bytes;
+      }
+      json += ",\"parameters\":{\"binary_data_size\":" + std::to_string(size) + "}}";
+      continue;
+    }
+    json += ",\"data\":[";
+    for (std::size_t k = 0; k < texts.size(); ++k) {
+      if (k > 0) json += ',';
+      append_json(json, texts[k]);
+    }
+    for (std::size_t k = 0; wanted.classes == 0 && k < count; ++k) {
+      if (k > 0) json += ',';
+      if (append_json(json, values[k])) continue;
+      throw Refusal(500, "an output is not finite, which JSON does not have; ask for binary data");
+    }
+    json += "]}";
+  }
+  json += "]}";
+  if (!has_binary) return response;
+  response.content_type = "application/octet-stream";
+  response.headers.emplace_back("Inference-Header-Content-Length", std::to_string(json.size()));
+  json += binary;
+  return response;
+}
+
+}  // namespace lenet::serve

@@ -1,0 +1,168 @@
+#include "model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+#include <utility>
+
+#include "classify_files.h"
+#include "json_reader.h"
+
+namespace lenet::serve {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<const Predictor> load_predictor(const std::string& path, const Options& options) {
+  Config config = options.config;
+  (fs::is_directory(path) ? config.model_dir : config.model_file) = path;
+  config.time_limit_ms = options.limits.request_ms;
+  try {
+    return std::make_unique<const Predictor>(config);
+  } catch (const Error& error) {
+    // Paddle's engine cannot be stopped; its models are served all the same.
+    if (error.code() != ErrorCode::Unsupported || config.time_limit_ms == 0) throw;
+  }
+  config.time_limit_ms = 0;
+  return std::make_unique<const Predictor>(config);
+}
+
+std::string tensors_json(const std::vector<TensorSpec>& specs, const char* type_name,
+                         const char* type, const char* shape_name) {
+  std::string json = "[";
+  for (const TensorSpec& spec : specs) {
+    if (json.size() > 1) json += ',';
+    json += "{\"name\":";
+    append_json(json, spec.name);
+    json.append(",\"").append(type_name).append("\":\"").append(type);
+    json.append("\",\"").append(shape_name).append("\":");
+    append_json(json, spec.shape);
+    json += '}';
+  }
+  return json + ']';
+}
+
+std::string counter_json(const char* name, const Counter& counter) {
+  return std::string(",\"") + name + "\":{\"count\":" + std::to_string(counter.count.load()) +
+         ",\"ns\":" + std::to_string(counter.nanoseconds.load()) + "}";
+}
+
+}  // namespace
+
+void Statistics::add_request(bool succeeded, Clock::duration time) {
+  (succeeded ? success : fail).add(time);
+  const double seconds = std::chrono::duration<double>(time).count();
+  const auto bucket = std::lower_bound(kBuckets.begin(), kBuckets.end(), seconds);
+  buckets[static_cast<std::size_t>(bucket - kBuckets.begin())].fetch_add(1,
+                                                                         std::memory_order_relaxed);
+}
+
+Model::Model(std::string model_name, std::int64_t model_version, const std::string& path,
+             const Options& options)
+    : name(std::move(model_name)),
+      version(std::to_string(model_version)),
+      max_batch_size_(options.max_batch_size),
+      first_(load_predictor(path, options)) {
+  const Config& config = first_->config();
+  engine_ = to_string(config.engine);
+  time_limit_ms = config.time_limit_ms;
+  input = first_->input_spec();
+  outputs = first_->output_specs();
+  const fs::path program = config.model_file;
+  if (fs::exists(fs::path(program).replace_filename("preprocess.json"))) {
+    pipeline = apps::load_pipeline(config, "");
+  }
+  classes = apps::read_manifest(program.string(), config.check_hashes).classes;
+  measure();
+}
+
+/// Runs zeros, so that the first client finds the model warm.
+void Model::measure() {
+  constexpr int kRuns = 5;
+  constexpr std::chrono::milliseconds kEnough(50);
+  Shape shape = input.shape;
+  const bool known = !shape.empty() && std::all_of(shape.begin() + 1, shape.end(),
+                                                   [](std::int64_t size) { return size > 0; });
+  image_us = std::numeric_limits<double>::infinity();
+  if (!known) return;
+  shape[0] = std::max<std::int64_t>(shape[0], 1);
+  const std::vector<float> zeros(element_count(shape));
+  Tensor output;
+  Lease predictor(*this);
+  const Clock::time_point begin = Clock::now();
+  for (int i = 0; i < kRuns && Clock::now() - begin < kEnough; ++i) {
+    const Clock::time_point start = Clock::now();
+    predictor->run({zeros.data(), shape}, output);
+    const std::chrono::duration<double, std::micro> time = Clock::now() - start;
+    // The first run prepares memory, unless it is the only one.
+    image_us = std::min(image_us, time.count() / static_cast<double>(shape[0]));
+  }
+}
+
+Model::Lease::Lease(Model& model) : model_(model) {
+  const auto take = [&] {
+    const std::lock_guard<std::mutex> lock(model_.mutex_);
+    if (!predictor_ && !model_.idle_.empty()) {
+      predictor_ = std::move(model_.idle_.back());
+      model_.idle_.pop_back();
+    }
+    if (predictor_) model_.running_.insert(predictor_.get());
+  };
+  take();
+  if (predictor_) return;
+  predictor_ = std::make_unique<Predictor>(model_.first_->clone());
+  take();
+}
+
+Model::Lease::~Lease() {
+  const std::lock_guard<std::mutex> lock(model_.mutex_);
+  model_.running_.erase(predictor_.get());
+  model_.idle_.push_back(std::move(predictor_));
+}
+
+void Model::cancel() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (Predictor* predictor : running_) {
+    try {
+      predictor->cancel();
+    } catch (const Error&) {  // this engine cannot be stopped
+    }
+  }
+}
+
+std::string Model::metadata_json() const {
+  std::string json = "{\"name\":";
+  append_json(json, name);
+  return json + ",\"versions\":[\"" + version + "\"],\"platform\":\"lenet_" + engine_ +
+         "\",\"inputs\":" + tensors_json({input}, "datatype", "FP32", "shape") +
+         ",\"outputs\":" + tensors_json(outputs, "datatype", "FP32", "shape") + "}";
+}
+
+std::string Model::config_json() const {
+  std::string json = "{\"name\":";
+  append_json(json, name);
+  return json + ",\"platform\":\"lenet_" + engine_ +
+         "\",\"backend\":\"lenet\",\"version_policy\":{\"specific\":{\"versions\":[" + version +
+         // The shapes below hold the batch, which this value says.
+         "]}},\"max_batch_size\":0,\"dynamic_batching\":{\"preferred_batch_size\":[" +
+         std::to_string(max_batch_size_) + "],\"max_queue_delay_microseconds\":0},\"input\":" +
+         tensors_json({input}, "data_type", "TYPE_FP32", "dims") +
+         ",\"output\":" + tensors_json(outputs, "data_type", "TYPE_FP32", "dims") + "}";
+}
+
+std::string Model::statistics_json() const {
+  const Statistics& s = statistics;
+  std::string json = "{\"name\":";
+  append_json(json, name);
+  const std::string parts =
+      counter_json("success", s.success) + counter_json("fail", s.fail) +
+      counter_json("queue", s.queue) + counter_json("compute_input", s.input) +
+      counter_json("compute_infer", s.infer) + counter_json("compute_output", s.output);
+  return json + ",\"version\":\"" + version +
+         "\",\"last_inference\":" + std::to_string(s.last_run_ms.load()) +
+         ",\"inference_count\":" + std::to_string(s.images.load()) +
+         ",\"execution_count\":" + std::to_string(s.runs.load()) + ",\"inference_stats\":{" +
+         parts.substr(1) + "},\"batch_stats\":[]}";
+}
+
+}  // namespace lenet::serve

@@ -1,0 +1,337 @@
+#include "repository.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <new>
+
+namespace lenet::serve {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxChanges = 64;  // that wait
+
+bool is_program(const fs::path& file) {
+  const std::string end = file.extension().string();
+  return end == ".pdmodel" || end == ".onnx" || file.filename() == "__model__";
+}
+
+/// The entries of a folder in the order of their names, without hidden ones.
+std::vector<fs::directory_entry> entries_of(const std::string& folder) {
+  std::vector<fs::directory_entry> entries;
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().filename().native()[0] != '.') entries.push_back(entry);
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw Error(ErrorCode::FileNotFound,
+                "cannot read folder '" + folder + "': " + error.code().message());
+  }
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+/// Differs when a file was written, added or taken away.
+std::string state_of(const std::string& path) {
+  std::string state;
+  std::error_code failed;  // a file that has just gone has no size
+  const auto add = [&](const fs::path& file) {
+    state += file.filename().string() + ":" + std::to_string(fs::file_size(file, failed)) + ":" +
+             std::to_string(fs::last_write_time(file, failed).time_since_epoch().count()) + "\n";
+  };
+  if (!fs::is_directory(path, failed)) add(path);
+  if (fs::is_directory(path, failed)) {
+    for (const auto& entry : entries_of(path)) {
+      if (entry.is_regular_file(failed)) add(entry.path());
+    }
+  }
+  return state;
+}
+
+}  // namespace
+
+bool is_model_name(std::string_view text) {
+  return !text.empty() && text.size() <= 128 && text[0] != '.' &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-';
+         });
+}
+
+std::optional<std::int64_t> parse_version(std::string_view text) {
+  std::int64_t version = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), version);
+  const bool is_version = !text.empty() && end.ec == std::errc() && text[0] >= '1' &&
+                          text[0] <= '9' && end.ptr == text.data() + text.size();
+  return is_version ? std::optional(version) : std::nullopt;
+}
+
+std::shared_ptr<Model> Catalog::find(std::string_view name, std::string_view version) const {
+  const auto entry = models.find(name);
+  if (entry == models.end()) return nullptr;
+  for (const std::shared_ptr<Model>& model : entry->second.versions) {
+    if (version.empty() || model->version == version) return model;
+  }
+  return nullptr;
+}
+
+Repository::Repository(const Options& options)
+    : options_(options), catalog_(std::make_shared<Catalog>()) {
+  Catalog catalog;
+  for (auto& [name, versions] : find()) {
+    auto entry = update(name, versions, true);
+    if (!entry) {
+      const Seen& newest = seen_[{name, versions.front().version}];
+      throw Error(ErrorCode::BadModel, "model '" + name + "': " + newest.failure);
+    }
+    catalog.models.emplace(name, std::move(*entry));
+  }
+  if (catalog.models.empty()) throw Error(ErrorCode::BadInput, "there is no model to serve");
+  publish(std::move(catalog));
+  thread_ = std::thread([this] { work(); });
+}
+
+Repository::~Repository() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  woken_.notify_one();
+  thread_.join();
+  for (Change& change : changes_) change.done("the server is stopping");
+}
+
+std::shared_ptr<const Catalog> Repository::catalog() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return catalog_;
+}
+
+void Repository::publish(Catalog catalog) {
+  auto next = std::make_shared<const Catalog>(std::move(catalog));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  catalog_.swap(next);  // the old one ends when the lock, and the last request, have ended
+}
+
+void Repository::look() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    look_ = true;
+  }
+  woken_.notify_one();
+}
+
+bool Repository::change(const std::string& name, bool load, std::function<void(std::string)> done) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stop_ || changes_.size() >= kMaxChanges) return false;
+    changes_.push_back({name, load, std::move(done)});
+  }
+  woken_.notify_one();
+  return true;
+}
+
+void Repository::log(const std::string& line) const {
+  if (options_.log) options_.log(line);
+}
+
+Repository::FoundModels Repository::find() const try {
+  FoundModels found;
+  for (const ModelSource& source : options_.models) {
+    if (!source.name.empty() && !is_model_name(source.name)) {
+      throw Error(ErrorCode::BadInput, "'" + source.name +
+                                           "' cannot be the name of a model; use "
+                                           "letters, digits, '.', '_' and '-'");
+    }
+    if (!fs::exists(source.path)) {
+      throw Error(ErrorCode::FileNotFound, "'" + source.path + "' does not exist");
+    }
+    find_in(source.path, source.name, true, found);
+  }
+  for (auto& [name, versions] : found) {
+    std::sort(versions.begin(), versions.end(),
+              [](const Found& a, const Found& b) { return a.version > b.version; });
+  }
+  return found;
+} catch (const fs::filesystem_error& error) {
+  throw Error(ErrorCode::FileNotFound,
+              "cannot read '" + error.path1().string() + "': " + error.code().message());
+}
+
+/// \param is_source whether it was named, rather than found in a repository
+void Repository::find_in(const std::string& path, const std::string& given_name, bool is_source,
+                         FoundModels& found) const {
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  const fs::path last = whole.has_filename() ? whole : whole.parent_path();
+  const bool is_folder = fs::is_directory(path);
+  const std::string name =
+      !given_name.empty() ? given_name : (is_folder ? last.filename() : last.stem()).string();
+  const auto add = [&](std::int64_t version, const std::string& where) {
+    // "stats" has an address of its own.
+    if (!is_model_name(name) || name == "stats") {
+      throw Error(ErrorCode::BadInput,
+                  "'" + path + "': '" + name +
+                      "' cannot be the name of a "
+                      "model; give another one, of letters, digits, '.', '_', '-'");
+    }
+    std::vector<Found>& versions = found[name];
+    for (const Found& other : versions) {
+      if (other.version == version) {
+        throw Error(ErrorCode::BadInput, "'" + where + "' and '" + other.path +
+                                             "' are both version " + std::to_string(version) +
+                                             " of model '" + name + "'");
+      }
+    }
+    versions.push_back({version, where, state_of(where)});
+  };
+  if (!is_folder) {
+    if (is_source || last.extension() == ".onnx") add(1, path);
+    return;
+  }
+  const auto entries = entries_of(path);
+  bool has_version = false;
+  for (const auto& entry : entries) {
+    const auto version = parse_version(entry.path().filename().string());
+    if (!version || !entry.is_directory()) continue;
+    add(*version, entry.path().string());
+    has_version = true;
+  }
+  if (has_version) return;
+  const bool has_program = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
+    return entry.is_regular_file() && is_program(entry.path());
+  });
+  const bool has_folder = std::any_of(entries.begin(), entries.end(),
+                                      [](const auto& entry) { return entry.is_directory(); });
+  // A repository, or a folder that is a model or that tells why it is none when it is loaded.
+  if (has_program || !is_source || !has_folder) {
+    if (is_source || has_program || !entries.empty()) add(1, path);
+    return;
+  }
+  if (!given_name.empty()) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' is a repository of models, which has no name");
+  }
+  for (const auto& entry : entries) find_in(entry.path().string(), "", false, found);
+}
+
+std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found& found,
+                                            Seen& seen) {
+  const std::string what = "model '" + name + "' version " + std::to_string(found.version);
+  try {
+    auto model = std::make_shared<Model>(name, found.version, found.path, options_);
+    // What was loaded must be what is there now, not the beginning of something else.
+    if (state_of(found.path) != found.state) {
+      throw Error(ErrorCode::BadModel, "its files changed while they were read");
+    }
+    log(what + " is loaded from " + found.path);
+    seen.served = found.state;
+    seen.failed.clear();
+    return model;
+  } catch (const std::exception& error) {
+    seen.failed = found.state;
+    seen.failure = error.what();
+    log(what + " is not served: " + seen.failure);
+    return nullptr;
+  }
+}
+
+std::optional<Catalog::Entry> Repository::update(const std::string& name,
+                                                 std::vector<Found> versions, bool now) {
+  const auto before = catalog();
+  Catalog::Entry entry;
+  for (const Found& found : versions) {
+    if (entry.versions.size() >= std::max<std::size_t>(options_.versions, 1)) break;
+    Seen& seen = seen_[{name, found.version}];
+    std::shared_ptr<Model> model = before->find(name, std::to_string(found.version));
+    // Files that are being written change from one look to the next.
+    const bool is_still = seen.state == found.state;
+    seen.state = found.state;
+    const bool is_new = !model || seen.served != found.state;
+    if (is_new && (now || (is_still && seen.failed != found.state))) {
+      if (auto loaded = try_load(name, found, seen)) model = std::move(loaded);
+    }
+    if (model) entry.versions.push_back(std::move(model));
+    if (!seen.failed.empty()) entry.failures[found.version] = seen.failure;
+  }
+  if (entry.versions.empty()) return std::nullopt;
+  return entry;
+}
+
+void Repository::look_now() {
+  const FoundModels found = find();
+  Catalog next = *catalog();
+  for (const auto& [name, versions] : found) {
+    if (unloaded_.count(name) != 0) continue;
+    if (auto entry = update(name, versions, false)) next.models[name] = std::move(*entry);
+  }
+  publish(std::move(next));
+  // Of versions that are gone nothing needs to be known.
+  for (auto seen = seen_.begin(); seen != seen_.end();) {
+    const auto model = found.find(seen->first.first);
+    const bool is_there =
+        model != found.end() &&
+        std::any_of(model->second.begin(), model->second.end(),
+                    [&](const Found& one) { return one.version == seen->first.second; });
+    seen = is_there ? std::next(seen) : seen_.erase(seen);
+  }
+}
+
+std::string Repository::apply(const Change& change) {
+  Catalog next = *catalog();
+  if (!change.load) {
+    if (next.models.erase(change.name) == 0) return "model '" + change.name + "' is not loaded";
+    unloaded_.insert(change.name);
+    publish(std::move(next));
+    log("model '" + change.name + "' is let go");
+    return "";
+  }
+  const FoundModels found = find();
+  const auto versions = found.find(change.name);
+  if (versions == found.end()) return "there is no model '" + change.name + "' in the folders";
+  const std::int64_t newest = versions->second.front().version;
+  const auto entry = update(change.name, versions->second, true);
+  if (entry) {
+    next.models[change.name] = *entry;
+    unloaded_.erase(change.name);
+    publish(std::move(next));
+    if (entry->failures.count(newest) == 0) return "";
+  }
+  return "model '" + change.name + "' version " + std::to_string(newest) + ": " +
+         seen_[{change.name, newest}].failure;
+}
+
+void Repository::work() {
+  std::string last_problem;  // of a look, to tell it once
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    const auto is_asked = [&] { return stop_ || look_ || !changes_.empty(); };
+    if (options_.poll_seconds > 0) {
+      woken_.wait_for(lock, std::chrono::seconds(options_.poll_seconds), is_asked);
+    } else {
+      woken_.wait(lock, is_asked);
+    }
+    if (stop_) return;
+    std::optional<Change> change;
+    if (!changes_.empty()) {
+      change = std::move(changes_.front());
+      changes_.erase(changes_.begin());
+    } else {
+      look_ = false;
+    }
+    lock.unlock();
+    std::string problem;
+    try {
+      if (change) problem = apply(*change);
+      if (!change) look_now();
+    } catch (const std::exception& error) {  // such as a folder that is gone, or memory
+      problem = error.what();
+    }
+    if (change) {
+      change->done(problem);
+    } else if (std::exchange(last_problem, problem) != problem && !problem.empty()) {
+      log("the models' folders: " + problem);
+    }
+    lock.lock();
+  }
+}
+
+}  // namespace lenet::serve

@@ -1,0 +1,108 @@
+/// \file
+/// The models that are served: found in folders, loaded, and replaced while requests go on.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "model.h"
+#include "service.h"
+
+namespace lenet::serve {
+
+/// What is served at some moment. Never changed: another one takes its place.
+struct Catalog {
+  struct Entry {
+    std::vector<std::shared_ptr<Model>> versions;  ///< the newest first, at least one
+    std::map<std::int64_t, std::string> failures;  ///< why other versions are not served
+  };
+  std::map<std::string, Entry, std::less<>> models;
+
+  /// \param version empty: the newest
+  /// \returns null when there is none
+  std::shared_ptr<Model> find(std::string_view name, std::string_view version) const;
+};
+
+/// Whether a text can be the name of a model: 1 to 128 letters, digits, '.', '_' and '-', the first
+/// of which is no '.'. Nothing else comes to the file system from a client.
+bool is_model_name(std::string_view text);
+/// A version: an integer from 1 on, written without zeros in front.
+std::optional<std::int64_t> parse_version(std::string_view text);
+
+class Repository {
+ public:
+  /// Loads every model.
+  /// \throws Error of the first that has no version that can be served, and as Service
+  explicit Repository(const Options& options);
+  ~Repository();
+  Repository(const Repository&) = delete;
+  Repository& operator=(const Repository&) = delete;
+
+  std::shared_ptr<const Catalog> catalog() const;
+
+  /// Looks at the folders soon, in the repository's thread.
+  void look();
+  /// Loads what is new of a model in the folders, or lets the model go, in the repository's thread.
+  /// \param done gets an empty text, or why it was not done
+  /// \returns false when too much is waiting; `done` is then not called
+  bool change(const std::string& name, bool load, std::function<void(std::string)> done);
+
+ private:
+  /// A version in the folders.
+  struct Found {
+    std::int64_t version = 1;
+    std::string path;
+    std::string state;  ///< of its files: names, sizes, times
+  };
+  using FoundModels = std::map<std::string, std::vector<Found>>;
+  struct Change {
+    std::string name;
+    bool load = true;
+    std::function<void(std::string)> done;
+  };
+  /// What is known of a version from earlier looks.
+  struct Seen {
+    std::string state;
+    std::string served;  ///< the state in which it was loaded; empty: not
+    std::string failed;  ///< the state in which it could not be loaded
+    std::string failure;
+  };
+
+  FoundModels find() const;
+  void find_in(const std::string& path, const std::string& name, bool is_source,
+               FoundModels& found) const;
+  /// \param now also what may still be being written, and what failed before
+  /// \returns the model as it is to be served; nothing: no version can be
+  std::optional<Catalog::Entry> update(const std::string& name, std::vector<Found> versions,
+                                       bool now);
+  std::shared_ptr<Model> try_load(const std::string& name, const Found& found, Seen& seen);
+  std::string apply(const Change& change);
+  void look_now();
+  void publish(Catalog catalog);
+  void work();
+  void log(const std::string& line) const;
+
+  const Options& options_;
+  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these two belong to the thread
+  std::set<std::string> unloaded_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::shared_ptr<const Catalog> catalog_;
+  std::condition_variable woken_;
+  bool stop_ = false;
+  bool look_ = false;
+  std::vector<Change> changes_;
+  std::thread thread_;
+};
+
+}  // namespace lenet::serve

@@ -1,0 +1,295 @@
+#include "workers.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace lenet::serve {
+namespace {
+
+using Kind = InferRequest::Kind;
+
+constexpr std::size_t kKeptBytes = std::size_t{16} << 20;  // of memory, from one batch to the next
+
+template <typename T>
+void trim(std::vector<T>& memory) {
+  if (memory.capacity() * sizeof(T) > kKeptBytes) memory = {};
+}
+
+/// The bytes of all requests, one after another.
+template <typename T>
+const T* join_inputs(JobRange jobs, std::vector<T>& memory) {
+  const std::string_view only = (*jobs.first)->infer.input_bytes();
+  const bool is_aligned = reinterpret_cast<std::uintptr_t>(only.data()) % alignof(T) == 0;
+  if (jobs.count == 1 && is_aligned && !only.empty()) {
+    return reinterpret_cast<const T*>(only.data());
+  }
+  std::size_t size = 0;
+  for (const auto& job : jobs) size += job->infer.input_bytes().size();
+  memory.resize(std::max<std::size_t>(size / sizeof(T), 1));
+  char* at = reinterpret_cast<char*>(memory.data());
+  for (const auto& job : jobs) {
+    const std::string_view bytes = job->infer.input_bytes();
+    at = std::copy(bytes.begin(), bytes.end(), at);
+  }
+  return memory.data();
+}
+
+}  // namespace
+
+void Job::parse(const Limits& limits) {
+  const Clock::time_point begin = Clock::now();
+  infer = parse_infer(request, *model, limits);
+  input_time = Clock::now() - begin;
+  is_parsed = true;
+}
+
+void Job::answer(Response response) {
+  model->statistics.add_request(response.status < 400, Clock::now() - arrival);
+  done(std::move(response));
+}
+
+bool can_join(const Job& a, const Job& b) {
+  const InferRequest& x = a.infer;
+  const InferRequest& y = b.infer;
+  const auto same_output = [](const Wanted& one, const Wanted& other) {
+    return one.index == other.index;
+  };
+  return a.is_parsed && b.is_parsed && a.model == b.model && x.kind == y.kind &&
+         x.kind != Kind::Files && x.shape.size() == y.shape.size() && !x.shape.empty() &&
+         std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
+         std::equal(x.outputs.begin(), x.outputs.end(), y.outputs.begin(), y.outputs.end(),
+                    same_output);
+}
+
+Response failure_response(const std::exception& error) {
+  if (const auto* refusal = dynamic_cast<const Refusal*>(&error)) {
+    return error_response(refusal->status(), refusal->what());
+  }
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return error_response(503, "out of memory");
+  }
+  if (const auto* known = dynamic_cast<const Error*>(&error)) {
+    return error_response(known->code() == ErrorCode::BadInput      ? 400
+                          : known->code() == ErrorCode::Unsupported ? 501
+                                                                    : 500,
+                          known->what());
+  }
+  return error_response(500, error.what());
+}
+
+void Runner::run(JobRange jobs) noexcept {
+  bool again = false;
+  try {
+    run_together(jobs);
+  } catch (const std::exception& error) {
+    const auto* known = dynamic_cast<const Error*>(&error);
+    again = jobs.count > 1 && known != nullptr && known->code() == ErrorCode::BadInput;
+    for (const auto& job : jobs) {
+      if (again || !job->done) continue;
+      const int limit = job->model->time_limit_ms;
+      const bool is_late =
+          limit > 0 && Clock::now() - job->arrival > std::chrono::milliseconds(limit);
+      job->answer(is_late ? error_response(503, "the request took too long")
+                          : failure_response(error));
+    }
+  }
+  for (std::size_t i = 0; again && i < jobs.count; ++i) run({jobs.first + i, 1});
+  trim(values_);
+  trim(pixels_);
+  // A response that keeps a large output takes it along.
+  if (outputs_.use_count() > 1) outputs_.reset();
+  for (Tensor& output : outputs_ ? *outputs_ : std::vector<Tensor>()) trim(output.data);
+}
+
+TensorView Runner::gather(JobRange jobs) {
+  const InferRequest& first = (*jobs.first)->infer;
+  Shape shape = first.shape;
+  for (std::size_t i = 1; i < jobs.count; ++i) shape[0] += jobs.first[i]->infer.images();
+  if (first.kind == Kind::Values) return {join_inputs(jobs, values_), std::move(shape)};
+  const std::uint8_t* const pixels = join_inputs(jobs, pixels_);
+  if (first.kind == Kind::Pixels) return {nullptr, std::move(shape), pixels};
+  return (*jobs.first)->model->pipeline->view(pixels, std::move(shape));
+}
+
+void Runner::run_together(JobRange jobs) {
+  Model& model = *(*jobs.first)->model;
+  const std::vector<Wanted>& wanted = (*jobs.first)->infer.outputs;
+  const Clock::time_point begin = Clock::now();
+  const TensorView input = gather(jobs);
+  if (!outputs_) outputs_ = std::make_shared<std::vector<Tensor>>();
+  outputs_->resize(1);
+  {
+    Model::Lease predictor(model);
+    if (wanted.size() == 1 && wanted[0].index == 0) {
+      predictor->run(input, outputs_->front());
+    } else {
+      std::vector<std::string> names;
+      for (const Wanted& one : wanted) names.push_back(model.outputs[one.index].name);
+      *outputs_ = predictor->run_outputs(input, names);
+    }
+  }
+  const Clock::time_point end = Clock::now();
+  Statistics& statistics = model.statistics;
+  statistics.runs.fetch_add(1, std::memory_order_relaxed);
+  statistics.images.fetch_add(input.shape.empty() ? 0 : static_cast<std::uint64_t>(input.shape[0]),
+                              std::memory_order_relaxed);
+  const auto today = std::chrono::system_clock::now().time_since_epoch();
+  statistics.last_run_ms.store(
+      static_cast<std::uint64_t>(
+          std::chrono::milliseconds(std::chrono::duration_cast<std::chrono::milliseconds>(today))
+              .count()),
+      std::memory_order_relaxed);
+  std::int64_t first = 0;
+  for (const auto& job : jobs) {
+    const Clock::time_point start = Clock::now();
+    Response response;
+    try {
+      response = infer_response(job->infer, model, outputs_, first);
+    } catch (const std::exception& error) {
+      response = failure_response(error);
+    }
+    first += job->infer.images();
+    if (response.status < 400) {
+      statistics.queue.add(begin - job->arrival - job->input_time);
+      statistics.input.add(job->input_time);
+      statistics.infer.add(end - begin);
+      statistics.output.add(Clock::now() - start);
+    }
+    job->answer(std::move(response));
+    job->done = nullptr;
+  }
+}
+
+Workers::Workers(const Options& options)
+    : options_(options),
+      most_(options.workers > 0 ? static_cast<std::size_t>(options.workers)
+                                : std::max(1U, std::thread::hardware_concurrency())) {
+  running_.reserve(most_);
+}
+
+Workers::~Workers() {
+  std::deque<std::unique_ptr<Job>> waiting;
+  std::unique_lock<std::mutex> lock(mutex_);
+  stop_ = true;
+  waiting.swap(queue_);
+  woken_.notify_all();
+  lock.unlock();
+  for (const auto& job : waiting) job->answer(error_response(503, "the server is stopping"));
+  lock.lock();
+  // Again and again: a run that is about to begin does not see that it is cancelled.
+  while (alive_ > 0) {
+    for (Model* const model : running_) model->cancel();
+    ended_.wait_for(lock, std::chrono::milliseconds(20));
+  }
+  lock.unlock();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool Workers::add(std::unique_ptr<Job>& job) noexcept try {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::size_t bytes = job->request.body.size();
+  const Limits& limits = options_.limits;
+  if (stop_ || queue_.size() >= limits.queued_requests ||
+      bytes > limits.queued_bytes - std::min(queued_bytes_, limits.queued_bytes)) {
+    return false;
+  }
+  if (idle_ <= queue_.size() && threads_.size() < most_) {
+    try {
+      threads_.emplace_back([this] { work(); });
+      ++alive_;
+    } catch (const std::exception&) {  // the system gives no more threads
+      if (threads_.empty()) return false;
+    }
+  }
+  queue_.emplace_back();
+  queue_.back() = std::move(job);
+  queued_bytes_ += bytes;
+  woken_.notify_one();
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+Backlog Workers::backlog() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return {queue_.size(), queued_bytes_, running_requests_};
+}
+
+bool Workers::is_late(const Job& job) const {
+  const int limit = options_.limits.request_ms;
+  return limit > 0 && Clock::now() - job.arrival > std::chrono::milliseconds(limit);
+}
+
+bool Workers::prepare(Job& job) const noexcept {
+  try {
+    if (is_late(job)) throw Refusal(503, "the request waited too long");
+    if (!job.is_parsed) job.parse(options_.limits);
+    if (job.infer.kind == Kind::Files) {
+      const Clock::time_point begin = Clock::now();
+      decode_files(job.infer, *job.model, options_.limits);
+      job.input_time += Clock::now() - begin;
+    }
+    return true;
+  } catch (const std::exception& error) {
+    job.answer(failure_response(error));
+  }
+  return false;
+}
+
+void Workers::join_waiting(Jobs& jobs) noexcept try {
+  std::int64_t images = jobs.front()->infer.images();
+  for (auto at = queue_.begin(); at != queue_.end() && images < options_.max_batch_size;) {
+    Job& job = **at;
+    if (!can_join(*jobs.front(), job) || job.infer.images() > options_.max_batch_size - images ||
+        is_late(job)) {
+      ++at;
+      continue;
+    }
+    images += job.infer.images();
+    jobs.push_back(std::move(*at));
+    queued_bytes_ -= job.request.body.size();
+    at = queue_.erase(at);
+  }
+} catch (const std::bad_alloc&) {  // the others run later
+}
+
+void Workers::work() {
+  Runner runner;
+  Jobs jobs(1);
+  std::unique_lock<std::mutex> lock(mutex_);
+  jobs.clear();
+  while (!stop_) {
+    if (queue_.empty()) {
+      ++idle_;
+      woken_.wait(lock);
+      --idle_;
+      continue;
+    }
+    jobs.push_back(std::move(queue_.front()));  // for which there is room
+    queue_.pop_front();
+    queued_bytes_ -= jobs.front()->request.body.size();
+    ++running_requests_;
+    lock.unlock();
+    const bool is_ready = prepare(*jobs.front());
+    lock.lock();
+    if (is_ready && !stop_) join_waiting(jobs);
+    const std::size_t more = jobs.size() - 1;
+    running_requests_ += more;
+    Model* const model = jobs.front()->model.get();
+    running_.push_back(model);
+    lock.unlock();
+    if (is_ready) runner.run({jobs.data(), jobs.size()});
+    lock.lock();
+    running_.erase(std::find(running_.begin(), running_.end(), model));
+    running_requests_ -= 1 + more;
+    lock.unlock();
+    jobs.clear();  // which may end a model
+    lock.lock();
+  }
+  --alive_;
+  ended_.notify_all();
+}
+
+}  // namespace lenet::serve

@@ -1,0 +1,105 @@
+/// \file
+/// Running requests: together where they can be, in the thread of a loop or in a pool.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "infer.h"
+#include "model.h"
+#include "service.h"
+
+namespace lenet::serve {
+
+/// A request for an inference on its way to its response.
+struct Job {
+  Request request;
+  std::shared_ptr<Model> model;
+  Done done;
+  bool is_parsed = false;
+  InferRequest infer;  ///< refers to the request's body
+  Clock::time_point arrival = Clock::now();
+  Clock::duration input_time{};  ///< of reading and decoding
+
+  /// Reads the request. \throws Refusal
+  void parse(const Limits& limits);
+  /// Counts the response, and hands it to `done`.
+  void answer(Response response);
+};
+using Jobs = std::vector<std::unique_ptr<Job>>;
+
+/// Some of them, one after another.
+struct JobRange {
+  const std::unique_ptr<Job>* first = nullptr;
+  std::size_t count = 0;
+
+  const std::unique_ptr<Job>* begin() const { return first; }
+  const std::unique_ptr<Job>* end() const { return first + count; }
+};
+
+/// Whether the inputs of two requests can be one batch.
+bool can_join(const Job& a, const Job& b);
+
+/// The response to a request that failed.
+Response failure_response(const std::exception& error);
+
+/// Runs batches in one thread, which keeps their memory.
+class Runner {
+ public:
+  /// Runs requests that can join as one batch, and answers each. When the batch is refused, each
+  /// runs alone, so that one bad input is one client's.
+  /// \param jobs parsed, no Files among them
+  void run(JobRange jobs) noexcept;
+
+ private:
+  void run_together(JobRange jobs);
+  TensorView gather(JobRange jobs);
+
+  std::vector<float> values_;
+  std::vector<std::uint8_t> pixels_;
+  std::shared_ptr<std::vector<Tensor>> outputs_;
+};
+
+/// Threads that take requests in the order of their arrival. One that becomes free takes all those
+/// that are waiting and can join the first, up to max_batch_size images: a batch never waits.
+class Workers {
+ public:
+  explicit Workers(const Options& options);
+  /// Stops the runs that can be stopped, and answers what waits with 503.
+  ~Workers();
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+
+  /// \returns false, and leaves the job, when too much is waiting
+  bool add(std::unique_ptr<Job>& job) noexcept;
+  Backlog backlog() const;
+
+ private:
+  void work();
+  /// Reads a request that the loop left to the pool. \returns false when it is answered
+  bool prepare(Job& job) const noexcept;
+  /// Takes what can join the first of `jobs`, with the lock.
+  void join_waiting(Jobs& jobs) noexcept;
+  bool is_late(const Job& job) const;
+
+  const Options& options_;
+  const std::size_t most_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable woken_;
+  std::condition_variable ended_;
+  bool stop_ = false;
+  std::deque<std::unique_ptr<Job>> queue_;
+  std::size_t queued_bytes_ = 0;
+  std::size_t running_requests_ = 0;
+  std::size_t idle_ = 0;         // threads
+  std::size_t alive_ = 0;        // threads
+  std::vector<Model*> running_;  // one for each batch
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace lenet::serve

@@ -1,0 +1,655 @@
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "json_reader.h"
+#include "lenet/image_pipeline.h"
+#include "service.h"
+#include "support.h"
+
+namespace lenet::tests {
+namespace {
+
+using nlohmann::json;
+using serve::Options;
+using serve::Request;
+using serve::Response;
+using serve::Service;
+
+const std::string kInfer = "/v2/models/lenet/infer";
+
+Options options_of(const std::string& path, const std::string& name = "lenet") {
+  Options options;
+  options.models = {{path, name}};
+  options.config.engine = EngineKind::Native;
+  options.poll_seconds = 0;
+  options.workers = 2;
+  return options;
+}
+
+Request request_of(const std::string& method, const std::string& path, std::string body = "",
+                   std::optional<std::string> header_length = {}) {
+  return {method, path, "", std::move(body), "", std::move(header_length)};
+}
+
+/// The body in one piece, as a client has it.
+std::string body_of(const Response& response) { return response.body + std::string(response.tail); }
+
+class Server {
+ public:
+  explicit Server(Options options = options_of(kModelDir)) : service(std::move(options)) {}
+
+  std::future<Response> send(Request request) {
+    auto promise = std::make_shared<std::promise<Response>>();
+    auto future = promise->get_future();
+    loop.handle(std::move(request),
+                [promise](Response response) { promise->set_value(std::move(response)); });
+    return future;
+  }
+  Response ask(Request request) {
+    auto future = send(std::move(request));
+    loop.run_waiting();
+    REQUIRE(future.wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+    return future.get();
+  }
+  Response get(const std::string& path) { return ask(request_of("GET", path)); }
+  json get_json(const std::string& path) {
+    const Response response = get(path);
+    CHECK(response.status == 200);
+    return json::parse(body_of(response));
+  }
+  Response post(const std::string& path, std::string body = "") {
+    return ask(request_of("POST", path, std::move(body)));
+  }
+  /// What a request of JSON, and of what follows it, is answered.
+  Response infer(const json& head, const std::string& binary = "") {
+    const std::string text = head.dump();
+    return ask(request_of("POST", kInfer, text + binary, std::to_string(text.size())));
+  }
+  void refuses(Request request, int status, const std::string& text) {
+    const Response response = ask(std::move(request));
+    CAPTURE(text);
+    CAPTURE(response.body);
+    CHECK(response.status == status);
+    CHECK(response.content_type == "application/json");
+    const std::string error = json::parse(response.body).at("error");
+    CHECK(error.find(text) != std::string::npos);
+    const bool later = status == 429 || status == 503;
+    CHECK(later == (!response.headers.empty() && response.headers[0].first == "Retry-After"));
+  }
+
+  Service service;
+  Service::Loop loop{service};
+};
+
+json input_of(const Shape& shape, const std::string& datatype = "FP32") {
+  return {{"name", "x"}, {"shape", shape}, {"datatype", datatype}};
+}
+
+json request_with(json input) { return {{"inputs", {std::move(input)}}}; }
+
+json binary_input(const Shape& shape, std::size_t size, const std::string& datatype = "FP32") {
+  json input = input_of(shape, datatype);
+  input["parameters"]["binary_data_size"] = size;
+  return request_with(input);
+}
+
+std::vector<float> floats_of(const std::string& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+/// The values of a response, in JSON or binary, to their last bit.
+std::vector<float> values_of(const Response& response) {
+  CAPTURE(response.body);
+  REQUIRE(response.status == 200);
+  const std::string body = body_of(response);
+  if (response.content_type != "application/octet-stream") {
+    return json::parse(body).at("outputs").at(0).at("data").get<std::vector<float>>();
+  }
+  REQUIRE(response.headers.at(0).first == "Inference-Header-Content-Length");
+  const std::size_t length = std::stoul(response.headers[0].second);
+  const json output = json::parse(body.substr(0, length)).at("outputs").at(0);
+  CHECK(output.at("parameters").at("binary_data_size") == body.size() - length);
+  return floats_of(body.substr(length));
+}
+
+std::vector<float> expected(const Tensor& images) {
+  return Predictor(bundled()).run(images.view()).data;
+}
+
+std::string pgm(int height, int width, int seed) {
+  std::string file = "P5 " + std::to_string(width) + " " + std::to_string(height) + " 255\n";
+  for (int i = 0; i < height * width; ++i) {
+    const bool ink =
+        i / width > height / 4 && i / width < height / 2 && i % width > width / (2 + seed);
+    file += static_cast<char>(ink ? 20 : 240);
+  }
+  return file;
+}
+
+std::string wait_for_running(const Service& service) {
+  for (int i = 0; i < 2000 && service.backlog().running_requests == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return service.backlog().running_requests > 0 ? "" : "nothing runs";
+}
+
+float parse_float(const std::string& text) { return serve::JsonReader(text).number(); }
+
+}  // namespace
+
+TEST_CASE("numbers of JSON are the nearest float32, and those that are too large are errors") {
+  std::mt19937_64 random(7);
+  const auto check = [](const std::string& text) {
+    CAPTURE(text);
+    const float value = parse_float(text);
+    const float nearest = std::strtof(text.c_str(), nullptr);
+    CHECK(std::memcmp(&value, &nearest, sizeof(value)) == 0);
+  };
+  for (const char* text : {"0",
+                           "-0",
+                           "0.0",
+                           "-0.0e5",
+                           "1",
+                           "0.1",
+                           "16777217",
+                           "1.00000005960464477539062500000001",
+                           "3.4028235e38",
+                           "3.4028235677973366e38",
+                           "-1e38",
+                           "1e-45",
+                           "7e-46",
+                           "1e-60",
+                           "-1e-400",
+                           "0e999",
+                           "0.000000e-999",
+                           "123456789012345678901234567890",
+                           "9007199254740993",
+                           "1000000000000000000000000000000000000000e-39",
+                           "0.00000000000000000000000000000001e33"}) {
+    check(text);
+  }
+  for (int i = 0; i < 100'000; ++i) {
+    const auto bits = static_cast<std::uint32_t>(random());
+    float value = 0;
+    std::memcpy(&value, &bits, sizeof(value));
+    if (!std::isfinite(value)) continue;
+    std::string text;
+    REQUIRE(serve::append_json(text, value));
+    CHECK(std::memcmp(&value, std::array{parse_float(text)}.data(), sizeof(value)) == 0);
+    // Between two float32, and just beside it: decimals of which float64 keeps too few digits.
+    const double middle = (static_cast<double>(value) + std::nextafterf(value, 2 * value)) / 2;
+    char digits[64];
+    check({digits,
+           std::to_chars(digits, digits + 64, middle, std::chars_format::scientific, 20).ptr});
+    check({digits,
+           std::to_chars(digits, digits + 64, middle * 0.75, std::chars_format::general, 9).ptr});
+  }
+  for (const char* text : {"1e39", "3.5e38", "-1e999999999999999999999", "100000e35", "0.001e42"}) {
+    CHECK_THROWS_WITH_AS(parse_float(text), doctest::Contains("too large"), InvalidJson);
+  }
+  for (const char* text : {"", "-", "+1", ".5", "1.", "01", "-01", "1e", "1e+", "nan", "inf",
+                           "Infinity", "--1", "e5"}) {
+    CAPTURE(text);
+    CHECK_THROWS_AS(serve::JsonReader(text).number(), InvalidJson);
+  }
+}
+
+TEST_CASE("a request is strict JSON") {
+  const auto skip = [](const std::string& text) {
+    serve::JsonReader reader(text);
+    reader.skip();
+    reader.end();
+  };
+  for (const std::string text : {"{}", "[]", " [1, -2.5e3 ,\"\\u00e4\\\"\", null, true,false] ",
+                                 "{\"a\":{\"b\":[[]]}}", "\"\xc3\xa4\""}) {
+    CAPTURE(text);
+    CHECK_NOTHROW(skip(text));
+    CHECK(json::accept(text));
+  }
+  for (const std::string text :
+       {"",       "{",         "[1,]",   "{\"a\":1,}", "{a:1}",       "[1 2]", "\"",
+        "\"\\\"", "\"\\x\"",   "\"\n\"", "\"\xff\"",   "\"\\ud800\"", "nul",   "truefalse",
+        "[1]]",   "{\"a\" 1}", "[\"\\",  "'a'",        "0x1",         "// a"}) {
+    CAPTURE(text);
+    CHECK_THROWS_AS(skip(text), InvalidJson);
+    CHECK_FALSE(json::accept(text));
+  }
+  CHECK_NOTHROW(skip(std::string(kMaxJsonDepth, '[') + std::string(kMaxJsonDepth, ']')));
+  CHECK_THROWS_WITH_AS(skip(std::string(100'000, '[')), doctest::Contains("deep"), InvalidJson);
+}
+
+TEST_CASE("what is served, and whether it is ready") {
+  Server server;
+  const json about = server.get_json("/v2");
+  CHECK(about.at("name") == "lenet_serve");
+  CHECK(about.at("extensions").size() == 5);
+  CHECK(server.get_json("/v2/") == about);
+  CHECK(server.get_json("/v2/health/live").at("live") == true);
+  CHECK(server.get_json("/v2/health/ready").at("ready") == true);
+  const json model = server.get_json("/v2/models/lenet");
+  CHECK(model.at("versions") == Names{"1"});
+  CHECK(model.at("inputs").at(0) == input_of({-1, 1, 28, 28}));
+  CHECK(model.at("outputs").at(0).at("shape") == Shape{-1, 10});
+  CHECK(server.get_json("/v2/models/lenet/versions/1") == model);
+  CHECK(server.get_json("/v2/models/%6Cenet/versions/1/ready").at("ready") == true);
+  CHECK(server.get_json("/v2/models/lenet/config").at("input").at(0).at("data_type") ==
+        "TYPE_FP32");
+  CHECK(server.ask(request_of("HEAD", "/v2/health/live")).status == 200);
+  const json index = json::parse(server.post("/v2/repository/index").body);
+  CHECK(index == json::parse(R"([{"name":"lenet","version":"1","state":"READY","reason":""}])"));
+  server.service.begin_shutdown();
+  for (const char* path : {"/v2/health/ready", "/v2/models/lenet/ready"}) {
+    CHECK(server.get(path).status == 503);
+  }
+  CHECK(server.get("/v2/health/live").status == 200);
+}
+
+TEST_CASE("JSON and binary tensors, each way, have the bits of the predictor") {
+  Server server;
+  const Tensor images = random_images(3);
+  const std::vector<float> wanted = expected(images);
+  const std::string binary = bytes_of(images.data);
+  json flat = input_of(images.shape);
+  flat["data"] = images.data;
+  json nested = input_of(images.shape);
+  for (std::size_t i = 0; i < images.data.size(); ++i) {
+    nested["data"][i / 784][0][i / 28 % 28].push_back(images.data[i]);
+  }
+  const json in_bytes = binary_input(images.shape, binary.size());
+  for (const bool to_binary : {false, true}) {
+    for (const json& input : {request_with(flat), request_with(nested), in_bytes}) {
+      json head = input;
+      head["parameters"] = {{"binary_data_output", to_binary}, {"priority", 1}, {"other", "text"}};
+      const Response response = server.infer(head, input == in_bytes ? binary : "");
+      CHECK(values_of(response) == wanted);
+      CHECK((response.content_type == "application/octet-stream") == to_binary);
+      head["parameters"]["binary_data_output"] = !to_binary;
+      head["outputs"] = {
+          {{"name", "linear_2.tmp_1"}, {"parameters", {{"binary_data", to_binary}}}}};
+      head["outputs"][0]["name"] = server.get_json("/v2/models/lenet")["outputs"][0]["name"];
+      CHECK(values_of(server.infer(head, input == in_bytes ? binary : "")) == wanted);
+    }
+  }
+  // No header length: JSON alone, whatever the Content-Type.
+  CHECK(values_of(server.post(kInfer, request_with(flat).dump())) == wanted);
+  // Length 0: the values alone.
+  const Response raw = server.ask(request_of("POST", kInfer, binary, "0"));
+  CHECK(values_of(raw) == wanted);
+  CHECK(raw.content_type == "application/octet-stream");
+  json head = in_bytes;
+  head["id"] = "a \"b\" \u00e4";
+  const json answer = json::parse(server.infer(head, binary).body);
+  CHECK(answer.at("id") == head["id"]);
+  CHECK(answer.at("model_name") == "lenet");
+  CHECK(answer.at("model_version") == "1");
+  CHECK(answer.at("outputs").at(0).at("shape") == Shape{3, 10});
+  CHECK_FALSE(json::parse(server.infer(in_bytes, binary).body).contains("id"));
+  CHECK(values_of(server.infer(binary_input({0, 1, 28, 28}, 0))).empty());
+}
+
+TEST_CASE("a large output is not copied") {
+  Server server;
+  const Tensor images = random_images(2000);
+  const std::string binary = bytes_of(images.data);
+  const Response response = server.ask(request_of("POST", kInfer, binary, "0"));
+  CHECK(response.tail.size() == 2000 * 10 * sizeof(float));
+  CHECK(values_of(response) == expected(images));
+}
+
+TEST_CASE("pixels and image files are prepared as the library does") {
+  Server server;
+  const Predictor predictor(bundled());
+  const auto pipeline = ImagePipeline::load(kModelDir + "/preprocess.json");
+  std::string pixels;
+  for (int i = 0; i < 2 * 784; ++i) pixels += static_cast<char>(i * 7 % 256);
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(pixels.data());
+  const auto run = [](const TensorView& view) { return Predictor(bundled()).run(view).data; };
+  CHECK(values_of(server.infer(binary_input({2, 1, 28, 28}, pixels.size(), "UINT8"), pixels)) ==
+        run({nullptr, {2, 1, 28, 28}, bytes}));
+  CHECK(values_of(server.infer(binary_input({2, 28, 28, 1}, pixels.size(), "UINT8"), pixels)) ==
+        run(pipeline.view(bytes, {2, 28, 28, 1})));
+  json input = input_of({1, 1, 28, 28}, "UINT8");
+  for (int i = 0; i < 784; ++i) input["data"].push_back(bytes[i]);
+  CHECK(values_of(server.infer(request_with(input))) == run({nullptr, {1, 1, 28, 28}, bytes}));
+
+  const std::vector<std::string> files = {pgm(40, 30, 0), pgm(64, 64, 1)};
+  const TemporaryFolder folder;
+  std::vector<float> wanted;
+  std::string lengths_and_files;
+  for (const std::string& file : files) {
+    const Tensor image = pipeline(decode_image(write_file(folder / "a.pgm", file)));
+    const auto one = run({image.data.data(), {1, 1, 28, 28}});
+    wanted.insert(wanted.end(), one.begin(), one.end());
+    lengths_and_files += bytes_of(static_cast<std::uint32_t>(file.size())) + file;
+  }
+  CHECK(values_of(server.infer(binary_input({2}, lengths_and_files.size(), "BYTES"),
+                               lengths_and_files)) == wanted);
+  input = input_of({1}, "BYTES");
+  input["data"] = {"UDUgMiAyIDI1NQoAAP//"};  // two rows, one black, one white
+  const Response empty = server.infer(request_with(input));
+  CHECK(empty.status == 400);
+  CHECK(empty.body.find("found no digit") != std::string::npos);
+  Request photo = request_of("POST", kInfer, files[0]);
+  photo.content_type = "image/x-portable-graymap";
+  const auto first = values_of(server.ask(photo));
+  CHECK(std::equal(first.begin(), first.end(), wanted.begin()));
+  // One file that is damaged is the error of its request.
+  photo.body = "P5 9 9 255\n";
+  server.refuses(photo, 400, "image 0");
+  photo.body = "GIF89a";
+  server.refuses(photo, 415, "image 0");
+}
+
+TEST_CASE("the classification extension gives the greatest values, in text") {
+  Server server;
+  const Tensor images = random_images(2);
+  const std::vector<float> values = expected(images);
+  const std::string binary = bytes_of(images.data);
+  json head = binary_input(images.shape, binary.size());
+  head["outputs"][0]["name"] = server.get_json("/v2/models/lenet")["outputs"][0]["name"];
+  head["outputs"][0]["parameters"]["classification"] = 3;
+  const json output = json::parse(server.infer(head, binary).body).at("outputs").at(0);
+  CHECK(output.at("datatype") == "BYTES");
+  CHECK(output.at("shape") == Shape{2, 3});
+  const auto greatest = std::max_element(values.begin(), values.begin() + 10);
+  const std::string text = output.at("data").at(0);
+  const Names parts = split(text, ':');
+  CHECK(std::stof(parts.at(0)) == *greatest);
+  CHECK(std::stol(parts.at(1)) == greatest - values.begin());
+  head["outputs"][0]["parameters"]["binary_data"] = true;
+  head["outputs"][0]["parameters"]["classification"] = 1;
+  const Response response = server.infer(head, binary);
+  const std::string strings = response.body.substr(std::stoul(response.headers.at(0).second));
+  std::uint32_t size = 0;
+  std::memcpy(&size, strings.data(), sizeof(size));
+  CHECK(strings.substr(sizeof(size), size) == text);
+}
+
+TEST_CASE("requests that are wrong are refused with their status and a reason") {
+  Options options = options_of(kModelDir);
+  options.limits.values = 10'000;
+  options.limits.tensors = 4;
+  options.limits.id_bytes = 8;
+  options.limits.image_pixels = 100;
+  Server server(options);
+  const auto refuses = [&](const std::string& body, int status, const std::string& text) {
+    CAPTURE(body.substr(0, 200));
+    server.refuses(request_of("POST", kInfer, body), status, text);
+  };
+  const auto changed = [&](const char* pointer, const json& value) {
+    json head = binary_input({1, 1, 28, 28}, 3136);
+    head[json::json_pointer(pointer)] = value;
+    const std::string text = head.dump();
+    return request_of("POST", kInfer, text + std::string(3136, '\0'), std::to_string(text.size()));
+  };
+  CHECK(server.ask(changed("/id", "12345678")).status == 200);
+  server.refuses(changed("/id", "123456789"), 400, "id has more than 8 bytes");
+  server.refuses(changed("/id", 7), 400, "expected a text");
+  server.refuses(changed("/inputs/0/name", "y"), 400, "no input 'y'");
+  server.refuses(changed("/inputs/0/datatype", "FP64"), 400, "'FP64' is not supported");
+  server.refuses(changed("/inputs/0/shape", Shape{1, 1, 28, 27}), 400, "3024");
+  server.refuses(changed("/inputs/0/shape", Shape{1, 784}), 400, "expects [N, 1, 28, 28]");
+  server.refuses(changed("/inputs/0/shape", Shape{-1, 1, 28, 28}), 400, "negative");
+  server.refuses(changed("/inputs/0/shape", Shape{INT64_MIN, 1}), 400, "negative");
+  const std::int64_t big = std::int64_t{1} << 32;
+  server.refuses(changed("/inputs/0/shape", Shape{big, big, big, big}), 413, "limit");
+  server.refuses(changed("/inputs/0/shape", Shape{big, big, 0, big}), 400, "takes 0");
+  server.refuses(changed("/inputs/0/shape", Shape(9, 1)), 400, "dimensions");
+  server.refuses(changed("/inputs/0/shape", json::parse("[1e0]")), 400, "integer");
+  server.refuses(changed("/inputs/0/shape/0", 18446744073709551615U), 400, "integer");
+  server.refuses(changed("/inputs/0/parameters/binary_data_size", 3135), 400, "3136 bytes follow");
+  server.refuses(changed("/inputs/0/parameters/binary_data_size", -1), 400, "-1");
+  server.refuses(changed("/inputs/0/parameters/shared_memory_region", "r"), 501, "shared memory");
+  server.refuses(changed("/inputs/0/data", {1}), 400, "either data or");
+  server.refuses(changed("/inputs", json::array()), 400, "0 inputs");
+  server.refuses(changed("/inputs", json(3, input_of({1}))), 400, "3 inputs");
+  server.refuses(changed("/inputs", json(9, input_of({1}))), 400, "more than 4 tensors");
+  server.refuses(changed("/outputs", {{{"name", "y"}}}), 400, "no output 'y'");
+  server.refuses(changed("/outputs", json::array({json::object()})), 400, "no name");
+  server.refuses(changed("/parameters", {{"binary_data_output", 1}}), 400,
+                 "expected true or false");
+  refuses("", 400, "expected '{'");
+  refuses("[]", 400, "expected '{'");
+  refuses("{}", 400, "0 inputs");
+  refuses("{} {}", 400, "something follows");
+  refuses("{\"inputs\":[],\"inputs\":[]}", 400, "twice");
+  refuses(std::string(70'000, '['), 400, "expected '{'");  // long enough for a worker
+  const auto with_data = [&](const std::string& data, const std::string& shape = "[2,2]") {
+    return R"({"inputs":[{"name":"x","datatype":"FP32","data":)" + data + ",\"shape\":" + shape +
+           "}]}";
+  };
+  refuses(with_data("[1,2,3]"), 400, "the data have shape [3]");
+  refuses(with_data("[[1,2],[3]]"), 400, "different length");
+  refuses(with_data("[[1,2],3]"), 400, "different depth");
+  refuses(with_data("[1,[2,3]]"), 400, "different depth");
+  refuses(with_data("[[1],[2],[3],[4]]"), 400, "[4, 1]");
+  refuses(with_data("[1,\"a\"]"), 400, "numbers among texts");
+  refuses(with_data("[\"a\",\"b\",\"c\",\"d\"]"), 400, "not those of datatype");
+  refuses(with_data("[1e39,0,0,0]"), 400, "too large");
+  refuses(with_data("[NaN]"), 400, "expected a number");
+  refuses(with_data("{}"), 400, "expected '['");
+  refuses(with_data(std::string(40, '[')), 400, "deep");
+  std::string many = "[0";
+  for (int i = 0; i < 10'000; ++i) many += ",0";
+  refuses(with_data(many + "]"), 400, "more than 10000 values");
+  refuses(replaced(with_data("[1,2,3,256]"), "FP32", "UINT8"), 400, "0 to 255");
+  refuses(replaced(with_data("[1,2,3,0.5]"), "FP32", "UINT8"), 400, "0 to 255");
+  for (const char* data : {"[\"A\"]", "[\"====\"]", "[\"AB!=\"]", "[\"A===\"]"}) {
+    refuses(replaced(with_data(data, "[1]"), "FP32", "BYTES"), 400, "base64");
+  }
+  refuses(replaced(with_data("[]", "[0]"), "FP32", "BYTES"), 400, "no image");
+  std::string files = "[\"\"";
+  for (int i = 0; i < 12; ++i) files += ",\"\"";
+  refuses(replaced(with_data(files + "]", "[13]"), "FP32", "BYTES"), 413, "limit");
+  const std::string head = binary_input({2}, 5, "BYTES").dump();
+  server.refuses(
+      request_of("POST", kInfer, head + std::string(5, '\xff'), std::to_string(head.size())), 400,
+      "end early");
+  for (const char* length : {"", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616", "1,1"}) {
+    server.refuses(request_of("POST", kInfer, "{}", length), 400, "is no length");
+  }
+  server.refuses(request_of("POST", kInfer, "{}", "3"), 400, "the body has 2 bytes");
+  server.refuses(request_of("POST", kInfer, "abc", "0"), 400, "multiple of 3136");
+  server.refuses(request_of("POST", kInfer, "", "0"), 400, "multiple of 3136");
+  server.refuses(request_of("POST", kInfer, std::string(3136 * 13, '\0'), "0"), 413, "limit");
+  server.refuses(request_of("POST", kInfer, std::string(3136, '\xff'), "0"), 400, "finite");
+  Request image = request_of("POST", kInfer, pgm(11, 10, 0));
+  image.content_type = "image/png";
+  server.refuses(image, 400, "pixels");
+  server.refuses(request_of("GET", kInfer), 405, "POST");
+  server.refuses(request_of("POST", "/v2"), 405, "GET");
+  server.refuses(request_of("DELETE", "/v2/models/lenet"), 405, "GET");
+  server.refuses(request_of("POST", "/v2/repository/models/lenet/unload"), 501, "on request");
+  server.refuses(request_of("GET", "/v2/systemsharedmemory/status"), 501, "sharedmemory");
+  server.refuses(request_of("GET", "/v2/models/lenet/trace/setting"), 501, "trace");
+  for (const char* path :
+       {"/", "/v1", "/v2/x", "/v2/models", "/v2/models/other", "/v2/models/lenet/versions/2",
+        "/v2/models/lenet/x", "/v2/models/lenet/ready/x", "/v2/models/lenet/versions/1/x/y/z/1/2/3",
+        "/v2/health", "/v2/health/x", "/V2", "/v2/repository", "/metrics/x", "//v2"}) {
+    CAPTURE(path);
+    server.refuses(request_of("GET", path), 404, "");
+  }
+  for (const char* path : {"",
+                           "v2",
+                           "/v2/models/",
+                           "/v2/models//infer",
+                           "/v2/models/%20/ready",
+                           "/v2/models/../ready",
+                           "/v2/models/%2e%2e%2fetc/ready",
+                           "/v2/models/..%2flenet",
+                           "/v2/models/%252e%252e",
+                           "/v2/models/lenet%00",
+                           "/v2/models/l\xc3\xa9net",
+                           "/v2/models/%",
+                           "/v2/models/%4",
+                           "/v2/models/%zz",
+                           "/v2/models/lenet/versions/",
+                           "/v2/models/lenet/versions/01",
+                           "/v2/models/lenet/versions/0",
+                           "/v2/models/lenet/versions/-1",
+                           "/v2/models/lenet/versions/1%2f..",
+                           "/v2/models/lenet/versions/9223372036854775808",
+                           "/v2/models/.hidden"}) {
+    CAPTURE(path);
+    server.refuses(request_of("GET", path), 400, "");
+  }
+}
+
+TEST_CASE(
+    "requests that have arrived together run as one batch, and one bad input is one client's") {
+  for (const double loop_us : {1e9, 0.0}) {
+    Options options = options_of(kModelDir);
+    options.loop_us = loop_us;
+    options.workers = 1;
+    Server server(options);
+    const Tensor images = random_images(8);
+    std::vector<std::future<Response>> answers;
+    const std::size_t bad = 3;
+    for (std::size_t i = 0; i < 8; ++i) {
+      const std::vector<float> one(
+          images.data.begin() + static_cast<std::ptrdiff_t>(784 * i),
+          images.data.begin() + static_cast<std::ptrdiff_t>(784 * (i + 1)));
+      std::string body = bytes_of(i == bad ? std::vector<float>(784, NAN) : one);
+      answers.push_back(server.send(request_of("POST", kInfer, body, "0")));
+    }
+    server.loop.run_waiting();
+    const std::vector<float> wanted = expected(images);
+    for (std::size_t i = 0; i < 8; ++i) {
+      const Response response = answers[i].get();
+      CHECK(response.status == (i == bad ? 400 : 200));
+      if (i == bad) continue;
+      const auto values = values_of(response);
+      CHECK(std::equal(values.begin(), values.end(),
+                       wanted.begin() + static_cast<std::ptrdiff_t>(10 * i)));
+    }
+    const json stats = server.get_json("/v2/models/stats").at("model_stats").at(0);
+    CHECK(stats.at("inference_stats").at("success").at("count") == 7);
+    CHECK(stats.at("inference_stats").at("fail").at("count") == 1);
+    CHECK(stats.at("inference_count") == 7);
+    const std::string metrics = body_of(server.get("/metrics"));
+    CHECK(metrics.find(
+              "lenet_requests_total{model=\"lenet\",version=\"1\",result=\"failure\"} 1\n") !=
+          std::string::npos);
+  }
+  Server server;
+  std::vector<std::future<Response>> answers;
+  for (int i = 0; i < 8; ++i) {
+    answers.push_back(
+        server.send(request_of("POST", kInfer, bytes_of(random_images(1).data), "0")));
+  }
+  server.loop.run_waiting();
+  const json stats = server.get_json("/v2/models/lenet/stats").at("model_stats").at(0);
+  CHECK(stats.at("execution_count") == 1);
+  CHECK(stats.at("inference_count") == 8);
+}
+
+TEST_CASE("what waits is limited, and is answered when the server ends") {
+  Options options = options_of(kModelDir);
+  options.loop_us = 0;
+  options.workers = 1;
+  options.limits.queued_requests = 2;
+  options.limits.queued_bytes = 10'000;
+  std::vector<std::future<Response>> answers;
+  {
+    Server server(options);
+    const std::string one = bytes_of(random_images(1).data);
+    std::string much;
+    for (int i = 0; i < 20'000; ++i) much += one;
+    // It alone is more than may wait.
+    server.refuses(request_of("POST", kInfer, much, "0"), 429, "waiting");
+    options.limits.queued_bytes = much.size();
+    Server busy(options);
+    answers.push_back(busy.send(request_of("POST", kInfer, much, "0")));
+    CHECK(wait_for_running(busy.service) == "");
+    for (int i = 0; i < 2; ++i) answers.push_back(busy.send(request_of("POST", kInfer, one, "0")));
+    CHECK(busy.service.backlog().queued_requests == 2);
+    CHECK(busy.service.backlog().queued_bytes == 2 * one.size());
+    busy.refuses(request_of("POST", kInfer, one, "0"), 429, "waiting");
+    CHECK(busy.get("/v2/health/ready").status == 200);
+  }
+  for (auto& answer : answers) CHECK(answer.get().status >= 500);
+
+  options.limits.request_ms = 30;
+  Server server(options);
+  std::string much;
+  for (int i = 0; i < 20'000; ++i) much += bytes_of(random_images(1).data);
+  auto first = server.send(request_of("POST", kInfer, much, "0"));
+  CHECK(wait_for_running(server.service) == "");
+  server.refuses(request_of("POST", kInfer, bytes_of(random_images(1).data), "0"), 503, "too long");
+  CHECK(first.get().status == 503);
+}
+
+TEST_CASE("a new version is served once it is whole, and a broken one never") {
+  const TemporaryFolder folder;
+  const auto put = [&](const std::string& version) {
+    fs::create_directories(folder / ("m/" + version));
+    for (const auto& file : fs::directory_iterator(kModelDir)) {
+      fs::copy(file, folder / ("m/" + version), fs::copy_options::overwrite_existing);
+    }
+  };
+  put("1");
+  Options options = options_of(folder.path(), "");
+  options.allow_load = true;
+  Server server(options);
+  const auto versions = [&] { return server.get_json("/v2/models/m").at("versions"); };
+  const auto load = [&](const std::string& what = "load") {
+    return server.post("/v2/repository/models/m/" + what);
+  };
+  CHECK(versions() == Names{"1"});
+  put("2");
+  write_file(folder / "m/2/lenet.pdiparams", "damaged");
+  CHECK(load().status == 400);
+  CHECK(versions() == Names{"1"});
+  const json index = json::parse(server.post("/v2/repository/index").body);
+  CHECK(index.at(1).at("state") == "UNAVAILABLE");
+  CHECK(index.at(1).at("reason").get<std::string>().find("SHA256SUMS") != std::string::npos);
+  CHECK(json::parse(server.post("/v2/repository/index", R"({"ready":true})").body).size() == 1);
+  put("2");
+  CHECK(load().body == "{}");
+  CHECK(versions() == Names{"2"});
+  CHECK(server.get("/v2/models/m/versions/1").status == 404);
+  // Replaced in place by a broken one: the good one in memory stays.
+  write_file(folder / "m/2/lenet.pdmodel", "damaged");
+  CHECK(load().status == 400);
+  CHECK(versions() == Names{"2"});
+  CHECK(values_of(server.ask(
+            request_of("POST", "/v2/models/m/infer", bytes_of(random_images(1).data), "0"))) ==
+        expected(random_images(1)));
+  put("3");
+  // Two looks: files that are being written change between them.
+  for (int i = 0; i < 4000 && versions() != Names{"3"}; ++i) {
+    server.service.look_for_models();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(versions() == Names{"3"});
+  CHECK(load("unload").status == 200);
+  CHECK(server.get("/v2/models/m").status == 404);
+  CHECK(load("unload").status == 400);
+  CHECK(load().status == 200);
+  CHECK(server.post("/v2/repository/models/other/load").status == 400);
+  CHECK(server.post("/v2/repository/models/m/load", R"({"parameters":{"config":"{}"}})").status ==
+        400);
+}
+
+TEST_CASE("models that cannot be served are refused at the start") {
+  const TemporaryFolder folder;
+  const auto refuses = [](ErrorCode code, const std::string& text, Options options) {
+    check_error(code, text, [&] { const Service service(std::move(options)); });
+  };
+  refuses(ErrorCode::FileNotFound, "does not exist", options_of(folder / "none"));
+  refuses(ErrorCode::BadModel, "model 'lenet'", options_of(folder.path()));
+  refuses(ErrorCode::BadInput, "cannot be the name", options_of(kModelDir, "a/b"));
+  refuses(ErrorCode::BadInput, "cannot be the name", options_of(kModelDir, "stats"));
+  Options twice = options_of(kModelDir);
+  twice.models.push_back(twice.models[0]);
+  refuses(ErrorCode::BadInput, "both version 1", twice);
+  refuses(ErrorCode::BadInput, "no model", Options());
+}
+
+}  // namespace lenet::tests
