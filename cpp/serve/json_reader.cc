@@ -12,71 +12,77 @@ namespace {
 constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                               1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                               1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-constexpr int kMaxPower = 22;  // larger powers are not exact in float64
+constexpr std::int64_t kMaxPower = 22;  // larger ones are not exact in float64
 
-bool is_digit(const char* at, const char* end) { return at != end && *at >= '0' && *at <= '9'; }
-
-/// A number as it is written: digits * 10^exponent, unless there are more digits than fit.
+/// A number as it is written: digits * 10^(exponent - decimals).
 struct Decimal {
   bool negative = false;
-  std::uint64_t digits = 0;
-  bool fits = true;
+  std::uint64_t digits = 0;  ///< modulo 2^64
+  std::ptrdiff_t count = 0;  ///< of the digits, without a single zero in front
+  std::ptrdiff_t decimals = 0;
   std::int64_t exponent = 0;
-  std::int64_t magnitude = 0;  ///< a power of ten near it, for a number that is out of range
 };
 
-/// Takes digits. \returns whether there was one
-bool take_digits(const char*& at, const char* end, Decimal& number, bool fraction) {
-  constexpr std::uint64_t kMost = (UINT64_MAX - 9) / 10;
+std::ptrdiff_t take_digits(const char*& at, const char* end, std::uint64_t& value) {
   const char* const first = at;
-  for (; is_digit(at, end); ++at) {
-    number.fits = number.fits && number.digits <= kMost;
-    if (number.fits) number.digits = number.digits * 10 + static_cast<std::uint64_t>(*at - '0');
-    number.exponent -= fraction ? 1 : 0;
-    // Zeros in front do not count.
-    if (number.digits != 0 && !fraction) ++number.magnitude;
-    if (number.digits == 0 && fraction) --number.magnitude;
+  for (; at != end && *at >= '0' && *at <= '9'; ++at) {
+    value = value * 10 + static_cast<std::uint64_t>(*at - '0');
   }
-  return at != first;
+  return at - first;
 }
 
 /// Takes a number of JSON's grammar. \returns whether there is one
 bool take_decimal(const char*& at, const char* end, Decimal& number) {
   number.negative = at != end && *at == '-';
   at += number.negative ? 1 : 0;
-  const char* const first = at;
-  if (!take_digits(at, end, number, false) || (*first == '0' && at - first > 1)) return false;
-  if (at != end && *at == '.' && !take_digits(++at, end, number, true)) return false;
+  const bool has_zero = at != end && *at == '0';
+  number.count = take_digits(at, end, number.digits);
+  if (number.count == 0 || (has_zero && number.count > 1)) return false;
+  if (at != end && *at == '.') {
+    number.decimals = take_digits(++at, end, number.digits);
+    if (number.decimals == 0) return false;
+  }
+  number.count += number.decimals - (has_zero ? 1 : 0);
   if (at == end || (*at != 'e' && *at != 'E')) return true;
   ++at;
   const bool negative = at != end && *at == '-';
   if (at != end && (*at == '-' || *at == '+')) ++at;
-  if (!is_digit(at, end)) return false;
+  const char* const first = at;
+  std::uint64_t exponent = 0;
+  const std::ptrdiff_t count = take_digits(at, end, exponent);
   constexpr std::int64_t kMost = std::int64_t{1} << 40;  // more digits than a text can have
-  std::int64_t exponent = 0;
-  for (; is_digit(at, end); ++at) exponent = std::min(exponent * 10 + (*at - '0'), kMost);
-  number.exponent += negative ? -exponent : exponent;
-  number.magnitude += negative ? -exponent : exponent;
+  number.exponent = kMost;
+  if (count < 19 || std::from_chars(first, at, exponent).ec == std::errc()) {
+    number.exponent = static_cast<std::int64_t>(std::min<std::uint64_t>(exponent, kMost));
+  }
+  if (negative) number.exponent = -number.exponent;
+  return count > 0;
+}
+
+/// What nearly all numbers take: one division in float64, of which the digits, the power and the
+/// quotient are rounded, by two units in the last place at most.
+/// \returns false where that could change the float32 it is rounded to
+bool convert(const Decimal& number, float& value) {
+  const std::int64_t power = number.exponent - number.decimals;
+  if (number.count > 19 || power > kMaxPower || power < -kMaxPower) return false;
+  const auto digits = static_cast<double>(number.digits);
+  const double near = power < 0 ? digits / kPowers[-power] : digits * kPowers[power];
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &near, sizeof(bits));
+  // Close to the middle between two float32, or where these have fewer digits or end.
+  constexpr std::uint64_t kMiddle = std::uint64_t{1} << 28;
+  const std::uint64_t dropped = bits & (2 * kMiddle - 1);
+  if (dropped - (kMiddle - 4) <= 8 || near > 1e38 || (near < 1e-37 && near != 0)) return false;
+  value = static_cast<float>(number.negative ? -near : near);
   return true;
 }
 
-/// What most numbers take: one division of two exact numbers, rounded to float64, then to float32.
-/// \returns false where the second rounding could differ from one rounding of the number itself.
-bool convert(const Decimal& number, float& value) {
-  constexpr std::uint64_t kExact = std::uint64_t{1} << 53;
-  if (!number.fits || number.digits > kExact || std::abs(number.exponent) > kMaxPower) return false;
-  const double power = kPowers[std::abs(number.exponent)];
-  const auto digits = static_cast<double>(number.digits);
-  const double exact = number.exponent < 0 ? digits / power : digits * power;
-  std::uint64_t bits = 0;
-  std::memcpy(&bits, &exact, sizeof(bits));
-  // Just between two float32, or where they have fewer digits, or are infinite.
-  constexpr std::uint64_t kDropped = (std::uint64_t{1} << 29) - 1;
-  if ((bits & kDropped) == (kDropped >> 1) + 1 || exact > 1e38 || (exact < 1e-37 && exact != 0)) {
-    return false;
-  }
-  value = static_cast<float>(number.negative ? -exact : exact);
-  return true;
+/// Whether a number that is out of range is too large, rather than too small.
+bool is_large(std::string_view text, const Decimal& number) {
+  text = text.substr(0, text.find_first_of("eE"));
+  const std::size_t first = text.find_first_of("123456789");
+  const std::size_t point = std::min(text.find('.'), text.size());
+  return number.exponent + static_cast<std::int64_t>(point) > static_cast<std::int64_t>(first);
 }
 
 nlohmann::json parse_text(std::string_view quoted) {
@@ -147,7 +153,8 @@ float JsonReader::number() {
   if (convert(number, value)) return value;
   // It leaves `value` as it is when it reports that the number is too large, or too small.
   if (std::from_chars(first, at_, value).ec != std::errc::result_out_of_range) return value;
-  if (number.magnitude > 0) fail("a number is too large for float32");
+  const std::string_view text(first, static_cast<std::size_t>(at_ - first));
+  if (is_large(text, number)) fail("a number is too large for float32");
   return number.negative ? -0.0F : 0.0F;
 }
 

@@ -76,7 +76,10 @@ class JsonReader {
 
  private:
   void skip_blanks() {
-    while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
+    while (at_ != end_ && *at_ <= ' ' &&
+           (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) {
+      ++at_;
+    }
   }
   /// The next character but for blanks; 0 at the end.
   char peek() {
