@@ -449,6 +449,57 @@ def preprocess_files() -> Files:
     }
 
 
+def serve_files() -> Files:
+    """Requests to the server: a line of method, path, header length and type, then the body."""
+    infer = b"POST /v2/models/lenet/infer "
+    values = np.linspace(0, 1, 784, dtype=np.float32)
+    shape = [1, 1, 28, 28]
+
+    def request(body: object, binary: bytes = b"", length: bool = True) -> bytes:
+        text = json.dumps(body).encode()
+        return infer + (str(len(text)).encode() if length else b"-") + b" -\n" + text + binary
+
+    def inputs(datatype: str, size: int, **more: object) -> dict[str, Any]:
+        tensor = {"name": "x", "datatype": datatype, "shape": size and shape, **more}
+        return {"id": "1", "inputs": [tensor]}
+
+    binary = {"parameters": {"binary_data_size": 3136}}
+    photo = io.BytesIO()
+    Image.fromarray(np.tri(40, 30, dtype=np.uint8) * 255).save(photo, "png")
+    file = struct.pack("<I", len(photo.getvalue())) + photo.getvalue()
+    files = {"shape": [1], "parameters": {"binary_data_size": len(file)}}
+    top = {
+        "outputs": [
+            {"name": "linear_2.tmp_1", "parameters": {"classification": 3, "binary_data": True}}
+        ]
+    }
+    addresses = (
+        "/v2",
+        "/v2/health/ready",
+        "/v2/models/lenet",
+        "/v2/models/lenet/versions/1/config",
+    )
+    return {
+        "flat": request(inputs("FP32", 4, data=values.tolist()), length=False),
+        "nested": request(inputs("FP32", 4, data=values.reshape(shape).tolist()), length=False),
+        "binary": request(inputs("FP32", 4, **binary), values.tobytes()),
+        "classes": request(inputs("FP32", 4, **binary) | top, values.tobytes()),
+        "pixels": request(inputs("UINT8", 4, data=[7] * 784), length=False),
+        "file": request(inputs("BYTES", 1, **files), file),
+        "base64": request(inputs("BYTES", 1, shape=[1], data=["UDUgMSAxIDI1NQoA"]), length=False),
+        "raw": infer + b"0 -\n" + values.tobytes(),
+        "photo": infer + b"- image/png\n" + photo.getvalue(),
+        "too_large": request(inputs("FP32", 4, shape=[2**32] * 4, data=[1]), length=False),
+        "negative": request(inputs("FP32", 4, shape=[-1, 1, 28, 28], **binary), b"abc"),
+        "overflow": infer + b'- -\n{"inputs":[{"data":[1e39,-1e-400]}]}',
+        "header_length": infer + b"18446744073709551616 -\n{}",
+        "traversal": b"GET /v2/models/%2e%2e%2f%252e/ready - -\n",
+        "index": b'POST /v2/repository/index - -\n{"ready":true}',
+        "load": b"POST /v2/repository/models/lenet/load - -\n",
+        **{path.replace("/", "_"): f"GET {path} - -\n".encode() for path in addresses},
+    }
+
+
 CORPUS = {
     "npy": npy_files,
     "idx": idx_files,
@@ -460,6 +511,7 @@ CORPUS = {
     "sha256sums": sha256sums_files,
     "photo": photo_files,
     "preprocess": preprocess_files,
+    "serve": serve_files,
 }
 
 

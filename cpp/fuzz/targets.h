@@ -1,4 +1,4 @@
-/// The entry points of the fuzzers, one for each reader of files that may come from anybody. Each
+/// The entry points of the fuzzers, one for each reader of files or requests from anybody. Each
 /// takes the bytes of a file and aborts the process when the reader breaks its contract: another
 /// exception than its typed error, a message that is not one printable line, a result that does not
 /// fit the file. Memory errors are for the sanitizers to find.
@@ -20,5 +20,6 @@ void pdiparams(std::string_view bytes);
 void sha256sums(std::string_view bytes);
 void photo(std::string_view bytes);
 void preprocess(std::string_view bytes);
+void serve(std::string_view bytes);
 
 }  // namespace lenet::fuzz
