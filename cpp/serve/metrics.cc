@@ -1,94 +1,84 @@
 #include "metrics.h"
 
-#include <cinttypes>
-#include <functional>
+#include <utility>
 
 #include "io/printable.h"
 
 namespace lenet::serve {
 namespace {
 
-std::string integer(std::uint64_t value) { return std::to_string(value); }
-std::string seconds(const Counter& counter) {
-  return print("%.9g", static_cast<double>(counter.nanoseconds.load()) * 1e-9);
+std::string seconds(std::uint64_t nanoseconds) {
+  return print("%.9g", static_cast<double>(nanoseconds) * 1e-9);
 }
 
-class Text {
+/// Lines of one name with labels in front of a value.
+class Lines {
  public:
-  explicit Text(const Catalog& catalog) : catalog_(catalog) {}
-
-  void begin(const std::string& name, const char* type, const char* help) {
-    name_ = name;
-    text_ += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n";
+  Lines(std::string& text, const std::string& name, const char* type, const char* help)
+      : text_(text), name_(name) {
+    text += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n";
   }
-
   void add(const std::string& labels, const std::string& value, const char* suffix = "") {
     text_ += name_ + suffix + (labels.empty() ? "" : "{" + labels + "}") + " " + value + "\n";
   }
 
-  /// A line, or several, for each model.
-  void each(const std::function<void(const Statistics&, const std::string& labels)>& action) const {
-    for (const auto& [name, entry] : catalog_.models) {
-      for (const auto& model : entry.versions) {
-        // A model's name has no character that would need an escape.
-        action(model->statistics, "model=\"" + name + "\",version=\"" + model->version + "\"");
-      }
-    }
-  }
-
-  std::string take() { return std::move(text_); }
-
  private:
-  const Catalog& catalog_;
-  std::string name_;
-  std::string text_;
+  std::string& text_;
+  const std::string name_;
 };
 
 }  // namespace
 
 std::string metrics_text(const Catalog& catalog, const Backlog& backlog, bool ready) {
-  Text text(catalog);
-  text.begin("lenet_ready", "gauge", "Whether the server takes requests.");
-  text.add("", ready ? "1" : "0");
-  text.begin("lenet_requests_total", "counter", "Requests for inference that were answered.");
-  text.each([&](const Statistics& statistics, const std::string& labels) {
-    text.add(labels + ",result=\"success\"", integer(statistics.success.count));
-    text.add(labels + ",result=\"failure\"", integer(statistics.fail.count));
-  });
-  text.begin("lenet_request_seconds", "histogram", "From the arrival of a request to its answer.");
-  text.each([&](const Statistics& statistics, const std::string& labels) {
-    std::uint64_t count = 0;
-    for (std::size_t i = 0; i < statistics.buckets.size(); ++i) {
-      count += statistics.buckets[i].load();
-      const std::string limit = i < kBuckets.size() ? print("%g", kBuckets[i]) : "+Inf";
-      text.add(labels + ",le=\"" + limit + "\"", integer(count), "_bucket");
+  std::string text;
+  const auto gauge = [&](const char* name, std::size_t value, const char* help) {
+    Lines(text, name, "gauge", help).add("", std::to_string(value));
+  };
+  gauge("lenet_ready", ready ? 1 : 0, "Whether the server takes requests.");
+  gauge("lenet_queued_requests", backlog.queued_requests, "Requests that wait for a worker.");
+  gauge("lenet_queued_bytes", backlog.queued_bytes, "Bytes of the bodies of these.");
+  gauge("lenet_running_requests", backlog.running_requests, "Requests that workers compute.");
+  Lines requests(text, "lenet_requests_total", "counter", "Requests for inference, answered.");
+  const auto each = [&](const auto& action) {
+    for (const auto& [name, entry] : catalog.models) {
+      for (const auto& model : entry.versions) {
+        // A model's name has no character that would need an escape.
+        action(model->statistics, "model=\"" + name + "\",version=\"" + model->version + "\"");
+      }
     }
-    const std::uint64_t time = statistics.success.nanoseconds + statistics.fail.nanoseconds;
-    text.add(labels, print("%.9g", static_cast<double>(time) * 1e-9), "_sum");
-    text.add(labels, integer(count), "_count");
+  };
+  each([&](const Statistics& of, const std::string& labels) {
+    requests.add(labels + ",result=\"success\"", std::to_string(of.success.count));
+    requests.add(labels + ",result=\"failure\"", std::to_string(of.fail.count));
   });
-  text.begin("lenet_images_total", "counter", "Images that the network computed.");
-  text.each([&](const Statistics& statistics, const std::string& labels) {
-    text.add(labels, integer(statistics.images));
+  Lines images(text, "lenet_images_total", "counter", "Images that the network computed.");
+  each([&](const Statistics& of, const std::string& labels) {
+    images.add(labels, std::to_string(of.images));
   });
-  text.begin("lenet_runs_total", "counter", "Batches that the network computed.");
-  text.each([&](const Statistics& statistics, const std::string& labels) {
-    text.add(labels, integer(statistics.runs));
+  Lines runs(text, "lenet_runs_total", "counter", "Batches that the network computed.");
+  each([&](const Statistics& of, const std::string& labels) {
+    runs.add(labels, std::to_string(of.runs));
   });
-  text.begin("lenet_part_seconds_total", "counter", "Time of successful requests, by its parts.");
-  text.each([&](const Statistics& statistics, const std::string& labels) {
-    text.add(labels + ",part=\"queue\"", seconds(statistics.queue));
-    text.add(labels + ",part=\"input\"", seconds(statistics.input));
-    text.add(labels + ",part=\"infer\"", seconds(statistics.infer));
-    text.add(labels + ",part=\"output\"", seconds(statistics.output));
+  Lines parts(text, "lenet_part_seconds_total", "counter", "Parts of successful requests' time.");
+  each([&](const Statistics& of, const std::string& labels) {
+    const std::pair<const char*, const Counter&> counters[] = {
+        {"queue", of.queue}, {"input", of.input}, {"infer", of.infer}, {"output", of.output}};
+    for (const auto& [part, counter] : counters) {
+      parts.add(labels + ",part=\"" + part + "\"", seconds(counter.nanoseconds));
+    }
   });
-  text.begin("lenet_queued_requests", "gauge", "Requests that wait for a worker.");
-  text.add("", integer(backlog.queued_requests));
-  text.begin("lenet_queued_bytes", "gauge", "Bytes of the bodies of these.");
-  text.add("", integer(backlog.queued_bytes));
-  text.begin("lenet_running_requests", "gauge", "Requests that workers are computing.");
-  text.add("", integer(backlog.running_requests));
-  return text.take();
+  Lines times(text, "lenet_request_seconds", "histogram", "From arrival to response.");
+  each([&](const Statistics& of, const std::string& labels) {
+    std::uint64_t count = 0;
+    for (std::size_t i = 0; i < of.buckets.size(); ++i) {
+      count += of.buckets[i].load();
+      const std::string limit = i < kBuckets.size() ? print("%g", kBuckets[i]) : "+Inf";
+      times.add(labels + ",le=\"" + limit + "\"", std::to_string(count), "_bucket");
+    }
+    times.add(labels, seconds(of.success.nanoseconds + of.fail.nanoseconds), "_sum");
+    times.add(labels, std::to_string(count), "_count");
+  });
+  return text;
 }
 
 }  // namespace lenet::serve

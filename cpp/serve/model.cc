@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "classify_files.h"
-#include "json_reader.h"
 
 namespace lenet::serve {
 namespace {
@@ -27,24 +27,18 @@ std::unique_ptr<const Predictor> load_predictor(const std::string& path, const O
   return std::make_unique<const Predictor>(config);
 }
 
-std::string tensors_json(const std::vector<TensorSpec>& specs, const char* type_name,
-                         const char* type, const char* shape_name) {
-  std::string json = "[";
+nlohmann::json tensors_json(const std::vector<TensorSpec>& specs, bool of_config) {
+  nlohmann::json tensors;
   for (const TensorSpec& spec : specs) {
-    if (json.size() > 1) json += ',';
-    json += "{\"name\":";
-    append_json(json, spec.name);
-    json.append(",\"").append(type_name).append("\":\"").append(type);
-    json.append("\",\"").append(shape_name).append("\":");
-    append_json(json, spec.shape);
-    json += '}';
+    tensors.push_back({{"name", spec.name},
+                       {of_config ? "data_type" : "datatype", of_config ? "TYPE_FP32" : "FP32"},
+                       {of_config ? "dims" : "shape", spec.shape}});
   }
-  return json + ']';
+  return tensors;
 }
 
-std::string counter_json(const char* name, const Counter& counter) {
-  return std::string(",\"") + name + "\":{\"count\":" + std::to_string(counter.count.load()) +
-         ",\"ns\":" + std::to_string(counter.nanoseconds.load()) + "}";
+nlohmann::json counter_json(const Counter& counter) {
+  return {{"count", counter.count.load()}, {"ns", counter.nanoseconds.load()}};
 }
 
 }  // namespace
@@ -61,10 +55,9 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
              const Options& options)
     : name(std::move(model_name)),
       version(std::to_string(model_version)),
-      max_batch_size_(options.max_batch_size),
       first_(load_predictor(path, options)) {
   const Config& config = first_->config();
-  engine_ = to_string(config.engine);
+  platform_ = std::string("lenet_") + to_string(config.engine);
   time_limit_ms = config.time_limit_ms;
   input = first_->input_spec();
   outputs = first_->output_specs();
@@ -130,39 +123,39 @@ void Model::cancel() {
   }
 }
 
-std::string Model::metadata_json() const {
-  std::string json = "{\"name\":";
-  append_json(json, name);
-  return json + ",\"versions\":[\"" + version + "\"],\"platform\":\"lenet_" + engine_ +
-         "\",\"inputs\":" + tensors_json({input}, "datatype", "FP32", "shape") +
-         ",\"outputs\":" + tensors_json(outputs, "datatype", "FP32", "shape") + "}";
+nlohmann::json Model::metadata() const {
+  return {{"name", name},
+          {"versions", {version}},
+          {"platform", platform_},
+          {"inputs", tensors_json({input}, false)},
+          {"outputs", tensors_json(outputs, false)}};
 }
 
-std::string Model::config_json() const {
-  std::string json = "{\"name\":";
-  append_json(json, name);
-  return json + ",\"platform\":\"lenet_" + engine_ +
-         "\",\"backend\":\"lenet\",\"version_policy\":{\"specific\":{\"versions\":[" + version +
-         // The shapes below hold the batch, which this value says.
-         "]}},\"max_batch_size\":0,\"dynamic_batching\":{\"preferred_batch_size\":[" +
-         std::to_string(max_batch_size_) + "],\"max_queue_delay_microseconds\":0},\"input\":" +
-         tensors_json({input}, "data_type", "TYPE_FP32", "dims") +
-         ",\"output\":" + tensors_json(outputs, "data_type", "TYPE_FP32", "dims") + "}";
+nlohmann::json Model::config() const {
+  return {{"name", name},
+          {"platform", platform_},
+          {"backend", "lenet"},
+          {"version_policy", {{"specific", {{"versions", {std::stoll(version)}}}}}},
+          {"max_batch_size", 0},  // the shapes hold the batch
+          {"input", tensors_json({input}, true)},
+          {"output", tensors_json(outputs, true)}};
 }
 
-std::string Model::statistics_json() const {
+nlohmann::json Model::counted() const {
   const Statistics& s = statistics;
-  std::string json = "{\"name\":";
-  append_json(json, name);
-  const std::string parts =
-      counter_json("success", s.success) + counter_json("fail", s.fail) +
-      counter_json("queue", s.queue) + counter_json("compute_input", s.input) +
-      counter_json("compute_infer", s.infer) + counter_json("compute_output", s.output);
-  return json + ",\"version\":\"" + version +
-         "\",\"last_inference\":" + std::to_string(s.last_run_ms.load()) +
-         ",\"inference_count\":" + std::to_string(s.images.load()) +
-         ",\"execution_count\":" + std::to_string(s.runs.load()) + ",\"inference_stats\":{" +
-         parts.substr(1) + "},\"batch_stats\":[]}";
+  return {{"name", name},
+          {"version", version},
+          {"last_inference", s.last_run_ms.load()},
+          {"inference_count", s.images.load()},
+          {"execution_count", s.runs.load()},
+          {"inference_stats",
+           {{"success", counter_json(s.success)},
+            {"fail", counter_json(s.fail)},
+            {"queue", counter_json(s.queue)},
+            {"compute_input", counter_json(s.input)},
+            {"compute_infer", counter_json(s.infer)},
+            {"compute_output", counter_json(s.output)}}},
+          {"batch_stats", nlohmann::json::array()}};
 }
 
 }  // namespace lenet::serve

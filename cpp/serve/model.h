@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -81,16 +82,15 @@ class Model {
   /// Ends the runs that the engine can end, with BackendFailure.
   void cancel();
 
-  // What the endpoints answer, as JSON.
-  std::string metadata_json() const;
-  std::string config_json() const;
-  std::string statistics_json() const;
+  // What the endpoints answer.
+  nlohmann::json metadata() const;
+  nlohmann::json config() const;
+  nlohmann::json counted() const;
 
  private:
   void measure();
 
-  const std::int64_t max_batch_size_;
-  std::string engine_;
+  std::string platform_;
   std::unique_ptr<const Predictor> first_;  // whose clones run
   std::mutex mutex_;                        // guards what follows
   std::vector<std::unique_ptr<Predictor>> idle_;

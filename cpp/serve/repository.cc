@@ -225,6 +225,7 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
     log(what + " is loaded from " + found.path);
     seen.served = found.state;
     seen.failed.clear();
+    seen.failure.clear();
     return model;
   } catch (const std::exception& error) {
     seen.failed = found.state;
@@ -235,7 +236,7 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
 }
 
 std::optional<Catalog::Entry> Repository::update(const std::string& name,
-                                                 std::vector<Found> versions, bool now) {
+                                                 const std::vector<Found>& versions, bool now) {
   const auto before = catalog();
   Catalog::Entry entry;
   for (const Found& found : versions) {
@@ -250,53 +251,33 @@ std::optional<Catalog::Entry> Repository::update(const std::string& name,
       if (auto loaded = try_load(name, found, seen)) model = std::move(loaded);
     }
     if (model) entry.versions.push_back(std::move(model));
-    if (!seen.failed.empty()) entry.failures[found.version] = seen.failure;
+    if (!seen.failure.empty()) entry.failures[found.version] = seen.failure;
   }
   if (entry.versions.empty()) return std::nullopt;
   return entry;
 }
 
-void Repository::look_now() {
-  const FoundModels found = find();
+std::string Repository::look_now(const Change* change) {
   Catalog next = *catalog();
-  for (const auto& [name, versions] : found) {
-    if (unloaded_.count(name) != 0) continue;
-    if (auto entry = update(name, versions, false)) next.models[name] = std::move(*entry);
-  }
-  publish(std::move(next));
-  // Of versions that are gone nothing needs to be known.
-  for (auto seen = seen_.begin(); seen != seen_.end();) {
-    const auto model = found.find(seen->first.first);
-    const bool is_there =
-        model != found.end() &&
-        std::any_of(model->second.begin(), model->second.end(),
-                    [&](const Found& one) { return one.version == seen->first.second; });
-    seen = is_there ? std::next(seen) : seen_.erase(seen);
-  }
-}
-
-std::string Repository::apply(const Change& change) {
-  Catalog next = *catalog();
-  if (!change.load) {
-    if (next.models.erase(change.name) == 0) return "model '" + change.name + "' is not loaded";
-    unloaded_.insert(change.name);
+  if (change != nullptr && !change->load) {
+    if (next.models.erase(change->name) == 0) return "model '" + change->name + "' is not loaded";
+    unloaded_.insert(change->name);
     publish(std::move(next));
-    log("model '" + change.name + "' is let go");
+    log("model '" + change->name + "' is let go");
     return "";
   }
-  const FoundModels found = find();
-  const auto versions = found.find(change.name);
-  if (versions == found.end()) return "there is no model '" + change.name + "' in the folders";
-  const std::int64_t newest = versions->second.front().version;
-  const auto entry = update(change.name, versions->second, true);
-  if (entry) {
-    next.models[change.name] = *entry;
-    unloaded_.erase(change.name);
-    publish(std::move(next));
-    if (entry->failures.count(newest) == 0) return "";
+  std::string problem =
+      change == nullptr ? "" : "there is no model '" + change->name + "' in the folders";
+  for (const auto& [name, versions] : find()) {
+    if (change != nullptr ? name != change->name : unloaded_.count(name) != 0) continue;
+    const auto entry = update(name, versions, change != nullptr);
+    if (entry) next.models[name] = *entry;
+    if (change == nullptr) continue;
+    if (entry) unloaded_.erase(name);
+    problem = seen_[{name, versions.front().version}].failure;
   }
-  return "model '" + change.name + "' version " + std::to_string(newest) + ": " +
-         seen_[{change.name, newest}].failure;
+  publish(std::move(next));
+  return problem;
 }
 
 void Repository::work() {
@@ -320,8 +301,7 @@ void Repository::work() {
     lock.unlock();
     std::string problem;
     try {
-      if (change) problem = apply(*change);
-      if (!change) look_now();
+      problem = look_now(change ? &*change : nullptr);
     } catch (const std::exception& error) {  // such as a folder that is gone, or memory
       problem = error.what();
     }

@@ -84,11 +84,12 @@ class Repository {
                FoundModels& found) const;
   /// \param now also what may still be being written, and what failed before
   /// \returns the model as it is to be served; nothing: no version can be
-  std::optional<Catalog::Entry> update(const std::string& name, std::vector<Found> versions,
+  std::optional<Catalog::Entry> update(const std::string& name, const std::vector<Found>& versions,
                                        bool now);
   std::shared_ptr<Model> try_load(const std::string& name, const Found& found, Seen& seen);
-  std::string apply(const Change& change);
-  void look_now();
+  /// \param change null: what is new in the folders is loaded
+  /// \returns why the change was not made
+  std::string look_now(const Change* change);
   void publish(Catalog catalog);
   void work();
   void log(const std::string& line) const;

@@ -2,7 +2,7 @@
 
 #include <array>
 #include <atomic>
-#include <cmath>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "infer.h"
@@ -18,59 +18,30 @@ namespace {
 /// JSON of more bytes is read by a worker: it takes longer than a short run.
 constexpr std::size_t kLoopJsonBytes = std::size_t{1} << 16;
 
-/// The parts of a path between slashes, decoded once.
+/// The parts of a path between slashes. No name of ours has a character that needs an escape.
 class Path {
  public:
-  /// \throws Refusal 400: no path, or an escape that is none
+  /// \throws Refusal 400
   explicit Path(std::string_view path) {
-    if (path.empty() || path[0] != '/') throw Refusal(400, "the path does not begin with '/'");
-    decoded_.reserve(path.size());
-    path.remove_prefix(1);
-    for (bool more = !path.empty(); more && count_ <= parts_.size();) {
-      const std::size_t end = path.find('/');
-      const std::string_view part = decode(path.substr(0, end));
-      more = end != std::string_view::npos;
-      if (more) path.remove_prefix(end + 1);
-      if (count_ < parts_.size()) parts_[count_] = part;
-      ++count_;
+    if (path.empty() || path[0] != '/' || path.find('%') != std::string_view::npos) {
+      throw Refusal(400, "the path does not begin with '/', or has a '%'");
     }
-    // "/v2/" is "/v2".
-    if (count_ == 2 && parts_[1].empty()) count_ = 1;
+    for (; !path.empty() && size_ < parts_.size(); ++size_) {
+      path.remove_prefix(1);
+      parts_[size_] = path.substr(0, path.find('/'));
+      path.remove_prefix(parts_[size_].size());
+    }
+    if (!path.empty()) size_ = 0;                    // longer than any that is known
+    if (size_ == 2 && parts_[1].empty()) size_ = 1;  // "/v2/" is "/v2"
   }
 
   /// Empty where there is none.
-  std::string_view operator[](std::size_t i) const { return i < count_ ? parts_[i] : ""; }
-  /// More than there is room for are a path that is not known.
-  std::size_t size() const { return count_; }
+  std::string_view operator[](std::size_t i) const { return i < size_ ? parts_[i] : ""; }
+  std::size_t size() const { return size_; }
 
  private:
-  static int digit(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-  }
-
-  std::string_view decode(std::string_view part) {
-    if (part.find('%') == std::string_view::npos) return part;
-    const std::size_t begin = decoded_.size();
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      if (part[i] != '%') {
-        decoded_ += part[i];
-        continue;
-      }
-      const int high = i + 2 < part.size() ? digit(part[i + 1]) : -1;
-      const int low = high < 0 ? -1 : digit(part[i + 2]);
-      if (low < 0) throw Refusal(400, "the path has a '%' without two hexadecimal digits");
-      decoded_ += static_cast<char>(high * 16 + low);
-      i += 2;
-    }
-    return std::string_view(decoded_).substr(begin);
-  }
-
-  std::string decoded_;  // has room from the beginning: views of it stay valid
-  std::array<std::string_view, 7> parts_;
-  std::size_t count_ = 0;
+  std::array<std::string_view, 6> parts_;
+  std::size_t size_ = 0;
 };
 
 /// \throws Refusal 405
@@ -79,67 +50,40 @@ void require_method(const Request& request, std::string_view method) {
   if (!is) throw Refusal(405, "this address takes " + std::string(method));
 }
 
-Response json_response(std::string json, int status = 200) {
+Response json_response(const nlohmann::json& json, int status = 200) {
   Response response;
   response.status = status;
-  response.body = std::move(json);
+  response.body = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return response;
 }
 
-Response ready_response(bool ready, const std::string& json) {
-  return json_response(json + "\"ready\":" + (ready ? "true}" : "false}"), ready ? 200 : 503);
+Response ready_response(bool ready, nlohmann::json json = {}) {
+  json["ready"] = ready;
+  return json_response(json, ready ? 200 : 503);
 }
 
-Response metrics_response(std::string text) {
-  Response response = json_response(std::move(text));
-  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  return response;
+/// The body of a request to the repository.
+nlohmann::json parse_body(const std::string& body) {
+  nlohmann::json json = parse_json(body.empty() ? "{}" : body);
+  if (!json.is_object()) throw Refusal(400, "the body is no JSON object");
+  return json;
 }
 
-std::string index_json(const Catalog& catalog, bool only_ready) {
-  std::string json = "[";
+nlohmann::json index(const Catalog& catalog, bool only_ready) {
+  auto index = nlohmann::json::array();
   const auto add = [&](const std::string& name, const std::string& version, const char* state,
                        const std::string& reason) {
-    json += json.size() > 1 ? ",{\"name\":" : "{\"name\":";
-    append_json(json, name);
-    json.append(",\"version\":\"").append(version).append("\",\"state\":\"").append(state);
-    append_json(json += "\",\"reason\":", reason);
-    json += '}';
+    index.push_back({{"name", name}, {"version", version}, {"state", state}, {"reason", reason}});
   };
   for (const auto& [name, entry] : catalog.models) {
     for (const auto& model : entry.versions) add(name, model->version, "READY", "");
-    for (const auto& [version, reason] : entry.failures) {
+    for (const auto& [number, reason] : entry.failures) {
       // A version whose files were replaced by broken ones is still served as it was.
-      if (only_ready || catalog.find(name, std::to_string(version))) continue;
-      add(name, std::to_string(version), "UNAVAILABLE", reason);
+      const std::string version = std::to_string(number);
+      if (!only_ready && !catalog.find(name, version)) add(name, version, "UNAVAILABLE", reason);
     }
   }
-  return json + "]";
-}
-
-/// Body of a request for the index: {"ready": true} leaves out what is not served.
-bool parse_only_ready(const std::string& body) {
-  bool only_ready = false;
-  if (body.empty()) return only_ready;
-  JsonReader in(body);
-  constexpr std::string_view kNames[] = {"ready"};
-  in.object(kNames, [&](std::size_t) { only_ready = in.boolean(); });
-  in.end();
-  return only_ready;
-}
-
-/// A client may say nothing about how, or from where, a model is loaded.
-void require_no_parameters(const std::string& body) {
-  if (body.empty()) return;
-  JsonReader in(body);
-  constexpr std::string_view kNames[] = {"parameters"};
-  constexpr std::string_view kRefused[] = {"config"};
-  in.object(kNames, [&](std::size_t) {
-    in.object(kRefused, [&](std::size_t) {
-      throw Refusal(400, "this server does not take a configuration from a client");
-    });
-  });
-  in.end();
+  return index;
 }
 
 void require_options(const Options& options) {
@@ -195,9 +139,12 @@ std::optional<Response> Service::Loop::State::answer(Request& request, Done& don
   const Path path(request.path);
   if (path[0] == "metrics" && path.size() == 1) {
     require_method(request, "GET");
-    return metrics_response(service.metrics());
+    Response response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = service.metrics();
+    return response;
   }
-  if (path[0] != "v2" || path.size() > 7) throw Refusal(404, "there is nothing at this address");
+  if (path[0] != "v2") throw Refusal(404, "there is nothing at this address");
   if (path[1] == "models" && path.size() > 2) return answer_model(path, request, done);
   if (path[1] == "repository") return answer_repository(path, request, done);
   for (const char* missing : {"systemsharedmemory", "cudasharedmemory", "trace", "logging"}) {
@@ -207,17 +154,19 @@ std::optional<Response> Service::Loop::State::answer(Request& request, Done& don
   }
   if (path.size() == 1) {
     require_method(request, "GET");
-    return json_response(std::string(R"({"name":"lenet_serve","version":")") + version() +
-                         R"(","extensions":["binary_tensor_data","classification",)" +
-                         R"("model_configuration","model_repository","statistics"]})");
+    return json_response({{"name", "lenet_serve"},
+                          {"version", version()},
+                          {"extensions",
+                           {"binary_tensor_data", "classification", "model_configuration",
+                            "model_repository", "statistics"}}});
   }
   if (path[1] == "health" && path.size() == 3 && path[2] == "live") {
     require_method(request, "GET");
-    return json_response("{\"live\":true}");
+    return json_response({{"live", true}});
   }
   if (path[1] == "health" && path.size() == 3 && path[2] == "ready") {
     require_method(request, "GET");
-    return ready_response(service.ready(), "{");
+    return ready_response(service.ready());
   }
   throw Refusal(404, "there is nothing at this address");
 }
@@ -228,13 +177,11 @@ std::optional<Response> Service::Loop::State::answer_model(const Path& path, Req
   const auto catalog = shared.repository.catalog();
   if (path[2] == "stats" && path.size() == 3) {
     require_method(request, "GET");
-    std::string json;
+    auto all = nlohmann::json::array();
     for (const auto& [name, entry] : catalog->models) {
-      for (const auto& model : entry.versions) {
-        json += (json.empty() ? "" : ",") + model->statistics_json();
-      }
+      for (const auto& model : entry.versions) all.push_back(model->counted());
     }
-    return json_response("{\"model_stats\":[" + json + "]}");
+    return json_response({{"model_stats", all}});
   }
   if (!is_model_name(path[2])) throw Refusal(400, "the name of the model is not valid");
   const bool has_version = path[3] == "versions";
@@ -258,14 +205,11 @@ std::optional<Response> Service::Loop::State::answer_model(const Path& path, Req
     throw Refusal(404, "there is nothing at this address");
   }
   require_method(request, "GET");
-  if (what == "config") return json_response(model->config_json());
-  if (what == "stats") {
-    return json_response("{\"model_stats\":[" + model->statistics_json() + "]}");
-  }
-  if (what.empty()) return json_response(model->metadata_json());
-  std::string json = "{\"name\":";
-  append_json(json, model->name);
-  return ready_response(service.ready(), json + ",");
+  if (what == "config") return json_response(model->config());
+  if (what == "stats")
+    return json_response({{"model_stats", nlohmann::json::array({model->counted()})}});
+  if (what.empty()) return json_response(model->metadata());
+  return ready_response(service.ready(), {{"name", model->name}});
 }
 
 /// /v2/repository/index, /v2/repository/models/M/load and /unload.
@@ -274,7 +218,8 @@ std::optional<Response> Service::Loop::State::answer_repository(const Path& path
                                                                 Done& done) {
   if (path[2] == "index" && path.size() == 3) {
     require_method(request, "POST");
-    return json_response(index_json(*shared.repository.catalog(), parse_only_ready(request.body)));
+    const bool only_ready = parse_body(request.body).value("ready", false);
+    return json_response(index(*shared.repository.catalog(), only_ready));
   }
   const bool load = path[4] == "load";
   if (path[2] != "models" || path.size() != 5 || (!load && path[4] != "unload")) {
@@ -285,11 +230,15 @@ std::optional<Response> Service::Loop::State::answer_repository(const Path& path
     throw Refusal(501, "this server does not load models on request");
   }
   if (!is_model_name(path[3])) throw Refusal(400, "the name of the model is not valid");
-  require_no_parameters(request.body);
+  // A client may say nothing about how, or from where, a model is loaded.
+  if (parse_body(request.body).value("parameters", nlohmann::json()).contains("config")) {
+    throw Refusal(400, "this server does not take a configuration from a client");
+  }
   const auto shared_done = std::make_shared<Done>(done);
   const bool added = shared.repository.change(
       std::string(path[3]), load, [shared_done](const std::string& problem) {
-        (*shared_done)(problem.empty() ? json_response("{}") : error_response(400, problem));
+        (*shared_done)(problem.empty() ? json_response(nlohmann::json::object())
+                                       : error_response(400, problem));
       });
   if (!added) return error_response(503, "too many requests to load models are waiting");
   return std::nullopt;
@@ -335,6 +284,8 @@ bool Service::Loop::handle(Request request, Done done) noexcept {
     response = state_->answer(request, done);
   } catch (const InvalidJson& error) {
     response = error_response(400, error.what());
+  } catch (const nlohmann::json::exception&) {
+    response = error_response(400, "a member of the body has the wrong type");
   } catch (const std::exception& error) {
     response = failure_response(error);
     const auto* refusal = dynamic_cast<const Refusal*>(&error);

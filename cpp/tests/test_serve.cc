@@ -237,7 +237,7 @@ TEST_CASE("what is served, and whether it is ready") {
   CHECK(model.at("inputs").at(0) == input_of({-1, 1, 28, 28}));
   CHECK(model.at("outputs").at(0).at("shape") == Shape{-1, 10});
   CHECK(server.get_json("/v2/models/lenet/versions/1") == model);
-  CHECK(server.get_json("/v2/models/%6Cenet/versions/1/ready").at("ready") == true);
+  CHECK(server.get_json("/v2/models/lenet/versions/1/ready").at("ready") == true);
   CHECK(server.get_json("/v2/models/lenet/config").at("input").at(0).at("data_type") ==
         "TYPE_FP32");
   CHECK(server.ask(request_of("HEAD", "/v2/health/live")).status == 200);
