@@ -113,6 +113,9 @@ print_times() {
     missing=$(sed -n 's/^LENET_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
     [ -z "$missing" ] || printf '\nLeft out: %s; lenet_classify decodes no %s. To add it:\n  apt-get install %s && ./run.sh\n' \
         "$missing" "$(echo "$missing" | sed 's/lib//g; s/-dev//g; s/ / and no /')" "$missing"
+    missing=$(sed -n 's/^LENET_SERVE_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
+    [ -z "$missing" ] || printf '\nLeft out: lenet_serve, the server. To add it:\n  apt-get install %s && ./run.sh\n' \
+        "$missing"
 }
 
 # fail NAME REMEDY: one line, which ends the script.

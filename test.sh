@@ -22,7 +22,8 @@ The last lines are the ten slowest Python tests and the time that each part took
 and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 
 What it needs comes from the Python package index; the C++ tests need the packages doctest-dev,
-libjpeg-dev, libpng-dev and pkg-config of Debian, which are installed when this runs as root.
+libboost-dev, libjpeg-dev, libpng-dev, pkg-config and zlib1g-dev of Debian, which are installed when
+this runs as root.
 END
 }
 quick=0 sanitizers=0
@@ -61,6 +62,8 @@ part "environment"
 has_header() { echo "#include <$1>" | c++ -E -x c++ - >/dev/null 2>&1; }
 packages=
 has_header doctest/doctest.h || packages="$packages doctest-dev"
+has_header boost/beast/http.hpp || packages="$packages libboost-dev"
+has_header zlib.h || packages="$packages zlib1g-dev"
 has_header jpeglib.h || packages="$packages libjpeg-dev"
 has_header png.h || packages="$packages libpng-dev"
 command -v pkg-config >/dev/null || packages="$packages pkg-config"

@@ -52,6 +52,10 @@ if(LENET_BUILD_APPS)
   set_target_properties(lenet_infer_test lenet_classify
                         PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
   install(TARGETS lenet_infer_test lenet_infer_native lenet_classify RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  if(TARGET lenet_serve)
+    set_target_properties(lenet_serve PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
+    install(TARGETS lenet_serve RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
 endif()
 
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lenet)

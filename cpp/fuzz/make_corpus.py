@@ -500,6 +500,40 @@ def serve_files() -> Files:
     }
 
 
+def http_files() -> Files:
+    def post(*lines: str) -> bytes:
+        return "\r\n".join(["POST /v2/models/a/infer HTTP/1.1", "Host: a", *lines, "", ""]).encode()
+
+    body = b'{"inputs": []}'
+    chunks = b"5;a=b\r\n%s\r\n9\r\n%s\r\n0\r\nX: y\r\n\r\n" % (body[:5], body[5:])
+    length = f"Content-Length: {len(body)}"
+    packed = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}
+    bomb = zlib.compress(bytes(100_000))
+    get = b"GET /v2?x=1 HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip;q=0.5, br\r\n\r\n"
+    return {
+        "get": get,
+        "old": b"GET http://a/v2 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        "options": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "length": post(length, "Expect: 100-continue", "Authorization: Bearer x") + body,
+        "chunks": post("Transfer-Encoding: chunked") + chunks,
+        "no_chunks": post("Transfer-Encoding: chunked") + b"0\r\n\r\n",
+        "pipeline": post(length) + body + get + post("Transfer-Encoding: chunked") + chunks + get,
+        **{
+            name: post(f"Content-Length: {len(data)}", f"Content-Encoding: {name}") + data
+            for name, data in packed.items()
+        },
+        "bomb": post(f"Content-Length: {len(bomb)}", "Content-Encoding: deflate") + bomb,
+        "both": post(length, "Transfer-Encoding: chunked") + chunks,
+        "signed": post("Content-Length: +5") + body,
+        "unknown_coding": post("Transfer-Encoding: gzip, chunked") + chunks,
+        "large_chunk": post("Transfer-Encoding: chunked") + b"ffffffffffffffff\r\n",
+        "large_header": post(*["X: y"] * 100),
+        "binary": post(length, "Inference-Header-Content-Length: 14") + body,
+        "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    }
+
+
 CORPUS = {
     "npy": npy_files,
     "idx": idx_files,
@@ -512,6 +546,7 @@ CORPUS = {
     "photo": photo_files,
     "preprocess": preprocess_files,
     "serve": serve_files,
+    "http": http_files,
 }
 
 

@@ -27,6 +27,9 @@ constexpr std::pair<const char*, lenet::fuzz::Target> kTargets[] = {
     {"photo", lenet::fuzz::photo},
     {"preprocess", lenet::fuzz::preprocess},
     {"serve", lenet::fuzz::serve},
+#if LENET_HAS_SERVE
+    {"http", lenet::fuzz::http},
+#endif
 };
 
 }  // namespace

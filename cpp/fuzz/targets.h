@@ -21,5 +21,6 @@ void sha256sums(std::string_view bytes);
 void photo(std::string_view bytes);
 void preprocess(std::string_view bytes);
 void serve(std::string_view bytes);
+void http(std::string_view bytes);  ///< in a build with lenet_serve
 
 }  // namespace lenet::fuzz

@@ -62,7 +62,8 @@ def argparse_names(main, arguments):
     return {name.replace("_", "-") for name in parser._option_string_actions}
 
 
-PARSED = {name: load(name) for name in COMMANDS if name != "fetch-paddle"}  # which is a script
+# The others hand their arguments on, to a script and to a C++ program.
+PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
 FLAGS = {
     **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
     "benchmark.py": option_names(import_module("tools.benchmark.cli").main),

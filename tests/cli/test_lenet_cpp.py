@@ -21,7 +21,8 @@ from lenet_cpp.cli import COMMANDS, load, main
 from lenet_cpp.verify.reprod import read_record
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")
-PARSED = {name: load(name) for name in COMMANDS if name != "fetch-paddle"}  # which is a script
+# The others hand their arguments on, to a script and to a C++ program.
+PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
 
 
 def lenet_cpp_command(*arguments, **options):

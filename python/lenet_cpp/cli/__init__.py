@@ -51,6 +51,7 @@ COMMANDS = {
     "torch-train": ("torch_train", "Train a network in PyTorch"),
     "web": ("web", "Write a page that runs a model in the browser"),
     "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
+    "serve": ("serve", "Serve models over HTTP, in C++"),
     "explain": ("explain", "Profile a model layer by layer in the native engine"),
     "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),
 }

@@ -347,6 +347,11 @@ def find_program(options: Options) -> Path | None:
     """Return the C++ program, which a wheel does not contain."""
     if options.program is not None:
         return Path(options.program)
-    built = Path(getattr(options, "root", ""), "build", "lenet_infer_test")
-    installed = shutil.which(built.name)
+    return find_built("lenet_infer_test", Path(getattr(options, "root", "")))
+
+
+def find_built(name: str, root: Path) -> Path | None:
+    """Return a C++ program of a clone, or the one in ``PATH``."""
+    built = root / "build" / name
+    installed = shutil.which(name)
     return built if built.is_file() else Path(installed) if installed else None

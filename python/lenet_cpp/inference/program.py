@@ -1,15 +1,31 @@
-"""Run the C++ program, ``lenet_infer_test``."""
+"""Run the C++ programs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 from lenet_cpp import errors
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BackendFailure, FileNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+
+def become_program(program: Path, arguments: Sequence[str]) -> NoReturn:
+    """Run the program in place of this process, which gets its output, signals and exit code.
+
+    Raises:
+        FileNotFound: There is no such program, or it cannot be started.
+    """
+    sys.stdout.flush()
+    try:
+        os.execv(program, [str(program), *arguments])  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        raise _not_started(program, error) from error
 
 
 def call_program(program: Path, *arguments: str) -> str:
@@ -27,9 +43,7 @@ def call_program(program: Path, *arguments: str) -> str:
     try:
         child = run_program([program.absolute(), *arguments])
     except OSError as error:
-        raise FileNotFound(
-            f"cannot run {program} ({error.strerror}): build it with ./run.sh"
-        ) from error
+        raise _not_started(program, error) from error
     if child.returncode == 0:
         return child.stdout
     said = child.stderr.strip().splitlines() or ["it printed nothing"]
@@ -38,3 +52,7 @@ def call_program(program: Path, *arguments: str) -> str:
     kinds = (getattr(errors, name) for name in errors.__all__)
     by_exit_code = {kind.exit_code: kind for kind in kinds}
     raise by_exit_code.get(child.returncode, BackendFailure)(said[-1])
+
+
+def _not_started(program: Path, error: OSError) -> FileNotFound:
+    return FileNotFound(f"cannot run {program} ({error.strerror}): build it with ./run.sh")

@@ -1,0 +1,28 @@
+# Boost.Beast (headers) and zlib, by which lenet_serve speaks HTTP. It is built when both are found
+# (LENET_SERVE=AUTO), must be (ON), or is not (OFF). LENET_SERVE_LEFT_OUT names the missing packages of
+# Debian, for run.sh.
+set(LENET_SERVE AUTO CACHE STRING "Build lenet_serve: AUTO, ON or OFF")
+set_property(CACHE LENET_SERVE PROPERTY STRINGS AUTO ON OFF)
+set(_left_out)
+if(LENET_SERVE)
+  # Only headers are needed, whose place needs no package of CMake.
+  find_path(LENET_BOOST_INCLUDE_DIR boost/beast/http/basic_parser.hpp)
+  mark_as_advanced(LENET_BOOST_INCLUDE_DIR)
+  if(NOT LENET_BOOST_INCLUDE_DIR)
+    list(APPEND _left_out libboost-dev)
+  endif()
+  find_package(ZLIB QUIET)
+  if(NOT ZLIB_FOUND)
+    list(APPEND _left_out zlib1g-dev)
+  endif()
+endif()
+list(JOIN _left_out " " _left_out)
+set(LENET_SERVE_LEFT_OUT "${_left_out}" CACHE INTERNAL "Packages of Debian that lenet_serve needs")
+if(_left_out AND NOT LENET_SERVE STREQUAL "AUTO")
+  message(FATAL_ERROR "not found: ${_left_out}; install them, or configure with -DLENET_SERVE=AUTO")
+endif()
+set(LENET_HAS_SERVE 0)
+if(LENET_SERVE AND NOT _left_out)
+  set(LENET_HAS_SERVE 1)
+endif()
+message(STATUS "lenet_serve: ${LENET_HAS_SERVE}")

@@ -1,0 +1,123 @@
+/// \file
+/// One client's connection: requests out of its bytes, and bytes out of responses.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "http/request_parser.h"
+#include "http/transport.h"
+#include "service.h"
+
+namespace lenet::serve {
+
+using Clock = std::chrono::steady_clock;
+
+class EventLoop;
+
+/// Belongs to the thread of its loop. A client's requests are answered one after another, in their
+/// order; nothing more is read while one waits for its response, or while the client does not take
+/// what it was sent.
+class Connection {
+ public:
+  /// \param socket non-blocking; closed by the destructor
+  /// \param key by which the loop finds this object
+  Connection(EventLoop& loop, std::uint64_t key, int socket, std::string client);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  /// Waits for the first request.
+  void begin();
+  /// Instead: answers 503, and closes.
+  void refuse();
+  /// The socket has bytes for us, or is closed at its other end.
+  void on_readable();
+  void on_writable();
+  /// Takes the response to the request that waits for one.
+  /// \returns whether `go_on` is to be called, as nothing else will
+  bool on_response(Response response);
+  /// Parses what arrived behind the request that was answered.
+  void go_on();
+  /// For an error that is ours, such as no memory.
+  void close() { closed_ = true; }
+  /// Looks whether the client, or a request, took too long.
+  void on_tick();
+  /// To be closed as soon as every request that has begun is answered.
+  void drain();
+
+  bool closed() const { return closed_; }
+  /// Whether a client waits for a response.
+  bool has_request() const;
+  std::uint64_t key() const { return key_; }
+  int socket() const { return socket_; }
+  std::uint32_t events = 0;  ///< that the loop watches
+
+ private:
+  static constexpr std::size_t kMaxUnsent = 64 << 10;
+
+  enum class Phase { Idle, Header, Body, Waiting, Writing, Lingering };
+
+  Phase phase() const;
+  std::size_t unsent() const { return output_.size() + tail_.size() - written_; }
+  /// Whether nothing more is to be parsed before something was sent.
+  bool is_full() const { return unsent() >= kMaxUnsent || !tail_.empty(); }
+  void receive();
+  void work();
+  bool parse_some();
+  void on_header();
+  void dispatch();
+  void fail(int status, std::string_view message);
+  void respond(Response response);
+  void append_head(const Response& response, std::size_t size);
+  void flush();
+  void linger();
+  bool has_bytes() const;
+  /// To be called at the end of whatever happens: what to wait for, and until when.
+  void settle();
+  void keep_input();
+  void count_buffered();
+
+  EventLoop& loop_;
+  Transport& transport_;
+  const std::uint64_t key_;
+  const int socket_;
+  const std::string client_;  ///< address and port, for the log
+
+  std::optional<RequestParser> parser_;
+  std::string_view input_;  ///< not parsed yet: in the loop's memory, or in `kept_`
+  std::string kept_;        ///< between two calls, what is not parsed yet
+  bool input_is_kept_ = false;
+  std::string output_;
+  std::string_view tail_;  ///< follows `output_`
+  std::shared_ptr<const void> tail_owner_;
+  std::size_t written_ = 0;   ///< of both
+  std::size_t buffered_ = 0;  ///< as counted in Metrics::buffered
+
+  // Of the request that is read or answered.
+  std::string method_;
+  std::string path_;
+  std::size_t received_ = 0;
+  Coding accepts_ = Coding::Identity;
+  bool is_http_1_0_ = false;
+  Clock::time_point dispatched_;
+
+  bool first_ = true;     ///< no request has come yet
+  bool waiting_ = false;  ///< for the service
+  bool close_after_ = false;
+  bool lingering_ = false;
+  bool working_ = false;  ///< in `work`, which parses what is left
+  bool draining_ = false;
+  bool closed_ = false;
+  std::uint64_t requests_ = 0;
+  Phase phase_ = Phase::Idle;
+  std::uint64_t phase_request_ = ~std::uint64_t{0};
+  Clock::time_point deadline_;
+};
+
+}  // namespace lenet::serve

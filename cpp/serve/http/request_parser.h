@@ -1,0 +1,96 @@
+/// \file
+/// HTTP/1.1 requests out of bytes, by the parser of Boost.Beast.
+#pragma once
+
+#include <boost/beast/http/basic_parser.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "http/content_coding.h"
+#include "service.h"
+
+namespace lenet::serve {
+
+/// Of one request. Beyond them it is answered with 431 or 413.
+struct RequestLimits {
+  std::uint32_t header_bytes = 16 << 10;
+  std::size_t header_count = 100;
+  std::size_t body_bytes = std::size_t{64} << 20;  ///< as sent, and unpacked
+};
+
+/// What the header of a request says to the transport.
+struct RequestHeader {
+  bool close = false;  ///< no further request follows on the connection
+  bool is_http_1_0 = false;
+  bool expects_continue = false;
+  Coding coding = Coding::Identity;  ///< of the body
+  std::string authorization;
+  std::string accept_encoding;
+  std::string if_none_match;
+};
+
+/// Parses one request. Requests that servers and proxies might take for different ones (RFC 9112,
+/// section 11.2) are refused.
+class RequestParser final : private boost::beast::http::basic_parser<true> {
+ public:
+  struct Failure {
+    int status;  ///< from 400 to 599
+    const char* message;
+  };
+
+  /// \param limits must outlive the parser
+  explicit RequestParser(const RequestLimits& limits);
+
+  /// Parses the beginning of `bytes`, and stops behind the header and behind the request.
+  /// \returns how many were used, which the next call must not get again. What is left is to be
+  ///   given again together with more bytes: it is less than twice the limit of a header.
+  std::size_t parse(std::string_view bytes);
+
+  bool begun() const { return got_some(); }
+  bool header_done() const { return is_header_done(); }
+  bool done() const { return is_done() && !failure_; }
+  /// What is wrong with the request; the connection must then be closed.
+  const std::optional<Failure>& failure() const { return failure_; }
+
+  RequestHeader& header() { return header_; }
+  Request& request() { return request_; }
+
+ private:
+  using Error = boost::beast::error_code;
+  using View = boost::beast::string_view;
+  using Field = boost::beast::http::field;
+
+  void on_request_impl(boost::beast::http::verb, View method, View target, int version,
+                       Error& error) override;
+  void on_response_impl(int, View, int, Error&) override {}
+  void on_field_impl(Field field, View name, View value, Error& error) override;
+  void on_header_impl(Error& error) override;
+  void on_body_init_impl(const boost::optional<std::uint64_t>& length, Error& error) override;
+  std::size_t on_body_impl(View bytes, Error& error) override;
+  void on_chunk_header_impl(std::uint64_t, View, Error&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, View bytes, Error& error) override;
+  void on_finish_impl(Error& error) override;
+
+  void set_target(std::string_view target, Error& error);
+  /// Keeps a field that may be there once.
+  void set_once(std::string& kept, View value, Error& error);
+  void fail(int status, const char* message, Error& error);
+
+  const RequestLimits& limits_;
+  RequestHeader header_;
+  Request request_;
+  std::optional<Failure> failure_;
+  std::unique_ptr<Unpacker> unpacker_;
+  std::size_t header_bytes_ = 0;
+  std::size_t header_count_ = 0;
+  std::string content_coding_;
+  bool wants_more_ = false;
+  bool has_host_ = false;
+  bool has_length_ = false;
+};
+
+}  // namespace lenet::serve

@@ -1,0 +1,35 @@
+"""``lenet-cpp serve``: run the C++ program lenet_serve, which parses the arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lenet_cpp.cli._options import find_built
+from lenet_cpp.errors import FileNotFound
+from lenet_cpp.inference.program import become_program, call_program
+
+_NAME = "lenet_serve"
+_CLONE = Path(__file__).resolve().parents[3]  # if the package lies in one
+
+
+def _program() -> Path:
+    found = find_built(_NAME, _CLONE) or find_built(_NAME, Path())
+    if found is None:
+        raise FileNotFound(f"{_NAME} is not here: build it with ./run.sh, or add it to PATH")
+    return found
+
+
+def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(call_program(_program(), "--help").replace(_NAME, "lenet-cpp serve"))
+        ctx.exit()
+
+
+@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.option("-h", "--help", is_flag=True, is_eager=True, expose_value=False, callback=_print_help)
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
+def main(argv: tuple[str, ...]) -> int:
+    """Run the program in place of this process."""
+    become_program(_program(), argv)

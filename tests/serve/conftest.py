@@ -1,0 +1,128 @@
+"""A running lenet_serve, and raw connections to it."""
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+import psutil
+import pytest
+
+
+@pytest.fixture(scope="session")
+def serve_program(root):
+    """The server, where its libraries were there to build it."""
+    path = root / "build" / "lenet_serve"
+    if not path.is_file():
+        cache = (root / "build" / "CMakeCache.txt").read_text()
+        left_out = re.search(r"^LENET_SERVE_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
+        assert left_out is not None, f"{path} is missing: run ./run.sh, or ./test.sh"
+        pytest.skip(f"needs {left_out[1]}")
+    return path
+
+
+class Server:
+    """A process of lenet_serve."""
+
+    def __init__(self, process):
+        self.process = process
+        first = process.stdout.readline()
+        found = re.fullmatch(r"listening on http://(127\.0\.0\.1):(\d+)\n", first)
+        assert found, (first, process.stderr.read() if process.poll() is not None else "")
+        self.port = int(found[2])
+
+    def connect(self, seconds=30):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+
+    @contextmanager
+    def client(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def ask(self, method, path, body=None, headers=None):
+        """Return status, header and body of one request."""
+        with self.client() as client:
+            client.request(method, path, body, headers or {})
+            response = client.getresponse()
+            return response.status, response.headers, response.read()
+
+    def send(self, *pieces, half_close=False):
+        """Send bytes; return the status of each response until the server closes, and all it sent.
+
+        Without a response within the time limit of the socket the test fails.
+        """
+        with self.connect() as connection:
+            try:
+                for piece in pieces:
+                    connection.sendall(piece)
+                if half_close:
+                    connection.shutdown(socket.SHUT_WR)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it has closed already, and maybe said why
+            received = read_all(connection)
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)], received
+
+    def resident(self):
+        """Return the process's memory in bytes."""
+        return psutil.Process(self.process.pid).memory_info().rss
+
+    def metric(self, name):
+        text = self.ask("GET", "/metrics")[2].decode()
+        return float(re.search(rf"^{re.escape(name)} (\S+)$", text, flags=re.MULTILINE)[1])
+
+
+def read_all(connection):
+    """Return what the other end sends until it closes the connection."""
+    received = b""
+    try:
+        while piece := connection.recv(1 << 16):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+@pytest.fixture(scope="session")
+def start_server(serve_program, model_dir):
+    """Run the server within a ``with``; afterwards it still runs, and ends properly."""
+
+    @contextmanager
+    def start(*options, ends=True, **more):
+        command = [str(serve_program), str(model_dir), "--port=0", *map(str, options)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | more
+        with subprocess.Popen(command, **pipes) as process:
+            try:
+                yield Server(process)
+                if ends:
+                    assert process.poll() is None, process.stderr.read()
+                    process.terminate()
+                    assert process.wait(40) == 0, process.stderr.read()
+            finally:
+                process.kill()
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def server(start_server):
+    """A server with its defaults, for the tests of a file."""
+    with start_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def digit():
+    return np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 1, 28, 28)
+
+
+@pytest.fixture(scope="session")
+def question(digit):
+    """An inference request in JSON."""
+    tensor = {"name": "x", "shape": [1, 1, 28, 28], "datatype": "FP32"}
+    return json.dumps({"inputs": [tensor | {"data": digit.ravel().tolist()}]}).encode()
