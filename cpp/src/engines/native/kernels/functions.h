@@ -126,6 +126,8 @@ inline Vector hard_sigmoid(Vector x, const Activation& of) {
   return clipped(x * of.alpha + of.beta, 0, 1);
 }
 
+inline Vector hard_swish(Vector x, const Activation& of) { return x * hard_sigmoid(x, of); }
+
 // Called from many tiles: GCC would make a copy for each.
 #ifndef __clang__
 __attribute__((noipa))
@@ -152,7 +154,7 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
     case ActivationKind::HardSigmoid:
       return each([&](Vector x) { return hard_sigmoid(x, of); });
     case ActivationKind::HardSwish:
-      return each([&](Vector x) { return x * hard_sigmoid(x, of); });
+      return each([&](Vector x) { return hard_swish(x, of); });
     case ActivationKind::Sigmoid:
       return each([](Vector x) { return sigmoid(x); });
     case ActivationKind::Swish: {

@@ -54,7 +54,10 @@ void grouped_windows(const GroupedTask& task) {
   constexpr int kRow = most(Kernel, 1);
   const Vector bias = load(task.epilogue.bias);
   const bool bounds = is_bound(task.epilogue.activation);
-  const bool other = is_other(task.epilogue.activation);
+  // Others are not computed in registers; HardSwish is in the tiles that most classifiers have.
+  constexpr bool kHardSwish = Sources == 0 && Width == 7;
+  const bool swishes = kHardSwish && task.epilogue.activation.kind == ActivationKind::HardSwish;
+  const bool other = is_other(task.epilogue.activation) && !swishes;
   const Vector low = all(task.epilogue.activation.alpha);
   const Vector high = all(task.epilogue.activation.beta);
   Vector kept[kKeeps ? 3 : 1][kRow];
@@ -106,6 +109,11 @@ void grouped_windows(const GroupedTask& task) {
     }
     if (bounds) {
       unrolled<Width>([&](int i) { sums[i] = bounded(sums[i], low, high); });
+    }
+    if constexpr (kHardSwish) {
+      if (swishes) {
+        unrolled<Width>([&](int i) { sums[i] = hard_swish(sums[i], task.epilogue.activation); });
+      }
     }
     // What is loaded again must not wait for memory.
     float buffer[Width * kLanes];
