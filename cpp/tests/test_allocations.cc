@@ -7,10 +7,12 @@
 
 namespace {
 std::atomic<int> allocations{0};
+std::atomic<std::size_t> allocated{0};  // bytes
 }  // namespace
 
 void* operator new(std::size_t size) {
   ++allocations;
+  allocated += size;
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
@@ -76,6 +78,23 @@ TEST_CASE("a steady run of the native engine allocates nothing") {
       CHECK(output.data == memory);
     }
   }
+}
+
+TEST_CASE("loading an operator allocates some 6 kB altogether") {  // 9 kB when passes copied it
+  const auto bytes_for = [](int operators) {
+    std::string nodes;
+    for (int i = 0; i < operators; ++i) {
+      nodes += "Conv " + (i == 0 ? "x" : "v" + std::to_string(i)) + " w -> " +
+               (i == operators - 1 ? "y" : "v" + std::to_string(i + 1)) + ";";
+    }
+    const TemporaryFolder folder;
+    const Config config = write_onnx(folder, onnx_graph(nodes, "w[1,1,1,1]=2", "x[-1,1,1,2] -> y"));
+    const std::size_t before = allocated;
+    const Predictor predictor(config);
+    return allocated - before;
+  };
+  constexpr int kOperators = 500;
+  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{7500} * kOperators);
 }
 
 }  // namespace lenet::tests

@@ -16,10 +16,10 @@ struct TooDeep : InvalidJson {
 [[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
 
 void skip_blanks(std::string_view& text) {
-  const auto is_blank = [](char byte) {
-    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
-  };
-  while (!text.empty() && is_blank(text[0])) text.remove_prefix(1);
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')) ++at;
+  text = {at, static_cast<std::size_t>(end - at)};
 }
 
 /// What a byte is to the structure of a text.
@@ -36,12 +36,12 @@ constexpr std::array<Role, 256> kRoles = make_roles();
 
 /// \param at where the opening quote is
 /// \returns where the closing one is
-std::size_t end_of_text(std::string_view text, std::size_t at) {
-  for (++at; at < text.size(); ++at) {
-    if (text[at] == '"') return at;
-    if (text[at] == '\\') ++at;
+const char* end_of_text(const char* at, const char* end) {
+  while (++at < end && *at != '"') {
+    if (*at == '\\' && ++at == end) break;
   }
-  fail("a text has no end");
+  if (at == end) fail("a text has no end");
+  return at;
 }
 
 /// \param ends added to
@@ -50,15 +50,20 @@ std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
   if (const char* known = ends.find(text.data())) {
     return static_cast<std::size_t>(known - text.data());
   }
-  std::array<std::size_t, kMaxJsonDepth> begins;
+  std::array<const char*, kMaxJsonDepth> begins;
   std::size_t depth = 0;
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const Role role = kRoles[static_cast<unsigned char>(text[at])];
+  const char* const end = text.data() + text.size();
+  for (const char* at = text.data(); at != end; ++at) {
     // A number or a literal ends before one of the others.
-    if (role <= (depth > 0 ? kBetween : kPlain)) continue;
-    if (depth == 0 && (role == kClose || role == kBetween)) return at;
+    const Role passed = depth > 0 ? kBetween : kPlain;
+    Role role = kPlain;
+    while (at != end && (role = kRoles[static_cast<unsigned char>(*at)]) <= passed) ++at;
+    if (at == end) break;
+    if (depth == 0 && (role == kClose || role == kBetween)) {
+      return static_cast<std::size_t>(at - text.data());
+    }
     if (role == kQuote) {
-      at = end_of_text(text, at);
+      at = end_of_text(at, end);
     } else if (role == kOpen) {
       if (depth == kMaxJsonDepth) {
         throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
@@ -66,10 +71,9 @@ std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
       }
       begins[depth++] = at;
     } else {
-      --depth;
-      ends.add(text.data() + begins[depth], text.data() + at + 1);
+      ends.add(begins[--depth], at + 1);
     }
-    if (depth == 0) return at + 1;
+    if (depth == 0) return static_cast<std::size_t>(at + 1 - text.data());
   }
   if (depth > 0) fail("it is cut short");
   return text.size();
@@ -137,11 +141,11 @@ std::string JsonValue::text() const {
 
 std::optional<std::string_view> JsonValue::plain_text() const {
   if (!is_text()) fail("a value is no text");
-  const std::string_view inside = bytes_.substr(1, bytes_.size() - 2);
-  const bool plain = std::all_of(inside.begin(), inside.end(), [](char byte) {
-    return byte >= ' ' && byte <= '~' && byte != '\\';
-  });
-  return plain ? std::optional(inside) : std::nullopt;
+  const std::string_view inside(bytes_.data() + 1, bytes_.size() - 2);
+  for (const char byte : inside) {
+    if (byte < ' ' || byte > '~' || byte == '\\') return std::nullopt;
+  }
+  return inside;
 }
 
 std::optional<std::int64_t> JsonValue::integer() const {

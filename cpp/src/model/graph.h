@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <limits>
 #include <memory>
@@ -118,13 +119,18 @@ class Argument {
   std::shared_ptr<const std::vector<std::size_t>> list_;
 };
 
+/// As ==, which is no call where programs are made small: names mostly differ in their length.
+inline bool is_same(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
 /// What an operator has by name: so little that it is looked for from the front. The names lie in
 /// the file, in Graph::decoded or in the rules.
 template <typename Item>
 struct NamedList : std::vector<std::pair<std::string_view, Item>> {
   auto find(std::string_view name) const {
     return std::find_if(this->begin(), this->end(),
-                        [&](const auto& item) { return item.first == name; });
+                        [&](const auto& item) { return is_same(item.first, name); });
   }
   std::size_t count(std::string_view name) const { return find(name) == this->end() ? 0 : 1; }
   const Item& at(std::string_view name) const {
@@ -134,6 +140,13 @@ struct NamedList : std::vector<std::pair<std::string_view, Item>> {
   }
   /// A name that two items have.
   std::optional<std::string_view> repeated() const {
+    constexpr std::size_t kFew = 12;  // for which nothing is allocated
+    if (this->size() <= kFew) {
+      for (auto item = this->begin(); item != this->end(); ++item) {
+        if (find(item->first) != item) return item->first;
+      }
+      return std::nullopt;
+    }
     std::vector<std::string_view> names;
     for (const auto& item : *this) names.push_back(item.first);
     std::sort(names.begin(), names.end());

@@ -13,12 +13,30 @@ namespace lenet {
 namespace {
 
 constexpr std::int64_t kMaxFormatVersion = 99;
-constexpr const char* kTensorType = "0.t_dtensor";
-constexpr const char* kListType = "0.t_vec";
+constexpr std::string_view kTensorType = "0.t_dtensor";
+constexpr std::string_view kListType = "0.t_vec";
+constexpr std::string_view kLayouts[] = {"NCHW", "NHWC", "Undefined(AnyLayout)"};
 
 /// Names of members, or of what a list holds.
 template <std::size_t Count>
 using Names = const std::string_view (&)[Count];
+
+// Of what comes with each operator.
+constexpr std::string_view kOperator[] = {"#", "A", "I", "O", "OA"};
+constexpr std::string_view kNamed[] = {"AT", "N"};
+constexpr std::string_view kTyped[] = {"#", "D"};
+constexpr std::string_view kType[] = {"#"};
+constexpr std::string_view kInput[] = {"%"};
+constexpr std::string_view kOutput[] = {"%", "TT"};
+
+/// The attributes that are read, by their type; that of arrays depends on their elements.
+constexpr std::pair<std::string_view, AttributeType> kAttributeTypes[] = {
+    {"0.a_i32", AttributeType::Int},       {"0.a_array", AttributeType::Empty},
+    {"0.a_str", AttributeType::Text},      {"0.a_bool", AttributeType::Bool},
+    {"0.a_i64", AttributeType::Long},      {"0.a_f32", AttributeType::Float},
+    {"0.a_f64", AttributeType::Double},    {"1.a_dtype", AttributeType::Dtype},
+    {"1.a_intarray", AttributeType::Dims}, {"1.a_place", AttributeType::Place},
+};
 
 class Reader {
  public:
@@ -69,7 +87,8 @@ class Reader {
   }
 
   static bool is(const JsonValue& value, std::string_view text) {
-    return value.is_text() && value.plain_text() == text;
+    // With an escape it is another.
+    return value.is_text() && is_same({value.bytes().data() + 1, value.bytes().size() - 2}, text);
   }
   static bool is_flag(const JsonValue& value) {
     return value.bytes() == "true" || value.bytes() == "false";
@@ -119,8 +138,8 @@ class Reader {
     std::array<JsonValue, Count> found;
     require(object.is_object(), "an object");
     object.each_member([&](std::string_view name, const JsonValue& value) {
-      const auto at = static_cast<std::size_t>(std::find(std::begin(names), std::end(names), name) -
-                                               std::begin(names));
+      std::size_t at = 0;
+      while (at < Count && !is_same(names[at], name)) ++at;
       require(at < Count, "an object");
       if (found[at]) fail("is damaged: the member " + std::string(name) + " comes a second time");
       found[at] = value;
@@ -136,7 +155,7 @@ class Reader {
     JsonValue found;
     require(object.is_object(), "an object");
     object.each_member([&](std::string_view other, const JsonValue& value) {
-      if (other == name) found = value;
+      if (is_same(other, name)) found = value;
     });
     if (!found) require(false, "member " + std::string(name));
     return found;
@@ -181,7 +200,7 @@ class Reader {
     const std::string type = kind.text();
     require_name(type, "an operator", path_);
     if (type == "p") return read_parameter(op);
-    const auto [name, attributes, inputs, outputs, flags] = members(op, {"#", "A", "I", "O", "OA"});
+    const auto [name, attributes, inputs, outputs, flags] = members(op, kOperator);
     Operator made;
     made.type = type;
     read_inputs(inputs, made.inputs);
@@ -218,7 +237,7 @@ class Reader {
 
   void read_inputs(const JsonValue& inputs, Arguments& arguments) {
     each(inputs, "the inputs", arguments, [&](const JsonValue& input) {
-      const auto id = static_cast<Id>(integer(members(input, {"%"})[0], 0, kMaxId));
+      const auto id = static_cast<Id>(integer(members(input, kInput)[0], 0, kMaxId));
       arguments.emplace_back();
       if (id == 0) return;  // left out
       const auto found = ids_.find(id);
@@ -232,7 +251,7 @@ class Reader {
 
   /// Defines the values of an output; one, or those of a list; none when it is left out.
   Argument read_output(const JsonValue& output, const Argument* known = nullptr) {
-    const auto [number, type] = members(output, {"%", "TT"});
+    const auto [number, type] = members(output, kOutput);
     const auto id = static_cast<Id>(integer(number, 0, kMaxId));
     if (id == 0) {
       require(is(member(type, "#"), "NULL"), "an output left out");
@@ -240,7 +259,7 @@ class Reader {
     }
     std::vector<std::size_t> values;
     if (is(member(type, "#"), kListType)) {
-      each(members(type, {"#", "D"})[1], "a list of types",
+      each(members(type, kTyped)[1], "a list of types",
            [&](const JsonValue& item) { values.push_back(add_value(item)); });
     } else {
       values.push_back(add_value(type));
@@ -263,11 +282,11 @@ class Reader {
   }
 
   std::size_t add_value(const JsonValue& type) {
-    const auto [name, data] = members(type, {"#", "D"});
+    const auto [name, data] = members(type, kTyped);
     require(is(name, kTensorType), "a type");
     const auto [element, shape, layout, levels, level] = elements<5>(data, "a type");
     Value value;
-    const std::string dtype = text(members(element, {"#"})[0]);
+    const std::string dtype = text(members(element, kType)[0]);
     const std::string_view plain = std::string_view(dtype).substr(dtype.find('.') + 1);
     value.dtype = find_element_type([&](const ElementType& each) {
                     return !plain.empty() && plain == each.pir;
@@ -275,8 +294,9 @@ class Reader {
     require(value.dtype >= 0, "an element type");
     each(shape, "a shape", value.shape,
          [&](const JsonValue& size) { value.shape.push_back(int64(size)); });
-    require(is(layout, "NCHW") || is(layout, "NHWC") || is(layout, "Undefined(AnyLayout)"),
-            "a data layout");
+    const bool known = std::any_of(std::begin(kLayouts), std::end(kLayouts),
+                                   [&](std::string_view each) { return is(layout, each); });
+    require(known, "a data layout");
     require(is_empty(levels) && level.bytes() == "0", "a level of detail");
     value.name = "value " + std::to_string(graph_.values.size());
     graph_.values.push_back(std::move(value));
@@ -311,7 +331,7 @@ class Reader {
 
   void read_attributes(const JsonValue& list, Attributes& attributes) {
     each(list, "the attributes", attributes, [&](const JsonValue& item) {
-      const auto [attribute, name] = members(item, {"AT", "N"});
+      const auto [attribute, name] = members(item, kNamed);
       const std::string_view known = kept_text(name);
       require_name(known, "an attribute", path_);
       attributes.emplace_back(known, read_attribute(attribute));
@@ -330,41 +350,51 @@ class Reader {
   }
 
   Attribute read_attribute(const JsonValue& attribute) {
-    const auto [kind, data] = members(attribute, {"#", "D"});
+    const auto [kind, data] = members(attribute, kTyped);
     require(kind.is_text(), "a text");
-    const std::string_view type = kind.plain_text().value_or("");
-    if (type == "0.a_bool") {
-      require(is_flag(data), "a truth value");
-      return {AttributeType::Bool, std::int64_t{data.bytes() == "true"}};
+    const auto* const known =
+        std::find_if(std::begin(kAttributeTypes), std::end(kAttributeTypes),
+                     [kind = kind](const auto& each) { return is(kind, each.first); });
+    require(known != std::end(kAttributeTypes), "the type of an attribute");
+    const AttributeType type = known->second;
+    switch (type) {
+      case AttributeType::Bool:
+        require(is_flag(data), "a truth value");
+        return {type, std::int64_t{data.bytes() == "true"}};
+      case AttributeType::Int:
+        return {type, int32(data)};
+      case AttributeType::Long:
+        return {type, int64(data)};
+      case AttributeType::Float:
+      case AttributeType::Double: {
+        const std::optional<double> number = data.real();
+        require(number.has_value(), "a number");
+        return {type, *number};
+      }
+      case AttributeType::Place: {
+        const auto [place, device, custom] = elements<3>(data, "a place");
+        require(is(custom, ""), "a place");
+        integer(place, 0, 1);  // undefined, CPU
+        integer(device, 0, 0);
+        return {type, std::int64_t{0}};
+      }
+      case AttributeType::Dims: {
+        Integers values;
+        each(data, "integers", values,
+             [&](const JsonValue& item) { values.push_back(int64(item)); });
+        return {type, std::move(values)};
+      }
+      case AttributeType::Empty:
+        return read_array(data);
+      default:
+        return {type, text(data)};
     }
-    if (type == "0.a_i32") return {AttributeType::Int, int32(data)};
-    if (type == "0.a_i64") return {AttributeType::Long, int64(data)};
-    if (type == "0.a_f32" || type == "0.a_f64") {
-      const std::optional<double> number = data.real();
-      require(number.has_value(), "a number");
-      return {type == "0.a_f32" ? AttributeType::Float : AttributeType::Double, *number};
-    }
-    if (type == "0.a_str") return {AttributeType::Text, text(data)};
-    if (type == "1.a_dtype") return {AttributeType::Dtype, text(data)};
-    if (type == "1.a_place") {
-      const auto [place, device, custom] = elements<3>(data, "a place");
-      require(is(custom, ""), "a place");
-      integer(place, 0, 1);  // undefined, CPU
-      integer(device, 0, 0);
-      return {AttributeType::Place, std::int64_t{0}};
-    }
-    if (type == "1.a_intarray") {
-      Integers values;
-      each(data, "integers", values, [&](const JsonValue& item) { values.push_back(int64(item)); });
-      return {AttributeType::Dims, std::move(values)};
-    }
-    require(type == "0.a_array", "the type of an attribute");
-    return read_array(data);
   }
 
   Attribute read_array(const JsonValue& list) {
     Attribute array{AttributeType::Empty, Integers()};
     Integers values;
+    values.reserve(2);  // most have so many
     Numbers numbers;
     each(list, "the type of an attribute", [&](const JsonValue& item) {
       const Attribute element = read_attribute(item);

@@ -67,20 +67,27 @@ class View {
   /// The first attribute that has none of its values in `settings`, such as "axis=-1 axis=1" or
   /// "strides=[1,1]", as with() says it; empty when there is none.
   std::string other_than(std::string_view settings) const {
-    for (std::string_view left = settings; !left.empty();) {
-      const std::string name(left.substr(0, left.find('=')));
-      left.remove_prefix(std::min(left.find(' '), left.size() - 1) + 1);
-      std::string setting = name + "=" + text(name);
-      setting.erase(std::remove(setting.begin(), setting.end(), ' '), setting.end());
-      if (!has_word(settings, setting)) return with(name);
-    }
-    return "";
+    const std::string_view name = find_other(settings);
+    return name.empty() ? "" : with(std::string(name));
   }
-  bool is(std::string_view settings) const { return other_than(settings).empty(); }
+  bool is(std::string_view settings) const { return find_other(settings).empty(); }
 
   const std::string& op_type() const { return op_.type; }
 
  private:
+  /// The name that other_than tells.
+  std::string_view find_other(std::string_view settings) const {
+    for (std::string_view left = settings; !left.empty();) {
+      const std::string_view name = left.substr(0, left.find('='));
+      left.remove_prefix(std::min(left.find(' '), left.size() - 1) + 1);
+      std::string setting = text(name);
+      setting.erase(std::remove(setting.begin(), setting.end(), ' '), setting.end());
+      setting.insert(0, 1, '=').insert(0, name);
+      if (!has_word(settings, setting)) return name;
+    }
+    return {};
+  }
+
   const Value* one(Arguments::const_iterator argument, const Arguments& arguments) const {
     if (argument == arguments.end() || argument->second.size() != 1) return nullptr;
     const std::size_t index = argument->second[0];  // of what feeds and fetches, none of a tensor
@@ -332,15 +339,18 @@ std::string refuse_nearest(const View& op) {
 bool has_channels_last(const View& op) {
   for (const char* kind : {"conv2d", "pool2d", "batch_norm", "group_norm", "prelu"}) {
     if (op.op_type().find(kind) == std::string::npos) continue;
-    return op.is("data_format=NHWC") || op.is("data_layout=NHWC");
+    for (const char* name : {"data_format", "data_layout"}) {
+      const auto* layout = op.attribute<std::string>(name);
+      if (layout != nullptr && *layout == "NHWC") return true;
+    }
   }
   return false;
 }
 
-std::string refuse_for_onednn(const View& op) {
+std::string refuse_for_onednn(const View& op, bool channels_last) {
   const std::string& type = op.op_type();
   // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
-  if (has_channels_last(op)) return printable(type) + " of channels that come last (NHWC)";
+  if (channels_last) return printable(type) + " of channels that come last (NHWC)";
   if (has_word("conv2d depthwise_conv2d 1.conv2d 1.depthwise_conv2d", type)) {
     return refuse_convolution_for_onednn(op);
   }
@@ -410,13 +420,16 @@ ProgramTraits read_program_traits(const Graph& graph) {
   for (const Operator& op : graph.operators) {
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
-    if (traits.onednn_refusal.empty()) traits.onednn_refusal = refuse_for_onednn(view);
+    const bool channels_last = has_channels_last(view);
+    if (traits.onednn_refusal.empty()) {
+      traits.onednn_refusal = refuse_for_onednn(view, channels_last);
+    }
     const std::string stacked = activations.refuse(op, view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
     const Value* filter = view.input("Filter", 1);
     const bool convolves = op.type.find("conv2d") != std::string::npos;
-    traits.folding_is_wrong = traits.folding_is_wrong || has_channels_last(view) ||
-                              (convolves && !filters.insert(filter).second);
+    traits.folding_is_wrong =
+        traits.folding_is_wrong || channels_last || (convolves && !filters.insert(filter).second);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     if (op.type == "dequantize_linear") {
       const Value* weights = view.input("X");

@@ -56,10 +56,8 @@ void find_pieces(std::int64_t images, std::int64_t threads, std::int64_t least,
   }
 }
 
-std::int64_t least_piece(const std::vector<LayerProfile>& layers, bool side_by_side) {
-  double work = 1;
-  for (const LayerProfile& layer : layers) work += layer.multiply_adds;
-  const auto images = static_cast<std::int64_t>(std::ceil(kMinWork / work));
+std::int64_t least_piece(double multiply_adds, bool side_by_side) {
+  const auto images = static_cast<std::int64_t>(std::ceil(kMinWork / (1 + multiply_adds)));
   return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
 }
 
@@ -173,7 +171,7 @@ class NativeEngine final : public Engine {
     Compiled& compiled = *compiled_;
     std::exchange(compiled.pack, nullptr)();
     compiled.least_piece =
-        least_piece(compiled.nhwc->layers(), compiled.batch_interleaved != nullptr);
+        least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
   }
 
   bool needs_model() const override { return false; }

@@ -9,24 +9,35 @@
 namespace lenet::native {
 namespace {
 
+/// Takes out the layers for which `drop` says so, which it is asked of each in their order, when
+/// those before are gone.
+template <class Drop>
+void drop_layers(Network& network, const Drop& drop) {
+  auto& layers = network.layers;
+  auto kept = layers.begin();
+  for (auto layer = kept; layer != layers.end(); ++layer) {
+    if (drop(*layer)) continue;
+    if (kept != layer) *kept = std::move(*layer);
+    ++kept;
+  }
+  layers.erase(kept, layers.end());
+}
+
 /// Leaves out each layer that `fuse(before, layer)` makes part of the one whose result it alone
 /// reads. \param before its place among the layers; it may have taken in others
 template <class Fuse>
 void fuse_layers(Network& network, const Fuse& fuse) {
   const Links links(network);
   std::vector<std::size_t> producers(network.tensors.size(), kNone);
-  for (Layer& layer : std::exchange(network.layers, {})) {
+  std::size_t kept = 0;
+  drop_layers(network, [&](const Layer& layer) {
     const std::size_t input = layer.inputs[0];
-    const std::size_t output = layer.output;
     const std::size_t before = producers[input];
-    if (before != kNone && links.uses[input] == 1 && fuse(before, layer)) {
-      network.layers[before].output = output;
-      producers[output] = before;
-    } else {
-      producers[output] = network.layers.size();
-      network.layers.push_back(std::move(layer));
-    }
-  }
+    const bool fused = before != kNone && links.uses[input] == 1 && fuse(before, layer);
+    if (fused) network.layers[before].output = layer.output;
+    producers[layer.output] = fused ? before : kept++;
+    return fused;
+  });
 }
 
 /// x * scale + bias after a convolution is a convolution with other weights.
@@ -50,9 +61,7 @@ void drop_unused(Network& network) {
     if (!used[layer->output]) continue;
     for (const std::size_t input : layer->inputs) used[input] = true;
   }
-  const auto gone = std::remove_if(layers.begin(), layers.end(),
-                                   [&](const Layer& layer) { return !used[layer.output]; });
-  layers.erase(gone, layers.end());
+  drop_layers(network, [&](const Layer& layer) { return !used[layer.output]; });
 }
 
 /// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x).
@@ -132,14 +141,12 @@ void simplify(Network& network) {
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies) {
   std::vector<std::size_t> same(network.tensors.size());
   std::iota(same.begin(), same.end(), std::size_t{0});
-  for (Layer& layer : std::exchange(network.layers, {})) {
+  drop_layers(network, [&](Layer& layer) {
     for (std::size_t& input : layer.inputs) input = same[input];
-    if (copies(layer)) {
-      same[layer.output] = layer.inputs[0];
-    } else {
-      network.layers.push_back(std::move(layer));
-    }
-  }
+    const bool copy = copies(layer);
+    if (copy) same[layer.output] = layer.inputs[0];
+    return copy;
+  });
   for (std::size_t& output : network.outputs) output = same[output];
 }
 

@@ -9,16 +9,21 @@ namespace lenet::native {
 
 void split_long_sums(Network& network) {
   // Those of the ResNets, of 4,608, stay whole: 1e-6 of the largest output is rounded away there.
-  constexpr std::int64_t kLongest = 5000;
+  constexpr std::size_t kLongest = 5000;
   constexpr std::int64_t kPart = 1024;
   constexpr std::int64_t kLanes = 16;  // of the longest vectors
+  const auto is_short = [](const Layer& layer) {
+    return layer.stored.data == nullptr || layer.groups > 1 ||
+           layer.stored.count <= kLongest * layer.bias.size();
+  };
+  if (std::all_of(network.layers.begin(), network.layers.end(), is_short)) return;
   for (Layer& whole : std::exchange(network.layers, {})) {
     const auto outputs = static_cast<std::int64_t>(whole.bias.size());
     const std::int64_t window = whole.window.kernel[0] * whole.window.kernel[1];
     const std::int64_t taps =
         outputs > 0 ? static_cast<std::int64_t>(whole.stored.count) / outputs : 0;
     const std::int64_t channels = taps / window;
-    if (whole.stored.data == nullptr || whole.groups > 1 || taps <= kLongest || channels == 1) {
+    if (is_short(whole) || channels <= 1) {
       network.layers.push_back(std::move(whole));
       continue;
     }

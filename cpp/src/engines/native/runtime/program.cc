@@ -198,6 +198,7 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   const auto& [channels, height, width] = placements_[output].shape;
   profile.output = {channels, height, width};
   profile.multiply_adds = multiply_adds;
+  multiply_adds_ += multiply_adds;
   profile.weight_bytes = bytes_of(layer);
   profile.kernel = op->kernel();
   if (op->is_empty()) profile.activation_bytes = 0;

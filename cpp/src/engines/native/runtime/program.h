@@ -179,7 +179,8 @@ struct Crew {
 };
 
 /// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
-/// with memory of its own. Before that, everything but layers() and running is known.
+/// with memory of its own. Before that, everything but layers(), total_multiply_adds() and running
+/// is known.
 class Program {
  public:
   Program(const Program&) = delete;
@@ -199,6 +200,7 @@ class Program {
   std::int64_t unit_bytes() const noexcept { return shared_bytes_ + unit_bytes_ + scratch_bytes_; }
   /// What a run does, in its order, without times.
   std::vector<LayerProfile> layers() const;
+  double total_multiply_adds() const noexcept { return multiply_adds_; }  ///< of all steps
 
   /// Memory for runs of up to so many images.
   Aligned<char> memory(std::int64_t images) const;
@@ -278,6 +280,7 @@ class Program {
 
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
+  double multiply_adds_ = 0;
   std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written
   std::vector<Step> steps_;
   std::vector<std::size_t> producers_;  ///< by tensor: the step that gives it; or kNone
