@@ -113,10 +113,11 @@ Response error_response(int status, std::string_view message) {
 
 struct Service::State {
   explicit State(Options given)
-      : options(std::move(given)), repository(options), workers(options) {}
+      : options(std::move(given)), repository(options), workers(options, stops) {}
 
   Options options;
-  std::atomic<bool> is_stopping{false};
+  std::atomic<bool> is_stopping{false};  // but answers
+  std::atomic<bool> stops{false};        // answers no more
   // In this order: requests that run hold models, whose folders nobody watches any more.
   Repository repository;
   Workers workers;
@@ -274,7 +275,8 @@ std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model
 }
 
 Service::Loop::Loop(Service& service)
-    : state_(std::make_unique<State>(State{service, *service.state_, {}, {}})) {}
+    : state_(std::make_unique<State>(
+          State{service, *service.state_, Runner(service.state_->stops), {}})) {}
 
 Service::Loop::~Loop() { run_waiting(); }
 

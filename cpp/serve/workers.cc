@@ -91,8 +91,9 @@ void Runner::run(JobRange jobs) noexcept {
       const int limit = job->model->time_limit_ms;
       const bool is_late =
           limit > 0 && Clock::now() - job->arrival > std::chrono::milliseconds(limit);
-      job->answer(is_late ? error_response(503, "the request took too long")
-                          : failure_response(error));
+      job->answer(stop_     ? error_response(503, "the server is stopping")
+                  : is_late ? error_response(503, "the request took too long")
+                            : failure_response(error));
     }
   }
   for (std::size_t i = 0; again && i < jobs.count; ++i) run({jobs.first + i, 1});
@@ -162,10 +163,11 @@ void Runner::run_together(JobRange jobs) {
   }
 }
 
-Workers::Workers(const Options& options)
+Workers::Workers(const Options& options, std::atomic<bool>& stop)
     : options_(options),
       most_(options.workers > 0 ? static_cast<std::size_t>(options.workers)
-                                : std::max(1U, std::thread::hardware_concurrency())) {
+                                : std::max(1U, std::thread::hardware_concurrency())),
+      stop_(stop) {
   running_.reserve(most_);
 }
 
@@ -256,7 +258,7 @@ void Workers::join_waiting(Jobs& jobs) noexcept try {
 }
 
 void Workers::work() {
-  Runner runner;
+  Runner runner(stop_);
   Jobs jobs(1);
   std::unique_lock<std::mutex> lock(mutex_);
   jobs.clear();

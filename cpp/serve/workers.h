@@ -2,6 +2,7 @@
 /// Running requests: together where they can be, in the thread of a loop or in a pool.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -51,6 +52,9 @@ Response failure_response(const std::exception& error);
 /// Runs batches in one thread, which keeps their memory.
 class Runner {
  public:
+  /// \param stop whether runs that fail were ended because the server stops
+  explicit Runner(const std::atomic<bool>& stop) : stop_(stop) {}
+
   /// Runs requests that can join as one batch, and answers each. When the batch is refused, each
   /// runs alone, so that one bad input is one client's.
   /// \param jobs parsed, no Files among them
@@ -60,6 +64,7 @@ class Runner {
   void run_together(JobRange jobs);
   TensorView gather(JobRange jobs);
 
+  const std::atomic<bool>& stop_;
   std::vector<float> values_;
   std::vector<std::uint8_t> pixels_;
   std::shared_ptr<std::vector<Tensor>> outputs_;
@@ -69,7 +74,8 @@ class Runner {
 /// that are waiting and can join the first, up to max_batch_size images: a batch never waits.
 class Workers {
  public:
-  explicit Workers(const Options& options);
+  /// \param stop set by the destructor
+  Workers(const Options& options, std::atomic<bool>& stop);
   /// Stops the runs that can be stopped, and answers what waits with 503.
   ~Workers();
   Workers(const Workers&) = delete;
@@ -92,7 +98,7 @@ class Workers {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable woken_;
   std::condition_variable ended_;
-  bool stop_ = false;
+  std::atomic<bool>& stop_;
   std::deque<std::unique_ptr<Job>> queue_;
   std::size_t queued_bytes_ = 0;
   std::size_t running_requests_ = 0;

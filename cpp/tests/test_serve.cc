@@ -132,13 +132,6 @@ std::string pgm(int height, int width, int seed) {
   return file;
 }
 
-std::string wait_for_running(const Service& service) {
-  for (int i = 0; i < 2000 && service.backlog().running_requests == 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return service.backlog().running_requests > 0 ? "" : "nothing runs";
-}
-
 float parse_float(const std::string& text) { return serve::JsonReader(text).number(); }
 
 }  // namespace
@@ -549,40 +542,58 @@ TEST_CASE(
   CHECK(stats.at("inference_count") == 8);
 }
 
-TEST_CASE("what waits is limited, and is answered when the server ends") {
-  Options options = options_of(kModelDir);
-  options.loop_us = 0;
-  options.workers = 1;
-  options.limits.queued_requests = 2;
-  options.limits.queued_bytes = 10'000;
-  std::vector<std::future<Response>> answers;
-  {
-    Server server(options);
-    const std::string one = bytes_of(random_images(1).data);
-    std::string much;
-    for (int i = 0; i < 20'000; ++i) much += one;
-    // It alone is more than may wait.
-    server.refuses(request_of("POST", kInfer, much, "0"), 429, "waiting");
-    options.limits.queued_bytes = much.size();
-    Server busy(options);
-    answers.push_back(busy.send(request_of("POST", kInfer, much, "0")));
-    CHECK(wait_for_running(busy.service) == "");
-    for (int i = 0; i < 2; ++i) answers.push_back(busy.send(request_of("POST", kInfer, one, "0")));
-    CHECK(busy.service.backlog().queued_requests == 2);
-    CHECK(busy.service.backlog().queued_bytes == 2 * one.size());
-    busy.refuses(request_of("POST", kInfer, one, "0"), 429, "waiting");
-    CHECK(busy.get("/v2/health/ready").status == 200);
+TEST_CASE("what waits is limited in number, bytes and time, and is answered when the server ends") {
+  const Request one = request_of("POST", kInfer, bytes_of(random_images(1).data), "0");
+  for (const std::string what : {"number", "bytes", "end"}) {
+    CAPTURE(what);
+    Options options = options_of(kModelDir);
+    options.loop_us = 0;
+    options.workers = 1;
+    if (what == "number") options.limits.queued_requests = 2;
+    if (what == "bytes") options.limits.queued_bytes = 3 * one.body.size() - 1;
+    if (what != "end") options.limits.request_ms = 20;
+    std::promise<void> busy;
+    std::promise<void> free;
+    std::vector<std::future<Response>> answers;
+    {
+      Server server(options);
+      // The only worker is kept by whom it answers.
+      server.loop.handle(one, [&](const Response&) {
+        busy.set_value();
+        free.get_future().wait();
+      });
+      busy.get_future().wait();
+      for (int i = 0; i < 2; ++i) answers.push_back(server.send(one));
+      CHECK(server.service.backlog().queued_requests == 2);
+      CHECK(server.service.backlog().queued_bytes == 2 * one.body.size());
+      CHECK(server.service.backlog().running_requests == 1);
+      CHECK(server.get("/v2/health/ready").status == 200);
+      if (what == "end") {
+        server.loop.handle(one, [&](const Response& response) {
+          CHECK(response.status == 503);
+          free.set_value();
+        });
+      } else {
+        server.refuses(one, 429, "waiting");
+        std::this_thread::sleep_for(std::chrono::milliseconds(40));
+        free.set_value();
+        for (auto& answer : answers) answer.wait();
+      }
+    }
+    for (auto& answer : answers) {
+      const Response response = answer.get();
+      CHECK(response.status == 503);
+      CHECK(response.body.find(what == "end" ? "is stopping" : "too long") != std::string::npos);
+    }
   }
-  for (auto& answer : answers) CHECK(answer.get().status >= 500);
+}
 
-  options.limits.request_ms = 30;
+TEST_CASE("a run that takes too long is ended") {
+  Options options = options_of(kModelDir);
+  options.limits.request_ms = 1;
   Server server(options);
-  std::string much;
-  for (int i = 0; i < 20'000; ++i) much += bytes_of(random_images(1).data);
-  auto first = server.send(request_of("POST", kInfer, much, "0"));
-  CHECK(wait_for_running(server.service) == "");
-  server.refuses(request_of("POST", kInfer, bytes_of(random_images(1).data), "0"), 503, "too long");
-  CHECK(first.get().status == 503);
+  std::string images(4000 * 3136, '\0');
+  server.refuses(request_of("POST", kInfer, std::move(images), "0"), 503, "too long");
 }
 
 TEST_CASE("a new version is served once it is whole, and a broken one never") {
