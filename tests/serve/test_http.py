@@ -409,7 +409,7 @@ def test_page(start_server, tmp_path):
         assert server.ask("POST", "/")[0] == 405
         hidden = "/.hidden /link /secret /../secret /js/../../secret /%2e%2e/secret /..%2fsecret"
         for path in [*hidden.split(), "//index.html", "/js", "/js/", "/index.html/"]:
-            assert server.ask("GET", path)[0] == 404, path
+            assert server.ask("GET", path)[0] in (400, 404), path
         (page / "index.html").write_text("changed")  # read at the start
         assert server.ask("GET", "/")[2] == b"<p>hello"
 
@@ -518,7 +518,7 @@ def test_a_port_that_is_taken(server, serve_program, model_dir):
     command = [serve_program, model_dir, f"--port={server.port}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 8
-    assert f"port {server.port}: Address already in use" in done.stderr
+    assert f"127.0.0.1:{server.port}: Address already in use" in done.stderr
 
 
 def test_memory_stays(start_server, digit):

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/beast/http/status.hpp>
 #include <cerrno>
 #include <utility>
 
@@ -14,6 +15,8 @@
 
 namespace lenet::serve {
 namespace {
+
+namespace http = boost::beast::http;
 
 // Memory that a connection keeps between requests.
 constexpr std::size_t kMaxIdleMemory = 64 << 10;
@@ -27,37 +30,6 @@ constexpr std::size_t kMaxPacked = 8 << 20;
 // After a response that ends the connection, for a client that still sends: closing at once could
 // take the response from it.
 constexpr int kLingerSeconds = 2;
-
-constexpr std::array<std::pair<int, const char*>, 21> kReasons = {{
-    {200, "OK"},
-    {204, "No Content"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {413, "Content Too Large"},
-    {415, "Unsupported Media Type"},
-    {417, "Expectation Failed"},
-    {422, "Unprocessable Content"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {504, "Gateway Timeout"},
-    {505, "HTTP Version Not Supported"},
-}};
-
-const char* reason_of(int status) {
-  for (const auto& [known, reason] : kReasons) {
-    if (known == status) return reason;
-  }
-  return "Unknown";
-}
 
 bool has_body(int status) { return status >= 200 && status != 204 && status != 304; }
 
@@ -255,10 +227,12 @@ void Connection::fail(int status, std::string_view message) {
 }
 
 void Connection::append_head(const Response& response, std::size_t size) {
+  const auto status = static_cast<unsigned>(response.status);
   output_ += "HTTP/1.1 ";
   output_ += std::to_string(response.status);
   output_ += ' ';
-  output_ += reason_of(response.status);
+  const boost::beast::string_view reason = http::obsolete_reason(http::int_to_status(status));
+  output_.append(reason.data(), reason.size());
   output_ += loop_.date();
   if (has_body(response.status)) {
     output_ += "Content-Type: ";

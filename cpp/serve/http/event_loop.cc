@@ -1,7 +1,5 @@
 #include "http/event_loop.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -9,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -43,19 +42,13 @@ void control(int epoll, int operation, int descriptor, std::uint32_t events, std
   }
 }
 
-std::string text_of(const sockaddr_storage& address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address.ss_family == AF_INET) {
-    const auto& ip4 = reinterpret_cast<const sockaddr_in&>(address);
-    inet_ntop(AF_INET, &ip4.sin_addr, text.data(), text.size());
-    return std::string(text.data()) + ":" + std::to_string(ntohs(ip4.sin_port));
-  }
-  const auto& ip6 = reinterpret_cast<const sockaddr_in6&>(address);
-  inet_ntop(AF_INET6, &ip6.sin6_addr, text.data(), text.size());
-  return "[" + std::string(text.data()) + "]:" + std::to_string(ntohs(ip6.sin6_port));
-}
-
 }  // namespace
+
+std::string text_of(const boost::asio::ip::tcp::endpoint& client) {
+  const std::string address = client.address().to_string();
+  return (client.address().is_v6() ? "[" + address + "]" : address) + ":" +
+         std::to_string(client.port());
+}
 
 EventLoop::EventLoop(Transport& transport)
     : transport_(transport),
@@ -226,10 +219,9 @@ void EventLoop::tick() {
 void EventLoop::accept_all() {
   // While draining, until there is none: they were accepted by the system before.
   for (int i = 0; i < kAcceptAtOnce || draining_; ++i) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    const int socket = accept4(listener_, reinterpret_cast<sockaddr*>(&address), &size,
-                               SOCK_NONBLOCK | SOCK_CLOEXEC);
+    boost::asio::ip::tcp::endpoint address;
+    auto size = static_cast<socklen_t>(address.capacity());
+    const int socket = accept4(listener_, address.data(), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (socket < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN || draining_) return;

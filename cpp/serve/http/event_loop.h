@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,9 @@
 #include "service.h"
 
 namespace lenet::serve {
+
+/// Such as "127.0.0.1:8000", "[::1]:8000".
+std::string text_of(const boost::asio::ip::tcp::endpoint& endpoint);
 
 class EventLoop {
  public:
