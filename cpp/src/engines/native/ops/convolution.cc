@@ -185,8 +185,10 @@ std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
     return blocks;
   }
   if (source.method == ConvMethod::Columns) {
-    task_.tile =
-        static_cast<std::int32_t>(std::min<std::int64_t>(many_registers ? 6 : 3, channels));
+    task_.tile = static_cast<std::int32_t>(std::min<std::int64_t>(many_registers            ? 6
+                                                                  : kernels.registers >= 16 ? 3
+                                                                                            : 2,
+                                                                  channels));
     if (task_.tile == 5) task_.tile = 6;
   } else {
     constexpr std::int64_t kUnits = 4;  // of which a fully connected layer sees several at once
