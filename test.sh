@@ -77,6 +77,16 @@ if [ -n "$packages" ]; then
         fail "the C++ tests need Debian's packages:$packages"
     fi
 fi
+# The page in the browser is left out without them, or its tests are skipped.
+optional=
+for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli; do
+    command -v "${needed%:*}" >/dev/null || optional="$optional ${needed#*:}"
+done
+if [ -n "$optional" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing$optional"
+    # shellcheck disable=SC2086 # several packages
+    (apt-get update && apt-get install --yes --no-install-recommends $optional) >/dev/null 2>&1 || true
+fi
 
 ./run.sh --build-only
 PATH=$PWD/.venv/bin:$PATH
