@@ -113,7 +113,7 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
   const TapRun* const end = run + channels.run_count;
   do {  // there is a run, and a tap in each
     const char* values = reinterpret_cast<const char*>(channels.input + run->offset);
-    const char* const behind = values + run->count * sizeof(float);
+    const char* const behind = values + run->count * std::int64_t{sizeof(float)};
     do {
       spread.renew();
       __builtin_prefetch(next, 0, kIntoSecondLevel);
