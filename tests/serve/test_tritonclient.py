@@ -1,0 +1,72 @@
+"""NVIDIA's client of the Open Inference Protocol."""
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+
+triton = pytest.importorskip("tritonclient.http")
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def expected(digit, model_dir):
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
+        return predictor.run(digit)
+
+
+def tensor_of(array, binary=True):
+    tensor = triton.InferInput("x", list(array.shape), "FP32")
+    tensor.set_data_from_numpy(array, binary_data=binary)
+    return tensor
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False])
+@pytest.mark.parametrize("packed", [None, "gzip", "deflate"])
+def test_infer(client, digit, expected, binary_in, binary_out, packed):
+    name = client.get_model_metadata("lenet")["outputs"][0]["name"]
+    many = np.repeat(digit, 50, axis=0)
+    result = client.infer(
+        "lenet",
+        [tensor_of(many, binary_in)],
+        outputs=[triton.InferRequestedOutput(name, binary_data=binary_out)],
+        request_id="a",
+        request_compression_algorithm=packed,
+        response_compression_algorithm=packed,
+    )
+    assert result.get_response()["id"] == "a"
+    np.testing.assert_array_equal(result.as_numpy(name), np.repeat(expected, 50, axis=0))
+
+
+def test_async_infer(client, digit, expected):
+    pending = [client.async_infer("lenet", [tensor_of(digit)]) for _ in range(20)]
+    for one in pending:
+        response = one.get_result()
+        name = response.get_response()["outputs"][0]["name"]
+        np.testing.assert_array_equal(response.as_numpy(name), expected)
+
+
+def test_questions_about_server_and_models(client):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("lenet")
+    assert client.is_model_ready("lenet", "1")
+    assert not client.is_model_ready("none")
+    assert client.get_server_metadata()["name"] == "lenet_serve"
+    assert [model["name"] for model in client.get_model_repository_index()] == ["lenet"]
+    assert client.get_model_config("lenet")["name"] == "lenet"
+    assert client.get_inference_statistics("lenet")["model_stats"][0]["name"] == "lenet"
+
+
+def test_errors(client, digit):
+    with pytest.raises(triton.InferenceServerException, match="27") as caught:
+        client.infer("lenet", [tensor_of(np.ascontiguousarray(digit[..., :27]))])
+    assert caught.value.status() == "400"
+    with pytest.raises(triton.InferenceServerException):
+        client.load_model("lenet")  # not allowed over the network
