@@ -16,7 +16,8 @@ enum class EngineKind {
   /// The fastest that runs the model with the options of the configuration:
   /// - the native engine, in float32 where the processor has AVX2, and for networks whose tensors
   ///   fit its caches, in float32 and int8;
-  /// - the Paddle engine, or for an .onnx onnxruntime, for operators that the native engine does not
+  /// - the Paddle engine, or for an .onnx onnxruntime, for operators that the native engine does
+  /// not
   ///   support, bf16, or an option that it ignores (accelerator, ir_optim, memory_optim) set to
   ///   other than its default, and for other networks; the native one where the library is missing.
   Auto,

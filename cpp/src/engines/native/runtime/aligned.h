@@ -28,7 +28,8 @@ class Aligned {
   Aligned() = default;
   /// \throws std::bad_alloc
   explicit Aligned(std::size_t count) {
-    if (count > std::numeric_limits<std::size_t>::max() / 2 / sizeof(Number)) throw std::bad_alloc();
+    if (count > std::numeric_limits<std::size_t>::max() / 2 / sizeof(Number))
+      throw std::bad_alloc();
     std::size_t bytes = count * sizeof(Number);
     const bool large = bytes >= kHugePage;
     const std::align_val_t alignment{large ? kHugePage : std::size_t{kCacheLine}};
