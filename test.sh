@@ -107,7 +107,7 @@ fi
 style() {
     ruff check . || fail "ruff check found problems"
     ruff format --check --quiet . || fail "files are not formatted: ruff format ."
-    find cpp examples cmake \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + ||
+    find cpp examples cmake web \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + ||
         fail "files are not formatted: clang-format -i"
     shellcheck run.sh test.sh .ci/run scripts/fuzz.sh || fail "shellcheck found problems"
     mypy || fail "mypy found problems"
