@@ -384,6 +384,9 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   add(80, 3, 1, 80);
   add(80, 1, 1);
   add_sum();
+  Layer turn = layer_of(LayerKind::Channels);
+  for (std::int64_t c = 80; c > 0; --c) turn.channels.push_back({0, c - 1});
+  add_layer(network, turn, network.tensors.back());
   add(40, 3, 1);  // by Winograd: threads share out tiles
   add(150, 1, 4);
   add(100, 1, 1, 50);
@@ -399,6 +402,7 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
     const std::vector<float> expected = outputs(*program, image);
     CHECK(has_kernel(*program, "fully_connected"));
     CHECK(has_kernel(*program, "winograd_3x3") == (kernels->winograd3x3 != nullptr));
+    CHECK(has_kernel(*program, "channels"));
     CHECK(has_kernel(*program, "conv_depthwise"));
     CHECK(has_kernel(*program, "conv_grouped") == (kernels->lanes > 1));
     for (const std::size_t threads : {2U, 3U, 7U}) {

@@ -29,11 +29,13 @@ class Channels final : public Op {
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      for (const Part& part : parts_) {
+      frame.each(static_cast<std::int64_t>(parts_.size()), [&](std::int64_t index) {
+        const Part& part = parts_[static_cast<std::size_t>(index)];
         part.places.empty() ? copy(frame, unit, part) : gather(frame, unit, part);
-      }
+      });
     }
   }
+  bool splits() const override { return parts_.size() > 1; }
   std::string kernel() const override { return is_empty() ? "in place" : "channels"; }
   bool is_empty() const override { return parts_.empty(); }
 

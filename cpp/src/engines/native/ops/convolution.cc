@@ -280,7 +280,14 @@ ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t
 
 void Convolution::run(const Frame& frame) const {
   const auto groups = static_cast<std::int64_t>(tasks_.size());
-  const std::int64_t items = groups * (at_once_ ? 1 : frame.count);
+  const std::int64_t units = at_once_ ? 1 : frame.count;
+  if (frame.parts == 1 && rows_at_once_ == task_.rows) {  // small layers notice what comes below
+    for (std::int64_t unit = 0; unit < units; ++unit) {
+      for (std::size_t g = 0; g < tasks_.size(); ++g) convolve_(task_at(frame, unit, g));
+    }
+    return;
+  }
+  const std::int64_t items = units * groups;
   const std::int64_t blocks = (task_.channels + block_ - 1) / block_;
   const std::int64_t images = at_once_ ? frame.count : 1;
   const auto slices = frame.cut(items * task_.rows, blocks, [&](auto rows, auto channels) {
