@@ -90,6 +90,9 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
                                              to_string(spec.shape));
 }
 
+/// Whether some engine could: none does of an .onnx.
+bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
+
 using Engines = std::map<Accelerator, std::unique_ptr<Engine>>;
 
 /// What a clone takes over.
@@ -211,8 +214,11 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                        : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
-  // Auto may need another engine yet, for a layer callback.
-  if (named && !engine.needs_model()) state.model = state.model->without_contents();
+  if (engine.needs_model()) return;
+  // Another engine may be needed yet, for a layer callback, and bytes cannot be read again.
+  const bool may_change = state.choice.size() > 1 && shows_layers(*state.model);
+  if (may_change && bytes != nullptr) return;
+  state.model = state.model->without_contents(may_change ? &files : nullptr);
 } catch (const std::bad_alloc&) {
   const std::string name = "'" + given.model_file + given.model_dir + "'";
   throw Error(ErrorCode::BackendFailure,
@@ -425,22 +431,24 @@ void Predictor::set_layer_callback(LayerCallback callback) {
   if (!fits()) {
     const std::vector<const EngineRow*> choice = state.choice;
     const EngineRow& row = *state.row;
+    const std::shared_ptr<const Model> model = state.model;
     Engines engines = std::exchange(state.engines, {});
     try {
       do {
-        // No engine shows those of an .onnx.
-        if (state.model->format == ModelFormat::Onnx || state.row == state.choice.back()) {
+        if (!shows_layers(*state.model) || state.row == state.choice.back()) {
           throw Error(ErrorCode::Unsupported,
                       std::string("the ") + row.name +
                           " engine cannot show each operator's output; use engine paddle, for an "
                           ".onnx with the model that lenet-cpp import makes");
         }
+        if (!state.model->program) state.model = reload_model(*state.model, state.config);
         state.choice.erase(state.choice.begin());
         choose_engine();
       } while (!fits());
     } catch (...) {  // and goes on running as it did
       state.choice = choice;
       state.take(row, std::move(engines));
+      state.model = model;  // when no engine needs the other one
       throw;
     }
   }

@@ -105,6 +105,55 @@ TEST_CASE("the engine auto is native, unless something is asked for that Paddle 
   CHECK_ERROR(Unsupported, "lenet-cpp export-onnx", Predictor{bundled("engine=onnxruntime")});
 }
 
+/// How many files of models the process holds in memory.
+std::ptrdiff_t held_files() {
+  const fs::directory_iterator descriptors("/proc/self/fd");
+  return std::count_if(begin(descriptors), end(descriptors), [](const auto& descriptor) {
+    std::error_code closed;  // that of the folder itself
+    return fs::read_symlink(descriptor, closed).string().find("memfd:lenet") != std::string::npos;
+  });
+}
+
+TEST_CASE("auto reads the files anew for a layer callback, and refuses other ones by their hash") {
+  const ModelFolder folder;
+  const std::string params = folder / "lenet.pdiparams";
+  const std::string bytes = read_file(params);
+  std::string others = bytes;
+  others.back() ^= 1;  // a parameter that is as good
+  const std::ptrdiff_t before = held_files();
+  Predictor predictor(config_of("engine=auto model_file=" + (folder / "lenet.pdmodel")));
+  CHECK(held_files() == before);
+  const Tensor images = random_images(2);
+  const Tensor expected = predictor.run(images.view());
+  int layers = 0;
+  const auto show = [&](auto&&...) { ++layers; };
+  write_file(params, others);
+  CHECK_ERROR(BadModel, "SHA256SUMS", predictor.set_layer_callback(show));
+  fs::remove(folder / "SHA256SUMS");
+  for (int i = 0; i < 2; ++i) {
+    CHECK_ERROR(BadModel, "were changed since", predictor.set_layer_callback(show));
+    CHECK(held_files() == before);
+    CHECK(predictor.config().engine == EngineKind::Native);
+    CHECK(predictor.run(images.view()).data == expected.data);
+  }
+  fs::remove(params);
+  CHECK_ERROR(FileNotFound, "lenet.pdiparams", predictor.clone().set_layer_callback(show));
+  CHECK(layers == 0);
+  write_file(params, bytes);
+  Predictor clone = predictor.clone();
+  clone.set_layer_callback(show);
+  CHECK(clone.config().engine == EngineKind::Paddle);
+  check_close(clone.run(images.view()), expected);
+  CHECK(layers > 0);
+  CHECK(predictor.config().engine == EngineKind::Native);
+  // Bytes cannot be read anew, and stay.
+  const std::string program = read_file(folder / "lenet.pdmodel");
+  Predictor in_memory(config_of("engine=auto"), ModelBytes{program, bytes});
+  fs::remove(params);
+  in_memory.set_layer_callback(show);
+  check_close(in_memory.run(images.view()), expected);
+}
+
 TEST_CASE("a model that was replaced is not mixed with the one that was loaded") {
   const ModelFolder folder;
   fs::remove(folder / "SHA256SUMS");

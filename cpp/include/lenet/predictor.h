@@ -94,8 +94,10 @@ class LENET_API Predictor {
 
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
   /// them and Accelerator::Plain to see them unfused. An empty function unsets it. An engine that
-  /// Auto chose and that has no such hook is exchanged for one that has, for good.
-  /// \throws Error Unsupported when the engine does not show them, such as onnxruntime.
+  /// Auto chose and that has no such hook is exchanged for one that has, for good; for that the
+  /// model's files are read again.
+  /// \throws Error Unsupported when the engine does not show them, such as onnxruntime; BadModel,
+  ///   FileNotFound: the files were changed or removed since.
   void set_layer_callback(LayerCallback callback);
 
   /// Measures what each layer costs in a batch of so many images, on values of its own, with the

@@ -10,6 +10,7 @@
 #include "model/parameters.h"
 #include "model/pir_program.h"
 #include "model/program_desc.h"
+#include "model/sha256.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -145,9 +146,14 @@ class Loader {
   std::shared_ptr<Model> model_ = std::make_shared<Model>();
 };
 
+/// Of what a Paddle model's files hold.
+std::string hash_of(const Model& model) {
+  return sha256_hex(model.program->contents()) + sha256_hex(model.params->contents());
+}
+
 }  // namespace
 
-std::shared_ptr<const Model> Model::without_contents() const {
+std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) const {
   auto rest = std::make_shared<Model>();
   rest->format = format;
   rest->path = path;
@@ -155,12 +161,26 @@ std::shared_ptr<const Model> Model::without_contents() const {
   rest->refusal = refusal;
   rest->traits = traits;
   rest->ends_in_softmax = ends_in_softmax;
+  if (again == nullptr) return rest;
+  rest->files = *again;
+  for (std::string* name : {&rest->files.program, &rest->files.params}) {
+    if (!name->empty()) *name = fs::absolute(*name).string();
+  }
+  rest->hash = hash_of(*this);
   return rest;
 }
 
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes) {
   return Loader(files, config, bytes).load();
+}
+
+std::shared_ptr<const Model> reload_model(const Model& without, const Config& config) {
+  std::shared_ptr<const Model> model = load_model(without.files, config);
+  if (hash_of(*model) == without.hash) return model;
+  throw Error(ErrorCode::BadModel, "'" + model->path + "' or its parameters were changed since " +
+                                       "this predictor read them (by their SHA-256); load the " +
+                                       "model anew");
 }
 
 }  // namespace lenet

@@ -38,8 +38,13 @@ struct Model {
   ProgramTraits traits;
   bool ends_in_softmax = false;  ///< so that its outputs are probabilities
 
+  // Of a model without its contents that can be read again:
+  ModelFiles files;  ///< with absolute paths
+  std::string hash;  ///< SHA-256 of what they held
+
   /// What there is beside the files and the graph, which takes hardly any memory.
-  std::shared_ptr<const Model> without_contents() const;
+  /// \param again of a model of Paddle's: its files, for reload_model; or null
+  std::shared_ptr<const Model> without_contents(const ModelFiles* again) const;
 };
 
 /// Reads the files and checks that they are whole and belong together: SHA256SUMS beside them where
@@ -52,5 +57,9 @@ struct Model {
 ///   check_graph); BackendFailure (memory, as std::bad_alloc).
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes = nullptr);
+
+/// Reads a model again that is without its contents.
+/// \throws Error as load_model; BadModel: the files do not hold what they held.
+std::shared_ptr<const Model> reload_model(const Model& without, const Config& config);
 
 }  // namespace lenet
