@@ -107,24 +107,19 @@ bool JsonReader::word(std::string_view word) {
   return is;
 }
 
-/// The bytes of a text with its quotes.
-std::string_view JsonReader::quoted() {
+std::string_view JsonReader::view_text(std::string& decoded) {
   if (peek() != '"') fail("expected a text");
-  const char* const first = at_;
-  const char* at = at_ + 1;
-  while (at != end_ && *at != '"') at += *at == '\\' && end_ - at > 1 ? 2 : 1;
-  if (at == end_) fail("a text does not end");
-  at_ = at + 1;
-  return {first, static_cast<std::size_t>(at_ - first)};
-}
-
-std::string JsonReader::text() {
-  const std::string_view bytes = quoted();
-  const std::string_view inside = bytes.substr(1, bytes.size() - 2);
-  const bool plain = std::all_of(inside.begin(), inside.end(), [](char byte) {
-    return byte >= ' ' && byte <= '~' && byte != '\\';
-  });
-  return plain ? std::string(inside) : parse_text(bytes).get<std::string>();
+  const char* const first = at_++;
+  bool plain = true;
+  for (; at_ != end_ && *at_ != '"'; ++at_) {
+    plain = plain && *at_ >= ' ' && *at_ <= '~' && *at_ != '\\';
+    if (*at_ == '\\' && ++at_ == end_) break;
+  }
+  if (at_ == end_) fail("a text does not end");
+  ++at_;
+  const std::string_view bytes(first, static_cast<std::size_t>(at_ - first));
+  if (plain) return bytes.substr(1, bytes.size() - 2);
+  return decoded = parse_text(bytes).get<std::string>();
 }
 
 bool JsonReader::boolean() {

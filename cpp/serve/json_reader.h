@@ -37,7 +37,8 @@ class JsonReader {
     unsigned seen = 0;
     enter('{');
     for (bool more = !take('}'); more; more = goes_on('}')) {
-      const std::string name = text();
+      std::string decoded;
+      const std::string_view name = view_text(decoded);
       expect(':');
       std::size_t i = 0;
       while (i < kCount && names[i] != name) ++i;
@@ -45,7 +46,7 @@ class JsonReader {
         skip();
         continue;
       }
-      if ((seen >> i & 1U) != 0) fail("the member '" + name + "' comes twice");
+      if ((seen >> i & 1U) != 0) fail("the member '" + std::string(name) + "' comes twice");
       seen |= 1U << i;
       member(i);
     }
@@ -60,7 +61,10 @@ class JsonReader {
     --depth_;
   }
 
-  std::string text();
+  std::string text() {
+    std::string decoded;
+    return std::string(view_text(decoded));
+  }
   bool boolean();
   std::int64_t integer();
   /// The nearest float32. \throws InvalidJson also when it is too large for one.
@@ -105,7 +109,8 @@ class JsonReader {
       fail("nested more than " + std::to_string(kMaxJsonDepth) + " deep");
   }
   bool word(std::string_view word);
-  std::string_view quoted();
+  /// \param decoded holds what is returned, when it is not as it is written
+  std::string_view view_text(std::string& decoded);
   void data(JsonData& data, std::size_t most, std::size_t level);
 
   const char* begin_;
