@@ -85,7 +85,7 @@ done
 if [ -n "$optional" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$optional"
     # shellcheck disable=SC2086 # several packages
-    (apt-get update && apt-get install --yes --no-install-recommends $optional) >/dev/null 2>&1 || true
+    timeout 300 sh -c "apt-get update && apt-get install --yes --no-install-recommends $optional" >/dev/null 2>&1 || true
 fi
 
 ./run.sh --build-only
