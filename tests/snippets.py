@@ -52,7 +52,7 @@ def run_page(page, folder, model_dir):
     for name in ("scripts", "data"):
         (folder / name).symlink_to(root / name)
     (folder / "build").mkdir()
-    for name in ("lenet_infer_test", "lenet_infer_native"):
+    for name in ("lenet_infer_test", "lenet_infer_native", "lenet_serve"):
         (folder / "build" / name).symlink_to(root / "build" / name)
     shutil.copytree(model_dir, folder / "inference_model" / "lenet")
     environment = Path(sys.executable).parents[1]

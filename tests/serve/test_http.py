@@ -15,6 +15,7 @@ import pytest
 
 import lenet_cpp
 from conftest import read_all
+from snippets import run_page
 
 INFER = "/v2/models/lenet/infer"
 READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -545,3 +546,8 @@ def test_memory_stays(start_server, digit):
             round_of(server)
         assert server.resident() - before < 300_000
         assert server.metric("lenet_http_connections") == 1
+
+
+def test_page_of_the_documents(serve_program, root, tmp_path, model_dir):
+    outputs = run_page(root / "docs" / "serve.md", tmp_path, model_dir)
+    assert outputs[0] == "lenet x [-1, 1, 28, 28]\n[1, 10]\n"
