@@ -312,7 +312,7 @@ paddle("long attributes", 10_000, lambda p, n: p.relu(p.input, op_role=[1] * n),
        kinds=[Program])
 paddle("variables that nothing reads", 2000, kinds=[Program],
        make=lambda p, n: [p.variable() for _ in range(n)] and p.relu(p.input))
-paddle("lists that many operators read", 1000, read_list, "BadModel", kinds=[Pir])
+paddle("lists that many operators read", 2000, read_list, "BadModel", kinds=[Pir])
 paddle("parameters", 300, kinds=[Pir], make=lambda p, n: repeated(
     p.input, n, lambda x: p.sum(x, p.parameter(f"b{len(p.parameters)}", [1, 1, 1]))))
 family("json changes of one parameter's shape", 500, changed_shapes)
