@@ -68,6 +68,11 @@ std::unique_ptr<Op> make_op(const FloatLayer& source) {
   }
 }
 
+/// Whether its kernels take an image's channels one after the other. Those of groups take vectors.
+bool reads_planes(const Layer& layer) {
+  return layer.kind == LayerKind::Convolution && layer.groups == 1;
+}
+
 }  // namespace
 
 FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool interleaved,
@@ -78,13 +83,12 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
       planar_taps_(network.tensors.size()) {
   set_tensors(network.tensors, network.input, output_sources(network));
   const bool plain = !network.plain.empty() && network.plain[input_];
-  const auto reads_planes = [this](const Layer& layer) {
+  const auto may_read = [this](const Layer& layer) {
     const auto& read = layer.inputs;
-    return std::find(read.begin(), read.end(), input_) == read.end() ||
-           (layer.kind == LayerKind::Convolution && layer.groups == 1);
+    return std::find(read.begin(), read.end(), input_) == read.end() || reads_planes(layer);
   };
   planar_taps_[input_] = !plain && network.tensors[input_].pixels() > 1 &&
-                         std::all_of(network.layers.begin(), network.layers.end(), reads_planes);
+                         std::all_of(network.layers.begin(), network.layers.end(), may_read);
   lower(network);
   lay_out(network);
 }
@@ -95,7 +99,7 @@ void FloatProgram::lower(const Network& network) {
   std::vector<bool> no_planes(network.tensors.size());
   for (const OutputSource& output : outputs_) no_planes[output.tensor] = true;
   for (const Layer& layer : network.layers) {
-    if (layer.kind == LayerKind::Convolution && !is_padded(layer)) continue;
+    if (reads_planes(layer) && !is_padded(layer)) continue;
     for (const std::size_t input : layer.inputs) no_planes[input] = true;
   }
   std::vector<bool> fused(network.layers.size());
