@@ -25,15 +25,8 @@ from lenet_cpp.errors import (
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.bundled import bundled_model_dir, predict
 from lenet_cpp.inference.input_range import InputRangeWarning
-from lenet_cpp.inference.predictor import (
-    EngineInfo,
-    LayerOutput,
-    Options,
-    Predictor,
-    PredictorPool,
-    available_engines,
-    paddle_version,
-)
+from lenet_cpp.inference.options import EngineInfo, Options, available_engines, paddle_version
+from lenet_cpp.inference.predictor import LayerOutput, Predictor, PredictorPool
 from lenet_cpp.inference.profile import Profile
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import find_source
 from lenet_cpp.formats.manifest import read_origin
-from lenet_cpp.inference.predictor import BUNDLED_DIR, Predictor
+from lenet_cpp.inference.options import BUNDLED_DIR
+from lenet_cpp.inference.predictor import Predictor
 
 PAGE = Path(__file__).parent / "page"
 """What the build has installed: the page, and ``lenet.wasm`` if there was Emscripten."""

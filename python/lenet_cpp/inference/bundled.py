@@ -7,7 +7,8 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lenet_cpp.inference.predictor import BUNDLED_DIR, Predictor
+from lenet_cpp.inference.options import BUNDLED_DIR
+from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,9 @@ from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.engine import RunSettings
+from lenet_cpp.inference.options import Options
 from lenet_cpp.inference.paddle_package import library_facts
-from lenet_cpp.inference.predictor import Options, Predictor
+from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     import os

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Unpack
 
-    from lenet_cpp.inference.predictor import Options
+    from lenet_cpp.inference.options import Options
 
 HEADER = struct.Struct("<QQ")
 """The header of a message: the sizes in bytes of its JSON and of the array that follows."""

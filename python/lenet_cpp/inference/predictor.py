@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
@@ -15,6 +14,7 @@ from lenet_cpp.data.arrays import as_input, as_pixels
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.input_range import InputRange
+from lenet_cpp.inference.options import Options, core_config
 from lenet_cpp.inference.profile import from_core
 
 if TYPE_CHECKING:
@@ -28,141 +28,12 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.profile import Profile
 
 
-BUNDLED_DIR = Path(__file__).parents[1] / "bundled" / "lenet"
-"""The model that a predictor takes when none is named."""
-
-
-class Options(TypedDict, total=False):
-    """How to run a model; the names are those of the command line and of C++ (``lenet/config.h``).
-
-    Attributes:
-        engine: The inference engine:
-
-            * ``"auto"`` (default): the fastest engine that runs the model. That is the native one
-              for LeNet and similar networks, in float32 and in int8. For large images, for
-              operators that the native engine does not support, with bf16, or when
-              ``accelerator``, ``ir_optim`` or ``memory_optim`` is not at its default, it is
-              Paddle's, and for an .onnx onnxruntime or, where that is not installed, native.
-            * ``"native"``: this package's own kernels, for Paddle's formats and .onnx. It runs
-              LeNet and similar networks several times as fast as Paddle, and without Paddle
-              (docs/native-engine.md).
-            * ``"paddle"``: the Paddle library, for Paddle's formats.
-            * ``"onnxruntime"``: for .onnx, with the library of the package onnxruntime, which is
-              never imported (``pip install lenet-cpp[onnx]``).
-
-        accelerator: ``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``, of the
-            Paddle engine. Auto takes the fastest by measurement, for each run: OpenVINO for a
-            .pdmodel; otherwise plain for one image on a model under 1 MiB, and oneDNN in all other
-            cases. OpenVINO does not run quantized models. The native engine and onnxruntime have
-            kernels of their own, and take ``"auto"`` or ``"plain"``.
-        precision: The precision of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float
-            model where the processor has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. In
-            the Paddle engine oneDNN computes bf16 and int8, and ``accelerator="auto"`` then
-            chooses it. The native engine has int8 too, and its outputs are those of oneDNN to a
-            fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
-            ``"fp32"``; one that was quantized runs in int8.
-        threads: CPU threads of one run, 1 or more; default 1. Clones share them in onnxruntime.
-            The native engine starts them with the first batch that is large enough, and keeps
-            them.
-        ir_optim: Let the engine fuse and rewrite operators; default True.
-        memory_optim: Save memory at the cost of time: intermediate results share memory, those of
-            a .json are freed during the run, and those of an .onnx are not kept for the next run.
-            Default False.
-        check_finite: Refuse NaN and infinity in the input; default True.
-        check_program: Refuse programs that could crash Paddle, and operators that are not known;
-            default True. False is for a trusted model with other operators. It has no effect in
-            onnxruntime.
-        check_hashes: Compare the files with SHA256SUMS beside them when there is one; default
-            True.
-        max_batch_size: Larger batches are cut into pieces of this many images, which bounds the
-            memory of a run. Default 0: 64 for each thread; with larger pieces the intermediate
-            results only leave the processor's caches. Another size may change the last bits of an
-            output. A model that was exported for a fixed number of images always gets pieces of
-            that many.
-        time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
-            Default 0: no limit. The native engine looks between layers, onnxruntime between
-            operators; Paddle does not support it.
-    """
-
-    engine: str
-    accelerator: str
-    precision: str
-    threads: int
-    ir_optim: bool
-    memory_optim: bool
-    check_finite: bool
-    check_program: bool
-    check_hashes: bool
-    max_batch_size: int
-    time_limit_ms: int
-
-
 class LayerOutput(NamedTuple):
     """What one operator of the network computed."""
 
     op_type: str
     name: str
     values: NDArray[np.float32]
-
-
-class EngineInfo(NamedTuple):
-    """Whether an engine can be used here."""
-
-    name: str
-    version: str
-    """The version of the library that it runs on; empty when it is not available."""
-    unavailable: str
-    """Why it is not available, and what to do about it."""
-
-
-def _use_installed_libraries() -> None:
-    """Tell C++ where installed packages keep their libraries, without importing the packages."""
-    for engine, folder in (("paddle", "base"), ("onnxruntime", "capi")):
-        name, spec = _core.engine_library_name(engine), find_spec(engine)
-        if name and spec is not None and spec.origin is not None:
-            # onnxruntime's file has its version in its name; before 1.19 there was none.
-            for library in sorted(Path(spec.origin).parent.glob(f"{folder}/{name}*"))[:1]:
-                _core.set_engine_library(engine, str(library))
-
-
-def available_engines() -> list[EngineInfo]:
-    """Return every engine with its version, or why it is not available; loads their libraries."""
-    _use_installed_libraries()
-    return [EngineInfo(*engine) for engine in _core.available_engines()]
-
-
-def paddle_version() -> str:
-    """Return the version of the Paddle library that predictors run on; load it first if needed.
-
-    Raises:
-        Unsupported: There is no Paddle library.
-    """
-    _use_installed_libraries()
-    return _core.engine_version("paddle")
-
-
-def _config(
-    model_file: str | os.PathLike[str] | None,
-    params_file: str | os.PathLike[str] | None,
-    model_dir: str | os.PathLike[str] | None,
-    options: Options,
-) -> _core.Config:
-    config = _core.Config()
-    named: dict[str, object] = {**options}
-    paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
-    if all(path is None for path in paths.values()):
-        paths["model_dir"] = BUNDLED_DIR
-    named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
-    for name, value in named.items():
-        if name not in Options.__annotations__ and name not in paths:
-            known = ", ".join(Options.__annotations__)
-            raise BadInput(f"unknown option '{name}'; choose among {known}")
-        try:
-            setattr(config, name, value)
-        except TypeError as error:
-            raise BadInput(f"option {name} cannot be {value!r}") from error
-    _use_installed_libraries()
-    return config
 
 
 def _bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
@@ -304,7 +175,7 @@ class Predictor(_Running[_core.Predictor], Closing):
             lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
                 ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
         """
-        core = _core.Predictor(_config(model_file, params_file, model_dir, options))
+        core = _core.Predictor(core_config(model_file, params_file, model_dir, options))
         self._hold(core, InputRange(core.config.model_file))
         cancel_on_interrupt(self)
 
@@ -327,15 +198,12 @@ class Predictor(_Running[_core.Predictor], Closing):
             lenet_cpp.Error: ``BadModel``, ``BadInput`` (an option, or no bytes), ``Unsupported``,
                 ``VersionMismatch`` or ``BackendFailure``.
         """
-        core = _core.Predictor(_config(None, None, "", options), *_bytes_of(program, params))
+        core = _core.Predictor(core_config(None, None, "", options), *_bytes_of(program, params))
         return cls.__new__(cls)._hold(core, None)  # noqa: SLF001 - of this very class
 
     @property
     def output_specs(self) -> list[TensorSpec]:
-        """The outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`.
-
-        Paddle and onnxruntime give all that are float32, the native engine the first one.
-        """
+        """The float32 outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`."""
         specs = self._alive().output_specs
         return [TensorSpec(spec.name, spec.shape, spec.dtype) for spec in specs]
 
@@ -472,7 +340,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
         Raises:
             lenet_cpp.Error: What :class:`Predictor` raises.
         """
-        self._load(_config(model_file, params_file, model_dir, options), size)
+        self._load(core_config(model_file, params_file, model_dir, options), size)
 
     @classmethod
     def from_bytes(
@@ -496,7 +364,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
         """
         pool = cls.__new__(cls)
         files = _bytes_of(program, params)
-        pool._load(_config(None, None, "", options), size, *files)  # noqa: SLF001 - of this class
+        pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001 - of this class
         return pool
 
     def _load(self, config: _core.Config, size: int, *files: bytes) -> None:

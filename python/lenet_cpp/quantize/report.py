@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from lenet_cpp._core import version
-from lenet_cpp.inference.predictor import paddle_version
+from lenet_cpp.inference.options import paddle_version
 from lenet_cpp.quantize.deployed import (
     ENGINES,
     PADDLE,
