@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nlohmann_json
 import numpy as np
+import paddle
 import pytest
 
 from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
@@ -202,3 +203,28 @@ def test_a_project_builds_it(part, run_bare, model_dir, images):
     result = run_bare(model_dir, images, program=part / "classify")
     assert (result.returncode, result.stderr) == (0, "")
     assert len(result.stdout.split()) == 200
+
+
+def test_paddles_own_interface(root, program, model_dir, tmp_path):
+    """The example without this project's library, as its page builds it, against Python."""
+    page = (root / "examples" / "paddle_api" / "README.md").read_text()
+    commands = "\n".join(re.findall(r"^    (.*)", page, re.M))
+    assert commands.count("../../") == 4
+    shutil.copy(root / "examples" / "paddle_api" / "predict.cc", tmp_path)
+    places = {"../../build": program.parent, "../../third_party": root / "third_party"}
+    for place, path in (places | {"../../inference_model/lenet": model_dir}).items():
+        commands = commands.replace(place, str(path))
+    script = commands.replace("-std=c++17", "-std=c++17 -Wall -Wextra -Werror")
+    lines = checked("sh", "-euc", script, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+    config = paddle.inference.Config(
+        str(model_dir / "lenet.pdmodel"), str(model_dir / "lenet.pdiparams")
+    )
+    config.disable_glog_info()
+    config.enable_new_executor(True)
+    config.enable_new_ir(True)
+    predictor = paddle.inference.create_predictor(config)
+    image = predictor.get_input_handle(predictor.get_input_names()[0])
+    image.copy_from_cpu(np.zeros((1, 1, 28, 28), np.float32))
+    predictor.run()
+    expected = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    assert np.array_equal(np.array(lines.split(), np.float32), expected.ravel())
