@@ -190,8 +190,6 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
   const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
   require(fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0 ||
           fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_SEAL) == 0);  // before Linux 5.1
-  path_ = "/proc/self/fd/" + std::to_string(descriptor_);
-  require(access(path_.c_str(), R_OK) == 0);
   map(PROT_READ);
   require(mapped_ != nullptr || size_ == 0);
 }
@@ -199,6 +197,13 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
 MemoryFile::~MemoryFile() {
   unmap();
   if (descriptor_ >= 0) close(descriptor_);
+}
+
+std::string MemoryFile::path() const {
+  const std::string path = "/proc/self/fd/" + std::to_string(descriptor_);
+  if (access(path.c_str(), R_OK) == 0) return path;
+  throw Error(ErrorCode::BackendFailure, "cannot read '" + path + "': " + std::strerror(errno) +
+                                             "; mount /proc, or use the native engine");
 }
 
 void MemoryFile::map(int protection) {

@@ -24,7 +24,7 @@ void write_atomically(const std::string& path, const std::vector<std::string_vie
 class MemoryFile {
  public:
   /// A copy.
-  /// \throws Error BackendFailure when memory does not hold it, or there is no /proc.
+  /// \throws Error BackendFailure when memory does not hold it.
   explicit MemoryFile(std::string_view contents);
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;
@@ -36,7 +36,8 @@ class MemoryFile {
 
   std::string_view contents() const { return {static_cast<const char*>(mapped_), size_}; }
   /// In this process, and in those forked from it; as long as this object lives.
-  const std::string& path() const { return path_; }
+  /// \throws Error BackendFailure when there is no /proc, which all else does without.
+  std::string path() const;
 
  private:
   MemoryFile();
@@ -48,7 +49,6 @@ class MemoryFile {
   std::size_t size_ = 0;
   void* mapped_ = nullptr;
   int descriptor_;
-  std::string path_;
 };
 
 /// A private folder that is removed with everything in it.
