@@ -75,6 +75,9 @@ def without_paddle(session: nox.Session) -> None:
     session.run("ctest", "--test-dir", str(build), "--output-on-failure")
     model = "--model_dir=python/lenet_cpp/bundled/lenet"
     session.run(str(build / "lenet_infer_native"), model, external=True)
+    if (build / "lenet_serve").is_file():  # where Boost and zlib are; as in the package
+        for serve in ([str(build / "lenet_serve")], ["lenet-cpp", "serve"]):
+            session.run(*serve, "--version", external=True)
     session.run("cmake", "--install", str(build), "--prefix", str(folder / "prefix"))
 
 

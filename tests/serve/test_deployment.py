@@ -1,0 +1,278 @@
+"""The server as it is put on other machines: one file, a container, a systemd unit.
+
+Of the page's commands those are run here that build; they are marked as ``console``.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import lenet_cpp
+from conftest import Server
+from digit_photos import photo
+from lenet_cpp.data.images import Pipeline
+from snippets import read_snippets
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "lenet_serve.service"
+PROGRAMS = ("lenet_serve", "lenet_classify", "lenet_infer_native")
+MAX_BYTES = 4_500_000
+MAX_START_SECONDS = 0.010
+INFER = "/v2/models/lenet/infer"
+READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n"
+GZIP = {"Content-Encoding": "gzip"}
+RAW = {"Inference-Header-Content-Length": "0"}
+USER = "65532:65532"
+
+
+def checked(*command, **options):
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def page_commands(word):
+    """Return the page's block with a word in it, of those that only these tests run."""
+    blocks = read_snippets(ROOT / "docs" / "serve.md")
+    (text,) = (block.text for block in blocks if block.language == "console" and word in block.text)
+    return text
+
+
+@contextmanager
+def running(*command):
+    """Run a server; in the end it has to stop as it should."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {}}
+    with subprocess.Popen(list(map(str, command)), **pipes) as process:
+        try:
+            yield Server(process)
+            process.terminate()
+            assert process.wait(40) == 0, process.stderr.read()
+        finally:
+            process.kill()
+
+
+def in_empty_root(folder, *command, user="0:0"):
+    """Return the command that runs in a folder which holds all there is for it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, who alone may call chroot")
+    return (shutil.which("chroot"), f"--userspec={user}", folder, *command)
+
+
+@pytest.fixture(scope="module")
+def built():
+    """The folder of the static programs."""
+    python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    checked("sh", "-euc", page_commands("--preset static"), cwd=ROOT, env=os.environ | python)
+    return ROOT / "build" / "static"
+
+
+@pytest.fixture(scope="module")
+def empty_root(built, model_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("root")
+    folder.chmod(0o755)
+    for name in PROGRAMS:
+        shutil.copy(built / name, folder)
+    shutil.copytree(model_dir, folder / "lenet")
+    return folder
+
+
+def predict_over_http(server, body, headers):
+    status, found, content = server.ask("POST", INFER, body, headers)
+    assert status == 200, content
+    if body[:4] == b"\x89PNG" or body[:2] == b"\xff\xd8":
+        return np.float32(json.loads(content)["outputs"][0]["data"])
+    return np.frombuffer(content[int(found["Inference-Header-Content-Length"]) :], "<f4")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_is_one_small_file(built, name):
+    assert "no dynamic section" in checked("readelf", "--dynamic", built / name)
+    assert "INTERP" not in checked("readelf", "--program-headers", built / name)
+    assert (built / name).stat().st_size <= MAX_BYTES
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("user", ["0:0", USER])
+def test_runs_in_an_empty_root(empty_root, digit, user):
+    before = {*empty_root.rglob("*")}
+    command = in_empty_root(empty_root, "/lenet_serve", "/lenet", "--port=0", user=user)
+    with running(*command) as server:
+        found = predict_over_http(server, digit.tobytes(), RAW)
+        np.testing.assert_array_equal(found, lenet_cpp.predict(digit).ravel())
+        pixels = photo(255 * np.eye(28, dtype=np.uint8), "paper", 0)
+        for kind in ("png", "jpeg"):
+            file = io.BytesIO()
+            pixels.save(file, kind)
+            found = predict_over_http(server, file.getvalue(), {"Content-Type": f"image/{kind}"})
+            prepare = Pipeline.load(empty_root / "lenet" / "preprocess.json")
+            expected = lenet_cpp.predict(prepare.batch([file.getvalue()]))
+            np.testing.assert_array_equal(found, expected.ravel())
+        packed = GZIP | RAW | {"Accept-Encoding": "gzip"}
+        many = gzip.compress(np.repeat(digit, 100, axis=0).tobytes())
+        assert server.ask("POST", INFER, many, packed)[1]["Content-Encoding"] == "gzip"
+        assert server.ask("GET", "/metrics")[0] == 200
+        with server.connect():  # one that says nothing does not keep it from ending
+            server.process.terminate()
+            assert server.process.wait(10) == 0
+    assert {*empty_root.rglob("*")} == before
+
+
+@pytest.mark.nightly
+def test_other_programs_in_an_empty_root(empty_root, digit):
+    np.save(empty_root / "x.npy", digit)
+    files = ("--model_dir=/lenet", "--input=/x.npy", "--output=/y.npy")
+    checked(*in_empty_root(empty_root, "/lenet_infer_native", *files))
+    found = np.load(empty_root / "y.npy")
+    np.testing.assert_array_equal(found, lenet_cpp.predict(digit))
+    photo(255 * np.eye(28, dtype=np.uint8), "paper", 0).save(empty_root / "photo.png")
+    files = ("--model_dir=/lenet", "/photo.png", "--format=csv")
+    said = checked(*in_empty_root(empty_root, "/lenet_classify", *files))
+    (label,) = lenet_cpp.classify(empty_root / "photo.png").labels
+    assert f",{label}," in said
+    for name in ("x.npy", "y.npy", "photo.png"):
+        (empty_root / name).unlink()
+
+
+@pytest.mark.nightly
+def test_starts_quickly(empty_root):
+    """From exec to the first answer; of many tries, as other work delays some."""
+    command = [str(empty_root / "lenet_serve"), str(empty_root / "lenet"), "--port=0"]
+    seconds = []
+    for _ in range(30):
+        read, write = os.pipe()
+        to_pipe = [(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_CLOSE, 2)]
+        began = time.perf_counter()
+        process = os.posix_spawn(command[0], command, {}, file_actions=to_pipe)
+        os.close(write)
+        with open(read, "rb") as said:  # noqa: PTH123 - a descriptor
+            port = int(said.readline().rpartition(b":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(READY)
+                assert connection.recv(1 << 12).startswith(b"HTTP/1.1 200 ")
+            seconds.append(time.perf_counter() - began)
+        os.kill(process, signal.SIGTERM)
+        assert os.waitpid(process, 0)[1] == 0
+    assert min(seconds) <= MAX_START_SECONDS
+
+
+@pytest.fixture(scope="module")
+def archive(built, model_dir, tmp_path_factory):
+    """The container image as the page's commands make it."""
+    if shutil.which("buildah") is None:
+        pytest.skip("needs buildah (Debian: apt-get install buildah), which not all systems have")
+    folder = tmp_path_factory.mktemp("container")
+    shutil.copytree(ROOT / "deploy", folder / "deploy")
+    shutil.copytree(model_dir, folder / "inference_model" / "lenet")
+    (folder / "build" / "static").mkdir(parents=True)
+    shutil.copy(built / "lenet_serve", folder / "build" / "static")
+    storage = folder / "storage.conf"
+    places = f'graphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
+    storage.write_text(f'[storage]\ndriver = "vfs"\n{places}')
+    variables = {"CONTAINERS_STORAGE_CONF": str(storage), "BUILDAH_ISOLATION": "chroot"}
+    checked("sh", "-euc", page_commands("buildah"), cwd=folder, env=os.environ | variables)
+    return folder / "lenet_serve.tar"
+
+
+@pytest.mark.nightly
+def test_container(archive, digit, tmp_path):
+    """The image is read by its specification, and run where it is unpacked."""
+    assert archive.stat().st_size < MAX_BYTES
+    with tarfile.open(archive) as outer:
+
+        def blob(digest):
+            content = outer.extractfile(f"blobs/{digest.replace(':', '/')}").read()
+            assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
+            return content
+
+        index = json.load(outer.extractfile("index.json"))
+        manifest = json.loads(blob(index["manifests"][0]["digest"]))
+        settings = json.loads(blob(manifest["config"]["digest"]))["config"]
+        for layer in manifest["layers"]:
+            with tarfile.open(fileobj=io.BytesIO(blob(layer["digest"]))) as inner:
+                inner.extractall(tmp_path, filter="tar")
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    models = {f"models/lenet/{path.name}" for path in lenet_cpp.bundled_model_dir().iterdir()}
+    assert files == models | {"lenet_serve"}
+    assert settings["User"] == USER
+    assert settings["Cmd"] == ["/models", "--host=0.0.0.0"]
+    assert {*settings["ExposedPorts"]} == {"8000/tcp"}
+    assert settings["StopSignal"] == "SIGTERM"
+    tmp_path.chmod(0o755)
+    command = (*settings["Entrypoint"], "/models", "--port=0")
+    with running(*in_empty_root(tmp_path, *command, user=USER)) as server:
+        found = predict_over_http(server, digit.tobytes(), RAW)
+        np.testing.assert_array_equal(found, lenet_cpp.predict(digit).ravel())
+
+
+@pytest.fixture
+def analyze():
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze (Debian: systemd), which a container rarely has")
+    return lambda *arguments, **more: checked("systemd-analyze", *arguments, **more)
+
+
+@pytest.fixture
+def unit(serve_program, tmp_path):
+    """The unit, for the program where it is here."""
+    path = tmp_path / UNIT.name
+    path.write_text(UNIT.read_text().replace("/usr/local/bin/lenet_serve", str(serve_program)))
+    return path
+
+
+def test_unit_is_valid_and_restricted(analyze, unit):
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
+    # From 0 to 10. It may use the network, which is 0.8 of it.
+    analyze("security", "--offline=true", "--threshold=12", unit)
+
+
+def test_unit_allows_what_the_server_does(analyze, unit, serve_program, model_dir, digit, tmp_path):
+    """No system call of a server's life is outside the unit's filter."""
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace (Debian: apt-get install strace), which few systems have")
+    text = unit.read_text()
+    start = re.search("^ExecStart=(.*)", text, re.M)[1].split()
+    assert start == [str(serve_program), "/srv/lenet", "$LENET_SERVE_OPTIONS"]
+    log = tmp_path / "calls"
+    command = ("strace", "-f", "-qq", "-o", log, serve_program, model_dir, "--port=0")
+    with running(*command) as server:
+        predict_over_http(server, digit.tobytes(), RAW)
+        child = psutil.Process(server.process.pid).children()[0]
+        child.send_signal(signal.SIGHUP)
+        predict_over_http(server, gzip.compress(digit.tobytes()), RAW | GZIP)
+        child.terminate()
+        assert server.process.wait(40) == 0
+    called = {*re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.M)}
+    groups = re.findall("^SystemCallFilter=(.*)", text, re.M)
+    assert groups == ["@system-service", "~@privileged @resources"]
+    allowed, *refused = (expand(analyze, name) for name in re.findall(r"@[\w-]+", " ".join(groups)))
+    assert {"execve", "accept4", "memfd_create"} <= called
+    assert called <= allowed.difference(*refused)
+
+
+def expand(analyze, group):
+    """Return the system calls of a group of systemd's."""
+    words = re.findall(r"^ {4}(\S+)", analyze("syscall-filter", group), re.M)
+    names = {word for word in words if word[0] not in "@#"}
+    return names.union(*(expand(analyze, word) for word in words if word[0] == "@"))
