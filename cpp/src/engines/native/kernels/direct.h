@@ -61,7 +61,9 @@ struct Spread {
 };
 
 /// `Rows` of `Columns` windows side by side, by `Vectors` of channels.
-template <int Vectors, int Rows, int Columns>
+/// \tparam Step floats from a window to the next, where the outputs lie side by side and begin with
+///   the bias: most tiles of most networks, with addresses that the compiler knows; 0: of any task
+template <int Vectors, int Rows, int Columns, int Step = 0>
 __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels& channels) {
   Vector sums[Rows][Columns][Vectors];
   const auto for_places = [](auto* first, std::int64_t row, std::int64_t column, auto work) {
@@ -69,7 +71,7 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
       auto* at = first + r * row;
       expanded<Columns>([&](int c) {
         work(at, r, c);
-        at += column;
+        at += Step > 0 ? kLanes : column;
       });
     });
   };
@@ -94,16 +96,20 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
   if (channels.residual != nullptr) {
     for_residuals([](const float* at, const Vector&) { __builtin_prefetch(at); });
   }
-  const bool begins = channels.bias != nullptr;
-  const float* start = begins ? channels.bias : channels.output;
-  std::int64_t start_column = begins ? 0 : task.output_column;
-  std::int64_t start_vector = begins ? kLanes : channels.output_vector;
-  // GCC would make two paths of it, and keep the sums in memory.
-  __asm__("" : "+r"(start), "+r"(start_column), "+r"(start_vector));
-  for_places(start, begins ? 0 : channels.output_row, start_column,
-             [&](const float* at, int r, int c) {
-               expanded<Vectors>([&](int v) { sums[r][c][v] = load(at + v * start_vector); });
-             });
+  if constexpr (Step > 0) {
+    for_sums([&](Vector& sum, int v) { sum = load(channels.bias + v * kLanes); });
+  } else {
+    const bool begins = channels.bias != nullptr;
+    const float* start = begins ? channels.bias : channels.output;
+    std::int64_t start_column = begins ? 0 : task.output_column;
+    std::int64_t start_vector = begins ? kLanes : channels.output_vector;
+    // GCC would make two paths of it, and keep the sums in memory.
+    __asm__("" : "+r"(start), "+r"(start_column), "+r"(start_vector));
+    for_places(start, begins ? 0 : channels.output_row, start_column,
+               [&](const float* at, int r, int c) {
+                 expanded<Vectors>([&](int v) { sums[r][c][v] = load(at + v * start_vector); });
+               });
+  }
   Spread<Columns> spread(task.input_column);
   const std::int64_t row_bytes = task.input_row * std::int64_t{sizeof(float)};
   const float* weights = channels.weights;
@@ -111,11 +117,28 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
   const std::int64_t step = channels.next_step;
   const TapRun* run = channels.runs;
   const TapRun* const end = run + channels.run_count;
+  // Meanwhile the lines come into the first-level cache to which the sums will go and, of vectors
+  // of input channels, those which the next run reads, or the next tile. With fewer registers the
+  // taps have no time for it.
+  constexpr bool kAhead = Step > 0 && kRegisters >= 32;
+  const float* output = channels.output;
   do {  // there is a run, and a tap in each
     const char* values = reinterpret_cast<const char*>(channels.input + run->offset);
     const char* const behind = values + run->count * std::int64_t{sizeof(float)};
+    const float* input = channels.input;
+    input += run + 1 < end ? run[1].offset : channels.runs->offset + Columns * Step;
+    if (output >= channels.output + Columns * kLanes) output = channels.output;
     do {
-      spread.renew();
+      if constexpr (Step == 0) spread.renew();
+      if constexpr (kAhead) {
+        __builtin_prefetch(output, 1);
+        __builtin_prefetch(output + channels.output_vector, 1);
+        output += kLanes;
+      }
+      if constexpr (kAhead && Step == kLanes) {
+        __builtin_prefetch(input);
+        input += kLanes;
+      }
       __builtin_prefetch(next, 0, kIntoSecondLevel);
       if (step > kLineFloats) __builtin_prefetch(next + kLineFloats, 0, kIntoSecondLevel);
       next += step;
@@ -124,7 +147,8 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
       expanded<Rows>([&](int r) {
         const char* const first = values + r * row_bytes;
         expanded<Columns>([&](int c) {
-          const Vector value = spread.at(first, c);
+          const Vector value =
+              Step > 0 ? all(reinterpret_cast<const float*>(first)[c * Step]) : spread.at(first, c);
           expanded<Vectors>([&](int v) { sums[r][c][v] += value * row[v]; });
         });
       });
@@ -179,10 +203,15 @@ constexpr int tile_size(int left, int most_windows) {
                                                   : left;
 }
 
-/// The tile of so many windows in each of `Rows` rows.
+/// The tile of so many windows in each of `Rows` rows. \param step see channels_tile
 template <int Vectors, int Rows>
-auto tile_of(int columns) {
+auto tile_of(int columns, std::int64_t step) {
   constexpr int kMost = most_windows(Vectors) / Rows;
+  if constexpr (Vectors == 2 && Rows == 1 && kLanes >= 8) {
+    constexpr int kStride = 2;  // of a planar image's first layer
+    if (columns == kMost && step == kLanes) return channels_tile<Vectors, Rows, kMost, kLanes>;
+    if (columns == kMost && step == kStride) return channels_tile<Vectors, Rows, kMost, kStride>;
+  }
   const auto tile = [](auto count) { return channels_tile<Vectors, Rows, count.value>; };
   return columns == kMost ? channels_tile<Vectors, Rows, kMost>
                           : for_count<most_of_rest(kMost)>(columns, tile);
@@ -220,11 +249,14 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   // Sums that are in the output already go on there.
   const bool buffers =
       is_other(channels.activation) && channels.bias != nullptr && task.output_column == kLanes;
+  const bool known = channels.bias != nullptr && task.output_column == kLanes;
+  const std::int64_t step = known ? task.input_column : 0;
   for (int y = 0, height = 1; y < rows; y += height) {
     height = pairs ? least(2, rows - y) : 1;
     for (int x = 0, width = 0; x < columns; x += width) {
       width = tile_size(columns - x, most_columns);
-      const auto tile = height == 1 ? tile_of<Vectors, 1>(width) : tile_of<Vectors, kTwo>(width);
+      const auto tile =
+          height == 1 ? tile_of<Vectors, 1>(width, step) : tile_of<Vectors, kTwo>(width, step);
       Channels at = channels;
       at.move(y * task.input_row + x * task.input_column,
               y * channels.output_row + x * task.output_column,
@@ -251,7 +283,6 @@ void conv_channels(const ConvTask& task) {
   for (int first = 0, vectors = 2; first < all_vectors; first += vectors) {
     vectors = least(2, all_vectors - first);
     const float* const next = weights + vectors * vector_weights;
-    const int next_vectors = least(2, all_vectors - first - vectors);
     Channels channels{task.input,
                       task.runs,
                       task.run_count,
@@ -267,8 +298,9 @@ void conv_channels(const ConvTask& task) {
                       0};
     if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;
     for (std::int32_t image = 0; image < task.images; ++image) {
+      // Behind the last weights are those of the next layer.
       (vectors == 2 ? channels_windows<2> : channels_windows<1>)(task, channels, task.taps,
-                                                                 next_vectors * vector_weights);
+                                                                 vectors * vector_weights);
       channels.move(task.image_step, task.image_step, task.image_step);
     }
     weights = next;
