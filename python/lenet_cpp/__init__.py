@@ -32,6 +32,7 @@ from lenet_cpp.inference.profile import Profile
 if TYPE_CHECKING:
     from lenet_cpp.data import images
     from lenet_cpp.inference.autolog import AutoLog
+    from lenet_cpp.inference.batch_predictor import BatchPredictor
     from lenet_cpp.inference.classification import InferenceEngine
     from lenet_cpp.inference.digits import Classification, classify
     from lenet_cpp.inference.isolated import IsolatedPredictor
@@ -41,6 +42,7 @@ __all__ = [
     "BackendFailure",
     "BadInput",
     "BadModel",
+    "BatchPredictor",
     "Classification",
     "EngineInfo",
     "Error",
@@ -72,6 +74,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "AutoLog": "lenet_cpp.inference.autolog",
+        "BatchPredictor": "lenet_cpp.inference.batch_predictor",
         "Classification": "lenet_cpp.inference.digits",
         "InferenceEngine": "lenet_cpp.models",
         "IsolatedPredictor": "lenet_cpp.inference.isolated",

@@ -238,31 +238,10 @@ class InferenceEngine(Closing):
         if isinstance(given, Pipeline):
             return given
         if given is not None:
-            return _read_pipeline(Path(given))
-        for name in (PREPROCESS_NAME, INFERENCE_YML):
-            path = model.file.parent / name
-            if path.is_file():
-                if self._options.get("check_hashes", True):
-                    _check_listed(path)
-                return _read_pipeline(path)
-        if model.file.suffix == ".onnx":
-            pipeline = Pipeline.of_metadata(
-                read_onnx_metadata(model.file).get("preprocess"), model.file
-            )
-            if pipeline is not None:
-                return pipeline
-        spec, given_name = model.spec, self._model_name
-        # A name that is not in the registry is only a label for the model.
-        known = registry.find_network(given_name)
-        if given_name and (spec is None or known or ".py:" in given_name):
-            spec = registry.resolve_network(given_name)
-        if spec is None:
-            raise FileNotFound(
-                f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
-                " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
-            )
-        height = model.engine.input_shape[-2]
-        return spec.pipeline(None if height < 0 else height)
+            return read_pipeline(Path(given))
+        return find_pipeline(
+            model, self._model_name, check_hashes=self._options.get("check_hashes", True)
+        )
 
     @property
     def name(self) -> str:
@@ -315,6 +294,46 @@ class InferenceEngine(Closing):
         return labels if len(labels) == classes else ()
 
 
+def find_pipeline(
+    model: LoadedModel, model_name: str | None = None, *, check_hashes: bool = True
+) -> Pipeline:
+    """Return the preprocessing that is described beside a model, in it, or in the registry.
+
+    Args:
+        model: The model.
+        model_name: The registered model, when no manifest beside the files names it.
+        check_hashes: Compare the file with ``SHA256SUMS`` beside it when that lists it.
+
+    Raises:
+        FileNotFound: Nothing describes it.
+        BadModel: The file that describes it is damaged.
+    """
+    for name in (PREPROCESS_NAME, INFERENCE_YML):
+        path = model.file.parent / name
+        if path.is_file():
+            if check_hashes:
+                _check_listed(path)
+            return read_pipeline(path)
+    if model.file.suffix == ".onnx":
+        pipeline = Pipeline.of_metadata(
+            read_onnx_metadata(model.file).get("preprocess"), model.file
+        )
+        if pipeline is not None:
+            return pipeline
+    spec = model.spec
+    # A name that is not in the registry is only a label for the model.
+    known = registry.find_network(model_name)
+    if model_name and (spec is None or known or ".py:" in model_name):
+        spec = registry.resolve_network(model_name)
+    if spec is None:
+        raise FileNotFound(
+            f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
+            " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
+        )
+    height = model.engine.input_shape[-2]
+    return spec.pipeline(None if height < 0 else height)
+
+
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax of each row; float32 [N, classes] in and out."""
     # Small probabilities may underflow; logits that overflowed give NaN.
@@ -358,7 +377,8 @@ def _rows(x: ArrayLike) -> NDArray[np.float32]:
     return outputs.reshape(len(outputs), -1)
 
 
-def _read_pipeline(path: Path) -> Pipeline:
+def read_pipeline(path: Path) -> Pipeline:
+    """Read a ``preprocess.json``, or an ``inference.yml`` of PaddleClas."""
     if path.suffix in {".yml", ".yaml"}:
         return from_inference_yml(path)
     return Pipeline.load(path)

@@ -1,0 +1,440 @@
+"""A model for tables of images, in any process of a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp.data.images import Pipeline
+from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
+from lenet_cpp.inference.checked_model import CheckedModel
+from lenet_cpp.inference.classification import find_pipeline, read_pipeline, softmax
+from lenet_cpp.inference.columns import KINDS, Rows, read_column
+from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described
+from lenet_cpp.inference.predictor import BUNDLED_DIR, Options, Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self, Unpack
+
+OUTPUTS = ("class_id", "label", "probability", "probabilities", "logits")
+"""What :class:`BatchPredictor` can add to a table, each as a column."""
+
+_Path = str | os.PathLike[str] | None
+
+
+@dataclass
+class _Loaded:
+    """A model in this process, with a clone of its predictor for each thread."""
+
+    origin: Predictor
+    model: LoadedModel
+    checksum: str
+    pipelines: dict[object, Pipeline] = field(default_factory=dict)
+    per_thread: threading.local = field(default_factory=threading.local)
+
+    def predictor(self) -> Predictor:
+        mine: Predictor | None = getattr(self.per_thread, "predictor", None)
+        if mine is None:
+            with _loading:
+                mine = self.per_thread.predictor = self.origin.clone()
+        return mine
+
+
+# Of the process and not of the object: Ray and Dask unpickle an object anew for every task.
+_loaded: dict[object, _Loaded] = {}
+_loading = threading.Lock()
+_of_the_parent: list[object] = []
+
+
+def _after_fork() -> None:
+    """Forget the parent's predictors in a forked child, where their threads do not exist.
+
+    They are kept all the same: to free them could wait for those threads.
+    """
+    global _loaded, _loading
+    _of_the_parent.append(_loaded)
+    _loaded, _loading = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class BatchPredictor:
+    """A classifier that adds its results to tables of images.
+
+    It holds the configuration, and loads the model with the first batch, once in each process, so
+    that it can be pickled and sent to any worker: the object is the function for Ray Data's
+    ``map_batches``, Dask's ``map_partitions`` and a pool of multiprocessing, and
+    :meth:`predict_batch_fn` gives the one for Spark. It imports none of them.
+
+    Thread-safety: may be called from any thread; the threads run in parallel.
+
+    Example:
+        >>> predictor = BatchPredictor(model_dir="inference_model/lenet", column="image")
+        >>> predictor({"image": pixels})["class_id"]
+        >>> dataset.map_batches(predictor)  # Ray Data
+        >>> predict_batch_udf(predictor.predict_batch_fn(), return_type=..., batch_size=1024)
+    """
+
+    def __init__(
+        self,
+        model_file: _Path = None,
+        params_file: _Path = None,
+        *,
+        model_dir: _Path = None,
+        column: str = "image",
+        kind: str = "auto",
+        outputs: Sequence[str] | Mapping[str, str] = OUTPUTS[:3],
+        errors: str | None = None,
+        name: str | None = None,
+        keep: Sequence[str] | None = None,
+        preprocess: Pipeline | _Path = None,
+        labels: Sequence[str] | None = None,
+        checksum: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        """Keep the configuration; nothing is loaded yet.
+
+        Args:
+            model_file: As for :class:`lenet_cpp.Predictor`; without any file, the bundled LeNet.
+            params_file: As for :class:`lenet_cpp.Predictor`.
+            model_dir: As for :class:`lenet_cpp.Predictor`.
+            column: The column of images, each of one of these forms:
+
+                * values of the model's input, as arrays, tensors or lists of any integer or float
+                  type, [C, H, W], flat, or [H, W] for one channel. Integers are pixels from 0 to
+                  255, which are divided by 255;
+                * the same pixels as bytes;
+                * a picture to prepare: uint8 pixels [H, W] or [H, W, C] of another size, the
+                  bytes of an image file, or its path.
+            kind: What bytes and strings are: ``pixels``, ``encoded``, ``path`` or ``auto``.
+                With auto, strings are paths, and bytes are pixels when there are as many as the
+                model has inputs and they do not begin as an image file does.
+            outputs: Which columns to add: ``class_id`` (int32) and its ``label`` (None when it is
+                not known) and ``probability``, all ``probabilities``, or ``logits``, the model's
+                raw outputs. A mapping gives each the name of its column.
+            errors: A column for what is wrong with a row; None in good rows. A bad row then has
+                class -1 and NaN. By default a bad row raises an error that names it.
+            name: The column that names a row in that error; by default its number in the batch.
+            keep: The columns of a batch to hand on; by default all but the images.
+            preprocess: How pictures are prepared, or a file that describes it; by default what
+                lies beside the model.
+            labels: The label of each class; by default those of the model's manifest.
+            checksum: The model's :attr:`checksum`: a process that finds another model refuses it.
+            **options: See :class:`lenet_cpp.Options`. ``threads`` is the number of threads of a
+                run and of reading pictures, whatever ``OMP_NUM_THREADS`` says.
+
+        Raises:
+            BadInput: An argument or option is unknown.
+        """
+        if kind not in KINDS:
+            raise BadInput(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        named = dict(outputs) if isinstance(outputs, Mapping) else {each: each for each in outputs}
+        if not named or named.keys() - set(OUTPUTS):
+            raise BadInput(f"outputs: expected some of {', '.join(OUTPUTS)}, got {list(named)}")
+        if wrong := sorted(options.keys() - Options.__annotations__.keys()):
+            known = ", ".join(Options.__annotations__)
+            raise BadInput(f"unknown option '{wrong[0]}'; choose among {known}")
+        if model_file is None and params_file is None and model_dir is None:
+            model_dir = BUNDLED_DIR
+        # Absolute: the workers of a cluster have working directories of their own.
+        self._files = tuple(
+            None if file is None else str(Path(file).absolute())
+            for file in (model_file, params_file, model_dir)
+        )
+        self._bytes: tuple[bytes, bytes] | None = None
+        self._column, self._kind, self._errors, self._name = column, kind, errors, name
+        self._outputs, self._keep = named, None if keep is None else tuple(keep)
+        self._preprocess = preprocess if isinstance(preprocess, Pipeline) else _absolute(preprocess)
+        self._labels = None if labels is None else tuple(labels)
+        self._checksum, self._options = checksum, options
+
+    @classmethod
+    def from_bytes(cls, program: bytes, params: bytes = b"", **arguments: Any) -> Self:
+        """Make one that carries its model, for workers that do not see its files.
+
+        Args:
+            program: What a .pdmodel, .json or .onnx file holds.
+            params: What the .pdiparams file holds; empty for an .onnx.
+            **arguments: Those of the class but for the files. Pictures need ``preprocess``.
+        """
+        made = cls(**arguments)
+        made._files, made._bytes = (), (bytes(program), bytes(params))
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the configuration alone."""
+        return {name: value for name, value in vars(self).items() if name != "_key"}
+
+    def __call__(self, batch: Any) -> Any:
+        """Return a batch with its results.
+
+        Args:
+            batch: A dict of columns, or a table of pandas or Arrow.
+
+        Returns:
+            The same kind of table: the columns that are kept, and one for each output.
+
+        Raises:
+            BadInput: A row is bad, and no column was named for errors; there is no such column, or
+                a result would replace another column.
+            lenet_cpp.Error: The model cannot be loaded, or its engine failed.
+        """
+        names = list(batch.column_names if hasattr(batch, "column_names") else batch)
+        if self._column not in names:
+            raise BadInput(f"no column {self._column!r} among {', '.join(map(repr, names))}")
+        kept = [each for each in names if each != self._column]
+        if self._keep is not None:
+            kept = [each for each in kept if each in self._keep]
+        results = self.columns(
+            batch[self._column], names=None if self._name is None else batch[self._name]
+        )
+        if taken := sorted(results.keys() & set(kept)):
+            raise BadInput(
+                f"the table has a column {taken[0]!r} already: name another one for the result,"
+                f" outputs={{'{taken[0]}': 'predicted_{taken[0]}'}}"
+            )
+        if isinstance(batch, Mapping):
+            return {**{each: batch[each] for each in kept}, **results}
+        if hasattr(batch, "column_names"):  # Arrow's tables and batches of records
+            table = batch.select(kept)
+            for each, values in results.items():
+                table = table.append_column(each, _arrow(values))
+            return table
+        flat = {
+            each: list(values) if values.ndim > 1 else values for each, values in results.items()
+        }
+        return batch[kept].assign(**flat)
+
+    def columns(self, images: Any, *, names: Any = None) -> dict[str, NDArray[Any]]:
+        """Return the results for one column of images: a column for each output.
+
+        Args:
+            images: The column, as the class describes it.
+            names: What to call each row in an error.
+
+        Raises:
+            BadInput: A row is bad, and no column was named for errors.
+            lenet_cpp.Error: The model cannot be loaded, or its engine failed.
+        """
+        loaded = self._load()
+        predictor = loaded.predictor()
+        rows = read_column(images, predictor.input_spec.shape, self._kind)
+        self._prepare(rows, loaded)
+        blocks = [self._run(predictor, places, block, rows) for places, block in rows.tensors]
+        if rows.errors and self._errors is None:
+            number = min(rows.errors)
+            row = f"row {number} of {self._column!r}" if names is None else str(names[number])
+            why = rows.errors[number]
+            raise BadInput(why if row in why else f"{row}: {why}")
+        classes = predictor.output_spec.shape[-1]
+        logits = np.full((rows.count, classes), np.nan, np.float32)
+        for places, outputs in blocks:
+            logits[places] = outputs
+        return self._results(logits, rows.errors, loaded)
+
+    def predict_batch_fn(self) -> Callable[[], Callable[[Any], dict[str, NDArray[Any]]]]:
+        """Return what ``pyspark.ml.functions.predict_batch_udf`` takes first.
+
+        Its ``return_type`` is a struct with a field for each output: ``class_id`` int, ``label``
+        string, ``probability`` float, ``probabilities`` and ``logits`` array<float>, and what
+        ``errors`` names string.
+        """
+        return partial(_bound, self)
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of the program's bytes followed by those of the parameters.
+
+        ``cat NAME.pdmodel NAME.pdiparams | sha256sum`` prints it; loads the model when necessary.
+        """
+        return self._load().checksum
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """How pictures are prepared; loads the model when necessary.
+
+        Raises:
+            FileNotFound: Nothing describes it.
+            BadModel: The file that describes it is damaged.
+        """
+        return self._pipeline(self._load())
+
+    @cached_property
+    def _key(self) -> object:
+        options = tuple(sorted(self._options.items()))
+        contents = tuple(hashlib.sha256(each).digest() for each in self._bytes or ())
+        return self._files, contents, options, self._checksum
+
+    def _load(self) -> _Loaded:
+        loaded = _loaded.get(self._key)
+        if loaded is None:
+            with _loading:
+                loaded = _loaded.get(self._key)
+                if loaded is None:
+                    loaded = _loaded[self._key] = self._loaded_now()
+        if self._checksum not in {None, loaded.checksum}:
+            raise BadModel(
+                f"{loaded.model.file} is another model here: its checksum is {loaded.checksum},"
+                f" expected {self._checksum}"
+            )
+        return loaded
+
+    def _loaded_now(self) -> _Loaded:
+        if self._bytes is not None:
+            predictor = Predictor.from_bytes(*self._bytes, **self._options)
+            model = LoadedModel(
+                CppEngine(predictor),
+                Path("the model"),
+                "model",
+                None,
+                (),
+                predictor.ends_in_softmax,
+            )
+            digest = hashlib.sha256(b"".join(self._bytes))
+        else:
+            program, params, folder = self._files
+            predictor = Predictor(program, params, model_dir=folder, **self._options)
+            model = described(CppEngine(predictor), CheckedModel.of(predictor))
+            digest = hashlib.sha256()
+            for path in _model_files(predictor):
+                digest.update(path.read_bytes())
+        loaded = _Loaded(predictor, model, digest.hexdigest())
+        loaded.per_thread.predictor = predictor
+        return loaded
+
+    def _pipeline(self, loaded: _Loaded) -> Pipeline:
+        given = self._preprocess
+        if isinstance(given, Pipeline):
+            return given
+        found = loaded.pipelines.get(given)
+        if found is None:
+            if given is not None:
+                found = read_pipeline(Path(given))
+            elif self._bytes is not None:
+                raise FileNotFound("pictures for a model from memory need preprocess=")
+            else:
+                found = find_pipeline(
+                    loaded.model, check_hashes=self._options.get("check_hashes", True)
+                )
+            loaded.pipelines[given] = found
+        return found
+
+    def _prepare(self, rows: Rows, loaded: _Loaded) -> None:
+        """Read the pictures among the rows, by as many threads as a run has."""
+        if not rows.images:
+            return
+        one = partial(_tensor, self._pipeline(loaded))
+        threads = min(self._options.get("threads", 1), len(rows.images))
+        sources = [source for _, source in rows.images]
+        if threads > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(one, sources))
+        else:
+            found = list(map(one, sources))
+        same: dict[tuple[int, ...], list[tuple[int, NDArray[np.float32]]]] = {}
+        item = loaded.model.engine.input_shape[1:]
+        for (number, _), tensor in zip(rows.images, found, strict=True):
+            if isinstance(tensor, str):
+                rows.errors[number] = tensor
+            elif any(
+                size not in {-1, given} for size, given in zip(item, tensor.shape, strict=True)
+            ):
+                given = list(tensor.shape)
+                rows.errors[number] = f"{given} after the preprocessing, expected {list(item)}"
+            else:
+                same.setdefault(tensor.shape, []).append((number, tensor))
+        for group in same.values():
+            places = np.array([number for number, _ in group], np.intp)
+            rows.tensors.append((places, np.stack([tensor for _, tensor in group])))
+
+    def _run(
+        self, predictor: Predictor, places: NDArray[np.intp], block: NDArray[Any], rows: Rows
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Run the good rows of a block, and list the others."""
+        try:
+            return places, predictor.run(block)
+        except BadInput:
+            with np.errstate(over="ignore"):
+                values = block.reshape(len(block), -1).astype(np.float32)
+            good = np.isfinite(values).all(axis=1)
+            if good.all():
+                raise
+        for number in places[~good].tolist():
+            rows.errors[number] = "it holds NaN or infinity"
+        return places[good], predictor.run(block[good])
+
+    def _results(
+        self, logits: NDArray[np.float32], errors: dict[int, str], loaded: _Loaded
+    ) -> dict[str, NDArray[Any]]:
+        bad = np.array(sorted(errors), np.intp)
+        class_ids = logits.argmax(axis=1).astype(np.int32) if logits.size else np.zeros(0, np.int32)
+        class_ids[bad] = -1
+        found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
+        if self._outputs.keys() & {"probability", "probabilities"}:
+            values = logits if loaded.model.gives_probabilities else softmax(logits)
+            found["probabilities"] = values
+            found["probability"] = values.max(axis=1, initial=0)
+        if "label" in self._outputs:
+            labels = loaded.model.labels if self._labels is None else self._labels
+            if labels and len(labels) != logits.shape[1]:
+                raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
+            names = np.array([*(labels or [None] * logits.shape[1]), None], dtype=object)
+            found["label"] = names[class_ids]  # the last one for -1
+        results = {column: found[output] for output, column in self._outputs.items()}
+        if self._errors is not None:
+            results[self._errors] = np.full(len(logits), None, dtype=object)
+            for number, why in errors.items():
+                results[self._errors][number] = why
+        return results
+
+
+def _absolute(path: _Path) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def _bound(predictor: BatchPredictor) -> Callable[[Any], dict[str, NDArray[Any]]]:
+    return predictor.columns
+
+
+def _tensor(pipeline: Pipeline, source: Any) -> NDArray[np.float32] | str:
+    """Return the tensor of a picture, or what is wrong with it."""
+    try:
+        return pipeline(source)
+    except Error as error:
+        return str(error)
+
+
+def _model_files(predictor: Predictor) -> list[Path]:
+    program, params = predictor.model_file, predictor.params_file
+    if params is not None or program.suffix == ".onnx":
+        return [program, *([params] if params is not None else [])]
+    # One file for each variable; the others beside them describe the model.
+    described_by = {".json", ".txt", ".yml", ".md"}
+    variables = (
+        path
+        for path in sorted(program.parent.iterdir())
+        if path.is_file() and path.suffix not in described_by and path.name != "SHA256SUMS"
+    )
+    return [program, *(path for path in variables if path != program)]
+
+
+def _arrow(values: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    if values.ndim == 1:
+        return pa.array(values, from_pandas=values.dtype == object)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])

@@ -1,0 +1,296 @@
+"""Read a column of images, however a table keeps it."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from lenet_cpp.data.images.reading import ImageSource
+
+KINDS = ("auto", "pixels", "encoded", "path")
+
+# An image file of exactly as many bytes as the model has inputs is told from pixels by these.
+_FILE_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")
+_JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
+_FIRST_BYTES = np.frombuffer(b"\x89GRIM\xff", np.uint8)
+
+
+@dataclass
+class Rows:
+    """The rows of a column: tensors of the model's shape, images to prepare, and bad rows.
+
+    Attributes:
+        count: The number of rows.
+        tensors: Blocks of rows: their numbers, and float values or uint8 pixels
+            [M, channels, height, width].
+        images: Number and source of each row that the preprocessing has to read.
+        errors: Number of each bad row, and what is wrong with it.
+    """
+
+    count: int
+    tensors: list[tuple[NDArray[np.intp], NDArray[Any]]] = field(default_factory=list)
+    images: list[tuple[int, ImageSource]] = field(default_factory=list)
+    errors: dict[int, str] = field(default_factory=dict)
+
+
+def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows:
+    """Sort the rows of a column by how they become inputs of a model.
+
+    Args:
+        column: A NumPy array or a list, Arrow's arrays (numbers in lists or tensors, binary,
+            strings), or a pandas, Polars or Daft series.
+        shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
+        kind: What bytes and strings are: ``"pixels"``, one byte for each value of the model's
+            input; ``"encoded"``, image files; ``"path"``, paths of image files; or ``"auto"``:
+            strings are paths, bytes are pixels when there are as many as values, and do not begin
+            as an image file does, and otherwise image files.
+
+    Raises:
+        BadInput: The column as a whole is none of these.
+    """
+    reader = _Reader(shape[1:], kind)
+    if hasattr(column, "to_arrow"):  # Daft, Polars
+        column = column.to_arrow()
+    if type(column).__module__.partition(".")[0] == "pyarrow" or hasattr(column, "combine_chunks"):
+        return reader.arrow(column)
+    if hasattr(column, "to_numpy"):  # pandas
+        column = column.to_numpy()
+    if isinstance(column, np.ndarray) and column.ndim > 0:
+        return reader.array(column)
+    if isinstance(column, (str, bytes, np.ndarray)) or not hasattr(column, "__len__"):
+        raise BadInput(f"expected a column of images, got {type(column).__name__}")
+    return reader.each(column)
+
+
+class _Reader:
+    """The conversions for one model; each returns the rows of what it gets."""
+
+    def __init__(self, item: tuple[int, ...], kind: str) -> None:
+        self._item, self._kind = item, kind
+        self._size = math.prod(item) if min(item) > 0 else -1  # unknown for images of any size
+
+    def array(self, array: NDArray[Any]) -> Rows:
+        """Read a NumPy array of any type; its first dimension counts the rows."""
+        if array.dtype.kind in "iuf":
+            return self._numbers(array)
+        if array.dtype.kind == "S" and array.dtype.itemsize == self._size and array.ndim == 1:
+            # NumPy drops the zeros at the end of such an element, but they are pixels here.
+            pixels = np.frombuffer(np.ascontiguousarray(array), np.uint8)
+            return self._pixels(pixels.reshape(len(array), self._size))
+        if array.dtype.kind not in "SUO":
+            raise BadInput(f"expected a column of images, got {array.dtype} values")
+        return self.each(array.tolist() if array.dtype.kind in "SU" else list(array))
+
+    def each(self, values: Sequence[Any]) -> Rows:
+        """Read values of any kind one by one."""
+        rows = Rows(len(values))
+        same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]] = {}
+        for number, value in enumerate(values):
+            if value is None or (isinstance(value, float) and math.isnan(value)):
+                rows.errors[number] = "the value is missing (null)"
+            elif isinstance(value, (bytes, bytearray, memoryview)):
+                self._one_of_bytes(rows, number, bytes(value), same)
+            elif isinstance(value, (str, os.PathLike)):
+                if self._kind in {"auto", "path"}:
+                    rows.images.append((number, value))
+                else:
+                    rows.errors[number] = f"expected bytes, got the text {str(value)[:40]!r}"
+            else:
+                try:
+                    array = np.asarray(value)
+                except ValueError as error:
+                    rows.errors[number] = f"not an array: {error}"
+                    continue
+                if array.dtype.kind not in "iuf":
+                    rows.errors[number] = f"expected numbers, got {type(value).__name__}"
+                    continue
+                same.setdefault((array.dtype, array.shape), []).append((number, array))
+        for group in same.values():
+            block = self._numbers(np.stack([array for _, array in group]))
+            _merge(rows, block, np.array([number for number, _ in group], np.intp))
+        return rows
+
+    def arrow(self, column: Any) -> Rows:
+        """Read an array or chunked array of Arrow."""
+        import pyarrow as pa
+
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+            if isinstance(column, pa.ChunkedArray):  # more than one array can hold
+                return self._joined(self.arrow(chunk) for chunk in column.chunks)
+        if column.null_count:
+            valid = np.asarray(column.is_valid())
+            rows = Rows(len(column))
+            missing = np.flatnonzero(~valid).tolist()
+            rows.errors.update(dict.fromkeys(missing, "the value is missing (null)"))
+            _merge(rows, self.arrow(column.filter(pa.array(valid))), np.flatnonzero(valid))
+            return rows
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            return self.array(column.to_numpy_ndarray())
+        column = _stored(column)
+        types, kind = pa.types, column.type
+        if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+            pixels = self._pixels_of_arrow(column) if self._kind in {"auto", "pixels"} else None
+            return self.each(column.to_pylist()) if pixels is None else self._pixels(pixels)
+        if types.is_struct(kind) and {"data", "shape"} <= {each.name for each in kind}:
+            # Tensors of different shapes, by Arrow's definition of arrow.variable_shape_tensor.
+            values = (np.asarray(each) for each in column.field("data").to_pylist())
+            shapes = column.field("shape").to_pylist()
+            return self.each([_shaped(*each) for each in zip(values, shapes, strict=True)])
+        return self._arrow_lists(column)
+
+    def _arrow_lists(self, column: Any) -> Rows:
+        """Read lists of numbers, of fixed or any length, nested or not; or a text column."""
+        import pyarrow as pa
+
+        types, values, sizes = pa.types, column, [len(column)]
+        while types.is_list(values.type) or types.is_large_list(values.type):
+            lengths = np.diff(values.offsets.to_numpy())
+            values = values.flatten()
+            if len(lengths) == 0 or (lengths != lengths[0]).any() or values.null_count:
+                return self.each(column.to_pylist())
+            sizes.append(int(lengths[0]))
+        while types.is_fixed_size_list(values.type):
+            sizes.append(values.type.list_size)
+            values = values.flatten()
+        if values.null_count or not types.is_primitive(values.type) or len(sizes) == 1:
+            return self.each(column.to_pylist())
+        return self.array(values.to_numpy(zero_copy_only=False).reshape(sizes))
+
+    def _pixels_of_arrow(self, column: Any) -> NDArray[np.uint8] | None:
+        """Return [N, size] without a copy when every row has that many bytes."""
+        import pyarrow as pa
+
+        count, first, buffers = len(column), column.offset, column.buffers()
+        if pa.types.is_fixed_size_binary(column.type):
+            begin, fits = first * self._size, column.type.byte_width == self._size
+        else:
+            wide = np.int64 if pa.types.is_large_binary(column.type) else np.int32
+            offsets = np.frombuffer(buffers[1], wide)[first : first + count + 1]
+            begin, fits = int(offsets[0]), bool((np.diff(offsets) == self._size).all())
+        if not fits or count == 0 or buffers[-1] is None:
+            return None
+        end = begin + count * self._size
+        return np.frombuffer(buffers[-1], np.uint8)[begin:end].reshape(count, self._size)
+
+    def _pixels(self, pixels: NDArray[np.uint8]) -> Rows:
+        """Read rows of as many bytes as the model has inputs."""
+        if self._kind not in {"auto", "pixels"}:
+            return self.each([row.tobytes() for row in pixels])
+        if self._kind == "auto" and self._size > 0:
+            suspects = np.flatnonzero(np.isin(pixels[:, 0], _FIRST_BYTES)).tolist()
+            if any(_is_image_file(pixels[number].tobytes()) for number in suspects):
+                return self.each([row.tobytes() for row in pixels])
+        return self._numbers(pixels)
+
+    def _one_of_bytes(
+        self,
+        rows: Rows,
+        number: int,
+        value: bytes,
+        same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]],
+    ) -> None:
+        kind = self._kind
+        if kind == "auto":
+            pixels = len(value) == self._size and not _is_image_file(value)
+            kind = "pixels" if pixels else "encoded"
+        if kind == "path":
+            rows.images.append((number, os.fsdecode(value)))
+        elif kind == "encoded":
+            rows.images.append((number, value))
+        elif len(value) != self._size:
+            rows.errors[number] = f"{len(value)} bytes, expected {self._size} pixels"
+        else:
+            array = np.frombuffer(value, np.uint8)
+            same.setdefault((array.dtype, array.shape), []).append((number, array))
+
+    def _numbers(self, array: NDArray[Any]) -> Rows:
+        """Read [N, ...] of integers, which are pixels, or floats."""
+        rows, places = Rows(len(array)), np.arange(len(array))
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            array = array.astype(np.float64)
+        if array.dtype.kind != "f" and array.dtype != np.uint8:
+            flat = array.reshape(len(array), -1)
+            wrong = ((flat < 0) | (flat > 255)).any(axis=1)
+            for number in np.flatnonzero(wrong).tolist():
+                rows.errors[number] = "integers are pixels from 0 to 255, got others"
+            places = np.flatnonzero(~wrong)
+            array = array[places].astype(np.uint8)
+        form = self._form(array.shape[1:])
+        if form is not None:
+            rows.tensors.append((places, array.reshape(len(array), *form)))
+        elif array.dtype == np.uint8 and _is_picture(array.shape[1:]):
+            rows.images += zip(places.tolist(), array, strict=True)
+        else:
+            expected = "x".join("any" if size < 0 else str(size) for size in self._item)
+            got = "x".join(map(str, array.shape[1:])) or "a number"
+            why = f"expected {expected} values, got {got} of {array.dtype}"
+            rows.errors.update(dict.fromkeys(places.tolist(), why))
+        return rows
+
+    def _form(self, given: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return the [channels, height, width] of such rows; None when they have another form."""
+        forms = [given]
+        if self._item[0] == 1:
+            forms += [(1, *given), (1, *given[:-1])] if given[-1:] == (1,) else [(1, *given)]
+        if len(given) == 1 and given[0] == self._size:
+            forms.append(self._item)
+        for form in forms:
+            sizes = zip(self._item, form, strict=False)
+            if len(form) == len(self._item) and all(a in {-1, b} for a, b in sizes):
+                return form
+        return None
+
+    def _joined(self, parts: Iterable[Rows]) -> Rows:
+        rows = Rows(0)
+        for part in parts:
+            places = np.arange(rows.count, rows.count + part.count)
+            rows.count += part.count
+            _merge(rows, part, places)
+        return rows
+
+
+def _stored(column: Any) -> Any:
+    """Return an Arrow array without extension types, dictionaries and views."""
+    import pyarrow as pa
+
+    if isinstance(column.type, pa.BaseExtensionType):
+        return _stored(column.storage)
+    if pa.types.is_dictionary(column.type):
+        return _stored(column.dictionary_decode())
+    if pa.types.is_binary_view(column.type):
+        return column.cast(pa.large_binary())
+    return column
+
+
+def _merge(rows: Rows, block: Rows, places: NDArray[np.intp]) -> None:
+    """Add a block whose rows are these of the column."""
+    rows.tensors += [(places[numbers], values) for numbers, values in block.tensors]
+    rows.images += [(int(places[number]), source) for number, source in block.images]
+    rows.errors.update({int(places[number]): why for number, why in block.errors.items()})
+
+
+def _is_image_file(value: bytes) -> bool:
+    begins, ends = _JPEG
+    jpeg = value.startswith(begins) and value.endswith(ends)
+    bitmap = value[:2] == b"BM" and int.from_bytes(value[2:6], "little") == len(value)
+    return jpeg or bitmap or value.startswith(_FILE_BEGINNINGS)
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
+
+
+def _shaped(values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    return values.reshape(shape) if values.size == math.prod(shape) else values
