@@ -19,7 +19,8 @@ from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.classification import find_pipeline, read_pipeline, softmax
 from lenet_cpp.inference.columns import KINDS, Rows, read_column
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described
-from lenet_cpp.inference.predictor import BUNDLED_DIR, Options, Predictor
+from lenet_cpp.inference.options import BUNDLED_DIR, Options
+from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
