@@ -385,11 +385,7 @@ InferRequest parse_infer(const Request& request, const Model& model, const Limit
   Parser parser(model, limits);
   const bool is_file = request.content_type.rfind("image/", 0) == 0;
   if (length == 0 && (request.header_length || is_file)) return parser.parse_raw(body, is_file);
-  try {
-    return parser.parse(body.substr(0, length), body.substr(length));
-  } catch (const InvalidJson& error) {
-    refuse(error.what());
-  }
+  return parser.parse(body.substr(0, length), body.substr(length));
 }
 
 void decode_files(InferRequest& request, const Model& model, const Limits& limits) {

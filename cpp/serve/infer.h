@@ -59,7 +59,7 @@ struct InferRequest {
 std::size_t json_bytes(const Request& request);
 
 /// \param request whose body must outlive the result, in place
-/// \throws Refusal 400, 413 (too many values), 501 (shared memory)
+/// \throws Refusal 400, 413 (too many values), 501 (shared memory); InvalidJson
 InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits);
 
 /// Decodes and prepares the images of Files.

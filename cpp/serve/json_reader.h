@@ -109,6 +109,9 @@ class JsonReader {
       fail("nested more than " + std::to_string(kMaxJsonDepth) + " deep");
   }
   bool word(std::string_view word);
+  /// \returns whether the number that comes is in the range of its type
+  template <typename Number>
+  bool take_number(Number& value);
   /// \param decoded holds what is returned, when it is not as it is written
   std::string_view view_text(std::string& decoded);
   void data(JsonData& data, std::size_t most, std::size_t level);
@@ -119,7 +122,8 @@ class JsonReader {
   std::size_t depth_ = 0;
 };
 
-/// Writes a text with quotes and escapes. Bytes that are no UTF-8 become U+FFFD.
+/// Writes a text with quotes, all but printable ASCII escaped. Bytes that are no UTF-8 become
+/// U+FFFD.
 void append_json(std::string& to, std::string_view text);
 /// The shortest that reads as the same float32. \returns false, having written nothing, for NaN and
 /// infinity, which JSON does not have.

@@ -43,14 +43,6 @@ nlohmann::json counter_json(const Counter& counter) {
 
 }  // namespace
 
-void Statistics::add_request(bool succeeded, Clock::duration time) {
-  (succeeded ? success : fail).add(time);
-  const double seconds = std::chrono::duration<double>(time).count();
-  const auto bucket = std::lower_bound(kBuckets.begin(), kBuckets.end(), seconds);
-  buckets[static_cast<std::size_t>(bucket - kBuckets.begin())].fetch_add(1,
-                                                                         std::memory_order_relaxed);
-}
-
 Model::Model(std::string model_name, std::int64_t model_version, const std::string& path,
              const Options& options)
     : name(std::move(model_name)),

@@ -1,10 +1,7 @@
 /// \file
-/// One version of a model that is served, and what is counted about it.
+/// One version of a model that is served.
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -16,38 +13,10 @@
 
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
+#include "metrics.h"
 #include "service.h"
 
 namespace lenet::serve {
-
-using Clock = std::chrono::steady_clock;
-
-/// Events, and the time that they took in all.
-struct Counter {
-  std::atomic<std::uint64_t> count{0};
-  std::atomic<std::uint64_t> nanoseconds{0};
-
-  void add(Clock::duration time, std::uint64_t events = 1) {
-    count.fetch_add(events, std::memory_order_relaxed);
-    nanoseconds.fetch_add(static_cast<std::uint64_t>(std::chrono::nanoseconds(time).count()),
-                          std::memory_order_relaxed);
-  }
-};
-
-/// Upper limits of a request's time in seconds, for the histogram; infinity follows.
-inline constexpr std::array<double, 12> kBuckets = {1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3,
-                                                    5e-3, 2.5e-2, 0.1,  0.5,  2.5,    10};
-
-struct Statistics {
-  Counter success, fail;                      ///< of requests, from arrival to response
-  Counter queue, input, infer, output;        ///< of requests that succeeded: the parts of the time
-  std::atomic<std::uint64_t> images{0};       ///< that were computed
-  std::atomic<std::uint64_t> runs{0};         ///< of the network
-  std::atomic<std::uint64_t> last_run_ms{0};  ///< since 1970
-  std::array<std::atomic<std::uint64_t>, kBuckets.size() + 1> buckets{};  ///< of both kinds
-
-  void add_request(bool succeeded, Clock::duration time);
-};
 
 class Model {
  public:

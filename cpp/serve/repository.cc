@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <new>
+#include <utility>
 
 namespace lenet::serve {
 namespace {
@@ -79,7 +79,7 @@ std::shared_ptr<Model> Catalog::find(std::string_view name, std::string_view ver
 Repository::Repository(const Options& options)
     : options_(options), catalog_(std::make_shared<Catalog>()) {
   Catalog catalog;
-  for (auto& [name, versions] : find()) {
+  for (auto& [name, versions] : find(nullptr)) {
     auto entry = update(name, versions, true);
     if (!entry) {
       const Seen& newest = seen_[{name, versions.front().version}];
@@ -99,7 +99,9 @@ Repository::~Repository() {
   }
   woken_.notify_one();
   thread_.join();
-  for (Change& change : changes_) change.done("the server is stopping");
+  for (const Change& change : changes_) {
+    if (change.done) change.done("the server is stopping");
+  }
 }
 
 std::shared_ptr<const Catalog> Repository::catalog() const {
@@ -111,14 +113,6 @@ void Repository::publish(Catalog catalog) {
   auto next = std::make_shared<const Catalog>(std::move(catalog));
   const std::lock_guard<std::mutex> lock(mutex_);
   catalog_.swap(next);  // the old one ends when the lock, and the last request, have ended
-}
-
-void Repository::look() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    look_ = true;
-  }
-  woken_.notify_one();
 }
 
 bool Repository::change(const std::string& name, bool load, std::function<void(std::string)> done) {
@@ -135,27 +129,26 @@ void Repository::log(const std::string& line) const {
   if (options_.log) options_.log(line);
 }
 
-Repository::FoundModels Repository::find() const try {
+Repository::FoundModels Repository::find(std::string* problem) const {
   FoundModels found;
   for (const ModelSource& source : options_.models) {
-    if (!source.name.empty() && !is_model_name(source.name)) {
-      throw Error(ErrorCode::BadInput, "'" + source.name +
-                                           "' cannot be the name of a model; use "
-                                           "letters, digits, '.', '_' and '-'");
+    try {
+      std::error_code failed;
+      if (!fs::exists(source.path, failed)) {
+        throw Error(ErrorCode::FileNotFound, "'" + source.path + "' does not exist" +
+                                                 (failed ? ": " + failed.message() : ""));
+      }
+      find_in(source.path, source.name, true, found);
+    } catch (const std::exception& error) {
+      if (problem == nullptr) throw;
+      *problem = error.what();
     }
-    if (!fs::exists(source.path)) {
-      throw Error(ErrorCode::FileNotFound, "'" + source.path + "' does not exist");
-    }
-    find_in(source.path, source.name, true, found);
   }
   for (auto& [name, versions] : found) {
     std::sort(versions.begin(), versions.end(),
               [](const Found& a, const Found& b) { return a.version > b.version; });
   }
   return found;
-} catch (const fs::filesystem_error& error) {
-  throw Error(ErrorCode::FileNotFound,
-              "cannot read '" + error.path1().string() + "': " + error.code().message());
 }
 
 /// \param is_source whether it was named, rather than found in a repository
@@ -169,10 +162,9 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
   const auto add = [&](std::int64_t version, const std::string& where) {
     // "stats" has an address of its own.
     if (!is_model_name(name) || name == "stats") {
-      throw Error(ErrorCode::BadInput,
-                  "'" + path + "': '" + name +
-                      "' cannot be the name of a "
-                      "model; give another one, of letters, digits, '.', '_', '-'");
+      throw Error(ErrorCode::BadInput, "'" + path + "': '" + name +
+                                           "' cannot be the name of a model; give another one, of "
+                                           "letters, digits, '.', '_', '-'");
     }
     std::vector<Found>& versions = found[name];
     for (const Found& other : versions) {
@@ -257,22 +249,28 @@ std::optional<Catalog::Entry> Repository::update(const std::string& name,
   return entry;
 }
 
-std::string Repository::look_now(const Change* change) {
+std::string Repository::make(const Change& change) {
   Catalog next = *catalog();
-  if (change != nullptr && !change->load) {
-    if (next.models.erase(change->name) == 0) return "model '" + change->name + "' is not loaded";
-    unloaded_.insert(change->name);
+  if (!change.load) {
+    const auto model = next.models.find(change.name);
+    if (model == next.models.end() || model->second.versions.empty()) {
+      return "model '" + change.name + "' is not loaded";
+    }
+    let_go(change.name, model->second, "unloaded");
+    unloaded_.insert(change.name);
     publish(std::move(next));
-    log("model '" + change->name + "' is let go");
     return "";
   }
-  std::string problem =
-      change == nullptr ? "" : "there is no model '" + change->name + "' in the folders";
-  for (const auto& [name, versions] : find()) {
-    if (change != nullptr ? name != change->name : unloaded_.count(name) != 0) continue;
-    const auto entry = update(name, versions, change != nullptr);
+  const bool is_look = change.name.empty();
+  std::string problem;
+  const FoundModels found = find(&problem);
+  if (is_look) let_vanished_go(next, found, problem);
+  if (!is_look) problem = "there is no model '" + change.name + "' in the folders";
+  for (const auto& [name, versions] : found) {
+    if (is_look ? unloaded_.count(name) != 0 : name != change.name) continue;
+    const auto entry = update(name, versions, !is_look);
     if (entry) next.models[name] = *entry;
-    if (change == nullptr) continue;
+    if (is_look) continue;
     if (entry) unloaded_.erase(name);
     problem = seen_[{name, versions.front().version}].failure;
   }
@@ -280,33 +278,56 @@ std::string Repository::look_now(const Change* change) {
   return problem;
 }
 
+void Repository::let_go(const std::string& name, Catalog::Entry& entry,
+                        const std::string& reason) const {
+  for (const auto& model : entry.versions) entry.failures[*parse_version(model->version)] = reason;
+  entry.versions.clear();
+  log("model '" + name + "' is let go: " + reason);
+}
+
+void Repository::let_vanished_go(Catalog& catalog, const FoundModels& found,
+                                 const std::string& problem) {
+  const auto before = std::exchange(vanished_, {});
+  for (auto& [name, entry] : catalog.models) {
+    if (entry.versions.empty() || found.count(name) != 0) continue;
+    for (const auto& model : entry.versions) {
+      entry.failures[*parse_version(model->version)] = "its files are gone";
+    }
+    // When a folder that was named cannot be read, such as a disk that is not there, all stays.
+    if (!problem.empty()) continue;
+    if (before.count(name) != 0) {
+      let_go(name, entry, "its files are gone");
+    } else {
+      vanished_.insert(name);
+    }
+  }
+}
+
 void Repository::work() {
   std::string last_problem;  // of a look, to tell it once
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    const auto is_asked = [&] { return stop_ || look_ || !changes_.empty(); };
+    const auto is_asked = [&] { return stop_ || !changes_.empty(); };
     if (options_.poll_seconds > 0) {
       woken_.wait_for(lock, std::chrono::seconds(options_.poll_seconds), is_asked);
     } else {
       woken_.wait(lock, is_asked);
     }
     if (stop_) return;
-    std::optional<Change> change;
+    Change change;
     if (!changes_.empty()) {
       change = std::move(changes_.front());
-      changes_.erase(changes_.begin());
-    } else {
-      look_ = false;
+      changes_.pop_front();
     }
     lock.unlock();
     std::string problem;
     try {
-      problem = look_now(change ? &*change : nullptr);
-    } catch (const std::exception& error) {  // such as a folder that is gone, or memory
+      problem = make(change);
+    } catch (const std::exception& error) {  // such as no memory
       problem = error.what();
     }
-    if (change) {
-      change->done(problem);
+    if (change.done) {
+      change.done(problem);
     } else if (std::exchange(last_problem, problem) != problem && !problem.empty()) {
       log("the models' folders: " + problem);
     }

@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,8 +25,9 @@ namespace lenet::serve {
 /// What is served at some moment. Never changed: another one takes its place.
 struct Catalog {
   struct Entry {
-    std::vector<std::shared_ptr<Model>> versions;  ///< the newest first, at least one
-    std::map<std::int64_t, std::string> failures;  ///< why other versions are not served
+    std::vector<std::shared_ptr<Model>> versions;  ///< the newest first; none: it was unloaded
+    /// Why versions are not served as they are in the folders.
+    std::map<std::int64_t, std::string> failures;
   };
   std::map<std::string, Entry, std::less<>> models;
 
@@ -52,7 +54,7 @@ class Repository {
   std::shared_ptr<const Catalog> catalog() const;
 
   /// Looks at the folders soon, in the repository's thread.
-  void look();
+  void look() { change("", true, nullptr); }
   /// Loads what is new of a model in the folders, or lets the model go, in the repository's thread.
   /// \param done gets an empty text, or why it was not done
   /// \returns false when too much is waiting; `done` is then not called
@@ -67,7 +69,7 @@ class Repository {
   };
   using FoundModels = std::map<std::string, std::vector<Found>>;
   struct Change {
-    std::string name;
+    std::string name;  ///< empty: what is new in the folders is loaded
     bool load = true;
     std::function<void(std::string)> done;
   };
@@ -79,30 +81,33 @@ class Repository {
     std::string failure;
   };
 
-  FoundModels find() const;
-  void find_in(const std::string& path, const std::string& name, bool is_source,
+  /// \param problem gets why a source cannot be read; null: that throws
+  FoundModels find(std::string* problem) const;
+  void find_in(const std::string& path, const std::string& given_name, bool is_source,
                FoundModels& found) const;
   /// \param now also what may still be being written, and what failed before
   /// \returns the model as it is to be served; nothing: no version can be
   std::optional<Catalog::Entry> update(const std::string& name, const std::vector<Found>& versions,
                                        bool now);
   std::shared_ptr<Model> try_load(const std::string& name, const Found& found, Seen& seen);
-  /// \param change null: what is new in the folders is loaded
-  /// \returns why the change was not made
-  std::string look_now(const Change* change);
+  /// \returns why it was not made
+  std::string make(const Change& change);
+  void let_go(const std::string& name, Catalog::Entry& entry, const std::string& reason) const;
+  /// Lets models go whose files were not there at two looks, one after the other.
+  void let_vanished_go(Catalog& catalog, const FoundModels& found, const std::string& problem);
   void publish(Catalog catalog);
   void work();
   void log(const std::string& line) const;
 
   const Options& options_;
-  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these two belong to the thread
+  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these three are the thread's
   std::set<std::string> unloaded_;
-  mutable std::mutex mutex_;  // guards what follows
+  std::set<std::string> vanished_;  // at the last look
+  mutable std::mutex mutex_;        // guards what follows
   std::shared_ptr<const Catalog> catalog_;
   std::condition_variable woken_;
   bool stop_ = false;
-  bool look_ = false;
-  std::vector<Change> changes_;
+  std::deque<Change> changes_;
   std::thread thread_;
 };
 

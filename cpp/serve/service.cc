@@ -1,7 +1,7 @@
 #include "service.h"
 
-#include <array>
 #include <atomic>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -18,31 +18,19 @@ namespace {
 /// JSON of more bytes is read by a worker: it takes longer than a short run.
 constexpr std::size_t kLoopJsonBytes = std::size_t{1} << 16;
 
-/// The parts of a path between slashes. No name of ours has a character that needs an escape.
-class Path {
- public:
-  /// \throws Refusal 400
-  explicit Path(std::string_view path) {
-    if (path.empty() || path[0] != '/' || path.find('%') != std::string_view::npos) {
-      throw Refusal(400, "the path does not begin with '/', or has a '%'");
-    }
-    for (; !path.empty() && size_ < parts_.size(); ++size_) {
-      path.remove_prefix(1);
-      parts_[size_] = path.substr(0, path.find('/'));
-      path.remove_prefix(parts_[size_].size());
-    }
-    if (!path.empty()) size_ = 0;                    // longer than any that is known
-    if (size_ == 2 && parts_[1].empty()) size_ = 1;  // "/v2/" is "/v2"
-  }
+/// Takes `prefix` off the beginning of `path`, if it is there.
+bool take(std::string_view& path, std::string_view prefix) {
+  if (path.substr(0, prefix.size()) != prefix) return false;
+  path.remove_prefix(prefix.size());
+  return true;
+}
 
-  /// Empty where there is none.
-  std::string_view operator[](std::size_t i) const { return i < size_ ? parts_[i] : ""; }
-  std::size_t size() const { return size_; }
-
- private:
-  std::array<std::string_view, 6> parts_;
-  std::size_t size_ = 0;
-};
+/// Takes what is in front of the next slash.
+std::string_view take_part(std::string_view& path) {
+  const std::string_view part = path.substr(0, path.find('/'));
+  path.remove_prefix(part.size());
+  return part;
+}
 
 /// \throws Refusal 405
 void require_method(const Request& request, std::string_view method) {
@@ -71,33 +59,31 @@ nlohmann::json parse_body(const std::string& body) {
 
 nlohmann::json index(const Catalog& catalog, bool only_ready) {
   auto index = nlohmann::json::array();
-  const auto add = [&](const std::string& name, const std::string& version, const char* state,
-                       const std::string& reason) {
-    index.push_back({{"name", name}, {"version", version}, {"state", state}, {"reason", reason}});
-  };
   for (const auto& [name, entry] : catalog.models) {
-    for (const auto& model : entry.versions) add(name, model->version, "READY", "");
+    const auto add = [&](const std::string& version, const char* state, const std::string& reason) {
+      index.push_back({{"name", name}, {"version", version}, {"state", state}, {"reason", reason}});
+    };
+    for (const auto& model : entry.versions) {
+      const auto failure = entry.failures.find(std::stoll(model->version));
+      add(model->version, "READY", failure == entry.failures.end() ? "" : failure->second);
+    }
     for (const auto& [number, reason] : entry.failures) {
-      // A version whose files were replaced by broken ones is still served as it was.
       const std::string version = std::to_string(number);
-      if (!only_ready && !catalog.find(name, version)) add(name, version, "UNAVAILABLE", reason);
+      if (!only_ready && !catalog.find(name, version)) add(version, "UNAVAILABLE", reason);
     }
   }
   return index;
 }
 
-void require_options(const Options& options) {
-  const auto require = [](bool fits, const char* what) {
-    if (!fits) throw Error(ErrorCode::BadInput, what);
-  };
-  require(options.workers >= 0 && options.workers <= 1024, "workers: expected 0 to 1024");
-  require(options.max_batch_size >= 1, "max_batch_size: expected 1 or more");
-  require(options.loop_us >= 0, "loop_us: expected 0 or more");
-  require(options.versions >= 1, "versions: expected 1 or more");
-  require(options.poll_seconds >= 0, "poll_seconds: expected 0 or more");
-  require(options.limits.request_ms >= 0, "request_ms: expected 0 or more");
-  require(options.config.model_file.empty() && options.config.model_dir.empty(),
-          "models are named by Options::models");
+/// Calls `action` with what is counted of each model, and with labels for it.
+template <typename Action>
+void each_model(const Catalog& catalog, const Action& action) {
+  for (const auto& [name, entry] : catalog.models) {
+    for (const auto& model : entry.versions) {
+      // A model's name has no character that would need an escape.
+      action(*model, "model=\"" + name + "\",version=\"" + model->version + "\"");
+    }
+  }
 }
 
 }  // namespace
@@ -127,119 +113,110 @@ struct Service::Loop::State {
   Service& service;
   Service::State& shared;
   Runner runner;
-  Jobs waiting;
+  std::deque<std::unique_ptr<Job>> waiting;
+  Jobs batch;  // has room for one
 
   /// \param done taken when nothing is returned
   std::optional<Response> answer(Request& request, Done& done);
-  std::optional<Response> answer_model(const Path& path, Request& request, Done& done);
-  std::optional<Response> answer_repository(const Path& path, const Request& request, Done& done);
+  /// /v2/models/NAME[/versions/VERSION]
+  std::optional<Response> answer_model(std::string_view path, Request& request, Done& done);
+  /// /v2/repository/models/NAME
+  std::optional<Response> answer_change(std::string_view path, const Request& request, Done& done);
   std::optional<Response> infer(std::shared_ptr<Model> model, Request& request, Done& done);
 };
 
 std::optional<Response> Service::Loop::State::answer(Request& request, Done& done) {
-  const Path path(request.path);
-  if (path[0] == "metrics" && path.size() == 1) {
-    require_method(request, "GET");
+  std::string_view path = request.path;
+  // No name of ours has a character that needs an escape.
+  if (path.empty() || path[0] != '/' || path.find('%') != std::string_view::npos) {
+    throw Refusal(400, "the path does not begin with '/', or has a '%'");
+  }
+  const auto is = [&](std::string_view address, std::string_view method = "GET") {
+    if (path == address) require_method(request, method);
+    return path == address;
+  };
+  if (is("/metrics")) {
     Response response;
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     response.body = service.metrics();
     return response;
   }
-  if (path[0] != "v2") throw Refusal(404, "there is nothing at this address");
-  if (path[1] == "models" && path.size() > 2) return answer_model(path, request, done);
-  if (path[1] == "repository") return answer_repository(path, request, done);
-  for (const char* missing : {"systemsharedmemory", "cudasharedmemory", "trace", "logging"}) {
-    if (path[1] == missing) {
-      throw Refusal(501, std::string("this server does not support ") + missing);
-    }
-  }
-  if (path.size() == 1) {
-    require_method(request, "GET");
+  if (is("/v2") || is("/v2/")) {
     return json_response({{"name", "lenet_serve"},
                           {"version", version()},
                           {"extensions",
                            {"binary_tensor_data", "classification", "model_configuration",
                             "model_repository", "statistics"}}});
   }
-  if (path[1] == "health" && path.size() == 3 && path[2] == "live") {
-    require_method(request, "GET");
-    return json_response({{"live", true}});
+  if (is("/v2/health/live")) return json_response({{"live", true}});
+  if (is("/v2/health/ready")) return ready_response(service.ready());
+  if (is("/v2/models/stats")) {
+    auto all = nlohmann::json::array();
+    each_model(*shared.repository.catalog(),
+               [&](const Model& model, const std::string&) { all.push_back(model.counted()); });
+    return json_response({{"model_stats", all}});
   }
-  if (path[1] == "health" && path.size() == 3 && path[2] == "ready") {
-    require_method(request, "GET");
-    return ready_response(service.ready());
+  if (is("/v2/repository/index", "POST")) {
+    const bool only_ready = parse_body(request.body).value("ready", false);
+    return json_response(index(*shared.repository.catalog(), only_ready));
+  }
+  if (take(path, "/v2/models/")) return answer_model(path, request, done);
+  if (take(path, "/v2/repository/models/")) return answer_change(path, request, done);
+  for (const char* missing : {"systemsharedmemory", "cudasharedmemory", "trace", "logging"}) {
+    if (path.rfind(std::string("/v2/") + missing, 0) == 0) {
+      throw Refusal(501, std::string("this server does not support ") + missing);
+    }
   }
   throw Refusal(404, "there is nothing at this address");
 }
 
-/// /v2/models/stats, /v2/models/M[/versions/V] and what follows it.
-std::optional<Response> Service::Loop::State::answer_model(const Path& path, Request& request,
+std::optional<Response> Service::Loop::State::answer_model(std::string_view path, Request& request,
                                                            Done& done) {
-  const auto catalog = shared.repository.catalog();
-  if (path[2] == "stats" && path.size() == 3) {
-    require_method(request, "GET");
-    auto all = nlohmann::json::array();
-    for (const auto& [name, entry] : catalog->models) {
-      for (const auto& model : entry.versions) all.push_back(model->counted());
-    }
-    return json_response({{"model_stats", all}});
-  }
-  if (!is_model_name(path[2])) throw Refusal(400, "the name of the model is not valid");
-  const bool has_version = path[3] == "versions";
-  if (has_version && !parse_version(path[4])) {
+  const std::string_view name = take_part(path);
+  if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
+  const bool has_version = take(path, "/versions/");
+  const std::string_view number = has_version ? take_part(path) : "";
+  if (has_version && !parse_version(number)) {
     throw Refusal(400, "the version is not valid; versions are integers from 1 on");
   }
-  std::shared_ptr<Model> model = catalog->find(path[2], has_version ? path[4] : "");
+  std::shared_ptr<Model> model = shared.repository.catalog()->find(name, number);
   if (!model) {
-    throw Refusal(404, "there is no model '" + std::string(path[2]) + "'" +
-                           (has_version ? " of version " + std::string(path[4]) : ""));
+    throw Refusal(404, "there is no model '" + std::string(name) + "'" +
+                           (has_version ? " of version " + std::string(number) : ""));
   }
-  const std::size_t last = has_version ? 5 : 3;
-  const std::string_view what = path[last];
-  if (what == "infer" && path.size() == last + 1) {
+  if (path == "/infer") {
     require_method(request, "POST");
     return infer(std::move(model), request, done);
   }
-  if (what == "trace") throw Refusal(501, "this server does not support trace");
-  const bool is_known = what == "ready" || what == "config" || what == "stats";
-  if (path.size() != (is_known ? last + 1 : last)) {
+  if (take(path, "/trace")) throw Refusal(501, "this server does not support trace");
+  if (!path.empty() && path != "/config" && path != "/stats" && path != "/ready") {
     throw Refusal(404, "there is nothing at this address");
   }
   require_method(request, "GET");
-  if (what == "config") return json_response(model->config());
-  if (what == "stats")
-    return json_response({{"model_stats", nlohmann::json::array({model->counted()})}});
-  if (what.empty()) return json_response(model->metadata());
-  return ready_response(service.ready(), {{"name", model->name}});
+  if (path == "/config") return json_response(model->config());
+  if (path == "/ready") return ready_response(service.ready(), {{"name", model->name}});
+  if (path.empty()) return json_response(model->metadata());
+  return json_response({{"model_stats", nlohmann::json::array({model->counted()})}});
 }
 
-/// /v2/repository/index, /v2/repository/models/M/load and /unload.
-std::optional<Response> Service::Loop::State::answer_repository(const Path& path,
-                                                                const Request& request,
-                                                                Done& done) {
-  if (path[2] == "index" && path.size() == 3) {
-    require_method(request, "POST");
-    const bool only_ready = parse_body(request.body).value("ready", false);
-    return json_response(index(*shared.repository.catalog(), only_ready));
-  }
-  const bool load = path[4] == "load";
-  if (path[2] != "models" || path.size() != 5 || (!load && path[4] != "unload")) {
-    throw Refusal(404, "there is nothing at this address");
-  }
+std::optional<Response> Service::Loop::State::answer_change(std::string_view path,
+                                                            const Request& request, Done& done) {
+  const std::string_view name = take_part(path);
+  const bool load = path == "/load";
+  if (!load && path != "/unload") throw Refusal(404, "there is nothing at this address");
   require_method(request, "POST");
   if (!shared.options.allow_load) {
     throw Refusal(501, "this server does not load models on request");
   }
-  if (!is_model_name(path[3])) throw Refusal(400, "the name of the model is not valid");
+  if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
   // A client may say nothing about how, or from where, a model is loaded.
   if (parse_body(request.body).value("parameters", nlohmann::json()).contains("config")) {
     throw Refusal(400, "this server does not take a configuration from a client");
   }
-  const auto shared_done = std::make_shared<Done>(done);
   const bool added = shared.repository.change(
-      std::string(path[3]), load, [shared_done](const std::string& problem) {
-        (*shared_done)(problem.empty() ? json_response(nlohmann::json::object())
-                                       : error_response(400, problem));
+      std::string(name), load, [answer = done](const std::string& problem) {
+        answer(problem.empty() ? json_response(nlohmann::json::object())
+                               : error_response(400, problem));
       });
   if (!added) return error_response(503, "too many requests to load models are waiting");
   return std::nullopt;
@@ -263,6 +240,7 @@ std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model
                static_cast<double>(job->infer.images()) * job->model->image_us <= options.loop_us;
   }
   if (is_short) {
+    batch.reserve(1);
     waiting.emplace_back();
     waiting.back() = std::move(job);
     waiting.back()->done = std::move(done);
@@ -276,7 +254,7 @@ std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model
 
 Service::Loop::Loop(Service& service)
     : state_(std::make_unique<State>(
-          State{service, *service.state_, Runner(service.state_->stops), {}})) {}
+          State{service, *service.state_, Runner(service.state_->stops), {}, {}})) {}
 
 Service::Loop::~Loop() { run_waiting(); }
 
@@ -284,8 +262,6 @@ bool Service::Loop::handle(Request request, Done done) noexcept {
   std::optional<Response> response;
   try {
     response = state_->answer(request, done);
-  } catch (const InvalidJson& error) {
-    response = error_response(400, error.what());
   } catch (const nlohmann::json::exception&) {
     response = error_response(400, "a member of the body has the wrong type");
   } catch (const std::exception& error) {
@@ -300,26 +276,18 @@ bool Service::Loop::handle(Request request, Done done) noexcept {
 }
 
 void Service::Loop::run_waiting() noexcept {
-  Jobs& jobs = state_->waiting;
-  const std::int64_t most = state_->shared.options.max_batch_size;
-  for (std::size_t first = 0; first < jobs.size();) {
-    std::size_t count = 1;
-    std::int64_t images = jobs[first]->infer.images();
-    while (first + count < jobs.size() && can_join(*jobs[first], *jobs[first + count]) &&
-           jobs[first + count]->infer.images() <= most - images) {
-      images += jobs[first + count]->infer.images();
-      ++count;
-    }
-    state_->runner.run({jobs.data() + first, count});
-    first += count;
+  auto& waiting = state_->waiting;
+  Jobs& jobs = state_->batch;
+  while (!waiting.empty()) {
+    jobs.push_back(std::move(waiting.front()));
+    waiting.pop_front();
+    join_waiting(jobs, waiting, state_->shared.options.max_batch_size);
+    state_->runner.run({jobs.data(), jobs.size()});
+    jobs.clear();
   }
-  jobs.clear();
 }
 
-Service::Service(Options options) {
-  require_options(options);
-  state_ = std::make_unique<State>(std::move(options));
-}
+Service::Service(Options options) : state_(std::make_unique<State>(std::move(options))) {}
 
 Service::~Service() = default;
 
@@ -330,7 +298,40 @@ void Service::begin_shutdown() { state_->is_stopping = true; }
 Backlog Service::backlog() const { return state_->workers.backlog(); }
 
 std::string Service::metrics() const {
-  return metrics_text(*state_->repository.catalog(), backlog(), ready());
+  const auto catalog = state_->repository.catalog();
+  const Backlog waiting = backlog();
+  MetricsText text;
+  text.gauge("lenet_ready", ready() ? 1 : 0, "Whether the server takes requests.");
+  text.gauge("lenet_queued_requests", waiting.queued_requests, "Requests that wait for a worker.");
+  text.gauge("lenet_queued_bytes", waiting.queued_bytes, "Bytes of the bodies of these.");
+  text.gauge("lenet_running_requests", waiting.running_requests, "Requests that workers compute.");
+  text.begin("lenet_requests_total", "counter", "Requests for inference, answered.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    text.add(labels + ",result=\"success\"", model.statistics.success.count);
+    text.add(labels + ",result=\"failure\"", model.statistics.fail.count);
+  });
+  text.begin("lenet_images_total", "counter", "Images that the network computed.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    text.add(labels, model.statistics.images);
+  });
+  text.begin("lenet_runs_total", "counter", "Batches that the network computed.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    text.add(labels, model.statistics.runs);
+  });
+  text.begin("lenet_part_seconds_total", "counter", "Parts of successful requests' time.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    const Statistics& of = model.statistics;
+    const std::pair<const char*, const Counter&> parts[] = {
+        {"queue", of.queue}, {"input", of.input}, {"infer", of.infer}, {"output", of.output}};
+    for (const auto& [part, counter] : parts) {
+      text.add(labels + ",part=\"" + part + "\"", seconds_text(counter.nanoseconds));
+    }
+  });
+  text.begin("lenet_request_seconds", "histogram", "From arrival to response.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    text.add(labels, model.statistics.times);
+  });
+  return text.text;
 }
 
 void Service::look_for_models() { state_->repository.look(); }

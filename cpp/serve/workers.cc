@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "io/json.h"
+
 namespace lenet::serve {
 namespace {
 
@@ -36,6 +38,20 @@ const T* join_inputs(JobRange jobs, std::vector<T>& memory) {
   return memory.data();
 }
 
+/// Whether the inputs of two requests can be one batch.
+bool can_join(const Job& a, const Job& b) {
+  const InferRequest& x = a.infer;
+  const InferRequest& y = b.infer;
+  const auto same_output = [](const Wanted& one, const Wanted& other) {
+    return one.index == other.index;
+  };
+  return a.is_parsed && b.is_parsed && a.model == b.model && x.kind == y.kind &&
+         x.kind != Kind::Files && x.shape.size() == y.shape.size() && !x.shape.empty() &&
+         std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
+         std::equal(x.outputs.begin(), x.outputs.end(), y.outputs.begin(), y.outputs.end(),
+                    same_output);
+}
+
 }  // namespace
 
 void Job::parse(const Limits& limits) {
@@ -50,17 +66,21 @@ void Job::answer(Response response) {
   done(std::move(response));
 }
 
-bool can_join(const Job& a, const Job& b) {
-  const InferRequest& x = a.infer;
-  const InferRequest& y = b.infer;
-  const auto same_output = [](const Wanted& one, const Wanted& other) {
-    return one.index == other.index;
-  };
-  return a.is_parsed && b.is_parsed && a.model == b.model && x.kind == y.kind &&
-         x.kind != Kind::Files && x.shape.size() == y.shape.size() && !x.shape.empty() &&
-         std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
-         std::equal(x.outputs.begin(), x.outputs.end(), y.outputs.begin(), y.outputs.end(),
-                    same_output);
+void join_waiting(Jobs& jobs, std::deque<std::unique_ptr<Job>>& queue,
+                  std::int64_t max_images) noexcept try {
+  std::int64_t images = jobs.front()->infer.images();
+  for (std::size_t i = 0; i < queue.size() && images < max_images;) {
+    const std::int64_t more = queue[i]->infer.images();
+    if (!can_join(*jobs.front(), *queue[i]) || more > max_images - images) {
+      ++i;
+      continue;
+    }
+    images += more;
+    jobs.emplace_back();
+    jobs.back() = std::move(queue[i]);
+    queue.erase(queue.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+} catch (const std::bad_alloc&) {  // the others run later
 }
 
 Response failure_response(const std::exception& error) {
@@ -70,13 +90,11 @@ Response failure_response(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
     return error_response(503, "out of memory");
   }
-  if (const auto* known = dynamic_cast<const Error*>(&error)) {
-    return error_response(known->code() == ErrorCode::BadInput      ? 400
-                          : known->code() == ErrorCode::Unsupported ? 501
-                                                                    : 500,
-                          known->what());
-  }
-  return error_response(500, error.what());
+  const auto* known = dynamic_cast<const Error*>(&error);
+  const bool is_input = dynamic_cast<const InvalidJson*>(&error) != nullptr ||
+                        (known != nullptr && known->code() == ErrorCode::BadInput);
+  const bool is_unsupported = known != nullptr && known->code() == ErrorCode::Unsupported;
+  return error_response(is_input ? 400 : is_unsupported ? 501 : 500, error.what());
 }
 
 void Runner::run(JobRange jobs) noexcept {
@@ -136,11 +154,9 @@ void Runner::run_together(JobRange jobs) {
   statistics.runs.fetch_add(1, std::memory_order_relaxed);
   statistics.images.fetch_add(input.shape.empty() ? 0 : static_cast<std::uint64_t>(input.shape[0]),
                               std::memory_order_relaxed);
-  const auto today = std::chrono::system_clock::now().time_since_epoch();
   statistics.last_run_ms.store(
-      static_cast<std::uint64_t>(
-          std::chrono::milliseconds(std::chrono::duration_cast<std::chrono::milliseconds>(today))
-              .count()),
+      static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch() /
+                                 std::chrono::milliseconds(1)),
       std::memory_order_relaxed);
   std::int64_t first = 0;
   for (const auto& job : jobs) {
@@ -177,6 +193,7 @@ Workers::~Workers() {
   stop_ = true;
   waiting.swap(queue_);
   woken_.notify_all();
+  queued_.notify_all();
   lock.unlock();
   for (const auto& job : waiting) job->answer(error_response(503, "the server is stopping"));
   lock.lock();
@@ -187,6 +204,7 @@ Workers::~Workers() {
   }
   lock.unlock();
   for (std::thread& thread : threads_) thread.join();
+  if (refusing_.joinable()) refusing_.join();
 }
 
 bool Workers::add(std::unique_ptr<Job>& job) noexcept try {
@@ -205,12 +223,17 @@ bool Workers::add(std::unique_ptr<Job>& job) noexcept try {
       if (threads_.empty()) return false;
     }
   }
+  // Only what finds no idle worker can be late.
+  if (idle_ <= queue_.size() && limits.request_ms > 0) {
+    if (!refusing_.joinable()) refusing_ = std::thread([this] { refuse_late(); });
+    if (std::exchange(refusing_sleeps_, false)) queued_.notify_one();
+  }
   queue_.emplace_back();
   queue_.back() = std::move(job);
   queued_bytes_ += bytes;
   woken_.notify_one();
   return true;
-} catch (const std::bad_alloc&) {
+} catch (const std::exception&) {  // no memory, no thread
   return false;
 }
 
@@ -219,49 +242,50 @@ Backlog Workers::backlog() const {
   return {queue_.size(), queued_bytes_, running_requests_};
 }
 
-bool Workers::is_late(const Job& job) const {
-  const int limit = options_.limits.request_ms;
-  return limit > 0 && Clock::now() - job.arrival > std::chrono::milliseconds(limit);
+std::unique_ptr<Job> Workers::take() {
+  std::unique_ptr<Job> job = std::move(queue_.front());
+  queue_.pop_front();
+  queued_bytes_ -= job->request.body.size();
+  return job;
 }
 
-bool Workers::prepare(Job& job) const noexcept {
-  try {
-    if (is_late(job)) throw Refusal(503, "the request waited too long");
-    if (!job.is_parsed) job.parse(options_.limits);
-    if (job.infer.kind == Kind::Files) {
-      const Clock::time_point begin = Clock::now();
-      decode_files(job.infer, *job.model, options_.limits);
-      job.input_time += Clock::now() - begin;
+void Workers::refuse_late() {
+  const std::chrono::milliseconds limit(options_.limits.request_ms);
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!stop_) {
+    if (queue_.empty()) {
+      refusing_sleeps_ = true;
+      queued_.wait(lock);
+    } else if (const Clock::time_point end = queue_.front()->arrival + limit; Clock::now() < end) {
+      queued_.wait_until(lock, end);
+    } else {
+      std::unique_ptr<Job> late = take();
+      lock.unlock();
+      late->answer(error_response(503, "the request waited too long"));
+      late.reset();  // which may end a model
+      lock.lock();
     }
-    return true;
-  } catch (const std::exception& error) {
-    job.answer(failure_response(error));
   }
+}
+
+bool Workers::prepare(Job& job) const noexcept try {
+  if (!job.is_parsed) job.parse(options_.limits);
+  if (job.infer.kind == Kind::Files) {
+    const Clock::time_point begin = Clock::now();
+    decode_files(job.infer, *job.model, options_.limits);
+    job.input_time += Clock::now() - begin;
+  }
+  return true;
+} catch (const std::exception& error) {
+  job.answer(failure_response(error));
   return false;
-}
-
-void Workers::join_waiting(Jobs& jobs) noexcept try {
-  std::int64_t images = jobs.front()->infer.images();
-  for (auto at = queue_.begin(); at != queue_.end() && images < options_.max_batch_size;) {
-    Job& job = **at;
-    if (!can_join(*jobs.front(), job) || job.infer.images() > options_.max_batch_size - images ||
-        is_late(job)) {
-      ++at;
-      continue;
-    }
-    images += job.infer.images();
-    jobs.push_back(std::move(*at));
-    queued_bytes_ -= job.request.body.size();
-    at = queue_.erase(at);
-  }
-} catch (const std::bad_alloc&) {  // the others run later
 }
 
 void Workers::work() {
   Runner runner(stop_);
-  Jobs jobs(1);
+  Jobs jobs;
+  jobs.reserve(1);
   std::unique_lock<std::mutex> lock(mutex_);
-  jobs.clear();
   while (!stop_) {
     if (queue_.empty()) {
       ++idle_;
@@ -269,15 +293,14 @@ void Workers::work() {
       --idle_;
       continue;
     }
-    jobs.push_back(std::move(queue_.front()));  // for which there is room
-    queue_.pop_front();
-    queued_bytes_ -= jobs.front()->request.body.size();
+    jobs.push_back(take());  // for which there is room
     ++running_requests_;
     lock.unlock();
     const bool is_ready = prepare(*jobs.front());
     lock.lock();
-    if (is_ready && !stop_) join_waiting(jobs);
+    if (is_ready && !stop_) join_waiting(jobs, queue_, options_.max_batch_size);
     const std::size_t more = jobs.size() - 1;
+    for (std::size_t i = 1; i <= more; ++i) queued_bytes_ -= jobs[i]->request.body.size();
     running_requests_ += more;
     Model* const model = jobs.front()->model.get();
     running_.push_back(model);

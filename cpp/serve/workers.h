@@ -43,8 +43,10 @@ struct JobRange {
   const std::unique_ptr<Job>* end() const { return first + count; }
 };
 
-/// Whether the inputs of two requests can be one batch.
-bool can_join(const Job& a, const Job& b);
+/// Moves what can be one batch with the first of `jobs` from the queue to them.
+/// \param max_images of the batch
+void join_waiting(Jobs& jobs, std::deque<std::unique_ptr<Job>>& queue,
+                  std::int64_t max_images) noexcept;
 
 /// The response to a request that failed.
 Response failure_response(const std::exception& error);
@@ -87,17 +89,19 @@ class Workers {
 
  private:
   void work();
+  /// Answers the requests that have waited for request_ms, also while every worker is busy.
+  void refuse_late();
   /// Reads a request that the loop left to the pool. \returns false when it is answered
   bool prepare(Job& job) const noexcept;
-  /// Takes what can join the first of `jobs`, with the lock.
-  void join_waiting(Jobs& jobs) noexcept;
-  bool is_late(const Job& job) const;
+  /// Takes the first that waits, with the lock.
+  std::unique_ptr<Job> take();
 
   const Options& options_;
   const std::size_t most_;
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable woken_;
   std::condition_variable ended_;
+  std::condition_variable queued_;  // for `refuse_late`
   std::atomic<bool>& stop_;
   std::deque<std::unique_ptr<Job>> queue_;
   std::size_t queued_bytes_ = 0;
@@ -106,6 +110,8 @@ class Workers {
   std::size_t alive_ = 0;        // threads
   std::vector<Model*> running_;  // one for each batch
   std::vector<std::thread> threads_;
+  std::thread refusing_;
+  bool refusing_sleeps_ = false;  // as nothing was waiting
 };
 
 }  // namespace lenet::serve

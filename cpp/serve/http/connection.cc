@@ -41,85 +41,57 @@ void free_if_large(std::string& text) {
 }  // namespace
 
 Connection::Connection(EventLoop& loop, std::uint64_t key, int socket, std::string client)
-    : loop_(loop),
-      transport_(loop.transport()),
-      key_(key),
-      socket_(socket),
-      client_(std::move(client)) {}
+    : loop_(loop), transport_(loop.transport()), key_(key), socket_(socket) {
+  exchange_.client = std::move(client);
+}
 
 Connection::~Connection() {
-  transport_.metrics.buffered.fetch_sub(buffered_, std::memory_order_relaxed);
+  transport_.buffered.fetch_sub(buffered_, std::memory_order_relaxed);
   ::close(socket_);
 }
 
-bool Connection::has_request() const {
-  return waiting_ || (parser_ && parser_->begun()) || (unsent() > 0 && !closed_);
-}
-
-void Connection::begin() { settle(); }
-
 void Connection::refuse() {
   fail(503, "too many connections");
-  flush();
-  settle();
+  go_on();
 }
 
-void Connection::on_readable() {
-  if (waiting_ || unsent() > 0) {
+void Connection::on_events(std::uint32_t ready) {
+  if ((ready & (EPOLLERR | EPOLLHUP)) != 0) return close();
+  if ((ready & EPOLLIN) != 0 && (waiting_ || unsent() > 0)) {
     loop_.watch(*this, events & ~static_cast<std::uint32_t>(EPOLLIN));
-    return;
+  } else if ((ready & EPOLLIN) != 0) {
+    receive();
   }
-  if (lingering_) {
-    const ssize_t count = recv(socket_, loop_.read_buffer().data(), loop_.read_buffer().size(), 0);
-    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) close();
-    return;
-  }
-  receive();
-  work();
+  go_on();
 }
 
 void Connection::receive() {
-  std::string& to = kept_.empty() ? loop_.read_buffer() : kept_;
   input_is_kept_ = !kept_.empty();
+  std::string& to = input_is_kept_ ? kept_ : loop_.read_buffer();
   const std::size_t before = kept_.size();
   if (input_is_kept_) kept_.resize(before + kReadMore);
   const ssize_t count = recv(socket_, to.data() + before, to.size() - before, 0);
-  const int error = errno;
+  const bool is_open = count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR));
   const std::size_t received = count > 0 ? static_cast<std::size_t>(count) : 0;
   if (input_is_kept_) kept_.resize(before + received);
-  input_ = std::string_view(to).substr(0, before + received);
-  if (count > 0 || (count < 0 && (error == EAGAIN || error == EINTR))) return;
-  if (count == 0 && parser_ && parser_->begun()) {
+  if (!lingering_) input_ = std::string_view(to).substr(0, before + received);
+  if (is_open) return;
+  if (count == 0 && is_reading()) {
     fail(400, "the connection ended within a request");
   } else {
     close();
   }
 }
 
-void Connection::on_writable() {
-  flush();
-  if (unsent() == 0) go_on();
-  settle();
-}
-
 void Connection::go_on() {
-  if (working_ || closed_ || waiting_ || lingering_) return;
-  input_ = kept_;
-  input_is_kept_ = true;
-  work();
-}
-
-void Connection::work() {
-  working_ = true;
-  bool again = !closed_;
-  while (again) {
+  if (closed_) return;
+  for (bool again = true; again;) {
     while (parse_some()) {
     }
     const bool was_full = is_full();
     flush();
     again = was_full && unsent() == 0 && !closed_;
   }
-  working_ = false;
   keep_input();
   settle();
 }
@@ -132,7 +104,8 @@ void Connection::keep_input() {
   } else {
     kept_.assign(input_);
   }
-  input_ = {};
+  input_ = kept_;
+  input_is_kept_ = true;
 }
 
 bool Connection::parse_some() {
@@ -143,133 +116,114 @@ bool Connection::parse_some() {
   if (!parser_) parser_.emplace(transport_.options.request);
   const bool had_header = parser_->header_done();
   input_.remove_prefix(parser_->parse(input_));
-  if (parser_->failure()) {
-    fail(parser_->failure()->status, parser_->failure()->message);
+  if (const auto& failure = parser_->failure()) {
+    fail(failure->status, failure->message);
     return false;
   }
   const bool is_new = !had_header && parser_->header_done();
   if (is_new) on_header();
   if (!parser_) return false;  // refused
   count_buffered();
-  if (!parser_->done()) {
-    if (buffered_ > 0 && transport_.metrics.buffered.load(std::memory_order_relaxed) >
-                             transport_.options.buffered_bytes) {
-      fail(503, "too many requests are in memory");
-      return false;
-    }
-    return is_new && !input_.empty();
+  if (parser_->done()) {
+    dispatch();
+    return true;
   }
-  dispatch();
-  return true;
+  if (buffered_ > 0 &&
+      transport_.buffered.load(std::memory_order_relaxed) > transport_.options.buffered_bytes) {
+    fail(503, "too many requests are in memory");
+    return false;
+  }
+  return is_new && !input_.empty();
 }
 
 void Connection::on_header() {
-  std::optional<Response> refused = transport_.refuse(parser_->request(), parser_->header());
+  const RequestHeader& header = parser_->header();
+  std::optional<Response> refused = transport_.refuse(parser_->request(), header);
   if (refused) {
-    close_after_ = parser_->header().close || !parser_->done();
-    method_ = parser_->request().method;
-    path_ = parser_->request().path;
-    dispatched_ = Clock::now();
-    first_ = false;
-    ++requests_;
-    parser_.reset();
+    begin_response(header.close || !parser_->done());
     respond(std::move(*refused));
-  } else if (parser_->header().expects_continue && !parser_->done() && input_.empty() &&
-             !parser_->header().is_http_1_0) {
+  } else if (header.expects_continue && !parser_->done() && input_.empty() && !header.is_http_1_0) {
     output_ += "HTTP/1.1 100 Continue\r\n\r\n";
   }
+}
+
+void Connection::begin_response(bool close_after) {
+  close_after_ = close_after;
+  dispatched_ = Clock::now();
+  if (is_reading()) {
+    exchange_.method = parser_->request().method;
+    exchange_.path = parser_->request().path;
+    ++requests_;
+  }
+  parser_.reset();
 }
 
 void Connection::dispatch() {
   Request request = std::move(parser_->request());
   const RequestHeader header = std::move(parser_->header());
-  parser_.reset();
-  first_ = false;
-  ++requests_;
-  method_ = request.method;
-  path_ = request.path;
-  received_ = request.body.size();
+  begin_response(header.close);
+  exchange_.method = request.method;
+  exchange_.path = request.path;
+  exchange_.received = request.body.size();
   accepts_ = choose_coding(header.accept_encoding);
   is_http_1_0_ = header.is_http_1_0;
-  close_after_ = header.close;
-  dispatched_ = Clock::now();
   waiting_ = true;
-  std::optional<Response> response = transport_.answer(request, header);
-  if (response) {
-    on_response(std::move(*response));
+  if (std::optional<Response> response = transport_.answer(request, header)) {
+    take(std::move(*response));
   } else {
     loop_.handle(*this, std::move(request));
   }
 }
 
-bool Connection::on_response(Response response) {
-  if (!waiting_ || closed_) return false;
+void Connection::take(Response response) {
+  if (!waiting_ || closed_) return;
   waiting_ = false;
   respond(std::move(response));
-  if (working_) return false;
-  flush();
-  settle();
-  return true;
 }
 
 void Connection::fail(int status, std::string_view message) {
-  if (parser_ && parser_->begun()) {
-    method_ = parser_->request().method;
-    path_ = parser_->request().path;
-  }
-  parser_.reset();
+  begin_response(true);
   input_ = {};
   kept_.clear();
   waiting_ = false;
-  close_after_ = true;
-  dispatched_ = Clock::now();
   respond(error_response(status, message));
 }
 
-void Connection::append_head(const Response& response, std::size_t size) {
-  const auto status = static_cast<unsigned>(response.status);
-  output_ += "HTTP/1.1 ";
-  output_ += std::to_string(response.status);
-  output_ += ' ';
-  const boost::beast::string_view reason = http::obsolete_reason(http::int_to_status(status));
-  output_.append(reason.data(), reason.size());
-  output_ += loop_.date();
+void Connection::append_head(const Response& response) {
+  const auto status = http::int_to_status(static_cast<unsigned>(response.status));
+  const boost::beast::string_view reason = http::obsolete_reason(status);
+  const auto add_field = [&](std::string_view name, std::string_view value) {
+    output_.append(name).append(": ").append(value).append("\r\n");
+  };
+  output_.append("HTTP/1.1 ").append(std::to_string(response.status)).append(1, ' ');
+  output_.append(reason.data(), reason.size()).append("\r\n");
+  add_field("Date", loop_.date());
   if (has_body(response.status)) {
-    output_ += "Content-Type: ";
-    output_ += response.content_type;
-    output_ += "\r\nContent-Length: ";
-    output_ += std::to_string(size);
-    output_ += "\r\n";
+    add_field("Content-Type", response.content_type);
+    add_field("Content-Length", std::to_string(response.size()));
   }
-  for (const auto& [name, value] : response.headers) {
-    output_ += name;
-    output_ += ": ";
-    output_ += value;
-    output_ += "\r\n";
-  }
+  for (const auto& [name, value] : response.headers) add_field(name, value);
   if (close_after_) {
-    output_ += "Connection: close\r\n";
+    add_field("Connection", "close");
   } else if (is_http_1_0_) {
-    output_ += "Connection: keep-alive\r\n";
+    add_field("Connection", "keep-alive");
   }
   output_ += "\r\n";
 }
 
 void Connection::respond(Response response) {
-  if (draining_ && input_.empty() && kept_.empty()) close_after_ = true;
-  const bool is_packed =
-      std::any_of(response.headers.begin(), response.headers.end(),
-                  [](const auto& header) { return header.first == "Content-Encoding"; });
-  if (accepts_ != Coding::Identity && response.status == 200 && !is_packed &&
-      response.size() >= kMinPacked && response.size() <= kMaxPacked) {
-    response.body = pack(response.body, response.tail, accepts_);
+  if (draining_ && input_.empty()) close_after_ = true;
+  const auto is_coding = [](const auto& field) { return field.first == "Content-Encoding"; };
+  if (accepts_ != Coding::Identity && response.status == 200 && response.size() >= kMinPacked &&
+      response.size() <= kMaxPacked &&
+      std::none_of(response.headers.begin(), response.headers.end(), is_coding)) {
+    response.body = pack(response.body.append(response.tail), accepts_);
     response.tail = {};
-    response.headers.emplace_back("Content-Encoding",
-                                  accepts_ == Coding::Gzip ? "gzip" : "deflate");
+    response.headers.emplace_back("Content-Encoding", to_string(accepts_));
   }
   const std::size_t before = output_.size();
-  append_head(response, response.size());
-  if (method_ != "HEAD" && has_body(response.status)) {
+  append_head(response);
+  if (exchange_.method != "HEAD" && has_body(response.status)) {
     output_ += response.body;
     if (response.tail.size() < kMaxUnsent) {
       output_ += response.tail;
@@ -278,62 +232,50 @@ void Connection::respond(Response response) {
       tail_owner_ = std::move(response.tail_owner);
     }
   }
-  const double seconds = std::chrono::duration<double>(Clock::now() - dispatched_).count();
-  const std::size_t sent = output_.size() + tail_.size() - before;
-  transport_.metrics.count_response(response.status, seconds, received_, sent);
-  if (transport_.log.is_on()) {
-    transport_.log.add({client_, method_, path_, response.status, received_, sent, seconds});
-  }
-  received_ = 0;
+  exchange_.status = response.status;
+  exchange_.sent = output_.size() + tail_.size() - before;
+  exchange_.time = Clock::now() - dispatched_;
+  transport_.record(exchange_);
+  exchange_.received = 0;
   accepts_ = Coding::Identity;
 }
 
 void Connection::flush() {
   while (unsent() > 0 && !closed_) {
-    std::array<iovec, 2> pieces{};
     const std::size_t of_output = std::min(written_, output_.size());
     const std::size_t of_tail = written_ - of_output;
-    pieces[0] = {output_.data() + of_output, output_.size() - of_output};
-    pieces[1] = {const_cast<char*>(tail_.data()) + of_tail, tail_.size() - of_tail};
+    std::array<iovec, 2> pieces{
+        {{output_.data() + of_output, output_.size() - of_output},
+         {const_cast<char*>(tail_.data()) + of_tail, tail_.size() - of_tail}}};
     msghdr message{};
     message.msg_iov = pieces.data();
     message.msg_iovlen = tail_.empty() ? 1 : 2;
     const ssize_t count = sendmsg(socket_, &message, MSG_NOSIGNAL);
-    if (count >= 0) {
-      written_ += static_cast<std::size_t>(count);
-    } else if (errno == EAGAIN) {
-      break;
-    } else if (errno != EINTR) {
-      close();
-    }
+    if (count < 0 && errno == EAGAIN) break;
+    if (count < 0 && errno != EINTR) close();
+    if (count > 0) written_ += static_cast<std::size_t>(count);
   }
   if (unsent() == 0) {
     free_if_large(output_);
     tail_ = {};
     tail_owner_.reset();
     written_ = 0;
-    if (close_after_ && !waiting_ && !lingering_) linger();
+    if (close_after_ && !waiting_ && !lingering_) {
+      lingering_ = true;
+      input_ = {};
+      if (shutdown(socket_, SHUT_WR) != 0) close();
+    }
   }
   count_buffered();
 }
 
-void Connection::linger() {
-  lingering_ = true;
-  kept_.clear();
-  if (shutdown(socket_, SHUT_WR) != 0) close();
-}
-
 void Connection::count_buffered() {
-  std::size_t now = unsent();
-  if (parser_) {
-    now += parser_->request().body.size();
-  } else if (waiting_) {
-    now += received_;
-  }
+  std::size_t now = unsent() + (waiting_ ? exchange_.received : 0);
+  if (parser_) now += parser_->request().body.size();
   if (now < kMinCounted) now = 0;
   if (now == buffered_) return;
   // Unsigned numbers wrap around, so this subtracts too.
-  transport_.metrics.buffered.fetch_add(now - buffered_, std::memory_order_relaxed);
+  transport_.buffered.fetch_add(now - buffered_, std::memory_order_relaxed);
   buffered_ = now;
 }
 
@@ -341,8 +283,8 @@ Connection::Phase Connection::phase() const {
   if (lingering_) return Phase::Lingering;
   if (unsent() > 0) return Phase::Writing;
   if (waiting_) return Phase::Waiting;
-  if (parser_ && parser_->begun()) return parser_->header_done() ? Phase::Body : Phase::Header;
-  return first_ ? Phase::Header : Phase::Idle;
+  if (is_reading()) return parser_->header_done() ? Phase::Body : Phase::Header;
+  return requests_ == 0 ? Phase::Header : Phase::Idle;
 }
 
 bool Connection::has_bytes() const {
@@ -358,53 +300,33 @@ void Connection::drain() {
 void Connection::settle() {
   if (closed_) return;
   const Phase now = phase();
-  const bool nothing_begun = now == Phase::Idle || (first_ && !parser_ && now == Phase::Header);
+  const bool nothing_begun = !is_reading() && (now == Phase::Idle || now == Phase::Header);
   if (draining_ && nothing_begun && !has_bytes()) return close();
-  if (now == Phase::Writing) {
-    loop_.watch(*this, EPOLLOUT);
-  } else if (now != Phase::Waiting) {
-    loop_.watch(*this, EPOLLIN);
-  }
+  if (now != Phase::Waiting) loop_.watch(*this, now == Phase::Writing ? EPOLLOUT : EPOLLIN);
   if (now == phase_ && requests_ == phase_request_) return;
   phase_ = now;
   phase_request_ = requests_;
-  const HttpOptions& options = transport_.options;
-  int seconds = 0;
-  switch (now) {
-    case Phase::Idle:
-      seconds = options.idle_seconds;
-      break;
-    case Phase::Header:
-      seconds = options.header_seconds;
-      break;
-    case Phase::Body:
-    case Phase::Writing:
-      seconds = options.body_seconds;
-      break;
-    case Phase::Waiting:
-      seconds = options.request_seconds;
-      break;
-    case Phase::Lingering:
-      seconds = kLingerSeconds;
-      break;
-  }
+  const HttpOptions& set = transport_.options;
+  // In the order of the phases.
+  const std::array<int, 6> limits = {set.idle_seconds,    set.header_seconds, set.body_seconds,
+                                     set.request_seconds, set.body_seconds,   kLingerSeconds};
+  const int seconds = limits.at(static_cast<std::size_t>(now));
   deadline_ = seconds == 0 ? Clock::time_point::max() : loop_.now() + std::chrono::seconds(seconds);
 }
 
 void Connection::on_tick() {
   if (loop_.now() < deadline_ || closed_) return;
-  const bool has_begun = waiting_ || (parser_ && parser_->begun());
   if (phase_ != Phase::Idle && phase_ != Phase::Lingering) {
-    transport_.metrics.timeouts.fetch_add(1, std::memory_order_relaxed);
+    transport_.timeouts.fetch_add(1, std::memory_order_relaxed);
   }
-  if (phase_ == Phase::Writing || phase_ == Phase::Lingering || !has_begun) return close();
+  const bool is_answered = phase_ == Phase::Writing || phase_ == Phase::Lingering;
+  if (is_answered || !(waiting_ || is_reading())) return close();
   if (waiting_) {
     fail(503, "the request took too long");
   } else {
     fail(408, "the request did not arrive in time");
   }
-  flush();
-  settle();
+  go_on();
 }
 
 }  // namespace lenet::serve

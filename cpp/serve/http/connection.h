@@ -2,7 +2,6 @@
 /// One client's connection: requests out of its bytes, and bytes out of responses.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,8 +14,6 @@
 #include "service.h"
 
 namespace lenet::serve {
-
-using Clock = std::chrono::steady_clock;
 
 class EventLoop;
 
@@ -32,18 +29,14 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  /// Waits for the first request.
-  void begin();
-  /// Instead: answers 503, and closes.
-  void refuse();
-  /// The socket has bytes for us, or is closed at its other end.
-  void on_readable();
-  void on_writable();
-  /// Takes the response to the request that waits for one.
-  /// \returns whether `go_on` is to be called, as nothing else will
-  bool on_response(Response response);
-  /// Parses what arrived behind the request that was answered.
+  /// Sends what can be sent, and parses what has arrived. To be called first, and after `take`.
   void go_on();
+  /// Answers 503, and closes.
+  void refuse();
+  /// \param ready of epoll
+  void on_events(std::uint32_t ready);
+  /// Takes the response to the request that waits for one.
+  void take(Response response);
   /// For an error that is ours, such as no memory.
   void close() { closed_ = true; }
   /// Looks whether the client, or a request, took too long.
@@ -53,7 +46,7 @@ class Connection {
 
   bool closed() const { return closed_; }
   /// Whether a client waits for a response.
-  bool has_request() const;
+  bool has_request() const { return waiting_ || is_reading() || (unsent() > 0 && !closed_); }
   std::uint64_t key() const { return key_; }
   int socket() const { return socket_; }
   std::uint32_t events = 0;  ///< that the loop watches
@@ -64,19 +57,20 @@ class Connection {
   enum class Phase { Idle, Header, Body, Waiting, Writing, Lingering };
 
   Phase phase() const;
+  bool is_reading() const { return parser_ && parser_->begun(); }
   std::size_t unsent() const { return output_.size() + tail_.size() - written_; }
   /// Whether nothing more is to be parsed before something was sent.
   bool is_full() const { return unsent() >= kMaxUnsent || !tail_.empty(); }
   void receive();
-  void work();
   bool parse_some();
   void on_header();
   void dispatch();
+  /// Begins the response to what the parser has read of a request.
+  void begin_response(bool close_after);
   void fail(int status, std::string_view message);
   void respond(Response response);
-  void append_head(const Response& response, std::size_t size);
+  void append_head(const Response& response);
   void flush();
-  void linger();
   bool has_bytes() const;
   /// To be called at the end of whatever happens: what to wait for, and until when.
   void settle();
@@ -87,7 +81,6 @@ class Connection {
   Transport& transport_;
   const std::uint64_t key_;
   const int socket_;
-  const std::string client_;  ///< address and port, for the log
 
   std::optional<RequestParser> parser_;
   std::string_view input_;  ///< not parsed yet: in the loop's memory, or in `kept_`
@@ -97,21 +90,16 @@ class Connection {
   std::string_view tail_;  ///< follows `output_`
   std::shared_ptr<const void> tail_owner_;
   std::size_t written_ = 0;   ///< of both
-  std::size_t buffered_ = 0;  ///< as counted in Metrics::buffered
+  std::size_t buffered_ = 0;  ///< as counted in Transport::buffered
 
-  // Of the request that is read or answered.
-  std::string method_;
-  std::string path_;
-  std::size_t received_ = 0;
+  Exchange exchange_;  ///< of the request that is read or answered
   Coding accepts_ = Coding::Identity;
   bool is_http_1_0_ = false;
   Clock::time_point dispatched_;
 
-  bool first_ = true;     ///< no request has come yet
   bool waiting_ = false;  ///< for the service
   bool close_after_ = false;
   bool lingering_ = false;
-  bool working_ = false;  ///< in `work`, which parses what is left
   bool draining_ = false;
   bool closed_ = false;
   std::uint64_t requests_ = 0;

@@ -1,27 +1,28 @@
 #include "http/content_coding.h"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <limits>
 #include <new>
 
 namespace lenet::serve {
 namespace {
 
-constexpr int kZlibWindow = 15;
-constexpr int kGzipWindow = kZlibWindow + 16;
 constexpr std::size_t kUnpackAtOnce = 64 << 10;
 
-int window_of(Coding coding) { return coding == Coding::Gzip ? kGzipWindow : kZlibWindow; }
+int window_of(Coding coding) { return coding == Coding::Gzip ? MAX_WBITS + 16 : MAX_WBITS; }
 
 char lower(char letter) {
   return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
 }
 
-/// zlib does not change what it reads.
-Bytef* bytes_of(std::string_view text) {
-  return reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+void set_input(z_stream& stream, std::string_view bytes) {
+  // zlib does not change what it reads.
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+}
+
+void set_output(z_stream& stream, char* to, std::size_t size) {
+  stream.next_out = reinterpret_cast<Bytef*>(to);
+  stream.avail_out = static_cast<uInt>(size);
 }
 
 }  // namespace
@@ -36,10 +37,16 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
 }
 
+const char* to_string(Coding coding) {
+  return coding == Coding::Gzip ? "gzip" : coding == Coding::Deflate ? "deflate" : "identity";
+}
+
 std::optional<Coding> parse_coding(std::string_view name) {
-  if (name.empty() || same_word(name, "identity")) return Coding::Identity;
-  if (same_word(name, "gzip") || same_word(name, "x-gzip")) return Coding::Gzip;
-  if (same_word(name, "deflate")) return Coding::Deflate;
+  if (name.empty()) return Coding::Identity;
+  if (same_word(name, "x-gzip")) return Coding::Gzip;
+  for (const Coding coding : {Coding::Identity, Coding::Gzip, Coding::Deflate}) {
+    if (same_word(name, to_string(coding))) return coding;
+  }
   return std::nullopt;
 }
 
@@ -47,12 +54,10 @@ bool accepts_coding(std::string_view accept, std::string_view name) {
   while (!accept.empty()) {
     const std::string_view item = accept.substr(0, accept.find(','));
     accept.remove_prefix(std::min(item.size() + 1, accept.size()));
-    const std::size_t semicolon = item.find(';');
+    const std::size_t semicolon = std::min(item.find(';'), item.size());
     if (!same_word(trimmed(item.substr(0, semicolon)), name)) continue;
-    if (semicolon == std::string_view::npos) return true;
-    const std::string_view weight = trimmed(item.substr(semicolon + 1));
-    // "q=0", "q=0.000": not acceptable.
-    return weight.find_first_of("123456789") != std::string_view::npos;
+    const std::string_view weight = item.substr(semicolon);  // "; q=0.000": not acceptable
+    return weight.empty() || weight.find_first_of("123456789") != std::string_view::npos;
   }
   return false;
 }
@@ -62,58 +67,40 @@ Coding choose_coding(std::string_view accept) {
   return accepts_coding(accept, "deflate") ? Coding::Deflate : Coding::Identity;
 }
 
-struct Unpacker::Stream : z_stream {};
-
-Unpacker::Unpacker(Coding coding) : stream_(std::make_unique<Stream>()) {
-  if (inflateInit2(stream_.get(), window_of(coding)) != Z_OK) throw std::bad_alloc();
+Unpacker::Unpacker(Coding coding) {
+  if (inflateInit2(&stream_, window_of(coding)) != Z_OK) throw std::bad_alloc();
 }
 
-Unpacker::~Unpacker() { inflateEnd(stream_.get()); }
-
 Unpacker::Result Unpacker::add(std::string_view bytes, std::string& body, std::size_t max_bytes) {
-  stream_->next_in = bytes_of(bytes);
-  stream_->avail_in = static_cast<uInt>(bytes.size());
-  bool more = true;
-  while (more) {
-    if (finished_) return stream_->avail_in == 0 ? Result::Ok : Result::Damaged;
+  set_input(stream_, bytes);
+  for (bool more = true; more;) {
+    if (finished_) return stream_.avail_in == 0 ? Result::Ok : Result::Damaged;
     // One byte more than allowed, to notice it.
     const std::size_t before = body.size();
     const std::size_t room = std::min(kUnpackAtOnce, max_bytes + 1 - before);
     body.resize(before + room);
-    stream_->next_out = reinterpret_cast<Bytef*>(body.data() + before);
-    stream_->avail_out = static_cast<uInt>(room);
-    const int result = inflate(stream_.get(), Z_NO_FLUSH);
-    more = stream_->avail_out == 0 || stream_->avail_in > 0;
-    body.resize(before + room - stream_->avail_out);
+    set_output(stream_, body.data() + before, room);
+    const int result = inflate(&stream_, Z_NO_FLUSH);
+    body.resize(before + room - stream_.avail_out);
     if (body.size() > max_bytes) return Result::TooLarge;
-    if (result == Z_STREAM_END) {
-      finished_ = true;
-      more = true;  // for what is behind the end
-    } else if (result == Z_BUF_ERROR) {
-      return Result::Ok;  // all was read
-    } else if (result != Z_OK) {
-      return Result::Damaged;
-    }
+    if (result == Z_BUF_ERROR) return Result::Ok;  // all was read
+    if (result != Z_OK && result != Z_STREAM_END) return Result::Damaged;
+    finished_ = result == Z_STREAM_END;
+    more = finished_ || stream_.avail_out == 0 || stream_.avail_in > 0;
   }
   return Result::Ok;
 }
 
-std::string pack(std::string_view body, std::string_view tail, Coding coding) {
+std::string pack(std::string_view body, Coding coding) {
   z_stream stream{};
   if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, window_of(coding), MAX_MEM_LEVEL,
                    Z_DEFAULT_STRATEGY) != Z_OK) {
     throw std::bad_alloc();
   }
-  std::string packed(deflateBound(&stream, body.size() + tail.size()), '\0');
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  const auto add = [&](std::string_view bytes, int flush) {
-    stream.next_in = bytes_of(bytes);
-    stream.avail_in = static_cast<uInt>(bytes.size());
-    deflate(&stream, flush);
-  };
-  add(body, Z_NO_FLUSH);
-  add(tail, Z_FINISH);
+  std::string packed(deflateBound(&stream, body.size()), '\0');
+  set_input(stream, body);
+  set_output(stream, packed.data(), packed.size());
+  deflate(&stream, Z_FINISH);
   packed.resize(stream.total_out);
   deflateEnd(&stream);
   return packed;

@@ -2,8 +2,9 @@
 /// Content-Encoding: gzip, and deflate, by which HTTP means the format of zlib.
 #pragma once
 
+#include <zlib.h>
+
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,15 +13,17 @@ namespace lenet::serve {
 
 enum class Coding { Identity, Gzip, Deflate };
 
+/// As Content-Encoding names it.
+const char* to_string(Coding coding);
+
 /// \returns nothing for a coding that is not supported.
 std::optional<Coding> parse_coding(std::string_view name);
 
-/// \param accept the value of an Accept-Encoding field
+/// Whether an Accept-Encoding field accepts the coding of that name, in lower case; `*` counts for
+/// none.
+bool accepts_coding(std::string_view accept, std::string_view name);
 /// \returns Gzip, else Deflate, else Identity, whatever the client's order of preference.
 Coding choose_coding(std::string_view accept);
-
-/// Whether the field accepts the coding of that name, in lower case; `*` counts for none.
-bool accepts_coding(std::string_view accept, std::string_view name);
 
 /// Unpacks a body piece by piece.
 class Unpacker {
@@ -29,7 +32,7 @@ class Unpacker {
 
   /// \param coding not Identity
   explicit Unpacker(Coding coding);
-  ~Unpacker();
+  ~Unpacker() { inflateEnd(&stream_); }
   Unpacker(const Unpacker&) = delete;
   Unpacker& operator=(const Unpacker&) = delete;
 
@@ -41,14 +44,12 @@ class Unpacker {
   bool finished() const { return finished_; }
 
  private:
-  struct Stream;
-  std::unique_ptr<Stream> stream_;
+  z_stream stream_{};
   bool finished_ = false;
 };
 
 /// \param coding not Identity
-/// \param tail packed behind `body`
-std::string pack(std::string_view body, std::string_view tail, Coding coding);
+std::string pack(std::string_view body, Coding coding);
 
 /// Whether they are the same but for the case of ASCII letters.
 bool same_word(std::string_view a, std::string_view b);

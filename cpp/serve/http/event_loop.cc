@@ -7,12 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/ip/tcp.hpp>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <exception>
-#include <new>
 
 #include "lenet/error.h"
 
@@ -42,12 +40,17 @@ void control(int epoll, int operation, int descriptor, std::uint32_t events, std
   }
 }
 
+void wake(int descriptor) {
+  const std::uint64_t one = 1;
+  static_cast<void>(!write(descriptor, &one, sizeof one));
+}
+
 }  // namespace
 
-std::string text_of(const boost::asio::ip::tcp::endpoint& client) {
-  const std::string address = client.address().to_string();
-  return (client.address().is_v6() ? "[" + address + "]" : address) + ":" +
-         std::to_string(client.port());
+std::string text_of(const boost::asio::ip::tcp::endpoint& endpoint) {
+  const std::string address = endpoint.address().to_string();
+  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" +
+         std::to_string(endpoint.port());
 }
 
 EventLoop::EventLoop(Transport& transport)
@@ -66,9 +69,6 @@ EventLoop::EventLoop(Transport& transport)
 EventLoop::~EventLoop() {
   connections_.clear();
   close_listener();
-  for (const Letter& letter : mailbox_) {
-    if (letter.socket >= 0) close(letter.socket);
-  }
   close(wake_);
   close(epoll_);
 }
@@ -77,6 +77,11 @@ void EventLoop::set_listener(int listener, std::vector<EventLoop*> loops) {
   listener_ = listener;
   loops_ = std::move(loops);
   control(epoll_, EPOLL_CTL_ADD, listener_, EPOLLIN, kListenerKey);
+}
+
+void EventLoop::pause_listener(bool paused) {
+  listener_paused_ = paused;
+  control(epoll_, EPOLL_CTL_MOD, listener_, paused ? 0U : EPOLLIN, kListenerKey);
 }
 
 void EventLoop::close_listener() {
@@ -91,65 +96,72 @@ void EventLoop::run() {
     Service::Loop service(transport_.service);
     service_ = &service;
     std::array<epoll_event, 128> events{};
-    while (!aborted_.load(std::memory_order_relaxed) && !(draining_ && open_ == 0)) {
-      const bool sleeps = open_ == 0 && !listener_paused_;
-      if (sleeps && transport_.log.is_on()) transport_.log.flush();
+    while (!aborted_.load(std::memory_order_relaxed) && !(draining_ && connections_.empty())) {
+      const bool sleeps = connections_.empty() && !listener_paused_;
+      if (sleeps) transport_.flush_log();
       const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
                                    sleeps ? -1 : static_cast<int>(kTick.count()));
       now_ = Clock::now();
       for (int i = 0; i < count; ++i) {
-        on_event(events.at(static_cast<std::size_t>(i)).data.u64,
-                 events.at(static_cast<std::size_t>(i)).events);
+        const epoll_event& event = events.at(static_cast<std::size_t>(i));
+        on_event(event.data.u64, event.events);
       }
       run_waiting();
       if (now_ - ticked_ >= kTick) tick();
     }
-    for (const auto& connection : connections_) {
-      if (connection && connection->has_request()) ++transport_.metrics.unanswered;
-    }
+    each_connection([&](Connection& connection) {
+      if (connection.has_request()) ++transport_.unanswered;
+    });
   }
   service_ = nullptr;
-  if (transport_.log.is_on()) transport_.log.flush();
+  transport_.flush_log();
   connections_.clear();
   current_loop = nullptr;
 }
 
-void EventLoop::guard(Connection& connection, const std::function<void()>& action) {
+template <typename Action>
+void EventLoop::guard(std::uint64_t key, const Action& action) {
+  const auto found = connections_.find(key);
+  if (found == connections_.end()) return;  // it ended in this round
+  Connection& connection = *found->second;
   try {
-    action();
+    action(connection);
   } catch (const std::exception&) {  // there is no memory: this client's fault or not
     connection.close();
   }
   if (!connection.closed()) return;
-  const auto slot = static_cast<std::uint32_t>(connection.key());
-  free_.push_back(slot);
-  connections_.at(slot).reset();
-  --open_;
+  connections_.erase(key);
   load_.fetch_sub(1, std::memory_order_relaxed);
-  transport_.metrics.connections.fetch_sub(1, std::memory_order_relaxed);
+  transport_.connections.fetch_sub(1, std::memory_order_relaxed);
+}
+
+template <typename Action>
+void EventLoop::each_connection(const Action& action) {
+  for (auto at = connections_.begin(); at != connections_.end();) guard((at++)->first, action);
+}
+
+template <typename Task>
+void EventLoop::post(Task task) noexcept {
+  bool was_empty = false;
+  try {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    was_empty = mailbox_.empty();
+    mailbox_.emplace_back(std::move(task));
+  } catch (const std::bad_alloc&) {
+    return;  // the client waits until its limit of time
+  }
+  if (was_empty) wake(wake_);
 }
 
 void EventLoop::on_event(std::uint64_t key, std::uint32_t events) try {
   if (key == kWakeKey) return read_mailbox();
   if (key == kListenerKey) return accept_all();
-  Connection* const connection = find(key);
-  if (connection == nullptr) return;  // it ended in this round
-  guard(*connection, [&] {
-    if ((events & (EPOLLERR | EPOLLHUP)) != 0) return connection->close();
-    if ((events & EPOLLOUT) != 0) connection->on_writable();
-    if ((events & EPOLLIN) != 0 && !connection->closed()) connection->on_readable();
-  });
+  guard(key, [&](Connection& connection) { connection.on_events(events); });
 } catch (const std::exception&) {
   // No memory for a new connection.
 }
 
-Connection* EventLoop::find(std::uint64_t key) {
-  const auto slot = static_cast<std::uint32_t>(key);
-  if (slot >= connections_.size() || !connections_[slot]) return nullptr;
-  return connections_[slot]->key() == key ? connections_[slot].get() : nullptr;
-}
-
-void EventLoop::watch(Connection& connection, std::uint32_t events) {
+void EventLoop::watch(Connection& connection, std::uint32_t events) const {
   if (connection.events == events) return;
   connection.events = events;
   control(epoll_, EPOLL_CTL_MOD, connection.socket(), events, connection.key());
@@ -157,63 +169,41 @@ void EventLoop::watch(Connection& connection, std::uint32_t events) {
 
 void EventLoop::handle(const Connection& connection, Request request) {
   const std::uint64_t key = connection.key();
-  const bool was_in_service = std::exchange(in_service_, true);
   const bool waits = service_->handle(std::move(request), [this, key](Response response) {
     if (current_loop == this) return deliver(key, std::move(response));
-    Letter letter{};
-    letter.kind = Letter::Kind::Response;
-    letter.key = key;
-    letter.response = std::move(response);
-    post(std::move(letter));
+    post([this, key, response = std::move(response)]() mutable {
+      deliver(key, std::move(response));
+    });
   });
   service_waits_ = service_waits_ || waits;
-  in_service_ = was_in_service;
 }
 
-void EventLoop::deliver(std::uint64_t key, Response response) {
-  Connection* const connection = find(key);
-  if (connection == nullptr) return;
-  bool goes_on = false;
-  const auto answer = [&] { goes_on = connection->on_response(std::move(response)); };
-  if (in_service_) {
-    // Not removed here, where it may be at work, and nothing more of it handed to the service.
-    try {
-      answer();
-    } catch (const std::exception&) {
-      connection->close();
-    }
-    if (goes_on || connection->closed()) answered_.push_back(key);
-  } else {
-    guard(*connection, [&] {
-      answer();
-      if (goes_on) connection->go_on();
-    });
+/// The connection goes on later: it may be at work here, and would hand more to the service.
+void EventLoop::deliver(std::uint64_t key, Response response) noexcept {
+  const auto found = connections_.find(key);
+  if (found == connections_.end()) return;
+  try {
+    answered_.push_back(key);
+    found->second->take(std::move(response));
+  } catch (const std::exception&) {
+    found->second->close();
   }
 }
 
 void EventLoop::run_waiting() {
   while (service_waits_ || !answered_.empty()) {
-    if (std::exchange(service_waits_, false)) {
-      in_service_ = true;
-      service_->run_waiting();
-      in_service_ = false;
-    }
+    if (std::exchange(service_waits_, false)) service_->run_waiting();
     for (const std::uint64_t key : std::exchange(answered_, {})) {
-      Connection* const connection = find(key);
-      if (connection != nullptr) guard(*connection, [&] { connection->go_on(); });
+      guard(key, [](Connection& connection) { connection.go_on(); });
     }
   }
 }
 
 void EventLoop::tick() {
   ticked_ = now_;
-  for (const auto& connection : connections_) {
-    if (connection) guard(*connection, [&] { connection->on_tick(); });
-  }
-  if (transport_.log.is_on()) transport_.log.flush();
-  if (!listener_paused_) return;
-  listener_paused_ = false;
-  control(epoll_, EPOLL_CTL_MOD, listener_, EPOLLIN, kListenerKey);
+  each_connection([](Connection& connection) { connection.on_tick(); });
+  transport_.flush_log();
+  if (listener_paused_) pause_listener(false);
 }
 
 void EventLoop::accept_all() {
@@ -224,50 +214,34 @@ void EventLoop::accept_all() {
     const int socket = accept4(listener_, address.data(), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (socket < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
-      if (errno == EAGAIN || draining_) return;
       // No descriptors or no memory: to be tried again at the next tick, not all the time.
-      listener_paused_ = true;
-      control(epoll_, EPOLL_CTL_MOD, listener_, 0, kListenerKey);
+      if (errno != EAGAIN && !draining_) pause_listener(true);
       return;
     }
-    const auto fewer = [](const EventLoop* a, const EventLoop* b) { return a->load() < b->load(); };
-    EventLoop& loop = **std::min_element(loops_.begin(), loops_.end(), fewer);
-    loop.load_.fetch_add(1, std::memory_order_relaxed);
-    std::string client = transport_.log.is_on() ? text_of(address) : "";
-    if (&loop == this) {
+    const auto fewer = [](const EventLoop* a, const EventLoop* b) { return a->load_ < b->load_; };
+    EventLoop* const loop = *std::min_element(loops_.begin(), loops_.end(), fewer);
+    ++loop->load_;
+    std::string client = transport_.log ? text_of(address) : "";
+    if (loop == this) {
       open(socket, std::move(client));
     } else {
-      Letter letter{};
-      letter.kind = Letter::Kind::Connection;
-      letter.socket = socket;
-      letter.client = std::move(client);
-      loop.post(std::move(letter));
+      loop->post([loop, socket, client] { loop->open(socket, client); });
     }
   }
 }
 
 void EventLoop::open(int socket, std::string client) {
-  const std::size_t before = transport_.metrics.connections.fetch_add(1);
-  ++open_;
-  std::uint32_t slot = 0;
-  if (free_.empty()) {
-    slot = static_cast<std::uint32_t>(connections_.size());
-    connections_.emplace_back();
-  } else {
-    slot = free_.back();
-    free_.pop_back();
-  }
-  const std::uint64_t key = std::uint64_t{++serial_} << 32 | slot;
+  const std::size_t before = transport_.connections.fetch_add(1);
+  const std::uint64_t key = ++last_key_;
   const int one = 1;
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  connections_[slot] = std::make_unique<Connection>(*this, key, socket, std::move(client));
-  Connection& connection = *connections_[slot];
-  const std::size_t most = transport_.options.connections;
-  guard(connection, [&] {
+  connections_[key] = std::make_unique<Connection>(*this, key, socket, std::move(client));
+  guard(key, [&](Connection& connection) {
     control(epoll_, EPOLL_CTL_ADD, socket, 0, key);
-    connection.begin();
+    connection.go_on();
+    const std::size_t most = transport_.options.connections;
     if (before >= most) {
-      transport_.metrics.refused.fetch_add(1, std::memory_order_relaxed);
+      ++transport_.refused;
       if (before >= most + kRefusedPolitely) return connection.close();
       connection.refuse();
     }
@@ -275,46 +249,19 @@ void EventLoop::open(int socket, std::string client) {
   });
 }
 
-void EventLoop::post(Letter letter) noexcept {
-  bool was_empty = false;
-  try {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    was_empty = mailbox_.empty();
-    mailbox_.push_back(std::move(letter));
-  } catch (const std::bad_alloc&) {
-    return;  // the client waits until its limit of time
-  }
-  const std::uint64_t one = 1;
-  if (was_empty) static_cast<void>(!write(wake_, &one, sizeof one));
-}
-
 void EventLoop::read_mailbox() {
   std::uint64_t count = 0;
   static_cast<void>(!read(wake_, &count, sizeof count));
-  std::vector<Letter> letters;
+  std::vector<std::function<void()>> tasks;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    letters.swap(mailbox_);
+    tasks.swap(mailbox_);
   }
-  for (Letter& letter : letters) {
-    switch (letter.kind) {
-      case Letter::Kind::Connection:
-        open(letter.socket, std::move(letter.client));
-        break;
-      case Letter::Kind::Response:
-        deliver(letter.key, std::move(letter.response));
-        break;
-      case Letter::Kind::Drain:
-        begin_drain();
-        break;
-    }
-  }
+  for (const auto& task : tasks) task();
 }
 
 void EventLoop::drain() {
-  Letter letter{};
-  letter.kind = Letter::Kind::Drain;
-  post(std::move(letter));
+  post([this] { begin_drain(); });
 }
 
 void EventLoop::begin_drain() {
@@ -327,28 +274,18 @@ void EventLoop::begin_drain() {
       if (loop != this) loop->drain();
     }
   }
-  for (const auto& connection : connections_) {
-    if (connection) guard(*connection, [&] { connection->drain(); });
-  }
+  each_connection([](Connection& connection) { connection.drain(); });
 }
 
 void EventLoop::abort() {
   aborted_.store(true, std::memory_order_relaxed);
-  const std::uint64_t one = 1;
-  static_cast<void>(!write(wake_, &one, sizeof one));
+  wake(wake_);
 }
 
 std::string_view EventLoop::date() {
   const std::time_t second = std::time(nullptr);
-  if (second != date_second_) {
-    date_second_ = second;
-    tm parts{};
-    gmtime_r(&second, &parts);
-    std::array<char, 64> text{};
-    const std::size_t size =
-        std::strftime(text.data(), text.size(), "\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
-    date_.assign(text.data(), size);
-  }
+  if (second != date_second_) date_ = time_text("%a, %d %b %Y %H:%M:%S GMT", second);
+  date_second_ = second;
   return date_;
 }
 

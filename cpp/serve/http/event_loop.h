@@ -2,15 +2,16 @@
 /// A thread that waits for its connections (epoll), and its mailbox.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -45,43 +46,39 @@ class EventLoop {
   void drain();
   /// Ends `run` at once.
   void abort();
-  std::size_t load() const { return load_.load(std::memory_order_relaxed); }
 
   // For the connections, in the thread of `run`.
 
   Transport& transport() { return transport_; }
-  /// Hands a request to the service; its response goes to Connection::on_response.
+  /// Hands a request to the service; its response goes to Connection::take.
   void handle(const Connection& connection, Request request);
   /// \param events EPOLLIN, EPOLLOUT or both
-  void watch(Connection& connection, std::uint32_t events);
+  void watch(Connection& connection, std::uint32_t events) const;
   /// When the events came that are being worked on.
   Clock::time_point now() const { return now_; }
-  /// A line of the header.
+  /// For the header.
   std::string_view date();
   /// Where a connection reads to.
   std::string& read_buffer() { return read_buffer_; }
 
  private:
-  struct Letter {
-    enum class Kind { Connection, Response, Drain } kind;
-    std::uint64_t key = 0;
-    int socket = -1;
-    std::string client;
-    Response response;
-  };
-
-  void post(Letter letter) noexcept;
+  /// Has it run in the thread of `run`. From any thread.
+  template <typename Task>
+  void post(Task task) noexcept;
   void read_mailbox();
   void open(int socket, std::string client);
   void accept_all();
+  void pause_listener(bool paused);
   void close_listener();
-  void deliver(std::uint64_t key, Response response);
+  void deliver(std::uint64_t key, Response response) noexcept;
   void run_waiting();
   void tick();
-  Connection* find(std::uint64_t key);
   void on_event(std::uint64_t key, std::uint32_t events);
-  /// Runs the action, and removes the connection if that closed it.
-  void guard(Connection& connection, const std::function<void()>& action);
+  /// Runs the action with the connection, if it is still there, and removes it if that closed it.
+  template <typename Action>
+  void guard(std::uint64_t key, const Action& action);
+  template <typename Action>
+  void each_connection(const Action& action);
   void begin_drain();
 
   Transport& transport_;
@@ -92,25 +89,22 @@ class EventLoop {
   std::vector<EventLoop*> loops_;
   Service::Loop* service_ = nullptr;
   bool service_waits_ = false;
-  bool in_service_ = false;
-  std::vector<std::uint64_t> answered_;  ///< in `run_waiting`, whose further input comes later
+  std::vector<std::uint64_t> answered_;  ///< connections that are to go on
 
-  std::vector<std::unique_ptr<Connection>> connections_;  ///< by the lower half of their keys
-  std::vector<std::uint32_t> free_;
-  std::uint32_t serial_ = 0;
-  std::size_t open_ = 0;
-  std::atomic<std::size_t> load_{0};
+  std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+  std::uint64_t last_key_ = 0;
+  std::atomic<std::size_t> load_{0};  ///< connections, and those that were handed over
   bool draining_ = false;
   std::atomic<bool> aborted_{false};
 
   Clock::time_point now_;
   Clock::time_point ticked_;
-  std::int64_t date_second_ = -1;
+  std::time_t date_second_ = -1;
   std::string date_;
   std::string read_buffer_;
 
   std::mutex mutex_;
-  std::vector<Letter> mailbox_;
+  std::vector<std::function<void()>> mailbox_;
 };
 
 }  // namespace lenet::serve

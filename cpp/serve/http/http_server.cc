@@ -98,7 +98,7 @@ std::size_t HttpServer::stop() {
   for (const auto& loop : loops_) loop->abort();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
-  return transport_.metrics.unanswered.load();
+  return transport_.unanswered.load();
 }
 
 }  // namespace lenet::serve

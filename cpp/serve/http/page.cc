@@ -1,8 +1,7 @@
 #include "http/page.h"
 
-#include <array>
 #include <filesystem>
-#include <system_error>
+#include <utility>
 
 #include "http/content_coding.h"
 #include "io/file.h"
@@ -17,7 +16,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMaxFiles = 1000;
 constexpr std::size_t kMaxBytes = 64 << 20;
 
-constexpr std::array<std::pair<std::string_view, const char*>, 13> kTypes = {{
+constexpr std::pair<std::string_view, const char*> kTypes[] = {
     {".css", "text/css; charset=utf-8"},
     {".html", "text/html; charset=utf-8"},
     {".ico", "image/x-icon"},
@@ -31,9 +30,8 @@ constexpr std::array<std::pair<std::string_view, const char*>, 13> kTypes = {{
     {".wasm", "application/wasm"},
     {".webmanifest", "application/manifest+json"},
     {".webp", "image/webp"},
-}};
-constexpr std::array<std::pair<std::string_view, const char*>, 2> kPacked = {
-    {{".br", "br"}, {".gz", "gzip"}}};
+};
+constexpr std::pair<const char*, const char*> kPacked[] = {{".br", "br"}, {".gz", "gzip"}};
 
 // The page runs its own files and talks to this server, and to nobody else.
 constexpr const char* kPolicy =
@@ -51,28 +49,16 @@ std::string type_of(const std::string& name) {
 
 }  // namespace
 
-Page::Page(const std::string& folder) {
+Page::Page(const std::string& folder) try {
   if (folder.empty()) return;
-  std::error_code error;
-  fs::recursive_directory_iterator entries(folder, error);
-  if (error) {
-    throw Error(ErrorCode::FileNotFound, "--page: '" + folder + "': " + error.message());
-  }
   std::size_t bytes = 0;
-  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
-    const fs::path& path = entries->path();
-    const fs::file_status status = entries->symlink_status(error);
-    if (path.filename().string()[0] == '.') {
-      if (fs::is_directory(status)) entries.disable_recursion_pending();
-      continue;
-    }
-    if (!fs::is_regular_file(status)) continue;
-    File file;
-    file.plain = read_file(path);
-    bytes += file.plain.size();
-    const std::string name = "/" + path.lexically_relative(folder).generic_string();
-    file.type = type_of(name);
-    file.tag = '"' + sha256_hex(file.plain).substr(0, 32) + '"';
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = "/" + entry.path().lexically_relative(folder).generic_string();
+    const bool is_hidden = name.find("/.") != std::string::npos;
+    if (is_hidden || !fs::is_regular_file(entry.symlink_status())) continue;
+    File file{type_of(name), "", read_file(entry.path())};
+    bytes += file.bytes.size();
+    file.tag = '"' + sha256_hex(file.bytes).substr(0, 32) + '"';
     files_.emplace(name, std::move(file));
     if (files_.size() > kMaxFiles || bytes > kMaxBytes) {
       throw Error(ErrorCode::BadInput, "--page: '" + folder + "' is no page: more than " +
@@ -80,22 +66,17 @@ Page::Page(const std::string& folder) {
                                            std::to_string(kMaxBytes >> 20) + " MiB");
     }
   }
-  for (const auto& [ending, coding] : kPacked) {
-    for (auto& [name, file] : files_) {
-      const auto packed = files_.find(name + std::string(ending));
-      if (packed != files_.end()) file.packed.emplace_back(coding, packed->second.plain);
-    }
-  }
-  const auto index = files_.find("/index.html");
-  if (index == files_.end()) {
+  if (files_.count("/index.html") == 0) {
     throw Error(ErrorCode::BadInput, "--page: '" + folder + "' has no index.html");
   }
-  files_.emplace("/", index->second);
+} catch (const fs::filesystem_error& error) {
+  throw Error(ErrorCode::FileNotFound, "--page: '" + folder + "': " + error.code().message());
 }
 
 std::optional<Response> Page::find(std::string_view path, std::string_view accept_encoding,
                                    std::string_view if_none_match) const {
-  const auto found = files_.find(path);
+  const std::string name(path == "/" ? "/index.html" : path);
+  const auto found = files_.find(name);
   if (found == files_.end()) return std::nullopt;
   const File& file = found->second;
   Response response;
@@ -112,10 +93,11 @@ std::optional<Response> Page::find(std::string_view path, std::string_view accep
     response.status = 304;
     return response;
   }
-  response.tail = file.plain;
-  for (const auto& [coding, bytes] : file.packed) {
-    if (!accepts_coding(accept_encoding, coding)) continue;
-    response.tail = bytes;
+  response.tail = file.bytes;
+  for (const auto& [ending, coding] : kPacked) {
+    const auto packed = files_.find(name + ending);
+    if (packed == files_.end() || !accepts_coding(accept_encoding, coding)) continue;
+    response.tail = packed->second.bytes;
     response.headers.emplace_back("Content-Encoding", coding);
     break;
   }

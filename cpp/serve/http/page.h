@@ -6,8 +6,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "service.h"
 
@@ -31,10 +29,9 @@ class Page {
   struct File {
     std::string type;
     std::string tag;  ///< ETag
-    std::string plain;
-    std::vector<std::pair<const char*, std::string>> packed;  ///< Content-Encoding, bytes
+    std::string bytes;
   };
-  std::map<std::string, File, std::less<>> files_;
+  std::map<std::string, File, std::less<>> files_;  ///< by their paths, such as "/index.html"
 };
 
 }  // namespace lenet::serve

@@ -1,7 +1,6 @@
 #include "http/request_parser.h"
 
 #include <algorithm>
-#include <array>
 #include <boost/beast/http/error.hpp>
 
 namespace lenet::serve {
@@ -86,72 +85,62 @@ void RequestParser::set_target(std::string_view target, Error& error) {
   request_.query = target.substr(std::min(question + 1, target.size()));
 }
 
-void RequestParser::set_once(std::string& kept, View value, Error& error) {
-  if (!kept.empty()) return fail(400, "a field of the header is there twice", error);
-  kept = standard(value);
-}
-
 void RequestParser::on_field_impl(Field field, View name, View value, Error& error) {
   header_bytes_ += name.size() + value.size() + 4;
   if (++header_count_ > limits_.header_count) {
     return fail(431, "the header has too many fields", error);
   }
-  if (header_bytes_ > limits_.header_bytes) {
-    return fail(431, "the header is too large", error);
-  }
+  if (header_bytes_ > limits_.header_bytes) return fail(431, "the header is too large", error);
   if (is_header_done()) return;  // a trailer, behind a body in chunks
+  const std::string_view text = standard(value);
+  const bool is_length = same_word(standard(name), "Inference-Header-Content-Length");
   switch (field) {
-    case Field::host:
-      if (has_host_) return fail(400, "the header has two fields Host", error);
-      has_host_ = true;
-      return;
-    case Field::content_length:
-      // Twice the same is allowed, but who sends it tries something.
-      if (has_length_ || value.find(',') != View::npos) {
-        return fail(400, "the header has two values of Content-Length", error);
-      }
-      has_length_ = true;
-      return;
     case Field::transfer_encoding:
       if (header_.is_http_1_0) return fail(400, "HTTP/1.0 has no Transfer-Encoding", error);
-      if (!same_word(standard(value), "chunked")) {
-        return fail(501, "Transfer-Encoding: only chunked is supported", error);
-      }
-      return;
-    case Field::content_encoding:
-      return set_once(content_coding_, value, error);
-    case Field::authorization:
-      return set_once(header_.authorization, value, error);
-    case Field::content_type:
-      return set_once(request_.content_type, value, error);
+      if (same_word(text, "chunked")) return;
+      return fail(501, "Transfer-Encoding: only chunked is supported", error);
     case Field::accept_encoding:
-      header_.accept_encoding += (header_.accept_encoding.empty() ? "" : ",");
-      header_.accept_encoding += standard(value);
+      header_.accept_encoding.append(header_.accept_encoding.empty() ? "" : ",").append(text);
       return;
     case Field::if_none_match:
-      header_.if_none_match = standard(value);
+      header_.if_none_match = text;
       return;
     case Field::expect:
-      if (!same_word(standard(value), "100-continue")) {
-        return fail(417, "Expect: only 100-continue is supported", error);
-      }
-      header_.expects_continue = true;
-      return;
-    default:
+      header_.expects_continue = same_word(text, "100-continue");
+      if (header_.expects_continue) return;
+      return fail(417, "Expect: only 100-continue is supported", error);
+    case Field::host:
       break;
+    case Field::content_length:
+      // Twice the same is allowed, but who sends it tries something.
+      if (text.find(',') == std::string_view::npos) break;
+      return fail(400, "Content-Length has two values", error);
+    case Field::content_encoding:
+      if (const std::optional<Coding> coding = parse_coding(text)) {
+        header_.coding = *coding;
+        break;
+      }
+      return fail(415, "Content-Encoding: expected gzip, deflate or identity", error);
+    case Field::authorization:
+      header_.authorization = text;
+      break;
+    case Field::content_type:
+      request_.content_type = text;
+      break;
+    default:
+      if (!is_length) return;
+      request_.header_length = text;
   }
-  if (!same_word(standard(name), "Inference-Header-Content-Length")) return;
-  if (request_.header_length) return fail(400, "a field of the header is there twice", error);
-  request_.header_length = standard(value);
+  if (has(field)) return fail(400, "a field of the header is there twice", error);
+  unique_.push_back(field);
 }
 
 void RequestParser::on_header_impl(Error& error) {
-  if (!header_.is_http_1_0 && !has_host_) return fail(400, "the header has no field Host", error);
-  const std::optional<Coding> coding = parse_coding(content_coding_);
-  if (!coding) return fail(415, "Content-Encoding: expected gzip, deflate or identity", error);
-  header_.coding = *coding;
+  if (!header_.is_http_1_0 && !has(Field::host)) {
+    return fail(400, "the header has no field Host", error);
+  }
   header_.close = !keep_alive();
-  if (*coding != Coding::Identity) unpacker_ = std::make_unique<Unpacker>(*coding);
+  if (header_.coding != Coding::Identity) unpacker_ = std::make_unique<Unpacker>(header_.coding);
 }
 
 void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>& length, Error&) {
@@ -165,21 +154,11 @@ std::size_t RequestParser::on_body_impl(View bytes, Error& error) {
     request_.body.append(bytes.data(), bytes.size());
     return bytes.size();
   }
-  switch (unpacker_->add(standard(bytes), request_.body, limits_.body_bytes)) {
-    case Unpacker::Result::Ok:
-      break;
-    case Unpacker::Result::Damaged:
-      fail(400, "the body is not what Content-Encoding says", error);
-      break;
-    case Unpacker::Result::TooLarge:
-      fail(413, "the body is too large once it is unpacked", error);
-      break;
-  }
+  using Result = Unpacker::Result;
+  const Result result = unpacker_->add(standard(bytes), request_.body, limits_.body_bytes);
+  if (result == Result::Damaged) fail(400, "the body is not what Content-Encoding says", error);
+  if (result == Result::TooLarge) fail(413, "the body is too large once it is unpacked", error);
   return bytes.size();
-}
-
-std::size_t RequestParser::on_chunk_body_impl(std::uint64_t, View bytes, Error& error) {
-  return on_body_impl(bytes, error);
 }
 
 void RequestParser::on_finish_impl(Error& error) {

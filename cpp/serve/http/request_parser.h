@@ -2,6 +2,7 @@
 /// HTTP/1.1 requests out of bytes, by the parser of Boost.Beast.
 #pragma once
 
+#include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/content_coding.h"
 #include "service.h"
@@ -72,13 +74,16 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   void on_body_init_impl(const boost::optional<std::uint64_t>& length, Error& error) override;
   std::size_t on_body_impl(View bytes, Error& error) override;
   void on_chunk_header_impl(std::uint64_t, View, Error&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, View bytes, Error& error) override;
+  std::size_t on_chunk_body_impl(std::uint64_t, View bytes, Error& error) override {
+    return on_body_impl(bytes, error);
+  }
   void on_finish_impl(Error& error) override;
 
   void set_target(std::string_view target, Error& error);
-  /// Keeps a field that may be there once.
-  void set_once(std::string& kept, View value, Error& error);
   void fail(int status, const char* message, Error& error);
+  bool has(Field field) const {
+    return std::find(unique_.begin(), unique_.end(), field) != unique_.end();
+  }
 
   const RequestLimits& limits_;
   RequestHeader header_;
@@ -87,10 +92,8 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   std::unique_ptr<Unpacker> unpacker_;
   std::size_t header_bytes_ = 0;
   std::size_t header_count_ = 0;
-  std::string content_coding_;
+  std::vector<Field> unique_;  ///< fields that came and may not come again
   bool wants_more_ = false;
-  bool has_host_ = false;
-  bool has_length_ = false;
 };
 
 }  // namespace lenet::serve

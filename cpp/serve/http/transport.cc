@@ -1,15 +1,25 @@
 #include "http/transport.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "http/content_coding.h"
+#include "io/printable.h"
+#include "json_reader.h"
 
 namespace lenet::serve {
 namespace {
 
 constexpr std::string_view kScheme = "Bearer ";
-constexpr const char* kMethods = "GET, HEAD, POST, OPTIONS";
+constexpr std::size_t kMaxLogged = 256;  // bytes of what a client chose
+constexpr std::size_t kLogBuffer = 64 << 10;
+constexpr auto kRelaxed = std::memory_order_relaxed;
 
 /// Takes a time that tells nothing about `secret` but its length.
 bool same_secret(std::string_view given, std::string_view secret) {
@@ -21,13 +31,40 @@ bool same_secret(std::string_view given, std::string_view secret) {
   return difference == 0;
 }
 
+std::shared_ptr<std::FILE> open_log(const std::string& path) {
+  if (path.empty()) return nullptr;
+  const int file = path == "-"
+                       ? dup(STDOUT_FILENO)
+                       : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  std::FILE* const log = file < 0 ? nullptr : fdopen(file, "a");
+  if (log != nullptr) {
+    std::setvbuf(log, nullptr, _IOFBF, kLogBuffer);
+    return {log, std::fclose};
+  }
+  throw Error(ErrorCode::FileNotFound,
+              "--access_log: cannot write '" + path + "': " + std::strerror(errno));
+}
+
+Response method_error(const char* message, const char* allowed) {
+  Response response = error_response(405, message);
+  response.headers.emplace_back("Allow", allowed);
+  return response;
+}
+
 }  // namespace
+
+std::string time_text(const char* format, std::time_t time) {
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  std::array<char, 64> text{};
+  return {text.data(), std::strftime(text.data(), text.size(), format, &parts)};
+}
 
 Transport::Transport(Service& the_service, HttpOptions the_options)
     : service(the_service),
       options(std::move(the_options)),
       page(options.page),
-      log(options.access_log) {}
+      log(open_log(options.access_log)) {}
 
 std::optional<Response> Transport::refuse(const Request& request,
                                           const RequestHeader& header) const {
@@ -45,33 +82,75 @@ std::optional<Response> Transport::refuse(const Request& request,
 
 std::optional<Response> Transport::answer(const Request& request,
                                           const RequestHeader& header) const {
+  constexpr const char* kMethods = "GET, HEAD, POST, OPTIONS";
   const std::string& method = request.method;
   const bool reads = method == "GET" || method == "HEAD";
+  std::optional<Response> found;
   if (method == "OPTIONS") {
-    Response response;
-    response.status = 204;
-    response.headers.emplace_back("Allow", kMethods);
-    return response;
+    found.emplace().status = 204;
+    found->headers.emplace_back("Allow", kMethods);
+    return found;
   }
   if (!reads && method != "POST") {
-    Response response = error_response(405, "expected GET, HEAD, POST or OPTIONS");
-    response.headers.emplace_back("Allow", kMethods);
-    return response;
+    return method_error("expected GET, HEAD, POST or OPTIONS", kMethods);
   }
-  const bool is_metrics = request.path == "/metrics";
-  std::optional<Response> found;
-  if (is_metrics) {
-    found.emplace();
-    found->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    found->body = service.metrics() + metrics.text();
+  if (request.path == "/metrics") {
+    found.emplace().content_type = "text/plain; version=0.0.4; charset=utf-8";
+    found->body = service.metrics() + metrics();
   } else {
     found = page.find(request.path, header.accept_encoding, header.if_none_match);
   }
-  if (found && !reads) {
-    found = error_response(405, "expected GET");
-    found->headers.emplace_back("Allow", "GET, HEAD, OPTIONS");
-  }
+  if (found && !reads) return method_error("expected GET", "GET, HEAD, OPTIONS");
   return found;
+}
+
+void Transport::record(const Exchange& exchange) {
+  const auto status = static_cast<std::size_t>(std::clamp(exchange.status, 0, 599));
+  responses_.at(status).fetch_add(1, kRelaxed);
+  durations_.add(exchange.time);
+  received_.fetch_add(exchange.received, kRelaxed);
+  sent_.fetch_add(exchange.sent, kRelaxed);
+  if (!log) return;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  std::string line = "{\"time\":\"" + time_text("%Y-%m-%dT%H:%M:%S", now.tv_sec) +
+                     print(".%03ldZ\"", now.tv_nsec / 1'000'000);
+  const auto add = [&](const char* name, std::string_view text) {
+    append_json(line.append(",\"").append(name).append("\":"), text.substr(0, kMaxLogged));
+  };
+  add("client", exchange.client);
+  add("method", exchange.method);
+  add("path", exchange.path);
+  line += print(",\"status\":%d,\"received\":%zu,\"sent\":%zu,\"microseconds\":%lld}\n",
+                exchange.status, exchange.received, exchange.sent,
+                static_cast<long long>(exchange.time / std::chrono::microseconds(1)));
+  // A full disk is no reason to stop serving.
+  static_cast<void>(std::fwrite(line.data(), 1, line.size(), log.get()));
+}
+
+void Transport::flush_log() const {
+  if (log) std::fflush(log.get());
+}
+
+std::string Transport::metrics() const {
+  MetricsText text;
+  text.begin("lenet_http_requests_total", "counter", "Requests that were answered, by status.");
+  for (std::size_t status = 0; status < responses_.size(); ++status) {
+    const std::uint64_t count = responses_.at(status).load(kRelaxed);
+    if (count > 0) text.add("status=\"" + std::to_string(status) + "\"", count);
+  }
+  text.begin("lenet_http_request_duration_seconds", "histogram",
+             "From the whole request to its response.");
+  text.add("", durations_);
+  text.counter("lenet_http_received_bytes_total", received_, "Bytes of bodies, unpacked.");
+  text.counter("lenet_http_sent_bytes_total", sent_, "Bytes of responses.");
+  text.gauge("lenet_http_connections", connections, "Open connections.");
+  text.counter("lenet_http_refused_connections_total", refused, "Connections beyond the limit.");
+  text.counter("lenet_http_timeouts_total", timeouts,
+               "Connections whose client or request was too slow.");
+  text.gauge("lenet_http_buffered_bytes", buffered,
+             "Bytes of bodies that were read and of responses that are not sent.");
+  return text.text;
 }
 
 }  // namespace lenet::serve

@@ -2,16 +2,18 @@
 /// What the threads of the HTTP server have in common, and the requests that it answers itself.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "http/access_log.h"
-#include "http/metrics.h"
 #include "http/page.h"
 #include "http/request_parser.h"
+#include "metrics.h"
 #include "service.h"
 
 namespace lenet::serve {
@@ -19,7 +21,7 @@ namespace lenet::serve {
 struct HttpOptions {
   std::string host = "127.0.0.1";  ///< an address, or "localhost"
   std::uint16_t port = 8000;       ///< 0: any that is free
-  int threads = 0;    ///< that read requests; 0: one a core, at most kMaxDefaultThreads
+  int threads = 0;                 ///< that read requests; 0: one a core, at most 8
   std::string token;  ///< that clients have to know, but for the health of the server; empty: none
   std::string page;   ///< a folder with index.html; empty: none
   std::string access_log;  ///< a file, or "-" for standard output; empty: none
@@ -33,6 +35,18 @@ struct HttpOptions {
   int idle_seconds = 60;    ///< between two requests of a connection
 };
 
+/// What was sent to a client, and why.
+struct Exchange {
+  std::string client;  ///< address and port; empty without a log
+  std::string method;
+  std::string path;
+  int status = 0;
+  std::size_t received = 0;  ///< bytes of the body
+  std::size_t sent = 0;      ///< bytes of the response
+  Clock::duration time{};
+};
+
+/// Thread-safety: everything may be called from any number of threads at once.
 struct Transport {
   /// \throws Error for a page or a log that cannot be
   Transport(Service& the_service, HttpOptions the_options);
@@ -42,11 +56,32 @@ struct Transport {
   /// 401 when the client does not know the token that is needed.
   std::optional<Response> refuse(const Request& request, const RequestHeader& header) const;
 
+  /// Counts a response, and writes a line of JSON about it to the log.
+  void record(const Exchange& exchange);
+  /// Writes what the log has not written yet. Called a few times a second.
+  void flush_log() const;
+
   Service& service;
   const HttpOptions options;
   const Page page;
-  AccessLog log;
-  Metrics metrics;
+  const std::shared_ptr<std::FILE> log;  ///< null: none
+
+  std::atomic<std::size_t> connections{0};  ///< that are open
+  std::atomic<std::size_t> refused{0};      ///< connections, as there were too many
+  std::atomic<std::size_t> timeouts{0};     ///< connections that were closed for one
+  std::atomic<std::size_t> buffered{0};     ///< bytes of bodies and of unsent responses
+  std::atomic<std::size_t> unanswered{0};   ///< requests that a forced stop cut off
+
+ private:
+  std::string metrics() const;
+
+  std::array<std::atomic<std::uint64_t>, 600> responses_{};  ///< by status
+  Histogram durations_;
+  std::atomic<std::uint64_t> received_{0};
+  std::atomic<std::uint64_t> sent_{0};
 };
+
+/// The time in UTC. \param format of strftime
+std::string time_text(const char* format, std::time_t time);
 
 }  // namespace lenet::serve
