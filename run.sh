@@ -116,6 +116,9 @@ print_times() {
     missing=$(sed -n 's/^LENET_SERVE_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
     [ -z "$missing" ] || printf '\nLeft out: lenet_serve, the server. To add it:\n  apt-get install %s && ./run.sh\n' \
         "$missing"
+    missing=$(sed -n 's/^LENET_GRPC_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
+    [ -z "$missing" ] || printf '\nLeft out: lenet_serve_grpc, gRPC for the server. To add it:\n  apt-get install %s && ./run.sh\n' \
+        "$missing"
 }
 
 # fail NAME REMEDY: one line, which ends the script.

@@ -77,11 +77,13 @@ if [ -n "$packages" ]; then
         fail "the C++ tests need Debian's packages:$packages"
     fi
 fi
-# The page in the browser is left out without them, or its tests are skipped.
+# The page in the browser and gRPC are left out without them, or their tests are skipped.
 optional=
-for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli; do
+for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli grpc_cpp_plugin:protobuf-compiler-grpc; do
     command -v "${needed%:*}" >/dev/null || optional="$optional ${needed#*:}"
 done
+has_header grpcpp/version_info.h || optional="$optional libgrpc++-dev"
+has_header google/protobuf/message.h || optional="$optional libprotobuf-dev"
 if [ -n "$optional" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$optional"
     # shellcheck disable=SC2086 # several packages

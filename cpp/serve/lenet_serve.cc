@@ -1,4 +1,4 @@
-/// The server: models over HTTP.
+/// The server: models over HTTP, and over gRPC in lenet_serve_grpc.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>  // sigaction is POSIX: <csignal> has no such promise
@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "grpc/grpc_server.h"
 #include "http/http_server.h"
 #include "program.h"
 #include "serve_options.h"
@@ -68,12 +69,14 @@ bool is_local(const std::string& host) {
 }
 
 /// Answers what was accepted; a further signal ends that.
-void stop(Service& service, HttpServer& server, int seconds) {
+void stop(Service& service, HttpServer& server, GrpcServer* grpc, int seconds) {
   service.begin_shutdown();
   server.begin_stop();
+  if (grpc != nullptr) grpc->begin_stop();
   const auto end = Clock::now() + std::chrono::seconds(seconds);
   bool again = false;
-  while (server.running() && !again && Clock::now() < end) {
+  const auto is_running = [&] { return server.running() || (grpc != nullptr && grpc->running()); };
+  while (is_running() && !again && Clock::now() < end) {
     const int number = next_signal(kLookMilliseconds);
     again = number == SIGINT || number == SIGTERM;
   }
@@ -84,16 +87,20 @@ std::string work(int argc, char** argv) {
   if (options.help) return serve_help();
   if (options.version) return apps::version_text(kName);
   options.service.log = [](const std::string& line) { print_line(stderr, kName + (": " + line)); };
+  if (options.grpc_port >= 0) require_grpc(argv);
   const bool is_open = options.http.token.empty() && !is_local(options.http.host);
 
-  // Ends before the server does, into whose threads' memory it may still answer.
+  // Ends before the servers do, into whose threads' memory it may still answer.
   std::unique_ptr<Service> service;
-  service = std::make_unique<Service>(std::move(options.service));
-  HttpServer server(*service, std::move(options.http));
+  service = std::make_unique<Service>(options.service);
+  HttpServer server(*service, options.http);
   apps::stop_if_interrupted();
   take_signals();
+  std::unique_ptr<GrpcServer> grpc;
+  if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options);
   server.start();
   print_line(stdout, "listening on " + server.address());
+  if (grpc) print_line(stdout, "listening on " + grpc->address());
   if (is_open) {
     print_line(stderr, std::string(kName) + ": warning: whoever reaches " + server.address() +
                            " may use it; see --token_file");
@@ -101,8 +108,8 @@ std::string work(int argc, char** argv) {
   for (int number = 0; number != SIGINT && number != SIGTERM; number = next_signal(-1)) {
     if (number == SIGHUP) service->look_for_models();
   }
-  stop(*service, server, options.stop_seconds);
-  const std::size_t unanswered = server.stop();
+  stop(*service, server, grpc.get(), options.stop_seconds);
+  const std::size_t unanswered = server.stop() + (grpc ? grpc->stop() : 0);
   service.reset();
   if (unanswered > 0) {
     throw Error(ErrorCode::BackendFailure,

@@ -107,6 +107,18 @@ void add_transport_flags(CommandLine& line, HttpOptions& options, int& stop_seco
              kMaxInt);
 }
 
+void add_grpc_flags(CommandLine& line, ServeOptions& options) {
+  line.heading("gRPC, with the same models, address, token and limits");
+  line.add("grpc_port", "N",
+           "also answer gRPC, on this port; 0: any that is free, which is printed (default: no "
+           "gRPC)",
+           [&](const std::string& shown, const std::string& value) {
+             options.grpc_port = static_cast<int>(parse_integer(shown, value, 0, 65535));
+           });
+  add_number(line, "max_grpc_streams", "N", "calls at once on a connection; more wait",
+             options.grpc_streams, 1, 1 << 20);
+}
+
 void add_limit_flags(CommandLine& line, Limits& limits) {
   line.heading("Limits of a request");
   add_number(line, "request_ms", "N", "to wait for a run, and for the run; then 503; 0: none",
@@ -125,6 +137,7 @@ CommandLine command_line(ServeOptions& options) {
   CommandLine line;
   add_model_flags(line, options.service);
   add_transport_flags(line, options.http, options.stop_seconds);
+  add_grpc_flags(line, options);
   add_limit_flags(line, options.service.limits);
   line.heading("Information");
   line.add("version", "", "print our version and those of the engines", options.version);

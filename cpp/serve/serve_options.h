@@ -11,7 +11,9 @@ namespace lenet::serve {
 struct ServeOptions {
   Options service;
   HttpOptions http;
-  int stop_seconds = 30;  ///< for the requests that are being answered when the server is stopped
+  int grpc_port = -1;      ///< on the host of HTTP, 0: any that is free; -1: no gRPC
+  int grpc_streams = 128;  ///< calls at once on a connection
+  int stop_seconds = 30;   ///< for the requests that are being answered when the server is stopped
   bool help = false;
   bool version = false;
 };

@@ -8,6 +8,7 @@
 ///     if (waits) loop.run_waiting();   // once all requests that had arrived were handled
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,6 +32,8 @@ struct Request {
   std::string content_type;  ///< as sent; empty: there was none
   /// Value of `Inference-Header-Content-Length` as sent; nothing: there was no such header.
   std::optional<std::string> header_length;
+  /// Afterwards nobody waits for the response: the request is not run any more.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
 
 struct Response {

@@ -269,6 +269,7 @@ void Workers::refuse_late() {
 }
 
 bool Workers::prepare(Job& job) const noexcept try {
+  if (Clock::now() > job.request.deadline) throw Refusal(503, "the request waited too long");
   if (!job.is_parsed) job.parse(options_.limits);
   if (job.infer.kind == Kind::Files) {
     const Clock::time_point begin = Clock::now();

@@ -24,6 +24,18 @@ def serve_program(root):
     return path
 
 
+@pytest.fixture(scope="session")
+def grpc_program(root, serve_program):
+    """The server with gRPC, where its libraries were there to build it."""
+    path = serve_program.with_name("lenet_serve_grpc")
+    if not path.is_file():
+        cache = (root / "build" / "CMakeCache.txt").read_text()
+        left_out = re.search(r"^LENET_GRPC_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
+        assert left_out is not None, f"{path} is missing: run ./run.sh, or ./test.sh"
+        pytest.skip(f"needs {left_out[1]}")
+    return path
+
+
 class Server:
     """A process of lenet_serve."""
 
@@ -33,6 +45,12 @@ class Server:
         found = re.fullmatch(r"listening on http://(127\.0\.0\.1):(\d+)\n", first)
         assert found, (first, process.stderr.read() if process.poll() is not None else "")
         self.port = int(found[2])
+        self.grpc = None
+        if "--grpc_port=0" in process.args:
+            found = re.fullmatch(
+                r"listening on grpc://(127\.0\.0\.1:\d+)\n", process.stdout.readline()
+            )
+            self.grpc = found[1]
 
     def connect(self, seconds=30):
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)

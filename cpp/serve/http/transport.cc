@@ -60,6 +60,11 @@ std::string time_text(const char* format, std::time_t time) {
   return {text.data(), std::strftime(text.data(), text.size(), format, &parts)};
 }
 
+bool has_token(std::string_view authorization, std::string_view token) {
+  return same_word(authorization.substr(0, kScheme.size()), kScheme) &&
+         same_secret(trimmed(authorization.substr(kScheme.size())), token);
+}
+
 Transport::Transport(Service& the_service, HttpOptions the_options)
     : service(the_service),
       options(std::move(the_options)),
@@ -70,11 +75,7 @@ std::optional<Response> Transport::refuse(const Request& request,
                                           const RequestHeader& header) const {
   const bool is_health = request.path == "/v2/health/live" || request.path == "/v2/health/ready";
   if (options.token.empty() || is_health) return std::nullopt;
-  const std::string_view given = header.authorization;
-  if (same_word(given.substr(0, kScheme.size()), kScheme) &&
-      same_secret(trimmed(given.substr(kScheme.size())), options.token)) {
-    return std::nullopt;
-  }
+  if (has_token(header.authorization, options.token)) return std::nullopt;
   Response response = error_response(401, "expected the server's token: Authorization: Bearer ...");
   response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;

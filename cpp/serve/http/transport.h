@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "http/page.h"
 #include "http/request_parser.h"
@@ -34,6 +35,10 @@ struct HttpOptions {
   int request_seconds = 0;  ///< until the service has a response; then 503; 0: no limit
   int idle_seconds = 60;    ///< between two requests of a connection
 };
+
+/// Whether a client knows the token, compared in a time that tells nothing about it but its length.
+/// \param authorization as sent: "Bearer TOKEN"
+bool has_token(std::string_view authorization, std::string_view token);
 
 /// What was sent to a client, and why.
 struct Exchange {

@@ -1,0 +1,442 @@
+#include "grpc/translate.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "infer.h"
+#include "json_reader.h"
+#include "repository.h"
+
+namespace lenet::serve {
+namespace {
+
+// What a request may have of everything but values: names, shapes, parameters.
+constexpr std::size_t kMaxDescription = std::size_t{1} << 16;
+// More of an error would not fit into the header that it is sent in.
+constexpr std::size_t kMaxMessage = 1024;
+
+enum WireType : unsigned { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+
+/// Reads the fields of messages in one another, in the wire format of protobuf. Every length is
+/// compared with what is left before memory is taken.
+class WireReader {
+ public:
+  WireReader(google::protobuf::io::CodedInputStream& in, std::size_t size) : in_(in) {
+    require(size <= static_cast<std::size_t>(std::numeric_limits<int>::max()));
+    in_.PushLimit(static_cast<int>(size));
+  }
+
+  /// Calls `field(number)` for each field of the message, which reads it, or does not.
+  template <typename Field>
+  void fields(const Field& field) {
+    while (in_.BytesUntilLimit() > 0) {
+      std::uint32_t tag = 0;
+      require(in_.ReadVarint32(&tag) && tag >> 3U != 0);
+      type_ = tag & 7U;
+      is_read_ = false;
+      field(tag >> 3U);
+      if (!is_read_) skip();
+    }
+  }
+
+  /// A field that is a message.
+  template <typename Field>
+  void message(const Field& field) {
+    const auto limit = in_.PushLimit(length());
+    fields(field);
+    in_.PopLimit(limit);
+    is_read_ = true;
+  }
+
+  /// Calls `each(value)` for a number, or for those of a packed list.
+  template <typename Each>
+  void integers(const Each& each) {
+    if (type_ != kBytes) return each(integer());
+    packed([&] { each(varint()); });
+  }
+
+  std::uint64_t integer() {
+    require(type_ == kVarint);
+    is_read_ = true;
+    return varint();
+  }
+
+  /// Appends floats as they lie in memory on this machine and on the wire.
+  void floats(std::string& to) {
+    if (type_ == kBytes) {
+      const std::size_t before = to.size();
+      bytes(to);
+      return require((to.size() - before) % sizeof(float) == 0);
+    }
+    require(type_ == kFixed32);
+    append(to, sizeof(float));
+  }
+
+  /// Appends a field's bytes.
+  void bytes(std::string& to) { append(to, length()); }
+
+  /// The length of a field of bytes, which are to be read by `append`.
+  int length() {
+    require(type_ == kBytes);
+    int length = 0;
+    require(in_.ReadVarintSizeAsInt(&length) && length <= in_.BytesUntilLimit());
+    return length;
+  }
+
+  void append(std::string& to, int length) {
+    const std::size_t before = to.size();
+    require(length <= in_.BytesUntilLimit());
+    to.resize(before + static_cast<std::size_t>(length));
+    require(in_.ReadRaw(to.data() + before, length));
+    is_read_ = true;
+  }
+
+ private:
+  static void require(bool holds) {
+    if (!holds) throw Refusal(400, "the message is damaged");
+  }
+
+  std::uint64_t varint() {
+    std::uint64_t value = 0;
+    require(in_.ReadVarint64(&value));
+    return value;
+  }
+
+  template <typename One>
+  void packed(const One& one) {
+    const auto limit = in_.PushLimit(length());
+    while (in_.BytesUntilLimit() > 0) one();
+    in_.PopLimit(limit);
+    is_read_ = true;
+  }
+
+  void skip() {
+    if (type_ == kVarint) {
+      varint();
+    } else {
+      require(type_ == kBytes || type_ == kFixed32 || type_ == kFixed64);
+      const int size = type_ == kBytes ? length() : type_ == kFixed32 ? 4 : 8;
+      require(size <= in_.BytesUntilLimit() && in_.Skip(size));
+    }
+    is_read_ = true;
+  }
+
+  google::protobuf::io::CodedInputStream& in_;
+  unsigned type_ = 0;
+  bool is_read_ = false;
+};
+
+/// Reads one ModelInferRequest; the numbers are those of open_inference.proto.
+class Translator {
+ public:
+  Translator(google::protobuf::io::CodedInputStream& in, std::size_t size) : in_(in, size) {
+    data_.reserve(size);
+  }
+
+  Request translate(bool& typed) {
+    in_.fields([&](std::uint32_t number) {
+      if (number == 1) model_ = text();
+      if (number == 2) version_ = text();
+      if (number == 3) id_ = text();
+      if (number == 5) read_input();
+      if (number == 6) read_output();
+      if (number == 7) read_raw();
+    });
+    typed = join_contents();
+    Request request;
+    request.method = "POST";
+    request.path = model_path(model_, version_, "/infer");
+    std::string json = "{\"parameters\":{\"binary_data_output\":true},\"id\":";
+    append_json(json, id_);
+    json += ",\"inputs\":[";
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      json += (i == 0 ? "" : ",") + inputs_[i].json;
+      json += ",\"parameters\":{\"binary_data_size\":" + std::to_string(sizes_[i]);
+      json += inputs_[i].parameters + "}}";
+    }
+    json += "],\"outputs\":[" + outputs_ + "]}";
+    request.header_length = std::to_string(json.size());
+    data_.insert(0, json);
+    request.body = std::move(data_);
+    return request;
+  }
+
+ private:
+  struct Input {
+    std::string json;        ///< without its end
+    std::string parameters;  ///< in JSON, each after a comma
+    std::string datatype;
+    std::string contents;                     ///< as binary data
+    std::optional<std::string> content_type;  ///< of `contents`; empty: these are
+  };
+
+  void describe(std::size_t bytes) {
+    described_ += bytes;
+    if (described_ <= kMaxDescription) return;
+    throw Refusal(413, "names, shapes and parameters take more than " +
+                           std::to_string(kMaxDescription) + " bytes");
+  }
+
+  std::string text() {
+    const int length = in_.length();
+    describe(static_cast<std::size_t>(length));
+    std::string text;
+    in_.append(text, length);
+    return text;
+  }
+
+  void read_input() {
+    describe(sizeof(Input));
+    Input& input = inputs_.emplace_back();
+    std::string name;
+    std::string shape;
+    in_.message([&](std::uint32_t number) {
+      if (number == 1) name = text();
+      if (number == 2) input.datatype = text();
+      if (number == 3) {
+        in_.integers([&](std::uint64_t size) {
+          describe(sizeof(size));
+          shape += (shape.empty() ? "" : ",") + std::to_string(static_cast<std::int64_t>(size));
+        });
+      }
+      if (number == 4) read_parameter(input.parameters);
+      if (number == 5) read_contents(input);
+    });
+    append_json(input.json = "{\"name\":", name);
+    append_json(input.json += ",\"datatype\":", input.datatype);
+    input.json += ",\"shape\":[" + shape + "]";
+  }
+
+  void read_output() {
+    describe(sizeof(Input));
+    std::string name;
+    std::string parameters;
+    in_.message([&](std::uint32_t number) {
+      if (number == 1) name = text();
+      if (number == 2) read_parameter(parameters);
+    });
+    append_json(outputs_ += outputs_.empty() ? "{\"name\":" : ",{\"name\":", name);
+    outputs_ += ",\"parameters\":{\"binary_data\":true" + parameters + "}}";
+  }
+
+  /// Keeps those that mean the same here as in HTTP.
+  void read_parameter(std::string& parameters) {
+    describe(1);
+    std::string key;
+    std::string value = "null";
+    in_.message([&](std::uint32_t number) {
+      if (number == 1) key = text();
+      if (number != 2) return;
+      in_.message([&](std::uint32_t choice) {
+        if (choice == 1) value = in_.integer() != 0 ? "true" : "false";
+        if (choice == 2) value = std::to_string(static_cast<std::int64_t>(in_.integer()));
+        if (choice == 3) append_json(value = "", text());
+      });
+    });
+    if (key != "classification" && key != "shared_memory_region") return;
+    parameters += ",\"" + key + "\":" + value;
+  }
+
+  void read_contents(Input& input) {
+    if (!input.content_type) input.content_type.emplace();
+    const auto begin = [&](const char* type) {
+      if (!input.content_type->empty() && *input.content_type != type) {
+        throw Refusal(400, "an input has contents of two types");
+      }
+      *input.content_type = type;
+    };
+    in_.message([&](std::uint32_t number) {
+      if (number == 4) {
+        begin("UINT8");
+        in_.integers([&](std::uint64_t value) {
+          if (value > 255) throw Refusal(400, "a value of UINT8 is no integer from 0 to 255");
+          input.contents += static_cast<char>(static_cast<std::uint8_t>(value));
+        });
+      } else if (number == 6) {
+        begin("FP32");
+        in_.floats(input.contents);
+      } else if (number == 8) {
+        begin("BYTES");
+        const int length = in_.length();
+        for (unsigned k = 0; k < 4; ++k) {
+          input.contents += static_cast<char>(static_cast<unsigned>(length) >> (8 * k) & 0xFFU);
+        }
+        in_.append(input.contents, length);
+      } else {
+        throw Refusal(400, "contents are for FP32, UINT8 and BYTES");
+      }
+    });
+  }
+
+  void read_raw() {
+    describe(sizeof(std::size_t));
+    const std::size_t before = data_.size();
+    in_.bytes(data_);
+    sizes_.push_back(data_.size() - before);
+  }
+
+  /// Puts the values in `contents` behind one another, if they are not raw.
+  bool join_contents() {
+    bool typed = false;
+    for (const Input& input : inputs_) typed = typed || input.content_type;
+    if (sizes_.size() != (typed ? 0 : inputs_.size())) {
+      throw Refusal(400, "the request has " + std::to_string(sizes_.size()) +
+                             " raw_input_contents for " + std::to_string(inputs_.size()) +
+                             " inputs; expected one each, or contents in each");
+    }
+    if (!typed) return false;
+    for (const Input& input : inputs_) {
+      const std::string type = input.content_type.value_or("none");
+      if (!type.empty() && type != input.datatype) {
+        throw Refusal(400, "an input of datatype " + input.datatype + " has contents of " + type);
+      }
+      sizes_.push_back(input.contents.size());
+      data_ += input.contents;
+    }
+    return true;
+  }
+
+  WireReader in_;
+  std::size_t described_ = 0;
+  std::string model_;
+  std::string version_;
+  std::string id_;
+  std::vector<Input> inputs_;
+  std::string outputs_;  ///< in JSON
+  std::string data_;     ///< the binary data of the inputs, of these sizes
+  std::vector<std::size_t> sizes_;
+};
+
+std::size_t header_length(const Response& response) {
+  std::size_t length = response.body.size();
+  for (const auto& [name, value] : response.headers) {
+    if (name != "Inference-Header-Content-Length") continue;
+    std::from_chars(value.data(), value.data() + value.size(), length);
+  }
+  return length;
+}
+
+std::string_view take(std::string_view& from, std::size_t size) {
+  const std::string_view taken = from.substr(0, size);
+  from.remove_prefix(taken.size());
+  return taken;
+}
+
+void write_contents(std::string_view bytes, const std::string& datatype,
+                    inference::InferTensorContents& to) {
+  if (datatype != "BYTES") {
+    auto& values = *to.mutable_fp32_contents();
+    values.Resize(static_cast<int>(bytes.size() / sizeof(float)), 0);
+    if (!bytes.empty()) std::memcpy(values.mutable_data(), bytes.data(), bytes.size());
+    return;
+  }
+  while (!bytes.empty()) {
+    std::uint32_t size = 0;
+    for (unsigned k = 0; k < 4; ++k) {
+      size |= std::uint32_t{static_cast<unsigned char>(take(bytes, 1).front())} << (8 * k);
+    }
+    to.add_bytes_contents(std::string(take(bytes, size)));
+  }
+}
+
+}  // namespace
+
+std::string model_path(std::string_view name, std::string_view version, std::string_view what) {
+  // Neither may bring a part of a path.
+  if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
+  std::string path = "/v2/models/";
+  path += name;
+  if (!version.empty()) {
+    if (!parse_version(version)) throw Refusal(400, "the version is not valid");
+    (path += "/versions/") += version;
+  }
+  return path += what;
+}
+
+Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size_t size,
+                           bool& typed) {
+  return Translator(in, size).translate(typed);
+}
+
+void write_infer_response(const Response& response, bool typed, inference::ModelInferResponse& to) {
+  const std::size_t length = header_length(response);
+  std::string_view binary = std::string_view(response.body).substr(length);
+  JsonReader in(std::string_view(response.body).substr(0, length));
+  const auto read_output = [&] {
+    inference::ModelInferResponse::InferOutputTensor& output = *to.add_outputs();
+    std::int64_t size = 0;
+    constexpr std::string_view kNames[] = {"name", "datatype", "shape", "parameters"};
+    in.object(kNames, [&](std::size_t name) {
+      if (name == 0) output.set_name(in.text());
+      if (name == 1) output.set_datatype(in.text());
+      if (name == 2) in.array([&] { output.add_shape(in.integer()); });
+      if (name != 3) return;
+      constexpr std::string_view kSize[] = {"binary_data_size"};
+      in.object(kSize, [&](std::size_t) { size = in.integer(); });
+    });
+    // The values of the last output may be elsewhere.
+    if (binary.empty()) binary = response.tail;
+    const std::string_view bytes = take(binary, static_cast<std::size_t>(size));
+    if (typed) {
+      write_contents(bytes, output.datatype(), *output.mutable_contents());
+    } else {
+      to.add_raw_output_contents(bytes.data(), bytes.size());
+    }
+  };
+  constexpr std::string_view kNames[] = {"model_name", "model_version", "id", "outputs"};
+  in.object(kNames, [&](std::size_t name) {
+    if (name == 0) to.set_model_name(in.text());
+    if (name == 1) to.set_model_version(in.text());
+    if (name == 2) to.set_id(in.text());
+    if (name == 3) in.array(read_output);
+  });
+}
+
+void write_message(const std::string& json, google::protobuf::Message& to) {
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  if (google::protobuf::util::JsonStringToMessage(json, &to, options).ok()) return;
+  throw Refusal(500, "this answer does not fit " + to.GetTypeName());
+}
+
+grpc::Status status_of(const Response& response) {
+  const auto code = [&] {
+    switch (response.status) {
+      case 200:
+        return grpc::StatusCode::OK;
+      case 400:
+      case 415:
+        return grpc::StatusCode::INVALID_ARGUMENT;
+      case 401:
+        return grpc::StatusCode::UNAUTHENTICATED;
+      case 404:
+        return grpc::StatusCode::NOT_FOUND;
+      case 408:
+        return grpc::StatusCode::DEADLINE_EXCEEDED;
+      case 413:
+      case 429:
+        return grpc::StatusCode::RESOURCE_EXHAUSTED;
+      case 501:
+        return grpc::StatusCode::UNIMPLEMENTED;
+      case 503:
+        return grpc::StatusCode::UNAVAILABLE;
+      default:
+        return grpc::StatusCode::INTERNAL;
+    }
+  }();
+  if (code == grpc::StatusCode::OK) return grpc::Status::OK;
+  std::string message;
+  JsonReader in(response.body);
+  constexpr std::string_view kNames[] = {"error"};
+  in.object(kNames, [&](std::size_t) { message = in.text().substr(0, kMaxMessage); });
+  return {code, message};
+}
+
+}  // namespace lenet::serve

@@ -1,0 +1,42 @@
+/// \file
+/// Between the messages of gRPC and the requests and responses of the service, which are HTTP's.
+#pragma once
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/message.h>
+#include <grpcpp/support/status.h>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "grpc/open_inference.pb.h"
+#include "service.h"
+
+namespace lenet::serve {
+
+/// The path of a model, or of what follows it.
+/// \param version empty: the newest
+/// \param what such as "/infer"; empty: its metadata
+/// \throws Refusal 400: the name or the version is not valid
+std::string model_path(std::string_view name, std::string_view version, std::string_view what);
+
+/// An inference::ModelInferRequest as its bytes are sent, as the request that a client of HTTP
+/// would have sent. It is read without a message of protobuf, as that can take 60 times the memory
+/// of its bytes.
+/// \param size of the message, which the stream has
+/// \param typed whether values came in `contents`: the response's values are to go there too
+/// \throws Refusal 400, 413 (too many or too long names, shapes, parameters)
+Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size_t size,
+                           bool& typed);
+
+/// \param response with status 200, to what `read_infer_request` returned
+void write_infer_response(const Response& response, bool typed, inference::ModelInferResponse& to);
+
+/// Fills a message whose members are called as in JSON.
+void write_message(const std::string& json, google::protobuf::Message& to);
+
+/// \param response to any request
+grpc::Status status_of(const Response& response);
+
+}  // namespace lenet::serve

@@ -1,0 +1,480 @@
+"""gRPC as NVIDIA's client speaks it, and as attackers do."""
+
+import io
+import json
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenet_cpp
+from snippets import read_snippets
+
+grpc = pytest.importorskip("grpc")
+health = pytest.importorskip("grpc_health.v1.health_pb2")
+health_grpc = pytest.importorskip("grpc_health.v1.health_pb2_grpc")
+triton = pytest.importorskip("tritonclient.grpc")
+proto = triton.service_pb2
+Code = grpc.StatusCode
+OUTPUT = {"name": "linear_2.tmp_1"}
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+TOKEN = "correct horse battery staple"
+
+
+@pytest.fixture(scope="module")
+def start_grpc(start_server, grpc_program):
+    return lambda *options, **more: start_server("--grpc_port=0", *options, **more)
+
+
+@pytest.fixture(scope="module")
+def server(start_grpc):
+    with start_grpc() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with triton.InferenceServerClient(server.grpc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def stub(channel):
+    return triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def predictor(model_dir):
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
+        yield predictor
+
+
+def tensor_of(array, datatype="FP32"):
+    tensor = triton.InferInput("x", list(array.shape), datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def request_of(shape=(1, 1, 28, 28), datatype="FP32", raw=bytes(3136), outputs=(), **contents):
+    """Return a request with one input: raw, or with contents."""
+    tensor = {"name": "x", "datatype": datatype, "shape": shape}
+    if contents:
+        tensor["contents"] = contents
+    return proto.ModelInferRequest(
+        model_name="lenet",
+        inputs=[tensor],
+        outputs=outputs,
+        raw_input_contents=[] if contents or raw is None else [raw],
+    )
+
+
+def named(model_name="lenet", **fields):
+    return proto.ModelInferRequest(model_name=model_name, **fields)
+
+
+def inputs_of(*inputs):
+    return named(inputs=inputs, raw_input_contents=[b""] * len(inputs))
+
+
+def asked(parameter, value):
+    request = request_of(outputs=[OUTPUT])
+    request.outputs[0].parameters[parameter].int64_param = value
+    return request
+
+
+def code_of(call, *arguments, **more):
+    """Return the status of a call that is refused, and its message."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, timeout=30, **more)
+    return caught.value.code(), caught.value.details()
+
+
+@pytest.mark.parametrize("images", [1, 50])
+def test_infer(client, digit, predictor, images):
+    many = np.concatenate([np.roll(digit, i, axis=3) for i in range(images)])
+    result = client.infer("lenet", [tensor_of(many)], request_id="é\n")
+    assert result.get_response().id == "é\n"
+    assert result.get_response().model_version == "1"
+    np.testing.assert_array_equal(result.as_numpy("linear_2.tmp_1"), predictor.run(many))
+    pending = []
+    client.async_infer(
+        "lenet", [tensor_of(many)], lambda result, error: pending.append((result, error))
+    )
+    while not pending:
+        time.sleep(0.01)
+    np.testing.assert_array_equal(pending[0][0].as_numpy("linear_2.tmp_1"), predictor.run(many))
+
+
+def test_contents_of_each_type(stub, digit, predictor):
+    """Values in contents get theirs in contents; raw ones raw."""
+    response = stub.ModelInfer(request_of(fp32_contents=digit.ravel()))
+    assert not response.raw_output_contents
+    output = response.outputs[0].contents.fp32_contents
+    np.testing.assert_array_equal(np.float32(output), predictor.run(digit).ravel())
+    pixels = np.uint8(digit * 255)
+    expected = predictor.run(pixels).ravel()
+    typed = stub.ModelInfer(request_of(datatype="UINT8", uint_contents=pixels.ravel()))
+    np.testing.assert_array_equal(np.float32(typed.outputs[0].contents.fp32_contents), expected)
+    raw = stub.ModelInfer(request_of(datatype="UINT8", raw=pixels.tobytes()))
+    np.testing.assert_array_equal(np.frombuffer(raw.raw_output_contents[0], "<f4"), expected)
+    # None at all is a batch too.
+    empty = stub.ModelInfer(request_of(shape=(0, 1, 28, 28), raw=b""))
+    assert (list(empty.outputs[0].shape), empty.raw_output_contents[0]) == ([0, 10], b"")
+
+
+def test_image_files_and_classes(server, client, stub, digit):
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(digit[0, 0] * 255)).save(file, "PNG")
+    headers = {"Content-Type": "image/png"}
+    body = server.ask("POST", "/v2/models/lenet/infer", file.getvalue(), headers)[2]
+    expected = np.float32(json.loads(body)["outputs"][0]["data"])
+    files = tensor_of(np.array([file.getvalue()] * 2, dtype=object), "BYTES")
+    result = client.infer("lenet", [files]).as_numpy("linear_2.tmp_1")
+    np.testing.assert_array_equal(result, [expected] * 2)
+    asked = triton.InferRequestedOutput("linear_2.tmp_1", class_count=3)
+    classes = client.infer("lenet", [files], outputs=[asked]).as_numpy("linear_2.tmp_1")
+    best = np.argsort(-expected)[:3]
+    assert classes.shape == (2, 3)
+    for text, index in zip(classes[0], best, strict=True):
+        value, number, *_ = text.split(b":")
+        assert (np.float32(value), int(number)) == (expected[index], index)
+    request = request_of((2,), "BYTES", bytes_contents=[file.getvalue()] * 2)
+    request.outputs.add(name="linear_2.tmp_1").parameters["classification"].int64_param = 3
+    response = stub.ModelInfer(request)
+    assert list(response.outputs[0].contents.bytes_contents) == list(classes.ravel())
+
+
+def test_questions_about_server_and_models(server, client, stub):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("lenet")
+    assert client.is_model_ready("lenet", "1")
+    assert not client.is_model_ready("none")
+    assert client.get_server_metadata().name == "lenet_serve"
+    assert "classification" in client.get_server_metadata().extensions
+    metadata = client.get_model_metadata("lenet", as_json=True)
+    assert metadata["inputs"] == [
+        {"name": "x", "datatype": "FP32", "shape": ["-1", "1", "28", "28"]}
+    ]
+    config = client.get_model_config("lenet").config
+    assert (config.name, config.backend) == ("lenet", "lenet")
+    assert (config.input[0].data_type, config.output[0].dims) == (11, [-1, 10])
+    assert config.version_policy.specific.versions == [1]
+    assert [model.name for model in client.get_model_repository_index().models] == ["lenet"]
+    before = client.get_inference_statistics().model_stats[0]
+    stub.ModelInfer(request_of())
+    after = client.get_inference_statistics("lenet").model_stats[0]
+    assert after.inference_stats.success.count == before.inference_stats.success.count + 1
+    assert after.inference_stats.success.ns > before.inference_stats.success.ns
+    http = json.loads(server.ask("GET", "/v2/models/lenet/stats")[2])["model_stats"][0]
+    assert http["inference_count"] == after.inference_count
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "request_"),
+    [
+        (Code.NOT_FOUND, "no model 'none'", named("none")),
+        (Code.INVALID_ARGUMENT, "name of the model", named("")),
+        (Code.INVALID_ARGUMENT, "name of the model", named("lenet/versions/1")),
+        (Code.INVALID_ARGUMENT, "name of the model", named("../lenet")),
+        (Code.INVALID_ARGUMENT, "version", named(model_version="01")),
+        (Code.INVALID_ARGUMENT, "version", named(model_version="1/config")),
+        (Code.NOT_FOUND, "version 9", named(model_version="9")),
+        (Code.INVALID_ARGUMENT, "id has more than 256", named(id="a" * 257)),
+        (Code.INVALID_ARGUMENT, "27", request_of(shape=(1, 1, 28, 27), raw=bytes(3024))),
+        (Code.INVALID_ARGUMENT, "takes 3136", request_of(raw=bytes(3135))),
+        (Code.INVALID_ARGUMENT, "negative", request_of(shape=(-1, 1, 28, 28))),
+        (Code.INVALID_ARGUMENT, "negative", request_of(shape=(-(2**63), 2, 1, 1))),
+        (Code.RESOURCE_EXHAUSTED, "the limit", request_of(shape=(2**62, 4, 1, 1))),
+        (Code.RESOURCE_EXHAUSTED, "the limit", request_of(shape=(2**32, 2**32, 1, 1))),
+        (Code.INVALID_ARGUMENT, "8 dimensions", request_of(shape=[1] * 9)),
+        (Code.RESOURCE_EXHAUSTED, "more than 65536", request_of(shape=[1] * 100_000)),
+        (Code.INVALID_ARGUMENT, "'FP16' is not supported", request_of(datatype="FP16")),
+        (Code.INVALID_ARGUMENT, "0 raw_input_contents for 1", request_of(raw=None)),
+        (Code.INVALID_ARGUMENT, "1 raw_input_contents for 0", named(raw_input_contents=[b"a"])),
+        (Code.INVALID_ARGUMENT, "has 0 inputs", named()),
+        (Code.INVALID_ARGUMENT, "has no input 'y'", inputs_of({"name": "y"})),
+        (Code.INVALID_ARGUMENT, "has 2 inputs", inputs_of({}, {})),
+        (Code.INVALID_ARGUMENT, "more than 64 tensors", inputs_of(*[{}] * 65)),
+        (Code.RESOURCE_EXHAUSTED, "more than 65536", named(inputs=[{}] * 10_000)),
+        (Code.RESOURCE_EXHAUSTED, "more than 65536", named(raw_input_contents=[b""] * 10_000)),
+        (Code.INVALID_ARGUMENT, "contents of UINT8", request_of(uint_contents=[0] * 784)),
+        (Code.INVALID_ARGUMENT, "from 0 to 255", request_of(datatype="UINT8", uint_contents=[256])),
+        (Code.INVALID_ARGUMENT, "contents are for", request_of(datatype="FP64", fp64_contents=[0])),
+        (Code.INVALID_ARGUMENT, "takes 3136", request_of(fp32_contents=[0] * 783)),
+        (Code.INVALID_ARGUMENT, "two types", request_of(fp32_contents=[0], uint_contents=[0])),
+        (Code.INVALID_ARGUMENT, "image 0", request_of((1,), "BYTES", bytes_contents=[b"no image"])),
+        (Code.INVALID_ARGUMENT, "end early", request_of((1,), "BYTES", raw=b"\xff\xff\xff\xff")),
+        (Code.INVALID_ARGUMENT, "no output 'none'", request_of(outputs=[{"name": "none"}])),
+        (Code.INVALID_ARGUMENT, "asked for twice", request_of(outputs=[OUTPUT] * 2)),
+        (Code.INVALID_ARGUMENT, "negative", asked("classification", -1)),
+        (Code.UNIMPLEMENTED, "shared memory", asked("shared_memory_region", 1)),
+    ],
+    ids=range(36),
+)  # fmt: skip
+def test_bad_requests(stub, code, words, request_):
+    found, message = code_of(stub.ModelInfer, request_)
+    assert (found, words in message) == (code, True), message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\x0a",  # ends within a field
+        b"\x0a\xff\xff\xff\xff\x0f",  # a length of 4 GB
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",  # a negative one
+        b"\x0a\x05ab",  # a length beyond the message
+        b"\x2a\x02\x0a\x05abcde",  # a length beyond the message in it
+        b"\x2a\x04\x2a\x02\x32\x03abc",  # floats of three bytes
+        b"\x2a\x04\x18" + b"\xff" * 11,  # an integer without an end
+        b"\x00\x00",  # no field is number 0
+        b"\x2b\x2c",  # a group
+        b"\x08\x01",  # a text that is a number
+    ],
+)
+def test_damaged_messages(channel, message):
+    def call(data, timeout):
+        return channel.unary_unary(INFER)(data, timeout=timeout)
+
+    code, words = code_of(call, message)
+    assert (code, words) == (Code.INVALID_ARGUMENT, "the message is damaged")
+    for end in range(0, 40, 3):  # of a good one
+        cut = request_of().SerializeToString()[:end]
+        assert code_of(call, cut)[0] in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
+
+
+def test_unknown_fields_and_methods(channel, stub):
+    later = b"\xf8\x07\x01" + b"\xfa\x07\x03abc" + b"\xfd\x07" + bytes(4) + b"\xf9\x07" + bytes(8)
+    answer = channel.unary_unary(INFER)(request_of().SerializeToString() + later, timeout=30)
+    assert proto.ModelInferResponse.FromString(answer).model_name == "lenet"
+    assert code_of(stub.CudaSharedMemoryStatus, proto.CudaSharedMemoryStatusRequest())[0] == (
+        Code.UNIMPLEMENTED
+    )
+
+
+def test_messages_that_protobuf_would_blow_up(server, channel):
+    """Of 8 million empty messages protobuf would make a gigabyte."""
+    before = server.resident()
+    for piece in (b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\x2a\x02\x22\x00"):
+        call = channel.unary_unary(INFER)
+        assert code_of(call, piece * (16_000_000 // len(piece)))[0] == Code.RESOURCE_EXHAUSTED
+    parameters = b"".join(b"\x1a\x06\x0a\x04%04x" % number for number in range(10_000))
+    load = channel.unary_unary(INFER.replace("ModelInfer", "RepositoryModelLoad"))
+    assert code_of(load, parameters)[0] == Code.RESOURCE_EXHAUSTED
+    assert server.resident() - before < 150_000_000
+
+
+def test_limit_of_a_message(start_grpc, digit):
+    with start_grpc("--max_body_bytes=100000") as server, channel_to(server) as stub:
+        stub.ModelInfer(request_of((20, 1, 28, 28), raw=bytes(62_720)))
+        request = request_of((50, 1, 28, 28), raw=bytes(156_800))
+        assert code_of(stub.ModelInfer, request)[0] == Code.RESOURCE_EXHAUSTED
+
+
+def test_packed_messages_are_refused(client, digit):
+    """What they unpack to has no limit in gRPC."""
+    for algorithm in ("gzip", "deflate"):
+        with pytest.raises(triton.InferenceServerException, match="disabled") as caught:
+            client.infer("lenet", [tensor_of(digit)], compression_algorithm=algorithm)
+        assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
+@contextmanager
+def channel_to(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def check(channel, service="", **more):
+    request = health.HealthCheckRequest(service=service)
+    return health_grpc.HealthStub(channel).Check(request, timeout=30, **more).status
+
+
+def test_token(start_grpc, tmp_path):
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    with start_grpc(f"--token_file={tmp_path / 'token'}") as server, channel_to(server) as stub:
+        assert stub.ServerLive(proto.ServerLiveRequest()).live
+        assert stub.ServerReady(proto.ServerReadyRequest()).ready
+        with grpc.insecure_channel(server.grpc) as channel:
+            assert check(channel) == health.HealthCheckResponse.SERVING
+        calls = [
+            (stub.ModelInfer, request_of()),
+            (stub.ModelMetadata, proto.ModelMetadataRequest(name="lenet")),
+            (stub.ServerMetadata, proto.ServerMetadataRequest()),
+            (stub.ModelReady, proto.ModelReadyRequest(name="lenet")),
+        ]
+        for call, request in calls:
+            call(request, metadata=[("authorization", f"Bearer {TOKEN}")])
+            call(request, metadata=[("authorization", f"bearer {TOKEN} ")])
+            for wrong in (
+                None,
+                TOKEN,
+                f"Basic {TOKEN}",
+                f"Bearer {TOKEN[:-1]}",
+                f"Bearer {TOKEN}a",
+            ):
+                metadata = [] if wrong is None else [("authorization", wrong)]
+                assert code_of(call, request, metadata=metadata)[0] == Code.UNAUTHENTICATED
+
+
+@pytest.fixture(scope="module")
+def slow_request():
+    """A short message that takes 100 ms: an image file of many pixels."""
+    file = io.BytesIO()
+    page = Image.new("L", (5000, 5000))
+    page.paste(255, (2300, 1500, 2600, 3500))  # a digit
+    page.save(file, "PNG", compress_level=9)
+    return request_of((1,), "BYTES", bytes_contents=[file.getvalue()])
+
+
+@contextmanager
+def busy(server, request, count=4):
+    """Have a server of one worker take slow requests, which must be answered."""
+    with channel_to(server) as stub:
+        pending = [stub.ModelInfer.future(request) for _ in range(count)]
+        while server.metric("lenet_queued_requests") < count - 1:
+            time.sleep(0.005)
+        yield
+        assert {one.code() for one in pending} == {Code.OK}
+
+
+ONE_BY_ONE = ("--workers=1", "--loop_us=0", "--max_batch_size=1")
+
+
+def test_nobody_computes_after_the_deadline(start_grpc, slow_request):
+    with start_grpc(*ONE_BY_ONE) as server, channel_to(server) as stub:
+        with busy(server, slow_request):
+            late = [stub.ModelInfer.future(request_of(), timeout=0.1) for _ in range(3)]
+            assert {one.code() for one in late} == {Code.DEADLINE_EXCEEDED}
+        stub.ModelInfer(request_of())
+        model = stub.ModelStatistics(proto.ModelStatisticsRequest(name="lenet")).model_stats[0]
+        assert (model.execution_count, model.inference_stats.fail.count) == (5, 3)
+
+
+def test_too_many_wait(start_grpc, slow_request):
+    with start_grpc(*ONE_BY_ONE, "--max_queued_requests=4") as server:
+        with channel_to(server) as stub, busy(server, slow_request):
+            pending = [stub.ModelInfer.future(request_of()) for _ in range(20)]
+            codes = [one.code() for one in pending]
+        assert codes.count(Code.RESOURCE_EXHAUSTED) >= 20 - 5
+        assert set(codes) <= {Code.OK, Code.RESOURCE_EXHAUSTED}
+
+
+def test_stop_answers_what_was_accepted(start_grpc, slow_request):
+    with start_grpc(*ONE_BY_ONE, ends=False) as server, channel_to(server) as stub:
+        with grpc.insecure_channel(server.grpc) as channel:
+            service = "inference.GRPCInferenceService"
+            request = health.HealthCheckRequest(service=service)
+            watch = health_grpc.HealthStub(channel).Watch(request, timeout=30)
+            assert next(watch).status == health.HealthCheckResponse.SERVING
+            assert check(channel, service) == health.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+                check(channel, "none")
+            with busy(server, slow_request):
+                server.process.send_signal(signal.SIGTERM)
+                assert next(watch).status == health.HealthCheckResponse.NOT_SERVING
+                assert check(channel) == health.HealthCheckResponse.NOT_SERVING
+                assert code_of(stub.ModelInfer, request_of())[0] == Code.UNAVAILABLE
+        assert server.process.wait(10) == 0
+
+
+def test_stop_has_a_limit_of_time(start_grpc, slow_request):
+    options = ["--stop_seconds=0", *ONE_BY_ONE]
+    with start_grpc(*options, ends=False) as server, channel_to(server) as stub:
+        pending = [stub.ModelInfer.future(slow_request) for _ in range(3)]
+        while server.metric("lenet_queued_requests") < 2:
+            time.sleep(0.005)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 8
+        assert "3 requests were not answered" in server.process.stderr.read()
+        assert pending[2].code() == Code.UNAVAILABLE
+
+
+def frame(kind, flags=0, stream=0, payload=b""):
+    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
+
+
+def test_pings_have_a_limit(server):
+    """A client that asks all the time whether the server is there is sent away."""
+    host, port = server.grpc.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4))
+        received = b""
+        while b"too_many_pings" not in received:
+            connection.sendall(frame(6, payload=b"12345678"))
+            piece = connection.recv(1 << 16)
+            assert piece, received
+            received += piece
+
+
+def test_what_is_no_grpc(server, stub):
+    host, port = server.grpc.split(":")
+    for start in (
+        b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x16\x03\x01",
+        frame(0, 0, 1, bytes(99)),
+    ):
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(start)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):
+                pass
+    assert stub.ModelInfer(request_of()).model_name == "lenet"
+
+
+def test_memory_stays(start_grpc):
+    with start_grpc() as server, channel_to(server) as stub:
+        request = request_of()
+        bad = request_of(raw=bytes(5))
+
+        def some(number):
+            for _ in range(number):
+                stub.ModelInfer(request)
+                stub.ModelInfer.future(bad).code()
+
+        some(1000)
+        before = server.resident()
+        some(2000)
+        assert server.resident() - before < 1_000_000
+
+
+def test_example_of_the_documents(server, root, capsys):
+    code = next(one for one in read_snippets(root / "docs" / "serve.md") if one.language == "py")
+    assert "127.0.0.1:8001" in code.text
+    exec(code.text.replace("127.0.0.1:8001", server.grpc), {})
+    assert capsys.readouterr().out.strip() in set("0123456789")
+
+
+def test_without_grpc(serve_program, model_dir, tmp_path):
+    alone = shutil.copy(serve_program, tmp_path)
+    library = serve_program.parent
+    done = subprocess.run(
+        [alone, model_dir, "--grpc_port=0"],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={"LD_LIBRARY_PATH": str(library)},
+    )  # fmt: skip
+    assert done.returncode == 6
+    assert "libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc" in done.stderr
+
+
+def test_a_port_that_is_taken(server, serve_program, model_dir):
+    port = server.grpc.split(":")[1]
+    command = [serve_program, model_dir, "--port=0", f"--grpc_port={port}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (8, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"lenet_serve: BackendFailure: cannot listen on 127.0.0.1:{port}"
+    )
