@@ -4,6 +4,10 @@ torchvision's wheels want the operators of a PyTorch with CUDA; its classifiers 
 pip install --no-deps torchvision==0.28.0 is enough for the tests of the night.
 """
 
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -80,12 +84,21 @@ def reg_net():
     )
 
 
+@cache
+def define_operators():
+    """Define those that torchvision, whose library is for another build of torch, asks for."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    return library
+
+
 def of_torchvision(name):
     def make():
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-        models = pytest.importorskip("torchvision").models
+        if find_spec("torchvision") is None:
+            pytest.skip("needs torchvision: pip install --no-deps torchvision==0.28.0")
+        define_operators()
+        models = import_module("torchvision").models
         options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         return getattr(models, name)(num_classes=10, **options)
 
