@@ -196,7 +196,8 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
                                       [](const auto& entry) { return entry.is_directory(); });
   // A repository, or a folder that is a model or that tells why it is none when it is loaded.
   if (has_program || !is_source || !has_folder) {
-    if (is_source || has_program || !entries.empty()) add(1, path);
+    // An empty folder is an error at the start, and later one whose models were taken away.
+    if (!entries.empty() || (is_source && catalog()->models.empty())) add(1, path);
     return;
   }
   if (!given_name.empty()) {

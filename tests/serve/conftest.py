@@ -11,6 +11,15 @@ import numpy as np
 import psutil
 import pytest
 
+INFER = "/v2/models/lenet/infer"
+READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n"
+RAW = {"Inference-Header-Content-Length": "0"}
+
+
+def post(path, *lines):
+    """Return the header of a request."""
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode("latin-1")
+
 
 @pytest.fixture(scope="session")
 def serve_program(root):

@@ -53,6 +53,11 @@ Response method_error(const char* message, const char* allowed) {
 
 }  // namespace
 
+bool has_token(std::string_view authorization, std::string_view token) {
+  return same_word(authorization.substr(0, kScheme.size()), kScheme) &&
+         same_secret(trimmed(authorization.substr(kScheme.size())), token);
+}
+
 std::string time_text(const char* format, std::time_t time) {
   std::tm parts{};
   gmtime_r(&time, &parts);

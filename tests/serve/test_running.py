@@ -1,0 +1,180 @@
+"""The server as a program: access, page, log, end, command line, page of the documents."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import INFER, RAW, READY, post, read_all
+from snippets import run_page
+
+
+def test_token(start_server, tmp_path, serve_program, model_dir):
+    token = tmp_path / "token"
+    token.write_text("a-long-secret-0123\n")
+    with start_server(f"--token_file={token}") as server:
+        for given in (None, "", "Bearer", "Bearer a-long-secret-012", "Bearer a-long-secret-01234",
+                      "Basic a-long-secret-0123", "Bearer b-long-secret-0123"):  # fmt: skip
+            for path in ("/v2", "/metrics", "/v2/models/lenet"):
+                status, headers, _ = server.ask(
+                    "GET", path, headers=given and {"Authorization": given}
+                )
+                assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert server.ask("GET", "/v2/health/ready")[0] == 200
+        for scheme in ("Bearer", "bearer"):
+            header = {"Authorization": f"{scheme} a-long-secret-0123"}
+            assert server.ask("GET", "/v2", headers=header)[0] == 200
+        # Before the body is read.
+        assert server.send(post(INFER, "Content-Length: 500", "Expect: 100-continue"))[0] == [401]
+    with start_server(env={"LENET_SERVE_TOKEN": "a-long-secret-0123"}) as server:
+        assert server.ask("GET", "/v2")[0] == 401
+
+
+def test_page(start_server, tmp_path):
+    page = tmp_path / "page"
+    (page / "js").mkdir(parents=True)
+    (page / "index.html").write_text("<p>hello")
+    (page / "js" / "a.mjs").write_text("1")
+    (page / "b.wasm").write_bytes(b"\0asm")
+    (page / "b.wasm.br").write_bytes(b"packed")
+    (page / ".hidden").write_text("no")
+    (tmp_path / "secret").write_text("no")
+    (page / "link").symlink_to(tmp_path / "secret")
+    with start_server(f"--page={page}") as server:
+        status, headers, body = server.ask("GET", "/")
+        assert (status, body) == (200, b"<p>hello")
+        assert headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe-inline" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        tag = headers["ETag"]
+        status, headers, body = server.ask("GET", "/index.html?x=1", headers={"If-None-Match": tag})
+        assert (status, headers["ETag"], body) == (304, tag, b"")
+        assert server.ask("GET", "/js/a.mjs")[2] == b"1"
+        assert server.ask("GET", "/b.wasm")[1]["Content-Type"] == "application/wasm"
+        status, headers, body = server.ask(
+            "GET", "/b.wasm", headers={"Accept-Encoding": "gzip, br"}
+        )
+        assert (headers["Content-Encoding"], body) == ("br", b"packed")
+        assert server.ask("HEAD", "/js/a.mjs")[1]["Content-Length"] == "1"
+        assert server.ask("POST", "/")[0] == 405
+        hidden = "/.hidden /link /secret /../secret /js/../../secret /%2e%2e/secret /..%2fsecret"
+        for path in [*hidden.split(), "//index.html", "/js", "/js/", "/index.html/"]:
+            assert server.ask("GET", path)[0] in (400, 404), path
+        (page / "index.html").write_text("changed")  # read at the start
+        assert server.ask("GET", "/")[2] == b"<p>hello"
+
+
+def test_metrics_and_access_log(start_server, tmp_path, digit):
+    log = tmp_path / "log"
+    with start_server(f"--access_log={log}") as server:
+        server.ask("POST", INFER, digit.tobytes(), RAW)
+        server.ask("GET", "/v2/models/none")
+        server.send(b'GET /"\x01\\ HTTP/1.1\r\n\r\n')
+        server.send(b'GET /"\\{} HTTP/1.1\r\nHost: a\r\n\r\n', half_close=True)
+        assert server.metric('lenet_http_requests_total{status="404"}') == 2
+        assert server.metric('lenet_http_requests_total{status="400"}') == 1
+        assert server.metric("lenet_http_request_duration_seconds_count") >= 5
+        assert server.metric("lenet_http_received_bytes_total") == digit.nbytes
+        # Each line is a comment or NAME{LABELS} NUMBER.
+        for line in server.ask("GET", "/metrics")[2].decode().splitlines():
+            assert re.fullmatch(
+                r'# (HELP|TYPE) \w+ .+|\w+({\w+="[^"]*"(,\w+="[^"]*")*})? \S+', line
+            )
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["status"] for entry in entries][:4] == [200, 404, 400, 404]
+    assert entries[0].keys() == {
+        "time",
+        "client",
+        "method",
+        "path",
+        "status",
+        "received",
+        "sent",
+        "microseconds",
+    }
+    assert (entries[0]["method"], entries[0]["path"], entries[0]["received"]) == (
+        "POST",
+        INFER,
+        digit.nbytes,
+    )
+    assert entries[3]["path"] == '/"\\{}'
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", entries[0]["client"])
+
+
+def test_stop_answers_what_was_accepted(start_server, digit):
+    body = digit.tobytes()
+    head = post(INFER, f"Content-Length: {len(body)}", "Inference-Header-Content-Length: 0")
+    with start_server(ends=False) as server:
+        idle, half, header = server.connect(), server.connect(), server.connect()
+        idle.sendall(READY)
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+        half.sendall(READY + head + body[:100])
+        header.sendall(head[:20])
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1000) == b""
+        time.sleep(0.1)
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+        half.sendall(body[100:])
+        header.sendall(head[20:] + body)
+        for connection in (half, header):
+            received = read_all(connection)
+            assert received.count(b"HTTP/1.1 200 OK") == (2 if connection is half else 1)
+            assert b"Connection: close\r\n" in received
+            connection.close()
+        idle.close()
+        assert server.process.wait(10) == 0
+
+
+def test_stop_has_a_limit_of_time(start_server):
+    for options, signals in ((["--stop_seconds=1"], 1), ([], 2)):
+        with start_server(*options, ends=False) as server, server.connect() as connection:
+            connection.sendall(post(INFER, "Content-Length: 5"))
+            time.sleep(0.2)
+            for _ in range(signals):
+                server.process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+            assert server.process.wait(10) == 8
+            assert "1 requests were not answered" in server.process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "arguments"),
+    [
+        (2, "name a model", []),
+        (2, "did you mean --max_body_bytes", ["m", "--max_bodi_bytes=1"]),
+        (2, "--port is '70000'", ["m", "--port=70000"]),
+        (3, "nowhere", ["nowhere"]),
+        (2, "the token has 3 characters", ["m", "--token_file={tmp}/token"]),
+        (3, "none", ["m", "--token_file={tmp}/none"]),
+        (5, "--host is 'example.org'", ["{model}", "--host=example.org"]),
+        (8, "cannot listen", ["{model}", "--host=192.0.2.1"]),
+        (5, "no index.html", ["{model}", "--page={tmp}"]),
+        (3, "--access_log", ["{model}", "--access_log={tmp}/no/log"]),
+    ],
+)
+def test_usage(serve_program, model_dir, tmp_path, code, words, arguments):
+    (tmp_path / "token").write_text("abc")
+    filled = [text.format(tmp=tmp_path, model=model_dir) for text in arguments]
+    done = subprocess.run(
+        [serve_program, *filled], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_taken(server, serve_program, model_dir):
+    command = [serve_program, model_dir, f"--port={server.port}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 8
+    assert f"127.0.0.1:{server.port}: Address already in use" in done.stderr
+
+
+def test_page_of_the_documents(serve_program, root, tmp_path, model_dir):
+    outputs = run_page(root / "docs" / "serve.md", tmp_path, model_dir)
+    assert outputs[0] == "lenet x [-1, 1, 28, 28]\n[1, 10]\n"
