@@ -22,7 +22,7 @@ fail() { echo "fuzz.sh: $2" >&2; exit "$1"; }
 
 seconds=60
 targets=
-known="npy idx pgm pdmodel json onnx pdiparams sha256sums photo preprocess serve"
+known="npy idx pgm pdmodel json onnx pdiparams sha256sums photo preprocess serve grpc"
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
@@ -59,6 +59,7 @@ export TMPDIR UBSAN_OPTIONS
 found=0
 printf '%-12s %12s %10s %10s %8s  %s\n' target executions 'a second' 'edges' 'inputs' result
 for target in ${targets:-$known}; do
+    [ -x "$build/fuzz_$target" ] || { echo "$target: left out of the build, as its libraries are missing"; continue; }
     grown=$build/corpus/$target
     log=$build/logs/$target.log
     mkdir -p "$grown"

@@ -534,6 +534,39 @@ def http_files() -> Files:
     }
 
 
+def grpc_files() -> Files:
+    """Messages of the type ModelInferRequest."""
+
+    def field(number: int, value: bytes | int) -> bytes:
+        """Return a field of less than 16 KiB, or a small integer."""
+        if isinstance(value, int):
+            return bytes([number << 3, value])
+        return bytes([number << 3 | 2, len(value) & 127 | 128, len(value) >> 7]) + value
+
+    def request(datatype: bytes, shape: bytes, contents: bytes = b"", after: bytes = b"") -> bytes:
+        tensor = field(1, b"x") + field(2, datatype) + field(3, shape)
+        return field(1, b"lenet") + field(5, tensor + contents) + after
+
+    shape = bytes([1, 1, 28, 28])
+    values = np.linspace(0, 1, 784, dtype="<f4").tobytes()
+    parameter = field(2, field(1, b"classification") + field(2, field(2, 3)))
+    asked = field(6, field(1, b"linear_2.tmp_1") + parameter)
+    raw = request(b"FP32", shape, b"", field(7, values))
+    return {
+        "raw": raw + field(3, b"id"),
+        "version": raw + field(2, b"1"),
+        "classes": raw + asked,
+        "typed": request(b"FP32", shape, field(5, field(6, values)), asked),
+        "pixels": request(b"UINT8", shape, field(5, field(4, bytes(784)))),
+        "file": request(b"BYTES", b"\1", field(5, field(8, b"P5 1 1 255\n\0"))),
+        "negative": request(b"FP32", b"\xff" * 9 + b"\1", b"", field(7, b"")),
+        "parameters": field(4, parameter) + raw,
+        "unknown": raw + field(15, b"abc") + b"\x7d1234\x7912345678",
+        "cut": raw[:-1],
+        "many": field(5, b"") * 2000,
+    }
+
+
 CORPUS = {
     "npy": npy_files,
     "idx": idx_files,
@@ -547,6 +580,7 @@ CORPUS = {
     "preprocess": preprocess_files,
     "serve": serve_files,
     "http": http_files,
+    "grpc": grpc_files,
 }
 
 

@@ -30,6 +30,9 @@ constexpr std::pair<const char*, lenet::fuzz::Target> kTargets[] = {
 #if LENET_HAS_SERVE
     {"http", lenet::fuzz::http},
 #endif
+#if LENET_HAS_GRPC
+    {"grpc", lenet::fuzz::grpc},
+#endif
 };
 
 }  // namespace

@@ -3,8 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 
-#include "service.h"
+#include "serve_answer.h"
 #include "support.h"
 #include "targets.h"
 
@@ -45,17 +46,21 @@ serve::Request request_of(std::string_view bytes) {
 
 }  // namespace
 
-void serve(std::string_view bytes) {
+serve::Response answer(serve::Request request) {
   static serve::Service service(options());
   static serve::Service::Loop loop(service);
   const auto promise = std::make_shared<std::promise<serve::Response>>();
   auto future = promise->get_future();
   // A second call throws, which ends the process.
-  loop.handle(request_of(bytes),
+  loop.handle(std::move(request),
               [promise](serve::Response response) { promise->set_value(std::move(response)); });
   loop.run_waiting();
   require(future.wait_for(std::chrono::seconds(60)) == std::future_status::ready, "a response");
-  const serve::Response response = future.get();
+  return future.get();
+}
+
+void serve(std::string_view bytes) {
+  const serve::Response response = answer(request_of(bytes));
   constexpr int kStatuses[] = {200, 400, 404, 405, 413, 415, 500, 501};
   require(
       std::find(std::begin(kStatuses), std::end(kStatuses), response.status) != std::end(kStatuses),

@@ -22,5 +22,6 @@ void photo(std::string_view bytes);
 void preprocess(std::string_view bytes);
 void serve(std::string_view bytes);
 void http(std::string_view bytes);  ///< in a build with lenet_serve
+void grpc(std::string_view bytes);  ///< in a build with lenet_serve_grpc
 
 }  // namespace lenet::fuzz

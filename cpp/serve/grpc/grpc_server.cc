@@ -8,16 +8,15 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "grpc/open_inference.grpc.pb.h"
 #include "grpc/translate.h"
@@ -38,61 +37,6 @@ constexpr std::chrono::milliseconds kLastAnswers(200);   // for what was answere
 constexpr std::chrono::milliseconds kLook(1);
 constexpr int kPingSeconds = 10;       // how often a client may ask whether the server is there
 constexpr int kKeepaliveSeconds = 30;  // how often the server asks, while nothing comes
-
-/// The service's loops: one for each thread of gRPC that is handing a request over.
-class Loops {
- public:
-  explicit Loops(Service& service) : service_(service) {}
-
-  class Lease {
-   public:
-    /// \throws Refusal 503 once the server stops
-    explicit Lease(Loops& loops) : loops_(loops) {
-      {
-        const std::lock_guard<std::mutex> lock(loops_.mutex_);
-        if (loops_.closed_) throw Refusal(503, "the server is stopping");
-        ++loops_.taken_;
-        if (!loops_.idle_.empty()) {
-          loop_ = std::move(loops_.idle_.back());
-          loops_.idle_.pop_back();
-        }
-      }
-      if (!loop_) loop_ = std::make_unique<Service::Loop>(loops_.service_);
-    }
-    ~Lease() {
-      const std::lock_guard<std::mutex> lock(loops_.mutex_);
-      loops_.idle_.push_back(std::move(loop_));
-      if (--loops_.taken_ == 0) loops_.returned_.notify_all();
-    }
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
-    Service::Loop* operator->() { return loop_.get(); }
-
-   private:
-    Loops& loops_;
-    std::unique_ptr<Service::Loop> loop_;
-  };
-
-  void close() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    closed_ = true;
-  }
-  /// Ends the loops, once none is used.
-  void end() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    closed_ = true;
-    returned_.wait(lock, [&] { return taken_ == 0; });
-    idle_.clear();
-  }
-
- private:
-  Service& service_;
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable returned_;
-  std::vector<std::unique_ptr<Service::Loop>> idle_;
-  std::size_t taken_ = 0;
-  bool closed_ = false;
-};
 
 /// A call, counted until its answer is sent.
 class Call final : public Reactor {
@@ -182,8 +126,9 @@ class Calls final : public inference::GRPCInferenceService::Service {
  public:
   Calls(lenet::serve::Service& service, std::string token);
 
-  Loops loops;
-  std::atomic<std::size_t> open{0};
+  std::atomic<std::size_t> open{0};  ///< calls without an answer
+  std::atomic<bool> closed{false};   ///< to calls that come
+  std::shared_mutex in_use;          ///< the service, by those that hold it shared
 
  private:
   /// \param name of the method
@@ -199,6 +144,7 @@ class Calls final : public inference::GRPCInferenceService::Service {
   void add_raw(const char* name, bool needs_token, const Ask& ask, const Fill& fill);
   void require_token(const Context& context) const;
 
+  lenet::serve::Service& service_;
   const std::string token_;
 };
 
@@ -219,12 +165,15 @@ void Calls::add_raw(const char* name, bool needs_token, const Ask& ask, const Fi
     auto* const call = new Call(open);
     try {
       if (needs_token) require_token(*context);
-      Loops::Lease loop(loops);
+      // The threads are gRPC's: none has a loop of its own.
+      const std::shared_lock<std::shared_mutex> use(in_use);
+      if (closed) throw Refusal(503, "the server is stopping");
+      lenet::serve::Service::Loop loop(service_);
       bool typed = false;
       Request request = ask(*in, typed);
       request.deadline = deadline_of(*context);
       if (request.deadline < Clock::now()) throw Refusal(408, "the deadline has passed");
-      loop->handle(std::move(request), [call, fill, typed, out](const Response& response) {
+      loop.handle(std::move(request), [call, fill, typed, out](const Response& response) {
         grpc::Status status;
         try {
           status = fill(response, typed, *out);
@@ -233,7 +182,6 @@ void Calls::add_raw(const char* name, bool needs_token, const Ask& ask, const Fi
         }
         call->Finish(status);
       });
-      loop->run_waiting();
     } catch (const std::exception& error) {
       call->Finish(status_of(failure_response(error)));
     }
@@ -258,7 +206,7 @@ void Calls::add(const char* name, Request (*ask)(const Query&),
 }
 
 Calls::Calls(lenet::serve::Service& service, std::string token)
-    : loops(service), token_(std::move(token)) {
+    : service_(service), token_(std::move(token)) {
   using namespace inference;  // NOLINT: all of its messages
   add<ServerLiveRequest, ServerLiveResponse>(
       "ServerLive", [](const auto&) { return get("/v2/health/live"); }, by_json, false);
@@ -388,13 +336,14 @@ const std::string& GrpcServer::address() const { return state_->address; }
 
 void GrpcServer::begin_stop() {
   state_->server->GetHealthCheckService()->SetServingStatus(false);
-  state_->calls.loops.close();
+  state_->calls.closed = true;
 }
 
 bool GrpcServer::running() const { return state_->calls.open > 0; }
 
 std::size_t GrpcServer::stop() {
-  state_->calls.loops.end();
+  state_->calls.closed = true;
+  const std::unique_lock<std::shared_mutex> unused(state_->calls.in_use);
   return state_->calls.open;
 }
 

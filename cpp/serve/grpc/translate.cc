@@ -407,31 +407,22 @@ void write_message(const std::string& json, google::protobuf::Message& to) {
 }
 
 grpc::Status status_of(const Response& response) {
-  const auto code = [&] {
-    switch (response.status) {
-      case 200:
-        return grpc::StatusCode::OK;
-      case 400:
-      case 415:
-        return grpc::StatusCode::INVALID_ARGUMENT;
-      case 401:
-        return grpc::StatusCode::UNAUTHENTICATED;
-      case 404:
-        return grpc::StatusCode::NOT_FOUND;
-      case 408:
-        return grpc::StatusCode::DEADLINE_EXCEEDED;
-      case 413:
-      case 429:
-        return grpc::StatusCode::RESOURCE_EXHAUSTED;
-      case 501:
-        return grpc::StatusCode::UNIMPLEMENTED;
-      case 503:
-        return grpc::StatusCode::UNAVAILABLE;
-      default:
-        return grpc::StatusCode::INTERNAL;
-    }
-  }();
-  if (code == grpc::StatusCode::OK) return grpc::Status::OK;
+  using Code = grpc::StatusCode;
+  constexpr std::pair<int, Code> kCodes[] = {{200, Code::OK},
+                                             {400, Code::INVALID_ARGUMENT},
+                                             {401, Code::UNAUTHENTICATED},
+                                             {404, Code::NOT_FOUND},
+                                             {408, Code::DEADLINE_EXCEEDED},
+                                             {413, Code::RESOURCE_EXHAUSTED},
+                                             {415, Code::INVALID_ARGUMENT},
+                                             {429, Code::RESOURCE_EXHAUSTED},
+                                             {501, Code::UNIMPLEMENTED},
+                                             {503, Code::UNAVAILABLE}};
+  Code code = Code::INTERNAL;
+  for (const auto& [status, its_code] : kCodes) {
+    if (status == response.status) code = its_code;
+  }
+  if (code == Code::OK) return grpc::Status::OK;
   std::string message;
   JsonReader in(response.body);
   constexpr std::string_view kNames[] = {"error"};
