@@ -9,6 +9,15 @@ foreach(_plugin lenet_paddle lenet_python_stubs)
   endif()
 endforeach()
 
+set(_programs lenet_infer_native)
+file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
+foreach(_program lenet_classify lenet_serve lenet_serve_grpc lenet_infer_test)
+  if(TARGET ${_program})
+    set_target_properties(${_program} PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
+    list(APPEND _programs ${_program})
+  endif()
+endforeach()
+
 if(LENET_BUILD_PYTHON)
   set(_python_plugins ${_plugins})
   list(REMOVE_ITEM _python_plugins lenet_python_stubs)  # there is an interpreter
@@ -18,6 +27,18 @@ if(LENET_BUILD_PYTHON)
   install(CODE "file(RENAME \"\${CMAKE_INSTALL_PREFIX}/$<TARGET_FILE_NAME:lenet>\"
     \"\${CMAKE_INSTALL_PREFIX}/$<TARGET_SONAME_FILE_NAME:lenet>\")"
     COMPONENT python EXCLUDE_FROM_ALL)
+  # Where python/lenet_cpp/inference/program.py looks for them.
+  set(_python_programs ${_programs})
+  # The package has its commands, and gRPC's libraries are the system's.
+  list(REMOVE_ITEM _python_programs lenet_infer_test lenet_serve_grpc)
+  install(TARGETS ${_python_programs} RUNTIME DESTINATION bin COMPONENT python EXCLUDE_FROM_ALL)
+  if(NOT LENET_STATIC)
+    list(REMOVE_ITEM _python_programs lenet_infer_native)  # needs no library
+    foreach(_program ${_python_programs})
+      install(CODE "file(RPATH_SET FILE \"\${CMAKE_INSTALL_PREFIX}/bin/${_program}\"
+        NEW_RPATH [[$ORIGIN/..]])" COMPONENT python EXCLUDE_FROM_ALL)
+    endforeach()
+  endif()
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/mnist_sample DESTINATION . COMPONENT python
           EXCLUDE_FROM_ALL)
   # For `lenet-cpp web`.
@@ -48,18 +69,7 @@ if(_plugins)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/include/lenet DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(LENET_BUILD_APPS)
-  file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
-  set_target_properties(lenet_infer_test lenet_classify
-                        PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
-  install(TARGETS lenet_infer_test lenet_infer_native lenet_classify RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  if(TARGET lenet_serve)
-    set_target_properties(lenet_serve PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
-    install(TARGETS lenet_serve RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  endif()
-  if(TARGET lenet_serve_grpc)
-    set_target_properties(lenet_serve_grpc PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
-    install(TARGETS lenet_serve_grpc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  endif()
+  install(TARGETS ${_programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
 set(_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lenet)

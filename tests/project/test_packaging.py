@@ -5,8 +5,10 @@ Here the wheel is made from the object files of build/, and Paddle is that of th
 """
 
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -103,6 +105,44 @@ def test_pip_install(fresh, digits, imports):
     np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
 
 
+@pytest.mark.parametrize("name", ["lenet_classify", "lenet_infer_native", "lenet_serve"])
+def test_programs(fresh, root, name):
+    """They find the package's library, and need no other but the system's."""
+    (folder,) = fresh[0].parents[1].glob("lib/python3*/site-packages/lenet_cpp/bin")
+    if not (root / "build" / name).is_file():
+        assert not (folder / name).exists()
+        pytest.skip("was not built: apt-get install libboost-dev zlib1g-dev, which some have not")
+    assert run(folder / name, "--version", cwd="/", env={}).startswith(f"{name} ")
+    dynamic = run("readelf", "--dynamic", folder / name)
+    dynamic += run("readelf", "--dynamic", folder.parent / "liblenet.so.0.1")
+    assert not re.search(r"NEEDED.*lib(jpeg|png)", dynamic)
+    assert str(root) not in dynamic
+
+
+def test_serve(fresh, root, digits):
+    """The command finds the server of the package."""
+    if not (root / "build" / "lenet_serve").is_file():
+        pytest.skip("was not built: apt-get install libboost-dev zlib1g-dev, which some have not")
+    python, logits, _ = fresh
+    model = lenet_cpp.bundled_model_dir()
+    command = [str(python.with_name("lenet-cpp")), "serve", str(model), "--port=0"]
+    options = {"cwd": digits.parent, "env": {"PATH": ""}, "text": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, **options) as process:
+        try:
+            address = process.stdout.readline().split()[-1]
+            url = f"{address}/v2/models/lenet/infer"
+            raw = {"Inference-Header-Content-Length": "0"}
+            request = urllib.request.Request(url, np.load(digits).tobytes(), raw)
+            with urllib.request.urlopen(request, timeout=60) as response:
+                length = int(response.headers["Inference-Header-Content-Length"])
+                found = np.frombuffer(response.read()[length:], "<f4")
+            process.terminate()
+            assert process.wait(40) == 0
+        finally:
+            process.kill()
+    np.testing.assert_array_equal(found.reshape(logits.shape), logits)
+
+
 def test_wheel(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     files = ("lenet.pdmodel", "lenet.json", "lenet.pdiparams", "manifest.json", "preprocess.json")
@@ -110,6 +150,7 @@ def test_wheel(wheel):
         *("lenet_cpp/py.typed", "lenet_cpp/_core.pyi"),
         *(f"lenet_cpp/bundled/lenet/{file}" for file in files),
         "lenet_cpp/mnist_sample/train-images-idx3-ubyte.gz",
+        *("lenet_cpp/bin/lenet_classify", "lenet_cpp/bin/lenet_infer_native"),
     } <= {*names}
     # The Paddle library comes from the paddlepaddle package, never from inside ours.
     assert not [name for name in names if "libpaddle" in name or "libdnnl" in name]

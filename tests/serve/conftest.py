@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import psutil
@@ -116,12 +117,14 @@ def read_all(connection):
 
 
 @pytest.fixture(scope="session")
-def start_server(serve_program, model_dir):
-    """Run the server within a ``with``; afterwards it still runs, and ends properly."""
+def run_server():
+    """Run a command that is a server within a ``with``; afterwards it still runs, and ends
+    properly.
+    """
 
     @contextmanager
-    def start(*options, ends=True, **more):
-        command = [str(serve_program), str(model_dir), "--port=0", *map(str, options)]
+    def run(*command, ends=True, **more):
+        command = [str(part) for part in command]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | more
         with subprocess.Popen(command, **pipes) as process:
             try:
@@ -133,7 +136,13 @@ def start_server(serve_program, model_dir):
             finally:
                 process.kill()
 
-    return start
+    return run
+
+
+@pytest.fixture(scope="session")
+def start_server(run_server, serve_program, model_dir):
+    """The same with the server's options."""
+    return partial(run_server, serve_program, model_dir, "--port=0")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +23,10 @@ import psutil
 import pytest
 
 import lenet_cpp
-from conftest import Server
 from digit_photos import photo
+from lenet_cpp.cli import serve
 from lenet_cpp.data.images import Pipeline
+from lenet_cpp.inference import program
 from snippets import read_snippets
 
 ROOT = Path(__file__).parents[2]
@@ -54,19 +54,6 @@ def page_commands(word):
     blocks = read_snippets(ROOT / "docs" / "serve.md")
     (text,) = (block.text for block in blocks if block.language == "console" and word in block.text)
     return text
-
-
-@contextmanager
-def running(*command):
-    """Run a server; in the end it has to stop as it should."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {}}
-    with subprocess.Popen(list(map(str, command)), **pipes) as process:
-        try:
-            yield Server(process)
-            process.terminate()
-            assert process.wait(40) == 0, process.stderr.read()
-        finally:
-            process.kill()
 
 
 def in_empty_root(folder, *command, user="0:0"):
@@ -112,10 +99,10 @@ def test_is_one_small_file(built, name):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("user", ["0:0", USER])
-def test_runs_in_an_empty_root(empty_root, digit, user):
+def test_runs_in_an_empty_root(run_server, empty_root, digit, user):
     before = {*empty_root.rglob("*")}
     command = in_empty_root(empty_root, "/lenet_serve", "/lenet", "--port=0", user=user)
-    with running(*command) as server:
+    with run_server(*command, env={}) as server:
         found = predict_over_http(server, digit.tobytes(), RAW)
         np.testing.assert_array_equal(found, lenet_cpp.predict(digit).ravel())
         pixels = photo(255 * np.eye(28, dtype=np.uint8), "paper", 0)
@@ -130,9 +117,6 @@ def test_runs_in_an_empty_root(empty_root, digit, user):
         many = gzip.compress(np.repeat(digit, 100, axis=0).tobytes())
         assert server.ask("POST", INFER, many, packed)[1]["Content-Encoding"] == "gzip"
         assert server.ask("GET", "/metrics")[0] == 200
-        with server.connect():  # one that says nothing does not keep it from ending
-            server.process.terminate()
-            assert server.process.wait(10) == 0
     assert {*empty_root.rglob("*")} == before
 
 
@@ -154,10 +138,11 @@ def test_other_programs_in_an_empty_root(empty_root, digit):
 
 @pytest.mark.nightly
 def test_starts_quickly(empty_root):
-    """From exec to the first answer; of many tries, as other work delays some."""
+    """From exec to the first answer; until a try is not delayed by other work, for a minute."""
     command = [str(empty_root / "lenet_serve"), str(empty_root / "lenet"), "--port=0"]
     seconds = []
-    for _ in range(30):
+    end = time.monotonic() + 60
+    while not seconds or (min(seconds) > MAX_START_SECONDS and time.monotonic() < end):
         read, write = os.pipe()
         to_pipe = [(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_CLOSE, 2)]
         began = time.perf_counter()
@@ -193,7 +178,7 @@ def archive(built, model_dir, tmp_path_factory):
 
 
 @pytest.mark.nightly
-def test_container(archive, digit, tmp_path):
+def test_container(run_server, archive, digit, tmp_path):
     """The image is read by its specification, and run where it is unpacked."""
     assert archive.stat().st_size < MAX_BYTES
     with tarfile.open(archive) as outer:
@@ -218,9 +203,17 @@ def test_container(archive, digit, tmp_path):
     assert settings["StopSignal"] == "SIGTERM"
     tmp_path.chmod(0o755)
     command = (*settings["Entrypoint"], "/models", "--port=0")
-    with running(*in_empty_root(tmp_path, *command, user=USER)) as server:
+    with run_server(*in_empty_root(tmp_path, *command, user=USER), env={}) as server:
         found = predict_over_http(server, digit.tobytes(), RAW)
         np.testing.assert_array_equal(found, lenet_cpp.predict(digit).ravel())
+
+
+def test_says_how_to_get_the_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(program, "_INSTALLED", tmp_path)
+    with pytest.raises(lenet_cpp.FileNotFound, match="libboost-dev"):
+        serve.main(["model"], standalone_mode=False)
 
 
 @pytest.fixture
@@ -247,7 +240,9 @@ def test_unit_is_valid_and_restricted(analyze, unit):
     analyze("security", "--offline=true", "--threshold=12", unit)
 
 
-def test_unit_allows_what_the_server_does(analyze, unit, serve_program, model_dir, digit, tmp_path):
+def test_unit_allows_what_the_server_does(
+    run_server, analyze, unit, serve_program, model_dir, digit, tmp_path
+):
     """No system call of a server's life is outside the unit's filter."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace (Debian: apt-get install strace), which few systems have")
@@ -256,7 +251,7 @@ def test_unit_allows_what_the_server_does(analyze, unit, serve_program, model_di
     assert start == [str(serve_program), "/srv/lenet", "$LENET_SERVE_OPTIONS"]
     log = tmp_path / "calls"
     command = ("strace", "-f", "-qq", "-o", log, serve_program, model_dir, "--port=0")
-    with running(*command) as server:
+    with run_server(*command, ends=False, env={}) as server:
         predict_over_http(server, digit.tobytes(), RAW)
         child = psutil.Process(server.process.pid).children()[0]
         child.send_signal(signal.SIGHUP)

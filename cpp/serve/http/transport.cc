@@ -65,11 +65,6 @@ std::string time_text(const char* format, std::time_t time) {
   return {text.data(), std::strftime(text.data(), text.size(), format, &parts)};
 }
 
-bool has_token(std::string_view authorization, std::string_view token) {
-  return same_word(authorization.substr(0, kScheme.size()), kScheme) &&
-         same_secret(trimmed(authorization.substr(kScheme.size())), token);
-}
-
 Transport::Transport(Service& the_service, HttpOptions the_options)
     : service(the_service),
       options(std::move(the_options)),

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -33,6 +32,7 @@ import click
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.errors import FileNotFound
 from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.program import find_built
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models import MODELS
 
@@ -344,14 +344,7 @@ def print_files(files: Sequence[Path]) -> None:
 
 
 def find_program(options: Options) -> Path | None:
-    """Return the C++ program, which a wheel does not contain."""
+    """Return lenet_infer_test, which a wheel does not contain."""
     if options.program is not None:
         return Path(options.program)
     return find_built("lenet_infer_test", Path(getattr(options, "root", "")))
-
-
-def find_built(name: str, root: Path) -> Path | None:
-    """Return a C++ program of a clone, or the one in ``PATH``."""
-    built = root / "build" / name
-    installed = shutil.which(name)
-    return built if built.is_file() else Path(installed) if installed else None

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import click
 
-from lenet_cpp.cli._options import find_built
 from lenet_cpp.errors import FileNotFound
-from lenet_cpp.inference.program import become_program, call_program
+from lenet_cpp.inference.program import become_program, call_program, find_built
 
 _NAME = "lenet_serve"
-_CLONE = Path(__file__).resolve().parents[3]  # if the package lies in one
 
 
 def _program() -> Path:
-    found = find_built(_NAME, _CLONE) or find_built(_NAME, Path())
+    found = find_built(_NAME, Path())
     if found is None:
-        raise FileNotFound(f"{_NAME} is not here: build it with ./run.sh, or add it to PATH")
+        raise FileNotFound(
+            f"{_NAME} is not here: this package was built without libboost-dev or zlib1g-dev"
+            " (Debian); install them and this package again, or add the program to PATH"
+        )
     return found
 
 

@@ -1,9 +1,11 @@
-"""Run the C++ programs."""
+"""Find and run the C++ programs."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lenet_cpp import errors
@@ -12,7 +14,18 @@ from lenet_cpp.errors import BackendFailure, FileNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+
+_INSTALLED = Path(__file__).parents[1] / "bin"  # by the build, with what it could build
+
+
+def find_built(name: str, root: Path) -> Path | None:
+    """Return a C++ program: that of a clone, else of this package, else the one in ``PATH``."""
+    for folder in (root / "build", _INSTALLED):
+        if (folder / name).is_file():
+            return folder / name
+    found = shutil.which(name)
+    return Path(found) if found else None
 
 
 def become_program(program: Path, arguments: Sequence[str]) -> NoReturn:
