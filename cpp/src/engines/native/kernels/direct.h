@@ -8,9 +8,11 @@
 ///
 /// Part of implementation.h.
 
-/// Windows of a tile with `vectors` of channels: a value and the weights need registers too.
+/// Windows of a tile with `vectors` of channels. A value and the weights need registers too, and so
+/// does a product where there are no multiply-adds, unless it takes the place of the value.
 constexpr int most_windows(int vectors) {
-  return most(1, least(14, (kRegisters - vectors - 1) / vectors));
+  const int others = vectors + (vectors > 1 ? 2 : 1);
+  return most(1, least(14, (kRegisters - others) / vectors));
 }
 
 constexpr int kLineFloats = 16;      ///< of a cache line

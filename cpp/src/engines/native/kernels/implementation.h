@@ -223,10 +223,10 @@ inline void transpose_blocks(Vector (&rows)[kLanes]) {
   if constexpr (Half > 0) {
     Ints low{};
     Ints high{};
-    for (int i = 0; i < kLanes; ++i) {
+    expanded<kLanes>([&](int i) __attribute__((always_inline)) {
       low[i] = (i & Half) == 0 ? i : kLanes + i - Half;
       high[i] = (i & Half) == 0 ? i + Half : kLanes + i;
-    }
+    });
     unrolled<kLanes>([&](int i) {
       if ((i & Half) != 0) return;
       const Vector a = rows[i];

@@ -73,36 +73,6 @@ inline void keep(Floats& value) {
 constexpr int most(int a, int b) { return a > b ? a : b; }
 constexpr int least(int a, int b) { return a < b ? a : b; }
 
-/// Values of `a` and `b`, counted through.
-template <class Vector>
-inline Vector shuffled(Vector a, Vector b, Ints places) {
-#ifdef __clang__
-  Vector result{};
-  for (int i = 0; i < kLanes; ++i) {
-    result[i] = places[i] < kLanes ? a[places[i]] : b[places[i] - kLanes];
-  }
-  return result;
-#else
-  return __builtin_shuffle(a, b, places);
-#endif
-}
-
-/// The larger of each two neighbours in `low` and `high` side by side.
-template <class Vector>
-inline Vector larger_of_pairs(Vector low, Vector high) {
-  if constexpr (kLanes == 1) {
-    return larger(low, high);
-  } else {
-    Ints even{};
-    Ints odd{};
-    for (int i = 0; i < kLanes; ++i) {
-      even[i] = 2 * i;
-      odd[i] = 2 * i + 1;
-    }
-    return larger(shuffled(low, high, even), shuffled(low, high, odd));
-  }
-}
-
 template <int Value>
 struct Constant {
   static constexpr int value = Value;
@@ -145,6 +115,37 @@ inline __attribute__((always_inline)) void expanded(const Work& work) {
   } else {
     expanded<Count / 2, First>(work);
     expanded<Count - Count / 2, First + Count / 2>(work);
+  }
+}
+
+/// Values of `a` and `b`, counted through.
+template <class Vector>
+inline Vector shuffled(Vector a, Vector b, Ints places) {
+#ifdef __clang__
+  // Without a loop: Clang would learn too late that places are constants, and branch for each.
+  Vector result{};
+  expanded<kLanes>([&](int i) __attribute__((always_inline)) {
+    result[i] = places[i] < kLanes ? a[places[i]] : b[places[i] - kLanes];
+  });
+  return result;
+#else
+  return __builtin_shuffle(a, b, places);
+#endif
+}
+
+/// The larger of each two neighbours in `low` and `high` side by side.
+template <class Vector>
+inline Vector larger_of_pairs(Vector low, Vector high) {
+  if constexpr (kLanes == 1) {
+    return larger(low, high);
+  } else {
+    Ints even{};
+    Ints odd{};
+    expanded<kLanes>([&](int i) __attribute__((always_inline)) {
+      even[i] = 2 * i;
+      odd[i] = 2 * i + 1;
+    });
+    return larger(shuffled(low, high, even), shuffled(low, high, odd));
   }
 }
 
