@@ -2,41 +2,47 @@
 
 import base64
 import json
-import os
+import re
 import shutil
 import subprocess
 import tempfile
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from lenet_cpp.deploy import web
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+
+browser = pytest.mark.skipif(
+    BROWSER is None,
+    reason="no chromium, no Python package: apt-get install chromium, as ./test.sh does for root",
+)
+needs_module = pytest.mark.skipif(
+    not (web.PAGE / "lenet.wasm").is_file(),
+    reason="built without Emscripten, no Python package: apt-get install emscripten, then ./run.sh,"
+    " as ./test.sh does for root",
+)
 
 
 class Chromium:
     """A browser with one page.
 
-    What the page asked for is in ``requests``; what it threw or was refused in ``complaints``.
+    What the page asked for is in ``requests``; what it threw, was refused or did not get in
+    ``complaints``.
     """
 
     def __init__(self, *flags):
-        from_browser, to_us = os.pipe()
-        from_us, to_browser = os.pipe()
         self._folder = tempfile.mkdtemp(prefix="lenet-chromium-")
-
-        def give_pipes():  # the protocol's are 3 and 4
-            os.dup2(from_us, 100)
-            os.dup2(to_us, 101)
-            os.dup2(100, 3)
-            os.dup2(101, 4)
-
+        # The protocol's pipes are 3 and 4: the shell makes them of those that Popen makes.
+        pipes = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
         self._process = subprocess.Popen(
-            [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-             f"--user-data-dir={self._folder}", *flags, "about:blank"],
-            pass_fds=(3, 4), stderr=subprocess.DEVNULL, start_new_session=True,
-            preexec_fn=give_pipes,  # noqa: PLW1509 - it only copies descriptors
+            ["sh", "-c", pipes, "sh", BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+             "--remote-debugging-pipe", f"--user-data-dir={self._folder}", *flags, "about:blank"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
         )  # fmt: skip
-        os.close(from_us)
-        os.close(to_us)
-        self._in = os.fdopen(from_browser, "rb")
-        self._out = os.fdopen(to_browser, "wb", 0)
+        self._in, self._out = self._process.stdout, self._process.stdin
         self._left, self._count, self._session = b"", 0, None
         self.requests, self.complaints = [], []
         targets = self.call("Target.getTargets")["targetInfos"]
@@ -72,7 +78,7 @@ class Chromium:
 
     def _read(self):
         while b"\0" not in self._left:
-            more = os.read(self._in.fileno(), 1 << 16)
+            more = self._in.read(1 << 16)
             assert more, "the browser has ended"
             self._left += more
         message, _, self._left = self._left.partition(b"\0")
@@ -106,14 +112,82 @@ class Chromium:
         )
         assert found, (condition, self.js("document.body.innerText"), self.complaints)
 
-    def mouse(self, kind, x, y):
-        down = 0 if kind == "mouseReleased" else 1
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=down,
-                  clickCount=1)  # fmt: skip
+    def pointer(self, kind, action, x, y):
+        """Let a ``mouse``, ``pen`` or ``touch`` begin, move or end at a place of the window."""
+        if kind == "touch":
+            names = {"begin": "touchStart", "move": "touchMove", "end": "touchEnd"}
+            points = [] if action == "end" else [{"x": x, "y": y}]
+            self.call("Input.dispatchTouchEvent", type=names[action], touchPoints=points)
+            return
+        names = {"begin": "mousePressed", "move": "mouseMoved", "end": "mouseReleased"}
+        self.call("Input.dispatchMouseEvent", type=names[action], x=x, y=y, button="left",
+                  buttons=int(action != "end"), clickCount=1, pointerType=kind)  # fmt: skip
 
     def key(self, key, text=""):
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text)
 
-    def screenshot(self, path):
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+    def choose_file(self, selector, path):
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        control = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=control, files=[str(path)])
+
+    def drop_file(self, x, y, path):
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def window(self, width, height, *, dark=False):
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self):
+        """Return the window as a PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot")["data"])
+
+
+STROKES = {
+    1: [[(140, 40), (140, 240)]],
+    7: [[(70, 60), (210, 60), (120, 240)]],
+    4: [[(100, 50), (80, 150), (210, 150)], [(180, 60), (175, 245)]],
+}
+"""Digits as one draws them: pixels of the drawing, which has 280 each way."""
+
+ANSWER = "document.getElementById('answer')?.textContent"
+CLEAR = "document.getElementById('clear').click();"
+
+
+class LenetPage(Chromium):
+    """A browser with the page of ``lenet-cpp web``."""
+
+    def open_ready(self, url):
+        self.open(url)
+        self.wait_for(f"{ANSWER}?.startsWith('Ready')")
+
+    def place(self):
+        """Return where the drawing is in the window: left, top and the length of a pixel."""
+        box = "document.querySelector('#pad').getBoundingClientRect()"
+        return self.js(f"(({{x, y, width}}) => [x, y, width / 280])({box})")
+
+    def draw(self, strokes, kind="mouse"):
+        """Draw, and return the class that the page answers."""
+        self.js(CLEAR)
+        left, top, pixel = self.place()
+        for points in strokes:
+            corners = np.array(points) * pixel + (left, top)
+            self.pointer(kind, "begin", *corners[0].tolist())
+            for start, end in pairwise(corners):
+                for part in np.linspace(0, 1, 9)[1:]:
+                    self.pointer(kind, "move", *(start + (end - start) * part).tolist())
+            self.pointer(kind, "end", *corners[-1].tolist())
+        return self.answer()
+
+    def answer(self):
+        """Return the class that the page shows."""
+        self.wait_for(rf"/, \d+\.\d %$/.test({ANSWER})")
+        return re.sub(r", \d+\.\d %$", "", self.js(ANSWER))
+
+    def text(self, selector):
+        return self.js(f"document.querySelector({json.dumps(selector)}).textContent")

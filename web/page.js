@@ -21,18 +21,22 @@ let settled = 0; // counts images, so that late answers of the server are left o
 
 // ---- the model
 
-async function bytes(name) {
+async function get(name) {
   const response = await fetch(name);
   if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
-  return new Uint8Array(await response.arrayBuffer());
+  return response;
 }
 
+const bytes = async (name) => new Uint8Array(await (await get(name)).arrayBuffer());
+
 async function load() {
-  const [module, program, params, preprocess, description] = await Promise.all([
-    fetch('lenet.wasm'),
-    ...['model.pdmodel', 'model.pdiparams', 'preprocess.json', 'model.json'].map(bytes),
+  const [module, description, program, params, preprocess] = await Promise.all([
+    ...['lenet.wasm', 'model.json'].map(get),
+    ...['model.pdmodel', 'model.pdiparams', 'preprocess.json'].map(bytes),
   ]);
-  about = JSON.parse(new TextDecoder().decode(description));
+  about = await description.json().catch(() => {
+    throw new Error('model.json is damaged');
+  });
   // Servers that do not know the type of .wasm: then it is compiled from its bytes.
   const typed = module.headers.get('Content-Type') === 'application/wasm';
   const source = typed ? module : await module.arrayBuffer();
@@ -42,6 +46,8 @@ async function load() {
   if (empty) show([]);
   else settle();
   performance.measure('lenet-ready', { start: 0, end: ready });
+  // lenet_serve says so of its files: no other server is asked for what it does not have.
+  if (description.headers.get('Link')?.includes('service-meta')) findServer();
 }
 
 function probabilities(output) {
@@ -227,13 +233,14 @@ const endpoint = () => `/v2/models/${encodeURIComponent(about.name)}`;
 
 async function findServer() {
   try {
-    if (!(await fetch('/v2')).ok) return;
+    const served = await (await fetch('/v2/repository/index', { method: 'POST' })).json();
+    if (!served.some(({ name, state }) => name === about.name && state === 'READY')) return;
     const metadata = await (await fetch(endpoint())).json();
     server = metadata.inputs[0].name;
     document.querySelectorAll('.server').forEach((element) => (element.hidden = false));
     if (!empty) ask(settled);
   } catch {
-    // A static folder: the page alone answers.
+    // The server has gone, or wants a token: the page alone answers.
   }
 }
 
@@ -356,12 +363,13 @@ for (const name of ['dragover', 'dragleave', 'drop']) {
     if (name === 'drop') choose(event.dataTransfer.files[0]);
   });
 }
+document.addEventListener('paste', (event) => choose(event.clipboardData.files[0]));
 
 white();
-load().then(findServer, (error) => {
-  const old = error instanceof WebAssembly.CompileError;
-  answer.textContent = old
-    ? 'This browser is too old: it needs WebAssembly with SIMD and exceptions.'
+load().catch((error) => {
+  const refused = error instanceof WebAssembly.CompileError;
+  answer.textContent = refused
+    ? 'lenet.wasm is damaged, or this browser is too old: it needs WebAssembly with SIMD and exceptions.'
     : `The model cannot be loaded: ${error.message}`;
 });
 if (window.isSecureContext) navigator.serviceWorker?.register('sw.js').catch(() => {});

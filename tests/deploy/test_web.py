@@ -1,25 +1,17 @@
-"""``lenet-cpp web``: the folder that it writes, and the model in Node and in headless Chromium."""
+"""``lenet-cpp web``: the folder that it writes, and the model in Node."""
 
-import functools
-import gzip
-import http.server
 import json
 import re
 import shutil
 import subprocess
-import threading
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import BROWSER, Chromium
-from PIL import Image
 
+from chromium import needs_module
 from lenet_cpp import BadInput, BadModel, FileNotFound, Predictor, Unsupported
 from lenet_cpp.agreement import compare
-from lenet_cpp.cli import main
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.deploy import web, write_page
 from numpy_reference import conv2d, lenet_parameters
@@ -31,45 +23,11 @@ MOST_LINES = 1_200  # of web/
 CLASSES = 10
 SIZE = 28
 
-pytestmark = pytest.mark.skipif(
-    not (web.PAGE / "lenet.wasm").is_file(), reason="built without Emscripten: no lenet.wasm"
+pytestmark = needs_module
+node = pytest.mark.skipif(
+    shutil.which("node") is None,
+    reason="no node, no Python package: apt-get install nodejs, as ./test.sh does for root",
 )
-node = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
-browser = pytest.mark.skipif(BROWSER is None, reason="no chromium")
-
-
-@pytest.fixture(scope="session")
-def page(tmp_path_factory):
-    """The page with the bundled model."""
-    folder = tmp_path_factory.mktemp("web") / "page"
-    assert main(["web", "-o", str(folder)]) == 0
-    return folder
-
-
-@pytest.fixture(scope="session")
-def digits():
-    """The 1,000 test digits of the sample, uint8 [1000, 1, 28, 28]."""
-    content = gzip.decompress((ROOT / "data/mnist_sample/t10k-images-idx3-ubyte.gz").read_bytes())
-    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 1, SIZE, SIZE)
-
-
-@pytest.fixture(scope="session")
-def logits_of(digits, model_dir, run_program, tmp_path_factory):
-    """Return the C++ program's logits with an instruction set, or with its own choice."""
-
-    @functools.cache
-    def run(isa):
-        folder = tmp_path_factory.mktemp(isa or "default")
-        np.save(folder / "digits.npy", digits)
-        done = run_program(
-            f"--model_dir={model_dir}", f"--input={folder / 'digits.npy'}",
-            f"--output={folder / 'logits.npy'}", program=ROOT / "build" / "lenet_infer_native",
-            env={"LENET_NATIVE_ISA": isa},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return np.load(folder / "logits.npy")
-
-    return run
 
 
 # ---- the folder
@@ -100,7 +58,10 @@ def test_policy_and_addresses(page):
         assert not re.search(r"https?://|//\w+\.|@import|url\(", (page / name).read_text()), name
 
 
-@pytest.mark.skipif(shutil.which("brotli") is None, reason="no brotli")
+@pytest.mark.skipif(
+    shutil.which("brotli") is None,
+    reason="no brotli, as a program: apt-get install brotli, as ./test.sh does for root",
+)
 def test_size(page):
     sizes = {
         path.name: len(
@@ -238,194 +199,3 @@ def test_refusals_leave_the_model_usable(in_node):
     for text, error in zip(texts, printed["errors"], strict=True):
         assert text in error
     np.testing.assert_array_equal(found["again"], found["one"][:CLASSES])
-
-
-# ---- in a browser
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """A static folder; with ``model``, also the requests that lenet_serve answers."""
-
-    model = None
-
-    def log_message(self, *args):
-        pass
-
-    def answer(self, value, status=200):
-        content = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_GET(self):
-        if self.model is None or not self.path.startswith("/v2"):
-            return super().do_GET()
-        inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 1, SIZE, SIZE]}]
-        return self.answer({"name": "lenet", "inputs": inputs})
-
-    def do_POST(self):
-        assert self.path == "/v2/models/lenet/infer"
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        (sent,) = request["inputs"]
-        image = np.array(sent["data"], np.float32).reshape(sent["shape"])
-        self.answer({"outputs": [{"name": "y", "data": self.model.run(image)[0].tolist()}]})
-
-
-@contextmanager
-def served(folder, model=None):
-    """Serve a folder, and with a model what lenet_serve would answer; give the server."""
-    kind = type("Served", (Handler,), {"model": model})
-    handler = functools.partial(kind, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.address = f"http://127.0.0.1:{server.server_port}/"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def opened(page, digits, tmp_path_factory):
-    """The page in a browser, and the server that it came from."""
-    folder = Path(shutil.copytree(page, tmp_path_factory.mktemp("served") / "page"))
-    (folder / "digits.u8").write_bytes(digits.tobytes())
-    with served(folder) as server, Chromium() as chromium:
-        chromium.open(server.address)
-        chromium.wait_for(READY)
-        yield chromium, server
-
-
-STROKES = {
-    1: [[(140, 40), (140, 240)]],
-    7: [[(70, 60), (210, 60), (120, 240)]],
-    4: [[(100, 50), (80, 150), (210, 150)], [(180, 60), (175, 245)]],
-}
-ANSWER = "document.getElementById('answer')?.textContent"
-READY = f"{ANSWER}?.startsWith('Ready')"
-ANSWERED = f"/^\\d, /.test({ANSWER})"
-CLEAR = "document.getElementById('clear').click();"
-PLACE = "(({x, y}) => [x, y])(document.querySelector('#pad').getBoundingClientRect())"
-LOGITS = """(async () => {
-    const { openModel } = await import('./lenet.js');
-    const get = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
-    const model = await openModel(await get('lenet.wasm'), {
-        program: await get('model.pdmodel'), params: await get('model.pdiparams'),
-        preprocess: await get('preprocess.json') });
-    const digits = await get('digits.u8');
-    const all = [];
-    for (let i = 0; i < digits.length; i += 784)
-        all.push(...model.run(digits.subarray(i, i + 784)));
-    return all;
-})()"""
-
-
-def draw(chromium, strokes):
-    """Draw with the mouse, and return the answer."""
-    chromium.js(CLEAR)
-    left, top = chromium.js(PLACE)
-    for points in strokes:
-        chromium.mouse("mousePressed", left + points[0][0], top + points[0][1])
-        for (x, y), (to_x, to_y) in pairwise(points):
-            for part in np.linspace(0, 1, 9)[1:]:
-                to = left + x + (to_x - x) * part, top + y + (to_y - y) * part
-                chromium.mouse("mouseMoved", *map(float, to))
-        chromium.mouse("mouseReleased", left + points[-1][0], top + points[-1][1])
-    return answer(chromium)
-
-
-def answer(chromium):
-    chromium.wait_for(ANSWERED)
-    return int(chromium.js(ANSWER)[0])
-
-
-@browser
-def test_mouse_and_keyboard(opened, tmp_path):
-    chromium, _server = opened
-    for digit, strokes in STROKES.items():
-        assert draw(chromium, strokes) == digit
-        assert chromium.js("document.querySelector('#bars .best .name').textContent") == str(digit)
-    assert chromium.js("document.querySelectorAll('#maps canvas').length") == 3
-    time = chromium.js("document.querySelector('#time').textContent")
-    assert re.fullmatch(r"\d+ µs|\d+\.\d ms", time)
-    assert chromium.js("document.querySelector('#server').hidden")
-    chromium.screenshot(tmp_path / "page.png")
-
-    chromium.js(f"{CLEAR} document.getElementById('pad').focus()")
-    for key in [*["ArrowUp"] * 10, " ", *["ArrowDown"] * 20, " "]:
-        chromium.key(key, " " if key == " " else "")
-    assert answer(chromium) == 1
-
-
-@browser
-def test_photo(opened, digits, logits_of, tmp_path):
-    chromium, _server = opened
-    sheet = np.full((400, 300), 230, np.uint8)
-    ink = np.kron(digits[0, 0], np.ones((8, 8))) * (180 / 255)
-    sheet[100:324, 38:262] -= ink.astype(np.uint8)
-    Image.fromarray(sheet).save(tmp_path / "photo.png")
-    (tmp_path / "text.png").write_text("no image")
-    root = chromium.call("DOM.getDocument")["root"]["nodeId"]
-    control = chromium.call("DOM.querySelector", nodeId=root, selector="#photo")["nodeId"]
-    chromium.js(CLEAR)
-    chromium.call("DOM.setFileInputFiles", nodeId=control, files=[str(tmp_path / "photo.png")])
-    assert answer(chromium) == logits_of("")[0].argmax()
-    chromium.call("DOM.setFileInputFiles", nodeId=control, files=[str(tmp_path / "text.png")])
-    chromium.wait_for(f"{ANSWER} === 'text.png is not an image that this browser reads.'")
-
-
-@browser
-def test_same_bits_in_chromium(opened, logits_of):
-    chromium, _server = opened
-    found = np.array(chromium.js(LOGITS), np.float64).astype(np.float32)
-    np.testing.assert_array_equal(found.reshape(-1, CLASSES), logits_of("sse42"), strict=True)
-
-
-@browser
-def test_names_for_screen_readers_narrow_and_dark(opened, tmp_path):
-    chromium, _server = opened
-    nodes = chromium.call("Accessibility.getFullAXTree")["nodes"]
-    roles = [(n["role"]["value"], n.get("name", {}).get("value")) for n in nodes if "role" in n]
-    named = {role: name for role, name in roles if role in {"button", "application", "image"}}
-    assert named
-    assert all(named.values()), named
-    assert "status" in dict(roles)
-    size = {"width": 320, "height": 900, "deviceScaleFactor": 1, "mobile": True}
-    chromium.call("Emulation.setDeviceMetricsOverride", **size)
-    assert chromium.js("document.documentElement.scrollWidth") <= 320
-    colour = "getComputedStyle(document.body).backgroundColor"
-    light = chromium.js(colour)
-    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
-    chromium.call("Emulation.setEmulatedMedia", features=dark)
-    assert chromium.js(colour) != light
-    chromium.screenshot(tmp_path / "dark.png")
-    chromium.call("Emulation.clearDeviceMetricsOverride")
-
-
-@browser
-def test_without_a_network(opened):
-    """Kept by the service worker. And in all of this, nothing was asked of another address."""
-    chromium, server = opened
-    chromium.wait_for("navigator.serviceWorker.controller")
-    chromium.open(server.address)
-    chromium.wait_for(READY)
-    chromium.call("Network.emulateNetworkConditions", offline=True, latency=0,
-                  downloadThroughput=0, uploadThroughput=0)  # fmt: skip
-    server.shutdown()
-    server.server_close()
-    chromium.open(server.address)
-    chromium.wait_for(READY)
-    assert draw(chromium, STROKES[7]) == 7
-    assert {url.startswith((server.address, "data:")) for url in chromium.requests} == {True}
-    # A static folder has no /v2, which a browser notes.
-    assert [each for each in chromium.complaints if each.get("source") != "network"] == []
-
-
-@browser
-def test_beside_a_server(page):
-    with Predictor(engine="native") as model, served(page, model) as server, Chromium() as chromium:
-        chromium.open(server.address)
-        chromium.wait_for("document.querySelector('#server')?.hidden === false")
-        draw(chromium, STROKES[7])
-        chromium.wait_for("document.querySelector('#server').textContent.startsWith('7, ')")
-        said = chromium.js("document.querySelector('#server').textContent")
-        assert re.fullmatch(r"7, \d+\.\d %, [\d.]+ (µs|ms) there and back", said)

@@ -30,7 +30,10 @@ def serve_program(root):
         cache = (root / "build" / "CMakeCache.txt").read_text()
         left_out = re.search(r"^LENET_SERVE_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
         assert left_out is not None, f"{path} is missing: run ./run.sh, or ./test.sh"
-        pytest.skip(f"needs {left_out[1]}")
+        pytest.skip(
+            f"a build without Debian's {left_out[1]} leaves lenet_serve out: apt-get install"
+            f" {left_out[1]}, then ./run.sh, as ./test.sh does for root"
+        )
     return path
 
 

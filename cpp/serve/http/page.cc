@@ -86,6 +86,8 @@ std::optional<Response> Page::find(std::string_view path, std::string_view accep
                       {"Content-Security-Policy", kPolicy},
                       {"Cross-Origin-Opener-Policy", "same-origin"},
                       {"Cross-Origin-Resource-Policy", "same-origin"},
+                      // The page then looks for its model here: page.js.
+                      {"Link", "</v2>; rel=\"service-meta\""},
                       {"Referrer-Policy", "no-referrer"},
                       {"Vary", "Accept-Encoding"},
                       {"X-Content-Type-Options", "nosniff"}};

@@ -36,7 +36,9 @@ def become_program(program: Path, arguments: Sequence[str]) -> NoReturn:
     """
     sys.stdout.flush()
     try:
-        os.execv(program, [str(program), *arguments])  # noqa: S606 - no shell is wanted
+        # A child's signals and exit code would have to be passed on, and it would outlive this
+        # process when that is killed. S606 warns that no shell reads the arguments: none should.
+        os.execv(program, [str(program), *arguments])  # noqa: S606
     except OSError as error:
         raise _not_started(program, error) from error
 
