@@ -172,10 +172,23 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
   for_outputs([](float* at, const Vector& sum) { store(at, sum); });
 }
 
+/// Tiles side by side: one, without a `Step`.
+template <int Vectors, int Rows, int Columns, int Step = 0>
+__attribute__((flatten)) void channels_tiles(const ConvTask& task, const Channels& first,
+                                             int tiles) {
+  if constexpr (Step == 0) return channels_tile<Vectors, Rows, Columns, Step>(task, first);
+  Channels channels = first;
+  do {
+    channels_tile<Vectors, Rows, Columns, Step>(task, channels);
+    channels.move(Columns * Step, Columns * kLanes, Columns * kLanes);
+    channels.next += task.taps * channels.next_step;
+  } while (--tiles > 0);
+}
+
 /// A tile with an activation that is not computed in registers. The sums go through a buffer: what
 /// is loaded again must not wait for memory.
 template <int Vectors>
-void activated_tile(void (*tile)(const ConvTask&, const Channels&), const ConvTask& task,
+void activated_tile(void (*tile)(const ConvTask&, const Channels&, int), const ConvTask& task,
                     const Channels& channels, int rows, int columns) {
   constexpr int kMost = most_windows(Vectors);
   float buffer[Vectors * kMost * kLanes];
@@ -183,7 +196,7 @@ void activated_tile(void (*tile)(const ConvTask&, const Channels&), const ConvTa
   sums.output = buffer;
   sums.output_row = columns * kLanes;
   sums.output_vector = kMost * kLanes;
-  tile(task, sums);
+  tile(task, sums, 1);
   for (int v = 0; v < Vectors; ++v) {
     for (int r = 0; r < rows; ++r) {
       activate(channels.activation, buffer + (v * kMost + r * columns) * kLanes,
@@ -205,17 +218,12 @@ constexpr int tile_size(int left, int most_windows) {
                                                   : left;
 }
 
-/// The tile of so many windows in each of `Rows` rows. \param step see channels_tile
+/// The tile of so many windows in each of `Rows` rows.
 template <int Vectors, int Rows>
-auto tile_of(int columns, std::int64_t step) {
+auto tile_of(int columns) {
   constexpr int kMost = most_windows(Vectors) / Rows;
-  if constexpr (Vectors == 2 && Rows == 1 && kLanes >= 8) {
-    constexpr int kStride = 2;  // of a planar image's first layer
-    if (columns == kMost && step == kLanes) return channels_tile<Vectors, Rows, kMost, kLanes>;
-    if (columns == kMost && step == kStride) return channels_tile<Vectors, Rows, kMost, kStride>;
-  }
-  const auto tile = [](auto count) { return channels_tile<Vectors, Rows, count.value>; };
-  return columns == kMost ? channels_tile<Vectors, Rows, kMost>
+  const auto tile = [](auto count) { return channels_tiles<Vectors, Rows, count.value>; };
+  return columns == kMost ? channels_tiles<Vectors, Rows, kMost>
                           : for_count<most_of_rest(kMost)>(columns, tile);
 }
 
@@ -251,28 +259,42 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   // Sums that are in the output already go on there.
   const bool buffers =
       is_other(channels.activation) && channels.bias != nullptr && task.output_column == kLanes;
-  const bool known = channels.bias != nullptr && task.output_column == kLanes;
-  const std::int64_t step = known ? task.input_column : 0;
+  void (*full_tiles)(const ConvTask&, const Channels&, int) = nullptr;
+  if constexpr (Vectors == 2 && kLanes >= 8) {
+    constexpr int kStride = 2;  // of a planar image's first layer
+    if (channels.bias != nullptr && task.output_column == kLanes && !pairs) {
+      full_tiles = task.input_column == kLanes    ? channels_tiles<2, 1, kMost, kLanes>
+                   : task.input_column == kStride ? channels_tiles<2, 1, kMost, kStride>
+                                                  : nullptr;
+    }
+  }
   for (int y = 0, height = 1; y < rows; y += height) {
     height = pairs ? least(2, rows - y) : 1;
     for (int x = 0, width = 0; x < columns; x += width) {
       width = tile_size(columns - x, most_columns);
-      const auto tile =
-          height == 1 ? tile_of<Vectors, 1>(width, step) : tile_of<Vectors, kTwo>(width, step);
+      auto tile = height == 1 ? tile_of<Vectors, 1>(width) : tile_of<Vectors, kTwo>(width);
       Channels at = channels;
       at.move(y * task.input_row + x * task.input_column,
               y * channels.output_row + x * task.output_column,
               y * residual_row + x * task.output_column);
+      int together = 1;
+      if (full_tiles != nullptr && width == kMost) {
+        tile = full_tiles;
+        while (!buffers && tile_size(columns - x - width, kMost) == kMost) {
+          x += kMost;
+          ++together;
+        }
+      }
       if (buffers) {
         activated_tile<Vectors>(tile, task, at, height, width);
       } else {
-        tile(task, at);
+        tile(task, at, together);
         for (int r = 0; r < height; ++r) {
           activate_stored(channels.activation, at.output + r * channels.output_row, width,
                           task.output_column, Vectors, channels.output_vector);
         }
       }
-      channels.next += taps * channels.next_step;
+      channels.next += together * taps * channels.next_step;
     }
   }
 }
