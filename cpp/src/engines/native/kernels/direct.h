@@ -296,6 +296,12 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
       }
       channels.next += together * taps * channels.next_step;
     }
+    for (int r = 0; r < height; ++r) {
+      float* const gap = channels.output + (y + r) * channels.output_row + columns * kLanes;
+      for (std::int64_t i = 0; i < task.output_gap; i += kLanes) {
+        for (int v = 0; v < Vectors; ++v) store(gap + i + v * channels.output_vector, Vector{});
+      }
+    }
   }
 }
 

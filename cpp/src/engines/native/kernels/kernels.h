@@ -58,6 +58,7 @@ struct ConvTask {
   std::int64_t output_column;   ///< floats from a pixel to the next
   std::int64_t output_row;      ///< floats from a row to the next
   std::int64_t output_channel;  ///< floats from a channel, or a block of them, to the next
+  std::int64_t output_gap;      ///< of conv_channels: floats behind each row that become 0
   std::int32_t columns;         ///< windows in a row
   std::int32_t rows;
   std::int32_t channels;  ///< of the output

@@ -55,6 +55,7 @@ class Convolution final : public Op {
   explicit Convolution(const FloatLayer& source);
   void run(const Frame& frame) const override;
   bool splits() const override { return splits_; }
+  bool clears_gaps() const override { return splits_ && !whole_image_; }
   std::string kernel() const override { return kernel_; }
 
  private:
@@ -122,6 +123,7 @@ Convolution::Convolution(const FloatLayer& source)
   task_.output_column = to_.column;
   task_.output_row = to_.row;
   task_.output_channel = to_.block;
+  if (clears_gaps()) task_.output_gap = to_.row - to_.shape.width * to_.column;
   task_.columns = static_cast<std::int32_t>(source.shape.width);
   task_.rows = static_cast<std::int32_t>(source.shape.height);
   task_.images = 1;

@@ -213,7 +213,7 @@ void Program::need_scratch(std::int64_t bytes) {
   scratch_bytes_ = std::max(scratch_bytes_, round_up(bytes, kCacheLine));
 }
 
-void Program::clear_border(std::size_t tensor, const Frame& frame) const {
+void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) const {
   const Placement& placement = placements_[tensor];
   const auto& [_, height, width] = placement.shape;
   const std::int64_t rows = placement.border * placement.row;  // above or below
@@ -226,7 +226,7 @@ void Program::clear_border(std::size_t tensor, const Frame& frame) const {
         fill(frame.at<char>(placement, unit) + at, count, placement);
       };
       clear(-rows - before, rows + before);
-      for (std::int64_t y = 1; y < height; ++y) clear(y * placement.row - gap, gap);
+      for (std::int64_t y = 1; gaps && y < height; ++y) clear(y * placement.row - gap, gap);
       clear(height * placement.row - gap, gap - before + rows);
     }
   }
@@ -351,8 +351,9 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
   const auto run = [&](const Frame& frame, std::size_t begin, std::size_t end) {
     for (std::size_t s = begin; s < end; ++s) {
       if (needed != nullptr && !needed[s]) continue;
-      if (clears_[steps_[s].output]) clear_border(steps_[s].output, frame);
-      compute(*steps_[s].op, frame, crew);
+      const Op& op = *steps_[s].op;
+      if (clears_[steps_[s].output]) clear_border(steps_[s].output, frame, !op.clears_gaps());
+      compute(op, frame, crew);
       done(1 + s);
     }
   };

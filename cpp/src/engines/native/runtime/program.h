@@ -153,6 +153,8 @@ class Op {
   virtual void run(const Frame& frame) const = 0;
   /// Whether parts of the work may run at the same time; else it has one.
   virtual bool splits() const { return false; }
+  /// Whether it clears the border between the rows of what it gives, while the sums are computed.
+  virtual bool clears_gaps() const { return false; }
   virtual std::string kernel() const = 0;  ///< its name
   virtual std::int64_t scratch_bytes() const { return 0; }
   /// Whether it does nothing: what it gives is there already.
@@ -276,7 +278,8 @@ class Program {
   std::int64_t needed_bytes() const noexcept {
     return outputs_.size() < 2 ? 0 : round_up(static_cast<std::int64_t>(steps_.size()), kCacheLine);
   }
-  void clear_border(std::size_t tensor, const Frame& frame) const;
+  /// \param gaps also between rows
+  void clear_border(std::size_t tensor, const Frame& frame, bool gaps = true) const;
 
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
