@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,14 @@ from tqdm import tqdm
 from lenet_cpp.cli._options import Options, command, existing_model
 from lenet_cpp.data.images import find_images
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from lenet_cpp.inference import tables
 from lenet_cpp.inference.autolog import AutoLog
+from lenet_cpp.inference.batch_predictor import BatchPredictor
+from lenet_cpp.inference.bulk import predict_all
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import read_labels
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
+from lenet_cpp.inference.tables import is_table
 from lenet_cpp.models import InferenceEngine
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
 
@@ -68,8 +73,21 @@ Engine:
 """
 
 
+_BULK = """
+Many images, in parts: with --workers, --on, .parquet, .npy or IDX files, or --output NAME.parquet
+  --workers N  processes (default: as many as there are processors for them)
+  --on CLUSTER  compute on a cluster: ray, or ray://HOST:PORT; its machines see the same files
+  --column NAME  the column of images in .parquet files: pixels, image files or paths
+      [default: image]
+  --keep NAME,...  further columns of .parquet files to write
+  --probabilities [BOOL]  also write the probability of every class [default: False]
+  --logits [BOOL]  also write the model's raw outputs [default: False]
+  --part-rows N  about how many images a part has (default: 1024 files, 16384 rows of a table)
+"""
+
+
 @command(
-    f"""{_COMMON}{_EXPORTED}{_ENGINE}
+    f"""{_COMMON}{_BULK}{_EXPORTED}{_ENGINE}
   --engine auto|native|paddle|onnxruntime|python
       in C++: native (own kernels, needs no Paddle), paddle, onnxruntime (for .onnx), or auto, the
       fastest of these that runs the model; python: paddle.inference [default: auto]
@@ -90,6 +108,8 @@ Examples:
       every image in a folder, eight at a time
   %prog -i test.jpeg --model_dir resnet50-vd --engine=python --use_onednn=False --benchmark
       with paddle.inference and Paddle's plain kernels, and AutoLog's report
+  %prog photos --workers 8 --skip-errors --output classes.parquet
+      a million images; the same command goes on where it was stopped
   %prog -i digit.png -m lenet.onnx --model_name lenet
       an ONNX model, prepared as the registry prepares images for LeNet
 """
@@ -111,6 +131,15 @@ def predict(options: Options) -> int:
         if chosen is not None and given not in {None, chosen}:
             raise click.UsageError(f"{flag} and --{name}={given} contradict each other")
         setattr(options, name, given or chosen)
+    if (
+        options.workers or options.on
+        or (options.output is not None and options.output.suffix == ".parquet")
+        or any(map(is_table, options.image_file))
+    ):  # fmt: skip
+        return _predict_all(options)
+    for flag in ("keep", "probabilities", "logits", "part_rows"):
+        if getattr(options, flag):
+            raise click.UsageError(f"--{flag.replace('_', '-')} goes with --workers")
     return _classify(
         options,
         options.engine,
@@ -167,6 +196,53 @@ def py_infer(options: Options) -> int:
     those with one file for each variable (__model__) are taken alike.
     """
     return _classify(options, "executor", _exported(options))
+
+
+def _predict_all(options: Options) -> int:
+    """Predict many images in parts; return the status."""
+    if options.output is None or options.output.suffix not in tables.SUFFIXES:
+        endings = ", ".join(tables.SUFFIXES)
+        raise click.UsageError(f"many images need --output with a name that ends in {endings}")
+    for flag in ("topk", "reprod_dir", "benchmark"):
+        if getattr(options, flag):
+            raise click.UsageError(f"--{flag.replace('_', '-')} is for images without parts")
+    if options.engine == "python":
+        raise Unsupported("--engine=python predicts no parts: choose an engine in C++")
+    if options.on is not None and not re.fullmatch(r"ray(://.+)?", options.on):
+        raise click.UsageError(f"--on: expected ray or ray://HOST:PORT, got {options.on}")
+    model: dict[str, Any] = {**_exported(options)}
+    settings = options.only("engine", "accelerator", "precision", "threads", "check_program")
+    settings |= options.only("ir_optim", "memory_optim")
+    predictor = BatchPredictor(
+        **model,
+        preprocess=options.preprocess,
+        labels=options.labels and read_labels(options.labels),
+        model_name=options.model_name,
+        **{name: value for name, value in settings.items() if value is not None},
+    )
+    outputs = [name for name in ("probabilities", "logits") if getattr(options, name)]
+    with contextlib.ExitStack() as stack:
+
+        def start(total: int, done: int) -> Callable[[int], object]:
+            bar = tqdm(total=total, initial=done, desc="predict", unit="image", disable=None)
+            return stack.enter_context(bar).update
+
+        total = predict_all(
+            predictor,
+            options.image_file,
+            options.output,
+            outputs=["class_id", "label", "probability", *outputs],
+            start=start,
+            skipped=lambda why: tqdm.write(f"skipped {_printable(why)}", file=sys.stderr),
+            keep=options.keep or (),
+            **options.only("column", "skip_errors", "workers", "threads", "on", "part_rows"),
+        )
+    earlier = f", {total.resumed} of them in an earlier run" if total.resumed else ""
+    good = total.rows - total.skipped
+    print(f"wrote the predictions for {good} images to {_printable(str(options.output))}{earlier}")
+    if total.skipped:
+        raise BadInput(f"{total.skipped} of {total.rows} images could not be read and were skipped")
+    return 0
 
 
 def _exported(options: Options) -> dict[str, Path | None]:
@@ -244,9 +320,10 @@ def _classify(
 
 
 def _refuse(options: Options) -> None:
-    if options.output is not None and options.output.suffix not in SUFFIXES:
-        endings = ", ".join(SUFFIXES)
-        raise click.UsageError(f"--output: '{options.output}' does not end in {endings}")
+    endings = (*SUFFIXES, *tables.SUFFIXES) if hasattr(options, "workers") else SUFFIXES
+    if options.output is not None and options.output.suffix not in endings:
+        expected = ", ".join(dict.fromkeys(endings))
+        raise click.UsageError(f"--output: '{options.output}' does not end in {expected}")
     for flag in ("use_gpu", "use_tensorrt"):  # for which TensorRT needs a GPU
         if getattr(options, flag, False):
             raise Unsupported(

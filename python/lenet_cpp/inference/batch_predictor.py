@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
+import math
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +22,7 @@ from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.classification import find_pipeline, read_pipeline, softmax
 from lenet_cpp.inference.columns import KINDS, Rows, read_column
-from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described
+from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
 from lenet_cpp.inference.options import BUNDLED_DIR, Options
 from lenet_cpp.inference.predictor import Predictor
 
@@ -102,6 +106,7 @@ class BatchPredictor:
         keep: Sequence[str] | None = None,
         preprocess: Pipeline | _Path = None,
         labels: Sequence[str] | None = None,
+        model_name: str | None = None,
         checksum: str | None = None,
         **options: Unpack[Options],
     ) -> None:
@@ -132,6 +137,7 @@ class BatchPredictor:
             preprocess: How pictures are prepared, or a file that describes it; by default what
                 lies beside the model.
             labels: The label of each class; by default those of the model's manifest.
+            model_name: The registered model, when no manifest beside the files names it.
             checksum: The model's :attr:`checksum`: a process that finds another model refuses it.
             **options: See :class:`lenet_cpp.Options`. ``threads`` is the number of threads of a
                 run and of reading pictures, whatever ``OMP_NUM_THREADS`` says.
@@ -159,7 +165,7 @@ class BatchPredictor:
         self._outputs, self._keep = named, None if keep is None else tuple(keep)
         self._preprocess = preprocess if isinstance(preprocess, Pipeline) else _absolute(preprocess)
         self._labels = None if labels is None else tuple(labels)
-        self._checksum, self._options = checksum, options
+        self._model_name, self._checksum, self._options = model_name, checksum, options
 
     @classmethod
     def from_bytes(cls, program: bytes, params: bytes = b"", **arguments: Any) -> Self:
@@ -263,6 +269,41 @@ class BatchPredictor:
         return self._load().checksum
 
     @property
+    def input_bytes(self) -> int:
+        """The size of one image as float32 input; that of 1,024 x 1,024 pixels if it is free."""
+        shape = self._load().model.engine.input_shape[1:]
+        return 4 * math.prod(size if size > 0 else 1024 for size in shape)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the results depend on beside the model's files."""
+        pipeline = self._preprocess
+        described = pipeline.to_dict() if isinstance(pipeline, Pipeline) else pipeline
+        kind = {"kind": self._kind, "preprocess": described, "labels": self._labels}
+        return dict(json.loads(json.dumps(kind | {"options": self._options})))
+
+    def for_bulk(self, outputs: Sequence[str], errors: str | None) -> Self:
+        """Return a copy with other outputs, which holds all that lies beside the model.
+
+        The copy gives every process the preprocessing and the labels that this one finds, and
+        refuses another model.
+        """
+        loaded = self._load()
+        made = copy.copy(self)
+        network = registry.find_network(self._model_name)
+        found: dict[str, Any] = {
+            "_outputs": {each: each for each in outputs},
+            "_errors": errors,
+            "_checksum": loaded.checksum,
+            "_labels": self._labels or loaded.model.labels or (network.labels if network else None),
+        }
+        with suppress(FileNotFound):  # pixels need no preprocessing
+            found["_preprocess"] = self.pipeline
+        vars(made).pop("_key", None)
+        vars(made).update(found)
+        return made
+
+    @property
     def pipeline(self) -> Pipeline:
         """How pictures are prepared; loads the model when necessary.
 
@@ -327,7 +368,9 @@ class BatchPredictor:
                 raise FileNotFound("pictures for a model from memory need preprocess=")
             else:
                 found = find_pipeline(
-                    loaded.model, check_hashes=self._options.get("check_hashes", True)
+                    loaded.model,
+                    self._model_name,
+                    check_hashes=self._options.get("check_hashes", True),
                 )
             loaded.pipelines[given] = found
         return found

@@ -23,7 +23,7 @@ KINDS = ("auto", "pixels", "encoded", "path")
 # An image file of exactly as many bytes as the model has inputs is told from pixels by these.
 _FILE_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")
 _JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
-_FIRST_BYTES = np.frombuffer(b"\x89GRIM\xff", np.uint8)
+_BEGINS_A_FILE = np.isin(np.arange(256), np.frombuffer(b"\x89GRIMB\xff", np.uint8))  # by first byte
 
 
 @dataclass
@@ -189,7 +189,7 @@ class _Reader:
         if self._kind not in {"auto", "pixels"}:
             return self.each([row.tobytes() for row in pixels])
         if self._kind == "auto" and self._size > 0:
-            suspects = np.flatnonzero(np.isin(pixels[:, 0], _FIRST_BYTES)).tolist()
+            suspects = np.flatnonzero(_BEGINS_A_FILE[pixels[:, 0]]).tolist()
             if any(_is_image_file(pixels[number].tobytes()) for number in suspects):
                 return self.each([row.tobytes() for row in pixels])
         return self._numbers(pixels)

@@ -21,7 +21,9 @@ IMAGE_SUFFIXES = frozenset(
 """The suffixes, in lower case, of the image files that are found in folders."""
 
 
-def find_images(sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+def find_images(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, missing: bool = False
+) -> list[Path]:
     """Return the image files that the sources name, in the order of the sources.
 
     Args:
@@ -30,6 +32,7 @@ def find_images(sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str
             without folders below; a glob, ``**`` included, for the same kind of files, sorted; a
             ``.txt`` file with one path in each line, relative to it, and perhaps a label after
             the path as in PaddleClas's lists.
+        missing: Return the paths of lists that do not exist too.
 
     Returns:
         At least one path. Files that the user named exist; they are checked to be images only when
@@ -44,16 +47,16 @@ def find_images(sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str
         sources = [sources]
     if not sources:
         raise BadInput("expected at least one image file, folder, glob or list, got none")
-    return [path for source in sources for path in _find(Path(source))]
+    return [path for source in sources for path in _find(Path(source), missing)]
 
 
-def _find(source: Path) -> list[Path]:
+def _find(source: Path, missing: bool) -> list[Path]:
     try:
         if source.is_dir():
             found = sorted(path for path in source.iterdir() if _is_image(path))
             what = "in this folder"
         elif source.exists():
-            return _listed(source) if source.suffix.lower() == ".txt" else [source]
+            return _listed(source, missing) if source.suffix.lower() == ".txt" else [source]
         elif glob.has_magic(str(source)):
             # Path.glob takes no pattern that starts at the root
             matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -77,21 +80,27 @@ def _is_image(path: Path) -> bool:
     )
 
 
-def _listed(source: Path) -> list[Path]:
+def _listed(source: Path, missing: bool) -> list[Path]:
     try:
         text = source.read_text(encoding="utf-8-sig")
     except ValueError as error:
         raise BadInput(f"{source} is not a list of images: {error}") from error
     lines = enumerate(text.split("\n"), start=1)
-    found = [_listed_path(source, number, line.strip()) for number, line in lines if line.strip()]
+    found = [
+        _listed_path(source, number, line.strip(), missing)
+        for number, line in lines
+        if line.strip()
+    ]
     if not found:
         raise FileNotFound(f"{source} lists no image: write one path in each line")
     return found
 
 
-def _listed_path(source: Path, number: int, text: str) -> Path:
+def _listed_path(source: Path, number: int, text: str, missing: bool) -> Path:
     for name in (text, text.rsplit(maxsplit=1)[0]):  # perhaps with a label
         path = source.parent / name
         if path.is_file():
             return path
+    if missing:
+        return source.parent / text
     raise FileNotFound(f"{source}, line {number}: {path} does not exist: check the path")

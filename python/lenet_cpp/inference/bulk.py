@@ -1,0 +1,433 @@
+"""Predict millions of images by many processes, and go on where an earlier run stopped.
+
+The input is cut into parts. A process predicts one part at a time and writes its results to a file
+in the folder ``OUT.parts``; the journal there lists the finished parts. When all are there, they
+become the file ``OUT``, and the folder is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import errors
+from lenet_cpp._base.optional import require
+from lenet_cpp.errors import BackendFailure, BadInput, Error
+from lenet_cpp.inference import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from lenet_cpp.inference.batch_predictor import BatchPredictor
+    from lenet_cpp.inference.tables import Part
+
+_JOURNAL = "journal.jsonl"
+_ATTEMPTS = 3  # of a part: more often than that, the process was not killed by chance
+_EXAMPLES = 5  # of the bad rows of a part, to be shown
+_BATCH_BYTES = 1 << 26  # of float32 input
+_MAX_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process needs to know.
+
+    Attributes:
+        predictor: Its results are ``class_id``, ``label``, ``probability``, and perhaps more.
+        folder: Where the parts are written.
+        suffix: Their format.
+        column: The column of images, of a .parquet file.
+        keep: Further columns to hand on.
+        batch_size: Rows to run at once.
+    """
+
+    predictor: BatchPredictor
+    folder: Path
+    suffix: str
+    column: str
+    keep: tuple[str, ...]
+    batch_size: int
+
+    def file_of(self, part: int) -> Path:
+        """Return the file of a part's results."""
+        return self.folder / f"part-{part:06}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished part, as the journal lists it."""
+
+    part: int
+    rows: int
+    skipped: int
+    bytes: int
+    worker: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a run found.
+
+    Attributes:
+        rows: Rows of the input, each of which is in the result once.
+        skipped: How many of them were bad.
+        resumed: How many an earlier run had predicted.
+    """
+
+    rows: int
+    skipped: int
+    resumed: int
+
+
+def predict_all(
+    predictor: BatchPredictor,
+    names: Sequence[Path],
+    target: Path,
+    *,
+    column: str = "image",
+    keep: Sequence[str] = (),
+    outputs: Sequence[str] = ("class_id", "label", "probability"),
+    skip_errors: bool = False,
+    workers: int | None = None,
+    threads: int = 1,
+    on: str | None = None,
+    part_rows: int | None = None,
+    start: Callable[[int, int], Callable[[int], object]] = lambda _total, _done: lambda _rows: None,
+    skipped: Callable[[str], object] = lambda _why: None,
+) -> Total:
+    """Predict all images of the input, and write one row of results for each.
+
+    Args:
+        predictor: The model.
+        names: The input, as for :func:`lenet_cpp.inference.tables.find_parts`.
+        target: The file to write: .parquet, .csv or .jsonl.
+        column: The column of images, of a .parquet file.
+        keep: Its columns to hand on.
+        outputs: The results to write.
+        skip_errors: Record what is wrong with a bad row, and go on.
+        workers: Number of processes; by default one for every ``threads`` usable processors. One
+            is this process.
+        threads: Threads of each of them.
+        on: ``ray``, or ``ray://HOST:PORT``: by the machines of that cluster, which see the same
+            files under the same names.
+        part_rows: About how many rows a part has.
+        start: Called with the number of rows, and how many are done; what it returns is called
+            with the number of rows of each batch.
+        skipped: Called with some of the bad rows, and what is wrong.
+
+    Raises:
+        BadInput: A row is bad, or the folder of parts belongs to another input or model.
+        lenet_cpp.Error: What the model and the input raise; the parts that were finished stay.
+    """
+    if target.suffix not in tables.SUFFIXES:
+        raise BadInput(f"{target}: choose a name that ends in {', '.join(tables.SUFFIXES)}")
+    if target.suffix == ".parquet":
+        require("pyarrow", extra="parquet")
+    reserved = {"file", "row", "error", "model", *outputs}
+    if taken := sorted(reserved & set(keep)):
+        raise BadInput(f"--keep {taken[0]}: the results have a column of that name")
+    predictor = predictor.for_bulk(outputs, errors="error" if skip_errors else None)
+    parts = tables.find_parts(names, part_rows=part_rows, missing=skip_errors)
+    folder = target.with_name(f"{target.name}.parts")
+    batch_size = max(1, min(_MAX_BATCH, _BATCH_BYTES // predictor.input_bytes))
+    job = Job(predictor, folder.absolute(), target.suffix, column, tuple(keep), batch_size)
+    facts = {
+        "input": tables.fingerprint(parts), "parts": len(parts), "column": column,
+        "keep": list(keep), "outputs": list(outputs), "model": predictor.checksum,
+        "settings": predictor.settings,
+    }  # fmt: skip
+    with _journal(folder, facts) as (done, record):
+        rows = sum(part.rows for part in parts)
+        finished = {
+            one.part: one
+            for one in done
+            if one.part < len(parts) and _size(job.file_of(one.part)) == one.bytes
+        }
+        resumed = sum(one.rows for one in finished.values())
+        progress = start(rows, resumed)
+        todo = [part for part in parts if part.number not in finished]
+        if workers is None:
+            workers = max(1, len(os.sched_getaffinity(0)) // threads)
+        for message in _results(job, todo, min(workers, len(todo)), threads, on):
+            if isinstance(message, Done):
+                finished[message.part] = message
+                record(message)
+                for why in message.examples:
+                    skipped(why)
+            else:
+                progress(message)
+        if sum(one.rows for one in finished.values()) != rows:
+            raise BackendFailure(f"{folder} does not hold every row of the input: remove it")
+        header = (
+            "file",
+            "row",
+            *keep,
+            *(n for n in tables.RESULTS if n in {*outputs, "error", "model"}),
+        )
+        tables.join_parts(target, [job.file_of(part.number) for part in parts], header)
+    # Under another name first, so that half a folder never looks like the one to go on with.
+    trash = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(trash, ignore_errors=True)
+    folder.rename(trash)
+    shutil.rmtree(trash)
+    return Total(rows, sum(one.skipped for one in finished.values()), resumed)
+
+
+def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = None) -> Done:
+    """Predict a part and write its results; ``report`` gets the number of rows of each batch."""
+    found: list[dict[str, Any]] = []
+    kept = []
+    first = 0
+    for batch in tables.read_part(part, job.column, job.keep, job.batch_size):
+        names = _Names(part, first)
+        found.append(job.predictor.columns(batch.images, names=names))
+        if batch.kept is not None and job.keep:
+            kept.append(batch.kept)
+        first += len(batch.images)
+        if report is not None:
+            report(len(batch.images))
+    found = found or [job.predictor.columns([])]
+    columns: dict[str, Any] = {
+        name: np.concatenate([each[name] for each in found]) for name in found[0]
+    }
+    why = columns.setdefault("error", np.full(part.rows, None, dtype=object))
+    bad = np.flatnonzero(columns["class_id"] < 0).tolist()
+    examples = tuple(
+        why[row] if part.name_of(row) in why[row] else f"{part.name_of(row)}: {why[row]}"
+        for row in bad[:_EXAMPLES]
+    )
+    columns["model"] = job.predictor.checksum
+    target = job.file_of(part.number)
+    tables.write_part(target, job.suffix, part, columns, _table(job, part, kept))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return Done(part.number, part.rows, len(bad), _size(target), worker, examples)
+
+
+class _Names:
+    """The names of a part's rows from one on, made only when there is an error."""
+
+    def __init__(self, part: Part, first: int) -> None:
+        self._part, self._first = part, first
+
+    def __getitem__(self, row: int) -> str:
+        return self._part.name_of(self._first + row)
+
+
+def _table(job: Job, part: Part, kept: list[Any]) -> Any:
+    if not job.keep or not part.table.endswith(".parquet"):
+        return None
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if kept:
+        return pa.Table.from_batches(kept)
+    return parquet.read_schema(part.table).empty_table().select(job.keep)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+@contextmanager
+def _journal(
+    folder: Path, facts: dict[str, Any]
+) -> Iterator[tuple[list[Done], Callable[[Done], None]]]:
+    """Open the journal of a folder of parts, which no other process may use meanwhile.
+
+    Its first line says what is predicted, each other one is a finished part. A crash may leave half
+    a line at the end, which is removed.
+
+    Yields:
+        The parts that earlier runs finished, and a function that adds one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(f"another process is writing to {folder}: wait for it") from error
+        content = file.read()
+        content = content[: content.rfind(b"\n") + 1]
+        file.truncate(len(content))
+        file.seek(len(content))
+
+        def write(values: dict[str, Any]) -> None:
+            file.write(json.dumps(values).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+        head, *lines = content.splitlines() or [b""]
+        try:
+            before = json.loads(head) if head else None
+            done = [Done(**json.loads(line)) for line in lines]
+        except (ValueError, TypeError) as error:
+            raise BadInput(f"{folder / _JOURNAL} is damaged: remove {folder}") from error
+        if before is None:
+            write(facts)
+        elif before != facts:
+            differ = [name for name in facts if before.get(name) != facts[name]]
+            raise BadInput(
+                f"{folder} holds the results of an earlier run with another {', '.join(differ)}:"
+                " repeat that command, or remove the folder to begin anew"
+            )
+        yield done, lambda one: write({**asdict(one), "examples": ()})
+
+
+def _results(
+    job: Job, parts: Sequence[Part], workers: int, threads: int, on: str | None
+) -> Iterator[Done | int]:
+    """Yield the finished parts, and numbers of rows on the way."""
+    if on is not None:
+        yield from _on_ray(job, parts, threads, on)
+    elif workers > 1:
+        yield from _in_processes(job, parts, workers)
+    else:
+        rows: list[int] = []
+        for part in parts:
+            done = predict_part(job, part, rows.append)
+            yield sum(rows)
+            rows.clear()
+            yield done
+
+
+def _work(channel: Connection, job: Job, parent: int) -> None:
+    """Predict parts in a worker until the driver goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides on Ctrl-C
+
+    def report(rows: int) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+        channel.send(rows)
+
+    try:
+        while True:
+            part = channel.recv()
+            try:
+                channel.send(predict_part(job, part, report))
+            except Error as error:
+                channel.send((type(error).__name__, str(error)))
+            except OSError as error:
+                channel.send(error)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _in_processes(job: Job, parts: Sequence[Part], workers: int) -> Iterator[Done | int]:
+    pool = _Pool(job, parts)
+    try:
+        while pool.waiting or pool.busy:
+            pool.occupy(workers)
+            for channel in wait([*pool.busy]):
+                yield pool.receive(channel)
+    finally:
+        pool.kill()
+
+
+class _Pool:
+    """Processes that predict a part at a time; one that is killed is replaced."""
+
+    def __init__(self, job: Job, parts: Sequence[Part]) -> None:
+        self._job, self._context = job, multiprocessing.get_context("spawn")
+        self.waiting, self.busy = deque(parts), dict[Any, "Part"]()
+        self._processes: dict[Any, Any] = {}
+        self._deaths, self._reported = Counter[int](), Counter[int]()  # of each part
+
+    def occupy(self, workers: int) -> None:
+        """Give every process a part, of as many processes as there shall be."""
+        while len(self._processes) < min(workers, len(self.waiting) + len(self.busy)):
+            ours, theirs = self._context.Pipe()
+            arguments = (theirs, self._job, os.getpid())
+            process = self._context.Process(target=_work, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._processes[ours] = process
+        for channel in self._processes.keys() - self.busy.keys():
+            if self.waiting:
+                self.busy[channel] = self.waiting.popleft()
+                with suppress(OSError):  # it was killed, as receive() will find
+                    channel.send(self.busy[channel])
+
+    def receive(self, channel: Any) -> Done | int:
+        """Return what a process has to say; raise its error."""
+        number = self.busy[channel].number
+        try:
+            message: Any = channel.recv()
+        except (EOFError, OSError):
+            return self._replace(channel)
+        if isinstance(message, int):
+            self._reported[number] += message
+            return message
+        if isinstance(message, Done):
+            del self.busy[channel]
+            return message
+        raise message if isinstance(message, OSError) else getattr(errors, message[0])(message[1])
+
+    def _replace(self, channel: Any) -> int:
+        """Let another process have the part of one that died; take back what it reported."""
+        part, process = self.busy.pop(channel), self._processes.pop(channel)
+        process.join()
+        self._deaths[part.number] += 1
+        if self._deaths[part.number] == _ATTEMPTS:
+            raise BackendFailure(
+                f"{_ATTEMPTS} processes ended with code {process.exitcode} between"
+                f" {part.name_of(0)} and {part.name_of(part.rows - 1)}"
+            )
+        self.waiting.appendleft(part)
+        return -self._reported.pop(part.number, 0)
+
+    def kill(self) -> None:
+        for channel, process in self._processes.items():
+            channel.close()
+            process.kill()
+            process.join()
+
+
+def _on_ray(job: Job, parts: Sequence[Part], threads: int, on: str) -> Iterator[Done | int]:
+    """Predict by tasks of Ray, which runs those of a lost node or process again."""
+    require("ray", extra="ray")
+    import ray
+
+    address = on.removeprefix("ray").removeprefix("://") or "local"
+    begun = not ray.is_initialized()
+    if begun:
+        ray.init(address=address, include_dashboard=False if address == "local" else None)
+    try:
+        task = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")(
+            predict_part
+        )
+        shared = ray.put(job)
+        waiting = deque(parts)
+        running: dict[Any, Part] = {}
+        while waiting or running:
+            room = 2 * int(ray.cluster_resources().get("CPU", 1)) // threads
+            while waiting and len(running) < max(1, room):
+                running[task.remote(shared, waiting[0])] = waiting.popleft()
+            (ready, *_), _ = ray.wait([*running], num_returns=1)
+            del running[ready]
+            try:
+                done = ray.get(ready)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                raise BackendFailure(f"Ray lost a task: {error}") from error
+            yield done.rows
+            yield done
+    finally:
+        if begun:
+            ray.shutdown()

@@ -1,0 +1,353 @@
+"""lenet-cpp predict for many images: every input and output, and going on after any death."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from predictor_cases import close
+from pyarrow import parquet
+
+from digit_photos import photo
+from lenet_cpp import BadInput, classify, predict
+from lenet_cpp.cli import main
+from lenet_cpp.data.mnist import read_idx, write_idx
+from lenet_cpp.inference import bulk, tables
+from lenet_cpp.inference.batch_predictor import BatchPredictor
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def pixels(root):
+    return read_idx(root / "data/mnist_sample/t10k-images-idx3-ubyte.gz")[:ROWS].copy()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, pixels):
+    """The same digits as .npy, IDX and .parquet files, and three photos of each of eight."""
+    folder = tmp_path_factory.mktemp("inputs")
+    np.save(folder / "digits.npy", pixels)
+    write_idx(folder / "digits-idx3-ubyte.gz", pixels)
+    (folder / "tables").mkdir()
+    for number in range(3):
+        part = slice(100 * number, 100 * number + 100)
+        table = pa.table({
+            "id": np.arange(ROWS)[part],
+            "image": pa.array([row.tobytes() for row in pixels[part]]),
+            "tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(pixels[part]),
+        })  # fmt: skip
+        name = folder / "tables" / f"{number}.parquet"
+        parquet.write_table(table, name, row_group_size=(15, 40, 100)[number])
+    (folder / "photos").mkdir()
+    for number in range(24):
+        photo(pixels[number], "paper", number).save(folder / "photos" / f"{number:02}.jpg")
+    return folder
+
+
+def read_results(path):
+    """Return the rows of a result, as dictionaries of Python's types."""
+    if path.suffix == ".parquet":
+        return parquet.read_table(path).to_pylist()
+    with path.open(newline="") as file:
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in file]
+        types = {"row": int, "id": int, "class_id": int, "probability": float}
+        types |= dict.fromkeys(("logits", "probabilities"), json.loads)
+        return [
+            {
+                name: None if value == "" else types.get(name, str)(value)
+                for name, value in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
+def run(*arguments):
+    return main(["predict", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("digits.npy", ["--workers=2"]), ("digits-idx3-ubyte.gz", []),
+        ("tables", ["--keep=id"]), ("tables", ["--column=tensor", "--keep=id", "--workers=1"]),
+        ("tables/*.parquet", ["--part-rows=7"]),
+    ],
+)  # fmt: skip
+def test_tables(inputs, tmp_path, pixels, capsys, name, more, suffix):
+    """Each row once, in order, with what predict gives for it."""
+    target = tmp_path / f"out{suffix}"
+    options = ["--output", target, "--logits", "--probabilities", "--part-rows=64", *more]
+    assert run(inputs / name, *options) == 0
+    assert f"predictions for {ROWS} images" in capsys.readouterr().out
+    rows = read_results(target)
+    assert close(np.array([row["logits"] for row in rows], np.float32), predict(pixels))
+    expected = classify(pixels)
+    assert [row["label"] for row in rows] == expected.labels
+    assert [row["class_id"] for row in rows] == list(map(int, expected.labels))
+    shares = expected.probabilities
+    assert np.abs(np.array([row["probabilities"] for row in rows]) - shares).max() < 1e-5
+    assert np.abs(np.array([row["probability"] for row in rows]) - shares.max(axis=1)).max() < 1e-5
+    assert {row["model"] for row in rows} == {BatchPredictor().checksum}
+    assert {row["error"] for row in rows} == {None}
+    places = [(row["file"], row["row"]) for row in rows]
+    if "tables" in name:
+        files = [str(inputs / "tables" / f"{number}.parquet") for number in range(3)]
+        assert places == [(file, row) for file in files for row in range(100)]
+    else:
+        assert places == [(str(inputs / name), row) for row in range(ROWS)]
+    if "--keep=id" in more:
+        assert [row["id"] for row in rows] == list(range(ROWS))
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_image_files(inputs, tmp_path, suffix):
+    """A folder, a glob and a list, with the results of classify."""
+    photos = sorted((inputs / "photos").iterdir())
+    (inputs / "list.txt").write_text("".join(f"photos/{path.name} 7\n" for path in photos))
+    expected = classify(photos)
+    for name in ("photos", "photos/*.jpg", "list.txt"):
+        target = tmp_path / f"out{suffix}"
+        assert run(inputs / name, "--workers=2", "--part-rows=5", "--output", target) == 0
+        rows = read_results(target)
+        assert [row["file"] for row in rows] == list(map(str, photos))
+        assert [row["label"] for row in rows] == expected.labels
+        found = np.array([row["probability"] for row in rows])
+        assert np.abs(found - expected.probabilities.max(axis=1)).max() < 1e-5
+
+
+JUNK = {
+    "empty.png": b"",
+    "text.jpg": b"this is no picture",
+    "half.png": None,
+    'a "quoted", name\n.png': b"\x89PNG\r\n\x1a\n",
+}
+
+
+def test_skip_errors(inputs, tmp_path, capsys):
+    """Junk costs itself alone: it is in the result, once, with what is wrong."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for path in (inputs / "photos").iterdir():
+        (folder / path.name).symlink_to(path)
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(folder / "half.png")
+    JUNK["half.png"] = (folder / "half.png").read_bytes()[:40]
+    for name, content in JUNK.items():
+        (folder / name).write_bytes(content)
+    listed = tmp_path / "list.txt"
+    names = [path.name for path in folder.iterdir() if "\n" not in path.name]
+    listed.write_text("\n".join(f"many/{name}" for name in [*names, "missing.png"]))
+    for suffix in tables.SUFFIXES:
+        for source, bad in (
+            (folder, set(JUNK)),
+            (listed, {*names, "missing.png"} & {*JUNK, "missing.png"}),
+        ):
+            target = tmp_path / f"out{suffix}"
+            command = [source, "--part-rows=4", "--workers=2", "--output", target]
+            assert run(*command, "--skip-errors") == 5
+            captured = capsys.readouterr()
+            assert f"{len(bad)} of {24 + len(bad)} images could not be read" in captured.err
+            assert captured.err.count("skipped ") == len(bad)
+            rows = read_results(target)
+            count = Counter(row["file"].rpartition("/")[2] for row in rows)
+            assert (set(count.values()), len(count)) == ({1}, 24 + len(bad))
+            wrong = {row["file"].rpartition("/")[2]: row for row in rows if row["error"]}
+            assert set(wrong) == bad
+            assert {
+                (row["class_id"], row["label"], row["probability"]) for row in wrong.values()
+            } == {(None, None, None)}
+    assert "missing.png" in wrong["missing.png"]["error"]
+
+
+def test_a_bad_row_stops_and_the_command_goes_on_without_it(tmp_path, pixels, capsys):
+    table = pa.table({"image": [row.tobytes() for row in pixels[:99]] + [b"junk"]})
+    parquet.write_table(table, tmp_path / "in.parquet", row_group_size=10)
+    target = tmp_path / "out.parquet"
+    command = [tmp_path / "in.parquet", "--part-rows=10", "--workers=1", "--output", target]
+    assert run(*command) == 5
+    assert "in.parquet[99]: " in capsys.readouterr().err
+    assert not target.exists()
+    assert run(*command, "--skip-errors") == 5
+    assert "images to " in (said := capsys.readouterr().out)
+    assert "90 of them in an earlier run" in said
+    rows = read_results(target)
+    assert [row["row"] for row in rows] == list(range(100))
+    assert [row["row"] for row in rows if row["error"]] == [99]
+
+
+# It dies just before a file gets its name: the file is complete but for that, or only half of it.
+DYING = """
+import os, pathlib, signal
+real = pathlib.Path.replace
+def replace(self, target):
+    mark = pathlib.Path(os.environ["MARK"])
+    final = pathlib.Path(target)
+    again = os.environ["WHO"] == "always"
+    if final.name == os.environ["AT"] and (again or not mark.exists()):
+        assert self.is_file() and not final.exists()
+        with mark.open("a") as file:
+            parts = [each for each in os.listdir(final.parent) if each.startswith("part-")]
+            file.write(f"{len(parts)}\\n")
+        if os.environ["WHO"] == "writer":
+            os.truncate(self, self.stat().st_size // 2)
+        if os.environ["WHO"] == "driver":
+            os.kill(os.getppid(), signal.SIGKILL)
+        if os.environ["WHO"] == "interrupted":
+            os.kill(os.getppid(), signal.SIGINT)
+            import time; time.sleep(60)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, target)
+pathlib.Path.replace = replace
+"""
+
+
+@pytest.fixture
+def dying(tmp_path, inputs):
+    """Run the command so that one of its processes dies; give its exit status and what it said."""
+    (tmp_path / "sitecustomize.py").write_text(DYING)
+
+    def start(who, at, target):
+        variables = {
+            "WHO": who,
+            "AT": at,
+            "MARK": str(tmp_path / "mark"),
+            "PYTHONPATH": str(tmp_path),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "lenet_cpp", "predict", inputs / "digits.npy", "--logits",
+             "--part-rows=20", "--workers=2", "--output", target],
+            env={**os.environ, **variables}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("who", "status", "suffix"),
+    [
+        ("worker", 0, ".parquet"), ("writer", 0, ".parquet"), ("writer", 0, ".csv"),
+        ("driver", -signal.SIGKILL, ".parquet"), ("interrupted", 130, ".csv"),
+        ("joining driver", -signal.SIGKILL, ".parquet"),
+        ("joining driver", -signal.SIGKILL, ".csv"), ("always", 8, ".csv"),
+    ],
+)  # fmt: skip
+def test_going_on_after_a_death(dying, tmp_path, pixels, who, status, suffix):
+    """Whoever dies, in the middle: the same command ends with each row once."""
+    target = tmp_path / f"out{suffix}"
+    at = target.name if who == "joining driver" else f"part-000007{suffix}"
+    found, said = dying(who, at, target)
+    assert found == status, said
+    assert "Traceback" not in said
+    parts = list(map(int, (tmp_path / "mark").read_text().split()))
+    if who == "always":
+        assert len(parts) == 3
+        assert "3 processes ended with code -9" in said
+    elif who != "joining driver":  # some of the fifteen parts were there, and one was not
+        assert len(parts) == 1
+        assert 1 <= parts[0] < 15
+    if status:
+        assert not target.exists()
+        journal = (tmp_path / f"{target.name}.parts" / "journal.jsonl").read_text().splitlines()
+        assert 1 < len(journal) < 16 or who == "joining driver"
+        found, said = dying("nobody", "", target)
+        assert (found, "in an earlier run" in said) == (0, True), said
+    rows = read_results(target)
+    assert [row["row"] for row in rows] == list(range(ROWS))
+    assert close(np.array([row["logits"] for row in rows], np.float32), predict(pixels))
+    assert not (tmp_path / f"{target.name}.parts").exists()
+
+
+def test_journal(tmp_path, inputs, pixels):
+    """What a crash leaves of it is used, and what belongs to other work is refused."""
+    target = tmp_path / "out.jsonl"
+    folder = tmp_path / "out.jsonl.parts"
+    arguments = ([inputs / "digits.npy"], target)
+
+    def stop_after(parts):
+        def report(_total, _done):
+            seen = []
+
+            def one(rows):
+                seen.append(rows)
+                if len(seen) > parts:
+                    raise KeyboardInterrupt
+
+            return one
+
+        with pytest.raises(KeyboardInterrupt):
+            bulk.predict_all(BatchPredictor(), *arguments, workers=1, part_rows=50, start=report)
+
+    stop_after(4)
+    with (folder / "journal.jsonl").open("a") as file:
+        file.write('{"part": 5, "ro')  # the power failed
+    with pytest.raises(BadInput, match="another input"):
+        bulk.predict_all(BatchPredictor(), [inputs / "digits-idx3-ubyte.gz"], target, part_rows=50)
+    with pytest.raises(BadInput, match="another outputs"):
+        bulk.predict_all(BatchPredictor(), *arguments, outputs=["class_id"], part_rows=50)
+    (folder / "part-000001.jsonl").write_text("")
+    done = bulk.predict_all(BatchPredictor(), *arguments, workers=2, part_rows=50)
+    assert done == bulk.Total(ROWS, 0, 150)
+    rows = read_results(target)
+    assert [row["class_id"] for row in rows] == predict(pixels).argmax(axis=1).tolist()
+    stop_after(1)
+    (folder / "journal.jsonl").write_text("[]\n{}\n")
+    with pytest.raises(BadInput, match="damaged: remove"):
+        bulk.predict_all(BatchPredictor(), *arguments, part_rows=50)
+    busy = bulk._journal(tmp_path / "busy.jsonl.parts", {})
+    with busy, pytest.raises(BadInput, match="another process"):
+        bulk.predict_all(BatchPredictor(), arguments[0], tmp_path / "busy.jsonl")
+
+
+def test_wrong_usage(tmp_path, inputs, capsys, monkeypatch):
+    digits, target = inputs / "digits.npy", tmp_path / "out.parquet"
+    for arguments, status, why in (
+        ([digits], 2, "many images need --output"),
+        ([digits, "--output", tmp_path / "out.json"], 2, "many images need --output"),
+        ([digits, "--output", target, "--topk=2"], 2, "--topk is for images without parts"),
+        ([digits, "--output", target, "--on=slurm"], 2, "expected ray"),
+        ([digits, "--output", target, "--engine=python"], 6, "--engine=python predicts no parts"),
+        ([inputs / "photos", "--logits"], 2, "--logits goes with --workers"),
+        ([inputs / "tables", "--column=picture", "--output", target], 5, "no column 'picture'"),
+        ([inputs / "tables", "--keep=label", "--output", target], 5, "--keep label"),
+        ([tmp_path / "no.npy", "--output", target], 3, "no.npy"),
+        ([inputs / "nothing*", "--output", target], 3, "nothing"),
+    ):
+        try:
+            found = run(*arguments)
+        except SystemExit as error:
+            found = error.code
+        assert (found, why in (said := capsys.readouterr().err)) == (status, True), said
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run(digits, "--output", target) == 6
+    assert "needs the Python package pyarrow: pip install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x93NUMPY", b"\0\0\x08\x03\0\0\0\x05\0\0\0\x1c\0\0\0\x1c", b"PAR1junkPAR1"]
+)
+@pytest.mark.parametrize("name", ["in.npy", "in-idx3-ubyte", "in.parquet"])
+def test_damaged_tables(tmp_path, capsys, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert run(tmp_path / name, "--output", tmp_path / "out.csv") == 5
+    assert name in capsys.readouterr().err
+
+
+def test_empty_tables(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((0, 28, 28), np.uint8))
+    parquet.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "in.parquet")
+    for name in ("in.npy", "in.parquet"):
+        for suffix in tables.SUFFIXES:
+            assert run(tmp_path / name, "--output", tmp_path / f"out{suffix}") == 0
+            assert read_results(tmp_path / f"out{suffix}") == []
+    assert "class_id" in parquet.read_schema(tmp_path / "out.parquet").names
