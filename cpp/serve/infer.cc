@@ -86,7 +86,8 @@ class Parser {
       if (name == 0) parse_inputs(in);
       if (name == 1) request_.id = in.text();
       if (name == 2) parse_outputs(in);
-      if (name == 3) parse_parameters(in);
+      constexpr std::string_view kParameters[] = {"binary_data_output"};
+      if (name == 3) in.object(kParameters, [&](std::size_t) { binary_output_ = in.boolean(); });
     });
     in.end();
     if (request_.id.size() > limits_.id_bytes) {
@@ -103,10 +104,9 @@ class Parser {
   /// A body without JSON: the values of whole images, or an image file.
   InferRequest parse_raw(std::string_view body, bool is_file) {
     if (is_file) {
-      request_.kind = Kind::Files;
       request_.shape = {1};
+      require_files();
       request_.files = {body};
-      require_pipeline();
       return finish(false);
     }
     Shape& shape = request_.shape = model_.input.shape;
@@ -138,7 +138,9 @@ class Parser {
         if (name == 1) input.datatype = in.text();
         if (name == 2) input.shape = parse_shape(in);
         if (name == 3) input.binary_size = parse_input_parameters(in);
-        if (name == 4) input.data = in.data(limits_.values, expected(input.shape));
+        if (name != 4) return;
+        const std::size_t expected = input.shape ? count_values(*input.shape, limits_.values) : 0;
+        input.data = in.data(limits_.values, expected);
       });
       input_ = std::move(input);
     });
@@ -148,10 +150,6 @@ class Parser {
     if (++count > limits_.tensors) {
       refuse("more than " + std::to_string(limits_.tensors) + " tensors, the limit of this server");
     }
-  }
-
-  std::size_t expected(const std::optional<Shape>& shape) const {
-    return shape ? count_values(*shape, limits_.values) : 0;
   }
 
   static Shape parse_shape(JsonReader& in) {
@@ -207,16 +205,6 @@ class Parser {
       if (name == 2) throw Refusal(501, "this server does not support shared memory");
     });
     if (wanted.classes < 0) refuse("classification is negative");
-  }
-
-  void parse_parameters(JsonReader& in) {
-    constexpr std::string_view kNames[] = {"binary_data_output"};
-    in.object(kNames, [&](std::size_t) { binary_output_ = in.boolean(); });
-  }
-
-  void require_pipeline() const {
-    if (model_.pipeline) return;
-    refuse("model '" + model_.name + "' takes no image files: it has no preprocess.json");
   }
 
   void take_input(std::string_view binary) {
@@ -289,9 +277,14 @@ class Parser {
     }
   }
 
-  void take_files(std::string_view binary, std::size_t count) {
-    require_pipeline();
+  void require_files() {
     request_.kind = Kind::Files;
+    if (model_.pipeline) return;
+    refuse("model '" + model_.name + "' takes no image files: it has no preprocess.json");
+  }
+
+  void take_files(std::string_view binary, std::size_t count) {
+    require_files();
     if (request_.shape.size() != 1) refuse("BYTES, an image file each, come in shape [N]");
     JsonData* const data = json_data(count, true);
     if (data != nullptr) {
@@ -299,13 +292,10 @@ class Parser {
       request_.files.assign(request_.decoded.begin(), request_.decoded.end());
       return;
     }
-    // Each after its length, four bytes in little-endian order.
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < count; ++i) {  // each after its length
       std::uint32_t size = 0;
       if (binary.size() < sizeof(size)) refuse("the data of BYTES end early");
-      for (std::size_t k = 0; k < sizeof(size); ++k) {
-        size |= static_cast<std::uint32_t>(static_cast<unsigned char>(binary[k])) << (8 * k);
-      }
+      std::memcpy(&size, binary.data(), sizeof(size));
       binary.remove_prefix(sizeof(size));
       if (binary.size() < size) refuse("the data of BYTES end early");
       request_.files.push_back(binary.substr(0, size));
@@ -333,8 +323,7 @@ class Parser {
 
 void append_binary(std::string& to, std::string_view bytes) {
   const auto size = static_cast<std::uint32_t>(bytes.size());
-  for (unsigned k = 0; k < 4; ++k) to += static_cast<char>(size >> (8 * k) & 0xFFU);
-  to += bytes;
+  to.append(reinterpret_cast<const char*>(&size), sizeof(size)).append(bytes);
 }
 
 /// "VALUE:INDEX" or "VALUE:INDEX:NAME" for the greatest values of each image.

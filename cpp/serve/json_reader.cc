@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
@@ -11,6 +12,40 @@ namespace lenet::serve {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+std::ptrdiff_t take_digits(const char*& at, const char* end, std::uint64_t& value) {
+  const char* const first = at;
+  for (; at != end && is_digit(*at); ++at) value = value * 10 + static_cast<unsigned>(*at - '0');
+  return at - first;
+}
+
+/// Takes what most numbers are, which std::from_chars takes twice as long for: up to 19 digits
+/// without an exponent, by a division in float64. The digits and the quotient are rounded, by two
+/// units in the last place at most.
+/// \returns false, having taken nothing, for others, and where that could change the float32
+bool take_plain(const char*& at, const char* end, float& value) {
+  constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
+                                1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19};
+  const char* next = at;
+  const bool negative = next != end && *next == '-';
+  const char* const whole = next += negative ? 1 : 0;
+  std::uint64_t digits = 0;
+  std::ptrdiff_t count = take_digits(next, end, digits);
+  const bool has_zero = count > 0 && *whole == '0';
+  const bool has_point = next != end && *next == '.';
+  const std::ptrdiff_t decimals = has_point ? take_digits(++next, end, digits) : 0;
+  if (count == 0 || (has_zero && count > 1) || (has_point && decimals == 0)) return false;
+  count += decimals - (has_zero ? 1 : 0);
+  if (count > 19 || (next != end && (*next == 'e' || *next == 'E'))) return false;
+  const double near = static_cast<double>(digits) / kPowers[decimals];
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &near, sizeof(bits));
+  constexpr std::uint64_t kMiddle = std::uint64_t{1} << 28;  // between two float32
+  if ((bits & (2 * kMiddle - 1)) - (kMiddle - 4) <= 8) return false;
+  value = static_cast<float>(negative ? -near : near);
+  at = next;
+  return true;
+}
 
 nlohmann::json parse_text(std::string_view quoted) try {
   return nlohmann::json::parse(quoted);
@@ -81,7 +116,7 @@ float JsonReader::number() {
   skip_blanks();
   const char* const first = at_;
   float value = 0;
-  if (take_number(value)) return value;
+  if (take_plain(at_, end_, value) || take_number(value)) return value;
   // std::from_chars does not say whether it is too large or too small.
   value = std::strtof(std::string(first, at_).c_str(), nullptr);
   if (std::isinf(value)) fail("a number is too large for float32");
