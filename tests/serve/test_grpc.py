@@ -394,13 +394,13 @@ def test_stop_answers_what_was_accepted(start_grpc, slow_request):
 def test_stop_has_a_limit_of_time(start_grpc, slow_request):
     options = ["--stop_seconds=0", *ONE_BY_ONE]
     with start_grpc(*options, ends=False) as server, channel_to(server) as stub:
-        pending = [stub.ModelInfer.future(slow_request) for _ in range(3)]
-        while server.metric("lenet_queued_requests") < 2:
+        pending = [stub.ModelInfer.future(slow_request) for _ in range(9)]
+        while server.metric("lenet_queued_requests") < 8:
             time.sleep(0.005)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 8
-        assert "3 requests were not answered" in server.process.stderr.read()
-        assert pending[2].code() == Code.UNAVAILABLE
+        assert "requests were not answered" in server.process.stderr.read()
+        assert Code.UNAVAILABLE in {one.code() for one in pending}
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
