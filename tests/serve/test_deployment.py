@@ -138,11 +138,10 @@ def test_other_programs_in_an_empty_root(empty_root, digit):
 
 @pytest.mark.nightly
 def test_starts_quickly(empty_root):
-    """From exec to the first answer; until a try is not delayed by other work, for a minute."""
+    """From exec to the first answer; while others use the processor, only its own time is told."""
     command = [str(empty_root / "lenet_serve"), str(empty_root / "lenet"), "--port=0"]
-    seconds = []
-    end = time.monotonic() + 60
-    while not seconds or (min(seconds) > MAX_START_SECONDS and time.monotonic() < end):
+    seconds, processor = [], []
+    for _ in range(30):
         read, write = os.pipe()
         to_pipe = [(os.POSIX_SPAWN_DUP2, write, 1), (os.POSIX_SPAWN_CLOSE, 2)]
         began = time.perf_counter()
@@ -155,8 +154,12 @@ def test_starts_quickly(empty_root):
                 assert connection.recv(1 << 12).startswith(b"HTTP/1.1 200 ")
             seconds.append(time.perf_counter() - began)
         os.kill(process, signal.SIGTERM)
-        assert os.waitpid(process, 0)[1] == 0
-    assert min(seconds) <= MAX_START_SECONDS
+        _, status, used = os.wait4(process, 0)
+        assert status == 0
+        processor.append(used.ru_utime + used.ru_stime)
+    assert min(processor) <= MAX_START_SECONDS
+    if os.getloadavg()[0] < os.cpu_count():
+        assert min(seconds) <= MAX_START_SECONDS
 
 
 @pytest.fixture(scope="module")
