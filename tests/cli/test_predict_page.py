@@ -1,12 +1,16 @@
-"""docs/predict.md: its commands run, and it has every flag."""
+"""docs/predict.md and docs/scale.md: their commands run, and every flag is there."""
 
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from classifiers import MAINS, ROOT
+from pyarrow import parquet
 
+from lenet_cpp.data.mnist import read_idx
 from snippets import RUN, read_snippets, run_snippet
 
 PAGE = ROOT / "docs" / "predict.md"
@@ -53,3 +57,24 @@ def test_page_has_every_flag(name, capsys):
     missing = {flag for flag in flags if f"{flag}`" not in page and f"{flag}=" not in page}
     # What a training engine's -m and -p are called at length.
     assert missing <= {"--help", "--model", "--params", "--pretrained"}
+
+
+def test_scale_page(tmp_path, lenet):
+    """docs/scale.md: its commands run."""
+    page, environment = ROOT / "docs" / "scale.md", Path(sys.prefix)
+    digits = read_idx(ROOT / "data" / "mnist_sample" / "t10k-images-idx3-ubyte.gz")[:100]
+    np.save(tmp_path / "digits.npy", digits)
+    (tmp_path / "photos").symlink_to(lenet.photos)
+    (tmp_path / "tables").mkdir()
+    columns = {"id": range(100), "image": [digit.tobytes() for digit in digits]}
+    parquet.write_table(pa.table(columns), tmp_path / "tables" / "0.parquet")
+    for snippet in read_snippets(page):
+        done = run_snippet(snippet, tmp_path, environment)
+        assert (done.returncode, done.stderr) == (0, ""), snippet.place
+    for name, rows in (
+        ("classes.parquet", len(list(lenet.photos.iterdir()))),
+        ("classes.csv", 101),
+    ):
+        path = tmp_path / name
+        found = parquet.read_table(path) if path.suffix == ".parquet" else path.open().readlines()
+        assert len(found) == rows

@@ -297,7 +297,7 @@ def test_journal(tmp_path, inputs, pixels):
         bulk.predict_all(BatchPredictor(), *arguments, outputs=["class_id"], part_rows=50)
     (folder / "part-000001.jsonl").write_text("")
     done = bulk.predict_all(BatchPredictor(), *arguments, workers=2, part_rows=50)
-    assert done == bulk.Total(ROWS, 0, 150)
+    assert (done.rows, done.skipped, done.resumed) == (ROWS, 0, 150)
     rows = read_results(target)
     assert [row["class_id"] for row in rows] == predict(pixels).argmax(axis=1).tolist()
     stop_after(1)

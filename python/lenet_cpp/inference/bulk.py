@@ -16,7 +16,7 @@ import signal
 import socket
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +87,13 @@ class Total:
         rows: Rows of the input, each of which is in the result once.
         skipped: How many of them were bad.
         resumed: How many an earlier run had predicted.
+        workers: The processes, as ``HOST:PID``, or of Ray ``NODE:PID``.
     """
 
     rows: int
     skipped: int
     resumed: int
+    workers: frozenset[str]
 
 
 def predict_all(
@@ -185,7 +187,8 @@ def predict_all(
     shutil.rmtree(trash, ignore_errors=True)
     folder.rename(trash)
     shutil.rmtree(trash)
-    return Total(rows, sum(one.skipped for one in finished.values()), resumed)
+    workers_seen = frozenset(one.worker for one in finished.values())
+    return Total(rows, sum(one.skipped for one in finished.values()), resumed, workers_seen)
 
 
 def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = None) -> Done:
@@ -398,6 +401,13 @@ class _Pool:
             process.join()
 
 
+def _on_node(job: Job, part: Part) -> Done:
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    return replace(predict_part(job, part), worker=f"{node}:{os.getpid()}")
+
+
 def _on_ray(job: Job, parts: Sequence[Part], threads: int, on: str) -> Iterator[Done | int]:
     """Predict by tasks of Ray, which runs those of a lost node or process again."""
     require("ray", extra="ray")
@@ -409,7 +419,7 @@ def _on_ray(job: Job, parts: Sequence[Part], threads: int, on: str) -> Iterator[
         ray.init(address=address, include_dashboard=False if address == "local" else None)
     try:
         task = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")(
-            predict_part
+            _on_node
         )
         shared = ray.put(job)
         waiting = deque(parts)
@@ -417,7 +427,8 @@ def _on_ray(job: Job, parts: Sequence[Part], threads: int, on: str) -> Iterator[
         while waiting or running:
             room = 2 * int(ray.cluster_resources().get("CPU", 1)) // threads
             while waiting and len(running) < max(1, room):
-                running[task.remote(shared, waiting[0])] = waiting.popleft()
+                part = waiting.popleft()
+                running[task.remote(shared, part)] = part
             (ready, *_), _ = ray.wait([*running], num_returns=1)
             del running[ready]
             try:

@@ -203,7 +203,6 @@ def _text(path: Path, mode: str) -> IO[str]:
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-@lru_cache(maxsize=8)
 def _expanded(name: Path) -> tuple[Path, ...]:
     """Return the files that a name stands for; the name itself when it is not for tables."""
     if name.is_dir():
@@ -244,8 +243,16 @@ def _cut(path: Path, rows: int) -> Iterator[dict[str, Any]]:
         yield {"table": table}
 
 
-@lru_cache(maxsize=1)
 def _array(table: str) -> NDArray[Any]:
+    try:
+        facts = Path(table).stat()
+    except OSError as error:
+        raise FileNotFound(f"cannot read {table}: {error.strerror}") from error
+    return _array_as_of(table, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)  # the parts of a compressed file come one after the other
+def _array_as_of(table: str, _size: int, _time: int) -> NDArray[Any]:
     if not table.endswith(".npy"):
         return read_idx(Path(table))
     try:

@@ -1,0 +1,125 @@
+"""Measure bulk prediction for docs/scale.md: ``python -m tools.benchmark.scale``.
+
+Processor time, so that other work on the machine changes little, except for the time of two
+processes. Writes docs/scale.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pyarrow import parquet
+
+import lenet_cpp
+from lenet_cpp.data.mnist import read_idx
+from lenet_cpp.inference.bulk import predict_all
+from tools.benchmark.machine import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+ROOT = Path(__file__).parents[2]
+COUNT = 200_000
+PHOTOS = 60
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and its ended children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def least(call: Callable[[], object], runs: int = 2) -> tuple[float, float]:
+    """Return the least processor time and the least time of several calls, in seconds."""
+    found = []
+    for _ in range(runs):
+        processor, clock = processor_seconds(), time.perf_counter()
+        call()
+        found.append((processor_seconds() - processor, time.perf_counter() - clock))
+    return min(one for one, _ in found), min(other for _, other in found)
+
+
+def write_digits(folder: Path) -> NDArray[np.uint8]:
+    """Write digits of the sample with noise as .parquet with a binary column; return them."""
+    digits = read_idx(ROOT / "data" / "mnist_sample" / "train-images-idx3-ubyte.gz")
+    random = np.random.default_rng(0)
+    images = digits[random.integers(0, len(digits), COUNT)]
+    np.minimum(images, 240, out=images)
+    images += random.integers(0, 16, images.shape, dtype=np.uint8)
+    size = COUNT // 20
+    for number in range(20):
+        column = pa.array([image.tobytes() for image in images[number * size :][:size]])
+        table = pa.table({"image": column})
+        parquet.write_table(table, folder / f"{number:02}.parquet", row_group_size=2000)
+    return images
+
+
+def photos(digits: NDArray[np.uint8]) -> list[bytes]:
+    """Return JPEG files of 640 x 480 pixels, each a digit with noise."""
+    random = np.random.default_rng(0)
+    files = []
+    for digit in digits[:PHOTOS]:
+        wide = np.asarray(Image.fromarray(digit).resize((640, 480), Image.Resampling.BICUBIC))
+        noisy = np.clip(wide.astype(np.int16) + random.integers(0, 20, wide.shape), 0, 255)
+        file = io.BytesIO()
+        Image.fromarray(np.stack([noisy.astype(np.uint8)] * 3, 2)).save(file, "JPEG", quality=90)
+        files.append(file.getvalue())
+    return files
+
+
+def main() -> None:
+    """Measure, print and write."""
+    model = lenet_cpp.Predictor()
+    predictor = lenet_cpp.BatchPredictor()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "digits")
+        folder.mkdir()
+        images = write_digits(folder)
+        pieces = [images[at : at + 1024] for at in range(0, COUNT, 1024)]
+
+        def bulk(workers: int) -> Callable[[], object]:
+            target = Path(name, "out.parquet")
+            return lambda: predict_all(predictor, [folder], target, workers=workers)
+
+        bulk(1)()
+        memory, _ = least(lambda: [model.run(piece) for piece in pieces])
+        one, one_clock = least(bulk(1))
+        two, two_clock = least(bulk(2))
+    files = photos(images)
+
+    def pillow() -> None:
+        for file in files:
+            np.asarray(Image.open(io.BytesIO(file)).convert("L"))
+
+    decoding, _ = least(pillow, 3)
+    whole, _ = least(lambda: predictor.columns(files), 3)
+    results = {
+        **describe(SimpleNamespace(images=COUNT, photos=PHOTOS)),
+        "digits": {
+            "in_memory_us": memory / COUNT * 1e6, "one_process_us": one / COUNT * 1e6,
+            "two_processes_us": two / COUNT * 1e6, "one_process_seconds": one_clock,
+            "two_processes_seconds": two_clock,
+        },
+        "photos": {
+            "pillow_ms": decoding / PHOTOS * 1e3, "predicted_ms": whole / PHOTOS * 1e3
+        },
+    }  # fmt: skip
+    text = json.dumps(results, indent=1) + "\n"
+    (ROOT / "docs" / "scale.json").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
