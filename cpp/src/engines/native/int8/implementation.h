@@ -180,10 +180,9 @@ void conv_channels(const ConvTask& task) {
     if (task.pool) {
       (block == 2 ? channels_block<2, 2> : channels_block<1, 2>)(task, weights, channel);
     } else {
-      (block == 8   ? channels_block<8, 1>
-       : block == 4 ? channels_block<4, 1>
-       : block == 2 ? channels_block<2, 1>
-                    : channels_block<1, 1>)(task, weights, channel);
+      const auto compute = for_one_of<8, 4, 2, 1>(
+          block, [](auto vectors) { return channels_block<vectors.value, 1>; });
+      compute(task, weights, channel);
     }
     weights += static_cast<std::int64_t>(task.groups) * block * kLanes;
   }
@@ -316,11 +315,9 @@ void conv_columns(const ConvTask& task) {
   const std::int32_t* weights = task.weights;
   for (int channel = 0; channel < task.channels;) {
     const int tile = columns_tile_of(task.channels - channel);
-    (tile == 6   ? columns_rows<6>
-     : tile == 4 ? columns_rows<4>
-     : tile == 3 ? columns_rows<3>
-     : tile == 2 ? columns_rows<2>
-                 : columns_rows<1>)(task, weights, channel);
+    const auto compute =
+        for_one_of<6, 4, 3, 2, 1>(tile, [](auto of) { return columns_rows<of.value>; });
+    compute(task, weights, channel);
     weights += task.groups * tile;
     channel += tile;
   }

@@ -219,39 +219,32 @@ void combine(const CombineTask& task) {
     for (std::int64_t i = 0; i < task.count; i += kLanes, a += task.a_step, b += task.b_step) {
       store(task.output + i, rectified(function(load(a), load(b)), relu));
     }
+    if (task.activation.kind > ActivationKind::Relu) {
+      activate(task.activation, task.output, task.output, task.count);
+    }
   };
   switch (task.kind) {
     case Combination::Add:
-      each([](Vector a, Vector b) { return a + b; });
-      break;
+      return each([](Vector a, Vector b) { return a + b; });
     case Combination::Subtract:
-      each([](Vector a, Vector b) { return a - b; });
-      break;
+      return each([](Vector a, Vector b) { return a - b; });
     case Combination::Multiply:
-      each([](Vector a, Vector b) { return a * b; });
-      break;
+      return each([](Vector a, Vector b) { return a * b; });
     case Combination::Divide:
-      each([](Vector a, Vector b) { return a / b; });
-      break;
+      return each([](Vector a, Vector b) { return a / b; });
     case Combination::Maximum:
-      each([](Vector a, Vector b) { return larger(a, b); });
-      break;
+      return each([](Vector a, Vector b) { return larger(a, b); });
     case Combination::Minimum:
-      each([](Vector a, Vector b) { return smaller(a, b); });
-      break;
+      return each([](Vector a, Vector b) { return smaller(a, b); });
     case Combination::PRelu:
-      each([](Vector a, Vector b) { return a < 0 ? a * b : a; });
-      break;
+      return each([](Vector a, Vector b) { return a < 0 ? a * b : a; });
     case Combination::Scale: {
       const float* c = task.c;
-      each([&](Vector a, Vector b) {
+      return each([&](Vector a, Vector b) {
         const Vector bias = load(c);
         c += task.b_step;
         return a * b + bias;
       });
     }
-  }
-  if (task.activation.kind > ActivationKind::Relu) {
-    activate(task.activation, task.output, task.output, task.count);
   }
 }

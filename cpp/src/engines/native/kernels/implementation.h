@@ -167,11 +167,7 @@ void interleaved(const ConvTask& task) {
 }
 
 void conv_interleaved(const ConvTask& task) {
-  (task.tile == 6   ? interleaved<6>
-   : task.tile == 4 ? interleaved<4>
-   : task.tile == 3 ? interleaved<3>
-   : task.tile == 2 ? interleaved<2>
-                    : interleaved<1>)(task);
+  for_one_of<6, 4, 3, 2, 1>(task.tile, [](auto tile) { return interleaved<tile.value>; })(task);
 }
 
 template <int Channels>
@@ -200,11 +196,7 @@ void columns(const ConvTask& task) {
 }
 
 void conv_columns(const ConvTask& task) {
-  (task.tile == 6   ? columns<6>
-   : task.tile == 4 ? columns<4>
-   : task.tile == 3 ? columns<3>
-   : task.tile == 2 ? columns<2>
-                    : columns<1>)(task);
+  for_one_of<6, 4, 3, 2, 1>(task.tile, [](auto tile) { return columns<tile.value>; })(task);
 }
 
 // ---- the rest

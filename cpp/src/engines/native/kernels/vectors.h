@@ -158,6 +158,16 @@ inline auto for_count(int count, const Of& of) {
   return of(Constant<Most>{});
 }
 
+/// What `of` gives for the first Constant of these, from the largest on, that `count` is not below;
+/// or for the last.
+template <int First, int... Others, class Of>
+inline auto for_one_of(int count, const Of& of) {
+  if constexpr (sizeof...(Others) > 0) {
+    if (count < First) return for_one_of<Others...>(count, of);
+  }
+  return of(Constant<First>{});
+}
+
 /// Repeats multiply-adds on registers only, with enough sums in flight to hide their latency.
 /// \param add gives a sum with the products of itself and something
 /// \returns how many sums were added to

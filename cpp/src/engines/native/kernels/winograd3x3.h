@@ -95,6 +95,27 @@ TilePlace place_of(const TileOrder& order, std::int64_t tile) {
 
 // ---- transforms
 
+/// Both directions of a transform that makes `To` values of `From`.
+/// \param load_at gives the value of a row and column, and `store_at` takes those of the result
+template <int From, int To, class Load, class Store>
+inline __attribute__((always_inline)) void transform_square(
+    void (&transform)(const Vector (&)[From], Vector (&)[To]), const Load& load_at,
+    const Store& store_at) {
+  Vector half[To][From];
+  unrolled<From>([&](int x) {
+    Vector column[From];
+    unrolled<From>([&](int y) { column[y] = load_at(y, x); });
+    Vector values[To];
+    transform(column, values);
+    unrolled<To>([&](int y) { half[y][x] = values[y]; });
+  });
+  for (int y = 0; y < To; ++y) {
+    Vector values[To];
+    transform(half[y], values);
+    unrolled<To>([&](int x) { store_at(y, x, values[x]); });
+  }
+}
+
 /// One direction of the transform of the weights.
 inline void transform_weights(const Vector (&from)[3], Vector (&to)[kPoints3x3]) {
   constexpr float kA = kWinogradNear;
@@ -117,20 +138,9 @@ void transform_panel(const float* from, std::int64_t channels, float* to) {
   constexpr int kWidth = Vectors * kLanes;
   for (std::int64_t i = 0; i < channels * Vectors; ++i, to += kLanes) {
     const float* at = from + i / Vectors * kTaps3x3 * kWidth + i % Vectors * kLanes;
-    Vector half[kPoints3x3][3];
-    unrolled<3>([&](int x) {
-      const Vector column[3] = {load(at + x * kWidth), load(at + (3 + x) * kWidth),
-                                load(at + (6 + x) * kWidth)};
-      Vector values[kPoints3x3];
-      transform_weights(column, values);
-      unrolled<kPoints3x3>([&](int y) { half[y][x] = values[y]; });
-    });
-    unrolled<kPoints3x3>([&](int y) {
-      Vector values[kPoints3x3];
-      transform_weights(half[y], values);
-      unrolled<kPoints3x3>(
-          [&](int x) { store(to + (y * kPoints3x3 + x) * kPanelPlane, values[x]); });
-    });
+    transform_square(
+        transform_weights, [&](int y, int x) { return load(at + (3 * y + x) * kWidth); },
+        [&](int y, int x, Vector value) { store(to + (y * kPoints3x3 + x) * kPanelPlane, value); });
   }
 }
 
@@ -138,19 +148,9 @@ void transform_panel(const float* from, std::int64_t channels, float* to) {
 /// \param to of the first plane; the others are `plane` apart
 __attribute__((noinline)) void transform_whole(const float* from, std::int64_t row,
                                                std::int64_t plane, float* to) {
-  Vector half[kPoints3x3][kPoints3x3];
-  unrolled<kPoints3x3>([&](int x) {
-    Vector column[kPoints3x3];
-    unrolled<kPoints3x3>([&](int y) { column[y] = load(from + y * row + x * kLanes); });
-    Vector values[kPoints3x3];
-    transform_input(column, values);
-    unrolled<kPoints3x3>([&](int y) { half[y][x] = values[y]; });
-  });
-  for (int y = 0; y < kPoints3x3; ++y, to += kPoints3x3 * plane) {
-    Vector values[kPoints3x3];
-    transform_input(half[y], values);
-    unrolled<kPoints3x3>([&](int x) { store(to + x * plane, values[x]); });
-  }
+  transform_square(
+      transform_input, [&](int y, int x) { return load(from + y * row + x * kLanes); },
+      [&](int y, int x, Vector value) { store(to + (y * kPoints3x3 + x) * plane, value); });
 }
 
 /// One direction of a tile with any number of outputs, in its place.
@@ -235,32 +235,24 @@ constexpr double kOutputScale[kTile3x3] = {1 / square(double{kWinogradNear} * kW
                                            1 / (2 * kWinogradNear * kSquares), 1 / (2 * kSquares),
                                            1};
 
+/// What is added to an output, whose epilogue has the residual of the first; or null.
+inline const float* residual_at(const Epilogue& epilogue, int y, int x) {
+  if (epilogue.residual == nullptr) return nullptr;
+  return epilogue.residual + y * epilogue.residual_row + x * kLanes;
+}
+
 /// A tile with 4 x 4 outputs, of a vector of channels.
 /// \param sums of the first plane
-/// \param epilogue its residual is that of the first output
-__attribute__((noinline)) void finish_whole(const float* sums, Vector bias, Epilogue epilogue,
-                                            float* output, std::int64_t output_row) {
-  Vector half[kTile3x3][kPoints3x3];
-  unrolled<kPoints3x3>([&](int x) {
-    Vector column[kPoints3x3];
-    unrolled<kPoints3x3>(
-        [&](int y) { column[y] = load(sums + (y * kPoints3x3 + x) * kSumsPlane); });
-    Vector values[kTile3x3];
-    transform_sums(column, values);
-    unrolled<kTile3x3>([&](int y) { half[y][x] = values[y]; });
-  });
-  for (int y = 0; y < kTile3x3; ++y) {
-    Vector values[kTile3x3];
-    transform_sums(half[y], values);
-    unrolled<kTile3x3>([&](int x) {
-      const float scale = static_cast<float>(kOutputScale[y] * kOutputScale[x]);
-      store(output + x * kLanes,
-            finished(bias + values[x] * scale, epilogue,
-                     epilogue.residual == nullptr ? nullptr : epilogue.residual + x * kLanes));
-    });
-    output += output_row;
-    if (epilogue.residual != nullptr) epilogue.residual += epilogue.residual_row;
-  }
+__attribute__((noinline)) void finish_whole(const float* sums, Vector bias,
+                                            const Epilogue& epilogue, float* output,
+                                            std::int64_t output_row) {
+  transform_square(
+      transform_sums, [&](int y, int x) { return load(sums + (y * kPoints3x3 + x) * kSumsPlane); },
+      [&](int y, int x, Vector value) {
+        const float scale = static_cast<float>(kOutputScale[y] * kOutputScale[x]);
+        store(output + y * output_row + x * kLanes,
+              finished(bias + value * scale, epilogue, residual_at(epilogue, y, x)));
+      });
 }
 
 /// One direction of any output tile, in its place.
@@ -313,11 +305,8 @@ void store_tile(const Winograd3x3Task& task, const TilePlace& place, const float
   for (int y = 0; y < place.rows; ++y) {
     finish_line(place.columns, values + y * kPoints3x3, 1);
     for (int x = 0; x < place.columns; ++x) {
-      const float* residual = epilogue.residual == nullptr
-                                  ? nullptr
-                                  : epilogue.residual + y * epilogue.residual_row + x * kLanes;
       store(output + y * task.output_row + x * kLanes,
-            finished(bias + values[y * kPoints3x3 + x], epilogue, residual));
+            finished(bias + values[y * kPoints3x3 + x], epilogue, residual_at(epilogue, y, x)));
     }
   }
 }
