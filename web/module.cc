@@ -168,7 +168,7 @@ LENET_EXPORT const Block* lenet_show(std::size_t index) {
   return answer([&] {
     std::unique_ptr<lenet::Engine>& showing = session->showing;
     if (!showing) {
-      showing = create_showing_engine({}, *session->model, kShown);
+      showing = create_native_engine({}, *session->model, kShown);
       showing->prepare();
     }
     if (index == 0) session->run(*showing, prepared_pixels());

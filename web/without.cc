@@ -4,14 +4,13 @@
 #include <cstring>
 
 #include "engines/native/int8/program.h"
-#include "engines/native/machine_limits.h"
+#include "engines/native/layer_times.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "io/file.h"
 #include "lenet/error.h"
 #include "model/hash_check.h"
-#include "model/onnx_program.h"
-#include "model/pir_program.h"
+#include "model/readers.h"
 
 namespace lenet {
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "engines/native/machine_limits.h"
+#include "engines/native/layer_times.h"
 
 int main(int argc, char** argv) {
   constexpr int kExitUsage = 2;

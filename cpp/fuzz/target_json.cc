@@ -1,7 +1,7 @@
 #include <vector>
 
 #include "model/parameters.h"
-#include "model/pir_program.h"
+#include "model/readers.h"
 #include "support.h"
 #include "targets.h"
 #include "whole_model.h"

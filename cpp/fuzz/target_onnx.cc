@@ -2,8 +2,8 @@
 
 #include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
-#include "model/check_graph.h"
-#include "model/onnx_program.h"
+#include "model/graph.h"
+#include "model/readers.h"
 #include "run_network.h"
 #include "support.h"
 #include "targets.h"

@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "model/parameters.h"
-#include "model/program_desc.h"
+#include "model/readers.h"
 #include "support.h"
 #include "targets.h"
 #include "whole_model.h"

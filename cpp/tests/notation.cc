@@ -1,7 +1,7 @@
 #include "notation.h"
 
-#include "model/check_graph.h"
-#include "model/program_desc.h"
+#include "model/graph.h"
+#include "model/readers.h"
 
 namespace lenet::tests {
 namespace {

@@ -1,6 +1,6 @@
 #include "engines/engine.h"
+#include "model/hash_check.h"
 #include "model/model.h"
-#include "model/sha256.h"
 #include "notation.h"
 
 namespace lenet::tests {

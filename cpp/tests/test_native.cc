@@ -7,8 +7,8 @@
 #include "engines/native/runtime/memory_plan.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "engines/run_control.h"
-#include "model/check_graph.h"
-#include "model/program_desc.h"
+#include "model/graph.h"
+#include "model/readers.h"
 #include "native_support.h"
 #include "notation.h"
 

@@ -1,4 +1,4 @@
-#include "model/onnx_program.h"
+#include "model/readers.h"
 #include "notation.h"
 
 namespace lenet::tests {

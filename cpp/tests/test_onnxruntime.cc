@@ -1,6 +1,6 @@
 #include "lenet/engines.h"
 #include "lenet/predictor_pool.h"
-#include "model/sha256.h"
+#include "model/hash_check.h"
 #include "notation.h"
 
 namespace lenet::tests {

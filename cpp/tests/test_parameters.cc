@@ -1,6 +1,5 @@
 #include "model/parameters.h"
-#include "model/pir_program.h"
-#include "model/program_desc.h"
+#include "model/readers.h"
 #include "support.h"
 
 namespace lenet::tests {

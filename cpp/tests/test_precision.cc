@@ -4,11 +4,10 @@
 
 #include "engines/paddle/paddle.h"
 #include "lenet/predictor_pool.h"
-#include "model/check_graph.h"
+#include "model/graph.h"
 #include "model/parameters.h"
-#include "model/pir_program.h"
-#include "model/program_desc.h"
 #include "model/program_traits.h"
+#include "model/readers.h"
 #include "quantized_model.h"
 
 namespace lenet::tests {

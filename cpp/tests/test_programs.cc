@@ -1,6 +1,6 @@
-#include "model/check_graph.h"
+#include "model/graph.h"
 #include "model/parameters.h"
-#include "model/pir_program.h"
+#include "model/readers.h"
 #include "notation.h"
 
 namespace lenet::tests {

@@ -1,7 +1,7 @@
 // Rules of operators beyond those that LeNet needs; test_operators.py runs them in real models.
 
-#include "model/program_desc.h"
 #include "model/program_traits.h"
+#include "model/readers.h"
 #include "notation.h"
 
 namespace lenet::tests {

@@ -1,4 +1,4 @@
-#include "model/sha256.h"
+#include "model/hash_check.h"
 #include "support.h"
 
 namespace lenet::tests {

@@ -6,7 +6,7 @@
 #include "http/content_coding.h"
 #include "io/file.h"
 #include "lenet/error.h"
-#include "model/sha256.h"
+#include "model/hash_check.h"
 
 namespace lenet::serve {
 namespace {

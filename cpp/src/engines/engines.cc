@@ -37,7 +37,9 @@ const std::vector<EngineRow>& engine_rows() {
          return config.accelerator == Accelerator::Auto && config.precision != Precision::Bf16 &&
                 config.ir_optim && !config.memory_optim;
        },
-       create_native_engine},
+       [](const Config& config, const Model& model) {
+         return create_native_engine(config, model);
+       }},
       {EngineKind::OnnxRuntime,
        "onnxruntime",
        kOnnxRuntimeLibrary,

@@ -25,8 +25,6 @@ class RunControl {
    public:
     Watch(RunControl& control, std::function<void()> stop);
     ~Watch();
-    Watch(const Watch&) = delete;
-    Watch& operator=(const Watch&) = delete;
 
    private:
     RunControl& control_;

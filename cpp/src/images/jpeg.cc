@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <csetjmp>
 #include <new>
-#include <vector>
 
 #include "images/decoders.h"
 

@@ -2,7 +2,6 @@
 #include <array>
 #include <cmath>
 #include <utility>
-#include <vector>
 
 #include "images/steps.h"
 

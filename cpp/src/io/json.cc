@@ -1,7 +1,5 @@
 #include "io/json.h"
 
-#include <algorithm>
-#include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>

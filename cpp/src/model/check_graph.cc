@@ -1,15 +1,11 @@
-#include "model/check_graph.h"
-
 #include <algorithm>
 #include <cctype>
 #include <map>
 #include <set>
 #include <tuple>
-#include <utility>
-#include <vector>
 
 #include "io/printable.h"
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/rules.h"
 #include "model/rules/support.h"
 
@@ -31,27 +27,23 @@ bool is_threshold(std::string_view name, const Attribute& attribute) {
 /// Of the format before PIR: the values that an attribute may have whatever the operator.
 bool has_common_value(std::string_view name, const Attribute& attribute) {
   struct Common {
-    std::string_view name;
+    std::string_view names;
     std::string_view texts;    ///< or none
     std::int64_t integer = 0;  ///< or less, from 0 on
   };
-  constexpr std::string_view kTypes = "float32 int8 bfloat16";
   static constexpr Common kCommon[] = {
       // What Paddle's passes have made of two operators is not what the rules say of one.
-      {"fuse_relu", ""},
-      {"fuse_with_relu", ""},
-      {"fuse_brelu", ""},
-      {"fuse_activation", ""},
-      {"fuse_residual_connection", ""},
-      {"fuse_relu_before_depthwise_conv", ""},
+      {"fuse_relu fuse_with_relu fuse_brelu fuse_activation fuse_residual_connection "
+       "fuse_relu_before_depthwise_conv",
+       ""},
       {"data_format", "AnyLayout NCHW"},
       {"op_device", "cpu"},
-      {"mkldnn_data_type", kTypes},
-      {"onednn_data_type", kTypes},
+      {"mkldnn_data_type onednn_data_type", "float32 int8 bfloat16"},
       {"workspace_size_MB", "", 1 << 14},
   };
-  const auto* const common = std::find_if(std::begin(kCommon), std::end(kCommon),
-                                          [&](const Common& each) { return each.name == name; });
+  const auto* const common =
+      std::find_if(std::begin(kCommon), std::end(kCommon),
+                   [&](const Common& each) { return has_word(each.names, name); });
   if (common == std::end(kCommon)) return true;
   if (const auto* integer = std::get_if<std::int64_t>(&attribute.value)) {
     return *integer >= 0 && *integer <= common->integer;

@@ -1,5 +1,5 @@
 /// A program as every format says it: values, and operators in the order of execution. Read by
-/// program_desc.h, pir_program.h and onnx_program.h, checked by check_graph.h.
+/// readers.h.
 #pragma once
 
 #include <algorithm>
@@ -199,6 +199,41 @@ bool ends_in_softmax(const Graph& graph);
 /// The bytes of a tensor; nothing when a size is negative, or they are more than `most`.
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,
                                            std::uint64_t most);
+
+// ---- the contents of values that a model fixes: parameters, and what is computed from them
+
+/// Whether the model fixes what a value holds.
+bool is_known(const Value& value);
+
+/// How many numbers of a readable type a known value holds.
+std::size_t count_values(const Value& value);
+
+/// One of them.
+double number_at(const Value& value, std::size_t index);
+
+/// All of them. Of float32 the very bits.
+std::vector<float> floats_of(const Value& value);
+
+/// A number or a list of integers, if it is known and short enough to compute a shape from.
+std::optional<Integers> known_list(const Value& value);
+
+/// Which operators compute what an output needs that is not known: others may be anything.
+std::vector<bool> needed_operators(const Graph& graph);
+
+// ---- the check (check_graph.cc): whether a program is one that Paddle runs without harm
+
+/// More values in a tensor for one image than any classifier has (1 GiB of float32).
+constexpr std::int64_t kMaxValuesPerImage = std::int64_t{1} << 28;
+/// More multiply-adds for one image, all operators together.
+constexpr std::int64_t kMaxMultiplyAdds = std::int64_t{1} << 40;
+constexpr std::size_t kMaxOperators = 1'000'000;
+
+/// Checks a program operator by operator: known types with the inputs, outputs and attributes that
+/// Paddle's kernels and graph passes rely on without looking; attribute values in range; the shape
+/// and type of every output worked out anew and compared with what the program declares; values
+/// given before they are used and never twice; parameters never written; sizes within bounds.
+/// \throws Error BadModel; Unsupported for an operator that is not in the tables of rules/.
+void check_graph(Graph& graph, const std::string& path);
 
 /// \throws Error BadModel, one printable line.
 [[noreturn]] void refuse_program(const std::string& path, const std::string& problem);

@@ -8,7 +8,6 @@
 
 #include "io/file.h"
 #include "lenet/error.h"
-#include "model/sha256.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

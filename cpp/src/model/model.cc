@@ -4,13 +4,10 @@
 #include <string_view>
 
 #include "io/printable.h"
-#include "model/check_graph.h"
+#include "model/graph.h"
 #include "model/hash_check.h"
-#include "model/onnx_program.h"
 #include "model/parameters.h"
-#include "model/pir_program.h"
-#include "model/program_desc.h"
-#include "model/sha256.h"
+#include "model/readers.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

@@ -50,7 +50,7 @@ struct Model {
 /// Reads the files and checks that they are whole and belong together: SHA256SUMS beside them where
 /// `check_hashes`, the structure of each, the same parameters in both, finite ones where
 /// `check_finite`, and where `check_program` that Paddle runs the program without harm
-/// (check_graph.h).
+/// (graph.h).
 /// \param bytes what to copy instead, of files as model_files.h finds them for these bytes; no
 ///   SHA256SUMS are beside them
 /// \throws Error FileNotFound, BadModel; Unsupported (an operator that is not known to

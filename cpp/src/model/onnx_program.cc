@@ -1,5 +1,3 @@
-#include "model/onnx_program.h"
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -14,9 +12,9 @@
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
-#include "model/check_graph.h"
 #include "model/element_types.h"
 #include "model/protobuf.h"
+#include "model/readers.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

@@ -1,5 +1,3 @@
-#include "model/pir_program.h"
-
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -8,6 +6,7 @@
 
 #include "io/json.h"
 #include "model/element_types.h"
+#include "model/readers.h"
 
 namespace lenet {
 namespace {
@@ -179,13 +178,9 @@ class Reader {
     require(*number >= least && *number <= most, "the size of a number");
     return *number;
   }
-  std::int64_t int32(const JsonValue& value) const {
-    return integer(value, std::numeric_limits<std::int32_t>::min(),
-                   std::numeric_limits<std::int32_t>::max());
-  }
-  std::int64_t int64(const JsonValue& value) const {
-    return integer(value, std::numeric_limits<std::int64_t>::min(),
-                   std::numeric_limits<std::int64_t>::max());
+  template <typename Number>
+  std::int64_t integer(const JsonValue& value) const {
+    return integer(value, std::numeric_limits<Number>::min(), std::numeric_limits<Number>::max());
   }
   std::string text(const JsonValue& value) const {
     require(value.is_text(), "a text");
@@ -293,7 +288,7 @@ class Reader {
                   }).dtype;
     require(value.dtype >= 0, "an element type");
     each(shape, "a shape", value.shape,
-         [&](const JsonValue& size) { value.shape.push_back(int64(size)); });
+         [&](const JsonValue& size) { value.shape.push_back(integer<std::int64_t>(size)); });
     const bool known = std::any_of(std::begin(kLayouts), std::end(kLayouts),
                                    [&](std::string_view each) { return is(layout, each); });
     require(known, "a data layout");
@@ -362,9 +357,9 @@ class Reader {
         require(is_flag(data), "a truth value");
         return {type, std::int64_t{data.bytes() == "true"}};
       case AttributeType::Int:
-        return {type, int32(data)};
+        return {type, integer<std::int32_t>(data)};
       case AttributeType::Long:
-        return {type, int64(data)};
+        return {type, integer<std::int64_t>(data)};
       case AttributeType::Float:
       case AttributeType::Double: {
         const std::optional<double> number = data.real();
@@ -381,7 +376,7 @@ class Reader {
       case AttributeType::Dims: {
         Integers values;
         each(data, "integers", values,
-             [&](const JsonValue& item) { values.push_back(int64(item)); });
+             [&](const JsonValue& item) { values.push_back(integer<std::int64_t>(item)); });
         return {type, std::move(values)};
       }
       case AttributeType::Empty:

@@ -1,5 +1,3 @@
-#include "model/program_desc.h"
-
 #include <algorithm>
 #include <array>
 #include <initializer_list>
@@ -10,6 +8,7 @@
 #include <utility>
 
 #include "model/protobuf.h"
+#include "model/readers.h"
 
 namespace lenet {
 namespace {
@@ -124,8 +123,7 @@ class Reader {
   Reader(const std::string& path, bool lenient) : path_(path), lenient_(lenient) {}
 
   Graph read(std::string_view bytes) {
-    const Message program = message(bytes, "the program",
-                                    {{1, Wire::Bytes, kMany}, {4, Wire::Bytes}, {5, Wire::Bytes}});
+    const Message program = message(bytes, "the program", {many(1), bytes_of(4), bytes_of(5)});
     if (!program.has(1)) program.fail("no block");
     int blocks = 0;
     program.each(1, [&](const Field& block) {
@@ -138,7 +136,7 @@ class Reader {
       refuse_program(path_, "holds no operators: it is not a Paddle program");
     }
     if (!lenient_) {
-      message(program.bytes(4), "the version", {{1, Wire::Number}}).integer(1);
+      message(program.bytes(4), "the version", {integer(1)}).integer(1);
       read_operator_versions(program.bytes(5));
       link_values(graph_);
     }
@@ -146,8 +144,16 @@ class Reader {
   }
 
  private:
-  static constexpr Count kOne = Count::Required;
-  static constexpr Count kMany = Count::Repeated;
+  static constexpr FieldRule one(std::uint64_t number) {
+    return {number, Wire::Bytes, Count::Required};
+  }
+  static constexpr FieldRule many(std::uint64_t number) {
+    return {number, Wire::Bytes, Count::Repeated};
+  }
+  static constexpr FieldRule bytes_of(std::uint64_t number) { return {number, Wire::Bytes}; }
+  static constexpr FieldRule integer(std::uint64_t number, Count count = Count::Optional) {
+    return {number, Wire::Number, count};
+  }
 
   Message message(std::string_view bytes, const char* kind,
                   std::initializer_list<FieldRule> rules) const {
@@ -156,23 +162,18 @@ class Reader {
 
   void read_operator_versions(std::string_view bytes) const {
     const char* const kind = "an operator version";
-    message(bytes, "the operator versions", {{1, Wire::Bytes, kMany}})
-        .each(1, [&](const Field& field) {
-          const Message pair =
-              message(field.bytes, kind, {{1, Wire::Bytes, kOne}, {2, Wire::Bytes, kOne}});
-          pair.name(1);
-          const Message version = message(pair.bytes(2), kind, {{1, Wire::Number, kOne}});
-          if (version.integer(1) < 0) version.fail("a number out of range");
-        });
+    message(bytes, "the operator versions", {many(1)}).each(1, [&](const Field& field) {
+      const Message pair = message(field.bytes, kind, {one(1), one(2)});
+      pair.name(1);
+      const Message version = message(pair.bytes(2), kind, {integer(1, Count::Required)});
+      if (version.integer(1) < 0) version.fail("a number out of range");
+    });
   }
 
   void read_block(std::string_view bytes) {
-    const Message block = message(bytes, "the block",
-                                  {{1, Wire::Number, kOne},
-                                   {2, Wire::Number, kOne},
-                                   {3, Wire::Bytes, kMany},
-                                   {4, Wire::Bytes, kMany},
-                                   {5, Wire::Number}});
+    const Message block = message(
+        bytes, "the block",
+        {integer(1, Count::Required), integer(2, Count::Required), many(3), many(4), integer(5)});
     const bool only = block.integer(1) == 0 && block.integer(2) == -1 &&
                       (!block.has(5) || block.integer(5) == -1);
     if (!only && !lenient_) block.fail("the number of another block");
@@ -181,15 +182,10 @@ class Reader {
   }
 
   void read_variable(std::string_view bytes) {
-    const Message variable = message(bytes, "a variable",
-                                     {{1, Wire::Bytes, kOne},
-                                      {2, Wire::Bytes, kOne},
-                                      {3, Wire::Number},
-                                      {4, Wire::Number},
-                                      {5, Wire::Number},
-                                      {6, Wire::Number}});
+    const Message variable = message(
+        bytes, "a variable", {one(1), one(2), integer(3), integer(4), integer(5), integer(6)});
     const Message type = message(variable.bytes(2), "the type of a variable",
-                                 {{1, Wire::Number, kOne}, {3, Wire::Bytes}});
+                                 {integer(1, Count::Required), bytes_of(3)});
     const std::int64_t kind = type.integer(1);
     const bool tensor = kind == kDenseTensor;
     if (lenient_ && !(tensor && variable.flag(3))) return;
@@ -199,11 +195,10 @@ class Reader {
     for (const std::uint64_t number : {4U, 5U, 6U}) variable.flag(number);
     if (tensor) {
       if (!type.has(3)) type.fail("no tensor");
-      const Message dense =
-          message(type.bytes(3), "a tensor", {{1, Wire::Bytes, kOne}, {2, Wire::Number}});
+      const Message dense = message(type.bytes(3), "a tensor", {one(1), integer(2)});
       if (dense.integer(2) != 0) dense.fail("a level of detail");
-      const Message desc =
-          message(dense.bytes(1), "a tensor", {{1, Wire::Number, kOne}, {2, Wire::Number, kMany}});
+      const Message desc = message(dense.bytes(1), "a tensor",
+                                   {integer(1, Count::Required), integer(2, Count::Repeated)});
       value.dtype = static_cast<int>(desc.integer(1));
       desc.each(2, [&](const Field& size) {
         value.shape.push_back(static_cast<std::int64_t>(size.value));
@@ -218,12 +213,8 @@ class Reader {
   }
 
   void read_operator(std::string_view bytes) {
-    const Message found = message(bytes, "an operator",
-                                  {{1, Wire::Bytes, kMany},
-                                   {2, Wire::Bytes, kMany},
-                                   {3, Wire::Bytes, kOne},
-                                   {4, Wire::Bytes, kMany},
-                                   {5, Wire::Number}});
+    const Message found =
+        message(bytes, "an operator", {many(1), many(2), one(3), many(4), integer(5)});
     Operator op;
     op.type = lenient_ ? std::string(found.bytes(3)) : found.name(3);
     found.flag(5);
@@ -241,8 +232,7 @@ class Reader {
   void read_arguments(const Message& op, std::uint64_t number, std::int64_t kind,
                       Arguments& arguments) const {
     op.each(number, [&](const Field& field) {
-      const Message argument =
-          message(field.bytes, "an argument", {{1, Wire::Bytes, kOne}, {2, Wire::Bytes, kMany}});
+      const Message argument = message(field.bytes, "an argument", {one(1), many(2)});
       std::vector<std::size_t> values;
       argument.each(2, [&](const Field& item) {
         const auto found = indices_.find(item.bytes);

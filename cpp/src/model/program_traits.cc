@@ -7,7 +7,7 @@
 #include <set>
 
 #include "io/printable.h"
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/support.h"
 
 namespace lenet {

@@ -1,7 +1,7 @@
-#include "model/sha256.h"
-
 #include <array>
 #include <cstdint>
+
+#include "model/hash_check.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

@@ -4,15 +4,8 @@
 #include <array>
 #include <utility>
 
-#include "lenet/error.h"
-
 namespace lenet::native {
 namespace {
-
-bool is_padded(const Layer& layer) {
-  const auto& padding = layer.window.padding;
-  return std::any_of(padding.begin(), padding.end(), [](auto pad) { return pad != 0; });
-}
 
 std::size_t other_input(const Layer& sum, std::size_t input) {
   return sum.inputs[sum.inputs[0] == input ? 1 : 0];
@@ -99,7 +92,7 @@ void FloatProgram::lower(const Network& network) {
   std::vector<bool> no_planes(network.tensors.size());
   for (const OutputSource& output : outputs_) no_planes[output.tensor] = true;
   for (const Layer& layer : network.layers) {
-    if (reads_planes(layer) && !is_padded(layer)) continue;
+    if (reads_planes(layer) && !layer.window.pads()) continue;
     for (const std::size_t input : layer.inputs) no_planes[input] = true;
   }
   std::vector<bool> fused(network.layers.size());
@@ -163,8 +156,8 @@ bool FloatProgram::taps_by_channel(const Network& network, const Layer& layer) c
   return planar_taps_[layer.inputs[0]] || splits_vectors(network, layer);
 }
 
-void FloatProgram::choose_batched(const Network& network) {
-  if (interleaved_) return;
+std::size_t FloatProgram::first_batched(const Network& network) const {
+  if (interleaved_) return 0;
   const auto reads_weights = [&](const Lowered& step) {
     double values = static_cast<double>(network.tensors[step.output].values());
     for (const std::size_t input : step.inputs) {
@@ -174,22 +167,13 @@ void FloatProgram::choose_batched(const Network& network) {
     return layer.kind != LayerKind::Convolution || bytes_of(layer) > values * sizeof(float);
   };
   const auto alone = std::find_if_not(lowered_.rbegin(), lowered_.rend(), reads_weights);
-  first_batched_ = static_cast<std::size_t>(lowered_.rend() - alone);
-  for (Placement& tensor : placements_) tensor.per_unit = false;
-  for (const OutputSource& output : outputs_) placements_[output.tensor].per_unit = true;
-  for (std::size_t s = first_batched_; s < lowered_.size(); ++s) {
-    placements_[lowered_[s].output].per_unit = true;
-    for (const std::size_t input : lowered_[s].inputs) placements_[input].per_unit = true;
-  }
+  return static_cast<std::size_t>(lowered_.rend() - alone);
 }
 
 void FloatProgram::lay_out(const Network& network) {
-  choose_batched(network);
-  std::vector<std::size_t> used = {input_};
   std::vector<StepIo> steps;
   for (const Lowered& step : lowered_) {
     const Layer& layer = network.layers[step.layer];
-    used.push_back(step.output);
     const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
                           layer.kind == LayerKind::ChannelScale;
     // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
@@ -202,15 +186,14 @@ void FloatProgram::lay_out(const Network& network) {
     if (reads_border) placements_[layer.inputs[0]].pad(layer);
   }
   if (!interleaved_) join_in_place(network);
-  for (const std::size_t tensor : used) {
+  place(steps, first_batched(network), [&](std::size_t tensor) {
     const bool plain = !network.plain.empty() && network.plain[tensor];
     const auto lay_out = interleaved_           ? &Placement::interleaved
                          : plain                ? &Placement::plain
                          : planar_taps_[tensor] ? &Placement::planar
                                                 : &Placement::blocked;
     (placements_[tensor].*lay_out)(kernels_.lanes);
-  }
-  place(steps);
+  });
 }
 
 void FloatProgram::join_in_place(const Network& network) {
@@ -237,11 +220,9 @@ void FloatProgram::join_in_place(const Network& network) {
   for (std::size_t t = 0; t < parts_.size(); ++t) {
     Placement& whole = placements_[parts_[t].whole];
     whole.border = std::max(whole.border, placements_[t].border);
-    whole.per_unit = whole.per_unit || placements_[t].per_unit;
   }
   for (std::size_t t = 0; t < parts_.size(); ++t) {
     placements_[t].border = placements_[parts_[t].whole].border;
-    placements_[t].per_unit = placements_[parts_[t].whole].per_unit;
   }
 }
 

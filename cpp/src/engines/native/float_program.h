@@ -45,9 +45,8 @@ class FloatProgram final : public Program {
   bool splits_vectors(const Network& network, const Layer& layer) const;
   /// Whether one image's taps are added up channel by channel, and pixel by pixel of each.
   bool taps_by_channel(const Network& network, const Layer& layer) const;
-  /// Runs the steps at the end for all images at once, which have more weights than activations,
-  /// and those before for one image after the other, in the same memory.
-  void choose_batched(const Network& network);
+  /// The steps from this one on have more weights than activations.
+  std::size_t first_batched(const Network& network) const;
   void lay_out(const Network& network);
   /// Lets what a Concat joins lie where that has it, if it begins and ends with whole vectors.
   void join_in_place(const Network& network);

@@ -1,8 +1,10 @@
-/// Measures a program's layers.
+/// \file
+/// Measures a program's layers, and what one core of this machine does.
 #pragma once
 
 #include <cstddef>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "lenet/profile.h"
@@ -42,5 +44,30 @@ void measure_batch(Profile& profile, int runs, const std::function<double()>& ru
 /// \param run gives the seconds of each layer
 void measure_part(Profile& profile, ProfilePart part, int runs,
                   const std::function<std::vector<double>()>& run);
+
+// The limits that the benchmark and a profile hold engines against. Each is measured in short
+// slices of `seconds`, so that it is what the machine can do, not what other programs left of it.
+
+/// The names of the instruction sets that the kernels are built for and this processor has, as
+/// LENET_NATIVE_ISA has them, the fastest first.
+std::vector<std::string> available_sets();
+
+struct MultiplyAddLimit {
+  const char* instructions;  ///< the widest that there are
+  double per_second;         ///< of one thread
+};
+
+enum class Arithmetic {
+  Float32,
+  Int8  ///< products of two integers of 8 bits, summed in 32
+};
+
+/// In the best slice, by the multiply-adds of the kernels.
+MultiplyAddLimit measure_multiply_add_limit(double seconds,
+                                            Arithmetic arithmetic = Arithmetic::Float32);
+
+/// Bytes a second that one thread reads from memory, beyond the caches, in the median slice: from
+/// an array of twice the size of the last cache, 64 to 256 MiB. \throws std::bad_alloc
+double measure_memory_limit(double seconds);
 
 }  // namespace lenet::native

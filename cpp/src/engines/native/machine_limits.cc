@@ -1,15 +1,10 @@
-#include "engines/native/machine_limits.h"
-
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <vector>
 
 #include "engines/native/int8/kernels.h"
-#include "engines/native/kernels/dispatch.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/runtime/aligned.h"

@@ -10,11 +10,9 @@
 #include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/layer_times.h"
-#include "engines/native/machine_limits.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
 #include "engines/native/runtime/thread_pool.h"
-#include "lenet/error.h"
 
 namespace lenet {
 namespace {
@@ -313,7 +311,10 @@ void show_convolutions(native::Network& network, std::size_t most) {
   }
 }
 
-std::unique_ptr<Engine> create_engine(const Config& config, const Model& model, std::size_t shown) {
+}  // namespace
+
+std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model,
+                                             std::size_t shown) {
   const bool int8 = config.precision == Precision::Int8;
   if (!int8 && model.traits.quantized) {
     refuse_model(model,
@@ -327,17 +328,6 @@ std::unique_ptr<Engine> create_engine(const Config& config, const Model& model, 
   compiled->outputs = network.output_specs;
   int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
   return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
-}
-
-}  // namespace
-
-std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model) {
-  return create_engine(config, model, 0);
-}
-
-std::unique_ptr<Engine> create_showing_engine(const Config& config, const Model& model,
-                                              std::size_t most) {
-  return create_engine(config, model, most);
 }
 
 }  // namespace lenet

@@ -1,17 +1,10 @@
 #include "engines/native/network.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "lenet/error.h"
 
 namespace lenet::native {
-Layer::Layer() = default;
-Layer::Layer(const Layer& other) = default;
-Layer::Layer(Layer&& other) noexcept = default;
-Layer& Layer::operator=(const Layer& other) = default;
-Layer& Layer::operator=(Layer&& other) noexcept = default;
-Layer::~Layer() = default;
 
 WeightView Layer::view_weights() const {
   WeightView view = stored;
@@ -66,10 +59,8 @@ double bytes_of(const Layer& layer) {
 }
 
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
-  const auto& padding = layer.window.padding;
   return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
-         layer.window.kernel[1] == image.width && layer.groups == 1 &&
-         std::all_of(padding.begin(), padding.end(), [](auto pad) { return pad == 0; });
+         layer.window.kernel[1] == image.width && layer.groups == 1 && !layer.window.pads();
 }
 
 bool is_max_pool(const Layer& layer) {
@@ -98,8 +89,7 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   const TensorShape& to = network.tensors[layer.output];
   return is_max_pool(layer) && !layer.adaptive &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
-         window.padding == std::array<std::int64_t, 4>{0, 0, 0, 0} &&
-         to.height == from.height / 2 && to.width == from.width / 2;
+         !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
 }
 
 bool needs_order(const Layer& layer) {

@@ -130,14 +130,6 @@ struct WeightView {
 };
 
 struct Layer {
-  // Defined in one place, for which the program is some 4 kB smaller.
-  Layer();
-  Layer(const Layer& other);
-  Layer(Layer&& other) noexcept;
-  Layer& operator=(const Layer& other);
-  Layer& operator=(Layer&& other) noexcept;
-  ~Layer();
-
   LayerKind kind = LayerKind::Activate;
   std::string name;  ///< operator and what it gives, for messages
   std::vector<std::size_t> inputs;

@@ -1,22 +1,18 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <initializer_list>
 #include <limits>
 #include <map>
-#include <string_view>
 #include <utility>
 #include <variant>
 
 #include "engines/native/passes/passes.h"
-#include "engines/native/read_activation.h"
-#include "engines/native/read_boxes.h"
 #include "finite.h"
 #include "io/printable.h"
 #include "lenet/error.h"
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/support.h"
 #include "model/rules/windows.h"
 
@@ -73,8 +69,8 @@ class NetworkReader {
     using Reader = NetworkReader;
     struct Kind {
       std::string_view types;
-      /// Of what combines two values, the layer that computes it.
-      std::variant<void (Reader::*)(), LayerKind> read;
+      /// Of what combines two values, the layer that computes it; of what reduces axes, how.
+      std::variant<void (Reader::*)(), LayerKind, ReduceKind> read;
     };
     static constexpr Kind kKinds[] = {
         {"feed data", &Reader::read_input},
@@ -84,10 +80,16 @@ class NetworkReader {
         {"conv2d depthwise_conv2d Conv", &Reader::read_convolution},
         {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
         {"sum add_n Sum Mean Max Min", &Reader::read_several},
-        {"reduce_mean mean ReduceMean reduce_sum ReduceSum reduce_max max reduce_amax amax "
-         "ReduceMax reduce_min min reduce_amin amin ReduceMin reduce_prod prod ReduceProd ReduceL1 "
-         "ReduceL2 ReduceSumSquare ReduceLogSum logsumexp ReduceLogSumExp",
-         &Reader::read_reduce},
+        {"reduce_sum ReduceSum", ReduceKind::Sum},
+        {"reduce_mean mean ReduceMean", ReduceKind::Mean},
+        {"reduce_max max reduce_amax amax ReduceMax", ReduceKind::Max},
+        {"reduce_min min reduce_amin amin ReduceMin", ReduceKind::Min},
+        {"reduce_prod prod ReduceProd", ReduceKind::Product},
+        {"ReduceL1", ReduceKind::L1},
+        {"ReduceL2", ReduceKind::L2},
+        {"ReduceSumSquare", ReduceKind::SumOfSquares},
+        {"ReduceLogSum", ReduceKind::LogSum},
+        {"logsumexp ReduceLogSumExp", ReduceKind::LogSumExp},
         {"matmul_v2 matmul MatMul Gemm", &Reader::read_matmul},
         {"elementwise_add add Add", LayerKind::Add},
         {"elementwise_sub subtract Sub", LayerKind::Subtract},
@@ -112,6 +114,7 @@ class NetworkReader {
     for (const Kind& kind : kKinds) {
       if (!has_word(kind.types, type)) continue;
       if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_combination(*layer);
+      if (const auto* reduce = std::get_if<ReduceKind>(&kind.read)) return read_reduce(*reduce);
       return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
     }
     if (const auto activation = read_activation(*view_, type)) return activate(*activation);
@@ -192,12 +195,18 @@ class NetworkReader {
   /// A tensor in another shape.
   std::size_t add_view(std::size_t from, const TensorShape& to) {
     if (shape_of(from) == to) return from;
-    Layer& view = network_.layers.emplace_back();
-    view.kind = LayerKind::View;
-    view.name = "view of what " + plain_type(graph_, *op_) + " takes or gives";
-    view.inputs = {from};
-    view.output = network_.add_tensor(to);
-    return view.output;
+    return add_layer(LayerKind::View, from, to,
+                     "view of what " + plain_type(graph_, *op_) + " takes or gives")
+        .output;
+  }
+  /// Adds a layer that gives a tensor which the graph does not have.
+  Layer& add_layer(LayerKind kind, std::size_t input, const TensorShape& shape, std::string name) {
+    Layer& made = network_.layers.emplace_back();
+    made.kind = kind;
+    made.name = std::move(name);
+    made.inputs = {input};
+    made.output = network_.add_tensor(shape);
+    return made;
   }
   /// The same, with the channels that it has in the program.
   std::size_t with_channels(const std::string& name) {
@@ -245,6 +254,12 @@ class NetworkReader {
     made.scale = std::move(scale);
     made.bias = std::move(bias);
     return made;
+  }
+
+  /// The same for all channels.
+  void scale_alike(std::size_t input, float scale, float bias) {
+    const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+    channel_scale(input, std::vector<float>(channels, scale), std::vector<float>(channels, bias));
   }
 
   // ---- operators
@@ -337,33 +352,8 @@ class NetworkReader {
                                       : PoolKind::Average;
   }
 
-  ReduceKind reduce_kind() const {
-    struct Kind {
-      std::string_view part;  ///< of the type, in small letters; the longer ones first
-      ReduceKind kind;
-    };
-    static constexpr Kind kKinds[] = {{"logsumexp", ReduceKind::LogSumExp},
-                                      {"logsum", ReduceKind::LogSum},
-                                      {"sumsquare", ReduceKind::SumOfSquares},
-                                      {"sum", ReduceKind::Sum},
-                                      {"mean", ReduceKind::Mean},
-                                      {"max", ReduceKind::Max},
-                                      {"min", ReduceKind::Min},
-                                      {"prod", ReduceKind::Product},
-                                      {"l1", ReduceKind::L1},
-                                      {"l2", ReduceKind::L2}};
-    std::string type = plain_type(graph_, *op_);
-    std::transform(type.begin(), type.end(), type.begin(),
-                   [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-    for (const Kind& each : kKinds) {
-      if (type.find(each.part) != std::string::npos) return each.kind;
-    }
-    view_->no_kernel("kernel for this operator");
-  }
-
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
-  void read_reduce() {
-    const ReduceKind kind = reduce_kind();
+  void read_reduce(ReduceKind kind) {
     std::size_t input = tensor("X");
     const Shape& sizes = shape("X");
     image_shape(sizes);
@@ -404,62 +394,41 @@ class NetworkReader {
 
   /// A product of matrices: of each image's rows with the columns of a constant, or of a constant's
   /// rows with its columns.
-  struct Product {
-    bool constant_first = false;
-    bool transposed = false;   ///< of what is computed, the last two dimensions
-    std::size_t axis = 0;      ///< of the constant, that goes into the result
-    std::int64_t sums = 1;     ///< products that are added up
-    std::int64_t outputs = 1;  ///< of the constant, in the result
-    std::int64_t others = 1;   ///< rows or columns of what is computed, in the result
-    std::int64_t batch = 1;    ///< matrices of an image
-  };
-
-  Product product_of_matrices() const {
+  void read_matmul() {
     const auto is_set = [this](std::initializer_list<const char*> names) {
       return view_->flag(view_->present(names), false);
     };
     const bool x_transposed = is_set({"trans_x", "transpose_x", "transA"});
     const bool y_transposed = is_set({"trans_y", "transpose_y", "transB"});
-    Product product;
-    product.constant_first = !is_computed(value("X"));
-    product.transposed = product.constant_first ? y_transposed : x_transposed;
-    const std::string of = product.constant_first ? "X" : "Y";
-    const Value* found = weights(of);
+    const bool first = !is_computed(value("X"));  // the constant
+    const std::string constant_name = first ? "X" : "Y";
+    const std::string computed_name = first ? "Y" : "X";
+    const Value* found = weights(constant_name);
     require(found != nullptr, "product with what is not constant");
     Shape matrix = found->shape;
-    const Shape& sizes = shape(product.constant_first ? "Y" : "X");
+    const Shape& sizes = shape(computed_name);
     const std::size_t rank = sizes.size();
-    const bool vector = matrix.size() == 1;
-    if (vector) matrix.insert(matrix.begin() + (product.constant_first ? 0 : 1), 1);
-    require(matrix.size() <= rank && lenet::product(matrix, 0, matrix.size() - 2) == 1,
+    if (matrix.size() == 1) matrix.insert(matrix.begin() + (first ? 0 : 1), 1);
+    require(matrix.size() <= rank && product(matrix, 0, matrix.size() - 2) == 1,
             "product with a constant of a matrix for each image");
     matrix.erase(matrix.begin(), matrix.end() - 2);
-    const bool constant_transposed = product.constant_first ? x_transposed : y_transposed;
-    product.axis = product.constant_first == constant_transposed ? 1 : 0;
-    product.outputs = matrix[product.axis];
-    product.sums = matrix[1 - product.axis];
+    // The axis of the constant that goes into the result; along the other one products are summed.
+    const std::size_t axis = first == (first ? x_transposed : y_transposed) ? 1 : 0;
+    const std::int64_t outputs = matrix[axis];
+    const std::int64_t sums = matrix[1 - axis];
     // The dimension that is summed up is the last but one of the second, the last of the first.
-    const bool last_sums = product.constant_first == product.transposed;
+    const bool last_sums = first == (first ? y_transposed : x_transposed);
     require(rank > 2 || last_sums, "operator that mixes images");
-    if (rank > 2) {
-      product.others = sizes[rank - (last_sums ? 2 : 1)];
-      product.batch = lenet::product(sizes, 1, rank - 2);
-    }
-    return product;
-  }
-
-  void read_matmul() {
-    const Product product = product_of_matrices();
-    const std::string constant_name = product.constant_first ? "X" : "Y";
-    const auto& [first, transposed, axis, sums, outputs, others, batch] = product;
-    const std::size_t from = tensor(first ? "Y" : "X");
+    // Of what is computed: rows or columns that go into the result, and matrices of an image.
+    const std::int64_t others = rank > 2 ? sizes[rank - (last_sums ? 2 : 1)] : 1;
+    const std::int64_t batch = rank > 2 ? product(sizes, 1, rank - 2) : 1;
+    const std::size_t from = tensor(computed_name);
     const TensorShape image = shape_of(from);
     require(image.values() == sums * others * batch, "product with a matrix of another size");
     const bool flat = others * batch == 1;
     require(flat || !quantized_, "kernel for this operator in int8");
     std::size_t input = from;
     if (!flat) {  // the dimension that is summed up becomes the channels
-      const bool last_sums = first == transposed;
       Box box;
       box.add({sums, last_sums ? 1 : others, batch * others});
       box.add({batch, sums * others, others});
@@ -469,7 +438,7 @@ class NetworkReader {
     Layer& made = layer(LayerKind::Convolution, {input});
     if (flat) made.window.kernel = {image.height, image.width};  // what was flattened
     made.bias.assign(static_cast<std::size_t>(outputs), 0);
-    made.quantized = dequantized_.count(value(first ? "Y" : "X")) > 0;
+    made.quantized = dequantized_.count(value(computed_name)) > 0;
     made.matrix = axis == 1;
     give_weights(made, constant_name, axis);
     add_factors(made);
@@ -556,7 +525,7 @@ class NetworkReader {
     }
     std::size_t a = tensor("X");
     std::size_t b = tensor("Y");
-    const bool same = same_shapes("X", 0, "Y", 0);
+    const bool same = same_shapes("Y", 0);
     const auto is_vector = [this](std::size_t found) {
       return shape_of(found).height * shape_of(found).width == 1;
     };
@@ -582,14 +551,13 @@ class NetworkReader {
     return add_copy(repeated_box(shape(name), graph_.values[given()].shape), from, to);
   }
 
-  /// Paddle would repeat one along the other, in shapes that are the same for one image.
-  bool same_shapes(const std::string& a, std::size_t a_index, const std::string& b,
-                   std::size_t b_index) const {
-    const Shape& one = shape(a, a_index);
-    const Shape& other = shape(b, b_index);
-    return one.size() == other.size() &&
-           std::equal(one.begin() + 1, one.end(), other.begin() + 1) &&
-           shape_of(tensor(a, a_index)) == shape_of(tensor(b, b_index));
+  /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
+  /// shapes that are the same for one image.
+  bool same_shapes(const std::string& name, std::size_t index) const {
+    const Shape& one = shape("X");
+    const Shape& other = shape(name, index);
+    return std::equal(one.begin() + 1, one.end(), other.begin() + 1, other.end()) &&
+           shape_of(tensor("X")) == shape_of(tensor(name, index));
   }
 
   /// \param vector the argument that is constant
@@ -635,11 +603,12 @@ class NetworkReader {
   /// One after the other.
   void read_several() {
     const std::string type = plain_type(graph_, *op_);
-    if (op_->type == "1.sum") return read_reduce();  // in PIR that of the values of one tensor
+    if (op_->type == "1.sum")
+      return read_reduce(ReduceKind::Sum);  // in PIR that of the values of one tensor
     const std::size_t count = view_->count("X");
     std::size_t result = tensor("X");
     for (std::size_t i = 1; i < count; ++i) {
-      require(same_shapes("X", 0, "X", i), "kernel for tensors of such different shapes");
+      require(same_shapes("X", i), "kernel for tensors of such different shapes");
       Layer& made = layer(type == "Max"   ? LayerKind::Maximum
                           : type == "Min" ? LayerKind::Minimum
                                           : LayerKind::Add,
@@ -648,9 +617,7 @@ class NetworkReader {
       result = made.output;
     }
     if (type != "Mean" && count > 1) return;
-    const auto channels = static_cast<std::size_t>(shape_of(result).channels);
-    channel_scale(result, std::vector<float>(channels, 1 / static_cast<float>(count)),
-                  std::vector<float>(channels));
+    scale_alike(result, 1 / static_cast<float>(count), 0);
   }
 
   void read_prelu() {
@@ -804,23 +771,17 @@ class NetworkReader {
 
   /// A copy of a tensor, its values in another order.
   std::size_t add_copy(Box box, std::size_t input, const TensorShape& shape) {
-    Layer& made = network_.layers.emplace_back();
-    made.kind = LayerKind::Copy;
-    made.name =
-        plain_type(graph_, *op_) + " '" + printable(graph_.values[given()].name) + "', moved";
-    made.inputs = {input};
+    Layer& made = add_layer(
+        LayerKind::Copy, input, shape,
+        plain_type(graph_, *op_) + " '" + printable(graph_.values[given()].name) + "', moved");
     made.boxes = {std::move(box)};
-    made.output = network_.add_tensor(shape);
     return made.output;
   }
 
   void scale_all(double scale, double bias) {
     if (scale == 1 && bias == 0) return read_identity();
     require(std::isfinite(scale) && std::isfinite(bias), "scale that is not finite");
-    const std::size_t input = tensor("X");
-    const auto channels = static_cast<std::size_t>(shape_of(input).channels);
-    channel_scale(input, std::vector<float>(channels, static_cast<float>(scale)),
-                  std::vector<float>(channels, static_cast<float>(bias)));
+    scale_alike(tensor("X"), static_cast<float>(scale), static_cast<float>(bias));
   }
 
   void read_dropout() {

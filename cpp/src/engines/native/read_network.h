@@ -2,10 +2,14 @@
 /// From a checked graph to a network.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "engines/native/network.h"
 #include "model/model.h"
+#include "model/rules/operator_view.h"
 
 namespace lenet::native {
 
@@ -19,5 +23,23 @@ Network read_network(const Graph& graph, const std::string& path, double file_by
 
 /// The same of a whole model, simplified and ready to be compiled.
 Network load_network(const Model& model, bool check_finite);
+
+// ---- operators that only compute each value from one value, or only move values
+
+/// What an operator computes of each value by itself; nothing where it is another kind of operator.
+/// \param type of the operator, in any dialect
+/// \throws Error Unsupported
+std::optional<Activation> read_activation(const OperatorView& op, std::string_view type);
+
+/// Whether an operator of that plain_type only moves values.
+bool moves_values(std::string_view type);
+
+/// Each value of an image in the place of one or more: what has the size 1 is repeated, and so is
+/// all along a size that is a multiple. Of shapes of the same rank, with the number of images.
+Box repeated_box(const Shape& from, const Shape& to);
+
+/// What such an operator copies of one image: a list of boxes for each of its outputs.
+/// \throws Error Unsupported: it mixes images
+std::vector<std::vector<Box>> read_boxes(const OperatorView& op, std::string_view type);
 
 }  // namespace lenet::native

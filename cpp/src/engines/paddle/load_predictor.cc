@@ -8,7 +8,7 @@
 
 #include "engines/paddle/onednn_cache.h"
 #include "io/file.h"
-#include "model/program_desc.h"
+#include "model/readers.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

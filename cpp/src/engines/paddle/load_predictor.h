@@ -31,8 +31,6 @@ class ProcessFlag {
   ProcessFlag(Value* flag, Value value) : lock_(mutex()), flag_(flag) {
     if (flag_ != nullptr) before_ = std::exchange(*flag_, value);
   }
-  ProcessFlag(const ProcessFlag&) = delete;
-  ProcessFlag& operator=(const ProcessFlag&) = delete;
   ~ProcessFlag() {
     if (flag_ != nullptr) *flag_ = before_;
   }

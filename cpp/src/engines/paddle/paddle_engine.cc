@@ -9,13 +9,11 @@
 #include <sstream>
 #include <tuple>
 #include <utility>
-#include <vector>
 
 #include "engines/paddle/load_predictor.h"
 #include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/paddle.h"
-#include "lenet/error.h"
-#include "model/sha256.h"
+#include "model/hash_check.h"
 
 namespace lenet {
 namespace {

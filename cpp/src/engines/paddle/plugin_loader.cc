@@ -7,7 +7,6 @@
 #include "engines/paddle/paddle.h"
 #include "engines/shared_library.h"
 #include "io/file.h"
-#include "lenet/error.h"
 
 namespace lenet {
 namespace fs = std::filesystem;

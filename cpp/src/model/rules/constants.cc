@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <string>
 #include <system_error>
 
 #include "model/rules/rules.h"

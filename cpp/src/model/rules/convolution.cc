@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/rules.h"
 #include "model/rules/windows.h"
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "io/printable.h"
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/support.h"
 
 namespace lenet {

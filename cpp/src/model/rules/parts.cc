@@ -1,13 +1,10 @@
 // Rules of operators that join tensors, and of those that give parts of one.
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <optional>
-#include <utility>
-#include <vector>
 
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -108,26 +105,58 @@ void infer_unbind(OperatorView& op) {
   for (std::size_t i = 0; i < parts; ++i) op.give("Out", shape, x.dtype, i);
 }
 
-/// With constant bounds, with strides or without.
+/// A slice of the images that ends here or beyond has all of them.
+constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
+
+/// The list that an operator takes parts of, if it does.
+std::optional<Integers> list_of(const OperatorView& op, const Value& x) {
+  if (op.is_onnx()) {
+    if (!op.is_constant()) return std::nullopt;
+    op.supports(x.shape.size() == 1, "kernel for parts of constants but lists");
+    return op.integers("X");
+  }
+  auto list = x.parameter || x.shape.size() != 1 ? std::nullopt : known_list(x);
+  if (list && static_cast<std::int64_t>(list->size()) != x.shape[0]) list.reset();
+  return list;
+}
+
+/// With constant bounds, with strides or without; of ONNX backwards too.
 void infer_slice(OperatorView& op) {
+  const bool onnx = op.is_onnx();
   const Value& x = op.in(op.present({"Input", "X"}));
-  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes"), x.shape.size());
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
+  Integers all(starts.size());
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes", all), x.shape.size());
   const Integers ones(axes.size(), 1);
-  const Integers strides = op.integers("strides", ones);
+  const Integers steps = op.integers(op.present({"strides", "steps"}), ones);
   const Integers flags = op.integers("infer_flags", Integers());
-  op.require(!axes.empty() && starts.size() == axes.size() && ends.size() == axes.size() &&
-                 strides.size() == axes.size(),
+  op.require((onnx || !axes.empty()) && starts.size() == axes.size() &&
+                 ends.size() == axes.size() && steps.size() == axes.size(),
              "the bounds");
   op.require(flags.empty() || flags == ones, "bounds that are not known");
+  const auto values = list_of(op, x);
+  Integers found;
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
-    op.require(size > 0, "a size that is not known");
-    op.require(strides[i] >= 1 && strides[i] <= kMaxStep, "strides");
-    size = strided_slice(starts[i], ends[i], strides[i], size).count;
-    op.require(size > 0, "the bounds");
+    op.require(onnx ? steps[i] != 0 : steps[i] >= 1 && steps[i] <= kMaxStep,
+               onnx ? "steps" : "strides");
+    op.require(onnx || size > 0, "a size that is not known");
+    if (size == kUnknown) {
+      op.supports(starts[i] == 0 && ends[i] >= kMaxBatch && steps[i] == 1,
+                  "kernel for parts of a batch");
+      continue;
+    }
+    // Engines disagree on what a slice backwards gives that begins before the first value.
+    op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
+    const auto [first, count, step] = strided_slice(starts[i], ends[i], steps[i], size);
+    for (std::int64_t k = 0; values && k < count; ++k) {
+      found.push_back((*values)[static_cast<std::size_t>(first + k * step)]);
+    }
+    size = std::max<std::int64_t>(count, 0);
+    op.require(onnx || size > 0, "the bounds");
   }
   std::vector<std::size_t> gone =
       distinct_axes(op, op.integers("decrease_axis", Integers()), x.shape.size());
@@ -138,14 +167,7 @@ void infer_slice(OperatorView& op) {
     shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   }
   op.give("Out", shape, x.dtype);
-  const auto list = x.parameter || x.shape.size() != 1 ? std::nullopt : known_list(x);
-  if (!list || static_cast<std::int64_t>(list->size()) != x.shape[0]) return;
-  const auto [first, count, step] = strided_slice(starts[0], ends[0], strides[0], x.shape[0]);
-  Integers found;
-  for (std::int64_t i = 0; i < count; ++i) {
-    found.push_back(list->at(static_cast<std::size_t>(first + i * step)));
-  }
-  op.give_contents("Out", found);
+  if (values) op.give_contents("Out", found);
 }
 
 // ---- of ONNX: of lists that shapes are computed from, the numbers too
@@ -163,22 +185,12 @@ void infer_onnx_concat(OperatorView& op) {
   give_list(op, std::move(joined));
 }
 
-/// A slice of the images that ends here or beyond has all of them.
-constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
-
-/// The list that an operator takes parts of, if it does.
-std::optional<Integers> list_of(const OperatorView& op) {
-  if (!op.is_constant()) return std::nullopt;
-  op.supports(op.in("X").shape.size() == 1, "kernel for parts of constants but lists");
-  return op.integers("X");
-}
-
 void infer_onnx_gather(OperatorView& op) {
   const Value& x = op.in("X");
   const Shape& places = op.in("Indices").shape;
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
   const Integers indices = op.integers("Indices");
-  const auto values = list_of(op);
+  const auto values = list_of(op, x);
   op.supports(x.shape[axis] > 0, "kernel for parts of a batch");
   Integers found;
   for (const std::int64_t index : indices) {
@@ -188,40 +200,6 @@ void infer_onnx_gather(OperatorView& op) {
   Shape shape = x.shape;
   const auto at = shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   shape.insert(at, places.begin(), places.end());
-  op.give("Out", shape, x.dtype);
-  if (values) op.give_contents("Out", found);
-}
-
-void infer_onnx_slice(OperatorView& op) {
-  const Value& x = op.in("X");
-  const Integers starts = op.integers("starts");
-  const Integers ends = op.integers("ends");
-  Integers all(starts.size());
-  std::iota(all.begin(), all.end(), 0);
-  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes", all), x.shape.size());
-  const Integers steps = op.integers("steps", Integers(starts.size(), 1));
-  op.require(
-      ends.size() == starts.size() && axes.size() == starts.size() && steps.size() == starts.size(),
-      "the bounds");
-  const auto values = list_of(op);
-  Integers found;
-  Shape shape = x.shape;
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    std::int64_t& size = shape[axes[i]];
-    op.require(steps[i] != 0, "steps");
-    if (size == kUnknown) {
-      op.supports(starts[i] == 0 && ends[i] >= kMaxBatch && steps[i] == 1,
-                  "kernel for parts of a batch");
-      continue;
-    }
-    // Engines disagree on what a slice backwards gives that begins before the first value.
-    op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
-    const auto [first, count, step] = strided_slice(starts[i], ends[i], steps[i], size);
-    for (std::int64_t k = 0; values && k < count; ++k) {
-      found.push_back((*values)[static_cast<std::size_t>(first + k * step)]);
-    }
-    size = std::max<std::int64_t>(count, 0);
-  }
   op.give("Out", shape, x.dtype);
   if (values) op.give_contents("Out", found);
 }
@@ -252,7 +230,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Split", "X /split?", "Out*", "axis:long? split:longs?/ /num_outputs:long?",
      infer_onnx_split, 13},
     {kOnnx, "Slice", "X /starts /ends /axes? /steps?", "Out",
-     "axes:longs?/ ends:longs/ starts:longs/", infer_onnx_slice, 10},
+     "axes:longs?/ ends:longs/ starts:longs/", infer_slice, 10},
     {kPaddle, "stack", "X*", "Y/Out", "axis:int", infer_stack},
     {kPaddle, "split", "X AxisTensor!/sections SectionsTensorList!/axis", "Out*",
      "axis:int/ num:int/ sections:ints/", infer_split},

@@ -1,8 +1,6 @@
 // Rules of operators that reduce: pools of windows, and those that reduce axes to one value each.
 
 #include <array>
-#include <string>
-#include <vector>
 
 #include "model/rules/rules.h"
 #include "model/rules/windows.h"

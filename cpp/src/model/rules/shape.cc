@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
-#include <vector>
 
-#include "model/check_graph.h"
-#include "model/contents.h"
+#include "model/graph.h"
 #include "model/rules/rules.h"
 
 namespace lenet {

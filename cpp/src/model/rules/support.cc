@@ -1,9 +1,8 @@
 #include "model/rules/support.h"
 
-#include <algorithm>
 #include <map>
 
-#include "model/contents.h"
+#include "model/graph.h"
 
 namespace lenet {
 

@@ -15,6 +15,8 @@ struct Window {
   std::array<std::int64_t, 2> strides = {1, 1};
   std::array<std::int64_t, 2> dilations = {1, 1};
   std::array<std::int64_t, 4> padding = {0, 0, 0, 0};  ///< top, bottom, left, right
+
+  bool pads() const { return padding != std::array<std::int64_t, 4>{}; }
 };
 
 struct WindowPlan {

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <utility>
 
-#include "engines/native/int8/ops.h"
+#include "engines/native/int8/program.h"
 
 namespace lenet::native::int8 {
 namespace {

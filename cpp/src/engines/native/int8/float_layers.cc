@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <limits>
 
-#include "engines/native/int8/ops.h"
-#include "engines/native/ops/pool.h"
+#include "engines/native/int8/program.h"
+#include "engines/native/ops/ops.h"
 
 // Simple loops, and the same bits on every processor.
 namespace lenet::native::int8 {

@@ -8,9 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <limits>
-#include <string>
 #include <utility>
 
 #include "engines/native/passes/passes.h"

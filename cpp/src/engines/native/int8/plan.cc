@@ -1,8 +1,7 @@
-#include "engines/native/int8/plan.h"
-
 #include <algorithm>
 #include <utility>
 
+#include "engines/native/int8/program.h"
 #include "engines/native/passes/passes.h"
 #include "lenet/error.h"
 

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engines/native/int8/ops.h"
-#include "engines/native/ops/pool.h"
+#include "engines/native/ops/ops.h"
 
 namespace lenet::native::int8 {
 namespace {
@@ -55,20 +54,13 @@ void Program::lay_out() {
            is_whole_image(plan_.tensors[planned.layer.inputs[0]], planned.layer,
                           plan_.tensors[planned.layer.output]);
   });
-  first_batched_ = static_cast<std::size_t>(layers.rend() - alone);
-  for (Placement& tensor : placements_) tensor.per_unit = false;
-  for (const OutputSource& output : outputs_) placements_[output.tensor].per_unit = true;
-  std::vector<std::size_t> used = {input_};
   std::vector<StepIo> steps;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Layer& layer = layers[i].layer;
-    used.push_back(layer.output);
-    Placement& from = placements_[layer.inputs[0]];
-    if (i >= first_batched_) from.per_unit = placements_[layer.output].per_unit = true;
-    if (multiplies_integers(layers[i])) from.pad(layer);
+  for (const PlannedLayer& planned : layers) {
+    const Layer& layer = planned.layer;
+    if (multiplies_integers(planned)) placements_[layer.inputs[0]].pad(layer);
     steps.push_back({layer.inputs, layer.output});
   }
-  for (const std::size_t t : used) {
+  place(steps, static_cast<std::size_t>(layers.rend() - alone), [&](std::size_t t) {
     Placement& tensor = placements_[t];
     tensor.quant = plan_.roundings[t];
     if (tensor.quant) {
@@ -77,8 +69,7 @@ void Program::lay_out() {
     }
     tensor.channels_last(kernels_.lanes);
     largest_floats_ = std::max(largest_floats_, float_bytes(tensor.shape));
-  }
-  place(steps);
+  });
 }
 
 std::int64_t Program::image_bytes() const noexcept { return tensor_bytes() + 3 * largest_floats_; }

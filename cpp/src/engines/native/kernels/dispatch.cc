@@ -1,10 +1,9 @@
-#include "engines/native/kernels/dispatch.h"
-
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
-#include <string>
 #include <string_view>
+
+#include "engines/native/layer_times.h"
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <utility>
-#include <vector>
 
 #include "engines/native/boxes.h"
 #include "engines/native/ops/ops.h"

@@ -1,8 +1,8 @@
 /// \file
-/// The operators in float32, each family in a file of its own.
+/// The operators in float32, each family in a file of its own, and what those of integers share.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -59,6 +59,27 @@ std::unique_ptr<Op> make_copy(const FloatLayer& source);
 std::unique_ptr<Op> make_axis_op(const FloatLayer& source);
 /// Every other layer.
 std::unique_ptr<Op> make_elementwise(const FloatLayer& source);
+
+/// The windows of a pool in one direction, clipped to the image.
+struct Windows {
+  std::vector<std::int32_t> begins;
+  std::vector<std::int32_t> ends;
+  std::vector<float> sizes;  ///< to divide a sum by
+};
+
+/// \param direction 0: rows, 1: columns
+/// \throws Error Unsupported: a window outside the image.
+Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t image,
+                     std::int64_t count);
+
+/// \param pool the kernel
+/// \throws Error as above
+std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
+                              const Placement& from, const Placement& to, bool relu);
+
+/// Softmax of [count] numbers that lie `inner` apart. \param to may be `from`
+/// \param logarithm of the result
+void softmax(const float* from, const Axis& axis, bool logarithm, float* to);
 
 /// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
 bool suits_winograd(const Network& network, const Layer& layer);

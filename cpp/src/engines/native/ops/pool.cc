@@ -1,5 +1,3 @@
-#include "engines/native/ops/pool.h"
-
 #include <algorithm>
 
 #include "engines/native/ops/ops.h"

@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "engines/native/ops/ops.h"
-#include "engines/native/ops/softmax.h"
 
 // Simple loops, over tensors in the order of the program, and the same bits on every processor.
 namespace lenet::native {

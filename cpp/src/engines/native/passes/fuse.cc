@@ -1,8 +1,5 @@
-#include <algorithm>
-#include <functional>
 #include <numeric>
 #include <utility>
-#include <vector>
 
 #include "engines/native/passes/passes.h"
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <map>
 #include <utility>
-#include <vector>
 
 #include "engines/native/passes/passes.h"
 

@@ -1,5 +1,4 @@
 #include <utility>
-#include <vector>
 
 #include "engines/native/passes/passes.h"
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "engines/native/passes/passes.h"
 
@@ -38,10 +37,7 @@ class Separator {
       is_written_[i] = is_written_softmax(network_, links, layer);
       if (layer.kind != LayerKind::Convolution) continue;
       const std::size_t from = layer.inputs[0];
-      const auto& padding = layer.window.padding;
-      const bool pads =
-          std::any_of(padding.begin(), padding.end(), [](auto pad) { return pad > 0; });
-      padded_[from] = padded_[from] || pads;
+      padded_[from] = padded_[from] || layer.window.pads();
       convolves_input = convolves_input || from == input;
     }
     const bool is_vector = network_.tensors[input].pixels() == 1 && !padded_[input];

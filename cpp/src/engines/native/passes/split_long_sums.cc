@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "engines/native/passes/passes.h"
 

@@ -1,12 +1,10 @@
 #include "engines/native/runtime/program.h"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
-#include "engines/native/ops/softmax.h"
+#include "engines/native/ops/ops.h"
 #include "engines/native/runtime/memory_plan.h"
 #include "pixels.h"
 
@@ -35,12 +33,6 @@ void fill(char* to, std::int64_t count, const Placement& tensor) {
   }
 }
 
-void require_memory(std::int64_t bytes, std::int64_t channels, std::int64_t rows,
-                    std::int64_t columns) {
-  require_tensor_memory(static_cast<double>(bytes * channels) * static_cast<double>(rows) *
-                        static_cast<double>(columns));
-}
-
 }  // namespace
 
 std::int64_t float_bytes(const TensorShape& shape) {
@@ -51,7 +43,8 @@ void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64
                         std::int64_t beyond) {
   const std::int64_t rows = shape.height + 2 * border;
   const std::int64_t columns = round_up(shape.width + 2 * border, row_multiple);
-  require_memory(element_bytes, plane_count * pixel, rows, columns);
+  require_tensor_memory(static_cast<double>(element_bytes * plane_count * pixel) *
+                        static_cast<double>(rows) * static_cast<double>(columns));
   planes = plane_count;
   column = pixel;
   row = column * columns;
@@ -105,7 +98,18 @@ void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t in
   producers_.assign(shapes.size(), kNone);
 }
 
-void Program::place(const std::vector<StepIo>& steps) {
+void Program::place(const std::vector<StepIo>& steps, std::size_t first_batched,
+                    const std::function<void(std::size_t tensor)>& lay_out) {
+  first_batched_ = first_batched;
+  lay_out(input_);
+  for (const StepIo& step : steps) lay_out(step.output);
+  const auto whole = [this](std::size_t tensor) { return parts_[tensor].whole; };
+  const auto keep = [&](std::size_t tensor) { placements_[whole(tensor)].per_unit = true; };
+  for (const OutputSource& output : outputs_) keep(output.tensor);
+  for (std::size_t s = first_batched; s < steps.size(); ++s) {
+    keep(steps[s].output);
+    std::for_each(steps[s].inputs.begin(), steps[s].inputs.end(), keep);
+  }
   // Reading the images is step 0, what a network's step `s` does s + 1.
   std::vector<std::size_t> last_read(placements_.size());
   for (std::size_t s = 0; s < steps.size(); ++s) {
@@ -114,8 +118,8 @@ void Program::place(const std::vector<StepIo>& steps) {
   }
   for (const OutputSource& output : outputs_) last_read[output.tensor] = steps.size() + 1;
   std::vector<bool> alone(placements_.size(), true);
-  const auto whole = [this](std::size_t tensor) { return parts_[tensor].whole; };
   for (std::size_t t = 0; t < placements_.size(); ++t) {
+    placements_[t].per_unit = placements_[whole(t)].per_unit;
     last_read[whole(t)] = std::max(last_read[whole(t)], last_read[t]);
     if (whole(t) != t) alone[t] = alone[whole(t)] = false;
   }

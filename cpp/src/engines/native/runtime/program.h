@@ -24,7 +24,7 @@ namespace lenet::native {
 struct Placement {
   TensorShape shape;
   QuantParams quant;        ///< of int8; without: float32
-  bool per_unit = true;     ///< each unit of a run has its own, else all use the same
+  bool per_unit = false;    ///< each unit of a run has its own, else all use the same
   std::int64_t border = 0;  ///< pixels around the image that stand for 0
   std::int64_t element_bytes = sizeof(float);
   std::int64_t zero = 0;    ///< the element that stands for 0
@@ -239,8 +239,12 @@ class Program {
     std::int64_t channel;  ///< the first, in the whole
   };
 
-  /// Gives the tensors of all steps their memory, in `placements_`, whose layouts are known.
-  void place(const std::vector<StepIo>& steps);
+  /// Gives the tensors of all steps their memory, in `placements_`.
+  /// \param first_batched the steps from this one on run for all units at once, those before for
+  ///   one after the other, in the same memory
+  /// \param lay_out gives a tensor its layout
+  void place(const std::vector<StepIo>& steps, std::size_t first_batched,
+             const std::function<void(std::size_t tensor)>& lay_out);
   /// \param layer with its weights
   /// \param multiply_adds for one image
   /// \param inputs the tensors that the step takes, and `output` the one that it gives
@@ -252,8 +256,6 @@ class Program {
   std::vector<Part> parts_;            ///< by tensor
   std::size_t input_ = 0;              ///< a tensor
   std::vector<OutputSource> outputs_;
-  /// The steps before this one run for one unit after the other, the others for all at once.
-  std::size_t first_batched_ = 0;
 
  private:
   struct Step {
@@ -283,6 +285,7 @@ class Program {
 
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
+  std::size_t first_batched_ = 0;
   double multiply_adds_ = 0;
   std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written
   std::vector<Step> steps_;

@@ -5,7 +5,6 @@
 #include <signal.h>  // pthread_sigmask is POSIX: <csignal> has no such promise
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -69,8 +68,6 @@ class ThreadPool::Worker {
   /// \throws std::system_error when there can be no more threads.
   Worker(std::size_t number, bool spins)
       : number_(number), spins_(spins), thread_([this] { work(); }) {}
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
   ~Worker() {
     enter(State::Ending);
     thread_.join();

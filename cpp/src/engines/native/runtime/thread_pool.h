@@ -17,8 +17,6 @@ class ThreadPool {
  public:
   /// \param most threads of a run, the calling one included; none is started here.
   explicit ThreadPool(std::size_t most);
-  ThreadPool(const ThreadPool&) = delete;
-  ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool();
 
   /// Calls `work(0)` in this thread and, at the same time, `work(1)` to `work(count - 1)` in

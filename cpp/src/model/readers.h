@@ -1,0 +1,66 @@
+/// \file
+/// The readers of the three formats of programs, each in a file of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/graph.h"
+
+namespace lenet {
+
+/// Strict reading of a `.pdmodel`: a ProgramDesc of Paddle's framework.proto.
+/// \throws Error BadModel naming `path`: unknown, missing or repeated fields, values out of the
+///   range of their type, names that are no names, variables declared twice or not at all,
+///   more blocks than one (control flow).
+/// \param lenient reads the parameters of a program that is refused else, such as one with control
+///   flow, what operators take them, and nothing else of it
+Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient = false);
+
+/// A `.pdmodel` whose intermediate variables have `suffix` at the end of their names. Inputs,
+/// outputs and parameters keep theirs, so it computes the same and loads the same parameters.
+/// \param graph what was read of the program
+std::string with_renamed_variables(std::string_view program, const Graph& graph,
+                                   const std::string& suffix, const std::string& path);
+
+/// Strict reading of a `.json` (PIR) program.
+/// \throws Error BadModel naming `path`: members of another name or type than Paddle's serializer
+///   writes, numbers out of the range of their type, values used before their operator or defined
+///   twice, more regions or blocks than one (control flow).
+/// \param lenient reads the parameters of a program that is refused else, such as one with control
+///   flow, and nothing else of it
+Graph read_pir_program(std::string_view bytes, const std::string& path, bool lenient = false);
+
+/// Values of a tensor that are kept in another file.
+struct ExternalData {
+  std::string tensor;
+  std::string location;  ///< as the model has it: relative to its folder
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;   ///< 0: to the end of the file
+  std::size_t value = kNone;  ///< whose contents they are, in the graph
+};
+
+struct OnnxProgram {
+  Graph graph;  ///< the main one; its contents lie in the bytes it was read of
+  std::vector<ExternalData> external;  ///< also of tensors in subgraphs and functions
+  /// Some of it is computed in integers, or from integers that are dequantized.
+  bool quantized = false;
+};
+
+/// Reads the whole protocol buffer of an .onnx file, subgraphs and functions too.
+/// \param path for errors
+/// \throws Error BadModel when it is no whole ONNX model, or values are missing or left over.
+OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path);
+
+/// Reads the files of `external`, each once, and gives the graph the contents that are in them.
+/// \param read gives the contents of the file at a path, which live as long as the graph
+/// \throws Error as `read`; FileNotFound; BadModel when a file is not in the model's folder or
+///   shorter than the model says, or contents are not as many as a shape says, or overlap.
+void set_external_contents(OnnxProgram& program, const std::string& path,
+                           const std::function<std::string_view(const std::string&)>& read);
+
+}  // namespace lenet
