@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from conftest import INFER, RAW, READY, post, read_all
@@ -173,6 +174,30 @@ def test_a_port_that_is_taken(server, serve_program, model_dir):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 8
     assert f"127.0.0.1:{server.port}: Address already in use" in done.stderr
+
+
+def test_memory_of_many_connections(start_server, digit, question, root, tmp_path):
+    """20,000 requests on connections that come and go: the second half adds next to nothing."""
+    bad = post(INFER, "Content-Length: 1") + b"{"
+    raw = post(INFER, "Content-Length: 3136", "Inference-Header-Content-Length: 0")
+    text = post(INFER, f"Content-Length: {len(question)}") + question
+    files = []
+    for number, request in enumerate([raw + digit.tobytes(), text, bad, b"GET nothing\r\n\r\n"]):
+        files.append(tmp_path / str(number))
+        files[-1].write_bytes(request)
+    with start_server() as server:
+        process = psutil.Process(server.process.pid)
+        options = (f"--port={server.port}", "--connections=16", "--requests=5000", "--reconnect=50")
+        found = []
+        for _ in range(4):
+            command = [root / "build" / "http_load", *options, *files]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            answered = json.loads(done.stdout)
+            assert (answered["requests"], answered["broken"]) == (5000, 0)
+            assert answered["statuses"].keys() == {"200", "400"}
+            found.append((server.resident(), process.num_fds()))
+        assert found[3][0] - found[1][0] < 300_000
+        assert found[3][1] <= found[1][1]
 
 
 def test_page_of_the_documents(serve_program, root, tmp_path, model_dir):

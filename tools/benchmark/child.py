@@ -41,9 +41,9 @@ def load_factory(name: str) -> Callable[[Any], Run]:
     return factory
 
 
-def resident(field: str = "VmRSS") -> int:
-    """Return the process's resident memory in bytes: ``VmRSS``, now, or ``VmHWM``, at most."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
+def resident(field: str = "VmRSS", process: int | str = "self") -> int:
+    """Return a process's resident memory in bytes: ``VmRSS``, now, or ``VmHWM``, at most."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 
 

@@ -18,6 +18,7 @@ from tools.benchmark import contenders, plots, tables
 from tools.benchmark.compare import COMPARED, compare_builds
 from tools.benchmark.contenders import CONTENDERS, choose
 from tools.benchmark.lifetime import run_memory, run_startup
+from tools.benchmark.serve import run_serve
 from tools.benchmark.speed import run_speed
 from tools.benchmark.subject import Settings, network_reference
 
@@ -28,6 +29,7 @@ _USABLE = len(os.sched_getaffinity(0))
 _LARGE: dict[str, Any] = {"batch_sizes": (1, 8), "baseline": contenders.NETWORK_BASELINE}
 _SPEED: dict[str, Any] = {"threads": sorted({1, _USABLE}), "baseline": contenders.BASELINE}
 _PAIRS: dict[str, Any] = {"batch_sizes": (1, 8, 64), "seconds": 60.0}
+_SERVE: dict[str, Any] = {"networks": ("ResNet18",), "seconds": 5.0, "runs": 1_000_000}
 _COMPARED = ("native", "pdmodel/auto", "native/int8", "pdmodel/onednn/int8")
 _PADDLE = ("lenet_cpp/*/plain", "lenet_cpp/*/onednn", "lenet_cpp/*/openvino")
 _TIMED = ("seconds", "threads", "batch_sizes")
@@ -40,6 +42,7 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "compare": (_COMPARED, _PAIRS, ("model_dir", "image_size", *_EXACT, *_TIMED)),
     "startup": (contenders.STARTED, {}, ("model_dir", "starts")),
     "memory": (_PADDLE, {}, ("model_dir", "runs")),
+    "serve": (("lenet_infer_native",), _SERVE, ("model_dir", "image_size", "runs", "seconds")),
 }
 
 
@@ -52,6 +55,7 @@ What is measured (default: latency, of LeNet):
   --compare A B  compare two builds
   --startup  start processes, and time their first result
   --memory  watch resident memory over many runs, and over many predictors
+  --serve  lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks
   --show FILE  measure nothing: tables and pictures of what --json wrote
 Who takes part:
   --contenders PATTERN,...
@@ -67,7 +71,7 @@ How:
   --same-within X  percent: what counts as none (default: 2; of loading 10)
   --half-width X  percent: how exact (default: half of --same-within)
   --starts N  with --startup: processes of each kind (default: 20)
-  --runs N  with --memory: runs of one predictor (default: 100000)
+  --runs N  with --memory: runs of one predictor (default: 100000); with --serve: requests (1000000)
   --quick  few and short turns: to see that it works
 Results:
   --json FILE  also write the results as JSON
@@ -83,7 +87,7 @@ Examples:
   %prog --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
       two Python environments
 """,
-    one="a contender was refused, or with --compare a row is slower or unclear",
+    one="a contender was refused, or of --compare a row is slower or unclear, of --serve too high",
 )
 def main(options: Options) -> int:
     """Run the same LeNet in every way there is, side by side, and print how long each takes.
@@ -108,7 +112,7 @@ def main(options: Options) -> int:
                         was busy with other things, and small differences mean nothing
       B / A             with --compare: time of B by time of A, and its 95 % interval
     """
-    modes = [one for one in ("compare", "startup", "memory") if getattr(options, one)]
+    modes = [one for one in ("compare", "startup", "memory", "serve") if getattr(options, one)]
     if len(modes) > 1:
         raise click.UsageError(f"--{modes[0]} and --{modes[1]} are two measurements")
     mode = modes[0] if modes else "networks" if options.networks else "speed"
@@ -157,7 +161,9 @@ def _measure(options: Options, mode: str) -> int:
         a, b = map(Path, options.compare)
         result = compare_builds(a, b, settings, chosen)
     else:
-        run = {"startup": run_startup, "memory": run_memory}.get(mode, run_speed)
+        run = {"startup": run_startup, "memory": run_memory, "serve": run_serve}.get(
+            mode, run_speed
+        )
         result = run(settings, chosen)
     if options.json is not None:
         write_text(options.json, json.dumps(result, allow_nan=False) + "\n")
@@ -186,7 +192,7 @@ def _code(result: dict[str, Any]) -> int:
         row.get("status") == "refused" or row.get("verdict", "").startswith(("slower", "unclear"))
         for row in rows
     )
-    return int(any(bad))
+    return int(any(bad) or not all(one["holds"] for one in result.get("figures", ())))
 
 
 def _show(options: Options) -> int:

@@ -22,8 +22,8 @@ _ENGINES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert")
 _VERSIONED = ("lenet-cpp", *_ENGINES, "numpy", "onnx")
 
 
-def describe(settings: object) -> dict[str, Any]:
-    """Return what every result begins with; None stands for what cannot be read."""
+def describe(settings: object, *packages: str) -> dict[str, Any]:
+    """Return what every result begins with; its versions are also those of ``packages``."""
     cpu, governor = processor(), "not readable"
     with suppress(OSError):
         governor = _GOVERNOR.read_text(encoding="utf-8").strip()
@@ -43,7 +43,7 @@ def describe(settings: object) -> dict[str, Any]:
     }
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     found = {}
-    for name in _VERSIONED:
+    for name in (*_VERSIONED, *packages):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     chosen = {k: v.name if isinstance(v, Path) else v for k, v in vars(settings).items()}

@@ -50,6 +50,7 @@ def _table(title: str, rows: Iterable[Row], columns: dict[str, Any]) -> str:
 def render(result: dict[str, Any], *, markdown: bool = False) -> str:
     """Format any result of the benchmark; ``markdown`` sets each table as a block for a page."""
     kinds = {"speed": _speed, "compare": _compare, "memory": _memory, "startup": _startup}
+    kinds["serve"] = _serve
     tables, notes = kinds[result["kind"]](result)
     parts = [_machine(result), *tables]
     text = "\n\n".join(f"```text\n{part}\n```" if markdown else part for part in parts)
@@ -147,6 +148,27 @@ def _memory(result: dict[str, Any]) -> Texts:
         rows = (row for row in result["series"] if row["kind"] == kind)
         tables.append(_table(title, rows, columns))
     return tables, []
+
+
+def _serve(result: dict[str, Any]) -> Texts:
+    columns = {
+        "server": "server",
+        "requests": "kind",
+        "p50 us": ("p50_us", _short),
+        "p99 us": ("p99_us", _short),
+        "requests/s": ("rate", _whole),
+        "p50, times\nthe echo": ("times_echo", _times),
+        "rate, times\nStarlette": ("times_starlette", _times),
+        "rate, times\nFastAPI": ("times_fastapi", _times),
+    }
+    places: dict[int, list[Row]] = {}
+    for cell in result["cells"]:
+        places.setdefault(cell["connections"], []).append(cell)
+    tables = [_table(f"{count} connection(s)", rows, columns) for count, rows in places.items()]
+    columns = {"lenet_serve": "what", "found": ("found", _times), "limit": "limit"}
+    columns |= {"holds": ("holds", lambda holds: "yes" if holds else "NO")}
+    notes = [f"{name}: {reason}" for name, reason in result["absent"].items()]
+    return [*tables, _table("", result["figures"], columns)], notes
 
 
 def _both(values: Sequence[float]) -> str:

@@ -1,0 +1,388 @@
+"""lenet_serve beside a bare echo and servers in Python, over the machine's loopback."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp import Predictor
+from lenet_cpp.errors import BackendFailure
+from lenet_cpp.inference.program import call_program
+from tools.benchmark import machine
+from tools.benchmark.child import resident
+from tools.benchmark.lifetime import summarize_series
+from tools.benchmark.subject import subjects
+from tools.benchmark.turns import pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tools.benchmark.contenders import Contender
+    from tools.benchmark.subject import Settings
+
+    Row = dict[str, Any]
+    Key = tuple[str, str]
+    """A server, and the kind of its requests."""
+
+_PYTHON = ("starlette", "fastapi")
+_PACKAGES = ("fastapi", "httptools", "uvicorn", "uvloop")
+_HERE = Path(__file__).parent
+# With limits as lenet_serve has them by default, so far as Uvicorn knows them.
+_UVICORN: tuple[str, ...] = (
+    "-m",
+    "uvicorn",
+    "--loop=uvloop",
+    "--http=httptools",
+    "--no-access-log",
+)
+_UVICORN += ("--limit-concurrency=1024", "--timeout-keep-alive=60", f"--app-dir={_HERE}")
+_PATHS = {"binary": "/v2/models/lenet/infer", "json": "/v2/models/lenet/versions/1/infer"}
+_LENGTH = "Inference-Header-Content-Length"
+_MANY = 32  # connections
+_START_SECONDS = 60
+_PARTS = 20  # of a long run: after each the memory is looked at
+_RECONNECT = 100  # responses of a connection of a long run
+_NETWORK_CLIENTS = 4
+_PROBE_PAUSE_MS = 10
+# Beside what is measured the most that it may be, or of a rate the least.
+_LIMITS = {"binary": (2.7, 5.5, 9.0), "json": (4.5, 4.5, 7.0), "grpc": (20.0, None, None)}
+
+
+@dataclass(frozen=True)
+class _Server:
+    """A process that listens on 127.0.0.1."""
+
+    process: int
+    port: int
+    http_load: Path
+
+    def load(self, *files: Path, **flags: object) -> Row:
+        """Send requests over and over; flags and result are those of http_load."""
+        given = [f"--{name}" + f"={value}" * (value is not True) for name, value in flags.items()]
+        text = call_program(self.http_load, f"--port={self.port}", *given, *map(str, files))
+        found: Row = json.loads(text)
+        if found["broken"] or not found["requests"]:
+            raise BackendFailure(f"not every request was answered: {text}")
+        return found
+
+    def seconds(self) -> float:
+        """Return the processor time that it has used."""
+        tasks = Path(f"/proc/{self.process}/task").glob("*/schedstat")
+        return sum(int(task.read_text("ascii").split()[0]) for task in tasks) / 1e9
+
+
+class _Host:
+    """Starts servers, which end with it."""
+
+    def __init__(self, program: Path, folder: Path, stack: ExitStack) -> None:
+        self._http_load, self._folder = program.with_name("http_load"), folder
+        self._enter = stack.enter_context
+        self.lenet_serve = program.with_name("lenet_serve")
+
+    def start(self, program: str | Path, *arguments: str | Path, **variables: str) -> _Server:
+        """Start one, whose port goes where it says ``{port}``."""
+        return self._enter(self._started((program, *arguments), variables))
+
+    @contextmanager
+    def _started(self, command: Sequence[str | Path], more: dict[str, str]) -> Iterator[_Server]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        filled = [str(one).replace("{port}", str(port)) for one in command]
+        log = self._folder / f"{port}.log"
+        until = time.monotonic() + _START_SECONDS
+        with log.open("w") as said, subprocess.Popen(
+            filled, env={**os.environ, **more}, stdout=said, stderr=said
+        ) as process:  # fmt: skip
+            try:
+                while True:
+                    with socket.socket() as probe:
+                        if probe.connect_ex(("127.0.0.1", port)) == 0:
+                            break
+                    if process.poll() is not None or time.monotonic() > until:
+                        raise BackendFailure(f"{filled[0]} does not serve: {log.read_text()}")
+                    time.sleep(0.01)
+                yield _Server(process.pid, port, self._http_load)
+            finally:
+                process.terminate()
+
+
+def run_serve(settings: Settings, _: Sequence[Contender]) -> Row:
+    """Measure; each server must first give the outputs of the predictor, bit for bit."""
+    absent = {}
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        absent = dict.fromkeys(_PYTHON, f"pip install {' '.join(missing)}")
+    if not settings.program.with_name("lenet_serve_grpc").is_file():
+        absent["grpc"] = "there is no lenet_serve_grpc: its build needs libgrpc++-dev"
+    result: Row = {"kind": "serve", **machine.describe(settings, *_PACKAGES), "absent": absent}
+    with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder:
+        parts = (_network, partial(_turns, connections=1), partial(_turns, connections=_MANY))
+        for part in (*parts, _idle, _long_run):
+            with ExitStack() as stack:
+                host = _Host(settings.program, Path(folder), stack)
+                found = part(settings, host, Path(folder), absent)
+                result["cells"] = [*result.get("cells", ()), *found.pop("cells", ())]
+                result |= found
+    return {**result, "figures": _figures(result)}
+
+
+def _message(image: NDArray[np.float32], name: str, kind: str) -> tuple[bytes, Row]:
+    """Return the body and the fields of the header of a request for an image's outputs."""
+    tensor: Row = {"name": name, "shape": image.shape, "datatype": "FP32"}
+    if kind == "json":
+        tensor["data"] = image.ravel().tolist()
+        return json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
+    tensor["parameters"] = {"binary_data_size": image.nbytes}
+    asked = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    text = json.dumps(asked).encode()
+    return text + image.tobytes(), {_LENGTH: str(len(text))}
+
+
+def _text(first: str, fields: Row, body: bytes = b"") -> bytes:
+    fields = {"Host": "127.0.0.1", "Content-Length": len(body), **fields}
+    lines = [first, *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def _post(path: str, body: bytes, fields: Row) -> bytes:
+    return _text(f"POST {path} HTTP/1.1", fields, body)
+
+
+def _grpc_request(image: NDArray[np.float32], name: str) -> bytes:
+    """Return the frames of a call of ModelInfer."""
+
+    def field(number: int, value: bytes) -> bytes:  # of Protocol Buffers; shorter than 2**14
+        return bytes([8 * number + 2, 128 | len(value) % 128, len(value) // 128]) + value
+
+    def frame(kind: int, flags: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags, 0, 0, 0, 0]) + payload
+
+    fields = {b":method": b"POST", b":scheme": b"http", b":authority": b"a", b"te": b"trailers"}
+    fields |= {b":path": b"/inference.GRPCInferenceService/ModelInfer"}
+    fields |= {b"content-type": b"application/grpc"}
+    # Literals that nobody keeps, so that each request is the same.
+    header = b"".join(
+        bytes([0, len(k)]) + k + bytes([len(v)]) + v for k, v in sorted(fields.items())
+    )
+    tensor = field(1, name.encode()) + field(2, b"FP32") + field(3, bytes(image.shape))
+    message = field(1, b"lenet") + field(5, tensor) + field(7, image.tobytes())
+    data = b"\0" + len(message).to_bytes(4, "big") + message
+    return frame(1, 4, header) + frame(0, 1, data)
+
+
+def _ask(client: http.client.HTTPConnection, path: str, message: tuple[bytes, Row]) -> Any:
+    """Send one request; return the header and the body of the response, and its outputs."""
+    client.request("POST", path, *message)
+    response = client.getresponse()
+    body, size = response.read(), response.headers[_LENGTH]
+    if response.status != 200:
+        raise BackendFailure(f"a server answered {response.status}: {body[:200]!r}")
+    if size is None:
+        return response.headers, body, np.float32(json.loads(body)["outputs"][0]["data"])
+    return response.headers, body, np.frombuffer(body, "<f4", offset=int(size))
+
+
+def _start_all(
+    settings: Settings, host: _Host, folder: Path, absent: Row
+) -> dict[Key, tuple[_Server, Path]]:
+    """Start the servers, check them, and write the requests."""
+    model, cores = str(settings.model_dir), len(os.sched_getaffinity(0))
+    with Predictor(model_dir=model, engine="native") as predictor:
+        name, image = predictor.input_spec.name, np.linspace(0, 1, 784, dtype=np.float32)
+        image = image.reshape(1, 1, 28, 28)
+        expected = predictor.run(image).ravel()
+    port = "--port={port}"
+    servers = {"lenet_serve": host.start(host.lenet_serve, f"lenet={model}", port)}
+    for one in set(_PYTHON) - set(absent):
+        app = (*_UVICORN, f"--workers={cores}", port, f"python_servers:{one}")
+        servers[one] = host.start(sys.executable, *app, LENET_MODEL=model)
+    there = {}
+    for kind, path in _PATHS.items():
+        message = _message(image, name, kind)
+        request, answer = folder / kind, folder / f"{kind}-answer"
+        request.write_bytes(_post(path, *message))
+        for one, server in servers.items():
+            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_START_SECONDS)
+            fields, body, outputs = _ask(client, path, message)
+            client.close()
+            if not np.array_equal(outputs, expected):
+                raise BackendFailure(f"{one}, {kind}: not the outputs of the predictor")
+            there[one, kind] = (server, request)
+            if one == "lenet_serve":
+                answer.write_bytes(_text("HTTP/1.1 200 OK", dict(fields), body))
+        echo = (server.http_load, "--echo", port, f"--threads={cores}", request, answer)
+        there["echo", kind] = (host.start(*echo), request)
+    if "grpc" not in absent:
+        (folder / "grpc").write_bytes(_grpc_request(image, name))
+        grpc = host.lenet_serve.with_name("lenet_serve_grpc")
+        server = host.start(grpc, f"lenet={model}", "--port=0", "--grpc_port={port}")
+        there["lenet_serve", "grpc"] = (server, folder / "grpc")
+    return there
+
+
+def _turns(settings: Settings, host: _Host, folder: Path, absent: Row, connections: int) -> Row:
+    """Have all take turns, in an order drawn anew for each round.
+
+    One connection has client and server on one processor, so that neither has to wake up.
+    """
+    order, milliseconds = random.Random(settings.seed), 1e3 * settings.seconds / settings.rounds
+    flags = {"connections": connections, "milliseconds": max(1, round(milliseconds))}
+    with pinned(1 if connections == 1 else len(os.sched_getaffinity(0))):
+        there = _start_all(settings, host, folder, absent)
+        turns: dict[Key, list[Row]] = {key: [] for key in there}
+        for number in range(settings.rounds + 1):
+            for key in order.sample(list(there), len(there)):
+                server, request = there[key]
+                more = {"http2": True} if key[1] == "grpc" else {}
+                found = server.load(request, **flags, **more)
+                if [*found["statuses"]] != ["200"]:
+                    raise BackendFailure(f"{key}: {found}")
+                if number:  # in the first, which does not count, all get ready
+                    turns[key].append(found | {"rate": found["requests"] / found["seconds"]})
+    return {"cells": [{"connections": connections, **_cell(key, turns)} for key in turns]}
+
+
+def _cell(key: Key, turns: dict[Key, list[Row]]) -> Row:
+    """Sum up the rounds: their medians, and the medians of their ratios."""
+    cell: Row = {"server": key[0], "kind": key[1]}
+    cell |= {name: median(one[name] for one in turns[key]) for name in ("p50_us", "p99_us", "rate")}
+    kind = "binary" if key[1] == "grpc" else key[1]
+    for other in ("echo", *_PYTHON):
+        name = "p50_us" if other == "echo" else "rate"
+        pairs = [
+            (a[name], b[name])
+            for a, b in zip(turns[key], turns.get((other, kind), ()), strict=False)
+        ]
+        cell[f"times_{other}"] = median(a / b for a, b in pairs) if pairs else None
+    return cell
+
+
+def _idle(settings: Settings, host: _Host, *_: object) -> Row:
+    """Watch a server that nobody asks, with a connection that is kept."""
+    server = host.start(host.lenet_serve, settings.model_dir, "--port={port}")
+    with socket.create_connection(("127.0.0.1", server.port)):
+        time.sleep(settings.seconds / 5)  # for what follows the start
+        begin, before = time.monotonic(), server.seconds()
+        time.sleep(settings.seconds)
+        share = (server.seconds() - before) / (time.monotonic() - begin)
+    return {"idle": share}
+
+
+def _network(settings: Settings, host: _Host, folder: Path, _: Row) -> Row:
+    """Run a large network in turn in process and over HTTP; ask for the health beside others."""
+    for subject in subjects(replace(settings, batch_sizes=(1,))):
+        image = np.array(subject.images[:1])
+        model = f"lenet={subject.model_dir}"
+        server = host.start(host.lenet_serve, model, "--port={port}", "--engine=native")
+        client = http.client.HTTPConnection("127.0.0.1", server.port)
+        pairs: list[tuple[float, float]] = []
+        with Predictor(model_dir=subject.model_dir, engine="native") as predictor:
+            path, message = _PATHS["binary"], _message(image, predictor.input_spec.name, "binary")
+            until = time.monotonic() + 2 * settings.seconds
+            while time.monotonic() < until or len(pairs) < 4:
+                begin = time.perf_counter()
+                expected = predictor.run(image)
+                middle = time.perf_counter()
+                outputs = _ask(client, path, message)[-1]
+                pairs.append((1e3 * (middle - begin), 1e3 * (time.perf_counter() - middle)))
+                if not np.array_equal(outputs, expected.ravel()):
+                    raise BackendFailure(f"{subject.name}: not the outputs of the predictor")
+        request, health = folder / "network", folder / "health"
+        request.write_bytes(_post(path, *message))
+        health.write_bytes(_text("GET /v2/health/ready HTTP/1.1", {}))
+        milliseconds = round(2e3 * settings.seconds)
+        flags = (f"--connections={_NETWORK_CLIENTS}", f"--milliseconds={milliseconds}")
+        others: list[str | Path] = [server.http_load, f"--port={server.port}", *flags, request]
+        with subprocess.Popen(others, stdout=subprocess.PIPE) as busy:
+            pause = {"pause_ms": _PROBE_PAUSE_MS}
+            probe = server.load(health, milliseconds=milliseconds, **pause)
+            beside = json.loads(busy.communicate()[0])
+        in_process, over_http = (median(column) for column in zip(*pairs[2:], strict=True))
+        row = {"in_process_ms": in_process, "over_http_ms": over_http, "probe": probe}
+        more = median(b - a for a, b in pairs[2:])
+    return {"network": {"network": subject.name, **row, "more_ms": more, "beside": beside}}
+
+
+def _long_run(settings: Settings, host: _Host, folder: Path, _: Row) -> Row:
+    """Send requests of all kinds, wrong ones among them, on connections that come and go.
+
+    Those for the model were written for the turns before.
+    """
+    server = host.start(host.lenet_serve, f"lenet={settings.model_dir}", "--port={port}")
+    binary = (folder / "binary").read_bytes()
+    wrong = {"shape": binary.replace(b"28, 28", b"28, 27"), "text": b"GET nothing\r\n\r\n"}
+    wrong |= {
+        "body": _post(_PATHS["json"], b"{", {}),
+        "path": _text("GET /v2/models/none HTTP/1.1", {}),
+    }
+    for name, request in wrong.items():
+        (folder / name).write_bytes(request)
+    files = [folder / name for name in ("binary", "json", "binary", "health", *wrong)]
+    samples: list[tuple[int, int]] = []
+    statuses: dict[str, int] = {}
+    descriptors: list[int] = []
+    process = server.process
+    flags = {"requests": -(-settings.runs // _PARTS), "connections": _MANY}
+    for part in range(1, _PARTS + 1):
+        found: Row = server.load(*files, **flags, reconnect=_RECONNECT)
+        for name, count in found["statuses"].items():
+            statuses[name] = statuses.get(name, 0) + count
+        for _number in range(_MANY):  # and some end within a request
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                connection.sendall(binary[:1000])
+        time.sleep(0.05)
+        samples.append((part * flags["requests"], resident(process=process)))
+        descriptors.append(len([*Path(f"/proc/{process}/fd").iterdir()]))
+    row = {"contender": "lenet_serve", "kind": "requests", "samples": samples}
+    about: Row = {"statuses": statuses, "descriptors": descriptors}
+    about["most_bytes"] = resident("VmHWM", process)
+    return {"series": [row | summarize_series(samples) | about]}
+
+
+def _figures(result: Row) -> list[Row]:
+    """Return what was measured beside the most that it may be; of a rate the least."""
+    figures: list[tuple[str, float | None, float, bool]] = []
+    cells = [one for one in result["cells"] if one["server"] == "lenet_serve"]
+    for cell in cells:
+        one, kind = cell["connections"] == 1, cell["kind"]
+        for other, limit in zip(("echo", *_PYTHON), _LIMITS[kind], strict=True):
+            what = f"{cell['connections']} connection(s), {kind}: "
+            what += f"p50, times {other}'s" if other == "echo" else f"times {other}'s rate"
+            if limit is not None and one == (other == "echo"):
+                figures.append((what, cell[f"times_{other}"], limit, not one))
+    network, series = result["network"], result["series"][0]
+    name, probe = network["network"], "a probe of the health beside it: ms, "
+    more = [series["last_bytes"] - series["samples"][_PARTS // 2 - 1][1]]
+    more += [series["descriptors"][-1] - series["descriptors"][0]]
+    requests, most = series["samples"][-1][0], series["most_bytes"] / 1e6
+    figures += [
+        (f"{name}: ms over HTTP more than in process", network["more_ms"], 1, False),
+        *((probe + k, network["probe"][f"{k}_us"] / 1e3, 5, False) for k in ("p50", "p99", "max")),
+        ("idle: percent of a processor", 100 * result["idle"], 0.05, False),
+        (f"{requests:,} requests: resident MB at most", most, 6, False),
+        ("second half of them: resident MB more", more[0] / 1e6, 0.1, False),
+        ("all of them: descriptors more", more[1], 0, False),
+    ]
+    return [
+        {"what": what, "found": found, "limit": limit, "least": least}
+        | {"holds": found is not None and (found >= limit if least else found <= limit)}
+        for what, found, limit, least in figures
+        if found is not None
+    ]
