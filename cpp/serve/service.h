@@ -84,7 +84,7 @@ struct Options {
   std::vector<ModelSource> models;
   /// Engine, precision, threads of one run; names no files, no limit of time.
   Config config;
-  int workers = 0;                   ///< threads that run what the loop does not; 0: one a core
+  int workers = 0;  ///< threads that run what the loop does not; 0: one a core
   /// Images of different requests that run at once. With more LeNet is a tenth faster, but each
   /// thread keeps the memory of such a batch, and clients of a large network wait longer.
   std::int64_t max_batch_size = 8;

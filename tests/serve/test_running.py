@@ -195,6 +195,10 @@ def test_memory_of_many_connections(start_server, digit, question, root, tmp_pat
             answered = json.loads(done.stdout)
             assert (answered["requests"], answered["broken"]) == (5000, 0)
             assert answered["statuses"].keys() == {"200", "400"}
+            for _ in range(100):  # until the server has seen that they are closed
+                if server.metric("lenet_http_connections") == 1:
+                    break
+                time.sleep(0.05)
             found.append((server.resident(), process.num_fds()))
         assert found[3][0] - found[1][0] < 300_000
         assert found[3][1] <= found[1][1]
