@@ -109,11 +109,11 @@ inline __attribute__((always_inline)) void transform_square(
     transform(column, values);
     unrolled<To>([&](int y) { half[y][x] = values[y]; });
   });
-  for (int y = 0; y < To; ++y) {
+  unrolled<To>([&](int y) {
     Vector values[To];
     transform(half[y], values);
     unrolled<To>([&](int x) { store_at(y, x, values[x]); });
-  }
+  });
 }
 
 /// One direction of the transform of the weights.
