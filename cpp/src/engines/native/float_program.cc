@@ -136,6 +136,11 @@ void FloatProgram::lower(const Network& network) {
   }
 }
 
+bool FloatProgram::uses_winograd3x3() const {
+  return std::any_of(lowered_.begin(), lowered_.end(),
+                     [](const Lowered& step) { return step.method == ConvMethod::Winograd3x3; });
+}
+
 bool FloatProgram::fits_columns(const Network& network, const Layer& layer) const {
   constexpr std::int64_t kFewChannels = 8;
   const TensorShape& shape = network.tensors[layer.output];

@@ -27,6 +27,10 @@ class FloatProgram final : public Program {
   /// \throws Error Unsupported: a layer that it has no kernel for.
   void prepare(const Network& network);
 
+  /// Whether a convolution is computed by Winograd's method of 3 x 3. Images side by side have no
+  /// such method, and other bits.
+  bool uses_winograd3x3() const;
+
  private:
   /// What one step computes.
   struct Lowered {

@@ -265,7 +265,7 @@ void compile(native::Network network, Compiled& compiled) {
   const bool in_order = native::separate_layouts(network);
   auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
   std::unique_ptr<FloatProgram> interleaved;
-  if (kernels.lanes > 1 && !in_order &&
+  if (kernels.lanes > 1 && !in_order && !nhwc->uses_winograd3x3() &&
       nhwc->tensor_bytes() * kernels.lanes <= 2 * kMaxInterleavedFloats * kFloat) {
     interleaved = std::make_unique<FloatProgram>(network, kernels, true);
     if (interleaved->tensor_bytes() > kMaxInterleavedFloats * kFloat) interleaved.reset();
