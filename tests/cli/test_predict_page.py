@@ -76,5 +76,7 @@ def test_scale_page(tmp_path, lenet):
         ("classes.csv", 101),
     ):
         path = tmp_path / name
-        found = parquet.read_table(path) if path.suffix == ".parquet" else path.open().readlines()
+        found = (
+            parquet.read_table(path) if path.suffix == ".parquet" else path.read_text().splitlines()
+        )
         assert len(found) == rows

@@ -7,6 +7,7 @@ import hashlib
 import io
 import multiprocessing
 import pickle
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -273,17 +274,22 @@ def logits_of(job):
     return predictor({"image": batch})["logits"]
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.parametrize("threads", [1, 2])
-def test_pool_of_processes(method, threads, pixels):
+def compute_in_pool(method, threads):
     """Also after this process, from which it forks, has used it."""
     predictor = BatchPredictor(**LOGITS, threads=threads)
-    many = np.tile(pixels, (12, 1, 1))  # as many as two threads compute
+    many = np.arange(48 * 784, dtype=np.uint32).astype(np.uint8).reshape(48, 28, 28)
     expected = predictor({"image": many})["logits"]
     with multiprocessing.get_context(method).Pool(2) as pool:
         for found in pool.imap(logits_of, [(predictor, many)] * 4):
             assert same(found, expected)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pool_of_processes(method, threads, tmp_path):
+    """In a fresh process: the libraries of other tests keep threads, which a fork would lose."""
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from {__name__} import compute_in_pool"
+    in_child(f"{code}; compute_in_pool({method!r}, {threads})", cwd=tmp_path)
 
 
 def test_pickled_into_a_fresh_process(tmp_path, pixels):

@@ -1,6 +1,5 @@
 """docs/guides and the examples: what they tell a reader to type, typed."""
 
-import importlib
 import re
 import shlex
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lenet_cpp.cli import COMMANDS
+from lenet_cpp.cli import COMMANDS, load
 from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +23,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "tests" / "README.md"]
 DOCUMENTS += [page for part in ("docs", "examples") for page in (ROOT / part).rglob("*.md")]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
-MODULES = {name: module for name, (module, _) in COMMANDS.items()}
+NAMES = {place.rpartition(":")[2]: name for name, (place, _) in COMMANDS.items()}
 SLOW = {"check-and-log", "export", "separate-and-combined", "three-ways", "train"}
 """Pages that train, export or start Paddle more than twice."""
 
@@ -113,11 +112,10 @@ def test_commands_are_understood(page):
     """All that a page has a reader type has the options and values of today; nothing is run."""
     text = "".join(s.text for s in read_snippets(page) if s.language in {"sh", "console"})
     for name, script, arguments in COMMAND.findall(text.replace("\\\n", " ")):
-        module = MODULES[name] if name else script
-        if module in MODULES.values() and script != "benchmark":  # another command
-            command = importlib.import_module(f"lenet_cpp.cli.{module}").main
+        if name or (script in NAMES and script != "benchmark"):  # another command
+            command = name or NAMES[script]
             try:
-                command.make_context(module, shlex.split(arguments, comments=True))
+                load(command).make_context(command, shlex.split(arguments, comments=True))
             except click.exceptions.Exit:
                 assert "--help" in arguments
 

@@ -286,7 +286,7 @@ onnx("long attributes", 2000,
 onnx("long names", 2, lambda n: chain("{b} = Relu {a}", 10).replace("v", "v" * 10_000 * n))
 onnx("short attributes", 5000, lambda n: field(1, field(1, "x") + field(2, "y") + field(4, "Relu")
      + fields(5, (field(1, f"{i:x}") for i in range(n)))), "Unsupported")
-onnx("empty nodes", 300_000, lambda n: RELU + field(1, b"") * n, "BadModel or loaded")  # above 1,000,000
+onnx("empty nodes", 300_000, lambda n: RELU + field(1, b"") * n, "BadModel or loaded")  # >1,000,000
 onnx("empty constants", 150_000, lambda n: field(5, b"") * n + RELU, "BadModel")
 onnx("graphs in graphs", 20, graphs_in_graphs, "Unsupported or BadModel")
 external("at one place of another file", 200, lambda _: ("values.bin", 0))

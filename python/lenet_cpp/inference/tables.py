@@ -284,10 +284,7 @@ def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> It
         names = file.schema_arrow.names
         for name in (column, *keep):
             if name not in names:
-                raise BadInput(
-                    f"{part.table} has no column {name!r}; it has {', '.join(names)}"
-                    " (--column, --keep)"
-                )
+                raise BadInput(f"{part.table} has no column {name!r}; it has {', '.join(names)}")
         import pyarrow as pa
 
         skip, left = part.skip, part.rows
