@@ -130,7 +130,7 @@ COUNTS = (
     Count("lines of tools", 6_710, _lines("tools")),
     Count("lines of tools/hostile", 2_882, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_100, _lines("tools/benchmark")),
-    Count("lines of C++", 25_330, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 25_340, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_740, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
     Count("lines of tests", 32_400, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),

@@ -382,10 +382,12 @@ std::string refuse_for_onednn(const View& op, bool channels_last) {
   return "";
 }
 
-/// Finds a second activation behind a fully connected layer: oneDNN puts it in the place of the
-/// first. To be asked of each operator in the order of the program.
+/// Finds a second activation behind a fully connected layer, or behind anything else: oneDNN puts
+/// it in the place of the first. To be asked of each operator in the order of the program.
 class StackedActivations {
  public:
+  bool found() const { return found_; }
+
   std::string refuse(const Operator& op, const View& view) {
     constexpr std::string_view kActivations =
         "relu relu6 sigmoid tanh gelu swish mish leaky_relu abs clip hard_swish hardswish "
@@ -396,7 +398,9 @@ class StackedActivations {
       each_value(op.inputs, [&](std::size_t value) {
         const auto found = depths_.find(value);
         if (found != depths_.end()) depth = std::max(depth, found->second + 1);
+        found_ = found_ || activated_.count(value) > 0;
       });
+      each_value(op.outputs, [&](std::size_t value) { activated_.insert(value); });
     }
     if (depth > 2) return printable(op.type) + " behind another activation";
     const Value* input = view.input("X");
@@ -409,6 +413,8 @@ class StackedActivations {
  private:
   /// 1 of sums of vectors, as at the end of fully connected layers; 2 of their activations.
   std::map<std::size_t, int> depths_;
+  std::set<std::size_t> activated_;
+  bool found_ = false;
 };
 
 }  // namespace
@@ -440,6 +446,7 @@ ProgramTraits read_program_traits(const Graph& graph) {
     traits.activation_fusing_faults |= op.type == "1.leaky_relu" && slope != op.attributes.end() &&
                                        slope->second.type == AttributeType::Double;
   }
+  traits.activation_fusing_faults |= activations.found();
   return traits;
 }
 

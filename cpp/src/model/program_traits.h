@@ -16,8 +16,9 @@ struct ProgramTraits {
   std::string openvino_refusal;
   /// The same of oneDNN, which has known faults only: what is not known to be wrong runs.
   std::string onednn_refusal;
-  /// In PIR, a leaky_relu whose slope is stored as a double, as Paddle exports it: the pass of
-  /// oneDNN that fuses it with a convolution reads it as a float and faults.
+  /// The pass of oneDNN that fuses a convolution with its activation is not right here. In PIR it
+  /// faults at a leaky_relu whose slope is stored as a double, as Paddle exports it; and it puts a
+  /// second activation in the place of the first.
   bool activation_fusing_faults = false;
   /// Passes of Paddle that fold a normalization into the convolution before it give other answers:
   /// some operators have their channels last, which is not taken into account, or convolutions
