@@ -96,7 +96,8 @@ def define_operators():
 def of_torchvision(name):
     def make():
         if find_spec("torchvision") is None:
-            pytest.skip("needs torchvision: pip install --no-deps torchvision==0.28.0")
+            # Not in the test group: with its dependencies pip would install PyTorch for CUDA.
+            pytest.skip("torchvision brings CUDA: pip install --no-deps torchvision==0.28.0")
         define_operators()
         models = import_module("torchvision").models
         options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}

@@ -105,13 +105,17 @@ def test_pip_install(fresh, digits, imports):
     np.testing.assert_array_equal(logits, lenet_cpp.predict(np.load(digits)))
 
 
+# Boost and zlib are Debian's, and optional: no Python package brings them.
+NO_SERVER = "built without Boost or zlib: apt-get install libboost-dev zlib1g-dev, then ./run.sh"
+
+
 @pytest.mark.parametrize("name", ["lenet_classify", "lenet_infer_native", "lenet_serve"])
 def test_programs(fresh, root, name):
     """They find the package's library, and need no other but the system's."""
     (folder,) = fresh[0].parents[1].glob("lib/python3*/site-packages/lenet_cpp/bin")
     if not (root / "build" / name).is_file():
         assert not (folder / name).exists()
-        pytest.skip("was not built: apt-get install libboost-dev zlib1g-dev, which some have not")
+        pytest.skip(NO_SERVER)
     assert run(folder / name, "--version", cwd="/", env={}).startswith(f"{name} ")
     dynamic = run("readelf", "--dynamic", folder / name)
     dynamic += run("readelf", "--dynamic", folder.parent / "liblenet.so.0.1")
@@ -122,7 +126,7 @@ def test_programs(fresh, root, name):
 def test_serve(fresh, root, digits):
     """The command finds the server of the package."""
     if not (root / "build" / "lenet_serve").is_file():
-        pytest.skip("was not built: apt-get install libboost-dev zlib1g-dev, which some have not")
+        pytest.skip(NO_SERVER)
     python, logits, _ = fresh
     model = lenet_cpp.bundled_model_dir()
     command = [str(python.with_name("lenet-cpp")), "serve", str(model), "--port=0"]

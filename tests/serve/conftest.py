@@ -22,31 +22,30 @@ def post(path, *lines):
     return "\r\n".join([f"POST {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode("latin-1")
 
 
-@pytest.fixture(scope="session")
-def serve_program(root):
-    """The server, where its libraries were there to build it."""
-    path = root / "build" / "lenet_serve"
+def built(root, name, part):
+    """Return a program; skip where what it needs, which only a system installs, was not there."""
+    path = root / "build" / name
     if not path.is_file():
         cache = (root / "build" / "CMakeCache.txt").read_text()
-        left_out = re.search(r"^LENET_SERVE_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
+        left_out = re.search(rf"^LENET_{part}_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
         assert left_out is not None, f"{path} is missing: run ./run.sh, or ./test.sh"
         pytest.skip(
-            f"a build without Debian's {left_out[1]} leaves lenet_serve out: apt-get install"
+            f"a build without Debian's {left_out[1]} leaves {name} out: apt-get install"
             f" {left_out[1]}, then ./run.sh, as ./test.sh does for root"
         )
     return path
 
 
 @pytest.fixture(scope="session")
+def serve_program(root):
+    """The server."""
+    return built(root, "lenet_serve", "SERVE")
+
+
+@pytest.fixture(scope="session")
 def grpc_program(root, serve_program):
-    """The server with gRPC, where its libraries were there to build it."""
-    path = serve_program.with_name("lenet_serve_grpc")
-    if not path.is_file():
-        cache = (root / "build" / "CMakeCache.txt").read_text()
-        left_out = re.search(r"^LENET_GRPC_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
-        assert left_out is not None, f"{path} is missing: run ./run.sh, or ./test.sh"
-        pytest.skip(f"needs {left_out[1]}")
-    return path
+    """The server with gRPC; without the other one there is none."""
+    return built(root, "lenet_serve_grpc", "GRPC")
 
 
 class Server:

@@ -262,7 +262,7 @@ class Client {
     return static_cast<std::size_t>(byte(0) << 16 | byte(1) << 8 | byte(2));
   }
 
-  /// \param status 200 for a response with a message, which an error of gRPC has not
+  /// \param status 200 for a response with a message; gRPC sends its errors without one
   /// \returns whether there is a whole response, or the server ended it
   bool read_frames(int& status) {
     std::size_t at = 0;

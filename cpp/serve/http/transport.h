@@ -63,7 +63,7 @@ struct Transport {
 
   /// Counts a response, and writes a line of JSON about it to the log.
   void record(const Exchange& exchange);
-  /// Writes what the log has not written yet. Called a few times a second.
+  /// Writes the log's buffered lines to its file. Called a few times a second.
   void flush_log() const;
 
   Service& service;

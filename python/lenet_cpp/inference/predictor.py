@@ -199,7 +199,9 @@ class Predictor(_Running[_core.Predictor], Closing):
                 ``VersionMismatch`` or ``BackendFailure``.
         """
         core = _core.Predictor(core_config(None, None, "", options), *_bytes_of(program, params))
-        return cls.__new__(cls)._hold(core, None)  # noqa: SLF001 - of this very class
+        # __init__ takes files: an object is made without it, by a private method of its own class,
+        # which SLF001 takes for another one's.
+        return cls.__new__(cls)._hold(core, None)  # noqa: SLF001
 
     @property
     def output_specs(self) -> list[TensorSpec]:
@@ -268,8 +270,9 @@ class Predictor(_Running[_core.Predictor], Closing):
                 raises.
         """
         core = self._alive().clone()
+        # As in from_bytes.
         clone = type(self).__new__(type(self))
-        return clone._hold(core, self._input_range)  # noqa: SLF001 - of this very class
+        return clone._hold(core, self._input_range)  # noqa: SLF001
 
     def close(self) -> None:
         """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
@@ -364,7 +367,8 @@ class PredictorPool(_Running[_core.PredictorPool]):
         """
         pool = cls.__new__(cls)
         files = _bytes_of(program, params)
-        pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001 - of this class
+        # As in Predictor.from_bytes.
+        pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001
         return pool
 
     def _load(self, config: _core.Config, size: int, *files: bytes) -> None:

@@ -142,7 +142,7 @@ def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterat
 
     Raises:
         FileNotFound: A table is missing.
-        BadInput: A table is damaged, or has not got a column.
+        BadInput: A table is damaged, or lacks a column.
     """
     if part.files:
         for at in range(0, len(part.files), size):
@@ -208,7 +208,8 @@ def _expanded(name: Path) -> tuple[Path, ...]:
     if name.is_dir():
         return tuple(sorted(each for each in name.iterdir() if _is_table_file(each))) or (name,)
     if not name.exists() and glob.has_magic(str(name)):
-        found = glob.glob(str(name), recursive=True)  # noqa: PTH207 - takes absolute patterns
+        # PTH207 asks for Path.glob, which refuses absolute patterns.
+        found = glob.glob(str(name), recursive=True)  # noqa: PTH207
         return tuple(sorted(map(Path, found))) or (name,)
     return (name,)
 
