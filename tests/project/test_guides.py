@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+import onnx.parser
 import pytest
 
 from lenet_cpp.cli import COMMANDS, load
@@ -15,7 +16,7 @@ from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix)
-PAGES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = [ROOT / "docs" / "coming-from.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
 EXAMPLE = ROOT / "examples" / "own_classifier"
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
@@ -24,6 +25,8 @@ DOCUMENTS += [page for part in ("docs", "examples") for page in (ROOT / part).rg
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
 NAMES = {place.rpartition(":")[2]: name for name, (place, _) in COMMANDS.items()}
+NETWORK = """<ir_version: 8, opset_import: ["" : 17]> network (float[N,3,8,8] x) => (float[N,3] y)
+{ a = Relu(x) b = GlobalAveragePool(a) y = Flatten(b) }"""
 SLOW = {"check-and-log", "export", "separate-and-combined", "three-ways", "train"}
 """Pages that train, export or start Paddle more than twice."""
 
@@ -51,8 +54,9 @@ def finished(program, model_dir, tmp_path_factory, pytestconfig):
 
 @pytest.fixture
 def folder(finished, tmp_path):
-    """A copy of it for one page."""
+    """A copy of it for one page, with an ``.onnx`` of the user's own."""
     copy = Path(shutil.copytree(finished, tmp_path / "lenet_cpp", symlinks=True))
+    onnx.save(onnx.parser.parse_model(NETWORK), copy / "model.onnx")
     yield copy
     shutil.rmtree(copy / "guide", ignore_errors=True)  # pytest keeps the rest; AlexNet is large
 
