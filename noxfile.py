@@ -8,6 +8,7 @@
     nox -s complexity                 does loading large files take linear time and memory?
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
+    nox -s docs                       the site of the documents and of both APIs, in build/docs
     nox -s nightly                    all that is too slow for ./test.sh
 
 For each interpreter that is found the wheel is built once, against the newest supported
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nox
@@ -173,3 +175,16 @@ def nightly(session: nox.Session) -> None:
     session.run(*networks, external=True)
     for engine in ("paddle", "native"):
         session.run(*command, "mutants", f"--engine={engine}", external=True)
+
+
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Build the site of the documents and of both APIs in build/docs; no warning is allowed.
+
+    The interpreter is the one that runs nox; it needs lenet_cpp installed, and the group docs.
+    """
+    missing = [name for name in ("sphinx", "myst_parser", "breathe") if find_spec(name) is None]
+    if missing or shutil.which("doxygen") is None:
+        session.error("pip install --group docs . and apt-get install doxygen")
+    command = ("-m", "sphinx", "-b", "html", "-W", "--keep-going", "docs", "build/docs")
+    session.run(sys.executable, *command, *session.posargs, external=True)
