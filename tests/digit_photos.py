@@ -1,12 +1,19 @@
-"""Makes 'photos' of digits on paper out of MNIST images, whose labels stay true."""
+"""Makes 'photos' of digits on paper out of MNIST images, whose labels stay true.
+
+``python tests/digit_photos.py examples/photos`` writes those that the documents show.
+"""
 
 import io
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 KINDS = ("paper", "small", "far", "shadow", "board", "pen")
+EXAMPLES = {"pen": 94, "paper": 13, "board": 219, "shadow": 80}
+"""Kinds, and test images of the embedded sample: a 2, a 3, a 5 and a 7."""
 
 
 def photo(digit, kind, seed):
@@ -90,3 +97,17 @@ def _skeleton(mask):
             shape[gone] = 0
             changed |= bool(gone.any())
     return shape[1:-1, 1:-1]
+
+
+def write_examples(folder):
+    """Write a photo of each kind of EXAMPLES, named after its digit."""
+    from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+
+    test = read_mnist_dir(sample_dir()).test
+    for kind, number in EXAMPLES.items():
+        image = photo(test.images[number], kind, number)
+        Path(folder, f"{test.labels[number]}-{kind}.jpg").write_bytes(image.fp.getvalue())
+
+
+if __name__ == "__main__":
+    write_examples(sys.argv[1])

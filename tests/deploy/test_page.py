@@ -24,6 +24,7 @@ from lenet_cpp.deploy import write_page
 
 ROOT = Path(__file__).parents[2]
 CLASSES = 10
+PHOTOS = sorted((ROOT / "examples" / "photos").glob("*.jpg"))
 SCREENSHOTS = "LENET_SCREENSHOTS"
 """The environment variable that has the screenshots of docs/browser.md written."""
 MOST_BYTES = 60_000  # of a screenshot
@@ -143,6 +144,15 @@ def test_photos(opened, photos, logits_of, give):
     assert chromium.draw(STROKES[7]) == "7"
 
 
+@pytest.mark.parametrize("photo", PHOTOS, ids=lambda photo: photo.stem)
+def test_example_photos(opened, photo):
+    """Their names begin with the digit."""
+    chromium, _server = opened
+    chromium.js(CLEAR)
+    choose(chromium, photo)
+    assert chromium.answer() == photo.name[0]
+
+
 def test_same_bits(opened, logits_of):
     chromium, _server = opened
     found = np.array(chromium.js(LOGITS), np.float64).astype(np.float32)
@@ -203,7 +213,12 @@ def test_screenshots(opened, name, width, dark):
     try:
         chromium.window(width, 700, dark=dark)
         for _ in range(20):  # until the browser has compiled what runs often for speed
-            chromium.draw(STROKES[4])
+            if name == "light":
+                chromium.js(CLEAR)
+                choose(chromium, PHOTOS[-1])
+                chromium.answer()
+            else:
+                chromium.draw(STROKES[4])
             if chromium.text("#time").endswith("µs"):
                 break
         height = chromium.js("Math.ceil(document.documentElement.getBoundingClientRect().height)")

@@ -98,6 +98,17 @@ def test_own_classifier(folder):
     assert "The routes agree" in printed
 
 
+def test_photos(folder):
+    """C++, the command and Python give the digit that each name begins with."""
+    names = sorted(path.name for path in (folder / "examples" / "photos").glob("*.jpg"))
+    assert len(names) == 4
+    printed = follow(folder / "examples" / "photos" / "README.md", folder)
+    for name in names:
+        assert re.search(rf"{name}\n  (?:0\.9|1)[\d.]* +class \d+  {name[0]}\n", printed)  # C++
+        assert re.search(rf"{name} +(\d) +{name[0]} +(0\.9|1\.0)", printed)  # the command
+    assert "['3', '5']" in printed
+
+
 def test_own_classifier_is_short():
     lines = (EXAMPLE / "colours.py").read_text(encoding="utf-8").splitlines()
     assert len(lines) < 20
