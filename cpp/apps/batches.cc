@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "attached.h"
 #include "images/steps.h"
 #include "io/file.h"
 #include "io/printable.h"
@@ -18,8 +19,10 @@ constexpr float kFar = 8;     // times the largest magnitude that the preprocess
 constexpr double kLeast = 4;  // smaller values are always accepted
 
 /// Of black and white pixels, in each channel; none when nothing says so.
-std::vector<float> prepared_pixels(const std::string& path) try {
-  const Description found = parse_description(read_file(path), path);
+std::vector<float> prepared_pixels(const Config& config, const std::string& path) try {
+  const AttachedModel* attached = attached_model(config);
+  const std::string text = attached ? std::string(attached->preprocess) : read_file(path);
+  const Description found = parse_description(text, path);
   std::vector<float> values;
   for (const auto& channel : make_table(found.normalize, found.mode).channels) {
     values.insert(values.end(), {channel.front(), channel.back()});
@@ -31,13 +34,13 @@ std::vector<float> prepared_pixels(const std::string& path) try {
 
 }  // namespace
 
-std::string input_range_warning(const Tensor& images, const std::string& model_file) {
+std::string input_range_warning(const Tensor& images, const Config& config) {
   float largest = 0;
   for (const float value : images.data) largest = std::max(largest, std::abs(value));
   if (!(largest > kLeast) || std::isinf(largest)) return "";
   const std::string path =
-      std::filesystem::path(model_file).replace_filename("preprocess.json").string();
-  const std::vector<float> pixels = prepared_pixels(path);
+      std::filesystem::path(config.model_file).replace_filename("preprocess.json").string();
+  const std::vector<float> pixels = prepared_pixels(config, path);
   const auto [low, high] = std::minmax_element(pixels.begin(), pixels.end());
   if (pixels.empty() || largest <= kFar * std::max(-*low, *high)) return "";
   return print(

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "lenet/config.h"
 #include "lenet/tensor.h"
 
 namespace lenet::apps {
@@ -28,8 +29,8 @@ inline void append(Tensor& all, const Tensor& part) {
 }
 
 /// Detects values, such as float pixels from 0 to 255, far beyond what a model was trained on.
-/// \param model_file the model's program; `preprocess.json` beside it says what it takes
+/// \param config of the predictor; `preprocess.json` beside its model says what that takes
 /// \returns a warning in one line; empty when there is nothing to warn of, or no such file.
-std::string input_range_warning(const Tensor& images, const std::string& model_file);
+std::string input_range_warning(const Tensor& images, const Config& config);
 
 }  // namespace lenet::apps

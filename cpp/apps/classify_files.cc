@@ -10,6 +10,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "attached.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "lenet/error.h"
@@ -92,6 +93,12 @@ Names find_images(const Names& names) {
 ImagePipeline load_pipeline(const Config& config, const std::string& preprocess) {
   // Named outright it is used as it is; beside the model it is one of the model's files.
   if (!preprocess.empty()) return ImagePipeline::load(preprocess, false);
+  if (const AttachedModel* attached = attached_model(config)) {
+    if (!attached->preprocess.empty())
+      return ImagePipeline::parse(std::string(attached->preprocess));
+    throw Error(ErrorCode::FileNotFound,
+                "the model in this program has no preprocess.json; name one with --preprocess");
+  }
   const fs::path folder = config.model_dir.empty() ? fs::path(config.model_file).parent_path()
                                                    : fs::path(config.model_dir);
   const std::string path = (folder / "preprocess.json").string();
@@ -110,10 +117,15 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
   if (!fs::exists(path, failed)) return {};
   const std::string text = read_file(path);
   HashCheck{check_hashes}(path, text);
+  return parse_manifest(text, path, fs::path(program).filename().string());
+}
+
+Manifest parse_manifest(const std::string& text, const std::string& path,
+                        const std::string& program) {
   try {
     const auto document = parse_json(text);
     if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
-    if (!document.at("models").contains(fs::path(program).filename().string())) return {};
+    if (!document.at("models").contains(program)) return {};
     Manifest manifest{document.at("classes").get<Names>(), {}};
     const auto& softmax = document.at("softmax");
     if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();

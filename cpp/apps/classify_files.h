@@ -29,6 +29,9 @@ struct Manifest {
 /// \returns nothing said when there is no manifest, or it is another model's
 /// \throws Error BadModel naming the manifest when it is damaged.
 Manifest read_manifest(const std::string& program, bool check_hashes);
+/// The same of its contents. \param program its name alone
+Manifest parse_manifest(const std::string& text, const std::string& path,
+                        const std::string& program);
 
 /// The names of classes in a text file: one a line, in output order; or "0 name", "1 name" and so
 /// on in every line, as PaddleClas has it. Space around a name and empty lines do not count.

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "attached.h"
 #include "batches.h"
 #include "classify_files.h"
 #include "io/file.h"
@@ -65,9 +66,15 @@ std::string classify(const ClassifyOptions& options) {
   const ImagePipeline pipeline = load_pipeline(options.config, options.preprocess);
   std::vector<std::string> names;
   if (!options.labels.empty()) names = read_class_names(options.labels);
-  Predictor predictor(options.config);
-  const std::string model_file = predictor.config().model_file;
-  const Manifest manifest = read_manifest(model_file, options.config.check_hashes);
+  Predictor predictor = make_predictor(options.config);
+  const AttachedModel* attached = attached_model(options.config);
+  const std::string model_file =
+      attached == nullptr ? predictor.config().model_file : attached->name;
+  const Manifest manifest =
+      attached == nullptr ? read_manifest(model_file, options.config.check_hashes)
+      : attached->manifest.empty()
+          ? Manifest{}
+          : parse_manifest(std::string(attached->manifest), "manifest.json", attached->name);
   if (options.labels.empty()) names = manifest.classes;
   const bool has_softmax = manifest.softmax.value_or(predictor.ends_in_softmax());
   const bool softmax = options.softmax.value_or(!has_softmax);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "attached.h"
 #include "batches.h"
 #include "io/file.h"
 #include "lenet/image_io.h"
@@ -78,12 +79,12 @@ std::string run(const Options& options) {
   Tensor images;
   if (from_file) images = read_images(options.input);
   std::optional<Predictor> predictor;
-  report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(options.config); });
+  report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(make_predictor(options.config)); });
 
   report.batch_size = batch_size_of(options, predictor->input_spec());
   if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
   if (from_file && options.check_range) {
-    const std::string warning = input_range_warning(images, predictor->config().model_file);
+    const std::string warning = input_range_warning(images, predictor->config());
     if (!warning.empty()) {
       std::fprintf(stderr, "%s: warning: %s\n", LENET_PROGRAM, warning.c_str());
     }
@@ -120,7 +121,7 @@ std::string run(const Options& options) {
 }
 
 std::string profile(const Options& options) {
-  Predictor predictor(options.config);
+  Predictor predictor = make_predictor(options.config);
   const Profile found =
       predictor.profile(batch_size_of(options, predictor.input_spec()), options.repeats);
   stop_if_interrupted();

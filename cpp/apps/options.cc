@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include "attached.h"
 #include "lenet/engines.h"
 
 namespace lenet::apps {
@@ -107,7 +108,7 @@ CommandLine command_line(ClassifyOptions& options) {
 /// The model has to be named, in one way, and its precision too.
 void settle(CommonOptions& options) {
   Config& config = options.config;
-  if (config.model_dir.empty() && config.model_file.empty()) {
+  if (config.model_dir.empty() && config.model_file.empty() && attached_model() == nullptr) {
     throw UsageError("name a model: --model_file and --params_file, or --model_dir");
   }
   if (!config.model_dir.empty() && !(config.model_file + config.params_file).empty()) {

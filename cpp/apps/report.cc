@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "attached.h"
 #include "io/printable.h"
 #include "lenet/engines.h"
 #include "lenet/version.h"
@@ -126,7 +127,8 @@ std::string format_report(const char* program, const Options& options, const Pre
                            program, version(), engine, engine_version(config.engine).c_str(),
                            engine, to_string(predictor.accelerator(report.batch_size)),
                            to_string(config.precision), config.threads);
-  text += "model   " + config.model_file + "\n";
+  const AttachedModel* attached = attached_model(config);
+  text += "model   " + (attached ? attached->name + " in this program" : config.model_file) + "\n";
   if (predictor.quantized() && config.precision != Precision::Int8 &&
       supports_precision(config.engine, Precision::Int8)) {
     text += "        quantized, but computed in float32: --int8 computes it in int8\n";

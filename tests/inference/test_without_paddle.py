@@ -342,8 +342,9 @@ def test_a_build_without_paddle_looks_for_none(root, tmp_path):
 
 def test_page(root, model_dir, tmp_path):
     """Each command of docs/without-paddle.md that is for a shell or for Python."""
-    python, program = run_page(root / "docs" / "without-paddle.md", tmp_path, model_dir)
+    python, program, moved = run_page(root / "docs" / "without-paddle.md", tmp_path, model_dir)
     assert python == "(2, 10)\n"
     assert "engine native" in program
     assert "libstdc++.so.6" in program
     assert "paddle" not in program
+    assert "engine native" in moved

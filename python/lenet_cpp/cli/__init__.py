@@ -49,6 +49,7 @@ COMMANDS = {
     "export-onnx": ("export_onnx", "Write a model as an ONNX file"),
     "convert": ("convert_model", "Convert a model between Paddle's formats"),
     "torch-train": ("torch_train", "Train a network in PyTorch"),
+    "bundle": ("bundle", "Write a program and a model as one thing to move"),
     "web": ("web", "Write a page that runs a model in the browser"),
     "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
     "serve": ("serve", "Serve models over HTTP, in C++"),

@@ -1,0 +1,100 @@
+#include "attached.h"
+
+#include <charconv>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <sstream>
+
+#include "io/file.h"
+#include "lenet/error.h"
+#include "model/hash_check.h"
+
+namespace lenet::apps {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kFile = "/proc/self/exe";
+constexpr std::size_t kHashDigits = 64;
+constexpr std::size_t kSizeDigits = 20;
+constexpr std::size_t kMark = sizeof("lenet attached model:") - 1;
+
+// python/lenet_cpp/deploy/bundle.py finds this place and writes there the SHA-256 of what it
+// appends, and where that begins. Volatile: the compiler would put in what it reads here.
+const volatile char kPlace[] =
+    "lenet attached model:"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "00000000000000000000";
+static_assert(sizeof(kPlace) == kMark + kHashDigits + kSizeDigits + 1);
+
+[[noreturn]] void refuse(const std::string& problem) {
+  throw Error(ErrorCode::BadModel, "the model in this program's own file was damaged: " + problem +
+                                       "; copy the file again, or write it anew with lenet-cpp "
+                                       "bundle --single-file");
+}
+
+/// \param text "SIZE NAME" for each file, an empty line, and the files
+std::map<std::string, std::string_view> split(std::string_view text) {
+  std::map<std::string, std::string_view> files;
+  const std::size_t end = text.find("\n\n");
+  if (end == std::string_view::npos) refuse("it has no list of files");
+  std::istringstream lines{std::string(text.substr(0, end))};
+  text.remove_prefix(end + 2);
+  std::size_t size = 0;
+  for (std::string name; lines >> size && lines.get() == ' ' && std::getline(lines, name);) {
+    if (size > text.size()) refuse("'" + name + "' is not complete");
+    files[name] = text.substr(0, size);
+    text.remove_prefix(size);
+  }
+  if (!text.empty() || !lines.eof()) refuse("its list of files does not fit");
+  return files;
+}
+
+/// What the place says, checked. \returns whether it says anything.
+bool read_attached(AttachedModel& model) {
+  std::string place(sizeof(kPlace) - 1, '\0');
+  for (std::size_t i = 0; i < place.size(); ++i) place[i] = kPlace[i];
+  const std::string hash = place.substr(kMark, kHashDigits);
+  std::size_t begin = 0;
+  const char* const end = place.data() + place.size();
+  if (std::from_chars(end - kSizeDigits, end, begin).ptr != end) refuse("its place is unreadable");
+  if (begin == 0) return false;
+  model.contents = read_file(kFile);
+  if (begin > model.contents.size()) refuse("the file was cut short, or stripped");
+  const std::string_view text = std::string_view(model.contents).substr(begin);
+  const std::string found = sha256_hex(text);
+  if (found != hash) refuse("its SHA-256 is " + found + " and should be " + hash);
+  for (const auto& [name, contents] : split(text)) {
+    if (name == "preprocess.json") {
+      model.preprocess = contents;
+    } else if (name == "manifest.json") {
+      model.manifest = contents;
+    } else if (fs::path(name).extension() == ".pdiparams") {
+      model.bytes.params = contents;
+    } else {
+      model.name = name;
+      model.bytes.program = contents;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+const AttachedModel* attached_model() {
+  static AttachedModel model;
+  static const bool there = read_attached(model);
+  return there ? &model : nullptr;
+}
+
+const AttachedModel* attached_model(const Config& config) {
+  const bool named = !(config.model_dir + config.model_file).empty();
+  return named ? nullptr : attached_model();
+}
+
+Predictor make_predictor(const Config& config) {
+  const AttachedModel* model = attached_model(config);
+  return model == nullptr ? Predictor(config) : Predictor(config, model->bytes);
+}
+
+}  // namespace lenet::apps

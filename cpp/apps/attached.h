@@ -1,0 +1,31 @@
+/// A model at the end of the program's own file, where `lenet-cpp bundle --single-file` puts it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "lenet/config.h"
+#include "lenet/predictor.h"
+
+namespace lenet::apps {
+
+struct AttachedModel {
+  std::string contents;  ///< what the others are parts of
+  std::string name;      ///< of the program, as it was in its folder
+  ModelBytes bytes;
+  std::string_view preprocess;  ///< preprocess.json; empty: there was none
+  std::string_view manifest;    ///< manifest.json; likewise
+};
+
+/// \returns null when the program's file holds no model. It is read once.
+/// \throws Error BadModel: it was cut short or changed; FileNotFound: it cannot be read.
+const AttachedModel* attached_model();
+
+/// The one that is run with this configuration: null when that names another.
+const AttachedModel* attached_model(const Config& config);
+
+/// A predictor of the model that the configuration names, or of the attached one.
+/// \throws Error as Predictor and attached_model
+Predictor make_predictor(const Config& config);
+
+}  // namespace lenet::apps

@@ -1,0 +1,264 @@
+"""``lenet-cpp bundle``: what it writes runs elsewhere, with nothing around it."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.cli import main
+from lenet_cpp.deploy import bundle, write_bundle
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build"
+BAD_MODEL, BAD_INPUT, UNSUPPORTED = 4, 5, 6
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory):
+    """Two programs as the preset static makes them, of the objects of build/."""
+    folder = tmp_path_factory.mktemp("static")
+    libraries = [BUILD / "cpp/apps/liblenet_apps.a", BUILD / "cpp/apps/liblenet_native.a"]
+    folder_of_objects = BUILD / "cpp/src/CMakeFiles/lenet_loaders.dir/images"
+    sources = {path.name for path in (ROOT / "cpp/src/images").glob("*.cc")}
+    photos = [path for path in folder_of_objects.glob("*.o") if path.stem in sources]
+    formats = [
+        f"-l{name}" for name in ("jpeg", "png") if f"{name}.cc.o" in {p.name for p in photos}
+    ]
+    for name, source, more in (
+        ("lenet_infer_native", "lenet_infer_test", libraries),
+        (
+            "lenet_classify",
+            "lenet_classify",
+            [*photos, *libraries, *formats, *("-lz" for _ in formats)],
+        ),
+    ):
+        main_object = BUILD / f"cpp/apps/CMakeFiles/{name}.dir/{source}.cc.o"
+        command = ("c++", "-static", "-s", "-pthread", "-o", folder / name, main_object, *more)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path, digits):
+    folder = tmp_path / "else where"
+    folder.mkdir()
+    np.save(folder / "digits.npy", digits)
+    return folder
+
+
+def run_there(program, *arguments, code=0):
+    """Run in an empty environment, where nothing of this package is found."""
+    command = ["env", "-i", program, *arguments]
+    done = subprocess.run(
+        command, cwd=program.parent, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr if code else done.stdout
+
+
+def logits_there(program, folder):
+    run_there(program, f"--input={folder / 'digits.npy'}", f"--output={folder / 'logits.npy'}")
+    return np.load(folder / "logits.npy")
+
+
+def call(*arguments):
+    return main(["bundle", *map(str, arguments)])
+
+
+def test_folder_runs_where_it_was_moved(model_dir, digits, elsewhere, tmp_path, capsys):
+    assert call(model_dir, "-o", tmp_path / "made", "--program", BUILD / "lenet_infer_native") == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"needs glibc 2\.\d+ or later; has libstdc\+\+", printed)
+    assert "checked: it ran, with the same outputs" in printed
+    names = {str(path.relative_to(tmp_path / "made")) for path in (tmp_path / "made").rglob("*.*")}
+    assert not [name for name in names if re.search(r"libc\.|libm\.|ld-", name)]
+    assert {name for name in names if name.startswith("model/")} == {
+        *("model/lenet.pdmodel", "model/lenet.pdiparams"),
+        *("model/preprocess.json", "model/manifest.json"),
+    }
+    moved = (tmp_path / "made").rename(elsewhere / "moved")
+    expected = lenet_cpp.predict(digits)
+    np.testing.assert_array_equal(logits_there(moved / "lenet_infer_native", elsewhere), expected)
+    link = elsewhere / "link"
+    link.symlink_to("moved/lenet_infer_native")
+    np.testing.assert_array_equal(logits_there(link, elsewhere), expected)
+    (moved / "model" / "lenet.pdiparams").write_bytes(b"damaged")
+    assert "BadModel" in run_there(moved / "lenet_infer_native", code=BAD_MODEL)
+
+
+def test_its_own_libraries_are_used(model_dir, digits, elsewhere, tmp_path):
+    """A program with liblenet, which the linker of this computer would find in build/."""
+    program = shutil.copy(BUILD / "lenet_infer_test", tmp_path)
+    environment = tmp_path / "liblenet.so.0.1"
+    shutil.copy(BUILD / "liblenet.so.0.1", environment)
+    write_bundle(model_dir, elsewhere / "made", Path(program))
+    environment.unlink()
+    Path(program).unlink()
+    assert "liblenet.so.0.1" in {path.name for path in (elsewhere / "made" / "lib").iterdir()}
+    found = logits_there(elsewhere / "made" / "lenet_infer_test", elsewhere)
+    np.testing.assert_array_equal(found, lenet_cpp.predict(digits))
+
+
+def test_archive_is_the_same_each_time(digits, elsewhere):
+    for name in ("first", "second"):
+        (elsewhere / name).mkdir()
+        program = BUILD / "lenet_infer_native"
+        assert call("-o", elsewhere / name / "digits.tar.gz", "--program", program) == 0
+    first = (elsewhere / "first" / "digits.tar.gz").read_bytes()
+    assert first == (elsewhere / "second" / "digits.tar.gz").read_bytes()
+    with tarfile.open(elsewhere / "first" / "digits.tar.gz") as archive:
+        archive.extractall(elsewhere, filter="data")
+    found = logits_there(elsewhere / "digits" / "lenet_infer_native", elsewhere)
+    np.testing.assert_array_equal(found, lenet_cpp.predict(digits))
+
+
+def test_single_file(static, model_dir, digits, elsewhere, capsys):
+    file = elsewhere / "digits"
+    assert (
+        call(model_dir, "-o", file, "--single-file", "--program", static / "lenet_infer_native")
+        == 0
+    )
+    assert "needs no library\n  checked" in capsys.readouterr().out
+    expected = lenet_cpp.predict(digits)
+    np.testing.assert_array_equal(logits_there(file, elsewhere), expected)
+    assert "model   lenet.pdmodel in this program" in run_there(file)
+    assert run_there(file, "--version").startswith("lenet_infer_native ")
+    # Another model that is named, and a program that has a model already.
+    assert "nowhere" in run_there(file, "--model_dir=nowhere", code=3)
+    shutil.copy(file, elsewhere / "lenet_infer_native")
+    assert (
+        call(model_dir, "-o", file, "--single-file", "--program", elsewhere / "lenet_infer_native")
+        == 0
+    )
+    np.testing.assert_array_equal(logits_there(file, elsewhere), expected)
+    assert file.stat().st_size == (elsewhere / "lenet_infer_native").stat().st_size
+
+
+def test_single_file_of_a_classifier(static, model_dir, digits, elsewhere):
+    file = elsewhere / "classify"
+    write_bundle(model_dir, file, static / "lenet_classify", single_file=True)
+    np.save(elsewhere / "digit.npy", digits[0, 0])
+    expected = run_there(
+        static / "lenet_classify", f"--model_dir={model_dir}", elsewhere / "digit.npy"
+    )
+    assert run_there(file, elsewhere / "digit.npy") == expected
+    (elsewhere / "no steps").mkdir()
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        shutil.copy(model_dir / name, elsewhere / "no steps")
+    write_bundle(elsewhere / "no steps", file, static / "lenet_classify", single_file=True)
+    assert "no preprocess.json" in run_there(file, elsewhere / "digit.npy", code=3)
+
+
+def test_damaged_single_file(static, model_dir, elsewhere):
+    """Whatever is changed in the model or cut off: one line, and never another answer."""
+    good = elsewhere / "good"
+    write_bundle(model_dir, good, static / "lenet_infer_native", single_file=True)
+    content = good.read_bytes()
+    size = (static / "lenet_infer_native").stat().st_size
+    mark = content.index(b"lenet attached model:")
+    file = elsewhere / "digits"
+    shutil.copy(good, file)
+    changes = [content[:-1], content[: size + 100], content[:size], content[: size - 1]]
+    changes += [content + b"more"]
+    for place in (
+        size,
+        size + 40,
+        len(content) - 1,
+        mark + 30,
+        mark + 21 + 64 + 19,
+        mark + 21 + 70,
+    ):
+        changes.append(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    changes.append(content[: mark + 21 + 64] + b"x" + content[mark + 21 + 65 :])
+    for changed in changes:
+        file.write_bytes(changed)
+        said = run_there(file, code=BAD_MODEL)
+        assert re.fullmatch(
+            r"lenet_infer_native: BadModel: the model in this .* damaged: .*\n", said
+        )
+    assert "--model_dir" in run_there(file, "--help")
+
+
+def remove(name):
+    return lambda folder: (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (
+            lambda folder: (folder / "lenet.pdiparams").write_bytes(b"x"),
+            BAD_MODEL,
+            "lenet.pdiparams",
+        ),
+        (lambda folder: shutil.rmtree(folder), 3, "there is no model"),
+        (lambda folder: (folder.parent / "made").write_text("mine"), BAD_INPUT, "not a bundle"),
+        (lambda folder: shutil.copytree(folder, folder.parent / "made"), BAD_INPUT, "not a bundle"),
+    ],
+)
+def test_refusals_leave_nothing(change, code, said, model_dir, tmp_path, capsys):
+    folder = Path(shutil.copytree(model_dir, tmp_path / "model"))
+    change(folder)
+    before = sorted(tmp_path.rglob("*"))
+    program = BUILD / "lenet_infer_native"
+    assert call(folder, "-o", tmp_path / "made", "--program", program) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lenet-cpp: error: ")
+    assert said in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_refused_programs(tmp_path, capsys):
+    (tmp_path / "text").write_text("#!/bin/sh\n")
+    head = (BUILD / "lenet_infer_native").read_bytes()
+    (tmp_path / "cut").write_bytes(head[:70])
+    other = tmp_path / "lenet_infer_native"
+    other.write_bytes(head.replace(b"/lib64/ld-linux", b"/libXX/ld-linux"))
+    lost = shutil.copy(BUILD / "lenet_classify", tmp_path)  # without liblenet
+    cases = {
+        "nowhere": (3, "cannot read the program"),
+        "text": (BAD_INPUT, "no complete 64-bit program of Linux"),
+        "cut": (BAD_INPUT, "no complete 64-bit program of Linux"),
+        other.name: (UNSUPPORTED, "is not here"),
+        Path(lost).name: (3, "needs liblenet.so.0.1"),
+    }
+    for name, (code, said) in cases.items():
+        assert call("-o", tmp_path / "made", "--program", tmp_path / name) == code, name
+        assert said in capsys.readouterr().err
+    program = BUILD / "lenet_infer_native"
+    assert call("-o", tmp_path / "made", "--single-file", "--program", program) == UNSUPPORTED
+    assert "needs libraries" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_other_outputs_are_noticed(monkeypatch, tmp_path):
+    """A program that computes something else is not handed out."""
+    monkeypatch.setattr(bundle.np, "array_equal", lambda *_: False)
+    with pytest.raises(lenet_cpp.BackendFailure, match="other outputs"):
+        write_bundle(None, tmp_path / "made", BUILD / "lenet_infer_native")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_the_bundle_that_was_there(model_dir, tmp_path):
+    write_bundle(model_dir, tmp_path / "made", BUILD / "lenet_infer_native")
+    before = sorted(tmp_path.rglob("*"))
+    code = (
+        "import signal, sys; from lenet_cpp.deploy import bundle; from lenet_cpp.cli import main;"
+        "bundle.call_program = lambda *_: signal.raise_signal(signal.SIGINT);"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ("bundle", "-o", tmp_path / "made", "--program", BUILD / "lenet_infer_native")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert "interrupted" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
