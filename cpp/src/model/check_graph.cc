@@ -85,13 +85,12 @@ class Checker {
   /// For the native engine: what an .onnx has besides is of no concern to it.
   void check_onnx() {
     if (graph_.opset < kMinOpset || graph_.opset > kMaxOpset) {
-      unsupported("uses the operator set " + std::to_string(graph_.opset) +
-                  "; the native engine knows " + std::to_string(kMinOpset) + " to " +
-                  std::to_string(kMaxOpset) + ": use engine onnxruntime, or export it anew");
+      unsupported("uses the operator set " + std::to_string(graph_.opset) + "; those from " +
+                  std::to_string(kMinOpset) + " to " + std::to_string(kMaxOpset) +
+                  " are known: export it anew");
     }
     if (!graph_.unsupported.empty()) {
-      unsupported("has " + graph_.unsupported +
-                  ", which the native engine does not support; use the onnxruntime engine");
+      unsupported("has " + graph_.unsupported + ", which is not supported");
     }
     std::vector<std::size_t>& outputs = graph_.outputs;
     if (graph_.inputs.size() != 1 || outputs.empty()) {

@@ -71,7 +71,7 @@ class Loader {
       model_->graph = read(program(), model_->path, false);
     } catch (const Error& error) {
       if (config_.check_program) throw;
-      trust(error);
+      model_->refusal.emplace(ErrorCode::Unsupported, error.what());
       model_->graph = read(program(), model_->path, true);
     }
   }
@@ -124,16 +124,9 @@ class Loader {
       check_graph(graph, model_->path);
     } catch (const Error& error) {
       if (config_.check_program) throw;
-      trust(error);
+      model_->refusal.emplace(ErrorCode::Unsupported, error.what());
     }
     if (config_.check_program) model_->traits = read_program_traits(graph);
-  }
-
-  /// What is wrong with the program, for an engine that relies on the check.
-  void trust(const Error& error) {
-    model_->refusal.emplace(
-        ErrorCode::Unsupported,
-        std::string(error.what()) + "; the native engine runs checked programs: use engine paddle");
   }
 
   const ModelFiles& files_;

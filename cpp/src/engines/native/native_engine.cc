@@ -59,8 +59,20 @@ std::int64_t least_piece(double multiply_adds, bool side_by_side) {
   return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
 }
 
+/// Does a part of the loading, and names the engine that may run what this one does not support.
+template <typename Work>
+auto or_another(ModelFormat format, Work work) try {
+  return work();
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::Unsupported) throw;
+  const char* const other = format == ModelFormat::Onnx ? "onnxruntime" : "paddle";
+  throw Error(error.code(),
+              std::string(error.what()) + "; use engine " + other + " instead of native");
+}
+
 /// What clones share.
 struct Compiled {
+  ModelFormat format;
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::unique_ptr<Program> nhwc;               ///< a unit is one image
@@ -167,7 +179,7 @@ class NativeEngine final : public Engine {
 
   void prepare() override {
     Compiled& compiled = *compiled_;
-    std::exchange(compiled.pack, nullptr)();
+    or_another(compiled.format, std::exchange(compiled.pack, nullptr));
     compiled.least_piece =
         least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
   }
@@ -321,13 +333,16 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
                  " is quantized, which the native engine computes in int8 only: use precision "
                  "int8, or the paddle engine");
   }
-  native::Network network = native::load_network(model, config.check_finite);
-  show_convolutions(network, shown);
-  auto compiled = std::make_shared<Compiled>();
-  compiled->input = network.input_spec;
-  compiled->outputs = network.output_specs;
-  int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
-  return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+  return or_another(model.format, [&] {
+    native::Network network = native::load_network(model, config.check_finite);
+    show_convolutions(network, shown);
+    auto compiled = std::make_shared<Compiled>();
+    compiled->format = model.format;
+    compiled->input = network.input_spec;
+    compiled->outputs = network.output_specs;
+    int8 ? compile_int8(std::move(network), *compiled) : compile(std::move(network), *compiled);
+    return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
+  });
 }
 
 }  // namespace lenet

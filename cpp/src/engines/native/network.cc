@@ -32,10 +32,8 @@ void LayerMemory::add(double bytes) {
   bytes_ += bytes;
   if (bytes_ > most_) {
     throw Error(ErrorCode::Unsupported,
-                std::string("the native engine would need far more memory for the layers than "
-                            "the files of the model have bytes: too many operators share large "
-                            "constants") +
-                    kUseAnotherEngine);
+                "the layers would need far more memory than the files of the model have bytes: too "
+                "many operators share large constants");
   }
 }
 
@@ -43,9 +41,7 @@ void require_tensor_memory(double bytes) {
   constexpr double kMax = double{1U << 31};
   if (bytes > kMax) {
     throw Error(ErrorCode::Unsupported,
-                std::string("the native engine would need more than 2 GiB for the tensors of one "
-                            "image, with their padding") +
-                    kUseAnotherEngine);
+                "it would need more than 2 GiB for the tensors of one image, with their padding");
   }
 }
 
@@ -119,8 +115,8 @@ std::vector<OutputSource> output_sources(const Network& network) {
 
 std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
   if (offset > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorCode::Unsupported, "the native engine has no kernel for tensors as large as " +
-                                            layer.name + " takes" + kUseAnotherEngine);
+    throw Error(ErrorCode::Unsupported,
+                "there is no kernel for tensors as large as " + layer.name + " takes");
   }
   return static_cast<std::int32_t>(offset);
 }

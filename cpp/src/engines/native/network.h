@@ -202,9 +202,6 @@ struct Links {
   std::vector<std::size_t> uses;       ///< how often it is read, or given as an output
 };
 
-/// The remedy of a message that is for models of any format.
-inline constexpr const char* kUseAnotherEngine = "; use engine paddle, or onnxruntime for an .onnx";
-
 /// Bounds what layers hold by the size of the model's files. Operators may share a constant, of
 /// which each layer has a copy, packed for its kernel: without a bound a small file could ask for
 /// any amount of memory.

@@ -158,10 +158,8 @@ void OperatorView::no_kernel(std::string_view what) const {
   if (given != nullptr && (*given)[0] != kNone) {
     gives = ", which gives '" + printable(graph_.values[(*given)[0]].name) + "'";
   }
-  throw Error(ErrorCode::Unsupported,
-              "'" + path_ + "': the native engine has no " + std::string(what) + " (" +
-                  printable(plain_type(graph_, op_)) + gives + "); use engine " +
-                  (is_onnx() ? "onnxruntime" : "paddle"));
+  throw Error(ErrorCode::Unsupported, "'" + path_ + "': there is no " + std::string(what) + " (" +
+                                          printable(plain_type(graph_, op_)) + gives + ")");
 }
 
 }  // namespace lenet

@@ -85,7 +85,7 @@ class OperatorView {
   [[noreturn]] void fail(std::string_view what, std::string_view more = {}) const;
   /// \throws Error Unsupported: the program is sound, but asks for what no engine here runs.
   [[noreturn]] void unsupported(std::string_view what) const;
-  /// \throws Error Unsupported: the native engine has no `what`. Graphs of ONNX are checked for it
+  /// \throws Error Unsupported: there is no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.
   [[noreturn]] void no_kernel(std::string_view what) const;
   void supports(bool condition, std::string_view what) const {

@@ -101,8 +101,7 @@ void quantize_weights(Layer& layer, bool matrix) {
 
 /// What follows takes more steps than the network has layers, in networks that no one trains.
 [[noreturn]] void too_deep(const std::string& what) {
-  throw Error(ErrorCode::Unsupported,
-              "the native engine supports fewer " + what + "; use engine paddle");
+  throw Error(ErrorCode::Unsupported, "there are too many " + what);
 }
 
 /// What normalizes, or is added to each channel, becomes part of the convolution before it.

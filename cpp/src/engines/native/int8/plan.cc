@@ -39,8 +39,7 @@ class Planner {
     for (Layer& layer : network_.layers) {
       if (is_written_softmax(network_, links, layer)) continue;
       if (needs_order(layer) || layer.kind == LayerKind::Channels) {
-        throw Error(ErrorCode::Unsupported, "the native engine has no int8 kernel for " +
-                                                layer.name + "; use engine paddle");
+        throw Error(ErrorCode::Unsupported, "there is no int8 kernel for " + layer.name);
       }
       const std::size_t output = layer.output;
       QuantParams& rounding = plan_.roundings[output];
@@ -81,8 +80,7 @@ class Planner {
     if (!layer.integers.empty() && !rounded(layer.inputs[0])) use_float_weights(layer);
     if (!layer.integers.empty() && layer.integers.size() / layer.bias.size() > kMaxTaps) {
       throw Error(ErrorCode::Unsupported,
-                  "the native engine has no int8 kernel for sums as long as those of " +
-                      layer.name + "; use engine paddle");
+                  "there is no int8 kernel for sums as long as those of " + layer.name);
     }
     plan_.layers.push_back(std::move(planned));
   }

@@ -95,8 +95,7 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
     end = std::min(end, image);
     if (begin >= end) {
       throw Error(ErrorCode::Unsupported,
-                  "the native engine has no pool with windows outside the image (" + layer.name +
-                      ")" + kUseAnotherEngine);
+                  "there is no pool with windows outside the image (" + layer.name + ")");
     }
     found.begins.push_back(static_cast<std::int32_t>(begin));
     found.ends.push_back(static_cast<std::int32_t>(end));
