@@ -143,6 +143,21 @@ TEST_CASE("rearrangements") {
   refuse(images_to("[-1,3,6,6]", ": maxout x -> y | groups=3 axis=1"), "groups");
 }
 
+TEST_CASE("a squeeze of a size that Paddle did not know when it exported") {
+  const auto squeezed = [](const std::string& image, const std::string& output,
+                           const std::string& axes) {
+    return program("x[-1,2," + image + "] f[-1,2,-1] y" + output +
+                   ": reshape2 x -> f | shape=[0,0,-1]; squeeze2 X=f -> y | axes=" + axes);
+  };
+  accept(squeezed("1,1", "[-1,2]", "[-1]"));
+  accept(squeezed("3,3", "[-1,2,9]", "[1]"));
+  // Paddle declares this, and computes [N, 2, 9].
+  refuse(squeezed("3,3", "[-1,2]", "[-1]"), "took for 1", ErrorCode::Unsupported);
+  refuse(squeezed("1,1", "[2,1]", "[0]"), "took for 1", ErrorCode::Unsupported);
+  refuse(squeezed("1,1", "[-1,2,1]", "[-1]"), "the shape or type");
+  refuse(squeezed("3,3", "[-1,2,8]", "[-1]"), "the shape or type");
+}
+
 TEST_CASE("oneDNN gets no operator whose attributes make no sense") {  // with check_program off
   const auto refused = [](const std::string& text) {
     return !read_program_traits(read_program_desc(program(text), "m")).onednn_refusal.empty();

@@ -263,18 +263,19 @@ def export(network, folder, formats):
 
     Only those of ``formats``, unless that is empty.
     """
+    ranks = [len(shape) for shape in shapes(network)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             paddle.enable_static()
             if formats != {"json"}:
                 with contextlib.suppress(TypeError), pir_utils.OldIrGuard():
-                    _save(network, folder)
+                    _save(network, folder, ranks)
                     (folder / "separate").mkdir()
                     for name, contents in read_model(folder, "separate").items():
                         (folder / "separate" / name).write_bytes(contents)
             if not formats or formats - {"pdmodel", "separate"}:
-                _save(network, folder)
+                _save(network, folder, ranks)
         except Exception as error:
             said = f"export: {type(error).__name__}: {str(error)[-300:]}"
             raise InvalidNetworkError(said) from error
@@ -282,7 +283,7 @@ def export(network, folder, formats):
             paddle.disable_static()
 
 
-def _save(network, folder):
+def _save(network, folder, ranks):
     static = paddle.static
     main, startup = static.Program(), static.Program()
     executor = static.Executor(paddle.CPUPlace())
@@ -290,6 +291,8 @@ def _save(network, folder):
     with scope, static.program_guard(main, startup), names:
         x = static.data("x", [-1, *network.shape], "float32")
         values = Run(network)(x)
+        if [len(value.shape) for value in values] != ranks:
+            raise InvalidNetworkError("a size that is not known is taken for 1, and squeezed")
         outputs = [values[i] for i in network.outputs]
         executor.run(startup)
         static.save_inference_model(str(folder / "net"), [x], outputs, executor, program=main)

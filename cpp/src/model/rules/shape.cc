@@ -91,7 +91,8 @@ void infer_transpose(OperatorView& op) {
 }
 
 /// Without axes ONNX takes out all dimensions of 1. Paddle leaves dimensions other than 1 as they
-/// are, and an axis may be named twice.
+/// are, but takes those that it does not know while it exports for 1, and an axis may be named
+/// twice.
 void infer_squeeze(OperatorView& op) {
   const Shape& from = op.in("X").shape;
   Integers ones;
@@ -113,6 +114,13 @@ void infer_squeeze(OperatorView& op) {
   Shape shape;
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (!gone[i]) shape.push_back(from[i]);
+  }
+  // What Paddle declares then, and gave further operators to make their parameters by, is wrong.
+  if (!op.is_onnx() && op.declared("Out").shape.size() < shape.size()) {
+    op.unsupported(
+        "squeezes a size that Paddle took for 1 when it exported the model: declared is " +
+        to_string(op.declared("Out").shape) + ", where it gives " + to_string(shape) +
+        "; leave the squeeze out, or export with all sizes but the images' known");
   }
   give_rearranged(op, shape);
 }
