@@ -11,15 +11,17 @@ namespace lenet {
 namespace {
 
 using Integer = std::int64_t;
+/// Of a grid. None is above 255 * 2 * (2 * kWork)^2, in step 9.
+using Value = std::int32_t;
 
 constexpr Integer kWork = 256;  // longer side, in pixels, at which the digit is looked for
-constexpr Integer kLevels = 256;
+constexpr Value kLevels = 256;
 
 /// Numbers in rows and columns; as a mask, 1 where something holds and else 0.
 struct Grid {
   Integer height = 0;
   Integer width = 0;
-  std::vector<Integer> values;
+  std::vector<Value> values;
 
   /// Zeros.
   Grid(Integer rows, Integer columns)
@@ -36,11 +38,11 @@ struct Grid {
       for (Integer x = 0; x < width; ++x) action(y, x);
     }
   }
-  Integer& at(Integer y, Integer x) { return values[static_cast<std::size_t>(y * width + x)]; }
-  const Integer& at(Integer y, Integer x) const {
+  Value& at(Integer y, Integer x) { return values[static_cast<std::size_t>(y * width + x)]; }
+  const Value& at(Integer y, Integer x) const {
     return values[static_cast<std::size_t>(y * width + x)];
   }
-  Integer at_or_0(Integer y, Integer x) const {
+  Value at_or_0(Integer y, Integer x) const {
     return y >= 0 && y < height && x >= 0 && x < width ? at(y, x) : 0;
   }
 };
@@ -57,43 +59,54 @@ Grid mapped(Grid grid, const Function& function) {
               "photo nearer, in better light");
 }
 
-/// a / b, rounded down also below zero; b > 0. A quotient of doubles, which takes less time than
-/// one of integers, is never rounded up to the next integer while |a| < 2^53.
-Integer floor_divide(Integer a, Integer b) {
-  const double quotient = static_cast<double>(a) / static_cast<double>(b);
-  const auto truncated = static_cast<Integer>(quotient);
-  return truncated - (quotient < static_cast<double>(truncated) ? 1 : 0);
-}
+/// a / b, rounded down also below zero; b > 0.
+Integer floor_divide(Integer a, Integer b) { return a / b - (a % b < 0 ? 1 : 0); }
 
 /// a / b, rounded to the nearest, halves up; b > 0.
 Integer divide(Integer a, Integer b) { return floor_divide(2 * a + b, 2 * b); }
+
+/// The same for many numbers by one divisor: exact without a division for each of them.
+class Divisor {
+ public:
+  explicit Divisor(Integer b)
+      : half_(static_cast<double>(b) / 2), inverse_(1 / static_cast<double>(b)) {}
+  /// \param a an integer, of at most 2^40, whose quotient is above -1024 and below 2^20
+  Value round(double a) const {
+    // A multiple of 1/2, to which 1/4 is added, stays 1 / (4 b) from the next integer or farther
+    // when it is divided by b, and rounding errors are smaller than that.
+    return static_cast<Value>((a + half_ + 0.25) * inverse_ + 1024) - 1024;
+  }
+
+ private:
+  double half_;
+  double inverse_;
+};
 
 /// Counts small integers, which orders them in linear time.
 class Histogram {
  public:
   /// \param value of a pixel less two levels between those of pixels: from -510 to 510
-  void add(Integer value) {
+  void add(Value value) {
     ++counts_[static_cast<std::size_t>(value + kLargest)];
     ++total_;
   }
-  bool empty() const { return total_ == 0; }
   /// Of at least one value, in ascending order, the one at `quarters` / 4 of the last one's place.
-  Integer quartile(Integer quarters) const {
+  Value quartile(Integer quarters) const {
     Integer before = (total_ - 1) * quarters / 4;
     std::size_t bin = 0;
     for (; before >= counts_[bin]; ++bin) before -= counts_[bin];
-    return static_cast<Integer>(bin) - kLargest;
+    return static_cast<Value>(bin) - kLargest;
   }
 
  private:
-  static constexpr Integer kLargest = 2 * (kLevels - 1);
+  static constexpr Value kLargest = 2 * (kLevels - 1);
   std::array<Integer, 2 * kLargest + 1> counts_{};
   Integer total_ = 0;
 };
 
-Integer median_magnitude(const Grid& grid) {
+Value median_magnitude(const Grid& grid) {
   Histogram magnitudes;
-  for (const Integer value : grid.values) magnitudes.add(std::abs(value));
+  for (const Value value : grid.values) magnitudes.add(std::abs(value));
   return magnitudes.quartile(2);
 }
 
@@ -115,85 +128,145 @@ Grid reduced(const Image& image) {
   const Integer factor = (std::max(image.height, image.width) + kWork - 1) / kWork;
   const Integer rows = std::min(factor, image.height);
   const Integer columns = std::min(factor, image.width);
-  Grid sums(image.height / rows, image.width / columns);
-  for (Integer y = 0; y < sums.height * rows; ++y) {
-    auto pixel = image.pixels.begin() + y * image.width;
-    Integer* const sums_of_row = &sums.at(y / rows, 0);
-    for (Integer x = 0; x < sums.width; ++x, pixel += columns) {
-      sums_of_row[x] += std::accumulate(pixel, pixel + columns, Integer{0});
+  Grid result(image.height / rows, image.width / columns);
+  const Divisor pixels_of_block(rows * columns);
+  // At most 255 * kMaxImagePixels / kWork.
+  std::vector<std::uint32_t> sums(static_cast<std::size_t>(result.width * columns));
+  for (Integer y = 0; y < result.height; ++y) {
+    std::fill(sums.begin(), sums.end(), 0);
+    for (Integer row = y * rows; row < (y + 1) * rows; ++row) {
+      const std::uint8_t* const pixels = &image.pixels[static_cast<std::size_t>(row * image.width)];
+      for (std::size_t x = 0; x < sums.size(); ++x) sums[x] += pixels[x];
     }
-  }
-  return mapped(sums, [&](Integer sum) { return divide(sum, rows * columns); });
-}
-
-/// Along one axis of step 3, between which nodes a pixel lies, and how far from the first of them.
-struct Place {
-  Integer node;
-  Integer rest;
-  Integer spacing;
-
-  Place(Integer at, Integer length, Integer nodes) : spacing(std::max<Integer>(1, length - 1)) {
-    node = std::min(at * (nodes - 1) / spacing, nodes - 2);
-    rest = at * (nodes - 1) - node * spacing;
-  }
-  /// `spacing` times the value between those of the two nodes.
-  Integer between(Integer first, Integer second) const {
-    return (spacing - rest) * first + rest * second;
-  }
-};
-
-/// Step 3: subtracts a level.
-Grid without_level(const Grid& grid, Integer nodes, Integer part, const Grid& keep) {
-  const auto window = [&](Integer node, Integer length) {  // from the first to behind the last
-    const Integer center = node * (length - 1) / (nodes - 1);
-    const Integer reach = length / part;
-    return std::pair(std::max<Integer>(0, center - reach), std::min(length, center + reach + 1));
-  };
-  const Grid medians(nodes, nodes, [&](Integer i, Integer j) {
-    const auto [top, bottom] = window(i, grid.height);
-    const auto [left, right] = window(j, grid.width);
-    Histogram kept;
-    for (Integer y = top; y < bottom; ++y) {
-      for (Integer x = left; x < right; ++x) {
-        if (keep.at(y, x) != 0) kept.add(grid.at(y, x));
-      }
-    }
-    return kept.empty() ? 0 : kept.quartile(2);
-  });
-  std::vector<Place> columns;
-  for (Integer x = 0; x < grid.width; ++x) columns.emplace_back(x, grid.width, nodes);
-  Grid result = grid;
-  for (Integer y = 0; y < grid.height; ++y) {
-    const Place row(y, grid.height, nodes);
-    for (Integer x = 0; x < grid.width; ++x) {
-      const Place& column = columns[static_cast<std::size_t>(x)];
-      const auto along = [&](Integer node) {
-        return column.between(medians.at(node, column.node), medians.at(node, column.node + 1));
-      };
-      result.at(y, x) -=
-          divide(row.between(along(row.node), along(row.node + 1)), row.spacing * column.spacing);
+    auto sum = sums.begin();
+    for (Integer x = 0; x < result.width; ++x, sum += columns) {
+      const Integer total = std::accumulate(sum, sum + columns, Integer{0});
+      result.at(y, x) = pixels_of_block.round(static_cast<double>(total));
     }
   }
   return result;
 }
 
+/// One axis of step 3: its nodes, their windows, and the cuts at which windows begin or end. What
+/// lies between two cuts is counted once for all the windows that hold it.
+struct Axis {
+  Integer length;
+  Integer nodes;
+  Integer spacing;
+  std::vector<Integer> cuts;
+  std::vector<std::pair<std::size_t, std::size_t>> windows;  ///< the cuts of each node's window
+
+  Axis(Integer size, Integer count, Integer part)
+      : length(size), nodes(count), spacing(std::max<Integer>(1, size - 1)) {
+    const Integer reach = length / part;
+    const auto begin_of = [&](Integer center) { return std::max<Integer>(0, center - reach); };
+    const auto end_of = [&](Integer center) { return std::min(length, center + reach + 1); };
+    for (Integer node = 0; node < nodes; ++node) {
+      cuts.push_back(begin_of(center_of(node)));
+      cuts.push_back(end_of(center_of(node)));
+    }
+    std::sort(cuts.begin(), cuts.end());
+    cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+    for (Integer node = 0; node < nodes; ++node) {
+      windows.emplace_back(number_of(begin_of(center_of(node))),
+                           number_of(end_of(center_of(node))));
+    }
+  }
+  std::size_t segments() const { return cuts.size() - 1; }
+  /// The first of the two nodes between which a pixel lies.
+  Integer node_before(Integer at) const { return std::min(at * (nodes - 1) / spacing, nodes - 2); }
+  /// `spacing` times the value of a pixel between those of its two nodes.
+  Integer between(Integer at, Integer first, Integer second) const {
+    return spacing * first + (at * (nodes - 1) - node_before(at) * spacing) * (second - first);
+  }
+
+ private:
+  Integer center_of(Integer node) const { return node * (length - 1) / (nodes - 1); }
+  std::size_t number_of(Integer cut) const {
+    return static_cast<std::size_t>(std::lower_bound(cuts.begin(), cuts.end(), cut) - cuts.begin());
+  }
+};
+
+/// Step 3: the medians of the values from `low` to `high` in the windows of all nodes.
+Grid medians(const Grid& grid, const Axis& rows, const Axis& columns, Value low, Value high) {
+  const auto bins = static_cast<std::size_t>(high - low + 1);
+  std::vector<std::uint32_t> counts(rows.segments() * columns.segments() * bins);
+  for (std::size_t i = 0; i < rows.segments(); ++i) {
+    for (Integer y = rows.cuts[i]; y < rows.cuts[i + 1]; ++y) {
+      std::uint32_t* counted = &counts[i * columns.segments() * bins];
+      for (std::size_t j = 0; j < columns.segments(); ++j, counted += bins) {
+        for (Integer x = columns.cuts[j]; x < columns.cuts[j + 1]; ++x) {
+          const auto bin = static_cast<std::size_t>(Integer{grid.at(y, x)} - low);
+          if (bin < bins) ++counted[bin];  // one below `low` wraps to a great number
+        }
+      }
+    }
+  }
+  std::vector<std::uint32_t> sum(bins);
+  return Grid(rows.nodes, columns.nodes, [&](Integer node_y, Integer node_x) -> Value {
+    const auto [top, bottom] = rows.windows[static_cast<std::size_t>(node_y)];
+    const auto [left, right] = columns.windows[static_cast<std::size_t>(node_x)];
+    std::fill(sum.begin(), sum.end(), 0);
+    for (std::size_t i = top; i < bottom; ++i) {
+      for (std::size_t j = left; j < right; ++j) {
+        const std::uint32_t* const counted = &counts[(i * columns.segments() + j) * bins];
+        for (std::size_t bin = 0; bin < bins; ++bin) sum[bin] += counted[bin];
+      }
+    }
+    const std::uint32_t total = std::accumulate(sum.begin(), sum.end(), std::uint32_t{0});
+    if (total == 0) return 0;
+    std::uint32_t before = (total - 1) / 2;
+    std::size_t bin = 0;
+    for (; before >= sum[bin]; ++bin) before -= sum[bin];
+    return low + static_cast<Value>(bin);
+  });
+}
+
+/// Step 3: subtracts a level, of the values from `low` to `high`.
+void subtract_level(Grid& grid, Integer nodes, Integer part, Value low, Value high) {
+  const Axis rows(grid.height, nodes, part);
+  const Axis columns(grid.width, nodes, part);
+  const Grid level = medians(grid, rows, columns, low, high);
+  const Divisor whole(rows.spacing * columns.spacing);
+  std::vector<Integer> starts;  // from each to the next, a row grows by the same in each pixel
+  for (Integer x = 0; x < grid.width; ++x) {
+    if (x == 0 || columns.node_before(x) != columns.node_before(x - 1)) starts.push_back(x);
+  }
+  starts.push_back(grid.width);
+  for (Integer y = 0; y < grid.height; ++y) {
+    const Integer above = rows.node_before(y);
+    const auto at_node = [&](Integer node) {
+      return rows.between(y, level.at(above, node), level.at(above + 1, node));
+    };
+    for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+      const Integer node = columns.node_before(starts[i]);
+      const Integer first = at_node(node);
+      const Integer second = at_node(node + 1);
+      const auto begin = static_cast<Value>(columns.between(starts[i], first, second));
+      const auto growth = static_cast<Value>((second - first) * (columns.nodes - 1));
+      Value* const values = &grid.at(y, starts[i]);
+      const auto count = static_cast<Value>(starts[i + 1] - starts[i]);
+      for (Value x = 0; x < count; ++x) values[x] -= whole.round(begin + growth * x);
+    }
+  }
+}
+
 /// Step 3.
-Grid without_background(const Grid& grid) {
-  const Grid all(grid.height, grid.width, [](Integer, Integer) { return 1; });
-  const Grid even = without_level(grid, 5, 4, all);
-  const Integer most = std::max<Integer>(8, 3 * median_magnitude(even));
-  const auto is_paper = [&](Integer value) { return Integer{std::abs(value) <= most}; };
-  return without_level(even, 9, 8, mapped(even, is_paper));
+Grid without_background(Grid grid) {
+  subtract_level(grid, 5, 4, 0, kLevels - 1);
+  const Value most = std::clamp<Value>(3 * median_magnitude(grid), 8, 2 * (kLevels - 1));
+  subtract_level(grid, 9, 8, -most, most);
+  return grid;
 }
 
 /// Step 4: how much each pixel stands out, 0 to 255.
-Grid strength_of(const Grid& residual, Integer noise) {
-  Integer sum = 0;
-  for (const Integer value : residual.values) {
-    if (std::abs(value) > 2 * std::max<Integer>(1, noise)) sum += value;
-  }
-  return mapped(residual, [&](Integer value) {
-    const Integer strength = sum <= 0 ? -value : value;
+Grid strength_of(Grid residual, Value noise) {
+  const Value least = 2 * std::max(1, noise);
+  Value sum = 0;
+  for (const Value value : residual.values) sum += std::abs(value) > least ? value : 0;
+  const Value sign = sum <= 0 ? -1 : 1;
+  return mapped(std::move(residual), [&](Value value) {
+    const Value strength = sign * value;
     return strength <= 2 * noise ? 0 : std::min(strength, kLevels - 1);
   });
 }
@@ -201,14 +274,17 @@ Grid strength_of(const Grid& residual, Integer noise) {
 /// Step 4: Otsu's threshold.
 Grid ink_of(const Grid& strength) {
   std::array<Integer, kLevels> counts{};
-  for (const Integer value : strength.values) ++counts[static_cast<std::size_t>(value)];
+  for (const Value value : strength.values) {
+    if (value > 0) ++counts[static_cast<std::size_t>(value)];  // the zeros are many
+  }
   const auto total = static_cast<Integer>(strength.values.size());
+  counts[0] = total - std::accumulate(counts.begin(), counts.end(), Integer{0});
   const Integer whole = std::accumulate(strength.values.begin(), strength.values.end(), Integer{0});
-  Integer threshold = -1;
+  Value threshold = -1;
   double greatest = 0;
   Integer below = 0;
   Integer sum = 0;
-  for (Integer t = 0; t < kLevels - 1; ++t) {
+  for (Value t = 0; t < kLevels - 1; ++t) {
     below += counts[static_cast<std::size_t>(t)];
     sum += counts[static_cast<std::size_t>(t)] * t;
     const Integer above = total - below;
@@ -222,7 +298,7 @@ Grid ink_of(const Grid& strength) {
     }
   }
   if (threshold < 0) no_digit();
-  return mapped(strength, [&](Integer value) { return Integer{value > threshold}; });
+  return mapped(strength, [&](Value value) { return Value{value > threshold}; });
 }
 
 /// Pixels that hang together, and how many of them lie on the image's edge.
@@ -234,7 +310,6 @@ struct Part {
 std::vector<Part> connected(Grid ink) {
   std::vector<Part> parts;
   const auto take = [&](Integer y, Integer x, Part& part) {
-    if (ink.at_or_0(y, x) == 0) return;
     ink.at(y, x) = 0;
     part.pixels.emplace_back(y, x);
     part.on_edge += y == 0 || y == ink.height - 1 || x == 0 || x == ink.width - 1;
@@ -244,9 +319,13 @@ std::vector<Part> connected(Grid ink) {
     Part& part = parts.emplace_back();
     take(first_y, first_x, part);
     for (std::size_t i = 0; i < part.pixels.size(); ++i) {
-      const auto [y, x] = part.pixels[i];
-      for (Integer dy = -1; dy <= 1; ++dy) {
-        for (Integer dx = -1; dx <= 1; ++dx) take(y + dy, x + dx, part);
+      const auto [at_y, at_x] = part.pixels[i];
+      const Integer bottom = std::min(at_y + 2, ink.height);
+      const Integer right = std::min(at_x + 2, ink.width);
+      for (Integer y = std::max<Integer>(0, at_y - 1); y < bottom; ++y) {
+        for (Integer x = std::max<Integer>(0, at_x - 1); x < right; ++x) {
+          if (ink.at(y, x) != 0) take(y, x, part);
+        }
       }
     }
   });
@@ -281,33 +360,44 @@ Grid transposed(const Grid& grid) {
   return Grid(grid.width, grid.height, [&](Integer y, Integer x) { return grid.at(x, y); });
 }
 
-/// The greatest of the values within `reach` columns of each.
-Grid greatest_in_row(const Grid& grid, Integer reach) {
-  return Grid(grid.height, grid.width, [&](Integer y, Integer x) {
-    const Integer* row = &grid.at(y, 0);
-    return *std::max_element(row + std::max<Integer>(0, x - reach),
-                             row + std::min(grid.width, x + reach + 1));
-  });
-}
-
-/// The greatest of the values within `reach` rows and columns of each.
+/// The greatest of the values, which are not negative, within `reach` rows and columns of each.
 Grid greatest_within(const Grid& grid, Integer reach) {
-  return transposed(greatest_in_row(transposed(greatest_in_row(grid, reach)), reach));
+  const auto raise = [](Value* to, const Value* from, Integer count) {
+    for (Integer i = 0; i < count; ++i) to[i] = std::max(to[i], from[i]);
+  };
+  Grid of_rows = grid;
+  for (Integer y = 0; y < grid.height; ++y) {
+    for (Integer by = 1; by <= std::min(reach, grid.width - 1); ++by) {
+      raise(&of_rows.at(y, 0), &grid.at(y, by), grid.width - by);
+      raise(&of_rows.at(y, by), &grid.at(y, 0), grid.width - by);
+    }
+  }
+  Grid result = of_rows;
+  for (Integer y = 0; y < grid.height; ++y) {
+    const Integer end = std::min(grid.height, y + reach + 1);
+    for (Integer other = std::max<Integer>(0, y - reach); other < end; ++other) {
+      raise(&result.at(y, 0), &of_rows.at(other, 0), grid.width);
+    }
+  }
+  return result;
 }
 
 /// Step 6.
-Grid ink_values(const Grid& strength, const Grid& ink, Integer noise) {
+Grid ink_values(const Grid& strength, const Grid& ink, Value noise) {
   Histogram inside;
   ink.each([&](Integer y, Integer x) {
     if (ink.at(y, x) != 0) inside.add(strength.at(y, x));
   });
-  const Integer top = inside.quartile(3);
-  if (top < std::max<Integer>(12, 4 * noise)) no_digit();
-  const Integer low = top / 4;
+  const Value top = inside.quartile(3);
+  if (top < std::max(12, 4 * noise)) no_digit();
+  const Value low = top / 4;
+  std::array<Value, kLevels> stretched{};
+  for (Value value = low; value < kLevels; ++value) {
+    stretched[static_cast<std::size_t>(value)] = std::min((value - low) * 255 / (top - low), 255);
+  }
   const Grid near = greatest_within(ink, 1);
   return Grid(ink.height, ink.width, [&](Integer y, Integer x) {
-    const Integer stretched = floor_divide((strength.at(y, x) - low) * 255, top - low);
-    return near.at(y, x) == 0 ? 0 : std::clamp<Integer>(stretched, 0, 255);
+    return near.at(y, x) == 0 ? 0 : stretched[static_cast<std::size_t>(strength.at(y, x))];
   });
 }
 
@@ -365,8 +455,8 @@ Grid with_height(const Grid& values, Integer height) {
   for (Integer i = 0; i < height; ++i) {
     for (Integer y = i * values.height / height; y < values.height; ++y) {
       // How much of the old row lies in the new one, in units of 1 / (height * values.height).
-      const Integer weight = std::min((i + 1) * values.height, (y + 1) * height) -
-                             std::max(i * values.height, y * height);
+      const auto weight = static_cast<Value>(std::min((i + 1) * values.height, (y + 1) * height) -
+                                             std::max(i * values.height, y * height));
       if (weight <= 0) break;
       for (Integer x = 0; x < values.width; ++x) result.at(i, x) += weight * values.at(y, x);
     }
@@ -379,8 +469,9 @@ Grid scaled(const Grid& values, Integer box) {
   const Integer longer = std::max(values.height, values.width);
   const Integer height = std::max<Integer>(1, divide(values.height * box, longer));
   const Integer width = std::max<Integer>(1, divide(values.width * box, longer));
-  const Grid sums = transposed(with_height(transposed(with_height(values, height)), width));
-  return mapped(sums, [&](Integer sum) { return divide(sum, values.height * values.width); });
+  Grid sums = transposed(with_height(transposed(with_height(values, height)), width));
+  const Divisor whole(values.height * values.width);
+  return mapped(std::move(sums), [&](Value sum) { return whole.round(sum); });
 }
 
 /// Step 10.
@@ -409,7 +500,7 @@ Image centred(const Grid& values, Integer size) {
 Image find_digit(const Digit& step, const Image& image) {
   if (is_mnist(image, step.size)) return image;
   const Grid residual = without_background(reduced(image));
-  const Integer noise = median_magnitude(residual);
+  const Value noise = median_magnitude(residual);
   const Grid strength = strength_of(residual, noise);
   const Grid ink = without_specks(ink_of(strength));
   const Grid values = ink_values(strength, ink, noise);

@@ -195,9 +195,11 @@ def _damaged(name: str, error: Exception) -> BadInput:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    from PIL import ImageOps
+    from PIL import ExifTags, ImageOps
 
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # exif_transpose would copy it
         return ImageOps.exif_transpose(image)
     # Warning: Pillow warns of damaged EXIF data, which the user may have made an error.
     except (LookupError, SyntaxError, TypeError, ValueError, OSError, struct.error, Warning):
@@ -213,7 +215,7 @@ def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
     try:
         if image.has_transparency_data:
             image = _composed(image.convert("RGBA"))
-        return image if image.mode == mode else image.convert(mode)
+        return image.convert(mode)  # a copy: the image may be the caller's
     except (ValueError, OSError) as error:
         raise BadInput(f"{name} has pixels of kind {image.mode} ({error}): {_RESAVE}") from error
 
