@@ -40,6 +40,12 @@ if(NOT PADDLE_VERSION VERSION_GREATER_EQUAL PADDLE_MIN OR NOT PADDLE_VERSION VER
   message(FATAL_ERROR "${_dir} is Paddle '${PADDLE_VERSION}'; supported: ${PADDLE_RANGE}")
 endif()
 
+file(STRINGS ${_dir}/version.txt _cuda REGEX "WITH_GPU: ON|CUDA version:")
+if(_cuda)
+  string(REPLACE ";" ", " _cuda "${_cuda}")
+  message(STATUS "Paddle Inference ${PADDLE_VERSION} computes on GPUs (${_cuda}): docs/gpu.md")
+endif()
+
 execute_process(COMMAND readelf -d ${PADDLE_LIBRARY} OUTPUT_VARIABLE _dynamic ERROR_QUIET)
 if(NOT _dynamic MATCHES "Library soname: \\[([^]]+)\\]")
   message(FATAL_ERROR "${PADDLE_LIBRARY} is not a shared library")

@@ -73,6 +73,10 @@ LENET_SAME(ReleaseRunOptions);
 LENET_SAME(ReleaseTypeInfo);
 LENET_SAME(ReleaseTensorTypeAndShapeInfo);
 LENET_SAME(ReleaseSessionOptions);
+LENET_SAME(SessionOptionsAppendExecutionProvider_CUDA_V2);
+LENET_SAME(CreateCUDAProviderOptions);
+LENET_SAME(UpdateCUDAProviderOptions);
+LENET_SAME(ReleaseCUDAProviderOptions);
 #undef LENET_SAME
 // NOLINTEND
 

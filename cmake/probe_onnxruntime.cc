@@ -77,6 +77,26 @@ SessionOptions* make_options() {
   return options;
 }
 
+/// A library that was built without CUDA says so.
+void check_cuda(SessionOptions* options) {
+  CudaOptions* cuda = nullptr;
+  checking("CreateCUDAProviderOptions");
+  Status* status = api->CreateCUDAProviderOptions(&cuda);
+  if (status == nullptr) {
+    const char* const name = "device_id";
+    const char* const value = "0";
+    CHECK_CALL(UpdateCUDAProviderOptions, cuda, &name, &value, 1);
+    checking("SessionOptionsAppendExecutionProvider_CUDA_V2");
+    status = api->SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda);
+    api->ReleaseCUDAProviderOptions(cuda);
+  }
+  if (status == nullptr) return;
+  const std::string message = api->GetErrorMessage(status);
+  require(message.find("CUDA") != std::string::npos || message.find("cuda") != std::string::npos,
+          "CreateCUDAProviderOptions is another");
+  api->ReleaseStatus(status);
+}
+
 void check_name(Session* session, decltype(Api::SessionGetInputName) get_name,
                 const char* expected) {
   Allocator* allocator = nullptr;
@@ -193,6 +213,7 @@ int main(int argc, char** argv) {
   check_run(session);
   checking("ReleaseSession");
   api->ReleaseSession(session);
+  check_cuda(options);
   checking("ReleaseSessionOptions");
   api->ReleaseSessionOptions(options);
   require(!logged, "it logs less than what is fatal");

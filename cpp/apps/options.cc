@@ -30,6 +30,8 @@ void add_config_flags(CommandLine& line, CommonOptions& options) {
              });
   }
   line.add("int8", "", "the same as --precision=int8", options.int8);
+  line.add("use_gpu", "true|false", "the same as --device=gpu", options.use_gpu);
+  line.add("gpu_id", "ID", "with --use_gpu, which one (default: 0)", options.gpu_id, 0);
 }
 
 void add_information_flags(CommandLine& line, CommonOptions& options) {
@@ -115,6 +117,7 @@ void settle(CommonOptions& options) {
     throw UsageError(
         "--model_dir stands instead of --model_file and --params_file, not beside them");
   }
+  if (options.use_gpu) config.device = "gpu:" + std::to_string(options.gpu_id);
   if (!options.int8) return;
   if (options.precision_given && config.precision != Precision::Int8) {
     throw UsageError(std::string("--int8 is short for --precision=int8, and --precision is ") +

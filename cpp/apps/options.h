@@ -21,6 +21,8 @@ struct CommonOptions {
   Format format = Format::Text;
   bool int8 = false;  ///< --precision=int8
   bool precision_given = false;
+  bool use_gpu = false;  ///< --device=gpu:ID
+  int gpu_id = 0;
   bool help = false;
   bool version = false;
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings.h"
+#include "config_option.h"
 #include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/version.h"
@@ -43,6 +44,8 @@ void register_config(py::module_& module) {
       .def_readwrite("engine", &Config::engine)
       .def_readwrite("precision", &Config::precision)
       .def_readwrite("accelerator", &Config::accelerator)
+      .def_readwrite("device", &Config::device)
+      .def_readwrite("gpu_mem", &Config::gpu_mem)
       .def_readwrite("threads", &Config::threads)
       .def_readwrite("ir_optim", &Config::ir_optim)
       .def_readwrite("memory_optim", &Config::memory_optim)
@@ -57,6 +60,7 @@ void register_config(py::module_& module) {
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The C++ predictor; use it through the lenet_cpp package.";
+  module.def("gpu_number", &gpu_number);
   using Release = py::call_guard<WithoutGil>;
   register_errors(module);
   register_python_threads(module);

@@ -14,6 +14,7 @@
 namespace lenet::ort {
 
 struct Allocator;
+struct CudaOptions;  ///< OrtCUDAProviderOptionsV2
 struct Env;
 struct MemoryInfo;
 struct RunOptions;
@@ -115,8 +116,16 @@ struct Api {
   void (*ReleaseTypeInfo)(TypeInfo*) noexcept;
   void (*ReleaseTensorTypeAndShapeInfo)(TensorInfo*) noexcept;
   void (*ReleaseSessionOptions)(SessionOptions*) noexcept;
+  void* unused_101[103];
+  Status* (*SessionOptionsAppendExecutionProvider_CUDA_V2)(SessionOptions*,
+                                                           const CudaOptions*) noexcept;
+  Status* (*CreateCUDAProviderOptions)(CudaOptions** made) noexcept;
+  Status* (*UpdateCUDAProviderOptions)(CudaOptions*, const char* const* names,
+                                       const char* const* values, std::size_t count) noexcept;
+  void* unused_207;
+  void (*ReleaseCUDAProviderOptions)(CudaOptions*) noexcept;
 };
-static_assert(offsetof(Api, ReleaseSessionOptions) == 100 * sizeof(void*));
+static_assert(offsetof(Api, ReleaseCUDAProviderOptions) == 208 * sizeof(void*));
 
 struct ApiBase {
   /// Null, with a word on standard error, for a version that the library does not know.

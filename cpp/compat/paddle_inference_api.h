@@ -53,6 +53,8 @@ struct AnalysisConfig {
 
   void SetModel(const std::string& model_dir);
   void SetModel(const std::string& program_file, const std::string& params_file);
+  void EnableUseGpu(std::uint64_t first_megabytes, int device = 0,
+                    Precision precision = Precision::kFloat32);
   void DisableGpu();
   void DisableGlogInfo();
   void EnableONEDNN();

@@ -68,7 +68,7 @@ Accelerator parse_accelerator(std::string_view name) {
   return parse(kAccelerators, name, ErrorCode::BadInput, "accelerator");
 }
 
-const std::array<ConfigOption, 14> kConfigOptions = {{
+const std::array<ConfigOption, 16> kConfigOptions = {{
     {"model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
      set<&Config::model_file>},
     {"params_file", "FILE",
@@ -98,6 +98,14 @@ const std::array<ConfigOption, 14> kConfigOptions = {{
     {"precision", "NAME",
      "of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
      choose<&Config::precision, parse_precision>},
+    {"device", "NAME",
+     "what computes: cpu, gpu or gpu:ID (default: cpu); GPUs are for the engines paddle and "
+     "onnxruntime, with a library that was built with CUDA",
+     set<&Config::device>},
+    {"gpu_mem", "MB",
+     "of a GPU: Paddle takes them at first, onnxruntime at most (default: 0, which is 100 and "
+     "all)",
+     set<&Config::gpu_mem, 0>},
     {"threads", "N", "CPU threads of a run (default: 1)", set<&Config::threads, 1>},
     {"ir_optim", "true|false", "let the engine fuse and rewrite operators (default: true)",
      set<&Config::ir_optim>},
@@ -117,9 +125,23 @@ std::int64_t parse_integer(std::string_view name, std::string_view text, std::in
   const char* const end = text.data() + text.size();
   const auto [last, failure] = std::from_chars(text.data(), end, value);
   if (failure != std::errc() || last != end || value < least || value > most) {
-    refuse(name, text, "an integer, " + std::to_string(least) + " or more");
+    const bool bounded = most < std::numeric_limits<std::int32_t>::max();
+    refuse(name, text,
+           "an integer, " + std::to_string(least) +
+               (bounded ? " to " + std::to_string(most) : std::string(" or more")));
   }
   return value;
+}
+
+int gpu_number(std::string_view device) {
+  constexpr std::string_view kGpu = "gpu";
+  if (device == "cpu") return -1;
+  if (device == kGpu) return 0;
+  if (device.substr(0, kGpu.size() + 1) == "gpu:") {
+    constexpr std::int64_t kMax = 1023;
+    return static_cast<int>(parse_integer("device", device.substr(kGpu.size() + 1), 0, kMax));
+  }
+  refuse("device", device, "cpu, gpu or gpu:ID");
 }
 
 void parse_value(std::string_view name, std::string_view text, bool& value) {

@@ -31,6 +31,10 @@ inline void parse_value(std::string_view /*name*/, std::string_view text, std::s
   value = text;
 }
 
+/// The number of the GPU that `Config::device` names; -1: the processor.
+/// \throws Error BadInput: it names none.
+int gpu_number(std::string_view device);
+
 /// A field of `Config`.
 struct ConfigOption {
   std::string_view name;
@@ -41,7 +45,7 @@ struct ConfigOption {
 };
 
 /// In the order of the programs' help.
-extern const std::array<ConfigOption, 14> kConfigOptions;
+extern const std::array<ConfigOption, 16> kConfigOptions;
 
 /// Sets the field of that name.
 /// \throws Error naming the options, or the values that this one takes: BadInput, and Unsupported

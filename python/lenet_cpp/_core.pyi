@@ -13,6 +13,8 @@ class TensorSpec:
     @property
     def dtype(self) -> str: ...
 
+def gpu_number(device: str) -> int: ...
+
 class Config:
     model_file: str
     params_file: str
@@ -20,6 +22,8 @@ class Config:
     engine: str
     precision: str
     accelerator: str
+    device: str
+    gpu_mem: int
     threads: int
     ir_optim: bool
     memory_optim: bool

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from classifiers import ENGINES, FORMATS, MAINS, answers, fails, run, write_digits
+from classifiers import ENGINES, FORMATS, MAINS, answers, run, write_digits
 from PIL import Image
 
 import lenet_cpp
@@ -117,12 +117,6 @@ def test_wrong_usage(name, flags, capsys):
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "error: " in line
-
-
-@pytest.mark.parametrize("name", MAINS)
-def test_no_gpu(name, lenet):
-    model = lenet.infer_flags() if name == "infer" else [f"--model_dir={lenet.exported}"]
-    assert "CPU" in fails(6, "--use_gpu", name, f"-i={lenet.photos}", *model, "--use_gpu=1")
 
 
 @pytest.mark.parametrize("flags", [["--use_tensorrt=True"], ["--use_tensorrt", "--benchmark"]])

@@ -74,6 +74,12 @@ struct Config {
   EngineKind engine = EngineKind::Auto;
   Accelerator accelerator = Accelerator::Auto;
   Precision precision = Precision::Fp32;
+  /// What computes: "cpu", "gpu" (the first one) or "gpu:ID", by the number that CUDA gives it. The
+  /// Paddle engine and onnxruntime have GPUs, in float32, where their library was built with CUDA
+  /// (docs/gpu.md).
+  std::string device = "cpu";
+  /// MB of the GPU's memory: Paddle takes them at first (0: 100), onnxruntime at most (0: all).
+  int gpu_mem = 0;
   /// CPU threads of one run, 1 to 1024. With onnxruntime clones share them. The native engine
   /// starts them for the first batch that is large enough, and keeps them.
   int threads = 1;

@@ -107,6 +107,7 @@ struct EngineRow {
   std::vector<Precision> precisions;
   const char* precision_remedy;
   std::vector<Accelerator> accelerators;  ///< beside Auto
+  bool has_gpu;                           ///< with a library that was built with CUDA
   /// Whether Auto may take it: it supports what is set to other than its default.
   bool (*supports_options)(const Config&);
   /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a

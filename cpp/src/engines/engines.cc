@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "config_option.h"
 #include "engines/engine.h"
 #include "engines/native/native_engine.h"
 #include "engines/onnxruntime/engine.h"
@@ -33,6 +34,7 @@ const std::vector<EngineRow>& engine_rows() {
        {Precision::Fp32, Precision::Int8},
        "use fp32 or int8, or the paddle engine",
        {Accelerator::Plain},
+       false,
        [](const Config& config) {
          return config.accelerator == Accelerator::Auto && config.precision != Precision::Bf16 &&
                 config.ir_optim && !config.memory_optim;
@@ -48,6 +50,7 @@ const std::vector<EngineRow>& engine_rows() {
        {Precision::Fp32},
        "a model runs in the arithmetic that it was exported with; use fp32",
        {Accelerator::Plain},
+       true,
        [](const Config&) { return true; },
        create_onnxruntime_engine,
        true,
@@ -60,6 +63,7 @@ const std::vector<EngineRow>& engine_rows() {
        {Precision::Fp32, Precision::Bf16, Precision::Int8},
        "",
        {Accelerator::Plain, Accelerator::OneDnn, Accelerator::OpenVino},
+       true,
        [](const Config&) { return true; },
        create_paddle_engine,
        false,
@@ -82,6 +86,25 @@ const EngineRow& row_of(EngineKind engine) {
   throw Error(ErrorCode::BadInput, "auto is no engine of its own; name one");
 }
 
+void require_gpu_options(const EngineRow& row, const Config& config) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::Unsupported, "device " + config.device + ": " + why);
+  };
+  if (!row.has_gpu) {
+    std::string others;
+    for (const EngineRow& other : engine_rows()) {
+      if (other.has_gpu) others += (others.empty() ? "" : " or ") + std::string(other.name);
+    }
+    refuse(std::string("the ") + row.name + " engine computes on the processor; use engine " +
+           others + ", or device cpu");
+  }
+  if (config.precision != Precision::Fp32) refuse("a GPU computes in fp32 only; use device cpu");
+  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
+    refuse(std::string("accelerator ") + to_string(config.accelerator) +
+           " computes on the processor; use accelerator auto, or device cpu");
+  }
+}
+
 void require_options(const EngineRow& row, const Config& config) {
   const std::string refusal = std::string("the ") + row.name + " engine does not support ";
   if (!contains(row.precisions, config.precision)) {
@@ -92,6 +115,7 @@ void require_options(const EngineRow& row, const Config& config) {
     throw Error(ErrorCode::Unsupported, refusal + "accelerator " + to_string(config.accelerator) +
                                             ", which belongs to the paddle engine; use auto");
   }
+  if (gpu_number(config.device) >= 0) require_gpu_options(row, config);
   if (config.time_limit_ms > 0 && !row.stops) {
     throw Error(ErrorCode::Unsupported, refusal + "time_limit_ms; use the native engine");
   }
@@ -166,8 +190,9 @@ std::vector<const EngineRow*> find_engines(const Config& config, const ModelFile
       throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " +
                                               row.name + " engine: " + row.format_remedy);
     }
-    const bool supports =
-        row.supports_options(config) && (row.stops || config.time_limit_ms == 0 || found.empty());
+    const bool supports = row.supports_options(config) &&
+                          (row.has_gpu || gpu_number(config.device) < 0) &&
+                          (row.stops || config.time_limit_ms == 0 || found.empty());
     const bool chosen =
         config.engine == EngineKind::Auto ? readable && supports : config.engine == row.kind;
     if (!chosen) continue;

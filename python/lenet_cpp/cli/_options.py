@@ -132,7 +132,7 @@ class _Integer(click.IntRange):
 _KINDS: dict[str, click.ParamType[Any]] = {
     **dict.fromkeys(("FILE", "IMAGE", "MODEL", "PATH", "SOURCE"), _File()),
     **dict.fromkeys(("DIR", "MODEL_DIR"), _File(file_okay=False)),
-    **dict.fromkeys(("RUNS", "MB"), _Integer(min=0)),
+    **dict.fromkeys(("RUNS", "MB", "ID"), _Integer(min=0)),
     **dict.fromkeys(("SEED", "EPOCHS"), click.INT),
     "N": _Integer(min=1),
     "C,H,W": _List(_Integer(min=1), unique=False),

@@ -67,9 +67,13 @@ Model:
 """
 _ENGINE = """
 Engine:
+  --device DEVICE
+      cpu, gpu or gpu:ID; a GPU needs a Paddle, or for .onnx an onnxruntime, that was built with
+      CUDA (default: cpu)
   --use-gpu [BOOL]
-      compute on a GPU, which this build cannot (PaddleClas has True by default) [default: False]
-  --gpu-mem MB  memory that a GPU would reserve at first; no effect on the CPU
+      the same as --device=gpu (PaddleClas has True by default) [default: False]
+  --gpu-id ID  with --use-gpu, which GPU [default: 0]
+  --gpu-mem MB  memory of the GPU that Paddle takes at first (default: 100), or onnxruntime at most
 """
 
 
@@ -145,7 +149,7 @@ def predict(options: Options) -> int:
         options.engine,
         _exported(options),
         RECORD_NAMES["paddle.inference"],
-        **options.only("threads", "ir_optim", "memory_optim"),
+        **options.only("threads", "ir_optim", "memory_optim", "gpu_mem"),
         accelerator=options.accelerator or "auto",
         precision=options.precision or "fp32",
     )
@@ -211,7 +215,8 @@ def _predict_all(options: Options) -> int:
     if options.on is not None and not re.fullmatch(r"ray(://.+)?", options.on):
         raise click.UsageError(f"--on: expected ray or ray://HOST:PORT, got {options.on}")
     model: dict[str, Any] = {**_exported(options)}
-    settings = options.only("engine", "accelerator", "precision", "threads", "check_program")
+    settings = {"device": _device(options), **options.only("gpu_mem")}
+    settings |= options.only("engine", "accelerator", "precision", "threads", "check_program")
     settings |= options.only("ir_optim", "memory_optim")
     predictor = BatchPredictor(
         **model,
@@ -277,6 +282,7 @@ def _classify(
         model_name=getattr(options, "model_name", None),
         labels=options.labels and read_labels(options.labels),
         check_program=getattr(options, "check_program", None),
+        device=_device(options),
         **settings,
     )
     results: list[ImageResult] = []
@@ -324,11 +330,21 @@ def _refuse(options: Options) -> None:
     if options.output is not None and options.output.suffix not in endings:
         expected = ", ".join(dict.fromkeys(endings))
         raise click.UsageError(f"--output: '{options.output}' does not end in {expected}")
-    for flag in ("use_gpu", "use_tensorrt"):  # for which TensorRT needs a GPU
-        if getattr(options, flag, False):
-            raise Unsupported(
-                f"--{flag}: this build computes on the CPU, without TensorRT; leave --{flag} out"
-            )
+    if getattr(options, "use_tensorrt", False):
+        raise Unsupported(
+            "--use_tensorrt: neither Paddle's package nor onnxruntime's has TensorRT; leave it out,"
+            " --use_gpu computes by CUDA alone"
+        )
+
+
+def _device(options: Options) -> str | None:
+    """Return what computes; None when no flag says so."""
+    device: str | None = options.device
+    if not options.use_gpu:
+        return device
+    if device is not None and not device.startswith("gpu"):
+        raise click.UsageError(f"--use_gpu and --device={device} contradict each other")
+    return device or f"gpu:{options.gpu_id}"
 
 
 def _run(

@@ -62,7 +62,7 @@ class AutoLog:
         *,
         batch_size: int | None = None,
         inference_config: Any = None,
-        gpu_ids: object = None,  # noqa: ARG002 - nothing here runs on a GPU
+        gpu_ids: object = None,  # noqa: ARG002 - as PaddleOCR's AutoLog has it
     ) -> None:
         """Start with no batch.
 
@@ -73,7 +73,7 @@ class AutoLog:
                 AutoLog; 1 when None.
             inference_config: The settings to report when :meth:`report` is given none:
                 :class:`lenet_cpp.inference.engine.RunSettings`, or a ``paddle.inference.Config``.
-            gpu_ids: Ignored, as every engine here runs on the CPU.
+            gpu_ids: Ignored: the settings say what computes, and its memory is not watched.
         """
         self.model_name = model_name
         self.warmup = warmup

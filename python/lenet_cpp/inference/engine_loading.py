@@ -97,6 +97,7 @@ class CppEngine:
             memory_optim=options["memory_optim"],
             threads=options["threads"],
             precision=options["precision"],
+            runtime_device=options["device"].partition(":")[0],
         )
 
 

@@ -42,6 +42,11 @@ class Options(TypedDict, total=False):
             chooses it. The native engine has int8 too, and its outputs are those of oneDNN to a
             fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
             ``"fp32"``; one that was quantized runs in int8.
+        device: What computes: ``"cpu"`` (default), ``"gpu"`` (the first one) or ``"gpu:ID"``. The
+            Paddle engine and onnxruntime have GPUs, in fp32, where their library was built with
+            CUDA (docs/gpu.md); ``engine="auto"`` then takes the one of these that reads the model.
+        gpu_mem: MB of the GPU's memory: Paddle takes them at first, onnxruntime at most. Default
+            0: 100, and all.
         threads: CPU threads of one run, 1 or more; default 1. Clones share them in onnxruntime.
             The native engine starts them with the first batch that is large enough, and keeps
             them.
@@ -68,6 +73,8 @@ class Options(TypedDict, total=False):
     engine: str
     accelerator: str
     precision: str
+    device: str
+    gpu_mem: int
     threads: int
     ir_optim: bool
     memory_optim: bool

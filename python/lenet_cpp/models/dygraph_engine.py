@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.inference.engine import RunSettings, require_finite
 from lenet_cpp.inference.paddle_package import library_facts
-from lenet_cpp.models.paddle_run import paddle_failures
+from lenet_cpp.models.paddle_run import find_gpu, paddle_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.checked_model import CheckedModel
 
 
-def _settings(engine: str) -> RunSettings:
+def _place(device: str) -> Any:
+    """Return Paddle's name for a device."""
+    import paddle
+
+    number = find_gpu(device)
+    return paddle.CPUPlace() if number < 0 else paddle.CUDAPlace(number)
+
+
+def _settings(engine: str, place: Any) -> RunSettings:
     """Return the settings of training engines: Paddle's own kernels and its flags."""
     import paddle
 
@@ -35,22 +43,30 @@ def _settings(engine: str) -> RunSettings:
         ir_optim=False,
         memory_optim=False,
         threads=int(flags["FLAGS_paddle_num_threads"]),
+        runtime_device="gpu" if isinstance(place, paddle.CUDAPlace) else "cpu",
     )
 
 
 class DygraphEngine:
     """An engine that runs a layer, operator by operator."""
 
-    def __init__(self, layer: paddle.nn.Layer, input_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, layer: paddle.nn.Layer, input_shape: tuple[int, ...], device: str = "cpu"
+    ) -> None:
         """Wrap a layer with its parameters.
 
         Args:
             layer: The network, which is put into evaluation mode.
             input_shape: ``(N, channels, height, width)``; -1 for a free dimension.
+            device: As in :class:`lenet_cpp.Options`.
+
+        Raises:
+            Unsupported: There is no such GPU.
         """
         layer.eval()
         self.input_shape = input_shape
-        self._layer = layer
+        self._place = _place(device)
+        self._layer = layer.to(device=self._place)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the outputs."""
@@ -58,12 +74,14 @@ class DygraphEngine:
 
         require_finite(batch)
         with paddle_failures("running the layer"), paddle.no_grad():
-            output: NDArray[np.float32] = self._layer(paddle.to_tensor(batch)).numpy()
+            output: NDArray[np.float32] = self._layer(
+                paddle.to_tensor(batch, place=self._place)
+            ).numpy()
             return output
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
-        return _settings("dygraph")
+        return _settings("dygraph", self._place)
 
     def close(self) -> None:
         """Free the parameters."""
@@ -78,22 +96,25 @@ class ExecutorEngine:
     whole process: other threads must not call Paddle at the same time.
     """
 
-    def __init__(self, model: CheckedModel) -> None:
+    def __init__(self, model: CheckedModel, device: str = "cpu") -> None:
         """Load a model.
 
         Args:
             model: The files, with combined parameters or one file for each variable.
+            device: As in :class:`lenet_cpp.Options`.
 
         Raises:
+            Unsupported: There is no such GPU.
             BackendFailure: Paddle could not load the model.
         """
         import paddle
 
         self.input_shape = model.input_shape
         self._pir = model.is_pir()
+        self._place = _place(device)
         self._scope = paddle.static.Scope()
         with paddle_failures(f"loading {model.program}"), self._static():
-            self._executor = paddle.static.Executor(paddle.CPUPlace())
+            self._executor = paddle.static.Executor(self._place)
             loaded = (
                 self._load_separate(model.program)
                 if model.params is None
@@ -148,7 +169,7 @@ class ExecutorEngine:
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
-        return _settings("executor")
+        return _settings("executor", self._place)
 
     def close(self) -> None:
         """Free the model."""

@@ -21,10 +21,12 @@ _CHECKS = frozenset({"check_program", "check_hashes"})
 
 def register() -> None:
     """Add these engines and the registry of networks to the loader of engines."""
-    others = {"accelerator", "threads", "ir_optim", "memory_optim", "precision"}
-    registry.engines["python"] = EngineKind(_load_python, _CHECKS | others)
-    registry.engines["executor"] = EngineKind(_load_executor, _CHECKS)
-    registry.engines["dygraph"] = EngineKind(_load_layer, frozenset({"class_dim", "img_size"}))
+    others = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "gpu_mem"}
+    registry.engines["python"] = EngineKind(_load_python, _CHECKS | others | {"device"})
+    registry.engines["executor"] = EngineKind(_load_executor, _CHECKS | {"device"})
+    registry.engines["dygraph"] = EngineKind(
+        _load_layer, frozenset({"class_dim", "img_size", "device"})
+    )
     registry.find_network = find
     registry.resolve_network = resolve
 
@@ -36,9 +38,9 @@ def _load_python(*files: Source, model_dir: Source, **options: Any) -> LoadedMod
     return described(PaddleInferenceEngine(model, **options), model)
 
 
-def _load_executor(*files: Source, **checks: Any) -> LoadedModel:
+def _load_executor(*files: Source, device: str = "cpu", **checks: Any) -> LoadedModel:
     model = check_model(*files, **checks)
-    return described(ExecutorEngine(model), model)
+    return described(ExecutorEngine(model, device), model)
 
 
 def _load_layer(
@@ -48,6 +50,7 @@ def _load_layer(
     model_dir: Source,
     class_dim: int | None = None,
     img_size: int | None = None,
+    device: str = "cpu",
 ) -> LoadedModel:
     if network is None or params_file is None or model_dir is not None:
         raise BadInput("the dygraph engine takes a registered model's name and its parameters")
@@ -60,7 +63,7 @@ def _load_layer(
     layer = spec.build(class_dim, img_size)
     load_parameters(layer, params)
     return LoadedModel(
-        DygraphEngine(layer, (-1, *shape)),
+        DygraphEngine(layer, (-1, *shape), device),
         file=params,
         name=spec.name,
         spec=spec,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.autolog import settings_of
 from lenet_cpp.inference.engine import require_finite
-from lenet_cpp.models.paddle_run import inference_config, paddle_failures
+from lenet_cpp.models.paddle_run import find_gpu, inference_config, paddle_failures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,24 +32,33 @@ class PaddleInferenceEngine:
         ir_optim: bool = True,
         memory_optim: bool = False,
         precision: str = "fp32",
+        device: str = "cpu",
+        gpu_mem: int = 0,
     ) -> None:
         """Load a model.
 
         Args:
             model: The files.
-            accelerator: ``auto`` is oneDNN.
+            accelerator: ``auto`` is oneDNN, on a GPU ``plain``.
             threads: CPU threads of one run, 1 or more.
             ir_optim: Let Paddle fuse and rewrite operators.
             memory_optim: Let intermediate results share memory.
             precision: As in :class:`lenet_cpp.Options`; ``check_model`` has checked that the model
                 supports it.
+            device: As in :class:`lenet_cpp.Options`.
+            gpu_mem: As in :class:`lenet_cpp.Options`.
 
         Raises:
             BadInput: An option is wrong.
-            Unsupported: OpenVINO for a model that is not a ``.pdmodel``.
+            Unsupported: There is no such GPU, or what it is asked for is computed by the processor
+                alone; OpenVINO for a model that is not a ``.pdmodel``.
             BackendFailure: Paddle could not load the model.
         """
-        accelerator = "onednn" if accelerator == "auto" else accelerator
+        gpu = find_gpu(device) >= 0
+        if accelerator == "auto":
+            accelerator = "plain" if gpu else "onednn"
+        if gpu and (accelerator != "plain" or precision != "fp32"):
+            raise Unsupported(f"device {device}: a GPU computes with accelerator plain, in fp32")
         if accelerator not in _ACCELERATORS:
             known = ", ".join(("auto", *_ACCELERATORS))
             raise BadInput(f"unknown accelerator {accelerator!r}; choose among {known}")
@@ -82,6 +91,8 @@ class PaddleInferenceEngine:
                     pir=pir,
                     threads=threads,
                     ir_optim=ir_optim,
+                    device=device,
+                    gpu_mem=gpu_mem,
                     cache=self._cache.name,
                     **self._known,
                 )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.errors import BackendFailure, Error
+from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.formats.manifest import ModelSignature
 from lenet_cpp.formats.source import LEGACY_PROGRAM, link_as_legacy
 from lenet_cpp.formats.tensor_spec import TensorSpec
@@ -61,6 +62,36 @@ def _onednn_method(config: paddle.inference.Config, name: str) -> Callable[..., 
     return method or getattr(config, name.replace("onednn", "mkldnn"))
 
 
+def find_gpu(device: str) -> int:
+    """Return the number of the GPU that ``device`` names; -1 for the processor.
+
+    Raises:
+        BadInput: It names no device.
+        Unsupported: Paddle has no such GPU.
+    """
+    number = _core.gpu_number(device)
+    if number < 0:
+        return number
+    import paddle
+
+    if not paddle.is_compiled_with_cuda():
+        raise Unsupported(
+            f"device {device}: this Paddle ({paddle.__version__}) was built without CUDA; install"
+            " paddlepaddle-gpu in its place, or use device cpu"
+        )
+    if number >= (count := paddle.device.cuda.device_count()):
+        raise Unsupported(f"device {device}: Paddle finds {count} GPUs; nvidia-smi lists them")
+    return number
+
+
+def _choose_device(config: paddle.inference.Config, device: str, gpu_mem: int) -> None:
+    gpu = find_gpu(device)
+    if gpu < 0:
+        config.disable_gpu()
+    else:
+        config.enable_use_gpu(gpu_mem or 100, gpu)
+
+
 def inference_config(
     program: Path,
     params: Path | None,
@@ -71,6 +102,8 @@ def inference_config(
     ir_optim: bool = True,
     memory_optim: bool = False,
     precision: str = "fp32",
+    device: str = "cpu",
+    gpu_mem: int = 0,
     cache: str,
 ) -> paddle.inference.Config:
     """Configure ``paddle.inference`` as ``load_predictor.cc`` does.
@@ -85,6 +118,8 @@ def inference_config(
         memory_optim: Let intermediate results share memory.
         precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, for a model that
             supports them (see ``engines.cc``): for others Paddle computes in float32, or wrongly.
+        device: As in :class:`lenet_cpp.Options`, with ``gpu_mem``.
+        gpu_mem: MB of a GPU to take at first; 0: 100.
         cache: An empty folder, which must exist as long as the predictor.
     """
     from paddle.inference import Config, PrecisionType
@@ -95,7 +130,7 @@ def inference_config(
         config = Config(str(program.parent))
     else:
         config = Config(str(link_as_legacy(program, Path(cache, "linked"))))
-    config.disable_gpu()
+    _choose_device(config, device, gpu_mem)
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(threads)
     config.switch_ir_optim(ir_optim)

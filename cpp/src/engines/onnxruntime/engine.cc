@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "compat/onnxruntime_api.h"
+#include "config_option.h"
 #include "engines/shared_library.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -145,6 +146,8 @@ using Type = std::unique_ptr<ort::TypeInfo, Release<&ort::Api::ReleaseTypeInfo>>
 using TensorInfo =
     std::unique_ptr<ort::TensorInfo, Release<&ort::Api::ReleaseTensorTypeAndShapeInfo>>;
 using Value = std::unique_ptr<ort::Value, Release<&ort::Api::ReleaseValue>>;
+using CudaOptions =
+    std::unique_ptr<ort::CudaOptions, Release<&ort::Api::ReleaseCUDAProviderOptions>>;
 using MemoryInfo = std::unique_ptr<ort::MemoryInfo, Release<&ort::Api::ReleaseMemoryInfo>>;
 
 void require_success(ort::Status* status, const char* doing = "loading the model") {
@@ -172,8 +175,9 @@ void require_loaded(ort::Status* status, const std::string& file, const std::str
   ErrorCode kind = ErrorCode::BadModel;
   if (code == ort::kNotImplemented || says("is not a registered function/op") ||
       says("No Op registered") || says("under development") ||
-      says("nsupported model IR version")) {
-    kind = ErrorCode::Unsupported;
+      says("nsupported model IR version") || says("CUDA failure")) {
+    // Memory of a GPU may be free later; a driver or a device is missing for good.
+    kind = says("out of memory") ? ErrorCode::BackendFailure : ErrorCode::Unsupported;
   } else if (code == ort::kNoSuchFile) {
     kind = ErrorCode::FileNotFound;
   } else if (says("bad_alloc") || says("Failed to allocate memory")) {
@@ -203,6 +207,33 @@ std::string copy_model(const Model& model, const std::string& folder) {
   return program;
 }
 
+/// \throws Error Unsupported: why this onnxruntime cannot compute there
+void use_gpu(ort::SessionOptions* session, const Config& config, int number) {
+  const auto require = [&](ort::Status* status) {
+    if (status == nullptr) return;
+    std::string why = take_message(api(), status);
+    if (!why.empty() && why.back() == '.') why.pop_back();
+    throw Error(
+        ErrorCode::Unsupported,
+        "device " + config.device + ": onnxruntime " + library.get().version + ": " + why +
+            "; install onnxruntime-gpu with CUDA and cuDNN in its place, or use device cpu");
+  };
+  ort::CudaOptions* made = nullptr;
+  require(api().CreateCUDAProviderOptions(&made));
+  const CudaOptions options(made);
+  std::vector<std::pair<const char*, std::string>> set = {{"device_id", std::to_string(number)}};
+  // fp32 is float32: TF32 keeps 10 of the 23 bits of what it multiplies. 1.18 is the first to ask.
+  if (parse_version(library.get().version) >= std::pair(1, 18)) set.emplace_back("use_tf32", "0");
+  if (config.gpu_mem > 0) {
+    set.emplace_back("gpu_mem_limit", std::to_string(std::int64_t{config.gpu_mem} << 20));
+  }
+  for (const auto& [name, text] : set) {
+    const char* const value = text.c_str();
+    require(api().UpdateCUDAProviderOptions(made, &name, &value, 1));
+  }
+  require(api().SessionOptionsAppendExecutionProvider_CUDA_V2(session, made));
+}
+
 Session open_session(const Config& config, const Model& model) {
   const Options options(result<ort::SessionOptions*>(api().CreateSessionOptions));
   require_success(api().SetIntraOpNumThreads(options.get(), config.threads));
@@ -210,6 +241,8 @@ Session open_session(const Config& config, const Model& model) {
   require_success(api().SetSessionLogSeverityLevel(options.get(), ort::kLogFatal));
   require_success(api().SetSessionGraphOptimizationLevel(
       options.get(), config.ir_optim ? ort::kEnableAll : ort::kDisableAll));
+  const int gpu = gpu_number(config.device);
+  if (gpu >= 0) use_gpu(options.get(), config, gpu);
   if (config.memory_optim) {
     // Both keep memory between runs for the next.
     require_success(api().DisableCpuMemArena(options.get()));

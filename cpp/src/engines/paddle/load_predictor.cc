@@ -6,6 +6,7 @@
 #include <sstream>
 #include <unordered_set>
 
+#include "config_option.h"
 #include "engines/paddle/onednn_cache.h"
 #include "io/file.h"
 #include "model/readers.h"
@@ -51,8 +52,33 @@ void set_precision(paddle_infer::Config& target, const Config& config, const Mod
   target.DeletePass("repeated_fc_relu_fuse_pass");
 }
 
+/// \throws Error Unsupported: why this Paddle cannot compute there
+void require_gpu(int number) {
+  const auto refuse = [](const std::string& why) {
+    throw Error(ErrorCode::Unsupported, "device gpu: " + why);
+  };
+  if (&phi::backends::gpu::GetGPUDeviceCount == nullptr) {
+    refuse("this Paddle library (" + paddle_version() +
+           ") was built without CUDA; install paddlepaddle-gpu, or set LENET_PADDLE_LIBRARY to the "
+           "library of Paddle's GPU archive, or use device cpu");
+  }
+  const int count = phi::backends::gpu::GetGPUDeviceCount();  // 0 without a driver
+  if (count == 0) refuse("Paddle finds no GPU; look for one, and for its driver, by nvidia-smi");
+  if (number >= count) {
+    refuse("there is no GPU " + std::to_string(number) + "; Paddle finds " + std::to_string(count));
+  }
+}
+
 void configure(paddle_infer::Config& target, const Config& config, const Model& model) {
-  target.DisableGpu();
+  const int gpu = gpu_number(config.device);
+  if (gpu < 0) {
+    target.DisableGpu();
+  } else {
+    constexpr int kFirstMegabytes = 100;  // as in Paddle's examples
+    require_gpu(gpu);
+    target.EnableUseGpu(
+        static_cast<std::uint64_t>(config.gpu_mem > 0 ? config.gpu_mem : kFirstMegabytes), gpu);
+  }
   target.DisableGlogInfo();
   target.SetCpuMathLibraryNumThreads(config.threads);
   target.SwitchIrOptim(config.ir_optim ? 1 : 0);

@@ -20,6 +20,11 @@ namespace fLI {
 extern std::int32_t FLAGS_minloglevel __attribute__((weak));
 }
 
+// Of a Paddle that was built with CUDA (paddle/phi/backends/gpu/gpu_info.h); null in others.
+namespace phi::backends::gpu {
+__attribute__((weak)) int GetGPUDeviceCount();
+}
+
 namespace lenet {
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "config_option.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -64,6 +65,7 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
 Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
                                       const ProgramTraits& traits, std::int64_t images) {
   if (config.precision != Precision::Fp32) return Accelerator::OneDnn;
+  if (gpu_number(config.device) >= 0) return Accelerator::Plain;
   // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
   //   .pdmodel  OpenVINO 36 / 48 / 770   oneDNN 116 / 142 / 1240   plain 78 / 165 / 4200
   //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150

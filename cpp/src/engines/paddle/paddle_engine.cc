@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "config_option.h"
 #include "engines/paddle/load_predictor.h"
 #include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/paddle.h"
@@ -171,7 +172,8 @@ class PaddleEngine final : public Engine {
     });
   }
 
-  bool has_layers() const override { return true; }
+  /// Of a GPU they lie in its memory.
+  bool has_layers() const override { return gpu_number(config_.device) < 0; }
 
   /// Without an accelerator, Paddle's kernels are slower than those of the native engine.
   bool is_fastest() const override {

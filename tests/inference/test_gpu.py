@@ -1,0 +1,214 @@
+"""device="gpu": what is asked of Paddle and onnxruntime, what is refused, and parity on a GPU.
+
+Where there is no GPU, the calls go to libraries that only say what they are asked for.
+"""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from predictor_cases import digits
+
+import lenet_cpp
+from lenet_cpp.cli.classify import infer, predict, py_infer
+
+UNSUPPORTED = 6
+NO_CUDA = "built without CUDA"
+
+
+def gpus(library):
+    """How many GPUs the installed package can compute on."""
+    if library == "paddle":
+        paddle = pytest.importorskip("paddle", reason="the engine needs its library")
+        return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
+    return int("CUDAExecutionProvider" in onnxruntime.get_available_providers())
+
+
+@pytest.fixture(scope="module")
+def onnx_file(model_dir, tmp_path_factory):
+    onnx = pytest.importorskip("onnx", reason="the model is made with it")
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["N", 1, 28, 28]), ("y", ["N", 10]))
+    )
+    weights = np.random.default_rng(0).standard_normal((784, 10)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Flatten", ["x"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "g", [x], [y], [onnx.numpy_helper.from_array(weights, "w")]
+    )
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
+    made.ir_version = 8
+    target = tmp_path_factory.mktemp("onnx") / "m.onnx"
+    target.write_bytes(made.SerializeToString())
+    return target
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory):
+    library = tmp_path_factory.mktemp("fake") / "libfake.so"
+    source = Path(__file__).with_name("fake_gpu.cc")
+    subprocess.run(["c++", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.mark.parametrize(
+    "device", ["", "GPU", "gpu:", "gpu:x", "gpu:-1", "gpu:1024", "cuda", "tpu"]
+)
+def test_names_that_are_none(model_dir, device):
+    with pytest.raises(lenet_cpp.BadInput, match="device"):
+        lenet_cpp.Predictor(model_dir=model_dir, device=device)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"engine": "native"}, "native engine computes on the processor; use engine onnxruntime"),
+        ({"precision": "int8"}, "fp32 only"),
+        ({"engine": "paddle", "precision": "bf16"}, "fp32 only"),
+        ({"accelerator": "onednn"}, "accelerator onednn computes on the processor"),
+        ({"accelerator": "openvino"}, "accelerator openvino computes on the processor"),
+        ({"time_limit_ms": 5, "engine": "paddle"}, "time_limit_ms"),
+    ],
+)
+def test_what_no_gpu_computes(model_dir, options, words):
+    with pytest.raises(lenet_cpp.Unsupported, match=words):
+        lenet_cpp.Predictor(model_dir=model_dir, device="gpu", **options)
+
+
+@pytest.mark.skipif(gpus("paddle") > 0, reason="this Paddle has a GPU: test_parity uses it")
+@pytest.mark.parametrize("engine", ["auto", "paddle"])
+@pytest.mark.parametrize("file", ["lenet.pdmodel", "lenet.json"])
+def test_a_paddle_without_cuda(model_dir, engine, file):
+    with pytest.raises(lenet_cpp.Unsupported, match=f"{NO_CUDA}; install paddlepaddle-gpu"):
+        lenet_cpp.Predictor(model_dir / file, engine=engine, device="gpu")
+
+
+@pytest.mark.skipif(gpus("onnxruntime") > 0, reason="this onnxruntime may have a GPU")
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+def test_an_onnxruntime_without_cuda(onnx_file, engine):
+    with pytest.raises(lenet_cpp.Unsupported, match=r"CUDA.*; install onnxruntime-gpu"):
+        lenet_cpp.Predictor(onnx_file, engine=engine, device="gpu")
+
+
+@pytest.mark.skipif(gpus("paddle") > 0, reason="this Paddle has a GPU")
+@pytest.mark.parametrize("flags", ["--use_gpu=1", "--use_gpu=1 --gpu_id=2 --gpu_mem=8000",
+                                   "--device=gpu:2"])  # fmt: skip
+@pytest.mark.parametrize("engine", ["", "--engine=python"])
+@pytest.mark.parametrize("command", [predict, infer, py_infer])
+def test_commands(model_dir, params, tmp_path, capsys, command, engine, flags):
+    if engine and command is not predict:
+        pytest.skip("the training engines are one each")
+    image = tmp_path / "digit.png"
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(image)
+    model = ["-m=lenet", f"-p={params}"] if command is infer else [f"-d={model_dir}"]
+    given = [f"-i={image}", *model, *flags.split(), *engine.split()]
+    assert command(given) == UNSUPPORTED
+    assert NO_CUDA in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        command([*given, "--use_gpu=1", "--device=cpu"])
+    assert ended.value.code == 2
+    assert "contradict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked"),
+    [
+        ("--device=gpu", "100 MB, GPU 0"),
+        ("--device=gpu:1 --gpu_mem=700", "700 MB, GPU 1"),
+        ("--use_gpu=true --gpu_id=1 --gpu_mem=8000", "8000 MB, GPU 1"),
+        ("--gpu_id=1 --gpu_mem=700", None),
+        ("--use_gpu=false", None),
+    ],
+)
+@pytest.mark.parametrize("file", ["lenet.pdmodel", "lenet.json"])
+def test_what_paddle_is_asked_for(run_program, model_dir, fake, flags, asked, file):
+    model = f"--model_file={model_dir / file}"
+    environment = {"LD_PRELOAD": str(fake), "FAKE_GPUS": "2"}
+    done = run_program(model, "--engine=paddle", *flags.split(), env=environment)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Paddle: ")]
+    assert lines == ([f"Paddle: {asked}, precision 0"] if asked else [])
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "finds no GPU"), (1, "no GPU 1; Paddle finds 1")])
+def test_gpus_that_are_not_there(run_program, model_dir, fake, count, words):
+    environment = {"LD_PRELOAD": str(fake), "FAKE_GPUS": str(count)}
+    done = run_program(f"--model_dir={model_dir}", "--device=gpu:1", env=environment)
+    assert done.returncode == UNSUPPORTED
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked"),
+    [("--device=gpu:3", []), ("--use_gpu=1 --gpu_mem=512", ["gpu_mem_limit=536870912"])],
+)
+def test_what_onnxruntime_is_asked_for(run_program, onnx_file, fake, flags, asked):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
+    (real,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
+    environment = {"LENET_ONNXRUNTIME_LIBRARY": str(fake), "FAKE_ONNXRUNTIME": str(real)}
+    command = (f"--model_file={onnx_file}", *flags.split())
+    done = run_program(*command, env=environment)
+    assert done.returncode == 0, done.stderr
+    number = "3" if "3" in flags else "0"
+    expected = [f"device_id={number}", "use_tf32=0", *asked, "CUDA appended", "CUDA released"]
+    assert done.stderr.splitlines() == expected
+    environment["FAKE_FAILURE"] = "CUDA failure 35: CUDA driver version is insufficient"
+    done = run_program(*command, env=environment)
+    assert done.returncode == UNSUPPORTED
+    assert "driver version is insufficient; install onnxruntime-gpu" in done.stderr
+
+
+@pytest.mark.parametrize("library", ["paddle", "onnxruntime"])
+def test_parity(model_dir, onnx_file, library):
+    """Run on a GPU what the processor runs, from threads, and watch the memory."""
+    if gpus(library) == 0:
+        pytest.skip(f"no GPU that the installed {library} computes on: install its -gpu package")
+    file = model_dir / "lenet.pdmodel" if library == "paddle" else onnx_file
+    images = digits(64)
+    expected = lenet_cpp.Predictor(file, engine="native").run(images)
+    with lenet_cpp.Predictor(file, engine=library, device="gpu") as predictor:
+        limit = 1e-4 * np.abs(expected).max()
+        for size in (1, 8, 64):
+            assert np.abs(predictor.run(images[:size]) - expected[:size]).max() <= limit
+        clones = [predictor.clone() for _ in range(4)]
+        found = [None] * 4
+
+        def work(number):
+            found[number] = clones[number].run(images)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(np.abs(each - expected).max() <= limit for each in found)
+        for _ in range(1000):
+            predictor.run(images[:1])
+        before = psutil.Process().memory_info().rss
+        for _ in range(10_000):
+            predictor.run(images[:1])
+        assert psutil.Process().memory_info().rss - before < 1 << 20
+
+
+def test_the_build_says_what_an_archive_has(root, tmp_path):
+    """An archive with CUDA, of which the version's file is enough to tell."""
+    real = root / "third_party" / "paddle_inference"
+    if not (real / "paddle").is_dir():
+        pytest.skip("no third_party/paddle_inference: ./run.sh makes it")
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "paddle").symlink_to((real / "paddle").resolve())
+    facts = (real / "version.txt").read_text().replace("WITH_GPU: OFF", "WITH_GPU: ON")
+    (archive / "version.txt").write_text(facts + "CUDA version: 12.6\n")
+    flags = (f"-DPADDLE_INFERENCE_DIR={archive}", "-DLENET_BUILD_PYTHON=OFF")
+    command = ["cmake", "-S", root, "-B", tmp_path / "build", *flags]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    assert "computes on GPUs (WITH_GPU: ON, CUDA version: 12.6)" in done.stdout
