@@ -1,4 +1,4 @@
-"""A running lenet_serve, and raw connections to it."""
+"""A running lenet_serve."""
 
 import http.client
 import json
@@ -11,15 +11,7 @@ from functools import partial
 import numpy as np
 import psutil
 import pytest
-
-INFER = "/v2/models/lenet/infer"
-READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n"
-RAW = {"Inference-Header-Content-Length": "0"}
-
-
-def post(path, *lines):
-    """Return the header of a request."""
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode("latin-1")
+from raw_http import read_all
 
 
 def built(root, name, part):
@@ -105,17 +97,6 @@ class Server:
     def metric(self, name):
         text = self.ask("GET", "/metrics")[2].decode()
         return float(re.search(rf"^{re.escape(name)} (\S+)$", text, flags=re.MULTILINE)[1])
-
-
-def read_all(connection):
-    """Return what the other end sends until it closes the connection."""
-    received = b""
-    try:
-        while piece := connection.recv(1 << 16):
-            received += piece
-    except ConnectionResetError:
-        pass
-    return received
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-
-from conftest import INFER, RAW, READY, post
+from raw_http import INFER, RAW, READY, post
 
 # What a front might take for a body and we for a request, or the other way round.
 HIDDEN = b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n"

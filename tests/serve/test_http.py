@@ -7,9 +7,9 @@ import zlib
 
 import numpy as np
 import pytest
+from raw_http import INFER, RAW, READY, post
 
 import lenet_cpp
-from conftest import INFER, RAW, READY, post
 
 
 def values_of(headers, body):

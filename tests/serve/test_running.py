@@ -8,8 +8,8 @@ import time
 
 import psutil
 import pytest
+from raw_http import INFER, RAW, READY, post, read_all
 
-from conftest import INFER, RAW, READY, post, read_all
 from snippets import run_page
 
 
