@@ -1,4 +1,5 @@
-// What is too much for the native engine: tensors beyond 32-bit offsets, and beyond the memory.
+// What the native engine refuses: tensors beyond 32-bit offsets and beyond the memory, parameters
+// that do not fit, options that it does not support.
 
 #include <malloc.h>
 #include <sys/resource.h>
@@ -8,6 +9,9 @@
 #include <new>
 
 #include "engines/native/passes/passes.h"
+#include "engines/native/read_network.h"
+#include "model/graph.h"
+#include "model/readers.h"
 #include "native_support.h"
 #include "notation.h"
 #include "quantized_model.h"
@@ -207,6 +211,39 @@ TEST_CASE("a tensor's memory is counted with its padding, as it is stored") {
   if (native::choose_kernels().lanes >= 8) {
     CHECK_ERROR(Unsupported, "more than 2 GiB for the tensors of one image", Predictor{config});
   }
+}
+
+TEST_CASE("parameters that do not fit what a layer takes") {
+  const auto read = [](const char* text, std::size_t numbers) {
+    const std::string bytes = program(text);  // in which the graph's names lie
+    Graph graph = read_program_desc(bytes, "m");
+    const std::string zeros(numbers * sizeof(float), '\0');
+    for (Value& value : graph.values) {
+      if (!value.parameter || value.name != "w") continue;
+      value.data = zeros;
+      value.data_dtype = 5;
+    }
+    check_graph(graph, "m");
+    native::read_network(graph, "m", 1e6, true);
+  };
+  // The axis says where the dimensions of Y begin in those of X, which here is the larger one.
+  const char* const sum =
+      "x[-1,1,1,10] y[1,1,-1,10] f[-1,10] w[1,1,1,10]*:"
+      "reshape2 x -> f | shape=[0,10]; elementwise_add X=w Y=f -> y | axis=2";
+  CHECK_ERROR(Unsupported, "elementwise_add", read(sum, 10));
+  // Its shape comes from another input, and is only what the program declares.
+  const char* const bias =
+      "x[-1,10,1,1] y[-1,10,1,1] w[7]* s[3]* b[10,1,1]:"
+      "reshape2 X=w Shape=s -> b | shape=[10,1,1]; elementwise_add x Y=b -> y | axis=-1";
+  CHECK_ERROR(Unsupported, "to another number of values", read(bias, 7));
+}
+
+TEST_CASE("options that it has not") {
+  CHECK_ERROR(Unsupported, "not support precision bf16", Predictor{bundled("precision=bf16")});
+  CHECK_ERROR(Unsupported, "accelerator onednn", Predictor{bundled("accelerator=onednn")});
+  CHECK_ERROR(Unsupported, "in int8", Predictor{bundled("precision=int8")});
+  Predictor predictor(bundled());
+  CHECK_ERROR(Unsupported, "cannot show each", predictor.set_layer_callback([](auto&&...) {}));
 }
 
 }  // namespace lenet::tests

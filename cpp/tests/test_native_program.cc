@@ -1,0 +1,209 @@
+// How the native engine's programs run: the steps that they take, and the memory of their tensors.
+
+#include <array>
+
+#include "engines/native/runtime/memory_plan.h"
+#include "engines/run_control.h"
+#include "native_support.h"
+#include "notation.h"
+
+namespace lenet::tests {
+namespace {
+
+using namespace native;
+
+TEST_CASE("a concat of whole vectors costs nothing, within another too") {
+  Random random(7);
+  Network network;
+  network.tensors = {{3, 15, 16}};  // so large that only the last step takes all images at once
+  const auto convolve = [&](std::size_t from, std::int64_t channels) {
+    const TensorShape in = network.tensors[from];
+    Layer layer = convolution_of(3, 3);
+    layer.inputs = {from};
+    layer.window.padding = {1, 1, 1, 1};
+    layer.weights = random.values(channels * in.channels * 9);
+    layer.bias = random.values(channels);
+    add_layer(network, layer, {channels, in.height, in.width});
+    return network.outputs[0];
+  };
+  const auto join = [&](std::vector<std::size_t> inputs) {
+    Layer layer = layer_of(LayerKind::Concat);
+    TensorShape shape{0, 15, 16};
+    for (const std::size_t input : inputs) shape.channels += network.tensors[input].channels;
+    layer.inputs = std::move(inputs);
+    add_layer(network, layer, shape);
+    return network.outputs[0];
+  };
+  const std::size_t first = convolve(0, 32);
+  const std::size_t second = convolve(first, 16);
+  const std::size_t inner = join({first, second});
+  convolve(join({inner, convolve(inner, 10)}), 5);
+  join({network.outputs[0], second});  // is copied, long after it was given
+  const std::vector<float> images = random.values(3 * network.tensors[0].values());
+  const std::vector<double> expected = definition(network, images);
+  const double largest = *std::max_element(expected.begin(), expected.end());
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    for (const std::int64_t min_shared : {std::int64_t{0}, native::kMinSharedBytes}) {
+      const auto program = compiled(network, *kernels, false, min_shared);
+      std::int64_t in_place = 0;
+      for (const LayerProfile& layer : program->layers()) in_place += layer.kernel == "in place";
+      CHECK(in_place == 2);
+      const std::vector<float> found = outputs(*program, images, 3);
+      double worst = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        worst = std::max(worst, std::abs(found[i] - expected[i]));
+      }
+      CHECK(worst <= 1e-5 * largest);
+    }
+  }
+}
+
+TEST_CASE("lifetimes that overlap lie apart, and others share memory") {
+  Random random(5);
+  std::vector<Lifetime> lifetimes;
+  std::int64_t all = 0;
+  for (int i = 0; i < 300; ++i) {
+    const auto first = static_cast<std::size_t>(random.from(0, 200));
+    const auto steps = static_cast<std::size_t>(random.from(0, 20));
+    lifetimes.push_back({random.from(0, 5000), first, first + steps});
+    all += round_up(lifetimes.back().bytes, kCacheLine);
+  }
+  CHECK(plan_memory(lifetimes, false).bytes == all);
+  const MemoryPlan plan = plan_memory(lifetimes, true);
+  CHECK(plan.bytes < all / 4);
+  for (std::size_t a = 0; a < lifetimes.size(); ++a) {
+    CHECK(plan.begins[a] % kCacheLine == 0);
+    CHECK(plan.begins[a] + lifetimes[a].bytes <= plan.bytes);
+    for (std::size_t b = 0; b < a; ++b) {
+      const bool at_once =
+          lifetimes[a].first <= lifetimes[b].last && lifetimes[b].first <= lifetimes[a].last;
+      const bool apart = plan.begins[a] + lifetimes[a].bytes <= plan.begins[b] ||
+                         plan.begins[b] + lifetimes[b].bytes <= plan.begins[a];
+      if (at_once) CHECK(apart);
+    }
+  }
+}
+
+/// ResNet50_vd for images of 224 x 224, without weights.
+Network resnet50_vd() {
+  Network network;
+  network.tensors = {{3, 224, 224}};
+  const auto add = [&](Layer layer, std::vector<std::size_t> inputs, std::int64_t channels,
+                       std::int64_t stride) {
+    const TensorShape in = network.tensors[inputs[0]];
+    layer.inputs = std::move(inputs);
+    layer.window.strides = {stride, stride};
+    const std::int64_t pad = (layer.window.kernel[0] - 1) / 2;
+    layer.window.padding = {pad, pad, pad, pad};
+    add_layer(network, layer, {channels, in.height / stride, in.width / stride});
+    return network.outputs[0];
+  };
+  const auto convolve = [&](std::size_t from, std::int64_t channels, std::int64_t kernel,
+                            std::int64_t stride) {
+    return add(convolution_of(kernel, kernel), {from}, channels, stride);
+  };
+  const auto pool = [&](std::size_t from, std::int64_t kernel) {
+    Layer layer = layer_of(LayerKind::Pool);
+    layer.window.kernel = {kernel, kernel};
+    return add(layer, {from}, network.tensors[from].channels, 2);
+  };
+  std::size_t last = pool(convolve(convolve(convolve(0, 32, 3, 2), 32, 3, 1), 64, 3, 1), 3);
+  const std::array<int, 4> blocks = {3, 4, 6, 3};
+  for (std::size_t stage = 0; stage < blocks.size(); ++stage) {
+    const std::int64_t width = std::int64_t{64} << stage;
+    for (int block = 0; block < blocks[stage]; ++block) {
+      const std::int64_t stride = block == 0 && stage > 0 ? 2 : 1;
+      const std::size_t first = convolve(last, width, 1, 1);
+      const std::size_t sum = convolve(convolve(first, width, 3, stride), 4 * width, 1, 1);
+      if (stride == 2) last = pool(last, 2);
+      if (block == 0) last = convolve(last, 4 * width, 1, 1);
+      last = add(layer_of(LayerKind::Add), {sum, last}, 4 * width, 1);
+    }
+  }
+  return network;
+}
+
+TEST_CASE("activations of ResNet50_vd take less than 12 MB") {
+  const Network network = resnet50_vd();
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    const FloatProgram program(network, *kernels, false);
+    CAPTURE(std::string(kernels->name));
+    CHECK(program.tensor_bytes() > 50'000'000);
+    CHECK(program.unit_bytes() < 12'000'000);
+  }
+}
+
+TEST_CASE(
+    "outputs, softmax among them, are what their layers give, cost no other step, and can be "
+    "cancelled") {
+  Network network;
+  network.tensors = {{3, 1, 1}};
+  Layer doubled = layer_of(LayerKind::Convolution);
+  doubled.weights = {2, 0, 0, 0, 2, 0, 0, 0, 2};
+  doubled.bias = {0, 0, 0};
+  add_layer(network, doubled, {3, 1, 1});
+  Layer softmax = layer_of(LayerKind::Softmax);
+  softmax.axis.count = 3;
+  add_layer(network, softmax, {3, 1, 1});
+  doubled.bias = {5, 5, 5};
+  for (const std::size_t input : {1, 3}) {  // a chain, whose middle is an output too
+    doubled.inputs = {input};
+    add_layer(network, doubled, {3, 1, 1});
+  }
+  network.outputs = {2, 1, 4, 2};
+  const float l = std::log(2.0F);
+  const float m = std::log(5.0F);
+  const std::array<float, 3> image = {0, l / 2, m / 2};
+  const std::array<double, 12> expected = {.125, .25,        .625,       0,    l,   m,
+                                           15,   15 + 4 * l, 15 + 4 * m, .125, .25, .625};
+  const auto check = [&](const auto& program) {
+    auto memory = program->memory(1);
+    for (const auto& [wanted, steps] :
+         {std::pair(1U, "014"), std::pair(2U, "015"),  //
+          std::pair(4U, "01236"), std::pair(14U, "0123567"), std::pair(15U, "01234567")}) {
+      CAPTURE(wanted);
+      std::array<float, 12> found{};
+      std::array<float*, 4> places{};
+      for (std::size_t i = 0; i < 4; ++i) {
+        if ((wanted >> i & 1) != 0) places[i] = &found[3 * i];
+      }
+      std::string done;
+      RunControl control;
+      const auto run = [&] {
+        program->run({image.data(), {}}, 0, 1, memory.data(), places.data(), [&](std::size_t step) {
+          done += std::to_string(step);
+          control.require_running();
+        });
+      };
+      run();
+      CHECK(done == steps);
+      for (std::size_t i = 0; i < 12; ++i) {
+        CHECK(found[i] == doctest::Approx((wanted >> i / 3 & 1) == 0 ? 0 : expected[i]));
+      }
+      control.cancel();
+      CHECK_ERROR(BackendFailure, "the run was cancelled", run());
+      CHECK(done == steps + std::string("0"));
+    }
+  };
+  check(compiled(network, native::choose_kernels()));
+  check(compiled(network, native::int8::choose_kernels()));
+  network.layers[2].inputs = {2};
+  CHECK_ERROR(Unsupported, "no int8 kernel", compiled(network, native::int8::choose_kernels()));
+}
+
+TEST_CASE("the output may lie over the input") {
+  const TemporaryFolder folder;
+  const std::string graph =
+      onnx_graph("Conv x w -> y", "w[4,1,1,1]=1,2,3,4", "x[-1,1,1,2] -> y[-1,4,1,2]");
+  Predictor predictor(config_of("max_batch_size=1", write_onnx(folder, graph)));
+  const std::vector<float> expected = {1,  2,  2,  4,  3,  6,  4,  8,  // 1, 2 times 1, 2, 3, 4
+                                       10, 20, 20, 40, 30, 60, 40, 80};
+  Tensor tensor{{1, 2, 10, 20}, {2, 1, 1, 2}};
+  predictor.run(tensor.view(), tensor);
+  CHECK(tensor.shape == Shape{2, 4, 1, 2});
+  CHECK(tensor.data == expected);
+}
+
+}  // namespace
+}  // namespace lenet::tests

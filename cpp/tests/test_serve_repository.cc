@@ -1,0 +1,102 @@
+// The models that a service finds, loads and replaces.
+
+#include "serve_support.h"
+
+namespace lenet::tests {
+
+TEST_CASE("a new version is served once it is whole, and a broken one never") {
+  const TemporaryFolder folder;
+  const auto put = [&](const std::string& version) {
+    fs::create_directories(folder / ("m/" + version));
+    for (const auto& file : fs::directory_iterator(kModelDir)) {
+      fs::copy(file, folder / ("m/" + version), fs::copy_options::overwrite_existing);
+    }
+  };
+  put("1");
+  Options options = options_of(folder.path(), "");
+  options.allow_load = true;
+  Server server(options);
+  const auto versions = [&] { return server.get_json("/v2/models/m").at("versions"); };
+  const auto load = [&](const std::string& what = "load") {
+    return server.post("/v2/repository/models/m/" + what);
+  };
+  CHECK(versions() == Names{"1"});
+  put("2");
+  write_file(folder / "m/2/lenet.pdiparams", "damaged");
+  CHECK(load().status == 400);
+  CHECK(versions() == Names{"1"});
+  const json index = json::parse(server.post("/v2/repository/index").body);
+  CHECK(index.at(1).at("state") == "UNAVAILABLE");
+  CHECK(index.at(1).at("reason").get<std::string>().find("SHA256SUMS") != std::string::npos);
+  CHECK(json::parse(server.post("/v2/repository/index", R"({"ready":true})").body).size() == 1);
+  put("2");
+  CHECK(load().body == "{}");
+  CHECK(versions() == Names{"2"});
+  CHECK(server.get("/v2/models/m/versions/1").status == 404);
+  // Replaced in place by a broken one: the good one in memory stays.
+  write_file(folder / "m/2/lenet.pdmodel", "damaged");
+  CHECK(load().status == 400);
+  CHECK(versions() == Names{"2"});
+  CHECK(values_of(server.ask(
+            request_of("POST", "/v2/models/m/infer", bytes_of(random_images(1).data), "0"))) ==
+        expected(random_images(1)));
+  // Looks until it is so: at least twice, as files that are being written change between looks.
+  const auto look_until = [&](const auto& condition) {
+    for (int i = 0; i < 4000 && !condition(); ++i) {
+      server.service.look_for_models();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(condition());
+  };
+  const auto is_served = [&](const std::string& version) {
+    return server.get("/v2/models/m/versions/" + version).status == 200;
+  };
+  const auto index_says = [&](const std::string& state, const std::string& reason) {
+    const json all = json::parse(server.post("/v2/repository/index").body);
+    return all.at(0).at("state") == state && all.at(0).at("reason") == reason;
+  };
+  put("3");
+  look_until([&] { return is_served("3"); });
+  CHECK(index_says("READY", ""));
+  // All is away, as on a disk that is not there: what is loaded stays.
+  fs::rename(folder.path(), folder.path() + ".away");
+  for (int i = 0; i < 3; ++i) {
+    look_until([&] { return index_says("READY", "its files are gone"); });
+  }
+  CHECK(is_served("3"));
+  fs::rename(folder.path() + ".away", folder.path());
+  look_until([&] { return index_says("READY", ""); });
+  // The model alone was taken away: it is let go.
+  fs::remove_all(folder / "m");
+  look_until([&] { return !is_served("3"); });
+  CHECK(index_says("UNAVAILABLE", "its files are gone"));
+  CHECK(server.get("/v2/models/m").status == 404);
+  CHECK(server.post("/v2/repository/index", R"({"ready":true})").body == "[]");
+  put("3");
+  look_until([&] { return is_served("3"); });
+  CHECK(load("unload").status == 200);
+  CHECK(server.get("/v2/models/m").status == 404);
+  CHECK(index_says("UNAVAILABLE", "unloaded"));
+  CHECK(load("unload").status == 400);
+  CHECK(load().status == 200);
+  CHECK(server.post("/v2/repository/models/other/load").status == 400);
+  CHECK(server.post("/v2/repository/models/m/load", R"({"parameters":{"config":"{}"}})").status ==
+        400);
+}
+
+TEST_CASE("models that cannot be served are refused at the start") {
+  const TemporaryFolder folder;
+  const auto refuses = [](ErrorCode code, const std::string& text, Options options) {
+    check_error(code, text, [&] { const Service service(std::move(options)); });
+  };
+  refuses(ErrorCode::FileNotFound, "does not exist", options_of(folder / "none"));
+  refuses(ErrorCode::BadModel, "model 'lenet'", options_of(folder.path()));
+  refuses(ErrorCode::BadInput, "cannot be the name", options_of(kModelDir, "a/b"));
+  refuses(ErrorCode::BadInput, "cannot be the name", options_of(kModelDir, "stats"));
+  Options twice = options_of(kModelDir);
+  twice.models.push_back(twice.models[0]);
+  refuses(ErrorCode::BadInput, "both version 1", twice);
+  refuses(ErrorCode::BadInput, "no model", Options());
+}
+
+}  // namespace lenet::tests
