@@ -88,6 +88,9 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
     // same.
     target.EnableNewExecutor(true);
     target.EnableNewIR(true);
+    // It puts the channels of maxima over 3 x 3 last, and fails at a concat along another axis than
+    // theirs and at a stack. On a processor pools are slower so.
+    target.DeletePass("transfer_layout_pass");
   }
   target.EnableMemoryOptim(config.memory_optim);
   if (config.accelerator == Accelerator::OneDnn) {
