@@ -81,3 +81,11 @@ install(FILES ${PROJECT_BINARY_DIR}/lenet-config-version.cmake DESTINATION ${_pa
 file(RELATIVE_PATH LENET_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/lenet.pc.in ${PROJECT_BINARY_DIR}/lenet.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/lenet.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+set(_documents ${CMAKE_INSTALL_DATAROOTDIR}/doc/lenet)
+install(FILES ${PROJECT_SOURCE_DIR}/third_party/LICENSES.txt DESTINATION ${_documents})
+# Under the name that Debian asks for.
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${_documents} RENAME copyright)
+if(PROJECT_IS_TOP_LEVEL)
+  include(LenetPackages)
+endif()

@@ -24,6 +24,18 @@ LONGEST = (
     *("test_bad_input.py", "test_onnx_import.py", "test_conversions.py", "test_native_int8.py"),
 )
 
+# What CMake calls as LAUNCHER COMPILER ... -MF DEPENDENCIES -o OBJECT -c SOURCE.
+LAUNCHER = """#!/bin/sh
+for argument; do
+    case $before in -o) object=$argument ;; -MF) dependencies=$argument ;; esac
+    before=$argument
+done
+# A wheel decodes no photos, and others link the decoders statically.
+case $object in */images/decode.cc.o) exec "$@" ;; esac
+[ -n "$object" ] && [ -f "$LENET_BUILT/$object" ] || exec "$@"
+cp "$LENET_BUILT/$object" "$object" && echo "$object:" >"$dependencies"
+"""
+
 # A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP; children
 # inherit that, and the tests that send these signals would wait for ever. A child starts with the
 # default of a signal that has a handler here.
@@ -138,3 +150,22 @@ def params(layer, tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "lenet.pdparams"
     paddle.save(layer.state_dict(), str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def reuse(root, tmp_path_factory):
+    """Variables for a build of the same sources: it takes the object files of ``build/``.
+
+    Compiling takes minutes, and the build in ``build/`` has just done it. When that one is not up
+    to date, there are no such variables, and everything is compiled.
+    """
+    build = root / "build"
+    sources = [root / "CMakeLists.txt", *(root / "cmake").rglob("*"), *(root / "cpp").rglob("*")]
+    newest = max(source.stat().st_mtime for source in sources if source.is_file())
+    compiled = build / "compiled"  # by ./run.sh
+    if not compiled.exists() or compiled.stat().st_mtime < newest:
+        return {}
+    launcher = tmp_path_factory.mktemp("launcher") / "reuse"
+    launcher.write_text(LAUNCHER)
+    launcher.chmod(0o755)
+    return {"CMAKE_CXX_COMPILER_LAUNCHER": str(launcher), "LENET_BUILT": str(build)}

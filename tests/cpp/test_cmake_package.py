@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import paddle
 import pytest
 
+import lenet_cpp
 from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
 
 
@@ -41,28 +43,20 @@ def prefix(root, program, tmp_path_factory):
     return folder / "moved"
 
 
-@pytest.fixture(scope="module")
-def build_consumer(root, prefix, tmp_path_factory):
-    def build(wanted="0.1"):
-        folder = tmp_path_factory.mktemp("consumer")
-        source = shutil.copytree(root / "examples" / "cmake_consumer", folder / "source")
-        lists = source / "CMakeLists.txt"
-        lists.write_text(lists.read_text().replace("(lenet 0.1", f"(lenet {wanted}"))
-        flags = "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror -fvisibility=hidden"
-        where = ("-S", source, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
-        checked("cmake", *where, flags)
-        checked("cmake", "--build", folder / "build")
-        return folder / "build" / "classify"
-
-    return build
+def build_in_cpp(root, prefix, folder, wanted="0.1"):
+    """Build the example with CMake."""
+    source = shutil.copytree(root / "examples" / "cmake_consumer", folder / "source")
+    lists = source / "CMakeLists.txt"
+    lists.write_text(lists.read_text().replace("(lenet 0.1", f"(lenet {wanted}"))
+    flags = "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror -fvisibility=hidden"
+    where = ("-S", source, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    checked("cmake", *where, flags)
+    checked("cmake", "--build", folder / "build")
+    return folder / "build" / "classify"
 
 
-@pytest.fixture(scope="module", params=["C++", "C"])
-def consumer(request, root, prefix, build_consumer, tmp_path_factory):
-    """The example with CMake, and that in C as its page builds it."""
-    if request.param == "C++":
-        return build_consumer()
-    folder = tmp_path_factory.mktemp("c")
+def build_in_c(root, prefix, folder):
+    """Build the example in C as its page does."""
     example = Path(shutil.copytree(root / "examples" / "c_consumer", folder / "source"))
     commands = re.findall(r"^    ((?:library=|cc ).*)", (example / "README.md").read_text(), re.M)
     assert len(commands) == 2
@@ -72,6 +66,14 @@ def consumer(request, root, prefix, build_consumer, tmp_path_factory):
         "sh", "-euc", script, cwd=example, env=os.environ | {"PKG_CONFIG_PATH": str(found.parent)}
     )
     return example / "classify"
+
+
+BUILDS = {"C++": build_in_cpp, "C": build_in_c}
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def consumer(request, root, prefix, tmp_path_factory):
+    return BUILDS[request.param](root, prefix, tmp_path_factory.mktemp("consumer"))
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +152,74 @@ def test_nothing_refers_to_the_build(program, prefix):
             assert all(folder and not folder.startswith(build) for folder in folders), path
 
 
-def test_another_version_is_not_accepted(build_consumer):
+def test_another_version_is_not_accepted(root, prefix, tmp_path):
     with pytest.raises(AssertionError, match=r"compatible\s+with requested version"):
-        build_consumer("7.0")
+        build_in_cpp(root, prefix, tmp_path, "7.0")
+
+
+@pytest.fixture(scope="module")
+def packages(root, reuse, tmp_path_factory):
+    """The folder in which the preset package has written its packages."""
+    folder = tmp_path_factory.mktemp("packages")
+    presets = json.loads((root / "CMakePresets.json").read_text())["configurePresets"]
+    (preset,) = (each for each in presets if each["name"] == "package")
+    options = [f"-D{name}={value}" for name, value in preset["cacheVariables"].items()]
+    python = f"-DPython3_EXECUTABLE={sys.executable}"
+    environment = os.environ | reuse
+    checked("cmake", "-S", root, "-B", folder, "-GNinja", *options, python, env=environment)
+    checked("cmake", "--build", folder, "--target", "package", env=environment)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["tar.gz", "deb"])
+def unpacked(request, packages, tmp_path_factory):
+    """The folder of bin, include and lib that a package has."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    if request.param == "tar.gz":
+        (archive,) = packages.glob("*.tar.gz")
+        shutil.unpack_archive(archive, folder, filter="data")
+        (top,) = folder.iterdir()
+        return top
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("no dpkg-deb, which is Debian's own: no Python package has it")
+    (package,) = packages.glob("*.deb")
+    checked("dpkg-deb", "-x", package, folder)
+    return folder / "usr"
+
+
+def test_files_of_a_package(unpacked, root):
+    files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    headers = {f"include/lenet/{path.name}" for path in (root / "cpp/include/lenet").iterdir()}
+    described = {f"lib/cmake/lenet/lenet-config{more}.cmake" for more in ("", "-version")}
+    documents = {"share/doc/lenet/copyright", "share/doc/lenet/LICENSES.txt"}
+    assert headers | described | documents | {"lib/pkgconfig/lenet.pc"} <= files
+    assert {"bin/lenet_classify", "bin/lenet_infer_native", "bin/lenet_infer_test"} <= files
+    assert not [name for name in files if "paddle" in name or "python" in name]
+    assert "SONAME" in checked("readelf", "-d", unpacked / "lib" / "liblenet.so.0.1")
+    licenses = (unpacked / "share/doc/lenet/LICENSES.txt").read_text()
+    assert all(name in licenses for name in ("Niels Lohmann", "Boost Software License"))
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_consumer_of_a_package(build, unpacked, root, run_bare, model_dir, images, tmp_path):
+    result = run_bare(model_dir, images, program=build(root, unpacked, tmp_path))
+    assert (result.returncode, result.stderr) == (0, "")
+    test = run_bare(f"--model_dir={model_dir}", program=unpacked / "bin" / "lenet_infer_test")
+    assert "engine native" in test.stdout
+    digits = read_mnist_dir(sample_dir()).test.images[:200]
+    logits = lenet_cpp.predict(digits)
+    assert list(map(int, result.stdout.split())) == logits.argmax(axis=1).tolist()
+
+
+def test_fields_of_the_debian_package(packages):
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("no dpkg-deb, which is Debian's own: no Python package has it")
+    (package,) = packages.glob("*.deb")
+    fields = checked("dpkg-deb", "--field", package)
+    assert re.search(r"^Package: lenet$", fields, re.M)
+    assert re.search(r"^Depends: .*libc6 \(>= 2\.", fields, re.M)
+    assert "shlibs" in checked("dpkg-deb", "--info", package)
+    assert package.name == f"lenet_{lenet_cpp.__version__}_amd64.deb"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What the tests of the project's scripts share: a clone, and builds that compile nothing twice."""
+"""What the tests of the project's scripts share: a clone."""
 
 import os
 import shutil
@@ -7,37 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-# What CMake calls as LAUNCHER COMPILER ... -MF DEPENDENCIES -o OBJECT -c SOURCE.
-LAUNCHER = """#!/bin/sh
-for argument; do
-    case $before in -o) object=$argument ;; -MF) dependencies=$argument ;; esac
-    before=$argument
-done
-# A wheel decodes no photos.
-case $object in */images/decode.cc.o) exec "$@" ;; esac
-[ -n "$object" ] && [ -f "$LENET_BUILT/$object" ] || exec "$@"
-cp "$LENET_BUILT/$object" "$object" && echo "$object:" >"$dependencies"
-"""
-
-
-@pytest.fixture(scope="session")
-def reuse(root, tmp_path_factory):
-    """Variables for a build of the same sources: it takes the object files of ``build/``.
-
-    Compiling takes minutes, and the build in ``build/`` has just done it. When that one is not up
-    to date, there are no such variables, and everything is compiled.
-    """
-    build = root / "build"
-    sources = [root / "CMakeLists.txt", *(root / "cmake").rglob("*"), *(root / "cpp").rglob("*")]
-    newest = max(source.stat().st_mtime for source in sources if source.is_file())
-    compiled = build / "compiled"  # by ./run.sh
-    if not compiled.exists() or compiled.stat().st_mtime < newest:
-        return {}
-    launcher = tmp_path_factory.mktemp("launcher") / "reuse"
-    launcher.write_text(LAUNCHER)
-    launcher.chmod(0o755)
-    return {"CMAKE_CXX_COMPILER_LAUNCHER": str(launcher), "LENET_BUILT": str(build)}
 
 
 @pytest.fixture(scope="session")

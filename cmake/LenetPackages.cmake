@@ -1,0 +1,19 @@
+# What `cmake --build build/package --target package` writes (cmake --preset package): the library for
+# C++ and C with its programs, as NAME.tar.gz, which may be unpacked anywhere, and as Debian's NAME.deb.
+set(CPACK_GENERATOR TGZ DEB)
+set(CPACK_PACKAGE_NAME lenet)
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Runs image classifiers trained in PaddlePaddle, from C++ and C")
+set(CPACK_PACKAGE_CONTACT "the authors of lenet_cpp")
+set(CPACK_PACKAGE_CHECKSUM SHA256)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_VERBATIM_VARIABLES ON)
+set(CPACK_DEB_COMPONENT_INSTALL OFF)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+# ldconfig finds the library where it is installed.
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+find_program(_shlibdeps dpkg-shlibdeps NO_CACHE)
+if(_shlibdeps)
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+endif()
+include(CPack)
