@@ -16,7 +16,7 @@ project = "lenet_cpp"
 author = "the lenet_cpp authors"
 release = version = metadata.version("lenet-cpp")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "breathe"]
-exclude_patterns = ["results"]
+exclude_patterns = ["README.md", "results"]
 suppress_warnings = ["duplicate_declaration.cpp"]  # typedef struct x {...} x, in C
 myst_heading_anchors = 4
 autodoc_default_options = {

@@ -1,5 +1,6 @@
 """docs/guides and the examples: what they tell a reader to type, typed."""
 
+import os
 import re
 import shlex
 import shutil
@@ -17,12 +18,14 @@ from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix)
 PAGES = [ROOT / "docs" / "coming-from.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+TRANSLATED = sorted((ROOT / "docs" / "guides").glob("??/*.md"))
 EXAMPLE = ROOT / "examples" / "own_classifier"
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
 DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "tests" / "README.md"]
 DOCUMENTS += [page for part in ("docs", "examples") for page in (ROOT / part).rglob("*.md")]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`[^`]+`")
 COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
 NAMES = {place.rpartition(":")[2]: name for name, (place, _) in COMMANDS.items()}
 NETWORK = """<ir_version: 8, opset_import: ["" : 17]> network (float[N,3,8,8] x) => (float[N,3] y)
@@ -133,6 +136,39 @@ def test_commands_are_understood(page):
                 load(command).make_context(command, shlex.split(arguments, comments=True))
             except click.exceptions.Exit:
                 assert "--help" in arguments
+
+
+def structure(page):
+    """What a translation may not change: code without comments, links, and the code in tables."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    languages = text.split("\n")[2]
+    links = [target.partition("#") for target in LINK.findall(text.replace(languages, "", 1))]
+    guides = ROOT / "docs" / "guides"
+    places = [str((page.parent / place).resolve()) + anchor for place, _, anchor in links]
+    return {
+        "code": [re.sub(r" *(?:#|//) .*", "", s.text) for s in read_snippets(page)],
+        "tables": [[sorted(CODE.findall(cell)) for cell in line.split("|")] for line in lines],
+        "links": sorted(re.sub(f"{guides}/(ko|zh)/", f"{guides}/", place) for place in places),
+        "headings": re.findall(
+            "^#+ ", re.sub("```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+        ),
+    }
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_translation_keeps_to_its_page(page):
+    pages = (folder / page.name for folder in page.parents[1:3])  # of docs/guides, or of docs
+    english = next(path for path in pages if path.is_file())
+    assert structure(page) == structure(english)
+    for one, other in ((page, english), (english, page)):
+        line = one.read_text(encoding="utf-8").split("\n")[2]
+        assert f"]({os.path.relpath(other, one.parent)})" in line
+
+
+def test_no_page_installs_what_is_not_published():
+    for page in DOCUMENTS:
+        assert not re.search(r"pip install '?lenet-cpp", page.read_text(encoding="utf-8")), page
 
 
 @pytest.mark.parametrize("index", ["docs/README.md", "docs/guides/README.md", "tests/README.md"])
