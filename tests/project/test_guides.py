@@ -128,7 +128,9 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_are_understood(page):
     """All that a page has a reader type has the options and values of today; nothing is run."""
-    text = "".join(s.text for s in read_snippets(page) if s.language in {"sh", "console"})
+    shell = [s.text for s in read_snippets(page) if s.language in {"sh", "console"}]
+    indented = re.findall(r"^    (.*\n)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    text = "".join([*shell, *(line for line in indented if "[--" not in line)])
     for name, script, arguments in COMMAND.findall(text.replace("\\\n", " ")):
         if name or (script in NAMES and script != "benchmark"):  # another command
             command = name or NAMES[script]
