@@ -243,6 +243,10 @@ else
 fi
 : >"$logs/compiler.log"
 quietly compiler "install a C++17 compiler (Debian: apt-get install g++)" "${CXX:-c++}" --version
+quietly compiler "install Python's headers (Debian: apt-get install python3-dev)" "$python" -c '
+import pathlib, sysconfig
+header = pathlib.Path(sysconfig.get_path("include"), "Python.h")
+assert header.is_file(), f"error: {header} not found"'
 
 # 2 library
 : >"$logs/library.log"

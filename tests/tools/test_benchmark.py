@@ -328,7 +328,7 @@ def test_commands_of_the_page_and_of_the_help_are_understood(root, capsys, monke
     assert len(of_help) >= 5
     for command in of_help + of_page:
         arguments = shlex.split(command.partition("&&")[0], comments=True)
-        if "--help" not in arguments:
+        if not {"--help", "--pages"} & {*arguments}:
             assert cli.main([*arguments, "--list"]) == 0, command
             assert capsys.readouterr().out
 

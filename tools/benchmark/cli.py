@@ -18,6 +18,7 @@ from tools.benchmark import contenders, plots, tables
 from tools.benchmark.compare import COMPARED, compare_builds
 from tools.benchmark.contenders import CONTENDERS, choose
 from tools.benchmark.lifetime import run_memory, run_startup
+from tools.benchmark.pages import write_pages
 from tools.benchmark.serve import run_serve
 from tools.benchmark.speed import run_speed
 from tools.benchmark.subject import Settings, network_reference
@@ -57,6 +58,7 @@ What is measured (default: latency, of LeNet):
   --memory  watch resident memory over many runs, and over many predictors
   --serve  lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks
   --show FILE  measure nothing: tables and pictures of what --json wrote
+  --pages  measure nothing: write docs/results/*.json into README and docs
 Who takes part:
   --contenders PATTERN,...
       names, patterns, or groups: {", ".join(dict.fromkeys(one.group for one in CONTENDERS))}
@@ -112,6 +114,10 @@ def main(options: Options) -> int:
                         was busy with other things, and small differences mean nothing
       B / A             with --compare: time of B by time of A, and its 95 % interval
     """
+    if options.pages:
+        for path in write_pages(getattr(options, "root", Path())):
+            print(f"written: {path}")
+        return 0
     modes = [one for one in ("compare", "startup", "memory", "serve") if getattr(options, one)]
     if len(modes) > 1:
         raise click.UsageError(f"--{modes[0]} and --{modes[1]} are two measurements")

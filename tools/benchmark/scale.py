@@ -1,7 +1,7 @@
 """Measure bulk prediction for docs/scale.md: ``python -m tools.benchmark.scale``.
 
 Processor time, so that other work on the machine changes little, except for the time of two
-processes. Writes docs/scale.json.
+processes. Writes docs/results/scale.json.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def main() -> None:
         },
     }  # fmt: skip
     text = json.dumps(results, indent=1) + "\n"
-    (ROOT / "docs" / "scale.json").write_text(text, encoding="utf-8")
+    (ROOT / "docs" / "results" / "scale.json").write_text(text, encoding="utf-8")
     print(text)
 
 

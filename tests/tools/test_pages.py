@@ -1,0 +1,141 @@
+"""README and docs hold the figures of docs/results, and no others."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from lenet_cpp.errors import BadInput, FileNotFound
+from tools.benchmark import cli
+from tools.benchmark.pages import PICTURE, outside_marks, write_pages, written
+
+SPEED = re.compile(
+    r"\d[\d.,]* ?(?:us|µs|microseconds|微秒|마이크로초)\b|[\d.]+ times as fast"
+    r"|\d[\d.,]* (?:images|requests)(?:/s| a second)|\d\.\d+ (?:ms|milliseconds)\b"
+)
+"""A figure of speed in a text. Integers with ms are mostly limits and settings."""
+SETTINGS = {"docs/errors.md", "docs/hostile-models.md", "docs/serve.md"}
+"""Pages with limits in milliseconds."""
+
+
+def test_pages_hold_what_their_results_do(root):
+    """Where this fails: scripts/benchmark.py --pages."""
+    texts = written(root)
+    assert {root / "README.md", root / "docs" / "benchmark.md", root / PICTURE} <= texts.keys()
+    for path, text in texts.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: scripts/benchmark.py --pages"
+
+
+def test_no_other_figures_of_speed(root):
+    found = {}
+    for path in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
+        text = outside_marks(path.read_text(encoding="utf-8"))
+        if path.name != "CHANGELOG.md" and (figures := SPEED.findall(text)):
+            found[str(path.relative_to(root))] = figures
+    assert {name: one for name, one in found.items() if name not in SETTINGS} == {}
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with results whose tables are known, and a page."""
+
+    def cell(contender, size, microseconds, precision="fp32"):
+        of = {"contender": contender, "batch_size": size, "median_us": microseconds}
+        return of | {"threads": 1, "precision": precision, "accuracy": 0.97, "same_class": 0.99}
+
+    cells = [cell("onnxruntime", 1, 20.0), cell("onnxruntime", 8, 80.04)]
+    cells += [cell("lenet_cpp/native", 1, 5.0), cell("lenet_cpp/native", 8, 32.0)]
+    cells += [cell("lenet_cpp/native/int8", 1, 2.5, "int8")]
+    limit = [{"multiply_adds_per_second": 2e9}]
+    about = {"multiply_adds_per_image": 8000, "multiply_add_limit": limit}
+    machine = {"processor": "A, 2 usable processors", "virtual machine": "no"}
+    machine |= {"family, model, stepping": "25, 17, 1"}
+    whole = {"date": "2026-11-22T16:27:49+00:00", "machine": machine}
+    whole |= {"versions": {"onnxruntime": "1.2", "numpy": "2"}}
+    lenet = {**whole, "networks": [{"network": "LeNet", "cells": cells, **about}]}
+    large = [cell("lenet_cpp/native", size, 1000.0 * size) for size in (1, 8)]
+    large += [cell("lenet_cpp/pdmodel/onednn", size, 4000.0 * size) for size in (1, 8)]
+    large += [cell("openvino", size, 2000.0 * size + size**2) for size in (1, 8)]
+    networks = {"runs": [{**whole, "networks": [{"network": "ResNet50_vd", "cells": large}]}]}
+    folder = tmp_path / "docs" / "results"
+    folder.mkdir(parents=True)
+    for name, result in {"lenet": lenet, "networks": networks}.items():
+        (folder / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
+    return tmp_path
+
+
+def filled(clone, mark):
+    """What a mark in a page is filled with, the second time as the first."""
+    page = clone / "README.md"
+    page.write_text(f"before <!-- results: {mark} -->old<!-- end --> after\n", encoding="utf-8")
+    write_pages(clone)
+    text = page.read_text(encoding="utf-8")
+    assert write_pages(clone) == []
+    assert text.startswith(f"before <!-- results: {mark} -->")
+    assert text.endswith("<!-- end --> after\n")
+    return re.search(r"-->(.*)<!--", text, re.DOTALL)[1]
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [
+        ("lenet.json us onnxruntime 8", "10.0"),
+        ("lenet.json times lenet_cpp/native onnxruntime 1", "4.0"),
+        ("lenet.json limit", "4.0"),
+        (
+            "lenet.json machine",
+            "A, 2 usable processors (family 25, model 17); 2026-11-22; onnxruntime 1.2",
+        ),
+        (
+            "lenet.json latency fp32",
+            "\n| microseconds an image, by images at once | 1 | 8 |\n| --- | ---: | ---: |\n"
+            "| this project, Python, native engine | 5.0 | 4.0 |\n"
+            "| ONNX Runtime | 20.0 | 10.0 |\n",
+        ),
+        (
+            "lenet.json precision 1",
+            "\n| microseconds an image | time | in float32 | accuracy | float32's class |\n"
+            "| --- | ---: | ---: | ---: | ---: |\n"
+            "| this project, Python, native engine, int8 | 2.5 | 5.0 | 97.0 % | 99.0 % |\n",
+        ),
+        ("networks.json network-ms ResNet50_vd 8", "8.0"),
+        ("networks.json network-share ResNet50_vd 1", "0.50"),
+        (
+            "networks.json networks",
+            "\n| milliseconds a batch | 1 image | best other | native takes | 8 images | best other"
+            " | native takes |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+            "| ResNet50_vd | 1.0 | 2.0, OpenVINO | 0.50 | 8.0 | 16.1, OpenVINO | 0.50 |\n",
+        ),
+        ("lenet.json at networks.0.multiply_adds_per_image 1 0.001", "8.0"),
+    ],
+)
+def test_marks_are_filled(clone, mark, expected):
+    assert filled(clone, mark) == expected
+
+
+def test_wrong_marks_are_errors(clone):
+    for mark, kind, said in (
+        ("lenet.json nothing", BadInput, "there is no part 'nothing'; choose among machine"),
+        ("lenet.json us litert 1", BadInput, "lenet.json does not have that: 'litert'"),
+        ("other.json machine", FileNotFound, "other.json"),
+    ):
+        with pytest.raises(kind, match=said):
+            filled(clone, mark)
+
+
+def test_the_command_and_the_picture(clone, capsys):
+    assert cli.main(["--pages"], root=clone) == 0
+    assert capsys.readouterr().out == f"written: {clone / PICTURE}\n"
+    picture = ET.parse(clone / PICTURE).getroot()
+    title = picture[0].text
+    assert title == (
+        "LeNet, one digit, one core, from Python: lenet_cpp 5.0 µs, ONNX Runtime 20.0 µs;"
+        " ResNet50_vd, one photo, one core, from Python: lenet_cpp 1.0 ms, OpenVINO 2.0 ms,"
+        " Paddle Inference 4.0 ms"
+    )
+    widths = [float(one.get("width")) for one in picture if "bar" in one.get("class", "")]
+    assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
+    assert widths[4] == pytest.approx(4 * widths[2], rel=0.01)
+    assert cli.main(["--pages"], root=clone) == 0
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,319 @@
+"""The tables and figures in README and docs, written from the files in docs/results.
+
+A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several;
+``benchmark.py --pages`` replaces each TEXT, and draws ``docs/results/latency.svg``. A part is a
+function of ``_PARTS``. A file holds one result of ``--json``, or a list of them under ``runs``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_cpp._base.files import write_text
+from lenet_cpp.errors import BadInput, FileNotFound
+from tools.benchmark.picture import OWN, bars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Row = dict[str, Any]
+
+RESULTS = Path("docs", "results")
+PICTURE = RESULTS / "latency.svg"
+_MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
+_ENGINES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", "fastapi", "uvicorn")
+_REDUCED = ("/int8", "/bf16")
+_NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
+_NAMES = {
+    "program": "this project, C++",
+    "lenet_infer_native": "this project, program without Paddle",
+    "lenet_cpp": "this project, Python",
+    "paddle.inference": "Paddle Inference",
+    "dygraph": "Paddle, training engine",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "litert": "LiteRT",
+}
+_WORDS = {"native": "native engine", "onednn": "oneDNN", "onnxruntime": "ONNX Runtime"}
+_WORDS |= {"json": "`.json`", "pdmodel": "`.pdmodel`", "openvino": "OpenVINO"}
+
+
+def write_pages(root: Path) -> list[Path]:
+    """Write the pages and the picture anew, and return those that changed."""
+    changed = []
+    for path, text in written(root).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(path)
+    return changed
+
+
+def written(root: Path) -> dict[Path, str]:
+    """Return what the picture and each page with a mark should hold."""
+    texts = {root / PICTURE: _picture(root)}
+    for path in sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")]):
+        text = path.read_text(encoding="utf-8")
+        if _MARKED.search(text):
+            texts[path] = _MARKED.sub(lambda found: _fill(root, found), text)
+    return texts
+
+
+def outside_marks(text: str) -> str:
+    """Return a page without what is written from results."""
+    return _MARKED.sub("", text)
+
+
+def _fill(root: Path, found: re.Match[str]) -> str:
+    file, part, *arguments = found[2].split()
+    if part not in _PARTS:
+        raise BadInput(f"{found[1]}: there is no part {part!r}; choose among {', '.join(_PARTS)}")
+    try:
+        text = _PARTS[part](_read(root, file), *arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{found[1]}: {file} does not have that: {error}") from error
+    return found[1] + (f"\n{text}\n" if "\n" in text else text) + found[4]
+
+
+def _read(root: Path, file: str) -> list[Row]:
+    path = root / RESULTS / file
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    runs: list[Row] = document.get("runs", [document])
+    return runs
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _label(contender: str) -> str:
+    group, *kinds = contender.split("/")
+    if group in {"program", "lenet_cpp"} and kinds[0] in {"pdmodel", "json"}:
+        kinds = ["Paddle engine", *kinds]
+    return ", ".join([_NAMES[group], *(_WORDS.get(kind, kind) for kind in kinds)])
+
+
+def _networks(runs: list[Row]) -> dict[str, Row]:
+    return {network["network"]: network for run in runs for network in run["networks"]}
+
+
+def _cells(network: Row, threads: int = 1) -> dict[str, dict[int, float]]:
+    """Return microseconds a run, by contender and images at once."""
+    found: dict[str, dict[int, float]] = {}
+    for cell in network["cells"]:
+        if cell["threads"] == threads:
+            found.setdefault(cell["contender"], {})[cell["batch_size"]] = cell["median_us"]
+    return found
+
+
+def _us(runs: list[Row], contender: str, size: str, threads: str = "1") -> float:
+    (network,) = _networks(runs).values()
+    return _cells(network, int(threads))[contender][int(size)] / int(size)
+
+
+def _limit(runs: list[Row]) -> str:
+    """Return microseconds an image, if all multiply-adds of the definition ran at the limit."""
+    (network,) = _networks(runs).values()
+    rate = network["multiply_add_limit"][0]["multiply_adds_per_second"]
+    return _number(1e6 * network["multiply_adds_per_image"] / rate)
+
+
+def _machine(runs: list[Row]) -> str:
+    machine, versions = runs[0]["machine"], runs[0]["versions"]
+    family, model, _ = machine["family, model, stepping"].split(", ")
+    dates = " and ".join(dict.fromkeys(run["date"][:10] for run in runs))
+    virtual = ", a virtual machine" if machine["virtual machine"] == "yes" else ""
+    libraries = ", ".join(f"{name} {versions[name]}" for name in _ENGINES if name in versions)
+    processor = f"{machine['processor']} (family {family}, model {model}){virtual}"
+    return f"{processor}; {dates}; {libraries}"
+
+
+def _latency(runs: list[Row], precision: str, threads: str = "1") -> str:
+    """Return a table of microseconds an image, the fastest for one image first."""
+    (network,) = _networks(runs).values()
+    of = {cell["contender"] for cell in network["cells"] if cell["precision"] == precision}
+    cells = {name: by for name, by in _cells(network, int(threads)).items() if name in of}
+    sizes = sorted({size for by in cells.values() for size in by})
+    rows = [
+        [_label(name), *(_number(by[size] / size) for size in sizes)]
+        for name, by in sorted(cells.items(), key=lambda item: item[1][sizes[0]])
+    ]
+    return _table(["microseconds an image, by images at once", *map(str, sizes)], rows)
+
+
+def _precision(runs: list[Row], size: str) -> str:
+    """Return a table of int8 and bf16 beside float32: time, accuracy, classes."""
+    (network,) = _networks(runs).values()
+    cells = {c["contender"]: c for c in network["cells"] if c["batch_size"] == int(size)}
+    rows = []
+    for name, cell in sorted(cells.items(), key=lambda item: item[1]["median_us"]):
+        if (other := cells.get(name.rpartition("/")[0])) and cell["precision"] != "fp32":
+            times = [_number(one["median_us"] / int(size)) for one in (cell, other)]
+            shares = [f"{100 * cell[key]:.1f} %" for key in ("accuracy", "same_class")]
+            rows.append([_label(name), *times, *shares])
+    header = ["microseconds an image", "time", "in float32", "accuracy", "float32's class"]
+    return _table(header, rows)
+
+
+def _best(cells: dict[str, dict[int, float]], size: int) -> tuple[float, str]:
+    """Return the time of the fastest that is not the native engine, and its name."""
+    others = [(by[size], name) for name, by in cells.items() if "native" not in name]
+    return min(pair for pair in others if not pair[1].endswith("/auto"))
+
+
+def _zoo(runs: list[Row]) -> str:
+    """Return a table of milliseconds a batch, of the native engine and the best other."""
+    rows = []
+    for name, network in _networks(runs).items():
+        cells, row = _cells(network), [name]
+        for size in (1, 8):
+            own, (other, who) = cells["lenet_cpp/native"][size], _best(cells, size)
+            kind = "oneDNN" if who.endswith("onednn") else _NAMES[who.partition("/")[0]]
+            kind = "Paddle's OpenVINO" if who == "lenet_cpp/pdmodel/openvino" else kind
+            row += [_number(own / 1e3), f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
+        rows.append(row)
+    eight = ["8 images", "best other", "native takes"]
+    return _table(["milliseconds a batch", "1 image", *eight[1:], *eight], rows)
+
+
+def _network_cells(runs: list[Row], name: str) -> dict[str, dict[int, float]]:
+    return _cells(_networks(runs)[name])
+
+
+def _network_ms(runs: list[Row], name: str, size: str) -> str:
+    return _number(_network_cells(runs, name)["lenet_cpp/native"][int(size)] / 1e3)
+
+
+def _network_share(runs: list[Row], name: str, size: str) -> str:
+    """Return what the native engine takes of the time of the best other."""
+    cells = _network_cells(runs, name)
+    return f"{cells['lenet_cpp/native'][int(size)] / _best(cells, int(size))[0]:.2f}"
+
+
+def _start_ms(runs: list[Row], contender: str) -> str:
+    (row,) = (row for row in runs[0]["rows"] if row["contender"] == contender)
+    return _number(row["median_ms"])
+
+
+def _startup(runs: list[Row]) -> str:
+    rows = [
+        [
+            _label(row["contender"]),
+            *(_number(row[key]) for key in ("median_ms", "load_ms")),
+            _number(row["peak_bytes"] / 1e6),
+        ]
+        for row in sorted(runs[0]["rows"], key=lambda row: row.get("median_ms", 0.0))
+        if row["absent"] is None and not row["contender"].endswith(_REDUCED)
+    ]
+    return _table(["process", "first result, ms", "loading, ms", "MB"], rows)
+
+
+def _memory(runs: list[Row], kind: str) -> str:
+    rows = [
+        [
+            *(_label(row["contender"]), f"{row['samples'][-1][0]:,}"),
+            *(_number(row[f"{name}_bytes"] / 1e6) for name in ("settled", "last")),
+            f"{round(row['bytes_each']):,}",
+        ]
+        for row in runs[0]["series"]
+        if row["kind"] == kind
+    ]
+    return _table(["MB", kind, "after a fifth", "end", "bytes each"], rows)
+
+
+def _serve(runs: list[Row], connections: str) -> str:
+    rows = [
+        [
+            f"{cell['server']}, {cell['kind']}",
+            *(_number(cell[key]) for key in ("p50_us", "p99_us", "rate")),
+        ]
+        for cell in runs[0]["cells"]
+        if cell["connections"] == int(connections)
+    ]
+    return _table(["server, requests", "p50, microseconds", "p99", "requests a second"], rows)
+
+
+def _limits(runs: list[Row]) -> str:
+    rows = [
+        [
+            *(one["what"], f"{one['found']:.2f}"),
+            f"{'at least' if one['least'] else 'at most'} {one['limit']:g}",
+            "yes" if one["holds"] else "no",
+        ]
+        for one in runs[0]["figures"]
+    ]
+    return _table(["lenet_serve", "found", "aim", "reached"], rows)
+
+
+def _scale(runs: list[Row]) -> str:
+    """Return a table of the processor time of bulk prediction."""
+    digits, photos = runs[0]["digits"], runs[0]["photos"]
+    rows = [
+        ["digits in memory, the predictor alone", f"{_number(digits['in_memory_us'])} µs"],
+        [
+            "digits from .parquet to .parquet, one process",
+            f"{_number(digits['one_process_us'])} µs",
+        ],
+        ["the same, two processes", f"{_number(digits['two_processes_us'])} µs"],
+        ["photos of digits, decoded by Pillow alone", f"{_number(photos['pillow_ms'])} ms"],
+        ["photos of digits, predicted", f"{_number(photos['predicted_ms'])} ms"],
+    ]
+    return _table(["many images", "processor time an image"], rows)
+
+
+def _at(runs: list[Row], path: str, digits: str, scale: str = "1") -> str:
+    """Return a number of the file by the keys to it, with dots between them."""
+    value: Any = runs[0]
+    for key in path.split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return f"{value * float(scale):,.{int(digits)}f}"
+
+
+_PARTS: dict[str, Callable[..., str]] = {
+    "machine": _machine,
+    "latency": _latency,
+    "precision": _precision,
+    "us": lambda runs, *of: _number(_us(runs, *of)),
+    "times": lambda runs, a, b, *of: f"{_us(runs, b, *of) / _us(runs, a, *of):.1f}",
+    "limit": _limit,
+    "networks": _zoo,
+    "network-ms": _network_ms,
+    "network-share": _network_share,
+    "start-ms": _start_ms,
+    "startup": _startup,
+    "memory": _memory,
+    "serve": _serve,
+    "limits": _limits,
+    "scale": _scale,
+    "at": _at,
+}
+
+
+def _picture(root: Path) -> str:
+    """Draw one image of LeNet and one of a large network beside the others, all from Python."""
+    panels = []
+    for file, name, what, unit, scale in (
+        ("lenet.json", "LeNet", "one digit", "µs", 1.0),
+        ("networks.json", "ResNet50_vd", "one photo", "ms", 1e-3),
+    ):
+        least: dict[str, float] = {}
+        for contender, by in _network_cells(_read(root, file), name).items():
+            group, _, kind = contender.partition("/")
+            if group not in _NOT_DRAWN and not contender.endswith((*_REDUCED, "/auto")):
+                # Paddle's engines run alike from its own package and from this one.
+                group = "paddle.inference" if group == "lenet_cpp" else group
+                label = OWN if kind == "native" else _NAMES[group]
+                least[label] = min(by[1] * scale, least.get(label, by[1] * scale))
+        rows = sorted(least.items(), key=lambda item: item[1])
+        panels.append((f"{name}, {what}, one core, from Python", unit, rows))
+    return bars(panels)
