@@ -25,7 +25,7 @@ EPILOG = f"""\
 examples:
   {COMMAND}                            use the paddlepaddle of this Python (links)
   {COMMAND} --copy --output-dir DIR    the same with real files, about 700 MB
-  {COMMAND} --source official --version 3.0.0 --sha256 HASH
+  {COMMAND} --source official --version 3.3.1 --sha256 HASH
   {COMMAND} --archive paddle_inference.tgz     an archive you already have
   {COMMAND} --check                    say what is there and whether it is whole
 
@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--site-packages", type=Path, metavar="DIR", help="take paddle from there")
     add("--copy", action="store_true", help="real files instead of links")
     add = parser.add_argument_group("official archive").add_argument
-    add("--version", metavar="V", help="Paddle's version, as 3.0.0 or 2.0.0")
+    add("--version", metavar="V", help="Paddle's version, 3.1 to 3.3, such as 3.3.1")
     add("--url", metavar="U", help="http, https or file; default: made from the version")
     add("--archive", type=Path, metavar="FILE", help="a local archive instead of a download")
     add("--sha256", metavar="H", help="the hash that the archive must have")
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if not (args.version or args.url or args.archive):
             parser.error("--source official needs --version, --url or --archive")
         if args.version and not re.fullmatch(r"\d+\.\d+\.\d+[-.]?[a-z0-9]*", args.version):
-            parser.error(f"--version {args.version!r} is not a version such as 3.0.0")
+            parser.error(f"--version {args.version!r} is not a version such as 3.3.1")
         if args.version and not args.url:
             args.url = official.published_url(args.version)
         if args.url and not re.fullmatch(

@@ -99,10 +99,11 @@ ImagePipeline load_pipeline(const Config& config, const std::string& preprocess)
     throw Error(ErrorCode::FileNotFound,
                 "the model in this program has no preprocess.json; name one with --preprocess");
   }
-  const fs::path folder = config.model_dir.empty() ? fs::path(config.model_file).parent_path()
-                                                   : fs::path(config.model_dir);
-  const std::string path = (folder / "preprocess.json").string();
   std::error_code failed;
+  const fs::path named = config.model_dir.empty() ? config.model_file : config.model_dir;
+  const bool is_folder = named == config.model_dir && fs::is_directory(named, failed);
+  const fs::path folder = is_folder ? named : named.parent_path();
+  const std::string path = (folder / "preprocess.json").string();
   if (fs::is_directory(folder.empty() ? "." : folder, failed) && !fs::exists(path, failed)) {
     throw Error(ErrorCode::FileNotFound, "there is no " + path +
                                              ", which says how images are prepared; export the "

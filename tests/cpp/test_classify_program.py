@@ -148,7 +148,8 @@ def test_model_by_its_files(run_ok, model, model_dir, files, tmp_path):
     # The bundled model has a preprocess.json of its own, whose checksum SHA256SUMS has.
     bundled = [f"--model_dir={model_dir}"]
     others = [*named, f"--preprocess={preprocess}"], ["--model_file=lenet.pdmodel"], bundled
-    for flags in (named, *others):
+    saved = [f"--model_dir={model}/lenet"]  # what paddle.jit.save was given
+    for flags in (named, saved, *others):
         assert run_ok(*flags, *files, cwd=model) == run_ok(f"--model_dir={model}", *files)
 
 

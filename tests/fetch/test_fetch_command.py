@@ -1,5 +1,9 @@
 """The command line of scripts/fetch_paddle_inference.py."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 from paddle_archives import NOT_FOUND, USAGE, tgz
 
@@ -41,3 +45,17 @@ def test_file_address(clone, tmp_path):
     archive.write_bytes(tgz())
     assert clone.run("--source", "official", "--url", archive.as_uri()) == 0
     assert clone.run("--source", "official", "--url", "file:///none.tgz") == NOT_FOUND
+
+
+def test_help_names_versions_that_cmake_takes(root):
+    script = root / "scripts" / "fetch_paddle_inference.py"
+    command = (sys.executable, script, "--help")
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    pyproject = (root / "pyproject.toml").read_text(encoding="utf-8")
+    first, end = (
+        tuple(map(int, version.split(".")))
+        for version in re.search(r'"paddlepaddle>=([\d.]+),<([\d.]+)"', pyproject).groups()
+    )
+    named = re.findall(r"\b(\d+)\.(\d+)(?:\.\d+)?\b", text)
+    assert named
+    assert all(first <= tuple(map(int, version)) < end for version in named)

@@ -68,7 +68,7 @@ struct Config {
   std::string params_file;
   /// Instead of both: a folder that holds an exported model (a .pdmodel is preferred to a .json,
   /// and either to an .onnx unless `engine` is OnnxRuntime) or `__model__` and one file per
-  /// variable.
+  /// variable. Or the path of a model without its suffix, as `paddle.jit.save` takes it.
   std::string model_dir;
 
   EngineKind engine = EngineKind::Auto;

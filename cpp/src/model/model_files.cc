@@ -80,9 +80,21 @@ std::string find_program(const std::string& folder, const FormatRow& row) {
   return programs.empty() ? "" : programs[0];
 }
 
+/// The program of a path without suffix, as `paddle.jit.save` takes it; empty when there is none.
+std::string find_by_stem(const std::string& path) {
+  std::error_code failed;
+  for (const FormatRow& row : kFormats) {
+    std::string program = path + row.suffix;
+    if (fs::is_regular_file(program, failed)) return program;
+  }
+  return "";
+}
+
 ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   std::error_code failed;
   if (!fs::is_directory(folder, failed)) {
+    const std::string saved = find_by_stem(folder);
+    if (!saved.empty()) return files_of(saved, "");
     throw Error(ErrorCode::FileNotFound,
                 "model_dir '" + folder + "' is not a folder" +
                     (fs::exists(folder, failed) ? ": name a file with model_file" : ""));

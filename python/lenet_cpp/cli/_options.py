@@ -31,6 +31,7 @@ import click
 
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.errors import FileNotFound
+from lenet_cpp.formats.source import find_sources
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import find_built
 from lenet_cpp.interchange.torch import models as torch_models
@@ -316,8 +317,8 @@ def command(
 
 
 def existing_model(path: Path | None) -> Path | None:
-    """Return the folder or program of an exported model as the user named it, if there is one."""
-    if path is not None and not path.exists():
+    """Return the folder, program or path without suffix of a model as the user named it."""
+    if path is not None and not path.exists() and not find_sources(path):
         raise FileNotFound(
             f"there is no model {path}: check the path, or export the model with lenet-cpp export"
         )

@@ -168,7 +168,8 @@ class Predictor(_Running[_core.Predictor], Closing):
                 has no such file.
             model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
                 one file per variable. An .onnx is used when there is no Paddle model, or with
-                ``engine="onnxruntime"``.
+                ``engine="onnxruntime"``. Or a model's path without its suffix, as
+                ``paddle.jit.save`` takes it.
             **options: See :class:`Options`.
 
         Raises:
