@@ -1,12 +1,4 @@
-"""The native engine on what PyTorch's exporters write, against onnxruntime and PyTorch.
-
-torchvision's wheels want the operators of a PyTorch with CUDA; its classifiers do without:
-pip install --no-deps torchvision==0.28.0 is enough for the tests of the night.
-"""
-
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
+"""The native engine on what PyTorch's exporters write, against onnxruntime and PyTorch."""
 
 import numpy as np
 import pytest
@@ -17,7 +9,10 @@ torch = pytest.importorskip("torch", reason="the exporters are torch's")
 for _name in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(_name, reason="the models are made or compared with it")
 
-from onnx_files import agrees  # noqa: E402 - where there is no onnx, the file has been skipped
+# Where there is no onnx, the file has been skipped.
+from onnx_files import agrees  # noqa: E402
+
+from torchvision_models import of_torchvision  # noqa: E402
 
 nn = torch.nn
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -82,28 +77,6 @@ def reg_net():
         *(Residual(grouped, Excited(16, nn.ReLU(), nn.Hardsigmoid())), nn.Hardswish()),
         *(Shuffled(), Mean(), nn.Linear(16, 10)),
     )
-
-
-@cache
-def define_operators():
-    """Define those that torchvision, whose library is for another build of torch, asks for."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    return library
-
-
-def of_torchvision(name):
-    def make():
-        if find_spec("torchvision") is None:
-            # Not in the test group: with its dependencies pip would install PyTorch for CUDA.
-            pytest.skip("torchvision brings CUDA: pip install --no-deps torchvision==0.28.0")
-        define_operators()
-        models = import_module("torchvision").models
-        options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-        return getattr(models, name)(num_classes=10, **options)
-
-    return make
 
 
 BLOCKS = {"EfficientNet": efficient_net, "RegNet and ShuffleNet": reg_net}

@@ -48,9 +48,13 @@ def save(model, path):
 
 def lively(model, classes=None, seed=0):
     """A network in which no two parameters are alike: no zeros, no means of 0, no scales of 1."""
+    return enliven(create_network(model, classes, seed=seed), seed)
+
+
+def enliven(net, seed=0):
+    """Make any network such a one."""
     import torch
 
-    net = create_network(model, classes, seed=seed)
     random = torch.Generator().manual_seed(seed + 1)
     for key, value in net.state_dict().items():
         if value.ndim == 1:

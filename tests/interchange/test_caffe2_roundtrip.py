@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from caffe2_cases import CASES, op, small_nets, write_nets
+from PIL import Image
 from support import assert_same, program_outputs, run_onnx, torch_outputs
 
 from lenet_cpp._base import environments as _environments
@@ -252,6 +253,21 @@ def test_the_round_trip(tmp_path, capsys, model, caffe2_python):
 
     exported = onnx.load(output / "output.onnx")
     assert_same(of_caffe2[:1], run_onnx(exported, x[:1]))
+
+
+def test_a_photo_takes_the_round_trip(tmp_path, capsys, caffe2_python):
+    """Its middle 224 x 224 pixels, divided by 255, as the guide cuts them."""
+    pixels = np.random.default_rng(2).integers(0, 256, (260, 301, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "test.png")
+    (image,) = caffe2_roundtrip.guide_images("resnet18", [tmp_path / "test.png"])
+    middle = pixels[18 : 18 + 224, 38 : 38 + 224].transpose(2, 0, 1)  # 38.5 is rounded to even
+    np.testing.assert_allclose(image, middle / 255, rtol=1e-6)
+    output = tmp_path / "nets"
+    assert command.main(["--image", str(tmp_path / "test.png"), "-o", str(output)]) == 0
+    assert capsys.readouterr().out.count("1 of 1") == 4
+    nets = find_nets(output)
+    expected = caffe2_environment.run_nets(*nets, image[None])
+    assert_same(expected, run_onnx(read_nets(*nets), image[None]))
 
 
 def test_parameters_arrive_in_caffe2(tmp_path, caffe2_python):

@@ -13,6 +13,7 @@ from support import (
     NETWORKS,
     assert_same,
     contents,
+    enliven,
     images_for,
     lively,
     program_outputs,
@@ -35,6 +36,8 @@ from numpy_reference import lenet
 from snippets import read_snippets, run_snippet
 
 torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
+
+from torchvision_models import of_torchvision  # noqa: E402 - it needs torch
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "pytorch.md"
@@ -207,6 +210,20 @@ def test_trained_lenet_in_cpp(made, run_program):
     assert manifest.data["kind"] == "sample"
     verify_checksums(folder)
     assert f"({correct} of 1000)" in (made / "printed.txt").read_text(encoding="utf-8")
+
+
+def test_torchvisions_own_resnet18_in_cpp(tmp_path, run_program):
+    """The guide's network and its way to save it."""
+    net = of_torchvision("resnet18")()
+    net.fc = torch.nn.Linear(net.fc.in_features, 2)
+    enliven(net, seed=5)
+    torch.save(net.cpu().state_dict(), tmp_path / "net.prm", pickle_protocol=4)
+    folder = tmp_path / "out"
+    command = [str(tmp_path / "net.prm"), "--model=resnet18", f"--output={folder}", "--img_size=64"]
+    assert import_model.main(command) == 0
+    images = images_for("resnet18")
+    found = program_outputs(run_program, tmp_path, images, f"--model_dir={folder}")
+    assert_same(torch_outputs(net, images), found)
 
 
 def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program):
