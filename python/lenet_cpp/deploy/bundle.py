@@ -107,7 +107,7 @@ def write_bundle(
 def _is_bundle(path: Path) -> bool:
     if path.is_dir():
         return not any(path.iterdir()) or ((path / "bin").is_dir() and (path / "model").is_dir())
-    content = path.read_bytes()
+    content = path.read_bytes() if path.is_file() else b""
     return content[:2] == b"\x1f\x8b" or _PLACE.search(content) is not None
 
 
