@@ -107,7 +107,6 @@ def filled(clone, mark):
             " | native takes |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
             "| ResNet50_vd | 1.0 | 2.0, OpenVINO | 0.50 | 8.0 | 16.1, OpenVINO | 0.50 |\n",
         ),
-        ("lenet.json at networks.0.multiply_adds_per_image 1 0.001", "8.0"),
     ],
 )
 def test_marks_are_filled(clone, mark, expected):

@@ -243,18 +243,6 @@ def _serve(runs: list[Row], connections: str) -> str:
     return _table(["server, requests", "p50, microseconds", "p99", "requests a second"], rows)
 
 
-def _limits(runs: list[Row]) -> str:
-    rows = [
-        [
-            *(one["what"], f"{one['found']:.2f}"),
-            f"{'at least' if one['least'] else 'at most'} {one['limit']:g}",
-            "yes" if one["holds"] else "no",
-        ]
-        for one in runs[0]["figures"]
-    ]
-    return _table(["lenet_serve", "found", "aim", "reached"], rows)
-
-
 def _scale(runs: list[Row]) -> str:
     """Return a table of the processor time of bulk prediction."""
     digits, photos = runs[0]["digits"], runs[0]["photos"]
@@ -271,14 +259,6 @@ def _scale(runs: list[Row]) -> str:
     return _table(["many images", "processor time an image"], rows)
 
 
-def _at(runs: list[Row], path: str, digits: str, scale: str = "1") -> str:
-    """Return a number of the file by the keys to it, with dots between them."""
-    value: Any = runs[0]
-    for key in path.split("."):
-        value = value[int(key)] if isinstance(value, list) else value[key]
-    return f"{value * float(scale):,.{int(digits)}f}"
-
-
 _PARTS: dict[str, Callable[..., str]] = {
     "machine": _machine,
     "latency": _latency,
@@ -293,9 +273,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "startup": _startup,
     "memory": _memory,
     "serve": _serve,
-    "limits": _limits,
     "scale": _scale,
-    "at": _at,
 }
 
 
