@@ -12,6 +12,7 @@ import click
 import onnx.parser
 import pytest
 
+import lenet_cpp
 from lenet_cpp.cli import COMMANDS, load
 from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
@@ -171,6 +172,13 @@ def test_translation_keeps_to_its_page(page):
 def test_no_page_installs_what_is_not_published():
     for page in DOCUMENTS:
         assert not re.search(r"pip install '?lenet-cpp", page.read_text(encoding="utf-8")), page
+
+
+def test_every_option_is_described():
+    rows = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs" / "options.md").read_text(), re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    known = {*lenet_cpp.Options.__annotations__, "model_dir", "model_file", "params_file"}
+    assert described == known
 
 
 @pytest.mark.parametrize("index", ["docs/README.md", "docs/guides/README.md", "tests/README.md"])

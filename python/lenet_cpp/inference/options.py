@@ -26,7 +26,7 @@ class Options(TypedDict, total=False):
               with bf16, or when ``accelerator``, ``ir_optim`` or ``memory_optim`` is not at its
               default, it is Paddle's, and for an .onnx onnxruntime's.
             * ``"native"``: this package's own kernels, for Paddle's formats and .onnx. It needs
-              no Paddle, and its speed beside other engines is in docs/native-engine.md.
+              no Paddle, and its speed beside other engines is in docs/benchmark.md.
             * ``"paddle"``: the Paddle library, for Paddle's formats.
             * ``"onnxruntime"``: for .onnx, with the library of the package onnxruntime, which is
               never imported (``pip install lenet-cpp[onnx]``).
