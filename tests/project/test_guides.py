@@ -25,7 +25,7 @@ QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
 DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "tests" / "README.md"]
 DOCUMENTS += [page for part in ("docs", "examples") for page in (ROOT / part).rglob("*.md")]
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?:\[[^\]]*\]\(|<img src=\")([^)\s\"]+)[)\"]")
 CODE = re.compile(r"`[^`]+`")
 COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
 NAMES = {place.rpartition(":")[2]: name for name, (place, _) in COMMANDS.items()}

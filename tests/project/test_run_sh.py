@@ -110,7 +110,7 @@ def test_readme_snippet(finished, clone, snippet):
 def outline(page):
     """What is the same in every language: blocks, rows of tables, links and marks of results."""
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    links = re.findall(r"(?:\]\(|<img src=\")([^)\s\"]+)", text)
     return {
         "blocks": [(each.language, bare(each.text)) for each in read_snippets(page)],
         "tables": [
