@@ -15,8 +15,6 @@ SPEED = re.compile(
     r"|\d[\d.,]* (?:images|requests)(?:/s| a second)|\d\.\d+ (?:ms|milliseconds)\b"
 )
 """A figure of speed in a text. Integers with ms are mostly limits and settings."""
-SETTINGS = {"docs/errors.md", "docs/hostile-models.md", "docs/serve.md"}
-"""Pages with limits in milliseconds."""
 
 
 def test_pages_hold_what_their_results_do(root):
@@ -31,9 +29,9 @@ def test_no_other_figures_of_speed(root):
     found = {}
     for path in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
         text = outside_marks(path.read_text(encoding="utf-8"))
-        if path.name != "CHANGELOG.md" and (figures := SPEED.findall(text)):
+        if figures := SPEED.findall(text):
             found[str(path.relative_to(root))] = figures
-    assert {name: one for name, one in found.items() if name not in SETTINGS} == {}
+    assert found == {}
 
 
 @pytest.fixture
