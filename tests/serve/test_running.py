@@ -1,10 +1,12 @@
 """The server as a program: access, page, log, end, command line, page of the documents."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -104,6 +106,16 @@ def test_metrics_and_access_log(start_server, tmp_path, digit):
     )
     assert entries[3]["path"] == '/"\\{}'
     assert re.fullmatch(r"127\.0\.0\.1:\d+", entries[0]["client"])
+
+
+def test_threads_that_compute_give_way(start_server, digit):
+    """A probe of the health is answered while long networks keep all cores busy."""
+    with start_server("--loop_us=0") as server:
+        folder = Path("/proc", str(server.process.pid), "task")
+        server.ask("POST", INFER, digit.tobytes(), RAW)
+        found = {os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in folder.iterdir()}
+        own = os.getpriority(os.PRIO_PROCESS, server.process.pid)
+        assert found == {own, min(own + 10, 19)}
 
 
 def test_stop_answers_what_was_accepted(start_server, digit):
