@@ -97,7 +97,7 @@ std::string work(int argc, char** argv) {
   apps::stop_if_interrupted();
   take_signals();
   std::unique_ptr<GrpcServer> grpc;
-  if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options);
+  if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options, server.log());
   server.start();
   print_line(stdout, "listening on " + server.address());
   if (grpc) print_line(stdout, "listening on " + grpc->address());

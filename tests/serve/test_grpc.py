@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+from conftest import RAW
 from snippets import read_snippets
 
 grpc = pytest.importorskip("grpc")
@@ -328,6 +330,28 @@ def test_token(start_grpc, tmp_path):
             ):
                 metadata = [] if wrong is None else [("authorization", wrong)]
                 assert code_of(call, request, metadata=metadata)[0] == Code.UNAUTHENTICATED
+
+
+def test_access_log(start_grpc, tmp_path, digit):
+    """Its lines are those of HTTP, in the same file, with gRPC's status."""
+    log = tmp_path / "log"
+    with start_grpc(f"--access_log={log}") as server, channel_to(server) as stub:
+        answer = stub.ModelInfer(request_of())
+        assert code_of(stub.ModelInfer, named("none"))[0] == Code.NOT_FOUND
+        assert code_of(stub.ModelInfer, request_of(raw=b""))[0] == Code.INVALID_ARGUMENT
+        assert len(log.read_text().splitlines()) == 3  # while there is no connection of HTTP
+        server.ask("POST", "/v2/models/lenet/infer", digit.tobytes(), RAW)
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {tuple(entry) for entry in entries} == {tuple(entries[3])}
+    *calls, http = entries
+    assert [entry["status"] for entry in entries] == [0, 5, 3, 200]
+    assert {(entry["method"], entry["path"]) for entry in calls} == {("gRPC", INFER)}
+    assert calls[0]["received"] == request_of().ByteSize()
+    assert [entry["sent"] for entry in calls] == [answer.ByteSize(), 0, 0]
+    assert all(entry["microseconds"] > 0 for entry in calls)
+    for entry in entries:
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", entry["client"])
+        assert entry["time"] <= http["time"]
 
 
 @pytest.fixture(scope="module")

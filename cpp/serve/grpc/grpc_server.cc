@@ -38,10 +38,40 @@ constexpr std::chrono::milliseconds kLook(1);
 constexpr int kPingSeconds = 10;       // how often a client may ask whether the server is there
 constexpr int kKeepaliveSeconds = 30;  // how often the server asks, while nothing comes
 
+/// Such as "127.0.0.1:50000", as HTTP's log has it, of what gRPC calls "ipv4:127.0.0.1:50000" and
+/// "ipv6:%5B::1%5D:50000".
+std::string client_of(const Context& context) {
+  std::string peer = context.peer();
+  peer.erase(0, peer.find(':') + 1);
+  for (const auto& [escaped, plain] : {std::pair("%5B", "["), std::pair("%5D", "]")}) {
+    if (const auto at = peer.find(escaped); at != peer.npos) peer.replace(at, 3, plain);
+  }
+  return peer;
+}
+
 /// A call, counted until its answer is sent.
 class Call final : public Reactor {
  public:
-  explicit Call(std::atomic<std::size_t>& open) : open_(open) { ++open_; }
+  Call(std::atomic<std::size_t>& open, const AccessLog& log) : open_(open), log_(log) { ++open_; }
+
+  /// What the log is to say of it.
+  void describe(const Context& context, const std::string& method, std::size_t received) {
+    if (!log_) return;
+    exchange_.client = client_of(context);
+    exchange_.method = "gRPC";
+    exchange_.path = method;
+    exchange_.received = received;
+  }
+  /// Logs and sends the answer, which is nothing unless the status is OK.
+  void end(const grpc::Status& status, const grpc::ByteBuffer& answer) {
+    exchange_.status = status.error_code();
+    exchange_.sent = status.ok() ? answer.Length() : 0;
+    exchange_.time = Clock::now() - begin_;
+    log_.write(exchange_);
+    // The threads of HTTP, which flush it now and then, sleep while they have no connections.
+    log_.flush();
+    Finish(status);
+  }
   void OnDone() override {
     --open_;
     delete this;
@@ -49,6 +79,9 @@ class Call final : public Reactor {
 
  private:
   std::atomic<std::size_t>& open_;
+  const AccessLog& log_;
+  const Clock::time_point begin_ = Clock::now();
+  Exchange exchange_;
 };
 
 /// The time until which a client waits, on the clock of the service.
@@ -124,7 +157,7 @@ grpc::Status by_readiness(const Response& response, Answer& answer) {
 /// The calls of GRPCInferenceService. All take bytes: how many is looked at before they are read.
 class Calls final : public inference::GRPCInferenceService::Service {
  public:
-  Calls(lenet::serve::Service& service, std::string token);
+  Calls(lenet::serve::Service& service, std::string token, const AccessLog& log);
 
   std::atomic<std::size_t> open{0};  ///< calls without an answer
   std::atomic<bool> closed{false};   ///< to calls that come
@@ -146,6 +179,7 @@ class Calls final : public inference::GRPCInferenceService::Service {
 
   lenet::serve::Service& service_;
   const std::string token_;
+  const AccessLog& log_;
 };
 
 void Calls::require_token(const Context& context) const {
@@ -160,10 +194,14 @@ void Calls::require_token(const Context& context) const {
 
 template <typename Ask, typename Fill>
 void Calls::add_raw(const char* name, bool needs_token, const Ask& ask, const Fill& fill) {
-  const auto handle = [this, needs_token, ask, fill](Context* context, const grpc::ByteBuffer* in,
-                                                     grpc::ByteBuffer* out) {
-    auto* const call = new Call(open);
+  const auto* const method =
+      inference::ModelInferRequest::descriptor()->file()->service(0)->FindMethodByName(name);
+  const std::string path = "/" + method->service()->full_name() + "/" + name;
+  const auto handle = [this, needs_token, ask, fill, path](
+                          Context* context, const grpc::ByteBuffer* in, grpc::ByteBuffer* out) {
+    auto* const call = new Call(open, log_);
     try {
+      call->describe(*context, path, in->Length());
       if (needs_token) require_token(*context);
       // The threads are gRPC's: none has a loop of its own.
       const std::shared_lock<std::shared_mutex> use(in_use);
@@ -180,16 +218,15 @@ void Calls::add_raw(const char* name, bool needs_token, const Ask& ask, const Fi
         } catch (const std::exception& error) {
           status = status_of(failure_response(error));
         }
-        call->Finish(status);
+        call->end(status, *out);
       });
     } catch (const std::exception& error) {
-      call->Finish(status_of(failure_response(error)));
+      call->end(status_of(failure_response(error)), *out);
     }
     return call;
   };
-  const auto* const methods = inference::ModelInferRequest::descriptor()->file()->service(0);
   MarkMethodRawCallback(
-      methods->FindMethodByName(name)->index(),
+      method->index(),
       new grpc::internal::CallbackUnaryHandler<grpc::ByteBuffer, grpc::ByteBuffer>(handle));
 }
 
@@ -205,8 +242,8 @@ void Calls::add(const char* name, Request (*ask)(const Query&),
       });
 }
 
-Calls::Calls(lenet::serve::Service& service, std::string token)
-    : service_(service), token_(std::move(token)) {
+Calls::Calls(lenet::serve::Service& service, std::string token, const AccessLog& log)
+    : service_(service), token_(std::move(token)), log_(log) {
   using namespace inference;  // NOLINT: here alone, where some twenty of its names stand
   add<ServerLiveRequest, ServerLiveResponse>(
       "ServerLive", [](const auto&) { return get("/v2/health/live"); }, by_json, false);
@@ -300,15 +337,16 @@ std::unique_ptr<grpc::Server> build_server(Calls& calls, const ServeOptions& opt
 void require_grpc(char**) {}
 
 struct GrpcServer::State {
-  State(Service& service, const std::string& token) : calls(service, token) {}
+  State(Service& service, const std::string& token, const AccessLog& log)
+      : calls(service, token, log) {}
 
   Calls calls;
   std::string address;
   std::unique_ptr<grpc::Server> server;
 };
 
-GrpcServer::GrpcServer(Service& service, const ServeOptions& options)
-    : state_(std::make_unique<State>(service, options.http.token)) {
+GrpcServer::GrpcServer(Service& service, const ServeOptions& options, const AccessLog& log)
+    : state_(std::make_unique<State>(service, options.http.token, log)) {
   // What it would say is said by the error.
   setenv("GRPC_VERBOSITY", "NONE", 0);
   grpc::EnableDefaultHealthCheckService(true);

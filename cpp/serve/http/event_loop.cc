@@ -98,7 +98,7 @@ void EventLoop::run() {
     std::array<epoll_event, 128> events{};
     while (!aborted_.load(std::memory_order_relaxed) && !(draining_ && connections_.empty())) {
       const bool sleeps = connections_.empty() && !listener_paused_;
-      if (sleeps) transport_.flush_log();
+      if (sleeps) transport_.log.flush();
       const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
                                    sleeps ? -1 : static_cast<int>(kTick.count()));
       now_ = Clock::now();
@@ -114,7 +114,7 @@ void EventLoop::run() {
     });
   }
   service_ = nullptr;
-  transport_.flush_log();
+  transport_.log.flush();
   connections_.clear();
   current_loop = nullptr;
 }
@@ -202,7 +202,7 @@ void EventLoop::run_waiting() {
 void EventLoop::tick() {
   ticked_ = now_;
   each_connection([](Connection& connection) { connection.on_tick(); });
-  transport_.flush_log();
+  transport_.log.flush();
   if (listener_paused_) pause_listener(false);
 }
 

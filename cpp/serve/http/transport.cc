@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <new>
 #include <utility>
 
 #include "http/content_coding.h"
@@ -31,20 +32,6 @@ bool same_secret(std::string_view given, std::string_view secret) {
   return difference == 0;
 }
 
-std::shared_ptr<std::FILE> open_log(const std::string& path) {
-  if (path.empty()) return nullptr;
-  const int file = path == "-"
-                       ? dup(STDOUT_FILENO)
-                       : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  std::FILE* const log = file < 0 ? nullptr : fdopen(file, "a");
-  if (log != nullptr) {
-    std::setvbuf(log, nullptr, _IOFBF, kLogBuffer);
-    return {log, std::fclose};
-  }
-  throw Error(ErrorCode::FileNotFound,
-              "--access_log: cannot write '" + path + "': " + std::strerror(errno));
-}
-
 Response method_error(const char* message, const char* allowed) {
   Response response = error_response(405, message);
   response.headers.emplace_back("Allow", allowed);
@@ -65,11 +52,49 @@ std::string time_text(const char* format, std::time_t time) {
   return {text.data(), std::strftime(text.data(), text.size(), format, &parts)};
 }
 
+AccessLog::AccessLog(const std::string& path) {
+  if (path.empty()) return;
+  const int file = path == "-"
+                       ? dup(STDOUT_FILENO)
+                       : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  std::FILE* const log = file < 0 ? nullptr : fdopen(file, "a");
+  if (log == nullptr) {
+    throw Error(ErrorCode::FileNotFound,
+                "--access_log: cannot write '" + path + "': " + std::strerror(errno));
+  }
+  std::setvbuf(log, nullptr, _IOFBF, kLogBuffer);
+  file_ = {log, std::fclose};
+}
+
+void AccessLog::write(const Exchange& exchange) const noexcept try {
+  if (!file_) return;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  std::string line = "{\"time\":\"" + time_text("%Y-%m-%dT%H:%M:%S", now.tv_sec) +
+                     print(".%03ldZ\"", now.tv_nsec / 1'000'000);
+  const auto add = [&](const char* name, std::string_view text) {
+    append_json(line.append(",\"").append(name).append("\":"), text.substr(0, kMaxLogged));
+  };
+  add("client", exchange.client);
+  add("method", exchange.method);
+  add("path", exchange.path);
+  line += print(",\"status\":%d,\"received\":%zu,\"sent\":%zu,\"microseconds\":%lld}\n",
+                exchange.status, exchange.received, exchange.sent,
+                static_cast<long long>(exchange.time / std::chrono::microseconds(1)));
+  // A full disk is no reason to stop serving.
+  static_cast<void>(std::fwrite(line.data(), 1, line.size(), file_.get()));
+} catch (const std::bad_alloc&) {  // nor is it when there is no memory for a line
+}
+
+void AccessLog::flush() const {
+  if (file_) std::fflush(file_.get());
+}
+
 Transport::Transport(Service& the_service, HttpOptions the_options)
     : service(the_service),
       options(std::move(the_options)),
       page(options.page),
-      log(open_log(options.access_log)) {}
+      log(options.access_log) {}
 
 std::optional<Response> Transport::refuse(const Request& request,
                                           const RequestHeader& header) const {
@@ -111,26 +136,7 @@ void Transport::record(const Exchange& exchange) {
   durations_.add(exchange.time);
   received_.fetch_add(exchange.received, kRelaxed);
   sent_.fetch_add(exchange.sent, kRelaxed);
-  if (!log) return;
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  std::string line = "{\"time\":\"" + time_text("%Y-%m-%dT%H:%M:%S", now.tv_sec) +
-                     print(".%03ldZ\"", now.tv_nsec / 1'000'000);
-  const auto add = [&](const char* name, std::string_view text) {
-    append_json(line.append(",\"").append(name).append("\":"), text.substr(0, kMaxLogged));
-  };
-  add("client", exchange.client);
-  add("method", exchange.method);
-  add("path", exchange.path);
-  line += print(",\"status\":%d,\"received\":%zu,\"sent\":%zu,\"microseconds\":%lld}\n",
-                exchange.status, exchange.received, exchange.sent,
-                static_cast<long long>(exchange.time / std::chrono::microseconds(1)));
-  // A full disk is no reason to stop serving.
-  static_cast<void>(std::fwrite(line.data(), 1, line.size(), log.get()));
-}
-
-void Transport::flush_log() const {
-  if (log) std::fflush(log.get());
+  log.write(exchange);
 }
 
 std::string Transport::metrics() const {

@@ -43,12 +43,29 @@ bool has_token(std::string_view authorization, std::string_view token);
 /// What was sent to a client, and why.
 struct Exchange {
   std::string client;  ///< address and port; empty without a log
-  std::string method;
+  std::string method;  ///< of HTTP, or "gRPC"
   std::string path;
-  int status = 0;
+  int status = 0;            ///< of HTTP, or of gRPC: 0 to 16
   std::size_t received = 0;  ///< bytes of the body
   std::size_t sent = 0;      ///< bytes of the response
   Clock::duration time{};
+};
+
+/// A file with a line of JSON about each exchange.
+/// Thread-safety: everything may be called from any number of threads at once.
+class AccessLog {
+ public:
+  /// \param path "-" is standard output; empty: nothing is written
+  /// \throws Error FileNotFound
+  explicit AccessLog(const std::string& path);
+
+  explicit operator bool() const { return file_ != nullptr; }
+  void write(const Exchange& exchange) const noexcept;
+  /// Lines are buffered until then.
+  void flush() const;
+
+ private:
+  std::shared_ptr<std::FILE> file_;
 };
 
 /// Thread-safety: everything may be called from any number of threads at once.
@@ -61,15 +78,13 @@ struct Transport {
   /// 401 when the client does not know the token that is needed.
   std::optional<Response> refuse(const Request& request, const RequestHeader& header) const;
 
-  /// Counts a response, and writes a line of JSON about it to the log.
+  /// Counts a response, and writes it to the log.
   void record(const Exchange& exchange);
-  /// Writes the log's buffered lines to its file. Called a few times a second.
-  void flush_log() const;
 
   Service& service;
   const HttpOptions options;
   const Page page;
-  const std::shared_ptr<std::FILE> log;  ///< null: none
+  const AccessLog log;  ///< flushed a few times a second
 
   std::atomic<std::size_t> connections{0};  ///< that are open
   std::atomic<std::size_t> refused{0};      ///< connections, as there were too many
