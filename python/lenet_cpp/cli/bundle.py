@@ -24,7 +24,7 @@ Options:
       gets the model's folder as its first argument (default: lenet_infer_native of build/, of this
       package or in PATH; with --single-file that of build/static)
 Examples:
-  %prog inference_model/lenet -o digits  then: digits/lenet_infer_native --input=digits.npy
+  %prog inference_model/lenet -o digits  then: digits/lenet_infer_native
   %prog inference_model/lenet -o digits.tar.gz  the same folder as an archive
   %prog inference_model/lenet --program build/lenet_serve -o server  then: server/lenet_serve
   %prog inference_model/lenet --single-file --program build/static/lenet_classify -o classify

@@ -171,8 +171,8 @@ def _with_model(program: Path, content: bytes, loader: str, files: dict[str, byt
     if loader or place is None or program.name not in _HOLDERS:
         problem = "needs libraries" if loader else "cannot hold a model"
         raise Unsupported(
-            f"{program} {problem}: name a static {' or '.join(_HOLDERS)} with --program, as"
-            " cmake --preset static and cmake --build --preset static make them"
+            f"{program} {problem}: take a static {' or '.join(_HOLDERS)}, which the CMake preset"
+            " 'static' builds"
         )
     content = content[: int(place[2]) or None]  # without the model that it may have
     added = "".join(f"{len(each)} {name}\n" for name, each in files.items()).encode() + b"\n"
