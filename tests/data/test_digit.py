@@ -161,7 +161,7 @@ def on_uneven_paper(digit, number):
 
 
 def test_the_bits_of_the_reference(digits):
-    """NumPy's implementation of docs/digit.md, which commit 46aa10e still has, gave this sum."""
+    """NumPy's implementation of digit.md, which commit 46aa10e still has, gave this sum."""
     found, refused = hashlib.sha256(), 0
     for number, digit in enumerate(digits.images[:150]):
         pipeline = raw(*((28, 20), (9, 8), (64, 40))[number % 3])

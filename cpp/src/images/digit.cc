@@ -6,7 +6,7 @@
 
 #include "images/steps.h"
 
-// The steps in comments are those of docs/digit.md.
+// The steps in comments are those of cpp/src/images/digit.md.
 namespace lenet {
 namespace {
 

@@ -77,7 +77,7 @@ Image to_channels(const Image& image, std::int64_t channels);
 Image resize(const Image& image, std::int64_t height, std::int64_t width,
              Interpolation interpolation);
 
-/// docs/digit.md defines it.
+/// cpp/src/images/digit.md defines it.
 /// \param image grey
 /// \returns grey, `step.size` x `step.size`, light on dark
 /// \throws Error BadInput when nothing stands out from the background.
