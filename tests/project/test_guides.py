@@ -141,30 +141,35 @@ def test_commands_are_understood(page):
                 assert "--help" in arguments
 
 
+def english(page):
+    """The page that a page is a translation of: of docs/guides, or of docs; or the page itself."""
+    if page not in TRANSLATED:
+        return page
+    return next(each for each in page.parents[1:3] if (each / page.name).is_file()) / page.name
+
+
 def structure(page):
     """What a translation may not change: code without comments, links, and the code in tables."""
     text = page.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     languages = text.split("\n")[2]
     links = [target.partition("#") for target in LINK.findall(text.replace(languages, "", 1))]
-    guides = ROOT / "docs" / "guides"
-    places = [str((page.parent / place).resolve()) + anchor for place, _, anchor in links]
+    prose = re.sub("```.*?```", "", text, flags=re.DOTALL)
     return {
         "code": [re.sub(r" *(?:#|//) .*", "", s.text) for s in read_snippets(page)],
         "tables": [[sorted(CODE.findall(cell)) for cell in line.split("|")] for line in lines],
-        "links": sorted(re.sub(f"{guides}/(ko|zh)/", f"{guides}/", place) for place in places),
-        "headings": re.findall(
-            "^#+ ", re.sub("```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+        "links": sorted(
+            str(english((page.parent / place).resolve())) + anchor for place, _, anchor in links
         ),
+        "headings": re.findall("^#+ ", prose, re.MULTILINE),
     }
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: f"{page.parent.name}-{page.stem}")
 def test_translation_keeps_to_its_page(page):
-    pages = (folder / page.name for folder in page.parents[1:3])  # of docs/guides, or of docs
-    english = next(path for path in pages if path.is_file())
-    assert structure(page) == structure(english)
-    for one, other in ((page, english), (english, page)):
+    original = english(page)
+    assert structure(page) == structure(original)
+    for one, other in ((page, original), (original, page)):
         line = one.read_text(encoding="utf-8").split("\n")[2]
         assert f"]({os.path.relpath(other, one.parent)})" in line
 
@@ -181,7 +186,10 @@ def test_every_option_is_described():
     assert described == known
 
 
-@pytest.mark.parametrize("index", ["docs/README.md", "docs/guides/README.md", "tests/README.md"])
+INDEXES = ("docs", "docs/guides", "docs/guides/ko", "docs/guides/zh", "tests")
+
+
+@pytest.mark.parametrize("index", [f"{folder}/README.md" for folder in INDEXES])
 def test_indexes_are_complete(index):
     page = ROOT / index
     if page.parent.name == "tests":

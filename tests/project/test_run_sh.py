@@ -117,7 +117,11 @@ def outline(page):
             (row.count(" | "), sorted(re.findall(r"`[^`]+`", row)))
             for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)
         ],
-        "links": sorted(link for link in links if not link.startswith("README")),
+        "links": sorted(
+            re.sub("guides/(ko|zh)/", "guides/", link)
+            for link in links
+            if not link.startswith("README")
+        ),
         "marks": sorted(re.findall(r"<!-- results: .*? -->", text)),
     }
 
