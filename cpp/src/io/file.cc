@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -163,7 +164,10 @@ std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
   return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size, fill));
 }
 
-MemoryFile::MemoryFile() : descriptor_(memfd_create("lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {}
+// glibc has a function for it from 2.27 on; Linux has the call from 3.17 on.
+MemoryFile::MemoryFile()
+    : descriptor_(
+          static_cast<int>(syscall(SYS_memfd_create, "lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING))) {}
 
 // As the other constructor has ended, the destructor is called also when this one throws.
 MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>& fill)
