@@ -316,6 +316,8 @@ def test_wrong_usage(tmp_path, inputs, capsys, monkeypatch):
         ([digits, "--output", tmp_path / "out.json"], 2, "many images need --output"),
         ([digits, "--output", target, "--topk=2"], 2, "--topk is for images without parts"),
         ([digits, "--output", target, "--on=slurm"], 2, "expected ray"),
+        ([digits, "--output", target, "--on=ray://127.0.0.1:1"], 8, "no cluster at 127.0.0.1:1"),
+        ([digits, "--output", target, "--on=spark://nowhere"], 8, "no cluster at nowhere"),
         ([digits, "--output", target, "--engine=python"], 6, "--engine=python predicts no parts"),
         ([inputs / "photos", "--logits"], 2, "--logits goes with --workers"),
         ([inputs / "tables", "--column=picture", "--output", target], 5, "no column 'picture'"),

@@ -1,132 +1,163 @@
-"""lenet-cpp predict --on ray, with real nodes on this machine."""
+"""lenet-cpp predict --on ray, and BatchPredictor in Ray Data, with real nodes on this machine."""
 
-import threading
-import time
+import os
 
 import numpy as np
-import psutil
-import pyarrow as pa
 import pytest
+from cluster_cases import (
+    OPTIONS,
+    PARTS,
+    ROWS,
+    Slow,
+    by_value,
+    in_the_middle,
+    kill_one,
+    kill_the_driver,
+    logits,
+    one_process,
+    rows_by_place,
+    write_table,
+)  # fmt: skip
 from pyarrow import parquet
 
-from lenet_cpp import BadInput, BatchPredictor, predict
+from lenet_cpp import BadInput, BatchPredictor
 from lenet_cpp.cli import main
-from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference.bulk import predict_all
 
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # when it is imported: nodes on 127.0.0.1
 ray = pytest.importorskip(
     "ray", reason="pip install 'lenet-cpp[ray]': Ray takes 200 MB, and has no wheel of new Pythons"
 )
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of Ray
+NODE = {"num_cpus": 2, "object_store_memory": 100_000_000}
 
 
-@pytest.fixture(autouse=True)
-def without_token(monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "240")  # of a busy machine
+@pytest.fixture(autouse=True, scope="module")
+def settings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "240")  # of a busy machine
+        patch.setenv("RAY_worker_niceness", "0")  # else they wait for all others of that machine
+        yield
 
 
 @pytest.fixture
 def table(tmp_path, root):
-    """A .parquet of 2,000 digits, and the pixels."""
-    images = read_idx(root / "data/mnist_sample/train-images-idx3-ubyte.gz")[:2000]
-    columns = {"id": np.arange(2000), "image": pa.array([row.tobytes() for row in images])}
-    parquet.write_table(pa.table(columns), tmp_path / "in.parquet", row_group_size=40)
-    return tmp_path / "in.parquet", images
+    return write_table(tmp_path, root)
 
 
-def check(target, expected):
-    """Each row once, with the bits of one process."""
-    found = parquet.read_table(target)
-    assert found["id"].to_pylist() == list(range(2000))
-    assert np.array_equal(np.array(found["logits"].to_pylist(), np.float32), expected)
+@pytest.fixture
+def seen(tmp_path):
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    return folder
 
 
-def test_command(table, tmp_path, capfd):
-    path, images = table
-    common = ["predict", str(path), "--keep=id", "--logits", "--part-rows=400", "--output"]
-    assert main([*common, str(tmp_path / "one.parquet"), "--workers=1"]) == 0
-    assert main([*common, str(tmp_path / "ray.parquet"), "--on=ray"]) == 0
-    expected = np.array(parquet.read_table(tmp_path / "one.parquet")["logits"].to_pylist())
-    check(tmp_path / "ray.parquet", expected.astype(np.float32))
-    assert np.abs(expected - predict(images)).max() < 1e-4
-
-
-class Slow(BatchPredictor):
-    """Takes as long as a node needs to die in the middle; Ray pickles it by value."""
-
-    def columns(self, images, *, names=None):
-        time.sleep(0.2)
-        return super().columns(images, names=names)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("death", ["none", "node", "process"])
-def test_two_nodes(table, tmp_path, death):
-    """Both compute; a node or process that dies in the middle costs nothing."""
+@pytest.fixture(scope="module")
+def cluster(settings):
+    """Two nodes on 127.0.0.1; the second one may be killed, and is there again."""
     from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
-    cloudpickle.register_pickle_by_value(__import__(Slow.__module__))
-    path, _ = table
-    target = tmp_path / "out.parquet"
-    options = {"keep": ["id"], "outputs": ["class_id", "logits"], "part_rows": 40}
-    predict_all(BatchPredictor(), [path], tmp_path / "one.parquet", workers=1, **options)
-    expected = np.array(parquet.read_table(tmp_path / "one.parquet")["logits"].to_pylist())
-    local = {"num_cpus": 2, "node_ip_address": "127.0.0.1"}
+    by_value(cloudpickle)
     cluster = Cluster()
     try:
-        cluster.add_node(**local, include_dashboard=False)
-        node = cluster.add_node(**local)
-        ray.init(address=cluster.address)
-        seen = []
-
-        def kill():
-            folder = tmp_path / "out.parquet.parts"
-            while not folder.is_dir() or len(list(folder.glob("part-*"))) < 5:
-                time.sleep(0.01)
-            seen.append(len(list(folder.glob("part-*"))))
-            if death == "node":
-                cluster.remove_node(node, allow_graceful=False)
-            else:
-                tasks = [
-                    process
-                    for process in psutil.process_iter(["cmdline"])
-                    if "ray::_on_node" in " ".join(process.info["cmdline"] or ())
-                ]
-                seen.extend(tasks[:1])
-                tasks[0].kill()
-
-        thread = threading.Thread(target=kill, daemon=True)
-        if death != "none":
-            thread.start()
-        total = predict_all(Slow(), [path], target, on="ray", **options)
-        if death != "none":
-            thread.join(10)
-            assert 5 <= seen[0] < 50  # it was the middle
-            assert death == "node" or len(seen) == 2
-        check(target, expected.astype(np.float32))
-        nodes = {worker.partition(":")[0] for worker in total.workers}
-        assert len(nodes) == 2
+        cluster.add_node(**NODE, include_dashboard=False)
+        cluster.add_node(**NODE)
+        yield cluster
     finally:
-        ray.shutdown()
         cluster.shutdown()
 
 
+@pytest.fixture
+def nodes(cluster):
+    """This process as a driver of both."""
+    if len(cluster.worker_nodes) == 0:
+        cluster.add_node(**NODE)
+    cluster.wait_for_nodes()
+    ray.init(address=cluster.address)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield cluster
+    ray.shutdown()
+
+
+def test_command(table, tmp_path, capfd):
+    """One node, which the command begins."""
+    common = ["predict", str(table), "--keep=id", "--logits", "--part-rows=400", "--output"]
+    assert main([*common, str(tmp_path / "ray.parquet"), "--on=ray"]) == 0
+    assert not ray.is_initialized()
+    assert np.array_equal(logits(tmp_path / "ray.parquet"), one_process(table, tmp_path))
+
+
 @pytest.mark.nightly
-def test_bad_row(tmp_path):
-    """It stops the job with its name, or is recorded."""
-    table = pa.table(
-        {"id": np.arange(2000), "image": [bytes(784)] * 1234 + [b"?"] + [bytes(784)] * 765}
+@pytest.mark.parametrize("death", ["none", "process", "node"])
+def test_two_nodes(nodes, table, tmp_path, seen, death):
+    """Both compute; a process or a node that dies in the middle costs nothing."""
+    target = tmp_path / "out.parquet"
+
+    def kill():
+        if death == "node":
+            nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
+        else:
+            kill_one("ray::_call")
+
+    finish = None
+    if death != "none":
+        finish = in_the_middle(tmp_path / "out.parquet.parts", "part-*", kill)
+    total = predict_all(Slow(seen), [table], target, on="ray", **OPTIONS)
+    if finish is not None:
+        assert 5 <= finish() < PARTS
+    assert (total.rows, total.skipped, total.resumed) == (ROWS, 0, 0)
+    assert np.array_equal(logits(target), one_process(table, tmp_path))
+    computed = rows_by_place(seen)
+    assert len(computed) == 2
+    assert min(computed.values()) > 0
+    assert sum(computed.values()) >= ROWS
+
+
+@pytest.mark.nightly
+def test_driver(cluster, table, tmp_path, seen):
+    target = tmp_path / "out.parquet"
+    resumed = kill_the_driver(f"ray://{cluster.address}", table, target, seen)
+    assert 0 < resumed < ROWS
+    assert np.array_equal(logits(target), one_process(table, tmp_path))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("death", ["none", "actor"])
+def test_ray_data(nodes, table, tmp_path, seen, death):
+    """Actors on both nodes, parquet in and out; one dies in the middle."""
+    rows = ray.data.read_parquet(str(table), override_num_blocks=20)
+    results = rows.map_batches(
+        Slow,
+        fn_constructor_kwargs={"seen": seen, "outputs": ["logits"]},
+        compute=ray.data.ActorPoolStrategy(size=2),
+        num_cpus=1,  # the other one of each node reads
+        batch_size=40,
+        scheduling_strategy="SPREAD",
     )
-    parquet.write_table(table, tmp_path / "in.parquet", row_group_size=100)
-    arguments = ([tmp_path / "in.parquet"], tmp_path / "out.parquet")
-    options = {"on": "ray", "part_rows": 100, "keep": ["id"]}
+    finish = None
+    if death == "actor":
+        finish = in_the_middle(tmp_path / "out", "*.parquet", lambda: kill_one("ray::MapWorker"))
+    results.write_parquet(str(tmp_path / "out"))
+    if finish is not None:
+        assert 5 <= finish() < len(list((tmp_path / "out").glob("*.parquet")))
+    assert np.array_equal(logits(tmp_path / "out"), one_process(table, tmp_path))
+    assert len(rows_by_place(seen)) == 2
+
+
+@pytest.mark.nightly
+def test_bad_row(nodes, tmp_path, root):
+    """It stops the job with its name, or is recorded."""
+    table = write_table(tmp_path, root, bad=1234)
+    arguments = ([table], tmp_path / "out.parquet")
     with pytest.raises(BadInput, match=r"in.parquet\[1234\]"):
-        predict_all(BatchPredictor(), *arguments, **options)
-    total = predict_all(BatchPredictor(), *arguments, skip_errors=True, **options)
-    assert (total.rows, total.skipped) == (2000, 1)
-    rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
-    assert [row["id"] for row in rows] == list(range(2000))
-    assert [row["row"] for row in rows if row["error"]] == [1234]
+        predict_all(BatchPredictor(), *arguments, on="ray", **OPTIONS)
+    total = predict_all(BatchPredictor(), *arguments, on="ray", skip_errors=True, **OPTIONS)
+    assert (total.rows, total.skipped) == (ROWS, 1)
+    found = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["id"] for row in found] == list(range(ROWS))
+    assert [row["row"] for row in found if row["error"]] == [1234]
+    rows = ray.data.read_parquet(str(table)).map_batches(BatchPredictor(errors="error"))
+    assert [row["id"] for row in rows.take_all() if row["error"]] == [1234]

@@ -80,7 +80,8 @@ Engine:
 _BULK = """
 Many images, in parts: with --workers, --on, .parquet, .npy or IDX files, or --output NAME.parquet
   --workers N  processes (default: as many as there are processors for them)
-  --on CLUSTER  compute on a cluster: ray, or ray://HOST:PORT; its machines see the same files
+  --on CLUSTER  compute on a cluster: ray, spark, or either with ://HOST:PORT, whose machines see
+      the same files under the same names
   --column NAME  the column of images in .parquet files: pixels, image files or paths
       [default: image]
   --keep NAME,...  further columns of .parquet files to write
@@ -212,8 +213,10 @@ def _predict_all(options: Options) -> int:
             raise click.UsageError(f"--{flag.replace('_', '-')} is for images without parts")
     if options.engine == "python":
         raise Unsupported("--engine=python predicts no parts: choose an engine in C++")
-    if options.on is not None and not re.fullmatch(r"ray(://.+)?", options.on):
-        raise click.UsageError(f"--on: expected ray or ray://HOST:PORT, got {options.on}")
+    if options.on is not None and not re.fullmatch(r"(ray|spark)(://.+)?", options.on):
+        raise click.UsageError(
+            f"--on: expected ray, spark, ray://HOST:PORT or spark://HOST:PORT, got {options.on}"
+        )
     model: dict[str, Any] = {**_exported(options)}
     settings = {"device": _device(options), **options.only("gpu_mem")}
     settings |= options.only("engine", "accelerator", "precision", "threads", "check_program")

@@ -16,16 +16,17 @@ import signal
 import socket
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp import errors
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.inference import tables
+from lenet_cpp.inference.clusters import call_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -87,7 +88,7 @@ class Total:
         rows: Rows of the input, each of which is in the result once.
         skipped: How many of them were bad.
         resumed: How many an earlier run had predicted.
-        workers: The processes, as ``HOST:PID``, or of Ray ``NODE:PID``.
+        workers: The processes, as ``HOST:PID``.
     """
 
     rows: int
@@ -125,8 +126,8 @@ def predict_all(
         workers: Number of processes; by default one for every ``threads`` usable processors. One
             is this process.
         threads: Threads of each of them.
-        on: ``ray``, or ``ray://HOST:PORT``: by the machines of that cluster, which see the same
-            files under the same names.
+        on: ``ray``, ``spark``, ``ray://HOST:PORT`` or ``spark://HOST:PORT``: by the machines of
+            that cluster, which see the same files under the same names.
         part_rows: About how many rows a part has.
         start: Called with the number of rows, and how many are done; what it returns is called
             with the number of rows of each batch.
@@ -277,18 +278,20 @@ def _journal(
 
         head, *lines = content.splitlines() or [b""]
         try:
-            before = json.loads(head) if head else None
+            before: Any = json.loads(head) if head else None
             done = [Done(**json.loads(line)) for line in lines]
         except (ValueError, TypeError) as error:
             raise BadInput(f"{folder / _JOURNAL} is damaged: remove {folder}") from error
-        if before is None:
-            write(facts)
-        elif before != facts:
+        if before != facts and done:
             differ = [name for name in facts if before.get(name) != facts[name]]
             raise BadInput(
                 f"{folder} holds the results of an earlier run with another {', '.join(differ)}:"
                 " repeat that command, or remove the folder to begin anew"
             )
+        if before != facts:  # new, or of a command that failed before it finished a part
+            file.seek(0)
+            file.truncate()
+            write(facts)
         yield done, lambda one: write({**asdict(one), "examples": ()})
 
 
@@ -297,7 +300,11 @@ def _results(
 ) -> Iterator[Done | int]:
     """Yield the finished parts, and numbers of rows on the way."""
     if on is not None:
-        yield from _on_ray(job, parts, threads, on)
+        for answer in call_on(on, partial(_answer, job), parts, threads=threads):
+            if isinstance(answer, Exception):
+                raise answer
+            yield answer.rows
+            yield answer
     elif workers > 1:
         yield from _in_processes(job, parts, workers)
     else:
@@ -307,6 +314,16 @@ def _results(
             yield sum(rows)
             rows.clear()
             yield done
+
+
+def _answer(
+    job: Job, part: Part, report: Callable[[int], None] | None = None
+) -> Done | Error | OSError:
+    """Predict a part in another process: return its error instead of raising it."""
+    try:
+        return predict_part(job, part, report)
+    except (Error, OSError) as error:
+        return error
 
 
 def _work(channel: Connection, job: Job, parent: int) -> None:
@@ -320,13 +337,7 @@ def _work(channel: Connection, job: Job, parent: int) -> None:
 
     try:
         while True:
-            part = channel.recv()
-            try:
-                channel.send(predict_part(job, part, report))
-            except Error as error:
-                channel.send((type(error).__name__, str(error)))
-            except OSError as error:
-                channel.send(error)
+            channel.send(_answer(job, channel.recv(), report))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -376,10 +387,10 @@ class _Pool:
         if isinstance(message, int):
             self._reported[number] += message
             return message
-        if isinstance(message, Done):
-            del self.busy[channel]
-            return message
-        raise message if isinstance(message, OSError) else getattr(errors, message[0])(message[1])
+        if not isinstance(message, Done):
+            raise message
+        del self.busy[channel]
+        return message
 
     def _replace(self, channel: Any) -> int:
         """Let another process have the part of one that died; take back what it reported."""
@@ -399,46 +410,3 @@ class _Pool:
             channel.close()
             process.kill()
             process.join()
-
-
-def _on_node(job: Job, part: Part) -> Done:
-    import ray
-
-    node = ray.get_runtime_context().get_node_id()
-    return replace(predict_part(job, part), worker=f"{node}:{os.getpid()}")
-
-
-def _on_ray(job: Job, parts: Sequence[Part], threads: int, on: str) -> Iterator[Done | int]:
-    """Predict by tasks of Ray, which runs those of a lost node or process again."""
-    require("ray", extra="ray")
-    import ray
-
-    address = on.removeprefix("ray").removeprefix("://") or "local"
-    begun = not ray.is_initialized()
-    if begun:
-        ray.init(address=address, include_dashboard=False if address == "local" else None)
-    try:
-        task = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")(
-            _on_node
-        )
-        shared = ray.put(job)
-        waiting = deque(parts)
-        running: dict[Any, Part] = {}
-        while waiting or running:
-            room = 2 * int(ray.cluster_resources().get("CPU", 1)) // threads
-            while waiting and len(running) < max(1, room):
-                part = waiting.popleft()
-                running[task.remote(shared, part)] = part
-            (ready, *_), _ = ray.wait([*running], num_returns=1)
-            del running[ready]
-            try:
-                done = ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from error
-            except ray.exceptions.RayError as error:
-                raise BackendFailure(f"Ray lost a task: {error}") from error
-            yield done.rows
-            yield done
-    finally:
-        if begun:
-            ray.shutdown()

@@ -1,0 +1,131 @@
+"""What the tests of Ray and Spark share: a job slow enough to be killed in the middle."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from pyarrow import parquet
+
+from lenet_cpp import BatchPredictor
+from lenet_cpp.data.mnist import read_idx
+from lenet_cpp.inference.bulk import predict_all
+
+ROWS, PARTS = 2000, 50
+OPTIONS = {"keep": ["id"], "outputs": ["class_id", "logits"], "part_rows": ROWS // PARTS}
+
+
+class Slow(BatchPredictor):
+    """Writes down where it computed how many rows: the node of Ray, or the executor's folder."""
+
+    def __init__(self, seen, **arguments):
+        super().__init__(**arguments)
+        self._seen = Path(seen)
+
+    def columns(self, images, *, names=None):
+        time.sleep(0.2)
+        place = Path.cwd().name
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            place = sys.modules["ray"].get_runtime_context().get_node_id()
+        results = super().columns(images, names=names)
+        with (self._seen / place).open("a") as file:
+            file.write("." * len(images))
+        return results
+
+
+def by_value(cloudpickle):
+    """Let the workers do without this module."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def rows_by_place(seen):
+    """Return how many rows each node or executor computed."""
+    return {path.name: path.stat().st_size for path in seen.iterdir()}
+
+
+def write_table(folder, root, bad=None):
+    """Write a .parquet of 2,000 digits."""
+    images = read_idx(root / "data/mnist_sample/train-images-idx3-ubyte.gz")[:ROWS]
+    pixels = [row.tobytes() for row in images]
+    if bad is not None:
+        pixels[bad] = b"?"
+    table = pa.table({"id": np.arange(ROWS), "image": pixels})
+    parquet.write_table(table, folder / "in.parquet", row_group_size=ROWS // PARTS)
+    return folder / "in.parquet"
+
+
+def logits(path):
+    """Return [N, 10], in the order of ``id``, of which there must be each once."""
+    table = parquet.read_table(path).sort_by("id")
+    assert table["id"].to_pylist() == list(range(ROWS))
+    return np.array(table["logits"].to_pylist(), np.float32)
+
+
+def one_process(path, folder):
+    """Return the logits that one process gives."""
+    predict_all(BatchPredictor(), [path], folder / "one.parquet", workers=1, **OPTIONS)
+    return logits(folder / "one.parquet")
+
+
+def in_the_middle(folder, pattern, kill):
+    """Call ``kill`` once five parts are written; return what waits for that.
+
+    That tells how many there were just after.
+    """
+    seen = []
+
+    def work():
+        while not folder.is_dir() or len(list(folder.glob(pattern))) < 5:
+            time.sleep(0.01)
+        kill()
+        seen.append(len(list(folder.glob(pattern))))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+
+    def finish():
+        thread.join(10)
+        return seen[0]
+
+    return finish
+
+
+def kill_one(word):
+    """Kill a process whose command has this word."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if word in " ".join(process.cmdline()):
+                process.kill()
+                return
+    raise AssertionError(f"no process of {word}")
+
+
+def drive(on, path, target, seen):
+    """Predict on a cluster; this is what a killed driver does."""
+    from ray import cloudpickle
+
+    by_value(cloudpickle)
+    total = predict_all(Slow(seen), [Path(path)], Path(target), on=on, **OPTIONS)
+    print("resumed", total.resumed)
+
+
+def kill_the_driver(on, path, target, seen):
+    """Kill a driver in the middle, and let another one finish; return how many rows it resumed."""
+    code = f"import cluster_cases; cluster_cases.drive({on!r}, {str(path)!r}, {str(target)!r}, "
+    command = [sys.executable, "-c", f"{code}{str(seen)!r})"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    parts = target.with_name(f"{target.name}.parts")
+    with subprocess.Popen(command, env=environment) as driver:
+        finish = in_the_middle(parts, "part-*", driver.kill)
+        driver.wait(300)
+        assert 5 <= finish() < PARTS
+    assert driver.returncode == -9
+    assert not target.exists()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout.rpartition("resumed")[2])
