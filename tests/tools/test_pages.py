@@ -55,7 +55,7 @@ def clone(tmp_path):
     large = [cell("lenet_cpp/native", size, 1000.0 * size) for size in (1, 8)]
     large += [cell("lenet_cpp/pdmodel/onednn", size, 4000.0 * size) for size in (1, 8)]
     large += [cell("openvino", size, 2000.0 * size + size**2) for size in (1, 8)]
-    networks = {"runs": [{**whole, "networks": [{"network": "ResNet50_vd", "cells": large}]}]}
+    networks = {**whole, "networks": [{"network": "ResNet50_vd", "cells": large}]}
     folder = tmp_path / "docs" / "results"
     folder.mkdir(parents=True)
     for name, result in {"lenet": lenet, "networks": networks}.items():

@@ -2,7 +2,7 @@
 
 A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several;
 ``benchmark.py --pages`` replaces each TEXT, and draws ``docs/results/latency.svg``. A part is a
-function of ``_PARTS``. A file holds one result of ``--json``, or a list of them under ``runs``.
+function of ``_PARTS``, of what the file holds.
 """
 
 from __future__ import annotations
@@ -77,14 +77,13 @@ def _fill(root: Path, found: re.Match[str]) -> str:
     return found[1] + (f"\n{text}\n" if "\n" in text else text) + found[4]
 
 
-def _read(root: Path, file: str) -> list[Row]:
+def _read(root: Path, file: str) -> Row:
     path = root / RESULTS / file
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        result: Row = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
-    runs: list[Row] = document.get("runs", [document])
-    return runs
+    return result
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -103,8 +102,8 @@ def _label(contender: str) -> str:
     return ", ".join([_NAMES[group], *(_WORDS.get(kind, kind) for kind in kinds)])
 
 
-def _networks(runs: list[Row]) -> dict[str, Row]:
-    return {network["network"]: network for run in runs for network in run["networks"]}
+def _networks(result: Row) -> dict[str, Row]:
+    return {network["network"]: network for network in result["networks"]}
 
 
 def _cells(network: Row, threads: int = 1) -> dict[str, dict[int, float]]:
@@ -116,31 +115,30 @@ def _cells(network: Row, threads: int = 1) -> dict[str, dict[int, float]]:
     return found
 
 
-def _us(runs: list[Row], contender: str, size: str, threads: str = "1") -> float:
-    (network,) = _networks(runs).values()
+def _us(result: Row, contender: str, size: str, threads: str = "1") -> float:
+    (network,) = _networks(result).values()
     return _cells(network, int(threads))[contender][int(size)] / int(size)
 
 
-def _limit(runs: list[Row]) -> str:
+def _limit(result: Row) -> str:
     """Return microseconds an image, if all multiply-adds of the definition ran at the limit."""
-    (network,) = _networks(runs).values()
+    (network,) = _networks(result).values()
     rate = network["multiply_add_limit"][0]["multiply_adds_per_second"]
     return _number(1e6 * network["multiply_adds_per_image"] / rate)
 
 
-def _machine(runs: list[Row]) -> str:
-    machine, versions = runs[0]["machine"], runs[0]["versions"]
+def _machine(result: Row) -> str:
+    machine, versions = result["machine"], result["versions"]
     family, model, _ = machine["family, model, stepping"].split(", ")
-    dates = " and ".join(dict.fromkeys(run["date"][:10] for run in runs))
     virtual = ", a virtual machine" if machine["virtual machine"] == "yes" else ""
     libraries = ", ".join(f"{name} {versions[name]}" for name in _ENGINES if name in versions)
     processor = f"{machine['processor']} (family {family}, model {model}){virtual}"
-    return f"{processor}; {dates}; {libraries}"
+    return f"{processor}; {result['date'][:10]}; {libraries}"
 
 
-def _latency(runs: list[Row], precision: str, threads: str = "1") -> str:
+def _latency(result: Row, precision: str, threads: str = "1") -> str:
     """Return a table of microseconds an image, the fastest for one image first."""
-    (network,) = _networks(runs).values()
+    (network,) = _networks(result).values()
     of = {cell["contender"] for cell in network["cells"] if cell["precision"] == precision}
     cells = {name: by for name, by in _cells(network, int(threads)).items() if name in of}
     sizes = sorted({size for by in cells.values() for size in by})
@@ -151,9 +149,9 @@ def _latency(runs: list[Row], precision: str, threads: str = "1") -> str:
     return _table(["microseconds an image, by images at once", *map(str, sizes)], rows)
 
 
-def _precision(runs: list[Row], size: str) -> str:
+def _precision(result: Row, size: str) -> str:
     """Return a table of int8 and bf16 beside float32: time, accuracy, classes."""
-    (network,) = _networks(runs).values()
+    (network,) = _networks(result).values()
     cells = {c["contender"]: c for c in network["cells"] if c["batch_size"] == int(size)}
     rows = []
     for name, cell in sorted(cells.items(), key=lambda item: item[1]["median_us"]):
@@ -171,10 +169,10 @@ def _best(cells: dict[str, dict[int, float]], size: int) -> tuple[float, str]:
     return min(pair for pair in others if not pair[1].endswith("/auto"))
 
 
-def _zoo(runs: list[Row]) -> str:
+def _zoo(result: Row) -> str:
     """Return a table of milliseconds a batch, of the native engine and the best other."""
     rows = []
-    for name, network in _networks(runs).items():
+    for name, network in _networks(result).items():
         cells, row = _cells(network), [name]
         for size in (1, 8):
             own, (other, who) = cells["lenet_cpp/native"][size], _best(cells, size)
@@ -186,66 +184,66 @@ def _zoo(runs: list[Row]) -> str:
     return _table(["milliseconds a batch", "1 image", *eight[1:], *eight], rows)
 
 
-def _network_cells(runs: list[Row], name: str) -> dict[str, dict[int, float]]:
-    return _cells(_networks(runs)[name])
+def _network_cells(result: Row, name: str) -> dict[str, dict[int, float]]:
+    return _cells(_networks(result)[name])
 
 
-def _network_ms(runs: list[Row], name: str, size: str) -> str:
-    return _number(_network_cells(runs, name)["lenet_cpp/native"][int(size)] / 1e3)
+def _network_ms(result: Row, name: str, size: str) -> str:
+    return _number(_network_cells(result, name)["lenet_cpp/native"][int(size)] / 1e3)
 
 
-def _network_share(runs: list[Row], name: str, size: str) -> str:
+def _network_share(result: Row, name: str, size: str) -> str:
     """Return what the native engine takes of the time of the best other."""
-    cells = _network_cells(runs, name)
+    cells = _network_cells(result, name)
     return f"{cells['lenet_cpp/native'][int(size)] / _best(cells, int(size))[0]:.2f}"
 
 
-def _start_ms(runs: list[Row], contender: str) -> str:
-    (row,) = (row for row in runs[0]["rows"] if row["contender"] == contender)
+def _start_ms(result: Row, contender: str) -> str:
+    (row,) = (row for row in result["rows"] if row["contender"] == contender)
     return _number(row["median_ms"])
 
 
-def _startup(runs: list[Row]) -> str:
+def _startup(result: Row) -> str:
     rows = [
         [
             _label(row["contender"]),
             *(_number(row[key]) for key in ("median_ms", "load_ms")),
             _number(row["peak_bytes"] / 1e6),
         ]
-        for row in sorted(runs[0]["rows"], key=lambda row: row.get("median_ms", 0.0))
+        for row in sorted(result["rows"], key=lambda row: row.get("median_ms", 0.0))
         if row["absent"] is None and not row["contender"].endswith(_REDUCED)
     ]
     return _table(["process", "first result, ms", "loading, ms", "MB"], rows)
 
 
-def _memory(runs: list[Row], kind: str) -> str:
+def _memory(result: Row, kind: str) -> str:
     rows = [
         [
             *(_label(row["contender"]), f"{row['samples'][-1][0]:,}"),
             *(_number(row[f"{name}_bytes"] / 1e6) for name in ("settled", "last")),
             f"{round(row['bytes_each']):,}",
         ]
-        for row in runs[0]["series"]
+        for row in result["series"]
         if row["kind"] == kind
     ]
     return _table(["MB", kind, "after a fifth", "end", "bytes each"], rows)
 
 
-def _serve(runs: list[Row], connections: str) -> str:
+def _serve(result: Row, connections: str) -> str:
     rows = [
         [
             f"{cell['server']}, {cell['kind']}",
             *(_number(cell[key]) for key in ("p50_us", "p99_us", "rate")),
         ]
-        for cell in runs[0]["cells"]
+        for cell in result["cells"]
         if cell["connections"] == int(connections)
     ]
     return _table(["server, requests", "p50, microseconds", "p99", "requests a second"], rows)
 
 
-def _scale(runs: list[Row]) -> str:
+def _scale(result: Row) -> str:
     """Return a table of the processor time of bulk prediction."""
-    digits, photos = runs[0]["digits"], runs[0]["photos"]
+    digits, photos = result["digits"], result["photos"]
     rows = [
         ["digits in memory, the predictor alone", f"{_number(digits['in_memory_us'])} µs"],
         [
@@ -263,8 +261,8 @@ _PARTS: dict[str, Callable[..., str]] = {
     "machine": _machine,
     "latency": _latency,
     "precision": _precision,
-    "us": lambda runs, *of: _number(_us(runs, *of)),
-    "times": lambda runs, a, b, *of: f"{_us(runs, b, *of) / _us(runs, a, *of):.1f}",
+    "us": lambda result, *of: _number(_us(result, *of)),
+    "times": lambda result, a, b, *of: f"{_us(result, b, *of) / _us(result, a, *of):.1f}",
     "limit": _limit,
     "networks": _zoo,
     "network-ms": _network_ms,
