@@ -27,7 +27,9 @@ constexpr std::array<Role, 256> make_roles() {
   roles['"'] = kQuote;
   roles['{'] = roles['['] = kOpen;
   roles['}'] = roles[']'] = kClose;
-  for (const unsigned char byte : {',', ':', ' ', '\t', '\r', '\n'}) roles[byte] = kBetween;
+  for (const char byte : {',', ':', ' ', '\t', '\r', '\n'}) {
+    roles[static_cast<unsigned char>(byte)] = kBetween;
+  }
   return roles;
 }
 constexpr std::array<Role, 256> kRoles = make_roles();
