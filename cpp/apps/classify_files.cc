@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "attached.h"
+#include "io/array_file.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "lenet/error.h"
@@ -36,8 +37,8 @@ bool is_image(const fs::directory_entry& entry) {
          entry.path().filename().native()[0] != '.' && entry.is_regular_file(failed);
 }
 
-void add_folder(const std::string& folder, Names& images) {
-  const auto before = static_cast<std::ptrdiff_t>(images.size());
+Names images_in(const std::string& folder) {
+  Names images;
   try {
     for (const auto& entry : fs::directory_iterator(folder)) {
       if (is_image(entry)) images.push_back(entry.path().string());
@@ -46,8 +47,8 @@ void add_folder(const std::string& folder, Names& images) {
     throw Error(ErrorCode::FileNotFound,
                 "cannot read folder '" + folder + "': " + error.code().message());
   }
-  std::sort(images.begin() + before, images.end());
-  if (images.begin() + before < images.end()) return;
+  std::sort(images.begin(), images.end());
+  if (!images.empty()) return images;
   std::string known;
   for (const std::string_view suffix : kSuffixes) known += " " + std::string(suffix);
   throw Error(ErrorCode::FileNotFound,
@@ -71,20 +72,51 @@ std::string after_number(const std::string& line, std::size_t number) {
   return fits && found == number ? stripped(line.substr(end)) : "";
 }
 
+/// \returns null when it holds one image, or cannot be read, which shows when that is tried
+std::shared_ptr<const Stack> read_stack(const std::string& path) try {
+  auto stack = std::make_shared<Stack>();
+  stack->bytes = read_file(path);
+  const Array array = parse_npy(stack->bytes, path);
+  stack->begin = static_cast<std::size_t>(array.bytes.data() - stack->bytes.data());
+  stack->shape = array.shape;
+  const auto is_channels = [](std::int64_t size) { return size == 1 || size == 3; };
+  if (array.shape.size() == 3 && !is_channels(array.shape[2])) stack->shape.push_back(1);
+  const bool usable = array.dtype == "|u1" && stack->shape.size() == 4 &&
+                      is_channels(stack->shape[3]) && stack->shape[1] * stack->shape[2] > 0;
+  return usable ? stack : nullptr;
+} catch (const Error&) {
+  return nullptr;
+}
+
 }  // namespace
 
-Names find_images(const Names& names) {
-  Names images;
+std::string ImageName::text() const {
+  return stack ? file + "[" + std::to_string(row) + "]" : file;
+}
+
+Image ImageName::read() const {
+  if (!stack) return decode_image(file);
+  const Shape& shape = stack->shape;
+  const auto size = static_cast<std::size_t>(shape[1] * shape[2] * shape[3]);
+  const char* const first = &stack->bytes[stack->begin + static_cast<std::size_t>(row) * size];
+  return {{first, first + size}, shape[1], shape[2], shape[3]};
+}
+
+std::vector<ImageName> find_images(const Names& names, bool missing) {
+  std::vector<ImageName> images;
   for (const std::string& name : names) {
     std::error_code failed;
     const fs::file_status status = fs::status(name, failed);
     if (fs::is_directory(status)) {
-      add_folder(name, images);
-    } else if (!fs::exists(status)) {
+      for (std::string& file : images_in(name)) images.push_back({std::move(file), nullptr});
+    } else if (!fs::exists(status) && !missing) {
       throw Error(ErrorCode::FileNotFound,
                   "cannot read '" + name + "': " + (failed ? failed.message() : "it is missing"));
     } else {
-      images.push_back(name);
+      const bool may_be_stack = fs::path(name).extension() == ".npy";
+      const std::shared_ptr<const Stack> stack = may_be_stack ? read_stack(name) : nullptr;
+      const std::int64_t count = stack ? stack->shape[0] : 1;
+      for (std::int64_t row = 0; row < count; ++row) images.push_back({name, stack, row});
     }
   }
   return images;

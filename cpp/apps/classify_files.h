@@ -1,6 +1,8 @@
 /// What lenet_classify reads beside the model: images, their preparation, the names of the classes.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,10 +12,31 @@
 
 namespace lenet::apps {
 
-/// A file stands for itself, whatever its ending. A folder stands for the files in it that end as
-/// images do (any case), sorted by name, without hidden ones and without folders below.
+/// A .npy file of images of one size: uint8 [N, H, W] or [N, H, W, channels].
+struct Stack {
+  std::string bytes;  ///< the file
+  std::size_t begin;  ///< of the pixels in it
+  Shape shape;        ///< four dimensions
+};
+
+/// An image file, or an image of a stack.
+struct ImageName {
+  std::string file;
+  std::shared_ptr<const Stack> stack;  ///< null: the file is the image
+  std::int64_t row = 0;                ///< in the stack
+
+  /// The file; with the row of a stack, "digits.npy[17]".
+  std::string text() const;
+  /// \throws Error as decode_image
+  Image read() const;
+};
+
+/// A file stands for itself, whatever its ending, but for a .npy file of several images. A folder
+/// stands for the files in it that end as images do (any case), sorted by name, without hidden ones
+/// and without folders below.
+/// \param missing leave a file that does not exist among the images, so that reading it fails
 /// \throws Error FileNotFound when something does not exist, or a folder holds no image.
-std::vector<std::string> find_images(const std::vector<std::string>& names);
+std::vector<ImageName> find_images(const std::vector<std::string>& names, bool missing);
 
 /// \param preprocess the file; empty: preprocess.json beside the model
 /// \throws Error as ImagePipeline::load

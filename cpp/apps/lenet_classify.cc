@@ -1,12 +1,21 @@
 /// The command line program that classifies image files.
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "attached.h"
 #include "batches.h"
 #include "classify_files.h"
 #include "io/file.h"
+#include "io/printable.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "options.h"
@@ -37,17 +46,77 @@ void check_shape(const Shape& shape, const std::string& file, const Tensor& befo
   }
 }
 
-/// \returns float32 [1, channels, height, width].
-Tensor read_image(const ImagePipeline& pipeline, const std::string& file) {
-  const Image image = decode_image(file);
+/// An image as the model takes it, or why there is none.
+struct Prepared {
+  Tensor tensor;  ///< float32 [1, channels, height, width]
+  std::exception_ptr failure;
+};
+
+Tensor read_image(const ImagePipeline& pipeline, const ImageName& name) {
+  stop_if_interrupted();
+  const Image image = name.read();
   try {
     Tensor tensor = pipeline(image);
     tensor.shape.insert(tensor.shape.begin(), 1);
     return tensor;
   } catch (const Error& error) {
-    throw Error(error.code(), "'" + file + "': " + error.what());
+    throw Error(error.code(), "'" + name.text() + "': " + error.what());
   }
 }
+
+/// Decodes and prepares images on all processors.
+std::vector<Prepared> read_images(const ImagePipeline& pipeline, const ImageName* names,
+                                  std::size_t count, std::size_t threads) {
+  std::vector<Prepared> images(count);
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < count; i = next++) {
+      try {
+        images[i].tensor = read_image(pipeline, names[i]);
+      } catch (...) {
+        images[i].failure = std::current_exception();
+      }
+    }
+  };
+  std::vector<std::future<void>> others;
+  for (std::size_t i = 1; i < std::min(threads, count); ++i) {
+    others.push_back(std::async(std::launch::async, work));
+  }
+  work();
+  for (auto& other : others) other.get();
+  return images;
+}
+
+/// How far the work is, in one line of a terminal; nothing where standard error is none.
+class Progress {
+ public:
+  explicit Progress(std::size_t total) : total_(total), shows_(isatty(STDERR_FILENO) == 1) {}
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress() { clear(); }
+
+  void show(std::size_t done) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!shows_ || now - shown_ < std::chrono::milliseconds(200)) return;
+    shown_ = now;
+    const double seconds = std::chrono::duration<double>(now - begun_).count();
+    const double rate = static_cast<double>(done) / seconds;
+    const double left = rate > 0 ? static_cast<double>(total_ - done) / rate : 0;
+    std::fprintf(stderr, "\r\033[K%zu of %zu images, %.0f a second, %.0f s left", done, total_,
+                 rate, left);
+    std::fflush(stderr);
+  }
+  /// So that something else can be printed.
+  void clear() {
+    if (shows_) std::fputs("\r\033[K", stderr);
+  }
+
+ private:
+  std::size_t total_;
+  bool shows_;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point shown_ = begun_;
+};
 
 void check_names(const std::vector<std::string>& names, std::size_t classes,
                  const ClassifyOptions& options, const std::string& model_file) {
@@ -59,10 +128,16 @@ void check_names(const std::vector<std::string>& names, std::size_t classes,
                   std::to_string(classes));
 }
 
-/// \returns the text to print or to write.
-std::string classify(const ClassifyOptions& options) {
+/// What was found, and of how many images.
+struct Classified {
+  std::string text;  ///< to print or to write
+  std::size_t images = 0;
+  std::size_t skipped = 0;
+};
+
+Classified classify(const ClassifyOptions& options) {
   // First, because it is quickly said that one of them is missing.
-  const std::vector<std::string> files = find_images(options.images);
+  const std::vector<ImageName> files = find_images(options.images, options.skip_errors);
   const ImagePipeline pipeline = load_pipeline(options.config, options.preprocess);
   std::vector<std::string> names;
   if (!options.labels.empty()) names = read_class_names(options.labels);
@@ -81,42 +156,75 @@ std::string classify(const ClassifyOptions& options) {
 
   std::vector<ImageResult> results;
   Tensor taken;  // by the model, when it is to be written: all of one shape
-  const bool take = !options.output_tensor.empty();
-  for (auto begin = files.begin(); begin != files.end();) {
-    const auto end = begin + std::min(options.batch_size, files.end() - begin);
-    Tensor batch;
-    for (auto file = begin; file != end; ++file) {
-      stop_if_interrupted();
-      const Tensor image = read_image(pipeline, *file);
-      check_shape(image.shape, *file, taken.shape.empty() ? batch : taken, predictor.input_spec());
-      append(batch, image);
-    }
-    if (take) append(taken, batch);
+  Tensor batch;
+  std::vector<std::size_t> places;  // of the batch's images among the results
+  const auto run = [&] {
+    if (places.empty()) return;
+    if (!options.output_tensor.empty()) append(taken, batch);
     const Tensor outputs = predictor.run(batch.view());
-    const std::size_t classes = outputs.data.size() / static_cast<std::size_t>(end - begin);
+    const std::size_t classes = outputs.data.size() / places.size();
     if (classes == 0) {
       throw Error(ErrorCode::BadModel, "'" + model_file + "' is no classifier: its output is " +
                                            to_string(outputs.shape));
     }
     check_names(names, classes, options, model_file);
-    for (const float* row = outputs.data.data(); begin != end; ++begin, row += classes) {
-      results.push_back({*begin, top_classes(row, classes, options.topk, softmax)});
+    const float* row = outputs.data.data();
+    for (const std::size_t place : places) {
+      results[place].predictions = top_classes(row, classes, options.topk, softmax);
+      row += classes;
+    }
+    batch = {};
+    places.clear();
+  };
+  Progress progress(files.size());
+  Classified found{"", files.size(), 0};
+  const std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
+  while (results.size() < files.size()) {
+    const std::size_t begin = results.size();
+    const std::size_t count = std::min(files.size() - begin, 4 * threads);
+    for (Prepared& image : read_images(pipeline, &files[begin], count, threads)) {
+      const std::string name = files[results.size()].text();
+      ImageResult& result = results.emplace_back(ImageResult{name, {}, ""});
+      try {
+        if (image.failure) std::rethrow_exception(image.failure);
+        check_shape(image.tensor.shape, name, taken.shape.empty() ? batch : taken,
+                    predictor.input_spec());
+        append(batch, image.tensor);
+        places.push_back(results.size() - 1);
+      } catch (const Error& error) {
+        if (!options.skip_errors || error.code() == ErrorCode::BackendFailure) throw;
+        result.error = error.what();
+        ++found.skipped;
+        progress.clear();
+        std::fprintf(stderr, "skipped %s\n", printable(error.what()).c_str());
+      }
+      if (static_cast<std::int64_t>(places.size()) == options.batch_size) run();
+      stop_if_interrupted();
+      progress.show(results.size());
     }
   }
+  run();
   stop_if_interrupted();
-  if (take) write_npy(options.output_tensor, taken);
-  return format_results(results, names, options.format);
+  if (!options.output_tensor.empty()) write_npy(options.output_tensor, taken);
+  found.text = format_results(results, names, options.format);
+  return found;
 }
 
 std::string work(int argc, char** argv) {
   const ClassifyOptions options = parse_classify_options(argc, argv);
   if (options.help) return classify_help();
   if (options.version) return version_text(kName);
-  const std::string result = classify(options);
-  if (options.output.empty()) return result;
-  stop_if_interrupted();
-  write_atomically(options.output, {result});
-  return "";
+  Classified found = classify(options);
+  if (!options.output.empty()) {
+    stop_if_interrupted();
+    write_atomically(options.output, {found.text});
+    found.text.clear();
+  }
+  if (found.skipped == 0) return found.text;
+  throw PartialResult{found.text,
+                      Error(ErrorCode::BadInput, std::to_string(found.skipped) + " of " +
+                                                     std::to_string(found.images) +
+                                                     " images could not be read and were skipped")};
 }
 
 }  // namespace

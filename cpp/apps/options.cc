@@ -95,6 +95,9 @@ CommandLine command_line(ClassifyOptions& options) {
              lenet::parse_value(shown, value, options.softmax.emplace());
            });
   line.add("batch_size", "N", "images a run (default: 1)", options.batch_size, 1);
+  line.add("skip_errors", "",
+           "go on after an image that cannot be read; the exit code is 5 all the same",
+           options.skip_errors);
   line.heading("Output");
   line.add("format", "text|json|csv", "of the result (default: text)", options.format, true);
   line.add("output", "FILE",
@@ -186,8 +189,9 @@ preprocess.json beside the model says, runs the model, prints the most probable 
                  --output=digits.csv photos/ another.png
 
 Images are files, or folders, which stand for the images in them. Read are JPEG, PNG,
-BMP, PGM, PPM (binary, 8 bits) and .npy (uint8, [H, W] or [H, W, 3]). Values follow '='
-or a space; after '--' everything is an image.
+BMP, PGM, PPM (binary, 8 bits) and .npy (uint8, [H, W] or [H, W, 3]; or images of one
+size, [N, H, W] or [N, H, W, 3]), on all processors. Values follow '=' or a space; after
+'--' everything is an image.
 )" + command_line(unused).help() +
          kExitCodes;
 }

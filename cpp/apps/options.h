@@ -43,6 +43,7 @@ struct ClassifyOptions : CommonOptions {
   std::optional<bool> softmax;      ///< none: as the manifest says, or else the model
   int topk = 5;
   std::string output_tensor;  ///< empty: not written
+  bool skip_errors = false;
 };
 
 /// \throws UsageError

@@ -86,6 +86,9 @@ int run_program(const char* name, const std::function<std::string()>& work) {
     return print_out(name, work());
   } catch (const Interrupted&) {
     end_by_signal();
+  } catch (const PartialResult& part) {
+    const int code = print_out(name, part.result);
+    return code != 0 ? code : failed(part.error.code(), part.error.what());
   } catch (const UsageError& error) {
     std::fprintf(stderr, "%s: %s (see --help)\n", name, error.what());
     return kExitUsage;

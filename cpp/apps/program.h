@@ -4,7 +4,15 @@
 #include <functional>
 #include <string>
 
+#include "lenet/error.h"
+
 namespace lenet::apps {
+
+/// Thrown by work that did a part of what it was to do: `result` is printed before the error.
+struct PartialResult {
+  std::string result;
+  Error error;
+};
 
 /// Runs `work` and prints what it returns on standard output; prints an error as one line on
 /// standard error, beginning with `name`. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the program by

@@ -86,10 +86,13 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-/// The columns of lenet-cpp predict; an image that cannot be read ends this program.
+/// The columns of lenet-cpp predict.
 std::string csv_of(const std::vector<ImageResult>& results, const Names& names) {
   std::string text = "file,rank,class_id,label,probability,error\n";
   for (const ImageResult& result : results) {
+    if (!result.error.empty()) {
+      text += quoted(result.file) + ",,,,," + quoted(result.error) + "\n";
+    }
     int rank = 0;
     for (const Prediction& prediction : result.predictions) {
       text += quoted(result.file) +
@@ -104,6 +107,10 @@ std::string csv_of(const std::vector<ImageResult>& results, const Names& names) 
 std::string json_of(const std::vector<ImageResult>& results, const Names& names) {
   Json list = Json::array();
   for (const ImageResult& result : results) {
+    if (!result.error.empty()) {
+      list.push_back({{"file", result.file}, {"error", result.error}});
+      continue;
+    }
     Json predictions = Json::array();
     for (const auto& [class_id, probability] : result.predictions) {
       const Json label = names.empty() ? Json() : Json(name_of(names, class_id));
@@ -198,6 +205,7 @@ std::string format_results(const std::vector<ImageResult>& results, const Names&
   std::string text;
   for (const ImageResult& result : results) {
     text += shown(result.file) + "\n";
+    if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
     for (const Prediction& prediction : result.predictions) {
       std::string line = print("  %.6f  class %lld", static_cast<double>(prediction.probability),
                                static_cast<long long>(prediction.class_id));

@@ -40,6 +40,7 @@ struct Prediction {
 struct ImageResult {
   std::string file;
   std::vector<Prediction> predictions;  ///< the most probable first
+  std::string error;                    ///< why the image could not be read; empty when it could
 };
 
 /// The `k` greatest of `outputs`, the lower number first when two are equal.

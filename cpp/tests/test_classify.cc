@@ -49,7 +49,7 @@ TEST_CASE("the most probable classes, the lower number first when two are equal"
 }
 
 TEST_CASE("results as text, CSV and JSON") {
-  const std::vector<apps::ImageResult> results = {{"a,\"b\"\n.png", {{1, 0.75F}, {0, 0.25F}}}};
+  const std::vector<apps::ImageResult> results = {{"a,\"b\"\n.png", {{1, 0.75F}, {0, 0.25F}}, ""}};
   const Names names = {"cat", "dog, \"hot\""};
   using apps::Format;
   CHECK(format_results(results, names, Format::Text) ==
@@ -60,7 +60,7 @@ TEST_CASE("results as text, CSV and JSON") {
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
         "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
-  const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}}};
+  const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}, ""}};
   const std::string json = format_results(other, {}, Format::Json);
   CHECK(json.find(R"("label": null)") != std::string::npos);
   CHECK(json.find(R"("class_id": 0)") != std::string::npos);
@@ -81,16 +81,22 @@ TEST_CASE("names of classes") {
   CHECK_ERROR(FileNotFound, "nowhere", apps::read_class_names("/nowhere"));
 }
 
+static std::vector<std::string> found(const std::vector<std::string>& names) {
+  std::vector<std::string> files;
+  for (const auto& image : apps::find_images(names, false)) files.push_back(image.text());
+  return files;
+}
+
 TEST_CASE("image files of a folder") {
   const TemporaryFolder folder;
   for (const char* name : {"b.PNG", "a.jpeg", ".hidden.png", "notes.txt", "c.webp"}) {
     write_file(folder / name, "");
   }
   fs::create_directory(folder / "d.png");
-  CHECK(apps::find_images({folder.path(), folder / "notes.txt"}) ==
+  CHECK(found({folder.path(), folder / "notes.txt"}) ==
         Names{folder / "a.jpeg", folder / "b.PNG", folder / "c.webp", folder / "notes.txt"});
-  CHECK_ERROR(FileNotFound, "no image in this folder", apps::find_images({folder / "d.png"}));
-  CHECK_ERROR(FileNotFound, "missing.png", apps::find_images({folder / "missing.png"}));
+  CHECK_ERROR(FileNotFound, "no image in this folder", found({folder / "d.png"}));
+  CHECK_ERROR(FileNotFound, "missing.png", found({folder / "missing.png"}));
 }
 
 TEST_CASE("the manifest beside a model") {

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -283,6 +284,75 @@ def test_output_that_fails(fails, run_program, model, files, tmp_path):
         result = run_program(f"--model_dir={model}", files[0], stdout=full)
     assert result.returncode == 1
     assert "standard output" in result.stderr
+
+
+def test_junk_among_many(run_program, model, folder, files, expected, tmp_path):
+    """It costs itself alone, and is in the result with what is wrong."""
+    bad = [tmp_path / "empty.png", tmp_path / "text.jpg", tmp_path / "gone.png"]
+    bad[0].write_bytes(b"")
+    bad[1].write_text("this is no picture")
+    given = [bad[0], *files[:3], bad[1], *files[3:], bad[2]]
+    for form in ("json", "csv", "text"):
+        target = tmp_path / form
+        for arguments in (["--batch_size=2"], [f"--output={target}"]):
+            command = [f"--model_dir={model}", "--topk=1", f"--format={form}", *arguments, *given]
+            done = run_program("--skip-errors", *command)
+            assert done.returncode == BAD_INPUT
+            assert "3 of 10 images could not be read and were skipped" in done.stderr
+            assert done.stderr.count("\nskipped ") + done.stderr.startswith("skipped ") == 3
+            assert (done.stdout == "") == ("--output" in arguments[0])
+        text = target.read_text()
+        if form == "json":
+            results = json.loads(text)
+            assert [result["file"] for result in results] == list(map(str, given))
+            wrong = {result["file"]: result["error"] for result in results if "error" in result}
+            good = [each["predictions"][0] for each in results if "error" not in each]
+            assert [each["class_id"] for each in good] == expected.argmax(axis=1).tolist()
+            np.testing.assert_allclose(
+                [each["probability"] for each in good], expected.max(axis=1), rtol=1e-4
+            )
+        elif form == "csv":
+            rows = [row for row in csv.DictReader(io.StringIO(text)) if row["error"]]
+            wrong = {row["file"]: row["error"] for row in rows}
+        assert set(wrong) == set(map(str, bad))
+        assert all(path in why for path, why in wrong.items())
+    assert text.count("class") == len(files)
+
+
+def test_stacks(run_ok, fails, model, tmp_path):
+    """Images of one .npy file are those of as many files."""
+    grey = DIGITS[:90]
+    np.save(tmp_path / "one.npy", grey[0])
+    np.save(tmp_path / "grey.npy", grey)
+    np.save(tmp_path / "colour.npy", grey[..., None].repeat(3, axis=3))
+    np.save(tmp_path / "empty.npy", grey[:0])
+    np.save(tmp_path / "floats.npy", grey / 255)
+    options = (f"--model_dir={model}", "--format=json", "--topk=10")
+    expected = softmax(lenet_cpp.Predictor(model_dir=model).run(digit().batch([*grey])))
+    for name, rows in (("one", 1), ("grey", 90), ("colour", 90), ("empty", 0)):
+        results = json.loads(run_ok(*options, tmp_path / f"{name}.npy"))
+        files = [f"{tmp_path}/{name}.npy" + f"[{row}]" * (name != "one") for row in range(rows)]
+        assert [result["file"] for result in results] == files
+        for result, row in zip(results, expected, strict=False):
+            ids, _, found = zip(*map(itemgetter(*FIELDS), result["predictions"]), strict=True)
+            np.testing.assert_allclose(found, row[list(ids)], rtol=1e-4, atol=1e-7)
+    fails(BAD_INPUT, "floats.npy", *options, tmp_path / "floats.npy")
+
+
+def test_progress_on_a_terminal(classifier, model, tmp_path):
+    np.save(tmp_path / "many.npy", np.tile(DIGITS[:500], (40, 1, 1)))
+    ours, theirs = os.openpty()
+    command = [classifier, f"--model_dir={model}", "--topk=1", tmp_path / "many.npy"]
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, env={}) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # of a terminal that nobody has open any more
+            while piece := os.read(ours, 4096):
+                shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    assert re.search(rb"\d+ of 20000 images, \d+ a second, \d+ s left", shown)
+    assert shown.endswith(b"\r\x1b[K")
 
 
 def test_closed_pipe(run_program, model, files):
