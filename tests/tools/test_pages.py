@@ -8,7 +8,7 @@ import pytest
 
 from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark import cli
-from tools.benchmark.pages import PICTURE, outside_marks, write_pages, written
+from tools.benchmark.pages import PICTURE, amount, outside_marks, write_pages, written
 
 SPEED = re.compile(
     r"\d[\d.,]* ?(?:us|µs|microseconds|微秒|마이크로초)\b|[\d.]+ times as fast"
@@ -136,3 +136,9 @@ def test_the_command_and_the_picture(clone, capsys):
     assert widths[4] == pytest.approx(4 * widths[2], rel=0.01)
     assert cli.main(["--pages"], root=clone) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_amount():
+    units = "us 1e-6 ms 1e-3 s 1 min 60"
+    found = [amount(value, units) for value in (1e-7, 9.2e-6, 0.0123, 59, 90, 6000)]
+    assert found == ["0.1 us", "9.2 us", "12 ms", "59 s", "1.5 min", "100 min"]

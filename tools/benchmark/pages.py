@@ -241,20 +241,41 @@ def _serve(result: Row, connections: str) -> str:
     return _table(["server, requests", "p50, microseconds", "p99", "requests a second"], rows)
 
 
-def _scale(result: Row) -> str:
-    """Return a table of the processor time of bulk prediction."""
-    digits, photos = result["digits"], result["photos"]
-    rows = [
-        ["digits in memory, the predictor alone", f"{_number(digits['in_memory_us'])} µs"],
-        [
-            "digits from .parquet to .parquet, one process",
-            f"{_number(digits['one_process_us'])} µs",
-        ],
-        ["the same, two processes", f"{_number(digits['two_processes_us'])} µs"],
-        ["photos of digits, decoded by Pillow alone", f"{_number(photos['pillow_ms'])} ms"],
-        ["photos of digits, predicted", f"{_number(photos['predicted_ms'])} ms"],
+def amount(value: float, units: str) -> str:
+    """Return a value with the greatest unit that leaves 1 or more of it: "s 1 min 60 h 3600"."""
+    pairs = units.split()
+    *_, (unit, size) = [
+        (unit, float(size))
+        for unit, size in zip(pairs[::2], pairs[1::2], strict=True)
+        if value >= float(size) or unit == pairs[0]
     ]
-    return _table(["many images", "processor time an image"], rows)
+    return f"{value / size:.{0 if value >= 10 * size else 1}f} {unit}"
+
+
+def _scale(result: Row) -> str:
+    """Return a table of what digits and photos cost in bulk prediction."""
+    digits, photos = result["digits"], result["photos"]
+    costs = [digits["one_process_us"] / 1e6, photos["predicted_ms"] / 1e3]
+    sizes = [784, photos["bytes"]]
+    model, decoding = digits["in_memory_us"] / 1e6, photos["pillow_ms"] / 1e3
+    time = "us 1e-6 ms 1e-3 s 1 min 60 h 3600 days 86400"
+    space = "bytes 1 kB 1e3 MB 1e6 GB 1e9 TB 1e12"
+    both = list(zip(costs, sizes, strict=True))
+    rows = [
+        ["processor time of an image", *(amount(cost, time) for cost in costs)],
+        ["of which the model", *(f"{model / cost:.1%}" for cost in costs)],
+        ["times pixels in memory", f"{costs[0] / model:.2f}", ""],
+        ["times Pillow's decoding", "", f"{costs[1] / decoding:.2f}"],
+    ]
+    for name, count in (("a million", 1e6), ("a billion", 1e9)):
+        of = (f"{amount(cost * count, time)}, {amount(size * count, space)}" for cost, size in both)
+        rows.append([f"{name} images: processor, to read", *of])
+    rows.append(
+        ["a processor reads in a second", *(amount(size / cost, space) for cost, size in both)]
+    )
+    gains = (f"{each['one_seconds'] / each['two_seconds']:.2f}" for each in (digits, photos))
+    rows.append(["two processes, times as fast as one", *gains])
+    return _table(["", "digits, 28 x 28, in `.parquet`", "photos, 640 x 480, JPEG"], rows)
 
 
 _PARTS: dict[str, Callable[..., str]] = {
