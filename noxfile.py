@@ -163,10 +163,11 @@ def nightly(session: nox.Session) -> None:
     and the sessions caffe2, paddleslim, aarch64 and complexity.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
-    The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch, onnx,
-    ray and spark, and pytest, dask[dataframe] and daft; tests whose package is missing are skipped,
-    and name it. A find is minimised, printed and saved in build/networks; its network then
-    belongs into tools/hostile/cases.json, from which ./test.sh runs it ever after.
+    The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
+    onnx, and pytest; for the tests of clusters also the extras ray and spark, dask[dataframe] and
+    daft, which they name where they are skipped. A find is minimised, printed and saved in
+    build/networks; its network then belongs into tools/hostile/cases.json, from which ./test.sh
+    runs it ever after.
     """
     for name in ("caffe2", "paddleslim", "aarch64", "complexity"):
         session.notify(name, posargs=[])
