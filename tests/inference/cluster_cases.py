@@ -1,5 +1,6 @@
 """What the tests of Ray and Spark share: a job slow enough to be killed in the middle."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -49,6 +50,11 @@ def rows_by_place(seen):
     return {path.name: path.stat().st_size for path in seen.iterdir()}
 
 
+def batches_in(seen):
+    """Return what counts the batches of 40 rows that are computed."""
+    return lambda: sum(rows_by_place(seen).values()) // 40
+
+
 def write_table(folder, root, bad=None):
     """Write a .parquet of 2,000 digits."""
     images = read_idx(root / "data/mnist_sample/train-images-idx3-ubyte.gz")[:ROWS]
@@ -73,18 +79,24 @@ def one_process(path, folder):
     return logits(folder / "one.parquet")
 
 
-def in_the_middle(folder, pattern, kill):
-    """Call ``kill`` once five parts are written; return what waits for that.
+def parts_of(target):
+    """Return what counts the parts that are written."""
+    folder = target.with_name(f"{target.name}.parts")
+    return lambda: len(list(folder.glob("part-*")))
 
-    That tells how many there were just after.
+
+def in_the_middle(count, kill):
+    """Call ``kill`` once ``count()`` is 5 or more; return what waits for that.
+
+    That gives what ``count()`` was just after.
     """
     seen = []
 
     def work():
-        while not folder.is_dir() or len(list(folder.glob(pattern))) < 5:
+        while count() < 5:
             time.sleep(0.01)
         kill()
-        seen.append(len(list(folder.glob(pattern))))
+        seen.append(count())
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -108,9 +120,8 @@ def kill_one(word):
 
 def drive(on, path, target, seen):
     """Predict on a cluster; this is what a killed driver does."""
-    from ray import cloudpickle
-
-    by_value(cloudpickle)
+    package = "ray" if on.startswith("ray") else "pyspark"
+    by_value(importlib.import_module(f"{package}.cloudpickle"))
     total = predict_all(Slow(seen), [Path(path)], Path(target), on=on, **OPTIONS)
     print("resumed", total.resumed)
 
@@ -120,9 +131,8 @@ def kill_the_driver(on, path, target, seen):
     code = f"import cluster_cases; cluster_cases.drive({on!r}, {str(path)!r}, {str(target)!r}, "
     command = [sys.executable, "-c", f"{code}{str(seen)!r})"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    parts = target.with_name(f"{target.name}.parts")
     with subprocess.Popen(command, env=environment) as driver:
-        finish = in_the_middle(parts, "part-*", driver.kill)
+        finish = in_the_middle(parts_of(target), driver.kill)
         driver.wait(300)
         assert 5 <= finish() < PARTS
     assert driver.returncode == -9

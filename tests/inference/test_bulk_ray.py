@@ -9,12 +9,14 @@ from cluster_cases import (
     PARTS,
     ROWS,
     Slow,
+    batches_in,
     by_value,
     in_the_middle,
     kill_one,
     kill_the_driver,
     logits,
     one_process,
+    parts_of,
     rows_by_place,
     write_table,
 )  # fmt: skip
@@ -29,7 +31,7 @@ ray = pytest.importorskip(
     "ray", reason="pip install 'lenet-cpp[ray]': Ray takes 200 MB, and has no wheel of new Pythons"
 )
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of Ray
-NODE = {"num_cpus": 2, "object_store_memory": 100_000_000}
+NODE = {"num_cpus": 2, "object_store_memory": 100_000_000, "resources": {"one of a node": 1}}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -77,7 +79,9 @@ def nodes(cluster):
         cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     ray.init(address=cluster.address)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.wait_for_min_actors_s = 300  # else the first one may have done it all before
     yield cluster
     ray.shutdown()
 
@@ -104,7 +108,7 @@ def test_two_nodes(nodes, table, tmp_path, seen, death):
 
     finish = None
     if death != "none":
-        finish = in_the_middle(tmp_path / "out.parquet.parts", "part-*", kill)
+        finish = in_the_middle(parts_of(target), kill)
     total = predict_all(Slow(seen), [table], target, on="ray", **OPTIONS)
     if finish is not None:
         assert 5 <= finish() < PARTS
@@ -128,21 +132,21 @@ def test_driver(cluster, table, tmp_path, seen):
 @pytest.mark.parametrize("death", ["none", "actor"])
 def test_ray_data(nodes, table, tmp_path, seen, death):
     """Actors on both nodes, parquet in and out; one dies in the middle."""
-    rows = ray.data.read_parquet(str(table), override_num_blocks=20)
+    rows = ray.data.read_parquet(str(table)).repartition(20)
     results = rows.map_batches(
         Slow,
         fn_constructor_kwargs={"seen": seen, "outputs": ["logits"]},
         compute=ray.data.ActorPoolStrategy(size=2),
         num_cpus=1,  # the other one of each node reads
+        resources={"one of a node": 1},
         batch_size=40,
-        scheduling_strategy="SPREAD",
     )
     finish = None
     if death == "actor":
-        finish = in_the_middle(tmp_path / "out", "*.parquet", lambda: kill_one("ray::MapWorker"))
+        finish = in_the_middle(batches_in(seen), lambda: kill_one("ray::MapWorker"))
     results.write_parquet(str(tmp_path / "out"))
     if finish is not None:
-        assert 5 <= finish() < len(list((tmp_path / "out").glob("*.parquet")))
+        assert 5 <= finish() < PARTS
     assert np.array_equal(logits(tmp_path / "out"), one_process(table, tmp_path))
     assert len(rows_by_place(seen)) == 2
 

@@ -14,12 +14,14 @@ from cluster_cases import (
     PARTS,
     ROWS,
     Slow,
+    batches_in,
     by_value,
     in_the_middle,
     kill_one,
     kill_the_driver,
     logits,
     one_process,
+    parts_of,
     rows_by_place,
     write_table,
 )  # fmt: skip
@@ -115,14 +117,17 @@ def test_command(master, table, tmp_path):
     assert np.array_equal(logits(tmp_path / "out.parquet"), one_process(table, tmp_path))
 
 
+def kill():
+    kill_one("CoarseGrainedExecutorBackend")
+
+
 @pytest.mark.parametrize("death", ["none", "executor"])
 def test_two_executors(session, table, tmp_path, seen, death):
     """Both compute; one that dies in the middle costs nothing."""
     target = tmp_path / "out.parquet"
     finish = None
     if death == "executor":
-        folder = tmp_path / "out.parquet.parts"
-        finish = in_the_middle(folder, "part-*", lambda: kill_one("CoarseGrainedExecutorBackend"))
+        finish = in_the_middle(parts_of(target), kill)
     total = predict_all(Slow(seen), [table], target, on="spark", **OPTIONS)
     if finish is not None:
         assert 5 <= finish() < PARTS
@@ -152,13 +157,10 @@ def test_predict_batch_udf(session, table, tmp_path, seen, death):
     results = rows.select("id", predict("image").alias("found")).select("id", "found.*")
     finish = None
     if death == "executor":
-        pattern = "_temporary/0/task*"  # a finished task's, until the job is committed
-        finish = in_the_middle(
-            tmp_path / "out", pattern, lambda: kill_one("CoarseGrainedExecutorBackend")
-        )
+        finish = in_the_middle(batches_in(seen), kill)
     results.write.parquet(str(tmp_path / "out"))
     if finish is not None:
-        assert 5 <= finish() < 20
+        assert 5 <= finish() < PARTS
     expected = one_process(table, tmp_path)
     assert np.array_equal(logits(tmp_path / "out"), expected)
     found = parquet.read_table(tmp_path / "out").sort_by("id")

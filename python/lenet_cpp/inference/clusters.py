@@ -116,6 +116,7 @@ def _spark(address: str, function: Callable[[Any], Any], threads: int) -> Iterat
     builder = SparkSession.builder.appName("lenet-cpp predict")
     if begun:
         builder = builder.config("spark.task.cpus", threads)
+        builder = builder.config("spark.ui.showConsoleProgress", False)
     if address:
         builder = builder.master(f"spark://{address}")
     session = builder.getOrCreate()
