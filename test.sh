@@ -77,9 +77,11 @@ if [ -n "$packages" ]; then
         fail "the C++ tests need Debian's packages:$packages"
     fi
 fi
-# The page in the browser and gRPC are left out without them, or their tests are skipped.
+# The page in the browser, gRPC and the site of the documents are left out without them, or their
+# tests are skipped.
 optional=
-for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli grpc_cpp_plugin:protobuf-compiler-grpc; do
+for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli doxygen:doxygen \
+    grpc_cpp_plugin:protobuf-compiler-grpc; do
     command -v "${needed%:*}" >/dev/null || optional="$optional ${needed#*:}"
 done
 has_header grpcpp/version_info.h || optional="$optional libgrpc++-dev"
@@ -97,7 +99,7 @@ unset PYTHONPATH PYTHONHOME || true
 installed=.venv/lenet-test-tools
 if ! cmp -s pyproject.toml $installed; then
     # The package itself is there: only what its extras name is installed.
-    python -m pip install -qq --group lint --group test "lenet-cpp[bench,onnx]" ||
+    python -m pip install -qq --group docs --group lint --group test "lenet-cpp[bench,onnx]" ||
         fail "cannot install the test tools and the extras bench and onnx: check pip's package index"
     if python -m pip install -qq --group torch-cpu >build/logs/torch.log 2>&1; then
         cp pyproject.toml $installed
