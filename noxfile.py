@@ -1,6 +1,6 @@
 """Does one wheel work with every supported PaddlePaddle, on every interpreter there is?
 
-    pip install nox && nox            all that can be run here; docs/compatibility.md has a table
+    pip install nox && nox            all that can be run here; docs/compatibility.md has the result
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s without_paddle             all of it built and tested where there is no Paddle
     nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
