@@ -31,8 +31,9 @@ struct Channels {
   std::int64_t output_vector;
   const float* residual;  ///< or null
   Activation activation;
-  const float* next;       ///< weights to bring into the second-level cache, some with each tap
-  std::int64_t next_step;  ///< floats from those of a tap to those of the next one
+  /// Weights to bring into the second-level cache, some with each tap.
+  const float* next = nullptr;
+  std::int64_t next_step = 0;  ///< floats from those of a tap to those of the next one
 
   void move(std::int64_t from, std::int64_t to, std::int64_t added) {
     input += from;
@@ -305,28 +306,33 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   }
 }
 
-void conv_channels(const ConvTask& task) {
+/// So many vectors of channels from the first one on, with the weights of all taps.
+inline Channels channels_of(const ConvTask& task, const float* weights, int first, int vectors) {
   const Epilogue& epilogue = task.epilogue;
+  const float* residual = epilogue.residual;
+  if (residual != nullptr) residual += first * epilogue.residual_block;
+  return {task.input,
+          task.runs,
+          task.run_count,
+          weights,
+          vectors * kLanes,
+          epilogue.bias + first * kLanes,
+          task.output + first * task.output_channel,
+          task.output_row,
+          task.output_channel,
+          residual,
+          epilogue.activation};
+}
+
+void conv_channels(const ConvTask& task) {
   const std::int64_t vector_weights = std::int64_t{task.taps} * kLanes;
   const float* weights = task.weights;
   const int all_vectors = (task.channels + kLanes - 1) / kLanes;
   for (int first = 0, vectors = 2; first < all_vectors; first += vectors) {
     vectors = least(2, all_vectors - first);
     const float* const next = weights + vectors * vector_weights;
-    Channels channels{task.input,
-                      task.runs,
-                      task.run_count,
-                      weights,
-                      vectors * kLanes,
-                      epilogue.bias + first * kLanes,
-                      task.output + first * task.output_channel,
-                      task.output_row,
-                      task.output_channel,
-                      epilogue.residual,
-                      epilogue.activation,
-                      next,
-                      0};
-    if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;
+    Channels channels = channels_of(task, weights, first, vectors);
+    channels.next = next;
     for (std::int32_t image = 0; image < task.images; ++image) {
       // Behind the last weights are those of the next layer.
       (vectors == 2 ? channels_windows<2> : channels_windows<1>)(task, channels, task.taps,
@@ -432,25 +438,11 @@ void many_windows(const ConvTask& task, const Channels& channels, int vectors) {
 }
 
 void fully_connected(const ConvTask& task) {
-  const Epilogue& epilogue = task.epilogue;
   const float* weights = task.weights;
   const int all_vectors = (task.channels + kLanes - 1) / kLanes;
   for (int first = 0, vectors = 0; first < all_vectors; first += vectors) {
     vectors = dense_vectors(all_vectors - first);
-    Channels channels{task.input,
-                      task.runs,
-                      task.run_count,
-                      weights,
-                      vectors * kLanes,
-                      epilogue.bias + first * kLanes,
-                      task.output + first * task.output_channel,
-                      task.output_row,
-                      task.output_channel,
-                      epilogue.residual,
-                      epilogue.activation,
-                      nullptr,
-                      0};
-    if (channels.residual != nullptr) channels.residual += first * epilogue.residual_block;
+    const Channels channels = channels_of(task, weights, first, vectors);
     if (task.columns > 1) {
       many_windows(task, channels, vectors);
     } else {
