@@ -19,9 +19,7 @@ foreach(_program lenet_classify lenet_serve lenet_serve_grpc lenet_infer_test)
 endforeach()
 
 if(LENET_BUILD_PYTHON)
-  set(_python_plugins ${_plugins})
-  list(REMOVE_ITEM _python_plugins lenet_python_stubs)  # there is an interpreter
-  install(TARGETS lenet ${_python_plugins} _core LIBRARY DESTINATION . COMPONENT python
+  install(TARGETS lenet ${_plugins} _core LIBRARY DESTINATION . COMPONENT python
           NAMELINK_SKIP EXCLUDE_FROM_ALL)
   # A wheel holds no links: the file gets the name that the others look for.
   install(CODE "file(RENAME \"\${CMAKE_INSTALL_PREFIX}/$<TARGET_FILE_NAME:lenet>\"

@@ -83,7 +83,7 @@ Repository::Repository(const Options& options)
     auto entry = update(name, versions, true);
     if (!entry) {
       const Seen& newest = seen_[{name, versions.front().version}];
-      throw Error(ErrorCode::BadModel, "model '" + name + "': " + newest.failure);
+      throw Error(newest.code, "model '" + name + "': " + newest.failure);
     }
     catalog.models.emplace(name, std::move(*entry));
   }
@@ -223,6 +223,8 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
   } catch (const std::exception& error) {
     seen.failed = found.state;
     seen.failure = error.what();
+    const auto* const known = dynamic_cast<const Error*>(&error);
+    seen.code = known != nullptr ? known->code() : ErrorCode::BadModel;
     log(what + " is not served: " + seen.failure);
     return nullptr;
   }

@@ -79,6 +79,7 @@ class Repository {
     std::string served;  ///< the state in which it was loaded; empty: not
     std::string failed;  ///< the state in which it could not be loaded
     std::string failure;
+    ErrorCode code = ErrorCode::BadModel;  ///< of the failure
   };
 
   /// \param problem gets why a source cannot be read; null: that throws

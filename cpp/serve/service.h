@@ -85,8 +85,9 @@ struct Options {
   /// Engine, precision, threads of one run; names no files, no limit of time.
   Config config;
   int workers = 0;  ///< threads that run what the loop does not; 0: one a core
-  /// Images of different requests that run at once. With more LeNet is a tenth faster, but each
-  /// thread keeps the memory of such a batch, and clients of a large network wait longer.
+  /// Images of different requests that run at once. With 16, of 32 connections, a request for LeNet
+  /// takes 1 % less processor time (with 4, 5 % more), but each thread keeps 0.3 MB more memory,
+  /// and clients of a large network wait longer.
   std::int64_t max_batch_size = 8;
   /// Microseconds that a run may take in the thread of the loop. What takes longer, by a
   /// measurement when the model is loaded, goes to a worker.

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import zipfile
 from importlib import metadata
@@ -123,15 +124,18 @@ def test_programs(fresh, root, name):
     assert str(root) not in dynamic
 
 
-def test_serve(fresh, root, digits):
-    """The command finds the server of the package."""
+@pytest.mark.parametrize("options", [{}, {"engine": "paddle", "accelerator": "plain"}])
+def test_serve(fresh, root, digits, options):
+    """The command finds the server of the package, and that one Paddle, which wants Python."""
     if not (root / "build" / "lenet_serve").is_file():
         pytest.skip(NO_SERVER)
-    python, logits, _ = fresh
     model = lenet_cpp.bundled_model_dir()
-    command = [str(python.with_name("lenet-cpp")), "serve", str(model), "--port=0"]
-    options = {"cwd": digits.parent, "env": {"PATH": ""}, "text": True}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, **options) as process:
+    with lenet_cpp.Predictor(model_dir=model, **options) as predictor:
+        logits = predictor.run(np.load(digits))
+    command = [str(fresh[0].with_name("lenet-cpp")), "serve", str(model), "--port=0"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    more = {"cwd": digits.parent, "env": {"PATH": ""}, "text": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, **more) as process:
         try:
             address = process.stdout.readline().split()[-1]
             url = f"{address}/v2/models/lenet/infer"
@@ -140,6 +144,11 @@ def test_serve(fresh, root, digits):
             with urllib.request.urlopen(request, timeout=60) as response:
                 length = int(response.headers["Inference-Header-Content-Length"])
                 found = np.frombuffer(response.read()[length:], "<f4")
+            png = urllib.request.Request(url, b"\x89PNG\r\n\x1a\n", {"Content-Type": "image/png"})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(png, timeout=60)
+            assert refused.value.code == 415
+            assert b"with -DLENET_IMAGE_LIBRARIES=ON" in refused.value.read()
             process.terminate()
             assert process.wait(40) == 0
         finally:

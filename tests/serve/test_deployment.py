@@ -222,7 +222,7 @@ def test_says_how_to_get_the_server(tmp_path, monkeypatch):
 @pytest.fixture
 def analyze():
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("needs systemd-analyze (Debian: systemd), which a container rarely has")
+        pytest.skip("needs systemd-analyze (apt-get install systemd), which a container rarely has")
     return lambda *arguments, **more: checked("systemd-analyze", *arguments, **more)
 
 

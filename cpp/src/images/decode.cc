@@ -10,6 +10,7 @@ constexpr bool kHasJpeg = LENET_HAS_JPEG;
 constexpr bool kHasPng = LENET_HAS_PNG;
 constexpr const char* kReadable = "JPEG, PNG, BMP, PGM and PPM (binary, 8 bits)";
 constexpr const char* kInstall = ", which this build does not decode; install ";
+constexpr const char* kBuild = " and build again with -DLENET_IMAGE_LIBRARIES=ON";
 
 bool begins(std::string_view bytes, std::string_view magic, std::size_t at = 0) {
   return bytes.size() >= at && bytes.substr(at, magic.size()) == magic;
@@ -49,11 +50,11 @@ Image decode(const ImageFile& file) {
   if (begins(file.bytes, "BM")) return decode_bmp(file);
   if (begins(file.bytes, "\xff\xd8\xff")) {
     if constexpr (kHasJpeg) return decode_jpeg(file);
-    file.refuse_kind(std::string("a JPEG") + kInstall + "libjpeg-dev and build again");
+    file.refuse_kind(std::string("a JPEG") + kInstall + "libjpeg-dev" + kBuild);
   }
   if (begins(file.bytes, "\x89PNG\r\n\x1a\n")) {
     if constexpr (kHasPng) return decode_png(file);
-    file.refuse_kind(std::string("a PNG") + kInstall + "libpng-dev and build again");
+    file.refuse_kind(std::string("a PNG") + kInstall + "libpng-dev" + kBuild);
   }
   const char* kind = other_kind(file.bytes);
   if (kind == nullptr) {

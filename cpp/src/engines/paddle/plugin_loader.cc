@@ -87,7 +87,10 @@ PaddlePlugin open_plugin(const std::string& chosen) {
   const fs::path stubs = folder / kPythonStubsFile;
   std::error_code failed;
   if (dlsym(RTLD_DEFAULT, "Py_IsInitialized") == nullptr && fs::exists(stubs, failed)) {
-    open_beside_stubs(stubs, chosen.empty() ? kWheelLibrary : chosen,
+    // A program of our Python package: Paddle's lies beside it, which the copy cannot know.
+    const fs::path beside = folder / ".." / "paddle" / "base" / kWheelLibrary;
+    const std::string usual = fs::exists(beside, failed) ? beside.string() : kWheelLibrary;
+    open_beside_stubs(stubs, chosen.empty() ? usual : chosen,
                       (chosen.empty() ? RTLD_NOW : RTLD_LAZY) | RTLD_LOCAL);
   } else if (!chosen.empty()) {
     open_library(chosen, RTLD_LAZY | RTLD_LOCAL);
