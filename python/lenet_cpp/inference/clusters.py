@@ -133,4 +133,5 @@ def _spark(address: str, function: Callable[[Any], Any], threads: int) -> Iterat
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         if begun:
+            context.setLogLevel("OFF")  # of jobs that are ended it prints pages
             session.stop()
