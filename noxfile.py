@@ -9,6 +9,7 @@
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
     nox -s docs                       the site of the documents and of both APIs, in build/docs
+    nox -s wheels                     are the wheels for any Linux what they say?
     nox -s nightly                    all that is too slow for ./test.sh
 
 For each interpreter that is found the wheel is built once, against the newest supported
@@ -152,6 +153,18 @@ def paddleslim(session: nox.Session) -> None:
     session.run(
         ours, "-m", "pytest", "-q", "-rs", "tests/quantize/test_paddleslim.py", env=environment
     )
+
+
+@nox.session(python=False)
+def wheels(session: nox.Session) -> None:
+    """Build wheels for any Linux by tools/wheels, and try them; docs/wheels.md has the result.
+
+    The interpreter is the one that runs nox, or the one named after ``--``; it needs lenet_cpp,
+    pytest, ziglang and auditwheel. LENET_TEST_WHEELS is a folder with wheels that are built.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    tests = "tests/project/test_wheels.py"
+    session.run(ours, "-m", "pytest", "-q", "-rs", "--nightly", tests, external=True)
 
 
 @nox.session(python=False)

@@ -1,0 +1,1 @@
+"""Wheels for any Linux with glibc 2.17 or later, on x86-64 and aarch64."""
