@@ -290,7 +290,9 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
   const auto& [channels, height, width] = placements_[input_].shape;
   auto* const values = reinterpret_cast<float*>(frame.scratch) + channels * width;
   std::array<const float*, 16> rows{};
-  const std::int64_t at_once = channels == 1 && input.pixels == nullptr ? height : 1;
+  // Where a channel lies together, it is read as a whole: rows of several in turn take longer.
+  const bool by_channel = channels == 1 || placements_[input_].column == 1;
+  const std::int64_t at_once = by_channel && input.pixels == nullptr ? height : 1;
   for (std::int64_t unit = 0; unit < frame.count; ++unit) {
     for (std::int64_t y = 0; y < height; y += at_once) {
       for (std::int64_t c = 0; c < channels; ++c) {

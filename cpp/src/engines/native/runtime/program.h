@@ -224,7 +224,7 @@ class Program {
 
   void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
                    std::vector<OutputSource> outputs);
-  /// Writes rows of the tensor `input_`: one, for one channel after the other, or all of the only
+  /// Writes rows of the tensor `input_`: one, for one channel after the other, or all of a
   /// channel. The first values of the scratch memory, a row of all channels, are left to it.
   /// \param images the first of these rows of each image of the unit; moved on
   virtual void write_rows(const float** images, std::int64_t channel, std::int64_t begin,
