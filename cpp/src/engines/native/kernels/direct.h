@@ -63,11 +63,13 @@ struct Spread {
   }
 };
 
-/// `Rows` of `Columns` windows side by side, by `Vectors` of channels.
+/// Tiles side by side, each of `Rows` of `Columns` windows, by `Vectors` of channels.
+/// \param channels of the first tile; becomes those of the last
 /// \tparam Step floats from a window to the next, where the outputs lie side by side and begin with
-///   the bias: most tiles of most networks, with addresses that the compiler knows; 0: of any task
+///   the bias: most tiles of most networks, with addresses that the compiler knows; 0: of any
+///   task, one tile
 template <int Vectors, int Rows, int Columns, int Step = 0>
-__attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels& channels) {
+__attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& channels, int tiles) {
   Vector sums[Rows][Columns][Vectors];
   const auto for_places = [](auto* first, std::int64_t row, std::int64_t column, auto work) {
     expanded<Rows>([&](int r) {
@@ -96,12 +98,7 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
       work(sums[i / (Columns * Vectors)][i / Vectors % Columns][i % Vectors], i % Vectors);
     });
   };
-  if (channels.residual != nullptr) {
-    for_residuals([](const float* at, const Vector&) { __builtin_prefetch(at); });
-  }
-  if constexpr (Step > 0) {
-    for_sums([&](Vector& sum, int v) { sum = load(channels.bias + v * kLanes); });
-  } else {
+  if constexpr (Step == 0) {
     const bool begins = channels.bias != nullptr;
     const float* start = begins ? channels.bias : channels.output;
     std::int64_t start_column = begins ? 0 : task.output_column;
@@ -115,81 +112,101 @@ __attribute__((flatten)) void channels_tile(const ConvTask& task, const Channels
   }
   Spread<Columns> spread(task.input_column);
   const std::int64_t row_bytes = task.input_row * std::int64_t{sizeof(float)};
-  const float* weights = channels.weights;
   const float* next = channels.next;
   const std::int64_t step = channels.next_step;
-  const TapRun* run = channels.runs;
-  const TapRun* const end = run + channels.run_count;
+  const TapRun* const end = channels.runs + channels.run_count;
+  const auto bring_next = [&] {
+    __builtin_prefetch(next, 0, kIntoSecondLevel);
+    if (step > kLineFloats) __builtin_prefetch(next + kLineFloats, 0, kIntoSecondLevel);
+    next += step;
+  };
   // Meanwhile the lines come into the first-level cache to which the sums will go and, of vectors
   // of input channels, those which the next run reads, or the next tile. With fewer registers the
   // taps have no time for it.
   constexpr bool kAhead = Step > 0 && kRegisters >= 32;
-  const float* output = channels.output;
-  do {  // there is a run, and a tap in each
-    const char* values = reinterpret_cast<const char*>(channels.input + run->offset);
-    const char* const behind = values + run->count * std::int64_t{sizeof(float)};
-    const float* input = channels.input;
-    input += run + 1 < end ? run[1].offset : channels.runs->offset + Columns * Step;
-    if (output >= channels.output + Columns * kLanes) output = channels.output;
-    do {
-      if constexpr (Step == 0) spread.renew();
-      if constexpr (kAhead) {
-        __builtin_prefetch(output, 1);
-        __builtin_prefetch(output + channels.output_vector, 1);
-        output += kLanes;
-      }
-      if constexpr (kAhead && Step == kLanes) {
-        __builtin_prefetch(input);
-        input += kLanes;
-      }
-      __builtin_prefetch(next, 0, kIntoSecondLevel);
-      if (step > kLineFloats) __builtin_prefetch(next + kLineFloats, 0, kIntoSecondLevel);
-      next += step;
-      Vector row[Vectors];
-      expanded<Vectors>([&](int v) { row[v] = load(weights + v * kLanes); });
-      expanded<Rows>([&](int r) {
-        const char* const first = values + r * row_bytes;
-        expanded<Columns>([&](int c) {
-          const Vector value =
-              Step > 0 ? all(reinterpret_cast<const float*>(first)[c * Step]) : spread.at(first, c);
-          expanded<Vectors>([&](int v) { sums[r][c][v] += value * row[v]; });
+  int begun = 0;  // taps of the first run that have been added
+  for (;;) {
+    if (Step > 0 && begun == 0) {
+      for_sums([&](Vector& sum, int v) { sum = load(channels.bias + v * kLanes); });
+    }
+    if (channels.residual != nullptr) {
+      for_residuals([](const float* at, const Vector&) { __builtin_prefetch(at); });
+    }
+    const TapRun* run = channels.runs;
+    const float* weights = channels.weights + begun * channels.weights_step;
+    const float* output = channels.output;
+    do {  // there is a run, and a tap in each
+      const float* const taps = channels.input + run->offset;
+      const char* values = reinterpret_cast<const char*>(taps + begun);
+      const char* const behind = reinterpret_cast<const char*>(taps + run->count);
+      begun = 0;
+      const float* input = channels.input;
+      input += run + 1 < end ? run[1].offset : channels.runs->offset + Columns * Step;
+      if (output >= channels.output + Columns * kLanes) output = channels.output;
+      do {
+        if constexpr (Step == 0) spread.renew();
+        if constexpr (kAhead) {
+          __builtin_prefetch(output, 1);
+          __builtin_prefetch(output + channels.output_vector, 1);
+          output += kLanes;
+        }
+        if constexpr (kAhead && Step == kLanes) {
+          __builtin_prefetch(input);
+          input += kLanes;
+        }
+        bring_next();
+        Vector row[Vectors];
+        expanded<Vectors>([&](int v) { row[v] = load(weights + v * kLanes); });
+        expanded<Rows>([&](int r) {
+          const char* const first = values + r * row_bytes;
+          expanded<Columns>([&](int c) {
+            const Vector value = Step > 0 ? all(reinterpret_cast<const float*>(first)[c * Step])
+                                          : spread.at(first, c);
+            expanded<Vectors>([&](int v) { sums[r][c][v] += value * row[v]; });
+          });
         });
-      });
-      values += sizeof(float);
-      weights += channels.weights_step;
-    } while (values < behind);
-  } while (++run < end);
-  if (channels.residual != nullptr) {
-    for_residuals([](const float* at, Vector& sum) { sum += load(at); });
-  }
-  if (is_bound(channels.activation)) {
-    const Vector low = all(channels.activation.alpha);
-    for_sums([&](Vector& sum, int) { sum = larger(sum, low); });
-  }
-  if (channels.activation.kind == ActivationKind::Clip) {
-    const Vector high = all(channels.activation.beta);
-    for_sums([&](Vector& sum, int) { sum = smaller(sum, high); });
-  }
-  for_outputs([](float* at, const Vector& sum) { store(at, sum); });
-}
-
-/// Tiles side by side: one, without a `Step`.
-template <int Vectors, int Rows, int Columns, int Step = 0>
-__attribute__((flatten)) void channels_tiles(const ConvTask& task, const Channels& first,
-                                             int tiles) {
-  if constexpr (Step == 0) return channels_tile<Vectors, Rows, Columns, Step>(task, first);
-  Channels channels = first;
-  do {
-    channels_tile<Vectors, Rows, Columns, Step>(task, channels);
+        values += sizeof(float);
+        weights += channels.weights_step;
+      } while (values < behind);
+    } while (++run < end);
+    if (channels.residual != nullptr) {
+      for_residuals([](const float* at, Vector& sum) { sum += load(at); });
+    }
+    if (is_bound(channels.activation)) {
+      const Vector low = all(channels.activation.alpha);
+      for_sums([&](Vector& sum, int) { sum = larger(sum, low); });
+    }
+    if (channels.activation.kind == ActivationKind::Clip) {
+      const Vector high = all(channels.activation.beta);
+      for_sums([&](Vector& sum, int) { sum = smaller(sum, high); });
+    }
+    const bool goes_on = Step > 0 && --tiles > 0;
+    if (!kAhead || !goes_on) for_outputs([](float* at, const Vector& sum) { store(at, sum); });
+    if (!goes_on) break;
+    float* const stored = channels.output;
     channels.move(Columns * Step, Columns * kLanes, Columns * kLanes);
-    channels.next += task.taps * channels.next_step;
-  } while (--tiles > 0);
+    if constexpr (!kAhead) continue;
+    // To store a long vector takes longer than to add a product: the first tap of the next tile is
+    // added meanwhile.
+    bring_next();
+    const float* const values = channels.input + channels.runs->offset;
+    Vector row[Vectors];
+    expanded<Vectors>([&](int v) { row[v] = load(channels.weights + v * kLanes); });
+    expanded<Columns>([&](int c) {
+      const Vector value = all(values[c * Step]);
+      expanded<Vectors>([&](int v) {
+        store(stored + c * kLanes + v * channels.output_vector, sums[0][c][v]);
+        sums[0][c][v] = load(channels.bias + v * kLanes) + value * row[v];
+      });
+    });
+    begun = 1;
+  }
 }
 
 /// A tile with an activation that is not computed in registers. The sums go through a buffer: what
 /// is loaded again must not wait for memory.
 template <int Vectors>
-void activated_tile(void (*tile)(const ConvTask&, const Channels&, int), const ConvTask& task,
+void activated_tile(void (*tile)(const ConvTask&, Channels&, int), const ConvTask& task,
                     const Channels& channels, int rows, int columns) {
   constexpr int kMost = most_windows(Vectors);
   float buffer[Vectors * kMost * kLanes];
@@ -260,10 +277,11 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   // Sums that are in the output already go on there.
   const bool buffers =
       is_other(channels.activation) && channels.bias != nullptr && task.output_column == kLanes;
-  void (*full_tiles)(const ConvTask&, const Channels&, int) = nullptr;
+  void (*full_tiles)(const ConvTask&, Channels&, int) = nullptr;
   if constexpr (Vectors == 2 && kLanes >= 8) {
     constexpr int kStride = 2;  // of a planar image's first layer
-    if (channels.bias != nullptr && task.output_column == kLanes && !pairs) {
+    const bool goes_on = channels.bias != nullptr && channels.runs->count > 1;
+    if (goes_on && task.output_column == kLanes && !pairs) {
       full_tiles = task.input_column == kLanes    ? channels_tiles<2, 1, kMost, kLanes>
                    : task.input_column == kStride ? channels_tiles<2, 1, kMost, kStride>
                                                   : nullptr;
