@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace lenet {
 
@@ -19,19 +20,20 @@ inline constexpr int kBfloat16 = 22;
 struct ElementType {
   int dtype;  ///< VarType.Type
   std::size_t size;
-  const char* pir = "";  ///< in a .json, behind "0."
-  int onnx = 0;          ///< TensorProto.DataType of those that are read of an .onnx
+  char pir[8] = "";   ///< in a .json, behind "0."
+  char name[8] = "";  ///< in attributes of a .json, of those that are read there
+  int onnx = 0;       ///< TensorProto.DataType of those that are read of an .onnx
 };
 
 inline constexpr ElementType kElementTypes[] = {
-    {kBool, 1, "t_bool", 9},
+    {kBool, 1, "t_bool", "bool", 9},
     {1, 2, "t_i16"},
-    {kInt32, 4, "t_i32", 6},
-    {kInt64, 8, "t_i64", 7},
-    {kFloat16, 2, "t_f16"},
-    {kFloat32, 4, "t_f32", 1},
-    {kFloat64, 8, "t_f64"},
-    {kUint8, 1, "t_ui8"},
+    {kInt32, 4, "t_i32", "int32", 6},
+    {kInt64, 8, "t_i64", "int64", 7},
+    {kFloat16, 2, "t_f16", "float16"},
+    {kFloat32, 4, "t_f32", "float32", 1},
+    {kFloat64, 8, "t_f64", "float64"},
+    {kUint8, 1, "t_ui8", "uint8"},
     {kInt8, 1, "t_i8"},
     {kBfloat16, 2, "t_bf16"},
     {23, 8, "t_c64"},
@@ -48,6 +50,11 @@ const ElementType& find_element_type(const Is& is) {
     if (is(type)) return type;
   }
   return kNoElementType;
+}
+
+/// That of a number in an .onnx.
+inline const ElementType& onnx_element_type(std::int64_t number) {
+  return find_element_type([=](const auto& type) { return number > 0 && type.onnx == number; });
 }
 
 /// Bytes of one element; 0 of an unknown type.

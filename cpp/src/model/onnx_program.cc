@@ -23,9 +23,7 @@ namespace {
 constexpr const char* kWhat = "an ONNX model";  // for errors
 constexpr int kMaxDepth = 64;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 40;  // of a constant
-constexpr int kVarint = 0;
-constexpr int kWire32 = 5;
-constexpr std::uint64_t kExternal = 1;  // of DataLocation
+constexpr std::uint64_t kExternal = 1;                       // of DataLocation
 
 // Numbers of fields in onnx.proto, by their message.
 enum ModelField { kOpsetImport = 8, kGraph = 7, kTrainingInfo = 20, kFunctions = 25 };
@@ -68,10 +66,6 @@ enum TypeField { kTensorType = 1 };
 enum TensorTypeField { kElementType = 1, kShape = 2 };
 enum TensorShapeField { kDimension = 1 };
 enum DimensionField { kSize = 1 };
-
-const ElementType& element_type(int onnx) {
-  return find_element_type([&](const ElementType& type) { return onnx > 0 && type.onnx == onnx; });
-}
 
 bool is_own(std::string_view domain) { return domain.empty() || domain == "ai.onnx"; }
 
@@ -136,11 +130,11 @@ class Reader {
     each_field(message, path_, kWhat, action);
   }
   std::string_view text(const Field& field) const {
-    if (!field.delimited) damaged("a field is of the wrong type");
+    if (field.wire != Wire::Bytes) damaged("a field is of the wrong type");
     return field.bytes;
   }
   std::int64_t integer(const Field& field) const {
-    if (field.wire != kVarint) damaged("a field is of the wrong type");
+    if (field.wire != Wire::Number) damaged("a field is of the wrong type");
     return static_cast<std::int64_t>(field.value);
   }
   int small(const Field& field) const {
@@ -150,13 +144,14 @@ class Reader {
   }
   /// One value, or many in one field.
   void add_integers(const Field& field, Integers& values) const {
-    if (!field.delimited) integer(field);
+    if (field.wire != Wire::Bytes) integer(field);
     if (!append_integers(field, values)) damaged("a list of numbers is cut short");
   }
   /// The bytes of one float, or of many in one field.
   std::string_view floats(const Field& field) const {
-    if (field.wire == kWire32) return field.encoded.substr(field.encoded.size() - sizeof(float));
-    if (!field.delimited || field.bytes.size() % sizeof(float) != 0) {
+    if (field.wire == Wire::Fixed32)
+      return field.encoded.substr(field.encoded.size() - sizeof(float));
+    if (field.wire != Wire::Bytes || field.bytes.size() % sizeof(float) != 0) {
       damaged("a list of numbers is cut short");
     }
     return field.bytes;
@@ -243,7 +238,7 @@ class Reader {
       if (field.number == kAttributeName) name = text(field);
       if (field.number == kAttributeType) type = static_cast<std::size_t>(small(field));
       if (field.number == kFloat) {
-        if (field.wire != kWire32) damaged("a field is of the wrong type");
+        if (field.wire != Wire::Fixed32) damaged("a field is of the wrong type");
         found[1].value = to_double(field);
       }
       if (field.number == kInteger) found[2].value = integer(field);
@@ -294,7 +289,7 @@ class Reader {
     bool in_segments = false;
     each(bytes, [&](const Field& field) {
       if (field.number == kDims) add_integers(field, value.shape);
-      if (field.number == kDataType) type = &element_type(small(field));
+      if (field.number == kDataType) type = &onnx_element_type(small(field));
       if (field.number == kSegment) in_segments = true;
       if (field.number == kFloatData) float_parts.push_back(floats(field));
       if (field.number == kInt32Data) add_integers(field, int32s);
@@ -375,7 +370,7 @@ class Reader {
 
   void read_tensor_type(std::string_view bytes, Value& value) const {
     each(bytes, [&](const Field& field) {
-      if (field.number == kElementType) value.dtype = element_type(small(field)).dtype;
+      if (field.number == kElementType) value.dtype = onnx_element_type(small(field)).dtype;
       if (field.number != kShape) return;
       value.has_shape = true;
       each(text(field), [&](const Field& dimension) {

@@ -13,7 +13,6 @@
 namespace lenet {
 namespace {
 
-enum class Wire { Number = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5 };
 enum class Count { Optional, Required, Repeated };
 
 struct FieldRule {
@@ -32,7 +31,7 @@ class Message {
       : bytes_(bytes), kind_(kind), path_(path) {
     each_field(bytes, path, kPaddleProgram, [&](const Field& field) {
       const auto* rule = std::find_if(rules.begin(), rules.end(), [&](const FieldRule& each) {
-        return each.number == field.number && static_cast<int>(each.wire) == field.wire;
+        return each.number == field.number && each.wire == field.wire;
       });
       if (rule == rules.end()) {
         if (lenient) return;

@@ -18,13 +18,15 @@ namespace lenet {
 
 inline constexpr const char* kPaddleProgram = "a Paddle program";  // for errors
 
+/// How a field is stored.
+enum class Wire { Number = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5 };
+
 /// One field of a message.
 struct Field {
   std::uint64_t number = 0;
-  std::uint64_t value = 0;        ///< of a varint or fixed-width field
-  std::string_view bytes = {};    ///< of a length-delimited field
-  bool delimited = false;         ///< whether it is length-delimited
-  int wire = 0;                   ///< wire type: 0 varint, 1 64 bits, 2 delimited, 5 32 bits
+  std::uint64_t value = 0;      ///< of a varint or fixed-width field
+  std::string_view bytes = {};  ///< of a length-delimited field
+  Wire wire = Wire::Number;
   std::string_view encoded = {};  ///< the whole field as it stands in the message
 };
 
@@ -36,20 +38,19 @@ inline Field take_field(std::string_view& left, const std::string& path, const c
   const std::uint64_t key = reader.read_varint();
   Field field;
   field.number = key >> 3;
-  field.wire = static_cast<int>(key & 7);
-  field.delimited = field.wire == 2;
+  field.wire = static_cast<Wire>(key & 7);
   bool known = true;
   switch (field.wire) {
-    case 0:
+    case Wire::Number:
       field.value = reader.read_varint();
       break;
-    case 1:
+    case Wire::Fixed64:
       field.value = reader.read<std::uint64_t>();
       break;
-    case 2:
+    case Wire::Bytes:
       field.bytes = reader.take(reader.read_varint());
       break;
-    case 5:
+    case Wire::Fixed32:
       field.value = reader.read<std::uint32_t>();
       break;
     default:
@@ -74,7 +75,7 @@ void each_field(std::string_view message, const std::string& path, const char* w
 
 /// Adds the one integer of a field, or the many of a packed one; false when the last is cut short.
 inline bool append_integers(const Field& field, std::vector<std::int64_t>& values) {
-  if (!field.delimited) values.push_back(static_cast<std::int64_t>(field.value));
+  if (field.wire != Wire::Bytes) values.push_back(static_cast<std::int64_t>(field.value));
   ByteReader packed(field.bytes);
   while (!packed.at_end() && packed.ok()) {
     values.push_back(static_cast<std::int64_t>(packed.read_varint()));
@@ -88,7 +89,7 @@ inline double to_double(const Field& field) {
   double number = 0;
   std::memcpy(&single, &field.value, sizeof(single));  // the machine is little-endian
   std::memcpy(&number, &field.value, sizeof(number));
-  return field.wire == 5 ? static_cast<double>(single) : number;
+  return field.wire == Wire::Fixed32 ? static_cast<double>(single) : number;
 }
 
 inline void append_varint(std::string& message, std::uint64_t value) {
@@ -103,7 +104,7 @@ std::string rewrite_fields(std::string_view message, const std::string& path, Re
   std::string result;
   each_field(message, path, kPaddleProgram, [&](const Field& field) {
     const std::optional<std::string> bytes =
-        field.delimited ? replace(field) : std::optional<std::string>();
+        field.wire == Wire::Bytes ? replace(field) : std::optional<std::string>();
     if (!bytes) {
       result += field.encoded;
       return;

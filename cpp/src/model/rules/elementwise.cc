@@ -122,18 +122,12 @@ void infer_cast(OperatorView& op) {
 void infer_identity(OperatorView& op) { give_rearranged(op, op.in("X").shape); }
 
 void infer_onnx_cast(OperatorView& op) {
-  constexpr std::int64_t kOnnxFloat32 = 1;
-  constexpr std::int64_t kOnnxInt32 = 6;
-  constexpr std::int64_t kOnnxInt64 = 7;
-  const Value& x = op.in("X");
-  const std::int64_t to = op.integer("to");
-  if (!op.is_constant()) {
-    op.supports(to == kOnnxFloat32, "kernel for another type than float32");
-    return op.give("Out", x.shape, kFloat32);
-  }
-  op.supports(to == kOnnxInt32 || to == kOnnxInt64, "such conversion of a constant");
-  op.give("Out", x.shape, to == kOnnxInt32 ? kInt32 : kInt64);
-  op.give_contents("Out", op.integers("X"));
+  const int to = onnx_element_type(op.integer("to")).dtype;
+  const bool constant = op.is_constant();
+  op.supports(constant || to == kFloat32, "kernel for another type than float32");
+  op.supports(!constant || to == kInt32 || to == kInt64, "such conversion of a constant");
+  op.give("Out", op.in("X").shape, to);
+  if (constant) op.give_contents("Out", op.integers("X"));
 }
 
 void infer_softmax(OperatorView& op) {

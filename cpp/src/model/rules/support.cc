@@ -1,7 +1,5 @@
 #include "model/rules/support.h"
 
-#include <map>
-
 #include "model/graph.h"
 
 namespace lenet {
@@ -124,13 +122,10 @@ void give_list(OperatorView& op, const Integers& values) {
 }
 
 int dtype_named(const OperatorView& op, std::string_view name) {
-  static const std::map<std::string_view, int> dtypes = {
-      {"bool", kBool},       {"int32", kInt32},     {"int64", kInt64}, {"float16", kFloat16},
-      {"float32", kFloat32}, {"float64", kFloat64}, {"uint8", kUint8},
-  };
-  const auto found = dtypes.find(name);
-  op.require(found != dtypes.end(), "an element type");
-  return found->second;
+  const ElementType& found = find_element_type(
+      [name](const ElementType& type) { return !name.empty() && name == type.name; });
+  op.require(found.dtype >= 0, "an element type");
+  return found.dtype;
 }
 
 }  // namespace lenet
