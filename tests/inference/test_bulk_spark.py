@@ -117,6 +117,16 @@ def test_command(master, table, tmp_path):
     assert np.array_equal(logits(tmp_path / "out.parquet"), one_process(table, tmp_path))
 
 
+def struct(fields):
+    """Return the type: a string would be no struct for predict_batch_udf."""
+    from pyspark.sql.types import StructType
+
+    kind = StructType()
+    for field in fields.split(", "):
+        kind.add(*field.split())
+    return kind
+
+
 def kill():
     kill_one("CoarseGrainedExecutorBackend")
 
@@ -152,7 +162,9 @@ def test_predict_batch_udf(session, table, tmp_path, seen, death):
 
     outputs = ("class_id", "label", "probability", "logits")
     predictor = Slow(seen, outputs=outputs, errors="error")
-    predict = predict_batch_udf(predictor.predict_batch_fn(), return_type=FIELDS, batch_size=40)
+    predict = predict_batch_udf(
+        predictor.predict_batch_fn(), return_type=struct(FIELDS), batch_size=40
+    )
     rows = session.read.parquet(str(table)).repartition(20)
     results = rows.select("id", predict("image").alias("found")).select("id", "found.*")
     finish = None
@@ -184,7 +196,9 @@ def test_bad_row(session, tmp_path, root):
     assert [row["row"] for row in rows if row["error"]] == [1234]
     predictor = BatchPredictor(outputs=["class_id"], errors="error")
     kinds = "class_id int, error string"
-    predict = predict_batch_udf(predictor.predict_batch_fn(), return_type=kinds, batch_size=512)
+    predict = predict_batch_udf(
+        predictor.predict_batch_fn(), return_type=struct(kinds), batch_size=512
+    )
     images = session.read.parquet(str(table)).select("id", predict("image").alias("found"))
     wrong = images.where("found.error is not null").collect()
     assert [(row.id, row.found.class_id) for row in wrong] == [(1234, -1)]

@@ -451,7 +451,8 @@ def _absolute(path: _Path) -> str | None:
 
 
 def _bound(predictor: BatchPredictor) -> Callable[[Any], dict[str, NDArray[Any]]]:
-    return predictor.columns
+    # Spark counts the parameters: each is an input column.
+    return lambda images: predictor.columns(images)
 
 
 def _tensor(pipeline: Pipeline, source: Any) -> NDArray[np.float32] | str:
