@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from lenet_cpp.agreement import compare
 from tools.wheels import __main__ as wheels
 from tools.wheels.finish import finish
 
@@ -131,9 +132,7 @@ def test_wheel_in_an_emulator(made, digits, tmp_path):
     variables = {"PYTHONPATH": f"{tmp_path / 'site'}", "PATH": ""}
     command = (emulator, "-L", root, python, "-c", CODE, digits, tmp_path / "out.npy")
     run(*command, env=variables, cwd=tmp_path)
-    assert lenet_cpp.agreement.compare(
-        lenet_cpp.predict(np.load(digits)), np.load(tmp_path / "out.npy")
-    ).agrees
+    assert compare(lenet_cpp.predict(np.load(digits)), np.load(tmp_path / "out.npy")).agrees
 
 
 @pytest.mark.nightly
