@@ -127,7 +127,7 @@ def make_environment(version: str) -> Path | None:
 
 
 def build(python: Path, version: str, arch: str, defined: dict[str, str]) -> Path:
-    """Build one wheel; the library's objects are those of the wheels before it."""
+    """Build one wheel, with the objects of an earlier one of the same CPython."""
     raw = WORK / arch / f"raw{version}"
     shutil.rmtree(raw, ignore_errors=True)
     command = [python, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", raw]
