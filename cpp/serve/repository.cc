@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <utility>
 
@@ -37,8 +38,11 @@ std::string state_of(const std::string& path) {
   std::string state;
   std::error_code failed;  // a file that has just gone has no size
   const auto add = [&](const fs::path& file) {
+    // The count has 128 bits in libc++.
+    const auto ticks =
+        static_cast<std::int64_t>(fs::last_write_time(file, failed).time_since_epoch().count());
     state += file.filename().string() + ":" + std::to_string(fs::file_size(file, failed)) + ":" +
-             std::to_string(fs::last_write_time(file, failed).time_since_epoch().count()) + "\n";
+             std::to_string(ticks) + "\n";
   };
   if (!fs::is_directory(path, failed)) add(path);
   if (fs::is_directory(path, failed)) {

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from PIL import Image
+from raw_http import RAW
 
 import lenet_cpp
-from conftest import RAW
 from snippets import read_snippets
 
 grpc = pytest.importorskip("grpc")
