@@ -100,8 +100,8 @@ def main() -> None:
         bulk([folder], 1)()
         memory, _ = least(lambda: [model.run(piece) for piece in pieces])
         one, _ = least(bulk([folder], 1))
-        # So many that the start of the processes is little beside the work.
-        digit_clocks = [least(bulk([folder] * 5, workers), 1)[1] for workers in (1, 2)]
+        # So many that starting the processes and joining the parts is little beside the work.
+        digit_clocks = [least(bulk([folder] * 20, workers), 1)[1] for workers in (1, 2)]
         photo_clocks = [least(bulk([gallery] * 50, workers, 50), 1)[1] for workers in (1, 2)]
 
     def pillow() -> None:
