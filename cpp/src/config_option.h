@@ -19,8 +19,8 @@ std::int64_t parse_integer(std::string_view name, std::string_view text, std::in
 
 template <typename Integer>
 void parse_value(std::string_view name, std::string_view text, Integer& value, std::int64_t least) {
-  constexpr auto kMost = std::numeric_limits<Integer>::max();
-  value = static_cast<Integer>(parse_integer(name, text, least, kMost));
+  constexpr auto kMax = std::numeric_limits<Integer>::max();
+  value = static_cast<Integer>(parse_integer(name, text, least, kMax));
 }
 
 /// Reads "true", "1", "false" or "0".

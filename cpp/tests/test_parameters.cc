@@ -85,8 +85,8 @@ TEST_CASE("a parameter file cut short anywhere is refused") {
 }
 
 TEST_CASE("lengths and dimensions beyond reason") {
-  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
-  refuses(parameter_record({kMost}, ""), "fewer values");
+  constexpr auto kMax = std::numeric_limits<std::int64_t>::max();
+  refuses(parameter_record({kMax}, ""), "fewer values");
   refuses(parameter_record({1LL << 32, 1LL << 32}, ""), "fewer values");
   refuses(parameter_record({1LL << 62, 4}, ""), "fewer values");
   refuses(parameter_record({2, -1}, std::string(8, 'v')), "negative dimension");

@@ -84,8 +84,8 @@ TEST_CASE("a quantized model gives what whole numbers give, in int8 and in float
 TEST_CASE("int8: batches of any size, clones, pools and threads agree to the last bit") {
   const TemporaryFolder folder;
   Config config = config_of("precision=int8", QuantizedModel().write(folder));
-  constexpr std::int64_t kMost = 24;  // more sizes than oneDNN keeps primitives of
-  const Tensor images = whole_images(kMost);
+  constexpr std::int64_t kMax = 24;  // more sizes than oneDNN keeps primitives of
+  const Tensor images = whole_images(kMax);
   const Tensor expected = Predictor(config).run(images.view());
   const auto wrong = [&](Predictor& predictor, std::int64_t size) {
     const auto end = expected.data.begin() + size * kChannels * kOut * kOut;
@@ -93,14 +93,14 @@ TEST_CASE("int8: batches of any size, clones, pools and threads agree to the las
            std::vector<float>(expected.data.begin(), end);
   };
   std::optional<Predictor> origin(config);
-  for (std::int64_t size = 1; size <= kMost; ++size) CHECK_FALSE(wrong(*origin, size));
+  for (std::int64_t size = 1; size <= kMax; ++size) CHECK_FALSE(wrong(*origin, size));
   std::atomic<int> failures{0};
   std::vector<Predictor> clones;
   for (int i = 0; i < 4; ++i) clones.push_back(i % 2 == 0 ? origin->clone() : clones[0].clone());
   origin.reset();
   in_threads(clones.size(), [&](std::size_t i) {
     for (std::int64_t turn = 0; turn < 30; ++turn) {
-      failures += wrong(clones[i], 1 + (turn * 7 + static_cast<std::int64_t>(i)) % kMost);
+      failures += wrong(clones[i], 1 + (turn * 7 + static_cast<std::int64_t>(i)) % kMax);
     }
   });
   CHECK(failures == 0);

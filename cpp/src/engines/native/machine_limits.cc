@@ -40,10 +40,10 @@ MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmeti
 double measure_memory_limit(double seconds) {
   constexpr std::int64_t kLine = kCacheLine / static_cast<std::int64_t>(sizeof(std::int64_t));
   constexpr std::int64_t kLeast = 1 << 26;
-  constexpr std::int64_t kMost = 1 << 28;
+  constexpr std::int64_t kMax = 1 << 28;
   constexpr std::int64_t kSlice = 1 << 21;
   const std::int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1: not known
-  const std::int64_t bytes = round_up(std::clamp(2 * cache, kLeast, kMost), kSlice);
+  const std::int64_t bytes = round_up(std::clamp(2 * cache, kLeast, kMax), kSlice);
   const Aligned<std::int64_t> array(static_cast<std::size_t>(bytes) / sizeof(std::int64_t));
   std::int64_t begin = 0;
   auto rates = rates_of(seconds, [&] {

@@ -208,16 +208,16 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
 template <int Vectors>
 void activated_tile(void (*tile)(const ConvTask&, Channels&, int), const ConvTask& task,
                     const Channels& channels, int rows, int columns) {
-  constexpr int kMost = most_windows(Vectors);
-  float buffer[Vectors * kMost * kLanes];
+  constexpr int kMax = most_windows(Vectors);
+  float buffer[Vectors * kMax * kLanes];
   Channels sums = channels;
   sums.output = buffer;
   sums.output_row = columns * kLanes;
-  sums.output_vector = kMost * kLanes;
+  sums.output_vector = kMax * kLanes;
   tile(task, sums, 1);
   for (int v = 0; v < Vectors; ++v) {
     for (int r = 0; r < rows; ++r) {
-      activate(channels.activation, buffer + (v * kMost + r * columns) * kLanes,
+      activate(channels.activation, buffer + (v * kMax + r * columns) * kLanes,
                channels.output + v * channels.output_vector + r * channels.output_row,
                columns * kLanes);
     }
@@ -239,10 +239,10 @@ constexpr int tile_size(int left, int most_windows) {
 /// The tile of so many windows in each of `Rows` rows.
 template <int Vectors, int Rows>
 auto tile_of(int columns) {
-  constexpr int kMost = most_windows(Vectors) / Rows;
+  constexpr int kMax = most_windows(Vectors) / Rows;
   const auto tile = [](auto count) { return channels_tiles<Vectors, Rows, count.value>; };
-  return columns == kMost ? channels_tiles<Vectors, Rows, kMost>
-                          : for_count<most_of_rest(kMost)>(columns, tile);
+  return columns == kMax ? channels_tiles<Vectors, Rows, kMax>
+                         : for_count<most_of_rest(kMax)>(columns, tile);
 }
 
 /// All windows of an image.
@@ -251,9 +251,9 @@ auto tile_of(int columns) {
 template <int Vectors>
 void channels_windows(const ConvTask& task, Channels& channels, std::int64_t taps,
                       std::int64_t next) {
-  constexpr int kMost = most_windows(Vectors);
-  constexpr int kTwo = kRegisters >= 32 ? least(2, kMost) : 1;  // rows of a tile
-  constexpr int kMostOfTwo = kMost / kTwo;
+  constexpr int kMax = most_windows(Vectors);
+  constexpr int kTwo = kRegisters >= 32 ? least(2, kMax) : 1;  // rows of a tile
+  constexpr int kMaxOfTwo = kMax / kTwo;
   const std::int64_t residual_row = task.epilogue.residual_row;
   const auto follows = [&](std::int64_t row, std::int64_t column) {
     return row == task.columns * column;
@@ -269,8 +269,8 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   const auto tiles_of = [&](int most_columns) {
     return (columns + most_columns - 1) / most_columns;
   };
-  const bool pairs = kTwo == 2 && rows > 1 && 2 * tiles_of(kMost) > tiles_of(kMostOfTwo);
-  const int most_columns = pairs ? kMostOfTwo : kMost;
+  const bool pairs = kTwo == 2 && rows > 1 && 2 * tiles_of(kMax) > tiles_of(kMaxOfTwo);
+  const int most_columns = pairs ? kMaxOfTwo : kMax;
   const std::int64_t tiles =
       std::int64_t{task.images} * tiles_of(most_columns) * (pairs ? (rows + 1) / 2 : rows);
   channels.next_step = (next + tiles * taps - 1) / (tiles * taps);
@@ -282,8 +282,8 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
     constexpr int kStride = 2;  // of a planar image's first layer
     const bool goes_on = channels.bias != nullptr && channels.runs->count > 1;
     if (goes_on && task.output_column == kLanes && !pairs) {
-      full_tiles = task.input_column == kLanes    ? channels_tiles<2, 1, kMost, kLanes>
-                   : task.input_column == kStride ? channels_tiles<2, 1, kMost, kStride>
+      full_tiles = task.input_column == kLanes    ? channels_tiles<2, 1, kMax, kLanes>
+                   : task.input_column == kStride ? channels_tiles<2, 1, kMax, kStride>
                                                   : nullptr;
     }
   }
@@ -297,10 +297,10 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
               y * channels.output_row + x * task.output_column,
               y * residual_row + x * task.output_column);
       int together = 1;
-      if (full_tiles != nullptr && width == kMost) {
+      if (full_tiles != nullptr && width == kMax) {
         tile = full_tiles;
-        while (!buffers && tile_size(columns - x - width, kMost) == kMost) {
-          x += kMost;
+        while (!buffers && tile_size(columns - x - width, kMax) == kMax) {
+          x += kMax;
           ++together;
         }
       }
@@ -371,7 +371,7 @@ inline std::uint64_t taps_of(const ConvTask& task, const TapRun& run) {
     const float* const values = task.input + run.offset;
     for (int i = 0; i < run.count; i += kLanes) bits |= nonzero_lanes(load(values + i)) << i;
   }
-  return run.count < kMostOfRun ? bits & ((std::uint64_t{1} << run.count) - 1) : bits;
+  return run.count < kMaxRun ? bits & ((std::uint64_t{1} << run.count) - 1) : bits;
 }
 
 /// One image. What is multiplied by 0 is not read: behind a relu, about half of the weights.

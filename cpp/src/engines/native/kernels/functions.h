@@ -27,7 +27,7 @@ inline Vector polynomial(Vector x, const float (&coefficients)[Count]) {
 }
 
 /// Between this and its negative e^x is a normal number; with others processors take far longer.
-constexpr float kMostExponent = 87;
+constexpr float kMaxExponent = 87;
 
 /// e^x as power + power * part, of a power of 2. What is beyond the largest exponent is taken for
 /// that.
@@ -37,7 +37,7 @@ struct Exponential {
 };
 
 inline Exponential exponential(Vector x) {
-  x = clipped(x, -kMostExponent, kMostExponent);
+  x = clipped(x, -kMaxExponent, kMaxExponent);
   // Behind it no bits of a fraction are left, and the last ones are those of the power.
   constexpr float kRound = 12582912 + 127;
   const Vector rounded = x * 1.44269504F + kRound;
@@ -159,7 +159,7 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
       return each([](Vector x) { return sigmoid(x); });
     case ActivationKind::Swish: {
       // Sigmoid never quite becomes 0.
-      const float least = alpha > 0 ? -kMostExponent / alpha : -__builtin_inff();
+      const float least = alpha > 0 ? -kMaxExponent / alpha : -__builtin_inff();
       return each([&](Vector x) { return at_least(x, least) * sigmoid(x * alpha); });
     }
     case ActivationKind::Gelu:
@@ -173,7 +173,7 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
       return each([](Vector x) {
         const Vector power = bounded_exp(at_most(x, 20));
         const Vector term = power * (power + 2);
-        return at_least(x, -kMostExponent) * (term / (term + 2));
+        return at_least(x, -kMaxExponent) * (term / (term + 2));
       });
     case ActivationKind::Tanh:
       return each([](Vector x) { return tanh(x); });

@@ -35,7 +35,7 @@ struct Epilogue {
 };
 
 /// At most so many taps are in a run.
-constexpr std::int32_t kMostOfRun = 64;
+constexpr std::int32_t kMaxRun = 64;
 
 /// Taps whose inputs lie side by side.
 struct TapRun {

@@ -20,12 +20,12 @@ constexpr int kTaps3x3 = 9;
 constexpr int kGroup3x3 = kWinograd3x3Group;
 /// The tiles whose sums are in registers, with those of kGroup3x3 vectors of output channels.
 constexpr int kRows3x3 = kRegisters >= 32 ? 14 : 6;
-constexpr int kMostTiles3x3 = 64;
+constexpr int kMaxTiles3x3 = 64;
 /// Input channels of a panel. Their products are added up before they are added to the others: one
 /// sum of all would be less accurate.
 constexpr int kPanelChannels3x3 = 64;
 /// The weights of all panels are kept for several blocks of tiles if they are not more floats.
-constexpr std::int64_t kMostKept3x3 = 1 << 20;
+constexpr std::int64_t kMaxKept3x3 = 1 << 20;
 
 /// Floats from a plane to the next: an odd number of cache lines, or the same place of many planes
 /// would fall into one set of the cache.
@@ -34,7 +34,7 @@ constexpr std::int64_t odd_lines(std::int64_t floats) {
 }
 // Constants, so that addresses of 36 planes need no arithmetic, and no registers that there are
 // not.
-constexpr std::int64_t kSumsPlane = odd_lines(std::int64_t{kGroup3x3} * kMostTiles3x3 * kLanes);
+constexpr std::int64_t kSumsPlane = odd_lines(std::int64_t{kGroup3x3} * kMaxTiles3x3 * kLanes);
 constexpr std::int64_t kPanelPlane =
     odd_lines(std::int64_t{kGroup3x3} * kPanelChannels3x3 * kLanes);
 
@@ -371,16 +371,16 @@ struct Memory3x3 {
 
 Memory3x3 memory_of(const Winograd3x3Task& task) {
   constexpr std::int64_t kFewestTiles = 8;
-  constexpr std::int64_t kValues = std::int64_t{kMostTiles3x3} * 256;  // of a plane; 2.4 MB in all
+  constexpr std::int64_t kValues = std::int64_t{kMaxTiles3x3} * 256;  // of a plane; 2.4 MB in all
   const std::int64_t channels = (std::int64_t{task.in_channels} + kLanes - 1) / kLanes * kLanes;
   Memory3x3 memory;
   memory.tiles = kValues / channels;
   if (memory.tiles < kFewestTiles) memory.tiles = kFewestTiles;
-  if (memory.tiles > kMostTiles3x3) memory.tiles = kMostTiles3x3;
+  if (memory.tiles > kMaxTiles3x3) memory.tiles = kMaxTiles3x3;
   memory.values_plane = odd_lines(channels * memory.tiles);
   memory.panels = (channels + kPanelChannels3x3 - 1) / kPanelChannels3x3 *
                   ((task.blocks + kGroup3x3 - 1) / kGroup3x3);
-  if (memory.panels * kPlanes3x3 * kPanelPlane > kMostKept3x3) memory.panels = 1;
+  if (memory.panels * kPlanes3x3 * kPanelPlane > kMaxKept3x3) memory.panels = 1;
   return memory;
 }
 

@@ -43,7 +43,7 @@ std::vector<TapRun> runs_of(const std::vector<std::int32_t>& offsets) {
   std::vector<TapRun> runs;
   for (std::size_t i = 0; i < offsets.size(); ++i) {
     const bool goes_on = i > 0 && offsets[i] == offsets[i - 1] + 1;
-    if (!goes_on || runs.back().count == kMostOfRun) runs.push_back({offsets[i], 0});
+    if (!goes_on || runs.back().count == kMaxRun) runs.push_back({offsets[i], 0});
     ++runs.back().count;
   }
   return runs;

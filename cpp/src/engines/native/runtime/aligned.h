@@ -69,7 +69,7 @@ class WeightArena {
   template <class Number>
   Number* take(std::int64_t count) {
     const auto numbers = static_cast<std::size_t>(count);
-    if (numbers > kMost / sizeof(Number)) throw std::bad_alloc();
+    if (numbers > kMax / sizeof(Number)) throw std::bad_alloc();
     const std::size_t bytes = (numbers * sizeof(Number) + kLine - 1) / kLine * kLine;
     if (bytes > left_) reserve(std::max(bytes, kLeast));
     char* const taken = next_;
@@ -80,7 +80,7 @@ class WeightArena {
 
  private:
   static constexpr std::size_t kLine = kCacheLine;
-  static constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max() / 2;
+  static constexpr std::size_t kMax = std::numeric_limits<std::size_t>::max() / 2;
   static constexpr std::size_t kLeast = 1 << 16;  // bytes of a block that was not reserved
 
   std::vector<Aligned<char>> blocks_;
