@@ -189,8 +189,10 @@ def whole(root, model_dir, program, tmp_path_factory):
     arguments += ["--json", str(folder / "result.json"), "--plots", str(folder / "plots")]
     command = [sys.executable, root / "scripts" / "benchmark.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return json.loads((folder / "result.json").read_text()), done.stdout, folder
+    result = json.loads((folder / "result.json").read_text())
+    # No test depends on how fast this machine is now.
+    assert done.returncode == (0 if all(one["holds"] for one in result["figures"]) else 1)
+    return result, done.stdout, folder
 
 
 def test_whole_run_has_every_cell(whole):
@@ -207,8 +209,13 @@ def test_whole_run_has_every_cell(whole):
         assert (one["status"], one["reason"]) == expected
         measured |= {one["name"]} if missing is None else set()
     assert {NATIVE, PROGRAM, BASELINE, "dygraph", f"{NATIVE}/int8"} <= measured
-    cells = {(c["contender"], c["threads"], c["batch_size"]) for c in network["cells"]}
-    assert cells == {(name, 1, 8) for name in measured}
+    cells = {(c["contender"], c["threads"], c["batch_size"]): c for c in network["cells"]}
+    assert cells.keys() == {(name, 1, 8) for name in measured}
+    judged = {one["what"].partition(",")[0]: one for one in result["figures"]}
+    assert judged.keys() == {NATIVE, PROGRAM}
+    for name, figure in judged.items():
+        assert figure["found"] == cells[name, 1, 8]["ratio"]["median"]
+        assert figure["holds"] == (figure["found"] >= figure["limit"] > 1)
 
 
 def test_whole_run_is_consistent(whole):
@@ -321,6 +328,18 @@ def test_startup_and_memory(model_dir, program, tmp_path, capsys):
     for name in ("first-result", "memory-runs", "memory-creations"):
         check_png(tmp_path / f"{name}.png")
     assert capsys.readouterr().out.count(NATIVE) >= 3
+
+
+@pytest.mark.nightly
+def test_memory_of_the_native_engine(model_dir, program, tmp_path):
+    """Over 100,000 runs of batches of 1 to 256, and over 1,000 predictors."""
+    file = tmp_path / "result.json"
+    arguments = ["--model-dir", str(model_dir), "--program", str(program), "--json", str(file)]
+    arguments += ["--memory", "--contenders", NATIVE, "--plots", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    result = json.loads(file.read_text())
+    assert [one["samples"][-1][0] for one in result["series"]] == [100_000, 1_000]
+    assert [one["holds"] for one in result["figures"]] == [True, True]
 
 
 # What is refused

@@ -42,7 +42,7 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "networks": (contenders.NETWORK_CONTENDERS, _LARGE | {"seconds": 2.0}, ("image_size", *_TIMED)),
     "compare": (_COMPARED, _PAIRS, ("model_dir", "image_size", *_EXACT, *_TIMED)),
     "startup": (contenders.STARTED, {}, ("model_dir", "starts")),
-    "memory": (_PADDLE, {}, ("model_dir", "runs")),
+    "memory": (("lenet_cpp/native", *_PADDLE), {}, ("model_dir", "runs")),
     "serve": (("lenet_infer_native",), _SERVE, ("model_dir", "image_size", "runs", "seconds")),
 }
 
@@ -89,7 +89,7 @@ Examples:
   %prog --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
       two Python environments
 """,
-    one="a contender was refused, or of --compare a row is slower or unclear, of --serve too high",
+    one="a contender was refused, a figure beyond its limit, a row of --compare slower or unclear",
 )
 def main(options: Options) -> int:
     """Run the same LeNet in every way there is, side by side, and print how long each takes.
@@ -112,6 +112,8 @@ def main(options: Options) -> int:
       of the limit      multiply-adds a second, as a share of what a loop of nothing else reaches
       between turns     the largest difference between two turns' medians; above 10 % the machine
                         was busy with other things, and small differences mean nothing
+      figure, limit     what must not be lost: how many times as fast as Paddle's plain kernels the
+                        native engine is, and with --memory that it keeps no more memory
       B / A             with --compare: time of B by time of A, and its 95 % interval
     """
     if options.pages:

@@ -14,7 +14,7 @@ from lenet_cpp._base.worker import call
 from lenet_cpp.errors import Unsupported
 from tools.benchmark import machine
 from tools.benchmark.subject import prepare, subjects
-from tools.benchmark.summary import percentile
+from tools.benchmark.summary import judge, percentile
 from tools.benchmark.turns import CHILD, pinned, take_turn, task_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ LARGEST_BATCH = 256
 _SAMPLES = 100
 # The first part is left to the pools and caches, which fill up once.
 _SETTLED = 0.2
+_MOST_MORE = 1  # MB, of the native engine, after that part
 
 
 def run_startup(settings: Settings, contenders: Sequence[Contender]) -> dict[str, Any]:
@@ -107,4 +108,10 @@ def run_memory(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
                 samples = call(f"{CHILD}:memory", what, doing=f"{one.name}, {kind}").result
             row = {"contender": one.name, "kind": kind, "samples": samples}
             found.append(row | summarize_series(samples))
-    return {**result, "series": found}
+    figures = (
+        (f"{row['contender']}, {row['samples'][-1][0]:,} {row['kind']}: MB more",
+         (row["last_bytes"] - row["settled_bytes"]) / 1e6, _MOST_MORE, False)
+        for row in found
+        if row["contender"].endswith("/native")
+    )  # fmt: skip
+    return {**result, "series": found, "figures": judge(figures)}

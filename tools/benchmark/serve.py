@@ -28,7 +28,7 @@ from tools.benchmark import machine
 from tools.benchmark.child import resident
 from tools.benchmark.lifetime import summarize_series
 from tools.benchmark.subject import subjects
-from tools.benchmark.summary import percentile
+from tools.benchmark.summary import judge, percentile
 from tools.benchmark.turns import pinned
 
 if TYPE_CHECKING:
@@ -394,9 +394,4 @@ def _figures(result: Row) -> list[Row]:
         ("second half of them: resident MB more", more[0] / 1e6, 0.1, False),
         ("all of them: descriptors more", more[1], 0, False),
     ]
-    return [
-        {"what": what, "found": found, "limit": limit, "least": least}
-        | {"holds": found is not None and (found >= limit if least else found <= limit)}
-        for what, found, limit, least in figures
-        if found is not None
-    ]
+    return judge(figures)

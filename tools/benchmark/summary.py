@@ -11,7 +11,7 @@ from lenet_cpp import agreement
 from lenet_cpp.errors import BadModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,6 +72,16 @@ def ratio(baseline: Sequence[Block] | None, found: Sequence[Block]) -> dict[str,
     p99 = summarize(baseline)["p99_us"] / summarize(found)["p99_us"]
     ends = {"low": min(ratios), "high": max(ratios)}
     return {"median": float(np.median(ratios)), **ends, "p99": p99}
+
+
+def judge(figures: Iterable[tuple[str, float | None, float, bool]]) -> list[dict[str, Any]]:
+    """Say whether figures hold: what each is, what was found, its limit; True: at least that."""
+    return [
+        {"what": what, "found": found, "limit": limit, "least": least}
+        | {"holds": found >= limit if least else found <= limit}
+        for what, found, limit, least in figures
+        if found is not None
+    ]
 
 
 def median_interval(

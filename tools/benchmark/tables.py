@@ -52,6 +52,8 @@ def render(result: dict[str, Any], *, markdown: bool = False) -> str:
     kinds = {"speed": _speed, "compare": _compare, "memory": _memory, "startup": _startup}
     kinds["serve"] = _serve
     tables, notes = kinds[result["kind"]](result)
+    if figures := result.get("figures"):
+        tables.append(_table("", figures, _FIGURES))
     parts = [_machine(result), *tables]
     text = "\n\n".join(f"```text\n{part}\n```" if markdown else part for part in parts)
     return "\n\n".join([text, *(["\n".join(notes)] if notes else [])])
@@ -68,6 +70,12 @@ _LIMIT = {
     "instructions": "instructions",
     "GFLOP/s": ("gflops", _whole),
     "lowest sample": ("lowest_sample_gflops", _whole),
+}
+_FIGURES = {
+    "figure": "what",
+    "found": ("found", _times),
+    "limit": "limit",
+    "holds": ("holds", lambda holds: "yes" if holds else "NO"),
 }
 _CELLS = {
     "contender": "contender",
@@ -165,10 +173,7 @@ def _serve(result: dict[str, Any]) -> Texts:
     for cell in result["cells"]:
         places.setdefault(cell["connections"], []).append(cell)
     tables = [_table(f"{count} connection(s)", rows, columns) for count, rows in places.items()]
-    columns = {"lenet_serve": "what", "found": ("found", _times), "limit": "limit"}
-    columns |= {"holds": ("holds", lambda holds: "yes" if holds else "NO")}
-    notes = [f"{name}: {reason}" for name, reason in result["absent"].items()]
-    return [*tables, _table("", result["figures"], columns)], notes
+    return tables, [f"{name}: {reason}" for name, reason in result["absent"].items()]
 
 
 def _both(values: Sequence[float]) -> str:
