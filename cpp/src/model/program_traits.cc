@@ -231,10 +231,11 @@ std::string refuse_convolution_for_onednn(const View& op) {
 }
 
 /// Takes what is added to a convolution for a bias of its channels, or fails when it has another
-/// number of values.
+/// number of values. A fully connected layer keeps its own shape where that is repeated.
 bool is_wrong_sum(const View& op, const Shape* x, const Shape* y) {
   if (x->size() < y->size()) std::swap(x, y);
-  if (x->size() != 4 || *x == *y) return false;
+  if (*x == *y) return false;
+  if (x->size() != 4) return x->size() == y->size() && x->back() != y->back();
   Shape shape = *y;
   const auto* axis = op.attribute<std::int64_t>("axis");
   if (axis != nullptr && *axis >= 1 && *axis < 4) {
@@ -337,12 +338,9 @@ std::string refuse_nearest(const View& op) {
 
 /// Whether an operator with a layout has its channels last.
 bool has_channels_last(const View& op) {
-  for (const char* kind : {"conv2d", "pool2d", "batch_norm", "group_norm", "prelu"}) {
-    if (op.op_type().find(kind) == std::string::npos) continue;
-    for (const char* name : {"data_format", "data_layout"}) {
-      const auto* layout = op.attribute<std::string>(name);
-      if (layout != nullptr && *layout == "NHWC") return true;
-    }
+  for (const char* name : {"data_format", "data_layout"}) {
+    const auto* layout = op.attribute<std::string>(name);
+    if (layout != nullptr && *layout == "NHWC") return true;
   }
   return false;
 }
@@ -434,8 +432,11 @@ ProgramTraits read_program_traits(const Graph& graph) {
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
     const Value* filter = view.input("Filter", 1);
     const bool convolves = op.type.find("conv2d") != std::string::npos;
-    traits.folding_is_wrong =
-        traits.folding_is_wrong || channels_last || (convolves && !filters.insert(filter).second);
+    // A bias that is no vector does not go with that of a normalization behind it.
+    const Value* bias = op.type == "elementwise_add" ? view.input("Y") : nullptr;
+    const bool folds = bias == nullptr || !bias->parameter || bias->shape.size() == 1;
+    traits.folding_is_wrong = traits.folding_is_wrong || channels_last || !folds ||
+                              (convolves && !filters.insert(filter).second);
     traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
     if (op.type == "dequantize_linear") {
       const Value* weights = view.input("X");

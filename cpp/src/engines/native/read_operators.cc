@@ -193,6 +193,7 @@ class BoxReader {
         parts.push_back({before, 0, 0, 0});
         parts.push_back({behind, size - 1, 0, before + size});
       } else if (paddings.mode == PadMode::Wrap) {
+        op_.supports(std::max(before, behind) <= size, "kernel for paddings larger than the image");
         parts.push_back({before, size - before, 1, 0});
         parts.push_back({behind, 0, 1, before + size});
       }

@@ -127,9 +127,11 @@ Paddings read_paddings(const OperatorView& op) {
     const std::int64_t size = shape[padded[i]];
     if (before == 0 && behind == 0) continue;
     require_range(op, {before, behind}, 2, op.is_onnx() ? -kMaxStep : 0, kMaxStep, "paddings");
-    const std::int64_t most = paddings.mode == PadMode::Reflect ? size - 1
-                              : paddings.mode == PadMode::Wrap  ? size
-                                                                : kMaxStep;
+    // Behind its end the image begins again, in Paddle as often as it takes.
+    const bool again = paddings.mode == PadMode::Wrap && !op.is_onnx();
+    const std::int64_t most = paddings.mode == PadMode::Reflect          ? size - 1
+                              : paddings.mode == PadMode::Wrap && !again ? size
+                                                                         : kMaxStep;
     const bool fits = constant || (size > 0 && std::max(before, behind) <= most);
     op.require(op.is_onnx() || fits, "paddings");
     op.supports(!op.is_onnx() || size > 0, "kernel that pads a batch");
