@@ -272,6 +272,63 @@ def test_a_project_builds_it(part, run_bare, model_dir, images):
     assert len(result.stdout.split()) == 200
 
 
+def official_archive(library, folder):
+    """Lay a library out as Paddle's own archive: with headers that include each other.
+
+    The declarations are ours and the libraries the wheel's: no package index has the archive.
+    """
+    text = (library / "paddle" / "include" / "paddle_inference_api.h").read_text()
+    start, rest = text.split("namespace phi {")
+    config, rest = rest.split("namespace paddle_infer {")
+    tensor, predictor = rest.split("using OutputTensorHookFunc")
+    inner = "\nnamespace paddle_infer {\n"
+    headers = {
+        "paddle_analysis_config.h": f"{start}namespace phi {{{config}",
+        "paddle_tensor.h": f'#pragma once\n#include "paddle_analysis_config.h"{inner}{tensor}}}\n',
+        "paddle_inference_api.h": '#pragma once\n#include "paddle_tensor.h"\n'
+        f"{inner}using OutputTensorHookFunc{predictor}",
+    }
+    for place in ("paddle/include", "paddle/lib"):
+        (folder / place).mkdir(parents=True)
+    for name, content in headers.items():
+        (folder / "paddle" / "include" / name).write_text(content)
+    real = (library / "paddle" / "lib" / "libpaddle.so").resolve()
+    for name in (real.name, "libpaddle_inference.so"):
+        (folder / "paddle" / "lib" / name).symlink_to(real)
+    (folder / "paddle" / "libs").symlink_to((library / "paddle" / "libs").resolve())
+    shutil.copy(library / "version.txt", folder)
+    return folder
+
+
+def test_the_headers_of_an_archive(root, reuse, run_program, model_dir, images, tmp_path):
+    """Its headers are those that are compiled, and the results the same bits."""
+    archive = official_archive(root / "third_party" / "paddle_inference", tmp_path / "archive")
+    if launcher := reuse.get("CMAKE_CXX_COMPILER_LAUNCHER"):
+        anew = 'case $object in */engines/paddle/*) exec "$@" ;; esac\n# A wheel'
+        ours = tmp_path / "launcher"
+        ours.write_text(Path(launcher).read_text().replace("# A wheel", anew))
+        ours.chmod(0o755)
+        reuse = reuse | {"CMAKE_CXX_COMPILER_LAUNCHER": str(ours)}
+    build, environment = tmp_path / "build", os.environ | reuse
+    options = (f"-DPADDLE_INFERENCE_DIR={archive}", "-DLENET_WEB=OFF", "-DLENET_SERVE=OFF")
+    checked("cmake", "-S", root, "-B", build, "-G", "Ninja", *options, env=environment)
+    targets = ("lenet_infer_test", "lenet_paddle", "lenet_python_stubs")
+    checked("cmake", "--build", build, "--target", *targets, env=environment)
+    compiled = checked("ninja", "-C", build, "-t", "deps")
+    assert all(str(archive / "paddle" / "include" / name) in compiled
+               for name in ("paddle_inference_api.h", "paddle_analysis_config.h"))  # fmt: skip
+    assert "cpp/compat/paddle_inference_api.h" not in compiled
+    arguments = (f"--model_dir={model_dir}", f"--input={images}", "--engine=paddle")
+    outputs = []
+    for number, program in enumerate((build / "lenet_infer_test", None)):
+        target = tmp_path / f"{number}.npy"
+        chosen = {"program": program} if program else {}
+        done = run_program(*arguments, f"--output={target}", **chosen)
+        assert (done.returncode, done.stderr) == (0, "")
+        outputs.append(np.load(target))
+    np.testing.assert_array_equal(*outputs)
+
+
 def test_paddles_own_interface(root, program, model_dir, tmp_path):
     """The example without this project's library, as its page builds it, against Python."""
     page = (root / "examples" / "paddle_api" / "README.md").read_text()

@@ -89,6 +89,10 @@ def master(tmp_path_factory):
                 start("worker.Worker", *one, f"spark://127.0.0.1:{port}")
             yield f"spark://127.0.0.1:{port}"
         finally:
+            if (gateway := pyspark.SparkContext._gateway) is not None:
+                pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None
+                gateway.shutdown()
+                started.append(gateway.proc)
             for process in started:
                 for each in psutil.Process(process.pid).children(recursive=True):
                     each.kill()
@@ -121,10 +125,7 @@ def struct(fields):
     """Return the type: a string would be no struct for predict_batch_udf."""
     from pyspark.sql.types import StructType
 
-    kind = StructType()
-    for field in fields.split(", "):
-        kind.add(*field.split())
-    return kind
+    return StructType.fromDDL(fields)
 
 
 def kill():
@@ -204,6 +205,10 @@ def test_bad_row(session, tmp_path, root):
     assert [(row.id, row.found.class_id) for row in wrong] == [(1234, -1)]
     # Spark has no bytes without sign: what was uint8 arrives as arrays of smallint.
     tensors = images.sparkSession.createDataFrame([([0] * 784,), ([300] * 784,)], "x array<short>")
+    predict = predict_batch_udf(
+        predictor.predict_batch_fn(), return_type=struct(kinds), batch_size=512,
+        input_tensor_shapes=[[784]],
+    )  # fmt: skip
     row = tensors.select(predict("x").alias("found")).collect()
     assert [each.found.error is None for each in row] == [True, False]
 

@@ -101,6 +101,30 @@ def test_pretrained_weights_from_paths_and_urls(published, server, cache):
     assert len(server.requests) == 5
 
 
+VISION = {
+    name: spec.builder.partition(":")[2]
+    for name, spec in models.MODELS.items()
+    if spec.builder.startswith("paddle.vision.models:")
+}
+QUICK = ("MobileNetV1", "ResNet18", "ShuffleNetV2", "SqueezeNet1_1")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.nightly]) for n in VISION]
+)
+def test_names_of_published_weights(name, tmp_path):
+    """What paddle.vision publishes for its class is what the registered network takes."""
+    path = tmp_path / "published.pdparams"
+    theirs = getattr(paddle.vision.models, VISION[name])()
+    paddle.save(theirs.state_dict(), str(path))
+    layer = models.build(name, seed=1)
+    models.load_pretrained(layer, path)
+    expected, found = theirs.state_dict(), layer.state_dict()
+    assert found.keys() == expected.keys()
+    for key, value in found.items():
+        assert (value.numpy() == expected[key].numpy()).all(), key
+
+
 def test_downloads_that_are_not_kept(published, server, cache):
     content = published.read_bytes()
     server.answers["/good"] = (200, {}, content)

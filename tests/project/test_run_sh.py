@@ -65,6 +65,22 @@ def finished(clone, reuse):
     return done.stdout
 
 
+@pytest.mark.nightly
+def test_the_whole_mnist(root, clone, reuse, tmp_path):
+    """The guides' recipe on all 60,000 images, as a user who has them runs it."""
+    data = os.environ.get("LENET_TEST_MNIST")
+    if data is None:
+        pytest.skip("LENET_TEST_MNIST names no folder with the four files of MNIST, 11 MB")
+    done = run("./run.sh", "--data-dir", data, cwd=clone, env=os.environ | reuse)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    cpp, python, count = re.findall(
+        r"C\+\+ ([\d.]+) %, Python ([\d.]+) % of ([\d,]+)", done.stdout
+    )[0]
+    assert count == "10,000"
+    assert cpp == python
+    assert float(cpp) > 98  # the guides print 0.98 and more after two epochs
+
+
 def test_steps_and_their_times(finished, clone):
     table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
     steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
