@@ -116,7 +116,11 @@ def test_wheel_in_a_fresh_environment(made, digits, tmp_path):
     run(python, "-c", CODE, digits, tmp_path / "out.npy", cwd=tmp_path)
     found, expected = np.load(tmp_path / "out.npy"), lenet_cpp.predict(np.load(digits))
     np.testing.assert_array_equal(found, expected)
-    assert "onnxruntime" in run(python.with_name("lenet-cpp"), "--version")
+    command = python.with_name("lenet-cpp")
+    assert "onnxruntime" in run(command, "--version")
+    if wheels.find_server_libraries("x86_64")["LENET_SERVE"] == "OFF":
+        pytest.skip("all but lenet_serve ran: apt-get install libboost-dev zlib1g-dev")
+    assert "native" in run(command, "serve", "--version")
 
 
 @pytest.mark.nightly

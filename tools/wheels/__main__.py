@@ -5,8 +5,8 @@
 
 The compiler is Clang of the package ziglang (pip install ziglang), which brings glibc's headers
 and those of every processor. It keeps too few values in registers in the kernels for AVX-512, so
-that GCC compiles these. What zig brings no library for is left out: Paddle's engine, whose plug-in
-would need the C++ library of GCC, and lenet_serve, which needs zlib.
+that GCC compiles these. Paddle's engine is left out: its plug-in would need the C++ library of GCC.
+lenet_serve needs Boost's headers and, for each processor, Debian's static zlib.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,12 +27,13 @@ from tools.wheels.finish import finish
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "manylinux"
 GLIBC = "2.17"
-ARCHITECTURES = ("x86_64", "aarch64")
+DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURES = tuple(DEBIAN)
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 REQUIRED = ("scikit-build-core>=0.11,<2", "pybind11>=2.13,<4", "nlohmann-json>=3.11,<4")
 TOOLS = ("cmake>=3.22,<5", "ninja")
 TARGETS = ("lenet", "_core", "lenet_classify", "lenet_infer_native")
-OFF = ("LENET_PADDLE", "LENET_SERVE", "LENET_GRPC", "LENET_WEB", "LENET_IMAGE_LIBRARIES")
+OFF = ("LENET_PADDLE", "LENET_GRPC", "LENET_WEB", "LENET_IMAGE_LIBRARIES")
 
 # GCC has no -ffp-contract=on of one expression; cmake/NativeKernels.cmake says `fast` for it.
 COMPILER = """\
@@ -99,6 +101,7 @@ def write_compilers(arch: str) -> dict[str, str]:
         "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",
         **dict.fromkeys(OFF, "OFF"),
     }
+    defined |= find_server_libraries(arch)
     if arch == "x86_64":
         source = Path(__file__).with_name("cpu_model.c")
         # By its contents: with another name all that has it is linked again.
@@ -107,6 +110,28 @@ def write_compilers(arch: str) -> dict[str, str]:
         for kind in ("EXE", "SHARED", "MODULE"):
             defined[f"CMAKE_{kind}_LINKER_FLAGS"] = str(model)
     return defined
+
+
+def find_server_libraries(arch: str) -> dict[str, str]:
+    """Return what CMake is told of the libraries of lenet_serve, and say when they are not here."""
+    system = Path("/usr/include")
+    library = Path(f"/usr/lib/{arch}-linux-gnu/libz.a")
+    headers = [system / name for name in ("boost", "zlib.h", "zconf.h")]
+    missing = [str(path) for path in (*headers, library) if not path.exists()]
+    if missing:
+        package = f"zlib1g-dev:{DEBIAN[arch]}"
+        print(f"left out: lenet_serve for {arch}, no {missing[0]} (libboost-dev, {package})")
+        return {"LENET_SERVE": "OFF"}
+    # By themselves: the other headers in that folder are those of this machine's C library.
+    folder = WORK / arch / "include"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in headers:
+        (folder / path.name).symlink_to(path)
+    return {
+        "LENET_SERVE": "ON", "LENET_BOOST_INCLUDE_DIR": str(folder),
+        "ZLIB_INCLUDE_DIR": str(folder), "ZLIB_LIBRARY": str(library),
+    }  # fmt: skip
 
 
 def make_environment(version: str) -> Path | None:
@@ -132,7 +157,8 @@ def build(python: Path, version: str, arch: str, defined: dict[str, str]) -> Pat
     shutil.rmtree(raw, ignore_errors=True)
     command = [python, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", raw]
     command += ["-v", f"--config-settings=build-dir={WORK / arch / 'build'}"]
-    command += [f"--config-settings=build.targets={';'.join(TARGETS)}"]
+    targets = (*TARGETS, "lenet_serve") if defined["LENET_SERVE"] == "ON" else TARGETS
+    command += [f"--config-settings=build.targets={';'.join(targets)}"]
     command += [f"--config-settings=cmake.define.{name}={text}" for name, text in defined.items()]
     run(
         [*command, ROOT], WORK / arch / f"python{version}.log",
@@ -144,7 +170,7 @@ def build(python: Path, version: str, arch: str, defined: dict[str, str]) -> Pat
     return wheel
 
 
-def parts_of(python: Path) -> dict[str, str]:
+def parts_of(python: Path, defined: dict[str, str]) -> dict[str, str]:
     """Return what is compiled in beside our own source, with the licence of each."""
     code = (
         "from importlib.metadata import version\n"
@@ -152,7 +178,18 @@ def parts_of(python: Path) -> dict[str, str]:
     )
     json, binding = subprocess.check_output([python, "-c", code], text=True).split()
     runtime = f"pypi/ziglang@{metadata.version('ziglang')}"  # libc++, libunwind, compiler-rt
-    return {json: "MIT", binding: "BSD-3-Clause", runtime: "MIT AND Apache-2.0 WITH LLVM-exception"}
+    parts = {json: "MIT", binding: "BSD-3-Clause"}
+    parts[runtime] = "MIT AND Apache-2.0 WITH LLVM-exception"
+    if defined["LENET_SERVE"] == "ON":
+        folder = Path(defined["ZLIB_INCLUDE_DIR"])
+
+        def version(header: str, macro: str) -> str:
+            text = (folder / header).read_text()
+            return str(re.findall(rf'#define {macro} "(.+)"', text)[0]).replace("_", ".")
+
+        parts[f"generic/zlib@{version('zlib.h', 'ZLIB_VERSION')}"] = "Zlib"
+        parts[f"generic/boost@{version('boost/version.hpp', 'BOOST_LIB_VERSION')}"] = "BSL-1.0"
+    return parts
 
 
 def main() -> int:
@@ -176,7 +213,7 @@ def main() -> int:
             print(f"building for CPython {version}, {arch}", flush=True)
             began = time.monotonic()
             wheel = build(python, version, arch, defined)
-            wheel = finish(wheel, options.output_dir, arch, GLIBC, parts_of(python))
+            wheel = finish(wheel, options.output_dir, arch, GLIBC, parts_of(python, defined))
             size = wheel.stat().st_size
             print(f"  {wheel} {size:,} bytes, {time.monotonic() - began:.0f} s", flush=True)
     return 0 if pythons else 1
