@@ -30,7 +30,7 @@ LARGEST_BATCH = 256
 _SAMPLES = 100
 # The first part is left to the pools and caches, which fill up once.
 _SETTLED = 0.2
-_MOST_MORE = 1  # MB, of the native engine, after that part
+_MAX_MORE_MB = 1  # of the native engine, after that part
 
 
 def run_startup(settings: Settings, contenders: Sequence[Contender]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def run_memory(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
             found.append(row | summarize_series(samples))
     figures = (
         (f"{row['contender']}, {row['samples'][-1][0]:,} {row['kind']}: MB more",
-         (row["last_bytes"] - row["settled_bytes"]) / 1e6, _MOST_MORE, False)
+         (row["last_bytes"] - row["settled_bytes"]) / 1e6, _MAX_MORE_MB, False)
         for row in found
         if row["contender"].endswith("/native")
     )  # fmt: skip
