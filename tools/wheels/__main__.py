@@ -97,6 +97,8 @@ def write_compilers(arch: str) -> dict[str, str]:
         "CMAKE_SYSTEM_PROCESSOR": arch,
         # The package of Python: headers of this machine would come with its C library's.
         "CMAKE_DISABLE_FIND_PACKAGE_nlohmann_json": "ON",
+        # Else the path of the build folder leaves its length in what is installed.
+        "CMAKE_BUILD_WITH_INSTALL_RPATH": "ON",
         # Else pybind11 links with -flto, for which zig makes another libc++.
         "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",
         **dict.fromkeys(OFF, "OFF"),
