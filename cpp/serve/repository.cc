@@ -289,7 +289,7 @@ void Repository::let_go(const std::string& name, Catalog::Entry& entry,
                         const std::string& reason) const {
   for (const auto& model : entry.versions) entry.failures[*parse_version(model->version)] = reason;
   entry.versions.clear();
-  log("model '" + name + "' is let go: " + reason);
+  log("model '" + name + "' is unloaded: " + reason);
 }
 
 void Repository::let_vanished_go(Catalog& catalog, const FoundModels& found,

@@ -98,7 +98,7 @@ struct Options {
   int poll_seconds = 5;
   bool allow_load = false;  ///< models may be loaded and unloaded over the network
   Limits limits;
-  /// Gets one line for each model that was loaded, replaced, refused or let go; from any thread.
+  /// Gets one line for each model that was loaded, replaced, refused or unloaded; from any thread.
   std::function<void(const std::string& line)> log;
 };
 

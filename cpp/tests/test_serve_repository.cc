@@ -66,7 +66,7 @@ TEST_CASE("a new version is served once it is whole, and a broken one never") {
   CHECK(is_served("3"));
   fs::rename(folder.path() + ".away", folder.path());
   look_until([&] { return index_says("READY", ""); });
-  // The model alone was taken away: it is let go.
+  // The model alone was taken away: it is unloaded.
   fs::remove_all(folder / "m");
   look_until([&] { return !is_served("3"); });
   CHECK(index_says("UNAVAILABLE", "its files are gone"));
