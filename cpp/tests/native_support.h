@@ -267,6 +267,15 @@ inline std::unique_ptr<native::int8::Program> compiled(const native::Network& ne
   return program;
 }
 
+/// The largest difference of values from those of the definition.
+inline double largest_error(const std::vector<float>& found, const std::vector<double>& expected) {
+  double worst = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    worst = std::max(worst, std::abs(found[i] - expected[i]));
+  }
+  return worst;
+}
+
 inline bool has_kernel(const native::Program& program, const std::string& kernel) {
   const std::vector<LayerProfile> layers = program.layers();
   return std::any_of(layers.begin(), layers.end(),

@@ -206,11 +206,7 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
         same_sums = !has_kernel(*program, "winograd_3x3");
         for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
           const std::vector<float> found = outputs(*program, images, at_once);
-          double worst = 0;
-          for (std::size_t k = 0; k < found.size(); ++k) {
-            worst = std::max(worst, std::abs(found[k] - expected[k]));
-          }
-          CHECK(worst <= 1e-5 * largest);
+          CHECK(largest_error(found, expected) <= 1e-5 * largest);
           if (one_by_one.empty()) one_by_one = found;
           CHECK(found == one_by_one);
         }
@@ -342,11 +338,7 @@ TEST_CASE("convolutions of images that the caches do not hold are what their def
     for (const Kernels* kernels : available_kernels(native::kernels_named)) {
       CAPTURE(std::string(kernels->name));
       const std::vector<float> found = outputs(*compiled(network, *kernels), images, 2);
-      double worst = 0;
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        worst = std::max(worst, std::abs(found[i] - expected[i]));
-      }
-      CHECK(worst <= 1e-5 * largest);
+      CHECK(largest_error(found, expected) <= 1e-5 * largest);
     }
   }
 }

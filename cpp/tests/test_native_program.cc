@@ -50,11 +50,7 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
       for (const LayerProfile& layer : program->layers()) in_place += layer.kernel == "in place";
       CHECK(in_place == 2);
       const std::vector<float> found = outputs(*program, images, 3);
-      double worst = 0;
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        worst = std::max(worst, std::abs(found[i] - expected[i]));
-      }
-      CHECK(worst <= 1e-5 * largest);
+      CHECK(largest_error(found, expected) <= 1e-5 * largest);
     }
   }
 }

@@ -171,6 +171,14 @@ def packages(root, reuse, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def debian_package(packages):
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("Debian's dpkg reads it, and systems without .deb packages need not have it")
+    (package,) = packages.glob("*.deb")
+    return package
+
+
 @pytest.fixture(scope="module", params=["tar.gz", "deb"])
 def unpacked(request, packages, tmp_path_factory):
     """The folder of bin, include and lib that a package has."""
@@ -180,10 +188,7 @@ def unpacked(request, packages, tmp_path_factory):
         shutil.unpack_archive(archive, folder, filter="data")
         (top,) = folder.iterdir()
         return top
-    if shutil.which("dpkg-deb") is None:
-        pytest.skip("no dpkg-deb, which is Debian's own: no Python package has it")
-    (package,) = packages.glob("*.deb")
-    checked("dpkg-deb", "-x", package, folder)
+    checked("dpkg-deb", "-x", request.getfixturevalue("debian_package"), folder)
     return folder / "usr"
 
 
@@ -211,15 +216,12 @@ def test_consumer_of_a_package(build, unpacked, root, run_bare, model_dir, image
     assert list(map(int, result.stdout.split())) == logits.argmax(axis=1).tolist()
 
 
-def test_fields_of_the_debian_package(packages):
-    if shutil.which("dpkg-deb") is None:
-        pytest.skip("no dpkg-deb, which is Debian's own: no Python package has it")
-    (package,) = packages.glob("*.deb")
-    fields = checked("dpkg-deb", "--field", package)
+def test_fields_of_the_debian_package(debian_package):
+    fields = checked("dpkg-deb", "--field", debian_package)
     assert re.search(r"^Package: lenet$", fields, re.M)
     assert re.search(r"^Depends: .*libc6 \(>= 2\.", fields, re.M)
-    assert "shlibs" in checked("dpkg-deb", "--info", package)
-    assert package.name == f"lenet_{lenet_cpp.__version__}_amd64.deb"
+    assert "shlibs" in checked("dpkg-deb", "--info", debian_package)
+    assert debian_package.name == f"lenet_{lenet_cpp.__version__}_amd64.deb"
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ for _name in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(_name, reason="the models are made or compared with it")
 
 # Where there is no onnx, the file has been skipped.
-from onnx_files import agrees  # noqa: E402
+from onnx_files import agrees  # noqa: E402 - fails without onnx
 
-from torchvision_models import of_torchvision  # noqa: E402
+from torchvision_models import of_torchvision  # noqa: E402 - it needs torch
 
 nn = torch.nn
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
-from lenet_cpp import BatchPredictor
+from lenet_cpp import BadInput, BatchPredictor
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference.bulk import predict_all
 
@@ -139,3 +140,16 @@ def kill_the_driver(on, path, target, seen):
     assert not target.exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout.rpartition("resumed")[2])
+
+
+def check_bad_row(on, folder, root):
+    """A bad row stops the job with its name, or is recorded; return the table."""
+    table, target = write_table(folder, root, bad=1234), folder / "out.parquet"
+    with pytest.raises(BadInput, match=r"in.parquet\[1234\]"):
+        predict_all(BatchPredictor(), [table], target, on=on, **OPTIONS)
+    total = predict_all(BatchPredictor(), [table], target, on=on, skip_errors=True, **OPTIONS)
+    assert (total.rows, total.skipped) == (ROWS, 1)
+    found = parquet.read_table(target).to_pylist()
+    assert [row["id"] for row in found] == list(range(ROWS))
+    assert [row["row"] for row in found if row["error"]] == [1234]
+    return table

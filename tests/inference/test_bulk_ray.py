@@ -11,6 +11,7 @@ from cluster_cases import (
     Slow,
     batches_in,
     by_value,
+    check_bad_row,
     in_the_middle,
     kill_one,
     kill_the_driver,
@@ -20,9 +21,8 @@ from cluster_cases import (
     rows_by_place,
     write_table,
 )  # fmt: skip
-from pyarrow import parquet
 
-from lenet_cpp import BadInput, BatchPredictor
+from lenet_cpp import BatchPredictor
 from lenet_cpp.cli import main
 from lenet_cpp.inference.bulk import predict_all
 
@@ -154,14 +154,6 @@ def test_ray_data(nodes, table, tmp_path, seen, death):
 @pytest.mark.nightly
 def test_bad_row(nodes, tmp_path, root):
     """It stops the job with its name, or is recorded."""
-    table = write_table(tmp_path, root, bad=1234)
-    arguments = ([table], tmp_path / "out.parquet")
-    with pytest.raises(BadInput, match=r"in.parquet\[1234\]"):
-        predict_all(BatchPredictor(), *arguments, on="ray", **OPTIONS)
-    total = predict_all(BatchPredictor(), *arguments, on="ray", skip_errors=True, **OPTIONS)
-    assert (total.rows, total.skipped) == (ROWS, 1)
-    found = parquet.read_table(tmp_path / "out.parquet").to_pylist()
-    assert [row["id"] for row in found] == list(range(ROWS))
-    assert [row["row"] for row in found if row["error"]] == [1234]
+    table = check_bad_row("ray", tmp_path, root)
     rows = ray.data.read_parquet(str(table)).map_batches(BatchPredictor(errors="error"))
     assert [row["id"] for row in rows.take_all() if row["error"]] == [1234]

@@ -1,6 +1,5 @@
 """lenet-cpp predict --on spark, and BatchPredictor in predict_batch_udf, with two executors."""
 
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from cluster_cases import (
     Slow,
     batches_in,
     by_value,
+    check_bad_row,
     in_the_middle,
     kill_one,
     kill_the_driver,
@@ -27,7 +27,7 @@ from cluster_cases import (
 )  # fmt: skip
 from pyarrow import parquet
 
-from lenet_cpp import BadInput, BatchPredictor
+from lenet_cpp import BatchPredictor
 from lenet_cpp.cli import main
 from lenet_cpp.inference.bulk import predict_all
 
@@ -187,14 +187,7 @@ def test_bad_row(session, tmp_path, root):
     """It stops the job with its name, or is recorded."""
     from pyspark.ml.functions import predict_batch_udf
 
-    table = write_table(tmp_path, root, bad=1234)
-    arguments = ([table], tmp_path / "out.parquet")
-    with pytest.raises(BadInput, match=r"in.parquet\[1234\]"):
-        predict_all(BatchPredictor(), *arguments, on="spark", **OPTIONS)
-    total = predict_all(BatchPredictor(), *arguments, on="spark", skip_errors=True, **OPTIONS)
-    assert (total.rows, total.skipped) == (ROWS, 1)
-    rows = parquet.read_table(tmp_path / "out.parquet").to_pylist()
-    assert [row["row"] for row in rows if row["error"]] == [1234]
+    table = check_bad_row("spark", tmp_path, root)
     predictor = BatchPredictor(outputs=["class_id"], errors="error")
     kinds = "class_id int, error string"
     predict = predict_batch_udf(
@@ -214,7 +207,7 @@ def test_bad_row(session, tmp_path, root):
 
 
 def test_without_java(table, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", os.path.dirname(sys.executable))  # noqa: PTH120
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     assert main(["predict", str(table), "--on=spark", "--output", str(tmp_path / "o.csv")]) == 6
     assert "Spark needs Java: apt-get install" in capsys.readouterr().err

@@ -29,6 +29,11 @@ def gpus(library):
     return int("CUDAExecutionProvider" in onnxruntime.get_available_providers())
 
 
+def without_gpu(library):
+    reason = "the refusal without CUDA cannot be seen with a GPU; test_parity computes on it"
+    return pytest.mark.skipif(gpus(library) > 0, reason=reason)
+
+
 @pytest.fixture(scope="module")
 def onnx_file(model_dir, tmp_path_factory):
     onnx = pytest.importorskip("onnx", reason="the model is made with it")
@@ -83,7 +88,7 @@ def test_what_no_gpu_computes(model_dir, options, words):
         lenet_cpp.Predictor(model_dir=model_dir, device="gpu", **options)
 
 
-@pytest.mark.skipif(gpus("paddle") > 0, reason="this Paddle has a GPU: test_parity uses it")
+@without_gpu("paddle")
 @pytest.mark.parametrize("engine", ["auto", "paddle"])
 @pytest.mark.parametrize("file", ["lenet.pdmodel", "lenet.json"])
 def test_a_paddle_without_cuda(model_dir, engine, file):
@@ -91,21 +96,21 @@ def test_a_paddle_without_cuda(model_dir, engine, file):
         lenet_cpp.Predictor(model_dir / file, engine=engine, device="gpu")
 
 
-@pytest.mark.skipif(gpus("onnxruntime") > 0, reason="this onnxruntime may have a GPU")
+@without_gpu("onnxruntime")
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
 def test_an_onnxruntime_without_cuda(onnx_file, engine):
     with pytest.raises(lenet_cpp.Unsupported, match=r"CUDA.*; install onnxruntime-gpu"):
         lenet_cpp.Predictor(onnx_file, engine=engine, device="gpu")
 
 
-@pytest.mark.skipif(gpus("paddle") > 0, reason="this Paddle has a GPU")
+@without_gpu("paddle")
 @pytest.mark.parametrize("flags", ["--use_gpu=1", "--use_gpu=1 --gpu_id=2 --gpu_mem=8000",
                                    "--device=gpu:2"])  # fmt: skip
-@pytest.mark.parametrize("engine", ["", "--engine=python"])
-@pytest.mark.parametrize("command", [predict, infer, py_infer])
+@pytest.mark.parametrize(
+    ("command", "engine"),
+    [(predict, ""), (predict, "--engine=python"), (infer, ""), (py_infer, "")],
+)
 def test_commands(model_dir, params, tmp_path, capsys, command, engine, flags):
-    if engine and command is not predict:
-        pytest.skip("the training engines are one each")
     image = tmp_path / "digit.png"
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(image)
     model = ["-m=lenet", f"-p={params}"] if command is infer else [f"-d={model_dir}"]
@@ -170,7 +175,10 @@ def test_what_onnxruntime_is_asked_for(run_program, onnx_file, fake, flags, aske
 def test_parity(model_dir, onnx_file, library):
     """Run on a GPU what the processor runs, from threads, and watch the memory."""
     if gpus(library) == 0:
-        pytest.skip(f"no GPU that the installed {library} computes on: install its -gpu package")
+        pytest.skip(
+            f"it compares the answers of a GPU, and the installed {library} finds none: this"
+            " machine has none, or the package's variant with -gpu is missing"
+        )
     file = model_dir / "lenet.pdmodel" if library == "paddle" else onnx_file
     images = digits(64)
     expected = lenet_cpp.Predictor(file, engine="native").run(images)
@@ -201,8 +209,6 @@ def test_parity(model_dir, onnx_file, library):
 def test_the_build_says_what_an_archive_has(root, tmp_path):
     """An archive with CUDA, of which the version's file is enough to tell."""
     real = root / "third_party" / "paddle_inference"
-    if not (real / "paddle").is_dir():
-        pytest.skip("no third_party/paddle_inference: ./run.sh makes it")
     archive = tmp_path / "archive"
     archive.mkdir()
     (archive / "paddle").symlink_to((real / "paddle").resolve())

@@ -62,7 +62,7 @@ class AutoLog:
         *,
         batch_size: int | None = None,
         inference_config: Any = None,
-        gpu_ids: object = None,  # noqa: ARG002 - as PaddleOCR's AutoLog has it
+        gpu_ids: object = None,  # noqa: ARG002 - callers of AutoLog pass it
     ) -> None:
         """Start with no batch.
 
