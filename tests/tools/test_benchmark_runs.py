@@ -471,11 +471,12 @@ def test_no_child_is_left(root, model_dir, program, tmp_path, sent):
     )
 
     def children():
-        """All other processes that were given this folder."""
+        """All other processes that were given this folder, or one in it."""
         return [
             one
             for one in psutil.process_iter(["environ"])
-            if (one.info["environ"] or {}).get("TMPDIR") == str(tmp_path) and one.pid != process.pid
+            if (one.info["environ"] or {}).get("TMPDIR", "").startswith(str(tmp_path))
+            and one.pid != process.pid
         ]
 
     def wait_until(condition):

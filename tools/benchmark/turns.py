@@ -148,8 +148,10 @@ def _python_turn(task: Task, batch_size: int, count: int, seconds: float) -> Tur
     arguments |= {"images": str(task.images), "outputs": str(outputs), "batch_size": batch_size}
     arguments |= {"seconds": seconds, "warmup": min(_WARM_SECONDS, seconds)}
     arguments["own_package"] = task.program is not None
+    variables = {"TMPDIR": str(task.images.parent)}  # what an ended process leaves goes with it
+    of: dict[str, Any] = {"python": task.program, "variables": variables}
     started = time.monotonic()
-    found = call(f"{CHILD}:turn", arguments, doing="its process", python=task.program).result
+    found = call(f"{CHILD}:turn", arguments, doing="its process", **of).result
     first, times = 1e3 * (found.pop("done") - started), found.pop("ns")
     answers = np.load(outputs) if count else None
     return Turn(first, block=block_of(times) if times else None, outputs=answers, **found)
