@@ -231,7 +231,7 @@ std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model
   bool is_short = json_bytes(job->request) <= kLoopJsonBytes;
   if (is_short) {
     try {
-      job->parse(options.limits);
+      job->parse(options.limits, job->arrival);
     } catch (const std::exception&) {
       job->model->statistics.add_request(false, Clock::now() - job->arrival);
       throw;

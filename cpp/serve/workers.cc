@@ -59,15 +59,14 @@ bool can_join(const Job& a, const Job& b) {
 
 }  // namespace
 
-void Job::parse(const Limits& limits) {
-  const Clock::time_point begin = Clock::now();
+void Job::parse(const Limits& limits, Clock::time_point begin) {
   infer = parse_infer(request, *model, limits);
   input_time = Clock::now() - begin;
   is_parsed = true;
 }
 
-void Job::answer(Response response) {
-  model->statistics.add_request(response.status < 400, Clock::now() - arrival);
+void Job::answer(Response response, Clock::time_point now) {
+  model->statistics.add_request(response.status < 400, now - arrival);
   done(std::move(response));
 }
 
@@ -164,8 +163,8 @@ void Runner::run_together(JobRange jobs) {
                                  std::chrono::milliseconds(1)),
       std::memory_order_relaxed);
   std::int64_t first = 0;
+  Clock::time_point now = end;
   for (const auto& job : jobs) {
-    const Clock::time_point start = Clock::now();
     Response response;
     try {
       response = infer_response(job->infer, model, outputs_, first);
@@ -173,13 +172,15 @@ void Runner::run_together(JobRange jobs) {
       response = failure_response(error);
     }
     first += job->infer.images();
+    // A look at the clock is some 30 ns: one a response, which has the sending of the one before.
+    const Clock::time_point start = std::exchange(now, Clock::now());
     if (response.status < 400) {
       statistics.queue.add(begin - job->arrival - job->input_time);
       statistics.input.add(job->input_time);
       statistics.infer.add(end - begin);
-      statistics.output.add(Clock::now() - start);
+      statistics.output.add(now - start);
     }
-    job->answer(std::move(response));
+    job->answer(std::move(response), now);
     job->done = nullptr;
   }
 }
@@ -274,8 +275,9 @@ void Workers::refuse_late() {
 }
 
 bool Workers::prepare(Job& job) const noexcept try {
-  if (Clock::now() > job.request.deadline) throw Refusal(503, "the request waited too long");
-  if (!job.is_parsed) job.parse(options_.limits);
+  const Clock::time_point now = Clock::now();
+  if (now > job.request.deadline) throw Refusal(503, "the request waited too long");
+  if (!job.is_parsed) job.parse(options_.limits, now);
   if (job.infer.kind == Kind::Files) {
     const Clock::time_point begin = Clock::now();
     decode_files(job.infer, *job.model, options_.limits);

@@ -27,10 +27,10 @@ struct Job {
   Clock::time_point arrival = Clock::now();
   Clock::duration input_time{};  ///< of reading and decoding
 
-  /// Reads the request. \throws Refusal
-  void parse(const Limits& limits);
+  /// Reads the request. \param begin now \throws Refusal
+  void parse(const Limits& limits, Clock::time_point begin);
   /// Counts the response, and hands it to `done`.
-  void answer(Response response);
+  void answer(Response response, Clock::time_point now = Clock::now());
 };
 using Jobs = std::vector<std::unique_ptr<Job>>;
 
