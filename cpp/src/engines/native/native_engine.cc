@@ -19,9 +19,11 @@ namespace {
 
 using native::Program;
 
-/// Beyond this the interleaved layout leaves the second-level cache, and one image at a time is
-/// faster.
+/// Floats of the interleaved layout beyond which one image at a time is faster, as they leave the
+/// second-level cache; and with vectors of 16, unless a convolution has groups: the others have
+/// enough to compute meanwhile.
 constexpr std::int64_t kMaxInterleavedFloats = 1 << 18;
+constexpr std::int64_t kMaxComputedFloats = 3 << 18;
 /// The tensors of one image beyond which Paddle's oneDNN is faster in int8; with its own bytes and
 /// instructions for them, and without. ResNet18 has 1.0, 3.8 and 46 MB for images of 32, 64 and
 /// 224.
@@ -57,6 +59,13 @@ void find_pieces(std::int64_t images, std::int64_t threads, std::int64_t least,
 std::int64_t least_piece(double multiply_adds, bool side_by_side) {
   const auto images = static_cast<std::int64_t>(std::ceil(kMinWork / (1 + multiply_adds)));
   return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
+}
+
+std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
+  const bool computes = std::none_of(network.layers.begin(), network.layers.end(),
+                                     [](const auto& layer) { return layer.groups > 1; });
+  return (computes && lanes >= 16 ? kMaxComputedFloats : kMaxInterleavedFloats) *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 /// Does a part of the loading, and names the engine that may run what this one does not support.
@@ -277,10 +286,11 @@ void compile(native::Network network, Compiled& compiled) {
   const bool in_order = native::separate_layouts(network);
   auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
   std::unique_ptr<FloatProgram> interleaved;
+  const std::int64_t most = max_interleaved_bytes(network, kernels.lanes);
   if (kernels.lanes > 1 && !in_order && !nhwc->uses_winograd3x3() &&
-      nhwc->tensor_bytes() * kernels.lanes <= 2 * kMaxInterleavedFloats * kFloat) {
+      nhwc->tensor_bytes() * kernels.lanes <= 2 * most) {
     interleaved = std::make_unique<FloatProgram>(network, kernels, true);
-    if (interleaved->tensor_bytes() > kMaxInterleavedFloats * kFloat) interleaved.reset();
+    if (interleaved->tensor_bytes() > most) interleaved.reset();
   }
   compiled.instructions = kernels.name;
   // Without the kernels for large images only where batches are interleaved.
