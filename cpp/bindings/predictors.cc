@@ -1,6 +1,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -41,15 +42,27 @@ namespace {
 template <typename Number>
 using Array = py::array_t<Number, py::array::c_style>;
 
-/// \param images float32 values, or uint8 pixels, which alone take a pipeline
-TensorView view_of(const py::array& images, const ImagePipeline* pipeline = nullptr) {
-  const Shape shape(images.shape(), images.shape() + images.ndim());
-  if (pipeline == nullptr && Array<float>::check_(images)) {
-    return {static_cast<const float*>(images.data()), shape};
+Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+/// \param images float32 values, or uint8 pixels
+TensorView view_of(const py::array& images) {
+  if (Array<float>::check_(images)) {
+    return {static_cast<const float*>(images.data()), shape_of(images)};
   }
   if (!Array<std::uint8_t>::check_(images)) throw py::type_error("images: a wrong kind of array");
-  const auto* pixels = static_cast<const std::uint8_t*>(images.data());
-  return pipeline == nullptr ? TensorView{nullptr, shape, pixels} : pipeline->view(pixels, shape);
+  return {nullptr, shape_of(images), static_cast<const std::uint8_t*>(images.data())};
+}
+
+/// Whether this is an array as `view_of` takes it, of the model's shape; of any class of its own
+/// Python knows better.
+bool is_ready(py::handle images, const Shape& shape) {
+  using Numpy = py::detail::npy_api;
+  if (Py_TYPE(images.ptr()) != Numpy::get().PyArray_Type_) return false;
+  const auto array = py::reinterpret_borrow<py::array>(images);
+  const auto rank = static_cast<std::size_t>(array.ndim());
+  return (array.flags() & Numpy::NPY_ARRAY_ALIGNED_) != 0 &&
+         (Array<float>::check_(array) || Array<std::uint8_t>::check_(array)) && rank > 0 &&
+         rank == shape.size() && std::equal(shape.begin() + 1, shape.end(), array.shape() + 1);
 }
 
 /// What `use` gives of the predictor, without the GIL.
@@ -68,6 +81,18 @@ auto in_turn(PredictorPool& pool, const Use& use) {
 const Predictor& at_once(SharedPredictor& shared) { return shared.at_once(); }
 const PredictorPool& at_once(PredictorPool& pool) { return pool; }
 
+/// The output in an array of its own.
+template <typename Runner>
+py::object run(Runner& self, const TensorView& input) {
+  constexpr std::size_t kFew = 4096;  // are copied in less time than an array takes their memory
+  thread_local Tensor output;
+  in_turn(self, [&](auto& runner) { runner.run(input, output); });
+  if (output.data.size() > kFew) return py::cast(std::move(output));
+  py::array_t<float> copy(output.shape);
+  std::copy(output.data.begin(), output.data.end(), copy.mutable_data());
+  return copy;
+}
+
 /// \param make gives what `Runner` is made of; called without the GIL
 template <typename Runner, typename Make>
 Held<Runner> load(const Make& make) {
@@ -84,12 +109,21 @@ template <typename Runner>
 py::class_<Runner, Held<Runner>> register_runner(py::module_& module, const char* name) {
   return py::class_<Runner, Held<Runner>>(module, name)
       .def(
-          "run",
-          [](Runner& self, const py::array& images, const ImagePipeline* pipeline) {
-            const TensorView view = view_of(images, pipeline);
-            return in_turn(self, [&](auto& runner) { return runner.run(view); });
+          "run", [](Runner& self, const py::array& images) { return run(self, view_of(images)); },
+          py::arg("images"))
+      .def(
+          "run_if_ready",
+          [](Runner& self, py::handle images) -> py::object {
+            if (!is_ready(images, at_once(self).input_spec().shape)) return py::none();
+            return run(self, view_of(py::reinterpret_borrow<py::array>(images)));
           },
-          py::arg("images"), py::arg("pipeline") = py::none())
+          py::arg("images"))
+      .def(
+          "run_pixels",
+          [](Runner& self, const Array<std::uint8_t>& pixels, const ImagePipeline& pipeline) {
+            return run(self, pipeline.view(pixels.data(), shape_of(pixels)));
+          },
+          py::arg("pixels").noconvert(), py::arg("pipeline"))
       .def(
           "accelerator",
           [](Runner& self, std::int64_t images) {  // run_layers may exchange the engine

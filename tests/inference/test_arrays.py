@@ -15,7 +15,10 @@ from lenet_cpp.data.arrays import as_batch
 
 @pytest.fixture(scope="module")
 def predictor(model_dir):
-    return lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
+    predictor = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator="plain")
+    for _ in range(17):  # later runs no longer compare the range, and give C++ what is given
+        predictor.run(digits(1))
+    return predictor
 
 
 @pytest.mark.parametrize("leading", [(), (1,), (1, 1), (5,), (5, 1), (28,)])
@@ -45,6 +48,7 @@ def strided(x):
         "channels last": x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
         "Fortran": np.asfortranarray(x),
         "bytes": np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
+        "unaligned": np.frombuffer(b"." + x.tobytes(), np.float32, offset=1).reshape(x.shape),
         "subclass": x.view(type("Mine", (np.ndarray,), {})),
         "one image repeated by a stride of zero": np.broadcast_to(x[0], (5, 1, 28, 28)),
         "Paddle's tensor": paddle.to_tensor(x),
@@ -112,6 +116,7 @@ def test_settings_for_floating_point_errors_do_not_matter(predictor):
         ("image.png", r"\[N, 1, 28, 28\], got a string"),
         (np.zeros(784, np.float32), r"expected shape \[N, 1, 28, 28\], got \[784\]"),
         (np.zeros((32, 32), np.uint8), r"got \[32, 32\]"),
+        (np.ma.zeros((1, 1, 28, 28), np.float32), "masked arrays are not supported"),
     ],
 )
 def test_anything_else_is_bad_input_everywhere(model_dir, predictor, images, message):
