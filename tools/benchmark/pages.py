@@ -293,6 +293,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "memory": _memory,
     "serve": _serve,
     "scale": _scale,
+    "gain": lambda result, which: f"{result['predictors'][which]:.2f}",
 }
 
 

@@ -1,7 +1,7 @@
-"""Measure bulk prediction for docs/scale.md: ``python -m tools.benchmark.scale``.
+"""Measure bulk prediction and two predictors at once: ``python -m tools.benchmark.scale``.
 
-Processor time, so that other work on the machine changes little, except for the time of two
-processes. Writes docs/results/scale.json, of which ``benchmark.py --pages`` makes the table.
+Processor time, so that other work on the machine changes little, except where two processes or
+threads work. Writes docs/results/scale.json, of which ``benchmark.py --pages`` makes the tables.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import resource
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -24,11 +25,14 @@ import lenet_cpp
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference.bulk import predict_all
 from tools.benchmark.machine import describe
+from tools.benchmark.making import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    Work = tuple[lenet_cpp.Predictor, NDArray[np.float32]]
 
 ROOT = Path(__file__).parents[2]
 COUNT = 200_000
@@ -79,6 +83,46 @@ def photos(digits: NDArray[np.uint8]) -> list[bytes]:
     return files
 
 
+def runs_a_second(work: list[Work], seconds: float = 1.5) -> list[float]:
+    """Return how often predictors run, each in a thread of its own, at the same time."""
+    until = time.perf_counter() + seconds
+
+    def count(one: Work) -> float:
+        runs = 0
+        while time.perf_counter() < until:
+            one[0].run(one[1])
+            runs += 1
+        return runs / seconds
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        return list(pool.map(count, work))
+
+
+def gain(first: Work, second: Work) -> float:
+    """Return how many times as much two predictors do at once as in turn: the median of five."""
+    found = []
+    for _ in range(5):
+        alone = [runs_a_second([one])[0] for one in (first, second)]
+        together = runs_a_second([first, second])
+        found.append(sum(both / one for both, one in zip(together, alone, strict=True)))
+    return float(np.median(found))
+
+
+def gains(folder: Path) -> dict[str, float]:
+    """Measure the native engine: two predictors of LeNet, of ResNet18, and one of each."""
+    make("export", folder, network="ResNet18", image_size=None, target=folder / "resnet18")
+    random = np.random.default_rng(0)
+
+    def two(where: Path | None, images: int) -> tuple[Work, Work]:
+        predictor = lenet_cpp.Predictor(model_dir=where, engine="native")
+        array = random.random((images, *predictor.input_spec.shape[1:]), np.float32)
+        return (predictor, array), (predictor.clone(), array)
+
+    lenet, resnet = two(None, 64), two(folder / "resnet18", 1)
+    pairs = {"lenet": lenet, "resnet18": resnet, "both": (lenet[0], resnet[0])}
+    return {name: gain(*pair) for name, pair in pairs.items()}
+
+
 def main() -> None:
     """Measure, print and write."""
     model = lenet_cpp.Predictor()
@@ -103,6 +147,7 @@ def main() -> None:
         # So many that starting the processes and joining the parts is little beside the work.
         digit_clocks = [least(bulk([folder] * 20, workers), 1)[1] for workers in (1, 2)]
         photo_clocks = [least(bulk([gallery] * 50, workers, 50), 1)[1] for workers in (1, 2)]
+        predictors = gains(Path(name))
 
     def pillow() -> None:
         for file in files:
@@ -121,6 +166,7 @@ def main() -> None:
             "bytes": sum(map(len, files)) // PHOTOS,
             "one_seconds": photo_clocks[0], "two_seconds": photo_clocks[1],
         },
+        "predictors": predictors,
     }  # fmt: skip
     text = json.dumps(results, indent=1) + "\n"
     (ROOT / "docs" / "results" / "scale.json").write_text(text, encoding="utf-8")
