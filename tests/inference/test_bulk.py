@@ -330,6 +330,7 @@ def test_wrong_usage(tmp_path, inputs, capsys, monkeypatch):
         except SystemExit as error:
             found = error.code
         assert (found, why in (said := capsys.readouterr().err)) == (status, True), said
+    assert not [*tmp_path.glob("out*")]
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert run(digits, "--output", target) == 6
     assert "needs the Python package pyarrow: pip install" in capsys.readouterr().err

@@ -292,7 +292,12 @@ def _journal(
             file.seek(0)
             file.truncate()
             write(facts)
-        yield done, lambda one: write({**asdict(one), "examples": ()})
+        try:
+            yield done, lambda one: write({**asdict(one), "examples": ()})
+        except BaseException:
+            if len((folder / _JOURNAL).read_bytes().splitlines()) == 1:  # no part to go on with
+                shutil.rmtree(folder)
+            raise
 
 
 def _results(

@@ -115,12 +115,10 @@ class _Running(Specified, Generic[_Core]):
         core = self._core
         if core is None:
             core = self._alive()
-        if self._input_range is None and pipeline is None:
-            found = core.run_if_ready(images)
-            if found is not None:
-                return found
         if pipeline is not None:
             return core.run_pixels(as_pixels(images), pipeline.compiled)
+        if self._input_range is None and (found := core.run_if_ready(images)) is not None:
+            return found
         batch = as_input(images, self._input_shape)
         unchecked = self._input_range
         if unchecked is not None and unchecked.check(batch):
