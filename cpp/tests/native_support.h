@@ -223,8 +223,8 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
           }
           if (layer.kind == LayerKind::Quantize) {
             const double step = quant.range / quant.qmax;
-            found = std::clamp(std::nearbyint(found / step), quant.is_unsigned ? 0.0 : -128.0,
-                               quant.is_unsigned ? 255.0 : 127.0) *
+            found = std::clamp(std::nearbyint(found / step), -quant.zero_point * 1.0,
+                               255.0 - quant.zero_point) *
                     step;
           }
           results.push_back(activated(found, layer.activation));

@@ -18,8 +18,10 @@ constexpr std::int64_t kImages = 5;
 
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.quant.is_unsigned = random.coin();
-  if (quantize.quant.is_unsigned) quantize.quant.qmax = 255;
+  quantize.quant.zero_point = static_cast<std::int32_t>(random.coin()   ? 0
+                                                        : random.coin() ? 128
+                                                                        : random.from(0, 255));
+  if (quantize.quant.zero_point == 0) quantize.quant.qmax = 255;
   quantize.quant.range = quantize.quant.qmax * random.power(least, most);
   add_layer(network, quantize, network.tensors.back());
 }
@@ -34,7 +36,37 @@ void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64
   }
 }
 
-/// A convolution, perhaps pooled, and then perhaps a fully connected layer.
+/// A convolution of the last tensor, each channel by itself or all, which is added to it.
+void add_residual(Network& network, Random& random) {
+  const std::size_t before = network.tensors.size() - 1;
+  const TensorShape shape = network.tensors.back();
+  const bool depthwise = random.coin();
+  Layer convolution = depthwise ? convolution_of(3, 3) : convolution_of(1, 1);
+  if (depthwise) {
+    convolution.groups = shape.channels;
+    convolution.window.padding = {1, 1, 1, 1};
+  }
+  give_weights(convolution, random, shape.channels, depthwise ? 9 : shape.channels);
+  add_layer(network, convolution, shape);
+  if (random.coin()) add_quantize(network, random, -2, 1);
+  Layer sum = layer_of(LayerKind::Add);
+  sum.inputs = {network.tensors.size() - 1, before};
+  if (random.coin()) std::swap(sum.inputs[0], sum.inputs[1]);
+  sum.activation = relu_or_none(random);
+  if (random.coin()) sum.activation = {ActivationKind::Clip, 0, 6};
+  add_layer(network, sum, shape);
+  if (shape.height >= 2 && shape.width >= 2 && random.coin()) {
+    add_quantize(network, random, -2, 1);
+    Layer pool = layer_of(LayerKind::Pool);
+    pool.window.kernel = pool.window.strides = {2, 2};
+    pool.pool = PoolKind::Average;
+    add_layer(network, pool, {shape.channels, shape.height / 2, shape.width / 2});
+  }
+  if (random.coin()) add_quantize(network, random, -2, 1);
+}
+
+/// A convolution, perhaps pooled, perhaps with another one that is added, and then perhaps a fully
+/// connected layer.
 Network random_network(Random& random) {
   Network network;
   Layer convolution = layer_of(LayerKind::Convolution);
@@ -85,6 +117,7 @@ Network random_network(Random& random) {
       add_layer(network, scale, network.tensors.back());
       add_quantize(network, random, -2, 1);
     }
+    if (random.coin()) add_residual(network, random);
     if (random.from(0, 3) > 0) {
       const TensorShape image = network.tensors.back();
       Layer linear = convolution_of(image.height, image.width);

@@ -344,7 +344,9 @@ def test_what_lenet_costs_layer_by_layer(lenets, monkeypatch, name, images):
     assert [layer.output for layer in layers] == [
         *((6, 14, 14), (16, 5, 5), (120, 1, 1), (84, 1, 1), (10, 1, 1))
     ]
-    assert {(layer.kernel, layer.layout) for layer in layers[1:]} == {("conv_channels", "NHWC")}
+    kernels = [layer.kernel for layer in layers]
+    assert kernels[1:] == ["conv_channels", *["fully_connected"] * 3]
+    assert {layer.layout for layer in layers} == {"NHWC"}
     assert all(layer.microseconds > 0 for layer in layers)
     # Bytes of integers: a weight, an input or an output is one, a bias and a scale are four.
     assert layers[1].weight_bytes == 6 * 25 * 16 + 4 * 2 * 16

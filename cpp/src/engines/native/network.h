@@ -99,15 +99,15 @@ struct Axis {
   std::int64_t inner = 1;  ///< from a value to the next
 };
 
-/// Integer multiples of a step: from -128 to 127, or from 0 to 255.
+/// Integer multiples of a step, 256 of them: from -128 to 127, or from 0 to 255, or others.
 struct QuantParams {
-  float range = 0;   ///< the value that `qmax` stands for; 0: not rounded
-  float qmax = 127;  ///< or 255
-  bool is_unsigned = false;
+  float range = 0;                ///< the value that `qmax` stands for; 0: not rounded
+  float qmax = 127;               ///< or 255
+  std::int32_t zero_point = 128;  ///< the least is this far below 0; from 0 to 255
 
   explicit operator bool() const { return range > 0; }
   bool operator==(const QuantParams& other) const {
-    return range == other.range && qmax == other.qmax && is_unsigned == other.is_unsigned;
+    return range == other.range && qmax == other.qmax && zero_point == other.zero_point;
   }
   float scale() const { return range / qmax; }
   float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it

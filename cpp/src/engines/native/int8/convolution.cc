@@ -8,7 +8,7 @@
 namespace lenet::native::int8 {
 namespace {
 
-constexpr std::int64_t kNone = -1;
+constexpr std::int64_t kNoTap = -1;
 
 /// Vectors of columns rather than of channels: few channels of an image of one.
 bool fits_columns(const PlannedLayer& planned, const Placement& from, const Placement& to,
@@ -18,8 +18,14 @@ bool fits_columns(const PlannedLayer& planned, const Placement& from, const Plac
   const std::array<std::int64_t, 2> one = {1, 1};
   const std::int64_t width = to.shape.width * (planned.pool ? 2 : 1);
   return kernels.lanes > 1 && from.shape.channels == 1 && to.shape.channels <= kFewChannels &&
-         to.shape.channels < kernels.lanes && !planned.roundings.empty() && window.strides == one &&
-         window.dilations == one && width >= kernels.lanes;
+         to.shape.channels < kernels.lanes && !planned.roundings.empty() && planned.sum == kNone &&
+         window.strides == one && window.dilations == one && width >= kernels.lanes;
+}
+
+bool is_depthwise(const PlannedLayer& planned, const Placement& from, const Placement& to) {
+  const std::int64_t channels = planned.layer.groups;
+  return channels > 1 && channels == from.shape.channels && channels == to.shape.channels &&
+         !planned.pool;
 }
 
 /// How many offsets there are of a row of taps, when each row's lie `apart` from those of the row
@@ -39,7 +45,13 @@ class Convolution final : public Op {
   explicit Convolution(const IntLayer& source);
 
   void run(const Frame& frame) const override;
-  std::string kernel() const override { return by_columns_ ? "conv_columns" : "conv_channels"; }
+  bool splits() const override { return true; }
+  std::string kernel() const override {
+    return depthwise_     ? "depthwise"
+           : by_columns_  ? "conv_columns"
+           : whole_image_ ? "fully_connected"
+                          : "conv_channels";
+  }
   std::int64_t scratch_bytes() const override {
     return scratch_ * static_cast<std::int64_t>(sizeof(std::int32_t));
   }
@@ -58,10 +70,15 @@ class Convolution final : public Op {
   void set_stages(const PlannedLayer& planned, std::int64_t first_output, std::int64_t at,
                   Stage* stages);
 
+  ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t group) const;
+
   const Kernels& kernels_;
   Placement from_;
+  Placement residual_;  ///< no size: there is none
   Placement to_;
   bool by_columns_;
+  bool depthwise_;                         ///< each channel by itself
+  std::int64_t groups_;                    ///< computed one after the other
   bool whole_image_;                       ///< fully connected: all units side by side
   std::int64_t taps_in_group_;             ///< that are multiplied together
   std::int64_t scratch_ = 0;               ///< numbers of 32 bits
@@ -82,13 +99,15 @@ Convolution::Convolution(const IntLayer& source)
       from_(source.inputs[0]),
       to_(source.output),
       by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
+      depthwise_(is_depthwise(source.planned, from_, to_)),
+      groups_(depthwise_ ? 1 : source.planned.layer.groups),
       whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
       taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
   const PlannedLayer& planned = source.planned;
   const Layer& layer = planned.layer;
   const Window& window = layer.window;
-  const std::int64_t inputs = from_.shape.channels / layer.groups;
-  const std::int64_t outputs = to_.shape.channels / layer.groups;
+  const std::int64_t inputs = from_.shape.channels / groups_;
+  const std::int64_t outputs = to_.shape.channels / groups_;
   const std::int64_t before = planned.pool ? 2 : 1;
   ConvTask task{};
   task.input_column = window.strides[1] * from_.column;
@@ -98,13 +117,17 @@ Convolution::Convolution(const IntLayer& source)
   task.columns = static_cast<std::int32_t>(to_.shape.width * before);
   task.rows = static_cast<std::int32_t>(to_.shape.height * before);
   task.channels = static_cast<std::int32_t>(outputs);
-  task.tile = whole_image_ ? kernels_.widest_linear : kernels_.widest;
-  if (planned.pool) task.tile = std::min(task.tile, 2);
-  task.stage_count = static_cast<std::int32_t>(std::max<std::size_t>(planned.roundings.size(), 1));
+  task.tile = depthwise_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
   task.pool = planned.pool;
-  task.floats = planned.roundings.empty();
+  task.floats = planned.roundings.empty() || planned.sum == planned.roundings.size();
+  task.stage_count = static_cast<std::int32_t>(planned.roundings.size() + (task.floats ? 1 : 0));
   task.shift = task.floats ? 0 : shift_of(planned.roundings.back().quant);
-  task.relu = layer.relu();
+  if (planned.sum != kNone) {
+    residual_ = source.inputs[1];
+    task.residual_column = residual_.column;
+    task.residual_row = residual_.row;
+    task.residual_zero = kernels_.zero - shift_of(residual_.quant);
+  }
   task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
   const Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
   task.groups = static_cast<std::int32_t>(groups.size());
@@ -121,9 +144,9 @@ Convolution::Convolution(const IntLayer& source)
     blocks.push_back(block);
   }
 
-  channels_ = packed * layer.groups;
+  channels_ = packed * groups_;
   const auto channels = static_cast<std::size_t>(channels_);
-  const auto tasks = static_cast<std::size_t>(layer.groups);
+  const auto tasks = static_cast<std::size_t>(groups_);
   const auto stages = static_cast<std::size_t>(task.stage_count);
   source.memory.add(
       static_cast<double>(channels * (groups.size() + 1 + 2 * stages) * sizeof(std::int32_t) +
@@ -133,7 +156,7 @@ Convolution::Convolution(const IntLayer& source)
   factor_ = Aligned<float>(channels * stages);
   addend_ = Aligned<float>(channels * stages);
   stages_.resize(tasks * stages);
-  for (std::int64_t g = 0; g < layer.groups; ++g) {
+  for (std::int64_t g = 0; g < groups_; ++g) {
     const std::int64_t at = g * packed;
     Stage* of_task = stages_.data() + g * task.stage_count;
     pack(planned, groups, g * outputs, at, blocks);
@@ -164,9 +187,9 @@ Convolution::Groups Convolution::group_taps(const Layer& layer) {
   std::sort(taps.begin(), taps.end());
   Groups groups;
   for (const auto& [offset, tap] : taps) {
-    if (groups.empty() || offset >= offsets_.back() + taps_in_group_) {
+    if (depthwise_ || groups.empty() || offset >= offsets_.back() + taps_in_group_) {
       offsets_.push_back(tap_offset(offset, layer));
-      groups.emplace_back(static_cast<std::size_t>(taps_in_group_), kNone);
+      groups.emplace_back(static_cast<std::size_t>(taps_in_group_), kNoTap);
     }
     groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
   }
@@ -198,7 +221,7 @@ Convolution::Groups Convolution::group_columns(const Layer& layer, ConvTask& tas
       offsets_.push_back(tap_offset((tall_rows + i - tall) * row + j, layer));
       groups.emplace_back();
       for (std::int64_t k = 0; k < taps_in_group_; ++k) {
-        groups.back().push_back(j + k < width ? i * width + j + k : kNone);
+        groups.back().push_back(j + k < width ? i * width + j + k : kNoTap);
       }
     }
   }
@@ -214,14 +237,18 @@ Convolution::Groups Convolution::group_columns(const Layer& layer, ConvTask& tas
 void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_output,
                              std::int64_t at, Stage* stages) {
   const Layer& layer = planned.layer;
-  const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
-  // A result that is not rounded has a scale of 1.
-  const std::vector<PlannedRounding> as_it_is(1);
-  const auto& roundings = planned.roundings.empty() ? as_it_is : planned.roundings;
-  double before = double{from_.quant.range} / from_.quant.qmax;
-  for (std::size_t s = 0; s < roundings.size(); ++s) {
-    const auto& [quant, relu, scale, bias] = roundings[s];
-    const double step = quant ? double{quant.range} / quant.qmax : 1;
+  const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / groups_;
+  const auto step_of = [](const QuantParams& quant) {
+    return quant ? double{quant.range} / quant.qmax : 1;
+  };
+  // A result that is not rounded has a step of 1.
+  const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
+  double before = step_of(from_.quant);
+  const std::size_t count = stages_.size() / static_cast<std::size_t>(groups_);
+  for (std::size_t s = 0; s < count; ++s) {
+    const auto& [quant, activation, scale, bias] =
+        s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
+    const double step = step_of(quant);
     const std::int64_t first = static_cast<std::int64_t>(s) * channels_ + at;
     for (std::int64_t o = 0; o < outputs; ++o) {
       const auto channel = static_cast<std::size_t>(first_output + o);
@@ -232,8 +259,11 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
       factor_.data()[first + o] = static_cast<float>(before * factor / step);
       addend_.data()[first + o] = static_cast<float>(addend / step);
     }
-    stages[s] = {factor_.data() + first, addend_.data() + first, least_of(quant, relu),
-                 most_of(quant)};
+    const auto residual =
+        static_cast<float>(s == planned.sum ? step_of(residual_.quant) / step : 0);
+    const Bounds bounds(quant, activation);
+    stages[s] = {factor_.data() + first, addend_.data() + first, residual, bounds.least,
+                 bounds.most};
     before = step;
   }
 }
@@ -242,7 +272,7 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
 void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
                        std::int64_t at, const std::vector<std::int64_t>& blocks) {
   const Layer& layer = planned.layer;
-  const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / layer.groups;
+  const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / groups_;
   const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
                             static_cast<std::int64_t>(layer.bias.size());
   const auto zero = kernels_.zero - shift_of(from_.quant);
@@ -257,7 +287,7 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
         const std::int8_t* of_output = layer.integers.data() + (first_output + o) * taps;
         std::uint32_t bits = 0;
         for (std::size_t i = 0; i < group.size(); ++i) {
-          if (group[i] == kNone) continue;
+          if (group[i] == kNoTap) continue;
           const std::int32_t weight = of_output[group[i]];
           bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
           start_.data()[at + o] -= zero * weight;
@@ -269,24 +299,53 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
   }
 }
 
-void Convolution::run(const Frame& frame) const {
-  for (std::int64_t unit = 0; unit < (whole_image_ ? 1 : frame.count); ++unit) {
-    const char* input = frame.at<char>(from_, unit);
-    char* output = frame.at<char>(to_, unit);
-    for (std::size_t g = 0; g < tasks_.size(); ++g) {
-      ConvTask task = tasks_[g];
-      task.offsets = offsets_.data();
-      task.input = input + task_inputs_[g] * kernels_.bytes;
-      task.output = output + static_cast<std::int64_t>(g) * task.channels * to_.element_bytes;
-      if (whole_image_) {
-        task.columns = static_cast<std::int32_t>(frame.count);
-        task.input_column = frame.unit_bytes / kernels_.bytes;
-        task.output_column = frame.unit_bytes / to_.element_bytes;
-      }
-      task.planes = reinterpret_cast<std::int32_t*>(frame.scratch);
-      (by_columns_ ? kernels_.conv_columns : kernels_.conv_channels)(task);
-    }
+ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t group) const {
+  ConvTask task = tasks_[group];
+  const auto first = static_cast<std::int64_t>(group) * task.channels;
+  task.offsets = offsets_.data();
+  task.input = frame.at<char>(from_, unit) + task_inputs_[group] * kernels_.bytes;
+  task.output = frame.at<char>(to_, unit) + first * to_.element_bytes;
+  if (residual_.size > 0) {
+    task.residual = frame.at<char>(residual_, unit) + first * kernels_.bytes;
   }
+  if (whole_image_) {
+    task.columns = static_cast<std::int32_t>(frame.count);
+    task.input_column = frame.unit_bytes / kernels_.bytes;
+    task.output_column = frame.unit_bytes / to_.element_bytes;
+  }
+  task.planes = reinterpret_cast<std::int32_t*>(frame.scratch);
+  return task;
+}
+
+void Convolution::run(const Frame& frame) const {
+  void (*const convolve)(const ConvTask&) = depthwise_     ? kernels_.depthwise
+                                            : by_columns_  ? kernels_.conv_columns
+                                            : whole_image_ ? kernels_.fully_connected
+                                                           : kernels_.conv_channels;
+  if (whole_image_ || by_columns_ || frame.parts == 1) {  // small layers notice what comes below
+    for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);
+         unit += frame.parts) {
+      for (std::size_t g = 0; g < tasks_.size(); ++g) convolve(task_at(frame, unit, g));
+    }
+    return;
+  }
+  const std::int64_t multiple = tasks_[0].pool ? 2 : 1;  // of rows
+  frame.each_rows(
+      frame.count, to_.shape.height, [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+        for (std::size_t g = 0; g < tasks_.size(); ++g) {
+          ConvTask task = task_at(frame, unit, g);
+          task.rows = static_cast<std::int32_t>((end - begin) * multiple);
+          task.input = static_cast<const char*>(task.input) +
+                       begin * multiple * task.input_row * kernels_.bytes;
+          task.output =
+              static_cast<char*>(task.output) + begin * task.output_row * to_.element_bytes;
+          if (task.residual != nullptr) {
+            task.residual = static_cast<const char*>(task.residual) +
+                            begin * task.residual_row * kernels_.bytes;
+          }
+          convolve(task);
+        }
+      });
 }
 
 }  // namespace

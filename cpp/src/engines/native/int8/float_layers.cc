@@ -98,14 +98,12 @@ class FloatLayer final : public Op {
 
  private:
   /// An input as float32 without a border: [height][width][channels].
-  /// \param quant what its integers stand for
-  const float* values(const Frame& frame, std::int64_t unit, std::size_t input,
-                      const QuantParams& quant) const {
+  const float* values(const Frame& frame, std::int64_t unit, std::size_t input) const {
     const Placement& tensor = source_.inputs[input];
     char* scratch = frame.scratch + static_cast<std::int64_t>(input % 2) * largest_bytes_;
     const auto row = [&](std::int64_t y) {
       return float_row(
-          source_.kernels, tensor, quant, frame.at<char>(tensor, unit), y,
+          source_.kernels, tensor, frame.at<char>(tensor, unit), y,
           reinterpret_cast<float*>(scratch) + y * tensor.shape.width * tensor.shape.channels);
     };
     for (std::int64_t y = 1; tensor.quant && y < tensor.shape.height; ++y) row(y);
@@ -114,7 +112,7 @@ class FloatLayer final : public Op {
   void run_unit(const Frame& frame, std::int64_t unit) const;
   void concat(const Frame& frame, std::int64_t unit, float* result) const;
   /// Rounds the result where the tensor holds integers.
-  void give(float* values, const QuantParams& quant, char* to) const;
+  void give(float* values, char* to) const;
 
   IntLayer source_;
   std::int64_t largest_bytes_ = 0;  ///< of the largest tensor, as float32
@@ -143,7 +141,7 @@ FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
 void FloatLayer::concat(const Frame& frame, std::int64_t unit, float* result) const {
   const auto& [channels, height, width] = source_.output.shape;
   for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
-    const float* from = values(frame, unit, i, source_.inputs[i].quant);
+    const float* from = values(frame, unit, i);
     const std::int64_t count = source_.inputs[i].shape.channels;
     for (std::int64_t p = 0; p < height * width; ++p) {
       std::copy_n(from + p * count, count, result + p * channels);
@@ -161,21 +159,15 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   const std::int64_t count = to.shape.values();
   if (layer.kind == LayerKind::Concat) {
     concat(frame, unit, result);
-    return give(result, to.quant, output);
+    return give(result, output);
   }
-  QuantParams taken = source_.inputs[0].quant;
-  QuantParams given = to.quant;
-  // The mean of integers, so that one in the middle between two others is rounded to even.
-  if (layer.kind == LayerKind::Pool && taken && taken == given) {
-    taken.range = given.range = taken.qmax;
-  }
-  const float* from = values(frame, unit, 0, taken);
+  const float* from = values(frame, unit, 0);
   if (layer.kind == LayerKind::Convolution) {
     convolve(layer, weights_, shape, to.shape, from, result);
   } else if (layer.kind == LayerKind::Pool) {
     pool(layer.pool, rows_, columns_, shape, from, result);
   } else if (layer.kind == LayerKind::Add) {
-    const float* other = values(frame, unit, 1, source_.inputs[1].quant);
+    const float* other = values(frame, unit, 1);
     for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];
   } else if (layer.kind == LayerKind::ChannelScale) {
     for (std::int64_t i = 0; i < count; ++i) {
@@ -185,19 +177,25 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   } else {
     std::copy_n(from, count, result);  // relu and rounding follow
   }
-  give(result, given, output);
+  give(result, output);
 }
 
-void FloatLayer::give(float* values, const QuantParams& quant, char* to) const {
+void FloatLayer::give(float* values, char* to) const {
   const TensorShape& shape = source_.output.shape;
+  const QuantParams& quant = source_.output.quant;
+  const Activation& activation =
+      quant ? source_.planned.roundings.back().activation : source_.planned.layer.activation;
+  const Bounds bounds(quant, activation);
   if (!quant) {  // they are in their place
-    const std::int64_t count = source_.planned.layer.relu() ? shape.values() : 0;
-    for (std::int64_t i = 0; i < count; ++i) values[i] = std::max(values[i], 0.0F);
+    const std::int64_t count = activation.kind == ActivationKind::None ? 0 : shape.values();
+    for (std::int64_t i = 0; i < count; ++i) {
+      values[i] = std::min(std::max(values[i], bounds.least), bounds.most);
+    }
     return;
   }
   const std::int64_t row = shape.width * shape.channels;
   for (std::int64_t y = 0; y < shape.height; ++y) {
-    quantize(source_.kernels, values + y * row, row, quant, source_.planned.roundings.back().relu,
+    quantize(source_.kernels, values + y * row, row, quant, bounds,
              to + y * source_.output.row * source_.output.element_bytes);
   }
 }

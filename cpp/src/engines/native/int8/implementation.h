@@ -32,6 +32,10 @@ template <class Number>
 inline void store_some(Number* to, typename Lanes<Number>::Vector value, int count) {
   if (count >= kLanes) {
     store(to, value);
+#if LENET_LANES == 16
+  } else if constexpr (sizeof(Number) == 1) {
+    store_first(to, value, count);
+#endif
   } else {
     Number values[kLanes];
     store(values, value);
@@ -39,28 +43,36 @@ inline void store_some(Number* to, typename Lanes<Number>::Vector value, int cou
   }
 }
 
-/// Of the channels from `channel` on, at one pixel.
-inline void finish(const ConvTask& task, Ints sum, int channel, std::int64_t pixel) {
-  const int count = task.spare ? kLanes : task.channels - channel;
-  for (const Stage* stage = task.stages; stage < task.stages + task.stage_count; ++stage) {
-    Floats value = floats(sum) * load(stage->factor + channel);
-    value += load(stage->addend + channel);
-    if (task.floats) {
-      if (task.relu) value = larger(value, Floats{});
-      return store_some(static_cast<float*>(task.output) + pixel + channel, value, count);
-    }
-    sum = whole(value, stage->least, stage->most);
-  }
-  const Elements elements = narrowed(sum + (kZero - task.shift));
-  store_some(static_cast<Element*>(task.output) + pixel + channel, elements, count);
+inline Floats scaled(Ints values, const Stage& stage, int channel) {
+  return floats(values) * load(stage.factor + channel) + load(stage.addend + channel);
+}
+inline Floats clipped(Floats value, const Stage& stage) {
+  return smaller(all(stage.most), larger(all(stage.least), value));
 }
 
 /// Of `columns` pixels side by side, each with `block` vectors of channels from `channel` on. Apart
 /// from the tiles, of which there are many.
 __attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sums, int columns,
-                                           int block, int channel, std::int64_t pixel) {
+                                           int block, int first, std::int64_t pixel) {
+  const Stage* const last = task.stages + task.stage_count - 1;
   for (int c = 0; c < columns; ++c, pixel += task.output_column) {
-    for (int b = 0; b < block; ++b, ++sums) finish(task, *sums, channel + b * kLanes, pixel);
+    for (int b = 0; b < block; ++b, ++sums) {
+      const int channel = first + b * kLanes;
+      const int count = task.spare ? kLanes : task.channels - channel;
+      Ints sum = *sums;
+      for (const Stage* stage = task.stages; stage < last; ++stage) {
+        sum = whole(scaled(sum, *stage, channel), stage->least, stage->most);
+      }
+      const Floats value = scaled(sum, *last, channel);
+      if (task.floats) {
+        store_some(static_cast<float*>(task.output) + pixel + channel, clipped(value, *last),
+                   count);
+      } else {
+        sum = whole(value, last->least, last->most);
+        store_some(static_cast<Element*>(task.output) + pixel + channel,
+                   narrowed(sum + (kZero - task.shift)), count);
+      }
+    }
   }
 }
 
@@ -171,21 +183,219 @@ void channels_block(const ConvTask& task, const std::int32_t* weights, int chann
   }
 }
 
-void conv_channels(const ConvTask& task) {
+/// Calls `compute(block, weights, channel)` for the vectors of channels, block after block.
+template <class Compute>
+inline void for_blocks(const ConvTask& task, const Compute& compute) {
   const std::int32_t* weights = task.weights;
   int left = (task.channels + kLanes - 1) / kLanes;
   int block = task.tile;
   for (int channel = 0; left > 0; left -= block, channel += block * kLanes) {
     while (block > left) block /= 2;
+    compute(block, weights, channel);
+    weights += static_cast<std::int64_t>(task.groups) * block * kLanes;
+  }
+}
+
+void fully_connected(const ConvTask& task) {
+  for_blocks(task, [&](int block, const std::int32_t* weights, int channel) {
+    const auto compute = for_one_of<8, 4, 2, 1>(
+        block, [](auto vectors) { return channels_block<vectors.value, 1>; });
+    compute(task, weights, channel);
+  });
+}
+
+// ---- images
+
+/// Windows of two rows, or of two halves of one row, or of one row.
+constexpr int kRowsOfTile = kRegisters >= 32 ? 2 : 1;
+constexpr int kMaxBlock = kLanes == 1 ? 1 : 2;
+/// Windows of each of them. Weights, a value and a product need registers too.
+constexpr int kMaxColumns = kLanes == 1 ? 4 : kRegisters >= 32 ? 7 : 5;
+
+/// Where a tile begins, and elements from its first row to its second.
+struct Tile {
+  const Element* input;
+  std::int64_t input_apart;
+  std::int64_t output;
+  std::int64_t output_apart;
+  std::int64_t residual;
+  std::int64_t residual_apart;
+};
+
+/// The integers of a residual.
+inline Ints signed_of(Ints bits) {
+  constexpr int kUnused = 32 - 8 * sizeof(Element);
+  return kZero > 0 ? bits : (bits << kUnused) >> kUnused;
+}
+
+/// What becomes of sums, which stay in registers.
+template <int Block, int Rows, int Columns>
+inline __attribute__((always_inline)) void give(const ConvTask& task, const Tile& tile, int first,
+                                                Ints (&sums)[Rows][Columns][Block]) {
+  const Stage* stage = task.stages;
+  Floats values[Rows][Columns][Block];
+  const auto scale = [&] {
+    unrolled<Block>([&](int b) {
+      const Floats factor = load(stage->factor + first + b * kLanes);
+      const Floats addend = load(stage->addend + first + b * kLanes);
+      unrolled<Rows, Columns>(
+          [&](int r, int c) { values[r][c][b] = floats(sums[r][c][b]) * factor + addend; });
+    });
+    if (stage->residual == 0) return;
+    const auto* from = static_cast<const Element*>(task.residual) + tile.residual + first;
+    const Floats factor = all(stage->residual);
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      const Ints added = signed_of(
+          widened(from + r * tile.residual_apart + c * task.residual_column + b * kLanes));
+      values[r][c][b] += floats(added - task.residual_zero) * factor;
+    });
+  };
+  scale();
+  for (int s = 1; s < task.stage_count; ++s, scale()) {
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      sums[r][c][b] = whole(values[r][c][b], stage->least, stage->most);
+    });
+    ++stage;
+  }
+  const std::int64_t output = tile.output + first;
+  const auto place = [&](int r, int c, int b) {
+    return output + r * tile.output_apart + c * task.output_column + b * kLanes;
+  };
+  if (task.floats) {
+    auto* const to = static_cast<float*>(task.output);
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      store_some(to + place(r, c, b), clipped(values[r][c][b], *stage),
+                 task.channels - first - b * kLanes);
+    });
+    return;
+  }
+  auto* const to = static_cast<Element*>(task.output);
+#if LENET_LANES == 16
+  const Floats highest = all(stage->most);
+  const int lowest = static_cast<int>(stage->least) + kZero - task.shift;
+  constexpr int kVectors = Rows * Columns * Block;
+  const auto vector = [&](int i) {
+    const int v = least(i, kVectors - 1);
+    return rounded(smaller(highest, values[v / (Columns * Block)][v / Block % Columns][v % Block]));
+  };
+  unrolled<(kVectors + 3) / 4>([&](int g) {
+    const auto packed = narrowed(vector(4 * g), vector(4 * g + 1), vector(4 * g + 2),
+                                 vector(4 * g + 3), kZero - task.shift, lowest);
+    unrolled<4>([&](int k) {
+      const int v = 4 * g + k;
+      if (v >= kVectors) return;
+      const int b = v % Block;
+      store_some(to + place(v / (Columns * Block), v / Block % Columns, b), packed.vectors[k],
+                 task.channels - first - b * kLanes);
+    });
+  });
+#else
+  unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+    const Ints value = whole(values[r][c][b], stage->least, stage->most);
+    store_some(to + place(r, c, b), narrowed(value + (kZero - task.shift)),
+               task.channels - first - b * kLanes);
+  });
+#endif
+}
+
+template <int Block, int Rows, int Columns>
+void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, const Tile& tile) {
+  Ints sums[Rows][Columns][Block];
+  unrolled<Block>([&](int b) {
+    const Ints start = load(task.start + channel + b * kLanes);
+    unrolled<Rows, Columns>([&](int r, int c) { sums[r][c][b] = start; });
+  });
+  const std::int32_t groups = task.groups;
+  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
+    add_products(tile.input + task.offsets[g], tile.input_apart, task.input_column, weights, sums);
+  }
+  give(task, tile, channel, sums);
+}
+
+/// Of each channel by itself.
+template <int Block, int Rows, int Columns>
+void depthwise_tile(const ConvTask& task, const std::int32_t* weights, int channel,
+                    const Tile& tile) {
+  Ints sums[Rows][Columns][Block];
+  unrolled<Block>([&](int b) {
+    const Ints start = load(task.start + channel + b * kLanes);
+    unrolled<Rows, Columns>([&](int r, int c) { sums[r][c][b] = start; });
+  });
+  const std::int32_t taps = task.groups;
+  const Element* const input = tile.input + channel;
+  for (std::int32_t t = 0; t < taps; ++t, weights += Block * kLanes) {
+    const Element* const at = input + task.offsets[t];
+    unrolled<Block>([&](int b) {
+      const Ints weight = load(weights + b * kLanes);
+      unrolled<Rows, Columns>([&](int r, int c) {
+        const Ints value = widened(at + r * tile.input_apart + c * task.input_column + b * kLanes);
+        sums[r][c][b] = dot(sums[r][c][b], value, weight);
+      });
+    });
+  }
+  give(task, tile, channel, sums);
+}
+
+using TileFunction = void(const ConvTask&, const std::int32_t*, int, const Tile&);
+
+/// Calls the tile of `choose(columns)` for all windows.
+template <class Choose>
+inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int channel,
+                      const Choose& choose) {
+  int rows = task.rows;
+  int columns = task.columns;
+  if (task.input_row == columns * task.input_column &&
+      task.output_row == columns * task.output_column &&
+      (task.residual == nullptr || task.residual_row == columns * task.residual_column)) {
+    columns *= rows;  // one follows the other
+    rows = 1;
+  }
+  for (int y = 0; y < rows;) {
+    const bool pairs = kRowsOfTile == 2 && columns <= kMaxColumns && rows - y > 1;
+    for_even_parts(columns, pairs ? kMaxColumns : kRowsOfTile * kMaxColumns, [&](int x, int size) {
+      const int width = pairs ? size : (size + kRowsOfTile - 1) / kRowsOfTile;
+      const auto at = [&](std::int64_t row, std::int64_t column) { return y * row + x * column; };
+      const auto apart = [&](std::int64_t row, std::int64_t column) {
+        return pairs ? row : (size - width) * column;
+      };
+      choose(width)(
+          task, weights, channel,
+          {static_cast<const Element*>(task.input) + at(task.input_row, task.input_column),
+           apart(task.input_row, task.input_column), at(task.output_row, task.output_column),
+           apart(task.output_row, task.output_column), at(task.residual_row, task.residual_column),
+           apart(task.residual_row, task.residual_column)});
+    });
+    y += pairs ? 2 : 1;
+  }
+}
+
+template <int Block>
+TileFunction* image_tile_of(int columns) {
+  return for_count<kMaxColumns>(columns, [](auto width) -> TileFunction* {
+    return image_tile<Block, kRowsOfTile, width.value>;
+  });
+}
+
+TileFunction* depthwise_tile_of(int columns) {
+  return for_count<kMaxColumns>(columns, [](auto width) -> TileFunction* {
+    return depthwise_tile<1, kRowsOfTile, width.value>;
+  });
+}
+
+void conv_channels(const ConvTask& task) {
+  for_blocks(task, [&](int block, const std::int32_t* weights, int channel) {
     if (task.pool) {
       (block == 2 ? channels_block<2, 2> : channels_block<1, 2>)(task, weights, channel);
     } else {
-      const auto compute = for_one_of<8, 4, 2, 1>(
-          block, [](auto vectors) { return channels_block<vectors.value, 1>; });
-      compute(task, weights, channel);
+      for_tiles(task, weights, channel, block == 2 ? image_tile_of<kMaxBlock> : image_tile_of<1>);
     }
-    weights += static_cast<std::int64_t>(task.groups) * block * kLanes;
-  }
+  });
+}
+
+void depthwise(const ConvTask& task) {
+  for_blocks(task, [&](int, const std::int32_t* weights, int channel) {
+    for_tiles(task, weights, channel, depthwise_tile_of);
+  });
 }
 
 // ---- vectors of columns
@@ -325,21 +535,60 @@ void conv_columns(const ConvTask& task) {
 
 // ---- the rest
 
+/// Vectors of channels; the last one begins where it ends with them, if there are that many.
+template <class Work>
+inline void for_vectors(int channels, const Work& work) {
+  for (int c = 0; c < channels; c += kLanes) work(most(0, least(c, channels - kLanes)));
+}
+
+/// Calls `work(pixel)` for each of a window.
+template <class Work>
+inline void for_window(const PoolTask& task, std::int32_t y, std::int32_t x, const Work& work) {
+  for (std::int32_t i = task.row_begin[y]; i < task.row_end[y]; ++i) {
+    const auto* at = static_cast<const Element*>(task.input) + i * task.input_row;
+    for (std::int32_t j = task.column_begin[x]; j < task.column_end[x]; ++j) {
+      work(at + j * task.input_column);
+    }
+  }
+}
+
+void largest_of(const PoolTask& task, std::int32_t y, std::int32_t x, Element* output) {
+  const auto lowest = static_cast<Element>(task.relu ? task.mean.zero : kZero - 128);
+  for_vectors(task.values, [&](int c) {
+    Elements found = lowest - Elements{};
+    for_window(task, y, x, [&](const Element* pixel) { found = larger(found, load(pixel + c)); });
+    store_some(output + c, found, task.values - c);
+  });
+}
+
+void mean_of(const PoolTask& task, std::int32_t y, std::int32_t x, std::int64_t place) {
+  const IntMean& mean = task.mean;
+  const Floats size = all(task.row_size[y] * task.column_size[x]);
+  for_vectors(task.values, [&](int c) {
+    Ints sum{};
+    for_window(task, y, x,
+               [&](const Element* pixel) { sum += signed_of(widened(pixel + c)) - mean.zero; });
+    const Floats value = floats(sum) * all(mean.step) / size;
+    const int count = task.values - c;
+    if (mean.inverse == 0) {
+      const Floats found = task.relu ? larger(value, Floats{}) : value;
+      store_some(static_cast<float*>(task.output) + place + c, found, count);
+    } else {
+      const Ints found = whole(value * all(mean.inverse), mean.least, mean.most);
+      store_some(static_cast<Element*>(task.output) + place + c,
+                 narrowed(found + (kZero - mean.shift)), count);
+    }
+  });
+}
+
 void pool(const PoolTask& task) {
   for (std::int32_t y = 0; y < task.rows; ++y) {
     for (std::int32_t x = 0; x < task.columns; ++x) {
-      auto* output =
-          static_cast<Element*>(task.output) + y * task.output_row + x * task.output_column;
-      const auto lowest = static_cast<Element>(task.relu ? kZero : kZero - 128);
-      for (std::int32_t c = 0; c < task.values; ++c) output[c] = lowest;
-      for (std::int32_t i = task.row_begin[y]; i < task.row_end[y]; ++i) {
-        for (std::int32_t j = task.column_begin[x]; j < task.column_end[x]; ++j) {
-          const auto* input =
-              static_cast<const Element*>(task.input) + i * task.input_row + j * task.input_column;
-          for (std::int32_t c = 0; c < task.values; ++c) {
-            output[c] = output[c] > input[c] ? output[c] : input[c];
-          }
-        }
+      const std::int64_t place = y * task.output_row + x * task.output_column;
+      if (task.average) {
+        mean_of(task, y, x, place);
+      } else {
+        largest_of(task, y, x, static_cast<Element*>(task.output) + place);
       }
     }
   }
@@ -381,22 +630,13 @@ void dequantize(const void* from, std::int64_t count, float step, std::int32_t s
 }  // namespace
 
 const Kernels LENET_KERNELS = {
-    LENET_NAME,
-    kLanes,
-    sizeof(Element),
-    kZero,
-    kLanes == 1        ? 1
-    : kRegisters >= 32 ? 4
-                       : 2,
-    kLanes == 1        ? 1
-    : kRegisters >= 32 ? 8
-                       : 4,
-    conv_channels,
-    kLanes > 1 ? conv_columns : nullptr,
-    columns_tile_of,
-    pool,
-    multiply_adds,
-    quantize,
+    LENET_NAME,      kLanes,
+    sizeof(Element), kZero,
+    kMaxBlock,       kLanes == 1 ? 1 : kRegisters >= 32 ? 8 : 4,
+    conv_channels,   fully_connected,
+    depthwise,       kLanes > 1 ? conv_columns : nullptr,
+    columns_tile_of, pool,
+    multiply_adds,   quantize,
     dequantize,
 };
 

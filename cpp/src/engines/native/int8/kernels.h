@@ -27,7 +27,8 @@ namespace lenet::native::int8 {
 struct Stage {
   const float* factor;  ///< of each channel: integer * factor + addend
   const float* addend;
-  float least;
+  float residual;  ///< that the residual's integers are multiplied by, and added; 0: there is none
+  float least;     ///< an integer, but of a last stage that does not round
   float most;
 };
 
@@ -47,7 +48,11 @@ struct ConvTask {
   const Stage* stages;
   std::int32_t stage_count;  ///< at least 1
   std::int32_t shift;        ///< taken off what the last stage gives
-  void* output;              ///< elements; float32 when `floats`
+  const void* residual;      ///< elements, where a stage adds them; not of a pool
+  std::int64_t residual_column;
+  std::int64_t residual_row;
+  std::int32_t residual_zero;  ///< the element that stands for 0
+  void* output;                ///< elements; float32 when `floats`
   std::int64_t output_column;
   std::int64_t output_row;
   std::int32_t columns;
@@ -55,8 +60,7 @@ struct ConvTask {
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< vectors of channels computed together, a power of 2
   bool pool;  ///< give the largest of each 2 x 2 sums; rows and columns are even, factors positive
-  bool floats;  ///< the one stage does not round
-  bool relu;    ///< of floats
+  bool floats;  ///< the last stage does not round
   bool spare;   ///< whole vectors may be written where the last channel is
 
   // Of conv_columns.
@@ -81,12 +85,18 @@ struct Kernels {
   /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
+  /// The same of one row of windows that have nothing in common, the images of a batch: without a
+  /// pool or a residual, and with tiles up to `widest_linear`.
+  void (*fully_connected)(const ConvTask& task);
+  /// Each channel from the one in its place: a group is one tap, whose weight is the first element.
+  /// Without a pool.
+  void (*depthwise)(const ConvTask& task);
   /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
   /// Weights: tiles of channels, each [group][channel]. Null of one lane.
   void (*conv_columns)(const ConvTask& task);
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);
-  void (*pool)(const PoolTask& task);  ///< the largest of each window
+  void (*pool)(const PoolTask& task);
   /// As that of ../kernels/kernels.h.
   double (*multiply_adds)(std::int64_t steps);
   /// values * inverse, from `least` to `most`, rounded, less `shift`.

@@ -46,7 +46,9 @@ struct Tensor {
   bool by_int8 = false;      ///< computed by an operator in integers
   std::size_t rounding = 0;  ///< what is read in its place, when it is rounded
 
-  QuantParams quant() const { return {range, after_relu ? kMaxUnsigned : kMaxSigned, is_unsigned}; }
+  QuantParams quant() const {
+    return {range, after_relu ? kMaxUnsigned : kMaxSigned, is_unsigned ? 0 : 128};
+  }
 };
 
 /// The largest weights by which Paddle quantizes: of each output channel. Of a matrix
@@ -194,7 +196,7 @@ class Rounder {
       const Layer& layer = layers[i];
       Operator op{i, i};
       op.output = layer.output;
-      op.relu = layer.kind == LayerKind::Activate;
+      op.relu = layer.kind == LayerKind::Activate && layer.relu();
       op.fully_connected = layer.matrix && scales_[i] > 0;
       const std::size_t sum = layer.matrix ? kNone : reader(op, LayerKind::Add);
       if (layer.kind == LayerKind::Convolution && sum != kNone) {
@@ -207,7 +209,7 @@ class Rounder {
       }
       const std::size_t relu = reader(op, LayerKind::Activate);
       if (layer.kind == LayerKind::Convolution && layer.matrix == op.fully_connected &&
-          relu != kNone) {
+          relu != kNone && (layers[relu].relu() || !layer.matrix)) {
         op.relu = true;
         take(op, relu);
       }
@@ -341,7 +343,7 @@ class Rounder {
   }
 
   static void round_bias(Layer& layer) {
-    const QuantParams quant{layer.bias_range, kMaxSigned, false};
+    const QuantParams quant{layer.bias_range, kMaxSigned};
     for (float& value : layer.bias) {
       const float rounded = std::nearbyint(value * quant.inverse_scale());
       value = std::clamp(rounded, -kMaxSigned - 1, kMaxSigned) * quant.scale();

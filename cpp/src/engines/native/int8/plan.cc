@@ -52,7 +52,9 @@ class Planner {
         plan_.input = output;
         continue;
       }
-      std::size_t place = rounds ? fuse_rounding(layer) : fuse_pool(layer);
+      std::size_t place = rounds                         ? fuse_rounding(layer)
+                          : layer.kind == LayerKind::Add ? fuse_sum(layer)
+                                                         : fuse_pool(layer);
       if (place == kNone) {
         place = plan_.layers.size();
         add(layer);
@@ -76,7 +78,7 @@ class Planner {
     planned.layer = std::move(source);
     Layer& layer = planned.layer;
     if (layer.kind == LayerKind::Quantize)
-      planned.roundings = {{layer.quant, layer.relu(), {}, {}}};
+      planned.roundings = {{layer.quant, layer.activation, {}, {}}};
     if (!layer.integers.empty() && !rounded(layer.inputs[0])) use_float_weights(layer);
     if (!layer.integers.empty() && layer.integers.size() / layer.bias.size() > kMaxTaps) {
       throw Error(ErrorCode::Unsupported,
@@ -106,20 +108,51 @@ class Planner {
     if (!rounds_again(before) && (rounded(quantize.inputs[0]) || is_max_pool(layer))) {
       return kNone;
     }
-    const bool relu = quantize.relu() || layer.relu();
-    if (layer.kind == LayerKind::ChannelScale) {
+    const Activation own = std::exchange(layer.activation, {});
+    const Activation activation = own.kind == ActivationKind::None ? quantize.activation : own;
+    if (layer.kind == LayerKind::ChannelScale || layer.kind == LayerKind::Activate) {
       const std::size_t earlier = only_before(layer.inputs[0]);
-      if (earlier != kNone && rounds_again(plan_.layers[earlier])) {
+      if (earlier != kNone && rounds_again(plan_.layers[earlier]) &&
+          plan_.layers[earlier].sum != plan_.layers[earlier].roundings.size()) {
         PlannedLayer& convolution = plan_.layers[earlier];
         convolution.roundings.push_back(
-            {quantize.quant, relu, std::move(layer.scale), std::move(layer.bias)});
+            {quantize.quant, activation, std::move(layer.scale), std::move(layer.bias)});
         convolution.layer.name += ", " + layer.name;
         layer.inputs.clear();  // it is gone
         return earlier;
       }
     }
-    before.roundings.push_back({quantize.quant, relu, {}, {}});
+    before.roundings.push_back({quantize.quant, activation, {}, {}});
     return place;
+  }
+
+  /// A sum becomes part of the convolution of integers that alone gives one of the two, if the
+  /// other is rounded.
+  /// \returns the place of that convolution, now the last; kNone
+  std::size_t fuse_sum(const Layer& sum) {
+    for (const std::size_t i : {0U, 1U}) {
+      const std::size_t place = only_before(sum.inputs[i]);
+      const std::size_t residual = sum.inputs[1 - i];
+      if (place == kNone || !rounded(residual) || residual == sum.inputs[i]) continue;
+      const PlannedLayer& before = plan_.layers[place];
+      const Layer& layer = before.layer;
+      const bool fuses =
+          !layer.integers.empty() && !before.pool && before.sum == kNone &&
+          network_.tensors[residual] == network_.tensors[layer.output] &&
+          !is_whole_image(network_.tensors[layer.inputs[0]], layer,
+                          network_.tensors[layer.output]) &&
+          (!before.roundings.empty() || layer.activation.kind == ActivationKind::None);
+      if (!fuses) continue;
+      PlannedLayer planned = std::move(plan_.layers[place]);
+      plan_.layers[place].layer.inputs.clear();  // it is gone
+      planned.sum = planned.roundings.size();
+      planned.layer.inputs.push_back(residual);
+      planned.layer.activation = sum.activation;
+      planned.layer.name += ", " + sum.name;
+      plan_.layers.push_back(std::move(planned));
+      return plan_.layers.size() - 1;
+    }
+    return kNone;
   }
 
   /// A pool of 2 x 2 becomes part of the convolution of integers before it, if the larger of
@@ -134,14 +167,14 @@ class Planner {
       return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
     };
     auto& roundings = before.roundings;
-    const bool fuses = !before.layer.integers.empty() && !before.pool &&
+    const bool fuses = !before.layer.integers.empty() && !before.pool && before.sum == kNone &&
                        grows(before.layer.weight_scales) &&
                        std::all_of(roundings.begin(), roundings.end(),
                                    [&](const auto& rounding) { return grows(rounding.scale); });
     if (!fuses) return kNone;
     before.pool = true;
     if (!roundings.empty()) {
-      roundings.back().relu |= pool.relu();
+      if (pool.relu()) roundings.back().activation = pool.activation;
     } else if (pool.relu()) {
       before.layer.activation = pool.activation;
     }

@@ -1,6 +1,7 @@
 #include "engines/native/int8/program.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "engines/native/ops/ops.h"
@@ -13,26 +14,51 @@ bool multiplies_integers(const PlannedLayer& planned) { return !planned.layer.in
 std::unique_ptr<Op> make_op(const IntLayer& source) {
   const Layer& layer = source.planned.layer;
   if (multiplies_integers(source.planned)) return make_convolution(source);
-  if (!is_max_pool(layer) || !source.output.quant) return make_float_layer(source);
-  // The largest of several integers, which is an integer.
+  const QuantParams& from = source.inputs[0].quant;
+  const QuantParams& to = source.output.quant;
+  const bool average = layer.kind == LayerKind::Pool && !is_max_pool(layer);
+  if (!from || !(average || (is_max_pool(layer) && to))) return make_float_layer(source);
+  // Between the same integers their mean, so that one in the middle of two is rounded to even.
+  const bool same = from == to;
+  const auto& roundings = source.planned.roundings;
+  const Bounds bounds(to, roundings.empty() ? layer.activation : roundings.back().activation);
+  const IntMean mean = {source.kernels.zero - shift_of(from),
+                        same ? 1 : from.scale(),
+                        same ? 1
+                        : to ? to.inverse_scale()
+                             : 0,
+                        bounds.least,
+                        bounds.most,
+                        shift_of(to)};
   return make_pool(source.kernels.pool, layer, source.inputs[0], source.output,
-                   layer.relu() && !source.output.quant.is_unsigned);
+                   layer.relu() && (average || from.zero_point > 0), mean);
 }
 
 }  // namespace
 
-void quantize(const Kernels& kernels, const float* from, std::int64_t count,
-              const QuantParams& quant, bool relu, char* to) {
-  kernels.quantize(from, count, quant.inverse_scale(), least_of(quant, relu), most_of(quant),
-                   shift_of(quant), to);
+Bounds::Bounds(const QuantParams& quant, const Activation& activation)
+    : least(quant ? static_cast<float>(-quant.zero_point)
+                  : -std::numeric_limits<float>::infinity()),
+      most(quant ? static_cast<float>(255 - quant.zero_point)
+                 : std::numeric_limits<float>::infinity()) {
+  if (activation.kind != ActivationKind::None) least = 0;
+  if (activation.kind == ActivationKind::Clip) {
+    most = std::min(most, quant ? activation.beta / quant.scale() : activation.beta);
+  }
 }
 
-const float* float_row(const Kernels& kernels, const Placement& tensor, const QuantParams& quant,
-                       const char* first, std::int64_t row, float* scratch) {
+void quantize(const Kernels& kernels, const float* from, std::int64_t count,
+              const QuantParams& quant, const Bounds& bounds, char* to) {
+  kernels.quantize(from, count, quant.inverse_scale(), bounds.least, bounds.most, shift_of(quant),
+                   to);
+}
+
+const float* float_row(const Kernels& kernels, const Placement& tensor, const char* first,
+                       std::int64_t row, float* scratch) {
   const char* from = first + row * tensor.row * tensor.element_bytes;
   if (!tensor.quant) return reinterpret_cast<const float*>(from);
-  kernels.dequantize(from, tensor.shape.width * tensor.shape.channels, quant.scale(),
-                     shift_of(quant), scratch);
+  kernels.dequantize(from, tensor.shape.width * tensor.shape.channels, tensor.quant.scale(),
+                     shift_of(tensor.quant), scratch);
   return scratch;
 }
 
@@ -94,6 +120,7 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
   const std::int64_t row_bytes = tensor.row * tensor.element_bytes;
   char* to = frame.at<char>(tensor, unit) + begin * row_bytes;
   const float* from = images[0];
+  const Bounds bounds(tensor.quant, {});
   for (std::int64_t row = begin; row < end; ++row, to += row_bytes, from += width) {
     const float* values = from;
     if (channels > 1 || !tensor.quant) {
@@ -102,7 +129,7 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
       values = gathered;
     }
     if (tensor.quant && channel + 1 == channels) {
-      quantize(kernels_, values, width * channels, tensor.quant, false, to);
+      quantize(kernels_, values, width * channels, tensor.quant, bounds, to);
     }
   }
   images[0] = from;
@@ -110,7 +137,7 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
 
 const float* Program::output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
                                  std::int64_t row) const {
-  return float_row(kernels_, tensor, tensor.quant, frame.at<char>(tensor, unit), row,
+  return float_row(kernels_, tensor, frame.at<char>(tensor, unit), row,
                    reinterpret_cast<float*>(frame.scratch));
 }
 

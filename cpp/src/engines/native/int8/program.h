@@ -16,20 +16,21 @@ namespace lenet::native::int8 {
 
 // ---- which tensors are integers, and which layers compute them
 
-/// Elements are from -128 to 127: what is rounded to 0 to 255 less this.
-constexpr std::int32_t kShift = 128;
+/// What is to be added to the elements of a tensor, which are from -128 to 127.
+inline std::int32_t shift_of(const QuantParams& quant) { return 128 - quant.zero_point; }
 
-/// What is to be added to the elements of a tensor.
-inline std::int32_t shift_of(const QuantParams& quant) { return quant.is_unsigned ? kShift : 0; }
-inline float least_of(const QuantParams& quant, bool relu) {
-  return quant.is_unsigned || relu ? 0 : -128;
-}
-inline float most_of(const QuantParams& quant) { return quant.is_unsigned ? 255 : 127; }
+/// Between which numbers of steps a value is before it is rounded.
+/// \param activation none, a relu, or a clip from 0; without `quant` a step is 1
+struct Bounds {
+  Bounds(const QuantParams& quant, const Activation& activation);
+  float least;
+  float most;
+};
 
 /// A rounding of what a layer gives, or of what the rounding before gave.
 struct PlannedRounding {
   QuantParams quant;
-  bool relu = false;
+  Activation activation;  ///< before it
   // Of what the rounding before gave, by channel; empty: as it is.
   std::vector<float> scale;
   std::vector<float> bias;
@@ -39,7 +40,9 @@ struct PlannedLayer {
   Layer layer;  ///< a convolution of integers has `integers`, others `weights`
   /// Of its result, one after the other; without: it is float32, or rounded as its input.
   std::vector<PlannedRounding> roundings;
-  bool pool = false;         ///< the largest of each 2 x 2 results is given
+  bool pool = false;  ///< the largest of each 2 x 2 results is given
+  /// Of a convolution that adds its second input: after so many roundings; kNone: it does not.
+  std::size_t sum = kNone;
   double multiply_adds = 0;  ///< for one image
 };
 
@@ -52,8 +55,9 @@ struct Plan {
 };
 
 /// Rounding goes before max-pooling, which it does not change, and into the layer whose result it
-/// rounds, as does what is done to each channel between two roundings; convolutions whose input is
-/// not rounded get the weights that their integers stand for. A softmax is left to the outputs.
+/// rounds, as does what is done to each channel between two roundings, and the addition of another
+/// tensor of integers; convolutions whose input is not rounded get the weights that their integers
+/// stand for. A softmax is left to the outputs.
 /// \throws Error Unsupported: a sum that 32 bits might not hold; a softmax that a layer reads.
 Plan make_plan(Network network);
 
@@ -76,13 +80,12 @@ std::unique_ptr<Op> make_float_layer(const IntLayer& source);
 
 /// Rounds numbers to the elements of a tensor with that `quant`.
 void quantize(const Kernels& kernels, const float* from, std::int64_t count,
-              const QuantParams& quant, bool relu, char* to);
+              const QuantParams& quant, const Bounds& bounds, char* to);
 
 /// A row of a tensor as float32: [width][channels].
-/// \param quant what its integers stand for
-/// \param scratch where they become float32
-const float* float_row(const Kernels& kernels, const Placement& tensor, const QuantParams& quant,
-                       const char* first, std::int64_t row, float* scratch);
+/// \param scratch where integers become float32
+const float* float_row(const Kernels& kernels, const Placement& tensor, const char* first,
+                       std::int64_t row, float* scratch);
 
 // ---- the program
 

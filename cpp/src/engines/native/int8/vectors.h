@@ -37,6 +37,35 @@ inline Ints widened(const Element* from) {
   return reinterpret_cast<Ints>(
       _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
 }
+inline Ints rounded(Floats values) {  // of NaN and what is too large, the least
+  return reinterpret_cast<Ints>(_mm512_maskz_cvtps_epi32(kAll, reinterpret_cast<__m512>(values)));
+}
+/// Elements of four vectors.
+struct FourOfElements {
+  Elements vectors[4];
+};
+/// \param values of which those that are too small, or less than `lowest` when `added` has been
+///   added, become that
+inline FourOfElements narrowed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
+  const auto of = [](Ints values) { return reinterpret_cast<__m512i>(values); };
+  const __m512i shift = _mm512_set1_epi16(static_cast<short>(added));
+  const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(of(a), of(b)), shift);
+  const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(of(c), of(d)), shift);
+  // Of each vector four elements, then of the next.
+  const __m512i mixed =
+      _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(static_cast<char>(lowest)));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i whole = _mm512_maskz_permutexvar_epi32(kAll, order, mixed);
+  constexpr __mmask8 kFour = 0xf;
+  return {{Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 0)),
+           Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 1)),
+           Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 2)),
+           Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 3))}};
+}
+/// The first `count` elements.
+inline void store_first(Element* to, Elements values, int count) {
+  _mm_mask_storeu_epi8(to, static_cast<__mmask16>((1U << count) - 1), __m128i(values));
+}
 #elif LENET_LANES == 8
 inline Ints dot(Ints sum, Ints taps, Ints weights) {
   const auto products =

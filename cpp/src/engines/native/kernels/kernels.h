@@ -160,6 +160,16 @@ struct Winograd3x3Task {
 };
 
 /// In elements, which are float32 here and integers in ../int8.
+/// How the sum of the integers of a window becomes what an average gives.
+struct IntMean {
+  std::int32_t zero;  ///< the element that stands for 0
+  float step;         ///< what 1 stands for
+  float inverse;      ///< that of the result; 0: it is float32
+  float least;        ///< of the result, when it is rounded
+  float most;
+  std::int32_t shift;  ///< taken off what is rounded
+};
+
 struct PoolTask {
   const void* input;  ///< the first pixel inside the border
   std::int64_t input_column;
@@ -181,8 +191,9 @@ struct PoolTask {
   std::int32_t columns;
   std::int32_t rows;
   std::int32_t values;  ///< of a pixel; of float32, whole vectors
-  bool average;         ///< of float32 only
-  bool relu;
+  bool average;
+  bool relu;     ///< of float32, and of the largest
+  IntMean mean;  ///< of integers, of an average
 };
 
 /// In the order of LayerKind, but for the last.

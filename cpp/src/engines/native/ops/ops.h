@@ -75,7 +75,8 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
 /// \param pool the kernel
 /// \throws Error as above
 std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
-                              const Placement& from, const Placement& to, bool relu);
+                              const Placement& from, const Placement& to, bool relu,
+                              const IntMean& mean = {});
 
 /// Softmax of [count] numbers that lie `inner` apart. \param to may be `from`
 /// \param logarithm of the result

@@ -9,7 +9,7 @@ namespace {
 class Pool final : public Op {
  public:
   Pool(void (*pool)(const PoolTask&), const Layer& layer, const Placement& from,
-       const Placement& to, bool relu)
+       const Placement& to, bool relu, const IntMean& mean)
       : pool_(pool),
         from_(from),
         to_(to),
@@ -31,8 +31,10 @@ class Pool final : public Op {
     task_.values = static_cast<std::int32_t>(to.column);
     task_.average = layer.pool != PoolKind::Max;
     task_.relu = relu;
+    task_.mean = mean;
   }
   void run(const Frame& frame) const override {
+    if (to_.planes == 1) return run_rows(frame);
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       PoolTask task = task_;
       frame.each(to_.planes, [&](std::int64_t p) {
@@ -46,6 +48,19 @@ class Pool final : public Op {
   std::string kernel() const override { return to_string(LayerKind::Pool); }
 
  private:
+  void run_rows(const Frame& frame) const {
+    const auto work = [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+      PoolTask task = task_;
+      task.input = frame.at<char>(from_, unit);
+      task.output = frame.at<char>(to_, unit) + begin * to_.row * to_.element_bytes;
+      task.rows = static_cast<std::int32_t>(end - begin);
+      task.row_begin += begin;
+      task.row_end += begin;
+      task.row_size += begin;
+      pool_(task);
+    };
+    frame.each_rows(frame.count, to_.shape.height, work);
+  }
   /// The longest run of windows like the one in the middle.
   void find_inner() {
     const std::vector<std::int32_t>& begins = columns_.begins;
@@ -106,8 +121,9 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
 }
 
 std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
-                              const Placement& from, const Placement& to, bool relu) {
-  return std::make_unique<Pool>(pool, layer, from, to, relu);
+                              const Placement& from, const Placement& to, bool relu,
+                              const IntMean& mean) {
+  return std::make_unique<Pool>(pool, layer, from, to, relu, mean);
 }
 
 std::unique_ptr<Op> make_pool(const FloatLayer& source) {
