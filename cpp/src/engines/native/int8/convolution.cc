@@ -9,6 +9,7 @@ namespace lenet::native::int8 {
 namespace {
 
 constexpr std::int64_t kNoTap = -1;
+constexpr std::int64_t kNoChannel = -1;
 
 /// Vectors of columns rather than of channels: few channels of an image of one.
 bool fits_columns(const PlannedLayer& planned, const Placement& from, const Placement& to,
@@ -26,6 +27,20 @@ bool is_depthwise(const PlannedLayer& planned, const Placement& from, const Plac
   const std::int64_t channels = planned.layer.groups;
   return channels > 1 && channels == from.shape.channels && channels == to.shape.channels &&
          !planned.pool;
+}
+
+/// Whether the kernel of 3 x 3 taps of each channel computes it.
+bool fits_depthwise3x3(const PlannedLayer& planned, const Placement& to, const Kernels& kernels) {
+  const Window& window = planned.layer.window;
+  const std::array<std::int64_t, 2> three = {3, 3};
+  return kernels.depthwise3x3 != nullptr && to.shape.channels >= kDepthwiseBlock &&
+         window.kernel == three && window.dilations[1] == 1 && window.strides[1] <= 2 &&
+         planned.sum == kNone && !planned.roundings.empty();
+}
+
+/// Which channel of its block lies at a place of the packed block.
+std::int64_t depthwise3x3_channel(std::int64_t place) {
+  return place % 16 / 4 * 16 + place / 16 * 4 + place % 4;
 }
 
 /// How many offsets there are of a row of taps, when each row's lie `apart` from those of the row
@@ -47,7 +62,8 @@ class Convolution final : public Op {
   void run(const Frame& frame) const override;
   bool splits() const override { return true; }
   std::string kernel() const override {
-    return depthwise_     ? "depthwise"
+    return depthwise3x3_  ? "depthwise3x3"
+           : depthwise_   ? "depthwise"
            : by_columns_  ? "conv_columns"
            : whole_image_ ? "fully_connected"
                           : "conv_channels";
@@ -77,7 +93,8 @@ class Convolution final : public Op {
   Placement residual_;  ///< no size: there is none
   Placement to_;
   bool by_columns_;
-  bool depthwise_;                         ///< each channel by itself
+  bool depthwise_;  ///< each channel by itself
+  bool depthwise3x3_;
   std::int64_t groups_;                    ///< computed one after the other
   bool whole_image_;                       ///< fully connected: all units side by side
   std::int64_t taps_in_group_;             ///< that are multiplied together
@@ -90,8 +107,9 @@ class Convolution final : public Op {
   // Of all channels for the first stage, then for the next.
   Aligned<float> factor_;
   Aligned<float> addend_;
-  std::vector<Stage> stages_;  ///< of each task
-  std::int64_t channels_ = 0;  ///< of all groups, padded
+  std::vector<Stage> stages_;        ///< of each task
+  std::int64_t channels_ = 0;        ///< of all groups, padded
+  std::vector<std::int64_t> order_;  ///< the channels of a group as they are packed; kNoChannel
 };
 
 Convolution::Convolution(const IntLayer& source)
@@ -100,6 +118,7 @@ Convolution::Convolution(const IntLayer& source)
       to_(source.output),
       by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
       depthwise_(is_depthwise(source.planned, from_, to_)),
+      depthwise3x3_(depthwise_ && fits_depthwise3x3(source.planned, to_, kernels_)),
       groups_(depthwise_ ? 1 : source.planned.layer.groups),
       whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
       taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
@@ -129,19 +148,25 @@ Convolution::Convolution(const IntLayer& source)
     task.residual_zero = kernels_.zero - shift_of(residual_.quant);
   }
   task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
-  const Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
+  Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
+  if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
   task.groups = static_cast<std::int32_t>(groups.size());
   task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
 
   // Channels that are side by side in the packed weights, block after block.
   std::vector<std::int64_t> blocks;
   std::int64_t packed = 0;
-  std::int64_t block = task.tile * kernels_.lanes;
+  std::int64_t block = depthwise3x3_ ? kDepthwiseBlock : task.tile * kernels_.lanes;
   for (; packed < outputs; packed += block) {
     const std::int64_t left = outputs - packed;
     if (by_columns_) block = kernels_.columns_tile(static_cast<std::int32_t>(left));
-    while (block > round_up(left, kernels_.lanes)) block /= 2;
+    while (!depthwise3x3_ && block > round_up(left, kernels_.lanes)) block /= 2;
     blocks.push_back(block);
+    for (std::int32_t i = 0; i < block; ++i) {
+      order_.push_back(depthwise3x3_ ? std::min(packed, outputs - block) + depthwise3x3_channel(i)
+                       : packed + i < outputs ? packed + i
+                                              : kNoChannel);
+    }
   }
 
   channels_ = packed * groups_;
@@ -237,7 +262,6 @@ Convolution::Groups Convolution::group_columns(const Layer& layer, ConvTask& tas
 void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_output,
                              std::int64_t at, Stage* stages) {
   const Layer& layer = planned.layer;
-  const auto outputs = static_cast<std::int64_t>(layer.bias.size()) / groups_;
   const auto step_of = [](const QuantParams& quant) {
     return quant ? double{quant.range} / quant.qmax : 1;
   };
@@ -249,9 +273,11 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
     const auto& [quant, activation, scale, bias] =
         s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
     const double step = step_of(quant);
-    const std::int64_t first = static_cast<std::int64_t>(s) * channels_ + at;
-    for (std::int64_t o = 0; o < outputs; ++o) {
-      const auto channel = static_cast<std::size_t>(first_output + o);
+    const std::size_t first =
+        s * static_cast<std::size_t>(channels_) + static_cast<std::size_t>(at);
+    for (std::size_t o = 0; o < order_.size(); ++o) {
+      if (order_[o] == kNoChannel) continue;
+      const auto channel = static_cast<std::size_t>(first_output + order_[o]);
       const std::vector<float>& factors = s == 0 ? layer.weight_scales : scale;
       const std::vector<float>& addends = s == 0 ? layer.bias : bias;
       const double factor = factors.empty() ? 1 : double{factors[channel]};
@@ -268,11 +294,10 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
   }
 }
 
-/// Of one group of the convolution: [block][group of taps][channel of the block].
+/// Of one group of the convolution: [block][group of taps][place in the block].
 void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
                        std::int64_t at, const std::vector<std::int64_t>& blocks) {
   const Layer& layer = planned.layer;
-  const std::int64_t outputs = static_cast<std::int64_t>(layer.bias.size()) / groups_;
   const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
                             static_cast<std::int64_t>(layer.bias.size());
   const auto zero = kernels_.zero - shift_of(from_.quant);
@@ -283,8 +308,9 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
   for (const std::int64_t block : blocks) {
     for (const std::vector<std::int64_t>& group : groups) {
       for (std::int64_t o = first; o < first + block; ++o, ++weights) {
-        if (o >= outputs) continue;
-        const std::int8_t* of_output = layer.integers.data() + (first_output + o) * taps;
+        const std::int64_t channel = order_[static_cast<std::size_t>(o)];
+        if (channel == kNoChannel) continue;
+        const std::int8_t* of_output = layer.integers.data() + (first_output + channel) * taps;
         std::uint32_t bits = 0;
         for (std::size_t i = 0; i < group.size(); ++i) {
           if (group[i] == kNoTap) continue;
@@ -318,7 +344,8 @@ ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t
 }
 
 void Convolution::run(const Frame& frame) const {
-  void (*const convolve)(const ConvTask&) = depthwise_     ? kernels_.depthwise
+  void (*const convolve)(const ConvTask&) = depthwise3x3_  ? kernels_.depthwise3x3
+                                            : depthwise_   ? kernels_.depthwise
                                             : by_columns_  ? kernels_.conv_columns
                                             : whole_image_ ? kernels_.fully_connected
                                                            : kernels_.conv_channels;

@@ -398,6 +398,68 @@ void depthwise(const ConvTask& task) {
   });
 }
 
+#if LENET_LANES == 16
+/// 64 channels of windows side by side.
+template <int Stride, int Columns>
+void depthwise3x3_tile(const ConvTask& task, const std::int32_t* weights, int place,
+                       const Element* input, Element* output) {
+  const std::int64_t pixel = task.offsets[1];
+  Ints sums[Columns][4];
+  unrolled<Columns, 4>([&](int c, int v) { sums[c][v] = load(task.start + place + v * kLanes); });
+  unrolled<(Columns - 1) * Stride + 3>([&](int i) {
+    const Element* const at = input + i * pixel;
+    const FourOfTaps taps = interleaved(at, at + task.offsets[3], at + task.offsets[6]);
+    unrolled<3, 4>([&](int t, int v) {
+      const int c = (i - t) / Stride;
+      if (i < t || (i - t) % Stride != 0 || c >= Columns) return;
+      sums[c][v] =
+          dot(sums[c][v], taps.vectors[v], load(weights + t * kDepthwiseBlock + v * kLanes));
+    });
+  });
+  const Stage* stage = task.stages;
+  for (; stage + 1 < task.stages + task.stage_count; ++stage) {
+    unrolled<Columns, 4>([&](int c, int v) {
+      sums[c][v] = whole(scaled(sums[c][v], *stage, place + v * kLanes), stage->least, stage->most);
+    });
+  }
+  const Floats highest = all(stage->most);
+  const int added = kZero - task.shift;
+  const int lowest = static_cast<int>(stage->least) + added;
+  unrolled<Columns>([&](int c) {
+    const auto of = [&](int v) {
+      return rounded(smaller(highest, scaled(sums[c][v], *stage, place + v * kLanes)));
+    };
+    _mm512_storeu_si512(output + c * task.output_column,
+                        mixed(of(0), of(1), of(2), of(3), added, lowest));
+  });
+}
+
+template <int Stride>
+void depthwise3x3_rows(const ConvTask& task) {
+  constexpr int kColumns = 4;
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    const std::int32_t* weights = task.weights;
+    for (int place = 0; place < task.channels; place += kDepthwiseBlock) {
+      const int channel = least(place, task.channels - kDepthwiseBlock);
+      const auto* input = static_cast<const Element*>(task.input) + y * task.input_row + channel;
+      auto* output = static_cast<Element*>(task.output) + y * task.output_row + channel;
+      for_even_parts(task.columns, kColumns, [&](int x, int width) {
+        const auto tile = for_count<kColumns>(
+            width, [](auto columns) { return depthwise3x3_tile<Stride, columns.value>; });
+        tile(task, weights, place, input + x * task.input_column, output + x * task.output_column);
+      });
+      weights += 3 * kDepthwiseBlock;
+    }
+  }
+}
+
+void depthwise3x3(const ConvTask& task) {
+  (task.input_column == task.offsets[1] ? depthwise3x3_rows<1> : depthwise3x3_rows<2>)(task);
+}
+#else
+constexpr void (*depthwise3x3)(const ConvTask&) = nullptr;
+#endif
+
 // ---- vectors of columns
 
 constexpr int kPerGroup = sizeof(std::int32_t) / sizeof(Element);
@@ -630,13 +692,23 @@ void dequantize(const void* from, std::int64_t count, float step, std::int32_t s
 }  // namespace
 
 const Kernels LENET_KERNELS = {
-    LENET_NAME,      kLanes,
-    sizeof(Element), kZero,
-    kMaxBlock,       kLanes == 1 ? 1 : kRegisters >= 32 ? 8 : 4,
-    conv_channels,   fully_connected,
-    depthwise,       kLanes > 1 ? conv_columns : nullptr,
-    columns_tile_of, pool,
-    multiply_adds,   quantize,
+    LENET_NAME,
+    kLanes,
+    sizeof(Element),
+    kZero,
+    kMaxBlock,
+    kLanes == 1        ? 1
+    : kRegisters >= 32 ? 8
+                       : 4,
+    conv_channels,
+    fully_connected,
+    depthwise,
+    depthwise3x3,
+    kLanes > 1 ? conv_columns : nullptr,
+    columns_tile_of,
+    pool,
+    multiply_adds,
+    quantize,
     dequantize,
 };
 

@@ -74,6 +74,8 @@ struct ConvTask {
   std::int32_t first_wide_row;
 };
 
+constexpr std::int32_t kDepthwiseBlock = 64;
+
 struct Kernels {
   const char* name;     ///< as LENET_NATIVE_ISA has it
   std::int32_t lanes;   ///< numbers of 32 bits in a vector
@@ -91,6 +93,12 @@ struct Kernels {
   /// Each channel from the one in its place: a group is one tap, whose weight is the first element.
   /// Without a pool.
   void (*depthwise)(const ConvTask& task);
+  /// The same of 3 x 3 taps in columns side by side, which windows are 1 or 2 columns apart, and of
+  /// at least 64 channels, which are rounded; without a residual. A group is a column of taps,
+  /// `offsets` are those of all nine. Weights, factors and so on: blocks of kDepthwiseBlock
+  /// channels, of which the last one ends with the channels. Vector v of a block has the channels
+  /// 16 i + 4 v to 16 i + 4 v + 3, for i from 0 to 3. Null where there is none.
+  void (*depthwise3x3)(const ConvTask& task);
   /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
   /// Weights: tiles of channels, each [group][channel]. Null of one lane.
   void (*conv_columns)(const ConvTask& task);

@@ -40,27 +40,42 @@ inline Ints widened(const Element* from) {
 inline Ints rounded(Floats values) {  // of NaN and what is too large, the least
   return reinterpret_cast<Ints>(_mm512_maskz_cvtps_epi32(kAll, reinterpret_cast<__m512>(values)));
 }
-/// Elements of four vectors.
-struct FourOfElements {
-  Elements vectors[4];
-};
-/// \param values of which those that are too small, or less than `lowest` when `added` has been
-///   added, become that
-inline FourOfElements narrowed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
+/// Four vectors of values as elements: of each four, then of the next. `added` is added; those that
+/// are less than `lowest` then become that.
+inline __m512i mixed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
   const auto of = [](Ints values) { return reinterpret_cast<__m512i>(values); };
   const __m512i shift = _mm512_set1_epi16(static_cast<short>(added));
   const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(of(a), of(b)), shift);
   const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(of(c), of(d)), shift);
-  // Of each vector four elements, then of the next.
-  const __m512i mixed =
-      _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(static_cast<char>(lowest)));
+  return _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(static_cast<char>(lowest)));
+}
+struct FourOfElements {
+  Elements vectors[4];
+};
+/// The same, each vector by itself.
+inline FourOfElements narrowed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512i whole = _mm512_maskz_permutexvar_epi32(kAll, order, mixed);
+  const __m512i whole =
+      _mm512_maskz_permutexvar_epi32(kAll, order, mixed(a, b, c, d, added, lowest));
   constexpr __mmask8 kFour = 0xf;
   return {{Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 0)),
            Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 1)),
            Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 2)),
            Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 3))}};
+}
+/// Groups of three taps, of 64 channels in the order in which mixed() puts them right.
+struct FourOfTaps {
+  Ints vectors[4];
+};
+inline FourOfTaps interleaved(const Element* a, const Element* b, const Element* c) {
+  const __m512i of_a = _mm512_loadu_si512(a);
+  const __m512i of_b = _mm512_loadu_si512(b);
+  const __m512i of_c = _mm512_loadu_si512(c);
+  const __m512i none = _mm512_setzero_si512();
+  const __m512i ab[] = {_mm512_unpacklo_epi8(of_a, of_b), _mm512_unpackhi_epi8(of_a, of_b)};
+  const __m512i c0[] = {_mm512_unpacklo_epi8(of_c, none), _mm512_unpackhi_epi8(of_c, none)};
+  return {{Ints(_mm512_unpacklo_epi16(ab[0], c0[0])), Ints(_mm512_unpackhi_epi16(ab[0], c0[0])),
+           Ints(_mm512_unpacklo_epi16(ab[1], c0[1])), Ints(_mm512_unpackhi_epi16(ab[1], c0[1]))}};
 }
 /// The first `count` elements.
 inline void store_first(Element* to, Elements values, int count) {
