@@ -28,6 +28,7 @@ template <typename To>
 To number_as(const Value& value, std::size_t index) {
   switch (value.data_dtype) {
     case kBool:
+    case kUint8:
       return static_cast<To>(read_at<std::uint8_t>(value, index));
     case kInt8:
       return static_cast<To>(read_at<std::int8_t>(value, index));
@@ -43,8 +44,8 @@ To number_as(const Value& value, std::size_t index) {
 }
 
 bool is_readable(int dtype) {
-  return dtype == kBool || dtype == kInt8 || dtype == kInt32 || dtype == kInt64 ||
-         dtype == kFloat32 || dtype == kFloat64;
+  return dtype == kBool || dtype == kUint8 || dtype == kInt8 || dtype == kInt32 ||
+         dtype == kInt64 || dtype == kFloat32 || dtype == kFloat64;
 }
 
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }

@@ -335,10 +335,14 @@ class Reader {
     all.resize(values.size() * type.size);
     char* to = all.data();
     for (const std::int64_t value : values) {
+      const auto lies_in = [value](auto least, auto most) {
+        return value >= std::int64_t{least} && value <= std::int64_t{most};
+      };
+      using Int32 = std::numeric_limits<std::int32_t>;
       const bool fits = type.size == sizeof(std::int64_t) ||
-                        (type.size == 1 ? value >= 0 && value <= 0xff
-                                        : value >= std::numeric_limits<std::int32_t>::min() &&
-                                              value <= std::numeric_limits<std::int32_t>::max());
+                        (type.dtype == kInt8 ? lies_in(-128, 127)
+                         : type.size == 1    ? lies_in(0, 255)
+                                             : lies_in(Int32::min(), Int32::max()));
       if (!fits) damaged(name, "has a number out of range");
       std::memcpy(to, &value, type.size);  // the machine is little-endian
       to += type.size;

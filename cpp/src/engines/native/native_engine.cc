@@ -341,7 +341,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
   if (!int8 && model.traits.quantized) {
     refuse_model(model,
                  " is quantized, which the native engine computes in int8 only: use precision "
-                 "int8, or the paddle engine");
+                 "int8, or another engine");
   }
   return or_another(model.format, [&] {
     native::Network network = native::load_network(model, config.check_finite);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <deque>
 #include <initializer_list>
 #include <limits>
 #include <map>
@@ -32,7 +34,8 @@ class NetworkReader {
   Network read() {
     const auto& operators = graph_.operators;
     quantized_ = std::any_of(operators.begin(), operators.end(), [](const Operator& op) {
-      return op.type.find("quantize_linear") != std::string::npos;
+      return op.type.find("quantize_linear") != std::string::npos ||
+             op.type.find("QuantizeLinear") == 0;
     });
     const bool onnx = graph_.dialect == Dialect::Onnx;
     const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
@@ -53,7 +56,7 @@ class NetworkReader {
       add_output(graph_.outputs[i], onnx ? printable(name) : output_names_[i]);
     }
     drop_identities(network_);
-    if (quantized_) round_as_onednn(network_);
+    if (quantized_ && !onnx) round_as_onednn(network_);
     return std::move(network_);
   }
 
@@ -61,8 +64,9 @@ class NetworkReader {
   /// What dequantize_linear makes of int8 parameters.
   struct QuantizedWeights {
     const Value* integers = nullptr;
-    std::vector<float> ranges;  ///< the values that 127 stands for: one, or one a channel
-    std::int64_t axis = -1;     ///< of the channels; -1: one for all
+    /// One, or one a channel: the values that 127 stands for; of ONNX those that 1 stands for.
+    std::vector<float> ranges;
+    std::int64_t axis = -1;  ///< of the channels; -1: one for all
   };
 
   void read_operator() {
@@ -106,6 +110,8 @@ class NetworkReader {
         {"assign Identity Cast", &Reader::read_identity},
         {"quantize_linear", &Reader::read_quantize},
         {"dequantize_linear", &Reader::read_dequantize},
+        {"QuantizeLinear", &Reader::read_quantize_onnx},
+        {"DequantizeLinear", &Reader::read_dequantize_onnx},
         {"reshape2 reshape flatten_contiguous_range flatten squeeze2 squeeze Reshape Flatten "
          "Squeeze unsqueeze2 unsqueeze Unsqueeze",
          &Reader::read_reshape},
@@ -267,8 +273,10 @@ class NetworkReader {
   void read_nothing() {}
   void activate(const Activation& activation) {
     if (activation.kind == ActivationKind::None) return read_identity();
-    require(activation.kind == ActivationKind::Relu || !quantized_,
-            "kernel for this operator in int8");
+    const bool from_zero =
+        activation.kind == ActivationKind::Relu ||
+        (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
+    require(from_zero || !quantized_, "kernel for this operator in int8");
     layer(LayerKind::Activate, {tensor("X")}).activation = activation;
   }
   void read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
@@ -461,6 +469,7 @@ class NetworkReader {
     const auto beta = static_cast<float>(view_->number("beta", 1));
     if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");
     for (float& weight : made.weights) weight *= alpha;
+    for (float& scale : made.weight_scales) scale *= alpha;
     if (alpha != 1 && made.stored.data != nullptr)
       made.weight_scales.resize(made.bias.size(), alpha);
     if (!view_->has("Bias")) return;
@@ -814,7 +823,8 @@ class NetworkReader {
                 product(sizes, 1, sizes.size()) == values,
             "change of shape but of each image");
     const bool flat = sizes.size() == 2 && op_->type.find("reshape") == std::string::npos;
-    layer(quantized_ && flat ? LayerKind::Flatten : LayerKind::Identity, {input});
+    layer(quantized_ && flat && !view_->is_onnx() ? LayerKind::Flatten : LayerKind::Identity,
+          {input});
   }
 
   // ---- quantization
@@ -865,6 +875,66 @@ class NetworkReader {
     const QuantizedWeights& made =
         weights_[given("Y")] = {weights, ranges(true), view_->integer("quant_axis")};
     layer_memory_.add(static_cast<double>(made.ranges.size() * sizeof(float)));
+  }
+
+  /// The one scale of an operator of ONNX, and where its integers have 0.
+  QuantParams quant_onnx() const {
+    const std::vector<float> scale = floats("Scale");
+    const Value* const zero = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
+    require(scale.size() == 1 && (zero != nullptr || !view_->has("ZeroPoint")),
+            "kernel for scales but one number");
+    if (!std::isnormal(scale[0]) || scale[0] < 0) refuse("has a scale that is no positive number");
+    QuantParams quant{scale[0], 1, 0};  // the integer 1 stands for the scale
+    if (zero != nullptr) {
+      quant.zero_point = static_cast<std::int32_t>(number_at(*zero, 0));
+      if (zero->data_dtype == kInt8) quant.zero_point += 128;
+    }
+    return quant;
+  }
+
+  void read_quantize_onnx() {
+    const QuantParams quant = quant_onnx();
+    layer(LayerKind::Quantize, {tensor("X")}, "Y").quant = quant;
+    quants_[given("Y")] = quant;
+  }
+
+  void read_dequantize_onnx() {
+    if (const auto found = quants_.find(value("X")); found != quants_.end()) {
+      require(quant_onnx() == found->second,
+              "dequantization by another scale than it was quantized by");
+      layer(LayerKind::Identity, {tensor("X")}, "Y");
+      return;
+    }
+    const Value* const integers = constant("X");
+    require(integers != nullptr, "dequantization of what was not quantized");
+    const std::vector<float> scales = floats("Scale");
+    const bool sound = std::all_of(scales.begin(), scales.end(),
+                                   [](float scale) { return std::isfinite(scale) && scale >= 0; });
+    if (!sound) refuse("has a scale that is no positive number");
+    const Value* const zeros = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
+    for (std::size_t i = 0; zeros != nullptr && i < count_values(*zeros); ++i) {
+      require(number_at(*zeros, i) == 0, "weights with another zero point than 0");
+    }
+    const std::size_t rank = integers->shape.size();
+    const std::size_t axis = rank == 0 ? 0 : view_->axis(view_->integer("axis", 1), rank);
+    const std::size_t count = count_values(*integers);
+    layer_memory_.add(static_cast<double>((scales.size() + count) * sizeof(float)));
+    if (integers->data_dtype == kInt8) {
+      weights_[given("Y")] = {integers, scales, static_cast<std::int64_t>(axis)};
+      return;
+    }
+    // A bias, or another list of numbers.
+    const std::size_t inner =
+        static_cast<std::size_t>(product(integers->shape, std::min(axis + 1, rank), rank));
+    std::string& numbers = dequantized_numbers_.emplace_back(count * sizeof(float), '\0');
+    for (std::size_t i = 0; i < count; ++i) {
+      const double scale = double{scales[i / inner % scales.size()]};
+      const auto number = static_cast<float>(number_at(*integers, i) * scale);
+      std::memcpy(&numbers[i * sizeof(float)], &number, sizeof(number));
+    }
+    Value& made = kept_[given("Y")] = graph_.values[given("Y")];
+    made.data = numbers;
+    made.data_dtype = kFloat32;
   }
 
   /// The constant or the integers that an operator takes for weights; null where it is neither.
@@ -918,6 +988,8 @@ class NetworkReader {
   std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
+  std::map<std::size_t, QuantParams> quants_;        ///< of ONNX, by what quantization gives
+  std::deque<std::string> dequantized_numbers_;      ///< of constants, as float32
   std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
   std::vector<std::string> output_names_;     ///< of Paddle's
   std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again

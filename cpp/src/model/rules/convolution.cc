@@ -13,7 +13,10 @@ namespace {
 void infer_conv(OperatorView& op) {
   const Value& input = op.in("Input");
   const Value& filter = op.in("Filter");
-  op.supports(!op.is_onnx() || is_known(filter), "convolution whose filter is not constant");
+  // It may be dequantized.
+  const bool open = std::count(filter.shape.begin(), filter.shape.end(), kUnknown) > 0;
+  op.supports(!op.is_onnx() || is_known(filter) || !open,
+              "convolution whose filter is not constant");
   const auto [channel, image] = layout_of(op, input.shape);
   op.require(filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");

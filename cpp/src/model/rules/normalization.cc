@@ -102,6 +102,27 @@ void infer_quantization(OperatorView& op) {
   op.give("Y", x.shape, kFloat32);
 }
 
+/// QuantizeLinear and DequantizeLinear of ONNX: one scale, or one for each index of an axis.
+void infer_linear(OperatorView& op) {
+  const Value& x = op.in("X");
+  const bool dequantizes = op.type() == "DequantizeLinear";
+  op.supports(op.integer("block_size", 0) == 0, "kernel for quantization in blocks");
+  op.supports(op.in("Scale").dtype == kFloat32, "kernel for scales but float32");
+  const Shape& scale = op.in("Scale").shape;
+  if (!scale.empty() && scale != Shape{1}) {
+    const std::size_t axis = op.axis(op.integer("axis", 1), x.shape.size());
+    op.require(scale.size() == 1 && fits(scale[0], x.shape[axis]), "the shape of Scale");
+  }
+  if (op.has("ZeroPoint")) {
+    op.require(op.in("ZeroPoint").shape == scale, "the shape of ZeroPoint");
+  }
+  const int zero = op.has("ZeroPoint") ? op.in("ZeroPoint").dtype : dequantizes ? x.dtype : kUint8;
+  op.require(dequantizes ? zero == x.dtype : x.dtype == kFloat32, "the element type");
+  op.supports(zero == kUint8 || zero == kInt8 || (dequantizes && zero == kInt32),
+              "kernel for quantization but to int8 and uint8");
+  op.give("Y", x.shape, dequantizes ? kFloat32 : zero);
+}
+
 constexpr OperatorRule kRules[] = {
     {kPaddle, "batch_norm/batch_norm_", "X Mean Variance Scale Bias MomentumTensor?/",
      "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
@@ -122,6 +143,8 @@ constexpr OperatorRule kRules[] = {
      "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
      "qmax:int?",
      infer_quantization},
+    {kOnnx, "QuantizeLinear DequantizeLinear", "X Scale ZeroPoint?", "Y",
+     "axis:long? block_size:long? saturate:long?", infer_linear},
 };
 
 }  // namespace

@@ -1,0 +1,144 @@
+"""The native engine on .onnx models that onnxruntime's quantizer wrote, QuantizeLinear and
+DequantizeLinear around each operator: against onnxruntime, which computes them by the definition
+when it optimizes nothing.
+"""
+
+import numpy as np
+import onnx_files
+import pytest
+from test_native_engine import INSTRUCTION_SETS, processor_has
+
+import lenet_cpp
+
+pytest.importorskip("onnx", reason="the models of these tests are made with it")
+quantization = pytest.importorskip("onnxruntime.quantization")
+from onnxruntime.quantization import shape_inference  # noqa: E402
+
+AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
+OPTIONS = {"engine": "native", "precision": "int8"}
+UINT8, INT8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
+SETTINGS = {"uint8": (UINT8, False), "symmetric uint8": (UINT8, True), "int8": (INT8, False)}
+SETTINGS["symmetric int8"] = (INT8, True)
+
+
+def network(seed):
+    """A float model: a first layer, a bottleneck with each channel by itself, what is added, pools,
+    channels that are no multiple of a vector.
+    """
+    rng = np.random.default_rng(seed)
+    a, b, c = (int(n) for n in rng.choice([3, 8, 16, 20, 33, 64, 70], 3))
+    size, stride, groups = (
+        int(rng.choice([17, 28])),
+        int(rng.choice([1, 2])),
+        int(rng.choice([1, 2])),
+    )
+    b *= groups
+    tensors = {}
+
+    def weights(name, *shape):
+        scale = np.sqrt(2 / np.prod(shape[1:])) * (0.5 + rng.random((shape[0],) + (1,) * 3))
+        values = rng.standard_normal((*shape, 1, 1)[:4]) * scale
+        tensors[name] = values.reshape(shape).astype("f4")
+        tensors[name + "b"] = rng.standard_normal(shape[0]).astype("f4") * 0.3
+
+    weights("w0", a, 3, 7, 7)
+    weights("w1", b, a, 1, 1)
+    weights("w2", b, 1, 3, 3)
+    weights("w3", b, b // groups, 3, 3)
+    weights("w4", c, b, 1, 1)
+    weights("w5", c, c, 3, 3)
+    weights("w6", 10, c)
+    tensors |= {"low": np.float32(0), "high": np.float32(6), "flat": np.array([0, -1])}
+    nodes = f"""
+        c0 = Conv <strides = [2, 2], pads = [3, 3, 3, 3]> (x, w0, w0b)
+        r0 = Relu (c0)
+        p0 = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (r0)
+        c1 = Conv (p0, w1, w1b)
+        r1 = Clip (c1, low, high)
+        c2 = Conv <strides = [{stride}, {stride}], pads = [1, 1, 1, 1], group = {b}> (r1, w2, w2b)
+        r2 = Clip (c2, low, high)
+        c3 = Conv <dilations = [2, 1], pads = [2, 1, 2, 1], group = {groups}> (r2, w3, w3b)
+        s3 = Add (c3, r2)
+        c4 = Conv (s3, w4, w4b)
+        c5 = Conv <pads = [1, 1, 1, 1]> (c4, w5, w5b)
+        s5 = Add (c4, c5)
+        r5 = Relu (s5)
+        p5 = GlobalAveragePool (r5)
+        f = Reshape (p5, flat)
+        y = Gemm <transB = 1> (f, w6, w6b)
+    """
+    return onnx_files.model(
+        nodes, f"float[N,3,{size},{size}] x", "float[N,10] y", tensors
+    ), rng.standard_normal((16, 3, size, size)).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """By settings and seed: the quantized model and images."""
+    folder = tmp_path_factory.mktemp("qdq")
+    found = {}
+    for index, (name, (kind, symmetric)) in enumerate(SETTINGS.items()):
+        for seed in range(3 * index, 3 * index + 3):
+            model, images = network(seed)
+            (folder / "float.onnx").write_bytes(model)
+            prepared, path = folder / "prepared.onnx", folder / f"{seed}.onnx"
+            shape_inference.quant_pre_process(folder / "float.onnx", prepared)
+            calibration = iter([{"x": images}])
+
+            class Reader(quantization.CalibrationDataReader):
+                def get_next(self, left=calibration):
+                    return next(left, None)
+
+            quantization.quantize_static(
+                prepared,
+                path,
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=kind,
+                weight_type=INT8,
+                extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
+            )
+            found[name, seed] = path, images * np.float32(1.1)
+    return found
+
+
+def run(path, images, **options):
+    with lenet_cpp.Predictor(path, **{**OPTIONS, **options}) as predictor:
+        assert predictor.quantized
+        return predictor.run(images)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_quantized_onnx_answers_as_onnxruntime_does(made, name, monkeypatch):
+    """To a step or two of the output where a value lies in the middle of two integers; the same
+    bits alone, in a batch, with threads, and with each instruction set.
+    """
+    for (each, seed), (path, images) in made.items():
+        if each != name:
+            continue
+        found = run(path, images)
+        expected = onnx_files.reference(path, images, optimize=False)
+        step = np.diff(np.unique(expected)).min()
+        apart = np.abs(found - expected) / step
+        assert np.median(apart) < 0.01, seed
+        assert apart.max() < 2.5, seed
+        for others in (
+            np.concatenate([run(path, images[i : i + 1]) for i in range(3)]),
+            run(path, images[:3], threads=2),
+            run(path, images[:1], threads=2),
+        ):
+            assert (others == found[: len(others)]).all()
+        assert (run(path, images, threads=2) == found).all()
+        for isa in AVAILABLE:
+            monkeypatch.setenv("LENET_NATIVE_ISA", isa)
+            assert (run(path, images) == found).all(), isa
+        monkeypatch.delenv("LENET_NATIVE_ISA")
+
+
+def test_a_quantized_onnx_is_for_int8(made):
+    path, _ = next(iter(made.values()))
+    with pytest.raises(lenet_cpp.Unsupported, match="precision int8"):
+        lenet_cpp.Predictor(path, engine="native")
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "onnxruntime"
