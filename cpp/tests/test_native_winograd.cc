@@ -113,5 +113,83 @@ TEST_CASE("Winograd's method of 3 x 3 is nearly as accurate as the definition in
   CHECK(computed >= sets * cases.size() * 2 / 3);
 }
 
+/// A convolution of 5 x 5 of an image with few channels, perhaps pooled, and a layer behind it that
+/// copies its result exactly.
+Network network_of_rows(Random& random, const TensorShape& out, std::int64_t inputs, bool pool) {
+  Network network;
+  Layer convolution = convolution_of(5, 5);
+  auto& padding = convolution.window.padding;
+  for (std::int64_t& side : padding) side = random.from(0, 2);
+  network.tensors = {
+      {inputs, out.height + 4 - padding[0] - padding[1], out.width + 4 - padding[2] - padding[3]}};
+  convolution.weights = random.values(out.channels * inputs * 25);
+  convolution.bias = random.values(out.channels);
+  convolution.activation = relu_or_none(random);
+  add_layer(network, convolution, out);
+  TensorShape given = out;
+  if (pool) {
+    Layer layer = layer_of(LayerKind::Pool);
+    layer.window.kernel = layer.window.strides = {2, 2};
+    given = {out.channels, out.height / 2, out.width / 2};
+    add_layer(network, layer, given);
+  }
+  Layer copy = convolution_of(1, 1);
+  copy.weights.resize(static_cast<std::size_t>(out.channels * out.channels));
+  for (std::int64_t o = 0; o < out.channels; ++o) {
+    copy.weights[static_cast<std::size_t>(o * (out.channels + 1))] = 1;
+  }
+  copy.bias.resize(static_cast<std::size_t>(out.channels));
+  add_layer(network, copy, given);
+  return network;
+}
+
+TEST_CASE("Winograd's method along rows is nearly as accurate as the definition, in both layouts" *
+          doctest::test_suite("arithmetic")) {
+  constexpr std::int64_t kMany = 40;
+#ifdef __SANITIZE_ADDRESS__
+  constexpr std::int64_t kCases = 8;  // each takes ten times as long
+#else
+  constexpr std::int64_t kCases = 40;
+#endif
+  Random random(17);
+  Accuracy accuracy;
+  for (std::int64_t i = 0; i < kCases; ++i) {
+    CAPTURE(i);
+    // More rows than are computed at once, and all widths.
+    const std::int64_t height = i == 1 ? 130 : random.from(2, 40);
+    const std::int64_t width = i % 3 == 0 ? random.from(4, 64) : 4 * random.from(4, 16);
+    const TensorShape out = {random.from(1, 8), i == 0 ? 28 : height, i == 0 ? 28 : width};
+    const std::int64_t inputs = i % 2 == 0 ? 1 : random.from(2, 9);
+    const Network network = network_of_rows(random, out, inputs, random.coin());
+    const std::int64_t values = network.tensors[0].values();
+    const std::vector<float> images = random.values(kMany * values);
+    const auto first = [&](const std::vector<float>& of, std::int64_t count) {
+      return std::vector<float>(of.begin(),
+                                of.begin() + static_cast<std::int64_t>(of.size()) / kMany * count);
+    };
+    const std::vector<double> expected = definition(network, first(images, 2));
+    const std::vector<float> direct =
+        outputs(*compiled(network, native::kernels_named("scalar")), first(images, 2));
+    for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      const auto program = compiled(network, *kernels);
+      const auto many = compiled(network, *kernels, true);
+      const std::vector<float> found = outputs(*program, images);
+      CHECK(outputs(*program, images, 5) == found);
+      for (const std::int64_t at_once : {1, 16, 17, 40}) {
+        CHECK(outputs(*many, first(images, at_once), at_once) == first(found, at_once));
+      }
+      const bool by_rows = has_kernel(*program, "winograd_rows");
+      CHECK(has_kernel(*many, "winograd_rows_interleaved") == by_rows);
+      CHECK(by_rows == (kernels->winograd_rows != nullptr && inputs <= 8 && out.channels > 2 &&
+                        out.height % 2 == 0 && out.width % 4 == 0 && out.width >= kernels->lanes));
+      if (!by_rows) continue;
+      CHECK(accuracy.add(found, direct, expected) <= 2e-6);  // 1.2e-6
+    }
+  }
+
+  CHECK(accuracy.squares <= 3 * 3 * accuracy.squares_of_direct);
+}
+
 }  // namespace
 }  // namespace lenet::tests

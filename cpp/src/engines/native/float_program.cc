@@ -41,7 +41,8 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
 std::unique_ptr<Op> make_op(const FloatLayer& source) {
   switch (source.layer.kind) {
     case LayerKind::Convolution:
-      return source.method == ConvMethod::Winograd      ? make_winograd(source)
+      return source.method == ConvMethod::Winograd || source.method == ConvMethod::WinogradRows
+                 ? make_winograd(source)
              : source.method == ConvMethod::Winograd3x3 ? make_winograd3x3(source)
              : source.method == ConvMethod::Grouped     ? make_grouped(source)
                                                         : make_convolution(source);
@@ -106,12 +107,15 @@ void FloatProgram::lower(const Network& network) {
       // One image's few channels, on vectors of columns; images side by side add up the same way.
       const bool columns = fits_columns(network, layer) && !no_planes[given];
       planar_taps_[given] = columns;
+      const bool winograd_rows =
+          kernels_.winograd_rows != nullptr && columns && suits_winograd_rows(network, layer);
       const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
                             suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
       const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved_ &&
                                !planar_taps_[layer.inputs[0]] &&
                                suits_winograd3x3(network, layer, kernels_.lanes);
       step.method = winograd                         ? ConvMethod::Winograd
+                    : winograd_rows                  ? ConvMethod::WinogradRows
                     : interleaved_                   ? ConvMethod::Interleaved
                     : columns                        ? ConvMethod::Columns
                     : winograd3x3                    ? ConvMethod::Winograd3x3

@@ -248,10 +248,13 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 #if LENET_LANES >= 8
 #include "engines/native/kernels/winograd.h"
 #include "engines/native/kernels/winograd3x3.h"
+#include "engines/native/kernels/winograd_rows.h"
 #else
 constexpr void (*winograd_channels)(const WinogradTask&) = nullptr;
 constexpr void (*winograd_interleaved)(const WinogradTask&) = nullptr;
 constexpr int kWinogradGroup = 1;
+constexpr void (*winograd_rows)(const WinogradTask&) = nullptr;
+constexpr void (*winograd_rows_interleaved)(const WinogradTask&) = nullptr;
 constexpr void (*winograd3x3)(const Winograd3x3Task&) = nullptr;
 constexpr std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task&) = nullptr;
 #endif
@@ -271,6 +274,8 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                winograd_channels,
                                winograd_interleaved,
                                kWinogradGroup,
+                               winograd_rows,
+                               winograd_rows_interleaved,
                                winograd3x3,
                                winograd3x3_scratch,
                                pool,

@@ -6,12 +6,12 @@
 ///   - blocked, of one image: [channels / lanes][height][width][lanes], where a vector has so many
 ///     lanes; the last block is filled up with zeros;
 ///   - interleaved: [height][width][channels][images], as many images as a vector has lanes.
-/// One image that is a network's input, and the output of `conv_columns`, are planar:
-/// [channels][height][width].
+/// One image that is a network's input, and what `conv_columns` and `winograd_rows` give, are
+/// planar: [channels][height][width].
 ///
 /// Every output of a convolution is one chain of multiply-adds that starts with the bias and runs
-/// over the taps in one order, whatever the kernel, or Winograd's of winograd.h: the same bits in
-/// each layout.
+/// over the taps in one order, whatever the kernel, or Winograd's of winograd.h or winograd_rows.h:
+/// the same bits in each layout.
 ///
 /// This header is included by files that are compiled for processors that may not be at hand: it
 /// must hold no inline function, nor include a header that does.
@@ -103,13 +103,23 @@ struct GroupedTask {
 constexpr float kWinogradNear = 0.75F;
 constexpr float kWinogradFar = 1.5F;
 
-/// A convolution of 5 x 5 with strides of 1, in tiles of 2 x 2 outputs.
+/// The points of winograd_rows, in pairs whose products are computed together.
+constexpr double kWinogradRowPoints[] = {1, -1, 0, __builtin_inf(), 0.5, -0.5, 2, -2};
+/// Channels that it computes together.
+constexpr std::int32_t kWinogradRowGroup = 2;
+/// Its scratch memory is for so many pairs of rows below each other.
+constexpr std::int32_t kWinogradRowPairs = 16;
+
+/// A convolution of 5 x 5 with strides of 1, in tiles of 2 x 2 outputs, or of two rows of four
+/// columns.
 struct WinogradTask {
   const float* input;  ///< the first tap of the first window; one image's is planar
   std::int64_t input_column;
   std::int64_t input_row;
   std::int64_t input_channel;
-  const float* weights;  ///< transformed: [block of channels][column][input channel][row][block]
+  /// Transformed: [block of channels][column][input channel][row][block]; of winograd_rows
+  /// [block of channels][pair][input channel][row of the kernel][point of the pair][block].
+  const float* weights;
   const float* bias;
   float* output;
   std::int64_t output_column;
@@ -119,9 +129,11 @@ struct WinogradTask {
   std::int32_t channels;  ///< of the output
   std::int32_t tiles_across;
   std::int32_t tiles_down;
-  float* scratch;  ///< of one tile of vectors: 36 for each input channel
+  /// Of one tile of vectors: 36 for each input channel. Of winograd_rows: 8 for each of
+  /// 2 * kWinogradRowPairs + 4 rows and each input channel.
+  float* scratch;
   bool relu;
-  bool pool;  ///< give the largest of each tile
+  bool pool;  ///< give the largest of each 2 x 2 outputs
 };
 
 /// Vectors of output channels that winograd3x3 computes together, and input channels whose number
@@ -266,6 +278,10 @@ struct Kernels {
   /// Interleaved images, blocks of `winograd_group` channels; null as above.
   void (*winograd_interleaved)(const WinogradTask& task);
   std::int32_t winograd_group;
+  /// One image, as conv_columns, and interleaved images, by blocks of kWinogradRowGroup channels;
+  /// null as above.
+  void (*winograd_rows)(const WinogradTask& task);
+  void (*winograd_rows_interleaved)(const WinogradTask& task);
   /// Null where the vectors are too short for it to pay.
   void (*winograd3x3)(const Winograd3x3Task& task);
   /// Floats of scratch memory that it needs for any number of images.

@@ -2,7 +2,7 @@
 /// Convolutions of 5 x 5 by Winograd's minimal filtering, F(2 x 2, 5 x 5): four outputs of a
 /// channel for 36 multiplications instead of 100 (Lavin and Gray, Fast Algorithms for Convolutional
 /// Neural Networks, 2016). The points are 0, +-3/4, +-3/2 and infinity, whose rounding errors are
-/// hardly larger than those of the sums themselves; weights: winograd_weights of winograd.h.
+/// hardly larger than those of the sums themselves.
 ///
 /// Both layouts do the same operations in the same order for each value: the same bits. No sum has
 /// two products, so that it does not depend on the compiler which of them becomes a multiply-add.

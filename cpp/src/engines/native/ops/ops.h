@@ -15,12 +15,13 @@ namespace lenet::native {
 
 /// How a convolution is computed.
 enum class ConvMethod {
-  Channels,     ///< vectors of output channels
-  Columns,      ///< vectors of columns, of a planar input with few channels
-  Grouped,      ///< vectors of output channels, of groups that are not whole vectors
-  Interleaved,  ///< vectors of images
-  Winograd,     ///< by minimal filtering, in both layouts
-  Winograd3x3   ///< the same of 3 x 3, of blocks of channels
+  Channels,      ///< vectors of output channels
+  Columns,       ///< vectors of columns, of a planar input with few channels
+  Grouped,       ///< vectors of output channels, of groups that are not whole vectors
+  Interleaved,   ///< vectors of images
+  Winograd,      ///< by minimal filtering, in both layouts
+  WinogradRows,  ///< the same along the rows only, of few channels
+  Winograd3x3    ///< the same of 3 x 3, of blocks of channels
 };
 
 /// A layer with the places of its tensors, to make an operator of.
@@ -84,6 +85,9 @@ void softmax(const float* from, const Axis& axis, bool logarithm, float* to);
 
 /// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
 bool suits_winograd(const Network& network, const Layer& layer);
+
+/// Whether F(4, 5) along the rows does, of an image that suits vectors of columns.
+bool suits_winograd_rows(const Network& network, const Layer& layer);
 
 /// Whether F(4 x 4, 3 x 3) computes one image's layer, whose input is blocked, faster than the
 /// definition.

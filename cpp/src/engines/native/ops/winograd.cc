@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "engines/native/ops/ops.h"
 
@@ -9,25 +11,49 @@ namespace {
 
 using Pair = std::array<std::int64_t, 2>;
 constexpr std::size_t kKernel = 5;
-constexpr std::size_t kTile = 6;
-constexpr std::int64_t kProducts = 36;  // of a tile
+/// Rows of kKernel factors: each gives a value of one direction of the transformed weights.
+using Matrix = std::vector<std::array<double, kKernel>>;
 
 /// The matrix G of the transform (Lavin and Gray, 2016): the kernel as a polynomial, evaluated at
 /// the points and divided by what Lagrange's interpolation divides by; at infinity its highest
 /// coefficient.
-std::array<std::array<double, kKernel>, kTile> weight_transform() {
-  constexpr std::array<double, kTile - 1> kPoints = {0, kWinogradNear, -kWinogradNear, kWinogradFar,
-                                                     -kWinogradFar};
-  std::array<std::array<double, kKernel>, kTile> matrix{};
-  for (std::size_t p = 0; p < kPoints.size(); ++p) {
-    double power = 1;
-    for (const double other : kPoints) {
-      if (other != kPoints[p]) power /= kPoints[p] - other;
+Matrix weight_transform(const std::vector<double>& points) {
+  Matrix matrix(points.size());
+  for (std::size_t p = 0; p < points.size(); ++p) {
+    if (std::isinf(points[p])) {
+      matrix[p].back() = 1;
+      continue;
     }
-    for (std::size_t i = 0; i < kKernel; ++i, power *= kPoints[p]) matrix[p][i] = power;
+    double power = 1;
+    for (const double other : points) {
+      if (other != points[p] && !std::isinf(other)) power /= points[p] - other;
+    }
+    for (std::size_t i = 0; i < kKernel; ++i, power *= points[p]) matrix[p][i] = power;
   }
-  matrix.back().back() = 1;
   return matrix;
+}
+
+/// A method's transforms and tiles.
+struct Method {
+  Matrix down;              ///< the transform of the weights' columns
+  Matrix across;            ///< and of their rows
+  std::int64_t side;        ///< values of a transformed row that lie side by side
+  std::int64_t tile_width;  ///< columns of outputs
+  std::int64_t scratch;     ///< vectors for each input channel
+};
+
+const Method& method_of(const FloatLayer& source) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  static const Matrix square =
+      weight_transform({0, kWinogradNear, -kWinogradNear, kWinogradFar, -kWinogradFar, kInfinity});
+  static const Method both = {square, square, 1, 2, 36};
+  static const Method rows = {
+      {{1, 0, 0, 0, 0}, {0, 1, 0, 0, 0}, {0, 0, 1, 0, 0}, {0, 0, 0, 1, 0}, {0, 0, 0, 0, 1}},
+      weight_transform({std::begin(kWinogradRowPoints), std::end(kWinogradRowPoints)}),
+      2,
+      4,
+      8 * (2 * kWinogradRowPairs + 4)};
+  return source.method == ConvMethod::WinogradRows ? rows : both;
 }
 
 class Winograd final : public Op {
@@ -45,13 +71,14 @@ class Winograd final : public Op {
   }
   std::string kernel() const override { return kernel_; }
   std::int64_t scratch_bytes() const override {
-    return kProducts * task_.in_channels * lanes_ * std::int64_t{sizeof(float)};
+    return method_.scratch * task_.in_channels * lanes_ * std::int64_t{sizeof(float)};
   }
 
  private:
   void pack(const Layer& layer, std::int64_t block, float* weights) const;
 
   std::int64_t lanes_;
+  const Method& method_;
   const char* kernel_;
   void (*convolve_)(const WinogradTask&);
   Placement from_;
@@ -62,6 +89,7 @@ class Winograd final : public Op {
 
 Winograd::Winograd(const FloatLayer& source)
     : lanes_(source.kernels.lanes),
+      method_(method_of(source)),
       kernel_(source.interleaved ? "winograd_interleaved" : "winograd_channels"),
       convolve_(source.interleaved ? source.kernels.winograd_interleaved
                                    : source.kernels.winograd_channels),
@@ -69,8 +97,15 @@ Winograd::Winograd(const FloatLayer& source)
       to_(source.output),
       first_(-source.layer.window.padding[0] * from_.row -
              source.layer.window.padding[2] * from_.column) {
-  constexpr double kLarger = 36.0 / 25;  // what the transform makes of 5 x 5 weights
-  source.memory.add(kLarger * bytes_of(source.layer));
+  std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
+  if (source.method == ConvMethod::WinogradRows) {
+    kernel_ = source.interleaved ? "winograd_rows_interleaved" : "winograd_rows";
+    convolve_ = source.interleaved ? source.kernels.winograd_rows_interleaved
+                                   : source.kernels.winograd_rows;
+    block = kWinogradRowGroup;
+  }
+  const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
+  source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));
   task_.input_column = from_.column;
   task_.input_row = from_.row;
   task_.input_channel = from_.block;
@@ -79,13 +114,12 @@ Winograd::Winograd(const FloatLayer& source)
   task_.output_channel = to_.block;
   task_.in_channels = static_cast<std::int32_t>(from_.shape.channels);
   task_.channels = static_cast<std::int32_t>(source.shape.channels);
-  task_.tiles_across = static_cast<std::int32_t>(source.shape.width / 2);
+  task_.tiles_across = static_cast<std::int32_t>(source.shape.width / method_.tile_width);
   task_.tiles_down = static_cast<std::int32_t>(source.shape.height / 2);
   task_.relu = source.activation().kind == ActivationKind::Relu;
   task_.pool = source.pool != nullptr;
-  const std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
   float* const weights =
-      source.arena.take<float>(kProducts * round_up(task_.channels, block) * task_.in_channels);
+      source.arena.take<float>(products * round_up(task_.channels, block) * task_.in_channels);
   float* const bias = source.arena.take<float>(round_up(task_.channels, block));
   std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
   task_.weights = weights;
@@ -94,8 +128,9 @@ Winograd::Winograd(const FloatLayer& source)
 }
 
 void Winograd::pack(const Layer& layer, std::int64_t block, float* weights) const {
-  static const auto matrix = weight_transform();
   const std::int64_t inputs = task_.in_channels;
+  const auto rows = static_cast<std::int64_t>(method_.down.size());
+  const auto columns = static_cast<std::int64_t>(method_.across.size());
   const WeightView from = layer.view_weights();
   std::array<float, kKernel * kKernel> kernel;
   for (std::int64_t o = 0; o < task_.channels; ++o) {
@@ -104,24 +139,35 @@ void Winograd::pack(const Layer& layer, std::int64_t block, float* weights) cons
         kernel[i] =
             from.at(static_cast<std::size_t>(o), static_cast<std::size_t>(c) * kernel.size() + i);
       }
-      // [block of channels][column][input channel][row][channel of the block]
-      float* to = weights + (o / block * 6 * inputs + c) * 6 * block + o % block;
-      for (const auto& of_column : matrix) {
-        float* at = to;
-        for (const auto& of_row : matrix) {
-          double sum = 0;
-          for (std::size_t i = 0; i < kKernel; ++i) {
-            for (std::size_t j = 0; j < kKernel; ++j) {
-              sum += of_row[i] * static_cast<double>(kernel[i * kKernel + j]) * of_column[j];
-            }
+      for (std::int64_t place = 0; place < rows * columns; ++place) {
+        const std::int64_t row = place / columns;
+        const std::int64_t column = place % columns;
+        const auto& of_row = method_.down[static_cast<std::size_t>(row)];
+        const auto& of_column = method_.across[static_cast<std::size_t>(column)];
+        double sum = 0;
+        for (std::size_t i = 0; i < kKernel; ++i) {
+          for (std::size_t j = 0; j < kKernel; ++j) {
+            sum += of_row[i] * static_cast<double>(kernel[i * kKernel + j]) * of_column[j];
           }
-          *at = static_cast<float>(sum);
-          at += block;
         }
-        to += inputs * 6 * block;
+        // [block of channels][columns / side][input channel][row][side][channel of the block]
+        const std::int64_t group = o / block * (columns / method_.side) + column / method_.side;
+        const std::int64_t vector =
+            ((group * inputs + c) * rows + row) * method_.side + column % method_.side;
+        weights[vector * block + o % block] = static_cast<float>(sum);
       }
     }
   }
+}
+
+/// Whether a layer is a convolution of 5 x 5 whose outputs are whole tiles of 2 x 2.
+bool is_even_5x5(const Network& network, const Layer& layer) {
+  const Window& window = layer.window;
+  const TensorShape& output = network.tensors[layer.output];
+  return layer.kind == LayerKind::Convolution && layer.activation.kind <= ActivationKind::Relu &&
+         window.kernel == Pair{5, 5} && window.strides == Pair{1, 1} &&
+         window.dilations == Pair{1, 1} && layer.groups == 1 && output.height % 2 == 0 &&
+         output.width % 2 == 0;
 }
 
 }  // namespace
@@ -129,13 +175,16 @@ void Winograd::pack(const Layer& layer, std::int64_t block, float* weights) cons
 bool suits_winograd(const Network& network, const Layer& layer) {
   // With fewer channels the transforms cost more than the multiplications they save.
   constexpr std::int64_t kFewest = 4;
-  const Window& window = layer.window;
+  return is_even_5x5(network, layer) && network.tensors[layer.inputs[0]].channels >= kFewest &&
+         network.tensors[layer.output].channels >= kFewest;
+}
+
+bool suits_winograd_rows(const Network& network, const Layer& layer) {
+  constexpr std::int64_t kFewest = 3;      // with fewer outputs, the transforms cost too much
+  constexpr std::int64_t kMostInputs = 8;  // whose transformed rows the cache holds
   const TensorShape& output = network.tensors[layer.output];
-  return layer.kind == LayerKind::Convolution && layer.activation.kind <= ActivationKind::Relu &&
-         window.kernel == Pair{5, 5} && window.strides == Pair{1, 1} &&
-         window.dilations == Pair{1, 1} && layer.groups == 1 &&
-         network.tensors[layer.inputs[0]].channels >= kFewest && output.channels >= kFewest &&
-         output.height % 2 == 0 && output.width % 2 == 0;
+  return is_even_5x5(network, layer) && network.tensors[layer.inputs[0]].channels <= kMostInputs &&
+         output.channels >= kFewest && output.width % 4 == 0;
 }
 
 std::unique_ptr<Op> make_winograd(const FloatLayer& source) {
