@@ -96,7 +96,7 @@ const std::array<ConfigOption, 16> kConfigOptions = {{
      "int8)",
      choose<&Config::accelerator, parse_accelerator>},
     {"precision", "NAME",
-     "of the arithmetic: fp32, bf16, or int8 for a quantized .pdmodel (default: fp32)",
+     "of the arithmetic: fp32, bf16, or int8 for a quantized model (default: fp32)",
      choose<&Config::precision, parse_precision>},
     {"device", "NAME",
      "what computes: cpu, gpu or gpu:ID (default: cpu); GPUs are for the engines paddle and "

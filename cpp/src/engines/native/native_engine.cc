@@ -24,12 +24,11 @@ using native::Program;
 /// enough to compute meanwhile.
 constexpr std::int64_t kMaxInterleavedFloats = 1 << 18;
 constexpr std::int64_t kMaxComputedFloats = 3 << 18;
-/// The tensors of one image beyond which Paddle's oneDNN is faster in int8; with its own bytes and
-/// instructions for them, and without. ResNet18 has 1.0, 3.8 and 46 MB for images of 32, 64 and
-/// 224.
-constexpr std::int64_t kMaxBytes = 1 << 22;
+/// The tensors of one image beyond which Paddle's oneDNN is faster in int8 where there are no
+/// instructions that multiply bytes. ResNet18 has 1.0 MB for images of 32.
 constexpr std::int64_t kMaxBytesInPairs = 1 << 19;
-/// And so it is when more of what it multiplies is float32, for which int8 has simple loops.
+/// And everywhere it is when more of what it multiplies is float32, for which int8 has simple
+/// loops.
 constexpr double kMaxFloatWork = 1e6;
 /// What one thread runs at once: a fully connected layer's weights are read once for it.
 constexpr std::int64_t kImagesOfPiece = 64;
@@ -311,9 +310,8 @@ void compile_int8(native::Network network, Compiled& compiled) {
   auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
   compiled.instructions = kernels.name;
   compiled.arithmetic = native::Arithmetic::Int8;
-  compiled.is_fastest =
-      program->image_bytes() <= (kernels.bytes == 1 ? kMaxBytes : kMaxBytesInPairs) &&
-      program->float_multiply_adds() <= kMaxFloatWork;
+  compiled.is_fastest = (kernels.bytes == 1 || program->image_bytes() <= kMaxBytesInPairs) &&
+                        program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one = kImagesOfPiece;
   compiled.pack = [whole = program.get()] { whole->prepare(); };
   compiled.nhwc = std::move(program);

@@ -1,0 +1,241 @@
+/// \file
+/// Convolutions of images: tiles of windows by vectors of channels, whose sums stay in registers
+/// while all taps are added.
+///
+/// Part of implementation.h.
+
+/// Windows of two rows, or of two halves of one row, or of one row.
+constexpr int kRowsOfTile = kRegisters >= 32 ? 2 : 1;
+constexpr int kMaxBlock = kLanes == 1 ? 1 : 2;
+/// Windows of each of them. Weights, a value and a product need registers too.
+constexpr int kMaxColumns = kLanes == 1 ? 4 : kRegisters >= 32 ? 7 : 5;
+
+#if LENET_LANES == 16
+/// The same of sums that stay in registers, of which there are enough for it.
+template <int Rows, int Columns, int Block>
+inline __attribute__((always_inline)) void finish(const ConvTask& task, const Tile& tile, int first,
+                                                  Ints (&sums)[Rows][Columns][Block]) {
+  const Stage* stage = task.stages;
+  Floats values[Rows][Columns][Block];
+  const auto scale = [&] {
+    unrolled<Block>([&](int b) {
+      const Floats factor = load(stage->factor + first + b * kLanes);
+      const Floats addend = load(stage->addend + first + b * kLanes);
+      unrolled<Rows, Columns>(
+          [&](int r, int c) { values[r][c][b] = floats(sums[r][c][b]) * factor + addend; });
+    });
+    if (stage->residual == 0) return;
+    const std::int64_t added = tile.residual + first;
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      values[r][c][b] += residual_of(
+          task, *stage, added + r * tile.residual_apart + c * task.residual_column + b * kLanes);
+    });
+  };
+  scale();
+  for (int s = 1; s < task.stage_count; ++s, scale()) {
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      sums[r][c][b] = whole(values[r][c][b], stage->least, stage->most);
+    });
+    ++stage;
+  }
+  const auto store_at = [&](auto* to, const auto& vector, int r, int c, int b) {
+    to += tile.output + r * tile.output_apart + c * task.output_column + first + b * kLanes;
+    store_some(to, vector, task.channels - first - b * kLanes);
+  };
+  if (task.floats) {
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      store_at(static_cast<float*>(task.output), clipped(values[r][c][b], *stage), r, c, b);
+    });
+    return;
+  }
+  const Floats highest = all(stage->most);
+  const int added = kZero - task.shift;
+  const int lowest = static_cast<int>(stage->least) + added;
+  constexpr int kVectors = Rows * Columns * Block;
+  const auto vector = [&](int i) {
+    const int v = least(i, kVectors - 1);
+    return rounded(smaller(highest, values[v / (Columns * Block)][v / Block % Columns][v % Block]));
+  };
+  unrolled<(kVectors + 3) / 4>([&](int g) {
+    const int i = 4 * g;
+    const FourOfElements four =
+        narrowed(vector(i), vector(i + 1), vector(i + 2), vector(i + 3), added, lowest);
+    unrolled<4>([&](int k) {
+      const int v = i + k;
+      if (v >= kVectors) return;
+      store_at(static_cast<Element*>(task.output), four.vectors[k], v / (Columns * Block),
+               v / Block % Columns, v % Block);
+    });
+  });
+}
+#else
+template <int Rows, int Columns, int Block>
+inline void finish(const ConvTask& task, const Tile& tile, int first,
+                   const Ints (&sums)[Rows][Columns][Block]) {
+  Ints copies[Rows][Columns][Block];  // so that the sums need not be in memory
+  unrolled<Rows, Columns, Block>([&](int r, int c, int b) { copies[r][c][b] = sums[r][c][b]; });
+  finish_tile(task, &copies[0][0][0], Rows, Columns, Block, first, tile);
+}
+#endif
+
+template <int Block, int Rows, int Columns>
+void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, const Tile& tile) {
+  Ints sums[Rows][Columns][Block];
+  unrolled<Block>([&](int b) {
+    const Ints start = load(task.start + channel + b * kLanes);
+    unrolled<Rows, Columns>([&](int r, int c) { sums[r][c][b] = start; });
+  });
+  const std::int32_t groups = task.groups;
+  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
+    add_products(tile.input + task.offsets[g], tile.input_apart, task.input_column, weights, sums);
+  }
+  finish(task, tile, channel, sums);
+}
+
+/// Of each channel by itself.
+template <int Block, int Rows, int Columns>
+void depthwise_tile(const ConvTask& task, const std::int32_t* weights, int channel,
+                    const Tile& tile) {
+  Ints sums[Rows][Columns][Block];
+  unrolled<Block>([&](int b) {
+    const Ints start = load(task.start + channel + b * kLanes);
+    unrolled<Rows, Columns>([&](int r, int c) { sums[r][c][b] = start; });
+  });
+  const std::int32_t taps = task.groups;
+  const Element* const input = tile.input + channel;
+  for (std::int32_t t = 0; t < taps; ++t, weights += Block * kLanes) {
+    const Element* const at = input + task.offsets[t];
+    unrolled<Block>([&](int b) {
+      const Ints weight = load(weights + b * kLanes);
+      unrolled<Rows, Columns>([&](int r, int c) {
+        const Ints value = widened(at + r * tile.input_apart + c * task.input_column + b * kLanes);
+        sums[r][c][b] = dot(sums[r][c][b], value, weight);
+      });
+    });
+  }
+  finish(task, tile, channel, sums);
+}
+
+using TileFunction = void(const ConvTask&, const std::int32_t*, int, const Tile&);
+
+/// Calls the tile of `choose(columns)` for all windows.
+template <class Choose>
+inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int channel,
+                      const Choose& choose) {
+  int rows = task.rows;
+  int columns = task.columns;
+  if (task.input_row == columns * task.input_column &&
+      task.output_row == columns * task.output_column &&
+      (task.residual == nullptr || task.residual_row == columns * task.residual_column)) {
+    columns *= rows;  // one follows the other
+    rows = 1;
+  }
+  for (int y = 0; y < rows;) {
+    const bool pairs = kRowsOfTile == 2 && columns <= kMaxColumns && rows - y > 1;
+    for_even_parts(columns, pairs ? kMaxColumns : kRowsOfTile * kMaxColumns, [&](int x, int size) {
+      const int width = pairs ? size : (size + kRowsOfTile - 1) / kRowsOfTile;
+      const auto at = [&](std::int64_t row, std::int64_t column) { return y * row + x * column; };
+      const auto apart = [&](std::int64_t row, std::int64_t column) {
+        return pairs ? row : (size - width) * column;
+      };
+      choose(width)(
+          task, weights, channel,
+          {static_cast<const Element*>(task.input) + at(task.input_row, task.input_column),
+           apart(task.input_row, task.input_column), at(task.output_row, task.output_column),
+           apart(task.output_row, task.output_column), at(task.residual_row, task.residual_column),
+           apart(task.residual_row, task.residual_column)});
+    });
+    y += pairs ? 2 : 1;
+  }
+}
+
+template <int Block>
+TileFunction* image_tile_of(int columns) {
+  return for_count<kMaxColumns>(columns, [](auto width) -> TileFunction* {
+    return image_tile<Block, kRowsOfTile, width.value>;
+  });
+}
+
+TileFunction* depthwise_tile_of(int columns) {
+  return for_count<kMaxColumns>(columns, [](auto width) -> TileFunction* {
+    return depthwise_tile<1, kRowsOfTile, width.value>;
+  });
+}
+
+void conv_channels(const ConvTask& task) {
+  for_blocks(task, [&](int block, const std::int32_t* weights, int channel) {
+    if (task.pool) {
+      (block == 2 ? channels_block<2, 2> : channels_block<1, 2>)(task, weights, channel);
+    } else {
+      for_tiles(task, weights, channel, block == 2 ? image_tile_of<kMaxBlock> : image_tile_of<1>);
+    }
+  });
+}
+
+void depthwise(const ConvTask& task) {
+  for_blocks(task, [&](int, const std::int32_t* weights, int channel) {
+    for_tiles(task, weights, channel, depthwise_tile_of);
+  });
+}
+
+#if LENET_LANES == 16
+/// 64 channels of windows side by side.
+template <int Stride, int Columns>
+void depthwise3x3_tile(const ConvTask& task, const std::int32_t* weights, int place,
+                       const Element* input, Element* output) {
+  const std::int64_t pixel = task.offsets[1];
+  Ints sums[Columns][4];
+  unrolled<Columns, 4>([&](int c, int v) { sums[c][v] = load(task.start + place + v * kLanes); });
+  unrolled<(Columns - 1) * Stride + 3>([&](int i) {
+    const Element* const at = input + i * pixel;
+    const FourOfTaps taps = interleaved(at, at + task.offsets[3], at + task.offsets[6]);
+    unrolled<3, 4>([&](int t, int v) {
+      const int c = (i - t) / Stride;
+      if (i < t || (i - t) % Stride != 0 || c >= Columns) return;
+      sums[c][v] =
+          dot(sums[c][v], taps.vectors[v], load(weights + t * kDepthwiseBlock + v * kLanes));
+    });
+  });
+  const Stage* stage = task.stages;
+  for (; stage + 1 < task.stages + task.stage_count; ++stage) {
+    unrolled<Columns, 4>([&](int c, int v) {
+      sums[c][v] = whole(scaled(sums[c][v], *stage, place + v * kLanes), stage->least, stage->most);
+    });
+  }
+  const Floats highest = all(stage->most);
+  const int added = kZero - task.shift;
+  const int lowest = static_cast<int>(stage->least) + added;
+  unrolled<Columns>([&](int c) {
+    const auto of = [&](int v) {
+      return rounded(smaller(highest, scaled(sums[c][v], *stage, place + v * kLanes)));
+    };
+    _mm512_storeu_si512(output + c * task.output_column,
+                        mixed(of(0), of(1), of(2), of(3), added, lowest));
+  });
+}
+
+template <int Stride>
+void depthwise3x3_rows(const ConvTask& task) {
+  constexpr int kColumns = 4;
+  for (std::int32_t y = 0; y < task.rows; ++y) {
+    const std::int32_t* weights = task.weights;
+    for (int place = 0; place < task.channels; place += kDepthwiseBlock) {
+      const int channel = least(place, task.channels - kDepthwiseBlock);
+      const auto* input = static_cast<const Element*>(task.input) + y * task.input_row + channel;
+      auto* output = static_cast<Element*>(task.output) + y * task.output_row + channel;
+      for_even_parts(task.columns, kColumns, [&](int x, int width) {
+        const auto tile = for_count<kColumns>(
+            width, [](auto columns) { return depthwise3x3_tile<Stride, columns.value>; });
+        tile(task, weights, place, input + x * task.input_column, output + x * task.output_column);
+      });
+      weights += 3 * kDepthwiseBlock;
+    }
+  }
+}
+
+void depthwise3x3(const ConvTask& task) {
+  (task.input_column == task.offsets[1] ? depthwise3x3_rows<1> : depthwise3x3_rows<2>)(task);
+}
+#else
+constexpr void (*depthwise3x3)(const ConvTask&) = nullptr;
+#endif
