@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::int64_t kNoTap = -1;
 constexpr std::int64_t kNoChannel = -1;
+constexpr double kLargestSum = 0x1p31;
 
 /// Vectors of columns rather than of channels: few channels of an image of one.
 bool fits_columns(const PlannedLayer& planned, const Placement& from, const Placement& to,
@@ -145,7 +147,6 @@ Convolution::Convolution(const IntLayer& source)
     residual_ = source.inputs[1];
     task.residual_column = residual_.column;
     task.residual_row = residual_.row;
-    task.residual_zero = kernels_.zero - shift_of(residual_.quant);
   }
   task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
   Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
@@ -273,6 +274,10 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
     const auto& [quant, activation, scale, bias] =
         s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
     const double step = step_of(quant);
+    const double residual = s == planned.sum ? step_of(residual_.quant) / step : 0;
+    const double zero = residual * residual_.quant.zero_point;
+    const double largest = s == 0 ? kLargestSum : 255;
+    bool exceeds = activation.kind == ActivationKind::Clip;
     const std::size_t first =
         s * static_cast<std::size_t>(channels_) + static_cast<std::size_t>(at);
     for (std::size_t o = 0; o < order_.size(); ++o) {
@@ -283,13 +288,18 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
       const double factor = factors.empty() ? 1 : double{factors[channel]};
       const double addend = addends.empty() ? 0 : double{addends[channel]};
       factor_.data()[first + o] = static_cast<float>(before * factor / step);
-      addend_.data()[first + o] = static_cast<float>(addend / step);
+      addend_.data()[first + o] = static_cast<float>(addend / step - zero);
+      const double most = std::abs(before * factor / step) * largest +
+                          std::abs(addend / step - zero) + 255 * residual;
+      exceeds |= !(most < kLargestSum / 2);
     }
-    const auto residual =
-        static_cast<float>(s == planned.sum ? step_of(residual_.quant) / step : 0);
     const Bounds bounds(quant, activation);
-    stages[s] = {factor_.data() + first, addend_.data() + first, residual, bounds.least,
-                 bounds.most};
+    stages[s] = {factor_.data() + first,
+                 addend_.data() + first,
+                 static_cast<float>(residual),
+                 bounds.least,
+                 bounds.most,
+                 exceeds};
     before = step;
   }
 }

@@ -48,13 +48,17 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
     });
     return;
   }
-  const Floats highest = all(stage->most);
+  if (stage->exceeds) {
+    const Floats highest = all(stage->most);
+    unrolled<Rows, Columns, Block>(
+        [&](int r, int c, int b) { values[r][c][b] = smaller(highest, values[r][c][b]); });
+  }
   const int added = kZero - task.shift;
   const int lowest = static_cast<int>(stage->least) + added;
   constexpr int kVectors = Rows * Columns * Block;
   const auto vector = [&](int i) {
     const int v = least(i, kVectors - 1);
-    return rounded(smaller(highest, values[v / (Columns * Block)][v / Block % Columns][v % Block]));
+    return rounded(values[v / (Columns * Block)][v / Block % Columns][v % Block]);
   };
   unrolled<(kVectors + 3) / 4>([&](int g) {
     const int i = 4 * g;

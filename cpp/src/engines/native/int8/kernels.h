@@ -27,9 +27,10 @@ namespace lenet::native::int8 {
 struct Stage {
   const float* factor;  ///< of each channel: integer * factor + addend
   const float* addend;
-  float residual;  ///< that the residual's integers are multiplied by, and added; 0: there is none
+  float residual;  ///< by which the bytes of the residual are multiplied, and added; 0: it is not
   float least;     ///< an integer, but of a last stage that does not round
   float most;
+  bool exceeds;  ///< values may be more than 32 bits hold, or than `most`, which is not the largest
 };
 
 /// Windows over one image; or a fully connected layer over several, which are its columns. Of
@@ -51,8 +52,7 @@ struct ConvTask {
   const void* residual;      ///< elements, where a stage adds them; not of a pool
   std::int64_t residual_column;
   std::int64_t residual_row;
-  std::int32_t residual_zero;  ///< the element that stands for 0
-  void* output;                ///< elements; float32 when `floats`
+  void* output;  ///< elements; float32 when `floats`
   std::int64_t output_column;
   std::int64_t output_row;
   std::int32_t columns;
