@@ -252,10 +252,11 @@ inline std::vector<double> definition(const native::Network& network,
 inline std::unique_ptr<native::Program> compiled(native::Network network,
                                                  const native::Kernels& kernels,
                                                  bool interleaved = false,
-                                                 std::int64_t min_shared_bytes = 0) {
+                                                 std::int64_t min_shared_bytes = 0,
+                                                 const native::Bf16Kernels* bf16 = nullptr) {
   native::separate_layouts(network);
   auto program =
-      std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes);
+      std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes, bf16);
   program->prepare(network);
   return program;
 }

@@ -239,7 +239,6 @@ TEST_CASE("parameters that do not fit what a layer takes") {
 }
 
 TEST_CASE("options that it does not support") {
-  CHECK_ERROR(Unsupported, "not support precision bf16", Predictor{bundled("precision=bf16")});
   CHECK_ERROR(Unsupported, "accelerator onednn", Predictor{bundled("accelerator=onednn")});
   CHECK_ERROR(Unsupported, "in int8", Predictor{bundled("precision=int8")});
   Predictor predictor(bundled());

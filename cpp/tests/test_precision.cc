@@ -155,7 +155,7 @@ TEST_CASE("bf16 differs from float32 as eight bits allow, and clones give the sa
   for (const char* file : {"lenet.pdmodel", "lenet.json"}) {
     CAPTURE(file);
     const Tensor exact = Predictor(float_model("", file)).run(images.view());
-    const Config config = float_model("precision=bf16", file);
+    const Config config = float_model("precision=bf16 engine=paddle", file);
     if (!has_bf16()) {
       CHECK_ERROR(Unsupported, "avx512_bf16", Predictor{config});
       continue;

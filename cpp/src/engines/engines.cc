@@ -31,13 +31,12 @@ const std::vector<EngineRow>& engine_rows() {
        kOwnKernels,
        {},
        "",
-       {Precision::Fp32, Precision::Int8},
-       "use fp32 or int8, or the paddle engine",
+       {Precision::Fp32, Precision::Bf16, Precision::Int8},
+       "",
        {Accelerator::Plain},
        false,
        [](const Config& config) {
-         return config.accelerator == Accelerator::Auto && config.precision != Precision::Bf16 &&
-                config.ir_optim && !config.memory_optim;
+         return config.accelerator == Accelerator::Auto && config.ir_optim && !config.memory_optim;
        },
        [](const Config& config, const Model& model) {
          return create_native_engine(config, model);

@@ -70,9 +70,10 @@ bool reads_planes(const Layer& layer) {
 }  // namespace
 
 FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool interleaved,
-                           std::int64_t min_shared_bytes)
+                           std::int64_t min_shared_bytes, const Bf16Kernels* bf16)
     : Program(interleaved ? kernels.lanes : 1, min_shared_bytes),
       kernels_(kernels),
+      bf16_(bf16),
       interleaved_(interleaved),
       planar_taps_(network.tensors.size()) {
   set_tensors(network.tensors, network.input, output_sources(network));
@@ -113,7 +114,7 @@ void FloatProgram::lower(const Network& network) {
                             suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
       const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved_ &&
                                !planar_taps_[layer.inputs[0]] &&
-                               suits_winograd3x3(network, layer, kernels_.lanes);
+                               suits_winograd3x3(network, layer, kernels_.lanes, bf16_ != nullptr);
       step.method = winograd                         ? ConvMethod::Winograd
                     : winograd_rows                  ? ConvMethod::WinogradRows
                     : interleaved_                   ? ConvMethod::Interleaved
@@ -246,6 +247,7 @@ void FloatProgram::prepare(const Network& network) {
   for (const Lowered& step : lowered_) {
     const Layer& layer = network.layers[step.layer];
     FloatLayer source{kernels_,
+                      bf16_,
                       interleaved_,
                       layer,
                       fused(step.pool),

@@ -18,9 +18,10 @@ class FloatProgram final : public Program {
   /// Decides from the shapes how each layer is computed and where each tensor lies.
   /// \param interleaved whether a unit is as many images as a vector has lanes, side by side;
   ///   otherwise it is one image.
+  /// \param bf16 multiplies most of one image, by numbers rounded to bf16; or null
   /// \throws Error Unsupported: a layer that it has no kernel for.
   FloatProgram(const Network& network, const Kernels& kernels, bool interleaved,
-               std::int64_t min_shared_bytes = kMinSharedBytes);
+               std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr);
 
   /// Packs the weights, before anything is run.
   /// \param network the same
@@ -60,6 +61,7 @@ class FloatProgram final : public Program {
                           std::int64_t row) const override;
 
   const Kernels& kernels_;
+  const Bf16Kernels* bf16_;
   bool interleaved_;
   /// By tensor: the image, and what a convolution on vectors of columns gives of one image.
   std::vector<bool> planar_taps_;

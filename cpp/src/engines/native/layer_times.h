@@ -59,10 +59,12 @@ struct MultiplyAddLimit {
 
 enum class Arithmetic {
   Float32,
-  Int8  ///< products of two integers of 8 bits, summed in 32
+  Bf16,  ///< summed in float32
+  Int8   ///< products of two integers of 8 bits, summed in 32
 };
 
 /// In the best slice, by the multiply-adds of the kernels.
+/// \throws Error Unsupported: the processor has no multiply-adds of bf16.
 MultiplyAddLimit measure_multiply_add_limit(double seconds,
                                             Arithmetic arithmetic = Arithmetic::Float32);
 

@@ -31,10 +31,18 @@ MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmeti
   const std::string best = available_sets().front();
   const Kernels& kernels = kernels_named(best.c_str());
   const int8::Kernels& quantized = int8::kernels_named(best.c_str());
-  const bool is_int8 = arithmetic == Arithmetic::Int8;
-  const auto multiply_adds = is_int8 ? quantized.multiply_adds : kernels.multiply_adds;
+  MultiplyAddLimit limit{kernels.name, 0};
+  auto multiply_adds = kernels.multiply_adds;
+  if (arithmetic == Arithmetic::Bf16) {
+    limit.instructions = choose_bf16_kernels().name;
+    multiply_adds = choose_bf16_kernels().multiply_adds;
+  } else if (arithmetic == Arithmetic::Int8) {
+    limit.instructions = quantized.name;
+    multiply_adds = quantized.multiply_adds;
+  }
   const auto rates = rates_of(seconds, [&] { return multiply_adds(kSteps); });
-  return {is_int8 ? quantized.name : kernels.name, *std::max_element(rates.begin(), rates.end())};
+  limit.per_second = *std::max_element(rates.begin(), rates.end());
+  return limit;
 }
 
 double measure_memory_limit(double seconds) {

@@ -59,7 +59,7 @@ struct Spread {
   Vector at(const char* first, int column) const {
     const int shift = column == 0 ? 0 : __builtin_ctz(static_cast<unsigned>(column));
     const std::int64_t bytes = column == 0 ? 0 : odd[column >> shift >> 1] << shift;
-    return all(*reinterpret_cast<const float*>(first + bytes));
+    return broadcast(reinterpret_cast<const float*>(first + bytes));
   }
 };
 
@@ -150,7 +150,7 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
           __builtin_prefetch(output + channels.output_vector, 1);
           output += kLanes;
         }
-        if constexpr (kAhead && Step == kLanes) {
+        if constexpr (kAhead && Step == kFactors) {
           __builtin_prefetch(input);
           input += kLanes;
         }
@@ -160,9 +160,10 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
         expanded<Rows>([&](int r) {
           const char* const first = values + r * row_bytes;
           expanded<Columns>([&](int c) {
-            const Vector value = Step > 0 ? all(reinterpret_cast<const float*>(first)[c * Step])
-                                          : spread.at(first, c);
-            expanded<Vectors>([&](int v) { sums[r][c][v] += value * row[v]; });
+            const Vector value = Step > 0
+                                     ? broadcast(reinterpret_cast<const float*>(first) + c * Step)
+                                     : spread.at(first, c);
+            expanded<Vectors>([&](int v) { add_product(sums[r][c][v], value, row[v]); });
           });
         });
         values += sizeof(float);
@@ -193,10 +194,11 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
     Vector row[Vectors];
     expanded<Vectors>([&](int v) { row[v] = load(channels.weights + v * kLanes); });
     expanded<Columns>([&](int c) {
-      const Vector value = all(values[c * Step]);
+      const Vector value = broadcast(values + c * Step);
       expanded<Vectors>([&](int v) {
         store(stored + c * kLanes + v * channels.output_vector, sums[0][c][v]);
-        sums[0][c][v] = load(channels.bias + v * kLanes) + value * row[v];
+        sums[0][c][v] = load(channels.bias + v * kLanes);
+        add_product(sums[0][c][v], value, row[v]);
       });
     });
     begun = 1;
@@ -282,7 +284,7 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
     constexpr int kStride = 2;  // of a planar image's first layer
     const bool goes_on = channels.bias != nullptr && channels.runs->count > 1;
     if (goes_on && task.output_column == kLanes && !pairs) {
-      full_tiles = task.input_column == kLanes    ? channels_tiles<2, 1, kMax, kLanes>
+      full_tiles = task.input_column == kFactors  ? channels_tiles<2, 1, kMax, kFactors>
                    : task.input_column == kStride ? channels_tiles<2, 1, kMax, kStride>
                                                   : nullptr;
     }
@@ -355,7 +357,7 @@ void conv_channels(const ConvTask& task) {
       // Behind the last weights are those of the next layer.
       (vectors == 2 ? channels_windows<2> : channels_windows<1>)(task, channels, task.taps,
                                                                  vectors * vector_weights);
-      channels.move(task.image_step, task.image_step, task.image_step);
+      channels.move(task.input_image_step, task.image_step, task.image_step);
     }
     weights = next;
   }
@@ -369,7 +371,7 @@ inline std::uint64_t taps_of(const ConvTask& task, const TapRun& run) {
   if (task.skips_zeros) {
     bits = 0;
     const float* const values = task.input + run.offset;
-    for (int i = 0; i < run.count; i += kLanes) bits |= nonzero_lanes(load(values + i)) << i;
+    for (int i = 0; i < run.count; i += kLanes) bits |= nonzero_factors(load(values + i)) << i;
   }
   return run.count < kMaxRun ? bits & ((std::uint64_t{1} << run.count) - 1) : bits;
 }
@@ -398,9 +400,9 @@ void one_window(const ConvTask& task, const Channels& channels) {
     for (; taps != 0; taps &= taps - 1) {
       if (ahead != 0) prefetch();
       const int i = __builtin_ctzll(taps);
-      const Vector value = all(values[i]);
+      const Vector value = broadcast(values + i);
       const float* const row = weights + i * kStep;
-      unrolled<Vectors>([&](int v) { sums[v] += value * load(row + v * kLanes); });
+      unrolled<Vectors>([&](int v) { add_product(sums[v], value, load(row + v * kLanes)); });
     }
     while (ahead != 0) prefetch();
     taps = next_taps;

@@ -117,6 +117,16 @@ std::vector<std::string> available_sets() {
 const Kernels& kernels_named(const char* name) { return *named(name).kernels; }
 const Kernels& choose_kernels() { return *choose().kernels; }
 
+const Bf16Kernels& choose_bf16_kernels() {
+#if defined(__x86_64__)
+  if (&choose_kernels() == &kAvx512 && __builtin_cpu_supports("avx512bf16")) return kAvx512Bf16;
+#endif
+  throw Error(ErrorCode::Unsupported,
+              std::string("precision bf16 needs avx512_bf16 in the native engine, whose "
+                          "instructions here are ") +
+                  choose().name + "; use precision fp32, or the paddle engine");
+}
+
 const int8::Kernels& int8::kernels_named(const char* name) { return *named(name).quantized; }
 const int8::Kernels& int8::choose_kernels() { return *choose().quantized; }
 

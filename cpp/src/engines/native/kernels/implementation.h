@@ -84,6 +84,24 @@ inline std::uint64_t nonzero_lanes(Vector values) {
 #endif
 }
 
+#ifdef LENET_BF16
+#include "engines/native/kernels/bf16.h"
+#else
+// What is multiplied, which in bf16.h is something else.
+constexpr bool kIsBf16 = false;
+constexpr int kPaired = 1;
+constexpr int kFactors = kLanes;
+inline void add_product(Vector& sum, Vector value, Vector weight) { sum += value * weight; }
+inline Vector broadcast(const float* at) { return all(*at); }
+inline std::uint64_t nonzero_factors(Vector values) { return nonzero_lanes(values); }
+inline void store_factors(float* to, Vector values) { store(to, values); }
+inline Vector paired(Vector low, Vector) { return low; }
+#endif
+
+#include "engines/native/kernels/direct.h"
+
+#ifndef LENET_BF16
+
 /// How many windows (or pairs of pairs, when they are pooled) are computed together with `tile`
 /// channels: their sums, their values and one weight are in registers.
 constexpr int widest_tile(int tile, bool pool) {
@@ -95,7 +113,6 @@ constexpr int widest_tile(int tile, bool pool) {
 
 int widest(std::int32_t tile, bool pool) { return widest_tile(tile, pool); }
 
-#include "engines/native/kernels/direct.h"
 #include "engines/native/kernels/grouped.h"
 
 // ---- convolution, vectors of images or of columns
@@ -245,10 +262,14 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 
 #include "engines/native/kernels/layout.h"
 
+#endif  // LENET_BF16
+
 #if LENET_LANES >= 8
-#include "engines/native/kernels/winograd.h"
 #include "engines/native/kernels/winograd3x3.h"
+#ifndef LENET_BF16
+#include "engines/native/kernels/winograd.h"
 #include "engines/native/kernels/winograd_rows.h"
+#endif
 #else
 constexpr void (*winograd_channels)(const WinogradTask&) = nullptr;
 constexpr void (*winograd_interleaved)(const WinogradTask&) = nullptr;
@@ -261,6 +282,11 @@ constexpr std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task&) = nullptr;
 
 }  // namespace
 
+#ifdef LENET_BF16
+const Bf16Kernels LENET_KERNELS = {LENET_NAME,  conv_channels,       fully_connected,
+                                   winograd3x3, winograd3x3_scratch, pair_neighbours,
+                                   pair_rows,   multiply_adds};
+#else
 const Kernels LENET_KERNELS = {LENET_NAME,
                                kLanes,
                                kRegisters,
@@ -284,5 +310,6 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                multiply_adds,
                                interleave,
                                gather};
+#endif
 
 }  // namespace lenet::native

@@ -70,6 +70,7 @@ struct ConvTask {
   bool prefetches;          ///< of fully_connected: there are more weights than the caches hold
   std::int32_t images;      ///< of conv_channels
   std::int64_t image_step;  ///< floats from an image's tensor to the next one's
+  std::int64_t input_image_step;  ///< the same of the input
 };
 
 /// Where a vector of output channels has the values of one place among its groups' input channels.
@@ -299,11 +300,30 @@ struct Kernels {
   void (*gather)(const GatherTask& task);
 };
 
+/// What multiplies numbers of bf16, beside the kernels of float32 of the same lanes. Inputs and
+/// weights are pairs, each in the place of a float: where the kernel of Kernels has a tap or an
+/// input channel, these have two. Sums, and what is added to them, are float32.
+struct Bf16Kernels {
+  const char* name;  ///< of the instruction set
+  void (*conv_channels)(const ConvTask& task);
+  void (*fully_connected)(const ConvTask& task);  ///< in blocks of `dense_vectors` as well
+  /// In tiles of 2 x 4 outputs. Inputs and weights are float32 as in Kernels; input channels are
+  /// filled up to pairs of kWinograd3x3Channels.
+  void (*winograd3x3)(const Winograd3x3Task& task);
+  std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task& task);
+  /// Pairs of neighbours, of whole vectors.
+  void (*pair_neighbours)(const float* from, std::int64_t count, float* to);
+  /// Pairs of numbers at the same place. Reads and writes up to whole vectors.
+  void (*pair_rows)(const float* low, const float* high, std::int64_t count, float* to);
+  double (*multiply_adds)(std::int64_t steps);  ///< as above
+};
+
 extern const Kernels kScalar;
 #if defined(__x86_64__)
 extern const Kernels kSse42;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
+extern const Bf16Kernels kAvx512Bf16;
 #elif defined(__aarch64__)
 extern const Kernels kNeon;
 #elif defined(__wasm_simd128__)
@@ -315,5 +335,8 @@ extern const Kernels kSimd128;
 const Kernels& choose_kernels();
 /// \throws Error as above
 const Kernels& kernels_named(const char* name);
+/// Those that go with choose_kernels().
+/// \throws Error Unsupported: the processor, or LENET_NATIVE_ISA, has none.
+const Bf16Kernels& choose_bf16_kernels();
 
 }  // namespace lenet::native

@@ -9,24 +9,6 @@
 ///
 /// Part of implementation.h.
 
-/// One direction of an input tile.
-inline void transform_input(const Vector (&from)[6], Vector (&to)[6]) {
-  constexpr float kA = kWinogradNear;
-  constexpr float kB = kWinogradFar;
-  const Vector even_a = from[4] - from[2] * (kB * kB);
-  const Vector odd_a = from[3] - from[1] * (kB * kB);
-  const Vector even_b = from[4] - from[2] * (kA * kA);
-  const Vector odd_b = from[3] - from[1] * (kA * kA);
-  const Vector inner_0 = from[4] - from[2] * (kA * kA + kB * kB);
-  const Vector inner_5 = from[5] - from[3] * (kA * kA + kB * kB);
-  to[0] = inner_0 + from[0] * (kA * kA * kB * kB);
-  to[1] = even_a + odd_a * kA;
-  to[2] = even_a - odd_a * kA;
-  to[3] = even_b + odd_b * kB;
-  to[4] = even_b - odd_b * kB;
-  to[5] = inner_5 + from[1] * (kA * kA * kB * kB);
-}
-
 /// One direction of an output tile.
 inline void transform_output(const Vector (&from)[6], Vector& first, Vector& second) {
   const Vector sum_a = from[1] + from[2];

@@ -1,6 +1,10 @@
 #include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <numeric>
 
+#include "engines/native/ops/bf16.h"
 #include "engines/native/ops/ops.h"
 #include "finite.h"
 
@@ -49,6 +53,9 @@ std::vector<TapRun> runs_of(const std::vector<std::int32_t>& offsets) {
   return runs;
 }
 
+/// Pairs of a task in bf16, of one image or as many as are computed together: 2 MB.
+constexpr std::int64_t kMaxPairs = 1 << 19;
+
 class Convolution final : public Op {
  public:
   explicit Convolution(const FloatLayer& source);
@@ -56,9 +63,16 @@ class Convolution final : public Op {
   bool splits() const override { return splits_; }
   bool clears_gaps() const override { return splits_ && !whole_image_; }
   std::string kernel() const override { return kernel_; }
+  std::int64_t scratch_bytes() const override {
+    if (!is_bf16_) return 0;
+    const std::int64_t pairs = input_.size(rows_at_once_);
+    return static_cast<std::int64_t>(sizeof(float)) *
+           (at_once_ ? std::max(pairs, kMaxPairs) : pairs);
+  }
 
  private:
   void find_taps(const FloatLayer& source);
+  void find_pairs(const Layer& layer, std::int64_t channels);
   /// \returns how many channels are side by side in the packed weights, block after block
   std::vector<std::int64_t> choose_blocks(const FloatLayer& source);
   void pack(const FloatLayer& source, const std::vector<std::int64_t>& blocks);
@@ -68,7 +82,11 @@ class Convolution final : public Op {
   /// What a part takes of so many rows and blocks, in multiply-adds of a vector.
   double work_of(std::int64_t rows, std::int64_t blocks, std::int64_t images) const;
   /// Some rows of a task, as many at once as the caches hold.
-  void run_rows(const ConvTask& all, std::int64_t begin, std::int64_t end) const;
+  void run_rows(const Frame& frame, const ConvTask& all, std::int64_t begin,
+                std::int64_t end) const;
+  void convolve(const Frame& frame, const ConvTask& task) const;
+  /// A task whose input is the tensor, in bf16.
+  void convolve_bf16(const Frame& frame, const ConvTask& task) const;
 
   Placement from_;
   Placement to_;
@@ -82,12 +100,17 @@ class Convolution final : public Op {
   std::int32_t rows_at_once_ = 0;     ///< for all channels of the output, before the next
   ConvTask task_{};                   ///< what the tasks have in common
   std::vector<ConvTask> tasks_;       ///< for each group; `input` and `output` are added in a run
+  std::int64_t input_row_ = 0;        ///< floats from a row of windows to the next in the tensor
   std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
   std::vector<std::int64_t> outputs_;
   std::vector<std::int64_t> residuals_;
   std::vector<std::int32_t> offsets_;  ///< of the taps
   std::vector<TapRun> runs_;
-  std::vector<std::int64_t> places_;  ///< of the taps, among [input channel][height][width]
+  /// Of the taps, among [input channel][height][width]; in bf16 two of each, of which the second
+  /// may be -1: a pair with 0.
+  std::vector<std::int64_t> places_;
+  bool is_bf16_;
+  Bf16Input input_;  ///< in bf16
 };
 
 Convolution::Convolution(const FloatLayer& source)
@@ -97,7 +120,9 @@ Convolution::Convolution(const FloatLayer& source)
       convolve_(source.kernels.conv_channels),
       splits_(source.method == ConvMethod::Channels),
       whole_image_(is_whole_image(from_.shape, source.layer, source.shape)),
-      at_once_(whole_image_ || splits_) {
+      at_once_(whole_image_ || splits_),
+      is_bf16_(Bf16Input::suits(source)) {
+  if (is_bf16_) input_ = Bf16Input(source);
   if (source.method == ConvMethod::Columns) {
     kernel_ = "conv_columns";
     convolve_ = source.kernels.conv_columns;
@@ -105,20 +130,24 @@ Convolution::Convolution(const FloatLayer& source)
     kernel_ = "conv_interleaved";
     convolve_ = source.kernels.conv_interleaved;
   } else if (whole_image_) {
-    kernel_ = "fully_connected";
-    convolve_ = source.kernels.fully_connected;
+    kernel_ = is_bf16_ ? "fully_connected_bf16" : "fully_connected";
+    convolve_ = is_bf16_ ? source.bf16->fully_connected : source.kernels.fully_connected;
+  } else if (is_bf16_) {
+    kernel_ = "conv_channels_bf16";
+    convolve_ = source.bf16->conv_channels;
   }
   find_taps(source);
   const Window& window = source.layer.window;
-  task_.taps = static_cast<std::int32_t>(places_.size());
+  task_.taps = static_cast<std::int32_t>(offsets_.size());
   if (source.method == ConvMethod::Channels) {
     runs_ = runs_of(offsets_);
     std::vector<std::int32_t>().swap(offsets_);
   }
   task_.runs = runs_.data();
   task_.run_count = static_cast<std::int32_t>(runs_.size());
-  task_.input_column = window.strides[1] * from_.column;
-  task_.input_row = window.strides[0] * from_.row;
+  task_.input_column = is_bf16_ ? input_.column() : window.strides[1] * from_.column;
+  task_.input_row = is_bf16_ ? input_.row() : window.strides[0] * from_.row;
+  input_row_ = window.strides[0] * from_.row;
   task_.output_column = to_.column;
   task_.output_row = to_.row;
   task_.output_channel = to_.block;
@@ -147,6 +176,8 @@ void Convolution::find_taps(const FloatLayer& source) {
   const auto [height, width] = layer.window.kernel;
   const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
   const std::int64_t channels = taps / (height * width);
+  source.memory.add(static_cast<double>(taps) * sizeof(std::int32_t));
+  if (is_bf16_) return find_pairs(layer, channels);
   // The order in which one image's taps lie side by side; the same for interleaved images.
   for (std::int64_t first = 0; first < channels; first += source.tap_lanes) {
     const std::int64_t lanes = std::min(source.tap_lanes, channels - first);
@@ -156,7 +187,6 @@ void Convolution::find_taps(const FloatLayer& source) {
       }
     }
   }
-  source.memory.add(static_cast<double>(taps) * sizeof(std::int32_t));
   for (const std::int64_t place : places_) {
     const std::int64_t offset =
         from_.channel_offset(layer.first_channel + place / (height * width)) -
@@ -164,6 +194,27 @@ void Convolution::find_taps(const FloatLayer& source) {
         place / width % height * layer.window.dilations[0] * from_.row +
         place % width * layer.window.dilations[1] * from_.column;
     offsets_.push_back(tap_offset(offset, layer));
+  }
+}
+
+/// In the order of find_taps, where that has pairs side by side.
+void Convolution::find_pairs(const Layer& layer, std::int64_t channels) {
+  const auto [height, width] = layer.window.kernel;
+  const std::int64_t lanes = from_.lanes == 1 ? 2 : from_.lanes;
+  const std::int64_t pixels = height * width;
+  for (std::int64_t first = 0; first < channels; first += lanes) {
+    for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
+      for (std::int64_t c = first; c < std::min(first + lanes, channels); c += 2) {
+        const bool pixels_too = input_.pairs_pixels(c) && layer.window.dilations[1] == 1;
+        const std::int64_t x = pixel % width;
+        if (pixels_too && x % 2 != 0) continue;  // in the pair before
+        const std::int64_t place = c * pixels + pixel;
+        const bool has_next = pixels_too ? x + 1 < width : c + 1 < channels;
+        places_.push_back(place);
+        places_.push_back(has_next ? place + (pixels_too ? 1 : pixels) : -1);
+        offsets_.push_back(tap_offset(input_.offset(c, pixel / width, x), layer));
+      }
+    }
   }
 }
 
@@ -204,12 +255,15 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   const Layer& layer = source.layer;
   const std::int64_t taps = task_.taps;
   const std::int64_t channels = task_.channels;
-  const std::int64_t inputs = taps / (layer.window.kernel[0] * layer.window.kernel[1]);
+  const std::int64_t inputs =
+      static_cast<std::int64_t>(layer.view_weights().count) /
+      (source.shape.channels * layer.window.kernel[0] * layer.window.kernel[1]);
   const std::int64_t packed = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
   source.memory.add(static_cast<double>(layer.groups) *
                     (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
                      static_cast<double>(sizeof(ConvTask))));
   const WeightView from = layer.view_weights();
+  bool finite = true;
   float* const all = source.arena.take<float>(layer.groups * packed * taps);
   float* weights = all;
   float* bias = source.arena.take<float>(layer.groups * packed);
@@ -227,14 +281,26 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
       const std::int64_t real = std::min(block, channels - first);  // the others are zeros
       const auto channel = static_cast<std::size_t>(g * channels + first);
       for (std::int64_t t = 0; t < taps; ++t, weights += block) {
-        const auto place = static_cast<std::size_t>(places_[static_cast<std::size_t>(t)]);
-        for (std::int64_t b = 0; b < real; ++b) {
-          weights[b] = from.at(channel + static_cast<std::size_t>(b), place);
+        const std::int64_t* const places = places_.data() + (is_bf16_ ? 2 * t : t);
+        const auto weight_at = [&](std::int64_t b, std::int64_t place) {
+          return from.at(channel + static_cast<std::size_t>(b), static_cast<std::size_t>(place));
+        };
+        if (is_bf16_) {
+          for (std::int64_t b = 0; b < real; ++b) {
+            const float second = places[1] < 0 ? 0 : weight_at(b, places[1]);
+            const std::uint32_t pair = bf16_pair(weight_at(b, places[0]), second);
+            std::memcpy(weights + b, &pair, sizeof(pair));
+            finite = finite && is_finite_pair(pair);
+          }
+        } else {
+          for (std::int64_t b = 0; b < real; ++b) weights[b] = weight_at(b, places[0]);
         }
       }
-      // Adding 0 makes a -0 a 0, in all kernels: see skips_zeros.
+      // Adding 0 makes a -0 a 0, in all kernels: see skips_zeros. In bf16 any product makes a 0 of
+      // what is denormal.
       for (std::int64_t b = 0; b < real; ++b) {
         bias[b] = layer.bias[channel + static_cast<std::size_t>(b)] + 0.0F;
+        if (is_bf16_ && std::abs(bias[b]) < std::numeric_limits<float>::min()) bias[b] = 0;
       }
       bias += block;
       first += block;
@@ -242,7 +308,7 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   }
   // What is not finite makes zeros NaN.
   const auto count = static_cast<std::size_t>(weights - all);
-  if (whole_image_ && task_.skips_zeros && !all_finite(all, count)) {
+  if (whole_image_ && task_.skips_zeros && !(is_bf16_ ? finite : all_finite(all, count))) {
     for (ConvTask& task : tasks_) task.skips_zeros = false;
   }
 }
@@ -274,7 +340,7 @@ ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t
     task.input_column = task.output_column = image_step;
   } else if (at_once_) {
     task.images = static_cast<std::int32_t>(frame.count);
-    task.image_step = image_step;
+    task.image_step = task.input_image_step = image_step;
   }
   return task;
 }
@@ -284,7 +350,7 @@ void Convolution::run(const Frame& frame) const {
   const std::int64_t units = at_once_ ? 1 : frame.count;
   if (frame.parts == 1 && rows_at_once_ == task_.rows) {  // small layers notice what comes below
     for (std::int64_t unit = 0; unit < units; ++unit) {
-      for (std::size_t g = 0; g < tasks_.size(); ++g) convolve_(task_at(frame, unit, g));
+      for (std::size_t g = 0; g < tasks_.size(); ++g) convolve(frame, task_at(frame, unit, g));
     }
     return;
   }
@@ -308,7 +374,7 @@ void Convolution::run(const Frame& frame) const {
       task.epilogue.bias += first;
       task.output += to_.channel_offset(first);
       if (residual_.size > 0) task.epilogue.residual += residual_.channel_offset(first);
-      run_rows(task, row, last);
+      run_rows(frame, task, row, last);
     });
   });
 }
@@ -322,17 +388,44 @@ double Convolution::work_of(std::int64_t rows, std::int64_t blocks, std::int64_t
   return products + (count(vectors * task_.taps) + input) * kFetch;
 }
 
-void Convolution::run_rows(const ConvTask& all, std::int64_t begin, std::int64_t end) const {
+void Convolution::convolve(const Frame& frame, const ConvTask& task) const {
+  is_bf16_ ? convolve_bf16(frame, task) : convolve_(task);
+}
+
+void Convolution::convolve_bf16(const Frame& frame, const ConvTask& task) const {
+  auto* const pairs = reinterpret_cast<float*>(frame.scratch);
+  const std::int64_t size = input_.size(task.rows);
+  const std::int64_t images = whole_image_ ? task.columns : task.images;
+  const std::int64_t from_step = whole_image_ ? task.input_column : task.input_image_step;
+  const std::int64_t to_step = whole_image_ ? task.output_column : task.image_step;
+  const std::int64_t at_once = std::max<std::int64_t>(kMaxPairs / size, 1);
+  for (std::int64_t first = 0; first < images; first += at_once) {
+    const auto count = static_cast<std::int32_t>(std::min(at_once, images - first));
+    for (std::int64_t i = 0; i < count; ++i) {
+      input_.read(task.input + (first + i) * from_step, task.rows, pairs + i * size);
+    }
+    ConvTask part = task;
+    part.input = pairs;
+    part.output += first * to_step;
+    if (residual_.size > 0) part.epilogue.residual += first * to_step;
+    (whole_image_ ? part.input_column : part.input_image_step) = size;
+    (whole_image_ ? part.columns : part.images) = count;
+    convolve_(part);
+  }
+}
+
+void Convolution::run_rows(const Frame& frame, const ConvTask& all, std::int64_t begin,
+                           std::int64_t end) const {
   const std::int64_t strips = (end - begin + rows_at_once_ - 1) / rows_at_once_;
   for (std::int64_t strip = 0; strip < strips; ++strip) {
     const std::int64_t first = begin + (end - begin) * strip / strips;
     const std::int64_t last = begin + (end - begin) * (strip + 1) / strips;
     ConvTask task = all;
     task.rows = static_cast<std::int32_t>(last - first);
-    task.input += first * task.input_row;
+    task.input += first * input_row_;
     task.output += first * task.output_row;
     if (residual_.size > 0) task.epilogue.residual += first * residual_.row;
-    convolve_(task);
+    convolve(frame, task);
   }
 }
 

@@ -27,6 +27,7 @@ enum class ConvMethod {
 /// A layer with the places of its tensors, to make an operator of.
 struct FloatLayer {
   const Kernels& kernels;
+  const Bf16Kernels* bf16;  ///< to multiply in bf16 where there is a kernel for it; or null
   bool interleaved;
   const Layer& layer;
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
@@ -92,6 +93,7 @@ bool suits_winograd_rows(const Network& network, const Layer& layer);
 /// Whether F(4 x 4, 3 x 3) computes one image's layer, whose input is blocked, faster than the
 /// definition.
 /// \param lanes floats of a vector
-bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes);
+/// \param bf16 whether both are computed in bf16, which has F(2 x 4, 3 x 3)
+bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes, bool bf16);
 
 }  // namespace lenet::native

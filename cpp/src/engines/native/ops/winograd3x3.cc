@@ -9,24 +9,26 @@ namespace {
 
 using Pair = std::array<std::int64_t, 2>;
 constexpr std::int64_t kTaps = 9;
-constexpr std::int64_t kTile = 4;  // outputs of a direction
+constexpr std::int64_t kTile = 4;  // outputs of a row, and in float32 of a column
+constexpr std::int64_t kBf16Rows = 2;
 
 /// Input channels, which may be some of those that the input has.
 std::int64_t channels_of(const Layer& layer, const TensorShape& output) {
   return static_cast<std::int64_t>(layer.view_weights().count) / (output.channels * kTaps);
 }
 
-std::int64_t tiles_of(const TensorShape& output) {
-  return (output.height + kTile - 1) / kTile * ((output.width + kTile - 1) / kTile);
+std::int64_t tiles_of(const TensorShape& output, bool bf16) {
+  const std::int64_t rows = bf16 ? kBf16Rows : kTile;
+  return (output.height + rows - 1) / rows * ((output.width + kTile - 1) / kTile);
 }
 
 /// What some tiles of some channels take, in multiply-adds of a vector, as measured on Zen 4.
 double work_of(std::int64_t tiles, std::int64_t channels, std::int64_t lanes,
-               std::int64_t out_blocks) {
-  constexpr double kTransformInput = 250;  // of a tile
-  constexpr double kTransformOutput = 130;
-  constexpr double kTransformWeights = 95;
-  constexpr double kProducts = 36;
+               std::int64_t out_blocks, bool bf16) {
+  const double kTransformInput = bf16 ? 150 : 250;  // of a tile
+  const double kTransformOutput = bf16 ? 80 : 130;
+  const double kTransformWeights = bf16 ? 75 : 95;
+  const double kProducts = bf16 ? 24 / 2.0 : 36;
   constexpr double kFewestRows = 2;  // whose sums hide each other's latency
   const auto count = static_cast<double>(tiles);
   const auto in_blocks = static_cast<double>(round_up(channels, lanes) / lanes);
@@ -48,12 +50,13 @@ class Winograd3x3 final : public Op {
     task.image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
     task.images = static_cast<std::int32_t>(frame.count);
     task.scratch = reinterpret_cast<float*>(frame.scratch);
-    const std::int64_t tiles = frame.count * tiles_of(to_.shape);
+    const std::int64_t tiles = frame.count * tiles_of(to_.shape, bf16_ != nullptr);
     const std::int64_t groups = (task_.blocks + kWinograd3x3Group - 1) / kWinograd3x3Group;
     // Each part transforms the inputs of its tiles and the weights of its channels, which others
     // with the same ones do again.
     const auto slices = frame.cut(tiles, groups, [&](auto of_tiles, auto of_groups) {
-      return work_of(of_tiles, task_.in_channels, kernels_.lanes, of_groups * kWinograd3x3Group);
+      return work_of(of_tiles, task_.in_channels, kernels_.lanes, of_groups * kWinograd3x3Group,
+                     bf16_ != nullptr);
     });
     frame.each(slices[0] * slices[1], [&](std::int64_t index) {
       const std::int64_t slice = index / slices[1];
@@ -64,19 +67,28 @@ class Winograd3x3 final : public Op {
       };
       task.first_block = group(index % slices[1]);
       task.last_block = std::min(task_.blocks, group(index % slices[1] + 1));
-      kernels_.winograd3x3(task);
+      (bf16_ != nullptr ? bf16_->winograd3x3 : kernels_.winograd3x3)(task);
     });
   }
   bool splits() const override { return true; }
-  std::string kernel() const override { return "winograd_3x3"; }
+  std::string kernel() const override {
+    return bf16_ != nullptr ? "winograd_3x3_bf16" : "winograd_3x3";
+  }
   std::int64_t scratch_bytes() const override {
-    return kernels_.winograd3x3_scratch(task_) * static_cast<std::int64_t>(sizeof(float));
+    const auto floats =
+        bf16_ != nullptr ? bf16_->winograd3x3_scratch : kernels_.winograd3x3_scratch;
+    return floats(task_) * static_cast<std::int64_t>(sizeof(float));
   }
 
  private:
   void pack(const Layer& layer, float* weights) const;
+  /// Channels of the packed weights.
+  std::int64_t padded_channels() const {
+    return round_up(task_.in_channels, kWinograd3x3Channels * (bf16_ != nullptr ? 2 : 1));
+  }
 
   const Kernels& kernels_;
+  const Bf16Kernels* bf16_;
   Placement from_;
   Placement to_;
   std::int64_t first_;  ///< floats from the input's first channel to that of the layer
@@ -86,6 +98,7 @@ class Winograd3x3 final : public Op {
 
 Winograd3x3::Winograd3x3(const FloatLayer& source)
     : kernels_(source.kernels),
+      bf16_(source.bf16),
       from_(source.inputs[0]),
       to_(source.output),
       first_(from_.channel_offset(source.layer.first_channel)),
@@ -107,7 +120,7 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   task_.epilogue.residual_block = residual_.block;
   task_.epilogue.activation = source.activation();
   const std::int64_t channels = task_.blocks * std::int64_t{kernels_.lanes};
-  const std::int64_t taps = round_up(task_.in_channels, kWinograd3x3Channels) * kTaps;
+  const std::int64_t taps = padded_channels() * kTaps;
   source.memory.add(static_cast<double>(channels * (taps + 1)) * sizeof(float));
   float* const weights = source.arena.take<float>(channels * taps);
   float* const bias = source.arena.take<float>(channels);
@@ -123,7 +136,7 @@ void Winograd3x3::pack(const Layer& layer, float* weights) const {
   const WeightView from = layer.view_weights();
   const std::int64_t lanes = kernels_.lanes;
   const std::int64_t taps = task_.in_channels * kTaps;
-  const std::int64_t padded = round_up(task_.in_channels, kWinograd3x3Channels) * kTaps;
+  const std::int64_t padded = padded_channels() * kTaps;
   std::vector<float> rows(static_cast<std::size_t>(lanes * kAtOnce));
   std::vector<const float*> places;
   for (std::int64_t l = 0; l < lanes; ++l) places.push_back(rows.data() + l * kAtOnce);
@@ -148,7 +161,7 @@ void Winograd3x3::pack(const Layer& layer, float* weights) const {
 
 }  // namespace
 
-bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes) {
+bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes, bool bf16) {
   const Window& window = layer.window;
   const TensorShape& output = network.tensors[layer.output];
   if (layer.kind != LayerKind::Convolution || window.kernel != Pair{3, 3} ||
@@ -160,8 +173,9 @@ bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t 
   if (inputs < kFewestChannels || layer.first_channel % lanes != 0) return false;
   const std::int64_t out_blocks = round_up(output.channels, lanes) / lanes;
   const double pixels = static_cast<double>(output.height) * static_cast<double>(output.width);
-  return work_of(tiles_of(output), inputs, lanes, out_blocks) <
-         pixels * static_cast<double>(inputs * kTaps) * static_cast<double>(out_blocks);
+  return work_of(tiles_of(output, bf16), inputs, lanes, out_blocks, bf16) <
+         pixels * static_cast<double>(inputs * kTaps) * static_cast<double>(out_blocks) /
+             (bf16 ? 2 : 1);
 }
 
 std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source) {

@@ -1,0 +1,227 @@
+// The native engine's multiplications in bf16, against the definition of a network in double
+// precision: of its numbers as they are, and rounded to bf16 where they are multiplied.
+
+#include "engines/native/runtime/thread_pool.h"
+#include "native_support.h"
+
+namespace lenet::tests {
+namespace {
+
+using namespace native;
+
+/// Those of this processor, or null.
+const Bf16Kernels* bf16_kernels() try {
+  return &choose_bf16_kernels();
+} catch (const Error& error) {
+  CHECK(error.code() == ErrorCode::Unsupported);
+  return nullptr;
+}
+
+/// With 8 significant bits, to the nearest, and to even in the middle.
+float rounded(float value) {
+  int exponent = 0;
+  const double fraction = std::frexp(static_cast<double>(value), &exponent);
+  return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8));
+}
+
+void round_all(std::vector<float>& values) {
+  for (float& value : values) value = rounded(value);
+}
+
+/// What the definition gives where a network multiplies what is rounded. What its convolutions take
+/// is the image, or the image copied.
+std::vector<double> rounded_definition(Network network, std::vector<float> images) {
+  round_all(images);
+  for (Layer& layer : network.layers) round_all(layer.weights);
+  return definition(network, images);
+}
+
+double mean_square(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
+/// Copies the image, so that it lies in blocks of channels.
+void add_copy(Network& network) {
+  const TensorShape shape = network.tensors[0];
+  Layer copy = convolution_of(1, 1);
+  copy.inputs = {0};
+  copy.bias.resize(static_cast<std::size_t>(shape.channels));
+  for (std::int64_t i = 0; i < shape.channels * shape.channels; ++i) {
+    copy.weights.push_back(i % shape.channels == i / shape.channels ? 1.0F : 0.0F);
+  }
+  add_layer(network, copy, shape);
+}
+
+/// A convolution, perhaps with a sum.
+/// \param winograd whether it is one of 3 x 3 with strides of 1
+Network random_convolution(Random& random, bool winograd) {
+  Network network;
+  Layer layer = layer_of(LayerKind::Convolution);
+  Window& window = layer.window;
+  if (!winograd && random.from(0, 3) == 0) layer.groups = random.from(2, 4);
+  TensorShape in = {layer.groups * random.from(winograd ? 16 : 1, 50), 0, 0};
+  if (layer.groups > 1 && random.coin()) in.channels = layer.groups * 16 * random.from(1, 2);
+  TensorShape out = {layer.groups * random.from(1, 70), 0, 0};
+  if (layer.groups > 1 && random.coin()) out.channels = layer.groups * 32;
+  const bool whole = !winograd && random.from(0, 3) == 0;
+  const bool same = random.coin();  // size of the output, for what is added to it
+  std::int64_t* const sizes[] = {&in.height, &in.width};
+  std::int64_t* const results[] = {&out.height, &out.width};
+  for (std::size_t i = 0; i < 2; ++i) {
+    window.kernel[i] = winograd ? 3 : random.from(1, 5);
+    if (!winograd && !whole) {
+      window.dilations[i] = random.from(1, 2);
+      if (!same) window.strides[i] = random.from(1, 3);
+    }
+    const std::int64_t pad = window.dilations[i] * (window.kernel[i] - 1);
+    if (!whole) window.padding[2 * i] = random.from(0, std::min<std::int64_t>(pad, 2));
+    if (!whole) window.padding[2 * i + 1] = same ? pad - window.padding[2 * i] : random.from(0, 2);
+    *sizes[i] = whole ? window.kernel[i] : random.from(1, 20) + pad;
+    *results[i] = count_windows(*sizes[i], window, i);
+  }
+  network.tensors = {in};
+  const bool adds = same && !whole && out.channels == in.channels;
+  if (adds || winograd || random.coin()) add_copy(network);
+  layer.weights = random.values(out.channels * in.channels / layer.groups * window.kernel[0] *
+                                window.kernel[1]);
+  layer.bias = random.values(out.channels);
+  if (!adds) layer.activation = relu_or_none(random);
+  add_layer(network, layer, out);
+  if (!adds) return network;
+  Layer sum = layer_of(LayerKind::Add);
+  sum.inputs = {2, 1};
+  sum.activation = relu_or_none(random);
+  add_layer(network, sum, out);
+  return network;
+}
+
+/// What threads give that share each layer.
+std::vector<float> outputs_of_threads(const Program& program, const std::vector<float>& images,
+                                      std::int64_t count, std::size_t threads) {
+  auto memory = program.memory(count);
+  native::Aligned<char> scratch(static_cast<std::size_t>(program.scratch_bytes()) * threads);
+  std::vector<float> found(static_cast<std::size_t>(count * program.output_values()));
+  float* const output = found.data();
+  ThreadPool pool(threads);
+  native::Team::run(pool, threads, [&](native::Team& team) {
+    const native::Crew crew{team, scratch.data()};
+    const auto ignore = [](std::size_t) {};
+    program.run({images.data(), {}}, 0, count, memory.data(), &output, ignore, &crew);
+  });
+  return found;
+}
+
+TEST_CASE("products in bf16 are what their definition says, for any batch and threads" *
+          doctest::test_suite("arithmetic")) {
+  const Bf16Kernels* const kernels = bf16_kernels();
+  if (kernels == nullptr) return;
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int kNetworks = 16;  // each takes ten times as long
+#else
+  constexpr int kNetworks = 120;
+#endif
+  constexpr std::int64_t kImages = 8;
+  Random random(17);
+  std::map<std::string, int> computed;
+  double squares = 0;  // of Winograd's errors, relative to those of the definition in bf16
+  for (int i = 0; i < kNetworks; ++i) {
+    CAPTURE(i);
+    Network network = random_convolution(random, i % 4 == 3);
+    std::vector<float> images = random.values(kImages * network.tensors[0].values());
+    if (random.coin()) {
+      for (float& value : images) value = std::max(value, 0.0F);
+    }
+    const std::vector<double> exact = definition(network, images);
+    const std::vector<double> plain = rounded_definition(network, images);
+    double largest = 1;
+    for (const double value : exact) largest = std::max(largest, std::abs(value));
+    const auto program = compiled(network, native::choose_kernels(), false,
+                                  i % 2 == 0 ? 0 : kMinSharedBytes, kernels);
+    const std::vector<float> found = outputs(*program, images, kImages);
+    CHECK(outputs(*program, images, 1) == found);
+    const std::vector<float> three(images.begin(),
+                                   images.begin() + network.tensors[0].values() * 3);
+    CHECK(outputs(*program, three, 3) ==
+          std::vector<float>(found.begin(), found.begin() + program->output_values() * 3));
+    CHECK(outputs_of_threads(*program, images, kImages, 2) == found);
+    for (const LayerProfile& layer : program->layers()) ++computed[layer.kernel];
+    if (has_kernel(*program, "winograd_3x3_bf16")) {
+      const std::vector<double> numbers(found.begin(), found.end());
+      const double ratio = mean_square(numbers, exact) / mean_square(plain, exact);
+      CHECK(ratio < 4 * 4);  // of few numbers
+      squares += ratio;
+    } else if (has_kernel(*program, "conv_grouped") || has_kernel(*program, "conv_depthwise")) {
+      CHECK(largest_error(found, exact) <= 2e-2 * largest);  // of a copy in bf16
+    } else {
+      CHECK(largest_error(found, plain) <= 1e-5 * largest);
+    }
+  }
+  CHECK(computed["winograd_3x3_bf16"] >= kNetworks / 6);
+  CHECK(computed["conv_channels_bf16"] >= kNetworks / 3);
+  CHECK(computed["fully_connected_bf16"] >= kNetworks / 16);
+  CHECK(squares <= 3 * 3 * computed["winograd_3x3_bf16"]);
+}
+
+TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {
+  const Bf16Kernels* const kernels = bf16_kernels();
+  if (kernels == nullptr) return;
+  Random random(5);
+  const auto run = [&](const Network& network, const std::vector<float>& images) {
+    return outputs(*compiled(network, native::choose_kernels(), false, 0, kernels), images);
+  };
+  Network network;
+  network.tensors = {{1300, 3, 3}};
+  Layer layer = convolution_of(2, 2);
+  layer.weights = random.values(5 * 1300 * 4);
+  layer.bias = random.values(5);
+  add_layer(network, layer, {5, 2, 2});
+  const std::vector<float> images = random.values(network.tensors[0].values());
+  const std::vector<double> plain = rounded_definition(network, images);
+  const std::vector<float> weights = network.layers[0].weights;
+  for (const bool splits : {false, true}) {
+    if (splits) {
+      network.layers[0].weights.clear();
+      network.layers[0].stored = {reinterpret_cast<const char*>(weights.data()), weights.size(),
+                                  1300 * 4, 1};
+      split_long_sums(network);
+    }
+    CHECK(largest_error(run(network, images), plain) <= 1e-5 * 200);
+  }
+  CHECK(network.layers.size() > 2);
+
+  Network linear;
+  linear.tensors = {{40, 1, 1}};
+  layer = convolution_of(1, 1);
+  layer.weights.assign(80, 1);
+  layer.weights[3] = std::numeric_limits<float>::max();  // which is rounded to infinity
+  layer.bias = {0, 1e-40F};
+  add_layer(linear, layer, {2, 1, 1});
+  std::vector<float> image(40);
+  const float infinity = std::numeric_limits<float>::infinity();
+  CHECK(std::isnan(run(linear, image)[0]));
+  CHECK(run(linear, image)[1] == 0);
+  image[3] = 1;
+  image[5] = 1e-40F;
+  CHECK(run(linear, image) == std::vector<float>{infinity, 1});
+}
+
+TEST_CASE("bf16 is refused where the instructions have none") {
+  const char* const before = std::getenv("LENET_NATIVE_ISA");
+  const std::string value = before == nullptr ? "" : before;  // which asks for the best
+  setenv("LENET_NATIVE_ISA", "scalar", 1);
+  CHECK_ERROR(Unsupported,
+              "needs avx512_bf16 in the native engine, whose instructions here are "
+              "scalar; use precision fp32",
+              Predictor{bundled("precision=bf16")});
+  setenv("LENET_NATIVE_ISA", value.c_str(), 1);
+  if (bf16_kernels() == nullptr) return;
+  // Of a network whose images are computed side by side, as in float32, which is faster.
+  const Tensor images = random_images(3);
+  CHECK(Predictor(bundled("precision=bf16")).run(images.view()).data ==
+        Predictor(bundled()).run(images.view()).data);
+}
+
+}  // namespace
+}  // namespace lenet::tests
