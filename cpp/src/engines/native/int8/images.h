@@ -10,8 +10,17 @@ constexpr int kMaxBlock = kLanes == 1 ? 1 : 2;
 /// Windows of each of them. Weights, a value and a product need registers too.
 constexpr int kMaxColumns = kLanes == 1 ? 4 : kRegisters >= 32 ? 7 : 5;
 
+template <int Rows, int Columns, int Block>
+inline void finish_in_memory(const ConvTask& task, const Tile& tile, int first,
+                             const Ints (&sums)[Rows][Columns][Block]) {
+  Ints copies[Rows][Columns][Block];  // so that the sums need not be in memory
+  unrolled<Rows, Columns, Block>([&](int r, int c, int b) { copies[r][c][b] = sums[r][c][b]; });
+  finish_tile(task, &copies[0][0][0], Rows, Columns, Block, first, tile);
+}
+
 #if LENET_LANES == 16
-/// The same of sums that stay in registers, of which there are enough for it.
+/// The same of sums that stay in registers, of which there are enough for it. It is large: for the
+/// tiles of most work.
 template <int Rows, int Columns, int Block>
 inline __attribute__((always_inline)) void finish(const ConvTask& task, const Tile& tile, int first,
                                                   Ints (&sums)[Rows][Columns][Block]) {
@@ -31,12 +40,10 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
           task, *stage, added + r * tile.residual_apart + c * task.residual_column + b * kLanes);
     });
   };
-  scale();
-  for (int s = 1; s < task.stage_count; ++s, scale()) {
+  for (int left = task.stage_count; scale(), --left > 0; ++stage) {
     unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
       sums[r][c][b] = whole(values[r][c][b], stage->least, stage->most);
     });
-    ++stage;
   }
   const auto store_at = [&](auto* to, const auto& vector, int r, int c, int b) {
     to += tile.output + r * tile.output_apart + c * task.output_column + first + b * kLanes;
@@ -72,14 +79,6 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
     });
   });
 }
-#else
-template <int Rows, int Columns, int Block>
-inline void finish(const ConvTask& task, const Tile& tile, int first,
-                   const Ints (&sums)[Rows][Columns][Block]) {
-  Ints copies[Rows][Columns][Block];  // so that the sums need not be in memory
-  unrolled<Rows, Columns, Block>([&](int r, int c, int b) { copies[r][c][b] = sums[r][c][b]; });
-  finish_tile(task, &copies[0][0][0], Rows, Columns, Block, first, tile);
-}
 #endif
 
 template <int Block, int Rows, int Columns>
@@ -93,7 +92,11 @@ void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, 
   for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
     add_products(tile.input + task.offsets[g], tile.input_apart, task.input_column, weights, sums);
   }
+#if LENET_LANES == 16
   finish(task, tile, channel, sums);
+#else
+  finish_in_memory(task, tile, channel, sums);
+#endif
 }
 
 /// Of each channel by itself.
@@ -117,7 +120,7 @@ void depthwise_tile(const ConvTask& task, const std::int32_t* weights, int chann
       });
     });
   }
-  finish(task, tile, channel, sums);
+  finish_in_memory(task, tile, channel, sums);
 }
 
 using TileFunction = void(const ConvTask&, const std::int32_t*, int, const Tile&);
