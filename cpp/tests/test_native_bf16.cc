@@ -191,6 +191,17 @@ TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {
   }
   CHECK(network.layers.size() > 2);
 
+  Network many;  // images, which scratch memory does not hold at once
+  many.tensors = {{300, 6, 6}};
+  layer = convolution_of(6, 6);
+  layer.weights = random.values(3 * 300 * 36);
+  layer.bias = random.values(3);
+  add_layer(many, layer, {3, 1, 1});
+  constexpr std::int64_t kMany = 120;
+  const std::vector<float> all = random.values(kMany * 300 * 36);
+  const auto program = compiled(many, native::choose_kernels(), false, 0, kernels);
+  CHECK(largest_error(outputs(*program, all, kMany), rounded_definition(many, all)) <= 1e-5 * 200);
+
   Network linear;
   linear.tensors = {{40, 1, 1}};
   layer = convolution_of(1, 1);

@@ -1,6 +1,8 @@
 """The native engine on the classifiers of paddle.vision.models, in every format, against Paddle."""
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -9,7 +11,7 @@ from paddle import nn
 from paddle.vision import models
 
 import lenet_cpp
-from lenet_cpp.agreement import compare
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.models import MODELS
 from shared_models import both_formats, once
 
@@ -154,3 +156,18 @@ def test_classifier_agrees_with_paddle(name, suffix):
         assert np.ptp(one, axis=0).max() > 0.01
         for count, outputs in found.items():
             assert compare(one[:count], outputs[output]).agrees, count
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_bf16_is_within_its_tolerance(name):
+    """And the bits do not depend on the batch."""
+    if not re.search(r"\bavx512_bf16\b", Path("/proc/cpuinfo").read_text()):
+        pytest.skip("this processor has no avx512_bf16")
+    images, *expected = np.load(exported(name) / "values.npz").values()
+    model = exported(name) / "pdmodel.pdmodel"
+    with lenet_cpp.Predictor(model, engine="native", precision="bf16") as predictor:
+        one, three = (predictor.run_outputs(images[:count]) for count in (1, 3))
+    for output, outputs in zip(three, expected, strict=True):
+        found = compare(outputs, three[output], tolerance=TOLERANCES["bf16"])
+        assert found.agrees, found.mismatch
+        assert (one[output] == three[output][:1]).all()

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.cli.classify import predict
 from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.verify import main as verify
@@ -139,6 +140,25 @@ made.run(numpy.zeros((1, 1, 28, 28), numpy.float32))
         assert [weights for _, _, weights in found] == ["f32", *["bf16"] * 4]
     else:
         assert types == {("f32", "f32")}
+
+
+def test_native_bf16_gives_the_classes_of_paddles(find, images, monkeypatch):
+    """Of LeNet it has the bits of float32; tests/cpp/test_native_zoo.py has larger networks."""
+    needs("bf16")
+    model = find("pdmodel")
+    outputs = {}
+    for engine in ("native", "paddle"):
+        with lenet_cpp.Predictor(model, engine=engine, precision="bf16") as predictor:
+            assert predictor.options["precision"] == "bf16"
+            outputs[engine] = predictor.run(images)
+    found = compare(outputs["paddle"], outputs["native"], tolerance=TOLERANCES["bf16"])
+    assert found.agrees, found.mismatch
+    # As on a processor without it.
+    monkeypatch.setenv("LENET_NATIVE_ISA", "avx2")
+    with pytest.raises(lenet_cpp.Unsupported, match=r"avx512_bf16 in the native.* avx2; use"):
+        lenet_cpp.Predictor(model, engine="native", precision="bf16")
+    with lenet_cpp.Predictor(model, precision="bf16") as predictor:
+        assert (predictor.run(images[:64]) == outputs["paddle"][:64]).all()
 
 
 def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
@@ -282,9 +302,8 @@ def test_verify_compares_the_routes_in_a_precision(find, program, capsys, name, 
     found = json.loads(capsys.readouterr().out)
     assert (found["precision"], found["agrees"]) == (precision, True)
     formats = ("pdmodel",) if precision == "int8" else ("pdmodel", "json")
-    accelerators = ("onednn", "native") if precision == "int8" else ("onednn",)
     rows = [(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]]
-    assert rows == list(product(formats, accelerators, (3, 64)))
+    assert rows == list(product(formats, ("onednn", "native"), (3, 64)))
     for row in found["rows"]:
         in_program, in_module, exact, *native = row["comparisons"]
         if row["accelerator"] == "native":

@@ -216,6 +216,7 @@ def test_contenders_read_what_their_names_say():
         "paddle.inference/json/onednn/bf16": ("paddle", "onednn", "bf16", "json"),
         "program/pdmodel/onednn/int8": ("paddle", "onednn", "int8", "quantized"),
         "lenet_cpp/native/int8": ("native", "auto", "int8", "quantized"),
+        "lenet_cpp/native/bf16": ("native", "auto", "bf16", "pdmodel"),
         "lenet_cpp/auto": ("auto", "auto", "fp32", "pdmodel"),
         "program/onnxruntime": ("onnxruntime", "auto", "fp32", "onnx"),
         "openvino/int8": ("paddle", "", "int8", "onnx_int8"),
@@ -237,9 +238,9 @@ def test_one_that_cannot_run_here_says_how(monkeypatch):
     for lacking in flags:
         monkeypatch.setattr(contenders, "processor_flags", lambda has=flags - {lacking}: has)
         reason = f"this processor has no {lacking}: bf16 would be imitated, more slowly than "
-        assert [one.missing() for one in bf16] == [reason + "float32"] * 2
+        assert [one.missing() for one in bf16] == [reason + "float32"] * 3
     monkeypatch.setattr(contenders, "processor_flags", lambda: flags)
-    assert [one.missing() for one in bf16] == [None] * 2
+    assert [one.missing() for one in bf16] == [None] * 3
 
 
 def test_float_answers_are_right_by_the_tolerance():

@@ -79,8 +79,8 @@ class Contender:
         """Why it cannot run another network than LeNet; None when it can."""
         if self.reads.startswith("tflite"):
             return "a .tflite is written of LeNet only"
-        if self.precision != "fp32":
-            return f"what {self.precision} loses is measured on digits, with LeNet only"
+        if self.precision == "int8":
+            return "what int8 loses is measured on digits, with LeNet only"
         return None
 
     def missing(self) -> str | None:
@@ -114,7 +114,7 @@ _ONNXRUNTIME = ("onnxruntime", "onnx")
 _PLAIN = ("pdmodel/plain", "pdmodel/onednn", "pdmodel/openvino", "json/plain", "json/onednn")
 _REDUCED = ("pdmodel/onednn/bf16", "json/onednn/bf16", "pdmodel/onednn/int8")
 _AUTO = ("pdmodel/auto", "json/auto")
-_OWN = ("native", "native/int8", "onnxruntime")
+_OWN = ("native", "native/bf16", "native/int8", "onnxruntime")
 _GROUPS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "dygraph": (("paddle",), "weights", ("",)),
     "paddle.inference": (("paddle",), "pdmodel", (*_PLAIN, *_REDUCED)),

@@ -125,21 +125,24 @@ def assess(
 ) -> Correctness:
     """Judge a contender's outputs.
 
-    Those of a float contender go by :mod:`lenet_cpp.agreement`. In bf16 and int8 the outputs
-    differ; at least :data:`LEAST_SAME` of the images have to get the same class, and the accuracy
-    may be lower by :data:`MOST_LOST` at most.
+    Those of a float contender go by :mod:`lenet_cpp.agreement`, and so do those in bf16 without
+    labels. Otherwise, in bf16 and int8 the outputs differ; at least :data:`LEAST_SAME` of the
+    images have to get the same class, and the accuracy may be lower by :data:`MOST_LOST` at most.
 
-    ``labels`` are those of the first images; None where the classes mean nothing, which only float
-    contenders can be judged without.
+    ``labels`` are those of the first images; None where the classes mean nothing, without which
+    int8 cannot be judged.
     """
+    by_values = precision == "fp32" or (precision == "bf16" and labels is None)
+    tolerance = agreement.TOLERANCES[precision if by_values else "fp32"]
+    names = ("the reference", name)
     try:
-        found = agreement.compare(expected, np.asarray(outputs), names=("the reference", name))
+        found = agreement.compare(expected, np.asarray(outputs), names=names, tolerance=tolerance)
     except BadModel as error:
         return Correctness(str(error))
     should, accuracy = (_accuracy(one, labels) for one in (expected, outputs))
     same = found.equal_predictions / found.images
     wrong = None
-    if precision == "fp32":
+    if by_values:
         wrong = None if found.agrees else found.mismatch
     elif not np.isfinite(outputs).all():
         wrong = f"in {precision} it gives values that are not finite"

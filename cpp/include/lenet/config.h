@@ -14,12 +14,11 @@ namespace lenet {
 /// The engine that runs a model.
 enum class EngineKind {
   /// The fastest that runs the model with the options of the configuration:
-  /// - the native engine, in float32 where the processor has AVX2, and for networks whose tensors
-  ///   fit its caches, in float32 and int8;
+  /// - the native engine, in float32 where the processor has AVX2, in bf16 where it has
+  ///   avx512_bf16, and for networks whose tensors fit its caches, in float32 and int8;
   /// - the Paddle engine, or for an .onnx onnxruntime, for operators that the native engine does
-  /// not
-  ///   support, bf16, or an option that it ignores (accelerator, ir_optim, memory_optim) set to
-  ///   other than its default, and for other networks; the native one where the library is missing.
+  ///   not support, or an option that it ignores (accelerator, ir_optim, memory_optim) set to other
+  ///   than its default, and for other networks; the native one where the library is missing.
   Auto,
   Native,       ///< our own kernels, not for every operator (docs/native-engine.md): any format
   OnnxRuntime,  ///< the library of that name, opened when it is first needed: .onnx
@@ -28,9 +27,10 @@ enum class EngineKind {
 
 /// The arithmetic of a run.
 enum class Precision {
-  /// float32. An .onnx takes only this, and runs as exported: a quantized one in int8.
+  /// float32. In onnxruntime an .onnx runs as exported: a quantized one in int8.
   Fp32,
-  /// bfloat16, for any float model on a processor with avx512_bf16: the Paddle engine with oneDNN.
+  /// bfloat16, for any float model on a processor with avx512_bf16: the native engine, and Paddle
+  /// with oneDNN. Numbers are rounded where they are multiplied, and sums are float32.
   Bf16,
   /// 8-bit integers, for a quantized .pdmodel (docs/quantization.md): the native engine, and Paddle
   /// with oneDNN. Their outputs differ by a fraction of a step (docs/native-int8.md).

@@ -21,10 +21,11 @@ class Options(TypedDict, total=False):
         engine: The inference engine:
 
             * ``"auto"`` (default): the fastest engine that runs the model. That is the native one
-              for every float32 network whose operators it supports (on a processor with AVX2), and
-              for LeNet and similar networks in int8. For other operators and quantized networks,
-              with bf16, or when ``accelerator``, ``ir_optim`` or ``memory_optim`` is not at its
-              default, it is Paddle's, and for an .onnx onnxruntime's.
+              for every float network whose operators it supports (on a processor with AVX2; in
+              bf16 with avx512_bf16), and for LeNet and similar networks in int8. For other
+              operators and quantized networks, or when ``accelerator``, ``ir_optim`` or
+              ``memory_optim`` is not at its default, it is Paddle's, and for an .onnx
+              onnxruntime's.
             * ``"native"``: this package's own kernels, for Paddle's formats and .onnx. It needs
               no Paddle, and its speed beside other engines is in docs/benchmark.md.
             * ``"paddle"``: the Paddle library, for Paddle's formats.
@@ -39,9 +40,10 @@ class Options(TypedDict, total=False):
         precision: The precision of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float
             model where the processor has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. In
             the Paddle engine oneDNN computes bf16 and int8, and ``accelerator="auto"`` then
-            chooses it. The native engine has int8 too, and its outputs are those of oneDNN to a
-            fraction of a step (docs/native-int8.md). An .onnx runs as it was exported, with
-            ``"fp32"``; one that was quantized runs in int8.
+            chooses it. The native engine has both too: bf16 as docs/native-engine.md says, and
+            int8 with the outputs of oneDNN to a fraction of a step (docs/native-int8.md). In
+            onnxruntime an .onnx runs as it was exported, with ``"fp32"``; one that was quantized
+            runs in int8.
         device: What computes: ``"cpu"`` (default), ``"gpu"`` (the first one) or ``"gpu:ID"``. The
             Paddle engine and onnxruntime have GPUs, in fp32, where their library was built with
             CUDA (docs/gpu.md); ``engine="auto"`` then takes the one of these that reads the model.

@@ -93,7 +93,7 @@ __all__ = [
 
 BATCH_SIZES = (1, 3, 64, 1000)
 MAX_BATCH_SIZE = 1024
-_COMPUTED_BY = {"bf16": ("onednn",), "int8": ("onednn", NATIVE)}
+_COMPUTED_BY = {"bf16": ("onednn", NATIVE), "int8": ("onednn", NATIVE)}
 
 
 def verify(

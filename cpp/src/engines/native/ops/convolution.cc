@@ -62,6 +62,7 @@ class Convolution final : public Op {
   void run(const Frame& frame) const override;
   bool splits() const override { return splits_; }
   bool clears_gaps() const override { return splits_ && !whole_image_; }
+  bool halves_weights() const override { return is_bf16_; }
   std::string kernel() const override { return kernel_; }
   std::int64_t scratch_bytes() const override {
     if (!is_bf16_) return 0;

@@ -206,6 +206,9 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   profile.multiply_adds = multiply_adds;
   multiply_adds_ += multiply_adds;
   profile.weight_bytes = bytes_of(layer);
+  if (op->halves_weights()) {
+    profile.weight_bytes -= static_cast<double>(layer.view_weights().count * sizeof(float) / 2);
+  }
   profile.kernel = op->kernel();
   if (op->is_empty()) profile.activation_bytes = 0;
   need_scratch(op->scratch_bytes());

@@ -157,6 +157,8 @@ class Op {
   virtual bool clears_gaps() const { return false; }
   virtual std::string kernel() const = 0;  ///< its name
   virtual std::int64_t scratch_bytes() const { return 0; }
+  /// Whether the layer's weights are kept in 16 bits.
+  virtual bool halves_weights() const { return false; }
   /// Whether it does nothing: what it gives is there already.
   virtual bool is_empty() const { return false; }
 };
