@@ -198,7 +198,8 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
   }
 }
 
-void combine(const CombineTask& task) {
+/// Not used by the kernels of bf16.
+[[maybe_unused]] void combine(const CombineTask& task) {
   constexpr std::int64_t kCached = 2048;  // what is activated after it has been stored
   if (task.count > kCached && task.activation.kind > ActivationKind::Relu) {
     CombineTask part = task;
