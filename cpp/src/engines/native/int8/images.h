@@ -34,52 +34,67 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
           [&](int r, int c) { values[r][c][b] = floats(sums[r][c][b]) * factor + addend; });
     });
     if (stage->residual == 0) return;
-    const std::int64_t added = tile.residual + first;
+    const std::int64_t column = task.residual_column;
     unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
-      values[r][c][b] += residual_of(
-          task, *stage, added + r * tile.residual_apart + c * task.residual_column + b * kLanes);
+      const std::int64_t place = tile.residual + r * tile.residual_apart + c * column;
+      values[r][c][b] += residual_of(task, *stage, place + first + b * kLanes);
     });
   };
-  for (int left = task.stage_count; scale(), --left > 0; ++stage) {
-    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
-      sums[r][c][b] = whole(values[r][c][b], stage->least, stage->most);
-    });
+  for (int stages = task.stage_count; scale(), --stages > 0; ++stage) {
+    const Stage now = *stage;
+    unrolled<Rows, Columns, Block>(
+        [&](int r, int c, int b) { sums[r][c][b] = whole(values[r][c][b], now.least, now.most); });
   }
-  const auto store_at = [&](auto* to, const auto& vector, int r, int c, int b) {
-    to += tile.output + r * tile.output_apart + c * task.output_column + first + b * kLanes;
-    store_some(to, vector, task.channels - first - b * kLanes);
+  // Copies: the compiler must take it that what is stored might change the originals.
+  const Stage last = *stage;
+  const std::int64_t column = task.output_column;
+  const std::int64_t row = tile.output_apart;
+  const int left = task.channels - first;
+  const auto store_at = [&](auto* to, const auto& vector, int r, int c, int b, bool whole_vectors) {
+    store_some(to + r * row + c * column + b * kLanes, vector,
+               whole_vectors ? kLanes : left - b * kLanes);
   };
   if (task.floats) {
-    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
-      store_at(static_cast<float*>(task.output), clipped(values[r][c][b], *stage), r, c, b);
-    });
+    float* const to = static_cast<float*>(task.output) + tile.output + first;
+    unrolled<Rows, Columns, Block>(
+        [&](int r, int c, int b) { store_at(to, clipped(values[r][c][b], last), r, c, b, false); });
     return;
   }
-  if (stage->exceeds) {
-    const Floats highest = all(stage->most);
+  if (last.exceeds) {
+    const Floats highest = all(last.most);
     unrolled<Rows, Columns, Block>(
         [&](int r, int c, int b) { values[r][c][b] = smaller(highest, values[r][c][b]); });
   }
+  Element* const to = static_cast<Element*>(task.output) + tile.output + first;
   const int added = kZero - task.shift;
-  const int lowest = static_cast<int>(stage->least) + added;
+  const int lowest = static_cast<int>(last.least) + added;
   constexpr int kVectors = Rows * Columns * Block;
   const auto vector = [&](int i) {
     const int v = least(i, kVectors - 1);
     return rounded(values[v / (Columns * Block)][v / Block % Columns][v % Block]);
   };
-  unrolled<(kVectors + 3) / 4>([&](int g) {
-    const int i = 4 * g;
-    const FourOfElements four =
-        narrowed(vector(i), vector(i + 1), vector(i + 2), vector(i + 3), added, lowest);
-    unrolled<4>([&](int k) {
-      const int v = i + k;
-      if (v >= kVectors) return;
-      store_at(static_cast<Element*>(task.output), four.vectors[k], v / (Columns * Block),
-               v / Block % Columns, v % Block);
+  const auto store_all = [&](auto whole_vectors) {
+    unrolled<(kVectors + 3) / 4>([&](int g) {
+      const int i = 4 * g;
+      const FourOfElements four =
+          narrowed(vector(i), vector(i + 1), vector(i + 2), vector(i + 3), added, lowest);
+      unrolled<4>([&](int k) {
+        const int v = i + k;
+        if (v >= kVectors) return;
+        store_at(to, four.vectors[k], v / (Columns * Block), v / Block % Columns, v % Block,
+                 whole_vectors.value != 0);
+      });
     });
-  });
+  };
+  if (left >= Block * kLanes) {
+    store_all(Constant<1>{});
+  } else {
+    store_all(Constant<0>{});
+  }
 }
 #endif
+
+constexpr int kIntoSecondLevel = 2;  ///< of __builtin_prefetch
 
 template <int Block, int Rows, int Columns>
 void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, const Tile& tile) {
@@ -89,7 +104,9 @@ void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, 
     unrolled<Rows, Columns>([&](int r, int c) { sums[r][c][b] = start; });
   });
   const std::int32_t groups = task.groups;
-  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes) {
+  const std::int32_t* next = tile.next;
+  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes, next += kLanes) {
+    __builtin_prefetch(next, 0, kIntoSecondLevel);
     add_products(tile.input + task.offsets[g], tile.input_apart, task.input_column, weights, sums);
   }
 #if LENET_LANES == 16
@@ -137,6 +154,10 @@ inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int cha
     columns *= rows;  // one follows the other
     rows = 1;
   }
+  // The first tiles bring the weights that come behind this block's, which may be as many.
+  const std::int64_t vector = std::int64_t{task.groups} * kLanes;
+  const std::int32_t* const end = weights + task.tile * vector;
+  const std::int32_t* next = end;
   for (int y = 0; y < rows;) {
     const bool pairs = kRowsOfTile == 2 && columns <= kMaxColumns && rows - y > 1;
     for_even_parts(columns, pairs ? kMaxColumns : kRowsOfTile * kMaxColumns, [&](int x, int size) {
@@ -150,7 +171,8 @@ inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int cha
           {static_cast<const Element*>(task.input) + at(task.input_row, task.input_column),
            apart(task.input_row, task.input_column), at(task.output_row, task.output_column),
            apart(task.output_row, task.output_column), at(task.residual_row, task.residual_column),
-           apart(task.residual_row, task.residual_column)});
+           apart(task.residual_row, task.residual_column), next});
+      next = next < end + task.tile * vector ? next + vector : weights;
     });
     y += pairs ? 2 : 1;
   }

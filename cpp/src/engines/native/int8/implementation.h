@@ -58,6 +58,9 @@ struct Tile {
   std::int64_t output_apart;
   std::int64_t residual;
   std::int64_t residual_apart;
+  /// Of an image: a group's worth of a vector of weights to bring into the second-level cache with
+  /// each group.
+  const std::int32_t* next;
 };
 
 inline Ints signed_of(Ints bits) {
@@ -191,7 +194,7 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
     }
   });
   finish_tile(task, &results[0][0], 1, Columns / Rows, Block, channel,
-              {nullptr, 0, pixel, 0, 0, 0});
+              {nullptr, 0, pixel, 0, 0, 0, nullptr});
 }
 
 /// Windows side by side, or pairs of them that are pooled, that are computed together.
