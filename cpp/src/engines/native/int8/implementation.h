@@ -271,12 +271,16 @@ void largest_of(const PoolTask& task, std::int32_t y, std::int32_t x, Element* o
 
 void mean_of(const PoolTask& task, std::int32_t y, std::int32_t x, std::int64_t place) {
   const IntMean& mean = task.mean;
-  const Floats size = all(task.row_size[y] * task.column_size[x]);
+  const float size = task.row_size[y] * task.column_size[x];
+  const int pixels =
+      (task.row_end[y] - task.row_begin[y]) * (task.column_end[x] - task.column_begin[x]);
+  // By a power of 2 they are the same, and a product takes a tenth of the time.
+  const bool divides = (static_cast<int>(size) & (static_cast<int>(size) - 1)) != 0;
   for_vectors(task.values, [&](int c) {
-    Ints sum{};
-    for_window(task, y, x,
-               [&](const Element* pixel) { sum += signed_of(widened(pixel + c)) - mean.zero; });
-    const Floats value = floats(sum) * all(mean.step) / size;
+    Ints sum = all(-pixels * mean.zero);
+    for_window(task, y, x, [&](const Element* pixel) { sum += signed_of(widened(pixel + c)); });
+    const Floats total = floats(sum) * all(mean.step);
+    const Floats value = divides ? total / all(size) : total * all(1 / size);
     const int count = task.values - c;
     if (mean.inverse == 0) {
       const Floats found = task.relu ? larger(value, Floats{}) : value;

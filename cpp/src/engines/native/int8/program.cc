@@ -16,7 +16,10 @@ std::unique_ptr<Op> make_op(const IntLayer& source) {
   if (multiplies_integers(source.planned)) return make_convolution(source);
   const QuantParams& from = source.inputs[0].quant;
   const QuantParams& to = source.output.quant;
-  const bool average = layer.kind == LayerKind::Pool && !is_max_pool(layer);
+  // 32 bits hold the sum of so many bytes.
+  constexpr std::int64_t kMaxPixels = 1 << 22;
+  const bool average = layer.kind == LayerKind::Pool && !is_max_pool(layer) &&
+                       source.inputs[0].shape.pixels() <= kMaxPixels;
   if (!from || !(average || (is_max_pool(layer) && to))) return make_float_layer(source);
   // Between the same integers their mean, so that one in the middle of two is rounded to even.
   const bool same = from == to;
