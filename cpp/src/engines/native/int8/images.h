@@ -15,7 +15,7 @@ inline void finish_in_memory(const ConvTask& task, const Tile& tile, int first,
                              const Ints (&sums)[Rows][Columns][Block]) {
   Ints copies[Rows][Columns][Block];  // so that the sums need not be in memory
   unrolled<Rows, Columns, Block>([&](int r, int c, int b) { copies[r][c][b] = sums[r][c][b]; });
-  finish_tile(task, &copies[0][0][0], Rows, Columns, Block, first, tile);
+  finish_tile<true>(task, &copies[0][0][0], Rows, Columns, Block, first, tile);
 }
 
 #if LENET_LANES == 16

@@ -75,12 +75,14 @@ inline Floats residual_of(const ConvTask& task, const Stage& stage, std::int64_t
 
 /// What becomes of the sums [row][column][block] of a tile, vectors of channels from `first` on.
 /// Apart from the tiles, of which there are many.
+/// \tparam Adds whether stages may add a residual
+template <bool Adds>
 __attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sums, int rows,
                                            int columns, int block, int first, const Tile& tile) {
   const Stage* const last = task.stages + task.stage_count - 1;
   const auto computed = [&](Ints sum, const Stage& stage, int channel, std::int64_t added) {
     const Floats value = scaled(sum, stage, channel);
-    return stage.residual == 0 ? value : value + residual_of(task, stage, added + channel);
+    return !Adds || stage.residual == 0 ? value : value + residual_of(task, stage, added + channel);
   };
   for (int r = 0; r < rows; ++r) {
     std::int64_t pixel = tile.output + r * tile.output_apart;
@@ -193,8 +195,8 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
                              larger(sums[1][2 * c][b], sums[1][2 * c + 1][b]));
     }
   });
-  finish_tile(task, &results[0][0], 1, Columns / Rows, Block, channel,
-              {nullptr, 0, pixel, 0, 0, 0, nullptr});
+  finish_tile<false>(task, &results[0][0], 1, Columns / Rows, Block, channel,
+                     {nullptr, 0, pixel, 0, 0, 0, nullptr});
 }
 
 /// Windows side by side, or pairs of them that are pooled, that are computed together.
