@@ -116,7 +116,7 @@ def test_rows_are_loading_and_then_the_batches(tmp_path):
     rows = compare_rows("LeNet", settings(tmp_path, batch_sizes=(8, 1), threads=(1, 2)), chosen)
     assert [row.name for row in rows] == [
         f"LeNet {name}, {work}"
-        for name in ("pdmodel/auto", "native", "native/int8")
+        for name in ("pdmodel/auto", "native", "native/bf16", "native/int8")
         for work in ("loading", *("batch 1", "batch 8"), *(f"batch {n}, 2 threads" for n in (1, 8)))
     ]
     with pytest.raises(BadInput, match="no contender is called 'paddel'"):
