@@ -334,9 +334,10 @@ def test_an_instruction_set_is_named_or_refused(model_dir, monkeypatch):
 def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/native-engine.md."""
     page = root / "docs" / "native-engine.md"
-    run, python, scalar, profile, slowest = run_page(page, tmp_path, model_dir)
+    run, python, bf16, scalar, profile, slowest = run_page(page, tmp_path, model_dir)
     assert "engine native" in run
     assert python == "(2, 10)\n"
+    assert "precision bf16" in bf16  # on a processor with avx512_bf16
     assert "engine native" in scalar
     assert "416,520" in profile
     assert "conv2d" in slowest
