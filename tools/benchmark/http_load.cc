@@ -234,11 +234,15 @@ class Client {
   bool read_response(int& status, bool& closes) {
     const std::size_t end = received_.find("\r\n\r\n");
     if (end == std::string::npos) return false;
-    received_[end] = '\0';  // for the two searches
-    const char* const length = strcasestr(received_.c_str(), "\ncontent-length:");
-    closes = strcasestr(received_.c_str(), "\nconnection: close") != nullptr;
-    received_[end] = '\r';
-    const std::size_t body = length == nullptr ? 0 : std::strtoull(length + 16, nullptr, 10);
+    std::size_t body = 0;
+    // Line by line: strcasestr takes more time than all else of a response.
+    for (std::size_t at = 0; at < end; at = received_.find('\n', at + 1)) {
+      const char* const line = received_.c_str() + at + 1;
+      if ((*line | 0x20) != 'c') continue;
+      if (strncasecmp(line, "content-length:", 15) == 0)
+        body = std::strtoull(line + 15, nullptr, 10);
+      if (strncasecmp(line, "connection: close", 17) == 0) closes = true;
+    }
     if (received_.size() < end + 4 + body) return false;
     status = std::atoi(received_.c_str() + std::strlen("HTTP/1.1 "));
     received_.erase(0, end + 4 + body);
