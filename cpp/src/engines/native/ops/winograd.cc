@@ -180,7 +180,7 @@ bool suits_winograd(const Network& network, const Layer& layer) {
 }
 
 bool suits_winograd_rows(const Network& network, const Layer& layer) {
-  constexpr std::int64_t kFewest = 3;      // with fewer outputs, the transforms cost too much
+  constexpr std::int64_t kFewest = 3;     // with fewer outputs, the transforms cost too much
   constexpr std::int64_t kMaxInputs = 8;  // whose transformed rows the cache holds
   const TensorShape& output = network.tensors[layer.output];
   return is_even_5x5(network, layer) && network.tensors[layer.inputs[0]].channels <= kMaxInputs &&
