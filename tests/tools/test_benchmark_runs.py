@@ -283,7 +283,8 @@ def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, mon
     file = tmp_path / "result.json"
     arguments = ["--networks", "resnet18", "--img_size", "32", "--quick", "--batch_sizes", "3"]
     names = f"{NATIVE},lenet_cpp/auto,onnxruntime,{PROGRAM},litert"
-    arguments += ["--contenders", names, "--precision", "fp32", "--program", str(program)]
+    names += ",*/native/int8,onnxruntime/int8,openvino/int8,lenet_cpp/pdmodel/onednn/int8"
+    arguments += ["--contenders", names, "--precision", "fp32,int8", "--program", str(program)]
     assert cli.main([*arguments, "--json", str(file), "--plots", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".png", ".json"]
@@ -297,7 +298,9 @@ def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, mon
     assert {*found.values()} == {("measured", None)}
     cells = {cell["contender"]: cell for cell in network["cells"]}
     assert cells.keys() == found.keys()
-    assert {cell["peer"] for cell in cells.values()} == {"onnxruntime"}
+    peers = {(cell["precision"], cell["peer"]) for cell in cells.values()}
+    assert ("fp32", "onnxruntime") in peers
+    assert len(peers) == 2
     assert cells["onnxruntime"]["peer_ratio"]["median"] == 1
     assert {cell["accuracy"] for cell in cells.values()} == {None}
     assert cells[NATIVE]["engine"] == "native"

@@ -55,6 +55,8 @@ def clone(tmp_path):
     large = [cell("lenet_cpp/native", size, 1000.0 * size) for size in (1, 8)]
     large += [cell("lenet_cpp/pdmodel/onednn", size, 4000.0 * size) for size in (1, 8)]
     large += [cell("openvino", size, 2000.0 * size + size**2) for size in (1, 8)]
+    large += [cell("lenet_cpp/native/bf16", size, 500.0 * size, "bf16") for size in (1, 8)]
+    large += [cell("openvino/bf16", size, 800.0 * size, "bf16") for size in (1, 8)]
     networks = {**whole, "networks": [{"network": "ResNet50_vd", "cells": large}]}
     folder = tmp_path / "docs" / "results"
     folder.mkdir(parents=True)
@@ -104,6 +106,13 @@ def filled(clone, mark):
             "\n| milliseconds a batch | 1 image | best other | native takes | 8 images | best other"
             " | native takes |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
             "| ResNet50_vd | 1.0 | 2.0, OpenVINO | 0.50 | 8.0 | 16.1, OpenVINO | 0.50 |\n",
+        ),
+        (
+            "networks.json networks fp32 bf16",
+            "\n| milliseconds a batch | 1 image | best other | native takes | 8 images | best other"
+            " | native takes |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+            "| ResNet50_vd, fp32 | 1.0 | 2.0, OpenVINO | 0.50 | 8.0 | 16.1, OpenVINO | 0.50 |\n"
+            "| ResNet50_vd, bf16 | 0.5 | 0.8, OpenVINO | 0.62 | 4.0 | 6.4, OpenVINO | 0.62 |\n",
         ),
     ],
 )

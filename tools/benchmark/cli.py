@@ -97,8 +97,9 @@ def main(options: Options) -> int:
     Each contender is a process of its own, and all take turns within each batch size, in an order
     that is drawn anew for every round: when the machine slows down, it does so for all. What a
     contender answers is compared with a NumPy computation of the network first (of --networks, with
-    Paddle's training engine); one that differs is not timed. In bf16 and int8, which are measured
-    with LeNet only, 98 % of the digits have to get the class that they get in float32.
+    Paddle's training engine); one that differs is not timed. In bf16 and int8, 98 % of the digits
+    have to get the class that they get in float32; of --networks, the outputs may differ by 10 and
+    by 50 % of the largest.
 
     --compare A B measures two builds of this library instead: two folders with a lenet_infer_test
     (a CMake build, or a checkout that holds build/), or two Python environments that have

@@ -22,7 +22,8 @@ NETWORK_BASELINE = "lenet_cpp/pdmodel/plain"
 # the processes that are started to time the first result.
 NETWORK_CONTENDERS = (
     *(NETWORK_BASELINE, "lenet_cpp/*/onednn", "lenet_cpp/pdmodel/openvino", "lenet_cpp/auto"),
-    *("lenet_cpp/native", "onnxruntime", "openvino"),
+    *("lenet_cpp/native", "onnxruntime", "openvino", "lenet_cpp/native/*", "openvino/*"),
+    *("lenet_cpp/pdmodel/onednn/*", "onnxruntime/int8"),
 )
 STARTED = (
     *("lenet_infer_native", "*/native", "program/pdmodel/openvino", "lenet_cpp/pdmodel/auto"),
@@ -73,15 +74,6 @@ class Contender:
     def float_name(self) -> str | None:
         """The contender that does the same in float32; None when this is one."""
         return None if self.precision == "fp32" else self.name.removesuffix(f"/{self.precision}")
-
-    @property
-    def only_lenet(self) -> str | None:
-        """Why it cannot run another network than LeNet; None when it can."""
-        if self.reads.startswith("tflite"):
-            return "a .tflite is written of LeNet only"
-        if self.precision == "int8":
-            return "what int8 loses is measured on digits, with LeNet only"
-        return None
 
     def missing(self) -> str | None:
         """Say why it cannot take part, with the remedy; None when it can."""

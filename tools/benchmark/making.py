@@ -102,21 +102,22 @@ def onnx(program: str, params: str, target: str, **_: object) -> None:
     export_paddle(program, params, target)
 
 
-def quantized(model_dir: str, target: str, **_: object) -> None:
-    """Write an exported LeNet, quantized by static-ptq, into a folder."""
-    from lenet_cpp.quantize import mnist_images, open_source, quantize
+def quantized(model_dir: str, images: str, target: str, **_: object) -> None:
+    """Write an exported network, quantized by static-ptq, into a folder."""
+    from lenet_cpp.quantize import open_source, own_images, quantize
 
-    with open_source("lenet", model_dir=model_dir) as source:
-        images = mnist_images(sample_dir(), _CALIBRATION_IMAGES)
-        quantize(source, images, "static-ptq", target)
+    with open_source(model_dir=model_dir) as source:
+        count = len(np.load(images, mmap_mode="r"))
+        quantize(source, own_images(source, Path(images), count), "static-ptq", target)
 
 
-def onnx_int8(source: str, target: str, **_: object) -> None:
-    """Write an ONNX file of LeNet, quantized by ONNX Runtime."""
+def onnx_int8(source: str, images: str, target: str, **_: object) -> None:
+    """Write an ONNX file, quantized by ONNX Runtime, each output channel's weights by a step."""
     from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    images = calibration_images()
-    batches = iter([{"x": images[i : i + _BATCH]} for i in range(0, len(images), _BATCH)])
+    some = np.load(images)
+    batches = iter([{"x": some[i : i + _BATCH]} for i in range(0, len(some), _BATCH)])
 
     class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
@@ -125,5 +126,7 @@ def onnx_int8(source: str, target: str, **_: object) -> None:
     # The pair of types that processors with VNNI multiply by one instruction.
     types = quantization.QuantType
     of = {"activation_type": types.QUInt8, "weight_type": types.QInt8}
-    of["quant_format"] = quantization.QuantFormat.QDQ
-    quantization.quantize_static(source, target, Reader(), **of)
+    of |= {"quant_format": quantization.QuantFormat.QDQ, "per_channel": True}
+    simplified = f"{target}.simplified"
+    quant_pre_process(source, simplified, skip_symbolic_shape=True)
+    quantization.quantize_static(simplified, target, Reader(), **of)

@@ -25,7 +25,7 @@ RESULTS = Path("docs", "results")
 PICTURE = RESULTS / "latency.svg"
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 _ENGINES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", "fastapi", "uvicorn")
-_REDUCED = ("/int8", "/bf16")
+_REDUCED = ("int8", "bf16")
 _NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
 _NAMES = {
     "program": "this project, C++",
@@ -106,11 +106,13 @@ def _networks(result: Row) -> dict[str, Row]:
     return {network["network"]: network for network in result["networks"]}
 
 
-def _cells(network: Row, threads: int = 1) -> dict[str, dict[int, float]]:
+def _cells(
+    network: Row, threads: int = 1, precision: str | None = None
+) -> dict[str, dict[int, float]]:
     """Return microseconds a run, by contender and images at once."""
     found: dict[str, dict[int, float]] = {}
     for cell in network["cells"]:
-        if cell["threads"] == threads:
+        if cell["threads"] == threads and precision in {None, cell["precision"]}:
             found.setdefault(cell["contender"], {})[cell["batch_size"]] = cell["median_us"]
     return found
 
@@ -139,8 +141,7 @@ def _machine(result: Row) -> str:
 def _latency(result: Row, precision: str, threads: str = "1") -> str:
     """Return a table of microseconds an image, the fastest for one image first."""
     (network,) = _networks(result).values()
-    of = {cell["contender"] for cell in network["cells"] if cell["precision"] == precision}
-    cells = {name: by for name, by in _cells(network, int(threads)).items() if name in of}
+    cells = _cells(network, int(threads), precision)
     sizes = sorted({size for by in cells.values() for size in by})
     rows = [
         [_label(name), *(_number(by[size] / size) for size in sizes)]
@@ -169,23 +170,26 @@ def _best(cells: dict[str, dict[int, float]], size: int) -> tuple[float, str]:
     return min(pair for pair in others if not pair[1].endswith("/auto"))
 
 
-def _zoo(result: Row) -> str:
+def _zoo(result: Row, *precisions: str) -> str:
     """Return a table of milliseconds a batch, of the native engine and the best other."""
     rows = []
     for name, network in _networks(result).items():
-        cells, row = _cells(network), [name]
-        for size in (1, 8):
-            own, (other, who) = cells["lenet_cpp/native"][size], _best(cells, size)
-            kind = "oneDNN" if who.endswith("onednn") else _NAMES[who.partition("/")[0]]
-            kind = "Paddle's OpenVINO" if who == "lenet_cpp/pdmodel/openvino" else kind
-            row += [_number(own / 1e3), f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
-        rows.append(row)
+        for precision in precisions or ("fp32",):
+            cells = _cells(network, precision=precision)
+            mine = "lenet_cpp/native" + (f"/{precision}" if precision in _REDUCED else "")
+            row = [f"{name}, {precision}" if precisions else name]
+            for size in (1, 8):
+                own, (other, who) = cells[mine][size], _best(cells, size)
+                kind = "oneDNN" if "onednn" in who else _NAMES[who.partition("/")[0]]
+                kind = "Paddle's OpenVINO" if who == "lenet_cpp/pdmodel/openvino" else kind
+                row += [_number(own / 1e3), f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
+            rows.append(row)
     eight = ["8 images", "best other", "native takes"]
     return _table(["milliseconds a batch", "1 image", *eight[1:], *eight], rows)
 
 
 def _network_cells(result: Row, name: str) -> dict[str, dict[int, float]]:
-    return _cells(_networks(result)[name])
+    return _cells(_networks(result)[name], precision="fp32")
 
 
 def _network_ms(result: Row, name: str, size: str) -> str:

@@ -186,7 +186,9 @@ def prepare(
     absent: dict[str, dict[str, str]] = {}
     users: dict[str, list[str]] = {}
     for one in contenders:
-        reason = one.missing() or (one.only_lenet if subject.weights is None else None)
+        reason = one.missing()
+        if subject.weights is None and one.reads.startswith("tflite"):
+            reason = "a .tflite is written of LeNet only"
         if reason is None and one.reads in {"pdmodel", "json"} and one.reads not in files:
             reason = f"{subject.model_dir} has no .{one.reads}"
         if reason is None and one.factory is None and not program.is_file():
@@ -215,26 +217,28 @@ def _paths(model: Any) -> dict[str, str]:
 
 
 def _write(kind: str, subject: Subject, files: Files) -> dict[str, str]:
-    """Write one of the files that are made; of other networks than LeNet there are two."""
+    """Write one of the files that are made; a ``.tflite`` of LeNet only."""
     weights, folder = subject.weights, subject.folder
     name = kind.partition("_")[0]
-    path = folder / f"{kind}.{name}"
+    path, images = folder / f"{kind}.{name}", folder / "calibration.npy"
+    if kind in {"quantized", "onnx_int8"} and not images.exists():
+        np.save(images, subject.images[:_DIFFERENT] if weights is None else calibration_images())
     if kind == "quantized":
-        make(kind, folder, model_dir=subject.model_dir.resolve(), target=path)
+        make(kind, folder, model_dir=subject.model_dir.resolve(), images=images, target=path)
         return _paths(find_models(path, ["pdmodel"])[0])
     if kind == "weights":  # a network's are there
         path = folder / "state.npz"
         arrays: dict[str, Any] = {**(weights or {})}
         if not path.exists():
             np.savez(path, **arrays)
+    elif kind == "onnx_int8":
+        source = _write("onnx", subject, files)["onnx"]
+        make(kind, folder, source=source, images=images, target=path)
     elif weights is None:
-        source: Any = next(iter(files.values()))
-        make("onnx", folder, **source, target=path)
+        program: Any = next(iter(files.values()))
+        make(kind, folder, **program, target=path)
     elif kind == "onnx":
         lenet.write_onnx(weights, path)
-    elif kind == "onnx_int8":
-        lenet.write_onnx(weights, folder / "float.onnx")
-        make(kind, folder, source=folder / "float.onnx", target=path)
     else:
         write_tflite(weights, path, calibration_images() if kind == "tflite_int8" else None)
     return {name: str(path)}

@@ -125,14 +125,14 @@ def assess(
 ) -> Correctness:
     """Judge a contender's outputs.
 
-    Those of a float contender go by :mod:`lenet_cpp.agreement`, and so do those in bf16 without
-    labels. Otherwise, in bf16 and int8 the outputs differ; at least :data:`LEAST_SAME` of the
-    images have to get the same class, and the accuracy may be lower by :data:`MOST_LOST` at most.
+    Those of a float contender go by :mod:`lenet_cpp.agreement`, and so do all without labels, by
+    the tolerance of their precision. With labels, in bf16 and int8 at least :data:`LEAST_SAME` of
+    the images have to get the same class, and the accuracy may be lower by :data:`MOST_LOST` at
+    most.
 
-    ``labels`` are those of the first images; None where the classes mean nothing, without which
-    int8 cannot be judged.
+    ``labels`` are those of the first images; None where the classes mean nothing.
     """
-    by_values = precision == "fp32" or (precision == "bf16" and labels is None)
+    by_values = precision == "fp32" or labels is None
     tolerance = agreement.TOLERANCES[precision if by_values else "fp32"]
     names = ("the reference", name)
     try:
@@ -146,18 +146,17 @@ def assess(
         wrong = None if found.agrees else found.mismatch
     elif not np.isfinite(outputs).all():
         wrong = f"in {precision} it gives values that are not finite"
-    elif should is None or accuracy is None:
-        wrong = f"in {precision} it is judged by the classes of labelled images, which are not here"
     elif same < LEAST_SAME or accuracy < should - MOST_LOST - _ROUNDING:
         wrong = (
             f"in {precision} {100 * same:.1f} % of the images get float's class, and"
             f" {100 * accuracy:.1f} % the right one ({100 * should:.1f} % in float); at least"
             f" {100 * LEAST_SAME:.0f} % and {100 * (should - MOST_LOST):.1f} % have to"
         )
-    return Correctness(wrong, same, accuracy, found.largest_difference)
+    known = None if labels is None else accuracy
+    return Correctness(wrong, same, known, found.largest_difference)
 
 
-def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float | None:
+def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float:
     if labels is None:
-        return None
+        return float("nan")
     return float((outputs[: len(labels)].argmax(axis=1) == labels).mean())
