@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "engines/native/network_reader.h"
 #include "engines/native/read_network.h"
 #include "model/rules/support.h"
 
@@ -303,6 +304,71 @@ bool moves_values(std::string_view type) { return find_kind(type) != nullptr; }
 
 std::vector<Boxes> read_boxes(const OperatorView& op, std::string_view type) {
   return (BoxReader(op).*find_kind(type)->read)();
+}
+
+void NetworkReader::read_moved(const std::string& type) {
+  const char* const name = view_->present({"X", "Input"});
+  const std::string output = view_->outputs("Y") > 0 ? "Y" : "Out";
+  std::vector<std::size_t> inputs;
+  for (std::size_t i = 0; i < view_->count(name); ++i) {
+    image_shape(shape(name, i));
+    inputs.push_back(tensor(name, i));
+  }
+  std::vector<std::vector<Box>> boxes = read_boxes(*view_, type);
+  for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, output, i);
+}
+
+void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
+                         const std::string& output, std::size_t index) {
+  const TensorShape to = image_shape(graph_.values[given(output, index)].shape);
+  const TensorShape from = shape_of(inputs[0]);
+  bool same_pixels = true;
+  bool joins = boxes.size() == inputs.size();  // all of one input after the other
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const TensorShape& input = shape_of(inputs[i]);
+    same_pixels &= input.height == from.height && input.width == from.width;
+    joins &= boxes[i].is_run(i, end, input.values());
+    end += input.values();
+  }
+  same_pixels &= to.values() % from.pixels() == 0;
+  LayerKind kind = LayerKind::Copy;
+  const std::int64_t channels = to.values() / from.pixels();
+  std::vector<ChannelSource> sources;
+  if (same_pixels && joins) {
+    kind = inputs.size() == 1 ? LayerKind::Identity : LayerKind::Concat;
+  } else if (same_pixels) {
+    sources = channel_sources(boxes, from.pixels(), channels);
+    if (!sources.empty()) kind = LayerKind::Channels;
+  }
+  require(!quantized_ || joins, "kernel for this operator in int8");
+  Layer& made = layer(kind, inputs, output, index);
+  made.channels = std::move(sources);
+  if (kind == LayerKind::Copy) {
+    made.boxes = std::move(boxes);
+    made.fill = static_cast<float>(view_->number(view_->present({"value", "pad_value"}), 0));
+    require(std::isfinite(made.fill), "kernel for such a value");
+  } else {
+    network_.tensors[made.output] = {channels, from.height, from.width};
+  }
+}
+
+void NetworkReader::read_reshape() {
+  const Shape& sizes = graph_.values[given()].shape;
+  if (const Value* found = constant("X"); found != nullptr) {  // a bias, before it is added
+    require(product(sizes, 0, sizes.size()) == static_cast<std::int64_t>(count_values(*found)),
+            "change of a parameter's shape to another number of values");
+    return keep_contents("Out");
+  }
+  const std::size_t input = tensor("X");
+  const std::int64_t values = shape_of(input).values();
+  const std::int64_t images = network_.input_spec.shape[0];
+  require(!sizes.empty() && (sizes[0] == images || sizes[0] == kUnknown) &&
+              product(sizes, 1, sizes.size()) == values,
+          "change of shape but of each image");
+  const bool flat = sizes.size() == 2 && op_->type.find("reshape") == std::string::npos;
+  layer(quantized_ && flat && !view_->is_onnx() ? LayerKind::Flatten : LayerKind::Identity,
+        {input});
 }
 
 }  // namespace lenet::native

@@ -1,0 +1,206 @@
+/// \file
+/// The class behind read_network.h. The functions for each family of operators are in a file of
+/// their own, which a line above them names; the others are in read_network.cc.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engines/native/network.h"
+#include "io/printable.h"
+#include "model/graph.h"
+#include "model/rules/operator_view.h"
+#include "model/rules/support.h"
+
+namespace lenet::native {
+
+/// Reads one graph, operator by operator, of every dialect. Errors as of read_network().
+class NetworkReader {
+ public:
+  NetworkReader(const Graph& graph, const std::string& path, double file_bytes, bool check_finite)
+      : graph_(graph), path_(path), layer_memory_(file_bytes), check_finite_(check_finite) {
+    network_.file_bytes = file_bytes;
+    output_names_.resize(graph.outputs.size());
+    network_.tensors.resize(graph.values.size());
+  }
+
+  Network read();
+
+ private:
+  /// What dequantize_linear makes of int8 parameters.
+  struct QuantizedWeights {
+    const Value* integers = nullptr;
+    /// One, or one a channel: the values that 127 stands for; of ONNX those that 1 stands for.
+    std::vector<float> ranges;
+    std::int64_t axis = -1;  ///< of the channels; -1: one for all
+  };
+  /// What is combined with a constant, and the number for each of its channels.
+  struct Operand {
+    std::size_t tensor;
+    std::vector<float> numbers;
+  };
+
+  // ---- read_network.cc: values and layers
+
+  void read_operator();
+  void require(bool condition, const std::string& what) const {
+    // The input of an .onnx, which the check has seen, is set before there is an operator.
+    if (!condition) view_->supports(false, what);
+  }
+  /// \throws Error BadModel
+  [[noreturn]] void refuse(const std::string& what) const {
+    refuse_program(path_, "is damaged: " + plain_type(graph_, *op_) + " " + what);
+  }
+  std::size_t value(const std::string& name, std::size_t index = 0) const {
+    return op_->inputs.at(name).at(index);
+  }
+  std::size_t given(const std::string& name = "Out", std::size_t index = 0) const {
+    return op_->outputs.at(name).at(index);
+  }
+  const Shape& shape(const std::string& name, std::size_t index = 0) const {
+    return graph_.values[value(name, index)].shape;
+  }
+  /// Null where an input has no contents that are read.
+  const Value* constant(const std::string& name) const;
+  /// Gives an output the contents of the input X, a constant.
+  void keep_contents(const std::string& output);
+  /// An input that is a constant, with as many numbers as its shape says.
+  const Value& float_constant(const std::string& name) const;
+  std::vector<float> floats(const std::string& name) const {
+    return floats_of(float_constant(name));
+  }
+  std::size_t tensor(const std::string& name, std::size_t index = 0) const;
+  bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
+  /// Whether an input is to the program what it is here.
+  bool has_channels(const std::string& name, std::size_t index = 0) const {
+    return shape_of(tensor(name, index)) == image_shape(shape(name, index));
+  }
+  /// An input in the shape that it has in the program, whatever it was before.
+  std::size_t shaped(const std::string& name, std::size_t index = 0);
+  /// The same, with the channels that it has in the program.
+  std::size_t with_channels(const std::string& name);
+  /// The same of an image in two dimensions.
+  std::size_t image(const std::string& name) {
+    require(shape(name).size() == 4, "kernel but for images in two dimensions");
+    return shaped(name);
+  }
+  /// A tensor in another shape.
+  std::size_t add_view(std::size_t from, const TensorShape& to);
+  /// Adds a layer that gives a tensor which the graph does not have.
+  Layer& add_layer(LayerKind kind, std::size_t input, const TensorShape& shape, std::string name);
+  const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
+  /// The shape for one image of what the program declares.
+  TensorShape image_shape(const Shape& shape) const;
+  /// The number of images that the program is for; -1 for any.
+  std::int64_t images() const { return network_.input_spec.shape[0]; }
+  /// Adds a layer for what the operator gives.
+  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output = "Out",
+               std::size_t index = 0);
+  Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias,
+                       const std::string& output = "Out");
+  /// The same for all channels.
+  void scale_alike(std::size_t input, float scale, float bias) {
+    const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+    channel_scale(input, std::vector<float>(channels, scale), std::vector<float>(channels, bias));
+  }
+  void read_nothing() {}
+  void activate(const Activation& activation);
+  void read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
+  void set_input(std::size_t value, const std::string& name);
+  /// Of the outputs behind the first, those that it cannot give are left out.
+  void add_output(std::size_t value, const std::string& name);
+  /// A tensor with its values in another order, which may be the same.
+  std::size_t arranged(Box box, std::size_t input, const TensorShape& shape) {
+    const bool stays = box.is_run(0, 0, shape_of(input).values());
+    return stays ? add_view(input, shape) : add_copy(std::move(box), input, shape);
+  }
+  /// A copy of a tensor, its values in another order.
+  std::size_t add_copy(Box box, std::size_t input, const TensorShape& shape);
+
+  // ---- read_layers.cc
+
+  void read_input();
+  void read_output();
+  void read_convolution();
+  void read_pool();
+  /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
+  void read_reduce(ReduceKind kind);
+  /// A product of matrices: of each image's rows with the columns of a constant, or of a constant's
+  /// rows with its columns.
+  void read_matmul();
+  /// Those of Gemm, and its bias.
+  void add_factors(Layer& made) const;
+  void read_batch_norm();
+  /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
+  /// sum is a convolution, the power a logarithm and its exponential function.
+  void read_lrn();
+  void read_softmax();
+
+  // ---- read_combinations.cc: two values or more, and constants
+
+  /// \param name the constant: one number, one for each channel, such as [C, 1, 1], or any other
+  ///   that is repeated along the values of an image, which then are channels
+  /// \param whole the argument that it is repeated along
+  Operand along(const std::string& name, const std::string& whole);
+  void read_combination(LayerKind kind);
+  /// An input in the shape of what the operator gives, along which it is repeated.
+  std::size_t repeated(const std::string& name);
+  /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
+  /// shapes that are the same for one image.
+  bool same_shapes(const std::string& name, std::size_t index) const;
+  /// \param vector the argument that is constant
+  void combine_with_constant(LayerKind kind, const std::string& vector, Operand operand);
+  /// One after the other.
+  void read_several();
+  void read_prelu();
+  void scale_all(double scale, double bias);
+  void read_dropout();
+  void read_scale();
+
+  // ---- read_operators.cc: moving values
+
+  /// Operators that only move values: whole channels where they do.
+  void read_moved(const std::string& type);
+  void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
+            const std::string& output, std::size_t index);
+  /// The layers after it see the whole image as what is flattened: only the shape in the program is
+  /// another.
+  void read_reshape();
+
+  // ---- read_quantization.cc
+
+  /// The ranges of this operator. \param zero whether channels of zeros may have none
+  std::vector<float> ranges(bool zero) const;
+  void read_quantize();
+  void read_dequantize();
+  /// The one scale of an operator of ONNX, and where its integers have 0.
+  QuantParams quant_onnx() const;
+  void read_quantize_onnx();
+  void read_dequantize_onnx();
+  /// The constant or the integers that an operator takes for weights; null where it is neither.
+  const Value* weights(const std::string& name) const;
+  /// \param axis of the output channels: 1 of a matrix [inputs][outputs], which is transposed
+  void give_weights(Layer& made, const std::string& name, std::size_t axis) const;
+
+  const Graph& graph_;
+  const std::string& path_;
+  Network network_;
+  LayerMemory layer_memory_;
+  bool check_finite_;
+  const Operator* op_ = nullptr;
+  const OperatorView* view_ = nullptr;
+  std::map<std::size_t, Value> kept_;                ///< values with contents of another
+  std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
+  std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
+  bool quantized_ = false;                           ///< the program quantizes something
+  std::map<std::size_t, QuantParams> quants_;        ///< of ONNX, by what quantization gives
+  std::deque<std::string> dequantized_numbers_;      ///< of constants, as float32
+  std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
+  std::vector<std::string> output_names_;     ///< of Paddle's
+  std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again
+};
+
+}  // namespace lenet::native
