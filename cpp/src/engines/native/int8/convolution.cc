@@ -57,6 +57,17 @@ std::int32_t groups_of_row(const std::vector<std::int32_t>& offsets, std::int64_
   return static_cast<std::int32_t>(count);
 }
 
+/// Sides where the outermost taps of the windows at the edge lie in the border.
+Sides padded_sides(const Window& window, const Placement& from, const Placement& to) {
+  const auto exceeds = [&](std::size_t i, std::int64_t size, std::int64_t windows) {
+    const std::int64_t last = (windows - 1) * window.strides[i] - window.padding[2 * i] +
+                              (window.kernel[i] - 1) * window.dilations[i];
+    return last >= size;
+  };
+  return {window.padding[0] > 0, exceeds(0, from.shape.height, to.shape.height),
+          window.padding[2] > 0, exceeds(1, from.shape.width, to.shape.width)};
+}
+
 class Convolution final : public Op {
  public:
   explicit Convolution(const IntLayer& source);
@@ -105,6 +116,7 @@ class Convolution final : public Op {
   std::vector<std::int64_t> task_inputs_;  ///< elements from the first pixel
   std::vector<std::int32_t> offsets_;
   Aligned<std::int32_t> weights_;
+  Aligned<std::int32_t> border_;
   Aligned<std::int32_t> start_;
   // Of all channels for the first stage, then for the next.
   Aligned<float> factor_;
@@ -152,6 +164,16 @@ Convolution::Convolution(const IntLayer& source)
   Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
   if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
   task.groups = static_cast<std::int32_t>(groups.size());
+  std::size_t border_taps = 0;
+  if (!depthwise_ && !planned.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
+    task.padded = padded_sides(window, from_, to_);
+    task.tap_rows = static_cast<std::int32_t>(window.kernel[0]);
+    task.tap_columns = static_cast<std::int32_t>(window.kernel[1]);
+    const Sides& sides = task.padded;
+    if (sides.top || sides.bottom || sides.left || sides.right) {
+      border_taps = static_cast<std::size_t>(window.kernel[0] * window.kernel[1]);
+    }
+  }
   task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
 
   // Channels that are side by side in the packed weights, block after block.
@@ -174,10 +196,11 @@ Convolution::Convolution(const IntLayer& source)
   const auto channels = static_cast<std::size_t>(channels_);
   const auto tasks = static_cast<std::size_t>(groups_);
   const auto stages = static_cast<std::size_t>(task.stage_count);
-  source.memory.add(
-      static_cast<double>(channels * (groups.size() + 1 + 2 * stages) * sizeof(std::int32_t) +
-                          tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
+  source.memory.add(static_cast<double>(channels * (groups.size() + border_taps + 1 + 2 * stages) *
+                                            sizeof(std::int32_t) +
+                                        tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
   weights_ = Aligned<std::int32_t>(channels * groups.size());
+  border_ = Aligned<std::int32_t>(channels * border_taps);
   start_ = Aligned<std::int32_t>(channels);
   factor_ = Aligned<float>(channels * stages);
   addend_ = Aligned<float>(channels * stages);
@@ -188,6 +211,7 @@ Convolution::Convolution(const IntLayer& source)
     pack(planned, groups, g * outputs, at, blocks);
     set_stages(planned, g * outputs, at, of_task);
     task.weights = weights_.data() + at * task.groups;
+    task.border = border_.data() + at * static_cast<std::int64_t>(border_taps);
     task.start = start_.data() + at;
     task.stages = of_task;
     tasks_.push_back(task);
@@ -314,6 +338,9 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
   const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
   const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
   std::int32_t* weights = weights_.data() + at * static_cast<std::int64_t>(groups.size());
+  const std::int64_t positions = layer.window.kernel[0] * layer.window.kernel[1];
+  const bool has_border = border_.size() > 0;
+  std::int32_t* border = border_.data() + (has_border ? at * positions : 0);
   std::int64_t first = 0;
   for (const std::int64_t block : blocks) {
     for (const std::vector<std::int64_t>& group : groups) {
@@ -327,11 +354,16 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
           const std::int32_t weight = of_output[group[i]];
           bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
           start_.data()[at + o] -= zero * weight;
+          if (has_border) {
+            border[group[i] % positions * block + o - first] +=
+                static_cast<std::int32_t>(from_.zero) * weight;
+          }
         }
         std::memcpy(weights, &bits, sizeof(bits));
       }
     }
     first += block;
+    if (has_border) border += positions * block;
   }
 }
 
@@ -372,6 +404,8 @@ void Convolution::run(const Frame& frame) const {
         for (std::size_t g = 0; g < tasks_.size(); ++g) {
           ConvTask task = task_at(frame, unit, g);
           task.rows = static_cast<std::int32_t>((end - begin) * multiple);
+          task.padded.top = task.padded.top && begin == 0;
+          task.padded.bottom = task.padded.bottom && end == to_.shape.height;
           task.input = static_cast<const char*>(task.input) +
                        begin * multiple * task.input_row * kernels_.bytes;
           task.output =

@@ -96,18 +96,96 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
 
 constexpr int kIntoSecondLevel = 2;  ///< of __builtin_prefetch
 
+inline bool is_any(const Sides& sides) {
+  return sides.top || sides.bottom || sides.left || sides.right;
+}
+
+/// Adds some groups of taps.
+template <Side LeftOut, int Block, int Rows, int Columns>
+inline __attribute__((always_inline)) void add_groups(const Element* input,
+                                                      const std::int32_t* offsets, int groups,
+                                                      std::int64_t row, std::int64_t column,
+                                                      const std::int32_t* weights,
+                                                      const std::int32_t* next,
+                                                      Ints (&sums)[Rows][Columns][Block]) {
+  for (int g = 0; g < groups; ++g, weights += Block * kLanes, next += kLanes) {
+    __builtin_prefetch(next, 0, kIntoSecondLevel);
+    add_products<LeftOut>(input + offsets[g], row, column, weights, sums);
+  }
+}
+
+/// Adds what taps add that read the border to the sums of the windows at a side.
+template <Side At, int Block, int Rows, int Columns>
+inline __attribute__((always_inline)) void add_border(const std::int32_t* border,
+                                                      Ints (&sums)[Rows][Columns][Block]) {
+  unrolled<Block>([&](int b) {
+    const Ints of_tap = load(border + b * kLanes);
+    unrolled<Rows, Columns>([&](int r, int c) {
+      if (is_at<At, Rows, Columns>(r, c)) sums[r][c][b] += of_tap;
+    });
+  });
+}
+
+/// Adds the taps of a tile at a side of the image, without those that read the border.
 template <int Block, int Rows, int Columns>
+inline __attribute__((always_inline)) void add_padded(const ConvTask& task,
+                                                      const std::int32_t* weights, int channel,
+                                                      const Tile& tile,
+                                                      Ints (&sums)[Rows][Columns][Block]) {
+  const Sides padded = tile.padded;
+  const bool halves = Rows == 1 || !tile.pairs;
+  const Element* const input = tile.input;
+  const std::int64_t row = tile.input_apart;
+  const std::int64_t column = task.input_column;
+  const std::int32_t tap_rows = task.tap_rows;
+  const std::int32_t tap_columns = task.tap_columns;
+  const std::int32_t of_tap = task.groups / (tap_rows * tap_columns);
+  const std::int32_t* border = task.border + std::int64_t{channel} * tap_rows * tap_columns;
+  const std::int32_t* offsets = task.offsets;
+  const std::int32_t* next = tile.next;
+  for (std::int32_t i = 0; i < tap_rows; ++i) {
+    const bool top = padded.top && i == 0;
+    const bool bottom = padded.bottom && i == tap_rows - 1;
+    for (std::int32_t j = 0; j < tap_columns; ++j) {
+      const auto add = [&](auto left_out) __attribute__((always_inline)) {
+        constexpr Side kSide = decltype(left_out)::value;
+        add_groups<kSide>(input, offsets, of_tap, row, column, weights, next, sums);
+        if constexpr (kSide != Side::None) add_border<kSide>(border, sums);
+      };
+      if ((top || bottom) && halves) {
+        add_border<Side::All>(border, sums);
+      } else if (Rows > 1 && top) {
+        add(Without<Side::Top>{});
+      } else if (Rows > 1 && bottom) {
+        add(Without<Side::Bottom>{});
+      } else if (padded.left && j == 0) {
+        add(Without<Side::Left>{});
+      } else if (padded.right && j == tap_columns - 1) {
+        add(Without<Side::Right>{});
+      } else {
+        add(Without<Side::None>{});
+      }
+      offsets += of_tap;
+      weights += std::int64_t{of_tap} * Block * kLanes;
+      next += std::int64_t{of_tap} * kLanes;
+      border += Block * kLanes;
+    }
+  }
+}
+
+/// \tparam Padded whether the tile is at a side of the image where the taps read the border
+template <int Block, int Rows, int Columns, bool Padded>
 void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, const Tile& tile) {
   Ints sums[Rows][Columns][Block];
   unrolled<Block>([&](int b) {
     const Ints start = load(task.start + channel + b * kLanes);
     unrolled<Rows, Columns>([&](int r, int c) { sums[r][c][b] = start; });
   });
-  const std::int32_t groups = task.groups;
-  const std::int32_t* next = tile.next;
-  for (std::int32_t g = 0; g < groups; ++g, weights += Block * kLanes, next += kLanes) {
-    __builtin_prefetch(next, 0, kIntoSecondLevel);
-    add_products(tile.input + task.offsets[g], tile.input_apart, task.input_column, weights, sums);
+  if constexpr (Padded) {
+    add_padded(task, weights, channel, tile, sums);
+  } else {
+    add_groups<Side::None>(tile.input, task.offsets, task.groups, tile.input_apart,
+                           task.input_column, weights, tile.next, sums);
   }
 #if LENET_LANES == 16
   finish(task, tile, channel, sums);
@@ -142,13 +220,15 @@ void depthwise_tile(const ConvTask& task, const std::int32_t* weights, int chann
 
 using TileFunction = void(const ConvTask&, const std::int32_t*, int, const Tile&);
 
-/// Calls the tile of `choose(columns)` for all windows.
+/// Calls the tile of `choose(columns, at_padded_side)` for all windows.
 template <class Choose>
 inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int channel,
                       const Choose& choose) {
   int rows = task.rows;
   int columns = task.columns;
-  if (task.input_row == columns * task.input_column &&
+  const Sides& padded = task.padded;
+  const bool is_padded = is_any(padded);
+  if (!is_padded && task.input_row == columns * task.input_column &&
       task.output_row == columns * task.output_column &&
       (task.residual == nullptr || task.residual_row == columns * task.residual_column)) {
     columns *= rows;  // one follows the other
@@ -159,33 +239,42 @@ inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int cha
   const std::int32_t* const end = weights + task.tile * vector;
   const std::int32_t* next = end;
   for (int y = 0; y < rows;) {
-    const bool pairs = kRowsOfTile == 2 && columns <= kMaxColumns && rows - y > 1;
+    const bool pairs = kRowsOfTile == 2 && (columns <= kMaxColumns || is_padded) && rows - y > 1;
+    const bool whole = pairs || kRowsOfTile == 1;  // rows, not halves of one
+    const int height = pairs ? 2 : 1;
     for_even_parts(columns, pairs ? kMaxColumns : kRowsOfTile * kMaxColumns, [&](int x, int size) {
       const int width = pairs ? size : (size + kRowsOfTile - 1) / kRowsOfTile;
       const auto at = [&](std::int64_t row, std::int64_t column) { return y * row + x * column; };
       const auto apart = [&](std::int64_t row, std::int64_t column) {
         return pairs ? row : (size - width) * column;
       };
-      choose(width)(
+      const Sides sides = {padded.top && y == 0, padded.bottom && y + height == rows,
+                           whole && padded.left && x == 0,
+                           whole && padded.right && x + size == columns};
+      choose(width, is_any(sides))(
           task, weights, channel,
           {static_cast<const Element*>(task.input) + at(task.input_row, task.input_column),
            apart(task.input_row, task.input_column), at(task.output_row, task.output_column),
            apart(task.output_row, task.output_column), at(task.residual_row, task.residual_column),
-           apart(task.residual_row, task.residual_column), next});
+           apart(task.residual_row, task.residual_column), next, pairs, sides});
       next = next < end + task.tile * vector ? next + vector : weights;
     });
-    y += pairs ? 2 : 1;
+    y += height;
   }
 }
 
 template <int Block>
-TileFunction* image_tile_of(int columns) {
-  return for_count<kMaxColumns>(columns, [](auto width) -> TileFunction* {
-    return image_tile<Block, kRowsOfTile, width.value>;
+TileFunction* image_tile_of(int columns, bool padded) {
+  return for_count<kMaxColumns>(columns, [padded](auto width) -> TileFunction* {
+    // Tiles of most work leave out what reads the border.
+    if constexpr (kLanes > 1 && Block == kMaxBlock && width.value >= kMaxColumns - 1) {
+      if (padded) return image_tile<Block, kRowsOfTile, width.value, true>;
+    }
+    return image_tile<Block, kRowsOfTile, width.value, false>;
   });
 }
 
-TileFunction* depthwise_tile_of(int columns) {
+TileFunction* depthwise_tile_of(int columns, bool) {
   return for_count<kMaxColumns>(columns, [](auto width) -> TileFunction* {
     return depthwise_tile<1, kRowsOfTile, width.value>;
   });

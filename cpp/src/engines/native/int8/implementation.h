@@ -61,6 +61,8 @@ struct Tile {
   /// Of an image: a group's worth of a vector of weights to bring into the second-level cache with
   /// each group.
   const std::int32_t* next;
+  bool pairs;    ///< of two rows of windows, not of two halves of one row
+  Sides padded;  ///< those of the task that it is at; left and right not of halves
 };
 
 inline Ints signed_of(Ints bits) {
@@ -111,13 +113,27 @@ __attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sum
   }
 }
 
+enum class Side { None, Top, Bottom, Left, Right, All };
+template <Side At>
+struct Without {
+  static constexpr Side value = At;
+};
+/// Whether a window is at that side of a tile.
+template <Side At, int Rows, int Columns>
+constexpr bool is_at(int r, int c) {
+  return At == Side::All || (At == Side::Top && r == 0) || (At == Side::Bottom && r == Rows - 1) ||
+         (At == Side::Left && c == 0) || (At == Side::Right && c == Columns - 1);
+}
+
 /// Adds the products of the windows at `at` and some weights to the sums of each row of windows.
-template <int Block, int Rows, int Columns>
+/// \tparam LeftOut the side of the tile whose windows are left out
+template <Side LeftOut = Side::None, int Block, int Rows, int Columns>
 inline void add_products(const Element* at, std::int64_t row, std::int64_t column,
                          const std::int32_t* weights, Ints (&sums)[Rows][Columns][Block]) {
   if constexpr (Block > Columns * Rows) {
     Ints values[Rows][Columns];
     unrolled<Rows, Columns>([&](int r, int c) { values[r][c] = group(at + r * row + c * column); });
+    static_assert(LeftOut == Side::None);
     unrolled<Block>([&](int b) {
       const Ints weight = load(weights + b * kLanes);
       unrolled<Rows, Columns>(
@@ -127,6 +143,7 @@ inline void add_products(const Element* at, std::int64_t row, std::int64_t colum
     Ints weight[Block];
     unrolled<Block>([&](int b) { weight[b] = load(weights + b * kLanes); });
     unrolled<Rows, Columns>([&](int r, int c) {
+      if (is_at<LeftOut, Rows, Columns>(r, c)) return;
       const Ints value = group(at + r * row + c * column);
       unrolled<Block>([&](int b) { sums[r][c][b] = dot(sums[r][c][b], value, weight[b]); });
     });
@@ -196,7 +213,7 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
     }
   });
   finish_tile<false>(task, &results[0][0], 1, Columns / Rows, Block, channel,
-                     {nullptr, 0, pixel, 0, 0, 0, nullptr});
+                     {nullptr, 0, pixel, 0, 0, 0, nullptr, false, {}});
 }
 
 /// Windows side by side, or pairs of them that are pooled, that are computed together.

@@ -33,6 +33,14 @@ struct Stage {
   bool exceeds;  ///< values may be more than 32 bits hold, or than `most`, which is not the largest
 };
 
+/// Sides of an image.
+struct Sides {
+  bool top;
+  bool bottom;
+  bool left;
+  bool right;
+};
+
 /// Windows over one image; or a fully connected layer over several, which are its columns. Of
 /// conv_columns an image of one channel, whose result has few.
 struct ConvTask {
@@ -62,6 +70,13 @@ struct ConvTask {
   bool pool;  ///< give the largest of each 2 x 2 sums; rows and columns are even, factors positive
   bool floats;  ///< the last stage does not round
   bool spare;   ///< whole vectors may be written where the last channel is
+  /// Sides at which the outermost taps of the outermost windows read the border, whose elements are
+  /// all the same: conv_channels may add `border` in their place. Where there is one, groups are
+  /// [row of taps][column of taps][group of a tap].
+  Sides padded;
+  const std::int32_t* border;  ///< what taps add that read it: [block of channels][tap][place]
+  std::int32_t tap_rows;
+  std::int32_t tap_columns;
 
   // Of conv_columns.
   /// Memory for groups of taps: rows for taps one below the other, then rows, from the image's
