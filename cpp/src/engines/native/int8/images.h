@@ -76,12 +76,20 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
   const auto store_all = [&](auto whole_vectors) {
     unrolled<(kVectors + 3) / 4>([&](int g) {
       const int i = 4 * g;
-      const FourOfElements four =
-          narrowed(vector(i), vector(i + 1), vector(i + 2), vector(i + 3), added, lowest);
+      const __m512i four =
+          in_order(vector(i), vector(i + 1), vector(i + 2), vector(i + 3), added, lowest);
+      if constexpr (Block == 2 && whole_vectors.value != 0) {  // those of a window side by side
+        const int window = 2 * g;
+        const auto at = [&](int w) { return to + w / Columns * row + w % Columns * column; };
+        store_halves(four, at(window), at(window + 1));
+        return;
+      }
+      const Elements quarters[] = {quarter<0>(four), quarter<1>(four), quarter<2>(four),
+                                   quarter<3>(four)};
       unrolled<4>([&](int k) {
         const int v = i + k;
         if (v >= kVectors) return;
-        store_at(to, four.vectors[k], v / (Columns * Block), v / Block % Columns, v % Block,
+        store_at(to, quarters[k], v / (Columns * Block), v / Block % Columns, v % Block,
                  whole_vectors.value != 0);
       });
     });

@@ -49,19 +49,24 @@ inline __m512i mixed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
   const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(of(c), of(d)), shift);
   return _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(static_cast<char>(lowest)));
 }
-struct FourOfElements {
-  Elements vectors[4];
-};
-/// The same, each vector by itself.
-inline FourOfElements narrowed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
+/// The same, one vector after the other.
+inline __m512i in_order(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512i whole =
-      _mm512_maskz_permutexvar_epi32(kAll, order, mixed(a, b, c, d, added, lowest));
+  return _mm512_maskz_permutexvar_epi32(kAll, order, mixed(a, b, c, d, added, lowest));
+}
+template <int Which>
+inline Elements quarter(__m512i vectors) {
   constexpr __mmask8 kFour = 0xf;
-  return {{Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 0)),
-           Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 1)),
-           Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 2)),
-           Elements(_mm512_maskz_extracti32x4_epi32(kFour, whole, 3))}};
+  return Elements(_mm512_maskz_extracti32x4_epi32(kFour, vectors, Which));
+}
+/// Two vectors to one place, two to another.
+inline void store_halves(__m512i vectors, Element* first, Element* second) {
+  constexpr __mmask8 kFour = 0xf;
+  const auto store_at = [](Element* to, __m256i half) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half);
+  };
+  store_at(first, _mm512_maskz_extracti64x4_epi64(kFour, vectors, 0));
+  store_at(second, _mm512_maskz_extracti64x4_epi64(kFour, vectors, 1));
 }
 /// Groups of three taps, of 64 channels in the order in which mixed() puts them right.
 struct FourOfTaps {
