@@ -10,7 +10,7 @@ from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
 
-pytest.importorskip("onnx", reason="the models of these tests are made with it")
+onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
 quantization = pytest.importorskip("onnxruntime.quantization")
 from onnxruntime.quantization import shape_inference  # noqa: E402
 
@@ -142,3 +142,33 @@ def test_a_quantized_onnx_is_for_int8(made):
         lenet_cpp.Predictor(path, engine="native")
     with lenet_cpp.Predictor(path) as predictor:
         assert predictor.options["engine"] == "onnxruntime"
+
+
+def with_scale(path, name, scale, folder):
+    """A quantized model in which one of the scales is another."""
+    model = onnx.load(path)
+    (found,) = (one for one in model.graph.initializer if one.name == name)
+    numbers = np.array(onnx.numpy_helper.to_array(found))
+    numbers[...] = scale
+    found.CopyFrom(onnx.numpy_helper.from_array(numbers, name))
+    (folder / "scaled.onnx").write_bytes(model.SerializeToString())
+    return folder / "scaled.onnx"
+
+
+@pytest.mark.parametrize("scale", [1e7, 1e20, 1e35])
+def test_what_is_added_in_large_steps_takes_nothing_from_the_rest(made, tmp_path, scale):
+    """One branch of a sum is 0 in all steps that large, the other is not."""
+    path, images = made["uint8", 0]
+    scaled = with_scale(path, "c4_scale", scale, tmp_path)
+    found, expected = run(scaled, images), onnx_files.reference(scaled, images, optimize=False)
+    step = np.diff(np.unique(expected)).min()
+    assert np.abs(found - expected).max() < 2.5 * step
+    assert np.abs(run(path, images) - expected).max() > 2.5 * step
+
+
+@pytest.mark.parametrize("name", ["w5_scale", "c4_scale"])
+def test_scales_must_give_numbers(made, tmp_path, name):
+    path, _ = made["uint8", 0]
+    for scale in (-1, 2e36, np.inf, np.nan):
+        with pytest.raises(lenet_cpp.BadModel, match=r"scale|NaN or infinity"):
+            lenet_cpp.Predictor(with_scale(path, name, scale, tmp_path), **OPTIONS)

@@ -5,6 +5,12 @@
 #include "engines/native/network_reader.h"
 
 namespace lenet::native {
+namespace {
+
+/// Whether all integers of 8 bits, times this, are numbers that float32 holds.
+bool is_scale(float scale) { return scale >= 0 && std::isfinite(255 * scale); }
+
+}  // namespace
 
 std::vector<float> NetworkReader::ranges(bool zero) const {
   const std::vector<float> found = floats("Scale");
@@ -58,7 +64,9 @@ QuantParams NetworkReader::quant_onnx() const {
   const Value* const zero = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
   require(scale.size() == 1 && (zero != nullptr || !view_->has("ZeroPoint")),
           "kernel for scales but one number");
-  if (!std::isnormal(scale[0]) || scale[0] < 0) refuse("has a scale that is no positive number");
+  if (!std::isnormal(scale[0]) || !is_scale(scale[0])) {
+    refuse("has a scale that is no positive number, or too large");
+  }
   QuantParams quant{scale[0], 1, 0};  // the integer 1 stands for the scale
   if (zero != nullptr) {
     quant.zero_point = static_cast<std::int32_t>(number_at(*zero, 0));
@@ -83,9 +91,9 @@ void NetworkReader::read_dequantize_onnx() {
   const Value* const integers = constant("X");
   require(integers != nullptr, "dequantization of what was not quantized");
   const std::vector<float> scales = floats("Scale");
-  const bool sound = std::all_of(scales.begin(), scales.end(),
-                                 [](float scale) { return std::isfinite(scale) && scale >= 0; });
-  if (!sound) refuse("has a scale that is no positive number");
+  if (!std::all_of(scales.begin(), scales.end(), is_scale)) {
+    refuse("has a scale that is no positive number, or too large");
+  }
   const Value* const zeros = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
   for (std::size_t i = 0; zeros != nullptr && i < count_values(*zeros); ++i) {
     require(number_at(*zeros, i) == 0, "weights with another zero point than 0");

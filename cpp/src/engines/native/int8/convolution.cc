@@ -159,6 +159,7 @@ Convolution::Convolution(const IntLayer& source)
     residual_ = source.inputs[1];
     task.residual_column = residual_.column;
     task.residual_row = residual_.row;
+    task.residual_zero = kernels_.zero - shift_of(residual_.quant);
   }
   task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
   Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
@@ -299,7 +300,6 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
         s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
     const double step = step_of(quant);
     const double residual = s == planned.sum ? step_of(residual_.quant) / step : 0;
-    const double zero = residual * residual_.quant.zero_point;
     const double largest = s == 0 ? kLargestSum : 255;
     bool exceeds = activation.kind == ActivationKind::Clip;
     const std::size_t first =
@@ -312,9 +312,9 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
       const double factor = factors.empty() ? 1 : double{factors[channel]};
       const double addend = addends.empty() ? 0 : double{addends[channel]};
       factor_.data()[first + o] = static_cast<float>(before * factor / step);
-      addend_.data()[first + o] = static_cast<float>(addend / step - zero);
-      const double most = std::abs(before * factor / step) * largest +
-                          std::abs(addend / step - zero) + 255 * residual;
+      addend_.data()[first + o] = static_cast<float>(addend / step);
+      const double most =
+          std::abs(before * factor / step) * largest + std::abs(addend / step) + 255 * residual;
       exceeds |= !(most < kLargestSum / 2);
     }
     const Bounds bounds(quant, activation);

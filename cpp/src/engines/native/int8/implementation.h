@@ -72,7 +72,7 @@ inline Ints signed_of(Ints bits) {
 /// What a stage adds. \param place of the first element
 inline Floats residual_of(const ConvTask& task, const Stage& stage, std::int64_t place) {
   const Ints elements = signed_of(widened(static_cast<const Element*>(task.residual) + place));
-  return floats(elements + (128 - kZero)) * all(stage.residual);
+  return floats(elements - task.residual_zero) * all(stage.residual);
 }
 
 /// What becomes of the sums [row][column][block] of a tile, vectors of channels from `first` on.

@@ -27,7 +27,7 @@ namespace lenet::native::int8 {
 struct Stage {
   const float* factor;  ///< of each channel: integer * factor + addend
   const float* addend;
-  float residual;  ///< by which the bytes of the residual are multiplied, and added; 0: it is not
+  float residual;  ///< times the elements of the residual, less its zero, is added; 0: it is not
   float least;     ///< an integer, but of a last stage that does not round
   float most;
   bool exceeds;  ///< values may be more than 32 bits hold, or than `most`, which is not the largest
@@ -60,7 +60,8 @@ struct ConvTask {
   const void* residual;      ///< elements, where a stage adds them; not of a pool
   std::int64_t residual_column;
   std::int64_t residual_row;
-  void* output;  ///< elements; float32 when `floats`
+  std::int32_t residual_zero;  ///< the element that stands for 0, as a signed number
+  void* output;                ///< elements; float32 when `floats`
   std::int64_t output_column;
   std::int64_t output_row;
   std::int32_t columns;
