@@ -103,6 +103,9 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
 #endif
 
 constexpr int kIntoSecondLevel = 2;  ///< of __builtin_prefetch
+/// Groups from those that are added to those whose weights are brought into the first-level cache:
+/// a seventh of a ResNet50's last layers' time.
+constexpr int kAhead = 16;
 
 inline bool is_any(const Sides& sides) {
   return sides.top || sides.bottom || sides.left || sides.right;
@@ -118,6 +121,7 @@ inline __attribute__((always_inline)) void add_groups(const Element* input,
                                                       Ints (&sums)[Rows][Columns][Block]) {
   for (int g = 0; g < groups; ++g, weights += Block * kLanes, next += kLanes) {
     __builtin_prefetch(next, 0, kIntoSecondLevel);
+    unrolled<Block>([&](int b) { __builtin_prefetch(weights + (kAhead * Block + b) * kLanes); });
     add_products<LeftOut>(input + offsets[g], row, column, weights, sums);
   }
 }

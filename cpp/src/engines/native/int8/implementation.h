@@ -262,10 +262,14 @@ void fully_connected(const ConvTask& task) {
 
 // ---- the rest
 
-/// Vectors of channels; the last one begins where it ends with them, if there are that many.
+/// Calls `work(Constant<vectors>, channel)` for the vectors of channels, several at once while
+/// there are so many; the last one begins where it ends with them, if they fill one.
 template <class Work>
 inline void for_vectors(int channels, const Work& work) {
-  for (int c = 0; c < channels; c += kLanes) work(most(0, least(c, channels - kLanes)));
+  constexpr int kAtOnce = 4;
+  int c = 0;
+  for (; c + kAtOnce * kLanes <= channels; c += kAtOnce * kLanes) work(Constant<kAtOnce>{}, c);
+  for (; c < channels; c += kLanes) work(Constant<1>{}, most(0, least(c, channels - kLanes)));
 }
 
 /// Calls `work(pixel)` for each of a window.
@@ -281,10 +285,16 @@ inline void for_window(const PoolTask& task, std::int32_t y, std::int32_t x, con
 
 void largest_of(const PoolTask& task, std::int32_t y, std::int32_t x, Element* output) {
   const auto lowest = static_cast<Element>(task.relu ? task.mean.zero : kZero - 128);
-  for_vectors(task.values, [&](int c) {
-    Elements found = lowest - Elements{};
-    for_window(task, y, x, [&](const Element* pixel) { found = larger(found, load(pixel + c)); });
-    store_some(output + c, found, task.values - c);
+  for_vectors(task.values, [&](auto vectors, int c) {
+    constexpr int kVectors = decltype(vectors)::value;
+    Elements found[kVectors];
+    unrolled<kVectors>([&](int v) { found[v] = lowest - Elements{}; });
+    for_window(task, y, x, [&](const Element* pixel) {
+      unrolled<kVectors>([&](int v) { found[v] = larger(found[v], load(pixel + c + v * kLanes)); });
+    });
+    unrolled<kVectors>([&](int v) {
+      store_some(output + c + v * kLanes, found[v], task.values - c - v * kLanes);
+    });
   });
 }
 
@@ -295,20 +305,27 @@ void mean_of(const PoolTask& task, std::int32_t y, std::int32_t x, std::int64_t 
       (task.row_end[y] - task.row_begin[y]) * (task.column_end[x] - task.column_begin[x]);
   // By a power of 2 they are the same, and a product takes a tenth of the time.
   const bool divides = (static_cast<int>(size) & (static_cast<int>(size) - 1)) != 0;
-  for_vectors(task.values, [&](int c) {
-    Ints sum = all(-pixels * mean.zero);
-    for_window(task, y, x, [&](const Element* pixel) { sum += signed_of(widened(pixel + c)); });
-    const Floats total = floats(sum) * all(mean.step);
-    const Floats value = divides ? total / all(size) : total * all(1 / size);
-    const int count = task.values - c;
-    if (mean.inverse == 0) {
-      const Floats found = task.relu ? larger(value, Floats{}) : value;
-      store_some(static_cast<float*>(task.output) + place + c, found, count);
-    } else {
-      const Ints found = whole(value * all(mean.inverse), mean.least, mean.most);
-      store_some(static_cast<Element*>(task.output) + place + c,
-                 narrowed(found + (kZero - mean.shift)), count);
-    }
+  for_vectors(task.values, [&](auto vectors, int c) {
+    constexpr int kVectors = decltype(vectors)::value;
+    Ints sums[kVectors];
+    unrolled<kVectors>([&](int v) { sums[v] = all(-pixels * mean.zero); });
+    for_window(task, y, x, [&](const Element* pixel) {
+      unrolled<kVectors>([&](int v) { sums[v] += signed_of(widened(pixel + c + v * kLanes)); });
+    });
+    unrolled<kVectors>([&](int v) {
+      const Floats total = floats(sums[v]) * all(mean.step);
+      const Floats value = divides ? total / all(size) : total * all(1 / size);
+      const int channel = c + v * kLanes;
+      const int count = task.values - channel;
+      if (mean.inverse == 0) {
+        const Floats found = task.relu ? larger(value, Floats{}) : value;
+        store_some(static_cast<float*>(task.output) + place + channel, found, count);
+      } else {
+        const Ints found = whole(value * all(mean.inverse), mean.least, mean.most);
+        store_some(static_cast<Element*>(task.output) + place + channel,
+                   narrowed(found + (kZero - mean.shift)), count);
+      }
+    });
   });
 }
 
