@@ -1,6 +1,7 @@
 #include "engines/native/int8/program.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -35,6 +36,26 @@ std::unique_ptr<Op> make_op(const IntLayer& source) {
                         shift_of(to)};
   return make_pool(source.kernels.pool, layer, source.inputs[0], source.output,
                    layer.relu() && (average || from.zero_point > 0), mean);
+}
+
+/// [channels][width] becomes [width][channels].
+template <class Number>
+void interleave(const char* planes, std::int64_t channels, std::int64_t width, char* to) {
+  const auto* from = reinterpret_cast<const Number*>(planes);
+  auto* numbers = reinterpret_cast<Number*>(to);
+  if (channels == 3) {  // of colours: a third of the time
+    for (std::int64_t x = 0; x < width; ++x, ++from, numbers += 3) {
+      const Number green = from[width];
+      const Number blue = from[2 * width];
+      numbers[0] = from[0];
+      numbers[1] = green;
+      numbers[2] = blue;
+    }
+    return;
+  }
+  for (std::int64_t c = 0; c < channels; ++c) {
+    for (std::int64_t x = 0; x < width; ++x) numbers[x * channels + c] = from[c * width + x];
+  }
 }
 
 }  // namespace
@@ -125,14 +146,22 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
   const float* from = images[0];
   const Bounds bounds(tensor.quant, {});
   for (std::int64_t row = begin; row < end; ++row, to += row_bytes, from += width) {
-    const float* values = from;
-    if (channels > 1 || !tensor.quant) {
-      auto* gathered = reinterpret_cast<float*>(tensor.quant ? frame.scratch : to);
-      for (std::int64_t x = 0; x < width; ++x) gathered[x * channels + channel] = values[x];
-      values = gathered;
+    // Of each channel a row of elements, until all are there.
+    const std::int64_t plane_bytes = width * tensor.element_bytes;
+    char* const planes = channels > 1 ? frame.scratch : to;
+    char* const plane = planes + channel * plane_bytes;
+    if (tensor.quant) {
+      quantize(kernels_, from, width, tensor.quant, bounds, plane);
+    } else {
+      std::memcpy(plane, from, static_cast<std::size_t>(plane_bytes));
     }
-    if (tensor.quant && channel + 1 == channels) {
-      quantize(kernels_, values, width * channels, tensor.quant, bounds, to);
+    if (channel + 1 < channels || planes == to) continue;
+    if (tensor.element_bytes == 1) {
+      interleave<std::int8_t>(planes, channels, width, to);
+    } else if (tensor.element_bytes == 2) {
+      interleave<std::int16_t>(planes, channels, width, to);
+    } else {
+      interleave<float>(planes, channels, width, to);
     }
   }
   images[0] = from;
