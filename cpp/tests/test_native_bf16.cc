@@ -17,6 +17,17 @@ const Bf16Kernels* bf16_kernels() try {
   return nullptr;
 }
 
+/// Those, and tiles that the processor need not have.
+std::vector<const Bf16Kernels*> kernels_and_tiles() {
+  std::vector<const Bf16Kernels*> found;
+  if (bf16_kernels() != nullptr) found.push_back(bf16_kernels());
+#if defined(__x86_64__)
+  if (bf16_kernels() != nullptr) found.push_back(&kPlainTilesBf16);
+  if (bf16_kernels() == &kAmxBf16) found.push_back(&kAvx512Bf16);
+#endif
+  return found;
+}
+
 /// With 8 significant bits, to the nearest, and to even in the middle.
 float rounded(float value) {
   int exponent = 0;
@@ -115,53 +126,55 @@ std::vector<float> outputs_of_threads(const Program& program, const std::vector<
 
 TEST_CASE("products in bf16 are what their definition says, for any batch and threads" *
           doctest::test_suite("arithmetic")) {
-  const Bf16Kernels* const kernels = bf16_kernels();
-  if (kernels == nullptr) return;
 #ifdef __SANITIZE_ADDRESS__
   constexpr int kNetworks = 16;  // each takes ten times as long
 #else
   constexpr int kNetworks = 120;
 #endif
   constexpr std::int64_t kImages = 8;
-  Random random(17);
-  std::map<std::string, int> computed;
-  double squares = 0;  // of Winograd's errors, relative to those of the definition in bf16
-  for (int i = 0; i < kNetworks; ++i) {
-    CAPTURE(i);
-    Network network = random_convolution(random, i % 4 == 3);
-    std::vector<float> images = random.values(kImages * network.tensors[0].values());
-    if (random.coin()) {
-      for (float& value : images) value = std::max(value, 0.0F);
+  for (const Bf16Kernels* const kernels : kernels_and_tiles()) {
+    CAPTURE(std::string(kernels->name));
+    const bool tiles = kernels->conv_tiles != nullptr;
+    Random random(17);
+    std::map<std::string, int> computed;
+    double squares = 0;  // of Winograd's errors, relative to those of the definition in bf16
+    for (int i = 0; i < kNetworks; ++i) {
+      CAPTURE(i);
+      Network network = random_convolution(random, i % 4 == 3);
+      std::vector<float> images = random.values(kImages * network.tensors[0].values());
+      if (random.coin()) {
+        for (float& value : images) value = std::max(value, 0.0F);
+      }
+      const std::vector<double> exact = definition(network, images);
+      const std::vector<double> plain = rounded_definition(network, images);
+      double largest = 1;
+      for (const double value : exact) largest = std::max(largest, std::abs(value));
+      const auto program = compiled(network, native::choose_kernels(), false,
+                                    i % 2 == 0 ? 0 : kMinSharedBytes, kernels);
+      const std::vector<float> found = outputs(*program, images, kImages);
+      CHECK(outputs(*program, images, 1) == found);
+      const std::vector<float> three(images.begin(),
+                                     images.begin() + network.tensors[0].values() * 3);
+      CHECK(outputs(*program, three, 3) ==
+            std::vector<float>(found.begin(), found.begin() + program->output_values() * 3));
+      CHECK(outputs_of_threads(*program, images, kImages, 2) == found);
+      for (const LayerProfile& layer : program->layers()) ++computed[layer.kernel];
+      if (has_kernel(*program, "winograd_3x3_bf16")) {
+        const std::vector<double> numbers(found.begin(), found.end());
+        const double ratio = mean_square(numbers, exact) / mean_square(plain, exact);
+        CHECK(ratio < 4 * 4);  // of few numbers
+        squares += ratio;
+      } else if (has_kernel(*program, "conv_grouped") || has_kernel(*program, "conv_depthwise")) {
+        CHECK(largest_error(found, exact) <= 2e-2 * largest);  // of a copy in bf16
+      } else {
+        CHECK(largest_error(found, plain) <= 1e-5 * largest);
+      }
     }
-    const std::vector<double> exact = definition(network, images);
-    const std::vector<double> plain = rounded_definition(network, images);
-    double largest = 1;
-    for (const double value : exact) largest = std::max(largest, std::abs(value));
-    const auto program = compiled(network, native::choose_kernels(), false,
-                                  i % 2 == 0 ? 0 : kMinSharedBytes, kernels);
-    const std::vector<float> found = outputs(*program, images, kImages);
-    CHECK(outputs(*program, images, 1) == found);
-    const std::vector<float> three(images.begin(),
-                                   images.begin() + network.tensors[0].values() * 3);
-    CHECK(outputs(*program, three, 3) ==
-          std::vector<float>(found.begin(), found.begin() + program->output_values() * 3));
-    CHECK(outputs_of_threads(*program, images, kImages, 2) == found);
-    for (const LayerProfile& layer : program->layers()) ++computed[layer.kernel];
-    if (has_kernel(*program, "winograd_3x3_bf16")) {
-      const std::vector<double> numbers(found.begin(), found.end());
-      const double ratio = mean_square(numbers, exact) / mean_square(plain, exact);
-      CHECK(ratio < 4 * 4);  // of few numbers
-      squares += ratio;
-    } else if (has_kernel(*program, "conv_grouped") || has_kernel(*program, "conv_depthwise")) {
-      CHECK(largest_error(found, exact) <= 2e-2 * largest);  // of a copy in bf16
-    } else {
-      CHECK(largest_error(found, plain) <= 1e-5 * largest);
-    }
+    CHECK(computed[tiles ? "conv_tiles_bf16" : "winograd_3x3_bf16"] >= kNetworks / 6);
+    CHECK(computed["conv_channels_bf16"] >= kNetworks / (tiles ? 6 : 3));
+    CHECK(computed["fully_connected_bf16"] >= kNetworks / 16);
+    CHECK(squares <= 3 * 3 * computed["winograd_3x3_bf16"]);
   }
-  CHECK(computed["winograd_3x3_bf16"] >= kNetworks / 6);
-  CHECK(computed["conv_channels_bf16"] >= kNetworks / 3);
-  CHECK(computed["fully_connected_bf16"] >= kNetworks / 16);
-  CHECK(squares <= 3 * 3 * computed["winograd_3x3_bf16"]);
 }
 
 TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {

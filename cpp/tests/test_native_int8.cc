@@ -67,33 +67,36 @@ void add_residual(Network& network, Random& random) {
 
 /// A convolution, perhaps pooled, perhaps with another one that is added, and then perhaps a fully
 /// connected layer.
-Network random_network(Random& random) {
+/// \param many whether it has as many channels as tiles need
+Network random_network(Random& random, bool many = false) {
   Network network;
   Layer convolution = layer_of(LayerKind::Convolution);
   convolution.groups = random.from(0, 3) == 0 ? 2 : 1;
   // As the kernel of few channels wants it.
-  const bool few = random.from(0, 2) == 0;
-  if (few) convolution.groups = 1;
+  const bool few = !many && random.from(0, 2) == 0;
+  if (few || many) convolution.groups = 1;
   // As those want it that leave out taps in the border.
-  const bool many = !few && random.coin();
-  const std::int64_t inputs = many                   ? 4 * random.from(1, 2)
+  const bool padded = !few && !many && random.coin();
+  const std::int64_t inputs = many                   ? random.from(16, 60)
+                              : padded               ? 4 * random.from(1, 2)
                               : few || random.coin() ? 1
                                                      : random.from(1, 9);
-  const std::int64_t outputs = few    ? random.from(1, 8)
-                               : many ? random.from(17, 24)
-                                      : random.from(1, 40);
+  const std::int64_t outputs = few      ? random.from(1, 8)
+                               : padded ? random.from(17, 24)
+                                        : random.from(many ? 16 : 1, 40);
   TensorShape shape = {inputs * convolution.groups, 0, 0};
   TensorShape out = {outputs * convolution.groups, 0, 0};
   const std::array<std::int64_t*, 2> sizes = {&shape.height, &shape.width};
   const std::array<std::int64_t*, 2> results = {&out.height, &out.width};
   Window& window = convolution.window;
   for (std::size_t i = 0; i < 2; ++i) {
-    window.kernel[i] = random.from(1, 7);
+    window.kernel[i] = random.from(1, many ? 3 : 7);
     window.strides[i] = few ? 1 : random.from(1, 3);
     window.dilations[i] = few ? 1 : random.from(1, 2);
     window.padding[2 * i] = random.from(0, 3);
     window.padding[2 * i + 1] = random.from(0, 3);
-    *sizes[i] = random.from(1, 36) + window.dilations[i] * (window.kernel[i] - 1);
+    *sizes[i] =
+        random.from(1, many && i == 0 ? 9 : 36) + window.dilations[i] * (window.kernel[i] - 1);
     *results[i] = count_windows(*sizes[i], window, i);
   }
   network.tensors = {shape};
@@ -124,8 +127,8 @@ Network random_network(Random& random) {
       add_quantize(network, random, -2, 1);
     }
     if (random.coin()) add_residual(network, random);
-    // Of integers: float32 might not hold the sums of others.
-    if (network.layers.back().kind == LayerKind::Quantize && random.from(0, 3) > 0) {
+    // Of integers and few channels: float32 might not hold the sums of others.
+    if (network.layers.back().kind == LayerKind::Quantize && !many && random.from(0, 3) > 0) {
       const TensorShape image = network.tensors.back();
       Layer linear = convolution_of(image.height, image.width);
       const std::int64_t classes = random.from(1, 150);
@@ -136,11 +139,24 @@ Network random_network(Random& random) {
   return network;
 }
 
+/// The sets of this processor, and tiles that it need not have.
+std::vector<const Kernels*> kernels_and_tiles() {
+  std::vector<const Kernels*> found = available_kernels(native::int8::kernels_named);
+#if defined(__x86_64__)
+  const auto sets = available_sets();
+  if (std::find(sets.begin(), sets.end(), "avx512vnni") != sets.end()) {
+    found.push_back(&native::int8::kPlainTiles);
+  }
+#endif
+  return found;
+}
+
 TEST_CASE("networks of integers are what their definition says, in all sets" *
           doctest::test_suite("arithmetic")) {
   Random random(7);
-  for (int i = 0; i < 160; ++i) {
-    const Network network = random_network(random);
+  std::map<std::string, int> computed;
+  for (int i = 0; i < 200; ++i) {
+    const Network network = random_network(random, i >= 160);
     CAPTURE(i);
     const std::int64_t image = network.tensors[0].values();
     std::vector<float> images;
@@ -150,11 +166,12 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
     }
     const std::vector<double> exact = definition(network, images);
     const std::vector<float> expected(exact.begin(), exact.end());
-    for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
+    for (const Kernels* kernels : kernels_and_tiles()) {
       CAPTURE(std::string(kernels->name));
       const std::int64_t min_shared = i % 2 == 0 ? 0 : native::kMinSharedBytes;
       const auto program = compiled(network, *kernels, min_shared);
       const auto layers = program->layers();
+      if (has_kernel(*program, "conv_tiles")) ++computed[kernels->name];
       CHECK(std::any_of(layers.begin(), layers.end(), [](const LayerProfile& layer) {
         return layer.kernel.compare(0, 5, "conv_") == 0;
       }));
@@ -163,6 +180,8 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
       }
     }
   }
+  for (const auto& [name, count] : computed) CHECK(count >= 20);
+  CHECK(computed.empty() == (kernels_and_tiles().back()->conv_tiles == nullptr));
 }
 
 TEST_CASE("what is no number is rounded to the least") {

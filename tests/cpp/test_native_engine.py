@@ -21,10 +21,11 @@ from numpy_reference import conv2d
 from shared_models import both_formats, exported
 from snippets import run_page
 
-INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni")
+INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni", "amx")
 AVX512 = "avx512f avx512bw avx512cd avx512dq avx512vl"
-# Of float32 avx512vnni has the kernels of avx512.
-FLAGS = ("", "sse4_2", "avx2 fma", AVX512, f"{AVX512} avx512_vnni")
+AMX = "avx512_bf16 amx_tile amx_int8 amx_bf16"
+# Of float32 avx512vnni and amx have the kernels of avx512.
+FLAGS = ("", "sse4_2", "avx2 fma", AVX512, f"{AVX512} avx512_vnni", f"{AVX512} avx512_vnni {AMX}")
 
 
 def processor_has(name):

@@ -112,7 +112,9 @@ void FloatProgram::lower(const Network& network) {
           kernels_.winograd_rows != nullptr && columns && suits_winograd_rows(network, layer);
       const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
                             suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
+      // Tiles are faster than what Winograd's method saves.
       const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved_ &&
+                               (bf16_ == nullptr || bf16_->conv_tiles == nullptr) &&
                                !planar_taps_[layer.inputs[0]] &&
                                suits_winograd3x3(network, layer, kernels_.lanes, bf16_ != nullptr);
       step.method = winograd                         ? ConvMethod::Winograd

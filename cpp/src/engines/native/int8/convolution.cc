@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engines/native/int8/program.h"
+#include "engines/native/ops/tile_taps.h"
 
 namespace lenet::native::int8 {
 namespace {
@@ -38,6 +39,17 @@ bool fits_depthwise3x3(const PlannedLayer& planned, const Placement& to, const K
   return kernels.depthwise3x3 != nullptr && to.shape.channels >= kDepthwiseBlock &&
          window.kernel == three && window.dilations[1] == 1 && window.strides[1] <= 2 &&
          planned.sum == kNone && !planned.roundings.empty();
+}
+
+TileTaps tile_taps(const Layer& layer, const Placement& from) {
+  return {layer, from.shape.channels, from.column, 1};
+}
+
+bool suits_tiles(const PlannedLayer& planned, const Placement& from, const Placement& to,
+                 const Kernels& kernels) {
+  return kernels.conv_tiles != nullptr && planned.layer.groups == 1 && !planned.pool &&
+         to.shape.channels >= kernels.lanes && tile_taps(planned.layer, from).pays() &&
+         !is_whole_image(from.shape, planned.layer, to.shape);
 }
 
 /// Which channel of its block lies at a place of the packed block.
@@ -79,6 +91,7 @@ class Convolution final : public Op {
            : depthwise_   ? "depthwise"
            : by_columns_  ? "conv_columns"
            : whole_image_ ? "fully_connected"
+           : tiles_       ? "conv_tiles"
                           : "conv_channels";
   }
   std::int64_t scratch_bytes() const override {
@@ -89,8 +102,9 @@ class Convolution final : public Op {
   /// Taps that are multiplied together, by their place in [input channel][height][width]; -1: none.
   using Groups = std::vector<std::vector<std::int64_t>>;
 
-  // Both set `offsets_`.
+  // All set `offsets_`.
   Groups group_taps(const Layer& layer);
+  Groups group_tiles(const Layer& layer);
   /// \param task its planes are described
   Groups group_columns(const Layer& layer, ConvTask& task);
   void pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
@@ -108,6 +122,7 @@ class Convolution final : public Op {
   bool by_columns_;
   bool depthwise_;  ///< each channel by itself
   bool depthwise3x3_;
+  bool tiles_;
   std::int64_t groups_;                    ///< computed one after the other
   bool whole_image_;                       ///< fully connected: all units side by side
   std::int64_t taps_in_group_;             ///< that are multiplied together
@@ -133,6 +148,7 @@ Convolution::Convolution(const IntLayer& source)
       by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
       depthwise_(is_depthwise(source.planned, from_, to_)),
       depthwise3x3_(depthwise_ && fits_depthwise3x3(source.planned, to_, kernels_)),
+      tiles_(suits_tiles(source.planned, from_, to_, kernels_)),
       groups_(depthwise_ ? 1 : source.planned.layer.groups),
       whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
       taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
@@ -150,7 +166,7 @@ Convolution::Convolution(const IntLayer& source)
   task.columns = static_cast<std::int32_t>(to_.shape.width * before);
   task.rows = static_cast<std::int32_t>(to_.shape.height * before);
   task.channels = static_cast<std::int32_t>(outputs);
-  task.tile = depthwise_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
+  task.tile = depthwise_ || tiles_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
   task.pool = planned.pool;
   task.floats = planned.roundings.empty() || planned.sum == planned.roundings.size();
   task.stage_count = static_cast<std::int32_t>(planned.roundings.size() + (task.floats ? 1 : 0));
@@ -162,7 +178,9 @@ Convolution::Convolution(const IntLayer& source)
     task.residual_zero = kernels_.zero - shift_of(residual_.quant);
   }
   task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
-  Groups groups = by_columns_ ? group_columns(layer, task) : group_taps(layer);
+  Groups groups = by_columns_ ? group_columns(layer, task)
+                  : tiles_    ? group_tiles(layer)
+                              : group_taps(layer);
   if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
   task.groups = static_cast<std::int32_t>(groups.size());
   std::size_t border_taps = 0;
@@ -243,6 +261,17 @@ Convolution::Groups Convolution::group_taps(const Layer& layer) {
       groups.emplace_back(static_cast<std::size_t>(taps_in_group_), kNoTap);
     }
     groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
+  }
+  return groups;
+}
+
+Convolution::Groups Convolution::group_tiles(const Layer& layer) {
+  const TileTaps taps = tile_taps(layer, from_);
+  offsets_ = taps.offsets(from_.column, from_.row);
+  Groups groups;
+  for (std::int64_t i = 0; i < taps.count(); ++i) {
+    if (i % taps_in_group_ == 0) groups.emplace_back();
+    groups.back().push_back(taps.place(i));
   }
   return groups;
 }
@@ -390,6 +419,7 @@ void Convolution::run(const Frame& frame) const {
                                             : depthwise_   ? kernels_.depthwise
                                             : by_columns_  ? kernels_.conv_columns
                                             : whole_image_ ? kernels_.fully_connected
+                                            : tiles_       ? kernels_.conv_tiles
                                                            : kernels_.conv_channels;
   if (whole_image_ || by_columns_ || frame.parts == 1) {  // small layers notice what comes below
     for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);

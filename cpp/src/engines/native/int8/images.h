@@ -100,6 +100,42 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
     store_all(Constant<0>{});
   }
 }
+
+/// Of sums in memory: windows side by side, of one vector of channels.
+template <int Windows>
+void finish_stored(const ConvTask& task, const Tile& tile, int channel, const std::int32_t* from) {
+  Ints sums[1][Windows][1];
+  unrolled<Windows>([&](int i) { sums[0][i][0] = load(from + i * kLanes); });
+  finish(task, tile, channel, sums);
+}
+
+template <class Tiles>
+void conv_tiles(const ConvTask& task) {
+  constexpr int kMaxWindows = 8;  // that are finished together
+  const auto finish_some = [&](int, int row, int column, int count, int vector, const char* first) {
+    const auto* sums = reinterpret_cast<const std::int32_t*>(first);
+    for_even_parts(count, kMaxWindows, [&](int begin, int size) {
+      const int x = column + begin;
+      const Tile tile{nullptr,
+                      0,
+                      row * task.output_row + x * task.output_column,
+                      0,
+                      row * task.residual_row + x * task.residual_column,
+                      0};
+      const auto finish_sums =
+          for_count<kMaxWindows>(size, [](auto windows) { return finish_stored<windows.value>; });
+      finish_sums(task, tile, vector * kLanes, sums + begin * kLanes);
+    });
+  };
+  for_tiles_of<Tiles>(
+      {static_cast<const char*>(task.input), task.input_column, task.input_row, 0, task.offsets, 1,
+       task.groups / kTileRows, reinterpret_cast<const char*>(task.weights),
+       reinterpret_cast<const char*>(task.start), task.columns, task.rows, 1,
+       (task.channels + kLanes - 1) / kLanes},
+      finish_some);
+}
+
+double amx_multiply_adds(std::int64_t steps) { return tile_multiply_adds(steps, kPerGroup); }
 #endif
 
 constexpr int kIntoSecondLevel = 2;  ///< of __builtin_prefetch

@@ -3,6 +3,9 @@
 /// sets round alike.
 #include "engines/native/int8/kernels.h"
 #include "engines/native/int8/vectors.h"
+#if LENET_LANES == 16
+#include "engines/native/kernels/tiles.h"
+#endif
 
 namespace lenet::native::int8 {
 namespace {
@@ -60,9 +63,9 @@ struct Tile {
   std::int64_t residual_apart;
   /// Of an image: a group's worth of a vector of weights to bring into the second-level cache with
   /// each group.
-  const std::int32_t* next;
-  bool pairs;    ///< of two rows of windows, not of two halves of one row
-  Sides padded;  ///< those of the task that it is at; left and right not of halves
+  const std::int32_t* next = nullptr;
+  bool pairs = false;  ///< of two rows of windows, not of two halves of one row
+  Sides padded = {};   ///< those of the task that it is at; left and right not of halves
 };
 
 inline Ints signed_of(Ints bits) {
@@ -213,7 +216,7 @@ void channels_tile(const ConvTask& task, const std::int32_t* weights, int channe
     }
   });
   finish_tile<false>(task, &results[0][0], 1, Columns / Rows, Block, channel,
-                     {nullptr, 0, pixel, 0, 0, 0, nullptr, false, {}});
+                     {nullptr, 0, pixel, 0, 0, 0});
 }
 
 /// Windows side by side, or pairs of them that are pooled, that are computed together.
@@ -375,27 +378,37 @@ void dequantize(const void* from, std::int64_t count, float step, std::int32_t s
   }
 }
 
+constexpr Kernels kernels_of(const char* name, void (*tiles)(const ConvTask&),
+                             double (*limit)(std::int64_t)) {
+  return {
+      name,
+      kLanes,
+      sizeof(Element),
+      kZero,
+      kMaxBlock,
+      kLanes == 1        ? 1
+      : kRegisters >= 32 ? 8
+                         : 4,
+      conv_channels,
+      tiles,
+      fully_connected,
+      depthwise,
+      depthwise3x3,
+      kLanes > 1 ? conv_columns : nullptr,
+      columns_tile_of,
+      pool,
+      limit,
+      quantize,
+      dequantize,
+  };
+}
+
 }  // namespace
 
-const Kernels LENET_KERNELS = {
-    LENET_NAME,
-    kLanes,
-    sizeof(Element),
-    kZero,
-    kMaxBlock,
-    kLanes == 1        ? 1
-    : kRegisters >= 32 ? 8
-                       : 4,
-    conv_channels,
-    fully_connected,
-    depthwise,
-    depthwise3x3,
-    kLanes > 1 ? conv_columns : nullptr,
-    columns_tile_of,
-    pool,
-    multiply_adds,
-    quantize,
-    dequantize,
-};
+const Kernels LENET_KERNELS = kernels_of(LENET_NAME, nullptr, multiply_adds);
+#if LENET_LANES == 16
+const Kernels kAmx = kernels_of("amx", conv_tiles<AmxTiles>, amx_multiply_adds);
+const Kernels kPlainTiles = kernels_of("plain", conv_tiles<PlainTiles>, multiply_adds);
+#endif
 
 }  // namespace lenet::native::int8

@@ -103,8 +103,12 @@ struct Kernels {
   /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
-  /// The same of one row of windows that have nothing in common, the images of a batch: without a
-  /// pool or a residual, and with tiles up to `widest_linear`.
+  /// The same by tiles (../kernels/tiles.h), of one row or many, without a pool. `offsets` has
+  /// every sixteenth group's, whose elements and those of the next ones lie side by side; `tile`
+  /// is 1. Null where there are no tiles.
+  void (*conv_tiles)(const ConvTask& task);
+  /// As conv_channels, of one row of windows that have nothing in common, the images of a batch:
+  /// without a pool or a residual, and with tiles up to `widest_linear`.
   void (*fully_connected)(const ConvTask& task);
   /// Each channel from the one in its place: a group is one tap, whose weight is the first element.
   /// Without a pool.
@@ -136,6 +140,8 @@ extern const Kernels kScalar;
 extern const Kernels kSse42;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512Vnni;
+extern const Kernels kAmx;
+extern const Kernels kPlainTiles;  ///< kAmx with loops for the tiles, for tests
 #elif defined(__aarch64__)
 extern const Kernels kNeon;
 extern const Kernels kNeonDotprod;

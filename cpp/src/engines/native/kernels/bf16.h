@@ -43,13 +43,21 @@ inline Vector paired(Vector low, Vector high) {
   return reinterpret_cast<Vector>(_mm512_permutexvar_epi16(_mm512_load_si512(kPlaces), both));
 }
 
-void pair_neighbours(const float* from, std::int64_t count, float* to) {
-  for (std::int64_t i = 0; i < count; i += kLanes) store_factors(to + i / 2, load(from + i));
+void pair_neighbours(const float* from, std::int64_t count, float* to, std::int64_t step) {
+  for (std::int64_t i = 0; i < count; i += kLanes, to += step) store_factors(to, load(from + i));
 }
 
-void pair_rows(const float* low, const float* high, std::int64_t count, float* to) {
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    store(to + i, paired(load(low + i), load(high + i)));
+void pair_rows(const float* low, const float* high, std::int64_t count, float* to,
+               std::int64_t step) {
+  Ints places{};
+  for (int l = 0; l < kLanes; ++l) places[l] = l * static_cast<std::int32_t>(step);
+  for (std::int64_t i = 0; i < count; i += kLanes, to += kLanes * step) {
+    const Vector pairs = paired(load(low + i), load(high + i));
+    if (step == 1) {
+      store(to, pairs);
+    } else {
+      _mm512_i32scatter_ps(to, reinterpret_cast<__m512i>(places), __m512(pairs), sizeof(float));
+    }
   }
 }
 
@@ -60,3 +68,44 @@ double multiply_adds(std::int64_t steps) {
            return sum;
          });
 }
+
+// ---- by tiles
+
+template <class Tiles>
+void conv_tiles(const ConvTask& task) {
+  const Epilogue& epilogue = task.epilogue;
+  const auto finish = [&](int image, int row, int column, int count, int vector, char* first) {
+    auto* const sums = reinterpret_cast<float*>(first);
+    const std::int64_t of_image = image * task.image_step;
+    float* const to = task.output + of_image + vector * task.output_channel +
+                      row * task.output_row + column * task.output_column;
+    const float* residual = epilogue.residual;
+    if (residual != nullptr) {
+      residual += of_image + vector * epilogue.residual_block + row * epilogue.residual_row +
+                  column * task.output_column;
+    }
+    // What is loaded again must not wait for memory.
+    float* const at = is_other(epilogue.activation) ? sums : to;
+    const std::int64_t step = at == sums ? kLanes : task.output_column;
+    for (int i = 0; i < count; ++i) {
+      const float* const added = residual == nullptr ? nullptr : residual + i * task.output_column;
+      store(at + i * step, finished(load(sums + i * kLanes), epilogue, added));
+    }
+    if (at == sums) {
+      activate(epilogue.activation, sums, to, std::int64_t{kLanes} * count);
+    }
+    if (column + count < task.columns) return;
+    float* const gap = to + count * task.output_column;
+    for (std::int64_t i = 0; i < task.output_gap; i += kLanes) store(gap + i, Vector{});
+  };
+  constexpr int kFloat = sizeof(float);
+  for_tiles_of<Tiles>(
+      {reinterpret_cast<const char*>(task.input), task.input_column * kFloat,
+       task.input_row * kFloat, task.input_image_step * kFloat, task.offsets, kFloat / kPaired,
+       task.taps / kTileRows, reinterpret_cast<const char*>(task.weights),
+       reinterpret_cast<const char*>(epilogue.bias), task.columns, task.rows, task.images,
+       (task.channels + kLanes - 1) / kLanes},
+      finish);
+}
+
+double amx_multiply_adds(std::int64_t steps) { return tile_multiply_adds(steps, kPaired); }

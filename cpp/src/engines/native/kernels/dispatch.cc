@@ -9,6 +9,8 @@
 #include <sys/auxv.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include "engines/native/int8/kernels.h"
@@ -23,7 +25,9 @@ struct Candidate {
   const char* name;
   const Kernels* kernels;
   const int8::Kernels* quantized;
+  const Bf16Kernels* bf16;  ///< null: it has none
   bool available;
+  bool has_tiles = false;  ///< of AMX, which have to be asked for
 };
 
 #if defined(__x86_64__)
@@ -47,6 +51,40 @@ bool has_level_3() {
          (~basic & (kMovbe | kF16c)) == 0 && __get_cpuid(0x80000001U, &a, &b, &extended, &d) != 0 &&
          (extended & kLzcnt) != 0;
 }
+
+/// Whether the processor has tiles of bytes and of bf16, and the system saves their state.
+bool has_tiles() {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned extended = 0;
+  unsigned basic = 0;
+  constexpr unsigned kXgetbv = 1U << 27U;
+  constexpr unsigned kBf16 = 1U << 22U;
+  constexpr unsigned kTiles = 1U << 24U;
+  constexpr unsigned kInt8 = 1U << 25U;
+  constexpr unsigned kSaved = 3U << 17U;
+  if (__get_cpuid(1, &a, &b, &basic, &c) == 0 || (basic & kXgetbv) == 0 ||
+      __get_cpuid_count(7, 0, &a, &b, &c, &extended) == 0 ||
+      (~extended & (kBf16 | kTiles | kInt8)) != 0) {
+    return false;
+  }
+  unsigned saved = 0;
+  unsigned high = 0;
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  return (saved & kSaved) == kSaved;
+}
+
+/// Asks the system once for the right to use tiles, as Linux wants it. It may refuse: an older one,
+/// or where a thread's stack for signals is too small for their state.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;
+  constexpr long kTileData = 18;
+  static const bool may = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return may;
+}
+#else
+bool may_use_tiles() { return false; }
 #endif
 
 /// The fastest first.
@@ -57,28 +95,37 @@ const auto& candidates() {
       avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl");
+  static const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  static const Bf16Kernels* const bf16 =
+      avx512 && __builtin_cpu_supports("avx512bf16") ? &kAvx512Bf16 : nullptr;
   static const Candidate all[] = {
-      {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, avx512 && __builtin_cpu_supports("avx512vnni")},
+      {"amx", &kAvx512, &int8::kAmx, &kAmxBf16, vnni && bf16 != nullptr && has_tiles(), true},
+      {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, bf16, vnni},
       // Without VNNI, vectors of 512 bits have nothing for bytes that those of 256 have not.
-      {"avx512", &kAvx512, &int8::kAvx2, avx512},
-      {"avx2", &kAvx2, &int8::kAvx2, avx2},
-      {"sse42", &kSse42, &int8::kSse42,
+      {"avx512", &kAvx512, &int8::kAvx2, bf16, avx512},
+      {"avx2", &kAvx2, &int8::kAvx2, nullptr, avx2},
+      {"sse42", &kSse42, &int8::kSse42, nullptr,
        __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")},
-      {"scalar", &kScalar, &int8::kScalar, true},
+      {"scalar", &kScalar, &int8::kScalar, nullptr, true},
   };
 #elif defined(__aarch64__)
   // Vectors of four floats are part of every such processor, dot products of bytes are not.
   static const Candidate all[] = {
-      {"neondotprod", &kNeon, &int8::kNeonDotprod, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
-      {"neon", &kNeon, &int8::kNeon, true},
-      {"scalar", &kScalar, &int8::kScalar, true},
+      {"neondotprod", &kNeon, &int8::kNeonDotprod, nullptr,
+       (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+      {"neon", &kNeon, &int8::kNeon, nullptr, true},
+      {"scalar", &kScalar, &int8::kScalar, nullptr, true},
   };
 #elif defined(__wasm_simd128__)
-  static const Candidate all[] = {{"simd128", &kSimd128, &int8::kSimd128, true}};
+  static const Candidate all[] = {{"simd128", &kSimd128, &int8::kSimd128, nullptr, true}};
 #else
-  static const Candidate all[] = {{"scalar", &kScalar, &int8::kScalar, true}};
+  static const Candidate all[] = {{"scalar", &kScalar, &int8::kScalar, nullptr, true}};
 #endif
   return all;
+}
+
+bool is_usable(const Candidate& candidate) {
+  return candidate.available && (!candidate.has_tiles || may_use_tiles());
 }
 
 const Candidate& named(const char* name) {
@@ -86,7 +133,7 @@ const Candidate& named(const char* name) {
   for (const Candidate& candidate : candidates()) {
     known += std::string(known.empty() ? "" : ", ") + candidate.name;
     if (std::string_view(candidate.name) != name) continue;
-    if (candidate.available) return candidate;
+    if (is_usable(candidate)) return candidate;
     std::string sets;
     for (const std::string& set : available_sets()) sets += (sets.empty() ? "" : ", ") + set;
     throw Error(ErrorCode::Unsupported, std::string("this processor has no ") + name +
@@ -96,12 +143,14 @@ const Candidate& named(const char* name) {
               "LENET_NATIVE_ISA is '" + printable(name) + "'; expected one of " + known);
 }
 
-const Candidate& choose() {
+/// \param tiles whether they are used; else nobody asks for them
+const Candidate& choose(bool tiles) {
   const char* name = std::getenv("LENET_NATIVE_ISA");
   if (name != nullptr && *name != '\0') return named(name);
   const auto& all = candidates();
-  return *std::find_if(std::begin(all), std::end(all),
-                       [](const Candidate& candidate) { return candidate.available; });
+  return *std::find_if(std::begin(all), std::end(all), [&](const Candidate& candidate) {
+    return (tiles || !candidate.has_tiles) && is_usable(candidate);
+  });
 }
 
 }  // namespace
@@ -109,25 +158,24 @@ const Candidate& choose() {
 std::vector<std::string> available_sets() {
   std::vector<std::string> found;
   for (const Candidate& candidate : candidates()) {
-    if (candidate.available) found.emplace_back(candidate.name);
+    if (is_usable(candidate)) found.emplace_back(candidate.name);
   }
   return found;
 }
 
 const Kernels& kernels_named(const char* name) { return *named(name).kernels; }
-const Kernels& choose_kernels() { return *choose().kernels; }
+const Kernels& choose_kernels() { return *choose(false).kernels; }
 
 const Bf16Kernels& choose_bf16_kernels() {
-#if defined(__x86_64__)
-  if (&choose_kernels() == &kAvx512 && __builtin_cpu_supports("avx512bf16")) return kAvx512Bf16;
-#endif
+  const Candidate& chosen = choose(true);
+  if (chosen.bf16 != nullptr) return *chosen.bf16;
   throw Error(ErrorCode::Unsupported,
               std::string("precision bf16 needs avx512_bf16 in the native engine, whose "
                           "instructions here are ") +
-                  choose().name + "; use precision fp32, or the paddle engine");
+                  chosen.name + "; use precision fp32, or the paddle engine");
 }
 
 const int8::Kernels& int8::kernels_named(const char* name) { return *named(name).quantized; }
-const int8::Kernels& int8::choose_kernels() { return *choose().quantized; }
+const int8::Kernels& int8::choose_kernels() { return *choose(true).quantized; }
 
 }  // namespace lenet::native

@@ -13,6 +13,9 @@
 
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/kernels/vectors.h"
+#ifdef LENET_BF16
+#include "engines/native/kernels/tiles.h"
+#endif
 
 namespace lenet::native {
 namespace {
@@ -283,9 +286,20 @@ constexpr std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task&) = nullptr;
 }  // namespace
 
 #ifdef LENET_BF16
-const Bf16Kernels LENET_KERNELS = {LENET_NAME,  conv_channels,       fully_connected,
-                                   winograd3x3, winograd3x3_scratch, pair_neighbours,
-                                   pair_rows,   multiply_adds};
+namespace {
+
+constexpr Bf16Kernels bf16_kernels(const char* name, void (*tiles)(const ConvTask&),
+                                   double (*limit)(std::int64_t)) {
+  return {name,        conv_channels,       fully_connected, tiles,
+          winograd3x3, winograd3x3_scratch, pair_neighbours, pair_rows,
+          limit};
+}
+
+}  // namespace
+
+const Bf16Kernels LENET_KERNELS = bf16_kernels(LENET_NAME, nullptr, multiply_adds);
+const Bf16Kernels kAmxBf16 = bf16_kernels("amxbf16", conv_tiles<AmxTiles>, amx_multiply_adds);
+const Bf16Kernels kPlainTilesBf16 = bf16_kernels("plain", conv_tiles<PlainTiles>, multiply_adds);
 #else
 const Kernels LENET_KERNELS = {LENET_NAME,
                                kLanes,

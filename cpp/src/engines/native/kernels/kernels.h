@@ -307,14 +307,20 @@ struct Bf16Kernels {
   const char* name;  ///< of the instruction set
   void (*conv_channels)(const ConvTask& task);
   void (*fully_connected)(const ConvTask& task);  ///< in blocks of `dense_vectors` as well
+  /// What conv_channels computes, by tiles (tiles.h). Taps are chunks of 16 pairs side by side, of
+  /// which `offsets` has the first, in numbers. Weights: blocks of one vector. Null where there are
+  /// no tiles.
+  void (*conv_tiles)(const ConvTask& task);
   /// In tiles of 2 x 4 outputs. Inputs and weights are float32 as in Kernels; input channels are
   /// filled up to pairs of kWinograd3x3Channels.
   void (*winograd3x3)(const Winograd3x3Task& task);
   std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task& task);
-  /// Pairs of neighbours, of whole vectors.
-  void (*pair_neighbours)(const float* from, std::int64_t count, float* to);
-  /// Pairs of numbers at the same place. Reads and writes up to whole vectors.
-  void (*pair_rows)(const float* low, const float* high, std::int64_t count, float* to);
+  /// Pairs of neighbours, of whole vectors. \param step floats' places from a vector's to the next
+  void (*pair_neighbours)(const float* from, std::int64_t count, float* to, std::int64_t step);
+  /// Pairs of numbers at the same place. Reads and writes up to whole vectors. \param step floats'
+  ///   places from a pair to the next
+  void (*pair_rows)(const float* low, const float* high, std::int64_t count, float* to,
+                    std::int64_t step);
   double (*multiply_adds)(std::int64_t steps);  ///< as above
 };
 
@@ -324,6 +330,8 @@ extern const Kernels kSse42;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
 extern const Bf16Kernels kAvx512Bf16;
+extern const Bf16Kernels kAmxBf16;
+extern const Bf16Kernels kPlainTilesBf16;  ///< kAmxBf16 with loops for the tiles, for tests
 #elif defined(__aarch64__)
 extern const Kernels kNeon;
 #elif defined(__wasm_simd128__)

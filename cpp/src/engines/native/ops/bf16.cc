@@ -1,5 +1,6 @@
 #include "engines/native/ops/bf16.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace lenet::native {
@@ -13,6 +14,16 @@ std::uint32_t bf16_bits(float value) {
   std::memcpy(&bits, &value, sizeof(bits));
   if ((bits & ~(std::uint32_t{1} << 31U)) > kExponent) return bits >> 16U | kQuiet;
   return (bits + 0x7fff + (bits >> 16U & 1U)) >> 16U;
+}
+
+/// Floats' places of a chunk of taps, which may reach so far beyond the last one.
+constexpr std::int64_t kChunk = TileTaps::kChunkBytes / static_cast<std::int64_t>(sizeof(float));
+
+bool suits_tiles(const FloatLayer& source, const TileTaps& taps) {
+  return source.bf16->conv_tiles != nullptr && source.layer.groups == 1 && taps.pays() &&
+         source.shape.channels >= source.kernels.lanes &&
+         source.output.lanes == source.kernels.lanes &&
+         !is_whole_image(source.inputs[0].shape, source.layer, source.shape);
 }
 
 }  // namespace
@@ -55,6 +66,12 @@ Bf16Input::Bf16Input(const FloatLayer& source)
   const std::int64_t channels_of_plane = planar_ ? 2 : lanes_;
   planes_ = (channels_ + channels_of_plane - 1) / channels_of_plane;
   line_ = plane_ * planes_;
+  pixels_ = plane_ / pixel_;
+  if (suits_tiles(source, TileTaps(source.layer, channels_, channels_of_plane * planes_, 2))) {
+    tiles_ = true;
+    plane_ = pixel_;
+    pixel_ *= planes_;
+  }
   from_row_ = from.row;
   from_plane_ = planar_ ? 2 * from.block : from.block;
 }
@@ -69,22 +86,26 @@ bool Bf16Input::pairs_pixels(std::int64_t channel) const {
   return planar_ && channel + 1 == channels_ && channels_ % 2 != 0;
 }
 
-std::int64_t Bf16Input::size(std::int64_t rows) const { return lines(rows) * line_; }
+std::int64_t Bf16Input::size(std::int64_t rows) const {
+  return lines(rows) * line_ + (tiles_ ? kChunk : 0);
+}
 
 void Bf16Input::read(const float* first, std::int64_t rows, float* to) const {
   const std::int64_t count = lines(rows);
   for (std::int64_t y = 0; y < count; ++y, to += line_) {
-    if (y % strides_[0] >= height_) continue;  // which no window reads
+    if (y % strides_[0] >= height_ && !tiles_) continue;  // which no window reads
     for (std::int64_t p = 0; p < planes_; ++p) {
       const float* const from = first + y * from_row_ + p * from_plane_;
       if (planar_) {
         const bool alone = pairs_pixels(2 * p);
-        kernels_->pair_rows(from, from + (alone ? 1 : from_plane_ / 2), plane_, to + p * plane_);
+        kernels_->pair_rows(from, from + (alone ? 1 : from_plane_ / 2), pixels_, to + p * plane_,
+                            tiles_ ? pixel_ : 1);
       } else {
-        kernels_->pair_neighbours(from, 2 * plane_, to + p * plane_);
+        kernels_->pair_neighbours(from, lanes_ * pixels_, to + p * plane_, pixel_);
       }
     }
   }
+  if (tiles_) std::fill_n(to, kChunk, 0.0F);  // weights of 0 multiply them
 }
 
 }  // namespace lenet::native

@@ -105,10 +105,10 @@ class Convolution final : public Op {
   std::vector<std::int64_t> inputs_;  ///< floats from the tensor's first pixel
   std::vector<std::int64_t> outputs_;
   std::vector<std::int64_t> residuals_;
-  std::vector<std::int32_t> offsets_;  ///< of the taps
+  std::vector<std::int32_t> offsets_;  ///< of the taps; of tiles of their chunks
   std::vector<TapRun> runs_;
-  /// Of the taps, among [input channel][height][width]; in bf16 two of each, of which the second
-  /// may be -1: a pair with 0.
+  /// Of the taps, among [input channel][height][width]; in bf16 two of each, of which the second,
+  /// and of tiles both, may be -1: 0 in a pair.
   std::vector<std::int64_t> places_;
   bool is_bf16_;
   Bf16Input input_;  ///< in bf16
@@ -133,14 +133,17 @@ Convolution::Convolution(const FloatLayer& source)
   } else if (whole_image_) {
     kernel_ = is_bf16_ ? "fully_connected_bf16" : "fully_connected";
     convolve_ = is_bf16_ ? source.bf16->fully_connected : source.kernels.fully_connected;
+  } else if (input_.is_for_tiles()) {
+    kernel_ = "conv_tiles_bf16";
+    convolve_ = source.bf16->conv_tiles;
   } else if (is_bf16_) {
     kernel_ = "conv_channels_bf16";
     convolve_ = source.bf16->conv_channels;
   }
   find_taps(source);
   const Window& window = source.layer.window;
-  task_.taps = static_cast<std::int32_t>(offsets_.size());
-  if (source.method == ConvMethod::Channels) {
+  task_.taps = static_cast<std::int32_t>(places_.size() / (is_bf16_ ? 2 : 1));
+  if (source.method == ConvMethod::Channels && !input_.is_for_tiles()) {
     runs_ = runs_of(offsets_);
     std::vector<std::int32_t>().swap(offsets_);
   }
@@ -166,7 +169,7 @@ Convolution::Convolution(const FloatLayer& source)
     task_.columns = task_.columns / 2 * 2;
   }
   const std::vector<std::int64_t> blocks = choose_blocks(source);
-  block_ = blocks.front();
+  block_ = blocks.front() * (input_.is_for_tiles() ? 2 : 1);
   pack(source, blocks);
   choose_rows();
   std::vector<std::int64_t>().swap(places_);
@@ -178,6 +181,12 @@ void Convolution::find_taps(const FloatLayer& source) {
   const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
   const std::int64_t channels = taps / (height * width);
   source.memory.add(static_cast<double>(taps) * sizeof(std::int32_t));
+  if (input_.is_for_tiles()) {
+    const TileTaps chunks = input_.tile_taps(layer);
+    for (std::int64_t i = 0; i < chunks.count(); ++i) places_.push_back(chunks.place(i));
+    offsets_ = input_.tile_offsets(layer);
+    return;
+  }
   if (is_bf16_) return find_pairs(layer, channels);
   // The order in which one image's taps lie side by side; the same for interleaved images.
   for (std::int64_t first = 0; first < channels; first += source.tap_lanes) {
@@ -226,7 +235,9 @@ std::vector<std::int64_t> Convolution::choose_blocks(const FloatLayer& source) {
   std::vector<std::int64_t> blocks;
   if (source.method == ConvMethod::Channels) {
     for (auto left = static_cast<int>((channels + kernels.lanes - 1) / kernels.lanes); left > 0;) {
-      const int vectors = whole_image_ ? kernels.dense_vectors(left) : std::min(left, 2);
+      const int vectors = whole_image_            ? kernels.dense_vectors(left)
+                          : input_.is_for_tiles() ? 1
+                                                  : std::min(left, 2);
       blocks.push_back(vectors * kernels.lanes);
       left -= vectors;
     }
@@ -284,12 +295,12 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
       for (std::int64_t t = 0; t < taps; ++t, weights += block) {
         const std::int64_t* const places = places_.data() + (is_bf16_ ? 2 * t : t);
         const auto weight_at = [&](std::int64_t b, std::int64_t place) {
+          if (place < 0) return 0.0F;
           return from.at(channel + static_cast<std::size_t>(b), static_cast<std::size_t>(place));
         };
         if (is_bf16_) {
           for (std::int64_t b = 0; b < real; ++b) {
-            const float second = places[1] < 0 ? 0 : weight_at(b, places[1]);
-            const std::uint32_t pair = bf16_pair(weight_at(b, places[0]), second);
+            const std::uint32_t pair = bf16_pair(weight_at(b, places[0]), weight_at(b, places[1]));
             std::memcpy(weights + b, &pair, sizeof(pair));
             finite = finite && is_finite_pair(pair);
           }
@@ -323,7 +334,8 @@ void Convolution::choose_rows() {
   constexpr std::int64_t kInputs = 1 << 16;
   const std::int64_t weights = std::int64_t{task_.taps} * task_.channels;
   if (weights > kFewWeights) return;
-  const std::int64_t row = task_.input_row * from_.planes;  // of the input, for one of the output
+  // Of the input, for one of the output.
+  const std::int64_t row = task_.input_row * (input_.is_for_tiles() ? 1 : from_.planes);
   rows_at_once_ = static_cast<std::int32_t>(std::clamp<std::int64_t>(kInputs / row, 1, task_.rows));
   at_once_ = false;
 }

@@ -53,7 +53,7 @@ void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64
 
 void Placement::channels_last(std::int64_t vector) {
   lanes = shape.channels;
-  constexpr std::int64_t kRestOfTaps = 4;  // of a group of them
+  constexpr std::int64_t kRestOfTaps = 64;  // of those that are multiplied together
   lay_out(1, shape.channels, 1, vector + kRestOfTaps);
 }
 
