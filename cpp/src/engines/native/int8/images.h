@@ -111,7 +111,7 @@ void finish_stored(const ConvTask& task, const Tile& tile, int channel, const st
 
 template <class Tiles>
 void conv_tiles(const ConvTask& task) {
-  constexpr int kMaxWindows = 8;  // that are finished together
+  constexpr int kMaxWindows = 4;  // that are finished together
   const auto finish_some = [&](int, int row, int column, int count, int vector, const char* first) {
     const auto* sums = reinterpret_cast<const std::int32_t*>(first);
     for_even_parts(count, kMaxWindows, [&](int begin, int size) {
@@ -314,8 +314,8 @@ inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int cha
 template <int Block>
 TileFunction* image_tile_of(int columns, bool padded) {
   return for_count<kMaxColumns>(columns, [padded](auto width) -> TileFunction* {
-    // Tiles of most work leave out what reads the border.
-    if constexpr (kLanes > 1 && Block == kMaxBlock && width.value >= kMaxColumns - 1) {
+    // Tiles of most work leave out what reads the border, in the sets that multiply bytes.
+    if constexpr (kPerGroup == 4 && Block == kMaxBlock && width.value >= kMaxColumns - 1) {
       if (padded) return image_tile<Block, kRowsOfTile, width.value, true>;
     }
     return image_tile<Block, kRowsOfTile, width.value, false>;
