@@ -184,6 +184,37 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
   CHECK(computed.empty() == (kernels_and_tiles().back()->conv_tiles == nullptr));
 }
 
+TEST_CASE("images of a batch that share the weights of large layers do not change") {
+  Random random(11);
+  Network network;
+  network.tensors = {{64, 5, 6}};
+  add_quantize(network, random, -7, -5);
+  for (const std::int64_t channels : {320, 200}) {
+    Layer convolution = convolution_of(3, 3);
+    convolution.window.padding = {1, 1, 1, 1};
+    const TensorShape from = network.tensors.back();
+    give_weights(convolution, random, channels, from.channels * 9);
+    convolution.activation = relu_or_none(random);
+    add_layer(network, convolution, {channels, 5, 6});
+    add_quantize(network, random, -3, 0);
+  }
+  std::vector<float> images;
+  for (std::int64_t k = 0; k < kImages * network.tensors[0].values(); ++k) {
+    images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
+  }
+  const std::vector<double> exact = definition(network, images);
+  const std::vector<float> expected(exact.begin(), exact.end());
+  for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    for (const std::int64_t min_shared : {std::int64_t{0}, native::kMinSharedBytes}) {
+      const auto program = compiled(network, *kernels, min_shared);
+      for (const std::int64_t at_once : {kImages, std::int64_t{1}}) {
+        CHECK(outputs(*program, images, at_once) == expected);
+      }
+    }
+  }
+}
+
 TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {{1, 1, 3}};

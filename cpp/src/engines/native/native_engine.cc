@@ -34,7 +34,7 @@ constexpr double kMaxFloatWork = 1e6;
 constexpr std::int64_t kImagesOfPiece = 64;
 constexpr std::int64_t kImagesOneByOne = 16;
 /// Of large networks there are fewer, so that they take this much memory, or one image's.
-constexpr std::int64_t kMaxFloats = 1 << 24;
+constexpr std::int64_t kMaxBytes = 1 << 26;
 constexpr double kSecondsOfLimit = 0.05;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
 constexpr double kMinWork = 6.5e6;
@@ -281,7 +281,6 @@ class NativeEngine final : public Engine {
 ///   have the bits of one
 void compile(native::Network network, const native::Bf16Kernels* bf16, Compiled& compiled) {
   using native::FloatProgram;
-  constexpr std::int64_t kFloat = sizeof(float);
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
   const bool in_order = native::separate_layouts(network);
@@ -302,7 +301,7 @@ void compile(native::Network network, const native::Bf16Kernels* bf16, Compiled&
   // Without the kernels for large images only where batches are interleaved.
   compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
   compiled.images_one_by_one =
-      std::clamp<std::int64_t>(kMaxFloats * kFloat / nhwc->unit_bytes(), 1, kImagesOneByOne);
+      std::clamp<std::int64_t>(kMaxBytes / nhwc->unit_bytes(), 1, kImagesOneByOne);
   compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
                    many = interleaved.get()] {
     one->prepare(*shared);
@@ -319,7 +318,8 @@ void compile_int8(native::Network network, Compiled& compiled) {
   compiled.arithmetic = native::Arithmetic::Int8;
   compiled.is_fastest = (kernels.bytes == 1 || program->image_bytes() <= kMaxBytesInPairs) &&
                         program->float_multiply_adds() <= kMaxFloatWork;
-  compiled.images_one_by_one = kImagesOfPiece;
+  compiled.images_one_by_one =
+      std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOfPiece);
   compiled.pack = [whole = program.get()] { whole->prepare(); };
   compiled.nhwc = std::move(program);
 }

@@ -13,6 +13,8 @@ namespace {
 constexpr std::int64_t kNoTap = -1;
 constexpr std::int64_t kNoChannel = -1;
 constexpr double kLargestSum = 0x1p31;
+/// Weights that stay in the second-level cache while all images of a batch take them.
+constexpr std::int64_t kPartBytes = 1 << 18;
 
 /// Vectors of columns rather than of channels: few channels of an image of one.
 bool fits_columns(const PlannedLayer& planned, const Placement& from, const Placement& to,
@@ -109,11 +111,11 @@ class Convolution final : public Op {
   Groups group_columns(const Layer& layer, ConvTask& task);
   void pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
             std::int64_t at, const std::vector<std::int64_t>& blocks);
-  /// \param stages of a task, whose channels begin `at`
+  /// \param stages so many of a task, whose channels begin `at`
   void set_stages(const PlannedLayer& planned, std::int64_t first_output, std::int64_t at,
-                  Stage* stages);
+                  std::size_t count, Stage* stages);
 
-  ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t group) const;
+  ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t index) const;
 
   const Kernels& kernels_;
   Placement from_;
@@ -123,12 +125,14 @@ class Convolution final : public Op {
   bool depthwise_;  ///< each channel by itself
   bool depthwise3x3_;
   bool tiles_;
-  std::int64_t groups_;                    ///< computed one after the other
-  bool whole_image_;                       ///< fully connected: all units side by side
-  std::int64_t taps_in_group_;             ///< that are multiplied together
-  std::int64_t scratch_ = 0;               ///< numbers of 32 bits
-  std::vector<ConvTask> tasks_;            ///< for each group; without pointers to activations
-  std::vector<std::int64_t> task_inputs_;  ///< elements from the first pixel
+  std::int64_t groups_;         ///< computed one after the other
+  bool whole_image_;            ///< fully connected: all units side by side
+  std::int64_t taps_in_group_;  ///< that are multiplied together
+  std::int64_t scratch_ = 0;    ///< numbers of 32 bits
+  /// For each group, and each part of its channels; without pointers to activations.
+  std::vector<ConvTask> tasks_;
+  std::vector<std::int64_t> task_inputs_;   ///< elements from the first pixel
+  std::vector<std::int64_t> task_outputs_;  ///< the first channel
   std::vector<std::int32_t> offsets_;
   Aligned<std::int32_t> weights_;
   Aligned<std::int32_t> border_;
@@ -184,7 +188,7 @@ Convolution::Convolution(const IntLayer& source)
   if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
   task.groups = static_cast<std::int32_t>(groups.size());
   std::size_t border_taps = 0;
-  if (!depthwise_ && !planned.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
+  if (!depthwise_ && !tiles_ && !planned.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
     task.padded = padded_sides(window, from_, to_);
     task.tap_rows = static_cast<std::int32_t>(window.kernel[0]);
     task.tap_columns = static_cast<std::int32_t>(window.kernel[1]);
@@ -213,7 +217,14 @@ Convolution::Convolution(const IntLayer& source)
 
   channels_ = packed * groups_;
   const auto channels = static_cast<std::size_t>(channels_);
-  const auto tasks = static_cast<std::size_t>(groups_);
+  std::int64_t part = packed;  // channels
+  if (!depthwise_ && !by_columns_ && !whole_image_) {
+    const std::int64_t whole_block = (tiles_ ? 2 : task.tile) * kernels_.lanes;
+    const std::int64_t channel_bytes =
+        task.groups * static_cast<std::int64_t>(sizeof(std::int32_t));
+    part = std::max(kPartBytes / channel_bytes / whole_block, std::int64_t{1}) * whole_block;
+  }
+  const auto tasks = static_cast<std::size_t>(groups_ * ((packed + part - 1) / part));
   const auto stages = static_cast<std::size_t>(task.stage_count);
   source.memory.add(static_cast<double>(channels * (groups.size() + border_taps + 1 + 2 * stages) *
                                             sizeof(std::int32_t) +
@@ -225,17 +236,27 @@ Convolution::Convolution(const IntLayer& source)
   addend_ = Aligned<float>(channels * stages);
   stages_.resize(tasks * stages);
   for (std::int64_t g = 0; g < groups_; ++g) {
-    const std::int64_t at = g * packed;
-    Stage* of_task = stages_.data() + g * task.stage_count;
-    pack(planned, groups, g * outputs, at, blocks);
-    set_stages(planned, g * outputs, at, of_task);
-    task.weights = weights_.data() + at * task.groups;
-    task.border = border_.data() + at * static_cast<std::int64_t>(border_taps);
-    task.start = start_.data() + at;
-    task.stages = of_task;
-    tasks_.push_back(task);
-    task_inputs_.push_back(g * inputs - window.padding[0] * from_.row -
-                           window.padding[2] * from_.column);
+    pack(planned, groups, g * outputs, g * packed, blocks);
+    Stage* const of_group = stages_.data() + tasks_.size() * stages;
+    set_stages(planned, g * outputs, g * packed, stages, of_group);
+    for (std::int64_t first = 0; first < packed; first += part) {
+      const std::int64_t at = g * packed + first;
+      Stage* of_task = stages_.data() + tasks_.size() * stages;
+      for (std::size_t i = 0; first > 0 && i < stages; ++i) {
+        of_task[i] = of_group[i];
+        of_task[i].factor += first;
+        of_task[i].addend += first;
+      }
+      task.channels = static_cast<std::int32_t>(std::min(part, outputs - first));
+      task.weights = weights_.data() + at * task.groups;
+      task.border = border_.data() + at * static_cast<std::int64_t>(border_taps);
+      task.start = start_.data() + at;
+      task.stages = of_task;
+      tasks_.push_back(task);
+      task_inputs_.push_back(g * inputs - window.padding[0] * from_.row -
+                             window.padding[2] * from_.column);
+      task_outputs_.push_back(g * outputs + first);
+    }
   }
 }
 
@@ -315,7 +336,7 @@ Convolution::Groups Convolution::group_columns(const Layer& layer, ConvTask& tas
 }
 
 void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_output,
-                             std::int64_t at, Stage* stages) {
+                             std::int64_t at, std::size_t count, Stage* stages) {
   const Layer& layer = planned.layer;
   const auto step_of = [](const QuantParams& quant) {
     return quant ? double{quant.range} / quant.qmax : 1;
@@ -323,7 +344,6 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
   // A result that is not rounded has a step of 1.
   const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
   double before = step_of(from_.quant);
-  const std::size_t count = stages_.size() / static_cast<std::size_t>(groups_);
   for (std::size_t s = 0; s < count; ++s) {
     const auto& [quant, activation, scale, bias] =
         s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
@@ -396,11 +416,11 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
   }
 }
 
-ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t group) const {
-  ConvTask task = tasks_[group];
-  const auto first = static_cast<std::int64_t>(group) * task.channels;
+ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t index) const {
+  ConvTask task = tasks_[index];
+  const std::int64_t first = task_outputs_[index];
   task.offsets = offsets_.data();
-  task.input = frame.at<char>(from_, unit) + task_inputs_[group] * kernels_.bytes;
+  task.input = frame.at<char>(from_, unit) + task_inputs_[index] * kernels_.bytes;
   task.output = frame.at<char>(to_, unit) + first * to_.element_bytes;
   if (residual_.size > 0) {
     task.residual = frame.at<char>(residual_, unit) + first * kernels_.bytes;
@@ -421,32 +441,31 @@ void Convolution::run(const Frame& frame) const {
                                             : whole_image_ ? kernels_.fully_connected
                                             : tiles_       ? kernels_.conv_tiles
                                                            : kernels_.conv_channels;
-  if (whole_image_ || by_columns_ || frame.parts == 1) {  // small layers notice what comes below
-    for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);
-         unit += frame.parts) {
-      for (std::size_t g = 0; g < tasks_.size(); ++g) convolve(task_at(frame, unit, g));
-    }
-    return;
-  }
   const std::int64_t multiple = tasks_[0].pool ? 2 : 1;  // of rows
-  frame.each_rows(
-      frame.count, to_.shape.height, [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
-        for (std::size_t g = 0; g < tasks_.size(); ++g) {
-          ConvTask task = task_at(frame, unit, g);
-          task.rows = static_cast<std::int32_t>((end - begin) * multiple);
-          task.padded.top = task.padded.top && begin == 0;
-          task.padded.bottom = task.padded.bottom && end == to_.shape.height;
-          task.input = static_cast<const char*>(task.input) +
-                       begin * multiple * task.input_row * kernels_.bytes;
-          task.output =
-              static_cast<char*>(task.output) + begin * task.output_row * to_.element_bytes;
-          if (task.residual != nullptr) {
-            task.residual = static_cast<const char*>(task.residual) +
-                            begin * task.residual_row * kernels_.bytes;
-          }
-          convolve(task);
-        }
-      });
+  for (std::size_t t = 0; t < tasks_.size(); ++t) {
+    if (whole_image_ || by_columns_ || frame.parts == 1) {  // small layers notice what comes below
+      for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);
+           unit += frame.parts) {
+        convolve(task_at(frame, unit, t));
+      }
+      continue;
+    }
+    const auto compute = [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+      ConvTask task = task_at(frame, unit, t);
+      task.rows = static_cast<std::int32_t>((end - begin) * multiple);
+      task.padded.top = task.padded.top && begin == 0;
+      task.padded.bottom = task.padded.bottom && end == to_.shape.height;
+      task.input =
+          static_cast<const char*>(task.input) + begin * multiple * task.input_row * kernels_.bytes;
+      task.output = static_cast<char*>(task.output) + begin * task.output_row * to_.element_bytes;
+      if (task.residual != nullptr) {
+        task.residual =
+            static_cast<const char*>(task.residual) + begin * task.residual_row * kernels_.bytes;
+      }
+      convolve(task);
+    };
+    frame.each_rows(frame.count, to_.shape.height, compute);
+  }
 }
 
 }  // namespace

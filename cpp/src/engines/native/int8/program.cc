@@ -10,6 +10,10 @@
 namespace lenet::native::int8 {
 namespace {
 
+/// Bytes of a convolution's weights from which on the images of a batch share them: others are in
+/// the second-level cache anyway.
+constexpr double kMinSharedWeights = 1 << 16;
+
 bool multiplies_integers(const PlannedLayer& planned) { return !planned.layer.integers.empty(); }
 
 std::unique_ptr<Op> make_op(const IntLayer& source) {
@@ -98,12 +102,20 @@ Program::Program(Network network, const Kernels& kernels, std::int64_t min_share
 
 void Program::lay_out() {
   const std::vector<PlannedLayer>& layers = plan_.layers;
-  // The layers at the end that take several images at once, and what they take.
-  const auto alone = std::find_if_not(layers.rbegin(), layers.rend(), [&](const auto& planned) {
-    return multiplies_integers(planned) &&
-           is_whole_image(plan_.tensors[planned.layer.inputs[0]], planned.layer,
-                          plan_.tensors[planned.layer.output]);
-  });
+  // The layers at the end take several images at once, if they read far more weights than values.
+  const auto reads_weights = [&](const PlannedLayer& planned) {
+    const Layer& layer = planned.layer;
+    const TensorShape& output = plan_.tensors[layer.output];
+    if (!multiplies_integers(planned)) return layer.kind != LayerKind::Convolution;
+    if (is_whole_image(plan_.tensors[layer.inputs[0]], layer, output)) return true;
+    double values = static_cast<double>(output.values());
+    for (const std::size_t input : layer.inputs) {
+      values += static_cast<double>(plan_.tensors[input].values());
+    }
+    return bytes_of(layer) > std::max(2 * values, kMinSharedWeights);
+  };
+  auto alone = std::find_if_not(layers.rbegin(), layers.rend(), reads_weights);
+  while (alone != layers.rbegin() && !multiplies_integers(*(alone - 1))) --alone;
   std::vector<StepIo> steps;
   for (const PlannedLayer& planned : layers) {
     const Layer& layer = planned.layer;
