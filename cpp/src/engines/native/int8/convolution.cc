@@ -361,7 +361,8 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
       const double factor = factors.empty() ? 1 : double{factors[channel]};
       const double addend = addends.empty() ? 0 : double{addends[channel]};
       factor_.data()[first + o] = static_cast<float>(before * factor / step);
-      addend_.data()[first + o] = static_cast<float>(addend / step);
+      // Never -0, so that a 0 has one sign in all sets.
+      addend_.data()[first + o] = static_cast<float>(addend / step + 0.0);
       const double most =
           std::abs(before * factor / step) * largest + std::abs(addend / step) + 255 * residual;
       exceeds |= !(most < kLargestSum / 2);

@@ -26,12 +26,14 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
                                                   Ints (&sums)[Rows][Columns][Block]) {
   const Stage* stage = task.stages;
   Floats values[Rows][Columns][Block];
+  unrolled<Rows, Columns, Block>(
+      [&](int r, int c, int b) { values[r][c][b] = floats(sums[r][c][b]); });
   const auto scale = [&] {
     unrolled<Block>([&](int b) {
       const Floats factor = load(stage->factor + first + b * kLanes);
       const Floats addend = load(stage->addend + first + b * kLanes);
       unrolled<Rows, Columns>(
-          [&](int r, int c) { values[r][c][b] = floats(sums[r][c][b]) * factor + addend; });
+          [&](int r, int c) { values[r][c][b] = values[r][c][b] * factor + addend; });
     });
     if (stage->residual == 0) return;
     const std::int64_t column = task.residual_column;
@@ -42,8 +44,11 @@ inline __attribute__((always_inline)) void finish(const ConvTask& task, const Ti
   };
   for (int stages = task.stage_count; scale(), --stages > 0; ++stage) {
     const Stage now = *stage;
-    unrolled<Rows, Columns, Block>(
-        [&](int r, int c, int b) { sums[r][c][b] = whole(values[r][c][b], now.least, now.most); });
+    const Floats smallest = all(now.least);
+    const Floats largest = all(now.most);
+    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
+      values[r][c][b] = whole_floats(smaller(larger(values[r][c][b], smallest), largest));
+    });
   }
   // Copies: the compiler must take it that what is stored might change the originals.
   const Stage last = *stage;

@@ -40,6 +40,10 @@ inline Ints widened(const Element* from) {
 inline Ints rounded(Floats values) {  // of NaN and what is too large, the least
   return reinterpret_cast<Ints>(_mm512_maskz_cvtps_epi32(kAll, reinterpret_cast<__m512>(values)));
 }
+inline Floats whole_floats(Floats values) {  // rounded to even
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return Floats(_mm512_maskz_roundscale_ps(kAll, __m512(values), kNearest));
+}
 /// Four vectors of values as elements: of each four, then of the next. `added` is added; those that
 /// are less than `lowest` then become that.
 inline __m512i mixed(Ints a, Ints b, Ints c, Ints d, int added, int lowest) {
