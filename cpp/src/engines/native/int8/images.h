@@ -144,8 +144,8 @@ double amx_multiply_adds(std::int64_t steps) { return tile_multiply_adds(steps, 
 #endif
 
 constexpr int kIntoSecondLevel = 2;  ///< of __builtin_prefetch
-/// Groups from those that are added to those whose weights are brought into the first-level cache:
-/// a seventh of a ResNet50's last layers' time.
+/// Groups from those that are added to those whose weights are brought into the first-level cache,
+/// which saves 1 to 2 % where a block's weights do not stay there.
 constexpr int kAhead = 16;
 
 inline bool is_any(const Sides& sides) {
