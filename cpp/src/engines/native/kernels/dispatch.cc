@@ -31,48 +31,49 @@ struct Candidate {
 };
 
 #if defined(__x86_64__)
+struct Registers {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+};
+
+/// What CPUID says of a leaf and its part 0: zeros where the processor does not know it.
+Registers cpuid(unsigned leaf) {
+  Registers found;
+  __get_cpuid_count(leaf, 0, &found.a, &found.b, &found.c, &found.d);
+  return found;
+}
+
+bool has_all(unsigned found, unsigned bits) { return (found & bits) == bits; }
+
 /// Whether the processor is of the level x86-64-v3. All those with AVX2 are, but virtual machines
 /// may hide parts of it, and compilers use all parts of a level they are told
 /// (NativeKernels.cmake).
 bool has_level_3() {
   __builtin_cpu_init();
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned basic = 0;
-  unsigned extended = 0;
-  unsigned d = 0;
   // Not known to __builtin_cpu_supports of Clang 14.
   constexpr unsigned kMovbe = 1U << 22U;
   constexpr unsigned kF16c = 1U << 29U;
   constexpr unsigned kLzcnt = 1U << 5U;
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-         __builtin_cpu_supports("popcnt") && __get_cpuid(1, &a, &b, &basic, &d) != 0 &&
-         (~basic & (kMovbe | kF16c)) == 0 && __get_cpuid(0x80000001U, &a, &b, &extended, &d) != 0 &&
-         (extended & kLzcnt) != 0;
+         __builtin_cpu_supports("popcnt") && has_all(cpuid(1).c, kMovbe | kF16c) &&
+         has_all(cpuid(0x80000001U).c, kLzcnt);
 }
 
 /// Whether the processor has tiles of bytes and of bf16, and the system saves their state.
 bool has_tiles() {
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned extended = 0;
-  unsigned basic = 0;
   constexpr unsigned kXgetbv = 1U << 27U;
   constexpr unsigned kBf16 = 1U << 22U;
   constexpr unsigned kTiles = 1U << 24U;
   constexpr unsigned kInt8 = 1U << 25U;
   constexpr unsigned kSaved = 3U << 17U;
-  if (__get_cpuid(1, &a, &b, &basic, &c) == 0 || (basic & kXgetbv) == 0 ||
-      __get_cpuid_count(7, 0, &a, &b, &c, &extended) == 0 ||
-      (~extended & (kBf16 | kTiles | kInt8)) != 0) {
-    return false;
-  }
+  if (!has_all(cpuid(1).c, kXgetbv) || !has_all(cpuid(7).d, kBf16 | kTiles | kInt8)) return false;
   unsigned saved = 0;
   unsigned high = 0;
   __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
-  return (saved & kSaved) == kSaved;
+  return has_all(saved, kSaved);
 }
 
 /// Asks the system once for the right to use tiles, as Linux wants it. It may refuse: an older one,
