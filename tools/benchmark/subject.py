@@ -232,7 +232,7 @@ def _write(kind: str, subject: Subject, files: Files) -> dict[str, str]:
         if not path.exists():
             np.savez(path, **arrays)
     elif kind == "onnx_int8":
-        source = _write("onnx", subject, files)["onnx"]
+        source = (files.get("onnx") or _write("onnx", subject, files))["onnx"]
         make(kind, folder, source=source, images=images, target=path)
     elif weights is None:
         program: Any = next(iter(files.values()))
