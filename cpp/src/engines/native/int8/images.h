@@ -19,125 +19,68 @@ inline void finish_in_memory(const ConvTask& task, const Tile& tile, int first,
 }
 
 #if LENET_LANES == 16
-/// The same of sums that stay in registers, of which there are enough for it. It is large: for the
-/// tiles of most work.
-template <int Rows, int Columns, int Block>
-inline __attribute__((always_inline)) void finish(const ConvTask& task, const Tile& tile, int first,
-                                                  Ints (&sums)[Rows][Columns][Block]) {
-  const Stage* stage = task.stages;
-  Floats values[Rows][Columns][Block];
-  unrolled<Rows, Columns, Block>(
-      [&](int r, int c, int b) { values[r][c][b] = floats(sums[r][c][b]); });
-  const auto scale = [&] {
-    unrolled<Block>([&](int b) {
-      const Floats factor = load(stage->factor + first + b * kLanes);
-      const Floats addend = load(stage->addend + first + b * kLanes);
-      unrolled<Rows, Columns>(
-          [&](int r, int c) { values[r][c][b] = values[r][c][b] * factor + addend; });
-    });
-    if (stage->residual == 0) return;
-    const std::int64_t column = task.residual_column;
-    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
-      const std::int64_t place = tile.residual + r * tile.residual_apart + c * column;
-      values[r][c][b] += residual_of(task, *stage, place + first + b * kLanes);
-    });
-  };
-  for (int stages = task.stage_count; scale(), --stages > 0; ++stage) {
-    const Stage now = *stage;
-    const Floats smallest = all(now.least);
-    const Floats largest = all(now.most);
-    unrolled<Rows, Columns, Block>([&](int r, int c, int b) {
-      values[r][c][b] = whole_floats(smaller(larger(values[r][c][b], smallest), largest));
-    });
-  }
-  // Copies: the compiler must take it that what is stored might change the originals.
-  const Stage last = *stage;
-  const std::int64_t column = task.output_column;
-  const std::int64_t row = tile.output_apart;
-  const int left = task.channels - first;
-  const auto store_at = [&](auto* to, const auto& vector, int r, int c, int b, bool whole_vectors) {
-    store_some(to + r * row + c * column + b * kLanes, vector,
-               whole_vectors ? kLanes : left - b * kLanes);
-  };
-  if (task.floats) {
-    float* const to = static_cast<float*>(task.output) + tile.output + first;
-    unrolled<Rows, Columns, Block>(
-        [&](int r, int c, int b) { store_at(to, clipped(values[r][c][b], last), r, c, b, false); });
-    return;
-  }
-  if (last.exceeds) {
-    const Floats highest = all(last.most);
-    unrolled<Rows, Columns, Block>(
-        [&](int r, int c, int b) { values[r][c][b] = smaller(highest, values[r][c][b]); });
-  }
-  Element* const to = static_cast<Element*>(task.output) + tile.output + first;
-  const int added = kZero - task.shift;
-  const int lowest = static_cast<int>(last.least) + added;
-  constexpr int kVectors = Rows * Columns * Block;
-  const auto vector = [&](int i) {
-    const int v = least(i, kVectors - 1);
-    return rounded(values[v / (Columns * Block)][v / Block % Columns][v % Block]);
-  };
-  const auto store_all = [&](auto whole_vectors) {
-    unrolled<(kVectors + 3) / 4>([&](int g) {
-      const int i = 4 * g;
-      const __m512i four =
-          in_order(vector(i), vector(i + 1), vector(i + 2), vector(i + 3), added, lowest);
-      if constexpr (Block == 2 && whole_vectors.value != 0) {  // those of a window side by side
-        const int window = 2 * g;
-        const auto at = [&](int w) { return to + w / Columns * row + w % Columns * column; };
-        store_halves(four, at(window), at(window + 1));
-        return;
-      }
-      const Elements quarters[] = {quarter<0>(four), quarter<1>(four), quarter<2>(four),
-                                   quarter<3>(four)};
-      unrolled<4>([&](int k) {
-        const int v = i + k;
-        if (v >= kVectors) return;
-        store_at(to, quarters[k], v / (Columns * Block), v / Block % Columns, v % Block,
-                 whole_vectors.value != 0);
-      });
-    });
-  };
-  if (left >= Block * kLanes) {
-    store_all(Constant<1>{});
-  } else {
-    store_all(Constant<0>{});
+/// Finishes as many windows as finish_windows does, from `First` on, and goes on behind them.
+template <bool Adds, bool Whole, int First, int Block, int Columns>
+inline __attribute__((always_inline)) void finish_part(const ConvTask& task,
+                                                       const Rounding& rounding, int channel,
+                                                       const Ints (&sums)[Columns][Block],
+                                                       const Element*& residual, Element*& output) {
+  constexpr int kWindows = least(4 / Block, Columns - First);
+  if constexpr (kWindows > 0) {
+    Ints of_windows[kWindows][Block];
+    unrolled<kWindows, Block>([&](int w, int b) { of_windows[w][b] = sums[First + w][b]; });
+    finish_windows<Adds, Whole>(task, rounding, channel, of_windows, residual, output);
+    output += kWindows * task.output_column;
+    if (Adds) residual += kWindows * task.residual_column;
   }
 }
 
-/// Of sums in memory: windows side by side, of one vector of channels.
-template <int Windows>
-void finish_stored(const ConvTask& task, const Tile& tile, int channel, const std::int32_t* from) {
-  Ints sums[1][Windows][1];
-  unrolled<Windows>([&](int i) { sums[0][i][0] = load(from + i * kLanes); });
-  finish(task, tile, channel, sums);
+template <int First, int Block, int Columns>
+inline __attribute__((always_inline)) void finish_row(const ConvTask& task,
+                                                      const Rounding& rounding, int channel,
+                                                      const Ints (&sums)[Columns][Block],
+                                                      const Element* residual, Element* output) {
+  finish_part<true, true, First>(task, rounding, channel, sums, residual, output);
+  constexpr int kNext = First + 4 / Block;
+  if constexpr (kNext < Columns) {
+    finish_row<kNext>(task, rounding, channel, sums, residual, output);
+  }
+}
+
+/// Finishes sums that are in registers. It is large: for the tiles of most work.
+template <int Rows, int Columns, int Block>
+inline __attribute__((always_inline)) void finish(const ConvTask& task, const Tile& tile,
+                                                  int channel,
+                                                  const Ints (&sums)[Rows][Columns][Block]) {
+  if (task.floats || Block * kLanes > task.channels - channel) {
+    finish_in_memory(task, tile, channel, sums);
+    return;
+  }
+  const Rounding rounding(task);
+  auto* const output = static_cast<Element*>(task.output) + tile.output + channel;
+  unrolled<Rows>([&](int r) __attribute__((always_inline)) {
+    finish_row<0>(task, rounding, channel, sums[r],
+                  residual_at(task, tile.residual + r * tile.residual_apart + channel),
+                  output + r * tile.output_apart);
+  });
 }
 
 template <class Tiles>
 void conv_tiles(const ConvTask& task) {
-  constexpr int kMaxWindows = 4;  // that are finished together
-  const auto finish_some = [&](int, int row, int column, int count, int vector, const char* first) {
-    const auto* sums = reinterpret_cast<const std::int32_t*>(first);
-    for_even_parts(count, kMaxWindows, [&](int begin, int size) {
-      const int x = column + begin;
-      const Tile tile{nullptr,
-                      0,
-                      row * task.output_row + x * task.output_column,
-                      0,
-                      row * task.residual_row + x * task.residual_column,
-                      0};
-      const auto finish_sums =
-          for_count<kMaxWindows>(size, [](auto windows) { return finish_stored<windows.value>; });
-      finish_sums(task, tile, vector * kLanes, sums + begin * kLanes);
-    });
+  const auto finish = [&](int, int row, int column, int count, int vector, const char* sums) {
+    const auto at = [&](std::int64_t of_row, std::int64_t of_column) {
+      return row * of_row + column * of_column;
+    };
+    finish_tile<true>(task, reinterpret_cast<const Ints*>(sums), 1, count, 1, vector * kLanes,
+                      {nullptr, 0, at(task.output_row, task.output_column), 0,
+                       at(task.residual_row, task.residual_column), 0});
   };
   for_tiles_of<Tiles>(
       {static_cast<const char*>(task.input), task.input_column, task.input_row, 0, task.offsets, 1,
        task.groups / kTileRows, reinterpret_cast<const char*>(task.weights),
        reinterpret_cast<const char*>(task.start), task.columns, task.rows, 1,
        (task.channels + kLanes - 1) / kLanes},
-      finish_some);
+      finish);
 }
 
 double amx_multiply_adds(std::int64_t steps) { return tile_multiply_adds(steps, kPerGroup); }
@@ -247,6 +190,119 @@ void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, 
 #endif
 }
 
+struct Extent {
+  int rows;
+  int columns;
+};
+/// The windows of a task, as one row where each row of windows follows the other.
+inline Extent merged_rows(const ConvTask& task) {
+  const int columns = task.columns;
+  const bool follow =
+      task.input_row == columns * task.input_column &&
+      task.output_row == columns * task.output_column &&
+      (task.residual == nullptr || task.residual_row == columns * task.residual_column);
+  return follow ? Extent{1, task.rows * columns} : Extent{task.rows, columns};
+}
+
+#if LENET_LANES == 16
+// Short tiles, of a few windows side by side. The sums of one are finished between the taps of the
+// next, so that products and what finishing takes, most of which other units of the processor
+// compute, go on at the same time.
+
+/// Adds groups of taps, and goes on behind them.
+template <int Block, int Columns>
+inline __attribute__((always_inline)) void add_taps(const Element* input, std::int64_t column,
+                                                    const std::int32_t*& offset,
+                                                    const std::int32_t* end,
+                                                    const std::int32_t*& weights,
+                                                    Ints (&sums)[Columns][Block]) {
+  for (; offset < end; ++offset, weights += Block * kLanes) {
+    const Element* const at = input + *offset;
+    Ints weight[Block];
+    unrolled<Block>([&](int b) { weight[b] = in_register(load(weights + b * kLanes)); });
+    unrolled<Columns>([&](int c) {
+      const Ints value = group(at + c * column);
+      unrolled<Block>([&](int b) { sums[c][b] = dot(sums[c][b], value, weight[b]); });
+    });
+  }
+}
+
+/// Short tiles side by side.
+struct ShortTiles {
+  const Element* input;
+  Element* output;  ///< and the residual: at the first channel
+  const Element* residual;
+  int count;
+  const std::int32_t* next;  ///< weights to bring into the second-level cache
+  int lines;                 ///< of the cache, with each tile
+};
+
+template <int Block, int Columns, bool Adds, bool Whole>
+void short_tiles(const ConvTask& task, const std::int32_t* weights, int channel,
+                 const ShortTiles& of_row) {
+  constexpr int kWindows = 4 / Block;
+  constexpr int kParts = Adds && Columns > kWindows ? 3 : 2;  // of the taps
+  const std::int64_t column = task.input_column;
+  const Rounding rounding(task);
+  const Element* input = of_row.input;
+  Element* output = of_row.output;
+  const Element* residual = of_row.residual;
+  const int tiles = of_row.count;
+  const std::int32_t* next = of_row.next;
+  Ints done[Columns][Block] = {};
+  for (int i = 0; i <= tiles; ++i) {
+    for (int line = 0; line < of_row.lines; ++line, next += kLanes) {
+      __builtin_prefetch(next, 0, kIntoSecondLevel);
+    }
+    Ints sums[Columns][Block];
+    unrolled<Columns, Block>(
+        [&](int c, int b) { sums[c][b] = load(task.start + channel + b * kLanes); });
+    const std::int32_t* from = weights;
+    const std::int32_t* offset = task.offsets;
+    const int groups = i < tiles ? task.groups : 0;
+    add_taps(input, column, offset, task.offsets + groups / kParts, from, sums);
+    if (i > 0) finish_part<Adds, Whole, 0>(task, rounding, channel, done, residual, output);
+    if (kParts == 3) add_taps(input, column, offset, task.offsets + groups * 2 / 3, from, sums);
+    if (i > 0) finish_part<Adds, Whole, kWindows>(task, rounding, channel, done, residual, output);
+    add_taps(input, column, offset, task.offsets + groups, from, sums);
+    input += Columns * column;
+    unrolled<Columns, Block>([&](int c, int b) { done[c][b] = sums[c][b]; });
+  }
+}
+
+/// All windows of some vectors of channels by short tiles.
+template <int Block>
+void for_short_tiles(const ConvTask& task, const std::int32_t* weights, int channel) {
+  constexpr int kColumns = 4;
+  const Extent windows = merged_rows(task);
+  const int tiles = (windows.columns + kColumns - 1) / kColumns;
+  const int width = windows.columns / tiles;
+  const int wider = windows.columns % tiles;  // of the tiles, by one, which come first
+  const bool adds = task.residual != nullptr || task.stage_count > 1;
+  const bool whole = Block * kLanes <= task.channels - channel;
+  const int lines = (task.groups * Block + windows.rows * tiles - 1) / (windows.rows * tiles);
+  const std::int32_t* const next = weights + std::int64_t{task.groups} * Block * kLanes;
+  for (int y = 0; y < windows.rows; ++y) {
+    const auto compute = [&](int x, int columns, int first, int count) {
+      const auto at = [&](std::int64_t row, std::int64_t column) { return y * row + x * column; };
+      const auto compute_tiles = for_count<kColumns>(columns, [&](auto of_tile) {
+        return !whole ? short_tiles<Block, of_tile.value, true, false>
+               : adds ? short_tiles<Block, of_tile.value, true, true>
+                      : short_tiles<Block, of_tile.value, false, true>;
+      });
+      compute_tiles(
+          task, weights, channel,
+          {static_cast<const Element*>(task.input) + at(task.input_row, task.input_column),
+           static_cast<Element*>(task.output) + at(task.output_row, task.output_column) + channel,
+           residual_at(task, at(task.residual_row, task.residual_column) + channel), count,
+           next + std::int64_t{y * tiles + first} * lines * kLanes, lines});
+    };
+    if (wider > 0) compute(0, width + 1, 0, wider);
+    compute(wider * (width + 1), width, wider, tiles - wider);
+  }
+}
+#endif
+
 /// Of each channel by itself.
 template <int Block, int Rows, int Columns>
 void depthwise_tile(const ConvTask& task, const std::int32_t* weights, int channel,
@@ -277,16 +333,11 @@ using TileFunction = void(const ConvTask&, const std::int32_t*, int, const Tile&
 template <class Choose>
 inline void for_tiles(const ConvTask& task, const std::int32_t* weights, int channel,
                       const Choose& choose) {
-  int rows = task.rows;
-  int columns = task.columns;
   const Sides& padded = task.padded;
   const bool is_padded = is_any(padded);
-  if (!is_padded && task.input_row == columns * task.input_column &&
-      task.output_row == columns * task.output_column &&
-      (task.residual == nullptr || task.residual_row == columns * task.residual_column)) {
-    columns *= rows;  // one follows the other
-    rows = 1;
-  }
+  const Extent windows = is_padded ? Extent{task.rows, task.columns} : merged_rows(task);
+  const int rows = windows.rows;
+  const int columns = windows.columns;
   // The first tiles bring the weights that come behind this block's, which may be as many.
   const std::int64_t vector = std::int64_t{task.groups} * kLanes;
   const std::int32_t* const end = weights + task.tile * vector;
@@ -337,6 +388,10 @@ void conv_channels(const ConvTask& task) {
   for_blocks(task, [&](int block, const std::int32_t* weights, int channel) {
     if (task.pool) {
       (block == 2 ? channels_block<2, 2> : channels_block<1, 2>)(task, weights, channel);
+#if LENET_LANES == 16
+    } else if (!is_any(task.padded) && !task.floats) {
+      (block == 2 ? for_short_tiles<2> : for_short_tiles<1>)(task, weights, channel);
+#endif
     } else {
       for_tiles(task, weights, channel, block == 2 ? image_tile_of<kMaxBlock> : image_tile_of<1>);
     }

@@ -72,11 +72,114 @@ inline Ints signed_of(Ints bits) {
   constexpr int kUnused = 32 - 8 * sizeof(Element);
   return kZero > 0 ? bits : (bits << kUnused) >> kUnused;
 }
-/// What a stage adds. \param place of the first element
-inline Floats residual_of(const ConvTask& task, const Stage& stage, std::int64_t place) {
-  const Ints elements = signed_of(widened(static_cast<const Element*>(task.residual) + place));
+/// What a stage adds.
+inline Floats residual_of(const ConvTask& task, const Stage& stage, const Element* from) {
+  const Ints elements = signed_of(widened(from));
   return floats(elements - task.residual_zero) * all(stage.residual);
 }
+/// Elements of the residual; null where there is none.
+inline const Element* residual_at(const ConvTask& task, std::int64_t place) {
+  const auto* const first = static_cast<const Element*>(task.residual);
+  return first == nullptr ? nullptr : first + place;
+}
+
+#if LENET_LANES == 16
+/// What becomes of the values of the last stage: read from a task once, as the compiler must take
+/// it that elements which are stored might change it.
+struct Rounding {
+  explicit Rounding(const ConvTask& task)
+      : last(task.stages + task.stage_count - 1),
+        shift(kZero - task.shift),
+        lowest(static_cast<int>(last->least) + shift) {}
+  const Stage* last;
+  int shift;
+  int lowest;
+};
+
+/// Gives the elements of up to four vectors of sums, of windows side by side.
+/// \param residual, output of the first window and channel
+/// \tparam Adds whether there may be a residual, or several stages
+/// \tparam Whole whether all channels of the vectors are given, not only those that there are
+template <bool Adds, bool Whole = true, int Windows, int Block>
+inline __attribute__((always_inline)) void finish_windows(const ConvTask& task,
+                                                          const Rounding& rounding, int channel,
+                                                          const Ints (&sums)[Windows][Block],
+                                                          const Element* residual,
+                                                          Element* output) {
+  static_assert(Windows * Block <= 4);
+  const Stage* const last = rounding.last;
+  Floats values[Windows][Block];
+  unrolled<Windows, Block>([&](int w, int b) { values[w][b] = floats(sums[w][b]); });
+  for (const Stage* stage = task.stages;; ++stage) {
+    unrolled<Block>([&](int b) {
+      const Floats factor = load(stage->factor + channel + b * kLanes);
+      const Floats addend = load(stage->addend + channel + b * kLanes);
+      unrolled<Windows>([&](int w) { values[w][b] = values[w][b] * factor + addend; });
+    });
+    if (!Adds) break;
+    if (stage->residual != 0) {
+      unrolled<Windows, Block>([&](int w, int b) {
+        values[w][b] += residual_of(task, *stage, residual + w * task.residual_column + b * kLanes);
+      });
+    }
+    if (stage == last) break;
+    const Floats smallest = all(stage->least);
+    const Floats largest = all(stage->most);
+    unrolled<Windows, Block>([&](int w, int b) {
+      values[w][b] = whole_floats(smaller(larger(values[w][b], smallest), largest));
+    });
+  }
+  if (last->exceeds) {
+    const Floats highest = all(last->most);
+    unrolled<Windows, Block>([&](int w, int b) { values[w][b] = smaller(highest, values[w][b]); });
+  }
+  const auto vector = [&](int v) {
+    return rounded(values[least(v / Block, Windows - 1)][v % Block]);
+  };
+  const __m512i four =
+      in_order(vector(0), vector(1), vector(2), vector(3), rounding.shift, rounding.lowest);
+  const std::int64_t column = task.output_column;
+  if constexpr (Whole && Block == 2) {
+    store_halves(four, output, output + (Windows - 1) * column);
+  } else {
+    const Elements quarters[] = {quarter<0>(four), quarter<1>(four), quarter<2>(four),
+                                 quarter<3>(four)};
+    unrolled<Windows, Block>([&](int w, int b) {
+      const int count = Whole ? kLanes : task.channels - channel - b * kLanes;
+      store_some(output + w * column + b * kLanes, quarters[w * Block + b], count);
+    });
+  }
+}
+
+/// Of sums in memory.
+template <int Windows, int Block, bool Whole>
+void finish_stored(const ConvTask& task, int channel, const Ints* from, std::int64_t residual,
+                   std::int64_t output) {
+  Ints sums[Windows][Block];
+  unrolled<Windows, Block>([&](int w, int b) { sums[w][b] = from[w * Block + b]; });
+  finish_windows<true, Whole>(task, Rounding(task), channel, sums,
+                              residual_at(task, residual + channel),
+                              static_cast<Element*>(task.output) + output + channel);
+}
+
+template <int Block>
+void finish_rows(const ConvTask& task, const Ints* sums, int rows, int columns, int channel,
+                 const Tile& tile) {
+  constexpr int kAtOnce = 4 / Block;
+  const bool whole = Block * kLanes <= task.channels - channel;
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < columns; c += kAtOnce) {
+      const auto finish = for_count<kAtOnce>(least(kAtOnce, columns - c), [whole](auto windows) {
+        return whole ? finish_stored<windows.value, Block, true>
+                     : finish_stored<windows.value, Block, false>;
+      });
+      finish(task, channel, sums + (r * columns + c) * Block,
+             tile.residual + r * tile.residual_apart + c * task.residual_column,
+             tile.output + r * tile.output_apart + c * task.output_column);
+    }
+  }
+}
+#endif
 
 /// What becomes of the sums [row][column][block] of a tile, vectors of channels from `first` on.
 /// Apart from the tiles, of which there are many.
@@ -84,10 +187,18 @@ inline Floats residual_of(const ConvTask& task, const Stage& stage, std::int64_t
 template <bool Adds>
 __attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sums, int rows,
                                            int columns, int block, int first, const Tile& tile) {
+#if LENET_LANES == 16
+  if (!task.floats && block <= 2) {
+    (block == 2 ? finish_rows<2> : finish_rows<1>)(task, sums, rows, columns, first, tile);
+    return;
+  }
+#endif
   const Stage* const last = task.stages + task.stage_count - 1;
   const auto computed = [&](Ints sum, const Stage& stage, int channel, std::int64_t added) {
     const Floats value = scaled(sum, stage, channel);
-    return !Adds || stage.residual == 0 ? value : value + residual_of(task, stage, added + channel);
+    return !Adds || stage.residual == 0
+               ? value
+               : value + residual_of(task, stage, residual_at(task, added + channel));
   };
   for (int r = 0; r < rows; ++r) {
     std::int64_t pixel = tile.output + r * tile.output_apart;
