@@ -102,7 +102,7 @@ Program::Program(Network network, const Kernels& kernels, std::int64_t min_share
 
 void Program::lay_out() {
   const std::vector<PlannedLayer>& layers = plan_.layers;
-  // The layers at the end take several images at once, if they read far more weights than values.
+  // The layers at the end take several images at once, if they read more weights than values.
   const auto reads_weights = [&](const PlannedLayer& planned) {
     const Layer& layer = planned.layer;
     const TensorShape& output = plan_.tensors[layer.output];
@@ -112,7 +112,7 @@ void Program::lay_out() {
     for (const std::size_t input : layer.inputs) {
       values += static_cast<double>(plan_.tensors[input].values());
     }
-    return bytes_of(layer) > std::max(2 * values, kMinSharedWeights);
+    return bytes_of(layer) > std::max(values, kMinSharedWeights);
   };
   auto alone = std::find_if_not(layers.rbegin(), layers.rend(), reads_weights);
   while (alone != layers.rbegin() && !multiplies_integers(*(alone - 1))) --alone;
@@ -120,7 +120,8 @@ void Program::lay_out() {
   for (const PlannedLayer& planned : layers) {
     const Layer& layer = planned.layer;
     if (multiplies_integers(planned)) placements_[layer.inputs[0]].pad(layer);
-    steps.push_back({layer.inputs, layer.output});
+    // A convolution may be over what it adds.
+    steps.push_back({layer.inputs, layer.output, layer.kind == LayerKind::Convolution ? 1 : kNone});
   }
   place(steps, static_cast<std::size_t>(layers.rend() - alone), [&](std::size_t t) {
     Placement& tensor = placements_[t];
