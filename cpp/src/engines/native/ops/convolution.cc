@@ -80,6 +80,8 @@ class Convolution final : public Op {
   void choose_rows();
   /// All channels of all windows of one group.
   ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t group) const;
+  /// What a row of windows reads that the one before does not, of all channels.
+  std::int64_t of_row() const { return task_.input_row * (is_bf16_ ? 1 : from_.planes); }
   /// What a part takes of so many rows and blocks, in multiply-adds of a vector.
   double work_of(std::int64_t rows, std::int64_t blocks, std::int64_t images) const;
   /// Some rows of a task, as many at once as the caches hold.
@@ -335,8 +337,8 @@ void Convolution::choose_rows() {
   const std::int64_t weights = std::int64_t{task_.taps} * task_.channels;
   if (weights > kFewWeights) return;
   // Of the input, for one of the output.
-  const std::int64_t row = task_.input_row * (input_.is_for_tiles() ? 1 : from_.planes);
-  rows_at_once_ = static_cast<std::int32_t>(std::clamp<std::int64_t>(kInputs / row, 1, task_.rows));
+  rows_at_once_ =
+      static_cast<std::int32_t>(std::clamp<std::int64_t>(kInputs / of_row(), 1, task_.rows));
   at_once_ = false;
 }
 
@@ -397,7 +399,7 @@ double Convolution::work_of(std::int64_t rows, std::int64_t blocks, std::int64_t
   const auto count = [](std::int64_t value) { return static_cast<double>(value); };
   const std::int64_t vectors = blocks * block_ / to_.lanes;
   const double products = count(vectors * task_.taps) * count(rows * task_.columns * images);
-  const double input = count(rows * images) * count(task_.input_row * from_.planes / to_.lanes);
+  const double input = count(rows * images) * count(of_row() / to_.lanes);
   return products + (count(vectors * task_.taps) + input) * kFetch;
 }
 
