@@ -184,10 +184,12 @@ void image_tile(const ConvTask& task, const std::int32_t* weights, int channel, 
                            task.input_column, weights, tile.next, sums);
   }
 #if LENET_LANES == 16
-  finish(task, tile, channel, sums);
-#else
-  finish_in_memory(task, tile, channel, sums);
+  if constexpr (Block == kMaxBlock) {
+    finish(task, tile, channel, sums);
+    return;
+  }
 #endif
+  finish_in_memory(task, tile, channel, sums);
 }
 
 struct Extent {
