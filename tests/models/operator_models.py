@@ -122,6 +122,7 @@ MODELS = {
     "power": lambda: lambda x: (x + 3) ** 2,
     "prelu": lambda: nn.PReLU(),
     "prelu_channels": lambda: nn.PReLU(4),
+    "prelu_vectors": lambda: nn.Sequential(nn.Flatten(), nn.PReLU(), nn.Unflatten(1, [4, 8, 8])),
     "selu": lambda: nn.SELU(),
     "slice": lambda: lambda x: x[:, 1:3, 2:, :-1],
     "soft_shrink": lambda: nn.Softshrink(),

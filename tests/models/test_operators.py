@@ -32,6 +32,7 @@ ONEDNN_REFUSES = {
     "matmul_one_feature": "matmul with an input X of shape",
     "matmul_one_feature_transposed": "matmul with transpose_y=1",
     "max_pool_ceil": r"pool2d with ceil_mode=1",
+    "prelu_vectors": "prelu of vectors with one weight",
     "softplus_threshold": r"softplus with threshold=1",
 }
 ONEDNN_FAILS = {"max_pool_ceil_padded"}
@@ -43,6 +44,7 @@ OPENVINO_REFUSES = {
     "convolution_same_dilated": "conv2d with padding_algorithm=SAME",
     "max_pool_same_wide": r"pool2d with ksize=\[11, 11\]",
     "prelu": "prelu",
+    "prelu_vectors": "prelu",
     "transposed_padded": "conv2d_transpose",
 }
 

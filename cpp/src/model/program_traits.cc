@@ -373,6 +373,14 @@ std::string refuse_for_onednn(const View& op, bool channels_last) {
     const bool fits = threshold != nullptr && *threshold >= kDefaultThreshold;
     return fits ? "" : op.with("threshold");
   }
+  // Behind a flatten it reads memory that is not the one weight of all channels.
+  if (type == "prelu" || type == "1.prelu") {
+    const Value* input = op.input("X", 0);
+    const Value* weight = op.input("Alpha", 1);
+    const bool images = input != nullptr && input->shape.size() == 4;
+    const bool of_all = weight != nullptr && weight->shape == Shape{1};
+    return of_all && !images ? type + " of vectors with one weight" : "";
+  }
   // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
   // arrays.
   if (type == "1.bilinear_interp" || type == "1.nearest_interp") return type;
