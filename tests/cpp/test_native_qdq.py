@@ -27,11 +27,7 @@ def network(seed):
     """
     rng = np.random.default_rng(seed)
     a, b, c = (int(n) for n in rng.choice([3, 8, 16, 20, 33, 64, 70], 3))
-    size, stride, groups = (
-        int(rng.choice([17, 28])),
-        int(rng.choice([1, 2])),
-        int(rng.choice([1, 2])),
-    )
+    size, stride, groups = (int(rng.choice(each)) for each in ([17, 28], [1, 2], [1, 2]))
     b *= groups
     tensors = {}
 

@@ -52,6 +52,18 @@ class Tokens(nn.Layer):
         return paddle.reshape(tokens[:, 0], [-1, 4, 1, 1])
 
 
+class DropoutJoined(nn.Layer):
+    """What goes into a dropout that multiplies, and what comes out of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8, bias_attr=False)
+
+    def forward(self, x):
+        x = self.linear(x)
+        return paddle.concat([F.dropout(x, mode="downscale_in_infer", training=False), x], 1)
+
+
 class Heads(nn.Layer):
     """The products of pixels' values, in two heads."""
 
@@ -99,6 +111,7 @@ MODELS = {
     "group_norm_plain": lambda: nn.Sequential(
         nn.GroupNorm(2, 4, weight_attr=False, bias_attr=False), nn.ReLU()
     ),
+    "dropout_joined": lambda: DropoutJoined(),
     "hard_shrink": lambda: nn.Hardshrink(),
     "hard_tanh": lambda: nn.Hardtanh(),
     "layouts": lambda: nn.Sequential(nn.Conv2D(4, 4, 1), nn.Conv2D(8, 8, 1, data_format="NHWC")),

@@ -26,6 +26,7 @@ ONEDNN_REFUSES = {
     "average_zeros_ceil": "pool2d with ceil_mode=1",
     "average_zeros_same": "pool2d with padding_algorithm=SAME",
     "convolution_pointwise_padded": r"conv2d with paddings=\[1, 1\], as wide as the window",
+    "dropout_joined": "with an input X of shape",
     "heads": "matmul with an input X of shape",
     "layouts": r"conv2d of channels that come last",
     "linear_of_pixels": "with an input X of shape",

@@ -109,6 +109,7 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
   if (config.accelerator == Accelerator::OpenVino) {
     target.EnableOpenVINOEngine(paddle_infer::PrecisionType::kFloat32);
   }
+  if (model.traits.simplifying_faults) target.DeletePass("simplify_with_basic_ops_pass");
   if (model.traits.folding_is_wrong) {
     for (const char* pass :
          {"conv_bn_fuse_pass", "conv_eltwiseadd_bn_fuse_pass", "conv_transpose_bn_fuse_pass",
