@@ -88,9 +88,7 @@ MODELS = {
     "adaptive_average_pool_column": lambda: nn.AdaptiveAvgPool2D([3, 1]),
     "adaptive_max_pool": lambda: nn.AdaptiveMaxPool2D(2),
     "adaptive_max_pool_row": lambda: nn.AdaptiveMaxPool2D([1, 3]),
-    "conv1d": lambda: nn.Sequential(
-        nn.Flatten(2), nn.Conv1D(4, 4, 3), Function(lambda x: x.unsqueeze(3))
-    ),
+    "conv1d": lambda: nn.Sequential(nn.Flatten(2), nn.Conv1D(4, 4, 3), nn.Unflatten(2, [62, 1])),
     "average_pool_same": lambda: nn.AvgPool2D(2, 2, padding="SAME"),
     "average_zeros_after": lambda: nn.AvgPool2D(2, 1, padding=[0, 1, 0, 1], exclusive=False),
     "average_zeros_ceil": lambda: nn.AvgPool2D(3, 2, padding=1, exclusive=False, ceil_mode=True),
@@ -128,6 +126,7 @@ MODELS = {
     "max_pool_same_wide": lambda: nn.MaxPool2D(11, 2, padding="SAME"),
     "maxout": lambda: nn.Maxout(2),
     "nearest": lambda: nn.Upsample(scale_factor=3, mode="nearest"),
+    "nearest_pixel": lambda: lambda x: F.interpolate(x[:, :, 3:4, 3:4], scale_factor=8),
     "pad_constant": lambda: nn.Pad2D([1, 2, 0, 1], value=0.5),
     "pad_reflect": lambda: nn.Pad2D([1, 2, 3, 0], mode="reflect"),
     "pad_replicate": lambda: nn.Pad2D([1, 2, 3, 0], mode="replicate"),

@@ -322,13 +322,15 @@ std::string refuse_layout(const View& op, const std::array<const char*, 2>& tran
   return "";
 }
 
-/// Takes another pixel for the nearest, but where each is repeated a whole number of times.
+/// Takes another pixel for the nearest, but where each is repeated a whole number of times; and
+/// where a slice left one pixel, it writes past the end of the memory.
 std::string refuse_nearest(const View& op) {
   const Value* x = op.input("X");
   const Value* out = op.output("Out");
   if (x == nullptr || out == nullptr || x->shape.size() != 4 || out->shape.size() != 4) {
     return op.with_shape("X");
   }
+  if (x->shape[2] == 1 && x->shape[3] == 1) return op.op_type() + " of one pixel";
   for (std::size_t i = 2; i < 4; ++i) {
     const bool repeats = x->shape[i] > 0 && out->shape[i] > 0 && out->shape[i] % x->shape[i] == 0;
     if (!repeats) return printable(op.op_type()) + " to a size that is no multiple of the image's";
