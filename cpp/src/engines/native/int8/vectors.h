@@ -77,18 +77,6 @@ inline void store_halves(__m512i vectors, Element* first, Element* second) {
   store_at(first, _mm512_maskz_extracti64x4_epi64(kFour, vectors, 0));
   store_at(second, _mm512_maskz_extracti64x4_epi64(kFour, vectors, 1));
 }
-/// Vectors to two places: `Count` to each, of which the first `elements`.
-template <int Count>
-inline void store_parts(__m512i vectors, Element* first, Element* second, int elements) {
-  if (Count == 2 && elements == 32) {
-    store_halves(vectors, first, second);
-    return;
-  }
-  const __m512i of_second = _mm512_shuffle_i64x2(vectors, vectors, 0xEE);
-  const __mmask64 some = (__mmask64{1} << elements) - 1;
-  _mm512_mask_storeu_epi8(first, some, vectors);
-  _mm512_mask_storeu_epi8(second, some, of_second);
-}
 /// Groups of three taps, of 64 channels in the order in which mixed() puts them right.
 struct FourOfTaps {
   Ints vectors[4];
