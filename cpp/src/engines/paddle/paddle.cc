@@ -1,6 +1,8 @@
 #include "engines/paddle/paddle.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <set>
 
 #include "config_option.h"
 #include "lenet/error.h"
@@ -24,6 +26,17 @@ void require_paddle_options(const Config& config) {
 std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
   const ProgramTraits& traits = model.traits;
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
+  if (model.format == ModelFormat::Json) {
+    const Graph& graph = model.graph;
+    std::set<std::size_t> values(graph.inputs.begin(), graph.inputs.end());
+    const bool differ = std::all_of(graph.outputs.begin(), graph.outputs.end(),
+                                    [&](std::size_t value) { return values.insert(value).second; });
+    if (!differ) {
+      refuse(
+          " gives its input, or a value twice, as outputs, which Paddle does not load from a "
+          ".json; use the .pdmodel, or engine native");
+    }
+  }
   if (config.accelerator == Accelerator::OpenVino) {
     if (traits.quantized) {
       refuse(
