@@ -57,7 +57,7 @@ Requests parse_pieces(std::string_view bytes, std::size_t piece) {
 /// that comes in pieces is judged once it is whole.
 void http(std::string_view bytes) {
   const Requests whole = parse_pieces(bytes, bytes.size() + 1);
-  for (const std::size_t piece : {1, 7}) {
+  for (const std::size_t piece : {1U, 7U}) {
     const Requests pieces = parse_pieces(bytes, piece);
     if (whole.failure == 431 || pieces.failure == 431) continue;
     require(pieces.failure == whole.failure || pieces.failure == 0,

@@ -289,9 +289,8 @@ class Reader {
     require(value.dtype >= 0, "an element type");
     each(shape, "a shape", value.shape,
          [&](const JsonValue& size) { value.shape.push_back(integer<std::int64_t>(size)); });
-    const bool known = std::any_of(std::begin(kLayouts), std::end(kLayouts),
-                                   [&](std::string_view each) { return is(layout, each); });
-    require(known, "a data layout");
+    const auto known = [&, &given = layout](std::string_view each) { return is(given, each); };
+    require(std::any_of(std::begin(kLayouts), std::end(kLayouts), known), "a data layout");
     require(is_empty(levels) && level.bytes() == "0", "a level of detail");
     value.name = "value " + std::to_string(graph_.values.size());
     graph_.values.push_back(std::move(value));

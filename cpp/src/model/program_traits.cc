@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -22,7 +24,8 @@ class View {
   /// An input that is one value; null when it is not.
   const Value* input(const char* name, std::size_t place = 0) const {
     if (graph_.dialect != Dialect::Pir) return one(op_.inputs.find(name), op_.inputs);
-    return place < op_.inputs.size() ? one(op_.inputs.begin() + place, op_.inputs) : nullptr;
+    if (place >= op_.inputs.size()) return nullptr;
+    return one(std::next(op_.inputs.begin(), static_cast<std::ptrdiff_t>(place)), op_.inputs);
   }
 
   /// An output that is one value, of the format before PIR; null when it is not.

@@ -1,6 +1,5 @@
 #include "engines/paddle/paddle.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <set>
 
@@ -27,11 +26,9 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
   const ProgramTraits& traits = model.traits;
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
   if (model.format == ModelFormat::Json) {
-    const Graph& graph = model.graph;
-    std::set<std::size_t> values(graph.inputs.begin(), graph.inputs.end());
-    const bool differ = std::all_of(graph.outputs.begin(), graph.outputs.end(),
-                                    [&](std::size_t value) { return values.insert(value).second; });
-    if (!differ) {
+    std::set<std::size_t> values(model.graph.inputs.begin(), model.graph.inputs.end());
+    for (const std::size_t value : model.graph.outputs) {
+      if (values.insert(value).second) continue;
       refuse(
           " gives its input, or a value twice, as outputs, which Paddle does not load from a "
           ".json; use the .pdmodel, or engine native");
