@@ -6,6 +6,7 @@
     nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
     nox -s paddleclas                 the same networks as PaddleClas's?
     nox -s complexity                 does loading large files take linear time and memory?
+    nox -s fuzz                       does any reader of files break? Needs Clang
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
     nox -s docs                       the site of the documents and of both APIs, in build/docs
@@ -128,6 +129,14 @@ def complexity(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def fuzz(session: nox.Session) -> None:
+    """Run the fuzzer of each reader for a minute, or as what follows ``--`` says."""
+    if shutil.which("clang++") is None:
+        session.skip("apt-get install clang")
+    session.run("scripts/fuzz.sh", *session.posargs, external=True)
+
+
+@nox.session(python=False)
 def caffe2(session: nox.Session) -> None:
     """Go from PyTorch to Caffe2 and back; docs/caffe2.md has the result.
 
@@ -173,7 +182,7 @@ def nightly(session: nox.Session) -> None:
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
     through every engine, 2,000 damaged models of each format with the engines paddle and native,
-    and the sessions caffe2, paddleslim, aarch64 and complexity.
+    and the sessions caffe2, paddleslim, aarch64, complexity and fuzz.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
     The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
@@ -182,7 +191,7 @@ def nightly(session: nox.Session) -> None:
     build/networks; its network then belongs into tools/hostile/cases.json, from which ./test.sh
     runs it ever after.
     """
-    for name in ("caffe2", "paddleslim", "aarch64", "complexity"):
+    for name in ("caffe2", "paddleslim", "aarch64", "complexity", "fuzz"):
         session.notify(name, posargs=[])
     session.run(sys.executable, "-m", "pytest", "-q", "--nightly", "-m", "nightly", external=True)
     command = (sys.executable, "-W", "ignore", "-m", "tools.hostile")
