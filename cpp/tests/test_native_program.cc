@@ -143,7 +143,7 @@ TEST_CASE(
   softmax.axis.count = 3;
   add_layer(network, softmax, {3, 1, 1});
   doubled.bias = {5, 5, 5};
-  for (const std::size_t input : {1, 3}) {  // a chain, whose middle is an output too
+  for (const std::size_t input : {1U, 3U}) {  // a chain, whose middle is an output too
     doubled.inputs = {input};
     add_layer(network, doubled, {3, 1, 1});
   }
@@ -158,7 +158,6 @@ TEST_CASE(
     for (const auto& [wanted, steps] :
          {std::pair(1U, "014"), std::pair(2U, "015"),  //
           std::pair(4U, "01236"), std::pair(14U, "0123567"), std::pair(15U, "01234567")}) {
-      CAPTURE(wanted);
       std::array<float, 12> found{};
       std::array<float*, 4> places{};
       for (std::size_t i = 0; i < 4; ++i) {
@@ -173,6 +172,7 @@ TEST_CASE(
         });
       };
       run();
+      CAPTURE(done);
       CHECK(done == steps);
       for (std::size_t i = 0; i < 12; ++i) {
         CHECK(found[i] == doctest::Approx((wanted >> i / 3 & 1) == 0 ? 0 : expected[i]));
