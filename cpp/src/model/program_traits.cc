@@ -457,9 +457,8 @@ ProgramTraits read_program_traits(const Graph& graph) {
           weights != nullptr && weights->parameter && weights->data_dtype != kInt8;
     }
     if (op.type == "dropout") {
-      const auto* implementation = view.attribute<std::string>("dropout_implementation");
-      traits.simplifying_faults |=
-          implementation == nullptr || *implementation == "downgrade_in_infer";
+      const auto* mode = view.attribute<std::string>("dropout_implementation");
+      traits.simplifying_faults |= mode == nullptr || *mode == "downgrade_in_infer";
     }
     const auto slope = op.attributes.find("negative_slope");
     traits.activation_fusing_faults |= op.type == "1.leaky_relu" && slope != op.attributes.end() &&

@@ -20,8 +20,8 @@ struct ProgramTraits {
   /// faults at a leaky_relu whose slope is stored as a double, as Paddle exports it; and it puts a
   /// second activation in the place of the first.
   bool activation_fusing_faults = false;
-  /// So is that which makes a dropout a multiplication, of a .pdmodel: it faults where an operator
-  /// reads what goes into it too.
+  /// Paddle's pass that makes a dropout of a .pdmodel a multiplication faults where another
+  /// operator reads the dropout's input too.
   bool simplifying_faults = false;
   /// Passes of Paddle that fold a normalization into the convolution before it give other answers:
   /// some operators have their channels last, which is not taken into account, or convolutions

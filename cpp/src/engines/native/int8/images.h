@@ -10,61 +10,7 @@ constexpr int kMaxBlock = kLanes == 1 ? 1 : 2;
 /// Windows of each of them. Weights, a value and a product need registers too.
 constexpr int kMaxColumns = kLanes == 1 ? 4 : kRegisters >= 32 ? 7 : 5;
 
-template <int Rows, int Columns, int Block>
-inline void finish_in_memory(const ConvTask& task, const Tile& tile, int first,
-                             const Ints (&sums)[Rows][Columns][Block]) {
-  Ints copies[Rows][Columns][Block];  // so that the sums need not be in memory
-  unrolled<Rows, Columns, Block>([&](int r, int c, int b) { copies[r][c][b] = sums[r][c][b]; });
-  finish_tile<true>(task, &copies[0][0][0], Rows, Columns, Block, first, tile);
-}
-
 #if LENET_LANES == 16
-/// Finishes as many windows as finish_windows does, from `First` on, and goes on behind them.
-template <bool Adds, bool Whole, int First, int Block, int Columns>
-inline __attribute__((always_inline)) void finish_part(const ConvTask& task,
-                                                       const Rounding& rounding, int channel,
-                                                       const Ints (&sums)[Columns][Block],
-                                                       const Element*& residual, Element*& output) {
-  constexpr int kWindows = least(4 / Block, Columns - First);
-  if constexpr (kWindows > 0) {
-    Ints of_windows[kWindows][Block];
-    unrolled<kWindows, Block>([&](int w, int b) { of_windows[w][b] = sums[First + w][b]; });
-    finish_windows<Adds, Whole>(task, rounding, channel, of_windows, residual, output);
-    output += kWindows * task.output_column;
-    if (Adds) residual += kWindows * task.residual_column;
-  }
-}
-
-template <int First, int Block, int Columns>
-inline __attribute__((always_inline)) void finish_row(const ConvTask& task,
-                                                      const Rounding& rounding, int channel,
-                                                      const Ints (&sums)[Columns][Block],
-                                                      const Element* residual, Element* output) {
-  finish_part<true, true, First>(task, rounding, channel, sums, residual, output);
-  constexpr int kNext = First + 4 / Block;
-  if constexpr (kNext < Columns) {
-    finish_row<kNext>(task, rounding, channel, sums, residual, output);
-  }
-}
-
-/// Finishes sums that are in registers. It is large: for the tiles of most work.
-template <int Rows, int Columns, int Block>
-inline __attribute__((always_inline)) void finish(const ConvTask& task, const Tile& tile,
-                                                  int channel,
-                                                  const Ints (&sums)[Rows][Columns][Block]) {
-  if (task.floats || Block * kLanes > task.channels - channel) {
-    finish_in_memory(task, tile, channel, sums);
-    return;
-  }
-  const Rounding rounding(task);
-  auto* const output = static_cast<Element*>(task.output) + tile.output + channel;
-  unrolled<Rows>([&](int r) __attribute__((always_inline)) {
-    finish_row<0>(task, rounding, channel, sums[r],
-                  residual_at(task, tile.residual + r * tile.residual_apart + channel),
-                  output + r * tile.output_apart);
-  });
-}
-
 template <class Tiles>
 void conv_tiles(const ConvTask& task) {
   const auto finish = [&](int, int row, int column, int count, int vector, const char* sums) {
