@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import subprocess
+import time
 from contextlib import contextmanager
 from functools import partial
 
@@ -55,6 +56,8 @@ class Server:
                 r"listening on grpc://(127\.0\.0\.1:\d+)\n", process.stdout.readline()
             )
             self.grpc = found[1]
+        self.watched = psutil.Process(process.pid)
+        self.files = self.watched.num_fds()
 
     def connect(self, seconds=30):
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
@@ -92,7 +95,14 @@ class Server:
 
     def resident(self):
         """Return the process's memory in bytes."""
-        return psutil.Process(self.process.pid).memory_info().rss
+        return self.watched.memory_info().rss
+
+    def wait_until_closed(self, but=0):
+        """Wait until all connections are closed but so many, by the files that are open."""
+        until = time.monotonic() + 30
+        while self.watched.num_fds() > self.files + but:
+            assert time.monotonic() < until, "connections stay open"
+            time.sleep(0.02)
 
     def metric(self, name):
         text = self.ask("GET", "/metrics")[2].decode()

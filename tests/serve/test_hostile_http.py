@@ -130,9 +130,7 @@ def test_memory_of_all_bodies_is_limited(start_server):
         assert held[2].recv(1000).startswith(b"HTTP/1.1 503 ")
         for connection in held:
             connection.close()
-        deadline = time.monotonic() + 10
-        while server.metric("lenet_http_buffered_bytes") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        server.wait_until_closed()
         assert server.metric("lenet_http_buffered_bytes") == 0
 
 
@@ -202,7 +200,7 @@ def test_too_many_connections(start_server):
         assert statuses == [503]
         assert b"Retry-After: " in received
         held.pop().close()
-        time.sleep(0.3)
+        server.wait_until_closed(but=2)
         assert server.send(READY, half_close=True)[0] == [200]
         for connection in held:
             connection.sendall(READY)
@@ -233,4 +231,5 @@ def test_memory_stays(start_server, digit):
         for _ in range(10):
             round_of(server)
         assert server.resident() - before < 300_000
+        server.wait_until_closed()
         assert server.metric("lenet_http_connections") == 1

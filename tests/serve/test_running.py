@@ -8,7 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from raw_http import INFER, RAW, READY, post, read_all
 
@@ -198,7 +197,6 @@ def test_memory_of_many_connections(start_server, digit, question, root, tmp_pat
         files.append(tmp_path / str(number))
         files[-1].write_bytes(request)
     with start_server() as server:
-        process = psutil.Process(server.process.pid)
         options = (f"--port={server.port}", "--connections=16", "--requests=5000", "--reconnect=50")
         found = []
         for _ in range(4):
@@ -207,16 +205,9 @@ def test_memory_of_many_connections(start_server, digit, question, root, tmp_pat
             answered = json.loads(done.stdout)
             assert (answered["requests"], answered["broken"]) == (5000, 0)
             assert answered["statuses"].keys() == {"200", "400"}
-            for _ in range(
-                100
-            ):  # until the server has seen that they are closed, and the asking one
-                asking = server.metric("lenet_http_connections")
-                if asking == 1 and (not found or process.num_fds() <= found[0][1]):
-                    break
-                time.sleep(0.05)
-            found.append((server.resident(), process.num_fds()))
-        assert found[3][0] - found[1][0] < 300_000
-        assert found[3][1] <= found[1][1]
+            server.wait_until_closed()
+            found.append(server.resident())
+        assert found[3] - found[1] < 300_000
 
 
 def test_page_of_the_documents(serve_program, root, tmp_path, model_dir):

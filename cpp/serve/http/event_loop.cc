@@ -130,9 +130,10 @@ void EventLoop::guard(std::uint64_t key, const Action& action) {
     connection.close();
   }
   if (!connection.closed()) return;
-  connections_.erase(key);
+  // Before the client can know that it is closed: its next one is not one too many.
   load_.fetch_sub(1, std::memory_order_relaxed);
   transport_.connections.fetch_sub(1, std::memory_order_relaxed);
+  connections_.erase(key);
 }
 
 template <typename Action>
