@@ -39,9 +39,9 @@ for memory_optim in (False, True):
         print(switches_of_other_threads() - before)
 """
     counts = [int(count) for count in in_child(code, cwd=tmp_path).split()]
-    assert max(counts[:2]) < 100
-    # Otherwise this would count nothing. Sharing memory is what memory_optim is for.
-    assert min(counts[2:]) > 500
+    # memory_optim does it, as it shares memory. Each time costs several switches, on a machine
+    # that is busy a few in a hundred.
+    assert max(counts[:2]) < 10 < min(counts[2:])
 
 
 def test_openvino_predictors_of_equal_models_are_lent_again(model_dir, tmp_path):
