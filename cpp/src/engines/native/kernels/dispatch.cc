@@ -71,8 +71,7 @@ bool has_tiles() {
   constexpr unsigned kSaved = 3U << 17U;
   if (!has_all(cpuid(1).c, kXgetbv) || !has_all(cpuid(7).d, kBf16 | kTiles | kInt8)) return false;
   unsigned saved = 0;
-  unsigned high = 0;
-  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  __asm__("xgetbv" : "=a"(saved) : "c"(0) : "edx");
   return has_all(saved, kSaved);
 }
 
@@ -137,8 +136,9 @@ const Candidate& named(const char* name) {
     if (is_usable(candidate)) return candidate;
     std::string sets;
     for (const std::string& set : available_sets()) sets += (sets.empty() ? "" : ", ") + set;
-    throw Error(ErrorCode::Unsupported, std::string("this processor has no ") + name +
-                                            ", which LENET_NATIVE_ISA asks for; it has " + sets);
+    const std::string why = candidate.available ? "the system refuses " : "this processor has no ";
+    throw Error(ErrorCode::Unsupported,
+                why + name + ", which LENET_NATIVE_ISA asks for; there are " + sets);
   }
   throw Error(ErrorCode::BadInput,
               "LENET_NATIVE_ISA is '" + printable(name) + "'; expected one of " + known);
