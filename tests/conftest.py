@@ -13,6 +13,7 @@ import pytest
 
 import lenet_cpp
 import shared_models
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import lenet_parameters
 
 ROOT = Path(__file__).parents[1]
@@ -52,8 +53,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Make the folder of models that are exported once for all processes of the run."""
     if shared_models.STORE not in os.environ:
-        folder = tempfile.mkdtemp(prefix="lenet-tests-")
-        os.environ[shared_models.STORE] = folder
+        folder = os.environ[shared_models.STORE] = tempfile.mkdtemp(prefix="lenet-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder))
         config.add_cleanup(lambda: os.environ.pop(shared_models.STORE))
 
@@ -130,6 +130,18 @@ def run_program(program):
 def model_dir():
     """The bundled model: lenet.pdmodel, lenet.json, lenet.pdiparams, manifest.json, SHA256SUMS."""
     return lenet_cpp.bundled_model_dir()
+
+
+@pytest.fixture(scope="session")
+def mnist_test():
+    """The test images and labels of the sample."""
+    return read_mnist_dir(sample_dir()).test
+
+
+@pytest.fixture(scope="session")
+def digits(mnist_test):
+    """Its images as LeNet takes them."""
+    return to_model_input(mnist_test.images)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import paddle
 import pytest
 
 import lenet_cpp
-from lenet_cpp.data import read_mnist_dir, sample_dir, write_idx
+from lenet_cpp.data import write_idx
 
 
 def checked(*command, **options):
@@ -77,9 +77,9 @@ def consumer(request, root, prefix, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images(mnist_test, tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "images.idx"
-    write_idx(path, read_mnist_dir(sample_dir()).test.images[:200])
+    write_idx(path, mnist_test.images[:200])
     return path
 
 
@@ -206,13 +206,14 @@ def test_files_of_a_package(unpacked, root):
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-def test_consumer_of_a_package(build, unpacked, root, run_bare, model_dir, images, tmp_path):
+def test_consumer_of_a_package(
+    build, unpacked, root, run_bare, model_dir, images, digits, tmp_path
+):
     result = run_bare(model_dir, images, program=build(root, unpacked, tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
     test = run_bare(f"--model_dir={model_dir}", program=unpacked / "bin" / "lenet_infer_test")
     assert "engine native" in test.stdout
-    digits = read_mnist_dir(sample_dir()).test.images[:200]
-    logits = lenet_cpp.predict(digits)
+    logits = lenet_cpp.predict(digits[:200])
     assert list(map(int, result.stdout.split())) == logits.argmax(axis=1).tolist()
 
 

@@ -16,7 +16,6 @@ from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import conv2d
 from shared_models import both_formats, exported
 from snippets import run_page
@@ -252,11 +251,6 @@ def test_what_has_no_kernel_is_named_and_runs_on_paddle(make, words, tmp_path):
             assert auto.options["engine"] == "paddle"
             if make is not SumWithFlattened:  # which mixes images
                 assert compare(expected, auto.run(images)).agrees
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return to_model_input(read_mnist_dir(sample_dir()).test.images)
 
 
 @pytest.mark.parametrize("suffix", ["pdmodel", "json"])

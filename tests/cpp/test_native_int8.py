@@ -15,7 +15,6 @@ from quantized_reference import QuantizedProgram, read_programs
 from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.quantize import METHODS, QuantizationSettings, open_source, own_images
 from lenet_cpp.quantize.deployed import Deployed, outputs
 from lenet_cpp.quantize.task import make_task, run_tasks
@@ -42,16 +41,6 @@ def lenets(program, pytestconfig, tmp_path_factory):
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     return make_networks(tmp_path_factory.mktemp("networks"), NETWORKS)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return to_model_input(read_mnist_dir(sample_dir()).test.images)
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return read_mnist_dir(sample_dir()).test.labels
 
 
 def run(model, images, **options):
@@ -82,7 +71,7 @@ def needs_vnni():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_lenet_follows_the_rules(lenets, digits, labels, method, monkeypatch):
+def test_lenet_follows_the_rules(lenets, digits, mnist_test, method, monkeypatch):
     """To the rounding of the result; but where a value lies in the middle of two integers, to
     what one of them more or less makes of it. The same bits with each instruction set.
     """
@@ -97,6 +86,7 @@ def test_lenet_follows_the_rules(lenets, digits, labels, method, monkeypatch):
     apart = differences(found, expected)
     assert apart.max() <= 1
     assert (apart > 1e-4).mean() <= 0.01
+    labels = mnist_test.labels
     assert (found[: len(labels)].argmax(axis=1) == labels).mean() >= 0.99
     for name in AVAILABLE:
         monkeypatch.setenv("LENET_NATIVE_ISA", name)

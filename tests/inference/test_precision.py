@@ -21,7 +21,7 @@ from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.cli.classify import predict
 from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.verify import main as verify
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input, write_idx
+from lenet_cpp.data.mnist import write_idx
 from lenet_cpp.inference.classification import InferenceEngine
 from quantized_models import quantized_by_paddle
 
@@ -31,16 +31,6 @@ PRIMITIVE = re.compile(
     r"onednn_verbose,(?:v1,)?(?:primitive,)?exec,cpu,(convolution|inner_product|matmul),"
     r"[^,]*,[^,]*,src[_:](\w+?):\S* wei[_:](\w+?):"
 )
-
-
-@pytest.fixture(scope="module")
-def images():
-    return to_model_input(read_mnist_dir(sample_dir()).test.images)
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return read_mnist_dir(sample_dir()).test.labels
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +62,12 @@ def accuracy(outputs, labels):
     ],
 )
 def test_three_routes_give_the_same_bits(
-    find, run_program, images, labels, tmp_path, name, precision, accelerator
+    find, run_program, digits, mnist_test, tmp_path, name, precision, accelerator
 ):
     needs(precision)
     model = find(name)
     source, target = tmp_path / "images.idx", tmp_path / "outputs.npy"
-    write_idx(source, (images[:, 0] * 255).round().astype(np.uint8))
+    write_idx(source, mnist_test.images)
     done = run_program(
         *(f"--model_file={model}", f"--input={source}", f"--output={target}"),
         *(f"--precision={precision}", f"--accelerator={accelerator}", "--format=json"),
@@ -90,7 +80,7 @@ def test_three_routes_give_the_same_bits(
     program = np.load(target)
 
     options = {"precision": precision, "accelerator": accelerator}
-    batches = [images[i : i + 64] for i in range(0, len(images), 64)]
+    batches = [digits[i : i + 64] for i in range(0, len(digits), 64)]
     with lenet_cpp.Predictor(model, **options) as predictor:
         python = np.concatenate([predictor.run(batch) for batch in batches])
         assert predictor.quantized == (name == "quantized")
@@ -101,9 +91,9 @@ def test_three_routes_give_the_same_bits(
     assert (program.view(np.uint32) == paddle.view(np.uint32)).all()
 
     # The float model has 995 of these 1,000.
-    assert accuracy(program, labels) >= 0.985
+    assert accuracy(program, mnist_test.labels) >= 0.985
     with lenet_cpp.Predictor(find("pdmodel"), accelerator="plain") as predictor:
-        exact = predictor.run(images)
+        exact = predictor.run(digits)
     assert (program != exact).any()
     assert (program.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.99
 
@@ -142,7 +132,7 @@ made.run(numpy.zeros((1, 1, 28, 28), numpy.float32))
         assert types == {("f32", "f32")}
 
 
-def test_native_bf16_gives_the_classes_of_paddles(find, images, monkeypatch):
+def test_native_bf16_gives_the_classes_of_paddles(find, digits, monkeypatch):
     """Of LeNet it has the bits of float32; tests/cpp/test_native_zoo.py has larger networks."""
     needs("bf16")
     model = find("pdmodel")
@@ -150,7 +140,7 @@ def test_native_bf16_gives_the_classes_of_paddles(find, images, monkeypatch):
     for engine in ("native", "paddle"):
         with lenet_cpp.Predictor(model, engine=engine, precision="bf16") as predictor:
             assert predictor.options["precision"] == "bf16"
-            outputs[engine] = predictor.run(images)
+            outputs[engine] = predictor.run(digits)
     found = compare(outputs["paddle"], outputs["native"], tolerance=TOLERANCES["bf16"])
     assert found.agrees, found.mismatch
     # As on a processor without it.
@@ -158,11 +148,11 @@ def test_native_bf16_gives_the_classes_of_paddles(find, images, monkeypatch):
     with pytest.raises(lenet_cpp.Unsupported, match=r"avx512_bf16 in the native.* avx2; use"):
         lenet_cpp.Predictor(model, engine="native", precision="bf16")
     with lenet_cpp.Predictor(model, precision="bf16") as predictor:
-        assert (predictor.run(images[:64]) == outputs["paddle"][:64]).all()
+        assert (predictor.run(digits[:64]) == outputs["paddle"][:64]).all()
 
 
 def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
-    find, images, labels, tmp_path
+    find, digits, mnist_test, tmp_path
 ):
     """The reason for the check: with it broken, the second part fails."""
     from lenet_cpp.models.paddle_run import inference_config, run_config
@@ -172,7 +162,7 @@ def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
     def run_paddle(program):
         how = {"accelerator": "onednn", "precision": "int8", "threads": 1, "cache": str(tmp_path)}
         config = inference_config(program, program.with_suffix(".pdiparams"), pir=False, **how)
-        return accuracy(run_config(config, [images]).outputs[0][0], labels)
+        return accuracy(run_config(config, [digits]).outputs[0][0], mnist_test.labels)
 
     assert run_paddle(find("quantized")) > 0.98
     assert run_paddle(model) < 0.5
@@ -181,7 +171,7 @@ def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
             InferenceEngine(engine, precision="int8").load_predictor(model)
     with lenet_cpp.Predictor(model) as predictor:
         assert predictor.quantized
-        assert accuracy(predictor.run(images), labels) > 0.98
+        assert accuracy(predictor.run(digits), mnist_test.labels) > 0.98
 
 
 REFUSED = [
@@ -244,35 +234,34 @@ def test_auto_is_what_can_run_it(find):
         assert not predictor.quantized
 
 
-def test_clones_pools_and_threads_agree_in_int8(find, images):
+def test_clones_pools_and_threads_agree_in_int8(find, digits):
     model = find("quantized")
     sizes = [*range(1, 21), 64, 100, 3]  # more than oneDNN keeps primitives of
     paddle = {"engine": "paddle", "precision": "int8"}
     with lenet_cpp.Predictor(model, **paddle) as predictor:
-        expected = predictor.run(images[:100])
+        expected = predictor.run(digits[:100])
         for size in sizes:
-            assert (predictor.run(images[:size]) == expected[:size]).all()
+            assert (predictor.run(digits[:size]) == expected[:size]).all()
         clone = predictor.clone()
-    assert (clone.run(images[:100]) == expected).all()
+    assert (clone.run(digits[:100]) == expected).all()
     pool = lenet_cpp.PredictorPool(model, **paddle, size=2)
     assert pool.quantized
     with ThreadPoolExecutor(4) as threads:
-        several = threads.map(lambda n: pool.run(images[:n]), sizes * 3)
+        several = threads.map(lambda n: pool.run(digits[:n]), sizes * 3)
         for size, found in zip(sizes * 3, several, strict=True):
             assert (found == expected[:size]).all()
     with lenet_cpp.Predictor(model, **paddle, threads=2) as predictor:
-        assert (predictor.run(images[:100]) == expected).all()
+        assert (predictor.run(digits[:100]) == expected).all()
 
 
-def test_predict_takes_the_precision(find, model_dir, tmp_path, capsys):
-    digit = read_mnist_dir(sample_dir()).test
+def test_predict_takes_the_precision(find, model_dir, mnist_test, tmp_path, capsys):
     photo = tmp_path / "digit.png"
-    Image.fromarray(digit.images[0]).save(photo)
+    Image.fromarray(mnist_test.images[0]).save(photo)
     preprocess = ["--preprocess", str(model_dir / "preprocess.json")]
     model = ["-m", str(find("quantized")), "-i", str(photo), *preprocess]
     for engine in ("paddle", "python"):
         assert predict([*model, "--int8", f"--engine={engine}"]) == 0
-        assert str(digit.labels[0]) in capsys.readouterr().out
+        assert str(mnist_test.labels[0]) in capsys.readouterr().out
     float_model = ["-m", str(find("pdmodel")), *model[2:]]
     assert predict([*float_model, "--precision=int8"]) == UNSUPPORTED
     assert "not quantized" in capsys.readouterr().err
@@ -282,12 +271,12 @@ def test_predict_takes_the_precision(find, model_dir, tmp_path, capsys):
     assert predict([*model, "--int8", "--accelerator=plain"]) == BAD_INPUT
 
 
-def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, images):
+def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, digits):
     with lenet_cpp.Predictor(find("quantized"), precision="int8") as predictor:
-        expected = predictor.run(images[:3])
+        expected = predictor.run(digits[:3])
     with lenet_cpp.IsolatedPredictor(find("quantized"), precision="int8") as isolated:
         assert isolated.quantized
-        assert (isolated.run(images[:3]) == expected).all()
+        assert (isolated.run(digits[:3]) == expected).all()
     with lenet_cpp.IsolatedPredictor(find("pdmodel")) as isolated:
         assert not isolated.quantized
     assert not lenet_cpp.PredictorPool(find("pdmodel"), size=1).quantized
@@ -331,7 +320,7 @@ def test_verify_refuses_a_precision_that_the_model_has_not(find, program, capsys
     assert "nothing of a .json runs in int8" in capsys.readouterr().err
 
 
-def test_what_paddle_quantized_converts(find, images, tmp_path, capsys):
+def test_what_paddle_quantized_converts(find, digits, tmp_path, capsys):
     """Its scales have other shapes in the program than in the file."""
     model = find("quantized")
     separate, combined = tmp_path / "separate", tmp_path / "combined"
@@ -343,10 +332,10 @@ def test_what_paddle_quantized_converts(find, images, tmp_path, capsys):
     for engine in ("paddle", "native"):
         options = {"engine": engine, "precision": "int8"}
         with lenet_cpp.Predictor(model, **options) as predictor:
-            expected = predictor.run(images[:8])
+            expected = predictor.run(digits[:8])
         for where in ({"model_dir": separate}, {"model_file": combined / "lenet.pdmodel"}):
             with lenet_cpp.Predictor(**where, **options) as predictor:
-                assert (predictor.run(images[:8]) == expected).all()
+                assert (predictor.run(digits[:8]) == expected).all()
     capsys.readouterr()
     assert convert([str(model), "-o", str(tmp_path / "json"), "--to=json"]) == UNSUPPORTED
     assert "is quantized" in capsys.readouterr().err

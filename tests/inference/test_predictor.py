@@ -14,7 +14,6 @@ import pytest
 from predictor_cases import ACCELERATORS, close, digits, same
 
 import lenet_cpp
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats.manifest import read_manifest
 
@@ -266,9 +265,8 @@ def test_classify_does_not_overflow():
     np.testing.assert_allclose(result.probabilities.sum(), 1, rtol=1e-6)
 
 
-def test_bundled_model_reads_digits(model_dir):
-    sample = read_mnist_dir(sample_dir()).test
-    correct = int((lenet_cpp.predict(sample.images).argmax(axis=1) == sample.labels).sum())
+def test_bundled_model_reads_digits(model_dir, digits, mnist_test):
+    correct = int((lenet_cpp.predict(digits).argmax(axis=1) == mnist_test.labels).sum())
     accuracy = read_manifest(model_dir).accuracy
     assert accuracy is not None
     assert accuracy.images == 10_000

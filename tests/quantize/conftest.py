@@ -3,7 +3,7 @@
 import pytest
 
 from lenet_cpp import quantize as quantization
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+from lenet_cpp.data.mnist import sample_dir
 from quantized_models import NETWORK, quantized_by_page
 
 
@@ -16,11 +16,6 @@ def made(program, pytestconfig):
 @pytest.fixture(scope="module")
 def sample():
     return quantization.mnist_images(sample_dir(), 128)
-
-
-@pytest.fixture(scope="module")
-def mnist_test():
-    return read_mnist_dir(sample_dir()).test
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import lenet_cpp
 from lenet_cpp import export, verify
 from lenet_cpp.cli.verify import main
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from numpy_reference import lenet, lenet_parameters
 
 pytestmark = [
@@ -38,12 +38,12 @@ KINDS = ("digits", "noise", "zeros", "ones", "denormals", "1e30", "1e30 noise")
 
 
 @pytest.fixture(scope="module")
-def inputs():
+def inputs(digits):
     random = np.random.default_rng(1)
     noise = random.standard_normal((8, 1, 28, 28), dtype=np.float32)
     shape = (3, 1, 28, 28)
     values = {
-        "digits": to_model_input(read_mnist_dir(sample_dir()).test.images),
+        "digits": digits,
         "noise": random.random((32, 1, 28, 28), dtype=np.float32),
         "zeros": np.zeros(shape, np.float32),
         "ones": np.ones(shape, np.float32),
@@ -145,11 +145,10 @@ def test_outputs_are_those_of_the_definition(runs, inputs, model_dir, format_, a
             assert (np.abs(found - expected) <= 2e-5 * np.maximum(1, np.abs(expected))).all()
 
 
-def test_bundled_model_knows_the_digits(runs, inputs):
+def test_bundled_model_knows_the_digits(runs, inputs, mnist_test):
     """The other routes put them into the same classes, see above."""
-    labels = read_mnist_dir(sample_dir()).test.labels
     outputs = of_kind("digits", inputs, runs("pdmodel", "plain", 1000)["lenet_cpp"])
-    assert (outputs.argmax(axis=1) == labels).mean() >= 0.98
+    assert (outputs.argmax(axis=1) == mnist_test.labels).mean() >= 0.98
 
 
 def test_two_threads_give_the_same_bits_in_every_route(model_dir, program, inputs):

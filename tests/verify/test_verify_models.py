@@ -19,7 +19,7 @@ import lenet_cpp
 import shared_models
 from lenet_cpp import errors, export, models, verify
 from lenet_cpp.cli.verify import main
-from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+from lenet_cpp.data.mnist import sample_dir
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.verify import reprod
 
@@ -272,8 +272,8 @@ def test_images_of_the_users_own(tmp_path, run_verify):
     assert np.abs(record["output"] - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
 
 
-def test_digits_as_files_for_lenet(model_dir, tmp_path, run_verify):
-    digits = read_mnist_dir(sample_dir()).test.images[:4]
+def test_digits_as_files_for_lenet(model_dir, mnist_test, tmp_path, run_verify):
+    digits = mnist_test.images[:4]
     for number, pixels in enumerate(digits):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     arguments = [f"--model-dir={model_dir}", "--formats=json", "--accelerators=plain"]
