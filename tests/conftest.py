@@ -31,10 +31,17 @@ for argument; do
     case $before in -o) object=$argument ;; -MF) dependencies=$argument ;; esac
     before=$argument
 done
-# A wheel decodes no photos, and others link the decoders statically.
-case $object in */images/decode.cc.o) exec "$@" ;; esac
-[ -n "$object" ] && [ -f "$LENET_BUILT/$object" ] || exec "$@"
-cp "$LENET_BUILT/$object" "$object" && echo "$object:" >"$dependencies"
+# A wheel decodes no photos, and others link the decoders statically. The objects of build/web have
+# the folder of the sources in their names.
+case $object in
+    */images/decode.cc.o) exec "$@" ;;
+    CMakeFiles/*/cpp/src/*)
+        built=web/${object%%.dir/*}.dir${LENET_BUILT%/build}/cpp/src/${object#*/cpp/src/} ;;
+    CMakeFiles/*) built=web/$object ;;
+    *) built=$object ;;
+esac
+[ -f "$LENET_BUILT/$built" ] || exec "$@"
+cp "$LENET_BUILT/$built" "$object" && echo "$object:" >"$dependencies"
 """
 
 # A shell ignores SIGINT in what it starts in the background, and nohup ignores SIGHUP; children
@@ -172,7 +179,8 @@ def reuse(root, tmp_path_factory):
     to date, there are no such variables, and everything is compiled.
     """
     build = root / "build"
-    sources = [root / "CMakeLists.txt", *(root / "cmake").rglob("*"), *(root / "cpp").rglob("*")]
+    folders = [root / name for name in ("cmake", "cpp", "web")]
+    sources = [root / "CMakeLists.txt", *(file for each in folders for file in each.rglob("*"))]
     newest = max(source.stat().st_mtime for source in sources if source.is_file())
     compiled = build / "compiled"  # by ./run.sh
     if not compiled.exists() or compiled.stat().st_mtime < newest:
