@@ -91,6 +91,32 @@ def test_operators_in_the_order_of_the_program(of, opset, tmp_path):
         agrees(write(tmp_path, f"{CONV} {node}", tensors=tensors, opset=opset))
 
 
+# Channels that go from steps of one image at a time to steps of all images at once, or back: the
+# memory of both begins at the same offsets.
+HANDED_ON = {
+    "slice": "c = Conv(x, u) h = Slice(c, i, j, one) d = Conv(h, v) y = Mul(d, c)",
+    "split": "c = Conv(x, u) h, g = Split<axis=1>(c) d = Conv(h, v) y = Mul(d, c)",
+    "concat": """c = Conv(x, u) h = Concat<axis=1>(c, c) d = Conv(h, z)
+        p = Concat<axis=1>(c, d) y = Sigmoid(p)""",
+    "dual path": """c = Conv(x, u) r = Slice(c, i, j, one) s = Slice(c, j, k, one)
+        m = Conv(c, t) n = Relu(m) d = Conv(n, t) e = Slice(d, i, j, one) f = Slice(d, j, k, one)
+        g = Add(r, e) h = Concat<axis=1>(s, f) p = Concat<axis=1>(g, h)
+        q = Conv(p, a) o = Slice(q, i, j, one) l = Slice(q, j, k, one)
+        g1 = Add(g, o) h1 = Concat<axis=1>(h, l) y = Concat<axis=1>(g1, h1)""",
+}
+
+
+@pytest.mark.parametrize("size", [8, 19, 20, 32])
+@pytest.mark.parametrize("name", HANDED_ON)
+def test_channels_handed_on_between_steps(name, size, tmp_path):
+    tensors = {"i": np.array([0]), "j": np.array([32]), "k": np.array([64]), "one": np.array([1])}
+    shapes = {"u": (64, 8), "v": (64, 32), "z": (64, 128), "t": (64, 64), "a": (64, 96)}
+    for key, shape in shapes.items():
+        tensors[key] = floats(*shape, 1, 1) / np.float32(shape[1] ** 0.5)
+    path = write(tmp_path, HANDED_ON[name], (8, size, size), tensors, opset=12)
+    agrees(path, counts=(1, 3))
+
+
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5), (2, 1, 3, 2, 4)])
 def test_inputs_of_any_rank(shape, tmp_path):
     rank = len(shape) + 1

@@ -92,7 +92,8 @@ class Channels final : public Op {
     if (in_order && part.sources.size() == 1) {
       const Placement& from = inputs_[part.sources[0].input];
       const std::int64_t distance = (part.sources[0].offset - offset) * from.element_bytes;
-      if (from.begin + distance == to_.begin) return;  // it is there
+      const bool same_memory = from.per_unit == to_.per_unit;         // both are laid out from 0
+      if (same_memory && from.begin + distance == to_.begin) return;  // it is there
       if (count == to_.lanes) part.places.clear();
     }
     parts_.push_back(std::move(part));
