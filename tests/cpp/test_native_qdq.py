@@ -133,11 +133,26 @@ def test_a_quantized_onnx_answers_as_onnxruntime_does(made, name, monkeypatch):
 
 
 def test_a_quantized_onnx_is_for_int8(made):
-    path, _ = next(iter(made.values()))
-    with pytest.raises(lenet_cpp.Unsupported, match="precision int8"):
+    path, images = next(iter(made.values()))
+    with pytest.raises(lenet_cpp.Unsupported, match="precision int8, or engine onnxruntime"):
         lenet_cpp.Predictor(path, engine="native")
     with lenet_cpp.Predictor(path) as predictor:
         assert predictor.options["engine"] == "onnxruntime"
+    with lenet_cpp.Predictor(path, precision="int8") as predictor:
+        assert predictor.options["engine"] == "native"
+        assert (predictor.run(images) == run(path, images)).all()
+
+
+def test_a_precision_that_no_engine_has_for_an_onnx_is_refused_with_a_way_out(made):
+    """What auto advises runs; options that leave no engine are refused by name."""
+    path, _ = next(iter(made.values()))
+    with pytest.raises(lenet_cpp.Unsupported, match="engine does not support precision int8"):
+        lenet_cpp.Predictor(path, engine="onnxruntime", precision="int8")
+    for precision in ("int8", "bf16"):  # native has no other accelerator than its own
+        with pytest.raises(lenet_cpp.Unsupported, match=f"precision {precision}.*use fp32"):
+            lenet_cpp.Predictor(path, precision=precision, accelerator="plain")
+    with pytest.raises(lenet_cpp.Unsupported, match=r"quantized.*int8|avx512_bf16"):
+        lenet_cpp.Predictor(path, precision="bf16")
 
 
 def with_scale(path, name, scale, folder, times=False):

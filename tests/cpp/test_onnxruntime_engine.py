@@ -181,7 +181,10 @@ def test_quantized_models_run_as_they_are(tmp_path, run_ok):
     assert np.abs(predictor.run(x) - quantized @ (w * 0.05)).max() < 1e-5
     assert "--int8" not in run_ok(f"--model_file={path}")
     with pytest.raises(lenet_cpp.Unsupported, match=r"precision int8: .*arithmetic"):
-        lenet_cpp.Predictor(path, precision="int8")
+        lenet_cpp.Predictor(path, engine="onnxruntime", precision="int8")
+    with lenet_cpp.Predictor(path, precision="int8") as in_integers:
+        assert in_integers.options["engine"] == "native"
+        assert np.abs(in_integers.run(x) - predictor.run(x)).max() < 1e-5
 
 
 @pytest.mark.parametrize("fixed", [1, 3])

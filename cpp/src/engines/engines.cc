@@ -47,7 +47,7 @@ const std::vector<EngineRow>& engine_rows() {
        {ModelFormat::Onnx},
        "lenet-cpp export-onnx makes an .onnx of it; the paddle engine runs it as it is",
        {Precision::Fp32},
-       "a model runs in the arithmetic that it was exported with; use fp32",
+       "a model runs in the arithmetic that it was exported with; use fp32, or the native engine",
        {Accelerator::Plain},
        true,
        [](const Config&) { return true; },
@@ -183,13 +183,16 @@ bool prefers_onnx(EngineKind engine) {
 
 std::vector<const EngineRow*> find_engines(const Config& config, const ModelFiles& files) {
   std::vector<const EngineRow*> found;
+  const EngineRow* last = nullptr;  // that reads the model
   for (const EngineRow& row : engine_rows()) {
     const bool readable = reads(row, files.format);
     if (config.engine == row.kind && !readable) {
       throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " +
                                               row.name + " engine: " + row.format_remedy);
     }
+    if (readable) last = &row;
     const bool supports = row.supports_options(config) &&
+                          contains(row.precisions, config.precision) &&
                           (row.has_gpu || gpu_number(config.device) < 0) &&
                           (row.stops || config.time_limit_ms == 0 || found.empty());
     const bool chosen =
@@ -197,6 +200,10 @@ std::vector<const EngineRow*> find_engines(const Config& config, const ModelFile
     if (!chosen) continue;
     require_options(row, config);
     found.push_back(&row);
+  }
+  if (found.empty()) {  // the options exclude each other
+    require_options(*last, config);
+    found.push_back(last);
   }
   return found;
 }

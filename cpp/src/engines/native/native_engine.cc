@@ -69,18 +69,22 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
 
 /// Does a part of the loading, and names the engine that may run what this one does not support.
 template <typename Work>
-auto or_another(ModelFormat format, Work work) try {
+auto or_another(const char* other, Work work) try {
   return work();
 } catch (const Error& error) {
   if (error.code() != ErrorCode::Unsupported) throw;
-  const char* const other = format == ModelFormat::Onnx ? "onnxruntime" : "paddle";
-  throw Error(error.code(),
-              std::string(error.what()) + "; use engine " + other + " instead of native");
+  throw Error(error.code(), std::string(error.what()) + "; use " + other + " instead of native");
+}
+
+const char* other_engine(ModelFormat format, Precision precision) {
+  if (format != ModelFormat::Onnx) return "engine paddle";
+  return precision == Precision::Fp32 ? "engine onnxruntime"
+                                      : "engine onnxruntime with precision fp32";
 }
 
 /// What clones share.
 struct Compiled {
-  ModelFormat format;
+  const char* other;  ///< what may run the model where this engine does not
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::unique_ptr<Program> nhwc;               ///< a unit is one image
@@ -187,7 +191,7 @@ class NativeEngine final : public Engine {
 
   void prepare() override {
     Compiled& compiled = *compiled_;
-    or_another(compiled.format, std::exchange(compiled.pack, nullptr));
+    or_another(compiled.other, std::exchange(compiled.pack, nullptr));
     compiled.least_piece =
         least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
   }
@@ -343,18 +347,20 @@ void show_convolutions(native::Network& network, std::size_t most) {
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model,
                                              std::size_t shown) {
   const bool int8 = config.precision == Precision::Int8;
+  const char* const other = other_engine(model.format, config.precision);
   const native::Bf16Kernels* const bf16 =
       config.precision == Precision::Bf16 ? &native::choose_bf16_kernels() : nullptr;
   if (!int8 && model.traits.quantized) {
     refuse_model(model,
-                 " is quantized, which the native engine computes in int8 only: use precision "
-                 "int8, or another engine");
+                 std::string(" is quantized, which the native engine computes in int8 only: use "
+                             "precision int8, or ") +
+                     other);
   }
-  return or_another(model.format, [&] {
+  return or_another(other, [&] {
     native::Network network = native::load_network(model, config.check_finite);
     show_convolutions(network, shown);
     auto compiled = std::make_shared<Compiled>();
-    compiled->format = model.format;
+    compiled->other = other;
     compiled->input = network.input_spec;
     compiled->outputs = network.output_specs;
     if (int8) {
