@@ -152,7 +152,7 @@ def in_conversion_by_parameters(a, b, monkeypatch, **_):
     monkeypatch.setattr(checks, "run_model", runs(b))
     monkeypatch.setattr(checks, "random_batches", lambda _: [a])
     model = SimpleNamespace(
-        program=Path("m"), params=None, input_shape=(-1, 2), ends_in_softmax=False
+        program=Path("m"), params=None, input_shape=(-1, 2), output_kind="logits"
     )
     return refuses(lambda: checks.compare_with_program(lambda _: paddle.to_tensor(a), model))
 

@@ -13,7 +13,7 @@ const [pad, cursor, drop, answer, bars, maps] =
 const pen = pad.getContext('2d', { willReadFrequently: true });
 
 let model = null; // of lenet.js
-let about = null; // model.json: name, classes, softmax
+let about = null; // model.json: name, classes, output_kind
 let server = null; // the name of the model's input there
 let empty = true;
 let photo = null; // what was chosen, at its full size
@@ -50,8 +50,9 @@ async function load() {
   if (description.headers.get('Link')?.includes('service-meta')) findServer();
 }
 
-function probabilities(output) {
-  if (about.softmax) return output;
+// What is shown of an output: probabilities of logits, others as they are.
+function shown(output) {
+  if (about.output_kind !== 'logits') return output;
   const largest = Math.max(...output);
   const powers = output.map((value) => Math.exp(value - largest));
   const sum = powers.reduce((a, b) => a + b, 0);
@@ -59,7 +60,8 @@ function probabilities(output) {
 }
 
 const classOf = (index) => about.classes[index] ?? String(index);
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const valueText = (share) =>
+  about.output_kind === 'unknown' ? `score ${share.toFixed(4)}` : `${(100 * share).toFixed(1)} %`;
 const best = (shares) => shares.indexOf(Math.max(...shares));
 
 function duration(ms) {
@@ -144,8 +146,8 @@ function show(shares) {
     const row = bars.children[i];
     row.classList.toggle('best', index === first);
     row.querySelector('.name').textContent = classOf(index);
-    row.querySelector('.value').textContent = shares.length ? percent(shares[index]) : '';
-    row.querySelector('.bar').style.setProperty('--share', `${100 * (shares[index] ?? 0)}%`);
+    row.querySelector('.value').textContent = shares.length ? valueText(shares[index]) : '';
+    row.querySelector('.bar').style.setProperty('--share', `${100 * Math.min(Math.max(shares[index] ?? 0, 0), 1)}%`);
   });
 }
 
@@ -199,7 +201,7 @@ function follow() {
   if (!model || empty) return null;
   try {
     const result = model.classify(image());
-    show(probabilities(result.answer));
+    show(shown(result.answer));
     return result;
   } catch (error) {
     show([]);
@@ -212,7 +214,7 @@ function follow() {
 function settle() {
   const result = follow();
   if (!result) return;
-  const shares = probabilities(result.answer);
+  const shares = shown(result.answer);
   const start = performance.now();
   let runs = 0;
   do {
@@ -221,7 +223,7 @@ function settle() {
   } while (performance.now() - start < MEASURED_MS);
   find('time').textContent = duration((performance.now() - start) / runs);
   const first = best(shares);
-  answer.textContent = `${classOf(first)}, ${percent(shares[first])}`;
+  answer.textContent = `${classOf(first)}, ${valueText(shares[first])}`;
   showLayers(result.seen);
   settled += 1;
   if (server) ask(settled);
@@ -255,9 +257,9 @@ async function ask(number) {
     const reply = await response.json();
     if (!response.ok) throw new Error(reply.error);
     const time = performance.now() - start;
-    const shares = probabilities(reply.outputs[0].data);
+    const shares = shown(reply.outputs[0].data);
     const first = best(shares);
-    text = `${classOf(first)}, ${percent(shares[first])}, ${duration(time)} there and back`;
+    text = `${classOf(first)}, ${valueText(shares[first])}, ${duration(time)} there and back`;
   } catch (error) {
     text = `no answer: ${error.message}`;
   }

@@ -128,6 +128,8 @@ void check_names(const std::vector<std::string>& names, std::size_t classes,
                   std::to_string(classes));
 }
 
+OutputKind kind_of(bool logits) { return logits ? OutputKind::Logits : OutputKind::Probabilities; }
+
 /// What was found, and of how many images.
 struct Classified {
   std::string text;  ///< to print or to write
@@ -151,8 +153,9 @@ Classified classify(const ClassifyOptions& options) {
           ? Manifest{}
           : parse_manifest(std::string(attached->manifest), "manifest.json", attached->name);
   if (options.labels.empty()) names = manifest.classes;
-  const bool has_softmax = manifest.softmax.value_or(predictor.ends_in_softmax());
-  const bool softmax = options.softmax.value_or(!has_softmax);
+  OutputKind kind = predictor.output_kind();
+  if (kind == OutputKind::Unknown && manifest.softmax) kind = kind_of(!*manifest.softmax);
+  if (options.softmax) kind = kind_of(*options.softmax);
 
   std::vector<ImageResult> results;
   Tensor taken;  // by the model, when it is to be written: all of one shape
@@ -170,7 +173,7 @@ Classified classify(const ClassifyOptions& options) {
     check_names(names, classes, options, model_file);
     const float* row = outputs.data.data();
     for (const std::size_t place : places) {
-      results[place].predictions = top_classes(row, classes, options.topk, softmax);
+      results[place].predictions = top_classes(row, classes, options.topk, kind);
       row += classes;
     }
     batch = {};
@@ -206,7 +209,7 @@ Classified classify(const ClassifyOptions& options) {
   run();
   stop_if_interrupted();
   if (!options.output_tensor.empty()) write_npy(options.output_tensor, taken);
-  found.text = format_results(results, names, options.format);
+  found.text = format_results(results, names, options.format, kind);
   return found;
 }
 

@@ -89,8 +89,9 @@ CommandLine command_line(ClassifyOptions& options) {
   line.add("topk", "N", "classes of each image, the most probable first (default: 5)", options.topk,
            1);
   line.add("softmax", "true|false",
-           "whether the model gives logits, which softmax turns into probabilities (default: as "
-           "manifest.json says, or else seen from the model's last operator)",
+           "whether the model gives logits, which softmax turns into probabilities (default: seen "
+           "from the model's last operators, or else as manifest.json says; where neither tells, "
+           "the outputs are printed as they are, as scores)",
            [&](const std::string& shown, const std::string& value) {
              lenet::parse_value(shown, value, options.softmax.emplace());
            });

@@ -40,7 +40,7 @@ struct Options : CommonOptions {
 struct ClassifyOptions : CommonOptions {
   std::vector<std::string> images;  ///< files and folders
   std::string preprocess;           ///< empty: preprocess.json beside the model
-  std::optional<bool> softmax;      ///< none: as the manifest says, or else the model
+  std::optional<bool> softmax;      ///< none: as the model tells, or else the manifest
   int topk = 5;
   std::string output_tensor;  ///< empty: not written
   bool skip_errors = false;

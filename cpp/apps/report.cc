@@ -87,8 +87,9 @@ std::string quoted(const std::string& text) {
 }
 
 /// The columns of lenet-cpp predict.
-std::string csv_of(const std::vector<ImageResult>& results, const Names& names) {
-  std::string text = "file,rank,class_id,label,probability,error\n";
+std::string csv_of(const std::vector<ImageResult>& results, const Names& names,
+                   const std::string& value) {
+  std::string text = "file,rank,class_id,label," + value + ",error\n";
   for (const ImageResult& result : results) {
     if (!result.error.empty()) {
       text += quoted(result.file) + ",,,,," + quoted(result.error) + "\n";
@@ -98,13 +99,14 @@ std::string csv_of(const std::vector<ImageResult>& results, const Names& names) 
       text += quoted(result.file) +
               print(",%d,%lld,", ++rank, static_cast<long long>(prediction.class_id)) +
               quoted(name_of(names, prediction.class_id)) +
-              print(",%.9g,\n", static_cast<double>(prediction.probability));
+              print(",%.9g,\n", static_cast<double>(prediction.value));
     }
   }
   return text;
 }
 
-std::string json_of(const std::vector<ImageResult>& results, const Names& names) {
+std::string json_of(const std::vector<ImageResult>& results, const Names& names,
+                    const char* value_name) {
   Json list = Json::array();
   for (const ImageResult& result : results) {
     if (!result.error.empty()) {
@@ -112,10 +114,9 @@ std::string json_of(const std::vector<ImageResult>& results, const Names& names)
       continue;
     }
     Json predictions = Json::array();
-    for (const auto& [class_id, probability] : result.predictions) {
+    for (const auto& [class_id, value] : result.predictions) {
       const Json label = names.empty() ? Json() : Json(name_of(names, class_id));
-      predictions.push_back(
-          {{"class_id", class_id}, {"label", label}, {"probability", probability}});
+      predictions.push_back({{"class_id", class_id}, {"label", label}, {value_name, value}});
     }
     list.push_back({{"file", result.file}, {"predictions", std::move(predictions)}});
   }
@@ -171,8 +172,13 @@ std::string format_report(const char* program, const Options& options, const Pre
   return text + "\n";
 }
 
+const char* value_name(OutputKind kind) {
+  return kind == OutputKind::Unknown ? "score" : "probability";
+}
+
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
-                                    bool softmax) {
+                                    OutputKind kind) {
+  const bool softmax = kind == OutputKind::Logits;
   std::vector<std::size_t> order(classes);
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto end =
@@ -192,23 +198,26 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, i
   for (std::size_t i = 0; softmax && i < classes; ++i) sum += exponential(i);
   std::vector<Prediction> top;
   for (auto i = order.begin(); i != end; ++i) {
-    const float probability = softmax ? static_cast<float>(exponential(*i) / sum) : outputs[*i];
-    top.push_back({static_cast<std::int64_t>(*i), probability});
+    const float value = softmax ? static_cast<float>(exponential(*i) / sum) : outputs[*i];
+    top.push_back({static_cast<std::int64_t>(*i), value});
   }
   return top;
 }
 
 std::string format_results(const std::vector<ImageResult>& results, const Names& names,
-                           Format format) {
-  if (format == Format::Json) return json_of(results, names);
-  if (format == Format::Csv) return csv_of(results, names);
+                           Format format, OutputKind kind) {
+  const char* const value = value_name(kind);
+  if (format == Format::Json) return json_of(results, names, value);
+  if (format == Format::Csv) return csv_of(results, names, value);
   std::string text;
   for (const ImageResult& result : results) {
     text += shown(result.file) + "\n";
     if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
     for (const Prediction& prediction : result.predictions) {
-      std::string line = print("  %.6f  class %lld", static_cast<double>(prediction.probability),
-                               static_cast<long long>(prediction.class_id));
+      const char* const shown_kind = kind == OutputKind::Unknown ? "score " : "";
+      std::string line =
+          print("  %s%.6f  class %lld", shown_kind, static_cast<double>(prediction.value),
+                static_cast<long long>(prediction.class_id));
       if (!names.empty()) line += "  " + shown(name_of(names, prediction.class_id));
       text += line + "\n";
     }

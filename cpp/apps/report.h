@@ -34,7 +34,7 @@ std::string format_report(const char* program, const Options& options, const Pre
 /// Of lenet_classify.
 struct Prediction {
   std::int64_t class_id = 0;
-  float probability = 0;
+  float value = 0;  ///< as value_name says
 };
 
 struct ImageResult {
@@ -43,13 +43,18 @@ struct ImageResult {
   std::string error;                    ///< why the image could not be read; empty when it could
 };
 
+/// What the value of a prediction is: "probability", or "score" of outputs of an unknown kind.
+const char* value_name(OutputKind kind);
+
 /// The `k` greatest of `outputs`, the lower number first when two are equal.
-/// \param softmax whether probabilities are still to be made of them
-std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k, bool softmax);
+/// \param kind of logits, the values are probabilities; of others, the outputs themselves
+std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
+                                    OutputKind kind);
 
 /// \param names of all classes; empty when they are not known
+/// \param kind as top_classes had it
 /// \returns text: a table; csv and json: as lenet-cpp predict writes them.
 std::string format_results(const std::vector<ImageResult>& results,
-                           const std::vector<std::string>& names, Format format);
+                           const std::vector<std::string>& names, Format format, OutputKind kind);
 
 }  // namespace lenet::apps

@@ -181,8 +181,8 @@ void register_predictor(py::module_& module) {
       .def("cancel", [](SharedPredictor& self) { self.at_once().cancel(); })
       .def_property_readonly("output_specs",
                              [](SharedPredictor& self) { return self.at_once().output_specs(); })
-      .def_property_readonly("ends_in_softmax", [](SharedPredictor& self) {
-        return self.at_once().ends_in_softmax();
+      .def_property_readonly("output_kind", [](SharedPredictor& self) {
+        return to_string(self.at_once().output_kind());
       });
 }
 

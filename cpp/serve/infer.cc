@@ -331,7 +331,9 @@ std::vector<std::string> top_texts(const Model& model, const float* values, std:
                                    std::size_t classes, std::int64_t most) {
   std::vector<std::string> texts;
   for (std::int64_t image = 0; image < images; ++image, values += classes) {
-    for (const auto& top : apps::top_classes(values, classes, static_cast<int>(most), false)) {
+    const auto best =  // the output's own values, as the protocol has it
+        apps::top_classes(values, classes, static_cast<int>(most), OutputKind::Unknown);
+    for (const auto& top : best) {
       const auto index = static_cast<std::size_t>(top.class_id);
       std::string& text = texts.emplace_back();
       if (!append_json(text, values[index])) text += "nan";

@@ -493,6 +493,11 @@ const TensorSpec& Predictor::output_spec() const noexcept { return state_->outpu
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
-bool Predictor::ends_in_softmax() const noexcept { return state_->model->ends_in_softmax; }
+OutputKind Predictor::output_kind() const noexcept { return state_->model->output_kind; }
+
+const char* to_string(OutputKind kind) {
+  constexpr const char* kNames[] = {"unknown", "logits", "probabilities", "scores"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
 
 }  // namespace lenet

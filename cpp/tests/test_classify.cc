@@ -31,39 +31,42 @@ TEST_CASE("images stand among the flags, and after --") {
 
 TEST_CASE("the most probable classes, the lower number first when two are equal") {
   const std::vector<float> logits = {1, 3, 3, -1};
-  const auto top = apps::top_classes(logits.data(), 4, 3, true);
+  const auto top = apps::top_classes(logits.data(), 4, 3, OutputKind::Logits);
   REQUIRE(top.size() == 3);
   CHECK(top[0].class_id == 1);
   CHECK(top[1].class_id == 2);
   CHECK(top[2].class_id == 0);
   const double sum = 2 + std::exp(-2.0) + std::exp(-4.0);
-  CHECK(top[0].probability == doctest::Approx(1 / sum).epsilon(1e-7));
-  CHECK(top[2].probability == doctest::Approx(std::exp(-2.0) / sum).epsilon(1e-7));
-  CHECK(apps::top_classes(logits.data(), 4, 9, false).size() == 4);
-  CHECK(apps::top_classes(logits.data(), 4, 1, false)[0].probability == 3);
+  CHECK(top[0].value == doctest::Approx(1 / sum).epsilon(1e-7));
+  CHECK(top[2].value == doctest::Approx(std::exp(-2.0) / sum).epsilon(1e-7));
+  CHECK(apps::top_classes(logits.data(), 4, 9, OutputKind::Unknown).size() == 4);
+  CHECK(apps::top_classes(logits.data(), 4, 1, OutputKind::Unknown)[0].value == 3);
   const std::vector<float> not_a_number = {NAN, 1, NAN, 2};
-  CHECK(apps::top_classes(not_a_number.data(), 4, 4, false)[1].class_id == 1);
-  CHECK(apps::top_classes(not_a_number.data(), 4, 4, false)[3].class_id == 2);
+  CHECK(apps::top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[1].class_id == 1);
+  CHECK(apps::top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[3].class_id == 2);
   const std::vector<float> large = {1e30F, -1e30F};
-  CHECK(apps::top_classes(large.data(), 2, 1, true)[0].probability == 1);
+  CHECK(apps::top_classes(large.data(), 2, 1, OutputKind::Logits)[0].value == 1);
 }
 
 TEST_CASE("results as text, CSV and JSON") {
   const std::vector<apps::ImageResult> results = {{"a,\"b\"\n.png", {{1, 0.75F}, {0, 0.25F}}, ""}};
   const Names names = {"cat", "dog, \"hot\""};
   using apps::Format;
-  CHECK(format_results(results, names, Format::Text) ==
+  CHECK(format_results(results, names, Format::Text, OutputKind::Logits) ==
         "a,\"b\"?.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
-  CHECK(format_results(results, {}, Format::Text) ==
+  CHECK(format_results(results, {}, Format::Text, OutputKind::Logits) ==
         "a,\"b\"?.png\n  0.750000  class 1\n  0.250000  class 0\n");
-  CHECK(format_results(results, names, Format::Csv) ==
+  CHECK(format_results(results, names, Format::Csv, OutputKind::Scores) ==
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
         "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
   const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}, ""}};
-  const std::string json = format_results(other, {}, Format::Json);
+  const std::string json = format_results(other, {}, Format::Json, OutputKind::Unknown);
   CHECK(json.find(R"("label": null)") != std::string::npos);
   CHECK(json.find(R"("class_id": 0)") != std::string::npos);
+  CHECK(json.find(R"("score": 1.0)") != std::string::npos);
+  CHECK(format_results(other, {}, Format::Text, OutputKind::Unknown).find("  score 1.0") !=
+        std::string::npos);
 }
 
 TEST_CASE("names of classes") {

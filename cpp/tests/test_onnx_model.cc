@@ -17,15 +17,27 @@ OnnxProgram read_external(const Arguments& entries) {
 
 }  // namespace
 
-TEST_CASE("what the operators say of a model: it ends in softmax, it is quantized") {
-  const auto ends = [](const char* nodes) { return ends_in_softmax(read_nodes(nodes).graph); };
-  CHECK(ends("Softmax x -> y"));
-  CHECK_FALSE(ends("Relu x -> y"));
-  CHECK_FALSE(ends("Softmax x -> a; Relu a -> y"));
-  CHECK_FALSE(ends("Softmax x -> a; Relu x -> y"));  // of no use
-  CHECK(ends("Reshape a s -> b; Identity b -> y; Softmax x -> a"));
-  CHECK_FALSE(ends(""));
-  CHECK_FALSE(ends("Identity y -> a; Identity a -> y"));  // it goes round
+TEST_CASE("what the operators say of a model: what its outputs are, whether it is quantized") {
+  const auto kind = [](const char* nodes) { return output_kind(read_nodes(nodes).graph); };
+  CHECK(kind("Softmax x -> y") == OutputKind::Probabilities);
+  CHECK(kind("Softmax x -> a; Relu x -> b; Gemm b w -> y") == OutputKind::Logits);
+  CHECK(kind("Reshape a s -> b; Identity b -> y; Softmax x -> a") == OutputKind::Probabilities);
+  CHECK(kind("Sigmoid x -> a; Flatten a -> y") == OutputKind::Scores);
+  CHECK(kind("Sigmoid x -> a; Softmax a -> y") == OutputKind::Probabilities);
+  CHECK(kind("Conv x w -> a; GlobalAveragePool a -> b; Flatten b -> y") == OutputKind::Logits);
+  CHECK(kind("LogSoftmax x -> y") == OutputKind::Logits);
+  // A temperature, and two heads of which one is multiplied by what the image decides.
+  CHECK(kind("Constant -> t; MatMul x w -> a; Div a t -> y") == OutputKind::Logits);
+  CHECK(kind("MatMul x w -> a; Sigmoid x -> b; Mul a b -> y") == OutputKind::Unknown);
+  // The mean of two networks' logits, of their probabilities, and of one of each.
+  CHECK(kind("Gemm x w -> a; Gemm x v -> b; Add a b -> y") == OutputKind::Logits);
+  CHECK(kind("Softmax x -> a; Softmax x -> b; Add a b -> y") == OutputKind::Unknown);
+  CHECK(kind("Gemm x w -> a; Softmax x -> b; Add a b -> y") == OutputKind::Unknown);
+  CHECK(kind("Softmax x -> a; Relu a -> y") == OutputKind::Unknown);
+  CHECK(kind("Relu x -> y") == OutputKind::Unknown);  // as it takes what is no logit
+  CHECK(kind("Gemm x w -> a; Tanh a -> y") == OutputKind::Unknown);
+  CHECK(kind("") == OutputKind::Unknown);
+  CHECK(kind("Identity y -> a; Identity a -> y") == OutputKind::Unknown);  // it goes round
   // So are quantized models known.
   CHECK_FALSE(read_nodes("Relu x -> y").quantized);
   for (const std::string type :

@@ -99,19 +99,26 @@ TEST_CASE("arguments and attributes of an operator") {
     refuse(relu(bad), "which it does not have");
   }
   refuse(relu("use_onednn=0"), "the type of the attribute use_onednn");
-  refuse(relu("op_device=gpu:0"), "op_device");
+  refuse(relu("op_device=gpu:0"), "op_device=gpu:0", ErrorCode::Unsupported);
   refuse(relu("op_device=0"), "the type of the attribute op_device");
   refuse(relu("workspace_size_MB=true"), "the type of the attribute workspace_size_MB");
   refuse(relu("data_format=0"), "the type of the attribute data_format");
-  refuse(relu("data_format=NHWC"), "data_format");
+  refuse(relu("data_format=NHWC"), "data_format=NHWC", ErrorCode::Unsupported);
   accept(relu("data_format=AnyLayout"));
   refuse(relu("surprise="),
          "operator 1 (relu) is damaged: the attribute surprise, which it does not have");
   // What a pass of Paddle has made of two operators, and what says that it did not.
-  refuse(relu("fuse_with_relu=true"), "fuse_with_relu");
-  refuse(relu("fuse_activation=relu"), "fuse_activation");
-  accept(relu("fuse_with_relu=false fuse_activation="));
-  refuse(relu("workspace_size_MB=1073741824"), "workspace_size_MB");
+  for (const char* const changed :
+       {"fuse_with_relu=true", "fuse_activation=relu", "fuse_alpha=0.25", "fuse_beta=-1.0",
+        "fuse_brelu=true", "fuse_brelu_threshold=5.5", "fuse_residual_connection=true",
+        "Scale_in=0.5", "Scale_out=2.0", "Scale_weights=[1.0,0.5]", "force_fp32_output=true",
+        "use_quantizer=true", "mkldnn_data_type=bfloat16", "workspace_size_MB=1073741824"}) {
+    const std::string name = std::string(changed).substr(0, std::string(changed).find('='));
+    CAPTURE(name);
+    refuse(relu(changed), "operator 1 (relu) has " + name + "=", ErrorCode::Unsupported);
+  }
+  accept(relu("fuse_with_relu=false fuse_activation= fuse_alpha=0.0 fuse_brelu_threshold=6.0"));
+  accept(relu("Scale_in=1.0 Scale_weights=[1.0] mkldnn_data_type=float32 use_quantizer=false"));
   refuse(relu("op_role=0 op_role=0"), "second attribute");
   refuse(relu("op_role=4294967296"), "a number out of range");
   const auto encoded = [](const std::string& attribute) {

@@ -40,6 +40,16 @@ struct ModelBytes {
   std::string_view params;  ///< what the .pdiparams holds; empty for an .onnx
 };
 
+/// What the numbers of a classifier's first output are, by the operators that they come from.
+enum class OutputKind {
+  Unknown,        ///< none of these, or the program does not tell
+  Logits,         ///< a softmax makes probabilities of them
+  Probabilities,  ///< of a softmax: they add up to 1
+  Scores,         ///< of a sigmoid: each class for itself, from 0 to 1
+};
+/// "unknown", "logits", "probabilities" or "scores".
+LENET_API const char* to_string(OutputKind kind);
+
 /// Called with each operator's output while the network runs: operator type, variable name, values
 /// (valid during the call only).
 using LayerCallback =
@@ -117,8 +127,8 @@ class LENET_API Predictor {
   /// Whether the model is quantized: its weights are int8. With the Paddle engine and `precision`
   /// fp32 every run turns them into float32: int8's accuracy at less than float32's speed.
   bool quantized() const noexcept;
-  /// Whether the program's last operator is a softmax, so that its outputs are probabilities.
-  bool ends_in_softmax() const noexcept;
+  /// What the numbers of the first output are, also of a program that was not checked.
+  OutputKind output_kind() const noexcept;
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself. Auto
   /// chooses another one after a run in which one failed. May be called while another thread runs.
   Accelerator accelerator(std::int64_t images = 1) const;

@@ -16,6 +16,56 @@ std::size_t input_of(const Operator& op) {
   return argument == op.inputs.end() || argument->second.empty() ? kNone : argument->second[0];
 }
 
+/// Operators whose results are logits, if they are a program's outputs.
+constexpr std::string_view kLinear =
+    "mul matmul matmul_v2 fc conv2d depthwise_conv2d conv2d_transpose batch_norm batch_norm_ "
+    "log_softmax Gemm MatMul Conv ConvTranspose BatchNormalization LogSoftmax";
+/// Those that give their first input in another shape, or under another name.
+constexpr std::string_view kMoves =
+    "assign cast reshape reshape2 flatten flatten2 flatten_contiguous_range squeeze squeeze2 "
+    "unsqueeze unsqueeze2 transpose transpose2 quantize_linear dequantize_linear share_data_ "
+    "Identity Cast Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear";
+/// Those that add, average or clip logits, which are logits still.
+constexpr std::string_view kKeepsLogits =
+    "elementwise_add elementwise_sub elementwise_max elementwise_min add subtract maximum minimum "
+    "sum concat 0.combine scale pool2d reduce_mean reduce_max mean max dropout relu relu6 "
+    "leaky_relu prelu "
+    "clip slice Add Sub Sum Max Min Concat AveragePool MaxPool GlobalAveragePool GlobalMaxPool "
+    "ReduceMean ReduceMax Dropout Relu LeakyRelu PRelu Clip Slice";
+/// Those among them all of whose inputs are addends or parts of the result.
+constexpr std::string_view kCombines =
+    "elementwise_add elementwise_sub elementwise_max elementwise_min add subtract maximum minimum "
+    "sum concat 0.combine Add Sub Sum Max Min Concat";
+/// Those of which all inputs but one are to be constants, such as a temperature.
+constexpr std::string_view kMultiplies = "elementwise_mul elementwise_div multiply divide Mul Div";
+constexpr std::string_view kConstants =
+    "fill_constant assign_value full full_int_array Constant ConstantOfShape";
+
+/// Whether the model fixes what a value holds; the graph need not be checked.
+bool is_constant(const Graph& graph, std::size_t value) {
+  const std::size_t producer = graph.values[value].producer;
+  return is_known(graph.values[value]) ||
+         (producer != kNone && has_word(kConstants, plain_type(graph, graph.operators[producer])));
+}
+
+/// Whether this is a scale of 1 without a bias, which Paddle puts behind each output that it saves.
+bool scales_by_one(const Graph& graph, const Operator& op, const std::string& type) {
+  if (type != "scale") return false;
+  const auto number = [](const Operator& from, std::string_view name) {
+    const auto found = from.attributes.find(name);
+    const auto* value =
+        found == from.attributes.end() ? nullptr : std::get_if<double>(&found->second.value);
+    return value == nullptr ? std::nullopt : std::optional(*value);
+  };
+  std::optional<double> factor = number(op, "scale");
+  if (!factor && op.inputs.size() == 2 && op.inputs[1].second.size() == 1) {  // of PIR
+    const std::size_t by = op.inputs[1].second[0];
+    const std::size_t full = by == kNone ? kNone : graph.values[by].producer;
+    if (full != kNone) factor = number(graph.operators[full], "value");
+  }
+  return factor == 1 && number(op, "bias").value_or(0) == 0;
+}
+
 template <typename Number>
 Number read_at(const Value& value, std::size_t index) {
   Number number{};
@@ -52,6 +102,18 @@ bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype =
 
 }  // namespace
 
+std::string to_text(const Attribute& attribute) {
+  if (const auto* text = std::get_if<std::string>(&attribute.value)) return printable(*text);
+  if (const auto* many = std::get_if<Integers>(&attribute.value)) return to_string(*many);
+  if (const auto* one = std::get_if<std::int64_t>(&attribute.value)) return std::to_string(*one);
+  if (const auto* real = std::get_if<double>(&attribute.value)) return print("%g", *real);
+  std::string list;
+  for (const double number : std::get<Numbers>(attribute.value)) {
+    list += (list.empty() ? "[" : ", ") + print("%g", number);
+  }
+  return list + "]";
+}
+
 void link_values(Graph& graph) {
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     const Operator& op = graph.operators[i];
@@ -68,20 +130,43 @@ void link_values(Graph& graph) {
   }
 }
 
-bool ends_in_softmax(const Graph& graph) {
-  std::size_t value = graph.outputs.empty() ? kNone : graph.outputs[0];
-  // At most as many steps as there are operators: a damaged graph may go round.
-  for (std::size_t left = graph.operators.size(); left > 0 && value != kNone; --left) {
+OutputKind output_kind(const Graph& graph) {
+  if (graph.outputs.empty()) return OutputKind::Unknown;
+  // Where the numbers of the output come from: all of several addends have to be logits.
+  std::vector<std::size_t> sources = {graph.outputs[0]};
+  std::vector<bool> seen(graph.values.size());
+  bool unchanged = true;  // but for the shape
+  bool logits = false;
+  while (!sources.empty()) {
+    const std::size_t value = sources.back();
+    sources.pop_back();
+    if (seen[value]) continue;
+    seen[value] = true;
     const std::size_t producer = graph.values[value].producer;
-    if (producer == kNone) return false;
-    const std::string type = plain_type(graph, graph.operators[producer]);
-    // What scales the result, or gives it another name or shape.
-    if (!has_word("scale assign Identity Flatten Reshape Squeeze", type)) {
-      return type == "softmax" || type == "Softmax";
+    if (producer == kNone) return OutputKind::Unknown;
+    const Operator& op = graph.operators[producer];
+    const std::string type = plain_type(graph, op);
+    if (has_word("softmax Softmax", type) && unchanged) return OutputKind::Probabilities;
+    if (has_word("sigmoid Sigmoid", type) && unchanged) return OutputKind::Scores;
+    if (has_word(kLinear, type)) {
+      logits = true;
+      continue;
     }
-    value = input_of(graph.operators[producer]);
+    const bool moves = has_word(kMoves, type) || scales_by_one(graph, op, type);
+    const bool multiplies = has_word(kMultiplies, type);
+    if (!moves && !multiplies && !has_word(kKeepsLogits, type)) return OutputKind::Unknown;
+    unchanged = unchanged && moves;
+    const std::size_t before = sources.size();
+    if (multiplies || has_word(kCombines, type)) {
+      each_value(op.inputs, [&](std::size_t input) {
+        if (!is_constant(graph, input)) sources.push_back(input);
+      });
+      if (multiplies && sources.size() != before + 1) return OutputKind::Unknown;
+    } else if (const std::size_t first = input_of(op); first != kNone) {
+      sources.push_back(first);
+    }
   }
-  return false;
+  return logits ? OutputKind::Logits : OutputKind::Unknown;
 }
 
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,

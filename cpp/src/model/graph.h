@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lenet/error.h"
+#include "lenet/predictor.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
@@ -87,6 +88,9 @@ struct Attribute {
   AttributeType type = AttributeType::Bool;
   std::variant<std::int64_t, double, std::string, Integers, Numbers> value;  ///< bool: 0 or 1
 };
+
+/// Such as "[1, 1]" or "0.25", in printable characters.
+std::string to_text(const Attribute& attribute);
 
 /// Values of one argument, by index into Graph::values; none for an optional one left out. Mostly
 /// one, for which nothing is allocated. Copies share a list.
@@ -193,8 +197,9 @@ struct Graph {
 /// Fills in producers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
 
-/// Whether the last operator of a program is a softmax, so that its outputs are probabilities.
-bool ends_in_softmax(const Graph& graph);
+/// What the numbers of the first output are, by the operators that they come from. The graph need
+/// not be checked. Linear.
+OutputKind output_kind(const Graph& graph);
 
 /// The bytes of a tensor; nothing when a size is negative, or they are more than `most`.
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,

@@ -29,7 +29,7 @@ class Loader {
       load_parameters();
       check_program();
     }
-    model_->ends_in_softmax = ends_in_softmax(model_->graph);
+    model_->output_kind = output_kind(model_->graph);
     return model_;
   }
 
@@ -150,7 +150,7 @@ std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) co
   rest->file_bytes = file_bytes;
   rest->refusal = refusal;
   rest->traits = traits;
-  rest->ends_in_softmax = ends_in_softmax;
+  rest->output_kind = output_kind;
   if (again == nullptr) return rest;
   rest->files = *again;
   for (std::string* name : {&rest->files.program, &rest->files.params}) {

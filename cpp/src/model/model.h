@@ -36,7 +36,7 @@ struct Model {
   /// that is trusted (`check_program`). For engines that rely on the check.
   std::optional<Error> refusal;
   ProgramTraits traits;
-  bool ends_in_softmax = false;  ///< so that its outputs are probabilities
+  OutputKind output_kind = OutputKind::Unknown;
 
   // Of a model without its contents that can be read again:
   ModelFiles files;  ///< with absolute paths

@@ -69,10 +69,11 @@ class Reader {
     within("regions", member(root, "program"), [&](const JsonValue& region) {
       within("blocks", region, [&](const JsonValue& block) {
         within("ops", block, [&](const JsonValue& op) {
-          if (is(member(op, "#"), "p")) read_operator(op);
+          is(member(op, "#"), "p") ? read_operator(op) : link_operator(op);
         });
       });
     });
+    link_values(graph_);
     return std::move(graph_);
   }
 
@@ -212,6 +213,32 @@ class Reader {
       });
       graph_.operators.push_back(std::move(made));
     }
+  }
+
+  /// Reads an operator of any form: what it takes and gives, and those attributes that are known.
+  void link_operator(const JsonValue& op) {
+    Operator made;
+    made.type = text(member(op, "#"));
+    const auto id_of = [this](const JsonValue& value) {
+      return static_cast<Id>(integer(member(value, "%"), 0, kMaxId));
+    };
+    each(member(op, "I"), "the inputs", [&](const JsonValue& input) {
+      const auto found = ids_.find(id_of(input));
+      made.inputs.emplace_back();
+      if (found != ids_.end()) made.inputs.back().second = Argument(found->second);
+    });
+    each(member(op, "O"), "the outputs", [&](const JsonValue& output) {
+      Value& value = graph_.values.emplace_back();
+      value.has_shape = false;
+      const std::size_t given = graph_.values.size() - 1;
+      made.outputs.emplace_back(std::string_view(), Argument(given));
+      ids_.emplace(id_of(output), static_cast<std::uint32_t>(given));
+    });
+    try {
+      read_attributes(member(op, "A"), made.attributes);
+    } catch (const Error&) {  // its value is of no concern then
+    }
+    graph_.operators.push_back(std::move(made));
   }
 
   void read_parameter(const JsonValue& op) {

@@ -137,8 +137,8 @@ class Reader {
     if (!lenient_) {
       message(program.bytes(4), "the version", {integer(1)}).integer(1);
       read_operator_versions(program.bytes(5));
-      link_values(graph_);
     }
+    link_values(graph_);
     return std::move(graph_);
   }
 
@@ -187,12 +187,16 @@ class Reader {
                                  {integer(1, Count::Required), bytes_of(3)});
     const std::int64_t kind = type.integer(1);
     const bool tensor = kind == kDenseTensor;
-    if (lenient_ && !(tensor && variable.flag(3))) return;
     Value value;
     value.name = lenient_ ? std::string(variable.bytes(1)) : variable.name(1);
-    value.parameter = variable.flag(3);
-    for (const std::uint64_t number : {4U, 5U, 6U}) variable.flag(number);
-    if (tensor) {
+    value.parameter = tensor && variable.flag(3);
+    const bool linked_only = lenient_ && !value.parameter;
+    if (!lenient_) {
+      for (const std::uint64_t number : {4U, 5U, 6U}) variable.flag(number);
+    }
+    if (linked_only) {
+      value.has_shape = false;
+    } else if (tensor) {
       if (!type.has(3)) type.fail("no tensor");
       const Message dense = message(type.bytes(3), "a tensor", {one(1), integer(2)});
       if (dense.integer(2) != 0) dense.fail("a level of detail");
@@ -218,13 +222,16 @@ class Reader {
     op.type = lenient_ ? std::string(found.bytes(3)) : found.name(3);
     found.flag(5);
     read_arguments(found, 1, op.type == "feed" ? kFeedList : kDenseTensor, op.inputs);
-    if (!lenient_) {
-      read_arguments(found, 2, op.type == "fetch" ? kFetchList : kDenseTensor, op.outputs);
-      found.each(4, [&](const Field& field) { read_attribute(field.bytes, op.attributes); });
-      if (const auto twice = op.attributes.repeated()) {
-        found.fail("the second attribute '" + std::string(*twice) + "'");
+    read_arguments(found, 2, op.type == "fetch" ? kFetchList : kDenseTensor, op.outputs);
+    found.each(4, [&](const Field& field) {
+      try {
+        read_attribute(field.bytes, op.attributes);
+      } catch (const Error&) {
+        if (!lenient_) throw;
       }
-    }
+    });
+    const auto twice = op.attributes.repeated();
+    if (twice && !lenient_) found.fail("the second attribute '" + std::string(*twice) + "'");
     graph_.operators.push_back(std::move(op));
   }
 

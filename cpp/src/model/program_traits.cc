@@ -49,11 +49,8 @@ class View {
 
   /// An attribute such as "[1, 1]".
   std::string text(std::string_view name) const {
-    if (const auto* string = attribute<std::string>(name)) return printable(*string);
-    if (const auto* many = attribute<Integers>(name)) return to_string(*many);
-    if (const auto* one = attribute<std::int64_t>(name)) return std::to_string(*one);
-    const auto* real = attribute<double>(name);
-    return real == nullptr ? "" : print("%g", *real);
+    const auto found = op_.attributes.find(name);
+    return found == op_.attributes.end() ? "" : to_text(found->second);
   }
 
   /// Such as "pool2d with ceil_mode=1".

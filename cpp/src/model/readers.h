@@ -18,7 +18,7 @@ namespace lenet {
 ///   range of their type, names that are no names, variables declared twice or not at all,
 ///   more blocks than one (control flow).
 /// \param lenient reads the parameters of a program that is refused else, such as one with control
-///   flow, what operators take them, and nothing else of it
+///   flow, and which values and attributes its operators have, as far as it is understood
 Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient = false);
 
 /// A `.pdmodel` whose intermediate variables have `suffix` at the end of their names. Inputs,
@@ -31,8 +31,7 @@ std::string with_renamed_variables(std::string_view program, const Graph& graph,
 /// \throws Error BadModel naming `path`: members of another name or type than Paddle's serializer
 ///   writes, numbers out of the range of their type, values used before their operator or defined
 ///   twice, more regions or blocks than one (control flow).
-/// \param lenient reads the parameters of a program that is refused else, such as one with control
-///   flow, and nothing else of it
+/// \param lenient as read_program_desc has it
 Graph read_pir_program(std::string_view bytes, const std::string& path, bool lenient = false);
 
 /// Values of a tensor that are kept in another file.

@@ -20,7 +20,7 @@ from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.batch_predictor import BatchPredictor
 from lenet_cpp.inference.bulk import predict_all
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.classification import read_labels
+from lenet_cpp.inference.classification import read_labels, value_name
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
 from lenet_cpp.inference.tables import is_table
 from lenet_cpp.models import InferenceEngine
@@ -239,7 +239,7 @@ def _predict_all(options: Options) -> int:
             predictor,
             options.image_file,
             options.output,
-            outputs=["class_id", "label", "probability", *outputs],
+            outputs=["class_id", "label", value_name(predictor.output_kind), *outputs],
             start=start,
             skipped=lambda why: tqdm.write(f"skipped {_printable(why)}", file=sys.stderr),
             keep=options.keep or (),
@@ -293,9 +293,10 @@ def _classify(
     skipped = 0
     with contextlib.ExitStack() as stack:
         write: Callable[[ImageResult], None] = results.append
-        if options.output is not None:
-            write = stack.enter_context(open_results(options.output))
         engine = stack.enter_context(made.load_predictor(**model))
+        value = value_name(engine.output_kind)
+        if options.output is not None:
+            write = stack.enter_context(open_results(options.output, value))
         _ = engine.pipeline  # what says how to read images is missing now, or never
         log = AutoLog(engine.name, warmup=options.warmup if options.benchmark else 0)
         for _ in range(log.warmup):
@@ -313,10 +314,9 @@ def _classify(
         config = engine.settings(log.batch_size) if log.batch_size else None
         if options.reprod_dir is not None and outputs:
             output = np.concatenate(outputs)
-            found = entries(engine.probabilities(output), probabilities=True)
-            write_record(options.reprod_dir / record_name, {**found, "output": output})
+            write_record(options.reprod_dir / record_name, entries(output, engine.output_kind))
     if options.output is None:
-        header = ["file", "class_id", "label", "probability"]
+        header = ["file", "class_id", "label", value]
         print(tabulate(_rows(results), header, disable_numparse=True))
     else:
         target = _printable(str(options.output))
@@ -399,9 +399,14 @@ def _read(
 
 def _rows(results: list[ImageResult]) -> list[list[object]]:
     return [
-        ["" if place else _printable(result.file), id_, _printable(label or "-"), f"{share:.6f}"]
+        [
+            "" if place else _printable(result.file),
+            one.class_id,
+            _printable(one.label or "-"),
+            f"{one.value:.6f}",
+        ]
         for result in results
-        for place, (id_, label, share) in enumerate(result.predictions)
+        for place, one in enumerate(result.predictions)
     ]
 
 

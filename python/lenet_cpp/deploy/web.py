@@ -81,7 +81,7 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     pipeline = Pipeline.load(source.folder / PREPROCESS_NAME)
     with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
         shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
-        softmax = predictor.ends_in_softmax
+        kind = predictor.output_kind
     if len(shape) != 4 or shape[0] > 1 or shape[1] != pipeline.channels or min(shape[2:]) < 1:
         raise Unsupported(
             f"{source.path} takes {list(shape)}: the page runs models of one image,"
@@ -94,7 +94,7 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     about = {
         "name": source.path.stem if manifest is None else manifest.name,
         "classes": list(names) or [str(index) for index in range(outputs[1])],
-        "softmax": softmax,
+        "output_kind": kind,
     }
     return {
         "model.pdmodel": source.path.read_bytes(),

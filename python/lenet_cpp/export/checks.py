@@ -84,7 +84,7 @@ def compare_with_program(layer: paddle.nn.Layer, model: CheckedModel) -> tuple[b
 
     inputs = random_batches(model.input_shape)
     expected = [run[0] for run in run_or_raise(model.program, model.params, inputs).outputs]
-    softmax = model.ends_in_softmax
+    softmax = model.output_kind == "probabilities"
     with paddle.no_grad():
         logits = [layer(paddle.to_tensor(x)) for x in inputs]
         found = [(paddle.nn.functional.softmax(y) if softmax else y).numpy() for y in logits]

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.data.images import Pipeline
-from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
+from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.inference.checked_model import CheckedModel
-from lenet_cpp.inference.classification import find_pipeline, read_pipeline, softmax
+from lenet_cpp.inference.classification import find_pipeline, normalized, read_pipeline
 from lenet_cpp.inference.columns import KINDS, Rows, read_column
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
 from lenet_cpp.inference.options import BUNDLED_DIR, Options
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
 
-OUTPUTS = ("class_id", "label", "probability", "probabilities", "logits")
+OUTPUTS = ("class_id", "label", "probability", "score", "probabilities", "logits")
 """What :class:`BatchPredictor` can add to a table, each as a column."""
 
 _Path = str | os.PathLike[str] | None
@@ -128,8 +128,9 @@ class BatchPredictor:
                 With auto, strings are paths, and bytes are pixels when there are as many as the
                 model has inputs and they do not begin as an image file does.
             outputs: Which columns to add: ``class_id`` (int32) and its ``label`` (None when it is
-                not known) and ``probability``, all ``probabilities``, or ``logits``, the model's
-                raw outputs. A mapping gives each the name of its column.
+                not known) and ``probability`` or ``score``, its output as it is, all
+                ``probabilities``, or ``logits``, the model's raw outputs. A mapping gives each the
+                name of its column.
             errors: A column for what is wrong with a row; None in good rows. A bad row then has
                 class -1 and NaN. By default a bad row raises an error that names it.
             name: The column that names a row in that error; by default its number in the batch.
@@ -233,6 +234,7 @@ class BatchPredictor:
 
         Raises:
             BadInput: A row is bad, and no column was named for errors.
+            Unsupported: Probabilities are asked for, and it is not known what the outputs are.
             lenet_cpp.Error: The model cannot be loaded, or its engine failed.
         """
         loaded = self._load()
@@ -255,8 +257,8 @@ class BatchPredictor:
         """Return what ``pyspark.ml.functions.predict_batch_udf`` takes first.
 
         Its ``return_type`` is a struct with a field for each output: ``class_id`` int, ``label``
-        string, ``probability`` float, ``probabilities`` and ``logits`` array<float>, and what
-        ``errors`` names string.
+        string, ``probability`` and ``score`` float, ``probabilities`` and ``logits``
+        array<float>, and what ``errors`` names string.
         """
         return partial(_bound, self)
 
@@ -267,6 +269,11 @@ class BatchPredictor:
         ``cat NAME.pdmodel NAME.pdiparams | sha256sum`` prints it; loads the model when necessary.
         """
         return self._load().checksum
+
+    @property
+    def output_kind(self) -> str:
+        """As :attr:`lenet_cpp.Predictor.output_kind`; loads the model when necessary."""
+        return self._load().model.output_kind
 
     @property
     def input_bytes(self) -> int:
@@ -337,12 +344,7 @@ class BatchPredictor:
         if self._bytes is not None:
             predictor = Predictor.from_bytes(*self._bytes, **self._options)
             model = LoadedModel(
-                CppEngine(predictor),
-                Path("the model"),
-                "model",
-                None,
-                (),
-                predictor.ends_in_softmax,
+                CppEngine(predictor), Path("the model"), "model", None, (), predictor.output_kind
             )
             digest = hashlib.sha256(b"".join(self._bytes))
         else:
@@ -428,8 +430,15 @@ class BatchPredictor:
         class_ids = logits.argmax(axis=1).astype(np.int32) if logits.size else np.zeros(0, np.int32)
         class_ids[bad] = -1
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
+        if "score" in self._outputs:
+            found["score"] = logits.max(axis=1, initial=-np.inf)
         if self._outputs.keys() & {"probability", "probabilities"}:
-            values = logits if loaded.model.gives_probabilities else softmax(logits)
+            if loaded.model.output_kind == "unknown":
+                raise Unsupported(
+                    f"{loaded.model.file} ends in operators that do not tell what its outputs are,"
+                    " so that there are no probabilities: ask for 'score' or 'logits'"
+                )
+            values = normalized(logits, loaded.model.output_kind)
             found["probabilities"] = values
             found["probability"] = values.max(axis=1, initial=0)
         if "label" in self._outputs:

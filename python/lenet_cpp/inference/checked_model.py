@@ -24,7 +24,8 @@ class CheckedModel:
     params: Path | None
     """None for an .onnx, and in the layout with one file for each variable."""
     input_shape: tuple[int, ...]
-    ends_in_softmax: bool
+    output_kind: str
+    """As :attr:`lenet_cpp.Predictor.output_kind`."""
 
     @property
     def img_size(self) -> int | None:
@@ -43,7 +44,7 @@ class CheckedModel:
             predictor.model_file,
             predictor.params_file,
             predictor.input_spec.shape,
-            predictor.ends_in_softmax,
+            predictor.output_kind,
         )
 
 

@@ -73,7 +73,7 @@ class InferenceEngine(Closing):
             model_name: The registered model, when no manifest beside the files names it.
             labels: The label of each class; by default those of the manifest or the registry.
             apply_softmax: Whether the model's outputs are logits, which become probabilities; by
-                default the manifest or the program itself tells.
+                default the program itself tells, or else the manifest.
             class_dim: Number of classes; only for ``dygraph``, by default the registry's.
             img_size: Height and width of the images; only for ``dygraph``, by default the
                 registry's.
@@ -161,7 +161,8 @@ class InferenceEngine(Closing):
                 with at least one image.
 
         Returns:
-            float32 [N, classes]: logits or, if the model ends in a softmax, probabilities.
+            float32 [N, classes]: logits, probabilities or other scores, as
+            :attr:`output_kind` says.
 
         Raises:
             BadInput: Wrong type or shape, or a value that is not finite.
@@ -176,6 +177,8 @@ class InferenceEngine(Closing):
     def postprocess(self, x: ArrayLike) -> tuple[int, float]:
         """Return the most probable class of one image, and its probability.
 
+        Of outputs of an unknown kind, the second is the output itself.
+
         Args:
             x: The result of :meth:`run` for one image; :meth:`topk` takes any number.
 
@@ -185,7 +188,7 @@ class InferenceEngine(Closing):
         results = self.topk(x, 1)
         if len(results) != 1:
             raise BadInput(f"expected the outputs of one image, got {len(results)}: use topk")
-        return results[0][0].class_id, results[0][0].probability
+        return results[0][0].class_id, results[0][0].value
 
     def topk(self, x: ArrayLike, k: int | None = None) -> list[tuple[Prediction, ...]]:
         """Return the most probable classes of each image.
@@ -209,22 +212,35 @@ class InferenceEngine(Closing):
         labels = self._labels(classes)
         # Sorted by the outputs themselves: different logits may round to one probability.
         order = np.argsort(-outputs, axis=1, kind="stable")[:, : k or min(5, classes)]
+        scores = np.take_along_axis(outputs, order, axis=1)
         values = np.take_along_axis(self.probabilities(outputs), order, axis=1)
+        known = self.output_kind != "unknown"
         return [
             tuple(
-                Prediction(class_id, labels[class_id] if labels else None, value)
-                for class_id, value in zip(ids, row, strict=True)
+                Prediction(
+                    class_id, labels[class_id] if labels else None, value if known else None, score
+                )
+                for class_id, value, score in zip(*columns, strict=True)
             )
-            for ids, row in zip(order.tolist(), values.tolist(), strict=True)
+            for columns in zip(order.tolist(), values.tolist(), scores.tolist(), strict=True)
         ]
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Return the probability of every class, [N, classes], from the result of :meth:`run`."""
-        outputs = _rows(x)
-        apply = self._apply_softmax
-        if apply is None:
-            apply = not self._model.gives_probabilities
-        return softmax(outputs) if apply else outputs
+        """Return the probability of every class, [N, classes], from the result of :meth:`run`.
+
+        Outputs of an unknown kind are returned as they are.
+        """
+        return normalized(_rows(x), self.output_kind)
+
+    @property
+    def output_kind(self) -> str:
+        """What :meth:`run` returns: ``logits``, ``probabilities``, ``scores`` or ``unknown``.
+
+        See :attr:`lenet_cpp.Predictor.output_kind`; ``apply_softmax`` goes before it.
+        """
+        if self._apply_softmax is None:
+            return self._model.output_kind
+        return "logits" if self._apply_softmax else "probabilities"
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -332,6 +348,16 @@ def find_pipeline(
         )
     height = model.engine.input_shape[-2]
     return spec.pipeline(None if height < 0 else height)
+
+
+def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """Return the softmax of logits, and outputs of any other kind as they are; [N, classes]."""
+    return softmax(outputs) if kind == "logits" else outputs
+
+
+def value_name(kind: str) -> str:
+    """Return what the value of a class is called for outputs of a kind."""
+    return "score" if kind == "unknown" else "probability"
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

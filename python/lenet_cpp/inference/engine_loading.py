@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lenet_cpp.data.images import Pipeline
+    from lenet_cpp.formats.manifest import Manifest
     from lenet_cpp.inference.engine import Engine
 
     Source = str | os.PathLike[str] | None
@@ -62,8 +63,8 @@ class LoadedModel:
     """The registered network; None when it is not known."""
     labels: tuple[str, ...]
     """The label of each class; empty when they are not known."""
-    gives_probabilities: bool
-    """Whether the model ends in a softmax."""
+    output_kind: str
+    """As :attr:`lenet_cpp.Predictor.output_kind`."""
 
 
 class EngineKind(NamedTuple):
@@ -155,7 +156,6 @@ def described(engine: Engine, model: CheckedModel) -> LoadedModel:
     if manifest is not None and model.program.name not in manifest.models:
         manifest = None
     topology = manifest.topology if manifest else None
-    known = manifest.softmax if manifest else None
     labels = manifest.classes if manifest else ()
     if model.program.suffix == ".onnx":
         labels = class_names(read_onnx_metadata(model.program).get("classes"))
@@ -167,8 +167,15 @@ def described(engine: Engine, model: CheckedModel) -> LoadedModel:
         name=topology or (manifest.name if manifest else stem),
         spec=registry.find_network(topology),
         labels=labels,
-        gives_probabilities=model.ends_in_softmax if known is None else known,
+        output_kind=known_kind(model.output_kind, manifest),
     )
+
+
+def known_kind(found: str, manifest: Manifest | None) -> str:
+    """Return the kind of a program's outputs, by its manifest where the program does not tell."""
+    if found != "unknown" or manifest is None or manifest.softmax is None:
+        return found
+    return "probabilities" if manifest.softmax else "logits"
 
 
 def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:

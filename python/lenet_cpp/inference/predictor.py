@@ -285,9 +285,13 @@ class Predictor(_Running[_core.Predictor], Closing):
         self._alive()
 
     @property
-    def ends_in_softmax(self) -> bool:
-        """Whether the program's last operator is a softmax: its outputs are probabilities."""
-        return self._alive().ends_in_softmax
+    def output_kind(self) -> str:
+        """What the numbers of the first output are, by the program's last operators.
+
+        ``logits``, of which a softmax makes probabilities; ``probabilities``, of a softmax;
+        ``scores``, of a sigmoid: each class for itself, from 0 to 1; or ``unknown``.
+        """
+        return self._alive().output_kind
 
     @property
     def model_file(self) -> Path:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".json", ".jsonl")
 CSV_COLUMNS = ("file", "rank", "class_id", "label", "probability", "error")
+"""With ``score`` in place of ``probability`` where the kind of the outputs is not known."""
 
 
 class Prediction(NamedTuple):
@@ -25,7 +26,15 @@ class Prediction(NamedTuple):
     class_id: int
     label: str | None
     """None when the label of the class is not known."""
-    probability: float
+    probability: float | None
+    """None where it is not known what the model's outputs are."""
+    score: float
+    """The model's output for this class, as it is."""
+
+    @property
+    def value(self) -> float:
+        """The probability, or else the score."""
+        return self.score if self.probability is None else self.probability
 
 
 @dataclass(frozen=True)
@@ -40,19 +49,23 @@ class ImageResult:
 
 
 @contextmanager
-def open_results(target: Path) -> Iterator[Callable[[ImageResult], None]]:
+def open_results(
+    target: Path, value: str = "probability"
+) -> Iterator[Callable[[ImageResult], None]]:
     """Write results to a file, in the format of its suffix.
 
     * ``.csv``: one line for each class of each image, with the columns :data:`CSV_COLUMNS`; the
       rank counts from 1; an image that could not be read has one line, with ``error``;
     * ``.json``: a list with one object for each image: ``file``, and ``predictions`` with
-      ``class_id``, ``label`` and ``probability``, or ``error``;
+      ``class_id``, ``label`` and ``probability`` (or ``score``, where that is not known), or
+      ``error``;
     * ``.jsonl``: the same objects, one per line.
 
     The complete file appears when the block ends; when the block raises, an older file stays.
 
     Args:
         target: The file. Its folder is created if necessary.
+        value: The column of the probabilities in a ``.csv``.
 
     Yields:
         A function that writes the result of one image.
@@ -67,30 +80,28 @@ def open_results(target: Path) -> Iterator[Callable[[ImageResult], None]]:
         atomic_path(target) as temporary,
         # File names may be any bytes, which JSON escapes and CSV keeps as they are.
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        _FORMATS[target.suffix](file) as write,
+        _FORMATS[target.suffix](file, value) as write,
     ):
         yield write
 
 
 @contextmanager
-def _csv(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
+def _csv(file: IO[str], value: str) -> Iterator[Callable[[ImageResult], None]]:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer.writerow(value if name == "probability" else name for name in CSV_COLUMNS)
 
     def write(result: ImageResult) -> None:
         if result.error is not None:
             writer.writerow([result.file, "", "", "", "", result.error])
         for rank, prediction in enumerate(result.predictions, start=1):
             label = "" if prediction.label is None else prediction.label
-            writer.writerow(
-                [result.file, rank, prediction.class_id, label, prediction.probability, ""]
-            )
+            writer.writerow([result.file, rank, prediction.class_id, label, prediction.value, ""])
 
     yield write
 
 
 @contextmanager
-def _json(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
+def _json(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]:
     separator = "[\n"
 
     def write(result: ImageResult) -> None:
@@ -103,7 +114,7 @@ def _json(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
 
 
 @contextmanager
-def _jsonl(file: IO[str]) -> Iterator[Callable[[ImageResult], None]]:
+def _jsonl(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]:
     yield lambda result: print(json.dumps(_document(result)), file=file)
 
 
@@ -112,8 +123,14 @@ def _document(result: ImageResult) -> dict[str, Any]:
         return {"file": result.file, "error": result.error}
     return {
         "file": result.file,
-        "predictions": [prediction._asdict() for prediction in result.predictions],
+        "predictions": [_entry(prediction) for prediction in result.predictions],
     }
+
+
+def _entry(prediction: Prediction) -> dict[str, Any]:
+    fields = prediction._asdict()
+    del fields["score" if prediction.probability is not None else "probability"]
+    return fields
 
 
 _FORMATS = {".csv": _csv, ".json": _json, ".jsonl": _jsonl}

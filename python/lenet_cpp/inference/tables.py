@@ -37,8 +37,8 @@ _MAX_ROWS_OF_A_PART = 65_536  # of a larger row group each part decodes what com
 _IDX = re.compile(r"(-ubyte|\.idx\d*)(\.gz)?$")
 # Result columns and their types in Arrow, in the order of the file.
 _TYPES = {
-    "class_id": "int32", "label": "string", "probability": "float", "probabilities": "list",
-    "logits": "list", "error": "string", "model": "string",
+    "class_id": "int32", "label": "string", "probability": "float", "score": "float",
+    "probabilities": "list", "logits": "list", "error": "string", "model": "string",
 }  # fmt: skip
 RESULTS = ("file", "row", *_TYPES)
 

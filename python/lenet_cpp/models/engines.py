@@ -68,5 +68,5 @@ def _load_layer(
         name=spec.name,
         spec=spec,
         labels=spec.class_names(class_dim),
-        gives_probabilities=False,
+        output_kind="logits",
     )

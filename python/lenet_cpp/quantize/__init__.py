@@ -184,7 +184,7 @@ def _make_manifest(
         dataset = f"MNIST test images ({images.kind}), in int8"
         known["accuracy"] = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
     if source.manifest is None:
-        known["softmax"] = source.softmax
+        known["softmax"] = {"probabilities": True, "logits": False}.get(source.output_kind)
         if source.spec is not None:
             known["topology"] = source.spec.name
             known["classes"] = source.spec.class_names(source.class_dim)

@@ -44,7 +44,7 @@ class FloatModel:
         input_name: What the program calls its input.
         input_shape: Channels, height and width; 224 where the program takes any.
         class_dim: Number of classes.
-        softmax: Whether the program ends in a softmax.
+        output_kind: As :attr:`lenet_cpp.Predictor.output_kind`.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known.
         spec: The network; None when it is not known.
         state: The network's parameters; None when it is not known.
@@ -57,7 +57,7 @@ class FloatModel:
     input_name: str
     input_shape: tuple[int, ...]
     class_dim: int
-    softmax: bool
+    output_kind: str
     network: str | None = None
     spec: ModelSpec | None = None
     state: dict[str, Any] | None = field(default=None, repr=False)
@@ -91,7 +91,7 @@ class FloatModel:
                 f"{self.program}: {method} builds the network again, and it is not known which it"
                 " is: name it with --model (a registered model, or FILE.py:SPEC), or use static-ptq"
             )
-        if self.softmax:
+        if self.output_kind == "probabilities":
             raise Unsupported(
                 f"{self.program} ends in a softmax, which {method} would leave out: use static-ptq,"
                 " or export the model without, and apply the softmax to what it returns"
@@ -208,7 +208,7 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
         input_name=taken.name,
         input_shape=shape,
         class_dim=given.shape[1],
-        softmax=checked.ends_in_softmax,
+        output_kind=checked.output_kind,
         network=network,
         spec=spec,
         state=state,

@@ -36,9 +36,9 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify.files import (
     PROGRAM_FORMATS,
     find_models,
-    gives_probabilities,
     load_trained_layer,
     other_checkpoint,
+    output_kind,
     random_seed,
 )
 from lenet_cpp.verify.layers import LayerComparison, compare_layers
@@ -176,7 +176,7 @@ def verify(
         raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
     rows: list[Row] = []
     recorded: Recorded | None = None
-    probabilities = record and gives_probabilities(found[0])
+    kind = output_kind(found[0]) if record else "unknown"
     correct: dict[str, int] = {}
     inference: dict[tuple[str, str, int], NDArray[np.float32]] = {}
     bar = tqdm(cases, desc="verify", unit="case", disable=None if progress else True)
@@ -195,7 +195,7 @@ def verify(
         row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
         rows.append(row)
         if record and (recorded is None or _severity(row) > _severity(recorded.row)):
-            recorded = Recorded(row, outputs, probabilities)
+            recorded = Recorded(row, outputs, kind)
         if labels is not None:
             for route, output in outputs.items():
                 right = int((output.argmax(axis=1) == labels).sum())

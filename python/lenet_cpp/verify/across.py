@@ -32,7 +32,7 @@ from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
-from lenet_cpp.verify.files import find_models, gives_probabilities, sizes
+from lenet_cpp.verify.files import find_models, output_kind, sizes
 from lenet_cpp.verify.report import Compared, comparison_entry, finite
 from lenet_cpp.verify.routes import (
     NO_PROGRAM,
@@ -124,7 +124,7 @@ class Context:
     @cached_property
     def softmax(self) -> bool:
         """Whether the exported model adds a softmax to the network."""
-        return gives_probabilities(self.model)
+        return output_kind(self.model) == "probabilities"
 
     @property
     def network(self) -> ModelSpec:

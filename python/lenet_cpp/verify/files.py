@@ -9,6 +9,7 @@ from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.manifest import find_manifest, sha256_file
 from lenet_cpp.formats.source import find_sources
 from lenet_cpp.inference.checked_model import check_model
+from lenet_cpp.inference.engine_loading import known_kind
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.weights import load_parameters
@@ -105,13 +106,10 @@ def sizes(model: Source) -> tuple[int | None, int]:
         return None if size < 0 else size, classes
 
 
-def gives_probabilities(model: Source) -> bool:
-    """Return whether a model ends in a softmax."""
-    folder = model.program.parent
-    manifest = find_manifest(folder)
-    if manifest is not None and manifest.softmax is not None:
-        return manifest.softmax
-    return check_model(model.program, model.params).ends_in_softmax
+def output_kind(model: Source) -> str:
+    """Return what a model's outputs are, as :attr:`lenet_cpp.Predictor.output_kind`."""
+    found = check_model(model.program, model.params).output_kind
+    return known_kind(found, find_manifest(model.program.parent))
 
 
 def random_seed(model_dir: Path) -> int | None:

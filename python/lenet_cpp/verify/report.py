@@ -90,8 +90,8 @@ class Recorded:
     row: Row
     outputs: dict[str, NDArray[np.float32]]
     """The outputs of each route, float32 [N, classes]."""
-    probabilities: bool
-    """Whether the outputs are probabilities; they are logits otherwise."""
+    output_kind: str
+    """As :attr:`lenet_cpp.Predictor.output_kind`."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A record is a file of ``reprod_log.ReprodLogger``: a ``.npy`` with a dictionary 
 Each route has a record, with
 
 * ``class_id``: int64 [N], the class with the largest output of each image;
-* ``prob``: float32 [N], that class's probability;
+* ``prob``: float32 [N], that class's probability; the output where its kind is not known;
 * ``output``: float32 [N, classes], all outputs of the model.
 
 For one image the first two are the record of Paddle's guide. ``numpy.load`` with pickling allowed
@@ -21,7 +21,7 @@ from lenet_cpp._base.files import atomic_path, write_text
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadInput, FileNotFound
-from lenet_cpp.inference.classification import softmax
+from lenet_cpp.inference.classification import normalized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,16 +44,16 @@ REPORT_NAME = "diff.txt"
 
 
 def entries(
-    output: NDArray[np.float32], *, probabilities: bool
+    output: NDArray[np.float32], kind: str
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
     """Return the record of a route.
 
     Args:
         output: float32 [N, classes].
-        probabilities: Whether the outputs are probabilities; they are logits otherwise.
+        kind: What the outputs are, as :attr:`lenet_cpp.Predictor.output_kind`.
     """
     class_id = output.argmax(axis=1)
-    values = output if probabilities else softmax(output)
+    values = normalized(output, kind)
     prob = np.take_along_axis(values, class_id[:, np.newaxis], axis=1)[:, 0]
     return {"class_id": class_id.astype(np.int64), "prob": prob, "output": output}
 
@@ -81,7 +81,7 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
         if route not in recorded.outputs:
             continue
         path = folder / RECORD_NAMES.get(route, TRAINING_NAME)
-        write_record(path, entries(recorded.outputs[route], probabilities=recorded.probabilities))
+        write_record(path, entries(recorded.outputs[route], recorded.output_kind))
         written[route] = path
     # The comparison uses the written files.
     records = {route: read_record(path) for route, path in written.items()}

@@ -1,0 +1,202 @@
+"""What every command and the server say of outputs that are logits, probabilities, scores of a
+sigmoid, or of no known kind, beside what the network itself gives.
+"""
+
+import csv
+import io
+import json
+import warnings
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+from paddle.base.layer_helper import LayerHelper
+from PIL import Image
+
+import lenet_cpp
+from lenet_cpp.cli import classify
+from lenet_cpp.data.images import digit
+from numpy_reference import softmax
+from shared_models import both_formats
+
+
+class Reshaped(nn.Layer):
+    """A softmax of three axes, whose result gets another shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(784, 10)
+
+    def forward(self, x):
+        rows = paddle.reshape(self.linear(paddle.flatten(x, 1)), [-1, 1, 10])
+        return paddle.reshape(nn.functional.softmax(rows), [-1, 10])
+
+
+def ends_in(*last, first=nn.Flatten):
+    return nn.Sequential(first(), nn.Flatten(), nn.Linear(784, 10), *last)
+
+
+class Unfolded(nn.Layer):
+    """With an operator that the check does not know."""
+
+    def forward(self, x):
+        return nn.functional.unfold(x, 4, strides=4)
+
+
+class Activation(nn.Layer):
+    """One that Paddle 3.3 does not export as a .pdmodel, which earlier versions do."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def forward(self, x):
+        if not isinstance(x, paddle.static.Variable):
+            return getattr(nn.functional, self.name)(x)
+        helper = LayerHelper(self.name)
+        out = helper.create_variable_for_type_inference(x.dtype)
+        helper.append_op(type=self.name, inputs={"X": x}, outputs={"Out": out})
+        return out
+
+
+# How each ends, what its outputs are, and how it is loaded.
+NETWORKS = {
+    "linear": (ends_in, "logits", True),
+    "softmax": (lambda: ends_in(nn.Softmax()), "probabilities", True),
+    "sigmoid": (lambda: ends_in(Activation("sigmoid")), "scores", True),
+    "reshaped": (Reshaped, "probabilities", True),
+    "tanh": (lambda: ends_in(Activation("tanh")), "unknown", True),
+    "unchecked": (lambda: ends_in(nn.Softmax(), first=Unfolded), "probabilities", False),
+    "unchecked sigmoid": (lambda: ends_in(Activation("sigmoid"), first=Unfolded), "scores", False),
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, mnist_test):
+    folder = tmp_path_factory.mktemp("images")
+    for number, pixels in enumerate(mnist_test.images[:3]):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case(request, images, tmp_path_factory):
+    """Programs, image files and the same as a batch, the outputs of Paddle's own layers for it,
+    their kind, and whether the program can be checked.
+    """
+    make, kind, checked = NETWORKS[request.param]
+    folder = tmp_path_factory.mktemp("scores")
+    paddle.seed(7)
+    layer = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        programs = both_formats(layer, (1, 28, 28), folder)
+    digit().save(folder / "preprocess.json")
+    batch = digit().batch(images)
+    return programs, images, batch, layer(paddle.to_tensor(batch)).numpy(), kind, checked
+
+
+def expected(outputs, kind):
+    return softmax(outputs) if kind == "logits" else outputs
+
+
+def agrees(predictions, outputs, kind):
+    """Whether the best three classes of each image and their values are the network's."""
+    name = "score" if kind == "unknown" else "probability"
+    for found, row in zip(predictions, expected(outputs, kind), strict=True):
+        order = np.argsort(-row)[:3]
+        assert [int(one["class_id"]) for one in found] == order.tolist()
+        values = [float(one[name]) for one in found]
+        np.testing.assert_allclose(values, row[order], rtol=1e-4, atol=1e-6)
+    return True
+
+
+def test_the_predictor_says_what_its_outputs_are(case):
+    programs, _, batch, outputs, kind, checked = case
+    for program in programs:
+        options = {} if checked else {"check_program": False, "accelerator": "plain"}
+        with lenet_cpp.Predictor(program, **options) as predictor:
+            assert predictor.output_kind == kind
+            np.testing.assert_allclose(predictor.run(batch), outputs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("command", ["predict", "py_infer"])
+def test_python_commands(case, command, tmp_path, capsys):
+    programs, images, _, outputs, kind, checked = case
+    for program in programs:
+        arguments = [f"--model_file={program}", *map(str, images), "--topk=3"]
+        arguments += [] if checked else ["--check_program=False"]
+        assert getattr(classify, command)([*arguments, f"--output={tmp_path / 'r.json'}"]) == 0
+        results = json.loads((tmp_path / "r.json").read_text())
+        assert agrees([one["predictions"] for one in results], outputs, kind)
+        assert getattr(classify, command)([*arguments, f"--output={tmp_path / 'r.csv'}"]) == 0
+        rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+        assert agrees([rows[i : i + 3] for i in (0, 3, 6)], outputs, kind)
+        capsys.readouterr()
+        assert getattr(classify, command)(arguments) == 0
+        best = expected(outputs, kind)[0].max()
+        assert f"{best:.5f}"[:-1] in capsys.readouterr().out
+
+
+def test_bulk(case, tmp_path):
+    programs, images, batch, outputs, kind, checked = case
+    options = {} if checked else {"check_program": False, "accelerator": "plain"}
+    value = "score" if kind == "unknown" else "probability"
+    names = ["class_id", value]
+    predictor = lenet_cpp.BatchPredictor(programs[0], outputs=names, **options)
+    found = predictor.columns(batch)
+    np.testing.assert_allclose(found[value], expected(outputs, kind).max(axis=1), rtol=1e-4)
+    if kind == "unknown":
+        wrong = lenet_cpp.BatchPredictor(programs[0], outputs=["probability"])
+        with pytest.raises(lenet_cpp.Unsupported, match="ask for 'score'"):
+            wrong.columns(batch)
+    table = tmp_path / "rows.csv"
+    arguments = [f"--model_file={programs[0]}", *map(str, images), "--workers=1"]
+    arguments += [] if checked else ["--check_program=False"]
+    assert classify.predict([*arguments, f"--output={table}"]) == 0
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    best = expected(outputs, kind).max(axis=1)
+    np.testing.assert_allclose([float(row[value]) for row in rows], best, rtol=1e-4)
+
+
+def test_lenet_classify(case, root, run_program):
+    programs, images, _, outputs, kind, checked = case
+    for program in programs:
+        flags = [f"--model_file={program}", "--topk=3"]
+        flags += [] if checked else ["--check_program=false", "--accelerator=plain"]
+        classifier = root / "build" / "lenet_classify"
+        done = run_program(*flags, "--format=json", *images, program=classifier)
+        assert done.returncode == 0, done.stderr
+        assert agrees([one["predictions"] for one in json.loads(done.stdout)], outputs, kind)
+        done = run_program(*flags, "--format=csv", *images, program=classifier)
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert agrees([rows[i : i + 3] for i in (0, 3, 6)], outputs, kind)
+
+
+@pytest.mark.parametrize(
+    "case", [name for name, (_, _, checked) in NETWORKS.items() if checked], indirect=True
+)
+def test_the_server_gives_the_outputs_as_they_are(case, run_server, serve_program):
+    """As the protocol has it, for logits too. The server loads checked models only."""
+    programs, _, batch, outputs, *_ = case
+    with run_server(serve_program, programs[0], "--port=0") as server:
+        (ready,) = json.loads(server.ask("POST", "/v2/repository/index")[2])
+        meta = json.loads(server.ask("GET", f"/v2/models/{ready['name']}")[2])
+        asked = {
+            "inputs": [
+                {
+                    "name": meta["inputs"][0]["name"],
+                    "shape": list(batch.shape),
+                    "datatype": "FP32",
+                    "data": batch.ravel().tolist(),
+                }
+            ],
+            "outputs": [{"name": meta["outputs"][0]["name"], "parameters": {"classification": 3}}],
+        }
+        reply = server.ask("POST", f"/v2/models/{ready['name']}/infer", json.dumps(asked))
+    texts = np.array(json.loads(reply[2])["outputs"][0]["data"]).reshape(3, 3)
+    for found, row in zip(texts, outputs, strict=True):
+        values, classes = zip(*(text.split(":")[:2] for text in found), strict=True)
+        assert list(map(int, classes)) == np.argsort(-row)[:3].tolist()
+        np.testing.assert_allclose(np.float32(values), np.sort(row)[::-1][:3], rtol=1e-4)
