@@ -171,7 +171,7 @@ def _best(cells: dict[str, dict[int, float]], size: int) -> tuple[float, str]:
 
 
 def _zoo(result: Row, *precisions: str) -> str:
-    """Return a table of milliseconds a batch, of the native engine and the best other."""
+    """Return milliseconds a batch: the native engine's, also in float32, and the best other's."""
     rows = []
     for name, network in _networks(result).items():
         for precision in precisions or ("fp32",):
@@ -182,10 +182,12 @@ def _zoo(result: Row, *precisions: str) -> str:
                 own, (other, who) = cells[mine][size], _best(cells, size)
                 kind = "oneDNN" if "onednn" in who else _NAMES[who.partition("/")[0]]
                 kind = "Paddle's OpenVINO" if who == "lenet_cpp/pdmodel/openvino" else kind
-                row += [_number(own / 1e3), f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
+                both = [own, _network_cells(result, name)["lenet_cpp/native"][size]]
+                row += [_number(time / 1e3) for time in both[: 2 if precisions else 1]]
+                row += [f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
             rows.append(row)
-    eight = ["8 images", "best other", "native takes"]
-    return _table(["milliseconds a batch", "1 image", *eight[1:], *eight], rows)
+    rest = [*(["in float32"] if precisions else []), "best other", "native takes"]
+    return _table(["milliseconds a batch", "1 image", *rest, "8 images", *rest], rows)
 
 
 def _network_cells(result: Row, name: str) -> dict[str, dict[int, float]]:
