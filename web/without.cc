@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engines/native/int8/program.h"
+#include "engines/native/kernels/kernels.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/runtime/thread_pool.h"
@@ -65,6 +66,7 @@ void Team::share(std::uint32_t parts) {
 }
 void Team::follow(std::size_t /*thread*/) {}
 
+Bf16Choice choose_bf16() { return {&choose_bf16_kernels(), {}}; }
 MultiplyAddLimit measure_multiply_add_limit(double /*seconds*/, Arithmetic /*arithmetic*/) {
   return {};
 }

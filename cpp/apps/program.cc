@@ -111,7 +111,7 @@ std::string version_text(const char* name) {
     text += engine.name + " " + engine.version +
             (engine.version.empty() ? "is not available: " + engine.unavailable : "") + "\n";
   }
-  return text;
+  return text + "native bf16 " + describe_bf16() + "\n";
 }
 
 }  // namespace lenet::apps

@@ -33,6 +33,9 @@ std::string format_json(const Predictor& predictor, const Report& report) {
   root["engine"] = engine;
   root["accelerator"] = to_string(predictor.accelerator(report.batch_size));
   root["precision"] = to_string(config.precision);
+  const ComputedPrecision computed = predictor.computed_precision();
+  root["computed_precision"] = to_string(computed.precision);
+  root["precision_reason"] = computed.reason;
   root["quantized"] = predictor.quantized();
   root["threads"] = config.threads;
   root["model_file"] = config.model_file;
@@ -140,6 +143,10 @@ std::string format_report(const char* program, const Options& options, const Pre
   if (predictor.quantized() && config.precision != Precision::Int8 &&
       supports_precision(config.engine, Precision::Int8)) {
     text += "        quantized, but computed in float32: --int8 computes it in int8\n";
+  }
+  if (const ComputedPrecision computed = predictor.computed_precision(); !computed.reason.empty()) {
+    text += std::string("        computed in ") + to_string(computed.precision) + ": " +
+            computed.reason + "\n";
   }
   text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
   text += "output  " + predictor.output_spec().name + " " + to_string(report.output.shape) + "\n";

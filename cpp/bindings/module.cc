@@ -77,6 +77,7 @@ PYBIND11_MODULE(_core, module) {
         return found;
       },
       Release());
+  module.def("describe_bf16", &describe_bf16, Release());
   module.def("engine_version", &engine_version, py::arg("engine"), Release());
   module.def("engine_library_name", &engine_library_name, py::arg("engine"));
   module.def("set_engine_library", &set_engine_library, py::arg("engine"), py::arg("path"));

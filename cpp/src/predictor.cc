@@ -391,6 +391,13 @@ Engine& Predictor::engine_for(std::int64_t images) {
   return *engine;
 }
 
+ComputedPrecision Predictor::computed_precision() const {
+  const Precision asked = state_->config.precision;
+  const auto engine = state_->engines.find(accelerator(1));
+  const bool loaded = engine != state_->engines.end() && engine->second != nullptr;
+  return loaded ? engine->second->computed_precision(asked) : ComputedPrecision{asked, {}};
+}
+
 Accelerator Predictor::accelerator(std::int64_t images) const {
   if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
   const std::lock_guard<std::mutex> lock(state_->traits_mutex);
@@ -481,6 +488,9 @@ Profile Predictor::profile(std::int64_t images, int runs) try {
   profile.engine = state_->row.load()->name;
   profile.reason = state_->reason;
   profile.precision = to_string(state_->config.precision);
+  const ComputedPrecision computed = computed_precision();
+  profile.computed_precision = to_string(computed.precision);
+  profile.precision_reason = computed.reason;
   profile.model_file = state_->config.model_file;
   profile.threads = state_->config.threads;
   return profile;

@@ -89,16 +89,18 @@ Json json_of(const LayerProfile& layer) {
 
 std::string to_table(const Profile& profile) {
   const double images = static_cast<double>(profile.images);
+  std::string why = profile.precision_reason;
+  if (!why.empty()) why = "        computed in " + profile.computed_precision + ": " + why + "\n";
   std::string text = print(
       "engine %s (%s), %s, precision %s, threads %d\n"
       "model   %s\n"
-      "limit   %.1f billion multiply-adds a second, one core, %s\n"
+      "%slimit   %.1f billion multiply-adds a second, one core, %s\n"
       "memory  %.1f GB a second, one core\n"
       "batch   %.0f, %.2f us, %.2f us an image, %s of the limit (median of %d)\n",
       profile.engine.c_str(), profile.reason.c_str(), profile.instructions.c_str(),
-      profile.precision.c_str(), profile.threads, profile.model_file.c_str(),
-      profile.multiply_add_limit / 1e9, profile.precision.c_str(), profile.memory_limit / 1e9,
-      images, profile.microseconds, profile.microseconds / images,
+      profile.precision.c_str(), profile.threads, profile.model_file.c_str(), why.c_str(),
+      profile.multiply_add_limit / 1e9, profile.computed_precision.c_str(),
+      profile.memory_limit / 1e9, images, profile.microseconds, profile.microseconds / images,
       percent(profile.multiply_add_share).c_str(), profile.runs);
   for (const ProfilePart& part : profile.parts) {
     text += "\n" + std::to_string(part.images) + (part.images == 1 ? " image" : " images");
@@ -121,6 +123,8 @@ std::string to_json(const Profile& profile) {
   json["reason"] = profile.reason;
   json["instructions"] = profile.instructions;
   json["precision"] = profile.precision;
+  json["computed_precision"] = profile.computed_precision;
+  json["precision_reason"] = profile.precision_reason;
   json["model_file"] = profile.model_file;
   json["threads"] = profile.threads;
   json["runs"] = profile.runs;

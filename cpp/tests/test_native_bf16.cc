@@ -3,6 +3,7 @@
 
 #include "engines/native/runtime/thread_pool.h"
 #include "native_support.h"
+#include "notation.h"
 
 namespace lenet::tests {
 namespace {
@@ -245,6 +246,44 @@ TEST_CASE("bf16 is refused where the instructions have none") {
   const Tensor images = random_images(3);
   CHECK(Predictor(bundled("precision=bf16")).run(images.view()).data ==
         Predictor(bundled()).run(images.view()).data);
+}
+
+TEST_CASE("bf16 has float32's bits where LENET_NATIVE_BF16 or the measurement takes its kernels") {
+  if (bf16_kernels() == nullptr) return;
+  const TemporaryFolder folder;
+  Config config = write_onnx(folder, onnx_graph("Conv x w -> y | pads=[1,1,1,1]", "w[32,32,3,3]=1",
+                                                "x[-1,32,64,64] -> y[-1,32,64,64]"));
+  const std::vector<float> images = Random(3).values(3 * 32 * 64 * 64);
+  const auto run = [&](Predictor predictor) {
+    return predictor.run({images.data(), {3, 32, 64, 64}}).data;
+  };
+  const std::vector<float> exact = run(Predictor(config));
+  CHECK(Predictor(config).computed_precision().reason.empty());
+  config.precision = Precision::Bf16;
+  const auto made = [&](const char* value) {
+    setenv("LENET_NATIVE_BF16", value, 1);
+    return Predictor(config);
+  };
+  Predictor off = made("off");
+  CHECK(off.config().precision == Precision::Bf16);
+  CHECK(off.computed_precision().precision == Precision::Fp32);
+  CHECK(off.clone().computed_precision().reason == "LENET_NATIVE_BF16 is off");
+  const std::string table = to_table(off.profile(1, 1));
+  CHECK(table.find("  computed in fp32: LENET_NATIVE_BF16 is off\nlimit") != std::string::npos);
+  CHECK(run(std::move(off)) == exact);
+  Predictor on = made("on");
+  CHECK(on.computed_precision().precision == Precision::Bf16);
+  CHECK(on.profile(1, 1).instructions == std::string(bf16_kernels()->name));
+  const std::vector<float> rounded = run(std::move(on));
+  CHECK(rounded != exact);
+  for (const char* value : {"auto", ""}) {
+    const Predictor measured = made(value);
+    const ComputedPrecision computed = measured.computed_precision();
+    CHECK(computed.reason.find("times as many multiply-adds a second") != std::string::npos);
+    CHECK(run(measured.clone()) == (computed.precision == Precision::Bf16 ? rounded : exact));
+  }
+  CHECK_ERROR(BadInput, "LENET_NATIVE_BF16 is 'yes'; expected one of auto, on, off", made("yes"));
+  unsetenv("LENET_NATIVE_BF16");
 }
 
 }  // namespace

@@ -176,7 +176,11 @@ def test_commands_are_imported_when_they_run():
 
 
 def test_versions():
-    for environment, instructions in (({}, None), ({"LENET_NATIVE_ISA": "scalar"}, "scalar")):
+    for environment, instructions, bf16 in (
+        ({}, None, ""),
+        ({"LENET_NATIVE_ISA": "scalar"}, "scalar", "not available: precision bf16 needs"),
+        ({"LENET_NATIVE_BF16": "x"}, None, "not available: LENET_NATIVE_BF16 is 'x'; expected"),
+    ):
         done = lenet_cpp_command("--version", env=os.environ | environment)
         assert (done.returncode, done.stderr) == (0, "")
         lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
@@ -187,6 +191,7 @@ def test_versions():
         with lenet_cpp.Predictor(engine="native") as predictor:
             here = predictor.profile(1, runs=1).instructions
         assert lines["native instructions"] == (instructions or here)
+        assert f"\nnative bf16 is {bf16}" in done.stdout
 
 
 def test_an_engine_without_its_library_is_said_to_be():

@@ -322,6 +322,8 @@ def test_what_lenet_costs_layer_by_layer(lenets, monkeypatch, name, images):
     with lenet_cpp.Predictor(lenets["static-ptq"], **OPTIONS) as predictor:
         profile = predictor.profile(images, runs=2)
     assert profile.instructions == ("avx2" if name == "avx512" else name)
+    has_bytes = name in {"amx", "avx512vnni", "neondotprod"}
+    assert ("the float model in fp32 may be faster" in profile.precision_reason) != has_bytes
     assert (profile.multiply_adds, profile.images, profile.runs) == (416_520, images, 2)
     assert (profile.precision, profile.multiply_add_limit > 1e9) == ("int8", True)
     (part,) = profile.parts

@@ -234,10 +234,11 @@ def test_version(run_ok, root):
     folder = found(r"^PADDLE_INFERENCE_DIR:PATH=(.*)$", root / "build" / "CMakeCache.txt")
     paddle_dir = Path(folder or root / "third_party" / "paddle_inference")
     paddle = found(r"[Vv]ersion: ([\d.]+)", paddle_dir / "version.txt")
-    *lines, onnxruntime, last = run_ok("--version").splitlines()
+    *lines, onnxruntime, last, bf16 = run_ok("--version").splitlines()
     assert lines == [f"lenet_infer_test {ours}", f"native {ours}"]
     assert onnxruntime.startswith("onnxruntime ")
     assert last == f"paddle {paddle}"
+    assert bf16.startswith("native bf16 is ")
 
 
 # What the issues ask for beside the options of the library.

@@ -308,7 +308,7 @@ def test_the_program_says_what_it_lacks(stand_alone, model_dir):
         rf"{name} is not available: this build has no {name} engine; .*\n"
         for name in ("onnxruntime", "paddle")
     )
-    assert re.fullmatch(lines, version.stdout)
+    assert re.fullmatch(lines + r"native bf16 is .*\n", version.stdout)
     usage = run(stand_alone, "--help", env={}).stdout
     assert usage.endswith("\nThis program has the native engine only.\n")
     assert "  lenet_infer_native --model_dir=" in usage

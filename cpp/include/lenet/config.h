@@ -30,7 +30,8 @@ enum class Precision {
   /// float32. In onnxruntime an .onnx runs as exported: a quantized one in int8.
   Fp32,
   /// bfloat16, for any float model on a processor with avx512_bf16: the native engine, and Paddle
-  /// with oneDNN. Numbers are rounded where they are multiplied, and sums are float32.
+  /// with oneDNN. Numbers are rounded where they are multiplied, and sums are float32. The native
+  /// engine computes in float32 where that is faster (`Predictor::computed_precision`).
   Bf16,
   /// 8-bit integers, for a quantized .pdmodel (docs/quantization.md): the native engine, and Paddle
   /// with oneDNN. Their outputs differ by a fraction of a step (docs/native-int8.md).

@@ -23,6 +23,10 @@ LENET_API std::string engine_names();
 /// Every engine but Auto, in the order in which Auto tries them. Opens the libraries.
 LENET_API std::vector<EngineInfo> available_engines();
 
+/// What the native engine computes precision bf16 in on this processor, and why, or why it is not
+/// available. Measures that when nothing has yet, for about a millisecond.
+LENET_API std::string describe_bf16();
+
 /// The version of the library that an engine runs on, such as "3.3.1"; of ours for Native. Opens
 /// the library when no predictor has done so yet.
 /// \throws Error as `Predictor` does when the library cannot be opened; BadInput for Auto.

@@ -50,6 +50,12 @@ enum class OutputKind {
 /// "unknown", "logits", "probabilities" or "scores".
 LENET_API const char* to_string(OutputKind kind);
 
+/// What the arithmetic of a predictor is.
+struct ComputedPrecision {
+  Precision precision;  ///< the configuration's; of bf16 also Fp32, where that is the faster one
+  std::string reason;   ///< for this one, or that another one may be faster; or empty
+};
+
 /// Called with each operator's output while the network runs: operator type, variable name, values
 /// (valid during the call only).
 using LayerCallback =
@@ -129,6 +135,9 @@ class LENET_API Predictor {
   bool quantized() const noexcept;
   /// What the numbers of the first output are, also of a program that was not checked.
   OutputKind output_kind() const noexcept;
+  /// What the engine computes in. With bf16, the native engine takes float32 where it is faster
+  /// (docs/native-engine.md).
+  ComputedPrecision computed_precision() const;
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself. Auto
   /// chooses another one after a run in which one failed. May be called while another thread runs.
   Accelerator accelerator(std::int64_t images = 1) const;

@@ -38,9 +38,11 @@ struct ProfilePart {
 
 struct Profile {
   std::string engine;
-  std::string reason;        ///< for the choice of the engine
-  std::string instructions;  ///< the instruction set of its kernels
-  std::string precision;
+  std::string reason;              ///< for the choice of the engine
+  std::string instructions;        ///< the instruction set of its kernels
+  std::string precision;           ///< that was asked for
+  std::string computed_precision;  ///< as `Predictor::computed_precision` has it
+  std::string precision_reason;
   std::string model_file;
   int threads = 0;
   int runs = 0;                   ///< that were measured

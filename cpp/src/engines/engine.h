@@ -68,6 +68,8 @@ class Engine {
   virtual bool is_fastest() const { return true; }
   /// Called once it was chosen, before it runs: packs weights. Throws as creating it does.
   virtual void prepare() {}
+  /// As `Predictor::computed_precision`. \param asked the configuration's
+  virtual ComputedPrecision computed_precision(Precision asked) const { return {asked, {}}; }
   /// Whether it reads the Model after that, also to make clones.
   virtual bool needs_model() const { return true; }
 };

@@ -4,6 +4,7 @@
 
 #include "config_option.h"
 #include "engines/engine.h"
+#include "engines/native/layer_times.h"
 #include "engines/native/native_engine.h"
 #include "engines/onnxruntime/engine.h"
 #include "engines/paddle/paddle.h"
@@ -159,6 +160,14 @@ std::vector<EngineInfo> available_engines() {
     }
   }
   return found;
+}
+
+std::string describe_bf16() try {
+  const native::Bf16Choice choice = native::choose_bf16();
+  return (choice.kernels == nullptr ? "is computed in fp32: " : "is computed in bf16: ") +
+         choice.reason;
+} catch (const Error& error) {
+  return std::string("is not available: ") + error.what();
 }
 
 std::string engine_version(EngineKind engine) { return row_of(engine).library.version(); }

@@ -40,10 +40,9 @@ class Options(TypedDict, total=False):
         precision: The precision of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float
             model where the processor has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. In
             the Paddle engine oneDNN computes bf16 and int8, and ``accelerator="auto"`` then
-            chooses it. The native engine has both too: bf16 as docs/native-engine.md says, and
-            int8 with the outputs of oneDNN to a fraction of a step (docs/native-int8.md). In
-            onnxruntime an .onnx runs as it was exported, with ``"fp32"``; one that was quantized
-            runs in int8.
+            chooses it. The native engine has both too: bf16, or float32 where that is faster
+            (docs/native-engine.md), and int8 with the outputs of oneDNN to a fraction of a step
+            (docs/native-int8.md). In onnxruntime ``"fp32"`` runs an .onnx as it was exported.
         device: What computes: ``"cpu"`` (default), ``"gpu"`` (the first one) or ``"gpu:ID"``. The
             Paddle engine and onnxruntime have GPUs, in fp32, where their library was built with
             CUDA (docs/gpu.md); ``engine="auto"`` then takes the one of these that reads the model.

@@ -62,6 +62,10 @@ class Profile:
     instructions: str
     """The instruction set of the kernels."""
     precision: str
+    computed_precision: str
+    """The precision of the kernels: not that which was asked for where fp32 is faster than bf16."""
+    precision_reason: str
+    """The reason for it, or that another one may be faster; or empty."""
     model_file: str
     threads: int
     runs: int

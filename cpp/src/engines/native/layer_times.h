@@ -11,6 +11,8 @@
 
 namespace lenet::native {
 
+struct Bf16Kernels;
+
 /// Of the monotonic clock.
 double seconds_now();
 
@@ -67,6 +69,18 @@ enum class Arithmetic {
 /// \throws Error Unsupported: the processor has no multiply-adds of bf16.
 MultiplyAddLimit measure_multiply_add_limit(double seconds,
                                             Arithmetic arithmetic = Arithmetic::Float32);
+
+/// What precision bf16 is computed with, and why.
+struct Bf16Choice {
+  const Bf16Kernels* kernels;  ///< null: with those of float32
+  std::string reason;
+};
+
+/// Those of float32 where their inner loop is not enough slower for bf16 to pay, or what the
+/// environment's LENET_NATIVE_BF16 says. Measures both loops, for about a millisecond, when a
+/// process first asks.
+/// \throws Error as choose_bf16_kernels; BadInput: the variable has another value.
+Bf16Choice choose_bf16();
 
 /// Bytes a second that one thread reads from memory, beyond the caches, in the median slice: from
 /// an array of twice the size of the last cache, 64 to 256 MiB. \throws std::bad_alloc

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 
 #include "engines/native/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/runtime/aligned.h"
+#include "io/printable.h"
+#include "lenet/error.h"
 
 namespace lenet::native {
 namespace {
@@ -27,7 +30,7 @@ std::vector<double> rates_of(double seconds, const Run& run) {
 }  // namespace
 
 MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmetic) {
-  constexpr std::int64_t kSteps = 100'000;
+  constexpr std::int64_t kSteps = 10'000;  // some 50 microseconds
   const std::string best = available_sets().front();
   const Kernels& kernels = kernels_named(best.c_str());
   const int8::Kernels& quantized = int8::kernels_named(best.c_str());
@@ -43,6 +46,33 @@ MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmeti
   const auto rates = rates_of(seconds, [&] { return multiply_adds(kSteps); });
   limit.per_second = *std::max_element(rates.begin(), rates.end());
   return limit;
+}
+
+Bf16Choice choose_bf16() {
+  // Of a 3 x 3 convolution bf16 computes 4/3 of float32's products (docs/native-engine.md).
+  constexpr double kMinGain = 4.0 / 3;
+  constexpr int kTurns = 4;
+  const char* const value = std::getenv("LENET_NATIVE_BF16");
+  const std::string asked = value == nullptr || *value == '\0' ? "auto" : value;
+  if (asked != "auto" && asked != "on" && asked != "off") {
+    throw Error(ErrorCode::BadInput,
+                "LENET_NATIVE_BF16 is '" + printable(asked) + "'; expected one of auto, on, off");
+  }
+  const Bf16Kernels* const kernels = &choose_bf16_kernels();
+  if (asked != "auto") return {asked == "on" ? kernels : nullptr, "LENET_NATIVE_BF16 is " + asked};
+  static const double gain = [] {
+    double floats = 0;
+    double own = 0;
+    // In turns, so that other programs do not slow down one of them alone.
+    for (int turn = 0; turn < kTurns; ++turn) {
+      floats = std::max(floats, measure_multiply_add_limit(0).per_second);
+      own = std::max(own, measure_multiply_add_limit(0, Arithmetic::Bf16).per_second);
+    }
+    return own / floats;
+  }();
+  return {gain >= kMinGain ? kernels : nullptr,
+          "bf16's inner loop does " + print("%.2f", gain) +
+              " times as many multiply-adds a second as float32's on this processor"};
 }
 
 double measure_memory_limit(double seconds) {

@@ -91,6 +91,7 @@ struct Compiled {
   std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
   const char* instructions;
   native::Arithmetic arithmetic = native::Arithmetic::Float32;
+  std::string why;  ///< this arithmetic; empty where there was no choice
   bool is_fastest = false;
   std::function<void()> pack;          ///< packs the weights, once
   std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together
@@ -198,6 +199,11 @@ class NativeEngine final : public Engine {
 
   bool needs_model() const override { return false; }
 
+  ComputedPrecision computed_precision(Precision asked) const override {
+    const bool reduced = compiled_->arithmetic != native::Arithmetic::Float32;
+    return {reduced ? asked : Precision::Fp32, compiled_->why};
+  }
+
   Profile profile(std::int64_t images, int runs, const RunControl& control) override {
     Profile profile;
     profile.images = images;
@@ -281,9 +287,9 @@ class NativeEngine final : public Engine {
   Shape shape_;
 };
 
-/// \param bf16 to compute in bf16 what is not faster in float32: images side by side are, and they
-///   have the bits of one
-void compile(native::Network network, const native::Bf16Kernels* bf16, Compiled& compiled) {
+/// \param bf16 with kernels to compute in bf16 what is not faster in float32: images side by side
+///   are, and they have the bits of one
+void compile(native::Network network, const native::Bf16Choice& bf16, Compiled& compiled) {
   using native::FloatProgram;
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
@@ -297,10 +303,14 @@ void compile(native::Network network, const native::Bf16Kernels* bf16, Compiled&
     if (interleaved->tensor_bytes() > most) interleaved.reset();
   }
   compiled.instructions = kernels.name;
-  if (bf16 != nullptr && interleaved == nullptr) {
-    nhwc = std::make_unique<FloatProgram>(network, kernels, false, native::kMinSharedBytes, bf16);
-    compiled.instructions = bf16->name;
+  compiled.why = bf16.reason;
+  if (bf16.kernels != nullptr && interleaved == nullptr) {
+    nhwc = std::make_unique<FloatProgram>(network, kernels, false, native::kMinSharedBytes,
+                                          bf16.kernels);
+    compiled.instructions = bf16.kernels->name;
     compiled.arithmetic = native::Arithmetic::Bf16;
+  } else if (bf16.kernels != nullptr) {
+    compiled.why = "float32 is faster for networks whose images are computed side by side";
   }
   // Without the kernels for large images only where batches are interleaved.
   compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
@@ -320,6 +330,10 @@ void compile_int8(native::Network network, Compiled& compiled) {
   auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
   compiled.instructions = kernels.name;
   compiled.arithmetic = native::Arithmetic::Int8;
+  if (kernels.bytes != 1) {
+    compiled.why = std::string("the instructions ") + kernels.name +
+                   " multiply no bytes, so the float model in fp32 may be faster";
+  }
   compiled.is_fastest = (kernels.bytes == 1 || program->image_bytes() <= kMaxBytesInPairs) &&
                         program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one =
@@ -348,8 +362,8 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
                                              std::size_t shown) {
   const bool int8 = config.precision == Precision::Int8;
   const char* const other = other_engine(model.format, config.precision);
-  const native::Bf16Kernels* const bf16 =
-      config.precision == Precision::Bf16 ? &native::choose_bf16_kernels() : nullptr;
+  const native::Bf16Choice bf16 =
+      config.precision == Precision::Bf16 ? native::choose_bf16() : native::Bf16Choice{};
   if (!int8 && model.traits.quantized) {
     refuse_model(model,
                  std::string(" is quantized, which the native engine computes in int8 only: use "
