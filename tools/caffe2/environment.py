@@ -7,10 +7,7 @@ is asked for, in the user's cache folder.
 
 from __future__ import annotations
 
-import os
 import platform
-import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -19,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp._base.environments import Environment
-from lenet_cpp._base.worker import Report, call, clean_variables, run_program
+from lenet_cpp._base.worker import Report, call
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from tools import interpreters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,46 +54,8 @@ def make_environment(*, python: str | Path | None = None, report: Report | None 
 
 
 def find_interpreter(python: str | Path | None = None) -> Path:
-    """Return a Python 3.9: the given one, ``python3.9`` on PATH, or the newest one of pyenv.
-
-    pyenv is looked for in ``PYENV_ROOT``, or ``~/.pyenv``.
-
-    Raises:
-        Unsupported: There is none.
-        FileNotFound: ``python`` does not exist.
-        BadInput: ``python`` is another version, or does not run.
-    """
-    wanted = ".".join(map(str, PYTHON))
-    if python is not None:
-        named = shutil.which(python)
-        if named is None:
-            raise FileNotFound(f"cannot run {python}: there is no such program")
-        version = _version(named)
-        if version != PYTHON:
-            said = ".".join(map(str, version)) if version else "no Python that runs"
-            raise BadInput(f"{python} is {said}; Caffe2 needs Python {wanted}")
-        return Path(named)
-    on_path = shutil.which(f"python{wanted}")
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    of_pyenv = list(root.glob(f"versions/{wanted}.*/bin/python"))
-    of_pyenv.sort(key=lambda path: [int(part) for part in re.findall(r"\d+", path.parts[-3])])
-    for candidate in [*([Path(on_path)] if on_path else []), *reversed(of_pyenv)]:
-        if _version(candidate) == PYTHON:
-            return candidate
-    raise Unsupported(
-        f"Caffe2 needs Python {wanted}: there is no python{wanted} on PATH and none in"
-        f" {root / 'versions'}; install one (pyenv install {wanted}), or name it with --python"
-    )
-
-
-def _version(python: str | Path) -> tuple[int, ...] | None:
-    """Return an interpreter's version, of CPython for 64 bits; None if it does not run."""
-    code = "import sys; print(*sys.version_info[:2]) if sys.maxsize > 2**32 else sys.exit(1)"
-    try:
-        done = run_program([python, "-I", "-c", code], seconds=60, variables=clean_variables())
-        return tuple(int(part) for part in done.stdout.split()) or None
-    except (OSError, ValueError):
-        return None
+    """Return a Python 3.9, as :func:`tools.interpreters.find_interpreter` does."""
+    return interpreters.find_interpreter(PYTHON, "Caffe2", python)
 
 
 def require_environment() -> Path:
