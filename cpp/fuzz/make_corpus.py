@@ -20,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zlib
 from pathlib import Path
@@ -276,9 +277,22 @@ def onnx_files() -> Files:
     }
 
 
+def older_files(version: str, networks: dict[str, str]) -> Files:
+    """Return programs that an earlier Paddle wrote, by the file in its layout's folder."""
+    archive = ROOT / "tests" / "data" / "versions" / f"{version}.tar.xz"
+    with tarfile.open(archive) as tar:
+        return {
+            f"paddle_{version}_{name}": tar.extractfile(f"{name}/{file}").read()  # type: ignore[union-attr]
+            for name, file in networks.items()
+        }
+
+
 def pdmodel_files() -> Files:
     bundled = (BUNDLED / "lenet.pdmodel").read_bytes()
+    fluid = ("lenet", "resnet_block", "squeeze_excite", "reshape_inplace", "prelu_all", "dropout")
     return {
+        **older_files("1.8.5", dict.fromkeys(fluid, "combined/model")),
+        **older_files("2.6.2", dict.fromkeys(("lenet", "matmul"), "twice_pdmodel/model.pdmodel")),
         "lenet": bundled,
         "cut": bundled[: len(bundled) // 2],
         "length_too_long": b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x08\x00",
@@ -291,6 +305,7 @@ def pdmodel_files() -> Files:
 def json_files() -> Files:
     bundled = (BUNDLED / "lenet.json").read_bytes()
     return {
+        **older_files("3.0.0", dict.fromkeys(("lenet", "pool_avg"), "jit_json/model.json")),
         "lenet": bundled,
         "cut": bundled[: len(bundled) // 2],
         "deep": b"[" * 2000,

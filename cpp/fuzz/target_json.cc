@@ -10,7 +10,7 @@ namespace lenet::fuzz {
 
 void json(std::string_view bytes) {
   std::vector<ParameterSpec> specs;
-  const bool accepted = accepts({ErrorCode::BadModel}, [&] {
+  const bool accepted = accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, [&] {
     specs = list_parameters(read_pir_program(bytes, "model.json"), "model.json");
     require(specs.size() <= bytes.size(), "no more parameters than bytes");
   });

@@ -213,7 +213,8 @@ TEST_CASE("a program's quantization is checked: kernels index scales without loo
            "bit_length");
   }
   refuse(good.with("ws[4]*", "ws[4]").bytes(), "ws");
-  refuse(good.with("ZeroPoint=wz", "ZeroPoint=wz InAccum=s").bytes(), "InAccum");
+  refuse(good.with("ZeroPoint=wz", "ZeroPoint=wz InAccum=s").bytes(), "InAccum",
+         ErrorCode::Unsupported);
   const auto attributes = [&](const std::string& more) {
     return good.with("quant_axis=0", "quant_axis=0 " + more).bytes();
   };

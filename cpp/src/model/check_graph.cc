@@ -36,9 +36,13 @@ bool has_common_value(std::string_view name, const Attribute& attribute) {
   };
   static constexpr Common kCommon[] = {
       {"fuse_relu fuse_with_relu fuse_brelu fuse_activation fuse_alpha fuse_beta "
-       "fuse_residual_connection fuse_relu_before_depthwise_conv force_fp32_output use_quantizer",
+       "fuse_residual_connection fuse_relu_before_depthwise_conv force_fp32_output use_quantizer "
+       "fused_reshape_X fused_reshape_Y fused_reshape_Out fused_transpose_X fused_transpose_Y "
+       "fused_transpose_Out",
        ""},
-      {"Scale_in Scale_in_eltwise Scale_weights Scale_x Scale_y Scale_out", "", 1},
+      {"Scale_in Scale_in_eltwise Scale_weights Scale_x Scale_y Scale_out scale_x scale_y "
+       "scale_out head_number",
+       "", 1},
       {"fuse_brelu_threshold", "", 6},
       {"data_format", "AnyLayout NCHW"},
       {"op_device", "cpu"},
@@ -59,6 +63,7 @@ bool has_common_value(std::string_view name, const Attribute& attribute) {
   if (const auto* numbers = std::get_if<Numbers>(&attribute.value)) {
     return std::all_of(numbers->begin(), numbers->end(), in_range);
   }
+  if (const auto* integers = std::get_if<Integers>(&attribute.value)) return integers->empty();
   const auto* text = std::get_if<std::string>(&attribute.value);
   return text != nullptr && (text->empty() || has_word(common->texts, *text));
 }
@@ -68,7 +73,9 @@ class Checker {
   Checker(Graph& graph, const std::string& path) : graph_(graph), path_(path), rules_(graph) {}
 
   void check() {
-    if (graph_.operators.size() > kMaxOperators) refuse("has too many operators");
+    if (graph_.operators.size() > kMaxOperators) {
+      unsupported("has more than " + std::to_string(kMaxOperators) + " operators");
+    }
     for (Value& value : graph_.values) value.defined = value.parameter;
     if (is_onnx()) return check_onnx();
     for (const Value& value : graph_.values) require_dimensions(value, value.parameter ? 1 : 0);
@@ -159,7 +166,15 @@ class Checker {
         count *= size;
       }
     }
-    if (!sane) refuse("is damaged: '" + value.name + "' has the shape " + to_string(value.shape));
+    if (sane) return;
+    const auto is_size = [&](std::int64_t size) {
+      return size >= least || (size == -1 && !value.parameter);
+    };
+    if (std::all_of(value.shape.begin(), value.shape.end(), is_size)) {
+      unsupported("has a tensor larger than any of a classifier: '" + value.name +
+                  "' has the shape " + to_string(value.shape));
+    }
+    refuse("is damaged: '" + value.name + "' has the shape " + to_string(value.shape));
   }
 
   void check_operator(std::size_t at) {
@@ -180,7 +195,10 @@ class Checker {
     rule->infer(view);
     define(view, op);
     work_ += view.work();
-    if (work_ > static_cast<double>(kMaxMultiplyAdds)) refuse("asks for an absurd amount of work");
+    if (work_ > static_cast<double>(kMaxMultiplyAdds)) {
+      unsupported("asks for more than " + std::to_string(kMaxMultiplyAdds) +
+                  " multiply-adds for one image");
+    }
     if (op.type == "fetch" || op.type == "1.fetch") {
       const std::int64_t column = view.integer("col");
       view.require(column >= 0 && fetched_.emplace(column, op.inputs.at("X").at(0)).second, "col");
@@ -190,9 +208,14 @@ class Checker {
   [[noreturn]] void refuse_operator(const OperatorView& view) const {
     if (is_onnx()) view.no_kernel("kernel for this operator");
     refuse_quantization(view.type());
+    const std::int64_t version = graph_.paddle_version;
+    const std::string writer = "; it was written by Paddle " + std::to_string(version / 1'000'000) +
+                               "." + std::to_string(version / 1'000 % 1'000) + "." +
+                               std::to_string(version % 1'000);
     unsupported("has an operator '" + printable(view.type()) +
                 "', which lenet cannot check; for a model that you trust set check_program to "
-                "false");
+                "false" +
+                (version > 0 ? writer : ""));
   }
 
   /// Kinds of quantized programs that do not run.
@@ -212,7 +235,7 @@ class Checker {
 
   /// Gives arguments by place their names, and checks that all have as many values as they must.
   Arguments bind(const OperatorView& view, const std::vector<ParsedRule::Argument>& rules,
-                 Arguments& given) const {
+                 Arguments& given) {
     Arguments bound;
     bound.reserve(rules.size());
     std::size_t used = 0;
@@ -235,31 +258,69 @@ class Checker {
       } else if (used < given.size()) {
         values = std::move(given[used++].second);
       }
-      if (forbidden && !values.empty()) refuse_argument(", which is not supported");
+      if (forbidden && !values.empty()) {
+        view.not_fixed("a value of " + std::string(name));
+      }
       if ((!optional && values.empty()) || (!list && values.size() > 1)) refuse_argument("");
       bound.emplace_back(name, std::move(values));
     }
-    if (used < given.size()) view.fail("an argument too many");
+    if (used < given.size() && !is_program_desc()) view.fail("an argument too many");
+    if (used < given.size()) drop_unknown(view, rules, given);
     return bound;
   }
 
-  void check_attributes(const OperatorView& view, const ParsedRule& rule,
-                        const Attributes& attributes) const {
-    for (const auto& [name, wanted] : rule.attributes) {
-      view.require(wanted.optional || attributes.count(name) > 0, "no attribute ", name);
+  /// Arguments of a name that no rule has may be empty: older Paddles wrote them so.
+  void drop_unknown(const OperatorView& view, const std::vector<ParsedRule::Argument>& rules,
+                    const Arguments& given) {
+    graph_.differs = true;
+    for (const auto& [name, values] : given) {
+      const auto is_named = [name = name](const auto& rule) { return is_same(rule.name, name); };
+      if (values.empty() || std::any_of(rules.begin(), rules.end(), is_named)) continue;
+      view.unsupported("has an argument " + printable(std::string(name)) + ", which is not known");
     }
+  }
+
+  void check_attributes(const OperatorView& view, const ParsedRule& rule, Attributes& attributes) {
+    for (const auto& [name, wanted] : rule.attributes) {
+      if (wanted.optional || attributes.count(name) > 0) continue;
+      view.require(wanted.value.has_value(), "no attribute ", name);
+      graph_.differs = true;
+      attributes.emplace_back(graph_.decoded.emplace_back(name), *wanted.value);
+    }
+    Attributes kept;
     // Paddle looks for attributes of some names in every operator, and trusts their types.
-    for (const auto& [name, attribute] : attributes) {
+    for (auto& [name, attribute] : attributes) {
       const auto wanted = rule.attributes.find(name);
       if (wanted == rule.attributes.end()) {
         if (is_onnx()) view.no_kernel("kernel for the attribute " + printable(std::string(name)));
-        if (is_program_desc() && is_threshold(name, attribute)) continue;
-        view.fail("the attribute " + std::string(name), ", which it does not have");
+        if (!is_program_desc()) {
+          view.unsupported("has an attribute " + std::string(name) + ", which is not known");
+        }
+        require_common_value(view, name, attribute);
+        graph_.differs |= !is_threshold(name, attribute);
+        continue;
       }
-      view.require((wanted->second.types & 1U << static_cast<unsigned>(attribute.type)) != 0,
-                   "the type of the attribute ", name);
+      const auto has_type = [types = wanted->second.types](AttributeType type) {
+        return (types & 1U << static_cast<unsigned>(type)) != 0;
+      };
+      // Paddle 3.0 wrote shorter integers, which later ones convert.
+      const bool shorter = !is_program_desc() && !is_onnx() &&
+                           attribute.type == AttributeType::Ints && has_type(AttributeType::Longs);
+      if (attribute.type == AttributeType::Other && !has_type(attribute.type)) {
+        view.unsupported("has an attribute " + std::string(name) +
+                         " of a type that is not supported");
+      }
+      view.require(shorter || has_type(attribute.type), "the type of the attribute ", name);
       const bool own_layout = name == "data_format" && wanted->second.own;
-      if (!is_program_desc() || own_layout || has_common_value(name, attribute)) continue;
+      if (is_program_desc() && !own_layout) require_common_value(view, name, attribute);
+      kept.emplace_back(name, std::move(attribute));
+    }
+    attributes = std::move(kept);
+  }
+
+  static void require_common_value(const OperatorView& view, std::string_view name,
+                                   const Attribute& attribute) {
+    if (!has_common_value(name, attribute)) {
       view.unsupported("has " + std::string(name) + "=" + to_text(attribute) +
                        ", which no engine here computes rightly; export the model again, without "
                        "passes that prepare it for another device or arithmetic");
@@ -309,8 +370,8 @@ class Checker {
         if (index == kNone) continue;
         Value& value = graph_.values[index];
         value.defined = true;
-        const bool may_be_empty =
-            name == "XShape" || op.type == "1.full_int_array" || (is_onnx() && is_known(value));
+        const bool may_be_empty = has_word(kUnreadOutputs, name) || op.type == "1.full_int_array" ||
+                                  (is_onnx() && is_known(value));
         const bool empty = std::count(value.shape.begin(), value.shape.end(), 0) > 0;
         view.supports(!is_onnx() || may_be_empty || !empty, "kernel for a tensor without values");
         require_dimensions(value, may_be_empty ? 0 : 1);

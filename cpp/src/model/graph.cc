@@ -234,10 +234,12 @@ void require_name(std::string_view name, const std::string& what, const std::str
   const bool sane =
       !name.empty() && name.size() <= kMaxName &&
       std::all_of(name.begin(), name.end(), [](char byte) { return byte > ' ' && byte <= '~'; });
-  if (!sane) {
-    refuse_program(
-        path, "is damaged: the name of " + what + " is '" + std::string(name.substr(0, 100)) + "'");
-  }
+  if (sane) return;
+  if (name.empty()) refuse_program(path, "is damaged: " + what + " has no name");
+  throw Error(ErrorCode::Unsupported, "'" + path + "': the name of " + what + " is '" +
+                                          printable(std::string(name.substr(0, 100))) +
+                                          "'; only printable ASCII without blanks, of at most " +
+                                          std::to_string(kMaxName) + " characters, is supported");
 }
 
 }  // namespace lenet

@@ -186,6 +186,12 @@ struct Graph {
   std::int64_t opset = 0;  ///< of ONNX's own operators; 0: not said
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
   std::string unsupported;
+  // Of ProgramDesc:
+  std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
+  /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
+  bool differs = false;
+  /// Values that stand for a variable before and after it was written a second time.
+  std::vector<std::pair<std::size_t, std::size_t>> rewritten;
   std::deque<Value> values;
   std::deque<Operator> operators;
   // Set by link_values, by index into `values`.
@@ -237,13 +243,18 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 /// Paddle's kernels and graph passes rely on without looking; attribute values in range; the shape
 /// and type of every output worked out anew and compared with what the program declares; values
 /// given before they are used and never twice; parameters never written; sizes within bounds.
-/// \throws Error BadModel; Unsupported for an operator that is not in the tables of rules/.
+/// Of a .pdmodel, attributes and empty arguments that no rule knows are dropped, and those that the
+/// Paddle that wrote it did not have are filled in: Paddle ignores the ones and fills in the
+/// others. \throws Error BadModel, where the program contradicts itself; Unsupported for what no
+/// rule
+///   knows, and for old attributes that would change what Paddle computes.
 void check_graph(Graph& graph, const std::string& path);
 
 /// \throws Error BadModel, one printable line.
 [[noreturn]] void refuse_program(const std::string& path, const std::string& problem);
 
 /// Names of variables, operators and attributes: printable ASCII, not empty, not overlong.
+/// \throws Error Unsupported, of an empty one BadModel.
 void require_name(std::string_view name, const std::string& what, const std::string& path);
 
 }  // namespace lenet

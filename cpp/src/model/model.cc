@@ -22,6 +22,7 @@ class Loader {
     model_->format = files_.format;
     model_->path = files_.program;
     model_->program = read(files_.program);
+    model_->checked_program = model_->program;
     if (files_.format == ModelFormat::Onnx) {
       load_onnx();
     } else {
@@ -115,6 +116,7 @@ class Loader {
   void check_program() {
     Graph& graph = model_->graph;
     if (model_->refusal) {  // only its parameters were read
+      model_->unchecked = true;
       model_->traits.openvino_refusal = "a program that cannot be checked";
       return;
     }
@@ -127,6 +129,12 @@ class Loader {
       model_->refusal.emplace(ErrorCode::Unsupported, error.what());
     }
     if (config_.check_program) model_->traits = read_program_traits(graph);
+    const bool changes = graph.differs || !graph.rewritten.empty();
+    model_->unchecked = model_->refusal || (!config_.check_program && changes);
+    if (config_.check_program && graph.differs) {
+      model_->checked_program =
+          std::make_shared<const MemoryFile>(write_checked_program(program(), graph, model_->path));
+    }
   }
 
   const ModelFiles& files_;
@@ -149,6 +157,7 @@ std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) co
   rest->path = path;
   rest->file_bytes = file_bytes;
   rest->refusal = refusal;
+  rest->unchecked = unchecked;
   rest->traits = traits;
   rest->output_kind = output_kind;
   if (again == nullptr) return rest;

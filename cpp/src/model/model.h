@@ -27,6 +27,8 @@ struct Model {
   ModelFormat format = ModelFormat::Pdmodel;
   std::string path;  ///< of the program, for messages
   std::shared_ptr<const MemoryFile> program;
+  /// What Paddle gets: `program`, or what the check has made of one that Paddle 3 would not write.
+  std::shared_ptr<const MemoryFile> checked_program;
   /// Null for Onnx; of Separate all variables, as one file holds them.
   std::shared_ptr<const MemoryFile> params;
   std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
@@ -35,6 +37,8 @@ struct Model {
   /// Why check_graph refuses the graph, which then may be anything: of an .onnx, or of a program
   /// that is trusted (`check_program`). For engines that rely on the check.
   std::optional<Error> refusal;
+  /// What Paddle gets was not checked: Auto asks for no accelerator.
+  bool unchecked = false;
   ProgramTraits traits;
   OutputKind output_kind = OutputKind::Unknown;
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/json.h"
+#include "io/printable.h"
 #include "model/element_types.h"
 #include "model/readers.h"
 
@@ -81,6 +82,10 @@ class Reader {
   [[noreturn]] void fail(const std::string& problem) const {
     refuse_program(path_, problem + (at_.empty() ? "" : " in operator " + at_));
   }
+  [[noreturn]] void unsupported(const std::string& problem) const {
+    throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + printable(problem) +
+                                            (at_.empty() ? "" : " in operator " + at_));
+  }
   template <typename Text>
   void require(bool condition, const Text& what) const {
     if (!condition) fail(std::string("is damaged: ") + what + " is not as Paddle writes it");
@@ -140,7 +145,7 @@ class Reader {
     object.each_member([&](std::string_view name, const JsonValue& value) {
       std::size_t at = 0;
       while (at < Count && !is_same(names[at], name)) ++at;
-      require(at < Count, "an object");
+      if (at == Count) unsupported("has a member " + std::string(name) + ", which is not known");
       if (found[at]) fail("is damaged: the member " + std::string(name) + " comes a second time");
       found[at] = value;
     });
@@ -167,7 +172,11 @@ class Reader {
                                     Names<Count> names) const {
     JsonValue found;
     each(list, what, [&](const JsonValue& item) {
-      if (found) fail(std::string("has several ") + what + ": control flow is not supported");
+      if (found) {
+        unsupported(std::string("has several ") + what +
+                    ": control flow is not supported; for a model that you trust, "
+                    "check_program=false runs it in Paddle");
+      }
       found = item;
     });
     return members(found, names);
@@ -314,8 +323,10 @@ class Reader {
                     return !plain.empty() && plain == each.pir;
                   }).dtype;
     require(value.dtype >= 0, "an element type");
-    each(shape, "a shape", value.shape,
-         [&](const JsonValue& size) { value.shape.push_back(integer<std::int64_t>(size)); });
+    each(shape, "a shape", value.shape, [&](const JsonValue& size) {
+      // Sizes that are not known are multiplied, too: -4.
+      value.shape.push_back(std::max<std::int64_t>(integer<std::int64_t>(size), -1));
+    });
     const auto known = [&, &given = layout](std::string_view each) { return is(given, each); };
     require(std::any_of(std::begin(kLayouts), std::end(kLayouts), known), "a data layout");
     require(is_empty(levels) && level.bytes() == "0", "a level of detail");
@@ -376,7 +387,7 @@ class Reader {
     const auto* const known =
         std::find_if(std::begin(kAttributeTypes), std::end(kAttributeTypes),
                      [kind = kind](const auto& each) { return is(kind, each.first); });
-    require(known != std::end(kAttributeTypes), "the type of an attribute");
+    if (known == std::end(kAttributeTypes)) return {AttributeType::Other, {}};
     const AttributeType type = known->second;
     switch (type) {
       case AttributeType::Bool:
@@ -417,10 +428,11 @@ class Reader {
     Integers values;
     values.reserve(2);  // most have so many
     Numbers numbers;
+    bool other = false;  // elements of a type that is not read
     each(list, "the type of an attribute", [&](const JsonValue& item) {
       const Attribute element = read_attribute(item);
       const AttributeType type = array_of(element.type);
-      require(type != AttributeType::Other, "an element of an array");
+      other |= type == AttributeType::Other;
       require(values.empty() || type == array.type, "the elements of an array");
       array.type = type;
       const auto* integer = std::get_if<std::int64_t>(&element.value);
@@ -428,6 +440,7 @@ class Reader {
       const auto* number = std::get_if<double>(&element.value);
       if (number != nullptr) numbers.push_back(*number);
     });
+    if (other) return {AttributeType::Other, {}};
     if (numbers.empty()) {
       array.value = std::move(values);
     } else {

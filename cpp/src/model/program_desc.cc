@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <initializer_list>
 #include <limits>
 #include <map>
@@ -24,18 +25,23 @@ struct FieldRule {
 /// The fields of one message, each as its rules ask.
 class Message {
  public:
-  /// \param lenient what the rules do not ask for is ignored, and nothing is required
+  /// \param lenient nothing is required
+  /// \param unknown set where there is a field that the rules do not ask for
   template <typename Rules>
   Message(std::string_view bytes, const char* kind, const Rules& rules, const std::string& path,
-          bool lenient)
+          bool lenient, bool& unknown)
       : bytes_(bytes), kind_(kind), path_(path) {
     each_field(bytes, path, kPaddleProgram, [&](const Field& field) {
       const auto* rule = std::find_if(rules.begin(), rules.end(), [&](const FieldRule& each) {
-        return each.number == field.number && each.wire == field.wire;
+        return each.number == field.number;
       });
       if (rule == rules.end()) {
+        unknown = true;
+        return;
+      }
+      if (rule->wire != field.wire) {
         if (lenient) return;
-        fail("an unknown field");
+        fail("a field of another type");
       }
       // Of a field given twice, readers take the first, the last, or both.
       if (has(field.number) && rule->count != Count::Repeated && !lenient) fail("a repeated field");
@@ -82,7 +88,7 @@ class Message {
   }
 
  private:
-  static constexpr std::size_t kMaxNumber = 19;
+  static constexpr std::size_t kMaxNumber = 21;
 
   std::string_view bytes_;
   const char* kind_;
@@ -96,7 +102,7 @@ struct AttributeField : FieldRule {
   std::int64_t code = -1;
   AttributeType type = AttributeType::Other;
 };
-constexpr std::array<AttributeField, 13> kAttributeFields = {{
+constexpr std::array<AttributeField, 20> kAttributeFields = {{
     {{1, Wire::Bytes, Count::Required}},
     {{2, Wire::Number, Count::Required}},
     {{3, Wire::Number}, 0, AttributeType::Int},
@@ -110,24 +116,37 @@ constexpr std::array<AttributeField, 13> kAttributeFields = {{
     {{13, Wire::Number}, 9, AttributeType::Long},
     {{15, Wire::Number, Count::Repeated}, 11, AttributeType::Longs},
     {{19, Wire::Fixed64}, 15, AttributeType::Double},
+    // Blocks, lists of doubles, variables and scalars: known to be there, but not read.
+    {{12, Wire::Number}, 8},
+    {{14, Wire::Number, Count::Repeated}, 10},
+    {{16, Wire::Fixed64, Count::Repeated}, 12},
+    {{17, Wire::Bytes}, 13},
+    {{18, Wire::Bytes, Count::Repeated}, 14},
+    {{20, Wire::Bytes}, 16},
+    {{21, Wire::Bytes, Count::Repeated}, 17},
 }};
 
 constexpr int kDenseTensor = 7;
 constexpr int kFeedList = 9;
 constexpr int kFetchList = 10;
-constexpr int kRaw = 17;
 
 class Reader {
  public:
   Reader(const std::string& path, bool lenient) : path_(path), lenient_(lenient) {}
 
   Graph read(std::string_view bytes) {
-    const Message program = message(bytes, "the program", {many(1), bytes_of(4), bytes_of(5)});
+    // Field 3 is of Paddle 1: what its operators were compatible with.
+    const Message program =
+        message(bytes, "the program", {many(1), bytes_of(3), bytes_of(4), bytes_of(5)});
+    graph_.differs |= program.has(3);
     if (!program.has(1)) program.fail("no block");
     int blocks = 0;
     program.each(1, [&](const Field& block) {
       if (++blocks > 1 && !lenient_) {
-        refuse_program(path_, "has several blocks: control flow is not supported");
+        throw Error(ErrorCode::Unsupported,
+                    "'" + path_ +
+                        "' has several blocks: control flow is not supported; for a "
+                        "model that you trust, check_program=false runs it in Paddle");
       }
       read_block(block.bytes);
     });
@@ -135,7 +154,7 @@ class Reader {
       refuse_program(path_, "holds no operators: it is not a Paddle program");
     }
     if (!lenient_) {
-      message(program.bytes(4), "the version", {integer(1)}).integer(1);
+      graph_.paddle_version = message(program.bytes(4), "the version", {integer(1)}).integer(1);
       read_operator_versions(program.bytes(5));
     }
     link_values(graph_);
@@ -155,11 +174,11 @@ class Reader {
   }
 
   Message message(std::string_view bytes, const char* kind,
-                  std::initializer_list<FieldRule> rules) const {
-    return {bytes, kind, rules, path_, lenient_};
+                  std::initializer_list<FieldRule> rules) {
+    return {bytes, kind, rules, path_, lenient_, graph_.differs};
   }
 
-  void read_operator_versions(std::string_view bytes) const {
+  void read_operator_versions(std::string_view bytes) {
     const char* const kind = "an operator version";
     message(bytes, "the operator versions", {many(1)}).each(1, [&](const Field& field) {
       const Message pair = message(field.bytes, kind, {one(1), one(2)});
@@ -199,16 +218,20 @@ class Reader {
     } else if (tensor) {
       if (!type.has(3)) type.fail("no tensor");
       const Message dense = message(type.bytes(3), "a tensor", {one(1), integer(2)});
+      if (dense.integer(2) != 0 && !value.parameter) {
+        throw Error(ErrorCode::Unsupported, "'" + path_ + "' has a tensor '" + value.name +
+                                                "' of sequences of several lengths (LoD)");
+      }
       if (dense.integer(2) != 0) dense.fail("a level of detail");
       const Message desc = message(dense.bytes(1), "a tensor",
                                    {integer(1, Count::Required), integer(2, Count::Repeated)});
       value.dtype = static_cast<int>(desc.integer(1));
       desc.each(2, [&](const Field& size) {
-        value.shape.push_back(static_cast<std::int64_t>(size.value));
+        const auto given = static_cast<std::int64_t>(size.value);
+        // Older Paddles multiplied sizes that they did not know, too: -16.
+        value.shape.push_back(value.parameter ? given : std::max<std::int64_t>(given, -1));
       });
-    } else if ((kind != kFeedList && kind != kFetchList && kind != kRaw) || type.has(3)) {
-      type.fail("an unknown kind");
-    }
+    }  // of other kinds there is nothing that a kernel takes
     const std::size_t index = tensor ? graph_.values.size() : kNone;
     const bool is_new = indices_.emplace(variable.bytes(1), std::pair(index, kind)).second;
     if (!is_new && !lenient_) variable.fail("the second declaration of '" + value.name + "'");
@@ -230,13 +253,39 @@ class Reader {
         if (!lenient_) throw;
       }
     });
+    if (!lenient_) give_anew(op);
     const auto twice = op.attributes.repeated();
     if (twice && !lenient_) found.fail("the second attribute '" + std::string(*twice) + "'");
     graph_.operators.push_back(std::move(op));
   }
 
+  /// Where a variable is written a second time, such as by an operator in its place, it is another
+  /// value from there on. Which of them its declared shape is of is not known, but of an input.
+  void give_anew(Operator& op) {
+    // Values quantized again for another reader are one value (check_graph.cc).
+    if (op.type == "fetch" || op.type.find("quantize") != std::string::npos) return;
+    std::set<std::size_t> now;  // twice by one operator is wrong
+    for (auto& [name, argument] : op.outputs) {
+      std::vector<std::size_t> values(argument.begin(), argument.end());
+      for (std::size_t& value : values) {
+        if (value == kNone || graph_.values[value].parameter || !now.insert(value).second) continue;
+        if (op.type == "feed") fed_.insert(value);
+        if (written_.insert(value).second) continue;
+        if (fed_.count(value) == 0) graph_.values[value].has_shape = false;
+        Value again = graph_.values[value];
+        again.has_shape = false;
+        graph_.rewritten.emplace_back(value, graph_.values.size());
+        value = indices_.at(again.name).first = graph_.values.size();
+        written_.insert(value);
+        now.insert(value);
+        graph_.values.push_back(std::move(again));
+      }
+      if (!graph_.rewritten.empty()) argument = Argument(std::move(values));
+    }
+  }
+
   void read_arguments(const Message& op, std::uint64_t number, std::int64_t kind,
-                      Arguments& arguments) const {
+                      Arguments& arguments) {
     op.each(number, [&](const Field& field) {
       const Message argument = message(field.bytes, "an argument", {one(1), many(2)});
       std::vector<std::size_t> values;
@@ -255,8 +304,8 @@ class Reader {
     if (arguments.repeated() && !lenient_) op.fail("a repeated name");
   }
 
-  void read_attribute(std::string_view bytes, Attributes& attributes) const {
-    const Message found(bytes, "an attribute", kAttributeFields, path_, lenient_);
+  void read_attribute(std::string_view bytes, Attributes& attributes) {
+    const Message found(bytes, "an attribute", kAttributeFields, path_, lenient_, graph_.differs);
     const std::string name = found.name(1);
     const std::int64_t code = found.integer(2);
     const auto* const rule =
@@ -271,6 +320,10 @@ class Reader {
       }
     }
     const AttributeType type = rule->type;
+    if (type == AttributeType::Other) {
+      attributes.emplace_back(found.bytes(1), Attribute{type, {}});
+      return;
+    }
     const Field& single = found.field(rule->number);
     const auto integer = [&](const Field& field) {
       if (type == AttributeType::Bool || type == AttributeType::Bools) return found.to_flag(field);
@@ -299,6 +352,8 @@ class Reader {
   const std::string& path_;
   const bool lenient_;
   Graph graph_;
+  std::set<std::size_t> written_;  ///< values
+  std::set<std::size_t> fed_;      ///< those of inputs
   /// And kinds, by name.
   std::map<std::string_view, std::pair<std::size_t, std::int64_t>> indices_;
 };
@@ -307,6 +362,80 @@ class Reader {
 
 Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient) {
   return Reader(path, lenient).read(bytes);
+}
+
+namespace {
+
+void append_field(std::string& message, std::uint64_t number, std::string_view bytes) {
+  append_varint(message, number << 3 | 2);
+  append_varint(message, bytes.size());
+  message += bytes;
+}
+
+/// One that was filled in: a text, a list without elements, or one number.
+std::string encode_attribute(std::string_view name, const Attribute& attribute) {
+  const auto* const field = std::find_if(
+      kAttributeFields.begin(), kAttributeFields.end(),
+      [&](const AttributeField& each) { return each.code >= 0 && each.type == attribute.type; });
+  std::string bytes;
+  append_field(bytes, 1, name);
+  append_varint(bytes, 2 << 3);
+  append_varint(bytes, static_cast<std::uint64_t>(field->code));
+  if (const auto* text = std::get_if<std::string>(&attribute.value)) {
+    append_field(bytes, field->number, *text);
+  } else if (const auto* integer = std::get_if<std::int64_t>(&attribute.value)) {
+    append_varint(bytes, field->number << 3);
+    append_varint(bytes, static_cast<std::uint64_t>(*integer));
+  } else if (const auto* number = std::get_if<double>(&attribute.value)) {
+    append_varint(bytes, field->number << 3 | static_cast<std::uint64_t>(Wire::Fixed32));
+    const auto single = static_cast<float>(*number);
+    char encoded[sizeof(single)];
+    std::memcpy(encoded, &single, sizeof(single));
+    bytes.append(encoded, sizeof(single));
+  }
+  return bytes;
+}
+
+/// Leaves the arguments and attributes that the check has kept, and adds those that it filled in.
+std::string write_operator(std::string_view bytes, const Operator& op, const std::string& path) {
+  std::string written;
+  std::set<std::string_view> there;
+  each_field(bytes, path, kPaddleProgram, [&](const Field& field) {
+    std::string_view name;
+    const bool named = field.number == 1 || field.number == 2 || field.number == 4;
+    if (named) {
+      each_field(field.bytes, path, kPaddleProgram, [&](const Field& inner) {
+        if (inner.number == 1) name = inner.bytes;
+      });
+    }
+    const bool kept = field.number == 1   ? op.inputs.count(name) > 0
+                      : field.number == 2 ? op.outputs.count(name) > 0
+                      : field.number == 4 ? op.attributes.count(name) > 0
+                                          : field.number == 3 || field.number == 5;
+    if (field.number == 4) there.insert(name);
+    if (kept) written += field.encoded;
+  });
+  for (const auto& [name, attribute] : op.attributes) {
+    if (there.count(name) == 0) append_field(written, 4, encode_attribute(name, attribute));
+  }
+  return written;
+}
+
+}  // namespace
+
+std::string write_checked_program(std::string_view program, const Graph& graph,
+                                  const std::string& path) {
+  std::size_t next = 0;
+  const auto in_block = [&](const Field& field) -> std::optional<std::string> {
+    if (field.number != 4) return {};
+    return write_operator(field.bytes, graph.operators.at(next++), path);
+  };
+  std::string written;
+  each_field(program, path, kPaddleProgram, [&](const Field& field) {
+    if (field.number == 1) append_field(written, 1, rewrite_fields(field.bytes, path, in_block));
+    if (field.number == 4 || field.number == 5) written += field.encoded;
+  });
+  return written;
 }
 
 std::string with_renamed_variables(std::string_view program, const Graph& graph,

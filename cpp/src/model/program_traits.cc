@@ -361,6 +361,9 @@ std::string refuse_for_onednn(const View& op, bool channels_last) {
   if (type == "pool2d" || type == "1.pool2d") return refuse_pool_for_onednn(op);
   if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
   if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
+  if (type == "matmul") return refuse_layout(op, {"transpose_X", "transpose_Y"});
+  // Writes past the end of the memory.
+  if (type == "pad") return type + " of " + op.with("paddings");
   // Leaves out one of the two where the other is missing.
   if (type == "layer_norm" || type == "1.layer_norm") {
     const bool scaled = op.input("Scale", 1) != nullptr;
@@ -429,6 +432,14 @@ class StackedActivations {
 
 ProgramTraits read_program_traits(const Graph& graph) {
   ProgramTraits traits;
+  for (const auto& [before, after] : graph.rewritten) {
+    traits.openvino_refusal =
+        "a variable '" + printable(graph.values[after].name) + "' that is written twice";
+    // oneDNN keeps the shape of the first.
+    if (graph.values[before].shape != graph.values[after].shape) {
+      traits.onednn_refusal = traits.openvino_refusal + ", with two shapes";
+    }
+  }
   StackedActivations activations;
   std::set<const Value*> filters;
   for (const Operator& op : graph.operators) {
@@ -457,9 +468,7 @@ ProgramTraits read_program_traits(const Graph& graph) {
       const auto* mode = view.attribute<std::string>("dropout_implementation");
       traits.simplifying_faults |= mode == nullptr || *mode == "downgrade_in_infer";
     }
-    const auto slope = op.attributes.find("negative_slope");
-    traits.activation_fusing_faults |= op.type == "1.leaky_relu" && slope != op.attributes.end() &&
-                                       slope->second.type == AttributeType::Double;
+    traits.activation_fusing_faults |= op.type == "1.leaky_relu";
   }
   traits.activation_fusing_faults |= activations.found();
   return traits;

@@ -17,8 +17,8 @@ struct ProgramTraits {
   /// The same of oneDNN, which has known faults only: what is not known to be wrong runs.
   std::string onednn_refusal;
   /// The pass of oneDNN that fuses a convolution with its activation is not right here. In PIR it
-  /// faults at a leaky_relu whose slope is stored as a double, as Paddle exports it; and it puts a
-  /// second activation in the place of the first.
+  /// faults at a leaky_relu, whether its slope is stored as a double or, by Paddle before 3.3, as a
+  /// float; and it puts a second activation in the place of the first.
   bool activation_fusing_faults = false;
   /// Paddle's pass that makes a dropout of a .pdmodel a multiplication faults where another
   /// operator reads the dropout's input too.

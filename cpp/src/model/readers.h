@@ -13,13 +13,21 @@
 
 namespace lenet {
 
-/// Strict reading of a `.pdmodel`: a ProgramDesc of Paddle's framework.proto.
-/// \throws Error BadModel naming `path`: unknown, missing or repeated fields, values out of the
-///   range of their type, names that are no names, variables declared twice or not at all,
-///   more blocks than one (control flow).
+/// Reading of a `.pdmodel` or `__model__`: a ProgramDesc of Paddle's framework.proto, as Paddle 1.8
+/// to 3.3 write it. Fields that are not known are left out, and a variable that is written twice
+/// becomes two values.
+/// \throws Error BadModel naming `path`: missing or repeated fields, values out of the range of
+///   their type, variables declared twice or not at all; Unsupported: more blocks than one (control
+///   flow), sequences, names that cannot be printed.
 /// \param lenient reads the parameters of a program that is refused else, such as one with control
 ///   flow, and which values and attributes its operators have, as far as it is understood
 Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient = false);
+
+/// What Paddle is given in place of a `.pdmodel` of which the check has dropped arguments and
+/// attributes, or filled some in (`Graph::differs`).
+/// \param graph checked
+std::string write_checked_program(std::string_view program, const Graph& graph,
+                                  const std::string& path);
 
 /// A `.pdmodel` whose intermediate variables have `suffix` at the end of their names. Inputs,
 /// outputs and parameters keep theirs, so it computes the same and loads the same parameters.

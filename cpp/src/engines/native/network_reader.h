@@ -136,6 +136,7 @@ class NetworkReader {
   void read_batch_norm();
   /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
   /// sum is a convolution, the power a logarithm and its exponential function.
+  void read_affine_channel();
   void read_lrn();
   void read_softmax();
 

@@ -55,9 +55,13 @@ void NetworkReader::read_combination(LayerKind kind) {
   const auto is_vector = [this](std::size_t found) {
     return shape_of(found).height * shape_of(found).width == 1;
   };
-  const bool repeats =
-      has_channels("X") && has_channels("Y") && shape("X").size() == shape("Y").size() &&
-      shape_of(a).channels == shape_of(b).channels && (is_vector(a) || is_vector(b));
+  // Of Paddle 1: a number for each channel of each image.
+  const bool channels =
+      view_->integer("axis", -1) == 0 && shape("X").size() == 4 && shape("Y").size() == 2;
+  const bool repeats = has_channels("X") && has_channels("Y") &&
+                       (shape("X").size() == shape("Y").size() || channels) &&
+                       shape_of(a).channels == shape_of(b).channels &&
+                       (is_vector(a) || is_vector(b));
   if (!same && !repeats) {
     a = repeated("X");
     b = repeated("Y");

@@ -110,15 +110,23 @@ void NetworkReader::read_matmul() {
   const auto is_set = [this](std::initializer_list<const char*> names) {
     return view_->flag(view_->present(names), false);
   };
-  const bool x_transposed = is_set({"trans_x", "transpose_x", "transA"});
-  const bool y_transposed = is_set({"trans_y", "transpose_y", "transB"});
+  const bool x_transposed = is_set({"trans_x", "transpose_x", "transpose_X", "transA"});
+  const bool y_transposed = is_set({"trans_y", "transpose_y", "transpose_Y", "transB"});
   const bool first = !is_computed(value("X"));  // the constant
   const std::string constant_name = first ? "X" : "Y";
   const std::string computed_name = first ? "Y" : "X";
   const Value* found = weights(constant_name);
   require(found != nullptr, "product with what is not constant");
   Shape matrix = found->shape;
-  const Shape& sizes = shape(computed_name);
+  Shape sizes = shape(computed_name);
+  if (op_->type == "mul") {  // the axes behind the first ones are one, and so those of the matrix
+    require(!first && view_->integer("y_num_col_dims") == 1 && matrix.size() == 2,
+            "product with a constant but a matrix");
+    const auto rows = static_cast<std::size_t>(view_->integer("x_num_col_dims"));
+    const std::int64_t last = product(sizes, rows, sizes.size());
+    sizes.resize(rows);
+    sizes.push_back(last);
+  }
   const std::size_t rank = sizes.size();
   if (matrix.size() == 1) matrix.insert(matrix.begin() + (first ? 0 : 1), 1);
   require(matrix.size() <= rank && product(matrix, 0, matrix.size() - 2) == 1,
@@ -210,11 +218,19 @@ void NetworkReader::read_batch_norm() {
   channel_scale(input, std::move(scales), std::move(biases), "Y").fuses_into_previous = true;
 }
 
+void NetworkReader::read_affine_channel() {
+  require(!channels_last(*view_, "data_layout"), "kernel for data_layout NHWC");
+  const std::size_t input = with_channels("X");
+  channel_scale(input, floats("Scale"), floats("Bias"), "Out").fuses_into_previous = true;
+}
+
 void NetworkReader::read_lrn() {
+  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = with_channels("X");
   const TensorShape sizes = shape_of(input);
   const std::int64_t channels = sizes.channels;
-  const std::int64_t size = view_->integer("size");
+  const bool fluid = op_->type == "lrn";  // it does not divide the sum by the size
+  const std::int64_t size = view_->integer(fluid ? "n" : "size");
   layer_memory_.add(static_cast<double>(channels) * static_cast<double>(channels) * sizeof(float));
   const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs) -> Layer& {
     Layer& made = layer(kind, std::move(inputs));
@@ -224,9 +240,9 @@ void NetworkReader::read_lrn() {
   const std::size_t squares = add(LayerKind::Multiply, {input, input}).output;
   Layer& sum = add(LayerKind::Convolution, {squares});
   const auto count = static_cast<std::size_t>(channels);
-  sum.bias.assign(count, static_cast<float>(view_->number("bias", 1)));
+  sum.bias.assign(count, static_cast<float>(view_->number(fluid ? "k" : "bias", 1)));
   sum.weights.assign(count * count, 0);
-  const double share = view_->number("alpha", 1e-4) / static_cast<double>(size);
+  const double share = view_->number("alpha", 1e-4) / (fluid ? 1 : static_cast<double>(size));
   for (std::int64_t c = 0; c < channels; ++c) {
     const std::int64_t end = std::min(channels, c + size / 2 + 1);
     for (std::int64_t i = std::max<std::int64_t>(0, c - (size - 1) / 2); i < end; ++i) {

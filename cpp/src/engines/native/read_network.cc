@@ -65,7 +65,7 @@ void NetworkReader::read_operator() {
       {"ReduceSumSquare", ReduceKind::SumOfSquares},
       {"ReduceLogSum", ReduceKind::LogSum},
       {"logsumexp ReduceLogSumExp", ReduceKind::LogSumExp},
-      {"matmul_v2 matmul MatMul Gemm", &Reader::read_matmul},
+      {"matmul_v2 matmul mul MatMul Gemm", &Reader::read_matmul},
       {"elementwise_add add Add", LayerKind::Add},
       {"elementwise_sub subtract Sub", LayerKind::Subtract},
       {"elementwise_mul multiply Mul", LayerKind::Multiply},
@@ -74,7 +74,8 @@ void NetworkReader::read_operator() {
       {"elementwise_min minimum", LayerKind::Minimum},
       {"prelu PRelu", &Reader::read_prelu},
       {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
-      {"LRN", &Reader::read_lrn},
+      {"affine_channel", &Reader::read_affine_channel},
+      {"LRN lrn", &Reader::read_lrn},
       {"softmax Softmax log_softmax LogSoftmax", &Reader::read_softmax},
       {"dropout Dropout", &Reader::read_dropout},
       {"scale", &Reader::read_scale},
@@ -83,7 +84,8 @@ void NetworkReader::read_operator() {
       {"dequantize_linear", &Reader::read_dequantize},
       {"QuantizeLinear", &Reader::read_quantize_onnx},
       {"DequantizeLinear", &Reader::read_dequantize_onnx},
-      {"reshape2 reshape flatten_contiguous_range flatten squeeze2 squeeze Reshape Flatten "
+      {"reshape2 reshape flatten_contiguous_range flatten flatten2 squeeze2 squeeze Reshape "
+       "Flatten "
        "Squeeze unsqueeze2 unsqueeze Unsqueeze",
        &Reader::read_reshape},
   };

@@ -128,8 +128,8 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
 void write_openvino_program(const Model& model, const std::string& path) {
   static std::atomic<std::uint64_t> loads{0};
   const std::string suffix = "_lenet" + std::to_string(++loads);
-  write_atomically(
-      path, {with_renamed_variables(model.program->contents(), model.graph, suffix, model.path)});
+  write_atomically(path, {with_renamed_variables(model.checked_program->contents(), model.graph,
+                                                 suffix, model.path)});
 }
 
 }  // namespace
@@ -145,7 +145,7 @@ std::string paddle_version() {
 bool is_paddle_3_1() { return paddle_version().compare(0, 4, "3.1.") == 0; }
 
 PaddlePredictor load_predictor(const Config& config, const Model& model) {
-  std::string program = model.program->path();
+  std::string program = model.checked_program->path();
   std::string params = model.params->path();
   std::shared_ptr<TemporaryFolder> folder;
   const auto link = [&](std::string& file, const char* name) {

@@ -76,6 +76,8 @@ Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
                                       const ProgramTraits& traits, std::int64_t images) {
   if (config.precision != Precision::Fp32) return Accelerator::OneDnn;
   if (gpu_number(config.device) >= 0) return Accelerator::Plain;
+  // Of a program that was not checked it is not known what the others make of it.
+  if (model.unchecked) return Accelerator::Plain;
   // Measured on LeNet (250 kB), one core, us a run of 1 / 2 / 64 images (docs/benchmark.md):
   //   .pdmodel  OpenVINO 36 / 48 / 770   oneDNN 116 / 142 / 1240   plain 78 / 165 / 4200
   //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150

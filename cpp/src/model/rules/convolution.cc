@@ -45,7 +45,8 @@ void infer_conv_transpose(OperatorView& op) {
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
   const std::int64_t groups = groups_of(op, input.shape[channel]);
   op.require(filter.shape[0] == input.shape[channel], "groups and channels");
-  op.require(op.integers("output_size").empty(), "a size of the output");
+  const Integers wanted = op.integers("output_size");
+  op.require(wanted.empty() || wanted.size() == 2, "the number of sizes of the output");
   // With SAME or VALID Paddle works paddings out when it runs.
   op.require(op.text("padding_algorithm") == "EXPLICIT", "padding_algorithm");
   const Integers strides = op.integers("strides");
@@ -65,11 +66,15 @@ void infer_conv_transpose(OperatorView& op) {
     const std::int64_t after = padding[2 * i + 1];
     std::int64_t& size = shape[image + i];
     if (size == kUnknown) {
+      if (!wanted.empty()) op.not_fixed("a size");
       op.require(before < extent && after < extent, "a padding as wide as the window");
       continue;
     }
     size = (size - 1) * strides[i] - before - after + extent + extra[i];
     op.require(size >= 1, "the size of the output");
+    if (wanted.empty()) continue;
+    op.require(wanted[i] >= size && wanted[i] < size + strides[i], "a size of the output");
+    size = wanted[i];
   }
   op.count_work(volume(input.shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
   op.give("Output", shape, input.dtype);
@@ -86,8 +91,8 @@ void infer_matmul(OperatorView& op) {
     if (op.flag(transposed, false)) std::swap(*(sizes.end() - 1), *(sizes.end() - 2));
     return sizes;
   };
-  Shape left = matrix(x.shape, op.present({"trans_x", "transpose_x", "transA"}));
-  Shape right = matrix(y.shape, op.present({"trans_y", "transpose_y", "transB"}));
+  Shape left = matrix(x.shape, op.present({"trans_x", "transpose_x", "transpose_X", "transA"}));
+  Shape right = matrix(y.shape, op.present({"trans_y", "transpose_y", "transpose_Y", "transB"}));
   // Of ONNX a vector is a matrix of one row before the product, of one column behind it.
   const bool row = left.size() == 1;
   const bool column = right.size() == 1;
@@ -99,6 +104,26 @@ void infer_matmul(OperatorView& op) {
   if (!row) shape.push_back(*(left.end() - 2));
   if (!column) shape.push_back(right.back());
   op.count_work(volume(shape) * static_cast<double>(std::max(left.back(), *(right.end() - 2))));
+  op.give_shape(shape);
+}
+
+/// The product of two matrices: of X's first axes and of those behind them, of Y's likewise.
+void infer_mul(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Value& y = op.in("Y");
+  op.require(x.dtype == y.dtype, "the element type");
+  const auto split = [&](const char* name, const Shape& shape) {
+    const std::int64_t axes = op.integer(name);
+    op.require(axes >= 1 && axes < static_cast<std::int64_t>(shape.size()), name);
+    return static_cast<std::size_t>(axes);
+  };
+  const std::size_t rows = split("x_num_col_dims", x.shape);
+  const std::size_t columns = split("y_num_col_dims", y.shape);
+  const std::int64_t sums = product(x.shape, rows, x.shape.size());
+  op.require(fits(sums, product(y.shape, 0, columns)), "matrices that do not match");
+  Shape shape(x.shape.begin(), x.shape.begin() + static_cast<std::ptrdiff_t>(rows));
+  shape.insert(shape.end(), y.shape.begin() + static_cast<std::ptrdiff_t>(columns), y.shape.end());
+  op.count_work(volume(shape) * static_cast<double>(std::max<std::int64_t>(sums, 1)));
   op.give_shape(shape);
 }
 
@@ -120,7 +145,7 @@ constexpr OperatorRule kRules[] = {
      infer_conv},
     {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias!/output_size",
      "Output",
-     "strides:ints paddings:ints output_padding:ints/output_padding:ints|empty output_size:ints/ "
+     "strides:ints paddings:ints output_padding:ints=/output_padding:ints|empty output_size:ints/ "
      "padding_algorithm:str dilations:ints groups:int data_format:str",
      infer_conv_transpose},
     {kPaddle, "matmul_v2/matmul", "X Y", "Out",
@@ -129,6 +154,9 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Gemm", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
      infer_matmul},
     {kPaddle, "bmm", "X Y", "Out", "", infer_bmm},
+    // ---- of Paddle 1
+    {kDesc, "mul", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},
+    {kDesc, "matmul", "X Y", "Out", "transpose_X:bool transpose_Y:bool alpha:float", infer_matmul},
 };
 
 }  // namespace

@@ -194,6 +194,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "cast", "X", "Out", "in_dtype:int/dtype:dtype out_dtype:int/", infer_cast},
     {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal", "X",
      "Out", "", infer_same},
+    {kPaddle, "round", "X", "Out", "decimals:int?", infer_same},
     // ---- activations
     {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid", "X", "Out", "", infer_same},
     {kOnnx, "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Reciprocal",
@@ -213,8 +214,11 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "hard_swish/hardswish", "X", "Out", "threshold:float/ scale:float/ offset:float/",
      infer_same},
     {kPaddle, "hard_sigmoid/hardsigmoid", "X", "Out", "slope:float offset:float", infer_same},
-    {kPaddle, "softplus", "X", "Out", "beta:float|double threshold:float|double", infer_same},
+    {kPaddle, "softplus", "X", "Out",
+     "beta:float|double=1/beta:float|double threshold:float|double=20/threshold:float|double",
+     infer_same},
     {kPaddle, "brelu/hardtanh", "X", "Out", "t_min:float t_max:float", infer_same},
+    {kPaddle, "stanh", "X", "Out", "scale_a:float scale_b:float", infer_same},
     {kPaddle, "softshrink", "X", "Out", "lambda:float/threshold:float", infer_same},
     {kPaddle, "hard_shrink/hardshrink", "X", "Out", "threshold:float", infer_same},
     {kPaddle, "thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
@@ -222,7 +226,8 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Clip", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
     {kOnnx, "Softmax LogSoftmax", "X", "Out", "axis:long?", infer_softmax},
     {kPaddle, "softmax log_softmax", "X", "Out", "axis:int", infer_softmax},
-    {kPaddle, "prelu", "X Alpha", "Out", "mode:str data_format:str", infer_prelu},
+    {kPaddle, "prelu", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",
+     infer_prelu},
     {kPaddle, "maxout", "X", "Out", "groups:int axis:int", infer_maxout},
 };
 

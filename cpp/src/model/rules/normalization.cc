@@ -9,6 +9,8 @@ void infer_batch_norm(OperatorView& op) {
   const Value& x = op.in("X");
   op.supports(!op.is_onnx() || x.shape.size() >= 2, "normalization without channels");
   const std::int64_t channels = channels_of(op, x.shape);
+  // Paddle with oneDNN crashes.
+  if (!op.has("Scale") || !op.has("Bias")) op.unsupported("normalizes without a scale or a bias");
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) require_vector(op, name, channels);
   op.give_like("Y", x);
   if (op.is_onnx()) {
@@ -18,20 +20,50 @@ void infer_batch_norm(OperatorView& op) {
   op.require(x.shape.size() <= 5, "the rank");
   op.require(op.flag("is_test") || op.flag("use_global_stats"), "normalization while not testing");
   op.require(!op.flag("trainable_statistics"), "trainable_statistics");
-  op.give("MeanOut", {channels}, op.in("Mean").dtype);
-  op.give("VarianceOut", {channels}, op.in("Variance").dtype);
-  // Of training only; Paddle leaves them undeclared in some programs.
-  for (const char* name : {"SavedMean", "SavedVariance"}) {
-    const Value& saved = op.declared(name);
-    if (!saved.shape.empty()) op.give(name, {channels}, saved.dtype);
-  }
+  for (const char* name : {"MeanOut", "VarianceOut"}) op.give(name, {channels}, x.dtype);
 }
 
 /// Each value is divided by what the channels around it add up to.
 void infer_lrn(OperatorView& op) {
   op.supports(op.in("X").shape.size() >= 3, "normalization without an image");
-  require_range(op, {op.integer("size")}, 1, 1, kMaxStep, "size");
+  const char* const size = op.present({"n", "size"});
+  require_range(op, {op.integer(size)}, 1, 1, kMaxStep, size);
+  if (!op.is_onnx()) layout_of(op, op.in("X").shape);
   infer_same(op);
+}
+
+void infer_affine_channel(OperatorView& op) {
+  const std::int64_t channels = channels_of(op, op.in("X").shape);
+  for (const char* name : {"Scale", "Bias"}) require_vector(op, name, channels);
+  infer_same(op);
+}
+
+/// Over the pixels of each channel of each image.
+void infer_instance_norm(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(x.shape.size() == 4, "the rank");
+  for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
+  op.give_like("Y", x);
+}
+
+/// Divides by the norm along an axis, which `Norm` holds.
+void infer_norm(OperatorView& op) {
+  const Value& x = op.in("X");
+  Shape shape = x.shape;
+  shape[op.axis(op.integer("axis"), shape.size())] = 1;
+  op.give("Norm", shape, x.dtype);
+  infer_same(op);
+}
+
+/// Divides weights by their largest singular value, estimated from the vectors U and V.
+void infer_spectral_norm(OperatorView& op) {
+  const Shape& weight = op.in("Weight").shape;
+  op.require(weight.size() >= 2, "the rank");
+  const std::size_t dim = op.axis(op.integer("dim"), weight.size());
+  require_range(op, {op.integer("power_iters")}, 1, 0, kMaxStep, "power_iters");
+  require_vector(op, "U", weight[dim]);
+  require_vector(op, "V", product(weight, 0, dim) * product(weight, dim + 1, weight.size()));
+  op.give_like("Out", op.in("Weight"));
 }
 
 void infer_layer_norm(OperatorView& op) {
@@ -43,22 +75,15 @@ void infer_layer_norm(OperatorView& op) {
   require_vector(op, "Scale", size);
   require_vector(op, "Bias", size);
   op.give_like("Y", x);
-  const Shape leading(x.shape.begin(), x.shape.begin() + begin);
-  const Shape flat = {product(x.shape, 0, from)};  // as the format before PIR has it
-  for (const char* name : {"Mean", "Variance"}) {
-    op.give(name, op.declared(name).shape.size() == 1 ? flat : leading, x.dtype);
-  }
 }
 
 void infer_group_norm(OperatorView& op) {
   const Value& x = op.in("X");
   const std::int64_t channels = channels_of(op, x.shape);
-  const std::int64_t groups = groups_of(op, channels);
+  groups_of(op, channels);
   require_vector(op, "Scale", channels);
   require_vector(op, "Bias", channels);
   op.give_like("Y", x);
-  op.give("Mean", {x.shape[0], groups}, x.dtype);
-  op.give("Variance", {x.shape[0], groups}, x.dtype);
 }
 
 // ---- quantization: Paddle's kernels, and the passes that make int8 of these two, index scales by
@@ -124,13 +149,21 @@ void infer_linear(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "batch_norm/batch_norm_", "X Mean Variance Scale Bias MomentumTensor?/",
+    {kPaddle, "batch_norm/batch_norm_", "X Mean Variance Scale? Bias? MomentumTensor?/",
      "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
      "is_test:bool momentum:float epsilon:float data_layout:str/data_format:str "
      "use_global_stats:bool trainable_statistics:bool",
      infer_batch_norm},
     {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance", "Y",
      "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_batch_norm},
+    {kDesc, "lrn", "X", "Out MidOut?", "n:int k:float alpha:float beta:float data_format:str=NCHW",
+     infer_lrn},
+    {kDesc, "affine_channel", "X Scale Bias", "Out", "data_layout:str", infer_affine_channel},
+    {kPaddle, "instance_norm", "X Scale? Bias?", "Y SavedMean? SavedVariance?",
+     "epsilon:float/epsilon:float|double", infer_instance_norm},
+    {kDesc, "norm", "X", "Out Norm", "axis:int epsilon:float is_test:bool?", infer_norm},
+    {kPaddle, "spectral_norm", "Weight U V", "Out", "dim:int power_iters:int eps:float",
+     infer_spectral_norm},
     {kOnnx, "LRN", "X", "Out", "alpha:float? beta:float? bias:float? size:long", infer_lrn},
     {kPaddle, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
      "epsilon:float/epsilon:float|double begin_norm_axis:int", infer_layer_norm},

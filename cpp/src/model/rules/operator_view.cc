@@ -54,7 +54,7 @@ Integers OperatorView::integers(std::string_view name, std::optional<Integers> o
     if (auto values = known_list(in(name))) return *std::move(values);
   }
   if (is_onnx()) no_kernel("operator whose " + std::string(name) + " is not known from the model");
-  fail(name, ", which is not constant");
+  not_fixed("a value of " + std::string(name));
 }
 
 std::int64_t OperatorView::integer(std::string_view name,
@@ -107,11 +107,14 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
 void OperatorView::give(std::string_view name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
   Value& value = output(name, index);
-  if (!value.has_shape) {
+  if (!value.has_shape || (!is_onnx() && has_word(kUnreadOutputs, name))) {
     value.shape = shape;
     value.dtype = dtype;
     value.has_shape = true;
   }
+  // Before 2.5 Paddle had no tensors of rank 0.
+  const bool number = shape.empty() && value.shape == Shape{1} && !is_onnx();
+  if (number) return give(name, {1}, dtype, index);
   if (value.dtype != dtype || !fits(value.shape, shape)) {
     fail("the shape or type of its output '" + value.name + "': " + to_string(value.shape) +
          " where it gives " + to_string(shape));

@@ -85,6 +85,11 @@ class OperatorView {
   [[noreturn]] void fail(std::string_view what, std::string_view more = {}) const;
   /// \throws Error Unsupported: the program is sound, but asks for what no engine here runs.
   [[noreturn]] void unsupported(std::string_view what) const;
+  /// \throws Error Unsupported: `what` is known only while it runs.
+  [[noreturn]] void not_fixed(std::string_view what) const {
+    unsupported("has " + std::string(what) +
+                " that the program does not fix; check_program=false runs it in Paddle unchecked");
+  }
   /// \throws Error Unsupported: there is no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.
   [[noreturn]] void no_kernel(std::string_view what) const;

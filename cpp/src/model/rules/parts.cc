@@ -135,7 +135,7 @@ void infer_slice(OperatorView& op) {
   op.require((onnx || !axes.empty()) && starts.size() == axes.size() &&
                  ends.size() == axes.size() && steps.size() == axes.size(),
              "the bounds");
-  op.require(flags.empty() || flags == ones, "bounds that are not known");
+  if (!flags.empty() && flags != ones) op.not_fixed("bounds");
   const auto values = list_of(op, x);
   Integers found;
   Shape shape = x.shape;
@@ -143,7 +143,7 @@ void infer_slice(OperatorView& op) {
     std::int64_t& size = shape[axes[i]];
     op.require(onnx ? steps[i] != 0 : steps[i] >= 1 && steps[i] <= kMaxStep,
                onnx ? "steps" : "strides");
-    op.require(onnx || size > 0, "a size that is not known");
+    if (!onnx && size == kUnknown) op.not_fixed("a size");
     if (size == kUnknown) {
       op.supports(starts[i] == 0 && ends[i] >= kMaxBatch && steps[i] == 1,
                   "kernel for parts of a batch");

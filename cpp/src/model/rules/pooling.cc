@@ -39,7 +39,6 @@ void infer_adaptive_max_pool(OperatorView& op) {
   const Shape shape = {x.shape[0], x.shape[1], kernel[0], kernel[1]};
   op.count_work(volume(x.shape));
   op.give_shape(shape);
-  op.give("Mask", shape, kInt32);
 }
 
 void infer_reduce(OperatorView& op) {
@@ -101,7 +100,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "logsumexp", "X", "Out",
      "axis:ints|longs/axis:ints|longs|empty keepdim:bool reduce_all:bool", infer_reduce},
     {kPaddle, "p_norm", "X", "Out",
-     "porder:float axis:int epsilon:float keepdim:bool asvector:bool", infer_p_norm},
+     "porder:float axis:int epsilon:float keepdim:bool asvector:bool=false/asvector:bool",
+     infer_p_norm},
 };
 
 }  // namespace

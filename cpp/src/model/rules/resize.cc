@@ -17,7 +17,9 @@ void infer_interpolate(OperatorView& op) {
   const std::string method = op.text("interp_method");
   op.require(has_word("nearest bilinear bicubic", method), "the method");
   require_range(op, {op.integer("align_mode")}, 1, 0, 1, "align_mode");
-  const Numbers scale = op.numbers("scale");
+  Numbers scale = op.numbers("scale");
+  // Of Paddle 1 it is one number; 0 or less where out_h and out_w count.
+  if (scale.size() == 1) scale = scale[0] > 0 ? Numbers(2, scale[0]) : Numbers();
   op.require(scale.empty() || scale.size() == 2, "scale");
   const Shape& declared = op.declared("Out").shape;
   op.require(declared.size() == shape.size(), "the rank");
@@ -84,15 +86,20 @@ constexpr OperatorRule kRules[] = {
      "data_layout:str/data_format:str out_d:int out_h:int out_w:int "
      "scale:floats/scale:doubles|floats|empty interp_method:str align_corners:bool align_mode:int",
      infer_interpolate},
+    {kDesc, "nearest_interp bilinear_interp", "X OutSize! SizeTensor! Scale!", "Out",
+     "data_layout:str out_d:int out_h:int out_w:int scale:float interp_method:str "
+     "align_corners:bool align_mode:int",
+     infer_interpolate},
     {kPaddle, "pad3d", "X Paddings!/paddings", "Out",
      "paddings:ints/ mode:str value:float/pad_value:float|double data_format:str", infer_pad},
     {kPaddle, "pad", "X /value", "Out", "paddings:ints pad_value:float/", infer_pad},
     {kOnnx, "Pad", "X /pads /value? /axes?", "Out", "mode:str? pads:longs/ value:float?/",
      infer_pad, 11},
-    {kPaddle, "pixel_shuffle", "X", "Out", "upscale_factor:int data_format:str",
-     infer_pixel_shuffle},
+    {kPaddle, "pixel_shuffle", "X", "Out",
+     "upscale_factor:int data_format:str=NCHW/data_format:str", infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",
      infer_pixel_shuffle},
+    {kDesc, "shuffle_channel", "X", "Out", "group:int", infer_channel_shuffle},
     {kPaddle, "channel_shuffle", "X", "Out", "groups:int data_format:str", infer_channel_shuffle},
 };
 

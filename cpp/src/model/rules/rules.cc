@@ -22,6 +22,16 @@ bool take_mark(std::string_view& word, char mark) {
   return true;
 }
 
+/// \param text of one number, a text, or nothing for a list without elements
+Attribute attribute_of(AttributeType type, const std::string& text) {
+  if (type == AttributeType::Text) return {type, text};
+  if (is_array(type)) return {type, Integers()};
+  const double number = text == "true" ? 1 : text == "false" ? 0 : std::stod(text);
+  const bool real = type == AttributeType::Float || type == AttributeType::Double;
+  if (real) return {type, number};
+  return {type, static_cast<std::int64_t>(number)};
+}
+
 AttributeType type_named(std::string_view name) {
   static const std::map<std::string_view, AttributeType> types = {
       {"bool", AttributeType::Bool},       {"int", AttributeType::Int},
@@ -112,6 +122,13 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) 
       attribute.own = own;
       attribute.optional = take_mark(word, '?');
       const std::size_t colon = word.find(':');
+      const std::size_t equals = word.find('=');
+      if (equals != std::string_view::npos) {
+        const std::string_view types = word.substr(colon + 1, equals - colon - 1);
+        attribute.value =
+            attribute_of(type_named(split(types, '|')[0]), std::string(word.substr(equals + 1)));
+        word = word.substr(0, equals);
+      }
       for (const std::string_view type : split(word.substr(colon + 1), '|')) {
         attribute.types |= 1U << static_cast<unsigned>(type_named(type));
       }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,8 +30,9 @@ inline constexpr std::int64_t kMaxOpset = 25;
 /// What operators take and give. Words separated by blanks, in `inputs` and `outputs` in the order
 /// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list
 /// of one or more. In `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be
-/// left out. Of a word `one/other` the first is for ProgramDesc and older operator sets of ONNX,
-/// the second for PIR and newer ones; either may be empty.
+/// left out, and with `=DEFAULT` when the Paddle that wrote the program may not have had it yet:
+/// then it has that value. Of a word `one/other` the first is for ProgramDesc and older operator
+/// sets of ONNX, the second for PIR and newer ones; either may be empty.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
@@ -64,7 +66,8 @@ struct ParsedRule {
   struct Attribute {
     unsigned types = 0;  ///< bits, by AttributeType
     bool optional = false;
-    bool own = true;  ///< not one of those that any operator may have
+    bool own = true;                             ///< not one of those that any operator may have
+    std::optional<lenet::Attribute> value = {};  ///< what it has where an older Paddle left it out
   };
 
   std::vector<Argument> inputs;

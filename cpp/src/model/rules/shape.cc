@@ -31,6 +31,14 @@ std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) 
   return sizes;
 }
 
+/// Whether the sizes before and after a reshape match; where some are not known, that is not
+/// proved.
+void require_match(const OperatorView& op, bool matches) {
+  const Shape& from = op.in("X").shape;
+  if (!matches && std::count(from.begin(), from.end(), kUnknown) > 0) op.not_fixed("sizes");
+  op.require(matches, "a size that does not match");
+}
+
 void infer_reshape(OperatorView& op) {
   const Value& x = op.in("X");
   const std::optional<Integers> wanted = wanted_sizes(op, x.shape);
@@ -55,12 +63,12 @@ void infer_reshape(OperatorView& op) {
   const auto unknown = std::count(shape.begin(), shape.end(), kUnknown);
   if (open != shape.end() && unknown == (batch ? 2 : 1)) {
     // The batch, if it is free, is kept elsewhere; the open dimension is what is left.
-    op.require(std::fmod(before, after) == 0, "a size that does not match");
+    require_match(op, std::fmod(before, after) == 0);
     *open = static_cast<std::int64_t>(before / after);
   }
   const bool settled = std::count(shape.begin(), shape.end(), kUnknown) ==
                        std::count(x.shape.begin(), x.shape.end(), kUnknown);
-  op.require(!settled || volume(shape) == before, "a size that does not match");
+  require_match(op, !settled || volume(shape) == before);
   give_rearranged(op, shape);
 }
 
@@ -166,7 +174,7 @@ void infer_expand(OperatorView& op) {
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const std::int64_t size = i < added ? 1 : x.shape[i - added];
     if (i >= added && shape[i] == kUnknown) shape[i] = size;  // as it is
-    // A size that is not known could be anything but what is asked for.
+    if (size == kUnknown && shape[i] != size) op.not_fixed("a size");
     op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
   }
   op.give_shape(shape);
@@ -174,14 +182,14 @@ void infer_expand(OperatorView& op) {
 
 void infer_tile(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  Integers times = op.integers("repeat_times");
+  Integers times = op.integers(op.present({"expand_times", "repeat_times"}));
   op.require(times.size() <= kMaxRank, "the rank");
   require_range(op, times, times.size(), 1, kMaxStep, "repeat_times");
   const std::size_t rank = std::max(shape.size(), times.size());
   shape.insert(shape.begin(), rank - shape.size(), 1);
   times.insert(times.begin(), rank - times.size(), 1);
   for (std::size_t i = 0; i < rank; ++i) {
-    op.require(shape[i] != kUnknown || times[i] == 1, "a size that is not known");
+    if (shape[i] == kUnknown && times[i] != 1) op.not_fixed("a size");
     if (shape[i] == kUnknown) continue;
     op.require(shape[i] <= kMaxValuesPerImage / times[i], "repeat_times");
     shape[i] *= times[i];
@@ -190,7 +198,8 @@ void infer_tile(OperatorView& op) {
 }
 
 void infer_flip(OperatorView& op) {
-  distinct_axes(op, op.integers("axis"), op.in("X").shape.size());
+  const char* const name = op.present({"dims", "axis"});  // the first is Paddle 1's
+  distinct_axes(op, op.integers(name), op.in("X").shape.size());
   infer_same(op);
 }
 
@@ -200,7 +209,7 @@ void infer_roll(OperatorView& op) {
   const Integers axes = op.integers("axis");
   op.require(!axes.empty() && shifts.size() == axes.size(), "shifts");
   for (const std::size_t axis : distinct_axes(op, axes, x.shape.size())) {
-    op.require(x.shape[axis] > 0, "a size that is not known");
+    if (x.shape[axis] == kUnknown) op.not_fixed("a size");
   }
   infer_same(op);
 }
@@ -273,6 +282,10 @@ constexpr OperatorRule kRules[] = {
      infer_reshape},
     {kPaddle, "flatten_contiguous_range/flatten", "X", "Out XShape?/",
      "start_axis:int stop_axis:int", infer_flatten},
+    {kDesc, "flatten2", "X", "Out XShape?", "axis:int", infer_onnx_flatten},
+    {kDesc, "reshape", "X Shape? ShapeTensor*?", "Out", "shape:ints", infer_reshape},
+    {kDesc, "expand", "X ExpandTimes! expand_times_tensor*!", "Out", "expand_times:ints",
+     infer_tile},
     {kPaddle, "transpose2/transpose", "X", "Out XShape?/", "axis:ints/perm:ints", infer_transpose},
     {kPaddle, "squeeze2/squeeze", "X /axes", "Out XShape?/", "axes:ints/", infer_squeeze},
     {kPaddle, "unsqueeze2/unsqueeze", "X AxesTensor!/axes AxesTensorList!/", "Out XShape?/",
@@ -289,7 +302,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
      "repeat_times:ints/", infer_tile},
     {kOnnx, "Tile", "X repeat_times", "Out", "", infer_tile},
-    {kPaddle, "flip", "X", "Out", "axis:ints", infer_flip},
+    {kPaddle, "flip", "X", "Out", "axis:ints?/axis:ints dims:ints?/", infer_flip},
+    {kDesc, "reverse", "X", "Out", "axis:ints", infer_flip},
     {kPir, "roll", "X shifts", "Out", "axis:longs", infer_roll},
 };
 

@@ -41,7 +41,7 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
 
 bool channels_last(const OperatorView& op, std::string_view name) {
   if (op.is_onnx()) return false;
-  const std::string layout = op.text(name);
+  const std::string layout = op.text(name, "NCHW");  // some operators of Paddle 1 have no other
   op.require(has_word("NCHW AnyLayout NHWC", layout), name);
   return layout == "NHWC";
 }

@@ -19,6 +19,11 @@ inline constexpr std::size_t kMaxRank = 9;
 inline constexpr std::size_t kMaxListed = 64;      // of integers that a shape is computed from
 inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
 
+/// Outputs of training: versions of Paddle differ in the shapes that they declare for them, and no
+/// kernel looks at them.
+inline constexpr std::string_view kUnreadOutputs =
+    "Mask Mean Variance SavedMean SavedVariance MidOut Norm ReserveSpace XShape";
+
 /// Stands in a list for the number of images, where the model leaves it open.
 inline constexpr std::int64_t kImages = std::numeric_limits<std::int64_t>::min();
 
