@@ -1,11 +1,16 @@
-"""tests/data/versions, which tools/versions makes: it is complete, small, and names no machine."""
+"""tests/data/versions, which tools/versions makes and checks: complete, small, of no machine."""
 
+import json
+import os
 from collections import defaultdict
 
 import numpy as np
 import pytest
 
-from versions_corpus import ARCHIVES, networks, read_archive, unpack
+from tools.versions.check import main, summarise
+from tools.versions.children import ENGINES, run
+from tools.versions.tables import counts, operators
+from versions_corpus import ARCHIVES, Network, networks, read_archive, unpack
 
 KINDS = ("jit", "static", "twice")
 PDMODEL = {f"{kind}_pdmodel" for kind in KINDS}
@@ -43,3 +48,42 @@ def test_each_network_unpacks_to_a_program_parameters_and_an_answer(version, tmp
 def test_no_folder_of_the_machine_is_in_it(version):
     for name, data in read_archive(version).items():
         assert not any(word in data for word in (b"/tmp/", b"/home/", b"/root/")), name
+
+
+def test_a_crash_is_the_outcome_of_its_case_alone():
+    def work(case):
+        return ("right", "") if case != "b" else os._exit(7)
+
+    found = sorted(run([["a", "b", "c"], ["d", "b"]], work, parallel=2))
+    crashed, right = ("crashed", "exit status 7"), ("right", "")
+    assert found == [("a", right), ("b", crashed), ("b", crashed), ("c", right), ("d", right)]
+
+
+def test_outcomes_become_tables():
+    first, second = (
+        Network("2.6.2", name, "jit_json", (1,), 0, ("model.json",)) for name in ("abs", "pad")
+    )
+    refused = "Unsupported", "has an operator '1.pad', which lenet cannot check"
+    outcomes = [((first, engine), ("right", "")) for engine in ENGINES]
+    outcomes += [((second, engine), refused) for engine in ENGINES]
+    outcomes[1] = (first, "paddle"), ("wrong", "the difference is 2.5e-01")
+    outcomes[-1] = (second, "unchecked"), ("BackendFailure", "(pad) is not registered.")
+    result = summarise(outcomes) | {"versions": {"paddlepaddle": "3.3.1"}}
+    (failure,) = result["failures"]
+    assert failure == {
+        "network": "abs", "engine": "paddle", "outcome": "wrong",
+        "said": "the difference is X", "files": ["2.6.2 jit_json"],
+    }  # fmt: skip
+    assert (
+        counts(result).splitlines()[-1] == "| 2.6.2 | `jit_json` | 2 | 1 | 0, 1 wrong | 1 | 1 | 1 |"
+    )
+    assert operators(result).splitlines()[-1] == "| 2.6.2 |  | `pad` |  |"
+
+
+def test_a_sample_of_the_corpus_is_right(tmp_path, capfd):
+    target = tmp_path / "found.json"
+    chosen = ["--version", "1.8.5", "3.3.1", "--sample", "1", "--output", str(target)]
+    assert main(chosen) == 0, capfd.readouterr().out
+    found = json.loads(target.read_text(encoding="utf-8"))
+    assert found["networks"].startswith("9 of ")
+    assert {row["outcomes"].get("right") for row in found["counts"]} == {1}

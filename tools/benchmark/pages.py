@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark.picture import OWN, bars
+from tools.versions import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,6 +300,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "memory": _memory,
     "serve": _serve,
     "scale": _scale,
+    **tables.PARTS,
     "gain": lambda result, which: f"{result['predictors'][which]:.2f}",
 }
 

@@ -3,6 +3,8 @@
     python -m tools.versions                          all versions; some ten minutes
     python -m tools.versions --paddle 1.8.5 2.6.2     these two
     python -m tools.versions --raw-dir DIR            leave the files in DIR/VERSION too
+    python -m tools.versions check                    run them on every engine: --help says more
+    python -m tools.versions published                run networks inside published packages
 
 Each version runs in an environment of its own in the user's cache folder, 0.9 GB each, which is
 made first unless it is there. 1.8.5 needs Python 3.7, the others Python 3.11: these are looked for
@@ -22,6 +24,7 @@ import tarfile
 import tempfile
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,4 +165,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    others = {"check", "published"}.intersection(sys.argv[1:2])
+    here = f"tools.versions.{others.pop()}" if others else ""
+    sys.exit(import_module(here).main(sys.argv[2:]) if here else main())

@@ -1,0 +1,57 @@
+"""The tables of docs/compatibility.md, from docs/results/versions.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ENGINES = ("native", "paddle", "paddle, oneDNN", "auto", "unchecked")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def counts(result: dict[str, Any]) -> str:
+    """Return how many files each engine runs right, and what else happened but Unsupported."""
+    found: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
+    for row in result["counts"]:
+        found.setdefault((row["version"], row["layout"]), {})[row["engine"]] = row["outcomes"]
+    rows: dict[tuple[str, ...], list[str]] = {}  # layouts with the same numbers share one
+    for (version, layout), by_engine in found.items():
+        cells = []
+        for engine in _ENGINES:
+            more = dict(by_engine[engine])
+            right = more.pop("right", 0)
+            more.pop("Unsupported", None)
+            if engine == "unchecked":  # what Paddle refuses is its own
+                more.pop("BackendFailure", None)
+            cells.append(", ".join([str(right), *(f"{n} {kind}" for kind, n in more.items())]))
+        key = (version, str(sum(by_engine["auto"].values())), *cells)
+        rows.setdefault(key, []).append(f"`{layout}`")
+    lines = [[key[0], ", ".join(layouts), *key[1:]] for key, layouts in rows.items()]
+    return _table(["written by", "layout", "files of each", *_ENGINES], lines)
+
+
+def operators(result: dict[str, Any]) -> str:
+    """Return the operators for which engine auto refuses files, by version."""
+    columns = {
+        "unchecked": "run unchecked",
+        "absent": f"not in Paddle {result['versions']['paddlepaddle']}",
+        "refused": "other",
+    }
+    rows = [
+        [version, *(", ".join(f"`{name}`" for name in found.get(how, ())) for how in columns)]
+        for version, found in result["operators"].items()
+    ]
+    return _table(["written by", *columns.values()], rows)
+
+
+PARTS = {
+    "checked": lambda result: (
+        f"{result['networks']} files, lenet_cpp {result['versions']['lenet_cpp']}, "
+        f"Paddle {result['versions']['paddlepaddle']}, {result['date'][:10]}"
+    ),
+    "versions": counts,
+    "operators": operators,
+}
