@@ -344,6 +344,13 @@ def print_files(files: Sequence[Path]) -> None:
         print(f"  and {len(files) - len(shown)} more files, {size:,} bytes")
 
 
+def print_check(found: str, refusal: str) -> None:
+    """Print what a check found; ``refusal`` says why predict does not support the model."""
+    print(f"{'compared' if refusal else 'checked'}: {found}")
+    if refusal:
+        print(f"predict does not run it: {refusal}")
+
+
 def find_program(options: Options) -> Path | None:
     """Return lenet_infer_test, which a wheel does not contain."""
     if options.program is not None:

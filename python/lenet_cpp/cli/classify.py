@@ -13,14 +13,14 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp.cli._options import Options, command, existing_model
-from lenet_cpp.data.images import find_images
+from lenet_cpp.data.images import PREPROCESS_NAME, find_images, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference import tables
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.batch_predictor import BatchPredictor
 from lenet_cpp.inference.bulk import predict_all
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.classification import read_labels, value_name
+from lenet_cpp.inference.classification import NoPreprocessing, read_labels, value_name
 from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
 from lenet_cpp.inference.tables import is_table
 from lenet_cpp.models import InferenceEngine
@@ -160,7 +160,8 @@ def predict(options: Options) -> int:
     f"""{_COMMON}
 Model:
   --model  the model: a name in the registry, or FILE.py:SPEC, a ModelSpec of your own [required]
-  --params  its trained parameters, with or without .pdparams [required]
+  --params  its trained parameters: .pdparams, with or without the suffix, or a folder with a file
+      for each variable [required]
   --num-classes
   --image-size
 {_ENGINE}
@@ -297,7 +298,7 @@ def _classify(
         value = value_name(engine.output_kind)
         if options.output is not None:
             write = stack.enter_context(open_results(options.output, value))
-        _ = engine.pipeline  # what says how to read images is missing now, or never
+        _find_pipeline(engine)  # what says how to read images is missing now, or never
         log = AutoLog(engine.name, warmup=options.warmup if options.benchmark else 0)
         for _ in range(log.warmup):
             _run(engine, images[: options.batch_size], options, AutoLog(log.model_name), [])
@@ -326,6 +327,29 @@ def _classify(
     if skipped:
         raise BadInput(f"{skipped} of {len(images)} images could not be read and were skipped")
     return 0
+
+
+def _find_pipeline(engine: InferenceEngine) -> None:
+    """Find the preprocessing, which is ImageNet's where only the size of the images tells.
+
+    The tools of PaddleClas 1 have it inside, and what they wrote has no description of it.
+
+    Raises:
+        NoPreprocessing: Nothing describes it, and the model is an ONNX model or takes images of
+            another size.
+    """
+    try:
+        _ = engine.pipeline
+    except NoPreprocessing:
+        if engine.input_shape[1:] != (3, 224, 224) or engine.model_file.suffix == ".onnx":
+            raise
+        engine.pipeline = imagenet()
+        print(
+            f"no {PREPROCESS_NAME} beside {_printable(str(engine.model_file))}: images are prepared"
+            " as for ImageNet in PaddleClas 1 (short side 256, middle 224 x 224, ImageNet's mean"
+            " and standard deviation); --preprocess names another way",
+            file=sys.stderr,
+        )
 
 
 def _refuse(options: Options) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lenet_cpp.cli._options import Options, command, print_files
+from lenet_cpp.cli._options import Options, command, print_check, print_files
 from lenet_cpp.export import convert_model
 from lenet_cpp.formats import FORMATS
 
@@ -12,10 +12,10 @@ Convert a model from one of Paddle's formats to another:
 {formats}
 
 The source is a file, a path without suffix, or a folder. What was written is run and compared
-with the source before it is put in its place; docs/formats.md has who reads and writes each
-format. From a source without structure, and for what Paddle has no translation for (json to an
-older format, anything to pdparams), the parameters are loaded into the network of that name
-(--model), unless manifest.json beside the source names it.
+with the source, and loaded as predict loads it, before it is put in its place; docs/formats.md
+has who reads and writes each format. From a source without structure, and for what Paddle has no
+translation for (json to an older format, anything to pdparams), the parameters are loaded into
+the network of that name (--model), unless manifest.json beside the source names it.
 """
 
 
@@ -58,5 +58,6 @@ def main(options: Options) -> int:
     )
     print(f"converted {done.source.path} ({done.source.format}) to {options.to} in {done.folder}:")
     print_files(done.files)
-    print(f"checked: outputs differ from the source's by at most {done.max_difference:g}")
+    found = f"outputs differ from the source's by at most {done.max_difference:g}"
+    print_check(found, done.refusal)
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lenet_cpp.cli._options import Options, command, print_files
+from lenet_cpp.cli._options import Options, command, print_check, print_files
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.export import export_model, export_separate
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, EXPORT_TOLERANCE
@@ -17,8 +17,9 @@ from lenet_cpp.models import MODELS, resolve
 @command(
     f"""
 Arguments:
-  [PARAMS]  the trained parameters, with or without .pdparams, or their URL (default for lenet:
-      checkpoints/lenet/lenet.pdparams) [also: -p, --params, --pretrained]
+  [PARAMS]  the trained parameters: .pdparams, with or without the suffix, or its URL, or a folder
+      with a file for each variable (default for lenet: checkpoints/lenet/lenet.pdparams)
+      [also: -p, --params, --pretrained]
 Model:
   --model  the model: {", ".join(MODELS)}, in upper or lower case; or FILE.py:SPEC, a ModelSpec of
       your own [default: lenet]
@@ -114,5 +115,5 @@ def main(options: Options) -> int:
         )
     print(f"wrote {result.folder}:")
     print_files(result.files)
-    print(f"checked: {check}")
+    print_check(check, result.refusal)
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.agreement import compare_batches
-from lenet_cpp.errors import BadModel
+from lenet_cpp.errors import BadModel, Unsupported
+from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
@@ -68,6 +69,27 @@ def check_agreement(
     if not comparison.agrees:
         raise error(comparison.mismatch + conclusion)
     return comparison.largest_difference
+
+
+def read_back(program: Path, params: Path | None) -> str:
+    """Load and run what was written, as ``lenet-cpp predict`` does by default.
+
+    Args:
+        program: The program.
+        params: Its parameters; None when each variable has a file beside the program.
+
+    Returns:
+        Why predict does not support the model; empty when it runs it.
+
+    Raises:
+        lenet_cpp.Error: Another refusal or failure of :class:`lenet_cpp.Predictor`.
+    """
+    try:
+        with Predictor(program, params) as predictor:
+            predictor.run(random_batches(predictor.input_spec.shape)[0])
+    except Unsupported as error:
+        return str(error).replace(str(program), program.name)
+    return ""
 
 
 def compare_with_program(layer: paddle.nn.Layer, model: CheckedModel) -> tuple[bool, float]:

@@ -33,7 +33,6 @@ from lenet_cpp.formats.manifest import (
     has_manifest,
     read_origin,
     sha256_file,
-    verify_checksums,
     write_manifest,
 )
 from lenet_cpp.formats.source import FORMATS, LEGACY_PROGRAM, Source, find_source, link_as_legacy
@@ -63,12 +62,15 @@ class Conversion:
         files: Every file that was written.
         max_difference: Largest absolute difference between the outputs of the source and of the
             written model, on random inputs; 0 for the same bits.
+        refusal: Why ``lenet-cpp predict`` does not support the written model; empty when it runs
+            it, and for formats without a program.
     """
 
     source: Source
     folder: Path
     files: tuple[Path, ...]
     max_difference: float
+    refusal: str = ""
 
 
 def convert_model(
@@ -122,8 +124,6 @@ def convert_model(
             f"{found.path} has a program, which keeps or lacks its softmax: leave it out"
         )
     origin = read_origin(found.folder, found.path.name) if found.has_program else None
-    if found.format == "persistables" and (found.folder / CHECKSUMS_NAME).exists():
-        verify_checksums(found.folder)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         work = Path(folder)
         if found.format in {"pdmodel", "model-params", "separate"} and to in _LAYOUTS:
@@ -266,4 +266,5 @@ def _install_persistables(
 
 
 def _conversion(source: Source, result: ExportResult, difference: float) -> Conversion:
-    return Conversion(source, result.folder, result.files, difference + result.max_difference)
+    total = difference + result.max_difference
+    return Conversion(source, result.folder, result.files, total, result.refusal)

@@ -39,7 +39,7 @@ from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.export.checks import check_agreement, run_or_raise
+from lenet_cpp.export.checks import check_agreement, read_back, run_or_raise
 from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
@@ -85,9 +85,9 @@ def export_model(
     state does not change.
 
     Args:
-        params: The ``.pdparams`` file, with or without the suffix, or its URL
-            (:func:`lenet_cpp.models.weights.fetch`). A training record beside it becomes part of
-            the manifest. None with a seed.
+        params: The ``.pdparams`` file, with or without the suffix, or its URL, or a folder with a
+            file for each variable (:func:`lenet_cpp.models.weights.fetch`). A training record
+            beside it becomes part of the manifest. None with a seed.
         output_dir: The output folder; created if necessary.
         model: The network, as :func:`lenet_cpp.models.resolve` takes it.
         name: Common stem of the files; that of the specification when None.
@@ -120,7 +120,7 @@ def export_model(
         )
     if (params is None) == (seed is None):
         raise BadInput(f"{spec.name} needs parameters or a seed for random ones, and not both")
-    path = None if params is None else fetch(_with_suffix(params), sha256=sha256)
+    path = None if params is None else fetch(params, sha256=sha256)
     source = _Source(spec, path, seed, class_dim, img_size, softmax=softmax)
     output = Path(output_dir)
     import paddle
@@ -140,11 +140,12 @@ def export_model(
                 (staging / format_ / file_name).replace(staging / file_name)
             shutil.rmtree(staging / format_)
         signatures: dict[str, ModelSignature] = {}
-        difference = 0.0
+        difference, refusal = 0.0, ""
         for program in (f"{stem}.{format_}" for format_ in wanted):
             files = staging / program, staging / params_name
             signatures[program], found = check_exported(*files, inputs, outputs)
             difference = max(difference, found)
+            refusal = refusal or read_back(*files)
         spec.pipeline(img_size).save(staging / PREPROCESS_NAME)
         manifest = describe_model(
             staging,
@@ -159,7 +160,7 @@ def export_model(
             data=data,
             accuracy=_accuracy(path, training, data),
         )
-        return install(staging, output, manifest, difference)
+        return install(staging, output, manifest, difference, refusal)
 
 
 def export_separate(
@@ -225,15 +226,6 @@ def _check_forward(layer: paddle.nn.Layer) -> None:
         )
 
 
-def _with_suffix(params: str | Path) -> str | Path:
-    if isinstance(params, str) and "://" in params:
-        return params
-    path = Path(params)
-    if path.suffix == ".pdparams" or path.is_file():
-        return path
-    return path.with_name(path.name + ".pdparams")
-
-
 def _reference_outputs(
     source: _Source,
 ) -> tuple[Inputs, Outputs, dict[str, Any] | None, dict[str, Any] | None]:
@@ -242,7 +234,8 @@ def _reference_outputs(
 
     if not paddle.in_dynamic_mode():
         raise Unsupported("exporting needs Paddle's dynamic mode: call paddle.disable_static()")
-    layer = source.layer()
+    with paddle.utils.unique_name.guard():  # parameters may have the names that Paddle generates
+        layer = source.layer()
     record: dict[str, Any] | None = None
     if source.params is None:
         record = {"random_parameters": {"seed": source.seed}}

@@ -22,7 +22,7 @@ from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.export.checks import check_agreement, run_or_raise
+from lenet_cpp.export.checks import check_agreement, read_back, run_or_raise
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
     CHECKSUMS_NAME,
@@ -72,8 +72,8 @@ def combine_separate(
     """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
 
     Args:
-        source: The folder with ``__model__`` and one file for each variable. Checksums in it are
-            verified first.
+        source: The folder with ``__model__``, or ``model`` as in PaddleClas 1, and one file for
+            each variable. Checksums in it are verified first.
         output_dir: The output folder; created if necessary.
         name: Common stem of the files; when None, the name in the source's manifest, and
             ``model`` without one.
@@ -85,12 +85,8 @@ def combine_separate(
             or the written model does not give exactly the same outputs.
         OSError: The folder cannot be written.
     """
-    folder = Path(source)
-    if not (folder / LEGACY_PROGRAM).is_file():
-        raise FileNotFound(f"cannot read {folder / LEGACY_PROGRAM}: no such file; check the path")
-    return rewrite(
-        folder / LEGACY_PROGRAM, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name
-    )
+    program = find_source(source, "separate").path
+    return rewrite(program, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name)
 
 
 def rewrite(
@@ -104,7 +100,7 @@ def rewrite(
     """Rewrite a ProgramDesc model under other names, in another layout, or as PIR.
 
     In the same format the outputs must stay the same bits, as PIR they must stay within the
-    tolerance.
+    tolerance. Then the product's own reader has to take what was written.
 
     Args:
         program: The program; checksums beside it are verified first.
@@ -161,7 +157,8 @@ def rewrite(
             paddle_version=found["paddle_version"],
             origin=origin,
         )
-        return install(staging, output, manifest, found["max_difference"])
+        written = staging / str(to_program), None if to_params is None else staging / to_params
+        return install(staging, output, manifest, found["max_difference"], read_back(*written))
 
 
 def transcribe(

@@ -34,12 +34,14 @@ class ExportResult:
         manifest: The manifest as written.
         max_difference: Largest absolute difference between the outputs of the source and of the
             export, on random inputs; 0 for a change of layout, which has to be exact.
+        refusal: Why ``lenet-cpp predict`` does not support the export; empty when it runs it.
     """
 
     folder: Path
     files: tuple[Path, ...]
     manifest: Manifest
     max_difference: float
+    refusal: str = ""
 
 
 def checked_name(name: str) -> str:
@@ -113,7 +115,9 @@ def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
     return names
 
 
-def install(staging: Path, output: Path, manifest: Manifest, max_difference: float) -> ExportResult:
+def install(
+    staging: Path, output: Path, manifest: Manifest, max_difference: float, refusal: str = ""
+) -> ExportResult:
     """Write the manifest and the checksums, and move the complete export into place.
 
     Other files of an older export of the same name are removed.
@@ -123,12 +127,14 @@ def install(staging: Path, output: Path, manifest: Manifest, max_difference: flo
         output: The folder that :func:`staging_folder` was called with.
         manifest: The description.
         max_difference: The largest difference, for the result.
+        refusal: As in the result.
     """
     write_manifest(staging, manifest)
     names = [*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME]
     stale = _old_files(output, manifest.name, manifest.topology) - set(names)
     _move(staging, output, names, stale=stale)
-    return ExportResult(output, tuple(output / n for n in names), manifest, max_difference)
+    files = tuple(output / name for name in names)
+    return ExportResult(output, files, manifest, max_difference, refusal)
 
 
 def _move(staging: Path, output: Path, names: Sequence[str], stale: set[str]) -> None:

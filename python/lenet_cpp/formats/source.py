@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lenet_cpp._base.files import other_content
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+
+if TYPE_CHECKING:
+    import os
 
 FORMATS = {
     "pdparams": "NAME.pdparams: a layer's state dict, without structure",
@@ -115,6 +119,39 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
 def find_sources(path: Path) -> list[Source]:
     """Return every model that a path may stand for, in any format."""
     return _in_folder(path) if path.is_dir() else _of_file(path)
+
+
+def find_parameters(path: str | os.PathLike[str]) -> Source:
+    """Find trained parameters, of which a program is no part.
+
+    Args:
+        path: A ``.pdparams``, with or without its suffix; a folder with one of them; or a folder
+            with a file for each variable, in which a program is ignored. ``fluid.save`` of Paddle 1
+            wrote the first, ``fluid.io.save_persistables`` and ``save_inference_model`` the others.
+
+    Returns:
+        A source of the format ``pdparams``, whose file may be missing, or ``persistables``.
+
+    Raises:
+        FileNotFound: The path is a folder without parameters of these formats.
+        BadInput: The folder contains several ``.pdparams``.
+    """
+    path = Path(path)
+    if path.suffix == ".pdparams" or path.is_file():
+        return Source("pdparams", path)
+    with_suffix = path.with_name(path.name + ".pdparams")
+    if with_suffix.is_file() or not path.is_dir():
+        return Source("pdparams", with_suffix)
+    there = {each.format for each in find_sources(path)}
+    if "pdparams" in there:
+        return find_source(path, "pdparams")
+    if not there & {"persistables", "separate"}:
+        found = f" (found: {', '.join(sorted(there))})" if there else ""
+        raise FileNotFound(
+            f"{path} has neither a .pdparams nor a file for each variable{found}: check the path,"
+            " or make a .pdparams of the model with lenet-cpp convert --to pdparams"
+        )
+    return Source("persistables", path)
 
 
 def _of_file(path: Path) -> list[Source]:

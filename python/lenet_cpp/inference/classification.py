@@ -35,6 +35,10 @@ INFERENCE_YML = "inference.yml"
 _NUMBERED = re.compile(r"(\d+)\s+(.*\S)")
 
 
+class NoPreprocessing(FileNotFound):
+    """Nothing describes how images are prepared for a model."""
+
+
 class InferenceEngine(Closing):
     """A classifier, from images to classes, with the same four steps in every engine.
 
@@ -244,10 +248,10 @@ class InferenceEngine(Closing):
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """The preprocessing of images.
+        """The preprocessing of images; another one may be set.
 
         Raises:
-            FileNotFound: Nothing describes it.
+            NoPreprocessing: Nothing describes it.
             BadModel: The file that describes it is damaged.
         """
         model, given = self._model, self._given_pipeline
@@ -321,7 +325,7 @@ def find_pipeline(
         check_hashes: Compare the file with ``SHA256SUMS`` beside it when that lists it.
 
     Raises:
-        FileNotFound: Nothing describes it.
+        NoPreprocessing: Nothing describes it.
         BadModel: The file that describes it is damaged.
     """
     for name in (PREPROCESS_NAME, INFERENCE_YML):
@@ -342,7 +346,7 @@ def find_pipeline(
     if model_name and (spec is None or known or ".py:" in model_name):
         spec = registry.resolve_network(model_name)
     if spec is None:
-        raise FileNotFound(
+        raise NoPreprocessing(
             f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
             " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.errors import BadInput
+from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.inference.engine_loading import EngineKind, LoadedModel, described, registry
 from lenet_cpp.models.dygraph_engine import DygraphEngine, ExecutorEngine
 from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
-from lenet_cpp.models.registry import find, resolve
+from lenet_cpp.models.registry import build_layer, find, resolve
 from lenet_cpp.models.weights import load_parameters
 
 if TYPE_CHECKING:
@@ -56,11 +56,8 @@ def _load_layer(
         raise BadInput("the dygraph engine takes a registered model's name and its parameters")
     spec = resolve(str(network))
     shape = spec.shape(img_size)
-    params = Path(params_file)
-    # Paddle 1 and 2 name the parameters without the suffix.
-    if params.suffix != ".pdparams" and not params.is_file():
-        params = params.with_name(params.name + ".pdparams")
-    layer = spec.build(class_dim, img_size)
+    params = find_parameters(params_file).path
+    layer = build_layer(spec, class_dim, img_size)
     load_parameters(layer, params)
     return LoadedModel(
         DygraphEngine(layer, (-1, *shape), device),

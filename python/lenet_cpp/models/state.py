@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.formats import checkpoint
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, verify_checksums
+from lenet_cpp.formats.source import OLD_PROGRAMS
 from lenet_cpp.formats.tensors import read_combined, read_variable
 from lenet_cpp.models.parameter_names import as_state_dict
 
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.checked_model import CheckedModel
 
 
+_NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
+
+
 def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
     """Read the parameters of a source under its own names.
+
+    Checksums beside the variables of a source without a program are verified first.
 
     Args:
         source: The source.
@@ -33,10 +40,12 @@ def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
     if source.format == "pdparams":
         return checkpoint.read_state(source.path)
     if model is None:
+        if (source.path / CHECKSUMS_NAME).is_file():
+            verify_checksums(source.path)
         names = sorted(
             path.name
             for path in source.path.iterdir()
-            if path.name not in {CHECKSUMS_NAME, MANIFEST_NAME} and not path.name.startswith(".")
+            if path.name not in _NO_VARIABLES and not path.name.startswith(".")
         )
         return {name: read_variable(source.path / name) for name in names}
     names = _variables(model)

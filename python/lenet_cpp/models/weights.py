@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -15,10 +14,14 @@ from tqdm import tqdm
 from lenet_cpp._base.files import atomic_path, cache_folder
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.formats.checkpoint import array_specs, check_arrays, read_state, recover
+from lenet_cpp.formats.checkpoint import recover
 from lenet_cpp.formats.manifest import sha256_file
+from lenet_cpp.formats.source import find_parameters
+from lenet_cpp.models.state import load_state
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
     import numpy.typing as npt
     import paddle
@@ -28,19 +31,21 @@ _TIMEOUT_SECONDS = 30
 
 
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
-    """Return the local path of a file that a path or a URL names.
+    """Return the local path of the parameters that a path or a URL names.
 
     An http or https URL is downloaded once, with a progress bar on a terminal, into the folder
     ``weights`` of :func:`lenet_cpp._base.files.cache_folder`. The file appears there only when it
     is complete and has the checksum.
 
     Args:
-        source: A path, or a URL of scheme ``file``, ``https`` or ``http``.
+        source: A path, as :func:`lenet_cpp.formats.source.find_parameters` takes it, or the URL of
+            a file, of scheme ``file``, ``https`` or ``http``.
         sha256: The expected SHA-256 of the file, in hexadecimal. It is required for ``http``,
             where anybody on the way could change the file.
 
     Raises:
-        BadInput: The URL or the checksum is invalid, or ``http`` is used without a checksum.
+        BadInput: The URL or the checksum is invalid, ``http`` is used without a checksum, or a
+            checksum is given for a folder.
         FileNotFound: There is no such file, or it cannot be downloaded.
         BadModel: The file has another checksum; a download is then deleted.
         Unsupported: The package httpx, of the extra ``paddle``, is missing.
@@ -55,8 +60,11 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
         return _downloaded(url, wanted)
     if scheme not in {"", "file"}:
         raise BadInput(f"{url}: expected a path, or a URL of https, http or file")
-    path = Path(url2pathname(urlsplit(url).path)) if scheme else Path(source)
-    if wanted is not None:
+    path = find_parameters(url2pathname(urlsplit(url).path) if scheme else source).path
+    if path.is_dir():
+        if wanted is not None:
+            raise BadInput(f"{path} is a folder: a SHA-256 is that of a file, leave it out")
+    elif wanted is not None:
         _check(path, sha256_file(path), wanted)
     elif not path.is_file():
         raise FileNotFound(f"cannot read {path}: no such file; check the path")
@@ -64,39 +72,44 @@ def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
 
 
 def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
-    """Load a ``.pdparams`` file into a layer, strictly.
+    """Load trained parameters into a layer, strictly.
+
+    They may have the names of the layer's state dict, those that Paddle generated for it, or for
+    ``ResNet*_vd`` those of PaddleClas 1 (``docs/formats.md``). The state of an optimizer among them
+    is ignored.
 
     Args:
-        layer: The model; its parameters are overwritten.
-        path: The ``.pdparams`` file. When a save of that checkpoint was interrupted after its
-            commit point, the save is finished first.
+        layer: The model; its parameters are overwritten. For files with generated names it has to
+            be built under ``paddle.utils.unique_name.guard()``.
+        path: A ``.pdparams``, or a folder with a file for each variable; see
+            :func:`lenet_cpp.formats.source.find_parameters`. When a save of that checkpoint was
+            interrupted after its commit point, the save is finished first.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
-        BadModel: The file is damaged.
-        StateMismatch: Its names, shapes or dtypes are not the layer's (all differences are
+        BadInput: The folder contains several ``.pdparams``.
+        BadModel: A file is damaged.
+        StateMismatch: The names, shapes or dtypes are not the layer's (all differences are
             listed). In either case the layer is unchanged.
     """
-    path = Path(path)
-    if path.suffix == ".pdparams":
-        recover(path.parent, path.stem)
-    state = read_state(path)
-    check_arrays(path, state, array_specs(layer.state_dict()))
-    layer.set_state_dict(state)
+    found = find_parameters(path)
+    if found.path.suffix == ".pdparams":
+        recover(found.folder, found.path.stem)
+    load_state(found, None, layer)
 
 
 def load_pretrained(
     layer: paddle.nn.Layer, source: str | Path, *, sha256: str | None = None
 ) -> Path:
-    """Load published weights (``.pdparams``) into a layer, strictly.
+    """Load published weights into a layer, strictly.
 
     Args:
-        layer: The model; its parameters are overwritten.
+        layer: As for :func:`load_parameters`.
         source: See :func:`fetch`.
         sha256: See :func:`fetch`.
 
     Returns:
-        The local path of the file.
+        The local path.
 
     Raises:
         BadInput: The URL or the checksum is invalid, or ``http`` is used without a checksum.
