@@ -185,6 +185,27 @@ def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
     assert predict("--model_name=mine") == 0  # needed for the report alone
 
 
+@pytest.mark.parametrize("command", ["predict", "py_infer"])
+def test_images_are_prepared_as_in_paddleclas_1(command, alexnet, resnet, tmp_path, capsys):
+    folder = bare_copy(alexnet.separate, tmp_path / "bare")
+    (folder / "__model__").rename(folder / "model")
+    found = []
+    for model in (alexnet.separate, folder):
+        output = tmp_path / "o.json"
+        flags = [f"--i={alexnet.photos}", f"-d={model}", f"--output={output}"]
+        assert MAINS[command](flags) == 0
+        found.append(output.read_text())
+    assert found[0] == found[1]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"no preprocess.json beside {folder / 'model'}: images are prepared as")
+    assert "--preprocess" in said
+    flags = [f"--i={alexnet.photos}", f"-d={folder}"]
+    assert MAINS[command]([*flags, f"--preprocess={tmp_path / 'none.json'}"]) == 3
+    small = bare_copy(resnet.exported, tmp_path / "small")  # which takes images of 64 x 64
+    assert MAINS[command]([f"--i={resnet.photos}", f"-d={small}"]) == 3
+    assert "there is no preprocess.json" in capsys.readouterr().err
+
+
 def prepared(folder, photo, **options):
     with InferenceEngine(accelerator="plain", **options).load_predictor(model_dir=folder) as engine:
         return engine.preprocess(photo)

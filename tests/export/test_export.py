@@ -192,6 +192,11 @@ def test_command_flags(softmax, params, tmp_path, capsys):
     arguments = ["--m", "lenet", "--p", stem, "--o", str(apart), "--softmax"]
     assert main([*arguments, "--format", "separate"]) == 0
     assert {path.name for path in apart.iterdir()} == SEPARATE
+    (apart / "SHA256SUMS").unlink()
+    (apart / "manifest.json").write_text(
+        (apart / "manifest.json").read_text().replace("__model__", "model")
+    )
+    (apart / "__model__").rename(apart / "model")  # as in PaddleClas 1
     assert main(["--combine", str(apart), "-o", str(back)]) == 0
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
         assert (back / name).read_bytes() == (softmax.folder / name).read_bytes()
@@ -211,7 +216,7 @@ def test_command_errors(layer, tmp_path, capsys, monkeypatch):
         (["-p", "nowhere"], 3, "nowhere.pdparams"),
         (["-p", str(bad)], 4, "conv1.weight"),
         (["-p", str(good), "-o", "file"], 5, "file is a file"),
-        (["--combine", "nowhere"], 3, "nowhere/__model__"),
+        (["--combine", "nowhere"], 3, "nowhere is not a model in format separate"),
     ):
         assert main(arguments) == code
         output = capsys.readouterr()

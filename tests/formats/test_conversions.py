@@ -1,6 +1,7 @@
 """Conversions: other names and numbers of parameters, and what has to be refused."""
 
 import json
+import pickle
 import shutil
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,9 @@ from paddle_formats import (
 
 from lenet_cpp import Predictor, errors, export, formats, models
 from lenet_cpp.agreement import compare
+from lenet_cpp.cli.convert_model import main as convert_main
 from lenet_cpp.formats import checkpoint
+from lenet_cpp.formats.tensors import read_variable
 from lenet_cpp.models.parameter_names import _paddleclas1_names, as_state_dict
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
@@ -157,6 +160,61 @@ def test_folder_of_paddleclas_1(resnet, logits, pictures, paddleclas_folder, tmp
     assert is_softmax(run("model-params", tmp_path / "b", pictures), logits)
 
 
+@pytest.mark.parametrize("layout", ["folder", "with program", "fluid.save"])
+def test_parameters_of_paddleclas_1_everywhere(
+    layout, logits, pictures, paddleclas_folder, resnet_exports, tmp_path
+):
+    """The layer of infer.py and export_model.py take the names that conversions take."""
+    path = paddleclas_folder
+    if layout == "with program":
+        path = Path(shutil.copytree(paddleclas_folder, tmp_path / "inference"))
+        shutil.copy(resnet_exports / "pdmodel" / "inference.pdmodel", path / "model")
+    if layout == "fluid.save":  # which pickled a dictionary of arrays
+        values = {file.name: read_variable(file) for file in paddleclas_folder.iterdir()}
+        path = tmp_path / "saved" / "resnet"
+        path.parent.mkdir()
+        path.with_suffix(".pdparams").write_bytes(pickle.dumps(values, protocol=2))
+        path.with_suffix(".pdmodel").write_bytes(b"a program without its parameters")
+    found = run_engine("dygraph", pictures, "ResNet18_vd", path, class_dim=4, img_size=32)
+    assert np.array_equal(found, logits.numpy())
+    done = export.export_model(path, tmp_path / "out", formats=["pdmodel"], **RESNET)
+    assert compare(logits.numpy(), run_engine("native", pictures, model_dir=done.folder)).agrees
+
+
+def test_folders_without_parameters(resnet_exports, paddleclas_folder, sources, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder, said in ((empty, "each variable: check"), (resnet_exports / "json", "found: json")):
+        with pytest.raises(errors.FileNotFound, match=said):
+            export.export_model(folder, tmp_path / "out", **RESNET)
+    with pytest.raises(errors.BadInput, match="is a folder: a SHA-256"):
+        export.export_model(paddleclas_folder, tmp_path / "out", sha256="0" * 64, **RESNET)
+    with pytest.raises(errors.BadModel, match=r"missing .*unexpected conv2d_0\.b_0"):
+        export.export_model(sources / "persistables", tmp_path / "out", **RESNET)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("to", ["model-params", "json"])
+def test_what_predict_does_not_run_is_not_called_checked(to, tmp_path, capsys):
+    class Own(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = paddle.nn.Linear(28, 4)
+
+        def forward(self, x):
+            return paddle.digamma(self.linear(x) + 9)
+
+    with DygraphOldIrGuard(), paddle.utils.unique_name.guard():
+        jit_save(Own(), tmp_path / "own")
+    assert convert_main([str(tmp_path / "own"), "-o", str(tmp_path / "out"), "--to", to]) == 0
+    said = capsys.readouterr().out
+    assert "\ncompared: outputs differ from the source's by at most " in said
+    assert "\npredict does not run it: " in said
+    assert "digamma" in said
+    assert ".export-" not in said
+    assert "checked" not in said
+
+
 def test_folder_that_does_not_fit_is_listed(paddleclas_folder, tmp_path):
     folder = tmp_path / "folder"
     shutil.copytree(paddleclas_folder, folder)
@@ -221,6 +279,9 @@ def test_static_state_dict(layer, expected, tmp_path):
     paddle.save(state, str(tmp_path / "old.pdparams"))
     done = export.convert_model(tmp_path / "old", tmp_path / "out", "json", model="lenet")
     assert compare(expected, run("json", done.folder, images())).agrees
+    done = export.export_model(tmp_path / "old", tmp_path / "exported", formats=["json"])
+    assert compare(expected, run("json", done.folder, images())).agrees
+    assert compare(expected, run_engine("dygraph", images(), "lenet", tmp_path / "old")).agrees
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ Arguments:
 Images:
   --batch-size  [default: 1]
   --preprocess
+      (default: the file of that name beside the model, else what the registry has for the model,
+      else for a Paddle model with an input of [N, 3, 224, 224] ImageNet's)
   --skip-errors [BOOL]
       go on after an image that cannot be read; the exit status is 5 all the same [default: False]
 Results:
