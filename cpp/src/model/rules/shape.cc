@@ -174,7 +174,8 @@ void infer_expand(OperatorView& op) {
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const std::int64_t size = i < added ? 1 : x.shape[i - added];
     if (i >= added && shape[i] == kUnknown) shape[i] = size;  // as it is
-    if (size == kUnknown && shape[i] != size) op.not_fixed("a size");
+    const bool fixed = shape[i] != kImages && (size != kUnknown || shape[i] == size);
+    if (!fixed) op.not_fixed("a size");
     op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
   }
   op.give_shape(shape);
