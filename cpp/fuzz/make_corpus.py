@@ -280,11 +280,14 @@ def onnx_files() -> Files:
 def older_files(version: str, networks: dict[str, str]) -> Files:
     """Return programs that an earlier Paddle wrote, by the file in its layout's folder."""
     archive = ROOT / "tests" / "data" / "versions" / f"{version}.tar.xz"
+    found = {}
     with tarfile.open(archive) as tar:
-        return {
-            f"paddle_{version}_{name}": tar.extractfile(f"{name}/{file}").read()  # type: ignore[union-attr]
-            for name, file in networks.items()
-        }
+        for name, file in networks.items():
+            member = tar.extractfile(f"{name}/{file}")
+            if member is None:
+                raise FileNotFoundError(f"{archive}: {name}/{file}")
+            found[f"paddle_{version}_{name}"] = member.read()
+    return found
 
 
 def pdmodel_files() -> Files:

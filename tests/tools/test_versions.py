@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_each_network_unpacks_to_a_program_parameters_and_an_answer(version, tmp
 @pytest.mark.parametrize("version", LAYOUTS)
 def test_no_folder_of_the_machine_is_in_it(version):
     for name, data in read_archive(version).items():
-        assert not any(word in data for word in (b"/tmp/", b"/home/", b"/root/")), name
+        assert not re.search(rb"/(tmp|home|root)/", data), name
 
 
 def test_a_crash_is_the_outcome_of_its_case_alone():

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-from versions_corpus import Network, networks, unpack  # noqa: E402
+from versions_corpus import Network, networks, unpack  # noqa: E402 - tests/ is on the path only now
 
 Case = tuple[Network, str]
 _NUMBER = re.compile(r"\d\.\de[+-]\d+")
