@@ -293,7 +293,7 @@ external("at one place of another file", 200, lambda _: ("values.bin", 0))
 external("that overlap in another file", 200, lambda i: ("values.bin", 4 * i), "BadModel")
 external("in one file by many names", 100, lambda i: (
     "".join("./" if i >> bit & 1 else ".//" for bit in range(16)) + "values.bin", 0))
-EITHER, INT8 = "BadModel or loaded", {"kinds": [Program], "int8": True}
+EITHER, INT8 = "Unsupported or loaded", {"kinds": [Program], "int8": True}
 paddle("relus, in a chain", 1000, lambda p, n: repeated(p.input, n, p.relu))
 paddle("convolutions that share a filter, in a chain", 150,
        lambda p, n: repeated(p.input, n, p.conv))
@@ -321,7 +321,7 @@ family("pdmodel versions of operators", 2000, lambda to, n: small_model(to, fiel
 family("separate files: one variable, declared again and again", 500, repeated_variable, "BadModel")
 NESTED = (2_000_000, lambda n: "[" * n + "]" * n, "BadModel", False, 4)
 file("json nested lists", *NESTED)
-file("json many members", 5000, lambda n: json.dumps(members(n)), "BadModel")
+file("json many members", 5000, lambda n: json.dumps(members(n)), "Unsupported")
 file("pdiparams: many tensors", 2000, lambda n: record([1]) * n, "BadModel")
 file("pdiparams: a tensor of many dimensions", 10_000, lambda n: record([1] * n), "BadModel")
 file("pdiparams: many levels", 10_000, lambda n: (

@@ -15,7 +15,7 @@ import lenet_cpp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkProcess
+    from multiprocessing.context import SpawnProcess
 
     from numpy.typing import NDArray
 
@@ -56,9 +56,10 @@ def run(
 
     The cases of a group share a process; what follows a crash gets a new one.
     """
-    context = multiprocessing.get_context("fork")
+    # Not "fork": a child of a process whose Paddle keeps threads may not use it.
+    context = multiprocessing.get_context("spawn")
     waiting = groups[::-1]
-    running: dict[Connection, tuple[ForkProcess, list[Case]]] = {}
+    running: dict[Connection, tuple[SpawnProcess, list[Case]]] = {}
     while waiting or running:
         while waiting and len(running) < parallel:
             group = waiting.pop()
