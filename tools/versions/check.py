@@ -112,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = ROOT / "docs" / "results" / "versions.json"
     parser.add_argument("--output", type=Path, default=target, metavar="FILE")
     options = parser.parse_args(arguments)
+    if options.parallel < 1 or (options.sample is not None and options.sample < 1):
+        parser.error("--parallel and --sample are at least 1")
     groups: dict[tuple[str, str], list[Network]] = defaultdict(list)
     for network in networks():
         if network.version in options.version and network.layout in options.layout:
