@@ -6,7 +6,7 @@ export LC_ALL
 
 usage() {
     cat <<'END'
-Usage: ./run.sh [--data-dir DIR] [--build-only] [--help]
+Usage: ./run.sh [--data-dir DIR] [--build-only] [--without-paddle] [--help]
 
 Trains LeNet on MNIST, exports it, builds the C++ program against the Paddle Inference library,
 runs it on real digits and compares C++ with Python. Takes a few minutes and 1 GB. Steps that are
@@ -27,21 +27,28 @@ Options:
   --data-dir DIR  train on the MNIST files in DIR (default: the whole MNIST when paddle has
                   downloaded it before, else the sample in data/mnist_sample)
   --build-only    stop after step 4
+  --without-paddle
+                  leave out Paddle, and with it training, the export and its engine: build the
+                  native engine and the package, and classify the digits with the model that comes
+                  with the package, in C++ and in Python; three minutes, without the 250 MB
   --help          this text
 
 Environment:
   LIB_DIR   a Paddle Inference library that you have, laid out as the official archive; the C++
             program is built against it instead of step 2's
-  PYTHON    the interpreter to make .venv with (default: python3)
+  PYTHON    the interpreter to make .venv with (default: python3, or where Paddle has no package
+            for that, one of python3.13 to python3.10)
 END
 }
 
 data_dir=
 build_only=0
+paddle=ON
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --build-only) build_only=1 ;;
+        --without-paddle) paddle=OFF ;;
         --data-dir)
             [ $# -ge 2 ] || { echo "run.sh: --data-dir needs a folder (see --help)" >&2; exit 2; }
             data_dir=$(cd "$2" 2>/dev/null && pwd) ||
@@ -51,6 +58,11 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ $paddle = OFF ] && [ -n "$data_dir" ]; then
+    echo "run.sh: --without-paddle trains nothing: leave --data-dir out" >&2
+    exit 2
+fi
+[ $paddle = ON ] || LIB_DIR=
 if [ -n "${LIB_DIR:-}" ]; then
     LIB_DIR=$(cd "$LIB_DIR" 2>/dev/null && pwd) ||
         { echo "run.sh: LIB_DIR is not a folder; unset it, or name a paddle_inference folder" >&2; exit 3; }
@@ -58,11 +70,13 @@ fi
 
 # CMake refuses a folder that it knows by another path, such as one with a symbolic link in it.
 cd -P "$(dirname "$0")"
+script=run.sh
 venv=.venv
 python=$venv/bin/python
 model=inference_model/lenet
 checkpoint=checkpoints/lenet
 logs=build/logs
+. scripts/steps.sh
 if ! { mkdir -p "$logs" && touch build/run.lock; } 2>/dev/null; then
     echo "run.sh: cannot write to $PWD/build: clone or copy the repository to a folder that you may write to" >&2
     exit 1
@@ -99,11 +113,12 @@ step() {
     printf '[%s/8] %s: %s\n' "$1" "$2" "$3"
 }
 
+# skip NUMBER NAME [WHY]
 skip() {
     finish
-    times="$times$(printf '  %-14s  done already' "$1 $2")
+    times="$times$(printf '  %-14s  %s' "$1 $2" "${3:-done already}")
 "
-    printf '[%s/8] %s: done already\n' "$1" "$2"
+    printf '[%s/8] %s: %s\n' "$1" "$2" "${3:-done already}"
 }
 
 # print_times: and which libraries the programs do without.
@@ -119,55 +134,6 @@ print_times() {
     missing=$(sed -n 's/^LENET_GRPC_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
     [ -z "$missing" ] || printf '\nLeft out: lenet_serve_grpc, gRPC for the server. To add it:\n  apt-get install %s && ./run.sh\n' \
         "$missing"
-}
-
-# fail NAME REMEDY: one line, which ends the script.
-fail() {
-    remedy=$2
-    reason=$(grep -ahiE 'error|fatal|not found' "$logs/$1.log" 2>/dev/null | tail -1 | cut -c1-200)
-    if grep -aqs 'No space left on device' "$logs/$1.log"; then
-        reason="no space left on device"
-        remedy="free some (all of it needs 1.5 GB here, and pip some 0.5 GB in ${TMPDIR:-/tmp}) and run again"
-    fi
-    echo "run.sh: step '$1' failed: ${reason:-see the log}; $remedy (log: $logs/$1.log)" >&2
-    exit 1
-}
-
-# watch LOG: says every ten seconds, on a terminal every second, that a step goes on.
-watch() {
-    seconds=0
-    while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
-        seconds=$((seconds + 1))
-        if [ -t 1 ]; then
-            printf '\r\033[K      %3d s  %s' $seconds "$(tail -n 1 "$1" | tr -d '\r\033' | cut -c1-65)"
-        elif [ $((seconds % 10)) = 0 ]; then
-            printf '      %3d s  %s\n' $seconds "$(tail -n 1 "$1" | tr -d '\r\033' | cut -c1-100)"
-        fi
-    done
-}
-
-# watched LOG COMMAND...: runs the command beside a watch of that log.
-watched() {
-    watch "$1" 9>&- &
-    watcher=$!
-    shift
-    status=0
-    "$@" || status=$?
-    kill $watcher 2>/dev/null || true
-    wait $watcher 2>/dev/null || true
-    [ ! -t 1 ] || printf '\r\033[K'
-    return $status
-}
-
-logged() {
-    "$@" >>"$logs/$name.log" 2>&1
-}
-
-# quietly NAME REMEDY COMMAND...: the output goes to the step's log.
-quietly() {
-    name=$1 remedy=$2
-    shift 2
-    watched "$logs/$name.log" logged "$@" || fail "$name" "$remedy"
 }
 
 # shown COMMAND...: it shows its progress itself, but only on a terminal.
@@ -210,22 +176,72 @@ for cache in build/CMakeCache.txt build/*/CMakeCache.txt build/*/*/CMakeCache.tx
         rm -rf "$cache" "${cache%/*}/CMakeFiles" "${cache%/*}/.skbuild-info.json"
     fi
 done
-if ! "$python" -m pip --version >/dev/null 2>&1; then
-    step 1 environment "making $venv"
+# minor PROGRAM: N of Python 3.N, 0 of what is none.
+minor() {
+    "$1" -c 'import sys; assert sys.version_info[0] == 3; print(sys.version_info[1])' 2>/dev/null || echo 0
+}
+# The first for which PaddlePaddle has no package.
+too_new=$(sed -n 's/^if.*python-version = ">=3\.\([0-9]*\)".*/\1/p' pyproject.toml)
+usable() {
+    found=$(minor "$1")
+    [ "$found" -ge 10 ] && { [ $paddle = OFF ] || [ "$found" -lt "$too_new" ]; }
+}
+new_venv=0
+interpreter=$python
+if ! "$python" -m pip --version >/dev/null 2>&1 || ! usable "$python"; then
+    new_venv=1
     interpreter=${PYTHON:-python3}
-    quietly environment "install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh" \
-        "$interpreter" -c 'import sys; assert sys.version_info >= (3, 10), "error: Python %d.%d is too old" % sys.version_info[:2]'
-    quietly environment "install Python's venv module (Debian: apt-get install python3-venv)" \
-        "$interpreter" -m venv --clear "$venv"
+    version=$(minor "$interpreter")
+    other=$((too_new - 1))
+    while [ -z "${PYTHON:-}" ] && ! usable "$interpreter" && [ $other -ge 10 ]; do
+        ! usable python3.$other || interpreter=python3.$other
+        other=$((other - 1))
+    done
+    if [ "$interpreter" != "${PYTHON:-python3}" ]; then
+        [ "$version" = 0 ] || echo "$interpreter in place of python3, which is Python 3.$version"
+    elif [ "$version" -ge "$too_new" ] && ! usable "$interpreter"; then
+        echo "run.sh: Python 3.$version has no PaddlePaddle yet: install python3.$((too_new - 1)) (uv python install 3.$((too_new - 1))) and run ./run.sh again, or ./run.sh --without-paddle, which builds the native engine and the package, and runs the bundled model" >&2
+        exit 1
+    elif [ "$version" != 0 ] && ! usable "$interpreter"; then
+        echo "run.sh: $interpreter is Python 3.$version, which is too old: install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh" >&2
+        exit 1
+    fi
+fi
+# Before anything is downloaded.
+missing=
+packages=
+lacks() {
+    missing="$missing${missing:+, }$1" packages="$packages $2"
+}
+command -v "${CXX:-c++}" >/dev/null || lacks "a C++17 compiler${CXX:+ named $CXX}" g++
+name=python3
+[ -z "${interpreter%%*python3.*}" ] && [ $new_venv = 1 ] && name=${interpreter##*/}
+if [ "$(minor "$interpreter")" = 0 ]; then
+    lacks "Python 3.10 or later${PYTHON:+ named $PYTHON}" "python3 python3-dev python3-venv"
+else
+    "$interpreter" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
+        lacks "Python's headers" "$name-dev"
+    [ $new_venv = 0 ] || "$interpreter" -c 'import ensurepip, venv' 2>/dev/null ||
+        lacks "Python's module venv" "$name-venv"
+fi
+if [ -n "$missing" ]; then
+    echo "run.sh: missing: $missing (Debian: apt-get install$packages)" >&2
+    exit 1
+fi
+if [ $new_venv = 1 ]; then
+    step 1 environment "making $venv"
+    quietly environment "see the log" "$interpreter" -m venv --clear "$venv"
 fi
 # The build's requirements are stated in pyproject.toml alone; the package is built without
 # isolation, so that PaddlePaddle is not installed a second time for the build.
-requirements=$("$python" - <<'END'
+requirements=$("$python" - $paddle <<'END'
 import re
+import sys
 from pathlib import Path
 
 text = Path("pyproject.toml").read_text(encoding="utf-8")
-tables = re.findall(r"^(?:build\.)?requires = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+of_paddle = r"(?:build\.)?" if sys.argv[1] == "ON" else ""
+tables = re.findall(rf"^{of_paddle}requires = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
 print("\n".join(re.findall(r'"([^"]+)"', "".join(tables))))
 END
 )
@@ -233,24 +249,22 @@ wanted=$(printf '%s\n' "$requirements" | sha256sum)
 if [ "$(cat "$venv/lenet-environment" 2>/dev/null)" = "$wanted" ]; then
     skip 1 environment
 else
-    step 1 environment "installing PaddlePaddle and the build tools (250 MB to download, 970 MB in $venv; some minutes)"
+    what="PaddlePaddle and the build tools (250 MB to download, 970 MB in $venv; some minutes)"
+    [ $paddle = ON ] || what="the build tools (60 MB)"
+    step 1 environment "installing $what"
     printf '%s\n' "$requirements" >"$venv/lenet-requirements.txt"
-    quietly environment "check the network and pip's package index" \
+    quietly environment network \
         "$python" -m pip install --upgrade "pip>=25.1"
-    quietly environment "check the network and pip's package index" \
+    quietly environment network \
         "$python" -m pip install --requirement "$venv/lenet-requirements.txt" "cmake>=3.22,<5" ninja
     echo "$wanted" >"$venv/lenet-environment"
 fi
-: >"$logs/compiler.log"
-quietly compiler "install a C++17 compiler (Debian: apt-get install g++)" "${CXX:-c++}" --version
-quietly compiler "install Python's headers (Debian: apt-get install python3-dev)" "$python" -c '
-import pathlib, sysconfig
-header = pathlib.Path(sysconfig.get_path("include"), "Python.h")
-assert header.is_file(), f"error: {header} not found"'
 
 # 2 library
 : >"$logs/library.log"
-if [ -n "${LIB_DIR:-}" ]; then
+if [ $paddle = OFF ]; then
+    skip 2 library "left out"
+elif [ -n "${LIB_DIR:-}" ]; then
     step 2 library "$LIB_DIR"
 else
     step 2 library "third_party/paddle_inference, links to $venv"
@@ -261,14 +275,18 @@ fi
 : >"$logs/program.log"
 step 3 program "compiling the C++ sources into build (30 MB; one or two minutes the first time)"
 quietly program "see the log" \
-    cmake -S . -B build -G Ninja -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DLENET_BUILD_PYTHON=ON \
+    cmake -S . -B build -G Ninja -DLENET_PADDLE=$paddle -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DLENET_BUILD_PYTHON=ON \
     -DPython_EXECUTABLE="$PWD/$python" -DPython3_EXECUTABLE="$PWD/$python"
 quietly program "see the log" cmake --build build
 touch build/compiled # tests/project/conftest.py asks whether a source is newer
 
 # 4 package
 : >"$logs/package.log"
-sources=$(digest CMakeLists.txt pyproject.toml cmake cpp python data/mnist_sample scripts/fetch_paddle_inference.py scripts/paddle_library)
+# What the build has found is a part of it, such as Emscripten, or that a library is missing.
+sources=$({
+    digest CMakeLists.txt pyproject.toml cmake cpp python web data/mnist_sample scripts/fetch_paddle_inference.py scripts/paddle_library
+    grep -E '^LENET_([A-Z_]*LEFT_OUT|PADDLE|EM_CONFIG):' build/CMakeCache.txt
+} | sha256sum)
 if [ "$(cat "$venv/lenet-package" 2>/dev/null)" = "$sources" ]; then
     skip 4 package
 else
@@ -280,13 +298,61 @@ else
         step 4 package "installing lenet_cpp and the small packages that it needs into $venv"
         set -- --config-settings=build-dir=build --config-settings=cmake.define.LENET_BUILD_APPS=ON
     fi
-    quietly package "see the log" "$python" -m pip install --no-build-isolation "$@" '.[paddle]'
+    package=.
+    [ $paddle = OFF ] || package='.[paddle]'
+    quietly package network env LENET_PADDLE=$paddle "$python" -m pip install --no-build-isolation "$@" "$package"
     # Where pip has CMake install to is not where a user would.
     [ $# = 0 ] || quietly package "see the log" cmake -S . -B build -UCMAKE_INSTALL_PREFIX -UCMAKE_PREFIX_PATH
     echo "$sources" >"$venv/lenet-package"
 fi
 if [ $build_only = 1 ]; then
     print_times
+    exit 0
+fi
+
+digits=build/digits
+mkdir -p $digits
+for name in t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
+    gunzip -c "data/mnist_sample/$name.gz" >"$digits/$name"
+done
+if [ $paddle = OFF ]; then
+    skip 5 train "left out"
+    skip 6 export "left out"
+    step 7 predict "1,000 test digits in C++"
+    set -- --model_dir=python/lenet_cpp/bundled/lenet --input=$digits/t10k-images-idx3-ubyte \
+        --labels=$digits/t10k-labels-idx1-ubyte --batch_size=1 --repeats=2000
+    echo "./build/lenet_infer_native $*"
+    ./build/lenet_infer_native "$@" --output=build/logits.npy ||
+        { echo "run.sh: step 'predict' failed; remove build and run again" >&2; exit 1; }
+    step 8 compare "C++ and Python on every test digit"
+    "$python" - <<'END' || { echo "run.sh: step 'compare' failed: C++ and Python differ" >&2; exit 1; }
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import lenet_cpp
+from lenet_cpp.data.mnist import read_idx, to_model_input
+
+digits = read_idx(Path("build/digits/t10k-images-idx3-ubyte"))
+with lenet_cpp.Predictor(model_dir="python/lenet_cpp/bundled/lenet") as predictor:
+    same = np.load("build/logits.npy") == predictor.run(to_model_input(digits))
+print(f"{same.all(axis=1).sum():,} of {len(same):,} digits have the same bits in C++ and in Python")
+sys.exit(not same.all())
+END
+    print_times
+    cat <<'END'
+
+Done, without Paddle.
+  program   build/lenet_infer_native, build/lenet_classify
+  Python    .venv/bin/python, package lenet_cpp
+  left out  the engine of Paddle; scripts that train, export, convert, quantize or verify. ./run.sh adds them
+
+Next:
+  ./build/lenet_classify --model_dir=python/lenet_cpp/bundled/lenet --topk=1 examples/photos
+  .venv/bin/python -c "import lenet_cpp; print(lenet_cpp.classify('examples/photos/3-paper.jpg'))"
+  ./test.sh --without-paddle
+END
     exit 0
 fi
 
@@ -315,11 +381,6 @@ else
 fi
 
 # 7 predict
-digits=build/digits
-mkdir -p $digits
-for name in t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
-    gunzip -c "data/mnist_sample/$name.gz" >"$digits/$name"
-done
 step 7 predict "1,000 test digits in C++"
 set -- --model_file="$model/lenet.pdmodel" --params_file="$model/lenet.pdiparams" \
     --input="$digits/t10k-images-idx3-ubyte" --labels="$digits/t10k-labels-idx1-ubyte" \
@@ -358,7 +419,7 @@ Done.
   program   build/lenet_infer_test, engine {predict["engine"]}; build/lenet_infer_native, without Paddle
   Python    .venv/bin/python, package lenet_cpp
   accuracy  C++ {accuracy["C++ program"]}, Python {accuracy["dygraph"]} of {images:,} test digits
-  largest difference between C++ and Python {verify["largest_difference"]:.2g}, {100 * verify["share_of_tolerance"]:.0f} % of the tolerance; {verify["equal_predictions"]:,} equal predictions
+  largest difference between C++ and Python {verify["share_of_tolerance"] * verify["tolerance"]:.1e} of the largest output, {100 * verify["share_of_tolerance"]:.0f} % of the tolerance; {verify["equal_predictions"]:,} equal predictions
   latency   median {latency["median_ms"]:.4f} ms, p99 {latency["p99_ms"]:.4f} ms a digit (engine {predict["engine"]}, {predict["threads"]} thread)
 
 Next:

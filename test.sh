@@ -4,7 +4,7 @@ set -eu
 
 usage() {
     cat <<'END'
-Usage: ./test.sh [--quick | --sanitizers] [PYTEST ARGUMENTS...]
+Usage: ./test.sh [--quick | --sanitizers] [--without-paddle] [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
 Python tests: 12 minutes on two cores. Arguments go to pytest, for example:
@@ -16,29 +16,42 @@ Options:
   --sanitizers  also the C++ tests with AddressSanitizer, UndefinedBehaviorSanitizer and
                 ThreadSanitizer, and the work that loading growing files takes: five minutes more.
                 .ci/run does this
+  --without-paddle
+                what needs no Paddle, after ./run.sh --without-paddle; the tests that need it are
+                skipped by name
   --help        this text
 
 The last lines are the ten slowest Python tests and the time that each part took. What takes long
 and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 
-What it needs comes from the Python package index; the C++ tests need the packages doctest-dev,
-libboost-dev, libjpeg-dev, libpng-dev, pkg-config and zlib1g-dev of Debian, which are installed when
-this runs as root.
+What it needs comes from the Python package index; the C++ tests need the packages of Debian that
+README.md names, which are installed when this runs as root. As root it also installs what some
+tests are skipped without: Emscripten (432 MB to download, 2.9 GB on disk), Node.js, Chromium,
+Doxygen and gRPC.
 END
 }
-quick=0 sanitizers=0
-case ${1:-} in
-    --help | -h) usage; exit 0 ;;
-    --quick) quick=1; shift ;;
-    --sanitizers) sanitizers=1; shift ;;
-esac
+quick=0 sanitizers=0 paddle=
+while :; do
+    case ${1:-} in
+        --help | -h) usage; exit 0 ;;
+        --quick) quick=1 ;;
+        --sanitizers) sanitizers=1 ;;
+        --without-paddle) paddle=--without-paddle ;;
+        *) break ;;
+    esac
+    shift
+done
 # The heart of the Python tests: one file or two of each room.
 heart="tests/_base tests/data/test_data.py tests/formats/test_manifest.py tests/training/test_checkpoint.py
     tests/inference/test_arrays.py tests/inference/test_predictor.py tests/cpp/test_program.py
     tests/cpp/test_native_onnx.py tests/verify/test_parity.py tests/project/test_structure.py tests/project/test_suite.py"
 
 cd "$(dirname "$0")"
-fail() { echo "test.sh: $1" >&2; exit 1; }
+script=test.sh
+logs=build/logs
+mkdir -p $logs
+. scripts/steps.sh
+stop() { echo "test.sh: $1" >&2; exit 1; }
 
 # part NAME: says what begins, and notes how long the part before took.
 times=
@@ -51,31 +64,40 @@ part() {
     [ -z "$current" ] || echo "$current"
 }
 
-# built NAME COMMAND...: runs a command whose output goes to a log.
+# built NAME COMMAND...: runs a command whose output goes to a log, the end of which is shown.
 built() {
-    log=build/logs/$1.log
+    log=$logs/$1.log what="the build of the C++ tests"
     shift
-    "$@" >"$log" 2>&1 || { tail -20 "$log"; fail "the C++ tests do not build (log: $log)"; }
+    : >"$log"
+    watched "$log" logged "$@" || { tail -20 "$log"; fail "$log" "$what" "see above"; }
 }
 
 part "environment"
-has_header() { echo "#include <$1>" | c++ -E -x c++ - >/dev/null 2>&1; }
+command -v "${CXX:-c++}" >/dev/null || stop "there is no C++ compiler: README.md has the line for apt-get"
+has_header() { echo "#include <$1>" | "${CXX:-c++}" -E -x c++ - >/dev/null 2>&1; }
 packages=
 has_header doctest/doctest.h || packages="$packages doctest-dev"
 has_header boost/beast/http.hpp || packages="$packages libboost-dev"
 has_header zlib.h || packages="$packages zlib1g-dev"
 has_header jpeglib.h || packages="$packages libjpeg-dev"
 has_header png.h || packages="$packages libpng-dev"
-command -v pkg-config >/dev/null || packages="$packages pkg-config"
+for program in pkg-config cmake make; do
+    command -v $program >/dev/null || packages="$packages $program"
+done
+# install REMEDY PACKAGE...
+install() {
+    : >$logs/packages.log
+    remedy=$1 what="installing $*"
+    shift
+    echo "installing $*"
+    quietly packages "$remedy" timeout 900 sh -c 'apt-get update && apt-get install --yes --no-install-recommends "$@"' sh "$@"
+}
+root=0
+[ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || root=1
 if [ -n "$packages" ]; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "installing$packages"
-        # shellcheck disable=SC2086 # several packages
-        (apt-get update && apt-get install --yes --no-install-recommends $packages) >/dev/null 2>&1 ||
-            fail "cannot install them: apt-get install$packages"
-    else
-        fail "the C++ tests need Debian's packages:$packages"
-    fi
+    [ $root = 1 ] || stop "the tests need Debian's packages: apt-get install$packages"
+    # shellcheck disable=SC2086 # several packages
+    install "apt-get install$packages" $packages
 fi
 # The page in the browser, gRPC and the site of the documents are left out without them, or their
 # tests are skipped.
@@ -86,35 +108,42 @@ for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli doxyge
 done
 has_header grpcpp/version_info.h || optional="$optional libgrpc++-dev"
 has_header google/protobuf/message.h || optional="$optional libprotobuf-dev"
-if [ -n "$optional" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing$optional"
+if [ -n "$optional" ] && [ $root = 1 ]; then
     # shellcheck disable=SC2086 # several packages
-    timeout 300 sh -c "apt-get update && apt-get install --yes --no-install-recommends $optional" >/dev/null 2>&1 || true
+    (install "their tests are skipped" $optional) || true
 fi
 
-./run.sh --build-only
+./run.sh --build-only $paddle
 PATH=$PWD/.venv/bin:$PATH
 export PATH
 unset PYTHONPATH PYTHONHOME || true
 installed=.venv/lenet-test-tools
-if ! cmp -s pyproject.toml $installed; then
+wanted=$(cat pyproject.toml && echo "$paddle")
+if [ "$(cat $installed 2>/dev/null)" != "$wanted" ]; then
+    : >$logs/tools.log
     # The package itself is there: only what its extras name is installed.
-    python -m pip install -qq --group docs --group lint --group test "lenet-cpp[bench,onnx]" ||
-        fail "cannot install the test tools and the extras bench and onnx: check pip's package index"
-    if python -m pip install -qq --group torch-cpu >build/logs/torch.log 2>&1; then
-        cp pyproject.toml $installed
-    else
-        echo "PyTorch for the CPU is not on pip's package index: its tests are skipped (docs/pytorch.md)"
+    quietly tools network python -m pip install --group docs --group lint --group test "lenet-cpp[bench,onnx]"
+    : >$logs/torch.log
+    log=$logs/torch.log
+    if ! watched $log logged python -m pip install --group torch-cpu; then
+        # The index has no build for CPUs alone.
+        if [ "$(df -Pk .venv | awk 'NR == 2 { print int($4 / 1e6) }')" -lt 8 ]; then
+            echo "PyTorch needs 8 GB of space: its tests are skipped (docs/pytorch.md)"
+        else
+            (quietly torch network python -m pip install "lenet-cpp[torch]") ||
+                echo "PyTorch's tests are skipped (docs/pytorch.md)"
+        fi
     fi
+    echo "$wanted" >$installed
 fi
 
 style() {
-    ruff check . || fail "ruff check found problems"
-    ruff format --check --quiet . || fail "files are not formatted: ruff format ."
+    ruff check . || stop "ruff check found problems"
+    ruff format --check --quiet . || stop "files are not formatted: ruff format ."
     find cpp examples cmake web \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + ||
-        fail "files are not formatted: clang-format -i"
-    shellcheck run.sh test.sh .ci/run scripts/fuzz.sh || fail "shellcheck found problems"
-    mypy || fail "mypy found problems"
+        stop "files are not formatted: clang-format -i"
+    shellcheck -x run.sh test.sh .ci/run scripts/*.sh || stop "shellcheck found problems"
+    mypy || stop "mypy found problems"
 }
 
 # mypy uses one core: the other one builds meanwhile.
@@ -142,7 +171,7 @@ fi
 part "Python tests"
 # A file stays with one process, in the order of tests/conftest.py; each may take some 4 GB.
 # shellcheck disable=SC2086 # several files
-python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $heart "$@" ||
+python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $paddle $heart "$@" ||
     failed=$?
 part ""
 printf '\nParts\n%s' "$times"

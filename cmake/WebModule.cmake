@@ -27,13 +27,17 @@ message(STATUS "lenet.wasm by the Emscripten in ${_emscripten}")
 
 include(ExternalProject)
 set(_web ${PROJECT_SOURCE_DIR}/web)
+# In a folder of its own: beside Debian's lie the system's headers, which are not for this compiler.
 get_target_property(_json nlohmann_json::nlohmann_json INTERFACE_INCLUDE_DIRECTORIES)
+set(_headers ${PROJECT_BINARY_DIR}/web_headers)
+file(MAKE_DIRECTORY ${_headers})
+file(CREATE_LINK ${_json}/nlohmann ${_headers}/nlohmann SYMBOLIC)
 ExternalProject_Add(lenet_web
   SOURCE_DIR ${_web}
   BINARY_DIR ${PROJECT_BINARY_DIR}/web
   BUILD_ALWAYS ON  # what it is made of lies outside its folder
   INSTALL_COMMAND ""
-  CMAKE_ARGS -DCMAKE_TOOLCHAIN_FILE=${_toolchain} -DLENET_JSON_INCLUDE=${_json}
+  CMAKE_ARGS -DCMAKE_TOOLCHAIN_FILE=${_toolchain} -DLENET_JSON_INCLUDE=${_headers}
              -DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER})
 foreach(_file index.html page.css page.js lenet.js sw.js)
   list(APPEND LENET_WEB_FILES ${_web}/${_file})

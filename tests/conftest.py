@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser):
     parser.addoption("--nightly", action="store_true", help="run the tests marked nightly too")
+    text = "skip the tests that need Paddle, or another library that is not installed"
+    parser.addoption("--without-paddle", action="store_true", help=text)
 
 
 def pytest_configure(config):
@@ -73,6 +76,33 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in set(later)]
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+def skip_without_library(report, node):
+    """Make of a failure for want of a library a skipped test that says so (--without-paddle)."""
+    if report.failed and node.config.getoption("without_paddle"):
+        absent = (
+            r"No module named '(?!lenet_cpp)(\w+)|needs the Python package (\S+?):"
+            r"|this build has no (paddle) engine"
+        )
+        if found := re.search(absent, str(report.longrepr)):
+            report.outcome = "skipped"
+            report.longrepr = (
+                str(node.path),
+                0,
+                f"Skipped: needs {next(filter(None, found.groups()))}",
+            )
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return skip_without_library((yield), collector)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    return skip_without_library((yield), item)
 
 
 def running_children():

@@ -176,8 +176,9 @@ def folder(root):
         folder = Path(name, "first")
         folder.mkdir()
         Path(name).chmod(0o755)
-        for file in ("run.sh", "pyproject.toml"):
-            shutil.copy(root / file, folder)
+        (folder / "scripts").mkdir()
+        for file in ("run.sh", "pyproject.toml", "scripts/steps.sh"):
+            shutil.copy(root / file, folder / file)
         yield folder
 
 
@@ -230,11 +231,76 @@ def test_a_folder_that_cannot_be_written_to(folder):
 
 def test_a_full_disk(folder):
     python = folder / "python"
-    full = '[ "$1" = -c ] || { echo "[Errno 28] No space left on device" >&2; exit 1; }'
+    full = '[ "$1" = -c ] && echo 11 || { echo "[Errno 28] No space left on device" >&2; exit 1; }'
     python.write_text(f"#!/bin/sh\n{full}\n")
     python.chmod(0o755)
     done = alone(folder, env={"PYTHON": str(python)})
     assert "no space left on device; free some" in one_line(done)
+
+
+@pytest.fixture
+def machine(folder):
+    """A PATH with the programs of this machine, but compilers and Pythons only of the test."""
+    path = folder / "programs"
+    path.mkdir()
+    for program in [*Path("/usr/bin").iterdir(), *Path("/bin").iterdir()]:
+        if not re.match(r"python|c\+\+|g\+\+", program.name) and not (path / program.name).exists():
+            (path / program.name).symlink_to(program)
+    return path
+
+
+def add_python(path, name, minor):
+    """A Python that says it were 3.``minor``."""
+    says = f'case $2 in *version_info*) echo {minor} ;; *) exec {sys.executable} "$@" ;; esac'
+    (path / name).write_text(f"#!/bin/sh\n{says}\n")
+    (path / name).chmod(0o755)
+
+
+def test_all_that_is_missing_is_named_at_once(folder, machine):
+    said = one_line(alone(folder, env={"PATH": str(machine)}))
+    assert "apt-get install g++ python3 python3-dev python3-venv" in said
+    add_python(machine, "python3", 11)
+    assert one_line(alone(folder, env={"PATH": str(machine)})).endswith("apt-get install g++)\n")
+
+
+def test_a_python_without_paddle(folder, machine):
+    (machine / "c++").touch(0o755)
+    add_python(machine, "python3", 14)
+    said = one_line(alone(folder, env={"PATH": str(machine)}))
+    assert "Python 3.14 has no PaddlePaddle yet: install python3.13" in said
+    assert "./run.sh --without-paddle" in said
+    assert not (folder / ".venv").exists()
+    add_python(machine, "python3.12", 12)
+    done = alone(folder, env={"PATH": str(machine)})
+    assert "python3.12 in place of python3, which is Python 3.14" in done.stdout
+    assert "check the network and pip's package index" in one_line(done)
+
+
+def test_a_python_that_is_too_old(folder, machine):
+    (machine / "c++").touch(0o755)
+    add_python(machine, "python3", 9)
+    assert "python3 is Python 3.9, which is too old" in one_line(
+        alone(folder, env={"PATH": str(machine)})
+    )
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            "-- A\nCMake Error at CMakeLists.txt:3 (message):\n  no B:\n  get it\n\n-- Failed\n",
+            "CMake Error at CMakeLists.txt:3 (message): no B: get it",
+        ),
+        ("ERROR: Failed building wheel for x\nnotice\n", "ERROR: Failed building wheel for x"),
+        ("ö" * 200 + " error " + "ö" * 200, "ö" * 200 + " error " + "ö" * 93),
+        ("nothing", "see the log"),
+    ],
+)
+def test_the_reason_that_a_log_gives(root, tmp_path, log, said):
+    (tmp_path / "log").write_text(log, encoding="utf-8")
+    command = ". scripts/steps.sh && reason " + str(tmp_path / "log")
+    found = run("sh", "-c", command, cwd=root, env=os.environ | {"LC_ALL": "C.UTF-8"})
+    assert found.stdout.strip() == said
 
 
 @pytest.mark.parametrize("script", ["run.sh", "test.sh"])
@@ -242,8 +308,16 @@ def test_help(root, script):
     done = run(f"./{script}", "--help", cwd=root)
     assert done.returncode == 0
     words = {
-        "run.sh": ("environment", "library", "train", "export", "LIB_DIR", "--data-dir"),
-        "test.sh": ("--quick", "--sanitizers", "pytest", "nox -s nightly"),
+        "run.sh": (
+            "environment",
+            "library",
+            "train",
+            "export",
+            "LIB_DIR",
+            "--data-dir",
+            "--without-paddle",
+        ),
+        "test.sh": ("--quick", "--sanitizers", "pytest", "nox -s nightly", "--without-paddle"),
     }
     assert [word for word in words[script] if word not in done.stdout] == []
 
