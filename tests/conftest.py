@@ -26,6 +26,16 @@ LONGEST = (
     *("test_bad_input.py", "test_onnx_import.py", "test_conversions.py", "test_native_int8.py"),
 )
 
+# Tests that run Paddle in another process, whose failure does not say that it is missing.
+PADDLE_ELSEWHERE = re.compile(
+    r"/test_(operators|quantize\w*|paddleslim|packaging|without_paddle|commands|random_networks"
+    r"|benchmark_runs|fetch_\w+|paddle_versions|lenet_cpp|parity)\.py"
+    r"|test_(every_way_agrees|json_report_says|version$|report_has_only|python_is_not_loaded"
+    r"|finds_paddle|a_missing_plug|a_program_that_embeds|predictors_alive|fork_while|paddle_of"
+    r"|no_paddle_in|ctrl_c_in|a_reader_that_leaves|the_bundled_model_is|batches_and_engines"
+    r"|builds_that_cannot)"
+)
+
 # What CMake calls as LAUNCHER COMPILER ... -MF DEPENDENCIES -o OBJECT -c SOURCE.
 LAUNCHER = """#!/bin/sh
 for argument; do
@@ -74,6 +84,9 @@ def pytest_collection_modifyitems(config, items):
         later = [item for item in items if item.get_closest_marker("nightly")]
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in set(later)]
+    if config.getoption("without_paddle"):
+        for item in filter(lambda item: PADDLE_ELSEWHERE.search(item.nodeid), items):
+            item.add_marker(pytest.mark.skip("runs paddle"))
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
