@@ -95,7 +95,7 @@ def skip_without_library(report, node):
     """Make of a failure for want of a library a skipped test that says so (--without-paddle)."""
     if report.failed and node.config.getoption("without_paddle"):
         absent = (
-            r"No module named '(?!lenet_cpp)(\w+)|needs the Python package (\S+?):"
+            r"No module named '(?!lenet_cpp)(\w+)|needs the Python package (\w\S*?):"
             r"|this build has no (paddle) engine"
         )
         if found := re.search(absent, str(report.longrepr)):

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -251,7 +252,8 @@ def machine(folder):
 
 def add_python(path, name, minor):
     """A Python that says it were 3.``minor``."""
-    says = f'case $2 in *version_info*) echo {minor} ;; *) exec {sys.executable} "$@" ;; esac'
+    ours = shlex.quote(sys.executable)
+    says = f'case $2 in *version_info*) echo {minor} ;; *) exec {ours} "$@" ;; esac'
     (path / name).write_text(f"#!/bin/sh\n{says}\n")
     (path / name).chmod(0o755)
 
