@@ -3,11 +3,6 @@
 # only those with 32 registers faster: ResNet18 by a tenth, LeNet in int8 by 6 %.
 set(native_optimized $<IF:$<CONFIG:Debug>,-O1,-O2>)
 set(native_optimized_most $<IF:$<CONFIG:Debug>,-O1,-O3>)
-# Where a set has multiply-adds, the kernels of float32 use them; those of int8, as all the rest, round
-# products and sums apart.
-# GCC has no multiply-adds of one expression only (before 14, `on` is `off`); and with `fast`, Clang joins
-# products and sums as it suits what is around them, so that the two layouts would differ in last bits.
-set(native_multiply_adds $<IF:$<CXX_COMPILER_ID:Clang>,-ffp-contract=on,-ffp-contract=fast>)
 
 # lenet_native_kernels(KIND TABLE LANES REGISTERS [OPTION ...]): the kernels of one set, of float32 (KIND is
 # kernels) or int8. The file that is compiled is written here: it has nothing of its own.
@@ -41,17 +36,16 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   set(_tiles $<$<CXX_COMPILER_ID:Clang>:-mamx-tile$<SEMICOLON>-mamx-int8$<SEMICOLON>-mamx-bf16>)
   set(_avx512 ${native_optimized_most} -march=x86-64-v4 -mprefer-vector-width=512)
   lenet_native_kernels(kernels Sse42 4 16 -msse4.2 -Os)
-  lenet_native_kernels(kernels Avx2 8 16 -mavx2 -mfma ${native_multiply_adds})
-  lenet_native_kernels(kernels Avx512 16 32 ${_avx512} ${native_multiply_adds})
-  lenet_native_kernels(kernels Avx512Bf16 16 32 ${_avx512} ${native_multiply_adds} -mavx512bf16 -DLENET_BF16
-                       ${_tiles})
+  lenet_native_kernels(kernels Avx2 8 16 -mavx2 -mfma)
+  lenet_native_kernels(kernels Avx512 16 32 ${_avx512})
+  lenet_native_kernels(kernels Avx512Bf16 16 32 ${_avx512} -mavx512bf16 -DLENET_BF16 ${_tiles})
   lenet_native_kernels(int8 Sse42 4 16 ${_int16} -msse4.2)
   lenet_native_kernels(int8 Avx2 8 16 ${_int16} -mavx2)
   lenet_native_kernels(int8 Avx512Vnni 16 32 ${_uint8} ${_avx512} -mavx512vnni ${_tiles})
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   # GCC would move the loads of a tile to its beginning, and then has too few registers for its sums.
   set(_in_registers $<$<CXX_COMPILER_ID:GNU>:-fno-schedule-insns>)
-  lenet_native_kernels(kernels Neon 4 32 ${_in_registers} ${native_multiply_adds})
+  lenet_native_kernels(kernels Neon 4 32 ${_in_registers})
   lenet_native_kernels(int8 Neon 4 32 ${_int16} ${_in_registers})
   lenet_native_kernels(int8 NeonDotprod 4 32 ${_int8} -DLENET_DOTPROD ${_in_registers} -march=armv8.2-a+dotprod)
 endif()

@@ -130,7 +130,7 @@ COUNTS = (
     Count("lines of tools", 9_000, _lines("tools")),
     Count("lines of tools/hostile", 2_890, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_590, _lines("tools/benchmark")),
-    Count("lines of C++", 29_500, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 29_510, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_822, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
     Count("lines of tests", 36_150, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),

@@ -3,6 +3,7 @@
 // exports.
 
 #include "engines/native/runtime/thread_pool.h"
+#include "model/hash_check.h"
 #include "native_support.h"
 
 namespace lenet::tests {
@@ -213,6 +214,127 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
       }
     }
   }
+}
+
+/// From -1 to 1, by integers: each standard library has distributions of its own.
+std::vector<float> exact_values(std::mt19937& generator, std::int64_t count) {
+  std::vector<float> found(static_cast<std::size_t>(count));
+  for (float& value : found) value = std::ldexp(static_cast<float>(generator() >> 8), -23) - 1;
+  return found;
+}
+
+/// Forty layers and a last one, without functions of the C library, which may differ too.
+Network deep_network(std::mt19937& generator) {
+  Network network;
+  network.tensors = {{3, 20, 20}};
+  const auto add = [&](Layer layer, const TensorShape& shape, const Activation& activation = {}) {
+    layer.activation = activation;
+    add_layer(network, std::move(layer), shape);
+  };
+  const auto convolve = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride,
+                            std::int64_t groups, const Activation& activation) {
+    const TensorShape in = network.tensors.back();
+    const std::int64_t taps = in.channels / groups * kernel * kernel;
+    Layer layer = convolution_of(kernel, kernel);
+    layer.window.strides = {stride, stride};
+    layer.window.padding.fill(kernel / 2);
+    layer.groups = groups;
+    layer.weights = exact_values(generator, channels * taps);
+    for (float& weight : layer.weights) weight = std::ldexp(weight, -std::ilogb(taps) / 2);
+    layer.bias = exact_values(generator, channels);
+    const std::int64_t size = count_windows(in.width, layer.window, 0);
+    add(layer, {channels, size, size}, activation);
+  };
+  const auto combine = [&](LayerKind kind, std::size_t back, const Activation& activation) {
+    Layer layer = layer_of(kind);
+    layer.inputs = {network.tensors.size() - 1, network.tensors.size() - 1 - back};
+    add(layer, network.tensors.back(), activation);
+  };
+  for (const std::int64_t channels : {24, 40, 56, 72}) {
+    convolve(channels, 3, 1, 1, {ActivationKind::Relu});
+    convolve(channels, 3, 1, channels, {ActivationKind::HardSwish, 1.0F / 6, 0.5F});
+    convolve(channels, 1, 1, 1, {});
+    combine(LayerKind::Add, 2, {ActivationKind::LeakyRelu, 0.1F});
+    convolve(channels, 5, 2, channels, {ActivationKind::Clip, 0, 6});
+    convolve(channels, 5, 1, 1, {});
+    Layer scale = layer_of(LayerKind::ChannelScale);
+    scale.scale = exact_values(generator, channels);
+    scale.bias = exact_values(generator, channels);
+    add(scale, network.tensors.back(), {ActivationKind::HardSigmoid, 0.2F, 0.5F});
+    convolve(channels, 3, 1, channels / 4, {ActivationKind::Relu});
+    Layer pool = layer_of(LayerKind::Pool);
+    pool.pool = channels % 3 == 0 ? PoolKind::Average : PoolKind::Max;
+    pool.window.kernel = {3, 3};
+    pool.window.padding = {1, 1, 1, 1};
+    add(pool, network.tensors.back());
+    combine(LayerKind::Multiply, 1, {});
+  }
+  Layer linear = convolution_of(2, 2);
+  linear.weights = exact_values(generator, 10 * network.tensors.back().values());
+  linear.bias = exact_values(generator, 10);
+  add(linear, {10, 1, 1});
+  return network;
+}
+
+/// The bytes of what `run(first, count)` gives for 64 images, and for fewer at once.
+template <class Run>
+std::string same_bits(const Run& run) {
+  const std::string all = bytes_of(run(0, 64));
+  for (const std::int64_t at_once : {1, 3, 7}) {
+    CAPTURE(at_once);
+    std::string found;
+    for (std::int64_t i = 0; i < 21; i += at_once) found += bytes_of(run(i, at_once));
+    CHECK(all.compare(0, found.size(), found) == 0);
+  }
+  return all;
+}
+
+TEST_CASE("each set gives its bits from every compiler, for batches of any size" *
+          doctest::test_suite("arithmetic")) {
+  struct Digests {
+    std::string lenet;
+    std::string deep;  // of both layouts
+  };
+  const std::map<std::string, Digests> expected = {
+      {"scalar",
+       {"08f8c00786ab93310e1ec4a6b7430a6ae60287111ff9209a8de558b7418dcafa",
+        "d3f997392d224840f9ccf64176f16de27d0325e307242a76cfe213ef3da646d0"}},
+      {"sse42",
+       {"2b753bb367efe59007a3859f1252db4f86705e6144c20bfcfd19f8685cf45db4",
+        "d18fecb19fc397366d4d583aba1582e14680d429e067b1e0cb875869c61dbeab"}},
+      {"avx2",
+       {"43f68bdc7fe67c9c91a5dba5ae1b648b2c7cc5c52b89aee3d2f0d685a182c087",
+        "2f4f8ba5ae7fe836ac4c8446957355b164a34072c9b63ec009a918f2585fc84b"}},
+      {"avx512",
+       {"8c63a86ddbdcf6b0eea02832c2f5cdcb4da3357e40cf8b5387d332185dd33222",
+        "286d0a081bb90aace6c58487086880a7bfa27d0d7d2b6f37dbbfdab60c19087f"}},
+  };
+  std::mt19937 generator(17);
+  const Network network = deep_network(generator);
+  const std::int64_t image = network.tensors[0].values();
+  const std::vector<float> images = exact_values(generator, 64 * image);
+  const Tensor digits = random_images(64);
+  const char* const before = std::getenv("LENET_NATIVE_ISA");
+  const std::string value = before == nullptr ? "" : before;
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    setenv("LENET_NATIVE_ISA", kernels->name, 1);
+    Predictor lenet(bundled());
+    const std::string of_lenet = same_bits([&](std::int64_t first, std::int64_t count) {
+      return lenet.run({digits.data.data() + first * 28 * 28, {count, 1, 28, 28}}).data;
+    });
+    std::string deep;
+    for (const bool interleaved : {false, true}) {
+      const auto program = compiled(network, *kernels, interleaved);
+      deep += same_bits([&](std::int64_t first, std::int64_t count) {
+        const auto begin = images.begin() + first * image;
+        return outputs(*program, std::vector<float>(begin, begin + count * image), count);
+      });
+    }
+    CHECK(sha256_hex(of_lenet) == expected.at(kernels->name).lenet);
+    CHECK(sha256_hex(deep) == expected.at(kernels->name).deep);
+  }
+  setenv("LENET_NATIVE_ISA", value.c_str(), 1);
 }
 
 TEST_CASE("convolutions of images that the caches do not hold are what their definition says") {

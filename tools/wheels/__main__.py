@@ -35,7 +35,6 @@ TOOLS = ("cmake>=3.22,<5", "ninja")
 TARGETS = ("lenet", "_core", "lenet_classify", "lenet_infer_native")
 OFF = ("LENET_PADDLE", "LENET_GRPC", "LENET_WEB", "LENET_IMAGE_LIBRARIES")
 
-# GCC has no -ffp-contract=on of one expression; cmake/NativeKernels.cmake says `fast` for it.
 COMPILER = """\
 #!/bin/sh
 for argument; do
@@ -47,7 +46,7 @@ for argument; do
     set -- "$@" "$argument"
 done
 if [ -n "$gcc" ]; then
-    exec {gcc} "$@" -ffp-contract=fast -ffile-prefix-map={root}=.
+    exec {gcc} "$@" -ffile-prefix-map={root}=.
 fi
 exec {zig} {mode} -target {arch}-linux-gnu.{glibc} "$@" -ffile-prefix-map={root}=. {warnings}
 """

@@ -22,7 +22,7 @@ inline Vector clipped(Vector value, float least, float most) {
 template <int Count>
 inline Vector polynomial(Vector x, const float (&coefficients)[Count]) {
   Vector sum = all(coefficients[0]);
-  unrolled<Count - 1>([&](int i) { sum = sum * x + coefficients[i + 1]; });
+  unrolled<Count - 1>([&](int i) { sum = multiply_add(sum, x, all(coefficients[i + 1])); });
   return sum;
 }
 
@@ -40,16 +40,18 @@ inline Exponential exponential(Vector x) {
   x = clipped(x, -kMaxExponent, kMaxExponent);
   // Behind it no bits of a fraction are left, and the last ones are those of the power.
   constexpr float kRound = 12582912 + 127;
-  const Vector rounded = x * 1.44269504F + kRound;
+  const Vector rounded = multiply_add(x, 1.44269504F, all(kRound));
   const Vector powers = rounded - kRound;
-  const Vector rest = x - powers * 0.693145752F - powers * 1.42860677e-6F;  // ln 2 in two parts
+  // ln 2 in two parts
+  const Vector rest = multiply_add(powers, -1.42860677e-6F, multiply_add(powers, -0.693145752F, x));
   constexpr float kTerms[] = {0.00139402226F, 0.00836645719F, 0.0416664071F, 0.16666545F, 0.5F};
-  return {with_bits(bits_of(rounded) << 23), rest + rest * rest * polynomial(rest, kTerms)};
+  return {with_bits(bits_of(rounded) << 23),
+          multiply_add(rest * rest, polynomial(rest, kTerms), rest)};
 }
 
 inline Vector bounded_exp(Vector x) {
   const auto [power, part] = exponential(x);
-  return power + power * part;
+  return multiply_add(power, part, power);
 }
 
 /// From 0 to infinity.
@@ -61,7 +63,7 @@ inline Vector exp(Vector x) {
 /// e^x - 1, exact to the last bits near 0 too.
 inline Vector exp_minus_1(Vector x) {
   const auto [power, part] = exponential(x);
-  return power * part + (power - 1);
+  return multiply_add(power, part, power - 1);
 }
 
 inline Vector tanh(Vector x) {
@@ -86,8 +88,8 @@ inline Vector log(Vector x) {
                               -0.166245535F,  0.200022861F, -0.250008106F, 0.333333164F};
   const Vector power = __builtin_convertvector(powers, Vector) - (small ? all(23.0F) : Vector{});
   const Vector square = rest * rest;
-  const Vector low = power * 1.42860677e-6F + square * rest * polynomial(rest, kTerms);
-  const Vector found = rest - square * 0.5F + low + power * 0.693145752F;
+  const Vector low = multiply_add(square * rest, polynomial(rest, kTerms), power * 1.42860677e-6F);
+  const Vector found = multiply_add(power, 0.693145752F, multiply_add(square, -0.5F, rest) + low);
   const Vector infinity = all(__builtin_inff());
   const Vector special = x == 0 ? -infinity : x < 0 ? infinity - infinity : x;
   return ((x > 0) & (x < infinity)) ? found : special;
@@ -113,7 +115,7 @@ inline Vector erf(Vector x) {
                                  0.106350571F,    0.635082006F,     1.12866569F};
   const Vector positive = at_most(magnitude(x), 4);
   const Vector far = -exp_minus_1(-positive * polynomial(positive, kFarTerms));
-  const Vector near = x + x * polynomial(x * x, kNearTerms);
+  const Vector near = multiply_add(x, polynomial(x * x, kNearTerms), x);
   return positive < kNear ? near : with_sign(far, x);
 }
 
@@ -123,7 +125,7 @@ inline Vector square_root(Vector x) {
 }
 
 inline Vector hard_sigmoid(Vector x, const Activation& of) {
-  return clipped(x * of.alpha + of.beta, 0, 1);
+  return clipped(multiply_add(x, of.alpha, all(of.beta)), 0, 1);
 }
 
 inline Vector hard_swish(Vector x, const Activation& of) { return x * hard_sigmoid(x, of); }
@@ -167,7 +169,7 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
     case ActivationKind::GeluTanh:
       // x / 2 * (1 + tanh(y)) is x * sigmoid(2 * y); of -10, 0.
       return each([](Vector x) {
-        return at_least(x, -10) * sigmoid(x * 1.59576912F + x * x * x * 0.0713548163F);
+        return at_least(x, -10) * sigmoid(multiply_add(x * x * x, 0.0713548163F, x * 1.59576912F));
       });
     case ActivationKind::Mish:
       return each([](Vector x) {
@@ -244,7 +246,7 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
       return each([&](Vector a, Vector b) {
         const Vector bias = load(c);
         c += task.b_step;
-        return a * b + bias;
+        return multiply_add(a, b, bias);
       });
     }
   }

@@ -39,7 +39,7 @@ inline __attribute__((always_inline)) void add_window_row(Vector (&sums)[Width],
 #pragma GCC unroll 8
     for (int i = 0; i < Width; ++i) {
       const int tap = x - i * Stride;
-      if (tap >= 0 && tap < Kernel) sums[i] += value * weights[tap];
+      if (tap >= 0 && tap < Kernel) add_product(sums[i], value, weights[tap]);
     }
   }
 }
@@ -102,7 +102,8 @@ void grouped_windows(const GroupedTask& task) {
           for (std::int32_t x = 0; x < task.width; ++x, weights += kLanes) {
             const Vector weight = load(weights);
             const std::int64_t at = y * task.tap_row + x * task.tap_column;
-            unrolled<Width>([&](int i) { sums[i] += pixels[at + i * task.input_column] * weight; });
+            unrolled<Width>(
+                [&](int i) { add_product(sums[i], pixels[at + i * task.input_column], weight); });
           }
         }
       }

@@ -94,7 +94,9 @@ inline std::uint64_t nonzero_lanes(Vector values) {
 constexpr bool kIsBf16 = false;
 constexpr int kPaired = 1;
 constexpr int kFactors = kLanes;
-inline void add_product(Vector& sum, Vector value, Vector weight) { sum += value * weight; }
+inline void add_product(Vector& sum, Vector value, Vector weight) {
+  sum = multiply_add(value, weight, sum);
+}
 inline Vector broadcast(const float* at) { return all(*at); }
 inline std::uint64_t nonzero_factors(Vector values) { return nonzero_lanes(values); }
 inline void store_factors(float* to, Vector values) { store(to, values); }
@@ -136,7 +138,8 @@ void tile(const ConvTask& task, const float* weights, const float* bias, const f
         [&](int r, int c) { values[r][c] = load(at + r * task.input_row + c * column); });
     unrolled<Channels>([&](int o) {
       const Vector weight = all(weights[o]);
-      unrolled<Rows, Columns>([&](int r, int c) { sums[o][r][c] += values[r][c] * weight; });
+      unrolled<Rows, Columns>(
+          [&](int r, int c) { add_product(sums[o][r][c], values[r][c], weight); });
     });
   }
   unrolled<Channels>([&](int o) {
@@ -226,7 +229,8 @@ void conv_columns(const ConvTask& task) {
 double multiply_adds(std::int64_t steps) {
   // Numbers stay as they are; a processor may take longer for those that grow or vanish.
   const Vector factor = all(1e-12F);
-  return kLanes * repeat_in_registers<float>(steps, [&](Vector sum) { return sum + sum * factor; });
+  return kLanes * repeat_in_registers<float>(
+                      steps, [&](Vector sum) { return multiply_add(sum, factor, sum); });
 }
 
 /// Exchanges rows `Half` apart, block by block; all halves together transpose.

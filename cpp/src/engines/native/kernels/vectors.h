@@ -59,6 +59,21 @@ inline Floats larger(Floats a, Floats b) { return Floats(wasm_f32x4_pmax(v128_t(
 inline Floats smaller(Floats a, Floats b) { return Floats(wasm_f32x4_pmin(v128_t(b), v128_t(a))); }
 #endif
 
+/// a * b + c, rounded once where the set has multiply-adds. Compilers that may join products and sums
+/// by themselves each do it in other places, even from one layout to the other.
+inline Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__) && LENET_LANES == 16
+  return Floats(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
+#elif defined(__FMA__) && LENET_LANES == 8
+  return Floats(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)));
+#elif defined(__aarch64__) && LENET_LANES == 4
+  return Floats(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b)));
+#else
+  return a * b + c;
+#endif
+}
+inline Floats multiply_add(Floats a, float b, Floats c) { return multiply_add(a, all(b), c); }
+
 /// Keeps a value that has been loaded in a register: GCC would load it for each use.
 inline void keep(Floats& value) {
 #if defined(__x86_64__) && LENET_LANES > 1

@@ -4,8 +4,7 @@
 /// Neural Networks, 2016). The points are 0, +-3/4, +-3/2 and infinity, whose rounding errors are
 /// hardly larger than those of the sums themselves.
 ///
-/// Both layouts do the same operations in the same order for each value: the same bits. No sum has
-/// two products, so that it does not depend on the compiler which of them becomes a multiply-add.
+/// Both layouts do the same operations in the same order for each value: the same bits.
 ///
 /// Part of implementation.h.
 
@@ -16,8 +15,8 @@ inline void transform_output(const Vector (&from)[6], Vector& first, Vector& sec
   const Vector difference_a = from[1] - from[2];
   const Vector difference_b = from[3] - from[4];
   first = from[0] + sum_a + sum_b;
-  const Vector inner = from[5] + difference_b * kWinogradFar;
-  second = inner + difference_a * kWinogradNear;
+  const Vector inner = multiply_add(difference_b, kWinogradFar, from[5]);
+  second = multiply_add(difference_a, kWinogradNear, inner);
 }
 
 /// The second direction, the bias, the largest of the four when they are pooled.
@@ -90,7 +89,7 @@ void winograd_channels_tiles(const WinogradTask& task, const float* transformed,
     for (std::int32_t c = 0; c < task.in_channels; ++c, weights += 6 * kLanes) {
       unrolled<6>([&](int a) {
         const Vector weight = load(weights + a * kLanes);
-        unrolled<Tiles>([&](int t) { sums[t][a] += weight * all(values[t]); });
+        unrolled<Tiles>([&](int t) { add_product(sums[t][a], weight, all(values[t])); });
         values += kWinogradPitch;
       });
     }
@@ -153,7 +152,8 @@ void winograd_interleaved_tile(const WinogradTask& task, const float* input, flo
       for (std::int32_t c = 0; c < task.in_channels; ++c) {
         unrolled<6>([&](int a) {
           const Vector value = load(values + a * kLanes);
-          unrolled<kGroup>([&](int g) { sums[g][a] += all(weights[a * kGroup + g]) * value; });
+          unrolled<kGroup>(
+              [&](int g) { add_product(sums[g][a], all(weights[a * kGroup + g]), value); });
         });
         weights += 6 * kGroup;
         values += 6 * kLanes;

@@ -32,18 +32,18 @@ inline __attribute__((always_inline)) void transform_both(
 inline void transform_input(const Vector (&from)[6], Vector (&to)[6]) {
   constexpr float kA = kWinogradNear;
   constexpr float kB = kWinogradFar;
-  const Vector even_a = from[4] - from[2] * (kB * kB);
-  const Vector odd_a = from[3] - from[1] * (kB * kB);
-  const Vector even_b = from[4] - from[2] * (kA * kA);
-  const Vector odd_b = from[3] - from[1] * (kA * kA);
-  const Vector inner_0 = from[4] - from[2] * (kA * kA + kB * kB);
-  const Vector inner_5 = from[5] - from[3] * (kA * kA + kB * kB);
-  to[0] = inner_0 + from[0] * (kA * kA * kB * kB);
-  to[1] = even_a + odd_a * kA;
-  to[2] = even_a - odd_a * kA;
-  to[3] = even_b + odd_b * kB;
-  to[4] = even_b - odd_b * kB;
-  to[5] = inner_5 + from[1] * (kA * kA * kB * kB);
+  const Vector even_a = multiply_add(from[2], -kB * kB, from[4]);
+  const Vector odd_a = multiply_add(from[1], -kB * kB, from[3]);
+  const Vector even_b = multiply_add(from[2], -kA * kA, from[4]);
+  const Vector odd_b = multiply_add(from[1], -kA * kA, from[3]);
+  const Vector inner_0 = multiply_add(from[2], -(kA * kA + kB * kB), from[4]);
+  const Vector inner_5 = multiply_add(from[3], -(kA * kA + kB * kB), from[5]);
+  to[0] = multiply_add(from[0], kA * kA * kB * kB, inner_0);
+  to[1] = multiply_add(odd_a, kA, even_a);
+  to[2] = multiply_add(-odd_a, kA, even_a);
+  to[3] = multiply_add(odd_b, kB, even_b);
+  to[4] = multiply_add(-odd_b, kB, even_b);
+  to[5] = multiply_add(from[1], kA * kA * kB * kB, inner_5);
 }
 
 inline void transform_input(const Vector (&from)[4], Vector (&to)[4]) {
@@ -57,21 +57,21 @@ inline void transform_input(const Vector (&from)[4], Vector (&to)[4]) {
 inline void transform_weights(const Vector (&from)[3], Vector (&to)[kPoints3x3]) {
   constexpr float kA = kWinogradNear;
   constexpr float kB = kWinogradFar;
-  const Vector even_a = from[0] + from[2] * (kA * kA);
-  const Vector even_b = from[0] + from[2] * (kB * kB);
+  const Vector even_a = multiply_add(from[2], kA * kA, from[0]);
+  const Vector even_b = multiply_add(from[2], kB * kB, from[0]);
   to[0] = from[0];
-  to[1] = even_a + from[1] * kA;
-  to[2] = even_a - from[1] * kA;
-  to[3] = even_b + from[1] * kB;
-  to[4] = even_b - from[1] * kB;
+  to[1] = multiply_add(from[1], kA, even_a);
+  to[2] = multiply_add(-from[1], kA, even_a);
+  to[3] = multiply_add(from[1], kB, even_b);
+  to[4] = multiply_add(-from[1], kB, even_b);
   to[5] = from[2];
 }
 
 inline void transform_weights(const Vector (&from)[3], Vector (&to)[4]) {
   const Vector even = (from[0] + from[2]) * 0.5F;
   to[0] = from[0];
-  to[1] = even + from[1] * 0.5F;
-  to[2] = even - from[1] * 0.5F;
+  to[1] = multiply_add(from[1], 0.5F, even);
+  to[2] = multiply_add(-from[1], 0.5F, even);
   to[3] = from[2];
 }
 
@@ -122,17 +122,17 @@ inline void transform_line(int outputs, Vector* line, int step) {
     transform_input(from, to);
   } else if (outputs == 3) {  // the points 0, a, -a, b and infinity
     Vector inner[4];
-    for (int i = 0; i < 4; ++i) inner[i] = from[i + 1] - from[i] * kB;
-    to[0] = inner[2] - inner[0] * (kA * kA);
-    to[1] = inner[2] + inner[1] * kA;
-    to[2] = inner[2] - inner[1] * kA;
-    to[3] = from[3] - from[1] * (kA * kA);
-    to[5] = inner[3] - inner[1] * (kA * kA);
+    for (int i = 0; i < 4; ++i) inner[i] = multiply_add(from[i], -kB, from[i + 1]);
+    to[0] = multiply_add(inner[0], -kA * kA, inner[2]);
+    to[1] = multiply_add(inner[1], kA, inner[2]);
+    to[2] = multiply_add(-inner[1], kA, inner[2]);
+    to[3] = multiply_add(from[1], -kA * kA, from[3]);
+    to[5] = multiply_add(inner[1], -kA * kA, inner[3]);
   } else {  // 0, a, -a and infinity
-    to[0] = from[2] - from[0] * (kA * kA);
-    to[1] = from[2] + from[1] * kA;
-    to[2] = from[2] - from[1] * kA;
-    to[5] = from[3] - from[1] * (kA * kA);
+    to[0] = multiply_add(from[0], -kA * kA, from[2]);
+    to[1] = multiply_add(from[1], kA, from[2]);
+    to[2] = multiply_add(-from[1], kA, from[2]);
+    to[5] = multiply_add(from[1], -kA * kA, from[3]);
   }
   for (int i = 0; i < kPoints3x3; ++i) line[i * step] = to[i];
 }
@@ -189,12 +189,12 @@ inline void transform_sums(const Vector (&from)[kPoints3x3], Vector (&to)[kTile3
   const Vector sum_b = from[3] + from[4];
   const Vector difference_a = from[1] - from[2];
   const Vector difference_b = from[3] - from[4];
-  const Vector even = sum_a - sum_b * static_cast<float>(kA * kA / (kB * kB));
-  const Vector odd = difference_a - difference_b * static_cast<float>(kB / kA);
-  to[0] = from[0] + even * static_cast<float>(kB * kB / (2 * (kA * kA - kB * kB)));
-  to[1] = difference_a - difference_b * static_cast<float>(kA / kB);
+  const Vector even = multiply_add(sum_b, static_cast<float>(-kA * kA / (kB * kB)), sum_a);
+  const Vector odd = multiply_add(difference_b, static_cast<float>(-kB / kA), difference_a);
+  to[0] = multiply_add(even, static_cast<float>(kB * kB / (2 * (kA * kA - kB * kB))), from[0]);
+  to[1] = multiply_add(difference_b, static_cast<float>(-kA / kB), difference_a);
   to[2] = sum_a - sum_b;
-  to[3] = from[5] + odd * static_cast<float>(kA / (2 * (kA * kA - kB * kB)));
+  to[3] = multiply_add(odd, static_cast<float>(kA / (2 * (kA * kA - kB * kB))), from[5]);
 }
 
 inline void transform_sums(const Vector (&from)[4], Vector (&to)[2]) {
@@ -226,7 +226,7 @@ __attribute__((noinline)) void finish_whole(const float* sums, Vector bias,
       [&](int y, int x, Vector value) {
         const float scale = static_cast<float>(row_scale(y) * kOutputScale[x]);
         store(output + y * output_row + x * kLanes,
-              finished(bias + value * scale, epilogue, residual_at(epilogue, y, x)));
+              finished(multiply_add(value, scale, bias), epilogue, residual_at(epilogue, y, x)));
       });
 }
 
@@ -244,14 +244,14 @@ inline void finish_line(int outputs, Vector* line, int step) {
     const Vector plus = from[1] * static_cast<float>(1 / (2 * kA * kA * (kA - kB)));
     const Vector minus = from[2] * static_cast<float>(-1 / (2 * kA * kA * (kA + kB)));
     const Vector far = from[3] * static_cast<float>(-1 / (kB * kSquares));
-    to[0] = from[0] * static_cast<float>(1 / (kA * kA * kB)) + plus + minus + far;
-    to[1] = (plus - minus) * kWinogradNear + far * kWinogradFar;
-    to[2] =
-        from[5] + (plus + minus) * static_cast<float>(kA * kA) + far * static_cast<float>(kB * kB);
+    to[0] = multiply_add(from[0], static_cast<float>(1 / (kA * kA * kB)), plus) + minus + far;
+    to[1] = multiply_add(far, kWinogradFar, (plus - minus) * kWinogradNear);
+    to[2] = multiply_add(far, static_cast<float>(kB * kB),
+                         multiply_add(plus + minus, static_cast<float>(kA * kA), from[5]));
   } else {
-    const Vector inner = (from[1] + from[2]) * 0.5F - from[0];
+    const Vector inner = multiply_add(from[1] + from[2], 0.5F, -from[0]);
     to[0] = inner * static_cast<float>(1 / (kA * kA));
-    to[1] = from[5] + (from[1] - from[2]) * static_cast<float>(1 / (2 * kA));
+    to[1] = multiply_add(from[1] - from[2], static_cast<float>(1 / (2 * kA)), from[5]);
   }
   for (int i = 0; i < kTile3x3; ++i) line[i * step] = to[i];
 }

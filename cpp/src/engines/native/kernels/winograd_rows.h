@@ -8,7 +8,7 @@
 /// two to three times those of the direct method. The products of a pair of points are added to the
 /// outputs before those of the next pair, so that all sums of two channels fit the registers.
 ///
-/// Both layouts use the same functions: the same bits. No sum has two products, as in winograd.h.
+/// Both layouts use the same functions: the same bits.
 ///
 /// Part of implementation.h.
 
@@ -23,20 +23,20 @@ constexpr int kRowsOfPair = 2 + kRowTaps - 1;  // of the input, for two rows of 
 /// \param to [point][lanes]
 inline void transform_row(const Vector (&from)[kRowPoints], float* to) {
   const auto give = [&](int i, Vector value) { store(to + i * kLanes, value); };
-  const Vector even_1 = (from[6] + from[2]) - from[4] * 4.25F;
-  const Vector odd_1 = (from[5] + from[1]) - from[3] * 4.25F;
+  const Vector even_1 = multiply_add(from[4], -4.25F, from[6] + from[2]);
+  const Vector odd_1 = multiply_add(from[3], -4.25F, from[5] + from[1]);
   give(0, even_1 + odd_1);
   give(1, even_1 - odd_1);
-  give(2, (from[6] - from[0]) + (from[2] - from[4]) * 5.25F);
-  give(3, (from[7] - from[1]) + (from[3] - from[5]) * 5.25F);
-  const Vector even_half = from[6] - from[4] * 5.0F + from[2] * 4.0F;
-  const Vector odd_half = from[5] - from[3] * 5.0F + from[1] * 4.0F;
-  give(4, even_half + odd_half * 0.5F);
-  give(5, even_half - odd_half * 0.5F);
-  const Vector even_2 = from[6] - from[4] * 1.25F + from[2] * 0.25F;
-  const Vector odd_2 = from[5] - from[3] * 1.25F + from[1] * 0.25F;
-  give(6, even_2 + odd_2 * 2.0F);
-  give(7, even_2 - odd_2 * 2.0F);
+  give(2, multiply_add(from[2] - from[4], 5.25F, from[6] - from[0]));
+  give(3, multiply_add(from[3] - from[5], 5.25F, from[7] - from[1]));
+  const Vector even_half = multiply_add(from[2], 4.0F, multiply_add(from[4], -5.0F, from[6]));
+  const Vector odd_half = multiply_add(from[1], 4.0F, multiply_add(from[3], -5.0F, from[5]));
+  give(4, multiply_add(odd_half, 0.5F, even_half));
+  give(5, multiply_add(-odd_half, 0.5F, even_half));
+  const Vector even_2 = multiply_add(from[2], 0.25F, multiply_add(from[4], -1.25F, from[6]));
+  const Vector odd_2 = multiply_add(from[1], 0.25F, multiply_add(from[3], -1.25F, from[5]));
+  give(6, multiply_add(odd_2, 2.0F, even_2));
+  give(7, multiply_add(-odd_2, 2.0F, even_2));
 }
 
 /// [point of a pair][row of outputs][channel of a group]
@@ -65,8 +65,8 @@ inline __attribute__((always_inline)) const float* add_pair(const WinogradTask& 
         const int p = i / kRowGroup;
         const int o = i % kRowGroup;
         const Vector weight = all(weights[2 * kRowGroup * tap + i]);
-        sums[p][0][o] += upper[p] * weight;
-        sums[p][1][o] += lower[p] * weight;
+        add_product(sums[p][0][o], upper[p], weight);
+        add_product(sums[p][1][o], lower[p], weight);
       });
       upper[0] = lower[0];
       upper[1] = lower[1];
@@ -105,9 +105,9 @@ __attribute__((flatten)) void row_tile(const WinogradTask& task, const float* va
       const Vector sum = pair[0][r][o] + pair[1][r][o];
       const Vector difference = pair[0][r][o] - pair[1][r][o];
       outputs[o][r][0] += sum;
-      outputs[o][r][1] += difference * point;
-      outputs[o][r][2] += sum * (point * point);
-      outputs[o][r][3] += difference * (point * point * point);
+      add_product(outputs[o][r][1], difference, all(point));
+      add_product(outputs[o][r][2], sum, all(point * point));
+      add_product(outputs[o][r][3], difference, all(point * point * point));
     });
   };
   add(4, 0.5F);
