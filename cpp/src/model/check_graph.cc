@@ -274,7 +274,7 @@ class Checker {
                     const Arguments& given) {
     graph_.differs = true;
     for (const auto& [name, values] : given) {
-      const auto is_named = [name = name](const auto& rule) { return is_same(rule.name, name); };
+      const auto is_named = [key = name](const auto& rule) { return is_same(rule.name, key); };
       if (values.empty() || std::any_of(rules.begin(), rules.end(), is_named)) continue;
       view.unsupported("has an argument " + printable(std::string(name)) + ", which is not known");
     }

@@ -386,7 +386,7 @@ class Reader {
     require(kind.is_text(), "a text");
     const auto* const known =
         std::find_if(std::begin(kAttributeTypes), std::end(kAttributeTypes),
-                     [kind = kind](const auto& each) { return is(kind, each.first); });
+                     [found = kind](const auto& each) { return is(found, each.first); });
     if (known == std::end(kAttributeTypes)) return {AttributeType::Other, {}};
     const AttributeType type = known->second;
     switch (type) {
