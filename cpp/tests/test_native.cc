@@ -308,6 +308,9 @@ TEST_CASE("each set gives its bits from every compiler, for batches of any size"
       {"avx512",
        {"8c63a86ddbdcf6b0eea02832c2f5cdcb4da3357e40cf8b5387d332185dd33222",
         "286d0a081bb90aace6c58487086880a7bfa27d0d7d2b6f37dbbfdab60c19087f"}},
+      {"neon",
+       {"b0ca45fba545abdc321f2b9750e0f0cdfe3af97d9df20348fa5cdcab592d1e5d",
+        "924c7fce1ac5dfee1d6ab30c33cbf18bb7e52f2368198bb136331fddf741ecbe"}},
   };
   std::mt19937 generator(17);
   const Network network = deep_network(generator);

@@ -59,8 +59,8 @@ inline Floats larger(Floats a, Floats b) { return Floats(wasm_f32x4_pmax(v128_t(
 inline Floats smaller(Floats a, Floats b) { return Floats(wasm_f32x4_pmin(v128_t(b), v128_t(a))); }
 #endif
 
-/// a * b + c, rounded once where the set has multiply-adds. Compilers that may join products and sums
-/// by themselves each do it in other places, even from one layout to the other.
+/// a * b + c, rounded once where the set has multiply-adds. A compiler that may join products and
+/// sums by itself does so where it likes, and differently for the two layouts.
 inline Floats multiply_add(Floats a, Floats b, Floats c) {
 #if defined(__AVX512F__) && LENET_LANES == 16
   return Floats(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
