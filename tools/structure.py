@@ -122,18 +122,18 @@ COUNTS = (
     Count("pairs of rooms that import", 65, lambda: len(room_edges())),
     Count("names imported inside functions", 5, _imports_in_functions),
     Count("modules that start processes", 2, _subprocess_modules),
-    Count("lines of python/lenet_cpp", 22_366, _lines("python/lenet_cpp")),
+    Count("lines of python/lenet_cpp", 22_424, _lines("python/lenet_cpp")),
     Count("lines of interchange", 3_500, _lines("python/lenet_cpp/interchange")),
-    Count("lines of cli", 2_443, _lines("python/lenet_cpp/cli")),
+    Count("lines of cli", 2_485, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),
     Count("lines of tools", 9_000, _lines("tools")),
     Count("lines of tools/hostile", 2_890, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_590, _lines("tools/benchmark")),
-    Count("lines of C++", 29_510, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 29_540, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_822, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 36_150, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 36_120, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

@@ -2,11 +2,13 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <sstream>
 
 #include "io/file.h"
+#include "io/printable.h"
 #include "lenet/error.h"
 #include "model/hash_check.h"
 
@@ -92,9 +94,14 @@ const AttachedModel* attached_model(const Config& config) {
   return named ? nullptr : attached_model();
 }
 
-Predictor make_predictor(const Config& config) {
+Predictor make_predictor(const char* program, const Config& config) {
   const AttachedModel* model = attached_model(config);
-  return model == nullptr ? Predictor(config) : Predictor(config, model->bytes);
+  Predictor made = model == nullptr ? Predictor(config) : Predictor(config, model->bytes);
+  if (!config.model_file.empty() && made.config().model_file != config.model_file) {
+    std::fprintf(stderr, "%s: note: there is no '%s': running '%s'\n", program,
+                 printable(config.model_file).c_str(), printable(made.config().model_file).c_str());
+  }
+  return made;
 }
 
 }  // namespace lenet::apps

@@ -24,8 +24,9 @@ const AttachedModel* attached_model();
 /// The one that is run with this configuration: null when that names another.
 const AttachedModel* attached_model(const Config& config);
 
-/// A predictor of the model that the configuration names, or of the attached one.
+/// A predictor of the model that the configuration names, or of the attached one. Says on standard
+/// error, after the program's name, when another file than the named one is read.
 /// \throws Error as Predictor and attached_model
-Predictor make_predictor(const Config& config);
+Predictor make_predictor(const char* program, const Config& config);
 
 }  // namespace lenet::apps

@@ -132,11 +132,8 @@ ImagePipeline load_pipeline(const Config& config, const std::string& preprocess)
                 "the model in this program has no preprocess.json; name one with --preprocess");
   }
   std::error_code failed;
-  const fs::path named = config.model_dir.empty() ? config.model_file : config.model_dir;
-  const bool is_folder = named == config.model_dir && fs::is_directory(named, failed);
-  const fs::path folder = is_folder ? named : named.parent_path();
-  const std::string path = (folder / "preprocess.json").string();
-  if (fs::is_directory(folder.empty() ? "." : folder, failed) && !fs::exists(path, failed)) {
+  const std::string path = fs::path(config.model_file).replace_filename("preprocess.json").string();
+  if (!fs::exists(path, failed)) {
     throw Error(ErrorCode::FileNotFound, "there is no " + path +
                                              ", which says how images are prepared; export the "
                                              "model again, or name one with --preprocess");

@@ -38,6 +38,7 @@ struct ImageName {
 /// \throws Error FileNotFound when something does not exist, or a folder holds no image.
 std::vector<ImageName> find_images(const std::vector<std::string>& names, bool missing);
 
+/// \param config of the predictor, which has the files resolved
 /// \param preprocess the file; empty: preprocess.json beside the model
 /// \throws Error as ImagePipeline::load
 ImagePipeline load_pipeline(const Config& config, const std::string& preprocess);

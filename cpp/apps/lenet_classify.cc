@@ -140,10 +140,10 @@ struct Classified {
 Classified classify(const ClassifyOptions& options) {
   // First, because it is quickly said that one of them is missing.
   const std::vector<ImageName> files = find_images(options.images, options.skip_errors);
-  const ImagePipeline pipeline = load_pipeline(options.config, options.preprocess);
   std::vector<std::string> names;
   if (!options.labels.empty()) names = read_class_names(options.labels);
-  Predictor predictor = make_predictor(options.config);
+  Predictor predictor = make_predictor(kName, options.config);
+  const ImagePipeline pipeline = load_pipeline(predictor.config(), options.preprocess);
   const AttachedModel* attached = attached_model(options.config);
   const std::string model_file =
       attached == nullptr ? predictor.config().model_file : attached->name;

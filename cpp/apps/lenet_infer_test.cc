@@ -79,7 +79,8 @@ std::string run(const Options& options) {
   Tensor images;
   if (from_file) images = read_images(options.input);
   std::optional<Predictor> predictor;
-  report.load_ms = 1e3 * seconds_of([&] { predictor.emplace(make_predictor(options.config)); });
+  report.load_ms =
+      1e3 * seconds_of([&] { predictor.emplace(make_predictor(LENET_PROGRAM, options.config)); });
 
   report.batch_size = batch_size_of(options, predictor->input_spec());
   if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
@@ -121,7 +122,7 @@ std::string run(const Options& options) {
 }
 
 std::string profile(const Options& options) {
-  Predictor predictor = make_predictor(options.config);
+  Predictor predictor = make_predictor(LENET_PROGRAM, options.config);
   const Profile found =
       predictor.profile(batch_size_of(options, predictor.input_spec()), options.repeats);
   stop_if_interrupted();

@@ -68,14 +68,42 @@ TEST_CASE("the names of the old guides") {
 TEST_CASE("ways of naming a model") {  // bad_input_cases.py has more
   const ModelFolder model;
   check(by_files(model / "lenet.pdmodel"));
-  CHECK(find_model_files(by_files("a/b.json")).params == "a/b.pdiparams");
-  CHECK(find_model_files(by_files("a/b.pdmodel", "c/d")).params == "c/d");
-  CHECK(find_model_files(by_files("a/__model__")).format == ModelFormat::Separate);
-  CHECK(find_model_files(by_files("a/__model__", "a/__params__")).format == ModelFormat::Pdmodel);
+  CHECK(find_model_files(by_files(model / "lenet.json")).params == model / "lenet.pdiparams");
+  CHECK(find_model_files(by_files(model / "lenet.pdmodel", "c/d")).params == "c/d");
+  const TemporaryFolder old;
+  write_file(old / "__model__", "");
+  CHECK(find_model_files(by_files(old / "__model__")).format == ModelFormat::Separate);
+  CHECK(find_model_files(by_files(old / "__model__", "a/__params__")).format ==
+        ModelFormat::Pdmodel);
   fs::copy_file(model / "lenet.pdmodel", model / "other.pdmodel");
   CHECK(find_model_files(by_dir(model)).program == model / "lenet.pdmodel");
   fs::copy_file(model / "lenet.pdiparams", model / "other.pdiparams");
   CHECK_ERROR(BadModel, "several models", find_model_files(by_dir(model)));
+}
+
+TEST_CASE("what paddle.jit.save wrote, named as if it were in a folder of its name") {
+  const ModelFolder model;
+  const Config named = by_files(model / "lenet/lenet.pdmodel", model / "lenet/lenet.pdiparams");
+  for (const auto& [format, name] : {std::pair(ModelFormat::Pdmodel, "lenet.pdmodel"),
+                                     std::pair(ModelFormat::Json, "lenet.json")}) {
+    for (const Config& config : {named, by_files(model / "lenet/lenet.pdmodel")}) {
+      expect(config, format, model / name, model / "lenet.pdiparams");
+      check(config);
+    }
+    fs::rename(model / name, model / (std::string("kept.") + name));
+  }
+  write_file(model / "lenet.onnx", "");  // which jit.save does not write
+  CHECK_ERROR(FileNotFound, "/lenet.onnx'", find_model_files(named));
+  fs::rename(model / "kept.lenet.json", model / "lenet.json");
+  for (const char* other : {"lenet/other.pdmodel", "lenet/lenet.json", "other/lenet.pdmodel"}) {
+    CAPTURE(other);
+    CHECK_ERROR(FileNotFound, other, find_model_files(by_files(model / other)));
+  }
+  fs::create_directory(model / "lenet");
+  CHECK_ERROR(FileNotFound, "check the path", find_model_files(named));
+  fs::rename(model / "lenet.json", model / "lenet/own.json");
+  write_file(model / "lenet/own.pdiparams", "");
+  CHECK_ERROR(FileNotFound, "/lenet/own.json'", find_model_files(named));
 }
 
 TEST_CASE("where an .onnx is looked for") {

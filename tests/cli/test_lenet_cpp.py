@@ -92,9 +92,11 @@ def test_wrong_usage_is_one_line(arguments, said, capsys):
 @pytest.mark.parametrize(
     "command", ["explain", "benchmark -m", "predict x.png -d", "predict x.png -m"]
 )
-def test_a_model_that_does_not_exist(command, capsys):
+def test_a_model_that_does_not_exist(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").touch()
     assert main([*command.split(), "nomodel"]) == 3
-    assert "there is no model nomodel: check the path, or export" in capsys.readouterr().err
+    assert "there is no model 'nomodel': check the path, or export" in capsys.readouterr().err
 
 
 def values(command, *arguments):

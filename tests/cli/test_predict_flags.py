@@ -1,7 +1,10 @@
 """The flags of predict, infer and py-infer, as the guides write them, and the answers they give."""
 
 import itertools
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine
+from lenet_cpp.data import images
 
 
 @pytest.mark.parametrize("style", ["-{}={}", "--{}={}", "-{} {}", "--{} {}"])
@@ -117,6 +121,43 @@ def test_wrong_usage(name, flags, capsys):
     assert caught.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "error: " in line
+
+
+def test_alexnets_sizes_of_the_preprocessing(lenet, tmp_path, capsys):
+    """They replace those in the description; what it has not cannot be replaced."""
+    end = (images.Normalize(1 / 255, (0.0,), (1.0,)), images.ToCHW())
+    steps = (images.Resize(size=(40, 40)), images.CenterCrop((20, 20)))
+    description, target = tmp_path / "preprocess.json", tmp_path / "out.json"
+
+    def best(short_side, size, *more):
+        named = (images.Resize(short_side=short_side), images.CenterCrop((size, size)))
+        images.Pipeline("L", (*(steps if more else named), *end)).save(description)
+        flags = [f"-i={lenet.photos}", f"-d={lenet.exported}", f"--preprocess={description}"]
+        assert MAINS["predict"]([*flags, *more, f"--output={target}"]) == 0
+        return answers(target)
+
+    assert best(36, 28) == best(0, 0, "--resize-size=36", "--crop_size", "28")
+    images.Pipeline("L", end).save(description)
+    flags = [f"-i={lenet.photos}", f"-d={lenet.exported}", f"--preprocess={description}"]
+    assert MAINS["predict"]([*flags, "--crop-size=28"]) == 5
+    assert "has no CenterCrop" in capsys.readouterr().err
+
+
+def test_flags_of_the_guides_other_infer(root, lenet, tmp_path, capsys):
+    """AlexNet's infer.py is predict.py here; the script alone knows its flags of TensorRT."""
+    with pytest.raises(SystemExit) as caught:
+        MAINS["infer"](["--model-dir", str(lenet.exported), "-i", "x.png"])
+    assert caught.value.code == 2
+    assert "for an exported model: scripts/predict.py" in capsys.readouterr().err
+    flags = ["--max-batch-size=16", "--min_subgraph_size", "3"]
+    command = [sys.executable, root / "scripts" / "predict.py", "--model-dir", lenet.exported]
+    command += ["--img-path", lenet.photos / "000.png", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.findall("(--m[a-z-]+) has no effect: TensorRT", done.stderr) == [
+        "--max-batch-size", "--min-subgraph-size",
+    ]  # fmt: skip
+    with pytest.raises(SystemExit):
+        MAINS["predict"](flags)
 
 
 @pytest.mark.parametrize("flags", [["--use_tensorrt=True"], ["--use_tensorrt", "--benchmark"]])

@@ -1,24 +1,18 @@
 """The calls of the guides' own programs, with Paddle alone, as far as the C++ program.
 
-Trained for one epoch on the sample, which stands in the place of the download.
+Trained for one epoch on the sample, which ``docs/guides/train.md`` names in place of the download.
 """
 
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
-from lenet_cpp.data.mnist import sample_dir
-
-SAMPLE = f"""
-import paddle.dataset.common
-
-paddle.dataset.common.download = lambda url, *_: "{sample_dir()}/" + url.rpartition("/")[2]
-"""
 
 TRAIN_AND_SAVE = """
 import paddle
@@ -46,7 +40,9 @@ class LeNet(paddle.nn.Layer):
 
 
 paddle.seed(0)
-digits = MNIST(mode="train", transform=ToTensor())
+digits = MNIST(image_path='data/mnist_sample/train-images-idx3-ubyte.gz',
+               label_path='data/mnist_sample/train-labels-idx1-ubyte.gz',
+               mode='train', transform=ToTensor())
 loader = paddle.io.DataLoader(digits, batch_size=64, shuffle=True)
 model = LeNet()
 optim = paddle.optimizer.Adam(learning_rate=0.001, parameters=model.parameters())
@@ -85,6 +81,12 @@ paddle.static.save_vars(executor=exe, dirname="separate_persistables", main_prog
 """
 
 
+PREDICT = """\
+./build/lenet_infer_test --model_file=inference_model/lenet/lenet.pdmodel \
+--params_file=inference_model/lenet/lenet.pdiparams
+"""
+
+
 def run_code(folder, code, **variables):
     quiet = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore"}
     (folder / "program.py").write_text(code)  # to_static reads the source of a layer
@@ -97,8 +99,11 @@ def run_code(folder, code, **variables):
 
 
 @pytest.mark.parametrize("pir", ["1", "0"])
-def test_from_training_to_the_cpp_program(tmp_path, run_program, pir):
-    run_code(tmp_path, SAMPLE + TRAIN_AND_SAVE, FLAGS_enable_pir_api=pir)
+def test_from_training_to_the_cpp_program(tmp_path, root, run_program, monkeypatch, pir):
+    monkeypatch.chdir(tmp_path)
+    for name in ("build", "data"):
+        (tmp_path / name).symlink_to(root / name)
+    run_code(tmp_path, TRAIN_AND_SAVE, FLAGS_enable_pir_api=pir)
     saved = tmp_path / "inference_model" / "lenet"
     assert saved.with_suffix(".json" if pir == "1" else ".pdmodel").is_file()
     expected = np.load(tmp_path / "expected.npy")
@@ -107,8 +112,17 @@ def test_from_training_to_the_cpp_program(tmp_path, run_program, pir):
         done = run_program(f"--model_dir={folder}", *files)
         assert done.returncode == 0, done.stderr
         assert compare(expected, np.load(tmp_path / "y.npy")).agrees
-    with lenet_cpp.Predictor(model_dir=saved) as predictor:
+    # The guides' own paths, of which there is nothing.
+    found = f"running inference_model/lenet{'.json' if pir == '1' else '.pdmodel'}"
+    done = run_program("-c", PREDICT, program="/bin/sh")
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+    assert found in done.stderr.replace("'", "")
+    files = [f"inference_model/lenet/lenet.{suffix}" for suffix in ("pdmodel", "pdiparams")]
+    for load in (lenet_cpp.Predictor, partial(lenet_cpp.PredictorPool, size=1)):
+        with pytest.warns(UserWarning, match=found) as warned:
+            predictor = load(*files)
         assert compare(expected, predictor.run(np.load(tmp_path / "x.npy"))).agrees
+        assert [each.filename for each in warned] == [__file__]
     if pir == "0":  # in Paddle 3's own format the old call ends with an error of Unicode
         run_code(tmp_path, SAVE_SEPARATELY, FLAGS_enable_pir_api="0")
         stored = {path.name for path in (tmp_path / "separate_persistables").iterdir()}

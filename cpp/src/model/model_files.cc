@@ -63,8 +63,8 @@ ModelFiles files_of(const std::string& program, const std::string& params) {
   return {ModelFormat::Separate, program, ""};
 }
 
-/// The one program of that format in a folder; empty when there is none.
-std::string find_program(const std::string& folder, const FormatRow& row) {
+/// The programs of that format in a folder, those without their parameters left out.
+std::vector<std::string> programs_in(const fs::path& folder, const FormatRow& row) {
   std::error_code failed;
   std::vector<std::string> programs;
   for (const auto& entry : fs::directory_iterator(folder, failed)) {
@@ -73,6 +73,13 @@ std::string find_program(const std::string& folder, const FormatRow& row) {
         row.holds_parameters || fs::exists(fs::path(path).replace_extension(kParamsSuffix), failed);
     if (path.extension() == row.suffix && whole) programs.push_back(path.string());
   }
+  std::sort(programs.begin(), programs.end());
+  return programs;
+}
+
+/// The one program of that format in a folder; empty when there is none.
+std::string find_program(const std::string& folder, const FormatRow& row) {
+  const std::vector<std::string> programs = programs_in(folder, row);
   if (programs.size() > 1) {
     throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models (" + programs[0] +
                                          ", " + programs[1] + "); name one with model_file");
@@ -81,13 +88,48 @@ std::string find_program(const std::string& folder, const FormatRow& row) {
 }
 
 /// The program of a path without suffix, as `paddle.jit.save` takes it; empty when there is none.
-std::string find_by_stem(const std::string& path) {
+/// \param of_paddle whether one that holds its parameters is none
+std::string find_by_stem(const std::string& path, bool of_paddle = false) {
   std::error_code failed;
   for (const FormatRow& row : kFormats) {
     std::string program = path + row.suffix;
-    if (fs::is_regular_file(program, failed)) return program;
+    const bool taken = !(of_paddle && row.holds_parameters);
+    if (taken && fs::is_regular_file(program, failed)) return program;
   }
   return "";
+}
+
+[[noreturn]] void refuse_missing(const fs::path& path) {
+  std::error_code failed;
+  const fs::path beside = path.parent_path();
+  const fs::path folder = fs::is_directory(beside, failed) ? beside : beside.parent_path();
+  std::string found;
+  for (const FormatRow& row : kFormats) {
+    for (const std::string& program : programs_in(folder.empty() ? "." : folder, row)) {
+      found += (found.empty() ? "'" : ", '") + program + "'";
+    }
+  }
+  throw Error(ErrorCode::FileNotFound,
+              "there is no model '" + path.string() + "': " +
+                  (found.empty() ? "check the path, or export the model with lenet-cpp export"
+                                 : "name one of those found near it: " + found));
+}
+
+/// `paddle.jit.save(net, "D/NAME")` writes D/NAME.json, of which guides then say
+/// D/NAME/NAME.pdmodel. Where that is missing and D/NAME is no folder, what was saved is meant.
+/// \returns the program to read instead of `path`; empty when `path` exists, or nobody can tell.
+/// \throws Error FileNotFound: there is neither.
+std::string find_instead(const fs::path& path) {
+  std::error_code failed;
+  const bool missing = fs::status(path, failed).type() == fs::file_type::not_found;
+  if (!missing) return "";
+  const fs::path saved = path.parent_path();
+  const bool named_twice = path.filename() == saved.filename().string() + ".pdmodel";
+  std::string program;
+  if (named_twice && !fs::is_directory(saved)) program = find_by_stem(saved.string(), true);
+  // ENOTDIR says more when it is told by who reads the file.
+  if (program.empty() && failed == std::errc::no_such_file_or_directory) refuse_missing(path);
+  return program;
 }
 
 ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
@@ -95,9 +137,9 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   if (!fs::is_directory(folder, failed)) {
     const std::string saved = find_by_stem(folder);
     if (!saved.empty()) return files_of(saved, "");
+    if (!fs::exists(folder, failed)) refuse_missing(folder);
     throw Error(ErrorCode::FileNotFound,
-                "model_dir '" + folder + "' is not a folder" +
-                    (fs::exists(folder, failed) ? ": name a file with model_file" : ""));
+                "model_dir '" + folder + "' is not a folder: name a file with model_file");
   }
   std::string program = prefer_onnx ? find_program(folder, std::end(kFormats)[-1]) : "";
   for (const char* name : kOldPrograms) {
@@ -139,6 +181,8 @@ ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
     throw Error(ErrorCode::BadInput,
                 "'" + config.model_file + "' holds its parameters; leave params_file out");
   }
+  const std::string instead = find_instead(config.model_file);
+  if (!instead.empty()) return files_of(instead, "");
   return files_of(config.model_file, config.params_file);
 }
 

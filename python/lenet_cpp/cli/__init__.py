@@ -29,7 +29,7 @@ from lenet_cpp.cli._command import SETTINGS, run, run_cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main", "run_cli", "run_script"]
+__all__ = ["load", "main", "run_cli", "run_script"]
 
 COMMANDS = {
     "train": ("train", "Train a network on MNIST"),

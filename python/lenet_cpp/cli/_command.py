@@ -83,6 +83,7 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
     # What Paddle says of itself when it is imported is of no use to whoever runs a command.
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
+    warnings.formatwarning = lambda message, *_, **__: f"{program}: warning: {message}\n"
     try:
         try:
             status = call_interruptibly(call)

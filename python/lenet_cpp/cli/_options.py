@@ -23,6 +23,7 @@ import inspect
 import re
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lenet_cpp.cli._command import SETTINGS, run
-from lenet_cpp.errors import FileNotFound
-from lenet_cpp.formats.source import find_sources
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import find_built
 from lenet_cpp.interchange.torch import models as torch_models
@@ -154,7 +153,7 @@ def _kind(value: str) -> click.ParamType[Any]:
 
 
 _BOOLEAN = re.compile("1|0|t|f|y|n|true|false|yes|no|on|off", re.IGNORECASE)
-_TAG = re.compile(r"\s*\[(also|default|required)(?:: ([^]]*))?\]")
+_TAG = re.compile(r"\s*\[(also|default|required|refused|ignored)(?:: ([^]]*))?\]")
 
 
 def _entries(text: str) -> Iterator[tuple[str, str, str]]:
@@ -174,6 +173,16 @@ SHARED = {
 """Name to specification and text of an option that several commands take."""
 
 
+def _refuse(why: str, ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value is not None:
+        raise click.UsageError(f"{param.opts[-1]}: {why}", ctx)
+
+
+def _ignore(why: str, ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value is not None:
+        print(f"{ctx.command_path}: {param.opts[-1]} has no effect: {why}", file=sys.stderr)
+
+
 def _declare(group: str, given: str, own: str) -> Any:
     """Make an option or an argument, with what ``--help`` shows of it."""
     spec, shared = SHARED.get(given, (given, ""))
@@ -189,6 +198,9 @@ def _declare(group: str, given: str, own: str) -> Any:
             settings["nargs"] = len(value.split())
         else:
             settings |= {"is_flag": True, **({"default": None} if "/" in spec else {})}
+        for tag, tell in (("refused", _refuse), ("ignored", _ignore)):
+            if tag in tags:
+                settings |= {"callback": partial(tell, tags[tag]), "expose_value": False}
         made = click.Option([*names, *also], required="required" in tags, **settings)
     else:
         value = spec.strip("[.]")
@@ -197,6 +209,7 @@ def _declare(group: str, given: str, own: str) -> Any:
         made = click.Argument([name], metavar=spec, type=_kind(value), **settings)
     shown = [f"default: {tags['default']}"] if tags.get("default", "False") != "False" else []
     shown += [f"also {', '.join(also)}"] if also else []
+    shown += [f"{tag}: {tags[tag]}" for tag in ("refused", "ignored") if tag in tags]
     words = _TAG.sub("", own) or _TAG.sub("", shared)
     if words.startswith("("):
         words = f"{shared.partition(' (')[0]} {words}"
@@ -217,11 +230,15 @@ class Command(click.Command):
     def __init__(
         self, function: Callable[[Options], int], declared: str, text: str, one: str
     ) -> None:
-        entries = list(_entries(declared))
-        params = [_declare(*entry) for entry in entries if entry[0] != "Examples"]
-        super().__init__(function.__name__, params=params, help=text, context_settings=SETTINGS)
-        self.examples = [entry[1:] for entry in entries if entry[0] == "Examples"]
+        super().__init__(function.__name__, help=text, context_settings=SETTINGS)
+        self.declare(declared)
+        self.examples = [entry[1:] for entry in _entries(declared) if entry[0] == "Examples"]
         self._function, self._one = function, one
+
+    def declare(self, declared: str) -> None:
+        """Take more options."""
+        entries = _entries(declared)
+        self.params += [_declare(*entry) for entry in entries if entry[0] != "Examples"]
 
     def __call__(self, argv: Sequence[str] | None = None, **obj: Any) -> int:
         """Run the command as a script of its own, with arguments or those of the process.
@@ -316,18 +333,9 @@ def command(
     )
 
 
-def existing_model(path: Path | None) -> Path | None:
-    """Return the folder, program or path without suffix of a model as the user named it."""
-    if path is not None and not path.exists() and not find_sources(path):
-        raise FileNotFound(
-            f"there is no model {path}: check the path, or export the model with lenet-cpp export"
-        )
-    return path
-
-
 def open_predictor(options: Options, engine: str, **settings: Any) -> Predictor:
     """Load the model that the options of ``EXPORTED_MODEL`` name, with the default for None."""
-    model = existing_model(options.model_file)
+    model = options.model_file
     kind = "model_dir" if model is not None and model.is_dir() else "model_file"
     settings |= {kind: model, **options.only("params_file", "precision")}
     given = {name: value for name, value in settings.items() if value is not None}

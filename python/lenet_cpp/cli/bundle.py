@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lenet_cpp.cli._options import Options, command, existing_model
+from lenet_cpp.cli._options import Options, command
 from lenet_cpp.deploy import write_bundle
 from lenet_cpp.errors import FileNotFound
 from lenet_cpp.inference.program import find_built
@@ -37,12 +37,11 @@ def main(options: Options) -> int:
     There nothing has to be installed, neither Python nor this package: the program is started
     by its name in the folder, with the model that is beside it. The native engine runs it.
     """
-    model = existing_model(options.model)
     names = [_NAME] if not options.single_file else [f"static/{_NAME}", _NAME]
     found = (find_built(name, Path()) for name in names)
     program = options.program or next(filter(None, found), None)
     if program is None:
         raise FileNotFound(f"{_NAME} is not here: name the program with --program")
-    said = write_bundle(model, options.output, program, single_file=options.single_file)
+    said = write_bundle(options.model, options.output, program, single_file=options.single_file)
     print(f"wrote {options.output}\n  " + "\n  ".join(said))
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,15 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli._options import Options, command, existing_model
-from lenet_cpp.data.images import PREPROCESS_NAME, find_images, imagenet
+from lenet_cpp.cli._options import Options, command
+from lenet_cpp.data.images import (
+    PREPROCESS_NAME,
+    CenterCrop,
+    Pipeline,
+    Resize,
+    find_images,
+    imagenet,
+)
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference import tables
 from lenet_cpp.inference.autolog import AutoLog
@@ -107,6 +115,9 @@ Many images, in parts: with --workers, --on, .parquet, .npy or IDX files, or --o
   --use-tensorrt [BOOL]  compute with TensorRT, which this build cannot [default: False]
   --precision
   --int8  the same as --precision=int8
+Images:
+  --resize-size N  the short side that the model's preprocessing resizes to, instead of its own
+  --crop-size N  height and width of the middle that it keeps, instead of its own
 Examples:
   %prog digit.png  a digit, by the bundled LeNet
   %prog -i=./test.jpeg -m=./resnet50-vd/inference.pdmodel -p=./resnet50-vd/inference.pdiparams
@@ -166,6 +177,8 @@ Model:
       for each variable [required]
   --num-classes
   --image-size
+  -d, --model-dir DIR  [refused: infer runs trained parameters; for an exported model:
+      scripts/predict.py]
 {_ENGINE}
 Examples:
   %prog --i=./test.jpeg --m=ResNet50_vd --p=./ResNet50_vd_pretrained.pdparams
@@ -211,7 +224,7 @@ def _predict_all(options: Options) -> int:
     if options.output is None or options.output.suffix not in tables.SUFFIXES:
         endings = ", ".join(tables.SUFFIXES)
         raise click.UsageError(f"many images need --output with a name that ends in {endings}")
-    for flag in ("topk", "reprod_dir", "benchmark"):
+    for flag in ("topk", "reprod_dir", "benchmark", "resize_size", "crop_size"):
         if getattr(options, flag):
             raise click.UsageError(f"--{flag.replace('_', '-')} is for images without parts")
     if options.engine == "python":
@@ -260,17 +273,18 @@ def _exported(options: Options) -> dict[str, Path | None]:
     """Return the exported model that the options name, the bundled one when they name none."""
     _refuse(options)
     program, params = options.model_file, options.params_file
-    folder = existing_model(options.model_dir)
+    folder = options.model_dir
     if program is None:
         if params is not None:
             raise click.UsageError("-p goes with -m, the program whose parameters they are")
         return {"model_dir": folder or bundled_model_dir()}
     if folder is not None:
         program, params = (
-            folder / file if file is not None and (folder / file).exists() else file
+            file if file is None or (file.exists() and not (folder / file).exists())
+            else folder / file
             for file in (program, params)
-        )
-    return {"model_file": existing_model(program), "params_file": params}
+        )  # fmt: skip
+    return {"model_file": program, "params_file": params}
 
 
 def _classify(
@@ -301,8 +315,11 @@ def _classify(
         if options.output is not None:
             write = stack.enter_context(open_results(options.output, value))
         _find_pipeline(engine)  # what says how to read images is missing now, or never
-        log = AutoLog(engine.name, warmup=options.warmup if options.benchmark else 0)
-        for _ in range(log.warmup):
+        _change(engine, "--resize-size", Resize, getattr(options, "resize_size", None))
+        _change(engine, "--crop-size", CenterCrop, getattr(options, "crop_size", None))
+        log = AutoLog(engine.name)
+        log.warmup = options.warmup if options.benchmark else 0
+        for _ in range(log.warmup):  # in a log of their own: a bad image must not move them on
             _run(engine, images[: options.batch_size], options, AutoLog(log.model_name), [])
         bar = tqdm(total=len(images), desc="predict", unit="image", disable=None)
         stack.enter_context(bar)
@@ -352,6 +369,22 @@ def _find_pipeline(engine: InferenceEngine) -> None:
             " and standard deviation); --preprocess names another way",
             file=sys.stderr,
         )
+
+
+def _change(engine: InferenceEngine, flag: str, step: type, pixels: int | None) -> None:
+    """Give a step of the preprocessing another size, where a flag of AlexNet's guide names one."""
+    if pixels is None:
+        return
+    size: dict[str, Any] = {"size": (pixels, pixels)}
+    if step is Resize:
+        size = {"short_side": pixels, "size": None}
+    before = engine.pipeline
+    if not any(isinstance(each, step) for each in before.steps):
+        raise BadInput(f"{flag}: the preprocessing of {engine.model_file} has no {step.__name__}")
+    engine.pipeline = Pipeline(
+        before.mode,
+        tuple(replace(each, **size) if isinstance(each, step) else each for each in before.steps),
+    )
 
 
 def _refuse(options: Options) -> None:

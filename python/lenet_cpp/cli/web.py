@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lenet_cpp.cli._options import Options, command, existing_model, print_files
+from lenet_cpp.cli._options import Options, command, print_files
 from lenet_cpp.deploy import write_page
 
 
@@ -22,7 +22,7 @@ def main(options: Options) -> int:
     The model runs by WebAssembly in the page. Serve the folder with any web server, such as
     python3 -m http.server -d DIR.
     """
-    files = write_page(existing_model(options.model), options.output_dir)
+    files = write_page(options.model, options.output_dir)
     print(f"wrote {options.output_dir}")
     print_files(files)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
@@ -75,7 +76,12 @@ _Core = TypeVar("_Core", _core.Predictor, _core.PredictorPool)
 class _Running(Specified, Generic[_Core]):
     """Base of what runs a model by an object of C++."""
 
-    def _hold(self, core: _Core, input_range: InputRange | None) -> Self:
+    def _hold(
+        self, core: _Core, input_range: InputRange | None, named: str = "", stacklevel: int = 3
+    ) -> Self:
+        taken = core.config.model_file
+        if named not in {"", taken}:
+            warnings.warn(f"there is no {named}: running {taken}", stacklevel=stacklevel)
         self._core: _Core | None = core
         self._input_range = input_range  # None once the first batches were compared with it
         self._input_spec, self._output_spec = (
@@ -177,9 +183,14 @@ class Predictor(_Running[_core.Predictor], Closing):
         Raises:
             lenet_cpp.Error: ``FileNotFound``, ``BadModel``, ``BadInput`` (an option),
                 ``Unsupported``, ``VersionMismatch`` or ``BackendFailure``.
+
+        Warns:
+            UserWarning: ``D/NAME/NAME.pdmodel`` was named and ``D/NAME`` is no folder:
+                ``D/NAME.pdmodel`` or ``.json``, as ``paddle.jit.save`` writes it, is used instead.
         """
-        core = _core.Predictor(core_config(model_file, params_file, model_dir, options))
-        self._hold(core, InputRange(core.config.model_file))
+        config = core_config(model_file, params_file, model_dir, options)
+        core = _core.Predictor(config)
+        self._hold(core, InputRange(core.config.model_file), config.model_file)
         cancel_on_interrupt(self)
 
     @classmethod
@@ -383,7 +394,8 @@ class PredictorPool(_Running[_core.PredictorPool]):
             core = _core.PredictorPool(config, size, *files)
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
-        self._hold(core, None if files else InputRange(core.config.model_file))
+        input_range = None if files else InputRange(core.config.model_file)
+        self._hold(core, input_range, config.model_file, stacklevel=4)
         self._threads: tuple[int, ThreadPoolExecutor] | None = None  # of which process
         self._starting = Lock()
 
