@@ -122,7 +122,7 @@ COUNTS = (
     Count("pairs of rooms that import", 65, lambda: len(room_edges())),
     Count("names imported inside functions", 5, _imports_in_functions),
     Count("modules that start processes", 2, _subprocess_modules),
-    Count("lines of python/lenet_cpp", 22_424, _lines("python/lenet_cpp")),
+    Count("lines of python/lenet_cpp", 22_480, _lines("python/lenet_cpp")),
     Count("lines of interchange", 3_500, _lines("python/lenet_cpp/interchange")),
     Count("lines of cli", 2_485, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
@@ -133,7 +133,7 @@ COUNTS = (
     Count("lines of C++", 29_540, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_822, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 36_120, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 36_150, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

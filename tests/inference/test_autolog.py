@@ -1,6 +1,7 @@
 """The benchmark report: what AutoLog's parsers find in it, and whether it is true."""
 
 import io
+import logging
 import os
 import re
 import time
@@ -334,6 +335,7 @@ def test_the_calls_of_the_guide(model_dir, digits, kind):
         if kind == "paddle":
             config = pytest.importorskip("paddle").inference.Config()
             config.set_cpu_math_library_num_threads(3)
+            config.enable_memory_optim()
         log = AutoLog(
             model_name="classification", batch_size=2, inference_config=config, gpu_ids="auto"
         )
@@ -351,5 +353,41 @@ def test_the_calls_of_the_guide(model_dir, digits, kind):
     found = collected(text_of(log, None))
     assert (found["batch_size"], found["input_shape"], found["data_num"]) == ("2", "dynamic", "2")
     assert found["cpu_math_library_num_threads"] == ("3" if kind == "paddle" else "1")
+    assert found["enable_memory_optim"] == str(kind == "paddle")
     with pytest.raises(lenet_cpp.BadInput, match="settings"):
         AutoLog("x", batch_size=2).messages()
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_every_argument_of_autologger(logged, monkeypatch, tmp_path, capsys, caplog):
+    """By their places, which are AutoLogger's; the first batch is warm-up."""
+    monkeypatch.setattr(time, "perf_counter", iter([0, 9, 18, 27, 30, 31, 33, 36]).__next__)
+    logger = logging.getLogger("own") if logged else None
+    path = tmp_path / "logs" / "benchmark.log"
+    pids, keys = [os.getpid(), os.getppid()], [f"{stage}_time" for stage in autolog.STAGES]
+    log = AutoLog(
+        "a", "int8", 2, "3,4,5", path, SETTINGS, pids, "process", 0, keys, 1, logger
+    )  # fmt: skip
+    for _ in range(2):
+        log.times.start()
+        for _ in autolog.STAGES:
+            log.times.stamp()
+        log.times.end()
+    with caplog.at_level(logging.INFO, "own"):
+        log.report()
+    written, printed = path.read_text(), capsys.readouterr().out
+    if logged:
+        assert (printed, caplog.messages) == ("", log.messages())
+    else:
+        assert printed == written
+    found = collected(written)
+    assert (found["precision"], found["batch_size"]) == ("int8", "2")
+    assert (found["input_shape"], found["data_num"]) == ("3,4,5", "1")
+    assert [float(found[f"{key}(ms)"]) for key in keys] == [1000, 2000, 3000]
+    one = AutoLog("a", pids=os.getppid(), data_shape=(3, 4, 5))
+    assert float(found["cpu_rss(MB)"]) > one._processes[0].memory_info().rss / 2**20
+    log.report()
+    assert path.read_text().count("model_name") == 1
+    for wrong in (0.5, [2**30], "all"):
+        with pytest.raises(lenet_cpp.BadInput, match="pids"):
+            AutoLog("a", pids=wrong)

@@ -4,25 +4,32 @@ Sections, keys, order and the form of each line are those of AutoLog 1.0
 (https://github.com/LDOUBLEV/AutoLog), including its misspelling. Values that AutoLog fills in
 without looking are measured here: the input's shape, memory optimization, the memory in use. Things
 that do not exist, such as a GPU, are ``None``, as in AutoLog. Our own lines follow its last one.
+
+Scripts keep their calls with ``from lenet_cpp import AutoLog as AutoLogger``.
 """
 
 from __future__ import annotations
 
 import logging
 import platform
+import re
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.files import write_text
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.engine import RunSettings
 from lenet_cpp.inference.paddle_package import installed_paddle, library_facts
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
     from typing import TextIO
 
     from typing_extensions import Self
@@ -58,27 +65,58 @@ class AutoLog:
     def __init__(
         self,
         model_name: str,
-        warmup: int = 0,
-        *,
+        model_precision: str | None = None,
         batch_size: int | None = None,
+        data_shape: str | Sequence[int] | None = None,
+        save_path: str | os.PathLike[str] | None = None,
         inference_config: Any = None,
-        gpu_ids: object = None,  # noqa: ARG002 - callers of AutoLog pass it
+        pids: int | Sequence[int] | None = None,
+        process_name: object = None,  # noqa: ARG002 - callers of AutoLog pass it, as three others
+        gpu_ids: object = None,  # noqa: ARG002
+        time_keys: object = None,  # noqa: ARG002
+        warmup: int = 0,
+        logger: logging.Logger | None = None,
     ) -> None:
         """Start with no batch.
 
+        The arguments are those of AutoLogger, in its order; all but the first may be left out.
+
         Args:
             model_name: The name of the model.
-            warmup: The number of untimed runs before; it is only reported.
+            model_precision: The precision to report; the engine's when None.
             batch_size: The number of images in a batch that is ended without its shape, as with
                 AutoLog; 1 when None.
+            data_shape: The shape to report when every batch is ended without its shape; ``dynamic``
+                when None.
+            save_path: A file that each report also replaces; folders are created.
             inference_config: The settings to report when :meth:`report` is given none:
                 :class:`lenet_cpp.inference.engine.RunSettings`, or a ``paddle.inference.Config``.
+            pids: The processes whose memory is reported, together; this one when None.
+            process_name: Ignored, as AutoLog does.
             gpu_ids: Ignored: the settings say what computes, and its memory is not watched.
+            time_keys: Ignored: the stages are always the three of :data:`STAGES`.
+            warmup: How many batches to leave out of the figures, from the first one on.
+            logger: Where :meth:`report` writes the messages instead of printing them.
+
+        Raises:
+            BadInput: There is no process of one of ``pids``.
         """
+        import psutil
+
         self.model_name = model_name
         self.warmup = warmup
+        self._untimed = warmup
+        self._precision = model_precision
         self._usual_size = batch_size or 1
+        self._usual_shape = data_shape
+        self._save_path = save_path
         self._config = inference_config
+        self._logger = logger
+        ids = [pids] if pids is None or isinstance(pids, int) else pids
+        try:
+            self._processes = [psutil.Process(each) for each in ids]
+        except (psutil.Error, TypeError, ValueError) as error:
+            raise BadInput(f"pids is {pids!r}; expected ids of processes that run") from error
         self._stamps: list[float] = []
         self._seconds: list[list[float]] = []
         self._images = 0
@@ -113,22 +151,24 @@ class AutoLog:
         Raises:
             BadInput: Not every stage was stamped once.
         """
-        import psutil
-
         if stamp and len(self._stamps) == len(STAGES):
             self.stamp()
         if len(self._stamps) != 1 + len(STAGES):
             raise BadInput(f"{len(self._stamps) - 1} stages were stamped, not {len(STAGES)}")
-        self._seconds.append(np.diff(self._stamps).tolist())
-        self._stamps = []
+        seconds, self._stamps = np.diff(self._stamps).tolist(), []
+        if self._untimed > 0:
+            self._untimed -= 1
+            return
+        self._seconds.append(seconds)
         shape = shape or (self._usual_size,)
         self._images += shape[0]
         self._shape = max(self._shape, shape)
         # Between the batches, so that the measurement is not part of their times.
-        self._peak_rss = max(self._peak_rss, psutil.Process().memory_info().rss)
+        used = sum(each.memory_info().rss for each in self._processes if each.is_running())
+        self._peak_rss = max(self._peak_rss, used)
 
     def report(self, settings: RunSettings | None = None, *, file: TextIO | None = None) -> None:
-        """Print the report.
+        """Print the report, or give it to the logger; also write it to ``save_path``.
 
         Args:
             settings: The engine's settings; those of ``inference_config`` when None.
@@ -136,15 +176,25 @@ class AutoLog:
 
         Raises:
             BadInput: No batch was timed, or no settings were given.
+            OSError: ``save_path`` cannot be written.
         """
         formatter = logging.Formatter(
             "[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%Y/%m/%d %H:%M:%S"
         )
+        text = ""
         for message in self.messages(settings):
             record = logging.makeLogRecord(
                 {"name": "root", "levelname": "INFO", "msg": message, "args": None}
             )
-            print(formatter.format(record), file=sys.stdout if file is None else file)
+            text += formatter.format(record) + "\n"
+            if self._logger is not None:
+                self._logger.info("%s", message)
+        if self._logger is None:
+            print(text, end="", file=sys.stdout if file is None else file)
+        if self._save_path is not None:
+            target = Path(self._save_path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_text(target, text)
 
     def messages(self, settings: RunSettings | None = None) -> list[str]:
         """Return the report, message by message, without the date and the logger's name.
@@ -160,7 +210,9 @@ class AutoLog:
             raise BadInput("no batch was timed: there is nothing to report")
         seconds = np.array(self._seconds)
         total = float(seconds.sum())
-        shape = "dynamic" if len(self._shape) == 1 else ",".join(map(str, self._shape))
+        shape = self._usual_shape if len(self._shape) == 1 else self._shape
+        if not isinstance(shape, str):
+            shape = "dynamic" if shape is None else ",".join(map(str, shape))
         means = 1000 * seconds.mean(axis=0)
         return [
             "\n",
@@ -183,7 +235,7 @@ class AutoLog:
             "----------------------- Model info ----------------------",
             # Parsers take the word after the colon.
             f" model_name: {'_'.join(self.model_name.split())}",
-            f" precision: {settings.precision}",
+            f" precision: {self._precision or settings.precision}",
             "----------------------- Data info -----------------------",
             f" batch_size: {self.batch_size}",
             f" input_shape: {shape}",
@@ -217,7 +269,7 @@ class AutoLog:
 
 
 def settings_of(config: Any, **known: Any) -> RunSettings:
-    """Read a ``paddle.inference.Config``, which does not tell whether it optimizes memory.
+    """Read a ``paddle.inference.Config``.
 
     Args:
         config: The configuration.
@@ -230,12 +282,18 @@ def settings_of(config: Any, **known: Any) -> RunSettings:
         **library_facts(package.version if package else "none"),
         "accelerator": "onednn" if enabled() else "plain",
         "ir_optim": bool(config.ir_optim()),
-        "memory_optim": None,
+        "memory_optim": _memory_optim(config),
         "threads": int(config.cpu_math_library_num_threads()),
         "tensorrt": bool(config.tensorrt_engine_enabled()),
         "runtime_device": "gpu" if config.use_gpu() else "cpu",
     }
     return RunSettings(**{**found, **known})
+
+
+def _memory_optim(config: Any) -> bool | None:
+    """Return whether it optimizes memory: only its table says so."""
+    row = re.search(r"\bmemory_optim +\| (true|false)\b", config.summary())
+    return row and row[1] == "true"
 
 
 def _os_version() -> str:
