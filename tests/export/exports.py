@@ -8,7 +8,7 @@ import paddle
 import shared_models
 
 COMBINED = {
-    *("lenet.json", "lenet.pdmodel", "lenet.pdiparams"),
+    *("lenet.json", "lenet.pdmodel", "lenet.pdiparams", "lenet.pdiparams.info"),
     *("preprocess.json", "manifest.json", "SHA256SUMS"),
 }
 VARIABLES = [

@@ -50,6 +50,12 @@ def test_files(combined):
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in combined.files)
 
 
+def test_paddle_reads_the_names_of_the_layer(combined, layer):
+    with paddle.pir_utils.DygraphOldIrGuard():
+        state = paddle.load(str(combined.folder / "lenet"))
+    assert state.keys() == layer.state_dict().keys()
+
+
 def test_manifest(combined):
     written = combined.manifest
     assert (written.name, written.topology, written.softmax) == ("lenet", "lenet", False)
@@ -202,7 +208,8 @@ def test_command_flags(softmax, params, tmp_path, capsys):
         assert (back / name).read_bytes() == (softmax.folder / name).read_bytes()
     assert json.loads((back / "manifest.json").read_bytes())["softmax"] is True
     assert main(["-p", stem, "-o", str(tmp_path / "j"), "--no-softmax", "--format", "json"]) == 0
-    assert {path.name for path in (tmp_path / "j").iterdir()} == COMBINED - {"lenet.pdmodel"}
+    written = {path.name for path in (tmp_path / "j").iterdir()}
+    assert written == COMBINED - {"lenet.pdmodel", "lenet.pdiparams.info"}
     assert capsys.readouterr().err == ""
 
 

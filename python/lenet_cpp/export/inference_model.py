@@ -12,8 +12,8 @@ For every other model the first three are called ``inference``, as in Paddle's g
 
 :mod:`lenet_cpp.export.separate_layout` has the legacy separate layout.
 
-Paddle also writes ``lenet.pdiparams.info``, which only fine-tuning of an exported model needs. It
-is not kept, because the checkpoint serves that purpose and loading the file means unpickling.
+With the ``.pdmodel`` Paddle also writes ``lenet.pdiparams.info``, a pickle with the name that each
+parameter has in the layer, which ``paddle.load`` gives it. Nothing here unpickles it.
 
 Exports are reproducible: generated names are numbered from zero, and the call stack that Paddle
 records in a ``.pdmodel``, with the file names of the exporting machine, is removed. Only the
@@ -24,7 +24,6 @@ in every process, but not in every call.
 from __future__ import annotations
 
 import inspect
-import shutil
 import tempfile
 import warnings
 from contextlib import suppress
@@ -136,9 +135,9 @@ def export_model(
         if len(set(sums.values())) > 1:
             raise BadModel(f"Paddle wrote different {params_name} for the two formats: {sums}")
         for format_ in wanted:
-            for file_name in (f"{stem}.{format_}", params_name):
-                (staging / format_ / file_name).replace(staging / file_name)
-            shutil.rmtree(staging / format_)
+            for written in (staging / format_).iterdir():
+                written.replace(staging / written.name)
+            (staging / format_).rmdir()
         signatures: dict[str, ModelSignature] = {}
         difference, refusal = 0.0, ""
         for program in (f"{stem}.{format_}" for format_ in wanted):
@@ -147,11 +146,12 @@ def export_model(
             difference = max(difference, found)
             refusal = refusal or read_back(*files)
         spec.pipeline(img_size).save(staging / PREPROCESS_NAME)
+        info = [f"{params_name}.info"] if "pdmodel" in wanted else []
         manifest = describe_model(
             staging,
             stem,
             signatures,
-            [params_name, PREPROCESS_NAME],
+            [params_name, *info, PREPROCESS_NAME],
             paddle_version=str(paddle.__version__),
             topology=spec.name,
             softmax=softmax,
