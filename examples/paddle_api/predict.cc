@@ -17,7 +17,7 @@ std::shared_ptr<paddle_infer::Predictor> make_predictor(int count, char** paths)
   }
   config.DisableGpu();
   config.DisableGlogInfo();
-  // Creation fails on a .json without these two; a .pdmodel runs with them too.
+  // With EnableMemoryOptim, creation fails on a .json without these two; a .pdmodel runs with them.
   config.EnableNewExecutor(true);
   config.EnableNewIR(true);
   return paddle_infer::CreatePredictor(config);
