@@ -104,6 +104,10 @@ TEST_CASE("what paddle.jit.save wrote, named as if it were in a folder of its na
   fs::rename(model / "lenet.json", model / "lenet/own.json");
   write_file(model / "lenet/own.pdiparams", "");
   CHECK_ERROR(FileNotFound, "/lenet/own.json'", find_model_files(named));
+  for (const char* other : {"a", "b", "c", "d"}) {
+    write_file(model / (std::string("lenet/") + other + ".onnx"), "");
+  }
+  CHECK_ERROR(FileNotFound, "/lenet/c.onnx', ...", find_model_files(named));
 }
 
 TEST_CASE("where an .onnx is looked for") {

@@ -63,7 +63,8 @@ LENET_API Accelerator parse_accelerator(std::string_view name);
 
 struct Config {
   /// The program: `NAME.pdmodel`, `NAME.json`, `NAME.onnx`, or `__model__` beside one file per
-  /// variable.
+  /// variable. A missing `D/NAME/NAME.pdmodel` is found where `paddle.jit.save(net, "D/NAME")`
+  /// wrote it, if `D/NAME` is no folder; the predictor's configuration has what is read.
   std::string model_file;
   /// Its parameters; empty: `NAME.pdiparams` beside `model_file`, or none for an .onnx.
   std::string params_file;

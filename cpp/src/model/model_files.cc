@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iterator>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "lenet/error.h"
@@ -100,15 +101,18 @@ std::string find_by_stem(const std::string& path, bool of_paddle = false) {
 }
 
 [[noreturn]] void refuse_missing(const fs::path& path) {
+  constexpr std::size_t kShown = 4;  // a folder may hold thousands
   std::error_code failed;
   const fs::path beside = path.parent_path();
   const fs::path folder = fs::is_directory(beside, failed) ? beside : beside.parent_path();
   std::string found;
+  std::size_t count = 0;
   for (const FormatRow& row : kFormats) {
     for (const std::string& program : programs_in(folder.empty() ? "." : folder, row)) {
-      found += (found.empty() ? "'" : ", '") + program + "'";
+      if (count++ < kShown) found += (found.empty() ? "'" : ", '") + program + "'";
     }
   }
+  if (count > kShown) found += ", ...";
   throw Error(ErrorCode::FileNotFound,
               "there is no model '" + path.string() + "': " +
                   (found.empty() ? "check the path, or export the model with lenet-cpp export"
@@ -126,7 +130,8 @@ std::string find_instead(const fs::path& path) {
   const fs::path saved = path.parent_path();
   const bool named_twice = path.filename() == saved.filename().string() + ".pdmodel";
   std::string program;
-  if (named_twice && !fs::is_directory(saved)) program = find_by_stem(saved.string(), true);
+  std::error_code unseen;
+  if (named_twice && !fs::is_directory(saved, unseen)) program = find_by_stem(saved.string(), true);
   // ENOTDIR says more when it is told by who reads the file.
   if (program.empty() && failed == std::errc::no_such_file_or_directory) refuse_missing(path);
   return program;

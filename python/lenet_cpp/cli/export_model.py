@@ -52,7 +52,8 @@ def main(options: Options) -> int:
     The output folder gets, for LeNet under the name lenet, for other models under inference:
       NAME.pdmodel     the program in the format that every Paddle reads
       NAME.json        the same program in Paddle 3's format (PIR)
-      NAME.pdiparams   the parameters, for either of the two
+      NAME.pdiparams   the parameters, for either of the two; beside a .pdmodel also
+                       NAME.pdiparams.info, where Paddle has their names in the layer
       preprocess.json  how an image becomes the input
       manifest.json    what the model is: inputs, outputs, training, checksums
       SHA256SUMS       checksums; 'sha256sum -c SHA256SUMS' in the folder verifies it
