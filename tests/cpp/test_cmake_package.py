@@ -95,7 +95,8 @@ def test_consumer_reports_errors(consumer, run_bare, images, tmp_path):
     result = run_bare(tmp_path / "nowhere", images, program=consumer)
     assert (result.returncode, result.stdout) == (3, "")
     (line,) = result.stderr.splitlines()
-    assert "nowhere' is not a folder" in line
+    assert "there is no model" in line
+    assert "nowhere'" in line
     (tmp_path / "lenet.pdmodel").write_bytes(b"damaged")
     (tmp_path / "lenet.pdiparams").write_bytes(b"damaged")
     assert run_bare(tmp_path, images, program=consumer).returncode == 4

@@ -300,7 +300,8 @@ def test_the_program_gives_the_same_bits(stand_alone, model_dir, tmp_path, name)
     assert 1e6 < json.loads(done.stdout)["peak_bytes"] < 30e6
 
 
-def test_the_program_says_what_it_lacks(stand_alone, model_dir):
+def test_the_program_says_what_it_lacks(stand_alone, model_dir, tmp_path):
+    (tmp_path / "empty.onnx").touch()
     version = run(stand_alone, "--version", env={})
     ours = lenet_cpp.__version__
     lines = rf"lenet_infer_native {ours}\nnative {ours}\n"
@@ -317,7 +318,7 @@ def test_the_program_says_what_it_lacks(stand_alone, model_dir):
     assert text.startswith(f"lenet_infer_native {lenet_cpp.__version__}: engine native")
     for engine, remedy, model in (
         ("paddle", "-DLENET_PADDLE=ON", model_dir / "lenet.pdmodel"),
-        ("onnxruntime", "-DLENET_WITH_ONNXRUNTIME=ON", "/nothing.onnx"),
+        ("onnxruntime", "-DLENET_WITH_ONNXRUNTIME=ON", tmp_path / "empty.onnx"),
     ):
         done = run(stand_alone, f"--model_file={model}", f"--engine={engine}", env={})
         assert (done.returncode, done.stdout) == (UNSUPPORTED, ""), done.stderr
