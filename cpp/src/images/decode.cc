@@ -9,8 +9,8 @@ namespace {
 constexpr bool kHasJpeg = LENET_HAS_JPEG;
 constexpr bool kHasPng = LENET_HAS_PNG;
 constexpr const char* kReadable = "JPEG, PNG, BMP, PGM and PPM (binary, 8 bits)";
-constexpr const char* kInstall = ", which this build does not decode; install ";
-constexpr const char* kBuild = " and build again with -DLENET_IMAGE_LIBRARIES=ON";
+constexpr const char* kInstall = ", which this build does not decode: apt-get install ";
+constexpr const char* kBuild = " && ./run.sh, or build again with -DLENET_IMAGE_LIBRARIES=ON";
 
 bool begins(std::string_view bytes, std::string_view magic, std::size_t at = 0) {
   return bytes.size() >= at && bytes.substr(at, magic.size()) == magic;

@@ -35,8 +35,8 @@ struct ModelFiles {
 
 /// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
 /// `__model__` or `model`, a file `params` or `__params__` holds all its parameters. In a folder an
-/// .onnx is taken where there is no Paddle model, or before others when `prefer_onnx`. For a missing
-/// D/NAME/NAME.pdmodel, where D/NAME is no folder, D/NAME.pdmodel or .json is taken, with
+/// .onnx is taken where there is no Paddle model, or before others when `prefer_onnx`. For a
+/// missing D/NAME/NAME.pdmodel, where D/NAME is no folder, D/NAME.pdmodel or .json is taken, with
 /// D/NAME.pdiparams: what `paddle.jit.save(net, "D/NAME")` wrote.
 /// \throws Error FileNotFound, BadInput (both ways of naming a model, or none), BadModel (a folder
 ///   without a model, or with several).

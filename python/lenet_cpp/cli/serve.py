@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from lenet_cpp.errors import FileNotFound
+from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.program import become_program, call_program, find_built
 
 _NAME = "lenet_serve"
+_OTHER = "Without MODEL, the package's model of digits is served. MODEL"
 
 
 def _program() -> Path:
@@ -24,7 +26,10 @@ def _program() -> Path:
 
 def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        click.echo(call_program(_program(), "--help").replace(_NAME, "lenet-cpp serve"))
+        text = call_program(_program(), "--help").replace(_NAME, "lenet-cpp serve")
+        click.echo(
+            text.replace(" MODEL... ", " [MODEL...] ").replace("\nMODEL is", f"\n{_OTHER} is")
+        )
         ctx.exit()
 
 
@@ -32,5 +37,6 @@ def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> Non
 @click.option("-h", "--help", is_flag=True, is_eager=True, expose_value=False, callback=_print_help)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def main(argv: tuple[str, ...]) -> int:
-    """Run the program in place of this process."""
-    become_program(_program(), argv)
+    """Run the program in place of this process, with the bundled model if no other is named."""
+    named = any(not argument.startswith("-") for argument in argv)
+    become_program(_program(), argv if named else (*argv, str(bundled_model_dir())))
