@@ -17,7 +17,8 @@ from classifiers import MAINS, ROOT
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.cli import COMMANDS, load, main
+from lenet_cpp.cli import COMMANDS, load, main, serve
+from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.verify.reprod import read_record
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")
@@ -339,3 +340,14 @@ def test_a_predictor_without_a_model_has_the_bundled_one():
         assert predictor.options["engine"] == "native"
     for one in (lenet_cpp.Predictor(), lenet_cpp.PredictorPool(size=2)):
         np.testing.assert_array_equal(one.run(x), lenet_cpp.predict(x))
+
+
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [(["--port=0"], [bundled_model_dir()]), (["--port=0", "mine"], []), (["a=b"], [])],
+)
+def test_serve_has_the_bundled_model_when_none_is_named(given, served, monkeypatch):
+    calls = []
+    monkeypatch.setattr(serve, "become_program", lambda _, arguments: calls.append(arguments))
+    serve.main(given, standalone_mode=False)
+    assert calls == [(*given, *map(str, served))]

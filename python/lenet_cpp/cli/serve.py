@@ -11,7 +11,7 @@ from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.program import become_program, call_program, find_built
 
 _NAME = "lenet_serve"
-_OTHER = "Without MODEL, the package's model of digits is served. MODEL"
+_BUNDLED = "Without MODEL, the package's model of digits is served."
 
 
 def _program() -> Path:
@@ -27,9 +27,8 @@ def _program() -> Path:
 def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
         text = call_program(_program(), "--help").replace(_NAME, "lenet-cpp serve")
-        click.echo(
-            text.replace(" MODEL... ", " [MODEL...] ").replace("\nMODEL is", f"\n{_OTHER} is")
-        )
+        text = text.replace(" MODEL... ", " [MODEL...] ")
+        click.echo(text.replace("\nMODEL is", f"\n{_BUNDLED}\nMODEL is"))
         ctx.exit()
 
 
