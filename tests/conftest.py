@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from numpy_reference import lenet_parameters
 
 ROOT = Path(__file__).parents[1]
+STARTED = threading.Event()  # a test
 
 # The files that take longest, first: at the end no process then works alone on a long one.
 LONGEST = (
@@ -76,6 +79,28 @@ def pytest_configure(config):
         folder = os.environ[shared_models.STORE] = tempfile.mkdtemp(prefix="lenet-tests-")
         config.add_cleanup(lambda: shutil.rmtree(folder))
         config.add_cleanup(lambda: os.environ.pop(shared_models.STORE))
+
+
+def pytest_sessionstart(session):
+    """Say every 20 seconds that the processes still collect, which takes up to two minutes."""
+    plugins = session.config.pluginmanager
+
+    def report():
+        began = time.monotonic()
+        while not STARTED.wait(20):
+            passed = time.monotonic() - began
+            plugins.get_plugin("terminalreporter").write_line(f"collecting: {passed:.0f} s")
+
+    if plugins.has_plugin("dsession"):
+        threading.Thread(target=report, daemon=True).start()
+
+
+def pytest_runtest_logstart():
+    STARTED.set()
+
+
+def pytest_sessionfinish():
+    STARTED.set()
 
 
 def pytest_collection_modifyitems(config, items):

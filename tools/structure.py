@@ -133,7 +133,7 @@ COUNTS = (
     Count("lines of C++", 29_570, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_822, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 36_560, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 36_600, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 
