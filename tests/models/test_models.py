@@ -273,7 +273,7 @@ def test_exports_agree_with_the_layer_everywhere(exported, run_program, tmp_path
 def test_exports_say_what_they_are(exported):
     name, folder, separate = exported
     names = {"inference.pdmodel", "inference.json", "inference.pdiparams"}
-    beside = {"preprocess.json", "manifest.json", "SHA256SUMS"}
+    beside = {"inference.pdiparams.info", "preprocess.json", "manifest.json", "SHA256SUMS"}
     assert {path.name for path in folder.iterdir()} == names | beside
     found = manifest.read_manifest(folder)
     assert (found.topology, found.name, found.softmax) == (name, "inference", False)
