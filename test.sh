@@ -121,11 +121,14 @@ installed=.venv/lenet-test-tools
 wanted=$(cat pyproject.toml && echo "$paddle")
 if [ "$(cat $installed 2>/dev/null)" != "$wanted" ]; then
     : >$logs/tools.log
-    # The package itself is there: only what its extras name is installed.
-    quietly tools network python -m pip install --group docs --group lint --group test "lenet-cpp[bench,onnx]"
+    # The package itself is there: only what its extras name is installed. Not every Python that
+    # PaddlePaddle has no package for has one of each of these.
+    extras="lenet-cpp[bench,onnx]"
+    [ -z "$paddle" ] || extras=
+    quietly tools network python -m pip install --group docs --group lint --group test ${extras:+"$extras"}
     : >$logs/torch.log
     log=$logs/torch.log
-    if ! watched $log logged python -m pip install --group torch-cpu; then
+    if [ -z "$paddle" ] && ! watched $log logged python -m pip install --group torch-cpu; then
         # The index has no build for CPUs alone.
         if [ "$(df -Pk .venv | awk 'NR == 2 { print int($4 / 1e6) }')" -lt 8 ]; then
             echo "PyTorch needs 8 GB of space: its tests are skipped (docs/pytorch.md)"
