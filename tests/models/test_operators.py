@@ -19,7 +19,10 @@ NAMES, PIR_NAMES = (
 )
 
 # What one of Paddle's accelerators computes wrongly, or cannot run, and how that is named.
-INTERPOLATIONS = {"bilinear", "bilinear_corners", "nearest"}  # of .json programs only
+OF_JSON_ALONE = {
+    **dict.fromkeys(("bilinear", "bilinear_corners", "nearest"), "_interp"),
+    **dict.fromkeys(("transposed", "transposed_padded"), "conv2d_transpose"),
+}
 ONEDNN_REFUSES = {
     "attention": "matmul with an input X of shape",
     "average_zeros_after": r"pool2d with paddings=\[0, 1, 0, 1\]",
@@ -73,7 +76,7 @@ def run(folder, name, suffix, accelerator, engine="paddle"):
 
 
 def onednn_refuses(name, suffix):
-    return name in ONEDNN_REFUSES or (suffix == "json" and name in INTERPOLATIONS)
+    return name in ONEDNN_REFUSES or (suffix == "json" and name in OF_JSON_ALONE)
 
 
 @pytest.mark.parametrize("name", NAMES + PIR_NAMES)
@@ -104,12 +107,12 @@ def test_openvino_runs_only_what_was_compared(exported, name):
     assert run(folder, name, "pdmodel", "auto")[1] == other
 
 
-@pytest.mark.parametrize("name", sorted({*ONEDNN_REFUSES, *INTERPOLATIONS}))
+@pytest.mark.parametrize("name", sorted({*ONEDNN_REFUSES, *OF_JSON_ALONE}))
 def test_onednn_is_left_out_where_it_is_wrong(exported, name):
-    with pytest.raises(lenet_cpp.Unsupported, match=ONEDNN_REFUSES.get(name, "_interp")):
+    with pytest.raises(lenet_cpp.Unsupported, match={**ONEDNN_REFUSES, **OF_JSON_ALONE}[name]):
         run(exported["json"], name, "json", "onednn")
     assert run(exported["json"], name, "json", "auto")[1] == "plain"
-    if name in INTERPOLATIONS:
+    if name in OF_JSON_ALONE:
         assert run(exported["pdmodel"], name, "pdmodel", "onednn")[1] == "onednn"
     elif name not in PIR_NAMES:
         with pytest.raises(lenet_cpp.Unsupported, match=ONEDNN_REFUSES[name]):

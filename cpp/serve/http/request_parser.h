@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/version.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -70,6 +71,11 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
                        Error& error) override;
   void on_response_impl(int, View, int, Error&) override {}
   void on_field_impl(Field field, View name, View value, Error& error) override;
+#if BOOST_VERSION >= 109000
+  void on_trailer_field_impl(Field field, View name, View value, Error& error) override {
+    on_field_impl(field, name, value, error);
+  }
+#endif
   void on_header_impl(Error& error) override;
   void on_body_init_impl(const boost::optional<std::uint64_t>& length, Error& error) override;
   std::size_t on_body_impl(View bytes, Error& error) override;

@@ -386,6 +386,8 @@ std::string refuse_for_onednn(const View& op, bool channels_last) {
     const bool of_all = weight != nullptr && weight->shape == Shape{1};
     return of_all && !images ? type + " of vectors with one weight" : "";
   }
+  // Of its means and maxima of few channels, a matmul behind them misreads the layout.
+  if (type == "1.conv2d_transpose") return type;
   // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
   // arrays.
   if (type == "1.bilinear_interp" || type == "1.nearest_interp") return type;
