@@ -87,7 +87,7 @@ done
 # install REMEDY PACKAGE...
 install() {
     : >$logs/packages.log
-    remedy=$1 what="installing $*"
+    remedy=$1
     shift
     echo "installing $*"
     quietly packages "$remedy" timeout 900 sh -c 'apt-get update && apt-get install --yes --no-install-recommends "$@"' sh "$@"
@@ -126,9 +126,9 @@ if [ "$(cat $installed 2>/dev/null)" != "$wanted" ]; then
     extras="lenet-cpp[bench,onnx]"
     [ -z "$paddle" ] || extras=
     quietly tools network python -m pip install --group docs --group lint --group test ${extras:+"$extras"}
-    : >$logs/torch.log
     log=$logs/torch.log
-    if [ -z "$paddle" ] && ! watched $log logged python -m pip install --group torch-cpu; then
+    : >"$log"
+    if [ -z "$paddle" ] && ! watched "$log" logged python -m pip install --group torch-cpu; then
         # The index has no build for CPUs alone.
         if [ "$(df -Pk .venv | awk 'NR == 2 { print int($4 / 1e6) }')" -lt 8 ]; then
             echo "PyTorch needs 8 GB of space: its tests are skipped (docs/pytorch.md)"

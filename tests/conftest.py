@@ -111,7 +111,11 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in set(later)]
     if config.getoption("without_paddle"):
         for item in filter(lambda item: PADDLE_ELSEWHERE.search(item.nodeid), items):
-            item.add_marker(pytest.mark.skip("runs paddle"))
+            item.add_marker(
+                pytest.mark.skip(
+                    "runs Paddle in another process, which --without-paddle leaves out"
+                )
+            )
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 

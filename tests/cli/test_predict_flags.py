@@ -124,7 +124,7 @@ def test_wrong_usage(name, flags, capsys):
 
 
 def test_alexnets_sizes_of_the_preprocessing(lenet, tmp_path, capsys):
-    """They replace those in the description; what it has not cannot be replaced."""
+    """They replace sizes in preprocess.json; a step that is not in it cannot get one."""
     end = (images.Normalize(1 / 255, (0.0,), (1.0,)), images.ToCHW())
     steps = (images.Resize(size=(40, 40)), images.CenterCrop((20, 20)))
     description, target = tmp_path / "preprocess.json", tmp_path / "out.json"

@@ -71,9 +71,9 @@ class AutoLog:
         save_path: str | os.PathLike[str] | None = None,
         inference_config: Any = None,
         pids: int | Sequence[int] | None = None,
-        process_name: object = None,  # noqa: ARG002 - callers of AutoLog pass it, as three others
-        gpu_ids: object = None,  # noqa: ARG002
-        time_keys: object = None,  # noqa: ARG002
+        process_name: object = None,  # noqa: ARG002 - AutoLogger has it, and ignores it too
+        gpu_ids: object = None,  # noqa: ARG002 - AutoLogger has it; no GPU is watched here
+        time_keys: object = None,  # noqa: ARG002 - AutoLogger has it; STAGES are fixed here
         warmup: int = 0,
         logger: logging.Logger | None = None,
     ) -> None:
