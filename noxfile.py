@@ -10,6 +10,7 @@
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
     nox -s published                  do trained networks inside published packages run?
+    nox -s bare                       do README's commands work where there is only Debian?
     nox -s docs                       the site of the documents and of both APIs, in build/docs
     nox -s wheels                     are the wheels for any Linux what they say?
     nox -s nightly                    all that is too slow for ./test.sh
@@ -21,6 +22,7 @@ PaddlePaddle, and then used with each version below. The C++ program in build/ i
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -174,6 +176,20 @@ def published(session: nox.Session) -> None:
     """
     ours = session.posargs[0] if session.posargs else sys.executable
     session.run(ours, "-W", "ignore", "-m", "tools.versions", "published", external=True)
+
+
+@nox.session(python=False)
+def bare(session: nox.Session) -> None:
+    """Do what README says in three bare systems: Debian 12, 13 and testing; before a release.
+
+    That is all of README by a user without rights, the two commands by root, and those without
+    Paddle. About two hours on two cores; tools/bare.py says what is needed, and does one of them.
+    """
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        session.skip("needs root, and debootstrap: apt-get install debootstrap")
+    for options in ("bookworm --readme", "trixie --as-root", "forky --without-paddle"):
+        command = ("-m", "tools.bare", *options.split(), *session.posargs)
+        session.run(sys.executable, *command, external=True)
 
 
 @nox.session(python=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from snippets import RUN, read_snippets, run_snippet
+from tools.bare import read_lines
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -122,6 +123,21 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
 def test_readme_snippet(finished, clone, snippet):
     done = run_snippet(snippet, clone, clone / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_a_bare_machine_gets_all_of_the_readme():
+    """tools/bare.py: root installs packages, and a user does all the rest, word for word."""
+    lines = read_lines(README)
+    for_root = [line.command for line in lines if line.by_root]
+    named = re.findall("apt-get install ([^&#\n]+)", README.read_text(encoding="utf-8"))
+    update = "apt-get update && apt-get install --yes "
+    assert for_root == [update + packages.strip() for packages in named]
+    typed = "\n".join(line.command for line in lines if not line.by_root)
+    assert "apt-get" not in typed
+    for snippet in read_snippets(README):
+        if snippet.language in {"sh", "console"}:
+            for text in snippet.text.splitlines():
+                assert bare(text).rpartition("&& ")[2] in typed or text.startswith("apt-get")
 
 
 def outline(page):
