@@ -127,7 +127,7 @@ COUNTS = (
     Count("lines of cli", 2_495, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),
-    Count("lines of tools", 9_000, _lines("tools")),
+    Count("lines of tools", 9_260, _lines("tools")),
     Count("lines of tools/hostile", 2_890, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_590, _lines("tools/benchmark")),
     Count("lines of C++", 29_580, _lines(*_CPP, suffixes=(".cc", ".h"))),
