@@ -10,8 +10,8 @@ namespace http = boost::beast::http;
 
 // Memory for a body is taken before it arrives only up to here.
 constexpr std::size_t kReserveBytes = 1 << 20;
-// "0\r\n\r\n", without which no body in chunks ends.
-constexpr std::size_t kMinChunkEnd = 5;
+// "0\r\n\r\n", without which no body in chunks ends; since 1.90 Beast takes it line by line.
+constexpr std::size_t kMinChunkEnd = BOOST_VERSION < 109000 ? 5 : 1;
 
 std::string_view standard(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
