@@ -207,8 +207,8 @@ def _start_all(
     """Start the servers, check them, and write the requests."""
     model, cores = str(settings.model_dir), len(os.sched_getaffinity(0))
     with Predictor(model_dir=model, engine="native") as predictor:
-        name, image = predictor.input_spec.name, np.linspace(0, 1, 784, dtype=np.float32)
-        image = image.reshape(1, 1, 28, 28)
+        name = predictor.input_spec.name
+        image = np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 1, 28, 28)
         expected = predictor.run(image).ravel()
     port = "--port={port}"
     servers = {"lenet_serve": host.start(host.lenet_serve, f"lenet={model}", port)}

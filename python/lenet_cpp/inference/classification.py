@@ -368,8 +368,10 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax of each row; float32 [N, classes] in and out."""
     # Small probabilities may underflow; logits that overflowed give NaN.
     with np.errstate(under="ignore", invalid="ignore"):
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        result: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        result: NDArray[np.float32] = np.exp(
+            logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+        )
+        result /= result.sum(axis=1, keepdims=True)
         return result
 
 
