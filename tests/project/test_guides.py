@@ -18,7 +18,9 @@ from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix)
-PAGES = [ROOT / "docs" / "coming-from.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+OF_DOCS = ("coming-from", "hostile-models", "models", "predict", "scale")
+PAGES = [ROOT / "docs" / f"{name}.md" for name in OF_DOCS]
+PAGES += sorted((ROOT / "docs" / "guides").glob("*.md"))
 TRANSLATED = sorted((ROOT / "docs" / "guides").glob("??/*.md"))
 EXAMPLE = ROOT / "examples" / "own_classifier"
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
@@ -31,7 +33,27 @@ COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
 NAMES = {place.rpartition(":")[2]: name for name, (place, _) in COMMANDS.items()}
 NETWORK = """<ir_version: 8, opset_import: ["" : 17]> network (float[N,3,8,8] x) => (float[N,3] y)
 { a = Relu(x) b = GlobalAveragePool(a) y = Flatten(b) }"""
-SLOW = {"check-and-log", "export", "separate-and-combined", "three-ways", "train"}
+RUN_BY = {
+    "scripts/benchmark.py ": ("tests/tools/test_benchmark.py", "benchmark.md"),
+    "buildah build": ("tests/serve/test_deployment.py", "buildah"),
+    "cmake --preset aarch64": ("noxfile.py", '"--preset", "aarch64"'),
+    "cmake --preset package": ("tests/cpp/test_cmake_package.py", "preset package"),
+    "cmake --preset static": ("tests/serve/test_deployment.py", "--preset static"),
+    "cmake -S . -B build/native -DLENET_PADDLE=OFF": ("noxfile.py", "-DLENET_PADDLE=OFF"),
+    "pip install .": ("noxfile.py", '"LENET_PADDLE": "OFF"'),
+    "python -m tools.wheels": ("tests/project/test_wheels.py", "tools.wheels"),
+    "run.sh --without-paddle": ("noxfile.py", "--without-paddle"),
+}
+"""What runs the blocks marked console that contain a command, and a word of where it does."""
+SLOW = {
+    "check-and-log",
+    "export",
+    "models",
+    "predict",
+    "separate-and-combined",
+    "three-ways",
+    "train",
+}
 """Pages that train, export or start Paddle more than twice."""
 
 
@@ -62,7 +84,7 @@ def folder(finished, tmp_path):
     copy = Path(shutil.copytree(finished, tmp_path / "lenet_cpp", symlinks=True))
     onnx.save(onnx.parser.parse_model(NETWORK), copy / "model.onnx")
     yield copy
-    shutil.rmtree(copy / "guide", ignore_errors=True)  # pytest keeps the rest; AlexNet is large
+    shutil.rmtree(copy)  # pytest would keep it, and AlexNet is large
 
 
 def follow(page, folder):
@@ -90,7 +112,8 @@ def test_page(page, folder):
     made = {path.name for path in folder.iterdir()} - before
     # What a page leaves beside its folder are pictures and descriptions of a few lines.
     small = {"digit.png", "digit.jpg", "test.png", "preprocess.json", "inference.yml"}
-    assert made - {"guide"} <= small
+    small |= {"classes.csv", "classes.json", "classes.jsonl", "classes.parquet", "photos.parquet"}
+    assert made - {"guide", "resnet50-vd", "ResNet50_vd.pdparams", "benchmark.log"} <= small
 
 
 @pytest.mark.nightly
@@ -111,6 +134,29 @@ def test_photos(folder):
         assert re.search(rf"{name}\n  (?:0\.9|1)[\d.]* +class \d+  {name[0]}\n", printed)  # C++
         assert re.search(rf"{name} +(\d) +{name[0]} +(0\.9|1\.0)", printed)  # the command
     assert "['3', '5']" in printed
+
+
+def test_blocks_that_no_page_test_runs():
+    """A block marked console is run elsewhere, or says that it is not tested, and why."""
+    pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    blocks = [each for page in pages for each in read_snippets(page) if each.language == "console"]
+    assert len(blocks) >= 14
+    for block in blocks:
+        known = any(command in block.text for command in RUN_BY)
+        assert known or "# not tested: " in block.text, block.place
+    for file, word in RUN_BY.values():
+        assert word in (ROOT / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [*(ROOT / "docs").rglob("*.md")], ids=str)
+def test_page_says_what_it_needs(page):
+    """A clone after ./run.sh, and its environment, before the first command."""
+    typed = [each for each in read_snippets(page) if each.language in {*RUN, "console"}]
+    if typed and page.name != "README.md":
+        lines = page.read_text(encoding="utf-8").splitlines()[: typed[0].line]
+        begin = "\n".join(lines) + typed[0].text
+        assert "./run.sh" in begin
+        assert ".venv/bin/" in begin or page.stem == "without-paddle"
 
 
 def test_own_classifier_is_short():
