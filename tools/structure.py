@@ -133,7 +133,7 @@ COUNTS = (
     Count("lines of C++", 29_580, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_828, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 36_610, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 36_750, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 
