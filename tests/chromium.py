@@ -155,6 +155,13 @@ STROKES = {
 }
 """Digits as one draws them: pixels of the drawing, which has 280 each way."""
 
+OPEN_NINE = [
+    [(120, 50), (85, 100), (80, 150), (185, 150)],
+    [(120, 50), (145, 60)],
+    [(185, 60), (178, 245)],
+]
+"""Between a 4 and a 9."""
+
 ANSWER = "document.getElementById('answer')?.textContent"
 CLEAR = "document.getElementById('clear').click();"
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import shared_models
-from chromium import ANSWER, CLEAR, STROKES, LenetPage, browser, needs_module
+from chromium import ANSWER, CLEAR, OPEN_NINE, STROKES, LenetPage, browser, needs_module
 from lenet_cpp import Predictor
 from lenet_cpp.data.images import Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.deploy import write_page
@@ -212,15 +212,13 @@ def test_screenshots(opened, name, width, dark):
     chromium, _server = opened
     try:
         chromium.window(width, 700, dark=dark)
-        for _ in range(20):  # until the browser has compiled what runs often for speed
+        for _ in range(12):  # until the browser has compiled what runs often for speed
             if name == "light":
                 chromium.js(CLEAR)
                 choose(chromium, PHOTOS[-1])
                 chromium.answer()
             else:
-                chromium.draw(STROKES[4])
-            if chromium.text("#time").endswith("µs"):
-                break
+                chromium.draw(OPEN_NINE)
         height = chromium.js("Math.ceil(document.documentElement.getBoundingClientRect().height)")
         chromium.window(width, height, dark=dark)
         image = Image.open(io.BytesIO(chromium.screenshot()))
