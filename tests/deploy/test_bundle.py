@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +113,7 @@ def test_archive_is_the_same_each_time(digits, elsewhere):
         assert call("-o", elsewhere / name / "digits.tar.gz", "--program", program) == 0
     first = (elsewhere / "first" / "digits.tar.gz").read_bytes()
     assert first == (elsewhere / "second" / "digits.tar.gz").read_bytes()
-    with tarfile.open(elsewhere / "first" / "digits.tar.gz") as archive:
-        archive.extractall(elsewhere, filter="data")
+    subprocess.run(["tar", "-xf", "first/digits.tar.gz"], cwd=elsewhere, check=True)
     found = logits_there(elsewhere / "digits" / "lenet_infer_native", elsewhere)
     np.testing.assert_array_equal(found, lenet_cpp.predict(digits))
 

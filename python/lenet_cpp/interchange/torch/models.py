@@ -17,6 +17,7 @@ import pickle
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +198,9 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
         raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
     try:
         file = io.BytesIO(_readable(path, data) if weights_only else data)
-        found = torch.load(file, map_location="cpu", weights_only=weights_only)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below, such as sparse tensors
+            found = torch.load(file, map_location="cpu", weights_only=weights_only)
     except BadModel:
         raise
     except Exception as error:
