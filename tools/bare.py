@@ -214,11 +214,11 @@ def follow(machine: Machine, args: argparse.Namespace) -> None:
     if not args.no_tests:
         tests = f"./test.sh{' --quick' * args.quick}{extra}"
         machine.step(tests, machine.inside(tests))
+    clean = 'git status --porcelain; [ -z "$(git status --porcelain)" ]'
+    machine.step("nothing is left in the tree", machine.inside(clean))
     for line in rest if args.readme else ():
         who = "root" if line.by_root else None
         machine.step(" ".join(line.command.split()), machine.inside(line.command, who))
-    clean = 'git status --porcelain; [ -z "$(git status --porcelain)" ]'
-    machine.step("nothing is left in the tree", machine.inside(clean))
     home = Path(f"{machine.root}{machine.home}")
     left = {path.name for path in home.iterdir()} - {Path(machine.clone).name}
     print("in the home:", *sorted(name for name in left if not name.startswith((".bash", ".prof"))))

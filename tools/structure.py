@@ -123,7 +123,7 @@ COUNTS = (
     Count("names imported inside functions", 5, _imports_in_functions),
     Count("modules that start processes", 2, _subprocess_modules),
     Count("lines of python/lenet_cpp", 22_490, _lines("python/lenet_cpp")),
-    Count("lines of interchange", 3_500, _lines("python/lenet_cpp/interchange")),
+    Count("lines of interchange", 3_505, _lines("python/lenet_cpp/interchange")),
     Count("lines of cli", 2_495, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),

@@ -88,6 +88,7 @@ def rezipped(change, *members):
 LEAVES, ABSOLUTE, KIND = "leaves the folder by '..'", "absolute path", "special kind"
 SIZE, TWICE, LENGTH = "absurd size", "appears twice", "absurdly long"
 NO_FOLDER, NO_FILE, NO_END = "which is no folder", "no file before it", "no proper end"
+MINUS = "says it has -1024 bytes"
 SAYS_SIZE = hasattr(tarfile, "data_filter")  # of 3.11.4, and of older versions that are mended
 NOT_WHOLE, INCOMPLETE, LINK = "not a whole .tgz", "the archive has no", "is a link to "
 EVIL = b"evil"
@@ -134,10 +135,7 @@ HOSTILE = {
     "pax declared size": ("says it has", lambda _: pax({"size": str(1 << 60)})),
     "absurd declared size": ("says it has 1125899906842624 bytes", [entry("big", size=1 << 50)]),
     # Before Python 3.11.4 tarfile takes it for the end.
-    "negative size": (
-        "says it has -1024 bytes" if SAYS_SIZE else NO_END,
-        [entry("minus", size=-1024)],
-    ),
+    "negative size": (MINUS if SAYS_SIZE else NO_END, [entry("minus", size=-1024)]),
     "cut short member": ("unexpected end", [entry("short", b"short", size=1 << 20)]),
     "huge extended header": (
         SIZE,
