@@ -14,7 +14,10 @@ reason() {
 fail() {
     remedy=$3
     why=$(reason "$1")
-    if grep -aqs 'No space left on device' "$1"; then
+    # pip says of a full disk that the connection was interrupted.
+    free=$(df -Pk "${TMPDIR:-/tmp}" 2>/dev/null | awk 'NR == 2 { print $4 }')
+    if grep -aqs 'No space left on device' "$1" ||
+        { [ "$remedy" = network ] && [ "${free:-500000}" -lt 500000 ]; }; then
         why="no space left on device"
         remedy="free some (all of it needs 1.5 GB here, and pip some 0.5 GB in ${TMPDIR:-/tmp}) and run again"
     elif [ "$remedy" = network ]; then

@@ -255,6 +255,14 @@ def test_a_full_disk(folder):
     assert "no space left on device; free some" in one_line(done)
 
 
+def test_a_full_temporary_folder(folder):
+    """For pip that is a connection that was interrupted."""
+    (folder / "df").write_text("#!/bin/sh\necho; echo tmpfs 20000 1000 19000\n")
+    (folder / "df").chmod(0o755)
+    done = alone(folder, env={"PATH": f"{folder}:{os.environ['PATH']}"})
+    assert "no space left on device; free some" in one_line(done)
+
+
 @pytest.fixture
 def machine(folder):
     """A PATH with the programs of this machine, but compilers and Pythons only of the test."""
