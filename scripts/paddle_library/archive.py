@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -114,7 +115,8 @@ class Unpacker:
         elif member.issparse() or not (member.isreg() or member.isdir()):
             raise self.refuse(name, "is a device, a pipe or of another special kind")
         if hasattr(tarfile, "data_filter"):  # a second opinion; Pythons before 2023 have none
-            tarfile.data_filter(member, str(self._tree))
+            with suppress(NotADirectoryError):  # of 3.13, which looks on disk: _add refuses it
+                tarfile.data_filter(member, str(self._tree))
         if member.isdir():
             self._add(parts, "dir", name).mkdir(exist_ok=True)
         elif member.issym():

@@ -88,8 +88,7 @@ def rezipped(change, *members):
 LEAVES, ABSOLUTE, KIND = "leaves the folder by '..'", "absolute path", "special kind"
 SIZE, TWICE, LENGTH = "absurd size", "appears twice", "absurdly long"
 NO_FOLDER, NO_FILE, NO_END = "which is no folder", "no file before it", "no proper end"
-MINUS = "says it has -1024 bytes"
-SAYS_SIZE = hasattr(tarfile, "data_filter")  # of 3.11.4, and of older versions that are mended
+MINUS = "says it has -1024 bytes|" + NO_END  # some versions of tarfile take it for the end
 NOT_WHOLE, INCOMPLETE, LINK = "not a whole .tgz", "the archive has no", "is a link to "
 EVIL = b"evil"
 OF_A_WHEEL = entry("version.txt", b"Paddle version: 3.3.1\nSource: wheel\n")
@@ -134,8 +133,7 @@ HOSTILE = {
     ),
     "pax declared size": ("says it has", lambda _: pax({"size": str(1 << 60)})),
     "absurd declared size": ("says it has 1125899906842624 bytes", [entry("big", size=1 << 50)]),
-    # Before Python 3.11.4 tarfile takes it for the end.
-    "negative size": (MINUS if SAYS_SIZE else NO_END, [entry("minus", size=-1024)]),
+    "negative size": (MINUS, [entry("minus", size=-1024)]),
     "cut short member": ("unexpected end", [entry("short", b"short", size=1 << 20)]),
     "huge extended header": (
         SIZE,
@@ -210,7 +208,7 @@ def test_bad_archives_are_refused_and_change_nothing(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "\x1b" not in error
-    assert guard in error
+    assert any(each in error for each in guard.split("|"))
     assert snapshot(tmp_path) == before  # the good folder, the neighbours, and no leftovers
     assert (outside / "canary").stat().st_nlink == 1
     # and where nothing was, nothing is made
