@@ -107,13 +107,11 @@ class Machine:
         self.clone = f"{self.home}/{folder}"
         self.failed = 0
 
-    def step(self, label: str, command: list[str], **options: str) -> bool:
+    def step(self, label: str, command: list[str]) -> bool:
         """Run a command, print a line of it, and return whether it succeeded."""
         begun, before = time.monotonic(), self.log.stat().st_size
         with self.log.open("ab") as file:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=options or None
-            )
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
             while True:
                 try:
                     code = child.wait(20)
