@@ -176,7 +176,7 @@ def packages(root, reuse, tmp_path_factory):
 def debian_package(packages):
     if not all(map(shutil.which, ("dpkg-deb", "dpkg-shlibdeps", "file"))):
         assert not [*packages.glob("*.deb")]
-        pytest.skip("a .deb needs Debian's programs: apt-get install dpkg-dev file")
+        pytest.skip("a .deb needs what no Python package has: apt-get install dpkg-dev file")
     (package,) = packages.glob("*.deb")
     return package
 
