@@ -127,13 +127,13 @@ COUNTS = (
     Count("lines of cli", 2_495, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
     Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),
-    Count("lines of tools", 9_260, _lines("tools")),
-    Count("lines of tools/hostile", 2_890, _lines("tools/hostile")),
+    Count("lines of tools", 9_271, _lines("tools")),
+    Count("lines of tools/hostile", 2_902, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_590, _lines("tools/benchmark")),
-    Count("lines of C++", 29_580, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 29_750, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_828, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 36_750, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 36_855, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

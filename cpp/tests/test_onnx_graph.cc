@@ -79,7 +79,32 @@ TEST_CASE("constants, however their values are stored") {
   CHECK(tensor_of(listed({2}, 6, delimited(9, raw))).integers == numbers);
   CHECK(tensor_of(listed({2}, 9, delimited(9, std::string("\0\1", 2)))).integers == Integers{0, 1});
   // Of another type nothing is known but that.
-  CHECK(tensor_of(listed({2}, 10, delimited(9, "abcd"))).shape == Shape{2});
+  CHECK(tensor_of(listed({2}, 12, delimited(9, "abcd"))).shape == Shape{2});
+}
+
+TEST_CASE("constants of narrower and wider floating-point types") {
+  // 1.5, -65504 (the largest), 2^-24 and -2^-14 (the least, denormal and not), 0, -0.
+  const std::vector<std::uint16_t> halves = {0x3e00, 0xfbff, 0x0001, 0x8400, 0x0000, 0x8000};
+  const std::vector<float> floats = {1.5F, -65504.0F, 0x1p-24F, -0x1p-14F, 0.0F, -0.0F};
+  CHECK(tensor_of(listed({6}, 10, delimited(9, bytes_of(halves)))).floats == floats);
+  std::string listed_bits;
+  for (const std::uint16_t half : halves) listed_bits += varint(half);
+  const std::vector<float> again = tensor_of(listed({6}, 10, delimited(5, listed_bits))).floats;
+  CHECK(again == floats);
+  CHECK(std::signbit(again[5]));
+  const std::vector<std::uint16_t> odd = {0x7c00, 0xfc00, 0x7e00};
+  const std::vector<float> infinite =
+      tensor_of(listed({3}, 10, delimited(9, bytes_of(odd)))).floats;
+  CHECK(infinite[0] == std::numeric_limits<float>::infinity());
+  CHECK(infinite[1] == -std::numeric_limits<float>::infinity());
+  CHECK(std::isnan(infinite[2]));
+  const std::vector<std::uint16_t> brains = {0x3fc0, 0xc2f7, 0x0001};
+  CHECK(tensor_of(listed({3}, 16, delimited(9, bytes_of(brains)))).floats ==
+        std::vector<float>{1.5F, -123.5F, 0x1p-133F});
+  const std::string doubles = bytes_of(1.5) + bytes_of(0.1);
+  CHECK(tensor_of(listed({2}, 11, delimited(9, doubles))).floats == std::vector<float>{1.5F, 0.1F});
+  CHECK(tensor_of(listed({2}, 11, delimited(10, doubles))).floats ==
+        std::vector<float>{1.5F, 0.1F});
 }
 
 TEST_CASE("constants that are damaged") {
@@ -106,6 +131,9 @@ TEST_CASE("constants that are damaged") {
   check("out of range", listed({1}, -1, ""));
   check("out of range", listed({1}, 6, number_field(5, std::int64_t{1} << 31)));
   check("out of range", listed({1}, 9, number_field(5, 256)));
+  check("out of range", listed({1}, 10, number_field(5, 1 << 16)));
+  check(other, listed({1}, 11, delimited(4, one + one)));
+  check(other, listed({1}, 1, delimited(4, one) + delimited(10, one + one)));
 }
 
 TEST_CASE("nodes, attributes, inputs and outputs") {

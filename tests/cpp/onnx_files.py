@@ -22,6 +22,14 @@ def model(nodes, x="float[N,2] x", y="float[N,2] y", tensors=None, *, opset=17, 
     return made.SerializeToString()
 
 
+def converted(name, values, dtype):
+    """Return float32 values as a constant of a type that NumPy may not have."""
+    if dtype != "bfloat16":
+        return numpy_helper.from_array(values.astype(dtype), name)
+    upper = (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    return helper.make_tensor(name, TensorProto.BFLOAT16, values.shape, upper, raw=True)
+
+
 def reference(path, x, *, threads=1, optimize=True):
     """Return the outputs of Python's onnxruntime with the options that our engine gives it."""
     options = onnxruntime.SessionOptions()

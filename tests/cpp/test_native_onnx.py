@@ -18,7 +18,7 @@ pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
 
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
-from onnx_files import agrees, model, reference
+from onnx_files import agrees, converted, model, reference
 
 # ---- small models
 
@@ -337,6 +337,53 @@ def test_a_program_without_onnxruntime(tmp_path, run_ok, fails, program):
     fails(6, "no onnxruntime engine", flag, "--engine=onnxruntime", program=alone)
 
 
+# ---- constants that are computed when the model is loaded
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int32"])
+def test_weights_of_another_type_are_cast(dtype, tmp_path):
+    """They are rounded when the file is made: the answers are those of the rounded numbers."""
+    tensors = {"w": converted("w", weights()["w"] * np.float32(3), dtype)}
+    expected = agrees(write(tmp_path, "f = Cast<to=1>(w) y = Conv(x, f, b)", tensors=tensors))
+    assert np.abs(expected).max() > 0.1
+
+
+def test_constants_are_moved(tmp_path):
+    """As Keras writes filters, with their axes in another order; in parts, joined and repeated."""
+    nodes = """
+        half = Cast<to=1>(w) t = Transpose<perm=[3,2,0,1]>(half) i = Identity(t) c = Conv(x, i, b)
+        odd = Slice(many, one, five, zero, two) s = Reshape(odd, sizes) m = Mul(c, s)
+        first, last = Split<axis=0>(many) even = Gather<axis=0>(last, places)
+        joined = Concat<axis=0>(first, even) g = Gather<axis=0>(joined, places)
+        wide = Expand(g, wider) r = Reshape(wide, whole) a = Add(m, r)
+        n = Neg(a) y = Pow(n, two_point)
+    """
+    integers = {"one": [1], "five": [5], "zero": [0], "two": [2], "sizes": [1, 2, 1, 1]}
+    integers |= {"places": [2, 0], "wider": [10, 2], "whole": [1, 1, 10, 2]}
+    tensors = {name: np.array(values) for name, values in integers.items()}
+    tensors |= {"many": floats(6), "w": floats(1, 1, 3, 2).astype("f2"), "two_point": np.float32(2)}
+    agrees(write(tmp_path, nodes, (3, 10, 2), tensors))
+
+
+@pytest.mark.parametrize("power", [-2, -1, -0.5, 0.5, 1, 2, 3, 4])
+def test_powers(power, tmp_path):
+    nodes = f"{CONV} s = Mul(c, c) p = Add(s, one) y = Pow(p, power)"
+    tensors = {"power": np.float32(power), "one": np.float32(1)}
+    agrees(write(tmp_path, nodes, tensors=tensors))
+
+
+@pytest.mark.parametrize(("axis", "places"), [(1, [2, 1, 0]), (1, [-1, 0, 0, 1]), (3, [1, 3])])
+def test_parts_of_the_image_in_any_order(axis, places, tmp_path):
+    """Such as BGR for RGB; and of all images, a slice that names them."""
+    nodes = f"""
+        all = Slice(x, zero, most, zero) g = Gather<axis={axis}>(all, places)
+        row = Gather<axis=2>(g, at) y = Relu(row)
+    """
+    tensors = {"places": np.array(places), "at": np.array(1)}
+    tensors |= {"zero": np.array([0]), "most": np.array([2**31 - 1])}
+    agrees(write(tmp_path, nodes, tensors=tensors))
+
+
 # ---- what it cannot do: cpp/tests/test_onnx_graph.cc has the others
 
 
@@ -345,11 +392,15 @@ def test_a_program_without_onnxruntime(tmp_path, run_ok, fails, program):
     [
         (f"{CONV} y = Hardmax(c)", r"Hardmax, which gives 'y'.*engine onnxruntime"),
         ("y = Transpose<perm=[1,0,2,3]>(x)", "mixes images"),
+        ("y = Gather<axis=0>(x, i)", "parts of a batch"),
+        (f"{CONV} y, m, v = BatchNormalization(c, b, b, b, b)", "while training"),
+        (f"{CONV} y = Pow(c, b)", "a power but one number"),
+        ("y = com.microsoft.FusedConv(x, w, b)", "for one machine.*the file that it was made from"),
     ],
 )
 def test_what_has_no_kernel_is_named(nodes, words, tmp_path):
     with pytest.raises(lenet_cpp.Unsupported, match=words):
-        lenet_cpp.Predictor(write(tmp_path, nodes), engine="native")
+        lenet_cpp.Predictor(write(tmp_path, nodes, tensors={"i": np.array([0])}), engine="native")
 
 
 def test_damaged_models_give_a_typed_error_or_the_right_answer(tmp_path):

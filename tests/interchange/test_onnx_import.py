@@ -277,6 +277,14 @@ def test_weights_beside_the_model(tmp_path):
         path = save(with_weights_at(location), folder / "b.onnx")
         with pytest.raises(BadModel, match="names weights outside its folder"):
             onnx_files.read_onnx(path)
+    cache, blobs = tmp_path / "snapshots" / "1", tmp_path / "blobs"  # as Hugging Face's
+    for each in (cache, blobs):
+        each.mkdir(parents=True)
+    (blobs / "1f").write_bytes(data)
+    save(with_weights_at("weights.bin"), blobs / "2e")
+    for name, blob in (("weights.bin", "1f"), ("a.onnx", "2e")):
+        (cache / name).symlink_to(f"../../blobs/{blob}")
+    assert onnx_files.read_onnx(cache / "a.onnx") == RELU
     with pytest.raises(FileNotFound, match=r"missing\.bin"):
         onnx_files.read_onnx(save(with_weights_at("missing.bin"), folder / "c.onnx"))
     with pytest.raises(BadModel, match="wrong size"):

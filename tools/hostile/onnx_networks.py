@@ -70,11 +70,16 @@ def tile(d, s):
     return {"repeats": [1, *(d.pick([1, 1, 2]) for _ in s[1:])]}
 
 
+def gather(d, s):
+    axis = d.randrange(1, len(s))
+    return {"axis": axis, "places": [d.randrange(s[axis]) for _ in range(d.pick([1, 2, 3]))]}
+
+
 def draw_onnx(d, shapes):
     """Draw a network of ONNX's operators."""
     version = d.pick(range(7, 23))
     batch = d.pick(["N", "N", 1])
-    written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True))
+    written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True), as_float16=(0.2, True))
     negative = version >= 11  # axes from the end
     biases = [None, None, [0], [1, 0], [1]]
 
@@ -129,14 +134,14 @@ def draw_onnx(d, shapes):
     any_axis = one_of(axis=[1, 2, 3, *([-1, -2] if negative else [])])
     others = {
         **dict.fromkeys(["Mul", "Sub", "Max", "Min", "Sum", "Sigmoid", "Tanh", "Softplus"], plain),
-        **dict.fromkeys(["Selu", "HardSwish", "Mish"], plain),
+        **dict.fromkeys(["Selu", "HardSwish", "Mish", "Neg"], plain),
         **dict.fromkeys(["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum"], mean),
         "LeakyRelu": maybe(alpha=(0.5, 0.3)), "Elu": maybe(alpha=(0.5, 0.3)),
         "HardSigmoid": maybe(alpha=(0.5, 0.3), beta=(0.5, 0.6)), "PRelu": constant,
         "Gelu": one_of(approximate=["none", "tanh"]), "Softmax": any_axis, "LogSoftmax": any_axis,
         "LRN": all_of(one_of(size=[1, 3, 5]), maybe(alpha=(0.5, 0.5), beta=(0.5, 0.5))),
         "Transpose": perm, "Slice": sliced, "Split": split, "Pad": pad, "Tile": tile,
-        "MatMul": one_of(out=[1, 4, 17]),
+        "MatMul": one_of(out=[1, 4, 17]), "Gather": gather, "Pow": one_of(power=[1.0, 2.0, 3.0]),
     }  # fmt: skip
     flat = {
         "Flatten": flatten, "Reshape": reshape, "view": view, "ReduceMean": mean,
@@ -211,7 +216,12 @@ class Writer:
     def parameter(self, place, shape, scale=1, least=None):
         values = self.network.values(self.owner, place, shape, scale, least)
         # Layers that are alike take one and the same; of another shape it is another.
-        return self.constant(values, f"p{self.owner}_{place}_" + "x".join(map(str, shape)))
+        name = f"p{self.owner}_{place}_" + "x".join(map(str, shape))
+        if not self.network.options.get("as_float16"):
+            return self.constant(values, name)
+        half = self.constant(values.astype(np.float16), f"{name}_half")
+        written = any(name in node.output for node in self.nodes)
+        return name if written else self.node("Cast", [half], name, to=self.kind)
 
     def write(self, number, layer):
         """Add a layer's nodes."""
@@ -273,6 +283,12 @@ class Writer:
 
     def tile(self, x, s, repeats):
         return "Tile", [*x, self.integers(*repeats)], {}
+
+    def gather(self, x, s, axis, places):
+        return "Gather", [*x, self.integers(*places)], {"axis": axis}
+
+    def pow(self, x, s, power):
+        return "Pow", [*x, self.constant(np.float32(power))], {}
 
     def squeeze(self, x, s, axes):
         if max(axes) >= len(s):

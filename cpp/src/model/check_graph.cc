@@ -206,6 +206,12 @@ class Checker {
   }
 
   [[noreturn]] void refuse_operator(const OperatorView& view) const {
+    const bool of_machine = view.type().rfind("com.microsoft.nchwc.", 0) == 0 ||
+                            view.type().rfind("com.microsoft.Fused", 0) == 0;
+    if (of_machine) {
+      unsupported("was written by onnxruntime for one machine (" + printable(view.type()) +
+                  "): use the file that it was made from");
+    }
     if (is_onnx()) view.no_kernel("kernel for this operator");
     refuse_quantization(view.type());
     const std::int64_t version = graph_.paddle_version;

@@ -73,6 +73,21 @@ Number read_at(const Value& value, std::size_t index) {
   return number;
 }
 
+float from_bits(std::uint32_t bits) {
+  float number = 0;
+  std::memcpy(&number, &bits, sizeof(number));
+  return number;
+}
+
+/// float16 has five bits of exponent where float32 has eight: multiplied by the distance, numbers
+/// are the same, and those that are denormal there are not here.
+float from_float16(std::uint32_t half) {
+  constexpr float kDistance = 0x1p112F;
+  const bool finite = (half & 0x7c00U) != 0x7c00U;
+  const float magnitude = from_bits((half & 0x7fffU) << 13U | (finite ? 0 : 0x7f800000U));
+  return (half & 0x8000U) != 0 ? -magnitude * kDistance : magnitude * kDistance;
+}
+
 /// Of a readable type.
 template <typename To>
 To number_as(const Value& value, std::size_t index) {
@@ -88,6 +103,10 @@ To number_as(const Value& value, std::size_t index) {
       return static_cast<To>(read_at<std::int64_t>(value, index));
     case kFloat32:
       return static_cast<To>(read_at<float>(value, index));
+    case kFloat16:
+      return static_cast<To>(from_float16(read_at<std::uint16_t>(value, index)));
+    case kBfloat16:
+      return static_cast<To>(from_bits(std::uint32_t{read_at<std::uint16_t>(value, index)} << 16U));
     default:
       return static_cast<To>(read_at<double>(value, index));
   }
@@ -95,7 +114,8 @@ To number_as(const Value& value, std::size_t index) {
 
 bool is_readable(int dtype) {
   return dtype == kBool || dtype == kUint8 || dtype == kInt8 || dtype == kInt32 ||
-         dtype == kInt64 || dtype == kFloat32 || dtype == kFloat64;
+         dtype == kInt64 || dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16 ||
+         dtype == kBfloat16;
 }
 
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }

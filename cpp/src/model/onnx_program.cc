@@ -57,6 +57,7 @@ enum TensorField {
   kInt64Data = 7,
   kTensorName = 8,
   kRawData = 9,
+  kDoubleData = 10,
   kExternalData = 13,
   kDataLocation = 14
 };
@@ -147,11 +148,11 @@ class Reader {
     if (field.wire != Wire::Bytes) integer(field);
     if (!append_integers(field, values)) damaged("a list of numbers is cut short");
   }
-  /// The bytes of one float, or of many in one field.
-  std::string_view floats(const Field& field) const {
-    if (field.wire == Wire::Fixed32)
-      return field.encoded.substr(field.encoded.size() - sizeof(float));
-    if (field.wire != Wire::Bytes || field.bytes.size() % sizeof(float) != 0) {
+  /// The bytes of one number of that width, or of many in one field.
+  std::string_view reals(const Field& field, Wire width) const {
+    const std::size_t size = width == Wire::Fixed32 ? sizeof(float) : sizeof(double);
+    if (field.wire == width) return field.encoded.substr(field.encoded.size() - size);
+    if (field.wire != Wire::Bytes || field.bytes.size() % size != 0) {
       damaged("a list of numbers is cut short");
     }
     return field.bytes;
@@ -244,7 +245,7 @@ class Reader {
       if (field.number == kInteger) found[2].value = integer(field);
       if (field.number == kText) found[3].value = std::string(text(field));
       if (field.number == kFloats) {
-        add_floats(floats(field), std::get<Numbers>(found[6].value));
+        add_floats(reals(field, Wire::Fixed32), std::get<Numbers>(found[6].value));
       }
       if (field.number == kIntegers) add_integers(field, std::get<Integers>(found[7].value));
       if (field.number != kTensor) return look_into(Inside::Attribute, field, 0);
@@ -283,15 +284,20 @@ class Reader {
     value.shape.clear();
     const ElementType* type = &kNoElementType;
     std::vector<std::string_view> float_parts;
+    std::vector<std::string_view> double_parts;
     Integers int32s;
     Integers int64s;
     std::string_view raw;
     bool in_segments = false;
+    const auto add = [](std::string_view part, std::vector<std::string_view>& parts) {
+      if (!part.empty()) parts.push_back(part);
+    };
     each(bytes, [&](const Field& field) {
       if (field.number == kDims) add_integers(field, value.shape);
       if (field.number == kDataType) type = &onnx_element_type(small(field));
       if (field.number == kSegment) in_segments = true;
-      if (field.number == kFloatData) float_parts.push_back(floats(field));
+      if (field.number == kFloatData) add(reals(field, Wire::Fixed32), float_parts);
+      if (field.number == kDoubleData) add(reals(field, Wire::Fixed64), double_parts);
       if (field.number == kInt32Data) add_integers(field, int32s);
       if (field.number == kInt64Data) add_integers(field, int64s);
       if (field.number == kTensorName) value.name = text(field);
@@ -303,19 +309,20 @@ class Reader {
     if (!size) damaged(value.name, "has a negative size, or is too large");
     if (look_through_tensor(bytes, index) || type->size == 0) return;
     const bool is_float = type->dtype == kFloat32;
-    const bool listed = !float_parts.empty() || !int32s.empty() || !int64s.empty();
+    const bool is_double = type->dtype == kFloat64;
+    const bool is_long = type->dtype == kInt64;
+    const int lists =
+        !float_parts.empty() + !double_parts.empty() + !int32s.empty() + !int64s.empty();
     if (!raw.empty()) {
-      if (listed) damaged(value.name, "has its values twice");
+      if (lists > 0) damaged(value.name, "has its values twice");
       value.data = raw;
-    } else if (is_float) {
-      value.data = joined(float_parts);
+    } else if (is_float || is_double) {
+      value.data = joined(is_float ? float_parts : double_parts);
     } else {
-      value.data = packed(type->dtype == kInt64 ? int64s : int32s, *type, value.name);
+      value.data = packed(is_long ? int64s : int32s, *type, value.name);
     }
-    const bool left_over = (!is_float && !float_parts.empty()) ||
-                           (type->dtype != kInt64 && !int64s.empty()) ||
-                           ((is_float || type->dtype == kInt64) && !int32s.empty());
-    if (left_over || value.data.size() != *size) {
+    const bool others = lists > (raw.empty() && !value.data.empty() ? 1 : 0);
+    if (others || value.data.size() != *size) {
       damaged(value.name, "does not have as many values as its shape says");
     }
   }
@@ -342,6 +349,7 @@ class Reader {
       const bool fits = type.size == sizeof(std::int64_t) ||
                         (type.dtype == kInt8 ? lies_in(-128, 127)
                          : type.size == 1    ? lies_in(0, 255)
+                         : type.size == 2    ? lies_in(0, 0xffff)  // of float16, the bits
                                              : lies_in(Int32::min(), Int32::max()));
       if (!fits) damaged(name, "has a number out of range");
       std::memcpy(to, &value, type.size);  // the machine is little-endian
@@ -471,17 +479,26 @@ bool stays_below(const fs::path& relative) {
   return !normal.empty() && relative.is_relative() && *normal.begin() != ".." && normal != ".";
 }
 
+/// Whether a file lies, behind all links, below a folder.
+bool lies_below(const fs::path& file, const fs::path& folder) {
+  std::error_code failed;
+  const fs::path real = fs::relative(file, folder.empty() ? "." : folder, failed);
+  return !failed && stays_below(real);
+}
+
 /// \param where the beginning of a refusal
-/// \throws Error BadModel when a link leads out of the model's folder; FileNotFound.
+/// \throws Error BadModel when a link leads out of the model's folder, and out of that of the file
+///   that the model is itself a link to, as in Hugging Face's cache; FileNotFound.
 void require_inside(const fs::path& file, const std::string& path, const std::string& where) {
   std::error_code failed;
   if (!fs::exists(file, failed)) {
     throw Error(ErrorCode::FileNotFound,
                 "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
   }
-  const fs::path folder = fs::path(path).parent_path();
-  const fs::path real = fs::relative(file, folder.empty() ? "." : folder, failed);
-  if (failed || !stays_below(real)) refuse_program(path, where + "leads out of its folder");
+  const fs::path real = fs::canonical(path, failed);
+  const bool inside = lies_below(file, fs::path(path).parent_path()) ||
+                      (!failed && lies_below(file, real.parent_path()));
+  if (!inside) refuse_program(path, where + "leads out of its folder");
 }
 
 }  // namespace

@@ -64,9 +64,11 @@ class NetworkReader {
     return graph_.values[value(name, index)].shape;
   }
   /// Null where an input has no contents that are read.
-  const Value* constant(const std::string& name) const;
+  const Value* constant(const std::string& name, std::size_t index = 0) const;
   /// Gives an output the contents of the input X, a constant.
   void keep_contents(const std::string& output);
+  /// Gives an output contents of its own, of zeros, to be filled.
+  std::string& fold(const std::string& output, std::size_t index, int dtype);
   /// An input that is a constant, with as many numbers as its shape says.
   const Value& float_constant(const std::string& name) const;
   std::vector<float> floats(const std::string& name) const {
@@ -108,7 +110,7 @@ class NetworkReader {
   }
   void read_nothing() {}
   void activate(const Activation& activation);
-  void read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
+  void read_identity();
   void set_input(std::size_t value, const std::string& name);
   /// Of the outputs behind the first, those that it cannot give are left out.
   void add_output(std::size_t value, const std::string& name);
@@ -160,11 +162,16 @@ class NetworkReader {
   void scale_all(double scale, double bias);
   void read_dropout();
   void read_scale();
+  void read_negation();
+  /// To a power that products, a root and a division give.
+  void read_power();
 
   // ---- read_operators.cc: moving values
 
   /// Operators that only move values: whole channels where they do.
   void read_moved(const std::string& type);
+  /// The same of constants.
+  void fold_moved(const std::string& type, const char* input, const std::string& output);
   void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
             const std::string& output, std::size_t index);
   /// The layers after it see the whole image as what is flattened: only the shape in the program is
@@ -198,7 +205,7 @@ class NetworkReader {
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
   std::map<std::size_t, QuantParams> quants_;        ///< of ONNX, by what quantization gives
-  std::deque<std::string> dequantized_numbers_;      ///< of constants, as float32
+  std::deque<std::string> folded_;                   ///< contents that the file does not have
   std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
   std::vector<std::string> output_names_;     ///< of Paddle's
   std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again

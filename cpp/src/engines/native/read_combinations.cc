@@ -186,4 +186,37 @@ void NetworkReader::read_scale() {
   scale_all(scale, view_->flag("bias_after_scale") ? bias : bias * scale);
 }
 
+void NetworkReader::read_negation() {
+  require(!quantized_, "kernel for this operator in int8");
+  scale_all(-1, 0);
+}
+
+void NetworkReader::read_power() {
+  require(!quantized_, "kernel for this operator in int8");
+  const std::string type = plain_type(graph_, *op_);
+  const double power = type == "square"  ? 2
+                       : type == "rsqrt" ? -0.5
+                                         : view_->number(view_->present({"factor", "y", "Y"}));
+  const double size = std::abs(power);
+  require(size == 0.5 || size == 1 || size == 2 || size == 3 || size == 4,
+          "kernel for another power than 1/2, 1, 2, 3 and 4, or one divided by such");
+  std::vector<std::pair<LayerKind, ActivationKind>> steps;
+  if (size == 0.5) steps.emplace_back(LayerKind::Activate, ActivationKind::Sqrt);
+  for (double power_so_far = 1; power_so_far < size; ++power_so_far) {
+    steps.emplace_back(LayerKind::Multiply, ActivationKind::None);
+  }
+  if (power < 0) steps.emplace_back(LayerKind::Activate, ActivationKind::Reciprocal);
+  if (steps.empty()) return read_identity();
+  const std::size_t x = tensor("X");
+  std::size_t result = x;
+  for (const auto& [kind, function] : steps) {
+    std::vector<std::size_t> inputs = {result};
+    if (kind == LayerKind::Multiply) inputs.push_back(x);
+    Layer& made = layer(kind, std::move(inputs));
+    made.activation.kind = function;
+    if (&kind != &steps.back().first) made.output = network_.add_tensor(shape_of(x));
+    result = made.output;
+  }
+}
+
 }  // namespace lenet::native

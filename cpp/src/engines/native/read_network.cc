@@ -80,6 +80,8 @@ void NetworkReader::read_operator() {
       {"dropout Dropout", &Reader::read_dropout},
       {"scale", &Reader::read_scale},
       {"assign Identity Cast", &Reader::read_identity},
+      {"Neg", &Reader::read_negation},
+      {"pow Pow square rsqrt", &Reader::read_power},
       {"quantize_linear", &Reader::read_quantize},
       {"dequantize_linear", &Reader::read_dequantize},
       {"QuantizeLinear", &Reader::read_quantize_onnx},
@@ -101,9 +103,9 @@ void NetworkReader::read_operator() {
   view_->no_kernel("kernel for this operator");
 }
 
-const Value* NetworkReader::constant(const std::string& name) const {
-  const auto kept = kept_.find(value(name));
-  const Value& found = kept == kept_.end() ? graph_.values[value(name)] : kept->second;
+const Value* NetworkReader::constant(const std::string& name, std::size_t index) const {
+  const auto kept = kept_.find(value(name, index));
+  const Value& found = kept == kept_.end() ? graph_.values[value(name, index)] : kept->second;
   return is_known(found) && count_values(found) > 0 ? &found : nullptr;
 }
 
@@ -113,6 +115,22 @@ void NetworkReader::keep_contents(const std::string& output) {
   to = graph_.values[given(output)];
   to.data = from.data;
   to.data_dtype = from.data_dtype;
+}
+
+std::string& NetworkReader::fold(const std::string& output, std::size_t index, int dtype) {
+  Value& to = kept_[given(output, index)] = graph_.values[given(output, index)];
+  const std::int64_t count = product(to.shape, 0, to.shape.size());
+  const std::size_t bytes = static_cast<std::size_t>(count) * element_size(dtype);
+  layer_memory_.add(static_cast<double>(bytes));
+  std::string& contents = folded_.emplace_back(bytes, '\0');
+  to.data = contents;
+  to.data_dtype = dtype;
+  return contents;
+}
+
+void NetworkReader::read_identity() {
+  if (constant("X") != nullptr) return keep_contents("Out");
+  layer(LayerKind::Identity, {tensor("X")});
 }
 
 const Value& NetworkReader::float_constant(const std::string& name) const {

@@ -39,7 +39,9 @@ bool moves_values(std::string_view type);
 Box repeated_box(const Shape& from, const Shape& to);
 
 /// What such an operator copies of one image: a list of boxes for each of its outputs.
+/// \param of_constants whether its inputs are that, which have no images
 /// \throws Error Unsupported: it mixes images
-std::vector<std::vector<Box>> read_boxes(const OperatorView& op, std::string_view type);
+std::vector<std::vector<Box>> read_boxes(const OperatorView& op, std::string_view type,
+                                         bool of_constants);
 
 }  // namespace lenet::native

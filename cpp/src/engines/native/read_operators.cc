@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <iterator>
 #include <limits>
 #include <numeric>
@@ -76,13 +77,11 @@ float number(const OperatorView& op, const Parameter& parameter) {
 
 using Boxes = std::vector<Box>;
 
-/// A shape without the number of images.
-Shape image_of(const Shape& shape) { return {shape.begin() + 1, shape.end()}; }
-
 /// Reads one operator.
 class BoxReader {
  public:
-  explicit BoxReader(const OperatorView& op) : op_(op), input_(op.present({"X", "Input"})) {}
+  BoxReader(const OperatorView& op, bool of_constants)
+      : op_(op), input_(op.present({"X", "Input"})), first_(of_constants ? 0 : 1) {}
 
   std::vector<Boxes> transposed() const {
     const Shape& shape = shape_of();
@@ -92,7 +91,7 @@ class BoxReader {
     const Integers steps = steps_of(shape);
     Integers from;
     for (const std::int64_t given : order) from.push_back(steps[op_.axis(given, shape.size())]);
-    keep_images(op_.axis(order[0], shape.size()) == 0);
+    keep_images(first_ == 0 || op_.axis(order[0], shape.size()) == 0);
     const Shape to = image_of(op_.declared("Out").shape);
     return {{box_of(to, image_of(from), steps_of(to))}};
   }
@@ -111,8 +110,9 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const std::size_t axis = op_.axis(axes[i], shape.size());
+      if (axis < first_ && shape[axis] == kUnknown) continue;  // the check has seen that it is all
       const auto [begin, count, step] = strided_slice(starts[i], ends[i], strides[i], shape[axis]);
-      keep_images(axis > 0);
+      keep_images(axis >= first_ || (count == shape[axis] && step == 1));
       shape[axis] = count;
       first += begin * from[axis];
       from[axis] *= step;
@@ -133,10 +133,10 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
       Shape part = image_of(shape);
-      part[axis - 1] = unbinds ? 1 : op_.declared("Out", i).shape[axis];
+      part[axis - first_] = unbinds ? 1 : op_.declared("Out", i).shape[axis];
       Box box = box_of(part, from, steps_of(part));
-      box.from = first * from[axis - 1];
-      first += part[axis - 1];
+      box.from = first * from[axis - first_];
+      first += part[axis - first_];
       outputs.push_back({box});
     }
     return outputs;
@@ -151,11 +151,12 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.count("X"); ++i) {
       Shape part = image_of(op_.in("X", i).shape);
-      if (part.size() < to.size()) part.insert(part.begin() + static_cast<int>(axis) - 1, 1);
+      const std::size_t place = axis - first_;
+      if (part.size() < to.size()) part.insert(part.begin() + static_cast<int>(place), 1);
       Box box = box_of(part, steps_of(part), to);
       box.input = i;
-      box.to = first * to[axis - 1];
-      first += part[axis - 1];
+      box.to = first * to[place];
+      first += part[place];
       boxes.push_back(std::move(box));
     }
     return {boxes};
@@ -163,14 +164,39 @@ class BoxReader {
 
   /// Each value several times: in the place of one (expand), or all one after the other (tile).
   std::vector<Boxes> repeated() const {
-    const Shape& from = shape_of();
-    const Shape& to = op_.declared("Out").shape;
-    keep_images(from.size() == to.size() && fits(from[0], to[0]));
+    Shape from = shape_of();
+    Shape to = op_.declared("Out").shape;
+    keep_images(first_ == 0 || (from.size() == to.size() && fits(from[0], to[0])));
+    if (first_ == 0) {
+      to.insert(to.begin(), 1);
+      from.insert(from.begin(), to.size() - from.size(), 1);
+    }
     return {{repeated_box(from, to)}};
+  }
+
+  /// Parts of one axis, in any order.
+  std::vector<Boxes> gathered() const {
+    const Shape& shape = shape_of();
+    const std::size_t axis = axis_of(shape.size());
+    const Integers places = op_.integers("Indices");
+    const std::int64_t inner = product(shape, axis + 1, shape.size());
+    const std::int64_t outer = product(shape, first_, axis);
+    const auto count = static_cast<std::int64_t>(places.size());
+    Boxes boxes;
+    for (const std::int64_t place : places) {
+      const std::size_t from = op_.axis(place, static_cast<std::size_t>(shape[axis]));
+      Box& box = boxes.emplace_back();
+      box.from = static_cast<std::int64_t>(from) * inner;
+      box.to = static_cast<std::int64_t>(boxes.size() - 1) * inner;
+      box.add({outer, shape[axis] * inner, count * inner});
+      box.add({inner, 1, 1});
+    }
+    return {boxes};
   }
 
   /// Up to three parts of each axis: before the values, they, and behind them.
   std::vector<Boxes> padded() const {
+    op_.supports(first_ == 1, "kernel that pads a constant");
     const Shape& shape = shape_of();
     const Paddings paddings = read_paddings(op_);
     keep_images(paddings.before[0] == 0 && paddings.behind[0] == 0);
@@ -215,10 +241,10 @@ class BoxReader {
     const Shape shape = image_of(shape_of());
     Integers from = steps_of(shape);
     std::int64_t first = 0;
-    for (const std::size_t axis : distinct_axes(op_, op_.integers("axis"), shape.size() + 1)) {
-      keep_images(axis > 0);
-      first += (shape[axis - 1] - 1) * from[axis - 1];
-      from[axis - 1] *= -1;
+    for (const std::size_t axis : distinct_axes(op_, op_.integers("axis"), shape.size() + first_)) {
+      keep_images(axis >= first_);
+      first += (shape[axis - first_] - 1) * from[axis - first_];
+      from[axis - first_] *= -1;
     }
     Box box = box_of(shape, from, steps_of(shape));
     box.from = first;
@@ -230,12 +256,17 @@ class BoxReader {
   void keep_images(bool keeps) const { op_.supports(keeps, "operator that mixes images"); }
   std::size_t axis_of(std::size_t rank) const {
     const std::size_t axis = op_.axis(op_.integer("axis", 0), rank);
-    keep_images(axis > 0);
+    keep_images(axis >= first_);
     return axis;
+  }
+  /// A shape without the number of images, which constants do not have.
+  Shape image_of(const Shape& shape) const {
+    return {shape.begin() + static_cast<std::ptrdiff_t>(first_), shape.end()};
   }
 
   const OperatorView& op_;
   const char* input_;
+  std::size_t first_;  ///< axis that is moved
 };
 
 struct Kind {
@@ -249,6 +280,7 @@ constexpr Kind kKinds[] = {
     {"split split_with_num unbind Split", &BoxReader::split},
     {"concat stack Concat", &BoxReader::joined},
     {"expand_v2 expand tile Expand Tile", &BoxReader::repeated},
+    {"Gather", &BoxReader::gathered},
     {"flip", &BoxReader::flipped},
     {"pad pad3d Pad", &BoxReader::padded},
 };
@@ -302,20 +334,46 @@ Box repeated_box(const Shape& from, const Shape& to) {
 
 bool moves_values(std::string_view type) { return find_kind(type) != nullptr; }
 
-std::vector<Boxes> read_boxes(const OperatorView& op, std::string_view type) {
-  return (BoxReader(op).*find_kind(type)->read)();
+std::vector<Boxes> read_boxes(const OperatorView& op, std::string_view type, bool of_constants) {
+  return (BoxReader(op, of_constants).*find_kind(type)->read)();
 }
 
 void NetworkReader::read_moved(const std::string& type) {
   const char* const name = view_->present({"X", "Input"});
   const std::string output = view_->outputs("Y") > 0 ? "Y" : "Out";
   std::vector<std::size_t> inputs;
+  std::size_t constants = 0;
+  for (std::size_t i = 0; i < view_->count(name); ++i) constants += constant(name, i) != nullptr;
+  if (constants == view_->count(name)) return fold_moved(type, name, output);
   for (std::size_t i = 0; i < view_->count(name); ++i) {
     image_shape(shape(name, i));
     inputs.push_back(tensor(name, i));
   }
-  std::vector<std::vector<Box>> boxes = read_boxes(*view_, type);
+  std::vector<std::vector<Box>> boxes = read_boxes(*view_, type, false);
   for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, output, i);
+}
+
+void NetworkReader::fold_moved(const std::string& type, const char* input,
+                               const std::string& output) {
+  const int dtype = constant(input)->data_dtype;
+  const std::size_t size = element_size(dtype);
+  for (std::size_t i = 0; i < view_->count(input); ++i) {
+    const Value& from = *constant(input, i);
+    require(from.data_dtype == dtype && static_cast<std::int64_t>(count_values(from)) ==
+                                            product(from.shape, 0, from.shape.size()),
+            "move of constants but of one type, with as many values as their shapes say");
+  }
+  const std::vector<Boxes> outputs = read_boxes(*view_, type, true);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    char* const contents = fold(output, i, dtype).data();
+    for (const Box& box : outputs[i]) {
+      const char* const from = constant(input, box.input)->data.data();
+      each_place(box, [&](std::int64_t at, std::int64_t to) {
+        std::memcpy(contents + static_cast<std::size_t>(to) * size,
+                    from + static_cast<std::size_t>(at) * size, size);
+      });
+    }
+  }
 }
 
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,

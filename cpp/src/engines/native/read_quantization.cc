@@ -101,23 +101,20 @@ void NetworkReader::read_dequantize_onnx() {
   const std::size_t rank = integers->shape.size();
   const std::size_t axis = rank == 0 ? 0 : view_->axis(view_->integer("axis", 1), rank);
   const std::size_t count = count_values(*integers);
-  layer_memory_.add(static_cast<double>((scales.size() + count) * sizeof(float)));
   if (integers->data_dtype == kInt8) {
+    layer_memory_.add(static_cast<double>(scales.size() * sizeof(float)));
     weights_[given("Y")] = {integers, scales, static_cast<std::int64_t>(axis)};
     return;
   }
   // A bias, or another list of numbers.
   const std::size_t inner =
       static_cast<std::size_t>(product(integers->shape, std::min(axis + 1, rank), rank));
-  std::string& numbers = dequantized_numbers_.emplace_back(count * sizeof(float), '\0');
+  std::string& numbers = fold("Y", 0, kFloat32);
   for (std::size_t i = 0; i < count; ++i) {
     const double scale = double{scales[i / inner % scales.size()]};
     const auto number = static_cast<float>(number_at(*integers, i) * scale);
     std::memcpy(&numbers[i * sizeof(float)], &number, sizeof(number));
   }
-  Value& made = kept_[given("Y")] = graph_.values[given("Y")];
-  made.data = numbers;
-  made.data_dtype = kFloat32;
 }
 
 const Value* NetworkReader::weights(const std::string& name) const {

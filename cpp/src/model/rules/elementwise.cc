@@ -122,12 +122,21 @@ void infer_cast(OperatorView& op) {
 void infer_identity(OperatorView& op) { give_rearranged(op, op.in("X").shape); }
 
 void infer_onnx_cast(OperatorView& op) {
+  const Value& x = op.in("X");
   const int to = onnx_element_type(op.integer("to")).dtype;
   const bool constant = op.is_constant();
-  op.supports(constant || to == kFloat32, "kernel for another type than float32");
-  op.supports(!constant || to == kInt32 || to == kInt64, "such conversion of a constant");
-  op.give("Out", op.in("X").shape, to);
+  const bool real = to == kFloat32;
+  op.supports(constant || real, "kernel for another type than float32");
+  op.supports(real || to == kInt32 || to == kInt64, "such conversion of a constant");
+  op.give("Out", x.shape, to);
+  if (constant && real) return op.give_contents("Out", x);  // which are read in their own type
   if (constant) op.give_contents("Out", op.integers("X"));
+}
+
+void infer_onnx_power(OperatorView& op) {
+  const Value& y = op.in("Y");
+  op.supports(is_known(y) && count_values(y) == 1, "kernel for a power but one number");
+  op.give_shape(broadcast(op, op.in("X").shape, y.shape));
 }
 
 void infer_softmax(OperatorView& op) {
@@ -177,6 +186,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "greater_than greater_equal less_than less_equal equal not_equal", "X Y", "Out",
      "axis:int/ force_cpu:bool?/", infer_compare},
     {kPaddle, "where", "Condition X Y", "Out", "", infer_where},
+    {kOnnx, "Neg", "X", "Out", "", infer_same},
+    {kOnnx, "Pow", "X Y", "Out", "", infer_onnx_power},
     {kPaddle, "pow", "X FactorTensor!/", "Out", "factor:float/y:float", infer_same},
     {kPaddle, "scale", "X ScaleTensor!/scale BiasTensor!/", "Out",
      "scale:float/ bias:float/bias:float|double bias_after_scale:bool", infer_same},

@@ -14,6 +14,10 @@ void infer_batch_norm(OperatorView& op) {
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) require_vector(op, name, channels);
   op.give_like("Y", x);
   if (op.is_onnx()) {
+    // Before operator set 14 there was no such attribute: more outputs than one said it.
+    for (const char* name : {"MeanOut", "VarianceOut", "SavedMean", "SavedVariance"}) {
+      op.supports(op.outputs(name) == 0, "normalization while training, as its outputs ask for");
+    }
     op.supports(!op.flag("training_mode", false), "training");
     return op.supports(op.flag("spatial", true), "normalization of each value");
   }
@@ -154,7 +158,8 @@ constexpr OperatorRule kRules[] = {
      "is_test:bool momentum:float epsilon:float data_layout:str/data_format:str "
      "use_global_stats:bool trainable_statistics:bool",
      infer_batch_norm},
-    {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance", "Y",
+    {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance",
+     "Y MeanOut? VarianceOut? SavedMean? SavedVariance?",
      "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_batch_norm},
     {kDesc, "lrn", "X", "Out MidOut?", "n:int k:float alpha:float beta:float data_format:str=NCHW",
      infer_lrn},

@@ -126,7 +126,7 @@ void OperatorView::give(std::string_view name, const Shape& shape, int dtype, st
 
 void OperatorView::give_contents(std::string_view name, const Value& from) {
   Value& value = output(name);
-  value.data = from.data;
+  value.data = from.data.data() == nullptr ? "" : from.data;  // known, though there is nothing
   value.data_dtype = from.data_dtype;
 }
 

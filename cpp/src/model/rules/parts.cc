@@ -112,8 +112,7 @@ constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
 std::optional<Integers> list_of(const OperatorView& op, const Value& x) {
   if (op.is_onnx()) {
     if (!op.is_constant()) return std::nullopt;
-    op.supports(x.shape.size() == 1, "kernel for parts of constants but lists");
-    return op.integers("X");
+    return x.shape.size() == 1 ? known_list(x) : std::nullopt;
   }
   auto list = x.parameter || x.shape.size() != 1 ? std::nullopt : known_list(x);
   if (list && static_cast<std::int64_t>(list->size()) != x.shape[0]) list.reset();
@@ -173,11 +172,12 @@ void infer_slice(OperatorView& op) {
 // ---- of ONNX: of lists that shapes are computed from, the numbers too
 
 void infer_onnx_concat(OperatorView& op) {
-  if (!op.is_constant()) return infer_concat(op);
   Integers joined;
   for (std::size_t i = 0; i < op.count("X"); ++i) {
-    const std::optional<Integers> part = known_list(op.in("X", i));
-    op.supports(part && op.in("X", i).shape.size() == 1, "concat of constants but lists");
+    const Value& x = op.in("X", i);
+    const bool is_list = is_known(x) && x.shape.size() == 1;
+    const std::optional<Integers> part = is_list ? known_list(x) : std::nullopt;
+    if (!part) return infer_concat(op);
     joined.insert(joined.end(), part->begin(), part->end());
     op.supports(joined.size() <= kMaxListed, "list of so many numbers");
   }

@@ -278,6 +278,17 @@ void infer_onnx_shape(OperatorView& op) {
   give_list(op, {first, first + std::max<std::int64_t>(count, 0)});
 }
 
+/// Both may be repeated.
+void infer_onnx_expand(OperatorView& op) {
+  Shape shape = op.integers("shape");
+  op.supports(shape.size() <= kMaxRank, "tensor of so many dimensions");
+  for (std::int64_t& size : shape) {
+    op.require(size > 0 || size == kImages, "shape");
+    if (size == kImages) size = kUnknown;
+  }
+  op.give_shape(broadcast(op, op.in("X").shape, shape));
+}
+
 constexpr OperatorRule kRules[] = {
     {kPaddle, "reshape2/reshape", "X Shape?/shape* ShapeTensor*?/", "Out XShape?/", "shape:ints/",
      infer_reshape},
@@ -302,6 +313,7 @@ constexpr OperatorRule kRules[] = {
      infer_expand},
     {kPaddle, "tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
      "repeat_times:ints/", infer_tile},
+    {kOnnx, "Expand", "X shape", "Out", "", infer_onnx_expand},
     {kOnnx, "Tile", "X repeat_times", "Out", "", infer_tile},
     {kPaddle, "flip", "X", "Out", "axis:ints?/axis:ints dims:ints?/", infer_flip},
     {kDesc, "reverse", "X", "Out", "axis:ints", infer_flip},

@@ -142,11 +142,11 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _inside(model: Path, location: str) -> Path:
-    """A file of weights, which has to be in the model's folder or below."""
+    """A file of weights below the model's folder, or that of the file which it is a link to."""
     folder = model.parent.resolve()
     usual = location and not Path(location).is_absolute() and "\0" not in location
     found = (folder / location).resolve() if usual else folder.parent
-    if not found.is_relative_to(folder):
+    if not any(found.is_relative_to(allowed) for allowed in (folder, model.resolve().parent)):
         raise BadModel(f"{model} names weights outside its folder: {location[:60]!a}")
     if not found.is_file():
         raise FileNotFound(f"cannot read {found}: the weights of {model.name} are missing")
