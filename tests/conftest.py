@@ -40,7 +40,7 @@ PADDLE_ELSEWHERE = re.compile(
     r"|test_(every_way_agrees|json_report_says|version$|report_has_only|python_is_not_loaded"
     r"|finds_paddle|a_missing_plug|a_program_that_embeds|predictors_alive|fork_while|paddle_of"
     r"|no_paddle_in|ctrl_c_in|a_reader_that_leaves|the_bundled_model_is|batches_and_engines"
-    r"|builds_that_cannot)"
+    r"|builds_that_cannot|interrupted\[)"
 )
 
 # What CMake calls as LAUNCHER COMPILER ... -MF DEPENDENCIES -o OBJECT -c SOURCE.
@@ -129,7 +129,7 @@ def skip_without_library(report, node):
     if report.failed and node.config.getoption("without_paddle"):
         absent = (
             r"No module named '(?!lenet_cpp)(\w+)|needs the Python package (\w\S*?):"
-            r"|this build has no (paddle) engine"
+            r"|this build has no (paddle) engine|Python \S+ has no (PaddlePaddle) yet"
         )
         if found := re.search(absent, str(report.longrepr)):
             report.outcome = "skipped"

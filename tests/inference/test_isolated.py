@@ -220,7 +220,7 @@ def test_the_child_ends_with_its_parent(model_dir):
     """Killed, the parent cannot tell its child."""
     code = f"""
         import time, lenet_cpp
-        made = lenet_cpp.IsolatedPredictor(model_dir={str(model_dir)!r}, accelerator="plain")
+        made = lenet_cpp.IsolatedPredictor(model_dir={str(model_dir)!r}, engine="native")
         print(made.pid, flush=True)
         time.sleep(100)
     """

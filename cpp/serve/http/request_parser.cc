@@ -12,6 +12,8 @@ namespace http = boost::beast::http;
 constexpr std::size_t kReserveBytes = 1 << 20;
 // "0\r\n\r\n", without which no body in chunks ends; since 1.90 Beast takes it line by line.
 constexpr std::size_t kMinChunkEnd = BOOST_VERSION < 109000 ? 5 : 1;
+// Since then such a line may not be longer, and what it says of a longer one is that it is damaged.
+constexpr std::size_t kMaxChunkLine = 8192;
 
 std::string_view standard(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -55,6 +57,10 @@ std::size_t RequestParser::parse(std::string_view bytes) {
         failure_ = failure_of(http::error::header_limit);
       }
       break;
+    }
+    if (error == http::error::bad_chunk_extension &&
+        bytes.substr(used).find('\n', 2) > kMaxChunkLine) {
+      error = http::error::header_limit;
     }
     if (error && !failure_) failure_ = failure_of(error);
     if (is_header_done() && !header_was_done) break;

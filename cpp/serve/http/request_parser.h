@@ -73,6 +73,8 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   void on_field_impl(Field field, View name, View value, Error& error) override;
 #if BOOST_VERSION >= 109000
   void on_trailer_field_impl(Field field, View name, View value, Error& error) override {
+    const bool says_length = field == Field::content_length || field == Field::transfer_encoding;
+    if (says_length) return fail(400, "a trailer that says how long the body is", error);
     on_field_impl(field, name, value, error);
   }
 #endif
