@@ -17,8 +17,21 @@ from onnxruntime.quantization import shape_inference  # noqa: E402
 AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
 OPTIONS = {"engine": "native", "precision": "int8"}
 UINT8, INT8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
-SETTINGS = {"uint8": (UINT8, False), "symmetric uint8": (UINT8, True), "int8": (INT8, False)}
-SETTINGS["symmetric int8"] = (INT8, True)
+SETTINGS = {
+    "uint8": {"activation_type": UINT8},
+    "symmetric uint8": {"activation_type": UINT8, "symmetric": True},
+    "int8": {"activation_type": INT8},
+    "symmetric int8": {"activation_type": INT8, "symmetric": True},
+    "one scale": {"activation_type": UINT8, "per_channel": False},
+    "weights with a zero point": {
+        "activation_type": UINT8,
+        "weight_type": UINT8,
+        "per_channel": False,
+        "WeightSymmetric": False,
+    },
+    "weights quantized by the model": {"activation_type": INT8, "AddQDQPairToWeight": True},
+}
+"""The arguments of quantize_static, and its extra options."""
 
 
 def network(seed):
@@ -68,14 +81,57 @@ def network(seed):
     ), rng.standard_normal((16, 3, size, size)).astype("f4")
 
 
+def mobile_network(seed):
+    """A float model of what MobileNetV3, EfficientNet and ShuffleNet have: functions with a curve,
+    a product with a number for each channel, channels that change places.
+    """
+    rng = np.random.default_rng(seed)
+    c = int(rng.choice([8, 16, 20, 36]))
+    shapes = {"w0": (c, 3, 3, 3), "w1": (c, c, 1, 1), "w2": (c // 2, 1, 3, 3), "w3": (10, c)}
+    tensors = {
+        name: rng.standard_normal(shape).astype("f4") * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+        for name, shape in shapes.items()
+    }
+    tensors |= {name + "b": rng.standard_normal(shapes[name][0]).astype("f4") for name in shapes}
+    lists = {"pairs": [0, 2, c // 2, 17, 17], "whole": [0, c, 17, 17], "flat": [0, -1]}
+    tensors |= {name: np.array(sizes) for name, sizes in lists.items()}
+    curve = rng.choice(["HardSigmoid", "Sigmoid"])
+    nodes = f"""
+        c0 = Conv <pads = [1, 1, 1, 1]> (x, w0, w0b)
+        h0 = HardSwish (c0)
+        p0 = GlobalAveragePool (h0)
+        c1 = Conv (p0, w1, w1b)
+        g1 = {curve} (c1)
+        m1 = Mul (h0, g1)
+        r1 = Reshape (m1, pairs)
+        t1 = Transpose <perm = [0, 2, 1, 3, 4]> (r1)
+        s1 = Reshape (t1, whole)
+        a2, b2 = Split <axis = 1> (s1)
+        c2 = Conv <pads = [1, 1, 1, 1], group = {c // 2}> (a2, w2, w2b)
+        j2 = Concat <axis = 1> (b2, c2)
+        g2 = Sigmoid (j2)
+        m2 = Mul (g2, j2)
+        n2 = LeakyRelu <alpha = 0.1> (m2)
+        p2 = GlobalAveragePool (n2)
+        f = Reshape (p2, flat)
+        y = Gemm <transB = 1> (f, w3, w3b)
+    """
+    return onnx_files.model(
+        nodes, "float[N,3,17,17] x", "float[N,10] y", tensors
+    ), rng.standard_normal((16, 3, 17, 17)).astype("f4")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """By settings and seed: the quantized model and images."""
     folder = tmp_path_factory.mktemp("qdq")
     found = {}
-    for index, (name, (kind, symmetric)) in enumerate(SETTINGS.items()):
+    for index, (name, given) in enumerate(SETTINGS.items()):
+        types = {key: given[key] for key in given if key.endswith("_type")}
+        options = {"ActivationSymmetric": given.get("symmetric", False), "WeightSymmetric": True}
+        options |= {key: value for key, value in given.items() if key[0].isupper()}
         for seed in range(3 * index, 3 * index + 3):
-            model, images = network(seed)
+            model, images = mobile_network(seed) if seed % 3 == 2 else network(seed)
             (folder / "float.onnx").write_bytes(model)
             prepared, path = folder / "prepared.onnx", folder / f"{seed}.onnx"
             shape_inference.quant_pre_process(folder / "float.onnx", prepared)
@@ -90,10 +146,9 @@ def made(tmp_path_factory):
                 path,
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=kind,
-                weight_type=INT8,
-                extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
+                per_channel=given.get("per_channel", True),
+                extra_options=options,
+                **{"weight_type": INT8} | types,
             )
             found[name, seed] = path, images * np.float32(1.1)
     return found

@@ -146,6 +146,7 @@ struct Layer {
 
   // Of a quantized program, whose convolutions may have integers instead of weights.
   std::vector<std::int8_t> integers;
+  std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
   /// The scale of the integers of each output channel; until round_as_onednn, one of 127. Of stored
   /// weights that of normalizations; empty: 1.
   std::vector<float> weight_scales;

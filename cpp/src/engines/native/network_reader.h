@@ -30,12 +30,20 @@ class NetworkReader {
   Network read();
 
  private:
-  /// What dequantize_linear makes of int8 parameters.
+  /// What dequantize_linear makes of parameters of 8 bits.
   struct QuantizedWeights {
     const Value* integers = nullptr;
     /// One, or one a channel: the values that 127 stands for; of ONNX those that 1 stands for.
     std::vector<float> ranges;
-    std::int64_t axis = -1;  ///< of the channels; -1: one for all
+    std::int64_t axis = -1;          ///< of the channels; -1: one for all
+    std::vector<double> zeros = {};  ///< as many: what is taken off the integers; none: 0
+
+    /// The channel of each value, by its place.
+    std::size_t channel(std::size_t at, std::size_t inner) const {
+      return at / inner % ranges.size();
+    }
+    /// How many values of one channel lie side by side.
+    std::size_t inner() const;
   };
   /// What is combined with a constant, and the number for each of its channels.
   struct Operand {
@@ -64,17 +72,17 @@ class NetworkReader {
     return graph_.values[value(name, index)].shape;
   }
   /// Null where an input has no contents that are read.
-  const Value* constant(const std::string& name, std::size_t index = 0) const;
+  const Value* constant(const std::string& name, std::size_t index = 0);
   /// Gives an output the contents of the input X, a constant.
   void keep_contents(const std::string& output);
   /// Gives an output contents of its own, of zeros, to be filled.
-  std::string& fold(const std::string& output, std::size_t index, int dtype);
+  std::string& fold(std::size_t value, int dtype);
   /// An input that is a constant, with as many numbers as its shape says.
-  const Value& float_constant(const std::string& name) const;
-  std::vector<float> floats(const std::string& name) const {
-    return floats_of(float_constant(name));
-  }
+  const Value& float_constant(const std::string& name);
+  std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const;
+  /// Whether Paddle's int8 with oneDNN is to be computed: what it does not quantize is refused.
+  bool follows_onednn() const { return quantized_ && graph_.dialect != Dialect::Onnx; }
   bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
   /// Whether an input is to the program what it is here.
   bool has_channels(const std::string& name, std::size_t index = 0) const {
@@ -134,7 +142,7 @@ class NetworkReader {
   /// rows with its columns.
   void read_matmul();
   /// Those of Gemm, and its bias.
-  void add_factors(Layer& made) const;
+  void add_factors(Layer& made);
   void read_batch_norm();
   /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
   /// sum is a convolution, the power a logarithm and its exponential function.
@@ -181,17 +189,22 @@ class NetworkReader {
   // ---- read_quantization.cc
 
   /// The ranges of this operator. \param zero whether channels of zeros may have none
-  std::vector<float> ranges(bool zero) const;
+  std::vector<float> ranges(bool zero);
   void read_quantize();
   void read_dequantize();
   /// The one scale of an operator of ONNX, and where its integers have 0.
-  QuantParams quant_onnx() const;
+  QuantParams quant_onnx();
   void read_quantize_onnx();
   void read_dequantize_onnx();
+  /// The scales and zero points of this operator, for a constant.
+  QuantizedWeights quantization_of(const Value& constant);
+  void fold_dequantized(std::size_t value, const QuantizedWeights& quantized);
   /// The constant or the integers that an operator takes for weights; null where it is neither.
-  const Value* weights(const std::string& name) const;
+  const Value* weights(const std::string& name);
   /// \param axis of the output channels: 1 of a matrix [inputs][outputs], which is transposed
-  void give_weights(Layer& made, const std::string& name, std::size_t axis) const;
+  void give_weights(Layer& made, const std::string& name, std::size_t axis);
+  /// Convolutions of integers of nine bits become two, of half of them and of the rests.
+  void split_wide_weights();
 
   const Graph& graph_;
   const std::string& path_;

@@ -44,7 +44,7 @@ NetworkReader::Operand NetworkReader::along(const std::string& name, const std::
 }
 
 void NetworkReader::read_combination(LayerKind kind) {
-  require(kind == LayerKind::Add || !quantized_, "kernel for this operator in int8");
+  require(kind == LayerKind::Add || !follows_onednn(), "kernel for this operator in int8");
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
     return combine_with_constant(kind, vector, along(vector, whole));
@@ -186,13 +186,10 @@ void NetworkReader::read_scale() {
   scale_all(scale, view_->flag("bias_after_scale") ? bias : bias * scale);
 }
 
-void NetworkReader::read_negation() {
-  require(!quantized_, "kernel for this operator in int8");
-  scale_all(-1, 0);
-}
+void NetworkReader::read_negation() { scale_all(-1, 0); }
 
 void NetworkReader::read_power() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn(), "kernel for this operator in int8");
   const std::string type = plain_type(graph_, *op_);
   const double power = type == "square"  ? 2
                        : type == "rsqrt" ? -0.5

@@ -175,7 +175,7 @@ void NetworkReader::read_matmul() {
   }
 }
 
-void NetworkReader::add_factors(Layer& made) const {
+void NetworkReader::add_factors(Layer& made) {
   const auto alpha = static_cast<float>(view_->number("alpha", 1));
   const auto beta = static_cast<float>(view_->number("beta", 1));
   if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");

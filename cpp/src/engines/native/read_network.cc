@@ -35,6 +35,7 @@ Network NetworkReader::read() {
     const std::string& name = graph_.values[graph_.outputs[i]].name;
     add_output(graph_.outputs[i], onnx ? printable(name) : output_names_[i]);
   }
+  split_wide_weights();
   drop_identities(network_);
   if (quantized_ && !onnx) round_as_onednn(network_);
   return std::move(network_);
@@ -103,8 +104,13 @@ void NetworkReader::read_operator() {
   view_->no_kernel("kernel for this operator");
 }
 
-const Value* NetworkReader::constant(const std::string& name, std::size_t index) const {
-  const auto kept = kept_.find(value(name, index));
+const Value* NetworkReader::constant(const std::string& name, std::size_t index) {
+  auto kept = kept_.find(value(name, index));
+  const auto quantized = weights_.find(value(name, index));
+  if (kept == kept_.end() && quantized != weights_.end() && view_->is_onnx()) {
+    fold_dequantized(value(name, index), quantized->second);
+    kept = kept_.find(value(name, index));
+  }
   const Value& found = kept == kept_.end() ? graph_.values[value(name, index)] : kept->second;
   return is_known(found) && count_values(found) > 0 ? &found : nullptr;
 }
@@ -117,8 +123,8 @@ void NetworkReader::keep_contents(const std::string& output) {
   to.data_dtype = from.data_dtype;
 }
 
-std::string& NetworkReader::fold(const std::string& output, std::size_t index, int dtype) {
-  Value& to = kept_[given(output, index)] = graph_.values[given(output, index)];
+std::string& NetworkReader::fold(std::size_t value, int dtype) {
+  Value& to = kept_[value] = graph_.values[value];
   const std::int64_t count = product(to.shape, 0, to.shape.size());
   const std::size_t bytes = static_cast<std::size_t>(count) * element_size(dtype);
   layer_memory_.add(static_cast<double>(bytes));
@@ -133,7 +139,7 @@ void NetworkReader::read_identity() {
   layer(LayerKind::Identity, {tensor("X")});
 }
 
-const Value& NetworkReader::float_constant(const std::string& name) const {
+const Value& NetworkReader::float_constant(const std::string& name) {
   const Value* found = constant(name);
   require(found != nullptr && found->dtype == kFloat32 && found->data_dtype != kInt8,
           "operator whose " + name + " is no float32 constant");
@@ -223,7 +229,7 @@ void NetworkReader::activate(const Activation& activation) {
   const bool from_zero =
       activation.kind == ActivationKind::Relu ||
       (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
-  require(from_zero || !quantized_, "kernel for this operator in int8");
+  require(from_zero || !follows_onednn(), "kernel for this operator in int8");
   layer(LayerKind::Activate, {tensor("X")}).activation = activation;
 }
 

@@ -365,7 +365,7 @@ void NetworkReader::fold_moved(const std::string& type, const char* input,
   }
   const std::vector<Boxes> outputs = read_boxes(*view_, type, true);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    char* const contents = fold(output, i, dtype).data();
+    char* const contents = fold(given(output, i), dtype).data();
     for (const Box& box : outputs[i]) {
       const char* const from = constant(input, box.input)->data.data();
       each_place(box, [&](std::int64_t at, std::int64_t to) {
@@ -399,7 +399,8 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     sources = channel_sources(boxes, from.pixels(), channels);
     if (!sources.empty()) kind = LayerKind::Channels;
   }
-  require(!quantized_ || joins, "kernel for this operator in int8");
+  require(!quantized_ || joins || (!follows_onednn() && kind == LayerKind::Channels),
+          "kernel for this operator in int8");
   Layer& made = layer(kind, inputs, output, index);
   made.channels = std::move(sources);
   if (kind == LayerKind::Copy) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "engines/native/network_reader.h"
 
@@ -12,7 +13,7 @@ bool is_scale(float scale) { return scale >= 0 && std::isfinite(255 * scale); }
 
 }  // namespace
 
-std::vector<float> NetworkReader::ranges(bool zero) const {
+std::vector<float> NetworkReader::ranges(bool zero) {
   const std::vector<float> found = floats("Scale");
   const bool sound = std::all_of(found.begin(), found.end(), [zero](float range) {
     return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range) && range > 0);
@@ -59,7 +60,7 @@ void NetworkReader::read_dequantize() {
   layer_memory_.add(static_cast<double>(made.ranges.size() * sizeof(float)));
 }
 
-QuantParams NetworkReader::quant_onnx() const {
+QuantParams NetworkReader::quant_onnx() {
   const std::vector<float> scale = floats("Scale");
   const Value* const zero = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
   require(scale.size() == 1 && (zero != nullptr || !view_->has("ZeroPoint")),
@@ -75,7 +76,68 @@ QuantParams NetworkReader::quant_onnx() const {
   return quant;
 }
 
+std::size_t NetworkReader::QuantizedWeights::inner() const {
+  const Shape& shape = integers->shape;
+  return axis < 0 ? 1
+                  : static_cast<std::size_t>(
+                        product(shape, static_cast<std::size_t>(axis) + 1, shape.size()));
+}
+
+NetworkReader::QuantizedWeights NetworkReader::quantization_of(const Value& constant) {
+  const std::size_t rank = constant.shape.size();
+  QuantizedWeights found{&constant, floats("Scale"), -1};
+  if (found.ranges.size() > 1) {
+    found.axis = static_cast<std::int64_t>(view_->axis(view_->integer("axis", 1), rank));
+  }
+  if (!std::all_of(found.ranges.begin(), found.ranges.end(), is_scale)) {
+    refuse("has a scale that is no positive number, or too large");
+  }
+  if (!view_->has("ZeroPoint")) return found;
+  const Value* const zeros = this->constant("ZeroPoint");
+  require(zeros != nullptr && count_values(*zeros) == found.ranges.size(),
+          "kernel for zero points that are not constant");
+  for (std::size_t i = 0; i < found.ranges.size(); ++i) {
+    found.zeros.push_back(number_at(*zeros, i));
+  }
+  const bool symmetric =
+      std::all_of(found.zeros.begin(), found.zeros.end(), [](double zero) { return zero == 0; });
+  if (symmetric) found.zeros.clear();
+  return found;
+}
+
+void NetworkReader::fold_dequantized(std::size_t value, const QuantizedWeights& quantized) {
+  const auto& [integers, scales, axis, zeros] = quantized;
+  std::string& numbers = fold(value, kFloat32);
+  const std::size_t inner = quantized.inner();
+  require(count_values(*integers) * sizeof(float) == numbers.size(),
+          "dequantization of another number of values");
+  for (std::size_t i = 0; i < numbers.size() / sizeof(float); ++i) {
+    const std::size_t c = quantized.channel(i, inner);
+    const double steps = number_at(*integers, i) - (zeros.empty() ? 0 : zeros[c]);
+    const auto number = static_cast<float>(steps * double{scales[c]});
+    std::memcpy(&numbers[i * sizeof(float)], &number, sizeof(number));
+  }
+}
+
 void NetworkReader::read_quantize_onnx() {
+  if (const Value* const numbers = constant("X"); numbers != nullptr) {
+    const QuantizedWeights how = quantization_of(*numbers);
+    const int dtype = graph_.values[given("Y")].dtype;
+    const std::size_t inner = how.inner();
+    std::string& integers = fold(given("Y"), dtype);
+    require(count_values(*numbers) == integers.size(), "quantization of another number of values");
+    for (std::size_t i = 0; i < integers.size(); ++i) {
+      const std::size_t c = how.channel(i, inner);
+      const double steps =
+          std::nearbyint(static_cast<float>(number_at(*numbers, i)) / how.ranges[c]);
+      const double least = dtype == kInt8 ? -128 : 0;
+      const double whole = steps + (how.zeros.empty() ? 0 : how.zeros[c]);
+      if (std::isnan(whole)) refuse("quantizes what is no number");
+      integers[i] =
+          static_cast<char>(static_cast<std::int32_t>(std::clamp(whole, least, least + 255)));
+    }
+    return;
+  }
   const QuantParams quant = quant_onnx();
   layer(LayerKind::Quantize, {tensor("X")}, "Y").quant = quant;
   quants_[given("Y")] = quant;
@@ -90,41 +152,21 @@ void NetworkReader::read_dequantize_onnx() {
   }
   const Value* const integers = constant("X");
   require(integers != nullptr, "dequantization of what was not quantized");
-  const std::vector<float> scales = floats("Scale");
-  if (!std::all_of(scales.begin(), scales.end(), is_scale)) {
-    refuse("has a scale that is no positive number, or too large");
-  }
-  const Value* const zeros = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
-  for (std::size_t i = 0; zeros != nullptr && i < count_values(*zeros); ++i) {
-    require(number_at(*zeros, i) == 0, "weights with another zero point than 0");
-  }
-  const std::size_t rank = integers->shape.size();
-  const std::size_t axis = rank == 0 ? 0 : view_->axis(view_->integer("axis", 1), rank);
-  const std::size_t count = count_values(*integers);
-  if (integers->data_dtype == kInt8) {
-    layer_memory_.add(static_cast<double>(scales.size() * sizeof(float)));
-    weights_[given("Y")] = {integers, scales, static_cast<std::int64_t>(axis)};
-    return;
-  }
-  // A bias, or another list of numbers.
-  const std::size_t inner =
-      static_cast<std::size_t>(product(integers->shape, std::min(axis + 1, rank), rank));
-  std::string& numbers = fold("Y", 0, kFloat32);
-  for (std::size_t i = 0; i < count; ++i) {
-    const double scale = double{scales[i / inner % scales.size()]};
-    const auto number = static_cast<float>(number_at(*integers, i) * scale);
-    std::memcpy(&numbers[i * sizeof(float)], &number, sizeof(number));
-  }
+  QuantizedWeights found = quantization_of(*integers);
+  layer_memory_.add(static_cast<double>(found.ranges.size() * (sizeof(float) + sizeof(double))));
+  const bool is_byte = integers->data_dtype == kInt8 || integers->data_dtype == kUint8;
+  if (!is_byte) return fold_dequantized(given("Y"), found);  // such as a bias
+  weights_[given("Y")] = std::move(found);
 }
 
-const Value* NetworkReader::weights(const std::string& name) const {
+const Value* NetworkReader::weights(const std::string& name) {
   const auto quantized = weights_.find(value(name));
   if (quantized != weights_.end()) return quantized->second.integers;
   const Value* found = constant(name);
   return found == nullptr || found->data_dtype == kInt8 ? nullptr : found;
 }
 
-void NetworkReader::give_weights(Layer& made, const std::string& name, std::size_t axis) const {
+void NetworkReader::give_weights(Layer& made, const std::string& name, std::size_t axis) {
   const std::size_t outputs = made.bias.size();
   const auto outputs_first = [&](auto numbers) {
     if (axis == 0) return numbers;
@@ -147,13 +189,60 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
     }
     return;
   }
-  const auto& [integers, ranges, ranges_axis] = found->second;
+  const QuantizedWeights& quantized = found->second;
+  const auto& [integers, ranges, ranges_axis, zeros] = quantized;
   const bool single = ranges.size() == 1;
   require(single || ranges_axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
-  made.integers =
-      outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));
   made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
+  if (zeros.empty() && integers->data_dtype == kInt8) {
+    made.integers =
+        outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));
+    return;
+  }
+  std::vector<std::int16_t> steps(count_values(*integers));
+  const std::size_t inner = quantized.inner();
+  bool wide = false;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const double zero = zeros.empty() ? 0 : zeros[quantized.channel(i, inner)];
+    steps[i] = static_cast<std::int16_t>(number_at(*integers, i) - zero);
+    wide |= steps[i] < -128 || steps[i] > 127;
+  }
+  for (const std::int16_t step : outputs_first(std::move(steps))) {
+    made.integers.push_back(static_cast<std::int8_t>(wide ? step >> 1 : step));
+    if (wide) made.rests.push_back(static_cast<std::int8_t>(step & 1));
+  }
+  for (float& scale : made.weight_scales) scale *= wide ? 2 : 1;
+}
+
+void NetworkReader::split_wide_weights() {
+  const auto is_wide = [](const Layer& layer) { return !layer.rests.empty(); };
+  if (std::none_of(network_.layers.begin(), network_.layers.end(), is_wide)) return;
+  std::deque<Layer> layers;
+  for (Layer& layer : std::exchange(network_.layers, {})) {
+    layers.push_back(std::move(layer));
+    if (!is_wide(layers.back())) continue;
+    Layer& halves = layers.back();
+    Layer rests = halves;
+    rests.integers = std::move(rests.rests);
+    rests.rests.clear();
+    halves.rests.clear();
+    rests.name += ", rests";
+    for (float& scale : rests.weight_scales) scale /= 2;
+    std::fill(rests.bias.begin(), rests.bias.end(), 0.0F);
+    const TensorShape shape = shape_of(halves.output);
+    Layer sum;
+    sum.kind = LayerKind::Add;
+    sum.name = halves.name + ", sum";
+    sum.output = halves.output;
+    halves.output = network_.add_tensor(shape);
+    rests.output = network_.add_tensor(shape);
+    sum.inputs = {halves.output, rests.output};
+    layer_memory_.add(bytes_of(rests));
+    layers.push_back(std::move(rests));
+    layers.push_back(std::move(sum));
+  }
+  network_.layers = std::move(layers);
 }
 
 }  // namespace lenet::native

@@ -143,7 +143,9 @@ void infer_linear(OperatorView& op) {
     op.require(scale.size() == 1 && fits(scale[0], x.shape[axis]), "the shape of Scale");
   }
   if (op.has("ZeroPoint")) {
-    op.require(op.in("ZeroPoint").shape == scale, "the shape of ZeroPoint");
+    const Shape& zero = op.in("ZeroPoint").shape;
+    const auto is_one = [](const Shape& shape) { return shape.empty() || shape == Shape{1}; };
+    op.require(zero == scale || (is_one(zero) && is_one(scale)), "the shape of ZeroPoint");
   }
   const int zero = op.has("ZeroPoint") ? op.in("ZeroPoint").dtype : dequantizes ? x.dtype : kUint8;
   op.require(dequantizes ? zero == x.dtype : x.dtype == kFloat32, "the element type");

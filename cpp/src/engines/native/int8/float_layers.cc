@@ -26,6 +26,10 @@ std::vector<float> outputs_last(const Layer& layer) {
   return found;
 }
 
+constexpr Activation kNoActivation = {};
+/// The same bits on every processor.
+const native::Kernels& kFunctions = native::kScalar;
+
 // Tensors of one image, [height][width][channels]; `relu` is left to the caller.
 
 /// \param weights as outputs_last gives them
@@ -99,7 +103,11 @@ class FloatLayer final : public Op {
  private:
   /// An input as float32 without a border: [height][width][channels].
   const float* values(const Frame& frame, std::int64_t unit, std::size_t input) const {
-    const Placement& tensor = source_.inputs[input];
+    return values(frame, unit, input, source_.inputs[input]);
+  }
+  /// \param tensor how it is dequantized
+  const float* values(const Frame& frame, std::int64_t unit, std::size_t input,
+                      const Placement& tensor) const {
     char* scratch = frame.scratch + static_cast<std::int64_t>(input % 2) * largest_bytes_;
     const auto row = [&](std::int64_t y) {
       return float_row(
@@ -111,6 +119,9 @@ class FloatLayer final : public Op {
   }
   void run_unit(const Frame& frame, std::int64_t unit) const;
   void concat(const Frame& frame, std::int64_t unit, float* result) const;
+  void move_channels(const Frame& frame, std::int64_t unit, float* result) const;
+  void combine(const Frame& frame, std::int64_t unit, float* result) const;
+  void activate(const Frame& frame, std::int64_t unit, float* result) const;
   /// Rounds the result where the tensor holds integers.
   void give(float* values, char* to) const;
 
@@ -119,6 +130,9 @@ class FloatLayer final : public Op {
   Windows rows_;
   Windows columns_;
   std::vector<float> weights_;
+  /// Of a function other than those that give() computes: of each integer of the input.
+  std::vector<float> results_;
+  bool computes_ = false;  ///< such a function
 };
 
 FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
@@ -135,6 +149,78 @@ FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
   } else if (layer.kind == LayerKind::Pool) {
     rows_ = pool_windows(layer, 0, from.height, to.height);
     columns_ = pool_windows(layer, 1, from.width, to.width);
+  }
+  computes_ = layer.kind == LayerKind::Activate && layer.activation.kind != ActivationKind::None &&
+              layer.activation.kind != ActivationKind::Relu;
+  if (computes_ && source_.inputs[0].quant) {
+    const QuantParams& quant = source_.inputs[0].quant;
+    for (std::int32_t i = 0; i < 256; ++i) {
+      results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale());
+    }
+    kFunctions.activate(layer.activation, results_.data(), results_.data(), 256);
+  }
+}
+
+void FloatLayer::move_channels(const Frame& frame, std::int64_t unit, float* result) const {
+  const std::vector<ChannelSource>& sources = source_.planned.layer.channels;
+  const std::size_t channels = sources.size();
+  const auto pixels = static_cast<std::size_t>(source_.output.shape.pixels());
+  for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
+    const float* from = values(frame, unit, i);
+    const auto count = static_cast<std::size_t>(source_.inputs[i].shape.channels);
+    for (std::size_t p = 0; p < pixels; ++p) {
+      for (std::size_t c = 0; c < channels; ++c) {
+        if (sources[c].input != i) continue;
+        result[p * channels + c] = from[p * count + static_cast<std::size_t>(sources[c].channel)];
+      }
+    }
+  }
+}
+
+/// Of two tensors, of which one may have a number for each channel.
+void FloatLayer::combine(const Frame& frame, std::int64_t unit, float* result) const {
+  const std::int64_t channels = source_.output.shape.channels;
+  const std::int64_t pixels = source_.output.shape.pixels();
+  const float* a = values(frame, unit, 0);
+  const float* b = values(frame, unit, 1);
+  const auto step = [&](std::size_t input) {
+    return source_.inputs[input].shape.pixels() == pixels ? channels : 0;
+  };
+  const std::int64_t a_step = step(0);
+  const std::int64_t b_step = step(1);
+  const auto each = [&](const auto& function) {
+    for (std::int64_t p = 0; p < pixels; ++p, a += a_step, b += b_step, result += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) result[c] = function(a[c], b[c]);
+    }
+  };
+  switch (source_.planned.layer.kind) {
+    case LayerKind::Add:
+      return each([](float x, float y) { return x + y; });
+    case LayerKind::Subtract:
+      return each([](float x, float y) { return x - y; });
+    case LayerKind::Multiply:
+      return each([](float x, float y) { return x * y; });
+    case LayerKind::Divide:
+      return each([](float x, float y) { return x / y; });
+    case LayerKind::Maximum:
+      return each([](float x, float y) { return std::max(x, y); });
+    default:
+      return each([](float x, float y) { return std::min(x, y); });
+  }
+}
+
+void FloatLayer::activate(const Frame& frame, std::int64_t unit, float* result) const {
+  const Layer& layer = source_.planned.layer;
+  const std::int64_t count = source_.output.shape.values();
+  Placement from = source_.inputs[0];
+  if (!from.quant) {
+    return kFunctions.activate(layer.activation, values(frame, unit, 0), result, count);
+  }
+  from.quant.range = from.quant.qmax;  // a step of 1
+  const float* const integers = values(frame, unit, 0, from);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t at = static_cast<std::int32_t>(integers[i]) + from.quant.zero_point;
+    result[i] = results_[static_cast<std::size_t>(at)];
   }
 }
 
@@ -157,8 +243,12 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   char* output = frame.at<char>(to, unit);
   auto* result = reinterpret_cast<float*>(to.quant ? frame.scratch + 2 * largest_bytes_ : output);
   const std::int64_t count = to.shape.values();
-  if (layer.kind == LayerKind::Concat) {
-    concat(frame, unit, result);
+  const bool two = is_combination(layer.kind);
+  if (layer.kind == LayerKind::Concat) concat(frame, unit, result);
+  if (layer.kind == LayerKind::Channels) move_channels(frame, unit, result);
+  if (two) combine(frame, unit, result);
+  if (computes_) activate(frame, unit, result);
+  if (two || computes_ || layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
     return give(result, output);
   }
   const float* from = values(frame, unit, 0);
@@ -166,9 +256,6 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
     convolve(layer, weights_, shape, to.shape, from, result);
   } else if (layer.kind == LayerKind::Pool) {
     pool(layer.pool, rows_, columns_, shape, from, result);
-  } else if (layer.kind == LayerKind::Add) {
-    const float* other = values(frame, unit, 1);
-    for (std::int64_t i = 0; i < count; ++i) result[i] = from[i] + other[i];
   } else if (layer.kind == LayerKind::ChannelScale) {
     for (std::int64_t i = 0; i < count; ++i) {
       const auto c = static_cast<std::size_t>(i % to.shape.channels);
@@ -183,8 +270,10 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
 void FloatLayer::give(float* values, char* to) const {
   const TensorShape& shape = source_.output.shape;
   const QuantParams& quant = source_.output.quant;
-  const Activation& activation =
-      quant ? source_.planned.roundings.back().activation : source_.planned.layer.activation;
+  const std::vector<PlannedRounding>& roundings = source_.planned.roundings;
+  const Activation& activation = computes_ && !quant  ? kNoActivation
+                                 : !roundings.empty() ? roundings.back().activation
+                                                      : source_.planned.layer.activation;
   const Bounds bounds(quant, activation);
   if (!quant) {  // they are in their place
     const std::int64_t count = activation.kind == ActivationKind::None ? 0 : shape.values();

@@ -23,11 +23,35 @@ void use_float_weights(Layer& layer) {
   layer.weight_scales.clear();
 }
 
+/// Whether the stages behind a sum of integers compute it.
+bool is_bound(const Activation& activation) {
+  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu ||
+         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
+}
+
+/// Puts every other function into a layer of its own.
+void separate_functions(Network& network) {
+  std::deque<Layer> layers;
+  for (Layer& each : std::exchange(network.layers, {})) {
+    Layer& layer = layers.emplace_back(std::move(each));
+    if (layer.kind == LayerKind::Activate || is_bound(layer.activation)) continue;
+    Layer function;
+    function.name = layer.name + ", activation";
+    function.activation = std::exchange(layer.activation, {});
+    function.output = layer.output;
+    layer.output = network.add_tensor(network.tensors[function.output]);
+    function.inputs = {layer.output};
+    layers.push_back(std::move(function));
+  }
+  network.layers = std::move(layers);
+}
+
 class Planner {
  public:
   explicit Planner(Network network) : network_(std::move(network)) {}
 
   Plan plan() {
+    separate_functions(network_);
     drop_repeated_rounding(network_);
     plan_.outputs = output_sources(network_);
     round_before_pools(network_);
@@ -38,12 +62,12 @@ class Planner {
     plan_.roundings.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
       if (is_written_softmax(network_, links, layer)) continue;
-      if (needs_order(layer) || layer.kind == LayerKind::Channels) {
+      if (needs_order(layer) || layer.kind == LayerKind::PRelu) {
         throw Error(ErrorCode::Unsupported, "there is no int8 kernel for " + layer.name);
       }
       const std::size_t output = layer.output;
       QuantParams& rounding = plan_.roundings[output];
-      if (is_max_pool(layer)) rounding = plan_.roundings[layer.inputs[0]];
+      if (keeps_integers(layer)) rounding = plan_.roundings[layer.inputs[0]];
       const bool rounds = layer.kind == LayerKind::Quantize;
       if (rounds) rounding = layer.quant;
       // What rounds the image reads it.
@@ -70,6 +94,14 @@ class Planner {
   }
 
  private:
+  /// Whether it gives values of its inputs, all of which are rounded in the same way.
+  bool keeps_integers(const Layer& layer) const {
+    if (layer.kind != LayerKind::Channels) return is_max_pool(layer);
+    const QuantParams& first = plan_.roundings[layer.inputs[0]];
+    return layer.activation.kind == ActivationKind::None &&
+           std::all_of(layer.inputs.begin(), layer.inputs.end(),
+                       [&](std::size_t input) { return plan_.roundings[input] == first; });
+  }
   bool rounded(std::size_t tensor) const { return static_cast<bool>(plan_.roundings[tensor]); }
 
   void add(Layer& source) {
@@ -107,6 +139,10 @@ class Planner {
     Layer& layer = before.layer;
     if (!rounds_again(before) && (rounded(quantize.inputs[0]) || is_max_pool(layer))) {
       return kNone;
+    }
+    if (!is_bound(layer.activation)) {  // it is computed before its result is rounded
+      before.roundings.push_back({quantize.quant, quantize.activation, {}, {}});
+      return place;
     }
     const Activation own = std::exchange(layer.activation, {});
     const Activation activation = own.kind == ActivationKind::None ? quantize.activation : own;

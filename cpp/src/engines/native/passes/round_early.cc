@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "engines/native/passes/passes.h"
@@ -39,7 +40,11 @@ void drop_repeated_rounding(Network& network) {
     const QuantParams before = roundings[layer.inputs[0]];
     if (rounds(layer) && layer.quant == before && !layer.relu()) return true;
     if (rounds(layer)) roundings[layer.output] = layer.quant;
-    if (is_max_pool(layer)) roundings[layer.output] = before;
+    const bool alike = is_max_pool(layer) || layer.kind == LayerKind::Channels;
+    if (alike && std::all_of(layer.inputs.begin(), layer.inputs.end(),
+                             [&](std::size_t input) { return roundings[input] == before; })) {
+      roundings[layer.output] = before;
+    }
     return false;
   });
 }
