@@ -115,6 +115,7 @@ class Reader {
     const auto is_constant = [this](std::size_t value) { return graph_.values[value].parameter; };
     graph_.inputs.erase(std::remove_if(graph_.inputs.begin(), graph_.inputs.end(), is_constant),
                         graph_.inputs.end());
+    if (program_.quantized) expand_quantized_operators(graph_);
     link_values(graph_);
     return std::move(program_);
   }
@@ -400,7 +401,8 @@ class Reader {
 
   void note_quantization(std::string_view type) {
     program_.quantized |= type == "DequantizeLinear" || type == "ConvInteger" ||
-                          type == "MatMulInteger" || type.substr(0, 7) == "QLinear";
+                          type == "MatMulInteger" || type.substr(0, 7) == "QLinear" ||
+                          type == "QGemm";
   }
 
   void read_function(std::string_view bytes) {

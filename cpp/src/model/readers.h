@@ -63,6 +63,10 @@ struct OnnxProgram {
 /// \throws Error BadModel when it is no whole ONNX model, or values are missing or left over.
 OnnxProgram read_onnx_program(std::string_view bytes, const std::string& path);
 
+/// Makes of onnxruntime's operators of integers, such as QLinearConv, those of floating-point
+/// numbers between DequantizeLinear and QuantizeLinear, which say the same.
+void expand_quantized_operators(Graph& graph);
+
 /// Reads the files of `external`, each once, and gives the graph the contents that are in them.
 /// \param read gives the contents of the file at a path, which live as long as the graph
 /// \throws Error as `read`; FileNotFound; BadModel when a file is not in the model's folder or

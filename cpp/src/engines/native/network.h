@@ -153,6 +153,8 @@ struct Layer {
   QuantParams quant;  ///< Quantize; of Identity the range that the program quantizes its input by
   // What round_as_onednn wants to know.
   bool quantized = false;            ///< Convolution: the program quantizes all that it takes
+  /// Convolution: of an .onnx, whose bias mostly is whole steps of the sums.
+  bool adds_whole_steps = false;
   bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
   bool fuses_into_previous = false;  ///< ChannelScale: Paddle makes it part of the layer before it
   float bias_range =

@@ -54,6 +54,9 @@ class NetworkReader {
   // ---- read_network.cc: values and layers
 
   void read_operator();
+  void read_kind(const std::string& type);
+  /// Integers that an operator moves stand for the same numbers; others it must not take.
+  void keep_quants(const std::string& type);
   void require(bool condition, const std::string& what) const {
     // The input of an .onnx, which the check has seen, is set before there is an operator.
     if (!condition) view_->supports(false, what);
@@ -157,6 +160,7 @@ class NetworkReader {
   /// \param whole the argument that it is repeated along
   Operand along(const std::string& name, const std::string& whole);
   void read_combination(LayerKind kind);
+  void fold_combination(LayerKind kind);
   /// An input in the shape of what the operator gives, along which it is repeated.
   std::size_t repeated(const std::string& name);
   /// Whether X and another input have the same shape. Paddle would repeat one along the other, in

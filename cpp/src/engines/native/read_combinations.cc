@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -43,7 +44,35 @@ NetworkReader::Operand NetworkReader::along(const std::string& name, const std::
   return {add_view(repeats ? tensor(whole) : repeated(whole), values), std::move(numbers)};
 }
 
+void NetworkReader::fold_combination(LayerKind kind) {
+  const std::vector<float> x = floats("X");
+  const std::vector<float> y = floats("Y");
+  const Shape to = graph_.values[given()].shape;
+  const auto spread = [&](const std::vector<float>& numbers, Shape from) {
+    std::vector<float> made(static_cast<std::size_t>(product(to, 0, to.size())));
+    Shape whole = to;
+    whole.insert(whole.begin(), 1);
+    from.insert(from.begin(), whole.size() - from.size(), 1);
+    each_place(repeated_box(from, whole), [&](std::int64_t one, std::int64_t place) {
+      made[static_cast<std::size_t>(place)] = numbers[static_cast<std::size_t>(one)];
+    });
+    return made;
+  };
+  std::string& contents = fold(given(), kFloat32);
+  std::vector<float> a = spread(x, shape("X"));
+  const std::vector<float> b = spread(y, shape("Y"));
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    a[i] = kind == LayerKind::Add        ? a[i] + b[i]
+           : kind == LayerKind::Subtract ? a[i] - b[i]
+           : kind == LayerKind::Multiply ? a[i] * b[i]
+                                         : a[i] / b[i];
+  }
+  std::memcpy(contents.data(), a.data(), contents.size());
+}
+
 void NetworkReader::read_combination(LayerKind kind) {
+  const bool folds = view_->is_onnx() && constant("X") != nullptr && constant("Y") != nullptr;
+  if (folds) return fold_combination(kind);
   require(kind == LayerKind::Add || !follows_onednn(), "kernel for this operator in int8");
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
@@ -197,23 +226,18 @@ void NetworkReader::read_power() {
   const double size = std::abs(power);
   require(size == 0.5 || size == 1 || size == 2 || size == 3 || size == 4,
           "kernel for another power than 1/2, 1, 2, 3 and 4, or one divided by such");
-  std::vector<std::pair<LayerKind, ActivationKind>> steps;
-  if (size == 0.5) steps.emplace_back(LayerKind::Activate, ActivationKind::Sqrt);
-  for (double power_so_far = 1; power_so_far < size; ++power_so_far) {
-    steps.emplace_back(LayerKind::Multiply, ActivationKind::None);
-  }
-  if (power < 0) steps.emplace_back(LayerKind::Activate, ActivationKind::Reciprocal);
-  if (steps.empty()) return read_identity();
   const std::size_t x = tensor("X");
   std::size_t result = x;
-  for (const auto& [kind, function] : steps) {
-    std::vector<std::size_t> inputs = {result};
-    if (kind == LayerKind::Multiply) inputs.push_back(x);
-    Layer& made = layer(kind, std::move(inputs));
+  const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs, ActivationKind function) {
+    Layer& made = add_layer(kind, x, shape_of(x), "part of " + type);
+    made.inputs = std::move(inputs);
     made.activation.kind = function;
-    if (&kind != &steps.back().first) made.output = network_.add_tensor(shape_of(x));
     result = made.output;
-  }
+  };
+  if (size == 0.5) add(LayerKind::Activate, {x}, ActivationKind::Sqrt);
+  for (int i = 1; i < size; ++i) add(LayerKind::Multiply, {result, x}, ActivationKind::None);
+  if (power < 0) add(LayerKind::Activate, {result}, ActivationKind::Reciprocal);
+  layer(LayerKind::Identity, {result});
 }
 
 }  // namespace lenet::native

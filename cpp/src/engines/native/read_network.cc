@@ -42,6 +42,30 @@ Network NetworkReader::read() {
 }
 
 void NetworkReader::read_operator() {
+  const std::string type = plain_type(graph_, *op_);
+  read_kind(type);
+  if (!quants_.empty()) keep_quants(type);
+}
+
+void NetworkReader::keep_quants(const std::string& type) {
+  std::vector<const QuantParams*> found;  // of each input that is computed; null: it is no integer
+  each_value(op_->inputs, [&](std::size_t input) {
+    const auto quant = quants_.find(input);
+    if (is_computed(input)) found.push_back(quant == quants_.end() ? nullptr : &quant->second);
+  });
+  const auto is_null = [](const QuantParams* quant) { return quant == nullptr; };
+  if (type == "DequantizeLinear" || std::all_of(found.begin(), found.end(), is_null)) return;
+  const bool moves = (moves_values(type) && type != "Pad") ||
+                     has_word("MaxPool Identity Reshape Flatten Squeeze Unsqueeze", type);
+  const bool alike = std::none_of(found.begin(), found.end(), [&](const QuantParams* quant) {
+    return is_null(quant) || is_null(found[0]) || !(*quant == *found[0]);
+  });
+  require(moves && alike, "kernel for this operator on integers");
+  const QuantParams quant = *found[0];
+  each_value(op_->outputs, [&](std::size_t output) { quants_[output] = quant; });
+}
+
+void NetworkReader::read_kind(const std::string& type) {
   using Reader = NetworkReader;
   struct Kind {
     std::string_view types;
@@ -92,7 +116,6 @@ void NetworkReader::read_operator() {
        "Squeeze unsqueeze2 unsqueeze Unsqueeze",
        &Reader::read_reshape},
   };
-  const std::string type = plain_type(graph_, *op_);
   for (const Kind& kind : kKinds) {
     if (!has_word(kind.types, type)) continue;
     if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_combination(*layer);

@@ -195,6 +195,7 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
   require(single || ranges_axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
   made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
+  made.adds_whole_steps = view_->is_onnx();
   if (zeros.empty() && integers->data_dtype == kInt8) {
     made.integers =
         outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));

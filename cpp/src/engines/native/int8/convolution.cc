@@ -13,6 +13,7 @@ namespace {
 constexpr std::int64_t kNoTap = -1;
 constexpr std::int64_t kNoChannel = -1;
 constexpr double kLargestSum = 0x1p31;
+constexpr double kSameFloat = 0x1p-22;  ///< how far a number is from itself, rounded twice
 /// Weights that stay in the second-level cache while all images of a batch take them.
 constexpr std::int64_t kPartBytes = 1 << 18;
 
@@ -344,6 +345,8 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
   // A result that is not rounded has a step of 1.
   const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
   double before = step_of(from_.quant);
+  const double taps = static_cast<double>(layer.integers.size() / layer.bias.size());
+  const double most_steps = kLargestSum - (taps + 1) * 255 * 128;
   for (std::size_t s = 0; s < count; ++s) {
     const auto& [quant, activation, scale, bias] =
         s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
@@ -359,8 +362,18 @@ void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_out
       const std::vector<float>& factors = s == 0 ? layer.weight_scales : scale;
       const std::vector<float>& addends = s == 0 ? layer.bias : bias;
       const double factor = factors.empty() ? 1 : double{factors[channel]};
-      const double addend = addends.empty() ? 0 : double{addends[channel]};
+      double addend = addends.empty() ? 0 : double{addends[channel]};
       factor_.data()[first + o] = static_cast<float>(before * factor / step);
+      if (s == 0 && layer.adds_whole_steps) {  // as onnxruntime's kernels of integers
+        factor_.data()[first + o] =
+            static_cast<float>(before) * static_cast<float>(factor) / static_cast<float>(step);
+        const double steps = std::nearbyint(addend / (before * factor));
+        if (std::abs(addend - steps * before * factor) <= kSameFloat * std::abs(addend) &&
+            std::abs(steps) < most_steps) {
+          start_.data()[static_cast<std::size_t>(at) + o] += static_cast<std::int32_t>(steps);
+          addend = 0;
+        }
+      }
       // Never -0, so that a 0 has one sign in all sets.
       addend_.data()[first + o] = static_cast<float>(addend / step + 0.0);
       const double most =

@@ -1,0 +1,139 @@
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "model/readers.h"
+
+namespace lenet {
+namespace {
+
+constexpr std::size_t kNoPlace = 99;  ///< of an argument
+
+/// An operator of integers, and the one of floating-point numbers that it stands for. After each
+/// operand follow its scale and its zero point, and after the place of the result those of it.
+/// Sources: onnx/docs/Operators.md, onnxruntime/docs/ContribOperators.md.
+struct Form {
+  std::string_view type;
+  std::string_view becomes;
+  std::size_t operands;         ///< the first is at 0; any number of them behind the result's
+  std::size_t result;           ///< the place of its scale
+  std::size_t least;            ///< arguments
+  std::size_t bias = kNoPlace;  ///< integers, whose scale is the product of the operands'
+};
+
+constexpr Form kForms[] = {
+    {"QLinearConv", "Conv", 2, 6, 8, 8},
+    {"QLinearMatMul", "MatMul", 2, 6, 8},
+    {"com.microsoft.QGemm", "Gemm", 2, 7, 6, 6},
+    {"com.microsoft.QLinearAdd", "Add", 2, 6, 7},
+    {"com.microsoft.QLinearMul", "Mul", 2, 6, 7},
+    {"com.microsoft.QLinearSigmoid", "Sigmoid", 1, 3, 4},
+    {"com.microsoft.QLinearLeakyRelu", "LeakyRelu", 1, 3, 4},
+    {"com.microsoft.QLinearAveragePool", "AveragePool", 1, 3, 4},
+    {"com.microsoft.QLinearGlobalAveragePool", "GlobalAveragePool", 1, 3, 4},
+    {"com.microsoft.QLinearConcat", "Concat", 0, 0, 5},
+};
+
+class Expander {
+ public:
+  explicit Expander(Graph& graph) : graph_(graph) {}
+
+  void expand() {
+    for (Operator& op : std::exchange(graph_.operators, {})) {
+      const auto* const form = std::find_if(std::begin(kForms), std::end(kForms),
+                                            [&](const Form& each) { return each.type == op.type; });
+      if (form == std::end(kForms) || !fits(*form, op)) {
+        graph_.operators.push_back(std::move(op));
+      } else {
+        expand(*form, std::move(op));
+      }
+    }
+  }
+
+ private:
+  template <typename Number>
+  static Number number(const Operator& op, std::string_view name, Number otherwise) {
+    const auto found = op.attributes.find(name);
+    const auto* value =
+        found == op.attributes.end() ? nullptr : std::get_if<Number>(&found->second.value);
+    return value == nullptr ? otherwise : *value;
+  }
+
+  /// What does not fit has no kernel, and is named as such.
+  static bool fits(const Form& form, const Operator& op) {
+    return op.inputs.size() >= form.least && op.outputs.size() == 1 &&
+           number(op, "channels_last", std::int64_t{0}) == 0 &&
+           (form.becomes != "Gemm" || number(op, "alpha", 1.0) == 1);
+  }
+
+  void expand(const Form& form, Operator op) {
+    const Arguments given = std::exchange(op.inputs, {});
+    const bool columns = form.becomes == "MatMul" ||
+                         (form.becomes == "Gemm" && number(op, "transB", std::int64_t{0}) == 0);
+    const bool any = form.operands == 0;
+    const std::size_t operands = any ? (given.size() - 2) / 3 : form.operands;
+    for (std::size_t i = 0; i < operands; ++i) {
+      const std::size_t place = 3 * i + (any ? 2 : 0);
+      const std::int64_t axis = i > 0 && columns ? 1 : 0;  // of the weights' scales
+      op.inputs.emplace_back("", add(scaled("DequantizeLinear", given, place, place + 1, axis)));
+    }
+    if (is_given(given, form.bias)) {
+      Operator bias;
+      bias.type = "Mul";
+      bias.inputs.emplace_back("", add(scaled("DequantizeLinear", given, form.bias, 4, 0)));
+      bias.inputs.emplace_back("", given[1].second);
+      op.inputs.emplace_back("", add(std::move(bias)));
+    }
+    op.type = form.becomes;
+    Attributes kept;
+    for (auto& [name, attribute] : op.attributes) {
+      if (name != "channels_last") kept.emplace_back(name, std::move(attribute));
+    }
+    op.attributes = std::move(kept);
+    if (!is_given(given, form.result)) return graph_.operators.push_back(std::move(op));
+    const Argument result = std::exchange(op.outputs, {})[0].second;
+    Operator rounding = scaled("QuantizeLinear", given, kNoPlace, form.result, 0);
+    rounding.inputs[0].second = add(std::move(op));
+    rounding.outputs.emplace_back("", result);
+    graph_.operators.push_back(std::move(rounding));
+  }
+
+  static bool is_given(const Arguments& given, std::size_t place) {
+    return place < given.size() && !given[place].second.empty();
+  }
+
+  /// Its zero point follows the scale, but a bias has none: its scale is another operand's.
+  static Operator scaled(std::string type, const Arguments& given, std::size_t place,
+                         std::size_t scale, std::int64_t axis) {
+    Operator op;
+    op.type = std::move(type);
+    op.inputs.emplace_back("", place == kNoPlace ? Argument() : given[place].second);
+    op.inputs.emplace_back("", given[scale].second);
+    const bool own = place == kNoPlace || scale == place + 1;
+    if (own && is_given(given, scale + 1)) op.inputs.emplace_back("", given[scale + 1].second);
+    op.attributes.emplace_back("axis", Attribute{AttributeType::Long, axis});
+    return op;
+  }
+
+  /// Gives it an output.
+  Argument add(Operator op) {
+    Value value;
+    value.name = op.type + " of integers " + std::to_string(graph_.operators.size());
+    value.dtype = -1;
+    value.has_shape = false;
+    graph_.values.push_back(std::move(value));
+    const Argument made(graph_.values.size() - 1);
+    op.outputs.emplace_back("", made);
+    graph_.operators.push_back(std::move(op));
+    return made;
+  }
+
+  Graph& graph_;
+};
+
+}  // namespace
+
+void expand_quantized_operators(Graph& graph) { Expander(graph).expand(); }
+
+}  // namespace lenet
