@@ -212,6 +212,9 @@ class Checker {
       unsupported("was written by onnxruntime for one machine (" + printable(view.type()) +
                   "): use the file that it was made from");
     }
+    if (has_word("DynamicQuantizeLinear ConvInteger MatMulInteger", view.type())) {
+      unsupported("is quantized while it runs (" + view.type() + "), for which there is no kernel");
+    }
     if (is_onnx()) view.no_kernel("kernel for this operator");
     refuse_quantization(view.type());
     const std::int64_t version = graph_.paddle_version;
