@@ -62,8 +62,10 @@ void check_error(ErrorCode code, std::string_view text, const std::function<void
     CAPTURE(message);
     CHECK(to_string(error.code()) == std::string(to_string(code)));
     CHECK(message.find(text) != std::string::npos);
-    const auto path = message.find(kModelDir);  // in whatever folder the clone is
-    const std::string rest = path == std::string::npos ? message : replaced(message, kModelDir, "");
+    std::string rest = message;
+    while (rest.find(kModelDir) != std::string::npos) {  // in whatever folder the clone is
+      rest = replaced(rest, kModelDir, "");
+    }
     CHECK(std::all_of(rest.begin(), rest.end(), [](char c) { return c >= ' ' && c <= '~'; }));
     return;
   }

@@ -152,7 +152,7 @@ struct Layer {
   std::vector<float> weight_scales;
   QuantParams quant;  ///< Quantize; of Identity the range that the program quantizes its input by
   // What round_as_onednn wants to know.
-  bool quantized = false;            ///< Convolution: the program quantizes all that it takes
+  bool quantized = false;  ///< Convolution: the program quantizes all that it takes
   /// Convolution: of an .onnx, whose bias mostly is whole steps of the sums.
   bool adds_whole_steps = false;
   bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
