@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 #include <mutex>
 #include <new>
@@ -9,6 +10,7 @@
 
 #include "engines/engine.h"
 #include "finite.h"
+#include "io/printable.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -57,6 +59,27 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
                ? ", and its pixels come as [N, height, width, channels], with the " +
                      std::to_string(input.table->channels.size()) + " channels of the preprocessing"
                : ""));
+}
+
+/// Integers have to be that in float32; floating-point numbers are rounded.
+void require_numbers_of(const TensorSpec& spec, const float* values, std::size_t count) {
+  const bool is_float16 = spec.dtype == "float16";
+  if (spec.dtype == "float32" || spec.dtype == "float64") return;
+  const float least = spec.dtype == "uint8"   ? 0.0F
+                      : spec.dtype == "int32" ? -0x1p31F
+                      : is_float16            ? -65519.0F
+                                              : -0x1p63F;
+  const float beyond = spec.dtype == "uint8"   ? 256.0F
+                       : spec.dtype == "int32" ? 0x1p31F
+                       : is_float16            ? 65520.0F
+                                               : 0x1p63F;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float value = values[i];
+    if (value >= least && value < beyond && (is_float16 || value == std::floor(value))) continue;
+    throw Error(ErrorCode::BadInput, "input '" + spec.name + "' has the value " +
+                                         print("%.9g", static_cast<double>(value)) +
+                                         ", which is no number of the model's " + spec.dtype);
+  }
 }
 
 /// \throws Error Unsupported: nothing of the model runs in int8.
@@ -290,9 +313,15 @@ void Predictor::run_wanted(const TensorView& input) try {
   std::vector<Destination>& to = state.destinations;
   const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
   const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
-  if (std::any_of(to.begin(), to.end(), overlaps) || (config.check_finite && checks_table)) {
+  const bool converts = state.input.dtype != "float32";
+  if (std::any_of(to.begin(), to.end(), overlaps) || (config.check_finite && checks_table) ||
+      (pixels && converts)) {
     Tensor copy;
-    read_values(input, copy);
+    if (converts && input.table == nullptr && pixels) {  // they are the numbers that it takes
+      copy = {{input.pixels, input.pixels + count}, input.shape};
+    } else {
+      read_values(input, copy);
+    }
     return run_wanted(copy.view());
   }
   if (config.check_finite && !pixels && !all_finite(input.data, count)) {
@@ -300,6 +329,8 @@ void Predictor::run_wanted(const TensorView& input) try {
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
   }
+
+  if (converts) require_numbers_of(state.input, input.data, count);
 
   const std::int64_t images = state.images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
@@ -317,16 +348,16 @@ void Predictor::run_wanted(const TensorView& input) try {
                                                         : engine->largest_batch(config.threads);
   const auto run_engine = [&](const TensorView& batch) {
     state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
-    const bool converts = pixels && !engine->reads_pixels();
+    const bool reads = pixels && !engine->reads_pixels();
     TensorView converted;
-    if (converts) {
+    if (reads) {
       read_values(batch, state.values);
       converted = state.values.view();
     }
     for (;;) {
       try {
         state.control.require_running();
-        return engine->run(converts ? converted : batch, state, state.control);
+        return engine->run(reads ? converted : batch, state, state.control);
       } catch (const Error& error) {
         leave_out(accelerator(images), error);
         engine = &engine_for(images);

@@ -478,7 +478,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
   refuse("height, width]", onnx_model(relu("x[-1] -> y")));
   refuse("height, width]", onnx_model(relu("x[-1,1,-1,4] -> y")));
   const std::string halves = delimited(11, onnx_value("x[-1,1,4,4]", 10));
-  refuse("not a float32 tensor", onnx_model(relu("-> y") + halves));
+  refuse("no tensor of float32", onnx_model(relu("-> y") + halves));
 }
 
 }  // namespace lenet::tests

@@ -335,8 +335,8 @@ REFUSED = {
         "opset of the future": (model(RELU, opset=99), "Opset 99"),
         "format of the future": (model(RELU, ir_version=99), "IR version: 99"),
         "two inputs": (model("y = Add(x, z)", "float[N,2] x, float[N,2] z"), "2 inputs and 1 out"),
-        "integers in": (model("y = Cast<to=1>(x)", "int64[N,2] x"), "'x' is no"),
-        "integers out": (model("y = Cast<to=7>(x)", y="int64[N,2] y"), "'y' is not a float32"),
+        "truth in": (model("y = Cast<to=1>(x)", "bool[N,2] x"), "'x' that is no tensor of float32"),
+        "integers out": (model("y = Cast<to=7>(x)", y="int64[N,2] y"), "no float32 output"),
         "no shape": (model(RELU, "float x", "float y"), "shape"),
     },
 }  # fmt: skip
@@ -355,6 +355,51 @@ def test_models_that_are_refused(code, name, tmp_path, fails):
         predictor_of(path)
     assert raised.value.exit_code == code
     assert str(raised.value) in line
+
+
+TYPED = {
+    "uint8": ("c = Cast<to=1>(x) y = Div(c, s)", [0, 255], [0.5, -1, 256]),
+    "int32": ("c = Cast<to=1>(x) y = Div(c, s)", [-(2**31), 2**24], [0.5, 2**31]),
+    "int64": ("t = Transpose<perm=[0,1]>(x) y = Cast<to=1>(t)", [-(2**63), 7], [0.5, 2**63]),
+    "float64": ("c = Cast<to=1>(x) y = Div(c, s)", [1e-30, 0.1], []),
+    "float16": ("c = Cast<to=1>(x) y = Div(c, s)", [2**-24 * 1.5, 0.1, 65519, -3e-8], [65520]),
+}
+"""By the type of the input: nodes, numbers that it takes and such that it does not."""
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "native"])
+@pytest.mark.parametrize("name", TYPED)
+def test_inputs_of_other_types(name, engine, tmp_path):
+    nodes, good, bad = TYPED[name]
+    kind = {"float64": "double"}.get(name, name)
+    contents = model(nodes, f"{kind}[N,2] x", tensors={"s": np.float32(3)})
+    path = write(tmp_path / "m.onnx", contents)
+    if (name, engine) == ("float16", "native"):
+        with pytest.raises(lenet_cpp.Unsupported, match=r"float32.*use engine onnxruntime"):
+            lenet_cpp.Predictor(path, engine=engine)
+        return
+    x = np.resize(np.float32(good), (3, 2))
+    with lenet_cpp.Predictor(path, engine=engine) as predictor:
+        assert (predictor.input_spec.dtype, predictor.output_spec.dtype) == (name, "float32")
+        np.testing.assert_allclose(predictor.run(x), reference(path, x.astype(name)), rtol=2e-7)
+        if name == "uint8":  # pixels are not divided by 255 first
+            pixels = np.array([[3, 200]], np.uint8)
+            np.testing.assert_allclose(predictor.run(pixels), reference(path, pixels), rtol=2e-7)
+        for value in bad:
+            with pytest.raises(lenet_cpp.BadInput, match=rf"'x' has the value .*model's {name}"):
+                predictor.run(np.float32([[1, value]]))
+
+
+@pytest.mark.parametrize("kind", ["float16", "double"])
+def test_outputs_of_other_types(kind, tmp_path):
+    """They are given as float32, and labels before the scores are left out."""
+    number = {"float16": 10, "double": 11}[kind]
+    nodes = f"y = Cast<to={number}>(x) i = Cast<to=7>(x)"
+    path = write(tmp_path / "m.onnx", model(nodes, y=f"int64[N,2] i, {kind}[N,2] y"))
+    x = array((3, 2))
+    with predictor_of(path) as predictor:
+        assert [spec.name for spec in predictor.output_specs] == ["y"]
+        assert (predictor.run(x) == x.astype("f2" if kind == "float16" else "f4")).all()
 
 
 def test_outputs_by_name(tmp_path):

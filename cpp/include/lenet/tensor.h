@@ -18,7 +18,9 @@ using Shape = std::vector<std::int64_t>;
 struct TensorSpec {
   std::string name;
   Shape shape;
-  std::string dtype;  ///< "float32"; the NumPy name of the element type
+  /// The NumPy name of the element type: "float32". Of an .onnx whose input is of another one,
+  /// that; a run takes float32 values all the same, which must be numbers of that type.
+  std::string dtype;
 };
 
 struct PixelTable;

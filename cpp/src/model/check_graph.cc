@@ -117,17 +117,18 @@ class Checker {
                   " outputs; one input and at least one output are supported");
     }
     Value& input = graph_.values[graph_.inputs[0]];
-    for (const Value* value : {&input, &graph_.values[outputs[0]]}) {
-      if (value->dtype == kFloat32) continue;
-      unsupported("has '" + printable(value->name) +
-                  "', which is not a float32 tensor; only such an input and first output are "
-                  "supported");
+    const bool exact = input.dtype == kFloat32 || input.dtype == kFloat64 ||
+                       input.dtype == kUint8 || input.dtype == kInt32 || input.dtype == kInt64;
+    if (!exact) {
+      unsupported("has an input '" + printable(input.name) +
+                  "' that is no tensor of float32, float64, uint8, int32 or int64 values");
     }
-    // What else there is of another type is not computed.
-    const auto gone = std::remove_if(outputs.begin() + 1, outputs.end(), [this](std::size_t index) {
+    // What there is of another type is not computed.
+    const auto gone = std::remove_if(outputs.begin(), outputs.end(), [this](std::size_t index) {
       return graph_.values[index].dtype != kFloat32;
     });
     outputs.erase(gone, outputs.end());
+    if (outputs.empty()) unsupported("has no float32 output");
     if (input.shape.size() < 2 || input.shape.size() > kMaxRank ||
         *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
       unsupported("has an input '" + printable(input.name) +

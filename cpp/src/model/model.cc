@@ -1,9 +1,11 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string_view>
 
 #include "io/printable.h"
+#include "model/element_types.h"
 #include "model/graph.h"
 #include "model/hash_check.h"
 #include "model/parameters.h"
@@ -58,10 +60,17 @@ class Loader {
       return (model_->external[file] = read(file))->contents();
     });
     model_->traits.quantized = found.quantized;
-    model_->graph = std::move(found.graph);
+    Graph& graph = model_->graph = std::move(found.graph);
+    const auto is_real = [&](std::size_t output) {
+      const int dtype = graph.values[output].dtype;
+      return dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16;
+    };
+    const bool is_for_images = graph.inputs.size() == 1 &&
+                               std::any_of(graph.outputs.begin(), graph.outputs.end(), is_real);
     try {
-      check_graph(model_->graph, model_->path);
+      check_graph(graph, model_->path);
     } catch (const Error& error) {
+      if (!is_for_images) throw;  // of no engine
       model_->refusal = error;
     }
   }

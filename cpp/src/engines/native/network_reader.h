@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engines/native/network.h"
+#include "engines/native/read_network.h"
 #include "io/printable.h"
 #include "model/graph.h"
 #include "model/rules/operator_view.h"
@@ -55,6 +56,10 @@ class NetworkReader {
 
   void read_operator();
   void read_kind(const std::string& type);
+  static bool moves_only(const std::string& type) {
+    return (moves_values(type) && type != "Pad") ||
+           has_word("Identity Reshape Flatten Squeeze Unsqueeze", type);
+  }
   /// Integers that an operator moves stand for the same numbers; others it must not take.
   void keep_quants(const std::string& type);
   void require(bool condition, const std::string& what) const {

@@ -43,6 +43,13 @@ Network NetworkReader::read() {
 
 void NetworkReader::read_operator() {
   const std::string type = plain_type(graph_, *op_);
+  // Of other types there is what moves values, until they become float32.
+  const bool any = type == "Cast" || type == "DequantizeLinear" || moves_only(type);
+  each_value(op_->inputs, [&](std::size_t input) {
+    const bool moved = any || quants_.count(input) > 0 || !is_computed(input);
+    require(moved || graph_.values[input].dtype == kFloat32,
+            "kernel for another type than float32");
+  });
   read_kind(type);
   if (!quants_.empty()) keep_quants(type);
 }
@@ -55,8 +62,7 @@ void NetworkReader::keep_quants(const std::string& type) {
   });
   const auto is_null = [](const QuantParams* quant) { return quant == nullptr; };
   if (type == "DequantizeLinear" || std::all_of(found.begin(), found.end(), is_null)) return;
-  const bool moves = (moves_values(type) && type != "Pad") ||
-                     has_word("MaxPool Identity Reshape Flatten Squeeze Unsqueeze", type);
+  const bool moves = type == "MaxPool" || moves_only(type);
   const bool alike = std::none_of(found.begin(), found.end(), [&](const QuantParams* quant) {
     return is_null(quant) || is_null(found[0]) || !(*quant == *found[0]);
   });
@@ -259,7 +265,10 @@ void NetworkReader::activate(const Activation& activation) {
 void NetworkReader::set_input(std::size_t value, const std::string& name) {
   const Shape& shape = graph_.values[value].shape;
   network_.input = value;
-  network_.input_spec = {name, shape, "float32"};
+  const int dtype = graph_.values[value].dtype;
+  const ElementType& type =
+      find_element_type([=](const ElementType& each) { return each.dtype == dtype; });
+  network_.input_spec = {name, shape, type.name};
   network_.tensors[value] = image_shape(shape);
 }
 

@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -14,6 +16,8 @@
 #include "engines/shared_library.h"
 #include "io/file.h"
 #include "lenet/error.h"
+#include "model/element_types.h"
+#include "model/graph.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -264,8 +268,12 @@ Shape shape_of(const ort::TensorInfo* info) {
   return shape;
 }
 
-/// \returns without a shape and a dtype what is no float32 tensor
-TensorSpec spec_of(const Session& session, std::size_t index,
+constexpr std::array kReals = {kFloat32, kFloat16, kFloat64};
+constexpr std::array kInputs = {kFloat32, kFloat16, kFloat64, kUint8, kInt32, kInt64};
+
+/// \returns without a shape and a dtype what is no tensor of one of those types
+template <std::size_t Count>
+TensorSpec spec_of(const std::array<int, Count>& types, const Session& session, std::size_t index,
                    decltype(ort::Api::SessionGetInputName) get_name,
                    decltype(ort::Api::SessionGetInputTypeInfo) get_type) {
   auto* const allocator = result<ort::Allocator*>(api().GetAllocatorWithDefaultOptions);
@@ -275,12 +283,63 @@ TensorSpec spec_of(const Session& session, std::size_t index,
   require_success(api().AllocatorFree(allocator, name));
   const Type type(result<ort::TypeInfo*>(get_type, session.get(), index));
   const auto* tensor = result<const ort::TensorInfo*>(api().CastTypeInfoToTensorInfo, type.get());
-  if (tensor != nullptr &&
-      result<ort::ElementType>(api().GetTensorElementType, tensor) == ort::kFloat) {
-    spec.dtype = "float32";
+  if (tensor == nullptr) return spec;
+  const ElementType& element =
+      onnx_element_type(result<ort::ElementType>(api().GetTensorElementType, tensor));
+  if (std::count(types.begin(), types.end(), element.dtype) > 0) {
+    spec.dtype = element.name;
     spec.shape = shape_of(tensor);
   }
   return spec;
+}
+
+int dtype_of(const std::string& name) {
+  return find_element_type([&](const ElementType& type) { return type.name == name; }).dtype;
+}
+
+/// To the nearest, to even in the middle; what is too large becomes infinity.
+std::uint16_t to_float16(float number) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &number, sizeof(bits));
+  const auto sign = static_cast<std::uint16_t>(bits >> 16U & 0x8000U);
+  bits &= 0x7fffffffU;
+  constexpr std::uint32_t kLeastNormal = 0x38800000U;  // 2^-14
+  if (bits < kLeastNormal) {
+    const auto steps = static_cast<std::uint16_t>(std::nearbyint(std::abs(number) * 0x1p24F));
+    return sign | steps;
+  }
+  bits += 0xfffU + (bits >> 13U & 1U) - 0x38000000U;
+  return sign | static_cast<std::uint16_t>(std::min(bits >> 13U, 0x7c00U));
+}
+
+template <typename Number, typename Convert>
+std::string converted(const float* values, std::size_t count, const Convert& convert) {
+  std::string bytes(count * sizeof(Number), '\0');
+  for (std::size_t i = 0; i < count; ++i) {
+    const Number number = convert(values[i]);
+    std::memcpy(&bytes[i * sizeof(Number)], &number, sizeof(number));
+  }
+  return bytes;
+}
+
+/// Numbers that the type has, as bytes.
+std::string converted_to(int dtype, const float* values, std::size_t count) {
+  const auto to = [&](auto zero) {
+    using Number = decltype(zero);
+    return converted<Number>(values, count, [](float value) { return static_cast<Number>(value); });
+  };
+  switch (dtype) {
+    case kUint8:
+      return to(std::uint8_t{});
+    case kInt32:
+      return to(std::int32_t{});
+    case kInt64:
+      return to(std::int64_t{});
+    case kFloat16:
+      return converted<std::uint16_t>(values, count, to_float16);
+    default:
+      return to(double{});
+  }
 }
 
 /// What clones share: a session may be run by any number of threads at once.
@@ -289,6 +348,7 @@ struct LoadedModel {
   MemoryInfo memory;  ///< that of the processor
   TensorSpec input;
   std::vector<TensorSpec> outputs;
+  std::vector<int> output_types;  ///< they are given as float32
 };
 
 std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model) {
@@ -300,14 +360,22 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   const auto inputs = result<std::size_t>(api().SessionGetInputCount, session.get());
   const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session.get());
   require_one_input(model, inputs, outputs);
-  loaded->input = spec_of(session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
-  require_float32(model, loaded->input.name, !loaded->input.dtype.empty());
+  loaded->input =
+      spec_of(kInputs, session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
+  if (loaded->input.dtype.empty()) {
+    refuse_model(model, " has an input '" + loaded->input.name +
+                            "' that is no tensor of float32, float16, float64, uint8, int32 or "
+                            "int64 values");
+  }
   for (std::size_t i = 0; i < outputs; ++i) {
     TensorSpec output =
-        spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
-    if (i == 0) require_float32(model, output.name, !output.dtype.empty());
-    if (!output.dtype.empty()) loaded->outputs.push_back(std::move(output));
+        spec_of(kReals, session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
+    if (output.dtype.empty()) continue;
+    loaded->output_types.push_back(dtype_of(std::exchange(output.dtype, "float32")));
+    loaded->outputs.push_back(std::move(output));
   }
+  if (loaded->outputs.empty())
+    refuse_model(model, " has no output of floating-point numbers, such as scores");
   if (loaded->input.shape.empty()) {
     refuse_model(model, " does not say the shape of its input '" + loaded->input.name +
                             "'; images in batches are supported");
@@ -332,11 +400,17 @@ class OnnxRuntimeEngine final : public Engine {
       names.push_back(model_->outputs[i].name.c_str());
     }
     constexpr const char* kDoing = "running the model";
-    auto* data = const_cast<float*>(input.data);  // never written to
-    const Value given(result<ort::Value*>(api().CreateTensorWithDataAsOrtValue,
-                                          model_->memory.get(), data,
-                                          element_count(input.shape) * sizeof(float),
-                                          input.shape.data(), input.shape.size(), ort::kFloat));
+    const int dtype = dtype_of(model_->input.dtype);
+    const std::size_t count = element_count(input.shape);
+    std::string bytes;
+    if (dtype != kFloat32) bytes = converted_to(dtype, input.data, count);
+    auto* data = dtype == kFloat32 ? const_cast<float*>(input.data)  // never written to
+                                   : static_cast<void*>(bytes.data());
+    const ElementType& element =
+        find_element_type([=](const ElementType& type) { return type.dtype == dtype; });
+    const Value given(result<ort::Value*>(
+        api().CreateTensorWithDataAsOrtValue, model_->memory.get(), data, count * element.size,
+        input.shape.data(), input.shape.size(), static_cast<ort::ElementType>(element.onnx)));
     const char* input_name = model_->input.name.c_str();
     const ort::Value* inputs[] = {given.get()};
     std::vector<ort::Value*> made(names.size());
@@ -357,7 +431,17 @@ class OnnxRuntimeEngine final : public Engine {
       const TensorInfo info(result<ort::TensorInfo*>(api().GetTensorTypeAndShape, values[i].get()));
       const Shape shape = shape_of(info.get());
       const void* from = result<void*>(api().GetTensorMutableData, values[i].get());
-      std::memcpy(outputs.place(wanted[i], shape), from, element_count(shape) * sizeof(float));
+      lenet::Value contents;
+      contents.data_dtype = model_->output_types[wanted[i]];
+      contents.data = {static_cast<const char*>(from),
+                       element_count(shape) * element_size(contents.data_dtype)};
+      float* const to = outputs.place(wanted[i], shape);
+      if (contents.data_dtype == kFloat32) {
+        std::memcpy(to, from, contents.data.size());
+      } else {
+        const std::vector<float> numbers = floats_of(contents);
+        std::copy(numbers.begin(), numbers.end(), to);
+      }
     }
   }
 
