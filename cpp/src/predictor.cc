@@ -313,11 +313,11 @@ void Predictor::run_wanted(const TensorView& input) try {
   std::vector<Destination>& to = state.destinations;
   const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
   const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
-  const bool converts = state.input.dtype != "float32";
+  const bool other_type = state.input.dtype != "float32";
   if (std::any_of(to.begin(), to.end(), overlaps) || (config.check_finite && checks_table) ||
-      (pixels && converts)) {
+      (pixels && other_type)) {
     Tensor copy;
-    if (converts && input.table == nullptr && pixels) {  // they are the numbers that it takes
+    if (pixels && other_type && input.table == nullptr) {  // they are the numbers that it takes
       copy = {{input.pixels, input.pixels + count}, input.shape};
     } else {
       read_values(input, copy);
@@ -330,7 +330,7 @@ void Predictor::run_wanted(const TensorView& input) try {
                                          "check_finite to false to let it through");
   }
 
-  if (converts) require_numbers_of(state.input, input.data, count);
+  if (other_type) require_numbers_of(state.input, input.data, count);
 
   const std::int64_t images = state.images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
@@ -348,16 +348,16 @@ void Predictor::run_wanted(const TensorView& input) try {
                                                         : engine->largest_batch(config.threads);
   const auto run_engine = [&](const TensorView& batch) {
     state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
-    const bool reads = pixels && !engine->reads_pixels();
+    const bool converts = pixels && !engine->reads_pixels();
     TensorView converted;
-    if (reads) {
+    if (converts) {
       read_values(batch, state.values);
       converted = state.values.view();
     }
     for (;;) {
       try {
         state.control.require_running();
-        return engine->run(reads ? converted : batch, state, state.control);
+        return engine->run(converts ? converted : batch, state, state.control);
       } catch (const Error& error) {
         leave_out(accelerator(images), error);
         engine = &engine_for(images);

@@ -176,7 +176,10 @@ def packages(root, reuse, tmp_path_factory):
 def debian_package(packages):
     if not all(map(shutil.which, ("dpkg-deb", "dpkg-shlibdeps", "file"))):
         assert not [*packages.glob("*.deb")]
-        pytest.skip("a .deb needs what no Python package has: apt-get install dpkg-dev file")
+        pytest.skip(
+            "a .deb needs dpkg-dev and file, which no Python package brings and other systems than"
+            " Debian lack: apt-get install dpkg-dev file"
+        )
     (package,) = packages.glob("*.deb")
     return package
 

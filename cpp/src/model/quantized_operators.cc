@@ -62,7 +62,11 @@ class Expander {
 
   /// What does not fit has no kernel, and is named as such.
   static bool fits(const Form& form, const Operator& op) {
-    return op.inputs.size() >= form.least && op.outputs.size() == 1 &&
+    const std::size_t count = op.inputs.size();
+    const std::size_t last =
+        form.bias == kNoPlace ? form.result + 1 : std::max(form.result + 1, form.bias);
+    const bool whole = form.operands == 0 ? (count - 2) % 3 == 0 : count <= last + 1;
+    return count >= form.least && whole && op.outputs.size() == 1 &&
            number(op, "channels_last", std::int64_t{0}) == 0 &&
            (form.becomes != "Gemm" || number(op, "alpha", 1.0) == 1);
   }

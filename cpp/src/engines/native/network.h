@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engines/native/boxes.h"
-#include "engines/native/kernels/activation.h"
+#include "engines/native/kernels/kernels.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/rules/windows.h"
@@ -83,6 +83,10 @@ constexpr const char* to_string(ActivationKind kind) noexcept {
 /// Whether it computes each value from two.
 constexpr bool is_combination(LayerKind kind) noexcept {
   return kind >= LayerKind::Add && kind <= LayerKind::PRelu;
+}
+
+constexpr Combination combination_of(LayerKind kind) noexcept {
+  return static_cast<Combination>(static_cast<int>(kind) - static_cast<int>(LayerKind::Add));
 }
 
 enum class PoolKind {

@@ -9,6 +9,20 @@
 
 namespace lenet::native {
 
+namespace {
+
+/// The numbers of one image, as repeated_box has the shapes.
+std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Shape& from,
+                                    const Shape& to) {
+  std::vector<float> made(static_cast<std::size_t>(product(to, 1, to.size())));
+  each_place(repeated_box(from, to), [&](std::int64_t one, std::int64_t place) {
+    made[static_cast<std::size_t>(place)] = numbers[static_cast<std::size_t>(one)];
+  });
+  return made;
+}
+
+}  // namespace
+
 NetworkReader::Operand NetworkReader::along(const std::string& name, const std::string& whole) {
   const Value& found = float_constant(name);
   const Shape& from = shape(whole);
@@ -35,32 +49,21 @@ NetworkReader::Operand NetworkReader::along(const std::string& name, const std::
   }
   const TensorShape values{image_shape(to).values()};
   layer_memory_.add(static_cast<double>(values.channels) * sizeof(float));
-  Box box = repeated_box(sizes, to);
-  std::vector<float> numbers(static_cast<std::size_t>(values.channels));
-  const std::vector<float> given = floats(name);
-  each_place(box, [&](std::int64_t one, std::int64_t place) {
-    numbers[static_cast<std::size_t>(place)] = given[static_cast<std::size_t>(one)];
-  });
-  return {add_view(repeats ? tensor(whole) : repeated(whole), values), std::move(numbers)};
+  return {add_view(repeats ? tensor(whole) : repeated(whole), values),
+          repeated_numbers(floats(name), sizes, to)};
 }
 
 void NetworkReader::fold_combination(LayerKind kind) {
-  const std::vector<float> x = floats("X");
-  const std::vector<float> y = floats("Y");
-  const Shape to = graph_.values[given()].shape;
-  const auto spread = [&](const std::vector<float>& numbers, Shape from) {
-    std::vector<float> made(static_cast<std::size_t>(product(to, 0, to.size())));
-    Shape whole = to;
-    whole.insert(whole.begin(), 1);
-    from.insert(from.begin(), whole.size() - from.size(), 1);
-    each_place(repeated_box(from, whole), [&](std::int64_t one, std::int64_t place) {
-      made[static_cast<std::size_t>(place)] = numbers[static_cast<std::size_t>(one)];
-    });
-    return made;
-  };
   std::string& contents = fold(given(), kFloat32);
-  std::vector<float> a = spread(x, shape("X"));
-  const std::vector<float> b = spread(y, shape("Y"));
+  Shape to = graph_.values[given()].shape;
+  to.insert(to.begin(), 1);
+  const auto spread = [&](const char* name) {
+    Shape from = shape(name);
+    from.insert(from.begin(), to.size() - from.size(), 1);
+    return repeated_numbers(floats(name), from, to);
+  };
+  std::vector<float> a = spread("X");
+  const std::vector<float> b = spread("Y");
   for (std::size_t i = 0; i < a.size(); ++i) {
     a[i] = kind == LayerKind::Add        ? a[i] + b[i]
            : kind == LayerKind::Subtract ? a[i] - b[i]

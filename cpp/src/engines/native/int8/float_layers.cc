@@ -121,6 +121,7 @@ class FloatLayer final : public Op {
   void concat(const Frame& frame, std::int64_t unit, float* result) const;
   void move_channels(const Frame& frame, std::int64_t unit, float* result) const;
   void combine(const Frame& frame, std::int64_t unit, float* result) const;
+  void compute(const float* from, float* result) const;
   void activate(const Frame& frame, std::int64_t unit, float* result) const;
   /// Rounds the result where the tensor holds integers.
   void give(float* values, char* to) const;
@@ -181,31 +182,21 @@ void FloatLayer::move_channels(const Frame& frame, std::int64_t unit, float* res
 void FloatLayer::combine(const Frame& frame, std::int64_t unit, float* result) const {
   const std::int64_t channels = source_.output.shape.channels;
   const std::int64_t pixels = source_.output.shape.pixels();
-  const float* a = values(frame, unit, 0);
-  const float* b = values(frame, unit, 1);
-  const auto step = [&](std::size_t input) {
-    return source_.inputs[input].shape.pixels() == pixels ? channels : 0;
+  const auto is_whole = [&](std::size_t input) {
+    return source_.inputs[input].shape.pixels() == pixels;
   };
-  const std::int64_t a_step = step(0);
-  const std::int64_t b_step = step(1);
-  const auto each = [&](const auto& function) {
-    for (std::int64_t p = 0; p < pixels; ++p, a += a_step, b += b_step, result += channels) {
-      for (std::int64_t c = 0; c < channels; ++c) result[c] = function(a[c], b[c]);
-    }
-  };
-  switch (source_.planned.layer.kind) {
-    case LayerKind::Add:
-      return each([](float x, float y) { return x + y; });
-    case LayerKind::Subtract:
-      return each([](float x, float y) { return x - y; });
-    case LayerKind::Multiply:
-      return each([](float x, float y) { return x * y; });
-    case LayerKind::Divide:
-      return each([](float x, float y) { return x / y; });
-    case LayerKind::Maximum:
-      return each([](float x, float y) { return std::max(x, y); });
-    default:
-      return each([](float x, float y) { return std::min(x, y); });
+  const bool at_once = is_whole(0) && is_whole(1);
+  CombineTask task{};
+  task.kind = combination_of(source_.planned.layer.kind);
+  task.a = values(frame, unit, 0);
+  task.b = values(frame, unit, 1);
+  task.a_step = task.b_step = 1;  // of vectors of one number
+  task.output = result;
+  task.count = at_once ? pixels * channels : channels;
+  for (std::int64_t p = 0; p < (at_once ? 1 : pixels); ++p, task.output += channels) {
+    kFunctions.combine(task);
+    if (is_whole(0)) task.a += channels;
+    if (is_whole(1)) task.b += channels;
   }
 }
 
@@ -239,19 +230,28 @@ void FloatLayer::concat(const Frame& frame, std::int64_t unit, float* result) co
 void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   const Layer& layer = source_.planned.layer;
   const Placement& to = source_.output;
-  const TensorShape& shape = source_.inputs[0].shape;
   char* output = frame.at<char>(to, unit);
   auto* result = reinterpret_cast<float*>(to.quant ? frame.scratch + 2 * largest_bytes_ : output);
-  const std::int64_t count = to.shape.values();
-  const bool two = is_combination(layer.kind);
-  if (layer.kind == LayerKind::Concat) concat(frame, unit, result);
-  if (layer.kind == LayerKind::Channels) move_channels(frame, unit, result);
-  if (two) combine(frame, unit, result);
-  if (computes_) activate(frame, unit, result);
-  if (two || computes_ || layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
-    return give(result, output);
+  if (layer.kind == LayerKind::Concat) {
+    concat(frame, unit, result);
+  } else if (layer.kind == LayerKind::Channels) {
+    move_channels(frame, unit, result);
+  } else if (is_combination(layer.kind)) {
+    combine(frame, unit, result);
+  } else if (computes_) {
+    activate(frame, unit, result);
+  } else {
+    compute(values(frame, unit, 0), result);
   }
-  const float* from = values(frame, unit, 0);
+  give(result, output);
+}
+
+/// What has one input.
+void FloatLayer::compute(const float* from, float* result) const {
+  const Layer& layer = source_.planned.layer;
+  const TensorShape& shape = source_.inputs[0].shape;
+  const Placement& to = source_.output;
+  const std::int64_t count = to.shape.values();
   if (layer.kind == LayerKind::Convolution) {
     convolve(layer, weights_, shape, to.shape, from, result);
   } else if (layer.kind == LayerKind::Pool) {
@@ -264,7 +264,6 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   } else {
     std::copy_n(from, count, result);  // relu and rounding follow
   }
-  give(result, output);
 }
 
 void FloatLayer::give(float* values, char* to) const {

@@ -108,7 +108,7 @@ class Elementwise final : public Op {
 
   Combination combination() const {
     if (!is_combination(kind_)) return Combination::Scale;
-    return static_cast<Combination>(static_cast<int>(kind_) - static_cast<int>(LayerKind::Add));
+    return combination_of(kind_);
   }
 
   /// What fills the last vector of each pixel, and need not be finite.
