@@ -42,6 +42,8 @@ std::string with_renamed_variables(std::string_view program, const Graph& graph,
 /// \param lenient as read_program_desc has it
 Graph read_pir_program(std::string_view bytes, const std::string& path, bool lenient = false);
 
+inline constexpr std::uint64_t kMaxConstantBytes = std::uint64_t{1} << 40;  ///< of an .onnx
+
 /// Values of a tensor that are kept in another file.
 struct ExternalData {
   std::string tensor;
