@@ -124,7 +124,7 @@ def test_an_environment_that_fails_leaves_nothing(tmp_path, monkeypatch):
         if "venv" in command:
             python = Path(command[-1], "bin", "python")
             python.parent.mkdir(parents=True)
-            python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+            python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
             python.chmod(0o755)
         else:
             run(what, command, remedy)

@@ -135,7 +135,7 @@ def python_in(folder, flags=""):
     """An environment that is this one, by another name."""
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {flags} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" {flags} "$@"\n')
     python.chmod(0o755)
     return folder
 

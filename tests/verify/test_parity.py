@@ -340,7 +340,7 @@ def run_openvino(model_dir, program, images):
 
 def test_program_that_computes_otherwise_is_found_out(model_dir, program, inputs, tmp_path):
     # Within the tolerance, but one engine with the same options has to give the same bits.
-    other = wrapper(tmp_path / "program", f'exec {program} "$@" --accelerator=plain')
+    other = wrapper(tmp_path / "program", f'exec "{program}" "$@" --accelerator=plain')
     report = run_openvino(model_dir, other, inputs["digits"])
     assert not report.agrees
     in_program, in_module, reference = report.rows[0].comparisons
@@ -353,7 +353,7 @@ def test_program_of_another_paddle_is_compared_within_the_tolerance(
     model_dir, program, inputs, tmp_path
 ):
     script = 'case $1 in --version) echo "paddle 3.0.0";; '
-    script += f'*) exec {program} "$@" --accelerator=plain;; esac'
+    script += f'*) exec "{program}" "$@" --accelerator=plain;; esac'
     other = wrapper(tmp_path / "program", script)
     report = run_openvino(model_dir, other, inputs["digits"])
     assert report.agrees
