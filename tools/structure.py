@@ -122,7 +122,7 @@ COUNTS = (
     Count("pairs of rooms that import", 65, lambda: len(room_edges())),
     Count("names imported inside functions", 5, _imports_in_functions),
     Count("modules that start processes", 2, _subprocess_modules),
-    Count("lines of python/lenet_cpp", 22_490, _lines("python/lenet_cpp")),
+    Count("lines of python/lenet_cpp", 22_560, _lines("python/lenet_cpp")),
     Count("lines of interchange", 3_505, _lines("python/lenet_cpp/interchange")),
     Count("lines of cli", 2_495, _lines("python/lenet_cpp/cli")),
     Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
@@ -130,10 +130,10 @@ COUNTS = (
     Count("lines of tools", 9_271, _lines("tools")),
     Count("lines of tools/hostile", 2_902, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_590, _lines("tools/benchmark")),
-    Count("lines of C++", 30_369, _lines(*_CPP, suffixes=(".cc", ".h"))),
-    Count("lines of cpp/serve", 5_836, _lines("cpp/serve", suffixes=(".cc", ".h"))),
+    Count("lines of C++", 30_460, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of cpp/serve", 5_850, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 36_967, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 37_090, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

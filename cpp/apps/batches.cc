@@ -50,4 +50,12 @@ std::string input_range_warning(const Tensor& images, const Config& config) {
       static_cast<double>(largest), path.c_str(), *low, *high);
 }
 
+void warn_of_shape(const char* name, const Tensor& output, const TensorSpec& declared,
+                   std::int64_t images) {
+  if (fits(output.shape, declared, images)) return;
+  std::fprintf(stderr, "%s: warning: the output '%s' has the shape %s; the model declares %s\n",
+               name, printable(declared.name).c_str(), to_string(output.shape).c_str(),
+               to_string(declared.shape).c_str());
+}
+
 }  // namespace lenet::apps

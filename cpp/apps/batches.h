@@ -33,4 +33,9 @@ inline void append(Tensor& all, const Tensor& part) {
 /// \returns a warning in one line; empty when there is nothing to warn of, or no such file.
 std::string input_range_warning(const Tensor& images, const Config& config);
 
+/// Says on standard error that an .onnx declares another shape of its output than it has.
+/// \param name the program's
+void warn_of_shape(const char* name, const Tensor& output, const TensorSpec& declared,
+                   std::int64_t images);
+
 }  // namespace lenet::apps

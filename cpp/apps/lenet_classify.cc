@@ -166,11 +166,15 @@ Classified classify(const ClassifyOptions& options) {
     if (!options.output_tensor.empty()) append(taken, batch);
     const Tensor outputs = predictor.run(batch.view());
     const std::size_t classes = outputs.data.size() / places.size();
-    if (classes == 0) {
-      throw Error(ErrorCode::BadModel, "'" + model_file + "' is no classifier: its output is " +
-                                           to_string(outputs.shape));
+    const Shape& shape = outputs.shape;
+    const auto count = static_cast<std::int64_t>(places.size());
+    if (places.front() == 0) warn_of_shape(kName, outputs, predictor.output_spec(), count);
+    const bool lists = kind != OutputKind::Labels || shape.size() < 3;
+    if (classes == 0 || !lists || shape[0] != count) {
+      throw Error(ErrorCode::Unsupported,
+                  "'" + model_file + "' is no classifier: its output is " + to_string(shape));
     }
-    check_names(names, classes, options, model_file);
+    if (kind != OutputKind::Labels) check_names(names, classes, options, model_file);
     const float* row = outputs.data.data();
     for (const std::size_t place : places) {
       results[place].predictions = top_classes(row, classes, options.topk, kind);

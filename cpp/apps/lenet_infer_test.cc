@@ -49,13 +49,14 @@ Tensor zeros(const TensorSpec& spec, std::int64_t batch_size) {
   return images;
 }
 
-/// The greatest output of each image.
-std::vector<std::int64_t> classes_of(const Tensor& output) {
+/// The greatest output of each image, or of labels the first.
+std::vector<std::int64_t> classes_of(const Tensor& output, OutputKind kind) {
   std::vector<std::int64_t> classes;
   if (output.data.empty()) return classes;
   const auto row = static_cast<std::ptrdiff_t>(output.data.size()) / output.shape[0];
   for (auto begin = output.data.begin(); begin != output.data.end(); begin += row) {
-    classes.push_back(std::max_element(begin, begin + row) - begin);
+    const auto greatest = std::max_element(begin, begin + row) - begin;
+    classes.push_back(kind == OutputKind::Labels ? static_cast<std::int64_t>(*begin) : greatest);
   }
   return classes;
 }
@@ -102,9 +103,11 @@ std::string run(const Options& options) {
     const TensorView batch = slice(images, done, std::min(report.batch_size, count - done));
     const double seconds = seconds_of([&] { predictor->run(batch, part); });
     if (done == 0) report.first_run_ms = 1e3 * seconds;
+    if (done == 0) warn_of_shape(LENET_PROGRAM, part, predictor->output_spec(), batch.shape[0]);
     append(report.output, part);
   }
-  report.classes = classes_of(report.output);
+  const bool is_classifier = report.output.shape[0] == count;  // not so of any other .onnx
+  if (is_classifier) report.classes = classes_of(report.output, predictor->output_kind());
   if (!options.labels.empty()) report.correct = count_correct(report.classes, options.labels);
   if (options.repeats > 0 && count > 0) {
     const TensorView batch = slice(images, 0, report.batch_size);

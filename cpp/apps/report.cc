@@ -68,7 +68,8 @@ std::string format_json(const Predictor& predictor, const Report& report) {
 }
 
 std::string name_of(const Names& names, std::int64_t class_id) {
-  return names.empty() ? "" : names[static_cast<std::size_t>(class_id)];
+  const auto index = static_cast<std::size_t>(class_id);
+  return index < names.size() ? names[index] : "";
 }
 
 /// One line of a terminal: control characters would do things to it.
@@ -91,7 +92,7 @@ std::string quoted(const std::string& text) {
 
 /// The columns of lenet-cpp predict.
 std::string csv_of(const std::vector<ImageResult>& results, const Names& names,
-                   const std::string& value) {
+                   const std::string& value, bool has_values) {
   std::string text = "file,rank,class_id,label," + value + ",error\n";
   for (const ImageResult& result : results) {
     if (!result.error.empty()) {
@@ -102,7 +103,7 @@ std::string csv_of(const std::vector<ImageResult>& results, const Names& names,
       text += quoted(result.file) +
               print(",%d,%lld,", ++rank, static_cast<long long>(prediction.class_id)) +
               quoted(name_of(names, prediction.class_id)) +
-              print(",%.9g,\n", static_cast<double>(prediction.value));
+              (has_values ? print(",%.9g,\n", static_cast<double>(prediction.value)) : ",,\n");
     }
   }
   return text;
@@ -118,7 +119,8 @@ std::string json_of(const std::vector<ImageResult>& results, const Names& names,
     }
     Json predictions = Json::array();
     for (const auto& [class_id, value] : result.predictions) {
-      const Json label = names.empty() ? Json() : Json(name_of(names, class_id));
+      const bool is_named = static_cast<std::size_t>(class_id) < names.size();
+      const Json label = is_named ? Json(name_of(names, class_id)) : Json();
       predictions.push_back({{"class_id", class_id}, {"label", label}, {value_name, value}});
     }
     list.push_back({{"file", result.file}, {"predictions", std::move(predictions)}});
@@ -180,11 +182,20 @@ std::string format_report(const char* program, const Options& options, const Pre
 }
 
 const char* value_name(OutputKind kind) {
-  return kind == OutputKind::Unknown ? "score" : "probability";
+  const bool known = kind != OutputKind::Unknown && kind != OutputKind::Labels;
+  return known ? "probability" : "score";
 }
 
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
                                     OutputKind kind) {
+  if (kind == OutputKind::Labels) {
+    std::vector<Prediction> labels;
+    const std::size_t count = std::min(static_cast<std::size_t>(k), classes);
+    for (std::size_t i = 0; i < count; ++i) {
+      labels.push_back({static_cast<std::int64_t>(outputs[i]), std::nanf("")});
+    }
+    return labels;
+  }
   const bool softmax = kind == OutputKind::Logits;
   std::vector<std::size_t> order(classes);
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -215,17 +226,18 @@ std::string format_results(const std::vector<ImageResult>& results, const Names&
                            Format format, OutputKind kind) {
   const char* const value = value_name(kind);
   if (format == Format::Json) return json_of(results, names, value);
-  if (format == Format::Csv) return csv_of(results, names, value);
+  const bool has_values = kind != OutputKind::Labels;
+  if (format == Format::Csv) return csv_of(results, names, value, has_values);
   std::string text;
   for (const ImageResult& result : results) {
     text += shown(result.file) + "\n";
     if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
     for (const Prediction& prediction : result.predictions) {
-      const char* const shown_kind = kind == OutputKind::Unknown ? "score " : "";
-      std::string line =
-          print("  %s%.6f  class %lld", shown_kind, static_cast<double>(prediction.value),
-                static_cast<long long>(prediction.class_id));
-      if (!names.empty()) line += "  " + shown(name_of(names, prediction.class_id));
+      std::string line = kind == OutputKind::Unknown ? "  score " : "  ";
+      if (has_values) line += print("%.6f  ", static_cast<double>(prediction.value));
+      line += print("class %lld", static_cast<long long>(prediction.class_id));
+      const std::string name = shown(name_of(names, prediction.class_id));
+      if (!name.empty()) line += "  " + name;
       text += line + "\n";
     }
   }

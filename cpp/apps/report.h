@@ -43,11 +43,14 @@ struct ImageResult {
   std::string error;                    ///< why the image could not be read; empty when it could
 };
 
-/// What the value of a prediction is: "probability", or "score" of outputs of an unknown kind.
+/// What the value of a prediction is: "probability", or "score" of labels, which have none, and of
+/// outputs of an unknown kind.
 const char* value_name(OutputKind kind);
 
 /// The `k` greatest of `outputs`, the lower number first when two are equal.
-/// \param kind of logits, the values are probabilities; of others, the outputs themselves
+/// \param kind of logits, the values are probabilities; of labels, which are the classes
+/// themselves,
+///   NaN; of others, the outputs themselves
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
                                     OutputKind kind);
 

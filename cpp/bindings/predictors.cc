@@ -81,12 +81,22 @@ auto in_turn(PredictorPool& pool, const Use& use) {
 const Predictor& at_once(SharedPredictor& shared) { return shared.at_once(); }
 const PredictorPool& at_once(PredictorPool& pool) { return pool; }
 
+/// Warns where an .onnx declares another shape of an output than it has.
+void check_shape(const Tensor& output, const TensorSpec& declared, std::int64_t images) {
+  if (fits(output.shape, declared, images)) return;
+  const std::string text = "the output '" + declared.name + "' has the shape " +
+                           to_string(output.shape) + "; the model declares " +
+                           to_string(declared.shape);
+  if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) != 0) throw py::error_already_set();
+}
+
 /// The output in an array of its own.
 template <typename Runner>
 py::object run(Runner& self, const TensorView& input) {
   constexpr std::size_t kFew = 4096;  // are copied in less time than an array takes their memory
   thread_local Tensor output;
   in_turn(self, [&](auto& runner) { runner.run(input, output); });
+  check_shape(output, at_once(self).output_spec(), input.shape.empty() ? 1 : input.shape[0]);
   if (output.data.size() > kFew) return py::cast(std::move(output));
   py::array_t<float> copy(output.shape);
   std::copy(output.data.begin(), output.data.end(), copy.mutable_data());

@@ -434,7 +434,10 @@ Response infer_response(const InferRequest& request, const Model& model,
     shape[0] = images;
     std::vector<std::string> texts;
     if (wanted.classes > 0) {
-      if (shape.size() < 2 || (images > 0 && row == 0)) refuse("an output without classes");
+      const bool scores = model.outputs[wanted.index].dtype == "float32";
+      if (!scores || shape.size() < 2 || (images > 0 && row == 0)) {
+        refuse("an output without a score for each class");
+      }
       const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
       const std::int64_t most = std::min(wanted.classes, classes);
       texts = top_texts(model, values, images, row, most);

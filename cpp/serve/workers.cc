@@ -152,6 +152,14 @@ void Runner::run_together(JobRange jobs) {
       for (const Wanted& one : wanted) names.push_back(model.outputs[one.index].name);
       *outputs_ = predictor->run_outputs(input, names);
     }
+    const std::int64_t images = input.shape.empty() ? 1 : input.shape[0];
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const TensorSpec& spec = model.outputs[wanted[i].index];
+      if (fits((*outputs_)[i].shape, spec, images)) continue;
+      throw Error(ErrorCode::Unsupported, "model '" + model.name + "': its output '" + spec.name +
+                                              "' has the shape " + to_string((*outputs_)[i].shape) +
+                                              ", but is declared as " + to_string(spec.shape));
+    }
   }
   const Clock::time_point end = Clock::now();
   Statistics& statistics = model.statistics;

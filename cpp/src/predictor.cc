@@ -101,12 +101,7 @@ void require_quantized(const Model& model) {
 
 /// What an engine gives is compared with what the model itself declares.
 void require_output(const Shape& given, const TensorSpec& spec, std::int64_t images) {
-  bool fits = !given.empty() && given[0] == images && given.size() == spec.shape.size();
-  for (std::size_t i = 1; fits && i < given.size(); ++i) {
-    fits = spec.shape[i] < 0 || given[i] == spec.shape[i];
-  }
-  // An .onnx need not declare one.
-  if (fits || (spec.shape.empty() && !given.empty() && given[0] == images)) return;
+  if (fits(given, spec, images)) return;
   throw Error(ErrorCode::BackendFailure, "the output '" + spec.name + "' for " +
                                              std::to_string(images) + " images has shape " +
                                              to_string(given) + "; the model declares " +
@@ -154,7 +149,7 @@ struct Destination {
     if (shape.empty()) tensor->shape.push_back(0);
     // Without a run it is not known what else is free.
     for (std::int64_t& dimension : tensor->shape) dimension = std::max<std::int64_t>(dimension, 0);
-    tensor->shape[0] = images;
+    if (images != 1) tensor->shape[0] = images;
   }
 
   /// Later images of the input would be overwritten, or freed, when it is run in batches.
@@ -188,7 +183,10 @@ struct Predictor::State final : Loaded, Outputs {
   bool wants(std::size_t index) const override { return destinations[index].wanted; }
 
   float* place(std::size_t index, const Shape& shape) override {
-    require_output(shape, outputs[index], at_once);
+    // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
+    const bool any = row.load()->kind == EngineKind::OnnxRuntime && !shape.empty() &&
+                     (shape[0] == at_once || images == 1);
+    if (!any) require_output(shape, outputs[index], at_once);
     const std::size_t row_size = element_count(shape) / static_cast<std::size_t>(at_once);
     Destination& to = destinations[index];
     to.resize(row_size * static_cast<std::size_t>(images), shape, outputs[index], images);
@@ -534,10 +532,13 @@ const TensorSpec& Predictor::output_spec() const noexcept { return state_->outpu
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
-OutputKind Predictor::output_kind() const noexcept { return state_->model->output_kind; }
+OutputKind Predictor::output_kind() const noexcept {
+  const bool integers = output_spec().dtype != "float32";
+  return integers ? OutputKind::Labels : state_->model->output_kind;
+}
 
 const char* to_string(OutputKind kind) {
-  constexpr const char* kNames[] = {"unknown", "logits", "probabilities", "scores"};
+  constexpr const char* kNames[] = {"unknown", "logits", "probabilities", "scores", "labels"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 

@@ -21,6 +21,14 @@ std::size_t element_count(const Shape& shape) {
   return count;
 }
 
+bool fits(const Shape& shape, const TensorSpec& declared, std::int64_t images) {
+  if (shape.empty() || shape[0] != images) return false;
+  const Shape& sizes = declared.shape;  // the first may be a fixed one, met by several runs
+  const auto same = [](std::int64_t size, std::int64_t given) { return size < 0 || size == given; };
+  return sizes.empty() ||
+         std::equal(sizes.begin() + 1, sizes.end(), shape.begin() + 1, shape.end(), same);
+}
+
 std::string to_string(const Shape& shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) {

@@ -44,6 +44,9 @@ TEST_CASE("the most probable classes, the lower number first when two are equal"
   const std::vector<float> not_a_number = {NAN, 1, NAN, 2};
   CHECK(apps::top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[1].class_id == 1);
   CHECK(apps::top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[3].class_id == 2);
+  const std::vector<float> labels = {7, -1};
+  CHECK(apps::top_classes(labels.data(), 2, 1, OutputKind::Labels).size() == 1);
+  CHECK(apps::top_classes(labels.data(), 2, 9, OutputKind::Labels)[1].class_id == -1);
   const std::vector<float> large = {1e30F, -1e30F};
   CHECK(apps::top_classes(large.data(), 2, 1, OutputKind::Logits)[0].value == 1);
 }
@@ -60,6 +63,8 @@ TEST_CASE("results as text, CSV and JSON") {
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
         "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
+  CHECK(format_results({{"a", {{7, NAN}, {-1, NAN}}, ""}}, names, Format::Text,
+                       OutputKind::Labels) == "a\n  class 7\n  class -1\n");
   const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}, ""}};
   const std::string json = format_results(other, {}, Format::Json, OutputKind::Unknown);
   CHECK(json.find(R"("label": null)") != std::string::npos);

@@ -336,7 +336,7 @@ REFUSED = {
         "format of the future": (model(RELU, ir_version=99), "IR version: 99"),
         "two inputs": (model("y = Add(x, z)", "float[N,2] x, float[N,2] z"), "2 inputs and 1 out"),
         "truth in": (model("y = Cast<to=1>(x)", "bool[N,2] x"), "'x' that is no tensor of float32"),
-        "integers out": (model("y = Cast<to=7>(x)", y="int64[N,2] y"), "no float32 output"),
+        "truth out": (model("y = Cast<to=9>(x)", y="bool[N,2] y"), "no float32 output"),
         "no shape": (model(RELU, "float x", "float y"), "shape"),
     },
 }  # fmt: skip
@@ -400,6 +400,46 @@ def test_outputs_of_other_types(kind, tmp_path):
     with predictor_of(path) as predictor:
         assert [spec.name for spec in predictor.output_specs] == ["y"]
         assert (predictor.run(x) == x.astype("f2" if kind == "float16" else "f4")).all()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32", "int64"])
+def test_integers_where_there_is_nothing_else(kind, tmp_path):
+    number = {"uint8": 2, "int32": 6, "int64": 7}[kind]
+    nodes = f"y = Cast<to={number}>(x) z = Greater(x, x)"
+    path = write(tmp_path / "m.onnx", model(nodes, y=f"bool[N,2] z, {kind}[N,2] y"))
+    x = np.float32([[0, 7], [200, 255]])
+    with lenet_cpp.Predictor(path) as predictor:
+        assert [(spec.name, spec.dtype) for spec in predictor.output_specs] == [("y", kind)]
+        found = predictor.run_outputs(x)["y"]
+        assert found.dtype == kind
+        np.testing.assert_array_equal(found, x)
+        if kind != "uint8":
+            exact = np.float32([[-(2**24), 2**24]])
+            np.testing.assert_array_equal(predictor.run_outputs(exact)["y"], exact)
+            with pytest.raises(lenet_cpp.Unsupported, match=r"'y' holds .* beyond 16777216"):
+                predictor.run(np.float32([[0, 2**24 + 2]]))
+
+
+def test_a_shape_that_is_declared_wrong(tmp_path, run_program, program):
+    """onnxruntime runs such a file, with a warning; so does this."""
+    contents = model("y = Transpose<perm=[2,0,1]>(x)", "float[N,4,3] x", "float[1,K] y")
+    path = write(tmp_path / "m.onnx", contents)
+    x = array((1, 4, 3))
+    with lenet_cpp.Predictor(path) as predictor:
+        with pytest.warns(UserWarning, match=r"'y' has the shape \[3, 1, 4\]; the model declares"):
+            found = predictor.run(x)
+        assert same(found, reference(path, x))
+        # Of several images none has a row of its own.
+        with pytest.raises(lenet_cpp.BackendFailure, match=r"'y' for 2 images has shape"):
+            predictor.run(array((2, 4, 3)))
+    done = run_program(f"--model_file={path}")
+    assert (done.returncode, "warning: the output 'y' has the shape" in done.stderr) == (0, True)
+    contents = model("y = Relu(x)", "float[N,2] x", "float[N,1,2] y")
+    path = write(tmp_path / "m.onnx", contents)
+    with pytest.raises(lenet_cpp.Unsupported, match=r"declared as \[N, 1, 2\].*use engine onnxr"):
+        lenet_cpp.Predictor(path, engine="native")
+    with lenet_cpp.Predictor(path) as predictor:
+        assert same(predictor.run(array((70, 2))), reference(path, array((70, 2))))
 
 
 def test_outputs_by_name(tmp_path):

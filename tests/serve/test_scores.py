@@ -1,10 +1,11 @@
 """What every command and the server say of outputs that are logits, probabilities, scores of a
-sigmoid, or of no known kind, beside what the network itself gives.
+sigmoid, of no known kind, or the numbers of classes, beside what the network itself gives.
 """
 
 import csv
 import io
 import json
+import re
 import warnings
 
 import numpy as np
@@ -200,3 +201,78 @@ def test_the_server_gives_the_outputs_as_they_are(case, run_server, serve_progra
         values, classes = zip(*(text.split(":")[:2] for text in found), strict=True)
         assert list(map(int, classes)) == np.argsort(-row)[:3].tolist()
         np.testing.assert_allclose(np.float32(values), np.sort(row)[::-1][:3], rtol=1e-4)
+
+
+@pytest.fixture(params=["ArgMax", "TopK"])
+def numbered(request, images, tmp_path):
+    """An .onnx whose only output are class numbers, a batch for it, and the numbers by NumPy."""
+    onnx = pytest.importorskip("onnx", reason="the model of this test is made with it")
+    pytest.importorskip("onnxruntime", reason="which runs it")
+    weights = np.random.default_rng(3).standard_normal((784, 10)).astype(np.float32)
+    end, shape, count = {
+        "ArgMax": ("y = ArgMax<axis=1, keepdims=0>(l)", "[N]", 1),
+        "TopK": ("v, y = TopK<axis=1>(l, k)", "[N,3]", 3),
+    }[request.param]
+    nodes = f"f = Flatten(x) l = MatMul(f, w) {end}"
+    graph = onnx.parser.parse_graph(f"g (float[N,1,28,28] x) => (int64{shape} y) {{ {nodes} }}")
+    for name, values in (("w", weights), ("k", np.int64([3]))):
+        graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = tmp_path / "model.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), model)
+    digit().save(tmp_path / "preprocess.json")
+    batch = digit().batch(images)
+    return model, batch, np.argsort(-(batch.reshape(3, 784) @ weights), axis=1)[:, :count]
+
+
+NAMES = [*["no", "yes"] * 4, None, None]
+"""Of ten classes; the last two have none."""
+
+
+def test_class_numbers_alone(numbered, images, tmp_path, root, run_program, capsys):
+    model, batch, best = numbered
+    with lenet_cpp.Predictor(model) as predictor:
+        assert predictor.output_kind == "labels"
+        (found,) = predictor.run_outputs(batch).values()
+        assert found.dtype == np.int64
+        assert (found.reshape(best.shape) == best).all()
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(NAMES[:8]))
+    flags = (f"--model_file={model}", f"--labels={labels}")
+    program = root / "build" / "lenet_classify"
+    for suffix in ("json", "csv"):
+        target = tmp_path / f"r.{suffix}"
+        assert classify.predict([*flags, *map(str, images), f"--output={target}"]) == 0
+        for text in (
+            target.read_text(),
+            run_program(*flags, f"--format={suffix}", *images, program=program).stdout,
+        ):
+            if suffix == "json":
+                rows = [row for one in json.loads(text) for row in one["predictions"]]
+                wanted = [(c, NAMES[c], None) for c in best.ravel().tolist()]
+            else:
+                rows = list(csv.DictReader(io.StringIO(text)))
+                wanted = [(str(c), NAMES[c] or "", "") for c in best.ravel().tolist()]
+            assert [(row["class_id"], row["label"], row["score"]) for row in rows] == wanted
+    capsys.readouterr()
+    assert classify.predict([*flags, str(images[0])]) == 0
+    assert re.search(rf" {best[0, 0]} .* -\n", capsys.readouterr().out)
+
+
+def test_class_numbers_in_bulk_and_served(numbered, run_server, serve_program):
+    model, batch, best = numbered
+    bulk = {"outputs": ["class_id", "label"], "labels": NAMES[:8]}
+    columns = lenet_cpp.BatchPredictor(model, **bulk).columns(batch)
+    assert columns["class_id"].tolist() == best[:, 0].tolist()
+    assert columns["label"].tolist() == [NAMES[c] for c in best[:, 0]]
+    with pytest.raises(lenet_cpp.Unsupported, match="ask for 'class_id' or 'label'"):
+        lenet_cpp.BatchPredictor(model, outputs=["score"]).columns(batch)
+    with run_server(serve_program, model, "--port=0") as server:
+        tensor = {"name": "x", "shape": [3, 1, 28, 28], "datatype": "FP32"}
+        asked = {"inputs": [tensor | {"data": batch.ravel().tolist()}]}
+        status, _, reply = server.ask("POST", "/v2/models/model/infer", json.dumps(asked))
+        assert status == 200
+        assert json.loads(reply)["outputs"][0]["data"] == best.ravel().tolist()
+        asked["outputs"] = [{"name": "y", "parameters": {"classification": 1}}]
+        status, _, reply = server.ask("POST", "/v2/models/model/infer", json.dumps(asked))
+        assert (status, b"without a score for each class" in reply) == (400, True)

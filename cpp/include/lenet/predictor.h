@@ -46,8 +46,9 @@ enum class OutputKind {
   Logits,         ///< a softmax makes probabilities of them
   Probabilities,  ///< of a softmax: they add up to 1
   Scores,         ///< of a sigmoid: each class for itself, from 0 to 1
+  Labels,         ///< integers: the numbers of classes, the most probable first, without scores
 };
-/// "unknown", "logits", "probabilities" or "scores".
+/// "unknown", "logits", "probabilities", "scores" or "labels".
 LENET_API const char* to_string(OutputKind kind);
 
 /// What the arithmetic of a predictor is.
@@ -126,7 +127,8 @@ class LENET_API Predictor {
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;  ///< of the model's first output
-  /// The first output and the others that are float32.
+  /// Those of floating-point numbers, which a run gives as float32; of an .onnx that has none,
+  /// those of integers, which float32 holds up to 2^24: a run throws Unsupported where it does not.
   const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;

@@ -19,7 +19,8 @@ struct TensorSpec {
   std::string name;
   Shape shape;
   /// The NumPy name of the element type: "float32". Of an .onnx whose input is of another one,
-  /// that; a run takes float32 values all the same, which must be numbers of that type.
+  /// that; a run takes float32 values all the same, which must be numbers of that type. So of an
+  /// output of integers.
   std::string dtype;
 };
 
@@ -49,6 +50,10 @@ struct Tensor {
 /// The number of elements of a shape without free dimensions.
 /// \throws Error BadInput when a dimension is negative or the product does not fit.
 LENET_API std::size_t element_count(const Shape& shape);
+
+/// Whether the tensor of so many images has a shape that the model declares. An .onnx may declare
+/// none, as `[]`, and of an output a wrong one.
+LENET_API bool fits(const Shape& shape, const TensorSpec& declared, std::int64_t images);
 
 /// "[2, 1, 28, 28]"; a free dimension prints as N.
 LENET_API std::string to_string(const Shape& shape);

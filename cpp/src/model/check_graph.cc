@@ -117,9 +117,7 @@ class Checker {
                   " outputs; one input and at least one output are supported");
     }
     Value& input = graph_.values[graph_.inputs[0]];
-    const bool exact = input.dtype == kFloat32 || input.dtype == kFloat64 ||
-                       input.dtype == kUint8 || input.dtype == kInt32 || input.dtype == kInt64;
-    if (!exact) {
+    if (!is_number(input.dtype) || input.dtype == kFloat16) {
       unsupported("has an input '" + printable(input.name) +
                   "' that is no tensor of float32, float64, uint8, int32 or int64 values");
     }

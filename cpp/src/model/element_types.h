@@ -62,4 +62,13 @@ inline std::size_t element_size(int dtype) {
   return find_element_type([&](const ElementType& type) { return type.dtype == dtype; }).size;
 }
 
+inline bool is_real(int dtype) {
+  return dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16;
+}
+
+/// Whether an input or output of an .onnx may be of it; runs have float32 in its place.
+inline bool is_number(int dtype) {
+  return is_real(dtype) || dtype == kUint8 || dtype == kInt32 || dtype == kInt64;
+}
+
 }  // namespace lenet

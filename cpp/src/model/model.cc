@@ -61,12 +61,11 @@ class Loader {
     });
     model_->traits.quantized = found.quantized;
     Graph& graph = model_->graph = std::move(found.graph);
-    const auto is_real = [&](std::size_t output) {
-      const int dtype = graph.values[output].dtype;
-      return dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16;
+    const auto is_answer = [&](std::size_t output) {
+      return is_number(graph.values[output].dtype);
     };
     const bool is_for_images = graph.inputs.size() == 1 &&
-                               std::any_of(graph.outputs.begin(), graph.outputs.end(), is_real);
+                               std::any_of(graph.outputs.begin(), graph.outputs.end(), is_answer);
     try {
       check_graph(graph, model_->path);
     } catch (const Error& error) {

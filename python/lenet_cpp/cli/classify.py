@@ -255,7 +255,7 @@ def _predict_all(options: Options) -> int:
             predictor,
             options.image_file,
             options.output,
-            outputs=["class_id", "label", value_name(predictor.output_kind), *outputs],
+            outputs=["class_id", "label", *_values(predictor.output_kind), *outputs],
             start=start,
             skipped=lambda why: tqdm.write(f"skipped {_printable(why)}", file=sys.stderr),
             keep=options.keep or (),
@@ -267,6 +267,10 @@ def _predict_all(options: Options) -> int:
     if total.skipped:
         raise BadInput(f"{total.skipped} of {total.rows} images could not be read and were skipped")
     return 0
+
+
+def _values(kind: str) -> list[str]:
+    return [] if kind == "labels" else [value_name(kind)]
 
 
 def _exported(options: Options) -> dict[str, Path | None]:
@@ -462,7 +466,7 @@ def _rows(results: list[ImageResult]) -> list[list[object]]:
             "" if place else _printable(result.file),
             one.class_id,
             _printable(one.label or "-"),
-            f"{one.value:.6f}",
+            "-" if one.score is None else f"{one.value:.6f}",
         ]
         for result in results
         for place, one in enumerate(result.predictions)

@@ -20,7 +20,12 @@ import numpy as np
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.inference.checked_model import CheckedModel
-from lenet_cpp.inference.classification import find_pipeline, normalized, read_pipeline
+from lenet_cpp.inference.classification import (
+    find_pipeline,
+    normalized,
+    read_pipeline,
+    require_rows,
+)
 from lenet_cpp.inference.columns import KINDS, Rows, read_column
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
 from lenet_cpp.inference.options import BUNDLED_DIR, Options
@@ -247,10 +252,13 @@ class BatchPredictor:
             row = f"row {number} of {self._column!r}" if names is None else str(names[number])
             why = rows.errors[number]
             raise BadInput(why if row in why else f"{row}: {why}")
-        classes = predictor.output_spec.shape[-1]
+        for places, outputs in blocks:
+            require_rows(outputs, len(places), loaded.model.file)
+        declared = predictor.output_spec.shape[-1:]
+        classes = math.prod(blocks[0][1].shape[1:]) if blocks else max(0, *declared)
         logits = np.full((rows.count, classes), np.nan, np.float32)
         for places, outputs in blocks:
-            logits[places] = outputs
+            logits[places] = outputs.reshape(len(places), classes)
         return self._results(logits, rows.errors, loaded)
 
     def predict_batch_fn(self) -> Callable[[], Callable[[Any], dict[str, NDArray[Any]]]]:
@@ -427,26 +435,38 @@ class BatchPredictor:
         self, logits: NDArray[np.float32], errors: dict[int, str], loaded: _Loaded
     ) -> dict[str, NDArray[Any]]:
         bad = np.array(sorted(errors), np.intp)
-        class_ids = logits.argmax(axis=1).astype(np.int32) if logits.size else np.zeros(0, np.int32)
+        kind = loaded.model.output_kind
+        if not logits.size:
+            class_ids = np.zeros(0, np.int32)
+        elif kind == "labels":
+            class_ids = np.nan_to_num(logits[:, 0]).astype(np.int32)
+        else:
+            class_ids = logits.argmax(axis=1).astype(np.int32)
         class_ids[bad] = -1
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
+        values = {"score", "probability", "probabilities"}
+        if kind == "labels" and self._outputs.keys() & values:
+            raise Unsupported(
+                f"{loaded.model.file} gives the numbers of classes alone, without scores: ask for"
+                " 'class_id' or 'label'"
+            )
         if "score" in self._outputs:
             found["score"] = logits.max(axis=1, initial=-np.inf)
         if self._outputs.keys() & {"probability", "probabilities"}:
-            if loaded.model.output_kind == "unknown":
+            if kind == "unknown":
                 raise Unsupported(
                     f"{loaded.model.file} ends in operators that do not tell what its outputs are,"
                     " so that there are no probabilities: ask for 'score' or 'logits'"
                 )
-            values = normalized(logits, loaded.model.output_kind)
-            found["probabilities"] = values
-            found["probability"] = values.max(axis=1, initial=0)
+            found["probabilities"] = shares = normalized(logits, kind)
+            found["probability"] = shares.max(axis=1, initial=0)
         if "label" in self._outputs:
             labels = loaded.model.labels if self._labels is None else self._labels
-            if labels and len(labels) != logits.shape[1]:
+            if labels and len(labels) != logits.shape[1] and kind != "labels":
                 raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
-            names = np.array([*(labels or [None] * logits.shape[1]), None], dtype=object)
-            found["label"] = names[class_ids]  # the last one for -1
+            names = np.array([*(labels or ()), None], dtype=object)
+            known = (class_ids >= 0) & (class_ids < len(names) - 1)
+            found["label"] = names[np.where(known, class_ids, -1)]
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
             results[self._errors] = np.full(len(logits), None, dtype=object)

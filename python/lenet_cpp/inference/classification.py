@@ -14,7 +14,7 @@ import numpy as np
 from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline, from_inference_yml
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, read_checksums, sha256_file
 from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
@@ -171,12 +171,15 @@ class InferenceEngine(Closing):
         Raises:
             BadInput: Wrong type or shape, or a value that is not finite.
             BackendFailure: Paddle failed.
+            Unsupported: The model is no classifier.
         """
         batch = as_batch(x, self._model.engine.input_shape)
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:
-            return self._model.engine.run(batch)
+            outputs = self._model.engine.run(batch)
+        require_rows(outputs, len(batch), self._model.file)
+        return outputs
 
     def postprocess(self, x: ArrayLike) -> tuple[int, float]:
         """Return the most probable class of one image, and its probability.
@@ -203,12 +206,18 @@ class InferenceEngine(Closing):
 
         Returns:
             For each image its classes, the most probable first, the lower number first when two
-            are equal.
+            are equal. Of a model that gives class numbers alone, those.
 
         Raises:
             BadInput: ``x`` is not such an array, or the number of classes is less than ``k`` or is
                 not the number of labels.
         """
+        if self.output_kind == "labels":
+            names = dict(enumerate(self._labels()))
+            return [
+                tuple(Prediction(label, names.get(label), None, None) for label in row[: k or 5])
+                for row in label_rows(x).tolist()
+            ]
         outputs = _rows(x)
         classes = outputs.shape[1]
         if k is not None and not 1 <= k <= classes:
@@ -238,11 +247,11 @@ class InferenceEngine(Closing):
 
     @property
     def output_kind(self) -> str:
-        """What :meth:`run` returns: ``logits``, ``probabilities``, ``scores`` or ``unknown``.
+        """What :meth:`run` returns, as :attr:`lenet_cpp.Predictor.output_kind`.
 
-        See :attr:`lenet_cpp.Predictor.output_kind`; ``apply_softmax`` goes before it.
+        ``apply_softmax`` goes before it, but where there are no scores.
         """
-        if self._apply_softmax is None:
+        if self._apply_softmax is None or self._model.output_kind == "labels":
             return self._model.output_kind
         return "logits" if self._apply_softmax else "probabilities"
 
@@ -301,9 +310,9 @@ class InferenceEngine(Closing):
             raise BadInput("no model is loaded: call load_predictor first")
         return self._loaded
 
-    def _labels(self, classes: int) -> tuple[str, ...]:
+    def _labels(self, classes: int | None = None) -> tuple[str, ...]:
         labels = self._given_labels
-        if labels is not None and len(labels) != classes:
+        if labels is not None and len(labels) != (classes or len(labels)):
             raise BadInput(
                 f"{len(labels)} labels for the {classes} classes of {self._model.file}: give one"
                 " for each class"
@@ -311,7 +320,7 @@ class InferenceEngine(Closing):
         if labels is None:
             network = registry.find_network(self._model_name)
             labels = self._model.labels or (network.labels if network is not None else ())
-        return labels if len(labels) == classes else ()
+        return labels if len(labels) == (classes or len(labels)) else ()
 
 
 def find_pipeline(
@@ -361,7 +370,25 @@ def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 def value_name(kind: str) -> str:
     """Return what the value of a class is called for outputs of a kind."""
-    return "score" if kind == "unknown" else "probability"
+    return "score" if kind in {"unknown", "labels"} else "probability"
+
+
+def require_rows(outputs: NDArray[np.float32], images: int, model: Path) -> None:
+    """Raise :class:`lenet_cpp.Unsupported` for outputs that are not a row for each image."""
+    if outputs.ndim == 0 or len(outputs) != images or (images > 0 and outputs.size == 0):
+        raise Unsupported(f"{model} is no classifier: its output is {list(outputs.shape)}")
+
+
+def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
+    """Return class numbers, the most probable first, [N, 1 or more], of outputs of that kind.
+
+    Raises:
+        BadInput: They are none for each image, such as the class of each pixel.
+    """
+    labels = np.asarray(outputs)
+    if labels.ndim not in {1, 2} or labels.size == 0:
+        raise BadInput(f"expected class numbers for each image, got {list(labels.shape)}")
+    return labels.reshape(len(labels), -1).astype(np.int64)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

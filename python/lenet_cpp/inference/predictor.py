@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
@@ -219,20 +219,28 @@ class Predictor(_Running[_core.Predictor], Closing):
 
     @property
     def output_specs(self) -> list[TensorSpec]:
-        """The float32 outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`."""
+        """The outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`.
+
+        They are float32; of an .onnx without an output of floating-point numbers, integers.
+        """
         specs = self._alive().output_specs
         return [TensorSpec(spec.name, spec.shape, spec.dtype) for spec in specs]
 
-    def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[np.float32]]:
+    def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         """Return several outputs of one run, by name; all of them when none is named.
 
-        Arguments and errors are those of :meth:`run`, and :class:`lenet_cpp.Unsupported` when the
-        engine gives no output of that name.
+        Each has the dtype that :attr:`output_specs` names. Arguments and errors are those of
+        :meth:`run`, and :class:`lenet_cpp.Unsupported` when the engine gives no output of that
+        name, or an integer that float32 does not hold.
         """
         core = self._alive()
-        wanted = list(names) or [spec.name for spec in core.output_specs]
+        dtypes = {spec.name: spec.dtype for spec in core.output_specs}
+        wanted = list(names) or list(dtypes)
         outputs = core.run_outputs(as_input(images, self._input_shape), wanted)
-        return dict(zip(wanted, outputs, strict=True))
+        return {
+            name: output.astype(dtypes[name], copy=False)
+            for name, output in zip(wanted, outputs, strict=True)
+        }
 
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
         """Return what every operator computed, in the order of execution.
@@ -300,7 +308,8 @@ class Predictor(_Running[_core.Predictor], Closing):
         """What the numbers of the first output are, by the program's last operators.
 
         ``logits``, of which a softmax makes probabilities; ``probabilities``, of a softmax;
-        ``scores``, of a sigmoid: each class for itself, from 0 to 1; or ``unknown``.
+        ``scores``, of a sigmoid: each class for itself, from 0 to 1; ``labels``, integers: the
+        numbers of classes, the most probable first, without scores; or ``unknown``.
         """
         return self._alive().output_kind
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".json", ".jsonl")
 CSV_COLUMNS = ("file", "rank", "class_id", "label", "probability", "error")
-"""With ``score`` in place of ``probability`` where the kind of the outputs is not known."""
+"""With ``score`` in place of ``probability`` where that is not known."""
 
 
 class Prediction(NamedTuple):
@@ -28,13 +29,14 @@ class Prediction(NamedTuple):
     """None when the label of the class is not known."""
     probability: float | None
     """None where it is not known what the model's outputs are."""
-    score: float
-    """The model's output for this class, as it is."""
+    score: float | None
+    """The model's output for this class, as it is; None where that is the class's number alone."""
 
     @property
     def value(self) -> float:
-        """The probability, or else the score."""
-        return self.score if self.probability is None else self.probability
+        """The probability, or else the score, or else NaN."""
+        found = self.score if self.probability is None else self.probability
+        return math.nan if found is None else found
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def open_results(
       rank counts from 1; an image that could not be read has one line, with ``error``;
     * ``.json``: a list with one object for each image: ``file``, and ``predictions`` with
       ``class_id``, ``label`` and ``probability`` (or ``score``, where that is not known), or
-      ``error``;
+      ``error``; of a model that gives class numbers alone, ``score`` is null, and empty in a .csv;
     * ``.jsonl``: the same objects, one per line.
 
     The complete file appears when the block ends; when the block raises, an older file stays.
@@ -95,7 +97,8 @@ def _csv(file: IO[str], value: str) -> Iterator[Callable[[ImageResult], None]]:
             writer.writerow([result.file, "", "", "", "", result.error])
         for rank, prediction in enumerate(result.predictions, start=1):
             label = "" if prediction.label is None else prediction.label
-            writer.writerow([result.file, rank, prediction.class_id, label, prediction.value, ""])
+            value = "" if prediction.score is None else prediction.value
+            writer.writerow([result.file, rank, prediction.class_id, label, value, ""])
 
     yield write
 

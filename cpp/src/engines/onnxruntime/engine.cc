@@ -268,12 +268,10 @@ Shape shape_of(const ort::TensorInfo* info) {
   return shape;
 }
 
-constexpr std::array kReals = {kFloat32, kFloat16, kFloat64};
-constexpr std::array kInputs = {kFloat32, kFloat16, kFloat64, kUint8, kInt32, kInt64};
+constexpr float kMostExact = 0x1p24F;  // of the integers that float32 has without a gap
 
-/// \returns without a shape and a dtype what is no tensor of one of those types
-template <std::size_t Count>
-TensorSpec spec_of(const std::array<int, Count>& types, const Session& session, std::size_t index,
+/// \returns without a shape and a dtype what is no tensor of numbers that we take
+TensorSpec spec_of(const Session& session, std::size_t index,
                    decltype(ort::Api::SessionGetInputName) get_name,
                    decltype(ort::Api::SessionGetInputTypeInfo) get_type) {
   auto* const allocator = result<ort::Allocator*>(api().GetAllocatorWithDefaultOptions);
@@ -286,7 +284,7 @@ TensorSpec spec_of(const std::array<int, Count>& types, const Session& session, 
   if (tensor == nullptr) return spec;
   const ElementType& element =
       onnx_element_type(result<ort::ElementType>(api().GetTensorElementType, tensor));
-  if (std::count(types.begin(), types.end(), element.dtype) > 0) {
+  if (is_number(element.dtype)) {
     spec.dtype = element.name;
     spec.shape = shape_of(tensor);
   }
@@ -360,22 +358,28 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   const auto inputs = result<std::size_t>(api().SessionGetInputCount, session.get());
   const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session.get());
   require_one_input(model, inputs, outputs);
-  loaded->input =
-      spec_of(kInputs, session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
+  loaded->input = spec_of(session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
   if (loaded->input.dtype.empty()) {
     refuse_model(model, " has an input '" + loaded->input.name +
                             "' that is no tensor of float32, float16, float64, uint8, int32 or "
                             "int64 values");
   }
-  for (std::size_t i = 0; i < outputs; ++i) {
-    TensorSpec output =
-        spec_of(kReals, session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
-    if (output.dtype.empty()) continue;
-    loaded->output_types.push_back(dtype_of(std::exchange(output.dtype, "float32")));
-    loaded->outputs.push_back(std::move(output));
+  for (const bool real : {true, false}) {  // integers only where there is nothing else
+    for (std::size_t i = 0; i < outputs; ++i) {
+      TensorSpec output =
+          spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
+      const int dtype = output.dtype.empty() ? -1 : dtype_of(output.dtype);
+      if (dtype < 0 || is_real(dtype) != real) continue;
+      if (real) output.dtype = "float32";
+      loaded->output_types.push_back(dtype);
+      loaded->outputs.push_back(std::move(output));
+    }
+    if (!loaded->outputs.empty()) break;
   }
-  if (loaded->outputs.empty())
-    refuse_model(model, " has no output of floating-point numbers, such as scores");
+  if (loaded->outputs.empty()) {
+    refuse_model(model,
+                 " has no output of float32, float16, float64, uint8, int32 or int64 values");
+  }
   if (loaded->input.shape.empty()) {
     refuse_model(model, " does not say the shape of its input '" + loaded->input.name +
                             "'; images in batches are supported");
@@ -440,6 +444,12 @@ class OnnxRuntimeEngine final : public Engine {
         std::memcpy(to, from, contents.data.size());
       } else {
         const std::vector<float> numbers = floats_of(contents);
+        for (const float number : numbers) {
+          if (is_real(contents.data_dtype) || std::abs(number) <= kMostExact) continue;
+          throw Error(ErrorCode::Unsupported, "the output '" + model_->outputs[wanted[i]].name +
+                                                  "' holds an integer beyond 16777216, the "
+                                                  "largest up to which float32 has them all");
+        }
         std::copy(numbers.begin(), numbers.end(), to);
       }
     }

@@ -115,7 +115,13 @@ void OperatorView::give(std::string_view name, const Shape& shape, int dtype, st
   // Before 2.5 Paddle had no tensors of rank 0.
   const bool number = shape.empty() && value.shape == Shape{1} && !is_onnx();
   if (number) return give(name, {1}, dtype, index);
-  if (value.dtype != dtype || !fits(value.shape, shape)) {
+  const bool matches = fits(value.shape, shape);
+  // An .onnx may say anything: onnxruntime looks at none of it.
+  if (!matches && is_onnx() && value.dtype == dtype) {
+    no_kernel("kernel for a tensor of shape " + to_string(shape) + " that is declared as " +
+              to_string(value.shape));
+  }
+  if (value.dtype != dtype || !matches) {
     fail("the shape or type of its output '" + value.name + "': " + to_string(value.shape) +
          " where it gives " + to_string(shape));
   }
