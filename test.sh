@@ -140,13 +140,10 @@ if [ "$(cat $installed 2>/dev/null)" != "$wanted" ]; then
     echo "$wanted" >$installed
 fi
 
+# The linters of .pre-commit-config.yaml, on all files that git knows.
 style() {
-    ruff check . || stop "ruff check found problems"
-    ruff format --check --quiet . || stop "files are not formatted: ruff format ."
-    find cpp examples cmake web \( -name '*.cc' -o -name '*.h' \) -exec clang-format --dry-run --Werror {} + ||
-        stop "files are not formatted: clang-format -i"
-    shellcheck -x run.sh test.sh .ci/run scripts/*.sh || stop "shellcheck found problems"
-    mypy || stop "mypy found problems"
+    PRE_COMMIT_HOME=.venv/pre-commit pre-commit run --all-files --color=never ||
+        stop "the linters found problems; ruff format . and clang-format -i mend what is not formatted"
 }
 
 # mypy uses one core: the other one builds meanwhile.

@@ -133,7 +133,7 @@ COUNTS = (
     Count("lines of C++", 30_460, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_850, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 37_090, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of tests", 37_140, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
 )
 
 

@@ -1,10 +1,14 @@
-"""What ./test.sh and tests/conftest.py promise of the suite itself."""
+"""What ./test.sh and tests/conftest.py promise of the suite itself, and what runs it elsewhere."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import yaml
 
 LEAVES_A_PROCESS = """
 import pathlib, subprocess, pytest
@@ -36,3 +40,42 @@ def test_the_quick_tests_are_there(root):
     listed = re.search(r'^heart="(.*?)"$', (root / "test.sh").read_text(), re.DOTALL | re.MULTILINE)
     assert listed
     assert [path for path in listed[1].split() if not (root / path).exists()] == []
+
+
+def settings_of(root):
+    """Every file of YAML that tells a service what to do, by its path."""
+    paths = [*(root / ".github").rglob("*.yml"), *root.glob(".*.yaml"), root / "CITATION.cff"]
+    return {path: yaml.safe_load(path.read_text()) for path in paths}
+
+
+def test_workflows_run_what_there_is(root):
+    """They hold no logic of their own: their commands are the project's, with its options."""
+    settings = settings_of(root)
+    steps = [
+        step
+        for path, one in settings.items()
+        if path.parent.name == "workflows"
+        for job in one["jobs"].values()
+        for step in job["steps"]
+    ]
+    sessions = set(re.findall(r"nox -s (\w+)", (root / "noxfile.py").read_text()))
+    for command in (step["run"] for step in steps if "run" in step):
+        program, *rest = command.split()
+        if program.startswith("./") or program == ".ci/run":
+            text = (root / program).read_text()
+            assert all(re.search(rf"^  {option}\s", text, re.M) for option in rest), command
+        elif program.endswith("nox"):
+            assert rest[1] in sessions, command
+        else:
+            assert program in {"pip", ".venv/bin/python"}, command
+            assert re.search(r"install|-m tools\.wheels", command), command
+    (setup,) = (one for path, one in settings.items() if path.name == "action.yml")
+    packages = setup["runs"]["steps"][1]["run"].split("--yes ")[1].split("$")[0].split()
+    (named,) = re.findall(r"^apt-get install (git .*)$", (root / "README.md").read_text(), re.M)
+    assert packages == named.split()
+
+
+def test_workflows_by_actionlint(root):
+    if shutil.which("actionlint") is None:
+        pytest.skip("no actionlint, a program that its project publishes")
+    subprocess.run(["actionlint"], cwd=root, check=True)

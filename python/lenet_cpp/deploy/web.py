@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 from lenet_cpp._base.files import PREPROCESS_NAME, naming, other_content
@@ -15,7 +16,7 @@ from lenet_cpp.formats.manifest import read_origin
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(str(files("lenet_cpp") / "deploy" / "page"))
 """What the build has installed: the page, and ``lenet.wasm`` if there was Emscripten."""
 
 _MODULE = "lenet.wasm"

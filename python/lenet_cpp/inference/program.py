@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,12 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-_INSTALLED = Path(__file__).parents[1] / "bin"  # by the build, with what it could build
-
-
 def find_built(name: str, root: Path) -> Path | None:
     """Return a C++ program: that of a clone, else of this package, else the one in ``PATH``."""
-    for folder in (root / "build", _INSTALLED):
+    installed = str(files("lenet_cpp") / "bin")  # by the build, with what it could build
+    for folder in (root / "build", Path(installed)):
         if (folder / name).is_file():
             return folder / name
     found = shutil.which(name)
