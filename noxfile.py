@@ -10,6 +10,7 @@
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
     nox -s paddleslim                 does quantization by PaddleSlim itself work?
     nox -s published                  do trained networks inside published packages run?
+    nox -s exporters                  do .onnx files of other tools run?
     nox -s bare                       do README's commands work where there is only Debian?
     nox -s docs                       the site of the documents and of both APIs, in build/docs
     nox -s wheels                     are the wheels for any Linux what they say?
@@ -176,6 +177,21 @@ def published(session: nox.Session) -> None:
     """
     ours = session.posargs[0] if session.posargs else sys.executable
     session.run(ours, "-W", "ignore", "-m", "tools.versions", "published", external=True)
+
+
+@nox.session(python=False)
+def exporters(session: nox.Session) -> None:
+    """Make .onnx files by other tools and run them; docs/onnx.md has the result.
+
+    Environments of the tools are made in the user's cache folder, 3 GB. Ours is the interpreter
+    that runs nox, or the one named after ``--``, which needs lenet_cpp with its extras paddle,
+    torch and onnx.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    command = (ours, "-W", "ignore", "-m", "tools.exporters")
+    session.run(*command, external=True)
+    session.run(*command, "check", external=True)
+    session.run(ours, "scripts/benchmark.py", "--pages", external=True)
 
 
 @nox.session(python=False)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark.picture import OWN, bars
-from tools.versions import tables
+from tools.exporters import tables as exporters
+from tools.versions import tables as versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,7 +301,8 @@ _PARTS: dict[str, Callable[..., str]] = {
     "memory": _memory,
     "serve": _serve,
     "scale": _scale,
-    **tables.PARTS,
+    **versions.PARTS,
+    **exporters.PARTS,
     "gain": lambda result, which: f"{result['predictors'][which]:.2f}",
 }
 

@@ -15,12 +15,9 @@ on PATH and in pyenv. A version's archive holds ``index.json``, NAME/LAYOUT/FILE
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import lzma
 import shutil
 import sys
-import tarfile
 import tempfile
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._base.environments import Environment
 from lenet_cpp._base.worker import PROGRAM_DESC, call
 from lenet_cpp.errors import Error
+from tools.corpora import report, write_archive
 from tools.interpreters import find_interpreter
 
 if TYPE_CHECKING:
@@ -80,12 +78,6 @@ def environment(name: str) -> Environment:
     )
 
 
-def report(what: str, done: int, total: int) -> None:
-    """Print a line of progress over the last one, on a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{done}/{total} {what}", end="", file=sys.stderr, flush=True)
-
-
 def make(name: str, raw: Path, program: str | None) -> dict[str, Any]:
     """Write the networks of a version to a folder; return their index."""
     version = VERSIONS[name]
@@ -112,26 +104,18 @@ def make(name: str, raw: Path, program: str | None) -> dict[str, Any]:
 
 def pack(index: dict[str, Any], raw: Path, archive: Path) -> None:
     """Write an archive. Files of a kind are next to each other, which makes it smaller."""
-    archive.parent.mkdir(parents=True, exist_ok=True)
     names = (
         f"{network['name']}/{network['layout']}/{file}"
         for network in index["networks"]
         for file in [*network["files"], "expected.npy"]
     )
-    contents = {"index.json": json.dumps(index, indent=1).encode() + b"\n"}
+    contents: dict[str, bytes | Path] = {"index.json": json.dumps(index, indent=1).encode() + b"\n"}
 
     def by_kind(name: str) -> tuple[str, str]:
         return Path(name).suffix, name
 
     contents |= {name: (raw / name).read_bytes() for name in sorted(names, key=by_kind)}
-    with (
-        lzma.open(archive, "wb", preset=9 | lzma.PRESET_EXTREME) as file,
-        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        for name, data in contents.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+    write_archive(archive, contents)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 from tools.versions.children import ENGINES
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -30,7 +31,7 @@ def counts(result: dict[str, Any]) -> str:
         key = (version, str(sum(by_engine["auto"].values())), *cells)
         rows.setdefault(key, []).append(f"`{layout}`")
     lines = [[key[0], ", ".join(layouts), *key[1:]] for key, layouts in rows.items()]
-    return _table(["written by", "layout", "files of each", *ENGINES], lines)
+    return markdown_table(["written by", "layout", "files of each", *ENGINES], lines)
 
 
 def operators(result: dict[str, Any]) -> str:
@@ -44,7 +45,7 @@ def operators(result: dict[str, Any]) -> str:
         [version, *(", ".join(f"`{name}`" for name in found.get(how, ())) for how in columns)]
         for version, found in result["operators"].items()
     ]
-    return _table(["written by", *columns.values()], rows)
+    return markdown_table(["written by", *columns.values()], rows)
 
 
 PARTS = {

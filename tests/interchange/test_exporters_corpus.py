@@ -1,0 +1,94 @@
+"""Files as other tools write them, on engines native and auto; tools/exporters makes them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenet_cpp._base.files import cache_folder
+from tools.exporters.corpus import (
+    CORPUS,
+    ENGINES,
+    RESULTS,
+    STEPS,
+    File,
+    compare,
+    files,
+    judge,
+    read_index,
+    reason,
+    unpack,
+)  # fmt: skip
+from tools.exporters.tables import tools
+
+ROWS = {row["tool"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["tools"]}
+OF_ONE_MACHINE = ("optimized", "quantized-dynamic", "quantized-qdq", "quantized-qoperator")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exporters")
+    unpack(folder)
+    return folder
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("tool", list(read_index()))
+def test_answers_are_right_and_refusals_those_that_the_table_has(tool, engine, folder):
+    """Where this fails after a change of an engine: python -m tools.exporters check."""
+    if engine == "auto":
+        pytest.importorskip("onnxruntime")
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if tool in OF_ONE_MACHINE and "avx512_vnni" not in flags:
+            pytest.skip("onnxruntime computes these otherwise on processors without AVX-512 VNNI")
+    found = {file.name: judge(file, folder, engine) for file in files() if file.tool == tool}
+    assert found
+    kinds = {"right", "near", "Unsupported"}
+    assert {name: said for name, said in found.items() if said[0] not in kinds} == {}
+    refused = {name: reason(said) for name, (kind, said) in found.items() if kind == "Unsupported"}
+    listed = ROWS[tool][engine]["refused"].items()
+    assert refused == {name: why for why, names in listed for name in names}
+
+
+def test_the_corpus_is_small_complete_and_of_no_machine(folder):
+    assert sum(path.stat().st_size for path in CORPUS.parent.iterdir()) < 300e3
+    assert {file.tool for file in files()} == set(ROWS) == set(read_index())
+    assert (
+        len({str(file) for file in files()})
+        == len(files())
+        == sum(row["files"] for row in ROWS.values())
+    )
+    assert {file.network for file in files() if file.tool == "torch-dynamo"} >= {"lenet", "vit"}
+    for file in files():
+        assert np.ptp(file.expected, 0).max() > 0.005, f"{file} answers alike for all images"
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert not re.search(rb"/(tmp|home|root|work)/", path.read_bytes()), path
+    assert str(cache_folder()) not in (folder / "index.json").read_text(encoding="utf-8")
+
+
+def test_an_answer_is_right_near_or_wrong():
+    expected = [[0.0, 4.0], [3.0, 1.0], [2.0, 2.1], [0.0, 4.0]]
+    file = File("tool", "name", "lenet", (1,), "float", 17, True, expected, 0.2, step=0.5)
+
+    def outcome(*changes):
+        found = np.asarray(expected)
+        for image, value in changes:
+            found[image, 0] += value
+        return compare(file, found)[0]
+
+    assert outcome() == outcome((0, 0.2 * 4), (1, 0.2 * 3)) == "right"
+    assert outcome((1, 0.7)) == outcome((2, STEPS * 0.5)) == "near"
+    assert outcome((1, STEPS * 0.5 + 0.1)) == outcome((0, 2.2)) == "wrong"
+    assert compare(file, np.zeros((4, 3)))[0] == "wrong"
+
+
+def test_outcomes_become_a_row():
+    found = {"right": 2, "near": ["a"], "refused": {"`Cast`": ["b", "c"]}, "failures": {}}
+    other = {**found, "refused": {}, "failures": {"d": ["crashed", "exit status 7"]}}
+    row = {"tool": "t", "versions": {"p": "1+cpu"}, "opsets": [9, 13], "files": 6}
+    table = tools({"tools": [{**row, "native": found, "auto": other}]})
+    last = "| t | p 1 | 9, 13 | 6 | 2, 1 near | `Cast` 2 | 2, 1 near, 1 crashed |  |"
+    assert table.splitlines()[-1] == last

@@ -1,0 +1,104 @@
+"""Run the corpus of tools.exporters, and write docs/results/exporters.json.
+
+    python -m tools.exporters check                 all files; a minute
+    python -m tools.exporters check --tool tf2onnx --output FILE
+
+``scripts/benchmark.py --pages`` writes the result into docs/onnx.md. The exit status is 1 where an
+engine crashed, was wrong, or called a file damaged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+import tempfile
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+import lenet_cpp
+from lenet_cpp._base.files import write_text
+from tools.exporters.corpus import ENGINES, RESULTS, File, files, judge, read_index, reason, unpack
+from tools.versions.children import FAILURES, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tools.versions.children import Outcome
+
+Case = tuple[File, str]
+
+
+def _run(case: Case, folder: str) -> Outcome:
+    file, engine = case
+    return judge(file, Path(folder), engine)
+
+
+def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> list[dict[str, Any]]:
+    """Return a row for each tool: its files, and what each engine does with them."""
+    rows: dict[str, dict[str, Any]] = {}
+    for (file, engine), (kind, said) in outcomes:
+        found = read_index()[file.tool]
+        unused = {key: found[key] for key in ("not_written", "not_run")}
+        row = rows.setdefault(
+            file.tool,
+            {"tool": file.tool, "versions": found["versions"], "opsets": [], "files": 0, **unused},
+        )
+        row["opsets"] = sorted({*row["opsets"], file.opset})
+        row["files"] += engine == ENGINES[0]
+        of_engine = row.setdefault(engine, {"right": 0, "near": [], "refused": {}, "failures": {}})
+        if kind == "right":
+            of_engine["right"] += 1
+        elif kind == "near":
+            of_engine["near"].append(file.name)
+        elif kind == "Unsupported":
+            of_engine["refused"].setdefault(reason(said), []).append(file.name)
+        else:
+            of_engine["failures"][file.name] = [kind, said]
+    return list(rows.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.exporters check", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    known = list(read_index())
+    parser.add_argument("--tool", nargs="+", choices=known, default=known, metavar="TOOL")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
+    options = parser.parse_args(arguments)
+    groups = [
+        [(file, engine) for file in files() if file.tool == tool for engine in ENGINES]
+        for tool in options.tool
+    ]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tqdm(total=sum(map(len, groups)), unit="run", disable=None) as bar,
+    ):
+        unpack(Path(folder))
+        outcomes = []
+        for outcome in run(groups, functools.partial(_run, folder=folder), parallel=1):
+            outcomes.append(outcome)
+            bar.update()
+    rows = summarise(outcomes)
+    result = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "lenet_cpp": lenet_cpp.__version__, "onnxruntime": metadata.version("onnxruntime")
+        },
+        "tools": rows,
+    }  # fmt: skip
+    write_text(options.output, json.dumps(result, indent=1) + "\n")
+    failed = False
+    for row in rows:
+        for engine in ENGINES:
+            for name, (kind, said) in row[engine]["failures"].items():
+                failed |= kind in FAILURES
+                print(f"{row['tool']} {name}, {engine}: {kind}: {said}", file=sys.stderr)
+    print(f"{options.output}: {sum(row['files'] for row in rows)} files")
+    return int(failed)
