@@ -184,8 +184,8 @@ struct Predictor::State final : Loaded, Outputs {
 
   float* place(std::size_t index, const Shape& shape) override {
     // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
-    const bool any = row.load()->kind == EngineKind::OnnxRuntime && !shape.empty() &&
-                     (shape[0] == at_once || images == 1);
+    const bool any =
+        row.load()->takes_any_shape && !shape.empty() && (shape[0] == at_once || images == 1);
     if (!any) require_output(shape, outputs[index], at_once);
     const std::size_t row_size = element_count(shape) / static_cast<std::size_t>(at_once);
     Destination& to = destinations[index];

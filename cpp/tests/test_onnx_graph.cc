@@ -427,7 +427,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"no kernel for this operator (Hardmax, which gives 'y')", "Hardmax x -> y"},
       {"this operator (com.microsoft.Relu", "Relu@com.microsoft x -> y"},
       {"the attribute alpha (Relu", "Relu x -> y | alpha=1.0"},
-      {"a second output", "MaxPool x -> y indices | kernel_shape=[1,1]"},
+      {"a second output", "MaxPool x -> z indices | kernel_shape=[1,1]; Add z indices -> y"},
       {"operator set 6; ", "Relu x -> y", "", 6},
       {"operator set 26", "Relu x -> y", "", 26},
       {each, "Reshape x s -> y", "s[2]i=1,-1"},

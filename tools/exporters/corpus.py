@@ -113,7 +113,8 @@ def files() -> list[File]:
 def unpack(folder: Path) -> None:
     """Write all files as TOOL/NAME.onnx to a folder."""
     with tarfile.open(fileobj=BytesIO(_data())) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+        tar.extractall(folder)
 
 
 def judge(file: File, folder: Path, engine: str) -> tuple[str, str]:

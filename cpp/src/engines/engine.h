@@ -116,6 +116,8 @@ struct EngineRow {
   ///   quantized one.
   std::unique_ptr<Engine> (*create)(const Config& config, const Model& model);
   bool stops = true;  ///< early: supports time_limit_ms and cancel
+  /// Whether it runs a model that declares wrong shapes of its outputs.
+  bool takes_any_shape = false;
   /// Whether its library keeps threads when there is more than one.
   bool (*keeps_threads)(Accelerator) = [](Accelerator) { return false; };
 

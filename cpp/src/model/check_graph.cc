@@ -127,12 +127,14 @@ class Checker {
     });
     outputs.erase(gone, outputs.end());
     if (outputs.empty()) unsupported("has no float32 output");
+    if (input.shape.empty()) {
+      unsupported("does not say the shape of its input '" + printable(input.name) + "'");
+    }
     if (input.shape.size() < 2 || input.shape.size() > kMaxRank ||
         *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
       unsupported("has an input '" + printable(input.name) +
                   "' that is not [N, channels, height, width] or another tensor for each image, "
-                  "with sizes that are known; export it for images of one size, or use "
-                  "engine onnxruntime");
+                  "with sizes that are known; export it for images of one size");
     }
     require_dimensions(input, 1);
     input.defined = true;
@@ -148,6 +150,10 @@ class Checker {
       if (!shape.empty()) shape[0] = kUnknown;
     }
     const std::vector<bool> needed = needed_operators(graph_);
+    read_.resize(graph_.values.size());
+    const auto read = [this](std::size_t index) { read_[index] = true; };
+    for (const Operator& op : graph_.operators) each_value(op.inputs, read);
+    std::for_each(outputs.begin(), outputs.end(), read);
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
       if (needed[i]) check_operator(i);
     }
@@ -184,6 +190,11 @@ class Checker {
     Arguments& given = op.outputs;
     while (!is_program_desc() && !given.empty() && given.back().second.empty()) given.pop_back();
     const bool lists = !rule->outputs.empty() && rule->outputs.back().list;
+    // What nobody reads is not computed, but those of BatchNormalization mean that it is trained.
+    while (is_onnx() && !lists && given.size() > rule->outputs.size() &&
+           op.type != "BatchNormalization" && !read_[given.back().second[0]]) {
+      given.pop_back();
+    }
     view.supports(!is_onnx() || lists || given.size() <= rule->outputs.size(),
                   "kernel that gives a second output");
     op.inputs = bind(view, rule->inputs, op.inputs);
@@ -390,6 +401,7 @@ class Checker {
   Graph& graph_;
   const std::string& path_;
   RuleBook rules_;
+  std::vector<bool> read_;  ///< of the values of an .onnx: by an operator, or as an output
   double work_ = 0;
   std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
   /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.

@@ -65,6 +65,7 @@ class Loader {
       return is_number(graph.values[output].dtype);
     };
     const bool is_for_images = graph.inputs.size() == 1 &&
+                               !graph.values[graph.inputs[0]].shape.empty() &&
                                std::any_of(graph.outputs.begin(), graph.outputs.end(), is_answer);
     try {
       check_graph(graph, model_->path);

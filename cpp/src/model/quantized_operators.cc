@@ -32,6 +32,7 @@ constexpr Form kForms[] = {
     {"com.microsoft.QLinearLeakyRelu", "LeakyRelu", 1, 3, 4},
     {"com.microsoft.QLinearAveragePool", "AveragePool", 1, 3, 4},
     {"com.microsoft.QLinearGlobalAveragePool", "GlobalAveragePool", 1, 3, 4},
+    {"com.microsoft.QLinearSoftmax", "Softmax", 1, 3, 5},
     {"com.microsoft.QLinearConcat", "Concat", 0, 0, 5},
 };
 
@@ -61,13 +62,15 @@ class Expander {
   }
 
   /// What does not fit has no kernel, and is named as such.
-  static bool fits(const Form& form, const Operator& op) {
+  bool fits(const Form& form, const Operator& op) const {
     const std::size_t count = op.inputs.size();
     const std::size_t last =
         form.bias == kNoPlace ? form.result + 1 : std::max(form.result + 1, form.bias);
     const bool whole = form.operands == 0 ? (count - 2) % 3 == 0 : count <= last + 1;
     return count >= form.least && whole && op.outputs.size() == 1 &&
            number(op, "channels_last", std::int64_t{0}) == 0 &&
+           // From 13 on along one axis, before along all from there on.
+           (number(op, "opset", graph_.opset) < 13) == (graph_.opset < 13) &&
            (form.becomes != "Gemm" || number(op, "alpha", 1.0) == 1);
   }
 
@@ -92,7 +95,7 @@ class Expander {
     op.type = form.becomes;
     Attributes kept;
     for (auto& [name, attribute] : op.attributes) {
-      if (name != "channels_last") kept.emplace_back(name, std::move(attribute));
+      if (name != "channels_last" && name != "opset") kept.emplace_back(name, std::move(attribute));
     }
     op.attributes = std::move(kept);
     if (!is_given(given, form.result)) return graph_.operators.push_back(std::move(op));

@@ -69,11 +69,13 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
 
 /// Does a part of the loading, and names the engine that may run what this one does not support.
 template <typename Work>
-auto or_another(const char* other, Work work) try {
+auto or_another(const char* other, const std::string& file, Work work) try {
   return work();
 } catch (const Error& error) {
   if (error.code() != ErrorCode::Unsupported) throw;
-  throw Error(error.code(), std::string(error.what()) + "; use " + other + " instead of native");
+  std::string what = error.what();
+  if (what.find(file) == std::string::npos) what.insert(0, "'" + file + "': ");
+  throw Error(error.code(), what + "; use " + other + " instead of native");
 }
 
 const char* other_engine(ModelFormat format, Precision precision) {
@@ -85,6 +87,7 @@ const char* other_engine(ModelFormat format, Precision precision) {
 /// What clones share.
 struct Compiled {
   const char* other;  ///< what may run the model where this engine does not
+  std::string file;   ///< the model's
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::unique_ptr<Program> nhwc;               ///< a unit is one image
@@ -192,7 +195,7 @@ class NativeEngine final : public Engine {
 
   void prepare() override {
     Compiled& compiled = *compiled_;
-    or_another(compiled.other, std::exchange(compiled.pack, nullptr));
+    or_another(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
     compiled.least_piece =
         least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
   }
@@ -370,11 +373,12 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
                              "precision int8, or ") +
                      other);
   }
-  return or_another(other, [&] {
+  return or_another(other, model.path, [&] {
     native::Network network = native::load_network(model, config.check_finite);
     show_convolutions(network, shown);
     auto compiled = std::make_shared<Compiled>();
     compiled->other = other;
+    compiled->file = model.path;
     compiled->input = network.input_spec;
     compiled->outputs = network.output_specs;
     if (int8) {

@@ -261,6 +261,8 @@ void FloatLayer::compute(const float* from, float* result) const {
       const auto c = static_cast<std::size_t>(i % to.shape.channels);
       result[i] = from[i] * layer.scale[c] + layer.bias[c];
     }
+  } else if (layer.kind == LayerKind::Softmax) {
+    softmax(from, layer.axis, layer.logarithm, result);
   } else {
     std::copy_n(from, count, result);  // relu and rounding follow
   }

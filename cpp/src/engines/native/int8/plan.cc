@@ -62,7 +62,10 @@ class Planner {
     plan_.roundings.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
       if (is_written_softmax(network_, links, layer)) continue;
-      if (needs_order(layer) || layer.kind == LayerKind::PRelu) {
+      const TensorShape& shape = network_.tensors[layer.output];
+      const bool of_all = layer.kind == LayerKind::Softmax && shape.pixels() == 1 &&
+                          layer.axis.count == shape.values();
+      if ((needs_order(layer) && !of_all) || layer.kind == LayerKind::PRelu) {
         throw Error(ErrorCode::Unsupported, "there is no int8 kernel for " + layer.name);
       }
       const std::size_t output = layer.output;
