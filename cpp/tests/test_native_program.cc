@@ -185,6 +185,8 @@ TEST_CASE(
   check(compiled(network, native::choose_kernels()));
   check(compiled(network, native::int8::choose_kernels()));
   network.layers[2].inputs = {2};
+  CHECK(compiled(network, native::int8::choose_kernels()) != nullptr);
+  network.layers[1].axis.count = 1;  // not of the whole image
   CHECK_ERROR(Unsupported, "no int8 kernel", compiled(network, native::int8::choose_kernels()));
 }
 

@@ -57,8 +57,9 @@ struct Plan {
 /// Rounding goes before max-pooling, which it does not change, and into the layer whose result it
 /// rounds, as does what is done to each channel between two roundings, and the addition of another
 /// tensor of integers; convolutions whose input is not rounded get the weights that their integers
-/// stand for. A softmax is left to the outputs.
-/// \throws Error Unsupported: a sum that 32 bits might not hold; a softmax that a layer reads.
+/// stand for. A softmax of the whole image that no layer reads is left to the outputs.
+/// \throws Error Unsupported: a sum that 32 bits might not hold; a softmax along a part of an
+/// image.
 Plan make_plan(Network network);
 
 // ---- operators
