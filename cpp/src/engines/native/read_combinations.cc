@@ -11,10 +11,10 @@ namespace lenet::native {
 
 namespace {
 
-/// The numbers of one image, as repeated_box has the shapes.
+/// As repeated_box has the shapes.
 std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Shape& from,
                                     const Shape& to) {
-  std::vector<float> made(static_cast<std::size_t>(product(to, 1, to.size())));
+  std::vector<float> made(static_cast<std::size_t>(product(to, 0, to.size())));
   each_place(repeated_box(from, to), [&](std::int64_t one, std::int64_t place) {
     made[static_cast<std::size_t>(place)] = numbers[static_cast<std::size_t>(one)];
   });
@@ -50,20 +50,14 @@ NetworkReader::Operand NetworkReader::along(const std::string& name, const std::
   const TensorShape values{image_shape(to).values()};
   layer_memory_.add(static_cast<double>(values.channels) * sizeof(float));
   return {add_view(repeats ? tensor(whole) : repeated(whole), values),
-          repeated_numbers(floats(name), sizes, to)};
+          repeated_numbers(floats(name), image_of(sizes), image_of(to))};
 }
 
 void NetworkReader::fold_combination(LayerKind kind) {
   std::string& contents = fold(given(), kFloat32);
-  Shape to = graph_.values[given()].shape;
-  to.insert(to.begin(), 1);
-  const auto spread = [&](const char* name) {
-    Shape from = shape(name);
-    from.insert(from.begin(), to.size() - from.size(), 1);
-    return repeated_numbers(floats(name), from, to);
-  };
-  std::vector<float> a = spread("X");
-  const std::vector<float> b = spread("Y");
+  const Shape& to = graph_.values[given()].shape;
+  std::vector<float> a = repeated_numbers(floats("X"), shape("X"), to);
+  const std::vector<float> b = repeated_numbers(floats("Y"), shape("Y"), to);
   for (std::size_t i = 0; i < a.size(); ++i) {
     a[i] = kind == LayerKind::Add        ? a[i] + b[i]
            : kind == LayerKind::Subtract ? a[i] - b[i]
@@ -105,11 +99,11 @@ void NetworkReader::read_combination(LayerKind kind) {
 
 std::size_t NetworkReader::repeated(const std::string& name) {
   const std::size_t from = shaped(name);
-  const TensorShape to = image_shape(graph_.values[given()].shape);
+  const Shape& result = graph_.values[given()].shape;
+  const TensorShape to = image_shape(result);
   if (shape_of(from) == to) return from;
-  require(shape(name).size() == graph_.values[given()].shape.size(),
-          "kernel for tensors of such different shapes");
-  return add_copy(repeated_box(shape(name), graph_.values[given()].shape), from, to);
+  require(shape(name).size() == result.size(), "kernel for tensors of such different shapes");
+  return add_copy(repeated_box(image_of(shape(name)), image_of(result)), from, to);
 }
 
 bool NetworkReader::same_shapes(const std::string& name, std::size_t index) const {

@@ -34,9 +34,13 @@ std::optional<Activation> read_activation(const OperatorView& op, std::string_vi
 /// Whether an operator of that plain_type only moves values.
 bool moves_values(std::string_view type);
 
+/// The dimensions of a shape behind the number of images.
+inline Shape image_of(const Shape& shape) { return {shape.begin() + 1, shape.end()}; }
+
 /// Each value of an image in the place of one or more: what has the size 1 is repeated, and so is
-/// all along a size that is a multiple. Of shapes of the same rank, with the number of images.
-Box repeated_box(const Shape& from, const Shape& to);
+/// all along a size that is a multiple. Of shapes without the number of images.
+/// \param from may lack dimensions at the front
+Box repeated_box(Shape from, const Shape& to);
 
 /// What such an operator copies of one image: a list of boxes for each of its outputs.
 /// \param of_constants whether its inputs are that, which have no images

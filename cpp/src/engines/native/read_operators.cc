@@ -164,14 +164,10 @@ class BoxReader {
 
   /// Each value several times: in the place of one (expand), or all one after the other (tile).
   std::vector<Boxes> repeated() const {
-    Shape from = shape_of();
-    Shape to = op_.declared("Out").shape;
+    const Shape& from = shape_of();
+    const Shape& to = op_.declared("Out").shape;
     keep_images(first_ == 0 || (from.size() == to.size() && fits(from[0], to[0])));
-    if (first_ == 0) {
-      to.insert(to.begin(), 1);
-      from.insert(from.begin(), to.size() - from.size(), 1);
-    }
-    return {{repeated_box(from, to)}};
+    return {{repeated_box(image_of(from), image_of(to))}};
   }
 
   /// Parts of one axis, in any order.
@@ -321,11 +317,12 @@ std::optional<Activation> read_activation(const OperatorView& op, std::string_vi
   return found;
 }
 
-Box repeated_box(const Shape& from, const Shape& to) {
+Box repeated_box(Shape from, const Shape& to) {
+  from.insert(from.begin(), to.size() - from.size(), 1);
   const Integers from_steps = steps_of(from);
   const Integers to_steps = steps_of(to);
   Box box;
-  for (std::size_t i = 1; i < to.size(); ++i) {
+  for (std::size_t i = 0; i < to.size(); ++i) {
     box.add({to[i] / from[i], 0, to_steps[i] * from[i]});
     box.add({from[i], from_steps[i], to_steps[i]});
   }
