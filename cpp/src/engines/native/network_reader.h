@@ -38,13 +38,12 @@ class NetworkReader {
     std::vector<float> ranges;
     std::int64_t axis = -1;          ///< of the channels; -1: one for all
     std::vector<double> zeros = {};  ///< as many: what is taken off the integers; none: 0
+    std::size_t inner = 1;           ///< values of one channel that lie side by side
 
-    /// The channel of each value, by its place.
-    std::size_t channel(std::size_t at, std::size_t inner) const {
-      return at / inner % ranges.size();
-    }
-    /// How many values of one channel lie side by side.
-    std::size_t inner() const;
+    /// Of each value, by its place.
+    std::size_t channel(std::size_t at) const { return at / inner % ranges.size(); }
+    double zero(std::size_t at) const { return zeros.empty() ? 0 : zeros[channel(at)]; }
+    double steps(std::size_t at) const { return number_at(*integers, at) - zero(at); }
   };
   /// What is combined with a constant, and the number for each of its channels.
   struct Operand {
@@ -59,6 +58,11 @@ class NetworkReader {
   static bool moves_only(const std::string& type) {
     return (moves_values(type) && type != "Pad") ||
            has_word("Identity Reshape Flatten Squeeze Unsqueeze", type);
+  }
+  /// Of integers of ONNX; of others none.
+  QuantParams quant_of(std::size_t value) const {
+    const auto found = quants_.find(value);
+    return found == quants_.end() ? QuantParams() : found->second;
   }
   /// Integers that an operator moves stand for the same numbers; others it must not take.
   void keep_quants(const std::string& type);
@@ -206,7 +210,7 @@ class NetworkReader {
   void read_quantize_onnx();
   void read_dequantize_onnx();
   /// The scales and zero points of this operator, for a constant.
-  QuantizedWeights quantization_of(const Value& constant);
+  QuantizedWeights quantization_of(const Value& numbers);
   void fold_dequantized(std::size_t value, const QuantizedWeights& quantized);
   /// The constant or the integers that an operator takes for weights; null where it is neither.
   const Value* weights(const std::string& name);
@@ -226,7 +230,7 @@ class NetworkReader {
   std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  std::map<std::size_t, QuantParams> quants_;        ///< of ONNX, by what quantization gives
+  std::map<std::size_t, QuantParams> quants_;        ///< of ONNX, of values that are integers
   std::deque<std::string> folded_;                   ///< contents that the file does not have
   std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
   std::vector<std::string> output_names_;     ///< of Paddle's

@@ -46,29 +46,27 @@ void NetworkReader::read_operator() {
   // Of other types there is what moves values, until they become float32.
   const bool any = type == "Cast" || type == "DequantizeLinear" || moves_only(type);
   each_value(op_->inputs, [&](std::size_t input) {
-    const bool moved = any || quants_.count(input) > 0 || !is_computed(input);
+    const bool moved = any || quant_of(input) || !is_computed(input);
     require(moved || graph_.values[input].dtype == kFloat32,
             "kernel for another type than float32");
   });
   read_kind(type);
-  if (!quants_.empty()) keep_quants(type);
+  keep_quants(type);
 }
 
 void NetworkReader::keep_quants(const std::string& type) {
-  std::vector<const QuantParams*> found;  // of each input that is computed; null: it is no integer
+  std::optional<QuantParams> quant;  // of the first input that is computed
+  bool alike = true;                 // as those of the others
   each_value(op_->inputs, [&](std::size_t input) {
-    const auto quant = quants_.find(input);
-    if (is_computed(input)) found.push_back(quant == quants_.end() ? nullptr : &quant->second);
+    if (!is_computed(input)) return;
+    if (!quant) quant = quant_of(input);
+    alike &= quant_of(input) == *quant;
   });
-  const auto is_null = [](const QuantParams* quant) { return quant == nullptr; };
-  if (type == "DequantizeLinear" || std::all_of(found.begin(), found.end(), is_null)) return;
+  const bool integers = quant && (*quant || !alike);
+  if (!integers || type == "DequantizeLinear") return;
   const bool moves = type == "MaxPool" || moves_only(type);
-  const bool alike = std::none_of(found.begin(), found.end(), [&](const QuantParams* quant) {
-    return is_null(quant) || is_null(found[0]) || !(*quant == *found[0]);
-  });
   require(moves && alike, "kernel for this operator on integers");
-  const QuantParams quant = *found[0];
-  each_value(op_->outputs, [&](std::size_t output) { quants_[output] = quant; });
+  each_value(op_->outputs, [&](std::size_t output) { quants_[output] = *quant; });
 }
 
 void NetworkReader::read_kind(const std::string& type) {
@@ -146,8 +144,7 @@ const Value* NetworkReader::constant(const std::string& name, std::size_t index)
 
 void NetworkReader::keep_contents(const std::string& output) {
   const Value& from = *constant("X");
-  Value& to = kept_[given(output)];
-  to = graph_.values[given(output)];
+  Value& to = kept_[given(output)] = graph_.values[given(output)];
   to.data = from.data;
   to.data_dtype = from.data_dtype;
 }

@@ -76,45 +76,36 @@ QuantParams NetworkReader::quant_onnx() {
   return quant;
 }
 
-std::size_t NetworkReader::QuantizedWeights::inner() const {
-  const Shape& shape = integers->shape;
-  return axis < 0 ? 1
-                  : static_cast<std::size_t>(
-                        product(shape, static_cast<std::size_t>(axis) + 1, shape.size()));
-}
-
-NetworkReader::QuantizedWeights NetworkReader::quantization_of(const Value& constant) {
-  const std::size_t rank = constant.shape.size();
-  QuantizedWeights found{&constant, floats("Scale"), -1};
+NetworkReader::QuantizedWeights NetworkReader::quantization_of(const Value& numbers) {
+  const std::size_t rank = numbers.shape.size();
+  QuantizedWeights found{&numbers, floats("Scale")};
   if (found.ranges.size() > 1) {
-    found.axis = static_cast<std::int64_t>(view_->axis(view_->integer("axis", 1), rank));
+    const std::size_t axis = view_->axis(view_->integer("axis", 1), rank);
+    found.axis = static_cast<std::int64_t>(axis);
+    found.inner = static_cast<std::size_t>(product(numbers.shape, axis + 1, rank));
   }
   if (!std::all_of(found.ranges.begin(), found.ranges.end(), is_scale)) {
     refuse("has a scale that is no positive number, or too large");
   }
   if (!view_->has("ZeroPoint")) return found;
-  const Value* const zeros = this->constant("ZeroPoint");
+  const Value* const zeros = constant("ZeroPoint");
   require(zeros != nullptr && count_values(*zeros) == found.ranges.size(),
           "kernel for zero points that are not constant");
   for (std::size_t i = 0; i < found.ranges.size(); ++i) {
     found.zeros.push_back(number_at(*zeros, i));
   }
-  const bool symmetric =
-      std::all_of(found.zeros.begin(), found.zeros.end(), [](double zero) { return zero == 0; });
-  if (symmetric) found.zeros.clear();
+  const auto is_0 = [](double zero) { return zero == 0; };
+  if (std::all_of(found.zeros.begin(), found.zeros.end(), is_0)) found.zeros.clear();
   return found;
 }
 
 void NetworkReader::fold_dequantized(std::size_t value, const QuantizedWeights& quantized) {
-  const auto& [integers, scales, axis, zeros] = quantized;
   std::string& numbers = fold(value, kFloat32);
-  const std::size_t inner = quantized.inner();
-  require(count_values(*integers) * sizeof(float) == numbers.size(),
-          "dequantization of another number of values");
-  for (std::size_t i = 0; i < numbers.size() / sizeof(float); ++i) {
-    const std::size_t c = quantized.channel(i, inner);
-    const double steps = number_at(*integers, i) - (zeros.empty() ? 0 : zeros[c]);
-    const auto number = static_cast<float>(steps * double{scales[c]});
+  const std::size_t count = count_values(*quantized.integers);
+  require(count * sizeof(float) == numbers.size(), "dequantization of another number of values");
+  for (std::size_t i = 0; i < count; ++i) {
+    const double scale = double{quantized.ranges[quantized.channel(i)]};
+    const auto number = static_cast<float>(quantized.steps(i) * scale);
     std::memcpy(&numbers[i * sizeof(float)], &number, sizeof(number));
   }
 }
@@ -123,15 +114,12 @@ void NetworkReader::read_quantize_onnx() {
   if (const Value* const numbers = constant("X"); numbers != nullptr) {
     const QuantizedWeights how = quantization_of(*numbers);
     const int dtype = graph_.values[given("Y")].dtype;
-    const std::size_t inner = how.inner();
     std::string& integers = fold(given("Y"), dtype);
     require(count_values(*numbers) == integers.size(), "quantization of another number of values");
     for (std::size_t i = 0; i < integers.size(); ++i) {
-      const std::size_t c = how.channel(i, inner);
-      const double steps =
-          std::nearbyint(static_cast<float>(number_at(*numbers, i)) / how.ranges[c]);
+      const auto number = static_cast<float>(number_at(*numbers, i));
+      const double whole = std::nearbyint(number / how.ranges[how.channel(i)]) + how.zero(i);
       const double least = dtype == kInt8 ? -128 : 0;
-      const double whole = steps + (how.zeros.empty() ? 0 : how.zeros[c]);
       if (std::isnan(whole)) refuse("quantizes what is no number");
       integers[i] =
           static_cast<char>(static_cast<std::int32_t>(std::clamp(whole, least, least + 255)));
@@ -144,9 +132,8 @@ void NetworkReader::read_quantize_onnx() {
 }
 
 void NetworkReader::read_dequantize_onnx() {
-  if (const auto found = quants_.find(value("X")); found != quants_.end()) {
-    require(quant_onnx() == found->second,
-            "dequantization by another scale than it was quantized by");
+  if (const QuantParams before = quant_of(value("X")); before) {
+    require(quant_onnx() == before, "dequantization by another scale than it was quantized by");
     layer(LayerKind::Identity, {tensor("X")}, "Y");
     return;
   }
@@ -190,23 +177,22 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
     return;
   }
   const QuantizedWeights& quantized = found->second;
-  const auto& [integers, ranges, ranges_axis, zeros] = quantized;
+  const Value* const integers = quantized.integers;
+  const std::vector<float>& ranges = quantized.ranges;
   const bool single = ranges.size() == 1;
-  require(single || ranges_axis == static_cast<std::int64_t>(axis),
+  require(single || quantized.axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
   made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
   made.adds_whole_steps = view_->is_onnx();
-  if (zeros.empty() && integers->data_dtype == kInt8) {
+  if (quantized.zeros.empty() && integers->data_dtype == kInt8) {
     made.integers =
         outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));
     return;
   }
   std::vector<std::int16_t> steps(count_values(*integers));
-  const std::size_t inner = quantized.inner();
   bool wide = false;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    const double zero = zeros.empty() ? 0 : zeros[quantized.channel(i, inner)];
-    steps[i] = static_cast<std::int16_t>(number_at(*integers, i) - zero);
+    steps[i] = static_cast<std::int16_t>(quantized.steps(i));
     wide |= steps[i] < -128 || steps[i] > 127;
   }
   for (const std::int16_t step : outputs_first(std::move(steps))) {
@@ -219,11 +205,9 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
 void NetworkReader::split_wide_weights() {
   const auto is_wide = [](const Layer& layer) { return !layer.rests.empty(); };
   if (std::none_of(network_.layers.begin(), network_.layers.end(), is_wide)) return;
-  std::deque<Layer> layers;
   for (Layer& layer : std::exchange(network_.layers, {})) {
-    layers.push_back(std::move(layer));
-    if (!is_wide(layers.back())) continue;
-    Layer& halves = layers.back();
+    Layer& halves = network_.layers.emplace_back(std::move(layer));
+    if (!is_wide(halves)) continue;
     Layer rests = halves;
     rests.integers = std::move(rests.rests);
     rests.rests.clear();
@@ -240,10 +224,9 @@ void NetworkReader::split_wide_weights() {
     rests.output = network_.add_tensor(shape);
     sum.inputs = {halves.output, rests.output};
     layer_memory_.add(bytes_of(rests));
-    layers.push_back(std::move(rests));
-    layers.push_back(std::move(sum));
+    network_.layers.push_back(std::move(rests));
+    network_.layers.push_back(std::move(sum));
   }
-  network_.layers = std::move(layers);
 }
 
 }  // namespace lenet::native
