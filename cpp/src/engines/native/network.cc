@@ -63,6 +63,11 @@ bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
 }
 
+bool is_bound(const Activation& activation) {
+  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu ||
+         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
+}
+
 bool keeps_zero(const Activation& activation) {
   switch (activation.kind) {
     case ActivationKind::Clip:

@@ -85,8 +85,11 @@ constexpr bool is_combination(LayerKind kind) noexcept {
   return kind >= LayerKind::Add && kind <= LayerKind::PRelu;
 }
 
+/// \param kind a combination, or what scales channels
 constexpr Combination combination_of(LayerKind kind) noexcept {
-  return static_cast<Combination>(static_cast<int>(kind) - static_cast<int>(LayerKind::Add));
+  return is_combination(kind)
+             ? static_cast<Combination>(static_cast<int>(kind) - static_cast<int>(LayerKind::Add))
+             : Combination::Scale;
 }
 
 enum class PoolKind {
@@ -238,6 +241,9 @@ double bytes_of(const Layer& layer);
 bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
 
 bool is_max_pool(const Layer& layer);
+
+/// Whether it only bounds a value: none, a relu, or a clip from 0.
+bool is_bound(const Activation& activation);
 
 /// Whether it gives 0 for 0.
 bool keeps_zero(const Activation& activation);

@@ -252,10 +252,7 @@ Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
 
 void NetworkReader::activate(const Activation& activation) {
   if (activation.kind == ActivationKind::None) return read_identity();
-  const bool from_zero =
-      activation.kind == ActivationKind::Relu ||
-      (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
-  require(from_zero || !follows_onednn(), "kernel for this operator in int8");
+  require(is_bound(activation) || !follows_onednn(), "kernel for this operator in int8");
   layer(LayerKind::Activate, {tensor("X")}).activation = activation;
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "engines/native/int8/program.h"
 #include "engines/native/ops/ops.h"
@@ -26,7 +27,6 @@ std::vector<float> outputs_last(const Layer& layer) {
   return found;
 }
 
-constexpr Activation kNoActivation = {};
 /// The same bits on every processor.
 const native::Kernels& kFunctions = native::kScalar;
 
@@ -103,11 +103,7 @@ class FloatLayer final : public Op {
  private:
   /// An input as float32 without a border: [height][width][channels].
   const float* values(const Frame& frame, std::int64_t unit, std::size_t input) const {
-    return values(frame, unit, input, source_.inputs[input]);
-  }
-  /// \param tensor how it is dequantized
-  const float* values(const Frame& frame, std::int64_t unit, std::size_t input,
-                      const Placement& tensor) const {
+    const Placement& tensor = source_.inputs[input];
     char* scratch = frame.scratch + static_cast<std::int64_t>(input % 2) * largest_bytes_;
     const auto row = [&](std::int64_t y) {
       return float_row(
@@ -122,8 +118,7 @@ class FloatLayer final : public Op {
   void move_channels(const Frame& frame, std::int64_t unit, float* result) const;
   void combine(const Frame& frame, std::int64_t unit, float* result) const;
   void compute(const float* from, float* result) const;
-  void activate(const Frame& frame, std::int64_t unit, float* result) const;
-  /// Rounds the result where the tensor holds integers.
+  /// Bounds the result, and rounds it where the tensor holds integers.
   void give(float* values, char* to) const;
 
   IntLayer source_;
@@ -131,9 +126,8 @@ class FloatLayer final : public Op {
   Windows rows_;
   Windows columns_;
   std::vector<float> weights_;
-  /// Of a function other than those that give() computes: of each integer of the input.
-  std::vector<float> results_;
-  bool computes_ = false;  ///< such a function
+  Activation function_;         ///< other than a relu, of a layer that gives nothing else
+  std::vector<float> results_;  ///< of that, of each integer of the input
 };
 
 FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
@@ -151,15 +145,15 @@ FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
     rows_ = pool_windows(layer, 0, from.height, to.height);
     columns_ = pool_windows(layer, 1, from.width, to.width);
   }
-  computes_ = layer.kind == LayerKind::Activate && layer.activation.kind != ActivationKind::None &&
-              layer.activation.kind != ActivationKind::Relu;
-  if (computes_ && source_.inputs[0].quant) {
-    const QuantParams& quant = source_.inputs[0].quant;
-    for (std::int32_t i = 0; i < 256; ++i) {
-      results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale());
-    }
-    kFunctions.activate(layer.activation, results_.data(), results_.data(), 256);
+  if (layer.kind != LayerKind::Activate || layer.relu()) return;
+  function_ = std::exchange(layer.activation, {});
+  QuantParams& quant = source_.inputs[0].quant;
+  if (!quant || function_.kind == ActivationKind::None) return;
+  for (std::int32_t i = 0; i < 256; ++i) {
+    results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale());
   }
+  kFunctions.activate(function_, results_.data(), results_.data(), 256);
+  quant.range = quant.qmax;  // values() gives the integers, less the zero point
 }
 
 void FloatLayer::move_channels(const Frame& frame, std::int64_t unit, float* result) const {
@@ -200,21 +194,6 @@ void FloatLayer::combine(const Frame& frame, std::int64_t unit, float* result) c
   }
 }
 
-void FloatLayer::activate(const Frame& frame, std::int64_t unit, float* result) const {
-  const Layer& layer = source_.planned.layer;
-  const std::int64_t count = source_.output.shape.values();
-  Placement from = source_.inputs[0];
-  if (!from.quant) {
-    return kFunctions.activate(layer.activation, values(frame, unit, 0), result, count);
-  }
-  from.quant.range = from.quant.qmax;  // a step of 1
-  const float* const integers = values(frame, unit, 0, from);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t at = static_cast<std::int32_t>(integers[i]) + from.quant.zero_point;
-    result[i] = results_[static_cast<std::size_t>(at)];
-  }
-}
-
 void FloatLayer::concat(const Frame& frame, std::int64_t unit, float* result) const {
   const auto& [channels, height, width] = source_.output.shape;
   for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
@@ -238,8 +217,6 @@ void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
     move_channels(frame, unit, result);
   } else if (is_combination(layer.kind)) {
     combine(frame, unit, result);
-  } else if (computes_) {
-    activate(frame, unit, result);
   } else {
     compute(values(frame, unit, 0), result);
   }
@@ -263,6 +240,13 @@ void FloatLayer::compute(const float* from, float* result) const {
     }
   } else if (layer.kind == LayerKind::Softmax) {
     softmax(from, layer.axis, layer.logarithm, result);
+  } else if (!results_.empty()) {
+    const std::int32_t zero = source_.inputs[0].quant.zero_point;
+    for (std::int64_t i = 0; i < count; ++i) {
+      result[i] = results_[static_cast<std::size_t>(static_cast<std::int32_t>(from[i]) + zero)];
+    }
+  } else if (function_.kind != ActivationKind::None) {
+    kFunctions.activate(function_, from, result, count);
   } else {
     std::copy_n(from, count, result);  // relu and rounding follow
   }
@@ -271,10 +255,7 @@ void FloatLayer::compute(const float* from, float* result) const {
 void FloatLayer::give(float* values, char* to) const {
   const TensorShape& shape = source_.output.shape;
   const QuantParams& quant = source_.output.quant;
-  const std::vector<PlannedRounding>& roundings = source_.planned.roundings;
-  const Activation& activation = computes_ && !quant  ? kNoActivation
-                                 : !roundings.empty() ? roundings.back().activation
-                                                      : source_.planned.layer.activation;
+  const Activation& activation = source_.planned.last_activation();
   const Bounds bounds(quant, activation);
   if (!quant) {  // they are in their place
     const std::int64_t count = activation.kind == ActivationKind::None ? 0 : shape.values();

@@ -23,17 +23,10 @@ void use_float_weights(Layer& layer) {
   layer.weight_scales.clear();
 }
 
-/// Whether the stages behind a sum of integers compute it.
-bool is_bound(const Activation& activation) {
-  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu ||
-         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
-}
-
-/// Puts every other function into a layer of its own.
+/// Puts what the stages behind a sum of integers do not compute into a layer of its own.
 void separate_functions(Network& network) {
-  std::deque<Layer> layers;
   for (Layer& each : std::exchange(network.layers, {})) {
-    Layer& layer = layers.emplace_back(std::move(each));
+    Layer& layer = network.layers.emplace_back(std::move(each));
     if (layer.kind == LayerKind::Activate || is_bound(layer.activation)) continue;
     Layer function;
     function.name = layer.name + ", activation";
@@ -41,9 +34,8 @@ void separate_functions(Network& network) {
     function.output = layer.output;
     layer.output = network.add_tensor(network.tensors[function.output]);
     function.inputs = {layer.output};
-    layers.push_back(std::move(function));
+    network.layers.push_back(std::move(function));
   }
-  network.layers = std::move(layers);
 }
 
 class Planner {
@@ -70,7 +62,7 @@ class Planner {
       }
       const std::size_t output = layer.output;
       QuantParams& rounding = plan_.roundings[output];
-      if (keeps_integers(layer)) rounding = plan_.roundings[layer.inputs[0]];
+      if (keeps_rounding(layer, plan_.roundings)) rounding = plan_.roundings[layer.inputs[0]];
       const bool rounds = layer.kind == LayerKind::Quantize;
       if (rounds) rounding = layer.quant;
       // What rounds the image reads it.
@@ -97,14 +89,6 @@ class Planner {
   }
 
  private:
-  /// Whether it gives values of its inputs, all of which are rounded in the same way.
-  bool keeps_integers(const Layer& layer) const {
-    if (layer.kind != LayerKind::Channels) return is_max_pool(layer);
-    const QuantParams& first = plan_.roundings[layer.inputs[0]];
-    return layer.activation.kind == ActivationKind::None &&
-           std::all_of(layer.inputs.begin(), layer.inputs.end(),
-                       [&](std::size_t input) { return plan_.roundings[input] == first; });
-  }
   bool rounded(std::size_t tensor) const { return static_cast<bool>(plan_.roundings[tensor]); }
 
   void add(Layer& source) {
@@ -212,10 +196,8 @@ class Planner {
                                    [&](const auto& rounding) { return grows(rounding.scale); });
     if (!fuses) return kNone;
     before.pool = true;
-    if (!roundings.empty()) {
-      if (pool.relu()) roundings.back().activation = pool.activation;
-    } else if (pool.relu()) {
-      before.layer.activation = pool.activation;
+    if (pool.relu()) {
+      (roundings.empty() ? before.layer.activation : roundings.back().activation) = pool.activation;
     }
     before.layer.name += ", " + pool.name;
     return place;

@@ -28,8 +28,7 @@ std::unique_ptr<Op> make_op(const IntLayer& source) {
   if (!from || !(average || (is_max_pool(layer) && to))) return make_float_layer(source);
   // Between the same integers their mean, so that one in the middle of two is rounded to even.
   const bool same = from == to;
-  const auto& roundings = source.planned.roundings;
-  const Bounds bounds(to, roundings.empty() ? layer.activation : roundings.back().activation);
+  const Bounds bounds(to, source.planned.last_activation());
   const IntMean mean = {source.kernels.zero - shift_of(from),
                         same ? 1 : from.scale(),
                         same ? 1

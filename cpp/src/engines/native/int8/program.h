@@ -44,6 +44,10 @@ struct PlannedLayer {
   /// Of a convolution that adds its second input: after so many roundings; kNone: it does not.
   std::size_t sum = kNone;
   double multiply_adds = 0;  ///< for one image
+
+  const Activation& last_activation() const {
+    return roundings.empty() ? layer.activation : roundings.back().activation;
+  }
 };
 
 struct Plan {

@@ -82,7 +82,7 @@ class Elementwise final : public Op {
       return static_cast<std::int32_t>(is_repeated(tensor) && columns_ * rows_ > 1 ? 0 : vector);
     };
     CombineTask task{};
-    task.kind = combination();
+    task.kind = combination_of(kind_);
     task.activation = activation_;
     task.count = rows_ * columns_ * to_.column;
     task.a_step = step(inputs_[0]);
@@ -104,11 +104,6 @@ class Elementwise final : public Op {
         kernels_.combine(task);
       }
     }
-  }
-
-  Combination combination() const {
-    if (!is_combination(kind_)) return Combination::Scale;
-    return combination_of(kind_);
   }
 
   /// What fills the last vector of each pixel, and need not be finite.

@@ -47,6 +47,9 @@ void split_long_sums(Network& network);
 /// Puts Quantize layers where Paddle has oneDNN round, and weights as oneDNN multiplies by them.
 /// \param network as read from a quantized program, with its ranges; Flatten layers are taken out
 void round_as_onednn(Network& network);
+/// Whether a layer gives values of its inputs, all of which are rounded in the same way.
+/// \param roundings by tensor
+bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& roundings);
 /// Leaves out the rounding of what was rounded the same way before, and of the largest of that.
 void drop_repeated_rounding(Network& network);
 /// Rounds before max-pooling, which gives the same: fewer bytes to look at, and the layer before

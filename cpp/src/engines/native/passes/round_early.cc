@@ -34,17 +34,21 @@ void round_before_pools(Network& network) {
   }
 }
 
+bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& roundings) {
+  const auto is_alike = [&](std::size_t input) {
+    return roundings[input] == roundings[layer.inputs[0]];
+  };
+  return (is_max_pool(layer) || layer.kind == LayerKind::Channels) &&
+         std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);
+}
+
 void drop_repeated_rounding(Network& network) {
   std::vector<QuantParams> roundings(network.tensors.size());
   drop_copies(network, [&](const Layer& layer) {
     const QuantParams before = roundings[layer.inputs[0]];
     if (rounds(layer) && layer.quant == before && !layer.relu()) return true;
     if (rounds(layer)) roundings[layer.output] = layer.quant;
-    const bool alike = is_max_pool(layer) || layer.kind == LayerKind::Channels;
-    if (alike && std::all_of(layer.inputs.begin(), layer.inputs.end(),
-                             [&](std::size_t input) { return roundings[input] == before; })) {
-      roundings[layer.output] = before;
-    }
+    if (keeps_rounding(layer, roundings)) roundings[layer.output] = before;
     return false;
   });
 }
