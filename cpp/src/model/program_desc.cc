@@ -366,12 +366,6 @@ Graph read_program_desc(std::string_view bytes, const std::string& path, bool le
 
 namespace {
 
-void append_field(std::string& message, std::uint64_t number, std::string_view bytes) {
-  append_varint(message, number << 3 | 2);
-  append_varint(message, bytes.size());
-  message += bytes;
-}
-
 /// One that was filled in: a text, a list without elements, or one number.
 std::string encode_attribute(std::string_view name, const Attribute& attribute) {
   const auto* const field = std::find_if(

@@ -97,6 +97,12 @@ inline void append_varint(std::string& message, std::uint64_t value) {
   message += static_cast<char>(value);
 }
 
+inline void append_field(std::string& message, std::uint64_t number, std::string_view bytes) {
+  append_varint(message, number << 3 | 2);
+  append_varint(message, bytes.size());
+  message += bytes;
+}
+
 /// The message with some of its length-delimited fields replaced.
 /// \param replace given a Field, returns its new bytes, or nothing to keep it
 template <typename Replace>
@@ -107,11 +113,9 @@ std::string rewrite_fields(std::string_view message, const std::string& path, Re
         field.wire == Wire::Bytes ? replace(field) : std::optional<std::string>();
     if (!bytes) {
       result += field.encoded;
-      return;
+    } else {
+      append_field(result, field.number, *bytes);
     }
-    append_varint(result, field.number << 3 | 2);
-    append_varint(result, bytes->size());
-    result += *bytes;
   });
   return result;
 }
