@@ -52,9 +52,7 @@ bool is_constant(const Graph& graph, std::size_t value) {
 bool scales_by_one(const Graph& graph, const Operator& op, const std::string& type) {
   if (type != "scale") return false;
   const auto number = [](const Operator& from, std::string_view name) {
-    const auto found = from.attributes.find(name);
-    const auto* value =
-        found == from.attributes.end() ? nullptr : std::get_if<double>(&found->second.value);
+    const auto* value = from.attribute<double>(name);
     return value == nullptr ? std::nullopt : std::optional(*value);
   };
   std::optional<double> factor = number(op, "scale");

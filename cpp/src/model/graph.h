@@ -179,6 +179,13 @@ struct Operator {
   Arguments inputs;
   Arguments outputs;
   Attributes attributes;
+
+  /// Null when there is none of that name, or it is stored in another way.
+  template <typename Stored>
+  const Stored* attribute(std::string_view name) const {
+    const auto found = attributes.find(name);
+    return found == attributes.end() ? nullptr : std::get_if<Stored>(&found->second.value);
+  }
 };
 
 struct Graph {

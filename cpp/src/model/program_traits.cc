@@ -33,8 +33,7 @@ class View {
 
   template <typename Type>
   const Type* attribute(std::string_view name) const {
-    const auto found = op_.attributes.find(name);
-    return found == op_.attributes.end() ? nullptr : std::get_if<Type>(&found->second.value);
+    return op_.attribute<Type>(name);
   }
 
   /// An attribute, or in PIR the input at a place, where the check has found it constant.

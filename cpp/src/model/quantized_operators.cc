@@ -55,9 +55,7 @@ class Expander {
  private:
   template <typename Number>
   static Number number(const Operator& op, std::string_view name, Number otherwise) {
-    const auto found = op.attributes.find(name);
-    const auto* value =
-        found == op.attributes.end() ? nullptr : std::get_if<Number>(&found->second.value);
+    const auto* value = op.attribute<Number>(name);
     return value == nullptr ? otherwise : *value;
   }
 
@@ -93,11 +91,10 @@ class Expander {
       op.inputs.emplace_back("", add(std::move(bias)));
     }
     op.type = form.becomes;
-    Attributes kept;
-    for (auto& [name, attribute] : op.attributes) {
-      if (name != "channels_last" && name != "opset") kept.emplace_back(name, std::move(attribute));
+    for (const char* const name : {"channels_last", "opset"}) {
+      const auto found = op.attributes.find(name);
+      if (found != op.attributes.end()) op.attributes.erase(found);
     }
-    op.attributes = std::move(kept);
     if (!is_given(given, form.result)) return graph_.operators.push_back(std::move(op));
     const Argument result = std::exchange(op.outputs, {})[0].second;
     Operator rounding = scaled("QuantizeLinear", given, kNoPlace, form.result, 0);

@@ -46,8 +46,8 @@ const char* OperatorView::present(std::initializer_list<const char*> names) cons
 
 Integers OperatorView::integers(std::string_view name, std::optional<Integers> otherwise) const {
   if (otherwise && !is_given(name)) return *std::move(otherwise);
-  if (const auto* one = attribute<std::int64_t>(name)) return {*one};
-  if (const auto* many = attribute<Integers>(name)) return *many;
+  if (const auto* one = op_.attribute<std::int64_t>(name)) return {*one};
+  if (const auto* many = op_.attribute<Integers>(name)) return *many;
   require(!has_attribute(name), name);
   const bool alone = count(name) == 1;  // not a list of tensors
   if (alone && (is_onnx() || !in(name).parameter)) {
@@ -60,7 +60,7 @@ Integers OperatorView::integers(std::string_view name, std::optional<Integers> o
 std::int64_t OperatorView::integer(std::string_view name,
                                    std::optional<std::int64_t> otherwise) const {
   if (otherwise && !is_given(name)) return *otherwise;
-  if (const auto* one = attribute<std::int64_t>(name)) return *one;
+  if (const auto* one = op_.attribute<std::int64_t>(name)) return *one;
   const Integers values = integers(name);
   require(values.size() == 1, name);
   return values[0];
@@ -73,7 +73,7 @@ bool OperatorView::flag(std::string_view name, std::optional<bool> otherwise) co
 }
 
 double OperatorView::number(std::string_view name, std::optional<double> otherwise) const {
-  if (const auto* value = attribute<double>(name)) return *value;
+  if (const auto* value = op_.attribute<double>(name)) return *value;
   require(!has_attribute(name), name);
   if (otherwise && !has(name)) return *otherwise;
   const Value& value = in(name);
@@ -83,9 +83,9 @@ double OperatorView::number(std::string_view name, std::optional<double> otherwi
 }
 
 Numbers OperatorView::numbers(std::string_view name) const {
-  if (const auto* one = attribute<double>(name)) return {*one};
-  if (const auto* many = attribute<Numbers>(name)) return *many;
-  const auto* none = attribute<Integers>(name);  // an array without elements is of any type
+  if (const auto* one = op_.attribute<double>(name)) return {*one};
+  if (const auto* many = op_.attribute<Numbers>(name)) return *many;
+  const auto* none = op_.attribute<Integers>(name);  // an array without elements is of any type
   require(none != nullptr && none->empty(), name);
   return {};
 }
@@ -93,7 +93,7 @@ Numbers OperatorView::numbers(std::string_view name) const {
 std::string OperatorView::text(std::string_view name,
                                std::optional<std::string_view> otherwise) const {
   if (otherwise && !has_attribute(name)) return std::string(*otherwise);
-  const auto* value = attribute<std::string>(name);
+  const auto* value = op_.attribute<std::string>(name);
   require(value != nullptr, name);
   return *value;
 }

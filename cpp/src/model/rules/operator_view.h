@@ -98,12 +98,6 @@ class OperatorView {
   }
 
  private:
-  /// Null when there is none of that name, or it is stored in another way.
-  template <typename Stored>
-  const Stored* attribute(std::string_view name) const {
-    const auto found = op_.attributes.find(name);
-    return found == op_.attributes.end() ? nullptr : std::get_if<Stored>(&found->second.value);
-  }
   /// Empty when it is left out.
   static const Argument& argument(const Arguments& arguments, std::string_view name);
   const Value& value(const Arguments& arguments, std::string_view name, std::size_t index) const;
