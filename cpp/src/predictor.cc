@@ -11,6 +11,7 @@
 #include "engines/engine.h"
 #include "finite.h"
 #include "io/printable.h"
+#include "model/element_types.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -63,19 +64,14 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
 
 /// Integers have to be that in float32; floating-point numbers are rounded.
 void require_numbers_of(const TensorSpec& spec, const float* values, std::size_t count) {
-  const bool is_float16 = spec.dtype == "float16";
-  if (spec.dtype == "float32" || spec.dtype == "float64") return;
-  const float least = spec.dtype == "uint8"   ? 0.0F
-                      : spec.dtype == "int32" ? -0x1p31F
-                      : is_float16            ? -65519.0F
-                                              : -0x1p63F;
-  const float beyond = spec.dtype == "uint8"   ? 256.0F
-                       : spec.dtype == "int32" ? 0x1p31F
-                       : is_float16            ? 65520.0F
-                                               : 0x1p63F;
+  const ElementType& type = element_type_named(spec.dtype);
+  const auto least = static_cast<float>(type.least);
+  const float beyond = static_cast<float>(type.most) + 1;
+  if (type.most == 0) return;  // it has what float32 has
   for (std::size_t i = 0; i < count; ++i) {
     const float value = values[i];
-    if (value >= least && value < beyond && (is_float16 || value == std::floor(value))) continue;
+    const bool whole = value == std::floor(value) || is_real(type.dtype);
+    if (value >= least && value < beyond && whole) continue;
     throw Error(ErrorCode::BadInput, "input '" + spec.name + "' has the value " +
                                          print("%.9g", static_cast<double>(value)) +
                                          ", which is no number of the model's " + spec.dtype);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace lenet {
 
@@ -22,19 +23,22 @@ struct ElementType {
   std::size_t size;
   char pir[8] = "";   ///< in a .json, behind "0."
   char name[8] = "";  ///< in attributes of a .json, of those that are read there
-  int onnx = 0;       ///< TensorProto.DataType of those that are read of an .onnx
+  int onnx = 0;       ///< TensorProto.DataType of those that are read
+  // The integers that it has; of float16 those that it rounds to a finite number.
+  std::int64_t least = 0;
+  std::int64_t most = 0;
 };
 
 inline constexpr ElementType kElementTypes[] = {
-    {kBool, 1, "t_bool", "bool", 9},
+    {kBool, 1, "t_bool", "bool", 9, 0, 255},
     {1, 2, "t_i16"},
-    {kInt32, 4, "t_i32", "int32", 6},
-    {kInt64, 8, "t_i64", "int64", 7},
-    {kFloat16, 2, "t_f16", "float16", 10},
+    {kInt32, 4, "t_i32", "int32", 6, INT32_MIN, INT32_MAX},
+    {kInt64, 8, "t_i64", "int64", 7, INT64_MIN, INT64_MAX},
+    {kFloat16, 2, "t_f16", "float16", 10, -65519, 65519},
     {kFloat32, 4, "t_f32", "float32", 1},
     {kFloat64, 8, "t_f64", "float64", 11},
-    {kUint8, 1, "t_ui8", "uint8", 2},
-    {kInt8, 1, "t_i8", "", 3},
+    {kUint8, 1, "t_ui8", "uint8", 2, 0, 255},
+    {kInt8, 1, "t_i8", "", 3, -128, 127},
     {kBfloat16, 2, "t_bf16", "", 16},
     {23, 8, "t_c64"},
     {24, 16, "t_c128"},
@@ -57,10 +61,15 @@ inline const ElementType& onnx_element_type(std::int64_t number) {
   return find_element_type([=](const auto& type) { return number > 0 && type.onnx == number; });
 }
 
-/// Bytes of one element; 0 of an unknown type.
-inline std::size_t element_size(int dtype) {
-  return find_element_type([&](const ElementType& type) { return type.dtype == dtype; }).size;
+inline const ElementType& element_type(int dtype) {
+  return find_element_type([=](const ElementType& type) { return type.dtype == dtype; });
 }
+inline const ElementType& element_type_named(std::string_view name) {
+  return find_element_type([=](const auto& type) { return !name.empty() && name == type.name; });
+}
+
+/// Bytes of one element; 0 of an unknown type.
+inline std::size_t element_size(int dtype) { return element_type(dtype).size; }
 
 inline bool is_real(int dtype) {
   return dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16;

@@ -110,12 +110,6 @@ To number_as(const Value& value, std::size_t index) {
   }
 }
 
-bool is_readable(int dtype) {
-  return dtype == kBool || dtype == kUint8 || dtype == kInt8 || dtype == kInt32 ||
-         dtype == kInt64 || dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16 ||
-         dtype == kBfloat16;
-}
-
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
 
 }  // namespace
@@ -201,21 +195,24 @@ std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Sha
 bool is_known(const Value& value) { return value.parameter || value.data.data() != nullptr; }
 
 std::size_t count_values(const Value& value) {
-  const int dtype = value.data_dtype;
-  return is_readable(dtype) ? value.data.size() / element_size(dtype) : 0;
+  const ElementType& type = element_type(value.data_dtype);
+  return type.onnx > 0 ? value.data.size() / type.size : 0;
 }
 
 double number_at(const Value& value, std::size_t index) { return number_as<double>(value, index); }
 
+void copy_floats(const Value& value, float* to) {
+  const std::size_t count = count_values(value);
+  if (value.data_dtype == kFloat32) {
+    if (count > 0) std::memcpy(to, value.data.data(), count * sizeof(float));
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) to[i] = static_cast<float>(number_at(value, i));
+}
+
 std::vector<float> floats_of(const Value& value) {
   std::vector<float> numbers(count_values(value));
-  if (value.data_dtype == kFloat32) {
-    if (!numbers.empty()) std::memcpy(numbers.data(), value.data.data(), value.data.size());
-    return numbers;
-  }
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    numbers[i] = static_cast<float>(number_at(value, i));
-  }
+  copy_floats(value, numbers.data());
   return numbers;
 }
 

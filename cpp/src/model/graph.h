@@ -230,6 +230,7 @@ std::size_t count_values(const Value& value);
 double number_at(const Value& value, std::size_t index);
 
 /// All of them. Of float32 the very bits.
+void copy_floats(const Value& value, float* to);
 std::vector<float> floats_of(const Value& value);
 
 /// A number or a list of integers, if it is known and short enough to compute a shape from.

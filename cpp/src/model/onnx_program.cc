@@ -4,7 +4,6 @@
 #include <cstring>
 #include <limits>
 #include <map>
-#include <tuple>
 #include <utility>
 
 #include "io/printable.h"
@@ -338,15 +337,8 @@ class Reader {
     all.resize(values.size() * type.size);
     char* to = all.data();
     for (const std::int64_t value : values) {
-      const auto lies_in = [value](auto least, auto most) {
-        return value >= std::int64_t{least} && value <= std::int64_t{most};
-      };
-      using Int32 = std::numeric_limits<std::int32_t>;
-      const bool fits = type.size == sizeof(std::int64_t) ||
-                        (type.dtype == kInt8 ? lies_in(-128, 127)
-                         : type.size == 1    ? lies_in(0, 255)
-                         : type.size == 2    ? lies_in(0, 0xffff)  // of float16, the bits
-                                             : lies_in(Int32::min(), Int32::max()));
+      const bool fits = type.size == 2 ? value >= 0 && value <= 0xffff  // of float16, the bits
+                                       : value >= type.least && value <= type.most;
       if (!fits) damaged(name, "has a number out of range");
       std::memcpy(to, &value, type.size);  // the machine is little-endian
       to += type.size;
@@ -367,12 +359,10 @@ class Reader {
         if (type.number == kTensorType) read_tensor_type(text(type), said);
       });
     });
+    said.name = name;
     const std::size_t index = index_of(name);
     Value& value = graph_.values[index];
-    if (!value.parameter) {
-      std::tie(value.dtype, value.has_shape) = std::tie(said.dtype, said.has_shape);
-      value.shape = std::move(said.shape);
-    }
+    if (!value.parameter) value = std::move(said);
     return index;
   }
 

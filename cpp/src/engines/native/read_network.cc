@@ -259,10 +259,7 @@ void NetworkReader::activate(const Activation& activation) {
 void NetworkReader::set_input(std::size_t value, const std::string& name) {
   const Shape& shape = graph_.values[value].shape;
   network_.input = value;
-  const int dtype = graph_.values[value].dtype;
-  const ElementType& type =
-      find_element_type([=](const ElementType& each) { return each.dtype == dtype; });
-  network_.input_spec = {name, shape, type.name};
+  network_.input_spec = {name, shape, element_type(graph_.values[value].dtype).name};
   network_.tensors[value] = image_shape(shape);
 }
 

@@ -291,10 +291,6 @@ TensorSpec spec_of(const Session& session, std::size_t index,
   return spec;
 }
 
-int dtype_of(const std::string& name) {
-  return find_element_type([&](const ElementType& type) { return type.name == name; }).dtype;
-}
-
 /// To the nearest, to even in the middle; what is too large becomes infinity.
 std::uint16_t to_float16(float number) {
   std::uint32_t bits = 0;
@@ -310,34 +306,26 @@ std::uint16_t to_float16(float number) {
   return sign | static_cast<std::uint16_t>(std::min(bits >> 13U, 0x7c00U));
 }
 
-template <typename Number, typename Convert>
-std::string converted(const float* values, std::size_t count, const Convert& convert) {
-  std::string bytes(count * sizeof(Number), '\0');
-  for (std::size_t i = 0; i < count; ++i) {
-    const Number number = convert(values[i]);
-    std::memcpy(&bytes[i * sizeof(Number)], &number, sizeof(number));
-  }
-  return bytes;
+template <typename Number>
+Number cast(float number) {
+  return static_cast<Number>(number);
 }
 
 /// Numbers that the type has, as bytes.
-std::string converted_to(int dtype, const float* values, std::size_t count) {
-  const auto to = [&](auto zero) {
-    using Number = decltype(zero);
-    return converted<Number>(values, count, [](float value) { return static_cast<Number>(value); });
+std::string converted_to(const ElementType& type, const float* values, std::size_t count) {
+  std::string bytes(count * type.size, '\0');
+  const auto convert = [&](auto function) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto number = function(values[i]);
+      std::memcpy(&bytes[i * sizeof(number)], &number, sizeof(number));
+    }
   };
-  switch (dtype) {
-    case kUint8:
-      return to(std::uint8_t{});
-    case kInt32:
-      return to(std::int32_t{});
-    case kInt64:
-      return to(std::int64_t{});
-    case kFloat16:
-      return converted<std::uint16_t>(values, count, to_float16);
-    default:
-      return to(double{});
-  }
+  if (type.dtype == kUint8) convert(cast<std::uint8_t>);
+  if (type.dtype == kInt32) convert(cast<std::int32_t>);
+  if (type.dtype == kInt64) convert(cast<std::int64_t>);
+  if (type.dtype == kFloat16) convert(to_float16);
+  if (type.dtype == kFloat64) convert(cast<double>);
+  return bytes;
 }
 
 /// What clones share: a session may be run by any number of threads at once.
@@ -368,7 +356,7 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
     for (std::size_t i = 0; i < outputs; ++i) {
       TensorSpec output =
           spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
-      const int dtype = output.dtype.empty() ? -1 : dtype_of(output.dtype);
+      const int dtype = element_type_named(output.dtype).dtype;
       if (dtype < 0 || is_real(dtype) != real) continue;
       if (real) output.dtype = "float32";
       loaded->output_types.push_back(dtype);
@@ -404,17 +392,15 @@ class OnnxRuntimeEngine final : public Engine {
       names.push_back(model_->outputs[i].name.c_str());
     }
     constexpr const char* kDoing = "running the model";
-    const int dtype = dtype_of(model_->input.dtype);
+    const ElementType& type = element_type_named(model_->input.dtype);
     const std::size_t count = element_count(input.shape);
     std::string bytes;
-    if (dtype != kFloat32) bytes = converted_to(dtype, input.data, count);
-    auto* data = dtype == kFloat32 ? const_cast<float*>(input.data)  // never written to
-                                   : static_cast<void*>(bytes.data());
-    const ElementType& element =
-        find_element_type([=](const ElementType& type) { return type.dtype == dtype; });
+    if (type.dtype != kFloat32) bytes = converted_to(type, input.data, count);
+    void* const data = bytes.empty() ? const_cast<float*>(input.data)  // never written to
+                                     : static_cast<void*>(bytes.data());
     const Value given(result<ort::Value*>(
-        api().CreateTensorWithDataAsOrtValue, model_->memory.get(), data, count * element.size,
-        input.shape.data(), input.shape.size(), static_cast<ort::ElementType>(element.onnx)));
+        api().CreateTensorWithDataAsOrtValue, model_->memory.get(), data, count * type.size,
+        input.shape.data(), input.shape.size(), static_cast<ort::ElementType>(type.onnx)));
     const char* input_name = model_->input.name.c_str();
     const ort::Value* inputs[] = {given.get()};
     std::vector<ort::Value*> made(names.size());
@@ -440,18 +426,14 @@ class OnnxRuntimeEngine final : public Engine {
       contents.data = {static_cast<const char*>(from),
                        element_count(shape) * element_size(contents.data_dtype)};
       float* const to = outputs.place(wanted[i], shape);
-      if (contents.data_dtype == kFloat32) {
-        std::memcpy(to, from, contents.data.size());
-      } else {
-        const std::vector<float> numbers = floats_of(contents);
-        for (const float number : numbers) {
-          if (is_real(contents.data_dtype) || std::abs(number) <= kMostExact) continue;
-          throw Error(ErrorCode::Unsupported, "the output '" + model_->outputs[wanted[i]].name +
-                                                  "' holds an integer beyond 16777216, the "
-                                                  "largest up to which float32 has them all");
-        }
-        std::copy(numbers.begin(), numbers.end(), to);
+      copy_floats(contents, to);
+      const auto is_exact = [](float number) { return std::abs(number) <= kMostExact; };
+      if (is_real(contents.data_dtype) || std::all_of(to, to + element_count(shape), is_exact)) {
+        continue;
       }
+      throw Error(ErrorCode::Unsupported, "the output '" + model_->outputs[wanted[i]].name +
+                                              "' holds an integer beyond 16777216, the largest up "
+                                              "to which float32 has them all");
     }
   }
 

@@ -122,8 +122,7 @@ void give_list(OperatorView& op, const Integers& values) {
 }
 
 int dtype_named(const OperatorView& op, std::string_view name) {
-  const ElementType& found = find_element_type(
-      [name](const ElementType& type) { return !name.empty() && name == type.name; });
+  const ElementType& found = element_type_named(name);
   op.require(found.dtype >= 0, "an element type");
   return found.dtype;
 }
