@@ -114,7 +114,6 @@ class FloatLayer final : public Op {
     return row(0);
   }
   void run_unit(const Frame& frame, std::int64_t unit) const;
-  void concat(const Frame& frame, std::int64_t unit, float* result) const;
   void move_channels(const Frame& frame, std::int64_t unit, float* result) const;
   void combine(const Frame& frame, std::int64_t unit, float* result) const;
   void compute(const float* from, float* result) const;
@@ -156,19 +155,22 @@ FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
   quant.range = quant.qmax;  // values() gives the integers, less the zero point
 }
 
+/// All channels of the inputs one after the other, or those that the layer names.
 void FloatLayer::move_channels(const Frame& frame, std::int64_t unit, float* result) const {
   const std::vector<ChannelSource>& sources = source_.planned.layer.channels;
-  const std::size_t channels = sources.size();
-  const auto pixels = static_cast<std::size_t>(source_.output.shape.pixels());
+  const TensorShape& shape = source_.output.shape;
+  std::int64_t first = 0;
   for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
     const float* from = values(frame, unit, i);
-    const auto count = static_cast<std::size_t>(source_.inputs[i].shape.channels);
-    for (std::size_t p = 0; p < pixels; ++p) {
-      for (std::size_t c = 0; c < channels; ++c) {
-        if (sources[c].input != i) continue;
-        result[p * channels + c] = from[p * count + static_cast<std::size_t>(sources[c].channel)];
+    const std::int64_t count = source_.inputs[i].shape.channels;
+    float* to = result;
+    for (std::int64_t p = 0; p < shape.pixels(); ++p, from += count, to += shape.channels) {
+      if (sources.empty()) std::copy_n(from, count, to + first);
+      for (std::size_t c = 0; c < sources.size(); ++c) {
+        if (sources[c].input == i) to[c] = from[sources[c].channel];
       }
     }
+    first += count;
   }
 }
 
@@ -194,26 +196,12 @@ void FloatLayer::combine(const Frame& frame, std::int64_t unit, float* result) c
   }
 }
 
-void FloatLayer::concat(const Frame& frame, std::int64_t unit, float* result) const {
-  const auto& [channels, height, width] = source_.output.shape;
-  for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
-    const float* from = values(frame, unit, i);
-    const std::int64_t count = source_.inputs[i].shape.channels;
-    for (std::int64_t p = 0; p < height * width; ++p) {
-      std::copy_n(from + p * count, count, result + p * channels);
-    }
-    result += count;
-  }
-}
-
 void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
   const Layer& layer = source_.planned.layer;
   const Placement& to = source_.output;
   char* output = frame.at<char>(to, unit);
   auto* result = reinterpret_cast<float*>(to.quant ? frame.scratch + 2 * largest_bytes_ : output);
-  if (layer.kind == LayerKind::Concat) {
-    concat(frame, unit, result);
-  } else if (layer.kind == LayerKind::Channels) {
+  if (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
     move_channels(frame, unit, result);
   } else if (is_combination(layer.kind)) {
     combine(frame, unit, result);

@@ -14,9 +14,8 @@ bool moves_channels(const Layer& layer) {
 /// For memory linear in the tensors, of which each channel has a source.
 constexpr std::int64_t kMaxChannels = 1 << 16;
 
-/// Where each channel is from, of a concat too.
-std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer) {
-  if (layer.kind == LayerKind::Channels) return layer.channels;
+/// All channels of a layer's inputs.
+std::vector<ChannelSource> all_sources(const Network& network, const Layer& layer) {
   std::vector<ChannelSource> sources;
   for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
     for (std::int64_t c = 0; c < network.tensors[layer.inputs[i]].channels; ++c) {
@@ -26,14 +25,15 @@ std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer
   return sources;
 }
 
+/// Where each channel is from, of a concat too.
+std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer) {
+  return layer.kind == LayerKind::Channels ? layer.channels : all_sources(network, layer);
+}
+
 /// Whether a layer gives all channels of its only input in their order.
 bool keeps_channels(const Network& network, const Layer& layer) {
-  return layer.kind == LayerKind::Channels && layer.inputs.size() == 1 && layer.channels == [&] {
-    Layer concat;
-    concat.kind = LayerKind::Concat;
-    concat.inputs = layer.inputs;
-    return sources_of(network, concat);
-  }();
+  return layer.kind == LayerKind::Channels && layer.inputs.size() == 1 &&
+         layer.channels == all_sources(network, layer);
 }
 
 /// Where a concat begins with all that one before it has, it takes that: DenseNet's, as PyTorch has
