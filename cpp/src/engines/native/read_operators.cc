@@ -125,18 +125,18 @@ class BoxReader {
 
   /// Also unbind, whose parts are one of the axis each.
   std::vector<Boxes> split() const {
-    const Shape& shape = shape_of();
-    const std::size_t axis = axis_of(shape.size());
-    const bool unbinds = op_.declared("Out").shape.size() < shape.size();
-    const Integers from = image_of(steps_of(shape));
+    const Shape shape = image_of(shape_of());
+    const std::size_t axis = axis_of(shape_of().size());
+    const bool unbinds = op_.declared("Out").shape.size() < shape_of().size();
+    const Integers from = steps_of(shape);
     std::vector<Boxes> outputs;
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
-      Shape part = image_of(shape);
-      part[axis - first_] = unbinds ? 1 : op_.declared("Out", i).shape[axis];
+      Shape part = shape;
+      part[axis] = unbinds ? 1 : image_of(op_.declared("Out", i).shape)[axis];
       Box box = box_of(part, from, steps_of(part));
-      box.from = first * from[axis - first_];
-      first += part[axis - first_];
+      box.from = first * from[axis];
+      first += part[axis];
       outputs.push_back({box});
     }
     return outputs;
@@ -151,12 +151,11 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.count("X"); ++i) {
       Shape part = image_of(op_.in("X", i).shape);
-      const std::size_t place = axis - first_;
-      if (part.size() < to.size()) part.insert(part.begin() + static_cast<int>(place), 1);
+      if (part.size() < to.size()) part.insert(part.begin() + static_cast<int>(axis), 1);
       Box box = box_of(part, steps_of(part), to);
       box.input = i;
-      box.to = first * to[place];
-      first += part[place];
+      box.to = first * to[axis];
+      first += part[axis];
       boxes.push_back(std::move(box));
     }
     return {boxes};
@@ -172,11 +171,11 @@ class BoxReader {
 
   /// Parts of one axis, in any order.
   std::vector<Boxes> gathered() const {
-    const Shape& shape = shape_of();
-    const std::size_t axis = axis_of(shape.size());
+    const Shape shape = image_of(shape_of());
+    const std::size_t axis = axis_of(shape_of().size());
     const Integers places = op_.integers("Indices");
     const std::int64_t inner = product(shape, axis + 1, shape.size());
-    const std::int64_t outer = product(shape, first_, axis);
+    const std::int64_t outer = product(shape, 0, axis);
     const auto count = static_cast<std::int64_t>(places.size());
     Boxes boxes;
     for (const std::int64_t place : places) {
@@ -250,10 +249,11 @@ class BoxReader {
  private:
   const Shape& shape_of() const { return op_.in(input_).shape; }
   void keep_images(bool keeps) const { op_.supports(keeps, "operator that mixes images"); }
+  /// Without that of the images.
   std::size_t axis_of(std::size_t rank) const {
     const std::size_t axis = op_.axis(op_.integer("axis", 0), rank);
     keep_images(axis >= first_);
-    return axis;
+    return axis - first_;
   }
   /// A shape without the number of images, which constants do not have.
   Shape image_of(const Shape& shape) const {
