@@ -12,8 +12,6 @@
 namespace lenet {
 namespace {
 
-constexpr std::int64_t kMaxDimension = 0x7fffffff;
-
 /// What PaddleSlim notes of an argument, such as "Filter0_threshold", and no kernel reads.
 bool is_threshold(std::string_view name, const Attribute& attribute) {
   const auto is_letter = [](char byte) { return std::isalpha(static_cast<unsigned char>(byte)); };
@@ -160,26 +158,17 @@ class Checker {
   }
 
   void require_dimensions(const Value& value, std::int64_t least) const {
-    std::int64_t count = 1;
-    bool sane = value.shape.size() <= kMaxRank;
-    for (std::size_t i = 0; sane && i < value.shape.size(); ++i) {
-      const std::int64_t size = value.shape[i];
-      const bool open = size == -1 && !value.parameter;
-      sane = open || (size >= least && size <= kMaxDimension);
-      if (sane && size > 0) {
-        sane = count <= kMaxValuesPerImage / size;
-        count *= size;
-      }
-    }
-    if (sane) return;
+    const Shape& shape = value.shape;
     const auto is_size = [&](std::int64_t size) {
-      return size >= least || (size == -1 && !value.parameter);
+      return size >= least || (size == kUnknown && !value.parameter);
     };
-    if (std::all_of(value.shape.begin(), value.shape.end(), is_size)) {
-      unsupported("has a tensor larger than any of a classifier: '" + value.name +
-                  "' has the shape " + to_string(value.shape));
+    if (!std::all_of(shape.begin(), shape.end(), is_size)) {
+      refuse("is damaged: '" + value.name + "' has the shape " + to_string(shape));
     }
-    refuse("is damaged: '" + value.name + "' has the shape " + to_string(value.shape));
+    if (shape.size() > kMaxRank || volume(shape) > static_cast<double>(kMaxValuesPerImage)) {
+      unsupported("has a tensor larger than any of a classifier: '" + value.name +
+                  "' has the shape " + to_string(shape));
+    }
   }
 
   void check_operator(std::size_t at) {
