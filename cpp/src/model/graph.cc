@@ -25,14 +25,12 @@ constexpr std::string_view kMoves =
     "assign cast reshape reshape2 flatten flatten2 flatten_contiguous_range squeeze squeeze2 "
     "unsqueeze unsqueeze2 transpose transpose2 quantize_linear dequantize_linear share_data_ "
     "Identity Cast Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear";
-/// Those that add, average or clip logits, which are logits still.
+/// Those that average or clip logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
-    "elementwise_add elementwise_sub elementwise_max elementwise_min add subtract maximum minimum "
-    "sum concat 0.combine scale pool2d reduce_mean reduce_max mean max dropout relu relu6 "
-    "leaky_relu prelu "
-    "clip slice Add Sub Sum Max Min Concat AveragePool MaxPool GlobalAveragePool GlobalMaxPool "
-    "ReduceMean ReduceMax Dropout Relu LeakyRelu PRelu Clip Slice";
-/// Those among them all of whose inputs are addends or parts of the result.
+    "scale pool2d reduce_mean reduce_max mean max dropout relu relu6 leaky_relu prelu clip slice "
+    "AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout Relu "
+    "LeakyRelu PRelu Clip Slice";
+/// And those all of whose inputs are addends or parts of the result.
 constexpr std::string_view kCombines =
     "elementwise_add elementwise_sub elementwise_max elementwise_min add subtract maximum minimum "
     "sum concat 0.combine Add Sub Sum Max Min Concat";
@@ -166,10 +164,11 @@ OutputKind output_kind(const Graph& graph) {
     }
     const bool moves = has_word(kMoves, type) || scales_by_one(graph, op, type);
     const bool multiplies = has_word(kMultiplies, type);
-    if (!moves && !multiplies && !has_word(kKeepsLogits, type)) return OutputKind::Unknown;
+    const bool takes_all = multiplies || has_word(kCombines, type);
+    if (!moves && !takes_all && !has_word(kKeepsLogits, type)) return OutputKind::Unknown;
     unchanged = unchanged && moves;
     const std::size_t before = sources.size();
-    if (multiplies || has_word(kCombines, type)) {
+    if (takes_all) {
       each_value(op.inputs, [&](std::size_t input) {
         if (!is_constant(graph, input)) sources.push_back(input);
       });

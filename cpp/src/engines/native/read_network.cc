@@ -132,13 +132,13 @@ void NetworkReader::read_kind(const std::string& type) {
 }
 
 const Value* NetworkReader::constant(const std::string& name, std::size_t index) {
-  auto kept = kept_.find(value(name, index));
-  const auto quantized = weights_.find(value(name, index));
-  if (kept == kept_.end() && quantized != weights_.end() && view_->is_onnx()) {
-    fold_dequantized(value(name, index), quantized->second);
-    kept = kept_.find(value(name, index));
+  const std::size_t at = value(name, index);
+  const auto quantized = weights_.find(at);
+  if (kept_.count(at) == 0 && quantized != weights_.end() && view_->is_onnx()) {
+    fold_dequantized(at, quantized->second);
   }
-  const Value& found = kept == kept_.end() ? graph_.values[value(name, index)] : kept->second;
+  const auto kept = kept_.find(at);
+  const Value& found = kept == kept_.end() ? graph_.values[at] : kept->second;
   return is_known(found) && count_values(found) > 0 ? &found : nullptr;
 }
 

@@ -110,11 +110,8 @@ constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
 
 /// The list that an operator takes parts of, if it does.
 std::optional<Integers> list_of(const OperatorView& op, const Value& x) {
-  if (op.is_onnx()) {
-    if (!op.is_constant()) return std::nullopt;
-    return x.shape.size() == 1 ? known_list(x) : std::nullopt;
-  }
-  auto list = x.parameter || x.shape.size() != 1 ? std::nullopt : known_list(x);
+  const bool is_fixed = op.is_onnx() ? op.is_constant() : !x.parameter;
+  auto list = is_fixed && x.shape.size() == 1 ? known_list(x) : std::nullopt;
   if (list && static_cast<std::int64_t>(list->size()) != x.shape[0]) list.reset();
   return list;
 }

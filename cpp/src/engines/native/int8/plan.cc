@@ -127,13 +127,11 @@ class Planner {
     if (!rounds_again(before) && (rounded(quantize.inputs[0]) || is_max_pool(layer))) {
       return kNone;
     }
-    if (!is_bound(layer.activation)) {  // it is computed before its result is rounded
-      before.roundings.push_back({quantize.quant, quantize.activation, {}, {}});
-      return place;
-    }
-    const Activation own = std::exchange(layer.activation, {});
+    // Others are computed before their result is rounded.
+    const bool bounds = is_bound(layer.activation);
+    const Activation own = bounds ? std::exchange(layer.activation, {}) : Activation();
     const Activation activation = own.kind == ActivationKind::None ? quantize.activation : own;
-    if (layer.kind == LayerKind::ChannelScale || layer.kind == LayerKind::Activate) {
+    if (bounds && (layer.kind == LayerKind::ChannelScale || layer.kind == LayerKind::Activate)) {
       const std::size_t earlier = only_before(layer.inputs[0]);
       if (earlier != kNone && rounds_again(plan_.layers[earlier]) &&
           plan_.layers[earlier].sum != plan_.layers[earlier].roundings.size()) {
