@@ -75,8 +75,6 @@ void NetworkReader::read_reduce(ReduceKind kind) {
   std::vector<bool> gone(sizes.size(), axes.empty() || view_->flag("reduce_all", false));
   for (const std::int64_t axis : axes) gone[view_->axis(axis, sizes.size())] = true;
   require(!gone[0], "operator that mixes images");
-  require(!axes.empty() || !view_->flag("noop_with_empty_axes", false),
-          "kernel for this operator without axes");
   const bool pools = kind == ReduceKind::Mean || kind == ReduceKind::Max;
   if (pools && gone == std::vector<bool>{false, false, true, true}) {
     Layer& made = layer(LayerKind::Pool, {image("X")});
