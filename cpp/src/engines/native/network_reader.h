@@ -97,11 +97,11 @@ class NetworkReader {
   bool follows_onednn() const { return quantized_ && graph_.dialect != Dialect::Onnx; }
   bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
   /// Whether an input is to the program what it is here.
-  bool has_channels(const std::string& name, std::size_t index = 0) const {
-    return shape_of(tensor(name, index)) == image_shape(shape(name, index));
+  bool has_channels(const std::string& name) const {
+    return shape_of(tensor(name)) == image_shape(shape(name));
   }
   /// An input in the shape that it has in the program, whatever it was before.
-  std::size_t shaped(const std::string& name, std::size_t index = 0);
+  std::size_t shaped(const std::string& name);
   /// The same, with the channels that it has in the program.
   std::size_t with_channels(const std::string& name);
   /// The same of an image in two dimensions.

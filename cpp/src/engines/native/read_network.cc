@@ -185,12 +185,12 @@ std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) co
   return found;
 }
 
-std::size_t NetworkReader::shaped(const std::string& name, std::size_t index) {
-  const std::size_t from = tensor(name, index);
-  if (has_channels(name, index)) return from;
+std::size_t NetworkReader::shaped(const std::string& name) {
+  const std::size_t from = tensor(name);
+  if (has_channels(name)) return from;
   require(!quantized_, "kernel for what was flattened in int8");
-  const auto [found, is_new] = views_.emplace(value(name, index), network_.tensors.size());
-  if (is_new) add_view(from, image_shape(shape(name, index)));
+  const auto [found, is_new] = views_.emplace(value(name), network_.tensors.size());
+  if (is_new) add_view(from, image_shape(shape(name)));
   return found->second;
 }
 

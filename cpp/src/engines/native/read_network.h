@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "engines/native/network.h"
 #include "model/model.h"
@@ -41,11 +40,5 @@ inline Shape image_of(const Shape& shape) { return {shape.begin() + 1, shape.end
 /// all along a size that is a multiple. Of shapes without the number of images.
 /// \param from may lack dimensions at the front
 Box repeated_box(Shape from, const Shape& to);
-
-/// What such an operator copies of one image: a list of boxes for each of its outputs.
-/// \param of_constants whether its inputs are that, which have no images
-/// \throws Error Unsupported: it mixes images
-std::vector<std::vector<Box>> read_boxes(const OperatorView& op, std::string_view type,
-                                         bool of_constants);
 
 }  // namespace lenet::native

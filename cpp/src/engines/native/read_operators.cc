@@ -288,6 +288,13 @@ const Kind* find_kind(std::string_view type) {
   return found == std::end(kKinds) ? nullptr : found;
 }
 
+/// What such an operator copies of one image: a list of boxes for each of its outputs.
+/// \param of_constants whether its inputs are that, which have no images
+/// \throws Error Unsupported: it mixes images
+std::vector<Boxes> read_boxes(const OperatorView& op, std::string_view type, bool of_constants) {
+  return (BoxReader(op, of_constants).*find_kind(type)->read)();
+}
+
 }  // namespace
 
 std::optional<Activation> read_activation(const OperatorView& op, std::string_view type) {
@@ -331,10 +338,6 @@ Box repeated_box(Shape from, const Shape& to) {
 
 bool moves_values(std::string_view type) { return find_kind(type) != nullptr; }
 
-std::vector<Boxes> read_boxes(const OperatorView& op, std::string_view type, bool of_constants) {
-  return (BoxReader(op, of_constants).*find_kind(type)->read)();
-}
-
 void NetworkReader::read_moved(const std::string& type) {
   const char* const name = view_->present({"X", "Input"});
   const std::string output = view_->outputs("Y") > 0 ? "Y" : "Out";
@@ -346,7 +349,7 @@ void NetworkReader::read_moved(const std::string& type) {
     image_shape(shape(name, i));
     inputs.push_back(tensor(name, i));
   }
-  std::vector<std::vector<Box>> boxes = read_boxes(*view_, type, false);
+  std::vector<Boxes> boxes = read_boxes(*view_, type, false);
   for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, output, i);
 }
 
