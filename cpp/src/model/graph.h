@@ -38,8 +38,8 @@ inline constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 /// A tensor.
 struct Value {
   std::string name;
-  Shape shape;    ///< -1 where unknown
-  int dtype = 0;  ///< VarType.Type of framework.proto, in every dialect; -1 for others, or unknown
+  Shape shape;     ///< -1 where unknown
+  int dtype = -1;  ///< VarType.Type of framework.proto, in every dialect; -1 for others, or unknown
   int data_dtype = -1;     ///< of `data`: Paddle declares weights that it stores as int8 as float32
   bool has_shape = true;   ///< false where an .onnx does not say it, of most values
   bool parameter = false;  ///< the model holds its contents; of an .onnx: a constant

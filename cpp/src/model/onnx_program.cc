@@ -172,7 +172,6 @@ class Reader {
     if (is_new) {
       Value value;
       value.name = name;
-      value.dtype = -1;
       value.has_shape = false;
       graph_.values.push_back(std::move(value));
     }
@@ -350,7 +349,6 @@ class Reader {
   std::size_t read_value(std::string_view bytes) {
     std::string_view name;
     Value said;
-    said.dtype = -1;
     said.has_shape = false;
     each(bytes, [&](const Field& field) {
       if (field.number == kName) name = text(field);

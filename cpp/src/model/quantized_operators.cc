@@ -75,7 +75,6 @@ Operator scaled(std::string type, const Argument& of, const Arguments& given, st
 Argument add(Graph& graph, Operator op) {
   Value value;
   value.name = op.type + " of integers " + std::to_string(graph.operators.size());
-  value.dtype = -1;
   value.has_shape = false;
   graph.values.push_back(std::move(value));
   const Argument made(graph.values.size() - 1);
