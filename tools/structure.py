@@ -130,7 +130,7 @@ COUNTS = (
     Count("lines of tools", 10_820, _lines("tools")),
     Count("lines of tools/hostile", 2_902, _lines("tools/hostile")),
     Count("lines of tools/benchmark", 3_591, _lines("tools/benchmark")),
-    Count("lines of C++", 30_490, _lines(*_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of C++", 30_360, _lines(*_CPP, suffixes=(".cc", ".h"))),
     Count("lines of cpp/serve", 5_850, _lines("cpp/serve", suffixes=(".cc", ".h"))),
     Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
     Count("lines of tests", 37_234, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
