@@ -174,5 +174,6 @@ part "Python tests"
 python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $paddle $heart "$@" ||
     failed=$?
 part ""
+python tools/structure.py || true # a test holds the limits
 printf '\nParts\n%s' "$times"
 exit "${failed:-0}"

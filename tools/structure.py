@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Print what the structure of the Python package costs a reader, beside the limit of each count.
+"""Print how much there is of everything, and the limit of what may not grow without a reason.
 
     python tools/structure.py        exit status 1 when a count is above its limit
 
-``tests/project/test_structure.py`` runs this. Lower a limit when the work gets below it; raise one
-only with the reason in the commit.
+``./test.sh`` prints this, and ``tests/project/test_structure.py`` holds the limits. Lower one when
+the work gets below it; raise one only with the reason in the commit.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "lenet_cpp"
-_CPP = ("cpp/src", "cpp/apps", "cpp/bindings", "cpp/include")
+_OTHER_CPP = ("cpp/apps", "cpp/bindings", "cpp/include", "cpp/serve")
 # Not rooms: the package's own files, and what only lies there to be installed.
 _NOT_ENTRIES = {"__init__.py", "__main__.py", "_core.pyi", "py.typed", "bundled", "__pycache__"}
 
 
 class Count(NamedTuple):
-    """Something that is counted, and how much of it there may be."""
+    """Something that is counted, and how much of it there may be; None: any."""
 
     what: str
-    limit: int
+    limit: int | None
     now: Callable[[], int]
 
 
@@ -118,22 +118,16 @@ def _lines(*folders: str, suffixes: tuple[str, ...] = (".py",)) -> Callable[[], 
 
 
 COUNTS = (
-    Count("entries of python/lenet_cpp", 14, _entries),
-    Count("pairs of rooms that import", 65, lambda: len(room_edges())),
-    Count("names imported inside functions", 5, _imports_in_functions),
+    Count("entries of python/lenet_cpp", 17, _entries),
     Count("modules that start processes", 2, _subprocess_modules),
     Count("lines of python/lenet_cpp", 22_560, _lines("python/lenet_cpp")),
-    Count("lines of interchange", 3_505, _lines("python/lenet_cpp/interchange")),
-    Count("lines of cli", 2_495, _lines("python/lenet_cpp/cli")),
-    Count("lines of quantize", 2_190, _lines("python/lenet_cpp/quantize")),
-    Count("files of quantize", 10, lambda: len([*PACKAGE.glob("quantize/*.py")])),
-    Count("lines of tools", 10_820, _lines("tools")),
-    Count("lines of tools/hostile", 2_902, _lines("tools/hostile")),
-    Count("lines of tools/benchmark", 3_591, _lines("tools/benchmark")),
-    Count("lines of C++", 30_360, _lines(*_CPP, suffixes=(".cc", ".h"))),
-    Count("lines of cpp/serve", 5_850, _lines("cpp/serve", suffixes=(".cc", ".h"))),
-    Count("lines of web", 1_200, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
-    Count("lines of tests", 37_234, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("lines of cpp/src", 27_040, _lines("cpp/src", suffixes=(".cc", ".h"))),
+    Count("lines of other C++", None, _lines(*_OTHER_CPP, suffixes=(".cc", ".h"))),
+    Count("lines of web", None, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
+    Count("lines of tools", None, _lines("tools")),
+    Count("lines of tests", None, _lines("tests", "cpp/tests", suffixes=(".py", ".cc", ".h"))),
+    Count("pairs of rooms that import", None, lambda: len(room_edges())),
+    Count("names imported inside functions", None, _imports_in_functions),
 )
 
 
@@ -142,9 +136,12 @@ def main() -> int:
     exceeded = False
     for each in COUNTS:
         found = each.now()
-        exceeded |= found > each.limit
-        mark = "  EXCEEDED" if found > each.limit else ""
-        print(f"{each.what:36} {found:7,}  of at most {each.limit:7,}{mark}")
+        line = f"{each.what:36} {found:7,}"
+        if each.limit is not None:
+            line += f"  of at most {each.limit:7,}"
+            line += "  EXCEEDED" if found > each.limit else ""
+            exceeded |= found > each.limit
+        print(line)
     return int(exceeded)
 
 

@@ -1,4 +1,4 @@
-"""The rooms of the package: which may import which, and how much there may be of everything."""
+"""The rooms of the package and of cpp/src: which may see which, and how much may be in them."""
 
 import importlib
 import os
@@ -24,9 +24,71 @@ def test_rooms_import_in_one_direction():
     assert "3 kept, 0 broken" in done.stdout
 
 
-@pytest.mark.parametrize("each", COUNTS, ids=lambda each: each.what)
+LIMITED = [each for each in COUNTS if each.limit is not None]
+
+
+@pytest.mark.parametrize("each", LIMITED, ids=lambda each: each.what)
 def test_count_is_within_its_limit(each):
     assert each.now() <= each.limit
+
+
+CPP_ROOMS = {
+    "base": (
+        *("error.cc", "finite.*", "pixels.*", "tensor.cc", "version.cc", "config_option.*"),
+        "model/element_types.h",
+    ),
+    "io": ("io/*",),
+    "model": ("model/*", "model/rules/*"),
+    "images": ("images/*",),
+    "engine": ("engines/engine.h", "engines/run_control.*", "engines/shared_library.*"),
+    "kernels": ("engines/native/kernels/*", "engines/native/layer_times.*"),
+    "network": ("engines/native/network.*", "engines/native/boxes.*"),
+    "runtime": ("engines/native/runtime/*",),
+    "ops": ("engines/native/ops/*",),
+    "passes": ("engines/native/passes/*",),
+    "int8": ("engines/native/int8/*",),
+    "native": ("engines/native/*",),
+    "engines": ("engines/*/*", "engines/*"),
+    "face": ("*",),  # what include/lenet declares of a predictor
+}
+"""Folders and files of cpp/src; a file is of the first room that has it, and sees no later one."""
+
+FACE = {f"lenet/{name}.h" for name in ("c_api", "predictor", "predictor_pool")}
+
+UPWARD = {
+    ("engines/engine.h", "lenet/predictor.h"),
+    ("engines/native/network.h", "lenet/predictor.h"),
+    ("model/graph.h", "lenet/predictor.h"),
+    ("model/model.h", "lenet/predictor.h"),
+    ("model/model_files.h", "lenet/predictor.h"),
+    ("engines/native/kernels/dispatch.cc", "engines/native/int8/kernels.h"),
+    ("engines/native/runtime/program.cc", "engines/native/ops/ops.h"),
+}
+"""Includes of a later room that there still are."""
+
+
+def test_headers_of_cpp_are_included_from_above():
+    src = ROOT / "cpp" / "src"
+
+    def room_of(path):
+        if path in FACE:
+            return len(CPP_ROOMS) - 1
+        found = (
+            number
+            for number, globs in enumerate(CPP_ROOMS.values())
+            if any(Path(path).match(glob) and path.count("/") == glob.count("/") for glob in globs)
+        )
+        return next(found, 0)  # what is declared for all
+
+    upward = set()
+    for file in src.rglob("*.[ch]*"):
+        path = str(file.relative_to(src))
+        for included in re.findall(r'^#include "([^"]+)"', file.read_text("utf-8"), re.MULTILINE):
+            public = included.startswith(("lenet/", "compat/"))
+            assert public or (src / included).is_file(), f"{path}: {included} from where it lies"
+            if room_of(included) > room_of(path):
+                upward.add((path, included))
+    assert upward == UPWARD
 
 
 def test_an_engine_is_named_in_its_folder_and_its_row():
