@@ -215,7 +215,7 @@ def test_container(run_server, archive, digit, tmp_path):
 def test_says_how_to_get_the_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(program, "_INSTALLED", tmp_path)
+    monkeypatch.setattr(program, "files", lambda package: tmp_path / package)
     with pytest.raises(lenet_cpp.FileNotFound, match="libboost-dev"):
         serve.main(["model"], standalone_mode=False)
 
