@@ -332,6 +332,9 @@ TEST_CASE("members of a PIR program") {
       }
     }
   }
+  std::string escaped;
+  for (int i = 0; i < 200'000; ++i) escaped += R"(\u0041)";
+  bad(R"("1.relu")", '"' + escaped + '"', "longer than 1 MiB", ErrorCode::Unsupported);
   bad(R"("args":[])", R"("args":)" + std::string(1000, '[') + std::string(1000, ']'),
       "nested too deeply");
 }

@@ -90,7 +90,7 @@ nlohmann::json parse_tree(std::string_view text) {
 /// A number or text. One takes several times its bytes here.
 nlohmann::json parse_leaf(std::string_view bytes) {
   constexpr std::size_t kMaxLeaf = 1 << 20;
-  if (bytes.size() > kMaxLeaf) fail("a number or text is too long");
+  if (bytes.size() > kMaxLeaf) throw TooLong("a number or text is longer than 1 MiB");
   return parse_tree(bytes);
 }
 

@@ -20,6 +20,12 @@ class InvalidJson : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A number or text that is longer than any reader needs: it may be valid all the same.
+class TooLong : public InvalidJson {
+ public:
+  using InvalidJson::InvalidJson;
+};
+
 /// Objects and lists in one another. Programs that Paddle writes are nested some 15 deep.
 inline constexpr std::size_t kMaxJsonDepth = 32;
 

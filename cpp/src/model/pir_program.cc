@@ -479,6 +479,8 @@ class Reader {
 Graph read_pir_program(std::string_view bytes, const std::string& path, bool lenient) {
   try {
     return lenient ? Reader(path).read_parameters(bytes) : Reader(path).read(bytes);
+  } catch (const TooLong& error) {
+    throw Error(ErrorCode::Unsupported, "'" + path + "' is not read: " + error.what());
   } catch (const InvalidJson& error) {
     refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
   }
