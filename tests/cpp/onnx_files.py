@@ -59,3 +59,16 @@ def agrees(path, counts=(1, 3, 20)):
     for count, output in zip(counts, outputs, strict=True):
         assert compare(expected[:count], output).agrees
     return expected
+
+
+def array(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def write(path, contents):
+    path.write_bytes(contents)
+    return path
+
+
+def same(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

@@ -26,13 +26,9 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its li
 
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
 from onnx import TensorProto, numpy_helper  # noqa: E402 - fails without onnx
-from onnx_files import model, reference  # noqa: E402 - fails without onnx
+from onnx_files import array, model, reference, same, write  # noqa: E402 - fails without onnx
 
 FILE_NOT_FOUND, BAD_MODEL, UNSUPPORTED, VERSION_MISMATCH, BACKEND_FAILURE = 3, 4, 6, 7, 8
-
-
-def array(shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def lenet(batch="N", *, softmax=False, seed=0):
@@ -83,15 +79,6 @@ def lenet_file(tmp_path_factory):
 def predictor_of(path, **options):
     """On this engine: auto would take native for LeNet."""
     return lenet_cpp.Predictor(path, engine="onnxruntime", **options)
-
-
-def write(path, contents):
-    path.write_bytes(contents)
-    return path
-
-
-def same(a, b):
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 @pytest.fixture
@@ -355,91 +342,6 @@ def test_models_that_are_refused(code, name, tmp_path, fails):
         predictor_of(path)
     assert raised.value.exit_code == code
     assert str(raised.value) in line
-
-
-TYPED = {
-    "uint8": ("c = Cast<to=1>(x) y = Div(c, s)", [0, 255], [0.5, -1, 256]),
-    "int32": ("c = Cast<to=1>(x) y = Div(c, s)", [-(2**31), 2**24], [0.5, 2**31]),
-    "int64": ("t = Transpose<perm=[0,1]>(x) y = Cast<to=1>(t)", [-(2**63), 7], [0.5, 2**63]),
-    "float64": ("c = Cast<to=1>(x) y = Div(c, s)", [1e-30, 0.1], []),
-    "float16": ("c = Cast<to=1>(x) y = Div(c, s)", [2**-24 * 1.5, 0.1, 65519, -3e-8], [65520]),
-}
-"""By the type of the input: nodes, numbers that it takes and such that it does not."""
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "native"])
-@pytest.mark.parametrize("name", TYPED)
-def test_inputs_of_other_types(name, engine, tmp_path):
-    nodes, good, bad = TYPED[name]
-    kind = {"float64": "double"}.get(name, name)
-    contents = model(nodes, f"{kind}[N,2] x", tensors={"s": np.float32(3)})
-    path = write(tmp_path / "m.onnx", contents)
-    if (name, engine) == ("float16", "native"):
-        with pytest.raises(lenet_cpp.Unsupported, match=r"float32.*use engine onnxruntime"):
-            lenet_cpp.Predictor(path, engine=engine)
-        return
-    x = np.resize(np.float32(good), (3, 2))
-    with lenet_cpp.Predictor(path, engine=engine) as predictor:
-        assert (predictor.input_spec.dtype, predictor.output_spec.dtype) == (name, "float32")
-        np.testing.assert_allclose(predictor.run(x), reference(path, x.astype(name)), rtol=2e-7)
-        if name == "uint8":  # pixels are not divided by 255 first
-            pixels = np.array([[3, 200]], np.uint8)
-            np.testing.assert_allclose(predictor.run(pixels), reference(path, pixels), rtol=2e-7)
-        for value in bad:
-            with pytest.raises(lenet_cpp.BadInput, match=rf"'x' has the value .*model's {name}"):
-                predictor.run(np.float32([[1, value]]))
-
-
-@pytest.mark.parametrize("kind", ["float16", "double"])
-def test_outputs_of_other_types(kind, tmp_path):
-    """They are given as float32, and labels before the scores are left out."""
-    number = {"float16": 10, "double": 11}[kind]
-    nodes = f"y = Cast<to={number}>(x) i = Cast<to=7>(x)"
-    path = write(tmp_path / "m.onnx", model(nodes, y=f"int64[N,2] i, {kind}[N,2] y"))
-    x = array((3, 2))
-    with predictor_of(path) as predictor:
-        assert [spec.name for spec in predictor.output_specs] == ["y"]
-        assert (predictor.run(x) == x.astype("f2" if kind == "float16" else "f4")).all()
-
-
-@pytest.mark.parametrize("kind", ["uint8", "int32", "int64"])
-def test_integers_where_there_is_nothing_else(kind, tmp_path):
-    number = {"uint8": 2, "int32": 6, "int64": 7}[kind]
-    nodes = f"y = Cast<to={number}>(x) z = Greater(x, x)"
-    path = write(tmp_path / "m.onnx", model(nodes, y=f"bool[N,2] z, {kind}[N,2] y"))
-    x = np.float32([[0, 7], [200, 255]])
-    with lenet_cpp.Predictor(path) as predictor:
-        assert [(spec.name, spec.dtype) for spec in predictor.output_specs] == [("y", kind)]
-        found = predictor.run_outputs(x)["y"]
-        assert found.dtype == kind
-        np.testing.assert_array_equal(found, x)
-        if kind != "uint8":
-            exact = np.float32([[-(2**24), 2**24]])
-            np.testing.assert_array_equal(predictor.run_outputs(exact)["y"], exact)
-            with pytest.raises(lenet_cpp.Unsupported, match=r"'y' holds .* beyond 16777216"):
-                predictor.run(np.float32([[0, 2**24 + 2]]))
-
-
-def test_a_shape_that_is_declared_wrong(tmp_path, run_program, program):
-    """onnxruntime runs such a file, with a warning; so does this."""
-    contents = model("y = Transpose<perm=[2,0,1]>(x)", "float[N,4,3] x", "float[1,K] y")
-    path = write(tmp_path / "m.onnx", contents)
-    x = array((1, 4, 3))
-    with lenet_cpp.Predictor(path) as predictor:
-        with pytest.warns(UserWarning, match=r"'y' has the shape \[3, 1, 4\]; the model declares"):
-            found = predictor.run(x)
-        assert same(found, reference(path, x))
-        # Of several images none has a row of its own.
-        with pytest.raises(lenet_cpp.BackendFailure, match=r"'y' for 2 images has shape"):
-            predictor.run(array((2, 4, 3)))
-    done = run_program(f"--model_file={path}")
-    assert (done.returncode, "warning: the output 'y' has the shape" in done.stderr) == (0, True)
-    contents = model("y = Relu(x)", "float[N,2] x", "float[N,1,2] y")
-    path = write(tmp_path / "m.onnx", contents)
-    with pytest.raises(lenet_cpp.Unsupported, match=r"declared as \[N, 1, 2\].*use engine onnxr"):
-        lenet_cpp.Predictor(path, engine="native")
-    with lenet_cpp.Predictor(path) as predictor:
-        assert same(predictor.run(array((70, 2))), reference(path, array((70, 2))))
 
 
 def test_outputs_by_name(tmp_path):

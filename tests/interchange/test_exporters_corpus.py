@@ -42,7 +42,7 @@ def test_answers_are_right_and_refusals_those_that_the_table_has(tool, engine, f
         pytest.importorskip("onnxruntime")
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         if tool in OF_ONE_MACHINE and "avx512_vnni" not in flags:
-            pytest.skip("onnxruntime computes these otherwise on processors without AVX-512 VNNI")
+            pytest.skip("the answers in the corpus are those of onnxruntime with AVX-512 VNNI")
     found = {file.name: judge(file, folder, engine) for file in files() if file.tool == tool}
     assert found
     kinds = {"right", "near", "Unsupported"}

@@ -141,7 +141,7 @@ def make(name: str, folder: Path) -> dict[str, Any]:
     for file, network in found["files"].items():
         try:
             described.append({"name": file, **describe(raw / f"{file}.onnx", network)})
-        except Exception as error:  # noqa: BLE001, PERF203 - a part of the result
+        except Exception as error:  # noqa: BLE001, PERF203 - whatever onnxruntime says of a tool's file is its result
             not_run[file] = str(error).splitlines()[0].replace(f"{raw}/", "")
     return {
         "versions": versions(tool), "not_written": found["failed"], "not_run": not_run,
@@ -233,7 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tools.exporters", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--tool", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL")
+    parser.add_argument("--tool", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL",
+        help=f"these alone, in place of all: {', '.join(TOOLS)}",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder, index = Path(name), {}
@@ -260,4 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     check = sys.argv[1:2] == ["check"]
-    sys.exit(import_module("tools.exporters.check").main(sys.argv[2:]) if check else main())
+    try:
+        sys.exit(import_module("tools.exporters.check").main(sys.argv[2:]) if check else main())
+    except KeyboardInterrupt:
+        print("exporters: interrupted; nothing is changed", file=sys.stderr)
+        sys.exit(130)

@@ -161,7 +161,7 @@ def make_all(
         try:
             make(network, path, **options)
             made[name] = network
-        except Exception as error:  # noqa: BLE001 - a part of the result
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is its result
             path.unlink(missing_ok=True)
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             said = re.sub(
