@@ -21,6 +21,7 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.classification import (
+    best_classes,
     find_pipeline,
     normalized,
     read_pipeline,
@@ -436,12 +437,7 @@ class BatchPredictor:
     ) -> dict[str, NDArray[Any]]:
         bad = np.array(sorted(errors), np.intp)
         kind = loaded.model.output_kind
-        if not logits.size:
-            class_ids = np.zeros(0, np.int32)
-        elif kind == "labels":
-            class_ids = np.nan_to_num(logits[:, 0]).astype(np.int32)
-        else:
-            class_ids = logits.argmax(axis=1).astype(np.int32)
+        class_ids = best_classes(logits, kind)
         class_ids[bad] = -1
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
         values = {"score", "probability", "probabilities"}
@@ -464,9 +460,8 @@ class BatchPredictor:
             labels = loaded.model.labels if self._labels is None else self._labels
             if labels and len(labels) != logits.shape[1] and kind != "labels":
                 raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
-            names = np.array([*(labels or ()), None], dtype=object)
-            known = (class_ids >= 0) & (class_ids < len(names) - 1)
-            found["label"] = names[np.where(known, class_ids, -1)]
+            names = dict(enumerate(labels or ()))
+            found["label"] = np.array([*map(names.get, class_ids.tolist())], object)
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
             results[self._errors] = np.full(len(logits), None, dtype=object)

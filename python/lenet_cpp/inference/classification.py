@@ -379,6 +379,14 @@ def require_rows(outputs: NDArray[np.float32], images: int, model: Path) -> None
         raise Unsupported(f"{model} is no classifier: its output is {list(outputs.shape)}")
 
 
+def best_classes(outputs: NDArray[np.float32], kind: str) -> NDArray[np.int32]:
+    """Return the most probable class of each row, [N]; of a row of NaN any."""
+    if not outputs.size:
+        return np.zeros(0, np.int32)
+    best = np.nan_to_num(outputs[:, 0]) if kind == "labels" else outputs.argmax(axis=1)
+    return best.astype(np.int32)
+
+
 def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
     """Return class numbers, the most probable first, [N, 1 or more], of outputs of that kind.
 
