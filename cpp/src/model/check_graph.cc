@@ -179,9 +179,8 @@ class Checker {
     Arguments& given = op.outputs;
     while (!is_program_desc() && !given.empty() && given.back().second.empty()) given.pop_back();
     const bool lists = !rule->outputs.empty() && rule->outputs.back().list;
-    // What nobody reads is not computed, but those of BatchNormalization mean that it is trained.
     while (is_onnx() && !lists && given.size() > rule->outputs.size() &&
-           op.type != "BatchNormalization" && !read_[given.back().second[0]]) {
+           !read_[given.back().second[0]]) {  // what nobody reads is not computed
       given.pop_back();
     }
     view.supports(!is_onnx() || lists || given.size() <= rule->outputs.size(),
