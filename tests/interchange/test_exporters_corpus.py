@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lenet_cpp
 from lenet_cpp._base.files import cache_folder
 from tools.exporters.corpus import (
     CORPUS,
@@ -92,3 +93,23 @@ def test_outcomes_become_a_row():
     table = tools({"tools": [{**row, "native": found, "auto": other}]})
     last = "| t | p 1 | 9, 13 | 6 | 2, 1 near | `Cast` 2 | 2, 1 near, 1 crashed |  |"
     assert table.splitlines()[-1] == last
+
+
+def test_operators_of_integers_that_do_not_fit_are_named(folder, tmp_path):
+    """A softmax of another operator set, and an argument too many, are not what the rule reads."""
+    onnx = pytest.importorskip("onnx", reason="the files are changed with it")
+
+    def refused(kind, change):
+        model = onnx.load(folder / "quantized-qoperator" / "squeezenet-u8u8.onnx")
+        change(next(node for node in model.graph.node if node.op_type == kind))
+        path = tmp_path / "model.onnx"
+        onnx.save(model, path)
+        with pytest.raises(lenet_cpp.Unsupported, match=rf"this operator \([\w.]*{kind}, which"):
+            lenet_cpp.Predictor(path, engine="native", precision="int8")
+
+    def older(node):
+        (opset,) = (each for each in node.attribute if each.name == "opset")
+        opset.i = 12
+
+    refused("QLinearSoftmax", older)
+    refused("QLinearConv", lambda node: node.input.append(node.input[0]))
