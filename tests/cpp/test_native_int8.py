@@ -6,7 +6,6 @@ import re
 import shutil
 import struct
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ import lenet_cpp
 from lenet_cpp.quantize import METHODS, QuantizationSettings, open_source, own_images
 from lenet_cpp.quantize.deployed import Deployed, outputs
 from lenet_cpp.quantize.task import make_task, run_tasks
+from processor import HAS_VNNI, needs_vnni
 from quantized_models import quantized_by_page
 from snippets import run_page
 
@@ -57,17 +57,6 @@ def differences(found, expected):
     steps = np.abs(found - expected).max(axis=1) / (np.abs(expected).max() / 127)
     assert steps.shape == (len(expected),)
     return steps
-
-
-HAS_VNNI = re.search("avx(512)?_vnni", Path("/proc/cpuinfo").read_text(encoding="ascii"))
-
-
-def needs_vnni():
-    """On other processors Paddle's answers are not those that it gives with VNNI, so not the
-    engine's, which are the same on all. The rules in NumPy are tested everywhere.
-    """
-    if not HAS_VNNI:
-        pytest.skip("this processor has no VNNI, without which Paddle itself answers otherwise")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -236,7 +225,7 @@ def test_precision_and_model_belong_together(lenets, model_dir):
         (quantized, "fp32", r"is quantized.*precision int8"),
         (model_dir / "lenet.pdmodel", "int8", "is not quantized"),
         (model_dir / "lenet.json", "int8", "nothing runs in int8"),
-        (quantized, "bf16", r"is quantized.*precision int8"),
+        (quantized, "bf16", r"is quantized.*precision int8|needs avx512_bf16"),
     ):
         with pytest.raises(lenet_cpp.Unsupported, match=words):
             lenet_cpp.Predictor(model, engine="native", precision=precision)

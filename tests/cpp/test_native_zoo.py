@@ -1,8 +1,6 @@
 """The native engine on the classifiers of paddle.vision.models, in every format, against Paddle."""
 
-import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -13,6 +11,7 @@ from paddle.vision import models
 import lenet_cpp
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.models import MODELS
+from processor import needs_bf16
 from shared_models import both_formats, once
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's networks
@@ -161,8 +160,7 @@ def test_classifier_agrees_with_paddle(name, suffix):
 @pytest.mark.parametrize("name", QUICK)
 def test_bf16_is_within_its_tolerance(name, monkeypatch):
     """And the bits do not depend on the batch."""
-    if not re.search(r"\bavx512_bf16\b", Path("/proc/cpuinfo").read_text()):
-        pytest.skip("this processor has no avx512_bf16, all that the engine has for bf16")
+    needs_bf16()
     images, *expected = np.load(exported(name) / "values.npz").values()
     model = exported(name) / "pdmodel.pdmodel"
     monkeypatch.setenv("LENET_NATIVE_BF16", "on")  # also where float32 is faster

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.verify import main as verify
 from lenet_cpp.data.mnist import write_idx
 from lenet_cpp.inference.classification import InferenceEngine
+from processor import needs_bf16, needs_vnni
 from quantized_models import quantized_by_paddle
 
 BAD_INPUT, UNSUPPORTED = 5, 6
@@ -44,9 +44,8 @@ def find(model_dir):
 
 
 def needs(precision):
-    needed = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
-    if precision == "bf16" and not needed <= set(Path("/proc/cpuinfo").read_text().split()):
-        pytest.skip("this processor has no bf16: avx512_bf16 is not among its flags")
+    if precision == "bf16":
+        needs_bf16()
 
 
 def accuracy(outputs, labels):
@@ -285,6 +284,8 @@ def test_an_isolated_predictor_says_whether_its_model_is_quantized(find, digits)
 @pytest.mark.parametrize(("name", "precision"), [("quantized", "int8"), ("pdmodel", "bf16")])
 def test_verify_compares_the_routes_in_a_precision(find, program, capsys, name, precision):
     needs(precision)
+    if precision == "int8":
+        needs_vnni()
     command = ["--model=lenet", f"--model-dir={find(name).parent}", f"--program={program}"]
     command += [f"--precision={precision}", "--images=100", "--batch-sizes=3,64"]
     assert verify([*command, "--format=json"]) == 0

@@ -2,13 +2,13 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import lenet_cpp
 from lenet_cpp._base.files import cache_folder
+from tools.benchmark.contenders import processor_flags
 from tools.exporters.corpus import (
     CORPUS,
     ENGINES,
@@ -41,8 +41,7 @@ def test_answers_are_right_and_refusals_those_that_the_table_has(tool, engine, f
     """Where this fails after a change of an engine: python -m tools.exporters check."""
     if engine == "auto":
         pytest.importorskip("onnxruntime")
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        if tool in OF_ONE_MACHINE and "avx512_vnni" not in flags:
+        if tool in OF_ONE_MACHINE and "avx512_vnni" not in processor_flags():
             pytest.skip("the answers in the corpus are those of onnxruntime with AVX-512 VNNI")
     found = {file.name: judge(file, folder, engine) for file in files() if file.tool == tool}
     assert found

@@ -15,6 +15,7 @@ from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.quantize import QuantizationSettings, deployed, sensitivity
 from lenet_cpp.quantize.deployed import Deployed
+from processor import HAS_VNNI
 from quantized_models import ROOT, model_of
 from shared_models import contents, infer
 
@@ -74,7 +75,8 @@ def test_labels_are_recognized_in_int8(made, report, model_dir, mnist_test, meth
         assert abs(found["correct"] - correct) <= 1, route
         assert abs(found["equal"] - (logits.argmax(1) == reference.argmax(1)).sum()) <= 1
         largest = np.abs(logits - reference).max()
-        assert found["largest_difference"] == pytest.approx(largest, rel=0.2)
+        if HAS_VNNI:  # without, what overflows depends on the kernel, and that on the batch
+            assert found["largest_difference"] == pytest.approx(largest, rel=0.2)
         assert report["float"]["routes"][route]["correct"] == float_correct
 
 

@@ -16,6 +16,7 @@ import pytest
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.models import build
 from numpy_reference import lenet
+from processor import BF16
 from snippets import read_snippets
 from tools.benchmark import child, cli, contenders, lifetime, machine, subject
 from tools.benchmark.contenders import CONTENDERS, Contender, choose
@@ -233,13 +234,12 @@ def test_contenders_read_what_their_names_say():
 def test_one_that_cannot_run_here_says_how(monkeypatch):
     absent = Contender("absent", "x.py:run", modules=("no_such_module",))
     assert absent.missing() == "no_such_module is not installed: pip install no_such_module"
-    flags = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
     bf16 = choose(["lenet_cpp"], precisions=["bf16"])
-    for lacking in flags:
-        monkeypatch.setattr(contenders, "processor_flags", lambda has=flags - {lacking}: has)
+    for lacking in BF16:
+        monkeypatch.setattr(contenders, "processor_flags", lambda has=BF16 - {lacking}: has)
         reason = f"this processor has no {lacking}: bf16 would be imitated, more slowly than "
         assert [one.missing() for one in bf16] == [reason + "float32"] * 3
-    monkeypatch.setattr(contenders, "processor_flags", lambda: flags)
+    monkeypatch.setattr(contenders, "processor_flags", lambda: BF16)
     assert [one.missing() for one in bf16] == [None] * 3
 
 
