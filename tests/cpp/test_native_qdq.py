@@ -227,6 +227,20 @@ def test_a_precision_that_no_engine_has_for_an_onnx_is_refused_with_a_way_out(ma
         lenet_cpp.Predictor(path, precision="bf16")
 
 
+def test_values_in_the_middle_are_rounded_as_onnx_defines(tmp_path, monkeypatch):
+    """They are divided by the scale, not multiplied by its inverse, and rounded to even."""
+    rng = np.random.default_rng(0)
+    nodes = "q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  y = Relu (d)"
+    for scale in rng.uniform(0.01, 0.1, 20).astype(np.float32):
+        tensors = {"s": scale, "z": np.uint8(100)}
+        path = onnx_files.write(tmp_path / "m.onnx", onnx_files.model(nodes, tensors=tensors))
+        x = (np.arange(-50, 50).astype(np.float32) + np.float32(0.5)) * scale
+        expected = np.maximum(np.clip(np.rint(x / scale), -100, 155), 0) * scale
+        for isa in AVAILABLE:
+            monkeypatch.setenv("LENET_NATIVE_ISA", isa)
+            assert (run(path, x.reshape(-1, 2)) == expected.reshape(-1, 2)).all(), isa
+
+
 def with_scale(path, name, scale, folder, times=False):
     """A quantized model in which one of the scales is another, or so many times what it was."""
     model = onnx.load(path)

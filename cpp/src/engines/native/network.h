@@ -118,6 +118,7 @@ struct QuantParams {
   }
   float scale() const { return range / qmax; }
   float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it
+  bool divides() const { return qmax == 1; }  ///< by the scale, as ONNX defines QuantizeLinear
 };
 
 /// Float32 weights of a layer, where they lie.
@@ -164,8 +165,7 @@ struct Layer {
   bool adds_whole_steps = false;
   bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
   bool fuses_into_previous = false;  ///< ChannelScale: Paddle makes it part of the layer before it
-  float bias_range =
-      0;  ///< ChannelScale: of a bias that is quantized, the value that 127 stands for
+  float bias_range = 0;  ///< ChannelScale: of a bias that is quantized, what 127 stands for
 
   std::vector<ChannelSource> channels;  ///< Channels: that of each of the output
   std::vector<Box> boxes;               ///< Copy

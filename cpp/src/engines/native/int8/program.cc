@@ -76,8 +76,8 @@ Bounds::Bounds(const QuantParams& quant, const Activation& activation)
 
 void quantize(const Kernels& kernels, const float* from, std::int64_t count,
               const QuantParams& quant, const Bounds& bounds, char* to) {
-  kernels.quantize(from, count, quant.inverse_scale(), bounds.least, bounds.most, shift_of(quant),
-                   to);
+  kernels.quantize(from, count, quant.divides() ? quant.scale() : quant.inverse_scale(),
+                   quant.divides(), bounds.least, bounds.most, shift_of(quant), to);
 }
 
 const float* float_row(const Kernels& kernels, const Placement& tensor, const char* first,
