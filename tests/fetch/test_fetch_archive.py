@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import tarfile
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ from paddle_archives import (
 )
 
 
-@pytest.mark.parametrize("top", [TOP, "paddle_inference_install_dir/", "", "./", "./" + TOP])
+@pytest.mark.parametrize("top", [TOP, "paddle_inference_install_dir/", "./"])
 def test_good_archive_with_each_top_folder(clone, top, capsys):
     archive = tgz(top=top)
     assert clone.archive(archive, "--sha256", sha256(archive).upper()) == 0
@@ -41,14 +40,10 @@ def test_good_archive_with_each_top_folder(clone, top, capsys):
     assert (record["source"], record["sha256"]) == ("official", sha256(archive))
     assert clone.leftovers() == []
     assert stat.S_IMODE(clone.output.stat().st_mode) == 0o755
-    capsys.readouterr()
     assert clone.run("--check") == 0
     assert "Paddle 3.0.0, commit 0123456789ab, official" in capsys.readouterr().out
     before = clone.output.stat().st_ino
-    assert clone.archive(archive) == 0
-    assert "already in place" in capsys.readouterr().out
-    assert clone.output.stat().st_ino == before
-    assert clone.run() == 0  # the default source leaves an official folder alone
+    assert clone.archive(archive) == clone.run() == 0  # it is in place
     assert clone.output.stat().st_ino == before
     assert clone.archive(archive, "--force") == 0
     assert clone.output.stat().st_ino != before
@@ -92,12 +87,11 @@ MINUS = "says it has -1024 bytes|" + NO_END  # some versions of tarfile take it 
 NOT_WHOLE, INCOMPLETE, LINK = "not a whole .tgz", "the archive has no", "is a link to "
 EVIL = b"evil"
 OF_A_WHEEL = entry("version.txt", b"Paddle version: 3.3.1\nSource: wheel\n")
-# What is wrong: the guard that is to speak (another one in its stead would leave it untested), and
-# what a good archive has beside its members, or how the archive is made, given a folder that it
-# must not reach.
+# What is wrong, for each guard: the guard that is to speak (another one in its stead would leave it
+# untested), and what a good archive has beside its members, or how the archive is made, given a
+# folder that it must not reach.
 HOSTILE = {
     "dotdot": (LEAVES, [entry("../../evil", EVIL)]),
-    "dotdot inside": (LEAVES, [entry("paddle/../evil", EVIL)]),
     "absolute": (ABSOLUTE, lambda out: tgz(entry("/evil", EVIL, top=out))),
     "absolute symlink": (LINK + "'/", lambda out: tgz(symlink("link", out))),
     "symlink out of the tree": (LINK + "'../../../x'", [symlink("paddle/link", "../../../x")]),
@@ -106,32 +100,23 @@ HOSTILE = {
         LINK + "'a/b",
         [symlink("a/b/c/d/up", "../../../.."), symlink("out", "a/b/c/d/up/../../x")],
     ),
-    "write through a symlink": (
-        LINK + "'/",
-        lambda out: tgz(symlink("link", out), entry("link/evil", EVIL)),
-    ),
     "write through a harmless symlink": (
         NO_FOLDER,
         [symlink("link", "paddle"), entry("link/evil", EVIL)],
     ),
     "write onto a symlink": (TWICE, [symlink("link", "paddle/lib/new"), entry("link", EVIL)]),
-    "absolute hard link": (ABSOLUTE, lambda out: tgz(hardlink("link", out + "/canary"))),
     "hard link by dotdot": (LEAVES, [hardlink("link", TOP + "../../../canary")]),
     "hard link to a symlink": (
         NO_FILE,
         [symlink("soft", "version.txt"), hardlink("hard", TOP + "soft")],
     ),
-    "hard link to nothing": (NO_FILE, [hardlink("link", TOP + "nothing")]),
     "character device": (KIND, [entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)]),
-    "block device": (KIND, [entry("disk", type=tarfile.BLKTYPE, devmajor=8)]),
-    "fifo": (KIND, [entry("pipe", type=tarfile.FIFOTYPE)]),
     "unknown type": (KIND, [entry("odd", b"odd", type=b"Z")]),
     "sparse": (KIND, [entry("sparse", type=tarfile.GNUTYPE_SPARSE)]),
     "pax sparse": (
         "says it has",
         lambda _: pax({"GNU.sparse.map": "0,0", "GNU.sparse.size": "99999999999999"}),
     ),
-    "pax declared size": ("says it has", lambda _: pax({"size": str(1 << 60)})),
     "absurd declared size": ("says it has 1125899906842624 bytes", [entry("big", size=1 << 50)]),
     "negative size": (MINUS, [entry("minus", size=-1024)]),
     "cut short member": ("unexpected end", [entry("short", b"short", size=1 << 20)]),
@@ -139,14 +124,7 @@ HOSTILE = {
         SIZE,
         lambda _: tgz(entry("x", b"17 path=abcdefgh\n" * 100_000, type=tarfile.XHDTYPE)),
     ),
-    "huge long name": (
-        SIZE,
-        lambda _: tgz(entry("x", b"n" * 2_000_000, type=tarfile.GNUTYPE_LONGNAME), entry("y")),
-    ),
     "nested extended headers": (SIZE, [entry("x", b"8 a=bcd\n", type=tarfile.XHDTYPE)] * 2000),
-    "same file twice": (TWICE, [entry("version.txt", b"again")]),
-    "file as a folder": (NO_FOLDER, [entry("version.txt/evil", EVIL)]),
-    "file for a folder": (TWICE, [entry("paddle", EVIL)]),
     "file for the tree itself": (TWICE, [entry(".", EVIL, top="")]),
     "terminal escape": ("unprintable", [entry("\x1b]0;evil\x07", EVIL)]),
     "backslash": ("unprintable", [entry("..\\evil", EVIL)]),
@@ -158,9 +136,7 @@ HOSTILE = {
         NOT_WHOLE,
         lambda _: (a := tgz(filler=NOISE))[:200_000] + bytes([a[200_000] ^ 1]) + a[200_001:],
     ),
-    "garbage after the gzip stream": (NOT_WHOLE, lambda _: tgz() + b"garbage"),
     "no gzip": (NOT_WHOLE, lambda _: b"<html>404</html>"),
-    "empty": (NOT_WHOLE, lambda _: b""),
     "tar without its end": (
         NO_END,
         lambda _: rezipped(lambda tar: tar.rstrip(b"\0").ljust(3 * 1024, b"\0")),
@@ -169,13 +145,11 @@ HOSTILE = {
         NO_END,
         lambda _: rezipped(lambda tar: tar.replace(b"zzz", b"zzy"), entry("zzz"), entry("m", b"1")),
     ),
-    "empty tar": (INCOMPLETE, lambda _: gzip.compress(bytes(10240))),
     "another layout": (INCOMPLETE, lambda _: tgz(top="paddle_inference_c/")),
     "top folder is a link": (
         INCOMPLETE,
         lambda _: tgz(symlink("paddle_inference", "real", top=""), top="real/"),
     ),
-    "no version.txt": (INCOMPLETE, lambda _: plain(*good_members()[1:])),
     "library of text": (
         "not an ELF library",
         lambda _: plain(*good_members()[:2], entry("paddle/lib/libpaddle_inference.so", b"text")),
@@ -217,29 +191,21 @@ def test_bad_archives_are_refused_and_change_nothing(
     assert list(clone.third_party.iterdir()) == []
 
 
-def test_bombs(clone, capsys):
-    bombs = {
-        "one member": tgz(entry("zeros", bytes(3_000_000))),
-        "many members": tgz(*[entry(f"zeros{i}", bytes(400_000)) for i in range(5)]),
-        "after the end": rezipped(lambda tar: tar + bytes(5_000_000)),
-        "second gzip stream": tgz() + gzip.compress(bytes(5_000_000)),
-    }
-    for name, data in bombs.items():
-        assert clone.archive(data, "--max-size", "1M") == BAD_ARCHIVE, name
-        assert list(clone.third_party.iterdir()) == []
-    capsys.readouterr()
-    clone.module("archive").MAX_ENTRIES = 50
-    for members in (
-        [entry(f"f{i}") for i in range(60)],
-        [entry("d/" * 60 + "x")],
-        [entry("same", type=tarfile.DIRTYPE)] * 60,
+def test_bombs(clone):
+    for data in (
+        tgz(*[entry(f"zeros{i}", bytes(400_000)) for i in range(5)]),
+        rezipped(lambda tar: tar + bytes(5_000_000)),
+        tgz() + gzip.compress(bytes(5_000_000)),  # a second stream
     ):
+        assert clone.archive(data, "--max-size", "1M") == BAD_ARCHIVE
+    clone.module("archive").MAX_ENTRIES = 50
+    for members in ([entry(f"f{i}") for i in range(60)], [entry("d/" * 60 + "x")]):
         assert clone.archive(tgz(*members)) == BAD_ARCHIVE
-        assert "more than 50" in capsys.readouterr().err
-    assert clone.archive(bombs["one member"]) == 0  # the default limit lets it in
+    assert list(clone.third_party.iterdir()) == []
+    assert clone.archive(tgz(entry("zeros", bytes(3_000_000)))) == 0  # the default limits let it in
 
 
-def test_wrong_hash_and_wrong_version(clone, tmp_path):
+def test_wrong_hash_and_wrong_version(clone, tmp_path, capsys):
     assert clone.archive(tgz(), "--sha256", "0" * 64) == BAD_ARCHIVE
     assert clone.archive(tgz(), "--version", "2.6.2") == VERSION_MISMATCH
     assert list(clone.third_party.iterdir()) == []
@@ -249,17 +215,11 @@ def test_wrong_hash_and_wrong_version(clone, tmp_path):
         data = plain(entry("version.txt", b"Paddle version: " + said), *good_members()[1:])
         assert clone.archive(data, "--version", "3.0.0") == code
     assert clone.run("--archive", tmp_path / "none.tgz") == NOT_FOUND
-
-
-def test_what_an_archive_says_cannot_drive_the_terminal(clone, capsys):
+    # What an archive says cannot drive the terminal.
     said = b"Paddle version: 3.0.0\x1b[31m\nGIT COMMIT ID: \x1b]0;evil\x07\n"
-    archive = plain(entry("version.txt", said), *good_members()[1:])
-    assert clone.archive(archive, "--version", "2.6.2") == VERSION_MISMATCH
-    assert "holds Paddle 3.0.0?[31m" in capsys.readouterr().err
-    take = partial(clone.archive, archive)
-    for fetch in (take, take, partial(clone.run, "--check"), clone.run):
-        assert fetch() == 0
-        assert "Paddle 3.0.0?[31m, commit ?]0;evil?, official" in capsys.readouterr().out
+    assert clone.archive(plain(entry("version.txt", said), *good_members()[1:])) == 0
+    assert clone.run("--check") == 0
+    assert "Paddle 3.0.0?[31m, commit ?]0;evil?, official" in capsys.readouterr().out
 
 
 def test_foreign_folder_is_never_replaced(clone, tmp_path):

@@ -2,13 +2,11 @@
 
 import importlib.metadata
 import importlib.util
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from paddle_archives import BAD_ARCHIVE, ELF, NOT_FOUND, PROJECT, SCRIPT, VERSION_MISMATCH, tgz
 
 
@@ -43,16 +41,12 @@ def test_real_wheel(tmp_path):
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     package = Path(importlib.util.find_spec("paddle").origin).resolve().parent
-    lib, libs = output / "paddle/lib", output / "paddle/libs"
+    lib, include = output / "paddle/lib", output / "paddle/include"
     assert (lib / "libpaddle.so").resolve() == package / "base/libpaddle.so"
-    assert (lib / "libpaddle_inference.so").readlink() == Path("libpaddle.so")
-    assert (libs / "libphi.so").resolve() == package / "libs/libphi.so"
     assert (lib / "../libs/libphi.so").is_file()
     assert all(path.exists() for path in output.rglob("*"))
-    include = output / "paddle/include"
     headers = {p.relative_to(PROJECT / "cpp/compat") for p in (PROJECT / "cpp/compat").rglob("*.h")}
     assert {p.relative_to(include) for p in include.rglob("*.h")} == headers
-    assert Path("paddle_inference_api.h") in headers
     lines = (output / "version.txt").read_text().splitlines()
     assert f"Paddle version: {importlib.metadata.version('paddlepaddle')}" in lines
     assert {"Source: wheel", "Layout: links", "WITH_GPU: OFF", "WITH_ONEDNN: ON"} <= set(lines)
@@ -82,14 +76,9 @@ def test_links_inside_the_repository_are_relative_and_survive_a_move(clone, tmp_
 
 
 def test_links_out_of_the_repository_are_absolute(clone, tmp_path):
-    site = fake_wheel(tmp_path / "site")
-    assert clone.run("--site-packages", site) == 0
-    assert (clone.output / "paddle/libs").readlink() == site / "paddle/libs"
-    header = clone.output / "paddle/include/paddle_inference_api.h"
-    assert header.readlink() == Path("../../../../cpp/compat/paddle_inference_api.h")
-    assert header.read_text() == "// ours\n"
-    elsewhere = tmp_path / "elsewhere/paddle_inference"
+    site, elsewhere = fake_wheel(tmp_path / "site"), tmp_path / "elsewhere/paddle_inference"
     assert clone.run("--site-packages", site, "--output-dir", elsewhere) == 0
+    assert (elsewhere / "paddle/libs").readlink() == site / "paddle/libs"
     header = elsewhere / "paddle/include/paddle_inference_api.h"
     assert header.readlink() == clone.root / "cpp/compat/paddle_inference_api.h"
 
@@ -125,35 +114,29 @@ def test_up_to_date_folder_is_left_and_any_other_made_anew(clone, tmp_path):
     site = fake_wheel(tmp_path / "site")
     assert run(site)
     assert not run(site)
-    assert run(site, "--force")
-    assert run(fake_wheel(tmp_path / "other", "3.3.0"))
-    assert run(site, "--copy")
-    assert run(site)
-    (clone.root / "cpp/compat/new.h").touch()
-    assert run(site)
-    (clone.root / "cpp/compat/new.h").unlink()
-    assert run(site)
-    (clone.output / "version.txt").unlink()
-    assert run(site)
-    assert clone.archive(tgz()) == 0
-    assert run(site)
+    for change in (
+        lambda: run(site, "--force"),
+        lambda: run(fake_wheel(tmp_path / "other", "3.3.0")),
+        lambda: run(site, "--copy"),
+        lambda: run(site),
+        lambda: (clone.root / "cpp/compat/new.h").touch() or run(site),
+        lambda: (clone.output / "version.txt").unlink() or run(site),
+        lambda: clone.archive(tgz()) or run(site),
+    ):
+        assert change()
     assert clone.leftovers() == []
 
 
-@pytest.mark.parametrize("version", ["2.6.2", "3.0.0", "3.4.0", "3.10.1", "4.0.0", "no version"])
-def test_unsupported_wheel(clone, tmp_path, version, capsys):
-    site = fake_wheel(tmp_path / "site", version)
-    assert clone.run("--site-packages", site) == VERSION_MISMATCH
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "pip install" in error
-    assert "paddlepaddle>=3.1,<3.4" in error
+def test_supported_versions(clone, tmp_path, capsys):
+    for version in ("2.6.2", "3.0.0", "3.4.0", "3.10.1", "no version"):
+        site = fake_wheel(tmp_path / version, version)
+        assert clone.run("--site-packages", site) == VERSION_MISMATCH
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "pip install 'paddlepaddle>=3.1,<3.4'" in error.replace(f" --target {site}", "")
     assert list(clone.third_party.iterdir()) == []
-
-
-@pytest.mark.parametrize("version", ["3.1", "3.1.0", "3.2.2", "3.3.1", "3.3.9rc1"])
-def test_supported_wheel(clone, tmp_path, version):
-    assert clone.run("--site-packages", fake_wheel(tmp_path / "site", version)) == 0
+    for version in ("3.1", "3.3.9rc1"):
+        assert clone.run("--site-packages", fake_wheel(tmp_path / version, version)) == 0
 
 
 def test_missing_or_damaged_wheel(clone, tmp_path, capsys):
@@ -195,9 +178,3 @@ def test_check_notices_what_is_broken(clone, tmp_path, capsys):
     assert check() == BAD_ARCHIVE
     shutil.rmtree(site)
     assert check() == NOT_FOUND
-
-
-def test_the_supported_range_is_stated_alike_everywhere():
-    """The build requirements must name the same range as the dependencies."""
-    text = (PROJECT / "pyproject.toml").read_text()
-    assert set(re.findall(r'"paddlepaddle[<>=~!][^"]*"', text)) == {'"paddlepaddle>=3.1,<3.4"'}
