@@ -68,13 +68,10 @@ def test_write_idx_follows_the_format(tmp_path, monkeypatch):
     assert plain == gzip.decompress(zipped) == idx((300, 2), array.tobytes())
     assert zipped == later
     assert zipped[3:8] == bytes(5)  # RFC 1952: no flags, so no file name; no modification time
-
-
-def test_write_idx_refuses_what_it_cannot_hold(tmp_path):
     for array in (np.zeros(3, np.int64), np.zeros((), np.uint8)):
         with pytest.raises(BadInput, match="uint8"):
-            data.write_idx(tmp_path / "a", array)
-    assert list(tmp_path.iterdir()) == []
+            data.write_idx(tmp_path / "c", array)
+    assert not (tmp_path / "c").exists()
 
 
 GOOD = idx((5, 28, 28), bytes(5 * 784))
@@ -84,16 +81,12 @@ DAMAGE = {
     "text": (b"<html>not found</html>", "not an IDX file"),
     "element type": (idx((5, 28, 28), bytes(5 * 784), kind=0x0D), "element type 0x0d"),
     "dimensions": (idx((5,), bytes(5)), "1 dimensions, expected 3"),
-    "no dimension": (idx((), b""), "0 dimensions"),
     "header": (GOOD[:10], "truncated in its header"),
     "short by one byte": (GOOD[:-1], "truncated: 3919 of 3920 bytes"),
     "long by one byte": (GOOD + b"\0", "more data"),
     "absurd": (idx((1 << 31, 1 << 31, 1 << 31), b""), "absurd"),
     "gzip cut": (gzip.compress(GOOD)[:-4], "damaged gzip"),
-    "gzip header only": (gzip.compress(GOOD)[:9], "damaged gzip"),
-    "gzip checksum": (gzip.compress(GOOD)[:-8] + bytes(8), "damaged gzip"),
     "gzip, one bit": (NOISE[:2000] + bytes([NOISE[2000] ^ 16]) + NOISE[2001:], "damaged gzip"),
-    "gzip of text": (gzip.compress(b"hello"), "not an IDX file"),
     "gzip, then text": (gzip.compress(GOOD) + b"hello", "damaged gzip"),
 }
 
@@ -104,12 +97,9 @@ def test_damaged_idx_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with refused(BadInput, message, path):
         data.read_idx(path, dimensions=3)
-
-
-def test_missing_and_unreadable_files(tmp_path):
-    for path in (tmp_path / "nothing", tmp_path):
-        with refused(FileNotFound, "", path):
-            data.read_idx(path)
+    for missing in (tmp_path / "nothing", tmp_path):
+        with refused(FileNotFound, "", missing):
+            data.read_idx(missing)
 
 
 def test_reads_a_folder_of_raw_and_gzipped_files(tmp_path):
@@ -162,11 +152,6 @@ def known(folder, monkeypatch):
     """Take the files of this folder for the full MNIST."""
     sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in NAMES}
     monkeypatch.setattr(data, "IDX_FILES", sums)
-
-
-def test_known_checksums_mean_full(tmp_path, monkeypatch):
-    known(write_set(tmp_path), monkeypatch)
-    assert data.load_mnist(tmp_path).kind == "full"
 
 
 def test_cache_is_used_only_when_complete(tmp_path, home):
@@ -249,20 +234,15 @@ def sample():
     return data.read_mnist_dir(data.sample_dir(), kind="sample")
 
 
-def test_sample_is_stratified_and_holds_no_image_twice(sample):
+def test_sample_is_stratified_and_as_described(sample, root):
     assert np.bincount(sample.train.labels).tolist() == SAMPLE_TRAIN
     assert np.bincount(sample.test.labels).tolist() == SAMPLE_TEST
-    assert (len(sample.train), len(sample.test)) == (6000, 1000)
     # The full MNIST holds none twice either, so a repeated one was drawn twice or put in both.
     images = np.concatenate([sample.train.images, sample.test.images])
     assert len({image.tobytes() for image in images}) == 7000
-
-
-def test_sample_is_the_one_that_its_readme_describes(sample, root):
     text = (root / "data" / "README.md").read_text(encoding="utf-8")
     sums = dict(re.findall(r"(?m)^ +([0-9a-f]{32})  (\S+)$", text))
     assert {name: digest for digest, name in sums.items()} == sample.md5
-    assert "CC BY-SA 3.0" in text
 
 
 def test_sample_is_read_alike_by_paddle(sample):
@@ -291,15 +271,11 @@ def test_stratified_shares(full, count, expected):
     assert np.bincount(labels[chosen], minlength=len(full)).tolist() == expected
     assert (np.diff(chosen) > 0).all()
     assert np.array_equal(chosen, data.stratified_indices(labels, count, seed=(0, 0)))
-
-
-def test_drawing_depends_on_the_seed_and_refuses_absurd_counts():
-    labels = np.repeat(np.arange(10), 50)
-    one, two = (data.stratified_indices(labels, 100, seed=(seed,)) for seed in (1, 2))
-    assert not np.array_equal(one, two)
-    for count in (0, 501):
-        with pytest.raises(BadInput, match=f"cannot draw {count} of 500"):
-            data.stratified_indices(labels, count, seed=(0,))
+    if count > 2:
+        assert not np.array_equal(chosen, data.stratified_indices(labels, count, seed=(1, 0)))
+    for absurd in (0, len(labels) + 1):
+        with pytest.raises(BadInput, match=f"cannot draw {absurd} of {len(labels)}"):
+            data.stratified_indices(labels, absurd, seed=(0,))
 
 
 def test_draw_command(tmp_path, monkeypatch, capsys):
@@ -311,6 +287,7 @@ def test_draw_command(tmp_path, monkeypatch, capsys):
     assert draw_mnist_sample.main(command) == 5
     assert "does not hold the full MNIST" in capsys.readouterr().err
     known(full, monkeypatch)
+    assert data.load_mnist(full).kind == "full"
     assert draw_mnist_sample.main(command) == 0
     assert "20 training and 5 test images" in capsys.readouterr().out
     drawn = data.read_mnist_dir(tmp_path / "out")
