@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,15 +126,6 @@ def test_threads_take_turns(lenet, monkeypatch):
         with ThreadPoolExecutor(4) as threads:
             found = list(threads.map(engine.run, batches))
         np.testing.assert_array_equal(found, [engine.run(batch) for batch in batches])
-
-
-def test_predict_imports_no_paddle(lenet):
-    code = (
-        "import sys\nfrom lenet_cpp.cli.classify import predict as main\n"
-        f"assert main(['-i={lenet.photos}', '--model_dir={lenet.exported}', '--benchmark']) == 0\n"
-        "sys.exit('paddle' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
 def test_labels_file(tmp_path):

@@ -170,12 +170,20 @@ def modules_after(statement, *names):
     return set(names) & set(done.stdout.splitlines()[-1].split())
 
 
-def test_commands_are_imported_when_they_run():
+def test_what_is_not_needed_is_not_imported(lenet):
     assert modules_after("import lenet_cpp", "click", "lenet_cpp.cli") == set()
     others = [f"lenet_cpp.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()]
+    frameworks = ("paddle", "torch", "onnx", "onnxruntime")
     for flag in ("--help", "--version"):
         run = f"from lenet_cpp.cli import main; main(['{flag}'])"
-        assert modules_after(run, "paddle", "torch", "onnx", *others) == set()
+        assert modules_after(run, *frameworks, *others) == set()
+    modules = [f"lenet_cpp.{name}" for name in ("models", "data.mnist", "interchange.torch.state")]
+    run = f"import {', '.join([*modules, *others])}, lenet_cpp.interchange.torch.models"
+    assert modules_after(run, *frameworks) == set()
+    assert modules_after("import lenet_cpp.data.images", "PIL", "yaml", "paddle") == set()
+    flags = [f"-i={lenet.photos}", f"--model_dir={lenet.exported}", "--benchmark"]
+    run = f"from lenet_cpp.cli.classify import predict; assert predict({flags}) == 0"
+    assert modules_after(run, "paddle") == set()
 
 
 def test_versions():
