@@ -48,35 +48,38 @@ def test_a_classifier_keeps_its_names_and_takes_any_batch(tmp_path):
         np.testing.assert_allclose(run_onnx(model, image[None])[0], row, rtol=1e-5)
 
 
-def test_channels_come_from_the_first_convolution_and_sizes_stay_open(tmp_path):
+def sizes(model):
+    return [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+
+
+def test_the_size_of_images(tmp_path):
+    """Channels come from the first convolution, sizes from the value info beside the net."""
     operators = [
         op("Relu", ["x"], ["r"]),
         op("Conv", ["r", "w"], ["c"], kernel=3, group=2),
         op("AveragePool", ["c"], ["y"], global_pooling=1),
     ]
     model = read_nets(*write_nets(tmp_path, operators, {"w": W}))
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    assert [d.dim_value for d in dims] == [0, 8, 0, 0]
+    assert sizes(model) == [0, 8, 0, 0]
     for size in ((5, 9), (4, 4)):
         assert run_onnx(model, np.ones((2, 8, *size), np.float32)).shape == (2, 6, 1, 1)
-
-
-def test_the_size_of_images_comes_from_the_value_info_beside_the_net(tmp_path):
-    nets = small_nets(tmp_path)
-    info = tmp_path / "value_info.json"
+    nets, info = small_nets(tmp_path), tmp_path / "value_info.json"
     info.write_text('{"x": [1, [1, 4, 8, 8]]}')
-    dims = read_nets(*nets).graph.input[0].type.tensor_type.shape.dim
-    assert [d.dim_value for d in dims] == [0, 4, 8, 8]
-    info.write_text('{"z": [1, [1, 4, 8, 8]]}')
-    with pytest.raises(BadModel, match=r"value_info.json does not tell the shape .* 'x'"):
-        read_nets(*nets)
+    assert sizes(read_nets(*nets)) == [0, 4, 8, 8]
     info.write_text('{"x": [3, [1, 4, 8, 8]]}')
     with pytest.raises(Unsupported, match="not float32"):
         read_nets(*nets)
-    for text in ("{", "[]", '{"x": [1, [1, -4]]}', '{"x": [1, [1, 1e3]]}', "[" * 10_000):
+    for text in ('{"z": [1, [1, 4, 8, 8]]}', "{", '{"x": [1, [1, -4]]}', "[" * 10_000):
         info.write_text(text)
         with pytest.raises(BadModel, match=r"value_info\.json"):
             read_nets(*nets)
+    info.unlink()
+    for shape in ((4, 8), (0, 8, 8), (4, 8, 1 << 20)):
+        with pytest.raises(BadInput, match="channels, height, width"):
+            read_nets(*nets, input_shape=shape)
+    operators = [op("Flatten", ["x"], ["f"]), op("FC", ["f", "w", "b"], ["y"])]
+    with pytest.raises(BadInput, match=r"does not say how large its images are"):
+        read_nets(*write_nets(tmp_path, operators, {"w": W, "b": B}))
 
 
 def test_a_reshape_to_a_batch_of_one_takes_any_batch(tmp_path):
@@ -146,10 +149,7 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("Conv", ["x", "w"], ["y"], kernel=5)], BadModel, "kernel"),
         ([op("Conv", ["x", "w"], ["y"], kernels=[3, 3, 3])], Unsupported, "two dimensions"),
         ([op("Conv", ["x", "w"], ["y"], kernel=3, stride=0)], BadModel, "window"),
-        ([op("Conv", ["x", "w"], ["y"], kernel=3, pad=-1)], BadModel, "window"),
         ([op("Conv", ["x", "w"], ["y"], kernel=3, pad_t=1)], Unsupported, "'pad_t'"),
-        ([op("Conv", ["x", "w"], ["y"], kernel=3, dilation=9)], BadModel, "finds no place"),
-        ([op("Conv", ["x", "w"], ["y"], kernel=3, group=4)], BadModel, "4 groups"),
         ([op("Conv", ["x", "w"], ["y"], kernel=3, group=2)], BadModel, "in 2 groups do not fit"),
         ([op("Conv", ["x", "w"], ["y"], kernel=3, group=0)], BadModel, "0 groups"),
         ([op("Conv", ["x", "w", "w"], ["y"], kernel=3)], BadModel, "216 values, not 6"),
@@ -176,13 +176,11 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("LRN", ["x"], ["y"], size=2)], BadModel, "odd"),
         ([op("XavierFill", [], ["c"], shape=[2]), RELU], Unsupported, "random"),
         ([op("GivenTensorFill", [], ["y"], shape=[1], values=[1.0])], BadModel, "exchanged"),
-        ([op("ConstantFill", [], ["c"], shape=[1 << 40]), RELU], BadModel, "shape"),
         ([op("ConstantFill", [], ["c"], shape=[1 << 62, 1 << 62]), RELU], BadModel, "shape"),
         ([op("ConstantFill", [], ["c"], shape=[-1]), RELU], BadModel, "shape"),
         ([op("ConstantFill", [], ["c"], shape=[1] * 99), RELU], BadModel, "shape"),
         ([op("ConstantFill", [], ["c"], dtype=99), RELU], Unsupported, "99"),
         ([op("ConstantFill", [], ["c"], dtype=2, value=1 << 40), RELU], BadModel, "does not fit"),
-        ([op("Relu", ["b"], ["y"]), op("Relu", ["x"], ["z"])], BadModel, "not computed from 'x'"),
         ([op("Copy", ["x"], ["y"])], BadModel, "not computed from 'x'"),
         ([op("Relu", ["x"], ["z"])], BadModel, "'y', which nothing fills"),
         ([op("Relu", ["x" * 2000], ["y"])], BadModel, "without a name"),
@@ -199,12 +197,6 @@ def test_a_net_that_cannot_be_translated_is_refused(tmp_path, operators, kind, s
         read_nets(*nets, input_shape=(4, 8, 8))
     assert str(nets[1]) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_no_groups_at_all_are_refused_when_the_channels_are_not_known(tmp_path):
-    nets = write_nets(tmp_path, [op("Conv", ["x", "w"], ["y"], kernel=3, group=0)], {"w": W})
-    with pytest.raises(BadModel, match="0 groups"):
-        read_nets(*nets)
 
 
 def test_a_cycle_is_refused(tmp_path):
@@ -251,14 +243,6 @@ def test_damaged_nets_raise_our_errors_only(tmp_path):
     assert not [line for line in said if "\n" in line]
 
 
-def test_values_that_do_not_fit_their_shape_are_refused(tmp_path):
-    init, predict = small_nets(tmp_path)
-    with editing(init) as net:
-        net.op.append(op("GivenTensorFill", [], ["w"], shape=[6, 4, 3, 3], values=[1.0] * 215))
-    with pytest.raises(BadModel, match="215 values for a shape of"):
-        read_nets(init, predict)
-
-
 def test_nets_that_do_not_belong_together_are_refused(tmp_path):
     init, predict = small_nets(tmp_path)
     with pytest.raises(BadModel, match="exchanged"):
@@ -267,6 +251,10 @@ def test_nets_that_do_not_belong_together_are_refused(tmp_path):
     other, _ = write_nets(tmp_path / "other", [], {"w": W})
     with pytest.raises(BadModel, match=r"what .*other.init_net.pb does not fill .*'b'"):
         read_nets(other, predict)
+    with editing(init) as net:
+        net.op.append(op("GivenTensorFill", [], ["w"], shape=[6, 4, 3, 3], values=[1.0] * 215))
+    with pytest.raises(BadModel, match="215 values for a shape of"):
+        read_nets(init, predict)
 
 
 def test_of_two_outputs_one_has_to_be_named(tmp_path):
@@ -284,29 +272,15 @@ def test_of_two_outputs_one_has_to_be_named(tmp_path):
 
 def test_files_that_are_no_nets_are_refused(tmp_path):
     init, predict = small_nets(tmp_path)
-    for data in (b"", b"\0" * 100, b"PK\3\4", b"not a net at all\n" * 20, os.urandom(1000)):
+    for data, said in ((b"", "holds no operators"), (b"\0" * 100, ""), (os.urandom(1000), "")):
         init.write_bytes(data)
-        with pytest.raises(BadModel, match=r"init_net.pb"):
+        with pytest.raises(BadModel, match=rf"init_net.pb.*{said}"):
             read_nets(init, predict)
-    init.write_bytes(b"")
-    with pytest.raises(BadModel, match="holds no operators"):
-        read_nets(init, predict)
     init.unlink()
     with pytest.raises(FileNotFound, match=r"cannot read .*init_net.pb"):
         read_nets(init, predict)
     with pytest.raises(FileNotFound, match=r"cannot read"):
         read_nets(tmp_path, predict)
-
-
-def test_a_size_that_is_none_is_refused(tmp_path):
-    nets = small_nets(tmp_path)
-    for shape in ((4, 8), (0, 8, 8), (4, 8, 1 << 20)):
-        with pytest.raises(BadInput, match="channels, height, width"):
-            read_nets(*nets, input_shape=shape)
-    operators = [op("Flatten", ["x"], ["f"]), op("FC", ["f", "w", "b"], ["y"])]
-    nets = write_nets(tmp_path, operators, {"w": W, "b": B})
-    with pytest.raises(BadInput, match=r"does not say how large its images are"):
-        read_nets(*nets)
 
 
 def test_nets_are_found_by_their_folder_or_either_name(tmp_path):

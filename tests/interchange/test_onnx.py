@@ -1,11 +1,8 @@
 """ONNX out of Paddle and PyTorch and back, and all frameworks compared."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +23,7 @@ from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.verify import across
 from numpy_reference import lenet_parameters
-from snippets import read_snippets, run_snippet
+from snippets import read_snippets
 from tools.caffe2 import roundtrip
 
 _REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
@@ -274,36 +271,6 @@ def test_across_says_why_a_way_is_left_out(model_dir, program, tmp_path, capsys)
     assert "OpenVINO" in report["routes"]
 
 
-@pytest.mark.nightly
-def test_the_page(model_dir, tmp_path):
-    """Each command of docs/onnx.md, in a folder like a fresh clone after ./run.sh."""
-    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")  # which look for things beside them
-    for name in ("data", "tools"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "lenet_infer_test").symlink_to(ROOT / "build" / "lenet_infer_test")
-    shutil.copytree(model_dir, tmp_path / "inference_model" / "lenet")
-    blocks = [block for block in read_snippets(PAGE) if block.language in {"sh", "python"}]
-    assert len(blocks) > 4
-    environment = Path(sys.executable).parents[1]
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    for block in blocks:
-        done = run_snippet(
-            block, tmp_path, environment, PYTHONPATH=path, PYTHONWARNINGS="ignore::UserWarning"
-        )
-        assert done.returncode == 0, f"{block.place}: {done.stderr}"
-
-
 def test_the_page_lists_the_operators():
     listed = next(block for block in read_snippets(PAGE) if block.text.startswith("Abs Add"))
     assert listed.text.split() == sorted(RULES)
-
-
-def test_importing_lenet_cpp_imports_none_of_them():
-    code = (
-        "import sys, lenet_cpp.cli.export_onnx, lenet_cpp.cli.import_model, lenet_cpp.cli.verify,"
-        " lenet_cpp.cli.export_model;"
-        " print(sorted({'onnx', 'onnxruntime', 'torch', 'paddle'} & sys.modules.keys()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -2,7 +2,6 @@
 
 import io
 import os
-import pickle
 import pickletools
 import re
 import warnings
@@ -71,13 +70,6 @@ def test_every_pickle_protocol_is_read(tmp_path, protocol, archive):
     expected = net.state_dict()
     assert list(found) == list(expected)
     assert all(torch.equal(found[key], value) for key, value in expected.items())
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol 4:UserWarning")
-def test_the_reason_for_rewriting_protocol_4_still_holds():
-    """When this fails, PyTorch has learnt it, and nothing need be rewritten any more."""
-    with pytest.raises(pickle.UnpicklingError, match="Unsupported operand"):
-        torch.load(io.BytesIO(written_by_torch({"a": torch.ones(1)}, 4)), weights_only=True)
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
@@ -215,7 +207,6 @@ def bad_files():
     claims = torch.ones(1).expand(1 << 40)
     return {
         "empty file": (b"", "net.prm"),
-        "text": (b"not a model", "damaged"),
         "cut": (good[: len(good) // 2], "damaged"),
         "compressed": (rebuilt(good, zipfile.ZIP_DEFLATED), "compressed parts"),
         "twice": (twice.getvalue(), "two of its parts have the same name"),
@@ -250,8 +241,6 @@ def test_every_cut_is_noticed(tmp_path):
             path.write_bytes(good[:length])
             with pytest.raises(BadModel):
                 load_state(path)
-
-
-def test_missing_file(tmp_path):
+    path.unlink()
     with pytest.raises(FileNotFound, match=r"cannot read .*net\.prm: No such file"):
-        load_state(tmp_path / "net.prm")
+        load_state(path)
