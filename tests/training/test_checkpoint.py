@@ -114,6 +114,10 @@ def test_load_parameters(tmp_path, parameters):
     other = models.build("lenet")
     load_parameters(other, path)
     np.testing.assert_equal(values_of(other), parameters)
+    (tmp_path / "folder").mkdir()
+    for missing in (tmp_path / "y.pdparams", tmp_path / "folder"):
+        with pytest.raises(FileNotFound, match=re.escape(str(missing))):
+            load_parameters(other, missing)
 
 
 def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
@@ -157,12 +161,6 @@ def test_damaged_parameters_are_named(tmp_path, parameters, case):
     with pytest.raises(BadModel, match=re.escape(str(path))) as caught:
         load_parameters(models.build("lenet"), path)
     assert "\n" not in str(caught.value)
-
-
-def test_missing_parameters_are_named(tmp_path):
-    for path in (tmp_path / "x.pdparams", tmp_path):
-        with pytest.raises(FileNotFound, match=re.escape(str(path))):
-            load_parameters(models.build("lenet"), path)
 
 
 def test_reading_runs_no_code_from_the_file(tmp_path):
