@@ -19,11 +19,10 @@ from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix)
-OF_DOCS = ("coming-from", "hostile-models", "models", "predict", "scale")
+OF_DOCS = ("coming-from", "hostile-models", "models", "onnx", "predict", "pytorch", "scale")
 PAGES = [ROOT / "docs" / f"{name}.md" for name in OF_DOCS]
 PAGES += sorted((ROOT / "docs" / "guides").glob("*.md"))
-TRANSLATED = sorted((ROOT / "docs" / "guides").glob("??/*.md"))
-EXAMPLE = ROOT / "examples" / "own_classifier"
+TRANSLATED = sorted((ROOT / "docs" / "guides").glob("??/*.md")) + sorted(ROOT.glob("README.*.md"))
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
 DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "tests" / "README.md"]
@@ -46,15 +45,8 @@ RUN_BY = {
     "run.sh --without-paddle": ("noxfile.py", "--without-paddle"),
 }
 """What runs the blocks marked console that contain a command, and a word of where it does."""
-SLOW = {
-    "check-and-log",
-    "export",
-    "models",
-    "predict",
-    "separate-and-combined",
-    "three-ways",
-    "train",
-}
+SLOW = {"check-and-log", "export", "models", "onnx", "predict", "pytorch", "train", "three-ways"}
+SLOW |= {"separate-and-combined"}
 """Pages that train, export or start Paddle more than twice."""
 
 
@@ -67,7 +59,8 @@ def finished(program, model_dir, tmp_path_factory, pytestconfig):
     folder = tmp_path_factory.mktemp("finished")
     for name in ("scripts", "examples"):
         shutil.copytree(ROOT / name, folder / name)
-    (folder / "data").symlink_to(ROOT / "data")
+    for name in ("data", "tools"):
+        (folder / name).symlink_to(ROOT / name)
     (folder / "build").symlink_to(program.parent)
     (folder / ".venv").symlink_to(ENVIRONMENT)
     if not pytestconfig.getoption("nightly"):
@@ -127,6 +120,7 @@ def test_page(page, folder):
 def test_own_classifier(folder):
     example = folder / "examples" / "own_classifier"
     printed = follow(example / "README.md", folder)
+    assert read_snippets(example / "README.md")[0].text == (example / "colours.py").read_text()
     assert re.search(r"green\.png +1 +green", printed)
     assert "green.png\n  0.9" in printed  # of the C++ program
     assert "The routes agree" in printed
@@ -155,23 +149,6 @@ def test_blocks_that_no_page_test_runs():
         assert word in (ROOT / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", [*(ROOT / "docs").rglob("*.md")], ids=str)
-def test_page_says_what_it_needs(page):
-    """A clone after ./run.sh, and its environment, before the first command."""
-    typed = [each for each in read_snippets(page) if each.language in {*RUN, "console"}]
-    if typed and page.name != "README.md":
-        lines = page.read_text(encoding="utf-8").splitlines()[: typed[0].line]
-        begin = "\n".join(lines) + typed[0].text
-        assert "./run.sh" in begin
-        assert ".venv/bin/" in begin or page.stem == "without-paddle"
-
-
-def test_own_classifier_is_short():
-    lines = (EXAMPLE / "colours.py").read_text(encoding="utf-8").splitlines()
-    assert len(lines) < 20
-    assert read_snippets(EXAMPLE / "README.md")[0].text.splitlines() == lines
-
-
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
@@ -196,32 +173,34 @@ def test_commands_are_understood(page):
 
 def english(page):
     """The page that a page is a translation of: of docs/guides, or of docs; or the page itself."""
+    if page.name.startswith("README.") and page.parent == ROOT:
+        return ROOT / "README.md"
     if page not in TRANSLATED:
         return page
     return next(each for each in page.parents[1:3] if (each / page.name).is_file()) / page.name
 
 
-def structure(page):
-    """What a translation may not change: code without comments, links, and the code in tables."""
+def content(page):
+    """What a translation may not change: code, links, the code in tables, and figures."""
     text = page.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     languages = text.split("\n")[2]
     links = [target.partition("#") for target in LINK.findall(text.replace(languages, "", 1))]
-    prose = re.sub("```.*?```", "", text, flags=re.DOTALL)
     return {
+        # Comments are translated.
         "code": [re.sub(r" *(?:#|//) .*", "", s.text) for s in read_snippets(page)],
-        "tables": [[sorted(CODE.findall(cell)) for cell in line.split("|")] for line in lines],
+        "tables": [sorted(CODE.findall(row)) for row in rows],
         "links": sorted(
             str(english((page.parent / place).resolve())) + anchor for place, _, anchor in links
         ),
-        "headings": re.findall("^#+ ", prose, re.MULTILINE),
+        "figures": sorted(re.findall(r"<!-- results: .*? -->", text)),
     }
 
 
-@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: f"{page.parent.name}-{page.stem}")
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_translation_keeps_to_its_page(page):
     original = english(page)
-    assert structure(page) == structure(original)
+    assert content(page) == content(original)
     for one, other in ((page, original), (original, page)):
         line = one.read_text(encoding="utf-8").split("\n")[2]
         assert f"]({os.path.relpath(other, one.parent)})" in line
