@@ -162,15 +162,12 @@ def test_image_files_and_classes(server, client, stub, digit):
 def test_questions_about_server_and_models(server, client, stub):
     assert client.is_server_live()
     assert client.is_server_ready()
-    assert client.is_model_ready("lenet")
     assert client.is_model_ready("lenet", "1")
     assert not client.is_model_ready("none")
-    assert client.get_server_metadata().name == "lenet_serve"
     assert "classification" in client.get_server_metadata().extensions
     metadata = client.get_model_metadata("lenet", as_json=True)
-    assert metadata["inputs"] == [
-        {"name": "x", "datatype": "FP32", "shape": ["-1", "1", "28", "28"]}
-    ]
+    shape = ["-1", "1", "28", "28"]
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": shape}]
     config = client.get_model_config("lenet").config
     assert (config.name, config.backend) == ("lenet", "lenet")
     assert (config.input[0].data_type, config.output[0].dims) == (11, [-1, 10])
@@ -191,43 +188,30 @@ def test_questions_about_server_and_models(server, client, stub):
         (Code.NOT_FOUND, "no model 'none'", named("none")),
         (Code.INVALID_ARGUMENT, "name of the model", named("")),
         (Code.INVALID_ARGUMENT, "name of the model", named("lenet/versions/1")),
-        (Code.INVALID_ARGUMENT, "name of the model", named("../lenet")),
         (Code.INVALID_ARGUMENT, "version", named(model_version="01")),
-        (Code.INVALID_ARGUMENT, "version", named(model_version="1/config")),
         (Code.NOT_FOUND, "version 9", named(model_version="9")),
         (Code.INVALID_ARGUMENT, "id has more than 256", named(id="a" * 257)),
         (Code.INVALID_ARGUMENT, "27", request_of(shape=(1, 1, 28, 27), raw=bytes(3024))),
-        (Code.INVALID_ARGUMENT, "takes 3136", request_of(raw=bytes(3135))),
-        (Code.INVALID_ARGUMENT, "negative", request_of(shape=(-1, 1, 28, 28))),
-        (Code.INVALID_ARGUMENT, "negative", request_of(shape=(-(2**63), 2, 1, 1))),
         (Code.RESOURCE_EXHAUSTED, "the limit", request_of(shape=(2**62, 4, 1, 1))),
-        (Code.RESOURCE_EXHAUSTED, "the limit", request_of(shape=(2**32, 2**32, 1, 1))),
-        (Code.INVALID_ARGUMENT, "8 dimensions", request_of(shape=[1] * 9)),
         (Code.RESOURCE_EXHAUSTED, "more than 65536", request_of(shape=[1] * 100_000)),
-        (Code.INVALID_ARGUMENT, "'FP16' is not supported", request_of(datatype="FP16")),
         (Code.INVALID_ARGUMENT, "0 raw_input_contents for 1", request_of(raw=None)),
         (Code.INVALID_ARGUMENT, "1 raw_input_contents for 0", named(raw_input_contents=[b"a"])),
-        (Code.INVALID_ARGUMENT, "has 0 inputs", named()),
-        (Code.INVALID_ARGUMENT, "has no input 'y'", inputs_of({"name": "y"})),
-        (Code.INVALID_ARGUMENT, "has 2 inputs", inputs_of({}, {})),
         (Code.INVALID_ARGUMENT, "more than 64 tensors", inputs_of(*[{}] * 65)),
         (Code.RESOURCE_EXHAUSTED, "more than 65536", named(inputs=[{}] * 10_000)),
         (Code.RESOURCE_EXHAUSTED, "more than 65536", named(raw_input_contents=[b""] * 10_000)),
         (Code.INVALID_ARGUMENT, "contents of UINT8", request_of(uint_contents=[0] * 784)),
         (Code.INVALID_ARGUMENT, "from 0 to 255", request_of(datatype="UINT8", uint_contents=[256])),
         (Code.INVALID_ARGUMENT, "contents are for", request_of(datatype="FP64", fp64_contents=[0])),
-        (Code.INVALID_ARGUMENT, "takes 3136", request_of(fp32_contents=[0] * 783)),
         (Code.INVALID_ARGUMENT, "two types", request_of(fp32_contents=[0], uint_contents=[0])),
         (Code.INVALID_ARGUMENT, "image 0", request_of((1,), "BYTES", bytes_contents=[b"no image"])),
-        (Code.INVALID_ARGUMENT, "end early", request_of((1,), "BYTES", raw=b"\xff\xff\xff\xff")),
-        (Code.INVALID_ARGUMENT, "no output 'none'", request_of(outputs=[{"name": "none"}])),
         (Code.INVALID_ARGUMENT, "asked for twice", request_of(outputs=[OUTPUT] * 2)),
         (Code.INVALID_ARGUMENT, "negative", asked("classification", -1)),
         (Code.UNIMPLEMENTED, "shared memory", asked("shared_memory_region", 1)),
     ],
-    ids=range(36),
+    ids=range(22),
 )  # fmt: skip
 def test_bad_requests(stub, code, words, request_):
+    """As far as gRPC's own fields go; cpp/tests/test_serve.cc has what the service refuses."""
     found, message = code_of(stub.ModelInfer, request_)
     assert (found, words in message) == (code, True), message
 
@@ -321,13 +305,7 @@ def test_token(start_grpc, tmp_path):
         for call, request in calls:
             call(request, metadata=[("authorization", f"Bearer {TOKEN}")])
             call(request, metadata=[("authorization", f"bearer {TOKEN} ")])
-            for wrong in (
-                None,
-                TOKEN,
-                f"Basic {TOKEN}",
-                f"Bearer {TOKEN[:-1]}",
-                f"Bearer {TOKEN}a",
-            ):
+            for wrong in (None, TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}"):
                 metadata = [] if wrong is None else [("authorization", wrong)]
                 assert code_of(call, request, metadata=metadata)[0] == Code.UNAUTHENTICATED
 

@@ -89,13 +89,6 @@ def test_damaged_requests(server, status, request_bytes):
     assert server.send(READY, half_close=True)[0] == [200]
 
 
-def test_header_length_overflow(server, question):
-    for length in (len(question) + 1, -1, 2**63, 2**64 + 5, "1e3", "", " ", "0x10", "+5"):
-        header = f"Inference-Header-Content-Length: {length}"
-        request = post(INFER, f"Content-Length: {len(question)}", header) + question
-        assert server.send(request, half_close=True)[0] == [400], length
-
-
 def test_a_flood_of_chunks(server, question):
     """Each of one byte, with an extension; and what the first such request asks is answered."""
     chunks = b"".join(b"1;a=b\r\n%c\r\n" % byte for byte in question)
@@ -135,9 +128,8 @@ def test_memory_of_all_bodies_is_limited(start_server):
 
 
 def test_half_closed_connections(server, digit):
-    whole = (
-        post(INFER, "Content-Length: 3136", "Inference-Header-Content-Length: 0") + digit.tobytes()
-    )
+    head = post(INFER, "Content-Length: 3136", "Inference-Header-Content-Length: 0")
+    whole = head + digit.tobytes()
     assert server.send(whole, half_close=True)[0] == [200]
     for length in (10, len(whole) - 1):
         assert server.send(whole[:length], half_close=True)[0] == [400]
@@ -206,30 +198,3 @@ def test_too_many_connections(start_server):
             connection.sendall(READY)
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
             connection.close()
-
-
-def test_memory_stays(start_server, digit):
-    """Requests of all kinds leave nothing behind."""
-    good = (
-        post(INFER, "Content-Length: 3136", "Inference-Header-Content-Length: 0") + digit.tobytes()
-    )
-    bad = [
-        post(INFER, "Content-Length: 5"),
-        post(INFER, "Content-Encoding: gzip"),
-        b"GET / HTTP/9\r\n\r\n",
-    ]
-
-    def round_of(server):
-        for request in bad * 30:
-            server.send(request, half_close=True)
-        server.send(good * 500, half_close=True)
-
-    with start_server("--http_threads=1") as server:
-        for _ in range(3):
-            round_of(server)
-        before = server.resident()
-        for _ in range(10):
-            round_of(server)
-        assert server.resident() - before < 300_000
-        server.wait_until_closed()
-        assert server.metric("lenet_http_connections") == 1

@@ -34,13 +34,8 @@ def test_the_same_bits_in_each_form(server, digit, question, expected):
     # In chunks of http.client's choice, and one byte at a time.
     for pieces in ([question[:100], question[100:]], [bytes([byte]) for byte in question]):
         with server.client() as client:
-            client.request(
-                "POST",
-                INFER,
-                iter(pieces),
-                encode_chunked=True,
-                headers={"Transfer-Encoding": "chunked"},
-            )
+            chunked = {"Transfer-Encoding": "chunked"}
+            client.request("POST", INFER, iter(pieces), chunked, encode_chunked=True)
             response = json.loads(client.getresponse().read())
         np.testing.assert_array_equal(np.float32(response["outputs"][0]["data"]), expected)
 
@@ -50,9 +45,8 @@ def test_the_same_bits_in_each_form(server, digit, question, expected):
 )
 def test_responses_are_packed_for_who_asks(server, digit, expected, coding, unpack):
     many = np.repeat(digit, 100, axis=0).tobytes()
-    status, headers, body = server.ask(
-        "POST", INFER, many, RAW | {"Accept-Encoding": f"br, {coding}"}
-    )
+    accepted = RAW | {"Accept-Encoding": f"br, {coding}"}
+    status, headers, body = server.ask("POST", INFER, many, accepted)
     assert (status, headers["Content-Encoding"]) == (200, coding)
     outputs = values_of(headers, unpack(body)).reshape(100, 10)
     np.testing.assert_array_equal(outputs, np.tile(expected, (100, 1)))
@@ -96,11 +90,8 @@ def test_methods(server):
     assert (status, headers["Allow"], body) == (204, "GET, HEAD, POST, OPTIONS", b"")
     for method in ("DELETE", "TRACE", "BREW", "get"):
         status, headers, body = server.ask(method, "/v2")
-        assert (status, headers["Allow"], list(json.loads(body))) == (
-            405,
-            "GET, HEAD, POST, OPTIONS",
-            ["error"],
-        )
+        assert (status, list(json.loads(body))) == (405, ["error"])
+        assert headers["Allow"] == "GET, HEAD, POST, OPTIONS"
     assert server.ask("GET", INFER)[0] == 405
     assert server.ask("POST", "/metrics")[0] == 405
 
@@ -116,12 +107,8 @@ def test_http_1_0(server):
 
 def test_expect_continue(server, digit):
     body = digit.tobytes()
-    head = post(
-        INFER,
-        f"Content-Length: {len(body)}",
-        "Expect: 100-continue",
-        "Inference-Header-Content-Length: 0",
-    )
+    raw = "Inference-Header-Content-Length: 0"
+    head = post(INFER, f"Content-Length: {len(body)}", "Expect: 100-continue", raw)
     with server.connect() as connection:
         connection.sendall(head)
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"

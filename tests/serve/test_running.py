@@ -21,9 +21,8 @@ def test_token(start_server, tmp_path, serve_program, model_dir):
         for given in (None, "", "Bearer", "Bearer a-long-secret-012", "Bearer a-long-secret-01234",
                       "Basic a-long-secret-0123", "Bearer b-long-secret-0123"):  # fmt: skip
             for path in ("/v2", "/metrics", "/v2/models/lenet"):
-                status, headers, _ = server.ask(
-                    "GET", path, headers=given and {"Authorization": given}
-                )
+                header = given and {"Authorization": given}
+                status, headers, _ = server.ask("GET", path, headers=header)
                 assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
         assert server.ask("GET", "/v2/health/ready")[0] == 200
         for scheme in ("Bearer", "bearer"):
@@ -57,9 +56,8 @@ def test_page(start_server, tmp_path):
         assert (status, headers["ETag"], body) == (304, tag, b"")
         assert server.ask("GET", "/js/a.mjs")[2] == b"1"
         assert server.ask("GET", "/b.wasm")[1]["Content-Type"] == "application/wasm"
-        status, headers, body = server.ask(
-            "GET", "/b.wasm", headers={"Accept-Encoding": "gzip, br"}
-        )
+        accepted = {"Accept-Encoding": "gzip, br"}
+        status, headers, body = server.ask("GET", "/b.wasm", headers=accepted)
         assert (headers["Content-Encoding"], body) == ("br", b"packed")
         assert server.ask("HEAD", "/js/a.mjs")[1]["Content-Length"] == "1"
         assert server.ask("POST", "/")[0] == 405
@@ -83,26 +81,14 @@ def test_metrics_and_access_log(start_server, tmp_path, digit):
         assert server.metric("lenet_http_received_bytes_total") == digit.nbytes
         # Each line is a comment or NAME{LABELS} NUMBER.
         for line in server.ask("GET", "/metrics")[2].decode().splitlines():
-            assert re.fullmatch(
-                r'# (HELP|TYPE) \w+ .+|\w+({\w+="[^"]*"(,\w+="[^"]*")*})? \S+', line
-            )
+            sample = r'\w+({\w+="[^"]*"(,\w+="[^"]*")*})? \S+'
+            assert re.fullmatch(rf"# (HELP|TYPE) \w+ .+|{sample}", line)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["status"] for entry in entries][:4] == [200, 404, 400, 404]
-    assert entries[0].keys() == {
-        "time",
-        "client",
-        "method",
-        "path",
-        "status",
-        "received",
-        "sent",
-        "microseconds",
-    }
-    assert (entries[0]["method"], entries[0]["path"], entries[0]["received"]) == (
-        "POST",
-        INFER,
-        digit.nbytes,
-    )
+    names = {*["time", "client", "method", "path", "status", "received", "sent", "microseconds"]}
+    assert entries[0].keys() == names
+    called = [entries[0][name] for name in ("method", "path", "received")]
+    assert called == ["POST", INFER, digit.nbytes]
     assert entries[3]["path"] == '/"\\{}'
     assert re.fullmatch(r"127\.0\.0\.1:\d+", entries[0]["client"])
 
@@ -166,13 +152,15 @@ def test_stop_has_a_limit_of_time(start_server):
         (3, "none", ["m", "--token_file={tmp}/none"]),
         (5, "--host is 'example.org'", ["{model}", "--host=example.org"]),
         (8, "cannot listen", ["{model}", "--host=192.0.2.1"]),
+        (8, "Address already in use", ["{model}", "--port={port}"]),
         (5, "no index.html", ["{model}", "--page={tmp}"]),
         (3, "--access_log", ["{model}", "--access_log={tmp}/no/log"]),
     ],
 )
-def test_usage(serve_program, model_dir, tmp_path, code, words, arguments):
+def test_usage(server, serve_program, model_dir, tmp_path, code, words, arguments):
     (tmp_path / "token").write_text("abc")
-    filled = [text.format(tmp=tmp_path, model=model_dir) for text in arguments]
+    values = {"tmp": tmp_path, "model": model_dir, "port": server.port}
+    filled = [text.format(**values) for text in arguments]
     done = subprocess.run(
         [serve_program, *filled], capture_output=True, text=True, check=False, timeout=60
     )
@@ -180,20 +168,17 @@ def test_usage(serve_program, model_dir, tmp_path, code, words, arguments):
     assert words in done.stderr.splitlines()[-1]
 
 
-def test_a_port_that_is_taken(server, serve_program, model_dir):
-    command = [serve_program, model_dir, f"--port={server.port}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 8
-    assert f"127.0.0.1:{server.port}: Address already in use" in done.stderr
-
-
 def test_memory_of_many_connections(start_server, digit, question, root, tmp_path):
-    """20,000 requests on connections that come and go: the second half adds next to nothing."""
+    """20,000 requests of all kinds, on connections that come and go: the second half adds next to
+    nothing.
+    """
     bad = post(INFER, "Content-Length: 1") + b"{"
+    packed = post(INFER, "Content-Length: 1", "Content-Encoding: gzip") + b"{"
     raw = post(INFER, "Content-Length: 3136", "Inference-Header-Content-Length: 0")
     text = post(INFER, f"Content-Length: {len(question)}") + question
     files = []
-    for number, request in enumerate([raw + digit.tobytes(), text, bad, b"GET nothing\r\n\r\n"]):
+    asked = [raw + digit.tobytes(), text, bad, packed, b"GET nothing\r\n\r\n"]
+    for number, request in enumerate(asked):
         files.append(tmp_path / str(number))
         files[-1].write_bytes(request)
     with start_server() as server:

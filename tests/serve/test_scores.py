@@ -184,17 +184,10 @@ def test_the_server_gives_the_outputs_as_they_are(case, run_server, serve_progra
     with run_server(serve_program, programs[0], "--port=0") as server:
         (ready,) = json.loads(server.ask("POST", "/v2/repository/index")[2])
         meta = json.loads(server.ask("GET", f"/v2/models/{ready['name']}")[2])
-        asked = {
-            "inputs": [
-                {
-                    "name": meta["inputs"][0]["name"],
-                    "shape": list(batch.shape),
-                    "datatype": "FP32",
-                    "data": batch.ravel().tolist(),
-                }
-            ],
-            "outputs": [{"name": meta["outputs"][0]["name"], "parameters": {"classification": 3}}],
-        }
+        tensor = {"name": meta["inputs"][0]["name"], "datatype": "FP32"}
+        tensor |= {"shape": list(batch.shape), "data": batch.ravel().tolist()}
+        output = {"name": meta["outputs"][0]["name"], "parameters": {"classification": 3}}
+        asked = {"inputs": [tensor], "outputs": [output]}
         reply = server.ask("POST", f"/v2/models/{ready['name']}/infer", json.dumps(asked))
     texts = np.array(json.loads(reply[2])["outputs"][0]["data"]).reshape(3, 3)
     for found, row in zip(texts, outputs, strict=True):
