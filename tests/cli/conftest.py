@@ -44,6 +44,7 @@ def shared(name, classes, image_size):
 resnet = shared("ResNet18_vd", 7, 64)
 resnet50 = shared("ResNet50_vd", 1000, 64)
 alexnet = shared("AlexNet", 10, 224)
+shufflenet = shared("ShuffleNetV2", 10, 224)
 
 
 @pytest.fixture

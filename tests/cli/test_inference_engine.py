@@ -175,20 +175,20 @@ def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["predict", "py_infer"])
-def test_images_are_prepared_as_in_paddleclas_1(command, alexnet, resnet, tmp_path, capsys):
-    folder = bare_copy(alexnet.separate, tmp_path / "bare")
+def test_images_are_prepared_as_in_paddleclas_1(command, shufflenet, resnet, tmp_path, capsys):
+    folder = bare_copy(shufflenet.separate, tmp_path / "bare")
     (folder / "__model__").rename(folder / "model")
     found = []
-    for model in (alexnet.separate, folder):
+    for model in (shufflenet.separate, folder):
         output = tmp_path / "o.json"
-        flags = [f"--i={alexnet.photos}", f"-d={model}", f"--output={output}"]
+        flags = [f"--i={shufflenet.photos}", f"-d={model}", f"--output={output}"]
         assert MAINS[command](flags) == 0
         found.append(output.read_text())
     assert found[0] == found[1]
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"no preprocess.json beside {folder / 'model'}: images are prepared as")
     assert "--preprocess" in said
-    flags = [f"--i={alexnet.photos}", f"-d={folder}"]
+    flags = [f"--i={shufflenet.photos}", f"-d={folder}"]
     assert MAINS[command]([*flags, f"--preprocess={tmp_path / 'none.json'}"]) == 3
     small = bare_copy(resnet.exported, tmp_path / "small")  # which takes images of 64 x 64
     assert MAINS[command]([f"--i={resnet.photos}", f"-d={small}"]) == 3

@@ -16,7 +16,6 @@ from classifiers import MAINS, ROOT, answers, fails, run, write_digits
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp import InferenceEngine
 from lenet_cpp.data import images
 
 
@@ -31,21 +30,14 @@ def predict(lenet):
 
 
 def test_image_sources(predict, lenet, tmp_path):
+    """In the order that find_images gives them (tests/data)."""
     first, second, *_ = sorted(lenet.photos.iterdir())
-    listed = tmp_path / "list.txt"
+    listed, target = tmp_path / "list.txt", tmp_path / "out.json"
     listed.write_text(f"{second}\n{first} 7\n")
-    target = tmp_path / "out.json"
-    for sources, expected in (
-        ([first], [first]),
-        ([second, first], [second, first]),
-        ([lenet.photos], sorted(lenet.photos.iterdir())),
-        ([lenet.photos / "00[01].png"], [first, second]),
-        ([listed], [second, first]),
-        ([first, listed], [first, second, first]),
-    ):
-        assert predict("-i", *sources, f"--output={target}") == 0
-        found = [one["file"] for one in json.loads(target.read_text())]
-        assert found == list(map(str, expected))
+    sources = [first, listed, lenet.photos / "00[0].png"]
+    assert predict("-i", *sources, f"--output={target}") == 0
+    found = [one["file"] for one in json.loads(target.read_text())]
+    assert found == list(map(str, (first, second, first, first)))
 
 
 @pytest.mark.parametrize("name", ["predict", "py_infer"])
@@ -161,19 +153,13 @@ def test_skip_errors(predict, bad, tmp_path, size, capsys):
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [bool(row["error"]) for row in rows] == [False, True, False, False]
-    # Those after it are their own, not their neighbour's.
+    # A file with no other image; and those after it are their own, not their neighbour's.
+    flags = ("--skip_errors", "--benchmark", f"--output={tmp_path / 'o.json'}")
+    assert predict(f"-i={bad}", *flags) == 5
+    assert [one["file"] for one in json.loads((tmp_path / "o.json").read_text())] == [str(bad)]
     assert predict(f"-i={bad.with_name('002.png')}", f"--output={tmp_path / 'o.json'}") == 0
     (alone,) = answers(tmp_path / "o.json").values()
     assert document[2]["predictions"][0]["class_id"] == alone[0][0]
-
-
-def test_nothing_but_unreadable_images(predict, tmp_path, capsys):
-    empty, target = tmp_path / "empty.png", tmp_path / "out.json"
-    empty.touch()
-    flags = ("--skip_errors", "--benchmark", f"--output={target}")
-    assert predict(f"-i={tmp_path}", *flags) == 5
-    assert "1 of 1 images" in capsys.readouterr().err
-    assert [one["file"] for one in json.loads(target.read_text())] == [str(empty)]
 
 
 @pytest.mark.parametrize("name", ["predict", "py_infer"])
@@ -210,7 +196,6 @@ def test_wrong_parameters_are_listed(lenet, tmp_path):
     [
         ("predict", "-m=no.pdmodel", 3, "no.pdmodel"),
         ("predict", "-d=nowhere", 3, "nowhere"),
-        ("predict", "-d=nowhere -m=x", 3, "nowhere"),
         ("py_infer", "-d=nowhere", 3, "nowhere"),
         ("predict", "-m=no.pdmodel --engine=python", 3, "no.pdmodel"),
         ("infer", "-m=lenet -p=no", 3, "no.pdparams"),
@@ -224,6 +209,8 @@ def test_wrong_parameters_are_listed(lenet, tmp_path):
         ("predict", "-d=MODEL --preprocess=no.json", 3, "no.json"),
         ("predict", "-d=MODEL --preprocess=large.json", 5, "[1, 28, 28]"),
         ("predict", "-m=MODEL/lenet.json --accelerator=openvino", 6, "OpenVINO"),
+        ("predict", "-m=MODEL/lenet.json --engine=python --accelerator=openvino", 6, "OpenVINO"),
+        ("predict", "-d=MODEL --use_tensorrt --benchmark", 6, "--use_tensorrt"),
         ("predict", "-m=MODEL/lenet.json --use_mkldnn=False --engine=python", 0, ""),
     ],
 )
@@ -236,11 +223,6 @@ def test_refusals(name, flags, code, said, lenet, tmp_path, monkeypatch, capsys)
     error = capsys.readouterr().err.splitlines()
     assert len(error) == (code != 0)
     assert said in "".join(error)
-
-
-def test_json_with_openvino_in_python(lenet):
-    with pytest.raises(lenet_cpp.Unsupported, match="OpenVINO"):
-        InferenceEngine("python", accelerator="openvino").load_predictor(**lenet.files("json"))
 
 
 @pytest.mark.parametrize("count", [1, 2000])
