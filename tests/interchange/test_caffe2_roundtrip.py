@@ -64,19 +64,25 @@ def test_a_python_is_found_on_the_path_or_in_pyenv(bare):
     assert caffe2_environment.find_interpreter() == first
     first.write_text("#!/bin/sh\nexit 127\n")  # a shim of pyenv's for a version that is not chosen
     assert caffe2_environment.find_interpreter() == newest
+    for named, error, said in (
+        (bare / "nowhere", FileNotFound, "no such program"),
+        (sys.executable, BadInput, r"is 3\.\d+; Caffe2 needs Python 3.9"),
+        (fake_python(bare / "bin/broken", "hello"), BadInput, "no Python that runs"),
+    ):
+        with pytest.raises(error, match=said):
+            caffe2_environment.find_interpreter(named)
 
 
-def test_a_python_of_another_version_is_refused(bare):
-    with pytest.raises(FileNotFound, match="no such program"):
-        caffe2_environment.find_interpreter(bare / "nowhere")
-    with pytest.raises(BadInput, match=r"is 3\.\d+; Caffe2 needs Python 3.9"):
-        caffe2_environment.find_interpreter(sys.executable)
-    with pytest.raises(BadInput, match="no Python that runs"):
-        caffe2_environment.find_interpreter(fake_python(bare / "bin/broken", "hello"))
+def test_the_environment_is_made_once_and_only_on_request(bare, monkeypatch, capsys):
+    def pretend(what, line, _remedy):
+        commands.append(line)
+        if "venv" in line:
+            fake_python(Path(line[-1], "bin", "python"), "3 9")
+        elif fails:
+            raise BackendFailure(f"{what} failed")
 
-
-def test_what_is_missing_is_said(bare, capsys):
-    assert caffe2_environment.ENVIRONMENT.find() is None
+    environment, commands, fails = caffe2_environment.ENVIRONMENT, [], True
+    monkeypatch.setattr(_environments, "_run", pretend)
     assert command.main([]) == Unsupported.exit_code == 6
     assert "no python3.9 on PATH" in capsys.readouterr().err
     python = fake_python(bare / "bin/python3.9", "3 9")
@@ -84,43 +90,18 @@ def test_what_is_missing_is_said(bare, capsys):
     assert re.search(f"--make-environment .* it will use {python}", capsys.readouterr().err)
     with pytest.raises(Unsupported, match="--make-environment"):
         caffe2_environment.run_nets(*small_nets(bare), np.ones((1, 4, 8, 8), np.float32))
-
-
-def test_the_environment_is_made_once_and_only_on_request(bare, monkeypatch, capsys):
-    python = fake_python(bare / "bin/python3.9", "3 9")
-    commands = []
-
-    def pretend(_what, line, _remedy):
-        commands.append(line)
-        if "venv" in line:
-            fake_python(Path(line[-1], "bin", "python"), "3 9")
-
-    monkeypatch.setattr(_environments, "_run", pretend)
+    with pytest.raises(BackendFailure, match="installing Caffe2 failed"):
+        caffe2_environment.make_environment()
+    assert not environment.folder.exists()
+    fake_python(environment.folder / "bin" / "python", "3 9")  # what a kill leaves
+    assert environment.find() is None
+    commands, fails = [], False
     assert command.main(["--make-environment"]) == 0
-    assert str(caffe2_environment.ENVIRONMENT.find()) in capsys.readouterr().out
+    assert str(environment.find()) in capsys.readouterr().out
     assert commands[0][0] == str(python)
     assert {"torch==1.10.2", "onnx==1.10.2", "protobuf==3.20.1", "--only-binary"} <= {*commands[1]}
     assert command.main(["--make-environment"]) == 0
     assert len(commands) == 3
-
-
-def test_an_environment_that_cannot_be_made_leaves_nothing(bare, monkeypatch):
-    fake_python(bare / "bin/python3.9", "3 9")
-
-    def fail(what, line, _remedy):
-        if "venv" in line:
-            fake_python(Path(line[-1], "bin", "python"), "3 9")
-            return
-        raise BackendFailure(f"{what} failed")
-
-    monkeypatch.setattr(_environments, "_run", fail)
-    with pytest.raises(BackendFailure, match="installing Caffe2 failed"):
-        caffe2_environment.make_environment()
-    assert caffe2_environment.ENVIRONMENT.find() is None
-    folder = caffe2_environment.ENVIRONMENT.folder
-    assert not folder.exists()
-    fake_python(folder / "bin" / "python", "3 9")  # a process that was killed leaves this much
-    assert caffe2_environment.ENVIRONMENT.find() is None
 
 
 @pytest.mark.parametrize(

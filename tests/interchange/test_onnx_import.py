@@ -236,22 +236,15 @@ def test_damaged_metadata_is_left_out(tmp_path):
         assert read_onnx_metadata(path).items() <= wanted.items()
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "no operators"),
-        (b"\x08\x08\x12\x00 not a model at all", "damaged, or is not an ONNX model"),
-        (RELU.SerializeToString()[:500], "damaged, or is not an ONNX model"),
-    ],
-)
-def test_damaged_files(content, said, tmp_path, capsys):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(content)
-    assert import_model.main([str(path), f"--output={tmp_path / 'out'}"]) == BadModel.exit_code
-    message = capsys.readouterr().err
-    assert said in message
-    assert message.count("\n") == 1
-    assert list(tmp_path.iterdir()) == [path]
+def test_damaged_files(tmp_path, capsys):
+    path, damaged = tmp_path / "model.onnx", "damaged, or is not an ONNX model"
+    for content, said in ((b"", "no operators"), (RELU.SerializeToString()[:500], damaged)):
+        path.write_bytes(content)
+        assert import_model.main([str(path), f"--output={tmp_path / 'out'}"]) == BadModel.exit_code
+        message = capsys.readouterr().err
+        assert said in message
+        assert message.count("\n") == 1
+        assert list(tmp_path.iterdir()) == [path]
 
 
 def with_weights_at(location, length=8 * 3 * 3 * 3 * 4):
@@ -294,31 +287,25 @@ def test_weights_beside_the_model(tmp_path):
         onnx_files.read_onnx(folder / "a.onnx")
 
 
-def test_an_export_that_is_refused_keeps_its_kind(tmp_path, monkeypatch):
-    """StateMismatch is a BadModel whose constructor takes more than a message."""
+def test_an_export_that_is_refused(tmp_path, monkeypatch):
+    """A format is left out; an error keeps its kind, though it takes more than a message."""
+    export_model, steps = import_.export_model, to_steps(RELU)
 
-    def refuse(*_, **__):
-        raise StateMismatch(tmp_path, ["fc.weight"], [], {})
-
-    monkeypatch.setattr(import_, "export_model", refuse)
-    steps = to_steps(RELU)
-    with pytest.raises(BadModel, match=r"cannot be used.*missing fc\.weight"):
-        import_._export("a.onnx", "a", steps, tmp_path)
-
-
-def test_a_format_that_is_refused_is_left_out(tmp_path, monkeypatch):
-    export_model = import_.export_model
-
-    def refuse(*arguments, **options):
+    def refuse_pdmodel(*arguments, **options):
         if "pdmodel" in options["formats"]:
             raise RuntimeError("a stack\nno such operator")
         return export_model(*arguments, **options)
 
-    monkeypatch.setattr(import_, "export_model", refuse)
-    steps = to_steps(RELU)
+    def refuse(*_, **__):
+        raise StateMismatch(tmp_path, ["fc.weight"], [], {})
+
+    monkeypatch.setattr(import_, "export_model", refuse_pdmodel)
     done, notes = import_._export("a.onnx", "a", steps, tmp_path)
     assert list(done.manifest.models) == ["a.json"]
     assert notes == [".pdmodel is left out: no such operator"]
+    monkeypatch.setattr(import_, "export_model", refuse)
+    with pytest.raises(BadModel, match=r"cannot be used.*missing fc\.weight"):
+        import_._export("a.onnx", "a", steps, tmp_path)
 
 
 def test_an_import_that_computes_something_else_is_refused(tmp_path, monkeypatch):

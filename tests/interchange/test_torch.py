@@ -45,6 +45,24 @@ def test_lenet_computes_what_the_layers_say():
     assert_same(lenet(w, images).astype(np.float32), torch_outputs(net, images))
 
 
+def test_resnet18_has_the_names_of_torchvision():
+    norms = {"bn1"}
+    expected = {"conv1.weight", "fc.weight", "fc.bias"}
+    for stage in range(1, 5):
+        for name in (f"layer{stage}.0", f"layer{stage}.1"):
+            expected |= {f"{name}.conv1.weight", f"{name}.conv2.weight"}
+            norms |= {f"{name}.bn1", f"{name}.bn2"}
+        if stage > 1:
+            expected |= {f"layer{stage}.0.downsample.0.weight"}
+            norms |= {f"layer{stage}.0.downsample.1"}
+    for kind in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+        expected |= {f"{norm}.{kind}" for norm in norms}
+    assert set(create_network("resnet18").state_dict()) == expected
+    # torchvision's documentation has this number for its resnet18, which has 1,000 classes.
+    parameters = create_network("ResNet18", 1000).parameters()
+    assert sum(p.numel() for p in parameters) == 11_689_512
+
+
 @pytest.mark.parametrize("model", NETWORKS)
 def test_paddle_computes_the_same(model):
     net = lively(model, 3)
