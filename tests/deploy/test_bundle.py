@@ -27,16 +27,12 @@ def static(tmp_path_factory):
     folder_of_objects = BUILD / "cpp/src/CMakeFiles/lenet_loaders.dir/images"
     sources = {path.name for path in (ROOT / "cpp/src/images").glob("*.cc")}
     photos = [path for path in folder_of_objects.glob("*.o") if path.stem in sources]
-    formats = [
-        f"-l{name}" for name in ("jpeg", "png") if f"{name}.cc.o" in {p.name for p in photos}
-    ]
+    found = {path.name for path in photos}
+    formats = [f"-l{name}" for name in ("jpeg", "png") if f"{name}.cc.o" in found]
+    classify = [*photos, *libraries, *formats, *("-lz" for _ in formats)]
     for name, source, more in (
         ("lenet_infer_native", "lenet_infer_test", libraries),
-        (
-            "lenet_classify",
-            "lenet_classify",
-            [*photos, *libraries, *formats, *("-lz" for _ in formats)],
-        ),
+        ("lenet_classify", "lenet_classify", classify),
     ):
         main_object = BUILD / f"cpp/apps/CMakeFiles/{name}.dir/{source}.cc.o"
         command = ("c++", "-static", "-s", "-pthread", "-o", folder / name, main_object, *more)
@@ -120,10 +116,8 @@ def test_archive_is_the_same_each_time(digits, elsewhere):
 
 def test_single_file(static, model_dir, digits, elsewhere, capsys):
     file = elsewhere / "digits"
-    assert (
-        call(model_dir, "-o", file, "--single-file", "--program", static / "lenet_infer_native")
-        == 0
-    )
+    make = (model_dir, "-o", file, "--single-file", "--program")
+    assert call(*make, static / "lenet_infer_native") == 0
     assert "needs no library\n  checked" in capsys.readouterr().out
     expected = lenet_cpp.predict(digits)
     np.testing.assert_array_equal(logits_there(file, elsewhere), expected)
@@ -132,10 +126,7 @@ def test_single_file(static, model_dir, digits, elsewhere, capsys):
     # Another model that is named, and a program that has a model already.
     assert "nowhere" in run_there(file, "--model_dir=nowhere", code=3)
     shutil.copy(file, elsewhere / "lenet_infer_native")
-    assert (
-        call(model_dir, "-o", file, "--single-file", "--program", elsewhere / "lenet_infer_native")
-        == 0
-    )
+    assert call(*make, elsewhere / "lenet_infer_native") == 0
     np.testing.assert_array_equal(logits_there(file, elsewhere), expected)
     assert file.stat().st_size == (elsewhere / "lenet_infer_native").stat().st_size
 
@@ -144,9 +135,8 @@ def test_single_file_of_a_classifier(static, model_dir, digits, elsewhere):
     file = elsewhere / "classify"
     write_bundle(model_dir, file, static / "lenet_classify", single_file=True)
     np.save(elsewhere / "digit.npy", digits[0, 0])
-    expected = run_there(
-        static / "lenet_classify", f"--model_dir={model_dir}", elsewhere / "digit.npy"
-    )
+    given = (f"--model_dir={model_dir}", elsewhere / "digit.npy")
+    expected = run_there(static / "lenet_classify", *given)
     assert run_there(file, elsewhere / "digit.npy") == expected
     (elsewhere / "no steps").mkdir()
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
@@ -166,16 +156,10 @@ def test_damaged_single_file(static, model_dir, elsewhere):
     shutil.copy(good, file)
     changes = [content[:-1], content[: size + 100], content[:size], content[: size - 1]]
     changes += [content + b"more"]
-    for place in (
-        size,
-        size + 40,
-        len(content) - 1,
-        mark + 30,
-        mark + 21 + 64 + 19,
-        mark + 21 + 70,
-    ):
+    attached = mark + 21
+    for place in (size, size + 40, len(content) - 1, mark + 30, attached + 83, attached + 70):
         changes.append(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    changes.append(content[: mark + 21 + 64] + b"x" + content[mark + 21 + 65 :])
+    changes.append(content[: attached + 64] + b"x" + content[attached + 65 :])
     for changed in changes:
         file.write_bytes(changed)
         said = run_there(file, code=BAD_MODEL)
@@ -185,18 +169,10 @@ def test_damaged_single_file(static, model_dir, elsewhere):
     assert "--model_dir" in run_there(file, "--help")
 
 
-def remove(name):
-    return lambda folder: (folder / name).unlink()
-
-
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
-        (
-            lambda folder: (folder / "lenet.pdiparams").write_bytes(b"x"),
-            BAD_MODEL,
-            "lenet.pdiparams",
-        ),
+        (lambda folder: (folder / "lenet.pdiparams").write_bytes(b"x"), BAD_MODEL, "lenet.pdip"),
         (lambda folder: shutil.rmtree(folder), 3, "there is no model"),
         (lambda folder: (folder.parent / "made").write_text("mine"), BAD_INPUT, "not a bundle"),
         (lambda folder: shutil.copytree(folder, folder.parent / "made"), BAD_INPUT, "not a bundle"),
