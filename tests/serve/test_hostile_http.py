@@ -98,7 +98,7 @@ def test_a_flood_of_chunks(server, question):
 
 def test_bodies_that_unpack_to_too_much(start_server, server):
     for pack, name in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
-        bomb = pack(bytes(200 << 20), 9)
+        bomb = pack(bytes(200 << 20), 1)
         head = post(INFER, f"Content-Length: {len(bomb)}", f"Content-Encoding: {name}")
         assert server.send(head + bomb)[0] == [413]
         whole = pack(b"[" * 1000)
