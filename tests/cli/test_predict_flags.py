@@ -150,6 +150,18 @@ def test_flags_of_the_guides_other_infer(root, lenet, tmp_path, capsys):
         MAINS["predict"](flags)
 
 
+@pytest.mark.parametrize("name", MAINS)
+def test_page_has_every_flag(name, root, capsys):
+    """Of docs/predict.md, whose commands project/test_guides.py runs."""
+    with pytest.raises(SystemExit):
+        MAINS[name](["--help"])
+    flags = set(re.findall(r"(?<![\w-])--\w[\w-]+", capsys.readouterr().out.replace("_", "-")))
+    page = (root / "docs" / "predict.md").read_text(encoding="utf-8").replace("_", "-")
+    missing = {flag for flag in flags if f"{flag}`" not in page and f"{flag}=" not in page}
+    # What a training engine's -m and -p are called at length.
+    assert missing <= {"--help", "--model", "--params", "--pretrained"}
+
+
 def outputs(engine, case):
     return engine.run(engine.preprocess(sorted(case.photos.iterdir())))
 

@@ -11,7 +11,6 @@ import lenet_cpp
 from digit_photos import KINDS, photo
 from lenet_cpp.data import images
 from lenet_cpp.data.images import Digit, Normalize, Pipeline, ToCHW
-from lenet_cpp.data.mnist import load_mnist, sample_dir
 from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from pictures import read, refused
 
@@ -23,11 +22,6 @@ def raw(size=28, box=20):
 
 def found_in(image):
     return raw()(image)[0]
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_mnist(sample_dir()).test
 
 
 @pytest.fixture
@@ -82,13 +76,13 @@ def test_sources_without_images(gallery):
             images.find_images(sources)
 
 
-def test_mnist_images_come_through_unchanged(digits, tmp_path):
-    sources = [Image.fromarray(image) for image in digits.images]
-    expected = digits.images[:, None].astype(np.float32) / np.float32(255)
+def test_mnist_images_come_through_unchanged(mnist_test, tmp_path):
+    sources = [Image.fromarray(image) for image in mnist_test.images]
+    expected = mnist_test.images[:, None].astype(np.float32) / np.float32(255)
     assert np.array_equal(images.digit().batch(sources), expected)
-    logits = lenet_cpp.predict(digits.images)
+    logits = lenet_cpp.predict(mnist_test.images)
     assert np.array_equal(lenet_cpp.predict(images.digit().batch(sources)), logits)
-    for source, image in zip(sources[:3], digits.images, strict=False):
+    for source, image in zip(sources[:3], mnist_test.images, strict=False):
         source.save(tmp_path / "digit.png")
         assert np.array_equal(read(tmp_path / "digit.png", "L"), image)
         same = lenet_cpp.classify(tmp_path / "digit.png").probabilities
@@ -158,10 +152,10 @@ def on_uneven_paper(digit, number):
     return (paper if number % 2 else 255 - paper).clip(0, 255).astype(np.uint8)
 
 
-def test_the_bits_of_the_reference(digits):
+def test_the_bits_of_the_reference(mnist_test):
     """NumPy's implementation of digit.md, which commit 46aa10e still has, gave this sum."""
     found, refused = hashlib.sha256(), 0
-    for number, digit in enumerate(digits.images[:150]):
+    for number, digit in enumerate(mnist_test.images[:150]):
         pipeline = raw(*((28, 20), (9, 8), (64, 40))[number % 3])
         try:
             found.update(pipeline(on_uneven_paper(digit, number)).astype(np.uint8))
@@ -171,8 +165,8 @@ def test_the_bits_of_the_reference(digits):
     assert found.hexdigest() == "258d336440fcb46baa875fedb7fb25ff874e5838d45cab533e53e4a8ed690f05"
 
 
-def test_longer_side_and_centre_of_mass(digits):
-    for number, digit in enumerate(digits.images[:50]):
+def test_longer_side_and_centre_of_mass(mnist_test):
+    for number, digit in enumerate(mnist_test.images[:50]):
         result = found_in(photo(digit, "paper", number)).astype(int)
         rows, columns = (np.flatnonzero(result.any(axis)) for axis in (1, 0))
         longer = max(np.ptp(rows), np.ptp(columns)) + 1
@@ -196,20 +190,20 @@ def test_blank_paper_has_no_digit(size, noise, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "lost"), [*zip(KINDS, [2, 2, 2, 4, 2, 8], strict=True)])
-def test_photos_are_read_as_well_as_the_originals(digits, kind, lost):
+def test_photos_are_read_as_well_as_the_originals(mnist_test, kind, lost):
     """Against the labels; ``lost`` more than of the originals may be wrong."""
     chosen = slice(0, 60 if kind in {"far", "pen"} else 100)  # those are larger
-    labels = digits.labels[chosen]
-    originals = (lenet_cpp.predict(digits.images[chosen]).argmax(1) == labels).sum()
+    labels = mnist_test.labels[chosen]
+    originals = (lenet_cpp.predict(mnist_test.images[chosen]).argmax(1) == labels).sum()
     right = 0
-    for number, (digit, label) in enumerate(zip(digits.images[chosen], labels, strict=True)):
+    for number, (digit, label) in enumerate(zip(mnist_test.images[chosen], labels, strict=True)):
         with suppress(lenet_cpp.BadInput):
             right += lenet_cpp.classify(photo(digit, kind, [5, number])).labels == [str(label)]
     assert right >= originals - lost
 
 
-def test_classify_takes_files_images_and_lists(digits, tmp_path):
-    picture = photo(digits.images[0], "paper", 0)
+def test_classify_takes_files_images_and_lists(mnist_test, tmp_path):
+    picture = photo(mnist_test.images[0], "paper", 0)
     upright = tmp_path / "upright.png"
     picture.save(upright)
     exif = Image.Exif()
@@ -217,7 +211,7 @@ def test_classify_takes_files_images_and_lists(digits, tmp_path):
     turned = tmp_path / "turned.png"
     picture.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
     result = lenet_cpp.classify([upright, str(turned), picture])
-    assert result.labels == [str(digits.labels[0])] * 3
+    assert result.labels == [str(mnist_test.labels[0])] * 3
     assert result.probabilities.shape == (3, 10)
     assert (result.probabilities == result.probabilities[0]).all()
     pixels, content = np.asarray(picture), upright.read_bytes()
@@ -251,11 +245,11 @@ def test_arrays_of_another_size_are_told_what_to_do():
         read(np.zeros((0, 5), np.uint8))
 
 
-def test_digits_on_a_transparent_canvas(digits, tmp_path):
+def test_digits_on_a_transparent_canvas(mnist_test, tmp_path):
     """White and black ones, as drawing programs save them."""
     path = tmp_path / "digit.png"
     found = {"white": [], "black": []}
-    for digit in digits.images[:20]:
+    for digit in mnist_test.images[:20]:
         alpha = Image.fromarray(digit).resize((200, 200), Image.Resampling.BICUBIC)
         for colour, labels in found.items():
             picture = Image.new("RGBA", alpha.size, colour)
@@ -263,4 +257,4 @@ def test_digits_on_a_transparent_canvas(digits, tmp_path):
             picture.save(path)
             labels.extend(lenet_cpp.classify(path).labels)
     assert found["white"] == found["black"]
-    assert (np.array(found["white"], int) == digits.labels[:20]).sum() >= 19
+    assert (np.array(found["white"], int) == mnist_test.labels[:20]).sum() >= 19

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from raw_http import read_all
 
+import lenet_cpp
+
 
 def built(root, name, part):
     """Return a program; skip where what it needs, which only a system installs, was not there."""
@@ -148,6 +150,13 @@ def server(start_server):
 @pytest.fixture(scope="session")
 def digit():
     return np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 1, 28, 28)
+
+
+@pytest.fixture(scope="session")
+def expected(digit, model_dir):
+    """What the library makes of it, [1, 10]."""
+    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
+        return predictor.run(digit)
 
 
 @pytest.fixture(scope="session")

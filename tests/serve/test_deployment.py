@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from raw_http import INFER, RAW, READY
 
 import lenet_cpp
 from digit_photos import photo
@@ -34,10 +35,7 @@ UNIT = ROOT / "deploy" / "lenet_serve.service"
 PROGRAMS = ("lenet_serve", "lenet_classify", "lenet_infer_native")
 MAX_BYTES = 4_600_000
 MAX_START_SECONDS = 0.010
-INFER = "/v2/models/lenet/infer"
-READY = b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n"
 GZIP = {"Content-Encoding": "gzip"}
-RAW = {"Inference-Header-Content-Length": "0"}
 USER = "65532:65532"
 
 

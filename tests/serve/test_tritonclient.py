@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-import lenet_cpp
-
 triton = pytest.importorskip("tritonclient.http")
 
 
@@ -12,12 +10,6 @@ triton = pytest.importorskip("tritonclient.http")
 def client(server):
     with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def expected(digit, model_dir):
-    with lenet_cpp.Predictor(model_dir=model_dir, engine="native") as predictor:
-        return predictor.run(digit)
 
 
 def tensor_of(array, binary=True):
