@@ -67,28 +67,15 @@ def test_interval_of_thousands_of_rounds():
     assert low == pytest.approx(2500 - 1.96 * np.sqrt(5000) / 2, abs=1)  # the normal distribution
 
 
-def test_interval_holds_the_median_as_often_as_it_says():
-    # One round in ten is disturbed, and far off.
-    random = np.random.default_rng(1)
-    rounds = random.lognormal(sigma=0.02, size=(2000, 25))
-    rounds *= np.where(random.random(rounds.shape) < 0.1, random.choice([0.3, 3], rounds.shape), 1)
-    ends = np.array([median_interval(one) for one in rounds.tolist()])
-    held = np.mean((ends[:, 0] <= 1) & (ends[:, 1] >= 1))
-    assert 0.95 <= held <= 0.97  # 0.957 by the binomial distribution
-    assert np.median(ends[:, 1] - ends[:, 0]) < 0.04
-
-
 @pytest.mark.parametrize(
     ("ratio", "interval", "expected"),
     [
         (1.0, None, "unclear: more rounds needed"),
         (1.0, (0.99, 1.01), "same within 2 %"),
         (1.01, (1.005, 1.015), "same within 2 %"),
-        (1.0, (1 / 1.02, 1.02), "same within 2 %"),
         (1.0, (0.97, 1.01), "unclear: more rounds needed"),
         (1.05, (1.03, 1.07), "slower"),
         (1.025, (1.005, 1.04), "slower"),
-        (1.015, (1.001, 1.03), "unclear: more rounds needed"),
         (0.95, (0.93, 0.96), "faster"),
         (0.985, (0.97, 0.999), "unclear: more rounds needed"),
     ],
@@ -123,35 +110,26 @@ def test_rows_are_loading_and_then_the_batches(tmp_path):
         choose(["paddel"], COMPARED)
 
 
-def test_builds_are_found(root, program, tmp_path):
+def test_builds_are_found_or_refused(root, program, model_dir, tmp_path):
     found = find_build("A", root)
     assert (found.program, found.python) == (program.resolve(), False)
     assert find_build("B", program.parent).program == program.resolve()
-    environment = find_build("B", Path(sys.prefix))
-    assert (environment.program, environment.python) == (Path(sys.prefix) / "bin" / "python", True)
-
-
-def python_in(folder, flags=""):
-    """An environment that is this one, by another name."""
-    (folder / "bin").mkdir(parents=True)
-    python = folder / "bin" / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" {flags} "$@"\n')
-    python.chmod(0o755)
-    return folder
-
-
-def test_builds_that_cannot_be_compared(model_dir, tmp_path):
-    build = fake(tmp_path / "a", 1)
-    options = settings(model_dir)
-    with pytest.raises(FileNotFound, match=r"B \(.*absent\) is no build: there is no lenet_infer"):
-        compare_builds(build, tmp_path / "absent", options, NATIVE)
-    with pytest.raises(BadInput, match="one is a C\\+\\+ build and one a Python environment"):
-        compare_builds(build, Path(sys.prefix), options, NATIVE)
+    here = Path(sys.prefix)
+    environment = find_build("B", here)
+    assert (environment.program, environment.python) == (here / "bin" / "python", True)
+    build, same = fake(tmp_path / "a", 1), tmp_path / "same"
+    (same / "bin").mkdir(parents=True)  # this environment by another name
+    (same / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (same / "bin" / "python").chmod(0o755)
+    for a, b, error, said in (
+        (build, tmp_path / "absent", FileNotFound, r"B \(.*absent\) is no build: there is no"),
+        (build, here, BadInput, "one is a C\\+\\+ build and one a Python environment"),
+        (here, same, BadInput, "import the same lenet_cpp"),
+    ):
+        with pytest.raises(error, match=said):
+            compare_builds(a, b, settings(model_dir), NATIVE)
     with pytest.raises(BadInput, match="threads are from 1 to"):
         compare_builds(build, build, settings(model_dir, threads=(10_000,)), NATIVE)
-    same = python_in(tmp_path / "same")
-    with pytest.raises(BadInput, match="import the same lenet_cpp"):
-        compare_builds(Path(sys.prefix), same, options, NATIVE)
 
 
 def test_a_slower_build_is_seen_round_by_round(model_dir, tmp_path):
@@ -179,8 +157,8 @@ def test_a_slower_build_is_seen_round_by_round(model_dir, tmp_path):
         ("echo x.cc: BadModel >&2; exit 4", {}, "failed", ": x.cc: BadModel"),
         ("echo Unsupported: x >&2; exit 6", {}, "unavailable", ": Unsupported: x"),
         ("echo hello", {}, "failed", "its answer is no JSON"),
-        ("", {"outputs": [1.0, 2.001]}, "measured", "A and B differ by 50.0 times the tolerance"),
         ("", {"outputs": [1.0], "output_shape": [1, 1]}, "measured", "A and B differ by - times"),
+        ("", {"outputs": [1.0, 2.001]}, "measured", "A and B differ by 50.0 times the tolerance"),
         ("", {"engine": "onnxruntime"}, "measured", "A runs on native; B runs on onnxruntime"),
     ],
 )
