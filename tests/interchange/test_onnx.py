@@ -1,8 +1,10 @@
 """ONNX out of Paddle and PyTorch and back, and all frameworks compared."""
 
 import json
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.verify import across
 from numpy_reference import lenet_parameters
-from snippets import read_snippets
+from snippets import read_snippets, run_snippet
 from tools.caffe2 import roundtrip
 
 _REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
@@ -246,6 +248,26 @@ def test_across_says_why_a_way_is_left_out(model_dir, program, tmp_path, capsys)
     assert {"torch", "Paddle dygraph"} < report["unavailable"].keys()
     assert "--model" in report["unavailable"]["torch"]
     assert "OpenVINO" in report["routes"]
+
+
+@pytest.mark.nightly
+def test_the_page(model_dir, tmp_path):
+    """Each command of docs/onnx.md, in a folder like a fresh clone after ./run.sh."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")  # which look for things beside them
+    for name in ("data", "tools"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "lenet_infer_test").symlink_to(ROOT / "build" / "lenet_infer_test")
+    shutil.copytree(model_dir, tmp_path / "inference_model" / "lenet")
+    blocks = [block for block in read_snippets(PAGE) if block.language in {"sh", "python"}]
+    assert len(blocks) > 4
+    environment = Path(sys.executable).parents[1]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    for block in blocks:
+        done = run_snippet(
+            block, tmp_path, environment, PYTHONPATH=path, PYTHONWARNINGS="ignore::UserWarning"
+        )
+        assert done.returncode == 0, f"{block.place}: {done.stderr}"
 
 
 def test_the_page_lists_the_operators():

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,18 +24,23 @@ import lenet_cpp
 from lenet_cpp import models
 from lenet_cpp.cli import import_model
 from lenet_cpp.cli import torch_train as command
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.formats.checkpoint import StateMismatch
+from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checksums
 from lenet_cpp.formats.training_record import read_torch_record, record_path
 from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import as_arrays, create_network, load_state, save_state
 from lenet_cpp.models.registry import build_layer
 from numpy_reference import lenet
+from snippets import read_snippets, run_snippet
 
 torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
 
 from torchvision_models import of_torchvision  # noqa: E402 - it needs torch
 
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "pytorch.md"
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
 
@@ -154,6 +161,53 @@ def test_sixteen_bits_are_widened(dtype):
     found = interchange.paddle_state(as_arrays(state), "lenet")
     assert found["linear1.weight"].dtype == np.float32
     assert np.array_equal(found["linear1.weight"].T, state["linear1.weight"].float().numpy())
+
+
+@pytest.fixture(scope="module")
+def made(program, tmp_path_factory):
+    """A folder in which the page's blocks were typed."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "build").symlink_to(program.parent)
+    printed = ""
+    for snippet in read_snippets(PAGE):
+        if snippet.language not in ("sh", "python"):
+            assert snippet.language == "text", snippet.place
+            continue
+        done = run_snippet(snippet, folder, Path(sys.prefix), HOME=str(folder), **QUIET)
+        assert done.returncode == 0, f"{snippet.place}\n{done.stdout[-2000:]}{done.stderr}"
+        printed += done.stdout
+    (folder / "printed.txt").write_text(printed, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.nightly
+def test_trained_lenet_in_cpp(made, run_program):
+    """The digits' classes and outputs are PyTorch's own, in the C++ program."""
+    test = read_mnist_dir(sample_dir()).test
+    images = to_model_input(test.images)
+    net = create_network("lenet")
+    # another reader than ours
+    net.load_state_dict(torch.load(made / "net.prm", map_location="cpu", weights_only=False))
+    expected = torch_outputs(net.eval(), images)
+    correct = int((expected.argmax(axis=1) == test.labels).sum())
+    assert correct >= 960
+    folder = made / "inference_model" / "lenet_torch"
+    for suffix in ("pdmodel", "json"):
+        files = folder / f"lenet.{suffix}", folder / "lenet.pdiparams"
+        arguments = f"--model_file={files[0]}", f"--params_file={files[1]}"
+        assert_same(expected, program_outputs(run_program, made, images, *arguments))
+    manifest = read_manifest(folder)
+    assert manifest.topology == "lenet"
+    assert manifest.classes == tuple("0123456789")
+    assert manifest.training["framework"] == "torch"
+    source = {"file": "net.prm", "sha256": sha256_file(made / "net.prm")}
+    assert manifest.training["source"] == source
+    assert manifest.accuracy.top1 * len(test) == pytest.approx(correct)
+    assert manifest.data["kind"] == "sample"
+    verify_checksums(folder)
+    assert f"({correct} of 1000)" in (made / "printed.txt").read_text(encoding="utf-8")
 
 
 def test_torchvisions_own_resnet18_in_cpp(tmp_path, run_program):

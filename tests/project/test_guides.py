@@ -19,7 +19,7 @@ from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix)
-OF_DOCS = ("coming-from", "hostile-models", "models", "onnx", "predict", "pytorch", "scale")
+OF_DOCS = ("coming-from", "hostile-models", "models", "predict", "scale")
 PAGES = [ROOT / "docs" / f"{name}.md" for name in OF_DOCS]
 PAGES += sorted((ROOT / "docs" / "guides").glob("*.md"))
 TRANSLATED = sorted((ROOT / "docs" / "guides").glob("??/*.md")) + sorted(ROOT.glob("README.*.md"))
@@ -45,7 +45,7 @@ RUN_BY = {
     "run.sh --without-paddle": ("noxfile.py", "--without-paddle"),
 }
 """What runs the blocks marked console that contain a command, and a word of where it does."""
-SLOW = {"check-and-log", "export", "models", "onnx", "predict", "pytorch", "train", "three-ways"}
+SLOW = {"check-and-log", "export", "models", "predict", "three-ways", "train"}
 SLOW |= {"separate-and-combined"}
 """Pages that train, export or start Paddle more than twice."""
 
@@ -59,8 +59,7 @@ def finished(program, model_dir, tmp_path_factory, pytestconfig):
     folder = tmp_path_factory.mktemp("finished")
     for name in ("scripts", "examples"):
         shutil.copytree(ROOT / name, folder / name)
-    for name in ("data", "tools"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "data").symlink_to(ROOT / "data")
     (folder / "build").symlink_to(program.parent)
     (folder / ".venv").symlink_to(ENVIRONMENT)
     if not pytestconfig.getoption("nightly"):
