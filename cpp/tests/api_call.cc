@@ -2,6 +2,9 @@
 /// input (tests/cpp/test_bad_input.py). Prints what a caller of the library gets, and exits with 0
 /// after a value and after an error alike; any other end of the process is a fault.
 ///
+/// With the one argument `-` it makes calls until its input ends: each argument of a call ends in a
+/// NUL, each call in an empty argument, and what a call prints in a NUL.
+///
 ///     ok SHAPE CRC32-OF-THE-VALUES
 ///     labels COUNT
 ///     image SHAPE CRC32-OF-THE-VALUES
@@ -12,9 +15,11 @@
 #include <clocale>
 #include <cstdint>
 #include <cstdio>
+#include <iostream>
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config_option.h"
@@ -96,15 +101,12 @@ void act(const Arguments& arguments) {
   std::printf("ok %s %08x\n", lenet::to_string(output.shape).c_str(), crc32_of(output.data));
 }
 
-}  // namespace
+void add(Arguments& arguments, const std::string& text) {
+  const auto equals = text.find('=');
+  arguments[text.substr(0, equals)] = text.substr(equals + 1);
+}
 
-int main(int argc, char** argv) {
-  Arguments arguments;
-  for (int i = 1; i < argc; ++i) {
-    const std::string text = argv[i];
-    const auto equals = text.find('=');
-    arguments[text.substr(0, equals)] = text.substr(equals + 1);
-  }
+int call(Arguments arguments) {
   try {
     if (arguments.count("locale") > 0) std::setlocale(LC_ALL, arguments["locale"].c_str());
     if (arguments.count("python_before") > 0 && !run_python(arguments["python_before"])) return 1;
@@ -115,4 +117,27 @@ int main(int argc, char** argv) {
     std::printf("%s %s\n", lenet::to_string(error.code()), error.what());
   }
   return 0;
+}
+
+int call_until_the_input_ends() {
+  Arguments arguments;
+  for (std::string text; std::getline(std::cin, text, '\0');) {
+    if (!text.empty()) {
+      add(arguments, text);
+      continue;
+    }
+    call(std::exchange(arguments, {}));
+    std::putchar('\0');
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "-") return call_until_the_input_ends();
+  Arguments arguments;
+  for (int i = 1; i < argc; ++i) add(arguments, argv[i]);
+  return call(std::move(arguments));
 }
