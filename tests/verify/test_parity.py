@@ -1,7 +1,4 @@
-"""Parity: trained network, paddle.inference, C++ program and lenet_cpp give the same answers.
-
-About 40 s on one core.
-"""
+"""Parity: trained network, paddle.inference, C++ program and lenet_cpp give the same answers."""
 
 import hashlib
 import json
@@ -33,8 +30,10 @@ COMBINATIONS = [
     ("json", "onednn"),
     ("json", "native"),
 ]
-CASES = [(*combination, batch) for combination in COMBINATIONS for batch in (1, 3, 64, 1000)]
-KINDS = ("digits", "noise", "zeros", "ones", "denormals", "1e30", "1e30 noise")
+# How many images each batch size has: those of every kind, and the more digits the fewer runs.
+COUNTS = {1: 250, 3: 250, 64: 1052, 1000: 1052}
+CASES = [(*combination, batch) for combination in COMBINATIONS for batch in COUNTS]
+KINDS = ("noise", "zeros", "ones", "denormals", "1e30", "1e30 noise", "digits")
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +42,13 @@ def inputs(digits):
     noise = random.standard_normal((8, 1, 28, 28), dtype=np.float32)
     shape = (3, 1, 28, 28)
     values = {
-        "digits": digits,
         "noise": random.random((32, 1, 28, 28), dtype=np.float32),
         "zeros": np.zeros(shape, np.float32),
         "ones": np.ones(shape, np.float32),
         "denormals": (random.random(shape) * 1e-39).astype(np.float32),
         "1e30": np.full(shape, 1e30, np.float32),
         "1e30 noise": noise * np.float32(1e30),
+        "digits": digits,
     }
     assert tuple(values) == KINDS
     assert (values["denormals"] > 0).any()
@@ -58,27 +57,30 @@ def inputs(digits):
 
 @pytest.fixture(scope="module")
 def images(inputs):
-    return np.concatenate(list(inputs.values()))
+    everything = np.concatenate(list(inputs.values()))
+    assert len(everything) == max(COUNTS.values())
+    return {batch: everything[:count] for batch, count in COUNTS.items()}
 
 
 @pytest.fixture(scope="module")
 def runs(model_dir, program, layer, images):
-    """The outputs of every route for all images, computed once for each case."""
+    """The outputs of every route, computed once for each case."""
     found = {model.format: model for model in verify.find_models(model_dir)}
     done = {}
     references = {}
 
     def run(format_, accelerator, batch):
         key = (format_, accelerator, batch)
+        x = images[batch]
         if batch not in references:
-            references[batch] = verify.run_dygraph(layer, images, batch)
+            references[batch] = verify.run_dygraph(layer, x, batch)
         if key not in done:
             case = verify.Case(found[format_], accelerator, batch)
             done[key] = {
                 "dygraph": references[batch],
-                "lenet_cpp": verify.run_lenet_cpp(case, images),
-                "C++ program": verify.run_program(program, case, images),
-                "paddle.inference": verify.run_paddle_inference(case, images),
+                "lenet_cpp": verify.run_lenet_cpp(case, x),
+                "C++ program": verify.run_program(program, case, x),
+                "paddle.inference": verify.run_paddle_inference(case, x),
             }
         return done[key]
 
@@ -97,7 +99,7 @@ def test_one_engine_with_the_same_options_gives_the_same_bits(
     outputs = runs(format_, accelerator, batch)
     # The engine native is no part of Paddle; how far it may be is the next test's.
     expected = outputs["C++ program" if accelerator == "native" else "paddle.inference"]
-    assert expected.shape == (len(images), 10)
+    assert expected.shape == (len(images[batch]), 10)
     assert np.isfinite(expected).all()
     for route in ("C++ program", "lenet_cpp"):
         assert outputs[route].dtype == np.float32
@@ -105,22 +107,20 @@ def test_one_engine_with_the_same_options_gives_the_same_bits(
         assert outputs[route].tobytes() == expected.tobytes(), route
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("format_", "accelerator", "batch"), CASES)
-def test_exported_model_agrees_with_the_trained_network(
-    runs, inputs, format_, accelerator, batch, kind
-):
+def test_exported_model_agrees_with_the_trained_network(runs, inputs, format_, accelerator, batch):
     outputs = runs(format_, accelerator, batch)
-    expected = of_kind(kind, inputs, outputs["dygraph"]).astype(np.float64)
-    found = of_kind(kind, inputs, outputs["lenet_cpp"]).astype(np.float64)
-    scale = np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
-    if kind.startswith("1e30"):
-        # Rounding errors are relative to the terms added up, some 1e30, not to what they leave.
-        scale = np.maximum(scale, 1e30)
-    assert (np.abs(found - expected) <= 1e-5 * scale).all()
-    first, second = np.sort(expected, axis=1)[:, :-3:-1].T
-    clear = first - second >= 1e-5 * scale[:, 0]
-    assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+    for kind in KINDS:
+        expected = of_kind(kind, inputs, outputs["dygraph"]).astype(np.float64)
+        found = of_kind(kind, inputs, outputs["lenet_cpp"]).astype(np.float64)
+        scale = np.maximum(1, np.abs(expected).max(axis=1, keepdims=True))
+        if kind.startswith("1e30"):
+            # Rounding errors are relative to the terms added up, some 1e30, not to what they leave.
+            scale = np.maximum(scale, 1e30)
+        assert (np.abs(found - expected) <= 1e-5 * scale).all(), kind
+        first, second = np.sort(expected, axis=1)[:, :-3:-1].T
+        clear = first - second >= 1e-5 * scale[:, 0]
+        assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all(), kind
 
 
 def test_accelerators_differ(runs):
@@ -134,15 +134,15 @@ def test_accelerators_differ(runs):
             assert (runs(format_, accelerator, 64)["lenet_cpp"] != plain).any()
 
 
-@pytest.mark.parametrize(("format_", "accelerator"), COMBINATIONS)
-def test_outputs_are_those_of_the_definition(runs, inputs, model_dir, format_, accelerator):
+def test_outputs_are_those_of_the_definition(runs, inputs, model_dir):
     weights = lenet_parameters(model_dir / "lenet.pdiparams")
-    outputs = runs(format_, accelerator, 64)
     for kind in ("digits", "noise", "ones"):
         expected = lenet(weights, inputs[kind])
-        for route in verify.ROUTES:
-            found = of_kind(kind, inputs, outputs[route])
-            assert (np.abs(found - expected) <= 2e-5 * np.maximum(1, np.abs(expected))).all()
+        tolerance = 2e-5 * np.maximum(1, np.abs(expected))
+        for combination in COMBINATIONS:
+            for route, outputs in runs(*combination, 64).items():
+                found = of_kind(kind, inputs, outputs)
+                assert (np.abs(found - expected) <= tolerance).all(), (combination, route)
 
 
 def test_bundled_model_knows_the_digits(runs, inputs, mnist_test):
@@ -159,12 +159,11 @@ def test_two_threads_give_the_same_bits_in_every_route(model_dir, program, input
         assert verify.run_program(program, case, inputs["digits"]).tobytes() == expected
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_give_the_same_bits_when_let_through(model_dir, program, value):
-    x = np.random.default_rng(0).random((3, 1, 28, 28), dtype=np.float32)
-    x[1, 0, 14, 14] = value
+def test_values_that_are_not_finite_give_the_same_bits_when_let_through(model_dir, program):
+    x = np.random.default_rng(0).random((4, 1, 28, 28), dtype=np.float32)
+    x[1:, 0, 14, 14] = [np.nan, np.inf, -np.inf]
     for model in verify.find_models(model_dir):
-        case = verify.Case(model, "onednn", 3, check_finite=False)
+        case = verify.Case(model, "onednn", 4, check_finite=False)
         expected = verify.run_paddle_inference(case, x).tobytes()
         assert verify.run_lenet_cpp(case, x).tobytes() == expected
         assert verify.run_program(program, case, x).tobytes() == expected
@@ -196,13 +195,10 @@ def test_one_weight_changed_by_a_thousandth_fails_the_check(
     folder = changed_model(model_dir, tmp_path / "model", "conv2.weight", checksums=True)
     arguments = [f"--model-dir={folder}", f"--params={params}", f"--program={program}", *QUICK]
     arguments += ["--data-dir", str(sample_dir())]
-    assert main(arguments) == 1
+    assert main([*arguments, "--layers"]) == 1
     text = capsys.readouterr().out
     assert text.count("DIFFERS") >= len(COMBINATIONS)
     assert f"The routes DIFFER in {len(COMBINATIONS)} of {len(COMBINATIONS)} rows" in text
-
-    assert main([*arguments, "--accelerators=plain", "--layers"]) == 1
-    text = capsys.readouterr().out
     assert "The first layer that differs is conv2 (Conv2D, .pdmodel)." in text
 
     assert main([*arguments, "--accelerators=plain", "--layers", "--format=json"]) == 1
@@ -312,9 +308,11 @@ def test_without_the_trained_parameters_the_table_says_so(model_dir, program, ca
 def test_model_with_softmax_is_compared_with_probabilities(params, program, inputs, tmp_path):
     export.export_model(params, tmp_path, softmax=True)
     report = verify.verify(
-        tmp_path, inputs["digits"][:16], program=program, params=params, batch_sizes=(8,)
-    )
+        tmp_path, inputs["digits"][:16], program=program, params=params, batch_sizes=(8,),
+        accelerators=["onednn", "native"],
+    )  # fmt: skip
     assert report.agrees
+    assert len(report.rows) == 4
     assert report.correct == {}
     layers = verify.compare_layers(tmp_path, inputs["digits"], params=params)
     assert [one.layer for one in layers if one.format == "json"][-2:] == ["linear3", "softmax"]
