@@ -74,13 +74,13 @@ def run(*arguments):
     return main(["predict", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
 @pytest.mark.parametrize(
-    ("name", "more"),
+    ("name", "more", "suffix"),
     [
-        ("digits.npy", ["--workers=2"]), ("digits-idx3-ubyte.gz", []),
-        ("tables", ["--keep=id"]), ("tables", ["--column=tensor", "--keep=id", "--workers=1"]),
-        ("tables/*.parquet", ["--part-rows=7"]),
+        ("digits.npy", ["--workers=2"], ".csv"), ("digits-idx3-ubyte.gz", [], ".jsonl"),
+        *(("tables", ["--keep=id"], suffix) for suffix in tables.SUFFIXES),
+        ("tables", ["--column=tensor", "--keep=id", "--workers=1"], ".parquet"),
+        ("tables/*.parquet", ["--part-rows=7"], ".csv"),
     ],
 )  # fmt: skip
 def test_tables(inputs, tmp_path, pixels, capsys, name, more, suffix):
@@ -110,13 +110,12 @@ def test_tables(inputs, tmp_path, pixels, capsys, name, more, suffix):
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-@pytest.mark.parametrize("suffix", tables.SUFFIXES)
-def test_image_files(inputs, tmp_path, suffix):
+def test_image_files(inputs, tmp_path):
     """A folder, a glob and a list, with the results of classify."""
     photos = sorted((inputs / "photos").iterdir())
     (inputs / "list.txt").write_text("".join(f"photos/{path.name} 7\n" for path in photos))
     expected = classify(photos)
-    for name in ("photos", "photos/*.jpg", "list.txt"):
+    for name, suffix in zip(("photos", "photos/*.jpg", "list.txt"), tables.SUFFIXES, strict=True):
         target = tmp_path / f"out{suffix}"
         assert run(inputs / name, "--workers=2", "--part-rows=5", "--output", target) == 0
         rows = read_results(target)
@@ -147,25 +146,26 @@ def test_skip_errors(inputs, tmp_path, capsys):
     listed = tmp_path / "list.txt"
     names = [path.name for path in folder.iterdir() if "\n" not in path.name]
     listed.write_text("\n".join(f"many/{name}" for name in [*names, "missing.png"]))
-    for suffix in tables.SUFFIXES:
-        for source, bad in (
-            (folder, set(JUNK)),
-            (listed, {*names, "missing.png"} & {*JUNK, "missing.png"}),
-        ):
-            target = tmp_path / f"out{suffix}"
-            command = [source, "--part-rows=4", "--workers=2", "--output", target]
-            assert run(*command, "--skip-errors") == 5
-            captured = capsys.readouterr()
-            assert f"{len(bad)} of {24 + len(bad)} images could not be read" in captured.err
-            assert captured.err.count("skipped ") == len(bad)
-            rows = read_results(target)
-            count = Counter(row["file"].rpartition("/")[2] for row in rows)
-            assert (set(count.values()), len(count)) == ({1}, 24 + len(bad))
-            wrong = {row["file"].rpartition("/")[2]: row for row in rows if row["error"]}
-            assert set(wrong) == bad
-            assert {
-                (row["class_id"], row["label"], row["probability"]) for row in wrong.values()
-            } == {(None, None, None)}
+    everything = folder, set(JUNK)
+    for suffix, (source, bad) in {
+        ".csv": everything,
+        ".jsonl": everything,
+        ".parquet": (listed, {*names, "missing.png"} & {*JUNK, "missing.png"}),
+    }.items():
+        target = tmp_path / f"out{suffix}"
+        command = [source, "--part-rows=4", "--workers=2", "--output", target]
+        assert run(*command, "--skip-errors") == 5
+        captured = capsys.readouterr()
+        assert f"{len(bad)} of {24 + len(bad)} images could not be read" in captured.err
+        assert captured.err.count("skipped ") == len(bad)
+        rows = read_results(target)
+        count = Counter(row["file"].rpartition("/")[2] for row in rows)
+        assert (set(count.values()), len(count)) == ({1}, 24 + len(bad))
+        wrong = {row["file"].rpartition("/")[2]: row for row in rows if row["error"]}
+        assert set(wrong) == bad
+        assert {(row["class_id"], row["label"], row["probability"]) for row in wrong.values()} == {
+            (None, None, None)
+        }
     assert "missing.png" in wrong["missing.png"]["error"]
 
 
