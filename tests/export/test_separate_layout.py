@@ -9,8 +9,11 @@ import pytest
 from exports import COMBINED, SEPARATE, images, infer, sha256sum_check
 
 from lenet_cpp import errors
+from lenet_cpp._base import worker
 from lenet_cpp.export import separate_layout
 from shared_models import contents
+
+pytestmark = pytest.mark.usefixtures("one_child")
 
 
 def test_separate_layout(combined, separate):
@@ -103,6 +106,7 @@ def test_a_crash_of_paddle_is_an_error(separate, tmp_path, monkeypatch):
     crash.mkdir()
     (crash / "paddle.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     monkeypatch.setattr(sys, "path", [str(crash), *sys.path])
+    monkeypatch.setattr(separate_layout, "call", worker.call)  # a child of its own
     with pytest.raises(errors.BadModel, match="SIGSEGV"):
         separate_layout.combine_separate(separate.folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()

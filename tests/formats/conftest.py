@@ -1,53 +1,16 @@
-"""The same LeNet in every format, and one child process for all conversions."""
+"""The same LeNet in every format."""
 
-import json
-import multiprocessing
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext, suppress
-from types import SimpleNamespace
 
 import pytest
 
 from lenet_cpp import models
-from lenet_cpp._base.worker import PROGRAM_DESC
-from lenet_cpp.export import separate_layout
 
 with suppress(ModuleNotFoundError):  # the tests, which import it too, are then skipped by name
     import paddle
     from paddle.pir_utils import DygraphOldIrGuard
-    from paddle_formats import (
-        FORMATS,
-        arrays,
-        ignore,
-        images,
-        jit_save,
-        save_variable,
-        sorted_variables,
-    )
-
-
-@pytest.fixture(scope="module")
-def one_child():
-    """Do all conversions in one child process: Paddle takes two seconds to import.
-
-    tests/export/test_export.py and test_commands have one for each, as users have.
-    """
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**PROGRAM_DESC, "GLOG_minloglevel": "3"}.items():
-            patch.setenv(name, value)
-        pool.submit(ignore).result()
-
-    def call(function, arguments, *, doing, variables):
-        assert function == "lenet_cpp.export.separate_layout:transcribe"
-        assert variables == PROGRAM_DESC
-        done = pool.submit(separate_layout.transcribe, **arguments, report=ignore)
-        return SimpleNamespace(result=json.loads(json.dumps(done.result())))
-
-    with pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separate_layout, "call", call)
-        yield
+    from paddle_formats import FORMATS, arrays, images, jit_save, save_variable, sorted_variables
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,6 @@ from shared_models import infer
 FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "json")
 
 
-def ignore(*_):
-    """Ignore the progress of a conversion, in a child process too."""
-
-
 def images(batch=3):
     return np.random.default_rng(batch).random((batch, 1, 28, 28), dtype=np.float32)
 
