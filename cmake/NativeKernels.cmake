@@ -1,8 +1,9 @@
 # The kernels of the native engine, in one object for each instruction set of the processor.
-# With a sanitizer, -O3 takes five times as long to compile. Without, it makes all sets larger, but
-# only those with 32 registers faster: ResNet18 by a tenth, LeNet in int8 by 6 %.
+# With a sanitizer, -O3 takes five times as long to compile as -O1, and -Os twice as long. Without, -O3
+# makes all sets larger, but only those with 32 registers faster: ResNet18 by a tenth, LeNet in int8 by 6 %.
 set(native_optimized $<IF:$<CONFIG:Debug>,-O1,-O2>)
 set(native_optimized_most $<IF:$<CONFIG:Debug>,-O1,-O3>)
+set(native_small $<IF:$<CONFIG:Debug>,-O1,-Os>)
 
 # lenet_native_kernels(KIND TABLE LANES REGISTERS [OPTION ...]): the kernels of one set, of float32 (KIND is
 # kernels) or int8. The file that is compiled is written here: it has nothing of its own.
@@ -29,13 +30,13 @@ if(EMSCRIPTEN)
   return()
 endif()
 # The reference that the others are compared with, not in a hurry: processors have a faster one.
-lenet_native_kernels(kernels Scalar 1 8 -Os)
-lenet_native_kernels(int8 Scalar 1 16 ${_int16} -Os)
+lenet_native_kernels(kernels Scalar 1 8 ${native_small})
+lenet_native_kernels(int8 Scalar 1 16 ${_int16} ${native_small})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   # Of AMX, whose instructions GCC's assembler knows anyway.
   set(_tiles $<$<CXX_COMPILER_ID:Clang>:-mamx-tile$<SEMICOLON>-mamx-int8$<SEMICOLON>-mamx-bf16>)
   set(_avx512 ${native_optimized_most} -march=x86-64-v4 -mprefer-vector-width=512)
-  lenet_native_kernels(kernels Sse42 4 16 -msse4.2 -Os)
+  lenet_native_kernels(kernels Sse42 4 16 -msse4.2 ${native_small})
   lenet_native_kernels(kernels Avx2 8 16 -mavx2 -mfma)
   lenet_native_kernels(kernels Avx512 16 32 ${_avx512})
   lenet_native_kernels(kernels Avx512Bf16 16 32 ${_avx512} -mavx512bf16 -DLENET_BF16 ${_tiles})
