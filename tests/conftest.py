@@ -34,9 +34,10 @@ STARTED = threading.Event()  # a test
 
 # The files that take longest, first: at the end no process then works alone on a long one.
 LONGEST = (
-    *("test_quantize.py", "test_run_sh.py", "test_benchmark.py", "test_verify_models.py"),
-    *("test_export.py", "test_models.py", "test_growth.py", "test_packaging.py"),
-    *("test_bad_input.py", "test_onnx_import.py", "test_conversions.py", "test_native_int8.py"),
+    *("test_quantize.py", "test_run_sh.py", "test_conversions.py", "test_verify_models.py"),
+    *("test_benchmark.py", "test_native_int8.py", "test_parity.py", "test_native_zoo.py"),
+    *("test_growth.py", "test_packaging.py", "test_cmake_package.py", "test_models.py"),
+    *("test_bulk.py", "test_threads.py", "test_bad_input.py", "test_onnx_import.py"),
 )
 
 # Tests that run Paddle in another process, whose failure does not say that it is missing.

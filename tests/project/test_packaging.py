@@ -39,11 +39,15 @@ def elsewhere(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory, root, elsewhere, reuse):
-    """The wheel, built with the packages that are here."""
+    """The wheel, built with the packages that are here.
+
+    Without the page's module, which takes longest to link: ./run.sh installs a wheel that has it.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     run(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
         f"--config-settings=build-dir={folder / 'build'}",
+        "--config-settings=cmake.define.LENET_WEB=OFF",
         *("--wheel-dir", folder, root),
         cwd=elsewhere, env=os.environ | reuse,
     )  # fmt: skip
