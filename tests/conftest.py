@@ -1,7 +1,5 @@
 """What several test files share."""
 
-import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -10,10 +8,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -24,6 +20,7 @@ from lenet_cpp._base.worker import PROGRAM_DESC
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.export import separate_layout
 from numpy_reference import lenet_parameters
+from one_child import one_child as one_child_of
 
 # What onnxruntime and OpenVINO go by (docs/troubleshooting.md); they send nothing, and leave no
 # identifier in the home.
@@ -256,24 +253,11 @@ def params(layer, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_child():
-    """Do all conversions in one child process: Paddle takes two seconds to import.
+    """Do all conversions of layouts in one child process.
 
     tests/export/test_export.py and test_commands have one for each, as users have.
     """
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**PROGRAM_DESC, "GLOG_minloglevel": "3"}.items():
-            patch.setenv(name, value)
-        pool.submit(shared_models.ignore).result()
-
-    def call(function, arguments, *, doing, variables):
-        assert function == "lenet_cpp.export.separate_layout:transcribe"
-        assert variables == PROGRAM_DESC
-        done = pool.submit(separate_layout.transcribe, **arguments, report=shared_models.ignore)
-        return SimpleNamespace(result=json.loads(json.dumps(done.result())))
-
-    with pool, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separate_layout, "call", call)
+    with one_child_of(separate_layout, PROGRAM_DESC):
         yield
 
 

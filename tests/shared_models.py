@@ -52,10 +52,6 @@ def separate(name, num_classes=10, image_size=None):
     return once(f"{name}-{num_classes}-{image_size}-separate", make) / "model"
 
 
-def ignore(*_):
-    """Receive a progress report."""
-
-
 def contents(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()

@@ -10,7 +10,9 @@ from paddle.vision import models
 
 import lenet_cpp
 from lenet_cpp.agreement import TOLERANCES, compare
+from lenet_cpp.interchange.onnx import export
 from lenet_cpp.models import MODELS
+from one_child import one_child
 from processor import needs_bf16
 from shared_models import both_formats, once
 
@@ -121,15 +123,20 @@ def exported(name):
     return once(f"zoo {name}", write)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_converter():
+    """Convert all networks in one process; tests/interchange has one for each, as users have."""
+    with one_child(export, {"POLYGRAPHY_AUTOINSTALL_DEPS": "0"}):
+        yield
+
+
 def converted(name):
     """Return the same network as paddle2onnx writes it."""
     pytest.importorskip("paddle2onnx", reason="the exporter is its own")
-    from lenet_cpp.interchange.onnx.export import export_paddle
-
     source = exported(name)
 
     def write(folder):
-        export_paddle(source / "json.json", source / "json.pdiparams", folder / "model.onnx")
+        export.export_paddle(source / "json.json", source / "json.pdiparams", folder / "model.onnx")
 
     return once(f"zoo {name} onnx", write) / "model.onnx"
 
