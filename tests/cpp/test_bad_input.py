@@ -135,11 +135,11 @@ class CppRoute:
             options["env"] = {"TMPDIR": str(self.temporary)}
             with (self.temporary / "errors").open("ab") as errors:
                 self._process = subprocess.Popen([program, "-"], stderr=errors, **options)
-        out = bytearray()
         stop = threading.Timer(SECONDS, self._process.kill)
         stop.start()
         self._process.stdin.write(b"\0".join([*texts, b"", b""]))
         self._process.stdin.flush()
+        out = bytearray()
         while (byte := self._process.stdout.read(1)) not in {b"", b"\0"}:
             out += byte
         stop.cancel()
@@ -199,10 +199,7 @@ class PythonRoute:
         with tempfile.TemporaryDirectory() as place:
             files = [Path(place, name) for name in ("request", "result")]
             files[0].write_bytes(pickle.dumps((case.name, request, case.address_space)))
-            command = python(python_call.__file__, *files)
-            if case.unprivileged:
-                command = command_of(case, command)
-            done = ran(command)
+            done = ran(python(python_call.__file__, *files))
             assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
             return pickle.loads(files[1].read_bytes())
 
@@ -358,32 +355,23 @@ def ended_by(process, number):
     assert (process.returncode, out, errors) == (-number, b"", b"")
 
 
-def test_signals_while_loading_leave_nothing(start, folder, tmp_path):
-    """Each ends the program some seconds later, as nothing looks at it: all of them at once."""
+@pytest.mark.parametrize("phase", ["loading", "running"])
+def test_signals_leave_nothing(start, folder, tmp_path, phase):
+    """While it loads, each ends it some seconds later: hence all of them at once."""
     output = folder / "logits.npy"
     output.write_text("before")
     before = contents(folder)
-    library = str(compile_library(tmp_path, SLOW_LIBRARY))
-    flags = (f"--output={output}", "--engine=paddle")
-    loading = {number: start(*flags, LENET_PADDLE_LIBRARY=library) for number in SIGNALS}
-    for number, process in loading.items():
-        says(process, b"loading\n")
+    flags, environment, words = ("--repeats=1000000000",), {}, b"warning"
+    if phase == "loading":
+        library = str(compile_library(tmp_path, SLOW_LIBRARY))
+        flags, environment = ("--engine=paddle",), {"LENET_PADDLE_LIBRARY": library}
+        words = b"loading\n"
+    started = {each: start(f"--output={output}", *flags, **environment) for each in SIGNALS}
+    for number, process in started.items():
+        says(process, words)
         process.send_signal(number)
-    for number, process in loading.items():
+    for number, process in started.items():
         ended_by(process, number)
-    assert contents(folder) == before
-    assert output.read_text() == "before"
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_running_leaves_nothing(start, folder, number):
-    output = folder / "logits.npy"
-    output.write_text("before")
-    before = contents(folder)
-    process = start(f"--output={output}", "--repeats=1000000000")
-    says(process, b"warning")
-    process.send_signal(number)
-    ended_by(process, number)
     assert contents(folder) == before
     assert output.read_text() == "before"
 
