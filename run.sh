@@ -17,7 +17,7 @@ names the old place is mended.
                  to download, 970 MB on disk
   2 library      third_party/paddle_inference, from the paddlepaddle package in .venv
   3 program      build/lenet_infer_test, build/lenet_classify, and the module of the package
-  4 package      lenet_cpp, installed into .venv
+  4 package      lenet_cpp, installed into .venv; its Python modules are those in python/
   5 train        checkpoints/lenet/lenet.pdparams and .pdopt
   6 export       inference_model/lenet/lenet.pdmodel, .json and .pdiparams
   7 predict      the C++ program on 1,000 test digits
@@ -282,9 +282,11 @@ touch build/compiled # tests/project/conftest.py asks whether a source is newer
 
 # 4 package
 : >"$logs/package.log"
-# What the build has found is a part of it, such as Emscripten, or that a library is missing.
+# What the build has found is a part of it, such as Emscripten, or that a library is missing. Python
+# modules are read from the clone; the installation knows only which there are.
 sources=$({
-    digest CMakeLists.txt pyproject.toml cmake cpp python web data/mnist_sample scripts/fetch_paddle_inference.py scripts/paddle_library
+    digest CMakeLists.txt pyproject.toml cmake cpp web data/mnist_sample scripts/fetch_paddle_inference.py scripts/paddle_library
+    find python -name '*.py' | sort
     grep -E '^LENET_([A-Z_]*LEFT_OUT|PADDLE|EM_CONFIG):' build/CMakeCache.txt
 } | sha256sum)
 if [ "$(cat "$venv/lenet-package" 2>/dev/null)" = "$sources" ]; then
@@ -300,7 +302,7 @@ else
     fi
     package=.
     [ $paddle = OFF ] || package='.[paddle]'
-    quietly package network env LENET_PADDLE=$paddle "$python" -m pip install --no-build-isolation "$@" "$package"
+    quietly package network env LENET_PADDLE=$paddle "$python" -m pip install --no-build-isolation "$@" --editable "$package"
     # Where pip has CMake install to is not where a user would.
     [ $# = 0 ] || quietly package "see the log" cmake -S . -B build -UCMAKE_INSTALL_PREFIX -UCMAKE_PREFIX_PATH
     echo "$sources" >"$venv/lenet-package"
@@ -392,7 +394,7 @@ echo "./build/lenet_infer_test $*"
 
 # 8 compare
 newer=$(find build/lenet_infer_test build/*.so "$model/SHA256SUMS" "$venv/lenet-package" "$checkpoint/trained-on" \
-    -newer build/verify.json 2>/dev/null || true)
+    python/lenet_cpp ! -type d ! -name '*.pyc' -newer build/verify.json 2>/dev/null || true)
 if [ -f build/verify.json ] && [ -z "$newer" ]; then
     skip 8 compare
 else

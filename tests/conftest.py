@@ -194,6 +194,22 @@ def root():
 
 
 @pytest.fixture(scope="session")
+def copy_package():
+    """Copy the whole package into a folder: an editable installation has it in two."""
+
+    def copy(site):
+        for folder in lenet_cpp.__path__:
+            shutil.copytree(
+                folder,
+                site / "lenet_cpp",
+                ignore=shutil.ignore_patterns("__pycache__"),
+                dirs_exist_ok=True,
+            )
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 def program():
     """The C++ program."""
     path = ROOT / "build" / "lenet_infer_test"

@@ -482,12 +482,10 @@ except lenet_cpp.Error as error:
         assert "install paddlepaddle>=3.1,<3.4" in said
 
 
-def test_no_paddle_in_python(tmp_path):
+def test_no_paddle_in_python(copy_package, tmp_path):
     """An environment with the package and NumPy, and no paddle."""
-    package = Path(lenet_cpp.__file__).parent
     site = tmp_path / "site"
-    site.mkdir()
-    shutil.copytree(package, site / "lenet_cpp", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_package(site)
     numpy = Path(np.__file__).parent
     for name in ("numpy", "numpy.libs"):
         if (numpy.parent / name).exists():

@@ -40,7 +40,7 @@ def base_requirements(root):
 
 
 @pytest.fixture(scope="module")
-def bare(root, tmp_path_factory):
+def bare(root, copy_package, tmp_path_factory):
     """The interpreter of an environment with this package and what it requires, and no Paddle."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     assert run(sys.executable, "-m", "venv", "--without-pip", folder).returncode == 0
@@ -51,8 +51,7 @@ def bare(root, tmp_path_factory):
         for top in {file.parts[0] for file in files} - {".."}:
             if (here / top).exists() and not (site / top).exists():
                 (site / top).symlink_to(here / top)
-    package = Path(lenet_cpp.__file__).parent
-    shutil.copytree(package, site / "lenet_cpp", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_package(site)
     if not (site / "lenet_cpp" / "mnist_sample").exists():  # the package of a source tree
         shutil.copytree(sample_dir(), site / "lenet_cpp" / "mnist_sample")
     return folder / "bin" / "python"

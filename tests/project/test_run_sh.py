@@ -119,6 +119,14 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_edited_python_needs_no_installation(finished, clone):
+    with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
+        module.write("EDITED = __file__\n")
+    assert "package: done already" in run("./run.sh", "--build-only", cwd=clone).stdout
+    code = "from lenet_cpp import agreement; print(agreement.EDITED)"
+    assert run(clone / ".venv/bin/python", "-c", code).stdout == f"{module.name}\n"
+
+
 @pytest.mark.parametrize("snippet", [marked(snippet) for snippet in SNIPPETS.values()])
 def test_readme_snippet(finished, clone, snippet):
     done = run_snippet(snippet, clone, clone / ".venv")
