@@ -218,6 +218,12 @@ def program():
 
 
 @pytest.fixture(scope="session")
+def soname():
+    """What programs call liblenet."""
+    return f"liblenet.so.{lenet_cpp.__version__.rpartition('.')[0]}"
+
+
+@pytest.fixture(scope="session")
 def run_program(program):
     """Run the C++ program, or another, without Python's environment around it."""
 

@@ -89,15 +89,15 @@ def test_folder_runs_where_it_was_moved(model_dir, digits, elsewhere, tmp_path, 
     assert "BadModel" in run_there(moved / "lenet_infer_native", code=BAD_MODEL)
 
 
-def test_its_own_libraries_are_used(model_dir, digits, elsewhere, tmp_path):
+def test_its_own_libraries_are_used(model_dir, digits, elsewhere, soname, tmp_path):
     """A program with liblenet, which the linker of this computer would find in build/."""
     program = shutil.copy(BUILD / "lenet_infer_test", tmp_path)
-    environment = tmp_path / "liblenet.so.0.1"
-    shutil.copy(BUILD / "liblenet.so.0.1", environment)
+    environment = tmp_path / soname
+    shutil.copy(BUILD / soname, environment)
     write_bundle(model_dir, elsewhere / "made", Path(program))
     environment.unlink()
     Path(program).unlink()
-    assert "liblenet.so.0.1" in {path.name for path in (elsewhere / "made" / "lib").iterdir()}
+    assert soname in {path.name for path in (elsewhere / "made" / "lib").iterdir()}
     found = logits_there(elsewhere / "made" / "lenet_infer_test", elsewhere)
     np.testing.assert_array_equal(found, lenet_cpp.predict(digits))
 
@@ -190,7 +190,7 @@ def test_refusals_leave_nothing(change, code, said, model_dir, tmp_path, capsys)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_refused_programs(tmp_path, capsys):
+def test_refused_programs(soname, tmp_path, capsys):
     (tmp_path / "text").write_text("#!/bin/sh\n")
     head = (BUILD / "lenet_infer_native").read_bytes()
     (tmp_path / "cut").write_bytes(head[:70])
@@ -202,7 +202,7 @@ def test_refused_programs(tmp_path, capsys):
         "text": (BAD_INPUT, "no complete 64-bit program of Linux"),
         "cut": (BAD_INPUT, "no complete 64-bit program of Linux"),
         other.name: (UNSUPPORTED, "is not here"),
-        Path(lost).name: (3, "needs liblenet.so.0.1"),
+        Path(lost).name: (3, f"needs {soname}"),
     }
     for name, (code, said) in cases.items():
         assert call("-o", tmp_path / "made", "--program", tmp_path / name) == code, name

@@ -115,7 +115,7 @@ NO_SERVER = "built without Boost or zlib: apt-get install libboost-dev zlib1g-de
 
 
 @pytest.mark.parametrize("name", ["lenet_classify", "lenet_infer_native", "lenet_serve"])
-def test_programs(fresh, root, name):
+def test_programs(fresh, root, soname, name):
     """They find the package's library, and need no other but the system's."""
     (folder,) = fresh[0].parents[1].glob("lib/python3*/site-packages/lenet_cpp/bin")
     if not (root / "build" / name).is_file():
@@ -123,7 +123,7 @@ def test_programs(fresh, root, name):
         pytest.skip(NO_SERVER)
     assert run(folder / name, "--version", cwd="/", env={}).startswith(f"{name} ")
     dynamic = run("readelf", "--dynamic", folder / name)
-    dynamic += run("readelf", "--dynamic", folder.parent / "liblenet.so.0.1")
+    dynamic += run("readelf", "--dynamic", folder.parent / soname)
     assert not re.search(r"NEEDED.*lib(jpeg|png)", dynamic)
     assert str(root) not in dynamic
 
