@@ -14,6 +14,7 @@
     nox -s bare                       do README's commands work where there is only Debian?
     nox -s docs                       the site of the documents and of both APIs, in build/docs
     nox -s wheels                     are the wheels for any Linux what they say?
+    nox -s release                    what a release has, and its tag; nothing is uploaded
     nox -s nightly                    all that is too slow for ./test.sh
 
 For each interpreter that is found the wheel is built once, against the newest supported
@@ -24,8 +25,10 @@ PaddlePaddle, and then used with each version below. The C++ program in build/ i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -218,6 +221,52 @@ def wheels(session: nox.Session) -> None:
     ours = session.posargs[0] if session.posargs else sys.executable
     tests = "tests/project/test_wheels.py"
     session.run(ours, "-m", "pytest", "-q", "-rs", "--nightly", tests, external=True)
+
+
+@nox.session(python=False)
+def release(session: nox.Session) -> None:
+    """Make what a release has in dist/VERSION, and its tag; docs/hacking.md says how.
+
+    It refuses a version that CHANGELOG.md does not have with a date, a tag that exists and a tree
+    with changes. ``-- --dry-run`` makes no tag; other arguments go to tools.wheels. The interpreter
+    is the one that runs nox; it needs what the session wheels does, and cyclonedx-bom.
+    """
+    arguments = [each for each in session.posargs if each != "--dry-run"]
+    found = re.search(r"(?m)^project\(lenet VERSION ([0-9.]+)", Path("CMakeLists.txt").read_text())
+    version = found[1] if found else session.error("CMakeLists.txt has no version")
+    dates = re.findall(
+        rf"(?m)^## {re.escape(version)} \((\d{{4}}-\d\d-\d\d)\)$", Path("CHANGELOG.md").read_text()
+    )
+    if not dates or dates[0] > datetime.now(timezone.utc).date().isoformat():
+        session.error(f"CHANGELOG.md has no section '## {version} (DATE)' with a date until today")
+    if session.run("git", "tag", "--list", f"v{version}", silent=True, external=True):
+        session.error(f"the tag v{version} exists: raise the version in CMakeLists.txt")
+    if changes := session.run("git", "status", "--porcelain", silent=True, external=True):
+        session.error(f"commit these changes first:\n{changes}")
+
+    def run(*command: str | Path, **options: dict[str, str]) -> None:
+        session.run(sys.executable, *map(str, command), external=True, **options)
+
+    folder = Path("dist", version).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    run("-m", "tools.wheels", "--output-dir", folder, *arguments)
+    tests = ("-m", "pytest", "-q", "-rs", "--nightly", "tests/project/test_wheels.py")
+    run(*tests, env={"LENET_TEST_WHEELS": str(folder)})
+    environment = Path(session.create_tmp(), "venv")
+    run("-m", "venv", "--clear", environment)
+    (wheel,) = folder.glob(f"*-cp3{sys.version_info[1]}-*x86_64.whl")
+    pip = ("-m", "pip", "--python", environment / "bin/python")
+    run(*pip, "install", "--quiet", wheel)
+    run(*pip, "uninstall", "--quiet", "--yes", "pip", "setuptools")  # not of the package
+    parts = folder / f"lenet_cpp-{version}.cdx.json"
+    run("-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", parts, environment)
+    with session.chdir(folder):
+        names = sorted(path.name for path in folder.iterdir())
+        sums = str(session.run("sha256sum", *names, silent=True, external=True))
+        Path("SHA256SUMS").write_text(sums)
+    if "--dry-run" not in session.posargs:
+        message = f"lenet_cpp {version}"
+        session.run("git", "tag", "--annotate", "--message", message, f"v{version}", external=True)
 
 
 @nox.session(python=False)

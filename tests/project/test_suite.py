@@ -75,6 +75,34 @@ def test_workflows_run_what_there_is(root):
     assert packages == named.split()
 
 
+@pytest.mark.parametrize(
+    ("section", "tag", "file", "said"),
+    [
+        ("## Unreleased", "v1.0.0", "a", "CHANGELOG.md has no section '## 1.2.3 (DATE)'"),
+        ("## 1.2.3 (2999-01-01)", "v1.0.0", "a", "with a date until today"),
+        ("## 1.2.3 (2026-01-01)", "v1.2.3", "a", "the tag v1.2.3 exists"),
+        ("## 1.2.3 (2026-01-01)", "v1.0.0", "b", "commit these changes first:\n?? b"),
+    ],
+)
+def test_a_release_is_refused(root, tmp_path, section, tag, file, said):
+    """Before anything is built."""
+    shutil.copy(root / "noxfile.py", tmp_path)
+    (tmp_path / "CMakeLists.txt").write_text("project(lenet VERSION 1.2.3 LANGUAGES CXX)\n")
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changes\n\n{section}\n\n## 1.2 (2026-01-01)\n")
+    (tmp_path / "a").touch()
+    (tmp_path / ".gitignore").write_text(".nox\n__pycache__\n")
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@localhost")
+    for step in (["init", "-q"], ["add", "."], ["commit", "-qm", "A"], ["tag", tag]):
+        subprocess.run([*git, *step], cwd=tmp_path, check=True)
+    (tmp_path / file).touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "nox", "-s", "release", "--", "--dry-run"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
 def test_workflows_by_actionlint(root):
     if shutil.which("actionlint") is None:
         pytest.skip(
