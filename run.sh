@@ -159,7 +159,7 @@ from pathlib import Path
 
 old, new = (f"{folder}/.venv" for folder in sys.argv[1:])
 for file in [*Path(".venv/bin").iterdir(), Path(".venv/pyvenv.cfg")]:
-    if file.is_symlink() or b"\0" in (contents := file.read_bytes()):
+    if file.is_symlink() or file.is_dir() or b"\0" in (contents := file.read_bytes()):
         continue
     contents = contents.replace(old.encode(), new.encode())
     first, newline, rest = contents.partition(b"\n")

@@ -185,6 +185,7 @@ def alone(folder, **options):
 
 def test_a_moved_clone_is_mended(folder):
     subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
+    (folder / ".venv" / "bin" / "__pycache__").mkdir()  # of a package's scripts
     assert "before" not in alone(folder).stdout
     for place in ("second", "with a space"):  # the kernel starts no interpreter with a space
         caches = [folder / "build" / name for name in ("CMakeCache.txt", "asan/CMakeCache.txt")]
@@ -196,6 +197,7 @@ def test_a_moved_clone_is_mended(folder):
         moved = folder.rename(folder.with_name(place))
         done = alone(moved)
         assert f"{folder} before" in done.stdout
+        assert (moved / ".venv" / "bin" / "__pycache__").is_dir()  # mended, and not made anew
         assert str(moved / ".venv") in run(moved / ".venv/bin/pip", "--version").stdout
         for file in ("bin/pip", "bin/activate", "pyvenv.cfg"):
             assert f"{folder}/" not in (moved / ".venv" / file).read_text()
