@@ -235,6 +235,7 @@ def test_model_named_by_its_parameters(tmp_path, run_verify):
     assert np.abs(record["output"].sum(axis=1) - 1).max() < 1e-6
 
 
+@pytest.mark.usefixtures("one_child")
 @pytest.mark.parametrize(
     ("layout", "program_name"),
     [("separate", "__model__"), ("separate", "model"), ("model-params", "model")],
