@@ -15,7 +15,7 @@ from tools.hostile.survey import ACCELERATORS, read_model, survey
 
 FORMATS = [*ACCELERATORS]
 PROTOBUF = ["pdmodel", "separate"]
-COUNT = 100  # of each; nox -s nightly tries 2,000
+COUNT = 150
 SEED = 7
 
 
