@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""How many small faults in the code do the tests notice?
+
+    python tools/mutation.py cpp --count=200 --output=build/mutation-cpp.json
+    python tools/mutation.py python --count=200 --output=build/mutation-python.json
+
+Changes one place of the code at a time, drawn at random, builds, and runs the tests of
+``./test.sh --quick`` but for the linters; what those do not notice, ``--full`` gives to all tests.
+Run it in a clone of its own, after ``./test.sh --quick``: it edits the files there, and restores
+each before the next. A run that was stopped goes on where it was.
+
+A fault that the tests do not notice is printed as it is found. It needs a test, unless it changes
+no behaviour, which only a reader can say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import re
+import subprocess
+import sys
+import tokenize
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = {
+    "cpp": (
+        "cpp/src/engines/native/**/*.h",
+        "cpp/src/engines/native/**/*.cc",
+        "cpp/src/model/**/*.cc",
+        "cpp/serve/*.cc",
+    ),
+    "python": ("python/lenet_cpp/**/*.py",),
+}
+# What stands in the code, and what takes its place.
+_EITHER = (
+    *(("<", "<="), (">", ">="), ("==", "!="), ("+", "-"), ("+=", "-=")),
+    *(("&&", "||"), ("and", "or"), ("true", "false"), ("True", "False")),
+    *(("min", "max"), ("all_of", "any_of"), ("all", "any")),
+)
+CHANGES = dict(_EITHER) | {b: a for a, b in _EITHER} | {"not": "", "!": "", "continue": "break"}
+_CPP_CHANGES = CHANGES | {"*": "/", "/": "*"}  # in Python most join paths and spread arguments
+# Comments and texts, which stay, and then what may be changed. Spaces tell C++'s operators from
+# its pointers, references and templates.
+_CPP = re.compile(
+    r'//[^\n]*|^ *#[^\n]*|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\''
+    r"|(?<= )(?P<operator><=?|>=?|[!=]=|[-+*/]=?|&&|\|\|)(?= )|(?P<not>!)(?=[\w(])"
+    r"|\b(?P<word>true|false|min|max|all_of|any_of|continue)\b|(?<![\w.])(?P<number>\d+)(?![\w.'])",
+    re.MULTILINE,
+)
+# Of pytest and of ctest.
+_FAILED = re.compile(r"^FAILED (\S+)|\d+ - (\w+) \((?:Failed|Timeout)", re.MULTILINE)
+
+
+class Change(NamedTuple):
+    """A fault: what stands at a place of a file, and what takes its place."""
+
+    file: str  # below ROOT
+    line: int  # from 1
+    at: int  # characters from the beginning of the file
+    old: str
+    new: str
+
+
+def _tokens(file: str, text: str) -> Iterator[tuple[int, str]]:
+    """Yield the operators, words and numbers of a program that may be changed, and their places."""
+    if not file.endswith(".py"):
+        for found in _CPP.finditer(text):
+            if found.lastgroup is not None:
+                yield found.start(), found[0]
+        return
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in {tokenize.OP, tokenize.NAME, tokenize.NUMBER}:
+            yield starts[token.start[0] - 1] + token.start[1], token.string
+
+
+def changes_of(file: str, text: str) -> list[Change]:
+    """Return every change of a program that this can make."""
+    found = []
+    table = CHANGES if file.endswith(".py") else _CPP_CHANGES
+    for at, old in _tokens(file, text):
+        new = str(int(old) + 1) if re.fullmatch(r"\d+", old) else table.get(old)
+        if new is not None:
+            found.append(Change(file, text.count("\n", 0, at) + 1, at, old, new))
+    return found
+
+
+def judge(change: Change, *, full: bool) -> str:
+    """Make a change, and return who noticed it: "compiler", a test's name, or nobody ("").
+
+    The file is as before when this returns.
+    """
+    path = ROOT / change.file
+    before = path.read_text(encoding="utf-8")
+    assert before.startswith(change.old, change.at), f"{path} has changed"
+    after = before[: change.at] + change.new + before[change.at + len(change.old) :]
+    heart = re.search(r'^heart="(.*?)"', (ROOT / "test.sh").read_text(), re.MULTILINE | re.DOTALL)
+    assert heart is not None
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "--dist=loadfile"]
+    quick = [("pytest", [*pytest, *heart[1].split()])]
+    if not change.file.endswith(".py"):
+        ctest = ["ctest", "--test-dir", "build", "--stop-on-failure", "--timeout", "300"]
+        quick.insert(0, ("ctest", [*ctest, "--parallel", "2"]))
+        quick.insert(0, ("compiler", ["./run.sh", "--build-only"]))
+    commands = [*quick, ("all tests", pytest)] if full else quick
+    try:
+        path.write_text(after, encoding="utf-8")
+        for name, command in commands:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
+            )
+            if done.returncode != 0:
+                said = _FAILED.search(done.stdout)
+                return name if said is None else f"{name}: {said[1] or said[2]}"
+    finally:
+        path.write_text(before, encoding="utf-8")
+    return ""
+
+
+def main() -> int:
+    """Draw changes, judge them and count who noticed them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("language", choices=SOURCES)
+    parser.add_argument("--count", type=int, default=200, help="changes that compile (200)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw (1)")
+    parser.add_argument("--full", action="store_true", help="all tests for what --quick leaves")
+    parser.add_argument("--output", type=Path, required=True, help="a .json, written as it goes on")
+    options = parser.parse_args()
+    files = sorted(path for glob in SOURCES[options.language] for path in ROOT.glob(glob))
+    names = [str(path.relative_to(ROOT)) for path in files]
+    drawn = [
+        change
+        for name, path in zip(names, files, strict=True)
+        for change in changes_of(name, path.read_text(encoding="utf-8"))
+    ]
+    random.Random(options.seed).shuffle(drawn)
+    done = json.loads(options.output.read_text()) if options.output.exists() else []
+    compiled = sum(one["noticed"] != "compiler" for one in done)
+    with tqdm(total=options.count, initial=compiled, unit="change") as bar:
+        for change in drawn[len(done) :]:
+            if bar.n >= options.count:
+                break
+            noticed = judge(change, full=options.full)
+            done.append(change._asdict() | {"noticed": noticed})
+            options.output.write_text(json.dumps(done, indent=1) + "\n")
+            bar.update(noticed != "compiler")
+            if not noticed:
+                bar.write(f"{change.file}:{change.line}: {change.old} -> {change.new}: unnoticed")
+    counts = Counter(one["noticed"].partition(":")[0] or "nobody" for one in done)
+    for name, count in counts.most_common():
+        print(f"{name:10} {count:4}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
