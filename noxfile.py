@@ -254,9 +254,9 @@ def release(session: nox.Session) -> None:
     run(*tests, env={"LENET_TEST_WHEELS": str(folder)})
     environment = Path(session.create_tmp(), "venv")
     run("-m", "venv", "--clear", environment)
-    (wheel,) = folder.glob(f"*-cp3{sys.version_info[1]}-*x86_64.whl")
     pip = ("-m", "pip", "--python", environment / "bin/python")
-    run(*pip, "install", "--quiet", wheel)
+    # By its name: the SBOM would say where on this machine the wheel was.
+    run(*pip, "install", "--quiet", "--find-links", folder, f"lenet-cpp=={version}")
     run(*pip, "uninstall", "--quiet", "--yes", "pip", "setuptools")  # not of the package
     parts = folder / f"lenet_cpp-{version}.cdx.json"
     run("-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", parts, environment)
