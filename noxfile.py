@@ -15,6 +15,7 @@
     nox -s docs                       the site of the documents and of both APIs, in build/docs
     nox -s wheels                     are the wheels for any Linux what they say?
     nox -s release                    what a release has, and its tag; nothing is uploaded
+    nox -s coverage                   which lines do the tests run?
     nox -s nightly                    all that is too slow for ./test.sh
 
 For each interpreter that is found the wheel is built once, against the newest supported
@@ -24,6 +25,7 @@ PaddlePaddle, and then used with each version below. The C++ program in build/ i
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -270,13 +272,49 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """Count the lines that the C++ tests and the Python tests run; docs/hacking.md has the result.
+
+    The reports are in build/coverage/report. What follows ``--`` goes to pytest; the result is then
+    not written to docs/results. The interpreter is the one that runs nox; it needs what ./test.sh
+    installs.
+    """
+    for command in ("cmake", "cmake --build", "ctest"):
+        session.run(*command.split(), "--preset", "coverage", external=True)
+    report = Path("build", "coverage", "report")
+    report.mkdir(exist_ok=True)
+    cpp, python = report / "cpp.json", report / "python.json"
+
+    def run(*command: str | Path) -> None:
+        session.run(sys.executable, *map(str, command), external=True)
+
+    # gcov would add the counts of the next run to these; lines of kernels run billions of times.
+    counts = ("--delete", "--gcov-ignore-parse-errors", "suspicious_hits.warn_once_per_file")
+    sources = ("--filter", "cpp/(apps|serve|src)/", "build/coverage", *counts)
+    run("-m", "gcovr", *sources, "--json-summary", cpp, "--html-nested", report / "cpp.html")
+    reports = (f"--cov-report=json:{python}", f"--cov-report=html:{report / 'python'}")
+    processes = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
+    tests = ("--no-loadscope-reorder", *session.posargs)
+    run("-m", "pytest", "-q", "--cov", "--cov-context=test", *reports, *processes, *tests)
+    if not session.posargs:
+        lines = {
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "cpp": json.loads(cpp.read_text())["line_percent"],
+            "python": json.loads(python.read_text())["totals"]["percent_covered"],
+            "tests": "all but nightly ones",
+        }
+        Path("docs/results/coverage.json").write_text(json.dumps(lines, indent=1) + "\n")
+        run("scripts/benchmark.py", "--pages")
+
+
+@nox.session(python=False)
 def nightly(session: nox.Session) -> None:
     """Run what takes too long for ./test.sh and rarely finds anything: before an issue is closed.
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
     through every engine, 2,000 damaged models of each format with the engines paddle and native,
     the corpus of tools/versions on every engine, and the sessions caffe2, paddleslim, published,
-    aarch64, complexity and fuzz.
+    aarch64, complexity, fuzz and coverage.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
     The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
@@ -285,7 +323,8 @@ def nightly(session: nox.Session) -> None:
     build/networks; its network then belongs into tools/hostile/cases.json, from which ./test.sh
     runs it ever after.
     """
-    for name in ("caffe2", "paddleslim", "published", "aarch64", "complexity", "fuzz"):
+    sessions = ("caffe2", "paddleslim", "published", "aarch64", "complexity", "fuzz", "coverage")
+    for name in sessions:
         session.notify(name, posargs=[])
     session.run(sys.executable, "-m", "pytest", "-q", "--nightly", "-m", "nightly", external=True)
     command = (sys.executable, "-W", "ignore", "-m", "tools.hostile")

@@ -303,6 +303,8 @@ _PARTS: dict[str, Callable[..., str]] = {
     "scale": _scale,
     **versions.PARTS,
     **exporters.PARTS,
+    "coverage": lambda result, of: f"{result[of]:.0f} %",
+    "text": lambda result, of: str(result[of]),
     "gain": lambda result, which: f"{result['predictors'][which]:.2f}",
 }
 
