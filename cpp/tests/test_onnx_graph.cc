@@ -424,6 +424,8 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"such paddings", "Pad x -> y | mode=reflect pads=[0,0,4,0,0,0,0,0]", "", 7},
       {"open number of images", "Squeeze x -> y"},
       {"from the number of images", "Shape x -> s; Mul s s -> t; Reshape x t -> y"},
+      {"constant of an open size", "Shape x -> s; ConstantOfShape s -> z; Add x z -> y"},
+      {"constant of so many numbers", "ConstantOfShape s -> z; Add x z -> y", "s[2]i=13,5"},
       {"no kernel for this operator (Hardmax, which gives 'y')", "Hardmax x -> y"},
       {"this operator (com.microsoft.Relu", "Relu@com.microsoft x -> y"},
       {"the attribute alpha (Relu", "Relu x -> y | alpha=1.0"},

@@ -200,6 +200,21 @@ def test_padding(mode, pads, tmp_path):
         agrees(write(tmp_path, padded, (3, 9, 11), tensors | more, opset=19))
 
 
+def test_paddings_as_torch_exports_them(tmp_path):
+    """The last axis first and zeros for the rest, turned round by computation on a matrix."""
+    lists = {"four": [4], "pairs": [-1, 2], "zero": [0], "both": [0, 1], "all": [-1]}
+    lists |= {"p": [1, 2, 0, 3], "before": [1 - 2**63], "last": [-1, 1], "steps": [-1, 1]}
+    tensors = {name: np.array(values) for name, values in lists.items()}
+    tensors["ends"] = np.array([1 - 2**63, 2**63 - 1])
+    matrix = f"""{CONV} z = ConstantOfShape<value = int64[1] {{0}}>(four)
+        l = Concat<axis=0>(p, z) m = Reshape(l, pairs)"""
+    for nodes in (
+        "s = Slice(m, all, before, zero, all) t = Transpose<perm=[1, 0]>(s) q = Reshape(t, all)",
+        "s = Slice(m, last, ends, both, steps) t = Reshape(s, all) q = Concat<axis=0>(z, t)",
+    ):
+        agrees(write(tmp_path, f"{matrix} {nodes} y = Pad(c, q)", tensors=tensors, opset=13))
+
+
 def test_constants_among_the_inputs(tmp_path):
     """As before 2019."""
     agrees(write(tmp_path, ALONE, also=", float[2,3,1,1] w, float[2] b", opset=9))

@@ -12,6 +12,7 @@ from tools.benchmark.contenders import processor_flags
 from tools.exporters.corpus import (
     CORPUS,
     ENGINES,
+    OF_ONE_MACHINE,
     RESULTS,
     STEPS,
     File,
@@ -25,7 +26,6 @@ from tools.exporters.corpus import (
 from tools.exporters.tables import tools
 
 ROWS = {row["tool"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["tools"]}
-OF_ONE_MACHINE = ("optimized", "quantized-dynamic", "quantized-qdq", "quantized-qoperator")
 
 
 @pytest.fixture(scope="module")

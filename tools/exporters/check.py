@@ -23,7 +23,18 @@ from tqdm import tqdm
 
 import lenet_cpp
 from lenet_cpp._base.files import write_text
-from tools.exporters.corpus import ENGINES, RESULTS, File, files, judge, read_index, reason, unpack
+from tools.benchmark.contenders import processor_flags
+from tools.exporters.corpus import (
+    ENGINES,
+    OF_ONE_MACHINE,
+    RESULTS,
+    File,
+    files,
+    judge,
+    read_index,
+    reason,
+    unpack,
+)
 from tools.versions.children import FAILURES, run
 
 if TYPE_CHECKING:
@@ -86,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes.append(outcome)
             bar.update()
     rows = summarise(outcomes)
+    if "avx512_vnni" not in processor_flags():
+        before = {row["tool"]: row for row in json.loads(RESULTS.read_text())["tools"]}
+        for row in rows:
+            if row["tool"] in OF_ONE_MACHINE:
+                row["auto"] = before[row["tool"]]["auto"]
+                print(f"{row['tool']}, auto: as before: needs AVX-512 VNNI", file=sys.stderr)
     result = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {

@@ -27,6 +27,8 @@ TOLERANCE = 1e-5
 STEPS = 2
 """The largest difference of the answer of a quantized file that is near, in steps of its output."""
 ENGINES = ("native", "auto")
+# Tools whose files onnxruntime itself answers otherwise, or not at all, without AVX-512 VNNI.
+OF_ONE_MACHINE = ("optimized", "quantized-dynamic", "quantized-qdq", "quantized-qoperator")
 _REASONS = {  # by a part of the message
     r"\((\w[\w.]*), which |for one machine \(([\w.]+)|while it runs \((\w+)": "",
     r"no int8 kernel for (\w+)": "",

@@ -80,6 +80,20 @@ void infer_onnx_constant(OperatorView& op) {
   op.give_contents("Out", integers);
 }
 
+/// Of ONNX; followed where it is small, such as the zeros of a pad.
+void infer_constant_of_shape(OperatorView& op) {
+  const Shape shape = op.integers("shape");
+  for (const std::int64_t size : shape) op.supports(size >= 0, "constant of an open size");
+  op.supports(volume(shape) <= kMaxListed, "constant of so many numbers");
+  const Value* const value = op.has_attribute("value") ? &op.tensor("value") : nullptr;
+  op.require(value == nullptr || count_values(*value) == 1, "it does not have exactly one value");
+  op.give("Out", shape, value == nullptr ? kFloat32 : value->dtype);
+  const auto count = static_cast<std::size_t>(volume(shape));
+  const auto whole = value == nullptr ? std::nullopt : known_list(*value);
+  if (whole) return op.give_contents("Out", Integers(count, whole->front()));
+  op.give_contents("Out", Numbers(count, value == nullptr ? 0 : number_at(*value, 0)));
+}
+
 constexpr OperatorRule kRules[] = {
     {kDesc, "feed", "X", "Out", "col:int", infer_feed},
     {kDesc, "fetch", "X", "Out", "col:int", [](OperatorView&) {}},
@@ -92,6 +106,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Constant", "", "Out",
      "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",
      infer_onnx_constant},
+    {kOnnx, "ConstantOfShape", "shape", "Out", "value:tensor?", infer_constant_of_shape},
     {kPir, "full_int_array", "", "Out", "value:longs|empty dtype:dtype place:place",
      infer_full_int_array},
 };

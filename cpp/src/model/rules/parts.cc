@@ -108,12 +108,26 @@ void infer_unbind(OperatorView& op) {
 /// A slice of the images that ends here or beyond has all of them.
 constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
 
-/// The list that an operator takes parts of, if it does.
+/// The list that an operator takes parts of, if it does; of ONNX its numbers in the order of x.
 std::optional<Integers> list_of(const OperatorView& op, const Value& x) {
-  const bool is_fixed = op.is_onnx() ? op.is_constant() : !x.parameter;
-  auto list = is_fixed && x.shape.size() == 1 ? known_list(x) : std::nullopt;
-  if (list && static_cast<std::int64_t>(list->size()) != x.shape[0]) list.reset();
+  const bool is_fixed = op.is_onnx() ? op.is_constant() : !x.parameter && x.shape.size() == 1;
+  auto list = is_fixed ? known_list(x) : std::nullopt;
+  if (list && static_cast<double>(list->size()) != volume(x.shape)) list.reset();
   return list;
+}
+
+/// \param size of the axis that the part is of; after it come `inner` numbers each
+Integers part_of(const Integers& list, std::int64_t size, std::int64_t inner,
+                 const StridedSlice& part) {
+  Integers found;
+  const auto count = static_cast<std::int64_t>(list.size());
+  for (std::int64_t outer = 0; outer < count; outer += size * inner) {
+    for (std::int64_t k = 0; k < part.count * inner; ++k) {
+      const std::int64_t place = part.first + k / inner * part.step;
+      found.push_back(list[static_cast<std::size_t>(outer + place * inner + k % inner)]);
+    }
+  }
+  return found;
 }
 
 /// With constant bounds, with strides or without; of ONNX backwards too.
@@ -132,8 +146,7 @@ void infer_slice(OperatorView& op) {
                  ends.size() == axes.size() && steps.size() == axes.size(),
              "the bounds");
   if (!flags.empty() && flags != ones) op.not_fixed("bounds");
-  const auto values = list_of(op, x);
-  Integers found;
+  auto values = list_of(op, x);
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
@@ -147,11 +160,9 @@ void infer_slice(OperatorView& op) {
     }
     // Engines disagree on what a slice backwards gives that begins before the first value.
     op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
-    const auto [first, count, step] = strided_slice(starts[i], ends[i], steps[i], size);
-    for (std::int64_t k = 0; values && k < count; ++k) {
-      found.push_back((*values)[static_cast<std::size_t>(first + k * step)]);
-    }
-    size = std::max<std::int64_t>(count, 0);
+    const StridedSlice part = strided_slice(starts[i], ends[i], steps[i], size);
+    if (values) *values = part_of(*values, size, product(shape, axes[i] + 1, shape.size()), part);
+    size = std::max<std::int64_t>(part.count, 0);
     op.supports(onnx || size > 0, "kernel for a slice of nothing");
   }
   std::vector<std::size_t> gone =
@@ -163,7 +174,7 @@ void infer_slice(OperatorView& op) {
     shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   }
   op.give("Out", shape, x.dtype);
-  if (values) op.give_contents("Out", found);
+  if (values) op.give_contents("Out", *values);
 }
 
 // ---- of ONNX: of lists that shapes are computed from, the numbers too
@@ -187,7 +198,7 @@ void infer_onnx_gather(OperatorView& op) {
   const Shape& places = op.in("Indices").shape;
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
   const Integers indices = op.integers("Indices");
-  const auto values = list_of(op, x);
+  const auto values = x.shape.size() == 1 ? list_of(op, x) : std::nullopt;
   op.supports(x.shape[axis] > 0, "kernel for parts of a batch");
   Integers found;
   for (const std::int64_t index : indices) {

@@ -96,6 +96,15 @@ void infer_transpose(OperatorView& op) {
     shape.push_back(x.shape[axis]);
   }
   op.give_shape(shape);
+  const bool turns = op.is_onnx() && is_known(x) && order == Integers{1, 0};
+  const auto list = turns ? known_list(x) : std::nullopt;
+  if (!list || volume(x.shape) != static_cast<double>(list->size())) return;
+  Integers turned;
+  const auto columns = static_cast<std::size_t>(shape[0]);
+  for (std::size_t c = 0; c < columns; ++c) {
+    for (std::size_t i = c; i < list->size(); i += columns) turned.push_back((*list)[i]);
+  }
+  op.give_contents("Out", turned);
 }
 
 /// Without axes ONNX takes out all dimensions of 1. Paddle leaves dimensions other than 1 as they
