@@ -20,6 +20,7 @@ import io
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import tokenize
@@ -96,36 +97,39 @@ def changes_of(file: str, text: str) -> list[Change]:
     return found
 
 
-def judge(change: Change, *, full: bool) -> str:
-    """Make a change, and return who noticed it: "compiler", a test's name, or nobody ("").
+def run_tests(language: str, *, full: bool) -> str:
+    """Return who notices a fault: "compiler", the first test that fails, or nobody ("")."""
+    heart = re.search(r'^heart="(.*?)"', (ROOT / "test.sh").read_text(), re.MULTILINE | re.DOTALL)
+    assert heart is not None
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "--dist=loadfile"]
+    commands = [("pytest", [*pytest, *heart[1].split()])]
+    if language == "cpp":
+        ctest = ["ctest", "--test-dir", "build", "--stop-on-failure", "--timeout", "300"]
+        commands.insert(0, ("ctest", [*ctest, "--parallel", "2"]))
+        commands.insert(0, ("compiler", ["./run.sh", "--build-only"]))
+    if full:
+        commands.append(("all tests", pytest))
+    for name, command in commands:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
+        )
+        if done.returncode != 0:
+            said = _FAILED.search(done.stdout)
+            return name if said is None else f"{name}: {said[1] or said[2]}"
+    return ""
 
-    The file is as before when this returns.
-    """
+
+def judge(change: Change, language: str, *, full: bool) -> str:
+    """Make a change, and return who noticed it. The file is as before when this returns."""
     path = ROOT / change.file
     before = path.read_text(encoding="utf-8")
     assert before.startswith(change.old, change.at), f"{path} has changed"
     after = before[: change.at] + change.new + before[change.at + len(change.old) :]
-    heart = re.search(r'^heart="(.*?)"', (ROOT / "test.sh").read_text(), re.MULTILINE | re.DOTALL)
-    assert heart is not None
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "--dist=loadfile"]
-    quick = [("pytest", [*pytest, *heart[1].split()])]
-    if not change.file.endswith(".py"):
-        ctest = ["ctest", "--test-dir", "build", "--stop-on-failure", "--timeout", "300"]
-        quick.insert(0, ("ctest", [*ctest, "--parallel", "2"]))
-        quick.insert(0, ("compiler", ["./run.sh", "--build-only"]))
-    commands = [*quick, ("all tests", pytest)] if full else quick
     try:
         path.write_text(after, encoding="utf-8")
-        for name, command in commands:
-            done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
-            )
-            if done.returncode != 0:
-                said = _FAILED.search(done.stdout)
-                return name if said is None else f"{name}: {said[1] or said[2]}"
+        return run_tests(language, full=full)
     finally:
         path.write_text(before, encoding="utf-8")
-    return ""
 
 
 def main() -> int:
@@ -147,13 +151,16 @@ def main() -> int:
         for change in changes_of(name, path.read_text(encoding="utf-8"))
     ]
     random.Random(options.seed).shuffle(drawn)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # restores the file that is changed
+    if failed := run_tests(options.language, full=options.full):
+        parser.error(f"the tests must pass before anything is changed: {failed}")
     done = json.loads(options.output.read_text()) if options.output.exists() else []
     compiled = sum(one["noticed"] != "compiler" for one in done)
     with tqdm(total=options.count, initial=compiled, unit="change") as bar:
         for change in drawn[len(done) :]:
             if bar.n >= options.count:
                 break
-            noticed = judge(change, full=options.full)
+            noticed = judge(change, options.language, full=options.full)
             done.append(change._asdict() | {"noticed": noticed})
             options.output.write_text(json.dumps(done, indent=1) + "\n")
             bar.update(noticed != "compiler")
