@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare the ResNet-D family with PaddleClas: names, shapes and outputs, in both directions.
+"""Compare with PaddleClas: the ResNet-D family, in both directions, and how images are prepared.
 
     nox -s paddleclas          makes the environments and runs this
 
@@ -42,6 +42,32 @@ def images(size: int) -> np.ndarray:
 
 
 SIZES = (64, 75)
+# What stands under ResizeImage in an inference.yml, and the sizes of pictures, [height, width].
+RESIZES: tuple[dict[str, Any], ...] = (
+    {"resize_short": 256},
+    {"resize_short": 230, "interpolation": "area"},
+    {"size": [300, 231], "interpolation": "nearest", "backend": "cv2"},
+    {"resize_short": 231, "backend": "pil"},
+    {"resize_short": 301, "interpolation": "bilinear", "backend": "pil"},
+)
+PICTURES = ((301, 417), (600, 450), (512, 512), (97, 61), (1203, 902))
+
+
+def operators(resize: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return PreProcess.transform_ops of an inference.yml."""
+    normalize = {"scale": 0.00392157, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    return [
+        *({"ResizeImage": resize}, {"CropImage": {"size": 224}}),
+        *({"NormalizeImage": {**normalize, "order": ""}}, {"ToCHWImage": None}),
+    ]
+
+
+def picture(size: tuple[int, int]) -> np.ndarray:
+    """Return blocks of 8 x 8 pixels under noise, uint8 [height, width, 3]."""
+    random = np.random.default_rng(size[0])
+    blocks = random.integers(0, 200, (size[0] // 8 + 1, size[1] // 8 + 1, 3)).repeat(8, 0)
+    noise = random.integers(0, 56, (*size, 3))
+    return (blocks.repeat(8, 1)[: size[0], : size[1]] + noise).astype(np.uint8)
 
 
 def outputs(layer: Any) -> dict[str, Any]:
@@ -73,7 +99,18 @@ def theirs(folder: Path) -> int:
     import paddle
 
     resnet = import_module("paddleclas.ppcls.arch.backbone.legendary_models.resnet")
-    versions = {"paddle": paddle.__version__, "numpy": np.__version__}
+    preprocess = import_module("paddleclas.deploy.python.preprocess")
+    for index, resize in enumerate(RESIZES):
+        prepared: dict[str, Any] = {}
+        steps = preprocess.create_operators(operators(resize))
+        for height_width in PICTURES:
+            values = picture(height_width)
+            for step in steps:
+                values = step(values)
+            prepared[str(height_width)] = values
+        np.savez(folder / f"prepared{index}.npz", **prepared)
+    opencv = preprocess.cv2.__version__
+    versions = {"paddle": paddle.__version__, "numpy": np.__version__, "opencv": opencv}
     (folder / "versions.json").write_text(json.dumps(versions))
     for depth in DEPTHS:
         paddle.seed(depth)
@@ -97,6 +134,7 @@ def theirs(folder: Path) -> int:
 def judge(folder: Path) -> int:
     import paddle
 
+    from lenet_cpp import images as ours
     from lenet_cpp import models
 
     versions = json.loads((folder / "versions.json").read_text())
@@ -125,6 +163,17 @@ def judge(folder: Path) -> int:
             f"| ResNet{depth}_vd | {len(read[0])} | {count:,} | {'the same' if same else 'DIFFER'}"
             f" | {back:.1e} | {forward:.1e} |"
         )
+    for index, resize in enumerate(RESIZES):
+        description = {"PreProcess": {"transform_ops": operators(resize)}}
+        (folder / "inference.yml").write_text(json.dumps(description))
+        pipeline = ours.from_inference_yml(folder / "inference.yml")
+        with np.load(folder / f"prepared{index}.npz") as expected:
+            different = [
+                size for size in PICTURES if (pipeline(picture(size)) != expected[str(size)]).any()
+            ]
+        fine &= not different
+        same_tensors = f"DIFFERENT for {different}" if different else "the same"
+        print(f"ResizeImage {json.dumps(resize)}: {same_tensors}, OpenCV {versions['opencv']}")
     print("\nLargest differences, relative to the largest output of an image (at least 1).")
     print("verdict:", "the same" if fine else "NOT the same")
     return 0 if fine else 1

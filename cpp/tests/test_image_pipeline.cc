@@ -272,6 +272,30 @@ TEST_CASE("Resize: the size and the values") {
   CHECK(resize(numbered(2, 2), 4, 2, Interpolation::Nearest).pixels ==
         Bytes{0, 1, 0, 1, 2, 3, 2, 3});
   CHECK(resize(numbered(3, 3), 3, 3, Interpolation::Bicubic).pixels == numbered(3, 3).pixels);
+  // PaddleClas: the long side of 341.3, 5.5 and 6.5 to even, and half a row less.
+  for (const auto& [width, long_side] : {std::pair{500, 341}, {11, 6}, {13, 6}}) {
+    const std::int64_t height = width == 500 ? 375 : 4;
+    const Resize step{height == 4 ? 2 : 256, 0, 0, Interpolation::Nearest, Library::OpenCv,
+                      Rounding::HalfEven};
+    CHECK(size_of(run_step(step, numbered(height, width)))[1] == long_side);
+  }
+  CHECK(run_step(CenterCrop{1, 1, Rounding::Down}, numbered(4, 1)).pixels == Bytes{1});
+}
+
+TEST_CASE("Resize: as OpenCV does it") {  // by hand; test_image_steps.py compares with cv2 itself
+  const auto resized = [](const Bytes& row, std::int64_t to, Interpolation interpolation) {
+    const auto width = static_cast<std::int64_t>(row.size());
+    return resize({row, 1, width, 1}, 1, to, interpolation, Library::OpenCv).pixels;
+  };
+  // Two neighbours of the middle of each third, however many pixels lie between.
+  CHECK(resized({0, 90, 0, 0, 60, 0, 0, 30, 0}, 3, Interpolation::Bilinear) == Bytes{90, 60, 30});
+  CHECK(resized({0, 90, 0, 0, 60, 0, 0, 30, 0}, 3, Interpolation::Area) == Bytes{30, 20, 10});
+  CHECK(resized({0, 100}, 4, Interpolation::Bilinear) == Bytes{0, 25, 75, 100});
+  CHECK(resized({0, 100}, 4, Interpolation::Area) == Bytes{0, 0, 100, 100});
+  CHECK(resized({0, 1, 2, 3, 4}, 2, Interpolation::Nearest) == Bytes{0, 2});
+  CHECK(resized({10, 20, 30, 40, 50}, 2, Interpolation::Area) == Bytes{18, 42});  // 2.5 pixels each
+  const Image square{{0, 1, 2, 4}, 2, 2, 1};
+  CHECK(resize(square, 1, 1, Interpolation::Bilinear, Library::OpenCv).pixels == Bytes{2});
 }
 
 TEST_CASE("Resize: the filters") {
@@ -353,6 +377,12 @@ TEST_CASE("preprocess.json: what is refused, and where it is wrong") {
            {R"({"type": "Resize", "short_side": 1, "interpolation": "lanczos"})",
             "expected one of nearest, bilinear, bicubic"},
            {R"({"type": "Resize", "short_side": -1, "interpolation": "nearest"})", "short_side"},
+           {R"({"type": "Resize", "short_side": 1, "interpolation": "area"})",
+            "expected area with library opencv only"},
+           {R"({"type": "Resize", "short_side": 1, "interpolation": "area", "library": "cv2"})",
+            "steps[0].library: expected one of pillow, opencv"},
+           {R"({"type": "CenterCrop", "size": [1, 1], "rounding": "up"})",
+            "steps[0].rounding: expected one of down, half_even"},
            {R"({"type": "Digit", "size": 28, "box": 28})", "less than size"},
            {R"({"type": "Digit", "size": 1025, "box": 20})", "from 1 to 1024"}}) {
     kLoad.refuses(preprocess(step + ", " + kLast), problem);

@@ -178,11 +178,12 @@ def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
 def test_images_are_prepared_as_in_paddleclas_1(command, shufflenet, resnet, tmp_path, capsys):
     folder = bare_copy(shufflenet.separate, tmp_path / "bare")
     (folder / "__model__").rename(folder / "model")
+    images.imagenet(library="opencv").save(tmp_path / "as_there.json")
     found = []
-    for model in (shufflenet.separate, folder):
+    for more in ([f"--preprocess={tmp_path / 'as_there.json'}"], []):
         output = tmp_path / "o.json"
-        flags = [f"--i={shufflenet.photos}", f"-d={model}", f"--output={output}"]
-        assert MAINS[command](flags) == 0
+        flags = [f"--i={shufflenet.photos}", f"-d={folder}", f"--output={output}"]
+        assert MAINS[command]([*flags, *more]) == 0
         found.append(output.read_text())
     assert found[0] == found[1]
     (said,) = capsys.readouterr().err.splitlines()
@@ -204,7 +205,7 @@ def test_a_changed_preprocess_json_is_noticed(resnet, tmp_path):
     folder = shutil.copytree(resnet.exported, tmp_path / "model", copy_function=os.symlink)
     changed = folder / "preprocess.json"
     changed.unlink()
-    images.imagenet(64).save(changed)
+    images.imagenet(64, library="opencv").save(changed)
     assert changed.read_text() == (resnet.exported / "preprocess.json").read_text()
     changed.write_text(changed.read_text().replace("0.485", "0.486"))
     with pytest.raises(lenet_cpp.BadModel, match=r"preprocess\.json"):

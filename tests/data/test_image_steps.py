@@ -51,6 +51,57 @@ def test_image_steps_are_exactly_paddles(shape, interpolation):
     assert np.array_equal(raw(CenterCrop((17, 20)))(image), crop(image))
 
 
+OPENCV = {"nearest": 0, "bilinear": 1, "bicubic": 2, "area": 3}  # cv2.INTER_NEAREST and so on
+
+
+def test_resize_is_exactly_opencvs():
+    import cv2
+
+    random = np.random.default_rng(0)
+    for number in range(600):
+        channels = (1, 3)[number % 2]
+        old, new = random.integers(1, 200, (2, 2))
+        ratios = random.integers(1, 6, 2)
+        wide = int(random.integers(500, 3000))
+        # Exactly half, where bilinear is area; whole ratios; one row or column; one axis only.
+        old, new = (
+            *((old, new), (2 * new, new), (ratios * new, new), (old, ratios * old)),
+            *(((1, old[1]), new), ((old[0], 1), new), (old, (old[0], new[1])), (old, (1, 1))),
+            *(((old[0], wide), new), (old, (new[0], wide))),
+        )[number % 10]
+        if np.array_equal(old, new):
+            continue
+        height, width = map(int, new)
+        image = random.integers(0, 256, (*old, channels), np.uint8)
+        if number % 3 == 0:  # where rounding goes furthest
+            image = np.uint8(255) * (image > 128)
+        for interpolation, flag in OPENCV.items():
+            expected = cv2.resize(image, (width, height), interpolation=flag)
+            step = Resize(size=(height, width), interpolation=interpolation, library="opencv")
+            ours = raw(step)(image.squeeze(2) if channels == 1 else image)[..., :channels]
+            off = np.abs(ours - expected.reshape(ours.shape)).max()
+            # OpenCV's own builds differ in bicubic.
+            assert off <= (interpolation == "bicubic"), (number, interpolation, old, new)
+
+
+@pytest.mark.parametrize("size", [(301, 417), (517, 333), (224, 224), (256, 255), (97, 61)])
+def test_imagenet_is_what_paddleclas_makes_of_it(size):
+    """Compare with OpenCV's functions in PaddleClas's order: both sides rounded, the crop down."""
+    import cv2
+
+    pixels = random_pixels(*size, 3)
+    percent = 256 / min(size)
+    height, width = (round(side * percent) for side in size)
+    resized = cv2.resize(pixels, (width, height))
+    top, left = (height - 224) // 2, (width - 224) // 2
+    crop = resized[top : top + 224, left : left + 224].astype(np.float32)
+    expected = (crop * np.float32(1 / 255) - np.float32(MEAN)) / np.float32(STD)
+    pipeline = images.imagenet(library="opencv")
+    assert np.array_equal(pipeline(pixels), expected.transpose(2, 0, 1))
+    if height != width:
+        assert not np.array_equal(pipeline(pixels), images.imagenet()(pixels))
+
+
 def test_normalize_rounds_to_float32_after_each_operation():
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
 
@@ -123,6 +174,7 @@ def test_the_format_of_the_file(tmp_path):
         images.imagenet(),
         images.imagenet(299),
         images.digit(),
+        images.imagenet(library="opencv"),
         Pipeline("L", (Resize(size=(30, 40), interpolation="bicubic"), *images.digit().steps[1:])),
         Pipeline("BGR", (Normalize(0.1, (1.0, 2.0, 1e-7), (3.0, 1 / 3, 1.0)), ToCHW())),
     ],
@@ -187,7 +239,8 @@ def test_the_default_inference_yml(tmp_path):
         "ToCHWImage:",
     )
     text = f"Global: {{infer_imgs: ./images}}\n{ops}PostProcess: {{name: Topk, topk: 5}}\n"
-    steps = Resize(short_side=256), CenterCrop((224, 224)), Normalize(0.00392157, MEAN, STD)
+    resize, crop, *_ = images.imagenet(library="opencv").steps
+    steps = resize, crop, Normalize(0.00392157, MEAN, STD)
     assert images.from_inference_yml(yml(tmp_path, text)) == Pipeline("RGB", (*steps, ToCHW()))
 
 
@@ -212,9 +265,24 @@ def test_sizes_are_width_and_height_there(tmp_path):
         "ToCHWImage:",
         "NormalizeImage: {scale: 1, mean: [1, 2, 3], std: [4, 5, 6], order: chw}",
     )
-    resize = Resize(size=(240, 320), interpolation="bicubic")
-    steps = resize, CenterCrop((200, 300)), Normalize(1, (1, 2, 3), (4, 5, 6)), ToCHW()
+    resize = Resize(size=(240, 320), interpolation="bicubic", library="pillow")
+    steps = resize, CenterCrop((200, 300), "down"), Normalize(1, (1, 2, 3), (4, 5, 6)), ToCHW()
     assert images.from_inference_yml(yml(tmp_path, text)) == Pipeline("BGR", steps)
+
+
+@pytest.mark.parametrize(
+    ("op", "library", "interpolation"),
+    [
+        ("backend: cv2, interpolation: area", "opencv", "area"),
+        ("interpolation: nearest", "opencv", "nearest"),
+        ("backend: PIL", "pillow", "bilinear"),
+        ("backend: pil, interpolation: bicubic", "pillow", "bicubic"),
+    ],
+)
+def test_the_library_that_resizes(tmp_path, op, library, interpolation):
+    text = with_ops(f"ResizeImage: {{resize_short: 7, {op}}}", NORMALIZE, "ToCHWImage:")
+    resize = Resize(7, interpolation=interpolation, library=library, rounding="half_even")
+    assert images.from_inference_yml(yml(tmp_path, text)).steps[0] == resize
 
 
 def normalize(old, new):
@@ -244,7 +312,9 @@ def before(op):
         (normalize("255.0", "0"), BadModel, "divides by zero"),
         (normalize("[1, 1, 1]", "[1, 1]"), BadModel, r"steps\[0\]\.std: expected as many as mean"),
         (normalize("[1, 1, 1]", "7"), BadModel, "NormalizeImage: "),
-        (before("ResizeImage: {interpolation: area}"), Unsupported, "Image.interpolation 'area'"),
+        (before("ResizeImage: {interpolation: lanczos}"), Unsupported, "'lanczos' of opencv"),
+        (before("ResizeImage: {interpolation: area, backend: pil}"), Unsupported, "of pillow"),
+        (before("ResizeImage: {size: 3, backend: gpu}"), Unsupported, "ResizeImage.backend 'gpu'"),
         (before("ResizeImage: {}"), BadModel, "ResizeImage: size: expected"),
         (before("DecodeImage: {channel_first: true}"), Unsupported, "DecodeImage.channel_first"),
         (normalize("order: ''", "order: '', channel_num: 4"), Unsupported, "channel_num 4"),

@@ -99,6 +99,12 @@ struct Field {
   }
 };
 
+void parse_rounding(Field& step, Rounding& rounding) {
+  if (!step.has("rounding")) return;
+  rounding = step["rounding"].choice<Rounding>(
+      {{"down", Rounding::Down}, {"half_even", Rounding::HalfEven}});
+}
+
 void parse_resize(Field& step, Description& result) {
   Resize resize;
   if (step.has("short_side") == step.has("size")) step.fail("expected either short_side or size");
@@ -107,16 +113,27 @@ void parse_resize(Field& step, Description& result) {
   } else {
     std::tie(resize.height, resize.width) = step["size"].height_width();
   }
+  if (step.has("library")) {
+    resize.library =
+        step["library"].choice<Library>({{"pillow", Library::Pillow}, {"opencv", Library::OpenCv}});
+  }
   resize.interpolation =
       step["interpolation"].choice<Interpolation>({{"nearest", Interpolation::Nearest},
                                                    {"bilinear", Interpolation::Bilinear},
-                                                   {"bicubic", Interpolation::Bicubic}});
+                                                   {"bicubic", Interpolation::Bicubic},
+                                                   {"area", Interpolation::Area}});
+  if (resize.interpolation == Interpolation::Area && resize.library != Library::OpenCv) {
+    step["interpolation"].wrong("area with library opencv only");
+  }
+  parse_rounding(step, resize.rounding);
   result.image_steps.emplace_back(resize);
 }
 
 void parse_crop(Field& step, Description& result) {
   const auto [height, width] = step["size"].height_width();
-  result.image_steps.emplace_back(CenterCrop{height, width});
+  CenterCrop crop{height, width};
+  parse_rounding(step, crop.rounding);
+  result.image_steps.emplace_back(crop);
 }
 
 void parse_digit(Field& step, Description& result) {

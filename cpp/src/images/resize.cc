@@ -23,19 +23,6 @@ std::vector<std::int64_t> nearest_of(std::int64_t from, std::int64_t to) {
   return pixels;
 }
 
-Image resize_nearest(const Image& image, std::int64_t height, std::int64_t width) {
-  const auto rows = nearest_of(image.height, height);
-  const auto columns = nearest_of(image.width, width);
-  Image result = empty_image(height, width, image.channels);
-  for (const auto row : rows) {
-    for (const auto column : columns) {
-      const auto pixel = image.pixels.begin() + (row * image.width + column) * image.channels;
-      result.pixels.insert(result.pixels.end(), pixel, pixel + image.channels);
-    }
-  }
-  return result;
-}
-
 /// What a new pixel is made of, along one axis.
 struct Window {
   std::int64_t first;  ///< old pixel
@@ -124,8 +111,21 @@ Image resize_columns(const Image& image, std::int64_t height, Interpolation inte
 
 }  // namespace
 
+Image pick(const Image& image, const std::vector<std::int64_t>& rows,
+           const std::vector<std::int64_t>& columns) {
+  Image result = empty_image(static_cast<std::int64_t>(rows.size()),
+                             static_cast<std::int64_t>(columns.size()), image.channels);
+  for (const auto row : rows) {
+    for (const auto column : columns) {
+      const auto pixel = image.pixels.begin() + (row * image.width + column) * image.channels;
+      result.pixels.insert(result.pixels.end(), pixel, pixel + image.channels);
+    }
+  }
+  return result;
+}
+
 Image resize(const Image& image, std::int64_t height, std::int64_t width,
-             Interpolation interpolation) {
+             Interpolation interpolation, Library library) {
   if (height == image.height && width == image.width) return image;
   if (height > kMaxImagePixels / std::max<std::int64_t>(width, 1)) {
     throw Error(ErrorCode::BadInput,
@@ -133,7 +133,10 @@ Image resize(const Image& image, std::int64_t height, std::int64_t width,
                     size_text(height, width) + " is over the limit of " +
                     std::to_string(kMaxImagePixels) + ": crop the image first");
   }
-  if (interpolation == Interpolation::Nearest) return resize_nearest(image, height, width);
+  if (library == Library::OpenCv) return resize_as_opencv(image, height, width, interpolation);
+  if (interpolation == Interpolation::Nearest) {
+    return pick(image, nearest_of(image.height, height), nearest_of(image.width, width));
+  }
   if (height == image.height) return resize_rows(image, width, interpolation);
   if (width == image.width) return resize_columns(image, height, interpolation);
   // The order matters, as there is rounding between; this is Pillow's since version 13.

@@ -16,19 +16,23 @@ Image apply_step(const Resize& step, const Image& image) {
   if (step.short_side > 0) {
     const std::int64_t shorter = std::min(image.height, image.width);
     const std::int64_t longer = std::max(image.height, image.width);
-    // As Python's int(longer * short_side / shorter): the product is exact, the quotient rounded.
-    const auto scaled = static_cast<std::int64_t>(static_cast<double>(longer * step.short_side) /
-                                                  static_cast<double>(shorter));
+    // As paddle.vision's int(longer * short_side / shorter), where the product is exact, and
+    // PaddleClas's round(longer * (short_side / shorter)).
+    const auto scaled = static_cast<std::int64_t>(
+        step.rounding == Rounding::Down
+            ? static_cast<double>(longer * step.short_side) / static_cast<double>(shorter)
+            : std::nearbyint(static_cast<double>(longer) * (static_cast<double>(step.short_side) /
+                                                            static_cast<double>(shorter))));
     height = image.height <= image.width ? step.short_side : scaled;
     width = image.height <= image.width ? scaled : step.short_side;
   }
-  return resize(image, height, width, step.interpolation);
+  return resize(image, height, width, step.interpolation, step.library);
 }
 
-/// difference / 2, rounded half to even.
-std::int64_t half(std::int64_t difference) {
+std::int64_t half(std::int64_t difference, Rounding rounding) {
   const std::int64_t lower = difference / 2;
-  return difference % 2 == 1 && lower % 2 == 1 ? lower + 1 : lower;
+  const bool up = rounding == Rounding::HalfEven && difference % 2 == 1 && lower % 2 == 1;
+  return up ? lower + 1 : lower;
 }
 
 Image apply_step(const CenterCrop& step, const Image& image) {
@@ -37,8 +41,8 @@ Image apply_step(const CenterCrop& step, const Image& image) {
                                          " pixels from " + size_text(image.height, image.width) +
                                          ": resize the image first");
   }
-  const std::int64_t top = half(image.height - step.height);
-  const std::int64_t left = half(image.width - step.width);
+  const std::int64_t top = half(image.height - step.height, step.rounding);
+  const std::int64_t left = half(image.width - step.width, step.rounding);
   Image result = empty_image(step.height, step.width, image.channels);
   for (std::int64_t row = top; row < top + step.height; ++row) {
     const auto begin = image.pixels.begin() + (row * image.width + left) * image.channels;

@@ -27,18 +27,26 @@ enum class Mode { Grey, Rgb, Bgr };
 
 std::int64_t channels_of(Mode mode);
 
-enum class Interpolation { Nearest, Bilinear, Bicubic };
+enum class Interpolation { Nearest, Bilinear, Bicubic, Area };  // Area: of OpenCV only
+
+enum class Library { Pillow, OpenCv };  // whose `resize`
+
+/// What becomes of half a pixel: PaddleClas and paddle.vision differ.
+enum class Rounding { Down, HalfEven };
 
 struct Resize {
   std::int64_t short_side = 0;  ///< 0: `height` and `width` instead
   std::int64_t height = 0;
   std::int64_t width = 0;
   Interpolation interpolation = Interpolation::Bilinear;
+  Library library = Library::Pillow;
+  Rounding rounding = Rounding::Down;  ///< of the long side
 };
 
 struct CenterCrop {
   std::int64_t height = 0;
   std::int64_t width = 0;
+  Rounding rounding = Rounding::HalfEven;  ///< of the first row and column
 };
 
 /// The digit of a photo as MNIST would have it.
@@ -69,13 +77,27 @@ Description parse_description(const std::string& text, const std::string& path);
 /// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
 Image to_channels(const Image& image, std::int64_t channels);
 
-/// The same bits as Pillow's `resize`. Bilinear and bicubic are antialiased: when the image becomes
-/// smaller, the filter becomes wider. Weights are of 22 bits; between the two passes values are
-/// rounded to 8 bits. Rows are resized first, unless the height shrinks by more than twice as many
-/// pixels as the width.
+/// The pixels at these rows and columns.
+Image pick(const Image& image, const std::vector<std::int64_t>& rows,
+           const std::vector<std::int64_t>& columns);
+
+/// The same bits as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own
+/// builds differ. A size that stays changes nothing.
+///
+/// Pillow's bilinear and bicubic are antialiased: when the image becomes smaller, the filter
+/// becomes wider. Weights are of 22 bits; between the two passes values are rounded to 8 bits. Rows
+/// are resized first, unless the height shrinks by more than twice as many pixels as the width.
 /// \throws Error BadInput when the result has more than kMaxImagePixels.
 Image resize(const Image& image, std::int64_t height, std::int64_t width,
-             Interpolation interpolation);
+             Interpolation interpolation, Library library = Library::Pillow);
+
+/// `cv::resize` of OpenCV 4.6 to 5.0 for 8-bit images (modules/imgproc/src/resize.cpp): two pixels
+/// along each axis, or four for bicubic, however much the image shrinks, with weights of 11 bits
+/// and no rounding between the passes; area is the mean of what a new pixel covers, in float32, or,
+/// where an axis grows, two pixels whose weights are those of their parts.
+/// \param height, width not those of the image
+Image resize_as_opencv(const Image& image, std::int64_t height, std::int64_t width,
+                       Interpolation interpolation);
 
 /// cpp/src/images/digit.md defines it.
 /// \param image grey

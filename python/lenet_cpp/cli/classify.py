@@ -366,7 +366,7 @@ def _find_pipeline(engine: InferenceEngine) -> None:
     except NoPreprocessing:
         if engine.input_shape[1:] != (3, 224, 224) or engine.model_file.suffix == ".onnx":
             raise
-        engine.pipeline = imagenet()
+        engine.pipeline = imagenet(library="opencv")
         print(
             f"no {PREPROCESS_NAME} beside {_printable(str(engine.model_file))}: images are prepared"
             " as for ImageNet in PaddleClas 1 (short side 256, middle 224 x 224, ImageNet's mean"

@@ -6,6 +6,7 @@ import difflib
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -184,6 +185,7 @@ _RESNETS_VD = tuple(
         builder="lenet_cpp.models.resnet_vd:ResNetVd",
         description=f"ResNet-D of {depth} layers, as PaddleClas 2.6 has it",
         image_sizes=_SIZES,
+        preprocess=partial(imagenet, library="opencv"),
         options={"depth": depth},
     )
     for depth in (18, 34, 50, 101, 152, 200)

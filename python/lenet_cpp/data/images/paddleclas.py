@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ _RATIO = re.compile(f"{_NUMBER}(?:/{_NUMBER})?")
 # The default values of NormalizeImage.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_LIBRARIES = {"cv2": "opencv", "pil": "pillow"}
 
 
 def from_inference_yml(path: str | os.PathLike[str]) -> Pipeline:
@@ -29,9 +31,9 @@ def from_inference_yml(path: str | os.PathLike[str]) -> Pipeline:
 
     - DecodeImage: ``to_rgb``; false gives mode ``BGR``. Without the op the mode is RGB, as in
       PaddleClas.
-    - ResizeImage: ``resize_short``, or ``size`` as a number or [width, height]; ``interpolation``
-      nearest, bilinear (the default) or bicubic. PaddleClas's default backend is OpenCV, which
-      does not antialias and rounds the longer side; ours is Pillow and truncates it.
+    - ResizeImage: ``resize_short``, or ``size`` as a number or [width, height]; ``backend`` cv2
+      (the default) or pil; ``interpolation`` nearest, bilinear (the default), bicubic or, of cv2,
+      area.
     - CropImage: ``size`` as a number or [width, height].
     - NormalizeImage: ``scale`` as a number or a text such as ``1.0/255.0`` (never evaluated),
       ``mean``, ``std``; an ``order`` of ``chw`` must come after ToCHWImage, any other before it.
@@ -121,13 +123,18 @@ def _mode(values: dict[str, Any]) -> str:
 
 
 def _resize(values: dict[str, Any]) -> Resize:
+    library = _LIBRARIES.get(str(values.get("backend", "cv2")).lower())
+    if library is None:
+        raise Unsupported(f"ResizeImage.backend {reprlib.repr(values['backend'])}")
     name = values.get("interpolation")
     interpolation = "bilinear" if name is None else str(name).lower()
-    if interpolation not in {"nearest", "bilinear", "bicubic"}:
-        raise Unsupported(f"ResizeImage.interpolation {reprlib.repr(name)}")
+    known = {"nearest", "bilinear", "bicubic"} | ({"area"} if library == "opencv" else set())
+    if interpolation not in known:
+        raise Unsupported(f"ResizeImage.interpolation {reprlib.repr(name)} of {library}")
+    resize = Resize(interpolation=interpolation, library=library)
     if short_side := values.get("resize_short"):
-        return Resize(short_side=short_side, interpolation=interpolation)
-    return Resize(size=_height_width(values), interpolation=interpolation)
+        return replace(resize, short_side=short_side, rounding="half_even")
+    return replace(resize, size=_height_width(values))
 
 
 def _height_width(values: dict[str, Any]) -> tuple[int, int]:
@@ -179,7 +186,7 @@ def _scale(value: Any) -> Any:
 _OPS: dict[str, tuple[set[str], Callable[[dict[str, Any]], Any]]] = {
     "DecodeImage": ({"to_rgb", "to_np", "channel_first"}, _mode),
     "ResizeImage": ({"size", "resize_short", "interpolation", "backend", "return_numpy"}, _resize),
-    "CropImage": ({"size"}, lambda values: CenterCrop(_height_width(values))),
+    "CropImage": ({"size"}, lambda values: CenterCrop(_height_width(values), "down")),
     "NormalizeImage": ({"scale", "mean", "std", "order", "output_fp16", "channel_num"}, _normalize),
     "ToCHWImage": (set(), lambda _values: ToCHW()),
 }

@@ -218,7 +218,7 @@ def _step(fields: dict[str, Any]) -> _Step:
     return kind(**values)
 
 
-def imagenet(img_size: int = 224) -> Pipeline:
+def imagenet(img_size: int = 224, *, library: str | None = None) -> Pipeline:
     """Return the preprocessing of classifiers trained on ImageNet, such as AlexNet.
 
     The short side is resized to ``round(img_size * 256 / 224)``, bilinear, and the middle
@@ -227,15 +227,21 @@ def imagenet(img_size: int = 224) -> Pipeline:
 
     Args:
         img_size: Height and width of the model's input, in pixels.
+        library: ``opencv`` resizes and rounds as PaddleClas; None as paddle.vision and
+            torchvision, with Pillow.
 
     Returns:
         A pipeline to float32 [3, img_size, img_size].
+
+    Raises:
+        BadInput: The library is another.
     """
+    of_long_side, of_crop = ("half_even", "down") if library == "opencv" else (None, None)
     return Pipeline(
         "RGB",
         (
-            Resize(short_side=round(img_size * 256 / 224)),
-            CenterCrop((img_size, img_size)),
+            Resize(round(img_size * 256 / 224), library=library, rounding=of_long_side),
+            CenterCrop((img_size, img_size), of_crop),
             Normalize(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
             ToCHW(),
         ),

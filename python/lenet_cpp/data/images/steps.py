@@ -11,31 +11,41 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize an image as Pillow's ``Image.resize`` does, with antialiasing when it shrinks.
+    """Resize an image as Pillow's ``Image.resize`` or as ``cv2.resize`` does.
 
-    With ``short_side`` the shorter side s becomes that and the longer side l becomes
-    ``int(l * short_side / s)``, truncated. An image of that size stays unchanged.
+    Pillow averages all the pixels that it covers when it shrinks, OpenCV does not. With
+    ``short_side`` the shorter side s becomes that and the longer side l in proportion. An image of
+    that size stays unchanged.
 
     Attributes:
         short_side: Pixels; None when ``size`` is given.
         size: (height, width) in pixels; None when ``short_side`` is given.
-        interpolation: ``nearest``, ``bilinear`` or ``bicubic``.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``; of OpenCV also ``area``.
+        library: ``pillow``, which None means too, or ``opencv``.
+        rounding: Of the longer side: ``down``, which None means too and paddle.vision does:
+            ``int(l * short_side / s)``; or ``half_even``, as PaddleClas:
+            ``round(l * (short_side / s))``.
     """
 
     short_side: int | None = None
     size: tuple[int, int] | None = None
     interpolation: str = "bilinear"
+    library: str | None = None
+    rounding: str | None = None
 
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """Crop the middle: from row ``round((H - h) / 2)``, half to even; columns likewise.
+    """Crop the middle: from row (H - h) / 2; columns likewise.
 
     Attributes:
         size: (h, w) in pixels, at most the image's.
+        rounding: Of half a pixel: ``half_even``, which None means too and paddle.vision does, or
+            ``down``, as PaddleClas.
     """
 
     size: tuple[int, int]
+    rounding: str | None = None
 
 
 @dataclass(frozen=True)

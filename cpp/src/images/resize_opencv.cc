@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <array>
+#include <cfloat>
+#include <cmath>
+#include <utility>
+
+#include "images/steps.h"
+
+namespace lenet {
+namespace {
+
+// OpenCV's fixed point: weights have 11 bits, along one axis and then along the other.
+constexpr int kWeightBits = 11;
+
+/// Old pixels for each new one, which OpenCV computes by way of the other ratio.
+double ratio(std::int64_t from, std::int64_t to) {
+  return 1.0 / (static_cast<double>(to) / static_cast<double>(from));
+}
+
+std::vector<std::int64_t> nearest_of(std::int64_t from, std::int64_t to) {
+  const double scale = ratio(from, to);
+  std::vector<std::int64_t> pixels;
+  for (std::int64_t i = 0; i < to; ++i) {
+    const double at = std::floor(static_cast<double>(i) * scale);
+    pixels.push_back(std::min(static_cast<std::int64_t>(at), from - 1));
+  }
+  return pixels;
+}
+
+// ---- bilinear and bicubic: a fixed number of neighbours, however much the image shrinks
+
+/// What a new pixel is made of, along one axis.
+template <int kCount>
+struct Taps {
+  std::array<std::int64_t, kCount> pixels;
+  std::array<std::int32_t, kCount> weights;
+};
+
+template <int kCount>
+std::array<float, kCount> weights_at(float at) {
+  if constexpr (kCount == 2) {
+    return {1 - at, at};
+  } else {  // cubic convolution with a = -0.75
+    constexpr float kA = -0.75F;
+    const auto near = [](float x) { return ((kA + 2) * x - (kA + 3)) * x * x + 1; };
+    const float first = ((kA * (at + 1) - 5 * kA) * (at + 1) + 8 * kA) * (at + 1) - 4 * kA;
+    const float second = near(at);
+    const float third = near(1 - at);
+    return {first, second, third, 1 - first - second - third};
+  }
+}
+
+/// One axis of an image.
+struct Axis {
+  std::int64_t from;
+  std::int64_t to;
+  bool area;       ///< place new pixels as OpenCV's area does where it enlarges
+  bool one_pixel;  ///< of two pixels, one is enough at the border: so columns have it, not rows
+};
+
+/// The old pixel before the new pixel `i`, and how far behind it that lies.
+std::pair<std::int64_t, float> place_of(const Axis& axis, std::int64_t i) {
+  const double scale = ratio(axis.from, axis.to);
+  const auto index = static_cast<double>(i);
+  if (!axis.area) {
+    const auto at = static_cast<float>((index + 0.5) * scale - 0.5);
+    return {static_cast<std::int64_t>(std::floor(at)), at - std::floor(at)};
+  }
+  const double before = std::floor(index * scale);
+  const double inverse = static_cast<double>(axis.to) / static_cast<double>(axis.from);
+  const auto at = static_cast<float>((index + 1) - (before + 1) * inverse);
+  return {static_cast<std::int64_t>(before), at <= 0 ? 0 : at - std::floor(at)};
+}
+
+template <int kCount>
+Taps<kCount> taps_of(const Axis& axis, std::int64_t i) {
+  auto [before, at] = place_of(axis, i);
+  if (axis.one_pixel && (before < 0 || before >= axis.from - 1)) {
+    before = std::clamp<std::int64_t>(before, 0, axis.from - 1);
+    at = 0;
+  }
+  Taps<kCount> taps;
+  const std::array<float, kCount> weights = weights_at<kCount>(at);
+  for (std::size_t k = 0; k < kCount; ++k) {
+    const std::int64_t pixel = before - (kCount / 2 - 1) + static_cast<std::int64_t>(k);
+    taps.pixels[k] = std::clamp<std::int64_t>(pixel, 0, axis.from - 1);
+    taps.weights[k] = static_cast<std::int32_t>(std::nearbyint(weights[k] * (1 << kWeightBits)));
+  }
+  return taps;
+}
+
+template <int kCount>
+void resize_row(const std::uint8_t* pixels, const std::vector<Taps<kCount>>& columns,
+                std::int64_t channels, std::vector<std::int32_t>& result) {
+  result.clear();
+  for (const Taps<kCount>& taps : columns) {
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < kCount; ++k) {
+        sum += taps.weights[k] * pixels[taps.pixels[k] * channels + channel];
+      }
+      result.push_back(sum);
+    }
+  }
+}
+
+template <int kCount>
+std::int32_t blend(const std::array<const std::int32_t*, kCount>& rows,
+                   const std::array<std::int32_t, kCount>& weights, std::size_t x) {
+  if constexpr (kCount == 2) {  // OpenCV's 16-bit instructions: less of each factor, twice
+    const auto part = [&](std::size_t k) { return (weights[k] * (rows[k][x] >> 4)) >> 16; };
+    return (part(0) + part(1) + 2) >> 2;
+  } else {
+    std::int32_t sum = 1 << (2 * kWeightBits - 1);
+    for (std::size_t k = 0; k < kCount; ++k) sum += weights[k] * rows[k][x];
+    return sum >> (2 * kWeightBits);
+  }
+}
+
+template <int kCount>
+Image resize_taps(const Image& image, std::int64_t height, std::int64_t width, bool area = false) {
+  std::vector<Taps<kCount>> columns;
+  for (std::int64_t i = 0; i < width; ++i) {
+    columns.push_back(taps_of<kCount>({image.width, width, area, kCount == 2}, i));
+  }
+  const std::size_t row_values = columns.size() * static_cast<std::size_t>(image.channels);
+  // The old rows that a new one is made of, which follow each other, with their new width.
+  std::array<std::vector<std::int32_t>, kCount> resized;
+  std::array<std::int64_t, kCount> held;
+  held.fill(-1);
+  Image result = empty_image(height, width, image.channels);
+  for (std::int64_t i = 0; i < height; ++i) {
+    const auto taps = taps_of<kCount>({image.height, height, area, false}, i);
+    std::array<const std::int32_t*, kCount> rows;
+    for (std::size_t k = 0; k < kCount; ++k) {
+      const std::int64_t row = taps.pixels[k];
+      const auto slot = static_cast<std::size_t>(row % kCount);
+      if (std::exchange(held[slot], row) != row) {
+        resize_row(image.pixels.data() + row * image.width * image.channels, columns,
+                   image.channels, resized[slot]);
+      }
+      rows[k] = resized[slot].data();
+    }
+    for (std::size_t x = 0; x < row_values; ++x) {
+      const std::int32_t level = blend<kCount>(rows, taps.weights, x);
+      result.pixels.push_back(static_cast<std::uint8_t>(std::clamp(level, 0, 255)));
+    }
+  }
+  return result;
+}
+
+// ---- area: the mean of what a new pixel covers
+
+std::uint8_t to_level(float value) {
+  return static_cast<std::uint8_t>(std::clamp(std::nearbyint(value), 0.0F, 255.0F));
+}
+
+/// The number of old pixels for a new one where it is a whole one, to the last bit; otherwise 0.
+std::int64_t whole_ratio(std::int64_t from, std::int64_t to) {
+  const double scale = ratio(from, to);
+  const double whole = std::nearbyint(scale);
+  return std::abs(scale - whole) < DBL_EPSILON ? static_cast<std::int64_t>(whole) : 0;
+}
+
+Image mean_of_blocks(const Image& image, std::int64_t rows, std::int64_t columns) {
+  const float part = 1.0F / static_cast<float>(rows * columns);
+  Image result = empty_image(image.height / rows, image.width / columns, image.channels);
+  for (std::int64_t y = 0; y < result.height * rows; y += rows) {
+    for (std::int64_t x = 0; x < result.width * columns; x += columns) {
+      for (std::int64_t channel = 0; channel < image.channels; ++channel) {
+        std::int64_t sum = 0;
+        for (std::int64_t row = y; row < y + rows; ++row) {
+          const std::uint8_t* pixel =
+              image.pixels.data() + (row * image.width + x) * image.channels + channel;
+          for (std::int64_t column = 0; column < columns; ++column) {
+            sum += pixel[column * image.channels];
+          }
+        }
+        result.pixels.push_back(rows == 2 && columns == 2
+                                    ? static_cast<std::uint8_t>((sum + 2) >> 2)
+                                    : to_level(static_cast<float>(sum) * part));
+      }
+    }
+  }
+  return result;
+}
+
+/// An old pixel, and how much of a new one it is.
+struct Share {
+  std::int64_t pixel;
+  float weight;
+};
+
+std::vector<std::vector<Share>> shares_of(std::int64_t from, std::int64_t to) {
+  constexpr double kLeast = 1e-3;  // a smaller part of a pixel is left out
+  const double scale = ratio(from, to);
+  std::vector<std::vector<Share>> result;
+  for (std::int64_t i = 0; i < to; ++i) {
+    const double begin = static_cast<double>(i) * scale;
+    const double end = begin + scale;
+    const double size = std::min(scale, static_cast<double>(from) - begin);
+    const auto last = std::min(static_cast<std::int64_t>(std::floor(end)), from - 1);
+    const auto first = std::min(static_cast<std::int64_t>(std::ceil(begin)), last);
+    const double head = static_cast<double>(first) - begin;
+    const double tail = end - static_cast<double>(last);
+    std::vector<Share>& shares = result.emplace_back();
+    if (head > kLeast) shares.push_back({first - 1, static_cast<float>(head / size)});
+    for (std::int64_t x = first; x < last; ++x) {
+      shares.push_back({x, static_cast<float>(1.0 / size)});
+    }
+    if (tail > kLeast) {
+      shares.push_back({last, static_cast<float>(std::min(std::min(tail, 1.0), size) / size)});
+    }
+  }
+  return result;
+}
+
+Image resize_area(const Image& image, std::int64_t height, std::int64_t width) {
+  if (ratio(image.height, height) < 1 || ratio(image.width, width) < 1) {
+    return resize_taps<2>(image, height, width, true);
+  }
+  const std::int64_t rows = whole_ratio(image.height, height);
+  const std::int64_t columns = whole_ratio(image.width, width);
+  if (rows > 0 && columns > 0) return mean_of_blocks(image, rows, columns);
+  const auto column_shares = shares_of(image.width, width);
+  const auto channels = static_cast<std::size_t>(image.channels);
+  std::vector<float> row(column_shares.size() * channels);
+  std::vector<float> sums(row.size());
+  Image result = empty_image(height, width, image.channels);
+  for (const auto& shares : shares_of(image.height, height)) {
+    std::fill(sums.begin(), sums.end(), 0.0F);
+    for (const Share& of_row : shares) {
+      const std::uint8_t* pixels =
+          image.pixels.data() + of_row.pixel * image.width * image.channels;
+      std::fill(row.begin(), row.end(), 0.0F);
+      for (std::size_t x = 0; x < column_shares.size(); ++x) {
+        for (const Share& share : column_shares[x]) {
+          for (std::size_t channel = 0; channel < channels; ++channel) {
+            row[x * channels + channel] +=
+                static_cast<float>(
+                    pixels[share.pixel * image.channels + static_cast<std::int64_t>(channel)]) *
+                share.weight;
+          }
+        }
+      }
+      for (std::size_t x = 0; x < row.size(); ++x) sums[x] += of_row.weight * row[x];
+    }
+    for (const float sum : sums) result.pixels.push_back(to_level(sum));
+  }
+  return result;
+}
+
+}  // namespace
+
+Image resize_as_opencv(const Image& image, std::int64_t height, std::int64_t width,
+                       Interpolation interpolation) {
+  switch (interpolation) {
+    case Interpolation::Nearest:
+      return pick(image, nearest_of(image.height, height), nearest_of(image.width, width));
+    case Interpolation::Bicubic:
+      return resize_taps<4>(image, height, width);
+    case Interpolation::Area:
+      return resize_area(image, height, width);
+    case Interpolation::Bilinear:
+      break;
+  }
+  // Exactly half is the mean of four pixels.
+  if (image.height == 2 * height && image.width == 2 * width) return mean_of_blocks(image, 2, 2);
+  return resize_taps<2>(image, height, width);
+}
+
+}  // namespace lenet
