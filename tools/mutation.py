@@ -9,6 +9,10 @@ Changes one place of the code at a time, drawn at random, builds, and runs the t
 Run it in a clone of its own, after ``./test.sh --quick``: it edits the files there, and restores
 each before the next. A run that was stopped goes on where it was.
 
+In Python most of the time goes into tests that never come by the place. ``--coverage`` names the
+data of ``nox -s coverage``, build/coverage/python.data, or of some tests, of the same code: only
+the tests that ran the statement are then run, and a statement that none ran counts as unnoticed.
+
 A fault that the tests do not notice is printed as it is found. It needs a test, unless it changes
 no behaviour, which only a reader can say.
 """
@@ -16,6 +20,7 @@ no behaviour, which only a reader can say.
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import json
 import random
@@ -28,6 +33,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from coverage import CoverageData
 from tqdm import tqdm
 
 if TYPE_CHECKING:
@@ -97,12 +103,43 @@ def changes_of(file: str, text: str) -> list[Change]:
     return found
 
 
-def run_tests(language: str, *, full: bool) -> str:
-    """Return who notices a fault: "compiler", the first test that fails, or nobody ("")."""
+def _lines_of(change: Change, text: str) -> range:
+    """Return the lines of the innermost statement of a change; of a compound one its head."""
+    lines = range(change.line, change.line + 1)
+    for node in ast.walk(ast.parse(text)):  # outer ones first
+        if isinstance(node, ast.stmt) and node.end_lineno is not None:
+            body = getattr(node, "body", None)
+            end = body[0].lineno - 1 if isinstance(body, list) else node.end_lineno
+            if node.lineno <= change.line <= end:
+                lines = range(node.lineno, end + 1)
+    return lines
+
+
+def running_tests(change: Change, text: str, data: CoverageData) -> list[str] | None:
+    """Return the tests that ran the place of a change; None where it ran outside of a test.
+
+    That is while a module was imported, or in a process of its own.
+    """
+    lines = _lines_of(change, text)
+    found = data.contexts_by_lineno(str(ROOT / change.file))
+    names = {context.rpartition("|")[0] for line in lines for context in found.get(line, ())}
+    return None if "" in names else sorted(names)
+
+
+def run_tests(language: str, *, full: bool, only: list[str] | None = None) -> str:
+    """Return who notices a fault: "compiler", the first test that fails, or nobody ("").
+
+    Args:
+        language: A key of SOURCES.
+        full: All tests, for what those of --quick leave.
+        only: These tests of Python's in place of all.
+    """
     heart = re.search(r'^heart="(.*?)"', (ROOT / "test.sh").read_text(), re.MULTILINE | re.DOTALL)
     assert heart is not None
+    if only == []:
+        return ""
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "--dist=loadfile"]
-    commands = [("pytest", [*pytest, *heart[1].split()])]
+    commands = [("pytest", [*pytest, *(only or heart[1].split())])]
     if language == "cpp":
         ctest = ["ctest", "--test-dir", "build", "--stop-on-failure", "--timeout", "300"]
         ctest += ["--parallel", "2"]
@@ -113,7 +150,7 @@ def run_tests(language: str, *, full: bool) -> str:
             ("compiler", ["./run.sh", "--build-only"]),
             ("ctest", [*ctest, "--tests-regex", "fuzz"]),
         ]
-    if full:
+    if full and not only:
         commands.append(("all tests", pytest))
     for name, command in commands:
         done = subprocess.run(
@@ -125,15 +162,16 @@ def run_tests(language: str, *, full: bool) -> str:
     return ""
 
 
-def judge(change: Change, language: str, *, full: bool) -> str:
+def judge(change: Change, language: str, *, full: bool, data: CoverageData | None) -> str:
     """Make a change, and return who noticed it. The file is as before when this returns."""
     path = ROOT / change.file
     before = path.read_text(encoding="utf-8")
     assert before.startswith(change.old, change.at), f"{path} has changed"
     after = before[: change.at] + change.new + before[change.at + len(change.old) :]
+    only = None if data is None else running_tests(change, before, data)
     try:
         path.write_text(after, encoding="utf-8")
-        return run_tests(language, full=full)
+        return run_tests(language, full=full, only=only)
     finally:
         path.write_text(before, encoding="utf-8")
 
@@ -147,6 +185,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="changes that compile (200)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (1)")
     parser.add_argument("--full", action="store_true", help="all tests for what --quick leaves")
+    parser.add_argument("--coverage", type=Path, help="which tests run which lines of Python")
     parser.add_argument("--output", type=Path, required=True, help="a .json, written as it goes on")
     options = parser.parse_args()
     files = sorted(path for glob in SOURCES[options.language] for path in ROOT.glob(glob))
@@ -158,7 +197,13 @@ def main() -> int:
     ]
     random.Random(options.seed).shuffle(drawn)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # restores the file that is changed
-    if failed := run_tests(options.language, full=options.full):
+    data = None
+    if options.coverage is not None:  # of tests that passed
+        if options.language != "python" or not options.coverage.is_file():
+            parser.error("--coverage takes the data of nox -s coverage, for python")
+        data = CoverageData(str(options.coverage.resolve()))
+        data.read()
+    elif failed := run_tests(options.language, full=options.full):
         parser.error(f"the tests must pass before anything is changed: {failed}")
     done = json.loads(options.output.read_text()) if options.output.exists() else []
     compiled = sum(one["noticed"] != "compiler" for one in done)
@@ -166,7 +211,7 @@ def main() -> int:
         for change in drawn[len(done) :]:
             if bar.n >= options.count:
                 break
-            noticed = judge(change, options.language, full=options.full)
+            noticed = judge(change, options.language, full=options.full, data=data)
             done.append(change._asdict() | {"noticed": noticed})
             options.output.write_text(json.dumps(done, indent=1) + "\n")
             bar.update(noticed != "compiler")

@@ -442,6 +442,7 @@ def preprocess_files() -> Files:
     normalize = {"type": "Normalize", "scale": 1 / 255, "mean": [0.5] * 3, "std": [0.25] * 3}
     last = [normalize, to_chw]
     resize = {"type": "Resize", "short_side": 8, "interpolation": "bicubic"}
+    opencv = {"library": "opencv", "rounding": "half_even"}
     crop = {"type": "CenterCrop", "size": [6, 5]}
     digit = {"type": "Digit", "size": 28, "box": 20}
     grey = {"type": "Normalize", "scale": 1.0, "mean": [0.0], "std": [255.0]}
@@ -450,6 +451,8 @@ def preprocess_files() -> Files:
         "imagenet": ("RGB", [resize, crop, *last]),
         "digit": ("L", [digit, grey, to_chw]),
         "stretch": ("BGR", [stretch, *last]),
+        "paddleclas": ("RGB", [{**resize, **opencv}, {**crop, "rounding": "down"}, *last]),
+        "area": ("RGB", [{**stretch, **opencv, "interpolation": "area"}, *last]),
         "digit_in_colour": ("RGB", [digit, *last]),
         "wrong_order": ("RGB", [normalize, crop, to_chw]),
         "wrong_channels": ("L", last),

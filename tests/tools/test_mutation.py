@@ -1,6 +1,8 @@
 """tools/mutation.py: which places of the code it changes."""
 
-from tools.mutation import changes_of
+from coverage import CoverageData
+
+from tools.mutation import ROOT, changes_of, running_tests
 
 
 def changed(file, text):
@@ -30,3 +32,18 @@ def test_operators_of_cpp_but_no_pointers_references_or_templates():
         text.replace(" * ", " / "),
         text.replace("7", "8"),
     ]
+
+
+def test_only_tests_that_ran_the_statement_are_run(tmp_path):
+    text = (
+        "def f(a,\n      b=1):\n    if a > 1:\n        return [\n            2]\n    return 3 + b\n"
+    )
+    data = CoverageData(str(tmp_path / "data"))
+    ran = {"": {1}, "t.py::one|run": {3, 4}, "t.py::two[x|y]|run": {3, 6}, "t.py::one|setup": {6}}
+    for context, lines in ran.items():
+        data.set_context(context)
+        data.add_lines({str(ROOT / "m.py"): lines})
+    found = {change.line: running_tests(change, text, data) for change in changes_of("m.py", text)}
+    both = ["t.py::one", "t.py::two[x|y]"]
+    # Defaults are computed while the module is imported.
+    assert found == {2: None, 3: both, 5: ["t.py::one"], 6: both}
