@@ -28,6 +28,13 @@ using Names = std::vector<std::string>;
 
 inline const std::string kModelDir = LENET_TEST_MODEL_DIR;
 
+/// There everything takes ten times as long, and less of it is drawn.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kUnderAsan = true;
+#else
+constexpr bool kUnderAsan = false;
+#endif
+
 /// A folder that is removed with everything in it.
 class TemporaryFolder : public lenet::TemporaryFolder {
  public:

@@ -180,11 +180,7 @@ Network random_network(Random& random, bool winograd) {
 
 TEST_CASE("random networks are what their definition says, in both layouts and all sets" *
           doctest::test_suite("arithmetic")) {
-#ifdef __SANITIZE_ADDRESS__
-  constexpr int kNetworks = 24;  // each takes ten times as long
-#else
-  constexpr int kNetworks = 90;
-#endif
+  constexpr int kNetworks = kUnderAsan ? 24 : 90;
   Random random(11);
   for (int i = 0; i < kNetworks; ++i) {
     const Network network = random_network(random, i % 3 == 2);

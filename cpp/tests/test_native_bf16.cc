@@ -127,11 +127,7 @@ std::vector<float> outputs_of_threads(const Program& program, const std::vector<
 
 TEST_CASE("products in bf16 are what their definition says, for any batch and threads" *
           doctest::test_suite("arithmetic")) {
-#ifdef __SANITIZE_ADDRESS__
-  constexpr int kNetworks = 16;  // each takes ten times as long
-#else
-  constexpr int kNetworks = 120;
-#endif
+  constexpr int kNetworks = kUnderAsan ? 16 : 120;
   constexpr std::int64_t kImages = 8;
   for (const Bf16Kernels* const kernels : kernels_and_tiles()) {
     CAPTURE(std::string(kernels->name));

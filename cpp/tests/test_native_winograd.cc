@@ -73,11 +73,7 @@ TEST_CASE("Winograd's method of 3 x 3 is nearly as accurate as the definition in
     TensorShape image;
     std::int64_t channels;
   };
-#ifdef __SANITIZE_ADDRESS__
-  constexpr int kCases = 5;  // each takes ten times as long
-#else
-  constexpr int kCases = 20;
-#endif
+  constexpr int kCases = kUnderAsan ? 5 : 20;
   // More tiles than are computed at once, with the transformed weights kept and not.
   std::vector<Case> cases = {{{130, 36, 40}, 128}, {{40, 45, 61}, 20}, {{200, 7, 7}, 70}};
   Random random(13);
@@ -146,11 +142,7 @@ Network network_of_rows(Random& random, const TensorShape& out, std::int64_t inp
 TEST_CASE("Winograd's method along rows is nearly as accurate as the definition, in both layouts" *
           doctest::test_suite("arithmetic")) {
   constexpr std::int64_t kMany = 40;
-#ifdef __SANITIZE_ADDRESS__
-  constexpr std::int64_t kCases = 8;  // each takes ten times as long
-#else
-  constexpr std::int64_t kCases = 40;
-#endif
+  constexpr std::int64_t kCases = kUnderAsan ? 8 : 40;
   Random random(17);
   Accuracy accuracy;
   for (std::int64_t i = 0; i < kCases; ++i) {

@@ -107,7 +107,8 @@ TEST_CASE("lengths and dimensions beyond reason") {
 
 TEST_CASE("a program cut short or changed is refused or reads the same, and never crashes") {
   const std::string whole = read_file(kModelDir + "/lenet.pdmodel");
-  for (std::size_t size = 0; size < whole.size(); ++size) {
+  constexpr std::size_t kStep = kUnderAsan ? 5 : 1;
+  for (std::size_t size = 0; size < whole.size(); size += kStep) {
     std::vector<ParameterSpec> specs;
     try {
       specs = pdmodel_parameters(std::string_view(whole).substr(0, size));
@@ -119,7 +120,7 @@ TEST_CASE("a program cut short or changed is refused or reads the same, and neve
     CHECK(sorted_shapes(specs) == kLeNet);
     CHECK(size > whole.size() / 2);
   }
-  for (std::size_t at = 0; at < whole.size(); ++at) {
+  for (std::size_t at = 0; at < whole.size(); at += kStep) {
     std::string changed = whole;
     changed[at] = static_cast<char>(~changed[at]);
     try {
