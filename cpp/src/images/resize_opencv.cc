@@ -50,40 +50,30 @@ std::array<float, kCount> weights_at(float at) {
   }
 }
 
-/// One axis of an image.
-struct Axis {
-  std::int64_t from;
-  std::int64_t to;
-  bool area;       ///< place new pixels as OpenCV's area does where it enlarges
-  bool one_pixel;  ///< of two pixels, one is enough at the border: so columns have it, not rows
-};
-
 /// The old pixel before the new pixel `i`, and how far behind it that lies.
-std::pair<std::int64_t, float> place_of(const Axis& axis, std::int64_t i) {
-  const double scale = ratio(axis.from, axis.to);
+std::pair<std::int64_t, float> place_of(std::int64_t from, std::int64_t to, bool area,
+                                        std::int64_t i) {
+  const double scale = ratio(from, to);
   const auto index = static_cast<double>(i);
-  if (!axis.area) {
+  if (!area) {
     const auto at = static_cast<float>((index + 0.5) * scale - 0.5);
     return {static_cast<std::int64_t>(std::floor(at)), at - std::floor(at)};
   }
   const double before = std::floor(index * scale);
-  const double inverse = static_cast<double>(axis.to) / static_cast<double>(axis.from);
+  const double inverse = static_cast<double>(to) / static_cast<double>(from);
   const auto at = static_cast<float>((index + 1) - (before + 1) * inverse);
   return {static_cast<std::int64_t>(before), at <= 0 ? 0 : at - std::floor(at)};
 }
 
+/// \param area place new pixels as OpenCV's area does where it enlarges
 template <int kCount>
-Taps<kCount> taps_of(const Axis& axis, std::int64_t i) {
-  auto [before, at] = place_of(axis, i);
-  if (axis.one_pixel && (before < 0 || before >= axis.from - 1)) {
-    before = std::clamp<std::int64_t>(before, 0, axis.from - 1);
-    at = 0;
-  }
+Taps<kCount> taps_of(std::int64_t from, std::int64_t to, bool area, std::int64_t i) {
+  const auto [before, at] = place_of(from, to, area, i);
   Taps<kCount> taps;
   const std::array<float, kCount> weights = weights_at<kCount>(at);
   for (std::size_t k = 0; k < kCount; ++k) {
     const std::int64_t pixel = before - (kCount / 2 - 1) + static_cast<std::int64_t>(k);
-    taps.pixels[k] = std::clamp<std::int64_t>(pixel, 0, axis.from - 1);
+    taps.pixels[k] = std::clamp<std::int64_t>(pixel, 0, from - 1);
     taps.weights[k] = static_cast<std::int32_t>(std::nearbyint(weights[k] * (1 << kWeightBits)));
   }
   return taps;
@@ -121,7 +111,7 @@ template <int kCount>
 Image resize_taps(const Image& image, std::int64_t height, std::int64_t width, bool area = false) {
   std::vector<Taps<kCount>> columns;
   for (std::int64_t i = 0; i < width; ++i) {
-    columns.push_back(taps_of<kCount>({image.width, width, area, kCount == 2}, i));
+    columns.push_back(taps_of<kCount>(image.width, width, area, i));
   }
   const std::size_t row_values = columns.size() * static_cast<std::size_t>(image.channels);
   // The old rows that a new one is made of, which follow each other, with their new width.
@@ -130,7 +120,7 @@ Image resize_taps(const Image& image, std::int64_t height, std::int64_t width, b
   held.fill(-1);
   Image result = empty_image(height, width, image.channels);
   for (std::int64_t i = 0; i < height; ++i) {
-    const auto taps = taps_of<kCount>({image.height, height, area, false}, i);
+    const auto taps = taps_of<kCount>(image.height, height, area, i);
     std::array<const std::int32_t*, kCount> rows;
     for (std::size_t k = 0; k < kCount; ++k) {
       const std::int64_t row = taps.pixels[k];
