@@ -234,14 +234,6 @@ def test_a_full_disk(folder):
     assert "no space left on device; free some" in one_line(done)
 
 
-def test_a_full_temporary_folder(folder):
-    """For pip that is a connection that was interrupted."""
-    (folder / "df").write_text("#!/bin/sh\necho; echo tmpfs 20000 1000 19000\n")
-    (folder / "df").chmod(0o755)
-    done = alone(folder, env={"PATH": f"{folder}:{os.environ['PATH']}"})
-    assert "no space left on device; free some" in one_line(done)
-
-
 @pytest.fixture
 def machine(folder):
     """A PATH with the programs of this machine, but compilers and Pythons only of the test."""
@@ -279,6 +271,13 @@ def test_a_python_without_paddle(folder, machine):
     done = alone(folder, env={"PATH": str(machine)})
     assert "python3.12 in place of python3, which is Python 3.14" in done.stdout
     assert "check the network and pip's package index" in one_line(done)
+    # For pip a full temporary folder is a connection that was interrupted.
+    (machine / "df").unlink()
+    (machine / "df").write_text("#!/bin/sh\necho; echo tmpfs 20000 1000 19000\n")
+    (machine / "df").chmod(0o755)
+    assert "no space left on device; free some" in one_line(
+        alone(folder, env={"PATH": str(machine)})
+    )
 
 
 def test_a_python_that_is_too_old(folder, machine):
