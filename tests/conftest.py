@@ -53,10 +53,11 @@ for argument; do
     case $before in -o) object=$argument ;; -MF) dependencies=$argument ;; esac
     before=$argument
 done
-# A wheel decodes no photos, and others link the decoders statically. The objects of build/web have
-# the folder of the sources in their names.
+# A wheel decodes no photos. The objects of build/web have the folder of the sources in their names.
+case "$object $*" in
+    */images/decode.cc.o*_HAS_*=0*) exec "$@" ;;
+esac
 case $object in
-    */images/decode.cc.o) exec "$@" ;;
     CMakeFiles/*/cpp/src/*)
         built=web/${object%%.dir/*}.dir${LENET_BUILT%/build}/cpp/src/${object#*/cpp/src/} ;;
     CMakeFiles/*) built=web/$object ;;
