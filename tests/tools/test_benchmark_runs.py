@@ -488,7 +488,7 @@ def test_no_child_is_left(root, model_dir, program, tmp_path, sent):
         until = time.monotonic() + 120
         while not condition():
             assert time.monotonic() < until
-            time.sleep(0.02)
+            time.sleep(0.2)  # the environment of each process of the machine is read
 
     wait_until(children)
     process.send_signal(sent)

@@ -16,7 +16,7 @@ def hostile(folder, *arguments):
 
 
 def test_random_networks(tmp_path, capsys):
-    hostile(tmp_path, "networks", "--seed=15", "--count=20", "--most=3")
+    hostile(tmp_path, "networks", "--seed=15", "--count=20", "--most=3", "--jobs=1")
     assert "20 networks ran" in capsys.readouterr().out
 
 
