@@ -9,6 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
+from lenet_cpp import bundled_model_dir
+
 STORE = "LENET_TEST_STORE"
 """The environment variable with the folder, which tests/conftest.py makes."""
 
@@ -41,13 +43,14 @@ def exported(name, num_classes=10, image_size=None):
     return once(f"{name}-{num_classes}-{image_size}", make)
 
 
-def separate(name, num_classes=10, image_size=None):
-    """Return the same model with one file per variable."""
+def separate(name=None, num_classes=10, image_size=None):
+    """Return the same model, or without a name the bundled one, with one file per variable."""
 
     def make(folder):
         from lenet_cpp.export.separate_layout import write_separate
 
-        write_separate(exported(name, num_classes, image_size), folder / "model")
+        source = exported(name, num_classes, image_size) if name else bundled_model_dir()
+        write_separate(source, folder / "model")
 
     return once(f"{name}-{num_classes}-{image_size}-separate", make) / "model"
 

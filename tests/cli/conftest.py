@@ -7,17 +7,16 @@ from classifiers import Case, trained_lenet, write_digits, write_photos
 
 import shared_models
 from lenet_cpp import models
-from lenet_cpp.export.separate_layout import write_separate
 
 
 @pytest.fixture(scope="session")
 def lenet(tmp_path_factory, model_dir):
     """The bundled model, trained, in every form."""
     folder = tmp_path_factory.mktemp("lenet")
-    write_separate(model_dir, folder / "separate")
-    trained_lenet(folder / "separate", folder / "lenet.pdparams")
+    separate = shared_models.separate()
+    trained_lenet(separate, folder / "lenet.pdparams")
     write_digits(folder / "digits", 8)
-    others = (model_dir, folder / "separate", folder / "digits", {})
+    others = (model_dir, separate, folder / "digits", {})
     return Case("lenet", folder / "lenet.pdparams", *others)
 
 

@@ -19,8 +19,8 @@ import pytest
 from lenet_cpp import _core
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
-from lenet_cpp.export.separate_layout import write_separate
 from numpy_reference import lenet
+from shared_models import separate
 
 PADDLE = Path(sysconfig.get_path("purelib"), "paddle", "base", "libpaddle.so")
 FILE_NOT_FOUND, UNSUPPORTED, BACKEND_FAILURE = 3, 6, 8
@@ -134,9 +134,8 @@ def test_output_file_is_what_was_printed(run_ok, model_dir, images_file, expecte
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_folders_of_both_layouts(run_ok, fails, model_dir, tmp_path, images_file, expected):
-    separate_dir = tmp_path / "separate"
-    write_separate(model_dir, separate_dir)
+def test_folders_of_both_layouts(run_ok, fails, model_dir, images_file, expected):
+    separate_dir = separate()
     assert (separate_dir / "__model__").is_file()
     assert not (separate_dir / "lenet.pdiparams").exists()
     for folder in (model_dir, separate_dir):

@@ -14,7 +14,7 @@ import pytest
 from predictor_cases import ACCELERATORS, close, digits, same
 
 import lenet_cpp
-from lenet_cpp.export.separate_layout import write_separate
+import shared_models
 from lenet_cpp.formats.manifest import read_manifest
 
 
@@ -91,16 +91,16 @@ def test_from_bytes(model_dir, name):
         from_bytes(program.read_bytes()[:-9], params.read_bytes())
 
 
-def test_separate_layout(model_dir, tmp_path):
-    write_separate(model_dir, tmp_path / "separate")
+def test_separate_layout(model_dir):
+    folder = shared_models.separate()
     for accelerator, used in (("auto", "onednn"), ("plain", "plain"), ("onednn", "onednn")):
         options = {"accelerator": accelerator, "engine": "paddle"}
-        separate = lenet_cpp.Predictor(model_dir=tmp_path / "separate", **options)
+        separate = lenet_cpp.Predictor(model_dir=folder, **options)
         assert separate.accelerator(3) == used
         combined = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", accelerator=used)
         assert same(separate.run(digits(3)), combined.run(digits(3)))
     with pytest.raises(lenet_cpp.Unsupported, match=r"__model__.*OpenVINO runs \.pdmodel"):
-        lenet_cpp.Predictor(model_dir=tmp_path / "separate", accelerator="openvino")
+        lenet_cpp.Predictor(model_dir=folder, accelerator="openvino")
 
 
 def test_specifications_are_those_of_the_manifest(model_dir):
