@@ -1,4 +1,4 @@
-"""The fenced blocks of a Markdown page, run as its reader would run them."""
+"""Commands, and the fenced blocks of a Markdown page, run as its reader would run them."""
 
 import os
 import re
@@ -35,15 +35,26 @@ def read_snippets(page):
     ]
 
 
+def run_command(*command, **options):
+    """Run a command; return its exit status and what it printed."""
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, **options
+    )
+
+
+def printed_by(*command, **options):
+    """Run a command that succeeds; return what it printed."""
+    done = run_command(*command, **options)
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
 def run_snippet(snippet, folder, environment, **variables):
     """Run a block in a folder, with the programs of a virtual environment before all others."""
-    interpreter = {"sh": ["sh", "-eu"], "python": [str(environment / "bin" / "python")]}
-    path = f"{environment}/bin:{os.environ['PATH']}"
-    return subprocess.run(
-        [*interpreter[snippet.language], "-c", snippet.text],
-        cwd=folder, env={**os.environ, "PATH": path, **variables},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    interpreter = {"sh": ["sh", "-eu"], "python": [environment / "bin" / "python"]}
+    variables = {**os.environ, "PATH": f"{environment}/bin:{os.environ['PATH']}", **variables}
+    command = (*interpreter[snippet.language], "-c", snippet.text)
+    return run_command(*command, cwd=folder, env=variables)
 
 
 def run_page(page, folder, model_dir):

@@ -1,7 +1,6 @@
 """Classifiers in every form, and the three commands that classify images."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from PIL import Image
 from lenet_cpp import models
 from lenet_cpp.cli import classify
 from lenet_cpp.data.mnist import read_idx
+from snippets import run_command
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "mnist_sample"
@@ -82,10 +82,8 @@ def trained_lenet(separate, target):
 
 def run(name, *arguments, **options):
     """Run a command as a user does."""
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, **options
-    )
+    command = (sys.executable, ROOT / "scripts" / f"{name}.py", *arguments)
+    return run_command(*command, timeout=120, **options)
 
 
 def fails(code, words, name, *arguments):

@@ -4,8 +4,8 @@ import ast
 import json
 import os
 import re
-import subprocess
 import sys
+from functools import partial
 from importlib.metadata import entry_points, version
 from itertools import product
 from pathlib import Path
@@ -20,17 +20,14 @@ import lenet_cpp
 from lenet_cpp.cli import COMMANDS, load, main, serve
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.verify.reprod import read_record
+from snippets import printed_by, run_command
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")
 # The others hand their arguments on, to a script and to a C++ program.
 PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
 
 
-def lenet_cpp_command(*arguments, **options):
-    return subprocess.run(
-        [PROGRAM, *map(str, arguments)],
-        capture_output=True, text=True, check=False, timeout=300, **options,
-    )  # fmt: skip
+lenet_cpp_command = partial(run_command, PROGRAM, timeout=300)
 
 
 def help_of(arguments, capsys):
@@ -163,8 +160,7 @@ def test_commands_read_only_options_that_there_are(name):
 
 def modules_after(statement, *names):
     code = f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(names) & set(done.stdout.splitlines()[-1].split())
+    return set(names) & set(printed_by(sys.executable, "-c", code).splitlines()[-1].split())
 
 
 def test_what_is_not_needed_is_not_imported(lenet):
@@ -209,8 +205,7 @@ def test_versions():
 def test_entry_point_and_module():
     (found,) = entry_points(group="console_scripts", name="lenet-cpp")
     assert found.load() is main
-    command = [sys.executable, "-m", "lenet_cpp", "explain", "--batch", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command(sys.executable, "-m", "lenet_cpp", "explain", "--batch", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("lenet-cpp explain: error: No such option")
 

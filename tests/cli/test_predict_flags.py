@@ -3,12 +3,10 @@
 import itertools
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from classifiers import ENGINES, FORMATS, MAINS, answers
+from classifiers import ENGINES, FORMATS, MAINS, answers, run
 from PIL import Image
 
 import lenet_cpp
@@ -140,9 +138,9 @@ def test_flags_of_the_guides_other_infer(root, lenet, tmp_path, capsys):
     assert caught.value.code == 2
     assert "for an exported model: scripts/predict.py" in capsys.readouterr().err
     flags = ["--max-batch-size=16", "--min_subgraph_size", "3"]
-    command = [sys.executable, root / "scripts" / "predict.py", "--model-dir", lenet.exported]
-    command += ["--img-path", lenet.photos / "000.png", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ("--model-dir", lenet.exported, "--img-path", lenet.photos / "000.png")
+    done = run("predict", *command, *flags)
+    assert done.returncode == 0
     assert re.findall("(--m[a-z-]+) has no effect: TensorRT", done.stderr) == [
         "--max-batch-size", "--min-subgraph-size",
     ]  # fmt: skip

@@ -21,6 +21,7 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
 from lenet_cpp.quantize.task import make_task, run_tasks
+from snippets import printed_by
 
 ROOT = Path(__file__).parents[2]
 COMPILER = "aarch64-linux-gnu-g++"
@@ -41,10 +42,7 @@ def command(run_program):
     python = f"-DPython3_EXECUTABLE={sys.executable}"
     build = ("--build", "--preset", "aarch64", "--target", "lenet_infer_native")
     for arguments in (("--preset", "aarch64", python), build):
-        done = subprocess.run(
-            ["cmake", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        printed_by("cmake", *arguments, cwd=ROOT)
     program = ROOT / "build" / "aarch64" / "lenet_infer_native"
     return partial(run_program, "-L", "/usr/aarch64-linux-gnu", program, program=emulator)
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,14 +17,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.data import write_idx
-
-
-def checked(*command, **options):
-    result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, **options
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+from snippets import printed_by
 
 
 @pytest.fixture
@@ -38,7 +30,7 @@ def run_bare(run_program):
 def prefix(root, program, tmp_path_factory):
     """The installed package, moved after it was installed."""
     folder = tmp_path_factory.mktemp("package")
-    checked("cmake", "--install", program.parent, "--prefix", folder / "first")
+    printed_by("cmake", "--install", program.parent, "--prefix", folder / "first")
     (folder / "first").rename(folder / "moved")
     return folder / "moved"
 
@@ -50,8 +42,8 @@ def build_in_cpp(root, prefix, folder, wanted=""):
     lists.write_text(lists.read_text().replace("(lenet ", f"(lenet {wanted} "))
     flags = "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror -fvisibility=hidden"
     where = ("-S", source, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
-    checked("cmake", *where, flags)
-    checked("cmake", "--build", folder / "build")
+    printed_by("cmake", *where, flags)
+    printed_by("cmake", "--build", folder / "build")
     return folder / "build" / "classify"
 
 
@@ -62,7 +54,7 @@ def build_in_c(root, prefix, folder):
     assert len(commands) == 2
     (found,) = prefix.rglob("lenet.pc")
     script = "; ".join(commands) + " -Wall -Wextra -pedantic -Werror"
-    checked(
+    printed_by(
         "sh", "-euc", script, cwd=example, env=os.environ | {"PKG_CONFIG_PATH": str(found.parent)}
     )
     return example / "classify"
@@ -127,10 +119,10 @@ def test_exports_are_those_listed(program, soname):
     nm -DC --defined-only build/liblenet.so | cut -c20- | LC_ALL=C sort -u \\
         >tests/cpp/exported_symbols.txt
     """
-    lines = checked("nm", "-DC", "--defined-only", program.with_name("liblenet.so")).splitlines()
+    lines = printed_by("nm", "-DC", "--defined-only", program.with_name("liblenet.so")).splitlines()
     found = sorted({line.split(maxsplit=2)[2] for line in lines})
     assert found == Path(__file__).with_name("exported_symbols.txt").read_text().splitlines()
-    assert f"{soname}]" in checked("readelf", "-d", program.with_name("liblenet.so"))
+    assert f"{soname}]" in printed_by("readelf", "-d", program.with_name("liblenet.so"))
 
 
 def test_each_public_declaration_is_exported(root):
@@ -146,7 +138,7 @@ def test_nothing_refers_to_the_build(program, prefix):
         if path.suffix in {".cmake", ".pc"}:
             assert build not in path.read_text(), path
         elif path.is_file() and path.parent.name != "lenet":  # a program or library
-            text = checked("readelf", "-d", path)
+            text = printed_by("readelf", "-d", path)
             found = re.search(r"\(R(?:UN)?PATH\).*\[(.*)\]", text)
             folders = found[1].split(":") if found else []
             # An empty entry would be the folder that the program is started in.
@@ -167,8 +159,8 @@ def packages(root, reuse, tmp_path_factory):
     options = [f"-D{name}={value}" for name, value in preset["cacheVariables"].items()]
     python = f"-DPython3_EXECUTABLE={sys.executable}"
     environment = os.environ | reuse
-    checked("cmake", "-S", root, "-B", folder, "-GNinja", *options, python, env=environment)
-    checked("cmake", "--build", folder, "--target", "package", env=environment)
+    printed_by("cmake", "-S", root, "-B", folder, "-GNinja", *options, python, env=environment)
+    printed_by("cmake", "--build", folder, "--target", "package", env=environment)
     return folder
 
 
@@ -190,10 +182,10 @@ def unpacked(request, packages, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unpacked")
     if request.param == "tar.gz":
         (archive,) = packages.glob("*.tar.gz")
-        checked("tar", "-xf", archive, "-C", folder)
+        printed_by("tar", "-xf", archive, "-C", folder)
         (top,) = folder.iterdir()
         return top
-    checked("dpkg-deb", "-x", request.getfixturevalue("debian_package"), folder)
+    printed_by("dpkg-deb", "-x", request.getfixturevalue("debian_package"), folder)
     return folder / "usr"
 
 
@@ -205,7 +197,7 @@ def test_files_of_a_package(unpacked, root, soname):
     assert headers | described | documents | {"lib/pkgconfig/lenet.pc"} <= files
     assert {"bin/lenet_classify", "bin/lenet_infer_native", "bin/lenet_infer_test"} <= files
     assert not [name for name in files if "paddle" in name or "python" in name]
-    assert "SONAME" in checked("readelf", "-d", unpacked / "lib" / soname)
+    assert "SONAME" in printed_by("readelf", "-d", unpacked / "lib" / soname)
     licenses = (unpacked / "share/doc/lenet/LICENSES.txt").read_text()
     assert all(name in licenses for name in ("Niels Lohmann", "Boost Software License"))
 
@@ -223,10 +215,10 @@ def test_consumer_of_a_package(
 
 
 def test_fields_of_the_debian_package(debian_package):
-    fields = checked("dpkg-deb", "--field", debian_package)
+    fields = printed_by("dpkg-deb", "--field", debian_package)
     assert re.search(r"^Package: lenet$", fields, re.M)
     assert re.search(r"^Depends: .*libc6 \(>= 2\.", fields, re.M)
-    assert "shlibs" in checked("dpkg-deb", "--info", debian_package)
+    assert "shlibs" in printed_by("dpkg-deb", "--info", debian_package)
     assert debian_package.name == f"lenet_{lenet_cpp.__version__}_amd64.deb"
 
 
@@ -239,7 +231,7 @@ def part(root, tmp_path_factory):
         "target_include_directories(nlohmann_json::nlohmann_json INTERFACE"
         f" {Path(nlohmann_json.__file__).parent}/include)\n"
     )
-    checked(
+    printed_by(
         *(
             "cmake",
             "-S",
@@ -268,13 +260,13 @@ def test_a_project_around_it_keeps_its_settings(part):
     # Options begin with LENET_; where to look for another library is a folder.
     ours = re.findall(r"^(?!CMAKE_)(\w+):(?:BOOL|STRING|PATH)=", cache, re.MULTILINE)
     assert [name for name in ours if not re.fullmatch(r"LENET_\w+|\w+_DIR", name)] == []
-    installed = checked("cmake", "--install", part, "--prefix", part / "prefix")
+    installed = printed_by("cmake", "--install", part, "--prefix", part / "prefix")
     assert "lenet" not in installed.replace(str(part), "")
 
 
 @pytest.mark.nightly
 def test_a_project_builds_it(part, run_bare, model_dir, images):
-    checked("cmake", "--build", part)
+    printed_by("cmake", "--build", part)
     result = run_bare(model_dir, images, program=part / "classify")
     assert (result.returncode, result.stderr) == (0, "")
     assert len(result.stdout.split()) == 200
@@ -321,10 +313,10 @@ def test_the_headers_of_an_archive(root, reuse, run_program, model_dir, images, 
         reuse = reuse | {"CMAKE_CXX_COMPILER_LAUNCHER": str(ours)}
     build, environment = tmp_path / "build", os.environ | reuse
     options = (f"-DPADDLE_INFERENCE_DIR={archive}", "-DLENET_WEB=OFF", "-DLENET_SERVE=OFF")
-    checked("cmake", "-S", root, "-B", build, "-G", "Ninja", *options, env=environment)
+    printed_by("cmake", "-S", root, "-B", build, "-G", "Ninja", *options, env=environment)
     targets = ("lenet_infer_test", "lenet_paddle", "lenet_python_stubs")
-    checked("cmake", "--build", build, "--target", *targets, env=environment)
-    compiled = checked("ninja", "-C", build, "-t", "deps")
+    printed_by("cmake", "--build", build, "--target", *targets, env=environment)
+    compiled = printed_by("ninja", "-C", build, "-t", "deps")
     assert all(str(archive / "paddle" / "include" / name) in compiled
                for name in ("paddle_inference_api.h", "paddle_analysis_config.h"))  # fmt: skip
     assert "cpp/compat/paddle_inference_api.h" not in compiled
@@ -349,7 +341,7 @@ def test_paddles_own_interface(root, program, model_dir, tmp_path):
     for place, path in (places | {"../../inference_model/lenet": model_dir}).items():
         commands = commands.replace(place, str(path))
     script = commands.replace("-std=c++17", "-std=c++17 -Wall -Wextra -Werror")
-    lines = checked("sh", "-euc", script, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+    lines = printed_by("sh", "-euc", script, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
     config = paddle.inference.Config(
         str(model_dir / "lenet.pdmodel"), str(model_dir / "lenet.pdiparams")
     )

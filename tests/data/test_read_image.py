@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import subprocess
 import sys
 import zlib
 
@@ -15,6 +14,7 @@ import lenet_cpp
 from lenet_cpp.data import images
 from lenet_cpp.data.images.containers import essential_parts
 from pictures import png, random_pixels, read, refused
+from snippets import run_command
 
 
 def turned(orientation):
@@ -324,8 +324,7 @@ def test_unreadable_file(tmp_path):
     command = [sys.executable, "-c", code]
     if os.geteuid() == 0:  # who may read every file
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    done = subprocess.run([*command, path], capture_output=True, text=True, check=False)
-    last = done.stderr.splitlines()[-1]
+    last = run_command(*command, path).stderr.splitlines()[-1]
     assert last == f"lenet_cpp.errors.FileNotFound: cannot read {path}: Permission denied"
 
 

@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import lenet_cpp
 from lenet_cpp.cli import main
 from lenet_cpp.deploy import bundle, write_bundle
+from snippets import printed_by, run_command
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build"
@@ -36,8 +36,7 @@ def static(tmp_path_factory):
     ):
         main_object = BUILD / f"cpp/apps/CMakeFiles/{name}.dir/{source}.cc.o"
         command = ("c++", "-static", "-s", "-pthread", "-o", folder / name, main_object, *more)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        printed_by(*command)
     return folder
 
 
@@ -51,10 +50,7 @@ def elsewhere(tmp_path, digits):
 
 def run_there(program, *arguments, code=0):
     """Run in an empty environment, where nothing of this package is found."""
-    command = ["env", "-i", program, *arguments]
-    done = subprocess.run(
-        command, cwd=program.parent, capture_output=True, text=True, check=False, timeout=60
-    )
+    done = run_command("env", "-i", program, *arguments, cwd=program.parent, timeout=60)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr if code else done.stdout
 
@@ -109,7 +105,7 @@ def test_archive_is_the_same_each_time(digits, elsewhere):
         assert call("-o", elsewhere / name / "digits.tar.gz", "--program", program) == 0
     first = (elsewhere / "first" / "digits.tar.gz").read_bytes()
     assert first == (elsewhere / "second" / "digits.tar.gz").read_bytes()
-    subprocess.run(["tar", "-xf", "first/digits.tar.gz"], cwd=elsewhere, check=True)
+    printed_by("tar", "-xf", "first/digits.tar.gz", cwd=elsewhere)
     found = logits_there(elsewhere / "digits" / "lenet_infer_native", elsewhere)
     np.testing.assert_array_equal(found, lenet_cpp.predict(digits))
 
@@ -230,9 +226,7 @@ def test_ctrl_c_leaves_the_bundle_that_was_there(model_dir, tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = ("bundle", "-o", tmp_path / "made", "--program", BUILD / "lenet_infer_native")
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    done = run_command(sys.executable, "-c", code, *arguments)
     assert done.returncode == 128 + signal.SIGINT, done.stderr
     assert "interrupted" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before

@@ -15,7 +15,7 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.deploy import web, write_page
 from numpy_reference import conv2d, lenet_parameters
-from snippets import run_page
+from snippets import printed_by, run_page
 
 ROOT = Path(__file__).parents[2]
 MOST_BYTES = 465_000  # to load in all, with brotli; Debian 13's Emscripten: 461,574
@@ -147,11 +147,9 @@ def in_node(page, digits, tmp_path_factory):
     normalize = Normalize(scale=1 / 255, mean=(0.5,), std=(0.25,))
     pipeline = Pipeline("L", (*steps, normalize, ToCHW()))
     pipeline.save(work / "steps.json")
-    command = ["node", str(Path(__file__).with_name("run_model.mjs")), str(page), str(work)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    printed = printed_by("node", Path(__file__).with_name("run_model.mjs"), page, work)
     found = {path.stem: np.fromfile(path, np.float32) for path in work.glob("*.f32")}
-    return found, json.loads(done.stdout), photo, pipeline
+    return found, json.loads(printed), photo, pipeline
 
 
 @node

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from lenet_cpp.cli.export_model import main
 from lenet_cpp.export import inference_model, separate_layout
 from lenet_cpp.formats import manifest
 from shared_models import contents
+from snippets import run_command
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export_model.py"
 
@@ -180,9 +180,7 @@ def test_command_from_another_folder(combined, params, tmp_path):
     checkpoint = tmp_path / "checkpoints" / "lenet" / "lenet.pdparams"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(params.read_bytes())
-    done = subprocess.run(
-        [sys.executable, SCRIPT], cwd=tmp_path, capture_output=True, check=False, text=True
-    )
+    done = run_command(sys.executable, SCRIPT, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "inference_model" / "lenet"
     assert {path.name for path in folder.iterdir()} == COMBINED

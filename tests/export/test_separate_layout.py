@@ -1,7 +1,6 @@
 """The layout with one file for each variable: made of the combined one and turned back."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ from lenet_cpp import errors
 from lenet_cpp._base import worker
 from lenet_cpp.export import separate_layout
 from shared_models import contents
+from snippets import printed_by
 
 pytestmark = pytest.mark.usefixtures("one_child")
 
@@ -44,12 +44,8 @@ def test_a_guides_model_without_manifest(layer, tmp_path):
         "paddle.jit.save(paddle.jit.to_static(net, input_spec=[s]), sys.argv[1])"
     )
     source = tmp_path / "inference_model" / "lenet"
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(source)],
-        env=os.environ | {"FLAGS_enable_pir_api": "0"},
-        check=True,
-        capture_output=True,
-    )
+    variables = os.environ | {"FLAGS_enable_pir_api": "0"}
+    printed_by(sys.executable, "-W", "ignore", "-c", code, source, env=variables)
     apart = separate_layout.write_separate(source, tmp_path / "apart")
     written = apart.manifest
     assert (written.name, written.topology, written.softmax) == ("lenet", None, None)

@@ -1,11 +1,12 @@
 """The command line of scripts/fetch_paddle_inference.py."""
 
 import re
-import subprocess
 import sys
 
 import pytest
 from paddle_archives import NOT_FOUND, USAGE, tgz
+
+from snippets import printed_by
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,7 @@ def test_addresses(clone, tmp_path):
 
 def test_help_names_versions_that_cmake_takes(root):
     script = root / "scripts" / "fetch_paddle_inference.py"
-    command = (sys.executable, script, "--help")
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = printed_by(sys.executable, script, "--help")
     pyproject = (root / "pyproject.toml").read_text(encoding="utf-8")
     # The build requirements must name the same range as the dependencies.
     (supported,) = set(re.findall(r'"paddlepaddle([<>=~!][^"]*)"', pyproject))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from paddle_archives import BAD_ARCHIVE, ELF, NOT_FOUND, PROJECT, SCRIPT, VERSION_MISMATCH, tgz
 
+from snippets import printed_by, run_command
+
 
 def fake_wheel(site, version="3.2.0", said=None):
     for name in ("base/libpaddle.so", "libs/libphi.so", "libs/libdnnl.so.3"):
@@ -75,10 +77,9 @@ def test_links_inside_the_repository_are_relative_and_survive_a_move(clone, tmp_
     output = moved / "third_party/paddle_inference"
     assert all(path.exists() for path in output.rglob("*"))
     assert (output / "paddle/include/more/detail.h").read_text() == "// more\n"
-    command = [sys.executable, str(moved / "scripts" / SCRIPT.name)]
-    command += ["--site-packages", str(moved / site.relative_to(clone.root))]
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "already in place" in again.stdout
+    command = (sys.executable, moved / "scripts" / SCRIPT.name)
+    site = moved / site.relative_to(clone.root)
+    assert "already in place" in printed_by(*command, "--site-packages", site)
 
 
 def test_copy_stands_alone(clone, tmp_path, capsys):
@@ -147,8 +148,7 @@ def test_missing_or_damaged_wheel(clone, tmp_path, capsys):
     assert clone.run("--site-packages", site) == NOT_FOUND
     assert list(clone.third_party.iterdir()) == []
     # the interpreter itself, without any site-packages
-    command = [sys.executable, "-IS", str(clone.script)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_command(sys.executable, "-IS", clone.script)
     assert result.returncode == NOT_FOUND
     assert "not installed for this Python" in result.stderr
     (clone.root / "cpp/compat/paddle_inference_api.h").unlink()

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from lenet_cpp import errors, export, formats
 from lenet_cpp.agreement import compare
 from lenet_cpp.cli.convert_model import main
 from lenet_cpp.cli.export_model import main as export_main
+from snippets import printed_by
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
 
@@ -187,9 +187,8 @@ def test_a_wrong_command(sources, monkeypatch, capsys):
 def test_the_script_in_a_process_of_its_own(root, sources, tmp_path):
     script = (sys.executable, root / "scripts" / "convert_model.py")
     arguments = (sources / "separate" / "__model__", "-o", tmp_path / "out", "--to", "json")
-    done = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "checked: outputs differ from the source's by at most " in done.stdout
+    said = printed_by(*script, *arguments)
+    assert "checked: outputs differ from the source's by at most " in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("model.json", "model.pdiparams", "manifest.json", "SHA256SUMS")
     }

@@ -1,11 +1,11 @@
 """Images, comparisons and child processes for the tests of predictors."""
 
-import subprocess
 import sys
 
 import numpy as np
 
 from lenet_cpp.agreement import compare
+from snippets import run_command
 
 SHAPE = (-1, 1, 28, 28)
 ACCELERATORS = ("plain", "onednn", "openvino")
@@ -33,10 +33,7 @@ def same(a, b):
 def in_child(code, *arguments, cwd):
     """Return what a program prints; it ends by itself, without a word on standard error."""
     # Python 3.12 warns of any fork in a process with threads; what comes of it is tested.
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
-    done = subprocess.run(
-        [*command, *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    command = (sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *arguments)
+    done = run_command(*command, cwd=cwd, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 
@@ -21,6 +20,7 @@ from lenet_cpp.cli import main
 from lenet_cpp.data.mnist import read_idx, write_idx
 from lenet_cpp.inference import bulk, tables
 from lenet_cpp.inference.batch_predictor import BatchPredictor
+from snippets import run_command
 
 ROWS = 300
 
@@ -217,17 +217,11 @@ def dying(tmp_path, inputs):
     (tmp_path / "sitecustomize.py").write_text(DYING)
 
     def start(who, at, target):
-        variables = {
-            "WHO": who,
-            "AT": at,
-            "MARK": str(tmp_path / "mark"),
-            "PYTHONPATH": str(tmp_path),
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "lenet_cpp", "predict", inputs / "digits.npy", "--logits",
-             "--part-rows=20", "--workers=2", "--output", target],
-            env={**os.environ, **variables}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        variables = {"WHO": who, "AT": at, "MARK": str(tmp_path / "mark")}
+        command = [sys.executable, "-m", "lenet_cpp", "predict", inputs / "digits.npy", "--logits"]
+        command += ["--part-rows=20", "--workers=2", "--output", target]
+        variables |= {"PYTHONPATH": str(tmp_path)}
+        done = run_command(*command, env=os.environ | variables)
         return done.returncode, done.stdout + done.stderr
 
     return start

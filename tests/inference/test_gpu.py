@@ -3,7 +3,6 @@
 Where there is no GPU, the calls go to libraries that only say what they are asked for.
 """
 
-import subprocess
 import threading
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from predictor_cases import digits
 
 import lenet_cpp
 from lenet_cpp.cli.classify import infer, predict, py_infer
+from snippets import printed_by
 
 UNSUPPORTED = 6
 NO_CUDA = "built without CUDA"
@@ -60,7 +60,7 @@ def onnx_file(model_dir, tmp_path_factory):
 def fake(tmp_path_factory):
     library = tmp_path_factory.mktemp("fake") / "libfake.so"
     source = Path(__file__).with_name("fake_gpu.cc")
-    subprocess.run(["c++", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    printed_by("c++", "-shared", "-fPIC", "-o", library, source, "-ldl")
     return library
 
 
@@ -215,6 +215,5 @@ def test_the_build_says_what_an_archive_has(root, tmp_path):
     facts = (real / "version.txt").read_text().replace("WITH_GPU: OFF", "WITH_GPU: ON")
     (archive / "version.txt").write_text(facts + "CUDA version: 12.6\n")
     flags = (f"-DPADDLE_INFERENCE_DIR={archive}", "-DLENET_BUILD_PYTHON=OFF")
-    command = ["cmake", "-S", root, "-B", tmp_path / "build", *flags]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    assert "computes on GPUs (WITH_GPU: ON, CUDA version: 12.6)" in done.stdout
+    said = printed_by("cmake", "-S", root, "-B", tmp_path / "build", *flags, timeout=300)
+    assert "computes on GPUs (WITH_GPU: ON, CUDA version: 12.6)" in said

@@ -6,7 +6,6 @@ what it ran. cpp/tests/test_precision.cc compares with values from the definitio
 
 import json
 import re
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -24,6 +23,7 @@ from lenet_cpp.data.mnist import write_idx
 from lenet_cpp.inference.classification import InferenceEngine
 from processor import needs_bf16, needs_vnni
 from quantized_models import quantized_by_paddle
+from snippets import printed_by
 
 BAD_INPUT, UNSUPPORTED = 5, 6
 # Of oneDNN's primitives those that have weights; the format changed between Paddle 3.1 and 3.3.
@@ -105,17 +105,15 @@ def test_three_routes_give_the_same_bits(
 def test_what_was_asked_for_is_what_runs(find, program, route, name, precision):
     needs(precision)
     model = find(name)
-    command = [program, f"--model_file={model}", f"--precision={precision}", "--accelerator=onednn"]
+    command = (program, f"--model_file={model}", f"--precision={precision}", "--accelerator=onednn")
     if route == "lenet_cpp":
         code = f"""
 import numpy, lenet_cpp
 made = lenet_cpp.Predictor({str(model)!r}, precision={precision!r}, accelerator='onednn')
 made.run(numpy.zeros((1, 1, 28, 28), numpy.float32))
 """
-        command = [sys.executable, "-c", code]
-    verbose = {"env": {"ONEDNN_VERBOSE": "1"}, "capture_output": True, "text": True}
-    done = subprocess.run(command, **verbose, check=True, timeout=120)
-    found = PRIMITIVE.findall(done.stdout)
+        command = (sys.executable, "-c", code)
+    found = PRIMITIVE.findall(printed_by(*command, env={"ONEDNN_VERBOSE": "1"}, timeout=120))
     assert len(found) == 5, found
     types = {(source, weights) for _, source, weights in found}
     if precision == "int8":

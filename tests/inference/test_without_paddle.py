@@ -3,8 +3,8 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.data.mnist import sample_dir
-from snippets import run_page
+from snippets import run_command, run_page
 
 UNSUPPORTED, FILE_NOT_FOUND = 6, 3
 REMEDY = "pip install 'lenet-cpp[paddle]'"
@@ -25,10 +25,7 @@ MAX_BYTES = 2_000_000  # "less than 2 MB" in the README
 NOWHERE = "/nonexistent/libpaddle.so"
 
 
-def run(*command, **options):
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, **options
-    )
+run = partial(run_command, timeout=120)
 
 
 def base_requirements(root):

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from lenet_cpp.cli.export_model import main
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from lenet_cpp.formats import checkpoint, manifest
 from lenet_cpp.training.recipes import config_from_record
+from snippets import run_command
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "models.md").read_text()
@@ -333,8 +333,8 @@ def test_documented_model_of_ones_own(tmp_path):
     spec = models.resolve(str(tmp_path / "my_net.py:SPEC"))
     paddle.save(spec.build(seed=3).state_dict(), str(tmp_path / "my_net.pdparams"))
     (command,) = re.findall(r"^    python (scripts/.*my_net\.py:SPEC.*)$", DOCUMENT, re.M)
-    arguments = [sys.executable, ROOT / "scripts" / "export_model.py", *command.split()[1:]]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    arguments = (ROOT / "scripts" / "export_model.py", *command.split()[1:])
+    done = run_command(sys.executable, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     written = manifest.read_manifest(tmp_path / "my_net")
     assert (written.topology, written.classes) == ("my_net", ("cat", "dog"))

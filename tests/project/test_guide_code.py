@@ -4,7 +4,6 @@ Trained for one epoch on the sample, which ``docs/guides/train.md`` names in pla
 """
 
 import os
-import subprocess
 import sys
 from functools import partial
 
@@ -13,6 +12,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from snippets import printed_by
 
 TRAIN_AND_SAVE = """
 import paddle
@@ -90,12 +90,7 @@ PREDICT = """\
 def run_code(folder, code, **variables):
     quiet = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore"}
     (folder / "program.py").write_text(code)  # to_static reads the source of a layer
-    environment = {**os.environ, **quiet, **variables}
-    command = (sys.executable, "program.py")
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    printed_by(sys.executable, "program.py", cwd=folder, env=os.environ | quiet | variables)
 
 
 @pytest.mark.parametrize("pir", ["1", "0"])

@@ -7,10 +7,11 @@ jupyter execute --inplace examples/walkthrough.ipynb        writes its pictures 
 import json
 import os
 import re
-import subprocess
 import sys
 
 import pytest
+
+from snippets import printed_by
 
 pytest.importorskip("matplotlib", reason="no matplotlib: it is in the extra bench")
 
@@ -29,22 +30,15 @@ def test_the_code_runs(cells, root, program, tmp_path):
     (tmp_path / "build" / "lenet_infer_test").symlink_to(program)
     (tmp_path / "examples").symlink_to(root / "examples")
     code = "\n\n".join("".join(one["source"]) for one in cells if one["cell_type"] == "code")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = re.findall(r"([\d.]+)% right, (\S+) the same class, differs by (\S+)", done.stdout)
+    variables = os.environ | {"MPLBACKEND": "Agg"}
+    printed = printed_by(sys.executable, "-W", "ignore", "-c", code, cwd=tmp_path, env=variables)
+    rows = re.findall(r"([\d.]+)% right, (\S+) the same class, differs by (\S+)", printed)
     assert len(rows) == 4
     for accuracy, same, difference in rows:
         assert float(accuracy) > 95
         assert same == "1,000"
         assert float(difference) <= 1e-5
-    assert "['2', '3', '5', '7']" in done.stdout
+    assert "['2', '3', '5', '7']" in printed
 
 
 def test_the_outputs_are_there(cells):

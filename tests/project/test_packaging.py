@@ -18,17 +18,11 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from snippets import printed_by, run_command
 
 pytestmark = pytest.mark.timeout(900)
 
 IMPORT_ORDERS = "import lenet_cpp", "import paddle, lenet_cpp", "import lenet_cpp, paddle"
-
-
-def run(*command, **options):
-    command = [str(part) for part in command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +38,7 @@ def wheel(tmp_path_factory, root, elsewhere, reuse):
     Without the page's module, which takes longest to link: ./run.sh installs a wheel that has it.
     """
     folder = tmp_path_factory.mktemp("wheel")
-    run(
+    printed_by(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
         f"--config-settings=build-dir={folder / 'build'}",
         "--config-settings=cmake.define.LENET_WEB=OFF",
@@ -62,11 +56,11 @@ def fresh(tmp_path_factory, wheel, elsewhere, digits):
     The interpreter; what predict() gave before, and which packages there were then.
     """
     environment = tmp_path_factory.mktemp("environment") / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=elsewhere)
+    printed_by(sys.executable, "-m", "venv", "--without-pip", environment, cwd=elsewhere)
     python = environment / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
-    run(*pip, "install", "--quiet", wheel, cwd=elsewhere)
-    packages = run(*pip, "list", "--format=freeze", cwd=elsewhere)
+    printed_by(*pip, "install", "--quiet", wheel, cwd=elsewhere)
+    packages = printed_by(*pip, "list", "--format=freeze", cwd=elsewhere)
     logits = predict_with(python, IMPORT_ORDERS[0], digits)
     (site,) = environment.glob("lib/python3*/site-packages")
     for package in Path(str(metadata.distribution("paddlepaddle").locate_file(""))).iterdir():
@@ -84,7 +78,7 @@ def digits(elsewhere):
 
 def predict_with(python, imports, digits, predict="lenet_cpp.predict"):
     code = f"{imports}; import numpy; numpy.save('out', {predict}(numpy.load('digits.npy')))"
-    run(python, "-W", "ignore", "-c", code, cwd=digits.parent)
+    printed_by(python, "-W", "ignore", "-c", code, cwd=digits.parent)
     return np.load(digits.with_name("out.npy"))
 
 
@@ -121,9 +115,9 @@ def test_programs(fresh, root, soname, name):
     if not (root / "build" / name).is_file():
         assert not (folder / name).exists()
         pytest.skip(NO_SERVER)
-    assert run(folder / name, "--version", cwd="/", env={}).startswith(f"{name} ")
-    dynamic = run("readelf", "--dynamic", folder / name)
-    dynamic += run("readelf", "--dynamic", folder.parent / soname)
+    assert printed_by(folder / name, "--version", cwd="/", env={}).startswith(f"{name} ")
+    dynamic = printed_by("readelf", "--dynamic", folder / name)
+    dynamic += printed_by("readelf", "--dynamic", folder.parent / soname)
     assert not re.search(r"NEEDED.*lib(jpeg|png)", dynamic)
     assert str(root) not in dynamic
 
@@ -186,8 +180,8 @@ def test_typed_for_users(tmp_path):
     (tmp_path / "bad.py").write_text(
         "import lenet_cpp\nlenet_cpp.Predictor('m.pdmodel', thread=2)\n"
     )
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir=cache", "good.py", "bad.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = (sys.executable, "-m", "mypy", "--strict", "--cache-dir=cache", "good.py", "bad.py")
+    done = run_command(*command, cwd=tmp_path)
     assert done.returncode == 1
     (error,) = [line for line in done.stdout.splitlines() if ": error: " in line]
     assert error.startswith("bad.py:2: error: ")

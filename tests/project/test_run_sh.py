@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lenet_cpp.data.mnist import read_idx, write_idx
-from snippets import RUN, read_snippets, run_snippet
+from snippets import RUN, printed_by, read_snippets, run_command, run_snippet
 from tools.bare import read_lines
 
 pytestmark = pytest.mark.timeout(1800)
@@ -45,11 +45,6 @@ def marked(snippet):
     return pytest.param(snippet, marks=marks, id=snippet.place)
 
 
-def run(*command, **options):
-    command = [str(part) for part in command]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
-
-
 def one_line(done, code=1):
     """What a failed command says, in one line."""
     assert done.returncode == code
@@ -67,9 +62,8 @@ def finished(clone, reuse):
     for part in ("images-idx3", "labels-idx1"):
         file = clone / "data" / "mnist_sample" / f"t10k-{part}-ubyte.gz"
         write_idx(file, read_idx(file)[:200])
-    done = run("./run.sh", "--data-dir", "data/mnist_sample", cwd=clone, env=os.environ | reuse)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+    command = ("./run.sh", "--data-dir", "data/mnist_sample")
+    return printed_by(*command, cwd=clone, env=os.environ | reuse)
 
 
 @pytest.mark.nightly
@@ -78,11 +72,8 @@ def test_the_whole_mnist(root, clone, reuse, tmp_path):
     data = os.environ.get("LENET_TEST_MNIST")
     if data is None:
         pytest.skip("LENET_TEST_MNIST names no folder with the four files of MNIST, 11 MB")
-    done = run("./run.sh", "--data-dir", data, cwd=clone, env=os.environ | reuse)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    cpp, python, count = re.findall(
-        r"C\+\+ ([\d.]+) %, Python ([\d.]+) % of ([\d,]+)", done.stdout
-    )[0]
+    said = printed_by("./run.sh", "--data-dir", data, cwd=clone, env=os.environ | reuse)
+    ((cpp, python, count),) = re.findall(r"C\+\+ ([\d.]+) %, Python ([\d.]+) % of ([\d,]+)", said)
     assert count == "10,000"
     assert cpp == python
     assert float(cpp) > 98  # the guides print 0.98 and more after two epochs
@@ -116,10 +107,9 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
     names = ("checkpoints/lenet/lenet.pdparams", "inference_model/lenet/lenet.pdmodel")
     made = [clone / name for name in names]
     before = [file.stat().st_mtime_ns for file in made]
-    done = run("sh", clone / "run.sh", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    said = printed_by("sh", clone / "run.sh", cwd=tmp_path)
     for name in ("environment", "package", "train", "export", "compare"):
-        assert f"{name}: done already" in done.stdout
+        assert f"{name}: done already" in said
     assert [file.stat().st_mtime_ns for file in made] == before
     assert list(tmp_path.iterdir()) == []
 
@@ -127,9 +117,9 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
 def test_edited_python_needs_no_installation(finished, clone):
     with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
         module.write("EDITED = __file__\n")
-    assert "package: done already" in run("./run.sh", "--build-only", cwd=clone).stdout
+    assert "package: done already" in printed_by("./run.sh", "--build-only", cwd=clone)
     code = "from lenet_cpp import agreement; print(agreement.EDITED)"
-    assert run(clone / ".venv/bin/python", "-c", code).stdout == f"{module.name}\n"
+    assert printed_by(clone / ".venv/bin/python", "-c", code) == f"{module.name}\n"
 
 
 @pytest.mark.parametrize("snippet", [marked(snippet) for snippet in SNIPPETS.values()])
@@ -159,13 +149,11 @@ def test_lib_dir_is_the_library_of_the_program(finished, clone, tmp_path):
     mine.symlink_to(clone / "third_party" / "paddle_inference")
     plug_in = clone / "build" / "liblenet_paddle.so"
     build = ("./run.sh", "--build-only")
-    done = run(*build, cwd=clone, env=os.environ | {"LIB_DIR": str(mine)})
-    assert done.returncode == 0, done.stderr
-    assert str(mine / "paddle" / "lib") in run("readelf", "-d", plug_in, cwd=clone).stdout
-    ran = run("build/lenet_infer_test", "--model_dir=inference_model/lenet", cwd=clone)
-    assert ran.returncode == 0, ran.stderr
-    assert run(*build, cwd=clone).returncode == 0
-    assert str(mine) not in run("readelf", "-d", plug_in, cwd=clone).stdout
+    printed_by(*build, cwd=clone, env=os.environ | {"LIB_DIR": str(mine)})
+    assert str(mine / "paddle" / "lib") in printed_by("readelf", "-d", plug_in)
+    printed_by("build/lenet_infer_test", "--model_dir=inference_model/lenet", cwd=clone)
+    printed_by(*build, cwd=clone)
+    assert str(mine) not in printed_by("readelf", "-d", plug_in)
 
 
 @pytest.fixture
@@ -185,7 +173,7 @@ def alone(folder, **options):
     """./run.sh in such a folder, which ends at the package index at the latest."""
     given = {"PIP_NO_INDEX": "1", **options.pop("env", {})}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | given
-    return run("./run.sh", cwd=folder, env=environment, **options)
+    return run_command("./run.sh", cwd=folder, env=environment, **options)
 
 
 def test_a_moved_clone_is_mended(folder):
@@ -203,7 +191,7 @@ def test_a_moved_clone_is_mended(folder):
         done = alone(moved)
         assert f"{folder} before" in done.stdout
         assert (moved / ".venv" / "bin" / "__pycache__").is_dir()  # mended, and not made anew
-        assert str(moved / ".venv") in run(moved / ".venv/bin/pip", "--version").stdout
+        assert str(moved / ".venv") in printed_by(moved / ".venv/bin/pip", "--version")
         for file in ("bin/pip", "bin/activate", "pyvenv.cfg"):
             assert f"{folder}/" not in (moved / ".venv" / file).read_text()
         assert not list(moved.rglob("CMakeCache.txt"))
@@ -308,8 +296,8 @@ def test_a_python_that_is_too_old(folder, machine):
 def test_the_reason_that_a_log_gives(root, tmp_path, log, said):
     (tmp_path / "log").write_text(log, encoding="utf-8")
     command = ". scripts/steps.sh && reason " + str(tmp_path / "log")
-    found = run("sh", "-c", command, cwd=root, env=os.environ | {"LC_ALL": "C.UTF-8"})
-    assert found.stdout.strip() == said
+    found = printed_by("sh", "-c", command, cwd=root, env=os.environ | {"LC_ALL": "C.UTF-8"})
+    assert found.strip() == said
 
 
 @pytest.mark.parametrize(
@@ -317,9 +305,8 @@ def test_the_reason_that_a_log_gives(root, tmp_path, log, said):
     [("run.sh", "LIB_DIR --data-dir --without-paddle"), ("test.sh", "--quick --sanitizers")],
 )
 def test_help(root, script, options):
-    done = run(f"./{script}", "--help", cwd=root)
-    assert done.returncode == 0
-    assert [option for option in options.split() if option not in done.stdout] == []
+    said = printed_by(f"./{script}", "--help", cwd=root)
+    assert [option for option in options.split() if option not in said] == []
 
 
 @pytest.mark.parametrize(
@@ -333,5 +320,5 @@ def test_help(root, script, options):
     ],
 )
 def test_failure_is_one_line(clone, arguments, environment, code, said):
-    done = run("./run.sh", *arguments, cwd=clone, env=os.environ | environment)
+    done = run_command("./run.sh", *arguments, cwd=clone, env=os.environ | environment)
     assert said in one_line(done, code)

@@ -2,10 +2,11 @@
 
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
+
+from snippets import run_command
 
 pytestmark = pytest.mark.skipif(
     shutil.which("doxygen") is None,
@@ -20,7 +21,7 @@ def site(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     command = (sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going")
     places = ("-d", folder / "trees", root / "docs", folder / "html")
-    done = subprocess.run([*command, *places], capture_output=True, text=True, check=False)
+    done = run_command(*command, *places)
     assert (done.returncode, done.stderr) == (0, "")
     return folder / "html"
 

@@ -3,13 +3,13 @@
 import importlib
 import os
 import re
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+from snippets import printed_by
 from tools.structure import COUNTS, ROOT, importable
 
 
@@ -19,13 +19,9 @@ def test_rooms_import_in_one_direction():
         path = os.pathsep.join([str(folder), sysconfig.get_path("purelib")])
         linter = Path(sys.executable).with_name("lint-imports")
         # -S: an editable installation would put its package before the copy.
-        done = subprocess.run(
-            [sys.executable, "-S", linter, "--config", ROOT / "pyproject.toml"],
-            cwd=folder, env=os.environ | {"PYTHONPATH": path},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "3 kept, 0 broken" in done.stdout
+        command = (sys.executable, "-S", linter, "--config", ROOT / "pyproject.toml")
+        said = printed_by(*command, cwd=folder, env=os.environ | {"PYTHONPATH": path})
+    assert "3 kept, 0 broken" in said
 
 
 LIMITED = [each for each in COUNTS if each.limit is not None]

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from snippets import run_command
+
 LEAVES_A_PROCESS = """
 import pathlib, subprocess, pytest
 
@@ -26,11 +28,8 @@ def test_slow():
 def test_a_process_that_is_left_is_ended_and_an_error(root, tmp_path):
     (tmp_path / "test_left.py").write_text(LEAVES_A_PROCESS)
     command = ("-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-o", "markers=nightly")
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root / "tests")},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    variables = os.environ | {"PYTHONPATH": str(root / "tests")}
+    done = run_command(sys.executable, *command, cwd=tmp_path, env=variables)
     assert "1 passed, 1 deselected, 1 error" in done.stdout
     assert "['sleep 1000']" in done.stdout
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
@@ -95,10 +94,8 @@ def test_a_release_is_refused(root, tmp_path, section, tag, file, said):
     for step in (["init", "-q"], ["add", "."], ["commit", "-qm", "A"], ["tag", tag]):
         subprocess.run([*git, *step], cwd=tmp_path, check=True)
     (tmp_path / file).touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "nox", "-s", "release", "--", "--dry-run"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = (sys.executable, "-m", "nox", "-s", "release", "--", "--dry-run")
+    done = run_command(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert said in done.stderr
 

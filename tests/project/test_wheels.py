@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from snippets import printed_by
 from tools.wheels import __main__ as wheels
 from tools.wheels.finish import finish
 
@@ -24,13 +24,6 @@ CODE = (
     "import sys, numpy, lenet_cpp; images = numpy.load(sys.argv[1]);"
     "numpy.save(sys.argv[2], lenet_cpp.predict(images))"
 )
-
-
-def run(*command, **options):
-    command = [str(part) for part in command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
 
 
 @pytest.fixture
@@ -73,7 +66,7 @@ def test_finished_wheel(built, tmp_path):
     python = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     python += ["--python-version", "3.11", "--only-binary=:all:"]
     here = finish(built, tmp_path, "x86_64", "2.17", PARTS)
-    run(*python, "--target", tmp_path / "site", here)
+    printed_by(*python, "--target", tmp_path / "site", here)
     record = (tmp_path / "site" / INFO / "RECORD").read_text()
     assert "sboms/lenet-cpp.cdx.json,sha256=" in record
 
@@ -88,7 +81,7 @@ def made(tmp_path_factory):
     if not list(folder.glob("*.whl")):
         pytest.importorskip("ziglang", reason="a compiler of 300 MB: pip install ziglang")
         command = (sys.executable, "-m", "tools.wheels", "--python", THIS, "--output-dir", folder)
-        run(*command, cwd=wheels.ROOT)
+        printed_by(*command, cwd=wheels.ROOT)
     tag = f"cp{THIS.replace('.', '')}"
     archs = wheels.ARCHITECTURES
     return {arch: wheel for arch in archs for wheel in folder.glob(f"*{tag}*{arch}.whl")}
@@ -108,7 +101,7 @@ def test_verdict_of_auditwheel(made, arch):
     pytest.importorskip("auditwheel", reason="for these tests alone: pip install auditwheel")
     if arch not in made:
         pytest.skip(f"LENET_TEST_WHEELS has no wheel for {arch}")
-    said = run(sys.executable, "-m", "auditwheel", "show", made[arch])
+    said = printed_by(sys.executable, "-m", "auditwheel", "show", made[arch])
     assert f"manylinux_2_17_{arch}" in " ".join(said.split())
 
 
@@ -119,16 +112,16 @@ def test_wheels_in_fresh_environments(made, digits, tmp_path):
     expected = lenet_cpp.predict(np.load(digits))
     for wheel in sorted(made["x86_64"].parent.glob("*x86_64.whl")):
         minor = re.findall(r"-cp3(\d+)-", wheel.name)[0]
-        run(f"python3.{minor}", "-m", "venv", tmp_path / minor)
+        printed_by(f"python3.{minor}", "-m", "venv", tmp_path / minor)
         python = tmp_path / minor / "bin" / "python"
-        run(python, "-m", "pip", "install", "--quiet", wheel)
-        run(python, "-c", CODE, digits, tmp_path / "out.npy", cwd=tmp_path)
+        printed_by(python, "-m", "pip", "install", "--quiet", wheel)
+        printed_by(python, "-c", CODE, digits, tmp_path / "out.npy", cwd=tmp_path)
         np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
         command = python.with_name("lenet-cpp")
-        assert "onnxruntime" in run(command, "--version")
+        assert "onnxruntime" in printed_by(command, "--version")
     if wheels.find_server_libraries("x86_64")["LENET_SERVE"] == "OFF":
         pytest.skip("all but lenet_serve ran: apt-get install libboost-dev zlib1g-dev")
-    assert "native" in run(command, "serve", "--version")
+    assert "native" in printed_by(command, "serve", "--version")
 
 
 @pytest.mark.nightly
@@ -143,7 +136,7 @@ def test_wheel_in_an_emulator(made, digits, tmp_path):
         archive.extractall(tmp_path / "site")
     variables = {"PYTHONPATH": f"{tmp_path / 'site'}", "PATH": ""}
     command = (emulator, "-L", root, python, "-c", CODE, digits, tmp_path / "out.npy")
-    run(*command, env=variables, cwd=tmp_path)
+    printed_by(*command, env=variables, cwd=tmp_path)
     assert compare(lenet_cpp.predict(np.load(digits)), np.load(tmp_path / "out.npy")).agrees
 
 
@@ -151,6 +144,6 @@ def test_wheel_in_an_emulator(made, digits, tmp_path):
 @pytest.mark.timeout(3600)
 def test_same_bytes_from_another_folder(made, clone, tmp_path):
     command = (sys.executable, "-m", "tools.wheels", "--arch", "x86_64", "--python", THIS)
-    run(*command, "--output-dir", tmp_path, cwd=clone)
+    printed_by(*command, "--output-dir", tmp_path, cwd=clone)
     (again,) = tmp_path.glob("*.whl")
     assert again.read_bytes() == made["x86_64"].read_bytes()

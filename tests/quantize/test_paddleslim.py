@@ -6,7 +6,6 @@ The environment takes a minute and 1.4 GB to make. Where there is none these tes
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, Unsupported
 from lenet_cpp.formats.manifest import read_manifest
 from lenet_cpp.quantize import METHODS, slim
+from snippets import printed_by, run_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def made(environment, program, tmp_path_factory):
         *("--steps", "20", "--seconds", "0.02", "--program", program),
         *("--output-dir", folder, "--report", folder / "report.json"),
     ]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    done = run_command(*command)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return folder
@@ -52,10 +52,8 @@ def made(environment, program, tmp_path_factory):
 
 def test_the_environment_has_what_paddleslim_wants(environment):
     code = "import numpy, paddle, paddleslim; print(numpy.__version__, paddle.__version__)"
-    done = subprocess.run(
-        [environment, "-W", "ignore", "-I", "-c", code], capture_output=True, text=True, check=True
-    )
-    numpy, paddle = done.stdout.splitlines()[-1].split()
+    said = printed_by(environment, "-W", "ignore", "-I", "-c", code)
+    numpy, paddle = said.splitlines()[-1].split()
     assert numpy.startswith("1.")
     assert paddle == lenet_cpp.paddle_version()
 

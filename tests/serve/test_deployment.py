@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tarfile
 import time
@@ -28,7 +27,7 @@ from digit_photos import photo
 from lenet_cpp.cli import serve
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.inference import program
-from snippets import read_snippets
+from snippets import printed_by, read_snippets, run_command
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "lenet_serve.service"
@@ -37,14 +36,6 @@ MAX_BYTES = 4_600_000
 MAX_START_SECONDS = 0.010
 GZIP = {"Content-Encoding": "gzip"}
 USER = "65532:65532"
-
-
-def checked(*command, **options):
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, **options
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
 
 
 def page_commands(word):
@@ -65,7 +56,7 @@ def in_empty_root(folder, *command, user="0:0"):
 def built():
     """The folder of the static programs."""
     python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    checked("sh", "-euc", page_commands("--preset static"), cwd=ROOT, env=os.environ | python)
+    printed_by("sh", "-euc", page_commands("--preset static"), cwd=ROOT, env=os.environ | python)
     return ROOT / "build" / "static"
 
 
@@ -90,8 +81,8 @@ def predict_over_http(server, body, headers):
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_is_one_small_file(built, name):
-    assert "no dynamic section" in checked("readelf", "--dynamic", built / name)
-    assert "INTERP" not in checked("readelf", "--program-headers", built / name)
+    assert "no dynamic section" in printed_by("readelf", "--dynamic", built / name)
+    assert "INTERP" not in printed_by("readelf", "--program-headers", built / name)
     assert (built / name).stat().st_size <= MAX_BYTES
 
 
@@ -122,12 +113,12 @@ def test_runs_in_an_empty_root(run_server, empty_root, digit, user):
 def test_other_programs_in_an_empty_root(empty_root, digit):
     np.save(empty_root / "x.npy", digit)
     files = ("--model_dir=/lenet", "--input=/x.npy", "--output=/y.npy")
-    checked(*in_empty_root(empty_root, "/lenet_infer_native", *files))
+    printed_by(*in_empty_root(empty_root, "/lenet_infer_native", *files))
     found = np.load(empty_root / "y.npy")
     np.testing.assert_array_equal(found, lenet_cpp.predict(digit))
     photo(255 * np.eye(28, dtype=np.uint8), "paper", 0).save(empty_root / "photo.png")
     files = ("--model_dir=/lenet", "/photo.png", "--format=csv")
-    said = checked(*in_empty_root(empty_root, "/lenet_classify", *files))
+    said = printed_by(*in_empty_root(empty_root, "/lenet_classify", *files))
     (label,) = lenet_cpp.classify(empty_root / "photo.png").labels
     assert f",{label}," in said
     for name in ("x.npy", "y.npy", "photo.png"):
@@ -174,7 +165,7 @@ def archive(built, model_dir, tmp_path_factory):
     places = f'graphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
     storage.write_text(f'[storage]\ndriver = "vfs"\n{places}')
     variables = {"CONTAINERS_STORAGE_CONF": str(storage), "BUILDAH_ISOLATION": "chroot"}
-    checked("sh", "-euc", page_commands("buildah"), cwd=folder, env=os.environ | variables)
+    printed_by("sh", "-euc", page_commands("buildah"), cwd=folder, env=os.environ | variables)
     return folder / "lenet_serve.tar"
 
 
@@ -195,7 +186,7 @@ def test_container(run_server, archive, digit, tmp_path):
         for layer in manifest["layers"]:
             packed = archive.with_suffix(".layer")
             packed.write_bytes(blob(layer["digest"]))
-            checked("tar", "-xf", packed, "-C", tmp_path)
+            printed_by("tar", "-xf", packed, "-C", tmp_path)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     models = {f"models/lenet/{path.name}" for path in lenet_cpp.bundled_model_dir().iterdir()}
     assert files == models | {"lenet_serve"}
@@ -222,7 +213,7 @@ def test_says_how_to_get_the_server(tmp_path, monkeypatch):
 def analyze():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze (apt-get install systemd), which a container rarely has")
-    return lambda *arguments, **more: checked("systemd-analyze", *arguments, **more)
+    return lambda *arguments, **more: printed_by("systemd-analyze", *arguments, **more)
 
 
 @pytest.fixture
@@ -234,9 +225,7 @@ def unit(serve_program, tmp_path):
 
 
 def test_unit_is_valid_and_restricted(analyze, unit):
-    verified = subprocess.run(
-        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
-    )
+    verified = run_command("systemd-analyze", "verify", unit)
     assert (verified.returncode, verified.stderr) == (0, "")
     # From 0 to 10. It may use the network, which is 0.8 of it.
     analyze("security", "--offline=true", "--threshold=12", unit)

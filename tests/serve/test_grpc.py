@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
 import time
 from contextlib import contextmanager
 
@@ -17,7 +16,7 @@ from PIL import Image
 from raw_http import RAW
 
 import lenet_cpp
-from snippets import read_snippets
+from snippets import read_snippets, run_command
 
 grpc = pytest.importorskip("grpc")
 health = pytest.importorskip("grpc_health.v1.health_pb2")
@@ -462,20 +461,16 @@ def test_example_of_the_documents(server, root, capsys):
 
 def test_without_grpc(serve_program, model_dir, tmp_path):
     alone = shutil.copy(serve_program, tmp_path)
-    library = serve_program.parent
-    done = subprocess.run(
-        [alone, model_dir, "--grpc_port=0"],
-        capture_output=True, text=True, check=False, timeout=60,
-        env={"LD_LIBRARY_PATH": str(library)},
-    )  # fmt: skip
+    variables = {"LD_LIBRARY_PATH": str(serve_program.parent)}
+    done = run_command(alone, model_dir, "--grpc_port=0", timeout=60, env=variables)
     assert done.returncode == 6
     assert "libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc" in done.stderr
 
 
 def test_a_port_that_is_taken(server, serve_program, model_dir):
     port = server.grpc.split(":")[1]
-    command = [serve_program, model_dir, "--port=0", f"--grpc_port={port}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    command = (serve_program, model_dir, "--port=0", f"--grpc_port={port}")
+    done = run_command(*command, timeout=60)
     assert (done.returncode, done.stdout) == (8, "")
     assert done.stderr.splitlines()[-1].startswith(
         f"lenet_serve: BackendFailure: cannot listen on 127.0.0.1:{port}"

@@ -4,14 +4,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from raw_http import INFER, RAW, READY, post, read_all
 
-from snippets import run_page
+from snippets import printed_by, run_command, run_page
 
 
 def test_token(start_server, tmp_path, serve_program, model_dir):
@@ -161,9 +160,7 @@ def test_usage(server, serve_program, model_dir, tmp_path, code, words, argument
     (tmp_path / "token").write_text("abc")
     values = {"tmp": tmp_path, "model": model_dir, "port": server.port}
     filled = [text.format(**values) for text in arguments]
-    done = subprocess.run(
-        [serve_program, *filled], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = run_command(serve_program, *filled, timeout=60)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr.splitlines()[-1]
 
@@ -185,9 +182,7 @@ def test_memory_of_many_connections(start_server, digit, question, root, tmp_pat
         options = (f"--port={server.port}", "--connections=16", "--requests=5000", "--reconnect=50")
         found = []
         for _ in range(4):
-            command = [root / "build" / "http_load", *options, *files]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            answered = json.loads(done.stdout)
+            answered = json.loads(printed_by(root / "build" / "http_load", *options, *files))
             assert (answered["requests"], answered["broken"]) == (5000, 0)
             assert answered["statuses"].keys() == {"200", "400"}
             server.wait_until_closed()

@@ -3,7 +3,6 @@
 import re
 import shlex
 import struct
-import subprocess
 import sys
 
 import numpy as np
@@ -14,7 +13,7 @@ from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.models import build
 from numpy_reference import lenet
 from processor import BF16
-from snippets import read_snippets
+from snippets import read_snippets, run_command
 from tools.benchmark import child, cli, contenders, lifetime, machine, subject
 from tools.benchmark.contenders import CONTENDERS, Contender, choose
 from tools.benchmark.lenet import MULTIPLY_ADDS, activations, read_weights
@@ -141,8 +140,7 @@ def test_multiply_add_limit_is_plausible(program, tmp_path):
     assert 1e9 < found["multiply_adds_per_second"] < 6e9 * 32
     with pytest.raises(FileNotFound, match=r"run\.sh"):
         machine.multiply_add_limit(tmp_path / "lenet_infer_test", 1, 0.01)
-    command = [program.with_name("multiply_add_limit"), "--threads=0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = run_command(program.with_name("multiply_add_limit"), "--threads=0", timeout=60)
     assert (done.returncode, done.stdout, done.stderr[:6]) == (2, "", "usage:")
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from processor import HAS_VNNI
+from snippets import printed_by, run_command
 from tools.benchmark import cli, contenders, engines, lifetime, plots, subject
 from tools.benchmark.contenders import BASELINE, CONTENDERS, Contender, choose
 from tools.benchmark.lenet import MULTIPLY_ADDS
@@ -85,15 +86,9 @@ def test_paddle_computes_in_that_precision(prepared, kind, precision, weights):
         "engines.paddle_inference(json.loads(sys.argv[1]))(numpy.zeros((1, 1, 28, 28), 'float32'))"
     )
     model = json.dumps(engine_model(prepared, kind, precision))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, model],
-        env={**os.environ, "ONEDNN_VERBOSE": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    found = PRIMITIVE.findall(done.stdout)
+    command = (sys.executable, "-W", "ignore", "-c", code, model)
+    said = printed_by(*command, env=os.environ | {"ONEDNN_VERBOSE": "1"}, timeout=120)
+    found = PRIMITIVE.findall(said)
     assert [weight for _, weight in found] == weights
     for source, weight in found:
         assert source in ({"u8", "s8"} if precision == "int8" else {weight})
@@ -189,8 +184,7 @@ def whole(root, model_dir, program, tmp_path_factory):
     arguments = ["--quick", "--batch-sizes", "8", "--contenders", names]
     arguments += ["--model-dir", str(model_dir), "--program", str(program)]
     arguments += ["--json", str(folder / "result.json"), "--plots", str(folder / "plots")]
-    command = [sys.executable, root / "scripts" / "benchmark.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    done = run_command(sys.executable, root / "scripts/benchmark.py", *arguments, timeout=600)
     result = json.loads((folder / "result.json").read_text())
     # No test depends on how fast this machine is now.
     assert done.returncode == (0 if all(one["holds"] for one in result["figures"]) else 1)

@@ -1,12 +1,12 @@
 """The benchmark's part about the server."""
 
 import json
-import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
 
+from snippets import run_command
 from tools.benchmark import serve
 from tools.benchmark.tables import render
 
@@ -23,8 +23,7 @@ def test_quick_run(root, program, model_dir, tmp_path):
     arguments = ["--serve", "--quick", "--networks", "resnet18", "--image-size", "32"]
     arguments += ["--model-dir", str(model_dir), "--program", str(program)]
     arguments += ["--json", str(tmp_path / "result.json"), "--plots", str(tmp_path)]
-    command = [sys.executable, root / "scripts" / "benchmark.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    done = run_command(sys.executable, root / "scripts/benchmark.py", *arguments, timeout=500)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
     assert render(result) in done.stdout

@@ -3,9 +3,9 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from lenet_cpp.training import evaluation, loop, recipes
 from lenet_cpp.training.augment import Augmentation, sampling_grid, warp
 from lenet_cpp.training.recipes import Recipe, TrainingConfig
 from numpy_reference import LENET, lenet
+from snippets import run_command
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 NAMES = ("lenet.pdopt", "lenet.pdparams", "lenet.train.json")
@@ -370,9 +371,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run(*command):
-    command = [sys.executable, *map(str, command)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+run = partial(run_command, sys.executable)
 
 
 def test_interrupted_and_resumed_by_command_is_exact(tmp_path, tiny_dir, monkeypatch):

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import sample_dir
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.verify import reprod
+from snippets import printed_by
 
 import paddle  # isort: skip
 
@@ -125,14 +125,9 @@ def lenet_records(program, tmp_path_factory):
 
 
 def check(folder, log, method, threshold):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CHECK_SCRIPT, folder, log, method, str(threshold)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert log.read_text() in done.stdout
+    command = (sys.executable, "-W", "ignore", "-c", CHECK_SCRIPT, folder, log, method, threshold)
+    said = printed_by(*command)
+    assert log.read_text() in said
     return log.read_text()
 
 
