@@ -1,4 +1,4 @@
-"""Classifiers in every form, and the three commands that classify images."""
+"""Classifiers in every form, the three commands that classify images, and all that parse flags."""
 
 import json
 import sys
@@ -9,13 +9,15 @@ import numpy as np
 from PIL import Image
 
 from lenet_cpp import models
-from lenet_cpp.cli import classify
+from lenet_cpp.cli import COMMANDS, classify, load
 from lenet_cpp.data.mnist import read_idx
 from snippets import run_command
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "mnist_sample"
 MAINS = {name: getattr(classify, name) for name in ("predict", "infer", "py_infer")}
+# The others hand their arguments on, to a script and to a C++ program.
+PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
 FORMATS = ("pdmodel", "json", "separate")
 ENGINES = ("native", "paddle", "python", "executor")
 

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from classifiers import PARSED
 from PIL import Image
 
 from lenet_cpp.cli import COMMANDS, load, run_cli
@@ -62,8 +63,6 @@ def argparse_names(main, arguments):
     return {name.replace("_", "-") for name in parser._option_string_actions}
 
 
-# The others hand their arguments on, to a script and to a C++ program.
-PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
 FLAGS = {
     **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
     "benchmark.py": option_names(import_module("tools.benchmark.cli").main),

@@ -13,18 +13,16 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from classifiers import MAINS, ROOT
+from classifiers import MAINS, PARSED, ROOT
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.cli import COMMANDS, load, main, serve
+from lenet_cpp.cli import COMMANDS, main, serve
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.verify.reprod import read_record
 from snippets import printed_by, run_command
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")
-# The others hand their arguments on, to a script and to a C++ program.
-PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
 
 
 lenet_cpp_command = partial(run_command, PROGRAM, timeout=300)
