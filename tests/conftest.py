@@ -280,7 +280,7 @@ def params(layer, tmp_path_factory):
 def one_child():
     """Do all conversions of layouts in one child process.
 
-    tests/export/test_export.py and test_commands have one for each, as users have.
+    Some tests in tests/export/test_export.py have one for each, as users have.
     """
     with one_child_of(separate_layout, PROGRAM_DESC):
         yield

@@ -190,7 +190,7 @@ def test_command_from_another_folder(combined, params, tmp_path):
     assert [path.name for path in tmp_path.rglob(".*")] == []
 
 
-def test_command_flags(softmax, params, tmp_path, capsys):
+def test_command_flags(softmax, params, one_child, tmp_path, capsys):
     apart, back = tmp_path / "apart", tmp_path / "back"
     stem = str(params.with_suffix(""))
     arguments = ["--m", "lenet", "--p", stem, "--o", str(apart), "--softmax"]

@@ -319,7 +319,7 @@ def test_verify_refuses_a_precision_that_the_model_has_not(find, program, capsys
     assert "nothing of a .json runs in int8" in capsys.readouterr().err
 
 
-def test_what_paddle_quantized_converts(find, digits, tmp_path, capsys):
+def test_what_paddle_quantized_converts(find, digits, one_child, tmp_path, capsys):
     """Its scales have other shapes in the program than in the file."""
     model = find("quantized")
     separate, combined = tmp_path / "separate", tmp_path / "combined"
