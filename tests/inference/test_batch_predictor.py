@@ -224,10 +224,26 @@ def test_nulls_in_arrow(pixels):
         assert close(found["logits"][1:], predict(pixels[:3]))
 
 
+def filled(file, kind):
+    """Fill an image file to as many bytes as a digit has pixels."""
+    more = 784 - len(file)
+    if kind == "JPEG":  # with a comment: it is told by its end too
+        comment = b"\xff\xfe" + (more - 2).to_bytes(2, "big") + bytes(more - 4)
+        return file[:2] + comment + file[2:]
+    size = (784).to_bytes(4, "little")  # which a BMP says
+    return (file[:2] + size + file[6:] if kind == "BMP" else file) + bytes(more)
+
+
 def test_a_file_of_as_many_bytes_as_pixels(pixels):
     """An image file is told from pixels by how it begins, unless the user says what it is."""
-    padded = png(pixels[0]) + bytes(784 - len(png(pixels[0])))
-    assert len(padded) == 784
+    black_and_white = pixels[0] > 127
+    for kind in ("PNG", "JPEG", "BMP"):
+        file = png(black_and_white, kind)
+        padded = filled(file, kind)
+        assert len(padded) == 784
+        found = BatchPredictor(**LOGITS)({"image": [padded]})["logits"]
+        assert same(found, BatchPredictor(**LOGITS, kind="encoded")({"image": [file]})["logits"])
+    padded = filled(png(pixels[0]), "PNG")
     found = BatchPredictor(**LOGITS)({"image": [padded, pixels[1].tobytes()]})["logits"]
     assert close(found, predict(pixels[:2]))
     found = BatchPredictor(**LOGITS, kind="pixels")({"image": [padded]})["logits"]

@@ -20,7 +20,7 @@ from lenet_cpp.cli import quantize as command
 from lenet_cpp.data.mnist import sample_dir
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.export import convert_model
-from lenet_cpp.quantize import Quality, QuantizationSettings, deployed, int8_weights
+from lenet_cpp.quantize import Quality, QuantizationSettings, check_settings, deployed, int8_weights
 from lenet_cpp.quantize.deployed import Deployed
 from quantized_models import ROOT, model_of
 from shared_models import contents
@@ -158,6 +158,22 @@ def test_refusals_of_the_command(capsys, monkeypatch, tmp_path, arguments, code,
     assert said in capsys.readouterr().err
     assert found == code
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("learning_rate", (1e-6, 1), (0, -1e-4, 1.5, np.nan)),
+        ("max_drop", (0, 2.5), (-0.1, np.nan)),
+        ("steps", (1,), (0,)),
+    ],
+)
+def test_limits_of_settings(name, good, bad):
+    for value in good:
+        check_settings("static-ptq", QuantizationSettings(**{name: value}))
+    for value in bad:
+        with pytest.raises(BadInput, match=f"{name.replace('_rate', '.rate')} is .*expected"):
+            check_settings("static-ptq", QuantizationSettings(**{name: value}))
 
 
 def test_json_is_refused(tmp_path, model_dir):

@@ -439,7 +439,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def _rows(x: ArrayLike) -> NDArray[np.float32]:
     outputs: NDArray[np.float32] = np.atleast_2d(np.asarray(x, dtype=np.float32))
-    if outputs.shape[0] == 0 or outputs.size == 0:
+    if outputs.size == 0:
         raise BadInput(f"expected outputs of shape [N, classes], got {list(outputs.shape)}")
     return outputs.reshape(len(outputs), -1)
 
