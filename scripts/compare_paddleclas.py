@@ -134,8 +134,8 @@ def theirs(folder: Path) -> int:
 def judge(folder: Path) -> int:
     import paddle
 
-    from lenet_cpp import images as ours
     from lenet_cpp import models
+    from lenet_cpp.data.images import from_inference_yml
 
     versions = json.loads((folder / "versions.json").read_text())
     print(f"PaddleClas 2.6.0 on Paddle {versions['paddle']}, NumPy {versions['numpy']};")
@@ -166,7 +166,7 @@ def judge(folder: Path) -> int:
     for index, resize in enumerate(RESIZES):
         description = {"PreProcess": {"transform_ops": operators(resize)}}
         (folder / "inference.yml").write_text(json.dumps(description))
-        pipeline = ours.from_inference_yml(folder / "inference.yml")
+        pipeline = from_inference_yml(folder / "inference.yml")
         with np.load(folder / f"prepared{index}.npz") as expected:
             different = [
                 size for size in PICTURES if (pipeline(picture(size)) != expected[str(size)]).any()

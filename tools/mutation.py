@@ -9,7 +9,7 @@ Changes one place of the code at a time, drawn at random, builds, and runs the t
 Run it in a clone of its own, after ``./test.sh --quick``: it edits the files there, and restores
 each before the next. A run that was stopped goes on where it was.
 
-In Python most of the time goes into tests that never come by the place. ``--coverage`` names the
+In Python most of the time goes into tests that never run the statement. ``--coverage`` names the
 data of ``nox -s coverage``, build/coverage/python.data, or of some tests, of the same code: only
 the tests that ran the statement are then run, and a statement that none ran counts as unnoticed.
 

@@ -97,7 +97,7 @@ void resize_row(const std::uint8_t* pixels, const std::vector<Taps<kCount>>& col
 template <int kCount>
 std::int32_t blend(const std::array<const std::int32_t*, kCount>& rows,
                    const std::array<std::int32_t, kCount>& weights, std::size_t x) {
-  if constexpr (kCount == 2) {  // OpenCV's 16-bit instructions: less of each factor, twice
+  if constexpr (kCount == 2) {  // truncated as OpenCV does, whose vectors are of 16 bits
     const auto part = [&](std::size_t k) { return (weights[k] * (rows[k][x] >> 4)) >> 16; };
     return (part(0) + part(1) + 2) >> 2;
   } else {

@@ -31,7 +31,7 @@ enum class Interpolation { Nearest, Bilinear, Bicubic, Area };  // Area: of Open
 
 enum class Library { Pillow, OpenCv };  // whose `resize`
 
-/// What becomes of half a pixel: PaddleClas and paddle.vision differ.
+/// How a fraction of a pixel is rounded; PaddleClas and paddle.vision differ.
 enum class Rounding { Down, HalfEven };
 
 struct Resize {
