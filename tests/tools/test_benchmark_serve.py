@@ -8,7 +8,6 @@ import pytest
 
 from snippets import run_command
 from tools.benchmark import serve
-from tools.benchmark.tables import render
 
 
 def test_quick_run(root, program, model_dir, tmp_path):
@@ -26,7 +25,6 @@ def test_quick_run(root, program, model_dir, tmp_path):
     done = run_command(sys.executable, root / "scripts/benchmark.py", *arguments, timeout=500)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    assert render(result) in done.stdout
     servers = {("lenet_serve", "binary"), ("lenet_serve", "json")}
     servers |= {(one, kind) for one in ("echo", "starlette", "fastapi") for kind in serve._PATHS}
     if program.with_name("lenet_serve_grpc").is_file():
@@ -43,7 +41,4 @@ def test_quick_run(root, program, model_dir, tmp_path):
     assert min(network["in_process_ms"], network["over_http_ms"]) > 0
     assert series["statuses"].keys() == {"200", "400", "404"}
     assert series["samples"][-1][0] == sum(series["statuses"].values()) == 200
-    for figure in result["figures"]:
-        above = figure["found"] - figure["limit"]
-        assert figure["holds"] == (above >= 0 if figure["least"] else above <= 0)
     assert done.returncode == (0 if all(one["holds"] for one in result["figures"]) else 1)

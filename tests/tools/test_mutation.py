@@ -1,37 +1,31 @@
 """tools/mutation.py: which places of the code it changes."""
 
+import pytest
 from coverage import CoverageData
 
 from tools.mutation import ROOT, changes_of, running_tests
 
 
-def changed(file, text):
+@pytest.mark.parametrize(
+    ("file", "text", "changes"),
+    [
+        (
+            "f.py",
+            "def f(*a):  # not 1\n    return not a and a[0] < 'b > 2'\n",
+            [("return not", "return "), (" and ", " or "), ("0", "1"), (" < ", " <= ")],
+        ),
+        (
+            "f.cc",  # no pointers, references or templates
+            "#include <a>  // b < 1\nstd::vector<int>& f(int* a) { return !a || *a == x1 * 7; }",
+            [("!a", "a"), ("||", "&&"), ("==", "!="), (" * ", " / "), ("7", "8")],
+        ),
+    ],
+)
+def test_operators_words_and_numbers_are_changed(file, text, changes):
     found = changes_of(file, text)
+    texts = [text[: one.at] + one.new + text[one.at + len(one.old) :] for one in found]
+    assert texts == [text.replace(*change) for change in changes]
     assert [one.line for one in found] == [text.count("\n", 0, one.at) + 1 for one in found]
-    return [text[: one.at] + one.new + text[one.at + len(one.old) :] for one in found]
-
-
-def test_operators_words_and_numbers_of_python():
-    text = "def f(*a):  # not 1\n    return not a and a[0] < 'b > 2'\n"
-    assert changed("f.py", text) == [
-        text.replace("return not", "return "),
-        text.replace(" and ", " or "),
-        text.replace("0", "1"),
-        text.replace(" < ", " <= "),
-    ]
-
-
-def test_operators_of_cpp_but_no_pointers_references_or_templates():
-    text = (
-        "#include <a>  // b < 1\nconst std::vector<int>& f(int* a) { return !a || *a == x1 * 7; }\n"
-    )
-    assert changed("f.cc", text) == [
-        text.replace("!a", "a"),
-        text.replace("||", "&&"),
-        text.replace("==", "!="),
-        text.replace(" * ", " / "),
-        text.replace("7", "8"),
-    ]
 
 
 def test_only_tests_that_ran_the_statement_are_run(tmp_path):
