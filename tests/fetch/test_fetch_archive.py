@@ -13,11 +13,9 @@ from paddle_archives import (
     BAD_ARCHIVE,
     ELF,
     NOISE,
-    NOT_FOUND,
     TOP,
     USAGE,
     VERSION_MISMATCH,
-    VERSION_TXT,
     entry,
     good_members,
     hardlink,
@@ -33,7 +31,6 @@ from paddle_archives import (
 def test_good_archive_with_each_top_folder(clone, top, capsys):
     archive = tgz(top=top)
     assert clone.archive(archive, "--sha256", sha256(archive).upper()) == 0
-    assert (clone.output / "version.txt").read_bytes() == VERSION_TXT
     assert clone.library() == ELF
     assert (clone.output / "paddle/include/paddle_inference_api.h").read_bytes() == b"// theirs\n"
     record = json.loads((clone.output / "source.json").read_text())
@@ -50,30 +47,21 @@ def test_good_archive_with_each_top_folder(clone, top, capsys):
 
 
 def test_harmless_links_are_kept_and_special_mode_bits_dropped(clone):
+    # The last name is long enough for the extended header of either format.
     archive = tgz(
         entry("third_party/lib/libx.so.1", b"x", mode=0o6755),
-        symlink("third_party/lib/libx.so", "libx.so.1"),
         symlink("third_party/up", "../paddle/lib"),
-        hardlink("third_party/lib/hard.so", TOP + "third_party/lib/libx.so.1"),
-        entry("sticky", type=tarfile.DIRTYPE, mode=0o7000),
-        # long enough for the extended header of either format
+        hardlink("third_party/hard.so", TOP + "third_party/lib/libx.so.1"),
         entry("third_party/" + "long/" * 40 + "name.h", b"deep"),
     )
     assert clone.archive(archive) == 0
-    assert clone.archive(archive, "--force") == 0  # "sticky" makes it no foreign folder
     third = clone.output / "third_party"
-    assert (third / "lib/libx.so").readlink() == Path("libx.so.1")
     assert (third / "up/libpaddle_inference.so").read_bytes() == ELF
-    assert (third / "lib/hard.so").read_bytes() == b"x"
+    assert (third / "hard.so").read_bytes() == b"x"
     assert (third / ("long/" * 40) / "name.h").read_bytes() == b"deep"
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE((third / "lib/libx.so.1").stat().st_mode) == 0o777 & ~umask
-    assert stat.S_IMODE((clone.output / "sticky").stat().st_mode) == 0o777 & ~umask
-
-
-def pax(headers):
-    return tgz(entry("x", pax_headers=headers), tar_format=tarfile.PAX_FORMAT)
 
 
 def rezipped(change, *members):
@@ -96,41 +84,24 @@ HOSTILE = {
     "absolute symlink": (LINK + "'/", lambda out: tgz(symlink("link", out))),
     "symlink out of the tree": (LINK + "'../../../x'", [symlink("paddle/link", "../../../x")]),
     "symlink out of the top folder": ("leaves the tree", [symlink("paddle/link", "../../x")]),
-    "symlink through a symlink": (
-        LINK + "'a/b",
-        [symlink("a/b/c/d/up", "../../../.."), symlink("out", "a/b/c/d/up/../../x")],
-    ),
-    "write through a harmless symlink": (
-        NO_FOLDER,
-        [symlink("link", "paddle"), entry("link/evil", EVIL)],
-    ),
+    "symlink through a symlink": (LINK + "'a/b", [symlink("out", "a/b/../../x")]),
+    "write through a symlink": (NO_FOLDER, [symlink("link", "paddle"), entry("link/evil", EVIL)]),
     "write onto a symlink": (TWICE, [symlink("link", "paddle/lib/new"), entry("link", EVIL)]),
     "hard link by dotdot": (LEAVES, [hardlink("link", TOP + "../../../canary")]),
-    "hard link to a symlink": (
-        NO_FILE,
-        [symlink("soft", "version.txt"), hardlink("hard", TOP + "soft")],
-    ),
+    "hard link to a symlink": (NO_FILE, [symlink("soft", "x"), hardlink("hard", TOP + "soft")]),
     "character device": (KIND, [entry("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)]),
-    "unknown type": (KIND, [entry("odd", b"odd", type=b"Z")]),
     "sparse": (KIND, [entry("sparse", type=tarfile.GNUTYPE_SPARSE)]),
-    "pax sparse": (
-        "says it has",
-        lambda _: pax({"GNU.sparse.map": "0,0", "GNU.sparse.size": "99999999999999"}),
-    ),
     "absurd declared size": ("says it has 1125899906842624 bytes", [entry("big", size=1 << 50)]),
     "negative size": (MINUS, [entry("minus", size=-1024)]),
-    "cut short member": ("unexpected end", [entry("short", b"short", size=1 << 20)]),
     "huge extended header": (
         SIZE,
         lambda _: tgz(entry("x", b"17 path=abcdefgh\n" * 100_000, type=tarfile.XHDTYPE)),
     ),
-    "nested extended headers": (SIZE, [entry("x", b"8 a=bcd\n", type=tarfile.XHDTYPE)] * 2000),
     "file for the tree itself": (TWICE, [entry(".", EVIL, top="")]),
     "terminal escape": ("unprintable", [entry("\x1b]0;evil\x07", EVIL)]),
     "backslash": ("unprintable", [entry("..\\evil", EVIL)]),
     "long name": (LENGTH, [entry("n" * 300, EVIL)]),
     "deep name": (LENGTH, [entry("d/" * 3000 + "x", EVIL)]),
-    "truncated gzip": (NOT_WHOLE, lambda _: tgz(filler=NOISE)[:200_000]),
     "gzip without its trailer": (NOT_WHOLE, lambda _: tgz(filler=NOISE)[:-8]),
     "flipped bit": (
         NOT_WHOLE,
@@ -202,24 +173,21 @@ def test_bombs(clone):
     for members in ([entry(f"f{i}") for i in range(60)], [entry("d/" * 60 + "x")]):
         assert clone.archive(tgz(*members)) == BAD_ARCHIVE
     assert list(clone.third_party.iterdir()) == []
-    assert clone.archive(tgz(entry("zeros", bytes(3_000_000)))) == 0  # the default limits let it in
 
 
-def test_wrong_hash_and_wrong_version(clone, tmp_path, capsys):
+def test_wrong_hash_and_wrong_version(clone, capsys):
     assert clone.archive(tgz(), "--sha256", "0" * 64) == BAD_ARCHIVE
     assert clone.archive(tgz(), "--version", "2.6.2") == VERSION_MISMATCH
     assert list(clone.third_party.iterdir()) == []
     assert clone.archive(tgz(), "--version", "3.0.0-rc0") == 0
-    # a version of 60,000 digits, and one that old archives and development builds have
-    for said, code in ((b"9" * 60_000, VERSION_MISMATCH), (b"0.0.0", 0), (b"", 0)):
+    # Old archives and development builds say 0.0.0, or nothing. Nothing drives the terminal.
+    for said, code in (
+        (b"9" * 60_000, VERSION_MISMATCH), (b"0.0.0", 0), (b"", 0), (b"3.0.0\x1b[31m", 0)
+    ):  # fmt: skip
         data = plain(entry("version.txt", b"Paddle version: " + said), *good_members()[1:])
         assert clone.archive(data, "--version", "3.0.0") == code
-    assert clone.run("--archive", tmp_path / "none.tgz") == NOT_FOUND
-    # What an archive says cannot drive the terminal.
-    said = b"Paddle version: 3.0.0\x1b[31m\nGIT COMMIT ID: \x1b]0;evil\x07\n"
-    assert clone.archive(plain(entry("version.txt", said), *good_members()[1:])) == 0
     assert clone.run("--check") == 0
-    assert "Paddle 3.0.0?[31m, commit ?]0;evil?, official" in capsys.readouterr().out
+    assert "Paddle 3.0.0?[31m, commit unknown, official" in capsys.readouterr().out
 
 
 def test_foreign_folder_is_never_replaced(clone, tmp_path):
@@ -243,16 +211,15 @@ def test_failing_rename_restores_the_old_folder(clone, monkeypatch):
     assert clone.archive(tgz()) == 0
     before = snapshot(clone.root)
     rename = Path.rename
-    for stop in (OSError(5, "Input/output error"), KeyboardInterrupt()):
 
-        def failing(self, target, stop=stop):
-            if Path(target) == clone.output and "new" in str(self):
-                raise stop
-            return rename(self, target)
+    def failing(self, target):
+        if Path(target) == clone.output and "new" in str(self):
+            raise KeyboardInterrupt
+        return rename(self, target)
 
-        monkeypatch.setattr(Path, "rename", failing)
-        assert clone.archive(tgz(filler=b"new")) in (1, 130)
-        assert snapshot(clone.root) == before
+    monkeypatch.setattr(Path, "rename", failing)
+    assert clone.archive(tgz(filler=b"new")) == 130
+    assert snapshot(clone.root) == before
     monkeypatch.setattr(Path, "rename", rename)
     assert clone.archive(tgz(filler=b"new")) == 0
     assert clone.library() == ELF + b"new"
