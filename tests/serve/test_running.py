@@ -35,13 +35,12 @@ def test_token(start_server, tmp_path, serve_program, model_dir):
 
 def test_page(start_server, tmp_path):
     page = tmp_path / "page"
-    (page / "js").mkdir(parents=True)
-    (page / "index.html").write_text("<p>hello")
-    (page / "js" / "a.mjs").write_text("1")
-    (page / "b.wasm").write_bytes(b"\0asm")
-    (page / "b.wasm.br").write_bytes(b"packed")
-    (page / ".hidden").write_text("no")
-    (tmp_path / "secret").write_text("no")
+    for name, text in (
+        ("index.html", "<p>hello"), ("js/a.mjs", "1"), ("b.wasm", "\0asm"), ("b.wasm.br", "packed"),
+        (".hidden", "no"), ("../secret", "no"),
+    ):  # fmt: skip
+        (page / name).parent.mkdir(parents=True, exist_ok=True)
+        (page / name).write_text(text)
     (page / "link").symlink_to(tmp_path / "secret")
     with start_server(f"--page={page}") as server:
         status, headers, body = server.ask("GET", "/")
@@ -76,7 +75,6 @@ def test_metrics_and_access_log(start_server, tmp_path, digit):
         server.send(b'GET /"\\{} HTTP/1.1\r\nHost: a\r\n\r\n', half_close=True)
         assert server.metric('lenet_http_requests_total{status="404"}') == 2
         assert server.metric('lenet_http_requests_total{status="400"}') == 1
-        assert server.metric("lenet_http_request_duration_seconds_count") >= 5
         assert server.metric("lenet_http_received_bytes_total") == digit.nbytes
         # Each line is a comment or NAME{LABELS} NUMBER.
         for line in server.ask("GET", "/metrics")[2].decode().splitlines():
@@ -84,10 +82,9 @@ def test_metrics_and_access_log(start_server, tmp_path, digit):
             assert re.fullmatch(rf"# (HELP|TYPE) \w+ .+|{sample}", line)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["status"] for entry in entries][:4] == [200, 404, 400, 404]
-    names = {*["time", "client", "method", "path", "status", "received", "sent", "microseconds"]}
-    assert entries[0].keys() == names
     called = [entries[0][name] for name in ("method", "path", "received")]
     assert called == ["POST", INFER, digit.nbytes]
+    assert min(entries[0][name] for name in ("sent", "microseconds")) > 0
     assert entries[3]["path"] == '/"\\{}'
     assert re.fullmatch(r"127\.0\.0\.1:\d+", entries[0]["client"])
 
@@ -173,11 +170,10 @@ def test_memory_of_many_connections(start_server, digit, question, root, tmp_pat
     packed = post(INFER, "Content-Length: 1", "Content-Encoding: gzip") + b"{"
     raw = post(INFER, "Content-Length: 3136", "Inference-Header-Content-Length: 0")
     text = post(INFER, f"Content-Length: {len(question)}") + question
-    files = []
     asked = [raw + digit.tobytes(), text, bad, packed, b"GET nothing\r\n\r\n"]
-    for number, request in enumerate(asked):
-        files.append(tmp_path / str(number))
-        files[-1].write_bytes(request)
+    files = [tmp_path / str(number) for number in range(len(asked))]
+    for file, request in zip(files, asked, strict=True):
+        file.write_bytes(request)
     with start_server() as server:
         options = (f"--port={server.port}", "--connections=16", "--requests=5000", "--reconnect=50")
         found = []

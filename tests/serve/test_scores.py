@@ -122,57 +122,52 @@ def test_the_predictor_says_what_its_outputs_are(case):
             np.testing.assert_allclose(predictor.run(batch), outputs, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("command", ["predict", "py_infer"])
-def test_python_commands(case, command, tmp_path, capsys):
+def predictions_of(text, suffix):
+    """The three classes of each image, of a text in JSON or CSV."""
+    if suffix == "json":
+        return [one["predictions"] for one in json.loads(text)]
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return [rows[i : i + 3] for i in (0, 3, 6)]
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+@pytest.mark.parametrize("command", ["predict", "py_infer", "lenet_classify"])
+def test_commands(case, command, suffix, tmp_path, root, run_program):
     programs, images, _, outputs, kind, checked = case
     for program in programs:
-        arguments = [f"--model_file={program}", *map(str, images), "--topk=3"]
-        arguments += [] if checked else ["--check_program=False"]
-        assert getattr(classify, command)([*arguments, f"--output={tmp_path / 'r.json'}"]) == 0
-        results = json.loads((tmp_path / "r.json").read_text())
-        assert agrees([one["predictions"] for one in results], outputs, kind)
-        assert getattr(classify, command)([*arguments, f"--output={tmp_path / 'r.csv'}"]) == 0
-        rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
-        assert agrees([rows[i : i + 3] for i in (0, 3, 6)], outputs, kind)
-        capsys.readouterr()
-        assert getattr(classify, command)(arguments) == 0
-        best = expected(outputs, kind)[0].max()
-        assert f"{best:.5f}"[:-1] in capsys.readouterr().out
+        flags = [f"--model_file={program}", "--topk=3", *map(str, images)]
+        flags += [] if checked else ["--check_program=false"]
+        if command == "lenet_classify":
+            flags += [f"--format={suffix}", "--accelerator=plain"]
+            done = run_program(*flags, program=root / "build" / command)
+            assert done.returncode == 0, done.stderr
+            text = done.stdout
+        else:
+            target = tmp_path / f"r.{suffix}"
+            assert getattr(classify, command)([*flags, f"--output={target}"]) == 0
+            text = target.read_text()
+        assert agrees(predictions_of(text, suffix), outputs, kind)
 
 
-def test_bulk(case, tmp_path):
+def test_bulk_and_the_table(case, tmp_path, capsys):
     programs, images, batch, outputs, kind, checked = case
+    best = expected(outputs, kind).max(axis=1)
+    arguments = [f"--model_file={programs[0]}", *map(str, images)]
+    arguments += [] if checked else ["--check_program=false"]
+    assert classify.predict(arguments) == 0
+    assert f"{best[0]:.5f}"[:-1] in capsys.readouterr().out
     options = {} if checked else {"check_program": False, "accelerator": "plain"}
     value = "score" if kind == "unknown" else "probability"
-    names = ["class_id", value]
-    predictor = lenet_cpp.BatchPredictor(programs[0], outputs=names, **options)
-    found = predictor.columns(batch)
-    np.testing.assert_allclose(found[value], expected(outputs, kind).max(axis=1), rtol=1e-4)
+    predictor = lenet_cpp.BatchPredictor(programs[0], outputs=["class_id", value], **options)
+    np.testing.assert_allclose(predictor.columns(batch)[value], best, rtol=1e-4)
     if kind == "unknown":
         wrong = lenet_cpp.BatchPredictor(programs[0], outputs=["probability"])
         with pytest.raises(lenet_cpp.Unsupported, match="ask for 'score'"):
             wrong.columns(batch)
     table = tmp_path / "rows.csv"
-    arguments = [f"--model_file={programs[0]}", *map(str, images), "--workers=1"]
-    arguments += [] if checked else ["--check_program=False"]
-    assert classify.predict([*arguments, f"--output={table}"]) == 0
-    rows = list(csv.DictReader(io.StringIO(table.read_text())))
-    best = expected(outputs, kind).max(axis=1)
+    assert classify.predict([*arguments, "--workers=1", f"--output={table}"]) == 0
+    rows = csv.DictReader(io.StringIO(table.read_text()))
     np.testing.assert_allclose([float(row[value]) for row in rows], best, rtol=1e-4)
-
-
-def test_lenet_classify(case, root, run_program):
-    programs, images, _, outputs, kind, checked = case
-    for program in programs:
-        flags = [f"--model_file={program}", "--topk=3"]
-        flags += [] if checked else ["--check_program=false", "--accelerator=plain"]
-        classifier = root / "build" / "lenet_classify"
-        done = run_program(*flags, "--format=json", *images, program=classifier)
-        assert done.returncode == 0, done.stderr
-        assert agrees([one["predictions"] for one in json.loads(done.stdout)], outputs, kind)
-        done = run_program(*flags, "--format=csv", *images, program=classifier)
-        rows = list(csv.DictReader(io.StringIO(done.stdout)))
-        assert agrees([rows[i : i + 3] for i in (0, 3, 6)], outputs, kind)
 
 
 @pytest.mark.parametrize(
