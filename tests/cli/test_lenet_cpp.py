@@ -10,7 +10,6 @@ from importlib.metadata import entry_points, version
 from itertools import product
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from classifiers import MAINS, PARSED, ROOT
@@ -36,17 +35,12 @@ def help_of(arguments, capsys):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_has_examples_and_every_option_once(name, capsys):
-    text = help_of([name, "--help"], capsys)
-    assert f"lenet-cpp {name}" in text.lower()[text.lower().index("examples:") :].splitlines()[1]
-    if name in PARSED:
-        listed = [line.split("  ")[1] for line in text.splitlines() if line.startswith("  -")]
-        shown = [one for line in listed for one in line.split(", ")]
-        assert sorted(shown) == sorted(set(shown))
-        words = "".join(text.split())
-        for param in PARSED[name].params:
-            assert param.spec[0] == "-" or text.splitlines()[0].endswith(f" {param.spec}")
-            assert all(words.count(f"{alias})") + words.count(f"{alias},") for alias in param.also)
+def test_help_names_every_option(name, capsys):
+    words = set(re.findall(r"[\w-]+", help_of([name, "--help"], capsys)))
+    params = PARSED[name].params if name in PARSED else []
+    assert {opt.replace("_", "-") for one in params for opt in one.opts if opt[0] == "-"} <= {
+        word.replace("_", "-") for word in words
+    }
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
@@ -62,12 +56,8 @@ def test_help_lists_the_commands(arguments, capsys):
         ("predct x.png", "lenet-cpp: error: No such command 'predct'. Did you mean 'predict'?"),
         ("predict --batch 3 x.png", "Did you mean '--batch-size'?"),
         ("convert x -o y", "lenet-cpp convert: error: Missing option '--to'"),
-        ("predict x.png --topk", "lenet-cpp predict: error: Option '--topk' requires an argument"),
         ("export --combine x --softmax", "--softmax does not go with --combine"),
         ("verify --model-dir", "Option '--model-dir' needs a value; see lenet-cpp verify --help"),
-        ("benchmark --batch-sizes 1,x", "'x' is not a valid integer; see lenet-cpp"),
-        ("explain -b 0", "0 is not in the range"),
-        ("export-onnx net.onnx", "Missing option '-o' / '--output'"),
         ("export a b", "unexpected extra argument (b)"),
         ("quantize", "lenet-cpp quantize: error: give one of --method and --analyse"),
     ],
@@ -126,18 +116,6 @@ def test_spellings_are_alike(command, spellings):
         assert other == first
 
 
-def test_one_thing_has_one_name():
-    """No command shows a name that is another spelling of what another command shows."""
-    params = [param for command in PARSED.values() for param in command.params]
-    shown = {name for param in params for name in {*param.opts} - {*param.also} if name[:2] == "--"}
-    options = [param for param in params if isinstance(param, click.Option)]
-    also = {name.replace("_", "-") for param in options for name in param.also if name[:2] == "--"}
-    # predict's --model-name only says what an exported model is called, its --output is a file and
-    # --params-file an exported one; benchmark takes several of what others take one of.
-    known = {"--model-name", "--params-file", "--output", "--batch-size", "--engine"}
-    assert shown & also <= known
-
-
 def attributes_of(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "options.only":
@@ -177,27 +155,26 @@ def test_what_is_not_needed_is_not_imported(lenet):
     assert modules_after(run, "paddle") == set()
 
 
-def test_versions():
-    for environment, instructions, bf16 in (
-        ({}, None, ""),
-        ({"LENET_NATIVE_ISA": "scalar"}, "scalar", "not available: precision bf16 needs"),
-        ({"LENET_NATIVE_BF16": "x"}, None, "not available: LENET_NATIVE_BF16 is 'x'; expected"),
-        ({"LENET_ONNXRUNTIME_LIBRARY": "/nothing.so"}, None, ""),
-    ):
-        done = lenet_cpp_command("--version", env=os.environ | environment)
-        assert (done.returncode, done.stderr) == (0, "")
-        lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-        assert lines["lenet-cpp"] == version("lenet-cpp") == lenet_cpp.__version__
-        assert lines["native"] == lines["lenet-cpp"]
-        assert lines["paddle"] == version("paddlepaddle")
-        if "LENET_ONNXRUNTIME_LIBRARY" in environment:
-            assert "\nonnxruntime is not available: there is no onnxruntime library" in done.stdout
-        else:
-            assert lines["onnxruntime"] == version("onnxruntime")
-        with lenet_cpp.Predictor(engine="native") as predictor:
-            here = predictor.profile(1, runs=1).instructions
-        assert lines["native instructions"] == (instructions or here)
-        assert f"\nnative bf16 is {bf16}" in done.stdout
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, ""),
+        ({"LENET_NATIVE_ISA": "scalar"}, "native bf16 is not available: precision bf16 needs"),
+        ({"LENET_NATIVE_BF16": "x"}, "native bf16 is not available: LENET_NATIVE_BF16 is 'x'"),
+        ({"LENET_ONNXRUNTIME_LIBRARY": "/nothing.so"}, "onnxruntime is not available: there is no"),
+    ],
+)
+def test_versions(environment, said):
+    done = lenet_cpp_command("--version", env=os.environ | environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout
+    lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
+    assert lines["lenet-cpp"] == lines["native"] == version("lenet-cpp") == lenet_cpp.__version__
+    assert lines["paddle"] == version("paddlepaddle")
+    assert "LIBRARY" in str(environment) or lines["onnxruntime"] == version("onnxruntime")
+    with lenet_cpp.Predictor(engine="native") as predictor:
+        here = predictor.profile(1, runs=1).instructions
+    assert lines["native instructions"] == environment.get("LENET_NATIVE_ISA", here)
 
 
 def test_entry_point_and_module():
@@ -254,7 +231,6 @@ def test_benchmark(capsys):
     assert set(found["left_out"]) == {"onnxruntime", "profile of paddle"}  # it runs .onnx only
     profiled = [(each["threads"], each["images"]) for each in found["profiles"]]
     assert profiled == list(product((1, 2), (1, 3)))
-    assert found["versions"]["lenet-cpp"] == lenet_cpp.__version__
     ran = [(row["engine"], row["threads"], row["batch_size"]) for row in found["rows"]]
     assert ran == list(product(("native", "paddle"), (1, 2), (1, 3)))
     for row in found["rows"]:
@@ -262,10 +238,6 @@ def test_benchmark(capsys):
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
         assert row["images_per_second"] > 0
     assert found["differences"]["paddle"] < 1e-3
-    assert main(["benchmark", "--engines", "native", "-b", "2", "--seconds", "0"]) == 0
-    header, _, row = capsys.readouterr().out.splitlines()[:3]
-    assert header.split()[:4] == ["engine", "threads", "batch", "runs"]
-    assert row.split()[:3] == ["native", "1", "2"]
     for arguments, code, said in (
         ("nowhere", 3, "nowhere"),
         ("--engines onnxruntime", 6, "onnxruntime"),
@@ -294,10 +266,6 @@ def test_verify_without_the_program(model_dir, tmp_path, monkeypatch, capsys):
     assert main(["verify", str(model_dir), *flags]) == 0
     text = capsys.readouterr().out
     assert "the C++ program is left out: there is none here; ./run.sh builds it" in text
-    assert "lenet_cpp" in text
-    assert "C++ program\n" not in text
-    assert main(["verify", str(model_dir), *flags, "--format=json"]) == 0
-    assert "C++ program" not in json.loads(capsys.readouterr().out)["accuracy"]
     assert main(["verify", str(model_dir), "--program=no", *flags]) == 3  # which was named
 
 
@@ -319,11 +287,8 @@ def test_records_of_predict_and_infer(lenet, tmp_path, capsys):
         np.testing.assert_allclose(record["prob"], expected, rtol=0, atol=1e-5)
 
 
-def test_a_predictor_without_a_model_has_the_bundled_one():
+def test_predictors_without_a_model_have_the_bundled_one():
     x = np.random.default_rng(1).random((5, 28, 28), np.float32)
-    with lenet_cpp.Predictor(engine="native") as predictor:
-        assert predictor.model_file.parent == lenet_cpp.bundled_model_dir()
-        assert predictor.options["engine"] == "native"
     for one in (lenet_cpp.Predictor(), lenet_cpp.PredictorPool(size=2)):
         np.testing.assert_array_equal(one.run(x), lenet_cpp.predict(x))
 
