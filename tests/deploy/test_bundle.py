@@ -99,13 +99,12 @@ def test_its_own_libraries_are_used(model_dir, digits, elsewhere, soname, tmp_pa
 
 
 def test_archive_is_the_same_each_time(digits, elsewhere):
-    for name in ("first", "second"):
-        (elsewhere / name).mkdir()
-        program = BUILD / "lenet_infer_native"
-        assert call("-o", elsewhere / name / "digits.tar.gz", "--program", program) == 0
-    first = (elsewhere / "first" / "digits.tar.gz").read_bytes()
-    assert first == (elsewhere / "second" / "digits.tar.gz").read_bytes()
-    printed_by("tar", "-xf", "first/digits.tar.gz", cwd=elsewhere)
+    made = [elsewhere / name / "digits.tar.gz" for name in ("first", "second")]
+    for file in made:
+        file.parent.mkdir()
+        assert call("-o", file, "--program", BUILD / "lenet_infer_native") == 0
+    assert made[0].read_bytes() == made[1].read_bytes()
+    printed_by("tar", "-xf", made[0], cwd=elsewhere)
     found = logits_there(elsewhere / "digits" / "lenet_infer_native", elsewhere)
     np.testing.assert_array_equal(found, lenet_cpp.predict(digits))
 
@@ -117,8 +116,6 @@ def test_single_file(static, model_dir, digits, elsewhere, capsys):
     assert "needs no library\n  checked" in capsys.readouterr().out
     expected = lenet_cpp.predict(digits)
     np.testing.assert_array_equal(logits_there(file, elsewhere), expected)
-    assert "model   lenet.pdmodel in this program" in run_there(file)
-    assert run_there(file, "--version").startswith("lenet_infer_native ")
     # Another model that is named, and a program that has a model already.
     assert "nowhere" in run_there(file, "--model_dir=nowhere", code=3)
     shutil.copy(file, elsewhere / "lenet_infer_native")
@@ -128,41 +125,35 @@ def test_single_file(static, model_dir, digits, elsewhere, capsys):
 
 
 def test_single_file_of_a_classifier(static, model_dir, digits, elsewhere):
-    file = elsewhere / "classify"
+    file, digit = elsewhere / "classify", elsewhere / "digit.npy"
+    np.save(digit, digits[0, 0])
     write_bundle(model_dir, file, static / "lenet_classify", single_file=True)
-    np.save(elsewhere / "digit.npy", digits[0, 0])
-    given = (f"--model_dir={model_dir}", elsewhere / "digit.npy")
-    expected = run_there(static / "lenet_classify", *given)
-    assert run_there(file, elsewhere / "digit.npy") == expected
+    expected = run_there(static / "lenet_classify", f"--model_dir={model_dir}", digit)
+    assert run_there(file, digit) == expected
     (elsewhere / "no steps").mkdir()
     for name in ("lenet.pdmodel", "lenet.pdiparams"):
         shutil.copy(model_dir / name, elsewhere / "no steps")
     write_bundle(elsewhere / "no steps", file, static / "lenet_classify", single_file=True)
-    assert "no preprocess.json" in run_there(file, elsewhere / "digit.npy", code=3)
+    assert "no preprocess.json" in run_there(file, digit, code=3)
 
 
 def test_damaged_single_file(static, model_dir, elsewhere):
     """Whatever is changed in the model or cut off: one line, and never another answer."""
-    good = elsewhere / "good"
-    write_bundle(model_dir, good, static / "lenet_infer_native", single_file=True)
-    content = good.read_bytes()
+    file = elsewhere / "digits"
+    write_bundle(model_dir, file, static / "lenet_infer_native", single_file=True)
+    content = file.read_bytes()
     size = (static / "lenet_infer_native").stat().st_size
     mark = content.index(b"lenet attached model:")
-    file = elsewhere / "digits"
-    shutil.copy(good, file)
     changes = [content[:-1], content[: size + 100], content[:size], content[: size - 1]]
     changes += [content + b"more"]
-    attached = mark + 21
-    for place in (size, size + 40, len(content) - 1, mark + 30, attached + 83, attached + 70):
+    for place in (size, size + 40, len(content) - 1, mark + 30, mark + 85, mark + 91, mark + 104):
         changes.append(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    changes.append(content[: attached + 64] + b"x" + content[attached + 65 :])
     for changed in changes:
         file.write_bytes(changed)
         said = run_there(file, code=BAD_MODEL)
         assert re.fullmatch(
             r"lenet_infer_native: BadModel: the model in this .* damaged: .*\n", said
         )
-    assert "--model_dir" in run_there(file, "--help")
 
 
 @pytest.mark.parametrize(
@@ -193,14 +184,13 @@ def test_refused_programs(soname, tmp_path, capsys):
     other = tmp_path / "lenet_infer_native"
     other.write_bytes(head.replace(b"/lib64/ld-linux", b"/libXX/ld-linux"))
     lost = shutil.copy(BUILD / "lenet_classify", tmp_path)  # without liblenet
-    cases = {
-        "nowhere": (3, "cannot read the program"),
-        "text": (BAD_INPUT, "no complete 64-bit program of Linux"),
-        "cut": (BAD_INPUT, "no complete 64-bit program of Linux"),
-        other.name: (UNSUPPORTED, "is not here"),
-        Path(lost).name: (3, f"needs {soname}"),
-    }
-    for name, (code, said) in cases.items():
+    for name, code, said in (
+        ("nowhere", 3, "cannot read the program"),
+        ("text", BAD_INPUT, "no complete 64-bit program of Linux"),
+        ("cut", BAD_INPUT, "no complete 64-bit program of Linux"),
+        (other.name, UNSUPPORTED, "is not here"),
+        (Path(lost).name, 3, f"needs {soname}"),
+    ):
         assert call("-o", tmp_path / "made", "--program", tmp_path / name) == code, name
         assert said in capsys.readouterr().err
     program = BUILD / "lenet_infer_native"
