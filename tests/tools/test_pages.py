@@ -6,8 +6,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from lenet_cpp.errors import BadInput, FileNotFound
-from tools.benchmark import cli
 from tools.benchmark.pages import PICTURE, outside_marks, write_pages, written
 
 SPEED = re.compile(
@@ -84,19 +82,8 @@ def test_marks_are_filled(clone, mark, expected):
     assert filled(clone, mark) == expected
 
 
-def test_wrong_marks_are_errors(clone):
-    for mark, kind, said in (
-        ("lenet.json nothing", BadInput, "there is no part 'nothing'; choose among machine"),
-        ("lenet.json us litert 1", BadInput, "lenet.json does not have that: 'litert'"),
-        ("other.json machine", FileNotFound, "other.json"),
-    ):
-        with pytest.raises(kind, match=said):
-            filled(clone, mark)
-
-
-def test_the_command_and_the_picture(clone, capsys):
-    assert cli.main(["--pages"], root=clone) == 0
-    assert capsys.readouterr().out == f"written: {clone / PICTURE}\n"
+def test_the_picture(clone):
+    assert write_pages(clone) == [clone / PICTURE]
     picture = ET.parse(clone / PICTURE).getroot()
     assert picture[0].text == (
         "LeNet, one digit, one core, from Python: lenet_cpp 5.0 µs, ONNX Runtime 20.0 µs;"
