@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lenet_cpp import models
 from lenet_cpp.cli import COMMANDS, classify, load
 from lenet_cpp.data.mnist import read_idx
 from snippets import run_command
@@ -62,24 +61,6 @@ def write_photos(folder, count):
         small = Image.fromarray(random.integers(0, 256, (5 + number, 7, 3), dtype=np.uint8))
         picture = small.resize((300 - 40 * number, 200 + 50 * number))
         picture.save(folder / f"{number}.jpg", quality=95)
-
-
-def trained_lenet(separate, target):
-    """Write the bundled model's parameters as a state dict.
-
-    A variable's file ends in its values (float32), after a header.
-    """
-    import paddle
-
-    places = {"conv": "conv2d", "linear": "linear"}
-    state = models.build("lenet").state_dict()
-    for name, tensor in state.items():
-        layer, kind = name.split(".")
-        number = int(layer[-1]) - 1
-        file = separate / f"{places[layer[:-1]]}_{number}.{kind[0]}_0"
-        values = np.frombuffer(file.read_bytes()[-4 * tensor.size :], np.float32)
-        tensor.set_value(values.reshape(tensor.shape))
-    paddle.save(state, str(target))
 
 
 def run(name, *arguments, **options):

@@ -3,21 +3,18 @@
 import shutil
 
 import pytest
-from classifiers import Case, trained_lenet, write_digits, write_photos
+from classifiers import Case, write_digits, write_photos
 
 import shared_models
 from lenet_cpp import models
 
 
 @pytest.fixture(scope="session")
-def lenet(tmp_path_factory, model_dir):
+def lenet(tmp_path_factory, model_dir, params):
     """The bundled model, trained, in every form."""
     folder = tmp_path_factory.mktemp("lenet")
-    separate = shared_models.separate()
-    trained_lenet(separate, folder / "lenet.pdparams")
-    write_digits(folder / "digits", 8)
-    others = (model_dir, separate, folder / "digits", {})
-    return Case("lenet", folder / "lenet.pdparams", *others)
+    write_digits(folder, 8)
+    return Case("lenet", params, model_dir, shared_models.separate(), folder, {})
 
 
 def shared(name, classes, image_size):

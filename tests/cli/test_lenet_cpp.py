@@ -185,14 +185,6 @@ def test_entry_point_and_module():
     assert done.stderr.startswith("lenet-cpp explain: error: No such option")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script(shell):
-    done = lenet_cpp_command(env=os.environ | {"_LENET_CPP_COMPLETE": f"{shell}_source"})
-    assert done.returncode == 0, done.stderr
-    assert "_LENET_CPP_COMPLETE" in done.stdout
-    assert "lenet-cpp" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("line", "some", "none"),
     [

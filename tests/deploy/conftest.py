@@ -1,7 +1,6 @@
 """The page with the bundled model, and what the C++ program answers."""
 
 import functools
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from lenet_cpp.cli import main
 
 ROOT = Path(__file__).parents[2]
-SIZE = 28
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +20,9 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def digits():
+def digits(mnist_test):
     """The 1,000 test digits of the sample, uint8 [1000, 1, 28, 28]."""
-    content = gzip.decompress((ROOT / "data/mnist_sample/t10k-images-idx3-ubyte.gz").read_bytes())
-    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 1, SIZE, SIZE)
+    return mnist_test.images[:, None]
 
 
 @pytest.fixture(scope="session")
