@@ -102,6 +102,8 @@ def test_up_to_date_folder_is_left_and_any_other_made_anew(clone, tmp_path):
     assert makes_anew(site)
     (ours / "new.h").touch()
     assert makes_anew(site)
+    (ours / "new.h").unlink()
+    assert makes_anew(site)
     (clone.output / "version.txt").unlink()
     assert makes_anew(site)
     assert clone.archive(tgz()) == 0
