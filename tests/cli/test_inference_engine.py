@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -106,16 +107,13 @@ def test_static_mode_is_left_as_it_was(lenet):
 def test_threads_take_turns(lenet, monkeypatch):
     from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
 
-    inside = 0
-    original = PaddleInferenceEngine.run
+    running, original = threading.Lock(), PaddleInferenceEngine.run
 
     def watched(self, batch):
-        nonlocal inside
-        assert inside == 0
-        inside += 1
+        assert running.acquire(blocking=False)
         time.sleep(0.01)
         output = original(self, batch)
-        inside -= 1
+        running.release()
         return output
 
     monkeypatch.setattr(PaddleInferenceEngine, "run", watched)

@@ -18,10 +18,20 @@ import pytest
 from paddle_archives import BAD_ARCHIVE, DOWNLOAD_FAILED, ELF, NOISE, entry, sha256, snapshot, tgz
 
 
-class Server:
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        with contextlib.suppress(ConnectionError):
+            self.server.answer(self)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(ThreadingHTTPServer):
     """Serves ``body`` well unless told otherwise; ``log`` has a line for each request."""
 
     def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
         self.body = tgz(filler=NOISE)
         self.headers = {"ETag": '"one"'}
         self.ranges = self.if_range = True
@@ -33,26 +43,15 @@ class Server:
         self.redirect = ""
         self.log = []
         self.release = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                with contextlib.suppress(ConnectionError):
-                    server.answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}/paddle_inference.tgz"
+        self.url = f"http://127.0.0.1:{self.server_port}/paddle_inference.tgz"
 
     def close(self):
         self.release.set()
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
+        self.shutdown()
+        self.server_close()
+
+    def unchanged(self, validator):
+        return not self.if_range or validator in (None, *self.headers.values())
 
     def answer(self, handler):
         line = {"range": handler.headers["Range"], "sent": 0}
@@ -62,18 +61,15 @@ class Server:
         if index < len(self.statuses):
             handler.send_error(self.statuses[index])
             return
-        known = None, self.headers.get("ETag"), self.headers.get("Last-Modified")
         if self.redirect:
             status, headers, payload = 302, {"Location": self.redirect}, bytes(200 << 20)
-        elif (
-            line["range"]
-            and self.ranges
-            and (not self.if_range or handler.headers["If-Range"] in known)
-        ):
+        elif line["range"] and self.ranges and self.unchanged(handler.headers["If-Range"]):
             start = int(line["range"].removeprefix("bytes=").removesuffix("-"))
-            status, payload = (206, payload[start:]) if start < size else (416, b"")
-            whole = f"{start}-{size - 1}" if start < size else "*"
-            headers = {"Content-Range": f"bytes {whole}/{size}"} | (headers if start < size else {})
+            if start < size:
+                status, payload = 206, payload[start:]
+                headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+            else:
+                status, payload, headers = 416, b"", {"Content-Range": f"bytes */{size}"}
         handler.send_response(status)
         if self.length:
             headers["Content-Length"] = str(self.declared or len(payload))
@@ -94,6 +90,7 @@ class Server:
 @pytest.fixture
 def server():
     result = Server()
+    threading.Thread(target=result.serve_forever, args=(0.01,), daemon=True).start()
     yield result
     result.close()
 

@@ -302,15 +302,14 @@ def test_access_log(start_grpc, tmp_path, digit):
         server.ask("POST", "/v2/models/lenet/infer", digit.tobytes(), RAW)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert {tuple(entry) for entry in entries} == {tuple(entries[3])}
-    *calls, http = entries
+    *calls, _http = entries
     assert [entry["status"] for entry in entries] == [0, 5, 3, 200]
     assert {(entry["method"], entry["path"]) for entry in calls} == {("gRPC", INFER)}
     assert calls[0]["received"] == request_of().ByteSize()
     assert [entry["sent"] for entry in calls] == [answer.ByteSize(), 0, 0]
-    assert all(entry["microseconds"] > 0 for entry in calls)
     for entry in entries:
+        assert entry["microseconds"] > 0
         assert re.fullmatch(r"127\.0\.0\.1:\d+", entry["client"])
-        assert entry["time"] <= http["time"]
 
 
 @pytest.fixture(scope="module")

@@ -36,14 +36,6 @@ def test_infer(client, digit, expected, binary_in, binary_out, packed):
     np.testing.assert_array_equal(result.as_numpy(name), np.repeat(expected, 50, axis=0))
 
 
-def test_async_infer(client, digit, expected):
-    pending = [client.async_infer("lenet", [tensor_of(digit)]) for _ in range(20)]
-    for one in pending:
-        response = one.get_result()
-        name = response.get_response()["outputs"][0]["name"]
-        np.testing.assert_array_equal(response.as_numpy(name), expected)
-
-
 def test_questions_about_server_and_models(client):
     assert client.is_server_live()
     assert client.is_server_ready()
