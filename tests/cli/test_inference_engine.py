@@ -117,7 +117,9 @@ def test_threads_take_turns(lenet, monkeypatch):
         return output
 
     monkeypatch.setattr(PaddleInferenceEngine, "run", watched)
-    with InferenceEngine("python").load_predictor(model_dir=lenet.exported) as engine:
+    with InferenceEngine("python", memory_optim=True).load_predictor(
+        model_dir=lenet.exported
+    ) as engine:
         batches = [engine.preprocess(path) for path in sorted(lenet.photos.iterdir())] * 2
         with ThreadPoolExecutor(4) as threads:
             found = list(threads.map(engine.run, batches))

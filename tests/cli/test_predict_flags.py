@@ -140,62 +140,20 @@ def test_flags_of_the_guides_other_infer(lenet, capsys):
     ]  # fmt: skip
 
 
-def outputs(engine, case):
-    return engine.run(engine.preprocess(sorted(case.photos.iterdir())))
-
-
-def assert_same(reference, found):
-    assert reference.shape == found.shape
-    assert np.ptp(reference) > 0.1  # something is there to be different
-    allowed = 1e-5 * np.maximum(1, np.abs(reference))
-    assert (np.abs(reference - found) <= allowed).all(), np.abs(reference - found).max()
-    np.testing.assert_array_equal(reference.argmax(axis=1), found.argmax(axis=1))
-
-
 @pytest.mark.parametrize(
     "case", ["lenet", "resnet", pytest.param("alexnet", marks=pytest.mark.nightly)], indirect=True
 )
 def test_three_ways_agree(case):
+    photos = sorted(case.photos.iterdir())
     with InferenceEngine("dygraph", **case.sizes).load_predictor(case.name, case.params) as engine:
-        reference = outputs(engine, case)
-        topk = engine.topk(reference)
+        reference = engine.run(engine.preprocess(photos))
+    assert np.ptp(reference) > 0.1  # something is there to be different
     pairs = list(itertools.product(ENGINES, FORMATS))
     if case.name != "lenet":  # 45 and 230 MB take their time to load
         pairs = list(zip(ENGINES[1:], FORMATS, strict=True))
     for name, format_ in pairs:
         with InferenceEngine(name).load_predictor(**case.files(format_)) as engine:
-            found = outputs(engine, case)
-            assert_same(reference, found)
+            found = engine.run(engine.preprocess(photos))
+            np.testing.assert_allclose(found, reference, rtol=1e-5, atol=1e-5)
             ids = [one.class_id for (one,) in engine.topk(found, 1)]
-            assert ids == [row[0].class_id for row in topk]
-
-
-@pytest.mark.parametrize("accelerator", ["auto", "plain", "onednn", "openvino"])
-def test_accelerators_agree(lenet, accelerator):
-    with InferenceEngine("executor").load_predictor(**lenet.files("pdmodel")) as engine:
-        reference = outputs(engine, lenet)
-    for name in ("paddle", "python"):
-        made = InferenceEngine(name, accelerator=accelerator, memory_optim=True)
-        with made.load_predictor(**lenet.files("pdmodel")) as engine:
-            assert_same(reference, outputs(engine, lenet))
-
-
-@pytest.mark.parametrize("case", ["lenet", "resnet"], indirect=True)
-def test_commands_agree(case, tmp_path):
-    """With the whole output, through files, in this process."""
-    exported, separate = case.flags("pdmodel"), case.flags("separate")
-    runs = (("predict", exported), ("infer", case.infer_flags()), ("py_infer", separate))
-    found, target = {}, tmp_path / "out.json"
-    for name, flags in runs:
-        arguments = [f"-i={case.photos}", "-b=2", "--topk=7", f"--output={target}", *flags]
-        assert MAINS[name](arguments) == 0
-        found[name] = answers(target)
-    reference = found.pop("infer")
-    assert list(reference) == [path.name for path in sorted(case.photos.iterdir())]
-    for one in found.values():
-        assert one.keys() == reference.keys()
-        for name, expected in reference.items():
-            assert one[name][0][:2] == expected[0][:2]
-            by_class = {class_id: probability for class_id, _, probability in one[name]}
-            for class_id, _, probability in expected:
-                assert by_class.get(class_id, 0) == pytest.approx(probability, abs=1e-5)
+            assert ids == reference.argmax(axis=1).tolist()

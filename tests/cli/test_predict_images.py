@@ -48,19 +48,6 @@ def test_the_bundled_model_is_the_default(name, tmp_path):
     assert [label for [(_, label, _)] in answers(target).values()] == list(map(str, labels))
 
 
-def test_the_batch_size_changes_nothing(predict, lenet, tmp_path):
-    found, target = [], tmp_path / "out.json"
-    for size in (1, 3, 100):
-        flags = ("--accelerator=plain", "--topk=10", f"--output={target}")
-        assert predict(f"-i={lenet.photos}", f"-b={size}", *flags) == 0
-        found.append({name: rows[0] for name, rows in answers(target).items()})
-    for other in found[1:]:
-        assert other == {
-            name: (class_id, label, pytest.approx(probability, abs=1e-6))
-            for name, (class_id, label, probability) in found[0].items()
-        }
-
-
 def test_table(predict, lenet, capsys):
     assert predict(f"-i={lenet.photos}", "--topk=2") == 0
     captured = capsys.readouterr()

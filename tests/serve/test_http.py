@@ -42,20 +42,6 @@ def test_packed_requests_and_responses(server, digit, expected, coding, codec):
         assert headers["Content-Encoding"] is None
 
 
-def test_one_connection_for_many_requests(server, digit, expected):
-    with server.client() as client:
-        client.connect()
-        first = client.sock
-        for _ in range(20):
-            client.request("POST", INFER, digit.tobytes(), RAW)
-            response = client.getresponse()
-            np.testing.assert_array_equal(values_of(response.headers, response.read()), expected)
-            client.request("GET", "/nothing")
-            response = client.getresponse()
-            assert (response.status, list(json.loads(response.read()))) == (404, ["error"])
-        assert client.sock is first
-
-
 def test_pipelined_requests_are_answered_in_their_order(server, question):
     def request(number):
         body = question[:-1] + b', "id": "%d"}' % number
