@@ -75,6 +75,7 @@ def test_metrics_and_access_log(start_server, tmp_path, digit):
         server.send(b'GET /"\\{} HTTP/1.1\r\nHost: a\r\n\r\n', half_close=True)
         assert server.metric('lenet_http_requests_total{status="404"}') == 2
         assert server.metric('lenet_http_requests_total{status="400"}') == 1
+        assert server.metric("lenet_http_request_duration_seconds_count") >= 5
         assert server.metric("lenet_http_received_bytes_total") == digit.nbytes
         # Each line is a comment or NAME{LABELS} NUMBER.
         for line in server.ask("GET", "/metrics")[2].decode().splitlines():
