@@ -193,6 +193,11 @@ def test_wholly_fetched_part_is_used(clone, server):
     clone.part().write_bytes(server.body)  # as when the power fails before unpacking
     fetch(clone, server)
     assert server.log[-1] == {"range": f"bytes={len(server.body)}-", "sent": 0}
+    # One that is longer than the file is fetched anew.
+    server.cuts = [0, 0, 100_000]
+    fetch(clone, server, "--retries", 0, "--force", code=DOWNLOAD_FAILED)
+    clone.part().write_bytes(server.body + b"more")
+    fetch(clone, server, "--force")
 
 
 def test_wrong_content_length(clone, server):
