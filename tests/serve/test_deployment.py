@@ -88,6 +88,7 @@ def test_is_one_small_file(built, name):
 @pytest.mark.nightly
 @pytest.mark.parametrize("user", ["0:0", USER])
 def test_runs_in_an_empty_root(run_server, empty_root, digit, user):
+    before = {*empty_root.rglob("*")}
     command = in_empty_root(empty_root, "/lenet_serve", "/lenet", "--port=0", user=user)
     with run_server(*command, env={}) as server:
         found = predict_over_http(server, digit.tobytes(), RAW)
@@ -101,6 +102,7 @@ def test_runs_in_an_empty_root(run_server, empty_root, digit, user):
             expected = lenet_cpp.predict(prepare.batch([file.getvalue()]))
             np.testing.assert_array_equal(found, expected.ravel())
         predict_over_http(server, gzip.compress(digit.tobytes()), GZIP | RAW)
+    assert {*empty_root.rglob("*")} == before
 
 
 @pytest.mark.nightly
