@@ -1,6 +1,8 @@
 """The arrays that predictors accept and refuse; tests/cpp/bad_input_cases.py has more of them."""
 
+import re
 import shutil
+import tracemalloc
 import warnings
 from functools import partial
 
@@ -40,11 +42,22 @@ def test_pixels_are_scaled_as_paddle_does(predictor, shape):
     assert same(predictor.run(pixels), predictor.run(expected))
 
 
+def test_pixels_are_copied_once(predictor):
+    """As float32, four bytes each; 5,000 bytes more are allowed for the rest."""
+    pixels = np.zeros((2000, 28, 28), np.uint8)
+    tracemalloc.start()
+    logits = predictor.run(pixels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * pixels.size + logits.nbytes + 5000
+
+
 def strided(x):
     framed = np.pad(x, ((0, 0), (0, 0), (3, 5), (2, 4)), constant_values=np.nan)
     return {
         "window": framed[:, :, 3:-5, 2:-4],
         "transposed": x.swapaxes(2, 3).copy().swapaxes(2, 3),
+        "mirrored": x[:, :, ::-1].copy()[:, :, ::-1],
         "channels last": x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
         "Fortran": np.asfortranarray(x),
         "bytes": np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
@@ -112,10 +125,16 @@ def test_settings_for_floating_point_errors_do_not_matter(predictor):
     ("images", "message"),
     [
         (np.zeros((28, 28), np.int64), r"float16, float32 or float64 .*uint8.*got int64 of shape"),
-        (np.zeros((28, 28), np.longdouble), f"got {np.dtype(np.longdouble)}"),
+        *(
+            (np.zeros((1, 28, 28), kind), re.escape(f"got {np.dtype(kind)}"))
+            for kind in ("g", "i1", "u2", "?", "c8", "U1", "M8[s]", "O", [("a", "f4")])
+        ),
         ("image.png", r"\[N, 1, 28, 28\], got a string"),
         (np.zeros(784, np.float32), r"expected shape \[N, 1, 28, 28\], got \[784\]"),
-        (np.zeros((32, 32), np.uint8), r"got \[32, 32\]"),
+        *(
+            (np.zeros(shape, np.float32), re.escape(f"got {list(shape)}"))
+            for shape in ((), (2, 784), (32, 32), (1, 3, 28, 28), (1, 28, 28, 1), (0, 32, 32))
+        ),
         (np.ma.zeros((1, 1, 28, 28), np.float32), "masked arrays are not supported"),
     ],
 )
