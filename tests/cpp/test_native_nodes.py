@@ -6,7 +6,7 @@ dimensions. The other inputs become constants, as in a classifier: weights, shap
 
 import re
 from collections import Counter
-from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,19 +16,7 @@ from lenet_cpp.agreement import compare
 
 onnx = pytest.importorskip("onnx", reason="the tests are part of it")
 
-OPERATORS = {
-    *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "Div", "Dropout"),
-    *("Elu", "Flatten", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid"),
-    *("HardSwish", "Identity", "LRN", "LeakyRelu", "LogSoftmax", "MatMul", "Max", "MaxPool"),
-    *("Min", "Mish", "Mul", "PRelu", "Pad", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"),
-    *("Relu", "Reshape", "Selu", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Sum"),
-    *("Tanh", "Transpose", "Unsqueeze"),
-}
-"""Those of the first nodes of the tests that ./test.sh runs; the others are for the night."""
-
-LEAST = {False: 130, True: 200}
-"""How many are right at least, of those and of all."""
-
+NODES = Path(onnx.__file__).parent / "backend" / "test" / "data" / "node"
 ROUNDED = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 1e-3}
 """The tolerance where ONNX gives what it expects with four digits."""
 
@@ -38,36 +26,29 @@ def is_float32(value):
     return kind.elem_type == onnx.TensorProto.FLOAT and kind.HasField("shape")
 
 
-@cache
-def cases():
-    """Return by name what ONNX has: the model of one input, the input and the expected output."""
-    from onnx.backend.test.case.node import collect_testcases
-
-    found = {}
-    for case in collect_testcases(None):
-        graph = case.model.graph
-        values = (*graph.input[:1], *graph.output[:1])
-        if len(values) < 2 or not all(is_float32(value) for value in values):
-            continue
-        inputs, outputs = case.data_sets[0]
-        constants = list(zip(graph.input, inputs, strict=False))[1:]
-        arrays = all(isinstance(array, np.ndarray | np.generic) for _, array in constants)
-        if not arrays or not 2 <= inputs[0].ndim <= 5:
-            continue
-        model = onnx.ModelProto()
-        model.CopyFrom(case.model)
-        del model.graph.input[1:]
-        for value, array in constants:
-            model.graph.initializer.append(
-                onnx.numpy_helper.from_array(np.asarray(array), value.name)
-            )
-        found[case.name] = (model, inputs[0], outputs[0])
-    return found
+def read(folder, name):
+    return onnx.numpy_helper.to_array(onnx.load_tensor(folder / "test_data_set_0" / f"{name}.pb"))
 
 
-def problem(name):
+def case_of(folder):
+    """Return the model of one input, the input and the expected output, or None."""
+    model = onnx.load(folder / "model.onnx")
+    values = (*model.graph.input[:1], *model.graph.output[:1])
+    if len(values) < 2 or not all(is_float32(value) for value in values):
+        return None
+    others = list(enumerate(model.graph.input))[1:]
+    if not all(value.type.HasField("tensor_type") for _, value in others):
+        return None
+    x = read(folder, "input_0")
+    del model.graph.input[1:]
+    for number, value in others:
+        array = read(folder, f"input_{number}")
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+    return (model, x, read(folder, "output_0")) if 2 <= x.ndim <= 5 else None
+
+
+def problem(name, model, x, expected):
     """Return what is wrong, None where nothing is, or the error of what is not supported."""
-    model, x, expected = cases()[name]
     operators = "|".join({node.op_type for node in model.graph.node})
     try:
         with lenet_cpp.Predictor.from_bytes(model.SerializeToString(), engine="native") as native:
@@ -84,21 +65,17 @@ def problem(name):
     return None if compare(expected, found).agrees else f"{name}: another result"
 
 
-@pytest.mark.filterwarnings("ignore")  # of NumPy, where ONNX computes what it expects
-@pytest.mark.parametrize(
-    "everything", [False, pytest.param(True, marks=pytest.mark.nightly)], ids=["part", "all"]
-)
-def test_each_is_right_or_unsupported(everything):
+def test_each_is_right_or_unsupported():
     right, all_of, wrong = Counter(), Counter(), []
-    for name, (model, *_) in cases().items():
-        operator = model.graph.node[0].op_type
-        if not everything and operator not in OPERATORS:
+    for folder in sorted(NODES.iterdir()):
+        if (case := case_of(folder)) is None:
             continue
-        found = problem(name)
+        operator = case[0].graph.node[0].op_type
+        found = problem(folder.name, *case)
         right[operator] += found is None
         all_of[operator] += 1
         wrong += [found] if isinstance(found, str) else []
     table = ", ".join(f"{name} {count} of {all_of[name]}" for name, count in right.items() if count)
     print(f"{right.total()} of {all_of.total()} of ONNX's tests are right: {table}")
     assert not wrong, "\n".join(wrong)
-    assert right.total() >= LEAST[everything]
+    assert right.total() >= 200
