@@ -18,7 +18,7 @@ import lenet_cpp
 from lenet_cpp.agreement import compare
 from numpy_reference import conv2d
 from processor import needs_bf16
-from shared_models import both_formats, exported
+from shared_models import both_formats
 from snippets import run_page
 
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni", "amx")
@@ -254,44 +254,28 @@ def test_what_has_no_kernel_is_named_and_runs_on_paddle(make, words, tmp_path):
                 assert compare(expected, auto.run(images)).agrees
 
 
-@pytest.mark.parametrize("suffix", ["pdmodel", "json"])
-def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set, suffix):
+def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set):
     rng = np.random.default_rng(3)
     extremes = np.stack(
         [np.zeros((1, 28, 28)), np.ones((1, 28, 28)), np.full((1, 28, 28), 1e-40),
          np.full((1, 28, 28), 1e30), -np.ones((1, 28, 28)), rng.standard_normal((1, 28, 28))]
     ).astype(np.float32)  # fmt: skip
-    images = np.concatenate([digits[:300], extremes])
-    model = model_dir / f"lenet.{suffix}"
+    images = np.concatenate([digits[:100], extremes])
+    model = model_dir / "lenet.pdmodel"
     with lenet_cpp.Predictor(model, accelerator="plain") as paddle:
         expected = paddle.run(images)
     with lenet_cpp.Predictor(model, engine="native") as predictor:
         assert predictor.input_spec.shape == (-1, 1, 28, 28)
         assert predictor.options["engine"] == "native"
         found = predictor.run(images)
-        for size in (1, 2, 7, 12, 13, 16, 17, 64, 100):
+        for size in (1, 2, 7, 12, 13, 16, 17, 64):
             pieces = [predictor.run(images[i : i + size]) for i in range(0, len(images), size)]
             assert (np.concatenate(pieces).view(np.uint32) == found.view(np.uint32)).all()
         clone = predictor.clone()
     assert (clone.run(images) == found).all()
     assert compare(expected, found).agrees
-
-
-@pytest.mark.parametrize(
-    "name", ["ResNet18", pytest.param("ResNet50_vd", marks=pytest.mark.nightly)]
-)
-def test_larger_networks_agree_with_paddle(name):
-    folder = exported(name, 10, 64)
-    images = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)
-    for suffix in ("pdmodel", "json"):
-        model = folder / f"inference.{suffix}"
-        with lenet_cpp.Predictor(model, accelerator="onednn") as paddle:
-            expected = paddle.run(images)
-        with lenet_cpp.Predictor(model, engine="native") as predictor:
-            found = predictor.run(images)
-        with lenet_cpp.Predictor(model) as auto:
-            assert auto.options["engine"] == "native"
-        assert compare(expected, found).agrees
+    with lenet_cpp.Predictor(model_dir / "lenet.json", engine="native") as predictor:
+        assert (predictor.run(images) == found).all()
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ refused, and damaged files. tools/hostile draws networks of every operator.
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -177,14 +175,6 @@ def test_products_with_a_constant(operator, tmp_path):
         agrees(write(tmp_path, nodes, tensors=tensors, opset=12))
 
 
-@pytest.mark.parametrize(
-    ("size", "more"), [(1, ""), (3, ", alpha=2.0"), (5, ", beta=0.5, bias=3.0")]
-)
-def test_normalization_across_channels(size, more, tmp_path):
-    nodes = f"c = Conv(x, w, b) y = LRN<size={size}{more}>(c)"
-    agrees(write(tmp_path, nodes, tensors=weights(7)))
-
-
 PADS = [("constant", (1, -2, 3, 0, 2, -3)), ("constant", (0,) * 6), ("reflect", (1, 8, 0, 0, 2, 9))]
 PADS += [("edge", (2, 0, 3, 1, 11, 0)), ("wrap", (1, 9, 0, 2, 0, 10))]
 
@@ -252,60 +242,6 @@ def test_several_outputs(tmp_path):
         for name, one in expected.items():
             assert compare(one, found[name]).agrees, name
             assert (predictor.run_outputs(images, name)[name] == found[name]).all()
-
-
-@pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_resnet18_from_torch(exporter, tmp_path):
-    """As torch.onnx.export writes it: dynamo keeps weights in a file beside the model."""
-    torch = pytest.importorskip("torch", reason="the exporters are torch's")
-    pytest.importorskip("onnxscript", reason="the dynamo exporter needs it")
-    from lenet_cpp.interchange.torch.models import create_network
-
-    torch.manual_seed(0)
-    net = create_network("resnet18").eval()
-    path = tmp_path / "model.onnx"
-    if exporter == "dynamo":
-        free = {"dynamic_shapes": ({0: torch.export.Dim("N")},)}
-    else:
-        free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
-    sample = torch.zeros(2, 3, 64, 64)
-    torch.onnx.export(net, (sample,), path, dynamo=exporter == "dynamo", verbose=False, **free)
-    expected = agrees(path, counts=(1, 3))
-    images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype("f4")
-    with torch.inference_mode():
-        assert compare(net(torch.from_numpy(images)).numpy(), expected).agrees
-    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
-        assert predictor.run(images).tobytes() == reference(path, images).tobytes()
-    values = tmp_path / "model.onnx.data"
-    assert values.exists() == (exporter == "dynamo")
-    if values.exists():
-        with values.open("r+b") as file:
-            file.truncate(1000)
-        with pytest.raises(lenet_cpp.BadModel, match=r"model\.onnx\.data.*only 1000 bytes"):
-            lenet_cpp.Predictor(path, engine="native")
-
-
-def test_resnet18_vd_from_paddle(tmp_path):
-    pytest.importorskip("paddle2onnx", reason="the exporter is its own")
-    code = """
-import paddle, paddle2onnx
-from lenet_cpp import models
-paddle.seed(0)
-net = models.build("ResNet18_vd", 10)
-net.eval()
-spec = paddle.static.InputSpec([None, 3, 64, 64], "float32", "x")
-paddle.jit.save(net, "inference", input_spec=[spec])
-files = ["inference.json", "inference.pdiparams", "inference.onnx"]
-# Its optimization would install packages.
-paddle2onnx.export(*files, opset_version=9, optimize_tool="none")
-"""
-    command = [sys.executable, "-c", code]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    expected = agrees(tmp_path / "inference.onnx", counts=(1, 3))
-    images = np.random.default_rng(0).standard_normal((3, 3, 64, 64)).astype("f4")
-    with lenet_cpp.Predictor(tmp_path / "inference.json", engine="native") as predictor:
-        assert compare(predictor.run(images), expected).agrees
 
 
 # ---- which engine

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import lenet_cpp
 from lenet_cpp.agreement import compare
 
 torch = pytest.importorskip("torch", reason="the exporters are torch's")
@@ -10,7 +11,7 @@ for _name in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(_name, reason="the models are made or compared with it")
 
 # Where there is no onnx, the file has been skipped.
-from onnx_files import agrees  # noqa: E402 - fails without onnx
+from onnx_files import agrees, reference  # noqa: E402 - fails without onnx
 
 from torchvision_models import of_torchvision  # noqa: E402 - it needs torch
 
@@ -89,6 +90,9 @@ TORCHVISION = (
 NETWORKS = BLOCKS | {name: of_torchvision(name) for name in TORCHVISION}
 # The oldest and the newest operator sets that each exporter writes.
 EXPORTS = (("legacy", 9), ("legacy", 13), ("legacy", 17), ("dynamo", 18), ("dynamo", 22))
+QUICK = [("EfficientNet", "legacy", 9), ("EfficientNet", "dynamo", 22)]
+QUICK += [("RegNet and ShuffleNet", "legacy", 17), ("RegNet and ShuffleNet", "dynamo", 18)]
+LATER = {(name, *export) for name in NETWORKS for export in EXPORTS} - {*QUICK}
 
 
 def lively(net, images):
@@ -112,9 +116,9 @@ def lively(net, images):
     return net
 
 
-@pytest.mark.parametrize(("exporter", "opset"), EXPORTS, ids=lambda value: str(value))
 @pytest.mark.parametrize(
-    "name", [*BLOCKS, *(pytest.param(one, marks=pytest.mark.nightly) for one in TORCHVISION)]
+    ("name", "exporter", "opset"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.nightly) for case in sorted(LATER))],
 )
 def test_classifier_from_torch(name, exporter, opset, tmp_path):
     torch.manual_seed(0)
@@ -133,3 +137,13 @@ def test_classifier_from_torch(name, exporter, opset, tmp_path):
     images = np.random.default_rng(0).standard_normal((3, 3, size, size)).astype("f4")
     with torch.inference_mode():
         assert compare(net(torch.from_numpy(images)).numpy(), expected).agrees
+    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
+        assert predictor.run(images).tobytes() == reference(path, images).tobytes()
+    # dynamo keeps weights in a file beside the model.
+    values = tmp_path / "model.onnx.data"
+    assert values.exists() == (exporter == "dynamo")
+    if values.exists():
+        with values.open("r+b") as file:
+            file.truncate(1000)
+        with pytest.raises(lenet_cpp.BadModel, match=r"model\.onnx\.data.*only 1000 bytes"):
+            lenet_cpp.Predictor(path, engine="native")
