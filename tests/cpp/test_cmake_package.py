@@ -95,22 +95,25 @@ def test_consumer_reports_errors(consumer, run_bare, images, tmp_path):
     assert run_bare(program=consumer).returncode == 2
 
 
-def test_installed_program_runs_from_its_new_place(prefix, run_bare, model_dir):
-    program = prefix / "bin" / "lenet_infer_test"
-    result = run_bare(f"--model_dir={model_dir}", program=program)
+def files_of(folder, root, library):
+    """Return all files, among which are the headers and what CMake looks for."""
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    headers = {f"include/lenet/{path.name}" for path in (root / "cpp/include/lenet").iterdir()}
+    described = {f"{library}/cmake/lenet/lenet-config{more}.cmake" for more in ("", "-version")}
+    programs = {"bin/lenet_classify", "bin/lenet_infer_test"}
+    assert headers | described | programs | {f"{library}/pkgconfig/lenet.pc"} <= files
+    return files
+
+
+def test_installed_files(root, prefix, run_bare, model_dir):
+    (library,) = prefix.rglob("liblenet.so")
+    folder = library.parent.relative_to(prefix)
+    files = files_of(prefix, root, folder)
+    assert f"{folder}/liblenet_paddle.so" in files
+    assert not [name for name in files if "paddle_inference_api" in name]
+    result = run_bare(f"--model_dir={model_dir}", program=prefix / "bin" / "lenet_infer_test")
     assert (result.returncode, result.stderr) == (0, "")
     assert "logits" in result.stdout
-
-
-def test_installed_files(root, prefix):
-    files = {str(path.relative_to(prefix)) for path in prefix.rglob("*") if path.is_file()}
-    (library,) = [name for name in files if name.endswith("/liblenet.so")]
-    folder = Path(library).parent
-    headers = {f"include/lenet/{path.name}" for path in (root / "cpp/include/lenet").iterdir()}
-    described = {f"{folder}/cmake/lenet/lenet-config{more}.cmake" for more in ("", "-version")}
-    assert headers | described <= files
-    assert {"bin/lenet_infer_test", "bin/lenet_classify", f"{folder}/liblenet_paddle.so"} <= files
-    assert not [name for name in files if "paddle_inference_api" in name]
 
 
 def test_exports_are_those_listed(program, soname):
@@ -189,29 +192,21 @@ def unpacked(request, packages, tmp_path_factory):
     return folder / "usr"
 
 
-def test_files_of_a_package(unpacked, root, soname):
-    files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
-    headers = {f"include/lenet/{path.name}" for path in (root / "cpp/include/lenet").iterdir()}
-    described = {f"lib/cmake/lenet/lenet-config{more}.cmake" for more in ("", "-version")}
-    documents = {"share/doc/lenet/copyright", "share/doc/lenet/LICENSES.txt"}
-    assert headers | described | documents | {"lib/pkgconfig/lenet.pc"} <= files
-    assert {"bin/lenet_classify", "bin/lenet_infer_native", "bin/lenet_infer_test"} <= files
+def test_a_package(unpacked, root, soname, run_bare, model_dir, images, digits, tmp_path):
+    """Its files, and a program that is built with it: in C++ or in C."""
+    files = files_of(unpacked, root, "lib")
+    assert {"share/doc/lenet/copyright", "bin/lenet_infer_native"} <= files
     assert not [name for name in files if "paddle" in name or "python" in name]
     assert "SONAME" in printed_by("readelf", "-d", unpacked / "lib" / soname)
     licenses = (unpacked / "share/doc/lenet/LICENSES.txt").read_text()
     assert all(name in licenses for name in ("Niels Lohmann", "Boost Software License"))
-
-
-@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-def test_consumer_of_a_package(
-    build, unpacked, root, run_bare, model_dir, images, digits, tmp_path
-):
+    build = build_in_c if unpacked.name == "usr" else build_in_cpp
     result = run_bare(model_dir, images, program=build(root, unpacked, tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
-    test = run_bare(f"--model_dir={model_dir}", program=unpacked / "bin" / "lenet_infer_test")
-    assert "engine native" in test.stdout
     logits = lenet_cpp.predict(digits[:200])
     assert list(map(int, result.stdout.split())) == logits.argmax(axis=1).tolist()
+    test = run_bare(f"--model_dir={model_dir}", program=unpacked / "bin" / "lenet_infer_test")
+    assert "engine native" in test.stdout
 
 
 def test_fields_of_the_debian_package(debian_package):
@@ -231,16 +226,9 @@ def part(root, tmp_path_factory):
         "target_include_directories(nlohmann_json::nlohmann_json INTERFACE"
         f" {Path(nlohmann_json.__file__).parent}/include)\n"
     )
+    consumer = root / "examples" / "cmake_consumer"
     printed_by(
-        *(
-            "cmake",
-            "-S",
-            root / "examples" / "cmake_consumer",
-            "-B",
-            folder / "build",
-            "-G",
-            "Ninja",
-        ),
+        *("cmake", "-S", consumer, "-B", folder / "build", "-GNinja"),
         f"-DCMAKE_PROJECT_classify_INCLUDE={folder / 'json.cmake'}",
         *(f"-DLENET_SOURCE_DIR={root}", "-DCMAKE_DISABLE_FIND_PACKAGE_Python3=ON"),
         "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
@@ -300,6 +288,7 @@ def official_archive(library, folder):
     return folder
 
 
+@pytest.mark.nightly
 def test_the_headers_of_an_archive(root, reuse, run_program, model_dir, images, tmp_path):
     """Its headers are those that are compiled, and the results the same bits."""
     archive = official_archive(root / "third_party" / "paddle_inference", tmp_path / "archive")
