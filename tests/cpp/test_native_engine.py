@@ -254,6 +254,17 @@ def test_what_has_no_kernel_is_named_and_runs_on_paddle(make, words, tmp_path):
                 assert compare(expected, auto.run(images)).agrees
 
 
+def test_operator_that_is_not_known_needs_a_word_of_trust(tmp_path):
+    layer = nn.Sequential(nn.Unfold(4, strides=4), nn.Flatten(), nn.Linear(192, 10))
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    expected = layer(paddle.to_tensor(images)).numpy()
+    for program in both_formats(layer, (3, 8, 8), tmp_path):
+        with pytest.raises(lenet_cpp.Unsupported, match=r"unfold.*check_program"):
+            lenet_cpp.Predictor(program)
+        trusted = lenet_cpp.Predictor(program, accelerator="plain", check_program=False)
+        assert compare(expected, trusted.run(images)).agrees
+
+
 def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set):
     rng = np.random.default_rng(3)
     extremes = np.stack(

@@ -18,29 +18,19 @@ from onnxruntime.quantization import shape_inference  # noqa: E402
 AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
 OPTIONS = {"engine": "native", "precision": "int8"}
 UINT8, INT8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
+UNSIGNED = {"activation_type": UINT8}
+ONE_SCALE = UNSIGNED | {"per_channel": False}
+ZERO_POINTS = ONE_SCALE | {"weight_type": UINT8, "WeightSymmetric": False}
+INTEGERS = {"quant_format": quantization.QuantFormat.QOperator}
 SETTINGS = {
-    "uint8": {"activation_type": UINT8},
-    "symmetric uint8": {"activation_type": UINT8, "symmetric": True},
+    "uint8": UNSIGNED,
+    "symmetric uint8": UNSIGNED | {"symmetric": True},
     "int8": {"activation_type": INT8},
     "symmetric int8": {"activation_type": INT8, "symmetric": True},
-    "one scale": {"activation_type": UINT8, "per_channel": False},
-    "weights with a zero point": {
-        "activation_type": UINT8,
-        "weight_type": UINT8,
-        "per_channel": False,
-        "WeightSymmetric": False,
-    },
-    "operators of integers": {
-        "activation_type": UINT8,
-        "quant_format": quantization.QuantFormat.QOperator,
-    },
-    "the same, one scale": {
-        "activation_type": UINT8,
-        "weight_type": UINT8,
-        "per_channel": False,
-        "WeightSymmetric": False,
-        "quant_format": quantization.QuantFormat.QOperator,
-    },
+    "one scale": ONE_SCALE,
+    "weights with a zero point": ZERO_POINTS,
+    "operators of integers": UNSIGNED | INTEGERS,
+    "the same, one scale": ZERO_POINTS | INTEGERS,
     "weights quantized by the model": {"activation_type": INT8, "AddQDQPairToWeight": True},
 }
 """The arguments of quantize_static, and its extra options."""

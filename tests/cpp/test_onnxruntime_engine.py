@@ -167,11 +167,6 @@ def test_quantized_models_run_as_they_are(tmp_path, run_ok):
     quantized = np.clip(np.rint(x / np.float32(0.05)), -128, 127) * 0.05
     assert np.abs(predictor.run(x) - quantized @ (w * 0.05)).max() < 1e-5
     assert "--int8" not in run_ok(f"--model_file={path}")
-    with pytest.raises(lenet_cpp.Unsupported, match=r"precision int8: .*arithmetic"):
-        lenet_cpp.Predictor(path, engine="onnxruntime", precision="int8")
-    with lenet_cpp.Predictor(path, precision="int8") as in_integers:
-        assert in_integers.options["engine"] == "native"
-        assert np.abs(in_integers.run(x) - predictor.run(x)).max() < 1e-5
 
 
 @pytest.mark.parametrize("fixed", [1, 3])
@@ -254,12 +249,6 @@ for turn in range(3):
 print("fine")
 """
     assert child(code, lenet_file, order) == "fine\n"
-
-
-def test_in_a_child_process_of_its_own(lenet_file):
-    x = array((2, 1, 28, 28))
-    with lenet_cpp.IsolatedPredictor(lenet_file, engine="onnxruntime", timeout=60) as predictor:
-        assert same(predictor.run(x), reference(lenet_file, x))
 
 
 FAKE_LIBRARY = """

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from tools.hostile.models import Node, field, parse_message, serialize
 from versions_corpus import networks, unpack
 
 # Networks whose operators no engine has here, by version. Paddle 3.3 itself has no bicubic_interp,
@@ -89,59 +90,20 @@ def test_every_layout_has_the_writers_answer(version, tmp_path):
     assert check(cases, tmp_path) == NOT_RUN[version]
 
 
-def varint(value):
-    low, rest = value & 127, value >> 7
-    return bytes([low | 128]) + varint(rest) if rest else bytes([low])
-
-
-def field(number, content):
-    """Encode a field of a protocol buffer."""
-    if isinstance(content, int):
-        return varint(number << 3) + varint(content)
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def fields(message):
-    """Yield the number and the content of each field."""
-    at = 0
-
-    def number():
-        nonlocal at
-        value = shift = 0
-        while True:
-            value |= (message[at] & 127) << shift
-            shift, at = shift + 7, at + 1
-            if message[at - 1] < 128:
-                return value
-
-    while at < len(message):
-        key = number()
-        size = number()
-        if key & 7 == 2:
-            yield key >> 3, message[at : at + size]
-            at += size
-        else:  # the number itself: there are no others at these levels
-            yield key >> 3, size
-
-
-def encode(pairs):
-    return b"".join(field(number, content) for number, content in pairs)
-
-
-def aged(operator, draw):
-    """Return an operator as Paddle 2.0 to 2.4 wrote it: what 2.6 left out, with its default."""
-    pairs = list(fields(operator))
-    kind = next(content for number, content in pairs if number == 3)
+def age(operator, draw):
+    """Give an operator what Paddle 2.0 to 2.4 wrote and 2.6 leaves out, with its default."""
+    kind = next(node.value for node in operator.value if node.number == 3)
+    more = []
     if kind in {b"conv2d", b"depthwise_conv2d"}:
-        pairs += [(1, field(1, name)) for name in (b"Bias", b"ResidualData") if draw.random() < 0.8]
+        more += [(1, field(1, name)) for name in ("Bias", "ResidualData") if draw.random() < 0.8]
     if kind == b"matmul_v2":
-        for name in (b"fused_reshape_X", b"fused_reshape_Out", b"fused_transpose_X"):
+        for name in ("fused_reshape_X", "fused_reshape_Out", "fused_transpose_X"):
             if draw.random() < 0.8:  # integers, of which there are none
-                pairs.append((4, field(1, name) + field(2, 3)))
+                more.append((4, field(1, name) + field(2, 3)))
     if draw.random() < 0.5:
-        pairs.append((4, field(1, b"use_quantizer") + field(2, 6) + field(10, 0)))
-    draw.shuffle(pairs)
-    return encode(pairs)
+        more.append((4, field(1, "use_quantizer") + field(2, 6) + field(10, 0)))
+    operator.value += [Node(number, 2, content) for number, content in more]
+    draw.shuffle(operator.value)
 
 
 def test_what_older_versions_wrote_besides_changes_nothing(tmp_path):
@@ -153,14 +115,11 @@ def test_what_older_versions_wrote_besides_changes_nothing(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         files, x, expected = unpack(network, folder)
-        program = [
-            (number, encode(
-                (inner, aged(content, draw) if inner == 4 else content)
-                for inner, content in fields(block)
-            ) if number == 1 else block)
-            for number, block in fields(files[0].read_bytes())
-        ]  # fmt: skip
-        files[0].write_bytes(encode(program))
+        program = parse_message(files[0].read_bytes(), "Program")
+        (block,) = (node.value for node in program if node.number == 1)
+        for operator in (node for node in block if node.number == 4):
+            age(operator, draw)
+        files[0].write_bytes(serialize(program))
         params = [file for file in files[1:] if file.suffix == ".pdiparams"]
         for accelerator in ("plain", "auto"):
             options = {"engine": "paddle"} if accelerator == "plain" else {}
