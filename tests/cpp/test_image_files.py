@@ -142,10 +142,8 @@ def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
 
 
 SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+# cpp/tests/test_image_pipeline.cc has files that are damaged, cut short or of another kind.
 BAD = {
-    "zero bytes": ("is empty", b""),
-    "text": ("is not an image", b"hello"),
-    "PNG signature": ("cut short", b"\x89PNG\r\n\x1a\n"),
     "20,000 x 20,000": ("has 20000 x 20000 pixels, over the limit",
         png(20000, 20000, 8, 2, bytes(1 << 20))),
     "JPEG of 65,500 x 65,500": ("over the limit",
@@ -157,35 +155,16 @@ BAD = {
     "PPM of 30,000 x 30,000": ("damaged", b"P6 30000 30000 255 x"),
     "2 x 2 pixels that unpack to 256 MiB":
         ("damaged", png(2, 2, 8, 2, bytes(1 << 28))),
-    "damaged PNG": ("is a damaged PNG: IDAT",
-        png(2, 2, 8, 0, bytes(6)).replace(b"IDAT", b"IDAT\x79", 1)[:-1]),
     "palette index out of range": ("damaged", png(1, 1, 8, 3, b"\0\x09")),
-    "16-bit PPM": ("65535", b"P6 1 1 65535 abcdef"),
-    "GIF": ("convert it to PNG", b"GIF89a"),
-    "WebP": ("is a WebP", b"RIFF\0\0\0\0WEBPVP8 "),
-    "TIFF": ("is a TIFF", b"II*\0\x08\0\0\0"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_image(name, cpp_tensor, tmp_path):
     words, content = BAD[name]
-    kind = "Unsupported" if name in {"GIF", "WebP", "TIFF"} else "BadInput"
     file = tmp_path / "image"
     file.write_bytes(content)
     # In little memory: nothing is made of a size that a header claims.
     said = str(cpp_tensor(raw("L"), file, memory=1 << 27))
-    assert said.startswith(f"{kind} '{file}' ")
+    assert said.startswith(f"BadInput '{file}' ")
     assert words in said
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.pgm"])
-def test_truncated_image(name, cpp_tensor, tmp_path):
-    file = tmp_path / name
-    photo(28, 28).convert("L").save(file)
-    content = file.read_bytes()
-    assert isinstance(cpp_tensor(raw("L"), file), np.ndarray)
-    last = len(content) - 1
-    for size in {*range(1, 40, 8), *range(40, last, last // 12), last}:
-        file.write_bytes(content[:size])
-        assert str(cpp_tensor(raw("L"), file)).startswith(f"BadInput '{file}' "), size

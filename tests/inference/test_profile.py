@@ -46,8 +46,10 @@ def check_shares(profile):
     assert profile.multiply_add_share * 1e-6 * profile.microseconds == pytest.approx(work)
 
 
-@pytest.mark.parametrize("instruction_set", ["scalar", "sse42", None])
-@pytest.mark.parametrize("images", [1, 3, 21, 130])
+@pytest.mark.parametrize(
+    ("images", "instruction_set"),
+    [*((images, None) for images in (1, 3, 21, 130)), (21, "scalar"), (21, "sse42")],
+)
 def test_every_layer_of_lenet(model_dir, images, instruction_set, monkeypatch):
     if instruction_set is not None:
         monkeypatch.setenv("LENET_NATIVE_ISA", instruction_set)

@@ -154,9 +154,24 @@ def test_predict_command(bare_run, root, model_dir, tmp_path):
     assert ",1," in (tmp_path / "classes.csv").read_text()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+COMMANDS = """
+import contextlib, io, json, runpy, sys
+for command in json.load(open("commands.json")):
+    sys.argv = command
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            try:
+                runpy.run_path(command[0], run_name="__main__")
+                code = 0
+            except SystemExit as ended:
+                code = ended.code
+    print(json.dumps([code, out.getvalue(), errors.getvalue()]))
+"""
+
+
+def test_commands_say_what_to_install(bare_run, root, model_dir, tmp_path):
+    (tmp_path / "digit.pgm").write_bytes(b"P5 28 28 255\n" + bytes(784))
+    commands = [
         "train",
         "export_model --seed 0 -o out",
         "infer -i digit.pgm -m lenet -p lenet.pdparams",
@@ -168,16 +183,18 @@ def test_predict_command(bare_run, root, model_dir, tmp_path):
         "convert_model {model}/lenet.pdmodel -o out --to separate",
         "quantize --method static-ptq --model-dir {model} -o out",
         "export_onnx {model} -o lenet.onnx",
-    ],
-)
-def test_commands_say_what_to_install(bare_run, root, model_dir, tmp_path, command):
-    (tmp_path / "digit.pgm").write_bytes(b"P5 28 28 255\n" + bytes(784))
-    name, *arguments = command.format(model=model_dir).split()
-    done = bare_run(root / "scripts" / f"{name}.py", *arguments)
-    assert (done.returncode, done.stdout) == (UNSUPPORTED, ""), done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.rstrip().endswith(REMEDY)
-    assert [path.name for path in tmp_path.iterdir()] == ["digit.pgm"]
+    ]
+    given = [command.format(model=model_dir).split() for command in commands]
+    paths = [[f"{root}/scripts/{name}.py", *arguments] for name, *arguments in given]
+    (tmp_path / "commands.json").write_text(json.dumps(paths))
+    done = bare_run("-c", COMMANDS)
+    assert (done.returncode, done.stderr) == (0, "")
+    for command, line in zip(commands, done.stdout.splitlines(), strict=True):
+        code, out, errors = json.loads(line)
+        assert (code, out) == (UNSUPPORTED, ""), (command, errors)
+        assert len(errors.splitlines()) == 1, command
+        assert errors.rstrip().endswith(REMEDY), command
+    assert {path.name for path in tmp_path.iterdir()} == {"digit.pgm", "commands.json"}
 
 
 FUNCTIONS = """
