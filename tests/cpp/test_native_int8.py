@@ -4,8 +4,8 @@ passes in NumPy; the same bits with each instruction set.
 
 import re
 import shutil
-import struct
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +14,14 @@ from quantized_reference import QuantizedProgram, read_programs
 from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
+from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.quantize import METHODS, QuantizationSettings, open_source, own_images
 from lenet_cpp.quantize.deployed import Deployed, outputs
 from lenet_cpp.quantize.task import make_task, run_tasks
 from processor import HAS_VNNI, needs_vnni
 from quantized_models import quantized_by_page
 from snippets import run_page
+from tools.hostile.models import record
 
 AVAILABLE = [name for name in INSTRUCTION_SETS if processor_has(name)]
 QUICK, NETWORKS = 6, 16  # all of them with --nightly
@@ -229,25 +231,15 @@ def test_precision_and_model_belong_together(lenets, model_dir):
             lenet_cpp.Predictor(model, engine="native", precision=precision)
 
 
-def with_parameter(program, folder, name, values):
-    """A copy of a model, one parameter of which has other values."""
-    for suffix in (".pdmodel", ".pdiparams"):
-        shutil.copy(program.with_suffix(suffix), folder)
+def with_parameter(program, folder, name, value):
+    """A copy of a model, one parameter of which has this value everywhere."""
     names = sorted(set(np.load(program.with_suffix(".npz"))) - {"operators"})
-    params = folder / program.with_suffix(".pdiparams").name
-    data = bytearray(params.read_bytes())
-    at = 0
-    for each in names:
-        # Version, levels of detail, version, the length of a TensorDesc; see framework.proto.
-        (length,) = struct.unpack_from("<i", data, at + 16)
-        begin = at + 20 + length
-        old = np.load(program.with_suffix(".npz"))[each]
-        if each == name:
-            data[begin : begin + old.nbytes] = np.full_like(old, values).tobytes()
-        at = begin + old.nbytes
-    assert at == len(data)
-    params.write_bytes(data)
-    return folder / program.name
+    params = read_combined(program.with_suffix(".pdiparams"), names)
+    params[name] = np.full_like(params[name], value)
+    kinds = {"float32": 5, "int32": 2, "int8": 21}  # VarType.Type of framework.proto
+    records = (record(one.shape, one.tobytes(), kinds[one.dtype.name]) for one in params.values())
+    (folder / "lenet.pdiparams").write_bytes(b"".join(records))
+    return Path(shutil.copy(program, folder))
 
 
 @pytest.mark.parametrize(

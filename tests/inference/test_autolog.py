@@ -117,7 +117,13 @@ def text_of(log, settings=SETTINGS):
 
 
 def test_sections_keys_and_order(monkeypatch):
-    messages = messages_of(text_of(timed(monkeypatch, [[1, 2, 3]])))
+    """What is missing is None, as AutoLog has it."""
+    monkeypatch.setenv("PATH", "")
+    text = text_of(timed(monkeypatch, [[1, 2, 3]]))
+    for value in ("CUDA_version: None", "CUDNN_version: None", "drivier_version: None"):
+        assert f"INFO:  {value}\n" in text
+    assert re.search(r" cpu_rss\(MB\): [\d.]+, gpu_rss\(MB\): None, gpu_util: None%\n", text)
+    messages = messages_of(text)
     for section, lines in AUTOLOG.items():
         assert messages.pop(0) == section
         for keys in lines:
@@ -146,15 +152,6 @@ def test_arithmetic(monkeypatch):
     assert "preprocess of a batch in ms, median: 60.0000, p90: 100.0000, p99: 109.0000" in text
     assert "inference of a batch in ms, median: 20.0000, p90: 20.0000, p99: 20.0000" in text
     assert "images: 44, images/s: 49.38" in text  # 44 / 0.891
-
-
-def test_what_is_missing_is_none(monkeypatch):
-    """As AutoLog has it."""
-    monkeypatch.setenv("PATH", "")
-    text = text_of(timed(monkeypatch, [[1, 1, 1]]))
-    for value in ("CUDA_version: None", "CUDNN_version: None", "drivier_version: None"):
-        assert f"INFO:  {value}\n" in text
-    assert re.search(r" cpu_rss\(MB\): [\d.]+, gpu_rss\(MB\): None, gpu_util: None%\n", text)
 
 
 def test_driver_version_is_asked_for(tmp_path, monkeypatch):
@@ -250,18 +247,27 @@ def test_report_of_each_command(way, command):
     assert 50 < float(found["cpu_rss(MB)"]) <= peak + 1
 
 
+@pytest.fixture
+def count_runs(monkeypatch):
+    """List how many images each run of the engine has; the first runs may be slow."""
+
+    def start(slow=0):
+        runs, original = [], InferenceEngine.run
+
+        def run(self, x):
+            runs.append(len(x))
+            time.sleep(0.3 if len(runs) <= slow else 0)
+            return original(self, x)
+
+        monkeypatch.setattr(InferenceEngine, "run", run)
+        return runs
+
+    return start
+
+
 @pytest.mark.parametrize(("warmup", "before"), [([], 1), (["--warmup=0"], 0), (["--warmup=3"], 3)])
-def test_warm_up_is_stated_and_not_counted(warmup, before, command, monkeypatch):
-    runs = []
-    original = InferenceEngine.run
-
-    def counted(self, x):
-        runs.append(len(x))
-        if len(runs) <= before:
-            time.sleep(0.3)
-        return original(self, x)
-
-    monkeypatch.setattr(InferenceEngine, "run", counted)
+def test_warm_up_is_stated_and_not_counted(warmup, before, command, count_runs):
+    runs = count_runs(slow=before)
     report = command("predict", "--benchmark", "-b=4", *warmup)
     assert runs == [4] * before + [4, 3]
     assert collected(report)["data_num"] == "2"
@@ -269,12 +275,8 @@ def test_warm_up_is_stated_and_not_counted(warmup, before, command, monkeypatch)
     assert float(collected(report)["inference_time(ms)"]) < 150
 
 
-def test_without_benchmark_nothing_is_run_twice(command, monkeypatch, model_dir, digits, capsys):
-    runs = []
-    original = InferenceEngine.run
-    monkeypatch.setattr(
-        InferenceEngine, "run", lambda self, x: (runs.append(len(x)), original(self, x))[1]
-    )
+def test_without_benchmark_nothing_is_run_twice(count_runs, model_dir, digits, capsys):
+    runs = count_runs()
     assert MAINS["predict"]([f"-i={digits}", f"-d={model_dir}", "--benchmark=False"]) == 0
     assert runs == [1] * 7
     assert LINE.search(capsys.readouterr().out) is None

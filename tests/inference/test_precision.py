@@ -138,29 +138,6 @@ def test_native_bf16_gives_the_classes_of_paddles(find, digits, monkeypatch):
         assert (predictor.run(digits[:64]) == outputs["paddle"][:64]).all()
 
 
-def test_float_weights_are_wrong_in_int8_without_an_error_and_so_refused(
-    find, digits, mnist_test, tmp_path
-):
-    """The reason for the check: with it broken, the second part fails."""
-    from lenet_cpp.models.paddle_run import inference_config, run_config
-
-    model = find("float weights")
-
-    def run_paddle(program):
-        how = {"accelerator": "onednn", "precision": "int8", "threads": 1, "cache": str(tmp_path)}
-        config = inference_config(program, program.with_suffix(".pdiparams"), pir=False, **how)
-        return accuracy(run_config(config, [digits]).outputs[0][0], mnist_test.labels)
-
-    assert run_paddle(find("quantized")) > 0.98
-    assert run_paddle(model) < 0.5
-    for engine in ("paddle", "python"):
-        with pytest.raises(lenet_cpp.Unsupported, match="stored as float32"):
-            InferenceEngine(engine, precision="int8").load_predictor(model)
-    with lenet_cpp.Predictor(model) as predictor:
-        assert predictor.quantized
-        assert accuracy(predictor.run(digits), mnist_test.labels) > 0.98
-
-
 REFUSED = [
     ("pdmodel", {"precision": "int8"}, lenet_cpp.Unsupported, "not quantized.*lenet-cpp quantize"),
     ("json", {"precision": "int8"}, lenet_cpp.Unsupported, r"\.json.*int8"),

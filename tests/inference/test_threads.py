@@ -397,20 +397,3 @@ def use(): return 0 if lenet_cpp.predict(x).shape == (40, 10) else 1
 assert in_fork(use) == 0
 """
     in_child(PREAMBLE + code, cwd=tmp_path)
-
-
-def test_multiprocessing(tmp_path):
-    (tmp_path / "script.py").write_text("""
-import multiprocessing, numpy, lenet_cpp
-
-def work(seed):
-    return lenet_cpp.predict(numpy.random.default_rng(seed).random((3, 28, 28), "float32"))
-
-if __name__ == "__main__":
-    expected = [work(seed) for seed in range(4)]
-    for method in ("fork", "spawn", "forkserver"):
-        with multiprocessing.get_context(method).Pool(2) as pool:
-            assert all((a == b).all() for a, b in zip(pool.map(work, range(4)), expected)), method
-""")
-    code = "import runpy; runpy.run_path('script.py', run_name='__main__')"
-    assert in_child(code, cwd=tmp_path) == ""
