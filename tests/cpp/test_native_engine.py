@@ -181,17 +181,15 @@ NETWORKS = {
     "normalization of a flattened vector":
         ((2, 6, 6), lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5))),
 }  # fmt: skip
-# Of the padding after the image Paddle counts as many rows as there are before it.
+# Of the padding after the image Paddle counts as many rows as there are before it;
+# tools/hostile/cases.json has more of them.
 POOLS = [
     (nn.AvgPool2D, size, (*window, exclusive))
     for exclusive in (False, True)
     for *window, size in (
         ((3, 3), 2, [0, 1, 0, 1], False, (6, 6)),
-        ((3, 3), 2, [0, 2, 0, 2], False, (6, 6)),
-        ((3, 3), 2, [2, 0, 1, 0], True, (6, 7)),
         ((3, 2), (2, 1), [1, 0, 0, 1], True, (7, 5)),
         ((4, 2), (3, 1), "SAME", False, (7, 6)),
-        ((3, 2), (2, 1), (1, 0), False, (7, 9)),
         ((3, 4), 2, (1, 2), True, (8, 9)),
     )
 ]

@@ -208,17 +208,6 @@ def test_batches_and_threads_give_the_same_bits(lenets, digits):
         clone.run(np.full((1, 1, 28, 28), np.nan, np.float32))
 
 
-def test_float_models_take_every_name(model_dir, digits, monkeypatch):
-    """Those of avx512 compute float32 where int8 has kernels of its own."""
-    if "avx512vnni" not in AVAILABLE:
-        pytest.skip("this processor has no avx512vnni: its kernels cannot run here")
-    found = []
-    for name in ("avx512", "avx512vnni"):
-        monkeypatch.setenv("LENET_NATIVE_ISA", name)
-        found.append(run(model_dir / "lenet.pdmodel", digits[:20], precision="fp32"))
-    assert (bits(found[0]) == bits(found[1])).all()
-
-
 def test_precision_and_model_belong_together(lenets, model_dir):
     quantized = lenets["static-ptq"]
     for model, precision, words in (

@@ -161,16 +161,6 @@ def test_a_pool_runs_what_is_submitted(model_dir):
         pool.submit(digits(1)[..., :27]).result(60)
 
 
-def test_large_batch_is_cut(model_dir):
-    x = digits(50)
-    options = {"accelerator": "plain"}
-    whole = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", **options)
-    pieces = lenet_cpp.Predictor(model_dir / "lenet.pdmodel", max_batch_size=16, **options)
-    by_hand = [whole.run(x[i : i + 16]) for i in (0, 16, 32, 48)]
-    assert same(pieces.run(x), np.concatenate(by_hand))
-    assert close(pieces.run(x), whole.run(x))
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_run_takes_64_images_a_thread_by_default(model_dir, threads):
     options = {"accelerator": "plain", "threads": threads}
