@@ -328,23 +328,6 @@ def test_models_that_are_refused(code, name, tmp_path, fails):
     assert str(raised.value) in line
 
 
-def test_outputs_by_name(tmp_path):
-    outputs = "float[N,2] y, int64[N,2] i, float[N,2] z"
-    nodes = "z = Relu(x) y = Add(z, z) i = Cast<to=7>(z)"
-    x = array((70, 2))
-    path = write(tmp_path / "m.onnx", model(nodes, y=outputs))
-    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
-        assert [spec.name for spec in predictor.output_specs] == ["y", "z"]
-        found = predictor.run_outputs(x)
-        np.testing.assert_array_equal(found["z"], np.maximum(x, 0))
-        np.testing.assert_array_equal(found["y"], 2 * found["z"])
-        found = predictor.run_outputs(np.uint8([[51, 255]]), "z")
-        np.testing.assert_array_equal(found.pop("z"), np.float32([[0.2, 1]]))
-        assert not found
-        with pytest.raises(lenet_cpp.Unsupported, match="gives no output 'i'"):
-            predictor.run_outputs(x, "i")
-
-
 def test_a_pdmodel_under_another_name(model_dir, tmp_path):
     for name in ("lenet.pdmodel", "lenet.json"):
         path = shutil.copy(model_dir / name, tmp_path / "lenet.onnx")

@@ -102,18 +102,6 @@ def test_accuracy_is_the_count(run_ok, model_dir, tmp_path):
         assert f"and {total - 10} more" in text
 
 
-def test_output_file_is_what_was_printed(run_ok, model_dir, images_file, expected, tmp_path):
-    path = tmp_path / "logits.npy"
-    arguments = ("--model_dir", model_dir, "--input", images_file, "--output", path)
-    _, printed = parse(run_ok(*arguments))
-    written = np.load(path)
-    assert written.dtype == np.float32
-    assert written.flags.c_contiguous
-    np.testing.assert_array_equal(written, printed)
-    assert_same(written, expected)
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_json_report_says_what_the_text_says(run_ok, model_dir, tmp_path):
     np.save(tmp_path / "images.npy", DIGITS.images[:12])
     np.save(tmp_path / "labels.npy", DIGITS.labels[:12].astype(np.uint8))

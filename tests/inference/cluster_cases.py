@@ -16,6 +16,7 @@ import pytest
 from pyarrow import parquet
 
 from lenet_cpp import BadInput, BatchPredictor
+from lenet_cpp.cli import main
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference.bulk import predict_all
 
@@ -127,8 +128,31 @@ def drive(on, path, target, seen):
     print("resumed", total.resumed)
 
 
-def kill_the_driver(on, path, target, seen):
-    """Kill a driver in the middle, and let another one finish; return how many rows it resumed."""
+def check_command(table, folder, *on):
+    """The command gives the logits of one process."""
+    target = folder / "out.parquet"
+    options = ("--keep=id", "--logits", "--part-rows=400", "--output", str(target))
+    assert main(["predict", str(table), *options, *on]) == 0
+    assert np.array_equal(logits(target), one_process(table, folder))
+
+
+def check_job(on, table, seen, kill=None):
+    """A job ends well, also when ``kill`` ends something in it; return the rows by place."""
+    target = table.with_name("out.parquet")
+    finish = None if kill is None else in_the_middle(parts_of(target), kill)
+    total = predict_all(Slow(seen), [table], target, on=on, **OPTIONS)
+    if finish is not None:
+        assert 5 <= finish() < PARTS
+    assert (total.rows, total.skipped, total.resumed) == (ROWS, 0, 0)
+    assert np.array_equal(logits(target), one_process(table, table.parent))
+    computed = rows_by_place(seen)
+    assert sum(computed.values()) >= ROWS
+    return computed
+
+
+def check_driver(on, path, seen):
+    """Kill a driver in the middle, and let another one finish."""
+    target = path.with_name("out.parquet")
     code = f"import cluster_cases; cluster_cases.drive({on!r}, {str(path)!r}, {str(target)!r}, "
     command = [sys.executable, "-c", f"{code}{str(seen)!r})"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -139,7 +163,8 @@ def kill_the_driver(on, path, target, seen):
     assert driver.returncode == -9
     assert not target.exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return int(done.stdout.rpartition("resumed")[2])
+    assert 0 < int(done.stdout.rpartition("resumed")[2]) < ROWS
+    assert np.array_equal(logits(target), one_process(path, path.parent))
 
 
 def check_bad_row(on, folder, root):

@@ -5,26 +5,23 @@ import os
 import numpy as np
 import pytest
 from cluster_cases import (
-    OPTIONS,
     PARTS,
-    ROWS,
     Slow,
     batches_in,
     by_value,
     check_bad_row,
+    check_command,
+    check_driver,
+    check_job,
     in_the_middle,
     kill_one,
-    kill_the_driver,
     logits,
     one_process,
-    parts_of,
     rows_by_place,
     write_table,
 )  # fmt: skip
 
 from lenet_cpp import BatchPredictor
-from lenet_cpp.cli import main
-from lenet_cpp.inference.bulk import predict_all
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # when it is imported: nodes on 127.0.0.1
 ray = pytest.importorskip(
@@ -86,46 +83,29 @@ def nodes(cluster):
     ray.shutdown()
 
 
-def test_command(table, tmp_path, capfd):
+def test_command(table, tmp_path):
     """One node, which the command begins."""
-    common = ["predict", str(table), "--keep=id", "--logits", "--part-rows=400", "--output"]
-    assert main([*common, str(tmp_path / "ray.parquet"), "--on=ray"]) == 0
+    check_command(table, tmp_path, "--on=ray")
     assert not ray.is_initialized()
-    assert np.array_equal(logits(tmp_path / "ray.parquet"), one_process(table, tmp_path))
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("death", ["none", "process", "node"])
-def test_two_nodes(nodes, table, tmp_path, seen, death):
+def test_two_nodes(nodes, table, seen, death):
     """Both compute; a process or a node that dies in the middle costs nothing."""
-    target = tmp_path / "out.parquet"
-
-    def kill():
-        if death == "node":
-            nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
-        else:
-            kill_one("ray::_call")
-
-    finish = None
-    if death != "none":
-        finish = in_the_middle(parts_of(target), kill)
-    total = predict_all(Slow(seen), [table], target, on="ray", **OPTIONS)
-    if finish is not None:
-        assert 5 <= finish() < PARTS
-    assert (total.rows, total.skipped, total.resumed) == (ROWS, 0, 0)
-    assert np.array_equal(logits(target), one_process(table, tmp_path))
-    computed = rows_by_place(seen)
+    kills = {
+        "none": None,
+        "process": lambda: kill_one("ray::_call"),
+        "node": lambda: nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False),
+    }
+    computed = check_job("ray", table, seen, kills[death])
     assert len(computed) == 2
     assert min(computed.values()) > 0
-    assert sum(computed.values()) >= ROWS
 
 
 @pytest.mark.nightly
-def test_driver(cluster, table, tmp_path, seen):
-    target = tmp_path / "out.parquet"
-    resumed = kill_the_driver(f"ray://{cluster.address}", table, target, seen)
-    assert 0 < resumed < ROWS
-    assert np.array_equal(logits(target), one_process(table, tmp_path))
+def test_driver(cluster, table, seen):
+    check_driver(f"ray://{cluster.address}", table, seen)
 
 
 @pytest.mark.nightly

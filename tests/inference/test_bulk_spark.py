@@ -9,19 +9,18 @@ import numpy as np
 import psutil
 import pytest
 from cluster_cases import (
-    OPTIONS,
     PARTS,
-    ROWS,
     Slow,
     batches_in,
     by_value,
     check_bad_row,
+    check_command,
+    check_driver,
+    check_job,
     in_the_middle,
     kill_one,
-    kill_the_driver,
     logits,
     one_process,
-    parts_of,
     rows_by_place,
     write_table,
 )  # fmt: skip
@@ -29,7 +28,6 @@ from pyarrow import parquet
 
 from lenet_cpp import BatchPredictor
 from lenet_cpp.cli import main
-from lenet_cpp.inference.bulk import predict_all
 
 pyspark = pytest.importorskip(
     "pyspark", reason="pip install 'lenet-cpp[spark]': Spark takes 450 MB and Java, for nox alone"
@@ -116,9 +114,7 @@ def session(master):
 
 
 def test_command(master, table, tmp_path):
-    common = ["predict", str(table), "--keep=id", "--logits", "--part-rows=400", "--output"]
-    assert main([*common, str(tmp_path / "out.parquet"), "--on", master]) == 0
-    assert np.array_equal(logits(tmp_path / "out.parquet"), one_process(table, tmp_path))
+    check_command(table, tmp_path, "--on", master)
 
 
 def struct(fields):
@@ -133,27 +129,14 @@ def kill():
 
 
 @pytest.mark.parametrize("death", ["none", "executor"])
-def test_two_executors(session, table, tmp_path, seen, death):
+def test_two_executors(session, table, seen, death):
     """Both compute; one that dies in the middle costs nothing."""
-    target = tmp_path / "out.parquet"
-    finish = None
-    if death == "executor":
-        finish = in_the_middle(parts_of(target), kill)
-    total = predict_all(Slow(seen), [table], target, on="spark", **OPTIONS)
-    if finish is not None:
-        assert 5 <= finish() < PARTS
-    assert (total.rows, total.skipped, total.resumed) == (ROWS, 0, 0)
-    assert np.array_equal(logits(target), one_process(table, tmp_path))
-    computed = rows_by_place(seen)
+    computed = check_job("spark", table, seen, kill if death == "executor" else None)
     assert len(computed) == 2 if death == "none" else len(computed) >= 2
-    assert sum(computed.values()) >= ROWS
 
 
-def test_driver(master, table, tmp_path, seen):
-    target = tmp_path / "out.parquet"
-    resumed = kill_the_driver(master, table, target, seen)
-    assert 0 < resumed < ROWS
-    assert np.array_equal(logits(target), one_process(table, tmp_path))
+def test_driver(master, table, seen):
+    check_driver(master, table, seen)
 
 
 @pytest.mark.parametrize("death", ["none", "executor"])
