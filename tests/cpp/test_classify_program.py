@@ -142,34 +142,19 @@ def test_snippet_of_the_documentation(run_ok, root, classifier, model, files, ex
     np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), expected[2], rtol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def softmax_model(tmp_path_factory):
-    from lenet_cpp.export.inference_model import export_model
+def test_outputs_as_they_are_and_without_a_manifest(run_ok, model, files, expected, tmp_path):
+    """tests/serve/test_scores.py has models whose outputs are probabilities."""
+    folder = shutil.copytree(model, tmp_path / "model")
+    flags = (f"--model_dir={folder}", "--format=json", files[0])
 
-    path = tmp_path_factory.mktemp("softmax")
-    export_model(None, path, model="lenet", seed=3, softmax=True, formats=["json", "pdmodel"])
-    (path / "SHA256SUMS").unlink()
-    digit().save(path / "preprocess.json")
-    return path
+    def best(*more):
+        return json.loads(run_ok(*flags, *more))[0]["predictions"][0]
 
-
-@pytest.mark.parametrize("format_", ["json", "pdmodel"])
-@pytest.mark.parametrize("described", [True, False])
-def test_softmax_is_applied_once(run_ok, softmax_model, format_, described, files, tmp_path):
-    """With a manifest that says what the outputs are, and without."""
-    folder = shutil.copytree(softmax_model, tmp_path / "model")
-    if not described:
-        (folder / "manifest.json").unlink()
-    program = f"--model_file={folder}/lenet.{format_}"
-    (result,) = json.loads(run_ok(program, "--format=json", "--topk=10", files[0]))
-    actual = [prediction["probability"] for prediction in result["predictions"]]
-    assert (result["predictions"][0]["label"] is None) != described
-    assert sum(actual) == pytest.approx(1, abs=1e-6)
-    probabilities = lenet_cpp.Predictor(folder / f"lenet.{format_}").run(digit().batch(files[:1]))
-    expected = np.sort(probabilities[0])[::-1]
-    np.testing.assert_allclose(actual, expected, rtol=1e-5)
-    (result,) = json.loads(run_ok(program, "--format=json", "--softmax", files[0]))
-    assert result["predictions"][0]["probability"] < expected[0]
+    logits = lenet_cpp.Predictor(model_dir=model).run(digit().batch(files[:1]))
+    assert best("--softmax=false")["probability"] == pytest.approx(logits.max(), rel=1e-4)
+    (folder / "manifest.json").unlink()
+    assert best()["probability"] == pytest.approx(expected[0].max(), rel=1e-4)
+    assert best()["label"] is None
 
 
 @pytest.mark.parametrize(

@@ -354,14 +354,6 @@ def assert_classes(classes, probabilities, expected):
     assert np.abs(np.array(probabilities) - np.sort(expected)[::-1]).max() < 1e-6
 
 
-def test_classify(classifier, run_ok, program):
-    folder, expected = classifier
-    flags = (f"--model_dir={folder}", "--topk=10", "--engine=onnxruntime", "--format=csv")
-    text = run_ok(*flags, folder / "image.png", program=program.with_name("lenet_classify"))
-    rows = [line.split(",") for line in text.splitlines()[1:]]
-    assert_classes([int(row[2]) for row in rows], [float(row[4]) for row in rows], expected)
-
-
 @pytest.mark.parametrize("engine", ["auto", "native", "onnxruntime"])
 @pytest.mark.parametrize("flag", ["-d={}", "-m={}/model.onnx"])
 def test_predict_command(classifier, engine, flag):
