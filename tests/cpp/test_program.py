@@ -1,7 +1,7 @@
 """lenet_infer_test from outside: what it computes, prints, refuses and needs.
 
-The expected numbers come from LeNet written out in NumPy; what models and arrays it refuses is in
-the table of test_bad_input.py.
+The expected numbers come from LeNet written out in NumPy; tests/verify/test_parity.py has every
+format and accelerator, the table of test_bad_input.py what models and arrays it refuses.
 """
 
 import json
@@ -22,7 +22,7 @@ from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, write_idx
 from numpy_reference import lenet
 
 PADDLE = Path(sysconfig.get_path("purelib"), "paddle", "base", "libpaddle.so")
-FILE_NOT_FOUND, UNSUPPORTED, BACKEND_FAILURE = 3, 6, 8
+FILE_NOT_FOUND, BACKEND_FAILURE = 3, 8
 DIGITS = read_mnist_dir(sample_dir()).test
 PIXELS = DIGITS.images[:7]
 
@@ -60,22 +60,6 @@ def test_guides_command(run_ok, model_dir):
     zeros = lenet(params, np.zeros((1, 28, 28)))
     assert_same(logits, zeros)
     assert classes == [zeros.argmax()]
-
-
-@pytest.mark.parametrize("accelerator", ["auto", "plain", "onednn", "openvino"])
-@pytest.mark.parametrize("program_name", ["lenet.pdmodel", "lenet.json"])
-def test_every_way_agrees_with_numpy(
-    run_ok, fails, model_dir, images_file, expected, accelerator, program_name
-):
-    arguments = (f"--model_file={model_dir / program_name}", f"--input={images_file}")
-    arguments += (f"--accelerator={accelerator}", "--engine=paddle")
-    if (accelerator, program_name) == ("openvino", "lenet.json"):
-        fails(UNSUPPORTED, "OpenVINO", *arguments)
-        return
-    text = run_ok(*arguments)
-    assert_same(parse(text)[1], expected)
-    chosen = {"lenet.pdmodel": "openvino", "lenet.json": "onednn"}[program_name]
-    assert f"accelerator {chosen if accelerator == 'auto' else accelerator}," in text
 
 
 def test_batches_do_not_change_the_answer(run_ok, model_dir, images_file, expected):
