@@ -45,8 +45,7 @@ PADDLE_ELSEWHERE = re.compile(
     r"|benchmark_runs|fetch_\w+|paddle_versions|lenet_cpp|parity)\.py"
     r"|test_(json_report_says|version$|report_has_only|python_is_not_loaded"
     r"|finds_paddle|a_missing_plug|a_program_that_embeds|predictors_alive|fork_while|paddle_of"
-    r"|ctrl_c_in|the_bundled_model_is|json\[options1"
-    r"|builds_that_cannot|interrupted$)"
+    r"|ctrl_c_in|the_bundled_model_is|json\[options1|interrupted$)"
 )
 
 # What CMake calls as LAUNCHER COMPILER ... -MF DEPENDENCIES -o OBJECT -c SOURCE.
