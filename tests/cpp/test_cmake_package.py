@@ -189,6 +189,7 @@ def unpacked(request, packages, tmp_path_factory):
     return folder / "usr"
 
 
+@pytest.mark.nightly
 def test_files_of_a_package(unpacked, root, soname):
     files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     headers = {f"include/lenet/{path.name}" for path in (root / "cpp/include/lenet").iterdir()}
@@ -202,6 +203,7 @@ def test_files_of_a_package(unpacked, root, soname):
     assert all(name in licenses for name in ("Niels Lohmann", "Boost Software License"))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
 def test_consumer_of_a_package(
     build, unpacked, root, run_bare, model_dir, images, digits, tmp_path
@@ -214,6 +216,7 @@ def test_consumer_of_a_package(
     assert list(map(int, result.stdout.split())) == logits.argmax(axis=1).tolist()
 
 
+@pytest.mark.nightly
 def test_fields_of_the_debian_package(debian_package):
     fields = printed_by("dpkg-deb", "--field", debian_package)
     assert re.search(r"^Package: lenet$", fields, re.M)
@@ -300,6 +303,7 @@ def official_archive(library, folder):
     return folder
 
 
+@pytest.mark.nightly
 def test_the_headers_of_an_archive(root, reuse, run_program, model_dir, images, tmp_path):
     """Its headers are those that are compiled, and the results the same bits."""
     archive = official_archive(root / "third_party" / "paddle_inference", tmp_path / "archive")

@@ -34,7 +34,11 @@ def quantized_dir(model_dir):
     [
         *((name, {"accelerators": ["plain", "openvino"]}) for name in FORMATS),
         *((name, {"accelerators": ["plain"], "engine": "native"}) for name in FORMATS),
-        *((name, {"accelerators": ["onednn"], "precision": "int8"}) for name in PROTOBUF),
+        ("pdmodel", {"accelerators": ["onednn"], "precision": "int8"}),
+        pytest.param(
+            *("separate", {"accelerators": ["onednn"], "precision": "int8"}),
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_no_mutant_kills_the_process(request, model_format, how):

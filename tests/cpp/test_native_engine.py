@@ -277,9 +277,8 @@ def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set, suffix):
     assert compare(expected, found).agrees
 
 
-@pytest.mark.parametrize(
-    "name", ["ResNet18", pytest.param("ResNet50_vd", marks=pytest.mark.nightly)]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["ResNet18", "ResNet50_vd"])
 def test_larger_networks_agree_with_paddle(name):
     folder = exported(name, 10, 64)
     images = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)

@@ -84,10 +84,9 @@ def problem(name):
     return None if compare(expected, found).agrees else f"{name}: another result"
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")  # of NumPy, where ONNX computes what it expects
-@pytest.mark.parametrize(
-    "everything", [False, pytest.param(True, marks=pytest.mark.nightly)], ids=["part", "all"]
-)
+@pytest.mark.parametrize("everything", [False, True], ids=["part", "all"])
 def test_each_is_right_or_unsupported(everything):
     right, all_of, wrong = Counter(), Counter(), []
     for name, (model, *_) in cases().items():

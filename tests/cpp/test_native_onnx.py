@@ -254,7 +254,7 @@ def test_several_outputs(tmp_path):
             assert (predictor.run_outputs(images, name)[name] == found[name]).all()
 
 
-@pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
+@pytest.mark.parametrize("exporter", [pytest.param("dynamo", marks=pytest.mark.nightly), "legacy"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_resnet18_from_torch(exporter, tmp_path):
     """As torch.onnx.export writes it: dynamo keeps weights in a file beside the model."""

@@ -36,8 +36,8 @@ for _page in (README, *TRANSLATIONS):
         if _snippet.language in RUN:
             SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
-SLOW = re.compile(r"export_model\.py -|cmake --build")
-"""In a snippet that exports or compiles."""
+SLOW = re.compile(r"export_model\.py -|cmake --build|verify\.py")
+"""In a snippet that exports, compiles or compares."""
 
 
 def marked(snippet):

@@ -68,6 +68,7 @@ PRIMITIVE = re.compile(
 )
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kind", "precision", "weights"),
     [
@@ -94,6 +95,7 @@ def test_paddle_computes_in_that_precision(prepared, kind, precision, weights):
         assert source in ({"u8", "s8"} if precision == "int8" else {weight})
 
 
+@pytest.mark.nightly
 def test_onnxruntime_computes_in_int8(prepared, tmp_path):
     skip_without("onnxruntime/int8")
     import onnx
@@ -110,6 +112,7 @@ def test_onnxruntime_computes_in_int8(prepared, tmp_path):
     assert not {"Conv", "FusedConv", "Gemm", "MatMul"} & set(found)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kind", "precision", "types"),
     [
@@ -132,6 +135,7 @@ def test_openvino_computes_in_that_precision(prepared, kind, precision, types):
     assert set(found) <= types
 
 
+@pytest.mark.nightly
 def test_litert_computes_in_int8(prepared):
     skip_without("litert/int8")
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -151,6 +155,7 @@ def test_litert_computes_in_int8(prepared):
     assert [inputs for name, inputs in found if name == "MAX_POOL_2D"] == [["int8"]] * 2
 
 
+@pytest.mark.nightly
 def test_other_engines_are_right_in_float_and_rounded_in_int8(prepared):
     """In batches of any size, and the same model gives both readers of ONNX the same answers."""
     digits, _ = prepared
@@ -191,6 +196,7 @@ def whole(root, model_dir, program, tmp_path_factory):
     return result, done.stdout, folder
 
 
+@pytest.mark.nightly
 def test_whole_run_has_every_cell(whole):
     result, _, _ = whole
     assert {"date", "machine", "versions", "settings"} < result.keys()
@@ -214,6 +220,7 @@ def test_whole_run_has_every_cell(whole):
         assert figure["holds"] == (figure["found"] >= figure["limit"] > 1)
 
 
+@pytest.mark.nightly
 def test_whole_run_is_consistent(whole):
     (network,) = whole[0]["networks"]
     (limit,) = network["multiply_add_limit"]
@@ -243,6 +250,7 @@ def test_whole_run_is_consistent(whole):
             assert (cell["float_ratio"] is None) == (other is None)
 
 
+@pytest.mark.nightly
 def test_results_are_shown_again(whole, tmp_path, capsys):
     result, text, folder = whole
     arguments = ["--show", str(folder / "result.json"), "--plots", str(tmp_path)]
@@ -505,6 +513,7 @@ def test_without_matplotlib_the_tables_stay(monkeypatch, capsys, whole, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_speed_up_is_over_the_least_threads(whole):
     """Of a table with two numbers of threads, as it is rendered."""
     result, _, _ = whole
