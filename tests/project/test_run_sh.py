@@ -36,14 +36,6 @@ for _page in (README, *TRANSLATIONS):
         if _snippet.language in RUN:
             SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
-SLOW = re.compile(r"export_model\.py -|cmake --build|verify\.py")
-"""In a snippet that exports, compiles or compares."""
-
-
-def marked(snippet):
-    marks = [pytest.mark.nightly] if SLOW.search(snippet.text) else []
-    return pytest.param(snippet, marks=marks, id=snippet.place)
-
 
 def one_line(done, code=1):
     """What a failed command says, in one line."""
@@ -79,6 +71,7 @@ def test_the_whole_mnist(root, clone, reuse, tmp_path):
     assert float(cpp) > 98  # the guides print 0.98 and more after two epochs
 
 
+@pytest.mark.nightly
 def test_steps_and_their_times(finished, clone):
     table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
     steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
@@ -90,6 +83,7 @@ def test_steps_and_their_times(finished, clone):
     assert Path(built["build_dir"]) == (clone / "build").resolve()
 
 
+@pytest.mark.nightly
 def test_summary(finished):
     summary = finished[finished.index("Done") :]
     accuracies = re.search(r"accuracy  C\+\+ ([\d.]+) %, Python ([\d.]+) % of", summary)
@@ -103,6 +97,7 @@ def test_summary(finished):
     assert re.search(r"latency.*[\d.]+ ms", summary)
 
 
+@pytest.mark.nightly
 def test_again_skips_finished_steps(finished, clone, tmp_path):
     names = ("checkpoints/lenet/lenet.pdparams", "inference_model/lenet/lenet.pdmodel")
     made = [clone / name for name in names]
@@ -114,6 +109,7 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_edited_python_needs_no_installation(finished, clone):
     with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
         module.write("EDITED = __file__\n")
@@ -122,7 +118,8 @@ def test_edited_python_needs_no_installation(finished, clone):
     assert printed_by(clone / ".venv/bin/python", "-c", code) == f"{module.name}\n"
 
 
-@pytest.mark.parametrize("snippet", [marked(snippet) for snippet in SNIPPETS.values()])
+@pytest.mark.nightly
+@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=lambda snippet: snippet.place)
 def test_readme_snippet(finished, clone, snippet):
     done = run_snippet(snippet, clone, clone / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -176,6 +173,7 @@ def alone(folder, **options):
     return run_command("./run.sh", cwd=folder, env=environment, **options)
 
 
+@pytest.mark.nightly
 def test_a_moved_clone_is_mended(folder):
     subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
     (folder / ".venv" / "bin" / "__pycache__").mkdir()  # of a package's scripts

@@ -8,10 +8,13 @@ import pytest
 
 from snippets import run_command
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("doxygen") is None,
-    reason="doxygen is not installed (apt-get install doxygen), which no Python package brings",
-)
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(
+        shutil.which("doxygen") is None,
+        reason="doxygen is not installed (apt-get install doxygen), which no Python package brings",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
