@@ -172,6 +172,7 @@ def test_a_network_answers_as_paddle_does(made, name, method):
     check(run(model, images, engine="paddle"))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("index", range(NETWORKS))
 def test_networks_answer_as_paddle_does(networks, index, monkeypatch):
     """Convolutions of any kind, pools, branches, and layers left in float; the same bits with each

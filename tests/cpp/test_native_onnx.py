@@ -286,6 +286,7 @@ def test_resnet18_from_torch(exporter, tmp_path):
             lenet_cpp.Predictor(path, engine="native")
 
 
+@pytest.mark.nightly
 def test_resnet18_vd_from_paddle(tmp_path):
     pytest.importorskip("paddle2onnx", reason="the exporter is its own")
     code = """

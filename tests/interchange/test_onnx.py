@@ -183,6 +183,7 @@ class Odds(torch.nn.Module):
         return functional.softmax(self.last(torch.cat([x, mean * most.sigmoid()], 1)), dim=1)
 
 
+@pytest.mark.nightly
 def test_a_network_of_ones_own(tmp_path):
     torch.manual_seed(0)
     net = Odds().eval()

@@ -46,7 +46,7 @@ RUN_BY = {
 }
 """What runs the blocks marked console that contain a command, and a word of where it does."""
 SLOW = {"check-and-log", "export", "models", "predict", "three-ways", "train"}
-SLOW |= {"scale", "separate-and-combined"}
+SLOW |= {"predict-cpp", "predict-python", "scale", "separate-and-combined"}
 """Pages that train, export, or start Paddle or processes more than twice."""
 
 

@@ -436,6 +436,7 @@ def test_what_is_no_grpc(server, stub):
     assert stub.ModelInfer(request_of()).model_name == "lenet"
 
 
+@pytest.mark.nightly
 def test_memory_stays(start_grpc):
     with start_grpc() as server, channel_to(server) as stub:
         request = request_of()

@@ -312,6 +312,7 @@ def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, mon
     assert cells["onnxruntime"]["engine"] is None
 
 
+@pytest.mark.nightly
 def test_startup_and_memory(model_dir, program, tmp_path, capsys):
     arguments = ["--model-dir", str(model_dir), "--program", str(program), "--plots", str(tmp_path)]
     arguments += ["--json", str(tmp_path / "result.json"), "--quick", "--contenders"]
