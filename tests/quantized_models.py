@@ -51,8 +51,7 @@ SPEC = ModelSpec("residual", Residual, (3, 24, 24), classes=10)
 def quantized_by_page(program, *, whole):
     """A folder in which the commands of the first half of docs/quantization.md were typed.
 
-    All of them when it is to be the whole, otherwise not ResNet18, not the analysis, and with 20
-    steps of training.
+    All of them when it is to be the whole, otherwise LeNet alone, with 20 steps of training.
     ``inference_model/lenet_METHOD`` has LeNet by all four methods, ``printed.txt`` what the
     commands said.
     """
@@ -67,7 +66,7 @@ def quantized_by_page(program, *, whole):
         for snippet in read_snippets(PAGE):
             if snippet.line >= end or snippet.language != "sh":
                 continue
-            if not whole and re.search("ResNet18|--analyse", snippet.text):
+            if not whole and re.search("ResNet18|classifier|--analyse", snippet.text):
                 continue
             typed = snippet.text if whole else snippet.text.replace(" all ", " all --steps 20 ")
             command = snippet._replace(text=typed)

@@ -32,12 +32,15 @@ def quantized_dir(model_dir):
 @pytest.mark.parametrize(
     ("model_format", "how"),
     [
-        *((name, {"accelerators": ["plain", "openvino"]}) for name in FORMATS),
+        *((name, {"accelerators": ["plain", "openvino"]}) for name in ("pdmodel", "json")),
         *((name, {"accelerators": ["plain"], "engine": "native"}) for name in FORMATS),
         ("pdmodel", {"accelerators": ["onednn"], "precision": "int8"}),
-        pytest.param(
-            *("separate", {"accelerators": ["onednn"], "precision": "int8"}),
-            marks=pytest.mark.nightly,
+        *(
+            pytest.param("separate", how, marks=pytest.mark.nightly)
+            for how in (
+                {"accelerators": ["plain", "openvino"]},
+                {"accelerators": ["onednn"], "precision": "int8"},
+            )
         ),
     ],
 )

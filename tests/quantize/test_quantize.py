@@ -159,6 +159,7 @@ def test_resnet_is_quantized_with_made_images(made):
     assert len({found["routes"][route]["equal"] for route in ROUTES if route != "native"}) == 1
 
 
+@pytest.mark.nightly
 def test_a_classifier_that_no_registry_has(made):
     """It ends in a softmax, calls its input otherwise, and has no manifest."""
     folder = made / "inference_model" / "classifier_static-ptq"
