@@ -25,22 +25,13 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.cli.convert_model import main as convert_main
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.tensors import read_variable
-from lenet_cpp.models import resnet_vd
 from lenet_cpp.models.parameter_names import _paddleclas1_names, as_state_dict
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child", "narrow")]
 
 
 RESNET = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
 """A network with normalizations, whose programs have outputs and variables that LeNet's lack."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def narrow():
-    """An eighth of its filters is enough: it is read and written many times."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet_vd, "_WIDTHS", (8, 16, 32, 64))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from lenet_cpp.formats import checkpoint, manifest
 from lenet_cpp.training.recipes import config_from_record
 from snippets import run_command
 
+pytestmark = pytest.mark.usefixtures("one_child")
+
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "models.md").read_text()
 

@@ -72,7 +72,7 @@ def test_the_whole_mnist(root, clone, reuse, tmp_path):
 
 
 @pytest.mark.nightly
-def test_steps_and_their_times(finished, clone):
+def test_steps_and_summary(finished, clone):
     table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
     steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
     assert " ".join(" ".join(line.split()[:2]) for line in table[:8]) == steps
@@ -81,10 +81,6 @@ def test_steps_and_their_times(finished, clone):
     # The package comes from the build of the programs: nothing is compiled twice.
     built = json.loads((clone / "build" / ".skbuild-info.json").read_text())
     assert Path(built["build_dir"]) == (clone / "build").resolve()
-
-
-@pytest.mark.nightly
-def test_summary(finished):
     summary = finished[finished.index("Done") :]
     accuracies = re.search(r"accuracy  C\+\+ ([\d.]+) %, Python ([\d.]+) % of", summary)
     assert accuracies, summary
@@ -98,7 +94,7 @@ def test_summary(finished):
 
 
 @pytest.mark.nightly
-def test_again_skips_finished_steps(finished, clone, tmp_path):
+def test_again_skips_finished_steps_and_takes_edited_python(finished, clone, tmp_path):
     names = ("checkpoints/lenet/lenet.pdparams", "inference_model/lenet/lenet.pdmodel")
     made = [clone / name for name in names]
     before = [file.stat().st_mtime_ns for file in made]
@@ -107,10 +103,6 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
         assert f"{name}: done already" in said
     assert [file.stat().st_mtime_ns for file in made] == before
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.nightly
-def test_edited_python_needs_no_installation(finished, clone):
     with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
         module.write("EDITED = __file__\n")
     assert "package: done already" in printed_by("./run.sh", "--build-only", cwd=clone)

@@ -32,6 +32,7 @@ def test_the_corpus_has_every_version_and_layout_in_less_than_a_megabyte():
     assert sum(path.stat().st_size for path in ARCHIVES) < 1e6
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("version", LAYOUTS)
 def test_each_network_unpacks_to_a_program_parameters_and_an_answer(version, tmp_path):
     mine = [network for network in networks() if network.version == version]

@@ -17,13 +17,12 @@ from lenet_cpp import errors, export, models, verify
 from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import sample_dir
 from lenet_cpp.data.synthetic import made_images
-from lenet_cpp.models import resnet_vd
 from lenet_cpp.verify import reprod
 from snippets import printed_by
 
 import paddle  # isort: skip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("narrow")]
 
 RECORDS = {
     *(f"output_{name}_engine.npy" for name in ("training", "inference")),
@@ -32,13 +31,6 @@ RECORDS = {
 SMALL = {"class_dim": 7, "img_size": 64}
 NARROW = {"class_dim": 6, "img_size": 64}  # of the ResNets here alone, which have fewer filters
 LIGHT = "SqueezeNet1_1"  # of the registry the quickest to build and to export
-
-
-@pytest.fixture(scope="module", autouse=True)
-def narrow():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resnet_vd, "_WIDTHS", (8, 16, 32, 64))
-        yield
 
 
 @pytest.fixture
