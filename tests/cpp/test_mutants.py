@@ -15,6 +15,7 @@ from tools.hostile.survey import ACCELERATORS, read_model, survey
 
 FORMATS = [*ACCELERATORS]
 PROTOBUF = ["pdmodel", "separate"]
+INT8 = {"accelerators": ["onednn"], "precision": "int8"}
 COUNT = 150
 SEED = 7
 
@@ -32,16 +33,11 @@ def quantized_dir(model_dir):
 @pytest.mark.parametrize(
     ("model_format", "how"),
     [
+        # nox -s nightly has more of them, and the separate layout.
         *((name, {"accelerators": ["plain", "openvino"]}) for name in ("pdmodel", "json")),
         *((name, {"accelerators": ["plain"], "engine": "native"}) for name in FORMATS),
-        ("pdmodel", {"accelerators": ["onednn"], "precision": "int8"}),
-        *(
-            pytest.param("separate", how, marks=pytest.mark.nightly)
-            for how in (
-                {"accelerators": ["plain", "openvino"]},
-                {"accelerators": ["onednn"], "precision": "int8"},
-            )
-        ),
+        ("pdmodel", INT8),
+        pytest.param("separate", INT8, marks=pytest.mark.nightly),
     ],
 )
 def test_no_mutant_kills_the_process(request, model_format, how):
