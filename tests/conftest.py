@@ -33,10 +33,10 @@ STARTED = threading.Event()  # a test
 
 # The files that take longest, first: at the end no process then works alone on a long one.
 LONGEST = (
-    *("test_quantize.py", "test_run_sh.py", "test_conversions.py", "test_verify_models.py"),
-    *("test_benchmark.py", "test_native_int8.py", "test_parity.py", "test_native_zoo.py"),
-    *("test_growth.py", "test_packaging.py", "test_cmake_package.py", "test_models.py"),
-    *("test_bulk.py", "test_threads.py", "test_bad_input.py", "test_onnx_import.py"),
+    *("test_quantize.py", "test_growth.py", "test_verify_models.py", "test_bulk.py"),
+    *("test_parity.py", "test_precision.py", "test_native_int8.py", "test_threads.py"),
+    *("test_mutants.py", "test_training.py", "test_operators.py", "test_bad_input.py"),
+    *("test_native_engine.py", "test_conversions.py", "test_models.py", "test_random_networks.py"),
 )
 
 # Tests that run Paddle in another process, whose failure does not say that it is missing.
@@ -282,6 +282,14 @@ def one_child():
     Some tests in tests/export/test_export.py have one for each, as users have.
     """
     with one_child_of(separate_layout, PROGRAM_DESC):
+        yield
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """Give the ResNets an eighth of their filters, where a module is not about their size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenet_cpp.models.resnet_vd._WIDTHS", (8, 16, 32, 64))
         yield
 
 

@@ -12,9 +12,8 @@ from lenet_cpp.cli import load
 from lenet_cpp.verify.reprod import read_record
 
 
-@pytest.mark.parametrize(
-    "case", ["resnet", pytest.param("alexnet", marks=pytest.mark.nightly)], indirect=True
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("case", ["resnet", "alexnet"], indirect=True)
 def test_steps(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photo, size = case.photos / "0.jpg", case.sizes["img_size"]

@@ -202,6 +202,7 @@ def test_a_package(unpacked, root, soname, run_bare, model_dir, images, digits, 
     assert "engine native" in test.stdout
 
 
+@pytest.mark.nightly
 def test_fields_of_the_debian_package(debian_package):
     fields = printed_by("dpkg-deb", "--field", debian_package)
     assert re.search(r"^Package: lenet$", fields, re.M)

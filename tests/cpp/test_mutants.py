@@ -34,9 +34,11 @@ def quantized_dir(model_dir):
 @pytest.mark.parametrize(
     ("model_format", "how"),
     [
-        *((name, {"accelerators": ["plain", "openvino"]}) for name in FORMATS),
+        # nox -s nightly has more of them, and the separate layout.
+        *((name, {"accelerators": ["plain", "openvino"]}) for name in ("pdmodel", "json")),
         *((name, {"accelerators": ["plain"], "engine": "native"}) for name in FORMATS),
-        *((name, {"accelerators": ["onednn"], "precision": "int8"}) for name in PROTOBUF),
+        ("pdmodel", INT8),
+        pytest.param("separate", INT8, marks=pytest.mark.nightly),
     ],
 )
 def test_no_mutant_kills_the_process(request, model_format, how):

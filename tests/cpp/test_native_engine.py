@@ -320,6 +320,7 @@ def test_an_instruction_set_is_named_or_refused(model_dir, monkeypatch):
     assert (native().run(x) == expected).all()
 
 
+@pytest.mark.nightly
 def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/native-engine.md."""
     needs_bf16()

@@ -50,14 +50,14 @@ QUICK = {
     "LeNet": (28, of_paddle("LeNet")),
     "AlexNet": (224, alexnet),
     "MobileNetV1": (64, of_paddle("mobilenet_v1", scale=0.25)),
-    "MobileNetV2": (64, of_paddle("mobilenet_v2", scale=0.25)),
     "MobileNetV3 small": (64, of_paddle("mobilenet_v3_small", scale=0.5)),
     "ResNet18": (64, of_paddle("resnet18")),
-    "SqueezeNet1.1": (64, of_paddle("squeezenet1_1")),
-    "ShuffleNetV2": (64, of_paddle("shufflenet_v2_x0_25")),
     "GoogLeNet": (224, of_paddle("googlenet")),
 }
 NETWORKS = QUICK | {
+    "MobileNetV2": (64, of_paddle("mobilenet_v2", scale=0.25)),
+    "SqueezeNet1.1": (64, of_paddle("squeezenet1_1")),
+    "ShuffleNetV2": (64, of_paddle("shufflenet_v2_x0_25")),
     "VGG11": (224, lambda: vgg("vgg11")),
     "VGG16": (224, lambda: vgg("vgg16")),
     "MobileNetV3 large": (64, of_paddle("mobilenet_v3_large", scale=0.35)),

@@ -378,6 +378,7 @@ def test_other_engines_refuse_an_onnx(lenet_file, tmp_path, capsys):
         assert "lenet-cpp import" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/onnxruntime-engine.md, in a folder like a clone after ./run.sh."""
     pytest.importorskip("paddle2onnx", reason="the page exports a model with it")

@@ -165,18 +165,6 @@ def test_the_bits_of_the_reference(mnist_test):
     assert found.hexdigest() == "258d336440fcb46baa875fedb7fb25ff874e5838d45cab533e53e4a8ed690f05"
 
 
-def test_longer_side_and_centre_of_mass(mnist_test):
-    for number, digit in enumerate(mnist_test.images[:50]):
-        result = found_in(photo(digit, "paper", number)).astype(int)
-        rows, columns = (np.flatnonzero(result.any(axis)) for axis in (1, 0))
-        longer = max(np.ptp(rows), np.ptp(columns)) + 1
-        assert 18 <= longer <= 20, number  # its faint ends may round to 0
-        for axis, found in ((0, rows), (1, columns)):
-            centre = (result.sum(1 - axis) * np.arange(28)).sum() / result.sum()
-            at_the_rim = found[0] == 0 or found[-1] == 27
-            assert at_the_rim or abs(centre - 14) <= 0.5, number
-
-
 @pytest.mark.parametrize("size", [(28, 28), (100, 80), (640, 480), (1, 1), (1, 300), (2000, 3)])
 @pytest.mark.parametrize("noise", [0, 10])
 def test_blank_paper_has_no_digit(size, noise, tmp_path):
@@ -189,10 +177,10 @@ def test_blank_paper_has_no_digit(size, noise, tmp_path):
         lenet_cpp.classify(path)
 
 
-@pytest.mark.parametrize(("kind", "lost"), [*zip(KINDS, [2, 2, 2, 4, 2, 8], strict=True)])
+@pytest.mark.parametrize(("kind", "lost"), [*zip(KINDS, [2, 2, 1, 4, 2, 4], strict=True)])
 def test_photos_are_read_as_well_as_the_originals(mnist_test, kind, lost):
     """Against the labels; ``lost`` more than of the originals may be wrong."""
-    chosen = slice(0, 60 if kind in {"far", "pen"} else 100)  # those are larger
+    chosen = slice(0, 30 if kind in {"far", "pen"} else 100)  # those are larger
     labels = mnist_test.labels[chosen]
     originals = (lenet_cpp.predict(mnist_test.images[chosen]).argmax(1) == labels).sum()
     right = 0

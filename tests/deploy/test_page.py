@@ -244,8 +244,13 @@ def test_a_model_of_ones_own(tmp_path):
 
 
 def test_says_what_is_wrong(page, tmp_path):
-    """Of a file that is removed, or cut in half."""
+    """Browsers load no modules from files; and of a file that is removed, or cut in half."""
     with LenetPage() as chromium:
+        chromium.open((page / "index.html").as_uri())
+        chromium.wait_for("document.readyState === 'complete'")
+        assert "serve the folder" in chromium.text("#answer")
+        assert chromium.js("document.querySelector('#server').hidden")
+        assert {url.startswith(("file:", "data:")) for url in chromium.requests} == {True}
         for number, (name, part, message) in enumerate(
             (
                 ("model.pdiparams", 0, r"The model cannot be loaded: model\.pdiparams: 404 .*"),
@@ -271,13 +276,3 @@ def test_says_what_is_wrong(page, tmp_path):
                 chromium.pointer("mouse", "begin", left + 50, top + 50)
                 chromium.pointer("mouse", "end", left + 50, top + 50)
                 assert re.fullmatch(message, chromium.text("#answer"))
-
-
-def test_opened_as_a_file(page):
-    """Browsers load no modules from files: the page says what to do instead."""
-    with LenetPage() as chromium:
-        chromium.open((page / "index.html").as_uri())
-        chromium.wait_for("document.readyState === 'complete'")
-        assert "serve the folder" in chromium.text("#answer")
-        assert chromium.js("document.querySelector('#server').hidden")
-        assert {url.startswith(("file:", "data:")) for url in chromium.requests} == {True}

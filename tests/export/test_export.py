@@ -22,15 +22,6 @@ from snippets import run_command
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export_model.py"
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("format_", ["json", "pdmodel"])
-def test_exported_model_is_the_layer(layer, combined, format_, batch):
-    x = images(batch)
-    found = infer(combined.folder, x, format_)
-    assert found.shape == (batch, 10)
-    assert compare(layer(paddle.to_tensor(x)).numpy(), found).agrees
-
-
 @pytest.mark.parametrize("format_", ["json", "pdmodel"])
 def test_softmax(layer, softmax, format_):
     x = images(3)

@@ -196,6 +196,7 @@ def test_parity(model_dir, onnx_file, library):
         assert psutil.Process().memory_info().rss - before < 1 << 20
 
 
+@pytest.mark.nightly
 def test_the_build_says_what_an_archive_has(root, tmp_path):
     """An archive with CUDA, of which the version's file is enough to tell."""
     real = root / "third_party" / "paddle_inference"

@@ -205,6 +205,7 @@ finally:
 """
 
 
+@pytest.mark.nightly
 def test_loaded_while_another_thread_makes_and_drops_objects(tmp_path):
     """pybind11 keeps all its objects in one table, which only the GIL protects."""
     assert in_child(PREAMBLE + MADE_AND_DROPPED, cwd=tmp_path) == ""

@@ -210,6 +210,7 @@ def test_trained_lenet_in_cpp(made, run_program):
     assert f"({correct} of 1000)" in (made / "printed.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_torchvisions_own_resnet18_in_cpp(tmp_path, run_program):
     """The guide's network and its way to save it."""
     net = of_torchvision("resnet18")()
@@ -351,6 +352,7 @@ print(*(results[name].hex() for name in ("torch", "paddle", "lenet_cpp")))
 """
 
 
+@pytest.mark.nightly
 def test_any_order_of_imports():
     """PyTorch before Paddle and after it; docs/pytorch.md speaks of all six."""
     printed = {

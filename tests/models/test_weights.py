@@ -27,7 +27,7 @@ def test_seeded_parameters():
         models.build("lenet", seed=-1)
 
 
-@pytest.mark.parametrize("name", ["lenet", "ResNet152"])
+@pytest.mark.parametrize("name", ["lenet", "ResNet50"])
 def test_seeded_outputs_keep_their_proportions(name):
     layer = models.build(name, 10, seed=0)
     layer.eval()

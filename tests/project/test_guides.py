@@ -46,8 +46,8 @@ RUN_BY = {
 }
 """What runs the blocks marked console that contain a command, and a word of where it does."""
 SLOW = {"check-and-log", "export", "models", "predict", "three-ways", "train"}
-SLOW |= {"separate-and-combined"}
-"""Pages that train, export or start Paddle more than twice."""
+SLOW |= {"predict-cpp", "predict-python", "scale", "separate-and-combined"}
+"""Pages that train, export, or start Paddle or processes more than twice."""
 
 
 @pytest.fixture(scope="module")

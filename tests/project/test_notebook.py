@@ -23,6 +23,7 @@ def cells(root):
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
+@pytest.mark.nightly
 def test_the_code_runs(cells, root, program, tmp_path):
     """In a folder like a clone after ./run.sh, without Jupyter: it uses nothing of it."""
     (tmp_path / "run.sh").touch()

@@ -20,7 +20,7 @@ import pytest
 import lenet_cpp
 from snippets import printed_by, run_command
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 IMPORT_ORDERS = "import lenet_cpp", "import paddle, lenet_cpp", "import lenet_cpp, paddle"
 

@@ -36,14 +36,6 @@ for _page in (README, *TRANSLATIONS):
         if _snippet.language in RUN:
             SNIPPETS.setdefault(bare(_snippet.text), _snippet)
 
-SLOW = re.compile(r"export_model\.py -|cmake --build")
-"""In a snippet that exports or compiles."""
-
-
-def marked(snippet):
-    marks = [pytest.mark.nightly] if SLOW.search(snippet.text) else []
-    return pytest.param(snippet, marks=marks, id=snippet.place)
-
 
 def one_line(done, code=1):
     """What a failed command says, in one line."""
@@ -79,7 +71,8 @@ def test_the_whole_mnist(root, clone, reuse, tmp_path):
     assert float(cpp) > 98  # the guides print 0.98 and more after two epochs
 
 
-def test_steps_and_their_times(finished, clone):
+@pytest.mark.nightly
+def test_steps_and_summary(finished, clone):
     table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
     steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
     assert " ".join(" ".join(line.split()[:2]) for line in table[:8]) == steps
@@ -88,9 +81,6 @@ def test_steps_and_their_times(finished, clone):
     # The package comes from the build of the programs: nothing is compiled twice.
     built = json.loads((clone / "build" / ".skbuild-info.json").read_text())
     assert Path(built["build_dir"]) == (clone / "build").resolve()
-
-
-def test_summary(finished):
     summary = finished[finished.index("Done") :]
     accuracies = re.search(r"accuracy  C\+\+ ([\d.]+) %, Python ([\d.]+) % of", summary)
     assert accuracies, summary
@@ -103,7 +93,8 @@ def test_summary(finished):
     assert re.search(r"latency.*[\d.]+ ms", summary)
 
 
-def test_again_skips_finished_steps(finished, clone, tmp_path):
+@pytest.mark.nightly
+def test_again_skips_finished_steps_and_takes_edited_python(finished, clone, tmp_path):
     names = ("checkpoints/lenet/lenet.pdparams", "inference_model/lenet/lenet.pdmodel")
     made = [clone / name for name in names]
     before = [file.stat().st_mtime_ns for file in made]
@@ -112,9 +103,6 @@ def test_again_skips_finished_steps(finished, clone, tmp_path):
         assert f"{name}: done already" in said
     assert [file.stat().st_mtime_ns for file in made] == before
     assert list(tmp_path.iterdir()) == []
-
-
-def test_edited_python_needs_no_installation(finished, clone):
     with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
         module.write("EDITED = __file__\n")
     assert "package: done already" in printed_by("./run.sh", "--build-only", cwd=clone)
@@ -122,7 +110,8 @@ def test_edited_python_needs_no_installation(finished, clone):
     assert printed_by(clone / ".venv/bin/python", "-c", code) == f"{module.name}\n"
 
 
-@pytest.mark.parametrize("snippet", [marked(snippet) for snippet in SNIPPETS.values()])
+@pytest.mark.nightly
+@pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=lambda snippet: snippet.place)
 def test_readme_snippet(finished, clone, snippet):
     done = run_snippet(snippet, clone, clone / ".venv")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -176,6 +165,7 @@ def alone(folder, **options):
     return run_command("./run.sh", cwd=folder, env=environment, **options)
 
 
+@pytest.mark.nightly
 def test_a_moved_clone_is_mended(folder):
     subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=folder, check=True)
     (folder / ".venv" / "bin" / "__pycache__").mkdir()  # of a package's scripts

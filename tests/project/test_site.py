@@ -8,10 +8,13 @@ import pytest
 
 from snippets import run_command
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("doxygen") is None,
-    reason="doxygen is not installed (apt-get install doxygen), which no Python package brings",
-)
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(
+        shutil.which("doxygen") is None,
+        reason="doxygen is not installed (apt-get install doxygen), which no Python package brings",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def site(root, tmp_path_factory):
     return folder / "html"
 
 
-def test_both_apis_are_in_the_search(site):
+def test_both_apis_are_in_the_search_and_nothing_is_from_elsewhere(site):
     index, python, cpp = (
         (site / name).read_text(encoding="utf-8")
         for name in ("searchindex.js", "python.html", "cpp.html")
@@ -35,9 +38,6 @@ def test_both_apis_are_in_the_search(site):
         assert re.split(r"::|\.", name)[-1] in index
     assert 'id="lenet_cpp.Predictor.run"' in python
     assert 'id="_CPPv4N5lenet9PredictorE"' in cpp
-
-
-def test_no_page_loads_anything_from_elsewhere(site):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text) == []

@@ -159,6 +159,7 @@ def test_resnet_is_quantized_with_made_images(made):
     assert len({found["routes"][route]["equal"] for route in ROUTES if route != "native"}) == 1
 
 
+@pytest.mark.nightly
 def test_a_classifier_that_no_registry_has(made):
     """It ends in a softmax, calls its input otherwise, and has no manifest."""
     folder = made / "inference_model" / "classifier_static-ptq"
@@ -180,6 +181,7 @@ def test_a_classifier_that_no_registry_has(made):
     assert probability == pytest.approx(found[0].max(), abs=0.05)
 
 
+@pytest.mark.nightly
 def test_a_network_of_ones_own_by_training(tmp_path, residual):
     with quantization.open_source(residual, seed=0) as source:
         images, again = (quantization.own_images(source, None, 8, 8) for _ in range(2))
@@ -260,6 +262,7 @@ def averages(program):
     return [scales[name] for name in sources]
 
 
+@pytest.mark.nightly
 def test_both_ways_to_train_know_the_ranges_after_one_step(tmp_path, sample):
     """They settle before the training; each by its own implementation of a moving average."""
     settings, tasks = QuantizationSettings(steps=1, learning_rate=1e-6), []

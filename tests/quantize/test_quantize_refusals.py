@@ -84,7 +84,7 @@ def test_weights_that_are_no_integers_are_not_cast(values):
 
 def test_a_model_that_cannot_be_run_is_reported_and_the_others_run(made, tmp_path, mnist_test):
     models = [Deployed(path, "int8") for path in (tmp_path / "a", model_of(made, "static-ptq"))]
-    for route in ("paddle.inference", "lenet_cpp", "native"):
+    for route in ("paddle.inference", "native"):
         timing = {"batch_sizes": (1,), "seconds": 0.01}
         (bad, good), _ = deployed.serve(models, mnist_test.images[:2], route, **timing)
         assert isinstance(bad.error, FileNotFound), route

@@ -163,7 +163,9 @@ def test_command_ends_by_the_verdicts(model_dir, tmp_path, capsys):
     assert call(broken) == BackendFailure.exit_code
 
 
-@pytest.mark.parametrize("kind", ["program", "environment"])
+@pytest.mark.parametrize(
+    "kind", ["program", pytest.param("environment", marks=pytest.mark.nightly)]
+)
 def test_a_build_beside_itself(model_dir, program, kind, tmp_path, monkeypatch):
     # It would be the package of both.
     (tmp_path / "lenet_cpp.py").write_text("raise SystemExit(1)")

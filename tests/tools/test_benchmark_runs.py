@@ -60,6 +60,7 @@ PRIMITIVE = re.compile(
 )
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kind", "precision", "weights"),
     [
@@ -86,6 +87,7 @@ def test_paddle_computes_in_that_precision(prepared, kind, precision, weights):
         assert source in ({"u8", "s8"} if precision == "int8" else {weight})
 
 
+@pytest.mark.nightly
 def test_onnxruntime_computes_in_int8(prepared, tmp_path):
     skip_without("onnxruntime/int8")
     import onnx
@@ -101,6 +103,7 @@ def test_onnxruntime_computes_in_int8(prepared, tmp_path):
     assert not {"Conv", "FusedConv", "Gemm", "MatMul"} & set(found)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("kind", "precision", "types"),
     [
@@ -123,6 +126,7 @@ def test_openvino_computes_in_that_precision(prepared, kind, precision, types):
     assert set(found) <= types
 
 
+@pytest.mark.nightly
 def test_litert_computes_in_int8(prepared):
     skip_without("litert/int8")
     from ai_edge_litert.interpreter import Interpreter
@@ -137,6 +141,7 @@ def test_litert_computes_in_int8(prepared):
     assert heavy == [[np.int8, np.int8, np.int32]] * 5
 
 
+@pytest.mark.nightly
 def test_other_engines_are_right_in_float_and_rounded_in_int8(prepared):
     """In batches of any size, and the same model gives both readers of ONNX the same answers."""
     digits, _ = prepared

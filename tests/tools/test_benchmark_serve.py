@@ -10,6 +10,7 @@ from snippets import run_command
 from tools.benchmark import serve
 
 
+@pytest.mark.nightly
 def test_quick_run(root, program, model_dir, tmp_path):
     """Every server is measured, after it gave the predictor's outputs. No limit has to hold."""
     if not program.with_name("lenet_serve").is_file():

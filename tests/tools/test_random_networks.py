@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tools.hostile.__main__ import main
 from tools.hostile.children import LATE, do_steps
 from tools.hostile.networks import Layer, Network
@@ -15,6 +17,7 @@ def hostile(folder, *arguments):
     assert main([*arguments, f"--save-dir={folder}"]) == 0
 
 
+@pytest.mark.nightly
 def test_random_networks(tmp_path, capsys):
     hostile(tmp_path, "networks", "--seed=15", "--count=20", "--most=3", "--jobs=1")
     assert "20 networks ran" in capsys.readouterr().out

@@ -94,15 +94,6 @@ def test_forward_matches_the_definition(mnist):
     assert np.abs(found - expected).max() <= 1e-5 * np.maximum(1, np.abs(expected)).max()
 
 
-def test_registry():
-    spec = models.get("lenet")
-    assert (spec.input_shape, spec.classes) == ((1, 28, 28), 10)
-    assert spec.labels == tuple("0123456789")
-    assert models.build("lenet", num_classes=3).linear3.weight.shape == [84, 3]
-    with pytest.raises(BadInput, match=r"unknown model 'alexnet9'; did you mean AlexNet"):
-        models.build("alexnet9")
-
-
 def test_guide_recipe(mnist):
     full = replace(mnist, kind="full")
     config = TrainingConfig(recipes.recipe_for("guide", full))

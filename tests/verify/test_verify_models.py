@@ -22,13 +22,14 @@ from snippets import printed_by
 
 import paddle  # isort: skip
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("narrow")]
 
 RECORDS = {
     *(f"output_{name}_engine.npy" for name in ("training", "inference")),
     *("output_cpp_program.npy", "output_lenet_cpp.npy", "diff.txt"),
 }
 SMALL = {"class_dim": 7, "img_size": 64}
+NARROW = {"class_dim": 6, "img_size": 64}  # of the ResNets here alone, which have fewer filters
 LIGHT = "SqueezeNet1_1"  # of the registry the quickest to build and to export
 
 
@@ -49,8 +50,8 @@ def read(path):
 @pytest.mark.parametrize(
     ("name", "options", "accelerators", "batches"),
     [
-        ("ResNet18_vd", SMALL, "openvino,native", (1, 3)),
-        pytest.param("ResNet50_vd", SMALL, "plain", (1, 3), marks=pytest.mark.nightly),
+        ("ResNet18_vd", NARROW, "openvino,native", (1, 3)),
+        pytest.param("ResNet50_vd", NARROW, "plain", (1, 3), marks=pytest.mark.nightly),
         pytest.param("AlexNet", {"class_dim": 10}, "plain", (3,), marks=pytest.mark.nightly),
     ],
 )
@@ -186,7 +187,6 @@ def test_different_outputs_are_a_failure_everywhere(model_dir, quick, tmp_path, 
     text = (tmp_path / "records" / "diff.txt").read_text()
     assert "check passed: False" in text
     assert text.endswith("has to be the same bits: identical\n\ndiff check failed\n")
-    assert check(tmp_path / "records", tmp_path / "log", "mean", 1e-5).rstrip().endswith("failed")
 
 
 def test_threshold(model_dir, quick, run_verify):
@@ -299,6 +299,8 @@ def test_record_that_would_run_code_is_refused(tmp_path, monkeypatch):
 )
 def test_other_files_are_refused(value, tmp_path):
     path = tmp_path / "a.npy"
+    with pytest.raises(errors.FileNotFound, match="cannot read"):
+        reprod.read_record(path)
     if isinstance(value, bytes):
         np.save(path, {"a": np.zeros(3)})
         path.write_bytes(path.read_bytes()[:-20])
@@ -306,11 +308,6 @@ def test_other_files_are_refused(value, tmp_path):
         np.save(path, value)
     with pytest.raises(errors.BadInput, match="is not a record of reprod_log"):
         reprod.read_record(path)
-
-
-def test_missing_record(tmp_path):
-    with pytest.raises(errors.FileNotFound, match="cannot read"):
-        reprod.read_record(tmp_path / "a.npy")
 
 
 def test_records_are_replaced_whole(lenet_records, tmp_path, monkeypatch):
