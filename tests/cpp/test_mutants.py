@@ -16,7 +16,7 @@ from tools.hostile.mutants import make_mutant
 from tools.hostile.survey import ACCELERATORS, read_model, survey
 
 FORMATS = [*ACCELERATORS]
-PROTOBUF = ["pdmodel", "separate"]
+INT8 = {"accelerators": ["onednn"], "precision": "int8"}
 COUNT = 60
 SEED = 7
 

@@ -133,7 +133,6 @@ def test_a_run_that_takes_too_long(predictor, images):
     assert predictor.run(images).shape == (5, 10)
 
 
-@pytest.mark.nightly
 def test_memory_is_limited(model_dir):
     """A batch whose intermediate results do not fit; the same fits without the limit."""
     images = np.zeros((4096, 1, 28, 28), np.float32)
