@@ -80,7 +80,8 @@ TEST_CASE("a steady run of the native engine allocates nothing") {
   }
 }
 
-TEST_CASE("loading an operator allocates some 6 kB altogether") {  // 9 kB when passes copied it
+// 6 kB when shapes were inferred once; 9 kB when passes copied it, and they were.
+TEST_CASE("loading an operator allocates some 8 kB altogether") {
   const auto bytes_for = [](int operators) {
     std::string nodes;
     for (int i = 0; i < operators; ++i) {
@@ -94,7 +95,7 @@ TEST_CASE("loading an operator allocates some 6 kB altogether") {  // 9 kB when 
     return allocated - before;
   };
   constexpr int kOperators = 500;
-  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{7500} * kOperators);
+  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{8500} * kOperators);
 }
 
 }  // namespace lenet::tests

@@ -72,6 +72,49 @@ class Heads(nn.Layer):
         return paddle.matmul(heads, heads, transpose_y=True).reshape([-1, 4, 16, 8])
 
 
+class ClassToken(nn.Layer):
+    """A token that is repeated for each image, before the pixels, as in a vision transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = self.create_parameter([1, 1, 4])
+
+    def forward(self, x):
+        tokens = paddle.transpose(paddle.flatten(x, 2), [0, 2, 1])
+        tokens = paddle.concat([self.token.expand([x.shape[0], -1, -1]), tokens], 1)
+        means = paddle.matmul(F.softmax(tokens), tokens.mean(1, keepdim=True).transpose([0, 2, 1]))
+        return (tokens * means)[:, 0].reshape([-1, 4, 1, 1])
+
+
+class Windows(nn.Layer):
+    """Attention in each of four windows, which count as images for a while, as in Swin."""
+
+    def forward(self, x):
+        images = x.shape[0]
+        windows = x.reshape([images, 4, 2, 4, 2, 4]).transpose([0, 2, 4, 3, 5, 1])
+        windows = windows.reshape([-1, 16, 4])
+        scores = F.softmax(paddle.matmul(windows, windows, transpose_y=True))
+        windows = paddle.matmul(scores, windows).reshape([-1, 2, 2, 4, 4, 4])
+        return windows.transpose([0, 5, 1, 3, 2, 4]).reshape([images, 4, 8, 8])
+
+
+class Chosen(nn.Layer):
+    """Channels in another order, one of them twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("places", paddle.to_tensor([2, 0, 1, 1, 3]))
+
+    def forward(self, x):
+        return paddle.index_select(x, self.places, axis=1)
+
+
+class Overwritten(nn.Layer):
+    def forward(self, x):
+        x[:, 1:3] = x[:, 1:3] * 2
+        return x * x
+
+
 class OneFeature(nn.Layer):
     """A linear layer of one feature, whose matrix is stored transposed, as PyTorch stores it."""
 
@@ -93,10 +136,12 @@ MODELS = {
     "average_zeros_after": lambda: nn.AvgPool2D(2, 1, padding=[0, 1, 0, 1], exclusive=False),
     "average_zeros_ceil": lambda: nn.AvgPool2D(3, 2, padding=1, exclusive=False, ceil_mode=True),
     "average_zeros_same": lambda: nn.AvgPool2D(3, 2, padding="SAME", exclusive=False),
+    "batch_norm_plain": lambda: nn.BatchNorm2D(4, weight_attr=False, bias_attr=False),
     "bicubic": lambda: nn.Upsample(scale_factor=2, mode="bicubic"),
     "bilinear": lambda: nn.Upsample(size=[5, 7], mode="bilinear"),
     "bilinear_corners": lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
     "celu": lambda: nn.CELU(),
+    "chosen": lambda: Chosen(),
     "channel_shuffle": lambda: nn.ChannelShuffle(2),
     "convolution_pointwise_padded": lambda: nn.Sequential(
         nn.Conv2D(4, 4, 1), nn.Conv2D(4, 4, 1, stride=2, padding=1)
@@ -147,6 +192,7 @@ MODELS = {
     "transposed": lambda: nn.Conv2DTranspose(4, 6, 4, stride=2, padding=1),
     "transposed_groups": lambda: nn.Conv2DTranspose(4, 4, 3, stride=2, groups=4),
     "transposed_padded": lambda: nn.Conv2DTranspose(4, 6, 3, stride=2, padding=1, output_padding=1),
+    "unfold": lambda: lambda x: F.unfold(x, 3, 2, 1).reshape([-1, 36, 4, 4]),
     "unbind": lambda: lambda x: paddle.unbind(x, 1)[1].unsqueeze(1),
     "where": lambda: lambda x: paddle.where(x > 0.1, x, x * 0.1),
 }
@@ -156,6 +202,7 @@ PIR_MODELS = {
     "amax": lambda: lambda x: paddle.amax(x, [1], keepdim=True),
     "attention": lambda: Tokens(),
     "bmm": lambda: lambda x: paddle.bmm(x[:, 0], x[:, 1]).unsqueeze(1),
+    "class_token": lambda: ClassToken(),
     "glu": lambda: lambda x: F.glu(x, 1),
     "log": lambda: lambda x: paddle.log(paddle.abs(x) + 1) + paddle.log1p(x * x),
     "logsumexp": lambda: lambda x: paddle.logsumexp(x, 1, keepdim=True),
@@ -166,6 +213,8 @@ PIR_MODELS = {
     "pixel_unshuffle": lambda: nn.PixelUnshuffle(2),
     "reciprocal": lambda: lambda x: paddle.reciprocal(paddle.abs(x) + 1),
     "roll": lambda: lambda x: x * paddle.roll(x, [1, -2], [2, 3]),
+    "overwritten": lambda: Overwritten(),
+    "windows": lambda: Windows(),
     "waves": lambda: lambda x: paddle.sin(x) + paddle.cos(x) * paddle.floor(x) + paddle.erf(x),
     "softplus_threshold": lambda: nn.Softplus(2, 1),
 }
@@ -178,8 +227,9 @@ def main(folder):
     for name, make in (MODELS | (PIR_MODELS if pir else {})).items():
         model = Classifier(make())
         model.eval()
-        for number, parameter in enumerate(model.parameters()):
+        for number, (key, parameter) in enumerate(model.named_parameters()):
             values = np.random.default_rng(number).normal(0, 0.5, parameter.shape)
+            values = np.abs(values) if key.endswith("_variance") else values
             parameter.set_value(values.astype("float32"))
         np.save(folder / f"{name}.npy", model(paddle.to_tensor(images)).numpy())
         spec = [InputSpec([None, 3, 8, 8], "float32", name="x")]

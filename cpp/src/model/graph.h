@@ -193,6 +193,10 @@ struct Graph {
   std::int64_t opset = 0;  ///< of ONNX's own operators; 0: not said
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
   std::string unsupported;
+  /// An operator that gives a size which is neither fixed nor the number of images, such as 64
+  /// times that; set by the check. Engines that compute image by image refuse. kNone: there is
+  /// none.
+  std::size_t mixes_images = kNone;
   // Of ProgramDesc:
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
@@ -250,7 +254,9 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 /// Checks a program operator by operator: known types with the inputs, outputs and attributes that
 /// Paddle's kernels and graph passes rely on without looking; attribute values in range; the shape
 /// and type of every output worked out anew and compared with what the program declares; values
-/// given before they are used and never twice; parameters never written; sizes within bounds.
+/// given before they are used and never twice; parameters never written; sizes within bounds. Where
+/// the number of images is open, shapes are worked out for several numbers: a size that is another
+/// for each is open too, and must be linear in that number.
 /// Of a .pdmodel, attributes and empty arguments that no rule knows are dropped, and those that the
 /// Paddle that wrote it did not have are filled in: Paddle ignores the ones and fills in the
 /// others. \throws Error BadModel, where the program contradicts itself; Unsupported for what no

@@ -154,6 +154,11 @@ std::string refuse_reshape(const View& op) {
   return channel ? "" : op.with("shape");
 }
 
+std::string refuse_plain_normalization(const View& op) {
+  const bool whole = op.input("Scale", 3) != nullptr && op.input("Bias", 4) != nullptr;
+  return whole ? "" : printable(op.op_type()) + " without scale or bias";
+}
+
 struct Compared {
   std::string_view type;
   std::string_view settings;  ///< of attributes
@@ -170,7 +175,7 @@ constexpr Compared kCompared[] = {
     {"matmul_v2", "trans_x=0 trans_y=0", "2", refuse_matrix},
     {"elementwise_add", "axis=-1", "2 4", refuse_sum},
     {"relu", "", "2 4"},
-    {"batch_norm", "data_layout=NCHW", "4"},
+    {"batch_norm", "data_layout=NCHW", "4", refuse_plain_normalization},
     {"flatten_contiguous_range", "start_axis=1 stop_axis=3 stop_axis=-1", "4"},
     {"reshape2", "", "1", refuse_reshape},
     {"softmax", "axis=-1 axis=1", "2"},
@@ -363,6 +368,10 @@ std::string refuse_for_onednn(const View& op, bool channels_last) {
   if (type == "matmul") return refuse_layout(op, {"transpose_X", "transpose_Y"});
   // Writes past the end of the memory.
   if (type == "pad") return type + " of " + op.with("paddings");
+  // Crashes where one of them is missing.
+  if (has_word("batch_norm 1.batch_norm_ 1.batch_norm", type)) {
+    return refuse_plain_normalization(op);
+  }
   // Leaves out one of the two where the other is missing.
   if (type == "layer_norm" || type == "1.layer_norm") {
     const bool scaled = op.input("Scale", 1) != nullptr;

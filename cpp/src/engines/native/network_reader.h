@@ -116,6 +116,7 @@ class NetworkReader {
   const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
   /// The shape for one image of what the program declares.
   TensorShape image_shape(const Shape& shape) const;
+  void require_images(const Shape& shape) const;
   /// The number of images that the program is for; -1 for any.
   std::int64_t images() const { return network_.input_spec.shape[0]; }
   /// Adds a layer for what the operator gives.

@@ -197,9 +197,12 @@ void NetworkReader::read_batch_norm() {
   const double epsilon = view_->number("epsilon", static_cast<double>(1e-5F));
   const std::vector<float> mean = floats("Mean");
   const std::vector<float> variance = floats("Variance");
-  const std::vector<float> gain = floats("Scale");
-  const std::vector<float> bias = floats("Bias");
   const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+  const auto given_or = [&](const char* name, float otherwise) {
+    return view_->has(name) ? floats(name) : std::vector<float>(channels, otherwise);
+  };
+  const std::vector<float> gain = given_or("Scale", 1);
+  const std::vector<float> bias = given_or("Bias", 0);
   for (const std::vector<float>* part : {&mean, &variance, &gain, &bias}) {
     require(part->size() == channels, "normalization of so many channels");
   }

@@ -19,6 +19,9 @@ Network NetworkReader::read() {
   });
   const bool onnx = graph_.dialect == Dialect::Onnx;
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
+  if (graph_.mixes_images != kNone) {
+    OperatorView(graph_, graph_.mixes_images, path_).no_kernel("operator that mixes images");
+  }
   if (onnx) {
     set_input(graph_.inputs[0], printable(graph_.values[graph_.inputs[0]].name));
   }
@@ -29,6 +32,9 @@ Network NetworkReader::read() {
     view_ = &view;
     const std::size_t before = network_.layers.size();
     read_operator();
+    each_value(op_->outputs, [&](std::size_t output) {
+      if (is_computed(output)) require_images(graph_.values[output].shape);
+    });
     if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
   }
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
@@ -217,9 +223,14 @@ Layer& NetworkReader::add_layer(LayerKind kind, std::size_t input, const TensorS
   return made;
 }
 
+void NetworkReader::require_images(const Shape& shape) const {
+  require(!shape.empty() && (shape[0] == kUnknown || shape[0] == images()),
+          "operator that mixes images");
+}
+
 TensorShape NetworkReader::image_shape(const Shape& shape) const {
+  require_images(shape);
   const std::size_t rank = shape.size();
-  require(rank > 0 && (shape[0] == kUnknown || shape[0] == images()), "operator that mixes images");
   const bool known =
       std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
   require(known, "size that is not fixed");

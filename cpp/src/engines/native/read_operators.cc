@@ -77,6 +77,9 @@ float number(const OperatorView& op, const Parameter& parameter) {
 
 using Boxes = std::vector<Box>;
 
+/// A slice of the images that ends here or beyond has all of them.
+constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
+
 /// Reads one operator.
 class BoxReader {
  public:
@@ -110,7 +113,10 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const std::size_t axis = op_.axis(axes[i], shape.size());
-      if (axis < first_ && shape[axis] == kUnknown) continue;  // the check has seen that it is all
+      if (axis < first_ && shape[axis] == kUnknown) {
+        keep_images(starts[i] == 0 && ends[i] >= kMaxBatch && strides[i] == 1);
+        continue;
+      }
       const auto [begin, count, step] = strided_slice(starts[i], ends[i], strides[i], shape[axis]);
       keep_images(axis >= first_ || (count == shape[axis] && step == 1));
       shape[axis] = count;

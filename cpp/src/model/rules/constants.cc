@@ -11,17 +11,17 @@ namespace {
 
 constexpr std::size_t kMaxConstants = 64;
 
-/// The shape of a constant, small enough that its values can be followed.
-Shape constant_shape(const OperatorView& op) {
-  Shape shape = op.integers("shape");
+/// Gives the shape of a constant. \returns whether its values are few enough to be followed
+bool give_constant(OperatorView& op, int dtype) {
+  const Shape shape = op.integers("shape");
   for (const std::int64_t size : shape) op.require(size >= 1, "shape");
-  op.require(volume(shape) <= kMaxConstants, "shape");
-  return shape;
+  op.give("Out", shape, dtype);
+  return volume(shape) <= kMaxConstants;
 }
 
 void infer_full(OperatorView& op) {
-  const Shape shape = constant_shape(op);
-  op.give("Out", shape, dtype_named(op, op.text("dtype")));
+  if (!give_constant(op, dtype_named(op, op.text("dtype")))) return;
+  const Shape& shape = op.declared("Out").shape;
   const double value = op.number("value");
   const auto count = static_cast<std::size_t>(volume(shape));
   if (value == std::floor(value) && std::abs(value) < 1e15) {
@@ -33,15 +33,15 @@ void infer_full(OperatorView& op) {
 
 /// The constant of the format before PIR; followed where it is an integer, which is a text there.
 void infer_fill_constant(OperatorView& op) {
-  const Shape shape = constant_shape(op);
   const auto dtype = static_cast<int>(op.integer("dtype"));
-  op.give("Out", shape, dtype);
+  if (!give_constant(op, dtype)) return;
   const std::string text = op.text("str_value", "");
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool whole = error == std::errc() && end == text.data() + text.size();
   if (!whole || (dtype != kInt32 && dtype != kInt64)) return;
-  op.give_contents("Out", Integers(static_cast<std::size_t>(volume(shape)), value));
+  const double count = volume(op.declared("Out").shape);
+  op.give_contents("Out", Integers(static_cast<std::size_t>(count), value));
 }
 
 void infer_full_int_array(OperatorView& op) {
@@ -53,7 +53,7 @@ void infer_full_int_array(OperatorView& op) {
 
 void infer_data(OperatorView& op) {
   const Value& out = op.declared("Out");
-  op.require(out.shape == op.integers("shape"), "shape");
+  op.require(fits(op.integers("shape"), out.shape), "shape");
   op.require(out.dtype == dtype_named(op, op.text("dtype")), "dtype");
 }
 

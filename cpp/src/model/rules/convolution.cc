@@ -80,6 +80,17 @@ void infer_conv_transpose(OperatorView& op) {
   op.give("Output", shape, input.dtype);
 }
 
+/// The values of each window, one below the other.
+void infer_unfold(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(x.shape.size() == 4, "the rank");
+  const Integers kernel = op.integers("kernel_sizes");
+  const WindowPlan plan = plan_window(op, kernel, {x.shape[2], x.shape[3]}, false);
+  const Shape windows(plan.outputs.begin(), plan.outputs.end());
+  op.give(op.outputs("Y") > 0 ? "Y" : "Out",
+          {x.shape[0], x.shape[1] * kernel[0] * kernel[1], product(windows, 0, 2)}, x.dtype);
+}
+
 void infer_matmul(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
@@ -153,6 +164,8 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "MatMul", "X Y", "Out", "", infer_matmul},
     {kOnnx, "Gemm", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
      infer_matmul},
+    {kPaddle, "unfold", "X", "Y/Out", "kernel_sizes:ints strides:ints paddings:ints dilations:ints",
+     infer_unfold},
     {kPaddle, "bmm", "X Y", "Out", "", infer_bmm},
     // ---- of Paddle 1
     {kDesc, "mul", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},

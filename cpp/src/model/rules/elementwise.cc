@@ -38,27 +38,22 @@ void infer_several(OperatorView& op) {
 
 /// One of the numbers of a list that a shape is computed from.
 std::int64_t combine(const OperatorView& op, std::int64_t a, std::int64_t b) {
-  const std::string& type = op.type();
-  if (a == kImages || b == kImages) {  // stays, where the other number changes nothing
-    const std::int64_t other = a == kImages ? b : a;
-    const bool product = type == "Mul" || (type == "Div" && a == kImages);
-    const bool sum = type == "Add" || (type == "Sub" && a == kImages);
-    op.supports((product && other == 1) || (sum && other == 0),
-                "shape that is computed so from the number of images");
-    return kImages;
-  }
+  if (a == kOpen || b == kOpen) return kOpen;
+  const std::string type = plain_type(op);
   std::int64_t result = 0;
-  const bool divides = type == "Div";
+  const bool divides = has_word("Div floor_divide elementwise_floordiv", type);
   op.require(!divides || b != 0, "a division by 0");
-  const bool overflows = divides         ? b == -1 && __builtin_sub_overflow(0, a, &result)
-                         : type == "Mul" ? __builtin_mul_overflow(a, b, &result)
-                         : type == "Sub" ? __builtin_sub_overflow(a, b, &result)
-                                         : __builtin_add_overflow(a, b, &result);
+  const bool overflows =
+      divides ? b == -1 && __builtin_sub_overflow(0, a, &result)
+      : has_word("Mul multiply elementwise_mul", type) ? __builtin_mul_overflow(a, b, &result)
+      : has_word("Sub subtract elementwise_sub", type) ? __builtin_sub_overflow(a, b, &result)
+                                                       : __builtin_add_overflow(a, b, &result);
   op.require(!overflows, "a number out of range");
   return divides ? a / b : result;
 }
 
-/// Of ONNX: of lists that shapes are computed from, the numbers too.
+/// Of lists that shapes are computed from, the numbers too. A quotient is rounded towards 0, by
+/// Paddle downwards: shapes are not computed from negative numbers.
 void infer_arithmetic(OperatorView& op) {
   infer_elementwise(op);
   const Value& x = op.in("X");
@@ -180,9 +175,12 @@ void infer_maxout(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     {kPaddle,
-     "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply elementwise_div/divide "
-     "elementwise_max/maximum elementwise_min/minimum elementwise_pow",
+     "elementwise_div/divide elementwise_max/maximum elementwise_min/minimum elementwise_pow",
      "X Y", "Out", "axis:int/", infer_elementwise},
+    {kPaddle,
+     "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply "
+     "elementwise_floordiv/floor_divide",
+     "X Y", "Out", "axis:int/", infer_arithmetic},
     {kPaddle, "greater_than greater_equal less_than less_equal equal not_equal", "X Y", "Out",
      "axis:int/ force_cpu:bool?/", infer_compare},
     {kPaddle, "where", "Condition X Y", "Out", "", infer_where},

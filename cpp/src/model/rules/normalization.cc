@@ -9,8 +9,6 @@ void infer_batch_norm(OperatorView& op) {
   const Value& x = op.in("X");
   op.supports(!op.is_onnx() || x.shape.size() >= 2, "normalization without channels");
   const std::int64_t channels = channels_of(op, x.shape);
-  // Paddle with oneDNN crashes.
-  if (!op.has("Scale") || !op.has("Bias")) op.unsupported("normalizes without a scale or a bias");
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) require_vector(op, name, channels);
   op.give_like("Y", x);
   if (op.is_onnx()) {

@@ -51,7 +51,12 @@ Integers OperatorView::integers(std::string_view name, std::optional<Integers> o
   require(!has_attribute(name), name);
   const bool alone = count(name) == 1;  // not a list of tensors
   if (alone && (is_onnx() || !in(name).parameter)) {
-    if (auto values = known_list(in(name))) return *std::move(values);
+    auto values = known_list(in(name));
+    // After the check kOpen stands for what depends on the number of images.
+    const bool checked = changed_ == nullptr;
+    if (values && !(checked && std::count(values->begin(), values->end(), kOpen) > 0)) {
+      return *std::move(values);
+    }
   }
   if (is_onnx()) no_kernel("operator whose " + std::string(name) + " is not known from the model");
   not_fixed("a value of " + std::string(name));

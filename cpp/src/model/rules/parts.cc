@@ -105,9 +105,6 @@ void infer_unbind(OperatorView& op) {
   for (std::size_t i = 0; i < parts; ++i) op.give("Out", shape, x.dtype, i);
 }
 
-/// A slice of the images that ends here or beyond has all of them.
-constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
-
 /// The list that an operator takes parts of, if it does; of ONNX its numbers in the order of x.
 std::optional<Integers> list_of(const OperatorView& op, const Value& x) {
   const bool is_fixed = op.is_onnx() ? op.is_constant() : !x.parameter && x.shape.size() == 1;
@@ -152,18 +149,12 @@ void infer_slice(OperatorView& op) {
     std::int64_t& size = shape[axes[i]];
     op.require(onnx ? steps[i] != 0 : steps[i] >= 1 && steps[i] <= kMaxStep,
                onnx ? "steps" : "strides");
-    if (!onnx && size == kUnknown) op.not_fixed("a size");
-    if (size == kUnknown) {
-      op.supports(starts[i] == 0 && ends[i] >= kMaxBatch && steps[i] == 1,
-                  "kernel for parts of a batch");
-      continue;
-    }
+    if (size == kUnknown) op.not_fixed("a size");
     // Engines disagree on what a slice backwards gives that begins before the first value.
     op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
     const StridedSlice part = strided_slice(starts[i], ends[i], steps[i], size);
     if (values) *values = part_of(*values, size, product(shape, axes[i] + 1, shape.size()), part);
     size = std::max<std::int64_t>(part.count, 0);
-    op.supports(onnx || size > 0, "kernel for a slice of nothing");
   }
   std::vector<std::size_t> gone =
       distinct_axes(op, op.integers("decrease_axis", Integers()), x.shape.size());
@@ -175,6 +166,42 @@ void infer_slice(OperatorView& op) {
   }
   op.give("Out", shape, x.dtype);
   if (values) op.give_contents("Out", *values);
+}
+
+/// Parts of an axis, in any order; Paddle looks whether they are there when it runs.
+void infer_selection(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  const Shape& index = op.in("Index").shape;
+  if (index.size() != 1) op.unsupported("takes parts by places that are no list");
+  const std::size_t axis = op.axis(op.integer(op.present({"dim", "Axis", "axis"})), shape.size());
+  shape[axis] = index[0];
+  op.give_shape(shape);
+}
+
+/// Writes over a part with constant bounds: values that are computed, or in `values`.
+void infer_set_value(OperatorView& op) {
+  Shape part = op.in("X").shape;
+  const bool computed = op.has("Values");
+  const Shape values = computed ? op.in("Values").shape : op.integers("shape");
+  const int dtype = computed ? op.in("Values").dtype : op.in("X").dtype;
+  const Integers starts = op.integers("starts");
+  const Integers ends = op.integers("ends");
+  const Integers steps = op.integers("steps");
+  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes"), part.size());
+  op.require(starts.size() == axes.size() && ends.size() == axes.size() &&
+                 steps.size() == axes.size() && dtype == op.in("X").dtype,
+             "the bounds");
+  if (!op.integers("none_axes").empty() || !op.integers("decrease_axes").empty()) {
+    op.unsupported("writes over a part of another rank");
+  }
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    if (part[axes[i]] == kUnknown) op.not_fixed("a size");
+    op.require(steps[i] >= 1 && steps[i] <= kMaxStep, "steps");
+    std::int64_t& size = part[axes[i]];
+    size = std::max<std::int64_t>(strided_slice(starts[i], ends[i], steps[i], size).count, 0);
+  }
+  op.require(broadcast(op, part, values) == part, "shapes that do not match");
+  infer_same(op);
 }
 
 // ---- of ONNX: of lists that shapes are computed from, the numbers too
@@ -199,7 +226,6 @@ void infer_onnx_gather(OperatorView& op) {
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
   const Integers indices = op.integers("Indices");
   const auto values = x.shape.size() == 1 ? list_of(op, x) : std::nullopt;
-  op.supports(x.shape[axis] > 0, "kernel for parts of a batch");
   Integers found;
   for (const std::int64_t index : indices) {
     const std::size_t place = op.axis(index, static_cast<std::size_t>(x.shape[axis]));
@@ -218,7 +244,6 @@ void infer_onnx_split(OperatorView& op) {
   const std::size_t axis = op.axis(op.integer("axis", 0), shape.size());
   const auto parts = static_cast<std::int64_t>(op.outputs("Out"));
   Integers sections = op.integers("split", Integers());
-  op.supports(shape[axis] > 0, "kernel for parts of a batch");
   for (const std::int64_t section : sections) op.require(section >= 0, "the sections");
   if (sections.empty() && op.has_attribute("num_outputs")) {
     op.require(op.integer("num_outputs") == parts, "the number of parts");
@@ -243,6 +268,15 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "split", "X AxisTensor!/sections SectionsTensorList!/axis", "Out*",
      "axis:int/ num:int/ sections:ints/", infer_split},
     {kPir, "split_with_num", "X axis", "Out*", "num:int", infer_split},
+    {kPaddle, "index_select", "X Index", "Out", "dim:int/axis:int", infer_selection},
+    {kPaddle, "gather", "X Index Axis!/Axis", "Out", "axis:int=0/ overwrite:bool?/",
+     infer_selection},
+    {kPir, "set_value_ set_value", "X starts ends steps", "Out",
+     "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty shape:longs|empty "
+     "values:doubles",
+     infer_set_value},
+    {kPir, "set_value_with_tensor_ set_value_with_tensor", "X Values starts ends steps", "Out",
+     "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},
     {kPaddle, "unbind", "X", "Out*", "axis:int", infer_unbind},
     {kPaddle, "slice",
      "Input/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",

@@ -10,8 +10,7 @@
 namespace lenet {
 namespace {
 
-/// What Paddle reshapes to, where that is known; the number of images, where it is open, as one
-/// that is copied or left over.
+/// What Paddle reshapes to, where that is known; an open size as one that is copied or left over.
 std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) {
   const char* const name = op.present({"ShapeTensor", "Shape", "shape"});
   if (op.has_attribute(name)) return op.integers(name);
@@ -25,18 +24,21 @@ std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) 
   }
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const bool stays = i < from.size() && from[i] == kUnknown;
-    if (sizes[i] == kImages) sizes[i] = stays ? 0 : kUnknown;
+    if (sizes[i] == kOpen) sizes[i] = stays ? 0 : kUnknown;
   }
   if (std::count(sizes.begin(), sizes.end(), kUnknown) > 1) return std::nullopt;
   return sizes;
 }
 
-/// Whether the sizes before and after a reshape match; where some are not known, that is not
-/// proved.
-void require_match(const OperatorView& op, bool matches) {
-  const Shape& from = op.in("X").shape;
-  if (!matches && std::count(from.begin(), from.end(), kUnknown) > 0) op.not_fixed("sizes");
+/// Gives the size that is left open, if all others are known, and compares the numbers of values.
+void settle(const OperatorView& op, const Shape& from, Shape& shape) {
+  const auto open = std::find(shape.begin(), shape.end(), kUnknown);
+  if (std::count(from.begin(), from.end(), kUnknown) > 0) return;  // Paddle compares when it runs
+  const double before = volume(from);
+  const double after = volume(shape);
+  const bool matches = open == shape.end() ? before == after : std::fmod(before, after) == 0;
   op.require(matches, "a size that does not match");
+  if (open != shape.end()) *open = static_cast<std::int64_t>(before / after);
 }
 
 void infer_reshape(OperatorView& op) {
@@ -46,7 +48,6 @@ void infer_reshape(OperatorView& op) {
     return op.give_shape(op.declared("Out").shape);
   }
   Shape shape = *wanted;
-  const auto open = std::find(shape.begin(), shape.end(), kUnknown);
   op.require(std::count(shape.begin(), shape.end(), kUnknown) <= 1, "two open dimensions");
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0) {
@@ -56,19 +57,7 @@ void infer_reshape(OperatorView& op) {
     op.require(shape[i] >= kUnknown && shape[i] <= std::numeric_limits<std::int32_t>::max(),
                "shape");
   }
-  // A free batch dimension is taken for 1: it is the same on both sides, or the open one.
-  const double before = volume(x.shape);
-  const double after = volume(shape);
-  const bool batch = std::count(x.shape.begin(), x.shape.end(), kUnknown) > 0;
-  const auto unknown = std::count(shape.begin(), shape.end(), kUnknown);
-  if (open != shape.end() && unknown == (batch ? 2 : 1)) {
-    // The batch, if it is free, is kept elsewhere; the open dimension is what is left.
-    require_match(op, std::fmod(before, after) == 0);
-    *open = static_cast<std::int64_t>(before / after);
-  }
-  const bool settled = std::count(shape.begin(), shape.end(), kUnknown) ==
-                       std::count(x.shape.begin(), x.shape.end(), kUnknown);
-  require_match(op, !settled || volume(shape) == before);
+  settle(op, x.shape, shape);
   give_rearranged(op, shape);
 }
 
@@ -116,9 +105,6 @@ void infer_squeeze(OperatorView& op) {
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (from[i] == 1) ones.push_back(static_cast<std::int64_t>(i));
   }
-  const bool open = std::count(from.begin(), from.end(), kUnknown) > 0;
-  op.supports(!op.is_onnx() || op.is_given("axes") || !open,
-              "operator without axes on an open number of images");
   const Integers axes = op.integers("axes", ones);
   op.require(op.is_onnx() || !axes.empty(), "the axes");
   if (op.is_onnx()) distinct_axes(op, axes, from.size());
@@ -163,7 +149,7 @@ void infer_unsqueeze(OperatorView& op) {
 /// The sizes of a tensor, as a list that shapes are computed from.
 Integers sizes_of(const Value& value) {
   Integers sizes = value.shape;
-  std::replace(sizes.begin(), sizes.end(), kUnknown, kImages);
+  std::replace(sizes.begin(), sizes.end(), kUnknown, kOpen);
   return sizes;
 }
 
@@ -183,7 +169,7 @@ void infer_expand(OperatorView& op) {
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const std::int64_t size = i < added ? 1 : x.shape[i - added];
     if (i >= added && shape[i] == kUnknown) shape[i] = size;  // as it is
-    const bool fixed = shape[i] != kImages && (size != kUnknown || shape[i] == size);
+    const bool fixed = shape[i] != kOpen && (size != kUnknown || shape[i] == size);
     if (!fixed) op.not_fixed("a size");
     op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
   }
@@ -224,48 +210,22 @@ void infer_roll(OperatorView& op) {
   infer_same(op);
 }
 
-// ---- of ONNX, whose shapes may be computed from the number of images
-
-constexpr const char* kEachImage = "change of shape but of each image";
-
-/// How many values a shape has, without the number of images where that is open.
-double values_of(const Shape& shape) {
-  double values = 1;
-  for (const std::int64_t size : shape) values *= size == kImages ? 1 : static_cast<double>(size);
-  return values;
-}
+// ---- of ONNX
 
 void infer_onnx_reshape(OperatorView& op) {
-  Shape from = op.in("X").shape;
-  if (!from.empty() && from[0] == kUnknown) from[0] = kImages;
+  const Shape& from = op.in("X").shape;
   Shape shape = op.integers("shape");
   op.supports(shape.size() <= kMaxRank, "tensor of so many dimensions");
-  const auto left = std::find(shape.begin(), shape.end(), -1);
-  op.require(std::count(shape.begin(), shape.end(), -1) <= 1, "two open dimensions");
-  if (left != shape.end()) *left = 1;
+  op.require(std::count(shape.begin(), shape.end(), kUnknown) <= 1, "two open dimensions");
   const bool copies = !op.flag("allowzero", false);
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0 && copies) {
       op.require(i < from.size(), "its shape copies a size that is not there");
       shape[i] = from[i];
     }
-    op.supports(shape[i] > 0 || shape[i] == kImages, kEachImage);
+    op.supports(shape[i] > 0 || shape[i] == kUnknown, "change of shape but of each image");
   }
-  const double before = values_of(from);
-  const double after = values_of(shape);
-  const bool open = std::count(from.begin(), from.end(), kImages) > 0;
-  const bool still_open = std::count(shape.begin(), shape.end(), kImages) > 0;
-  if (left != shape.end() && open != still_open) {
-    op.supports(open && before == after, kEachImage);
-    *left = kImages;
-  } else if (left != shape.end() && std::fmod(before, after) == 0) {
-    *left = static_cast<std::int64_t>(before / after);
-  } else {
-    const bool fits = open == still_open && before == after;
-    op.require(fits || !op.is_constant(), "a size that does not match");
-    op.supports(fits, kEachImage);
-  }
-  std::replace(shape.begin(), shape.end(), kImages, kUnknown);
+  settle(op, from, shape);
   give_rearranged(op, shape);
 }
 
@@ -291,10 +251,7 @@ void infer_onnx_shape(OperatorView& op) {
 void infer_onnx_expand(OperatorView& op) {
   Shape shape = op.integers("shape");
   op.supports(shape.size() <= kMaxRank, "tensor of so many dimensions");
-  for (std::int64_t& size : shape) {
-    op.require(size > 0 || size == kImages, "shape");
-    if (size == kImages) size = kUnknown;
-  }
+  for (const std::int64_t size : shape) op.require(size > 0, "shape");
   op.give_shape(broadcast(op, op.in("X").shape, shape));
 }
 

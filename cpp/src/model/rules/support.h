@@ -24,14 +24,18 @@ inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, ker
 inline constexpr std::string_view kUnreadOutputs =
     "Mask Mean Variance SavedMean SavedVariance MidOut Norm ReserveSpace XShape";
 
-/// Stands in a list for the number of images, where the model leaves it open.
-inline constexpr std::int64_t kImages = std::numeric_limits<std::int64_t>::min();
+/// Stands in a list for a size that the model leaves open: during the check the height or width of
+/// an image, afterwards what depends on the number of images as well.
+inline constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::min();
 
 /// Whether a text of words separated by blanks has this one.
 bool has_word(std::string_view words, std::string_view wanted);
 
 /// The type of an operator, of PIR without the `1.` before it.
 std::string plain_type(const Graph& graph, const Operator& op);
+inline std::string plain_type(const OperatorView& op) {
+  return op.type().substr(op.type().compare(0, 2, "1.") == 0 ? 2 : 0);
+}
 
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;
