@@ -420,6 +420,8 @@ TEST_CASE("what the native engine has not, by operator and name") {
   } cases[] = {
       {mixes, "Pad x -> y | pads=[1,0,0,0,0,0,0,0]", "", 7},
       {some, "Slice x a b -> y", "a[1]i=1 b[1]i=3"},
+      {"not linear in the number of images", "Slice x a b -> y", "a[1]i=0 b[1]i=9"},
+      {mixes, "Slice x a b -> y", "a[1]i=0 b[1]i=2000"},
       {some, "Split x -> y z"},
       {mixes, "Gather x a -> y", "a[1]i=0"},
       {"without values", "Slice x a b c -> y", "a[1]i=5 b[1]i=9 c[1]i=3"},
