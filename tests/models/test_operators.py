@@ -1,5 +1,6 @@
 """Every operator that the checks know runs, on every accelerator, as in Paddle's own layers."""
 
+import json
 import os
 import re
 import subprocess
@@ -95,6 +96,20 @@ def test_operator(exported, name):
         for engine, accelerator in ways:
             found, _ = run(folder, name, suffix, accelerator, engine)
             assert compare(expected, found).agrees, (suffix, accelerator, engine)
+
+
+def test_numbers_that_overwrite_are_counted(exported, tmp_path):
+    """Paddle reads as many as the shape says."""
+    program = json.loads((exported["json"] / "overwritten.json").read_text())
+    (block,) = program["program"]["regions"][0]["blocks"]
+    (found,) = (one for one in block["ops"] if one["#"] == "1.set_value_")
+    (shape,) = (one["AT"]["D"] for one in found["A"] if one["N"] == "shape")
+    shape[0]["D"] = 1000
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(program, separators=(",", ":")))
+    parameters = exported["json"] / "overwritten.pdiparams"
+    with pytest.raises(lenet_cpp.BadModel, match="the number of values"):
+        lenet_cpp.Predictor(path, parameters)
 
 
 @pytest.mark.parametrize("name", OPENVINO_REFUSES)

@@ -183,6 +183,11 @@ void infer_set_value(OperatorView& op) {
   Shape part = op.in("X").shape;
   const bool computed = op.has("Values");
   const Shape values = computed ? op.in("Values").shape : op.integers("shape");
+  for (const std::int64_t size : values) op.require(computed || size >= 1, "shape");
+  // Paddle does not count them.
+  op.require(computed || volume(values) == static_cast<double>(op.numbers("values").size()),
+             "the number of values");
+  if (op.in("X").parameter) op.unsupported("writes over a parameter");
   const int dtype = computed ? op.in("Values").dtype : op.in("X").dtype;
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
