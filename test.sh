@@ -7,14 +7,14 @@ usage() {
 Usage: ./test.sh [--quick | --sanitizers] [--without-paddle] [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
-Python tests: 12 minutes on two cores. Arguments go to pytest, for example:
-./test.sh tests/verify/test_parity.py -k onednn
+Python tests: six minutes on two cores, once everything is built. Arguments go to pytest, for
+example: ./test.sh tests/verify/test_parity.py -k onednn
 
 Options:
   --quick       only the linters, the C++ tests, and those Python tests that most often find a
                 mistake: less than two minutes on two cores, once everything is built
   --sanitizers  also the C++ tests with AddressSanitizer, UndefinedBehaviorSanitizer and
-                ThreadSanitizer, and the work that loading growing files takes: five minutes more.
+                ThreadSanitizer, and the work that loading growing files takes: eleven minutes more.
                 .ci/run does this
   --without-paddle
                 what needs no Paddle, after ./run.sh --without-paddle; the tests that need it are
