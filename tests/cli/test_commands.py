@@ -2,34 +2,145 @@
 
 import ast
 import errno
+import io
 import os
 import pickle
 import re
 import shutil
+import sys
 import zipfile
+from argparse import ArgumentParser
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from classifiers import PARSED
 from PIL import Image
 
-from lenet_cpp.cli import load, run_cli
+from lenet_cpp.cli import COMMANDS, load, run_cli
 
 PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
-FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*\w")
+STEMS = {name: place.partition(":")[2] or place for name, (place, _) in COMMANDS.items()}
+TOOLS = {
+    "caffe2_roundtrip.py": "tools.caffe2.cli",
+    "draw_mnist_sample.py": "scripts.draw_mnist_sample",
+    "mutate_models.py": "tools.hostile.__main__",
+}
+# What several commands have in common, and whose messages therefore may name only what all have.
+# The other modules of cli/ are commands.
+SHARED = {
+    "data/download.py": ["train"],
+    "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
+    "export/*.py": ["convert_model", "export_model"],
+    "formats/*.py": ["convert_model"],
+    "inference/classification.py": ["predict", "py_infer", "infer", "verify"],
+    "interchange/caffe2/*.py": ["import_model"],
+    "interchange/onnx/reduce.py": ["import_model"],
+    "quantize/*.py": ["quantize"],
+    "verify/*.py": ["verify"],
+}
+EVERYWHERE = {"--help", "--name"}  # the latter is any flag, in help
+WORD = re.compile(r"(\w+)\.py\b|lenet-cpp ([a-z-]+)|(?<![\w-])(--[a-z][\w-]*\w)")
 
 
-def test_texts_name_flags_that_there_are():
-    """Which command a flag in a message is for, only a reader sees."""
-    params = [param for command in PARSED.values() for param in command.params]
-    names = {name for one in params for name in (*one.opts, *one.secondary_opts, *one.also)}
-    known = {name.replace("_", "-") for name in names} | {"--help", "--version"}
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and " " in str(node.value):
-                found = {flag.replace("_", "-") for flag in FLAG.findall(str(node.value))}
-                assert found <= known, f"{path}: {node.value}"
+def option_names(command):
+    """The names of a command's options, as its parser has them."""
+    return {
+        name.replace("_", "-") for param in command.params
+        for name in (*param.opts, *param.secondary_opts, *param.also)
+    }  # fmt: skip
+
+
+def argparse_names(main, arguments):
+    if hasattr(main, "params"):
+        return option_names(main)
+    stop = {"autospec": True, "side_effect": SystemExit}
+    with patch.object(ArgumentParser, "parse_args", **stop) as parse, pytest.raises(SystemExit):
+        main(arguments)
+    parser = parse.call_args.args[0]
+    return {name.replace("_", "-") for name in parser._option_string_actions}
+
+
+FLAGS = {
+    **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
+    "benchmark.py": option_names(import_module("tools.benchmark.cli").main),
+    "fetch_paddle": argparse_names(load("fetch-paddle").callback, ()),
+    **{name: argparse_names(import_module(place).main, []) for name, place in TOOLS.items()},
+}
+FLAGS["classify"] = FLAGS["predict"] | FLAGS["infer"]  # whose help is tested for each
+
+
+def texts_of(path):
+    """What a module says: its texts of several words, without docstrings and fields."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    inner = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    texts = []
+    for node in nodes:
+        if id(node) in inner | docs:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            texts.append("".join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+    # What begins with a hyphen declares an option.
+    return [text for text in texts if " " in text and text[0] != "-"]
+
+
+def flags_in(line, commands):
+    """The flags of a line, each with every command that has to have it.
+
+    These are those that the module is for, or the one that the line named last.
+    """
+    for script, name, flag in WORD.findall(line):
+        if script == "FILE":  # of the user's
+            continue
+        if script or name:
+            tool = f"{script}.py"
+            commands = [tool if tool in FLAGS else script or STEMS[name]]
+        else:
+            yield from ((command, flag) for command in commands)
+
+
+def modules():
+    patterns = {f"cli/{place}.py": [place] for place in [*STEMS.values(), "classify"]} | SHARED
+    return {
+        path.relative_to(PACKAGE).as_posix(): commands
+        for pattern, commands in patterns.items() for path in PACKAGE.glob(pattern)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "commands"), modules().items())
+def test_messages_name_flags_that_there_are(name, commands):
+    for text in texts_of(PACKAGE / name):
+        # Of examples the part after a command that is another one, to the end of the line.
+        for line in text.splitlines():
+            for command, flag in flags_in(line, commands):
+                known = FLAGS[command] | EVERYWHERE
+                assert flag.replace("_", "-") in known, f"{name}: {command} has no {flag}: {line!r}"
+
+
+@pytest.mark.parametrize("name", PARSED)
+def test_help_names_flags_that_there_are(name):
+    texts = [param.help for param in PARSED[name].params]
+    for text in [*texts, *(example for example, _ in PARSED[name].examples)]:
+        for where, flag in flags_in(text, [STEMS[name]]):
+            assert flag.replace("_", "-") in FLAGS[where] | EVERYWHERE, f"{flag} in {text!r}"
+
+
+def test_other_modules_name_no_flags():
+    """A message of theirs may be any command's."""
+    known = {*modules(), "cli/_options.py"}  # whose options are tested with each command
+    names = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    for name in sorted(names - known):
+        for text in texts_of(PACKAGE / name):
+            for command, flag in flags_in(text, ["?"]):
+                flags = FLAGS.get(command, set()) | EVERYWHERE
+                assert flag.replace("_", "-") in flags, f"{name}, {command}: {text!r}"
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +168,16 @@ def others(tmp_path_factory, model_dir):
         ("infer -i digit.png -m lenet -p old.pth", "lenet-cpp import"),
         ("infer -i digit.png -m lenet -p lenet.pdiparams", "lenet-cpp convert --to pdparams"),
         ("infer -i digit.png -m lenet -p lenet.pdmodel", "(.pdmodel)"),
-        ("convert digit.png -o out --to json", "its content is of no known format"),
-        ("convert net.onnx -o out --to json --model lenet", "an ONNX model"),
+        ("convert_model digit.png -o out --to json", "its content is of no known format"),
+        ("convert_model net.onnx -o out --to json --model lenet", "an ONNX model"),
+        ("predict -i digit.png -m net.pt", "lenet-cpp import"),
         ("predict -i digit.png -m lenet.pdparams", "lenet-cpp export"),
         ("predict -i digit.png -m lenet.pdiparams", "name the program, lenet.pdmodel or .json"),
+        ("predict -i digit.png -m lenet.pdmodel -p lenet.pdparams", "lenet-cpp export"),
         ("predict -i digit.png -d lenet.pdmodel", "model_file"),
-        ("import lenet.pdparams -o out", "a Paddle state dict"),
+        ("import_model lenet.pdparams -o out", "a Paddle state dict"),
         ("quantize --method static-ptq --model-dir lenet.pdparams", "a Paddle state dict"),
-        ("import paddle.pt --model lenet -o out", "a Paddle state dict"),
+        ("import_model paddle.pt --model lenet -o out", "a Paddle state dict"),
     ],
 )
 def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, capsys):
@@ -72,7 +185,8 @@ def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, c
         pytest.importorskip("torch", reason="it reads the file")
     monkeypatch.chdir(others)
     command, *rest = arguments.split()
-    assert load(command)(rest) in {3, 4, 5}
+    (name,) = (name for name, stem in STEMS.items() if stem == command)
+    assert load(name)(rest) in {3, 4, 5}
     (error,) = capsys.readouterr().err.splitlines()
     assert said in error
     assert re.search(r"[\w.]*(\.p\w+|\.json|\.onnx)", error)
@@ -98,7 +212,16 @@ def test_a_full_disk_is_named_with_the_folder_of_an_export(tmp_path):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOENT])
+def test_a_closed_pipe_in_the_place_of_a_file(monkeypatch):
+    class Closed(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert run_cli(lambda: 0, "predict") == 141
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.ENOENT])
 def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     from lenet_cpp._base.files import write_text
 
