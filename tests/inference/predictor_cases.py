@@ -35,5 +35,5 @@ def in_child(code, *arguments, cwd):
     # Python 3.12 warns of any fork in a process with threads; what comes of it is tested.
     command = (sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, *arguments)
     done = run_command(*command, cwd=cwd, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), (done.returncode, done.stderr)
     return done.stdout

@@ -211,6 +211,30 @@ def test_loaded_while_another_thread_makes_and_drops_objects(tmp_path):
     assert in_child(PREAMBLE + MADE_AND_DROPPED, cwd=tmp_path) == ""
 
 
+LOADED_BESIDE_ONEDNN = """
+p = load(accelerator="onednn")
+expected, wrong, loading = p.run(x[:1]), 0, True
+
+def run():
+    global wrong
+    while loading:
+        wrong += not (p.run(x[:1]) == expected).all()
+
+other = threading.Thread(target=run, daemon=True)
+other.start()
+for _ in range(150):
+    load()
+loading = False
+other.join()
+print(wrong)
+"""
+
+
+def test_loaded_while_another_thread_runs_onednn(tmp_path):
+    """Loading empties oneDNN's cache, whatever the accelerator of the model that is loaded."""
+    assert in_child(PREAMBLE + LOADED_BESIDE_ONEDNN, cwd=tmp_path) == "0\n"
+
+
 # The end of the interpreter
 
 ENDS = {

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <filesystem>
-#include <optional>
 #include <sstream>
 #include <unordered_set>
 
@@ -170,8 +169,7 @@ PaddlePredictor load_predictor(const Config& config, const Model& model) {
   }
   target.SetModel(program, params);
   configure(target, config, model);
-  std::optional<NoOneDnnRun> guard;
-  if (config.accelerator == Accelerator::OneDnn) guard.emplace();
+  const NoOneDnnRun guard;  // whatever the accelerator: each pass empties oneDNN's cache
   const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
   if (model.format != ModelFormat::Json) return predictor;
   // When it clones, Paddle reads a .json again.

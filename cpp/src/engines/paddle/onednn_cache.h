@@ -30,9 +30,9 @@ class OneDnnRun {
   std::shared_lock<std::shared_mutex> lock_;
 };
 
-/// While it lives, no run with oneDNN is under way, and none begins. For loading: Paddle's loader
-/// then removes from the cache what belongs to the address of its executor, which may be that of
-/// another one before.
+/// While it lives, no run with oneDNN is under way, and none begins. For loading, with any
+/// accelerator: each pass over a .pdmodel ends by removing what this thread's last predictor has
+/// in the cache, or all of it where none ran in this thread (Pass::Apply).
 class NoOneDnnRun {
  public:
   NoOneDnnRun();
