@@ -6,12 +6,14 @@ writes NAME.pdmodel or NAME.json (as FLAGS_enable_pir_api says) with NAME.pdipar
 the layer computes) and images.npy.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.base.proto import framework_pb2
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 from paddle.static import InputSpec
 
@@ -110,12 +112,22 @@ class Chosen(nn.Layer):
 
 
 class Overwritten(nn.Layer):
-    """Two channels by what is computed, and a pixel of all by a number."""
+    """Two channels by what is computed, one row of it, and pixels by numbers."""
 
     def forward(self, x):
         x[:, 1:3] = x[:, 1:3] * 2
+        x[:, 0, 1] = x[:, 3, 2] - 1
+        x[:, 2, -1] = 3
         x[:, :, 2:3, 3:4] = 0.5
         return x * x
+
+
+class Named(nn.Layer):
+    """A scale and an order of the channels that the program itself names."""
+
+    def forward(self, x):
+        scale = paddle.to_tensor([0.5, 1.5, -1, 2]).reshape([1, 4, 1, 1])
+        return paddle.index_select(x * scale, paddle.to_tensor([0, 3, 1, 2]), axis=1)
 
 
 class OneFeature(nn.Layer):
@@ -175,6 +187,7 @@ MODELS = {
     "maxout": lambda: nn.Maxout(2),
     "nearest": lambda: nn.Upsample(scale_factor=3, mode="nearest"),
     "nearest_pixel": lambda: lambda x: F.interpolate(x[:, :, 3:4, 3:4], scale_factor=8),
+    "named_numbers": lambda: Named(),
     "pad_constant": lambda: nn.Pad2D([1, 2, 0, 1], value=0.5),
     "pad_reflect": lambda: nn.Pad2D([1, 2, 3, 0], mode="reflect"),
     "pad_replicate": lambda: nn.Pad2D([1, 2, 3, 0], mode="replicate"),
@@ -223,6 +236,27 @@ PIR_MODELS = {
 }
 
 
+def write_older(folder):
+    """Write the numbers of a .pdmodel as Paddle before 2.5 did: in four lists, by type."""
+    program = framework_pb2.ProgramDesc.FromString((folder / "named_numbers.pdmodel").read_bytes())
+    for op in program.blocks[0].ops:
+        if op.type != "assign_value":
+            continue
+        (named,) = (one for one in op.attrs if one.name == "values")
+        real = named.scalars[0].type == framework_pb2.Scalar.FLOAT64
+        op.attrs.remove(named)
+        op.attrs.add(name="bool_values", type=framework_pb2.INTS)
+        op.attrs.add(name="int32_values", type=framework_pb2.INTS)
+        floats = [number.r for number in named.scalars if real]
+        op.attrs.add(name="fp32_values", type=framework_pb2.FLOATS, floats=floats)
+        longs = [number.i for number in named.scalars if not real]
+        op.attrs.add(name="int64_values", type=framework_pb2.LONGS, longs=longs)
+    versions = program.op_version_map.pair
+    versions.remove(next(pair for pair in versions if pair.op_name == "assign_value"))
+    (folder / "named_numbers_older.pdmodel").write_bytes(program.SerializeToString())
+    shutil.copy(folder / "named_numbers.pdiparams", folder / "named_numbers_older.pdiparams")
+
+
 def main(folder):
     images = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype("float32")
     np.save(folder / "images.npy", images)
@@ -237,6 +271,8 @@ def main(folder):
         np.save(folder / f"{name}.npy", model(paddle.to_tensor(images)).numpy())
         spec = [InputSpec([None, 3, 8, 8], "float32", name="x")]
         paddle.jit.save(model, str(folder / name), input_spec=spec)
+    if not pir:
+        write_older(folder)
 
 
 if __name__ == "__main__":

@@ -98,18 +98,40 @@ def test_operator(exported, name):
             assert compare(expected, found).agrees, (suffix, accelerator, engine)
 
 
-def test_numbers_that_overwrite_are_counted(exported, tmp_path):
-    """Paddle reads as many as the shape says."""
-    program = json.loads((exported["json"] / "overwritten.json").read_text())
+def with_values(exported, name, operator, change):
+    """Return a .json program and its parameters; `change` gets the numbers of its operator."""
+    program = json.loads((exported["json"] / f"{name}.json").read_text())
     (block,) = program["program"]["regions"][0]["blocks"]
-    (found,) = (one for one in block["ops"] if one["#"] == "1.set_value_")
-    (shape,) = (one["AT"]["D"] for one in found["A"] if one["N"] == "shape")
-    shape[0]["D"] = 1000
-    path = tmp_path / "m.json"
-    path.write_text(json.dumps(program, separators=(",", ":")))
-    parameters = exported["json"] / "overwritten.pdiparams"
+    found = next(one for one in block["ops"] if one["#"] == f"1.{operator}")
+    change(next(one["AT"]["D"] for one in found["A"] if one["N"] == "values"))
+    text = json.dumps(program, separators=(",", ":"))
+    return text.encode(), (exported["json"] / f"{name}.pdiparams").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"), [("overwritten", "set_value_"), ("named_numbers", "assign_value_")]
+)
+def test_numbers_of_the_program_are_counted(exported, name, operator):
+    """Paddle reads as many as the shape says."""
+    model = with_values(exported, name, operator, lambda values: values.append(values[0]))
     with pytest.raises(lenet_cpp.BadModel, match="the number of values"):
-        lenet_cpp.Predictor(path, parameters)
+        lenet_cpp.Predictor.from_bytes(*model)
+
+
+def test_integers_of_the_program_overwrite_a_part(exported):
+    def as_integers(values):
+        for value in values:
+            value.update({"#": "0.a_i64", "D": 3})
+
+    model = with_values(exported, "overwritten", "set_value_", as_integers)
+    found = lenet_cpp.Predictor.from_bytes(*model).run(np.load(exported["json"] / "images.npy"))
+    assert compare(np.load(exported["json"] / "overwritten.npy"), found).agrees
+
+
+@pytest.mark.parametrize("accelerator", ["plain", "onednn"])
+def test_numbers_that_older_paddles_wrote(exported, accelerator):
+    found, _ = run(exported["pdmodel"], "named_numbers_older", "pdmodel", accelerator)
+    assert compare(np.load(exported["pdmodel"] / "named_numbers.npy"), found).agrees
 
 
 @pytest.mark.parametrize("name", OPENVINO_REFUSES)

@@ -243,7 +243,8 @@ std::optional<Integers> known_list(const Value& value);
 /// Which operators compute what an output needs that is not known: others may be anything.
 std::vector<bool> needed_operators(const Graph& graph);
 
-// ---- the check (check_graph.cc): whether a program is one that Paddle runs without harm
+// ---- the check (check_graph.cc, infer_shapes.cc): whether a program is one that Paddle runs
+// without harm
 
 /// More values in a tensor for one image than any classifier has (1 GiB of float32).
 constexpr std::int64_t kMaxValuesPerImage = std::int64_t{1} << 28;

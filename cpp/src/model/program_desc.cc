@@ -116,14 +116,14 @@ constexpr std::array<AttributeField, 20> kAttributeFields = {{
     {{13, Wire::Number}, 9, AttributeType::Long},
     {{15, Wire::Number, Count::Repeated}, 11, AttributeType::Longs},
     {{19, Wire::Fixed64}, 15, AttributeType::Double},
-    // Blocks, lists of doubles, variables and scalars: known to be there, but not read.
+    {{21, Wire::Bytes, Count::Repeated}, 17, AttributeType::Doubles},
+    // Blocks, lists of doubles, variables and a scalar: known to be there, but not read.
     {{12, Wire::Number}, 8},
     {{14, Wire::Number, Count::Repeated}, 10},
     {{16, Wire::Fixed64, Count::Repeated}, 12},
     {{17, Wire::Bytes}, 13},
     {{18, Wire::Bytes, Count::Repeated}, 14},
     {{20, Wire::Bytes}, 16},
-    {{21, Wire::Bytes, Count::Repeated}, 17},
 }};
 
 constexpr int kDenseTensor = 7;
@@ -304,6 +304,19 @@ class Reader {
     if (arguments.repeated() && !lenient_) op.fail("a repeated name");
   }
 
+  /// A number whose type stands beside it: a flag, an integer or a double, but no complex number.
+  double scalar(std::string_view bytes) {
+    const Message found =
+        message(bytes, "a number",
+                {integer(1, Count::Required), integer(2), integer(3), {4, Wire::Fixed64}});
+    const std::int64_t type = found.integer(1);
+    const bool known = type >= 1 && type <= 3 && found.has(static_cast<std::uint64_t>(type) + 1);
+    if (!known) found.fail("no value of its type");
+    if (type == 3) return to_double(found.field(4));
+    return static_cast<double>(type == 1 ? found.to_flag(found.field(2))
+                                         : static_cast<std::int64_t>(found.field(3).value));
+  }
+
   void read_attribute(std::string_view bytes, Attributes& attributes) {
     const Message found(bytes, "an attribute", kAttributeFields, path_, lenient_, graph_.differs);
     const std::string name = found.name(1);
@@ -334,6 +347,9 @@ class Reader {
     if (type == AttributeType::Floats) {
       auto& values = attribute.value.emplace<Numbers>();
       found.each(rule->number, [&](const Field& field) { values.push_back(to_double(field)); });
+    } else if (type == AttributeType::Doubles) {
+      auto& values = attribute.value.emplace<Numbers>();
+      found.each(rule->number, [&](const Field& field) { values.push_back(scalar(field.bytes)); });
     } else if (is_array(type)) {
       auto& values = attribute.value.emplace<Integers>();
       found.each(rule->number, [&](const Field& field) { values.push_back(integer(field)); });

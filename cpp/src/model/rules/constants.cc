@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kMaxConstants = 64;
 
+bool is_whole(double value) { return value == std::floor(value) && std::abs(value) < 1e15; }
+
 /// Gives the shape of a constant. \returns whether its values are few enough to be followed
 bool give_constant(OperatorView& op, int dtype) {
   const Shape shape = op.integers("shape");
@@ -24,7 +26,7 @@ void infer_full(OperatorView& op) {
   const Shape& shape = op.declared("Out").shape;
   const double value = op.number("value");
   const auto count = static_cast<std::size_t>(volume(shape));
-  if (value == std::floor(value) && std::abs(value) < 1e15) {
+  if (is_whole(value)) {
     op.give_contents("Out", Integers(count, static_cast<std::int64_t>(value)));
   } else {
     op.give_contents("Out", Numbers(count, value));
@@ -42,6 +44,27 @@ void infer_fill_constant(OperatorView& op) {
   if (!whole || (dtype != kInt32 && dtype != kInt64)) return;
   const double count = volume(op.declared("Out").shape);
   op.give_contents("Out", Integers(static_cast<std::size_t>(count), value));
+}
+
+/// Numbers that the program names, one for each value.
+void infer_assign_value(OperatorView& op) {
+  const bool pir = op.has_attribute("place");
+  const int dtype = pir ? dtype_named(op, op.text("dtype")) : static_cast<int>(op.integer("dtype"));
+  const bool followed = give_constant(op, dtype);
+  Numbers values;
+  for (const char* name :
+       {"values", "bool_values", "fp32_values", "int32_values", "int64_values"}) {
+    if (!op.has_attribute(name)) continue;
+    const Numbers more = op.numbers(name);
+    values.insert(values.end(), more.begin(), more.end());
+  }
+  op.require(static_cast<double>(values.size()) == volume(op.declared("Out").shape),
+             "the number of values");
+  if (!followed) return;
+  if (std::all_of(values.begin(), values.end(), is_whole)) {
+    return op.give_contents("Out", Integers(values.begin(), values.end()));
+  }
+  op.give_contents("Out", values);
 }
 
 void infer_full_int_array(OperatorView& op) {
@@ -102,6 +125,12 @@ constexpr OperatorRule kRules[] = {
     {kDesc, "fill_constant", "ValueTensor! ShapeTensor! ShapeTensorList!", "Out",
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
+    {kPir, "assign_value assign_value_", "X?", "Out",
+     "shape:ints|empty dtype:dtype values:doubles|longs place:place", infer_assign_value},
+    {kDesc, "assign_value", "", "Out",
+     "shape:ints dtype:int values:doubles? bool_values:ints? fp32_values:floats? "
+     "int32_values:ints? int64_values:longs?",
+     infer_assign_value},
     {kPir, "full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},
     {kOnnx, "Constant", "", "Out",
      "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",

@@ -90,9 +90,9 @@ double OperatorView::number(std::string_view name, std::optional<double> otherwi
 Numbers OperatorView::numbers(std::string_view name) const {
   if (const auto* one = op_.attribute<double>(name)) return {*one};
   if (const auto* many = op_.attribute<Numbers>(name)) return *many;
-  const auto* none = op_.attribute<Integers>(name);  // an array without elements is of any type
-  require(none != nullptr && none->empty(), name);
-  return {};
+  const auto* integers = op_.attribute<Integers>(name);  // as is an array without elements
+  require(integers != nullptr, name);
+  return {integers->begin(), integers->end()};
 }
 
 std::string OperatorView::text(std::string_view name,

@@ -53,7 +53,7 @@ class OperatorView {
   bool flag(std::string_view name, std::optional<bool> otherwise = {}) const;
   /// An attribute or a constant input.
   double number(std::string_view name, std::optional<double> otherwise = {}) const;
-  /// An attribute, of one number or an array; empty when that has no elements.
+  /// An attribute, of one number or an array, also of integers.
   Numbers numbers(std::string_view name) const;
   std::string text(std::string_view name, std::optional<std::string_view> otherwise = {}) const;
   /// The constant that is an attribute, of ONNX.

@@ -188,23 +188,29 @@ void infer_set_value(OperatorView& op) {
   op.require(computed || volume(values) == static_cast<double>(op.numbers("values").size()),
              "the number of values");
   if (op.in("X").parameter) op.unsupported("writes over a parameter");
+  if (!op.integers("none_axes").empty()) op.unsupported("writes over a part of a higher rank");
   const int dtype = computed ? op.in("Values").dtype : op.in("X").dtype;
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
   const Integers steps = op.integers("steps");
   const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes"), part.size());
-  op.require(starts.size() == axes.size() && ends.size() == axes.size() &&
-                 steps.size() == axes.size() && dtype == op.in("X").dtype,
-             "the bounds");
-  if (!op.integers("none_axes").empty() || !op.integers("decrease_axes").empty()) {
-    op.unsupported("writes over a part of another rank");
-  }
+  op.require(
+      starts.size() == axes.size() && ends.size() == axes.size() && steps.size() == axes.size(),
+      "the bounds");
+  op.require(dtype == op.in("X").dtype, "element types that do not match");
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (part[axes[i]] == kUnknown) op.not_fixed("a size");
     op.require(steps[i] >= 1 && steps[i] <= kMaxStep, "steps");
     std::int64_t& size = part[axes[i]];
     size = std::max<std::int64_t>(strided_slice(starts[i], ends[i], steps[i], size).count, 0);
   }
+  std::vector<std::size_t> dropped = distinct_axes(op, op.integers("decrease_axes"), part.size());
+  std::sort(dropped.rbegin(), dropped.rend());
+  for (const std::size_t axis : dropped) {
+    op.require(part[axis] == 1, "an axis of several values that is left out");
+    part.erase(part.begin() + static_cast<std::ptrdiff_t>(axis));
+  }
+  if (part.empty()) op.unsupported("writes over a single value");
   op.require(broadcast(op, part, values) == part, "shapes that do not match");
   infer_same(op);
 }
@@ -278,7 +284,7 @@ constexpr OperatorRule kRules[] = {
      infer_selection},
     {kPir, "set_value_ set_value", "X starts ends steps", "Out",
      "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty shape:longs|empty "
-     "values:doubles",
+     "values:doubles|longs",
      infer_set_value},
     {kPir, "set_value_with_tensor_ set_value_with_tensor", "X Values starts ends steps", "Out",
      "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},

@@ -89,4 +89,17 @@ class RuleBook {
   std::unordered_map<std::string, ParsedRule> parsed_;
 };
 
+/// Works out by the rules the shape of each value that operators give, and compares it with what
+/// the program declares (infer_shapes.cc).
+/// \param rules of each operator; null: nobody needs the operator
+/// \param read of each value: whether anything reads what it holds
+/// \throws Error as check_graph.
+void infer_shapes(Graph& graph, const std::string& path,
+                  const std::vector<const ParsedRule*>& rules, const std::vector<bool>& read);
+
+/// \param least size of a dimension that is known
+/// \throws Error BadModel for a smaller one; Unsupported for too many dimensions or values.
+void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
+                        const std::string& path);
+
 }  // namespace lenet
