@@ -117,9 +117,12 @@ fi
 PATH=$PWD/.venv/bin:$PATH
 export PATH
 unset PYTHONPATH PYTHONHOME || true
+
+# What run.sh does not need: linters, and what tests compare with.
 installed=.venv/lenet-test-tools
 wanted=$(cat pyproject.toml && echo "$paddle")
-if [ "$(cat $installed 2>/dev/null)" != "$wanted" ]; then
+test_tools() {
+    [ "$(cat $installed 2>/dev/null)" != "$wanted" ] || return 0
     : >$logs/tools.log
     # The package itself is there: only what its extras name is installed. Not every Python that
     # PaddlePaddle has no package for has one of each of these.
@@ -131,14 +134,14 @@ if [ "$(cat $installed 2>/dev/null)" != "$wanted" ]; then
     if [ -z "$paddle" ] && ! watched "$log" logged python -m pip install --group torch-cpu; then
         # The index has no build for CPUs alone.
         if [ "$(df -Pk .venv | awk 'NR == 2 { print int($4 / 1e6) }')" -lt 8 ]; then
-            echo "PyTorch needs 8 GB of space: its tests are skipped (docs/pytorch.md)"
+            echo "PyTorch needs 8 GB of space: its tests are skipped (docs/pytorch.md)" >&3
         else
             (quietly torch network python -m pip install "lenet-cpp[torch]") ||
-                echo "PyTorch's tests are skipped (docs/pytorch.md)"
+                echo "PyTorch's tests are skipped (docs/pytorch.md)" >&3
         fi
     fi
     echo "$wanted" >$installed
-fi
+}
 
 # The linters of .pre-commit-config.yaml, on all files that git knows.
 style() {
@@ -146,16 +149,20 @@ style() {
         stop "the linters found problems; ruff format . and clang-format -i mend what is not formatted"
 }
 
-# mypy uses one core: the other one builds meanwhile.
 part "style, C++ tests"
-style >build/logs/style.log 2>&1 &
-styled=$!
-trap 'kill $styled 2>/dev/null || true' EXIT
+# pip uses one core: the other one builds meanwhile.
+(test_tools) 3>&1 >/dev/null &
+background=$!
+trap 'kill $background 2>/dev/null || true' EXIT
 built tests cmake -S . -B build -DLENET_BUILD_TESTS=ON
 built tests cmake --build build
+! kill -0 $background 2>/dev/null || echo "waiting for pip, which installs the tools of the tests"
+wait $background || exit 1
+style >build/logs/style.log 2>&1 &
+background=$!
 jobs=$(nproc)
 ctest --test-dir build --output-on-failure --parallel "$jobs"
-wait $styled || { cat build/logs/style.log; exit 1; }
+wait $background || { cat build/logs/style.log; exit 1; }
 trap - EXIT
 
 if [ $sanitizers = 1 ]; then
