@@ -436,7 +436,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"the attribute alpha (Relu", "Relu x -> y | alpha=1.0"},
       {"a second output", "MaxPool x -> z indices | kernel_shape=[1,1]; Add z indices -> y"},
       {"operator set 6; ", "Relu x -> y", "", 6},
-      {"operator set 26", "Relu x -> y", "", 26},
+      {"operator set 29", "Relu x -> y", "", 29},
       {mixes, "Reshape x s -> y", "s[2]i=1,-1"},
       {mixes, "Reshape x s -> y", "s[2]i=-1,8"},
       {some, "Reshape x s -> y", "s[2]i=-1,32"},

@@ -22,7 +22,7 @@ NOT_RUN = {
         *("space_to_depth", "topk", "unstack"),
     },
     **{
-        version: {"argmax", "compare", "gather", "lrn", "topk"}
+        version: {"argmax", "compare", "lrn", "topk"}
         for version in ("2.6.2", "3.0.0", "3.1.1", "3.2.2", "3.3.1")
     },
 }
