@@ -67,6 +67,15 @@ void infer_assign_value(OperatorView& op) {
   op.give_contents("Out", values);
 }
 
+/// One number for each value of another tensor.
+void infer_like(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.require(!op.has("Value") || volume(op.in("Value").shape) == 1, "the number of values");
+  if (op.has_attribute("place")) return op.give("Out", x.shape, dtype_named(op, op.text("dtype")));
+  const auto dtype = static_cast<int>(op.integer("dtype"));
+  op.give("Out", x.shape, dtype == -1 ? x.dtype : dtype);
+}
+
 void infer_full_int_array(OperatorView& op) {
   const Integers values = op.integers("value");  // none, for an optional list left out
   op.require(values.size() <= kMaxConstants, "value");
@@ -131,6 +140,8 @@ constexpr OperatorRule kRules[] = {
      "shape:ints dtype:int values:doubles? bool_values:ints? fp32_values:floats? "
      "int32_values:ints? int64_values:longs?",
      infer_assign_value},
+    {kPaddle, "fill_any_like/full_like", "X /Value", "Out",
+     "value:float/ dtype:int/dtype:dtype /place:place", infer_like},
     {kPir, "full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},
     {kOnnx, "Constant", "", "Out",
      "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",

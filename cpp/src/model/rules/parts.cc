@@ -215,6 +215,32 @@ void infer_set_value(OperatorView& op) {
   infer_same(op);
 }
 
+/// The largest or smallest along an axis, in order, and where they are.
+void infer_topk(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  std::int64_t& size = shape[op.axis(op.integer("axis", -1), shape.size())];
+  const std::int64_t count = op.integer("k");
+  op.require(count >= 1 && (size == kUnknown || count <= size), "k");
+  size = count;
+  op.give_shape(shape);
+  op.give("Indices", shape, kInt64);
+}
+
+/// Where the largest along an axis is.
+void infer_argmax(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  if (op.flag("flatten", false)) op.unsupported("looks for the largest of all images together");
+  const std::size_t axis = op.axis(op.integer("axis"), shape.size());
+  if (op.flag("keepdims", false)) {
+    shape[axis] = 1;
+  } else {
+    shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
+  }
+  const int dtype = op.has("axis") ? dtype_named(op, op.text("dtype"))
+                                   : static_cast<int>(op.integer("dtype", kInt64));
+  op.give("Out", shape, dtype == -1 ? kInt64 : dtype);
+}
+
 // ---- of ONNX: of lists that shapes are computed from, the numbers too
 
 void infer_onnx_concat(OperatorView& op) {
@@ -288,6 +314,12 @@ constexpr OperatorRule kRules[] = {
      infer_set_value},
     {kPir, "set_value_with_tensor_ set_value_with_tensor", "X Values starts ends steps", "Out",
      "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},
+    {kDesc, "top_k", "X K!", "Out Indices", "k:int", infer_topk},
+    {kPaddle, "top_k_v2/topk", "X K!/k", "Out Indices",
+     "axis:int=-1/axis:int k:int/ largest:bool=true/largest:bool sorted:bool=true/sorted:bool",
+     infer_topk},
+    {kPaddle, "arg_max/argmax", "X /axis", "Out",
+     "axis:long/ keepdims:bool? flatten:bool? dtype:int?/dtype:dtype", infer_argmax},
     {kPaddle, "unbind", "X", "Out*", "axis:int", infer_unbind},
     {kPaddle, "slice",
      "Input/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",
