@@ -115,15 +115,15 @@ def _lines_of(change: Change, text: str) -> range:
     return lines
 
 
-def running_tests(change: Change, text: str, data: CoverageData) -> list[str] | None:
-    """Return the tests that ran the place of a change; None where it ran outside of a test.
+def running_tests(change: Change, text: str, data: CoverageData) -> list[str]:
+    """Return the tests that ran the place of a change; "" stands for what is outside of a test.
 
     That is while a module was imported, or in a process of its own.
     """
     lines = _lines_of(change, text)
     found = data.contexts_by_lineno(str(ROOT / change.file))
     names = {context.rpartition("|")[0] for line in lines for context in found.get(line, ())}
-    return None if "" in names else sorted(names)
+    return sorted(names)
 
 
 def run_tests(language: str, *, full: bool, only: list[str] | None = None) -> str:
@@ -132,14 +132,19 @@ def run_tests(language: str, *, full: bool, only: list[str] | None = None) -> st
     Args:
         language: A key of SOURCES.
         full: All tests, for what those of --quick leave.
-        only: These tests of Python's in place of all.
+        only: These tests of Python's in place of all; "" stands for those of --quick.
     """
     heart = re.search(r'^heart="(.*?)"', (ROOT / "test.sh").read_text(), re.MULTILINE | re.DOTALL)
     assert heart is not None
     if only == []:
         return ""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "--dist=loadfile"]
-    commands = [("pytest", [*pytest, *(only or heart[1].split())])]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x"]
+    both = ["-n", "2", "--dist=loadfile"]  # takes longer to start than most tests of one statement
+    commands = []
+    if named := [name for name in only or () if name]:
+        commands.append(("pytest", [*pytest, *(both if len(named) > 40 else []), *named]))
+    if only is None or "" in only:
+        commands.append(("pytest", [*pytest, *both, *heart[1].split()]))
     if language == "cpp":
         ctest = ["ctest", "--test-dir", "build", "--stop-on-failure", "--timeout", "300"]
         ctest += ["--parallel", "2"]
@@ -151,7 +156,7 @@ def run_tests(language: str, *, full: bool, only: list[str] | None = None) -> st
             ("ctest", [*ctest, "--tests-regex", "fuzz"]),
         ]
     if full and not only:
-        commands.append(("all tests", pytest))
+        commands.append(("all tests", [*pytest, *both]))
     for name, command in commands:
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
