@@ -140,6 +140,10 @@ def test_no_name_becomes_code(tmp_path, monkeypatch):
 
 RELU = made.CASES["Relu"]
 OPEN_SIZE = made.between("m = Relu(c)", shape=(3, "side", "side"))
+PIXELS, NO_CLASSES = (
+    made.model(f"c = Conv(input, w1) y = {last}", {"w1": made.values(8, 3, 3, 3)}, 17)
+    for last in ("Relu(c)", "ReduceMean<axes=[1, 2, 3], keepdims=0>(c)")
+)
 TWO_OUTPUTS, FOREIGN = copy.deepcopy(RELU), copy.deepcopy(RELU)
 TWO_OUTPUTS.graph.output.append(onnx.helper.make_tensor_value_info("pooled", 1, list("abcd")))
 FOREIGN.graph.node[1].domain = "a.b"
@@ -153,6 +157,8 @@ FOREIGN.opset_import.append(onnx.helper.make_opsetid("a.b", 1))
         (made.between("m = place_holder(c)"), BadModel, "not a valid ONNX model"),
         (FOREIGN, Unsupported, "'a.b.Relu' cannot be converted"),
         (OPEN_SIZE, BadInput, r"any size, \[3, -1, -1\]: say which \(--input_shape\)"),
+        (PIXELS, Unsupported, r"is \[-1, 8, \d+, \d+\]: a classifier gives \[N, classes\]"),
+        (NO_CLASSES, Unsupported, r"is \[-1\]: a classifier gives"),
         (TWO_OUTPUTS, BadInput, r"say which \(--output_name\): 'y', 'pooled'"),
     ],
 )
@@ -177,7 +183,9 @@ def test_what_was_left_open_can_be_said():
 
 def test_damaged_metadata_is_left_out(tmp_path):
     model = copy.deepcopy(RELU)
-    wanted = {"classes": list("abcd"), "preprocess": {"steps": 1}}
+    # Of some lengths the first byte is 128: those of a number's seven lowest bits, all zero.
+    texts = {f"text{size}": "x" * size for size in range(100, 130)}
+    wanted = {"classes": list("abcd"), "preprocess": {"steps": 1}, **texts}
     onnx_files.set_metadata(model, wanted)
     for key, value in {"lenet_cpp.data": "{", "lenet_cpp.top1": "NaN", "other": "1"}.items():
         model.metadata_props.add(key=key, value=value)

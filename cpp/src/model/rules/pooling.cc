@@ -27,6 +27,25 @@ void infer_pool(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// The means over channels side by side that paddle.nn.LocalResponseNorm takes.
+void infer_channel_means(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  op.require(shape.size() == 5, "the rank");
+  const Integers kernel = op.integers(op.present({"ksize", "kernel_size"}));
+  require_range(op, kernel, 3, 1, kMaxStep, "kernel sizes");
+  const bool plain = kernel[1] == 1 && kernel[2] == 1 && op.integers("strides") == Integers(3, 1) &&
+                     op.integers("paddings") == Integers(3, 0) && !op.flag("ceil_mode") &&
+                     !op.flag("global_pooling") && !op.flag("adaptive") &&
+                     op.text("pooling_type") == "avg" && op.text("data_format") == "NCDHW" &&
+                     op.text("padding_algorithm") == "EXPLICIT";
+  if (!plain) op.unsupported("pools three axes in another way than a LocalResponseNorm");
+  if (shape[2] == kUnknown) op.not_fixed("a number of channels");
+  op.require(shape[2] >= kernel[0], "a window that is larger than what it lies on");
+  shape[2] -= kernel[0] - 1;
+  op.count_work(volume(shape) * static_cast<double>(kernel[0]));
+  op.give_shape(shape);
+}
+
 void infer_adaptive_max_pool(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(x.shape.size() == 4, "the rank");
@@ -70,6 +89,11 @@ constexpr OperatorRule kRules[] = {
      "exclusive:bool data_format:str pooling_type:str global_pooling:bool adaptive:bool "
      "padding_algorithm:str",
      infer_pool},
+    {kPaddle, "pool3d", "X", "Out",
+     "ksize:ints/kernel_size:longs strides:ints/strides:longs paddings:ints/paddings:longs "
+     "ceil_mode:bool exclusive:bool data_format:str pooling_type:str global_pooling:bool "
+     "adaptive:bool padding_algorithm:str",
+     infer_channel_means},
     {kOnnx, "MaxPool", "X", "Out",
      "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
      "storage_order:long? strides:longs?",
