@@ -66,6 +66,7 @@ def test_arrays_are_checked_in_every_engine(name, lenet):
     model = ("lenet", lenet.params) if name == "dygraph" else lenet.files("json").values()
     zeros = np.zeros((2, 1, 28, 28))
     with engine.load_predictor(*model):
+        assert engine.input_shape == (-1, 1, 28, 28)
         assert engine.run(zeros).shape == (2, 10)
         assert engine.run(zeros[:, :, ::-1]).dtype == np.float32
         for wrong in (zeros[:, :, 1:], zeros.astype(int), "zeros", np.full_like(zeros, np.nan)):

@@ -37,6 +37,8 @@ def test_variables_by_definition(dtype, kind, packed, tmp_path):
     both = read_combined(tmp_path / "two", ["b_10", "b_9"])
     assert [value.shape for value in both.values()] == [(2, 3, 4), (3, 4)]
     assert list(both) == ["b_10", "b_9"]  # as text: 1 comes before 9
+    (tmp_path / "none").write_bytes(variable(values[:0], kind, packed=packed))
+    assert read_variable(tmp_path / "none").shape == (0, 3, 4)
 
 
 def test_variables_as_paddle_writes_them(tmp_path):
