@@ -149,30 +149,33 @@ style() {
         stop "the linters found problems; ruff format . and clang-format -i mend what is not formatted"
 }
 
-part "style, C++ tests"
+part "builds of the C++ tests"
 # pip uses one core: the other one builds meanwhile.
 (test_tools) 3>&1 >/dev/null &
 background=$!
 trap 'kill $background 2>/dev/null || true' EXIT
 built tests cmake -S . -B build -DLENET_BUILD_TESTS=ON
 built tests cmake --build build
+presets=
+[ $sanitizers = 0 ] || presets="asan-ubsan tsan"
+for preset in $presets; do
+    built "$preset" cmake --preset "$preset" -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}"
+    built "$preset" cmake --build --preset "$preset"
+done
 ! kill -0 $background 2>/dev/null || echo "waiting for pip, which installs the tools of the tests"
 wait $background || exit 1
+built tests cmake build # which probes the onnxruntime that pip has installed
+
+part "style, C++ tests"
 style >build/logs/style.log 2>&1 &
 background=$!
 jobs=$(nproc)
 ctest --test-dir build --output-on-failure --parallel "$jobs"
+for preset in $presets; do
+    ctest --preset "$preset" --parallel "$jobs"
+done
 wait $background || { cat build/logs/style.log; exit 1; }
 trap - EXIT
-
-if [ $sanitizers = 1 ]; then
-    for preset in asan-ubsan tsan; do
-        part "C++ tests, $preset"
-        built $preset cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}"
-        built $preset cmake --build --preset $preset
-        ctest --preset $preset --parallel "$jobs"
-    done
-fi
 [ $quick = 1 ] || heart=
 
 part "Python tests"
