@@ -81,8 +81,9 @@ class Checker {
       each_value(op.inputs, [this](std::size_t index) { read_[index] = true; });
     }
     if (is_onnx()) return check_onnx();
-    for (const Value& value : graph_.values)
+    for (const Value& value : graph_.values) {
       require_dimensions(value, value.parameter ? 1 : 0, 1, path_);
+    }
     check_operators(std::vector<bool>(graph_.operators.size(), true));
     if (fetched_.empty()) refuse("has no output");
     if (fetched_.rbegin()->first != static_cast<std::int64_t>(fetched_.size()) - 1) {

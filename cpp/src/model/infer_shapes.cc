@@ -28,6 +28,10 @@ struct Inferred {
   std::string_view data;
 };
 
+[[noreturn]] void unsupported(const std::string& path, const std::string& problem) {
+  throw Error(ErrorCode::Unsupported, "'" + path + "' " + problem);
+}
+
 class ShapeInference {
  public:
   ShapeInference(Graph& graph, const std::string& path, const std::vector<const ParsedRule*>& rules,
@@ -42,9 +46,6 @@ class ShapeInference {
 
  private:
   bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
-  [[noreturn]] void unsupported(const std::string& problem) const {
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + problem);
-  }
 
   void infer() {
     work_ = 0;
@@ -59,8 +60,8 @@ class ShapeInference {
     require_sizes(view, graph_.operators[at]);
     work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds) * static_cast<double>(images_)) {
-      unsupported("asks for more than " + std::to_string(kMaxMultiplyAdds) +
-                  " multiply-adds for one image");
+      unsupported(path_, "asks for more than " + std::to_string(kMaxMultiplyAdds) +
+                             " multiply-adds for one image");
     }
   }
 
@@ -100,9 +101,9 @@ class ShapeInference {
       const std::size_t at = why.find(part);
       if (at != std::string::npos) why.erase(at, part.size());
     }
-    unsupported("does not take any number of images; not these: " + numbers + " (" +
-                why.substr(std::min(why.find_first_not_of(' '), why.size())) + ")" +
-                (is_onnx() ? "" : "; check_program=false runs it in Paddle unchecked"));
+    unsupported(path_, "does not take any number of images; not these: " + numbers + " (" +
+                           why.substr(std::min(why.find_first_not_of(' '), why.size())) + ")" +
+                           (is_onnx() ? "" : "; check_program=false runs it in Paddle unchecked"));
   }
 
   template <typename Action>
@@ -148,10 +149,10 @@ class ShapeInference {
       size = kUnknown;
     }
     if (linear) return;
-    unsupported("gives '" + printable(value.name) +
-                "', whose shape is not linear in the number of images: " + to_string(first) +
-                " for " + std::to_string(one) + ", " + to_string(second) + " for " +
-                std::to_string(two));
+    unsupported(path_, "gives '" + printable(value.name) +
+                           "', whose shape is not linear in the number of images: " +
+                           to_string(first) + " for " + std::to_string(one) + ", " +
+                           to_string(second) + " for " + std::to_string(two));
   }
 
   /// Integers that are another for each number of images become kOpen.
@@ -205,9 +206,8 @@ void require_dimensions(const Value& value, std::int64_t least, std::int64_t ima
   }
   const double most = static_cast<double>(kMaxValuesPerImage) * static_cast<double>(images);
   if (shape.size() > kMaxRank || volume(shape) > most) {
-    throw Error(ErrorCode::Unsupported, "'" + path +
-                                            "' has a tensor larger than any of a classifier: '" +
-                                            value.name + "' has the shape " + to_string(shape));
+    unsupported(path, "has a tensor larger than any of a classifier: '" + value.name +
+                          "' has the shape " + to_string(shape));
   }
 }
 
