@@ -38,6 +38,7 @@ struct Results final : lenet::Outputs {
   std::vector<lenet::Tensor> tensors;
 
   bool wants(std::size_t /*index*/) const override { return true; }
+  std::int64_t images() const override { return 1; }
   float* place(std::size_t index, const Shape& shape) override {
     lenet::Tensor& tensor = tensors[index];
     tensor.shape = shape;

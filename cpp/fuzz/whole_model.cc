@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engines/native/read_network.h"
+#include "engines/paddle/program_traits.h"
 #include "model/protobuf.h"
 #include "run_network.h"
 #include "support.h"
@@ -61,7 +62,11 @@ void check_whole_model(ModelFormat format, std::string_view program,
   };
   std::shared_ptr<const Model> model;
   const ModelBytes bytes = {program, params};
-  if (!accepted([&] { model = load_model(files, config, &bytes); })) return;
+  for (const bool checked : {false, true}) {
+    config.check_program = checked;
+    if (!accepted([&] { model = load_model(files, config, &bytes); })) return;
+    read_program_traits(model->graph);
+  }
   native::Network network;
   if (accepted([&] { network = native::load_network(*model, false); })) run_network(network);
 }

@@ -84,10 +84,10 @@ void require_quantized(const Model& model) {
       model.format == ModelFormat::Json
           ? " is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
             "lenet-cpp quantize"
-      : !model.traits.quantized
+      : !model.quantized
           ? " is not quantized, so that nothing of it runs in int8: lenet-cpp quantize makes a "
             "quantized model of it; use precision fp32 or bf16 for this one"
-      : model.traits.float_weights
+      : model.float_weights
           ? " is quantized, but its weights are stored as float32, of which int8 makes wrong "
             "answers; lenet-cpp quantize stores them as int8; this model runs with engine paddle "
             "and precision fp32"
@@ -107,8 +107,6 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
 
-using Engines = std::map<Accelerator, std::unique_ptr<Engine>>;
-
 /// What a clone takes over.
 struct Loaded {
   Config config;
@@ -118,8 +116,6 @@ struct Loaded {
   std::string reason;                    // for the engine
   TensorSpec input;
   std::vector<TensorSpec> outputs;
-  ProgramTraits traits;  // the model's, and what leave_out has added
-  std::string failures;  // of accelerators that Auto has left out since, each in parentheses
 };
 
 /// Where an output of a run goes, put together from those of its batches: to a tensor, which takes
@@ -170,10 +166,10 @@ struct Predictor::State final : Loaded, Outputs {
   State() = default;
   explicit State(const Loaded& loaded) : Loaded(loaded) {}
 
-  void take(const EngineRow& chosen, Engines its_engines) {
+  void take(const EngineRow& chosen, std::unique_ptr<Engine> its_engine) {
     row = &chosen;
     config.engine = chosen.kind;
-    engines = std::move(its_engines);
+    engine = std::move(its_engine);
   }
 
   bool wants(std::size_t index) const override { return destinations[index].wanted; }
@@ -181,26 +177,27 @@ struct Predictor::State final : Loaded, Outputs {
   float* place(std::size_t index, const Shape& shape) override {
     // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
     const bool any =
-        row.load()->takes_any_shape && !shape.empty() && (shape[0] == at_once || images == 1);
+        row.load()->takes_any_shape && !shape.empty() && (shape[0] == at_once || all_images == 1);
     if (!any) require_output(shape, outputs[index], at_once);
     const std::size_t row_size = element_count(shape) / static_cast<std::size_t>(at_once);
     Destination& to = destinations[index];
-    to.resize(row_size * static_cast<std::size_t>(images), shape, outputs[index], images);
+    to.resize(row_size * static_cast<std::size_t>(all_images), shape, outputs[index], all_images);
     return to.data + row_size * static_cast<std::size_t>(done);
   }
 
-  std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel() and accelerator()
+  std::int64_t images() const override { return all_images; }
+
+  std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel()
   std::string refusals;                        // of other engines, each in parentheses
   LayerCallback callback;
   RunControl control;
   std::vector<Destination> destinations;  // of a run, for each output
-  std::int64_t images = 0;                // of the run
+  std::int64_t all_images = 0;            // of the run
   std::int64_t done = 0;                  // in batches before this one
   std::int64_t at_once = 0;               // in this one
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
-  std::mutex traits_mutex;                // guards traits, for accelerator()
-  Engines engines;  // Auto needs more than one; each is loaded when a run first asks for it
+  std::unique_ptr<Engine> engine;
 };
 
 Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
@@ -216,7 +213,6 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                             : find_model_files(config, *bytes);
   state.choice = find_engines(config, files);
   state.model = load_model(files, config, bytes);
-  state.traits = state.model->traits;
   if (config.precision == Precision::Int8) require_quantized(*state.model);
   const bool named = config.engine != EngineKind::Auto;
   if (bytes == nullptr) {
@@ -225,7 +221,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
     config.model_dir.clear();
   }
   choose_engine();
-  const Engine& engine = engine_for(1);
+  const Engine& engine = *state.engine;
   state.reason = named                 ? "the one that was named"
                  : engine.is_fastest() ? "auto: the fastest that runs this model"
                                        : "auto: no faster one runs this model" + state.refusals;
@@ -326,7 +322,7 @@ void Predictor::run_wanted(const TensorView& input) try {
 
   if (other_type) require_numbers_of(state.input, input.data, count);
 
-  const std::int64_t images = state.images = input.shape.empty() ? 1 : input.shape[0];
+  const std::int64_t images = state.all_images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
     for (std::size_t i = 0; i < to.size(); ++i) {
       if (to[i].wanted) to[i].resize(0, state.outputs[i].shape, state.outputs[i], 0);
@@ -335,28 +331,21 @@ void Predictor::run_wanted(const TensorView& input) try {
   }
   state.done = 0;
   state.control.begin(config.time_limit_ms);
-  Engine* engine = &engine_for(images);
+  Engine& engine = *state.engine;
   const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
   const std::int64_t most = fixed > 0                   ? fixed
                             : config.max_batch_size > 0 ? config.max_batch_size
-                                                        : engine->largest_batch(config.threads);
+                                                        : engine.largest_batch(config.threads);
   const auto run_engine = [&](const TensorView& batch) {
     state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
-    const bool converts = pixels && !engine->reads_pixels();
+    const bool converts = pixels && !engine.reads_pixels();
     TensorView converted;
     if (converts) {
       read_values(batch, state.values);
       converted = state.values.view();
     }
-    for (;;) {
-      try {
-        state.control.require_running();
-        return engine->run(converts ? converted : batch, state, state.control);
-      } catch (const Error& error) {
-        leave_out(accelerator(images), error);
-        engine = &engine_for(images);
-      }
-    }
+    state.control.require_running();
+    engine.run(converts ? converted : batch, state, state.control);
   };
   if (images <= most) return run_engine(input);
   const std::size_t image_size = count / static_cast<std::size_t>(images);
@@ -376,17 +365,18 @@ void Predictor::run_wanted(const TensorView& input) try {
 void Predictor::choose_engine() {
   State& state = *state_;
   const EngineRow* slower = nullptr;
-  Engines engines_of_slower;
+  std::unique_ptr<Engine> slower_engine;
   std::string& refusals = state.refusals;
   for (const EngineRow* row : state.choice) {
     const bool last = row == state.choice.back();
-    state.take(*row, {});
+    state.take(*row, nullptr);
     try {
-      Engine& engine = engine_for(1);
-      if (engine.is_fastest() || (last && slower == nullptr)) return engine.prepare();
+      state.engine = row->create(state.config, *state.model);
+      const bool only = last && slower == nullptr;
+      if (only || state.engine->is_fastest()) return state.engine->prepare();
       if (slower == nullptr) {
         slower = row;
-        engines_of_slower = std::move(state.engines);
+        slower_engine = std::move(state.engine);
       }
     } catch (const Error& error) {
       if (last && slower == nullptr) throw Error(error.code(), error.what() + refusals);
@@ -395,76 +385,34 @@ void Predictor::choose_engine() {
       refusals += std::string(" (engine ") + row->name + ": " + error.what() + ")";
     }
   }
-  state.take(*slower, std::move(engines_of_slower));
-  engine_for(1).prepare();
-}
-
-Engine& Predictor::engine_for(std::int64_t images) {
-  State& state = *state_;
-  std::unique_ptr<Engine>& engine = state.engines[accelerator(images)];
-  if (!engine) {
-    Config config = state.config;
-    config.accelerator = accelerator(images);
-    try {
-      engine = state.row.load()->create(config, *state.model);
-    } catch (const Error& error) {
-      leave_out(config.accelerator, error);
-      return engine_for(images);
-    }
-    if (state.callback) engine->set_layer_callback(state.callback);
-  }
-  return *engine;
+  state.take(*slower, std::move(slower_engine));
+  state.engine->prepare();
 }
 
 ComputedPrecision Predictor::computed_precision() const {
-  const Precision asked = state_->config.precision;
-  const auto engine = state_->engines.find(accelerator(1));
-  const bool loaded = engine != state_->engines.end() && engine->second != nullptr;
-  return loaded ? engine->second->computed_precision(asked) : ComputedPrecision{asked, {}};
+  return state_->engine->computed_precision(state_->config.precision);
 }
 
 Accelerator Predictor::accelerator(std::int64_t images) const {
-  if (state_->config.accelerator != Accelerator::Auto) return state_->config.accelerator;
-  const std::lock_guard<std::mutex> lock(state_->traits_mutex);
-  return state_->row.load()->choose_accelerator(state_->config, *state_->model, state_->traits,
-                                                images);
-}
-
-/// Makes Auto go on without an accelerator that has failed, for good: the same model would fail
-/// again. \throws Error `error` itself where another accelerator does not help.
-void Predictor::leave_out(Accelerator failed, const Error& error) {
-  State& state = *state_;
-  bool other =
-      state.config.accelerator == Accelerator::Auto &&
-      (error.code() == ErrorCode::BackendFailure || error.code() == ErrorCode::Unsupported);
-  if (other) {
-    const std::lock_guard<std::mutex> lock(state.traits_mutex);
-    other = state.row.load()->leave_out(state.config, state.traits, failed);
-  }
-  if (!other) throw Error(error.code(), error.what() + state.failures);
-  state.failures +=
-      std::string(" (accelerator ") + to_string(failed) + " failed before: " + error.what() + ")";
-  state.engines.erase(failed);
+  return state_->engine->accelerator(images);
 }
 
 Predictor Predictor::clone() const {
   const Loaded& loaded = *state_;
   auto state = std::make_unique<State>(loaded);
   state->row = state_->row.load();
-  for (const auto& [accelerator, engine] : state_->engines) {
-    if (engine) state->engines[accelerator] = engine->clone();
-  }
+  state->engine = state_->engine->clone();
   return Predictor(std::move(state));
 }
 
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
-  const auto fits = [&] { return !callback || engine_for(1).has_layers(); };
+  const auto fits = [&] { return !callback || state.engine->has_layers(); };
   if (!fits()) {
     const std::vector<const EngineRow*> choice = state.choice;
     const EngineRow& row = *state.row;
     const std::shared_ptr<const Model> model = state.model;
-    Engines engines = std::exchange(state.engines, {});
+    std::unique_ptr<Engine> engine = std::move(state.engine);
     try {
       do {
         if (!shows_layers(*state.model) || state.row == state.choice.back()) {
@@ -479,15 +427,12 @@ void Predictor::set_layer_callback(LayerCallback callback) {
       } while (!fits());
     } catch (...) {  // and goes on running as it did
       state.choice = choice;
-      state.take(row, std::move(engines));
+      state.take(row, std::move(engine));
       state.model = model;  // when no engine needs the other one
       throw;
     }
   }
-  for (const auto& [accelerator, engine] : state.engines) {
-    if (engine) engine->set_layer_callback(callback);
-  }
-  state.callback = std::move(callback);
+  state.engine->set_layer_callback(std::move(callback));
 }
 
 void Predictor::cancel() {
@@ -509,7 +454,7 @@ Profile Predictor::profile(std::int64_t images, int runs) try {
                     " images");
   }
   state_->control.begin(0);
-  Profile profile = engine_for(images).profile(images, runs, state_->control);
+  Profile profile = state_->engine->profile(images, runs, state_->control);
   profile.engine = state_->row.load()->name;
   profile.reason = state_->reason;
   profile.precision = to_string(state_->config.precision);
@@ -527,7 +472,7 @@ const TensorSpec& Predictor::input_spec() const noexcept { return state_->input;
 const TensorSpec& Predictor::output_spec() const noexcept { return state_->outputs.front(); }
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
-bool Predictor::quantized() const noexcept { return state_->model->traits.quantized; }
+bool Predictor::quantized() const noexcept { return state_->model->quantized; }
 OutputKind Predictor::output_kind() const noexcept {
   const bool integers = output_spec().dtype != "float32";
   return integers ? OutputKind::Labels : state_->model->output_kind;

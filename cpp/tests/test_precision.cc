@@ -7,7 +7,6 @@
 #include "lenet/predictor_pool.h"
 #include "model/graph.h"
 #include "model/parameters.h"
-#include "model/program_traits.h"
 #include "model/readers.h"
 #include "quantized_model.h"
 
@@ -264,7 +263,6 @@ TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   const auto found = read_parameter_records(params, "p");
   require_parameters(needed, found, "p", false);
   set_parameters(graph, needed, found);
-  CHECK_FALSE(read_program_traits(graph).float_weights);
   for (const char* name : {"s", "z", "wz"}) {
     CAPTURE(name);
     auto changed = found;

@@ -31,7 +31,8 @@ TEST_CASE("fields of the protocol buffer") {
   for (const std::string& more : {number_field(2, 1), delimited(1 << 20, ""), delimited(3, "x")}) {
     const std::string bytes = good + more;  // in which the names of the graph lie
     accept(bytes);
-    const Graph graph = read_program_desc(bytes, "m");
+    Graph graph = read_program_desc(bytes, "m");
+    check_graph(graph, "m");
     CHECK(graph.differs);
     CHECK(write_checked_program(bytes, graph, "m") == good);
   }

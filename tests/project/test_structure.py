@@ -91,6 +91,23 @@ def test_headers_of_cpp_are_included_from_above():
     assert upward == UPWARD
 
 
+SEES_DIALECTS = ("model/*_program.cc", "model/program_desc.cc", "model/check_graph.cc")
+"""Readers, and what translates what they read; with the tables of rules and Paddle's engine."""
+
+
+def test_what_lies_behind_the_readers_does_not_ask_for_the_dialect():
+    src = ROOT / "cpp" / "src"
+    asking = {
+        str(file.relative_to(src))
+        for file in src.rglob("*.[ch]*")
+        if re.search(r"\bdialect\b *[=!]=|Dialect::", file.read_text(encoding="utf-8"))
+        and not any(file.relative_to(src).match(glob) for glob in SEES_DIALECTS)
+    }
+    named = {"model/graph.h", "model/rules/rules.cc", "model/rules/rules.h"}
+    paddle = {"engines/paddle/program_traits.cc", "model/rules/support.cc"}
+    assert asking == named | paddle
+
+
 def test_an_engine_is_named_in_its_folder_and_its_row():
     """And in lenet/config.h, which has its value: nothing else asks which engine it is."""
     cpp = ROOT / "cpp"

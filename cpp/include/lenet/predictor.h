@@ -150,8 +150,6 @@ class LENET_API Predictor {
   Predictor(const Config& config, const ModelBytes* bytes);
   void run_wanted(const TensorView& input);
   void choose_engine();
-  void leave_out(Accelerator failed, const Error& error);
-  Engine& engine_for(std::int64_t images);
 
   std::unique_ptr<State> state_;
 };

@@ -29,6 +29,8 @@ class Outputs {
   /// \throws Error BackendFailure: the model declares another shape, or there is no memory;
   ///   BadInput: the caller's buffer has another size.
   virtual float* place(std::size_t index, const Shape& shape) = 0;
+  /// Of the whole run, of which this may be one batch.
+  virtual std::int64_t images() const = 0;
 
  protected:
   ~Outputs() = default;
@@ -72,6 +74,8 @@ class Engine {
   virtual ComputedPrecision computed_precision(Precision asked) const { return {asked, {}}; }
   /// Whether it reads the Model after that, also to make clones.
   virtual bool needs_model() const { return true; }
+  /// That which runs so many images at once. Any thread may ask.
+  virtual Accelerator accelerator(std::int64_t /*images*/) const { return Accelerator::Plain; }
 };
 
 /// \param why continues "'MODEL'"
@@ -112,8 +116,7 @@ struct EngineRow {
   bool has_gpu;                           ///< with a library that was built with CUDA
   /// Whether Auto may take it: it supports what is set to other than its default.
   bool (*supports_options)(const Config&);
-  /// \param config everything resolved: `accelerator` is not Auto. With int8 the model is a
-  ///   quantized one.
+  /// \param config with int8 the model is a quantized one.
   std::unique_ptr<Engine> (*create)(const Config& config, const Model& model);
   bool stops = true;  ///< early: supports time_limit_ms and cancel
   /// Whether it runs a model that declares wrong shapes of its outputs.
@@ -121,20 +124,8 @@ struct EngineRow {
   /// Whether its library keeps threads when there is more than one.
   bool (*keeps_threads)(Accelerator) = [](Accelerator) { return false; };
 
-  // Of an engine with several accelerators, or options that exclude each other:
-  /// \throws Error BadInput, Unsupported.
+  /// Whether options exclude each other. \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&) = [](const Config&) {};
-  /// The accelerator that Auto stands for when `images` are run at once.
-  /// \param traits the model's, and which accelerators have failed since
-  Accelerator (*choose_accelerator)(const Config& config, const Model& model,
-                                    const ProgramTraits& traits, std::int64_t images) =
-      [](const Config&, const Model&, const ProgramTraits&, std::int64_t) {
-        return Accelerator::Plain;
-      };
-  /// Makes `choose_accelerator` choose another one than that which failed with this model.
-  /// \returns whether there is another one.
-  bool (*leave_out)(const Config& config, ProgramTraits& traits, Accelerator failed) =
-      [](const Config&, ProgramTraits&, Accelerator) { return false; };
 };
 
 /// Whether a folder's .onnx comes before its other models: the engine reads no others.

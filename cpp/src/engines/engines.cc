@@ -70,9 +70,7 @@ const std::vector<EngineRow>& engine_rows() {
        false,
        false,
        [](Accelerator accelerator) { return accelerator == Accelerator::OpenVino; },
-       require_paddle_options,
-       choose_paddle_accelerator,
-       leave_out_paddle_accelerator},
+       require_paddle_options},
   };
   return rows;
 }

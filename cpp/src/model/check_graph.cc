@@ -77,10 +77,11 @@ class Checker {
     for (Value& value : graph_.values) value.defined = value.parameter;
     read_.resize(graph_.values.size());
     for (const Operator& op : graph_.operators) {
-      if (op.type == "concat" || op.type == "1.concat") continue;  // Paddle's takes empty ones too
+      if (op.kind == "Concat" && !is_onnx()) continue;  // Paddle's takes empty ones too
       each_value(op.inputs, [this](std::size_t index) { read_[index] = true; });
     }
     if (is_onnx()) return check_onnx();
+    graph_.opset = kMaxOpset;
     for (const Value& value : graph_.values) {
       require_dimensions(value, value.parameter ? 1 : 0, 1, path_);
     }
@@ -171,7 +172,7 @@ class Checker {
     Operator& op = graph_.operators[at];
     OperatorView view(graph_, at, path_, &graph_);
     const ParsedRule* rule = rules_.find(op.type);
-    if (rule == nullptr) refuse_operator(view);
+    if (rule == nullptr) refuse_operator(view, op.type);
     Arguments& given = op.outputs;
     while (!is_program_desc() && !given.empty() && given.back().second.empty()) given.pop_back();
     const bool lists = !rule->outputs.empty() && rule->outputs.back().list;
@@ -184,33 +185,35 @@ class Checker {
     op.inputs = bind(view, rule->inputs, op.inputs);
     op.outputs = bind(view, rule->outputs, op.outputs);
     check_attributes(view, *rule, op.attributes);
+    if (!is_onnx()) graph_.written.push_back(op);
+    name_by_us(view, *rule, op);
     require_given(view, op);
     require_free(view, op);
     each_value(op.outputs, [&](std::size_t index) { graph_.values[index].defined = true; });
-    if (op.type == "fetch" || op.type == "1.fetch") {
+    if (op.kind == "Fetch") {
       const std::int64_t column = view.integer("col");
       view.require(column >= 0 && fetched_.emplace(column, op.inputs.at("X").at(0)).second, "col");
     }
     return rule;
   }
 
-  [[noreturn]] void refuse_operator(const OperatorView& view) const {
-    const bool of_machine = view.type().rfind("com.microsoft.nchwc.", 0) == 0 ||
-                            view.type().rfind("com.microsoft.Fused", 0) == 0;
+  [[noreturn]] void refuse_operator(const OperatorView& view, const std::string& type) const {
+    const bool of_machine =
+        type.rfind("com.microsoft.nchwc.", 0) == 0 || type.rfind("com.microsoft.Fused", 0) == 0;
     if (of_machine) {
-      unsupported("was written by onnxruntime for one machine (" + printable(view.type()) +
+      unsupported("was written by onnxruntime for one machine (" + printable(type) +
                   "): use the file that it was made from");
     }
-    if (has_word("DynamicQuantizeLinear ConvInteger MatMulInteger", view.type())) {
-      unsupported("is quantized while it runs (" + view.type() + "), for which there is no kernel");
+    if (has_word("DynamicQuantizeLinear ConvInteger MatMulInteger", type)) {
+      unsupported("is quantized while it runs (" + type + "), for which there is no kernel");
     }
     if (is_onnx()) view.no_kernel("kernel for this operator");
-    refuse_quantization(view.type());
+    refuse_quantization(type);
     const std::int64_t version = graph_.paddle_version;
     const std::string writer = "; it was written by Paddle " + std::to_string(version / 1'000'000) +
                                "." + std::to_string(version / 1'000 % 1'000) + "." +
                                std::to_string(version % 1'000);
-    unsupported("has an operator '" + printable(view.type()) +
+    unsupported("has an operator '" + printable(type) +
                 "', which lenet cannot check; for a model that you trust set check_program to "
                 "false" +
                 (version > 0 ? writer : ""));
@@ -233,11 +236,11 @@ class Checker {
 
   /// Gives arguments by place their names, and checks that all have as many values as they must.
   Arguments bind(const OperatorView& view, const std::vector<ParsedRule::Argument>& rules,
-                 Arguments& given) {
+                 const Arguments& given) {
     Arguments bound;
     bound.reserve(rules.size());
     std::size_t used = 0;
-    for (const auto& [name, optional, forbidden, list] : rules) {
+    for (const auto& [name, ours, optional, forbidden, list] : rules) {
       const auto refuse_argument = [&, argument = name](const char* why) {
         view.fail("the argument " + std::string(argument), why);
       };
@@ -245,7 +248,7 @@ class Checker {
       if (is_program_desc()) {
         const auto found = given.find(name);
         used += found == given.end() ? 0 : 1;
-        if (found != given.end()) values = std::move(found->second);
+        if (found != given.end()) values = found->second;
       } else if (list && is_onnx()) {  // all that are left
         std::vector<std::size_t> left;
         for (; used < given.size(); ++used) {
@@ -254,7 +257,7 @@ class Checker {
         }
         values = Argument(std::move(left));
       } else if (used < given.size()) {
-        values = std::move(given[used++].second);
+        values = given[used++].second;
       }
       if (forbidden && !values.empty()) {
         view.not_fixed("a value of " + std::string(name));
@@ -285,9 +288,8 @@ class Checker {
       graph_.differs = true;
       attributes.emplace_back(graph_.decoded.emplace_back(name), *wanted.value);
     }
-    Attributes kept;
     // Paddle looks for attributes of some names in every operator, and trusts their types.
-    for (auto& [name, attribute] : attributes) {
+    for (const auto& [name, attribute] : attributes) {
       const auto wanted = rule.attributes.find(name);
       if (wanted == rule.attributes.end()) {
         if (is_onnx()) view.no_kernel("kernel for the attribute " + printable(std::string(name)));
@@ -311,9 +313,30 @@ class Checker {
       view.require(shorter || has_type(attribute.type), "the type of the attribute ", name);
       const bool own_layout = name == "data_format" && wanted->second.own;
       if (is_program_desc() && !own_layout) require_common_value(view, name, attribute);
-      kept.emplace_back(name, std::move(attribute));
     }
-    attributes = std::move(kept);
+    const auto is_unknown = [&](const auto& each) {
+      return rule.attributes.count(each.first) == 0;
+    };
+    attributes.erase(std::remove_if(attributes.begin(), attributes.end(), is_unknown),
+                     attributes.end());
+  }
+
+  /// Gives arguments and its own attributes the names that rules and engines know.
+  static void name_by_us(const OperatorView& view, const ParsedRule& rule, Operator& op) {
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) op.inputs[i].first = rule.inputs[i].given;
+    for (std::size_t i = 0; i < op.outputs.size(); ++i) op.outputs[i].first = rule.outputs[i].given;
+    Attributes own;
+    for (auto& [name, attribute] : op.attributes) {
+      const ParsedRule::Attribute& wanted = rule.attributes.find(name)->second;
+      if (!wanted.own) continue;
+      if (own.count(wanted.given) > 0)
+        view.unsupported("says twice what " + std::string(name) + " is");
+      own.emplace_back(wanted.given, std::move(attribute));
+    }
+    for (const std::string_view flag : rule.flags) {
+      own.emplace_back(flag, Attribute{AttributeType::Bool, std::int64_t{1}});
+    }
+    op.attributes = std::move(own);
   }
 
   static void require_common_value(const OperatorView& view, std::string_view name,
@@ -335,8 +358,8 @@ class Checker {
   /// Where a value has several users, Paddle quantizes it again for each, into the same variable.
   /// \returns whether `op`, which gives that variable, does what the operator before it did.
   bool repeats_quantization(const Operator& op, std::size_t given) {
-    if (op.type != "quantize_linear" && op.type != "dequantize_linear") return false;
-    const std::tuple how(op.type, op.inputs.at("X"), op.inputs.at("Scale"));
+    if (op.kind != "quantize_linear" && op.kind != "dequantize_linear") return false;
+    const std::tuple how(op.kind, op.inputs.at("X"), op.inputs.at("Scale"));
     if (!graph_.values[given].defined) quantized_.emplace(given, how);
     const auto before = quantized_.find(given);
     return before != quantized_.end() && before->second == how;
@@ -369,7 +392,7 @@ class Checker {
   std::vector<bool> read_;  ///< of the values: by an operator, or as an output, and not empty
   std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
   /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.
-  std::map<std::size_t, std::tuple<std::string, Argument, Argument>> quantized_;
+  std::map<std::size_t, std::tuple<std::string_view, Argument, Argument>> quantized_;
 };
 
 }  // namespace

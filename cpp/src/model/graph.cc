@@ -2,7 +2,7 @@
 
 #include "io/printable.h"
 #include "model/element_types.h"
-#include "model/rules/support.h"
+#include "model/rules/rules.h"
 
 namespace lenet {
 namespace {
@@ -18,37 +18,31 @@ std::size_t input_of(const Operator& op) {
 
 /// Operators whose results are logits, if they are a program's outputs.
 constexpr std::string_view kLinear =
-    "mul matmul matmul_v2 fc conv2d depthwise_conv2d conv2d_transpose batch_norm batch_norm_ "
-    "log_softmax Gemm MatMul Conv ConvTranspose BatchNormalization LogSoftmax";
+    "MatMul Gemm mul fc Conv ConvTranspose BatchNormalization LogSoftmax";
 /// Those that give their first input in another shape, or under another name.
 constexpr std::string_view kMoves =
-    "assign cast reshape reshape2 flatten flatten2 flatten_contiguous_range squeeze squeeze2 "
-    "unsqueeze unsqueeze2 transpose transpose2 quantize_linear dequantize_linear share_data_ "
-    "Identity Cast Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear";
+    "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose quantize_linear "
+    "dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
 /// Those that average or clip logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
-    "scale pool2d reduce_mean reduce_max mean max dropout relu relu6 leaky_relu prelu clip slice "
-    "AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout Relu "
-    "LeakyRelu PRelu Clip Slice";
+    "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "
+    "Relu Relu6 LeakyRelu PRelu prelu Clip Slice";
 /// And those all of whose inputs are addends or parts of the result.
-constexpr std::string_view kCombines =
-    "elementwise_add elementwise_sub elementwise_max elementwise_min add subtract maximum minimum "
-    "sum concat 0.combine Add Sub Sum Max Min Concat";
+constexpr std::string_view kCombines = "Add Sub Maximum Minimum Sum Max Min Concat 0.combine";
 /// Those of which all inputs but one are to be constants, such as a temperature.
-constexpr std::string_view kMultiplies = "elementwise_mul elementwise_div multiply divide Mul Div";
-constexpr std::string_view kConstants =
-    "fill_constant assign_value full full_int_array Constant ConstantOfShape";
+constexpr std::string_view kMultiplies = "Mul Div";
+constexpr std::string_view kConstants = "Fill assign_value assign_value_ Constant ConstantOfShape";
 
 /// Whether the model fixes what a value holds; the graph need not be checked.
 bool is_constant(const Graph& graph, std::size_t value) {
   const std::size_t producer = graph.values[value].producer;
   return is_known(graph.values[value]) ||
-         (producer != kNone && has_word(kConstants, plain_type(graph, graph.operators[producer])));
+         (producer != kNone && has_word(kConstants, graph.operators[producer].kind));
 }
 
 /// Whether this is a scale of 1 without a bias, which Paddle puts behind each output that it saves.
-bool scales_by_one(const Graph& graph, const Operator& op, const std::string& type) {
-  if (type != "scale") return false;
+bool scales_by_one(const Graph& graph, const Operator& op) {
+  if (op.kind != "Scale") return false;
   const auto number = [](const Operator& from, std::string_view name) {
     const auto* value = from.attribute<double>(name);
     return value == nullptr ? std::nullopt : std::optional(*value);
@@ -126,9 +120,11 @@ std::string to_text(const Attribute& attribute) {
 
 void link_values(Graph& graph) {
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
-    const Operator& op = graph.operators[i];
-    const bool fetches = op.type == "fetch" || op.type == "1.fetch";
-    const bool feeds = op.type == "feed" || op.type == "1.data";
+    Operator& op = graph.operators[i];
+    op.kind = kind_of(op.type, graph.dialect);
+    if (op.kind.empty()) op.kind = plain_type(graph, op);
+    const bool fetches = op.kind == "Fetch";
+    const bool feeds = op.kind == "Feed";
     each_value(op.inputs, [&](std::size_t index) {
       if (fetches) graph.outputs.push_back(index);
     });
@@ -155,17 +151,16 @@ OutputKind output_kind(const Graph& graph) {
     const std::size_t producer = graph.values[value].producer;
     if (producer == kNone) return OutputKind::Unknown;
     const Operator& op = graph.operators[producer];
-    const std::string type = plain_type(graph, op);
-    if (has_word("softmax Softmax", type) && unchanged) return OutputKind::Probabilities;
-    if (has_word("sigmoid Sigmoid", type) && unchanged) return OutputKind::Scores;
-    if (has_word(kLinear, type)) {
+    if (op.kind == "Softmax" && unchanged) return OutputKind::Probabilities;
+    if (op.kind == "Sigmoid" && unchanged) return OutputKind::Scores;
+    if (has_word(kLinear, op.kind)) {
       logits = true;
       continue;
     }
-    const bool moves = has_word(kMoves, type) || scales_by_one(graph, op, type);
-    const bool multiplies = has_word(kMultiplies, type);
-    const bool takes_all = multiplies || has_word(kCombines, type);
-    if (!moves && !takes_all && !has_word(kKeepsLogits, type)) return OutputKind::Unknown;
+    const bool moves = has_word(kMoves, op.kind) || scales_by_one(graph, op);
+    const bool multiplies = has_word(kMultiplies, op.kind);
+    const bool takes_all = multiplies || has_word(kCombines, op.kind);
+    if (!moves && !takes_all && !has_word(kKeepsLogits, op.kind)) return OutputKind::Unknown;
     unchanged = unchanged && moves;
     const std::size_t before = sources.size();
     if (takes_all) {

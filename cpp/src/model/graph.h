@@ -26,7 +26,7 @@ namespace lenet {
 using Integers = std::vector<std::int64_t>;
 using Numbers = std::vector<double>;
 
-/// The format that a program is from, which gives its operators their names.
+/// The format that a program is from. Behind the readers and their tables nothing asks for it.
 enum class Dialect {
   ProgramDesc,  ///< .pdmodel: "relu"; arguments have names
   Pir,          ///< .json: "1.relu"; arguments have places
@@ -175,7 +175,11 @@ void each_value(const Arguments& arguments, const Action& action) {
 
 struct Operator {
   std::string type;  ///< as the dialect has it
-  /// Those of Pir and Onnx have a place but no name until the check has named them.
+  /// What it computes, whatever the dialect: the name of one of ONNX's operators, or of ours where
+  /// ONNX has none. Set by link_values; one that no rule knows keeps its type.
+  std::string_view kind;
+  /// Named as the rule of the kind names them from the check on. Before it those of Pir and Onnx
+  /// have a place but no name.
   Arguments inputs;
   Arguments outputs;
   Attributes attributes;
@@ -190,7 +194,15 @@ struct Operator {
 
 struct Graph {
   Dialect dialect = Dialect::ProgramDesc;
-  std::int64_t opset = 0;  ///< of ONNX's own operators; 0: not said
+  std::int64_t opset = 0;  ///< of ONNX's own operators; 0: not said; of Paddle's from the check on
+                           ///< the newest that rules know
+  /// Shapes may be computed from parameters, as .onnx files have them. Paddle's programs do not fix
+  /// what a parameter holds.
+  bool fixes_parameters = false;
+  /// What is declared of a value that an operator gives may be untrue, and is not what runs.
+  bool declares_loosely = false;
+  /// Ends the message on what a program does not fix: how it runs all the same.
+  std::string_view remedy = "; check_program=false runs it in Paddle unchecked";
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
   std::string unsupported;
   /// An operator that gives a size which is neither fixed nor the number of images, such as 64
@@ -205,13 +217,16 @@ struct Graph {
   std::vector<std::pair<std::size_t, std::size_t>> rewritten;
   std::deque<Value> values;
   std::deque<Operator> operators;
+  /// Those of a Paddle program under its own names, without what the check drops and with what it
+  /// fills in. Set by the check, for the engine that runs the program itself.
+  std::deque<Operator> written;
   // Set by link_values, by index into `values`.
   std::vector<std::size_t> inputs;   ///< of an .onnx without those that are parameters
   std::vector<std::size_t> outputs;  ///< of Paddle's: in the order of `col` after the check
   std::deque<std::string> decoded;   ///< contents that a file holds in another form than `data`
 };
 
-/// Fills in producers, and of Paddle's programs the inputs and outputs. Linear.
+/// Fills in kinds and producers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
 
 /// What the numbers of the first output are, by the operators that they come from. The graph need

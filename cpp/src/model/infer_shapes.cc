@@ -45,8 +45,6 @@ class ShapeInference {
   }
 
  private:
-  bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
-
   void infer() {
     work_ = 0;
     for (std::size_t i = 0; i < rules_.size(); ++i) {
@@ -103,7 +101,7 @@ class ShapeInference {
     }
     unsupported(path_, "does not take any number of images; not these: " + numbers + " (" +
                            why.substr(std::min(why.find_first_not_of(' '), why.size())) + ")" +
-                           (is_onnx() ? "" : "; check_program=false runs it in Paddle unchecked"));
+                           std::string(graph_.remedy));
   }
 
   template <typename Action>
@@ -176,8 +174,8 @@ class ShapeInference {
       for (const std::size_t index : values) {
         if (index == kNone) continue;
         const Value& value = graph_.values[index];
-        const bool may_be_empty = has_word(kUnreadOutputs, name) || op.type == "1.full_int_array" ||
-                                  (is_onnx() ? is_known(value) : !read_[index]);
+        const bool may_be_empty =
+            has_word(kUnreadOutputs, name) || op.kind == "Fill" || is_known(value) || !read_[index];
         const bool empty = std::count(value.shape.begin(), value.shape.end(), 0) > 0;
         view.supports(may_be_empty || !empty, "kernel for a tensor without values");
         require_dimensions(value, 0, images_, path_);

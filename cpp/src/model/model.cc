@@ -59,7 +59,7 @@ class Loader {
     set_external_contents(found, model_->path, [this](const std::string& file) {
       return (model_->external[file] = read(file))->contents();
     });
-    model_->traits.quantized = found.quantized;
+    model_->quantized = found.quantized;
     Graph& graph = model_->graph = std::move(found.graph);
     const auto is_answer = [&](std::size_t output) {
       return is_number(graph.values[output].dtype);
@@ -126,18 +126,23 @@ class Loader {
     Graph& graph = model_->graph;
     if (model_->refusal) {  // only its parameters were read
       model_->unchecked = true;
-      model_->traits.openvino_refusal = "a program that cannot be checked";
       return;
     }
-    // The check changes the graph, so that a program that fails is looked at before it.
-    if (!config_.check_program) model_->traits = read_program_traits(graph);
+    for (const Operator& op : graph.operators) {
+      if (op.kind != "dequantize_linear") continue;
+      model_->quantized = true;
+      const auto weights = op.inputs.find("X");
+      const bool one = weights != op.inputs.end() && weights->second.size() == 1;
+      if (!one || weights->second[0] == kNone) continue;  // it has not been checked
+      const Value& value = graph.values[weights->second[0]];
+      model_->float_weights |= value.parameter && value.data_dtype != kInt8;
+    }
     try {
       check_graph(graph, model_->path);
     } catch (const Error& error) {
       if (config_.check_program) throw;
       model_->refusal.emplace(ErrorCode::Unsupported, error.what());
     }
-    if (config_.check_program) model_->traits = read_program_traits(graph);
     const bool changes = graph.differs || !graph.rewritten.empty();
     model_->unchecked = model_->refusal || (!config_.check_program && changes);
     if (config_.check_program && graph.differs) {
@@ -167,7 +172,8 @@ std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) co
   rest->file_bytes = file_bytes;
   rest->refusal = refusal;
   rest->unchecked = unchecked;
-  rest->traits = traits;
+  rest->quantized = quantized;
+  rest->float_weights = float_weights;
   rest->output_kind = output_kind;
   if (again == nullptr) return rest;
   rest->files = *again;

@@ -13,7 +13,6 @@
 #include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/model_files.h"
-#include "model/program_traits.h"
 
 namespace lenet {
 
@@ -39,7 +38,12 @@ struct Model {
   std::optional<Error> refusal;
   /// What Paddle gets was not checked: Auto asks for no accelerator.
   bool unchecked = false;
-  ProgramTraits traits;
+  /// The weights are quantized: the program dequantizes them, or an .onnx computes in integers.
+  bool quantized = false;
+  /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic
+  /// is right then; the int8 passes quantize them once more, and answers are wrong without an
+  /// error.
+  bool float_weights = false;
   OutputKind output_kind = OutputKind::Unknown;
 
   // Of a model without its contents that can be read again:

@@ -92,7 +92,11 @@ constexpr Part kParts[] = {
 
 class Reader {
  public:
-  explicit Reader(const std::string& path) : path_(path) { program_.graph.dialect = Dialect::Onnx; }
+  explicit Reader(const std::string& path) : path_(path) {
+    graph_.dialect = Dialect::Onnx;
+    graph_.fixes_parameters = graph_.declares_loosely = true;
+    graph_.remedy = "";
+  }
 
   OnnxProgram read(std::string_view bytes) {
     bool has_graph = false;

@@ -438,7 +438,7 @@ std::string write_checked_program(std::string_view program, const Graph& graph,
   std::size_t next = 0;
   const auto in_block = [&](const Field& field) -> std::optional<std::string> {
     if (field.number != 4) return {};
-    return write_operator(field.bytes, graph.operators.at(next++), path);
+    return write_operator(field.bytes, graph.written.at(next++), path);
   };
   std::string written;
   each_field(program, path, kPaddleProgram, [&](const Field& field) {

@@ -367,7 +367,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
   const char* const other = other_engine(model.format, config.precision);
   const native::Bf16Choice bf16 =
       config.precision == Precision::Bf16 ? native::choose_bf16() : native::Bf16Choice{};
-  if (!int8 && model.traits.quantized && !model.refusal) {
+  if (!int8 && model.quantized && !model.refusal) {
     refuse_model(model,
                  std::string(" is quantized, which the native engine computes in int8 only: use "
                              "precision int8, or ") +

@@ -34,11 +34,12 @@ class NetworkReader {
   /// What dequantize_linear makes of parameters of 8 bits.
   struct QuantizedWeights {
     const Value* integers = nullptr;
-    /// One, or one a channel: the values that 127 stands for; of ONNX those that 1 stands for.
+    /// One, or one a channel: the values that 1 stands for, or of Paddle's operators 127.
     std::vector<float> ranges;
     std::int64_t axis = -1;          ///< of the channels; -1: one for all
     std::vector<double> zeros = {};  ///< as many: what is taken off the integers; none: 0
     std::size_t inner = 1;           ///< values of one channel that lie side by side
+    bool of_paddle = false;
 
     /// Of each value, by its place.
     std::size_t channel(std::size_t at) const { return at / inner % ranges.size(); }
@@ -54,10 +55,10 @@ class NetworkReader {
   // ---- read_network.cc: values and layers
 
   void read_operator();
-  void read_kind(const std::string& type);
-  static bool moves_only(const std::string& type) {
-    return (moves_values(type) && type != "Pad") ||
-           has_word("Identity Reshape Flatten Squeeze Unsqueeze", type);
+  void read_kind();
+  static bool moves_only(std::string_view kind) {
+    return (moves_values(kind) && kind != "Pad") ||
+           has_word("Identity Reshape Flatten FlattenRange Squeeze Unsqueeze", kind);
   }
   /// Of integers of ONNX; of others none.
   QuantParams quant_of(std::size_t value) const {
@@ -65,36 +66,34 @@ class NetworkReader {
     return found == quants_.end() ? QuantParams() : found->second;
   }
   /// Integers that an operator moves stand for the same numbers; others it must not take.
-  void keep_quants(const std::string& type);
+  void keep_quants();
   void require(bool condition, const std::string& what) const {
     // The input of an .onnx, which the check has seen, is set before there is an operator.
     if (!condition) view_->supports(false, what);
   }
   /// \throws Error BadModel
   [[noreturn]] void refuse(const std::string& what) const {
-    refuse_program(path_, "is damaged: " + plain_type(graph_, *op_) + " " + what);
+    refuse_program(path_, "is damaged: " + type() + " " + what);
   }
+  /// Of the operator, for messages and names.
+  std::string type() const { return std::string(plain_type(graph_, *op_)); }
   std::size_t value(const std::string& name, std::size_t index = 0) const {
     return op_->inputs.at(name).at(index);
   }
-  std::size_t given(const std::string& name = "Out", std::size_t index = 0) const {
-    return op_->outputs.at(name).at(index);
-  }
+  std::size_t given(std::size_t index = 0) const { return op_->outputs.at("Out").at(index); }
   const Shape& shape(const std::string& name, std::size_t index = 0) const {
     return graph_.values[value(name, index)].shape;
   }
   /// Null where an input has no contents that are read.
   const Value* constant(const std::string& name, std::size_t index = 0);
   /// Gives an output the contents of the input X, a constant.
-  void keep_contents(const std::string& output);
+  void keep_contents();
   /// Gives an output contents of its own, of zeros, to be filled.
   std::string& fold(std::size_t value, int dtype);
   /// An input that is a constant, with as many numbers as its shape says.
   const Value& float_constant(const std::string& name);
   std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const;
-  /// Whether Paddle's int8 with oneDNN is to be computed: what it does not quantize is refused.
-  bool follows_onednn() const { return quantized_ && graph_.dialect != Dialect::Onnx; }
   bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
   /// Whether an input is to the program what it is here.
   bool has_channels(const std::string& name) const {
@@ -120,10 +119,8 @@ class NetworkReader {
   /// The number of images that the program is for; -1 for any.
   std::int64_t images() const { return network_.input_spec.shape[0]; }
   /// Adds a layer for what the operator gives.
-  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, const std::string& output = "Out",
-               std::size_t index = 0);
-  Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias,
-                       const std::string& output = "Out");
+  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index = 0);
+  Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias);
   /// The same for all channels.
   void scale_alike(std::size_t input, float scale, float bias) {
     const auto channels = static_cast<std::size_t>(shape_of(input).channels);
@@ -132,6 +129,7 @@ class NetworkReader {
   void read_nothing() {}
   void activate(const Activation& activation);
   void read_identity();
+  void read_cast();
   void set_input(std::size_t value, const std::string& name);
   /// Of the outputs behind the first, those that it cannot give are left out.
   void add_output(std::size_t value, const std::string& name);
@@ -191,11 +189,10 @@ class NetworkReader {
   // ---- read_operators.cc: moving values
 
   /// Operators that only move values: whole channels where they do.
-  void read_moved(const std::string& type);
+  void read_moved();
   /// The same of constants.
-  void fold_moved(const std::string& type, const char* input, const std::string& output);
-  void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
-            const std::string& output, std::size_t index);
+  void fold_moved();
+  void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs, std::size_t index);
   /// The layers after it see the whole image as what is flattened: only the shape in the program is
   /// another.
   void read_reshape();
@@ -231,11 +228,14 @@ class NetworkReader {
   std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  std::map<std::size_t, QuantParams> quants_;        ///< of ONNX, of values that are integers
-  std::deque<std::string> folded_;                   ///< contents that the file does not have
-  std::map<std::size_t, float> whole_;        ///< ranges by the value that quantization gives
-  std::vector<std::string> output_names_;     ///< of Paddle's
-  std::map<std::size_t, float> dequantized_;  ///< the same, by what it becomes again
+  /// By Paddle's operators: its int8 with oneDNN is computed, and what that does not quantize is
+  /// refused.
+  bool follows_onednn_ = false;
+  std::map<std::size_t, QuantParams> quants_;  ///< of ONNX, of values that are integers
+  std::deque<std::string> folded_;             ///< contents that the file does not have
+  std::map<std::size_t, float> whole_;         ///< ranges by the value that quantization gives
+  std::vector<std::string> output_names_;      ///< of Paddle's
+  std::map<std::size_t, float> dequantized_;   ///< the same, by what it becomes again
 };
 
 }  // namespace lenet::native

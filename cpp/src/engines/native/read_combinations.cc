@@ -68,9 +68,9 @@ void NetworkReader::fold_combination(LayerKind kind) {
 }
 
 void NetworkReader::read_combination(LayerKind kind) {
-  const bool folds = view_->is_onnx() && constant("X") != nullptr && constant("Y") != nullptr;
+  const bool folds = constant("X") != nullptr && constant("Y") != nullptr;
   if (folds) return fold_combination(kind);
-  require(kind == LayerKind::Add || !follows_onednn(), "kernel for this operator in int8");
+  require(kind == LayerKind::Add || !follows_onednn_, "kernel for this operator in int8");
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
     return combine_with_constant(kind, vector, along(vector, whole));
@@ -154,28 +154,26 @@ void NetworkReader::combine_with_constant(LayerKind kind, const std::string& vec
 }
 
 void NetworkReader::read_several() {
-  const std::string type = plain_type(graph_, *op_);
-  if (op_->type == "1.sum")
-    return read_reduce(ReduceKind::Sum);  // in PIR that of the values of one tensor
+  const std::string_view kind = op_->kind;
   const std::size_t count = view_->count("X");
   std::size_t result = tensor("X");
   for (std::size_t i = 1; i < count; ++i) {
     require(same_shapes("X", i), "kernel for tensors of such different shapes");
-    Layer& made = layer(type == "Max"   ? LayerKind::Maximum
-                        : type == "Min" ? LayerKind::Minimum
+    Layer& made = layer(kind == "Max"   ? LayerKind::Maximum
+                        : kind == "Min" ? LayerKind::Minimum
                                         : LayerKind::Add,
                         {result, tensor("X", i)});
-    if (i + 1 < count || type == "Mean") made.output = network_.add_tensor(shape_of(result));
+    if (i + 1 < count || kind == "Mean") made.output = network_.add_tensor(shape_of(result));
     result = made.output;
   }
-  if (type != "Mean" && count > 1) return;
+  if (kind != "Mean" && count > 1) return;
   scale_alike(result, 1 / static_cast<float>(count), 0);
 }
 
 void NetworkReader::read_prelu() {
   require(!quantized_, "kernel for this operator in int8");
   Operand operand{};
-  if (view_->is_onnx()) {
+  if (op_->kind == "PRelu") {
     require(constant("Alpha") != nullptr, "operator whose slopes are not constant");
     operand = along("Alpha", "X");
   } else {
@@ -199,11 +197,8 @@ void NetworkReader::scale_all(double scale, double bias) {
 }
 
 void NetworkReader::read_dropout() {
-  if (view_->is_onnx()) return read_identity();
-  const bool upscaled =
-      view_->text(view_->present({"dropout_implementation", "mode"})) == "upscale_in_train";
-  const double dropped = view_->number(view_->present({"dropout_prob", "p"}));
-  scale_all(upscaled ? 1 : 1 - dropped, 0);
+  const bool scales = view_->text("mode", "") == "downgrade_in_infer";
+  scale_all(scales ? 1 - view_->number("p") : 1, 0);
 }
 
 void NetworkReader::read_scale() {
@@ -215,18 +210,15 @@ void NetworkReader::read_scale() {
 void NetworkReader::read_negation() { scale_all(-1, 0); }
 
 void NetworkReader::read_power() {
-  require(!follows_onednn(), "kernel for this operator in int8");
-  const std::string type = plain_type(graph_, *op_);
-  const double power = type == "square"  ? 2
-                       : type == "rsqrt" ? -0.5
-                                         : view_->number(view_->present({"factor", "y", "Y"}));
+  require(!follows_onednn_, "kernel for this operator in int8");
+  const double power = op_->kind == "Square" ? 2 : op_->kind == "Rsqrt" ? -0.5 : view_->number("Y");
   const double size = std::abs(power);
   require(size == 0.5 || size == 1 || size == 2 || size == 3 || size == 4,
           "kernel for another power than 1/2, 1, 2, 3 and 4, or one divided by such");
   const std::size_t x = tensor("X");
   std::size_t result = x;
   const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs, ActivationKind function) {
-    Layer& made = add_layer(kind, x, shape_of(x), "part of " + type);
+    Layer& made = add_layer(kind, x, shape_of(x), "part of " + type());
     made.inputs = std::move(inputs);
     made.activation.kind = function;
     result = made.output;

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 #include <utility>
 
 #include "engines/native/network_reader.h"
@@ -12,19 +11,19 @@ void NetworkReader::read_input() {
   const Value& declared = graph_.values[given()];
   require(!declared.shape.empty(), "input without images");
   require(declared.dtype == kFloat32, "input that is not float32");
-  set_input(given(), graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name);
+  set_input(given(), view_->text("name", declared.name));
 }
 
 void NetworkReader::read_output() {
   const Value& declared = graph_.values[value("X")];
   require(!declared.shape.empty(), "output without images");
   output_names_[static_cast<std::size_t>(view_->integer("col"))] =
-      graph_.dialect == Dialect::Pir ? view_->text("name") : declared.name;
+      view_->text("name", declared.name);
 }
 
 void NetworkReader::read_convolution() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  const std::size_t input = image("Input");
+  const std::size_t input = image("X");
   const Value* filter = weights("Filter");
   require(filter != nullptr && filter->shape.size() == 4,
           "convolution whose filter is no parameter");
@@ -32,22 +31,22 @@ void NetworkReader::read_convolution() {
   const TensorShape& from = shape_of(input);
   const Window window =
       plan_window(*view_, {sizes[2], sizes[3]}, {from.height, from.width}, false).window;
-  Layer& made = layer(LayerKind::Convolution, {input}, "Output");
+  Layer& made = layer(LayerKind::Convolution, {input});
   made.window = window;
-  made.groups = view_->integer(view_->present({"groups", "group"}), 1);
+  made.groups = view_->integer("group", 1);
   made.bias.assign(static_cast<std::size_t>(sizes[0]), 0);
   if (view_->has("Bias")) made.bias = floats("Bias");
-  made.quantized = dequantized_.count(value("Input")) > 0;
+  made.quantized = dequantized_.count(value("X")) > 0;
   give_weights(made, "Filter", 0);
 }
 
 void NetworkReader::read_pool() {
-  const bool onnx = view_->is_onnx();
-  const std::string& type = op_->type;
+  const bool onnx = op_->kind != "pool2d";
+  const std::string_view kind = op_->kind;
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = image("X");
   const bool max =
-      onnx ? type.find("Max") != std::string::npos : view_->text("pooling_type") == "max";
+      onnx ? kind.find("Max") != std::string_view::npos : view_->text("pooling_type") == "max";
   const bool whole = onnx ? !view_->has_attribute("kernel_shape")
                           : view_->flag("adaptive") || view_->flag("global_pooling");
   const bool of_window = onnx ? view_->flag("count_include_pad", false) : !view_->flag("exclusive");
@@ -71,7 +70,7 @@ void NetworkReader::read_reduce(ReduceKind kind) {
   std::size_t input = tensor("X");
   const Shape& sizes = shape("X");
   image_shape(sizes);
-  const Integers axes = view_->integers(view_->present({"dim", "axis", "axes"}), Integers());
+  const Integers axes = view_->integers("axes", Integers());
   std::vector<bool> gone(sizes.size(), axes.empty() || view_->flag("reduce_all", false));
   for (const std::int64_t axis : axes) gone[view_->axis(axis, sizes.size())] = true;
   require(!gone[0], "operator that mixes images");
@@ -105,11 +104,8 @@ void NetworkReader::read_reduce(ReduceKind kind) {
 }
 
 void NetworkReader::read_matmul() {
-  const auto is_set = [this](std::initializer_list<const char*> names) {
-    return view_->flag(view_->present(names), false);
-  };
-  const bool x_transposed = is_set({"trans_x", "transpose_x", "transpose_X", "transA"});
-  const bool y_transposed = is_set({"trans_y", "transpose_y", "transpose_Y", "transB"});
+  const bool x_transposed = view_->flag("transA", false);
+  const bool y_transposed = view_->flag("transB", false);
   const bool first = !is_computed(value("X"));  // the constant
   const std::string constant_name = first ? "X" : "Y";
   const std::string computed_name = first ? "Y" : "X";
@@ -117,7 +113,7 @@ void NetworkReader::read_matmul() {
   require(found != nullptr, "product with what is not constant");
   Shape matrix = found->shape;
   Shape sizes = shape(computed_name);
-  if (op_->type == "mul") {  // the axes behind the first ones are one, and so those of the matrix
+  if (op_->kind == "mul") {  // the axes behind the first ones are one, and so those of the matrix
     require(!first && view_->integer("y_num_col_dims") == 1 && matrix.size() == 2,
             "product with a constant but a matrix");
     const auto rows = static_cast<std::size_t>(view_->integer("x_num_col_dims"));
@@ -191,8 +187,7 @@ void NetworkReader::add_factors(Layer& made) {
 }
 
 void NetworkReader::read_batch_norm() {
-  require(!channels_last(*view_, view_->present({"data_layout", "data_format"})),
-          "kernel for data_format NHWC");
+  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = with_channels("X");
   const double epsilon = view_->number("epsilon", static_cast<double>(1e-5F));
   const std::vector<float> mean = floats("Mean");
@@ -210,19 +205,18 @@ void NetworkReader::read_batch_norm() {
   std::vector<float> biases;
   for (std::size_t c = 0; c < channels; ++c) {
     const double spread = variance[c] + epsilon;
-    if (view_->is_onnx() && !(spread > 0)) refuse("has a variance that is not positive");
     require(spread > 0, "normalization by a variance that is not positive");
     const double scale = gain[c] / std::sqrt(spread);
     scales.push_back(static_cast<float>(scale));
     biases.push_back(static_cast<float>(bias[c] - mean[c] * scale));
   }
-  channel_scale(input, std::move(scales), std::move(biases), "Y").fuses_into_previous = true;
+  channel_scale(input, std::move(scales), std::move(biases)).fuses_into_previous = true;
 }
 
 void NetworkReader::read_affine_channel() {
-  require(!channels_last(*view_, "data_layout"), "kernel for data_layout NHWC");
+  require(!channels_last(*view_, "data_format"), "kernel for data_layout NHWC");
   const std::size_t input = with_channels("X");
-  channel_scale(input, floats("Scale"), floats("Bias"), "Out").fuses_into_previous = true;
+  channel_scale(input, floats("Scale"), floats("Bias")).fuses_into_previous = true;
 }
 
 void NetworkReader::read_lrn() {
@@ -230,8 +224,8 @@ void NetworkReader::read_lrn() {
   const std::size_t input = with_channels("X");
   const TensorShape sizes = shape_of(input);
   const std::int64_t channels = sizes.channels;
-  const bool fluid = op_->type == "lrn";  // it does not divide the sum by the size
-  const std::int64_t size = view_->integer(fluid ? "n" : "size");
+  const bool fluid = op_->kind == "lrn";  // it does not divide the sum by the size
+  const std::int64_t size = view_->integer("size");
   layer_memory_.add(static_cast<double>(channels) * static_cast<double>(channels) * sizeof(float));
   const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs) -> Layer& {
     Layer& made = layer(kind, std::move(inputs));
@@ -241,7 +235,7 @@ void NetworkReader::read_lrn() {
   const std::size_t squares = add(LayerKind::Multiply, {input, input}).output;
   Layer& sum = add(LayerKind::Convolution, {squares});
   const auto count = static_cast<std::size_t>(channels);
-  sum.bias.assign(count, static_cast<float>(view_->number(fluid ? "k" : "bias", 1)));
+  sum.bias.assign(count, static_cast<float>(view_->number("bias", 1)));
   sum.weights.assign(count * count, 0);
   const double share = view_->number("alpha", 1e-4) / (fluid ? 1 : static_cast<double>(size));
   for (std::int64_t c = 0; c < channels; ++c) {
@@ -267,10 +261,10 @@ void NetworkReader::read_softmax() {
   const std::size_t axis = view_->axis(softmax_axis(*view_), rank);
   require(axis > 0, "operator that mixes images");
   const std::int64_t inner = product(sizes, axis + 1, rank);
-  const bool flattens = view_->is_onnx() && view_->opset() < 13;  // the axes behind it too
+  const bool flattens = view_->opset() < 13;  // the axes behind it too
   Layer& made = layer(LayerKind::Softmax, {tensor("X")});
   made.axis = flattens ? Axis{sizes[axis] * inner, 1} : Axis{sizes[axis], inner};
-  made.logarithm = plain_type(graph_, *op_).find_first_of("lL") == 0;
+  made.logarithm = op_->kind == "LogSoftmax";
 }
 
 }  // namespace lenet::native

@@ -13,20 +13,19 @@ namespace lenet::native {
 
 Network NetworkReader::read() {
   const auto& operators = graph_.operators;
-  quantized_ = std::any_of(operators.begin(), operators.end(), [](const Operator& op) {
-    return op.type.find("quantize_linear") != std::string::npos ||
-           op.type.find("QuantizeLinear") == 0;
-  });
-  const bool onnx = graph_.dialect == Dialect::Onnx;
+  for (const Operator& op : operators) {
+    follows_onednn_ |= has_word("quantize_linear dequantize_linear", op.kind);
+    quantized_ |= follows_onednn_ || op.kind == "QuantizeLinear";
+  }
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
   if (graph_.mixes_images != kNone) {
     OperatorView(graph_, graph_.mixes_images, path_).no_kernel("operator that mixes images");
   }
-  if (onnx) {
-    set_input(graph_.inputs[0], printable(graph_.values[graph_.inputs[0]].name));
+  if (const Value& input = graph_.values[graph_.inputs[0]]; input.producer == kNone) {
+    set_input(graph_.inputs[0], printable(input.name));
   }
   for (std::size_t i = 0; i < operators.size(); ++i) {
-    if (!needed[i] && plain_type(graph_, operators[i]) != "fetch") continue;
+    if (!needed[i] && operators[i].kind != "Fetch") continue;
     const OperatorView view(graph_, i, path_);
     op_ = &operators[i];
     view_ = &view;
@@ -38,29 +37,29 @@ Network NetworkReader::read() {
     if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
   }
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
-    const std::string& name = graph_.values[graph_.outputs[i]].name;
-    add_output(graph_.outputs[i], onnx ? printable(name) : output_names_[i]);
+    const std::string& name = output_names_[i];
+    add_output(graph_.outputs[i],
+               name.empty() ? printable(graph_.values[graph_.outputs[i]].name) : name);
   }
   split_wide_weights();
   drop_identities(network_);
-  if (quantized_ && !onnx) round_as_onednn(network_);
+  if (follows_onednn_) round_as_onednn(network_);
   return std::move(network_);
 }
 
 void NetworkReader::read_operator() {
-  const std::string type = plain_type(graph_, *op_);
   // Of other types there is what moves values, until they become float32.
-  const bool any = type == "Cast" || type == "DequantizeLinear" || moves_only(type);
+  const bool any = has_word("Cast DequantizeLinear", op_->kind) || moves_only(op_->kind);
   each_value(op_->inputs, [&](std::size_t input) {
     const bool moved = any || quant_of(input) || !is_computed(input);
     require(moved || graph_.values[input].dtype == kFloat32,
             "kernel for another type than float32");
   });
-  read_kind(type);
-  keep_quants(type);
+  read_kind();
+  keep_quants();
 }
 
-void NetworkReader::keep_quants(const std::string& type) {
+void NetworkReader::keep_quants() {
   std::optional<QuantParams> quant;  // of the first input that is computed
   bool alike = true;                 // as those of the others
   each_value(op_->inputs, [&](std::size_t input) {
@@ -69,78 +68,75 @@ void NetworkReader::keep_quants(const std::string& type) {
     alike &= quant_of(input) == *quant;
   });
   const bool integers = quant && (*quant || !alike);
-  if (!integers || type == "DequantizeLinear") return;
-  const bool moves = type == "MaxPool" || moves_only(type);
+  if (!integers || op_->kind == "DequantizeLinear") return;
+  const bool moves = op_->kind == "MaxPool" || moves_only(op_->kind);
   require(moves && alike, "kernel for this operator on integers");
   each_value(op_->outputs, [&](std::size_t output) { quants_[output] = *quant; });
 }
 
-void NetworkReader::read_kind(const std::string& type) {
+void NetworkReader::read_kind() {
   using Reader = NetworkReader;
   struct Kind {
-    std::string_view types;
+    std::string_view kinds;
     /// Of what combines two values, the layer that computes it; of what reduces axes, how.
     std::variant<void (Reader::*)(), LayerKind, ReduceKind> read;
   };
   static constexpr Kind kKinds[] = {
-      {"feed data", &Reader::read_input},
-      {"fetch", &Reader::read_output},
-      // Constants that other operators take; the check has seen that they are.
-      {"full full_int_array fill_constant", &Reader::read_nothing},
-      {"conv2d depthwise_conv2d Conv", &Reader::read_convolution},
+      {"Feed", &Reader::read_input},
+      {"Fetch", &Reader::read_output},
+      {"Fill", &Reader::read_nothing},  // of other operators, which have seen that they are known
+      {"Conv", &Reader::read_convolution},
       {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
-      {"sum add_n Sum Mean Max Min", &Reader::read_several},
-      {"reduce_sum ReduceSum", ReduceKind::Sum},
-      {"reduce_mean mean ReduceMean", ReduceKind::Mean},
-      {"reduce_max max reduce_amax amax ReduceMax", ReduceKind::Max},
-      {"reduce_min min reduce_amin amin ReduceMin", ReduceKind::Min},
-      {"reduce_prod prod ReduceProd", ReduceKind::Product},
+      {"Sum Mean Max Min", &Reader::read_several},
+      {"ReduceSum", ReduceKind::Sum},
+      {"ReduceMean", ReduceKind::Mean},
+      {"ReduceMax", ReduceKind::Max},
+      {"ReduceMin", ReduceKind::Min},
+      {"ReduceProd", ReduceKind::Product},
       {"ReduceL1", ReduceKind::L1},
       {"ReduceL2", ReduceKind::L2},
       {"ReduceSumSquare", ReduceKind::SumOfSquares},
       {"ReduceLogSum", ReduceKind::LogSum},
-      {"logsumexp ReduceLogSumExp", ReduceKind::LogSumExp},
-      {"matmul_v2 matmul mul MatMul Gemm", &Reader::read_matmul},
-      {"elementwise_add add Add", LayerKind::Add},
-      {"elementwise_sub subtract Sub", LayerKind::Subtract},
-      {"elementwise_mul multiply Mul", LayerKind::Multiply},
-      {"elementwise_div divide Div", LayerKind::Divide},
-      {"elementwise_max maximum", LayerKind::Maximum},
-      {"elementwise_min minimum", LayerKind::Minimum},
-      {"prelu PRelu", &Reader::read_prelu},
-      {"batch_norm batch_norm_ BatchNormalization", &Reader::read_batch_norm},
+      {"ReduceLogSumExp", ReduceKind::LogSumExp},
+      {"MatMul Gemm mul", &Reader::read_matmul},
+      {"Add", LayerKind::Add},
+      {"Sub", LayerKind::Subtract},
+      {"Mul", LayerKind::Multiply},
+      {"Div", LayerKind::Divide},
+      {"Maximum", LayerKind::Maximum},
+      {"Minimum", LayerKind::Minimum},
+      {"PRelu prelu", &Reader::read_prelu},
+      {"BatchNormalization", &Reader::read_batch_norm},
       {"affine_channel", &Reader::read_affine_channel},
       {"LRN lrn", &Reader::read_lrn},
-      {"softmax Softmax log_softmax LogSoftmax", &Reader::read_softmax},
-      {"dropout Dropout", &Reader::read_dropout},
-      {"scale", &Reader::read_scale},
-      {"assign Identity Cast", &Reader::read_identity},
+      {"Softmax LogSoftmax", &Reader::read_softmax},
+      {"Dropout", &Reader::read_dropout},
+      {"Scale", &Reader::read_scale},
+      {"Identity", &Reader::read_identity},
+      {"Cast", &Reader::read_cast},
       {"Neg", &Reader::read_negation},
-      {"pow Pow square rsqrt", &Reader::read_power},
+      {"Pow Square Rsqrt", &Reader::read_power},
       {"quantize_linear", &Reader::read_quantize},
       {"dequantize_linear", &Reader::read_dequantize},
       {"QuantizeLinear", &Reader::read_quantize_onnx},
       {"DequantizeLinear", &Reader::read_dequantize_onnx},
-      {"reshape2 reshape flatten_contiguous_range flatten flatten2 squeeze2 squeeze Reshape "
-       "Flatten "
-       "Squeeze unsqueeze2 unsqueeze Unsqueeze",
-       &Reader::read_reshape},
+      {"Reshape Flatten FlattenRange Squeeze Unsqueeze", &Reader::read_reshape},
   };
   for (const Kind& kind : kKinds) {
-    if (!has_word(kind.types, type)) continue;
+    if (!has_word(kind.kinds, op_->kind)) continue;
     if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_combination(*layer);
     if (const auto* reduce = std::get_if<ReduceKind>(&kind.read)) return read_reduce(*reduce);
     return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
   }
-  if (const auto activation = read_activation(*view_, type)) return activate(*activation);
-  if (moves_values(type)) return read_moved(type);
+  if (const auto activation = read_activation(*view_)) return activate(*activation);
+  if (moves_values(op_->kind)) return read_moved();
   view_->no_kernel("kernel for this operator");
 }
 
 const Value* NetworkReader::constant(const std::string& name, std::size_t index) {
   const std::size_t at = value(name, index);
   const auto quantized = weights_.find(at);
-  if (kept_.count(at) == 0 && quantized != weights_.end() && view_->is_onnx()) {
+  if (kept_.count(at) == 0 && quantized != weights_.end() && !quantized->second.of_paddle) {
     fold_dequantized(at, quantized->second);
   }
   const auto kept = kept_.find(at);
@@ -148,9 +144,9 @@ const Value* NetworkReader::constant(const std::string& name, std::size_t index)
   return is_known(found) && count_values(found) > 0 ? &found : nullptr;
 }
 
-void NetworkReader::keep_contents(const std::string& output) {
+void NetworkReader::keep_contents() {
   const Value& from = *constant("X");
-  Value& to = kept_[given(output)] = graph_.values[given(output)];
+  Value& to = kept_[given()] = graph_.values[given()];
   to.data = from.data;
   to.data_dtype = from.data_dtype;
 }
@@ -167,8 +163,13 @@ std::string& NetworkReader::fold(std::size_t value, int dtype) {
 }
 
 void NetworkReader::read_identity() {
-  if (constant("X") != nullptr) return keep_contents("Out");
+  if (constant("X") != nullptr) return keep_contents();
   layer(LayerKind::Identity, {tensor("X")});
+}
+
+void NetworkReader::read_cast() {
+  require(graph_.values[given()].dtype == kFloat32, "kernel for another type than float32");
+  read_identity();
 }
 
 const Value& NetworkReader::float_constant(const std::string& name) {
@@ -208,9 +209,7 @@ std::size_t NetworkReader::with_channels(const std::string& name) {
 
 std::size_t NetworkReader::add_view(std::size_t from, const TensorShape& to) {
   if (shape_of(from) == to) return from;
-  return add_layer(LayerKind::View, from, to,
-                   "view of what " + plain_type(graph_, *op_) + " takes or gives")
-      .output;
+  return add_layer(LayerKind::View, from, to, "view of what " + type() + " takes or gives").output;
 }
 
 Layer& NetworkReader::add_layer(LayerKind kind, std::size_t input, const TensorShape& shape,
@@ -238,13 +237,12 @@ TensorShape NetworkReader::image_shape(const Shape& shape) const {
   return {shape[1], product(shape, 2, rank - 1), shape[rank - 1]};
 }
 
-Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs,
-                            const std::string& output, std::size_t index) {
-  const Value& declared = graph_.values[given(output, index)];
+Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index) {
+  const Value& declared = graph_.values[given(index)];
   Layer& made = network_.layers.emplace_back();
   made.kind = kind;
-  made.name = plain_type(graph_, *op_) + " '" + printable(declared.name) + "'";
-  made.output = given(output, index);
+  made.name = type() + " '" + printable(declared.name) + "'";
+  made.output = given(index);
   // What was flattened keeps its shape here.
   const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
                         kind == LayerKind::Copy || kind == LayerKind::Reduce;
@@ -254,8 +252,8 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs,
 }
 
 Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
-                                    std::vector<float> bias, const std::string& output) {
-  Layer& made = layer(LayerKind::ChannelScale, {input}, output);
+                                    std::vector<float> bias) {
+  Layer& made = layer(LayerKind::ChannelScale, {input});
   made.scale = std::move(scale);
   made.bias = std::move(bias);
   return made;
@@ -263,7 +261,7 @@ Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
 
 void NetworkReader::activate(const Activation& activation) {
   if (activation.kind == ActivationKind::None) return read_identity();
-  require(is_bound(activation) || !follows_onednn(), "kernel for this operator in int8");
+  require(is_bound(activation) || !follows_onednn_, "kernel for this operator in int8");
   layer(LayerKind::Activate, {tensor("X")}).activation = activation;
 }
 
@@ -286,9 +284,8 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
 }
 
 std::size_t NetworkReader::add_copy(Box box, std::size_t input, const TensorShape& shape) {
-  Layer& made = add_layer(
-      LayerKind::Copy, input, shape,
-      plain_type(graph_, *op_) + " '" + printable(graph_.values[given()].name) + "', moved");
+  Layer& made = add_layer(LayerKind::Copy, input, shape,
+                          type() + " '" + printable(graph_.values[given()].name) + "', moved");
   made.boxes = {std::move(box)};
   return made.output;
 }

@@ -26,12 +26,11 @@ Network load_network(const Model& model, bool check_finite);
 // ---- operators that only compute each value from one value, or only move values
 
 /// What an operator computes of each value by itself; nothing where it is another kind of operator.
-/// \param type of the operator, in any dialect
 /// \throws Error Unsupported
-std::optional<Activation> read_activation(const OperatorView& op, std::string_view type);
+std::optional<Activation> read_activation(const OperatorView& op);
 
-/// Whether an operator of that plain_type only moves values.
-bool moves_values(std::string_view type);
+/// Whether operators of that kind only move values.
+bool moves_values(std::string_view kind);
 
 /// The dimensions of a shape behind the number of images.
 inline Shape image_of(const Shape& shape) { return {shape.begin() + 1, shape.end()}; }

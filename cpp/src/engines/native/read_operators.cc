@@ -15,15 +15,14 @@ namespace {
 
 // ---- functions of each value
 
-/// A number that an operator has under one of two names, or as a rule.
+/// A number that an operator has under a name, or as a rule.
 struct Parameter {
   const char* name = "";
-  const char* other = "";
   double otherwise = 0;
 };
 
 struct Function {
-  std::string_view types;
+  std::string_view kinds;
   ActivationKind kind;
   Parameter alpha = {};
   Parameter beta = {};
@@ -32,45 +31,35 @@ struct Function {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 constexpr Function kFunctions[] = {
-    {"relu Relu", ActivationKind::Relu},
-    {"relu6", ActivationKind::Clip, {}, {"threshold", "", 6}},
-    {"clip Clip", ActivationKind::Clip, {"min", "", -kInfinity}, {"max", "", kInfinity}},
-    {"brelu hardtanh", ActivationKind::Clip, {"t_min"}, {"t_max"}},
-    {"leaky_relu LeakyRelu", ActivationKind::LeakyRelu, {"alpha", "negative_slope", 0.01}},
-    {"elu Elu", ActivationKind::Elu, {"alpha", "", 1}, {"", "", 1}},
-    {"selu Selu",
+    {"Relu", ActivationKind::Relu},
+    {"Relu6", ActivationKind::Clip, {}, {"threshold", 6}},
+    {"Clip", ActivationKind::Clip, {"min", -kInfinity}, {"max", kInfinity}},
+    {"LeakyRelu", ActivationKind::LeakyRelu, {"alpha", 0.01}},
+    {"Elu", ActivationKind::Elu, {"alpha", 1}, {"", 1}},
+    {"Selu",
      ActivationKind::Elu,
-     {"alpha", "", 1.67326319217681884765625},
-     {"gamma", "scale", 1.05070102214813232421875}},
-    {"hard_sigmoid hardsigmoid HardSigmoid",
-     ActivationKind::HardSigmoid,
-     {"slope", "alpha", 0.2},
-     {"offset", "beta", 0.5}},
-    {"HardSwish hardswish", ActivationKind::HardSwish, {"", "", 1.0 / 6}, {"", "", 0.5}},
-    // Here the scale and the offset, of which the layer's parameters are made.
-    {"hard_swish", ActivationKind::HardSwish, {"scale", "", 6}, {"offset", "", 3}},
-    {"sigmoid Sigmoid", ActivationKind::Sigmoid},
-    {"silu", ActivationKind::Swish, {"", "", 1}},
-    {"swish", ActivationKind::Swish, {"beta", "", 1}},
-    {"Swish", ActivationKind::Swish, {"alpha", "", 1}},
-    {"gelu Gelu", ActivationKind::Gelu},
-    {"mish Mish", ActivationKind::Mish},
-    {"tanh Tanh", ActivationKind::Tanh},
-    {"softplus", ActivationKind::Softplus, {"beta", "", 1}, {"threshold", "", 20}},
-    {"Softplus", ActivationKind::Softplus, {"", "", 1}, {"", "", kInfinity}},
-    {"softsign Softsign", ActivationKind::Softsign},
-    {"erf Erf", ActivationKind::Erf},
-    {"exp Exp", ActivationKind::Exp},
-    {"log Log", ActivationKind::Log},
-    {"sqrt Sqrt", ActivationKind::Sqrt},
-    {"abs Abs", ActivationKind::Abs},
-    {"reciprocal Reciprocal", ActivationKind::Reciprocal},
-    {"ThresholdedRelu", ActivationKind::ThresholdedRelu, {"alpha", "", 1}},
+     {"alpha", 1.67326319217681884765625},
+     {"gamma", 1.05070102214813232421875}},
+    {"HardSigmoid", ActivationKind::HardSigmoid, {"alpha", 0.2}, {"beta", 0.5}},
+    {"HardSwish", ActivationKind::HardSwish, {"scale", 6}, {"offset", 3}},
+    {"Sigmoid", ActivationKind::Sigmoid},
+    {"Swish", ActivationKind::Swish, {"alpha", 1}},
+    {"Gelu", ActivationKind::Gelu},
+    {"Mish", ActivationKind::Mish},
+    {"Tanh", ActivationKind::Tanh},
+    {"Softplus", ActivationKind::Softplus, {"beta", 1}, {"threshold", kInfinity}},
+    {"Softsign", ActivationKind::Softsign},
+    {"Erf", ActivationKind::Erf},
+    {"Exp", ActivationKind::Exp},
+    {"Log", ActivationKind::Log},
+    {"Sqrt", ActivationKind::Sqrt},
+    {"Abs", ActivationKind::Abs},
+    {"Reciprocal", ActivationKind::Reciprocal},
+    {"ThresholdedRelu", ActivationKind::ThresholdedRelu, {"alpha", 1}},
 };
 
 float number(const OperatorView& op, const Parameter& parameter) {
-  const char* const name = op.present({parameter.other, parameter.name});
-  return static_cast<float>(op.number(name, parameter.otherwise));
+  return static_cast<float>(op.number(parameter.name, parameter.otherwise));
 }
 
 // ---- moving values
@@ -83,14 +72,13 @@ constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
 /// Reads one operator.
 class BoxReader {
  public:
-  BoxReader(const OperatorView& op, bool of_constants)
-      : op_(op), input_(op.present({"X", "Input"})), first_(of_constants ? 0 : 1) {}
+  BoxReader(const OperatorView& op, bool of_constants) : op_(op), first_(of_constants ? 0 : 1) {}
 
   std::vector<Boxes> transposed() const {
     const Shape& shape = shape_of();
     Integers reversed(shape.size());
     std::iota(reversed.rbegin(), reversed.rend(), 0);
-    const Integers order = op_.integers(op_.present({"perm", "axis"}), reversed);
+    const Integers order = op_.integers("perm", reversed);
     const Integers steps = steps_of(shape);
     Integers from;
     for (const std::int64_t given : order) from.push_back(steps[op_.axis(given, shape.size())]);
@@ -107,8 +95,7 @@ class BoxReader {
     Integers axes(starts.size());
     std::iota(axes.begin(), axes.end(), 0);
     axes = op_.integers("axes", axes);
-    const Integers strides =
-        op_.integers(op_.present({"strides", "steps"}), Integers(axes.size(), 1));
+    const Integers strides = op_.integers("steps", Integers(axes.size(), 1));
     Integers from = steps_of(shape);
     std::int64_t first = 0;
     for (std::size_t i = 0; i < axes.size(); ++i) {
@@ -150,7 +137,7 @@ class BoxReader {
 
   /// Also stack, which adds the axis.
   std::vector<Boxes> joined() const {
-    const Shape& whole = op_.declared(op_.outputs("Y") > 0 ? "Y" : "Out").shape;
+    const Shape& whole = op_.declared("Out").shape;
     const std::size_t axis = axis_of(whole.size());
     const Integers to = image_of(steps_of(whole));
     Boxes boxes;
@@ -253,7 +240,7 @@ class BoxReader {
   }
 
  private:
-  const Shape& shape_of() const { return op_.in(input_).shape; }
+  const Shape& shape_of() const { return op_.in("X").shape; }
   void keep_images(bool keeps) const { op_.supports(keeps, "operator that mixes images"); }
   /// Without that of the images.
   std::size_t axis_of(std::size_t rank) const {
@@ -267,59 +254,53 @@ class BoxReader {
   }
 
   const OperatorView& op_;
-  const char* input_;
   std::size_t first_;  ///< axis that is moved
 };
 
 struct Kind {
-  std::string_view types;
+  std::string_view kinds;
   std::vector<Boxes> (BoxReader::*read)() const;
 };
 
 constexpr Kind kKinds[] = {
-    {"transpose2 transpose Transpose", &BoxReader::transposed},
-    {"slice strided_slice Slice", &BoxReader::sliced},
-    {"split split_with_num unbind Split", &BoxReader::split},
-    {"concat stack Concat", &BoxReader::joined},
-    {"expand_v2 expand tile Expand Tile", &BoxReader::repeated},
-    {"Gather", &BoxReader::gathered},
-    {"flip", &BoxReader::flipped},
-    {"pad pad3d Pad", &BoxReader::padded},
+    {"Transpose", &BoxReader::transposed}, {"Slice", &BoxReader::sliced},
+    {"Split Unbind", &BoxReader::split},   {"Concat Stack", &BoxReader::joined},
+    {"Expand Tile", &BoxReader::repeated}, {"Gather", &BoxReader::gathered},
+    {"Flip", &BoxReader::flipped},         {"Pad", &BoxReader::padded},
 };
 
-const Kind* find_kind(std::string_view type) {
+const Kind* find_kind(std::string_view kind) {
   const auto* const found =
       std::find_if(std::begin(kKinds), std::end(kKinds),
-                   [type](const Kind& kind) { return has_word(kind.types, type); });
+                   [kind](const Kind& each) { return has_word(each.kinds, kind); });
   return found == std::end(kKinds) ? nullptr : found;
 }
 
 /// What such an operator copies of one image: a list of boxes for each of its outputs.
 /// \param of_constants whether its inputs are that, which have no images
 /// \throws Error Unsupported: it mixes images
-std::vector<Boxes> read_boxes(const OperatorView& op, std::string_view type, bool of_constants) {
-  return (BoxReader(op, of_constants).*find_kind(type)->read)();
+std::vector<Boxes> read_boxes(const OperatorView& op, bool of_constants) {
+  return (BoxReader(op, of_constants).*find_kind(op.kind())->read)();
 }
 
 }  // namespace
 
-std::optional<Activation> read_activation(const OperatorView& op, std::string_view type) {
+std::optional<Activation> read_activation(const OperatorView& op) {
   const auto* const function =
       std::find_if(std::begin(kFunctions), std::end(kFunctions),
-                   [&](const Function& each) { return has_word(each.types, type); });
+                   [&](const Function& each) { return has_word(each.kinds, op.kind()); });
   if (function == std::end(kFunctions)) return std::nullopt;
   Activation found{function->kind, number(op, function->alpha), number(op, function->beta)};
-  if (type == "selu" || type == "Selu") found.alpha *= found.beta;
-  if (type == "hard_swish") {
+  if (op.kind() == "Selu") found.alpha *= found.beta;
+  if (op.kind() == "HardSwish") {  // its scale and offset, of which the layer's are made
     op.supports(op.number("threshold", 6) == static_cast<double>(found.alpha),
                 "kernel for a threshold that is not the scale");
     found.alpha = 1 / found.alpha;
     found.beta *= found.alpha;
   }
   if (found.kind == ActivationKind::Gelu) {
-    const bool tanh =
-        op.is_onnx() ? op.text("approximate", "none") == "tanh" : op.flag("approximate");
-    if (tanh) found.kind = ActivationKind::GeluTanh;
+    const bool tanh = op.text("approximate", "none") == "tanh";
+    if (op.flag("tanh", tanh)) found.kind = ActivationKind::GeluTanh;
   }
   const auto is_nan = [](float value) { return std::isnan(value); };
   op.require(!is_nan(found.alpha) && !is_nan(found.beta), "a parameter that is no number");
@@ -342,38 +323,36 @@ Box repeated_box(Shape from, const Shape& to) {
   return box;
 }
 
-bool moves_values(std::string_view type) { return find_kind(type) != nullptr; }
+bool moves_values(std::string_view kind) { return find_kind(kind) != nullptr; }
 
-void NetworkReader::read_moved(const std::string& type) {
-  const char* const name = view_->present({"X", "Input"});
-  const std::string output = view_->outputs("Y") > 0 ? "Y" : "Out";
+void NetworkReader::read_moved() {
+  const std::size_t count = view_->count("X");
   std::vector<std::size_t> inputs;
   std::size_t constants = 0;
-  for (std::size_t i = 0; i < view_->count(name); ++i) constants += constant(name, i) != nullptr;
-  if (constants == view_->count(name)) return fold_moved(type, name, output);
-  for (std::size_t i = 0; i < view_->count(name); ++i) {
-    image_shape(shape(name, i));
-    inputs.push_back(tensor(name, i));
+  for (std::size_t i = 0; i < count; ++i) constants += constant("X", i) != nullptr;
+  if (constants == count) return fold_moved();
+  for (std::size_t i = 0; i < count; ++i) {
+    image_shape(shape("X", i));
+    inputs.push_back(tensor("X", i));
   }
-  std::vector<Boxes> boxes = read_boxes(*view_, type, false);
-  for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, output, i);
+  std::vector<Boxes> boxes = read_boxes(*view_, false);
+  for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, i);
 }
 
-void NetworkReader::fold_moved(const std::string& type, const char* input,
-                               const std::string& output) {
-  const int dtype = constant(input)->data_dtype;
+void NetworkReader::fold_moved() {
+  const int dtype = constant("X")->data_dtype;
   const std::size_t size = element_size(dtype);
-  for (std::size_t i = 0; i < view_->count(input); ++i) {
-    const Value& from = *constant(input, i);
+  for (std::size_t i = 0; i < view_->count("X"); ++i) {
+    const Value& from = *constant("X", i);
     require(from.data_dtype == dtype && static_cast<std::int64_t>(count_values(from)) ==
                                             product(from.shape, 0, from.shape.size()),
             "move of constants but of one type, with as many values as their shapes say");
   }
-  const std::vector<Boxes> outputs = read_boxes(*view_, type, true);
+  const std::vector<Boxes> outputs = read_boxes(*view_, true);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    char* const contents = fold(given(output, i), dtype).data();
+    char* const contents = fold(given(i), dtype).data();
     for (const Box& box : outputs[i]) {
-      const char* const from = constant(input, box.input)->data.data();
+      const char* const from = constant("X", box.input)->data.data();
       each_place(box, [&](std::int64_t at, std::int64_t to) {
         std::memcpy(contents + static_cast<std::size_t>(to) * size,
                     from + static_cast<std::size_t>(at) * size, size);
@@ -383,8 +362,8 @@ void NetworkReader::fold_moved(const std::string& type, const char* input,
 }
 
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
-                         const std::string& output, std::size_t index) {
-  const TensorShape to = image_shape(graph_.values[given(output, index)].shape);
+                         std::size_t index) {
+  const TensorShape to = image_shape(graph_.values[given(index)].shape);
   const TensorShape from = shape_of(inputs[0]);
   bool same_pixels = true;
   bool joins = boxes.size() == inputs.size();  // all of one input after the other
@@ -405,13 +384,13 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     sources = channel_sources(boxes, from.pixels(), channels);
     if (!sources.empty()) kind = LayerKind::Channels;
   }
-  require(!quantized_ || joins || (!follows_onednn() && kind == LayerKind::Channels),
+  require(!quantized_ || joins || (!follows_onednn_ && kind == LayerKind::Channels),
           "kernel for this operator in int8");
-  Layer& made = layer(kind, inputs, output, index);
+  Layer& made = layer(kind, inputs, index);
   made.channels = std::move(sources);
   if (kind == LayerKind::Copy) {
     made.boxes = std::move(boxes);
-    made.fill = static_cast<float>(view_->number(view_->present({"value", "pad_value"}), 0));
+    made.fill = static_cast<float>(view_->number("value", 0));
     require(std::isfinite(made.fill), "kernel for such a value");
   } else {
     network_.tensors[made.output] = {channels, from.height, from.width};
@@ -423,7 +402,7 @@ void NetworkReader::read_reshape() {
   if (const Value* found = constant("X"); found != nullptr) {  // a bias, before it is added
     require(product(sizes, 0, sizes.size()) == static_cast<std::int64_t>(count_values(*found)),
             "change of a parameter's shape to another number of values");
-    return keep_contents("Out");
+    return keep_contents();
   }
   const std::size_t input = tensor("X");
   const std::int64_t values = shape_of(input).values();
@@ -431,9 +410,8 @@ void NetworkReader::read_reshape() {
   require(!sizes.empty() && (sizes[0] == images || sizes[0] == kUnknown) &&
               product(sizes, 1, sizes.size()) == values,
           "change of shape but of each image");
-  const bool flat = sizes.size() == 2 && op_->type.find("reshape") == std::string::npos;
-  layer(quantized_ && flat && !view_->is_onnx() ? LayerKind::Flatten : LayerKind::Identity,
-        {input});
+  const bool flat = sizes.size() == 2 && op_->kind != "Reshape";
+  layer(follows_onednn_ && flat ? LayerKind::Flatten : LayerKind::Identity, {input});
 }
 
 }  // namespace lenet::native

@@ -19,7 +19,7 @@ std::vector<float> NetworkReader::ranges(bool zero) {
     return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range) && range > 0);
   });
   if (!sound) {
-    refuse_program(path_, printable(op_->type) + " '" + graph_.values[given("Y")].name +
+    refuse_program(path_, printable(op_->type) + " '" + graph_.values[given()].name +
                               "' has a scale that is no positive number");
   }
   const Value* zeros = constant("ZeroPoint");
@@ -37,9 +37,9 @@ std::vector<float> NetworkReader::ranges(bool zero) {
 // Operators that only observe count as well: Paddle's int8 does not look at that attribute.
 void NetworkReader::read_quantize() {
   const float range = ranges(view_->flag("only_observer", false))[0];
-  whole_[given("Y")] = range;
-  if (constant("X") != nullptr) return keep_contents("Y");  // such as a bias
-  Layer& made = layer(LayerKind::Identity, {tensor("X")}, "Y");
+  whole_[given()] = range;
+  if (constant("X") != nullptr) return keep_contents();  // such as a bias
+  Layer& made = layer(LayerKind::Identity, {tensor("X")});
   if (std::isnormal(range)) made.quant.range = range;
 }
 
@@ -47,16 +47,17 @@ void NetworkReader::read_dequantize() {
   if (const auto found = whole_.find(value("X")); found != whole_.end()) {
     require(ranges(true)[0] == found->second,
             "dequantization by another scale than it was quantized by");
-    dequantized_[given("Y")] = found->second;
-    if (constant("X") != nullptr) return keep_contents("Y");
-    layer(LayerKind::Identity, {tensor("X")}, "Y");
+    dequantized_[given()] = found->second;
+    if (constant("X") != nullptr) return keep_contents();
+    layer(LayerKind::Identity, {tensor("X")});
     return;
   }
   const Value* weights = constant("X");
   require(weights != nullptr, "dequantization of what was not quantized");
   require(weights->data_dtype == kInt8, "dequantization of weights that are no int8");
-  const QuantizedWeights& made =
-      weights_[given("Y")] = {weights, ranges(true), view_->integer("quant_axis")};
+  QuantizedWeights& made = weights_[given()];
+  made = {weights, ranges(true), view_->integer("quant_axis")};
+  made.of_paddle = true;
   layer_memory_.add(static_cast<double>(made.ranges.size() * sizeof(float)));
 }
 
@@ -113,8 +114,8 @@ void NetworkReader::fold_dequantized(std::size_t value, const QuantizedWeights& 
 void NetworkReader::read_quantize_onnx() {
   if (const Value* const numbers = constant("X"); numbers != nullptr) {
     const QuantizedWeights how = quantization_of(*numbers);
-    const int dtype = graph_.values[given("Y")].dtype;
-    std::string& integers = fold(given("Y"), dtype);
+    const int dtype = graph_.values[given()].dtype;
+    std::string& integers = fold(given(), dtype);
     require(count_values(*numbers) == integers.size(), "quantization of another number of values");
     for (std::size_t i = 0; i < integers.size(); ++i) {
       const auto number = static_cast<float>(number_at(*numbers, i));
@@ -127,14 +128,14 @@ void NetworkReader::read_quantize_onnx() {
     return;
   }
   const QuantParams quant = quant_onnx();
-  layer(LayerKind::Quantize, {tensor("X")}, "Y").quant = quant;
-  quants_[given("Y")] = quant;
+  layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
+  quants_[given()] = quant;
 }
 
 void NetworkReader::read_dequantize_onnx() {
   if (const QuantParams before = quant_of(value("X")); before) {
     require(quant_onnx() == before, "dequantization by another scale than it was quantized by");
-    layer(LayerKind::Identity, {tensor("X")}, "Y");
+    layer(LayerKind::Identity, {tensor("X")});
     return;
   }
   const Value* const integers = constant("X");
@@ -142,8 +143,8 @@ void NetworkReader::read_dequantize_onnx() {
   QuantizedWeights found = quantization_of(*integers);
   layer_memory_.add(static_cast<double>(found.ranges.size() * (sizeof(float) + sizeof(double))));
   const bool is_byte = integers->data_dtype == kInt8 || integers->data_dtype == kUint8;
-  if (!is_byte) return fold_dequantized(given("Y"), found);  // such as a bias
-  weights_[given("Y")] = std::move(found);
+  if (!is_byte) return fold_dequantized(given(), found);  // such as a bias
+  weights_[given()] = std::move(found);
 }
 
 const Value* NetworkReader::weights(const std::string& name) {
@@ -183,7 +184,7 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
   require(single || quantized.axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
   made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
-  made.adds_whole_steps = view_->is_onnx();
+  made.adds_whole_steps = !quantized.of_paddle;
   if (quantized.zeros.empty() && integers->data_dtype == kInt8) {
     made.integers =
         outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));

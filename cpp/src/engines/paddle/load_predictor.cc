@@ -68,7 +68,8 @@ void require_gpu(int number) {
   }
 }
 
-void configure(paddle_infer::Config& target, const Config& config, const Model& model) {
+void configure(paddle_infer::Config& target, const Config& config, const Model& model,
+               const ProgramTraits& traits) {
   const int gpu = gpu_number(config.device);
   if (gpu < 0) {
     target.DisableGpu();
@@ -95,7 +96,7 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
   if (config.accelerator == Accelerator::OneDnn) {
     target.EnableONEDNN();
     target.SetOnednnCacheCapacity(0);  // onednn_cache.h
-    if (model.traits.activation_fusing_faults) {
+    if (traits.activation_fusing_faults) {
       target.DeletePass("conv_activation_onednn_fuse_pass");
     }
     // It leaves out what else reads a normalization that a relu follows, and Paddle faults.
@@ -108,8 +109,8 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
   if (config.accelerator == Accelerator::OpenVino) {
     target.EnableOpenVINOEngine(paddle_infer::PrecisionType::kFloat32);
   }
-  if (model.traits.simplifying_faults) target.DeletePass("simplify_with_basic_ops_pass");
-  if (model.traits.folding_is_wrong) {
+  if (traits.simplifying_faults) target.DeletePass("simplify_with_basic_ops_pass");
+  if (traits.folding_is_wrong) {
     for (const char* pass :
          {"conv_bn_fuse_pass", "conv_eltwiseadd_bn_fuse_pass", "conv_transpose_bn_fuse_pass",
           "conv_transpose_eltwiseadd_bn_fuse_pass", "conv2d_bn_fuse_pass"}) {
@@ -143,7 +144,8 @@ std::string paddle_version() {
 
 bool is_paddle_3_1() { return paddle_version().compare(0, 4, "3.1.") == 0; }
 
-PaddlePredictor load_predictor(const Config& config, const Model& model) {
+PaddlePredictor load_predictor(const Config& config, const Model& model,
+                               const ProgramTraits& traits) {
   std::string program = model.checked_program->path();
   std::string params = model.params->path();
   std::shared_ptr<TemporaryFolder> folder;
@@ -168,7 +170,7 @@ PaddlePredictor load_predictor(const Config& config, const Model& model) {
     link(program, "/model.json");
   }
   target.SetModel(program, params);
-  configure(target, config, model);
+  configure(target, config, model, traits);
   const NoOneDnnRun guard;  // whatever the accelerator: each pass empties oneDNN's cache
   const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
   if (model.format != ModelFormat::Json) return predictor;

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "engines/paddle/program_traits.h"
 #include "model/model.h"
 
 // Of Paddle (paddle/common/flags.cc), exported by its libcommon.so, and of glog, which Paddle has
@@ -58,6 +59,7 @@ bool is_paddle_3_1();
 
 /// Configures Paddle, and gives it the files of the model as it expects them.
 /// \throws Error BackendFailure: a file cannot be written; and what Paddle throws
-PaddlePredictor load_predictor(const Config& config, const Model& model);
+PaddlePredictor load_predictor(const Config& config, const Model& model,
+                               const ProgramTraits& traits);
 
 }  // namespace lenet

@@ -1,29 +1,20 @@
 #include "engines/paddle/paddle.h"
 
 #include <cstddef>
+#include <map>
+#include <mutex>
 #include <set>
+#include <utility>
 
 #include "config_option.h"
 #include "lenet/error.h"
 
 namespace lenet {
+namespace {
 
-void require_paddle_options(const Config& config) {
-  if (config.precision == Precision::Fp32) return;
-  const std::string precision = std::string("precision ") + to_string(config.precision);
-  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
-    throw Error(ErrorCode::BadInput, precision +
-                                         " is computed by oneDNN: set accelerator to onednn or " +
-                                         "auto, not to " + to_string(config.accelerator));
-  }
-  if (!config.ir_optim) {
-    throw Error(ErrorCode::BadInput,
-                precision + " comes of rewriting operators: set ir_optim to true");
-  }
-}
-
-std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
-  const ProgramTraits& traits = model.traits;
+/// With the accelerator of the configuration, which is not Auto.
+std::unique_ptr<Engine> create(const Config& config, const Model& model,
+                               const ProgramTraits& traits) {
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
   if (model.format == ModelFormat::Json) {
     std::set<std::size_t> values(model.graph.inputs.begin(), model.graph.inputs.end());
@@ -35,7 +26,7 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
     }
   }
   if (config.accelerator == Accelerator::OpenVino) {
-    if (traits.quantized) {
+    if (model.quantized) {
       refuse(
           " is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, "
           "plain or onednn, or for speed precision int8");
@@ -53,7 +44,7 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
   }
   // Paddle computes in float32 without a word where it cannot do as it was told.
   if (config.precision == Precision::Bf16) {
-    if (traits.quantized) {
+    if (model.quantized) {
       refuse(
           " is quantized, so that nothing of it runs in bf16; use precision int8 or fp32, or the "
           "float model");
@@ -69,11 +60,12 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
            ", which oneDNN computes wrongly or not at all; use accelerator " +
            (config.precision == Precision::Fp32 ? "auto or plain" : "plain with precision fp32"));
   }
-  return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model));
+  return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model, traits));
 }
 
-Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
-                                      const ProgramTraits& traits, std::int64_t images) {
+/// The fastest by measurement, of those that have not failed.
+Accelerator choose(const Config& config, const Model& model, const ProgramTraits& traits,
+                   std::int64_t images) {
   if (config.precision != Precision::Fp32) return Accelerator::OneDnn;
   if (gpu_number(config.device) >= 0) return Accelerator::Plain;
   // Of a program that was not checked it is not known what the others make of it.
@@ -83,27 +75,131 @@ Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
   //   .json                              oneDNN 78 / 91 / 700      plain 62 / 150 / 4150
   // And quantized, with precision fp32, of which OpenVINO converts nothing:
   //   .pdmodel                           oneDNN 459 / 482 / 5430   plain 261 / 354 / 7580
-  if (model.format == ModelFormat::Pdmodel && traits.openvino_refusal.empty() &&
-      !traits.quantized) {
+  if (model.format == ModelFormat::Pdmodel && traits.openvino_refusal.empty() && !model.quantized) {
     return Accelerator::OpenVino;
   }
   if (!traits.onednn_refusal.empty()) return Accelerator::Plain;
   // What oneDNN costs to set up outweighs what it saves only where there is little to compute.
   constexpr std::size_t kSmallModelBytes = 1 << 20;
   const bool small = model.format != ModelFormat::Separate &&
-                     (model.format == ModelFormat::Json || traits.quantized) &&
+                     (model.format == ModelFormat::Json || model.quantized) &&
                      model.params->contents().size() < kSmallModelBytes;
-  const std::int64_t few = traits.quantized ? 2 : 1;
+  const std::int64_t few = model.quantized ? 2 : 1;
   return small && images <= few ? Accelerator::Plain : Accelerator::OneDnn;
 }
 
-bool leave_out_paddle_accelerator(const Config& config, ProgramTraits& traits, Accelerator failed) {
-  if (config.precision != Precision::Fp32 || failed == Accelerator::Plain) return false;
-  std::string& refusal =
-      failed == Accelerator::OpenVino ? traits.openvino_refusal : traits.onednn_refusal;
-  if (!refusal.empty()) return false;
-  refusal = "what failed before";
-  return true;
+/// Has an engine for each accelerator that Auto has asked for.
+class Accelerated final : public Engine {
+ public:
+  Accelerated(const Config& config, const Model& model, ProgramTraits traits)
+      : config_(config), model_(model), traits_(std::move(traits)) {}
+
+  TensorSpec input_spec() const override { return any().input_spec(); }
+  std::vector<TensorSpec> output_specs() const override { return any().output_specs(); }
+
+  void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
+    for (;;) {
+      Engine& engine = engine_for(outputs.images());
+      try {
+        return engine.run(input, outputs, control);
+      } catch (const Error& error) {
+        leave_out(accelerator(outputs.images()), error);
+      }
+    }
+  }
+
+  std::unique_ptr<Engine> clone() const override {
+    auto made = std::make_unique<Accelerated>(config_, model_, traits_);
+    made->failures_ = failures_;
+    for (const auto& [accelerator, engine] : engines_) {
+      made->engines_[accelerator] = engine->clone();
+    }
+    return made;
+  }
+
+  bool has_layers() const override { return any().has_layers(); }
+  void set_layer_callback(LayerCallback callback) override {
+    for (const auto& [accelerator, engine] : engines_) engine->set_layer_callback(callback);
+    callback_ = std::move(callback);
+  }
+  /// Without an accelerator, Paddle's kernels are slower than those of the native engine.
+  bool is_fastest() const override {
+    return accelerator(1) != Accelerator::Plain || traits_.onednn_refusal.empty();
+  }
+
+  Accelerator accelerator(std::int64_t images) const override {
+    if (config_.accelerator != Accelerator::Auto) return config_.accelerator;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return choose(config_, model_, traits_, images);
+  }
+
+  Engine& engine_for(std::int64_t images) {
+    for (;;) {
+      Config config = config_;
+      config.accelerator = accelerator(images);
+      const auto found = engines_.find(config.accelerator);
+      if (found != engines_.end()) return *found->second;
+      try {
+        std::unique_ptr<Engine> made = create(config, model_, traits_);
+        if (callback_) made->set_layer_callback(callback_);
+        return *(engines_[config.accelerator] = std::move(made));
+      } catch (const Error& error) {
+        leave_out(config.accelerator, error);
+      }
+    }
+  }
+
+ private:
+  /// Each says the same of the model.
+  const Engine& any() const { return *engines_.begin()->second; }
+
+  /// Makes Auto go on without an accelerator that has failed, for good: the same model would fail
+  /// again. With float32 alone there is another one than oneDNN and OpenVINO.
+  /// \throws Error `error` itself where another accelerator does not help.
+  void leave_out(Accelerator failed, const Error& error) {
+    const bool other =
+        config_.accelerator == Accelerator::Auto && config_.precision == Precision::Fp32 &&
+        failed != Accelerator::Plain &&
+        (error.code() == ErrorCode::BackendFailure || error.code() == ErrorCode::Unsupported);
+    std::string& refusal =
+        failed == Accelerator::OpenVino ? traits_.openvino_refusal : traits_.onednn_refusal;
+    if (!other || !refusal.empty()) throw Error(error.code(), error.what() + failures_);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    refusal = "what failed before";
+    failures_ +=
+        std::string(" (accelerator ") + to_string(failed) + " failed before: " + error.what() + ")";
+    engines_.erase(failed);
+  }
+
+  const Config config_;
+  const Model& model_;
+  mutable std::mutex mutex_;  ///< guards traits_, for accelerator()
+  ProgramTraits traits_;      ///< the model's, and which accelerators have failed since
+  std::string failures_;      ///< of those, each in parentheses
+  std::map<Accelerator, std::unique_ptr<Engine>> engines_;
+  LayerCallback callback_;
+};
+
+}  // namespace
+
+void require_paddle_options(const Config& config) {
+  if (config.precision == Precision::Fp32) return;
+  const std::string precision = std::string("precision ") + to_string(config.precision);
+  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::OneDnn) {
+    throw Error(ErrorCode::BadInput, precision +
+                                         " is computed by oneDNN: set accelerator to onednn or " +
+                                         "auto, not to " + to_string(config.accelerator));
+  }
+  if (!config.ir_optim) {
+    throw Error(ErrorCode::BadInput,
+                precision + " comes of rewriting operators: set ir_optim to true");
+  }
+}
+
+std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
+  auto engine = std::make_unique<Accelerated>(config, model, read_program_traits(model.graph));
+  engine->engine_for(1);
+  return engine;
 }
 
 bool has_bf16() noexcept {

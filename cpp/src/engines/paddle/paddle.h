@@ -6,13 +6,15 @@
 #include <memory>
 
 #include "engines/engine.h"
+#include "engines/paddle/program_traits.h"
 
 namespace lenet {
 
 extern const EngineLibrary kPaddleLibrary;
 
 struct PaddlePlugin {
-  Engine* (*create)(const Config&, const Model&);  ///< a new engine, owned by the caller
+  /// A new engine, owned by the caller, with the accelerator of the Config, which is not Auto.
+  Engine* (*create)(const Config&, const Model&, const ProgramTraits&);
   std::string version;  ///< the library's, such as "3.3.1"; "unknown" when it does not say
 };
 
@@ -28,15 +30,10 @@ const PaddlePlugin& load_paddle_plugin();
 /// \throws Error BadInput: an accelerator or ir_optim that the precision does not go with.
 void require_paddle_options(const Config& config);
 
-/// \throws Error Unsupported: not of this model; as load_paddle_plugin and the plug-in do.
+/// With Auto it has several accelerators: the fastest by measurement for a number of images, which
+/// is loaded when a run first asks for it; one that fails is left out from then on. \throws Error
+/// Unsupported: not of this model; as load_paddle_plugin and the plug-in do.
 std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model);
-
-/// The fastest by measurement.
-Accelerator choose_paddle_accelerator(const Config& config, const Model& model,
-                                      const ProgramTraits& traits, std::int64_t images);
-
-/// With float32 alone there is another than oneDNN and OpenVINO.
-bool leave_out_paddle_accelerator(const Config& config, ProgramTraits& traits, Accelerator failed);
 
 /// Whether the processor has AVX-512 (what oneDNN calls avx512_core) with its bf16 instructions.
 /// Without these oneDNN imitates them, slower than float32, and fails in a .json for several

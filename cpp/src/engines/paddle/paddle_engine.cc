@@ -108,12 +108,12 @@ std::shared_ptr<Family> openvino_family(const Config& config, const Model& model
 class PaddleEngine final : public Engine {
  public:
   /// \param origin what to clone; null: the model is loaded
-  PaddleEngine(const Config& config, const Model& model, std::shared_ptr<Family> family,
-               const PaddlePredictor& origin)
-      : config_(config), model_(model), family_(std::move(family)) {
+  PaddleEngine(const Config& config, const Model& model, const ProgramTraits& traits,
+               std::shared_ptr<Family> family, const PaddlePredictor& origin)
+      : config_(config), model_(model), traits_(traits), family_(std::move(family)) {
     predictor_ = family_->lend([&] {
       if (origin) return PaddlePredictor(origin->Clone().release());
-      return load_predictor(config_, model_);
+      return load_predictor(config_, model_, traits_);
     });
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
@@ -176,17 +176,13 @@ class PaddleEngine final : public Engine {
     return guarded("cloning the predictor", [&] {
       // OpenVINO's clones share one infer request: side by side they would fail, or mix up outputs.
       const bool anew = config_.accelerator == Accelerator::OpenVino;
-      return std::make_unique<PaddleEngine>(config_, model_, family_, anew ? nullptr : predictor_);
+      return std::make_unique<PaddleEngine>(config_, model_, traits_, family_,
+                                            anew ? nullptr : predictor_);
     });
   }
 
   /// Of a GPU they lie in its memory.
   bool has_layers() const override { return gpu_number(config_.device) < 0; }
-
-  /// Without an accelerator, Paddle's kernels are slower than those of the native engine.
-  bool is_fastest() const override {
-    return config_.accelerator != Accelerator::Plain || model_.traits.onednn_refusal.empty();
-  }
 
   void set_layer_callback(LayerCallback callback) override {
     callback_ = std::move(callback);
@@ -224,6 +220,7 @@ class PaddleEngine final : public Engine {
 
   Config config_;
   const Model& model_;
+  const ProgramTraits traits_;
   std::shared_ptr<Family> family_;
   PaddlePredictor predictor_;
   // Destroyed before the predictor, whose scope they point into.
@@ -237,11 +234,11 @@ class PaddleEngine final : public Engine {
   std::set<std::string> reported_;  ///< to the callback, in this run
 };
 
-Engine* create(const Config& config, const Model& model) {
+Engine* create(const Config& config, const Model& model, const ProgramTraits& traits) {
   return guarded("loading the model", [&] {
     auto family = config.accelerator == Accelerator::OpenVino ? openvino_family(config, model)
                                                               : std::make_shared<Family>();
-    return new PaddleEngine(config, model, std::move(family), nullptr);
+    return new PaddleEngine(config, model, traits, std::move(family), nullptr);
   });
 }
 

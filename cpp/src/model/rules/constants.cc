@@ -89,13 +89,10 @@ void infer_data(OperatorView& op) {
   op.require(out.dtype == dtype_named(op, op.text("dtype")), "dtype");
 }
 
-void infer_feed(OperatorView& op) { op.require(op.integer("col") == 0, "col"); }
-
 /// Of ONNX: exactly one of its attributes says what it holds.
 void infer_onnx_constant(OperatorView& op) {
-  const std::string_view name =
-      op.present({"value", "value_float", "value_floats", "value_int", "value_ints"});
-  op.require(op.has_attribute(name) && op.attributes() == 1, "it does not have exactly one value");
+  op.require(op.attributes().size() == 1, "it does not have exactly one value");
+  const std::string_view name = op.attributes().front().first;
   if (name == "value") {
     const Value& value = op.tensor(name);
     op.give_like("Out", value);
@@ -127,27 +124,29 @@ void infer_constant_of_shape(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kDesc, "feed", "X", "Out", "col:int", infer_feed},
-    {kDesc, "fetch", "X", "Out", "col:int", [](OperatorView&) {}},
-    {kPir, "data", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
-    {kPir, "fetch", "X", "Out", "name:str col:int", infer_same},
-    {kDesc, "fill_constant", "ValueTensor! ShapeTensor! ShapeTensorList!", "Out",
+    {kDesc, "feed", "Feed", "X", "Out", "col:int",
+     [](OperatorView& op) { op.require(op.integer("col") == 0, "col"); }},
+    {kDesc, "fetch", "Fetch", "X", "Out", "col:int", [](OperatorView&) {}},
+    {kPir, "data", "Feed", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
+    {kPir, "fetch", "Fetch", "X", "Out", "name:str col:int", infer_same},
+    {kDesc, "fill_constant", "Fill", "ValueTensor! ShapeTensor! ShapeTensorList!", "Out",
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
-    {kPir, "assign_value assign_value_", "X?", "Out",
+    {kPir, "assign_value assign_value_", "", "X?", "Out",
      "shape:ints|empty dtype:dtype values:doubles|longs place:place", infer_assign_value},
-    {kDesc, "assign_value", "", "Out",
+    {kDesc, "assign_value", "", "", "Out",
      "shape:ints dtype:int values:doubles? bool_values:ints? fp32_values:floats? "
      "int32_values:ints? int64_values:longs?",
      infer_assign_value},
-    {kPaddle, "fill_any_like/full_like", "X /Value", "Out",
+    {kPaddle, "fill_any_like/full_like", "", "X /Value", "Out",
      "value:float/ dtype:int/dtype:dtype /place:place", infer_like},
-    {kPir, "full", "", "Out", "shape:dims value:double dtype:dtype place:place", infer_full},
-    {kOnnx, "Constant", "", "Out",
+    {kPir, "full", "Fill", "", "Out", "shape:dims value:double dtype:dtype place:place",
+     infer_full},
+    {kOnnx, "Constant", "", "", "Out",
      "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",
      infer_onnx_constant},
-    {kOnnx, "ConstantOfShape", "shape", "Out", "value:tensor?", infer_constant_of_shape},
-    {kPir, "full_int_array", "", "Out", "value:longs|empty dtype:dtype place:place",
+    {kOnnx, "ConstantOfShape", "", "shape", "Out", "value:tensor?", infer_constant_of_shape},
+    {kPir, "full_int_array", "Fill", "", "Out", "value:longs|empty dtype:dtype place:place",
      infer_full_int_array},
 };
 

@@ -11,12 +11,10 @@ namespace lenet {
 namespace {
 
 void infer_conv(OperatorView& op) {
-  const Value& input = op.in("Input");
+  const Value& input = op.in("X");
   const Value& filter = op.in("Filter");
-  // It may be dequantized.
   const bool open = std::count(filter.shape.begin(), filter.shape.end(), kUnknown) > 0;
-  op.supports(!op.is_onnx() || is_known(filter) || !open,
-              "convolution whose filter is not constant");
+  op.supports(!open, "convolution whose filter is not constant");
   const auto [channel, image] = layout_of(op, input.shape);
   op.require(filter.shape.size() == 4, "the rank");
   op.require(input.dtype == filter.dtype, "the element type");
@@ -33,11 +31,11 @@ void infer_conv(OperatorView& op) {
   shape[channel] = filter.shape[0];
   for (std::size_t i = 0; i < 2; ++i) shape[image + i] = plan.outputs[i];
   op.count_work(volume(shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
-  op.give("Output", shape, input.dtype);
+  op.give_shape(shape);
 }
 
 void infer_conv_transpose(OperatorView& op) {
-  const Value& input = op.in("Input");
+  const Value& input = op.in("X");
   const Value& filter = op.in("Filter");
   const auto [channel, image] = layout_of(op, input.shape);
   op.require(filter.shape.size() == 4, "the rank");
@@ -48,7 +46,7 @@ void infer_conv_transpose(OperatorView& op) {
   const Integers wanted = op.integers("output_size");
   op.require(wanted.empty() || wanted.size() == 2, "the number of sizes of the output");
   // With SAME or VALID Paddle works paddings out when it runs.
-  op.require(op.text("padding_algorithm") == "EXPLICIT", "padding_algorithm");
+  op.require(op.text("auto_pad") == "EXPLICIT", "padding_algorithm");
   const Integers strides = op.integers("strides");
   const Integers dilations = op.integers("dilations");
   const std::array<std::int64_t, 4> padding = explicit_padding(op);
@@ -77,7 +75,7 @@ void infer_conv_transpose(OperatorView& op) {
     size = wanted[i];
   }
   op.count_work(volume(input.shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));
-  op.give("Output", shape, input.dtype);
+  op.give_shape(shape);
 }
 
 /// The values of each window, one below the other.
@@ -87,23 +85,22 @@ void infer_unfold(OperatorView& op) {
   const Integers kernel = op.integers("kernel_sizes");
   const WindowPlan plan = plan_window(op, kernel, {x.shape[2], x.shape[3]}, false);
   const Shape windows(plan.outputs.begin(), plan.outputs.end());
-  op.give(op.outputs("Y") > 0 ? "Y" : "Out",
-          {x.shape[0], x.shape[1] * kernel[0] * kernel[1], product(windows, 0, 2)}, x.dtype);
+  op.give_shape({x.shape[0], x.shape[1] * kernel[0] * kernel[1], product(windows, 0, 2)});
 }
 
 void infer_matmul(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
-  const std::size_t least = op.type() == "MatMul" ? 1 : 2;
+  const std::size_t least = op.flag("vectors", false) ? 1 : 2;
   op.require(x.shape.size() >= least && y.shape.size() >= least, "the rank");
-  op.require(op.type() != "Gemm" || (x.shape.size() == 2 && y.shape.size() == 2), "the rank");
+  op.require(op.kind() != "Gemm" || (x.shape.size() == 2 && y.shape.size() == 2), "the rank");
   const auto matrix = [&](Shape sizes, const char* transposed) {
     if (op.flag(transposed, false)) std::swap(*(sizes.end() - 1), *(sizes.end() - 2));
     return sizes;
   };
-  Shape left = matrix(x.shape, op.present({"trans_x", "transpose_x", "transpose_X", "transA"}));
-  Shape right = matrix(y.shape, op.present({"trans_y", "transpose_y", "transpose_Y", "transB"}));
+  Shape left = matrix(x.shape, "transA");
+  Shape right = matrix(y.shape, "transB");
   // Of ONNX a vector is a matrix of one row before the product, of one column behind it.
   const bool row = left.size() == 1;
   const bool column = right.size() == 1;
@@ -148,28 +145,32 @@ void infer_bmm(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     // The attributes are stored as Paddle 3.1 to 3.3 store them: kernels and passes trust in that.
-    {kPaddle, "conv2d depthwise_conv2d", "Input Filter", "Output",
-     "strides:ints paddings:ints padding_algorithm:str dilations:ints groups:int data_format:str",
+    {kPaddle, "conv2d depthwise_conv2d", "Conv", "Input>X Filter", "Output>Out",
+     "strides:ints paddings>pads:ints padding_algorithm>auto_pad:str dilations:ints "
+     "groups>group:int data_format:str +in_pairs",
      infer_conv},
-    {kOnnx, "Conv", "Input Filter Bias?", "Output",
+    {kOnnx, "Conv", "", "X Filter Bias?", "Out",
      "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs?",
      infer_conv},
-    {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "Input Filter Bias!/output_size",
-     "Output",
-     "strides:ints paddings:ints output_padding:ints=/output_padding:ints|empty output_size:ints/ "
-     "padding_algorithm:str dilations:ints groups:int data_format:str",
+    {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "ConvTranspose",
+     "Input>X Filter Bias!/output_size", "Output>Out",
+     "strides:ints paddings>pads:ints output_padding:ints=/output_padding:ints|empty "
+     "output_size:ints/ padding_algorithm>auto_pad:str dilations:ints groups>group:int "
+     "data_format:str +in_pairs",
      infer_conv_transpose},
-    {kPaddle, "matmul_v2/matmul", "X Y", "Out",
-     "trans_x:bool/transpose_x:bool trans_y:bool/transpose_y:bool", infer_matmul},
-    {kOnnx, "MatMul", "X Y", "Out", "", infer_matmul},
-    {kOnnx, "Gemm", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
+    {kPaddle, "matmul_v2/matmul", "MatMul", "X Y", "Out",
+     "trans_x>transA:bool/transpose_x>transA:bool trans_y>transB:bool/transpose_y>transB:bool",
      infer_matmul},
-    {kPaddle, "unfold", "X", "Y/Out", "kernel_sizes:ints strides:ints paddings:ints dilations:ints",
-     infer_unfold},
-    {kPaddle, "bmm", "X Y", "Out", "", infer_bmm},
+    {kOnnx, "MatMul", "", "X Y", "Out", "+vectors", infer_matmul},
+    {kOnnx, "Gemm", "", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
+     infer_matmul},
+    {kPaddle, "unfold", "", "X", "Y>Out/Out",
+     "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints +in_pairs", infer_unfold},
+    {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},
     // ---- of Paddle 1
-    {kDesc, "mul", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},
-    {kDesc, "matmul", "X Y", "Out", "transpose_X:bool transpose_Y:bool alpha:float", infer_matmul},
+    {kDesc, "mul", "", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},
+    {kDesc, "matmul", "MatMul", "X Y", "Out",
+     "transpose_X>transA:bool transpose_Y>transB:bool alpha:float", infer_matmul},
 };
 
 }  // namespace

@@ -39,15 +39,13 @@ void infer_several(OperatorView& op) {
 /// One of the numbers of a list that a shape is computed from.
 std::int64_t combine(const OperatorView& op, std::int64_t a, std::int64_t b) {
   if (a == kOpen || b == kOpen) return kOpen;
-  const std::string type = plain_type(op);
   std::int64_t result = 0;
-  const bool divides = has_word("Div floor_divide elementwise_floordiv", type);
+  const bool divides = has_word("Div FloorDiv", op.kind());
   op.require(!divides || b != 0, "a division by 0");
-  const bool overflows =
-      divides ? b == -1 && __builtin_sub_overflow(0, a, &result)
-      : has_word("Mul multiply elementwise_mul", type) ? __builtin_mul_overflow(a, b, &result)
-      : has_word("Sub subtract elementwise_sub", type) ? __builtin_sub_overflow(a, b, &result)
-                                                       : __builtin_add_overflow(a, b, &result);
+  const bool overflows = divides              ? b == -1 && __builtin_sub_overflow(0, a, &result)
+                         : op.kind() == "Mul" ? __builtin_mul_overflow(a, b, &result)
+                         : op.kind() == "Sub" ? __builtin_sub_overflow(a, b, &result)
+                                              : __builtin_add_overflow(a, b, &result);
   op.require(!overflows, "a number out of range");
   return divides ? a / b : result;
 }
@@ -58,9 +56,9 @@ void infer_arithmetic(OperatorView& op) {
   infer_elementwise(op);
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
-  if (!op.is_constant() || x.shape.size() > 1 || y.shape.size() > 1) return;
-  const auto a = known_list(x);
-  const auto b = known_list(y);
+  if (x.shape.size() > 1 || y.shape.size() > 1) return;
+  const auto a = op.list("X");
+  const auto b = op.list("Y");
   if (!a || !b || a->empty() || b->empty()) return;
   Integers numbers(std::max(a->size(), b->size()));
   for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -84,49 +82,31 @@ void infer_where(OperatorView& op) {
 }
 
 void infer_dropout(OperatorView& op) {
-  if (op.is_onnx()) {
-    op.supports(op.integers("training_mode", Integers{0}) == Integers{0}, "training");
-  } else {
-    op.require(op.flag("is_test"), "dropout while not testing");
-    const std::string mode = op.text(op.present({"dropout_implementation", "mode"}));
-    op.require(has_word("upscale_in_train downgrade_in_infer", mode), "the mode");
-  }
+  op.supports(op.integers("training_mode", Integers{0}) == Integers{0}, "training");
+  op.require(op.flag("is_test", true), "dropout while not testing");
+  const std::string mode = op.text("mode", "upscale_in_train");
+  op.require(has_word("upscale_in_train downgrade_in_infer", mode), "the mode");
   infer_same(op);
-  op.give("Mask", op.in("X").shape, op.is_onnx() ? kBool : kUint8);
+  op.give("Mask", op.in("X").shape, kBool);
 }
 
 /// Of a list that shapes are computed from, the numbers too.
-void give_cast(OperatorView& op, int dtype) {
+void infer_cast(OperatorView& op) {
   const Value& x = op.in("X");
+  const int dtype = op.has_attribute("to")      ? onnx_element_type(op.integer("to")).dtype
+                    : op.has_attribute("dtype") ? dtype_named(op, op.text("dtype"))
+                                                : static_cast<int>(op.integer("out_dtype"));
+  op.require(op.integer("in_dtype", x.dtype) == x.dtype, "in_dtype");
+  constexpr std::array kTypes = {kBool, kInt32, kInt64, kUint8, kFloat32, kFloat64};
+  op.supports(std::count(kTypes.begin(), kTypes.end(), dtype) == 1, "conversion to such a type");
   op.give("Out", x.shape, dtype);
-  const auto list = x.parameter ? std::nullopt : known_list(x);
+  const auto list = op.list("X");
+  if (dtype == kFloat32 && op.follows("X")) return op.give_contents("Out", x);  // in its own type
   if (list && (dtype == kInt32 || dtype == kInt64)) op.give_contents("Out", *list);
 }
 
-void infer_cast(OperatorView& op) {
-  const Value& x = op.in("X");
-  if (!op.has_attribute("out_dtype")) return give_cast(op, dtype_named(op, op.text("dtype")));
-  op.require(op.integer("in_dtype") == x.dtype, "in_dtype");
-  const auto dtype = static_cast<int>(op.integer("out_dtype"));
-  constexpr std::array kTypes = {kBool, kInt32, kInt64, kUint8, kFloat32, kFloat64};
-  op.require(std::count(kTypes.begin(), kTypes.end(), dtype) == 1, "out_dtype");
-  give_cast(op, dtype);
-}
-
-/// Of ONNX: a copy of its input, known where that is.
+/// A copy of its input, known where that is.
 void infer_identity(OperatorView& op) { give_rearranged(op, op.in("X").shape); }
-
-void infer_onnx_cast(OperatorView& op) {
-  const Value& x = op.in("X");
-  const int to = onnx_element_type(op.integer("to")).dtype;
-  const bool constant = op.is_constant();
-  const bool real = to == kFloat32;
-  op.supports(constant || real, "kernel for another type than float32");
-  op.supports(real || to == kInt32 || to == kInt64, "such conversion of a constant");
-  op.give("Out", x.shape, to);
-  if (constant && real) return op.give_contents("Out", x);  // which are read in their own type
-  if (constant) op.give_contents("Out", op.integers("X"));
-}
 
 void infer_onnx_power(OperatorView& op) {
   const Value& y = op.in("Y");
@@ -176,68 +156,73 @@ void infer_maxout(OperatorView& op) {
 constexpr OperatorRule kRules[] = {
     {kPaddle,
      "elementwise_div/divide elementwise_max/maximum elementwise_min/minimum elementwise_pow",
-     "X Y", "Out", "axis:int/", infer_elementwise},
+     "Div Maximum Minimum Pow", "X Y", "Out", "axis:int/", infer_elementwise},
     {kPaddle,
      "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply "
      "elementwise_floordiv/floor_divide",
-     "X Y", "Out", "axis:int/", infer_arithmetic},
-    {kPaddle, "greater_than greater_equal less_than less_equal equal not_equal", "X Y", "Out",
+     "Add Sub Mul FloorDiv", "X Y", "Out", "axis:int/", infer_arithmetic},
+    {kPaddle, "greater_than greater_equal less_than less_equal equal not_equal",
+     "Greater GreaterOrEqual Less LessOrEqual Equal NotEqual", "X Y", "Out",
      "axis:int/ force_cpu:bool?/", infer_compare},
-    {kPaddle, "where", "Condition X Y", "Out", "", infer_where},
-    {kOnnx, "Pow", "X Y", "Out", "", infer_onnx_power},
-    {kPaddle, "pow", "X FactorTensor!/", "Out", "factor:float/y:float", infer_same},
-    {kPaddle, "scale", "X ScaleTensor!/scale BiasTensor!/", "Out",
+    {kPaddle, "where", "Where", "Condition X Y", "Out", "", infer_where},
+    {kOnnx, "Pow", "", "X Y", "Out", "", infer_onnx_power},
+    {kPaddle, "pow", "Pow", "X FactorTensor!/", "Out", "factor>Y:float/y>Y:float", infer_same},
+    {kPaddle, "scale", "Scale", "X ScaleTensor!/scale BiasTensor!/", "Out",
      "scale:float/ bias:float/bias:float|double bias_after_scale:bool", infer_same},
-    {kPaddle, "dropout", "X Seed! /p", "Out Mask?",
-     "dropout_prob:float/ is_test:bool dropout_implementation:str/mode:str "
+    {kPaddle, "dropout", "Dropout", "X Seed! /p", "Out Mask?",
+     "dropout_prob>p:float/ is_test:bool dropout_implementation>mode:str/mode:str "
      "fix_seed:bool?/fix_seed:bool seed:int?/seed:int",
      infer_dropout},
-    {kPaddle, "sum/add_n", "X*", "Out", "", infer_several},
-    {kOnnx, "Add Sub Mul Div", "X Y", "Out", "", infer_arithmetic},
-    {kOnnx, "Max Min Sum Mean", "X*", "Out", "", infer_several},
-    {kOnnx, "Dropout", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",
+    {kPaddle, "sum/add_n", "Sum", "X*", "Out", "", infer_several},
+    {kOnnx, "Add Sub Mul Div", "", "X Y", "Out", "", infer_arithmetic},
+    {kOnnx, "Max Min Sum Mean", "", "X*", "Out", "", infer_several},
+    {kOnnx, "Dropout", "", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",
      infer_dropout},
-    {kOnnx, "Cast", "X", "Out", "saturate:long? to:long", infer_onnx_cast},
-    {kOnnx, "Identity", "X", "Out", "", infer_identity},
-    {kPaddle, "cast", "X", "Out", "in_dtype:int/dtype:dtype out_dtype:int/", infer_cast},
-    {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal", "X",
-     "Out", "", infer_same},
-    {kPaddle, "round", "X", "Out", "decimals:int?", infer_same},
+    {kOnnx, "Cast", "", "X", "Out", "saturate:long? to:long", infer_cast},
+    {kOnnx, "Identity", "", "X", "Out", "", infer_identity},
+    {kPaddle, "cast", "Cast", "X", "Out", "in_dtype:int/dtype:dtype out_dtype:int/", infer_cast},
+    {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal",
+     "Identity Exp Sqrt Rsqrt Abs Square Erf Log Log1p Sin Cos Floor Ceil Reciprocal", "X", "Out",
+     "", infer_same},
+    {kPaddle, "round", "Round", "X", "Out", "decimals:int?", infer_same},
     // ---- activations
-    {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid", "X", "Out", "", infer_same},
+    {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid",
+     "Relu Sigmoid Tanh Swish Softsign TanhShrink LogSigmoid", "X", "Out", "", infer_same},
     {kOnnx,
-     "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Neg Reciprocal", "X",
-     "Out", "", infer_same},
-    {kOnnx, "LeakyRelu Elu ThresholdedRelu Swish", "X", "Out", "alpha:float?", infer_same},
-    {kOnnx, "Selu", "X", "Out", "alpha:float? gamma:float?", infer_same},
-    {kOnnx, "HardSigmoid", "X", "Out", "alpha:float? beta:float?", infer_same},
-    {kOnnx, "Gelu", "X", "Out", "approximate:str?", infer_same},
-    {kOnnx, "PRelu", "X Alpha", "Out", "", infer_onnx_prelu},
-    {kPaddle, "relu6", "X", "Out", "threshold:float?/", infer_same},
-    {kPaddle, "swish", "X", "Out", "beta:float?/", infer_same},
-    {kPaddle, "mish", "X", "Out", "threshold:float?/lambda:float", infer_same},
-    {kPaddle, "gelu", "X", "Out", "approximate:bool", infer_same},
-    {kPaddle, "elu celu", "X", "Out", "alpha:float", infer_same},
-    {kPaddle, "selu", "X", "Out", "scale:float alpha:float", infer_same},
-    {kPaddle, "leaky_relu", "X", "Out", "alpha:float/negative_slope:float|double", infer_same},
-    {kPaddle, "hard_swish/hardswish", "X", "Out", "threshold:float/ scale:float/ offset:float/",
-     infer_same},
-    {kPaddle, "hard_sigmoid/hardsigmoid", "X", "Out", "slope:float offset:float", infer_same},
-    {kPaddle, "softplus", "X", "Out",
+     "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Neg Reciprocal", "",
+     "X", "Out", "", infer_same},
+    {kOnnx, "LeakyRelu Elu ThresholdedRelu Swish", "", "X", "Out", "alpha:float?", infer_same},
+    {kOnnx, "Selu", "", "X", "Out", "alpha:float? gamma:float?", infer_same},
+    {kOnnx, "HardSigmoid", "", "X", "Out", "alpha:float? beta:float?", infer_same},
+    {kOnnx, "Gelu", "", "X", "Out", "approximate:str?", infer_same},
+    {kOnnx, "PRelu", "", "X Alpha", "Out", "", infer_onnx_prelu},
+    {kPaddle, "relu6", "Relu6", "X", "Out", "threshold:float?/", infer_same},
+    {kPaddle, "swish", "Swish", "X", "Out", "beta>alpha:float?/", infer_same},
+    {kPaddle, "mish", "Mish", "X", "Out", "threshold:float?/lambda:float", infer_same},
+    {kPaddle, "gelu", "Gelu", "X", "Out", "approximate>tanh:bool", infer_same},
+    {kPaddle, "elu celu", "Elu Celu", "X", "Out", "alpha:float", infer_same},
+    {kPaddle, "selu", "Selu", "X", "Out", "scale>gamma:float alpha:float", infer_same},
+    {kPaddle, "leaky_relu", "LeakyRelu", "X", "Out",
+     "alpha:float/negative_slope>alpha:float|double", infer_same},
+    {kPaddle, "hard_swish/hardswish", "HardSwish", "X", "Out",
+     "threshold:float/ scale:float/ offset:float/", infer_same},
+    {kPaddle, "hard_sigmoid/hardsigmoid", "HardSigmoid", "X", "Out",
+     "slope>alpha:float offset>beta:float", infer_same},
+    {kPaddle, "softplus", "Softplus", "X", "Out",
      "beta:float|double=1/beta:float|double threshold:float|double=20/threshold:float|double",
      infer_same},
-    {kPaddle, "brelu/hardtanh", "X", "Out", "t_min:float t_max:float", infer_same},
-    {kPaddle, "stanh", "X", "Out", "scale_a:float scale_b:float", infer_same},
-    {kPaddle, "softshrink", "X", "Out", "lambda:float/threshold:float", infer_same},
-    {kPaddle, "hard_shrink/hardshrink", "X", "Out", "threshold:float", infer_same},
-    {kPaddle, "thresholded_relu", "X", "Out", "threshold:float value:float?", infer_same},
-    {kPaddle, "clip", "X Min!/min Max!/max", "Out", "min:float/ max:float/", infer_same},
-    {kOnnx, "Clip", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
-    {kOnnx, "Softmax LogSoftmax", "X", "Out", "axis:long?", infer_softmax},
-    {kPaddle, "softmax log_softmax", "X", "Out", "axis:int", infer_softmax},
-    {kPaddle, "prelu", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",
+    {kPaddle, "brelu/hardtanh", "Clip", "X", "Out", "t_min>min:float t_max>max:float", infer_same},
+    {kPaddle, "stanh", "", "X", "Out", "scale_a:float scale_b:float", infer_same},
+    {kPaddle, "softshrink", "", "X", "Out", "lambda:float/threshold:float", infer_same},
+    {kPaddle, "hard_shrink/hardshrink", "", "X", "Out", "threshold:float", infer_same},
+    {kPaddle, "thresholded_relu", "", "X", "Out", "threshold:float value:float?", infer_same},
+    {kPaddle, "clip", "Clip", "X Min!/min Max!/max", "Out", "min:float/ max:float/", infer_same},
+    {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
+    {kOnnx, "Softmax LogSoftmax", "", "X", "Out", "axis:long?", infer_softmax},
+    {kPaddle, "softmax log_softmax", "Softmax LogSoftmax", "X", "Out", "axis:int", infer_softmax},
+    {kPaddle, "prelu", "", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",
      infer_prelu},
-    {kPaddle, "maxout", "X", "Out", "groups:int axis:int", infer_maxout},
+    {kPaddle, "maxout", "", "X", "Out", "groups>group:int axis:int", infer_maxout},
 };
 
 }  // namespace

@@ -7,30 +7,30 @@ namespace {
 
 void infer_batch_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  op.supports(!op.is_onnx() || x.shape.size() >= 2, "normalization without channels");
+  op.supports(x.shape.size() >= 2, "normalization without channels");
   const std::int64_t channels = channels_of(op, x.shape);
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) require_vector(op, name, channels);
-  op.give_like("Y", x);
-  if (op.is_onnx()) {
-    // Before operator set 14 there was no such attribute: more outputs than one said it.
-    for (const char* name : {"MeanOut", "VarianceOut", "SavedMean", "SavedVariance"}) {
-      op.supports(op.outputs(name) == 0, "normalization while training, as its outputs ask for");
-    }
-    op.supports(!op.flag("training_mode", false), "training");
-    return op.supports(op.flag("spatial", true), "normalization of each value");
+  op.give_like("Out", x);
+  const bool tests = op.has_attribute("is_test");
+  op.require(op.flag("is_test", true) || op.flag("use_global_stats"),
+             "normalization while not testing");
+  op.require(!op.flag("trainable_statistics", false), "trainable_statistics");
+  for (const char* name : {"MeanOut", "VarianceOut", "SavedMean", "SavedVariance"}) {
+    // Before operator set 14 of ONNX more outputs than one said it.
+    op.supports(tests || op.outputs(name) == 0,
+                "normalization while training, as its outputs ask for");
   }
-  op.require(x.shape.size() <= 5, "the rank");
-  op.require(op.flag("is_test") || op.flag("use_global_stats"), "normalization while not testing");
-  op.require(!op.flag("trainable_statistics"), "trainable_statistics");
   for (const char* name : {"MeanOut", "VarianceOut"}) op.give(name, {channels}, x.dtype);
+  op.supports(!op.flag("training_mode", false), "training");
+  op.supports(op.flag("spatial", true), "normalization of each value");
+  op.require(!tests || x.shape.size() <= 5, "the rank");
 }
 
 /// Each value is divided by what the channels around it add up to.
 void infer_lrn(OperatorView& op) {
   op.supports(op.in("X").shape.size() >= 3, "normalization without an image");
-  const char* const size = op.present({"n", "size"});
-  require_range(op, {op.integer(size)}, 1, 1, kMaxStep, size);
-  if (!op.is_onnx()) layout_of(op, op.in("X").shape);
+  require_range(op, {op.integer("size")}, 1, 1, kMaxStep, "size");
+  if (op.kind() == "lrn") layout_of(op, op.in("X").shape);
   infer_same(op);
 }
 
@@ -45,7 +45,7 @@ void infer_instance_norm(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(x.shape.size() == 4, "the rank");
   for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
-  op.give_like("Y", x);
+  op.give_like("Out", x);
 }
 
 /// Divides by the norm along an axis, which `Norm` holds.
@@ -76,7 +76,7 @@ void infer_layer_norm(OperatorView& op) {
   const std::int64_t size = product(x.shape, from, x.shape.size());
   require_vector(op, "Scale", size);
   require_vector(op, "Bias", size);
-  op.give_like("Y", x);
+  op.give_like("Out", x);
 }
 
 void infer_group_norm(OperatorView& op) {
@@ -85,7 +85,7 @@ void infer_group_norm(OperatorView& op) {
   groups_of(op, channels);
   require_vector(op, "Scale", channels);
   require_vector(op, "Bias", channels);
-  op.give_like("Y", x);
+  op.give_like("Out", x);
 }
 
 // ---- quantization: Paddle's kernels, and the passes that make int8 of these two, index scales by
@@ -113,7 +113,7 @@ void require_scales(const OperatorView& op, const Value& x) {
 void infer_quantization(OperatorView& op) {
   const Value& x = op.in("X");
   const std::size_t rank = x.shape.size();
-  const bool dequantizes = op.type() == "dequantize_linear";
+  const bool dequantizes = op.kind() == "dequantize_linear";
   const bool weights = dequantizes && x.parameter;
   op.require((x.dtype == kFloat32 || (dequantizes && x.dtype == kInt8)) && rank > 0, "its input");
   op.require(op.integer("bit_length") == 8, "bit_length; 8 is supported");
@@ -126,13 +126,13 @@ void infer_quantization(OperatorView& op) {
   // It lets values through as they are: what was observed in calibration, but not int8.
   op.require(!weights || !op.flag("only_observer", false), "only_observer");
   require_scales(op, x);
-  op.give("Y", x.shape, kFloat32);
+  op.give("Out", x.shape, kFloat32);
 }
 
 /// QuantizeLinear and DequantizeLinear of ONNX: one scale, or one for each index of an axis.
 void infer_linear(OperatorView& op) {
   const Value& x = op.in("X");
-  const bool dequantizes = op.type() == "DequantizeLinear";
+  const bool dequantizes = op.kind() == "DequantizeLinear";
   op.supports(op.integer("block_size", 0) == 0, "kernel for quantization in blocks");
   op.supports(op.in("Scale").dtype == kFloat32, "kernel for scales but float32");
   const Shape& scale = op.in("Scale").shape;
@@ -149,39 +149,42 @@ void infer_linear(OperatorView& op) {
   op.require(dequantizes ? zero == x.dtype : x.dtype == kFloat32, "the element type");
   op.supports(zero == kUint8 || zero == kInt8 || (dequantizes && zero == kInt32),
               "kernel for quantization but to int8 and uint8");
-  op.give("Y", x.shape, dequantizes ? kFloat32 : zero);
+  op.give("Out", x.shape, dequantizes ? kFloat32 : zero);
 }
 
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "batch_norm/batch_norm_", "X Mean Variance Scale? Bias? MomentumTensor?/",
-     "Y MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
-     "is_test:bool momentum:float epsilon:float data_layout:str/data_format:str "
+    {kPaddle, "batch_norm/batch_norm_", "BatchNormalization",
+     "X Mean Variance Scale? Bias? MomentumTensor?/",
+     "Y>Out MeanOut VarianceOut SavedMean SavedVariance ReserveSpace?",
+     "is_test:bool momentum:float epsilon:float data_layout>data_format:str/data_format:str "
      "use_global_stats:bool trainable_statistics:bool",
      infer_batch_norm},
-    {kOnnx, "BatchNormalization", "X Scale Bias Mean Variance",
-     "Y MeanOut? VarianceOut? SavedMean? SavedVariance?",
+    {kOnnx, "BatchNormalization", "", "X Scale Bias Mean Variance",
+     "Out MeanOut? VarianceOut? SavedMean? SavedVariance?",
      "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_batch_norm},
-    {kDesc, "lrn", "X", "Out MidOut?", "n:int k:float alpha:float beta:float data_format:str=NCHW",
-     infer_lrn},
-    {kDesc, "affine_channel", "X Scale Bias", "Out", "data_layout:str", infer_affine_channel},
-    {kPaddle, "instance_norm", "X Scale? Bias?", "Y SavedMean? SavedVariance?",
+    {kDesc, "lrn", "", "X", "Out MidOut?",
+     "n>size:int k>bias:float alpha:float beta:float data_format:str=NCHW", infer_lrn},
+    {kDesc, "affine_channel", "", "X Scale Bias", "Out", "data_layout>data_format:str",
+     infer_affine_channel},
+    {kPaddle, "instance_norm", "", "X Scale? Bias?", "Y>Out SavedMean? SavedVariance?",
      "epsilon:float/epsilon:float|double", infer_instance_norm},
-    {kDesc, "norm", "X", "Out Norm", "axis:int epsilon:float is_test:bool?", infer_norm},
-    {kPaddle, "spectral_norm", "Weight U V", "Out", "dim:int power_iters:int eps:float",
+    {kDesc, "norm", "", "X", "Out Norm", "axis:int epsilon:float is_test:bool?", infer_norm},
+    {kPaddle, "spectral_norm", "", "Weight U V", "Out", "dim:int power_iters:int eps:float",
      infer_spectral_norm},
-    {kOnnx, "LRN", "X", "Out", "alpha:float? beta:float? bias:float? size:long", infer_lrn},
-    {kPaddle, "layer_norm", "X Scale? Bias?", "Y Mean Variance",
+    {kOnnx, "LRN", "", "X", "Out", "alpha:float? beta:float? bias:float? size:long", infer_lrn},
+    {kPaddle, "layer_norm", "", "X Scale? Bias?", "Y>Out Mean Variance",
      "epsilon:float/epsilon:float|double begin_norm_axis:int", infer_layer_norm},
-    {kPaddle, "group_norm", "X Scale? Bias?", "Y Mean Variance",
-     "epsilon:float/epsilon:float|double groups:int data_layout:str/data_format:str",
+    {kPaddle, "group_norm", "", "X Scale? Bias?", "Y>Out Mean Variance",
+     "epsilon:float/epsilon:float|double groups>group:int "
+     "data_layout>data_format:str/data_format:str",
      infer_group_norm},
     // What must be left out is of training.
-    {kDesc, "quantize_linear dequantize_linear", "X Scale ZeroPoint InAccum! InState!",
-     "Y OutScale! OutAccum! OutState!",
+    {kDesc, "quantize_linear dequantize_linear", "", "X Scale ZeroPoint InAccum! InState!",
+     "Y>Out OutScale! OutAccum! OutState!",
      "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
      "qmax:int?",
      infer_quantization},
-    {kOnnx, "QuantizeLinear DequantizeLinear", "X Scale ZeroPoint?", "Y",
+    {kOnnx, "QuantizeLinear DequantizeLinear", "", "X Scale ZeroPoint?", "Out",
      "axis:long? block_size:long? saturate:long?", infer_linear},
 };
 

@@ -30,35 +30,19 @@ Value& OperatorView::output(std::string_view name, std::size_t index) {
   return changed_->values[values[index]];
 }
 
-bool OperatorView::is_constant() const {
-  return std::all_of(op_.inputs.begin(), op_.inputs.end(), [&](const auto& argument) {
-    return std::all_of(argument.second.begin(), argument.second.end(),
-                       [&](std::size_t index) { return is_known(graph_.values[index]); });
-  });
-}
-
-const char* OperatorView::present(std::initializer_list<const char*> names) const {
-  for (const char* name : names) {
-    if (is_given(name)) return name;
-  }
-  return *(names.end() - 1);
-}
-
 Integers OperatorView::integers(std::string_view name, std::optional<Integers> otherwise) const {
   if (otherwise && !is_given(name)) return *std::move(otherwise);
   if (const auto* one = op_.attribute<std::int64_t>(name)) return {*one};
   if (const auto* many = op_.attribute<Integers>(name)) return *many;
   require(!has_attribute(name), name);
-  const bool alone = count(name) == 1;  // not a list of tensors
-  if (alone && (is_onnx() || !in(name).parameter)) {
-    auto values = known_list(in(name));
+  if (count(name) == 1) {  // not a list of tensors
+    auto values = list(name);
     // After the check kOpen stands for what depends on the number of images.
     const bool checked = changed_ == nullptr;
     if (values && !(checked && std::count(values->begin(), values->end(), kOpen) > 0)) {
       return *std::move(values);
     }
   }
-  if (is_onnx()) no_kernel("operator whose " + std::string(name) + " is not known from the model");
   not_fixed("a value of " + std::string(name));
 }
 
@@ -112,17 +96,16 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
 void OperatorView::give(std::string_view name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
   Value& value = output(name, index);
-  if (!value.has_shape || (!is_onnx() && has_word(kUnreadOutputs, name))) {
+  if (!value.has_shape || has_word(kUnreadOutputs, name)) {
     value.shape = shape;
     value.dtype = dtype;
     value.has_shape = true;
   }
   // Before 2.5 Paddle had no tensors of rank 0.
-  const bool number = shape.empty() && value.shape == Shape{1} && !is_onnx();
+  const bool number = shape.empty() && value.shape == Shape{1} && !graph_.declares_loosely;
   if (number) return give(name, {1}, dtype, index);
   const bool matches = fits(value.shape, shape);
-  // An .onnx may say anything: onnxruntime looks at none of it.
-  if (!matches && is_onnx() && value.dtype == dtype) {
+  if (!matches && graph_.declares_loosely && value.dtype == dtype) {
     no_kernel("kernel for a tensor of shape " + to_string(shape) + " that is declared as " +
               to_string(value.shape));
   }
@@ -162,18 +145,17 @@ void OperatorView::unsupported(std::string_view what) const {
 }
 
 void OperatorView::no_kernel(std::string_view what) const {
-  // The first output, or of Paddle's operators the one that is not of training.
   const Argument* given = nullptr;
   for (const auto& [name, values] : op_.outputs) {
-    const bool main = name == "Out" || name == "Output" || name == "Y";
-    if (!values.empty() && (main || given == nullptr)) given = &values;
+    if (!values.empty() && (name == "Out" || given == nullptr)) given = &values;
   }
   std::string gives;
   if (given != nullptr && (*given)[0] != kNone) {
     gives = ", which gives '" + printable(graph_.values[(*given)[0]].name) + "'";
   }
   throw Error(ErrorCode::Unsupported, "'" + path_ + "': there is no " + std::string(what) + " (" +
-                                          printable(plain_type(graph_, op_)) + gives + ")");
+                                          printable(std::string(plain_type(graph_, op_))) + gives +
+                                          ")");
 }
 
 }  // namespace lenet

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,9 +22,8 @@ class OperatorView {
                Graph* changed = nullptr)
       : graph_(graph), op_(graph.operators[at]), at_(at), path_(path), changed_(changed) {}
 
-  bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
   std::int64_t opset() const { return graph_.opset; }
-  const std::string& type() const { return op_.type; }
+  std::string_view kind() const { return op_.kind; }
   /// For errors, such as "operator 3 (relu)".
   std::string where() const { return "operator " + std::to_string(at_) + " (" + op_.type + ")"; }
 
@@ -38,13 +36,17 @@ class OperatorView {
   const Value& declared(std::string_view name, std::size_t index = 0) const {
     return value(op_.outputs, name, index);
   }
-  /// Whether the model fixes the contents of all inputs.
-  bool is_constant() const;
+  /// Whether shapes may be computed from the contents of an input.
+  bool follows(std::string_view name, std::size_t index = 0) const {
+    const Value& value = in(name, index);
+    return is_known(value) && (graph_.fixes_parameters || !value.parameter);
+  }
+  /// The numbers of an input that may be followed, where they are few integers.
+  std::optional<Integers> list(std::string_view name, std::size_t index = 0) const {
+    return follows(name, index) ? known_list(in(name, index)) : std::nullopt;
+  }
 
-  /// The one of several names that this operator has, of an attribute or input: dialects differ.
-  /// The last where it has none.
-  const char* present(std::initializer_list<const char*> names) const;
-  std::size_t attributes() const { return op_.attributes.size(); }
+  const Attributes& attributes() const { return op_.attributes; }
   bool has_attribute(std::string_view name) const { return op_.attributes.count(name) > 0; }
   bool is_given(std::string_view name) const { return has_attribute(name) || has(name); }
   /// An attribute or a constant input.
@@ -87,8 +89,8 @@ class OperatorView {
   [[noreturn]] void unsupported(std::string_view what) const;
   /// \throws Error Unsupported: `what` is known only while it runs.
   [[noreturn]] void not_fixed(std::string_view what) const {
-    unsupported("has " + std::string(what) +
-                " that the program does not fix; check_program=false runs it in Paddle unchecked");
+    unsupported("has " + std::string(what) + " that the program does not fix" +
+                std::string(graph_.remedy));
   }
   /// \throws Error Unsupported: there is no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.

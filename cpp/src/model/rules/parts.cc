@@ -11,14 +11,14 @@ namespace lenet {
 namespace {
 
 /// Of lists that shapes are computed from, where all are known, the numbers too.
-void give_joined(OperatorView& op, std::string_view output) {
+void give_joined(OperatorView& op) {
   Integers joined;
   for (std::size_t i = 0; i < op.count("X"); ++i) {
-    const auto part = known_list(op.in("X", i));
-    if (!part || op.in("X", i).parameter || joined.size() + part->size() > kMaxListed) return;
+    const auto part = op.list("X", i);
+    if (!part || joined.size() + part->size() > kMaxListed) return;
     joined.insert(joined.end(), part->begin(), part->end());
   }
-  op.give_contents(output, joined);
+  op.give_contents("Out", joined);
 }
 
 void infer_concat(OperatorView& op) {
@@ -40,7 +40,7 @@ void infer_concat(OperatorView& op) {
     }
   }
   op.give_shape(shape);
-  if (shape.size() == 1 && !op.is_onnx()) give_joined(op, "Out");
+  if (shape.size() == 1) give_joined(op);
 }
 
 void infer_stack(OperatorView& op) {
@@ -53,9 +53,8 @@ void infer_stack(OperatorView& op) {
   const std::size_t axis = op.axis(op.integer("axis"), shape.size() + 1);
   shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis),
                static_cast<std::int64_t>(op.count("X")));
-  const char* const name = op.outputs("Y") > 0 ? "Y" : "Out";
-  op.give(name, shape, first.dtype);
-  if (shape.size() == 1) give_joined(op, name);
+  op.give_shape(shape);
+  if (shape.size() == 1) give_joined(op);
 }
 
 /// \param sections empty: parts of one size
@@ -105,11 +104,10 @@ void infer_unbind(OperatorView& op) {
   for (std::size_t i = 0; i < parts; ++i) op.give("Out", shape, x.dtype, i);
 }
 
-/// The list that an operator takes parts of, if it does; of ONNX its numbers in the order of x.
-std::optional<Integers> list_of(const OperatorView& op, const Value& x) {
-  const bool is_fixed = op.is_onnx() ? op.is_constant() : !x.parameter && x.shape.size() == 1;
-  auto list = is_fixed ? known_list(x) : std::nullopt;
-  if (list && static_cast<double>(list->size()) != volume(x.shape)) list.reset();
+/// The numbers of what an operator takes parts of, in their order, where they are known.
+std::optional<Integers> list_of(const OperatorView& op) {
+  auto list = op.list("X");
+  if (list && static_cast<double>(list->size()) != volume(op.in("X").shape)) list.reset();
   return list;
 }
 
@@ -127,28 +125,27 @@ Integers part_of(const Integers& list, std::int64_t size, std::int64_t inner,
   return found;
 }
 
-/// With constant bounds, with strides or without; of ONNX backwards too.
+/// With constant bounds, with strides or without; backwards too, but for Paddle's.
 void infer_slice(OperatorView& op) {
-  const bool onnx = op.is_onnx();
-  const Value& x = op.in(op.present({"Input", "X"}));
+  const bool forward = op.flag("forward", false);
+  const Value& x = op.in("X");
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
   Integers all(starts.size());
   std::iota(all.begin(), all.end(), 0);
   const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes", all), x.shape.size());
   const Integers ones(axes.size(), 1);
-  const Integers steps = op.integers(op.present({"strides", "steps"}), ones);
+  const Integers steps = op.integers("steps", ones);
   const Integers flags = op.integers("infer_flags", Integers());
-  op.require((onnx || !axes.empty()) && starts.size() == axes.size() &&
+  op.require((!forward || !axes.empty()) && starts.size() == axes.size() &&
                  ends.size() == axes.size() && steps.size() == axes.size(),
              "the bounds");
   if (!flags.empty() && flags != ones) op.not_fixed("bounds");
-  auto values = list_of(op, x);
+  auto values = list_of(op);
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
-    op.require(onnx ? steps[i] != 0 : steps[i] >= 1 && steps[i] <= kMaxStep,
-               onnx ? "steps" : "strides");
+    op.require(forward ? steps[i] >= 1 && steps[i] <= kMaxStep : steps[i] != 0, "steps");
     if (size == kUnknown) op.not_fixed("a size");
     // Engines disagree on what a slice backwards gives that begins before the first value.
     op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
@@ -173,7 +170,7 @@ void infer_selection(OperatorView& op) {
   Shape shape = op.in("X").shape;
   const Shape& index = op.in("Index").shape;
   if (index.size() != 1) op.unsupported("takes parts by places that are no list");
-  const std::size_t axis = op.axis(op.integer(op.present({"dim", "Axis", "axis"})), shape.size());
+  const std::size_t axis = op.axis(op.integer("axis"), shape.size());
   shape[axis] = index[0];
   op.give_shape(shape);
 }
@@ -243,26 +240,12 @@ void infer_argmax(OperatorView& op) {
 
 // ---- of ONNX: of lists that shapes are computed from, the numbers too
 
-void infer_onnx_concat(OperatorView& op) {
-  Integers joined;
-  for (std::size_t i = 0; i < op.count("X"); ++i) {
-    const Value& x = op.in("X", i);
-    const bool is_list = is_known(x) && x.shape.size() == 1;
-    const std::optional<Integers> part = is_list ? known_list(x) : std::nullopt;
-    if (!part) return infer_concat(op);
-    joined.insert(joined.end(), part->begin(), part->end());
-    op.supports(joined.size() <= kMaxListed, "list of so many numbers");
-  }
-  op.axis(op.integer("axis"), 1);
-  give_list(op, std::move(joined));
-}
-
 void infer_onnx_gather(OperatorView& op) {
   const Value& x = op.in("X");
   const Shape& places = op.in("Indices").shape;
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
   const Integers indices = op.integers("Indices");
-  const auto values = x.shape.size() == 1 ? list_of(op, x) : std::nullopt;
+  const auto values = x.shape.size() == 1 ? list_of(op) : std::nullopt;
   Integers found;
   for (const std::int64_t index : indices) {
     const std::size_t place = op.axis(index, static_cast<std::size_t>(x.shape[axis]));
@@ -294,42 +277,44 @@ void infer_onnx_split(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "concat", "X* AxisTensor!/axis", "Out", "axis:int/", infer_concat},
-    {kOnnx, "Concat", "X*", "Out", "axis:long", infer_onnx_concat},
-    {kOnnx, "Gather", "X Indices", "Out", "axis:long?", infer_onnx_gather},
-    {kOnnx, "Split", "X /split?", "Out*", "axis:long? split:longs?/ /num_outputs:long?",
+    {kPaddle, "concat", "Concat", "X* AxisTensor!/axis", "Out", "axis:int/", infer_concat},
+    {kOnnx, "Concat", "", "X*", "Out", "axis:long", infer_concat},
+    {kOnnx, "Gather", "", "X Indices", "Out", "axis:long?", infer_onnx_gather},
+    {kOnnx, "Split", "", "X /split?", "Out*", "axis:long? split:longs?/ /num_outputs:long?",
      infer_onnx_split, 13},
-    {kOnnx, "Slice", "X /starts /ends /axes? /steps?", "Out",
+    {kOnnx, "Slice", "", "X /starts /ends /axes? /steps?", "Out",
      "axes:longs?/ ends:longs/ starts:longs/", infer_slice, 10},
-    {kPaddle, "stack", "X*", "Y/Out", "axis:int", infer_stack},
-    {kPaddle, "split", "X AxisTensor!/sections SectionsTensorList!/axis", "Out*",
+    {kPaddle, "stack", "Stack", "X*", "Y>Out/Out", "axis:int", infer_stack},
+    {kPaddle, "split", "Split", "X AxisTensor!/sections SectionsTensorList!/axis", "Out*",
      "axis:int/ num:int/ sections:ints/", infer_split},
-    {kPir, "split_with_num", "X axis", "Out*", "num:int", infer_split},
-    {kPaddle, "index_select", "X Index", "Out", "dim:int/axis:int", infer_selection},
-    {kPaddle, "gather", "X Index Axis!/Axis", "Out", "axis:int=0/ overwrite:bool?/",
+    {kPir, "split_with_num", "Split", "X axis", "Out*", "num:int", infer_split},
+    {kPaddle, "index_select", "", "X Index", "Out", "dim>axis:int/axis:int", infer_selection},
+    {kPaddle, "gather", "", "X Index Axis!/axis", "Out", "axis:int=0/ overwrite:bool?/",
      infer_selection},
-    {kPir, "set_value_ set_value", "X starts ends steps", "Out",
+    {kPir, "set_value_ set_value", "", "X starts ends steps", "Out",
      "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty shape:longs|empty "
      "values:doubles|longs",
      infer_set_value},
-    {kPir, "set_value_with_tensor_ set_value_with_tensor", "X Values starts ends steps", "Out",
+    {kPir, "set_value_with_tensor_ set_value_with_tensor", "", "X Values starts ends steps", "Out",
      "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},
-    {kDesc, "top_k", "X K!", "Out Indices", "k:int", infer_topk},
-    {kPaddle, "top_k_v2/topk", "X K!/k", "Out Indices",
+    {kDesc, "top_k", "", "X K!", "Out Indices", "k:int", infer_topk},
+    {kPaddle, "top_k_v2/topk", "", "X K!/k", "Out Indices",
      "axis:int=-1/axis:int k:int/ largest:bool=true/largest:bool sorted:bool=true/sorted:bool",
      infer_topk},
-    {kPaddle, "arg_max/argmax", "X /axis", "Out",
+    {kPaddle, "arg_max/argmax", "", "X /axis", "Out",
      "axis:long/ keepdims:bool? flatten:bool? dtype:int?/dtype:dtype", infer_argmax},
-    {kPaddle, "unbind", "X", "Out*", "axis:int", infer_unbind},
-    {kPaddle, "slice",
-     "Input/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",
+    {kPaddle, "unbind", "Unbind", "X", "Out*", "axis:int", infer_unbind},
+    {kPaddle, "slice", "Slice",
+     "Input>X/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",
      "axes:ints/axes:longs starts:ints/ ends:ints/ infer_flags:ints/infer_flags:longs "
-     "decrease_axis:ints/decrease_axis:longs|empty",
+     "decrease_axis:ints/decrease_axis:longs|empty +forward",
      infer_slice},
-    {kPaddle, "strided_slice",
-     "Input/X StartsTensor!/starts EndsTensor!/ends StridesTensor!/strides StartsTensorList!/ "
+    {kPaddle, "strided_slice", "Slice",
+     "Input>X/X StartsTensor!/starts EndsTensor!/ends StridesTensor!/steps StartsTensorList!/ "
      "EndsTensorList!/ StridesTensorList!/",
-     "Out", "axes:ints starts:ints/ ends:ints/ strides:ints/ infer_flags:ints/ decrease_axis:ints/",
+     "Out",
+     "axes:ints starts:ints/ ends:ints/ strides>steps:ints/ infer_flags:ints/ decrease_axis:ints/ "
+     "+forward",
      infer_slice},
 };
 

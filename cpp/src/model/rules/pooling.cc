@@ -14,7 +14,7 @@ void infer_pool(OperatorView& op) {
   const std::string kind = op.text("pooling_type", "max");
   op.require(has_word("max avg", kind), "pooling_type");
   Integers kernel = pool_kernel(op);
-  const bool global = op.flag("global_pooling", op.is_onnx() && !op.has_attribute("kernel_shape"));
+  const bool global = op.flag("global_pooling", !op.is_given("kernel_shape"));
   const bool adaptive = op.flag("adaptive", false) || global;
   if (global) kernel = {1, 1};
   std::array<std::int64_t, 2> sizes = {input.shape[image], input.shape[image + 1]};
@@ -31,13 +31,13 @@ void infer_pool(OperatorView& op) {
 void infer_channel_means(OperatorView& op) {
   Shape shape = op.in("X").shape;
   op.require(shape.size() == 5, "the rank");
-  const Integers kernel = op.integers(op.present({"ksize", "kernel_size"}));
+  const Integers kernel = op.integers("kernel_shape");
   require_range(op, kernel, 3, 1, kMaxStep, "kernel sizes");
   const bool plain = kernel[1] == 1 && kernel[2] == 1 && op.integers("strides") == Integers(3, 1) &&
-                     op.integers("paddings") == Integers(3, 0) && !op.flag("ceil_mode") &&
+                     op.integers("pads") == Integers(3, 0) && !op.flag("ceil_mode") &&
                      !op.flag("global_pooling") && !op.flag("adaptive") &&
                      op.text("pooling_type") == "avg" && op.text("data_format") == "NCDHW" &&
-                     op.text("padding_algorithm") == "EXPLICIT";
+                     op.text("auto_pad") == "EXPLICIT";
   if (!plain) op.unsupported("pools three axes in another way than a LocalResponseNorm");
   if (shape[2] == kUnknown) op.not_fixed("a number of channels");
   op.require(shape[2] >= kernel[0], "a window that is larger than what it lies on");
@@ -54,7 +54,7 @@ void infer_adaptive_max_pool(OperatorView& op) {
   const Integers kernel = pool_kernel(op);
   require_range(op, kernel, 2, 1, kMaxStep, "kernel sizes");
   require_range(op, op.integers("strides"), 2, 1, kMaxStep, "strides");
-  require_range(op, op.integers("paddings"), 2, 0, 0, "paddings");
+  require_range(op, op.integers("pads"), 2, 0, 0, "paddings");
   const Shape shape = {x.shape[0], x.shape[1], kernel[0], kernel[1]};
   op.count_work(volume(x.shape));
   op.give_shape(shape);
@@ -63,9 +63,9 @@ void infer_adaptive_max_pool(OperatorView& op) {
 void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(!x.shape.empty(), "the rank");
-  const bool keep = op.flag(op.present({"keep_dim", "keepdim", "keepdims"}), true);
-  const char* const name = op.present({"dim", "axis", "axes"});
-  const Integers axes = op.is_onnx() ? op.integers(name, Integers()) : op.integers(name);
+  op.require(!op.flag("asvector", false), "the norm of a whole batch");
+  const bool keep = op.flag("keepdims", true);
+  const Integers axes = op.integers("axes", Integers());
   if (axes.empty() && op.flag("noop_with_empty_axes", false)) return infer_same(op);
   const bool all = axes.empty() || op.flag("reduce_all", false);
   std::vector<bool> gone(x.shape.size(), all);
@@ -78,54 +78,56 @@ void infer_reduce(OperatorView& op) {
   op.give_shape(shape);
 }
 
-void infer_p_norm(OperatorView& op) {
-  op.require(!op.flag("asvector"), "the norm of a whole batch");
-  infer_reduce(op);
-}
-
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "pool2d", "X /ksize", "Out",
-     "ksize:ints/ strides:ints/strides:longs paddings:ints/paddings:longs ceil_mode:bool "
-     "exclusive:bool data_format:str pooling_type:str global_pooling:bool adaptive:bool "
-     "padding_algorithm:str",
-     infer_pool},
-    {kPaddle, "pool3d", "X", "Out",
-     "ksize:ints/kernel_size:longs strides:ints/strides:longs paddings:ints/paddings:longs "
+    {kPaddle, "pool2d", "pool2d", "X /kernel_shape", "Out",
+     "ksize>kernel_shape:ints/ strides:ints/strides:longs paddings>pads:ints/paddings>pads:longs "
      "ceil_mode:bool exclusive:bool data_format:str pooling_type:str global_pooling:bool "
-     "adaptive:bool padding_algorithm:str",
+     "adaptive:bool padding_algorithm>auto_pad:str +in_pairs",
+     infer_pool},
+    {kPaddle, "pool3d", "", "X", "Out",
+     "ksize>kernel_shape:ints/kernel_size>kernel_shape:longs strides:ints/strides:longs "
+     "paddings>pads:ints/paddings>pads:longs ceil_mode:bool exclusive:bool data_format:str "
+     "pooling_type:str global_pooling:bool adaptive:bool padding_algorithm>auto_pad:str",
      infer_channel_means},
-    {kOnnx, "MaxPool", "X", "Out",
+    {kOnnx, "MaxPool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
      "storage_order:long? strides:longs?",
      infer_pool},
-    {kOnnx, "AveragePool", "X", "Out",
+    {kOnnx, "AveragePool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? count_include_pad:long? dilations:longs? kernel_shape:longs "
      "pads:longs? strides:longs?",
      infer_pool},
-    {kOnnx, "GlobalMaxPool GlobalAveragePool", "X", "Out", "", infer_pool},
-    {kPaddle, "max_pool2d_with_index", "X", "Out Mask",
-     "ksize:ints/kernel_size:ints strides:ints paddings:ints global_pooling:bool adaptive:bool "
-     "ceil_mode:bool?/ceil_mode:bool",
+    {kOnnx, "GlobalMaxPool GlobalAveragePool", "", "X", "Out", "", infer_pool},
+    {kPaddle, "max_pool2d_with_index", "", "X", "Out Mask",
+     "ksize>kernel_shape:ints/kernel_size>kernel_shape:ints strides:ints paddings>pads:ints "
+     "global_pooling:bool adaptive:bool ceil_mode:bool?/ceil_mode:bool +in_pairs",
      infer_adaptive_max_pool},
-    {kDesc, "reduce_mean reduce_sum reduce_max reduce_min", "X", "Out",
-     "dim:ints keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?", infer_reduce},
-    {kDesc, "reduce_amax reduce_amin", "X AxisTensor! AxisTensorList!", "Out",
-     "dim:longs keep_dim:bool reduce_all:bool in_dtype:int? out_dtype:int?", infer_reduce},
-    {kPir, "mean max min", "X axis", "Out", "keepdim:bool", infer_reduce},
-    {kPir, "sum", "X axis", "Out", "dtype:dtype keepdim:bool", infer_reduce},
-    {kPir, "amax amin", "X", "Out", "axis:longs|empty keepdim:bool", infer_reduce},
+    {kDesc, "reduce_mean reduce_sum reduce_max reduce_min",
+     "ReduceMean ReduceSum ReduceMax ReduceMin", "X", "Out",
+     "dim>axes:ints keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
+     infer_reduce},
+    {kDesc, "reduce_amax reduce_amin", "ReduceMax ReduceMin", "X AxisTensor! AxisTensorList!",
+     "Out", "dim>axes:longs keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
+     infer_reduce},
+    {kPir, "mean max min", "ReduceMean ReduceMax ReduceMin", "X axes", "Out",
+     "keepdim>keepdims:bool", infer_reduce},
+    {kPir, "sum", "ReduceSum", "X axes", "Out", "dtype:dtype keepdim>keepdims:bool", infer_reduce},
+    {kPir, "amax amin", "ReduceMax ReduceMin", "X", "Out",
+     "axis>axes:longs|empty keepdim>keepdims:bool", infer_reduce},
     {kOnnx,
      "ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum "
      "ReduceLogSumExp",
-     "X /axes?", "Out", "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce,
+     "", "X /axes?", "Out", "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce,
      18},
-    {kOnnx, "ReduceSum", "X /axes?", "Out",
+    {kOnnx, "ReduceSum", "", "X /axes?", "Out",
      "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 13},
-    {kPaddle, "logsumexp", "X", "Out",
-     "axis:ints|longs/axis:ints|longs|empty keepdim:bool reduce_all:bool", infer_reduce},
-    {kPaddle, "p_norm", "X", "Out",
-     "porder:float axis:int epsilon:float keepdim:bool asvector:bool=false/asvector:bool",
-     infer_p_norm},
+    {kPaddle, "logsumexp", "ReduceLogSumExp", "X", "Out",
+     "axis>axes:ints|longs/axis>axes:ints|longs|empty keepdim>keepdims:bool reduce_all:bool",
+     infer_reduce},
+    {kPaddle, "p_norm", "", "X", "Out",
+     "porder:float axis>axes:int epsilon:float keepdim>keepdims:bool "
+     "asvector:bool=false/asvector:bool",
+     infer_reduce},
 };
 
 }  // namespace

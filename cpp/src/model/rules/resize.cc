@@ -56,8 +56,8 @@ void infer_pad(OperatorView& op) {
 void infer_pixel_shuffle(OperatorView& op) {
   Shape shape = op.in("X").shape;
   const Layout at = layout_of(op, shape);
-  const std::string_view name = op.present({"upscale_factor", "downscale_factor"});
-  const bool up = name == "upscale_factor";
+  const bool up = op.has_attribute("upscale_factor");
+  const char* const name = up ? "upscale_factor" : "downscale_factor";
   const std::int64_t factor = op.integer(name);
   op.require(factor >= 1 && factor <= kMaxFactor, name);
   const std::int64_t block = factor * factor;
@@ -82,32 +82,36 @@ constexpr OperatorRule kRules[] = {
     {kPaddle,
      "nearest_interp_v2/nearest_interp bilinear_interp_v2/bilinear_interp "
      "bicubic_interp_v2/bicubic_interp",
-     "X OutSize! SizeTensor! Scale!", "Out",
-     "data_layout:str/data_format:str out_d:int out_h:int out_w:int "
+     "", "X OutSize! SizeTensor! Scale!", "Out",
+     "data_layout>data_format:str/data_format:str out_d:int out_h:int out_w:int "
      "scale:floats/scale:doubles|floats|empty interp_method:str align_corners:bool align_mode:int",
      infer_interpolate},
-    {kDesc, "nearest_interp bilinear_interp", "X OutSize! SizeTensor! Scale!", "Out",
-     "data_layout:str out_d:int out_h:int out_w:int scale:float interp_method:str "
+    {kDesc, "nearest_interp bilinear_interp", "", "X OutSize! SizeTensor! Scale!", "Out",
+     "data_layout>data_format:str out_d:int out_h:int out_w:int scale:float interp_method:str "
      "align_corners:bool align_mode:int",
      infer_interpolate},
-    {kPaddle, "pad3d", "X Paddings!/paddings", "Out",
-     "paddings:ints/ mode:str value:float/pad_value:float|double data_format:str", infer_pad},
-    {kPaddle, "pad", "X /value", "Out", "paddings:ints pad_value:float/", infer_pad},
-    {kOnnx, "Pad", "X /pads /value? /axes?", "Out", "mode:str? pads:longs/ value:float?/",
+    {kPaddle, "pad3d", "Pad", "X Paddings!/pads", "Out",
+     "paddings>pads:ints/ mode:str value:float/pad_value>value:float|double data_format:str "
+     "+in_pairs",
+     infer_pad},
+    {kPaddle, "pad", "Pad", "X /value", "Out",
+     "paddings>pads:ints pad_value>value:float/ +in_pairs", infer_pad},
+    {kOnnx, "Pad", "", "X /pads /value? /axes?", "Out", "mode:str? pads:longs/ value:float?/",
      infer_pad, 11},
-    {kPaddle, "pixel_shuffle", "X", "Out",
+    {kPaddle, "pixel_shuffle", "", "X", "Out",
      "upscale_factor:int data_format:str=NCHW/data_format:str", infer_pixel_shuffle},
-    {kPaddle, "pixel_unshuffle", "X", "Out", "downscale_factor:int data_format:str",
+    {kPaddle, "pixel_unshuffle", "", "X", "Out", "downscale_factor:int data_format:str",
      infer_pixel_shuffle},
-    {kDesc, "shuffle_channel", "X", "Out", "group:int", infer_channel_shuffle},
-    {kPaddle, "channel_shuffle", "X", "Out", "groups:int data_format:str", infer_channel_shuffle},
+    {kDesc, "shuffle_channel", "", "X", "Out", "group:int", infer_channel_shuffle},
+    {kPaddle, "channel_shuffle", "", "X", "Out", "groups>group:int data_format:str",
+     infer_channel_shuffle},
 };
 
 }  // namespace
 
 Paddings read_paddings(const OperatorView& op) {
   const Shape& shape = op.in("X").shape;
-  const Integers given = op.integers(op.present({"pads", "paddings"}));
+  const Integers given = op.integers("pads");
   Integers axes(shape.size());
   std::iota(axes.begin(), axes.end(), 0);
   if (op.has_attribute("data_format")) {  // of images in three dimensions, the last one first
@@ -118,6 +122,7 @@ Paddings read_paddings(const OperatorView& op) {
   }
   axes = op.integers("axes", axes);
   op.require(given.size() == 2 * axes.size(), "the number of paddings");
+  const bool in_pairs = op.flag("in_pairs", false);  // by axis; else all before and all behind
   const std::string name = op.text("mode", "constant");
   constexpr const char* kModes[] = {"constant", "reflect", "replicate edge", "circular wrap"};
   const auto* const mode = std::find_if(std::begin(kModes), std::end(kModes),
@@ -128,20 +133,18 @@ Paddings read_paddings(const OperatorView& op) {
   const bool constant = paddings.mode == PadMode::Constant;
   const std::vector<std::size_t> padded = distinct_axes(op, axes, shape.size());
   for (std::size_t i = 0; i < padded.size(); ++i) {
-    // ONNX lists all before and then all behind the values, Paddle both of an axis together.
-    const std::int64_t before = given[op.is_onnx() ? i : 2 * i];
-    const std::int64_t behind = given[op.is_onnx() ? i + axes.size() : 2 * i + 1];
+    const std::int64_t before = given[in_pairs ? 2 * i : i];
+    const std::int64_t behind = given[in_pairs ? 2 * i + 1 : i + axes.size()];
     const std::int64_t size = shape[padded[i]];
     if (before == 0 && behind == 0) continue;
-    require_range(op, {before, behind}, 2, op.is_onnx() ? -kMaxStep : 0, kMaxStep, "paddings");
+    require_range(op, {before, behind}, 2, in_pairs ? 0 : -kMaxStep, kMaxStep, "paddings");
     // Behind its end the image begins again, in Paddle as often as it takes.
-    const bool again = paddings.mode == PadMode::Wrap && !op.is_onnx();
+    const bool again = name == "circular";
     const std::int64_t most = paddings.mode == PadMode::Reflect          ? size - 1
                               : paddings.mode == PadMode::Wrap && !again ? size
                                                                          : kMaxStep;
     const bool fits = constant || (size > 0 && std::max(before, behind) <= most);
-    op.require(op.is_onnx() || fits, "paddings");
-    op.supports(!op.is_onnx() || size > 0, "kernel that pads a batch");
+    op.require(!in_pairs || fits, "paddings");
     op.supports(fits && (constant || std::min(before, behind) >= 0), "kernel for such paddings");
     op.supports(
         size == kUnknown ||

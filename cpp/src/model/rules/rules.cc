@@ -79,22 +79,53 @@ std::vector<std::string_view> words_of(std::string_view text, bool second) {
   return words;
 }
 
-const OperatorRule* find_rule(std::string_view type, Dialect dialect) {
-  const bool pir = dialect == Dialect::Pir;
-  if (pir && type.substr(0, 2) != "1.") return nullptr;
-  if (pir) type.remove_prefix(2);
-  const auto is_wanted = [&](const OperatorRule& rule) {
-    const std::vector<std::string_view> types = words_of(rule.types, pir);
-    return (rule.dialects & bit(dialect)) != 0 && std::count(types.begin(), types.end(), type) > 0;
-  };
-  for (const auto family :
-       {constants_rules, convolution_rules, elementwise_rules, normalization_rules, parts_rules,
-        pooling_rules, resize_rules, shape_rules}) {
-    const auto [first, last] = family();
-    const OperatorRule* found = std::find_if(first, last, is_wanted);
-    if (found != last) return found;
+/// A rule, and the kind of one of its types.
+struct Named {
+  const OperatorRule* rule = nullptr;
+  std::string_view kind;
+};
+
+using Names = std::map<std::pair<Dialect, std::string_view>, Named>;
+
+void add_names(Names& names, const OperatorRule& rule, Dialect dialect) {
+  if ((rule.dialects & bit(dialect)) == 0) return;
+  const std::vector<std::string_view> types = split(rule.types, ' ');
+  const std::vector<std::string_view> kinds = split(rule.kinds, ' ');
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    for (const std::string_view type : words_of(types[i], dialect == Dialect::Pir)) {
+      const std::string_view kind = kinds.empty() ? type : kinds[kinds.size() == 1 ? 0 : i];
+      names.emplace(std::pair(dialect, type), Named{&rule, kind});
+    }
   }
-  return nullptr;
+}
+
+Named find_named(std::string_view type, Dialect dialect) {
+  static const Names names = [] {
+    Names made;
+    for (const auto family :
+         {constants_rules, convolution_rules, elementwise_rules, normalization_rules, parts_rules,
+          pooling_rules, resize_rules, shape_rules}) {
+      const auto [first, last] = family();
+      for (const OperatorRule* rule = first; rule != last; ++rule) {
+        for (const Dialect each : {Dialect::ProgramDesc, Dialect::Pir, Dialect::Onnx}) {
+          add_names(made, *rule, each);
+        }
+      }
+    }
+    return made;
+  }();
+  if (dialect == Dialect::Pir && type.substr(0, 2) != "1.") return {};
+  if (dialect == Dialect::Pir) type.remove_prefix(2);
+  const auto found = names.find({dialect, type});
+  return found == names.end() ? Named() : found->second;
+}
+
+/// Takes off a word what comes before the name by us. \returns that, or the whole word
+std::string_view take_theirs(std::string_view& word) {
+  const std::size_t mark = word.find('>');
+  const std::string_view theirs = word.substr(0, mark);
+  if (mark != std::string_view::npos) word.remove_prefix(mark + 1);
+  return theirs;
 }
 
 std::vector<ParsedRule::Argument> parse_arguments(std::string_view text, bool second) {
@@ -103,7 +134,8 @@ std::vector<ParsedRule::Argument> parse_arguments(std::string_view text, bool se
     const bool forbidden = take_mark(word, '!');
     const bool optional = take_mark(word, '?') || forbidden;
     const bool list = take_mark(word, '*');
-    arguments.push_back({word, optional, forbidden, list});
+    const std::string_view name = take_theirs(word);
+    arguments.push_back({name, word, optional, forbidden, list});
   }
   return arguments;
 }
@@ -118,6 +150,10 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) 
   bool own = true;
   for (const std::string_view text : {rule.attributes, common_attributes(dialect)}) {
     for (std::string_view word : words_of(text, second)) {
+      if (word.front() == '+') {
+        parsed.flags.push_back(word.substr(1));
+        continue;
+      }
       ParsedRule::Attribute attribute;
       attribute.own = own;
       attribute.optional = take_mark(word, '?');
@@ -132,8 +168,11 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) 
       for (const std::string_view type : split(word.substr(colon + 1), '|')) {
         attribute.types |= 1U << static_cast<unsigned>(type_named(type));
       }
+      word = word.substr(0, word.find(':'));
+      const std::string_view name = take_theirs(word);
+      attribute.given = word;
       // An operator's own stays where there is a common one of that name.
-      parsed.attributes.emplace(word.substr(0, colon), attribute);
+      parsed.attributes.emplace(name, attribute);
     }
     own = false;
   }
@@ -142,10 +181,14 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) 
 
 }  // namespace
 
+std::string_view kind_of(std::string_view type, Dialect dialect) {
+  return find_named(type, dialect).kind;
+}
+
 const ParsedRule* RuleBook::find(const std::string& type) {
   auto found = parsed_.find(type);
   if (found == parsed_.end()) {
-    const OperatorRule* rule = find_rule(type, dialect_);
+    const OperatorRule* rule = find_named(type, dialect_).rule;
     if (rule == nullptr) return nullptr;
     found = parsed_.emplace(type, parse(*rule, dialect_, opset_)).first;
   }

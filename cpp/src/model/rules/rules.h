@@ -32,11 +32,16 @@ inline constexpr std::int64_t kMaxOpset = 28;
 /// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list
 /// of one or more. In `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be
 /// left out, and with `=DEFAULT` when the Paddle that wrote the program may not have had it yet:
-/// then it has that value. Of a word `one/other` the first is for ProgramDesc and older operator
-/// sets of ONNX, the second for PIR and newer ones; either may be empty.
+/// then it has that value. What a dialect calls `theirs` is named `ours` from the check on where a
+/// word begins with `theirs>ours`. `+name` among the attributes is a flag that all operators of the
+/// rule have: where definitions differ, it says which one holds. Of a word `one/other` the first is
+/// for ProgramDesc and older operator sets of ONNX, the second for PIR and newer ones; either may
+/// be empty.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
+  /// What they are whatever the dialect: one word, or one for each type. None: as their types.
+  std::string_view kinds;
   std::string_view inputs;
   std::string_view outputs;
   std::string_view attributes;
@@ -59,13 +64,15 @@ RuleRows shape_rules();
 /// A rule whose words have been read.
 struct ParsedRule {
   struct Argument {
-    std::string_view name;  ///< in the words
+    std::string_view name;   ///< in the dialect
+    std::string_view given;  ///< by us
     bool optional = false;
     bool forbidden = false;
     bool list = false;
   };
   struct Attribute {
-    unsigned types = 0;  ///< bits, by AttributeType
+    unsigned types = 0;           ///< bits, by AttributeType
+    std::string_view given = {};  ///< its name by us
     bool optional = false;
     bool own = true;                             ///< not one of those that any operator may have
     std::optional<lenet::Attribute> value = {};  ///< what it has where an older Paddle left it out
@@ -75,7 +82,11 @@ struct ParsedRule {
   std::vector<Argument> outputs;
   std::map<std::string, Attribute, std::less<>> attributes;
   void (*infer)(OperatorView&) = nullptr;
+  std::vector<std::string_view> flags;
 };
+
+/// What operators of a type are whatever the dialect; empty where no rule knows the type.
+std::string_view kind_of(std::string_view type, Dialect dialect);
 
 /// The rules for one graph, each read when it is first asked for.
 class RuleBook {

@@ -12,12 +12,11 @@ namespace {
 
 /// What Paddle reshapes to, where that is known; an open size as one that is copied or left over.
 std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) {
-  const char* const name = op.present({"ShapeTensor", "Shape", "shape"});
-  if (op.has_attribute(name)) return op.integers(name);
+  const char* const name = op.has("sizes") ? "sizes" : "shape";
+  if (!op.has(name)) return op.integers(name);
   Integers sizes;
   for (std::size_t i = 0; i < op.count(name); ++i) {
-    const Value& part = op.in(name, i);
-    const auto list = part.parameter ? std::nullopt : known_list(part);
+    const auto list = op.list(name, i);
     if (!list) return std::nullopt;
     sizes.insert(sizes.end(), list->begin(), list->end());
     if (sizes.size() > kMaxRank) return std::nullopt;
@@ -78,15 +77,14 @@ void infer_transpose(OperatorView& op) {
   const Value& x = op.in("X");
   Integers reversed(x.shape.size());  // what ONNX leaves out
   std::iota(reversed.rbegin(), reversed.rend(), 0);
-  const Integers order = op.integers(op.present({"perm", "axis"}), reversed);
+  const Integers order = op.integers("perm", reversed);
   op.require(order.size() == x.shape.size(), "the axes");
   Shape shape;
   for (const std::size_t axis : distinct_axes(op, order, order.size())) {
     shape.push_back(x.shape[axis]);
   }
   op.give_shape(shape);
-  const bool turns = op.is_onnx() && is_known(x) && order == Integers{1, 0};
-  const auto list = turns ? known_list(x) : std::nullopt;
+  const auto list = order == Integers{1, 0} ? op.list("X") : std::nullopt;
   if (!list || volume(x.shape) != static_cast<double>(list->size())) return;
   Integers turned;
   const auto columns = static_cast<std::size_t>(shape[0]);
@@ -96,9 +94,8 @@ void infer_transpose(OperatorView& op) {
   op.give_contents("Out", turned);
 }
 
-/// Without axes ONNX takes out all dimensions of 1. Paddle leaves dimensions other than 1 as they
-/// are, but takes those that it does not know while it exports for 1, and an axis may be named
-/// twice.
+/// Without axes all dimensions of 1 are taken out. Where others stay (Paddle's), an axis may be
+/// named twice; but Paddle takes sizes that it does not know while it exports for 1.
 void infer_squeeze(OperatorView& op) {
   const Shape& from = op.in("X").shape;
   Integers ones;
@@ -106,12 +103,13 @@ void infer_squeeze(OperatorView& op) {
     if (from[i] == 1) ones.push_back(static_cast<std::int64_t>(i));
   }
   const Integers axes = op.integers("axes", ones);
-  op.require(op.is_onnx() || !axes.empty(), "the axes");
-  if (op.is_onnx()) distinct_axes(op, axes, from.size());
+  const bool others_stay = op.flag("others_stay", false);
+  op.require(!others_stay || !axes.empty(), "the axes");
+  if (!others_stay) distinct_axes(op, axes, from.size());
   std::vector<bool> gone(from.size());
   for (const std::int64_t given : axes) {
     const std::size_t axis = op.axis(given, from.size());
-    op.require(!op.is_onnx() || from[axis] == 1, "a size that is squeezed is not 1");
+    op.require(others_stay || from[axis] == 1, "a size that is squeezed is not 1");
     gone[axis] = from[axis] == 1;
   }
   Shape shape;
@@ -119,7 +117,7 @@ void infer_squeeze(OperatorView& op) {
     if (!gone[i]) shape.push_back(from[i]);
   }
   // What Paddle declares then, and gave further operators to make their parameters by, is wrong.
-  if (!op.is_onnx() && op.declared("Out").shape.size() < shape.size()) {
+  if (others_stay && op.declared("Out").shape.size() < shape.size()) {
     op.unsupported(
         "squeezes a size that Paddle took for 1 when it exported the model: declared is " +
         to_string(op.declared("Out").shape) + ", where it gives " + to_string(shape) +
@@ -131,7 +129,7 @@ void infer_squeeze(OperatorView& op) {
 void infer_unsqueeze(OperatorView& op) {
   Shape shape = op.in("X").shape;
   Integers axes = op.integers("axes");
-  if (op.is_onnx()) {  // they count in the result
+  if (!op.flag("in_turn", false)) {  // they count in the result
     const std::size_t rank = shape.size() + axes.size();
     op.supports(rank <= kMaxRank, "tensor of so many dimensions");
     const std::vector<std::size_t> added = distinct_axes(op, axes, rank);
@@ -146,19 +144,18 @@ void infer_unsqueeze(OperatorView& op) {
   give_rearranged(op, shape);
 }
 
-/// The sizes of a tensor, as a list that shapes are computed from.
-Integers sizes_of(const Value& value) {
-  Integers sizes = value.shape;
-  std::replace(sizes.begin(), sizes.end(), kUnknown, kOpen);
-  return sizes;
-}
-
+/// The sizes of a tensor, or some of them, as a list that shapes are computed from.
 void infer_shape(OperatorView& op) {
-  const Value& x = op.in(op.present({"Input", "X"}));
-  const int dtype = op.declared("Out").dtype;
-  op.require(dtype == kInt32 || dtype == kInt64, "the element type");
-  op.give("Out", {static_cast<std::int64_t>(x.shape.size())}, dtype);
-  op.give_contents("Out", sizes_of(x));
+  Integers sizes = op.in("X").shape;
+  std::replace(sizes.begin(), sizes.end(), kUnknown, kOpen);
+  const auto rank = static_cast<std::int64_t>(sizes.size());
+  const auto [begin, count, step] =
+      strided_slice(op.integer("start", 0), op.integer("end", rank), 1, rank);
+  const auto first = sizes.begin() + begin;
+  sizes = {first, first + std::max<std::int64_t>(count, 0)};
+  const bool narrow = op.declared("Out").dtype == kInt32;  // Paddle's, at times
+  op.give("Out", {static_cast<std::int64_t>(sizes.size())}, narrow ? kInt32 : kInt64);
+  op.give_contents("Out", sizes);
 }
 
 void infer_expand(OperatorView& op) {
@@ -178,7 +175,7 @@ void infer_expand(OperatorView& op) {
 
 void infer_tile(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  Integers times = op.integers(op.present({"expand_times", "repeat_times"}));
+  Integers times = op.integers("repeat_times");
   op.require(times.size() <= kMaxRank, "the rank");
   require_range(op, times, times.size(), 1, kMaxStep, "repeat_times");
   const std::size_t rank = std::max(shape.size(), times.size());
@@ -194,8 +191,7 @@ void infer_tile(OperatorView& op) {
 }
 
 void infer_flip(OperatorView& op) {
-  const char* const name = op.present({"dims", "axis"});  // the first is Paddle 1's
-  distinct_axes(op, op.integers(name), op.in("X").shape.size());
+  distinct_axes(op, op.integers("axis"), op.in("X").shape.size());
   infer_same(op);
 }
 
@@ -238,15 +234,6 @@ void infer_onnx_flatten(OperatorView& op) {
   give_rearranged(op, {product(shape, 0, axis), product(shape, axis, shape.size())});
 }
 
-void infer_onnx_shape(OperatorView& op) {
-  const Integers sizes = sizes_of(op.in("X"));
-  const auto rank = static_cast<std::int64_t>(sizes.size());
-  const auto [begin, count, step] =
-      strided_slice(op.integer("start", 0), op.integer("end", rank), 1, rank);
-  const auto first = sizes.begin() + begin;
-  give_list(op, {first, first + std::max<std::int64_t>(count, 0)});
-}
-
 /// Both may be repeated.
 void infer_onnx_expand(OperatorView& op) {
   Shape shape = op.integers("shape");
@@ -256,34 +243,37 @@ void infer_onnx_expand(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "reshape2/reshape", "X Shape?/shape* ShapeTensor*?/", "Out XShape?/", "shape:ints/",
-     infer_reshape},
-    {kPaddle, "flatten_contiguous_range/flatten", "X", "Out XShape?/",
+    {kPaddle, "reshape2/reshape", "Reshape", "X Shape>shape?/shape* ShapeTensor>sizes*?/",
+     "Out XShape?/", "shape:ints/", infer_reshape},
+    {kPaddle, "flatten_contiguous_range/flatten", "FlattenRange", "X", "Out XShape?/",
      "start_axis:int stop_axis:int", infer_flatten},
-    {kDesc, "flatten2", "X", "Out XShape?", "axis:int", infer_onnx_flatten},
-    {kDesc, "reshape", "X Shape? ShapeTensor*?", "Out", "shape:ints", infer_reshape},
-    {kDesc, "expand", "X ExpandTimes! expand_times_tensor*!", "Out", "expand_times:ints",
-     infer_tile},
-    {kPaddle, "transpose2/transpose", "X", "Out XShape?/", "axis:ints/perm:ints", infer_transpose},
-    {kPaddle, "squeeze2/squeeze", "X /axes", "Out XShape?/", "axes:ints/", infer_squeeze},
-    {kPaddle, "unsqueeze2/unsqueeze", "X AxesTensor!/axes AxesTensorList!/", "Out XShape?/",
-     "axes:ints/", infer_unsqueeze},
-    {kPaddle, "shape /shape64", "Input/X", "Out", "", infer_shape},
-    {kOnnx, "Reshape", "X shape", "Out", "allowzero:long?", infer_onnx_reshape},
-    {kOnnx, "Flatten", "X", "Out", "axis:long?", infer_onnx_flatten},
-    {kOnnx, "Squeeze", "X /axes?", "Out", "axes:longs?/", infer_squeeze, 13},
-    {kOnnx, "Unsqueeze", "X /axes", "Out", "axes:longs/", infer_unsqueeze, 13},
-    {kOnnx, "Transpose", "X", "Out", "perm:longs?", infer_transpose},
-    {kOnnx, "Shape", "X", "Out", "end:long? start:long?", infer_onnx_shape},
-    {kPaddle, "expand_v2/expand", "X Shape!/shape expand_shapes_tensor!/", "Out", "shape:ints/",
-     infer_expand},
-    {kPaddle, "tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
+    {kDesc, "flatten2", "Flatten", "X", "Out XShape?", "axis:int", infer_onnx_flatten},
+    {kDesc, "reshape", "Reshape", "X Shape>shape? ShapeTensor>sizes*?", "Out", "shape:ints",
+     infer_reshape},
+    {kDesc, "expand", "Tile", "X ExpandTimes! expand_times_tensor*!", "Out",
+     "expand_times>repeat_times:ints", infer_tile},
+    {kPaddle, "transpose2/transpose", "Transpose", "X", "Out XShape?/", "axis>perm:ints/perm:ints",
+     infer_transpose},
+    {kPaddle, "squeeze2/squeeze", "Squeeze", "X /axes", "Out XShape?/", "axes:ints/ +others_stay",
+     infer_squeeze},
+    {kPaddle, "unsqueeze2/unsqueeze", "Unsqueeze", "X AxesTensor!/axes AxesTensorList!/",
+     "Out XShape?/", "axes:ints/ +in_turn", infer_unsqueeze},
+    {kPaddle, "shape /shape64", "Shape", "Input>X/X", "Out", "", infer_shape},
+    {kOnnx, "Reshape", "", "X shape", "Out", "allowzero:long?", infer_onnx_reshape},
+    {kOnnx, "Flatten", "", "X", "Out", "axis:long?", infer_onnx_flatten},
+    {kOnnx, "Squeeze", "", "X /axes?", "Out", "axes:longs?/", infer_squeeze, 13},
+    {kOnnx, "Unsqueeze", "", "X /axes", "Out", "axes:longs/", infer_unsqueeze, 13},
+    {kOnnx, "Transpose", "", "X", "Out", "perm:longs?", infer_transpose},
+    {kOnnx, "Shape", "", "X", "Out", "end:long? start:long?", infer_shape},
+    {kPaddle, "expand_v2/expand", "Expand", "X Shape!/shape expand_shapes_tensor!/", "Out",
+     "shape:ints/", infer_expand},
+    {kPaddle, "tile", "Tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
      "repeat_times:ints/", infer_tile},
-    {kOnnx, "Expand", "X shape", "Out", "", infer_onnx_expand},
-    {kOnnx, "Tile", "X repeat_times", "Out", "", infer_tile},
-    {kPaddle, "flip", "X", "Out", "axis:ints?/axis:ints dims:ints?/", infer_flip},
-    {kDesc, "reverse", "X", "Out", "axis:ints", infer_flip},
-    {kPir, "roll", "X shifts", "Out", "axis:longs", infer_roll},
+    {kOnnx, "Expand", "", "X shape", "Out", "", infer_onnx_expand},
+    {kOnnx, "Tile", "", "X repeat_times", "Out", "", infer_tile},
+    {kPaddle, "flip", "Flip", "X", "Out", "axis:ints?/axis:ints dims>axis:ints?/", infer_flip},
+    {kDesc, "reverse", "Flip", "X", "Out", "axis:ints", infer_flip},
+    {kPir, "roll", "", "X shifts", "Out", "axis:longs", infer_roll},
 };
 
 }  // namespace

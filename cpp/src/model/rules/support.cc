@@ -13,9 +13,9 @@ bool has_word(std::string_view words, std::string_view wanted) {
   return false;
 }
 
-std::string plain_type(const Graph& graph, const Operator& op) {
-  const bool pir = graph.dialect == Dialect::Pir && op.type.compare(0, 2, "1.") == 0;
-  return pir ? op.type.substr(2) : op.type;
+std::string_view plain_type(const Graph& graph, const Operator& op) {
+  const std::string_view type = op.type;
+  return graph.dialect == Dialect::Pir && type.substr(0, 2) == "1." ? type.substr(2) : type;
 }
 
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
@@ -40,27 +40,25 @@ void require_range(const OperatorView& op, const Integers& values, std::size_t c
 }
 
 bool channels_last(const OperatorView& op, std::string_view name) {
-  if (op.is_onnx()) return false;
-  const std::string layout = op.text(name, "NCHW");  // some operators of Paddle 1 have no other
+  const std::string layout = op.text(name, "NCHW");  // some have no other
   op.require(has_word("NCHW AnyLayout NHWC", layout), name);
   return layout == "NHWC";
 }
 
 std::int64_t channels_of(const OperatorView& op, const Shape& shape) {
   op.require(shape.size() >= 2, "the rank");
-  return channels_last(op, op.present({"data_layout", "data_format"})) ? shape.back() : shape[1];
+  return channels_last(op, "data_format") ? shape.back() : shape[1];
 }
 
 std::int64_t groups_of(const OperatorView& op, std::int64_t channels) {
-  const std::int64_t groups = op.integer(op.present({"groups", "group"}), 1);
+  const std::int64_t groups = op.integer("group", 1);
   op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");
   return groups;
 }
 
 Layout layout_of(const OperatorView& op, const Shape& shape) {
-  op.supports(!op.is_onnx() || shape.size() == 4, "kernel but in two dimensions");
-  op.require(shape.size() == 4, "the rank");
-  const bool last = channels_last(op, op.present({"data_layout", "data_format"}));
+  op.supports(shape.size() == 4, "kernel but in two dimensions");
+  const bool last = channels_last(op, "data_format");
   return last ? Layout{3, 1} : Layout{1, 2};
 }
 
@@ -82,8 +80,7 @@ void require_vector(const OperatorView& op, std::string_view name, std::int64_t 
 
 void give_rearranged(OperatorView& op, const Shape& shape) {
   op.give_shape(shape);
-  const Value& x = op.in("X");
-  if (is_known(x) && (op.is_onnx() || !x.parameter)) op.give_contents("Out", x);
+  if (op.follows("X")) op.give_contents("Out", op.in("X"));
 }
 
 std::int64_t softmax_axis(const OperatorView& op) {
@@ -114,11 +111,6 @@ StridedSlice strided_slice(std::int64_t start, std::int64_t end, std::int64_t st
   };
   const std::int64_t length = place(end) - place(start);
   return {place(start), (length + step - (step > 0 ? 1 : -1)) / step, step};
-}
-
-void give_list(OperatorView& op, const Integers& values) {
-  op.give("Out", {static_cast<std::int64_t>(values.size())}, kInt64);
-  op.give_contents("Out", values);
 }
 
 int dtype_named(const OperatorView& op, std::string_view name) {

@@ -31,11 +31,8 @@ inline constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::min();
 /// Whether a text of words separated by blanks has this one.
 bool has_word(std::string_view words, std::string_view wanted);
 
-/// The type of an operator, of PIR without the `1.` before it.
-std::string plain_type(const Graph& graph, const Operator& op);
-inline std::string plain_type(const OperatorView& op) {
-  return op.type().substr(op.type().compare(0, 2, "1.") == 0 ? 2 : 0);
-}
+/// The type of an operator, of PIR without the `1.` before it, for messages.
+std::string_view plain_type(const Graph& graph, const Operator& op);
 
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;
@@ -111,9 +108,6 @@ struct Paddings {
   PadMode mode;
 };
 Paddings read_paddings(const OperatorView& op);
-
-/// The output of an ONNX operator that computes a list of int64.
-void give_list(OperatorView& op, const Integers& values);
 
 /// The number of an element type in framework.proto.
 int dtype_named(const OperatorView& op, std::string_view name);

@@ -14,7 +14,7 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
                            std::int64_t end, bool pool, bool ceil) {
   const std::int64_t steps = room + (ceil ? stride - 1 : 0);
   const std::int64_t outputs = steps / stride + 1;
-  if (op.is_onnx()) {
+  if (op.kind() != "pool2d") {
     op.require(pool || room >= 0, "a window larger than the image");
     op.supports(room >= 0, "pool with a window larger than the image");
     // A window that would begin behind the image is left out.
@@ -30,15 +30,12 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
 }  // namespace
 
 std::array<std::int64_t, 4> explicit_padding(const OperatorView& op) {
-  if (op.is_onnx()) {
-    const Integers pads = op.integers("pads", Integers{0, 0, 0, 0});
-    require_range(op, pads, 4, 0, kMaxStep, "pads");
-    return {pads[0], pads[2], pads[1], pads[3]};
-  }
-  Integers paddings = op.integers("paddings");
-  if (paddings.size() == 2) paddings = {paddings[0], paddings[0], paddings[1], paddings[1]};
-  require_range(op, paddings, 4, 0, kMaxStep, "paddings");
-  return {paddings[0], paddings[1], paddings[2], paddings[3]};
+  const bool in_pairs = op.flag("in_pairs", false);
+  Integers pads = op.integers("pads", Integers{0, 0, 0, 0});
+  if (in_pairs && pads.size() == 2) pads = {pads[0], pads[0], pads[1], pads[1]};
+  require_range(op, pads, 4, 0, kMaxStep, in_pairs ? "paddings" : "pads");
+  if (!in_pairs) std::swap(pads[1], pads[2]);
+  return {pads[0], pads[1], pads[2], pads[3]};
 }
 
 WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
@@ -49,15 +46,14 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
   require_range(op, kernel, 2, 1, kMaxStep, "kernel sizes");
   require_range(op, strides, 2, 1, kMaxStep, "strides");
   require_range(op, dilations, 2, 1, kMaxStep, "dilations");
-  const bool onnx = op.is_onnx();
-  const char* const name = onnx ? "auto_pad" : "padding_algorithm";
-  const std::string mode = op.text(name, onnx ? "NOTSET" : "EXPLICIT");
-  op.require(has_word(onnx ? "NOTSET VALID SAME_UPPER SAME_LOWER" : "EXPLICIT VALID SAME", mode),
-             name);
+  const bool paddle = op.flag("in_pairs", false);
+  const std::string mode = op.text("auto_pad", paddle ? "EXPLICIT" : "NOTSET");
+  op.require(has_word(paddle ? "EXPLICIT VALID SAME" : "NOTSET VALID SAME_UPPER SAME_LOWER", mode),
+             paddle ? "padding_algorithm" : "auto_pad");
   const bool is_explicit = mode == "NOTSET" || mode == "EXPLICIT";
   const bool same = mode.compare(0, 4, "SAME") == 0;
   const bool ceil = pool && op.flag("ceil_mode", false);
-  if (onnx) {
+  if (!paddle) {
     op.require(is_explicit || padding == std::array<std::int64_t, 4>{}, "both pads and auto_pad");
     op.supports(is_explicit || !ceil, "kernel for ceil_mode with auto_pad");
     op.supports(dilations == Integers{1, 1} || !(same || pool), "kernel for such dilations");
@@ -76,12 +72,12 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
       const std::int64_t needed =
           ((sizes[i] + stride - 1) / stride - 1) * stride + extent - sizes[i];
       // onnxruntime cuts values off before the image where it pads by a negative number.
-      op.supports(!onnx || needed >= -1, "kernel for auto_pad with such a stride");
+      op.supports(paddle || needed >= -1, "kernel for auto_pad with such a stride");
       const std::int64_t all = std::max<std::int64_t>(needed, 0);
       before = mode == "SAME_LOWER" ? all - all / 2 : all / 2;
       after = all - before;
     }
-    if (onnx && pool) {
+    if (!paddle && pool) {
       op.require(before < extent && after < extent, "a padding as wide as the window");
     }
     const std::int64_t room = sizes[i] + before + after - extent;
@@ -97,9 +93,8 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
 
 Integers pool_kernel(const OperatorView& op) {
   // One window is the whole image where ONNX gives no size.
-  Integers kernel =
-      op.integers(op.present({"kernel_size", "ksize", "kernel_shape"}), Integers{1, 1});
-  if (kernel.size() == 1 && !op.is_onnx()) kernel.push_back(kernel[0]);
+  Integers kernel = op.integers("kernel_shape", Integers{1, 1});
+  if (kernel.size() == 1 && op.flag("in_pairs", false)) kernel.push_back(kernel[0]);
   return kernel;
 }
 

@@ -1,5 +1,4 @@
-/// What a program has that an engine has to consider, such as what one of Paddle's accelerators
-/// computes wrongly.
+/// What a program has that Paddle computes wrongly, by itself or with one of its accelerators.
 #pragma once
 
 #include <string>
@@ -27,16 +26,10 @@ struct ProgramTraits {
   /// some operators have their channels last, which is not taken into account, or convolutions
   /// share a filter, which all of them then read with what was folded.
   bool folding_is_wrong = false;
-  /// The weights are quantized: the program dequantizes them, or an .onnx computes in integers.
-  bool quantized = false;
-  /// They are stored as float32, as Paddle's PTQ and QAT leave them (`convert`). Plain arithmetic
-  /// is right then; the int8 passes quantize them once more, and answers are wrong without an
-  /// error.
-  bool float_weights = false;
 };
 
-/// \param graph need not be checked; what it lacks counts as a reason for a refusal. Its parameters
-///   have their contents.
+/// \param graph need not have passed the check; what it lacks counts as a reason for a refusal. Its
+///   parameters have their contents.
 ProgramTraits read_program_traits(const Graph& graph);
 
 }  // namespace lenet

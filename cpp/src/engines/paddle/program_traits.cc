@@ -1,4 +1,4 @@
-#include "model/program_traits.h"
+#include "engines/paddle/program_traits.h"
 
 #include <algorithm>
 #include <array>
@@ -452,7 +452,9 @@ ProgramTraits read_program_traits(const Graph& graph) {
   }
   StackedActivations activations;
   std::set<const Value*> filters;
-  for (const Operator& op : graph.operators) {
+  for (std::size_t i = 0; i < graph.operators.size(); ++i) {
+    // Those that were checked have other names now.
+    const Operator& op = i < graph.written.size() ? graph.written[i] : graph.operators[i];
     const View view(graph, op);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     const bool channels_last = has_channels_last(view);
@@ -468,12 +470,6 @@ ProgramTraits read_program_traits(const Graph& graph) {
     const bool folds = bias == nullptr || !bias->parameter || bias->shape.size() == 1;
     traits.folding_is_wrong = traits.folding_is_wrong || channels_last || !folds ||
                               (convolves && !filters.insert(filter).second);
-    traits.quantized |= op.type == "dequantize_linear" || op.type == "1.dequantize_linear";
-    if (op.type == "dequantize_linear") {
-      const Value* weights = view.input("X");
-      traits.float_weights |=
-          weights != nullptr && weights->parameter && weights->data_dtype != kInt8;
-    }
     if (op.type == "dropout") {
       const auto* mode = view.attribute<std::string>("dropout_implementation");
       traits.simplifying_faults |= mode == nullptr || *mode == "downgrade_in_infer";
