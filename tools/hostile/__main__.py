@@ -3,6 +3,7 @@
     python -m tools.hostile mutants --count=2000
     python -m tools.hostile growth --scale=8
     python -m tools.hostile networks --seed=15 --count=150
+    python -m tools.hostile traffic --seed=15 --count=2000
     python -m tools.hostile replay FILE...
 
 Exit code: 0 nothing found, 1 finds, 2 wrong usage.
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
+from tools.hostile.engines import TRAFFIC_TARGETS
 from tools.hostile.growth import run_growth
 from tools.hostile.hunt import entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
@@ -39,8 +41,15 @@ it from Python, and runs some from the C++ program. The outputs are compared wit
 is wrong. An engine or accelerator may refuse a network by name (Unsupported) where another one runs
 it. Anything else is a find: it is reduced to the smallest network that shows it, printed, and saved
 with the exported model in --save-dir."""
-REPLAY = """Run the networks of files that `networks` saved, or of tools/hostile/cases.json, with
-every engine."""
+TRAFFIC = """Draw random networks of channel traffic, each from a seed and a number, and run them in
+the native engine: slices, splits, concatenations, sums, products, shuffles, pools and convolutions
+of 1 to 96 channels, which share memory there. Each is an .onnx of up to 40 operators and several
+outputs, for 1, 3 or 64 images. They run on one instruction set after the other, or in bf16, unless
+--targets names some, such as onnx/native/avx512 onnx/native/bf16; name bf16 to replay a find of it.
+The outputs are compared with onnxruntime's without optimizations, in bf16 within 0.1. A find is
+treated as one of `networks`."""
+REPLAY = """Run the networks of files that `networks` or `traffic` saved, or of
+tools/hostile/cases.json, with every engine."""
 
 
 def parser():
@@ -75,14 +84,17 @@ def parser():
     add("--family", default="*", help="a pattern of names")
 
     networks = add = command(run_networks, NETWORKS)
-    add("--seed", default="15", help="a number, or `today` (%(default)s)")
     add("--count", type=int, default=150, help="how many (%(default)s)")
-    add("--first", type=int, default=0, help="the first number (%(default)s)")
     add("--program-every", type=int, default=15, metavar="N",
         help="every Nth runs in the C++ program too (%(default)s)")  # fmt: skip
+    traffic = command(run_traffic, TRAFFIC)
+    traffic("--count", type=int, default=2000, help="how many (%(default)s)")
+    for add in (networks, traffic):
+        add("--seed", default="15", help="a number, or `today` (%(default)s)")
+        add("--first", type=int, default=0, help="the first number (%(default)s)")
     replay = command(run_replay, REPLAY)
     replay("files", type=Path, nargs="+")
-    for add in (networks, replay):
+    for add in (networks, traffic, replay):
         add("--targets", nargs="*", default=[], help="not every one, but such as json/native")
         add("--jobs", type=int, default=2, help="processes (%(default)s)")
         add("--save-dir", type=Path, default=Path("build/networks"), help="(%(default)s)")
@@ -119,15 +131,27 @@ def run_mutants(options):
 
 
 def run_networks(options):
+    def entry_of(i):
+        return {"targets": options.targets, "program": i % options.program_every == 0}
+
+    return run_drawn(options, entry_of)
+
+
+def run_traffic(options):
+    def entry_of(i):
+        drawn = TRAFFIC_TARGETS[i % len(TRAFFIC_TARGETS)]
+        return {"targets": options.targets or [drawn], "kind": "traffic"}
+
+    return run_drawn(options, entry_of)
+
+
+def run_drawn(options, entry_of):
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
     seed = int(today if options.seed == "today" else options.seed)
     numbers = range(options.first, options.first + options.count)
     print(f"seed {seed}, networks {numbers[0]} to {numbers[-1]}")
-    which = {"seed": seed, "targets": options.targets}
-    entries = [
-        {"name": f"{seed}/{i}", "number": i, "program": i % options.program_every == 0, **which}
-        for i in numbers
-    ]
+    which = {"seed": seed, "kind": ""}
+    entries = [{**which, "name": f"{seed}/{i}", "number": i, **entry_of(i)} for i in numbers]
     return int(bool(examine(entries, options).finds))
 
 

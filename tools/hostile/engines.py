@@ -10,15 +10,16 @@ import numpy as np
 import lenet_cpp
 from lenet_cpp import agreement
 from lenet_cpp.inference.program import call_program
+from tools.hostile import traffic
 from tools.hostile.draw import WITH_PARAMETERS, Draw, draw_paddle
-from tools.hostile.networks import IMAGES, InvalidNetworkError, Network
+from tools.hostile.networks import InvalidNetworkError, Network
 
 PROGRAM = Path(__file__).parents[2] / "build" / "lenet_infer_test"
-COUNTS = (IMAGES, 1, 3)
 # What rounding may change, as a share of what the rule allows: more, and no engine can be held to
 # the rule. Such a network is drawn anew.
 CONDITION = 0.3
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
+TRAFFIC_TARGETS = [f"onnx/native/{name}" for name in (*INSTRUCTION_SETS, "bf16")]
 _REFUSED = set()
 
 
@@ -46,46 +47,53 @@ def export_network(step, folder):
     target = Path(folder, str(number))
     target.mkdir(exist_ok=True)
     try:
-        given = entry.get("network")
-        network = Network.from_json(given) if given else drawn(entry["seed"], entry["number"])
-        expected, judge = answers(network)
+        if "network" in entry:
+            network = Network.from_json(entry["network"])
+            expected, judge = answers(network)
+        else:
+            network, (expected, judge) = drawn(entry["seed"], entry["number"], entry["kind"])
         formats = {each.split("/")[0] for each in entry.get("targets", [])}
         framework(network.kind).export(network, target, formats)
     except InvalidNetworkError as error:
         return {"invalid": str(error)}
-    for name, array in {"images": network.images(), "expected": expected, "judge": judge}.items():
-        np.save(target / f"{name}.npy", array)
+    np.save(target / "images.npy", network.images())
+    np.savez(target / "expected.npz", *expected)
+    np.save(target / "judge.npy", judge[0])
     (target / "network.json").write_text(json.dumps(network.to_json()), encoding="utf-8")
     program = entry.get("program") and len(network.shape) == 3
     return {"targets": entry.get("targets") or targets(network.kind, program=program)}
 
 
-def drawn(seed, number):
-    """Return a network of which the answers are well defined."""
+def drawn(seed, number, kind):
+    """Return a network of which the answers are well defined, and the answers."""
     d = Draw(f"{seed}/{number}")
-    kind, error = "onnx" if number % 3 == 2 else "paddle", "nothing was drawn"
+    kind = kind or ("onnx" if number % 3 == 2 else "paddle")
+    error = "nothing was drawn"
     for _ in range(10):
-        draw = draw_paddle if kind == "paddle" else framework(kind).draw_onnx
-        network = draw(d, framework(kind).shapes).pruned()
+        if kind == "traffic":
+            network = traffic.draw(d).pruned()
+        else:
+            draw = draw_paddle if kind == "paddle" else framework(kind).draw_onnx
+            network = draw(d, framework(kind).shapes).pruned()
         try:
-            if kind == "onnx" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
-                answers(network)
-                return network
+            if kind != "paddle" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
+                return network, answers(network)
         except InvalidNetworkError as invalid:
             error = str(invalid)
     raise InvalidNetworkError(error)
 
 
 def answers(network):
-    """Return the framework's own answer, and one to judge by: of Paddle, that of float64."""
+    """Return the framework's own outputs, and those to judge by: of Paddle, that of float64."""
     images = network.images()
     noise = np.random.default_rng(2).standard_normal(images.shape)
     nudged = images * (1 + 3e-7 * noise).astype(np.float32)
     expected, *others = framework(network.kind).answers(network, images, nudged)
-    if expected.ndim == 0 or expected.shape[0] != IMAGES or not np.isfinite(expected).all():
-        raise InvalidNetworkError(f"the output has shape {expected.shape}, or is not finite")
-    if not all(share(expected, other) <= CONDITION for other in others):
-        raise InvalidNetworkError("rounding decides the answer")
+    for i, output in enumerate(expected):
+        if output.ndim == 0 or len(output) != len(images) or not np.isfinite(output).all():
+            raise InvalidNetworkError(f"the output has shape {output.shape}, or is not finite")
+        if not all(share(output, other[i]) <= CONDITION for other in others):
+            raise InvalidNetworkError("rounding decides the answer")
     return expected, others[0]
 
 
@@ -110,7 +118,10 @@ def run(network, folder, name, model):
     options = {"model_dir": model.parent} if form == "separate" else {"model_file": model}
     options["engine"] = engine
     os.environ.pop("LENET_NATIVE_ISA", None)
-    if engine == "native" and how:
+    os.environ["LENET_NATIVE_BF16"] = "on"  # also where float32 is faster
+    if how == "bf16":
+        options["precision"] = how
+    elif engine == "native" and how:
         os.environ["LENET_NATIVE_ISA"] = how
     elif how:
         options["accelerator"] = how
@@ -121,44 +132,63 @@ def run(network, folder, name, model):
             output.unlink(missing_ok=True)
             options |= {"input": folder / "images.npy", "output": output}
             call_program(PROGRAM, *(f"--{option}={value}" for option, value in options.items()))
-            return compare(network, folder, np.load(output))
+            return compare(network, folder, [np.load(output)])
         with lenet_cpp.Predictor(**options) as predictor:
-            found = {count: predictor.run(images[:count]) for count in COUNTS}
+            few = {count: predictor.run(images[:count]) for count in (1, 3)}
+            if network.kind == "onnx" and len(network.outputs) > 1:
+                every = [*predictor.run_outputs(images).values()]
+            else:
+                every = [predictor.run(images)]
             spec = predictor.output_spec.shape
     except lenet_cpp.Error as error:
         return type(error).__name__, str(error)
-    for count in COUNTS[1:]:
-        if engine == "native" and found[count].tobytes() != found[IMAGES][:count].tobytes():
-            return "bits", f"{count} images have other bits than among {IMAGES}"
-    shape = found[IMAGES].shape
+    if network.kind == "onnx" and len(every) != len(network.outputs):
+        return "shape", f"{len(every)} outputs instead of {len(network.outputs)}"
+    for count, found in few.items():
+        if engine == "native" and found.tobytes() != every[0][:count].tobytes():
+            return "bits", f"{count} images have other bits than among {len(images)}"
+    shape = every[0].shape
     if form == "onnx" and not spec:
         spec = (-1,) * len(shape)  # where it cannot infer a shape, it tells none
     inferred = [size if size == -1 else told for size, told in zip(spec, shape, strict=False)]
     if len(spec) != len(shape) or list(spec[1:]) != inferred[1:]:
         return "shape", f"output_spec has {spec}, the output {shape}"
-    compared = [compare(network, folder, found[count]) for count in COUNTS]
+    tolerance = agreement.TOLERANCES["bf16" if how == "bf16" else "fp32"]
+    found = every, *([first] for first in few.values())
+    compared = [compare(network, folder, outputs, tolerance) for outputs in found]
     return next((each for each in compared if each[0] != "equal"), compared[0])
 
 
-def compare(network, folder, found):
-    """Compare by the rule; where two disagree, float64 says who is wrong."""
-    expected = np.load(folder / "expected.npy")[: len(found)]
+def compare(network, folder, outputs, tolerance=agreement.TOLERANCE):
+    """Compare outputs, the first ones, by the rule."""
+    with np.load(folder / "expected.npz") as every:
+        pairs = [*zip(outputs, every.values(), strict=False)]
+    compared = [
+        compare_one(network, folder, i, found, expected[: len(found)], tolerance)
+        for i, (found, expected) in enumerate(pairs)
+    ]
+    return next((each for each in compared if each[0] != "equal"), compared[0])
+
+
+def compare_one(network, folder, number, found, expected, tolerance):
+    """Compare an output; where two disagree, float64 says who is wrong."""
     if found.shape != expected.shape:
         return "shape", f"{found.shape} instead of {expected.shape}"
-    comparison = agreement.compare(expected, found.astype(expected.dtype))
+    comparison = agreement.compare(expected, found.astype(expected.dtype), tolerance=tolerance)
     if comparison.agrees:
         return "equal", f"{comparison.share:.3g}"
-    judge = np.load(folder / "judge.npy")[: len(found)]
     if network.kind == "onnx":
         images = np.load(folder / "images.npy")[: len(found)]
-        judge = framework("onnx").judge(network, images)
-    ours, theirs = share(judge, found), share(judge, expected)
+        judge = framework("onnx").judge(network, images)[number]
+    else:
+        judge = np.load(folder / "judge.npy")[: len(found)]
+    ours, theirs = share(judge, found, tolerance), share(judge, expected, tolerance)
     return "equal" if ours <= 1 else "wrong", (
         f"{comparison.mismatch}; the largest output is {np.abs(expected).max():.3g}; from float64,"
         f" as a share of the tolerance, the engine {ours:.3g}, the reference {theirs:.3g}"
     )
 
 
-def share(reference, found):
+def share(reference, found, tolerance=agreement.TOLERANCE):
     """Return the largest difference as a share of the tolerance; infinite if not finite."""
-    return float(agreement.differences(reference, found)[1].max(initial=0))
+    return float(agreement.differences(reference, found, tolerance)[1].max(initial=0))

@@ -36,13 +36,14 @@ class Network:
     layers: list[Layer]
     outputs: list[int]  # the values that it gives; engines give the first
     seed: int = 0  # of the parameters and images
-    # Of an .onnx: opset, batch, constants_as_nodes, as_lists.
+    # Of an .onnx: opset, batch, constants_as_nodes, as_lists; images, of channel traffic.
     options: dict[str, Any] = field(default_factory=dict)
 
     def images(self):
-        """Return float32 [IMAGES, ...] of about the size 1."""
+        """Return float32 [IMAGES, ...] of about the size 1; the network may say how many."""
         generator = np.random.default_rng(self.seed)
-        return generator.standard_normal((IMAGES, *self.shape)).astype(np.float32)
+        shape = (self.options.get("images", IMAGES), *self.shape)
+        return generator.standard_normal(shape).astype(np.float32)
 
     def values(self, layer, place, shape, scale=1, least=None):
         """Return the values of a layer's parameter number ``place``, float32."""

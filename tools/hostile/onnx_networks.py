@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from tools.hostile import traffic
 from tools.hostile.draw import all_of, groups_of, maybe, one_of, plain
 from tools.hostile.networks import InvalidNetworkError
 
@@ -270,10 +271,11 @@ class Writer:
         return "Slice", [*x, *(self.integers(*bounds[name]) for name in names)], {}
 
     def split(self, x, s, axis, sizes, take):
-        outputs = [f"n{len(self.nodes)}_{i}" for i in range(len(sizes))]
+        outputs = [f"{x[0]}_{axis}_{sizes}_{i}" for i in range(len(sizes))]
         given = [self.integers(*sizes)] if self.opset >= 13 else []
         more = {} if given else {"split": sizes}
-        self.nodes.append(helper.make_node("Split", [*x, *given], outputs, axis=axis, **more))
+        if not any(outputs[0] in node.output for node in self.nodes):  # else by another layer
+            self.nodes.append(helper.make_node("Split", [*x, *given], outputs, axis=axis, **more))
         return "Identity", [outputs[take]], {}
 
     def pad(self, x, s, mode, pads, value=0.0):
@@ -347,6 +349,8 @@ class Writer:
 def shapes(network):
     """Return the shapes of all values, for two images or the fixed number, by onnxruntime."""
     batch = network.options.get("batch", "N")
+    if "images" in network.options:
+        return traffic.shapes(network)
     images = np.zeros((2 if batch == "N" else batch, *network.shape), np.float32)
     known = [images.shape]
     for count in range(1, len(network.layers) + 1):
@@ -354,7 +358,7 @@ def shapes(network):
         if key not in _SHAPES:
             if len(known[-1]) < 2:
                 raise InvalidNetworkError("a vector")
-            found = run_onnx(Writer(network, known).model([count]), images)
+            (found,) = run_onnx(Writer(network, known).model([count]), images)
             if found.dtype != np.float32 or 0 in found.shape:
                 raise InvalidNetworkError("another type than float32, or an empty tensor")
             _SHAPES[key] = found.shape
@@ -363,8 +367,9 @@ def shapes(network):
 
 
 def run_onnx(model, images):
-    """Return the first output of onnxruntime."""
+    """Return the outputs of onnxruntime, without optimizations."""
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Its errors derive from Exception and from nothing else that they share.
@@ -372,17 +377,18 @@ def run_onnx(model, images):
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         fixed = session.get_inputs()[0].shape[0]
         parts = np.split(images, len(images) // fixed) if isinstance(fixed, int) else [images]
-        found = [session.run(None, {"v0": part})[0] for part in parts]
+        found = [*zip(*(session.run(None, {"v0": part}) for part in parts), strict=True)]
     except Exception as error:
         raise InvalidNetworkError(f"{type(error).__name__}: {str(error)[:300]}") from error
-    sizes = zip(session.get_outputs()[0].shape, found[0].shape, strict=False)
-    if any(isinstance(size, int) and size != given for size, given in sizes):
-        raise InvalidNetworkError("onnxruntime gives another shape than it infers")
-    return np.concatenate(found) if found[0].ndim else found[0]
+    for output, (first, *_) in zip(session.get_outputs(), found, strict=True):
+        sizes = zip(output.shape, first.shape, strict=False)
+        if any(isinstance(size, int) and size != given for size, given in sizes):
+            raise InvalidNetworkError("onnxruntime gives another shape than it infers")
+    return [np.concatenate(each) if each[0].ndim else each[0] for each in found]
 
 
 def _model(network, dtype=np.float32):
-    return Writer(network, shapes(network), dtype).model(network.outputs[:1])
+    return Writer(network, shapes(network), dtype).model(network.outputs)
 
 
 def export(network, folder, formats):
@@ -391,14 +397,14 @@ def export(network, folder, formats):
 
 
 def answers(network, images, nudged):
-    """Return the first output by onnxruntime, float32, and what it must be close to."""
+    """Return the outputs by onnxruntime, float32, and what they must be close to."""
     model = _model(network)
     return [run_onnx(model, each) for each in (images, nudged)]
 
 
 def judge(network, images):
-    """Return the first output by ONNX's own definitions in NumPy, float64."""
+    """Return the outputs by ONNX's own definitions in NumPy, float64."""
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(_model(network, np.float64))
-    return evaluator.run(None, {"v0": images.astype(np.float64)})[0]
+    return evaluator.run(None, {"v0": images.astype(np.float64)})

@@ -1,0 +1,173 @@
+"""Networks of channel traffic: what shares memory in the native engine.
+
+Channels are cut out, joined, added and shuffled between small convolutions and pools, and many
+values are used several times. They are networks of onnx_networks, whose layers are drawn so that
+they fit: dozens run in a second.
+"""
+
+import numpy as np
+
+from tools.hostile.networks import InvalidNetworkError, Layer
+
+MOST = 96  # channels
+WORK = 2e7  # multiply-adds of all images
+# How often each is drawn.
+MOVES = {"conv": 6, "relu": 3, "pool": 1, "cut_out": 3, "split": 2, "join": 4, "combine": 4}
+MOVES["shuffle"] = 1
+
+
+class Traffic:
+    """A network that grows; a move that does not fit raises IndexError or ValueError."""
+
+    def __init__(self, d):
+        self.d = d
+        self.step = d.pick([1, 3, 4, 8, 16, 16, 32])
+        self.most = d.pick([16, 48, MOST])
+        images = d.pick([1, 3, 64])
+        self.work = WORK / images  # what is left of it
+        shape = [self.channels(), *d.two(range(4, 13))]
+        d.begin("onnx", shape, shapes, opset=d.pick(range(7, 23)), images=images)
+        self.layers, self.shapes = d.network.layers, d.shapes
+
+    def channels(self):
+        if self.d.chance(0.15):
+            return self.d.randint(1, self.most)
+        return self.step * self.d.randint(1, max(1, self.most // self.step))
+
+    def cut(self, channels):
+        """A place to cut so many at, or 0: mostly a multiple of the step."""
+        if self.d.chance(0.15):
+            return self.d.randrange(channels)
+        return self.step * self.d.randint(0, channels // self.step) % channels
+
+    def value(self, fits=lambda shape: len(shape) == 4):
+        """One of the values that fit: any, one of the last, or one that is not used yet."""
+        values = [i for i, shape in enumerate(self.shapes) if fits(shape)]
+        used = {i for layer in self.layers for i in layer.inputs}
+        unused = [i for i in values if i not in used] or values
+        return self.d.pick(self.d.pick([values, values[-4:], unused, unused]))
+
+    def add(self, op, *inputs, **attributes):
+        """Add a layer; return its value."""
+        self.layers.append(Layer(op, [*inputs], attributes))
+        self.shapes.append(shape_of(self.layers[-1], self.shapes))
+        return len(self.layers)
+
+    def conv(self, x, out=None):
+        _, channels, height, width = self.shapes[x]
+        out = out or self.d.pick([self.shapes[self.value()][1], self.channels()])
+        fitting = [g for g in (1, 1, 1, 1, 2, 4, channels) if channels % g == 0 == out % g]
+        group, kernel = self.d.pick(fitting), self.d.pick([1, 1, 1, 3])
+        work = kernel**2 * channels * out / group * height * width
+        if work > self.work:
+            raise IndexError
+        self.work -= work
+        more = self.d.some(bias=(0.3, False), strides=(0.05, [2, 2]), group=(group > 1, group))
+        return self.add("Conv", x, out=out, kernel=[kernel] * 2, pads=[kernel // 2] * 4, **more)
+
+    def relu(self, x):
+        self.add("Relu", x)
+
+    def pool(self, x):
+        halves = min(self.shapes[x][2:]) > 3 and self.d.chance(0.3)
+        how = {"strides": [2, 2]} if halves else {"pads": [1] * 4}
+        kernel = [2 if halves else 3] * 2
+        self.add(self.d.pick(["MaxPool", "AveragePool"]), x, kernel_shape=kernel, **how)
+
+    def cut_out(self, x):
+        first, last = sorted(self.cut(self.shapes[x][1]) for _ in range(2))
+        if first == last:
+            raise IndexError
+        self.add("Slice", x, axes=[1], starts=[first], ends=[last])
+
+    def split(self, x):
+        channels = self.shapes[x][1]
+        cuts = {0, channels, *(self.cut(channels) for _ in range(self.d.pick([1, 1, 2, 3])))}
+        sizes = np.diff(sorted(cuts)).tolist()
+        for part in range(len(sizes)):
+            self.add("Split", x, axis=1, sizes=sizes, take=part)
+
+    def join(self, x):
+        _, left, *pixels = self.shapes[x]
+        values = [x]
+        for _ in range(self.d.pick([1, 1, 2, 3])):
+            left = MOST - sum(self.shapes[i][1] for i in values)
+            values.append(self.value(lambda s, left=left: s[2:] == pixels and s[1] <= left))
+        self.add("Concat", *self.d.sample(values, len(values)), axis=1)
+
+    def combine(self, x):
+        """Add or multiply two; the other is a gate, a new convolution's or one that is there."""
+        shape, op = self.shapes[x], self.d.pick(["Add", "Add", "Add", "Mul"])
+        if op == "Mul" and self.d.chance():
+            other = self.add("Sigmoid", self.conv(self.add("GlobalAveragePool", x), shape[1]))
+        elif self.d.chance(0.3):
+            other = self.conv(self.value(lambda s: s[2:] == shape[2:]), shape[1])
+        else:
+            other = self.value(lambda s: s == shape)
+        self.add(op, *self.d.sample([x, other], 2))
+
+    def shuffle(self, x):
+        _, channels, *pixels = self.shapes[x]
+        groups = self.d.pick([g for g in range(2, channels) if channels % g == 0])
+        apart = self.add("Reshape", x, shape=[0, groups, -1, *pixels])
+        turned = self.add("Transpose", apart, perm=[0, 2, 1, 3, 4])
+        self.add("Reshape", turned, shape=[0, -1, *pixels])
+
+
+def draw(d):
+    """Draw a network of up to 40 layers and several outputs."""
+    traffic = Traffic(d)
+    layers, most = traffic.layers, d.pick([d.randint(3, 37), 37])
+    for _ in range(4 * most):
+        before = len(layers)
+        try:
+            move = d.choices([*MOVES], [*MOVES.values()])[0] if layers else "conv"
+            getattr(traffic, move)(traffic.value())
+        except (IndexError, ValueError):  # nothing fits, or it does not
+            del layers[before:], traffic.shapes[before + 1 :]
+        if len(layers) >= most:
+            break
+    used = {i for layer in layers for i in layer.inputs}
+    ends = [i for i in range(1, len(layers) + 1) if i not in used]
+    more = [d.randint(1, len(layers)) for _ in range(d.pick([0, 0, 1, 2]))]
+    outputs = d.sample(ends, min(len(ends), d.pick([1, 2, 3]))) + more
+    d.network.outputs = [*dict.fromkeys(outputs)]
+    return d.network
+
+
+def shapes(network):
+    """Return the shapes of all values, of two images; a framework would take long."""
+    known = [[2, *network.shape]]
+    try:
+        for layer in network.layers:
+            known.append(shape_of(layer, known))
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise InvalidNetworkError(f"{layer.op} {layer.attributes}: {error!r}") from error
+    return known
+
+
+def shape_of(layer, known):
+    op, of = layer.op, layer.attributes
+    (images, channels, *pixels), *others = every = [known[i] for i in layer.inputs]
+    if op in ("Add", "Mul"):
+        return [*np.broadcast_shapes(*every)]
+    if op == "Transpose":
+        return [every[0][axis] for axis in of["perm"]]
+    if op == "Reshape":
+        sizes = [size or every[0][i] for i, size in enumerate(of["shape"])]
+        return [*np.empty(every[0], bool).reshape(sizes).shape]
+    if op == "Concat":
+        channels += sum(other[1] for other in others)
+    elif op == "Slice":
+        channels = of["ends"][0] - of["starts"][0]
+    elif op == "Split":
+        channels = of["sizes"][of["take"]]
+    elif op == "GlobalAveragePool":
+        pixels = [1, 1]
+    elif op in ("Conv", "MaxPool", "AveragePool"):
+        channels = of.get("out", channels)
+        kernel = of.get("kernel") or of["kernel_shape"]
+        pads, strides = of.get("pads", [0] * 4), of.get("strides", [1, 1])
+        room = [pixels[i] + pads[i] + pads[i + 2] - kernel[i] for i in range(2)]
+        pixels = [size // stride + 1 for size, stride in zip(room, strides, strict=True)]
+    return [images, channels, *pixels]
