@@ -3,6 +3,7 @@
 #include <array>
 
 #include "engines/native/runtime/memory_plan.h"
+#include "engines/native/runtime/verify_plan.h"
 #include "engines/run_control.h"
 #include "native_support.h"
 #include "notation.h"
@@ -38,6 +39,8 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   const std::size_t second = convolve(first, 16);
   const std::size_t inner = join({first, second});
   convolve(join({inner, convolve(inner, 10)}), 5);
+  const std::size_t odd = convolve(network.outputs[0], 10);
+  convolve(join({odd, odd}), 5);       // which would share a vector with itself
   join({network.outputs[0], second});  // is copied, long after it was given
   const std::vector<float> images = random.values(3 * network.tensors[0].values());
   const std::vector<double> expected = definition(network, images);
@@ -79,6 +82,111 @@ TEST_CASE("lifetimes that overlap lie apart, and others share memory") {
       if (at_once) CHECK(apart);
     }
   }
+}
+
+/// A plan made by hand, of blocks of 4 channels and images of 2 x 2 with a border.
+struct HandMade {
+  static constexpr std::int64_t kBlockBytes = 4 * 4 * 4 * 4;  ///< with the border
+  static constexpr std::int64_t kFirstPixel = (4 + 1) * 4 * 4;
+
+  std::vector<Placement> placements;
+  std::vector<StepIo> steps;
+  std::size_t first_batched = 6;
+  std::vector<OutputSource> outputs = {{7}};
+  std::vector<bool> clears = std::vector<bool>(8, true);
+  std::int64_t shared_bytes = 1152;
+  std::int64_t unit_bytes = 576;
+
+  /// Where a tensor lies whose border begins at so many bytes.
+  static Place at(Place::Memory memory, std::int64_t bytes) {
+    return {memory, bytes + kFirstPixel};
+  }
+  void add_tensor(std::int64_t channels, Place place) {
+    Placement& tensor = placements.emplace_back();
+    tensor.shape = {channels, 2, 2};
+    tensor.border = 1;
+    tensor.blocked(4);
+    tensor.place = place;
+  }
+  HandMade() {
+    add_tensor(4, at(Place::Shared, 0));                  // the image
+    add_tensor(4, at(Place::Shared, 576));                // a part of tensor 3
+    add_tensor(4, at(Place::Shared, 576 + kBlockBytes));  // another one
+    add_tensor(8, at(Place::Shared, 576));
+    add_tensor(8, at(Place::Shared, 0));  // in the image's memory
+    add_tensor(8, at(Place::Shared, 0));  // over the one before
+    add_tensor(8, at(Place::OfUnit, 0));
+    add_tensor(8, at(Place::OfUnit, 0));  // over the one before
+    for (const std::size_t part : {1U, 2U}) {
+      placements[part].size -= std::exchange(placements[part].beyond, 0);
+    }
+    clears[5] = clears[7] = false;
+    steps = {{{0}, 1},       {{1}, 2},   {{1, 2}, 3, kNone, {true, true}}, {{3}, 4}, {{4, 3}, 5, 0},
+             {{1, 5, 2}, 6}, {{6}, 7, 0}};
+  }
+  void verify() const {
+    verify_plan({steps, first_batched, 0, outputs, placements, clears, shared_bytes, unit_bytes},
+                [](std::size_t step) { return std::string(1, static_cast<char>('a' + step)); });
+  }
+};
+
+void refuses(void (*change)(HandMade&), const std::string& why) {
+  HandMade plan;
+  change(plan);
+  CHECK_ERROR(BackendFailure, "the plan of the native engine contradicts itself: " + why,
+              plan.verify());
+}
+
+TEST_CASE("a plan is right, or the verifier names the step that reads what is not there") {
+  HandMade right;
+  right.verify();
+  right.clears[6] = false;  // nothing else lies there, in the next run neither
+  right.verify();
+  for (const std::size_t t : {6U, 7U}) right.placements[t].zero = 3;  // with which it begins
+  right.verify();
+  right.steps[2] = {{1, 1}, 3, kNone, {true, false}};  // the second one over a part that is done
+  right.steps[5].inputs = {1, 5};
+  right.verify();
+  // A part is overwritten before the whole is read.
+  refuses(
+      [](HandMade& plan) {
+        plan.placements[7].place = HandMade::at(Place::Shared, 576);
+        plan.steps.insert(plan.steps.begin() + 2, {{0}, 7});
+      },
+      "step 4 (d) reads what step 1 (a) gives, over which lies what step 3 (c) gives");
+  // A sum lies over what is read once more.
+  refuses([](HandMade& plan) { plan.steps[5].inputs[1] = 4; },
+          "step 6 (f) reads what step 4 (d) gives, over which lies what step 5 (e) gives");
+  // It may not: each of its elements depends on others too.
+  refuses([](HandMade& plan) { plan.steps[4].in_place = kNone; },
+          "step 5 (e) writes over what step 4 (d) gives while it reads that");
+  // A copy is left out: from the memory of another kind, in another order, of a part of a vector.
+  const std::string elsewhere = " gives, which lies elsewhere";
+  refuses(
+      [](HandMade& plan) {
+        plan.placements[1].place = HandMade::at(Place::OfUnit, 576);
+        plan.unit_bytes = 1152;
+      },
+      "step 3 (c) does not copy what step 1 (a)" + elsewhere);
+  refuses([](HandMade& plan) { plan.steps[2].inputs = {2, 1}; },
+          "step 3 (c) does not copy what step 2 (b)" + elsewhere);
+  refuses([](HandMade& plan) { plan.placements[1].shape.channels = 3; },
+          "step 3 (c) does not copy what step 1 (a)" + elsewhere);
+  // The image's pixels lie where the border is, or what stands for another zero.
+  refuses([](HandMade& plan) { plan.clears[4] = false; },
+          "step 5 (e) reads what step 4 (d) gives, whose border is not clear");
+  refuses([](HandMade& plan) { plan.placements[5].zero = 3; },
+          "step 6 (f) reads what step 5 (e) gives, whose border is not clear");
+  // Lifetimes end too early: within a run, and in one memory for all units.
+  refuses([](HandMade& plan) { plan.steps[5].inputs[0] = 0; },
+          "step 6 (f) reads what reading the images gives, over which lies what step 5 (e) gives");
+  refuses([](HandMade& plan) { plan.first_batched = 5; },
+          "step 6 (f) reads what step 1 (a) gives of all units, which one memory cannot hold");
+  refuses([](HandMade& plan) { plan.outputs[0].tensor = 6; },
+          "writing an output reads what step 6 (f) gives, over which lies what step 7 (g) gives");
+  refuses([](HandMade& plan) { plan.steps[0].inputs[0] = 6; },
+          "step 1 (a) reads what step 6 (f) gives, which is not there");
+  refuses([](HandMade& plan) { plan.shared_bytes -= 64; }, "step 3 (c) writes outside the memory");
 }
 
 /// ResNet50_vd for images of 224 x 224, without weights.

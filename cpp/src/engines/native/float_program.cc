@@ -101,7 +101,8 @@ void FloatProgram::lower(const Network& network) {
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     if (fused[i] || is_written_softmax(network, links, layer)) continue;
-    Lowered step{i, layer.inputs, layer.output};
+    Lowered step{i};
+    StepIo io{layer.inputs, layer.output};
     if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
       const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
@@ -127,19 +128,20 @@ void FloatProgram::lower(const Network& network) {
       const bool pools = winograd || interleaved_ || columns;
       if (pool != kNone && pools) {
         step.pool = pool;
-        step.output = given;
+        io.output = given;
         fused[pool] = true;
       }
       if (winograd3x3 || step.method == ConvMethod::Channels) {
         step.sum = sum_after(network, links, i);
       }
       if (step.sum != kNone) {
-        step.inputs.push_back(other_input(network.layers[step.sum], layer.output));
-        step.output = network.layers[step.sum].output;
+        io.inputs.push_back(other_input(network.layers[step.sum], layer.output));
+        io.output = network.layers[step.sum].output;
         fused[step.sum] = true;
       }
     }
     lowered_.push_back(step);
+    ios_.push_back(std::move(io));
   }
 }
 
@@ -170,35 +172,36 @@ bool FloatProgram::taps_by_channel(const Network& network, const Layer& layer) c
 
 std::size_t FloatProgram::first_batched(const Network& network) const {
   if (interleaved_) return 0;
-  const auto reads_weights = [&](const Lowered& step) {
-    double values = static_cast<double>(network.tensors[step.output].values());
-    for (const std::size_t input : step.inputs) {
+  const auto reads_weights = [&](std::size_t s) {
+    double values = static_cast<double>(network.tensors[ios_[s].output].values());
+    for (const std::size_t input : ios_[s].inputs) {
       values += static_cast<double>(network.tensors[input].values());
     }
-    const Layer& layer = network.layers[step.layer];
+    const Layer& layer = network.layers[lowered_[s].layer];
     return layer.kind != LayerKind::Convolution || bytes_of(layer) > values * sizeof(float);
   };
-  const auto alone = std::find_if_not(lowered_.rbegin(), lowered_.rend(), reads_weights);
-  return static_cast<std::size_t>(lowered_.rend() - alone);
+  std::size_t first = lowered_.size();
+  while (first > 0 && reads_weights(first - 1)) --first;
+  return first;
 }
 
 void FloatProgram::lay_out(const Network& network) {
-  std::vector<StepIo> steps;
-  for (const Lowered& step : lowered_) {
-    const Layer& layer = network.layers[step.layer];
+  for (std::size_t s = 0; s < lowered_.size(); ++s) {
+    const Layer& layer = network.layers[lowered_[s].layer];
     const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
                           layer.kind == LayerKind::ChannelScale;
     // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
     const bool adds_last =
         layer.kind == LayerKind::Convolution &&
         !is_whole_image(network.tensors[layer.inputs[0]], layer, network.tensors[layer.output]);
-    steps.push_back({step.inputs, step.output, in_place ? 0 : adds_last ? 1 : kNone});
+    ios_[s].in_place = in_place ? 0 : adds_last ? 1 : kNone;
     const bool reads_border =
-        layer.kind == LayerKind::Convolution && step.method != ConvMethod::Winograd3x3;
+        layer.kind == LayerKind::Convolution && lowered_[s].method != ConvMethod::Winograd3x3;
     if (reads_border) placements_[layer.inputs[0]].pad(layer);
   }
   if (!interleaved_) join_in_place(network);
-  place(steps, first_batched(network), [&](std::size_t tensor) {
+  const auto name_of = [&](std::size_t s) { return network.layers[lowered_[s].layer].name; };
+  place(first_batched(network), name_of, [&](std::size_t tensor) {
     const bool plain = !network.plain.empty() && network.plain[tensor];
     const auto lay_out = interleaved_           ? &Placement::interleaved
                          : plain                ? &Placement::plain
@@ -210,21 +213,25 @@ void FloatProgram::lay_out(const Network& network) {
 
 void FloatProgram::join_in_place(const Network& network) {
   std::vector<bool> given(placements_.size());
-  for (const Lowered& step : lowered_) given[step.output] = !planar_taps_[step.output];
-  for (auto step = lowered_.rbegin(); step != lowered_.rend(); ++step) {
-    if (network.layers[step->layer].kind != LayerKind::Concat) continue;
-    const Part whole = parts_[step->output];  // the joints of the joints lie in the last
+  for (const StepIo& io : ios_) given[io.output] = !planar_taps_[io.output];
+  for (std::size_t s = ios_.size(); s-- > 0;) {
+    if (network.layers[lowered_[s].layer].kind != LayerKind::Concat) continue;
+    auto& [inputs, output, _, there] = ios_[s];
+    const Part whole = parts_[output];  // the joints of the joints lie in the last
+    there.resize(inputs.size());
     std::int64_t first = 0;
-    for (const std::size_t input : step->inputs) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const std::size_t input = inputs[i];
       const Placement& tensor = placements_[input];
       const std::int64_t channels = tensor.shape.channels;
-      const bool ends = channels % kernels_.lanes == 0 || input == step->inputs.back();
+      const bool ends = channels % kernels_.lanes == 0 || i + 1 == inputs.size();
       // Vectors without a border may be read in the order of the program.
       const bool may_widen =
-          tensor.shape.pixels() > 1 || tensor.border == placements_[step->output].border;
+          tensor.shape.pixels() > 1 || tensor.border == placements_[output].border;
       if (given[input] && parts_[input].whole == input && first % kernels_.lanes == 0 && ends &&
           may_widen) {
         parts_[input] = {whole.whole, whole.channel + first};
+        there[i] = true;
       }
       first += channels;
     }
@@ -246,7 +253,8 @@ void FloatProgram::prepare(const Network& network) {
   const auto fused = [&](std::size_t layer) {
     return layer == kNone ? nullptr : &network.layers[layer];
   };
-  for (const Lowered& step : lowered_) {
+  for (std::size_t s = 0; s < lowered_.size(); ++s) {
+    const Lowered& step = lowered_[s];
     const Layer& layer = network.layers[step.layer];
     FloatLayer source{kernels_,
                       bf16_,
@@ -258,18 +266,16 @@ void FloatProgram::prepare(const Network& network) {
                       taps_by_channel(network, layer) ? 1 : kernels_.lanes,
                       network.tensors[layer.output],
                       {},
-                      placements_[step.output],
+                      ios_[s].there,
+                      placements_[ios_[s].output],
                       memory,
                       arena_};
-    for (const std::size_t input : step.inputs) {
-      source.inputs.push_back(placements_[input]);
-    }
+    for (const std::size_t input : ios_[s].inputs) source.inputs.push_back(placements_[input]);
     std::string name = layer.name;
     for (const Layer* with : {source.pool, source.sum}) {
       if (with != nullptr) name += ", " + with->name;
     }
-    add_step(layer, std::move(name), multiply_adds(network, layer), step.inputs, step.output,
-             make_op(source));
+    add_step(layer, std::move(name), multiply_adds(network, layer), make_op(source));
   }
 }
 

@@ -36,10 +36,8 @@ class FloatProgram final : public Program {
   /// What one step computes.
   struct Lowered {
     std::size_t layer;
-    std::vector<std::size_t> inputs;  ///< tensors: the layer's, and what is added
-    std::size_t output;               ///< a tensor
-    std::size_t pool = kNone;         ///< fused into the convolution
-    std::size_t sum = kNone;          ///< fused into the convolution
+    std::size_t pool = kNone;  ///< fused into the convolution
+    std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
     ConvMethod method = ConvMethod::Channels;
   };
 
@@ -65,7 +63,7 @@ class FloatProgram final : public Program {
   bool interleaved_;
   /// By tensor: the image, and what a convolution on vectors of columns gives of one image.
   std::vector<bool> planar_taps_;
-  std::vector<Lowered> lowered_;
+  std::vector<Lowered> lowered_;  ///< by step
   WeightArena arena_;
 };
 

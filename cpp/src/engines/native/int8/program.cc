@@ -115,14 +115,14 @@ void Program::lay_out() {
   };
   auto alone = std::find_if_not(layers.rbegin(), layers.rend(), reads_weights);
   while (alone != layers.rbegin() && !multiplies_integers(*(alone - 1))) --alone;
-  std::vector<StepIo> steps;
   for (const PlannedLayer& planned : layers) {
     const Layer& layer = planned.layer;
     if (multiplies_integers(planned)) placements_[layer.inputs[0]].pad(layer);
     // A convolution may be over what it adds.
-    steps.push_back({layer.inputs, layer.output, layer.kind == LayerKind::Convolution ? 1 : kNone});
+    ios_.push_back({layer.inputs, layer.output, layer.kind == LayerKind::Convolution ? 1 : kNone});
   }
-  place(steps, static_cast<std::size_t>(layers.rend() - alone), [&](std::size_t t) {
+  const auto name_of = [&](std::size_t s) { return layers[s].layer.name; };
+  place(static_cast<std::size_t>(layers.rend() - alone), name_of, [&](std::size_t t) {
     Placement& tensor = placements_[t];
     tensor.quant = plan_.roundings[t];
     if (tensor.quant) {
@@ -143,8 +143,7 @@ void Program::prepare() {
     IntLayer source{kernels_, std::move(planned), {}, placements_[output], memory};
     const Layer& layer = source.planned.layer;
     for (const std::size_t input : layer.inputs) source.inputs.push_back(placements_[input]);
-    add_step(layer, layer.name, source.planned.multiply_adds, layer.inputs, output,
-             make_op(source));
+    add_step(layer, layer.name, source.planned.multiply_adds, make_op(source));
   }
   plan_ = {};
 }

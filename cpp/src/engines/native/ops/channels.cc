@@ -22,7 +22,9 @@ class Channels final : public Op {
     const std::int64_t vectors_of = source.interleaved ? 0 : to_.shape.channels;
     for (std::int64_t first = 0; first < vectors_of; first += to_.lanes) {
       const std::int64_t count = std::min(to_.lanes, to_.shape.channels - first);
-      add_vector(channels.data() + first, count, to_.channel_offset(first));
+      const ChannelSource* const of_vector = channels.data() + first;
+      if (!source.there.empty() && source.there[of_vector->input]) continue;
+      add_vector(of_vector, count, to_.channel_offset(first));
     }
   }
 
@@ -89,13 +91,7 @@ class Channels final : public Op {
       part.places[place + lane] = static_cast<std::int32_t>(to_.lanes + at);
       in_order = in_order && at == static_cast<std::int64_t>(lane);
     }
-    if (in_order && part.sources.size() == 1) {
-      const Placement& from = inputs_[part.sources[0].input];
-      const std::int64_t distance = (part.sources[0].offset - offset) * from.element_bytes;
-      const bool same_memory = from.per_unit == to_.per_unit;         // both are laid out from 0
-      if (same_memory && from.begin + distance == to_.begin) return;  // it is there
-      if (count == to_.lanes) part.places.clear();
-    }
+    if (in_order && part.sources.size() == 1 && count == to_.lanes) part.places.clear();
     parts_.push_back(std::move(part));
   }
 

@@ -36,7 +36,8 @@ struct FloatLayer {
   std::int64_t tap_lanes;  ///< of a convolution: channels of one image's taps that lie side by side
   TensorShape shape;       ///< of the layer's result, before the pool
   std::vector<Placement> inputs;
-  Placement output;  ///< after the pool
+  std::vector<bool> there;  ///< see StepIo
+  Placement output;         ///< after the pool
   LayerMemory& memory;
   WeightArena& arena;  ///< for what is packed; lives as long as the operator
 

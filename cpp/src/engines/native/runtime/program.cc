@@ -6,15 +6,15 @@
 
 #include "engines/native/ops/ops.h"
 #include "engines/native/runtime/memory_plan.h"
+#include "engines/native/runtime/verify_plan.h"
 #include "pixels.h"
 
 namespace lenet::native {
 namespace {
 
-bool same_layout(const Placement& a, const Placement& b) {
-  return a.per_unit == b.per_unit && a.element_bytes == b.element_bytes && a.border == b.border &&
-         a.lanes == b.lanes && a.block == b.block && a.column == b.column && a.row == b.row &&
-         a.size == b.size;
+/// Whether a tensor may lie where another one does.
+bool has_room(const Placement& under, const Placement& over) {
+  return under.is_like(over) && under.size == over.size;
 }
 
 /// The bytes of the values of one image, without padding.
@@ -40,7 +40,7 @@ std::int64_t float_bytes(const TensorShape& shape) {
 }
 
 void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
-                        std::int64_t beyond) {
+                        std::int64_t behind) {
   const std::int64_t rows = shape.height + 2 * border;
   const std::int64_t columns = round_up(shape.width + 2 * border, row_multiple);
   require_tensor_memory(static_cast<double>(element_bytes * plane_count * pixel) *
@@ -48,7 +48,8 @@ void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64
   planes = plane_count;
   column = pixel;
   row = column * columns;
-  size = row * rows * planes + beyond;
+  size = row * rows * planes + behind;
+  beyond = behind;
 }
 
 void Placement::channels_last(std::int64_t vector) {
@@ -98,28 +99,30 @@ void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t in
   producers_.assign(shapes.size(), kNone);
 }
 
-void Program::place(const std::vector<StepIo>& steps, std::size_t first_batched,
+void Program::place(std::size_t first_batched, const NameOfStep& name_of,
                     const std::function<void(std::size_t tensor)>& lay_out) {
   first_batched_ = first_batched;
   lay_out(input_);
-  for (const StepIo& step : steps) lay_out(step.output);
+  for (const StepIo& step : ios_) lay_out(step.output);
   const auto whole = [this](std::size_t tensor) { return parts_[tensor].whole; };
-  const auto keep = [&](std::size_t tensor) { placements_[whole(tensor)].per_unit = true; };
+  const auto keep = [&](std::size_t tensor) {
+    placements_[whole(tensor)].place = {Place::OfUnit, 0};
+  };
   for (const OutputSource& output : outputs_) keep(output.tensor);
-  for (std::size_t s = first_batched; s < steps.size(); ++s) {
-    keep(steps[s].output);
-    std::for_each(steps[s].inputs.begin(), steps[s].inputs.end(), keep);
+  for (std::size_t s = first_batched; s < ios_.size(); ++s) {
+    keep(ios_[s].output);
+    std::for_each(ios_[s].inputs.begin(), ios_[s].inputs.end(), keep);
   }
   // Reading the images is step 0, what a network's step `s` does s + 1.
   std::vector<std::size_t> last_read(placements_.size());
-  for (std::size_t s = 0; s < steps.size(); ++s) {
-    last_read[steps[s].output] = s + 1;
-    for (const std::size_t input : steps[s].inputs) last_read[input] = s + 1;
+  for (std::size_t s = 0; s < ios_.size(); ++s) {
+    last_read[ios_[s].output] = s + 1;
+    for (const std::size_t input : ios_[s].inputs) last_read[input] = s + 1;
   }
-  for (const OutputSource& output : outputs_) last_read[output.tensor] = steps.size() + 1;
+  for (const OutputSource& output : outputs_) last_read[output.tensor] = ios_.size() + 1;
   std::vector<bool> alone(placements_.size(), true);
   for (std::size_t t = 0; t < placements_.size(); ++t) {
-    placements_[t].per_unit = placements_[whole(t)].per_unit;
+    placements_[t].place = placements_[whole(t)].place;
     last_read[whole(t)] = std::max(last_read[whole(t)], last_read[t]);
     if (whole(t) != t) alone[t] = alone[whole(t)] = false;
   }
@@ -129,7 +132,7 @@ void Program::place(const std::vector<StepIo>& steps, std::size_t first_batched,
     return round_up(placement.size * placement.element_bytes, kCacheLine);
   };
   tensor_bytes_ = bytes_of(input_);
-  for (const StepIo& step : steps) tensor_bytes_ += bytes_of(step.output);
+  for (const StepIo& step : ios_) tensor_bytes_ += bytes_of(step.output);
   const bool share = tensor_bytes_ > min_shared_bytes_;
 
   std::vector<Lifetime> lifetimes(placements_.size());  // of tensors with memory of their own
@@ -142,15 +145,15 @@ void Program::place(const std::vector<StepIo>& steps, std::size_t first_batched,
     clears_[tensor] = share && placements_[tensor].border > 0;
   };
   give_memory(input_, 0);
-  for (std::size_t s = 0; s < steps.size(); ++s) {
-    const std::vector<std::size_t>& inputs = steps[s].inputs;
-    const std::size_t output = steps[s].output;
+  for (std::size_t s = 0; s < ios_.size(); ++s) {
+    const std::vector<std::size_t>& inputs = ios_[s].inputs;
+    const std::size_t output = ios_[s].output;
     const auto first =
-        inputs.begin() + static_cast<std::ptrdiff_t>(std::min(steps[s].in_place, inputs.size()));
+        inputs.begin() + static_cast<std::ptrdiff_t>(std::min(ios_[s].in_place, inputs.size()));
     const auto over = std::find_if(first, inputs.end(), [&](std::size_t input) {
       return share && last_read[input] == s + 1 && alone[output] && whole(input) == input &&
              std::find(inputs.begin(), first, input) == first &&
-             same_layout(placements_[input], placements_[output]);
+             has_room(placements_[input], placements_[output]);
     });
     if (over == inputs.end()) {
       give_memory(output, s + 1);
@@ -165,22 +168,27 @@ void Program::place(const std::vector<StepIo>& steps, std::size_t first_batched,
   };
   need_rows(input_);
   for (const OutputSource& output : outputs_) need_rows(output.tensor);
-  for (const bool per_unit : {false, true}) {
+  for (const Place::Memory memory : {Place::Shared, Place::OfUnit}) {
     std::vector<Lifetime> of_kind = lifetimes;
     for (std::size_t t = 0; t < placements_.size(); ++t) {
-      if (placements_[t].per_unit != per_unit) of_kind[t] = {};
+      if (placements_[t].place.memory() != memory) of_kind[t] = {};
     }
     const MemoryPlan plan = plan_memory(of_kind, share);
-    (per_unit ? unit_bytes_ : shared_bytes_) = plan.bytes;
+    (memory == Place::OfUnit ? unit_bytes_ : shared_bytes_) = plan.bytes;
     require_tensor_memory(static_cast<double>(plan.bytes));
     for (std::size_t t = 0; t < placements_.size(); ++t) {
       Placement& placement = placements_[t];
-      if (placement.per_unit != per_unit) continue;
+      if (placement.place.memory() != memory) continue;
       const std::int64_t first = placement.border * (placement.row + placement.column) +
                                  placements_[whole(t)].channel_offset(parts_[t].channel);
-      placement.begin = plan.begins[owners[whole(t)]] + first * placement.element_bytes;
+      placement.place = {memory, plan.begins[owners[whole(t)]] + first * placement.element_bytes};
+      // Behind a part lies another one: its kernels write whole vectors.
+      if (whole(t) != t) placement.size -= std::exchange(placement.beyond, 0);
     }
   }
+  verify_plan(
+      {ios_, first_batched_, input_, outputs_, placements_, clears_, shared_bytes_, unit_bytes_},
+      name_of);
 }
 
 LayerProfile Program::describe(std::string name, std::size_t tensor, double other_bytes) const {
@@ -196,8 +204,8 @@ LayerProfile Program::describe(std::string name, std::size_t tensor, double othe
 }
 
 void Program::add_step(const Layer& layer, std::string name, double multiply_adds,
-                       std::vector<std::size_t> inputs, std::size_t output,
                        std::unique_ptr<const Op> op) {
+  const auto& [inputs, output, in_place, there] = ios_[steps_.size()];
   double input_bytes = 0;
   for (const std::size_t input : inputs) input_bytes += value_bytes(placements_[input]);
   LayerProfile profile = describe(std::move(name), output, input_bytes);
@@ -213,7 +221,7 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   if (op->is_empty()) profile.activation_bytes = 0;
   need_scratch(op->scratch_bytes());
   producers_[output] = steps_.size();
-  steps_.push_back({std::move(profile), std::move(inputs), output, std::move(op)});
+  steps_.push_back({std::move(profile), std::move(op)});
 }
 
 void Program::need_scratch(std::int64_t bytes) {
@@ -226,7 +234,8 @@ void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) co
   const std::int64_t rows = placement.border * placement.row;  // above or below
   const std::int64_t before = placement.border * placement.column;
   const std::int64_t gap = placement.row - width * placement.column;  // between rows
-  for (std::int64_t unit = 0; unit < (placement.per_unit ? frame.count : 1); ++unit) {
+  for (std::int64_t unit = 0; unit < (placement.place.memory() == Place::OfUnit ? frame.count : 1);
+       ++unit) {
     for (std::int64_t p = 0; p < placement.planes; ++p) {
       const auto clear = [&](std::int64_t first, std::int64_t count) {
         const std::int64_t at = (p * placement.block + first) * placement.element_bytes;
@@ -257,7 +266,7 @@ const bool* Program::find_needed(float* const* outputs, char* memory) const {
     if (outputs[o] != nullptr) need(outputs_[o].tensor);
   }
   for (std::size_t s = steps_.size(); s-- > 0;) {
-    if (needed[s]) std::for_each(steps_[s].inputs.begin(), steps_[s].inputs.end(), need);
+    if (needed[s]) std::for_each(ios_[s].inputs.begin(), ios_[s].inputs.end(), need);
   }
   return needed;
 }
@@ -361,7 +370,8 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
     for (std::size_t s = begin; s < end; ++s) {
       if (needed != nullptr && !needed[s]) continue;
       const Op& op = *steps_[s].op;
-      if (clears_[steps_[s].output]) clear_border(steps_[s].output, frame, !op.clears_gaps());
+      const std::size_t output = ios_[s].output;
+      if (clears_[output]) clear_border(output, frame, !op.clears_gaps());
       compute(op, frame, crew);
       done(1 + s);
     }

@@ -20,25 +20,61 @@
 
 namespace lenet::native {
 
+/// A place in one of a run's memories, which all begin at 0: the bytes to it alone mean nothing.
+class Place {
+ public:
+  enum Memory : std::uint8_t { Shared, OfUnit };  ///< all units use the same, or each has its own
+
+  Place() = default;
+  Place(Memory memory, std::int64_t bytes) : memory_(memory), bytes_(bytes) {}
+  Memory memory() const { return memory_; }
+  Place operator+(std::int64_t bytes) const { return {memory_, bytes_ + bytes}; }
+  /// Bytes from another place. \pre of the same memory
+  std::int64_t operator-(const Place& other) const { return bytes_ - other.bytes_; }
+  bool operator==(const Place& other) const {
+    return memory_ == other.memory_ && bytes_ == other.bytes_;
+  }
+  bool operator<(const Place& other) const {
+    return memory_ != other.memory_ ? memory_ < other.memory_ : bytes_ < other.bytes_;
+  }
+  char* in(char* shared, char* of_unit) const {
+    return (memory_ == OfUnit ? of_unit : shared) + bytes_;
+  }
+
+ private:
+  Memory memory_ = Shared;
+  std::int64_t bytes_ = 0;
+};
+
 /// Where a tensor of one unit lies. A unit is one image, or as many as a vector has lanes.
 struct Placement {
   TensorShape shape;
   QuantParams quant;        ///< of int8; without: float32
-  bool per_unit = false;    ///< each unit of a run has its own, else all use the same
+  Place place;              ///< of the first pixel inside the border
   std::int64_t border = 0;  ///< pixels around the image that stand for 0
   std::int64_t element_bytes = sizeof(float);
   std::int64_t zero = 0;    ///< the element that stands for 0
-  std::int64_t begin = 0;   ///< bytes to the first pixel inside the border
   std::int64_t planes = 1;  ///< each [height][width][some channels]
   std::int64_t column = 0;  ///< elements from a pixel to the next
   std::int64_t row = 0;     ///< from a row to the next
   std::int64_t lanes = 1;   ///< channels that lie side by side
   std::int64_t block = 0;   ///< elements from so many channels to the next; 0: there are no others
   std::int64_t size = 0;    ///< elements in all, with the border; 0: no step uses the tensor
+  std::int64_t beyond = 0;  ///< of these at the end, that kernels may touch and nobody needs
 
   /// Elements from the first channel to another one.
   std::int64_t channel_offset(std::int64_t channel) const {
     return channel / lanes * block + channel % lanes;
+  }
+
+  /// Where the border begins.
+  Place begin() const { return place + -border * (row + column) * element_bytes; }
+  Place end() const { return begin() + (size - beyond) * element_bytes; }
+  /// Whether both have the same grid of pixels, in memory of the same kind.
+  bool is_like(const Placement& other) const {
+    return place.memory() == other.place.memory() && element_bytes == other.element_bytes &&
+           border == other.border && lanes == other.lanes && block == other.block &&
+           column == other.column && row == other.row;
   }
 
   /// Makes the border as large as a convolution of the tensor needs.
@@ -75,7 +111,7 @@ struct Placement {
 
  private:
   void lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
-               std::int64_t beyond);
+               std::int64_t behind);
 };
 
 /// Of a tensor as float32 without a border, in whole cache lines.
@@ -138,8 +174,7 @@ struct Frame {
   /// The first pixel of a tensor inside its border.
   template <class Number>
   Number* at(const Placement& tensor, std::int64_t unit) const {
-    char* base = tensor.per_unit ? units + unit * unit_bytes : shared;
-    return reinterpret_cast<Number*>(base + tensor.begin);
+    return reinterpret_cast<Number*>(tensor.place.in(shared, units + unit * unit_bytes));
   }
 };
 
@@ -174,7 +209,11 @@ struct StepIo {
   /// From this input on, each element given depends on no other of the input than the one in its
   /// place, and may be written there.
   std::size_t in_place = kNone;
+  /// By input of a Concat: it lies where the output has it, and is not copied. Empty: none does.
+  std::vector<bool> there = {};
 };
+
+using NameOfStep = std::function<std::string(std::size_t step)>;
 
 /// Threads that compute the steps of one run together.
 struct Crew {
@@ -241,29 +280,28 @@ class Program {
     std::int64_t channel;  ///< the first, in the whole
   };
 
-  /// Gives the tensors of all steps their memory, in `placements_`.
+  /// Gives the tensors of all `ios_` their memory, in `placements_`.
   /// \param first_batched the steps from this one on run for all units at once, those before for
   ///   one after the other, in the same memory
+  /// \param name_of a step, for verify_plan
   /// \param lay_out gives a tensor its layout
-  void place(const std::vector<StepIo>& steps, std::size_t first_batched,
+  void place(std::size_t first_batched, const NameOfStep& name_of,
              const std::function<void(std::size_t tensor)>& lay_out);
   /// \param layer with its weights
   /// \param multiply_adds for one image
-  /// \param inputs the tensors that the step takes, and `output` the one that it gives
   void add_step(const Layer& layer, std::string name, double multiply_adds,
-                std::vector<std::size_t> inputs, std::size_t output, std::unique_ptr<const Op> op);
+                std::unique_ptr<const Op> op);
   void need_scratch(std::int64_t bytes);
 
   std::vector<Placement> placements_;  ///< by tensor
   std::vector<Part> parts_;            ///< by tensor
+  std::vector<StepIo> ios_;            ///< of each step
   std::size_t input_ = 0;              ///< a tensor
   std::vector<OutputSource> outputs_;
 
  private:
   struct Step {
     LayerProfile profile;
-    std::vector<std::size_t> inputs;
-    std::size_t output = 0;
     std::unique_ptr<const Op> op;
   };
 
@@ -280,7 +318,7 @@ class Program {
   Frame frame(char* memory, std::int64_t units) const;
   /// Memory for what find_needed gives.
   std::int64_t needed_bytes() const noexcept {
-    return outputs_.size() < 2 ? 0 : round_up(static_cast<std::int64_t>(steps_.size()), kCacheLine);
+    return outputs_.size() < 2 ? 0 : round_up(static_cast<std::int64_t>(ios_.size()), kCacheLine);
   }
   /// \param gaps also between rows
   void clear_border(std::size_t tensor, const Frame& frame, bool gaps = true) const;
