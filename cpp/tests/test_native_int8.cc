@@ -185,20 +185,8 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
   CHECK(computed.empty() == (kernels_and_tiles().back()->conv_tiles == nullptr));
 }
 
-TEST_CASE("images of a batch that share the weights of large layers do not change") {
-  Random random(11);
-  Network network;
-  network.tensors = {{64, 5, 6}};
-  add_quantize(network, random, -7, -5);
-  for (const std::int64_t channels : {320, 200}) {
-    Layer convolution = convolution_of(3, 3);
-    convolution.window.padding = {1, 1, 1, 1};
-    const TensorShape from = network.tensors.back();
-    give_weights(convolution, random, channels, from.channels * 9);
-    convolution.activation = relu_or_none(random);
-    add_layer(network, convolution, {channels, 5, 6});
-    add_quantize(network, random, -3, 0);
-  }
+/// Compares what programs of all sets give with the definition.
+void check_exact(const Network& network, Random& random) {
   std::vector<float> images;
   for (std::int64_t k = 0; k < kImages * network.tensors[0].values(); ++k) {
     images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
@@ -213,6 +201,50 @@ TEST_CASE("images of a batch that share the weights of large layers do not chang
         CHECK(outputs(*program, images, at_once) == expected);
       }
     }
+  }
+}
+
+/// A convolution of 3 x 3 of the last tensor, with a border.
+void add_padded(Network& network, Random& random, std::int64_t channels) {
+  Layer convolution = convolution_of(3, 3);
+  convolution.window.padding = {1, 1, 1, 1};
+  const TensorShape from = network.tensors.back();
+  give_weights(convolution, random, channels, from.channels * 9);
+  add_layer(network, convolution, {channels, from.height, from.width});
+}
+
+TEST_CASE("images of a batch that share the weights of large layers do not change") {
+  Random random(11);
+  Network network;
+  network.tensors = {{64, 5, 6}};
+  add_quantize(network, random, -7, -5);
+  for (const std::int64_t channels : {320, 200}) {
+    add_padded(network, random, channels);
+    network.layers.back().activation = relu_or_none(random);
+    add_quantize(network, random, -3, 0);
+  }
+  check_exact(network, random);
+}
+
+TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
+  Random random(13);
+  for (int i = 0; i < 8; ++i) {
+    CAPTURE(i);
+    Network network;
+    network.tensors = {{9, 5, 6}};  // of multiples of 4 channels no tap in the border is read
+    add_quantize(network, random, -7, -5);
+    add_padded(network, random, 9);
+    add_quantize(network, random, -3, 0);
+    const std::size_t residual = network.outputs[0];
+    add_padded(network, random, 9);
+    add_quantize(network, random, -3, 0);
+    add_padded(network, random, 9);
+    Layer sum = layer_of(LayerKind::Add);
+    sum.inputs = {network.outputs[0], residual};
+    add_layer(network, sum, network.tensors.back());
+    add_quantize(network, random, -2, 1);
+    add_padded(network, random, 9);
+    check_exact(network, random);
   }
 }
 

@@ -12,9 +12,10 @@
 namespace lenet::native {
 namespace {
 
-/// Whether a tensor may lie where another one does.
+/// Whether a tensor may lie where another one does, in whose border then nothing changes.
 bool has_room(const Placement& under, const Placement& over) {
-  return under.is_like(over) && under.size == over.size;
+  return under.is_like(over) && under.size == over.size &&
+         (over.border == 0 || under.zero == over.zero);
 }
 
 /// The bytes of the values of one image, without padding.
