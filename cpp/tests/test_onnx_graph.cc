@@ -326,6 +326,20 @@ TEST_CASE("shapes, in every operator set that changed an operator") {
             {"Shape x -> s; Mul s h -> t; Sub t z -> u; Reshape x u -> y",
              {-1, 12, 2, 5},
              "h[4]i=1,2,1,1 z[4]i=0,0,2,0"},
+            // What PyTorch writes for an expand that keeps some sizes.
+            {"Equal e a -> q; Where q o e -> w; Expand k w -> t; Add x t -> y",
+             {-1, 6, 4, 5},
+             "e[4]i=-1,6,4,1 a[1]i=-1 o[4]i=1,1,1,1 k[1,6,1,1]"},
+            {"Shape x -> s; Gather s l -> c; Mod c f -> m; Neg l -> g; Concat z m g -> t | axis=0;"
+             "Reshape x t -> y",
+             {-1, 2, 60},
+             "l[1]i=1 f[1]i=4 z[1]i=0"},
+            {"Shape x -> s; Gather s l -> c; Greater c f -> q; Where q c f -> w; "
+             "Concat z w h -> t | axis=0; Reshape x t -> y",
+             {-1, 6, 20},
+             "l[1]i=1 f[1]i=4 z[1]i=0 h[1]i=20"},
+            {"Range a b c -> r; Gather x r -> y | axis=1", {-1, 3, 4, 5}, "a[]i=0 b[]i=6 c[]i=2"},
+            {"CastLike x k -> y", {-1, 6, 4, 5}, "k[1]"},
             {"Slice x a b -> y", {-1, 6, 2, 5}, "a[3]i=0,0,1 b[3]i=9223372036854775807,6,3"},
             {"Transpose x -> y | perm=[0,1,3,2]", {-1, 6, 5, 4}},
         });
@@ -387,6 +401,7 @@ TEST_CASE("models that do not fit themselves") {
       {"damaged: an axis", "Gather x i -> y | axis=1", "i[]i=1"},
       {"damaged: the axes", "Transpose x -> y | perm=[0,1,2]"},
       {"damaged: size", "LRN x -> y | size=0"},
+      {"a step of 0", "Range z k z -> r; Gather x r -> y", "z[]i=0 k[]i=1"},
       {"division by 0", "Shape x -> s; Div s z -> t; Reshape x t -> y", "z[4]i=1,0,1,1"},
       {"out of range", "Shape x -> s; Mul s z -> t; Mul t z -> u; Reshape x u -> y",
        "z[4]i=1,9223372036854775807,1,9223372036854775807"},
@@ -398,6 +413,8 @@ TEST_CASE("models that do not fit themselves") {
   for (const auto& one : cases) {
     CHECK_ERROR(BadModel, one.text, network_of(model_of(one.nodes, one.tensors)));
   }
+  CHECK_ERROR(Unsupported, "a constant that is repeated for each image (Expand",
+              network_of(model_of("Shape x -> s; Expand k s -> t; Add x t -> y", "k[1]=1")));
   CHECK_ERROR(Unsupported, "not positive",
               network_of(model_of("BatchNormalization x k k k k -> y", "k[1]=-1")));
   const auto relu = [](const char* values) { return onnx_model(onnx_graph(kRelu, "", values)); };

@@ -154,6 +154,7 @@ void NetworkReader::keep_contents() {
 std::string& NetworkReader::fold(std::size_t value, int dtype) {
   Value& to = kept_[value] = graph_.values[value];
   const std::int64_t count = product(to.shape, 0, to.shape.size());
+  require(count != kUnknown, "kernel for a constant that is repeated for each image");
   const std::size_t bytes = static_cast<std::size_t>(count) * element_size(dtype);
   layer_memory_.add(static_cast<double>(bytes));
   std::string& contents = folded_.emplace_back(bytes, '\0');

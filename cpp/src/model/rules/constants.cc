@@ -123,6 +123,23 @@ void infer_constant_of_shape(OperatorView& op) {
   op.give_contents("Out", Numbers(count, value == nullptr ? 0 : number_at(*value, 0)));
 }
 
+/// Of ONNX: numbers from one to before another, at the same distance.
+void infer_range(OperatorView& op) {
+  const std::int64_t first = op.integer("start");
+  const std::int64_t last = op.integer("limit");
+  const std::int64_t step = op.integer("delta");
+  if (first == kOpen || last == kOpen || step == kOpen) op.not_fixed("a size");
+  op.require(step != 0, "a step of 0");
+  Integers numbers;
+  for (std::int64_t at = first; step > 0 ? at < last : at > last;) {
+    op.supports(numbers.size() < kMaxListed, "list of so many numbers");
+    numbers.push_back(at);
+    if (__builtin_add_overflow(at, step, &at)) break;
+  }
+  op.give("Out", {static_cast<std::int64_t>(numbers.size())}, op.in("start").dtype);
+  op.give_contents("Out", numbers);
+}
+
 constexpr OperatorRule kRules[] = {
     {kDesc, "feed", "Feed", "X", "Out", "col:int",
      [](OperatorView& op) { op.require(op.integer("col") == 0, "col"); }},
@@ -145,6 +162,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Constant", "", "", "Out",
      "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",
      infer_onnx_constant},
+    {kOnnx, "Range", "", "start limit delta", "Out", "", infer_range},
     {kOnnx, "ConstantOfShape", "", "shape", "Out", "value:tensor?", infer_constant_of_shape},
     {kPir, "full_int_array", "Fill", "", "Out", "value:longs|empty dtype:dtype place:place",
      infer_full_int_array},

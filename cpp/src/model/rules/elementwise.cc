@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
+#include <limits>
+#include <utility>
+#include <vector>
 
 #include "model/graph.h"
 #include "model/rules/rules.h"
@@ -36,40 +40,72 @@ void infer_several(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// One of the numbers of a list that a shape is computed from.
-std::int64_t combine(const OperatorView& op, std::int64_t a, std::int64_t b) {
-  if (a == kOpen || b == kOpen) return kOpen;
-  std::int64_t result = 0;
-  const bool divides = has_word("Div FloorDiv", op.kind());
-  op.require(!divides || b != 0, "a division by 0");
-  const bool overflows = divides              ? b == -1 && __builtin_sub_overflow(0, a, &result)
-                         : op.kind() == "Mul" ? __builtin_mul_overflow(a, b, &result)
-                         : op.kind() == "Sub" ? __builtin_sub_overflow(a, b, &result)
-                                              : __builtin_add_overflow(a, b, &result);
-  op.require(!overflows, "a number out of range");
-  return divides ? a / b : result;
+/// Of lists that shapes are computed from, the numbers too: of each place those of all inputs, of
+/// which one that is alone counts for every place.
+/// \param combine is not asked about sizes that are open
+template <typename Combine>
+void give_combined(OperatorView& op, std::initializer_list<std::string_view> names,
+                   const Combine& combine) {
+  std::vector<Integers> lists;
+  std::size_t most = 0;
+  for (const std::string_view name : names) {
+    auto list = op.in(name).shape.size() > 1 ? std::nullopt : op.list(name);
+    if (!list || list->empty()) return;
+    most = std::max(most, list->size());
+    lists.push_back(*std::move(list));
+  }
+  Integers combined(most);
+  for (std::size_t i = 0; i < most; ++i) {
+    Integers numbers;
+    for (const Integers& list : lists) numbers.push_back(list[i % list.size()]);
+    const bool open = std::count(numbers.begin(), numbers.end(), kOpen) > 0;
+    combined[i] = open ? kOpen : combine(numbers);
+  }
+  op.give_contents("Out", combined);
 }
 
-/// Of lists that shapes are computed from, the numbers too. A quotient is rounded towards 0, by
-/// Paddle downwards: shapes are not computed from negative numbers.
+/// A quotient is rounded towards 0, by Paddle downwards: shapes are not computed from negative
+/// numbers.
 void infer_arithmetic(OperatorView& op) {
   infer_elementwise(op);
-  const Value& x = op.in("X");
-  const Value& y = op.in("Y");
-  if (x.shape.size() > 1 || y.shape.size() > 1) return;
-  const auto a = op.list("X");
-  const auto b = op.list("Y");
-  if (!a || !b || a->empty() || b->empty()) return;
-  Integers numbers(std::max(a->size(), b->size()));
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    numbers[i] = combine(op, (*a)[i % a->size()], (*b)[i % b->size()]);
-  }
-  op.give_contents("Out", numbers);
+  const std::string_view kind = op.kind();
+  give_combined(op, {"X", "Y"}, [&](const Integers& numbers) {
+    const std::int64_t x = numbers[0];
+    const std::int64_t y = numbers[1];
+    const bool divides = has_word("Div FloorDiv Mod", kind);
+    op.require(!divides || y != 0, "a division by 0");
+    std::int64_t result = 0;
+    const bool overflows = divides         ? y == -1 && __builtin_sub_overflow(0, x, &result)
+                           : kind == "Mul" ? __builtin_mul_overflow(x, y, &result)
+                           : kind == "Sub" ? __builtin_sub_overflow(x, y, &result)
+                                           : __builtin_add_overflow(x, y, &result);
+    op.require(!overflows, "a number out of range");
+    if (kind != "Mod") return divides ? x / y : result;
+    const std::int64_t rest = x % y;
+    const bool follows_x = rest == 0 || (rest < 0) == (y < 0) || op.flag("fmod", false);
+    return follows_x ? rest : rest + y;
+  });
+}
+
+void infer_negation(OperatorView& op) {
+  infer_same(op);
+  give_combined(op, {"X"}, [&](const Integers& numbers) {
+    op.require(numbers[0] != std::numeric_limits<std::int64_t>::min(), "a number out of range");
+    return -numbers[0];
+  });
 }
 
 void infer_compare(OperatorView& op) {
   op.require(op.integer("axis", -1) == -1, "axis");
   give_broadcast(op, kBool);
+  const std::string_view kind = op.kind();
+  give_combined(op, {"X", "Y"}, [&](const Integers& numbers) -> std::int64_t {
+    const std::int64_t x = numbers[0];
+    const std::int64_t y = numbers[1];
+    const bool less = has_word("Less LessOrEqual", kind);
+    if (x != y) return kind == "NotEqual" || (kind != "Equal" && (x < y) == less);
+    return has_word("Equal LessOrEqual GreaterOrEqual", kind);
+  });
 }
 
 void infer_where(OperatorView& op) {
@@ -77,8 +113,11 @@ void infer_where(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
   op.require(condition.dtype == kBool && x.dtype == y.dtype, "the element type");
-  op.require(fits(condition.shape, x.shape) && fits(x.shape, y.shape), "shapes that do not match");
-  infer_same(op);
+  const bool alike = fits(condition.shape, x.shape) && fits(x.shape, y.shape);
+  op.require(alike || op.flag("repeats", false), "shapes that do not match");
+  op.give_shape(broadcast(op, broadcast(op, condition.shape, x.shape), y.shape));
+  give_combined(op, {"Condition", "X", "Y"},
+                [](const Integers& numbers) { return numbers[numbers[0] != 0 ? 1 : 2]; });
 }
 
 void infer_dropout(OperatorView& op) {
@@ -93,7 +132,8 @@ void infer_dropout(OperatorView& op) {
 /// Of a list that shapes are computed from, the numbers too.
 void infer_cast(OperatorView& op) {
   const Value& x = op.in("X");
-  const int dtype = op.has_attribute("to")      ? onnx_element_type(op.integer("to")).dtype
+  const int dtype = op.has("Like")              ? op.in("Like").dtype
+                    : op.has_attribute("to")    ? onnx_element_type(op.integer("to")).dtype
                     : op.has_attribute("dtype") ? dtype_named(op, op.text("dtype"))
                                                 : static_cast<int>(op.integer("out_dtype"));
   op.require(op.integer("in_dtype", x.dtype) == x.dtype, "in_dtype");
@@ -175,10 +215,15 @@ constexpr OperatorRule kRules[] = {
      infer_dropout},
     {kPaddle, "sum/add_n", "Sum", "X*", "Out", "", infer_several},
     {kOnnx, "Add Sub Mul Div", "", "X Y", "Out", "", infer_arithmetic},
+    {kOnnx, "Mod", "", "X Y", "Out", "fmod:long?", infer_arithmetic},
+    {kOnnx, "Equal Greater GreaterOrEqual Less LessOrEqual", "", "X Y", "Out", "", infer_compare},
+    {kOnnx, "Where", "", "Condition X Y", "Out", "+repeats", infer_where},
+    {kOnnx, "Neg", "", "X", "Out", "", infer_negation},
     {kOnnx, "Max Min Sum Mean", "", "X*", "Out", "", infer_several},
     {kOnnx, "Dropout", "", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",
      infer_dropout},
     {kOnnx, "Cast", "", "X", "Out", "saturate:long? to:long", infer_cast},
+    {kOnnx, "CastLike", "Cast", "X Like", "Out", "saturate:long?", infer_cast},
     {kOnnx, "Identity", "", "X", "Out", "", infer_identity},
     {kPaddle, "cast", "Cast", "X", "Out", "in_dtype:int/dtype:dtype out_dtype:int/", infer_cast},
     {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal",
@@ -188,9 +233,8 @@ constexpr OperatorRule kRules[] = {
     // ---- activations
     {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid",
      "Relu Sigmoid Tanh Swish Softsign TanhShrink LogSigmoid", "X", "Out", "", infer_same},
-    {kOnnx,
-     "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Neg Reciprocal", "",
-     "X", "Out", "", infer_same},
+    {kOnnx, "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Reciprocal",
+     "", "X", "Out", "", infer_same},
     {kOnnx, "LeakyRelu Elu ThresholdedRelu Swish", "", "X", "Out", "alpha:float?", infer_same},
     {kOnnx, "Selu", "", "X", "Out", "alpha:float? gamma:float?", infer_same},
     {kOnnx, "HardSigmoid", "", "X", "Out", "alpha:float? beta:float?", infer_same},
