@@ -200,6 +200,20 @@ def exporters(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def zoo(session: nox.Session) -> None:
+    """Run networks of Paddle, PaddleClas, torchvision and timm; docs/zoo.md has the result.
+
+    The packages are installed in an environment in the user's cache folder, 0.1 GB. Ours is the
+    interpreter that runs nox, or the one named after ``--``, which needs lenet_cpp with its extras
+    paddle, torch and onnx.
+    """
+    ours = session.posargs[0] if session.posargs else sys.executable
+    command = (ours, "-W", "ignore", "-m", "tools.zoo")
+    session.run(*command, external=True)
+    session.run(ours, "scripts/benchmark.py", "--pages", external=True)
+
+
+@nox.session(python=False)
 def bare(session: nox.Session) -> None:
     """Do what README says in three bare systems: Debian 12, 13 and testing; before a release.
 

@@ -17,6 +17,7 @@ from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark.picture import OWN, bars
 from tools.exporters import tables as exporters
 from tools.versions import tables as versions
+from tools.zoo import tables as zoo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,6 +304,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "scale": _scale,
     **versions.PARTS,
     **exporters.PARTS,
+    **zoo.PARTS,
     "coverage": lambda result, of: f"{result[of]:.0f} %",
     "text": lambda result, of: str(result[of]),
     "gain": lambda result, which: f"{result['predictors'][which]:.2f}",

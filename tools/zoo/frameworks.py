@@ -1,0 +1,182 @@
+"""What is done with a network in its framework: random numbers, answers, exports."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Outputs = list[NDArray[Any]]
+
+
+def disturb(values: NDArray[Any], random: np.random.RandomState) -> NDArray[Any]:
+    """Return numbers of a parameter that is not constant.
+
+    What is constant before training, as 0 in the last layer or 1e-6 as the scale of a branch, would
+    hide wrong answers.
+    """
+    if values.size and np.ptp(values) == 0:
+        values = values + random.normal(0, 0.1, values.shape)
+    return values.astype("float32")
+
+
+def draw_statistics(
+    inputs: NDArray[Any], channels: int, random: np.random.RandomState
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a mean and a variance of each channel that fit the inputs of a batch norm.
+
+    They are of all channels together: those of each, from few images, would let rounding errors
+    grow from layer to layer.
+    """
+    size = max(float((inputs.astype("float64") ** 2).mean()), 1e-6)
+    mean = 0.1 * size**0.5 * random.standard_normal(channels)
+    return mean.astype("float32"), (size * random.uniform(0.5, 1.5, channels)).astype("float32")
+
+
+def flatten(outputs: Any) -> list[Any]:
+    """Return the tensors in what a network gives, in the order of an export."""
+    if outputs is None:
+        return []
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    if isinstance(outputs, list | tuple):
+        return [tensor for each in outputs for tensor in flatten(each)]
+    return [outputs]
+
+
+class Paddle:
+    """A network of dygraph Paddle."""
+
+    formats = ("json", "pdmodel")
+
+    @staticmethod
+    def seed(number: int) -> None:
+        """Seed what draws the parameters of a network."""
+        importlib.import_module("paddle").seed(number)
+
+    def __init__(self, network: Any, images: NDArray[Any], random: np.random.RandomState) -> None:
+        """Give it random numbers, all of ``random``, with which values do not vanish or explode."""
+        self._paddle = importlib.import_module("paddle")
+        self._network = network
+        for parameter in network.parameters():
+            if "float" in str(parameter.dtype):
+                parameter.set_value(disturb(parameter.numpy(), random))
+        network.eval()
+
+        def normalize(norm: Any, inputs: Any) -> None:
+            channels = norm._mean.shape[0]  # noqa: SLF001
+            mean, variance = draw_statistics(inputs[0].numpy(), channels, random)
+            norm._mean.set_value(mean)  # noqa: SLF001
+            norm._variance.set_value(variance)  # noqa: SLF001
+
+        norms = [each for each in network.sublayers() if hasattr(each, "_variance")]
+        hooks = [each.register_forward_pre_hook(normalize) for each in norms]
+        self.run(images)
+        for hook in hooks:
+            hook.remove()
+
+    def run(self, images: NDArray[Any]) -> Outputs:
+        """Return the answers."""
+        with self._paddle.no_grad():
+            outputs = flatten(self._network(self._paddle.to_tensor(images)))
+        return [output.numpy() for output in outputs]
+
+    def export(self, folder: Path, suffix: str, images: NDArray[Any]) -> Path:
+        """Write a file with an open batch; return its path."""
+        shape = [None, *images.shape[1:]]
+        spec = [self._paddle.static.InputSpec(shape, "float32", "x")]
+        guards = importlib.import_module("paddle.pir_utils")
+        guard = guards.DygraphPirGuard if suffix == "json" else guards.DygraphOldIrGuard
+        with guard():
+            static = self._paddle.jit.to_static(self._network, input_spec=spec, full_graph=True)
+            self._paddle.jit.save(static, str(folder / "model"))
+        return folder / f"model.{suffix}"
+
+    def run_exactly(self, images: NDArray[Any]) -> Outputs:
+        """Return the answers in float64; the network is of no use after it."""
+        self._paddle.set_default_dtype("float64")
+        self._network.to(dtype="float64")
+        return self.run(images.astype("float64"))
+
+    def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:
+        """Return the answers of Paddle's own Python, a list of outputs for each batch."""
+        ours = importlib.import_module("lenet_cpp.models.paddle_run")
+        config = ours.inference_config(
+            path, path.with_suffix(".pdiparams"), pir=path.suffix == ".json",
+            accelerator=accelerator, threads=1, cache=str(path.parent),
+        )  # fmt: skip
+        return ours.run_config(config, batches).outputs
+
+
+class Torch:
+    """A network of PyTorch."""
+
+    formats = ("onnx",)
+
+    @staticmethod
+    def seed(number: int) -> None:
+        """Seed what draws the parameters of a network."""
+        importlib.import_module("torch").manual_seed(number)
+
+    def __init__(self, network: Any, images: NDArray[Any], random: np.random.RandomState) -> None:
+        """Give it random numbers, as :class:`Paddle` does."""
+        self._torch = importlib.import_module("torch")
+        self._network = network.eval()
+        for parameter in network.parameters():
+            if parameter.dtype == self._torch.float32:
+                parameter.data = self._torch.from_numpy(disturb(parameter.detach().numpy(), random))
+
+        def normalize(norm: Any, inputs: Any) -> None:
+            found = draw_statistics(inputs[0].numpy(), len(norm.running_mean), random)
+            norm.running_mean, norm.running_var = map(self._torch.from_numpy, found)
+
+        norms = [each for each in network.modules() if hasattr(each, "running_mean")]
+        norms = [each for each in norms if each.running_mean is not None]
+        hooks = [each.register_forward_pre_hook(normalize) for each in norms]
+        self.run(images)
+        for hook in hooks:
+            hook.remove()
+
+    def run(self, images: NDArray[Any]) -> Outputs:
+        """Return the answers."""
+        with self._torch.no_grad():
+            outputs = flatten(self._network(self._torch.from_numpy(images)))
+        return [output.numpy() for output in outputs]
+
+    def export(self, folder: Path, suffix: str, images: NDArray[Any]) -> Path:
+        """Write a file with an open batch; return its path."""
+        path = folder / f"model.{suffix}"
+        tensor = self._torch.from_numpy(images[:2])
+        with self._torch.no_grad():
+            count = len(flatten(self._network(tensor)))
+        names = [f"y{number}" for number in range(count)]
+        self._torch.onnx.export(
+            self._network, (tensor,), str(path), opset_version=17, dynamo=False,
+            input_names=["x"], output_names=names,
+            dynamic_axes={name: {0: "n"} for name in ("x", *names)},
+        )  # fmt: skip
+        return path
+
+    def run_exactly(self, images: NDArray[Any]) -> Outputs:
+        """Return the answers in float64; the network is of no use after it."""
+        self._torch.set_default_dtype(self._torch.float64)
+        self._network.double()
+        return self.run(images.astype("float64"))
+
+    def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:  # noqa: ARG002 - Paddle's
+        """Return the answers of onnxruntime's own Python, a list of outputs for each batch."""
+        runtime = importlib.import_module("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return [session.run(None, {"x": batch}) for batch in batches]
+
+
+FRAMEWORKS: dict[str, Any] = {"paddle": Paddle, "torch": Torch}

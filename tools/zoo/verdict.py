@@ -1,0 +1,85 @@
+"""Whether an engine's answer of a network is right, and what a refusal names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_cpp.agreement import compare, differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Outputs = Sequence[NDArray[Any]]
+
+RANKS = ("right", "own", "wrong")
+AS_FAR = 2
+"""How many times as far from float64 as the framework's own answer a right one may be, where that
+one itself is farther than the tolerance."""
+_OPERATORS = (
+    r"has an operator '(?:\d+\.)?([\w.]+)'",
+    r"\((?:\d+\.)?(\w[\w.]*), which ",
+    r"for one machine \(([\w.]+)",
+    r"while it runs \((\w+)",
+)
+
+
+def judge(
+    expected: Outputs, found: Outputs, exact: Callable[[], Outputs | None], own: Callable[[], bool]
+) -> dict[str, Any]:
+    """Compare answers with those of the framework.
+
+    Args:
+        expected: The framework's outputs, [N, ...] each.
+        found: The engine's.
+        exact: Returns the framework's outputs in float64, or None where it cannot compute so. It is
+            called only where ``found`` differs from ``expected`` by more than the tolerance.
+        own: Returns whether the library's own Python gives the bits of ``found``; called last.
+
+    Returns:
+        ``outcome``: ``right``, ``own`` (wrong, but by the library's own fault) or ``wrong``;
+        ``share``, the largest difference as a share of the tolerance; and ``float64``, the same of
+        ``found`` and of ``expected`` from float64, where that was asked for.
+    """
+    shapes = [[each.shape for each in outputs] for outputs in (expected, found)]
+    if shapes[0] != shapes[1]:
+        return {"outcome": "wrong", "said": f"shapes {shapes[1]} in place of {shapes[0]}"}
+    pairs = [compare(a, b.astype(a.dtype)) for a, b in zip(expected, found, strict=True)]
+    result: dict[str, Any] = {"outcome": "right", "share": max(each.share for each in pairs)}
+    if all(each.agrees for each in pairs):
+        return result
+    truth = exact()
+    if truth is not None:
+        ours, theirs = (_farthest(truth, outputs) for outputs in (found, expected))
+        result["float64"] = [ours, theirs]
+        if ours <= (AS_FAR * theirs if theirs > 1 else 1):
+            return result
+    return result | {"outcome": "own" if own() else "wrong"}
+
+
+def _farthest(truth: Outputs, outputs: Outputs) -> float:
+    shares = [differences(a, b)[1] for a, b in zip(truth, outputs, strict=True)]
+    return max(float(share.max(initial=0)) for share in shares)
+
+
+def worst(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the worst of some results of :func:`judge`."""
+    return max(found, key=lambda each: (RANKS.index(each["outcome"]), each.get("share", 0)))
+
+
+def same_bits(first: Outputs, second: Outputs) -> bool:
+    """Return whether all outputs are the same bits."""
+    return len(first) == len(second) and all(map(np.array_equal, first, second))
+
+
+def operator(said: str) -> str:
+    """Return the operator that a message names; nothing if it names none."""
+    said = said.split(" (engine native:")[0]
+    for pattern in _OPERATORS:
+        if match := re.search(pattern, said):
+            return match[1]
+    return ""
