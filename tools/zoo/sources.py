@@ -109,7 +109,7 @@ def _paddleclas() -> Any:
 
 _PADDLECLAS_SIZES = {
     r"SVTR_": (3, 48, 320), r"AdaFace|MobileFaceNet": _square(112),
-    r"Inception|^Xception": _square(299), r"window(8|16)_256": _square(256),
+    r"Inception|^Xception": _square(299), r"window(8|16)_256|MobileViTV2": _square(256),
 }  # fmt: skip
 
 

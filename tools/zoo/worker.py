@@ -31,7 +31,12 @@ ENGINES = {
     "onnx": ("native", "onnxruntime", "auto"),
 }
 BATCHES = (1, 3)
-VARIABLES = {"pdmodel": PROGRAM_DESC, "json": {"FLAGS_enable_pir_api": "1"}}
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+VARIABLES = {
+    "pdmodel": PROGRAM_DESC | _ONE_THREAD,
+    "json": {"FLAGS_enable_pir_api": "1"} | _ONE_THREAD,
+    "onnx": _ONE_THREAD,
+}
 """Those of the process that writes a format."""
 _LENGTH = 300  # of a message
 
@@ -145,4 +150,5 @@ def _run(
 def last_line(error: Exception) -> str:
     """Return the last line of a message, which is Paddle's reason, or the only one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:_LENGTH]
+    said, kind = lines[-1] if lines else "", type(error).__name__
+    return (said if said.startswith(kind) else f"{kind}: {said}")[:_LENGTH]
