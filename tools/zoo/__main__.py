@@ -129,6 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         folder = packages()
         chosen = cases(options, folder)
+        missing = set(options.network or ()) - {name for _, _, name, _ in chosen}
+        if missing:
+            parser.error(f"no such network: {', '.join(sorted(missing))}; try another --source")
         about = machine.describe(
             argparse.Namespace(), *(of.package for of in SOURCES.values()), "torch"
         )

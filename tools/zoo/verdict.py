@@ -23,6 +23,7 @@ one itself is farther than the tolerance."""
 _OPERATORS = (
     r"has an operator '(?:\d+\.)?([\w.]+)'",
     r"\((?:\d+\.)?(\w[\w.]*), which ",
+    r"operator \d+ \((?:\d+\.)?(\w+)\) has a",
     r"for one machine \(([\w.]+)",
     r"while it runs \((\w+)",
 )
