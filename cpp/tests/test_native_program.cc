@@ -147,6 +147,15 @@ TEST_CASE("a plan is right, or the verifier names the step that reads what is no
   right.steps[2] = {{1, 1}, 3, kNone, {true, false}};  // the second one over a part that is done
   right.steps[5].inputs = {1, 5};
   right.verify();
+  HandMade nested;  // tensor 3 is a part of another one, which takes a part of it once more
+  nested.add_tensor(12, HandMade::at(Place::Shared, 576 - HandMade::kBlockBytes));
+  nested.placements[3].size -= std::exchange(nested.placements[3].beyond, 0);
+  nested.clears.push_back(true);
+  nested.steps.resize(3);
+  nested.steps.push_back({{1, 3}, 8, kNone, {false, true}});
+  nested.first_batched = 4;
+  nested.outputs.clear();
+  nested.verify();
   // A part is overwritten before the whole is read.
   refuses(
       [](HandMade& plan) {

@@ -67,7 +67,7 @@ class Verifier {
       const bool overlaps = from.begin() < written_end(to) && to.begin() < from.end();
       const bool in_place =
           i >= step.in_place && from.is_like(to) && from.place == to.place && from.size == to.size;
-      if (overlaps && !in_place && holders_[step.inputs[i]] != step.output) {
+      if (overlaps && !in_place && holder(step.inputs[i]) != step.output) {
         fail(s, "writes over " + given(step.inputs[i]) + " while it reads that");
       }
     }
