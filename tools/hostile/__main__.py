@@ -52,6 +52,12 @@ REPLAY = """Run the networks of files that `networks` or `traffic` saved, or of
 tools/hostile/cases.json, with every engine."""
 
 
+def number(text):
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return int(text)
+
+
 def parser():
     about = (__doc__ or "").partition("\n")[0]
     made = argparse.ArgumentParser(prog="python -m tools.hostile", description=about)
@@ -64,7 +70,7 @@ def parser():
         return found.add_argument
 
     add = command(run_mutants, MUTANTS)
-    add("--count", type=int, default=2000, metavar="N", help="mutants of each format (%(default)s)")
+    add("--count", type=number, default=2000, help="mutants of each format (%(default)s)")
     add("--first", type=int, default=0, help="index of the first (%(default)s)")
     add("--seed", type=int, default=1, help="of the series (%(default)s)")
     add("--formats", nargs="+", choices=ACCELERATORS, default=[*ACCELERATORS], help="(all)")
@@ -84,11 +90,11 @@ def parser():
     add("--family", default="*", help="a pattern of names")
 
     networks = add = command(run_networks, NETWORKS)
-    add("--count", type=int, default=150, help="how many (%(default)s)")
+    add("--count", type=number, default=150, help="how many (%(default)s)")
     add("--program-every", type=int, default=15, metavar="N",
         help="every Nth runs in the C++ program too (%(default)s)")  # fmt: skip
     traffic = command(run_traffic, TRAFFIC)
-    traffic("--count", type=int, default=2000, help="how many (%(default)s)")
+    traffic("--count", type=number, default=2000, help="how many (%(default)s)")
     for add in (networks, traffic):
         add("--seed", default="15", help="a number, or `today` (%(default)s)")
         add("--first", type=int, default=0, help="the first number (%(default)s)")
