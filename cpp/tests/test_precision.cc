@@ -6,6 +6,7 @@
 #include "engines/paddle/paddle.h"
 #include "lenet/predictor_pool.h"
 #include "model/graph.h"
+#include "model/model.h"
 #include "model/parameters.h"
 #include "model/readers.h"
 #include "quantized_model.h"
@@ -263,6 +264,8 @@ TEST_CASE("int8 tensors are taken for weights, and for nothing else") {
   const auto found = read_parameter_records(params, "p");
   require_parameters(needed, found, "p", false);
   set_parameters(graph, needed, found);
+  const ModelBytes both{bytes, params};
+  CHECK_FALSE(load_model({ModelFormat::Pdmodel, "m", "p"}, Config(), &both)->float_weights);
   for (const char* name : {"s", "z", "wz"}) {
     CAPTURE(name);
     auto changed = found;

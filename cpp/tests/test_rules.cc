@@ -94,7 +94,7 @@ TEST_CASE("slices") {
   accept(one("[1,8,6,6]", "0", "0", "1"));  // of the batch
   refuse(one("[-1,8,6,6]", "0", "0", "9"), "not linear in the number", ErrorCode::Unsupported);
   refuse(one("[-1,6,6]", "1", "2", "4", "decrease_axis=[1]"), "decrease_axis");
-  refuse(one("[-1,8,3,6]", "2", "0", "6", "decrease_axis=[] strides=[0]"), "steps");
+  refuse(one("[-1,8,3,6]", "2", "0", "6", "decrease_axis=[] strides=[0]"), "strides");
 }
 
 TEST_CASE("slopes and groups") {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -51,6 +51,14 @@ def flatten(outputs: Any) -> list[Any]:
     return [outputs]
 
 
+def with_hooks(layers: Iterable[Any], before: Callable[..., None], run: Callable[[], Any]) -> None:
+    """Run once, with a function that is called before each of these layers."""
+    hooks = [each.register_forward_pre_hook(before) for each in layers]
+    run()
+    for hook in hooks:
+        hook.remove()
+
+
 class Paddle:
     """A network of dygraph Paddle."""
 
@@ -71,16 +79,13 @@ class Paddle:
         network.eval()
 
         def normalize(norm: Any, inputs: Any) -> None:
-            channels = norm._mean.shape[0]  # noqa: SLF001
+            channels = norm._mean.shape[0]  # noqa: SLF001 - Paddle has no public name for it
             mean, variance = draw_statistics(inputs[0].numpy(), channels, random)
-            norm._mean.set_value(mean)  # noqa: SLF001
-            norm._variance.set_value(variance)  # noqa: SLF001
+            norm._mean.set_value(mean)  # noqa: SLF001 - as above
+            norm._variance.set_value(variance)  # noqa: SLF001 - as above
 
         norms = [each for each in network.sublayers() if hasattr(each, "_variance")]
-        hooks = [each.register_forward_pre_hook(normalize) for each in norms]
-        self.run(images)
-        for hook in hooks:
-            hook.remove()
+        with_hooks(norms, normalize, lambda: self.run(images))
 
     def run(self, images: NDArray[Any]) -> Outputs:
         """Return the answers."""
@@ -139,10 +144,7 @@ class Torch:
 
         norms = [each for each in network.modules() if hasattr(each, "running_mean")]
         norms = [each for each in norms if each.running_mean is not None]
-        hooks = [each.register_forward_pre_hook(normalize) for each in norms]
-        self.run(images)
-        for hook in hooks:
-            hook.remove()
+        with_hooks(norms, normalize, lambda: self.run(images))
 
     def run(self, images: NDArray[Any]) -> Outputs:
         """Return the answers."""
@@ -170,7 +172,7 @@ class Torch:
         self._network.double()
         return self.run(images.astype("float64"))
 
-    def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:  # noqa: ARG002 - Paddle's
+    def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:  # noqa: ARG002 - called as Paddle.run_file is, which has accelerators
         """Return the answers of onnxruntime's own Python, a list of outputs for each batch."""
         runtime = importlib.import_module("onnxruntime")
         options = runtime.SessionOptions()

@@ -41,7 +41,7 @@ VARIABLES = {
 _LENGTH = 300  # of a message
 
 
-def families(source: str, packages: str, report: Report) -> dict[str, list[str]]:  # noqa: ARG001
+def families(source: str, packages: str, report: Report) -> dict[str, list[str]]:  # noqa: ARG001 - a worker's function is given it
     """Return the names of a source's networks, by family."""
     sys.path.append(packages)
     return SOURCES[source].families()
@@ -78,7 +78,7 @@ def judge(
             return None, ended[what]
         try:
             return work(), ""
-        except Exception as error:  # noqa: BLE001 - a part of the result
+        except Exception as error:  # noqa: BLE001 - whatever others' code raises is its result
             return None, last_line(error)
 
     def build() -> Any:
@@ -128,7 +128,7 @@ def _run(
         if engine not in {"native", "auto"}:  # is it the file?
             try:
                 made.run_file(path, batches, "plain")
-            except Exception as cause:  # noqa: BLE001 - a part of the result
+            except Exception as cause:  # noqa: BLE001 - whatever the library raises is its result
                 return {"outcome": "not_run", "said": last_line(cause)}
         named = {"operator": operator(said)} if operator(said) else {}
         return {"outcome": type(error).__name__, **named, "said": said[:_LENGTH]}

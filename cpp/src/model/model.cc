@@ -133,7 +133,7 @@ class Loader {
       model_->quantized = true;
       const auto weights = op.inputs.find("X");
       const bool one = weights != op.inputs.end() && weights->second.size() == 1;
-      if (!one || weights->second[0] == kNone) continue;  // it has not been checked
+      if (!one || weights->second[0] == kNone) continue;  // not checked yet: it may lack them
       const Value& value = graph.values[weights->second[0]];
       model_->float_weights |= value.parameter && value.data_dtype != kInt8;
     }

@@ -145,7 +145,8 @@ void infer_slice(OperatorView& op) {
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
-    op.require(forward ? steps[i] >= 1 && steps[i] <= kMaxStep : steps[i] != 0, "steps");
+    op.require(forward ? steps[i] >= 1 && steps[i] <= kMaxStep : steps[i] != 0,
+               forward ? "strides" : "steps");
     if (size == kUnknown) op.not_fixed("a size");
     // Engines disagree on what a slice backwards gives that begins before the first value.
     op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");

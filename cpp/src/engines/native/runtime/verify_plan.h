@@ -17,8 +17,7 @@ struct MemoryUse {
   std::size_t input;          ///< a tensor, which reading the images gives
   const std::vector<OutputSource>& outputs;
   const std::vector<Placement>& placements;  ///< by tensor
-  const std::vector<bool>&
-      clears;  ///< by tensor: its border is cleared before each time it is written
+  const std::vector<bool>& clears;  ///< by tensor: its border, before each time it is written
   std::int64_t shared_bytes;
   std::int64_t unit_bytes;
 };
