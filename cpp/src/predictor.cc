@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <map>
-#include <mutex>
 #include <new>
 #include <utility>
 
@@ -189,7 +187,6 @@ struct Predictor::State final : Loaded, Outputs {
 
   std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel()
   std::string refusals;                        // of other engines, each in parentheses
-  LayerCallback callback;
   RunControl control;
   std::vector<Destination> destinations;  // of a run, for each output
   std::int64_t all_images = 0;            // of the run

@@ -93,7 +93,7 @@ void add_names(Names& names, const OperatorRule& rule, Dialect dialect) {
   const std::vector<std::string_view> kinds = split(rule.kinds, ' ');
   for (std::size_t i = 0; i < types.size(); ++i) {
     for (const std::string_view type : words_of(types[i], dialect == Dialect::Pir)) {
-      const std::string_view kind = kinds.empty() ? type : kinds[kinds.size() == 1 ? 0 : i];
+      const std::string_view kind = kinds.empty() ? type : kinds.at(kinds.size() == 1 ? 0 : i);
       names.emplace(std::pair(dialect, type), Named{&rule, kind});
     }
   }
