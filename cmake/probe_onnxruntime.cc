@@ -5,6 +5,8 @@
 ///     probe_onnxruntime libonnxruntime.so FOLDER-TO-WRITE-TO
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -77,23 +79,25 @@ SessionOptions* make_options() {
   return options;
 }
 
-/// A library that was built without CUDA says so.
-void check_cuda(SessionOptions* options) {
-  CudaOptions* cuda = nullptr;
-  checking("CreateCUDAProviderOptions");
-  Status* status = api->CreateCUDAProviderOptions(&cuda);
+/// A library that was built without a provider says so.
+template <typename Options, auto kCreate, auto kUpdate, auto kAppend, auto kRelease>
+void check_provider(SessionOptions* options, const std::string& provider) {
+  const std::string doing = "the four functions of " + provider;
+  checking(doing.c_str());
+  Options* made = nullptr;
+  Status* status = (api->*kCreate)(&made);
   if (status == nullptr) {
     const char* const name = "device_id";
     const char* const value = "0";
-    CHECK_CALL(UpdateCUDAProviderOptions, cuda, &name, &value, 1);
-    checking("SessionOptionsAppendExecutionProvider_CUDA_V2");
-    status = api->SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda);
-    api->ReleaseCUDAProviderOptions(cuda);
+    succeed((api->*kUpdate)(made, &name, &value, 1), "device_id");
+    status = (api->*kAppend)(options, made);
+    (api->*kRelease)(made);
   }
   if (status == nullptr) return;
-  const std::string message = api->GetErrorMessage(status);
-  require(message.find("CUDA") != std::string::npos || message.find("cuda") != std::string::npos,
-          "CreateCUDAProviderOptions is another");
+  std::string message = api->GetErrorMessage(status);
+  const auto lower = [](char letter) { return static_cast<char>(std::tolower(letter)); };
+  std::transform(message.begin(), message.end(), message.begin(), lower);
+  require(message.find(provider) != std::string::npos, (doing + " are others").c_str());
   api->ReleaseStatus(status);
 }
 
@@ -213,7 +217,13 @@ int main(int argc, char** argv) {
   check_run(session);
   checking("ReleaseSession");
   api->ReleaseSession(session);
-  check_cuda(options);
+  check_provider<TensorRtOptions, &Api::CreateTensorRTProviderOptions,
+                 &Api::UpdateTensorRTProviderOptions,
+                 &Api::SessionOptionsAppendExecutionProvider_TensorRT_V2,
+                 &Api::ReleaseTensorRTProviderOptions>(options, "tensorrt");
+  check_provider<CudaOptions, &Api::CreateCUDAProviderOptions, &Api::UpdateCUDAProviderOptions,
+                 &Api::SessionOptionsAppendExecutionProvider_CUDA_V2,
+                 &Api::ReleaseCUDAProviderOptions>(options, "cuda");
   checking("ReleaseSessionOptions");
   api->ReleaseSessionOptions(options);
   require(!logged, "it logs less than what is fatal");

@@ -21,7 +21,8 @@ struct RunOptions;
 struct Session;
 struct SessionOptions;
 struct Status;
-struct TensorInfo;  ///< OrtTensorTypeAndShapeInfo
+struct TensorInfo;       ///< OrtTensorTypeAndShapeInfo
+struct TensorRtOptions;  ///< OrtTensorRTProviderOptionsV2
 struct TypeInfo;
 struct Value;
 
@@ -116,7 +117,15 @@ struct Api {
   void (*ReleaseTypeInfo)(TypeInfo*) noexcept;
   void (*ReleaseTensorTypeAndShapeInfo)(TensorInfo*) noexcept;
   void (*ReleaseSessionOptions)(SessionOptions*) noexcept;
-  void* unused_101[103];
+  void* unused_101[69];
+  Status* (*SessionOptionsAppendExecutionProvider_TensorRT_V2)(SessionOptions*,
+                                                               const TensorRtOptions*) noexcept;
+  Status* (*CreateTensorRTProviderOptions)(TensorRtOptions** made) noexcept;
+  Status* (*UpdateTensorRTProviderOptions)(TensorRtOptions*, const char* const* names,
+                                           const char* const* values, std::size_t count) noexcept;
+  void* unused_173;
+  void (*ReleaseTensorRTProviderOptions)(TensorRtOptions*) noexcept;
+  void* unused_175[29];
   Status* (*SessionOptionsAppendExecutionProvider_CUDA_V2)(SessionOptions*,
                                                            const CudaOptions*) noexcept;
   Status* (*CreateCUDAProviderOptions)(CudaOptions** made) noexcept;

@@ -15,13 +15,16 @@ namespace {
               std::string(name) + " is '" + std::string(text) + "'; expected " + expected);
 }
 
-constexpr std::pair<Precision, const char*> kPrecisions[] = {
-    {Precision::Fp32, "fp32"}, {Precision::Bf16, "bf16"}, {Precision::Int8, "int8"}};
+constexpr std::pair<Precision, const char*> kPrecisions[] = {{Precision::Fp32, "fp32"},
+                                                             {Precision::Bf16, "bf16"},
+                                                             {Precision::Int8, "int8"},
+                                                             {Precision::Tf32, "tf32"}};
 constexpr std::pair<Accelerator, const char*> kAccelerators[] = {
     {Accelerator::Auto, "auto"},
     {Accelerator::Plain, "plain"},
     {Accelerator::OneDnn, "onednn"},
-    {Accelerator::OpenVino, "openvino"}};
+    {Accelerator::OpenVino, "openvino"},
+    {Accelerator::TensorRt, "tensorrt"}};
 
 template <typename Names, typename Value>
 const char* name_of(const Names& names, Value searched) noexcept {
@@ -91,12 +94,12 @@ const std::array<ConfigOption, 16> kConfigOptions = {{
      "below): ",
      choose<&Config::engine, parse_engine>},
     {"accelerator", "NAME",
-     "auto, plain, onednn or openvino (default: auto, the fastest by measurement: openvino for a "
-     ".pdmodel, otherwise plain for one image on a small model, and onednn; onednn for bf16 and "
-     "int8)",
+     "auto, plain, onednn, openvino, or tensorrt for a GPU (default: auto, the fastest by "
+     "measurement: openvino for a .pdmodel, otherwise plain for one image on a small model, and "
+     "onednn; onednn for bf16 and int8)",
      choose<&Config::accelerator, parse_accelerator>},
     {"precision", "NAME",
-     "of the arithmetic: fp32, bf16, or int8 for a quantized model (default: fp32)",
+     "of the arithmetic: fp32, bf16, int8 for a quantized model, or tf32 for a GPU (default: fp32)",
      choose<&Config::precision, parse_precision>},
     {"device", "NAME",
      "what computes: cpu, gpu or gpu:ID (default: cpu); GPUs are for the engines paddle and "
@@ -112,7 +115,8 @@ const std::array<ConfigOption, 16> kConfigOptions = {{
     {"memory_optim", "true|false", "let intermediate results share memory (default: false)",
      set<&Config::memory_optim>},
     {"max_batch_size", "N",
-     "larger batches are cut into pieces of N images (default: 0, which is 64 a thread)",
+     "larger batches are cut into pieces of N images (default: 0, which is 64 a thread, and with "
+     "tf32 the whole batch)",
      set<&Config::max_batch_size, 0>},
     {"time_limit_ms", "N",
      "end a run with an error after N milliseconds (default: 0, no limit; not supported by Paddle)",

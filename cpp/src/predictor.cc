@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <future>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include "engines/engine.h"
@@ -16,6 +18,7 @@ namespace lenet {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+constexpr std::size_t kWorthAThread = std::size_t{1} << 20;  // floats
 
 void require_options(const Config& config) {
   const auto require = [](bool fits, const char* name, std::int64_t value,
@@ -311,10 +314,21 @@ void Predictor::run_wanted(const TensorView& input) try {
     }
     return run_wanted(copy.view());
   }
-  if (config.check_finite && !pixels && !all_finite(input.data, count)) {
+  const auto require_finite = [&](bool finite) {
+    if (finite) return;
     throw Error(ErrorCode::BadInput, "input '" + state.input.name +
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
+  };
+  const auto finite = [&] { return all_finite(input.data, count); };
+  std::future<bool> checked;
+  if (config.check_finite && !pixels) {
+    // This thread only waits while a GPU computes.
+    if (config.device != "cpu" && count >= kWorthAThread && !other_type) {
+      checked = std::async(std::launch::async, finite);
+    } else {
+      require_finite(finite());
+    }
   }
 
   if (other_type) require_numbers_of(state.input, input.data, count);
@@ -330,8 +344,12 @@ void Predictor::run_wanted(const TensorView& input) try {
   state.control.begin(config.time_limit_ms);
   Engine& engine = *state.engine;
   const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
+  // For more images cuDNN 9.19 has no float32 kernel for some convolutions, and onnxruntime takes
+  // one of TF32.
+  const std::int64_t most_on_gpu = config.precision == Precision::Tf32 ? images : kImagesPerThread;
   const std::int64_t most = fixed > 0                   ? fixed
                             : config.max_batch_size > 0 ? config.max_batch_size
+                            : config.device != "cpu"    ? most_on_gpu
                                                         : engine.largest_batch(config.threads);
   const auto run_engine = [&](const TensorView& batch) {
     state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
@@ -344,19 +362,25 @@ void Predictor::run_wanted(const TensorView& input) try {
     state.control.require_running();
     engine.run(converts ? converted : batch, state, state.control);
   };
-  if (images <= most) return run_engine(input);
-  const std::size_t image_size = count / static_cast<std::size_t>(images);
-  TensorView& batch = state.batch;
-  batch = input;
-  for (; state.done < images; state.done += state.at_once) {
-    batch.shape[0] = std::min(most, images - state.done);
-    const std::size_t done = static_cast<std::size_t>(state.done) * image_size;
-    if (pixels) batch.pixels = input.pixels + done;
-    if (!pixels) batch.data = input.data + done;
-    run_engine(batch);
+  if (images <= most) {
+    run_engine(input);
+  } else {
+    const std::size_t image_size = count / static_cast<std::size_t>(images);
+    TensorView& batch = state.batch;
+    batch = input;
+    for (; state.done < images; state.done += state.at_once) {
+      batch.shape[0] = std::min(most, images - state.done);
+      const std::size_t done = static_cast<std::size_t>(state.done) * image_size;
+      if (pixels) batch.pixels = input.pixels + done;
+      if (!pixels) batch.data = input.data + done;
+      run_engine(batch);
+    }
   }
+  if (checked.valid()) require_finite(checked.get());
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
+} catch (const std::system_error& error) {
+  throw Error(ErrorCode::BackendFailure, std::string("cannot start a thread: ") + error.what());
 }
 
 void Predictor::choose_engine() {

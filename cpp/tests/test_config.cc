@@ -13,18 +13,18 @@ TEST_CASE("names of options go there and back") {
     CHECK(parse_engine(to_string(value)) == value);
   }
   CHECK_ERROR(Unsupported, "auto, native, onnxruntime, paddle", parse_engine("Native"));
-  for (const auto value : {Precision::Fp32, Precision::Bf16, Precision::Int8}) {
+  for (const auto value : {Precision::Fp32, Precision::Bf16, Precision::Int8, Precision::Tf32}) {
     CHECK(parse_precision(to_string(value)) == value);
   }
-  CHECK_ERROR(Unsupported, "fp32, bf16, int8", parse_precision("int4"));
-  for (const auto value :
-       {Accelerator::Auto, Accelerator::Plain, Accelerator::OneDnn, Accelerator::OpenVino}) {
+  CHECK_ERROR(Unsupported, "fp32, bf16, int8, tf32", parse_precision("int4"));
+  for (const auto value : {Accelerator::Auto, Accelerator::Plain, Accelerator::OneDnn,
+                           Accelerator::OpenVino, Accelerator::TensorRt}) {
     CHECK(parse_accelerator(to_string(value)) == value);
   }
   CHECK(parse_accelerator("openvino") == Accelerator::OpenVino);
   CHECK(to_string(static_cast<Accelerator>(99)) == std::string("?"));
   for (const char* wrong : {"", "OneDNN", "plain ", "cuda"}) {
-    CHECK_ERROR(BadInput, "auto, plain, onednn, openvino", parse_accelerator(wrong));
+    CHECK_ERROR(BadInput, "auto, plain, onednn, openvino, tensorrt", parse_accelerator(wrong));
   }
 }
 

@@ -96,7 +96,8 @@ TEST_CASE("options that onnxruntime has not") {
   if (!available()) return;
   const Model model(linear());
   for (const std::string option :
-       {"precision=bf16", "precision=int8", "accelerator=onednn", "accelerator=openvino"}) {
+       {"precision=bf16", "precision=int8", "precision=tf32", "accelerator=onednn",
+        "accelerator=openvino", "accelerator=tensorrt"}) {
     CHECK_ERROR(Unsupported, option.substr(option.find('=') + 1),
                 Predictor{config_of(option, model.config)});
   }

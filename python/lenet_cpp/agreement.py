@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5}
-"""The tolerance of each precision of arithmetic. A bf16 has 8 significant bits; int8 clips values
-beyond the range that calibration found, so a rare logit is far off (docs/quantization.md)."""
+TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5, "tf32": 0.0125}
+"""The tolerance of each precision of arithmetic. bf16 has 8 significant bits, TF32 11; int8
+clips what is beyond the range that calibration found: a rare logit is far off (quantization.md)."""
 TOLERANCE = TOLERANCES["fp32"]
 
 

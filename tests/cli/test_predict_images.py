@@ -189,7 +189,7 @@ def test_wrong_parameters_are_listed(lenet, tmp_path):
         ("predict", "-d=MODEL --preprocess=no.json", 3, "no.json"),
         ("predict", "-d=MODEL --preprocess=large.json", 5, "[1, 28, 28]"),
         ("predict", "-m=MODEL/lenet.json --accelerator=openvino", 6, "OpenVINO"),
-        ("predict", "-d=MODEL --use_tensorrt --benchmark", 6, "--use_tensorrt"),
+        ("predict", "-d=MODEL --use_tensorrt --benchmark", 6, "tf32: on a GPU onnxruntime has it"),
         ("predict", "-m=MODEL/lenet.json --use_mkldnn=False --engine=python", 0, ""),
     ],
 )

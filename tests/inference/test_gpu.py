@@ -13,6 +13,7 @@ from PIL import Image
 from predictor_cases import digits
 
 import lenet_cpp
+from lenet_cpp import _core
 from lenet_cpp.cli.classify import infer, predict, py_infer
 from snippets import printed_by
 
@@ -56,6 +57,14 @@ def fake(tmp_path_factory):
     return library
 
 
+@pytest.fixture(scope="module")
+def cuda(fake):
+    """The variables with which onnxruntime seems to compute on a GPU."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
+    (real,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
+    return {"LENET_ONNXRUNTIME_LIBRARY": str(fake), "FAKE_ONNXRUNTIME": str(real)}
+
+
 @pytest.mark.parametrize(
     "device", ["", "GPU", "gpu:", "gpu:x", "gpu:-1", "gpu:1024", "cuda", "tpu"]
 )
@@ -68,8 +77,10 @@ def test_names_that_are_none(model_dir, device):
     ("options", "words"),
     [
         ({"engine": "native"}, "native engine computes on the processor; use engine onnxruntime"),
-        ({"precision": "int8"}, "fp32 only"),
-        ({"engine": "paddle", "precision": "bf16"}, "fp32 only"),
+        ({"precision": "int8"}, "fp32 and tf32 only"),
+        ({"engine": "paddle", "precision": "bf16"}, "fp32 and tf32 only"),
+        ({"precision": "tf32"}, "on a GPU onnxruntime has it"),
+        ({"accelerator": "tensorrt"}, "tensorrt, which belongs to the onnxruntime engine"),
         ({"accelerator": "onednn"}, "accelerator onednn computes on the processor"),
         ({"accelerator": "openvino"}, "accelerator openvino computes on the processor"),
         ({"time_limit_ms": 5, "engine": "paddle"}, "time_limit_ms"),
@@ -142,23 +153,96 @@ def test_gpus_that_are_not_there(run_program, model_dir, fake, count, words):
 
 
 @pytest.mark.parametrize(
-    ("flags", "asked"),
-    [("--device=gpu:3", []), ("--use_gpu=1 --gpu_mem=512", ["gpu_mem_limit=536870912"])],
+    ("flags", "asked", "runs"),
+    [
+        ("--device=gpu:3", {"CUDA": ["device_id=3", "use_tf32=0"]}, 1),
+        ("--use_gpu=1 --batch_size=100 --threads=4", {"CUDA": ["device_id=0", "use_tf32=0"]}, 2),
+        (
+            "--use_gpu=1 --gpu_mem=512 --precision=tf32 --batch_size=100",
+            {"CUDA": ["device_id=0", "use_tf32=1", "gpu_mem_limit=536870912"]},
+            1,
+        ),
+        (
+            "--device=gpu --precision=tf32 --accelerator=tensorrt",
+            {"TensorRT": ["device_id=0"], "CUDA": ["device_id=0", "use_tf32=1"]},
+            1,
+        ),
+    ],
 )
-def test_what_onnxruntime_is_asked_for(run_program, onnx_file, fake, flags, asked):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="the engine needs its library")
-    (real,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
-    environment = {"LENET_ONNXRUNTIME_LIBRARY": str(fake), "FAKE_ONNXRUNTIME": str(real)}
+def test_what_onnxruntime_is_asked_for(run_program, onnx_file, cuda, flags, asked, runs):
+    environment = dict(cuda)
     command = (f"--model_file={onnx_file}", *flags.split())
     done = run_program(*command, env=environment)
     assert done.returncode == 0, done.stderr
-    number = "3" if "3" in flags else "0"
-    expected = [f"device_id={number}", "use_tf32=0", *asked, "CUDA appended", "CUDA released"]
-    assert done.stderr.splitlines() == expected
-    environment["FAKE_FAILURE"] = "CUDA failure 35: CUDA driver version is insufficient"
+    assert (
+        done.stderr.splitlines()
+        == [
+            line
+            for provider, given in asked.items()
+            for line in (*given, f"{provider} appended", f"{provider} released")
+        ]
+        + ["run"] * runs
+    )
+    environment["FAKE_FAILURE"] = (
+        'options.h:187 Parse Failed to parse provider option "device_id": CUDA failure 35: CUDA'
+        " driver version is insufficient ; GPU=-1 ; hostname=vm ; file=; ; "
+    )
     done = run_program(*command, env=environment)
     assert done.returncode == UNSUPPORTED
-    assert "driver version is insufficient; install onnxruntime-gpu" in done.stderr
+    said = "CUDA failure 35: CUDA driver version is insufficient; nvidia-smi lists the GPUs"
+    assert f"{_core.engine_version('onnxruntime')}: {said}" in done.stderr
+    environment["FAKE_FAILURE"] = "Failed to load library libonnxruntime_providers.so"
+    library = "TensorRT" if "tensorrt" in flags else "CUDA and cuDNN"
+    done = run_program(*command, env=environment)
+    assert f"providers.so; install onnxruntime-gpu with {library}" in done.stderr
+
+
+@pytest.mark.parametrize("place", [0, 784 * 1400 - 1])
+def test_nan_that_is_found_while_a_gpu_computes(run_program, onnx_file, cuda, tmp_path, place):
+    images = np.zeros((1400, 1, 28, 28), np.float32)  # more than a million values
+    images.flat[place] = np.nan
+    np.save(tmp_path / "x.npy", images)
+    flags = ("--device=gpu", "--batch_size=1400", f"--input={tmp_path / 'x.npy'}")
+    done = run_program(f"--model_file={onnx_file}", *flags, env=cuda)
+    assert done.returncode == 5, done.stderr
+    assert "holds NaN or infinity" in done.stderr
+    assert "run" in done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(("failures", "code"), [(1, 0), (2, 8)])
+def test_an_error_that_another_model_left_behind(run_program, onnx_file, cuda, failures, code):
+    environment = cuda | {"FAKE_FULL": str(failures)}
+    done = run_program(f"--model_file={onnx_file}", "--device=gpu", env=environment)
+    assert done.returncode == code, done.stderr
+    assert ("; run fewer images at once (max_batch_size)" in done.stderr) == (code != 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"precision": "tf32"}, "for a GPU; set device gpu"),
+        ({"accelerator": "tensorrt", "precision": "tf32"}, "for a GPU; set device gpu"),
+        ({"accelerator": "tensorrt", "device": "gpu"}, "computes in tf32; add precision tf32"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+def test_what_belongs_to_a_gpu(onnx_file, engine, options, words):
+    with pytest.raises(lenet_cpp.Unsupported, match=words):
+        lenet_cpp.Predictor(onnx_file, engine=engine, **options)
+
+
+@without_gpu("onnxruntime")
+def test_the_guides_flag_for_tensorrt(onnx_file, tmp_path, capsys):
+    image = tmp_path / "digit.png"
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(image)
+    given = [f"-i={image}", f"-m={onnx_file}", "--model_name=lenet", "--use_tensorrt=True"]
+    assert predict([*given, "--use_gpu=1"]) == UNSUPPORTED
+    assert "TensorRT execution provider is not enabled" in capsys.readouterr().err
+    assert predict(given) == UNSUPPORTED
+    assert "set device gpu" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        predict([*given, "--precision=bf16"])
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize("library", ["paddle", "onnxruntime"])

@@ -36,18 +36,21 @@ enum class Precision {
   /// 8-bit integers, for a quantized .pdmodel (docs/quantization.md): the native engine, and Paddle
   /// with oneDNN. Their outputs differ by a fraction of a step (docs/native-int8.md).
   Int8,
+  /// float32 on a GPU whose matrix units multiply 10 of the 23 bits (docs/gpu.md): onnxruntime.
+  Tf32,
 };
 
-/// How the Paddle engine executes the network. The others have one way, and take Auto and Plain.
+/// How the engine executes the network. The native engine has one way, and takes Auto and Plain.
 enum class Accelerator {
   /// The fastest by measurement, for each run:
   /// - with int8 or bf16, oneDNN;
   /// - for a float .pdmodel, OpenVINO;
   /// - for one image on a small model (under 1 MiB), plain; otherwise oneDNN.
   Auto,
-  Plain,     ///< the engine's own CPU kernels
+  Plain,     ///< the engine's own kernels
   OneDnn,    ///< oneDNN kernels
   OpenVino,  ///< the OpenVINO runtime in the Paddle library; .pdmodel only
+  TensorRt,  ///< TensorRT under onnxruntime, on a GPU, with Precision::Tf32
 };
 
 /// The name on the command line and in Python, such as "onednn"; "?" for no enumerator.
@@ -77,8 +80,8 @@ struct Config {
   Accelerator accelerator = Accelerator::Auto;
   Precision precision = Precision::Fp32;
   /// What computes: "cpu", "gpu" (the first one) or "gpu:ID", by the number that CUDA gives it. The
-  /// Paddle engine and onnxruntime have GPUs, in float32, where their library was built with CUDA
-  /// (docs/gpu.md).
+  /// Paddle engine and onnxruntime have GPUs, in float32 and TF32, where their library was built
+  /// with CUDA (docs/gpu.md).
   std::string device = "cpu";
   /// MB of the GPU's memory: Paddle takes them at first (0: 100), onnxruntime at most (0: all).
   int gpu_mem = 0;
@@ -100,6 +103,8 @@ struct Config {
   bool check_hashes = true;
   /// Larger batches are cut into pieces of this many images, which bounds the memory of a run.
   /// - 0: 64 for each thread; larger pieces do not fit the processor's caches (docs/benchmark.md).
+  ///   On a GPU 64, as parts of larger ones were seen to be computed in TF32 (docs/gpu.md), and
+  ///   with Precision::Tf32 the whole batch.
   /// - Another size may change the last bits of an output, except with the native engine.
   /// - A model that was exported for a fixed number of images gets pieces of that many.
   std::int64_t max_batch_size = 0;

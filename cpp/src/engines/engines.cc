@@ -24,6 +24,8 @@ bool contains(const std::vector<Value>& values, Value value) {
 const EngineLibrary kOwnKernels = {"", [](const std::string&) {},
                                    [] { return std::string(version()); }};
 
+constexpr const char* kTf32Remedy = "on a GPU onnxruntime has it, for an .onnx";
+
 /// In the order in which Auto tries them.
 const std::vector<EngineRow>& engine_rows() {
   static const std::vector<EngineRow> rows = {
@@ -33,7 +35,7 @@ const std::vector<EngineRow>& engine_rows() {
        {},
        "",
        {Precision::Fp32, Precision::Bf16, Precision::Int8},
-       "",
+       kTf32Remedy,
        {Accelerator::Plain},
        false,
        [](const Config& config) {
@@ -47,9 +49,9 @@ const std::vector<EngineRow>& engine_rows() {
        kOnnxRuntimeLibrary,
        {ModelFormat::Onnx},
        "lenet-cpp export-onnx makes an .onnx of it; the paddle engine runs it as it is",
-       {Precision::Fp32},
+       {Precision::Fp32, Precision::Tf32},
        "a model runs in the arithmetic that it was exported with; use fp32, or the native engine",
-       {Accelerator::Plain},
+       {Accelerator::Plain, Accelerator::TensorRt},
        true,
        [](const Config&) { return true; },
        create_onnxruntime_engine,
@@ -62,7 +64,7 @@ const std::vector<EngineRow>& engine_rows() {
        {ModelFormat::Pdmodel, ModelFormat::Json, ModelFormat::Separate},
        "lenet-cpp import makes a Paddle model of it; the onnxruntime engine runs it as it is",
        {Precision::Fp32, Precision::Bf16, Precision::Int8},
-       "",
+       kTf32Remedy,
        {Accelerator::Plain, Accelerator::OneDnn, Accelerator::OpenVino},
        true,
        [](const Config&) { return true; },
@@ -98,10 +100,17 @@ void require_gpu_options(const EngineRow& row, const Config& config) {
     refuse(std::string("the ") + row.name + " engine computes on the processor; use engine " +
            others + ", or device cpu");
   }
-  if (config.precision != Precision::Fp32) refuse("a GPU computes in fp32 only; use device cpu");
-  if (config.accelerator != Accelerator::Auto && config.accelerator != Accelerator::Plain) {
+  if (config.precision != Precision::Fp32 && config.precision != Precision::Tf32) {
+    refuse("a GPU computes in fp32 and tf32 only; use device cpu");
+  }
+  const bool tensorrt = config.accelerator == Accelerator::TensorRt;
+  if (config.accelerator == Accelerator::OneDnn || config.accelerator == Accelerator::OpenVino) {
     refuse(std::string("accelerator ") + to_string(config.accelerator) +
            " computes on the processor; use accelerator auto, or device cpu");
+  }
+  // It has no option to multiply in float32.
+  if (tensorrt && config.precision != Precision::Tf32) {
+    refuse("accelerator tensorrt computes in tf32; add precision tf32");
   }
 }
 
@@ -112,10 +121,21 @@ void require_options(const EngineRow& row, const Config& config) {
                 refusal + "precision " + to_string(config.precision) + ": " + row.precision_remedy);
   }
   if (config.accelerator != Accelerator::Auto && !contains(row.accelerators, config.accelerator)) {
+    const auto& rows = engine_rows();
+    const auto owner = std::find_if(rows.begin(), rows.end(), [&](const EngineRow& other) {
+      return contains(other.accelerators, config.accelerator);
+    });
     throw Error(ErrorCode::Unsupported, refusal + "accelerator " + to_string(config.accelerator) +
-                                            ", which belongs to the paddle engine; use auto");
+                                            ", which belongs to the " + owner->name +
+                                            " engine; use auto");
   }
-  if (gpu_number(config.device) >= 0) require_gpu_options(row, config);
+  if (gpu_number(config.device) >= 0) {
+    require_gpu_options(row, config);
+  } else if (config.precision == Precision::Tf32 || config.accelerator == Accelerator::TensorRt) {
+    throw Error(ErrorCode::Unsupported,
+                "precision tf32 and accelerator tensorrt are for a GPU; "
+                "set device gpu");
+  }
   if (config.time_limit_ms > 0 && !row.stops) {
     throw Error(ErrorCode::Unsupported, refusal + "time_limit_ms; use the native engine");
   }

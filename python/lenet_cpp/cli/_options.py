@@ -61,10 +61,12 @@ _SHARED = """
       (default: the file of that name beside the model, else what the registry has for the model)
   --data-dir DIR  folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's
       cache when it is complete, else the embedded sample of 6,000 images)
-  --accelerator auto|plain|onednn|openvino
+  --accelerator auto|plain|onednn|openvino|tensorrt
       what computes Paddle's operators (default: auto; that is the fastest by measurement with the
-      Paddle engine, oneDNN with python; the others have kernels of their own)
-  --precision fp32|bf16|int8  of the arithmetic; int8 is for a quantized model (default: fp32)
+      Paddle engine, oneDNN with python; the others have kernels of their own), and tensorrt for
+      onnxruntime on a GPU
+  --precision fp32|bf16|int8|tf32
+      of the arithmetic; int8 is for a quantized model, tf32 for a GPU (default: fp32)
   --threads N  CPU threads of a run [default: 1] [also: --cpu_threads]
   --program FILE  the C++ program (default: build/lenet_infer_test, or the one in PATH)
   --seed SEED

@@ -112,7 +112,8 @@ Many images, in parts: with --workers, --on, .parquet, .npy or IDX files, or --o
   --threads
   --ir-optim [BOOL]  let Paddle fuse and rewrite operators [default: True]
   --memory-optim [BOOL]  let intermediate results share memory [default: False]
-  --use-tensorrt [BOOL]  compute with TensorRT, which this build cannot [default: False]
+  --use-tensorrt [BOOL]
+      the same as --accelerator=tensorrt --precision=tf32, for an .onnx on a GPU [default: False]
   --precision
   --int8  the same as --precision=int8
 Images:
@@ -144,6 +145,8 @@ def predict(options: Options) -> int:
     for flag, name, chosen in (
         ("--int8", "precision", "int8" if options.int8 else None),
         (f"--use_onednn={onednn}", "accelerator", kernels),
+        ("--use_tensorrt", "accelerator", "tensorrt" if options.use_tensorrt else None),
+        ("--use_tensorrt", "precision", "tf32" if options.use_tensorrt else None),
     ):
         given = getattr(options, name)
         if chosen is not None and given not in {None, chosen}:
@@ -396,11 +399,6 @@ def _refuse(options: Options) -> None:
     if options.output is not None and options.output.suffix not in endings:
         expected = ", ".join(dict.fromkeys(endings))
         raise click.UsageError(f"--output: '{options.output}' does not end in {expected}")
-    if getattr(options, "use_tensorrt", False):
-        raise Unsupported(
-            "--use_tensorrt: neither Paddle's package nor onnxruntime's has TensorRT; leave it out,"
-            " --use_gpu computes by CUDA alone"
-        )
 
 
 def _device(options: Options) -> str | None:

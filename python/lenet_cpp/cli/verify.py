@@ -20,7 +20,14 @@ from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
 from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.models import InferenceEngine, resolve
-from lenet_cpp.verify import ACCELERATORS, BATCH_SIZES, PROGRAM_FORMATS, TOLERANCES, verify
+from lenet_cpp.verify import (
+    ACCELERATORS,
+    BATCH_SIZES,
+    PRECISIONS,
+    PROGRAM_FORMATS,
+    TOLERANCES,
+    verify,
+)
 from lenet_cpp.verify.across import across
 from lenet_cpp.verify.files import find_models, random_seed
 from lenet_cpp.verify.layers import compare_layers
@@ -64,12 +71,12 @@ What is compared:
       digits, else {",".join(map(str, _OTHER_BATCH_SIZES))})
   --accelerators {"|".join(ACCELERATORS)},...
       the last is the engine of that name (default: all that have the precision)
-  --precision {"|".join(TOLERANCES)}
+  --precision {"|".join(PRECISIONS)}
       of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a
       quantized model; the reference is computed in float32 [default: fp32]
   --formats {"|".join(PROGRAM_FORMATS)},...  (default: those of the exported model)
   --threshold X  how far outputs may lie apart, for largest outputs of up to 1 (default:
-      {", ".join(f"{tolerance:g} in {name}" for name, tolerance in TOLERANCES.items())})
+      {", ".join(f"{TOLERANCES[name]:g} in {name}" for name in PRECISIONS)})
   --across  instead, give the model's weights to every framework at hand (PyTorch, its ONNX in
       onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program, lenet_cpp,
       Caffe2) and compare every two; what cannot take part says why

@@ -42,7 +42,7 @@ class RunSettings:
     """The CUDA that the Paddle library was built with; None for a build without CUDA."""
     cudnn_version: str | None
     accelerator: str
-    """The kernels: ``onednn``, ``openvino``, or ``plain`` for the engine's own."""
+    """The kernels: ``onednn``, ``openvino``, ``tensorrt``, or ``plain`` for the engine's own."""
     ir_optim: bool
     memory_optim: bool | None
     """None when it is not known."""

@@ -90,10 +90,12 @@ class CppEngine:
         """Return how batches of this size are computed."""
         options = self._predictor.options
         version = _core.engine_version("paddle") if options["engine"] == "paddle" else "none"
+        accelerator = self._predictor.accelerator(batch_size)
         return RunSettings(
             engine=options["engine"],
             **library_facts(version),
-            accelerator=self._predictor.accelerator(batch_size),
+            accelerator=accelerator,
+            tensorrt=accelerator == "tensorrt",
             ir_optim=options["ir_optim"],
             memory_optim=options["memory_optim"],
             threads=options["threads"],

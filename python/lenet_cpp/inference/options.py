@@ -33,19 +33,21 @@ class Options(TypedDict, total=False):
               never imported (``pip install lenet-cpp[onnx]``).
 
         accelerator: ``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``, of the
-            Paddle engine. Auto takes the fastest by measurement, for each run: OpenVINO for a
-            .pdmodel; otherwise plain for one image on a model under 1 MiB, and oneDNN in all other
-            cases. OpenVINO does not run quantized models. The native engine and onnxruntime have
-            kernels of their own, and take ``"auto"`` or ``"plain"``.
+            Paddle engine, or ``"tensorrt"``, of onnxruntime on a GPU. Auto takes the fastest by
+            measurement, for each run: OpenVINO for a .pdmodel; otherwise plain for one image on a
+            model under 1 MiB, and oneDNN in all other cases. OpenVINO does not run quantized
+            models. The native engine and onnxruntime on the processor have kernels of their own,
+            and take ``"auto"`` or ``"plain"``.
         precision: The precision of the arithmetic: ``"fp32"`` (default); ``"bf16"``, for any float
             model where the processor has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. In
             the Paddle engine oneDNN computes bf16 and int8, and ``accelerator="auto"`` then
             chooses it. The native engine has both too: bf16, or float32 where that is faster
             (docs/native-engine.md), and int8 with the outputs of oneDNN to a fraction of a step
-            (docs/native-int8.md). In onnxruntime ``"fp32"`` runs an .onnx as it was exported.
+            (docs/native-int8.md). In onnxruntime ``"fp32"`` runs an .onnx as it was exported, and
+            ``"tf32"`` lets a GPU multiply 10 of the 23 bits (docs/gpu.md).
         device: What computes: ``"cpu"`` (default), ``"gpu"`` (the first one) or ``"gpu:ID"``. The
-            Paddle engine and onnxruntime have GPUs, in fp32, where their library was built with
-            CUDA (docs/gpu.md); ``engine="auto"`` then takes the one of these that reads the model.
+            Paddle engine and onnxruntime have GPUs where their library was built with CUDA
+            (docs/gpu.md); ``engine="auto"`` then takes the one of these that reads the model.
         gpu_mem: MB of the GPU's memory: Paddle takes them at first, onnxruntime at most. Default
             0: 100, and all.
         threads: CPU threads of one run, 1 or more; default 1. Clones share them in onnxruntime.
@@ -62,10 +64,10 @@ class Options(TypedDict, total=False):
         check_hashes: Compare the files with SHA256SUMS beside them when there is one; default
             True.
         max_batch_size: Larger batches are cut into pieces of this many images, which bounds the
-            memory of a run. Default 0: 64 for each thread; with larger pieces the intermediate
-            results only leave the processor's caches. Another size may change the last bits of an
-            output. A model that was exported for a fixed number of images always gets pieces of
-            that many.
+            memory of a run. Default 0: 64 for each thread, as with larger pieces the intermediate
+            results only leave the processor's caches; with ``"tf32"`` the whole batch. Another size
+            may change the last bits of an output. A model that was exported for a fixed number of
+            images always gets pieces of that many.
         time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
             Default 0: no limit. The native engine looks between layers, onnxruntime between
             operators; Paddle does not support it.

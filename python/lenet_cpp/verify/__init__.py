@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCELERATORS",
     "BATCH_SIZES",
+    "PRECISIONS",
     "PROGRAM_FORMATS",
     "ROUTES",
     "TOLERANCES",
@@ -94,6 +95,8 @@ __all__ = [
 BATCH_SIZES = (1, 3, 64, 1000)
 MAX_BATCH_SIZE = 1024
 _COMPUTED_BY = {"bf16": ("onednn", NATIVE), "int8": ("onednn", NATIVE)}
+PRECISIONS = ("fp32", *_COMPUTED_BY)
+"""Those of the processor, which computes what is compared."""
 
 
 def verify(
@@ -254,8 +257,8 @@ def _check_arguments(
         raise BadInput(
             f"unknown accelerator {unknown[0]!r}; choose among {', '.join(ACCELERATORS)}"
         )
-    if precision not in TOLERANCES:
-        raise BadInput(f"unknown precision {precision!r}; choose among {', '.join(TOLERANCES)}")
+    if precision not in PRECISIONS:
+        raise BadInput(f"unknown precision {precision!r}; choose among {', '.join(PRECISIONS)}")
     known = _COMPUTED_BY.get(precision, ACCELERATORS)
     if other := [name for name in accelerators if name not in known]:
         raise BadInput(

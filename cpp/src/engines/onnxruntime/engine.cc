@@ -85,7 +85,12 @@ void ignore_log(void*, ort::LogLevel, const char*, const char*, const char*, con
 std::string take_message(const ort::Api& api, ort::Status* status) {
   std::string message = api.GetErrorMessage(status);
   api.ReleaseStatus(status);
-  message.resize(std::min(message.find('\n'), message.size()));
+  // Of the errors of CUDA's libraries the end says what happened, with a place behind it.
+  for (const char* library : {"CUDA", "CUDNN_FE", "CUDNN", "CUBLAS"}) {
+    const auto begin = message.find(std::string(library) + " failure ");
+    if (begin != std::string::npos) message.erase(0, begin);
+  }
+  message.resize(std::min({message.find('\n'), message.find(" ; GPU="), message.size()}));
   // An error inside another says all that there is to say: "[ONNXRuntimeError] : CODE : NAME : ".
   constexpr std::string_view kColon = " : ";
   auto inner = message.rfind("[ONNXRuntimeError]");
@@ -149,14 +154,17 @@ using Type = std::unique_ptr<ort::TypeInfo, Release<&ort::Api::ReleaseTypeInfo>>
 using TensorInfo =
     std::unique_ptr<ort::TensorInfo, Release<&ort::Api::ReleaseTensorTypeAndShapeInfo>>;
 using Value = std::unique_ptr<ort::Value, Release<&ort::Api::ReleaseValue>>;
-using CudaOptions =
-    std::unique_ptr<ort::CudaOptions, Release<&ort::Api::ReleaseCUDAProviderOptions>>;
 using MemoryInfo = std::unique_ptr<ort::MemoryInfo, Release<&ort::Api::ReleaseMemoryInfo>>;
 
 void require_success(ort::Status* status, const char* doing = "loading the model") {
   if (status == nullptr) return;
-  throw Error(ErrorCode::BackendFailure, std::string("onnxruntime failed while ") + doing + ": " +
-                                             take_message(api(), status));
+  std::string message = take_message(api(), status);
+  for (const char* text : {"Available memory of", "out of memory"}) {
+    if (message.find(text) == std::string::npos) continue;
+    message += "; run fewer images at once (max_batch_size), or raise gpu_mem where it is set";
+  }
+  throw Error(ErrorCode::BackendFailure,
+              std::string("onnxruntime failed while ") + doing + ": " + message);
 }
 
 /// What a function of onnxruntime gives in its last argument.
@@ -210,31 +218,57 @@ std::string copy_model(const Model& model, const std::string& folder) {
   return program;
 }
 
+/// Appends a provider, of which the table of functions has these four.
 /// \throws Error Unsupported: why this onnxruntime cannot compute there
-void use_gpu(ort::SessionOptions* session, const Config& config, int number) {
+template <typename Provider, auto kCreate, auto kUpdate, auto kAppend, auto kRelease>
+void append_provider(ort::SessionOptions* session, const Config& config, const char* needs,
+                     const std::vector<std::pair<const char*, std::string>>& settings) {
   const auto require = [&](ort::Status* status) {
     if (status == nullptr) return;
     std::string why = take_message(api(), status);
     if (!why.empty() && why.back() == '.') why.pop_back();
-    throw Error(
-        ErrorCode::Unsupported,
-        "device " + config.device + ": onnxruntime " + library.get().version + ": " + why +
-            "; install onnxruntime-gpu with CUDA and cuDNN in its place, or use device cpu");
+    std::string remedy = std::string("install ") + needs;
+    const auto number = why.find("Invalid device ID");
+    if (number != std::string::npos) why.erase(0, number);
+    if (number != std::string::npos || why.find("CUDA failure") != std::string::npos) {
+      remedy = "nvidia-smi lists the GPUs and their driver";
+    }
+    throw Error(ErrorCode::Unsupported, "device " + config.device + ": onnxruntime " +
+                                            library.get().version + ": " + why + "; " + remedy);
   };
-  ort::CudaOptions* made = nullptr;
-  require(api().CreateCUDAProviderOptions(&made));
-  const CudaOptions options(made);
-  std::vector<std::pair<const char*, std::string>> set = {{"device_id", std::to_string(number)}};
-  // fp32 is float32: TF32 keeps 10 of the 23 bits of what it multiplies. 1.18 is the first to ask.
-  if (parse_version(library.get().version) >= std::pair(1, 18)) set.emplace_back("use_tf32", "0");
-  if (config.gpu_mem > 0) {
-    set.emplace_back("gpu_mem_limit", std::to_string(std::int64_t{config.gpu_mem} << 20));
-  }
-  for (const auto& [name, text] : set) {
+  Provider* made = nullptr;
+  require((api().*kCreate)(&made));
+  const std::unique_ptr<Provider, Release<kRelease>> options(made);
+  for (const auto& [name, text] : settings) {
     const char* const value = text.c_str();
-    require(api().UpdateCUDAProviderOptions(made, &name, &value, 1));
+    require((api().*kUpdate)(made, &name, &value, 1));
   }
-  require(api().SessionOptionsAppendExecutionProvider_CUDA_V2(session, made));
+  require((api().*kAppend)(session, made));
+}
+
+void use_gpu(ort::SessionOptions* session, const Config& config, int number) {
+  using ort::Api;
+  std::vector<std::pair<const char*, std::string>> settings = {
+      {"device_id", std::to_string(number)}};
+  if (config.accelerator == Accelerator::TensorRt) {
+    append_provider<ort::TensorRtOptions, &Api::CreateTensorRTProviderOptions,
+                    &Api::UpdateTensorRTProviderOptions,
+                    &Api::SessionOptionsAppendExecutionProvider_TensorRT_V2,
+                    &Api::ReleaseTensorRTProviderOptions>(
+        session, config, "onnxruntime-gpu with TensorRT, or use accelerator auto", settings);
+  }
+  // TF32 keeps 10 of the 23 bits of what it multiplies. 1.18 is the first to ask.
+  if (parse_version(library.get().version) >= std::pair(1, 18)) {
+    settings.emplace_back("use_tf32", config.precision == Precision::Tf32 ? "1" : "0");
+  }
+  if (config.gpu_mem > 0) {
+    settings.emplace_back("gpu_mem_limit", std::to_string(std::int64_t{config.gpu_mem} << 20));
+  }
+  append_provider<
+      ort::CudaOptions, &Api::CreateCUDAProviderOptions, &Api::UpdateCUDAProviderOptions,
+      &Api::SessionOptionsAppendExecutionProvider_CUDA_V2, &Api::ReleaseCUDAProviderOptions>(
+      session, config, "onnxruntime-gpu with CUDA and cuDNN in its place, or use device cpu",
+      settings);
 }
 
 Session open_session(const Config& config, const Model& model) {
@@ -376,8 +410,10 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
 
 class OnnxRuntimeEngine final : public Engine {
  public:
-  explicit OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model)
-      : model_(std::move(model)), options_(result<ort::RunOptions*>(api().CreateRunOptions)) {}
+  OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, Accelerator accelerator)
+      : model_(std::move(model)),
+        accelerator_(accelerator),
+        options_(result<ort::RunOptions*>(api().CreateRunOptions)) {}
 
   TensorSpec input_spec() const override { return model_->input; }
   std::vector<TensorSpec> output_specs() const override { return model_->outputs; }
@@ -407,10 +443,21 @@ class OnnxRuntimeEngine final : public Engine {
     const RunControl::Watch watch(control, [this] {
       api().RunOptionsSetTerminate(options_.get());  // fails for null alone
     });
+    const auto run_once = [&] {
+      return api().Run(model_->session.get(), options_.get(), &input_name, inputs, 1, names.data(),
+                       names.size(), made.data());
+    };
     try {
-      require_success(api().Run(model_->session.get(), options_.get(), &input_name, inputs, 1,
-                                names.data(), names.size(), made.data()),
-                      kDoing);
+      ort::Status* status = run_once();
+      // CUDA keeps the error of an allocation that failed before in this process, and the first
+      // kernel of another model was seen to take it for its own (onnxruntime 1.31.1).
+      constexpr std::string_view kStale = "CUDA error cudaErrorMemoryAllocation";
+      if (status != nullptr &&
+          std::string_view(api().GetErrorMessage(status)).find(kStale) != std::string_view::npos) {
+        api().ReleaseStatus(status);
+        status = run_once();
+      }
+      require_success(status, kDoing);
     } catch (const Error&) {
       control.require_running();  // says more
       throw;
@@ -437,11 +484,13 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<OnnxRuntimeEngine>(model_);
+    return std::make_unique<OnnxRuntimeEngine>(model_, accelerator_);
   }
+  Accelerator accelerator(std::int64_t /*images*/) const override { return accelerator_; }
 
  private:
   std::shared_ptr<const LoadedModel> model_;
+  Accelerator accelerator_;
   RunOptions options_;
 };
 
@@ -452,7 +501,9 @@ const EngineLibrary kOnnxRuntimeLibrary = {kFileName,
                                            [] { return library.get().version; }};
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model) {
-  return std::make_unique<OnnxRuntimeEngine>(load(config, model));
+  return std::make_unique<OnnxRuntimeEngine>(
+      load(config, model),
+      config.accelerator == Accelerator::Auto ? Accelerator::Plain : config.accelerator);
 }
 
 }  // namespace lenet
