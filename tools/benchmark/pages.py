@@ -16,6 +16,7 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark.picture import OWN, bars
 from tools.exporters import tables as exporters
+from tools.gpu import tables as gpu
 from tools.versions import tables as versions
 from tools.zoo import tables as zoo
 
@@ -305,6 +306,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     **versions.PARTS,
     **exporters.PARTS,
     **zoo.PARTS,
+    **gpu.PARTS,
     "coverage": lambda result, of: f"{result[of]:.0f} %",
     "text": lambda result, of: str(result[of]),
     "gain": lambda result, which: f"{result['predictors'][which]:.2f}",
