@@ -14,6 +14,7 @@ from predictor_cases import close, digits, same
 
 import lenet_cpp
 import shared_models
+from lenet_cpp.agreement import compare
 from lenet_cpp.formats.manifest import read_manifest
 
 
@@ -238,3 +239,44 @@ def test_bundled_model_reads_digits(model_dir, digits, mnist_test):
     assert accuracy.top1 >= 0.993
     # The sample is a tenth of those images: four standard errors around their accuracy.
     assert abs(correct / 1000 - accuracy.top1) < 4 * (0.007 * 0.993 / 1000) ** 0.5
+
+
+class Regrouped(paddle.nn.Layer):
+    """Rows of 12 values for an image, which it regroups in between."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.linear = shape, paddle.nn.Linear(12, 5)
+
+    def forward(self, x):
+        rows = paddle.nn.functional.relu(paddle.reshape(x, self.shape))
+        return self.linear(paddle.reshape(rows, [-1, 12]))
+
+
+@pytest.mark.parametrize(("shape", "takes"), [([2, 12], [2]), ([-1, 20], [5, 10, 70])])
+def test_numbers_of_images_that_a_model_does_not_take(shape, takes, tmp_path):
+    """Each engine refuses, before it computes, where Paddle's own layers fail."""
+    layer = Regrouped(shape)
+    exported = Regrouped(shape)  # which no longer runs by itself
+    exported.set_state_dict(layer.state_dict())
+    for program in shared_models.both_formats(exported, (3, 4), tmp_path):
+        for engine in ("native", "paddle", "auto") if shape[0] > 0 else ("paddle", "auto"):
+            with lenet_cpp.Predictor(program, engine=engine) as predictor:
+                assert predictor.input_spec.shape == (-1, 3, 4)
+                for count in (1, 2, 3, 5, 10, 64, 70):
+                    images = np.random.default_rng(count).random((count, 3, 4), np.float32)
+                    if count in takes:
+                        expected = layer(paddle.to_tensor(images)).numpy()
+                        assert compare(expected, predictor.run(images)).agrees
+                        continue
+                    with pytest.raises(ValueError, match=r"[Rr]eshape"):
+                        layer(paddle.to_tensor(images))
+                    named = rf"a batch of {count} \(.*reshape.*these fit: {takes[0]}[,;]"
+                    with pytest.raises(lenet_cpp.BadInput, match=named):
+                        predictor.run(images)
+        pool = lenet_cpp.PredictorPool(program, size=2, max_batch_size=takes[0])
+        images = np.random.default_rng(0).random((takes[0] * 3, 3, 4), np.float32)
+        parts = [layer(paddle.to_tensor(part)).numpy() for part in np.split(images, 3)]
+        assert compare(np.concatenate(parts), pool.run(images)).agrees
+        with pytest.raises(lenet_cpp.BadInput, match="a batch of 1 "):
+            pool.run(images[: takes[0] + 1])

@@ -76,7 +76,8 @@ class LENET_API Predictor {
   Predictor& operator=(Predictor&&) noexcept;
 
   /// \param input values, or pixels (lenet/tensor.h), of the shape of `input_spec()` with any batch
-  ///   size; 0 gives 0 rows. A model for a fixed number of images takes multiples of it.
+  ///   size; 0 gives 0 rows. A model for a fixed number of images takes multiples of it. Of one
+  ///   that takes some numbers only, such as two, the others are BadInput.
   /// \returns the model's first output, float32; for a classifier the logits [N, classes].
   /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure. The predictor
   ///   can be used again after either.

@@ -65,7 +65,7 @@ class Options(TypedDict, total=False):
             memory of a run. Default 0: 64 for each thread; with larger pieces the intermediate
             results only leave the processor's caches. Another size may change the last bits of an
             output. A model that was exported for a fixed number of images always gets pieces of
-            that many.
+            that many; with 0, one that takes some numbers of images only gets its batch whole.
         time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
             Default 0: no limit. The native engine looks between layers, onnxruntime between
             operators; Paddle does not support it.
