@@ -269,6 +269,16 @@ def test_pieces_of_a_number_that_the_model_takes(tmp_path):
         predictor.profile(3, runs=1)
 
 
+def test_a_batch_of_which_each_image_meets_each_is_not_cut(tmp_path):
+    """Of 64 at a time the answers would be others."""
+    nodes = "f = Flatten(x) t = Transpose<perm=[1,0]>(f) g = MatMul(f, t) y = MatMul(g, f)"
+    path = write(tmp_path, nodes)
+    images = floats(130, 3, 9, 10)
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "onnxruntime"
+        assert compare(reference(path, images), predictor.run(images)).agrees
+
+
 def test_several_outputs(tmp_path):
     """Each alone and all together: the same, and what onnxruntime gives."""
     nodes = f"""
@@ -281,6 +291,7 @@ def test_several_outputs(tmp_path):
     images = np.random.default_rng(0).standard_normal((40, 3, 9, 10)).astype("f4")
     with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
         expected = predictor.run_outputs(images)
+    assert (expected.pop("i").ravel() == expected["z"].argmax(1)).all()  # of no native kernel
     with lenet_cpp.Predictor(path) as predictor:
         assert predictor.options["engine"] == "native"
         found = predictor.run_outputs(images)

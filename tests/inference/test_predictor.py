@@ -241,6 +241,47 @@ def test_bundled_model_reads_digits(model_dir, digits, mnist_test):
     assert abs(correct / 1000 - accuracy.top1) < 4 * (0.007 * 0.993 / 1000) ** 0.5
 
 
+class Ends(paddle.nn.Layer):
+    """Ends with what gives integers."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.end, self.linear = end, paddle.nn.Linear(4, 6)
+
+    def forward(self, x):
+        return self.end(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("end", "dtypes"),
+    [
+        (lambda y: paddle.argmax(y, 1), ["int64"]),
+        (lambda y: paddle.argmax(y, 1, dtype="int32"), ["int32"]),
+        (lambda y: paddle.topk(y, 3), ["float32", "int64"]),
+        (lambda y: paddle.topk(y, 3)[1], ["int64"]),
+        (lambda y: (paddle.argmax(y, 1), y), ["float32", "int64"]),
+    ],
+)
+def test_integers_have_the_dtype_of_the_program(end, dtypes, tmp_path):
+    """As Paddle's own layers give them; test_paddle_versions.py has .pdmodel of argmax."""
+    layer = Ends(end)
+    x = np.random.default_rng(0).standard_normal((5, 4), np.float32)
+    made = layer(paddle.to_tensor(x))
+    expected = [one.numpy() for one in (made if isinstance(made, tuple | list) else [made])]
+    expected.sort(key=lambda one: one.dtype != np.float32)
+    spec = [paddle.static.InputSpec([None, 4], "float32", "x")]
+    paddle.jit.save(paddle.jit.to_static(layer, spec, full_graph=True), str(tmp_path / "m"))
+    for accelerator in ("auto", "plain", "onednn"):
+        with lenet_cpp.Predictor(tmp_path / "m.json", accelerator=accelerator) as predictor:
+            assert [one.dtype for one in predictor.output_specs] == dtypes
+            assert predictor.run(x).dtype == dtypes[0]
+            assert (predictor.output_kind == "labels") == (dtypes[0] != "float32")
+            found = list(predictor.run_outputs(x).values())
+        for one, other in zip(found, expected, strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 class Regrouped(paddle.nn.Layer):
     """Rows of 12 values for an image, which it regroups in between."""
 
