@@ -288,6 +288,11 @@ TEST_CASE("a program that takes some numbers of images only") {
        {3, 6, 999, 1000002},
        {1, 2, 4, 1000},
        "these fit: 3, 6, 9, 12, 15, 18, 21, 24 and others; "},
+      // 100 would fit too, but engines have the sizes of the one number that was found.
+      {"f[-1,600] y[-1,12]: reshape2 x -> f | shape=[-1,600]; reshape2 X=f -> y | shape=[-1,12]",
+       {50},
+       {1, 49, 100},
+       "these fit: 50; "},
       // Two images have one shape, and of one image there would be two answers.
       {"y[2,2,6] w[2,2,6]*: elementwise_add x Y=w -> y | axis=-1", {2}, {1, 3}, "does not take"},
       // Not linear in the number, but a row each up to 9.
