@@ -96,7 +96,9 @@ py::object run(Runner& self, const TensorView& input) {
   constexpr std::size_t kFew = 4096;  // are copied in less time than an array takes their memory
   thread_local Tensor output;
   in_turn(self, [&](auto& runner) { runner.run(input, output); });
-  check_shape(output, at_once(self).output_spec(), input.shape.empty() ? 1 : input.shape[0]);
+  const TensorSpec& spec = at_once(self).output_spec();
+  check_shape(output, spec, input.shape.empty() ? 1 : input.shape[0]);
+  if (spec.dtype != "float32") return py::cast(std::move(output)).attr("astype")(spec.dtype);
   if (output.data.size() > kFew) return py::cast(std::move(output));
   py::array_t<float> copy(output.shape);
   std::copy(output.data.begin(), output.data.end(), copy.mutable_data());

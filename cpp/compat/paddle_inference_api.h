@@ -121,6 +121,8 @@ static_assert(sizeof(void*) != 8 || sizeof(Tensor) == 104, "see the layout facts
 
 extern template void Tensor::CopyFromCpu<float>(const float*);
 extern template void Tensor::CopyToCpu<float>(float*) const;
+extern template void Tensor::CopyToCpu<std::int64_t>(std::int64_t*) const;
+extern template void Tensor::CopyToCpu<std::int32_t>(std::int32_t*) const;
 
 using OutputTensorHookFunc = std::function<void(const std::string& op_type, const std::string& name,
                                                 const paddle::Tensor& tensor)>;

@@ -307,7 +307,9 @@ class Parser {
   InferRequest finish(bool binary_output) {
     std::vector<Wanted>& outputs = request_.outputs;
     if (outputs.empty()) {
-      for (std::size_t i = 0; i < model_.outputs.size(); ++i) outputs.push_back({i, {}, 0});
+      for (std::size_t i = 0; i < model_.outputs.size(); ++i) {  // integers if they are asked for
+        if (i == 0 || model_.outputs[i].dtype == "float32") outputs.push_back({i, {}, 0});
+      }
     }
     for (Wanted& wanted : outputs) wanted.binary = wanted.binary.value_or(binary_output);
     return std::move(request_);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <future>
 #include <new>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -188,6 +189,13 @@ struct Predictor::State final : Loaded, Outputs {
 
   std::int64_t images() const override { return all_images; }
 
+  /// Before anything is computed. \throws Error BadInput.
+  void require_images(std::int64_t count) {
+    if (!model->graph.require_images || fitting.count(count) > 0) return;
+    model->graph.require_images(count);
+    fitting.insert(count);
+  }
+
   std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel()
   std::string refusals;                        // of other engines, each in parentheses
   RunControl control;
@@ -195,6 +203,7 @@ struct Predictor::State final : Loaded, Outputs {
   std::int64_t all_images = 0;            // of the run
   std::int64_t done = 0;                  // in batches before this one
   std::int64_t at_once = 0;               // in this one
+  std::set<std::int64_t> fitting;         // numbers of images, of a model that does not take any
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
@@ -227,6 +236,13 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                        : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
+  if (state.model->graph.require_images) {  // also where one number alone fits
+    state.input.shape[0] = -1;
+    for (TensorSpec& output : state.outputs) {
+      if (!output.shape.empty()) output.shape[0] = -1;
+    }
+    return;
+  }
   if (engine.needs_model()) return;
   // Another engine may be needed yet, for a layer callback, and bytes cannot be read again.
   const bool may_change = state.choice.size() > 1 && shows_layers(*state.model);
@@ -344,13 +360,18 @@ void Predictor::run_wanted(const TensorView& input) try {
   state.control.begin(config.time_limit_ms);
   Engine& engine = *state.engine;
   const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
+  // Pieces might not fit a program that does not take any number of images.
+  const bool whole = state.model->graph.require_images || config.precision == Precision::Tf32;
   // For more images cuDNN 9.19 has no float32 kernel for some convolutions, and onnxruntime takes
   // one of TF32.
-  const std::int64_t most_on_gpu = config.precision == Precision::Tf32 ? images : kImagesPerThread;
+  const bool on_gpu = config.device != "cpu";
   const std::int64_t most = fixed > 0                   ? fixed
                             : config.max_batch_size > 0 ? config.max_batch_size
-                            : config.device != "cpu"    ? most_on_gpu
+                            : whole                     ? images
+                            : on_gpu                    ? kImagesPerThread
                                                         : engine.largest_batch(config.threads);
+  state.require_images(std::min(most, images));
+  if (images % most > 0) state.require_images(images % most);
   const auto run_engine = [&](const TensorView& batch) {
     state.at_once = batch.shape.empty() ? 1 : batch.shape[0];
     const bool converts = pixels && !engine.reads_pixels();
@@ -474,6 +495,7 @@ Profile Predictor::profile(std::int64_t images, int runs) try {
                     (fixed > 0 ? std::to_string(fixed) : "1 to " + std::to_string(kMaxImages)) +
                     " images");
   }
+  state_->require_images(images);
   state_->control.begin(0);
   Profile profile = state_->engine->profile(images, runs, state_->control);
   profile.engine = state_->row.load()->name;

@@ -267,11 +267,66 @@ TEST_CASE("matrix products and reshaping") {
   accept(reshape("[-1,12]", "[-1,12]"));
   accept(reshape("[0,-1]", "[-1,12]"));
   accept(reshape("[0,3,-1]", "[-1,3,4]"));
-  // Of 13 images it would be right.
-  refuse(reshape("[-1,13]", "[-1,13]"), "not these: 1, 2, 1009", ErrorCode::Unsupported);
-  refuse(reshape("[0,5,-1]", "[-1,5,2]"), "not these: 1, 2, 1009", ErrorCode::Unsupported);
+  // Of 13 images it would be 12 rows.
+  refuse(reshape("[-1,13]", "[-1,13]"), "'y' in the shape [48, 13]", ErrorCode::Unsupported);
+  refuse(reshape("[0,5,-1]", "[-1,5,2]"), "takes no number of images that was tried",
+         ErrorCode::Unsupported);
   refuse(reshape("[-1,-1]", "[-1,12]"), "two open");
   refuse(reshape("[-1,-12]", "[-1,12]"), "shape");
+}
+
+TEST_CASE("a program that takes some numbers of images only") {
+  const struct {
+    const char* text;
+    std::vector<std::int64_t> fitting, others;
+    const char* why;
+  } cases[] = {
+      {"y[2,12]: reshape2 x -> y | shape=[2,12]", {2}, {1, 3, 4, 100}, "(reshape2): a size"},
+      {"y[100,12]: reshape2 x -> y | shape=[100,12]", {100}, {1, 50, 200}, "these fit: 100; "},
+      // 12 N is a multiple of 18.
+      {"f[-1,18] y[-1,12]: reshape2 x -> f | shape=[-1,18]; reshape2 X=f -> y | shape=[-1,12]",
+       {3, 6, 999, 1000002},
+       {1, 2, 4, 1000},
+       "these fit: 3, 6, 9, 12, 15, 18, 21, 24 and others; "},
+      // 100 would fit too, but engines have the sizes of the one number that was found.
+      {"f[-1,600] y[-1,12]: reshape2 x -> f | shape=[-1,600]; reshape2 X=f -> y | shape=[-1,12]",
+       {50},
+       {1, 49, 100},
+       "these fit: 50; "},
+      // Two images have one shape, and of one image there would be two answers.
+      {"y[2,2,6] w[2,2,6]*: elementwise_add x Y=w -> y | axis=-1", {2}, {1, 3}, "does not take"},
+      // Not linear in the number, but a row each up to 9.
+      {"y[-1,2,6]: slice Input=x -> y | axes=[0] starts=[0] ends=[9] infer_flags=[1] "
+       "decrease_axis=[]",
+       {1, 5, 9},
+       {10, 11, 1009},
+       "gives 'y' in the shape [9, 2, 6]); these fit: 1, 2, 3"},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.text);
+    const std::string bytes = program("x[-1,2,6] " + std::string(one.text));
+    Graph graph = read_program_desc(bytes, "m");
+    check_graph(graph, "m");
+    REQUIRE(graph.require_images);
+    for (const std::int64_t images : one.fitting) graph.require_images(images);
+    for (const std::int64_t images : one.others) {
+      const std::string number = "'m' does not take a batch of " + std::to_string(images) + " (";
+      CHECK_ERROR(BadInput, number, graph.require_images(images));
+      CHECK_ERROR(BadInput, one.why, graph.require_images(images));
+    }
+  }
+  // The limits hold for the actual number: of each pair of images there are 2^10 values, and of
+  // each image may be 2^28.
+  const std::string pairs = program(
+      "x[-1,1024] a[-1,1,1024] b[1,-1,1024] s[-1,-1,1024] y[-1,1024]: "
+      "reshape2 x -> a | shape=[-1,1,1024]; reshape2 x -> b | shape=[1,-1,1024]; "
+      "elementwise_add X=a Y=b -> s | axis=-1; "
+      "reduce_mean X=s -> y | dim=[1] keep_dim=false reduce_all=false");
+  Graph graph = read_program_desc(pairs, "m");
+  check_graph(graph, "m");
+  REQUIRE(graph.require_images);
+  graph.require_images(262144);
+  CHECK_ERROR(BadInput, "'s' has the shape [262145, 262145, 1024]", graph.require_images(262145));
 }
 
 TEST_CASE("members of a PIR program") {

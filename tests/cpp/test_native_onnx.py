@@ -214,6 +214,71 @@ def test_a_fixed_number_of_images(batch, tmp_path):
                 predictor.run(np.zeros((4, 3, 9, 10), np.float32))
 
 
+@pytest.mark.parametrize(
+    ("nodes", "tensors", "native"),
+    [
+        ("f = Reshape(x, s) y = MatMul(f, m)", {"s": [2, 270]}, True),
+        ("f = Reshape(x, s) y = MatMul(f, m)", {"s": [100, 270]}, True),
+        ("c = Concat<axis=1>(x, once) f = ReduceMean<axes=[2]>(c) y = Flatten(f)", {}, False),
+        ("f = Reshape(x, s) r = Relu(f) g = Reshape(r, t) y = MatMul(g, m)",
+         {"s": [-1, 405], "t": [-1, 270]}, False),
+        ("f = Flatten(x) y = Slice(f, zero, nine)", {"zero": [0], "nine": [9]}, False),
+    ],
+)  # fmt: skip
+def test_a_number_of_images_that_the_model_does_not_take(nodes, tensors, native, tmp_path):
+    """BadInput where onnxruntime's own Python fails or has not a row for each image."""
+    known = {name: np.array(values) for name, values in tensors.items()}
+    known |= {"m": floats(270, 5), "once": floats(1, 1, 9, 10)}
+    path = write(tmp_path, nodes, tensors=known)
+    outcomes = Counter()
+    for engine in ("native", "onnxruntime") if native else ("onnxruntime", "auto"):
+        with lenet_cpp.Predictor(path, engine=engine) as predictor, predictor.clone() as clone:
+            assert predictor.input_spec.shape == (-1, 3, 9, 10)
+            for count in (1, 2, 3, 4, 12, 100, 130):
+                images = floats(count, 3, 9, 10)
+                try:
+                    expected = reference(path, images)
+                except Exception:  # noqa: BLE001  # onnxruntime's errors have no other base
+                    expected = np.empty((0, 5), np.float32)
+                if len(expected) == count:
+                    outcomes["answered"] += 1
+                    assert compare(expected, clone.run(images)).agrees
+                    continue
+                outcomes["refused"] += 1
+                with pytest.raises(lenet_cpp.BadInput, match=rf"a batch of {count} \(.*these fit"):
+                    predictor.run(images)
+    assert outcomes["answered"] >= 2
+    assert outcomes["refused"] >= 4
+
+
+def test_pieces_of_a_number_that_the_model_takes(tmp_path):
+    """As an option says so: each piece is checked before the first one runs."""
+    tensors = {"s": np.array([2, 270]), "m": floats(270, 5)}
+    path = write(tmp_path, "f = Reshape(x, s) y = MatMul(f, m)", tensors=tensors)
+    images = floats(6, 3, 9, 10)
+    expected = np.concatenate([reference(path, images[i : i + 2]) for i in (0, 2, 4)])
+    for engine in ("native", "onnxruntime"):
+        with lenet_cpp.Predictor(path, engine=engine, max_batch_size=2) as predictor:
+            assert compare(expected, predictor.run(images)).agrees
+            with pytest.raises(lenet_cpp.BadInput, match="a batch of 1 "):
+                predictor.run(images[:5])
+    with (
+        lenet_cpp.Predictor(path, engine="native") as predictor,
+        pytest.raises(lenet_cpp.BadInput, match="a batch of 3 "),
+    ):
+        predictor.profile(3, runs=1)
+
+
+def test_a_batch_of_which_each_image_meets_each_is_not_cut(tmp_path):
+    """Of 64 at a time the answers would be others."""
+    nodes = "f = Flatten(x) t = Transpose<perm=[1,0]>(f) g = MatMul(f, t) y = MatMul(g, f)"
+    path = write(tmp_path, nodes)
+    images = floats(130, 3, 9, 10)
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "onnxruntime"
+        assert compare(reference(path, images), predictor.run(images)).agrees
+
+
 def test_several_outputs(tmp_path):
     """Each alone and all together: the same, and what onnxruntime gives."""
     nodes = f"""
@@ -226,6 +291,7 @@ def test_several_outputs(tmp_path):
     images = np.random.default_rng(0).standard_normal((40, 3, 9, 10)).astype("f4")
     with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
         expected = predictor.run_outputs(images)
+    assert (expected.pop("i").ravel() == expected["z"].argmax(1)).all()  # of no native kernel
     with lenet_cpp.Predictor(path) as predictor:
         assert predictor.options["engine"] == "native"
         found = predictor.run_outputs(images)

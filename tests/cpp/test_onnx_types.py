@@ -49,13 +49,16 @@ def test_inputs_of_other_types(name, engine, tmp_path):
 
 @pytest.mark.parametrize("kind", ["float16", "double"])
 def test_outputs_of_other_types(kind, tmp_path):
-    """They are given as float32, and labels before the scores are left out."""
+    """They are given as float32, and before integers, which keep their dtype."""
     number = {"float16": 10, "double": 11}[kind]
     nodes = f"y = Cast<to={number}>(x) i = Cast<to=7>(x)"
     path = write(tmp_path / "m.onnx", model(nodes, y=f"int64[N,2] i, {kind}[N,2] y"))
     x = array((3, 2))
     with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
-        assert [spec.name for spec in predictor.output_specs] == ["y"]
+        specs = [(spec.name, spec.dtype) for spec in predictor.output_specs]
+        assert specs == [("y", "float32"), ("i", "int64")]
+        found = predictor.run_outputs(x * 100)["i"]
+        assert same(found, (x * 100).astype(np.int64))
         assert (predictor.run(x) == x.astype("f2" if kind == "float16" else "f4")).all()
 
 
@@ -67,9 +70,13 @@ def test_integers_where_there_is_nothing_else(kind, tmp_path):
     x = np.float32([[0, 7], [200, 255]])
     with lenet_cpp.Predictor(path) as predictor:
         assert [(spec.name, spec.dtype) for spec in predictor.output_specs] == [("y", kind)]
-        found = predictor.run_outputs(x)["y"]
-        assert found.dtype == kind
-        np.testing.assert_array_equal(found, x)
+        assert same(predictor.run_outputs(x)["y"], x.astype(kind))
+        assert same(predictor.run(x), x.astype(kind))
+        many = np.tile(x, (2000, 1))
+        pool = lenet_cpp.PredictorPool(path, size=1)
+        assert same(pool.run(many), many.astype(kind))
+        with lenet_cpp.IsolatedPredictor(path) as isolated:
+            assert same(isolated.run(x), x.astype(kind))
         if kind != "uint8":
             exact = np.float32([[-(2**24), 2**24]])
             np.testing.assert_array_equal(predictor.run_outputs(exact)["y"], exact)

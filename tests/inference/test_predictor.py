@@ -14,6 +14,7 @@ from predictor_cases import close, digits, same
 
 import lenet_cpp
 import shared_models
+from lenet_cpp.agreement import compare
 from lenet_cpp.formats.manifest import read_manifest
 
 
@@ -238,3 +239,85 @@ def test_bundled_model_reads_digits(model_dir, digits, mnist_test):
     assert accuracy.top1 >= 0.993
     # The sample is a tenth of those images: four standard errors around their accuracy.
     assert abs(correct / 1000 - accuracy.top1) < 4 * (0.007 * 0.993 / 1000) ** 0.5
+
+
+class Ends(paddle.nn.Layer):
+    """Ends with what gives integers."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.end, self.linear = end, paddle.nn.Linear(4, 6)
+
+    def forward(self, x):
+        return self.end(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("end", "dtypes"),
+    [
+        (lambda y: paddle.argmax(y, 1), ["int64"]),
+        (lambda y: paddle.argmax(y, 1, dtype="int32"), ["int32"]),
+        (lambda y: paddle.topk(y, 3), ["float32", "int64"]),
+        (lambda y: paddle.topk(y, 3)[1], ["int64"]),
+        (lambda y: (paddle.argmax(y, 1), y), ["float32", "int64"]),
+    ],
+)
+def test_integers_have_the_dtype_of_the_program(end, dtypes, tmp_path):
+    """As Paddle's own layers give them; test_paddle_versions.py has .pdmodel of argmax."""
+    layer = Ends(end)
+    x = np.random.default_rng(0).standard_normal((5, 4), np.float32)
+    made = layer(paddle.to_tensor(x))
+    expected = [one.numpy() for one in (made if isinstance(made, tuple | list) else [made])]
+    expected.sort(key=lambda one: one.dtype != np.float32)
+    spec = [paddle.static.InputSpec([None, 4], "float32", "x")]
+    paddle.jit.save(paddle.jit.to_static(layer, spec, full_graph=True), str(tmp_path / "m"))
+    for accelerator in ("auto", "plain", "onednn"):
+        with lenet_cpp.Predictor(tmp_path / "m.json", accelerator=accelerator) as predictor:
+            assert [one.dtype for one in predictor.output_specs] == dtypes
+            assert predictor.run(x).dtype == dtypes[0]
+            assert (predictor.output_kind == "labels") == (dtypes[0] != "float32")
+            found = list(predictor.run_outputs(x).values())
+        for one, other in zip(found, expected, strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+class Regrouped(paddle.nn.Layer):
+    """Rows of 12 values for an image, which it regroups in between."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.linear = shape, paddle.nn.Linear(12, 5)
+
+    def forward(self, x):
+        rows = paddle.nn.functional.relu(paddle.reshape(x, self.shape))
+        return self.linear(paddle.reshape(rows, [-1, 12]))
+
+
+@pytest.mark.parametrize(("shape", "takes"), [([2, 12], [2]), ([-1, 20], [5, 10, 70])])
+def test_numbers_of_images_that_a_model_does_not_take(shape, takes, tmp_path):
+    """Each engine refuses, before it computes, where Paddle's own layers fail."""
+    layer = Regrouped(shape)
+    exported = Regrouped(shape)  # which no longer runs by itself
+    exported.set_state_dict(layer.state_dict())
+    for program in shared_models.both_formats(exported, (3, 4), tmp_path):
+        for engine in ("native", "paddle", "auto") if shape[0] > 0 else ("paddle", "auto"):
+            with lenet_cpp.Predictor(program, engine=engine) as predictor:
+                assert predictor.input_spec.shape == (-1, 3, 4)
+                for count in (1, 2, 3, 5, 10, 64, 70):
+                    images = np.random.default_rng(count).random((count, 3, 4), np.float32)
+                    if count in takes:
+                        expected = layer(paddle.to_tensor(images)).numpy()
+                        assert compare(expected, predictor.run(images)).agrees
+                        continue
+                    with pytest.raises(ValueError, match=r"[Rr]eshape"):
+                        layer(paddle.to_tensor(images))
+                    named = rf"a batch of {count} \(.*reshape.*these fit: {takes[0]}[,;]"
+                    with pytest.raises(lenet_cpp.BadInput, match=named):
+                        predictor.run(images)
+        pool = lenet_cpp.PredictorPool(program, size=2, max_batch_size=takes[0])
+        images = np.random.default_rng(0).random((takes[0] * 3, 3, 4), np.float32)
+        parts = [layer(paddle.to_tensor(part)).numpy() for part in np.split(images, 3)]
+        assert compare(np.concatenate(parts), pool.run(images)).agrees
+        with pytest.raises(lenet_cpp.BadInput, match="a batch of 1 "):
+            pool.run(images[: takes[0] + 1])

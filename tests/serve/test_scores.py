@@ -264,3 +264,64 @@ def test_class_numbers_in_bulk_and_served(numbered, run_server, serve_program):
         asked["outputs"] = [{"name": "y", "parameters": {"classification": 1}}]
         status, _, reply = server.ask("POST", "/v2/models/model/infer", json.dumps(asked))
         assert (status, b"without a score for each class" in reply) == (400, True)
+
+
+class Pairs(paddle.nn.Layer):
+    """Takes two images at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = paddle.nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.linear(paddle.reshape(x, [2, 4]))
+
+
+def test_a_model_of_two_images_at_a_time_is_served(run_server, serve_program, tmp_path):
+    """A request of another number is refused; the first run, which measures, is not one."""
+    layer = Pairs()
+    images = np.random.default_rng(1).random((2, 2, 2), np.float32)
+    expected = layer(paddle.to_tensor(images)).numpy()
+    program = both_formats(layer, (2, 2), tmp_path)[1]
+    with run_server(serve_program, program, "--port=0") as server:
+        for count, wanted in ((1, 400), (2, 200)):
+            data = images[:count]
+            tensor = {"name": "x", "shape": data.shape, "datatype": "FP32"}
+            asked = {"inputs": [tensor | {"data": data.ravel().tolist()}]}
+            reply = server.ask("POST", "/v2/models/pdmodel/infer", json.dumps(asked))
+            assert reply[0] == wanted, reply[2]
+            assert (b"a batch of 1 (" in reply[2]) == (wanted == 400)
+        found = json.loads(reply[2])["outputs"][0]["data"]
+        np.testing.assert_allclose(found, expected.ravel(), rtol=1e-5, atol=1e-6)
+
+
+class Places(paddle.nn.Layer):
+    """The two largest values and, in another output, their places."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = paddle.nn.Linear(4, 5)
+
+    def forward(self, x):
+        return paddle.topk(self.linear(paddle.flatten(x, 1)), 2)
+
+
+def test_integers_beside_scores_are_served_where_they_are_asked_for(
+    run_server, serve_program, tmp_path
+):
+    layer = Places()
+    images = np.random.default_rng(1).random((3, 2, 2), np.float32)
+    best, order = (one.numpy() for one in layer(paddle.to_tensor(images)))
+    program = both_formats(layer, (2, 2), tmp_path)[1]
+    with lenet_cpp.Predictor(program) as predictor:
+        values, places = (spec.name for spec in predictor.output_specs)
+    tensor = {"name": "x", "shape": images.shape, "datatype": "FP32"}
+    asked = {"inputs": [tensor | {"data": images.ravel().tolist()}]}
+    with run_server(serve_program, program, "--port=0") as server:
+        for outputs in ([], [values, places]):
+            body = asked | {"outputs": [{"name": name} for name in outputs]}
+            reply = server.ask("POST", "/v2/models/pdmodel/infer", json.dumps(body))
+            found = {one["name"]: one["data"] for one in json.loads(reply[2])["outputs"]}
+            assert list(found) == (outputs or [values])
+            np.testing.assert_allclose(found[values], best.ravel(), rtol=1e-5, atol=1e-6)
+        assert found[places] == order.ravel().tolist()

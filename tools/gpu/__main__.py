@@ -199,8 +199,10 @@ class Check:
                 ratios = [median(a["runs_us"]) / median(b["runs_us"]) for a, b in pairs]
                 cell |= {"ratio": median(ratios), "ratios": ratios}
             cells.append(cell)
-        whole = {who: {"load_s": median(turn["load_s"] for turn in turns),
-                       "memory_mb": turns[0]["memory_mb"]} for who, turns in found.items()}  # fmt: skip
+        whole = {}
+        for who, turns in found.items():
+            load = median(turn["load_s"] for turn in turns)
+            whole[who] = {"load_s": load, "memory_mb": turns[0]["memory_mb"]}
         return {"cells": cells, **whole}
 
     def _program(
@@ -334,6 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if min(*options.batches, options.turns, 1) < 1:
             parser.error("--batches and --turns are at least 1")
+        if not re.fullmatch(r"cpu|gpu(:\d+)?", options.device):
+            parser.error("--device is gpu, gpu:ID or cpu")
         if not options.program.is_file():
             raise FileNotFound(f"there is no program {options.program}; ./run.sh builds it")
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: libraries of CUDA stay in a process, and so does their memory."""
+"""What runs in a process of its own, where CUDA's libraries and their memory stay."""
 
 from __future__ import annotations
 
@@ -205,11 +205,11 @@ def little_memory(file: str, images: str, report: Report, **options: Any) -> str
     return f"{len(batch)} images run"
 
 
-def taken_memory(file: str, report: Report, **options: Any) -> str:  # noqa: ARG001 - a worker's function is given it
+def taken_memory(file: str, report: Report, **options: Any) -> str:
     """Load a model while another process holds the GPU's memory, and again when it has ended."""
     code = f"from tools.gpu.worker import hold_memory; hold_memory({_number(options['device'])})"
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:  # noqa: S603 - an interpreter and our own code
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         try:
             if other.stdout is None or not other.stdout.readline().startswith("held"):
                 raise lenet_cpp.Unsupported("the GPU's memory cannot be taken")

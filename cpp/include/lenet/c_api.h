@@ -62,7 +62,7 @@ typedef struct lenet_pipeline lenet_pipeline;    ///< what a preprocess.json des
 /// What a model declares about its input or an output; valid as long as the predictor.
 typedef struct lenet_tensor_spec {
   const char* name;
-  const char* dtype;     ///< "float32"
+  const char* dtype;     ///< "float32"; of others, such as "int64", runs have float32 all the same
   const int64_t* shape;  ///< `rank` sizes, outermost first; -1 (the batch) is free
   size_t rank;
 } lenet_tensor_spec;

@@ -76,8 +76,9 @@ class LENET_API Predictor {
   Predictor& operator=(Predictor&&) noexcept;
 
   /// \param input values, or pixels (lenet/tensor.h), of the shape of `input_spec()` with any batch
-  ///   size; 0 gives 0 rows. A model for a fixed number of images takes multiples of it.
-  /// \returns the model's first output, float32; for a classifier the logits [N, classes].
+  ///   size; 0 gives 0 rows. A model for a fixed number of images takes multiples of it. Of one
+  ///   that takes some numbers only, such as two, the others are BadInput.
+  /// \returns the first of `output_specs()`; for a classifier the logits [N, classes].
   /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure. The predictor
   ///   can be used again after either.
   Tensor run(const TensorView& input);
@@ -126,9 +127,10 @@ class LENET_API Predictor {
   Profile profile(std::int64_t images = 1, int runs = 0);
 
   const TensorSpec& input_spec() const noexcept;
-  const TensorSpec& output_spec() const noexcept;  ///< of the model's first output
-  /// Those of floating-point numbers, which a run gives as float32; of an .onnx that has none,
-  /// those of integers, which float32 holds up to 2^24: a run throws Unsupported where it does not.
+  const TensorSpec& output_spec() const noexcept;  ///< of the first of `output_specs()`
+  /// Those of floating-point numbers, which a run gives as float32, and behind them those of
+  /// integers, such as int64 of an ArgMax. A Tensor has their values as float32, which holds
+  /// integers up to 2^24: a run throws Unsupported where it does not.
   const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;

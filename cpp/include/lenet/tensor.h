@@ -20,7 +20,7 @@ struct TensorSpec {
   Shape shape;
   /// The NumPy name of the element type: "float32". Of an .onnx whose input is of another one,
   /// that; a run takes float32 values all the same, which must be numbers of that type. So of an
-  /// output of integers.
+  /// output of integers, such as "int64": a run gives them as float32.
   std::string dtype;
 };
 

@@ -2,6 +2,8 @@
 /// file, and one row of the table in engines.cc.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,7 +47,7 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual TensorSpec input_spec() const = 0;
-  /// The model's first output, and those of the others that are float32 and that the engine gives.
+  /// Those that the engine gives: of floating-point numbers, as float32, and behind them integers.
   virtual std::vector<TensorSpec> output_specs() const = 0;
   /// The predictor cuts larger batches into pieces, of so many images without max_batch_size.
   virtual std::int64_t largest_batch(int threads) const { return kImagesPerThread * threads; }
@@ -90,10 +92,14 @@ inline void require_one_input(const Model& model, std::size_t inputs, std::size_
                           " outputs; one input and at least one output are supported");
 }
 
-inline void require_float32(const Model& model, const std::string& name, bool is_float32) {
-  if (is_float32) return;
-  refuse_model(model, ": '" + name + "' is not a float32 tensor; only such an input and first " +
-                          "output are supported");
+/// \param values of an output of integers \throws Error Unsupported: float32 may not hold them.
+inline void require_exact(const TensorSpec& output, const float* values, std::size_t count) {
+  constexpr float kMostExact = 0x1p24F;  // of the integers that float32 has without a gap
+  const auto is_exact = [](float number) { return std::abs(number) <= kMostExact; };
+  if (output.dtype == "float32" || std::all_of(values, values + count, is_exact)) return;
+  throw Error(ErrorCode::Unsupported, "the output '" + output.name +
+                                          "' holds an integer beyond 16777216, the largest up to "
+                                          "which float32 has them all");
 }
 
 /// The library that an engine runs on, opened when it is first needed.

@@ -92,6 +92,7 @@ class Checker {
     }
     graph_.outputs.clear();
     for (const auto& [column, value] : fetched_) graph_.outputs.push_back(value);
+    infer_shapes(graph_, path_, rules_of_, read_);
   }
 
  private:
@@ -153,18 +154,18 @@ class Checker {
     }
     for (const std::size_t index : outputs) read_[index] = true;
     check_operators(needed_operators(graph_));
+    infer_shapes(graph_, path_, rules_of_, read_);
   }
 
   void check_operators(const std::vector<bool>& needed) {
     rules_of_.resize(graph_.operators.size());
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
-      if (needed[i]) rules_of_[i] = check_operator(i);
+      if (needed[i]) rules_of_[i] = check_operator(i)->infer;
     }
     if (graph_.inputs.size() != 1) {
       unsupported("has " + std::to_string(graph_.inputs.size()) +
                   " inputs; models with one are supported");
     }
-    infer_shapes(graph_, path_, rules_of_, read_);
   }
 
   /// Checks all but the shapes; names the arguments.
@@ -388,7 +389,7 @@ class Checker {
   Graph& graph_;
   const std::string& path_;
   RuleBook rules_;
-  std::vector<const ParsedRule*> rules_of_;  ///< of each operator; null: it is not needed
+  std::vector<InferRule> rules_of_;  ///< of each operator; null: it is not needed
   std::vector<bool> read_;  ///< of the values: by an operator, or as an output, and not empty
   std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
   /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -209,6 +210,10 @@ struct Graph {
   /// times that; set by the check. Engines that compute image by image refuse. kNone: there is
   /// none.
   std::size_t mixes_images = kNone;
+  /// Set by the check where a program does not take any number of images, or its sizes are not
+  /// linear in it: infers the shapes for that number, for as long as this graph lives. Any thread
+  /// may call it. \throws Error BadInput.
+  std::function<void(std::int64_t images)> require_images;
   // Of ProgramDesc:
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
@@ -272,7 +277,8 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 /// and type of every output worked out anew and compared with what the program declares; values
 /// given before they are used and never twice; parameters never written; sizes within bounds. Where
 /// the number of images is open, shapes are worked out for several numbers: a size that is another
-/// for each is open too, and must be linear in that number.
+/// for each is open too. Where they are not linear in it, or do not match for each number, those of
+/// the actual number are worked out before it runs (require_images).
 /// Of a .pdmodel, attributes and empty arguments that no rule knows are dropped, and those that the
 /// Paddle that wrote it did not have are filled in: Paddle ignores the ones and fills in the
 /// others. \throws Error BadModel, where the program contradicts itself; Unsupported for what no

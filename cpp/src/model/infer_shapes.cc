@@ -1,6 +1,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
+#include <optional>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "io/printable.h"
@@ -15,12 +19,8 @@ using std::string_literals::operator""s;
 /// that it shows what is rounded, or no longer grows from some number on.
 constexpr std::array<std::int64_t, 3> kNumbersOfImages = {1, 2, 1009};
 
-/// What a program declares of a value that an operator gives.
-struct Declared {
-  Shape shape;
-  int dtype;
-  bool has_shape;
-};
+/// What a program declares of a value that an operator gives: shape, dtype, has_shape.
+using Declared = std::tuple<Shape, int, bool>;
 
 /// What is inferred of it for one number of images.
 struct Inferred {
@@ -34,7 +34,7 @@ struct Inferred {
 
 class ShapeInference {
  public:
-  ShapeInference(Graph& graph, const std::string& path, const std::vector<const ParsedRule*>& rules,
+  ShapeInference(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                  const std::vector<bool>& read)
       : graph_(graph), path_(path), rules_(rules), read_(read) {}
 
@@ -54,7 +54,7 @@ class ShapeInference {
 
   void infer_operator(std::size_t at) {
     OperatorView view(graph_, at, path_, &graph_);
-    rules_[at]->infer(view);
+    rules_[at](view);
     require_sizes(view, graph_.operators[at]);
     work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds) * static_cast<double>(images_)) {
@@ -64,44 +64,121 @@ class ShapeInference {
   }
 
   void infer_for_numbers() {
-    std::vector<Declared> declared(graph_.values.size());
-    each_given([&](std::size_t i, const Value& value) {
-      declared[i] = {value.shape, value.dtype, value.has_shape};
+    each_given([&](std::size_t, const Value& value) {
+      declared_.emplace_back(value.shape, value.dtype, value.has_shape);
     });
-    std::vector<std::vector<Inferred>> before;  // of the numbers but the last
-    std::vector<std::pair<std::int64_t, Error>> failures;
-    for (const std::int64_t images : kNumbersOfImages) {
-      start(declared);
-      images_ = graph_.values[graph_.inputs[0]].shape[0] = images;
-      try {
-        infer();
-        if (images == kNumbersOfImages.back()) continue;
-        std::vector<Inferred>& found = before.emplace_back(graph_.values.size());
-        each_given(
-            [&](std::size_t i, const Value& value) { found[i] = {value.shape, value.data}; });
-      } catch (const Error& error) {
-        failures.emplace_back(images, error);
-      }
+    numbers_ = kNumbersOfImages;
+    Error why(ErrorCode::BadModel, "sizes that are not linear in the number of images");
+    try {
+      infer_and_join();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::BadModel) throw;
+      why = error;
+      linear_ = false;
+    }
+    if (!linear_) {
+      const std::vector<std::int64_t> taken = find_numbers(why);
+      numbers_ = {taken[0], taken[taken.size() > 1 ? 1 : 0], taken.back()};
+      infer_and_join();
+      require_when_run(taken);
     }
     images_ = 1;
-    if (failures.empty()) return join(before[0], before[1]);
-    start(declared);
-    const bool none = failures.size() == kNumbersOfImages.size();
-    std::string numbers;
-    for (const auto& [images, error] : failures) {
-      if (none && error.code() != ErrorCode::BadModel) throw error;
-      numbers += (numbers.empty() ? "" : ", ") + std::to_string(images);
+  }
+
+  void infer_for(std::int64_t images) {
+    auto declared = declared_.begin();
+    each_given([&](std::size_t, Value& value) {
+      std::tie(value.shape, value.dtype, value.has_shape) = *declared++;
+      value.data = {};
+    });
+    images_ = std::max<std::int64_t>(images, 1);
+    graph_.values[graph_.inputs[0]].shape[0] = images;
+    infer();
+  }
+
+  /// Besides, each image is to have an answer.
+  void infer_answers_for(std::int64_t images) {
+    infer_for(images);
+    const Value& answers = graph_.values[graph_.outputs[0]];
+    if (answers.shape.empty() || answers.shape[0] != images) refuse_shape(answers);
+  }
+
+  [[noreturn]] void refuse_shape(const Value& value) const {
+    unsupported(path_,
+                "gives '" + printable(value.name) + "' in the shape " + to_string(value.shape));
+  }
+
+  /// \param why what the program does not take any number of images for
+  std::vector<std::int64_t> find_numbers(Error why) {
+    constexpr std::int64_t kSmall = 64;
+    constexpr std::size_t kMostTried = 128;
+    constexpr std::int64_t kMostImages = 1 << 16;
+    std::set<std::int64_t> tried;
+    for (std::int64_t images = 1; images <= kSmall; ++images) tried.insert(images);
+    for (const Value& value : graph_.values) {  // whose sizes may begin with the number
+      const std::optional<Integers> list = value.parameter ? known_list(value) : std::nullopt;
+      const Integers& sizes = list ? *list : value.shape;
+      const bool may_be = !sizes.empty() && sizes[0] > 0 && sizes[0] <= kMostImages;
+      if (may_be && tried.size() < kMostTried) tried.insert(sizes[0]);
     }
+    std::vector<std::int64_t> taken;
+    std::size_t work = 0;  // no more than for the largest program
+    for (const std::int64_t images : tried) {
+      work += graph_.values.size();
+      if (work > kMaxOperators) break;
+      try {
+        infer_answers_for(images);
+        taken.push_back(images);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::BadModel) why = error;
+      }
+    }
+    if (!taken.empty()) return taken;
     // Damaged is what contradicts itself whatever the number is, so that it need not be known.
-    if (none) infer();
-    std::string why = failures[0].second.what();
-    for (const std::string& part : {"'" + path_ + "':", "'" + path_ + "'", " is damaged"s}) {
+    if (why.code() == ErrorCode::BadModel) infer_for(kUnknown);
+    unsupported(path_, "takes no number of images that was tried: " + reason(why, path_) +
+                           std::string(graph_.remedy));
+  }
+
+  /// Without the name of the model.
+  static std::string reason(const Error& error, const std::string& path) {
+    std::string why = error.what();
+    for (const std::string& part : {"'" + path + "':", "'" + path + "'", " is damaged"s}) {
       const std::size_t at = why.find(part);
       if (at != std::string::npos) why.erase(at, part.size());
     }
-    unsupported(path_, "does not take any number of images; not these: " + numbers + " (" +
-                           why.substr(std::min(why.find_first_not_of(' '), why.size())) + ")" +
-                           std::string(graph_.remedy));
+    return why.substr(std::min(why.find_first_not_of(' '), why.size()));
+  }
+
+  /// Checks each number before it runs. \param taken numbers that are known to fit
+  void require_when_run(const std::vector<std::int64_t>& taken) {
+    constexpr std::size_t kMostNamed = 8;
+    std::string known;
+    for (std::size_t i = 0; i < std::min(taken.size(), kMostNamed); ++i) {
+      known += (i == 0 ? "" : ", ") + std::to_string(taken[i]);
+    }
+    if (taken.size() > kMostNamed) known += " and others";
+    auto joined = std::make_shared<Graph>(graph_);
+    joined->decoded.clear();  // what lies there is kept by the program itself
+    joined->written.clear();
+    graph_.require_images = [known, joined = std::shared_ptr<const Graph>(std::move(joined)),
+                             declared = std::move(declared_), path = path_, rules = rules_,
+                             read = read_](std::int64_t images) {
+      Graph graph = *joined;
+      ShapeInference inference(graph, path, rules, read);
+      inference.declared_ = declared;
+      try {
+        inference.infer_answers_for(images);
+        inference.each_given([&](std::size_t i, const Value& value) {
+          if (!fits(value.shape, joined->values[i].shape)) inference.refuse_shape(value);
+        });
+      } catch (const Error& error) {
+        throw Error(ErrorCode::BadInput, "'" + path + "' does not take a batch of " +
+                                             std::to_string(images) + " (" + reason(error, path) +
+                                             "); these fit: " + known +
+                                             "; max_batch_size cuts larger ones into pieces");
+      }
+    };
   }
 
   template <typename Action>
@@ -111,46 +188,46 @@ class ShapeInference {
     }
   }
 
-  void start(const std::vector<Declared>& declared) {
+  void infer_and_join() {
+    std::array<std::vector<Inferred>, 2> before;
+    for (std::vector<Inferred>& found : before) {
+      infer_for(numbers_[static_cast<std::size_t>(&found - before.data())]);
+      found.resize(graph_.values.size());
+      each_given([&](std::size_t i, const Value& value) { found[i] = {value.shape, value.data}; });
+    }
+    infer_for(numbers_.back());
     each_given([&](std::size_t i, Value& value) {
-      value.shape = declared[i].shape;
-      value.dtype = declared[i].dtype;
-      value.has_shape = declared[i].has_shape;
-      value.data = {};
-    });
-  }
-
-  /// \param first, second for these of kNumbersOfImages; the graph has what there is for the last
-  void join(const std::vector<Inferred>& first, const std::vector<Inferred>& second) {
-    each_given([&](std::size_t i, Value& value) {
-      if (first[i].shape != value.shape || second[i].shape != value.shape) {
-        join_shapes(first[i].shape, second[i].shape, value);
+      const Inferred& first = before[0][i];
+      const Inferred& second = before[1][i];
+      if (first.shape != value.shape || second.shape != value.shape) {
+        join_shapes(first.shape, second.shape, value);
       }
-      if (first[i].data != value.data || second[i].data != value.data) {
-        join_lists(first[i].data, second[i].data, value);
+      if (first.data != value.data || second.data != value.data) {
+        join_lists(first.data, second.data, value);
       }
     });
   }
 
   /// Sizes that are another for each number of images become unknown.
   void join_shapes(const Shape& first, const Shape& second, Value& value) {
-    const auto [one, two, many] = kNumbersOfImages;
-    bool linear = first.size() == second.size() && first.size() == value.shape.size();
-    for (std::size_t i = 0; linear && i < first.size(); ++i) {
+    const auto [one, two, many] = numbers_;
+    if (first.size() != value.shape.size() || second.size() != value.shape.size()) {
+      unsupported(path_, "gives '" + printable(value.name) +
+                             "', whose rank depends on the number of images: " + to_string(first) +
+                             " for " + std::to_string(one) + ", " + to_string(second) + " for " +
+                             std::to_string(two));
+    }
+    bool is_open = false;
+    for (std::size_t i = 0; i < first.size(); ++i) {
       std::int64_t& size = value.shape[i];
-      const std::int64_t slope = (second[i] - first[i]) / (two - one);
-      linear = size == second[i] + slope * (many - two);
-      if (slope == 0) continue;
-      if (slope != 1 || first[i] != one) {
+      if (first[i] == size && second[i] == size) continue;
+      linear_ &= !std::exchange(is_open, true);  // two make a square
+      linear_ &= (second[i] - first[i]) * (many - one) == (size - first[i]) * (two - one);
+      if (first[i] != one || second[i] != two || size != many) {
         graph_.mixes_images = std::min(graph_.mixes_images, value.producer);
       }
       size = kUnknown;
     }
-    if (linear) return;
-    unsupported(path_, "gives '" + printable(value.name) +
-                           "', whose shape is not linear in the number of images: " +
-                           to_string(first) + " for " + std::to_string(one) + ", " +
-                           to_string(second) + " for " + std::to_string(two));
   }
 
   /// Integers that are another for each number of images become kOpen.
@@ -185,10 +262,14 @@ class ShapeInference {
 
   Graph& graph_;
   const std::string& path_;
-  const std::vector<const ParsedRule*>& rules_;
+  const std::vector<InferRule>& rules_;
   const std::vector<bool>& read_;
   std::int64_t images_ = 1;  ///< for which shapes are inferred, where that is open
   double work_ = 0;
+  // Where that is open:
+  std::vector<Declared> declared_;         ///< as each_given goes
+  std::array<std::int64_t, 3> numbers_{};  ///< that are joined, in ascending order
+  bool linear_ = true;                     ///< all sizes, in the numbers that are tried first
 };
 
 }  // namespace
@@ -209,8 +290,8 @@ void require_dimensions(const Value& value, std::int64_t least, std::int64_t ima
   }
 }
 
-void infer_shapes(Graph& graph, const std::string& path,
-                  const std::vector<const ParsedRule*>& rules, const std::vector<bool>& read) {
+void infer_shapes(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
+                  const std::vector<bool>& read) {
   ShapeInference(graph, path, rules, read).run();
 }
 

@@ -143,6 +143,7 @@ class Loader {
       if (config_.check_program) throw;
       model_->refusal.emplace(ErrorCode::Unsupported, error.what());
     }
+    if (!config_.check_program) graph.require_images = nullptr;
     const bool changes = graph.differs || !graph.rewritten.empty();
     model_->unchecked = model_->refusal || (!config_.check_program && changes);
     if (config_.check_program && graph.differs) {

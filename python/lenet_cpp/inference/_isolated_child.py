@@ -54,7 +54,7 @@ def main() -> None:
         images = np.frombuffer(data, dtype=np.float32).reshape(request["shape"])
         output = _attempt("running", partial(predictor.run, images))
         if isinstance(output, np.ndarray):
-            _send(answers, {"shape": output.shape}, output)
+            _send(answers, {"shape": output.shape}, output.astype(np.float32, copy=False))
         else:
             _send(answers, output)
 

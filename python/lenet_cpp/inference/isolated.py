@@ -41,6 +41,7 @@ MAX_MESSAGE = 1 << 16
 """The largest JSON, in bytes, that either side reads."""
 
 _Read = TypeVar("_Read")
+_DTYPES = ("float32", "float16", "float64", "uint8", "int32", "int64")
 _MAX_RANK = 9
 _MAX_NAME = 2048
 _MAX_SIZE = (1 << 31) - 1
@@ -182,8 +183,8 @@ class IsolatedPredictor(Specified, Closing):
             self._require_open()
             child = self._child or self._start()
             batch = np.ascontiguousarray(as_batch(images, self._input_spec.shape))
-            request = {"shape": list(batch.shape)}
-            return self._talk(child, request, batch, "running the model", _outputs)
+            found = self._talk(child, {"shape": batch.shape}, batch, "running the model", _outputs)
+            return found.astype(self._output_spec.dtype, copy=False)
 
     def _end(self) -> None:
         child, self._child = self._child, None
@@ -220,10 +221,9 @@ def _shape(given: object, least: int = -1) -> tuple[int, ...]:
 
 
 def _spec(given: object) -> TensorSpec:
-    if not isinstance(given, list) or len(given) != 3:
+    if not isinstance(given, list) or len(given) != 3 or given[2] not in _DTYPES:
         raise _Garbled("the description of a tensor")
-    name, shape, dtype = given
-    return TensorSpec(str(name)[:_MAX_NAME], _shape(shape), str(dtype)[:_MAX_NAME])
+    return TensorSpec(str(given[0])[:_MAX_NAME], _shape(given[1]), given[2])
 
 
 def _error(answer: dict[str, Any]) -> Error | None:

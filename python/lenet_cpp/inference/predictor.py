@@ -108,7 +108,7 @@ class _Running(Specified, Generic[_Core]):
                 [H, W, C], red first. Its other steps are the caller's.
 
         Returns:
-            float32 [N, classes]; N = 0 gives [0, classes].
+            [N, classes], float32 or the integers of :attr:`output_spec`; N = 0 gives [0, classes].
 
         Raises:
             lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
@@ -221,7 +221,7 @@ class Predictor(_Running[_core.Predictor], Closing):
     def output_specs(self) -> list[TensorSpec]:
         """The outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`.
 
-        They are float32; of an .onnx without an output of floating-point numbers, integers.
+        They are float32, and behind those integers, such as the int64 of an ArgMax.
         """
         specs = self._alive().output_specs
         return [TensorSpec(spec.name, spec.shape, spec.dtype) for spec in specs]

@@ -301,8 +301,6 @@ Shape shape_of(const ort::TensorInfo* info) {
   return shape;
 }
 
-constexpr float kMostExact = 0x1p24F;  // of the integers that float32 has without a gap
-
 /// \returns without a shape and a dtype what is no tensor of numbers that we take
 TensorSpec spec_of(const Session& session, std::size_t index,
                    decltype(ort::Api::SessionGetInputName) get_name,
@@ -385,7 +383,7 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
                             "' that is no tensor of float32, float16, float64, uint8, int32 or "
                             "int64 values");
   }
-  for (const bool real : {true, false}) {  // integers only where there is nothing else
+  for (const bool real : {true, false}) {  // integers come last
     for (std::size_t i = 0; i < outputs; ++i) {
       TensorSpec output =
           spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
@@ -395,7 +393,6 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
       loaded->output_types.push_back(dtype);
       loaded->outputs.push_back(std::move(output));
     }
-    if (!loaded->outputs.empty()) break;
   }
   if (loaded->outputs.empty()) {
     refuse_model(model,
@@ -473,13 +470,7 @@ class OnnxRuntimeEngine final : public Engine {
                        element_count(shape) * element_size(contents.data_dtype)};
       float* const to = outputs.place(wanted[i], shape);
       copy_floats(contents, to);
-      const auto is_exact = [](float number) { return std::abs(number) <= kMostExact; };
-      if (is_real(contents.data_dtype) || std::all_of(to, to + element_count(shape), is_exact)) {
-        continue;
-      }
-      throw Error(ErrorCode::Unsupported, "the output '" + model_->outputs[wanted[i]].name +
-                                              "' holds an integer beyond 16777216, the largest up "
-                                              "to which float32 has them all");
+      require_exact(model_->outputs[wanted[i]], to, element_count(shape));
     }
   }
 

@@ -123,27 +123,32 @@ class PaddleEngine final : public Engine {
     const bool known = model.format != ModelFormat::Json || !is_paddle_3_1();
     const Types input_types = known ? predictor_->GetInputTypes() : Types();
     const Types output_types = known ? predictor_->GetOutputTypes() : Types();
-    const auto is_float = [](const Types& types, const std::string& name) {
+    const auto dtype_of = [](const Types& types, const std::string& name) {
       const auto type = types.find(name);
-      return type == types.end() || type->second == paddle_infer::DataType::FLOAT32;
+      if (type == types.end() || type->second == paddle_infer::DataType::FLOAT32) return kFloat32;
+      return type->second == paddle_infer::DataType::INT64   ? kInt64
+             : type->second == paddle_infer::DataType::INT32 ? kInt32
+                                                             : -1;
     };
-    require_float32(model, inputs[0], is_float(input_types, inputs[0]));
-    const auto gives_float = [&](std::size_t i) {
-      // What Paddle 3.3 says of a .json is float32 for int64 too: the check knows better.
-      const Graph& graph = model.graph;
-      const bool checked = !model.refusal && i < graph.outputs.size();
-      if (checked) return graph.values[graph.outputs[i]].dtype == kFloat32;
-      return is_float(output_types, outputs[i]);
-    };
-    require_float32(model, outputs[0], gives_float(0));
+    if (dtype_of(input_types, inputs[0]) != kFloat32) {
+      refuse_model(model, " has an input '" + inputs[0] + "' that is no float32 tensor");
+    }
     input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
     input_ = predictor_->GetInputHandle(inputs[0]);
     const auto shapes = predictor_->GetOutputTensorShape();
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      if (!gives_float(i)) continue;
-      output_specs_.push_back({outputs[i], shapes.at(outputs[i]), "float32"});
-      outputs_.push_back(predictor_->GetOutputHandle(outputs[i]));
+    for (const int dtype : {kFloat32, kInt64, kInt32}) {
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        // What Paddle 3.3 says of a .json is float32 for int64 too: the check knows better.
+        const Graph& graph = model.graph;
+        const bool checked = !model.refusal && i < graph.outputs.size();
+        const int given =
+            checked ? graph.values[graph.outputs[i]].dtype : dtype_of(output_types, outputs[i]);
+        if (given != dtype) continue;
+        output_specs_.push_back({outputs[i], shapes.at(outputs[i]), element_type(dtype).name});
+        outputs_.push_back(predictor_->GetOutputHandle(outputs[i]));
+      }
     }
+    if (outputs_.empty()) refuse_model(model, " has no output of float32, int64 or int32 values");
   }
 
   ~PaddleEngine() override {
@@ -166,8 +171,19 @@ class PaddleEngine final : public Engine {
     guarded("reading the output", [&] {
       for (std::size_t i = 0; i < outputs_.size(); ++i) {
         if (!outputs.wants(i)) continue;
-        const std::vector<int> shape = outputs_[i]->shape();
-        outputs_[i]->CopyToCpu(outputs.place(i, Shape(shape.begin(), shape.end())));
+        const std::vector<int> sizes = outputs_[i]->shape();
+        const Shape shape(sizes.begin(), sizes.end());
+        float* const to = outputs.place(i, shape);
+        // OpenVINO may give shorter integers than the program says.
+        const paddle_infer::DataType type = outputs_[i]->type();
+        if (type == paddle_infer::DataType::INT64) {
+          copy_integers<std::int64_t>(*outputs_[i], element_count(shape), to);
+        } else if (type == paddle_infer::DataType::INT32) {
+          copy_integers<std::int32_t>(*outputs_[i], element_count(shape), to);
+        } else {
+          outputs_[i]->CopyToCpu(to);
+        }
+        require_exact(output_specs_[i], to, element_count(shape));
       }
     });
   }
@@ -201,6 +217,14 @@ class PaddleEngine final : public Engine {
   }
 
  private:
+  template <typename Integer>
+  static void copy_integers(const paddle_infer::Tensor& from, std::size_t count, float* to) {
+    std::vector<Integer> values(count);
+    from.CopyToCpu(values.data());
+    std::transform(values.begin(), values.end(), to,
+                   [](Integer value) { return static_cast<float>(value); });
+  }
+
   void run_network() {
     reported_.clear();
     // At its first run, a predictor of a .json is set up to keep its intermediate results until the

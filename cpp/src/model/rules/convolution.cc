@@ -93,8 +93,9 @@ void infer_matmul(OperatorView& op) {
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
   const std::size_t least = op.flag("vectors", false) ? 1 : 2;
+  op.supports(op.kind() != "Gemm" || (x.shape.size() == 2 && y.shape.size() == 2),
+              "kernel for such a rank");
   op.require(x.shape.size() >= least && y.shape.size() >= least, "the rank");
-  op.require(op.kind() != "Gemm" || (x.shape.size() == 2 && y.shape.size() == 2), "the rank");
   const auto matrix = [&](Shape sizes, const char* transposed) {
     if (op.flag(transposed, false)) std::swap(*(sizes.end() - 1), *(sizes.end() - 2));
     return sizes;

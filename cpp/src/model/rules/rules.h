@@ -28,6 +28,9 @@ inline constexpr unsigned kOnnx = bit(Dialect::Onnx);
 inline constexpr std::int64_t kMinOpset = 7;
 inline constexpr std::int64_t kMaxOpset = 28;
 
+/// Gives an operator's outputs their shapes and types.
+using InferRule = void (*)(OperatorView&);
+
 /// What operators take and give. Words separated by blanks, in `inputs` and `outputs` in the order
 /// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list
 /// of one or more. In `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be
@@ -45,7 +48,7 @@ struct OperatorRule {
   std::string_view inputs;
   std::string_view outputs;
   std::string_view attributes;
-  void (*infer)(OperatorView&);
+  InferRule infer;
   std::int64_t newer_opset = kMaxOpset + 1;  ///< of ONNX: the first with the second words
 };
 
@@ -81,7 +84,7 @@ struct ParsedRule {
   std::vector<Argument> inputs;
   std::vector<Argument> outputs;
   std::map<std::string, Attribute, std::less<>> attributes;
-  void (*infer)(OperatorView&) = nullptr;
+  InferRule infer = nullptr;
   std::vector<std::string_view> flags;
 };
 
@@ -106,8 +109,8 @@ class RuleBook {
 /// \param rules of each operator; null: nobody needs the operator
 /// \param read of each value: whether anything reads what it holds
 /// \throws Error as check_graph.
-void infer_shapes(Graph& graph, const std::string& path,
-                  const std::vector<const ParsedRule*>& rules, const std::vector<bool>& read);
+void infer_shapes(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
+                  const std::vector<bool>& read);
 
 /// \param least size of a dimension that is known
 /// \throws Error BadModel for a smaller one; Unsupported for too many dimensions or values.
