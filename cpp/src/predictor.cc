@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <future>
 #include <new>
-#include <set>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "engines/engine.h"
@@ -20,6 +19,14 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 constexpr std::size_t kWorthAThread = std::size_t{1} << 20;  // floats
+
+/// Joined when its owner ends, however that comes.
+struct Thread : std::thread {
+  using std::thread::operator=;
+  ~Thread() {
+    if (joinable()) join();
+  }
+};
 
 void require_options(const Config& config) {
   const auto require = [](bool fits, const char* name, std::int64_t value,
@@ -191,9 +198,12 @@ struct Predictor::State final : Loaded, Outputs {
 
   /// Before anything is computed. \throws Error BadInput.
   void require_images(std::int64_t count) {
-    if (!model->graph.require_images || fitting.count(count) > 0) return;
+    if (!model->graph.require_images) return;
+    if (std::find(fitting.begin(), fitting.end(), count) != fitting.end()) return;
     model->graph.require_images(count);
-    fitting.insert(count);
+    constexpr std::size_t kRemembered = 64;
+    if (fitting.size() == kRemembered) fitting.clear();
+    fitting.push_back(count);
   }
 
   std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel()
@@ -203,7 +213,7 @@ struct Predictor::State final : Loaded, Outputs {
   std::int64_t all_images = 0;            // of the run
   std::int64_t done = 0;                  // in batches before this one
   std::int64_t at_once = 0;               // in this one
-  std::set<std::int64_t> fitting;         // numbers of images, of a model that does not take any
+  std::vector<std::int64_t> fitting;      // numbers of images, of a model that does not take any
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
@@ -330,20 +340,22 @@ void Predictor::run_wanted(const TensorView& input) try {
     }
     return run_wanted(copy.view());
   }
-  const auto require_finite = [&](bool finite) {
+  bool finite = true;
+  const auto look = [&] { finite = all_finite(input.data, count); };
+  const auto require_finite = [&] {
     if (finite) return;
     throw Error(ErrorCode::BadInput, "input '" + state.input.name +
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
   };
-  const auto finite = [&] { return all_finite(input.data, count); };
-  std::future<bool> checked;
+  Thread looking;
   if (config.check_finite && !pixels) {
     // This thread only waits while a GPU computes.
     if (config.device != "cpu" && count >= kWorthAThread && !other_type) {
-      checked = std::async(std::launch::async, finite);
+      looking = std::thread(look);
     } else {
-      require_finite(finite());
+      look();
+      require_finite();
     }
   }
 
@@ -397,7 +409,10 @@ void Predictor::run_wanted(const TensorView& input) try {
       run_engine(batch);
     }
   }
-  if (checked.valid()) require_finite(checked.get());
+  if (looking.joinable()) {
+    looking.join();
+    require_finite();
+  }
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
 } catch (const std::system_error& error) {
