@@ -260,6 +260,7 @@ TEST_CASE("what operators give, by hand") {
       {"MatMul k x -> y", "k[2,2]=1,2,3,4", {7, 10, 15, 22, 19, 22, 43, 50}},
       {"ReduceMean x -> y | axes=[3]", "", {1.5F, 3.5F, 5.5F, 7.5F}},
       {"ReduceMax x -> y | axes=[1]", "", {5, 6, 7, 8}},
+      {"Dropout x -> d; ReduceMax d -> y | axes=[2]", "", {3, 4, 7, 8}},
   };
   for (const auto& [nodes, tensors, expected] : cases) {
     CAPTURE(std::string(nodes));
