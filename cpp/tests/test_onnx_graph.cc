@@ -261,6 +261,10 @@ TEST_CASE("what operators give, by hand") {
       {"ReduceMean x -> y | axes=[3]", "", {1.5F, 3.5F, 5.5F, 7.5F}},
       {"ReduceMax x -> y | axes=[1]", "", {5, 6, 7, 8}},
       {"Dropout x -> d; ReduceMax d -> y | axes=[2]", "", {3, 4, 7, 8}},
+      // Of another height, but one after the other.
+      {"ReduceMax x -> m | axes=[1]; MaxPool m -> p | kernel_shape=[2,1]; Concat p m -> y | axis=2",
+       "",
+       {7, 8, 5, 6, 7, 8}},
   };
   for (const auto& [nodes, tensors, expected] : cases) {
     CAPTURE(std::string(nodes));
