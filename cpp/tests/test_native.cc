@@ -83,12 +83,18 @@ void add_order(Network& network, Random& random) {
         layer.channels.push_back({0, random.from(0, in.channels - 1)});
       }
       break;
-    case 1: {  // turned, in a frame
+    case 1: {  // turned in any way, in a frame
       layer.fill = random.values(1)[0];
       const std::int64_t frame = random.from(0, 2);
-      out = {in.width + frame, in.channels + frame, in.height};
-      const Integers to = steps_of({out.channels, out.height, out.width});
-      layer.boxes = {box_of(sizes, steps_of(sizes), {to[1], to[2], to[0]})};
+      std::array<std::size_t, 3> axes = {0, 1, 2};
+      for (std::int64_t k = random.from(0, 5); k > 0; --k) {
+        std::next_permutation(axes.begin(), axes.end());
+      }
+      out = {sizes[axes[0]] + frame, sizes[axes[1]] + frame, sizes[axes[2]]};
+      const Integers given = steps_of({out.channels, out.height, out.width});
+      Integers to(3);
+      for (std::size_t k = 0; k < 3; ++k) to[axes[k]] = given[k];
+      layer.boxes = {box_of(sizes, steps_of(sizes), to)};
       break;
     }
     case 2: {  // of small values: of large ones it makes the errors larger

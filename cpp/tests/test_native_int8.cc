@@ -226,6 +226,25 @@ TEST_CASE("images of a batch that share the weights of large layers do not chang
   check_exact(network, random);
 }
 
+TEST_CASE("a function of integers is what its definition says") {
+  Random random(23);
+  for (const Activation& function :
+       {Activation{ActivationKind::HardSwish, 0.25F, 0.5F},
+        Activation{ActivationKind::LeakyRelu, 0.125F}, Activation{ActivationKind::Clip, -1, 2}}) {
+    for (int i = 0; i < 4; ++i) {
+      CAPTURE(i);
+      Network network;
+      network.tensors = {{3, 4, 5}};
+      add_quantize(network, random, -7, -5);
+      Layer activate = layer_of(LayerKind::Activate);
+      activate.activation = function;
+      add_layer(network, activate, network.tensors.back());
+      if (i % 2 == 0) add_quantize(network, random, -3, 0);
+      check_exact(network, random);
+    }
+  }
+}
+
 TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
   Random random(13);
   for (int i = 0; i < 8; ++i) {

@@ -250,6 +250,53 @@ TEST_CASE("a network by hand") {
   CHECK(linear.bias == std::vector<float>{2, -2});
 }
 
+TEST_CASE("what operators give, by hand") {
+  const std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 8};
+  const struct {
+    const char *nodes, *tensors;
+    std::vector<float> expected;
+  } cases[] = {
+      {"MatMul x k -> y", "k[2,2]=1,2,3,4", {7, 10, 15, 22, 23, 34, 31, 46}},
+      {"MatMul k x -> y", "k[2,2]=1,2,3,4", {7, 10, 15, 22, 19, 22, 43, 50}},
+      {"ReduceMean x -> y | axes=[3]", "", {1.5F, 3.5F, 5.5F, 7.5F}},
+      {"ReduceMax x -> y | axes=[1]", "", {5, 6, 7, 8}},
+      {"Dropout x -> d; ReduceMax d -> y | axes=[2]", "", {3, 4, 7, 8}},
+      // Of another height, but one after the other.
+      {"ReduceMax x -> m | axes=[1]; MaxPool m -> p | kernel_shape=[2,1]; Concat p m -> y | axis=2",
+       "",
+       {7, 8, 5, 6, 7, 8}},
+  };
+  for (const auto& [nodes, tensors, expected] : cases) {
+    CAPTURE(std::string(nodes));
+    const TemporaryFolder folder;
+    Predictor predictor(write_onnx(folder, onnx_graph(nodes, tensors, "x[-1,2,2,2] -> y")));
+    CHECK(predictor.run({x.data(), {1, 2, 2, 2}}).data == expected);
+  }
+}
+
+TEST_CASE("a product of x and its sigmoid is one layer") {
+  const auto layers = [](const std::string& nodes) {
+    Network network = network_of(model_of(nodes));
+    native::simplify(network);
+    return network.layers;
+  };
+  for (const char* const product : {"Mul x s -> y", "Mul s x -> y"}) {
+    const auto swish = layers(std::string("Sigmoid x -> s; ") + product);
+    REQUIRE(swish.size() == 1);
+    CHECK(swish[0].activation.kind == native::ActivationKind::Swish);
+    CHECK(swish[0].activation.alpha == 1);
+  }
+  const auto hard = layers("HardSigmoid x -> s | alpha=0.25 beta=0.5; Mul x s -> y");
+  REQUIRE(hard.size() == 1);
+  CHECK(hard[0].activation.kind == native::ActivationKind::HardSwish);
+  CHECK(hard[0].activation.alpha == 0.25F);
+  CHECK(hard[0].activation.beta == 0.5F);
+  // Of another function, of another tensor, and where more is made of the sigmoid.
+  CHECK(layers("Tanh x -> s; Mul x s -> y").size() == 2);
+  CHECK(layers("Tanh x -> t; Sigmoid t -> s; Mul x s -> y").size() == 3);
+  CHECK(layers("Sigmoid x -> s; Mul x s -> p; Add p s -> y").size() == 3);
+}
+
 TEST_CASE("shapes, in every operator set that changed an operator") {
   struct Case {
     const char* nodes;

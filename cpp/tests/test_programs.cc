@@ -149,6 +149,27 @@ TEST_CASE("arguments and attributes of an operator") {
   refuse(encoded(number_field(2, 0) + number_field(3, 0) + number_field(10, 1)), "two values");
 }
 
+TEST_CASE("a list of numbers of different types") {  // Scalar of Paddle's framework.proto
+  const auto values = [](const std::string& numbers) {
+    TestProgram relu(kRelu);
+    relu.operators[0] += delimited(4, delimited(1, "values") + number_field(2, 17) + numbers);
+    const std::string bytes = relu.bytes();
+    const Graph graph = read_program_desc(bytes, "m");
+    return std::get<Numbers>(graph.operators.at(1).attributes.at("values").value);
+  };
+  const auto number = [](int type, const std::string& value) {
+    return delimited(21, number_field(1, type) + value);
+  };
+  const std::string flag = number_field(2, 1);
+  const std::string integer = number_field(3, -7);
+  const std::string real = varint(4 << 3 | 1) + bytes_of(0.5);
+  CHECK(values(number(1, flag) + number(2, integer) + number(3, real)) == Numbers{1, -7, 0.5});
+  for (const std::string& bad :
+       {number(1, integer), number(2, real), number(3, flag), number(4, real), number(0, flag)}) {
+    CHECK_ERROR(BadModel, "no value of its type", values(bad));
+  }
+}
+
 TEST_CASE("values are given once, before they are used, and parameters never") {
   const auto with = [](const std::string& operators) {
     return program("x[-1,4] y[-1,4] z[-1,4] w[2,4]*: " + operators);

@@ -43,6 +43,12 @@ TEST_CASE("interpolation") {
   const std::string sized = replaced(replaced(good, "[2.0,2.5]", "[.]"), "out_w=-1", "out_w=15");
   accept(program(replaced(sized, "out_h=-1", "out_h=12")));
   refuse(program(replaced(sized, "out_h=-1", "out_h=0")), "size");
+  // Of Paddle 1: one number for both directions, or 0 where the sizes count.
+  const std::string old = replaced(replaced(good, "_v2", ""), "[2.0,2.5]", "2.5");
+  accept(program(replaced(old, "12,15", "15,15")));
+  refuse(program(old), "output");
+  const std::string old_sized = replaced(replaced(old, "=2.5", "=0.0"), "out_w=-1", "out_w=15");
+  accept(program(replaced(old_sized, "out_h=-1", "out_h=12")));
   const struct {
     const char *part, *by, *text;
   } cases[] = {{"12,15", "12,16", "output"},    {"2.0,2.5", "2.0,2.5,1.0", "scale"},
