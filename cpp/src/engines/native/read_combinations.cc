@@ -211,6 +211,9 @@ void NetworkReader::read_negation() { scale_all(-1, 0); }
 
 void NetworkReader::read_power() {
   require(!follows_onednn_, "kernel for this operator in int8");
+  const bool one =
+      op_->kind != "Pow" || view_->count("Y") == 0 || count_values(view_->in("Y")) == 1;
+  require(one, "kernel for powers of each element");
   const double power = op_->kind == "Square" ? 2 : op_->kind == "Rsqrt" ? -0.5 : view_->number("Y");
   const double size = std::abs(power);
   require(size == 0.5 || size == 1 || size == 2 || size == 3 || size == 4,
