@@ -1,6 +1,6 @@
 """Run models on a GPU in every engine that has one, and write docs/results/gpu.json.
 
-    python -m tools.gpu check                          on the first GPU; ten minutes
+    python -m tools.gpu check                          on the first GPU; some minutes
     python -m tools.gpu check --device gpu:1 --models FOLDER --output FILE
     python -m tools.gpu check --device cpu             the same on the processor: a rehearsal
     python -m tools.gpu make FOLDER                    only make the models, to take them elsewhere
@@ -137,12 +137,8 @@ class Check:
                 continue
             images, target = self._images(name, file)
             for precision in precisions if self.device != "cpu" else ["fp32"]:
-                row: Row = {
-                    "network": name,
-                    "engine": engine,
-                    "format": suffix,
-                    "precision": precision,
-                }
+                row: Row = {"network": name, "engine": engine, "format": suffix}
+                row["precision"] = precision
                 try:
                     row |= self._python(file, engine, precision, images, target)
                     row["program"] = dict(self._program(file, engine, precision, images, target))
@@ -225,11 +221,15 @@ class Check:
             yield str(size), self._compared(target, found, precision)
 
     def _failures(self, engine: str) -> None:
-        """See that what cannot work ends in the right error, and that work goes on after it."""
-        name = self._options.networks[-1] if len(self._options.networks) < 3 else "ResNet50_vd"
-        file = find(self._options.models, name, SUFFIXES[engine][0])
-        if file is None:
-            return
+        """See that what cannot work ends in the right error, and that work goes on after it.
+
+        That is tried with the largest model.
+        """
+        sizes = {}
+        for each in self._options.networks:
+            if (made := find(self._options.models, each, SUFFIXES[engine][0])) is not None:
+                sizes[made.stat().st_size] = (each, made)
+        name, file = sizes[max(sizes)]
         images, target = self._images(name, file)
         ask = partial(self._ask, file=file, engine=engine)
         found = self._folder / "found.npy"
@@ -259,13 +259,8 @@ class Check:
             tensorrt = partial(ask, "load", accelerator="tensorrt", precision="tf32")
             cases.append(("TensorRT", "runs|Unsupported: .*", tensorrt))
             little = partial(ask, "little_memory", images=images, gpu_mem=_GPU_MEM)
-            cases.append(
-                (
-                    f"{every} images with `gpu_mem={_GPU_MEM}`",
-                    "BackendFailure: .*one image runs.*",
-                    little,
-                )
-            )
+            what = f"{every} images with `gpu_mem={_GPU_MEM}`"
+            cases.append((what, "BackendFailure: .*one image runs.*", little))
         for what, pattern, do in cases:
             # A processor has other memory, and no variable hides it.
             self._note(engine, what, pattern if self.device != "cpu" else ".*", do())
