@@ -93,6 +93,16 @@ def test_wrong_options(capsys, given, said):
     assert said in capsys.readouterr().err
 
 
+def test_nothing_is_written_where_no_engine_computes(program, tmp_path, capsys):
+    (tmp_path / "models").mkdir()
+    output = tmp_path / "gpu.json"
+    output.write_text("those of another machine")
+    given = f"check --device cpu --networks lenet --models {tmp_path / 'models'}"
+    assert main([*given.split(), f"--program={program}", f"--output={output}"]) == 1
+    assert "no engine computes there" in capsys.readouterr().out
+    assert output.read_text() == "those of another machine"
+
+
 def test_the_program_is_needed(capsys):
     given = ["check", "--device=cpu", "--program=none/lenet_infer_test"]
     assert main(given) == FILE_NOT_FOUND

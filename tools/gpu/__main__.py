@@ -270,6 +270,8 @@ class Check:
         self._write()
 
     def _write(self) -> None:
+        if not self.rows:  # those of another machine are not overwritten by nothing
+            return
         write_text(self._options.output, json.dumps(self.result, indent=1) + "\n")
 
     def _hidden(self, file: Path, engine: str) -> str:
@@ -317,13 +319,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checking = commands.add_parser("check", help="run the models, and write the results")
     checking.add_argument("--models", type=Path, metavar="FOLDER", help="made before by make")
     checking.add_argument("--device", default="gpu", help="gpu, gpu:ID, or cpu for a rehearsal")
-    checking.add_argument("--batches", type=int, nargs="+", default=list(BATCHES), metavar="N")
-    checking.add_argument("--turns", type=int, default=3, help="processes of each of the two")
-    checking.add_argument("--seconds", type=float, default=0.3, help="for each number of images")
-    checking.add_argument("--program", type=Path, default=ROOT / "build" / "lenet_infer_test")
-    checking.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
+    checking.add_argument(
+        "--batches", type=int, nargs="+", default=list(BATCHES), metavar="N",
+        help=f"images at once ({' '.join(map(str, BATCHES))})",
+    )  # fmt: skip
+    checking.add_argument("--turns", type=int, default=3, help="processes of each of the two (3)")
+    checking.add_argument("--seconds", type=float, default=0.3, help="for each batch (0.3)")
+    program = ROOT / "build" / "lenet_infer_test"
+    checking.add_argument("--program", type=Path, default=program, help="build/lenet_infer_test")
+    checking.add_argument(
+        "--output", type=Path, default=RESULTS, metavar="FILE", help="docs/results/gpu.json"
+    )
     for each in (making_one, checking):
-        each.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
+        each.add_argument(
+            "--networks", nargs="+", default=list(NETWORKS), metavar="NAME",
+            help=f"models of lenet-cpp ({' '.join(NETWORKS)})",
+        )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
         if options.command == "make":
@@ -349,7 +360,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = failures(check.result) if check.rows else ["no engine computes there"]
     for line in wrong:
         print(line)
-    print(f"{options.output}: {len(check.rows)} models and precisions, {len(wrong)} failures")
+    if check.rows:
+        print(f"{options.output}: {len(check.rows)} models and precisions, {len(wrong)} failures")
     return int(bool(wrong))
 
 
