@@ -373,7 +373,9 @@ void Predictor::run_wanted(const TensorView& input) try {
   Engine& engine = *state.engine;
   const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
   // Pieces might not fit a program that does not take any number of images.
-  const bool whole = state.model->graph.require_images || config.precision == Precision::Tf32;
+  const Graph& graph = state.model->graph;
+  const bool whole =
+      graph.require_images || graph.joins_images || config.precision == Precision::Tf32;
   // For more images cuDNN 9.19 has no float32 kernel for some convolutions, and onnxruntime takes
   // one of TF32.
   const bool on_gpu = config.device != "cpu";

@@ -321,3 +321,44 @@ def test_numbers_of_images_that_a_model_does_not_take(shape, takes, tmp_path):
         assert compare(np.concatenate(parts), pool.run(images)).agrees
         with pytest.raises(lenet_cpp.BadInput, match="a batch of 1 "):
             pool.run(images[: takes[0] + 1])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda y: paddle.nn.functional.softmax(y, 0),
+        lambda y: y - paddle.mean(y, 0, keepdim=True),
+        lambda y: y / paddle.max(y),
+    ],
+    ids=["softmax", "mean", "largest"],
+)
+def test_a_batch_whose_images_depend_on_each_other_is_whole(end, tmp_path):
+    """More images than a piece has, as Paddle's own layers compute them."""
+    layer = Ends(end)
+    x = np.random.default_rng(0).standard_normal((150, 4), np.float32)
+    for program in shared_models.both_formats(layer, (4,), tmp_path):
+        for accelerator in ("auto", "plain"):
+            with lenet_cpp.Predictor(program, accelerator=accelerator) as predictor:
+                assert compare(layer(paddle.to_tensor(x)).numpy(), predictor.run(x)).agrees
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ("y = Softmax<axis=0>(x)", lambda x: np.exp(x) / np.exp(x).sum(0)),
+        ("y = Softmax<axis=-2>(x)", lambda x: np.exp(x) / np.exp(x).sum(0)),
+        ("m = ReduceMean<axes=[0]>(x) y = Sub(x, m)", lambda x: x - x.mean(0)),
+        ("m = ReduceMax(x) y = Div(x, m)", lambda x: x / x.max()),
+    ],
+)
+def test_a_whole_batch_of_an_onnx(nodes, expected, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the model is made with it")
+    pytest.importorskip("onnxruntime", reason="the engine that runs it needs its library")
+    graph = onnx.parser.parse_graph(f"g (float[N,3] x) => (float[N,3] y) {{ {nodes} }}")
+    opsets = [onnx.helper.make_opsetid("", 13)]
+    onnx.save(
+        onnx.helper.make_model(graph, ir_version=8, opset_imports=opsets), tmp_path / "m.onnx"
+    )
+    x = np.random.default_rng(0).random((150, 3), np.float32)
+    with lenet_cpp.Predictor(tmp_path / "m.onnx") as predictor:
+        np.testing.assert_allclose(predictor.run(x), expected(x), rtol=1e-5)

@@ -107,7 +107,8 @@ struct Config {
   ///   with Precision::Tf32 the whole batch.
   /// - Another size may change the last bits of an output, except with the native engine.
   /// - A model that was exported for a fixed number of images gets pieces of that many.
-  /// - With 0, the batches of a model that does not take any number of images are not cut.
+  /// - With 0, batches are not cut of a model that does not take any number of images, or that
+  ///   computes an image's result of several (as a Softmax along the images does).
   std::int64_t max_batch_size = 0;
   /// Milliseconds after which a run ends with BackendFailure; 0: none. Not supported by Paddle.
   int time_limit_ms = 0;

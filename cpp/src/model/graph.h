@@ -210,6 +210,8 @@ struct Graph {
   /// times that; set by the check. Engines that compute image by image refuse. kNone: there is
   /// none.
   std::size_t mixes_images = kNone;
+  /// Some operator computes one image's result of several: a batch is not to be cut into pieces.
+  bool joins_images = false;
   /// Set by the check where a program does not take any number of images, or its sizes are not
   /// linear in it: infers the shapes for that number, for as long as this graph lives. Any thread
   /// may call it. \throws Error BadInput.

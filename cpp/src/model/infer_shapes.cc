@@ -83,6 +83,33 @@ class ShapeInference {
       require_when_run(taken);
     }
     images_ = 1;
+    for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
+      if (rules_[i] != nullptr) graph_.joins_images |= joins_images(graph_.operators[i]);
+    }
+  }
+
+  /// Whether an image's result depends on the others: no dimension has the images any more, or an
+  /// operator goes along it.
+  bool joins_images(const Operator& op) const {
+    const auto is_open = [&](std::size_t index) {
+      const Shape& shape = graph_.values[index].shape;
+      return std::find(shape.begin(), shape.end(), kUnknown) != shape.end();
+    };
+    std::size_t given = kNone;  // its last input of all images
+    std::size_t count = 0;
+    each_value(op.inputs, [&](std::size_t index) {
+      if (is_open(index)) given = index;
+      count += graph_.values[index].parameter ? 0 : 1;
+    });
+    if (given == kNone || op.outputs.empty() || has_word("Shape Fetch", op.kind)) return false;
+    bool kept = false;
+    each_value(op.outputs, [&](std::size_t index) { kept = kept || is_open(index); });
+    const auto* axis = op.attribute<std::int64_t>("axis");
+    if (!kept || count > 1 || axis == nullptr) return !kept;  // two tensors meet at an axis
+    const Shape& shape = graph_.values[given].shape;
+    const auto rank = static_cast<std::int64_t>(shape.size());
+    const std::int64_t at = *axis < 0 ? *axis + rank : *axis;  // a Flatten's may be the rank
+    return at < rank && shape[static_cast<std::size_t>(at)] == kUnknown;
   }
 
   void infer_for(std::int64_t images) {

@@ -66,9 +66,9 @@ class Options(TypedDict, total=False):
         max_batch_size: Larger batches are cut into pieces of this many images, which bounds the
             memory of a run. Default 0: 64 for each thread, as with larger pieces the intermediate
             results only leave the processor's caches; with ``"tf32"`` the whole batch, and so for a
-            model that takes some numbers of images only. Another size may change the last bits of
-            an output. A model that was exported for a fixed number of images always gets pieces of
-            that many.
+            model that takes some numbers of images only, or computes an image's result of several.
+            Another size may change the last bits of an output. A model that was exported for a
+            fixed number of images always gets pieces of that many.
         time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
             Default 0: no limit. The native engine looks between layers, onnxruntime between
             operators; Paddle does not support it.
