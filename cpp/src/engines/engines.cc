@@ -103,13 +103,12 @@ void require_gpu_options(const EngineRow& row, const Config& config) {
   if (config.precision != Precision::Fp32 && config.precision != Precision::Tf32) {
     refuse("a GPU computes in fp32 and tf32 only; use device cpu");
   }
-  const bool tensorrt = config.accelerator == Accelerator::TensorRt;
   if (config.accelerator == Accelerator::OneDnn || config.accelerator == Accelerator::OpenVino) {
     refuse(std::string("accelerator ") + to_string(config.accelerator) +
            " computes on the processor; use accelerator auto, or device cpu");
   }
   // It has no option to multiply in float32.
-  if (tensorrt && config.precision != Precision::Tf32) {
+  if (config.accelerator == Accelerator::TensorRt && config.precision != Precision::Tf32) {
     refuse("accelerator tensorrt computes in tf32; add precision tf32");
   }
 }
@@ -133,8 +132,7 @@ void require_options(const EngineRow& row, const Config& config) {
     require_gpu_options(row, config);
   } else if (config.precision == Precision::Tf32 || config.accelerator == Accelerator::TensorRt) {
     throw Error(ErrorCode::Unsupported,
-                "precision tf32 and accelerator tensorrt are for a GPU; "
-                "set device gpu");
+                "precision tf32 and accelerator tensorrt are for a GPU; set device gpu");
   }
   if (config.time_limit_ms > 0 && !row.stops) {
     throw Error(ErrorCode::Unsupported, refusal + "time_limit_ms; use the native engine");

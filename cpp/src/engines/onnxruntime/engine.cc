@@ -159,8 +159,8 @@ using MemoryInfo = std::unique_ptr<ort::MemoryInfo, Release<&ort::Api::ReleaseMe
 void require_success(ort::Status* status, const char* doing = "loading the model") {
   if (status == nullptr) return;
   std::string message = take_message(api(), status);
-  for (const char* text : {"Available memory of", "out of memory"}) {
-    if (message.find(text) == std::string::npos) continue;
+  const auto says = [&](const char* text) { return message.find(text) != std::string::npos; };
+  if (says("Available memory of") || says("out of memory")) {
     message += "; run fewer images at once (max_batch_size), or raise gpu_mem where it is set";
   }
   throw Error(ErrorCode::BackendFailure,
