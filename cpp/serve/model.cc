@@ -53,6 +53,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   time_limit_ms = config.time_limit_ms;
   input = first_->input_spec();
   outputs = first_->output_specs();
+  joins_images = first_->joins_images();
   const fs::path program = config.model_file;
   if (fs::exists(fs::path(program).replace_filename("preprocess.json"))) {
     pipeline = apps::load_pipeline(config, "");

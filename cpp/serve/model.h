@@ -32,7 +32,8 @@ class Model {
   std::vector<std::string> classes;       ///< their names, if manifest.json has them
   TensorSpec input;
   std::vector<TensorSpec> outputs;
-  double image_us = 0;  ///< of a warm run of one image; infinite where the shape is not known
+  bool joins_images = false;  ///< as Predictor::joins_images: requests are not one batch
+  double image_us = 0;        ///< of a warm run of one image; infinite where the shape is not known
   mutable Statistics statistics;
 
   /// A predictor for the thread that asks, until the lease ends.

@@ -50,9 +50,9 @@ bool can_join(const Job& a, const Job& b) {
   const auto same_output = [](const Wanted& one, const Wanted& other) {
     return one.index == other.index;
   };
-  return a.is_parsed && b.is_parsed && a.model == b.model && x.kind == y.kind &&
-         x.kind != Kind::Files && x.shape.size() == y.shape.size() && !x.shape.empty() &&
-         std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
+  return a.is_parsed && b.is_parsed && a.model == b.model && !a.model->joins_images &&
+         x.kind == y.kind && x.kind != Kind::Files && x.shape.size() == y.shape.size() &&
+         !x.shape.empty() && std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
          std::equal(x.outputs.begin(), x.outputs.end(), y.outputs.begin(), y.outputs.end(),
                     same_output);
 }

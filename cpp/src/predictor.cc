@@ -533,6 +533,7 @@ const TensorSpec& Predictor::output_spec() const noexcept { return state_->outpu
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->quantized; }
+bool Predictor::joins_images() const noexcept { return state_->model->graph.joins_images; }
 OutputKind Predictor::output_kind() const noexcept {
   const bool integers = output_spec().dtype != "float32";
   return integers ? OutputKind::Labels : state_->model->output_kind;

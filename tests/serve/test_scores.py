@@ -14,6 +14,7 @@ import pytest
 from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 from PIL import Image
+from raw_http import post
 
 import lenet_cpp
 from lenet_cpp.cli import classify
@@ -325,3 +326,26 @@ def test_integers_beside_scores_are_served_where_they_are_asked_for(
             assert list(found) == (outputs or [values])
             np.testing.assert_allclose(found[values], best.ravel(), rtol=1e-5, atol=1e-6)
         assert found[places] == order.ravel().tolist()
+
+
+class Shares(paddle.nn.Layer):
+    """What each image has of a batch's sum: of one image, everything."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = paddle.nn.Linear(4, 5)
+
+    def forward(self, x):
+        return nn.functional.softmax(self.linear(paddle.flatten(x, 1)), 0)
+
+
+def test_requests_are_no_batch_of_a_model_that_joins_images(run_server, serve_program, tmp_path):
+    program = both_formats(Shares(), (2, 2), tmp_path)[1]
+    tensor = {"name": "x", "shape": [1, 2, 2], "datatype": "FP32", "data": [0.1, 0.2, 0.3, 0.4]}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    request = post("/v2/models/pdmodel/infer", f"Content-Length: {len(body)}") + body
+    with run_server(serve_program, program, "--port=0") as server:
+        statuses, received = server.send(request * 200, half_close=True)
+    assert statuses == [200] * 200
+    found = [json.loads(data) for data in re.findall(rb'"data":(\[.*?\])', received)]
+    assert found == [[1, 1, 1, 1, 1]] * 200

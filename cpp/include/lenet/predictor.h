@@ -139,6 +139,9 @@ class LENET_API Predictor {
   bool quantized() const noexcept;
   /// What the numbers of the first output are, also of a program that was not checked.
   OutputKind output_kind() const noexcept;
+  /// Whether the model computes an image's result of several images of its batch, as far as the
+  /// check can see: what is not to depend on each other is then not to be in one batch.
+  bool joins_images() const noexcept;
   /// What the engine computes in. With bf16, the native engine takes float32 where it is faster
   /// (docs/native-engine.md).
   ComputedPrecision computed_precision() const;
