@@ -7,6 +7,8 @@ import io
 import json
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import paddle
@@ -14,7 +16,6 @@ import pytest
 from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 from PIL import Image
-from raw_http import post
 
 import lenet_cpp
 from lenet_cpp.cli import classify
@@ -343,9 +344,11 @@ def test_requests_are_no_batch_of_a_model_that_joins_images(run_server, serve_pr
     program = both_formats(Shares(), (2, 2), tmp_path)[1]
     tensor = {"name": "x", "shape": [1, 2, 2], "datatype": "FP32", "data": [0.1, 0.2, 0.3, 0.4]}
     body = json.dumps({"inputs": [tensor]}).encode()
-    request = post("/v2/models/pdmodel/infer", f"Content-Length: {len(body)}") + body
-    with run_server(serve_program, program, "--port=0") as server:
-        statuses, received = server.send(request * 200, half_close=True)
-    assert statuses == [200] * 200
-    found = [json.loads(data) for data in re.findall(rb'"data":(\[.*?\])', received)]
-    assert found == [[1, 1, 1, 1, 1]] * 200
+    with (
+        run_server(serve_program, program, "--port=0", "--loop_us=0", "--workers=1") as server,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        ask = partial(server.ask, "POST", "/v2/models/pdmodel/infer", body)
+        replies = [each.result() for each in [pool.submit(ask) for _ in range(200)]]
+    found = [json.loads(reply[2])["outputs"][0]["data"] for reply in replies]
+    assert all(each == [1, 1, 1, 1, 1] for each in found)
