@@ -206,6 +206,18 @@ struct Predictor::State final : Loaded, Outputs {
     fitting.push_back(count);
   }
 
+  /// How many of so many images run at once.
+  std::int64_t largest_piece(std::int64_t images) const {
+    if (!input.shape.empty() && input.shape[0] > 0) return input.shape[0];
+    if (config.max_batch_size > 0) return config.max_batch_size;
+    // Pieces might not fit a program that does not take any number of images.
+    const Graph& graph = model->graph;
+    if (graph.require_images || graph.joins_images) return images;
+    if (config.precision == Precision::Tf32) return images;
+    // For more, cuDNN 9.19 lacks float32 kernels of some convolutions: onnxruntime takes TF32's.
+    return config.device != "cpu" ? kImagesPerThread : engine->largest_batch(config.threads);
+  }
+
   std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel()
   std::string refusals;                        // of other engines, each in parentheses
   RunControl control;
@@ -371,19 +383,7 @@ void Predictor::run_wanted(const TensorView& input) try {
   state.done = 0;
   state.control.begin(config.time_limit_ms);
   Engine& engine = *state.engine;
-  const std::int64_t fixed = state.input.shape.empty() ? -1 : state.input.shape[0];
-  // Pieces might not fit a program that does not take any number of images.
-  const Graph& graph = state.model->graph;
-  const bool whole =
-      graph.require_images || graph.joins_images || config.precision == Precision::Tf32;
-  // For more images cuDNN 9.19 has no float32 kernel for some convolutions, and onnxruntime takes
-  // one of TF32.
-  const bool on_gpu = config.device != "cpu";
-  const std::int64_t most = fixed > 0                   ? fixed
-                            : config.max_batch_size > 0 ? config.max_batch_size
-                            : whole                     ? images
-                            : on_gpu                    ? kImagesPerThread
-                                                        : engine.largest_batch(config.threads);
+  const std::int64_t most = state.largest_piece(images);
   state.require_images(std::min(most, images));
   if (images % most > 0) state.require_images(images % most);
   const auto run_engine = [&](const TensorView& batch) {

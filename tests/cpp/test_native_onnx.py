@@ -226,7 +226,7 @@ def test_a_fixed_number_of_images(batch, tmp_path):
     ],
 )  # fmt: skip
 def test_a_number_of_images_that_the_model_does_not_take(nodes, tensors, native, tmp_path):
-    """BadInput where onnxruntime's own Python fails or has not a row for each image."""
+    """BadInput where onnxruntime's own Python fails or lacks a row for each image."""
     known = {name: np.array(values) for name, values in tensors.items()}
     known |= {"m": floats(270, 5), "once": floats(1, 1, 9, 10)}
     path = write(tmp_path, nodes, tensors=known)

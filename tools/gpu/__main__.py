@@ -42,7 +42,8 @@ from tools.benchmark import machine, making
 from tools.gpu.worker import OWN, PEER, gpu_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import subprocess
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Row = dict[str, Any]
 
@@ -208,13 +209,11 @@ class Check:
         for size in self._options.batches[0 if precision == "fp32" else -1 :]:
             some, found = self._folder / "some.npy", self._folder / "found.npy"
             np.save(some, np.load(images, mmap_mode="r")[:size])
-            options = {
-                "model_file": file, "engine": engine, "device": self.device, "input": some,
-                "precision": precision, "batch_size": size, "output": found, "warmup": 0,
-            }  # fmt: skip
             self.bar.set_postfix_str(f"{self._options.program.name} {file.name} {size}")
-            flags = [f"--{name}={value}" for name, value in options.items()]
-            done = run_program([self._options.program, *flags], seconds=_SECONDS)
+            done = self._run_program(
+                file, engine, input=some, precision=precision, batch_size=size, output=found,
+                warmup=0,
+            )  # fmt: skip
             self.bar.update()
             if done.returncode:
                 raise BackendFailure(f"{self._options.program}: {done.stderr.strip()}")
@@ -247,6 +246,7 @@ class Check:
         every = len(np.load(images, mmap_mode="r"))
         cases: list[tuple[str, str, Callable[[], str]]] = [
             ("two predictors in two threads", ".*they agree.*", partial(compared, "two_threads")),
+            # Whether they agree is up to the library, and shown.
             (f"{every} images at once, `max_batch_size={every}`", ".*agree.*",
              partial(compared, "one_batch", max_batch_size=every)),
             (f"GPU {_NUMBER_OF_NO_GPU}", "Unsupported: .*",
@@ -274,11 +274,15 @@ class Check:
             return
         write_text(self._options.output, json.dumps(self.result, indent=1) + "\n")
 
-    def _hidden(self, file: Path, engine: str) -> str:
-        options = {"model_file": file, "engine": engine, "device": self.device}
+    def _run_program(
+        self, file: Path, engine: str, variables: Mapping[str, str] | None = None, **more: object
+    ) -> subprocess.CompletedProcess[str]:
+        options = {"model_file": file, "engine": engine, "device": self.device, **more}
         flags = [f"--{name}={value}" for name, value in options.items()]
-        variables = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-        done = run_program([self._options.program, *flags], seconds=_SECONDS, variables=variables)
+        return run_program([self._options.program, *flags], seconds=_SECONDS, variables=variables)
+
+    def _hidden(self, file: Path, engine: str) -> str:
+        done = self._run_program(file, engine, os.environ | {"CUDA_VISIBLE_DEVICES": ""})
         said = done.stderr.strip() or "runs"
         return without_folders(said.partition(": ")[2] or said)
 

@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def _cuda_versions() -> dict[str, str]:
     return found
 
 
-def expected(file: str, images: str, target: str, report: Report) -> None:  # noqa: ARG001 - a worker's function is given it
+def expected(file: str, images: str, target: str, report: Report) -> None:
     """Write what the native engine gives on the processor, float32 [N, classes]."""
     with lenet_cpp.Predictor(file, engine="native", threads=os.cpu_count() or 1) as predictor:
         np.save(target, predictor.run(np.load(images)))
@@ -155,7 +155,7 @@ def _time(run: Callable[[], Any], seconds: float) -> list[float]:
     return runs
 
 
-def load(file: str, report: Report, **options: Any) -> str:  # noqa: ARG001 - a worker's function is given it
+def load(file: str, report: Report, **options: Any) -> str:
     """Open and run a model with options; raises what the Predictor raises."""
     with lenet_cpp.Predictor(file, **options) as predictor:
         shape = [1 if size < 0 else size for size in predictor.input_spec.shape]
@@ -163,7 +163,7 @@ def load(file: str, report: Report, **options: Any) -> str:  # noqa: ARG001 - a 
     return "runs"
 
 
-def two_threads(file: str, images: str, target: str, report: Report, **options: Any) -> str:  # noqa: ARG001 - a worker's function is given it
+def two_threads(file: str, images: str, target: str, report: Report, **options: Any) -> str:
     """Run two predictors in two threads, and write what each gives at last."""
     batch = np.load(images)[:8]
     found: list[NDArray[np.float32] | None] = [None, None]
@@ -179,18 +179,20 @@ def two_threads(file: str, images: str, target: str, report: Report, **options: 
             thread.start()
         for thread in threads:
             thread.join()
-    np.save(target, np.stack([each for each in found if each is not None]))
+    if any(each is None for each in found):
+        raise lenet_cpp.BackendFailure("a thread ended without an answer")
+    np.save(target, np.stack(cast("list[NDArray[np.float32]]", found)))
     return f"{len(batch)} images, 20 runs in each thread"
 
 
-def one_batch(file: str, images: str, target: str, report: Report, **options: Any) -> str:  # noqa: ARG001 - a worker's function is given it
+def one_batch(file: str, images: str, target: str, report: Report, **options: Any) -> str:
     """Run all images by one predictor, and write what it gives."""
     with lenet_cpp.Predictor(file, **options) as predictor:
         np.save(target, predictor.run(np.load(images))[None])
     return "run"
 
 
-def little_memory(file: str, images: str, report: Report, **options: Any) -> str:  # noqa: ARG001 - a worker's function is given it
+def little_memory(file: str, images: str, report: Report, **options: Any) -> str:
     """Ask for more than ``gpu_mem`` allows, and then for what it allows."""
     batch = np.load(images)
     before = _used_mb(options["device"])
