@@ -109,7 +109,7 @@ class ShapeInference {
     const Shape& shape = graph_.values[given].shape;
     const auto rank = static_cast<std::int64_t>(shape.size());
     const std::int64_t at = *axis < 0 ? *axis + rank : *axis;  // a Flatten's may be the rank
-    return at < rank && shape[static_cast<std::size_t>(at)] == kUnknown;
+    return at >= 0 && at < rank && shape[static_cast<std::size_t>(at)] == kUnknown;
   }
 
   void infer_for(std::int64_t images) {
