@@ -126,7 +126,7 @@ print_times() {
     finish
     printf '\nSteps\n%s  %-14s %5d s\n' "$times" total $(($(date +%s) - start))
     missing=$(sed -n 's/^LENET_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
-    [ -z "$missing" ] || printf '\nLeft out: %s; lenet_classify decodes no %s. To add it:\n  apt-get install %s && ./run.sh\n' \
+    [ -z "$missing" ] || printf '\nLeft out: %s; lenet_classify reads no %s. To add it:\n  apt-get install %s && ./run.sh\n' \
         "$missing" "$(echo "$missing" | sed 's/lib//g; s/-dev//g; s/ / and no /')" "$missing"
     missing=$(sed -n 's/^LENET_SERVE_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
     [ -z "$missing" ] || printf '\nLeft out: lenet_serve, the server. To add it:\n  apt-get install %s && ./run.sh\n' \

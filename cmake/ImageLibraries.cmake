@@ -2,6 +2,10 @@
 # is found (LENET_IMAGE_LIBRARIES=AUTO), must be there (ON), or is not searched for (OFF, the default
 # of a wheel, whose users may not have them: there Pillow decodes). Sets LENET_HAS_JPEG and
 # LENET_HAS_PNG; LENET_LEFT_OUT names the missing packages of Debian, for run.sh.
+#
+# And libyaml, by which the descriptions are read that toolkits write beside a network: as an archive, so
+# that who uses a wheel or a copy of liblenet needs no package. Sets LENET_HAS_YAML and
+# LENET_YAML_LIBRARY.
 set(_default AUTO)
 if(LENET_BUILD_PYTHON AND NOT LENET_BUILD_APPS)
   set(_default OFF)
@@ -21,10 +25,20 @@ foreach(_library JPEG PNG)
     endif()
   endif()
 endforeach()
+find_path(LENET_YAML_INCLUDE_DIR yaml.h)
+find_library(LENET_YAML_LIBRARY NAMES libyaml.a yaml)
+mark_as_advanced(LENET_YAML_INCLUDE_DIR LENET_YAML_LIBRARY)
+set(LENET_HAS_YAML 0)
+if(LENET_YAML_INCLUDE_DIR AND LENET_YAML_LIBRARY)
+  set(LENET_HAS_YAML 1)
+else()
+  set(LENET_YAML_LIBRARY "")
+  list(APPEND _left_out libyaml-dev)
+endif()
 list(JOIN _left_out " " _left_out)
 set(LENET_LEFT_OUT "${_left_out}" CACHE INTERNAL "Packages of Debian that are not installed")
 if(_left_out AND NOT LENET_IMAGE_LIBRARIES STREQUAL "AUTO")
   message(FATAL_ERROR "not found: ${_left_out}; install them, or configure with "
                       "-DLENET_IMAGE_LIBRARIES=AUTO")
 endif()
-message(STATUS "Decoding in C++: JPEG ${LENET_HAS_JPEG}, PNG ${LENET_HAS_PNG}")
+message(STATUS "Reading in C++: JPEG ${LENET_HAS_JPEG}, PNG ${LENET_HAS_PNG}, YAML ${LENET_HAS_YAML}")

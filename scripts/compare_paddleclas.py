@@ -135,7 +135,7 @@ def judge(folder: Path) -> int:
     import paddle
 
     from lenet_cpp import models
-    from lenet_cpp.data.images import from_inference_yml
+    from lenet_cpp.data.images import Pipeline
 
     versions = json.loads((folder / "versions.json").read_text())
     print(f"PaddleClas 2.6.0 on Paddle {versions['paddle']}, NumPy {versions['numpy']};")
@@ -166,7 +166,7 @@ def judge(folder: Path) -> int:
     for index, resize in enumerate(RESIZES):
         description = {"PreProcess": {"transform_ops": operators(resize)}}
         (folder / "inference.yml").write_text(json.dumps(description))
-        pipeline = from_inference_yml(folder / "inference.yml")
+        pipeline = Pipeline.load(folder / "inference.yml")
         with np.load(folder / f"prepared{index}.npz") as expected:
             different = [
                 size for size in PICTURES if (pipeline(picture(size)) != expected[str(size)]).any()

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "attached.h"
-#include "images/steps.h"
+#include "description/description.h"
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -22,7 +22,7 @@ constexpr double kLeast = 4;  // smaller values are always accepted
 std::vector<float> prepared_pixels(const Config& config, const std::string& path) try {
   const AttachedModel* attached = attached_model(config);
   const std::string text = attached ? std::string(attached->preprocess) : read_file(path);
-  const Description found = parse_description(text, path);
+  const Preparation found = parse_preparation(text, path);
   std::vector<float> values;
   for (const auto& channel : make_table(found.normalize, found.mode).channels) {
     values.insert(values.end(), {channel.front(), channel.back()});

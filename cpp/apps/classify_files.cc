@@ -72,6 +72,24 @@ std::string after_number(const std::string& line, std::size_t number) {
   return fits && found == number ? stripped(line.substr(end)) : "";
 }
 
+/// \param program its name alone
+Manifest parse_manifest(const std::string& text, const std::string& path,
+                        const std::string& program) {
+  try {
+    const auto document = parse_json(text);
+    if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
+    if (!document.at("models").contains(program)) return {};
+    Manifest manifest{document.at("classes").get<Names>(), {}};
+    const auto& softmax = document.at("softmax");
+    if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
+    return manifest;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::BadModel, "'" + path + "' is not a valid manifest: " + error.what());
+  }
+}
+
 /// \returns null when it holds one image, or cannot be read, which shows when that is tried
 std::shared_ptr<const Stack> read_stack(const std::string& path) try {
   auto stack = std::make_shared<Stack>();
@@ -122,25 +140,6 @@ std::vector<ImageName> find_images(const Names& names, bool missing) {
   return images;
 }
 
-ImagePipeline load_pipeline(const Config& config, const std::string& preprocess) {
-  // Named outright it is used as it is; beside the model it is one of the model's files.
-  if (!preprocess.empty()) return ImagePipeline::load(preprocess, false);
-  if (const AttachedModel* attached = attached_model(config)) {
-    if (!attached->preprocess.empty())
-      return ImagePipeline::parse(std::string(attached->preprocess));
-    throw Error(ErrorCode::FileNotFound,
-                "the model in this program has no preprocess.json; name one with --preprocess");
-  }
-  std::error_code failed;
-  const std::string path = fs::path(config.model_file).replace_filename("preprocess.json").string();
-  if (!fs::exists(path, failed)) {
-    throw Error(ErrorCode::FileNotFound, "there is no " + path +
-                                             ", which says how images are prepared; export the "
-                                             "model again, or name one with --preprocess");
-  }
-  return ImagePipeline::load(path, config.check_hashes);
-}
-
 Manifest read_manifest(const std::string& program, bool check_hashes) {
   const std::string path = fs::path(program).replace_filename("manifest.json").string();
   std::error_code failed;
@@ -150,21 +149,45 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
   return parse_manifest(text, path, fs::path(program).filename().string());
 }
 
-Manifest parse_manifest(const std::string& text, const std::string& path,
-                        const std::string& program) {
-  try {
-    const auto document = parse_json(text);
-    if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
-    if (!document.at("models").contains(program)) return {};
-    Manifest manifest{document.at("classes").get<Names>(), {}};
-    const auto& softmax = document.at("softmax");
-    if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
-    return manifest;
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw Error(ErrorCode::BadModel, "'" + path + "' is not a valid manifest: " + error.what());
+Described describe(const Config& config, const std::string& preprocess) {
+  Described found;
+  const AttachedModel* const attached = attached_model(config);
+  ReadDescription read;
+  if (!preprocess.empty()) {
+    // Named outright it is used as it is; beside the model it is one of the model's files.
+    read = read_description(found.source = preprocess, false);
+  } else if (attached != nullptr) {
+    read.text = attached->preprocess;
+    if (!read.text.empty()) found.source = "preprocess.json";
+  } else if (found.source = find_description(config.model_file); !found.source.empty()) {
+    read = read_description(found.source, config.check_hashes);
   }
+  found.note = read.note;
+  if (!found.source.empty()) found.description = parse_description(read.text, found.source);
+  Manifest manifest;
+  if (attached == nullptr) {
+    manifest = read_manifest(config.model_file, config.check_hashes);
+  } else if (!attached->manifest.empty()) {
+    manifest = parse_manifest(std::string(attached->manifest), "manifest.json", attached->name);
+  }
+  found.softmax = manifest.softmax;
+  Names& labels = found.description.labels;
+  found.labels_source = labels.empty() ? "manifest.json" : found.source;
+  if (labels.empty()) labels = manifest.classes;
+  return found;
+}
+
+Described require_description(const Config& config, const std::string& preprocess) {
+  Described found = describe(config, preprocess);
+  if (!found.source.empty()) return found;
+  const bool attached = attached_model(config) != nullptr;
+  throw Error(ErrorCode::FileNotFound,
+              (attached ? std::string("the model in this program has no preprocess.json")
+                        : "nothing beside '" + config.model_file +
+                              "' describes how images are prepared (looked for " +
+                              description_names() + ")") +
+                  "; name such a file with --preprocess, or write ImageNet's: python -c \"from "
+                  "lenet_cpp import images; images.imagenet().save('preprocess.json')\"");
 }
 
 Names read_class_names(const std::string& path) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "description/description.h"
 #include "lenet/config.h"
 #include "lenet/image_pipeline.h"
 
@@ -38,10 +39,22 @@ struct ImageName {
 /// \throws Error FileNotFound when something does not exist, or a folder holds no image.
 std::vector<ImageName> find_images(const std::vector<std::string>& names, bool missing);
 
+/// What is known of a model's images and outputs.
+struct Described {
+  Description description;      ///< with the classes that manifest.json names, if it names none
+  std::string source;           ///< the file of the description, or nothing
+  std::string labels_source;    ///< the file of the labels, or nothing
+  std::optional<bool> softmax;  ///< whether the outputs are probabilities; none: not known
+  std::string note;             ///< for the user; mostly empty
+};
+
 /// \param config of the predictor, which has the files resolved
-/// \param preprocess the file; empty: preprocess.json beside the model
-/// \throws Error as ImagePipeline::load
-ImagePipeline load_pipeline(const Config& config, const std::string& preprocess);
+/// \param preprocess the file; empty: the one beside the model
+/// \returns a `source` of nothing, when nothing describes the images
+/// \throws Error as read_description; BadModel naming the manifest when it is damaged
+Described describe(const Config& config, const std::string& preprocess);
+/// \throws Error FileNotFound too, when nothing describes the images.
+Described require_description(const Config& config, const std::string& preprocess);
 
 /// What the outputs of a model are.
 struct Manifest {
@@ -53,9 +66,6 @@ struct Manifest {
 /// \returns nothing said when there is no manifest, or it is another model's
 /// \throws Error BadModel naming the manifest when it is damaged.
 Manifest read_manifest(const std::string& program, bool check_hashes);
-/// The same of its contents. \param program its name alone
-Manifest parse_manifest(const std::string& text, const std::string& path,
-                        const std::string& program);
 
 /// The names of classes in a text file: one a line, in output order; or "0 name", "1 name" and so
 /// on in every line, as PaddleClas has it. Space around a name and empty lines do not count.

@@ -118,14 +118,12 @@ class Progress {
   std::chrono::steady_clock::time_point shown_ = begun_;
 };
 
-void check_names(const std::vector<std::string>& names, std::size_t classes,
-                 const ClassifyOptions& options, const std::string& model_file) {
-  if (names.empty() || names.size() == classes) return;
-  const bool from_file = !options.labels.empty();
-  throw Error(from_file ? ErrorCode::BadInput : ErrorCode::BadModel,
-              (from_file ? "'" + options.labels : "the manifest beside '" + model_file) +
-                  "' names " + std::to_string(names.size()) + " classes, the model has " +
-                  std::to_string(classes));
+void check_labels(const Described& described, std::size_t classes, const ClassifyOptions& options) {
+  const std::size_t labels = described.description.labels.size();
+  if (labels == 0 || labels == classes) return;
+  throw Error(options.labels.empty() ? ErrorCode::BadModel : ErrorCode::BadInput,
+              "'" + described.labels_source + "' names " + std::to_string(labels) +
+                  " classes, the model has " + std::to_string(classes));
 }
 
 OutputKind kind_of(bool logits) { return logits ? OutputKind::Logits : OutputKind::Probabilities; }
@@ -140,21 +138,25 @@ struct Classified {
 Classified classify(const ClassifyOptions& options) {
   // First, because it is quickly said that one of them is missing.
   const std::vector<ImageName> files = find_images(options.images, options.skip_errors);
-  std::vector<std::string> names;
-  if (!options.labels.empty()) names = read_class_names(options.labels);
+  std::vector<std::string> labels;
+  if (!options.labels.empty()) labels = read_class_names(options.labels);
   Predictor predictor = make_predictor(kName, options.config);
-  const ImagePipeline pipeline = load_pipeline(predictor.config(), options.preprocess);
+  Described described = require_description(predictor.config(), options.preprocess);
+  Description& description = described.description;
+  if (!labels.empty()) {
+    if (labels.size() == 2)
+      std::copy(labels.begin(), labels.end(), description.outputs.pair.begin());
+    description.labels = std::move(labels);
+    described.labels_source = options.labels;
+  } else if (!described.note.empty()) {
+    std::fprintf(stderr, "%s: note: %s\n", kName, described.note.c_str());
+  }
+  const ImagePipeline pipeline(description.images);
   const AttachedModel* attached = attached_model(options.config);
   const std::string model_file =
       attached == nullptr ? predictor.config().model_file : attached->name;
-  const Manifest manifest =
-      attached == nullptr ? read_manifest(model_file, options.config.check_hashes)
-      : attached->manifest.empty()
-          ? Manifest{}
-          : parse_manifest(std::string(attached->manifest), "manifest.json", attached->name);
-  if (options.labels.empty()) names = manifest.classes;
   OutputKind kind = predictor.output_kind();
-  if (kind == OutputKind::Unknown && manifest.softmax) kind = kind_of(!*manifest.softmax);
+  if (kind == OutputKind::Unknown && described.softmax) kind = kind_of(!*described.softmax);
   if (options.softmax) kind = kind_of(*options.softmax);
 
   std::vector<ImageResult> results;
@@ -174,10 +176,11 @@ Classified classify(const ClassifyOptions& options) {
       throw Error(ErrorCode::Unsupported,
                   "'" + model_file + "' is no classifier: its output is " + to_string(shape));
     }
-    if (kind != OutputKind::Labels) check_names(names, classes, options, model_file);
+    if (kind != OutputKind::Labels) check_labels(described, classes, options);
     const float* row = outputs.data.data();
     for (const std::size_t place : places) {
-      results[place].predictions = top_classes(row, classes, options.topk, kind);
+      results[place].found =
+          interpret(row, classes, description, kind, {options.topk, options.threshold});
       row += classes;
     }
     batch = {};
@@ -213,7 +216,7 @@ Classified classify(const ClassifyOptions& options) {
   run();
   stop_if_interrupted();
   if (!options.output_tensor.empty()) write_npy(options.output_tensor, taken);
-  found.text = format_results(results, names, options.format, kind);
+  found.text = format_results(results, options.format, kind_for(description.outputs, kind));
   return found;
 }
 

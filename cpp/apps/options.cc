@@ -1,5 +1,8 @@
 #include "options.h"
 
+#include <cmath>
+#include <cstdlib>
+
 #include "attached.h"
 #include "lenet/engines.h"
 
@@ -79,15 +82,30 @@ CommandLine command_line(ClassifyOptions& options) {
   CommandLine line;
   add_config_flags(line, options);
   line.heading("Images and classes");
-  line.add("preprocess", "FILE",
-           "how images are prepared (default: preprocess.json beside the model)",
-           options.preprocess);
+  line.add(
+      "preprocess", "FILE",
+      "how images are prepared: preprocess.json, or what a toolkit wrote, such as PaddleClas's "
+      "inference.yml (default: that beside the model)",
+      options.preprocess);
   line.add("labels", "FILE",
-           "names of the classes, one a line, or '0 NAME' and so on (default: those of "
-           "manifest.json beside the model)",
+           "names of the classes, one a line, or '0 NAME' and so on (default: those of the "
+           "description of the model, or manifest.json beside it)",
            options.labels);
-  line.add("topk", "N", "classes of each image, the most probable first (default: 5)", options.topk,
-           1);
+  line.add("topk", "N",
+           "the N most probable classes of each image (default: what the description says, or else "
+           "5)",
+           [&](const std::string& shown, const std::string& value) {
+             lenet::parse_value(shown, value, options.topk.emplace(), 1);
+           });
+  line.add("threshold", "X",
+           "leave classes below it out; in place of the thresholds of the description",
+           [&](const std::string& shown, const std::string& value) {
+             char* end = nullptr;
+             options.threshold = std::strtod(value.c_str(), &end);
+             if (value.empty() || *end != '\0' || !std::isfinite(*options.threshold)) {
+               throw UsageError(shown + " is '" + value + "'; expected a number");
+             }
+           });
   line.add("softmax", "true|false",
            "whether the model gives logits, which softmax turns into probabilities (default: seen "
            "from the model's last operators, or else as manifest.json says; where neither tells, "
@@ -182,10 +200,12 @@ Values follow '=' or a space. Without --input one image of zeros is run.
 
 std::string classify_help() {
   ClassifyOptions unused;
-  return R"(Classifies image files with an exported model: decodes and prepares them as
-preprocess.json beside the model says, runs the model, prints the most probable classes.
+  return R"(Classifies image files with an exported model: decodes and prepares them as the
+description beside the model says (preprocess.json, or the inference.yml of PaddleClas or
+PaddleX), runs the model, prints the classes.
 
   lenet_classify --model_dir=inference_model/lenet photo.jpg
+  lenet_classify --model_dir=ResNet50_vd_infer photo.jpg
   lenet_classify --model_dir=inference_model/lenet --topk=3 --format=csv \
                  --output=digits.csv photos/ another.png
 

@@ -38,11 +38,12 @@ struct Options : CommonOptions {
 };
 
 struct ClassifyOptions : CommonOptions {
-  std::vector<std::string> images;  ///< files and folders
-  std::string preprocess;           ///< empty: preprocess.json beside the model
-  std::optional<bool> softmax;      ///< none: as the model tells, or else the manifest
-  int topk = 5;
-  std::string output_tensor;  ///< empty: not written
+  std::vector<std::string> images;   ///< files and folders
+  std::string preprocess;            ///< empty: the description beside the model
+  std::optional<bool> softmax;       ///< none: as the model tells, or else the manifest
+  std::optional<std::int64_t> topk;  ///< none: as the description says
+  std::optional<double> threshold;   ///< likewise
+  std::string output_tensor;         ///< empty: not written
   bool skip_errors = false;
 };
 

@@ -1,10 +1,7 @@
 #include "report.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <utility>
 
 #include "attached.h"
@@ -16,7 +13,6 @@ namespace lenet::apps {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Names = std::vector<std::string>;
 
 constexpr std::size_t kImagesShown = 10;
 
@@ -67,11 +63,6 @@ std::string format_json(const Predictor& predictor, const Report& report) {
   return root.dump() + "\n";
 }
 
-std::string name_of(const Names& names, std::int64_t class_id) {
-  const auto index = static_cast<std::size_t>(class_id);
-  return index < names.size() ? names[index] : "";
-}
-
 /// One line of a terminal: control characters would do things to it.
 std::string shown(std::string text) {
   std::replace_if(
@@ -91,37 +82,43 @@ std::string quoted(const std::string& text) {
 }
 
 /// The columns of lenet-cpp predict.
-std::string csv_of(const std::vector<ImageResult>& results, const Names& names,
-                   const std::string& value, bool has_values) {
+std::string csv_of(const std::vector<ImageResult>& results, const std::string& value,
+                   bool has_values) {
   std::string text = "file,rank,class_id,label," + value + ",error\n";
   for (const ImageResult& result : results) {
-    if (!result.error.empty()) {
-      text += quoted(result.file) + ",,,,," + quoted(result.error) + "\n";
-    }
+    const std::string file = quoted(result.file);
+    if (!result.error.empty()) text += file + ",,,,," + quoted(result.error) + "\n";
     int rank = 0;
-    for (const Prediction& prediction : result.predictions) {
-      text += quoted(result.file) +
-              print(",%d,%lld,", ++rank, static_cast<long long>(prediction.class_id)) +
-              quoted(name_of(names, prediction.class_id)) +
-              (has_values ? print(",%.9g,\n", static_cast<double>(prediction.value)) : ",,\n");
+    for (const Prediction& one : result.found.predictions) {
+      text += file + print(",%d,%lld,", ++rank, static_cast<long long>(one.class_id)) +
+              quoted(one.label.value_or("")) +
+              (has_values ? print(",%.9g,\n", static_cast<double>(one.value)) : ",,\n");
+    }
+    for (const std::string& attribute : result.found.attributes) {
+      text += file + print(",%d,,", ++rank) + quoted(attribute) + ",,\n";
     }
   }
   return text;
 }
 
-std::string json_of(const std::vector<ImageResult>& results, const Names& names,
-                    const char* value_name) {
+std::string json_of(const std::vector<ImageResult>& results, const char* value_name) {
   Json list = Json::array();
   for (const ImageResult& result : results) {
     if (!result.error.empty()) {
       list.push_back({{"file", result.file}, {"error", result.error}});
       continue;
     }
+    if (!result.found.attributes.empty()) {
+      list.push_back({{"file", result.file},
+                      {"attributes", result.found.attributes},
+                      {"output", result.found.flags}});
+      continue;
+    }
     Json predictions = Json::array();
-    for (const auto& [class_id, value] : result.predictions) {
-      const bool is_named = static_cast<std::size_t>(class_id) < names.size();
-      const Json label = is_named ? Json(name_of(names, class_id)) : Json();
-      predictions.push_back({{"class_id", class_id}, {"label", label}, {value_name, value}});
+    for (const Prediction& one : result.found.predictions) {
+      const Json label = one.label ? Json(*one.label) : Json();
+      predictions.push_back(
+          {{"class_id", one.class_id}, {"label", label}, {value_name, one.value}});
     }
     list.push_back({{"file", result.file}, {"predictions", std::move(predictions)}});
   }
@@ -181,65 +178,28 @@ std::string format_report(const char* program, const Options& options, const Pre
   return text + "\n";
 }
 
-const char* value_name(OutputKind kind) {
-  const bool known = kind != OutputKind::Unknown && kind != OutputKind::Labels;
-  return known ? "probability" : "score";
-}
-
-std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
-                                    OutputKind kind) {
-  if (kind == OutputKind::Labels) {
-    std::vector<Prediction> labels;
-    const std::size_t count = std::min(static_cast<std::size_t>(k), classes);
-    for (std::size_t i = 0; i < count; ++i) {
-      labels.push_back({static_cast<std::int64_t>(outputs[i]), std::nanf("")});
-    }
-    return labels;
-  }
-  const bool softmax = kind == OutputKind::Logits;
-  std::vector<std::size_t> order(classes);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto end =
-      order.begin() + static_cast<std::ptrdiff_t>(std::min(static_cast<std::size_t>(k), classes));
-  // By the outputs themselves: different logits may round to one probability.
-  const auto rank = [&](std::size_t i) {
-    return std::isnan(outputs[i]) ? -std::numeric_limits<float>::infinity() : outputs[i];
-  };
-  std::partial_sort(order.begin(), end, order.end(), [&](std::size_t a, std::size_t b) {
-    return rank(a) > rank(b) || (rank(a) == rank(b) && a < b);
-  });
-  const double greatest = static_cast<double>(outputs[order.front()]);
-  const auto exponential = [&](std::size_t i) {
-    return std::exp(static_cast<double>(outputs[i]) - greatest);
-  };
-  double sum = 0;
-  for (std::size_t i = 0; softmax && i < classes; ++i) sum += exponential(i);
-  std::vector<Prediction> top;
-  for (auto i = order.begin(); i != end; ++i) {
-    const float value = softmax ? static_cast<float>(exponential(*i) / sum) : outputs[*i];
-    top.push_back({static_cast<std::int64_t>(*i), value});
-  }
-  return top;
-}
-
-std::string format_results(const std::vector<ImageResult>& results, const Names& names,
-                           Format format, OutputKind kind) {
+std::string format_results(const std::vector<ImageResult>& results, Format format,
+                           OutputKind kind) {
   const char* const value = value_name(kind);
-  if (format == Format::Json) return json_of(results, names, value);
+  if (format == Format::Json) return json_of(results, value);
   const bool has_values = kind != OutputKind::Labels;
-  if (format == Format::Csv) return csv_of(results, names, value, has_values);
+  if (format == Format::Csv) return csv_of(results, value, has_values);
   std::string text;
   for (const ImageResult& result : results) {
     text += shown(result.file) + "\n";
     if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
-    for (const Prediction& prediction : result.predictions) {
+    for (const Prediction& one : result.found.predictions) {
       std::string line = kind == OutputKind::Unknown ? "  score " : "  ";
-      if (has_values) line += print("%.6f  ", static_cast<double>(prediction.value));
-      line += print("class %lld", static_cast<long long>(prediction.class_id));
-      const std::string name = shown(name_of(names, prediction.class_id));
-      if (!name.empty()) line += "  " + name;
+      if (has_values) line += print("%.6f  ", static_cast<double>(one.value));
+      line += print("class %lld", static_cast<long long>(one.class_id));
+      if (one.label && !one.label->empty()) line += "  " + shown(*one.label);
       text += line + "\n";
     }
+    for (const std::string& attribute : result.found.attributes) {
+      text += "  " + shown(attribute) + "\n";
+    }
+    const bool none = result.found.predictions.empty() && result.found.attributes.empty();
+    if (none && result.error.empty()) text += "  no class reaches the threshold\n";
   }
   return text;
 }

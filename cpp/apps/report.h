@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "description/outputs.h"
 #include "lenet/predictor.h"
 #include "measure.h"
 #include "options.h"
@@ -32,32 +33,14 @@ std::string format_report(const char* program, const Options& options, const Pre
                           const Report& report);
 
 /// Of lenet_classify.
-struct Prediction {
-  std::int64_t class_id = 0;
-  float value = 0;  ///< as value_name says
-};
-
 struct ImageResult {
   std::string file;
-  std::vector<Prediction> predictions;  ///< the most probable first
-  std::string error;                    ///< why the image could not be read; empty when it could
+  Finding found;
+  std::string error;  ///< why the image could not be read; empty when it could
 };
 
-/// What the value of a prediction is: "probability", or "score" of labels, which have none, and of
-/// outputs of an unknown kind.
-const char* value_name(OutputKind kind);
-
-/// The `k` greatest of `outputs`, the lower number first when two are equal.
-/// \param kind of logits, the values are probabilities; of labels, which are the classes
-/// themselves,
-///   NaN; of others, the outputs themselves
-std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, int k,
-                                    OutputKind kind);
-
-/// \param names of all classes; empty when they are not known
-/// \param kind as top_classes had it
+/// \param kind of the outputs, as kind_for has it
 /// \returns text: a table; csv and json: as lenet-cpp predict writes them.
-std::string format_results(const std::vector<ImageResult>& results,
-                           const std::vector<std::string>& names, Format format, OutputKind kind);
+std::string format_results(const std::vector<ImageResult>& results, Format format, OutputKind kind);
 
 }  // namespace lenet::apps

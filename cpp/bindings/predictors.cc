@@ -1,8 +1,10 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +14,8 @@
 #include <vector>
 
 #include "bindings.h"
+#include "description/description.h"
+#include "description/outputs.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor_pool.h"
 #include "shared_predictor.h"
@@ -207,6 +211,37 @@ Tensor prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels)
   return pipeline(image);
 }
 
+OutputKind parse_kind(const std::string& name) {
+  for (const OutputKind kind :
+       {OutputKind::Logits, OutputKind::Probabilities, OutputKind::Scores, OutputKind::Labels}) {
+    if (name == to_string(kind)) return kind;
+  }
+  return OutputKind::Unknown;
+}
+
+/// \param outputs float32 [images, classes]
+/// \returns for each image its classes, (number, label, value, score), its attributes and flags
+py::list interpret_rows(const Array<float>& outputs, const std::string& kind,
+                        const std::string& postprocess, std::vector<std::string> labels,
+                        std::optional<std::int64_t> topk, std::optional<double> threshold) {
+  if (outputs.ndim() != 2) throw Error(ErrorCode::BadInput, "expected outputs [images, classes]");
+  Description description;
+  if (!postprocess.empty()) description.outputs = parse_output_rule(postprocess);
+  description.labels = std::move(labels);
+  const auto classes = static_cast<std::size_t>(outputs.shape(1));
+  py::list images;
+  for (py::ssize_t image = 0; image < outputs.shape(0); ++image) {
+    const Finding found = interpret(outputs.data(image, 0), classes, description, parse_kind(kind),
+                                    {topk, threshold});
+    py::list predictions;
+    for (const Prediction& one : found.predictions) {
+      predictions.append(py::make_tuple(one.class_id, one.label, one.value, one.score));
+    }
+    images.append(py::make_tuple(predictions, found.attributes, found.flags));
+  }
+  return images;
+}
+
 }  // namespace
 
 void register_predictors(py::module_& module) {
@@ -216,8 +251,24 @@ void register_predictors(py::module_& module) {
                              [](const TensorSpec& spec) { return py::tuple(py::cast(spec.shape)); })
       .def_readonly("dtype", &TensorSpec::dtype);
   py::class_<ImagePipeline>(module, "ImagePipeline")
-      .def(py::init(&ImagePipeline::parse), py::arg("description"))
+      .def(py::init([](const std::string& description) {
+             return ImagePipeline(parse_description(description, "").images);
+           }),
+           py::arg("description"))
       .def("__call__", &prepare, py::arg("pixels").noconvert());
+  module.def("find_description", [](const std::filesystem::path& program) {
+    const std::string path = find_description(program.string());
+    return path.empty() ? py::object(py::none()) : py::cast(std::filesystem::path(path));
+  });
+  module.def(
+      "read_description",
+      [](const std::filesystem::path& path, bool check_hashes) {
+        const ReadDescription read = read_description(path.string(), check_hashes);
+        return std::make_tuple(read.text, read.note);
+      },
+      py::arg("path"), py::arg("check_hashes"));
+  module.def("interpret", &interpret_rows, py::arg("outputs").noconvert(), py::arg("kind"),
+             py::arg("postprocess"), py::arg("labels"), py::arg("topk"), py::arg("threshold"));
   register_predictor(module);
   register_runner<PredictorPool>(module, "PredictorPool")
       .def(py::init([](const Config& config, std::size_t size,

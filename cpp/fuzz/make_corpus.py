@@ -459,10 +459,13 @@ def preprocess_files() -> Files:
         "huge": ("RGB", [{**resize, "short_side": 2**40}, *last]),
         "no_step": ("RGB", []),
     }
+    whole = {"format_version": 1, "mode": "RGB", "steps": last}
+    rule = {"type": "ThreshOutput", "threshold": 0.5, "label_0": "no", "default_label_index": 1}
     return {
         name: json.dumps({"format_version": 1, "mode": mode, "steps": steps}).encode()
         for name, (mode, steps) in described.items()
     } | {
+        "labels": json.dumps({**whole, "labels": ["a", "b"], "postprocess": rule}).encode(),
         "twice": b'{"format_version": 1, "format_version": 1}',
         "number_too_large": b'{"format_version": 1e999}',
         "deep": b"[" * 2000,
@@ -588,6 +591,49 @@ def grpc_files() -> Files:
     }
 
 
+def yml_files() -> Files:
+    ops = """PreProcess:
+  transform_ops:
+    - DecodeImage: {to_rgb: False}
+    - ResizeImage: {resize_short: 9, interpolation: area, backend: cv2}
+    - CropImage: {size: [8, 7]}
+    - NormalizeImage: {scale: 1.0/255.0, mean: [0, 0, 0], std: [1, 1, 1], order: ''}
+    - ToCHWImage:
+PostProcess:
+  main_indicator: Topk
+"""
+    rules = {
+        "topk": "  Topk: {topk: 2, label_list: [a, 'b', 3, 1.5, yes, ~]}\n  SavePreLabel: {a: b}",
+        "file": '  Topk:\n    class_id_map_file: "../a.txt"\n    delimiter: ","\n',
+        "thresh": "  ThreshOutput: {threshold: 0.5, label_0: a, default_label_index: 3}",
+        "multi": "  MultiLabelThreshOutput: {threshold: 0.25, label_list: [a, b]}",
+        "person": "  PersonAttribute: {glasses_threshold: 0.1}",
+        "vehicle": "  VehicleAttribute: {}",
+        "table": "  TableAttribute:",
+    }
+    model = """Model: ResNet
+Transforms:
+- ResizeByShort: {interp: LINEAR, max_size: -1, short_size: 9}
+- Resize:
+    target_size: !!python/tuple
+    - 8
+    - 9
+- CenterCrop: {crop_size: 7}
+- Normalize: {is_scale: true, mean: [0, 0, 0], std: [1, 1, 1], min_val: [0, 0, 0]}
+_Attributes: {model_type: classifier, labels: [a, b]}
+"""
+    lines = {name: ops.replace(": Topk", ": ''") + rule for name, rule in rules.items()}
+    return {name: text.encode() for name, text in lines.items()} | {
+        "main": (ops + rules["topk"]).encode(),
+        "paddlex_2": model.encode(),
+        "anchors": b"a: &a [1, 2]\nb: *a\nc: {<<: *a}",
+        "numbers": b"[0x1F, 017, 1_0, 1:30, .inf, -.5, 1e3, 1.5e+3, 0b1, 2024-01-01]",
+        "block": b"a: |\n  b\n  c\nd: >-\n  e\n? f\n: g\n--- # h\n",
+        "deep": b"[" * 2000,
+        "cut": b"a: {b: [",
+    }
+
+
 CORPUS = {
     "npy": npy_files,
     "idx": idx_files,
@@ -599,6 +645,7 @@ CORPUS = {
     "sha256sums": sha256sums_files,
     "photo": photo_files,
     "preprocess": preprocess_files,
+    "yml": yml_files,
     "serve": serve_files,
     "http": http_files,
     "grpc": grpc_files,

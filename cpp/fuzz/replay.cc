@@ -26,6 +26,7 @@ constexpr std::pair<const char*, lenet::fuzz::Target> kTargets[] = {
     {"sha256sums", lenet::fuzz::sha256sums},
     {"photo", lenet::fuzz::photo},
     {"preprocess", lenet::fuzz::preprocess},
+    {"yml", lenet::fuzz::yml},
     {"serve", lenet::fuzz::serve},
 #if LENET_HAS_SERVE
     {"http", lenet::fuzz::http},

@@ -2,7 +2,7 @@
 #include <string>
 #include <variant>
 
-#include "images/steps.h"
+#include "description/description.h"
 #include "support.h"
 #include "targets.h"
 
@@ -27,9 +27,9 @@ Image gradient(std::int64_t channels) {
 }  // namespace
 
 void preprocess(std::string_view bytes) {
-  Description description;
+  Preparation description;
   const bool accepted = accepts({ErrorCode::BadModel}, [&] {
-    description = parse_description(std::string(bytes), "preprocess.json");
+    description = parse_description(std::string(bytes), "preprocess.json").images;
     require(description.image_steps.size() <= bytes.size(), "no more steps than bytes");
   });
   if (!accepted) return;

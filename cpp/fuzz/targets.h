@@ -20,6 +20,7 @@ void pdiparams(std::string_view bytes);
 void sha256sums(std::string_view bytes);
 void photo(std::string_view bytes);
 void preprocess(std::string_view bytes);
+void yml(std::string_view bytes);
 void serve(std::string_view bytes);
 void http(std::string_view bytes);  ///< in a build with lenet_serve
 void grpc(std::string_view bytes);  ///< in a build with lenet_serve_grpc

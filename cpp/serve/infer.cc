@@ -7,9 +7,9 @@
 #include <limits>
 #include <utility>
 
+#include "description/outputs.h"
 #include "images/decoders.h"
 #include "json_reader.h"
-#include "report.h"
 
 namespace lenet::serve {
 namespace {
@@ -280,7 +280,9 @@ class Parser {
   void require_files() {
     request_.kind = Kind::Files;
     if (model_.pipeline) return;
-    refuse("model '" + model_.name + "' takes no image files: it has no preprocess.json");
+    refuse(
+        "model '" + model_.name + "' takes no image files: " +
+        (model_.note.empty() ? "nothing beside it describes how they are prepared" : model_.note));
   }
 
   void take_files(std::string_view binary, std::size_t count) {
@@ -328,20 +330,26 @@ void append_binary(std::string& to, std::string_view bytes) {
   to.append(reinterpret_cast<const char*>(&size), sizeof(size)).append(bytes);
 }
 
-/// "VALUE:INDEX" or "VALUE:INDEX:NAME" for the greatest values of each image.
-std::vector<std::string> top_texts(const Model& model, const float* values, std::int64_t images,
-                                   std::size_t classes, std::int64_t most) {
+/// What the description of the model makes of each image, at most so many texts: "VALUE:INDEX" or
+/// "VALUE:INDEX:NAME" of classes, attributes by their names; and nothing where an image has fewer.
+std::vector<std::string> class_texts(const Model& model, const float* values, std::int64_t images,
+                                     std::size_t classes, std::int64_t most) {
+  const Description& description = model.description;
+  Wish wish;
+  if (description.outputs.type == PostProcess::Topk) wish.topk = most;
   std::vector<std::string> texts;
   for (std::int64_t image = 0; image < images; ++image, values += classes) {
-    const auto best =  // the output's own values, as the protocol has it
-        apps::top_classes(values, classes, static_cast<int>(most), OutputKind::Unknown);
-    for (const auto& top : best) {
-      const auto index = static_cast<std::size_t>(top.class_id);
+    const std::size_t end = texts.size() + static_cast<std::size_t>(most);
+    // The output's own values, as the protocol has it.
+    Finding found = interpret(values, classes, description, OutputKind::Unknown, wish);
+    for (const Prediction& one : found.predictions) {
       std::string& text = texts.emplace_back();
-      if (!append_json(text, values[index])) text += "nan";
-      text += ":" + std::to_string(index);
-      if (index < model.classes.size()) text += ":" + model.classes[index];
+      if (!append_json(text, one.value)) text += "nan";
+      text += ":" + std::to_string(one.class_id);
+      if (one.label) text += ":" + *one.label;
     }
+    for (std::string& attribute : found.attributes) texts.push_back(std::move(attribute));
+    texts.resize(end);
   }
   return texts;
 }
@@ -442,7 +450,7 @@ Response infer_response(const InferRequest& request, const Model& model,
       }
       const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
       const std::int64_t most = std::min(wanted.classes, classes);
-      texts = top_texts(model, values, images, row, most);
+      texts = class_texts(model, values, images, row, most);
       shape = {images, most};
     }
     const bool is_binary = wanted.binary.value_or(false);

@@ -11,11 +11,9 @@
 namespace lenet::serve {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::unique_ptr<const Predictor> load_predictor(const std::string& path, const Options& options) {
   Config config = options.config;
-  (fs::is_directory(path) ? config.model_dir : config.model_file) = path;
+  (std::filesystem::is_directory(path) ? config.model_dir : config.model_file) = path;
   config.time_limit_ms = options.limits.request_ms;
   try {
     return std::make_unique<const Predictor>(config);
@@ -54,11 +52,15 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   input = first_->input_spec();
   outputs = first_->output_specs();
   joins_images = first_->joins_images();
-  const fs::path program = config.model_file;
-  if (fs::exists(fs::path(program).replace_filename("preprocess.json"))) {
-    pipeline = apps::load_pipeline(config, "");
+  try {
+    apps::Described described = apps::describe(config, "");
+    description = std::move(described.description);
+    if (!described.source.empty()) pipeline = ImagePipeline(description.images);
+    note = described.note;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::Unsupported) throw;
+    note = error.what();
   }
-  classes = apps::read_manifest(program.string(), config.check_hashes).classes;
   try {
     measure();
   } catch (const Error& error) {

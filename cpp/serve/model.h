@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "description/description.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
 #include "metrics.h"
@@ -22,14 +23,15 @@ class Model {
  public:
   /// Reads, checks and warms a model.
   /// \param path of a program, or of a folder with one
-  /// \throws Error as Predictor, ImagePipeline::load and read_manifest
+  /// \throws Error as Predictor and apps::describe
   Model(std::string name, std::int64_t version, const std::string& path, const Options& options);
 
   const std::string name;
   const std::string version;
   int time_limit_ms = 0;                  ///< of a run; 0: none, or its engine cannot be stopped
-  std::optional<ImagePipeline> pipeline;  ///< nothing: there is no preprocess.json
-  std::vector<std::string> classes;       ///< their names, if manifest.json has them
+  Description description;                ///< of the outputs and, if that is known, of the images
+  std::optional<ImagePipeline> pipeline;  ///< nothing: it is not known
+  std::string note;  ///< what who runs the server should know of the description; mostly empty
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   bool joins_images = false;  ///< as Predictor::joins_images: requests are not one batch

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "classify_files.h"
 #include "command_line.h"
 #include "options.h"
@@ -31,7 +33,7 @@ TEST_CASE("images stand among the flags, and after --") {
 
 TEST_CASE("the most probable classes, the lower number first when two are equal") {
   const std::vector<float> logits = {1, 3, 3, -1};
-  const auto top = apps::top_classes(logits.data(), 4, 3, OutputKind::Logits);
+  const auto top = top_classes(logits.data(), 4, 3, OutputKind::Logits);
   REQUIRE(top.size() == 3);
   CHECK(top[0].class_id == 1);
   CHECK(top[1].class_id == 2);
@@ -39,39 +41,50 @@ TEST_CASE("the most probable classes, the lower number first when two are equal"
   const double sum = 2 + std::exp(-2.0) + std::exp(-4.0);
   CHECK(top[0].value == doctest::Approx(1 / sum).epsilon(1e-7));
   CHECK(top[2].value == doctest::Approx(std::exp(-2.0) / sum).epsilon(1e-7));
-  CHECK(apps::top_classes(logits.data(), 4, 9, OutputKind::Unknown).size() == 4);
-  CHECK(apps::top_classes(logits.data(), 4, 1, OutputKind::Unknown)[0].value == 3);
+  CHECK(top_classes(logits.data(), 4, 9, OutputKind::Unknown).size() == 4);
+  CHECK(top_classes(logits.data(), 4, 1, OutputKind::Unknown)[0].value == 3);
   const std::vector<float> not_a_number = {NAN, 1, NAN, 2};
-  CHECK(apps::top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[1].class_id == 1);
-  CHECK(apps::top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[3].class_id == 2);
+  CHECK(top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[1].class_id == 1);
+  CHECK(top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[3].class_id == 2);
   const std::vector<float> labels = {7, -1};
-  CHECK(apps::top_classes(labels.data(), 2, 1, OutputKind::Labels).size() == 1);
-  CHECK(apps::top_classes(labels.data(), 2, 9, OutputKind::Labels)[1].class_id == -1);
+  CHECK(top_classes(labels.data(), 2, 1, OutputKind::Labels).size() == 1);
+  CHECK(top_classes(labels.data(), 2, 9, OutputKind::Labels)[1].class_id == -1);
   const std::vector<float> large = {1e30F, -1e30F};
-  CHECK(apps::top_classes(large.data(), 2, 1, OutputKind::Logits)[0].value == 1);
+  CHECK(top_classes(large.data(), 2, 1, OutputKind::Logits)[0].value == 1);
 }
 
 TEST_CASE("results as text, CSV and JSON") {
-  const std::vector<apps::ImageResult> results = {{"a,\"b\"\n.png", {{1, 0.75F}, {0, 0.25F}}, ""}};
-  const Names names = {"cat", "dog, \"hot\""};
   using apps::Format;
-  CHECK(format_results(results, names, Format::Text, OutputKind::Logits) ==
+  const Finding named = {{{1, 0.75F, 0, "dog, \"hot\""}, {0, 0.25F, 0, "cat"}}, {}, {}};
+  const Finding unnamed = {{{1, 0.75F}, {0, 0.25F}}, {}, {}};
+  const std::string file = "a,\"b\"\n.png";
+  CHECK(format_results({{file, named, ""}}, Format::Text, OutputKind::Logits) ==
         "a,\"b\"?.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
-  CHECK(format_results(results, {}, Format::Text, OutputKind::Logits) ==
+  CHECK(format_results({{file, unnamed, ""}}, Format::Text, OutputKind::Logits) ==
         "a,\"b\"?.png\n  0.750000  class 1\n  0.250000  class 0\n");
-  CHECK(format_results(results, names, Format::Csv, OutputKind::Scores) ==
+  CHECK(format_results({{file, named, ""}}, Format::Csv, OutputKind::Scores) ==
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
         "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
-  CHECK(format_results({{"a", {{7, NAN}, {-1, NAN}}, ""}}, names, Format::Text,
-                       OutputKind::Labels) == "a\n  class 7\n  class -1\n");
-  const std::vector<apps::ImageResult> other = {{"\xff.png", {{0, 1}}, ""}};
-  const std::string json = format_results(other, {}, Format::Json, OutputKind::Unknown);
+  const Finding labels = {{{7, NAN}, {-1, NAN}}, {}, {}};
+  CHECK(format_results({{"a", labels, ""}}, Format::Text, OutputKind::Labels) ==
+        "a\n  class 7\n  class -1\n");
+  const std::vector<apps::ImageResult> other = {{"\xff.png", {{{0, 1}}, {}, {}}, ""}};
+  const std::string json = format_results(other, Format::Json, OutputKind::Unknown);
   CHECK(json.find(R"("label": null)") != std::string::npos);
   CHECK(json.find(R"("class_id": 0)") != std::string::npos);
   CHECK(json.find(R"("score": 1.0)") != std::string::npos);
-  CHECK(format_results(other, {}, Format::Text, OutputKind::Unknown).find("  score 1.0") !=
+  CHECK(format_results(other, Format::Text, OutputKind::Unknown).find("  score 1.0") !=
         std::string::npos);
+  const std::vector<apps::ImageResult> attributes = {{"a.png", {{}, {"Hat: True"}, {0, 1}}, ""}};
+  CHECK(format_results(attributes, Format::Text, OutputKind::Scores) == "a.png\n  Hat: True\n");
+  CHECK(format_results(attributes, Format::Csv, OutputKind::Scores) ==
+        "file,rank,class_id,label,probability,error\na.png,1,,Hat: True,,\n");
+  CHECK(nlohmann::json::parse(format_results(attributes, Format::Json, OutputKind::Scores)) ==
+        nlohmann::json::parse(R"([{"file": "a.png", "attributes": ["Hat: True"],
+                                   "output": [0, 1]}])"));
+  CHECK(format_results({{"a.png", {}, ""}}, Format::Text, OutputKind::Scores) ==
+        "a.png\n  no class reaches the threshold\n");
 }
 
 TEST_CASE("names of classes") {

@@ -1,3 +1,5 @@
+import os
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -37,6 +39,17 @@ class Config:
 class ImagePipeline:
     def __init__(self, description: str | bytes) -> None: ...
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+def find_description(program: os.PathLike[str]) -> Path | None: ...
+def read_description(path: os.PathLike[str], check_hashes: bool) -> tuple[str, str]: ...
+def interpret(
+    outputs: NDArray[np.float32],
+    kind: str,
+    postprocess: str,
+    labels: list[str],
+    topk: int | None,
+    threshold: float | None,
+) -> list[tuple[list[tuple[int, str | None, float, float]], list[str], list[int]]]: ...
 
 class Predictor:
     def __init__(

@@ -1,4 +1,4 @@
-"""The steps from pixels to a model's input, preprocess.json, and PaddleClas's inference.yml."""
+"""The steps from pixels to a model's input, and preprocess.json."""
 
 import json
 import pickle
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp import BadModel, Unsupported
+from lenet_cpp import BadModel
 from lenet_cpp.data import images
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
 from pictures import random_pixels, refused
@@ -218,110 +218,3 @@ def test_bad_descriptions(tmp_path):
 def test_steps_that_make_no_pipeline(mode, steps, problem):
     with pytest.raises(lenet_cpp.BadInput, match=problem):
         Pipeline(mode, steps)
-
-
-def yml(tmp_path, text):
-    (tmp_path / "inference.yml").write_text(text)
-    return tmp_path / "inference.yml"
-
-
-def with_ops(*ops):
-    return "PreProcess:\n  transform_ops:\n" + "".join(f"    - {op}\n" for op in ops)
-
-
-NORMALIZE = "NormalizeImage: {scale: 1.0/255.0, mean: [0, 0, 0], std: [1, 1, 1], order: ''}"
-
-
-def test_the_default_inference_yml(tmp_path):
-    ops = with_ops(
-        *("ResizeImage: {resize_short: 256}", "CropImage: {size: 224}"),
-        f"NormalizeImage: {{scale: 0.00392157, mean: {[*MEAN]}, std: {[*STD]}, order: ''}}",
-        "ToCHWImage:",
-    )
-    text = f"Global: {{infer_imgs: ./images}}\n{ops}PostProcess: {{name: Topk, topk: 5}}\n"
-    resize, crop, *_ = images.imagenet(library="opencv").steps
-    steps = resize, crop, Normalize(0.00392157, MEAN, STD)
-    assert images.from_inference_yml(yml(tmp_path, text)) == Pipeline("RGB", (*steps, ToCHW()))
-
-
-SCALES = {"0.5": 0.5, "'1e-2'": 0.01, "2": 2.0} | dict.fromkeys(
-    ("1.0/255.0", "1./255.", "'1/255'", "' 1.0 / 255 '", "null"), 1 / 255
-)
-
-
-@pytest.mark.parametrize(("scale", "value"), SCALES.items())
-def test_scales(tmp_path, scale, value):
-    text = with_ops(f"NormalizeImage: {{scale: {scale}, order: hwc}}", "ToCHWImage: null")
-    # Left out, mean and std are ImageNet's.
-    steps = Normalize(value, MEAN, STD), ToCHW()
-    assert images.from_inference_yml(yml(tmp_path, text)).steps == steps
-
-
-def test_sizes_are_width_and_height_there(tmp_path):
-    text = with_ops(
-        "DecodeImage: {to_rgb: False, channel_first: False}",
-        "ResizeImage: {size: [320, 240], interpolation: BICUBIC, backend: pil}",
-        "CropImage: {size: [300, 200]}",
-        "ToCHWImage:",
-        "NormalizeImage: {scale: 1, mean: [1, 2, 3], std: [4, 5, 6], order: chw}",
-    )
-    resize = Resize(size=(240, 320), interpolation="bicubic", library="pillow")
-    steps = resize, CenterCrop((200, 300), "down"), Normalize(1, (1, 2, 3), (4, 5, 6)), ToCHW()
-    assert images.from_inference_yml(yml(tmp_path, text)) == Pipeline("BGR", steps)
-
-
-@pytest.mark.parametrize(
-    ("op", "library", "interpolation"),
-    [
-        ("backend: cv2, interpolation: area", "opencv", "area"),
-        ("interpolation: nearest", "opencv", "nearest"),
-        ("backend: PIL", "pillow", "bilinear"),
-        ("backend: pil, interpolation: bicubic", "pillow", "bicubic"),
-    ],
-)
-def test_the_library_that_resizes(tmp_path, op, library, interpolation):
-    text = with_ops(f"ResizeImage: {{resize_short: 7, {op}}}", NORMALIZE, "ToCHWImage:")
-    resize = Resize(7, interpolation=interpolation, library=library, rounding="half_even")
-    assert images.from_inference_yml(yml(tmp_path, text)).steps[0] == resize
-
-
-def normalize(old, new):
-    return with_ops(NORMALIZE.replace(old, new), "ToCHWImage:")
-
-
-def before(op):
-    return with_ops(op, NORMALIZE, "ToCHWImage:")
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "problem"),
-    [
-        ("a: [", BadModel, "is not YAML"),
-        ("!!python/object/apply:os.system ['exit 1']", BadModel, "is not YAML"),
-        ("", BadModel, "expected a list at PreProcess.transform_ops"),
-        ("PreProcess: {transform_ops: []}", BadModel, "expected a list"),
-        (with_ops("3"), BadModel, "expected the name of one op, found 3"),
-        (with_ops("RandFlipImage: {}"), Unsupported, "'RandFlipImage' is not known"),
-        (with_ops("{ToCHWImage: 3}"), BadModel, "ToCHWImage: expected values by name"),
-        (with_ops("CropImage: {sise: 3}"), Unsupported, "CropImage.sise is not known"),
-        (with_ops(NORMALIZE), Unsupported, "ToCHWImage once, found it 0 times"),
-        (with_ops("ToCHWImage:"), Unsupported, "NormalizeImage once"),
-        (normalize("''}", "''}\n    - CropImage: {size: 3}"), Unsupported, "order Norm.*Crop"),
-        (normalize("''", "chw"), BadModel, "order 'chw' does not fit its place before ToCHWImage"),
-        (normalize("1.0/255.0", "'().__class__'"), BadModel, r"scale: .*'\(\)\.__class__'"),
-        (normalize("255.0", "0"), BadModel, "divides by zero"),
-        (normalize("[1, 1, 1]", "[1, 1]"), BadModel, r"steps\[0\]\.std: expected as many as mean"),
-        (normalize("[1, 1, 1]", "7"), BadModel, "NormalizeImage: "),
-        (before("ResizeImage: {interpolation: lanczos}"), Unsupported, "'lanczos' of opencv"),
-        (before("ResizeImage: {interpolation: area, backend: pil}"), Unsupported, "of pillow"),
-        (before("ResizeImage: {size: 3, backend: gpu}"), Unsupported, "ResizeImage.backend 'gpu'"),
-        (before("ResizeImage: {}"), BadModel, "ResizeImage: size: expected"),
-        (before("DecodeImage: {channel_first: true}"), Unsupported, "DecodeImage.channel_first"),
-        (normalize("order: ''", "order: '', channel_num: 4"), Unsupported, "channel_num 4"),
-    ],
-)
-def test_bad_inference_yml(tmp_path, text, error, problem):
-    with refused(error, problem, tmp_path / "inference.yml"):
-        images.from_inference_yml(yml(tmp_path, text))
-    with pytest.raises(lenet_cpp.FileNotFound, match=r"missing\.yml"):
-        images.from_inference_yml(tmp_path / "missing.yml")

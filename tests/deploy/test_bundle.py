@@ -24,12 +24,14 @@ def static(tmp_path_factory):
     """Two programs as the preset static makes them, of the objects of build/."""
     folder = tmp_path_factory.mktemp("static")
     libraries = [BUILD / "cpp/apps/liblenet_apps.a", BUILD / "cpp/apps/liblenet_native.a"]
-    folder_of_objects = BUILD / "cpp/src/CMakeFiles/lenet_loaders.dir/images"
-    sources = {path.name for path in (ROOT / "cpp/src/images").glob("*.cc")}
-    photos = [path for path in folder_of_objects.glob("*.o") if path.stem in sources]
+    loaders = BUILD / "cpp/src/CMakeFiles/lenet_loaders.dir"
+    rooms = [ROOT / "cpp/src" / room for room in ("images", "description", "io")]
+    sources = {path.name for room in rooms for path in room.glob("*.cc")}
+    photos = [path for path in loaders.glob("*/*.o") if path.stem in sources]
     found = {path.name for path in photos}
     formats = [f"-l{name}" for name in ("jpeg", "png") if f"{name}.cc.o" in found]
-    classify = [*photos, *libraries, *formats, *("-lz" for _ in formats)]
+    yaml = re.search("^LENET_YAML_LIBRARY:.*=(.*)", (BUILD / "CMakeCache.txt").read_text(), re.M)[1]
+    classify = [*photos, *libraries, *formats, *("-lz" for _ in formats), *filter(None, [yaml])]
     for name, source, more in (
         ("lenet_infer_native", "lenet_infer_test", libraries),
         ("lenet_classify", "lenet_classify", classify),

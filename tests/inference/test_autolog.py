@@ -313,7 +313,7 @@ def test_accelerator_that_auto_chose_and_the_name_that_was_given(command, model_
 
 def test_times_are_those_of_the_stages(command, monkeypatch):
     """Each stage made slow in turn: its own time grows, and no other's."""
-    names = {"preprocess": "preprocess", "run": "inference", "topk": "postprocess"}
+    names = {"preprocess": "preprocess", "run": "inference", "interpret": "postprocess"}
     for method, stage in names.items():
         original = getattr(InferenceEngine, method)
 

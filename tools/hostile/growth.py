@@ -157,7 +157,7 @@ def file(name, size, content, *result, **more):
         model = small_model(folder)
         made = content(size)
         (folder / path).write_bytes(made.encode() if isinstance(made, str) else made)
-        return folder / path if path.endswith(".json") else model
+        return folder / path if path.endswith((".json", ".yml")) else model
 
     family(name, size, write, *result, **more)
 
@@ -332,6 +332,12 @@ file("preprocess.json: many steps", 1000, lambda n: preprocess(crops=n))
 file("preprocess.json: many means", 3000, lambda n: preprocess(means=n), "BadModel")
 file("preprocess.json: nested lists", *NESTED)
 file("preprocess.json: many members", 5000, lambda n: preprocess(**members(n)), "BadModel")
+file("inference.yml: nested lists", 1_000_000, *NESTED[1:])
+file("inference.yml: many members", 20_000, lambda n: (
+    "".join(f"member{i}: {{}}\n" for i in range(n))), "Unsupported")
+file("inference.yml: many labels", 10_000, lambda n: (
+    "PreProcess:\n  transform_ops:\n  - NormalizeImage: {order: ''}\n  - ToCHWImage:\n"
+    f"PostProcess:\n  Topk: {{label_list: [{', '.join(f'class {i}' for i in range(n))}]}}\n"))
 file("manifest.json: many classes", 5000, lambda n: json.dumps({
     "format_version": 1, "models": {"model.pdmodel": {}}, "softmax": False,
     "classes": [f"class {i}" for i in range(n)]}))

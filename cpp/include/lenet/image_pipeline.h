@@ -47,13 +47,19 @@ LENET_API bool can_decode_jpeg() noexcept;
 /// Whether this library was built with libpng (Debian: libpng-dev).
 LENET_API bool can_decode_png() noexcept;
 
+struct Preparation;
+
 /// The steps that a model's images go through. A value: copies share the steps, which never change.
 class LENET_API ImagePipeline {
  public:
-  /// Reads a `preprocess.json`. docs/preprocessing.md describes it.
+  /// Reads a `preprocess.json` (docs/preprocessing.md describes it), or what a toolkit wrote beside
+  /// the model: PaddleClas's and PaddleX's `inference.yml`, PaddleX 2's `model.yml`, Hugging Face's
+  /// `preprocessor_config.json`, timm's `config.json`. Its contents tell which it is.
   /// \param check_hashes compare it with SHA256SUMS beside it, if that is there and names it
   /// \throws Error FileNotFound; BadModel naming the file and what is wrong where (a step, field or
-  ///   version that is not known, steps in an order that makes no sense).
+  ///   version that is not known, steps in an order that makes no sense); Unsupported naming what a
+  ///   toolkit's file asks for and is not computed here, or where a .yml is read in a build without
+  ///   libyaml.
   static ImagePipeline load(const std::string& path, bool check_hashes = true);
 
   /// Takes the contents of a `preprocess.json`.
@@ -76,9 +82,11 @@ class LENET_API ImagePipeline {
   /// Channels of the result: 1 for mode "L", 3 for "RGB" and "BGR".
   std::int64_t channels() const noexcept;
 
+  /// Of steps that were read already; their type is known inside this library only.
+  explicit ImagePipeline(Preparation preparation);
+
  private:
   struct State;
-  explicit ImagePipeline(std::shared_ptr<const State> state);
 
   std::shared_ptr<const State> state_;
 };

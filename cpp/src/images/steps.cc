@@ -4,9 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "io/file.h"
-#include "model/hash_check.h"
-
 namespace lenet {
 namespace {
 
@@ -94,24 +91,15 @@ PixelTable make_table(const Normalize& normalize, Mode mode) {
 
 // ---- the pipeline
 
-struct ImagePipeline::State : Description {
-  explicit State(Description of_file)
-      : Description(std::move(of_file)), table(make_table(normalize, mode)) {}
+struct ImagePipeline::State : Preparation {
+  explicit State(Preparation preparation)
+      : Preparation(std::move(preparation)), table(make_table(normalize, mode)) {}
 
   PixelTable table;
 };
 
-ImagePipeline::ImagePipeline(std::shared_ptr<const State> state) : state_(std::move(state)) {}
-
-ImagePipeline ImagePipeline::load(const std::string& path, bool check_hashes) {
-  const std::string text = read_file(path);
-  HashCheck{check_hashes}(path, text);
-  return ImagePipeline(std::make_shared<State>(parse_description(text, path)));
-}
-
-ImagePipeline ImagePipeline::parse(const std::string& description) {
-  return ImagePipeline(std::make_shared<State>(parse_description(description, "")));
-}
+ImagePipeline::ImagePipeline(Preparation preparation)
+    : state_(std::make_shared<State>(std::move(preparation))) {}
 
 Image ImagePipeline::prepare(const Image& image) const {
   const Shape shape = {image.height, image.width, image.channels};

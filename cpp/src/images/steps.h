@@ -1,4 +1,4 @@
-/// `preprocess.json`: the steps of a pipeline, and what each does to the pixels, exactly.
+/// The steps of a pipeline, and what each does to the pixels, exactly.
 #pragma once
 
 #include <cstdint>
@@ -64,15 +64,11 @@ struct Normalize {
 };
 
 /// A whole preprocessing. ToCHW, which is always last, is not among the steps.
-struct Description {
+struct Preparation {
   Mode mode = Mode::Rgb;
   std::vector<ImageStep> image_steps;
   Normalize normalize;
 };
-
-/// \param path for messages; may be empty
-/// \throws Error BadModel naming `path`, the place and the problem.
-Description parse_description(const std::string& text, const std::string& path);
 
 /// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
 Image to_channels(const Image& image, std::int64_t channels);

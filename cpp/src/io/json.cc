@@ -119,6 +119,13 @@ nlohmann::json parse_json(std::string_view text) {
   return parse_tree(text);
 }
 
+std::string python_text(const nlohmann::json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_null()) return "None";
+  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
+  return value.dump();
+}
+
 JsonValue JsonValue::parse(std::string_view text, Ends& ends) {
   const JsonValue value = JsonValue({}, &ends).take_value(text);
   skip_blanks(text);

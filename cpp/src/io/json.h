@@ -33,6 +33,9 @@ inline constexpr std::size_t kMaxJsonDepth = 32;
 ///   readers may take either.
 nlohmann::json parse_json(std::string_view text);
 
+/// How Python's str() would write a value that is no list or object.
+std::string python_text(const nlohmann::json& value);
+
 /// A value, by its bytes in a text, which must outlive it: no tree is made. What is read is strict
 /// JSON; of what is not read only the quotes and the number of brackets are known to be in order.
 /// Each level of nesting, of which there are at most kMaxJsonDepth, is passed over once more, but

@@ -57,8 +57,10 @@ _SHARED = """
   --image-size N
       height and width of the images, in pixels (default: the model's) [also: --img_size]
   -b, --batch-size N  images a run
-  --preprocess FILE  how images are prepared: preprocess.json, or PaddleClas's inference.yml
-      (default: the file of that name beside the model, else what the registry has for the model)
+  --preprocess FILE
+      how images are prepared, and what becomes of the outputs: preprocess.json, or what a toolkit
+      wrote, such as PaddleClas's and PaddleX's inference.yml (default: that beside the model, else
+      what the registry has for the model)
   --data-dir DIR  folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's
       cache when it is complete, else the embedded sample of 6,000 images)
   --accelerator auto|plain|onednn|openvino|tensorrt

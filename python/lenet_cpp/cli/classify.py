@@ -14,14 +14,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp.cli._options import Options, command
-from lenet_cpp.data.images import (
-    PREPROCESS_NAME,
-    CenterCrop,
-    Pipeline,
-    Resize,
-    find_images,
-    imagenet,
-)
+from lenet_cpp.data.images import PREPROCESS_NAME, CenterCrop, Resize, find_images, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference import tables
 from lenet_cpp.inference.autolog import AutoLog
@@ -29,7 +22,7 @@ from lenet_cpp.inference.batch_predictor import BatchPredictor
 from lenet_cpp.inference.bulk import predict_all
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import NoPreprocessing, read_labels, value_name
-from lenet_cpp.inference.results import SUFFIXES, ImageResult, open_results
+from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, open_results
 from lenet_cpp.inference.tables import is_table
 from lenet_cpp.models import InferenceEngine
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
@@ -40,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lenet_cpp.inference.results import Prediction
+    from lenet_cpp.inference.results import Finding
 
 _COMMON = """
 Arguments:
@@ -49,12 +42,13 @@ Arguments:
 Images:
   --batch-size  [default: 1]
   --preprocess
-      (default: the file of that name beside the model, else what the registry has for the model,
-      else for a Paddle model with an input of [N, 3, 224, 224] ImageNet's)
+      (default: that beside the model, else what the registry has for the model, else for a Paddle
+      model with an input of [N, 3, 224, 224] ImageNet's)
   --skip-errors [BOOL]
       go on after an image that cannot be read; the exit status is 5 all the same [default: False]
 Results:
-  --topk N  classes to print of an image (default: 5)
+  --topk N  the N most probable classes (default: what the description says, else 5)
+  --threshold X  leave classes below it out; in place of the thresholds of the description
   --labels FILE  names of the classes, one a line, or '0 NAME' and so on (default: the model's)
   --output FILE  write the predictions there instead of printing them: .csv, .json or .jsonl
   --reprod-dir DIR  also write the outputs there as reprod_log does: output_inference_engine.npy
@@ -245,6 +239,7 @@ def _predict_all(options: Options) -> int:
         preprocess=options.preprocess,
         labels=options.labels and read_labels(options.labels),
         model_name=options.model_name,
+        threshold=options.threshold,
         **{name: value for name, value in settings.items() if value is not None},
     )
     outputs = [name for name in ("probabilities", "logits") if getattr(options, name)]
@@ -258,7 +253,7 @@ def _predict_all(options: Options) -> int:
             predictor,
             options.image_file,
             options.output,
-            outputs=["class_id", "label", *_values(predictor.output_kind), *outputs],
+            outputs=[*predictor.usual_outputs, *outputs],
             start=start,
             skipped=lambda why: tqdm.write(f"skipped {_printable(why)}", file=sys.stderr),
             keep=options.keep or (),
@@ -270,10 +265,6 @@ def _predict_all(options: Options) -> int:
     if total.skipped:
         raise BadInput(f"{total.skipped} of {total.rows} images could not be read and were skipped")
     return 0
-
-
-def _values(kind: str) -> list[str]:
-    return [] if kind == "labels" else [value_name(kind)]
 
 
 def _exported(options: Options) -> dict[str, Path | None]:
@@ -318,10 +309,10 @@ def _classify(
     with contextlib.ExitStack() as stack:
         write: Callable[[ImageResult], None] = results.append
         engine = stack.enter_context(made.load_predictor(**model))
-        value = value_name(engine.output_kind)
+        _find_pipeline(engine)  # what says how to read images is missing now, or never
+        value = value_name(engine.reported_kind)
         if options.output is not None:
             write = stack.enter_context(open_results(options.output, value))
-        _find_pipeline(engine)  # what says how to read images is missing now, or never
         _change(engine, "--resize-size", Resize, getattr(options, "resize_size", None))
         _change(engine, "--crop-size", CenterCrop, getattr(options, "crop_size", None))
         log = AutoLog(engine.name)
@@ -388,10 +379,8 @@ def _change(engine: InferenceEngine, flag: str, step: type, pixels: int | None) 
     before = engine.pipeline
     if not any(isinstance(each, step) for each in before.steps):
         raise BadInput(f"{flag}: the preprocessing of {engine.model_file} has no {step.__name__}")
-    engine.pipeline = Pipeline(
-        before.mode,
-        tuple(replace(each, **size) if isinstance(each, step) else each for each in before.steps),
-    )
+    steps = (replace(each, **size) if isinstance(each, step) else each for each in before.steps)
+    engine.pipeline = replace(before, steps=tuple(steps))
 
 
 def _refuse(options: Options) -> None:
@@ -422,16 +411,18 @@ def _run(
     log.start()
     batch, errors = _read(engine, images, skip_errors=options.skip_errors)
     log.stamp()
-    found: Iterator[tuple[Prediction, ...]] = iter(())
+    found: Iterator[Finding] = iter(())
     if batch is not None:
         outputs = engine.run(batch)
         log.stamp()
-        found = iter(engine.topk(outputs, options.topk))
+        if options.topk:
+            engine.topk(outputs, options.topk)  # not more than there are
+        found = iter(engine.interpret(outputs, options.topk, options.threshold))
         log.stamp()
         log.end(batch.shape)
         kept += [outputs] if options.reprod_dir is not None else []
     return [
-        ImageResult(str(image), () if image in errors else next(found), errors.get(image))
+        ImageResult(str(image), NOTHING if image in errors else next(found), errors.get(image))
         for image in images
     ]
 
@@ -459,16 +450,19 @@ def _read(
 
 
 def _rows(results: list[ImageResult]) -> list[list[object]]:
-    return [
-        [
-            "" if place else _printable(result.file),
-            one.class_id,
-            _printable(one.label or "-"),
-            "-" if one.score is None else f"{one.value:.6f}",
-        ]
-        for result in results
-        for place, one in enumerate(result.predictions)
-    ]
+    rows: list[list[object]] = []
+    for result in results:
+        if result.error is not None:
+            continue
+        found = [
+            [one.class_id, one.label or "-", "-" if one.score is None else f"{one.value:.6f}"]
+            for one in result.found.predictions
+        ] + [["", attribute, ""] for attribute in result.found.attributes]
+        found = found or [["", "no class reaches the threshold", ""]]
+        for place, (number, label, value) in enumerate(found):
+            file = "" if place else _printable(result.file)
+            rows.append([file, number, _printable(str(label)), value])
+    return rows
 
 
 def _printable(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp._base.files import PREPROCESS_NAME, naming
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
@@ -160,9 +161,16 @@ def _open_model(path: Path) -> tuple[dict[str, bytes], Any, Any]:
                 (first if first > 0 else 3, *shape), np.float32
             )
             expected = predictor.run(images)
-    beside = [program.with_name(name) for name in (PREPROCESS_NAME, MANIFEST_NAME)]
-    files = [program, *filter(None, [params]), *filter(Path.is_file, beside)]
-    return {checked_name(file.name): file.read_bytes() for file in files}, images, expected
+    files = [
+        program,
+        *filter(None, [params]),
+        *filter(Path.is_file, [program.with_name(MANIFEST_NAME)]),
+    ]
+    contents = {checked_name(file.name): file.read_bytes() for file in files}
+    description = _core.find_description(program)
+    if description is not None:  # of a toolkit: the program reads its own form alone
+        contents[PREPROCESS_NAME] = _core.read_description(description, False)[0].encode()
+    return contents, images, expected
 
 
 def _with_model(program: Path, content: bytes, loader: str, files: dict[str, bytes]) -> bytes:

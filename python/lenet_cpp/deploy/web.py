@@ -8,6 +8,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from lenet_cpp import _core
 from lenet_cpp._base.files import PREPROCESS_NAME, naming, other_content
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, Unsupported
@@ -79,7 +80,8 @@ def _checked_model(path: Path) -> dict[str, bytes]:
             f"{source.path} is in the format {source.format}, and the page reads a .pdmodel:"
             " convert it with lenet-cpp convert --to pdmodel"
         )
-    pipeline = Pipeline.load(source.folder / PREPROCESS_NAME)
+    described = _core.find_description(source.path)
+    pipeline = Pipeline.load(described or source.folder / PREPROCESS_NAME)
     with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
         shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
         kind = predictor.output_kind
@@ -91,7 +93,7 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     if len(outputs) != 2 or outputs[1] < 1:
         raise Unsupported(f"{source.path} gives {list(outputs)}: the page shows [N, classes]")
     manifest = read_origin(source.folder, source.path.name)
-    names = manifest.classes if manifest is not None else ()
+    names = (manifest.classes if manifest is not None else ()) or pipeline.labels
     about = {
         "name": source.path.stem if manifest is None else manifest.name,
         "classes": list(names) or [str(index) for index in range(outputs[1])],
@@ -100,6 +102,6 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     return {
         "model.pdmodel": source.path.read_bytes(),
         "model.pdiparams": source.params.read_bytes(),
-        PREPROCESS_NAME: (source.folder / PREPROCESS_NAME).read_bytes(),
+        PREPROCESS_NAME: json.dumps(pipeline.to_dict()).encode(),
         _MODEL: json.dumps(about, ensure_ascii=False).encode(),
     }

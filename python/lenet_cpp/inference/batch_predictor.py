@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.inference.checked_model import CheckedModel
@@ -24,8 +25,8 @@ from lenet_cpp.inference.classification import (
     best_classes,
     find_pipeline,
     normalized,
-    read_pipeline,
     require_rows,
+    value_name,
 )
 from lenet_cpp.inference.columns import KINDS, Rows, read_column
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
 
-OUTPUTS = ("class_id", "label", "probability", "score", "probabilities", "logits")
+OUTPUTS = (
+    *("class_id", "label", "probability", "score"),
+    *("class_ids", "labels", "probabilities", "logits"),
+)
 """What :class:`BatchPredictor` can add to a table, each as a column."""
 
 _Path = str | os.PathLike[str] | None
@@ -112,6 +116,7 @@ class BatchPredictor:
         keep: Sequence[str] | None = None,
         preprocess: Pipeline | _Path = None,
         labels: Sequence[str] | None = None,
+        threshold: float | None = None,
         model_name: str | None = None,
         checksum: str | None = None,
         **options: Unpack[Options],
@@ -134,7 +139,9 @@ class BatchPredictor:
                 With auto, strings are paths, and bytes are pixels when there are as many as the
                 model has inputs and they do not begin as an image file does.
             outputs: Which columns to add: ``class_id`` (int32) and its ``label`` (None when it is
-                not known) and ``probability`` or ``score``, its output as it is, all
+                not known) and ``probability`` or ``score``, its output as it is; ``class_ids`` and
+                ``labels``, lists of what the description of the model finds in an image, such as
+                all classes above a threshold, or its attributes and the outputs above theirs; all
                 ``probabilities``, or ``logits``, the model's raw outputs. A mapping gives each the
                 name of its column.
             errors: A column for what is wrong with a row; None in good rows. A bad row then has
@@ -143,7 +150,9 @@ class BatchPredictor:
             keep: The columns of a batch to hand on; by default all but the images.
             preprocess: How pictures are prepared, or a file that describes it; by default what
                 lies beside the model.
-            labels: The label of each class; by default those of the model's manifest.
+            labels: The label of each class; by default those of the model's manifest or
+                description.
+            threshold: In place of every threshold of the description.
             model_name: The registered model, when no manifest beside the files names it.
             checksum: The model's :attr:`checksum`: a process that finds another model refuses it.
             **options: See :class:`lenet_cpp.Options`. ``threads`` is the number of threads of a
@@ -172,6 +181,7 @@ class BatchPredictor:
         self._outputs, self._keep = named, None if keep is None else tuple(keep)
         self._preprocess = preprocess if isinstance(preprocess, Pipeline) else _absolute(preprocess)
         self._labels = None if labels is None else tuple(labels)
+        self._threshold = threshold
         self._model_name, self._checksum, self._options = model_name, checksum, options
 
     @classmethod
@@ -266,8 +276,9 @@ class BatchPredictor:
         """Return what ``pyspark.ml.functions.predict_batch_udf`` takes first.
 
         Its ``return_type`` is a struct with a field for each output: ``class_id`` int, ``label``
-        string, ``probability`` and ``score`` float, ``probabilities`` and ``logits``
-        array<float>, and what ``errors`` names string.
+        string, ``probability`` and ``score`` float, ``class_ids`` array<int>, ``labels``
+        array<string>, ``probabilities`` and ``logits`` array<float>, and what ``errors`` names
+        string.
         """
         return partial(_bound, self)
 
@@ -295,7 +306,9 @@ class BatchPredictor:
         """What the results depend on beside the model's files."""
         pipeline = self._preprocess
         described = pipeline.to_dict() if isinstance(pipeline, Pipeline) else pipeline
-        kind = {"kind": self._kind, "preprocess": described, "labels": self._labels}
+        kind: dict[str, Any] = {"kind": self._kind, "preprocess": described, "labels": self._labels}
+        if self._threshold is not None:
+            kind["threshold"] = self._threshold
         return dict(json.loads(json.dumps(kind | {"options": self._options})))
 
     def for_bulk(self, outputs: Sequence[str], errors: str | None) -> Self:
@@ -311,13 +324,21 @@ class BatchPredictor:
             "_outputs": {each: each for each in outputs},
             "_errors": errors,
             "_checksum": loaded.checksum,
-            "_labels": self._labels or loaded.model.labels or (network.labels if network else None),
+            "_labels": self._known_labels(loaded) or (network.labels if network else None),
         }
         with suppress(FileNotFound):  # pixels need no preprocessing
             found["_preprocess"] = self.pipeline
         vars(made).pop("_key", None)
         vars(made).update(found)
         return made
+
+    @property
+    def usual_outputs(self) -> tuple[str, ...]:
+        """The outputs that tell what an image shows; loads the model when necessary."""
+        kind = self.output_kind
+        if self._finds_several(self._load()):
+            return ("class_id", "class_ids", "labels")
+        return ("class_id", "label", *(() if kind == "labels" else (value_name(kind),)))
 
     @property
     def pipeline(self) -> Pipeline:
@@ -374,7 +395,7 @@ class BatchPredictor:
         found = loaded.pipelines.get(given)
         if found is None:
             if given is not None:
-                found = read_pipeline(Path(given))
+                found = Pipeline.load(given)
             elif self._bytes is not None:
                 raise FileNotFound("pictures for a model from memory need preprocess=")
             else:
@@ -385,6 +406,53 @@ class BatchPredictor:
                 )
             loaded.pipelines[given] = found
         return found
+
+    def _described(self, loaded: _Loaded) -> Pipeline | None:
+        """Return what describes the outputs; pixels need no description."""
+        try:
+            return self._pipeline(loaded)
+        except (FileNotFound, Unsupported):
+            return None
+
+    def _rule(self, loaded: _Loaded) -> dict[str, Any]:
+        described = self._described(loaded)
+        return (described and described.postprocess) or {"type": "Topk"}
+
+    def _finds_several(self, loaded: _Loaded) -> bool:
+        rule = self._rule(loaded)["type"]
+        return rule != "ThreshOutput" and (rule != "Topk" or self._threshold is not None)
+
+    def _known_labels(self, loaded: _Loaded) -> tuple[str, ...]:
+        described = self._described(loaded)
+        of_description = () if described is None else described.labels
+        return self._labels or loaded.model.labels or of_description
+
+    def _findings(self, logits: NDArray[np.float32], loaded: _Loaded) -> list[Any]:
+        """Return what the description finds in each row: classes, attributes and flags."""
+        rule, labels = self._rule(loaded), self._known_labels(loaded)
+        kind = loaded.model.output_kind
+        return _core.interpret(logits, kind, json.dumps(rule), list(labels), None, self._threshold)
+
+    def _add_findings(
+        self, found: dict[str, NDArray[Any]], errors: dict[int, str], loaded: _Loaded
+    ) -> None:
+        """Add the labels, and what the description makes of the outputs, to the columns."""
+        logits, class_ids = found["logits"], found["class_id"]
+        asked, labels = self._outputs.keys(), self._known_labels(loaded)
+        several, of_two = self._finds_several(loaded), self._rule(loaded)["type"] == "ThreshOutput"
+        named = asked & {"label", "labels"} and loaded.model.output_kind != "labels"
+        if named and labels and len(labels) != logits.shape[1] and not of_two:
+            raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
+        names = dict(enumerate(labels))
+        found["label"] = np.array([*map(names.get, class_ids.tolist())], object)
+        if not (several or of_two or asked & {"class_ids", "labels"}):
+            return
+        findings = self._findings(logits, loaded)
+        for row, (classes, _, _) in enumerate(findings):
+            if of_two and row not in errors:
+                class_ids[row], found["label"][row], value, _ = classes[0]
+                found.get("probability", np.zeros(len(logits)))[row] = value
+        found |= _lists(findings, errors)
 
     def _prepare(self, rows: Rows, loaded: _Loaded) -> None:
         """Read the pictures among the rows, by as many threads as a run has."""
@@ -456,18 +524,27 @@ class BatchPredictor:
                 )
             found["probabilities"] = shares = normalized(logits, kind)
             found["probability"] = shares.max(axis=1, initial=0)
-        if "label" in self._outputs:
-            labels = loaded.model.labels if self._labels is None else self._labels
-            if labels and len(labels) != logits.shape[1] and kind != "labels":
-                raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
-            names = dict(enumerate(labels or ()))
-            found["label"] = np.array([*map(names.get, class_ids.tolist())], object)
+        self._add_findings(found, errors, loaded)
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
             results[self._errors] = np.full(len(logits), None, dtype=object)
             for number, why in errors.items():
                 results[self._errors][number] = why
         return results
+
+
+def _lists(findings: list[Any], errors: dict[int, str]) -> dict[str, NDArray[Any]]:
+    """Return what was found in each row as lists; None in bad rows."""
+    lists = {name: np.full(len(findings), None, dtype=object) for name in ("class_ids", "labels")}
+    for row, (classes, attributes, flags) in enumerate(findings):
+        if row in errors:
+            continue
+        above = [number for number, flag in enumerate(flags) if flag]
+        lists["class_ids"][row] = [number for number, *_ in classes] or above
+        lists["labels"][row] = attributes or [
+            str(number) if label is None else label for number, label, *_ in classes
+        ]
+    return lists
 
 
 def _absolute(path: _Path) -> str | None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
-from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline, from_inference_yml
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, read_checksums, sha256_file
+from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
+from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
-from lenet_cpp.inference.results import Prediction
+from lenet_cpp.inference.results import Finding, Prediction
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
 
-INFERENCE_YML = "inference.yml"
 _NUMBERED = re.compile(r"(\d+)\s+(.*\S)")
 
 
@@ -71,11 +71,12 @@ class InferenceEngine(Closing):
                 ``onnxruntime`` in C++, ``auto`` for the fastest of these that runs the model, and
                 ``python`` for ``paddle.inference``. The training engines are ``dygraph``, for a
                 registered model's layer, and ``executor``, for an exported model.
-            preprocess: The preprocessing of images, or a file that describes it:
-                ``preprocess.json``, or an ``inference.yml`` of PaddleClas. By default the file of
-                one of these names beside the model, or else the registry's preprocessing.
+            preprocess: The preprocessing of images, or a file that describes it, as
+                :meth:`lenet_cpp.images.Pipeline.load` reads it. By default such a file beside the
+                model, or else the registry's preprocessing.
             model_name: The registered model, when no manifest beside the files names it.
-            labels: The label of each class; by default those of the manifest or the registry.
+            labels: The label of each class; by default those of the manifest, of that file, or of
+                the registry.
             apply_softmax: Whether the model's outputs are logits, which become probabilities; by
                 default the program itself tells, or else the manifest.
             class_dim: Number of classes; only for ``dygraph``, by default the registry's.
@@ -212,31 +213,58 @@ class InferenceEngine(Closing):
             BadInput: ``x`` is not such an array, or the number of classes is less than ``k`` or is
                 not the number of labels.
         """
-        if self.output_kind == "labels":
-            names = dict(enumerate(self._labels()))
-            return [
-                tuple(Prediction(label, names.get(label), None, None) for label in row[: k or 5])
-                for row in label_rows(x).tolist()
-            ]
-        outputs = _rows(x)
-        classes = outputs.shape[1]
-        if k is not None and not 1 <= k <= classes:
-            raise BadInput(f"the top {k} of {classes} classes were asked for")
-        labels = self._labels(classes)
-        # Sorted by the outputs themselves: different logits may round to one probability.
-        order = np.argsort(-outputs, axis=1, kind="stable")[:, : k or min(5, classes)]
-        scores = np.take_along_axis(outputs, order, axis=1)
-        values = np.take_along_axis(self.probabilities(outputs), order, axis=1)
-        known = self.output_kind != "unknown"
+        if self.output_kind != "labels" and k is not None:
+            classes = _rows(x).shape[1]
+            if not 1 <= k <= classes:
+                raise BadInput(f"the top {k} of {classes} classes were asked for")
+        return [found.predictions for found in self.interpret(x, k or 5)]
+
+    def interpret(
+        self, x: ArrayLike, topk: int | None = None, threshold: float | None = None
+    ) -> list[Finding]:
+        """Return what the description of the model makes of the outputs of each image.
+
+        Args:
+            x: The result of :meth:`run`: [N, classes], or [classes] for one image.
+            topk: The most probable classes, this many, instead of what the description says.
+            threshold: In place of every threshold of the description. Without one there, classes
+                below it are left out.
+
+        Raises:
+            BadInput: ``x`` is not such an array, or the number of classes is not that of labels.
+            BadModel: The description is made for another number of outputs.
+        """
+        kind = self.output_kind
+        rows = label_rows(x).astype(np.float32) if kind == "labels" else _rows(x)
+        described = self._described
+        rule = (described and described.postprocess) or {"type": "Topk"}
+        labels = self._labels(None if kind == "labels" else rows.shape[1])
+        if rule["type"] == "ThreshOutput" and self._given_labels is not None and len(labels) == 2:
+            rule = {**rule, "label_0": labels[0], "label_1": labels[1]}
+        found = _core.interpret(rows, kind, json.dumps(rule), list(labels), topk, threshold)
+        known = value_name(self.reported_kind) == "probability"
         return [
-            tuple(
-                Prediction(
-                    class_id, labels[class_id] if labels else None, value if known else None, score
-                )
-                for class_id, value, score in zip(*columns, strict=True)
+            Finding(
+                tuple(
+                    Prediction(
+                        class_id, label, value if known else None,
+                        None if kind == "labels" else score,
+                    )
+                    for class_id, label, value, score in predictions
+                ),
+                tuple(attributes),
+                tuple(flags),
             )
-            for columns in zip(order.tolist(), values.tolist(), scores.tolist(), strict=True)
-        ]
+            for predictions, attributes, flags in found
+        ]  # fmt: skip
+
+    @property
+    def reported_kind(self) -> str:
+        """:attr:`output_kind`, but ``unknown`` for logits of several labels: they stay logits."""
+        described = self._described
+        rule = None if described is None else described.postprocess
+        single = rule is None or rule["type"] in {"Topk", "ThreshOutput"}
+        return self.output_kind if single or self.output_kind != "logits" else "unknown"
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
         """Return the probability of every class, [N, classes], from the result of :meth:`run`.
@@ -267,10 +295,17 @@ class InferenceEngine(Closing):
         if isinstance(given, Pipeline):
             return given
         if given is not None:
-            return read_pipeline(Path(given))
+            return Pipeline.load(given)
         return find_pipeline(
             model, self._model_name, check_hashes=self._options.get("check_hashes", True)
         )
+
+    @cached_property
+    def _described(self) -> Pipeline | None:
+        try:
+            return self.pipeline
+        except (NoPreprocessing, Unsupported):  # which the images need, and arrays do not
+            return None
 
     @property
     def name(self) -> str:
@@ -302,7 +337,8 @@ class InferenceEngine(Closing):
             loaded, self._loaded = self._loaded, None
             if loaded is not None:
                 loaded.engine.close()
-        self.__dict__.pop("pipeline", None)
+        for found in ("pipeline", "_described"):
+            self.__dict__.pop(found, None)
 
     @property
     def _model(self) -> LoadedModel:
@@ -319,7 +355,12 @@ class InferenceEngine(Closing):
             )
         if labels is None:
             network = registry.find_network(self._model_name)
-            labels = self._model.labels or (network.labels if network is not None else ())
+            described = self._described
+            labels = (
+                self._model.labels
+                or (described.labels if described is not None else ())
+                or (network.labels if network is not None else ())
+            )
         return labels if len(labels) == (classes or len(labels)) else ()
 
 
@@ -337,12 +378,9 @@ def find_pipeline(
         NoPreprocessing: Nothing describes it.
         BadModel: The file that describes it is damaged.
     """
-    for name in (PREPROCESS_NAME, INFERENCE_YML):
-        path = model.file.parent / name
-        if path.is_file():
-            if check_hashes:
-                _check_listed(path)
-            return read_pipeline(path)
+    path = _core.find_description(model.file)
+    if path is not None:
+        return Pipeline.load(path, check_hashes=check_hashes)
     if model.file.suffix == ".onnx":
         pipeline = Pipeline.of_metadata(
             read_onnx_metadata(model.file).get("preprocess"), model.file
@@ -356,8 +394,9 @@ def find_pipeline(
         spec = registry.resolve_network(model_name)
     if spec is None:
         raise NoPreprocessing(
-            f"there is no {PREPROCESS_NAME} beside {model.file}: name such a file"
-            " (--preprocess, preprocess=) or the registered model (--model_name, model_name=)"
+            f"there is no {PREPROCESS_NAME} beside {model.file}, nor a toolkit's description: name"
+            " such a file (--preprocess, preprocess=) or the registered model (--model_name,"
+            " model_name=)"
         )
     height = model.engine.input_shape[-2]
     return spec.pipeline(None if height < 0 else height)
@@ -442,22 +481,3 @@ def _rows(x: ArrayLike) -> NDArray[np.float32]:
     if outputs.size == 0:
         raise BadInput(f"expected outputs of shape [N, classes], got {list(outputs.shape)}")
     return outputs.reshape(len(outputs), -1)
-
-
-def read_pipeline(path: Path) -> Pipeline:
-    """Read a ``preprocess.json``, or an ``inference.yml`` of PaddleClas."""
-    if path.suffix in {".yml", ".yaml"}:
-        return from_inference_yml(path)
-    return Pipeline.load(path)
-
-
-def _check_listed(path: Path) -> None:
-    """Check a file against ``SHA256SUMS`` beside it, if that lists it."""
-    if not (path.parent / CHECKSUMS_NAME).is_file():
-        return
-    expected = read_checksums(path.parent).get(path.name)
-    if expected is not None and sha256_file(path) != expected:
-        raise BadModel(
-            f"{path} is not the file that {CHECKSUMS_NAME} beside it describes: restore it, export"
-            " the model again, or give it as the preprocessing to use it as it is"
-        )

@@ -39,13 +39,26 @@ class Prediction(NamedTuple):
         return math.nan if found is None else found
 
 
+class Finding(NamedTuple):
+    """What was found in one image."""
+
+    predictions: tuple[Prediction, ...] = ()
+    """The classes, in the order of the description: mostly the most probable one first."""
+    attributes: tuple[str, ...] = ()
+    """Of a post-processing whose name ends in Attribute, which has no predictions."""
+    output: tuple[int, ...] = ()
+    """With the attributes: 1 for each output above its threshold, else 0."""
+
+
+NOTHING = Finding()
+
+
 @dataclass(frozen=True)
 class ImageResult:
     """The result for one image."""
 
     file: str
-    predictions: tuple[Prediction, ...] = ()
-    """The classes, the most probable one first."""
+    found: Finding = NOTHING
     error: str | None = None
     """Why the image could not be read; None when it could."""
 
@@ -61,6 +74,7 @@ def open_results(
     * ``.json``: a list with one object for each image: ``file``, and ``predictions`` with
       ``class_id``, ``label`` and ``probability`` (or ``score``, where that is not known), or
       ``error``; of a model that gives class numbers alone, ``score`` is null, and empty in a .csv;
+      of attributes ``attributes`` and ``output``, and in a .csv a line for each, as a label;
     * ``.jsonl``: the same objects, one per line.
 
     The complete file appears when the block ends; when the block raises, an older file stays.
@@ -95,7 +109,9 @@ def _csv(file: IO[str], value: str) -> Iterator[Callable[[ImageResult], None]]:
     def write(result: ImageResult) -> None:
         if result.error is not None:
             writer.writerow([result.file, "", "", "", "", result.error])
-        for rank, prediction in enumerate(result.predictions, start=1):
+        for rank, attribute in enumerate(result.found.attributes, start=1):
+            writer.writerow([result.file, rank, "", attribute, "", ""])
+        for rank, prediction in enumerate(result.found.predictions, start=1):
             label = "" if prediction.label is None else prediction.label
             value = "" if prediction.score is None else prediction.value
             writer.writerow([result.file, rank, prediction.class_id, label, value, ""])
@@ -124,10 +140,10 @@ def _jsonl(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]
 def _document(result: ImageResult) -> dict[str, Any]:
     if result.error is not None:
         return {"file": result.file, "error": result.error}
-    return {
-        "file": result.file,
-        "predictions": [_entry(prediction) for prediction in result.predictions],
-    }
+    found = result.found
+    if found.attributes:
+        return {"file": result.file, "attributes": found.attributes, "output": found.output}
+    return {"file": result.file, "predictions": [*map(_entry, found.predictions)]}
 
 
 def _entry(prediction: Prediction) -> dict[str, Any]:

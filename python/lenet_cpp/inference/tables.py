@@ -38,7 +38,8 @@ _IDX = re.compile(r"(-ubyte|\.idx\d*)(\.gz)?$")
 # Result columns and their types in Arrow, in the order of the file.
 _TYPES = {
     "class_id": "int32", "label": "string", "probability": "float", "score": "float",
-    "probabilities": "list", "logits": "list", "error": "string", "model": "string",
+    "class_ids": "class_ids", "labels": "labels", "probabilities": "list", "logits": "list",
+    "error": "string", "model": "string",
 }  # fmt: skip
 RESULTS = ("file", "row", *_TYPES)
 
@@ -347,6 +348,7 @@ def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -
         else:
             missing = bad if values.dtype != object else None
             kinds = {"int32": pa.int32(), "float": pa.float32(), "string": pa.string()}
+            kinds |= {"class_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.string())}
             arrays[name] = pa.array(values, kinds[kind], mask=missing)
     table = pa.table(arrays)
     with pa.ipc.new_file(str(target), table.schema) as writer:

@@ -12,7 +12,6 @@ image is read.
 from __future__ import annotations
 
 from lenet_cpp._base.files import PREPROCESS_NAME
-from lenet_cpp.data.images.paddleclas import from_inference_yml
 from lenet_cpp.data.images.pipeline import Pipeline, digit, imagenet
 from lenet_cpp.data.images.reading import MAX_PIXELS, is_image_source, read_image
 from lenet_cpp.data.images.sources import IMAGE_SUFFIXES, find_images
@@ -30,7 +29,6 @@ __all__ = [
     "ToCHW",
     "digit",
     "find_images",
-    "from_inference_yml",
     "imagenet",
     "is_image_source",
     "read_image",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +15,7 @@ from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
 from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.errors import BadInput, BadModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +33,7 @@ _STEPS: dict[str, type[_Step]] = {
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Preprocessing as ``preprocess.json`` describes it.
+    """Preprocessing as ``preprocess.json`` describes it, and what that says of the outputs.
 
     The steps are any number of Resize, CenterCrop and Digit (mode ``L`` only), which process 8-bit
     images, then one Normalize, then ToCHW.
@@ -43,11 +44,16 @@ class Pipeline:
         mode: The mode that the image is converted to first: ``L`` or ``RGB``; ``BGR`` is read as
             RGB, and its channels are reversed just before Normalize.
         steps: The steps, in this order.
+        labels: The name of each class, if the description has them.
+        postprocess: How outputs become a result, as ``docs/preprocessing.md`` has it; None is the
+            most probable classes.
         compiled: The same in C++.
     """
 
     mode: str
     steps: tuple[_Step, ...]
+    labels: tuple[str, ...] = ()
+    postprocess: dict[str, Any] | None = field(default=None, hash=False)
     compiled: _core.ImagePipeline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,13 +64,13 @@ class Pipeline:
         """
         object.__setattr__(self, "steps", tuple(self.steps))
         try:
-            object.__setattr__(self, "compiled", _compile(self.mode, self.steps))
+            object.__setattr__(self, "compiled", _compile(self.to_dict()))
         except (BadModel, TypeError) as error:
             raise BadInput(str(error)) from error
 
-    def __reduce__(self) -> tuple[type[Pipeline], tuple[str, tuple[_Step, ...]]]:
+    def __reduce__(self) -> tuple[type[Pipeline], tuple[Any, ...]]:
         """Pickle the description."""
-        return Pipeline, (self.mode, self.steps)
+        return Pipeline, (self.mode, self.steps, self.labels, self.postprocess)
 
     @property
     def channels(self) -> int:
@@ -75,7 +81,7 @@ class Pipeline:
     def value_range(self) -> tuple[float, float]:
         """The least and the greatest value that the result can have."""
         pixels = np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2)
-        extremes = _compile(self.mode, self.steps[-2:])(pixels)
+        extremes = _compile(_describe(self.mode, self.steps[-2:]))(pixels)
         return float(extremes.min()), float(extremes.max())
 
     def __call__(self, source: ImageSource) -> NDArray[np.float32]:
@@ -134,20 +140,29 @@ class Pipeline:
             return list(pool.map(self, sources))
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Pipeline:
-        """Read a ``preprocess.json``.
+    def load(path: str | os.PathLike[str], *, check_hashes: bool = False) -> Pipeline:
+        """Read a ``preprocess.json``, or what a toolkit wrote beside a model.
+
+        Those are the ``inference.yml`` of PaddleClas and PaddleX 3, with the op's own rounding and
+        OpenCV's or Pillow's resize, labels and post-processing; PaddleX 2's ``model.yml``; Hugging
+        Face's ``preprocessor_config.json``, with the labels of ``config.json`` beside it; timm's
+        ``config.json``. The contents tell which it is.
+
+        Args:
+            path: The file.
+            check_hashes: Compare the file with ``SHA256SUMS`` beside it when that lists it.
 
         Raises:
             FileNotFound: The file does not exist or cannot be read.
-            BadModel: The file is invalid; the message has the file, the place and the problem.
+            BadModel: The file contradicts itself; the message has the file, the place and the
+                problem.
+            Unsupported: The file asks for something that has no counterpart here, or it is a .yml
+                and this build has no libyaml.
         """
-        file = Path(path)
-        try:
-            return _parse(file.read_bytes())
-        except OSError as error:
-            raise FileNotFound(f"cannot read {file}: {error.strerror}") from error
-        except BadModel as error:
-            raise BadModel(f"{file} is {error}") from error
+        text, note = _core.read_description(Path(path), check_hashes)
+        if note:
+            warnings.warn(note, stacklevel=2)
+        return _parse(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``preprocess.json`` atomically.
@@ -182,7 +197,12 @@ class Pipeline:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``preprocess.json``, without the fields that are None."""
-        return _describe(self.mode, self.steps)
+        described = _describe(self.mode, self.steps)
+        if self.labels:
+            described["labels"] = list(self.labels)
+        if self.postprocess is not None:
+            described["postprocess"] = self.postprocess
+        return described
 
 
 def _describe(mode: str, steps: Iterable[_Step]) -> dict[str, Any]:
@@ -200,14 +220,16 @@ def _describe(mode: str, steps: Iterable[_Step]) -> dict[str, Any]:
     return {"format_version": _FORMAT_VERSION, "mode": mode, "steps": described}
 
 
-def _compile(mode: str, steps: Iterable[_Step]) -> _core.ImagePipeline:
-    return _core.ImagePipeline(json.dumps(_describe(mode, steps), default=repr))
+def _compile(description: dict[str, Any]) -> _core.ImagePipeline:
+    return _core.ImagePipeline(json.dumps(description, default=repr))
 
 
-def _parse(text: str | bytes) -> Pipeline:
+def _parse(text: str) -> Pipeline:
     _core.ImagePipeline(text)  # raises BadModel; what it accepts needs no other checks
     document = json.loads(text)
-    return Pipeline(document["mode"], tuple(map(_step, document["steps"])))
+    steps = tuple(map(_step, document["steps"]))
+    labels = tuple(document.get("labels") or ())
+    return Pipeline(document["mode"], steps, labels, document.get("postprocess"))
 
 
 def _step(fields: dict[str, Any]) -> _Step:

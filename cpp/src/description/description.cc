@@ -1,11 +1,10 @@
-#include <cmath>
-#include <limits>
+#include "description/description.h"
+
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
-#include "images/steps.h"
-#include "io/json.h"
+#include "description/field.h"
 #include "io/printable.h"
 
 namespace lenet {
@@ -15,89 +14,6 @@ using nlohmann::json;
 
 constexpr int kFormatVersion = 1;
 constexpr std::int64_t kMaxDigitSize = 1024;
-constexpr std::size_t kShown = 60;  // characters of a wrong value
-
-/// A value, and where it is, such as "steps[0].size"; nothing for the document.
-struct Field {
-  const json& value;
-  std::string where;
-  std::set<std::string> asked;  ///< members
-
-  [[noreturn]] void fail(const std::string& problem) const {
-    throw InvalidJson(where.empty() ? problem : where + ": " + problem);
-  }
-  [[noreturn]] void wrong(const std::string& expected) const {
-    std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-    if (text.size() > kShown) text = text.substr(0, kShown - 3) + "...";
-    fail((where.empty() ? "the document: expected " : "expected ") + expected + ", found " + text);
-  }
-
-  bool has(const char* name) const { return value.contains(name); }
-  Field operator[](const char* name) {
-    if (!value.is_object()) wrong("an object");
-    if (!has(name)) fail(std::string(name) + " missing");
-    asked.insert(name);
-    return {value.at(name), where.empty() ? name : where + "." + name, {}};
-  }
-  void no_other() const {
-    for (const auto& member : value.items()) {
-      if (asked.count(member.key()) == 0) fail("unknown " + member.key());
-    }
-  }
-
-  std::vector<Field> items() const {
-    if (!value.is_array()) wrong("a list");
-    std::vector<Field> result;
-    for (const json& item : value) {
-      result.push_back({item, where + "[" + std::to_string(result.size()) + "]", {}});
-    }
-    return result;
-  }
-
-  std::int64_t integer(std::int64_t max) const {
-    // As a double an integer of any size can be compared.
-    if (!value.is_number_integer() || value.get<double>() < 1 ||
-        value.get<double>() > static_cast<double>(max)) {
-      wrong("an integer from 1 to " + std::to_string(max));
-    }
-    return value.get<std::int64_t>();
-  }
-
-  std::pair<std::int64_t, std::int64_t> height_width() const {
-    if (!value.is_array() || value.size() != 2) wrong("[height, width]");
-    const std::int64_t height = items()[0].integer(kMaxImagePixels);
-    const std::int64_t width = items()[1].integer(kMaxImagePixels);
-    if (height > kMaxImagePixels / width) {
-      fail("over the limit of " + std::to_string(kMaxImagePixels) + " pixels");
-    }
-    return {height, width};
-  }
-
-  float number() const {
-    if (!value.is_number()) wrong("a number");
-    const double number = value.get<double>();
-    if (!(std::abs(number) <= static_cast<double>(std::numeric_limits<float>::max()))) {
-      wrong("a number that float32 holds");
-    }
-    return static_cast<float>(number);
-  }
-
-  std::vector<float> numbers() const {
-    std::vector<float> result;
-    for (const Field& item : items()) result.push_back(item.number());
-    return result;
-  }
-
-  template <typename Value>
-  Value choice(std::initializer_list<std::pair<const char*, Value>> choices) const {
-    std::string names;
-    for (const auto& [name, chosen] : choices) {
-      if (value == name) return chosen;
-      names += std::string(names.empty() ? "" : ", ") + name;
-    }
-    wrong("one of " + names);
-  }
-};
 
 void parse_rounding(Field& step, Rounding& rounding) {
   if (!step.has("rounding")) return;
@@ -105,7 +21,7 @@ void parse_rounding(Field& step, Rounding& rounding) {
       {{"down", Rounding::Down}, {"half_even", Rounding::HalfEven}});
 }
 
-void parse_resize(Field& step, Description& result) {
+void parse_resize(Field& step, Preparation& result) {
   Resize resize;
   if (step.has("short_side") == step.has("size")) step.fail("expected either short_side or size");
   if (step.has("short_side")) {
@@ -129,21 +45,21 @@ void parse_resize(Field& step, Description& result) {
   result.image_steps.emplace_back(resize);
 }
 
-void parse_crop(Field& step, Description& result) {
+void parse_crop(Field& step, Preparation& result) {
   const auto [height, width] = step["size"].height_width();
   CenterCrop crop{height, width};
   parse_rounding(step, crop.rounding);
   result.image_steps.emplace_back(crop);
 }
 
-void parse_digit(Field& step, Description& result) {
+void parse_digit(Field& step, Preparation& result) {
   if (result.mode != Mode::Grey) step.fail("Digit takes mode L");
   const Digit digit{step["size"].integer(kMaxDigitSize), step["box"].integer(kMaxDigitSize)};
   if (digit.box >= digit.size) step["box"].wrong("less than size");
   result.image_steps.emplace_back(digit);
 }
 
-void parse_normalize(Field& step, Description& result) {
+void parse_normalize(Field& step, Preparation& result) {
   Normalize normalize{step["scale"].number(), step["mean"].numbers(), step["std"].numbers()};
   if (normalize.mean.size() != normalize.std.size() || normalize.mean.empty()) {
     step["std"].wrong("as many as mean, at least one");
@@ -155,20 +71,47 @@ void parse_normalize(Field& step, Description& result) {
   result.normalize = std::move(normalize);
 }
 
-void parse_to_chw(Field&, Description&) {}
+void parse_to_chw(Field&, Preparation&) {}
 
-using ParseStep = void (*)(Field& step, Description& result);
+using ParseStep = void (*)(Field& step, Preparation& result);
 
-Description parse_document(const json& document) {
-  Field whole{document, "", {}};
+void parse_post_process(Field rule, OutputRule& result) {
+  const std::vector<PostProcessKind>& kinds = post_process_kinds();
+  const auto kind = std::find_if(
+      kinds.begin(), kinds.end(),
+      [name = rule["type"].text()](const PostProcessKind& one) { return name == one.name; });
+  if (kind == kinds.end()) rule["type"].wrong("the name of a post-processing");
+  result.type = kind->type;
+  for (const auto& [name, usual] : kind->thresholds) {
+    result.thresholds.push_back(rule.gives(name) ? rule[name].real() : usual);
+  }
+  if (kind->type == PostProcess::Topk && rule.gives("topk")) {
+    result.topk = rule["topk"].integer(INT32_MAX);
+  }
+  if (kind->type == PostProcess::MultiLabelThreshOutput && rule.gives("by_score")) {
+    result.by_score = rule["by_score"].boolean();
+  }
+  if (kind->type == PostProcess::ThreshOutput) {
+    if (rule.gives("label_0")) result.pair[0] = rule["label_0"].text();
+    if (rule.gives("label_1")) result.pair[1] = rule["label_1"].text();
+    if (rule.gives("default_label_index")) {
+      result.default_class = rule["default_label_index"].integer(INT32_MAX, 0);
+    }
+  }
+  rule.no_other();
+}
+
+Preparation parse_document(Field& whole) {
   const Field version = whole["format_version"];
   if (!version.value.is_number_integer() || version.value != kFormatVersion) {
     version.wrong(std::to_string(kFormatVersion));
   }
-  Description result;
+  Preparation result;
   result.mode =
       whole["mode"].choice<Mode>({{"L", Mode::Grey}, {"RGB", Mode::Rgb}, {"BGR", Mode::Bgr}});
   std::vector<Field> steps = whole["steps"].items();
+  whole.gives("labels");  // which are of the outputs
+  whole.gives("postprocess");
   whole.no_other();
   bool normalized = false;
   bool complete = false;
@@ -195,16 +138,75 @@ Description parse_document(const json& document) {
   return result;
 }
 
-}  // namespace
-
-Description parse_description(const std::string& text, const std::string& path) {
+/// Calls `parse` with the document.
+template <typename Parse>
+void read_document(const std::string& text, const std::string& path, const Parse& parse) {
   try {
-    return parse_document(parse_json(text));
+    const json document = parse_json(text);
+    Field whole{document, "", {}};
+    parse(whole);
   } catch (const InvalidJson& error) {
     const std::string subject = path.empty() ? "" : "'" + path + "' is ";
     throw Error(ErrorCode::BadModel,
                 subject + "not a valid description of preprocessing: " + printable(error.what()));
   }
+}
+
+}  // namespace
+
+const std::vector<PostProcessKind>& post_process_kinds() {
+  static const std::vector<PostProcessKind> kinds = {
+      {PostProcess::Topk, "Topk", {}},
+      {PostProcess::ThreshOutput, "ThreshOutput", {{"threshold", 0}}},
+      {PostProcess::MultiLabelThreshOutput, "MultiLabelThreshOutput", {{"threshold", 0.5}}},
+      {PostProcess::PersonAttribute,
+       "PersonAttribute",
+       {{"threshold", 0.5}, {"glasses_threshold", 0.3}, {"hold_threshold", 0.6}}},
+      {PostProcess::VehicleAttribute,
+       "VehicleAttribute",
+       {{"color_threshold", 0.5}, {"type_threshold", 0.5}}},
+      {PostProcess::TableAttribute,
+       "TableAttribute",
+       {{"source_threshold", 0.5},
+        {"number_threshold", 0.5},
+        {"color_threshold", 0.5},
+        {"clarity_threshold", 0.5},
+        {"obstruction_threshold", 0.5},
+        {"angle_threshold", 0.5}}}};
+  return kinds;
+}
+
+Preparation parse_preparation(const std::string& text, const std::string& path) {
+  Preparation result;
+  read_document(text, path, [&](Field& whole) { result = parse_document(whole); });
+  return result;
+}
+
+Description parse_description(const std::string& text, const std::string& path) {
+  Description result;
+  read_document(text, path, [&](Field& whole) {
+    result.images = parse_document(whole);
+    if (whole.gives("labels")) {
+      for (const Field& label : whole["labels"].items()) result.labels.push_back(label.text());
+    }
+    if (whole.gives("postprocess")) parse_post_process(whole["postprocess"], result.outputs);
+  });
+  return result;
+}
+
+OutputRule parse_output_rule(const std::string& text) {
+  try {
+    OutputRule rule;
+    const json parsed = parse_json(text);
+    parse_post_process({parsed, "postprocess", {}}, rule);
+    return rule;
+  } catch (const InvalidJson& error) {
+    throw Error(ErrorCode::BadModel, printable(error.what()));
+  }
+}
+
+ImagePipeline ImagePipeline::parse(const std::string& description) {
+  return ImagePipeline(parse_preparation(description, ""));
 }
 
 }  // namespace lenet

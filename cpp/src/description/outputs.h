@@ -1,0 +1,57 @@
+/// \file
+/// From the outputs of a network for one image to its classes, as a description says.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "description/description.h"
+#include "lenet/predictor.h"
+
+namespace lenet {
+
+struct Prediction {
+  std::int64_t class_id = 0;
+  float value = 0;                                  ///< as value_name says
+  float score = 0;                                  ///< the output of this class, as it is
+  std::optional<std::string> label = std::nullopt;  ///< nothing: its name is not known
+};
+
+/// What was found in an image.
+struct Finding {
+  std::vector<Prediction> predictions;  ///< in the order in which they are reported
+  // Of the post-processings whose name ends in Attribute, which have no predictions:
+  std::vector<std::string> attributes;
+  std::vector<int> flags;  ///< whether each output is above its threshold
+};
+
+/// What users ask for in place of what the description says.
+struct Wish {
+  std::optional<std::int64_t> topk;
+  std::optional<double> threshold;
+};
+
+/// The kind of outputs by which a rule goes: those of several labels are taken as they are.
+OutputKind kind_for(const OutputRule& rule, OutputKind kind);
+
+/// What the value of a prediction is: "probability", or "score" of labels, which have none, and of
+/// outputs of an unknown kind.
+const char* value_name(OutputKind kind);
+
+/// The `k` greatest of `outputs`, the lower number first when two are equal.
+/// \param kind of logits, the values are probabilities; of labels, which are the classes
+///   themselves, NaN; of others, the outputs themselves
+std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
+                                    OutputKind kind);
+
+/// \param kind as the network's outputs are; kind_for is taken of it
+/// \param wish with `topk` the rule is Topk, and 5 is what it has by default; `threshold` stands
+/// for
+///   every threshold of the rule, and takes those of the Topk away that are below it
+/// \throws Error BadModel when the outputs are not as many as the description is made for.
+Finding interpret(const float* outputs, std::size_t classes, const Description& description,
+                  OutputKind kind, const Wish& wish);
+
+}  // namespace lenet

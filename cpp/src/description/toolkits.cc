@@ -1,0 +1,488 @@
+// Sources: PaddleClas 2.6 (deploy/python/preprocess.py and postprocess.py), PaddleX 3.7
+// (inference/models/image_classification and image_multilabel_classification), PaddleX 2.1
+// (cv/transforms/operators.py), transformers 4 (image_processing_vit.py and
+// image_processing_convnext.py), timm 1.0 (data/transforms_factory.py).
+
+#include "description/toolkits.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include "description/description.h"
+#include "description/field.h"
+#include "io/printable.h"
+
+namespace lenet {
+namespace {
+
+using nlohmann::json;
+using ReadLabels = std::function<std::string(const std::string& name, const std::string& between)>;
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw Error(ErrorCode::Unsupported, printable(what));
+}
+[[noreturn]] void refuse(const Field& field) { refuse(field.where + " " + field.shown()); }
+
+/// What is there besides what was asked for.
+void refuse_others(const Field& field) {
+  for (const auto& member : field.value.items()) {
+    if (field.asked.count(member.key()) == 0) {
+      refuse(field.where + (field.where.empty() ? "" : ".") + member.key() + " is not known");
+    }
+  }
+}
+
+/// What is there is this, or is not done.
+void require(Field& values, const char* name, const json& only) {
+  if (values.gives(name) && values[name].value != only) refuse(values[name]);
+}
+
+std::string lower(std::string text) {
+  for (char& byte : text) {
+    if (byte >= 'A' && byte <= 'Z') byte = static_cast<char>(byte - 'A' + 'a');
+  }
+  return text;
+}
+
+// Steps are made as text, which takes a fifth of the code that objects take.
+
+using Size = std::pair<std::int64_t, std::int64_t>;  // height, width; 0: the height is a short side
+
+/// A number, or two: width and height, or the other way round.
+Size size_of(const Field& field, bool width_first) {
+  if (!field.value.is_array()) {
+    const std::int64_t size = field.integer(kMaxImagePixels);
+    return {size, size};
+  }
+  const Size size = field.height_width();
+  return width_first ? Size{size.second, size.first} : size;
+}
+
+std::string size_text_of(const Size& size) {
+  return print("\"size\":[%lld,%lld]", static_cast<long long>(size.first),
+               static_cast<long long>(size.second));
+}
+
+std::string resize_step(const char* library, const std::string& interpolation, const Size& size,
+                        const char* rounding) {
+  return print(R"({"type":"Resize","library":"%s","interpolation":"%s",)", library,
+               interpolation.c_str()) +
+         (size.second > 0 ? size_text_of(size)
+                          : print(R"("short_side":%lld,"rounding":"%s")",
+                                  static_cast<long long>(size.first), rounding)) +
+         "}";
+}
+
+std::string crop_step(const Size& size, const char* rounding = "down") {
+  return print(R"({"type":"CenterCrop","rounding":"%s",)", rounding) + size_text_of(size) + "}";
+}
+
+std::string normalize_step(double scale, const std::string& mean, const std::string& std) {
+  return R"({"type":"Normalize","scale":)" + json(scale).dump() + ",\"mean\":" + mean +
+         ",\"std\":" + std + "}";
+}
+
+/// \param steps each with a comma behind it
+/// \param rest members, each with a comma before it
+std::string description_of(const char* mode, const std::string& steps, const std::string& rest) {
+  return print(R"({"format_version":1,"mode":"%s","steps":[)", mode) + steps +
+         R"({"type":"ToCHW"}])" + rest + "}";
+}
+
+std::string text_of(const json& value) {
+  return value.dump(-1, ' ', true, json::error_handler_t::replace);
+}
+
+/// As Python would write them.
+std::string labels_of(const Field& list) {
+  json texts = json::array();
+  for (const Field& item : list.items()) {
+    if (item.value.is_structured()) item.wrong("a text");
+    texts.push_back(python_text(item.value));
+  }
+  return ",\"labels\":" + text_of(texts);
+}
+
+// ---- PaddleClas and PaddleX 3: inference.yml
+
+/// The names that both have for OpenCV's, and PaddleClas for Pillow's.
+std::string interpolation_of(const Field& field, bool of_opencv) {
+  const std::string name = lower(field.text());
+  if (name == "linear") return "bilinear";
+  if (name == "cubic") return "bicubic";
+  if (name == "nearest" || name == "bilinear" || name == "bicubic") return name;
+  if (name == "area" && of_opencv) return name;
+  refuse(field.where + " " + field.shown() + " of " + (of_opencv ? "opencv" : "pillow"));
+}
+
+std::string clas_resize(Field values) {
+  const std::string backend = values.gives("backend") ? lower(values["backend"].text()) : "cv2";
+  const bool opencv = backend == "cv2";
+  if (!opencv && backend != "pil") refuse(values["backend"]);
+  const std::string interpolation = values.gives("interpolation")
+                                        ? interpolation_of(values["interpolation"], opencv)
+                                        : "bilinear";
+  values.gives("return_numpy");                             // says how Pillow's result is handed on
+  const bool by_short_side = values.gives("resize_short");  // which goes before the size
+  if (by_short_side) values.gives("size");
+  const Size size = by_short_side ? Size{values["resize_short"].integer(kMaxImagePixels), 0}
+                                  : size_of(values["size"], true);
+  refuse_others(values);
+  return resize_step(opencv ? "opencv" : "pillow", interpolation, size, "half_even");
+}
+
+/// A number or a ratio of two, "1.0/255.0", which PaddleClas evaluates as Python.
+double scale_of(const Field& field) {
+  if (!field.value.is_string()) return field.real();
+  const std::string text = field.text();
+  const std::size_t slash = std::min(text.find('/'), text.size());
+  const auto number = [&](const std::string& part) {
+    char* end = nullptr;
+    const double value = std::strtod(part.c_str(), &end);
+    const bool plain = part.find_first_not_of(" +-.eE0123456789") == std::string::npos;
+    if (end == part.c_str() || !plain || end[std::strspn(end, " ")] != '\0') {
+      field.wrong("a number or a ratio of two");
+    }
+    return value;
+  };
+  const double divisor = slash < text.size() ? number(text.substr(slash + 1)) : 1;
+  if (divisor == 0) field.fail(text + " divides by zero");
+  return number(text.substr(0, slash)) / divisor;
+}
+
+std::string clas_normalize(Field values, bool after_chw) {
+  const std::string order = values.gives("order") ? values["order"].text() : "chw";
+  if ((order == "chw") != after_chw) {
+    values.fail("order '" + order + "' does not fit its place " + (after_chw ? "after" : "before") +
+                " ToCHWImage");
+  }
+  require(values, "output_fp16", false);
+  require(values, "channel_num", 3);
+  const double scale = values.gives("scale") ? scale_of(values["scale"]) : 1.0 / 255;
+  std::string mean = "[0.485,0.456,0.406]";
+  std::string std = "[0.229,0.224,0.225]";
+  for (const auto& [name, list] : {std::pair{"mean", &mean}, std::pair{"std", &std}}) {
+    if (!values.gives(name)) continue;
+    static_cast<void>(values[name].numbers());
+    *list = text_of(values[name].value);
+  }
+  refuse_others(values);
+  return normalize_step(scale, mean, std);
+}
+
+const char* clas_mode(Field values) {
+  require(values, "channel_first", false);
+  values.gives("to_np");  // is what it does anyhow
+  const bool rgb = !values.gives("to_rgb") || values["to_rgb"].boolean();
+  refuse_others(values);
+  return rgb ? "RGB" : "BGR";
+}
+
+/// What stands under the name of an op; nothing counts as no values.
+Field values_of(const std::string& name, const json& values) {
+  static const json nothing = json::object();
+  if (values.is_null()) return {nothing, name, {}};
+  Field field{values, name, {}};
+  if (!values.is_object()) field.wrong("values by name");
+  return field;
+}
+
+Field only_member(const Field& item) {
+  if (!item.value.is_object() || item.value.size() != 1) item.wrong("the name of one op");
+  return values_of(item.value.begin().key(), item.value.begin().value());
+}
+
+std::string clas_description(const Field& list, const std::string& rest) {
+  const char* mode = "RGB";
+  std::string steps;
+  int phase = 0;  // 1: a step of images came; 2: Normalize or ToCHW
+  bool normalized = false;
+  bool chw = false;
+  for (const Field& item : list.items()) {
+    const Field op = only_member(item);
+    const std::string& name = op.where;
+    const bool of_images = name == "DecodeImage" || name == "ResizeImage" || name == "CropImage";
+    if (of_images && (phase == 2 || (phase == 1 && name == "DecodeImage"))) {
+      refuse("the op " + name + " after others that come before it");
+    }
+    phase = std::max(phase, of_images ? 1 : 2);
+    if (name == "DecodeImage") {
+      mode = clas_mode(op);
+    } else if (name == "ResizeImage") {
+      steps += clas_resize(op) + ",";
+    } else if (name == "CropImage") {
+      Field values = op;
+      steps += crop_step(size_of(values["size"], true)) + ",";
+      refuse_others(values);
+    } else if (name == "NormalizeImage" && !normalized) {
+      steps += clas_normalize(op, chw) + ",";
+      normalized = true;
+    } else if (name == "ToCHWImage" && !chw) {
+      chw = true;
+    } else if (name == "NormalizeImage" || name == "ToCHWImage") {
+      refuse("the op " + name + " a second time");
+    } else {
+      refuse(
+          "the op '" + name +
+          "' is not known, only DecodeImage, ResizeImage, CropImage, NormalizeImage, ToCHWImage");
+    }
+  }
+  if (!normalized || !chw) refuse(std::string("no op ") + (chw ? "NormalizeImage" : "ToCHWImage"));
+  return description_of(mode, steps, rest);
+}
+
+/// The post-processing whose result counts: PaddleClas runs all, for what they do besides.
+Field main_post_process(Field section) {
+  if (section.has("name")) {  // as configurations for training have it
+    const std::string name = section["name"].text();
+    return {section.value, name, {"name"}};
+  }
+  std::string main;
+  if (section.gives("main_indicator")) main = section["main_indicator"].text();
+  std::vector<Field> found;
+  for (const auto& entry : section.value.items()) {
+    const std::string& name = entry.key();
+    const bool counts =
+        main.empty() ? name != "main_indicator" && name != "SavePreLabel" : name == main;
+    if (counts) found.push_back(values_of(name, entry.value()));
+  }
+  if (found.size() == 1) return found[0];
+  if (!main.empty()) section.fail("there is no " + main + ", its main_indicator");
+  refuse(section.where + " without a main_indicator");
+}
+
+/// \returns members, each with a comma before it
+std::string post_process_of(Field section, const ReadLabels& read_labels) {
+  if (!section.value.is_object()) section.wrong("values by name");
+  Field rule = main_post_process(section);
+  const std::vector<PostProcessKind>& kinds = post_process_kinds();
+  const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const PostProcessKind& one) {
+    return rule.where == one.name;
+  });
+  if (kind == kinds.end()) refuse(section.where + "." + rule.where + " is not known");
+  std::string made = std::string(R"(,"postprocess":{"type":")") + kind->name + "\"";
+  const auto add = [&](const std::string& name, const json& value) {
+    made += ",\"" + name + "\":" + text_of(value);
+  };
+  for (const auto& [name, usual] : kind->thresholds) {
+    if (!rule.gives(name)) continue;
+    if (!rule[name].value.is_number()) refuse(rule[name]);
+    add(name, rule[name].real());
+  }
+  const bool topk = kind->type == PostProcess::Topk;
+  const bool multi_label = kind->type == PostProcess::MultiLabelThreshOutput;
+  const bool thresh = kind->type == PostProcess::ThreshOutput;
+  if (topk) add("topk", rule.gives("topk") ? rule["topk"].integer(INT32_MAX) : 1);
+  if (thresh && rule.gives("default_label_index")) {
+    add("default_label_index", rule["default_label_index"].integer(INT32_MAX, 0));
+  }
+  for (const char* name : {"label_0", "label_1"}) {
+    if (thresh && rule.gives(name)) add(name, python_text(rule[name].value));
+  }
+  std::string labels;
+  if ((topk || multi_label) && rule.gives("label_list")) {
+    labels = labels_of(rule["label_list"]);
+    if (multi_label) add("by_score", true);  // PaddleClas has no list there, PaddleX 3 has
+  }
+  if (topk || multi_label || thresh) {
+    const std::string between = rule.gives("delimiter") ? rule["delimiter"].text() : " ";
+    const bool named = rule.gives("class_id_map_file") && labels.empty();
+    if (named) labels = read_labels(rule["class_id_map_file"].text(), between);
+  }
+  refuse_others(rule);
+  return made + "}" + labels;
+}
+
+std::string from_clas(Field document, const ReadLabels& read_labels) {
+  Field section = document["PreProcess"];
+  Field list = section["transform_ops"];
+  if (!list.value.is_array() || list.value.empty()) list.wrong("a list");
+  const bool ends = document.gives("PostProcess");
+  return clas_description(list, ends ? post_process_of(document["PostProcess"], read_labels) : "");
+}
+
+// ---- PaddleX 2: model.yml
+
+std::string x2_step(Field op) {
+  const std::string& name = op.where;
+  const bool by_short_side = name == "ResizeByShort";
+  std::string step;
+  if (name == "Resize" || by_short_side) {
+    require(op, "keep_ratio", false);
+    require(op, "max_size", -1);
+    const std::string filter =
+        op.gives("interp") ? interpolation_of(op["interp"], true) : "bilinear";
+    const Size size = by_short_side ? Size{op["short_size"].integer(kMaxImagePixels), 0}
+                                    : size_of(op["target_size"], false);
+    step = resize_step("opencv", filter, size, "half_even");
+  } else if (name == "CenterCrop") {
+    step = crop_step(size_of(op["crop_size"], false));
+  } else if (name == "Normalize") {
+    op.gives("is_scale");  // what it checks there, not what it does
+    require(op, "min_val", std::vector<int>(3));
+    float white = 255;
+    if (op.gives("max_val")) {
+      const std::vector<float> most = op["max_val"].numbers();
+      white = most.empty() ? 0 : most[0];
+      if (white == 0 || most != std::vector<float>(most.size(), white)) refuse(op["max_val"]);
+    }
+    step = normalize_step(1.0F / white, text_of(op["mean"].value), text_of(op["std"].value));
+  } else {
+    refuse("the transform '" + name +
+           "' is not known, only Resize, ResizeByShort, CenterCrop, Normalize");
+  }
+  refuse_others(op);
+  return step + ",";
+}
+
+std::string from_x2(Field document) {
+  Field attributes = document["_Attributes"];
+  if (attributes["model_type"].text() != "classifier") refuse(attributes["model_type"]);
+  const bool bgr = document.gives("TransformsMode") && document["TransformsMode"].text() == "BGR";
+  std::string steps;
+  for (const Field& item : document["Transforms"].items()) steps += x2_step(only_member(item));
+  return description_of(bgr ? "BGR" : "RGB", steps,
+                        R"(,"postprocess":{"type":"Topk","topk":1})" +
+                            (attributes.gives("labels") ? labels_of(attributes["labels"]) : ""));
+}
+
+// ---- Hugging Face and timm: JSON beside an .onnx. Both resize with Pillow.
+
+/// {"height": H, "width": W}, {"shortest_edge": S}, or a number.
+Size hub_size(Field size, bool number_is_short_side) {
+  if (!size.value.is_object()) {
+    const std::int64_t side = size.integer(kMaxImagePixels);
+    return {side, number_is_short_side ? 0 : side};
+  }
+  Size found;
+  if (size.has("shortest_edge")) {
+    found.first = size["shortest_edge"].integer(kMaxImagePixels);
+  } else {
+    found = {size["height"].integer(kMaxImagePixels), size["width"].integer(kMaxImagePixels)};
+  }
+  refuse_others(size);
+  return found;
+}
+
+/// The size before the middle is cropped that is this share of it.
+std::int64_t before_crop(std::int64_t size, const Field& share) {
+  if (!(share.real() >= 0.01 && share.real() <= 100)) share.wrong("a number from 0.01 to 100");
+  return static_cast<std::int64_t>(static_cast<double>(size) / share.real());
+}
+
+bool is_on(Field& document, const char* name) {
+  return document.gives(name) && document[name].boolean();
+}
+
+std::string from_hugging_face(Field document, const json& id2label) {
+  std::string kind;
+  for (const char* name : {"feature_extractor_type", "image_processor_type"}) {
+    if (document.gives(name)) kind = document[name].text();
+  }
+  const auto is_kind = [&](const char* begin) { return kind.rfind(begin, 0) == 0; };
+  for (const char* name : {"do_resize", "do_normalize"}) {  // each kind has its own default
+    if (!document.gives(name)) refuse(std::string(name) + " is missing");
+  }
+  std::string steps;
+  Size crop;
+  if (is_on(document, "do_resize")) {
+    const json& resample = document["resample"].value;  // Pillow's numbers
+    if (resample != 0 && resample != 2 && resample != 3) refuse(document["resample"]);
+    // Before version 4.26 a number meant both sides for ViT, the short one for others.
+    Size size = hub_size(document["size"], !is_kind("ViT") && !is_kind("DeiT") && !is_kind("BeiT"));
+    if (is_kind("ConvNext") && size.second == 0) {  // a crop for small sizes, none for large ones
+      const std::int64_t side = size.first;
+      if (side < 384) crop = {side, side};
+      size = side < 384 ? Size{before_crop(side, document["crop_pct"]), 0} : Size{side, side};
+    }
+    const char* const filter = resample == 0 ? "nearest" : resample == 2 ? "bilinear" : "bicubic";
+    steps = resize_step("pillow", filter, size, "down") + ",";
+  }
+  if (is_on(document, "do_center_crop")) crop = hub_size(document["crop_size"], false);
+  if (crop.first > 0) steps += crop_step(crop) + ",";
+  const bool scales = !document.gives("do_rescale") || document["do_rescale"].boolean();
+  const double factor =
+      document.gives("rescale_factor") ? document["rescale_factor"].real() : 1.0 / 255;
+  const bool normalizes = is_on(document, "do_normalize");
+  steps += normalize_step(scales ? factor : 1,
+                          normalizes ? text_of(document["image_mean"].value) : "[0,0,0]",
+                          normalizes ? text_of(document["image_std"].value) : "[1,1,1]") +
+           ",";
+  for (const char* name :
+       {"size", "resample", "crop_size", "image_mean", "image_std", "crop_pct", "do_convert_rgb",
+        "processor_class", "data_format", "input_data_format", "return_tensors", "device",
+        "disable_grouping", "default_to_square", "_valid_processor_keys", "auto_map"}) {
+    document.asked.insert(name);
+  }
+  for (const auto& member : document.value.items()) {  // not asked for: not done
+    if (member.value().is_null() || member.value() == false) document.asked.insert(member.key());
+  }
+  refuse_others(document);
+  return description_of("RGB", steps,
+                        id2label.is_null() ? "" : ",\"labels\":" + labels_by_number(id2label));
+}
+
+std::string from_timm(Field document) {
+  // On Hugging Face's hub it is inside of what else is known of the network.
+  Field config = document.has("pretrained_cfg") ? document["pretrained_cfg"] : document;
+  const std::vector<Field> input = config["input_size"].items();
+  if (input.size() != 3 || input[0].value != 3) refuse(config["input_size"]);
+  const std::int64_t height = input[1].integer(kMaxImagePixels);
+  const std::int64_t width = input[2].integer(kMaxImagePixels);
+  const bool squashes = config.gives("crop_mode") && config["crop_mode"].value == "squash";
+  if (!squashes) require(config, "crop_mode", "center");
+  if (!squashes && height != width) refuse(config["input_size"]);
+  const Size size = {before_crop(height, config["crop_pct"]),
+                     squashes ? before_crop(width, config["crop_pct"]) : 0};
+  const std::string steps =
+      resize_step("pillow", interpolation_of(config["interpolation"], false), size, "down") + "," +
+      crop_step({height, width}, "half_even") + "," +
+      normalize_step(1.0 / 255, text_of(config["mean"].value), text_of(config["std"].value)) + ",";
+  Field& named = document.has("label_names") ? document : config;
+  return description_of("RGB", steps,
+                        named.gives("label_names") ? labels_of(named["label_names"]) : "");
+}
+
+}  // namespace
+
+std::string labels_by_number(const json& names) {
+  if (!names.is_object()) Field{names, "the labels", {}}.wrong("names by their numbers");
+  std::vector<std::string> labels(names.size());
+  std::vector<bool> given(names.size());
+  for (const auto& [number, name] : names.items()) {
+    std::size_t index = 0;
+    const char* const end = number.data() + number.size();
+    const auto found = std::from_chars(number.data(), end, index);
+    if (found.ec != std::errc() || found.ptr != end || index >= labels.size() || given[index]) {
+      throw InvalidJson("the labels: expected the numbers 0 to " +
+                        std::to_string(labels.size() - 1) + ", found " + number);
+    }
+    given[index] = true;
+    labels[index] = python_text(name);
+  }
+  return text_of(labels);
+}
+
+bool is_of_toolkit(const json& document) {
+  return document.contains("image_mean") || document.contains("do_normalize") ||
+         document.contains("pretrained_cfg") || document.contains("input_size");
+}
+
+std::string translate_description(const json& document, const ReadLabels& read_labels,
+                                  const json& id2label) {
+  Field whole{document, "", {}};
+  if (!document.is_object()) whole.wrong("values by name");
+  if (whole.has("PreProcess")) return from_clas(whole, read_labels);
+  if (whole.has("Transforms")) return from_x2(whole);
+  if (whole.has("image_mean") || whole.has("do_normalize"))
+    return from_hugging_face(whole, id2label);
+  if (is_of_toolkit(document)) return from_timm(whole);
+  refuse(
+      "it is no description that is known: it has neither PreProcess (PaddleClas, PaddleX 3) nor "
+      "Transforms (PaddleX 2)");
+}
+
+}  // namespace lenet
