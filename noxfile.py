@@ -4,7 +4,7 @@
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s without_paddle             all of it built and tested where there is no Paddle
     nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
-    nox -s paddleclas                 the same networks as PaddleClas's?
+    nox -s paddleclas                 the same networks and results as PaddleClas's and PaddleX's?
     nox -s complexity                 does loading large files take linear time and memory?
     nox -s fuzz                       does any reader of files break? Needs Clang
     nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
@@ -115,19 +115,28 @@ def aarch64(session: nox.Session) -> None:
 
 @nox.session(python="3.10")
 def paddleclas(session: nox.Session) -> None:
-    """Compare our ResNet-D family with PaddleClas 2.6.0; docs/models.md has the result.
+    """Compare with PaddleClas 2.6.0 and PaddleX: networks, and folders as they export them.
 
-    Its own environment is this session's: NumPy 1.24 and the last Paddle of version 2. Ours is the
-    interpreter that runs nox, or the one named after ``--``, which needs lenet_cpp installed.
+    docs/models.md has the result for our ResNet-D family. The environment of both toolkits is this
+    session's: NumPy 1.24 and the last Paddle of version 2. Ours is the interpreter that runs nox,
+    or the one named after ``--``, which needs lenet_cpp installed; the programs are in build/.
     """
     session.install("paddleclas==2.6.0", "paddlepaddle==2.6.2", "setuptools<70")
     ours = session.posargs[0] if session.posargs else sys.executable
     folder = session.create_tmp()
-    script = "scripts/compare_paddleclas.py"
     quiet = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore"}
-    session.run(ours, script, "ours", folder, env=quiet, external=True)
-    session.run("python", script, "theirs", folder, env=quiet)
-    session.run(ours, script, "judge", folder, env=quiet, external=True)
+
+    def step(*command: str, by: str) -> None:
+        session.run(by, *command, folder, env=quiet, external=True)
+
+    for name, interpreter in (("ours", ours), ("theirs", "python"), ("judge", ours)):
+        step("scripts/compare_paddleclas.py", name, by=interpreter)
+    for version in ("2.1.0", "3.7.2"):  # of one name, and without what only training needs
+        target = ("--upgrade", "--target", str(Path(folder, f"paddlex{version[0]}")))
+        session.install("--no-deps", *target, f"paddlex=={version}")
+    steps = (("prepare", "python"), ("ours", ours), ("theirs", "python"), ("judge", ours))
+    for name, interpreter in steps:
+        step("-m", "tools.toolkits", name, by=interpreter)
 
 
 @nox.session(python=False)
