@@ -12,7 +12,8 @@ from tools.toolkits.packages import paddlex2
 
 TOP_LEVEL = ("attr", "cls", "cls_based_action", "cls_ch4", "cls_multilabel")
 WATERMARK = "practical_models/watermark_exists/inference_watermark_exists.yaml"
-# Names that show a shift, an order by line, and a cut at a comma, a colon or a space.
+# Names that show a shift, an order by line, and a cut at a comma, a colon or a space. yaml.dump
+# writes the long ones in several lines, in plain, single-quoted and double-quoted style.
 NAMES = (
     *(
         "zero",
@@ -24,7 +25,11 @@ NAMES = (
         "6 six",
         "seven",
     ),
-    *("eight - 8", "nine; IX", "ten's", "eleven/11"),
+    *("eight - 8", "nine; IX", "ten: " + "one more " * 9 + "or 5 + 5"),
+    *(
+        "eleven " + "is one more than ten and " * 4 + "prime",
+        "twelve " + "is twice six, 十二, " * 6,
+    ),
 )
 
 
@@ -69,11 +74,10 @@ def write_variants(folder: Path, base: dict[str, Any]) -> None:
     )
     file = {"class_id_map_file": "../somewhere/names.txt"}
     half = {"label_0": "below", "label_1": "at least"}
-    table = dict.fromkeys(("source_threshold", "color_threshold"), 0.4)
-    table |= {"number_threshold": 0.6, "clarity_threshold": 0.55}
-    table |= {"obstruction_threshold": 0.3, "angle_threshold": 0.7}
+    table = {f"{name}_threshold": 0.3 for name in ("source", "color", "obstruction", "angle")}
+    table |= {"number_threshold": 0.7, "clarity_threshold": 0.7}
     for name, kind, values, lines in (
-        ("known_names", "Topk", {"topk": 5, **file}, spaces),
+        ("known_names", "Topk", {"topk": 13, **file}, spaces),
         ("known_names_comma", "Topk", {"topk": 3, "delimiter": ",", **file}, commas),
         (
             "many_classes",
@@ -85,7 +89,7 @@ def write_variants(folder: Path, base: dict[str, Any]) -> None:
         # With one threshold it does not show which is compared with what.
         ("table_thresholds", "TableAttribute", table, ""),
         ("vehicle_thresholds", "VehicleAttribute", {"color_threshold": 0.4}, ""),
-        ("person_thresholds", "PersonAttribute", {"threshold": 0.4, "glasses_threshold": 0.7}, ""),
+        ("person_thresholds", "PersonAttribute", {"threshold": 0.4, "glasses_threshold": 0.6}, ""),
     ):
         target = folder / name
         target.mkdir(exist_ok=True)
@@ -104,8 +108,16 @@ def write_paddlex3(folder: Path) -> None:
     short: list[Any] = [{"ResizeImage": {"interpolation": "LINEAR", "resize_short": 256}}]
     short.append({"CropImage": {"size": 224}})
     names = list(NAMES)
+    labels = paddleclas_package() / "ppcls/utils/imagenet1k_label_list.txt"
+    imagenet = [line.partition(" ")[2] for line in labels.read_text("utf-8").splitlines()]
+    angles = ["0", "90", "180", "270"]
     for name, model, resize, post in (
-        ("paddlex3_topk", "PP-LCNet_x1_0", short, {"Topk": {"topk": 5, "label_list": names}}),
+        ("paddlex3_topk", "PP-LCNet_x1_0", short, {"Topk": {"topk": 5, "label_list": imagenet}}),
+        ("paddlex3_names", "PP-LCNet_x1_0", short, {"Topk": {"topk": 13, "label_list": names}}),
+        (
+            *("paddlex3_orientation", "PP-LCNet_x1_0_doc_ori", short),
+            {"Topk": {"topk": 1, "label_list": angles}},
+        ),
         (
             *("paddlex3_textline", "PP-LCNet_x0_25_textline_ori"),
             [{"ResizeImage": {"size": [160, 80]}}],
@@ -139,7 +151,7 @@ def write_paddlex2(folder: Path, packages: Path) -> None:
     ):
         info: dict[str, Any] = {"version": "2.1.0", "Model": "PPLCNet", "_init_params": {}}
         info["_Attributes"] = {
-            "model_type": "classifier", "num_classes": 12, "labels": list(NAMES),
+            "model_type": "classifier", "num_classes": len(NAMES), "labels": list(NAMES),
             "fixed_input_shape": None, "eval_metrics": {"acc1": 0.9375},
         }  # fmt: skip
         info["Transforms"] = [{type(op).__name__: op.__dict__} for op in transforms]

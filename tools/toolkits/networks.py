@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -70,13 +71,14 @@ def network(case: Case, tensors: Sequence[Any]) -> Any:
     linear = nn.Linear(features.shape[1], case.count)
     exact = EXACT.get(case.name, [])
     softmax = case.kind in {"Topk", "ThreshOutput"}
-    for seed in range(20000):
+    # A spread that gives large scores, or scores near thresholds that not every picture passes.
+    spread = 5 if case.count > 100 else 2 if softmax else 1.3
+    shift = -1.6 if case.kind in {"MultiLabelThreshOutput", "VehicleAttribute"} else 0
+    for seed in range(100_000):
         weight = np.random.default_rng(seed).standard_normal(linear.weight.shape)
         weight[:, exact] = 0
         logits = features.astype(np.float64) @ weight
-        # Of a spread that gives large scores, and below a threshold that few outputs should pass.
-        scale = (2 if case.count < 100 else 5) / (logits.std(axis=0) + (weight == 0).all(axis=0))
-        shift = -2.5 if case.kind in {"MultiLabelThreshOutput", "VehicleAttribute"} else 0
+        scale = spread / (logits.std(axis=0) + (weight == 0).all(axis=0))
         bias = shift - logits.mean(axis=0) * scale
         bias[exact] = 0
         logits = logits * scale + bias
@@ -85,7 +87,7 @@ def network(case: Case, tensors: Sequence[Any]) -> Any:
             values /= values.sum(axis=1, keepdims=True)
         else:
             values = 1 / (1 + np.exp(-logits))
-        if len(exact) == case.count or is_telling(case, np.delete(values, exact, axis=1)):
+        if len(exact) == case.count or is_telling(case, values):
             linear.weight.set_value((weight * scale).astype(np.float32))
             linear.bias.set_value(bias.astype(np.float32))
             return nn.Sequential(body, linear, nn.Softmax() if softmax else nn.Sigmoid())
@@ -93,31 +95,41 @@ def network(case: Case, tensors: Sequence[Any]) -> Any:
 
 
 def is_telling(case: Case, values: Any) -> bool:
-    """Return whether outputs are clear of thresholds and of each other, and differ in results.
+    """Return whether the outputs show what they are compared with, and are clear of it.
 
     Args:
         case: The folder.
         values: Of each picture, float64 [pictures, outputs].
     """
-    thresholds = [*case.thresholds, 0.5] if case.kind != "Topk" else []
-    distances = [np.diff(np.sort(values, axis=1)[:, -6:], axis=1).min() / 2]
-    distances += [np.abs(values - threshold).min() / 5 for threshold in thresholds]
+    exact = EXACT.get(case.name, [])
+    others = np.delete(values, exact, axis=1)
+    thresholds = sorted({*case.thresholds, 0.5}) if case.thresholds else []
+    distances = [np.diff(np.sort(others, axis=1)[:, -case.shown - 1 :], axis=1).min() / 2]
+    distances += [np.abs(others - threshold).min() / 5 for threshold in thresholds]
     if min(distances) < TOLERANCE:
         return False
-    low, high = min(thresholds, default=0), max(thresholds, default=0)
     if case.kind == "Topk":
         return len(set(values.argmax(axis=1))) > 1
+    edges = [thresholds[0] - 0.1, *thresholds, thresholds[-1] + 0.1]
+    found = deciding(case, values)
+    between = [(found > low) & (found < high) for low, high in pairwise(edges)]
+    return bool(np.any(between, axis=1).all())
+
+
+def deciding(case: Case, values: Any) -> Any:
+    """Return what is compared with thresholds; each column must be between any two of them."""
+    exact = EXACT.get(case.name, [])
+    others = np.delete(values, exact, axis=1)
     if case.kind == "ThreshOutput":
-        deciding = values.max(axis=1) if case.count > 2 else values[:, 1]
-        ways = [deciding > high]
-    elif case.kind == "MultiLabelThreshOutput":
-        passed = (values > high).sum(axis=1)
-        ways = [passed > 1, passed > 0] if case.count <= len(values) * 2 else [passed > 1]
-    elif case.kind == "VehicleAttribute":
-        ways = [values[:, part].max(axis=1) > high for part in np.s_[:10, 10:]]
-    else:
-        ways = [*(values > high).T, *(values > low).T]
-    return all(0 < way.sum() < len(way) for way in ways)
+        return values[:, 1:] if case.count == 2 else values.max(axis=1, keepdims=True)
+    if case.kind == "MultiLabelThreshOutput":
+        # With few classes also a picture of none.
+        return others.max(axis=1, keepdims=True) if case.count < 20 else others.reshape(-1, 1)
+    if case.kind == "VehicleAttribute":
+        groups = [each for each in (range(10), range(10, 19)) if not {*each} & {*exact}]
+        return np.stack([values[:, group].max(axis=1) for group in groups], axis=1)
+    # Of a person hat, glasses, and what is held in front, each with a threshold of its own.
+    return others[:, [0, 1, -8]] if case.kind == "PersonAttribute" else others
 
 
 def export(layer: Any, stem: Path, suffix: str, tensors: Sequence[Any]) -> None:

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tools.toolkits.cases import Result
 
 # What BaseClassifier.predict of PaddleX 2 takes by default.
 PADDLEX2_TOPK = 1
+
+
+def floats(*named: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(each for values in named for each in values.values() if isinstance(each, float))
 
 
 class PaddleClas:
@@ -43,6 +47,7 @@ class PaddleClas:
                 values["class_id_map_file"] = str(config.with_name(name))
         postprocess = import_module("paddleclas.deploy.python.postprocess")
         self.postprocess = postprocess.build_postprocess(post)
+        self.thresholds = floats(*map(vars, self.postprocess.func_list))
 
     def tensor(self, path: str) -> Any:
         """Return what the network takes for a picture, float32 [C, H, W]."""
@@ -69,6 +74,7 @@ class PaddleX3:
         single, multiple = paddlex3(packages)
         content = yaml.safe_load(config.read_text("utf-8"))
         made: Any = multiple if "MultiLabelThreshOutput" in content["PostProcess"] else single
+        self.thresholds = floats(*content["PostProcess"].values())
         # Without its __init__, which opens the network.
         self.predictor = object.__new__(made)
         vars(self.predictor).update(config=content, topk=None, threshold=None)
@@ -100,6 +106,7 @@ class PaddleX2:
     """BaseClassifier of PaddleX 2: its transforms, and what its _postprocess is written to do."""
 
     name = "PaddleX 2.1.0"
+    thresholds = ()
 
     def __init__(self, config: Path, packages: Path) -> None:
         """Read model.yml."""

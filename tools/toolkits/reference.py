@@ -50,7 +50,7 @@ def prepare(folder: Path, packages: Path) -> None:
             *(config.parent.name, toolkit.name, config.name, kind),
             count=count,
             shown=shown.get(kind, count),
-            thresholds=tuple(value for value in post[kind].values() if isinstance(value, float)),
+            thresholds=toolkit.thresholds,
             unsupported=UNSUPPORTED.get(config.parent.name, ""),
         )
         cases.append(case)
