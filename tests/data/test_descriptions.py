@@ -322,7 +322,17 @@ BOMB_INSIDE = ", ".join(BOMB.splitlines())
         ("".join(f"k{number}: 1\n" for number in range(380_000)), Unsupported, "no description"),
         (f"Global: {'x' * 4_000_000}", Unsupported, "no description"),
     ],
-    ids="bomb,bomb inside,cycle,lists,mappings,block lists,million keys,keys,text".split(","),
+    ids=[
+        "bomb",
+        "bomb inside",
+        "cycle",
+        "lists",
+        "mappings",
+        "block lists",
+        "million keys",
+        "keys",
+        "text",
+    ],
 )
 def test_hostile_yaml(tmp_path, text, error, problem):
     with refused(error, problem, tmp_path / "inference.yml"):

@@ -19,6 +19,7 @@ PICTURES = (
     *(("a.png", (301, 417), "RGB"), ("b.png", (451, 301), "RGB"), ("c.png", (97, 61), "RGB")),
     *(("d.png", (903, 1203), "RGB"), ("grey.png", (333, 511), "L")),
     *(("opaque.png", (257, 259), "RGBA"), ("photo.jpg", (427, 641), "RGB")),
+    ("turned.jpg", (333, 257), "RGB"),
 )
 
 

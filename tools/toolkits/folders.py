@@ -146,8 +146,8 @@ def write_paddlex2(folder: Path, packages: Path) -> None:
     for name, transforms in (
         ("paddlex2_crop", [made.ResizeByShort(256), made.CenterCrop(224), made.Normalize()]),
         ("paddlex2_resize", [made.Resize(224), made.Normalize(mean=[0.5] * 3, std=[0.5] * 3)]),
-        # PaddleX divides by 255 even so.
-        ("paddlex2_tall", [made.Resize([256, 192], "CUBIC"), made.Normalize(is_scale=False)]),
+        # PaddleX divides by 255 even so. CUBIC differs by 1 between builds of OpenCV.
+        ("paddlex2_tall", [made.Resize([256, 192], "AREA"), made.Normalize(is_scale=False)]),
     ):
         info: dict[str, Any] = {"version": "2.1.0", "Model": "PPLCNet", "_init_params": {}}
         info["_Attributes"] = {

@@ -70,6 +70,9 @@ def draw(folder: Path) -> None:
         blocks = blocks.repeat(8, 0).repeat(8, 1)[:height, :width]
         pixels = (blocks + random.integers(0, 56, blocks.shape)) * random.uniform(0.2, 1, 3)
         options: dict[str, Any] = {"quality": 90} if name.endswith("jpg") else {}
+        if name == "turned.jpg":
+            options["exif"] = exif = Image.Exif()
+            exif[0x112] = 6  # the orientation: to be turned by a quarter
         Image.fromarray(pixels.astype(np.uint8)).convert(mode).save(folder / name, **options)
 
 

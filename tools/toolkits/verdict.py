@@ -77,7 +77,7 @@ def judge(folder: Path, programs: Path) -> int:
 def compare_tensors(trial: Trial) -> str:
     """Return how the tensors of Python differ, or nothing."""
     try:
-        pipeline = images.from_inference_yml(trial.model_dir / trial.case.config)
+        pipeline = images.Pipeline.load(trial.model_dir / trial.case.config)
         return tensors_difference(trial, [pipeline(path) for path in trial.pictures])
     except errors.Unsupported as error:
         return f"Unsupported: {error}"
@@ -192,18 +192,18 @@ def attributes_difference(expected: Result, texts: Any, output: Any) -> str:
     return "" if same else f"expected {wanted}, found {texts}"
 
 
-# The formats of what follows are proposals: the rows of bulk, and the texts of the server.
-
-
 def row_difference(expected: Result, row: Any) -> str:
-    """Compare a row: the best class, all classes of multi-label as lists, or the attributes."""
+    """Compare a row: the best class, or lists of all classes or attributes."""
     if row["error"]:
         return str(row["error"])
     if "attributes" in expected:
-        return attributes_difference(expected, row.get("attributes"), row.get("output"))
+        output = [int(number in row["class_ids"]) for number in range(len(expected["output"]))]
+        return attributes_difference(expected, row["labels"], output)
+    if "labels" in row:
+        found = (row["class_ids"], row["labels"])
+        wanted = (expected["class_ids"], expected["label_names"])
+        return "" if found == wanted else f"expected {wanted}, found {found}"
     values = [row.get(key) for key in ("class_id", "label", "probability")]
-    if isinstance(values[0], list):
-        return classes_difference(expected, list(zip(*values, strict=True)))
     best = {key: expected[key][:1] for key in ("class_ids", "label_names", "scores")}
     return classes_difference(best, [tuple(values)])
 
