@@ -356,6 +356,30 @@ TEST_CASE("shapes, in every operator set that changed an operator") {
             {"MatMul k x -> y", {2, 6, 5}, "k[4]"},
             {"MatMul x k -> y", {2, 6, 4, 7}, "k[6,5,7]"},
             {"Flatten x -> f; Gemm k f b -> y | transA=1 transB=1", {3, 2}, "k[120,3] b[2]", 7},
+            {"Greater x k -> a; Not a -> b; Xor a b -> c; IsNaN x -> d; And c d -> e; "
+             "Cast e -> y | to=1",
+             {2, 6, 4, 5},
+             "k[1]"},
+            {"CumSum x a -> z; Trilu z -> y", {2, 6, 4, 5}, "a[]i=-1", 14},
+            {"Sin x -> a; Cos a -> b; Shrink b -> c; Celu c -> y", {2, 6, 4, 5}},
+            {"ConstantOfShape s -> z; Add x z -> y", {2, 6, 4, 5}, "s[4]i=2,6,4,5"},
+            {"Range a b c -> y", {4}, "a[]=0 b[]=1 c[]=0.3"},
+            {"Size x -> s; Div s d -> t; Reshape t o -> u; Reshape x u -> y",
+             {240},
+             "d[]i=1 o[1]i=1"},
+            // What PyTorch writes for padding as in TensorFlow: 2, 6, 4, 5, by 2.
+            {"Shape x -> s; Cast s -> f | to=1; Div f h -> g; Ceil g -> c; Cast c -> t | to=7; "
+             "ConstantOfShape t -> y",
+             {1, 3, 2, 3},
+             "h[]=2"},
+            {"Shape x -> s; Cast s -> f | to=1; Div f h -> g; Floor g -> c; Cast c -> t | to=7; "
+             "ConstantOfShape t -> y",
+             {1, 3, 2, 2},
+             "h[]=2"},
+            {"Shape x -> s; Cast s -> f | to=1; Mul f h -> g; Clip g l u -> c; Cast c -> t | to=7; "
+             "ConstantOfShape t -> y",
+             {2, 3, 2, 2},
+             "h[]=0.5 l[]=2 u[]=3"},
         });
   // The number of images is not known when the model is loaded.
   check("x[-1,6,4,5]",
@@ -456,6 +480,7 @@ TEST_CASE("models that do not fit themselves") {
       {"shapes that do not match", "PRelu x k -> y", "k[2,1]=1,2"},
       {"shapes that do not match", "PRelu x k -> y", "k[3,1,1,1,1]"},
       {"matrices that do not match", "Flatten x -> f; MatMul f w -> y", "w[2,2]=1,2,3,4"},
+      {"the element type", "Not x -> y"},
   };
   for (const auto& one : cases) {
     CHECK_ERROR(BadModel, one.text, network_of(model_of(one.nodes, one.tensors)));
@@ -493,10 +518,12 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"without values", "Pad x -> y | pads=[0,0,-2,0,0,0,-2,0]", "", 7},
       {"such paddings", "Pad x -> y | mode=reflect pads=[0,0,4,0,0,0,0,0]", "", 7},
       {"whose rank depends on the number of images", "Squeeze x -> y"},
-      {each, "Shape x -> s; Mul s s -> t; Reshape x t -> y"},
-      {"constant of so many numbers", "Shape x -> s; ConstantOfShape s -> z; Add x z -> y"},
-      {"constant of so many numbers", "ConstantOfShape s -> z; Add x z -> y", "s[2]i=13,5"},
+      {"a value of shape", "Shape x -> s; Mul s s -> t; Reshape x t -> y"},
+      {"this operator (ConstantOfShape", "Shape x -> s; ConstantOfShape s -> z; Add x z -> y"},
+      {"this operator (ConstantOfShape", "ConstantOfShape s -> z; Add x z -> y", "s[3]i=5,4,4"},
       {"no kernel for this operator (Hardmax, which gives 'y')", "Hardmax x -> y"},
+      {"no kernel for this operator (Unknown, which gives 'y')", "Unknown x -> y"},
+      {"the first axis (CumSum", "CumSum x a -> y", "a[]i=0"},
       {"this operator (com.microsoft.Relu", "Relu@com.microsoft x -> y"},
       {"the attribute alpha (Relu", "Relu x -> y | alpha=1.0"},
       {"a second output", "MaxPool x -> z indices | kernel_shape=[1,1]; Add z indices -> y"},

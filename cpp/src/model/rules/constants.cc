@@ -1,5 +1,6 @@
 // Rules of constants, inputs and outputs.
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <system_error>
@@ -10,8 +11,6 @@ namespace lenet {
 namespace {
 
 constexpr std::size_t kMaxConstants = 64;
-
-bool is_whole(double value) { return value == std::floor(value) && std::abs(value) < 1e15; }
 
 /// Gives the shape of a constant. \returns whether its values are few enough to be followed
 bool give_constant(OperatorView& op, int dtype) {
@@ -112,12 +111,12 @@ void infer_onnx_constant(OperatorView& op) {
 /// Of ONNX; followed where it is small, such as the zeros of a pad.
 void infer_constant_of_shape(OperatorView& op) {
   const Shape shape = op.integers("shape");
-  for (const std::int64_t size : shape) op.supports(size >= 0, "constant of an open size");
-  op.supports(volume(shape) <= kMaxListed, "constant of so many numbers");
+  for (const std::int64_t size : shape) op.require(size >= 0, "shape");
   const Value* const value = op.has_attribute("value") ? &op.tensor("value") : nullptr;
   op.require(value == nullptr || count_values(*value) == 1, "it does not have exactly one value");
   op.give("Out", shape, value == nullptr ? kFloat32 : value->dtype);
-  const auto count = static_cast<std::size_t>(volume(shape));
+  if (volume(shape) > kMaxListed) return;
+  const auto count = static_cast<std::size_t>(product(shape, 0, shape.size()));
   const auto whole = value == nullptr ? std::nullopt : known_list(*value);
   if (whole) return op.give_contents("Out", Integers(count, whole->front()));
   op.give_contents("Out", Numbers(count, value == nullptr ? 0 : number_at(*value, 0)));
@@ -125,18 +124,23 @@ void infer_constant_of_shape(OperatorView& op) {
 
 /// Of ONNX: numbers from one to before another, at the same distance.
 void infer_range(OperatorView& op) {
-  const std::int64_t first = op.integer("start");
-  const std::int64_t last = op.integer("limit");
-  const std::int64_t step = op.integer("delta");
-  if (first == kOpen || last == kOpen || step == kOpen) op.not_fixed("a size");
+  const auto number = [&](const char* name) {
+    const auto found = known_numbers(op, name);
+    if (!found) op.not_fixed("a size");
+    op.require(found->size() == 1, name);
+    op.supports(is_whole(std::floor(found->front())), "list of such numbers");
+    return found->front();
+  };
+  const double first = number("start");
+  const double step = number("delta");
   op.require(step != 0, "a step of 0");
+  const double count = std::max(0.0, std::ceil((number("limit") - first) / step));
+  op.supports(count <= static_cast<double>(kMaxValuesPerImage), "list of so many numbers");
+  const int dtype = op.in("start").dtype;
+  op.give("Out", {static_cast<std::int64_t>(count)}, dtype);
+  if (count > kMaxListed || is_real(dtype)) return;
   Integers numbers;
-  for (std::int64_t at = first; step > 0 ? at < last : at > last;) {
-    op.supports(numbers.size() < kMaxListed, "list of so many numbers");
-    numbers.push_back(at);
-    if (__builtin_add_overflow(at, step, &at)) break;
-  }
-  op.give("Out", {static_cast<std::int64_t>(numbers.size())}, op.in("start").dtype);
+  for (double i = 0; i < count; ++i) numbers.push_back(static_cast<std::int64_t>(first + i * step));
   op.give_contents("Out", numbers);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <initializer_list>
 #include <limits>
 #include <utility>
@@ -64,11 +65,47 @@ void give_combined(OperatorView& op, std::initializer_list<std::string_view> nam
   op.give_contents("Out", combined);
 }
 
+/// The same of floating-point numbers. \returns whether the output has such ones
+template <typename Combine>
+bool give_real(OperatorView& op, std::initializer_list<std::string_view> names,
+               const Combine& combine) {
+  const int dtype = op.in("X").dtype;
+  if (!is_real(dtype)) return false;
+  std::vector<Numbers> lists;
+  std::size_t most = 0;
+  for (const std::string_view name : names) {
+    auto list = known_numbers(op, name);
+    if (!list || dtype == kFloat16) return true;
+    most = std::max(most, list->size());
+    lists.push_back(*std::move(list));
+  }
+  Numbers combined(most);
+  for (std::size_t i = 0; i < most; ++i) {
+    Numbers numbers;
+    for (const Numbers& list : lists) numbers.push_back(list[i % list.size()]);
+    combined[i] = combine(numbers);
+    if (dtype == kFloat32) combined[i] = static_cast<float>(combined[i]);
+  }
+  if (std::all_of(combined.begin(), combined.end(), is_whole)) {
+    op.give_contents("Out", Integers(combined.begin(), combined.end()));
+  } else {
+    op.give_contents("Out", combined);
+  }
+  return true;
+}
+
 /// A quotient is rounded towards 0, by Paddle downwards: shapes are not computed from negative
 /// numbers.
 void infer_arithmetic(OperatorView& op) {
   infer_elementwise(op);
   const std::string_view kind = op.kind();
+  const bool real =
+      has_word("Add Sub Mul Div", kind) && give_real(op, {"X", "Y"}, [&](const Numbers& numbers) {
+        const double x = numbers[0];
+        const double y = numbers[1];
+        return kind == "Add" ? x + y : kind == "Sub" ? x - y : kind == "Mul" ? x * y : x / y;
+      });
+  if (real) return;
   give_combined(op, {"X", "Y"}, [&](const Integers& numbers) {
     const std::int64_t x = numbers[0];
     const std::int64_t y = numbers[1];
@@ -95,6 +132,23 @@ void infer_negation(OperatorView& op) {
   });
 }
 
+void infer_onnx_clip(OperatorView& op) {
+  infer_same(op);
+  constexpr double kMost = std::numeric_limits<double>::max();
+  give_real(op, {"X"}, [&](const Numbers& numbers) {
+    return std::min(std::max(numbers[0], op.number("min", -kMost)), op.number("max", kMost));
+  });
+}
+
+void infer_rounding(OperatorView& op) {
+  infer_same(op);
+  give_real(op, {"X"}, [&](const Numbers& numbers) {
+    return op.kind() == "Ceil"    ? std::ceil(numbers[0])
+           : op.kind() == "Floor" ? std::floor(numbers[0])
+                                  : std::nearbyint(numbers[0]);
+  });
+}
+
 void infer_compare(OperatorView& op) {
   op.require(op.integer("axis", -1) == -1, "axis");
   give_broadcast(op, kBool);
@@ -106,6 +160,30 @@ void infer_compare(OperatorView& op) {
     if (x != y) return kind == "NotEqual" || (kind != "Equal" && (x < y) == less);
     return has_word("Equal LessOrEqual GreaterOrEqual", kind);
   });
+}
+
+/// Of truths.
+void infer_logic(OperatorView& op) {
+  op.require(op.in("X").dtype == kBool, "the element type");
+  if (op.has("Y")) return give_broadcast(op, kBool);
+  infer_same(op);
+  give_combined(op, {"X"}, [](const Integers& numbers) { return numbers[0] == 0; });
+}
+
+/// Whether each value is no number, or infinite.
+void infer_test(OperatorView& op) { op.give("Out", op.in("X").shape, kBool); }
+
+/// Not along the first axis, which would join images.
+void infer_cumulative_sum(OperatorView& op) {
+  const std::size_t axis = op.axis(op.integer("axis"), op.in("X").shape.size());
+  op.supports(axis > 0, "kernel for sums along the first axis");
+  infer_same(op);
+}
+
+/// The part of matrices above or below a diagonal.
+void infer_triangle(OperatorView& op) {
+  op.require(op.in("X").shape.size() >= 2, "the rank");
+  infer_same(op);
 }
 
 void infer_where(OperatorView& op) {
@@ -141,8 +219,14 @@ void infer_cast(OperatorView& op) {
   op.supports(std::count(kTypes.begin(), kTypes.end(), dtype) == 1, "conversion to such a type");
   op.give("Out", x.shape, dtype);
   const auto list = op.list("X");
-  if (dtype == kFloat32 && op.follows("X")) return op.give_contents("Out", x);  // in its own type
-  if (list && (dtype == kInt32 || dtype == kInt64)) op.give_contents("Out", *list);
+  const bool whole = dtype == kInt32 || dtype == kInt64;
+  const bool real = dtype == kFloat32 || dtype == kFloat64;
+  if (real && op.follows("X")) return op.give_contents("Out", x);  // in its own type
+  if (list && whole) return op.give_contents("Out", *list);
+  const auto numbers = whole ? known_numbers(op, "X") : std::nullopt;
+  const auto fits = [](double number) { return is_whole(std::trunc(number)); };
+  if (!numbers || !std::all_of(numbers->begin(), numbers->end(), fits)) return;
+  op.give_contents("Out", Integers(numbers->begin(), numbers->end()));
 }
 
 /// A copy of its input, known where that is.
@@ -217,6 +301,13 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Add Sub Mul Div", "", "X Y", "Out", "", infer_arithmetic},
     {kOnnx, "Mod", "", "X Y", "Out", "fmod:long?", infer_arithmetic},
     {kOnnx, "Equal Greater GreaterOrEqual Less LessOrEqual", "", "X Y", "Out", "", infer_compare},
+    {kOnnx, "And Or Xor", "", "X Y", "Out", "", infer_logic},
+    {kOnnx, "Not", "", "X", "Out", "", infer_logic},
+    {kOnnx, "IsNaN", "", "X", "Out", "", infer_test},
+    {kOnnx, "IsInf", "", "X", "Out", "detect_negative:long? detect_positive:long?", infer_test},
+    {kOnnx, "CumSum", "", "X axis", "Out", "exclusive:long? reverse:long? +by_image",
+     infer_cumulative_sum},
+    {kOnnx, "Trilu", "", "X k?", "Out", "upper:long?", infer_triangle},
     {kOnnx, "Where", "", "Condition X Y", "Out", "+repeats", infer_where},
     {kOnnx, "Neg", "", "X", "Out", "", infer_negation},
     {kOnnx, "Max Min Sum Mean", "", "X*", "Out", "", infer_several},
@@ -235,7 +326,10 @@ constexpr OperatorRule kRules[] = {
      "Relu Sigmoid Tanh Swish Softsign TanhShrink LogSigmoid", "X", "Out", "", infer_same},
     {kOnnx, "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Reciprocal",
      "", "X", "Out", "", infer_same},
-    {kOnnx, "LeakyRelu Elu ThresholdedRelu Swish", "", "X", "Out", "alpha:float?", infer_same},
+    {kOnnx, "Sin Cos Tan Asin Acos Atan Sinh Cosh Sign", "", "X", "Out", "", infer_same},
+    {kOnnx, "Floor Ceil Round", "", "X", "Out", "", infer_rounding},
+    {kOnnx, "Shrink", "", "X", "Out", "bias:float? lambd:float?", infer_same},
+    {kOnnx, "LeakyRelu Elu Celu ThresholdedRelu Swish", "", "X", "Out", "alpha:float?", infer_same},
     {kOnnx, "Selu", "", "X", "Out", "alpha:float? gamma:float?", infer_same},
     {kOnnx, "HardSigmoid", "", "X", "Out", "alpha:float? beta:float?", infer_same},
     {kOnnx, "Gelu", "", "X", "Out", "approximate:str?", infer_same},
@@ -261,8 +355,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "hard_shrink/hardshrink", "", "X", "Out", "threshold:float", infer_same},
     {kPaddle, "thresholded_relu", "", "X", "Out", "threshold:float value:float?", infer_same},
     {kPaddle, "clip", "Clip", "X Min!/min Max!/max", "Out", "min:float/ max:float/", infer_same},
-    {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
-    {kOnnx, "Softmax LogSoftmax", "", "X", "Out", "axis:long?", infer_softmax},
+    {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_onnx_clip, 11},
+    {kOnnx, "Softmax LogSoftmax Hardmax", "", "X", "Out", "axis:long?", infer_softmax},
     {kPaddle, "softmax log_softmax", "Softmax LogSoftmax", "X", "Out", "axis:int", infer_softmax},
     {kPaddle, "prelu", "", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",
      infer_prelu},

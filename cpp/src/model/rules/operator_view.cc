@@ -37,11 +37,7 @@ Integers OperatorView::integers(std::string_view name, std::optional<Integers> o
   require(!has_attribute(name), name);
   if (count(name) == 1) {  // not a list of tensors
     auto values = list(name);
-    // After the check kOpen stands for what depends on the number of images.
-    const bool checked = changed_ == nullptr;
-    if (values && !(checked && std::count(values->begin(), values->end(), kOpen) > 0)) {
-      return *std::move(values);
-    }
+    if (values && std::count(values->begin(), values->end(), kOpen) == 0) return *std::move(values);
   }
   not_fixed("a value of " + std::string(name));
 }

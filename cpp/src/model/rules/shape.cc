@@ -158,6 +158,14 @@ void infer_shape(OperatorView& op) {
   op.give_contents("Out", sizes);
 }
 
+/// How many values there are.
+void infer_size(OperatorView& op) {
+  const Shape& shape = op.in("X").shape;
+  const std::int64_t count = product(shape, 0, shape.size());
+  op.give("Out", {}, kInt64);
+  op.give_contents("Out", Integers{count == kUnknown ? kOpen : count});
+}
+
 void infer_expand(OperatorView& op) {
   const Value& x = op.in("X");
   Shape shape = op.integers("shape");
@@ -238,7 +246,7 @@ void infer_onnx_flatten(OperatorView& op) {
 void infer_onnx_expand(OperatorView& op) {
   Shape shape = op.integers("shape");
   op.supports(shape.size() <= kMaxRank, "tensor of so many dimensions");
-  for (const std::int64_t size : shape) op.require(size > 0, "shape");
+  for (const std::int64_t size : shape) op.supports(size > 0, "kernel for a tensor without values");
   op.give_shape(broadcast(op, op.in("X").shape, shape));
 }
 
@@ -264,6 +272,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Squeeze", "", "X /axes?", "Out", "axes:longs?/", infer_squeeze, 13},
     {kOnnx, "Unsqueeze", "", "X /axes", "Out", "axes:longs/", infer_unsqueeze, 13},
     {kOnnx, "Transpose", "", "X", "Out", "perm:longs?", infer_transpose},
+    {kOnnx, "Size", "", "X", "Out", "", infer_size},
     {kOnnx, "Shape", "", "X", "Out", "end:long? start:long?", infer_shape},
     {kPaddle, "expand_v2/expand", "Expand", "X Shape!/shape expand_shapes_tensor!/", "Out",
      "shape:ints/", infer_expand},

@@ -1,5 +1,7 @@
 #include "model/rules/support.h"
 
+#include <cmath>
+
 #include "model/graph.h"
 
 namespace lenet {
@@ -72,6 +74,20 @@ Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {
     shape[i] = one == 1 || (one == kUnknown && other > 1) ? other : one;
   }
   return shape;
+}
+
+bool is_whole(double number) { return number == std::floor(number) && std::abs(number) < 1e15; }
+
+std::optional<Numbers> known_numbers(const OperatorView& op, std::string_view name) {
+  const Value& value = op.in(name);
+  const std::size_t count = op.follows(name) ? count_values(value) : 0;
+  if (count == 0 || count > kMaxListed || value.shape.size() > 1) return std::nullopt;
+  if (const auto list = op.list(name); list && std::count(list->begin(), list->end(), kOpen) > 0) {
+    return std::nullopt;
+  }
+  Numbers numbers;
+  for (std::size_t i = 0; i < count; ++i) numbers.push_back(number_at(value, i));
+  return numbers;
 }
 
 void require_vector(const OperatorView& op, std::string_view name, std::int64_t size) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,12 @@ Layout layout_of(const OperatorView& op, const Shape& shape);
 
 /// The shape of what an elementwise operator gives.
 Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
+
+/// Whether it is an integer that shapes may be computed from.
+bool is_whole(double number);
+
+/// The numbers of an input that may be followed, where they are a few of any type.
+std::optional<Numbers> known_numbers(const OperatorView& op, std::string_view name);
 
 /// An optional argument that must be a vector of that size.
 void require_vector(const OperatorView& op, std::string_view name, std::int64_t size);
