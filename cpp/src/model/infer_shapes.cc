@@ -99,17 +99,27 @@ class ShapeInference {
     std::size_t count = 0;
     each_value(op.inputs, [&](std::size_t index) {
       if (is_open(index)) given = index;
-      count += graph_.values[index].parameter ? 0 : 1;
+      count += is_known(graph_.values[index]) ? 0 : 1;
     });
-    if (given == kNone || op.outputs.empty() || has_word("Shape Fetch", op.kind)) return false;
+    if (given == kNone || op.outputs.empty() || has_word("Shape Size Fetch", op.kind)) return false;
     bool kept = false;
     each_value(op.outputs, [&](std::size_t index) { kept = kept || is_open(index); });
-    const auto* axis = op.attribute<std::int64_t>("axis");
-    if (!kept || count > 1 || axis == nullptr) return !kept;  // two tensors meet at an axis
+    if (!kept) return true;
+    const auto is = [&](std::string_view flag) { return op.attributes.count(flag) > 0; };
+    if (is("along_x")) given = op.inputs.at("X")[0];
     const Shape& shape = graph_.values[given].shape;
+    if (is("by_image")) return shape[0] != kUnknown;
+    if (is("by_column")) return shape[1] != kUnknown;
+    if (is("anywhere")) return true;
+    const auto* axis = op.attribute<std::int64_t>("axis");
+    // Of others two tensors meet at an axis.
+    if ((count > 1 && !is("along_x")) || axis == nullptr) return false;
     const auto rank = static_cast<std::int64_t>(shape.size());
     const std::int64_t at = *axis < 0 ? *axis + rank : *axis;  // a Flatten's may be the rank
-    return at >= 0 && at < rank && shape[static_cast<std::size_t>(at)] == kUnknown;
+    if (at < 0 || at >= rank) return false;
+    const auto from = shape.begin() + at;
+    const auto to = is("to_end") ? shape.end() : from + 1;
+    return std::find(from, to, kUnknown) != to;
   }
 
   void infer_for(std::int64_t images) {
@@ -248,7 +258,10 @@ class ShapeInference {
     for (std::size_t i = 0; i < first.size(); ++i) {
       std::int64_t& size = value.shape[i];
       if (first[i] == size && second[i] == size) continue;
-      linear_ &= !std::exchange(is_open, true);  // two make a square
+      if (std::exchange(is_open, true)) {  // two make a square, of each image with each
+        linear_ = false;
+        graph_.joins_images = true;
+      }
       linear_ &= (second[i] - first[i]) * (many - one) == (size - first[i]) * (two - one);
       if (first[i] != one || second[i] != two || size != many) {
         graph_.mixes_images = std::min(graph_.mixes_images, value.producer);

@@ -1,5 +1,7 @@
 // Rules of operators that scale channels: normalizations, and quantization.
 
+#include <algorithm>
+
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -43,7 +45,8 @@ void infer_affine_channel(OperatorView& op) {
 /// Over the pixels of each channel of each image.
 void infer_instance_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(x.shape.size() == 4, "the rank");
+  const std::size_t rank = x.shape.size();
+  op.require(op.kind() == "instance_norm" ? rank == 4 : rank >= 3, "the rank");
   for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
   op.give_like("Out", x);
 }
@@ -79,12 +82,30 @@ void infer_layer_norm(OperatorView& op) {
   op.give_like("Out", x);
 }
 
+/// LayerNormalization and RMSNormalization of ONNX: over the values from an axis on.
+void infer_trailing_norm(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.supports(op.integer("stash_type", 1) == 1, "kernel for such a stash_type");
+  const std::size_t from = op.axis(op.integer("axis"), x.shape.size());
+  for (const char* name : {"Scale", "Bias"}) {
+    op.require(!op.has(name) || broadcast(op, x.shape, op.in(name).shape) == x.shape,
+               "the shape of ", name);
+  }
+  Shape statistics = x.shape;
+  std::fill(statistics.begin() + static_cast<std::ptrdiff_t>(from), statistics.end(), 1);
+  for (const char* name : {"MeanOut", "InvStdDevOut"}) op.give(name, statistics, kFloat32);
+  op.give_like("Out", x);
+}
+
+/// Before operator set 21 ONNX scales groups, not channels.
 void infer_group_norm(OperatorView& op) {
   const Value& x = op.in("X");
   const std::int64_t channels = channels_of(op, x.shape);
-  groups_of(op, channels);
-  require_vector(op, "Scale", channels);
-  require_vector(op, "Bias", channels);
+  const std::int64_t groups = groups_of(op, channels);
+  for (const char* name : {"Scale", "Bias"}) {
+    require_vector(op, name, op.opset() < 21 ? groups : channels);
+  }
+  op.supports(op.integer("stash_type", 1) == 1, "kernel for such a stash_type");
   op.give_like("Out", x);
 }
 
@@ -178,6 +199,15 @@ constexpr OperatorRule kRules[] = {
      "epsilon:float/epsilon:float|double groups>group:int "
      "data_layout>data_format:str/data_format:str",
      infer_group_norm},
+    {kOnnx, "LayerNormalization", "", "X Scale Bias?", "Out MeanOut? InvStdDevOut?",
+     "axis:long=-1 epsilon:float? stash_type:long? +along_x +to_end", infer_trailing_norm},
+    {kOnnx, "RMSNormalization", "", "X Scale", "Out",
+     "axis:long=-1 epsilon:float? stash_type:long? +along_x +to_end", infer_trailing_norm},
+    {kOnnx, "InstanceNormalization", "", "X Scale Bias", "Out", "epsilon:float? +by_image",
+     infer_instance_norm},
+    {kOnnx, "GroupNormalization", "", "X Scale Bias", "Out",
+     "epsilon:float? num_groups>group:long stash_type:long? +by_image", infer_group_norm},
+    {kOnnx, "LpNormalization", "", "X", "Out", "axis:long=-1 p:long?", infer_norm},
     // What must be left out is of training.
     {kDesc, "quantize_linear dequantize_linear", "", "X Scale ZeroPoint InAccum! InState!",
      "Y>Out OutScale! OutAccum! OutState!",

@@ -91,11 +91,11 @@ constexpr OperatorRule kRules[] = {
      infer_channel_means},
     {kOnnx, "MaxPool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
-     "storage_order:long? strides:longs?",
+     "storage_order:long? strides:longs? +by_image",
      infer_pool},
     {kOnnx, "AveragePool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? count_include_pad:long? dilations:longs? kernel_shape:longs "
-     "pads:longs? strides:longs?",
+     "pads:longs? strides:longs? +by_image",
      infer_pool},
     {kOnnx, "GlobalMaxPool GlobalAveragePool", "", "X", "Out", "", infer_pool},
     {kPaddle, "max_pool2d_with_index", "", "X", "Out Mask",

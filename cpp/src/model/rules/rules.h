@@ -37,7 +37,10 @@ using InferRule = void (*)(OperatorView&);
 /// left out, and with `=DEFAULT` when the Paddle that wrote the program may not have had it yet:
 /// then it has that value. What a dialect calls `theirs` is named `ours` from the check on where a
 /// word begins with `theirs>ours`. `+name` among the attributes is a flag that all operators of the
-/// rule have: where definitions differ, it says which one holds. Of a word `one/other` the first is
+/// rule have: where definitions differ, it says which one holds; and of those that keep the axis of
+/// the images, what one image's result depends on: `along_x`: `axis` is one of X, whatever else is
+/// taken; `to_end`: all axes from it on; `by_image`: all axes but the first, `by_column`: but the
+/// second; `anywhere`: whatever indices say. Of a word `one/other` the first is
 /// for ProgramDesc and older operator sets of ONNX, the second for PIR and newer ones; either may
 /// be empty.
 struct OperatorRule {
