@@ -218,7 +218,7 @@ void infer_topk(OperatorView& op) {
   Shape shape = op.in("X").shape;
   std::int64_t& size = shape[op.axis(op.integer("axis", -1), shape.size())];
   const std::int64_t count = op.integer("k");
-  op.require(count >= 1 && (size == kUnknown || count <= size), "k");
+  op.require(count >= (op.kind() == "TopK" ? 0 : 1) && (size == kUnknown || count <= size), "k");
   size = count;
   op.give_shape(shape);
   op.give("Indices", shape, kInt64);
@@ -245,10 +245,12 @@ void infer_onnx_gather(OperatorView& op) {
   const Value& x = op.in("X");
   const Shape& places = op.in("Indices").shape;
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
-  const Integers indices = op.integers("Indices");
-  const auto values = x.shape.size() == 1 ? list_of(op) : std::nullopt;
+  const auto indices = op.list("Indices");
+  const bool known = indices && x.shape[axis] != kUnknown;
+  const auto values = known && x.shape.size() == 1 ? list_of(op) : std::nullopt;
   Integers found;
-  for (const std::int64_t index : indices) {
+  for (const std::int64_t index : known ? *indices : Integers()) {
+    if (index == kOpen) op.not_fixed("a place");
     const std::size_t place = op.axis(index, static_cast<std::size_t>(x.shape[axis]));
     if (values) found.push_back((*values)[place]);
   }
@@ -277,10 +279,67 @@ void infer_onnx_split(OperatorView& op) {
   give_parts(op, axis, std::move(sections));
 }
 
+/// One value for each place, along an axis; of a scatter, written there.
+void infer_elements(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Shape& places = op.in("Indices").shape;
+  op.require(places.size() == x.shape.size(), "the rank");
+  op.axis(op.integer("axis"), x.shape.size());
+  if (!op.has("Updates")) return op.give_shape(places);
+  op.require(fits(op.in("Updates").shape, places), "shapes that do not match");
+  infer_same(op);
+}
+
+/// Parts by places whose last axis counts the first axes of X; of a scatter, written there.
+void infer_onnx_parts(OperatorView& op) {
+  const Value& x = op.in("X");
+  Shape shape = op.in("Indices").shape;
+  const auto apart = static_cast<std::size_t>(op.integer("batch_dims", 0));
+  op.require(!shape.empty() && apart < std::min(shape.size(), x.shape.size()), "the rank");
+  if (shape.back() == kUnknown) op.not_fixed("a size");
+  const std::int64_t first = shape.back() + static_cast<std::int64_t>(apart);
+  op.require(first >= 1 && first <= static_cast<std::int64_t>(x.shape.size()), "the indices");
+  shape.pop_back();
+  shape.insert(shape.end(), x.shape.begin() + first, x.shape.end());
+  if (!op.has("Updates")) return op.give_shape(shape);
+  const Shape& updates = op.in("Updates").shape;
+  op.require(updates.size() == shape.size() && fits(updates, shape), "shapes that do not match");
+  infer_same(op);
+}
+
+/// For each value a row of numbers, one of which is another; so many are a `depth`.
+void infer_one_hot(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  const std::size_t axis = op.axis(op.integer("place", -1), shape.size() + 1);
+  const std::int64_t depth = op.integer("depth");
+  op.require(depth >= 0 && op.in("Values").shape == Shape{2}, "depth");
+  shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis), depth);
+  op.give("Out", shape, op.in("Values").dtype);
+  const auto place = op.list("X");
+  const auto values = op.list("Values");
+  if (!place || place->size() != 1 || !values || depth > static_cast<std::int64_t>(kMaxListed))
+    return;
+  Integers row(static_cast<std::size_t>(depth), values->front());
+  const std::int64_t at = place->front() < 0 ? place->front() + depth : place->front();
+  if (at >= 0 && at < depth) row[static_cast<std::size_t>(at)] = values->back();
+  op.give_contents("Out", row);
+}
+
 constexpr OperatorRule kRules[] = {
     {kPaddle, "concat", "Concat", "X* AxisTensor!/axis", "Out", "axis:int/", infer_concat},
     {kOnnx, "Concat", "", "X*", "Out", "axis:long", infer_concat},
-    {kOnnx, "Gather", "", "X Indices", "Out", "axis:long?", infer_onnx_gather},
+    {kOnnx, "Gather", "", "X Indices", "Out", "axis:long=0 +along_x", infer_onnx_gather},
+    {kOnnx, "GatherElements", "", "X Indices", "Out", "axis:long=0 +along_x", infer_elements},
+    {kOnnx, "ScatterElements", "", "X Indices Updates", "Out",
+     "axis:long=0 reduction:str? +along_x", infer_elements},
+    {kOnnx, "GatherND", "", "X Indices", "Out", "batch_dims:long? +anywhere", infer_onnx_parts},
+    {kOnnx, "ScatterND", "", "X Indices Updates", "Out", "reduction:str? +anywhere",
+     infer_onnx_parts},
+    {kOnnx, "OneHot", "", "X depth Values", "Out", "axis>place:long?", infer_one_hot},
+    {kOnnx, "TopK", "", "X /k", "Out Indices", "axis:long=-1 k:long/ largest:long? sorted:long?",
+     infer_topk, 10},
+    {kOnnx, "ArgMax ArgMin", "", "X", "Out", "axis:long=0 keepdims:long=1 select_last_index:long?",
+     infer_argmax},
     {kOnnx, "Split", "", "X /split?", "Out*", "axis:long? split:longs?/ /num_outputs:long?",
      infer_onnx_split, 13},
     {kOnnx, "Slice", "", "X /starts /ends /axes? /steps?", "Out",
