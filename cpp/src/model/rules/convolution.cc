@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <map>
+#include <string>
 
 #include "model/graph.h"
 #include "model/rules/rules.h"
@@ -78,6 +81,46 @@ void infer_conv_transpose(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// Of ONNX, in any number of dimensions.
+void infer_onnx_conv(OperatorView& op) {
+  const Shape& x = op.in("X").shape;
+  const Shape& filter = op.in("Filter").shape;
+  const bool transposed = op.kind() == "ConvTranspose";
+  op.require(x.size() >= 3 && filter.size() == x.size(), "the rank");
+  if (!transposed && x.size() == 4) return infer_conv(op);
+  const std::size_t axes = x.size() - 2;
+  const std::int64_t groups = groups_of(op, x[1]);
+  op.require(transposed ? fits(x[1], filter[0]) : fits(x[1], filter[1] * groups),
+             "the numbers of channels");
+  op.supports(op.text("auto_pad", "NOTSET") == "NOTSET" && !op.has_attribute("output_shape"),
+              "kernel for such an auto_pad, or an output_shape");
+  const Integers ones(axes, 1);
+  const Integers strides = op.integers("strides", ones);
+  const Integers dilations = op.integers("dilations", ones);
+  const Integers extra = op.integers("output_padding", Integers(axes));
+  const Integers pads = op.integers("pads", Integers(2 * axes));
+  const Shape kernel(filter.begin() + 2, filter.end());
+  op.require(op.integers("kernel_shape", kernel) == kernel, "the size of the kernel");
+  require_range(op, strides, axes, 1, kMaxStep, "strides");
+  require_range(op, dilations, axes, 1, kMaxStep, "dilations");
+  require_range(op, extra, axes, 0, kMaxStep, "output_padding");
+  require_range(op, pads, 2 * axes, 0, kMaxStep, "paddings");
+  Shape shape = {x[0], transposed ? filter[1] * groups : filter[0]};
+  require_vector(op, "Bias", shape[1]);
+  for (std::size_t i = 0; i < axes; ++i) {
+    const std::int64_t room = (kernel[i] - 1) * dilations[i] + 1 - pads[i] - pads[i + axes];
+    const std::int64_t size = x[i + 2];
+    op.require(transposed || size == kUnknown || size >= room, "a window larger than the image");
+    shape.push_back(size == kUnknown ? kUnknown
+                    : transposed     ? (size - 1) * strides[i] + room + extra[i]
+                                     : (size - room) / strides[i] + 1);
+    op.require(size == kUnknown || shape.back() >= 1, "the size of the output");
+  }
+  op.count_work(transposed ? volume(x) * volume(filter) / volume({filter[0]})
+                           : volume(shape) * volume(filter) / volume({filter[0]}));
+  op.give_shape(shape);
+}
+
 /// The values of each window, one below the other.
 void infer_unfold(OperatorView& op) {
   const Value& x = op.in("X");
@@ -136,6 +179,53 @@ void infer_mul(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// Products of values whose letters are alike, summed up over those that the result lacks.
+void infer_einsum(OperatorView& op) {
+  std::string text = op.text("equation");
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  const std::size_t arrow = text.find("->");
+  op.supports(arrow != std::string::npos && text.find('.') == std::string::npos,
+              "kernel for an equation without '->', or with '...'");
+  std::map<char, std::int64_t> sizes;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < op.count("X"); ++i, ++at) {
+    for (const std::int64_t size : op.in("X", i).shape) {
+      op.require(at < arrow && std::isalpha(static_cast<unsigned char>(text[at])), "the equation");
+      std::int64_t& known = sizes.emplace(text[at++], size).first->second;
+      op.require(fits(known, size) || known == 1 || size == 1, "shapes that do not match");
+      known = std::max(known, size);
+    }
+    op.require(text[at] == (i + 1 < op.count("X") ? ',' : '-'), "the equation");
+  }
+  Shape shape;
+  double work = 1;
+  for (const char letter : text.substr(arrow + 2)) {
+    op.require(sizes.count(letter) > 0, "the equation");
+    shape.push_back(sizes[letter]);
+  }
+  for (const auto& [letter, size] : sizes) work *= volume({size});
+  op.count_work(work);
+  op.give_shape(shape);
+}
+
+/// Of a sequence, [steps, images, values].
+void infer_recurrent(OperatorView& op) {
+  const Shape& x = op.in("X").shape;
+  const Shape& weights = op.in("W").shape;
+  const Shape& recurrent = op.in("R").shape;
+  op.supports(!op.flag("layout", false), "kernel for such a layout");
+  op.require(x.size() == 3 && weights.size() == 3 && recurrent.size() == 3, "the rank");
+  op.require(fits(weights, {recurrent[0], recurrent[1], x[2]}), "the shape of W");
+  const std::int64_t directions = recurrent[0];
+  const std::int64_t hidden = recurrent[2];
+  op.require(op.integer("hidden_size", hidden) == hidden, "hidden_size");
+  op.count_work(volume(x) / std::max(1.0, static_cast<double>(x[2])) * volume(weights));
+  op.give("Out", {x[0], directions, x[1], hidden}, op.in("X").dtype);
+  for (const char* name : {"State", "Cell"}) {
+    op.give(name, {directions, x[1], hidden}, op.in("X").dtype);
+  }
+}
+
 void infer_bmm(OperatorView& op) {
   const Shape& x = op.in("X").shape;
   const Shape& y = op.in("Y").shape;
@@ -151,8 +241,13 @@ constexpr OperatorRule kRules[] = {
      "groups>group:int data_format:str +in_pairs",
      infer_conv},
     {kOnnx, "Conv", "", "X Filter Bias?", "Out",
-     "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs?",
-     infer_conv},
+     "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs? "
+     "+by_image",
+     infer_onnx_conv},
+    {kOnnx, "ConvTranspose", "", "X Filter Bias?", "Out",
+     "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? output_padding:longs? "
+     "output_shape:longs? pads:longs? strides:longs? +by_image",
+     infer_onnx_conv},
     {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "ConvTranspose",
      "Input>X Filter Bias!/output_size", "Output>Out",
      "strides:ints paddings>pads:ints output_padding:ints=/output_padding:ints|empty "
@@ -165,6 +260,15 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "MatMul", "", "X Y", "Out", "+vectors", infer_matmul},
     {kOnnx, "Gemm", "", "X Y Bias?", "Out", "alpha:float? beta:float? transA:long? transB:long?",
      infer_matmul},
+    {kOnnx, "Einsum", "", "X*", "Out", "equation:str", infer_einsum},
+    {kOnnx, "LSTM", "", "X W R Bias? lengths? h? c? P?", "Out? State? Cell?",
+     "clip:float? direction:str? hidden_size:long? input_forget:long? layout:long? +along_x "
+     "+by_column",
+     infer_recurrent},
+    {kOnnx, "GRU", "", "X W R Bias? lengths? h?", "Out? State?",
+     "clip:float? direction:str? hidden_size:long? layout:long? linear_before_reset:long? "
+     "+along_x +by_column",
+     infer_recurrent},
     {kPaddle, "unfold", "", "X", "Y>Out/Out",
      "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints +in_pairs", infer_unfold},
     {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},
