@@ -43,6 +43,36 @@ void infer_interpolate(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// To sizes, or by scales, of all axes or some.
+void infer_resize(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  op.supports(op.text("keep_aspect_ratio_policy", "stretch") == "stretch" &&
+                  op.text("coordinate_transformation_mode", "") != "tf_crop_and_resize",
+              "kernel for such a policy or mode");
+  Integers all(shape.size());
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes", all), shape.size());
+  const bool sized = op.has("sizes") && op.in("sizes").shape != Shape{0};
+  const char* const name = sized ? "sizes" : "scales";
+  const std::optional<Numbers> by =
+      op.has_attribute(name) ? op.numbers(name) : known_numbers(op, name);
+  if (!by) op.not_fixed("a size");
+  op.require(by->size() == axes.size(), "the number of ", name);
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    std::int64_t& size = shape[axes[i]];
+    const double number = (*by)[i];
+    op.require(number > 0, name);
+    op.supports(number <= static_cast<double>(kMaxValuesPerImage), "kernel for such a size");
+    if (size == kUnknown && number != 1) op.not_fixed("a size");
+    if (sized) size = static_cast<std::int64_t>(number);
+    if (!sized && size != kUnknown) {
+      size = static_cast<std::int64_t>(static_cast<float>(size) * static_cast<float>(number));
+    }
+  }
+  op.count_work(volume(shape) * 16);  // taps of a cubic one
+  op.give_shape(shape);
+}
+
 void infer_pad(OperatorView& op) {
   Shape shape = op.in("X").shape;
   const Paddings paddings = read_paddings(op);
@@ -59,6 +89,7 @@ void infer_pixel_shuffle(OperatorView& op) {
   const bool up = op.has_attribute("upscale_factor");
   const char* const name = up ? "upscale_factor" : "downscale_factor";
   const std::int64_t factor = op.integer(name);
+  op.supports(op.has_attribute("data_format") || factor <= kMaxFactor, "kernel for such a factor");
   op.require(factor >= 1 && factor <= kMaxFactor, name);
   const std::int64_t block = factor * factor;
   std::int64_t& channels = shape[at.channel];
@@ -98,6 +129,17 @@ constexpr OperatorRule kRules[] = {
      "paddings>pads:ints pad_value>value:float/ +in_pairs", infer_pad},
     {kOnnx, "Pad", "", "X /pads /value? /axes?", "Out", "mode:str? pads:longs/ value:float?/",
      infer_pad, 11},
+    {kOnnx, "Resize", "", "X /roi? scales? /sizes?", "Out",
+     "antialias:long? axes:longs? coordinate_transformation_mode:str? cubic_coeff_a:float? "
+     "exclude_outside:long? extrapolation_value:float? keep_aspect_ratio_policy:str? mode:str? "
+     "nearest_mode:str? +by_image",
+     infer_resize, 11},
+    {kOnnx, "Upsample", "", "X /scales", "Out", "mode:str? scales:floats/ +by_image", infer_resize,
+     9},
+    {kOnnx, "DepthToSpace", "", "X", "Out", "blocksize>upscale_factor:long mode:str? +by_image",
+     infer_pixel_shuffle},
+    {kOnnx, "SpaceToDepth", "", "X", "Out", "blocksize>downscale_factor:long +by_image",
+     infer_pixel_shuffle},
     {kPaddle, "pixel_shuffle", "", "X", "Out",
      "upscale_factor:int data_format:str=NCHW/data_format:str", infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "", "X", "Out", "downscale_factor:int data_format:str",
