@@ -55,6 +55,8 @@ def problem(name, model, x, expected):
             found = native.run(x)
     except lenet_cpp.Unsupported as error:
         named = re.search(rf"\(({operators})\b|operator set|an input|dimensions", str(error))
+        if "declared as" in str(error):
+            return f"{name}: a shape that is not inferred as ONNX declares it: {error}"
         return error if named else f"{name}: its operator is not named: {error}"
     except lenet_cpp.Error as error:
         return f"{name}: {error}"
