@@ -37,7 +37,7 @@ else()
 endif()
 list(JOIN _left_out " " _left_out)
 set(LENET_LEFT_OUT "${_left_out}" CACHE INTERNAL "Packages of Debian that are not installed")
-if(_left_out AND NOT LENET_IMAGE_LIBRARIES STREQUAL "AUTO")
+if(_left_out AND LENET_IMAGE_LIBRARIES AND NOT LENET_IMAGE_LIBRARIES STREQUAL "AUTO")
   message(FATAL_ERROR "not found: ${_left_out}; install them, or configure with "
                       "-DLENET_IMAGE_LIBRARIES=AUTO")
 endif()

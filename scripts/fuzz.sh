@@ -22,7 +22,7 @@ fail() { echo "fuzz.sh: $2" >&2; exit "$1"; }
 
 seconds=60
 targets=
-known="npy idx pgm pdmodel json onnx pdiparams sha256sums photo preprocess serve http grpc"
+known="npy idx pgm pdmodel json onnx pdiparams sha256sums photo preprocess yml serve http grpc"
 while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;

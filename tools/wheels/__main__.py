@@ -6,7 +6,8 @@
 The compiler is Clang of the package ziglang (pip install ziglang), which brings glibc's headers
 and those of every processor. It keeps too few values in registers in the kernels for AVX-512, so
 that GCC compiles these. Paddle's engine is left out: its plug-in would need the C++ library of GCC.
-lenet_serve needs Boost's headers and, for each processor, Debian's static zlib.
+lenet_serve needs Boost's headers and, for each processor, Debian's static zlib; what reads the .yml
+of toolkits needs its static libyaml.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def write_compilers(arch: str) -> dict[str, str]:
         "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",
         **dict.fromkeys(OFF, "OFF"),
     }
-    defined |= find_server_libraries(arch)
+    defined |= find_server_libraries(arch) | find_yaml(arch)
     if arch == "x86_64":
         source = Path(__file__).with_name("cpu_model.c")
         # By its contents: with another name all that has it is linked again.
@@ -115,24 +116,44 @@ def write_compilers(arch: str) -> dict[str, str]:
 
 def find_server_libraries(arch: str) -> dict[str, str]:
     """Return what CMake is told of the libraries of lenet_serve, and say when they are not here."""
-    system = Path("/usr/include")
     library = Path(f"/usr/lib/{arch}-linux-gnu/libz.a")
-    headers = [system / name for name in ("boost", "zlib.h", "zconf.h")]
-    missing = [str(path) for path in (*headers, library) if not path.exists()]
-    if missing:
-        package = f"zlib1g-dev:{DEBIAN[arch]}"
-        print(f"left out: lenet_serve for {arch}, no {missing[0]} (libboost-dev, {package})")
+    package = f"libboost-dev, zlib1g-dev:{DEBIAN[arch]}"
+    folder = find_headers(arch, ("boost", "zlib.h", "zconf.h"), library, "lenet_serve", package)
+    if folder is None:
         return {"LENET_SERVE": "OFF"}
-    # By themselves: the other headers in that folder are those of this machine's C library.
-    folder = WORK / arch / "include"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path in headers:
-        (folder / path.name).symlink_to(path)
     return {
         "LENET_SERVE": "ON", "LENET_BOOST_INCLUDE_DIR": str(folder),
         "ZLIB_INCLUDE_DIR": str(folder), "ZLIB_LIBRARY": str(library),
     }  # fmt: skip
+
+
+def find_yaml(arch: str) -> dict[str, str]:
+    """Return what CMake is told of libyaml, and say when it is not here."""
+    library = Path(f"/usr/lib/{arch}-linux-gnu/libyaml.a")
+    package = f"libyaml-dev:{DEBIAN[arch]}"
+    folder = find_headers(arch, ("yaml.h",), library, "the .yml of toolkits", package)
+    found = ("", "") if folder is None else (str(folder), str(library))
+    return dict(zip(("LENET_YAML_INCLUDE_DIR", "LENET_YAML_LIBRARY"), found, strict=True))
+
+
+def find_headers(
+    arch: str, names: tuple[str, ...], library: Path, left_out: str, package: str
+) -> Path | None:
+    """Return a folder with headers alone; say what is left out when they or a library are missing.
+
+    By themselves: the other headers beside them are those of this machine's C library.
+    """
+    headers = [Path("/usr/include", name) for name in names]
+    missing = [str(path) for path in (*headers, library) if not path.exists()]
+    if missing:
+        print(f"left out: {left_out} for {arch}, no {missing[0]} ({package})")
+        return None
+    folder = WORK / arch / "include" / library.stem
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in headers:
+        (folder / path.name).symlink_to(path)
+    return folder
 
 
 def make_environment(version: str) -> Path | None:
@@ -181,6 +202,10 @@ def parts_of(python: Path, defined: dict[str, str]) -> dict[str, str]:
     runtime = f"pypi/ziglang@{metadata.version('ziglang')}"  # libc++, libunwind, compiler-rt
     parts = {json: "MIT", binding: "BSD-3-Clause"}
     parts[runtime] = "MIT AND Apache-2.0 WITH LLVM-exception"
+    if library := defined["LENET_YAML_LIBRARY"]:
+        about = Path(library).with_name("pkgconfig") / "yaml-0.1.pc"
+        (number,) = re.findall("^Version: (.+)", about.read_text(), re.MULTILINE)
+        parts[f"generic/libyaml@{number}"] = "MIT"
     if defined["LENET_SERVE"] == "ON":
         folder = Path(defined["ZLIB_INCLUDE_DIR"])
 
