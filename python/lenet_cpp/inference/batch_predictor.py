@@ -56,6 +56,7 @@ class _Loaded:
     model: LoadedModel
     checksum: str
     pipelines: dict[object, Pipeline] = field(default_factory=dict)
+    undescribed: set[object] = field(default_factory=set)  # what was looked for, and is not there
     per_thread: threading.local = field(default_factory=threading.local)
 
     def predictor(self) -> Predictor:
@@ -409,10 +410,13 @@ class BatchPredictor:
 
     def _described(self, loaded: _Loaded) -> Pipeline | None:
         """Return what describes the outputs; pixels need no description."""
-        try:
-            return self._pipeline(loaded)
-        except (FileNotFound, Unsupported):
-            return None
+        given = self._preprocess
+        if isinstance(given, Pipeline) or given not in loaded.undescribed:
+            try:
+                return self._pipeline(loaded)
+            except (FileNotFound, Unsupported):
+                loaded.undescribed.add(given)
+        return None
 
     def _rule(self, loaded: _Loaded) -> dict[str, Any]:
         described = self._described(loaded)
