@@ -159,6 +159,9 @@ TEST_CASE("ThreshOutput is one of two classes, or one of many when it is sure") 
   CHECK(classes({0.25F, 0.75F, 0}, three) == Names{"1 b 0.75"});
   CHECK(classes({0.25F, 0.5F, 0.25F}, three) == Names{"2 c 0.25"});
   CHECK_ERROR(BadModel, "default_label_index", classes({0, 1}, three));
+  // Of a network that gives numbers of classes.
+  CHECK(classes({7, 1}, two, {}, OutputKind::Labels) == Names{"7 - null", "1 car null"});
+  CHECK(classes({}, two).empty());
 }
 
 TEST_CASE("MultiLabelThreshOutput has the classes at its threshold, in PaddleX above it") {

@@ -192,6 +192,7 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 Finding interpret(const float* outputs, std::size_t classes, const Description& description,
                   OutputKind kind, const Wish& wish) {
   const OutputRule& rule = description.outputs;
+  if (classes == 0) return {};
   kind = kind_for(rule, kind);
   std::vector<double> thresholds = rule.thresholds;
   if (wish.threshold) std::fill(thresholds.begin(), thresholds.end(), *wish.threshold);
@@ -222,7 +223,7 @@ Finding interpret(const float* outputs, std::size_t classes, const Description& 
   const bool of_two = rule.type == PostProcess::ThreshOutput && classes == 2;
   for (Prediction& prediction : predictions) {
     const auto index = static_cast<std::size_t>(prediction.class_id);
-    if (of_two) {
+    if (of_two && index < 2) {
       prediction.label = rule.pair[index];
     } else if (index < description.labels.size()) {
       prediction.label = description.labels[index];

@@ -72,8 +72,12 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   const std::string config = beside(path, "config.json");
   std::error_code failed;
   if (is_json(path) && config != path && fs::is_regular_file(config, failed)) {
-    const json parsed = parse_json(read_file(config));
-    if (parsed.contains("id2label")) id2label = parsed["id2label"];
+    try {
+      const json parsed = parse_json(read_file(config));
+      if (parsed.contains("id2label")) id2label = parsed["id2label"];
+    } catch (const InvalidJson& error) {
+      throw InvalidJson("'" + config + "': " + error.what());
+    }
   }
   result.text = translate_description(document, read_labels, id2label);
   return result;

@@ -415,8 +415,6 @@ def _run(
     if batch is not None:
         outputs = engine.run(batch)
         log.stamp()
-        if options.topk:
-            engine.topk(outputs, options.topk)  # not more than there are
         found = iter(engine.interpret(outputs, options.topk, options.threshold))
         log.stamp()
         log.end(batch.shape)

@@ -23,6 +23,7 @@ from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupporte
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.classification import (
     best_classes,
+    described_outputs,
     find_pipeline,
     normalized,
     require_rows,
@@ -411,12 +412,14 @@ class BatchPredictor:
     def _described(self, loaded: _Loaded) -> Pipeline | None:
         """Return what describes the outputs; pixels need no description."""
         given = self._preprocess
-        if isinstance(given, Pipeline) or given not in loaded.undescribed:
-            try:
-                return self._pipeline(loaded)
-            except (FileNotFound, Unsupported):
-                loaded.undescribed.add(given)
-        return None
+        if isinstance(given, Pipeline):
+            return given
+        if given in loaded.undescribed:
+            return None
+        found = described_outputs(lambda: self._pipeline(loaded), loaded.model, given)
+        if found is None:
+            loaded.undescribed.add(given)
+        return found
 
     def _rule(self, loaded: _Loaded) -> dict[str, Any]:
         described = self._described(loaded)

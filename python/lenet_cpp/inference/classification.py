@@ -15,13 +15,14 @@ from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
-from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
 from lenet_cpp.inference.results import Finding, Prediction
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -213,11 +214,8 @@ class InferenceEngine(Closing):
             BadInput: ``x`` is not such an array, or the number of classes is less than ``k`` or is
                 not the number of labels.
         """
-        if self.output_kind != "labels" and k is not None:
-            classes = _rows(x).shape[1]
-            if not 1 <= k <= classes:
-                raise BadInput(f"the top {k} of {classes} classes were asked for")
-        return [found.predictions for found in self.interpret(x, k or 5)]
+        few = 5 if self.output_kind == "labels" else min(5, _rows(x).shape[1])
+        return [found.predictions for found in self.interpret(x, few if k is None else k)]
 
     def interpret(
         self, x: ArrayLike, topk: int | None = None, threshold: float | None = None
@@ -231,14 +229,18 @@ class InferenceEngine(Closing):
                 below it are left out.
 
         Raises:
-            BadInput: ``x`` is not such an array, or the number of classes is not that of labels.
+            BadInput: ``x`` is not such an array, or the number of classes is less than ``topk`` or
+                not that of labels.
             BadModel: The description is made for another number of outputs.
         """
         kind = self.output_kind
         rows = label_rows(x).astype(np.float32) if kind == "labels" else _rows(x)
+        classes = rows.shape[1]
+        if topk is not None and not 1 <= topk <= (topk if kind == "labels" else classes):
+            raise BadInput(f"the top {topk} of {classes} classes were asked for")
         described = self._described
         rule = (described and described.postprocess) or {"type": "Topk"}
-        labels = self._labels(None if kind == "labels" else rows.shape[1])
+        labels = self._labels(None if kind == "labels" else classes)
         if rule["type"] == "ThreshOutput" and self._given_labels is not None and len(labels) == 2:
             rule = {**rule, "label_0": labels[0], "label_1": labels[1]}
         found = _core.interpret(rows, kind, json.dumps(rule), list(labels), topk, threshold)
@@ -302,10 +304,7 @@ class InferenceEngine(Closing):
 
     @cached_property
     def _described(self) -> Pipeline | None:
-        try:
-            return self.pipeline
-        except (NoPreprocessing, Unsupported):  # which the images need, and arrays do not
-            return None
+        return described_outputs(lambda: self.pipeline, self._model, self._given_pipeline)
 
     @property
     def name(self) -> str:
@@ -400,6 +399,24 @@ def find_pipeline(
         )
     height = model.engine.input_shape[-2]
     return spec.pipeline(None if height < 0 else height)
+
+
+def described_outputs(
+    find: Callable[[], Pipeline], model: LoadedModel, given: object
+) -> Pipeline | None:
+    """Return the description that ``find`` gives; None where arrays do without it.
+
+    That is: there is none, its images are not supported, or an .onnx has a damaged one among its
+    metadata, which says nothing of outputs.
+    """
+    try:
+        return find()
+    except (FileNotFound, Unsupported):
+        return None
+    except BadModel:
+        if given is not None or _core.find_description(model.file) is not None:
+            raise
+        return None
 
 
 def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
