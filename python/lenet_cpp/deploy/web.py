@@ -93,7 +93,10 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     if len(outputs) != 2 or outputs[1] < 1:
         raise Unsupported(f"{source.path} gives {list(outputs)}: the page shows [N, classes]")
     manifest = read_origin(source.folder, source.path.name)
-    names = (manifest.classes if manifest is not None else ()) or pipeline.labels
+    rule = pipeline.postprocess or {}
+    pair = tuple(rule.get(name, "") for name in ("label_0", "label_1"))  # of ThreshOutput
+    pair = pair if all(pair) and outputs[1] == len(pair) else ()
+    names = (manifest.classes if manifest is not None else ()) or pair or pipeline.labels
     about = {
         "name": source.path.stem if manifest is None else manifest.name,
         "classes": list(names) or [str(index) for index in range(outputs[1])],
