@@ -21,10 +21,10 @@ constexpr int kMaxThreads = 1024;
 constexpr std::size_t kWorthAThread = std::size_t{1} << 20;  // floats
 
 /// Joined when its owner ends, however that comes.
-struct Thread : std::thread {
-  using std::thread::operator=;
+struct Thread {
+  std::thread thread;
   ~Thread() {
-    if (joinable()) join();
+    if (thread.joinable()) thread.join();
   }
 };
 
@@ -364,7 +364,7 @@ void Predictor::run_wanted(const TensorView& input) try {
   if (config.check_finite && !pixels) {
     // This thread only waits while a GPU computes.
     if (config.device != "cpu" && count >= kWorthAThread && !other_type) {
-      looking = std::thread(look);
+      looking.thread = std::thread(look);
     } else {
       look();
       require_finite();
@@ -411,8 +411,8 @@ void Predictor::run_wanted(const TensorView& input) try {
       run_engine(batch);
     }
   }
-  if (looking.joinable()) {
-    looking.join();
+  if (looking.thread.joinable()) {
+    looking.thread.join();
     require_finite();
   }
 } catch (const std::bad_alloc&) {
