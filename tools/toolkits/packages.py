@@ -78,7 +78,8 @@ class PaddleX3:
         # Without its __init__, which opens the network.
         self.predictor = object.__new__(made)
         vars(self.predictor).update(config=content, topk=None, threshold=None)
-        self.predictor.preprocessors, self.predictor.postprocessors = self.predictor._build()  # noqa: SLF001
+        steps = self.predictor._build()  # noqa: SLF001  # nothing public makes the steps alone
+        self.predictor.preprocessors, self.predictor.postprocessors = steps
 
     def _process(self, path: str, run: Callable[[Any], Any]) -> Result:
         self.predictor.runner = lambda x: [run(x[0])]

@@ -58,8 +58,8 @@ _SHARED = """
       height and width of the images, in pixels (default: the model's) [also: --img_size]
   -b, --batch-size N  images a run
   --preprocess FILE
-      how images are prepared, and what becomes of the outputs: preprocess.json, or what a toolkit
-      wrote, such as PaddleClas's and PaddleX's inference.yml (default: that beside the model, else
+      how images are prepared and outputs are reported: preprocess.json, or what a toolkit wrote,
+      such as PaddleClas's and PaddleX's inference.yml (default: that beside the model, else
       what the registry has for the model)
   --data-dir DIR  folder with the four MNIST files in IDX format, gzipped or not (default: Paddle's
       cache when it is complete, else the embedded sample of 6,000 images)

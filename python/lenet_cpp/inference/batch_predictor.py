@@ -458,7 +458,8 @@ class BatchPredictor:
         for row, (classes, _, _) in enumerate(findings):
             if of_two and row not in errors:
                 class_ids[row], found["label"][row], value, _ = classes[0]
-                found.get("probability", np.zeros(len(logits)))[row] = value
+                if "probability" in found:
+                    found["probability"][row] = value
         found |= _lists(findings, errors)
 
     def _prepare(self, rows: Rows, loaded: _Loaded) -> None:
