@@ -3,19 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <filesystem>
-#include <new>
-#include <nlohmann/json.hpp>
-#include <sstream>
 #include <string_view>
 
 #include "attached.h"
 #include "io/array_file.h"
 #include "io/file.h"
-#include "io/json.h"
 #include "lenet/error.h"
-#include "model/hash_check.h"
 
 namespace lenet::apps {
 namespace fs = std::filesystem;
@@ -53,41 +47,6 @@ Names images_in(const std::string& folder) {
   for (const std::string_view suffix : kSuffixes) known += " " + std::string(suffix);
   throw Error(ErrorCode::FileNotFound,
               "'" + folder + "': no image in this folder; looked for" + known);
-}
-
-constexpr const char* kSpace = " \t\r\v\f";
-
-std::string stripped(const std::string& text) {
-  const auto begin = text.find_first_not_of(kSpace);
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
-/// What follows `number` and space; empty when the line is not of this form.
-std::string after_number(const std::string& line, std::size_t number) {
-  const std::size_t end = std::min(line.find_first_of(kSpace), line.size());
-  std::size_t found = 0;
-  const auto result = std::from_chars(line.data(), line.data() + end, found);
-  const bool fits = result.ec == std::errc() && result.ptr == line.data() + end;
-  return fits && found == number ? stripped(line.substr(end)) : "";
-}
-
-/// \param program its name alone
-Manifest parse_manifest(const std::string& text, const std::string& path,
-                        const std::string& program) {
-  try {
-    const auto document = parse_json(text);
-    if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
-    if (!document.at("models").contains(program)) return {};
-    Manifest manifest{document.at("classes").get<Names>(), {}};
-    const auto& softmax = document.at("softmax");
-    if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
-    return manifest;
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw Error(ErrorCode::BadModel, "'" + path + "' is not a valid manifest: " + error.what());
-  }
 }
 
 /// \returns null when it holds one image, or cannot be read, which shows when that is tried
@@ -140,41 +99,11 @@ std::vector<ImageName> find_images(const Names& names, bool missing) {
   return images;
 }
 
-Manifest read_manifest(const std::string& program, bool check_hashes) {
-  const std::string path = fs::path(program).replace_filename("manifest.json").string();
-  std::error_code failed;
-  if (!fs::exists(path, failed)) return {};
-  const std::string text = read_file(path);
-  HashCheck{check_hashes}(path, text);
-  return parse_manifest(text, path, fs::path(program).filename().string());
-}
-
 Described describe(const Config& config, const std::string& preprocess) {
-  Described found;
   const AttachedModel* const attached = attached_model(config);
-  ReadDescription read;
-  if (!preprocess.empty()) {
-    // Named outright it is used as it is; beside the model it is one of the model's files.
-    read = read_description(found.source = preprocess, false);
-  } else if (attached != nullptr) {
-    read.text = attached->preprocess;
-    if (!read.text.empty()) found.source = "preprocess.json";
-  } else if (found.source = find_description(config.model_file); !found.source.empty()) {
-    read = read_description(found.source, config.check_hashes);
-  }
-  found.note = read.note;
-  if (!found.source.empty()) found.description = parse_description(read.text, found.source);
-  Manifest manifest;
-  if (attached == nullptr) {
-    manifest = read_manifest(config.model_file, config.check_hashes);
-  } else if (!attached->manifest.empty()) {
-    manifest = parse_manifest(std::string(attached->manifest), "manifest.json", attached->name);
-  }
-  found.softmax = manifest.softmax;
-  Names& labels = found.description.labels;
-  found.labels_source = labels.empty() ? "manifest.json" : found.source;
-  if (labels.empty()) labels = manifest.classes;
-  return found;
+  if (attached == nullptr)
+    return describe_model(config.model_file, preprocess, config.check_hashes);
+  return describe_model(attached->name, preprocess, attached->preprocess, attached->manifest);
 }
 
 Described require_description(const Config& config, const std::string& preprocess) {
@@ -188,30 +117,6 @@ Described require_description(const Config& config, const std::string& preproces
                               description_names() + ")") +
                   "; name such a file with --preprocess, or write ImageNet's: python -c \"from "
                   "lenet_cpp import images; images.imagenet().save('preprocess.json')\"");
-}
-
-Names read_class_names(const std::string& path) {
-  std::string text = read_file(path);
-  if (text.rfind("\xef\xbb\xbf", 0) == 0) text.erase(0, 3);  // the byte order mark
-  try {
-    static_cast<void>(nlohmann::json(text).dump());  // checks that it is UTF-8
-  } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorCode::BadInput, "'" + path + "' is not a list of labels: it is not UTF-8");
-  }
-  Names names;
-  Names numbered;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    line = stripped(line);
-    if (line.empty()) continue;
-    const std::string name = after_number(line, names.size());
-    if (!name.empty()) numbered.push_back(name);
-    names.push_back(line);
-  }
-  if (names.empty()) {
-    throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
-  }
-  return numbered.size() == names.size() ? numbered : names;
 }
 
 }  // namespace lenet::apps

@@ -260,6 +260,8 @@ void register_predictors(py::module_& module) {
     const std::string path = find_description(program.string());
     return path.empty() ? py::object(py::none()) : py::cast(std::filesystem::path(path));
   });
+  module.def("read_class_names",
+             [](const std::filesystem::path& path) { return read_class_names(path.string()); });
   module.def(
       "read_description",
       [](const std::filesystem::path& path, bool check_hashes) {

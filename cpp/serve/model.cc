@@ -53,7 +53,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   outputs = first_->output_specs();
   joins_images = first_->joins_images();
   try {
-    apps::Described described = apps::describe(config, "");
+    Described described = apps::describe(config, "");
     description = std::move(described.description);
     if (!described.source.empty()) pipeline = ImagePipeline(description.images);
     note = described.note;

@@ -90,7 +90,7 @@ TEST_CASE("results as text, CSV and JSON") {
 TEST_CASE("names of classes") {
   const TemporaryFolder folder;
   const auto read = [&](std::string_view contents) {
-    return apps::read_class_names(write_file(folder / "labels", contents));
+    return read_class_names(write_file(folder / "labels", contents));
   };
   CHECK(read("cat\r\n\n hot dog \nbird") == Names{"cat", "hot dog", "bird"});
   CHECK(read("\xef\xbb\xbf"
@@ -99,7 +99,7 @@ TEST_CASE("names of classes") {
   CHECK(read("0\n1\n2\n") == Names{"0", "1", "2"});
   CHECK_ERROR(BadInput, "lists no label", read(" \n"));
   CHECK_ERROR(BadInput, "UTF-8", read("\xff\n"));
-  CHECK_ERROR(FileNotFound, "nowhere", apps::read_class_names("/nowhere"));
+  CHECK_ERROR(FileNotFound, "nowhere", read_class_names("/nowhere"));
 }
 
 static std::vector<std::string> found(const std::vector<std::string>& names) {
@@ -124,14 +124,14 @@ TEST_CASE("the manifest beside a model") {
   const TemporaryFolder folder;
   const auto read = [&](const std::string& contents) {
     write_file(folder / "manifest.json", contents);
-    return apps::read_manifest(folder / "net.json", true);
+    return read_manifest(folder / "net.json", true);
   };
-  CHECK(apps::read_manifest(folder / "net.json", true).classes.empty());
+  CHECK(read_manifest(folder / "net.json", true).classes.empty());
   const std::string whole =
       R"({"format_version": 1, "softmax": true, "classes": ["a"], "models": {"net.json": {}}})";
   CHECK(read(whole).softmax == true);
   CHECK(read(whole).classes == Names{"a"});
-  CHECK_FALSE(apps::read_manifest(folder / "other.json", true).softmax.has_value());
+  CHECK_FALSE(read_manifest(folder / "other.json", true).softmax.has_value());
   const std::string unknown =
       R"({"format_version": 1, "softmax": null, "classes": [], "models": {"net.json": {}}})";
   CHECK_FALSE(read(unknown).softmax.has_value());

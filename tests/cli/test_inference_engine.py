@@ -14,7 +14,7 @@ from PIL import Image
 
 import lenet_cpp
 import shared_models
-from lenet_cpp import InferenceEngine, errors
+from lenet_cpp import InferenceEngine, _core, errors
 from lenet_cpp.cli import export_onnx, verify
 from lenet_cpp.data import images
 from numpy_reference import softmax
@@ -128,22 +128,20 @@ def test_threads_take_turns(lenet, monkeypatch):
 
 
 def test_labels_file(tmp_path):
-    from lenet_cpp.inference.classification import read_labels
-
     path = tmp_path / "labels.txt"
     for text, expected in {
-        "0 tench, Tinca tinca\n1 goldfish\n": ("tench, Tinca tinca", "goldfish"),
-        "tench\r\n goldfish \n\n": ("tench", "goldfish"),
-        "3 doors\n5 doors\n": ("3 doors", "5 doors"),
-        "0\n1\n": ("0", "1"),
-        "\ufeffé\n": ("é",),
+        "0 tench, Tinca tinca\n1 goldfish\n": ["tench, Tinca tinca", "goldfish"],
+        "tench\r\n goldfish \n\n": ["tench", "goldfish"],
+        "3 doors\n5 doors\n": ["3 doors", "5 doors"],
+        "0\n1\n": ["0", "1"],
+        "\ufeffé\n": ["é"],
     }.items():
         path.write_text(text, encoding="utf-8")
-        assert read_labels(path) == expected
+        assert _core.read_class_names(path) == expected
     for contents, said in ((b"\xff\xfe", "labels"), (b"\n", "no label")):
         path.write_bytes(contents)
         with pytest.raises(lenet_cpp.BadInput, match=said):
-            read_labels(path)
+            _core.read_class_names(path)
 
 
 def bare_copy(source, folder):

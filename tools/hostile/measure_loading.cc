@@ -51,7 +51,7 @@ void load(const std::string& precision, const std::filesystem::path& path) {
   if (path.filename() == "preprocess.json" || path.filename() == "inference.yml") {
     lenet::ImagePipeline::load(path.string());
   } else if (path.filename() == "manifest.json") {
-    lenet::apps::read_manifest((path.parent_path() / "model.pdmodel").string(), false);
+    lenet::read_manifest((path.parent_path() / "model.pdmodel").string(), false);
   } else {
     lenet::Config config;
     config.engine = lenet::EngineKind::Native;

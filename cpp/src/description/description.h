@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "images/steps.h"
@@ -77,5 +78,42 @@ std::string find_description(const std::string& program);
 
 /// What find_description looks for: "preprocess.json, inference.yml, ...".
 std::string description_names();
+
+/// What manifest.json says of the outputs of a model.
+struct Manifest {
+  std::vector<std::string> classes;  ///< in output order; empty when they are not known
+  std::optional<bool> softmax;       ///< whether the outputs are probabilities; none: not known
+};
+
+/// Reads manifest.json beside a model's program.
+/// \returns nothing said when there is no manifest, or it is another model's
+/// \throws Error BadModel naming the manifest when it is damaged.
+Manifest read_manifest(const std::string& program, bool check_hashes);
+
+/// All that is known of a model's images and outputs.
+struct Described {
+  Description description;      ///< with the classes that manifest.json names, if it names none
+  std::string source;           ///< the file of the description, or nothing
+  std::string labels_source;    ///< the file of the labels, or nothing
+  std::optional<bool> softmax;  ///< whether the outputs are probabilities; none: not known
+  std::string note;             ///< for the user; mostly empty
+};
+
+/// \param program the model's file
+/// \param preprocess the file of the description; empty: the one beside the model
+/// \returns a `source` of nothing, when nothing describes the images
+/// \throws Error as read_description; BadModel naming the manifest when it is damaged
+Described describe_model(const std::string& program, const std::string& preprocess,
+                         bool check_hashes);
+
+/// The same of a model in memory.
+/// \param description, manifest texts of its preprocess.json and manifest.json, or nothing
+Described describe_model(const std::string& program, const std::string& preprocess,
+                         std::string_view description, std::string_view manifest);
+
+/// The names of classes in a text file: one a line, in output order; or "0 name", "1 name" and so
+/// on in every line, as PaddleClas has it. Space around a name and empty lines do not count.
+/// \throws Error FileNotFound; BadInput when there is none, or it is not UTF-8.
+std::vector<std::string> read_class_names(const std::string& path);
 
 }  // namespace lenet

@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -18,6 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 using nlohmann::json;
+using Names = std::vector<std::string>;
 
 /// In this order: what this project wrote knows the most.
 constexpr std::array<const char*, 6> kNames = {"preprocess.json",          "inference.yml",
@@ -45,6 +49,41 @@ std::string read_label_lines(const std::string& path, const std::string& between
     if (!names.emplace(number, name).second) throw InvalidJson("'" + number + "' comes twice");
   }
   return ",\"labels\":" + labels_by_number(names);
+}
+
+constexpr const char* kSpace = " \t\r\v\f";
+
+std::string stripped(const std::string& text) {
+  const auto begin = text.find_first_not_of(kSpace);
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+/// What follows `number` and space; empty when the line is not of this form.
+std::string after_number(const std::string& line, std::size_t number) {
+  const std::size_t end = std::min(line.find_first_of(kSpace), line.size());
+  std::size_t found = 0;
+  const auto result = std::from_chars(line.data(), line.data() + end, found);
+  const bool fits = result.ec == std::errc() && result.ptr == line.data() + end;
+  return fits && found == number ? stripped(line.substr(end)) : "";
+}
+
+/// \param program its name alone
+Manifest parse_manifest(const std::string& text, const std::string& path,
+                        const std::string& program) {
+  try {
+    const auto document = parse_json(text);
+    if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
+    if (!document.at("models").contains(program)) return {};
+    Manifest manifest{document.at("classes").get<Names>(), {}};
+    const auto& softmax = document.at("softmax");
+    if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
+    return manifest;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::BadModel, "'" + path + "' is not a valid manifest: " + error.what());
+  }
 }
 
 bool is_json(const std::string& path) { return fs::path(path).extension() == ".json"; }
@@ -81,6 +120,19 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   }
   result.text = translate_description(document, read_labels, id2label);
   return result;
+}
+
+/// Puts together what the two files say.
+Described described(ReadDescription read, std::string source, Manifest manifest) {
+  Described found;
+  found.note = std::move(read.note);
+  if (!source.empty()) found.description = parse_description(read.text, source);
+  Names& labels = found.description.labels;
+  found.labels_source = labels.empty() ? "manifest.json" : source;
+  if (labels.empty()) labels = std::move(manifest.classes);
+  found.softmax = manifest.softmax;
+  found.source = std::move(source);
+  return found;
 }
 
 }  // namespace
@@ -120,6 +172,59 @@ ReadDescription read_description(const std::string& path, bool check_hashes) {
     if (error.code() != ErrorCode::Unsupported) throw;
     throw Error(ErrorCode::Unsupported, subject + ": " + error.what());
   }
+}
+
+Manifest read_manifest(const std::string& program, bool check_hashes) {
+  const std::string path = beside(program, "manifest.json");
+  std::error_code failed;
+  if (!fs::exists(path, failed)) return {};
+  const std::string text = read_file(path);
+  HashCheck{check_hashes}(path, text);
+  return parse_manifest(text, path, fs::path(program).filename().string());
+}
+
+Described describe_model(const std::string& program, const std::string& preprocess,
+                         bool check_hashes) {
+  // Named outright it is used as it is; beside the model it is one of the model's files.
+  const bool named = !preprocess.empty();
+  std::string source = named ? preprocess : find_description(program);
+  ReadDescription read;
+  if (!source.empty()) read = read_description(source, check_hashes && !named);
+  return described(std::move(read), std::move(source), read_manifest(program, check_hashes));
+}
+
+Described describe_model(const std::string& program, const std::string& preprocess,
+                         std::string_view description, std::string_view manifest) {
+  ReadDescription read{std::string(description), ""};
+  if (!preprocess.empty()) read = read_description(preprocess, false);
+  std::string source = !preprocess.empty() || description.empty() ? preprocess : "preprocess.json";
+  Manifest known;
+  if (!manifest.empty()) known = parse_manifest(std::string(manifest), "manifest.json", program);
+  return described(std::move(read), std::move(source), std::move(known));
+}
+
+std::vector<std::string> read_class_names(const std::string& path) {
+  std::string text = read_file(path);
+  if (text.rfind("\xef\xbb\xbf", 0) == 0) text.erase(0, 3);  // the byte order mark
+  try {
+    static_cast<void>(json(text).dump());  // checks that it is UTF-8
+  } catch (const json::exception&) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' is not a list of labels: it is not UTF-8");
+  }
+  Names names;
+  Names numbered;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    line = stripped(line);
+    if (line.empty()) continue;
+    const std::string name = after_number(line, names.size());
+    if (!name.empty()) numbered.push_back(name);
+    names.push_back(line);
+  }
+  if (names.empty()) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
+  }
+  return numbered.size() == names.size() ? numbered : names;
 }
 
 ImagePipeline ImagePipeline::load(const std::string& path, bool check_hashes) {

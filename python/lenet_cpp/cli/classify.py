@@ -13,6 +13,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
+from lenet_cpp import _core
 from lenet_cpp.cli._options import Options, command
 from lenet_cpp.data.images import PREPROCESS_NAME, CenterCrop, Resize, find_images, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
@@ -21,7 +22,7 @@ from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.batch_predictor import BatchPredictor
 from lenet_cpp.inference.bulk import predict_all
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.classification import NoPreprocessing, read_labels, value_name
+from lenet_cpp.inference.classification import NoPreprocessing, value_name
 from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, open_results
 from lenet_cpp.inference.tables import is_table
 from lenet_cpp.models import InferenceEngine
@@ -237,7 +238,7 @@ def _predict_all(options: Options) -> int:
     predictor = BatchPredictor(
         **model,
         preprocess=options.preprocess,
-        labels=options.labels and read_labels(options.labels),
+        labels=options.labels and _core.read_class_names(options.labels),
         model_name=options.model_name,
         threshold=options.threshold,
         **{name: value for name, value in settings.items() if value is not None},
@@ -298,7 +299,7 @@ def _classify(
         engine_name,
         preprocess=options.preprocess,
         model_name=getattr(options, "model_name", None),
-        labels=options.labels and read_labels(options.labels),
+        labels=options.labels and _core.read_class_names(options.labels),
         check_program=getattr(options, "check_program", None),
         device=_device(options),
         **settings,

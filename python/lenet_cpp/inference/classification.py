@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.engine import RunSettings
 
     ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
-
-_NUMBERED = re.compile(r"(\d+)\s+(.*\S)")
 
 
 class NoPreprocessing(FileNotFound):
@@ -464,33 +461,6 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         )
         result /= result.sum(axis=1, keepdims=True)
         return result
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Read the names of classes from a text file.
-
-    Args:
-        path: One name a line, in output order; or, as PaddleClas has it, ``0 name``, ``1 name``
-            and so on in every line.
-
-    Raises:
-        FileNotFound: There is no such file, or it cannot be read.
-        BadInput: The file is empty, or is not UTF-8 text.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadInput(f"{path} is not a list of labels: {error}") from error
-    lines = [line.strip() for line in lines if line.strip()]
-    if not lines:
-        raise BadInput(f"{path} lists no label: write one name in each line")
-    matches = [_NUMBERED.fullmatch(line) for line in lines]
-    numbered = [match for match in matches if match]
-    if [int(match[1]) for match in numbered] == list(range(len(lines))):
-        return tuple(match[2] for match in numbered)
-    return tuple(lines)
 
 
 def _rows(x: ArrayLike) -> NDArray[np.float32]:
