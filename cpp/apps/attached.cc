@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <sstream>
 
 #include "io/file.h"
 #include "io/printable.h"
@@ -40,15 +39,19 @@ std::map<std::string, std::string_view> split(std::string_view text) {
   std::map<std::string, std::string_view> files;
   const std::size_t end = text.find("\n\n");
   if (end == std::string_view::npos) refuse("it has no list of files");
-  std::istringstream lines{std::string(text.substr(0, end))};
+  const std::string_view list = text.substr(0, end);
   text.remove_prefix(end + 2);
-  std::size_t size = 0;
-  for (std::string name; lines >> size && lines.get() == ' ' && std::getline(lines, name);) {
+  each_line(list, [&](std::string_view line) {
+    std::size_t size = 0;
+    const char* const last = line.data() + line.size();
+    const auto [at, failed] = std::from_chars(line.data(), last, size);
+    if (failed != std::errc() || at == last || *at != ' ') refuse("its list of files does not fit");
+    const std::string name(at + 1, last);
     if (size > text.size()) refuse("'" + name + "' is not complete");
     files[name] = text.substr(0, size);
     text.remove_prefix(size);
-  }
-  if (!text.empty() || !lines.eof()) refuse("its list of files does not fit");
+  });
+  if (!text.empty()) refuse("its list of files does not fit");
   return files;
 }
 

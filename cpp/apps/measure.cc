@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <string>
+#include <cstdio>
+#include <memory>
 
 namespace lenet::apps {
 double seconds_of(const std::function<void()>& action) {
@@ -15,10 +15,12 @@ double seconds_of(const std::function<void()>& action) {
 
 std::int64_t peak_resident_bytes() {
   // Of getrusage the maximum goes back to before exec, to what the process that started this had.
-  std::ifstream status("/proc/self/status");
-  std::int64_t kilobytes = 0;
-  for (std::string word; status >> word;) {
-    if (word == "VmHWM:" && status >> kilobytes) break;
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> status(std::fopen("/proc/self/status", "r"),
+                                                               std::fclose);
+  long long kilobytes = 0;
+  char line[256];
+  while (status && std::fgets(line, sizeof(line), status.get()) != nullptr) {
+    if (std::sscanf(line, "VmHWM: %lld", &kilobytes) == 1) break;
   }
   return 1024 * kilobytes;
 }

@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <new>
 
 #include "command_line.h"
+#include "engines/paddle/paddle.h"
 #include "lenet/engines.h"
 #include "lenet/version.h"
 
@@ -80,8 +80,7 @@ int run_program(const char* name, const std::function<std::string()>& work) {
     return fail(name, static_cast<int>(code), to_string(code), message);
   };
   handle_signals();
-  // Paddle's passes for bf16 and int8 report there; what the programs say they write to stderr.
-  std::cerr.setstate(std::ios_base::failbit);
+  silence_paddle();
   try {
     return print_out(name, work());
   } catch (const Interrupted&) {

@@ -283,6 +283,8 @@ def test_the_program_needs_the_system_only(stand_alone):
     assert {"libc.so.6", "libstdc++.so.6"} <= needed <= SYSTEM_LIBRARIES
     assert "PATH)" not in text  # no place to look for others
     assert stand_alone.stat().st_size < MAX_BYTES
+    # A stream brings the locales, which are 400 kB of a static program.
+    assert "ios_base" not in run("nm", "-D", stand_alone).stdout
 
 
 @pytest.mark.parametrize("name", ["lenet.pdmodel", "lenet.json"])

@@ -5,7 +5,6 @@
 #include <new>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "description/description.h"
@@ -39,28 +38,26 @@ std::string beside(const std::string& path, const std::string& name) {
 /// Lines of a number, `between`, and a name.
 std::string read_label_lines(const std::string& path, const std::string& between) {
   json names = json::object();
-  std::istringstream lines(read_file(path));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) continue;
+  each_line(read_file(path), [&](std::string_view line) {
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    if (line.empty()) return;
     const std::size_t end = between.empty() ? std::string::npos : line.find(between);
-    const std::string number = line.substr(0, end);
-    const std::string name = end == std::string::npos ? "" : line.substr(end + between.size());
+    const std::string number(line.substr(0, end));
+    const std::string name(end < line.size() ? line.substr(end + between.size()) : "");
     if (!names.emplace(number, name).second) throw InvalidJson("'" + number + "' comes twice");
-  }
+  });
   return ",\"labels\":" + labels_by_number(names);
 }
 
 constexpr const char* kSpace = " \t\r\v\f";
 
-std::string stripped(const std::string& text) {
-  const auto begin = text.find_first_not_of(kSpace);
-  if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+std::string_view stripped(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
 /// What follows `number` and space; empty when the line is not of this form.
-std::string after_number(const std::string& line, std::size_t number) {
+std::string_view after_number(std::string_view line, std::size_t number) {
   const std::size_t end = std::min(line.find_first_of(kSpace), line.size());
   std::size_t found = 0;
   const auto result = std::from_chars(line.data(), line.data() + end, found);
@@ -213,14 +210,13 @@ std::vector<std::string> read_class_names(const std::string& path) {
   }
   Names names;
   Names numbered;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
+  each_line(text, [&](std::string_view line) {
     line = stripped(line);
-    if (line.empty()) continue;
-    const std::string name = after_number(line, names.size());
-    if (!name.empty()) numbered.push_back(name);
-    names.push_back(line);
-  }
+    if (line.empty()) return;
+    const std::string_view name = after_number(line, names.size());
+    if (!name.empty()) numbered.emplace_back(name);
+    names.emplace_back(line);
+  });
   if (names.empty()) {
     throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
   }

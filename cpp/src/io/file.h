@@ -1,6 +1,7 @@
 /// Reading and writing whole files, with typed errors, and files that only this process sees.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +14,16 @@ namespace lenet {
 /// \throws Error FileNotFound when it is missing, is no regular file, or cannot be read;
 ///   BackendFailure when memory does not hold it.
 std::string read_file(const std::string& path);
+
+/// Calls `use` with each line of a text, without the '\n' at its end.
+template <typename Use>
+void each_line(std::string_view text, const Use& use) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    use(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
 
 /// Writes the pieces one after another, atomically: a temporary file, then a rename. A symbolic
 /// link stays and what it leads to is replaced; a device or pipe is written to in place.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <sstream>
 #include <utility>
 
 #include "io/file.h"
@@ -18,9 +17,8 @@ constexpr const char* kHashFile = "SHA256SUMS";
 /// SHA256SUMS: "<64 hexadecimal digits>  <name>" a line, as read by sha256sum -c.
 std::map<std::string, std::string> read_hashes(const std::string& path) {
   std::map<std::string, std::string> hashes;
-  std::istringstream lines(read_file(path));
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty()) continue;
+  each_line(read_file(path), [&](std::string_view line) {
+    if (line.empty()) return;
     constexpr std::size_t kDigits = 64;
     const auto is_digit = [](unsigned char byte) { return std::isxdigit(byte) != 0; };
     const auto is_control = [](unsigned char byte) { return std::iscntrl(byte) != 0; };
@@ -29,14 +27,14 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
         std::any_of(line.begin(), line.end(), is_control)) {
       throw Error(ErrorCode::BadModel, "'" + path + "' is not a list of SHA-256 sums");
     }
-    std::string digits = line.substr(0, kDigits);
+    std::string digits(line.substr(0, kDigits));
     std::transform(digits.begin(), digits.end(), digits.begin(),
                    [](unsigned char digit) { return static_cast<char>(std::tolower(digit)); });
-    const std::string name = line.substr(kDigits + 2);
+    const std::string name(line.substr(kDigits + 2));
     if (!hashes.emplace(name, std::move(digits)).second) {
       throw Error(ErrorCode::BadModel, "'" + path + "' lists '" + name + "' twice");
     }
-  }
+  });
   return hashes;
 }
 

@@ -27,6 +27,10 @@ using GetPaddlePlugin = const PaddlePlugin* (*)();
 ///   again.
 const PaddlePlugin& load_paddle_plugin();
 
+/// Ends what std::cerr writes: Paddle's passes for bf16 and int8 report there. For programs, which
+/// say on stderr what they have to say.
+void silence_paddle();
+
 /// \throws Error BadInput: an accelerator or ir_optim that the precision does not go with.
 void require_paddle_options(const Config& config);
 

@@ -41,28 +41,40 @@ void infer_several(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// Of lists that shapes are computed from, the numbers too: of each place those of all inputs, of
-/// which one that is alone counts for every place.
+/// Of each place the numbers of all inputs put together, of which one that is alone counts for
+/// every place; nothing when an input is not known. \param known the list of an input, or nothing
+template <typename List, typename Known, typename Combine>
+std::optional<List> combined(std::initializer_list<std::string_view> names, const Known& known,
+                             const Combine& combine) {
+  std::vector<List> lists;
+  std::size_t most = 0;
+  for (const std::string_view name : names) {
+    std::optional<List> list = known(name);
+    if (!list || list->empty()) return std::nullopt;
+    most = std::max(most, list->size());
+    lists.push_back(*std::move(list));
+  }
+  List result(most);
+  for (std::size_t i = 0; i < most; ++i) {
+    List numbers;
+    for (const List& list : lists) numbers.push_back(list[i % list.size()]);
+    result[i] = combine(numbers);
+  }
+  return result;
+}
+
+/// Of lists that shapes are computed from, the numbers too.
 /// \param combine is not asked about sizes that are open
 template <typename Combine>
 void give_combined(OperatorView& op, std::initializer_list<std::string_view> names,
                    const Combine& combine) {
-  std::vector<Integers> lists;
-  std::size_t most = 0;
-  for (const std::string_view name : names) {
-    auto list = op.in(name).shape.size() > 1 ? std::nullopt : op.list(name);
-    if (!list || list->empty()) return;
-    most = std::max(most, list->size());
-    lists.push_back(*std::move(list));
-  }
-  Integers combined(most);
-  for (std::size_t i = 0; i < most; ++i) {
-    Integers numbers;
-    for (const Integers& list : lists) numbers.push_back(list[i % list.size()]);
-    const bool open = std::count(numbers.begin(), numbers.end(), kOpen) > 0;
-    combined[i] = open ? kOpen : combine(numbers);
-  }
-  op.give_contents("Out", combined);
+  const auto known = [&](std::string_view name) {
+    return op.in(name).shape.size() > 1 ? std::nullopt : op.list(name);
+  };
+  const auto list = combined<Integers>(names, known, [&](const Integers& numbers) {
+    return std::count(numbers.begin(), numbers.end(), kOpen) > 0 ? kOpen : combine(numbers);
+  });
+  if (list) op.give_contents("Out", *list);
 }
 
 /// The same of floating-point numbers. \returns whether the output has such ones
@@ -71,25 +83,18 @@ bool give_real(OperatorView& op, std::initializer_list<std::string_view> names,
                const Combine& combine) {
   const int dtype = op.in("X").dtype;
   if (!is_real(dtype)) return false;
-  std::vector<Numbers> lists;
-  std::size_t most = 0;
-  for (const std::string_view name : names) {
-    auto list = known_numbers(op, name);
-    if (!list || dtype == kFloat16) return true;
-    most = std::max(most, list->size());
-    lists.push_back(*std::move(list));
-  }
-  Numbers combined(most);
-  for (std::size_t i = 0; i < most; ++i) {
-    Numbers numbers;
-    for (const Numbers& list : lists) numbers.push_back(list[i % list.size()]);
-    combined[i] = combine(numbers);
-    if (dtype == kFloat32) combined[i] = static_cast<float>(combined[i]);
-  }
-  if (std::all_of(combined.begin(), combined.end(), is_whole)) {
-    op.give_contents("Out", Integers(combined.begin(), combined.end()));
+  const auto known = [&](std::string_view name) {
+    return dtype == kFloat16 ? std::nullopt : known_numbers(op, name);
+  };
+  const auto list = combined<Numbers>(names, known, [&](const Numbers& numbers) {
+    const double number = combine(numbers);
+    return dtype == kFloat32 ? static_cast<double>(static_cast<float>(number)) : number;
+  });
+  if (!list) return true;
+  if (std::all_of(list->begin(), list->end(), is_whole)) {
+    op.give_contents("Out", Integers(list->begin(), list->end()));
   } else {
-    op.give_contents("Out", combined);
+    op.give_contents("Out", *list);
   }
   return true;
 }
