@@ -12,6 +12,7 @@
 #include "lenet/error.h"
 #include "model/hash_check.h"
 #include "model/readers.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace {
@@ -37,6 +38,15 @@ MemoryFile::~MemoryFile() { ::operator delete(mapped_); }
 std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
   return std::make_shared<const MemoryFile>(read_file(path));
 }
+
+namespace platform {
+
+std::string beside(const std::string& /*file*/, const std::string& name) { return name; }
+bool is_plain_name(const std::string& name) { return name.find('/') == std::string::npos; }
+void use_large_pages(void* /*memory*/, std::size_t /*bytes*/) noexcept {}
+bool may_use_tiles() noexcept { return false; }
+
+}  // namespace platform
 
 void HashCheck::operator()(const std::string& path, std::string_view /*contents*/) {
   if (enabled_) read_file(path);

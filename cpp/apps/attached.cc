@@ -10,12 +10,12 @@
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "model/hash_check.h"
+#include "platform/platform.h"
 
 namespace lenet::apps {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kFile = "/proc/self/exe";
 constexpr std::size_t kHashDigits = 64;
 constexpr std::size_t kSizeDigits = 20;
 constexpr std::size_t kMark = sizeof("lenet attached model:") - 1;
@@ -64,7 +64,7 @@ bool read_attached(AttachedModel& model) {
   const char* const end = place.data() + place.size();
   if (std::from_chars(end - kSizeDigits, end, begin).ptr != end) refuse("its place is unreadable");
   if (begin == 0) return false;
-  model.contents = read_file(kFile);
+  model.contents = read_file(platform::own_file());
   if (begin > model.contents.size()) refuse("the file was cut short, or stripped");
   const std::string_view text = std::string_view(model.contents).substr(begin);
   const std::string found = sha256_hex(text);
@@ -74,7 +74,7 @@ bool read_attached(AttachedModel& model) {
       model.preprocess = contents;
     } else if (name == "manifest.json") {
       model.manifest = contents;
-    } else if (fs::path(name).extension() == ".pdiparams") {
+    } else if (platform::path_of(name).extension() == ".pdiparams") {
       model.bytes.params = contents;
     } else {
       model.name = name;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <vector>
 
 #include "attached.h"
@@ -10,6 +9,7 @@
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "platform/platform.h"
 
 namespace lenet::apps {
 namespace {
@@ -38,8 +38,7 @@ std::string input_range_warning(const Tensor& images, const Config& config) {
   float largest = 0;
   for (const float value : images.data) largest = std::max(largest, std::abs(value));
   if (!(largest > kLeast) || std::isinf(largest)) return "";
-  const std::string path =
-      std::filesystem::path(config.model_file).replace_filename("preprocess.json").string();
+  const std::string path = platform::beside(config.model_file, "preprocess.json");
   const std::vector<float> pixels = prepared_pixels(config, path);
   const auto [low, high] = std::minmax_element(pixels.begin(), pixels.end());
   if (pixels.empty() || largest <= kFar * std::max(-*low, *high)) return "";

@@ -10,9 +10,12 @@
 #include "io/array_file.h"
 #include "io/file.h"
 #include "lenet/error.h"
+#include "platform/platform.h"
 
 namespace lenet::apps {
 namespace fs = std::filesystem;
+using platform::name_of;
+using platform::path_of;
 namespace {
 
 using Names = std::vector<std::string>;
@@ -23,19 +26,19 @@ constexpr std::array<std::string_view, 14> kSuffixes = {".bmp", ".gif", ".jfif",
                                                         ".ppm", ".tif", ".tiff", ".webp"};
 
 bool is_image(const fs::directory_entry& entry) {
-  std::string suffix = entry.path().extension().string();
+  std::string suffix = name_of(entry.path().extension());
   std::transform(suffix.begin(), suffix.end(), suffix.begin(),
                  [](unsigned char byte) { return static_cast<char>(std::tolower(byte)); });
   std::error_code failed;
   return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end() &&
-         entry.path().filename().native()[0] != '.' && entry.is_regular_file(failed);
+         name_of(entry.path().filename())[0] != '.' && entry.is_regular_file(failed);
 }
 
 Names images_in(const std::string& folder) {
   Names images;
   try {
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      if (is_image(entry)) images.push_back(entry.path().string());
+    for (const auto& entry : fs::directory_iterator(path_of(folder))) {
+      if (is_image(entry)) images.push_back(name_of(entry.path()));
     }
   } catch (const fs::filesystem_error& error) {
     throw Error(ErrorCode::FileNotFound,
@@ -83,14 +86,14 @@ std::vector<ImageName> find_images(const Names& names, bool missing) {
   std::vector<ImageName> images;
   for (const std::string& name : names) {
     std::error_code failed;
-    const fs::file_status status = fs::status(name, failed);
+    const fs::file_status status = fs::status(path_of(name), failed);
     if (fs::is_directory(status)) {
       for (std::string& file : images_in(name)) images.push_back({std::move(file), nullptr});
     } else if (!fs::exists(status) && !missing) {
       throw Error(ErrorCode::FileNotFound,
                   "cannot read '" + name + "': " + (failed ? failed.message() : "it is missing"));
     } else {
-      const bool may_be_stack = fs::path(name).extension() == ".npy";
+      const bool may_be_stack = path_of(name).extension() == ".npy";
       const std::shared_ptr<const Stack> stack = may_be_stack ? read_stack(name) : nullptr;
       const std::int64_t count = stack ? stack->shape[0] : 1;
       for (std::int64_t row = 0; row < count; ++row) images.push_back({name, stack, row});

@@ -1,6 +1,4 @@
 /// The command line program that classifies image files.
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -19,6 +17,7 @@
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "options.h"
+#include "platform/platform.h"
 #include "program.h"
 #include "report.h"
 
@@ -90,7 +89,7 @@ std::vector<Prepared> read_images(const ImagePipeline& pipeline, const ImageName
 /// How far the work is, in one line of a terminal; nothing where standard error is none.
 class Progress {
  public:
-  explicit Progress(std::size_t total) : total_(total), shows_(isatty(STDERR_FILENO) == 1) {}
+  explicit Progress(std::size_t total) : total_(total), shows_(platform::is_terminal_stderr()) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() { clear(); }
@@ -242,5 +241,6 @@ std::string work(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace lenet::apps;
+  argv = lenet::platform::arguments(argc, argv);
   return run_program(kName, [&] { return work(argc, argv); });
 }

@@ -13,6 +13,7 @@
 #include "lenet/version.h"
 #include "measure.h"
 #include "options.h"
+#include "platform/platform.h"
 #include "program.h"
 #include "report.h"
 
@@ -146,5 +147,6 @@ std::string work(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace lenet::apps;
+  argv = lenet::platform::arguments(argc, argv);
   return run_program(LENET_PROGRAM, [&] { return work(argc, argv); });
 }

@@ -37,6 +37,7 @@ CPP_ROOMS = {
         *("error.cc", "finite.*", "pixels.*", "tensor.cc", "version.cc", "config_option.*"),
         "model/element_types.h",
     ),
+    "platform": ("platform/*",),
     "io": ("io/*",),
     "model": ("model/*", "model/rules/*"),
     "images": ("images/*",),
@@ -90,6 +91,21 @@ def test_headers_of_cpp_are_included_from_above():
             if room_of(included) > room_of(path):
                 upward.add((path, included))
     assert upward == UPWARD
+
+
+def test_systems_differ_in_the_platform_alone():
+    """But for files, and for Paddle's engine and the server, which there are on Linux only."""
+    cpp = ROOT / "cpp"
+    allowed = ("src/platform/*", "src/io/file*", "include/lenet/export.h", "src/engines/paddle/*")
+    system = r"^ *# *(?:if.*(?:_WIN32|__linux__)|include <(?:sys/|unistd|pthread|signal|windows))"
+    found = {
+        str(path.relative_to(cpp))
+        for folder in ("src", "apps", "include")
+        for path in (cpp / folder).rglob("*.[ch]*")
+        if re.search(system, path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {name for name in found if not any(Path(name).match(one) for one in allowed)} == set()
+    assert "src/platform/posix.cc" in found
 
 
 SEES_DIALECTS = ("model/*_program.cc", "model/program_desc.cc", "model/check_graph.cc")

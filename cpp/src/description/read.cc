@@ -14,9 +14,13 @@
 #include "io/printable.h"
 #include "io/yaml.h"
 #include "model/hash_check.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
+using platform::beside;
+using platform::name_of;
+using platform::path_of;
 namespace {
 
 using nlohmann::json;
@@ -30,10 +34,6 @@ constexpr std::array<const char*, 6> kNames = {"preprocess.json",          "infe
 /// PaddleClas's and PaddleX 3's, and PaddleX 2's. PaddleX 3 has aliases in others.
 const std::set<std::string> kYmlMembers = {"PreProcess", "PostProcess", "Transforms",
                                            "TransformsMode", "_Attributes"};
-
-std::string beside(const std::string& path, const std::string& name) {
-  return fs::path(path).replace_filename(name).string();
-}
 
 /// Lines of a number, `between`, and a name.
 std::string read_label_lines(const std::string& path, const std::string& between) {
@@ -83,16 +83,16 @@ Manifest parse_manifest(const std::string& text, const std::string& path,
   }
 }
 
-bool is_json(const std::string& path) { return fs::path(path).extension() == ".json"; }
+bool is_json(const std::string& path) { return path_of(path).extension() == ".json"; }
 
 /// The form of `preprocess.json` of a toolkit's file.
 ReadDescription translate(const std::string& text, const std::string& path) {
   ReadDescription result;
   // Of the name alone: the folders are those of who trained the model.
   const auto read_labels = [&](const std::string& name, const std::string& between) -> std::string {
-    const std::string file = beside(path, fs::path(name).filename().string());
+    const std::string file = beside(path, name_of(path_of(name).filename()));
     std::error_code failed;
-    if (!fs::is_regular_file(file, failed)) {
+    if (!fs::is_regular_file(path_of(file), failed)) {
       result.note = "there is no '" + printable(file) + "', which '" + printable(path) +
                     "' names for the names of the classes: copy it there, or use --labels";
       return "";
@@ -107,7 +107,7 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   json id2label;
   const std::string config = beside(path, "config.json");
   std::error_code failed;
-  if (is_json(path) && config != path && fs::is_regular_file(config, failed)) {
+  if (is_json(path) && config != path && fs::is_regular_file(path_of(config), failed)) {
     try {
       const json parsed = parse_json(read_file(config));
       if (parsed.contains("id2label")) id2label = parsed["id2label"];
@@ -144,7 +144,7 @@ std::string find_description(const std::string& program) {
   for (const char* name : kNames) {
     const std::string path = beside(program, name);
     std::error_code failed;
-    if (!fs::exists(path, failed)) continue;
+    if (!fs::exists(path_of(path), failed)) continue;
     // Any tool may have written a file of this name.
     const bool is_ours =
         name != kNames.back() || read_file(path).find("\"pretrained_cfg\"") != std::string::npos;
@@ -174,10 +174,10 @@ ReadDescription read_description(const std::string& path, bool check_hashes) {
 Manifest read_manifest(const std::string& program, bool check_hashes) {
   const std::string path = beside(program, "manifest.json");
   std::error_code failed;
-  if (!fs::exists(path, failed)) return {};
+  if (!fs::exists(path_of(path), failed)) return {};
   const std::string text = read_file(path);
   HashCheck{check_hashes}(path, text);
-  return parse_manifest(text, path, fs::path(program).filename().string());
+  return parse_manifest(text, path, name_of(path_of(program).filename()));
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,

@@ -7,15 +7,19 @@
 #include "lenet/error.h"
 #include "model/element_types.h"
 #include "model/readers.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
+using platform::name_of;
+using platform::path_of;
 namespace {
 
 /// Whether a path stays below the folder that it starts from, without a look at what is there.
 bool stays_below(const fs::path& relative) {
   const fs::path normal = relative.lexically_normal();
-  return !normal.empty() && relative.is_relative() && *normal.begin() != ".." && normal != ".";
+  return !normal.empty() && relative.is_relative() && !relative.has_root_name() &&
+         *normal.begin() != ".." && normal != ".";
 }
 
 /// Whether a file lies, behind all links, below a folder.
@@ -34,8 +38,8 @@ void require_inside(const fs::path& file, const std::string& path, const std::st
     throw Error(ErrorCode::FileNotFound,
                 "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
   }
-  const fs::path real = fs::canonical(path, failed);
-  const bool inside = lies_below(file, fs::path(path).parent_path()) ||
+  const fs::path real = fs::canonical(path_of(path), failed);
+  const bool inside = lies_below(file, path_of(path).parent_path()) ||
                       (!failed && lies_below(file, real.parent_path()));
   if (!inside) refuse_program(path, where + "leads out of its folder");
 }
@@ -57,11 +61,11 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
     // onnxruntime takes a location that begins so for an address in memory.
     const bool is_address = data.location.rfind("*/", 0) == 0;
     const bool has_zero = data.location.find('\0') != std::string::npos;
-    if (is_address || has_zero || !stays_below(data.location)) {
+    if (is_address || has_zero || !stays_below(path_of(data.location))) {
       refuse_program(path, where + "is no file of its folder");
     }
-    const fs::path file = fs::path(path).replace_filename(data.location).lexically_normal();
-    const auto [found, is_new] = files.try_emplace(file.string());
+    const fs::path file = path_of(path).replace_filename(path_of(data.location)).lexically_normal();
+    const auto [found, is_new] = files.try_emplace(name_of(file));
     Used& used = found->second;
     if (is_new) {
       require_inside(file, path, where);

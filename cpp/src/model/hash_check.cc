@@ -7,9 +7,12 @@
 
 #include "io/file.h"
 #include "lenet/error.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
+using platform::name_of;
+using platform::path_of;
 namespace {
 
 constexpr const char* kHashFile = "SHA256SUMS";
@@ -42,11 +45,11 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
 
 void HashCheck::operator()(const std::string& path, std::string_view contents) {
   if (!enabled_) return;
-  const fs::path list = fs::path(path).replace_filename(kHashFile);
-  const auto [known, is_new] = lists_.try_emplace(list.string());
+  const std::string list = platform::beside(path, kHashFile);
+  const auto [known, is_new] = lists_.try_emplace(list);
   std::error_code failed;
-  if (is_new && fs::exists(list, failed)) known->second = read_hashes(list.string());
-  const auto found = known->second.find(fs::path(path).filename().string());
+  if (is_new && fs::exists(path_of(list), failed)) known->second = read_hashes(list);
+  const auto found = known->second.find(name_of(path_of(path).filename()));
   if (found == known->second.end()) return;
   const std::string actual = sha256_hex(contents);
   if (actual == found->second) return;

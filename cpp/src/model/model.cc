@@ -10,6 +10,7 @@
 #include "model/hash_check.h"
 #include "model/parameters.h"
 #include "model/readers.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -108,10 +109,10 @@ class Loader {
   /// Of a variable, in the folder of the program.
   std::string path_of(const std::string& name) const {
     const std::string shown = printable(name);
-    if (name.find('/') != std::string::npos || shown != name) {
+    if (!platform::is_plain_name(name) || shown != name) {
       refuse_program(model_->path, "names a variable that is no file of its folder: " + shown);
     }
-    return fs::path(model_->path).replace_filename(name).string();
+    return platform::beside(model_->path, name);
   }
 
   std::vector<ParameterSpec> read_parameters(const std::vector<ParameterSpec>& specs,
@@ -179,7 +180,7 @@ std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) co
   if (again == nullptr) return rest;
   rest->files = *again;
   for (std::string* name : {&rest->files.program, &rest->files.params}) {
-    if (!name->empty()) *name = fs::absolute(*name).string();
+    if (!name->empty()) *name = platform::name_of(fs::absolute(platform::path_of(*name)));
   }
   rest->hash = hash_of(*this);
   return rest;

@@ -10,9 +10,12 @@
 
 #include "lenet/error.h"
 #include "model/graph.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
+using platform::name_of;
+using platform::path_of;
 namespace {
 
 // What fluid.io.save_inference_model called a program and, in one file, its parameters.
@@ -33,7 +36,7 @@ constexpr std::array<Other, 5> kOthers = {{
 }};
 
 void refuse_others(const std::string& path) {
-  const fs::path suffix = fs::path(path).extension();
+  const fs::path suffix = path_of(path).extension();
   for (const Other& other : kOthers) {
     if (suffix == other.suffix) refuse_program(path, other.what);
   }
@@ -49,17 +52,17 @@ const FormatRow& row_of(const fs::path& program) {
 
 /// \param params empty: those beside the program, where its format has any
 ModelFiles files_of(const std::string& program, const std::string& params) {
-  const fs::path path(program);
+  const fs::path path = path_of(program);
   const auto& [format, suffix, first, holds_parameters] = row_of(path);
   if (holds_parameters) return {format, program, ""};
   if (!params.empty()) return {format, program, params};
   if (std::count(kOldPrograms.begin(), kOldPrograms.end(), path.filename()) == 0) {
-    return {format, program, fs::path(path).replace_extension(kParamsSuffix).string()};
+    return {format, program, name_of(fs::path(path).replace_extension(kParamsSuffix))};
   }
   for (const char* name : kOldParams) {
     const fs::path beside = fs::path(path).replace_filename(name);
     std::error_code failed;
-    if (fs::exists(beside, failed)) return {format, program, beside.string()};
+    if (fs::exists(beside, failed)) return {format, program, name_of(beside)};
   }
   return {ModelFormat::Separate, program, ""};
 }
@@ -72,7 +75,7 @@ std::vector<std::string> programs_in(const fs::path& folder, const FormatRow& ro
     const fs::path& path = entry.path();
     const bool whole =
         row.holds_parameters || fs::exists(fs::path(path).replace_extension(kParamsSuffix), failed);
-    if (path.extension() == row.suffix && whole) programs.push_back(path.string());
+    if (path.extension() == row.suffix && whole) programs.push_back(name_of(path));
   }
   std::sort(programs.begin(), programs.end());
   return programs;
@@ -80,7 +83,7 @@ std::vector<std::string> programs_in(const fs::path& folder, const FormatRow& ro
 
 /// The one program of that format in a folder; empty when there is none.
 std::string find_program(const std::string& folder, const FormatRow& row) {
-  const std::vector<std::string> programs = programs_in(folder, row);
+  const std::vector<std::string> programs = programs_in(path_of(folder), row);
   if (programs.size() > 1) {
     throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models (" + programs[0] +
                                          ", " + programs[1] + "); name one with model_file");
@@ -95,7 +98,7 @@ std::string find_by_stem(const std::string& path, bool of_paddle = false) {
   for (const FormatRow& row : kFormats) {
     std::string program = path + row.suffix;
     const bool taken = !(of_paddle && row.holds_parameters);
-    if (taken && fs::is_regular_file(program, failed)) return program;
+    if (taken && fs::is_regular_file(path_of(program), failed)) return program;
   }
   return "";
 }
@@ -114,7 +117,7 @@ std::string find_by_stem(const std::string& path, bool of_paddle = false) {
   }
   if (count > kShown) found += ", ...";
   throw Error(ErrorCode::FileNotFound,
-              "there is no model '" + path.string() + "': " +
+              "there is no model '" + name_of(path) + "': " +
                   (found.empty() ? "check the path, or export the model with lenet-cpp export"
                                  : "name one of those found near it: " + found));
 }
@@ -128,10 +131,10 @@ std::string find_instead(const fs::path& path) {
   const bool missing = fs::status(path, failed).type() == fs::file_type::not_found;
   if (!missing) return "";
   const fs::path saved = path.parent_path();
-  const bool named_twice = path.filename() == saved.filename().string() + ".pdmodel";
+  const bool named_twice = name_of(path.filename()) == name_of(saved.filename()) + ".pdmodel";
   std::string program;
   std::error_code unseen;
-  if (named_twice && !fs::is_directory(saved, unseen)) program = find_by_stem(saved.string(), true);
+  if (named_twice && !fs::is_directory(saved, unseen)) program = find_by_stem(name_of(saved), true);
   // ENOTDIR says more when it is told by who reads the file.
   if (program.empty() && failed == std::errc::no_such_file_or_directory) refuse_missing(path);
   return program;
@@ -139,18 +142,18 @@ std::string find_instead(const fs::path& path) {
 
 ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   std::error_code failed;
-  if (!fs::is_directory(folder, failed)) {
+  if (!fs::is_directory(path_of(folder), failed)) {
     const std::string saved = find_by_stem(folder);
     if (!saved.empty()) return files_of(saved, "");
-    if (!fs::exists(folder, failed)) refuse_missing(folder);
+    if (!fs::exists(path_of(folder), failed)) refuse_missing(path_of(folder));
     throw Error(ErrorCode::FileNotFound,
                 "model_dir '" + folder + "' is not a folder: name a file with model_file");
   }
   std::string program = prefer_onnx ? find_program(folder, std::end(kFormats)[-1]) : "";
   for (const char* name : kOldPrograms) {
-    const fs::path path = fs::path(folder) / name;
+    const fs::path path = path_of(folder) / name;
     const bool is_file = fs::exists(path, failed) && !fs::is_directory(path, failed);
-    if (program.empty() && is_file) program = path.string();
+    if (program.empty() && is_file) program = name_of(path);
   }
   for (const FormatRow& row : kFormats) {
     if (program.empty()) program = find_program(folder, row);
@@ -177,16 +180,16 @@ ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
   }
   refuse_others(config.model_file);
   refuse_others(config.params_file);
-  if (fs::path(config.model_file).extension() == kParamsSuffix) {
+  if (path_of(config.model_file).extension() == kParamsSuffix) {
     refuse_program(config.model_file, "has the parameters of a model: name the program, " +
-                                          fs::path(config.model_file).stem().string() +
+                                          name_of(path_of(config.model_file).stem()) +
                                           ".pdmodel or .json");
   }
-  if (row_of(config.model_file).holds_parameters && !config.params_file.empty()) {
+  if (row_of(path_of(config.model_file)).holds_parameters && !config.params_file.empty()) {
     throw Error(ErrorCode::BadInput,
                 "'" + config.model_file + "' holds its parameters; leave params_file out");
   }
-  const std::string instead = find_instead(config.model_file);
+  const std::string instead = find_instead(path_of(config.model_file));
   if (!instead.empty()) return files_of(instead, "");
   return files_of(config.model_file, config.params_file);
 }

@@ -2,9 +2,9 @@
 #include <cstdint>
 
 #include "model/hash_check.h"
+#include "platform/processor.h"
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -111,15 +111,7 @@ __attribute__((target("sha,sse4.1"))) void blocks_by_instructions(
 }
 
 bool find_instructions() {
-  // __builtin_cpu_supports knows no "sha" before GCC 14.
-  constexpr unsigned kSha = 1U << 29;  // of EBX
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned d = 0;
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
-         (b & kSha) != 0;
+  return platform::has_all({platform::features::kSse41, platform::features::kSha});
 }
 #else
 constexpr auto blocks_by_instructions = blocks_by_cpp;

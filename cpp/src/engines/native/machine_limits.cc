@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -11,6 +9,7 @@
 #include "engines/native/runtime/aligned.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "platform/platform.h"
 
 namespace lenet::native {
 namespace {
@@ -80,7 +79,7 @@ double measure_memory_limit(double seconds) {
   constexpr std::int64_t kLeast = 1 << 26;
   constexpr std::int64_t kMax = 1 << 28;
   constexpr std::int64_t kSlice = 1 << 21;
-  const std::int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1: not known
+  const std::int64_t cache = platform::last_cache_bytes();
   const std::int64_t bytes = round_up(std::clamp(2 * cache, kLeast, kMax), kSlice);
   const Aligned<std::int64_t> array(static_cast<std::size_t>(bytes) / sizeof(std::int64_t));
   std::int64_t begin = 0;

@@ -8,6 +8,7 @@
 
 #include "config_option.h"
 #include "lenet/error.h"
+#include "platform/processor.h"
 
 namespace lenet {
 namespace {
@@ -204,10 +205,8 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& 
 
 bool has_bf16() noexcept {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bf16");
+  using namespace platform::features;
+  return platform::has_all({kAvx512f, kAvx512bw, kAvx512dq, kAvx512vl, kAvx512bf16});
 #else
   return false;
 #endif

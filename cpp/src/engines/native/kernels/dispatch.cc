@@ -3,20 +3,13 @@
 #include <iterator>
 #include <string_view>
 
-#include "engines/native/layer_times.h"
-
-#if defined(__aarch64__)
-#include <sys/auxv.h>
-#elif defined(__x86_64__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "engines/native/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
+#include "engines/native/layer_times.h"
 #include "io/printable.h"
 #include "lenet/error.h"
+#include "platform/platform.h"
+#include "platform/processor.h"
 
 namespace lenet::native {
 namespace {
@@ -30,89 +23,35 @@ struct Candidate {
   bool has_tiles = false;  ///< of AMX, which have to be asked for
 };
 
-#if defined(__x86_64__)
-struct Registers {
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned d = 0;
-};
-
-/// What CPUID says of a leaf and its part 0: zeros where the processor does not know it.
-Registers cpuid(unsigned leaf) {
-  Registers found;
-  __get_cpuid_count(leaf, 0, &found.a, &found.b, &found.c, &found.d);
-  return found;
-}
-
-bool has_all(unsigned found, unsigned bits) { return (found & bits) == bits; }
-
-/// Whether the processor is of the level x86-64-v3. All those with AVX2 are, but virtual machines
-/// may hide parts of it, and compilers use all parts of a level they are told
-/// (NativeKernels.cmake).
-bool has_level_3() {
-  __builtin_cpu_init();
-  // Not known to __builtin_cpu_supports of Clang 14.
-  constexpr unsigned kMovbe = 1U << 22U;
-  constexpr unsigned kF16c = 1U << 29U;
-  constexpr unsigned kLzcnt = 1U << 5U;
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-         __builtin_cpu_supports("popcnt") && has_all(cpuid(1).c, kMovbe | kF16c) &&
-         has_all(cpuid(0x80000001U).c, kLzcnt);
-}
-
-/// Whether the processor has tiles of bytes and of bf16, and the system saves their state.
-bool has_tiles() {
-  constexpr unsigned kXgetbv = 1U << 27U;
-  constexpr unsigned kBf16 = 1U << 22U;
-  constexpr unsigned kTiles = 1U << 24U;
-  constexpr unsigned kInt8 = 1U << 25U;
-  constexpr unsigned kSaved = 3U << 17U;
-  if (!has_all(cpuid(1).c, kXgetbv) || !has_all(cpuid(7).d, kBf16 | kTiles | kInt8)) return false;
-  unsigned saved = 0;
-  __asm__("xgetbv" : "=a"(saved) : "c"(0) : "edx");
-  return has_all(saved, kSaved);
-}
-
-/// Asks the system once for the right to use tiles, as Linux wants it. It may refuse: an older one,
-/// or where a thread's stack for signals is too small for their state.
-bool may_use_tiles() {
-  constexpr long kRequestPermission = 0x1023;
-  constexpr long kTileData = 18;
-  static const bool may = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return may;
-}
-#else
-bool may_use_tiles() { return false; }
-#endif
-
 /// The fastest first.
 const auto& candidates() {
 #if defined(__x86_64__)
-  static const bool avx2 = has_level_3();
+  namespace cpu = platform::features;
+  // The levels x86-64-v3 and x86-64-v4 whole. All processors with AVX2 have the first, but virtual
+  // machines may hide parts, and compilers use all parts of a level (NativeKernels.cmake).
+  static const bool avx2 = platform::has_all({cpu::kAvx2, cpu::kFma, cpu::kBmi, cpu::kBmi2,
+                                              cpu::kPopcnt, cpu::kMovbe, cpu::kF16c, cpu::kLzcnt});
   static const bool avx512 =
-      avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl");
-  static const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+      avx2 && platform::has_all(
+                  {cpu::kAvx512f, cpu::kAvx512bw, cpu::kAvx512cd, cpu::kAvx512dq, cpu::kAvx512vl});
+  static const bool vnni = avx512 && platform::has(cpu::kAvx512vnni);
   static const Bf16Kernels* const bf16 =
-      avx512 && __builtin_cpu_supports("avx512bf16") ? &kAvx512Bf16 : nullptr;
+      avx512 && platform::has(cpu::kAvx512bf16) ? &kAvx512Bf16 : nullptr;
+  static const bool tiles =
+      vnni && bf16 != nullptr && platform::has_all({cpu::kAmxTile, cpu::kAmxInt8, cpu::kAmxBf16});
   static const Candidate all[] = {
-      {"amx", &kAvx512, &int8::kAmx, &kAmxBf16, vnni && bf16 != nullptr && has_tiles(), true},
+      {"amx", &kAvx512, &int8::kAmx, &kAmxBf16, tiles, true},
       {"avx512vnni", &kAvx512, &int8::kAvx512Vnni, bf16, vnni},
       // Without VNNI, vectors of 512 bits have nothing for bytes that those of 256 have not.
       {"avx512", &kAvx512, &int8::kAvx2, bf16, avx512},
       {"avx2", &kAvx2, &int8::kAvx2, nullptr, avx2},
-      {"sse42", &kSse42, &int8::kSse42, nullptr,
-       __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt")},
+      {"sse42", &kSse42, &int8::kSse42, nullptr, platform::has_all({cpu::kSse42, cpu::kPopcnt})},
       {"scalar", &kScalar, &int8::kScalar, nullptr, true},
   };
 #elif defined(__aarch64__)
   // Vectors of four floats are part of every such processor, dot products of bytes are not.
   static const Candidate all[] = {
-      {"neondotprod", &kNeon, &int8::kNeonDotprod, nullptr,
-       (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
+      {"neondotprod", &kNeon, &int8::kNeonDotprod, nullptr, platform::has_dot_products()},
       {"neon", &kNeon, &int8::kNeon, nullptr, true},
       {"scalar", &kScalar, &int8::kScalar, nullptr, true},
   };
@@ -125,7 +64,7 @@ const auto& candidates() {
 }
 
 bool is_usable(const Candidate& candidate) {
-  return candidate.available && (!candidate.has_tiles || may_use_tiles());
+  return candidate.available && (!candidate.has_tiles || platform::may_use_tiles());
 }
 
 const Candidate& named(const char* name) {

@@ -2,8 +2,6 @@
 /// Memory that starts at a cache line.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +10,8 @@
 #include <memory>
 #include <new>
 #include <vector>
+
+#include "platform/platform.h"
 
 namespace lenet::native {
 
@@ -36,7 +36,7 @@ class Aligned {
     if (large) bytes = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     memory_ = {static_cast<Number*>(::operator new(bytes, alignment)), Free{alignment}};
     // Reading the weights of a ResNet18 in pages of 4 kB takes 5 % longer.
-    if (large) madvise(memory_.get(), bytes, MADV_HUGEPAGE);
+    if (large) platform::use_large_pages(memory_.get(), bytes);
     std::memset(memory_.get(), 0, bytes);
     size_ = count;
   }

@@ -1,31 +1,22 @@
 #include "engines/native/runtime/thread_pool.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>  // pthread_sigmask is POSIX: <csignal> has no such promise
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "platform/platform.h"
 
 namespace lenet::native {
 namespace {
 
 /// To sleep and to be woken takes about as long.
 constexpr std::chrono::microseconds kSpin{50};
-
-/// Counted, since a process may have the number of the one that forked it: both may be the first of
-/// their namespaces. At loading, since a fork may fall into anything that is done later.
-std::atomic<unsigned> forks{0};
-[[maybe_unused]] const int watched =
-    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -41,24 +32,6 @@ void spin(int& count) {
   if (++count % kBeforeYield == 0) return std::this_thread::yield();
   relax();
 }
-
-/// The threads started meanwhile leave signals to those of the program, but for the ones that a
-/// thread's own instructions raise: whoever handles these reports the crash.
-class WithoutSignals {
- public:
-  WithoutSignals() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&blocked, own);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
-  }
-  WithoutSignals(const WithoutSignals&) = delete;
-  WithoutSignals& operator=(const WithoutSignals&) = delete;
-  ~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
 
 }  // namespace
 
@@ -77,7 +50,7 @@ class ThreadPool::Worker {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       job_ = &job;
-      if (spins_ && asleep_) keep_away();
+      if (spins_ && asleep_) places_.keep_away(thread_);
       state_ = State::Called;
     }
     entered_.notify_one();
@@ -118,27 +91,6 @@ class ThreadPool::Worker {
     entered_.wait(lock, [&] { return state_ != state; });
   }
 
-  /// Linux at times wakes a thread where the one that wakes it runs, above all in virtual machines,
-  /// whose idle processors it takes for busy, and it is milliseconds before it moves one of them.
-  void keep_away() {
-    const pthread_t thread = thread_.native_handle();
-    if (!allowed_) {
-      cpu_set_t allowed;
-      if (pthread_getaffinity_np(thread, sizeof(allowed), &allowed) != 0) return;
-      allowed_ = allowed;
-    }
-    cpu_set_t others = *allowed_;
-    CPU_CLR(static_cast<unsigned>(sched_getcpu()), &others);
-    pthread_setaffinity_np(thread, sizeof(others), &others);
-  }
-
-  void come_back() {
-    asleep_ = false;
-    if (!allowed_) return;
-    pthread_setaffinity_np(pthread_self(), sizeof(*allowed_), &*allowed_);
-    allowed_.reset();
-  }
-
   void work() {
     for (;;) {
       wait_while(State::Waiting);
@@ -147,7 +99,8 @@ class ThreadPool::Worker {
         if (called == State::Ending) return;
         continue;
       }
-      come_back();
+      asleep_ = false;
+      places_.come_back();
       try {
         job_->call(job_->what, number_);
       } catch (...) {
@@ -160,8 +113,8 @@ class ThreadPool::Worker {
   std::size_t number_;
   bool spins_;
   const Job* job_ = nullptr;
-  bool asleep_ = false;               // perhaps; false: surely not
-  std::optional<cpu_set_t> allowed_;  // where it may run, while it is kept away from a processor
+  bool asleep_ = false;  // perhaps; false: surely not
+  platform::Places places_;
   std::exception_ptr error_;
   std::atomic<State> state_{State::Waiting};
   std::mutex mutex_;
@@ -170,7 +123,7 @@ class ThreadPool::Worker {
 };
 
 struct ThreadPool::Workers {
-  unsigned forks_before = forks;
+  unsigned forks_before = platform::forks();
   std::vector<std::unique_ptr<Worker>> all;
 };
 
@@ -180,7 +133,8 @@ ThreadPool::~ThreadPool() { leave_to_parent(); }
 
 /// In a forked process their threads are not there to be joined, and their mutexes may be locked.
 void ThreadPool::leave_to_parent() {
-  if (workers_ && workers_->forks_before != forks) static_cast<void>(workers_.release());
+  if (workers_ && workers_->forks_before != platform::forks())
+    static_cast<void>(workers_.release());
 }
 
 void ThreadPool::start(std::size_t count) {
@@ -190,7 +144,7 @@ void ThreadPool::start(std::size_t count) {
   if (all.size() >= count) return;
   // With fewer processors, one that spins keeps another from its work.
   const bool spins = std::thread::hardware_concurrency() >= most_;
-  const WithoutSignals without_signals;
+  const platform::WithoutSignals without_signals;
   all.reserve(count);
   while (all.size() < count) {
     try {

@@ -1,0 +1,145 @@
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>  // sigaction and pthread_sigmask are POSIX: <csignal> has no such promise
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "platform/platform.h"
+
+namespace lenet::platform {
+namespace {
+
+constexpr int kExitSignalled = 128;
+constexpr unsigned kPatienceSeconds = 5;
+
+/// Counted, since a process may have the number of the one that forked it: both may be the first of
+/// their namespaces. At loading, since a fork may fall into anything that is done later.
+std::atomic<unsigned> fork_count{0};
+[[maybe_unused]] const int watched =
+    pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
+
+volatile sig_atomic_t received = 0;
+
+// Both run as signal handlers: only what is async-signal-safe.
+extern "C" void note_signal(int signal) {
+  received = signal;
+  alarm(kPatienceSeconds);
+}
+
+extern "C" void lose_patience(int) {
+  signal(received, SIG_DFL);
+  raise(received);
+}
+
+}  // namespace
+
+std::filesystem::path path_of(const std::string& name) { return name; }
+std::string name_of(const std::filesystem::path& path) { return path.string(); }
+std::string beside(const std::string& file, const std::string& name) {
+  return path_of(file).replace_filename(name).string();
+}
+bool is_plain_name(const std::string& name) { return name.find('/') == std::string::npos; }
+
+void use_large_pages(void* memory, std::size_t bytes) noexcept {
+  madvise(memory, bytes, MADV_HUGEPAGE);
+}
+
+std::int64_t last_cache_bytes() noexcept {
+  return std::max<std::int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
+}
+
+bool may_use_tiles() noexcept {
+#if defined(__x86_64__)
+  constexpr long kRequestPermission = 0x1023;
+  constexpr long kTileData = 18;
+  static const bool may = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return may;
+#else
+  return false;
+#endif
+}
+
+bool has_dot_products() noexcept {
+#if defined(__aarch64__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+
+unsigned forks() noexcept { return fork_count; }
+
+struct WithoutSignals::Mask {
+  sigset_t set;
+};
+WithoutSignals::WithoutSignals() : before_(std::make_unique<Mask>()) {
+  sigset_t blocked;
+  sigfillset(&blocked);
+  for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&blocked, own);
+  pthread_sigmask(SIG_SETMASK, &blocked, &before_->set);
+}
+WithoutSignals::~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_->set, nullptr); }
+
+struct Places::Allowed {
+  cpu_set_t set;
+  bool kept_away = false;
+};
+Places::Places() : allowed_(std::make_unique<Allowed>()) {}
+Places::~Places() = default;
+
+void Places::keep_away(std::thread& thread) noexcept {
+  const pthread_t handle = thread.native_handle();
+  Allowed& allowed = *allowed_;
+  if (!allowed.kept_away) {
+    if (pthread_getaffinity_np(handle, sizeof(allowed.set), &allowed.set) != 0) return;
+    allowed.kept_away = true;
+  }
+  cpu_set_t others = allowed.set;
+  CPU_CLR(static_cast<unsigned>(sched_getcpu()), &others);
+  pthread_setaffinity_np(handle, sizeof(others), &others);
+}
+
+void Places::come_back() noexcept {
+  if (!allowed_->kept_away) return;
+  pthread_setaffinity_np(pthread_self(), sizeof(allowed_->set), &allowed_->set);
+  allowed_->kept_away = false;
+}
+
+char** arguments(int& /*argc*/, char** argv) { return argv; }
+std::string own_file() { return "/proc/self/exe"; }
+bool is_terminal_stderr() noexcept { return isatty(STDERR_FILENO) == 1; }
+
+void handle_signals() noexcept {
+  // A closed pipe (`| head -1`) then shows as a failed write instead of ending the program.
+  signal(SIGPIPE, SIG_IGN);
+  // Likewise a file grown beyond the limit on its size (`ulimit -f`).
+  signal(SIGXFSZ, SIG_IGN);
+  struct sigaction action = {};
+  action.sa_handler = note_signal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(number, nullptr, &before);
+    // Ignored by whoever started the program, as nohup does: it stays so.
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
+  }
+  action.sa_handler = lose_patience;
+  sigaction(SIGALRM, &action, nullptr);
+}
+
+bool is_asked_to_end() noexcept { return received != 0; }
+
+void end_as_asked() noexcept {
+  lose_patience(0);
+  std::_Exit(kExitSignalled + received);  // if the signal is blocked
+}
+
+int closed_pipe_status() noexcept { return kExitSignalled + SIGPIPE; }
+
+}  // namespace lenet::platform
