@@ -4,6 +4,7 @@
     nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
     nox -s without_paddle             all of it built and tested where there is no Paddle
     nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
+    nox -s windows                    the same for Windows, cross-compiled and run in Wine; a zip
     nox -s paddleclas                 the same networks and results as PaddleClas's and PaddleX's?
     nox -s complexity                 does loading large files take linear time and memory?
     nox -s fuzz                       does any reader of files break? Needs Clang
@@ -110,6 +111,25 @@ def aarch64(session: nox.Session) -> None:
     session.run("ctest", "--preset", "aarch64", external=True)
     environment = {"LENET_TEST_AARCH64": "1", "GLOG_minloglevel": "2"}
     tests = "tests/cpp/test_aarch64.py"
+    session.run(ours, "-m", "pytest", "-q", "-rs", tests, env=environment, external=True)
+
+
+@nox.session(python=False)
+def windows(session: nox.Session) -> None:
+    """Cross-compile for Windows on x86-64, make the zip in dist/, and run the tests in Wine.
+
+    What runs the Python tests is the interpreter that runs nox, or the one named after ``--``; it
+    needs lenet_cpp with its extra paddle, and pytest.
+    """
+    wine = shutil.which("wine64", path=f"{os.environ['PATH']}:/usr/lib/wine")
+    if shutil.which("x86_64-w64-mingw32-g++-posix") is None or wine is None:
+        packages = "g++-mingw-w64-x86-64-posix libz-mingw-w64-dev wine64 dpkg-dev"
+        session.skip(f"apt-get install {packages}")
+    ours = session.posargs[0] if session.posargs else sys.executable
+    session.run(ours, "-m", "tools.windows", external=True)
+    environment = {"LENET_TEST_WINDOWS": "1", "WINEDEBUG": "-all", "GLOG_minloglevel": "2"}
+    session.run("ctest", "--preset", "windows", env=environment, external=True)
+    tests = "tests/cpp/test_windows.py"
     session.run(ours, "-m", "pytest", "-q", "-rs", tests, env=environment, external=True)
 
 
@@ -277,6 +297,8 @@ def release(session: nox.Session) -> None:
     run("-m", "tools.wheels", "--output-dir", folder, *arguments)
     tests = ("-m", "pytest", "-q", "-rs", "--nightly", "tests/project/test_wheels.py")
     run(*tests, env={"LENET_TEST_WHEELS": str(folder)})
+    if shutil.which("x86_64-w64-mingw32-g++-posix"):
+        run("-m", "tools.windows", "--output-dir", folder)
     environment = Path(session.create_tmp(), "venv")
     run("-m", "venv", "--clear", environment)
     pip = ("-m", "pip", "--python", environment / "bin/python")

@@ -1,6 +1,6 @@
 # Provides nlohmann_json::nlohmann_json: that of the project around this one, or from the system, or
 # from the Python package nlohmann-json.
-if(NOT TARGET nlohmann_json::nlohmann_json)
+if(NOT TARGET nlohmann_json::nlohmann_json AND NOT MINGW)  # beside the system's own are others of Linux
   find_package(nlohmann_json 3.10 QUIET)
 endif()
 if(NOT TARGET nlohmann_json::nlohmann_json)

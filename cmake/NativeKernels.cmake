@@ -33,6 +33,11 @@ endif()
 lenet_native_kernels(kernels Scalar 1 8 ${native_small})
 lenet_native_kernels(int8 Scalar 1 16 ${_int16} ${native_small})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  if(MINGW AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC takes the stack for aligned as its vectors are, which Windows does not keep it (bug 54412 of GCC):
+    # the assembler writes the moves that need no alignment.
+    list(APPEND native_optimized -Wa,-muse-unaligned-vector-move)
+  endif()
   # Of AMX, whose instructions GCC's assembler knows anyway.
   set(_tiles $<$<CXX_COMPILER_ID:Clang>:-mamx-tile$<SEMICOLON>-mamx-int8$<SEMICOLON>-mamx-bf16>)
   set(_avx512 ${native_optimized_most} -march=x86-64-v4 -mprefer-vector-width=512)

@@ -1,12 +1,6 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support.h"
 
-#include <sys/inotify.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
-#include <cstring>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -18,30 +12,6 @@ namespace lenet::tests {
 ModelFolder::ModelFolder() {
   for (const char* name : {"lenet.pdmodel", "lenet.json", "lenet.pdiparams", "SHA256SUMS"}) {
     fs::copy_file(fs::path(kModelDir) / name, *this / name);
-  }
-}
-
-Opens::Opens(const std::string& folder) : descriptor_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
-  REQUIRE(descriptor_ >= 0);
-  REQUIRE(inotify_add_watch(descriptor_, folder.c_str(), IN_OPEN | IN_CLOSE) >= 0);
-}
-
-Opens::~Opens() { close(descriptor_); }
-
-std::map<std::string, int> Opens::counts() const {
-  std::map<std::string, int> counts;
-  std::array<char, 1 << 16> buffer{};
-  for (;;) {
-    const ssize_t size = read(descriptor_, buffer.data(), buffer.size());
-    if (size <= 0) return counts;
-    for (ssize_t at = 0; at < size;) {
-      inotify_event event = {};
-      std::memcpy(&event, buffer.data() + at, sizeof(event));
-      at += static_cast<ssize_t>(sizeof(event));
-      // Of equal events in a row the system keeps one, but none are: between them one is closed.
-      if (event.len > 0 && (event.mask & IN_OPEN) != 0) ++counts[buffer.data() + at];
-      at += static_cast<ssize_t>(event.len);
-    }
   }
 }
 
@@ -72,6 +42,14 @@ void check_error(ErrorCode code, std::string_view text, const std::function<void
   FAIL_CHECK("no error");
 }
 
+void set_variable(const char* name, const std::string& value) {
+#ifdef _WIN32
+  _putenv((std::string(name) + "=" + value).c_str());
+#else
+  setenv(name, value.c_str(), 1);
+#endif
+}
+
 Names split(const std::string& text, char by) {
   Names parts;
   std::istringstream stream(text);
@@ -86,18 +64,6 @@ std::string replaced(std::string text, std::string_view part, std::string_view b
   const auto at = text.find(part);
   REQUIRE(at != std::string::npos);
   return text.replace(at, part.size(), by);
-}
-
-int status_of_child(const std::function<bool()>& action) {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    alarm(30);
-    _exit(action() ? 0 : 1);
-  }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  return status;
 }
 
 Config config_of(const std::string& options, Config config) {

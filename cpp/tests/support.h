@@ -64,6 +64,9 @@ class Opens {
 /// \returns `path`
 std::string write_file(const std::string& path, std::string_view contents);
 
+/// Of the environment; empty: none.
+void set_variable(const char* name, const std::string& value);
+
 /// The parts of a text between characters, but empty ones.
 Names split(const std::string& text, char by);
 

@@ -323,7 +323,7 @@ TEST_CASE("each set gives its bits from every compiler, for batches of any size"
   const std::string value = before == nullptr ? "" : before;
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
-    setenv("LENET_NATIVE_ISA", kernels->name, 1);
+    set_variable("LENET_NATIVE_ISA", kernels->name);
     Predictor lenet(bundled());
     const std::string of_lenet = same_bits([&](std::int64_t first, std::int64_t count) {
       return lenet.run({digits.data.data() + first * 28 * 28, {count, 1, 28, 28}}).data;
@@ -339,7 +339,7 @@ TEST_CASE("each set gives its bits from every compiler, for batches of any size"
     CHECK(sha256_hex(of_lenet) == expected.at(kernels->name).lenet);
     CHECK(sha256_hex(deep) == expected.at(kernels->name).deep);
   }
-  setenv("LENET_NATIVE_ISA", value.c_str(), 1);
+  set_variable("LENET_NATIVE_ISA", value);
 }
 
 TEST_CASE("convolutions of images that the caches do not hold are what their definition says") {

@@ -231,12 +231,12 @@ TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {
 TEST_CASE("bf16 is refused where the instructions have none") {
   const char* const before = std::getenv("LENET_NATIVE_ISA");
   const std::string value = before == nullptr ? "" : before;  // which asks for the best
-  setenv("LENET_NATIVE_ISA", "scalar", 1);
+  set_variable("LENET_NATIVE_ISA", "scalar");
   CHECK_ERROR(Unsupported,
               "needs avx512_bf16 in the native engine, whose instructions here are "
               "scalar; use precision fp32",
               Predictor{bundled("precision=bf16")});
-  setenv("LENET_NATIVE_ISA", value.c_str(), 1);
+  set_variable("LENET_NATIVE_ISA", value);
   if (bf16_kernels() == nullptr) return;
   // Of a network whose images are computed side by side, as in float32, which is faster.
   const Tensor images = random_images(3);
@@ -257,7 +257,7 @@ TEST_CASE("bf16 has float32's bits where LENET_NATIVE_BF16 or the measurement ta
   CHECK(Predictor(config).computed_precision().reason.empty());
   config.precision = Precision::Bf16;
   const auto made = [&](const char* value) {
-    setenv("LENET_NATIVE_BF16", value, 1);
+    set_variable("LENET_NATIVE_BF16", value);
     return Predictor(config);
   };
   Predictor off = made("off");
@@ -279,7 +279,7 @@ TEST_CASE("bf16 has float32's bits where LENET_NATIVE_BF16 or the measurement ta
     CHECK(run(measured.clone()) == (computed.precision == Precision::Bf16 ? rounded : exact));
   }
   CHECK_ERROR(BadInput, "LENET_NATIVE_BF16 is 'yes'; expected one of auto, on, off", made("yes"));
-  unsetenv("LENET_NATIVE_BF16");
+  set_variable("LENET_NATIVE_BF16", "");
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ const std::vector<Function>& functions() {
        magnitude},
       {{ActivationKind::GeluTanh},
        [](double x) {
-         return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+         return x / 2 *
+                (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
        },
        magnitude},
       {{ActivationKind::Mish},

@@ -99,6 +99,55 @@ TEST_CASE("files that are no ONNX model") {
   CHECK_ERROR(BadModel, "no number: -8", read_external({{"location", "w"}, {"offset", "-8"}}));
 }
 
+/// The file that is read for a tensor outside of a model in that folder.
+static std::string find_external(const TemporaryFolder& folder, const Arguments& entries) {
+  OnnxProgram program = read_external(entries);
+  std::string found;
+  std::string contents;
+  set_external_contents(program, folder / "m.onnx", [&](const std::string& file) {
+    found = file;
+    return std::string_view(contents = read_file(file));
+  });
+  return found;
+}
+
+#ifdef _WIN32
+TEST_CASE("external data stays in the folder of the model, whatever Windows takes for a name") {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "sub");
+  write_file(folder / "w.bin", std::string(16, 'w'));
+  write_file(folder / "sub/w.bin", std::string(16, 'w'));
+  CHECK(find_external(folder, {{"location", "w.bin"}}) == folder / "w.bin");
+  CHECK(find_external(folder, {{"location", "sub\\w.bin"}}) == folder / "sub/w.bin");
+  for (const char* bad : {"",
+                          ".",
+                          "../w.bin",
+                          "..\\w.bin",
+                          "sub\\..\\..\\w.bin",
+                          "C:w.bin",
+                          "C:\\w.bin",
+                          "C:/w.bin",
+                          "\\\\host\\share\\w.bin",
+                          "\\w.bin",
+                          "w.bin:stream",
+                          "w.bin::$DATA",
+                          "NUL",
+                          "sub/nul.bin",
+                          "COM1",
+                          "com1.txt",
+                          "LPT\xc2\xb9",
+                          "aux .bin",
+                          "CONIN$",
+                          "w.bin.",
+                          "w.bin ",
+                          "w?bin"}) {
+    CAPTURE(bad);
+    CHECK_ERROR(BadModel, "no file of its folder", find_external(folder, {{"location", bad}}));
+  }
+  CHECK_ERROR(FileNotFound, "not there", find_external(folder, {{"location", "COM.bin"}}));
+  CHECK_ERROR(FileNotFound, "not there", find_external(folder, {{"location", "console"}}));
+}
+#else
 TEST_CASE("external data stays in the folder of the model") {
   const TemporaryFolder outside;
   const TemporaryFolder folder;
@@ -112,16 +161,7 @@ TEST_CASE("external data stays in the folder of the model") {
   fs::create_directories(folder / "a/b");
   fs::create_symlink("a/b", folder / "jump");  // jump/.. is a, whatever the location looks like
   write_file(folder / "a/link.bin", std::string(16, 'w'));
-  const auto find = [&](const Arguments& entries) {
-    OnnxProgram program = read_external(entries);
-    std::string found;
-    std::string contents;
-    set_external_contents(program, folder / "m.onnx", [&](const std::string& file) {
-      found = file;
-      return std::string_view(contents = read_file(file));
-    });
-    return found;
-  };
+  const auto find = [&](const Arguments& entries) { return find_external(folder, entries); };
   CHECK(find({{"location", "w.bin"}}) == folder / "w.bin");
   CHECK(find({{"location", "inner.bin"}}) == folder / "inner.bin");
   CHECK(find({{"location", "sub/w.bin"}, {"length", "16"}}) == folder / "sub/w.bin");
@@ -144,5 +184,6 @@ TEST_CASE("external data stays in the folder of the model") {
   CHECK_ERROR(FileNotFound, "not there", find({{"location", "none"}}));
   CHECK_ERROR(FileNotFound, "is a folder", find({{"location", "sub"}}));
 }
+#endif
 
 }  // namespace lenet::tests

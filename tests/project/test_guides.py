@@ -42,6 +42,7 @@ RUN_BY = {
     "cmake -S . -B build/native -DLENET_PADDLE=OFF": ("noxfile.py", "-DLENET_PADDLE=OFF"),
     "pip install .": ("noxfile.py", '"LENET_PADDLE": "OFF"'),
     "python -m tools.wheels": ("tests/project/test_wheels.py", "tools.wheels"),
+    "python -m tools.windows": ("noxfile.py", '"-m", "tools.windows"'),
     "run.sh --without-paddle": ("noxfile.py", "--without-paddle"),
 }
 """What runs the blocks marked console that contain a command, and a word of where it does."""

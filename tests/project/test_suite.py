@@ -65,6 +65,9 @@ def test_workflows_run_what_there_is(root):
             assert all(re.search(rf"^  {option}\s", text, re.M) for option in rest), command
         elif program.endswith("nox"):
             assert rest[1] in sessions, command
+        elif program.endswith(".exe"):
+            page = (root / "docs" / "windows.md").read_text("utf-8")
+            assert f"| `{Path(program).name}` |" in page, command
         else:
             assert program in {"pip", ".venv/bin/python"}, command
             assert re.search(r"install|-m tools\.wheels", command), command

@@ -43,7 +43,4 @@ class LazyLibrary {
 /// The first two numbers of a version such as "3.3.1"; zeros when it does not begin with them.
 std::pair<int, int> parse_version(const std::string& version);
 
-/// Why the last dlopen or dlsym of this thread failed, in English whatever the locale.
-std::string last_dl_error();
-
 }  // namespace lenet

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -19,7 +20,9 @@ namespace {
 bool stays_below(const fs::path& relative) {
   const fs::path normal = relative.lexically_normal();
   return !normal.empty() && relative.is_relative() && !relative.has_root_name() &&
-         *normal.begin() != ".." && normal != ".";
+         *normal.begin() != ".." && normal != "." &&
+         std::all_of(normal.begin(), normal.end(),
+                     [](const fs::path& part) { return platform::is_plain_name(name_of(part)); });
 }
 
 /// Whether a file lies, behind all links, below a folder.

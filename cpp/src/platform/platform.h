@@ -72,6 +72,9 @@ class Places {
   std::unique_ptr<Allowed> allowed_;
 };
 
+/// Why a library, or a symbol in it, was not found by this thread, in English whatever the locale.
+std::string last_library_error();
+
 // ---- Programs
 
 /// The command line as UTF-8, for as long as the program runs. \param argc may change

@@ -1,3 +1,5 @@
+#include <dlfcn.h>
+#include <locale.h>  // uselocale is not in <clocale>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>  // sigaction and pthread_sigmask are POSIX: <csignal> has no such promise
@@ -109,6 +111,16 @@ void Places::come_back() noexcept {
   if (!allowed_->kept_away) return;
   pthread_setaffinity_np(pthread_self(), sizeof(allowed_->set), &allowed_->set);
   allowed_->kept_away = false;
+}
+
+std::string last_library_error() {
+  const locale_t english = newlocale(LC_ALL_MASK, "C", nullptr);
+  const locale_t before = uselocale(english);
+  const char* message = dlerror();
+  std::string text = message == nullptr ? "unknown reason" : message;
+  uselocale(before);
+  freelocale(english);
+  return text;
 }
 
 char** arguments(int& /*argc*/, char** argv) { return argv; }

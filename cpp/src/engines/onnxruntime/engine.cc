@@ -17,6 +17,7 @@
 #include "lenet/error.h"
 #include "model/element_types.h"
 #include "model/graph.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -54,7 +55,7 @@ void* open_library(const std::string& named) {
   const std::string chosen = named.empty() ? built_with() : named;
   void* handle = dlopen(chosen.empty() ? kSoname : chosen.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle != nullptr) return handle;
-  const std::string reason = last_dl_error();
+  const std::string reason = platform::last_library_error();
   if (chosen.empty()) {
     fail(ErrorCode::Unsupported,
          "the onnxruntime engine needs the library of that name, which was not found");
@@ -110,7 +111,7 @@ OnnxRuntimeLibrary open(const std::string& path) {
   const auto get_base = reinterpret_cast<ort::GetApiBase>(dlsym(handle, ort::kGetApiBaseSymbol));
   if (get_base == nullptr) {
     fail(ErrorCode::BackendFailure,
-         "the library that was named is not onnxruntime: " + last_dl_error());
+         "the library that was named is not onnxruntime: " + platform::last_library_error());
   }
   OnnxRuntimeLibrary opened;
   opened.version = get_base()->GetVersionString();

@@ -7,6 +7,7 @@
 #include "engines/paddle/paddle.h"
 #include "engines/shared_library.h"
 #include "io/file.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -25,7 +26,7 @@ constexpr const char* kWheelLibrary = "libpaddle.so";
 }
 
 [[noreturn]] void fail_to_load() {
-  const std::string message = last_dl_error();
+  const std::string message = platform::last_library_error();
   ErrorCode code = ErrorCode::BackendFailure;
   if (message.find("cannot open shared object file") != std::string::npos) {
     code = ErrorCode::FileNotFound;

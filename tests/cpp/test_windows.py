@@ -1,0 +1,306 @@
+"""The programs and the library for Windows, run in Wine beside those of this machine.
+
+``nox -s windows`` builds them and runs these tests and the C++ tests; ``LENET_TEST_WINDOWS=1`` is
+for what is built already (``python -m tools.windows``). Otherwise they are skipped.
+"""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.data.mnist import sample_dir
+from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
+from lenet_cpp.quantize.task import make_task, run_tasks
+from shared_models import exported
+from snippets import printed_by
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "windows"
+WINE = shutil.which("wine64", path=f"{os.environ['PATH']}:/usr/lib/wine")
+TARGET = "x86_64-w64-mingw32"
+NETWORKS = {
+    "resnet18": 64,
+    "MobileNetV1": 64,
+    "MobileNetV2": 64,
+    "MobileNetV3_small": 64,
+    "squeezenet1_1": 64,
+    "ShuffleNetV2": 64,
+    "densenet121": 64,
+    "vgg11": 32,
+}
+SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni")
+NAME = "münchen 模型"
+SYSTEM = {"KERNEL32.dll", "msvcrt.dll", "SHELL32.dll"}
+# Without decoders, and with those of JPEG, PNG and YAML. Half a megabyte is locales, which the C++
+# library's functions for files bring.
+MAX_BYTES = {"lenet_infer_native.exe": 3_300_000, "lenet_classify.exe": 4_000_000}
+MAX_BYTES["lenet.dll"] = 3_950_000
+LOADS = """
+#include <lenet/c_api.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Loads the models that standard input names, and says what becomes of each. */
+int main(void) {
+  char line[4096];
+  while (fgets(line, sizeof line, stdin) != NULL) {
+    line[strcspn(line, "\\r\\n")] = 0;
+    lenet_error error;
+    lenet_predictor* predictor = NULL;
+    lenet_config* config = lenet_config_create();
+    lenet_status status = lenet_config_set(config, "engine", "native", &error);
+    if (status == LENET_OK) status = lenet_config_set(config, "model_file", line, &error);
+    if (status == LENET_OK) status = lenet_predictor_create(config, &predictor, &error);
+    printf("%s: %d %s\\n", line, (int)status, status == LENET_OK ? "" : error.message);
+    lenet_predictor_free(predictor);
+    lenet_config_free(config);
+  }
+  return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory):
+    """Run a program of Windows: what it printed on both, as bytes, and its status."""
+    if os.environ.get("LENET_TEST_WINDOWS") != "1":
+        pytest.skip("not compiled for Windows: nox -s windows, or LENET_TEST_WINDOWS=1")
+    if WINE is None:
+        pytest.skip("no wine64: apt-get install wine64")
+    home = {"HOME": str(tmp_path_factory.mktemp("wine")), "WINEDEBUG": "-all", "LC_ALL": "C.UTF-8"}
+
+    def run(program, *arguments, **more):
+        variables = os.environ | home | more.pop("env", {})
+        command = [WINE, str(program), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, check=False, env=variables, **more)
+        done.stderr = b"".join(
+            line for line in done.stderr.splitlines(True) if not line.startswith(b"wine: ")
+        )
+        return done
+
+    assert run(BUILD / "lenet_infer_native.exe", "--version").returncode == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+
+    def make(*shape):
+        path = folder / f"{'x'.join(map(str, shape))}.npy"
+        np.save(path, np.random.default_rng(1).random(shape, dtype=np.float32))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    with open_source("lenet") as source:
+        options = (mnist_images(sample_dir(), 64), "static-ptq", QuantizationSettings())
+        run_tasks([make_task(source, *options, folder, folder)])
+    return folder / "lenet.pdmodel"
+
+
+@pytest.mark.parametrize("network", ["lenet", "int8", *NETWORKS])
+def test_gives_the_bits_of_linux(wine, run_program, program, model_dir, images, request, network):
+    size = NETWORKS.get(network)
+    if size is None:
+        path = request.getfixturevalue("int8") if network == "int8" else model_dir / "lenet.json"
+        given = images(33, 1, 28, 28)
+    else:
+        path = exported(network, 10, size) / "inference.pdmodel"
+        given = images(3, 3, size, size)
+    ours = program.with_name("lenet_infer_native")
+    known = run_program("--version", program=ours).stdout
+    output = given.with_name("out.npy")
+    options = [f"--model_file={path}", f"--input={given}", f"--output={output}"]
+    if network == "int8":
+        options.append("--precision=int8")
+    compared = 0
+    for name in SETS:
+        for threads in (1, 2):
+            variables = {"LENET_NATIVE_ISA": name}
+            arguments = (*options, f"--threads={threads}")
+            done = run_program(*arguments, program=ours, env=variables)
+            if "has no" in done.stderr:  # this processor
+                continue
+            assert done.returncode == 0, done.stderr
+            expected = output.read_bytes()
+            output.unlink()
+            found = wine(BUILD / "lenet_infer_native.exe", *arguments, env=variables)
+            assert found.returncode == 0, found.stderr
+            assert output.read_bytes() == expected, (name, threads)
+            compared += 1
+    assert compared >= 4, known
+
+
+def test_a_picture_in_a_folder_of_any_name(wine, run_program, program, model_dir, tmp_path):
+    folder = tmp_path / NAME
+    shutil.copytree(model_dir, folder)
+    photos = sorted((ROOT / "examples" / "photos").glob("*.jpg"))
+    pictures = [folder / f"ñ{i}.jpg" for i in range(len(photos))]
+    for photo, picture in zip(photos, pictures, strict=True):
+        shutil.copy(photo, picture)
+    arguments = (f"--model_dir={folder}", "--format=json", *pictures)
+    done = run_program(*arguments, program=program.with_name("lenet_classify"))
+    found = wine(BUILD / "lenet_classify.exe", *arguments)
+    assert (found.returncode, found.stderr.decode()) == (0, "")
+    assert json.loads(found.stdout) == json.loads(done.stdout)
+    assert b"\r" not in found.stdout
+    by_folder = wine(BUILD / "lenet_classify.exe", f"--model_dir={folder}", "--format=json", folder)
+    assert json.loads(by_folder.stdout) == json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model_dir=no such folder",),
+        ("--model_dir={model}", "--preprocess=nothing.json", "x.png"),
+        ("--model_dir={model}", "damaged.png"),
+        ("--model_dir={model}", "--treads=2", "damaged.png"),
+        ("--model_dir={model}", "--engine=paddle", "damaged.png"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_told_as_on_linux(wine, run_program, program, model_dir, tmp_path, arguments):
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nand then nothing")
+    shutil.copytree(model_dir, tmp_path / "lenet")
+    given = [argument.format(model="lenet") for argument in arguments]
+    done = run_program(*given, program=program.with_name("lenet_classify"), cwd=tmp_path)
+    found = wine(BUILD / "lenet_classify.exe", *given, cwd=tmp_path)
+    if "--engine=paddle" in given:
+        assert b"this build has no paddle engine" in found.stderr
+        return
+    assert found.returncode == done.returncode != 0
+    # The system's own words for a file that is missing differ.
+    same = [
+        re.sub(rb": (No such file|File not found|Path not found).*", b"", text)
+        for text in (found.stderr, done.stderr.encode())
+    ]
+    assert same[0] == same[1]
+
+
+def test_what_cannot_be_written_leaves_nothing(wine, model_dir, images, tmp_path):
+    program = BUILD / "lenet_infer_native.exe"
+    arguments = (f"--model_dir={model_dir}", f"--input={images(2, 1, 28, 28)}")
+    done = wine(program, *arguments, f"--output={tmp_path / 'none' / 'y.npy'}")
+    assert done.returncode == 3
+    assert b"cannot write" in done.stderr
+    whole = tmp_path / "y.npy"
+    whole.write_bytes(b"before")
+    assert wine(program, *arguments, f"--output={whole}").returncode == 0
+    assert np.load(whole).shape == (2, 10)
+    assert list(tmp_path.iterdir()) == [whole]
+
+
+def mutants(model_dir, folder, count):
+    """Write damaged models into a folder. Return their names."""
+    random = np.random.default_rng(51)
+    names = []
+    for i in range(count):
+        suffix = ("json", "pdmodel")[i % 2]
+        name = f"m{i}"
+        for part in (suffix, "pdiparams"):
+            held = bytearray((model_dir / f"lenet.{part}").read_bytes())
+            if (part == "pdiparams") == (i % 5 == 0):
+                for at in random.integers(len(held), size=random.integers(1, 9)):
+                    held[at] = random.integers(256)
+                if i % 7 == 0:
+                    del held[random.integers(len(held)) :]
+            (folder / f"{name}.{part}").write_bytes(held)
+        names.append(f"{name}.{suffix}")
+    return names
+
+
+@pytest.fixture(scope="module")
+def compile_c(wine, program, tmp_path_factory):
+    """Compile a C program for both systems, against the library of each."""
+    folder = tmp_path_factory.mktemp("c")
+    shutil.copy(BUILD / "lenet.dll", folder)
+    include = f"-I{ROOT / 'cpp' / 'include'}"
+
+    def compile_both(source):
+        ours, theirs = folder / source.stem, folder / f"{source.stem}.exe"
+        library = (f"-L{program.parent}", "-llenet", f"-Wl,-rpath,{program.parent}")
+        printed_by("cc", "-std=c99", include, source, "-o", ours, *library)
+        compiler = f"{TARGET}-gcc-posix"
+        printed_by(compiler, "-std=c99", include, source, BUILD / "lenet.lib", "-o", theirs)
+        return ours, theirs
+
+    return compile_both
+
+
+def test_damaged_models_are_refused_alike(wine, compile_c, model_dir, tmp_path):
+    source = tmp_path / "loads.c"
+    source.write_text(LOADS)
+    ours, theirs = compile_c(source)
+    names = mutants(model_dir, tmp_path, 2000)
+    given = "\n".join(names).encode()
+    done = subprocess.run([ours], input=given, capture_output=True, check=True, cwd=tmp_path)
+    found = wine(theirs, input=given, cwd=tmp_path)
+    assert found.returncode == 0
+    lines = found.stdout.replace(b"\r", b"").splitlines()
+    assert lines == done.stdout.splitlines()
+    refused = sum(b": 4 " in line for line in lines)
+    assert len(lines) == 2000
+    assert 500 < refused < 2000
+
+
+def test_the_example_in_c_links_to_the_library(wine, compile_c, model_dir, mnist_test, tmp_path):
+    ours, theirs = compile_c(ROOT / "examples" / "c_consumer" / "classify.c")
+    pixels = mnist_test.images
+    head = struct.pack(">IIII", 0x803, *pixels.shape)
+    (tmp_path / "images").write_bytes(head + pixels.tobytes())
+    arguments = [model_dir, tmp_path / "images"]
+    expected = printed_by(ours, *arguments)
+    found = wine(theirs, *arguments)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.decode().replace("\r", "") == expected
+    assert len(expected.split()) > 100
+
+
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_the_header_is_for_microsofts_compiler_too(tmp_path, language):
+    if shutil.which("clang") is None:
+        pytest.skip("no clang")
+    source = tmp_path / "header.c"
+    source.write_text("#include <lenet/c_api.h>\nint main(void) { return lenet_version() == 0; }\n")
+    options = ("--target=x86_64-pc-windows-msvc", "-fsyntax-only", "-pedantic-errors", "-Werror")
+    include = f"-I{ROOT / 'cpp' / 'include'}"
+    printed_by("clang", "-x", language, *options, include, source)
+
+
+@pytest.mark.parametrize("name", MAX_BYTES)
+def test_needs_nothing_but_windows(wine, name):
+    path = BUILD / name
+    assert path.stat().st_size < MAX_BYTES[name]
+    text = printed_by(f"{TARGET}-objdump", "-p", path)
+    assert set(re.findall(r"DLL Name: (\S+)", text)) == SYSTEM
+    _, _, table = text.partition("[Ordinal/Name Pointer] Table")
+    exports = set(re.findall(r"^\s*\[ *\d+\] (\w+)$", table.partition("\n\n")[0], re.M))
+    header = (ROOT / "cpp/include/lenet/c_api.h").read_text()
+    functions = set(re.findall(r"^LENET_API [^;]*?(lenet_\w+)\(", header, re.M))
+    assert exports == (functions if name == "lenet.dll" else set())
+
+
+def test_the_zip_holds_what_the_page_says(wine):
+    (path,) = (ROOT / "dist").glob("lenet-*-windows-x86_64.zip")
+    with zipfile.ZipFile(path) as archive:
+        names = {name.split("/", 1)[1] for name in archive.namelist()}
+        sums = archive.read(f"{path.stem}/SHA256SUMS").decode()
+    page = (ROOT / "docs" / "windows.md").read_text("utf-8")
+    told = re.findall(r"^\| `([^`]+)`", page, re.M)
+    assert set(told) <= names
+    assert {line.split("  ")[1] for line in sums.splitlines()} == names - {"SHA256SUMS"}
+    assert lenet_cpp.__version__ in path.name
