@@ -157,7 +157,7 @@ std::string& NetworkReader::fold(std::size_t value, int dtype) {
   require(count != kUnknown, "kernel for a constant that is repeated for each image");
   const std::size_t bytes = static_cast<std::size_t>(count) * element_size(dtype);
   layer_memory_.add(static_cast<double>(bytes));
-  std::string& contents = folded_.emplace_back(bytes, '\0');
+  std::string& contents = network_.contents.emplace_back(bytes, '\0');
   to.data = contents;
   to.data_dtype = dtype;
   return contents;
