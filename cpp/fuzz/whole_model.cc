@@ -68,7 +68,8 @@ void check_whole_model(ModelFormat format, std::string_view program,
     read_program_traits(model->graph);
   }
   native::Network network;
-  if (accepted([&] { network = native::load_network(*model, false); })) run_network(network);
+  if (accepted([&] { network = native::load_network(*model, model->graph, false); }))
+    run_network(network);
 }
 
 }  // namespace lenet::fuzz

@@ -112,6 +112,10 @@ struct Config {
   std::int64_t max_batch_size = 0;
   /// Milliseconds after which a run ends with BackendFailure; 0: none. Not supported by Paddle.
   int time_limit_ms = 0;
+  /// Of a model whose input has open sizes, such as [N, 3, -1, -1]: images of so many different
+  /// sizes are run by the native engine, which compiles the model for each; of others it is
+  /// Unsupported. 0: any number, and the engine keeps what it compiled for the last eight.
+  int max_sizes = 0;
 };
 
 }  // namespace lenet

@@ -133,11 +133,9 @@ class Checker {
     if (input.shape.empty()) {
       unsupported("does not say the shape of its input '" + printable(input.name) + "'");
     }
-    if (input.shape.size() < 2 || input.shape.size() > kMaxRank ||
-        *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
+    if (input.shape.size() < 2 || input.shape.size() > kMaxRank) {
       unsupported("has an input '" + printable(input.name) +
-                  "' that is not [N, channels, height, width] or another tensor for each image, "
-                  "with sizes that are known; export it for images of one size");
+                  "' that is not [N, channels, height, width] or another tensor for each image");
     }
     require_dimensions(input, 1, 1, path_);
     input.defined = true;

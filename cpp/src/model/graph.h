@@ -216,6 +216,12 @@ struct Graph {
   /// linear in it: infers the shapes for that number, for as long as this graph lives. Any thread
   /// may call it. \throws Error BadInput.
   std::function<void(std::int64_t images)> require_images;
+  /// Set by the check where the input has other open sizes than the number of images: gives the
+  /// same program with the shapes that it has for an input of these sizes, of which the first is
+  /// not looked at. For as long as this graph lives. Any thread may call it. A graph that
+  /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
+  /// sizes, or a tensor or the work for them is beyond the limits.
+  std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
   // Of ProgramDesc:
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.

@@ -12,6 +12,9 @@
 namespace lenet::native {
 
 Network NetworkReader::read() {
+  if (graph_.with_sizes) {
+    throw Error(ErrorCode::Unsupported, "'" + path_ + "' is for images of any size: give one");
+  }
   const auto& operators = graph_.operators;
   for (const Operator& op : operators) {
     follows_onednn_ |= has_word("quantize_linear dequantize_linear", op.kind);
@@ -296,12 +299,12 @@ Network read_network(const Graph& graph, const std::string& path, double file_by
   return NetworkReader(graph, path, file_bytes, check_finite).read();
 }
 
-Network load_network(const Model& model, bool check_finite) {
+Network load_network(const Model& model, const Graph& graph, bool check_finite) {
   if (model.refusal) throw *model.refusal;
   // A Paddle model's parameters have been looked at.
   const bool check_weights = check_finite && model.format == ModelFormat::Onnx;
   Network network =
-      read_network(model.graph, model.path, static_cast<double>(model.file_bytes), check_weights);
+      read_network(graph, model.path, static_cast<double>(model.file_bytes), check_weights);
   simplify(network);
   return network;
 }
