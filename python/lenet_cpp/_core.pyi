@@ -35,6 +35,7 @@ class Config:
     max_batch_size: int
     time_limit_ms: int
     max_sizes: int
+    output_name: str
     def __init__(self) -> None: ...
 
 class ImagePipeline:

@@ -28,7 +28,7 @@ Network NetworkReader::read() {
     set_input(graph_.inputs[0], printable(input.name));
   }
   for (std::size_t i = 0; i < operators.size(); ++i) {
-    if (!needed[i] && operators[i].kind != "Fetch") continue;
+    if (!needed[i] && (operators[i].kind != "Fetch" || !graph_.output_name.empty())) continue;
     const OperatorView view(graph_, i, path_);
     op_ = &operators[i];
     view_ = &view;
