@@ -401,7 +401,9 @@ class NativeEngine final : public Engine {
 
 /// \param bf16 with kernels to compute in bf16 what is not faster in float32: images side by side
 ///   are, and they have the bits of one
-void compile(native::Network network, const native::Bf16Choice& bf16, Compiled& compiled) {
+/// \param shared of a model's other forms; or null
+void compile(native::Network network, const native::Bf16Choice& bf16,
+             const std::shared_ptr<native::SharedArrays>& shared, Compiled& compiled) {
   using native::FloatProgram;
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
@@ -428,10 +430,10 @@ void compile(native::Network network, const native::Bf16Choice& bf16, Compiled& 
   compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
   compiled.images_one_by_one =
       std::clamp<std::int64_t>(kMaxBytes / nhwc->unit_bytes(), 1, kImagesOneByOne);
-  compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
-                   many = interleaved.get()] {
-    one->prepare(*shared);
-    if (many != nullptr) many->prepare(*shared);
+  compiled.pack = [whole = std::make_shared<native::Network>(std::move(network)), shared,
+                   one = nhwc.get(), many = interleaved.get()] {
+    one->prepare(*whole, shared);
+    if (many != nullptr) many->prepare(*whole, shared);
   };
   compiled.nhwc = std::move(nhwc);
   compiled.batch_interleaved = std::move(interleaved);
@@ -526,6 +528,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
                              "precision int8, or ") +
                      other);
   }
+  const auto shared = model.graph.with_sizes ? std::make_shared<native::SharedArrays>() : nullptr;
   // For open sizes this is called as long as the engine lives, and the model.
   const auto compile_graph = [=, precision = config.precision, check = config.check_finite,
                               &model](const Graph& graph) {
@@ -540,7 +543,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       if (precision == Precision::Int8) {
         compile_int8(std::move(network), *compiled);
       } else {
-        compile(std::move(network), bf16, *compiled);
+        compile(std::move(network), bf16, shared, *compiled);
       }
       return compiled;
     });
