@@ -459,8 +459,8 @@ void compile_int8(native::Network network, Compiled& compiled) {
 /// Compiles a model with open sizes for one input that it takes, without its weights, and looks
 /// with another one for the sizes of outputs that depend on it. \param tried set to the input
 template <typename CompileGraph>
-std::shared_ptr<Compiled> try_sizes(const Model& model, const CompileGraph& compile_graph,
-                                    Shape& tried) {
+std::shared_ptr<Compiled> try_sizes(const Model& model, const char* other,
+                                    const CompileGraph& compile_graph, Shape& tried) {
   const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
   std::shared_ptr<Compiled> found;
   std::string why;
@@ -487,17 +487,19 @@ std::shared_ptr<Compiled> try_sizes(const Model& model, const CompileGraph& comp
       }
       for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
         Shape& shape = found->outputs[i].shape;
-        const Shape& other = compiled->outputs[i].shape;
-        if (shape.size() != other.size()) shape.clear();
+        const Shape& second = compiled->outputs[i].shape;
+        if (shape.size() != second.size()) shape.clear();
         for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-          if (shape[axis] != other[axis]) shape[axis] = -1;
+          if (shape[axis] != second[axis]) shape[axis] = -1;
         }
       }
       return found;
     }
     if (found != nullptr) return found;
   }
-  throw Error(ErrorCode::Unsupported, why);
+  return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
+    throw Error(ErrorCode::Unsupported, why);
+  });
 }
 
 /// Gives what the first convolutions compute as outputs too.
@@ -557,12 +559,10 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     pack(*compiled);  // while there are the constants that lie in the graph
     return compiled;
   };
-  return or_another(other, model.path, [&] {
-    Shape tried;
-    const std::shared_ptr<Compiled> compiled = try_sizes(model, compile_graph, tried);
-    auto forms = std::make_shared<Forms>(compile_sizes, config.max_sizes, *compiled, tried);
-    return std::make_unique<NativeEngine>(compiled, std::move(forms), config.threads);
-  });
+  Shape tried;
+  const std::shared_ptr<Compiled> compiled = try_sizes(model, other, compile_graph, tried);
+  auto forms = std::make_shared<Forms>(compile_sizes, config.max_sizes, *compiled, tried);
+  return std::make_unique<NativeEngine>(compiled, std::move(forms), config.threads);
 }
 
 }  // namespace lenet
