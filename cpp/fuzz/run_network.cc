@@ -47,6 +47,14 @@ void run_program(const native::Program& program) {
 
 }  // namespace
 
+std::unique_ptr<const Graph> of_one_size(const Graph& graph) {
+  constexpr std::int64_t kSize = 12;  // of each that is open
+  if (!graph.with_sizes) return nullptr;
+  Shape sizes = graph.values[graph.inputs[0]].shape;
+  std::replace_if(sizes.begin(), sizes.end(), [](auto size) { return size < 0; }, kSize);
+  return graph.with_sizes(sizes);
+}
+
 void run_network(native::Network network) {
   if (!is_small(network)) return;
   const auto& layers = network.layers;

@@ -14,9 +14,13 @@ namespace {
 /// What the native engine makes of it.
 void read_graph(Graph graph, double bytes, const std::string& path) {
   native::Network network;
-  const bool accepted = accepts({ErrorCode::BadModel, ErrorCode::Unsupported}, [&] {
+  std::unique_ptr<const Graph> sized;
+  const std::initializer_list<ErrorCode> codes = {ErrorCode::BadModel, ErrorCode::Unsupported,
+                                                  ErrorCode::BadInput};
+  const bool accepted = accepts(codes, [&] {
     check_graph(graph, path);
-    network = native::read_network(graph, path, bytes, true);
+    sized = of_one_size(graph);
+    network = native::read_network(sized ? *sized : graph, path, bytes, true);
   });
   if (!accepted) return;
   native::simplify(network);

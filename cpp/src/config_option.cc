@@ -71,7 +71,7 @@ Accelerator parse_accelerator(std::string_view name) {
   return parse(kAccelerators, name, ErrorCode::BadInput, "accelerator");
 }
 
-const std::array<ConfigOption, 16> kConfigOptions = {{
+const std::array<ConfigOption, 18> kConfigOptions = {{
     {"model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
      set<&Config::model_file>},
     {"params_file", "FILE",
@@ -121,6 +121,14 @@ const std::array<ConfigOption, 16> kConfigOptions = {{
     {"time_limit_ms", "N",
      "end a run with an error after N milliseconds (default: 0, no limit; not supported by Paddle)",
      set<&Config::time_limit_ms, 0>},
+    {"output_name", "NAME",
+     "a value of the program, as lenet-cpp explain prints it, or features, what the classifier "
+     "takes: the only output that the native engine computes (default: those of the program)",
+     set<&Config::output_name>},
+    {"max_sizes", "N",
+     "the native engine compiles a model with open sizes for N different sizes and refuses others "
+     "(default: 0, any number, of which the last 8 are kept)",
+     set<&Config::max_sizes, 0>},
 }};
 
 std::int64_t parse_integer(std::string_view name, std::string_view text, std::int64_t least,

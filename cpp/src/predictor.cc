@@ -41,6 +41,7 @@ void require_options(const Config& config) {
           "or more, or 0 for 64 a thread");
   require(config.time_limit_ms >= 0, "time_limit_ms", config.time_limit_ms,
           "or more, or 0 for no limit");
+  require(config.max_sizes >= 0, "max_sizes", config.max_sizes, "or more, or 0 for any number");
 }
 
 void require_shape(const TensorView& input, const TensorSpec& spec) {

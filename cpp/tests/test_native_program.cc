@@ -1,6 +1,8 @@
 // How the native engine's programs run: the steps that they take, and the memory of their tensors.
 
+#include <algorithm>
 #include <array>
+#include <memory>
 
 #include "engines/native/runtime/memory_plan.h"
 #include "engines/native/runtime/verify_plan.h"
@@ -12,6 +14,29 @@ namespace lenet::tests {
 namespace {
 
 using namespace native;
+
+TEST_CASE("programs share large arrays that are equal, for as long as one has them") {
+  constexpr std::int64_t kLarge = 1 << 15;
+  const auto shared = std::make_shared<SharedArrays>();
+  const auto fill = [](WeightArena& arena, std::int64_t count, float value) {
+    auto* const numbers = arena.take<float>(count);
+    std::fill_n(numbers, count, value);
+    numbers[count - 1] = 1;
+    return arena.share(numbers);
+  };
+  auto one = std::make_unique<WeightArena>(shared);
+  WeightArena other(shared);
+  const float* const of_one = fill(*one, kLarge, 2);
+  CHECK(fill(other, kLarge, 2) == of_one);
+  CHECK(fill(other, kLarge, 3) != of_one);
+  CHECK(fill(other, kLarge + 16, 2) != of_one);
+  CHECK(fill(*one, 8, 2) != fill(other, 8, 2));  // which lie side by side
+  one.reset();
+  CHECK(of_one[0] == 2);
+  CHECK(of_one[kLarge - 1] == 1);
+  WeightArena alone;
+  CHECK(fill(alone, kLarge, 2) != of_one);
+}
 
 TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   Random random(7);

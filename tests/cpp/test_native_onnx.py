@@ -372,6 +372,12 @@ def test_constants_are_moved(tmp_path):
     agrees(write(tmp_path, nodes, (3, 10, 2), tensors))
 
 
+def test_moved_constants_live_until_they_are_packed(tmp_path):
+    """They are so large that memory which was freed too early is no longer theirs."""
+    nodes = "f = Flatten(x) t = Transpose<perm=[1,0]>(m) y = MatMul(f, t)"
+    agrees(write(tmp_path, nodes, (3, 32, 32), {"m": floats(1000, 3 * 32 * 32)}))
+
+
 @pytest.mark.parametrize("power", [-2, -1, -0.5, 0.5, 1, 2, 3, 4])
 def test_powers(power, tmp_path):
     nodes = f"{CONV} s = Mul(c, c) p = Add(s, one) y = Pow(p, power)"

@@ -33,7 +33,7 @@ _REASONS = {  # by a part of the message
     r"\((\w[\w.]*), which |for one machine \(([\w.]+)|while it runs \((\w+)": "",
     r"operator \d+ \((\w+)\) has a": "",
     r"no int8 kernel for (\w+)": "",
-    r"sizes that are known|does not say the shape": "sizes that the file does not say",
+    r"does not say the shape": "sizes that the file does not say",
     r"is no tensor of": "a float16 input",
     r"no float32 output": "no float32 output",
     r"has 2 inputs": "two inputs",

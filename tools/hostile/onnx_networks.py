@@ -80,7 +80,8 @@ def draw_onnx(d, shapes):
     """Draw a network of ONNX's operators."""
     version = d.pick(range(7, 23))
     batch = d.pick(["N", "N", 1])
-    written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True), as_float16=(0.2, True))
+    written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True), as_float16=(0.2, True),
+                     open_sizes=(0.4, True))  # fmt: skip
     negative = version >= 11  # axes from the end
     biases = [None, None, [0], [1, 0], [1]]
 
@@ -338,6 +339,8 @@ class Writer:
         for number, layer in enumerate(self.network.layers[: len(self.shapes)], 1):
             self.write(number, layer)
         shape = [options.get("batch", "N"), *self.network.shape]
+        if options.get("open_sizes"):
+            shape[2:] = ["height", "width"]
         given = [helper.make_tensor_value_info("v0", self.kind, shape)]
         made = [helper.make_tensor_value_info(f"v{i}", self.kind, None) for i in outputs]
         tensors = [] if options.get("constants_as_nodes") else list(self.tensors.values())

@@ -132,6 +132,7 @@ def draw(d):
     more = [d.randint(1, len(layers)) for _ in range(d.pick([0, 0, 1, 2]))]
     outputs = d.sample(ends, min(len(ends), d.pick([1, 2, 3]))) + more
     d.network.outputs = [*dict.fromkeys(outputs)]
+    d.network.options |= d.some(open_sizes=(0.3, True))
     return d.network
 
 

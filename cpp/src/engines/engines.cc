@@ -41,9 +41,12 @@ const std::vector<EngineRow>& engine_rows() {
        [](const Config& config) {
          return config.accelerator == Accelerator::Auto && config.ir_optim && !config.memory_optim;
        },
-       [](const Config& config, const Model& model) {
-         return create_native_engine(config, model);
-       }},
+       [](const Config& config, const Model& model) { return create_native_engine(config, model); },
+       true,
+       false,
+       [](Accelerator) { return false; },
+       [](const Config&) {},
+       true},
       {EngineKind::OnnxRuntime,
        "onnxruntime",
        kOnnxRuntimeLibrary,
@@ -137,6 +140,10 @@ void require_options(const EngineRow& row, const Config& config) {
   if (config.time_limit_ms > 0 && !row.stops) {
     throw Error(ErrorCode::Unsupported, refusal + "time_limit_ms; use the native engine");
   }
+  if (!config.output_name.empty() && !row.gives_any_value) {
+    throw Error(ErrorCode::Unsupported,
+                refusal + "output_name; use the native engine where it supports the operators");
+  }
   row.require_options(config);
   // Before the model is read: why this build does not have the engine. Auto tries others.
   if (config.engine == row.kind && *row.library.name == '\0') row.library.version();
@@ -221,6 +228,7 @@ std::vector<const EngineRow*> find_engines(const Config& config, const ModelFile
     const bool supports = row.supports_options(config) &&
                           contains(row.precisions, config.precision) &&
                           (row.has_gpu || gpu_number(config.device) < 0) &&
+                          (row.gives_any_value || config.output_name.empty()) &&
                           (row.stops || config.time_limit_ms == 0 || found.empty());
     const bool chosen =
         config.engine == EngineKind::Auto ? readable && supports : config.engine == row.kind;

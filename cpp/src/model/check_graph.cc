@@ -92,10 +92,15 @@ class Checker {
     }
     graph_.outputs.clear();
     for (const auto& [column, value] : fetched_) graph_.outputs.push_back(value);
+    cut();
     infer_shapes(graph_, path_, rules_of_, read_);
   }
 
  private:
+  void cut() {
+    if (!graph_.output_name.empty()) graph_.outputs = {find_output(graph_, path_)};
+  }
+
   bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
   bool is_program_desc() const { return graph_.dialect == Dialect::ProgramDesc; }
   [[noreturn]] void refuse(const std::string& problem) const { refuse_program(path_, problem); }
@@ -124,20 +129,19 @@ class Checker {
       unsupported("has an input '" + printable(input.name) +
                   "' that is no tensor of float32, float64, uint8, int32 or int64 values");
     }
+    cut();
     // What there is of another type is not computed.
     const auto gone = std::remove_if(outputs.begin(), outputs.end(), [this](std::size_t index) {
-      return graph_.values[index].dtype != kFloat32;
+      return graph_.output_name.empty() && graph_.values[index].dtype != kFloat32;
     });
     outputs.erase(gone, outputs.end());
     if (outputs.empty()) unsupported("has no float32 output");
     if (input.shape.empty()) {
       unsupported("does not say the shape of its input '" + printable(input.name) + "'");
     }
-    if (input.shape.size() < 2 || input.shape.size() > kMaxRank ||
-        *std::min_element(input.shape.begin() + 1, input.shape.end()) < 1) {
+    if (input.shape.size() < 2 || input.shape.size() > kMaxRank) {
       unsupported("has an input '" + printable(input.name) +
-                  "' that is not [N, channels, height, width] or another tensor for each image, "
-                  "with sizes that are known; export it for images of one size");
+                  "' that is not [N, channels, height, width] or another tensor for each image");
     }
     require_dimensions(input, 1, 1, path_);
     input.defined = true;

@@ -175,6 +175,47 @@ OutputKind output_kind(const Graph& graph) {
   return logits ? OutputKind::Logits : OutputKind::Unknown;
 }
 
+namespace {
+
+/// What the product takes that the first output comes from.
+std::size_t find_features(const Graph& graph, const std::string& path) {
+  std::size_t value = graph.outputs.at(0);
+  while (graph.values[value].producer != kNone) {
+    const Operator& op = graph.operators[graph.values[value].producer];
+    std::vector<std::size_t> from;
+    each_value(op.inputs, [&](std::size_t input) {
+      if (!is_constant(graph, input)) from.push_back(input);
+    });
+    const bool product = has_word("MatMul Gemm mul fc Conv", op.kind);
+    if (from.empty() || (from.size() > 1 && has_word("Add Sub Mul Div Sum Concat", op.kind))) break;
+    value = from[0];
+    if (product) return value;
+  }
+  throw Error(ErrorCode::BadInput,
+              "'" + path +
+                  "' does not give its output by one product of a matrix, so that output_name "
+                  "cannot be features: name the value, as lenet-cpp explain prints it");
+}
+
+}  // namespace
+
+std::size_t find_output(const Graph& graph, const std::string& path) {
+  if (graph.output_name == "features") return find_features(graph, path);
+  for (const Operator& op : graph.operators) {
+    const auto* name = op.attribute<std::string>("name");  // PIR's values have none of their own
+    const std::size_t fetched = op.kind == "Fetch" ? input_of(op) : kNone;
+    if (name != nullptr && fetched != kNone && *name == graph.output_name) return fetched;
+  }
+  for (std::size_t i = graph.values.size(); i-- > 0;) {
+    const Value& value = graph.values[i];
+    const bool computed = value.producer != kNone && !value.parameter;
+    if (computed && printable(value.name) == graph.output_name) return i;
+  }
+  throw Error(ErrorCode::BadInput, "'" + path + "' has no value '" + graph.output_name +
+                                       "' that an operator gives; lenet-cpp explain prints the "
+                                       "names, and features is what the classifier takes");
+}
+
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,
                                            std::uint64_t most) {
   std::uint64_t size = element_size;

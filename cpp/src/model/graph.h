@@ -216,6 +216,12 @@ struct Graph {
   /// linear in it: infers the shapes for that number, for as long as this graph lives. Any thread
   /// may call it. \throws Error BadInput.
   std::function<void(std::int64_t images)> require_images;
+  /// Set by the check where the input has other open sizes than the number of images: gives the
+  /// same program with the shapes that it has for an input of these sizes, of which the first is
+  /// not looked at. For as long as this graph lives. Any thread may call it. A graph that
+  /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
+  /// sizes, or a tensor or the work for them is beyond the limits.
+  std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
   // Of ProgramDesc:
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
@@ -227,6 +233,8 @@ struct Graph {
   /// Those of a Paddle program under its own names, without what the check drops and with what it
   /// fills in. Set by the check, for the engine that runs the program itself.
   std::deque<Operator> written;
+  /// The value that the check makes the only output, as `Config::output_name`; or empty.
+  std::string output_name;
   // Set by link_values, by index into `values`.
   std::vector<std::size_t> inputs;   ///< of an .onnx without those that are parameters
   std::vector<std::size_t> outputs;  ///< of Paddle's: in the order of `col` after the check
@@ -239,6 +247,9 @@ void link_values(Graph& graph);
 /// What the numbers of the first output are, by the operators that they come from. The graph need
 /// not be checked. Linear.
 OutputKind output_kind(const Graph& graph);
+
+/// The value that Graph::output_name means. \throws Error BadInput: there is none.
+std::size_t find_output(const Graph& graph, const std::string& path);
 
 /// The bytes of a tensor; nothing when a size is negative, or they are more than `most`.
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,

@@ -40,6 +40,10 @@ class ShapeInference {
 
   void run() {
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
+    if (has_open_sizes(input)) {
+      keep_for_sizes();
+      if (graph_.fixes_parameters) return;  // shapes may be computed from the sizes that are open
+    }
     if (!input.empty() && input[0] == kUnknown) return infer_for_numbers();
     infer();
   }
@@ -63,6 +67,30 @@ class ShapeInference {
     }
   }
 
+  /// Sets Graph::with_sizes. \pre nothing has been inferred yet
+  void keep_for_sizes() {
+    auto open = std::make_shared<Graph>(graph_);
+    open->decoded.clear();  // what lies there is kept by the program itself
+    open->written.clear();
+    graph_.with_sizes = [open = std::shared_ptr<const Graph>(std::move(open)), path = path_,
+                         rules = rules_, read = read_](const Shape& sizes) {
+      auto graph = std::make_unique<Graph>(*open);
+      Shape& input = graph->values[graph->inputs[0]].shape;
+      std::copy(sizes.begin() + 1, sizes.end(), input.begin() + 1);
+      ShapeInference inference(*graph, path, rules, read);
+      inference.sized_ = true;
+      try {
+        require_dimensions(graph->values[graph->inputs[0]], 1, 1, path);
+        inference.run();
+      } catch (const Error& error) {
+        throw Error(ErrorCode::BadInput, "'" + path + "' does not take images of " +
+                                             to_string(Shape(sizes.begin() + 1, sizes.end())) +
+                                             " (" + reason(error, path) + ")");
+      }
+      return graph;
+    };
+  }
+
   void infer_for_numbers() {
     each_given([&](std::size_t, const Value& value) {
       declared_.emplace_back(value.shape, value.dtype, value.has_shape);
@@ -72,9 +100,12 @@ class ShapeInference {
     try {
       infer_and_join();
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::BadModel) throw;
+      if (error.code() != ErrorCode::BadModel || sized_) throw;
       why = error;
       linear_ = false;
+    }
+    if (!linear_ && sized_) {
+      unsupported(path_, "takes some numbers of images only, and images of any size");
     }
     if (!linear_) {
       const std::vector<std::int64_t> taken = find_numbers(why);
@@ -304,6 +335,7 @@ class ShapeInference {
   const std::string& path_;
   const std::vector<InferRule>& rules_;
   const std::vector<bool>& read_;
+  bool sized_ = false;       ///< for Graph::with_sizes
   std::int64_t images_ = 1;  ///< for which shapes are inferred, where that is open
   double work_ = 0;
   // Where that is open:
@@ -313,6 +345,10 @@ class ShapeInference {
 };
 
 }  // namespace
+
+bool has_open_sizes(const Shape& input) {
+  return !input.empty() && std::find(input.begin() + 1, input.end(), kUnknown) != input.end();
+}
 
 void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
                         const std::string& path) {

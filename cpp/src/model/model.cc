@@ -33,7 +33,7 @@ class Loader {
       load_parameters();
       check_program();
     }
-    model_->output_kind = output_kind(model_->graph);
+    if (config_.output_name.empty()) model_->output_kind = output_kind(model_->graph);
     return model_;
   }
 
@@ -62,6 +62,7 @@ class Loader {
     });
     model_->quantized = found.quantized;
     Graph& graph = model_->graph = std::move(found.graph);
+    graph.output_name = config_.output_name;
     const auto is_answer = [&](std::size_t output) {
       return is_number(graph.values[output].dtype);
     };
@@ -125,6 +126,7 @@ class Loader {
 
   void check_program() {
     Graph& graph = model_->graph;
+    graph.output_name = config_.output_name;
     if (model_->refusal) {  // only its parameters were read
       model_->unchecked = true;
       return;

@@ -72,6 +72,14 @@ class Options(TypedDict, total=False):
         time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
             Default 0: no limit. The native engine looks between layers, onnxruntime between
             operators; Paddle does not support it.
+        max_sizes: Of a model whose input has open sizes, such as [N, 3, -1, -1], images of so many
+            different sizes are run by the native engine, which compiles the model for each; of
+            others it is :class:`lenet_cpp.Unsupported`. Default 0: any number, and the engine keeps
+            what it compiled for the last eight.
+        output_name: A value of the program, by its name as ``lenet-cpp explain`` prints it, that is
+            the only output, in the shape that it has there; or ``"features"``, what the last
+            product of a matrix, the classifier, takes. The native engine computes only what it
+            needs; others do not support it. Default: the outputs that the program declares.
     """
 
     engine: str
@@ -87,6 +95,8 @@ class Options(TypedDict, total=False):
     check_hashes: bool
     max_batch_size: int
     time_limit_ms: int
+    max_sizes: int
+    output_name: str
 
 
 class EngineInfo(NamedTuple):

@@ -245,7 +245,8 @@ void FloatProgram::join_in_place(const Network& network) {
   }
 }
 
-void FloatProgram::prepare(const Network& network) {
+void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays> shared) {
+  arena_ = WeightArena(std::move(shared));
   LayerMemory memory(network.file_bytes);
   double weights = 0;
   for (const Lowered& step : lowered_) weights += bytes_of(network.layers[step.layer]);

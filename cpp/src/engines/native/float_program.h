@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engines/native/kernels/kernels.h"
@@ -25,8 +26,9 @@ class FloatProgram final : public Program {
 
   /// Packs the weights, before anything is run.
   /// \param network the same
+  /// \param shared of programs that may have the same weights; or null
   /// \throws Error Unsupported: a layer that it has no kernel for.
-  void prepare(const Network& network);
+  void prepare(const Network& network, std::shared_ptr<SharedArrays> shared = nullptr);
 
   /// Whether a convolution is computed by Winograd's method of 3 x 3. Images side by side have no
   /// such method, and other bits.

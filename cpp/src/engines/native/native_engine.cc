@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <mutex>
 #include <utility>
 
 #include "engines/native/float_program.h"
@@ -38,6 +39,11 @@ constexpr std::int64_t kMaxBytes = 1 << 26;
 constexpr double kSecondsOfLimit = 0.05;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
 constexpr double kMinWork = 6.5e6;
+constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without max_sizes
+/// Pixels and channels that one is compiled for when it is loaded, until it takes some: whether
+/// there is a kernel for each operator does not depend on them.
+constexpr std::int64_t kTriedPixels[] = {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28};
+constexpr std::int64_t kTriedChannels[] = {3, 1};
 constexpr std::int64_t kWholeVectors = 16;  ///< of images side by side, in every instruction set
 
 /// Where the pieces of a run begin, and its end. With several threads they become smaller towards
@@ -99,6 +105,86 @@ struct Compiled {
   std::function<void()> pack;          ///< packs the weights, once
   std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together
   std::int64_t least_piece = 1;        ///< images below which another thread does not help
+};
+
+void pack(Compiled& compiled) {
+  or_another(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
+  compiled.least_piece =
+      least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
+}
+
+/// What clones share of a model whose input has open sizes: it is compiled for the sizes of an
+/// input when they first come. Any thread may use it.
+class Forms {
+ public:
+  using Compile = std::function<std::shared_ptr<Compiled>(const Shape& input)>;
+
+  /// \param one of the forms, which has the input and the outputs with their open sizes
+  Forms(Compile compile, int max_sizes, const Compiled& one, Shape its_input)
+      : input(one.input),
+        outputs(one.outputs),
+        tried(std::move(its_input)),
+        compile_(std::move(compile)),
+        max_sizes_(static_cast<std::size_t>(max_sizes)) {}
+
+  /// \param sizes of an input, whatever the number of images
+  /// \throws Error as Graph::with_sizes; Unsupported: there are max_sizes others
+  std::shared_ptr<Compiled> of(const Shape& sizes) {
+    const std::shared_ptr<Form> form = find(sizes);
+    const std::lock_guard lock(form->mutex);  // threads that want other sizes go on
+    if (form->compiled != nullptr) return form->compiled;
+    try {
+      std::shared_ptr<Compiled> compiled = compile_(sizes);
+      if (compiled->outputs.size() != outputs.size()) {
+        throw Error(ErrorCode::Unsupported, "'" + compiled->file + "' gives other outputs for " +
+                                                to_string(sizes) + " than for " + to_string(tried));
+      }
+      form->compiled = std::move(compiled);
+    } catch (...) {
+      const std::lock_guard all(mutex_);
+      forms_.erase(std::remove(forms_.begin(), forms_.end(), form), forms_.end());
+      throw;
+    }
+    return form->compiled;
+  }
+
+  const TensorSpec input;
+  const std::vector<TensorSpec> outputs;
+  const Shape tried;  ///< an input that the model takes
+
+ private:
+  struct Form {
+    explicit Form(Shape wanted) : sizes(std::move(wanted)) {}
+    const Shape sizes;
+    std::mutex mutex;  ///< of what follows
+    std::shared_ptr<Compiled> compiled;
+  };
+
+  std::shared_ptr<Form> find(const Shape& sizes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(forms_.begin(), forms_.end(), [&](const auto& form) {
+      return std::equal(sizes.begin() + 1, sizes.end(), form->sizes.begin() + 1);
+    });
+    if (found != forms_.end()) {
+      std::rotate(found, found + 1, forms_.end());
+    } else {
+      if (max_sizes_ > 0 && forms_.size() >= max_sizes_) {
+        throw Error(ErrorCode::Unsupported,
+                    "the input has the shape " + to_string(sizes) +
+                        ", and max_sizes=" + std::to_string(max_sizes_) +
+                        " different sizes have come before; raise max_sizes, or give all images "
+                        "one of these sizes");
+      }
+      if (max_sizes_ == 0 && forms_.size() >= kKeptForms) forms_.erase(forms_.begin());
+      forms_.push_back(std::make_shared<Form>(sizes));
+    }
+    return forms_.back();
+  }
+
+  const Compile compile_;
+  const std::size_t max_sizes_;  ///< 0: any number, of which the last are kept
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Form>> forms_;  ///< the last that was used is the last
 };
 
 /// The memory of one thread's runs.
@@ -163,19 +249,29 @@ class Workspace {
 
 class NativeEngine final : public Engine {
  public:
-  NativeEngine(std::shared_ptr<Compiled> compiled, int threads)
+  /// \param forms of a model with open sizes, which `compiled` is one of; or null
+  NativeEngine(std::shared_ptr<Compiled> compiled, std::shared_ptr<Forms> forms, int threads)
       : compiled_(std::move(compiled)),
+        forms_(std::move(forms)),
         workspaces_(static_cast<std::size_t>(threads)),
         pool_(workspaces_.size()),
         places_(compiled_->outputs.size()) {}
 
-  TensorSpec input_spec() const override { return compiled_->input; }
-  std::vector<TensorSpec> output_specs() const override { return compiled_->outputs; }
+  TensorSpec input_spec() const override { return forms_ ? forms_->input : compiled_->input; }
+  std::vector<TensorSpec> output_specs() const override {
+    return forms_ ? forms_->outputs : compiled_->outputs;
+  }
   std::int64_t largest_batch(int /*threads*/) const override {
     return std::numeric_limits<std::int64_t>::max();  // cut into pieces here
   }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
+    if (forms_ != nullptr) {
+      shape_ = input.shape;
+      // Such pixels have their channels behind.
+      if (input.table != nullptr) std::rotate(shape_.begin() + 1, shape_.end() - 1, shape_.end());
+      take_form(shape_);
+    }
     for (std::size_t i = 0; i < places_.size(); ++i) {
       shape_ = compiled_->outputs[i].shape;
       shape_[0] = input.shape[0];
@@ -187,20 +283,17 @@ class NativeEngine final : public Engine {
   bool reads_pixels() const override { return true; }
 
   std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<NativeEngine>(compiled_, static_cast<int>(workspaces_.size()));
+    return std::make_unique<NativeEngine>(compiled_, forms_, static_cast<int>(workspaces_.size()));
   }
 
   // Of larger networks, Paddle's oneDNN is (docs/native-engine.md).
   bool is_fastest() const override { return compiled_->is_fastest; }
 
   void prepare() override {
-    Compiled& compiled = *compiled_;
-    or_another(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
-    compiled.least_piece =
-        least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
+    if (forms_ == nullptr) pack(*compiled_);
   }
 
-  bool needs_model() const override { return false; }
+  bool needs_model() const override { return forms_ != nullptr; }
 
   ComputedPrecision computed_precision(Precision asked) const override {
     const bool reduced = compiled_->arithmetic != native::Arithmetic::Float32;
@@ -208,6 +301,7 @@ class NativeEngine final : public Engine {
   }
 
   Profile profile(std::int64_t images, int runs, const RunControl& control) override {
+    if (forms_ != nullptr && sizes_.empty()) take_form(forms_->tried);
     Profile profile;
     profile.images = images;
     profile.instructions = compiled_->instructions;
@@ -256,6 +350,17 @@ class NativeEngine final : public Engine {
   }
 
  private:
+  /// \param sizes of an input, of which the number of images does not matter
+  void take_form(const Shape& sizes) {
+    if (sizes_.size() == sizes.size() &&
+        std::equal(sizes.begin() + 1, sizes.end(), sizes_.begin() + 1)) {
+      return;
+    }
+    compiled_ = forms_->of(sizes);
+    sizes_ = sizes;
+    for (Workspace& workspace : workspaces_) workspace = Workspace();
+  }
+
   void run_pieces(const TensorView& input, float* const* outputs, const RunControl& control) {
     const std::int64_t images = input.shape[0];
     const std::int64_t least = compiled_->least_piece;
@@ -281,8 +386,12 @@ class NativeEngine final : public Engine {
     pool_.run(static_cast<std::size_t>(threads), work);
   }
 
-  std::shared_ptr<Compiled> compiled_;  // changed by prepare() only
-  std::vector<Workspace> workspaces_;   // of threads
+  // Changed by prepare() only; of open sizes the last form that ran, or one that only tells what is
+  // so for all of them.
+  std::shared_ptr<Compiled> compiled_;
+  std::shared_ptr<Forms> forms_;
+  Shape sizes_;                        // that `compiled_` runs, of open ones; empty: none yet
+  std::vector<Workspace> workspaces_;  // of threads
   native::ThreadPool pool_;
   std::vector<std::int64_t> begins_;  // of pieces
   // Of a run, whose memory is used again.
@@ -292,7 +401,9 @@ class NativeEngine final : public Engine {
 
 /// \param bf16 with kernels to compute in bf16 what is not faster in float32: images side by side
 ///   are, and they have the bits of one
-void compile(native::Network network, const native::Bf16Choice& bf16, Compiled& compiled) {
+/// \param shared of a model's other forms; or null
+void compile(native::Network network, const native::Bf16Choice& bf16,
+             const std::shared_ptr<native::SharedArrays>& shared, Compiled& compiled) {
   using native::FloatProgram;
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
@@ -319,10 +430,10 @@ void compile(native::Network network, const native::Bf16Choice& bf16, Compiled& 
   compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
   compiled.images_one_by_one =
       std::clamp<std::int64_t>(kMaxBytes / nhwc->unit_bytes(), 1, kImagesOneByOne);
-  compiled.pack = [shared = std::make_shared<native::Network>(std::move(network)), one = nhwc.get(),
-                   many = interleaved.get()] {
-    one->prepare(*shared);
-    if (many != nullptr) many->prepare(*shared);
+  compiled.pack = [whole = std::make_shared<native::Network>(std::move(network)), shared,
+                   one = nhwc.get(), many = interleaved.get()] {
+    one->prepare(*whole, shared);
+    if (many != nullptr) many->prepare(*whole, shared);
   };
   compiled.nhwc = std::move(nhwc);
   compiled.batch_interleaved = std::move(interleaved);
@@ -343,6 +454,52 @@ void compile_int8(native::Network network, Compiled& compiled) {
       std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOfPiece);
   compiled.pack = [whole = program.get()] { whole->prepare(); };
   compiled.nhwc = std::move(program);
+}
+
+/// Compiles a model with open sizes for one input that it takes, without its weights, and looks
+/// with another one for the sizes of outputs that depend on it. \param tried set to the input
+template <typename CompileGraph>
+std::shared_ptr<Compiled> try_sizes(const Model& model, const char* other,
+                                    const CompileGraph& compile_graph, Shape& tried) {
+  const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
+  std::shared_ptr<Compiled> found;
+  std::string why;
+  for (const std::int64_t channels : kTriedChannels) {
+    for (const std::int64_t pixels : kTriedPixels) {
+      Shape sizes = declared;
+      for (std::size_t i = 1; i < sizes.size(); ++i) {
+        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
+      }
+      std::unique_ptr<const Graph> graph;
+      try {
+        graph = model.graph.with_sizes(sizes);
+      } catch (const Error& error) {
+        if (why.empty()) why = error.what();
+        continue;
+      }
+      const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
+      compiled->pack = nullptr;
+      compiled->input.shape = declared;
+      if (found == nullptr) {
+        found = compiled;
+        tried = sizes;
+        continue;
+      }
+      for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
+        Shape& shape = found->outputs[i].shape;
+        const Shape& second = compiled->outputs[i].shape;
+        if (shape.size() != second.size()) shape.clear();
+        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+          if (shape[axis] != second[axis]) shape[axis] = -1;
+        }
+      }
+      return found;
+    }
+    if (found != nullptr) return found;
+  }
+  return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
+    throw Error(ErrorCode::Unsupported, why);
+  });
 }
 
 /// Gives what the first convolutions compute as outputs too.
@@ -373,21 +530,39 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
                              "precision int8, or ") +
                      other);
   }
-  return or_another(other, model.path, [&] {
-    native::Network network = native::load_network(model, config.check_finite);
-    show_convolutions(network, shown);
-    auto compiled = std::make_shared<Compiled>();
-    compiled->other = other;
-    compiled->file = model.path;
-    compiled->input = network.input_spec;
-    compiled->outputs = network.output_specs;
-    if (int8) {
-      compile_int8(std::move(network), *compiled);
-    } else {
-      compile(std::move(network), bf16, *compiled);
-    }
-    return std::make_unique<NativeEngine>(std::move(compiled), config.threads);
-  });
+  const auto shared = model.graph.with_sizes ? std::make_shared<native::SharedArrays>() : nullptr;
+  // For open sizes this is called as long as the engine lives, and the model.
+  const auto compile_graph = [=, precision = config.precision, check = config.check_finite,
+                              &model](const Graph& graph) {
+    return or_another(other, model.path, [&] {
+      native::Network network = native::load_network(model, graph, check);
+      show_convolutions(network, shown);
+      auto compiled = std::make_shared<Compiled>();
+      compiled->other = other;
+      compiled->file = model.path;
+      compiled->input = network.input_spec;
+      compiled->outputs = network.output_specs;
+      if (precision == Precision::Int8) {
+        compile_int8(std::move(network), *compiled);
+      } else {
+        compile(std::move(network), bf16, shared, *compiled);
+      }
+      return compiled;
+    });
+  };
+  if (!model.graph.with_sizes || model.refusal) {
+    return std::make_unique<NativeEngine>(compile_graph(model.graph), nullptr, config.threads);
+  }
+  const auto compile_sizes = [=, &model](const Shape& sizes) {
+    const std::unique_ptr<const Graph> graph = model.graph.with_sizes(sizes);
+    std::shared_ptr<Compiled> compiled = compile_graph(*graph);
+    pack(*compiled);  // while there are the constants that lie in the graph
+    return compiled;
+  };
+  Shape tried;
+  const std::shared_ptr<Compiled> compiled = try_sizes(model, other, compile_graph, tried);
+  auto forms = std::make_shared<Forms>(compile_sizes, config.max_sizes, *compiled, tried);
+  return std::make_unique<NativeEngine>(compiled, std::move(forms), config.threads);
 }
 
 }  // namespace lenet

@@ -148,7 +148,7 @@ struct Layer {
   std::int64_t groups = 1;
   std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
   std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
-  WeightView stored;               ///< in the model, which outlives this; or none
+  WeightView stored;               ///< in the model or the network, which outlive this; or none
   std::vector<float> bias;         ///< [output channels]; of ChannelScale too
   std::vector<float> scale;        ///< [channels]; of PRelu too
 
@@ -189,6 +189,7 @@ struct Network {
   std::vector<bool> plain;    ///< of tensors, by separate_layouts: in the order of the program
   std::deque<Layer> layers;   ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
+  std::deque<std::string> contents;  ///< of constants that the model does not have as they are here
   std::size_t input = 0;
   std::vector<std::size_t> outputs;
   TensorSpec input_spec;  ///< shapes with -1 for the images

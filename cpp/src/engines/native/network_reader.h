@@ -232,7 +232,6 @@ class NetworkReader {
   /// refused.
   bool follows_onednn_ = false;
   std::map<std::size_t, QuantParams> quants_;  ///< of ONNX, of values that are integers
-  std::deque<std::string> folded_;             ///< contents that the file does not have
   std::map<std::size_t, float> whole_;         ///< ranges by the value that quantization gives
   std::vector<std::string> output_names_;      ///< of Paddle's
   std::map<std::size_t, float> dequantized_;   ///< the same, by what it becomes again

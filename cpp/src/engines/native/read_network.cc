@@ -12,6 +12,9 @@
 namespace lenet::native {
 
 Network NetworkReader::read() {
+  if (graph_.with_sizes) {
+    throw Error(ErrorCode::Unsupported, "'" + path_ + "' is for images of any size: give one");
+  }
   const auto& operators = graph_.operators;
   for (const Operator& op : operators) {
     follows_onednn_ |= has_word("quantize_linear dequantize_linear", op.kind);
@@ -25,7 +28,7 @@ Network NetworkReader::read() {
     set_input(graph_.inputs[0], printable(input.name));
   }
   for (std::size_t i = 0; i < operators.size(); ++i) {
-    if (!needed[i] && operators[i].kind != "Fetch") continue;
+    if (!needed[i] && (operators[i].kind != "Fetch" || !graph_.output_name.empty())) continue;
     const OperatorView view(graph_, i, path_);
     op_ = &operators[i];
     view_ = &view;
@@ -157,7 +160,7 @@ std::string& NetworkReader::fold(std::size_t value, int dtype) {
   require(count != kUnknown, "kernel for a constant that is repeated for each image");
   const std::size_t bytes = static_cast<std::size_t>(count) * element_size(dtype);
   layer_memory_.add(static_cast<double>(bytes));
-  std::string& contents = folded_.emplace_back(bytes, '\0');
+  std::string& contents = network_.contents.emplace_back(bytes, '\0');
   to.data = contents;
   to.data_dtype = dtype;
   return contents;
@@ -296,12 +299,12 @@ Network read_network(const Graph& graph, const std::string& path, double file_by
   return NetworkReader(graph, path, file_bytes, check_finite).read();
 }
 
-Network load_network(const Model& model, bool check_finite) {
+Network load_network(const Model& model, const Graph& graph, bool check_finite) {
   if (model.refusal) throw *model.refusal;
   // A Paddle model's parameters have been looked at.
   const bool check_weights = check_finite && model.format == ModelFormat::Onnx;
   Network network =
-      read_network(model.graph, model.path, static_cast<double>(model.file_bytes), check_weights);
+      read_network(graph, model.path, static_cast<double>(model.file_bytes), check_weights);
   simplify(network);
   return network;
 }

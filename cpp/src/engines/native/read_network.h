@@ -21,7 +21,8 @@ Network read_network(const Graph& graph, const std::string& path, double file_by
                      bool check_finite);
 
 /// The same of a whole model, simplified and ready to be compiled.
-Network load_network(const Model& model, bool check_finite);
+/// \param graph the model's, or what its Graph::with_sizes gives
+Network load_network(const Model& model, const Graph& graph, bool check_finite);
 
 // ---- operators that only compute each value from one value, or only move values
 

@@ -16,7 +16,9 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
   const std::int64_t outputs = steps / stride + 1;
   if (op.kind() != "pool2d") {
     op.require(pool || room >= 0, "a window larger than the image");
-    op.supports(room >= 0, "pool with a window larger than the image");
+    // onnxruntime divides towards zero too.
+    op.supports(room >= 0 || (op.kind() == "MaxPool" && room > -stride),
+                "pool with a window larger than the image");
     // A window that would begin behind the image is left out.
     return ceil && (outputs - 1) * stride >= end ? outputs - 1 : outputs;
   }

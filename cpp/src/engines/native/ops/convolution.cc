@@ -282,7 +282,6 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
   float* weights = all;
   float* bias = source.arena.take<float>(layer.groups * packed);
   for (std::int64_t g = 0; g < layer.groups; ++g) {
-    task_.weights = weights;
     task_.epilogue.bias = bias;
     task_.offsets = offsets_.data();
     tasks_.push_back(task_);
@@ -320,9 +319,13 @@ void Convolution::pack(const FloatLayer& source, const std::vector<std::int64_t>
       first += block;
     }
   }
+  const float* const shared = source.arena.share(all);
+  for (std::int64_t g = 0; g < layer.groups; ++g) {
+    tasks_[static_cast<std::size_t>(g)].weights = shared + g * packed * taps;
+  }
   // What is not finite makes zeros NaN.
-  const auto count = static_cast<std::size_t>(weights - all);
-  if (whole_image_ && task_.skips_zeros && !(is_bf16_ ? finite : all_finite(all, count))) {
+  const auto count = static_cast<std::size_t>(layer.groups * packed * taps);
+  if (whole_image_ && task_.skips_zeros && !(is_bf16_ ? finite : all_finite(shared, count))) {
     for (ConvTask& task : tasks_) task.skips_zeros = false;
   }
 }

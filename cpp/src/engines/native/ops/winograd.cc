@@ -122,9 +122,9 @@ Winograd::Winograd(const FloatLayer& source)
       source.arena.take<float>(products * round_up(task_.channels, block) * task_.in_channels);
   float* const bias = source.arena.take<float>(round_up(task_.channels, block));
   std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
-  task_.weights = weights;
   task_.bias = bias;
   pack(source.layer, block, weights);
+  task_.weights = source.arena.share(weights);
 }
 
 void Winograd::pack(const Layer& layer, std::int64_t block, float* weights) const {

@@ -125,9 +125,9 @@ Winograd3x3::Winograd3x3(const FloatLayer& source)
   float* const weights = source.arena.take<float>(channels * taps);
   float* const bias = source.arena.take<float>(channels);
   std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
-  task_.weights = weights;
   task_.epilogue.bias = bias;
   pack(source.layer, weights);
+  task_.weights = source.arena.share(weights);
 }
 
 /// Turns the weights of a vector of output channels so that they lie side by side.

@@ -1,0 +1,192 @@
+"""The native engine on models that take images of any size, against onnxruntime and Paddle."""
+
+import itertools
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.agreement import compare
+
+pytest.importorskip("onnx", reason="the models of these tests are made with it")
+pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
+
+# Where there is no onnx, the lines above skip this file; importing it first would fail.
+from onnx_files import model, reference
+
+from shared_models import both_formats
+
+SIZES = [(48, 192), (48, 320), (32, 100), (33, 41), (41, 33), (96, 17), (3, 40)]
+CONV = """
+    c = Conv<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(x, w, b) r = Relu(c)
+    p = MaxPool<kernel_shape=[3,3], strides=[2,2]>(r)
+"""
+# The last value of each is the answer.
+NETWORKS = {
+    "pooled": (CONV + "m = GlobalAveragePool(p) f = Flatten(m) y = MatMul(f, k)", "N, 5"),
+    # As PyTorch writes a view of (batch, channels, -1): its sizes are computed from the input's.
+    "tokens": (
+        CONV
+        + """
+        s = Shape(p) n = Gather<axis=0>(s, zero) o = Gather<axis=0>(s, one)
+        nu = Unsqueeze(n, first) ou = Unsqueeze(o, first) to = Concat<axis=0>(nu, ou, rest)
+        v = Reshape(p, to) t = Transpose<perm=[0,2,1]>(v) q = MatMul(t, k)
+        y = ReduceMean<axes=[1], keepdims=0>(q)
+        """,
+        "N, 5",
+    ),
+    # Its output is as large as the image.
+    "whole": ("c = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w, b) y = Sigmoid(c)", "N, 8, H, W"),
+}
+
+
+def tensors():
+    random = np.random.default_rng(3)
+    values = {"w": random.standard_normal((8, 3, 3, 3)) / 5, "b": random.standard_normal(8)}
+    values["k"] = random.standard_normal((8, 5))
+    found = {name: array.astype("float32") for name, array in values.items()}
+    found |= {name: np.array(number) for name, number in (("zero", 0), ("one", 1))}
+    return found | {"first": np.array([0]), "rest": np.array([-1])}
+
+
+def write(folder, name, x="N, 3, H, W"):
+    nodes, y = NETWORKS[name]
+    used = {key: value for key, value in tensors().items() if re.search(rf"\b{key}\b", nodes)}
+    path = folder / f"{name}.onnx"
+    path.write_bytes(model(nodes, f"float[{x}] x", f"float[{y}] y", used))
+    return path
+
+
+def images(count, height, width):
+    random = np.random.default_rng([count, height, width])
+    return random.uniform(-1, 1, (count, 3, height, width)).astype("float32")
+
+
+@pytest.mark.parametrize("x", ["N, 3, H, W", "2, 3, H, W", "batch, channels, height, width"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_answers_for_each_size(name, x, tmp_path):
+    """More sizes than are kept, so that some are compiled a second time."""
+    path = write(tmp_path, name, x)
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        assert predictor.input_spec.shape[2:] == (-1, -1)
+        for _ in range(2):
+            for size in [*SIZES, *((20 + i, 24) for i in range(5))]:
+                batch = images(2, *size)
+                assert compare(reference(path, batch), predictor.run(batch)).agrees, size
+        if x[0] != "2":
+            for count, size in itertools.product((1, 5, 20), SIZES):
+                batch = images(count, *size)
+                assert compare(reference(path, batch), predictor.run(batch)).agrees, size
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "native"
+
+
+@pytest.mark.parametrize("open_axis", [2, 3])
+def test_one_open_size(open_axis, tmp_path):
+    sizes = ["N", "3", "40", "40"]
+    sizes[open_axis] = "open"
+    path = write(tmp_path, "tokens", ", ".join(sizes))
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        for size in (40, 56, 40):
+            shape = [40, 40]
+            shape[open_axis - 2] = size
+            batch = images(2, *shape)
+            assert compare(reference(path, batch), predictor.run(batch)).agrees
+        shape[3 - open_axis] = 41
+        with pytest.raises(lenet_cpp.BadInput, match="expected shape"):
+            predictor.run(images(1, *shape))
+
+
+def test_an_image_has_the_same_bits_in_any_batch_on_any_thread(tmp_path):
+    """And the bits of the model for images of one size."""
+    fixed = write(tmp_path, "pooled", "N, 3, 48, 64").rename(tmp_path / "fixed.onnx")
+    path = write(tmp_path, "pooled")
+    batch = images(40, 48, 64)
+    with lenet_cpp.Predictor(fixed, engine="native") as predictor:
+        expected = predictor.run(batch)
+    with lenet_cpp.Predictor(path, engine="native", threads=3) as predictor:
+        assert np.array_equal(predictor.run(batch), expected)
+        assert np.array_equal(predictor.run(batch[7:8]), expected[7:8])
+
+
+def test_threads_with_sizes_of_their_own(tmp_path):
+    """Each size is compiled once, also when threads want it at the same time."""
+    path = write(tmp_path, "tokens")
+    random = np.random.default_rng(1)
+    sizes = [tuple(map(int, size)) for size in random.integers(16, 90, (50, 2))]
+    expected = {size: reference(path, images(2, *size)) for size in sizes}
+    with lenet_cpp.Predictor(path, engine="native") as predictor, ThreadPoolExecutor(8) as pool:
+        clones = [predictor.clone() for _ in range(8)]
+
+        def work(clone):
+            order = np.random.default_rng(id(clone) % 1000).integers(0, len(sizes), 40)
+            for size in (sizes[i] for i in order):
+                assert compare(expected[size], clone.run(images(2, *size))).agrees, size
+
+        list(pool.map(work, clones))
+    # Two forms of one size would be two of one that are allowed.
+    with (
+        lenet_cpp.Predictor(path, engine="native", max_sizes=1) as predictor,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        clones = [predictor.clone() for _ in range(8)]
+        batch = images(2, *sizes[0])
+        for found in pool.map(lambda clone: clone.run(batch), clones):
+            assert compare(expected[sizes[0]], found).agrees
+
+
+def test_what_a_size_may_be(tmp_path):
+    path = write(tmp_path, "pooled")
+    with lenet_cpp.Predictor(path, engine="native", max_sizes=2) as predictor:
+        with pytest.raises(lenet_cpp.BadInput, match=r"does not take images of \[3, 1, 40\]"):
+            predictor.run(images(1, 1, 40))
+        for size in ((40, 40), (40, 41), (40, 40)):  # what was refused does not count
+            batch = images(3, *size)
+            assert compare(reference(path, batch), predictor.run(batch)).agrees
+        with pytest.raises(lenet_cpp.Unsupported, match=r"\[1, 3, 41, 40\], and max_sizes=2"):
+            predictor.clone().run(images(1, 41, 40))
+        assert predictor.run(images(1, 40, 41)).shape == (1, 5)
+    with pytest.raises(lenet_cpp.BadInput, match="max_sizes is -1"):
+        lenet_cpp.Predictor(path, max_sizes=-1)
+
+
+def test_a_network_that_takes_no_size_is_refused_when_it_is_loaded(tmp_path):
+    """A matrix for 7 features meets the 8 that there are, whatever the size."""
+    nodes = CONV + "m = GlobalAveragePool(p) f = Flatten(m) y = MatMul(f, k)"
+    used = {key: value for key, value in tensors().items() if key in "wbk"}
+    used["k"] = used["k"][:7]
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(model(nodes, "float[N,3,H,W] x", "float[N,5] y", used))
+    said = r"does not take images of \[3, 224, 224\].*; use engine onnxruntime instead of native$"
+    with pytest.raises(lenet_cpp.Unsupported, match=said):
+        lenet_cpp.Predictor(path, engine="native")
+    path.write_bytes(model("y = Hardmax(x)", "float[N,3,H,W] x", "float[N,3,H,W] y"))
+    with pytest.raises(lenet_cpp.Unsupported, match="Hardmax") as raised:
+        lenet_cpp.Predictor(path, engine="native")
+    assert str(raised.value).count("instead of native") == 1
+
+
+def test_a_profile_is_of_the_size_that_ran(tmp_path):
+    with lenet_cpp.Predictor(write(tmp_path, "pooled"), engine="native") as predictor:
+        for height, width in ((20, 40), (24, 80)):
+            predictor.run(images(1, height, width))
+            first = predictor.profile(images=1, runs=1).parts[0].layers[1]
+            # A 3 x 3 convolution of 3 channels to 8, of every second row and column.
+            assert first.multiply_adds == 27 * 8 * (height // 2) * (width // 2), first
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's network
+def test_a_network_of_paddle(tmp_path):
+    paddle = pytest.importorskip("paddle", reason="it exports and runs the network")
+    paddle.seed(1)
+    network = paddle.vision.models.mobilenet_v3_small(num_classes=7)
+    for path in both_formats(network, (3, None, None), tmp_path):
+        with (
+            lenet_cpp.Predictor(path, engine="native") as predictor,
+            lenet_cpp.Predictor(path, engine="paddle", accelerator="plain") as theirs,
+        ):
+            for count, size in itertools.product((1, 5), SIZES):
+                batch = images(count, *size)
+                assert compare(theirs.run(batch), predictor.run(batch)).agrees, size

@@ -1,0 +1,138 @@
+"""Any value of a program as the only output in the native engine, against other engines."""
+
+import numpy as np
+import pytest
+
+import lenet_cpp
+from lenet_cpp.agreement import compare
+from lenet_cpp.data import load_mnist
+
+pytest.importorskip("onnx", reason="the models of these tests are made with it")
+pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
+
+# Where there is no onnx, the lines above skip this file; importing it first would fail.
+import onnx
+from onnx_files import model, reference
+
+# A small network of many kinds of values: of rank 4, 3 and 2, one that is moved, sums, an early
+# end, a classifier with its bias, and what has no kernel behind them.
+NODES = """
+    c = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w, b) r = Relu(c)
+    p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)
+    d = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(p, v) s = Add(d, p)
+    t = Transpose<perm=[0,2,3,1]>(s) u = Reshape(t, tokens) q = MatMul(u, k)
+    m = ReduceMean<axes=[1], keepdims=0>(q) l = MatMul(m, o) a = Add(l, e) y = Softmax(a)
+"""
+VALUES = ["c", "r", "p", "d", "s", "t", "u", "q", "m", "l", "a", "y"]
+
+
+def tensors():
+    random = np.random.default_rng(2)
+    shapes = {
+        "w": (8, 3, 3, 3),
+        "b": (8,),
+        "v": (8, 8, 3, 3),
+        "k": (8, 12),
+        "o": (12, 5),
+        "e": (5,),
+    }
+    found = {
+        name: (random.standard_normal(shape) / 3).astype("float32")
+        for name, shape in shapes.items()
+    }
+    return found | {"tokens": np.array([0, -1, 8])}
+
+
+def write(folder, *, nodes=NODES, size=(12, 14), y="float[N,5] y"):
+    path = folder / "model.onnx"
+    height, width = size
+    path.write_bytes(model(nodes, f"float[N,3,{height},{width}] x", y, tensors()))
+    return path
+
+
+def cut(path, name):
+    """Return onnxruntime's model of one of the values; its shape is left open."""
+    made = onnx.load(path)
+    del made.graph.output[:]
+    made.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, None))
+    onnx.save(made, cut_path := path.with_name(f"{name}.onnx"))
+    return cut_path
+
+
+IMAGES = np.random.default_rng(1).uniform(-1, 1, (20, 3, 12, 14)).astype("float32")
+
+
+@pytest.mark.parametrize("size", [(12, 14), ("H", "W")])
+@pytest.mark.parametrize("name", VALUES)
+def test_any_value_of_an_onnx(name, size, tmp_path):
+    path = write(tmp_path, size=size)
+    with lenet_cpp.Predictor(path, output_name=name) as predictor:
+        assert predictor.options["engine"] == "native"
+        assert [spec.name for spec in predictor.output_specs] == [name]
+        for count in (1, 3, 20):
+            expected = reference(cut(path, name), IMAGES[:count])
+            found = predictor.run(IMAGES[:count])
+            assert found.shape == expected.shape
+            assert compare(expected, found).agrees
+
+
+def test_what_is_behind_the_output_is_neither_computed_nor_needed(tmp_path):
+    """An operator without a kernel is no reason then; and the last product's input is known."""
+    path = write(tmp_path, nodes=NODES.replace("y = Softmax(a)", "h = Hardmax(a) y = Identity(h)"))
+    with pytest.raises(lenet_cpp.Unsupported, match="Hardmax"):
+        lenet_cpp.Predictor(path, engine="native")
+    expected = reference(cut(path, "m"), IMAGES)
+    with (
+        lenet_cpp.Predictor(path, engine="native", output_name="features") as features,
+        lenet_cpp.Predictor(path, engine="native", output_name="p") as early,
+    ):
+        assert compare(expected, features.run(IMAGES)).agrees
+        assert features.output_kind == "unknown"
+        layers = [predictor.profile(1, runs=1).parts[0].layers for predictor in (features, early)]
+        assert len(layers[0]) > len(layers[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("z", lenet_cpp.BadInput, "has no value 'z' that an operator gives"),
+        ("w", lenet_cpp.BadInput, "has no value 'w'"),
+        ("x", lenet_cpp.BadInput, "has no value 'x'"),
+    ],
+)
+def test_names_of_no_value(name, error, said, tmp_path):
+    with pytest.raises(error, match=said):
+        lenet_cpp.Predictor(write(tmp_path), output_name=name)
+
+
+def test_other_engines_do_not_cut(tmp_path):
+    with pytest.raises(lenet_cpp.Unsupported, match="does not support output_name; use the native"):
+        lenet_cpp.Predictor(write(tmp_path), engine="onnxruntime", output_name="m")
+    two = NODES.replace("y = Softmax(a)", "f = MatMul(m, o) y = Add(a, f)")
+    with pytest.raises(lenet_cpp.BadInput, match="not give its output by one product"):
+        lenet_cpp.Predictor(write(tmp_path, nodes=two), output_name="features")
+
+
+def test_every_value_of_a_pdmodel(model_dir):
+    """Paddle's engine shows what each operator gives, when it fuses none."""
+    digits = load_mnist().test.images[:3, None].astype("float32") / 255
+    path = model_dir / "lenet.pdmodel"
+    options = {"engine": "paddle", "accelerator": "plain", "ir_optim": False}
+    with lenet_cpp.Predictor(path, **options) as theirs:
+        layers = theirs.run_layers(digits)
+    of_images = [layer for layer in layers if layer.values.shape[0] == len(digits)]
+    assert len(of_images) > 10
+    for layer in of_images:  # others are the biases of convolutions, made to fit
+        with lenet_cpp.Predictor(path, engine="native", output_name=layer.name) as predictor:
+            found = predictor.run(digits)
+        assert found.shape == layer.values.shape
+        assert compare(layer.values, found).agrees, layer.name
+    # LeNet's last product takes 84 numbers.
+    for suffix in ("pdmodel", "json"):
+        with lenet_cpp.Predictor(
+            model_dir / f"lenet.{suffix}", output_name="features"
+        ) as predictor:
+            features = predictor.run(digits)
+        assert features.shape == (3, 84)
+        (expected,) = [layer.values for layer in layers if layer.values.shape == (3, 84)][-1:]
+        assert compare(expected, features).agrees
