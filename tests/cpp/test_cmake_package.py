@@ -14,10 +14,11 @@ import nlohmann_json
 import numpy as np
 import paddle
 import pytest
+from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.data import write_idx
-from snippets import printed_by
+from snippets import printed_by, read_snippets
 
 
 @pytest.fixture
@@ -86,6 +87,60 @@ def test_consumer(build, root, prefix, run_bare, model_dir, images, digits, tmp_
     (tmp_path / "lenet.pdiparams").write_bytes(b"damaged")
     assert run_bare(tmp_path, images, program=consumer).returncode == 4
     assert run_bare(program=consumer).returncode == 2
+
+
+# Enough of OpenCV for the program on the page: a picture in BGR, in rows of more bytes than pixels.
+OPENCV = """#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+namespace cv {
+struct MatStep { std::size_t bytes; operator std::size_t() const { return bytes; } };
+struct Mat { std::vector<std::uint8_t> memory; std::uint8_t* data; int rows, cols; MatStep step; };
+inline Mat imread(const std::string& path) {
+  Mat mat{std::vector<std::uint8_t>(ROWS * STEP), nullptr, ROWS, COLUMNS, {STEP}};
+  mat.data = mat.memory.data();
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (std::fread(mat.data, 1, ROWS * STEP, file) != ROWS * STEP) mat.rows = 0;
+  std::fclose(file);
+  return mat;
+}
+}
+"""
+
+
+def test_a_picture_in_memory_gives_what_lenet_classify_gives_for_its_png(
+    root, prefix, model_dir, tmp_path
+):
+    (text,) = (
+        snippet.text
+        for snippet in read_snippets(root / "docs" / "cpp-library.md")
+        if "classify_mat.cc" in snippet.text
+    )
+    (tmp_path / "opencv2").mkdir()
+    (tmp_path / "opencv2" / "opencv.hpp").write_text(OPENCV)
+    (tmp_path / "classify_mat.cc").write_text(text)
+    (library,) = prefix.rglob("liblenet.so")
+    rows, columns, step = 90, 70, 224
+    build = ("c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wconversion", "classify_mat.cc")
+    sizes = (f"-DROWS={rows}", f"-DCOLUMNS={columns}", f"-DSTEP={step}", "-I.")
+    linked = (f"-I{prefix}/include", library, f"-Wl,-rpath,{library.parent}", "-o", "classify")
+    printed_by(*build, *sizes, *linked, cwd=tmp_path)
+    rng = np.random.default_rng(0)
+    memory = rng.integers(180, 256, (rows, step), np.uint8)
+    picture = memory[:, : 3 * columns].reshape(rows, columns, 3)
+    picture[20:70, 30:38] //= 8  # a one
+    (tmp_path / "picture.bgr").write_bytes(memory.tobytes())
+    Image.fromarray(picture[..., ::-1]).save(tmp_path / "picture.png")
+    printed_by(tmp_path / "classify", model_dir, "picture.bgr", "scores.npy", cwd=tmp_path)
+    command = (prefix / "bin" / "lenet_classify", f"--model_dir={model_dir}", "--format=json")
+    (found,) = json.loads(
+        printed_by(*command, "--softmax=false", "--topk=10", "picture.png", cwd=tmp_path)
+    )
+    expected = np.empty((1, 10), np.float32)
+    for one in found["predictions"]:
+        expected[0, one["class_id"]] = one["probability"]
+    assert np.load(tmp_path / "scores.npy").tobytes() == expected.tobytes()
 
 
 def files_of(folder, root, library):

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <new>
 
 #include "images/decoders.h"
@@ -64,6 +65,27 @@ Image decode(const ImageFile& file) {
                    "classify it in Python. Read are " + kReadable);
 }
 
+constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/data/images/reading.py
+
+Image over(unsigned background, const Image& image) {
+  Image result = empty_image(image.height, image.width, image.channels - 1);
+  for (auto pixel = image.pixels.cbegin(); pixel != image.pixels.cend(); pixel += image.channels) {
+    const unsigned alpha = pixel[result.channels];
+    for (std::int64_t i = 0; i < result.channels; ++i) {
+      result.pixels.push_back(divide_by_255(pixel[i] * alpha + background * (255U - alpha)));
+    }
+  }
+  return result;
+}
+
+/// Whether something is drawn, and more than half is transparent.
+bool is_mostly_transparent(const Image& image) {
+  std::uint64_t alphas = 0;
+  const auto step = static_cast<std::size_t>(image.channels);
+  for (std::size_t i = step - 1; i < image.pixels.size(); i += step) alphas += image.pixels[i];
+  return alphas > 0 && 2 * alphas < 255 * (image.pixels.size() / step);
+}
+
 }  // namespace
 
 void ImageFile::check_size(std::int64_t height, std::int64_t width) const {
@@ -126,14 +148,38 @@ Image upright(Image image, int orientation) {
   return result;
 }
 
-Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels) try {
-  return decode({bytes, path, max_pixels});
+Image opaque(Image image) {
+  if (image.channels % 2 == 1) return image;
+  Image result = over(255, image);
+  // What is drawn in almost white, such as a digit on a transparent canvas, would be lost.
+  if (*std::min_element(result.pixels.begin(), result.pixels.end()) >= kAlmostWhite &&
+      is_mostly_transparent(image)) {
+    result = over(0, image);
+  }
+  return result;
+}
+
+Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels,
+                   int depth, bool* is_dark) try {
+  if (depth < 10 || depth > 16 || depth % 2 != 0) {
+    throw Error(ErrorCode::BadInput,
+                "depth is " + std::to_string(depth) + "; expected 10, 12, 14 or 16");
+  }
+  return decode({bytes, path, max_pixels, depth, is_dark});
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "not enough memory to decode '" + path + "'");
 }
 
-Image decode_image(const std::string& path) {
-  return decode_bytes(read_file(path), path, kMaxImagePixels);
+Image decode_image(const std::string& path) { return decode_image(path, 16); }
+
+Image decode_image(const std::string& path, int depth) {
+  return decode_bytes(read_file(path), path, kMaxImagePixels, depth);
+}
+
+Image decode_image_from_memory(const void* bytes, std::size_t size, int depth) {
+  if (bytes == nullptr)
+    throw Error(ErrorCode::BadInput, "the image is at no address (bytes is null)");
+  return decode_bytes({static_cast<const char*>(bytes), size}, "the image", kMaxImagePixels, depth);
 }
 
 bool can_decode_jpeg() noexcept { return kHasJpeg; }
