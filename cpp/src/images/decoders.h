@@ -57,10 +57,4 @@ int exif_orientation(std::string_view tiff);
 /// \param orientation 1 to 8
 Image upright(Image image, int orientation);
 
-/// value / 255, rounded to the nearest, for at most 255 * 255.
-inline std::uint8_t divide_by_255(unsigned value) {
-  value += 128;
-  return static_cast<std::uint8_t>((value + (value >> 8)) >> 8);
-}
-
 }  // namespace lenet

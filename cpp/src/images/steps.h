@@ -83,6 +83,12 @@ struct Preparation {
 /// >> 16. \param image without alpha, and with another number of channels
 Image to_channels(const ImageView& image, std::int64_t channels);
 
+/// value / 255, rounded to the nearest, for at most 255 * 255.
+inline std::uint8_t divide_by_255(unsigned value) {
+  value += 128;
+  return static_cast<std::uint8_t>((value + (value >> 8)) >> 8);
+}
+
 /// Composes an image with alpha (2 or 4 channels, the last one) over white, or over black where
 /// white would hide what is drawn. Returns one of 1 or 3 channels as it is.
 Image opaque(Image image);
