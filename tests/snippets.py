@@ -60,10 +60,10 @@ def run_snippet(snippet, folder, environment, **variables):
 def run_page(page, folder, model_dir):
     """Run its commands in a folder like a clone after ./run.sh; return what each block printed."""
     root = page.parents[1]
-    for name in ("scripts", "data"):
+    for name in ("scripts", "data", "examples"):
         (folder / name).symlink_to(root / name)
     (folder / "build").mkdir()
-    for name in ("lenet_infer_test", "lenet_infer_native", "lenet_serve"):
+    for name in ("lenet_infer_test", "lenet_infer_native", "lenet_classify", "lenet_serve"):
         (folder / "build" / name).symlink_to(root / "build" / name)
     shutil.copytree(model_dir, folder / "inference_model" / "lenet")
     environment = Path(sys.executable).parents[1]

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "attached.h"
+#include "images/decoders.h"
 #include "io/array_file.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -74,8 +75,8 @@ std::string ImageName::text() const {
   return stack ? file + "[" + std::to_string(row) + "]" : file;
 }
 
-Image ImageName::read() const {
-  if (!stack) return decode_image(file);
+Image ImageName::read(int depth, bool& is_dark) const {
+  if (!stack) return decode_bytes(read_file(file), file, kMaxImagePixels, depth, &is_dark);
   const Shape& shape = stack->shape;
   const auto size = static_cast<std::size_t>(shape[1] * shape[2] * shape[3]);
   const char* const first = &stack->bytes[stack->begin + static_cast<std::size_t>(row) * size];

@@ -27,8 +27,9 @@ struct ImageName {
 
   /// The file; with the row of a stack, "digits.npy[17]".
   std::string text() const;
+  /// \param is_dark as decode_bytes
   /// \throws Error as decode_image
-  Image read() const;
+  Image read(int depth, bool& is_dark) const;
 };
 
 /// A file stands for itself, whatever its ending, but for a .npy file of several images. A folder

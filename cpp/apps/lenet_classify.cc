@@ -12,6 +12,7 @@
 #include "attached.h"
 #include "batches.h"
 #include "classify_files.h"
+#include "images/decoders.h"
 #include "io/file.h"
 #include "io/printable.h"
 #include "lenet/image_io.h"
@@ -49,11 +50,12 @@ void check_shape(const Shape& shape, const std::string& file, const Tensor& befo
 struct Prepared {
   Tensor tensor;  ///< float32 [1, channels, height, width]
   std::exception_ptr failure;
+  bool is_dark = false;  ///< as decode_bytes
 };
 
-Tensor read_image(const ImagePipeline& pipeline, const ImageName& name) {
+Tensor read_image(const ImagePipeline& pipeline, const ImageName& name, bool& is_dark) {
   stop_if_interrupted();
-  const Image image = name.read();
+  const Image image = name.read(pipeline.depth(), is_dark);
   try {
     Tensor tensor = pipeline(image);
     tensor.shape.insert(tensor.shape.begin(), 1);
@@ -71,7 +73,7 @@ std::vector<Prepared> read_images(const ImagePipeline& pipeline, const ImageName
   const auto work = [&] {
     for (std::size_t i = next++; i < count; i = next++) {
       try {
-        images[i].tensor = read_image(pipeline, names[i]);
+        images[i].tensor = read_image(pipeline, names[i], images[i].is_dark);
       } catch (...) {
         images[i].failure = std::current_exception();
       }
@@ -186,6 +188,7 @@ Classified classify(const ClassifyOptions& options) {
     places.clear();
   };
   Progress progress(files.size());
+  bool warned = false;  // of the first dark image; the report has all
   Classified found{"", files.size(), 0};
   const std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
   while (results.size() < files.size()) {
@@ -194,6 +197,14 @@ Classified classify(const ClassifyOptions& options) {
     for (Prepared& image : read_images(pipeline, &files[begin], count, threads)) {
       const std::string name = files[results.size()].text();
       ImageResult& result = results.emplace_back(ImageResult{name, {}, ""});
+      if (image.is_dark) {
+        result.warning = kDarkNote;
+        progress.clear();
+        if (!std::exchange(warned, true)) {
+          std::fprintf(stderr, "%s: warning: '%s': %s\n", kName, printable(name).c_str(),
+                       kDarkNote);
+        }
+      }
       try {
         if (image.failure) std::rethrow_exception(image.failure);
         check_shape(image.tensor.shape, name, taken.shape.empty() ? batch : taken,

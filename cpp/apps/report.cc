@@ -112,15 +112,16 @@ std::string json_of(const std::vector<ImageResult>& results, const char* value_n
       list.push_back({{"file", result.file},
                       {"attributes", result.found.attributes},
                       {"output", result.found.flags}});
-      continue;
+    } else {
+      Json predictions = Json::array();
+      for (const Prediction& one : result.found.predictions) {
+        const Json label = one.label ? Json(*one.label) : Json();
+        predictions.push_back(
+            {{"class_id", one.class_id}, {"label", label}, {value_name, one.value}});
+      }
+      list.push_back({{"file", result.file}, {"predictions", std::move(predictions)}});
     }
-    Json predictions = Json::array();
-    for (const Prediction& one : result.found.predictions) {
-      const Json label = one.label ? Json(*one.label) : Json();
-      predictions.push_back(
-          {{"class_id", one.class_id}, {"label", label}, {value_name, one.value}});
-    }
-    list.push_back({{"file", result.file}, {"predictions", std::move(predictions)}});
+    if (!result.warning.empty()) list.back()["warning"] = result.warning;
   }
   // A file's name may be no UTF-8.
   return list.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";
@@ -188,6 +189,7 @@ std::string format_results(const std::vector<ImageResult>& results, Format forma
   for (const ImageResult& result : results) {
     text += shown(result.file) + "\n";
     if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
+    if (!result.warning.empty()) text += "  warning: " + result.warning + "\n";
     for (const Prediction& one : result.found.predictions) {
       std::string line = kind == OutputKind::Unknown ? "  score " : "  ";
       if (has_values) line += print("%.6f  ", static_cast<double>(one.value));

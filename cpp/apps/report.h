@@ -36,7 +36,8 @@ std::string format_report(const char* program, const Options& options, const Pre
 struct ImageResult {
   std::string file;
   Finding found;
-  std::string error;  ///< why the image could not be read; empty when it could
+  std::string error;         ///< why the image could not be read; empty when it could
+  std::string warning = "";  ///< mostly empty
 };
 
 /// \param kind of the outputs, as kind_for has it

@@ -205,9 +205,11 @@ void register_predictor(py::module_& module) {
 /// \param pixels uint8 [height, width, channels]
 Tensor prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels) {
   if (pixels.ndim() != 3) throw Error(ErrorCode::BadInput, "expected pixels [H, W, channels]");
-  Image image{{}, pixels.shape(0), pixels.shape(1), pixels.shape(2)};
+  const std::int64_t channels = pixels.shape(2);
+  if (channels != 1 && channels != 3) throw Error(ErrorCode::BadInput, "expected 1 or 3 channels");
+  const ImageView image{pixels.data(), pixels.shape(0), pixels.shape(1), 0,
+                        channels == 1 ? PixelFormat::Grey : PixelFormat::Rgb};
   const WithoutGil release;
-  image.pixels.assign(pixels.data(), pixels.data() + pixels.size());
   return pipeline(image);
 }
 

@@ -400,8 +400,8 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
     const std::string name = "image " + std::to_string(i);
     try {
       const auto most = static_cast<std::int64_t>(limits.image_pixels);
-      const Image image = model.pipeline->prepare(
-          decode_bytes(request.files[i], name, std::min(most, kMaxImagePixels)));
+      const Image image = model.pipeline->prepare(decode_bytes(
+          request.files[i], name, std::min(most, kMaxImagePixels), model.pipeline->depth()));
       const Shape prepared = {request.images(), image.height, image.width, image.channels};
       if (i == 0) shape = prepared;
       if (prepared != shape) refuse("the images differ in size after their preparation");

@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config_option.h"
+#include "description/outputs.h"
+#include "images/decoders.h"
 #include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/image_pipeline.h"
@@ -28,9 +34,41 @@ struct lenet_pipeline {
   lenet::ImagePipeline pipeline;
 };
 
+struct lenet_classifier {
+  lenet_classifier(const lenet::Config& config, const std::string& preprocess);
+
+  /// Thread-safe, as a predictor is not: one that is idle runs, or a new clone.
+  lenet::Tensor run(const lenet::TensorView& input) const;
+
+  lenet::Predictor origin;
+  lenet::Described described;
+  lenet::ImagePipeline pipeline;
+  lenet::OutputKind kind;
+  mutable std::mutex mutex = {};
+  mutable std::vector<lenet::Predictor> idle = {};
+};
+
 namespace {
 
 using lenet::ErrorCode;
+
+/// With the memory that a result points to.
+struct OwnedResult : lenet_result {
+  lenet::Finding found;
+  lenet::Tensor values;
+  std::vector<lenet_prediction> listed;
+  std::vector<const char*> texts;
+};
+
+lenet::Described describe(const lenet::Config& config, const std::string& preprocess) {
+  lenet::Described found =
+      lenet::describe_model(config.model_file, preprocess, config.check_hashes);
+  if (!found.source.empty()) return found;
+  throw lenet::Error(ErrorCode::FileNotFound,
+                     "nothing beside '" + config.model_file +
+                         "' describes how images are prepared (looked for " +
+                         lenet::description_names() + "); name such a file, as 'preprocess'");
+}
 
 lenet_status report(lenet_error* error, lenet_status code, const char* text) {
   if (error == nullptr) return code;
@@ -100,7 +138,80 @@ lenet_output output_of(const lenet::Tensor& tensor) {
   return {tensor.data.data(), tensor.data.size(), tensor.shape.data(), tensor.shape.size()};
 }
 
+/// \param prepare gives the pixels for the model, and whether the picture was dark
+template <typename Prepare>
+lenet_status classify(const lenet_classifier* classifier, size_t topk, const double* threshold,
+                      lenet_result** result, lenet_error* error, Prepare&& prepare) {
+  return guarded(error, [&] {
+    *required(result, "result") = nullptr;
+    const lenet_classifier& own = *required(classifier, "classifier");
+    bool is_dark = false;
+    const lenet::Image image = prepare(own, is_dark);
+    auto made = std::make_unique<OwnedResult>();
+    made->values = own.run(
+        own.pipeline.view(image.pixels.data(), {1, image.height, image.width, image.channels}));
+    const lenet::Description& description = own.described.description;
+    const lenet::Tensor& values = made->values;
+    const std::size_t classes = values.data.size();
+    if (classes == 0 || values.shape[0] != 1) {
+      throw lenet::Error(ErrorCode::Unsupported, "the model is no classifier: its output is " +
+                                                     lenet::to_string(values.shape));
+    }
+    const bool lists = own.kind == lenet::OutputKind::Labels;
+    if (const std::size_t labels = description.labels.size();
+        !lists && labels != 0 && labels != classes) {
+      throw lenet::Error(ErrorCode::BadModel,
+                         "'" + own.described.labels_source + "' names " + std::to_string(labels) +
+                             " classes, the model has " + std::to_string(classes));
+    }
+    lenet::Wish wish;
+    if (topk > 0) wish.topk = static_cast<std::int64_t>(std::min<size_t>(topk, INT64_MAX));
+    if (threshold != nullptr) wish.threshold = *threshold;
+    made->found = interpret(values.data.data(), classes, description, own.kind, wish);
+    for (const lenet::Prediction& one : made->found.predictions) {
+      made->listed.push_back(
+          {one.class_id, one.label ? one.label->c_str() : nullptr, one.value, one.score});
+    }
+    for (const std::string& one : made->found.attributes) made->texts.push_back(one.c_str());
+    made->predictions = made->listed.data();
+    made->count = made->listed.size();
+    made->attributes = made->texts.data();
+    made->attribute_count = made->texts.size();
+    made->output = output_of(values);
+    made->value_name = lenet::value_name(lenet::kind_for(description.outputs, own.kind));
+    made->warning = is_dark ? lenet::kDarkNote : nullptr;
+    *result = made.release();
+  });
+}
+
 }  // namespace
+
+lenet_classifier::lenet_classifier(const lenet::Config& config, const std::string& preprocess)
+    : origin(config),
+      described(describe(origin.config(), preprocess)),
+      pipeline(described.description.images),
+      kind(origin.output_kind()) {
+  if (kind == lenet::OutputKind::Unknown && described.softmax) {
+    kind = *described.softmax ? lenet::OutputKind::Probabilities : lenet::OutputKind::Logits;
+  }
+}
+
+lenet::Tensor lenet_classifier::run(const lenet::TensorView& input) const {
+  std::optional<lenet::Predictor> taken;
+  {
+    const std::lock_guard lock(mutex);
+    if (idle.empty()) {
+      taken = origin.clone();
+    } else {
+      taken = std::move(idle.back());
+      idle.pop_back();
+    }
+  }
+  lenet::Tensor outputs = taken->run(input);
+  const std::lock_guard lock(mutex);
+  idle.push_back(*std::move(taken));
+  return outputs;
+}
 
 const char* lenet_version(void) { return lenet::version(); }
 
@@ -208,6 +319,43 @@ lenet_status lenet_pipeline_create(const char* description, lenet_pipeline** pip
 }
 
 void lenet_pipeline_free(lenet_pipeline* pipeline) { delete pipeline; }
+
+lenet_status lenet_classifier_create(const lenet_config* config, const char* preprocess,
+                                     lenet_classifier** classifier, lenet_error* error) {
+  return guarded(error, [&] {
+    *required(classifier, "classifier") = nullptr;
+    *classifier = new lenet_classifier(required(config, "config")->config,
+                                       preprocess == nullptr ? "" : preprocess);
+  });
+}
+
+void lenet_classifier_free(lenet_classifier* classifier) { delete classifier; }
+
+lenet_status lenet_classifier_classify_file(const lenet_classifier* classifier, const void* bytes,
+                                            size_t size, size_t topk, const double* threshold,
+                                            lenet_result** result, lenet_error* error) {
+  return classify(
+      classifier, topk, threshold, result, error, [&](const lenet_classifier& own, bool& is_dark) {
+        const auto* file = static_cast<const char*>(required(bytes, "bytes"));
+        return own.pipeline.prepare(lenet::decode_bytes(
+            {file, size}, "the image", lenet::kMaxImagePixels, own.pipeline.depth(), &is_dark));
+      });
+}
+
+lenet_status lenet_classifier_classify_pixels(const lenet_classifier* classifier,
+                                              const lenet_pixels* pixels, size_t topk,
+                                              const double* threshold, lenet_result** result,
+                                              lenet_error* error) {
+  return classify(classifier, topk, threshold, result, error,
+                  [&](const lenet_classifier& own, bool&) {
+                    const lenet_pixels& given = *required(pixels, "pixels");
+                    return own.pipeline.prepare(
+                        lenet::ImageView{given.data, given.height, given.width, given.row_bytes,
+                                         static_cast<lenet::PixelFormat>(given.format)});
+                  });
+}
+
+void lenet_result_free(lenet_result* result) { delete static_cast<OwnedResult*>(result); }
 
 lenet_status lenet_predictor_cancel(lenet_predictor* predictor, lenet_error* error) {
   return guarded(error, [&] { required(predictor, "predictor")->predictor.cancel(); });

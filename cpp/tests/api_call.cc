@@ -75,7 +75,8 @@ void act(const Arguments& arguments) {
   }
   if (given("preprocess")) {
     const auto pipeline = lenet::ImagePipeline::load(arguments.at("preprocess"));
-    const lenet::Tensor tensor = pipeline(lenet::decode_image(arguments.at("image")));
+    const lenet::Tensor tensor =
+        pipeline(lenet::decode_image(arguments.at("image"), pipeline.depth()));
     if (given("output")) lenet::write_npy(arguments.at("output"), tensor);
     std::printf("image %s %08x\n", lenet::to_string(tensor.shape).c_str(), crc32_of(tensor.data));
     return;

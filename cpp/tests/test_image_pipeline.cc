@@ -124,6 +124,23 @@ TEST_CASE("PNG: depths, alpha over white, transparent colour" *
   const auto pixels = [&](const std::string& file) { return kDecode(file).pixels; };
   // 16 bits: the high byte.
   CHECK(pixels(png(1, 2, 16, 0, "\0\x12\xff\xfe\x00"s)) == Bytes{0x12, 0xfe});
+  // Of 12 bits the upper 8, and none above; the alpha of 16 bits, over white.
+  const std::string twelve = png(1, 2, 16, 0, "\0\x0f\xed\x00\x10"s);
+  bool is_dark = false;
+  const auto of = [&](int depth) {
+    return decode_bytes(twelve, "a.png", kMaxImagePixels, depth, &is_dark).pixels;
+  };
+  CHECK(of(12) == Bytes{0xfe, 1});
+  CHECK(of(14) == Bytes{0x3f, 0});
+  CHECK_FALSE(is_dark);
+  CHECK(of(16) == Bytes{0x0f, 0});
+  CHECK(is_dark);
+  CHECK_ERROR(BadInput, "a sample of 4077, which needs more than the 10 bits", of(10));
+  CHECK_ERROR(BadInput, "depth is 11", of(11));
+  const std::string half = png(1, 1, 16, 4, "\0\x0f\xff\x80\x00"s);
+  CHECK(decode_bytes(half, "", kMaxImagePixels, 12).pixels == Bytes{255});
+  CHECK(decode_bytes(png(1, 1, 16, 4, "\0\x00\x00\x80\x00"s), "", kMaxImagePixels, 12).pixels ==
+        Bytes{127});
   // 100 at alpha 51 (a fifth): 100 / 5 + 255 * 4 / 5.
   CHECK(pixels(png(1, 1, 8, 4, "\0\x64\x33"s)) == Bytes{224});
   CHECK(pixels(png(1, 2, 8, 6, "\0\x64\0\xff\xff\x01\x02\x03\0"s)) ==
@@ -285,7 +302,7 @@ TEST_CASE("Resize: the size and the values") {
 TEST_CASE("Resize: as OpenCV does it") {  // by hand; test_image_steps.py compares with cv2 itself
   const auto resized = [](const Bytes& row, std::int64_t to, Interpolation interpolation) {
     const auto width = static_cast<std::int64_t>(row.size());
-    return resize({row, 1, width, 1}, 1, to, interpolation, Library::OpenCv).pixels;
+    return resize(Image{row, 1, width, 1}, 1, to, interpolation, Library::OpenCv).pixels;
   };
   // Two neighbours of the middle of each third, however many pixels lie between.
   CHECK(resized({0, 90, 0, 0, 60, 0, 0, 30, 0}, 3, Interpolation::Bilinear) == Bytes{90, 60, 30});
@@ -304,7 +321,7 @@ TEST_CASE("Resize: the filters") {
     for (const std::int64_t to : {1, 7, 40, 149, 151, 400}) {
       const Bytes across = resize(row, 1, to, filter).pixels;
       CHECK(across.size() == static_cast<std::size_t>(to));
-      CHECK(across == resize({row.pixels, 150, 1, 1}, to, 1, filter).pixels);
+      CHECK(across == resize(Image{row.pixels, 150, 1, 1}, to, 1, filter).pixels);
       CHECK(std::is_sorted(across.begin(), across.end()));
     }
   }
@@ -321,6 +338,64 @@ TEST_CASE("only images go in") {
         Image{{}, std::int64_t{1} << 40, std::int64_t{1} << 40, 1}, Image{{1, 2, 3, 4}, 1, 1, 4}}) {
     CHECK_ERROR(BadInput, "not an image", pipeline(image));
   }
+  const std::uint8_t byte = 0;
+  const std::int64_t huge = std::int64_t{1} << 40;
+  for (const ImageView& image :
+       {ImageView{nullptr, 1, 1, 1, PixelFormat::Grey}, ImageView{&byte, 0, 1, 1},
+        ImageView{&byte, 1, 1, 2}, ImageView{&byte, huge, huge, 0, PixelFormat::Grey},
+        ImageView{&byte, 1, 1, 0, static_cast<PixelFormat>(9)}}) {
+    CHECK_ERROR(BadInput, "not an image", pipeline(image));
+  }
+}
+
+TEST_CASE("an image in memory is prepared as the file of it, whatever its rows and its order") {
+  const Image image = numbered(5, 7, 3);
+  // Each format, in rows of 40 bytes of which the rest are of no image.
+  const auto pixels = [&](PixelFormat format) {
+    Bytes bytes(5 * 40, 99);
+    const ImageView view{bytes.data(), 5, 7, 40, format};
+    const bool reversed = format == PixelFormat::Bgr || format == PixelFormat::Bgra;
+    for (std::size_t i = 0; i < 35; ++i) {
+      std::uint8_t* pixel = &bytes[i / 7 * 40 + i % 7 * static_cast<std::size_t>(view.channels())];
+      for (std::size_t k = 0; k < 3; ++k) pixel[reversed ? 2 - k : k] = image.pixels[3 * i + k];
+      if (view.channels() == 4) pixel[3] = 255;
+    }
+    return bytes;
+  };
+  const std::string resize_step = R"({"type": "Resize", "size": [3, 4], "interpolation": ")";
+  for (const char* step :
+       {"", R"({"type": "CenterCrop", "size": [2, 4]}, )", R"(nearest"}, )", R"(bilinear"}, )",
+        R"(bicubic"}, )", R"(nearest", "library": "opencv"}, )",
+        R"(bilinear", "library": "opencv"}, )", R"(bicubic", "library": "opencv"}, )",
+        R"(area", "library": "opencv"}, )"}) {
+    const bool resizes = *step != '\0' && *step != '{';
+    const std::string steps = (resizes ? resize_step : "") + step;
+    for (const ImagePipeline& pipeline :
+         {kLoad(preprocess(steps + kLast3, "RGB")), kLoad(preprocess(steps + kLast3, "BGR")),
+          kLoad(preprocess(steps + kLast, "L"))}) {
+      const Tensor expected = pipeline(image);
+      for (const PixelFormat format :
+           {PixelFormat::Rgb, PixelFormat::Bgr, PixelFormat::Rgba, PixelFormat::Bgra}) {
+        const Bytes bytes = pixels(format);
+        CHECK(pipeline(ImageView{bytes.data(), 5, 7, 40, format}).data == expected.data);
+      }
+    }
+  }
+  const ImagePipeline grey = kLoad(preprocess(kLast3, "RGB"));
+  const Bytes two = {1, 99, 2};
+  CHECK(grey.prepare(ImageView{two.data(), 2, 1, 2, PixelFormat::Grey}).pixels ==
+        Bytes{1, 1, 1, 2, 2, 2});
+  // Half of black over white, as of a PNG.
+  const Bytes clear = {0, 0, 0, 128, 10, 20, 30, 255};
+  CHECK(grey.prepare(ImageView{clear.data(), 1, 2, 0, PixelFormat::Bgra}).pixels ==
+        Bytes{127, 127, 127, 30, 20, 10});
+}
+
+TEST_CASE("an image file in memory is the file") {
+  const std::string file = "P6\n1 2\n255\n" + kSix;
+  CHECK(decode_image_from_memory(file.data(), file.size()).pixels == kDecode(file).pixels);
+  CHECK_ERROR(BadInput, "'the image' is empty", decode_image_from_memory("", 0));
+  CHECK_ERROR(BadInput, "bytes is null", decode_image_from_memory(nullptr, 3));
 }
 
 TEST_CASE("preprocess.json: what is accepted") {
@@ -340,6 +415,11 @@ TEST_CASE("preprocess.json: what is accepted") {
 
 TEST_CASE("preprocess.json: what is refused, and where it is wrong") {
   kLoad.refuses("", "parse error");
+  for (const char* depth : {"8", "11", "18", "12.0", "\"12\""}) {
+    kLoad.refuses(R"({"format_version": 1, "mode": "L", "depth": )" + std::string(depth) +
+                      R"(, "steps": []})",
+                  "depth: expected");
+  }
   kLoad.refuses("[]", "the document: expected an object");
   CHECK_ERROR(BadModel, "not a valid description of preprocessing: steps missing",
               ImagePipeline::parse(R"({"format_version": 1, "mode": "L"})"));

@@ -1,75 +1,64 @@
-/* Classifies the images of an IDX file with an exported model: classify MODEL_DIR IMAGES */
+/* Classifies image files with an exported model: classify MODEL_DIR IMAGE... */
 #include <lenet/c_api.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The images of an IDX file as grey levels from 0 to 255; NULL when it is none. */
-static uint8_t* read_images(const char* path, int64_t shape[4]) {
-  unsigned char head[16];
-  uint8_t* images = NULL;
+/* What a file holds; NULL when it cannot be read. */
+static unsigned char* read_file(const char* path, size_t* size) {
+  unsigned char* bytes = NULL;
+  size_t room = 0;
   FILE* file = fopen(path, "rb");
+  *size = 0;
   if (file == NULL) return NULL;
-  if (fread(head, 1, sizeof head, file) == sizeof head && head[2] == 8 && head[3] == 3) {
-    for (int i = 0; i < 3; ++i) {
-      const unsigned char* size = head + 4 + 4 * i;
-      shape[i == 0 ? 0 : i + 1] = (int64_t)size[0] << 24 | size[1] << 16 | size[2] << 8 | size[3];
-    }
-    shape[1] = 1; /* channel */
-    if (shape[0] <= 100000 && shape[2] <= 1000 && shape[3] <= 1000) {
-      const size_t pixels = (size_t)(shape[0] * shape[2] * shape[3]);
-      images = malloc(pixels + 1);
-      if (images != NULL && fread(images, 1, pixels, file) != pixels) {
-        free(images); /* shorter than its head says */
-        images = NULL;
+  for (size_t got = 1; got > 0; *size += got) {
+    if (*size == room) {
+      unsigned char* larger = realloc(bytes, room = 2 * room + 65536);
+      if (larger == NULL) {
+        free(bytes);
+        bytes = NULL;
+        break;
       }
+      bytes = larger;
     }
+    got = fread(bytes + *size, 1, room - *size, file);
   }
   fclose(file);
-  return images;
+  return bytes;
 }
 
-static void print_classes(const lenet_output* logits) {
-  const int64_t classes = logits->shape[1];
-  for (int64_t row = 0; row < logits->shape[0]; ++row) {
-    const float* values = logits->data + row * classes;
-    int64_t best = 0;
-    for (int64_t i = 1; i < classes; ++i) {
-      if (values[i] > values[best]) best = i;
-    }
-    printf("%d\n", (int)best);
+static void print_result(const char* path, const lenet_result* result) {
+  printf("%s\n", path);
+  for (size_t i = 0; i < result->count; ++i) {
+    const lenet_prediction* one = &result->predictions[i];
+    const char* label = one->label == NULL ? "" : one->label;
+    printf("  %.6f  class %d%s%s\n", one->value, (int)one->class_id, *label ? "  " : "", label);
   }
+  for (size_t i = 0; i < result->attribute_count; ++i) printf("  %s\n", result->attributes[i]);
+  if (result->warning != NULL) fprintf(stderr, "classify: %s: %s\n", path, result->warning);
 }
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    fprintf(stderr, "usage: classify MODEL_DIR IMAGES\n");
+  if (argc < 3) {
+    fprintf(stderr, "usage: classify MODEL_DIR IMAGE...\n");
     return 2;
   }
-  int64_t shape[4];
-  uint8_t* images = read_images(argv[2], shape);
-  if (images == NULL) {
-    fprintf(stderr, "classify: %s is no IDX file of images\n", argv[2]);
-    return 1;
-  }
   lenet_error error;
-  lenet_output logits;
-  lenet_predictor* predictor = NULL;
+  lenet_classifier* classifier = NULL;
   lenet_config* config = lenet_config_create();
   lenet_status status = lenet_config_set(config, "model_dir", argv[1], &error);
   if (status == LENET_OK) status = lenet_config_set(config, "threads", "2", &error);
-  if (status == LENET_OK) status = lenet_predictor_create(config, &predictor, &error);
-  if (status == LENET_OK) {
-    const lenet_input input = {.pixels = images, .shape = shape, .rank = 4};
-    status = lenet_predictor_run(predictor, &input, &logits, &error);
+  if (status == LENET_OK) status = lenet_classifier_create(config, NULL, &classifier, &error);
+  for (int i = 2; i < argc && status == LENET_OK; ++i) {
+    size_t size = 0;
+    unsigned char* bytes = read_file(argv[i], &size);
+    lenet_result* result = NULL;
+    status = lenet_classifier_classify_file(classifier, bytes, size, 0, NULL, &result, &error);
+    if (status == LENET_OK) print_result(argv[i], result);
+    lenet_result_free(result);
+    free(bytes);
   }
-  if (status == LENET_OK) {
-    print_classes(&logits);
-  } else {
-    fprintf(stderr, "classify: error %d: %s\n", (int)error.code, error.message);
-  }
-  lenet_predictor_free(predictor);
+  if (status != LENET_OK) fprintf(stderr, "classify: error %d: %s\n", (int)error.code, error.message);
+  lenet_classifier_free(classifier);
   lenet_config_free(config);
-  free(images);
   return status;
 }

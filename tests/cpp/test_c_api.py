@@ -1,15 +1,20 @@
 """The C API through ctypes, as another language calls it; examples/c_consumer is in C."""
 
 import ctypes
-from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
+import io
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
 from functools import partial
 from threading import Thread
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 import lenet_cpp
 from lenet_cpp._core import Config
+from lenet_cpp.data.images import Normalize, Pipeline, Resize, ToCHW
 
 BAD_INPUT = 5
 BACKEND_FAILURE = 8
@@ -32,6 +37,28 @@ class Input(ctypes.Structure):
 
 class Output(ctypes.Structure):
     _fields_ = (("data", POINTER(c_float)), ("size", c_size_t), *SHAPE)
+
+
+class Pixels(ctypes.Structure):
+    _fields_ = (
+        *(("data", c_void_p), ("height", c_int64), ("width", c_int64)),
+        *(("row_bytes", c_size_t), ("format", c_int32)),
+    )
+
+
+class Prediction(ctypes.Structure):
+    _fields_ = (
+        *(("class_id", c_int64), ("label", c_char_p)),
+        *(("value", c_float), ("score", c_float)),
+    )
+
+
+class Result(ctypes.Structure):
+    _fields_ = (
+        *(("predictions", POINTER(Prediction)), ("count", c_size_t)),
+        *(("attributes", POINTER(c_char_p)), ("attribute_count", c_size_t)),
+        *(("output", Output), ("value_name", c_char_p), ("warning", c_char_p)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +247,175 @@ def test_a_run_ends_when_cancelled_or_late(library, call, config, predictor):
     call("predictor_create", config, byref(limited))
     assert "time_limit_ms" in failing(limited, *arguments)
     library.lenet_predictor_free(limited)
+
+
+FORMATS = {"L": 0, "RGB": 1, "BGR": 2, "RGBA": 3, "BGRA": 4}
+
+
+@pytest.fixture
+def classifier(library, call, tmp_path):
+    """Make a classifier of a network of three classes with this member ``postprocess``."""
+    made = []
+    weights = np.random.default_rng(0).normal(size=(192, 3)).astype("f4") / 8
+
+    def classifier(postprocess=None, labels=("ant", "bee", "Ä"), ending="Softmax"):
+        value = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+        graph = helper.make_graph(
+            [
+                helper.make_node("Flatten", ["x"], ["f"]),
+                helper.make_node("MatMul", ["f", "w"], ["z"]),
+                helper.make_node(ending, ["z"], ["y"]),
+            ],
+            "network",
+            [value("x", shape=["n", 3, 8, 8])],
+            [value("y", shape=["n", 3])],
+            [numpy_helper.from_array(weights, "w")],
+        )
+        opset = helper.make_opsetid("", 17)
+        onnx.save(
+            helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "m.onnx"
+        )
+        steps = (Resize(size=(8, 8)), Normalize(1 / 255, (0.5,) * 3, (0.5,) * 3), ToCHW())
+        Pipeline("RGB", steps, labels, postprocess).save(tmp_path / "preprocess.json")
+        config, handle = c_void_p(library.lenet_config_create()), c_void_p()
+        call("config_set", config, b"model_dir", str(tmp_path).encode())
+        call("classifier_create", config, None, byref(handle))
+        library.lenet_config_free(config)
+        made.append(handle)
+        return handle, weights
+
+    yield classifier
+    for handle in made:
+        library.lenet_classifier_free(handle)
+
+
+def classify(library, call, classifier, image, topk=0, threshold=None, format_=None):
+    """Return classes, attributes, the raw outputs, and how values are called."""
+    result, limit = POINTER(Result)(), None if threshold is None else byref(c_double(threshold))
+    more = (classifier, *((image, c_size_t(len(image))) if isinstance(image, bytes) else ()))
+    if not isinstance(image, bytes):
+        rows = np.ascontiguousarray(image)
+        shape = (rows.ctypes.data, rows.shape[0], rows.shape[1])
+        more += (byref(Pixels(*shape, rows.strides[0], FORMATS[format_])),)
+    name = "classify_file" if isinstance(image, bytes) else "classify_pixels"
+    call(f"classifier_{name}", *more, c_size_t(topk), limit, byref(result))
+    found = result.contents
+    classes = [
+        (one.class_id, one.label and one.label.decode(), one.value)
+        for one in found.predictions[: found.count]
+    ]
+    attributes = [text.decode() for text in found.attributes[: found.attribute_count]]
+    raw = array_of(found.output).copy()
+    answer = classes, attributes, raw, found.value_name.decode(), found.warning
+    library.lenet_result_free(result)
+    return answer
+
+
+def png_of(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_classifier_decodes_prepares_runs_and_names(library, call, classifier):
+    """Against Pillow's resize and NumPy's softmax."""
+    handle, weights = classifier()
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
+    small = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
+    logits = ((small / 255 - 0.5) / 0.5).transpose(2, 0, 1).reshape(-1) @ weights
+    expected = np.exp(logits) / np.exp(logits).sum()
+    order = np.argsort(-expected)
+    classes, attributes, raw, name, warning = classify(library, call, handle, png_of(pixels))
+    assert [one[:2] for one in classes] == [(i, ("ant", "bee", "Ä")[i]) for i in order]
+    assert np.allclose([one[2] for one in classes], expected[order], atol=1e-5)
+    assert np.allclose(raw, [expected], atol=1e-5)
+    assert (attributes, name, warning) == ([], "probability", None)
+    assert classify(library, call, handle, png_of(pixels), topk=1)[0] == classes[:1]
+    above = classify(library, call, handle, png_of(pixels), threshold=classes[0][2] - 1e-3)[0]
+    assert above == classes[:1]
+    # Pixels in memory, each order, with rows that are longer than the image.
+    for format_ in ("RGB", "BGR", "RGBA", "BGRA"):
+        memory = np.full((20, 40, len(format_)), 255, np.uint8)
+        for channel, letter in enumerate("RGB"):
+            memory[:, :30, format_.index(letter)] = pixels[..., channel]
+        rows = memory.reshape(20, -1)[:, : 30 * len(format_)]
+        assert rows.strides[0] == 40 * len(format_)
+        shown = np.lib.stride_tricks.as_strided(
+            rows, (20, 30, len(format_)), (rows.strides[0], len(format_), 1)
+        )
+        given = Pixels(shown.ctypes.data, 20, 30, rows.strides[0], FORMATS[format_])
+        result = POINTER(Result)()
+        call("classifier_classify_pixels", handle, byref(given), c_size_t(0), None, byref(result))
+        assert array_of(result.contents.output).tobytes() == raw.tobytes(), format_
+        library.lenet_result_free(result)
+    grey = classify(library, call, handle, pixels[..., 0], format_="L")
+    assert grey[2].tobytes() == classify(library, call, handle, png_of(pixels[..., 0]))[2].tobytes()
+
+
+def test_a_classifier_of_several_labels(library, call, classifier):
+    rule = {"type": "MultiLabelThreshOutput", "threshold": 0.5}
+    handle, _ = classifier(rule, ending="Sigmoid")
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8)
+    classes, _, raw, *_ = classify(library, call, handle, png_of(pixels))
+    assert [one[0] for one in classes] == np.flatnonzero(raw[0] >= 0.5).tolist()
+    few = classify(library, call, handle, png_of(pixels), threshold=2.0)[0]
+    assert few == []
+
+
+def test_a_classifier_in_many_threads(library, call, classifier):
+    handle, _ = classifier()
+    rng = np.random.default_rng(3)
+    files = [png_of(rng.integers(0, 256, (50, 40, 3), np.uint8)) for _ in range(8)]
+    expected = [classify(library, call, handle, file) for file in files]
+    wrong = []
+
+    def work(number):
+        for turn in range(50):
+            which = (number + turn) % 8
+            found = classify(library, call, handle, files[which])
+            if found[0] != expected[which][0] or not np.array_equal(found[2], expected[which][2]):
+                wrong.append(which)
+
+    threads = [Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_what_a_classifier_refuses(library, call, classifier, config, model_dir, tmp_path):
+    handle, _ = classifier(labels=("one", "two"))
+    file, result = png_of(np.zeros((8, 8, 3), np.uint8)), POINTER(Result)()
+    size, topk = c_size_t(len(file)), c_size_t(0)
+    arguments = (handle, file, size, topk, None, byref(result))
+    text = call("classifier_classify_file", *arguments, code=4)
+    assert "names 2 classes, the model has 3" in text
+    assert not result
+    handle, _ = classifier()
+    refused = partial(call, "classifier_classify_file", handle, code=BAD_INPUT)
+    assert "the image' is a damaged PNG" in refused(file, c_size_t(40), topk, None, byref(result))
+    assert "not an image" in refused(b"hello", c_size_t(5), topk, None, byref(result))
+    pixels = byref(Pixels(None, 8, 8, 0, 1))
+    text = call(
+        "classifier_classify_pixels", handle, pixels, topk, None, byref(result), code=BAD_INPUT
+    )
+    assert "no memory" in text
+    for i, name in ((0, "classifier"), (1, "bytes"), (4, "result")):
+        given = [handle, file, size, topk, None, byref(result)]
+        given[i + (i == 4)] = None
+        assert f"'{name}' is NULL" in call("classifier_classify_file", *given, code=BAD_INPUT)
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        (tmp_path / "bare").mkdir(exist_ok=True)
+        (tmp_path / "bare" / name).write_bytes((model_dir / name).read_bytes())
+    call("config_set", config, b"model_dir", str(tmp_path / "bare").encode())
+    failed = c_void_p(1)
+    text = call("classifier_create", config, None, byref(failed), code=3)
+    assert "describes how images are prepared" in text
+    assert failed.value is None
+    described = str(model_dir / "preprocess.json").encode()
+    call("classifier_create", config, described, byref(failed))
+    library.lenet_classifier_free(failed)
 
 
 def test_null(library, call, config, predictor):

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -305,3 +306,27 @@ def test_interrupted(classifier, model, files, tmp_path):
         assert process.stderr.read() == b""
     assert target.read_text() == "before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_16_bit_picture_of_12_bits_is_reported(run_program, model_dir, tmp_path):
+    """Its high byte is almost black; with ``depth`` it is the picture of 8 bits, and no warning."""
+    eight = Image.fromarray(DIGITS[3])
+    eight.save(tmp_path / "eight.png")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.asarray(eight).astype(np.uint16) << 4).save(tmp_path / name)
+    plain = Pipeline("L", (Normalize(1 / 255, (0,), (1,)), ToCHW()))
+    plain.save(tmp_path / "plain.json")
+    model = (f"--model_dir={model_dir}", "--format=json")
+    files = (tmp_path / "a.png", tmp_path / "b.png")
+    done = run_program(*model, f"--preprocess={tmp_path}/plain.json", *files)
+    (line,) = done.stderr.splitlines()  # of the first alone
+    assert re.fullmatch(r"lenet_classify: warning: '.*a\.png': no sample .* above 4,095; .*", line)
+    assert ['"depth": 12' in one["warning"] for one in json.loads(done.stdout)] == [True, True]
+    description = tmp_path / "deep.json"
+    replace(plain, depth=12).save(description)
+    done = run_program(*model, f"--preprocess={description}", *files, tmp_path / "eight.png")
+    assert done.stderr == ""
+    found = [one["predictions"] for one in json.loads(done.stdout)]
+    assert found[0] == found[1] == found[2]
+    # The reason, too, why no digit is found.
+    assert "above 4,095" in run_program(*model, *files).stderr

@@ -10,14 +10,18 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import cv2
 import nlohmann_json
 import numpy as np
+import onnx
 import paddle
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.data import write_idx
-from snippets import printed_by
+from snippets import printed_by, read_snippets, run_command
 
 
 @pytest.fixture
@@ -70,13 +74,30 @@ def images(mnist_test, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-def test_consumer(build, root, prefix, run_bare, model_dir, images, digits, tmp_path):
-    consumer = build(root, prefix, tmp_path)
-    result = run_bare(model_dir, images, program=consumer)
+@pytest.fixture(scope="module")
+def files(mnist_test, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for i, image in enumerate(mnist_test.images[:20]):
+        Image.fromarray(image).save(folder / f"{i:02}.png")
+    return sorted(folder.iterdir())
+
+
+def classes_of(build, consumer, model_dir, images, files, run_bare):
+    """Return what a consumer finds: in C of files, five classes each, of which the first counts."""
+    given = files if build is build_in_c else [images]
+    result = run_bare(model_dir, *given, program=consumer)
     assert (result.returncode, result.stderr) == (0, "")
-    classes = lenet_cpp.predict(digits[:200]).argmax(axis=1)
-    assert list(map(int, result.stdout.split())) == classes.tolist()
+    if build is build_in_cpp:
+        return list(map(int, result.stdout.split()))
+    return list(map(int, re.findall(r"class (\d)", result.stdout)[::5]))
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_consumer(build, root, prefix, run_bare, model_dir, images, files, digits, tmp_path):
+    consumer = build(root, prefix, tmp_path)
+    found = classes_of(build, consumer, model_dir, images, files, run_bare)
+    assert len(found) in {20, 200}
+    assert found == lenet_cpp.predict(digits[: len(found)]).argmax(axis=1).tolist()
     result = run_bare(tmp_path / "nowhere", images, program=consumer)
     assert (result.returncode, result.stdout) == (3, "")
     (line,) = result.stderr.splitlines()
@@ -86,6 +107,172 @@ def test_consumer(build, root, prefix, run_bare, model_dir, images, digits, tmp_
     (tmp_path / "lenet.pdiparams").write_bytes(b"damaged")
     assert run_bare(tmp_path, images, program=consumer).returncode == 4
     assert run_bare(program=consumer).returncode == 2
+
+
+# Enough of OpenCV for the program on the page: a picture in BGR, in rows of more bytes than pixels.
+OPENCV = """#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+namespace cv {
+struct MatStep { std::size_t bytes; operator std::size_t() const { return bytes; } };
+struct Mat { std::vector<std::uint8_t> memory; std::uint8_t* data; int rows, cols; MatStep step; };
+inline Mat imread(const std::string& path) {
+  Mat mat{std::vector<std::uint8_t>(ROWS * STEP), nullptr, ROWS, COLUMNS, {STEP}};
+  mat.data = mat.memory.data();
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  if (std::fread(mat.data, 1, ROWS * STEP, file) != ROWS * STEP) mat.rows = 0;
+  std::fclose(file);
+  return mat;
+}
+}
+"""
+
+
+def test_a_picture_in_memory_gives_what_lenet_classify_gives_for_its_png(
+    root, prefix, model_dir, tmp_path
+):
+    (text,) = (
+        snippet.text
+        for snippet in read_snippets(root / "docs" / "cpp-library.md")
+        if "classify_mat.cc" in snippet.text
+    )
+    (tmp_path / "opencv2").mkdir()
+    (tmp_path / "opencv2" / "opencv.hpp").write_text(OPENCV)
+    (tmp_path / "classify_mat.cc").write_text(text)
+    (library,) = prefix.rglob("liblenet.so")
+    rows, columns, step = 90, 70, 224
+    build = ("c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wconversion", "classify_mat.cc")
+    sizes = (f"-DROWS={rows}", f"-DCOLUMNS={columns}", f"-DSTEP={step}", "-I.")
+    linked = (f"-I{prefix}/include", library, f"-Wl,-rpath,{library.parent}", "-o", "classify")
+    printed_by(*build, *sizes, *linked, cwd=tmp_path)
+    rng = np.random.default_rng(0)
+    memory = rng.integers(180, 256, (rows, step), np.uint8)
+    picture = memory[:, : 3 * columns].reshape(rows, columns, 3)
+    picture[20:70, 30:38] //= 8  # a one
+    (tmp_path / "picture.bgr").write_bytes(memory.tobytes())
+    Image.fromarray(picture[..., ::-1]).save(tmp_path / "picture.png")
+    printed_by(tmp_path / "classify", model_dir, "picture.bgr", "scores.npy", cwd=tmp_path)
+    command = (prefix / "bin" / "lenet_classify", f"--model_dir={model_dir}", "--format=json")
+    (found,) = json.loads(
+        printed_by(*command, "--softmax=false", "--topk=10", "picture.png", cwd=tmp_path)
+    )
+    expected = np.empty((1, 10), np.float32)
+    for one in found["predictions"]:
+        expected[0, one["class_id"]] = one["probability"]
+    assert np.load(tmp_path / "scores.npy").tobytes() == expected.tobytes()
+
+
+INFERENCE_YML = """PreProcess:
+  transform_ops:
+    - ResizeImage: {resize_short: 36}
+    - CropImage: {size: 32}
+    - NormalizeImage: {scale: 1.0/255.0, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], order: ''}
+    - ToCHWImage:
+PostProcess:
+  main_indicator: Topk
+  Topk: {topk: 5, class_id_map_file: ../labels.txt}
+"""
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A folder as PaddleClas describes it, of a small network of 8 classes, and a photo."""
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    weights = numpy_helper.from_array(rng.normal(size=(3072, 8)).astype("f4") / 30, "w")
+    value = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["f"]),
+            helper.make_node("MatMul", ["f", "w"], ["z"]),
+            helper.make_node("Softmax", ["z"], ["y"], axis=1),
+        ],
+        "network",
+        [value("x", shape=["n", 3, 32, 32])],
+        [value("y", shape=["n", 8])],
+        [weights],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), folder / "m.onnx")
+    (folder / "inference.yml").write_text(INFERENCE_YML)
+    (folder / "labels.txt").write_text("".join(f"{i} kind {chr(97 + i)}\n" for i in range(8)))
+    pixels = rng.integers(0, 256, (50, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return folder, tmp_path / "photo.png"
+
+
+def test_the_example_in_c_prints_what_lenet_classify_prints(
+    root, prefix, run_bare, exported, tmp_path
+):
+    """A folder of PaddleClas as it is: its resize, its labels, its five classes."""
+    folder, image = exported
+    found = run_bare(folder, image, program=build_in_c(root, prefix, tmp_path))
+    assert (found.returncode, found.stderr) == (0, "")
+    lines = found.stdout.splitlines()
+    assert len(lines) == 6
+    assert re.fullmatch(r"  0\.\d{6}  class (\d)  kind [a-h]", lines[1])
+    program = prefix / "bin" / "lenet_classify"
+    assert run_bare(f"--model_dir={folder}", image, program=program).stdout == found.stdout
+
+
+@pytest.mark.nightly
+def test_the_example_with_opencv(root, prefix, exported, tmp_path):
+    """Frames of a film, decoded by OpenCV, get what lenet_classify gives for them as PNG files."""
+    folder, _ = exported
+    found = run_command("pkg-config", "--cflags", "--libs", "opencv4")
+    if found.returncode != 0:
+        pytest.skip("OpenCV is not installed: apt-get install libopencv-dev")
+    rng = np.random.default_rng(1)
+    writer = cv2.VideoWriter(
+        str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48)
+    )
+    for _ in range(4):
+        writer.write(cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48)))
+    writer.release()
+    (library,) = prefix.rglob("liblenet.so")
+    source = root / "examples" / "opencv" / "video.cc"
+    linked = (f"-I{prefix}/include", library, f"-Wl,-rpath,{library.parent}", "-o", "video")
+    printed_by("c++", "-std=c++17", source, *linked, *found.stdout.split(), cwd=tmp_path)
+    labels = printed_by(tmp_path / "video", folder, "film.avi", cwd=tmp_path).splitlines()
+    film = cv2.VideoCapture(str(tmp_path / "film.avi"))
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), film.read()[1])
+    command = (prefix / "bin" / "lenet_classify", f"--model_dir={folder}", "--topk=1")
+    printed = printed_by(*command, *(f"{i}.png" for i in range(4)), cwd=tmp_path)
+    expected = re.findall(r"  (0\.\d+)  class \d  (.*)", printed)
+    assert labels == [f"{i}\t{label}\t{value}" for i, (value, label) in enumerate(expected)]
+
+
+def test_the_example_in_c_sharp_declares_what_there_is(root, program):
+    """Each function by its name and number of arguments, each struct by its fields."""
+    header = re.sub("//.*", "", (root / "cpp/include/lenet/c_api.h").read_text())
+    declared = re.sub(r"\[\w+\([^)]*\)\]", "", (root / "examples/csharp/Lenet.cs").read_text())
+    functions = re.findall(r"static extern \w+ (lenet_\w+)\(([^)]*)\)", declared)
+    assert len(functions) == 8
+    for name, arguments in functions:
+        known = re.search(rf"\b{name}\(([^)]*)\)", header)[1]
+        count = 0 if known == "void" else known.count(",") + 1
+        assert (arguments.count(",") + 1 if arguments else 0) == count, name
+    for name in ("lenet_prediction", "lenet_result", "lenet_pixels"):
+        known = re.search(rf"typedef struct {name} {{(.*?)\n}}", header, re.S)[1]
+        fields = re.findall(r"(\w+);", known)
+        own = re.search(rf"struct {name}\s*{{(.*?)\n\s*}}", declared, re.S)[1]
+        assert re.findall(r"(\w+)(?=[;,])", own) == fields, name
+
+
+@pytest.mark.nightly
+def test_the_example_in_c_sharp(root, prefix, run_bare, exported, tmp_path):
+    if shutil.which("dotnet") is None:
+        pytest.skip("dotnet is not installed")
+    folder, image = exported
+    (library,) = prefix.rglob("liblenet.so")
+    source = shutil.copytree(root / "examples" / "csharp", tmp_path / "source")
+    found = os.environ | {"LD_LIBRARY_PATH": str(library.parent), "DOTNET_NOLOGO": "1"}
+    printed = printed_by("dotnet", "run", folder, image, cwd=source, env=found)
+    expected = run_bare(f"--model_dir={folder}", image, program=prefix / "bin" / "lenet_classify")
+    assert printed == expected.stdout
 
 
 def files_of(folder, root, library):
@@ -185,7 +372,7 @@ def unpacked(request, packages, tmp_path_factory):
     return folder / "usr"
 
 
-def test_a_package(unpacked, root, soname, run_bare, model_dir, images, digits, tmp_path):
+def test_a_package(unpacked, root, soname, run_bare, model_dir, images, files, digits, tmp_path):
     """Its files, and a program that is built with it: in C++ or in C."""
     files = files_of(unpacked, root, "lib")
     assert {"share/doc/lenet/copyright", "bin/lenet_infer_native"} <= files
@@ -194,10 +381,9 @@ def test_a_package(unpacked, root, soname, run_bare, model_dir, images, digits, 
     licenses = (unpacked / "share/doc/lenet/LICENSES.txt").read_text()
     assert all(name in licenses for name in ("Niels Lohmann", "Boost Software License"))
     build = build_in_c if unpacked.name == "usr" else build_in_cpp
-    result = run_bare(model_dir, images, program=build(root, unpacked, tmp_path))
-    assert (result.returncode, result.stderr) == (0, "")
-    logits = lenet_cpp.predict(digits[:200])
-    assert list(map(int, result.stdout.split())) == logits.argmax(axis=1).tolist()
+    consumer = build(root, unpacked, tmp_path)
+    found = classes_of(build, consumer, model_dir, images, files, run_bare)
+    assert found == lenet_cpp.predict(digits[: len(found)]).argmax(axis=1).tolist()
     test = run_bare(f"--model_dir={model_dir}", program=unpacked / "bin" / "lenet_infer_test")
     assert "engine native" in test.stdout
 

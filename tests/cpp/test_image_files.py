@@ -6,6 +6,7 @@
 import io
 import resource
 import struct
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -114,6 +115,16 @@ def test_same_bits(name, cpp_tensor, tmp_path):
     file.write_bytes(LOSSLESS[name])
     for pipeline in (raw("L"), raw("RGB")):
         assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
+
+
+@pytest.mark.parametrize("depth", [10, 12, 14])
+def test_depth(depth, cpp_tensor, tmp_path):
+    samples = np.random.default_rng(depth).integers(0, 1 << depth, (HEIGHT, WIDTH), np.uint16)
+    Image.fromarray(samples).save(tmp_path / "deep.png")
+    pipeline = replace(raw("L"), depth=depth)
+    tensor = cpp_tensor(pipeline, tmp_path / "deep.png")
+    assert np.array_equal(tensor[0], samples >> (depth - 8))
+    assert_same_bits(tensor, pipeline(tmp_path / "deep.png"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageSequence
 
 import lenet_cpp
 from lenet_cpp.data import images
+from lenet_cpp.data.images import read_image
 from lenet_cpp.data.images.containers import essential_parts
 from pictures import png, random_pixels, read, refused
 from snippets import run_command
@@ -130,6 +132,35 @@ def test_16_bit_samples_become_their_high_byte(tmp_path):
     (tmp_path / "key.png").write_bytes(transparent)
     expected = np.where(values == key, 255, values >> 8)
     assert np.array_equal(read(tmp_path / "key.png", "L"), expected)
+
+
+def test_depth_is_how_many_bits_16_bit_samples_have(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (9, 11), dtype=np.uint16)
+    values[0, 0] = 4095
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    Image.fromarray(values).save(tmp_path / "grey.tiff")
+    for path in (tmp_path / "grey.png", tmp_path / "grey.tiff"):
+        assert np.array_equal(np.asarray(read_image(path, "L", depth=12)), values >> 4)
+        assert np.array_equal(np.asarray(read_image(path, "L", depth=14)), values >> 6)
+        with pytest.warns(UserWarning, match="no sample of this 16-bit picture is above 4,095"):
+            assert np.array_equal(read(path, "L"), values >> 8)
+        with pytest.raises(
+            lenet_cpp.BadInput, match="a sample of 4095, which needs more than the 10 bits"
+        ):
+            read_image(path, "L", depth=10)
+    values[0, 0] = 4096
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(tmp_path / "grey.png", "L")
+    rows = b"\0" + np.array([[16, 4095, 0]], ">u2").tobytes()
+    (tmp_path / "rgb.png").write_bytes(png(1, 1, 16, 2, rows))
+    with pytest.warns(UserWarning, match=r"rgb\.png: no sample"):
+        read(tmp_path / "rgb.png")
+    with pytest.raises(lenet_cpp.Unsupported, match="Pillow reads the upper 8 bits only"):
+        read_image(tmp_path / "rgb.png", "RGB", depth=12)
+    eight = saved(np.full((2, 2), 200, np.uint8), "PNG")
+    assert np.asarray(read_image(eight, "L", depth=12)).max() == 200
 
 
 def test_one_bit_images(tmp_path):

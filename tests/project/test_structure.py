@@ -50,8 +50,9 @@ CPP_ROOMS = {
     "int8": ("engines/native/int8/*",),
     "native": ("engines/native/*",),
     "engines": ("engines/*/*", "engines/*"),
-    "face": ("*",),  # what include/lenet declares of a predictor
+    "face": ("predictor*", "profile.cc"),  # what include/lenet declares of a predictor
     "description": ("description/*",),
+    "C": ("c_api.cc",),
 }
 """Folders and files of cpp/src; a file is of the first room that has it, and sees no later one."""
 

@@ -12,6 +12,16 @@
 ///     lenet_predictor_free(predictor);
 ///     lenet_config_free(config);
 ///
+/// or, with images and the description that stands beside the model:
+///
+///     lenet_classifier* classifier = NULL;
+///     lenet_result* result = NULL;
+///     lenet_classifier_create(config, NULL, &classifier, &error);
+///     lenet_classifier_classify_file(classifier, bytes, size, 5, NULL, &result, &error);
+///     printf("%s %g\n", result->predictions[0].label, result->predictions[0].value);
+///     lenet_result_free(result);
+///     lenet_classifier_free(classifier);
+///
 /// Errors: a function that can fail returns LENET_OK or an error's code, and writes code and text
 /// to its last argument, which may be NULL: the caller's memory, as a goroutine may change threads
 /// before it reads the text. Unless said otherwise, an error leaves unchanged what the other
@@ -21,9 +31,9 @@
 /// Ownership: who creates a handle frees it. What a function fills in belongs to the handle or the
 /// library. Arguments are copied.
 ///
-/// Thread-safety: a handle is used by one thread at a time, but for lenet_predictor_cancel and for
-/// runs with one pipeline. lenet_predictor_clone makes a predictor for another thread. Different
-/// handles are independent.
+/// Thread-safety: a handle is used by one thread at a time, but for lenet_predictor_cancel, for
+/// runs with one pipeline and for a classifier, which classifies in any number of threads at once.
+/// lenet_predictor_clone makes a predictor for another thread. Different handles are independent.
 ///
 /// Texts are UTF-8 and end with a NUL. Names of files are bytes, as the system takes them.
 #ifndef LENET_C_API_H
@@ -58,6 +68,8 @@ typedef struct lenet_error {
 typedef struct lenet_config lenet_config;        ///< what to load and how to run it
 typedef struct lenet_predictor lenet_predictor;  ///< a loaded model
 typedef struct lenet_pipeline lenet_pipeline;    ///< what a preprocess.json describes
+/// A loaded model, with the description of its images and outputs, and the names of its classes.
+typedef struct lenet_classifier lenet_classifier;
 
 /// What a model declares about its input or an output; valid as long as the predictor.
 typedef struct lenet_tensor_spec {
@@ -85,6 +97,40 @@ typedef struct lenet_output {
   const int64_t* shape;  ///< `rank` sizes, outermost first; for a classifier [N, classes]
   size_t rank;
 } lenet_output;
+
+#define LENET_GREY 0  ///< the bytes of a pixel, in this order, as lenet::PixelFormat
+#define LENET_RGB 1
+#define LENET_BGR 2
+#define LENET_RGBA 3
+#define LENET_BGRA 4
+
+/// Decoded pixels of 8 bits a channel, which are read where they are; see lenet::ImageView.
+typedef struct lenet_pixels {
+  const uint8_t* data;  ///< of the first row
+  int64_t height;       ///< in pixels
+  int64_t width;
+  size_t row_bytes;  ///< from a row to the next; 0: the rows follow each other directly
+  int32_t format;    ///< LENET_GREY to LENET_BGRA
+} lenet_pixels;
+
+/// A class of an image.
+typedef struct lenet_prediction {
+  int64_t class_id;
+  const char* label;  ///< NULL where its name is not known
+  float value;        ///< what value_name of the result says
+  float score;        ///< the output of this class, as the model gives it
+} lenet_prediction;
+
+/// What was found in an image. What it points to lives as long as it.
+typedef struct lenet_result {
+  const lenet_prediction* predictions;  ///< `count`, in the order in which they are reported
+  size_t count;                         ///< 0 when no class reaches the threshold
+  const char* const* attributes;        ///< instead, of a description whose name ends in Attribute
+  size_t attribute_count;
+  lenet_output output;     ///< of the model: logits, probabilities or features, [1, ...]
+  const char* value_name;  ///< "probability", or "score" where the outputs are of another kind
+  const char* warning;     ///< of the picture, for the user; mostly NULL
+} lenet_result;
 
 /// The version of the library, "MAJOR.MINOR.PATCH".
 LENET_API const char* lenet_version(void);
@@ -151,6 +197,34 @@ LENET_API lenet_status lenet_pipeline_create(const char* description, lenet_pipe
                                              lenet_error* error);
 
 LENET_API void lenet_pipeline_free(lenet_pipeline* pipeline);
+
+/// Loads a model, and reads what stands beside it: preprocess.json or what a toolkit wrote
+/// (docs/preprocessing.md), and manifest.json.
+/// \param preprocess the file of the description; NULL: the one beside the model.
+///   LENET_FILE_NOT_FOUND where there is none
+/// \param classifier receives the handle, which lenet_classifier_free frees; NULL after an error
+LENET_API lenet_status lenet_classifier_create(const lenet_config* config, const char* preprocess,
+                                               lenet_classifier** classifier, lenet_error* error);
+
+LENET_API void lenet_classifier_free(lenet_classifier* classifier);
+
+/// Classifies an image, with the results of lenet_classify.
+/// \param bytes what an image file holds; see lenet::decode_image
+/// \param topk the number of classes; 0: what the description says, which is 5 by default
+/// \param threshold in place of those of the description; NULL: these
+/// \param result receives what lenet_result_free frees; NULL after an error
+LENET_API lenet_status lenet_classifier_classify_file(const lenet_classifier* classifier,
+                                                      const void* bytes, size_t size, size_t topk,
+                                                      const double* threshold,
+                                                      lenet_result** result, lenet_error* error);
+
+/// The same of pixels.
+LENET_API lenet_status lenet_classifier_classify_pixels(const lenet_classifier* classifier,
+                                                        const lenet_pixels* pixels, size_t topk,
+                                                        const double* threshold,
+                                                        lenet_result** result, lenet_error* error);
+
+LENET_API void lenet_result_free(lenet_result* result);
 
 /// Ends the run that another thread is in, if there is one, with LENET_BACKEND_FAILURE; the
 /// predictor can be used again. LENET_UNSUPPORTED with the Paddle engine. See also the option

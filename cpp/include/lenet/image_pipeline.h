@@ -7,9 +7,15 @@
 ///     const auto pipeline = lenet::ImagePipeline::load("inference_model/lenet/preprocess.json");
 ///     const lenet::Tensor digit = pipeline(lenet::decode_image("photo.jpg"));  // [1, 28, 28]
 ///
+/// A picture that the program holds already, such as a cv::Mat, is read where it is:
+///
+///     lenet::ImageView frame{mat.data, mat.rows, mat.cols, mat.step, lenet::PixelFormat::Bgr};
+///     const lenet::Tensor digit = pipeline(frame);
+///
 /// Thread-safety: everything here may be called from any number of threads at once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,12 +27,35 @@
 
 namespace lenet {
 
+/// The bytes of a pixel, in this order.
+enum class PixelFormat : std::int32_t { Grey, Rgb, Bgr, Rgba, Bgra };
+
+/// An image of 8 bits a channel in memory of the caller's, who keeps it while it is used.
+struct ImageView {
+  const std::uint8_t* pixels = nullptr;  ///< of the first row
+  std::int64_t height = 0;               ///< in pixels
+  std::int64_t width = 0;
+  std::size_t row_bytes = 0;  ///< from a row to the next; 0: the rows follow each other directly
+  /// With alpha, what is transparent is drawn on white or black, as of a file.
+  PixelFormat format = PixelFormat::Rgb;
+
+  /// The bytes of a pixel: 1, 3 or 4.
+  std::int64_t channels() const noexcept {
+    return format == PixelFormat::Grey ? 1 : format < PixelFormat::Rgba ? 3 : 4;
+  }
+};
+
 /// A decoded image.
 struct Image {
   std::vector<std::uint8_t> pixels;  ///< [height, width, channels], row-major
   std::int64_t height = 0;
   std::int64_t width = 0;
   std::int64_t channels = 0;  ///< 1: grey; 3: red, green, blue
+
+  operator ImageView() const noexcept {
+    return {pixels.data(), height, width, static_cast<std::size_t>(width * channels),
+            channels == 1 ? PixelFormat::Grey : PixelFormat::Rgb};
+  }
 };
 
 /// Images of more pixels are refused before they are decoded, as in Python: 256 MiB of RGB.
@@ -36,11 +65,20 @@ constexpr std::int64_t kMaxImagePixels = 89'478'485;
 /// [H, W, 1] or [H, W, 3]); JPEG where `can_decode_jpeg()`, PNG where `can_decode_png()`. The kind
 /// of file is told by its first bytes. The pixels are the same bits as Pillow's.
 /// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white, or on
-/// black where white would hide what is drawn) and of 8 bits a channel.
+/// black where white would hide what is drawn) and of 8 bits a channel: of 16 the upper 8.
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
 ///   kMaxImagePixels, of more than 100 JPEG scans, or no image; Unsupported when it is an image of
 ///   another kind.
 LENET_API Image decode_image(const std::string& path);
+
+/// The same where a camera fills less than the 16 bits of a picture's samples: the upper 8 of
+/// `depth`, which is 10, 12, 14 or 16; `ImagePipeline::depth` has it. Others are not affected.
+/// \throws Error BadInput too when a sample has more bits.
+LENET_API Image decode_image(const std::string& path, int depth);
+
+/// The same of what such a file holds, which messages call "the image".
+/// \throws Error BadInput too when `bytes` is null.
+LENET_API Image decode_image_from_memory(const void* bytes, std::size_t size, int depth = 16);
 
 /// Whether this library was built with libjpeg-turbo (Debian: libjpeg-dev).
 LENET_API bool can_decode_jpeg() noexcept;
@@ -70,9 +108,11 @@ class LENET_API ImagePipeline {
   /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, or
   ///   without a digit to be found.
   Tensor operator()(const Image& image) const;
+  Tensor operator()(const ImageView& image) const;
 
   /// The same up to Normalize: pixels of `channels()`, red first.
   Image prepare(const Image& image) const;
+  Image prepare(const ImageView& image) const;
 
   /// What comes after `prepare`, done by the predictor where it reads its input.
   /// \param pixels of N images, [N, height, width, channels]
@@ -81,6 +121,9 @@ class LENET_API ImagePipeline {
 
   /// Channels of the result: 1 for mode "L", 3 for "RGB" and "BGR".
   std::int64_t channels() const noexcept;
+
+  /// The bits that samples of 16-bit pictures have: 10, 12, 14 or 16.
+  int depth() const noexcept;
 
   /// Of steps that were read already; their type is known inside this library only.
   explicit ImagePipeline(Preparation preparation);

@@ -110,6 +110,11 @@ Preparation parse_document(Field& whole) {
   result.mode =
       whole["mode"].choice<Mode>({{"L", Mode::Grey}, {"RGB", Mode::Rgb}, {"BGR", Mode::Bgr}});
   std::vector<Field> steps = whole["steps"].items();
+  if (whole.gives("depth")) {
+    const Field depth = whole["depth"];
+    result.depth = static_cast<int>(depth.integer(16, 10));
+    if (result.depth % 2 != 0) depth.wrong("10, 12, 14 or 16");
+  }
   whole.gives("labels");  // which are of the outputs
   whole.gives("postprocess");
   whole.no_other();

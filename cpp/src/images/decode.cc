@@ -126,14 +126,27 @@ Image upright(Image image, int orientation) {
   return result;
 }
 
-Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels) try {
-  return decode({bytes, path, max_pixels});
+Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels,
+                   int depth, bool* is_dark) try {
+  if (depth < 10 || depth > 16 || depth % 2 != 0) {
+    throw Error(ErrorCode::BadInput,
+                "depth is " + std::to_string(depth) + "; expected 10, 12, 14 or 16");
+  }
+  return decode({bytes, path, max_pixels, depth, is_dark});
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "not enough memory to decode '" + path + "'");
 }
 
-Image decode_image(const std::string& path) {
-  return decode_bytes(read_file(path), path, kMaxImagePixels);
+Image decode_image(const std::string& path) { return decode_image(path, 16); }
+
+Image decode_image(const std::string& path, int depth) {
+  return decode_bytes(read_file(path), path, kMaxImagePixels, depth);
+}
+
+Image decode_image_from_memory(const void* bytes, std::size_t size, int depth) {
+  if (bytes == nullptr)
+    throw Error(ErrorCode::BadInput, "the image is at no address (bytes is null)");
+  return decode_bytes({static_cast<const char*>(bytes), size}, "the image", kMaxImagePixels, depth);
 }
 
 bool can_decode_jpeg() noexcept { return kHasJpeg; }

@@ -15,6 +15,8 @@ struct ImageFile {
   std::string_view bytes;
   const std::string& path;  ///< for messages
   std::int64_t max_pixels;
+  int depth = 16;           ///< of the samples of a 16-bit picture
+  bool* is_dark = nullptr;  ///< as decode_bytes
 
   /// \throws Error BadInput over the limit of pixels. Sizes are at least 1.
   void check_size(std::int64_t height, std::int64_t width) const;
@@ -28,7 +30,15 @@ struct ImageFile {
 
 /// As `decode_image`, from a file's bytes and with another limit.
 /// \param path for messages
-Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels);
+/// \param is_dark null, or becomes true when no sample of a 16-bit picture is above 4,095, as if
+///   12 bits were all that it has, and `depth` says nothing of that
+Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels,
+                   int depth = 16, bool* is_dark = nullptr);
+
+/// What to say of a dark one.
+constexpr const char* kDarkNote =
+    "no sample of this 16-bit picture is above 4,095; if its camera has 12 bits, write "
+    "\"depth\": 12 in preprocess.json";
 
 /// Upright and opaque, 1 or 3 channels.
 /// \param file begins as its kind does
@@ -46,11 +56,5 @@ int exif_orientation(std::string_view tiff);
 /// Turns and mirrors an image so that it is upright.
 /// \param orientation 1 to 8
 Image upright(Image image, int orientation);
-
-/// value / 255, rounded to the nearest, for at most 255 * 255.
-inline std::uint8_t divide_by_255(unsigned value) {
-  value += 128;
-  return static_cast<std::uint8_t>((value + (value >> 8)) >> 8);
-}
 
 }  // namespace lenet

@@ -111,20 +111,20 @@ Value median_magnitude(const Grid& grid) {
 }
 
 /// Step 1.
-bool is_mnist(const Image& image, Integer size) {
+bool is_mnist(const ImageView& image, Integer size) {
   if (image.height != size || image.width != size) return false;
   Integer ring = 0;
   for (Integer y = 0; y < size; ++y) {
     for (Integer x = 0; x < size; ++x) {
       const bool edge = y == 0 || y == size - 1 || x == 0 || x == size - 1;
-      if (edge) ring += image.pixels[static_cast<std::size_t>(y * size + x)];
+      if (edge) ring += row_of(image, y)[x];
     }
   }
   return ring < 64 * (4 * size - 4);
 }
 
 /// Step 2.
-Grid reduced(const Image& image) {
+Grid reduced(const ImageView& image) {
   const Integer factor = (std::max(image.height, image.width) + kWork - 1) / kWork;
   const Integer rows = std::min(factor, image.height);
   const Integer columns = std::min(factor, image.width);
@@ -135,7 +135,7 @@ Grid reduced(const Image& image) {
   for (Integer y = 0; y < result.height; ++y) {
     std::fill(sums.begin(), sums.end(), 0);
     for (Integer row = y * rows; row < (y + 1) * rows; ++row) {
-      const std::uint8_t* const pixels = &image.pixels[static_cast<std::size_t>(row * image.width)];
+      const std::uint8_t* const pixels = row_of(image, row);
       for (std::size_t x = 0; x < sums.size(); ++x) sums[x] += pixels[x];
     }
     auto sum = sums.begin();
@@ -497,8 +497,8 @@ Image centred(const Grid& values, Integer size) {
 
 }  // namespace
 
-Image find_digit(const Digit& step, const Image& image) {
-  if (is_mnist(image, step.size)) return image;
+Image find_digit(const Digit& step, const ImageView& image) {
+  if (is_mnist(image, step.size)) return copy_of(image);
   const Grid residual = without_background(reduced(image));
   const Value noise = median_magnitude(residual);
   const Grid strength = strength_of(residual, noise);

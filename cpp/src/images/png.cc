@@ -13,40 +13,6 @@
 namespace lenet {
 namespace {
 
-constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/data/images/reading.py
-
-Image over(unsigned background, const Image& image) {
-  Image result = empty_image(image.height, image.width, image.channels - 1);
-  for (auto pixel = image.pixels.cbegin(); pixel != image.pixels.cend(); pixel += image.channels) {
-    const unsigned alpha = pixel[result.channels];
-    for (std::int64_t i = 0; i < result.channels; ++i) {
-      result.pixels.push_back(divide_by_255(pixel[i] * alpha + background * (255U - alpha)));
-    }
-  }
-  return result;
-}
-
-/// Whether something is drawn, and more than half is transparent.
-bool is_mostly_transparent(const Image& image) {
-  std::uint64_t alphas = 0;
-  const auto step = static_cast<std::size_t>(image.channels);
-  for (std::size_t i = step - 1; i < image.pixels.size(); i += step) alphas += image.pixels[i];
-  return alphas > 0 && 2 * alphas < 255 * (image.pixels.size() / step);
-}
-
-/// Composes an image with alpha (2 or 4 channels, the last one) over white, or over black where
-/// white would hide what is drawn. Returns one of 1 or 3 channels as it is.
-Image opaque(Image image) {
-  if (image.channels % 2 == 1) return image;
-  Image result = over(255, image);
-  // What is drawn in almost white, such as a digit on a transparent canvas, would be lost.
-  if (*std::min_element(result.pixels.begin(), result.pixels.end()) >= kAlmostWhite &&
-      is_mostly_transparent(image)) {
-    result = over(0, image);
-  }
-  return result;
-}
-
 /// The last one counts, as in Pillow. \param bytes a valid PNG
 int orientation_of(std::string_view bytes) {
   ByteReader reader(bytes.substr(8));
@@ -91,16 +57,16 @@ class Decoder {
     const std::int64_t width = png_get_image_width(png_, info_);
     file_.check_size(height, width);
     const bool is_palette = png_get_color_type(png_, info_) == PNG_COLOR_TYPE_PALETTE;
+    const bool is_wide = png_get_bit_depth(png_, info_) == 16;
     int passes = 1;
     call([&] {
       png_set_packing(png_);
       if (!is_palette) png_set_expand(png_);
-      png_set_strip_16(png_);
       passes = png_set_interlace_handling(png_);
       png_read_update_info(png_, info_);
     });
     Image image{{}, height, width, png_get_channels(png_, info_)};
-    const auto row_values = static_cast<std::size_t>(width * image.channels);
+    const auto row_values = static_cast<std::size_t>(width * image.channels * (is_wide ? 2 : 1));
     image.pixels.resize(static_cast<std::size_t>(height) * row_values);
     call([&] {
       for (int pass = 0; pass < passes; ++pass) {
@@ -115,10 +81,12 @@ class Decoder {
       left_ = {file_.bytes.data() + read_, file_.bytes.size() - read_};
       png_read_end(png_, nullptr);
     });
+    if (is_wide) to_8_bits(image.pixels, static_cast<std::size_t>(image.channels));
     return is_palette ? with_colours(image) : std::move(image);
   }
 
  private:
+  static constexpr unsigned kDark = 4095;
   static constexpr std::size_t kMaxRest = std::size_t{1} << 17;
 
   [[noreturn]] static void give_up(png_structp png, png_const_charp text) {
@@ -148,6 +116,26 @@ class Decoder {
       return;
     }
     file_.refuse(std::string("is a damaged PNG: ") + text_.data());
+  }
+
+  /// \param samples of 16 bits, the upper byte first, of pixels whose alpha has all of these
+  void to_8_bits(std::vector<std::uint8_t>& samples, std::size_t channels) const {
+    const std::size_t colours = channels - (channels % 2 == 0 ? 1 : 0);
+    unsigned largest = 0;
+    for (std::size_t i = 0; i < samples.size() / 2; i += channels) {
+      for (std::size_t j = i; j < i + channels; ++j) {
+        const unsigned sample = samples[2 * j] * 256U + samples[2 * j + 1];
+        const bool is_colour = j < i + colours;
+        if (is_colour) largest = std::max(largest, sample);
+        samples[j] = static_cast<std::uint8_t>(sample >> (is_colour ? file_.depth - 8 : 8));
+      }
+    }
+    samples.resize(samples.size() / 2);
+    if (largest >> file_.depth != 0) {
+      file_.refuse("has a sample of " + std::to_string(largest) + ", which needs more than the " +
+                   std::to_string(file_.depth) + " bits of \"depth\" in its preprocess.json");
+    }
+    if (file_.is_dark != nullptr) *file_.is_dark = file_.depth == 16 && largest <= kDark;
   }
 
   Image with_colours(const Image& indices) {

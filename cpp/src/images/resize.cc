@@ -80,29 +80,27 @@ void resize_row(const std::uint8_t* row, const std::vector<Window>& windows, std
   }
 }
 
-Image resize_rows(const Image& image, std::int64_t width, Interpolation interpolation) {
+Image resize_rows(const ImageView& image, std::int64_t width, Interpolation interpolation) {
   const std::vector<Window> windows = windows_of(image.width, width, interpolation);
-  const auto resize_one = image.channels == 3 ? resize_row<3> : resize_row<1>;
-  Image result{{}, image.height, width, image.channels};
-  result.pixels.resize(static_cast<std::size_t>(image.height * width * image.channels));
+  const auto resize_one = image.channels() == 3 ? resize_row<3> : resize_row<1>;
+  Image result{{}, image.height, width, image.channels()};
+  result.pixels.resize(static_cast<std::size_t>(image.height * width * image.channels()));
   for (std::int64_t row = 0; row < image.height; ++row) {
-    resize_one(image.pixels.data() + row * image.width * image.channels, windows,
-               result.pixels.data() + row * width * image.channels);
+    resize_one(row_of(image, row), windows, result.pixels.data() + row * width * result.channels);
   }
   return result;
 }
 
-Image resize_columns(const Image& image, std::int64_t height, Interpolation interpolation) {
-  const auto row_values = static_cast<std::size_t>(image.width * image.channels);
-  Image result = empty_image(height, image.width, image.channels);
+Image resize_columns(const ImageView& image, std::int64_t height, Interpolation interpolation) {
+  const auto row_values = static_cast<std::size_t>(image.width * image.channels());
+  Image result = empty_image(height, image.width, image.channels());
   std::vector<std::int32_t> sums(row_values);
   for (const Window& window : windows_of(image.height, height, interpolation)) {
     std::fill(sums.begin(), sums.end(), kHalf);
-    const std::uint8_t* row =
-        image.pixels.data() + static_cast<std::size_t>(window.first) * row_values;
+    const std::uint8_t* row = row_of(image, window.first);
     for (const std::int32_t weight : window.weights) {
       for (std::size_t x = 0; x < row_values; ++x) sums[x] += weight * row[x];
-      row += row_values;
+      row += image.row_bytes;
     }
     for (const std::int32_t sum : sums) result.pixels.push_back(to_level(sum));
   }
@@ -111,22 +109,22 @@ Image resize_columns(const Image& image, std::int64_t height, Interpolation inte
 
 }  // namespace
 
-Image pick(const Image& image, const std::vector<std::int64_t>& rows,
+Image pick(const ImageView& image, const std::vector<std::int64_t>& rows,
            const std::vector<std::int64_t>& columns) {
   Image result = empty_image(static_cast<std::int64_t>(rows.size()),
-                             static_cast<std::int64_t>(columns.size()), image.channels);
+                             static_cast<std::int64_t>(columns.size()), image.channels());
   for (const auto row : rows) {
     for (const auto column : columns) {
-      const auto pixel = image.pixels.begin() + (row * image.width + column) * image.channels;
-      result.pixels.insert(result.pixels.end(), pixel, pixel + image.channels);
+      const std::uint8_t* pixel = row_of(image, row) + column * result.channels;
+      result.pixels.insert(result.pixels.end(), pixel, pixel + result.channels);
     }
   }
   return result;
 }
 
-Image resize(const Image& image, std::int64_t height, std::int64_t width,
+Image resize(const ImageView& image, std::int64_t height, std::int64_t width,
              Interpolation interpolation, Library library) {
-  if (height == image.height && width == image.width) return image;
+  if (height == image.height && width == image.width) return copy_of(image);
   if (height > kMaxImagePixels / std::max<std::int64_t>(width, 1)) {
     throw Error(ErrorCode::BadInput,
                 "resizing " + size_text(image.height, image.width) + " pixels to " +

@@ -108,17 +108,18 @@ std::int32_t blend(const std::array<const std::int32_t*, kCount>& rows,
 }
 
 template <int kCount>
-Image resize_taps(const Image& image, std::int64_t height, std::int64_t width, bool area = false) {
+Image resize_taps(const ImageView& image, std::int64_t height, std::int64_t width,
+                  bool area = false) {
   std::vector<Taps<kCount>> columns;
   for (std::int64_t i = 0; i < width; ++i) {
     columns.push_back(taps_of<kCount>(image.width, width, area, i));
   }
-  const std::size_t row_values = columns.size() * static_cast<std::size_t>(image.channels);
+  const std::size_t row_values = columns.size() * static_cast<std::size_t>(image.channels());
   // The old rows that a new one is made of, which follow each other, with their new width.
   std::array<std::vector<std::int32_t>, kCount> resized;
   std::array<std::int64_t, kCount> held;
   held.fill(-1);
-  Image result = empty_image(height, width, image.channels);
+  Image result = empty_image(height, width, image.channels());
   for (std::int64_t i = 0; i < height; ++i) {
     const auto taps = taps_of<kCount>(image.height, height, area, i);
     std::array<const std::int32_t*, kCount> rows;
@@ -126,8 +127,7 @@ Image resize_taps(const Image& image, std::int64_t height, std::int64_t width, b
       const std::int64_t row = taps.pixels[k];
       const auto slot = static_cast<std::size_t>(row % kCount);
       if (std::exchange(held[slot], row) != row) {
-        resize_row(image.pixels.data() + row * image.width * image.channels, columns,
-                   image.channels, resized[slot]);
+        resize_row(row_of(image, row), columns, result.channels, resized[slot]);
       }
       rows[k] = resized[slot].data();
     }
@@ -152,18 +152,17 @@ std::int64_t whole_ratio(std::int64_t from, std::int64_t to) {
   return std::abs(scale - whole) < DBL_EPSILON ? static_cast<std::int64_t>(whole) : 0;
 }
 
-Image mean_of_blocks(const Image& image, std::int64_t rows, std::int64_t columns) {
+Image mean_of_blocks(const ImageView& image, std::int64_t rows, std::int64_t columns) {
   const float part = 1.0F / static_cast<float>(rows * columns);
-  Image result = empty_image(image.height / rows, image.width / columns, image.channels);
+  Image result = empty_image(image.height / rows, image.width / columns, image.channels());
   for (std::int64_t y = 0; y < result.height * rows; y += rows) {
     for (std::int64_t x = 0; x < result.width * columns; x += columns) {
-      for (std::int64_t channel = 0; channel < image.channels; ++channel) {
+      for (std::int64_t channel = 0; channel < result.channels; ++channel) {
         std::int64_t sum = 0;
         for (std::int64_t row = y; row < y + rows; ++row) {
-          const std::uint8_t* pixel =
-              image.pixels.data() + (row * image.width + x) * image.channels + channel;
+          const std::uint8_t* pixel = row_of(image, row) + x * result.channels + channel;
           for (std::int64_t column = 0; column < columns; ++column) {
-            sum += pixel[column * image.channels];
+            sum += pixel[column * result.channels];
           }
         }
         result.pixels.push_back(rows == 2 && columns == 2
@@ -205,7 +204,7 @@ std::vector<std::vector<Share>> shares_of(std::int64_t from, std::int64_t to) {
   return result;
 }
 
-Image resize_area(const Image& image, std::int64_t height, std::int64_t width) {
+Image resize_area(const ImageView& image, std::int64_t height, std::int64_t width) {
   if (ratio(image.height, height) < 1 || ratio(image.width, width) < 1) {
     return resize_taps<2>(image, height, width, true);
   }
@@ -213,22 +212,21 @@ Image resize_area(const Image& image, std::int64_t height, std::int64_t width) {
   const std::int64_t columns = whole_ratio(image.width, width);
   if (rows > 0 && columns > 0) return mean_of_blocks(image, rows, columns);
   const auto column_shares = shares_of(image.width, width);
-  const auto channels = static_cast<std::size_t>(image.channels);
+  const auto channels = static_cast<std::size_t>(image.channels());
   std::vector<float> row(column_shares.size() * channels);
   std::vector<float> sums(row.size());
-  Image result = empty_image(height, width, image.channels);
+  Image result = empty_image(height, width, image.channels());
   for (const auto& shares : shares_of(image.height, height)) {
     std::fill(sums.begin(), sums.end(), 0.0F);
     for (const Share& of_row : shares) {
-      const std::uint8_t* pixels =
-          image.pixels.data() + of_row.pixel * image.width * image.channels;
+      const std::uint8_t* pixels = row_of(image, of_row.pixel);
       std::fill(row.begin(), row.end(), 0.0F);
       for (std::size_t x = 0; x < column_shares.size(); ++x) {
         for (const Share& share : column_shares[x]) {
           for (std::size_t channel = 0; channel < channels; ++channel) {
             row[x * channels + channel] +=
                 static_cast<float>(
-                    pixels[share.pixel * image.channels + static_cast<std::int64_t>(channel)]) *
+                    pixels[share.pixel * result.channels + static_cast<std::int64_t>(channel)]) *
                 share.weight;
           }
         }
@@ -242,7 +240,7 @@ Image resize_area(const Image& image, std::int64_t height, std::int64_t width) {
 
 }  // namespace
 
-Image resize_as_opencv(const Image& image, std::int64_t height, std::int64_t width,
+Image resize_as_opencv(const ImageView& image, std::int64_t height, std::int64_t width,
                        Interpolation interpolation) {
   switch (interpolation) {
     case Interpolation::Nearest:

@@ -7,7 +7,7 @@
 namespace lenet {
 namespace {
 
-Image apply_step(const Resize& step, const Image& image) {
+Image apply_step(const Resize& step, const ImageView& image) {
   std::int64_t height = step.height;
   std::int64_t width = step.width;
   if (step.short_side > 0) {
@@ -32,7 +32,7 @@ std::int64_t half(std::int64_t difference, Rounding rounding) {
   return up ? lower + 1 : lower;
 }
 
-Image apply_step(const CenterCrop& step, const Image& image) {
+Image apply_step(const CenterCrop& step, const ImageView& image) {
   if (image.height < step.height || image.width < step.width) {
     throw Error(ErrorCode::BadInput, "cannot crop " + size_text(step.height, step.width) +
                                          " pixels from " + size_text(image.height, image.width) +
@@ -40,35 +40,86 @@ Image apply_step(const CenterCrop& step, const Image& image) {
   }
   const std::int64_t top = half(image.height - step.height, step.rounding);
   const std::int64_t left = half(image.width - step.width, step.rounding);
-  Image result = empty_image(step.height, step.width, image.channels);
-  for (std::int64_t row = top; row < top + step.height; ++row) {
-    const auto begin = image.pixels.begin() + (row * image.width + left) * image.channels;
-    result.pixels.insert(result.pixels.end(), begin, begin + step.width * image.channels);
+  return copy_of({row_of(image, top) + left * image.channels(), step.height, step.width,
+                  image.row_bytes, image.format});
+}
+
+/// \returns float32 [channels, height, width]
+Tensor values_of(const Image& image, const PixelTable& table) {
+  Tensor tensor;
+  read_values(
+      {nullptr, {1, image.height, image.width, image.channels}, image.pixels.data(), &table},
+      tensor);
+  tensor.shape.erase(tensor.shape.begin());
+  return tensor;
+}
+
+Image apply_step(const Digit& step, const ImageView& image) { return find_digit(step, image); }
+
+constexpr unsigned kAlmostWhite = 240;  // as in python/lenet_cpp/data/images/reading.py
+
+Image over(unsigned background, const Image& image) {
+  Image result = empty_image(image.height, image.width, image.channels - 1);
+  for (auto pixel = image.pixels.cbegin(); pixel != image.pixels.cend(); pixel += image.channels) {
+    const unsigned alpha = pixel[result.channels];
+    for (std::int64_t i = 0; i < result.channels; ++i) {
+      result.pixels.push_back(divide_by_255(pixel[i] * alpha + background * (255U - alpha)));
+    }
   }
   return result;
 }
 
-Image apply_step(const Digit& step, const Image& image) { return find_digit(step, image); }
+/// Whether something is drawn, and more than half is transparent.
+bool is_mostly_transparent(const Image& image) {
+  std::uint64_t alphas = 0;
+  const auto step = static_cast<std::size_t>(image.channels);
+  for (std::size_t i = step - 1; i < image.pixels.size(); i += step) alphas += image.pixels[i];
+  return alphas > 0 && 2 * alphas < 255 * (image.pixels.size() / step);
+}
 
 }  // namespace
 
 std::int64_t channels_of(Mode mode) { return mode == Mode::Grey ? 1 : 3; }
 
-Image to_channels(const Image& image, std::int64_t channels) {
-  if (image.channels == channels) return image;
-  Image result = empty_image(image.height, image.width, channels);
-  if (channels == 3) {
-    for (const std::uint8_t grey : image.pixels) result.pixels.insert(result.pixels.end(), 3, grey);
-    return result;
-  }
-  for (auto pixel = image.pixels.cbegin(); pixel != image.pixels.cend(); pixel += 3) {
-    const unsigned sum = 19595U * pixel[0] + 38470U * pixel[1] + 7471U * pixel[2] + 32768U;
-    result.pixels.push_back(static_cast<std::uint8_t>(sum >> 16));
+Image copy_of(const ImageView& image) {
+  Image result = empty_image(image.height, image.width, image.channels());
+  for (std::int64_t row = 0; row < image.height; ++row) {
+    const std::uint8_t* begin = row_of(image, row);
+    result.pixels.insert(result.pixels.end(), begin, begin + image.width * result.channels);
   }
   return result;
 }
 
-Image run_step(const ImageStep& step, const Image& image) {
+Image to_channels(const ImageView& image, std::int64_t channels) {
+  Image result = empty_image(image.height, image.width, channels);
+  const std::size_t red = image.format == PixelFormat::Bgr ? 2 : 0;
+  for (std::int64_t row = 0; row < image.height; ++row) {
+    const std::uint8_t* pixel = row_of(image, row);
+    for (std::int64_t x = 0; x < image.width; ++x, pixel += image.channels()) {
+      if (channels == 3) {
+        result.pixels.insert(result.pixels.end(), 3, *pixel);
+      } else {
+        const unsigned sum =
+            19595U * pixel[red] + 38470U * pixel[1] + 7471U * pixel[2 - red] + 32768U;
+        result.pixels.push_back(static_cast<std::uint8_t>(sum >> 16));
+      }
+    }
+  }
+  return result;
+}
+
+Image opaque(Image image) {
+  if (image.channels % 2 == 1) return image;
+  Image result = over(255, image);
+  // What is drawn in almost white, such as a digit on a transparent canvas, would be lost.
+  if (*std::min_element(result.pixels.begin(), result.pixels.end()) >= kAlmostWhite &&
+      is_mostly_transparent(image)) {
+    result = over(0, image);
+  }
+  return result;
+}
+
+Image run_step(const ImageStep& step, const ImageView& image) {
   return std::visit([&](const auto& one) { return apply_step(one, image); }, step);
 }
 
@@ -110,9 +161,47 @@ Image ImagePipeline::prepare(const Image& image) const {
                     std::to_string(image.pixels.size()) + " bytes; expected [H, W, 1] or " +
                     "[H, W, 3] of at most " + std::to_string(kMaxImagePixels) + " pixels");
   }
-  Image current = to_channels(image, channels());
-  for (const ImageStep& step : state_->image_steps) current = run_step(step, current);
-  return current;
+  return prepare(ImageView(image));
+}
+
+Image ImagePipeline::prepare(const ImageView& image) const {
+  ImageView current = image;
+  const auto pixel_bytes = static_cast<std::size_t>(image.channels());
+  const bool sound = image.pixels != nullptr && image.height >= 1 && image.width >= 1 &&
+                     image.height <= kMaxImagePixels / image.width &&
+                     image.format >= PixelFormat::Grey && image.format <= PixelFormat::Bgra;
+  const std::size_t least = sound ? static_cast<std::size_t>(image.width) * pixel_bytes : 0;
+  if (image.row_bytes == 0) current.row_bytes = least;
+  if (!sound || current.row_bytes < least) {
+    throw Error(ErrorCode::BadInput, "not an image: " + size_text(image.height, image.width) +
+                                         " pixels of " + std::to_string(pixel_bytes) +
+                                         " bytes, rows of " + std::to_string(current.row_bytes) +
+                                         " bytes, " +
+                                         (image.pixels == nullptr ? "no memory" : "at an address") +
+                                         "; expected at most " + std::to_string(kMaxImagePixels) +
+                                         " pixels, in rows that hold them");
+  }
+  // Blue stays first until the image is small: no step looks at the order.
+  const bool reversed = image.format == PixelFormat::Bgr || image.format == PixelFormat::Bgra;
+  Image held;
+  const auto hold = [&](Image made) {
+    held = std::move(made);
+    current = held;
+  };
+  if (pixel_bytes == 4) {
+    hold(opaque(copy_of(current)));
+    if (reversed) current.format = PixelFormat::Bgr;
+  }
+  const bool converts = current.channels() != channels();
+  if (converts) hold(to_channels(current, channels()));
+  for (const ImageStep& step : state_->image_steps) hold(run_step(step, current));
+  if (held.pixels.empty()) hold(copy_of(current));
+  if (reversed && channels() == 3) {
+    for (std::size_t i = 0; i < held.pixels.size(); i += 3) {
+      std::swap(held.pixels[i], held.pixels[i + 2]);
+    }
+  }
+  return held;
 }
 
 TensorView ImagePipeline::view(const std::uint8_t* pixels, Shape shape) const {
@@ -120,13 +209,13 @@ TensorView ImagePipeline::view(const std::uint8_t* pixels, Shape shape) const {
 }
 
 Tensor ImagePipeline::operator()(const Image& image) const {
-  const Image prepared = prepare(image);
-  Tensor tensor;
-  read_values(view(prepared.pixels.data(), {1, prepared.height, prepared.width, channels()}),
-              tensor);
-  tensor.shape.erase(tensor.shape.begin());
-  return tensor;
+  return values_of(prepare(image), state_->table);
 }
+Tensor ImagePipeline::operator()(const ImageView& image) const {
+  return values_of(prepare(image), state_->table);
+}
+
+int ImagePipeline::depth() const noexcept { return state_->depth; }
 
 std::int64_t ImagePipeline::channels() const noexcept { return channels_of(state_->mode); }
 

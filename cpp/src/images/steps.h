@@ -1,4 +1,4 @@
-/// The steps of a pipeline, and what each does to the pixels, exactly.
+/// The steps of a pipeline, and what each does to the pixels, exactly. Channels are in any order.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,14 @@ inline Image empty_image(std::int64_t height, std::int64_t width, std::int64_t c
   Image image{{}, height, width, channels};
   image.pixels.reserve(static_cast<std::size_t>(height * width * channels));
   return image;
+}
+
+/// Copies the pixels as they are; the order of the channels stays.
+Image copy_of(const ImageView& image);
+
+/// \param image with `row_bytes`, as everywhere in here
+inline const std::uint8_t* row_of(const ImageView& image, std::int64_t row) {
+  return image.pixels + static_cast<std::size_t>(row) * image.row_bytes;
 }
 
 /// "640 x 480", for messages.
@@ -66,15 +74,27 @@ struct Normalize {
 /// A whole preprocessing. ToCHW, which is always last, is not among the steps.
 struct Preparation {
   Mode mode = Mode::Rgb;
+  int depth = 16;  ///< bits of the samples of 16-bit pictures
   std::vector<ImageStep> image_steps;
   Normalize normalize;
 };
 
-/// Grey to RGB: three times the same. RGB to grey: (19595 R + 38470 G + 7471 B + 32768) >> 16.
-Image to_channels(const Image& image, std::int64_t channels);
+/// Grey to RGB: three times the same. RGB or BGR to grey: (19595 R + 38470 G + 7471 B + 32768)
+/// >> 16. \param image without alpha, and with another number of channels
+Image to_channels(const ImageView& image, std::int64_t channels);
+
+/// value / 255, rounded to the nearest, for at most 255 * 255.
+inline std::uint8_t divide_by_255(unsigned value) {
+  value += 128;
+  return static_cast<std::uint8_t>((value + (value >> 8)) >> 8);
+}
+
+/// Composes an image with alpha (2 or 4 channels, the last one) over white, or over black where
+/// white would hide what is drawn. Returns one of 1 or 3 channels as it is.
+Image opaque(Image image);
 
 /// The pixels at these rows and columns.
-Image pick(const Image& image, const std::vector<std::int64_t>& rows,
+Image pick(const ImageView& image, const std::vector<std::int64_t>& rows,
            const std::vector<std::int64_t>& columns);
 
 /// The same bits as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own
@@ -84,7 +104,7 @@ Image pick(const Image& image, const std::vector<std::int64_t>& rows,
 /// becomes wider. Weights are of 22 bits; between the two passes values are rounded to 8 bits. Rows
 /// are resized first, unless the height shrinks by more than twice as many pixels as the width.
 /// \throws Error BadInput when the result has more than kMaxImagePixels.
-Image resize(const Image& image, std::int64_t height, std::int64_t width,
+Image resize(const ImageView& image, std::int64_t height, std::int64_t width,
              Interpolation interpolation, Library library = Library::Pillow);
 
 /// `cv::resize` of OpenCV 4.6 to 5.0 for 8-bit images (modules/imgproc/src/resize.cpp): two pixels
@@ -92,17 +112,17 @@ Image resize(const Image& image, std::int64_t height, std::int64_t width,
 /// and no rounding between the passes; area is the mean of what a new pixel covers, in float32, or,
 /// where an axis grows, two pixels whose weights are those of their parts.
 /// \param height, width not those of the image
-Image resize_as_opencv(const Image& image, std::int64_t height, std::int64_t width,
+Image resize_as_opencv(const ImageView& image, std::int64_t height, std::int64_t width,
                        Interpolation interpolation);
 
 /// cpp/src/images/digit.md defines it.
 /// \param image grey
 /// \returns grey, `step.size` x `step.size`, light on dark
 /// \throws Error BadInput when nothing stands out from the background.
-Image find_digit(const Digit& step, const Image& image);
+Image find_digit(const Digit& step, const ImageView& image);
 
 /// \throws Error BadInput: smaller than the crop, too large after resizing, no digit.
-Image run_step(const ImageStep& step, const Image& image);
+Image run_step(const ImageStep& step, const ImageView& image);
 
 /// (pixel * scale - mean) / std, rounded after each operation.
 PixelTable make_table(const Normalize& normalize, Mode mode);

@@ -53,6 +53,10 @@ COMMANDS = {
     "web": ("web", "Write a page that runs a model in the browser"),
     "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
     "serve": ("serve", "Serve models over HTTP, in C++"),
+    "match-preprocess": (
+        "match_preprocess",
+        "Find out how images were prepared, from outputs of Python",
+    ),
     "explain": ("explain", "Profile a model layer by layer in the native engine"),
     "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),
 }

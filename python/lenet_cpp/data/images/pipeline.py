@@ -47,6 +47,7 @@ class Pipeline:
         labels: The name of each class, if the description has them.
         postprocess: How outputs become a result, as ``docs/preprocessing.md`` has it; None is the
             most probable classes.
+        depth: The bits that samples of 16-bit pictures have, 10, 12 or 14; None is 16.
         compiled: The same in C++.
     """
 
@@ -54,6 +55,7 @@ class Pipeline:
     steps: tuple[_Step, ...]
     labels: tuple[str, ...] = ()
     postprocess: dict[str, Any] | None = field(default=None, hash=False)
+    depth: int | None = None
     compiled: _core.ImagePipeline = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class Pipeline:
 
     def __reduce__(self) -> tuple[type[Pipeline], tuple[Any, ...]]:
         """Pickle the description."""
-        return Pipeline, (self.mode, self.steps, self.labels, self.postprocess)
+        return Pipeline, (self.mode, self.steps, self.labels, self.postprocess, self.depth)
 
     @property
     def channels(self) -> int:
@@ -98,7 +100,7 @@ class Pipeline:
             BadInput: The image is not usable, or a step cannot process it; the message has the
                 file.
         """
-        image = read_image(source, "L" if self.mode == "L" else "RGB")
+        image = read_image(source, "L" if self.mode == "L" else "RGB", depth=self.depth or 16)
         pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
         try:
             return self.compiled(pixels)
@@ -198,6 +200,8 @@ class Pipeline:
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``preprocess.json``, without the fields that are None."""
         described = _describe(self.mode, self.steps)
+        if self.depth is not None:
+            described["depth"] = self.depth
         if self.labels:
             described["labels"] = list(self.labels)
         if self.postprocess is not None:
@@ -229,7 +233,8 @@ def _parse(text: str) -> Pipeline:
     document = json.loads(text)
     steps = tuple(map(_step, document["steps"]))
     labels = tuple(document.get("labels") or ())
-    return Pipeline(document["mode"], steps, labels, document.get("postprocess"))
+    postprocess, depth = document.get("postprocess"), document.get("depth")
+    return Pipeline(document["mode"], steps, labels, postprocess, depth)
 
 
 def _step(fields: dict[str, Any]) -> _Step:

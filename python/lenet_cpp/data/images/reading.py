@@ -6,13 +6,14 @@ import io
 import os
 import struct
 import sys
+import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
 from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
     from typing import Any, TypeGuard
@@ -50,7 +51,7 @@ def describe_source(source: ImageSource) -> str:
     return str(getattr(source, "filename", "") or "the image")
 
 
-def read_image(source: ImageSource, mode: str) -> Image.Image:
+def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Image:
     """Return an image as 8-bit grey or RGB, upright and opaque.
 
     - The EXIF orientation is applied.
@@ -58,7 +59,7 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
       channel becomes (value * alpha + 255 * (255 - alpha)) / 255, rounded to the nearest. It is
       drawn over black, (value * alpha) / 255, when white would hide it: the result over white has
       no value below 240, and the alpha of all pixels is above 0 and below 127.5 on average.
-    - 16-bit samples become their high byte, ``value >> 8``.
+    - 16-bit samples become their high byte, ``value >> 8``, or ``value >> (depth - 8)``.
     - RGB becomes grey by (19595 R + 38470 G + 7471 B + 32768) >> 16; grey becomes RGB by
       repetition. Pillow converts CMYK and other modes, without colour profiles.
     - An animated file gives its first frame, an animated Pillow image its current one.
@@ -70,20 +71,27 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
             which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB [H, W, 3] or
             RGBA [H, W, 4].
         mode: ``L`` or ``RGB``.
+        depth: The bits that 16-bit samples of PNG and TIFF have: 10, 12, 14 or 16.
+
+    Warns:
+        UserWarning: No sample of a 16-bit PNG or TIFF is above 4,095, and ``depth`` is 16.
 
     Raises:
         FileNotFound: The file does not exist or cannot be read.
         BadInput: The file is not an image, is truncated or damaged, has more than
             :data:`MAX_PIXELS` pixels or more than 100 JPEG scans (checked before decoding), or has
-            samples whose white is not known (float, 32-bit).
+            samples whose white is not known (float, 32-bit), or a sample has more bits than
+            ``depth``.
+        Unsupported: The picture is 16-bit colour, of which Pillow reads the high bytes only, and
+            ``depth`` is not 16.
     """
     if mode not in {"L", "RGB"}:
         raise BadInput(f"mode: expected L or RGB, got {mode!r}")
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(source), mode)
+        return _read_file(Path(source), mode, depth)
     name = describe_source(source)
     if isinstance(source, (bytes, bytearray)):
-        return _decode(_open(io.BytesIO(source), name), mode, name)
+        return _decode(_open(io.BytesIO(source), name), mode, name, depth)
     if isinstance(source, np.ndarray):
         return _decode(_from_pixels(source), mode, name)
     from PIL import Image
@@ -94,17 +102,17 @@ def read_image(source: ImageSource, mode: str) -> Image.Image:
             f" pixels, got {type(source).__name__}"
         )
     _check_before_load(source, name)
-    return _decode(source, mode, name)
+    return _decode(source, mode, name, depth)
 
 
-def _read_file(path: Path, mode: str) -> Image.Image:
+def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
     try:
         if path.is_dir():
             raise BadInput(f"{path} is a folder: name an image in it")
         if path.exists() and not path.is_file():
             raise BadInput(f"{path} is not a regular file: name an image file")
         with path.open("rb") as file:
-            return _decode(_open(file, str(path)), mode, str(path))
+            return _decode(_open(file, str(path)), mode, str(path), depth)
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -169,7 +177,7 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
     raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
 
 
-def _decode(image: Image.Image, mode: str, name: str) -> Image.Image:
+def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadInput(
@@ -177,6 +185,7 @@ def _decode(image: Image.Image, mode: str, name: str) -> Image.Image:
         )
     if width * height == 0:
         raise BadInput(f"{name} has {width} x {height} pixels: it must have at least one")
+    wide = image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
     try:
         image.load()
     except Exception as error:  # decoders raise anything on damaged bytes
@@ -185,8 +194,17 @@ def _decode(image: Image.Image, mode: str, name: str) -> Image.Image:
     high_byte = image.mode.startswith("I;16") or (
         image.mode == "I" and image.format in {"PPM", "PNG"}
     )
+    if wide and depth != 16 and not high_byte:
+        raise Unsupported(
+            f'{name} has 16-bit colours, of which Pillow reads the upper 8 bits only: "depth":'
+            f" {depth} needs grey, or lenet_classify"
+        )
     upright = _upright(image)
-    return _as_mode(_high_byte(upright) if high_byte else upright, mode, name)
+    if high_byte:
+        upright = _high_byte(upright, name, depth if wide else 16)
+    if wide and depth == 16:
+        _warn_of_dark(upright, name)
+    return _as_mode(upright, mode, name)
 
 
 def _damaged(name: str, error: Exception) -> BadInput:
@@ -234,11 +252,27 @@ def _composed(layered: Image.Image) -> Image.Image:
     return over("black") if blank and 0 < 2 * int(alpha.sum()) < 255 * alpha.size else image
 
 
-def _high_byte(image: Image.Image) -> Image.Image:
+def _warn_of_dark(image: Image.Image, name: str) -> None:
+    samples = np.asarray(image).reshape(image.height, image.width, -1)
+    colours = samples[..., : 3 if samples.shape[2] >= 3 else 1]
+    if int(colours.max()) <= 4095 >> 8:
+        warnings.warn(
+            f"{name}: no sample of this 16-bit picture is above 4,095; if its camera has 12 bits,"
+            ' write "depth": 12 in preprocess.json',
+            stacklevel=2,
+        )
+
+
+def _high_byte(image: Image.Image, name: str, depth: int) -> Image.Image:
     from PIL import Image
 
     samples = np.asarray(image)
-    grey = (samples >> 8).astype(np.uint8)
+    if (largest := int(samples.max())) >> depth:
+        raise BadInput(
+            f"{name} has a sample of {largest}, which needs more than the {depth} bits of"
+            ' "depth" in its preprocess.json'
+        )
+    grey = (samples >> (depth - 8)).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         alpha = np.where(samples == transparent, 0, 255).astype(np.uint8)

@@ -1,0 +1,310 @@
+"""``lenet-cpp match-preprocess``: the preparation of images that gives the outputs of Python."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from lenet_cpp.cli._options import Options, command
+from lenet_cpp.data.images import (
+    CenterCrop,
+    Normalize,
+    Pipeline,
+    Resize,
+    ToCHW,
+    digit,
+    find_images,
+    read_image,
+)
+from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.inference.input_range import InputRangeWarning
+from lenet_cpp.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# Differences are shares of the range of an image's outputs.
+_FITS = 1e-3  # ten times what other libraries and devices are off
+_SAME = 1e-5  # less is no difference between two preparations
+_PAIRS = 8  # of a size and values, for the second round
+_KEPT = 15  # to be compared for all images
+
+# The most usual first: of several that are the same it is the one that is named.
+_RESIZES = [("pillow", "bilinear"), ("opencv", "bilinear"), ("pillow", "bicubic")]
+_RESIZES += [("opencv", name) for name in ("area", "bicubic", "nearest")] + [("pillow", "nearest")]
+_ROUNDINGS = {  # of the long side and of the crop: torchvision's, PaddleClas's
+    "pillow": ((None, None), ("half_even", "down")),
+    "opencv": (("half_even", "down"), (None, None)),
+}
+_CONVENTIONS = ("torchvision", "PaddleClas")
+_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_VALUES = {
+    "ImageNet": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "mean 0.5, std 0.5": (1 / 255, (0.5,) * 3, (0.5,) * 3),
+    "0 to 1": (1 / 255, (0.0,) * 3, (1.0,) * 3),
+    "CLIP": (1 / 255, *_CLIP),
+    "0 to 255": (1.0, (0.0,) * 3, (1.0,) * 3),
+}
+_GREY = {
+    "0 to 1": (1 / 255, (0.0,), (1.0,)),
+    "mean 0.5, std 0.5": (1 / 255, (0.5,), (0.5,)),
+    "MNIST": (1 / 255, (0.1307,), (0.3081,)),
+    "0 to 255": (1.0, (0.0,), (1.0,)),
+}
+
+
+class _Way(NamedTuple):
+    """How an image becomes as large as the input."""
+
+    words: tuple[str, ...]
+    geometry: tuple[str, ...]
+    steps: tuple[Any, ...]
+    usual: bool
+
+
+class _Distance(NamedTuple):
+    share: float  # of the range of the outputs
+    largest: float
+
+
+def _ways(height: int, width: int, *, grey: bool) -> Iterator[_Way]:
+    side = min(height, width)
+    sizes: list[dict[str, Any]] = [{"short_side": round(side * 256 / 224)}]
+    sizes += [{"size": (height, width)}]
+    shorts = dict.fromkeys((side, int(side / 0.9), int(side / 0.95)))
+    sizes += [{"short_side": short} for short in shorts]
+    sizes += [{"size": (round(height * 256 / 224), round(width * 256 / 224))}]
+    for (library, name), number, size in product(_RESIZES, (0, 1), sizes):
+        rounding, middle = _ROUNDINGS[library][number]
+        known = library if library == "opencv" else None
+        steps: tuple[Any, ...] = (
+            Resize(**size, interpolation=name, library=known, rounding=rounding),
+            CenterCrop((height, width), middle),
+        )
+        words = f"short side {size.get('short_side')}", f"{height} x {width}"
+        if "size" in size:
+            words = " x ".join(map(str, size["size"])), words[1]
+        usual = (library, name) == _RESIZES[0] and number == 0
+        convention = _CONVENTIONS[rounding is not None]
+        yield _Way((f"{library} {name}", *words, convention), words, steps, usual)
+    if grey and (height, width) == (28, 28):
+        yield _Way(("Digit", "", "", ""), (), digit().steps[:1], usual=True)
+
+
+def _is_probabilities(outputs: NDArray[Any]) -> bool:
+    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
+
+
+def _softmax(values: NDArray[Any]) -> NDArray[Any]:
+    powers: NDArray[Any] = np.exp(values - values.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
+
+
+class _Search:
+    """What was tried with a model and images, of which ``expected`` are the outputs elsewhere."""
+
+    softmax = ""  # whose outputs get one
+
+    def __init__(
+        self, predictor: Predictor, images: list[Path], expected: NDArray[Any], size: int | None
+    ) -> None:
+        shape = predictor.input_spec.shape
+        if len(shape) != 4 or shape[1] not in {1, 3}:
+            raise BadInput(f"the model takes {list(shape)}: expected [N, 1 or 3, height, width]")
+        if expected.ndim != 2 or len(expected) != len(images) or expected.dtype.kind != "f":
+            raise BadInput(
+                f"the expected outputs are {expected.dtype} {list(expected.shape)}: give floats,"
+                f" [{len(images)}, classes], a row for each image"
+            )
+        if not np.isfinite(expected).all():
+            raise BadInput("the expected outputs are not all finite")
+        self.predictor, self.expected = predictor, expected.astype(np.float64)
+        grey = shape[1] == 1
+        self.mode, channels = ("L", 1) if grey else ("RGB", 3)
+        height, width = (size or 224 if each < 0 else each for each in shape[2:])
+        read = [read_image(each, self.mode) for each in images]
+        self.pixels = [np.asarray(each).reshape(each.height, each.width, -1) for each in read]
+        self.plain = (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW())
+        self.ways = list(_ways(height, width, grey=grey))
+        self.values = {
+            (mode, name): Pipeline(mode, (Normalize(*numbers), ToCHW()))
+            for name, numbers in (_GREY if grey else _VALUES).items()
+            for mode in (("L",) if grey else ("RGB", "BGR"))
+        }
+        self.known: dict[tuple[Any, ...], _Distance] = {}
+
+    def run(self) -> list[tuple[_Distance, int, tuple[str, str]]]:
+        """Return what is best: the distance, the number of the way, the values.
+
+        The second round resizes in every way what the first, which resizes in one way, found best;
+        where nothing fits, the third tries all that is left.
+        """
+        # Of a square image every short side is the whole.
+        probe = int(np.argmax([abs(len(each) - each.shape[1]) for each in self.pixels]))
+        found: dict[tuple[int, tuple[str, str]], _Distance] = {}
+        with tqdm(desc="match-preprocess", total=0, disable=None, leave=False) as bar:
+
+            def tries(chosen: Mapping[int, list[tuple[str, str]]]) -> None:
+                bar.total = bar.n + len(chosen)
+                for way, values in chosen.items():
+                    distances = self._distances(way, values, probe)
+                    found.update(zip(((way, name) for name in values), distances, strict=True))
+                    bar.update()
+
+            tries({i: list(self.values) for i, way in enumerate(self.ways) if way.usual})
+            best = sorted(found, key=lambda each: found[each])[:_PAIRS]
+            pairs = {(self.ways[way].geometry, values) for way, values in best}
+            for all_are_left in (False, True):
+                if all_are_left and min(found.values()).share <= _FITS:
+                    break
+                left = {
+                    i: [
+                        values
+                        for values in self.values
+                        if (i, values) not in found
+                        and (all_are_left or (way.geometry, values) in pairs)
+                    ]
+                    for i, way in enumerate(self.ways)
+                }
+                tries({i: values for i, values in left.items() if values})
+            ranked = sorted(found, key=lambda each: (found[each], each[0]))
+            kept = [
+                each for i, each in enumerate(ranked) if i < _KEPT or found[each].share <= _FITS
+            ]
+            bar.total = bar.n + len(kept)
+            matches = []
+            for way, values in kept:
+                of_images = (self._distances(way, [values], i)[0] for i in range(len(self.pixels)))
+                matches.append((max(of_images), way, values))
+                bar.update()
+        return sorted(matches, key=lambda each: (max(each[0].share, _SAME), each[1]))
+
+    def _distances(self, way: int, values: list[tuple[str, str]], image: int) -> list[_Distance]:
+        resize = Pipeline(self.mode, (*self.ways[way].steps, *self.plain))
+        try:
+            pixels = resize.compiled(self.pixels[image]).astype(np.uint8)
+        except BadInput:  # such as no digit
+            return [_Distance(np.inf, np.inf)] * len(values)
+        keys = [(image, pixels.tobytes(), each) for each in values]  # many ways give the same
+        missing = {key: key[2] for key in keys if key not in self.known}
+        if missing:
+            pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+            batch = np.stack([self.values[each].compiled(pixels) for each in missing.values()])
+            parts = [batch] if self.predictor.input_spec.shape[0] < 0 else batch[:, None]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InputRangeWarning)
+                outputs = np.concatenate([self.predictor.run(part) for part in parts])
+            self.known |= zip(missing, self._compare(outputs, image), strict=True)
+        return [self.known[key] for key in keys]
+
+    def _compare(self, outputs: NDArray[Any], image: int) -> Iterator[_Distance]:
+        given = outputs.reshape(len(outputs), -1).astype(np.float64)
+        if given.shape[1] != self.expected.shape[1]:
+            raise BadInput(
+                f"the model has {given.shape[1]} outputs for an image, {self.expected.shape[1]} are"
+                " expected"
+            )
+        are_probabilities = _is_probabilities(self.expected)
+        if not self.softmax and are_probabilities and not _is_probabilities(given):
+            self.softmax = "the model's outputs"
+        elif not self.softmax and not are_probabilities and _is_probabilities(given):
+            self.softmax = "the expected outputs"
+            self.expected = _softmax(self.expected)
+        if self.softmax == "the model's outputs":
+            given = _softmax(given)
+        for row in given:
+            largest = float(np.abs(row - self.expected[image]).max())
+            yield _Distance(largest / max(float(np.ptp(self.expected[image])), 1e-30), largest)
+
+
+def _read_expected(path: Path) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            return np.atleast_2d(np.lib.format.read_array(file, allow_pickle=False))
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is no .npy file: {error}") from error
+
+
+@command(
+    """
+Arguments:
+  MODEL  folder of an exported model, or its program: .pdmodel, .json or .onnx [also: -m,
+      --model-file, -d, --model-dir]
+  IMAGE...  image files, folders of them or globs
+Options:
+  --expect FILE
+      .npy of the outputs in Python, [images, classes]: logits or probabilities [required]
+  --top N  how many preparations to print [default: 5]
+  -o, --output FILE  write the best one, if it fits, as preprocess.json
+  --image-size  (default: the model's, or 224 where it leaves the size open)
+Model:
+  -p, --params-file FILE  its parameters (default: NAME.pdiparams beside the program)
+Examples:
+  %prog resnet18.onnx cat.jpg --expect scores.npy -o preprocess.json
+      what numpy.save("scores.npy", scores) wrote where the numbers are right
+""",
+    one="no preparation fits",
+)
+def main(options: Options) -> int:
+    """Find out how images were prepared, from the outputs that a model gave for them in Python.
+
+    Tries the usual preparations of PaddleClas, PaddleX, torchvision and timm: how an image is
+    resized (by Pillow or OpenCV, each interpolation, the short side or both), the crop, RGB or BGR,
+    scale, mean and standard deviation. One fits when no output differs by more than a thousandth
+    of their range. Take a photo that is large and not square; several tell more.
+    """
+    expected = _read_expected(options.expect)
+    images = find_images(options.image)
+    kind = "model_dir" if options.model_file.is_dir() else "model_file"
+    files = {kind: options.model_file, "params_file": options.params_file}
+    with Predictor(**files, threads=len(os.sched_getaffinity(0))) as predictor:
+        search = _Search(predictor, images, expected, options.image_size)
+        matches = search.run()
+    rows = [
+        [f"{each.largest:.2g}", f"{100 * each.share:.2g} %", *search.ways[way].words, *values]
+        for each, way, values in matches[: options.top]
+    ]
+    heads = (
+        "difference",
+        "of the range",
+        "resize",
+        "to",
+        "crop",
+        "rounded as",
+        "channels",
+        "values",
+    )
+    print(tabulate(rows, heads, disable_numparse=True))
+    if search.softmax:
+        print(f"compared with the softmax of {search.softmax}")
+    best, way, values = matches[0]
+    if best.share > _FITS:
+        print(
+            f"none of {len(search.ways) * len(search.values)} preparations fits: another one was"
+            " used, or the outputs are those of another model or of other images"
+        )
+        return 1
+    limit = min(max(4 * best.share, _SAME), _FITS)
+    same = sum(each.share <= limit for each, _, _ in matches)
+    if same > 1:
+        print(
+            f"these images do not tell the first {same} apart; the most usual is named first: a"
+            " larger photo that is not square tells more"
+        )
+    if options.output is not None:
+        steps = (*search.ways[way].steps, *search.values[values].steps)
+        Pipeline(values[0], steps).save(options.output)
+        print(f"wrote {options.output}")
+    return 0

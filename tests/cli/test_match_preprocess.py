@@ -1,0 +1,247 @@
+"""lenet-cpp match-preprocess finds how images were prepared, from outputs of other programs.
+
+Images are prepared by Pillow, OpenCV and NumPy as PaddleClas, PaddleX, torchvision and timm do it,
+and the networks are computed by PyTorch.
+"""
+
+import re
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from lenet_cpp.cli import main
+from lenet_cpp.data.images import Pipeline
+from snippets import run_page
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5,) * 3, (0.5,) * 3
+CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+UNIT = (0.0,) * 3, (1.0,) * 3
+
+
+def pil(filter_, short, size):
+    """torchvision's Resize and CenterCrop; timm's, where ``short`` is size / crop_pct."""
+
+    def prepare(image):
+        width, height = image.size
+        wide, high = (
+            (int(short * width / height), short)
+            if width > height
+            else (short, int(short * height / width))
+        )
+        left, top = round((wide - size) / 2.0), round((high - size) / 2.0)
+        return np.asarray(image.resize((wide, high), filter_))[top:, left:][:size, :size]
+
+    return prepare
+
+
+def opencv(flag, short, size):
+    """PaddleClas's ResizeImage and CropImage."""
+
+    def prepare(image):
+        pixels = np.asarray(image)
+        percent = short / min(pixels.shape[:2])
+        high, wide = (round(side * percent) for side in pixels.shape[:2])
+        pixels = cv2.resize(pixels, (wide, high), interpolation=flag)
+        top, left = (high - size) // 2, (wide - size) // 2
+        return pixels[top : top + size, left : left + size]
+
+    return prepare
+
+
+def whole(resize):
+    return lambda size: lambda image: np.asarray(resize(image, (size, size)))
+
+
+def preparations(size):
+    """Return name to: pixels of an image, mean and std, whether BGR, and the scale."""
+    bilinear, bicubic = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+    usual = round(size * 256 / 224)
+    by_area = whole(
+        lambda image, to: cv2.resize(np.asarray(image), to, interpolation=cv2.INTER_AREA)
+    )
+    by_opencv = whole(lambda image, to: cv2.resize(np.asarray(image), to))
+    by_pillow = whole(lambda image, to: image.resize(to, bilinear))
+    return {
+        "torchvision": (pil(bilinear, usual, size), IMAGENET, False, 1 / 255),
+        "PaddleClas": (opencv(cv2.INTER_LINEAR, usual, size), IMAGENET, False, 1 / 255),
+        "PaddleClas in BGR": (opencv(cv2.INTER_LINEAR, usual, size), IMAGENET, True, 1 / 255),
+        "PaddleClas by area": (opencv(cv2.INTER_AREA, usual, size), IMAGENET, False, 1 / 255),
+        "PaddleX": (by_opencv(size), HALF, False, 1 / 255),
+        "timm": (pil(bicubic, usual, size), HALF, False, 1 / 255),
+        "timm, crop_pct 0.9": (pil(bicubic, int(size / 0.9), size), IMAGENET, False, 1 / 255),
+        "timm, crop_pct 0.95": (pil(bicubic, int(size / 0.95), size), HALF, False, 1 / 255),
+        "CLIP": (pil(bicubic, size, size), CLIP, False, 1 / 255),
+        "the whole by area": (by_area(size), UNIT, False, 1 / 255),
+        "the whole by Pillow": (by_pillow(size), UNIT, False, 1 / 255),
+        "Caffe": (opencv(cv2.INTER_NEAREST, usual, size), UNIT, True, 1.0),
+    }
+
+
+def tensors(preparation, images):
+    resize, (mean, std), bgr, scale = preparation
+    result = []
+    for image in images:
+        pixels = resize(image)[..., :: -1 if bgr else 1].astype(np.float32)
+        values = (pixels * np.float32(scale) - np.float32(mean)) / np.float32(std)
+        result.append(values.transpose(2, 0, 1))
+    return np.stack(result)
+
+
+def network(seed, size, classes, ending=None):
+    """Return the bytes of an .onnx, and the same in PyTorch."""
+    rng = np.random.default_rng(seed)
+    kernel = rng.normal(size=(6, 3, 7, 7)).astype(np.float32) / 7
+    side = (size - 7) // 5 + 1
+    weights = rng.normal(size=(6 * side * side, classes)).astype(np.float32) / side
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], strides=[5, 5]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["y"]),
+    ]
+    if ending:
+        nodes[-1].output[0] = "z"
+        nodes.append(helper.make_node("Softmax", ["z"], ["y"], axis=1))
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [value("x", TensorProto.FLOAT, ["n", 3, size, size])],
+        [value("y", TensorProto.FLOAT, ["n", classes])],
+        [numpy_helper.from_array(kernel, "k"), numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    def run(batch):
+        found = torch.nn.functional.conv2d(torch.tensor(batch), torch.tensor(kernel), stride=5)
+        return (found.relu().flatten(1) @ torch.tensor(weights)).numpy()
+
+    onnx.checker.check_model(model)
+    return model.SerializeToString(), run
+
+
+NETWORKS = {  # seed, size, classes, what is at the end
+    "logits": (0, 64, 10),
+    "many classes": (1, 56, 100),
+    "probabilities": (2, 48, 7, "Softmax"),
+}
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """20 pictures of many sizes: soft shapes with some noise, as photos have."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        width, height = map(int, rng.integers(90, 190, 2))
+        coarse = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        soft = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        noisy = np.asarray(soft) + rng.integers(-10, 11, (height, width, 3))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{seed:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", preparations(64))
+@pytest.mark.parametrize("of", NETWORKS)
+def test_finds_the_preparation(of, name, pictures, tmp_path, capsys):
+    seed, size, *more = NETWORKS[of]
+    model, run = network(seed, size, *more)
+    (tmp_path / "model.onnx").write_bytes(model)
+    images = [Image.open(path) for path in sorted(pictures.iterdir())]
+    expected = tensors(preparations(size)[name], images)
+    scores = run(expected)
+    # Logits of a network with a softmax; some probabilities of those without.
+    apply = name in {"PaddleX", "timm"} and of != "probabilities"
+    scores = softmax(scores) if apply else scores
+    np.save(tmp_path / "scores.npy", scores)
+    command = ["match-preprocess", str(tmp_path / "model.onnx"), str(pictures)]
+    output = tmp_path / "preprocess.json"
+    command += ["--expect", str(tmp_path / "scores.npy"), "-o", str(output)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    whose = "expected" if of == "probabilities" else "model's" if apply else ""
+    assert re.findall("softmax of the (.*) outputs", printed) == ([whose] if whose else [])
+    found = Pipeline.load(output).batch(sorted(pictures.iterdir()))
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), printed
+
+
+def test_a_wrong_network_fits_none(pictures, tmp_path, capsys):
+    model, _ = network(0, 64, 10)
+    _, other = network(3, 64, 10)
+    (tmp_path / "model.onnx").write_bytes(model)
+    paths = sorted(pictures.iterdir())[:2]
+    images = [Image.open(path) for path in paths]
+    np.save(tmp_path / "scores.npy", other(tensors(preparations(64)["timm"], images)))
+    command = ["match-preprocess", str(tmp_path / "model.onnx"), *map(str, paths)]
+    command += ["--expect", str(tmp_path / "scores.npy"), "-o", str(tmp_path / "preprocess.json")]
+    assert main([*command, "--top", "2"]) == 1
+    printed = capsys.readouterr().out
+    assert "none of 840 preparations fits" in printed
+    assert len(printed.splitlines()) == 2 + 2 + 1
+    assert not (tmp_path / "preprocess.json").exists()
+
+
+def test_a_picture_that_is_too_simple_says_so(tmp_path, capsys):
+    model, run = network(0, 64, 10)
+    (tmp_path / "model.onnx").write_bytes(model)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    image.save(tmp_path / "small.png")
+    batch = tensors((np.asarray, IMAGENET, False, 1 / 255), [image])
+    np.save(tmp_path / "scores.npy", run(batch)[0])  # one image needs no axis of images
+    command = ["match-preprocess", str(tmp_path / "model.onnx"), str(tmp_path / "small.png")]
+    assert main([*command, "--expect", str(tmp_path / "scores.npy")]) == 0
+    printed = capsys.readouterr().out
+    # No resize at all: 7 interpolations in two roundings, the short side or both sides.
+    assert "do not tell the first 28 apart" in printed
+    row = printed.splitlines()[2].partition("%")[2]
+    assert re.split("  +", row.strip()) == (
+        ["pillow bilinear", "64 x 64", "64 x 64", "torchvision", "RGB", "ImageNet"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "status", "said"),
+    [
+        (np.zeros((2, 10), np.float32), 5, r"float32 \[2, 10\]: give floats, \[1, classes\]"),
+        (np.zeros((1, 10), np.int64), 5, "int64"),
+        (np.zeros((1, 9), np.float32), 5, "10 outputs for an image, 9 are expected"),
+        (np.full((1, 10), np.nan, np.float32), 5, "not all finite"),
+        (b"no array", 5, "is no .npy file"),
+        (None, 3, "cannot read .*scores.npy"),
+    ],
+)
+def test_expected_outputs_of_no_use(scores, status, said, pictures, tmp_path, capsys):
+    (tmp_path / "model.onnx").write_bytes(network(0, 64, 10)[0])
+    if isinstance(scores, bytes):
+        (tmp_path / "scores.npy").write_bytes(scores)
+    elif scores is not None:
+        np.save(tmp_path / "scores.npy", scores)
+    command = ["match-preprocess", str(tmp_path / "model.onnx"), str(pictures / "00.png")]
+    assert main([*command, "--expect", str(tmp_path / "scores.npy")]) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("lenet-cpp: error: ")
+    assert re.search(said, line)
+
+
+def test_the_page(root, program, model_dir, tmp_path):
+    _, compared, matched, classified = run_page(
+        root / "docs" / "same-numbers.md", tmp_path, model_dir
+    )
+    assert float(compared.split()[-1]) <= 1e-4
+    best = re.split("  +", matched.splitlines()[2])
+    assert (best[2], best[3], best[-1]) == ("pillow bicubic", "28 x 28", "mean 0.5, std 0.5")
+    assert "wrote preprocess.json" in matched
+    assert re.search(r"class \d", classified)
