@@ -116,9 +116,7 @@ Described require_description(const Config& config, const std::string& preproces
   const bool attached = attached_model(config) != nullptr;
   throw Error(ErrorCode::FileNotFound,
               (attached ? std::string("the model in this program has no preprocess.json")
-                        : "nothing beside '" + config.model_file +
-                              "' describes how images are prepared (looked for " +
-                              description_names() + ")") +
+                        : no_description(config.model_file)) +
                   "; name such a file with --preprocess, or write ImageNet's: python -c \"from "
                   "lenet_cpp import images; images.imagenet().save('preprocess.json')\"");
 }

@@ -27,9 +27,13 @@ namespace {
 
 constexpr const char* kName = "lenet_classify";
 
-/// As the model, and the images before it, have it.
-void check_shape(const Shape& shape, const std::string& file, const Tensor& before,
-                 const TensorSpec& spec) {
+constexpr std::size_t kOpenBatches = 8;  // of images of different sizes
+
+bool is_same_size(const Shape& shape, const Shape& other) {
+  return std::equal(shape.begin() + 1, shape.end(), other.begin() + 1, other.end());
+}
+
+void check_shape(const Shape& shape, const std::string& file, const TensorSpec& spec) {
   const auto fits = [](auto size, auto declared) { return declared < 0 || declared == size; };
   if (spec.shape.size() != shape.size() ||
       !std::equal(shape.begin() + 1, shape.end(), spec.shape.begin() + 1, fits)) {
@@ -37,13 +41,26 @@ void check_shape(const Shape& shape, const std::string& file, const Tensor& befo
                                          ", the model takes " + to_string(spec.shape) +
                                          "; name the preprocessing made for it: --preprocess");
   }
-  if (!before.shape.empty() &&
-      !std::equal(shape.begin() + 1, shape.end(), before.shape.begin() + 1)) {
-    throw Error(ErrorCode::BadInput, "'" + file + "': " + to_string(shape) +
-                                         " after the preprocessing, images before " +
-                                         to_string(before.shape) +
-                                         "; end its steps with CenterCrop, or use --batch_size=1");
+}
+
+/// Images of one size that the model has not got yet.
+struct Batch {
+  Tensor images;
+  std::vector<std::size_t> places;  ///< among the results
+};
+
+/// That of the images of this size, or a new one. \param run when there are too many
+template <typename Run>
+Batch& batch_for(const Shape& shape, std::vector<Batch>& open, const Run& run) {
+  const auto found = std::find_if(open.begin(), open.end(), [&](const Batch& batch) {
+    return batch.images.shape.empty() || is_same_size(shape, batch.images.shape);
+  });
+  if (found != open.end()) return *found;
+  if (open.size() == kOpenBatches) {
+    run(open.front());
+    open.erase(open.begin());
   }
+  return open.emplace_back();
 }
 
 /// An image as the model takes it, or why there is none.
@@ -161,13 +178,31 @@ Classified classify(const ClassifyOptions& options) {
   if (options.softmax) kind = kind_of(*options.softmax);
 
   std::vector<ImageResult> results;
+  Classified found{"", files.size(), 0};
+  Progress progress(files.size());
+  // Goes on without an image, or throws.
+  const auto skip = [&](std::size_t place, const Error& error) {
+    if (!options.skip_errors || error.code() == ErrorCode::BackendFailure) throw error;
+    results[place].error = error.what();
+    ++found.skipped;
+    progress.clear();
+    std::fprintf(stderr, "skipped %s\n", printable(error.what()).c_str());
+  };
   Tensor taken;  // by the model, when it is to be written: all of one shape
-  Tensor batch;
-  std::vector<std::size_t> places;  // of the batch's images among the results
-  const auto run = [&] {
+  std::vector<Batch> open;
+  const auto run = [&](Batch& batch) {
+    const std::vector<std::size_t> places = std::move(batch.places);
+    const Tensor images = std::move(batch.images);
+    batch = {};
     if (places.empty()) return;
-    if (!options.output_tensor.empty()) append(taken, batch);
-    const Tensor outputs = predictor.run(batch.view());
+    if (!options.output_tensor.empty()) append(taken, images);
+    Tensor outputs;
+    try {
+      predictor.run(images.view(), outputs);
+    } catch (const Error& error) {  // such as a size that the model does not take
+      for (const std::size_t place : places) skip(place, error);
+      return;
+    }
     const std::size_t classes = outputs.data.size() / places.size();
     const Shape& shape = outputs.shape;
     const auto count = static_cast<std::int64_t>(places.size());
@@ -184,12 +219,8 @@ Classified classify(const ClassifyOptions& options) {
           interpret(row, classes, description, kind, {options.topk, options.threshold});
       row += classes;
     }
-    batch = {};
-    places.clear();
   };
-  Progress progress(files.size());
   bool warned = false;  // of the first dark image; the report has all
-  Classified found{"", files.size(), 0};
   const std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
   while (results.size() < files.size()) {
     const std::size_t begin = results.size();
@@ -207,23 +238,31 @@ Classified classify(const ClassifyOptions& options) {
       }
       try {
         if (image.failure) std::rethrow_exception(image.failure);
-        check_shape(image.tensor.shape, name, taken.shape.empty() ? batch : taken,
-                    predictor.input_spec());
-        append(batch, image.tensor);
-        places.push_back(results.size() - 1);
+        const Shape& shape = image.tensor.shape;
+        check_shape(shape, name, predictor.input_spec());
+        const Shape& before =
+            taken.shape.empty() && !open.empty() ? open[0].images.shape : taken.shape;
+        if (!options.output_tensor.empty() && !before.empty() && !is_same_size(shape, before)) {
+          throw Error(ErrorCode::BadInput,
+                      "'" + name + "': " + to_string(shape) + " after the preprocessing, images " +
+                          "before " + to_string(before) + ": --output_tensor writes images of " +
+                          "one size; end the steps with CenterCrop");
+        }
       } catch (const Error& error) {
-        if (!options.skip_errors || error.code() == ErrorCode::BackendFailure) throw;
-        result.error = error.what();
-        ++found.skipped;
-        progress.clear();
-        std::fprintf(stderr, "skipped %s\n", printable(error.what()).c_str());
+        skip(results.size() - 1, error);
+        image.tensor = {};
       }
-      if (static_cast<std::int64_t>(places.size()) == options.batch_size) run();
+      if (!image.tensor.shape.empty()) {
+        Batch& batch = batch_for(image.tensor.shape, open, run);
+        append(batch.images, image.tensor);
+        batch.places.push_back(results.size() - 1);
+        if (static_cast<std::int64_t>(batch.places.size()) == options.batch_size) run(batch);
+      }
       stop_if_interrupted();
       progress.show(results.size());
     }
   }
-  run();
+  for (Batch& batch : open) run(batch);
   stop_if_interrupted();
   if (!options.output_tensor.empty()) write_npy(options.output_tensor, taken);
   found.text = format_results(results, options.format, kind_for(description.outputs, kind));

@@ -64,10 +64,8 @@ lenet::Described describe(const lenet::Config& config, const std::string& prepro
   lenet::Described found =
       lenet::describe_model(config.model_file, preprocess, config.check_hashes);
   if (!found.source.empty()) return found;
-  throw lenet::Error(ErrorCode::FileNotFound,
-                     "nothing beside '" + config.model_file +
-                         "' describes how images are prepared (looked for " +
-                         lenet::description_names() + "); name such a file, as 'preprocess'");
+  throw lenet::Error(ErrorCode::FileNotFound, lenet::no_description(config.model_file) +
+                                                  "; name such a file, as 'preprocess'");
 }
 
 lenet_status report(lenet_error* error, lenet_status code, const char* text) {

@@ -1,11 +1,13 @@
 """The native engine on models that take images of any size, against onnxruntime and Paddle."""
 
 import itertools
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
@@ -190,3 +192,42 @@ def test_a_network_of_paddle(tmp_path):
             for count, size in itertools.product((1, 5), SIZES):
                 batch = images(count, *size)
                 assert compare(theirs.run(batch), predictor.run(batch)).agrees, size
+
+
+def test_files_of_several_sizes(run_program, program, tmp_path):
+    """More sizes than lenet_classify collects; in the order of the files whatever the batches."""
+    path = write(tmp_path, "pooled")
+    numbers = {"scale": 1 / 255, "mean": [0.5] * 3, "std": [0.25] * 3}
+    steps = [{"type": "Normalize", **numbers}, {"type": "ToCHW"}]
+    described = {"format_version": 1, "mode": "RGB", "steps": steps}
+    (tmp_path / "preprocess.json").write_text(json.dumps(described))
+    sizes = [*SIZES, *((20 + i, 24) for i in range(5))]
+    files = []
+    for i, size in enumerate(sizes * 3):
+        files.append(tmp_path / f"{i:02}.png")
+        pixels = np.random.default_rng(i).integers(256, size=(*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(files[-1])
+    small = tmp_path / "40.png"
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(small)
+
+    def classify(*arguments):
+        options = (f"--model_file={path}", "--format=json", "--topk=5", *arguments)
+        return run_program(*options, program=program.with_name("lenet_classify"))
+
+    found = [json.loads(classify(f"--batch_size={n}", *files).stdout) for n in (1, 2, 4, 64)]
+    assert [each["file"] for each in found[0]] == [str(file) for file in files]
+    assert found.count(found[0]) == 4
+    for file, each in zip(files, found[0], strict=True):
+        pixels = np.asarray(Image.open(file), np.float32).transpose(2, 0, 1)
+        expected = reference(path, (pixels[None] / 255 - 0.5) / 0.25)[0]
+        scores = {
+            one["class_id"]: one[next(iter({"score", "probability"} & {*one}))]
+            for one in each["predictions"]
+        }
+        assert max(scores, key=scores.get) == expected.argmax()
+    done = classify("--batch_size=2", "--skip_errors", *files[:3], small)
+    assert (done.returncode, len(json.loads(done.stdout))) == (5, 4)
+    assert "does not take images of [3, 1, 1]" in done.stderr
+    done = classify(f"--output_tensor={tmp_path / 'x.npy'}", *files)
+    assert done.returncode == 5
+    assert "--output_tensor writes images of one size" in done.stderr

@@ -76,8 +76,8 @@ ReadDescription read_description(const std::string& path, bool check_hashes);
 /// The file that describes a program, among those in its folder; empty when there is none.
 std::string find_description(const std::string& program);
 
-/// What find_description looks for: "preprocess.json, inference.yml, ...".
-std::string description_names();
+/// Says that there is none, and what was looked for.
+std::string no_description(const std::string& program);
 
 /// What manifest.json says of the outputs of a model.
 struct Manifest {

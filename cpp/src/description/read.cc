@@ -134,10 +134,11 @@ Described described(ReadDescription read, std::string source, Manifest manifest)
 
 }  // namespace
 
-std::string description_names() {
+std::string no_description(const std::string& program) {
   std::string names;
   for (const char* name : kNames) names += (names.empty() ? "" : ", ") + std::string(name);
-  return names;
+  return "nothing beside '" + program + "' describes how images are prepared (looked for " + names +
+         ")";
 }
 
 std::string find_description(const std::string& program) {
