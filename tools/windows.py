@@ -43,6 +43,8 @@ FILES = {
     "include/lenet/c_api.h": ROOT / "cpp/include/lenet/c_api.h",
     "include/lenet/export.h": ROOT / "cpp/include/lenet/export.h",
     "example/classify.c": ROOT / "examples/c_consumer/classify.c",
+    "example/Lenet.cs": ROOT / "examples/csharp/Lenet.cs",
+    "example/classify.csproj": ROOT / "examples/csharp/classify.csproj",
     "README.md": ROOT / "docs/windows.md",
     "LICENSE": ROOT / "LICENSE",
 }
