@@ -127,6 +127,9 @@ def windows(session: nox.Session) -> None:
         session.skip(f"apt-get install {packages}")
     ours = session.posargs[0] if session.posargs else sys.executable
     session.run(ours, "-m", "tools.windows", external=True)
+    wheel = ("--no-deps", "--only-binary=:all:", "--platform=win_amd64", "--python-version=3.11")
+    download = ("-m", "pip", "download", "-q", *wheel, "-d", "build/windows-wheels")
+    session.run(ours, *download, "onnxruntime", external=True)
     environment = {"LENET_TEST_WINDOWS": "1", "WINEDEBUG": "-all", "GLOG_minloglevel": "2"}
     session.run("ctest", "--preset", "windows", env=environment, external=True)
     tests = "tests/cpp/test_windows.py"

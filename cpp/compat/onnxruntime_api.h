@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 
 namespace lenet::ort {
 
@@ -38,6 +39,8 @@ enum AllocatorType : int { kDeviceAllocator = 0 };
 
 enum MemoryType : int { kDefaultMemory = 0 };
 
+using PathCharacter = std::filesystem::path::value_type;  ///< ORTCHAR_T
+
 using LogFunction = void (*)(void* parameter, LogLevel level, const char* category,
                              const char* log_id, const char* location, const char* message);
 
@@ -53,7 +56,7 @@ struct Api {
   Status* (*CreateEnvWithCustomLogger)(LogFunction, void* parameter, LogLevel, const char* log_id,
                                        Env** made) noexcept;
   void* unused_5[2];
-  Status* (*CreateSession)(const Env*, const char* path, const SessionOptions*,
+  Status* (*CreateSession)(const Env*, const PathCharacter* path, const SessionOptions*,
                            Session** made) noexcept;
   void* unused_8;
   Status* (*Run)(Session*, const RunOptions*, const char* const* input_names,

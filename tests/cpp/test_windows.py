@@ -269,6 +269,46 @@ def test_the_example_in_c_links_to_the_library(wine, compile_c, model_dir):
     assert expected.count("class") >= 4 * len(photos)
 
 
+def test_the_onnxruntime_engine_opens_its_library(wine, run_program, program, tmp_path):
+    wheels = [*(ROOT / "build" / "windows-wheels").glob("onnxruntime-*-win_amd64.whl")]
+    if not wheels:
+        pytest.skip("no wheel of onnxruntime for Windows: nox -s windows")
+    pytest.importorskip("onnx", reason="the model is made with it")
+    from onnx_files import model
+
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        wheel.extract("onnxruntime/capi/onnxruntime.dll", tmp_path)
+    random = np.random.default_rng(1)
+    weights = random.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    nodes = "c = Conv<kernel_shape=[3,3]>(x, w) m = GlobalAveragePool(c) y = Flatten(m)"
+    folder = tmp_path / NAME
+    folder.mkdir()
+    (folder / "net.onnx").write_bytes(
+        model(nodes, "float[N,3,H,W] x", "float[N,4] y", {"w": weights})
+    )
+    numbers = {"scale": 1 / 255, "mean": [0.5] * 3, "std": [0.25] * 3}
+    steps = [{"type": "Normalize", **numbers}, {"type": "ToCHW"}]
+    described = {"format_version": 1, "mode": "RGB", "steps": steps}
+    (folder / "preprocess.json").write_text(json.dumps(described))
+    photos = sorted((ROOT / "examples" / "photos").glob("*.jpg"))
+    arguments = (f"--model_dir={folder}", "--format=json", "--topk=4", "--batch_size=1", *photos)
+    expected = run_program(*arguments, program=program.with_name("lenet_classify"))
+    library = {"LENET_ONNXRUNTIME_LIBRARY": str(tmp_path / "onnxruntime/capi/onnxruntime.dll")}
+    classify = BUILD / "lenet_classify.exe"
+    found = wine(classify, *arguments, "--engine=onnxruntime", env=library)
+    assert found.returncode == 0, found.stderr
+    pairs = zip(json.loads(found.stdout), json.loads(expected.stdout), strict=True)
+    for one, other in pairs:
+        scores = [
+            {each["class_id"]: each["score"] for each in result["predictions"]}
+            for result in (one, other)
+        ]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5, rel=1e-5)
+    missing = wine(classify, *arguments, "--engine=onnxruntime")
+    assert missing.returncode == 6
+    assert b"needs the library of that name" in missing.stderr
+
+
 @pytest.mark.parametrize("language", ["c", "c++"])
 def test_the_header_is_for_microsofts_compiler_too(tmp_path, language):
     if shutil.which("clang") is None:

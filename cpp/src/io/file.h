@@ -46,7 +46,12 @@ class MemoryFile {
   static std::shared_ptr<const MemoryFile> read(const std::string& path);
 
   std::string_view contents() const { return {static_cast<const char*>(mapped_), size_}; }
-  /// In this process, and in those forked from it; as long as this object lives.
+#ifdef _WIN32
+  static constexpr bool kHasPath = false;
+#else
+  static constexpr bool kHasPath = true;
+#endif
+  /// In this process, and in those forked from it; as long as this object lives. Where kHasPath.
   /// \throws Error BackendFailure when there is no /proc, which all else does without.
   std::string path() const;
 

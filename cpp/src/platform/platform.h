@@ -72,7 +72,16 @@ class Places {
   std::unique_ptr<Allowed> allowed_;
 };
 
-/// Why a library, or a symbol in it, was not found by this thread, in English whatever the locale.
+// ---- Libraries that are opened at run time, and stay
+
+/// What the system calls a library: "libNAME.so.1", "NAME.dll".
+std::string library_name(const std::string& name, int version);
+/// \param file or a name, of which the system looks for the library
+/// \returns null, and last_library_error says why
+void* open_library(const std::string& file);
+/// \returns null likewise
+void* find_symbol(void* library, const char* name);
+/// Why this thread found no library or symbol, in English whatever the locale.
 std::string last_library_error();
 
 // ---- Programs

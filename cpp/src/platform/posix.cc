@@ -113,6 +113,12 @@ void Places::come_back() noexcept {
   allowed_->kept_away = false;
 }
 
+std::string library_name(const std::string& name, int version) {
+  return "lib" + name + ".so." + std::to_string(version);
+}
+void* open_library(const std::string& file) { return dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL); }
+void* find_symbol(void* library, const char* name) { return dlsym(library, name); }
+
 std::string last_library_error() {
   const locale_t english = newlocale(LC_ALL_MASK, "C", nullptr);
   const locale_t before = uselocale(english);

@@ -141,6 +141,22 @@ Places::~Places() = default;
 void Places::keep_away(std::thread& /*thread*/) noexcept {}
 void Places::come_back() noexcept {}
 
+std::string library_name(const std::string& name, int /*version*/) { return name + ".dll"; }
+
+void* open_library(const std::string& file) {
+  // Of one in a folder, what it needs is looked for there before it is in the rest of the system.
+  const DWORD flags = file.find_first_of("/\\") == std::string::npos
+                          ? 0
+                          : LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS;
+  std::wstring path = widen(file);
+  std::replace(path.begin(), path.end(), L'/', L'\\');
+  return LoadLibraryExW(path.c_str(), nullptr, flags);
+}
+
+void* find_symbol(void* library, const char* name) {
+  return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
+}
+
 std::string last_library_error() { return "error " + std::to_string(GetLastError()); }
 
 char** arguments(int& argc, char** argv) {

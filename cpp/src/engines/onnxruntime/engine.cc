@@ -1,7 +1,5 @@
 #include "engines/onnxruntime/engine.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -26,7 +24,6 @@ namespace {
 // ---- the library, opened when a predictor first asks for it
 
 constexpr const char* kFileName = "libonnxruntime.so";
-constexpr const char* kSoname = "libonnxruntime.so.1";
 constexpr std::pair kOldest = {1, 17};
 
 [[noreturn]] void fail(ErrorCode code, const std::string& message) {
@@ -49,11 +46,12 @@ std::string built_with() {
 
 void* open_library(const std::string& named) {
   std::error_code failed;
-  if (!named.empty() && !fs::exists(named, failed)) {
+  if (!named.empty() && !fs::exists(platform::path_of(named), failed)) {
     fail(ErrorCode::FileNotFound, "there is no onnxruntime library '" + named + "'");
   }
   const std::string chosen = named.empty() ? built_with() : named;
-  void* handle = dlopen(chosen.empty() ? kSoname : chosen.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* handle =
+      platform::open_library(chosen.empty() ? platform::library_name("onnxruntime", 1) : chosen);
   if (handle != nullptr) return handle;
   const std::string reason = platform::last_library_error();
   if (chosen.empty()) {
@@ -108,7 +106,8 @@ struct OnnxRuntimeLibrary {
 
 OnnxRuntimeLibrary open(const std::string& path) {
   void* handle = open_library(path);
-  const auto get_base = reinterpret_cast<ort::GetApiBase>(dlsym(handle, ort::kGetApiBaseSymbol));
+  const auto get_base =
+      reinterpret_cast<ort::GetApiBase>(platform::find_symbol(handle, ort::kGetApiBaseSymbol));
   if (get_base == nullptr) {
     fail(ErrorCode::BackendFailure,
          "the library that was named is not onnxruntime: " + platform::last_library_error());
@@ -198,24 +197,26 @@ void require_loaded(ort::Status* status, const std::string& file, const std::str
   throw Error(kind, "onnxruntime cannot load '" + file + "': " + message);
 }
 
-/// Copies a model that is in several files to a folder: onnxruntime follows no links to memory.
+/// Copies a model to a folder: one in several files, for onnxruntime follows no links to memory,
+/// and each where a file in memory has no path.
 /// \returns the program's path
 std::string copy_model(const Model& model, const std::string& folder) {
   const auto copy = [&](const MemoryFile& file, const fs::path& to) {
     std::error_code failed;
     fs::create_directories(to.parent_path(), failed);
-    if (!failed) fs::copy_file(file.path(), to, failed);
-    if (!failed) return;
-    throw Error(ErrorCode::BackendFailure, "cannot copy the model to '" + to.string() +
-                                               "': " + failed.message() +
-                                               "; set TMPDIR to a folder with more room");
+    try {
+      write_atomically(platform::name_of(to), {file.contents()});
+    } catch (const Error& error) {
+      throw Error(ErrorCode::BackendFailure, "cannot copy the model: " + std::string(error.what()) +
+                                                 "; set TMPDIR to a folder with more room");
+    }
   };
-  const fs::path root = fs::path(model.path).parent_path().lexically_normal();
+  const fs::path root = platform::path_of(model.path).parent_path().lexically_normal();
   for (const auto& [path, file] : model.external) {
-    copy(*file, folder / fs::path(path).lexically_relative(root));
+    copy(*file, platform::path_of(folder) / platform::path_of(path).lexically_relative(root));
   }
   const std::string program = folder + "/lenet-program.onnx";
-  copy(*model.program, program);
+  copy(*model.program, platform::path_of(program));
   return program;
 }
 
@@ -286,13 +287,14 @@ Session open_session(const Config& config, const Model& model) {
     require_success(api().DisableCpuMemArena(options.get()));
     require_success(api().DisableMemPattern(options.get()));
   }
-  std::string program = model.program->path();
   std::optional<TemporaryFolder> folder;
-  if (!model.external.empty()) program = copy_model(model, folder.emplace().path());
+  const bool copies = !model.external.empty() || !MemoryFile::kHasPath;
+  const std::string program =
+      copies ? copy_model(model, folder.emplace().path()) : model.program->path();
   ort::Session* session = nullptr;
-  require_loaded(
-      api().CreateSession(library.get().environment, program.c_str(), options.get(), &session),
-      model.path, program);
+  require_loaded(api().CreateSession(library.get().environment, platform::path_of(program).c_str(),
+                                     options.get(), &session),
+                 model.path, program);
   return Session(session);
 }
 
