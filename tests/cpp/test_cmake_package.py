@@ -374,9 +374,9 @@ def unpacked(request, packages, tmp_path_factory):
 
 def test_a_package(unpacked, root, soname, run_bare, model_dir, images, files, digits, tmp_path):
     """Its files, and a program that is built with it: in C++ or in C."""
-    files = files_of(unpacked, root, "lib")
-    assert {"share/doc/lenet/copyright", "bin/lenet_infer_native"} <= files
-    assert not [name for name in files if "paddle" in name or "python" in name]
+    packed = files_of(unpacked, root, "lib")
+    assert {"share/doc/lenet/copyright", "bin/lenet_infer_native"} <= packed
+    assert not [name for name in packed if "paddle" in name or "python" in name]
     assert "SONAME" in printed_by("readelf", "-d", unpacked / "lib" / soname)
     licenses = (unpacked / "share/doc/lenet/LICENSES.txt").read_text()
     assert all(name in licenses for name in ("Niels Lohmann", "Boost Software License"))

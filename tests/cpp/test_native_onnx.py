@@ -96,6 +96,9 @@ HANDED_ON = {
     "split": "c = Conv(x, u) h, g = Split<axis=1>(c) d = Conv(h, v) y = Mul(d, c)",
     "concat": """c = Conv(x, u) h = Concat<axis=1>(c, c) d = Conv(h, z)
         p = Concat<axis=1>(c, d) y = Sigmoid(p)""",
+    # The sum may not be written over the whole while a part of that is read.
+    "sum with a whole": """c = Conv(x, u) p = Concat<axis=1>(c, c) d = Conv(c, w1)
+        s = Add(p, d) y = Conv(s, w2)""",
     "dual path": """c = Conv(x, u) r = Slice(c, i, j, one) s = Slice(c, j, k, one)
         m = Conv(c, t) n = Relu(m) d = Conv(n, t) e = Slice(d, i, j, one) f = Slice(d, j, k, one)
         g = Add(r, e) h = Concat<axis=1>(s, f) p = Concat<axis=1>(g, h)
@@ -109,6 +112,7 @@ HANDED_ON = {
 def test_channels_handed_on_between_steps(name, size, tmp_path):
     tensors = {"i": np.array([0]), "j": np.array([32]), "k": np.array([64]), "one": np.array([1])}
     shapes = {"u": (64, 8), "v": (64, 32), "z": (64, 128), "t": (64, 64), "a": (64, 96)}
+    shapes |= {"w1": (128, 64), "w2": (8, 128)}
     for key, shape in shapes.items():
         tensors[key] = floats(*shape, 1, 1) / np.float32(shape[1] ** 0.5)
     path = write(tmp_path, HANDED_ON[name], (8, size, size), tensors, opset=12)

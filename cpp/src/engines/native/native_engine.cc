@@ -495,7 +495,12 @@ std::shared_ptr<Compiled> try_sizes(const Model& model, const char* other,
       }
       return found;
     }
-    if (found != nullptr) return found;
+    if (found == nullptr) continue;
+    // Of one input alone nobody can tell which sizes of the outputs depend on it.
+    for (TensorSpec& output : found->outputs) {
+      for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
+    }
+    return found;
   }
   return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
     throw Error(ErrorCode::Unsupported, why);

@@ -152,8 +152,10 @@ void Program::place(std::size_t first_batched, const NameOfStep& name_of,
     const auto first =
         inputs.begin() + static_cast<std::ptrdiff_t>(std::min(ios_[s].in_place, inputs.size()));
     const auto over = std::find_if(first, inputs.end(), [&](std::size_t input) {
+      // Not over what is read elsewhere than in its place, nor over what a part of is.
       return share && last_read[input] == s + 1 && alone[output] && whole(input) == input &&
-             std::find(inputs.begin(), first, input) == first &&
+             std::none_of(inputs.begin(), first,
+                          [&](std::size_t other) { return whole(other) == input; }) &&
              has_room(placements_[input], placements_[output]);
     });
     if (over == inputs.end()) {
