@@ -43,7 +43,7 @@ void check_shape(const Shape& shape, const std::string& file, const TensorSpec& 
   }
 }
 
-/// Images of one size that the model has not got yet.
+/// Images of one size, to be run together.
 struct Batch {
   Tensor images;
   std::vector<std::size_t> places;  ///< among the results

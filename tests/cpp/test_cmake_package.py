@@ -265,7 +265,7 @@ def test_the_example_in_c_sharp_declares_what_there_is(root, program):
 @pytest.mark.nightly
 def test_the_example_in_c_sharp(root, prefix, run_bare, exported, tmp_path):
     if shutil.which("dotnet") is None:
-        pytest.skip("dotnet is not installed")
+        pytest.skip("no dotnet: install the SDK of .NET 8 or later")
     folder, image = exported
     (library,) = prefix.rglob("liblenet.so")
     source = shutil.copytree(root / "examples" / "csharp", tmp_path / "source")

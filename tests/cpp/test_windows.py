@@ -48,7 +48,7 @@ LOADS = """
 #include <stdio.h>
 #include <string.h>
 
-/* Loads the models that standard input names, and says what becomes of each. */
+/* Loads the models that standard input names, and prints a line of status for each. */
 int main(void) {
   char line[4096];
   while (fgets(line, sizeof line, stdin) != NULL) {
@@ -330,7 +330,7 @@ def test_the_library_opens_onnxruntime(wine, compile_c, tmp_path):
 @pytest.mark.parametrize("language", ["c", "c++"])
 def test_the_header_is_for_microsofts_compiler_too(tmp_path, language):
     if shutil.which("clang") is None:
-        pytest.skip("no clang")
+        pytest.skip("no clang: apt-get install clang")
     source = tmp_path / "header.c"
     source.write_text("#include <lenet/c_api.h>\nint main(void) { return lenet_version() == 0; }\n")
     options = ("--target=x86_64-pc-windows-msvc", "-fsyntax-only", "-pedantic-errors", "-Werror")

@@ -98,7 +98,8 @@ def test_systems_differ_in_the_platform_alone():
     """But for files, and for Paddle's engine and the server, which there are on Linux only."""
     cpp = ROOT / "cpp"
     allowed = ("src/platform/*", "src/io/file*", "include/lenet/export.h", "src/engines/paddle/*")
-    system = r"^ *# *(?:if.*(?:_WIN32|__linux__)|include <(?:sys/|unistd|pthread|signal|windows))"
+    headers = "sys/|dlfcn|fcntl|pthread|sched|signal|unistd|windows"
+    system = rf"^ *# *(?:if.*(?:_WIN32|__linux__)|include <(?:{headers}))"
     found = {
         str(path.relative_to(cpp))
         for folder in ("src", "apps", "include")

@@ -91,11 +91,10 @@ char** arguments(int& argc, char** argv);
 /// This program's, for read_file.
 std::string own_file();
 bool is_terminal_stderr() noexcept;
-/// Has closed pipes show as failed writes, and standard output take bytes. Notes when somebody asks
-/// the program to end (a signal, Ctrl-C, the console that closes), and ends it where it has not
-/// ended 5 seconds later.
+/// Makes closed pipes show as failed writes, and standard output binary. Records a request to end
+/// the program (a signal, Ctrl-C, a closed console), and ends it 5 seconds after that.
 void handle_signals() noexcept;
-/// Whether somebody has.
+/// Whether there was such a request.
 bool is_asked_to_end() noexcept;
 /// As the signal would have it, so that the caller sees what happened (128 + its number in a
 /// shell).
