@@ -41,7 +41,7 @@ std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
 
 namespace platform {
 
-std::string beside(const std::string& /*file*/, const std::string& name) { return name; }
+std::size_t begin_of_name(const std::string& /*path*/) noexcept { return 0; }
 bool is_plain_name(const std::string& name) { return name.find('/') == std::string::npos; }
 void use_large_pages(void* /*memory*/, std::size_t /*bytes*/) noexcept {}
 bool may_use_tiles() noexcept { return false; }

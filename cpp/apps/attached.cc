@@ -3,7 +3,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdio>
-#include <filesystem>
 #include <map>
 
 #include "io/file.h"
@@ -13,7 +12,6 @@
 #include "platform/platform.h"
 
 namespace lenet::apps {
-namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kHashDigits = 64;
@@ -74,7 +72,7 @@ bool read_attached(AttachedModel& model) {
       model.preprocess = contents;
     } else if (name == "manifest.json") {
       model.manifest = contents;
-    } else if (platform::path_of(name).extension() == ".pdiparams") {
+    } else if (platform::suffix_of(name) == ".pdiparams") {
       model.bytes.params = contents;
     } else {
       model.name = name;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <filesystem>
 #include <string_view>
 
 #include "attached.h"
@@ -14,9 +13,6 @@
 #include "platform/platform.h"
 
 namespace lenet::apps {
-namespace fs = std::filesystem;
-using platform::name_of;
-using platform::path_of;
 namespace {
 
 using Names = std::vector<std::string>;
@@ -26,25 +22,22 @@ constexpr std::array<std::string_view, 14> kSuffixes = {".bmp", ".gif", ".jfif",
                                                         ".jpg", ".pbm", ".pgm",  ".png", ".pnm",
                                                         ".ppm", ".tif", ".tiff", ".webp"};
 
-bool is_image(const fs::directory_entry& entry) {
-  std::string suffix = name_of(entry.path().extension());
+bool is_image(const std::string& path) {
+  std::string suffix = platform::suffix_of(path);
   std::transform(suffix.begin(), suffix.end(), suffix.begin(),
                  [](unsigned char byte) { return static_cast<char>(std::tolower(byte)); });
-  std::error_code failed;
   return std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end() &&
-         name_of(entry.path().filename())[0] != '.' && entry.is_regular_file(failed);
+         platform::name_of(path)[0] != '.' && platform::is_file(path);
 }
 
 Names images_in(const std::string& folder) {
-  Names images;
-  try {
-    for (const auto& entry : fs::directory_iterator(path_of(folder))) {
-      if (is_image(entry)) images.push_back(name_of(entry.path()));
-    }
-  } catch (const fs::filesystem_error& error) {
-    throw Error(ErrorCode::FileNotFound,
-                "cannot read folder '" + folder + "': " + error.code().message());
+  std::string failure;
+  Names images = platform::list_folder(folder, failure);
+  if (!failure.empty()) {
+    throw Error(ErrorCode::FileNotFound, "cannot read folder '" + folder + "': " + failure);
   }
+  const auto is_other = [](const std::string& path) { return !is_image(path); };
+  images.erase(std::remove_if(images.begin(), images.end(), is_other), images.end());
   std::sort(images.begin(), images.end());
   if (!images.empty()) return images;
   std::string known;
@@ -86,15 +79,13 @@ Image ImageName::read(int depth, bool& is_dark) const {
 std::vector<ImageName> find_images(const Names& names, bool missing) {
   std::vector<ImageName> images;
   for (const std::string& name : names) {
-    std::error_code failed;
-    const fs::file_status status = fs::status(path_of(name), failed);
-    if (fs::is_directory(status)) {
+    const platform::Kind kind = platform::kind_of(name);
+    if (kind == platform::Kind::Folder) {
       for (std::string& file : images_in(name)) images.push_back({std::move(file), nullptr});
-    } else if (!fs::exists(status) && !missing) {
-      throw Error(ErrorCode::FileNotFound,
-                  "cannot read '" + name + "': " + (failed ? failed.message() : "it is missing"));
+    } else if (kind == platform::Kind::Missing && !missing) {
+      read_file(name);  // which says why it cannot
     } else {
-      const bool may_be_stack = path_of(name).extension() == ".npy";
+      const bool may_be_stack = platform::suffix_of(name) == ".npy";
       const std::shared_ptr<const Stack> stack = may_be_stack ? read_stack(name) : nullptr;
       const std::int64_t count = stack ? stack->shape[0] : 1;
       for (std::int64_t row = 0; row < count; ++row) images.push_back({name, stack, row});

@@ -1,11 +1,24 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support.h"
 
+#ifdef _WIN32
+#include <cxxabi.h>
+#endif
+
 #include <fstream>
 #include <random>
 #include <sstream>
 
 #include "config_option.h"
+
+#ifdef _WIN32
+// MinGW's library frees a thread's thread_local objects, of which doctest has some, before it
+// destroys them, unless a destructor was registered before the first of them was used.
+// https://gcc.gnu.org/bugzilla/show_bug.cgi?id=80816
+[[gnu::constructor(101)]] static void register_first() {
+  abi::__cxa_thread_atexit([](void*) {}, nullptr, nullptr);
+}
+#endif
 
 namespace lenet::tests {
 

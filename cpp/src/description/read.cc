@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <filesystem>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -17,10 +16,8 @@
 #include "platform/platform.h"
 
 namespace lenet {
-namespace fs = std::filesystem;
 using platform::beside;
 using platform::name_of;
-using platform::path_of;
 namespace {
 
 using nlohmann::json;
@@ -83,16 +80,15 @@ Manifest parse_manifest(const std::string& text, const std::string& path,
   }
 }
 
-bool is_json(const std::string& path) { return path_of(path).extension() == ".json"; }
+bool is_json(const std::string& path) { return platform::suffix_of(path) == ".json"; }
 
 /// The form of `preprocess.json` of a toolkit's file.
 ReadDescription translate(const std::string& text, const std::string& path) {
   ReadDescription result;
   // Of the name alone: the folders are those of who trained the model.
   const auto read_labels = [&](const std::string& name, const std::string& between) -> std::string {
-    const std::string file = beside(path, name_of(path_of(name).filename()));
-    std::error_code failed;
-    if (!fs::is_regular_file(path_of(file), failed)) {
+    const std::string file = beside(path, name_of(name));
+    if (!platform::is_file(file)) {
       result.note = "there is no '" + printable(file) + "', which '" + printable(path) +
                     "' names for the names of the classes: copy it there, or use --labels";
       return "";
@@ -106,8 +102,7 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   const json document = is_json(path) ? parse_json(text) : parse_yaml(text, kYmlMembers);
   json id2label;
   const std::string config = beside(path, "config.json");
-  std::error_code failed;
-  if (is_json(path) && config != path && fs::is_regular_file(path_of(config), failed)) {
+  if (is_json(path) && config != path && platform::is_file(config)) {
     try {
       const json parsed = parse_json(read_file(config));
       if (parsed.contains("id2label")) id2label = parsed["id2label"];
@@ -144,8 +139,7 @@ std::string no_description(const std::string& program) {
 std::string find_description(const std::string& program) {
   for (const char* name : kNames) {
     const std::string path = beside(program, name);
-    std::error_code failed;
-    if (!fs::exists(path_of(path), failed)) continue;
+    if (!platform::exists(path)) continue;
     // Any tool may have written a file of this name.
     const bool is_ours =
         name != kNames.back() || read_file(path).find("\"pretrained_cfg\"") != std::string::npos;
@@ -174,11 +168,10 @@ ReadDescription read_description(const std::string& path, bool check_hashes) {
 
 Manifest read_manifest(const std::string& program, bool check_hashes) {
   const std::string path = beside(program, "manifest.json");
-  std::error_code failed;
-  if (!fs::exists(path_of(path), failed)) return {};
+  if (!platform::exists(path)) return {};
   const std::string text = read_file(path);
   HashCheck{check_hashes}(path, text);
-  return parse_manifest(text, path, name_of(path_of(program).filename()));
+  return parse_manifest(text, path, name_of(program));
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,

@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <set>
 #include <tuple>
+#include <vector>
 
 #include "io/printable.h"
 #include "lenet/error.h"
@@ -11,39 +11,46 @@
 #include "platform/platform.h"
 
 namespace lenet {
-namespace fs = std::filesystem;
-using platform::name_of;
-using platform::path_of;
 namespace {
 
-/// Whether a path stays below the folder that it starts from, without a look at what is there.
-bool stays_below(const fs::path& relative) {
-  const fs::path normal = relative.lexically_normal();
-  return !normal.empty() && relative.is_relative() && !relative.has_root_name() &&
-         *normal.begin() != ".." && normal != "." &&
-         std::all_of(normal.begin(), normal.end(),
-                     [](const fs::path& part) { return platform::is_plain_name(name_of(part)); });
+/// A location without "." and "..", without a look at what is there.
+/// \returns empty: it leads out of the folder that it starts from, or to no file
+std::string normal_location(const std::string& location) {
+  std::vector<std::string> parts;
+  for (auto begin = location.begin();; ++begin) {
+    const auto end = std::find_if(begin, location.end(), platform::is_separator);
+    const std::string part(begin, end);
+    const bool leads_up = part == "..";
+    const bool is_root = end == location.begin();
+    if (is_root || !platform::is_plain_name(part) || (leads_up && parts.empty())) return "";
+    if (leads_up) parts.pop_back();
+    if (!leads_up && !part.empty() && part != ".") parts.push_back(part);
+    begin = end;
+    if (end == location.end()) break;
+  }
+  std::string normal;
+  for (const std::string& part : parts) normal += (normal.empty() ? "" : "/") + part;
+  return normal;
 }
 
-/// Whether a file lies, behind all links, below a folder.
-bool lies_below(const fs::path& file, const fs::path& folder) {
-  std::error_code failed;
-  const fs::path real = fs::relative(file, folder.empty() ? "." : folder, failed);
-  return !failed && stays_below(real);
+/// \param file behind all links
+bool lies_below(const std::string& file, const std::string& folder) {
+  std::string real = platform::real_path(folder.empty() ? "." : folder);
+  if (!real.empty() && real.back() != '/') real += '/';
+  return !real.empty() && file.compare(0, real.size(), real) == 0;
 }
 
 /// \param where the beginning of a refusal
 /// \throws Error BadModel when a link leads out of the model's folder, and out of that of the file
 ///   that the model is itself a link to, as in Hugging Face's cache; FileNotFound.
-void require_inside(const fs::path& file, const std::string& path, const std::string& where) {
-  std::error_code failed;
-  if (!fs::exists(file, failed)) {
+void require_inside(const std::string& file, const std::string& path, const std::string& where) {
+  if (!platform::exists(file)) {
     throw Error(ErrorCode::FileNotFound,
                 "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
   }
-  const fs::path real = fs::canonical(path_of(path), failed);
-  const bool inside = lies_below(file, path_of(path).parent_path()) ||
-                      (!failed && lies_below(file, real.parent_path()));
+  const std::string real = platform::real_path(file);
+  const bool inside = lies_below(real, platform::folder_of(path)) ||
+                      lies_below(real, platform::folder_of(platform::real_path(path)));
   if (!inside) refuse_program(path, where + "leads out of its folder");
 }
 
@@ -64,14 +71,14 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
     // onnxruntime takes a location that begins so for an address in memory.
     const bool is_address = data.location.rfind("*/", 0) == 0;
     const bool has_zero = data.location.find('\0') != std::string::npos;
-    if (is_address || has_zero || !stays_below(path_of(data.location))) {
+    const std::string location = normal_location(data.location);
+    if (is_address || has_zero || location.empty()) {
       refuse_program(path, where + "is no file of its folder");
     }
-    const fs::path file = path_of(path).replace_filename(path_of(data.location)).lexically_normal();
-    const auto [found, is_new] = files.try_emplace(name_of(file));
+    const auto [found, is_new] = files.try_emplace(platform::beside(path, location));
     Used& used = found->second;
     if (is_new) {
-      require_inside(file, path, where);
+      require_inside(found->first, path, where);
       used.contents = read(found->first);
     }
     const std::string_view contents = used.contents;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 #include <utility>
 
 #include "io/file.h"
@@ -10,9 +9,6 @@
 #include "platform/platform.h"
 
 namespace lenet {
-namespace fs = std::filesystem;
-using platform::name_of;
-using platform::path_of;
 namespace {
 
 constexpr const char* kHashFile = "SHA256SUMS";
@@ -47,9 +43,8 @@ void HashCheck::operator()(const std::string& path, std::string_view contents) {
   if (!enabled_) return;
   const std::string list = platform::beside(path, kHashFile);
   const auto [known, is_new] = lists_.try_emplace(list);
-  std::error_code failed;
-  if (is_new && fs::exists(path_of(list), failed)) known->second = read_hashes(list);
-  const auto found = known->second.find(name_of(path_of(path).filename()));
+  if (is_new && platform::exists(list)) known->second = read_hashes(list);
+  const auto found = known->second.find(platform::name_of(path));
   if (found == known->second.end()) return;
   const std::string actual = sha256_hex(contents);
   if (actual == found->second) return;

@@ -1,7 +1,6 @@
 #include "model/model.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <string_view>
 
 #include "io/printable.h"
@@ -13,7 +12,6 @@
 #include "platform/platform.h"
 
 namespace lenet {
-namespace fs = std::filesystem;
 namespace {
 
 class Loader {
@@ -182,7 +180,7 @@ std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) co
   if (again == nullptr) return rest;
   rest->files = *again;
   for (std::string* name : {&rest->files.program, &rest->files.params}) {
-    if (!name->empty()) *name = platform::name_of(fs::absolute(platform::path_of(*name)));
+    if (!name->empty()) *name = platform::absolute_path(*name);
   }
   rest->hash = hash_of(*this);
   return rest;

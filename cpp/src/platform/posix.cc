@@ -11,10 +11,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 
 #include "platform/platform.h"
 
 namespace lenet::platform {
+namespace fs = std::filesystem;
 namespace {
 
 constexpr int kExitSignalled = 128;
@@ -41,12 +43,46 @@ extern "C" void lose_patience(int) {
 
 }  // namespace
 
-std::filesystem::path path_of(const std::string& name) { return name; }
-std::string name_of(const std::filesystem::path& path) { return path.string(); }
-std::string beside(const std::string& file, const std::string& name) {
-  return path_of(file).replace_filename(name).string();
-}
+bool is_separator(char byte) noexcept { return byte == '/'; }
+std::size_t begin_of_name(const std::string& path) noexcept { return path.rfind('/') + 1; }
 bool is_plain_name(const std::string& name) { return name.find('/') == std::string::npos; }
+
+Kind kind_of(const std::string& path) {
+  std::error_code failed;
+  switch (fs::status(path, failed).type()) {
+    case fs::file_type::not_found:
+      return Kind::Missing;
+    case fs::file_type::regular:
+      return Kind::File;
+    case fs::file_type::directory:
+      return Kind::Folder;
+    default:
+      return Kind::Other;
+  }
+}
+
+std::vector<std::string> list_folder(const std::string& folder, std::string& failure) {
+  std::vector<std::string> paths;
+  std::error_code failed;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    paths.push_back(entry->path().string());
+  }
+  failure = failed ? failed.message() : "";
+  return paths;
+}
+
+std::string real_path(const std::string& path) {
+  std::error_code failed;
+  return fs::canonical(path, failed).string();
+}
+
+std::string absolute_path(const std::string& path) { return fs::absolute(path).string(); }
+
+void make_folder(const std::string& path) {
+  std::error_code ignored;
+  fs::create_directory(path, ignored);
+}
 
 void use_large_pages(void* memory, std::size_t bytes) noexcept {
   madvise(memory, bytes, MADV_HUGEPAGE);

@@ -1,8 +1,4 @@
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "platform/win32.h"
 // After it: they lean on it.
 #include <fcntl.h>
 #include <io.h>
@@ -32,6 +28,7 @@ constexpr int kTerminated = 143;
 constexpr int kClosedPipe = 141;
 constexpr DWORD kPatienceMilliseconds = 5000;
 constexpr std::size_t kLongPath = 240;  // of the 260 that Windows takes, with room for a name
+constexpr DWORD kLongestPath = 1 << 15;
 constexpr std::wstring_view kVerbatim = L"\\\\?\\";
 
 std::atomic<int> status_asked{0};
@@ -62,30 +59,108 @@ std::wstring widen(std::string_view text) {
   return result;
 }
 
+/// The path from the root; empty where there is none.
+std::wstring whole_path(const std::wstring& path) {
+  std::wstring whole(kLongestPath, L'\0');
+  const DWORD size = GetFullPathNameW(path.c_str(), kLongestPath, whole.data(), nullptr);
+  whole.resize(size < kLongestPath ? size : 0);
+  return whole;
+}
+
+/// Of the system's own form.
+std::string shown_path(std::wstring_view path) {
+  const bool is_verbatim = path.rfind(kVerbatim, 0) == 0;
+  if (is_verbatim) path.remove_prefix(kVerbatim.size());
+  std::string shown = narrow(path);
+  if (is_verbatim && shown.rfind("UNC\\", 0) == 0) shown.replace(0, 3, "\\");
+  std::replace(shown.begin(), shown.end(), '\\', '/');
+  return shown;
+}
+
 }  // namespace
 
-std::filesystem::path path_of(const std::string& name) {
-  std::wstring wide = widen(name);
+bool is_separator(char byte) noexcept { return byte == '/' || byte == '\\'; }
+std::size_t begin_of_name(const std::string& path) noexcept {
+  return path.find_last_of("/\\:") + 1;
+}
+
+std::wstring native_path(const std::string& path) {
+  std::wstring wide = widen(path);
   if (wide.size() < kLongPath || wide.rfind(kVerbatim, 0) == 0) return wide;
-  std::wstring whole(wide.size() + MAX_PATH, L'\0');
-  const DWORD size =
-      GetFullPathNameW(wide.c_str(), static_cast<DWORD>(whole.size()), whole.data(), nullptr);
-  if (size == 0 || size >= whole.size()) return wide;
-  whole.resize(size);
-  return whole.rfind(L"\\\\", 0) == 0 ? wide : std::wstring(kVerbatim) + whole;
+  const std::wstring whole = whole_path(wide);
+  return whole.empty() || whole.rfind(L"\\\\", 0) == 0 ? wide : std::wstring(kVerbatim) + whole;
 }
 
-std::string name_of(const std::filesystem::path& path) {
-  std::wstring_view wide = path.native();
-  if (wide.rfind(kVerbatim, 0) == 0) wide.remove_prefix(kVerbatim.size());
-  std::string name = narrow(wide);
-  std::replace(name.begin(), name.end(), '\\', '/');
-  return name;
+HANDLE open_file(const std::string& path, DWORD access) {
+  return CreateFileW(native_path(path).c_str(), access,
+                     FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING,
+                     FILE_FLAG_BACKUP_SEMANTICS, nullptr);
 }
 
-std::string beside(const std::string& file, const std::string& name) {
-  return name_of(path_of(file).replace_filename(widen(name)));
+std::string temporary_folder() {
+  wchar_t folder[MAX_PATH + 1];
+  return shown_path({folder, GetTempPathW(MAX_PATH + 1, folder)});
 }
+
+std::string error_text(DWORD error) {
+  const bool missing = error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND;
+  if (missing) return "No such file or directory";  // as elsewhere
+  char text[512];
+  const DWORD size = FormatMessageA(
+      FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS | FORMAT_MESSAGE_MAX_WIDTH_MASK,
+      nullptr, error, MAKELANGID(LANG_ENGLISH, SUBLANG_ENGLISH_US), text, sizeof(text), nullptr);
+  std::string message(text, size);
+  while (!message.empty() && (message.back() == ' ' || message.back() == '.')) message.pop_back();
+  return message.empty() ? "error " + std::to_string(error) : message;
+}
+
+Kind kind_of(const std::string& path) {
+  const Handle file(open_file(path, 0));
+  if (!file.is_open()) {
+    const DWORD error = GetLastError();
+    const bool missing = error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND ||
+                         error == ERROR_INVALID_NAME || error == ERROR_BAD_PATHNAME ||
+                         error == ERROR_BAD_NETPATH || error == ERROR_DIRECTORY;
+    return missing ? Kind::Missing : Kind::Other;
+  }
+  BY_HANDLE_FILE_INFORMATION about;
+  if (GetFileType(file.handle) != FILE_TYPE_DISK ||
+      GetFileInformationByHandle(file.handle, &about) == 0) {
+    return Kind::Other;
+  }
+  return (about.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0 ? Kind::Folder : Kind::File;
+}
+
+std::vector<std::string> list_folder(const std::string& folder, std::string& failure) {
+  std::vector<std::string> paths;
+  WIN32_FIND_DATAW found;
+  HANDLE search = FindFirstFileW((native_path(folder) + L"\\*").c_str(), &found);
+  if (search != INVALID_HANDLE_VALUE) {
+    do {
+      const std::string name = narrow(found.cFileName);
+      if (name != "." && name != "..") paths.push_back(in_folder(folder, name));
+    } while (FindNextFileW(search, &found) != 0);
+  }
+  const DWORD error = GetLastError();
+  if (search != INVALID_HANDLE_VALUE) FindClose(search);
+  failure = error == ERROR_NO_MORE_FILES ? "" : error_text(error);
+  return paths;
+}
+
+std::string real_path(const std::string& path) {
+  const Handle file(open_file(path, 0));
+  std::wstring wide(kLongestPath, L'\0');
+  if (!file.is_open()) return "";
+  const DWORD size = GetFinalPathNameByHandleW(file.handle, wide.data(), kLongestPath, 0);
+  return size < kLongestPath ? shown_path(wide.substr(0, size)) : "";
+}
+
+std::string absolute_path(const std::string& path) {
+  const std::wstring whole = whole_path(widen(path));
+  return whole.empty() ? path : shown_path(whole);
+}
+
+void make_folder(const std::string& path) { CreateDirectoryW(native_path(path).c_str(), nullptr); }
 
 /// https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 bool is_plain_name(const std::string& name) {
@@ -174,12 +249,18 @@ char** arguments(int& argc, char** argv) {
 }
 
 std::string own_file() {
-  std::wstring path(1 << 15, L'\0');  // the longest that there is
-  path.resize(GetModuleFileNameW(nullptr, path.data(), static_cast<DWORD>(path.size())));
+  std::wstring path(kLongestPath, L'\0');
+  path.resize(GetModuleFileNameW(nullptr, path.data(), kLongestPath));
   return narrow(path);
 }
 
-bool is_terminal_stderr() noexcept { return _isatty(_fileno(stderr)) != 0; }
+// One that takes no escape sequences is none: it would show them.
+bool is_terminal_stderr() noexcept {
+  HANDLE error = GetStdHandle(STD_ERROR_HANDLE);
+  DWORD mode = 0;
+  return GetConsoleMode(error, &mode) != 0 &&
+         SetConsoleMode(error, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) != 0;
+}
 
 void handle_signals() noexcept {
   SetConsoleCtrlHandler(note_event, TRUE);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -18,7 +17,6 @@
 #include "platform/platform.h"
 
 namespace lenet {
-namespace fs = std::filesystem;
 namespace {
 
 // ---- the library, opened when a predictor first asks for it
@@ -34,19 +32,16 @@ constexpr std::pair kOldest = {1, 17};
 
 /// In the folder that was known at build time; the wheel has its version in the file's name.
 std::string built_with() {
-  std::error_code failed;
+  std::string ignored;
   std::vector<std::string> found;
-  for (const auto& entry : fs::directory_iterator(LENET_ONNXRUNTIME_DIR, failed)) {
-    if (entry.path().filename().string().rfind(kFileName, 0) == 0) {
-      found.push_back(entry.path().string());
-    }
+  for (std::string& path : platform::list_folder(LENET_ONNXRUNTIME_DIR, ignored)) {
+    if (platform::name_of(path).rfind(kFileName, 0) == 0) found.push_back(std::move(path));
   }
   return found.empty() ? "" : *std::min_element(found.begin(), found.end());
 }
 
 void* open_library(const std::string& named) {
-  std::error_code failed;
-  if (!named.empty() && !fs::exists(platform::path_of(named), failed)) {
+  if (!named.empty() && !platform::exists(named)) {
     fail(ErrorCode::FileNotFound, "there is no onnxruntime library '" + named + "'");
   }
   const std::string chosen = named.empty() ? built_with() : named;
@@ -201,23 +196,22 @@ void require_loaded(ort::Status* status, const std::string& file, const std::str
 /// and each where a file in memory has no path.
 /// \returns the program's path
 std::string copy_model(const Model& model, const std::string& folder) {
-  const auto copy = [&](const MemoryFile& file, const fs::path& to) {
-    std::error_code failed;
-    fs::create_directories(to.parent_path(), failed);
+  const auto copy = [&](const MemoryFile& file, const std::string& name) {
+    for (auto end = name.find('/'); end != std::string::npos; end = name.find('/', end + 1)) {
+      platform::make_folder(folder + "/" + name.substr(0, end));
+    }
     try {
-      write_atomically(platform::name_of(to), {file.contents()});
+      write_atomically(folder + "/" + name, {file.contents()});
     } catch (const Error& error) {
       throw Error(ErrorCode::BackendFailure, "cannot copy the model: " + std::string(error.what()) +
                                                  "; set TMPDIR to a folder with more room");
     }
   };
-  const fs::path root = platform::path_of(model.path).parent_path().lexically_normal();
-  for (const auto& [path, file] : model.external) {
-    copy(*file, platform::path_of(folder) / platform::path_of(path).lexically_relative(root));
-  }
-  const std::string program = folder + "/lenet-program.onnx";
-  copy(*model.program, platform::path_of(program));
-  return program;
+  constexpr const char* kProgram = "lenet-program.onnx";
+  const std::size_t location = platform::begin_of_name(model.path);  // all begin with its folder
+  for (const auto& [path, file] : model.external) copy(*file, path.substr(location));
+  copy(*model.program, kProgram);
+  return folder + "/" + kProgram;
 }
 
 /// Appends a provider, of which the table of functions has these four.
@@ -292,9 +286,10 @@ Session open_session(const Config& config, const Model& model) {
   const std::string program =
       copies ? copy_model(model, folder.emplace().path()) : model.program->path();
   ort::Session* session = nullptr;
-  require_loaded(api().CreateSession(library.get().environment, platform::path_of(program).c_str(),
-                                     options.get(), &session),
-                 model.path, program);
+  require_loaded(
+      api().CreateSession(library.get().environment, platform::native_path(program).c_str(),
+                          options.get(), &session),
+      model.path, program);
   return Session(session);
 }
 
