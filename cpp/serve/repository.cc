@@ -1,5 +1,7 @@
 #include "repository.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -33,16 +35,22 @@ std::vector<fs::directory_entry> entries_of(const std::string& folder) {
   return entries;
 }
 
-/// Differs when a file was written, added or taken away.
+/// Differs when a file was written, replaced, added or taken away.
 std::string state_of(const std::string& path) {
   std::string state;
-  std::error_code failed;  // a file that has just gone has no size
+  std::error_code failed;
   const auto add = [&](const fs::path& file) {
-    // The count has 128 bits in libc++.
-    const auto ticks =
-        static_cast<std::int64_t>(fs::last_write_time(file, failed).time_since_epoch().count());
-    state += file.filename().string() + ":" + std::to_string(fs::file_size(file, failed)) + ":" +
-             std::to_string(ticks) + "\n";
+    struct stat now = {};  // of a file that has just gone
+    stat(file.c_str(), &now);
+    state += file.filename().string();
+    // A copy may have the size and the time of what it replaces.
+    for (const auto one :
+         {std::int64_t{now.st_size}, std::int64_t{now.st_mtim.tv_sec},
+          std::int64_t{now.st_mtim.tv_nsec}, std::int64_t{now.st_ctim.tv_sec},
+          std::int64_t{now.st_ctim.tv_nsec}, static_cast<std::int64_t>(now.st_ino)}) {
+      state += ":" + std::to_string(one);
+    }
+    state += "\n";
   };
   if (!fs::is_directory(path, failed)) add(path);
   if (fs::is_directory(path, failed)) {
@@ -247,7 +255,7 @@ std::optional<Catalog::Entry> Repository::update(const std::string& name,
     const bool is_still = seen.state == found.state;
     seen.state = found.state;
     const bool is_new = !model || seen.served != found.state;
-    if (is_new && (now || (is_still && seen.failed != found.state))) {
+    if (now || (is_new && is_still && seen.failed != found.state)) {
       if (auto loaded = try_load(name, found, seen)) model = std::move(loaded);
     }
     if (model) entry.versions.push_back(std::move(model));

@@ -84,6 +84,41 @@ TEST_CASE("a new version is served once it is whole, and a broken one never") {
         400);
 }
 
+TEST_CASE("files that were replaced by others of the same size and time are read") {
+  const TemporaryFolder folder;
+  const std::string model = folder / "m";
+  fs::copy(kModelDir, model);
+  fs::remove(model + "/SHA256SUMS");
+  const std::string params = model + "/lenet.pdiparams";
+  std::string other = read_file(params);
+  // Bits of the first fully connected layer's weights, which are most of the file.
+  for (std::size_t i = 0; i < 4000; ++i) other[other.size() / 2 + i] ^= '\x08';
+  Options options = options_of(model, "m");
+  options.allow_load = true;
+  Server server(options);
+  const auto answer = [&] {
+    return values_of(
+        server.ask(request_of("POST", "/v2/models/m/infer", bytes_of(random_images(1).data), "0")));
+  };
+  const auto replace = [&](const std::string& contents) {
+    const auto time = fs::last_write_time(params);
+    write_file(folder / "new", contents);
+    fs::last_write_time(folder / "new", time);
+    fs::rename(folder / "new", params);
+  };
+  const std::string before = read_file(params);
+  const auto first = answer();
+  replace(other);
+  for (int i = 0; i < 4000 && answer() == first; ++i) {
+    server.service.look_for_models();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK(answer() != first);
+  replace(before);
+  CHECK(server.post("/v2/repository/models/m/load").status == 200);
+  CHECK(answer() == first);
+}
+
 TEST_CASE("models that cannot be served are refused at the start") {
   const TemporaryFolder folder;
   const auto refuses = [](ErrorCode code, const std::string& text, Options options) {
