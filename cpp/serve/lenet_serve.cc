@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <initializer_list>
 #include <memory>
 #include <string>
 
@@ -33,15 +34,15 @@ extern "C" void pass_signal(int number) {
   errno = before;
 }
 
-/// From now on a signal is read from the pipe.
-void take_signals() {
-  if (pipe2(signal_pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+/// From now on these signals are read from the pipe.
+void take_signals(std::initializer_list<int> numbers) {
+  if (signal_pipe[0] < 0 && pipe2(signal_pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
     throw Error(ErrorCode::BackendFailure, "no pipe for signals");
   }
   struct sigaction action = {};
   action.sa_handler = pass_signal;
   action.sa_flags = SA_RESTART;
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int number : numbers) {
     struct sigaction before = {};
     sigaction(number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
@@ -83,6 +84,7 @@ void stop(Service& service, HttpServer& server, GrpcServer* grpc, int seconds) {
 }
 
 std::string work(int argc, char** argv) {
+  take_signals({SIGHUP});  // which asks for new versions, also while models load
   ServeOptions options = parse_serve_options(argc, argv);
   if (options.help) return serve_help();
   if (options.version) return apps::version_text(kName);
@@ -95,7 +97,7 @@ std::string work(int argc, char** argv) {
   service = std::make_unique<Service>(options.service);
   HttpServer server(*service, options.http);
   apps::stop_if_interrupted();
-  take_signals();
+  take_signals({SIGINT, SIGTERM});
   std::unique_ptr<GrpcServer> grpc;
   if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options, server.log());
   server.start();

@@ -32,6 +32,17 @@ void add_number(CommandLine& line, const char* name, const char* argument, const
            });
 }
 
+void add_list(CommandLine& line, const char* name, const char* argument, const char* help,
+              std::vector<std::string>& list) {
+  line.add(name, argument, help, [&list](const std::string&, const std::string& value) {
+    for (std::size_t begin = 0; begin <= value.size();) {
+      const std::size_t end = std::min(value.find(',', begin), value.size());
+      list.push_back(value.substr(begin, end - begin));
+      begin = end + 1;
+    }
+  });
+}
+
 constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
 
 void add_model_flags(CommandLine& line, Options& options) {
@@ -56,6 +67,8 @@ void add_model_flags(CommandLine& line, Options& options) {
   line.add("allow_load", "",
            "let clients load and unload models (POST /v2/repository/models/NAME/load)",
            options.allow_load);
+  line.add("insecure_load", "", "allow it without a token, to all who reach the server",
+           options.insecure_load);
   add_number(line, "max_batch_size", "N", "images of different requests to run at once",
              options.max_batch_size, 1);
   add_number(line, "workers", "N", "threads that run models of longer runs; 0: one for each core",
@@ -81,6 +94,14 @@ void add_transport_flags(CommandLine& line, HttpOptions& options, int& stop_seco
              const std::string text = read_file(value);
              options.token = trimmed(text.substr(0, text.find_first_of("\r\n")));
            });
+  add_list(line, "allowed_host", "NAME,...",
+           "names of this server besides its address and localhost; a request for another one gets "
+           "421. Needed where only this machine reaches the server and a proxy is in front of it",
+           options.allowed_hosts);
+  add_list(line, "allow_origin", "ORIGIN,...",
+           "pages that may use this server, such as https://example.org; * for all; pages of other "
+           "origins than its own get 403",
+           options.allowed_origins);
   line.add("page", "DIR", "also serve the files of this folder, with index.html at /",
            options.page);
   line.add("access_log", "FILE", "a line of JSON for each request; - for standard output",
@@ -170,6 +191,11 @@ ServeOptions parse_serve_options(int argc, char** argv) {
   if (!secret.empty() && secret.size() < kMinToken) {
     throw UsageError("the token has " + std::to_string(secret.size()) + " characters; expected " +
                      std::to_string(kMinToken) + " or more");
+  }
+  if (options.service.allow_load && secret.empty() && !options.service.insecure_load) {
+    throw UsageError(
+        "--allow_load lets all who reach the server load and unload models: name a "
+        "--token_file, or add --insecure_load");
   }
   // After the service's own limits, which it answers for: it may wait as long, and run as long.
   constexpr int kMoreSeconds = 2;

@@ -96,7 +96,8 @@ struct Options {
   /// Seconds between looks at the folders for versions that are new or changed; 0: only when
   /// `look_for_models` is called.
   int poll_seconds = 5;
-  bool allow_load = false;  ///< models may be loaded and unloaded over the network
+  bool allow_load = false;     ///< models may be loaded and unloaded over the network
+  bool insecure_load = false;  ///< also by clients without a token
   Limits limits;
   /// Gets one line for each model that was loaded, replaced, refused or unloaded; from any thread.
   std::function<void(const std::string& line)> log;

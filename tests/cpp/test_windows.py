@@ -355,6 +355,15 @@ def test_the_header_is_for_microsofts_compiler_too(tmp_path, language):
     printed_by("clang", "-x", language, *options, include, source)
 
 
+def test_the_python_package_says_that_it_is_not_for_windows(tmp_path):
+    """As pip shows it there: what it builds is told of the system before all else."""
+    given = ("-DLENET_BUILD_PYTHON=ON", "-DCMAKE_HOST_WIN32=ON", "-S", ROOT, "-B", tmp_path)
+    done = subprocess.run(["cmake", *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "install it in WSL" in done.stderr
+    assert "compiler" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", ["lenet_infer_native.exe", "lenet_classify.exe", "lenet.dll"])
 def test_needs_nothing_but_windows(wine, name):
     path = BUILD / name

@@ -35,6 +35,7 @@ NETWORK = """<ir_version: 8, opset_import: ["" : 17]> network (float[N,3,8,8] x)
 { a = Relu(x) b = GlobalAveragePool(a) y = Flatten(b) }"""
 RUN_BY = {
     "scripts/benchmark.py ": ("tests/tools/test_benchmark.py", "benchmark.md"),
+    "--allow_origin": ("tests/serve/test_access.py", "--allow_origin=http"),
     "buildah build": ("tests/serve/test_deployment.py", "buildah"),
     "cmake --preset aarch64": ("noxfile.py", '"--preset", "aarch64"'),
     "cmake --preset package": ("tests/cpp/test_cmake_package.py", "preset package"),

@@ -10,7 +10,7 @@ import pytest
 from raw_http import INFER, RAW, READY, post
 
 # What a front might take for a body and we for a request, or the other way round.
-HIDDEN = b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n"
+HIDDEN = b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = post(INFER, "Transfer-Encoding: chunked")
 
 
@@ -54,14 +54,14 @@ def test_a_folded_field_hides_nothing(server):
         (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)),  # TLS
         (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         (505, b"GET /v2 FTP/1.1\r\n\r\n"),
-        (400, b"GET v2 HTTP/1.1\r\nHost: a\r\n\r\n"),
-        (400, b"GET /v2\x00 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"GET v2 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (400, b"GET /v2\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (400, b"GET /v2 HTTP/1.1\r\n\r\n"),
-        (400, b"\n\nGET /v2 HTTP/1.1\r\nHost: a\r\n\r\n"),
-        (431, b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"\n\nGET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        (431, b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         (431, post("/v2", *["X: " + "a" * 1000] * 30)),
         (431, post("/v2", *["X: a"] * 200)),
-        (431, b"GET /v2 HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 100_000),
+        (431, b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 100_000),
         (413, post(INFER, "Content-Length: 18446744073709551615") + b"a"),
         (413, CHUNKED + b"ffffffffff\r\n" + b"a"),
         (400, CHUNKED + b"ffffffffffffffffff\r\n" + b"a"),
@@ -144,7 +144,7 @@ def test_slow_clients(start_server):
         for begun, status in (
             (b"", []),
             (b"GET /v2 HT", [408]),
-            (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: ", [408]),
+            (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nX: ", [408]),
             (post(INFER, "Content-Length: 5") + b"{", [408]),
             (post(INFER, "Transfer-Encoding: chunked") + b"5\r\n{", [408]),
             (READY, [200]),
@@ -168,7 +168,7 @@ def test_a_client_that_does_not_read(start_server, tmp_path):
     (tmp_path / "index.html").write_bytes(bytes(30 << 20))
     with start_server(f"--page={tmp_path}", "--body_seconds=1") as server:
         with server.connect() as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
             time.sleep(3)
             assert server.metric("lenet_http_connections") == 1  # this one's
             assert server.metric("lenet_http_timeouts_total") == 1

@@ -72,7 +72,7 @@ def test_metrics_and_access_log(start_server, tmp_path, digit):
         server.ask("POST", INFER, digit.tobytes(), RAW)
         server.ask("GET", "/v2/models/none")
         server.send(b'GET /"\x01\\ HTTP/1.1\r\n\r\n')
-        server.send(b'GET /"\\{} HTTP/1.1\r\nHost: a\r\n\r\n', half_close=True)
+        server.send(b'GET /"\\{} HTTP/1.1\r\nHost: localhost\r\n\r\n', half_close=True)
         assert server.metric('lenet_http_requests_total{status="404"}') == 2
         assert server.metric('lenet_http_requests_total{status="400"}') == 1
         assert server.metric("lenet_http_request_duration_seconds_count") >= 5

@@ -138,6 +138,7 @@ bool Connection::parse_some() {
 
 void Connection::on_header() {
   const RequestHeader& header = parser_->header();
+  shared_with_ = transport_.access.shares_with(header.origin) ? header.origin : "";
   std::optional<Response> refused = transport_.refuse(parser_->request(), header);
   if (refused) {
     begin_response(header.close || !parser_->done());
@@ -203,6 +204,11 @@ void Connection::append_head(const Response& response) {
     add_field("Content-Length", std::to_string(response.size()));
   }
   for (const auto& [name, value] : response.headers) add_field(name, value);
+  if (!shared_with_.empty()) {
+    add_field("Access-Control-Allow-Origin", shared_with_);
+    add_field("Access-Control-Expose-Headers", "Inference-Header-Content-Length");
+    add_field("Vary", "Origin");
+  }
   if (close_after_) {
     add_field("Connection", "close");
   } else if (is_http_1_0_) {

@@ -92,7 +92,8 @@ class Connection {
   std::size_t written_ = 0;   ///< of both
   std::size_t buffered_ = 0;  ///< as counted in Transport::buffered
 
-  Exchange exchange_;  ///< of the request that is read or answered
+  std::string shared_with_;  ///< the origin of the page that asks, which may read the response
+  Exchange exchange_;        ///< of the request that is read or answered
   Coding accepts_ = Coding::Identity;
   bool is_http_1_0_ = false;
   Clock::time_point dispatched_;

@@ -22,17 +22,6 @@ constexpr rlim_t kOtherDescriptors = 256;
 
 using Endpoint = boost::asio::ip::tcp::endpoint;
 
-Endpoint parse_address(const std::string& host, std::uint16_t port) {
-  boost::system::error_code error;
-  const auto address =
-      boost::asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
-  if (error) {
-    throw Error(ErrorCode::BadInput,
-                "--host is '" + host + "'; expected an address such as 127.0.0.1, 0.0.0.0, ::1");
-  }
-  return {address, port};
-}
-
 /// \param endpoint gets the port that was taken
 int open_listener(Endpoint& endpoint) {
   const int listener =
@@ -67,7 +56,7 @@ HttpServer::HttpServer(Service& service, HttpOptions options)
     : transport_(service, std::move(options)) {
   const HttpOptions& set = transport_.options;
   allow_descriptors(set.connections);
-  Endpoint endpoint = parse_address(set.host, set.port);
+  Endpoint endpoint = {parse_address(set.host), set.port};
   const int listener = open_listener(endpoint);
   address_ = "http://" + text_of(endpoint);
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxDefaultThreads);

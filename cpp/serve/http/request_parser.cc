@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <boost/beast/http/error.hpp>
 
+#include "http/access.h"
+
 namespace lenet::serve {
 namespace {
 
@@ -80,7 +82,10 @@ void RequestParser::set_target(std::string_view target, Error& error) {
   // A client may name the server too, as it would for a proxy.
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!same_word(target.substr(0, scheme.size()), scheme)) continue;
-    target.remove_prefix(std::min(target.find('/', scheme.size()), target.size()));
+    target.remove_prefix(scheme.size());
+    const std::size_t path = std::min(target.find_first_of("/?"), target.size());
+    header_.host = target.substr(0, path);
+    target.remove_prefix(path);
     if (target.empty()) target = "/";
   }
   if (target[0] != '/' && target != "*") {
@@ -116,7 +121,15 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
       if (header_.expects_continue) return;
       return fail(417, "Expect: only 100-continue is supported", error);
     case Field::host:
+      if (!is_valid_host(text)) return fail(400, "invalid Host", error);
+      if (header_.host.empty()) header_.host = text;
       break;
+    case Field::origin:
+      header_.origin = text;
+      break;
+    case Field::access_control_request_method:
+      header_.is_preflight = true;
+      return;
     case Field::content_length:
       // Twice the same is allowed, but who sends it tries something.
       if (text.find(',') == std::string_view::npos) break;

@@ -31,6 +31,9 @@ struct RequestHeader {
   bool is_http_1_0 = false;
   bool expects_continue = false;
   Coding coding = Coding::Identity;  ///< of the body
+  std::string host;                  ///< or the one that the target names
+  std::string origin;                ///< of the page that asks; empty: none does
+  bool is_preflight = false;         ///< a browser asks what a page of another origin may do
   std::string authorization;
   std::string accept_encoding;
   std::string if_none_match;

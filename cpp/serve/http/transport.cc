@@ -32,6 +32,10 @@ bool same_secret(std::string_view given, std::string_view secret) {
   return difference == 0;
 }
 
+bool is_preflight(const Request& request, const RequestHeader& header) {
+  return request.method == "OPTIONS" && header.is_preflight && !header.origin.empty();
+}
+
 Response method_error(const char* message, const char* allowed) {
   Response response = error_response(405, message);
   response.headers.emplace_back("Allow", allowed);
@@ -93,11 +97,15 @@ void AccessLog::flush() const {
 Transport::Transport(Service& the_service, HttpOptions the_options)
     : service(the_service),
       options(std::move(the_options)),
+      access(options.host, options.allowed_hosts, options.allowed_origins),
       page(options.page),
       log(options.access_log) {}
 
 std::optional<Response> Transport::refuse(const Request& request,
                                           const RequestHeader& header) const {
+  if (std::optional<Response> response = access.refuse(header)) return response;
+  // A browser asks so without the token, which a page may then send.
+  if (is_preflight(request, header)) return std::nullopt;
   const bool is_health = request.path == "/v2/health/live" || request.path == "/v2/health/ready";
   if (options.token.empty() || is_health) return std::nullopt;
   if (has_token(header.authorization, options.token)) return std::nullopt;
@@ -115,6 +123,13 @@ std::optional<Response> Transport::answer(const Request& request,
   if (method == "OPTIONS") {
     found.emplace().status = 204;
     found->headers.emplace_back("Allow", kMethods);
+    if (is_preflight(request, header)) {
+      found->headers.emplace_back("Access-Control-Allow-Methods", kMethods);
+      found->headers.emplace_back("Access-Control-Allow-Headers",
+                                  "Authorization, Content-Encoding, Content-Type, "
+                                  "Inference-Header-Content-Length");
+      found->headers.emplace_back("Access-Control-Max-Age", "600");
+    }
     return found;
   }
   if (!reads && method != "POST") {

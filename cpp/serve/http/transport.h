@@ -11,7 +11,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "http/access.h"
 #include "http/page.h"
 #include "http/request_parser.h"
 #include "metrics.h"
@@ -24,7 +26,9 @@ struct HttpOptions {
   std::uint16_t port = 8000;       ///< 0: any that is free
   int threads = 0;                 ///< that read requests; 0: one a core, at most 8
   std::string token;  ///< that clients have to know, but for the health of the server; empty: none
-  std::string page;   ///< a folder with index.html; empty: none
+  std::vector<std::string> allowed_hosts;  ///< as Access takes them
+  std::vector<std::string> allowed_origins;
+  std::string page;        ///< a folder with index.html; empty: none
   std::string access_log;  ///< a file, or "-" for standard output; empty: none
 
   RequestLimits request;
@@ -75,7 +79,7 @@ struct Transport {
 
   /// The response to what is not the service's business, or not allowed.
   std::optional<Response> answer(const Request& request, const RequestHeader& header) const;
-  /// 401 when the client does not know the token that is needed.
+  /// 421 and 403 as Access says; 401 when the client does not know the token that is needed.
   std::optional<Response> refuse(const Request& request, const RequestHeader& header) const;
 
   /// Counts a response, and writes it to the log.
@@ -83,6 +87,7 @@ struct Transport {
 
   Service& service;
   const HttpOptions options;
+  const Access access;
   const Page page;
   const AccessLog log;  ///< flushed a few times a second
 
