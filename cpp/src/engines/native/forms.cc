@@ -1,0 +1,106 @@
+#include "engines/native/forms.h"
+
+#include <algorithm>
+
+namespace lenet::native {
+namespace {
+
+constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without max_sizes
+/// Pixels and channels that one is compiled for when it is loaded, until it takes some: whether
+/// there is a kernel for each operator does not depend on them.
+constexpr std::int64_t kTriedPixels[] = {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28};
+constexpr std::int64_t kTriedChannels[] = {3, 1};
+
+}  // namespace
+
+std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
+  const std::shared_ptr<Form> form = find(sizes);
+  const std::lock_guard lock(form->mutex);  // threads that want other sizes go on
+  if (form->compiled != nullptr) return form->compiled;
+  try {
+    std::shared_ptr<Compiled> compiled = compile_(sizes);
+    if (compiled->outputs.size() != outputs.size()) {
+      throw Error(ErrorCode::Unsupported, "'" + compiled->file + "' gives other outputs for " +
+                                              lenet::to_string(sizes) + " than for " +
+                                              lenet::to_string(tried));
+    }
+    form->compiled = std::move(compiled);
+  } catch (...) {
+    const std::lock_guard all(mutex_);
+    forms_.erase(std::remove(forms_.begin(), forms_.end(), form), forms_.end());
+    throw;
+  }
+  return form->compiled;
+}
+
+std::shared_ptr<Forms::Form> Forms::find(const Shape& sizes) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(forms_.begin(), forms_.end(), [&](const auto& form) {
+    return std::equal(sizes.begin() + 1, sizes.end(), form->sizes.begin() + 1);
+  });
+  if (found != forms_.end()) {
+    std::rotate(found, found + 1, forms_.end());
+  } else {
+    if (max_sizes_ > 0 && forms_.size() >= max_sizes_) {
+      throw Error(ErrorCode::Unsupported,
+                  "the input has the shape " + lenet::to_string(sizes) +
+                      ", and max_sizes=" + std::to_string(max_sizes_) +
+                      " different sizes have come before; raise max_sizes, or give all images "
+                      "one of these sizes");
+    }
+    if (max_sizes_ == 0 && forms_.size() >= kKeptForms) forms_.erase(forms_.begin());
+    forms_.push_back(std::make_shared<Form>(sizes));
+  }
+  return forms_.back();
+}
+
+std::shared_ptr<Compiled> try_sizes(
+    const Model& model, const char* other,
+    const std::function<std::shared_ptr<Compiled>(const Graph&)>& compile_graph, Shape& tried) {
+  const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
+  std::shared_ptr<Compiled> found;
+  std::string why;
+  for (const std::int64_t channels : kTriedChannels) {
+    for (const std::int64_t pixels : kTriedPixels) {
+      Shape sizes = declared;
+      for (std::size_t i = 1; i < sizes.size(); ++i) {
+        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
+      }
+      std::unique_ptr<const Graph> graph;
+      try {
+        graph = model.graph.with_sizes(sizes);
+      } catch (const Error& error) {
+        if (why.empty()) why = error.what();
+        continue;
+      }
+      const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
+      compiled->pack = nullptr;
+      compiled->input.shape = declared;
+      if (found == nullptr) {
+        found = compiled;
+        tried = sizes;
+        continue;
+      }
+      for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
+        Shape& shape = found->outputs[i].shape;
+        const Shape& second = compiled->outputs[i].shape;
+        if (shape.size() != second.size()) shape.clear();
+        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+          if (shape[axis] != second[axis]) shape[axis] = -1;
+        }
+      }
+      return found;
+    }
+    if (found == nullptr) continue;
+    // Of one input alone nobody can tell which sizes of the outputs depend on it.
+    for (TensorSpec& output : found->outputs) {
+      for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
+    }
+    return found;
+  }
+  return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
+    throw Error(ErrorCode::Unsupported, why);
+  });
+}
+
+}  // namespace lenet::native
