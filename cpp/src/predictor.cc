@@ -457,6 +457,8 @@ Accelerator Predictor::accelerator(std::int64_t images) const {
   return state_->engine->accelerator(images);
 }
 
+CompiledSizes Predictor::compiled_sizes() const { return state_->engine->compiled_sizes(); }
+
 Predictor Predictor::clone() const {
   const Loaded& loaded = *state_;
   auto state = std::make_unique<State>(loaded);
@@ -524,6 +526,7 @@ Profile Predictor::profile(std::int64_t images, int runs) try {
   profile.precision_reason = computed.reason;
   profile.model_file = state_->config.model_file;
   profile.threads = state_->config.threads;
+  profile.compiled = compiled_sizes();
   return profile;
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "out of memory while profiling the model");

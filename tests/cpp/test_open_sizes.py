@@ -179,6 +179,34 @@ def test_a_profile_is_of_the_size_that_ran(tmp_path):
             assert first.multiply_adds == 27 * 8 * (height // 2) * (width // 2), first
 
 
+def test_what_is_compiled_is_shown(tmp_path):
+    """The last eight sizes, with the bytes of their weights, which they share."""
+    values = tensors() | {"w": np.ones((128, 3, 3, 3), "float32"), "b": np.ones(128, "float32")}
+    values["v"] = np.ones((256, 128, 3, 3), "float32")
+    values["k"] = np.ones((256, 5), "float32")
+    nodes = NETWORKS["pooled"][0].replace("Relu(c)", "Conv<strides=[2,2]>(c, v)")
+    used = {name: values[name] for name in "wbvk"}
+    path = tmp_path / "wide.onnx"
+    path.write_bytes(model(nodes, "float[N,3,H,W] x", "float[N,5] y", used))
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        clone = predictor.clone()
+        for size in [*(40 + i for i in range(9)), 44]:
+            (predictor if size % 2 else clone).run(images(2, size, 80))
+        profile = predictor.profile(images=1, runs=1)
+    wanted = [f"3x{size}x80" for size in (41, 42, 43, 45, 46, 47, 48, 44)]
+    assert list(profile.compiled_sizes) == wanted
+    for size in wanted:
+        assert f"{size} (" in profile.table
+    # Padded to whole vectors, beside what is too small to be shared.
+    weights, small = sum(array.nbytes for array in used.values()), 2**17
+    for found in profile.compiled_sizes.values():
+        assert weights <= found <= weights + small
+    assert weights <= profile.compiled_bytes <= weights + 8 * small
+    assert weights > 8 * small
+    with lenet_cpp.Predictor(engine="native") as predictor:
+        assert predictor.profile(runs=1).compiled_sizes == {}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's network
 def test_a_network_of_paddle(tmp_path):
     paddle = pytest.importorskip("paddle", reason="it exports and runs the network")

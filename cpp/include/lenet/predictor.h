@@ -149,6 +149,9 @@ class LENET_API Predictor {
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself. Auto
   /// chooses another one after a run in which one failed. May be called while another thread runs.
   Accelerator accelerator(std::int64_t images = 1) const;
+  /// What the native engine has compiled of a model with open sizes, for this predictor and its
+  /// clones; none of other models. May be called while another thread runs.
+  CompiledSizes compiled_sizes() const;
 
  private:
   struct State;

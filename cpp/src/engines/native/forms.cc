@@ -11,6 +11,12 @@ constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without 
 constexpr std::int64_t kTriedPixels[] = {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28};
 constexpr std::int64_t kTriedChannels[] = {3, 1};
 
+std::int64_t bytes_of(const std::vector<const Aligned<char>*>& arrays) {
+  std::size_t bytes = 0;
+  for (const auto* array : arrays) bytes += array->size();
+  return static_cast<std::int64_t>(bytes);
+}
+
 }  // namespace
 
 std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
@@ -24,6 +30,7 @@ std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
                                               lenet::to_string(sizes) + " than for " +
                                               lenet::to_string(tried));
     }
+    const std::lock_guard all(mutex_);
     form->compiled = std::move(compiled);
   } catch (...) {
     const std::lock_guard all(mutex_);
@@ -31,6 +38,24 @@ std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
     throw;
   }
   return form->compiled;
+}
+
+CompiledSizes Forms::compiled() const {
+  std::vector<const Aligned<char>*> of_all;
+  CompiledSizes found;
+  const std::lock_guard lock(mutex_);
+  for (const auto& form : forms_) {
+    if (form->compiled == nullptr) continue;  // another thread compiles it
+    std::vector<const Aligned<char>*> arrays;
+    for (const auto* program : {&form->compiled->nhwc, &form->compiled->batch_interleaved}) {
+      if (*program == nullptr) continue;
+      (*program)->weights().list(arrays);
+      (*program)->weights().list(of_all);
+    }
+    found.sizes.push_back({{form->sizes.begin() + 1, form->sizes.end()}, bytes_of(arrays)});
+  }
+  found.bytes = bytes_of(of_all);
+  return found;
 }
 
 std::shared_ptr<Forms::Form> Forms::find(const Shape& sizes) {

@@ -64,6 +64,9 @@ class Forms {
   /// \throws Error as Graph::with_sizes; Unsupported: there are max_sizes others
   std::shared_ptr<Compiled> of(const Shape& sizes);
 
+  /// As `Predictor::compiled_sizes`.
+  CompiledSizes compiled() const;
+
   const TensorSpec input;
   const std::vector<TensorSpec> outputs;
   const Shape tried;  ///< an input that the model takes
@@ -72,15 +75,15 @@ class Forms {
   struct Form {
     explicit Form(Shape wanted) : sizes(std::move(wanted)) {}
     const Shape sizes;
-    std::mutex mutex;  ///< of what follows
-    std::shared_ptr<Compiled> compiled;
+    std::mutex mutex;                    ///< held by the thread that compiles
+    std::shared_ptr<Compiled> compiled;  ///< written with both mutexes
   };
 
   std::shared_ptr<Form> find(const Shape& sizes);
 
   const Compile compile_;
   const std::size_t max_sizes_;  ///< 0: any number, of which the last are kept
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<std::shared_ptr<Form>> forms_;  ///< the last that was used is the last
 };
 

@@ -190,6 +190,10 @@ class NativeEngine final : public Engine {
 
   bool needs_model() const override { return forms_ != nullptr; }
 
+  CompiledSizes compiled_sizes() const override {
+    return forms_ ? forms_->compiled() : CompiledSizes{};
+  }
+
   ComputedPrecision computed_precision(Precision asked) const override {
     const bool reduced = compiled_->arithmetic != native::Arithmetic::Float32;
     return {reduced ? asked : Precision::Fp32, compiled_->why};

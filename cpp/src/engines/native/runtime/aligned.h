@@ -123,6 +123,14 @@ class WeightArena {
     arrays_.back() = shared_->find(std::move(arrays_.back()));
     return reinterpret_cast<const Number*>(arrays_.back()->data());
   }
+  /// Adds the memory of this to that of others, once.
+  void list(std::vector<const Aligned<char>*>& all) const {
+    const auto add = [&](const Aligned<char>* one) {
+      if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(one);
+    };
+    for (const auto& block : blocks_) add(&block);
+    for (const auto& array : arrays_) add(array.get());
+  }
 
  private:
   static constexpr std::size_t kLine = kCacheLine;
