@@ -11,6 +11,7 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from lenet_cpp.cli.convert_model import main as convert_main
 
 pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
@@ -220,6 +221,62 @@ def test_a_network_of_paddle(tmp_path):
             for count, size in itertools.product((1, 5), SIZES):
                 batch = images(count, *size)
                 assert compare(theirs.run(batch), predictor.run(batch)).agrees, size
+
+
+WRONG = {"3,48": "3, 48", "4,48,48": "4, 48, 48", "1,3,48,48": "1, 3, 48, 48"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's network
+@pytest.mark.parametrize("to", ["onnx", "json", "pdmodel", "separate"])
+def test_fixed_sizes(to, tmp_path, capfd):
+    """convert --image-size: another file of the same model, for one size."""
+    path, reader = write(tmp_path, "tokens"), "onnxruntime"
+    if to != "onnx":
+        paddle = pytest.importorskip("paddle", reason="it exports and runs the network")
+        paddle.seed(1)
+        network = paddle.vision.models.squeezenet1_1(num_classes=7)
+        paths = both_formats(network, (3, None, None), tmp_path)
+        path = next(
+            path for path in paths if path.suffix == (".json" if to == "json" else ".pdmodel")
+        )
+        reader = "paddle"
+    (tmp_path / "preprocess.json").write_text("{}")
+    for given, shape in (("48,192", (48, 192)), ("3,40,56", (40, 56)), ("64", (64, 64))):
+        out = tmp_path / given
+        convert_main([str(path), "-o", str(out), "--to", to, f"--input_shape={given}"])
+        assert (out / "preprocess.json").read_text() == "{}"
+        batch = images(3, *shape)
+        with lenet_cpp.Predictor(path, engine=reader, accelerator="plain") as predictor:
+            expected = predictor.run(batch)
+        for engine in (reader, "native"):
+            with lenet_cpp.Predictor(model_dir=out, engine=engine) as predictor:
+                assert predictor.input_spec.shape[1:] == (3, *shape)
+                assert compare(expected, predictor.run(batch)).agrees
+    for given, said in WRONG.items():
+        out = tmp_path / "wrong"
+        arguments = [str(path), "-o", str(out), "--to", to, f"--image-size={given}"]
+        if given == "3,48":  # two numbers are height and width
+            arguments[-1] = "--image-size=0,48" if to == "onnx" else "--image-size=-1,48"
+            with pytest.raises(SystemExit, match="2"):
+                convert_main(arguments)
+        else:
+            assert convert_main(arguments) == 5
+            assert f"takes images [3, -1, -1], not [{said}]" in capfd.readouterr().err
+        assert not out.exists()
+    fixed = tmp_path / "64"
+    assert convert_main([str(fixed), "-o", str(out), "--to", to, "--image-size=48"]) != 0
+    assert not out.exists()
+
+
+def test_sizes_that_a_model_does_not_take(tmp_path, capfd):
+    path = write(tmp_path, "pooled")
+    out = tmp_path / "out"
+    assert convert_main([str(path), "-o", str(out), "--to", "onnx", "--image-size=1,40"]) == 5
+    assert "does not take images [3, 1, 40]: onnxruntime failed" in capfd.readouterr().err
+    assert not out.exists()
+    with pytest.raises(SystemExit, match="2"):
+        convert_main([str(path), "-o", str(out), "--to=onnx"])
+    assert "add --image-size" in capfd.readouterr().err
 
 
 def test_files_of_several_sizes(run_program, program, tmp_path):
