@@ -111,7 +111,7 @@ std::string to_table(const Profile& profile) {
     text +=
         print("sizes   %.1f MB of weights for", static_cast<double>(profile.compiled.bytes) / 1e6);
     for (const auto& [image, bytes] : profile.compiled.sizes) {
-      text += " " + by_sizes(image) + print(" (%.1f MB)", static_cast<double>(bytes) / 1e6);
+      text += print(" %s (%.1f MB)", by_sizes(image).c_str(), static_cast<double>(bytes) / 1e6);
     }
     text += "\n";
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "io/printable.h"
+
 namespace lenet::native {
 namespace {
 
@@ -26,9 +28,9 @@ std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
   try {
     std::shared_ptr<Compiled> compiled = compile_(sizes);
     if (compiled->outputs.size() != outputs.size()) {
-      throw Error(ErrorCode::Unsupported, "'" + compiled->file + "' gives other outputs for " +
-                                              lenet::to_string(sizes) + " than for " +
-                                              lenet::to_string(tried));
+      throw Error(ErrorCode::Unsupported,
+                  print("'%s' gives other outputs for %s than for %s", compiled->file.c_str(),
+                        lenet::to_string(sizes).c_str(), lenet::to_string(tried).c_str()));
     }
     const std::lock_guard all(mutex_);
     form->compiled = std::move(compiled);
@@ -68,10 +70,9 @@ std::shared_ptr<Forms::Form> Forms::find(const Shape& sizes) {
   } else {
     if (max_sizes_ > 0 && forms_.size() >= max_sizes_) {
       throw Error(ErrorCode::Unsupported,
-                  "the input has the shape " + lenet::to_string(sizes) +
-                      ", and max_sizes=" + std::to_string(max_sizes_) +
-                      " different sizes have come before; raise max_sizes, or give all images "
-                      "one of these sizes");
+                  print("the input has the shape %s, and max_sizes=%zu different sizes have come "
+                        "before; raise max_sizes, or give all images one of these sizes",
+                        lenet::to_string(sizes).c_str(), max_sizes_));
     }
     if (max_sizes_ == 0 && forms_.size() >= kKeptForms) forms_.erase(forms_.begin());
     forms_.push_back(std::make_shared<Form>(sizes));
