@@ -223,6 +223,37 @@ def test_a_network_of_paddle(tmp_path):
                 assert compare(theirs.run(batch), predictor.run(batch)).agrees, size
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_sizes_share_weights_of_groups_and_of_int8(precision, tmp_path):
+    """Eight sizes take hardly more than one."""
+    random = np.random.default_rng(4)
+    if precision == "fp32":  # groups of 24 channels, which are no whole vectors
+        values = {"w": random.standard_normal((192, 24, 3, 3)).astype("float32")}
+        values["v"] = random.standard_normal((192, 3, 1, 1)).astype("float32")
+        nodes = "a = Conv(x, v) c = Conv<group=8>(a, w)"
+    else:
+        values = {"w": random.integers(-127, 128, (128, 3, 15, 15)).astype("int8")}
+        values |= {"s": np.float32(2**-8), "t": np.float32(2**-10)}
+        values |= {"z": np.uint8(128), "o": np.int8(0)}
+        nodes = """q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+            f = DequantizeLinear(w, t, o) c = Conv(d, f)"""
+    values = {name: np.asarray(value) for name, value in values.items()}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        model(f"{nodes} y = GlobalAveragePool(c)", "float[N,3,H,W] x", "float[N,C,1,1] y", values)
+    )
+    with lenet_cpp.Predictor(path, engine="native", precision=precision) as predictor:
+        for size in range(20, 28):
+            batch = images(2, size, 30)
+            if precision == "int8":
+                batch = np.round(batch * 127) / 256
+            assert compare(reference(path, batch), predictor.run(batch)).agrees
+        found = predictor.profile(images=1, runs=1)
+    assert len(found.compiled_sizes) == 8
+    assert min(found.compiled_sizes.values()) >= values["w"].nbytes > 2**16
+    assert found.compiled_bytes < 1.1 * min(found.compiled_sizes.values()) + 8 * 2**16
+
+
 WRONG = {"3,48": "3, 48", "4,48,48": "4, 48, 48", "1,3,48,48": "1, 3, 48, 48"}
 
 

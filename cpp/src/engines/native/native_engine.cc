@@ -338,7 +338,8 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   compiled.batch_interleaved = std::move(interleaved);
 }
 
-void compile_int8(native::Network network, Compiled& compiled) {
+void compile_int8(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
+                  Compiled& compiled) {
   const native::int8::Kernels& kernels = native::int8::choose_kernels();
   auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
   compiled.instructions = kernels.name;
@@ -351,7 +352,7 @@ void compile_int8(native::Network network, Compiled& compiled) {
                         program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one =
       std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOfPiece);
-  compiled.pack = [whole = program.get()] { whole->prepare(); };
+  compiled.pack = [whole = program.get(), shared] { whole->prepare(shared); };
   compiled.nhwc = std::move(program);
 }
 
@@ -396,7 +397,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       compiled->input = network.input_spec;
       compiled->outputs = network.output_specs;
       if (precision == Precision::Int8) {
-        compile_int8(std::move(network), *compiled);
+        compile_int8(std::move(network), shared, *compiled);
       } else {
         compile(std::move(network), bf16, shared, *compiled);
       }

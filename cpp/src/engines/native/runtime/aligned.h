@@ -119,9 +119,11 @@ class WeightArena {
   template <class Number>
   const Number* share(const Number* filled) {
     const auto* const bytes = reinterpret_cast<const char*>(filled);
-    if (arrays_.empty() || arrays_.back()->data() != bytes) return filled;
-    arrays_.back() = shared_->find(std::move(arrays_.back()));
-    return reinterpret_cast<const Number*>(arrays_.back()->data());
+    const auto taken = std::find_if(arrays_.rbegin(), arrays_.rend(),
+                                    [&](const auto& array) { return array->data() == bytes; });
+    if (taken == arrays_.rend()) return filled;
+    *taken = shared_->find(std::move(*taken));
+    return reinterpret_cast<const Number*>((*taken)->data());
   }
   /// Adds the memory of this to that of others, once.
   void list(std::vector<const Aligned<char>*>& all) const {
