@@ -155,6 +155,9 @@ def test_every_value_of_a_pdmodel(model_dir):
     for layer, expected in zip(ours, of_images, strict=True):
         assert layer.op_type == expected.op_type
         assert compare(expected.values, layer.values).agrees, layer.name
+    with lenet_cpp.Predictor(model_dir / "lenet.json", output_name="fetch_name_0") as predictor:
+        assert [spec.name for spec in predictor.output_specs] == ["fetch_name_0"]
+        assert compare(layers[-1].values, predictor.run(digits)).agrees
     # LeNet's last product takes 84 numbers.
     for suffix in ("pdmodel", "json"):
         with lenet_cpp.Predictor(

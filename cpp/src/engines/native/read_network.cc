@@ -39,6 +39,8 @@ Network NetworkReader::read() {
     });
     if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
   }
+  // PIR's values have other names than what fetches them.
+  if (graph_.output_name != "features") output_names_[0] += graph_.output_name;
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
     add_output(graph_.outputs[i], output_names_[i]);
   }
