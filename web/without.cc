@@ -91,7 +91,7 @@ Program::Program(Network network, const Kernels& kernels, std::int64_t min_share
     : native::Program(1, min_shared_bytes), kernels_(kernels), file_bytes_(network.file_bytes) {
   refuse_int8();
 }
-void Program::prepare() {}
+void Program::prepare(std::shared_ptr<SharedArrays> /*shared*/) {}
 std::int64_t Program::image_bytes() const noexcept { return largest_floats_; }
 void Program::write_rows(const float** /*images*/, std::int64_t /*channel*/, std::int64_t /*begin*/,
                          std::int64_t /*end*/, const Frame& /*frame*/,

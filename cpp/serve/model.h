@@ -58,6 +58,7 @@ class Model {
   nlohmann::json metadata() const;
   nlohmann::json config() const;
   nlohmann::json counted() const;
+  CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
 
  private:
   void measure();

@@ -332,6 +332,20 @@ std::string Service::metrics() const {
   each_model(*catalog, [&](const Model& model, const std::string& labels) {
     text.add(labels, model.statistics.times);
   });
+  text.begin("lenet_compiled_sizes", "gauge", "Sizes of images that a model is compiled for.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    text.add(labels, model.compiled_sizes().sizes.size());
+  });
+  text.begin("lenet_compiled_bytes", "gauge", "Bytes of the weights for all of these sizes.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    text.add(labels, static_cast<std::uint64_t>(model.compiled_sizes().bytes));
+  });
+  text.begin("lenet_compiled_size_bytes", "gauge", "Bytes of the weights for one, shared or not.");
+  each_model(*catalog, [&](const Model& model, const std::string& labels) {
+    for (const auto& [image, bytes] : model.compiled_sizes().sizes) {
+      text.add(labels + ",image=\"" + to_string(image) + "\"", static_cast<std::uint64_t>(bytes));
+    }
+  });
   return text.text;
 }
 

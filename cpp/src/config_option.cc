@@ -123,7 +123,8 @@ const std::array<ConfigOption, 18> kConfigOptions = {{
      set<&Config::time_limit_ms, 0>},
     {"output_name", "NAME",
      "a value of the program, as lenet-cpp explain prints it, or features, what the classifier "
-     "takes: the only output that the native engine computes (default: those of the program)",
+     "takes: the only output that the native engine computes; *: every value (default: the "
+     "outputs)",
      set<&Config::output_name>},
     {"max_sizes", "N",
      "the native engine compiles a model with open sizes for N different sizes and refuses others "

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "finite.h"
 #include "io/printable.h"
 #include "model/element_types.h"
+#include "model/rules/support.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -116,6 +118,33 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
 
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
+
+/// \returns what computes every value for an input, and shows them in the order of the program
+std::function<void(const TensorView&)> shows_values(Config config, LayerCallback callback) {
+  config.output_name = kEveryValue;
+  if (config.precision == Precision::Bf16) config.precision = Precision::Fp32;
+  const auto predictor = std::make_shared<Predictor>(config);
+  const Graph graph = load_model(find_model_files(config, false), config)->graph;
+  std::map<std::string, std::size_t> left;  // outputs
+  for (const TensorSpec& output : predictor->output_specs()) left.emplace(output.name, left.size());
+  std::vector<std::pair<std::string, std::size_t>> layers;
+  for (const Operator& op : graph.operators) {
+    each_value(op.outputs, [&](std::size_t value) {
+      const auto found = left.find(printable(graph.values[value].name));
+      if (found == left.end()) return;
+      layers.emplace_back(plain_type(graph, op), found->second);
+      left.erase(found);
+    });
+  }
+  for (const auto& [_, index] : left)
+    layers.emplace_back("fetch", index);  // has another name there
+  return [=](const TensorView& input) {
+    const std::vector<Tensor> values = predictor->run_outputs(input);
+    for (const auto& [type, index] : layers) {
+      callback(type, predictor->output_specs()[index].name, values[index].view());
+    }
+  };
+}
 
 /// What a clone takes over.
 struct Loaded {
@@ -230,6 +259,7 @@ struct Predictor::State final : Loaded, Outputs {
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
+  std::function<void(const TensorView&)> show;  // what the layers of a run gave, after it
 };
 
 Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
@@ -416,6 +446,7 @@ void Predictor::run_wanted(const TensorView& input) try {
     looking.thread.join();
     require_finite();
   }
+  if (state.show) state.show(input);
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
 } catch (const std::system_error& error) {
@@ -457,6 +488,8 @@ Accelerator Predictor::accelerator(std::int64_t images) const {
   return state_->engine->accelerator(images);
 }
 
+CompiledSizes Predictor::compiled_sizes() const { return state_->engine->compiled_sizes(); }
+
 Predictor Predictor::clone() const {
   const Loaded& loaded = *state_;
   auto state = std::make_unique<State>(loaded);
@@ -475,7 +508,17 @@ void Predictor::set_layer_callback(LayerCallback callback) {
     std::unique_ptr<Engine> engine = std::move(state.engine);
     try {
       do {
-        if (!shows_layers(*state.model) || state.row == state.choice.back()) {
+        const bool is_last = !shows_layers(*state.model) || state.row == state.choice.back();
+        if (is_last && row.gives_any_value) {
+          if (state.config.model_file.empty()) {
+            throw Error(ErrorCode::Unsupported,
+                        "the values of a model in memory are shown from its files only");
+          }
+          state.show = shows_values(state.config, std::move(callback));
+          state.take(row, std::move(engine));
+          return;
+        }
+        if (is_last) {
           throw Error(ErrorCode::Unsupported,
                       std::string("the ") + row.name +
                           " engine cannot show each operator's output; use engine paddle, for an "
@@ -492,7 +535,8 @@ void Predictor::set_layer_callback(LayerCallback callback) {
       throw;
     }
   }
-  state.engine->set_layer_callback(std::move(callback));
+  state.show = {};
+  if (state.engine->has_layers()) state.engine->set_layer_callback(std::move(callback));
 }
 
 void Predictor::cancel() {
@@ -524,6 +568,7 @@ Profile Predictor::profile(std::int64_t images, int runs) try {
   profile.precision_reason = computed.reason;
   profile.model_file = state_->config.model_file;
   profile.threads = state_->config.threads;
+  profile.compiled = compiled_sizes();
   return profile;
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "out of memory while profiling the model");

@@ -27,14 +27,19 @@ std::string with_commas(double number) {
 
 std::string percent(double share) { return share > 0 ? print("%.1f %%", 100 * share) : ""; }
 
+/// Such as 3x48x192.
+std::string by_sizes(const Shape& shape) {
+  std::string text;
+  for (const auto size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
 Row row_of(const LayerProfile& layer, const ProfilePart& part) {
-  std::string shape;
-  for (const auto size : layer.output) shape += (shape.empty() ? "" : "x") + std::to_string(size);
   const double images = static_cast<double>(part.at_once);
   return {layer.name.size() > kMaxName ? layer.name.substr(0, kMaxName) + "..." : layer.name,
           layer.kernel,
           layer.layout,
-          shape,
+          by_sizes(layer.output),
           with_commas(layer.multiply_adds),
           with_commas(layer.weight_bytes + layer.activation_bytes * images),
           print("%.2f", layer.microseconds),
@@ -102,6 +107,14 @@ std::string to_table(const Profile& profile) {
       profile.multiply_add_limit / 1e9, profile.computed_precision.c_str(),
       profile.memory_limit / 1e9, images, profile.microseconds, profile.microseconds / images,
       percent(profile.multiply_add_share).c_str(), profile.runs);
+  if (!profile.compiled.sizes.empty()) {
+    text +=
+        print("sizes   %.1f MB of weights for", static_cast<double>(profile.compiled.bytes) / 1e6);
+    for (const auto& [image, bytes] : profile.compiled.sizes) {
+      text += print(" %s (%.1f MB)", by_sizes(image).c_str(), static_cast<double>(bytes) / 1e6);
+    }
+    text += "\n";
+  }
   for (const ProfilePart& part : profile.parts) {
     text += "\n" + std::to_string(part.images) + (part.images == 1 ? " image" : " images");
     if (part.at_once < part.images) text += ", " + std::to_string(part.at_once) + " at a time";
@@ -134,6 +147,9 @@ std::string to_json(const Profile& profile) {
   json["multiply_add_share"] = profile.multiply_add_share;
   json["multiply_add_limit"] = profile.multiply_add_limit;
   json["memory_limit"] = profile.memory_limit;
+  Json& sizes = json["compiled_sizes"] = Json::object();
+  for (const auto& one : profile.compiled.sizes) sizes[by_sizes(one.image)] = one.bytes;
+  json["compiled_bytes"] = profile.compiled.bytes;
   for (const ProfilePart& part : profile.parts) {
     Json& found = json["parts"].emplace_back();
     found["images"] = part.images;

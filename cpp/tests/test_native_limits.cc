@@ -241,8 +241,13 @@ TEST_CASE("parameters that do not fit what a layer takes") {
 TEST_CASE("options that it does not support") {
   CHECK_ERROR(Unsupported, "accelerator onednn", Predictor{bundled("accelerator=onednn")});
   CHECK_ERROR(Unsupported, "in int8", Predictor{bundled("precision=int8")});
-  Predictor predictor(bundled());
-  CHECK_ERROR(Unsupported, "cannot show each", predictor.set_layer_callback([](auto&&...) {}));
+  const ModelFolder folder;
+  const std::string program = read_file(folder / "lenet.pdmodel");
+  const std::string params = read_file(folder / "lenet.pdiparams");
+  Predictor in_memory(config_of("engine=native"), ModelBytes{program, params});
+  CHECK_ERROR(Unsupported, "a model in memory", in_memory.set_layer_callback([](auto&&...) {}));
+  CHECK(in_memory.run(random_images(1).view()).data ==
+        Predictor(bundled()).run(random_images(1).view()).data);
 }
 
 }  // namespace lenet::tests

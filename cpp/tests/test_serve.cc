@@ -1,6 +1,7 @@
 // What the service answers, and what it refuses. tests/serve has its HTTP.
 
 #include "lenet/image_pipeline.h"
+#include "notation.h"
 #include "serve_support.h"
 
 namespace lenet::tests {
@@ -417,6 +418,28 @@ TEST_CASE("a run that takes too long is ended") {
   Server server(options);
   std::string images(80'000 * 3136, '\0');
   server.refuses(request_of("POST", kInfer, std::move(images), "0"), 503, "too long");
+}
+
+TEST_CASE("the metrics show what a model with open sizes is compiled for") {
+  const TemporaryFolder folder;
+  const Config config = write_onnx(
+      folder, onnx_graph("GlobalAveragePool x -> y", "", "x[-1,2,-1,-1] -> y[-1,2,1,1]"));
+  Server server(options_of(config.model_file));
+  const auto shows = [&](const std::string& line) {
+    return body_of(server.get("/metrics")).find("\n" + line) != std::string::npos;
+  };
+  const std::string labels = "{model=\"lenet\",version=\"1\"";
+  CHECK(shows("lenet_compiled_sizes" + labels + "} 0\n"));
+  CHECK(shows("lenet_compiled_bytes" + labels + "} 0\n"));
+  for (const Shape& shape : {Shape{3, 2, 4, 5}, Shape{1, 2, 6, 7}, Shape{5, 2, 4, 5}}) {
+    json input = input_of(shape);
+    input["data"] = std::vector<float>(element_count(shape), 0.5F);
+    const auto images = static_cast<std::size_t>(shape[0]);
+    CHECK(values_of(server.infer(request_with(input))) == std::vector<float>(2 * images, 0.5F));
+  }
+  CHECK(shows("lenet_compiled_sizes" + labels + "} 2\n"));
+  CHECK(shows("lenet_compiled_size_bytes" + labels + ",image=\"[2, 4, 5]\"} "));
+  CHECK(shows("lenet_compiled_size_bytes" + labels + ",image=\"[2, 6, 7]\"} "));
 }
 
 }  // namespace lenet::tests

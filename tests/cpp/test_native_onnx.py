@@ -328,8 +328,13 @@ def test_engines_of_an_onnx(tmp_path):
     with lenet_cpp.Predictor(model_dir=tmp_path, engine="native") as predictor:
         assert predictor.model_file == path
         assert predictor.quantized is False
-        with pytest.raises(lenet_cpp.Unsupported, match="cannot show each"):
-            predictor.run_layers(np.zeros((1, 3, 9, 10), np.float32))
+        layers = predictor.run_layers(np.zeros((1, 3, 9, 10), np.float32))
+        assert [layer.name for layer in layers] == ["y"]
+    with (
+        lenet_cpp.Predictor(path, engine="onnxruntime") as predictor,
+        pytest.raises(lenet_cpp.Unsupported, match="cannot show each"),
+    ):
+        predictor.run_layers(np.zeros((1, 3, 9, 10), np.float32))
 
 
 def test_why_a_slower_engine_is_taken_is_said(tmp_path, run_ok):

@@ -11,6 +11,7 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from lenet_cpp.cli.convert_model import main as convert_main
 
 pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
@@ -179,6 +180,34 @@ def test_a_profile_is_of_the_size_that_ran(tmp_path):
             assert first.multiply_adds == 27 * 8 * (height // 2) * (width // 2), first
 
 
+def test_what_is_compiled_is_shown(tmp_path):
+    """The last eight sizes, with the bytes of their weights, which they share."""
+    values = tensors() | {"w": np.ones((128, 3, 3, 3), "float32"), "b": np.ones(128, "float32")}
+    values["v"] = np.ones((256, 128, 3, 3), "float32")
+    values["k"] = np.ones((256, 5), "float32")
+    nodes = NETWORKS["pooled"][0].replace("Relu(c)", "Conv<strides=[2,2]>(c, v)")
+    used = {name: values[name] for name in "wbvk"}
+    path = tmp_path / "wide.onnx"
+    path.write_bytes(model(nodes, "float[N,3,H,W] x", "float[N,5] y", used))
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        clone = predictor.clone()
+        for size in [*(40 + i for i in range(9)), 44]:
+            (predictor if size % 2 else clone).run(images(2, size, 80))
+        profile = predictor.profile(images=1, runs=1)
+    wanted = [f"3x{size}x80" for size in (41, 42, 43, 45, 46, 47, 48, 44)]
+    assert list(profile.compiled_sizes) == wanted
+    for size in wanted:
+        assert f"{size} (" in profile.table
+    # Padded to whole vectors, beside what is too small to be shared.
+    weights, small = sum(array.nbytes for array in used.values()), 2**17
+    for found in profile.compiled_sizes.values():
+        assert weights <= found <= weights + small
+    assert weights <= profile.compiled_bytes <= weights + 8 * small
+    assert weights > 8 * small
+    with lenet_cpp.Predictor(engine="native") as predictor:
+        assert predictor.profile(runs=1).compiled_sizes == {}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's network
 def test_a_network_of_paddle(tmp_path):
     paddle = pytest.importorskip("paddle", reason="it exports and runs the network")
@@ -192,6 +221,93 @@ def test_a_network_of_paddle(tmp_path):
             for count, size in itertools.product((1, 5), SIZES):
                 batch = images(count, *size)
                 assert compare(theirs.run(batch), predictor.run(batch)).agrees, size
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_sizes_share_weights_of_groups_and_of_int8(precision, tmp_path):
+    """Eight sizes take hardly more than one."""
+    random = np.random.default_rng(4)
+    if precision == "fp32":  # groups of 24 channels, which are no whole vectors
+        values = {"w": random.standard_normal((192, 24, 3, 3)).astype("float32")}
+        values["v"] = random.standard_normal((192, 3, 1, 1)).astype("float32")
+        nodes = "a = Conv(x, v) c = Conv<group=8>(a, w)"
+    else:
+        values = {"w": random.integers(-127, 128, (128, 3, 15, 15)).astype("int8")}
+        values |= {"s": np.float32(2**-8), "t": np.float32(2**-10)}
+        values |= {"z": np.uint8(128), "o": np.int8(0)}
+        nodes = """q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+            f = DequantizeLinear(w, t, o) c = Conv(d, f)"""
+    values = {name: np.asarray(value) for name, value in values.items()}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        model(f"{nodes} y = GlobalAveragePool(c)", "float[N,3,H,W] x", "float[N,C,1,1] y", values)
+    )
+    with lenet_cpp.Predictor(path, engine="native", precision=precision) as predictor:
+        for size in range(20, 28):
+            batch = images(2, size, 30)
+            if precision == "int8":
+                batch = np.round(batch * 127) / 256
+            assert compare(reference(path, batch), predictor.run(batch)).agrees
+        found = predictor.profile(images=1, runs=1)
+    assert len(found.compiled_sizes) == 8
+    assert min(found.compiled_sizes.values()) >= values["w"].nbytes > 2**16
+    assert found.compiled_bytes < 1.1 * min(found.compiled_sizes.values()) + 8 * 2**16
+
+
+WRONG = {"3,48": "3, 48", "4,48,48": "4, 48, 48", "1,3,48,48": "1, 3, 48, 48"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's network
+@pytest.mark.parametrize("to", ["onnx", "json", "pdmodel", "separate"])
+def test_fixed_sizes(to, tmp_path, capfd):
+    """convert --image-size: another file of the same model, for one size."""
+    path, reader = write(tmp_path, "tokens"), "onnxruntime"
+    if to != "onnx":
+        paddle = pytest.importorskip("paddle", reason="it exports and runs the network")
+        paddle.seed(1)
+        network = paddle.vision.models.squeezenet1_1(num_classes=7)
+        paths = both_formats(network, (3, None, None), tmp_path)
+        path = next(
+            path for path in paths if path.suffix == (".json" if to == "json" else ".pdmodel")
+        )
+        reader = "paddle"
+    (tmp_path / "preprocess.json").write_text("{}")
+    for given, shape in (("48,192", (48, 192)), ("3,40,56", (40, 56)), ("64", (64, 64))):
+        out = tmp_path / given
+        convert_main([str(path), "-o", str(out), "--to", to, f"--input_shape={given}"])
+        assert (out / "preprocess.json").read_text() == "{}"
+        batch = images(3, *shape)
+        with lenet_cpp.Predictor(path, engine=reader, accelerator="plain") as predictor:
+            expected = predictor.run(batch)
+        for engine in (reader, "native"):
+            with lenet_cpp.Predictor(model_dir=out, engine=engine) as predictor:
+                assert predictor.input_spec.shape[1:] == (3, *shape)
+                assert compare(expected, predictor.run(batch)).agrees
+    for given, said in WRONG.items():
+        out = tmp_path / "wrong"
+        arguments = [str(path), "-o", str(out), "--to", to, f"--image-size={given}"]
+        if given == "3,48":  # two numbers are height and width
+            arguments[-1] = "--image-size=0,48" if to == "onnx" else "--image-size=-1,48"
+            with pytest.raises(SystemExit, match="2"):
+                convert_main(arguments)
+        else:
+            assert convert_main(arguments) == 5
+            assert f"takes images [3, -1, -1], not [{said}]" in capfd.readouterr().err
+        assert not out.exists()
+    fixed = tmp_path / "64"
+    assert convert_main([str(fixed), "-o", str(out), "--to", to, "--image-size=48"]) != 0
+    assert not out.exists()
+
+
+def test_sizes_that_a_model_does_not_take(tmp_path, capfd):
+    path = write(tmp_path, "pooled")
+    out = tmp_path / "out"
+    assert convert_main([str(path), "-o", str(out), "--to", "onnx", "--image-size=1,40"]) == 5
+    assert "does not take images [3, 1, 40]: onnxruntime failed" in capfd.readouterr().err
+    assert not out.exists()
+    with pytest.raises(SystemExit, match="2"):
+        convert_main([str(path), "-o", str(out), "--to=onnx"])
+    assert "add --image-size" in capfd.readouterr().err
 
 
 def test_files_of_several_sizes(run_program, program, tmp_path):

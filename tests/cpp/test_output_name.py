@@ -92,6 +92,28 @@ def test_what_is_behind_the_output_is_neither_computed_nor_needed(tmp_path):
         assert len(layers[0]) > len(layers[1])
 
 
+@pytest.mark.parametrize("size", [(12, 14), ("H", "W")])
+@pytest.mark.parametrize("option", [{}, {"engine": "native", "threads": 2, "precision": "bf16"}])
+def test_all_values_of_an_onnx(size, option, tmp_path):
+    """In float32 whatever the precision, beside a run that stays as it was."""
+    path = write(tmp_path, size=size)
+    with lenet_cpp.Predictor(path, **option) as predictor:
+        before = predictor.run(IMAGES)
+        for count in (1, 20):
+            layers = predictor.run_layers(IMAGES[:count])
+            assert [layer.name for layer in layers] == VALUES
+            for layer in layers:
+                expected = reference(cut(path, layer.name), IMAGES[:count])
+                assert layer.values.shape == expected.shape
+                assert compare(expected, layer.values).agrees, layer.name
+        assert [layer.op_type for layer in layers[:3]] == ["Conv", "Relu", "MaxPool"]
+        assert np.array_equal(predictor.run(IMAGES), before)
+        assert predictor.options["engine"] == "native"
+    with lenet_cpp.Predictor(path, output_name="*") as predictor:
+        assert [spec.name for spec in predictor.output_specs] == ["y", *VALUES[:-1]]
+        assert np.array_equal(predictor.run_outputs(IMAGES, "m")["m"], layers[8].values)
+
+
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
@@ -127,6 +149,15 @@ def test_every_value_of_a_pdmodel(model_dir):
             found = predictor.run(digits)
         assert found.shape == layer.values.shape
         assert compare(layer.values, found).agrees, layer.name
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        ours = predictor.run_layers(digits)
+    assert [layer.name for layer in ours] == [layer.name for layer in of_images]
+    for layer, expected in zip(ours, of_images, strict=True):
+        assert layer.op_type == expected.op_type
+        assert compare(expected.values, layer.values).agrees, layer.name
+    with lenet_cpp.Predictor(model_dir / "lenet.json", output_name="fetch_name_0") as predictor:
+        assert [spec.name for spec in predictor.output_specs] == ["fetch_name_0"]
+        assert compare(layers[-1].values, predictor.run(digits)).agrees
     # LeNet's last product takes 84 numbers.
     for suffix in ("pdmodel", "json"):
         with lenet_cpp.Predictor(

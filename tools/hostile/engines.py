@@ -150,16 +150,15 @@ def run(network, folder, name, model):
     tolerance = agreement.TOLERANCES["bf16" if how == "bf16" else "fp32"]
     found = every, *([first] for first in few.values())
     compared = [compare(network, folder, outputs, tolerance) for outputs in found]
-    if cut is not None:
-        compared.append(compare(network, folder, [cut], tolerance, len(every) - 1))
+    compared += [compare(network, folder, [one], tolerance, len(every) - 1) for one in cut]
     return next((each for each in compared if each[0] != "equal"), compared[0])
 
 
 def run_predictor(network, images, options):
     """Return the first output of a few images, all outputs, the last of the native engine again.
 
-    The latter is that of a predictor which computes nothing else. The shape that the first is
-    declared to have comes last.
+    The latter is that of predictors which compute nothing else, and every value besides. The shape
+    that the first is declared to have comes last.
     """
     with lenet_cpp.Predictor(**options) as predictor:
         few = {count: predictor.run(images[:count]) for count in (1, 3)}
@@ -167,12 +166,14 @@ def run_predictor(network, images, options):
             every = [*predictor.run_outputs(images).values()]
         else:
             every = [predictor.run(images)]
-        spec = predictor.output_spec.shape
-    cut = None
-    if options["engine"] == "native" and network.kind == "onnx":
-        with lenet_cpp.Predictor(**options, output_name=f"v{network.outputs[-1]}") as predictor:
-            cut = predictor.run(images)
-    return few, every, cut, spec
+        spec = predictor.output_spec
+    cut = []
+    if options["engine"] == "native":
+        last = f"v{network.outputs[-1]}" if network.kind == "onnx" else spec.name
+        for name in (last, "*"):
+            with lenet_cpp.Predictor(**options, output_name=name) as predictor:
+                cut += predictor.run_outputs(images, last).values()
+    return few, every, cut, spec.shape
 
 
 def compare(network, folder, outputs, tolerance=agreement.TOLERANCE, first=0):

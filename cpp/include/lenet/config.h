@@ -118,8 +118,12 @@ struct Config {
   int max_sizes = 0;
   /// A value of the program, which is the only output instead of those that it declares: the name
   /// of what an operator gives, or "features", what the last product of a matrix (the classifier)
-  /// takes. Only what it needs is computed. Empty: the outputs that the program declares.
+  /// takes. Only what it needs is computed. Empty: the outputs that the program declares; "*":
+  /// these and every other value of floating-point numbers.
   std::string output_name;
 };
+
+/// For `Config::output_name`.
+inline constexpr const char* kEveryValue = "*";
 
 }  // namespace lenet

@@ -114,7 +114,9 @@ class LENET_API Predictor {
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
   /// them and Accelerator::Plain to see them unfused. An empty function unsets it. An engine that
   /// Auto chose and that has no such hook is exchanged for one that has, for good; for that the
-  /// model's files are read again.
+  /// model's files are read again. Where there is none, the native engine computes each batch a
+  /// second time with `kEveryValue`, of the model that the files hold now, and shows all layers
+  /// after the run.
   /// \throws Error Unsupported when the engine does not show them, such as onnxruntime; BadModel,
   ///   FileNotFound: the files were changed or removed since.
   void set_layer_callback(LayerCallback callback);
@@ -149,6 +151,9 @@ class LENET_API Predictor {
   /// The accelerator that runs this many images at once; what Auto chooses, never Auto itself. Auto
   /// chooses another one after a run in which one failed. May be called while another thread runs.
   Accelerator accelerator(std::int64_t images = 1) const;
+  /// What the native engine has compiled of a model with open sizes, for this predictor and its
+  /// clones; none of other models. May be called while another thread runs.
+  CompiledSizes compiled_sizes() const;
 
  private:
   struct State;

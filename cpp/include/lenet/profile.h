@@ -36,6 +36,17 @@ struct ProfilePart {
   LayerProfile total;
 };
 
+/// A size of images that a model with open sizes is compiled for.
+struct CompiledSize {
+  Shape image;             ///< channels, height, width
+  std::int64_t bytes = 0;  ///< of its packed weights, with those that other sizes have too
+};
+
+struct CompiledSizes {
+  std::vector<CompiledSize> sizes;  ///< that which was used last is the last
+  std::int64_t bytes = 0;           ///< of the packed weights of all of them, each once
+};
+
 struct Profile {
   std::string engine;
   std::string reason;              ///< for the choice of the engine
@@ -57,6 +68,7 @@ struct Profile {
   /// are in the caches may exceed it.
   double memory_limit = 0;
   std::vector<ProfilePart> parts;
+  CompiledSizes compiled;  ///< as `Predictor::compiled_sizes` has them
 };
 
 /// A table for people; lines.

@@ -76,6 +76,8 @@ class Engine {
   virtual ComputedPrecision computed_precision(Precision asked) const { return {asked, {}}; }
   /// Whether it reads the Model after that, also to make clones.
   virtual bool needs_model() const { return true; }
+  /// As `Predictor::compiled_sizes`. Any thread may ask.
+  virtual CompiledSizes compiled_sizes() const { return {}; }
   /// That which runs so many images at once. Any thread may ask.
   virtual Accelerator accelerator(std::int64_t /*images*/) const { return Accelerator::Plain; }
 };

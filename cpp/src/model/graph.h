@@ -235,6 +235,7 @@ struct Graph {
   std::deque<Operator> written;
   /// The value that the check makes the only output, as `Config::output_name`; or empty.
   std::string output_name;
+  bool shows_all = false;  ///< engines that can give every value besides the outputs
   // Set by link_values, by index into `values`.
   std::vector<std::size_t> inputs;   ///< of an .onnx without those that are parameters
   std::vector<std::size_t> outputs;  ///< of Paddle's: in the order of `col` after the check

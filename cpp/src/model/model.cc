@@ -31,7 +31,7 @@ class Loader {
       load_parameters();
       check_program();
     }
-    if (config_.output_name.empty()) model_->output_kind = output_kind(model_->graph);
+    if (model_->graph.output_name.empty()) model_->output_kind = output_kind(model_->graph);
     return model_;
   }
 
@@ -50,6 +50,11 @@ class Loader {
   }
   std::string_view program() const { return model_->program->contents(); }
 
+  void set_output(Graph& graph) const {
+    graph.shows_all = config_.output_name == kEveryValue;
+    if (!graph.shows_all) graph.output_name = config_.output_name;
+  }
+
   void load_onnx() {
     OnnxProgram found = read_onnx_program(program(), model_->path);
     if (bytes_ != nullptr && !found.external.empty()) {
@@ -60,7 +65,7 @@ class Loader {
     });
     model_->quantized = found.quantized;
     Graph& graph = model_->graph = std::move(found.graph);
-    graph.output_name = config_.output_name;
+    set_output(graph);
     const auto is_answer = [&](std::size_t output) {
       return is_number(graph.values[output].dtype);
     };
@@ -124,7 +129,7 @@ class Loader {
 
   void check_program() {
     Graph& graph = model_->graph;
-    graph.output_name = config_.output_name;
+    set_output(graph);
     if (model_->refusal) {  // only its parameters were read
       model_->unchecked = true;
       return;

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import click
+
 from lenet_cpp.cli._options import Options, command, print_check, print_files
 from lenet_cpp.export import convert_model
 from lenet_cpp.formats import FORMATS
+from lenet_cpp.interchange.onnx import fix_sizes
 
 _TEXT = """\
 Convert a model from one of Paddle's formats to another:
@@ -25,7 +28,8 @@ Arguments:
   SOURCE  the model to convert
 Options:
   --output-dir  [required]
-  --to {"|".join(FORMATS)}  what to write [required]
+  --to {"|".join(FORMATS)}|onnx
+      what to write; onnx, of an .onnx, to fix the sizes of its images [required]
   --from {"|".join(FORMATS)}
       which one to take when SOURCE has several formats (default: .pdmodel before .json)
   --softmax/--no-softmax
@@ -34,7 +38,10 @@ Model:
   --model  the network: a registered name, or FILE.py:SPEC (default: the one that the source's
       manifest.json names)
   --num-classes  (default: the source's)
-  --image-size  (default: the source's)
+  --image-size C,H,W
+      the sizes of an image or the last ones, or one number for height and width: a program for
+      images of any size becomes one for these (default: the source's) [also: --input-shape,
+      --img_size]
 Examples:
   %prog inference_model/lenet/lenet.json -o old --to separate
       from Paddle 3's format to one file for each variable and __model__
@@ -42,18 +49,29 @@ Examples:
       a folder of variables, as fluid.io.save_persistables wrote it, to model and params
   %prog resnet50-vd -o checkpoint --to pdparams -m ResNet50_vd
       and from there to a state dict to fine-tune
+  %prog cls.onnx -o fixed --to onnx --image-size 48,192
+      a model for images of any size becomes one for 48 x 192 pixels; so it does in Paddle's formats
 """,
     text=_TEXT.format(formats="\n".join(f"  {name:<12}  {what}" for name, what in FORMATS.items())),
 )
 def main(options: Options) -> int:
     """Convert a model."""
+    sizes = options.image_size and options.image_size * (1 + (len(options.image_size) == 1))
+    if options.to == "onnx" and options.source.suffix == ".onnx":
+        if sizes is None:
+            raise click.UsageError("of an .onnx, --to onnx fixes the sizes: add --image-size H,W")
+        files, difference = fix_sizes(options.source, options.output_dir, sizes, name=options.name)
+        print(f"fixed the sizes of {options.source} in {options.output_dir}:")
+        print_files(files)
+        print_check(f"outputs differ from the source's by at most {difference:g}", "")
+        return 0
     done = convert_model(
         options.source,
         options.output_dir,
         options.to,
         source_format=getattr(options, "from"),
         class_dim=options.num_classes,
-        img_size=options.image_size,
+        img_size=sizes,
         **options.only("model", "softmax", "name"),
     )
     print(f"converted {done.source.path} ({done.source.format}) to {options.to} in {done.folder}:")

@@ -42,6 +42,8 @@ from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _LAYOUTS: dict[str, tuple[str, str | None]] = {
@@ -81,7 +83,7 @@ def convert_model(
     source_format: str | None = None,
     model: str | models.ModelSpec | None = None,
     class_dim: int | None = None,
-    img_size: int | None = None,
+    img_size: int | Sequence[int] | None = None,
     softmax: bool | None = None,
     name: str | None = None,
 ) -> Conversion:
@@ -97,14 +99,16 @@ def convert_model(
             exported again, as it does when the source has no program, unless the source's manifest
             names the network.
         class_dim: The number of classes; by default the source program's, or the network's own.
-        img_size: Height and width of the images; by default as for ``class_dim``.
+        img_size: Height and width of the images, or one number for both; by default as for
+            ``class_dim``. In a program they replace the sizes that it leaves open; there all sizes
+            of an image can be given, as channels, height and width.
         softmax: Whether to append a softmax, when the source has no program.
         name: Common stem of the written files; when None, the stem in the source's manifest, or
             the network's.
 
     Raises:
-        BadInput: A format is unknown, the formats are the same, the network must be named, or the
-            output folder is in use.
+        BadInput: A format is unknown, the formats are the same, the network must be named, the
+            model does not take the sizes, or the output folder is in use.
         FileNotFound: The source is missing.
         BadModel: The source is damaged, or is another network than the named one.
         Unsupported: This program cannot be converted into that format.
@@ -124,10 +128,12 @@ def convert_model(
             f"{found.path} has a program, which keeps or lacks its softmax: leave it out"
         )
     origin = read_origin(found.folder, found.path.name) if found.has_program else None
+    sizes = (img_size, img_size) if isinstance(img_size, int) else img_size or ()
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         work = Path(folder)
-        if found.format in {"pdmodel", "model-params", "separate"} and to in _LAYOUTS:
-            result = rewrite(found.path, found.params, output, _LAYOUTS[to], name=name)
+        fixes = bool(sizes) and found.format == to == "json"
+        if fixes or (found.format in {"pdmodel", "model-params", "separate"} and to in _LAYOUTS):
+            result = rewrite(found.path, found.params, output, _LAYOUTS[to], name=name, sizes=sizes)
             return _conversion(found, result, 0)
         if found.format in {"pdmodel", "model-params", "separate"} and to == "persistables":
             apart = rewrite(found.path, found.params, work / "apart", _LAYOUTS["separate"])
@@ -139,8 +145,10 @@ def convert_model(
                 f"{found.path}: from {found.format} to {to} the network has to be named"
                 f" (--model), one of {', '.join(models.MODELS)}"
             )
-        sizes = class_dim, img_size
-        return _by_parameters(found, origin, spec, sizes, bool(softmax), output, to, name, work)
+        if len({*sizes[-2:]}) > 1:
+            raise BadInput(f"the network {spec.name} takes square images, not {list(sizes)}")
+        known = class_dim, sizes[-1] if sizes else None
+        return _by_parameters(found, origin, spec, known, bool(softmax), output, to, name, work)
 
 
 def _check_unused(output: Path, to: str) -> None:

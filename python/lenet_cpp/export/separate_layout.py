@@ -32,9 +32,12 @@ from lenet_cpp.formats.manifest import (
     read_origin,
 )
 from lenet_cpp.formats.source import LEGACY_PROGRAM, find_source
+from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.models.paddle_run import last_line, random_batches, signature_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import paddle
     from numpy.typing import NDArray
@@ -96,6 +99,7 @@ def rewrite(
     names: tuple[str, str | None],
     *,
     name: str | None = None,
+    sizes: Sequence[int] = (),
 ) -> ExportResult:
     """Rewrite a ProgramDesc model under other names, in another layout, or as PIR.
 
@@ -111,15 +115,17 @@ def rewrite(
             ``.json`` is written as PIR.
         name: Name of the model; when None, the name in the source's manifest, and without a
             manifest that of the program.
+        sizes: Those of all images, as :func:`fix_image` takes them. A ``.json`` stays one.
 
     Raises:
+        BadInput: The program does not take these sizes.
         Unsupported: Paddle cannot translate the program.
         lenet_cpp.Error: As :func:`combine_separate`.
     """
     require_paddle()
     origin = read_origin(program.parent, program.name)
     if name is None:
-        combined = params is not None and program.suffix == ".pdmodel"
+        combined = params is not None and program.suffix in {".pdmodel", ".json"}
         name = origin.name if origin else program.stem if combined else "model"
     stem = checked_name(name)
     output = Path(output_dir)
@@ -137,6 +143,7 @@ def rewrite(
                     "output": str(staging.resolve()),
                     "to_program": to_program,
                     "to_params": to_params,
+                    "sizes": sizes,
                 },
                 doing="converting the model",
                 variables=PROGRAM_DESC,
@@ -167,6 +174,7 @@ def transcribe(
     output: str,
     to_program: str,
     to_params: str | None,
+    sizes: Sequence[int],
     report: Report,
 ) -> dict[str, Any]:
     """Write a model in another layout, or as PIR, into an existing folder; called in the child.
@@ -179,7 +187,13 @@ def transcribe(
     paddle.enable_static()
     model, folder = Path(program), Path(output)
     params_path = None if params is None else Path(params)
+    target = folder / to_program, None if to_params is None else folder / to_params
+    if model.suffix == ".json":
+        shape = _fix_pir(model, sizes, target[0])
+        shutil.copyfile(str(params_path), str(target[1]))
+        return _compare(shape, (model, params_path), target, [str(to_params)], exact=True)
     parsed = _parse(model)
+    shape = _input_shape(model, parsed, sizes)
     to_pir = to_program.endswith(".json")
     if to_pir and _scales(parsed):
         raise Unsupported(
@@ -202,16 +216,26 @@ def transcribe(
             f"{params_path or model.parent}: the parameters are truncated, damaged or of another"
             " program"
         )
+    # The program is the same in both layouts, and a copy keeps every byte.
+    target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
     if to_pir:
-        _translate(model, params_path, folder / to_program)
-    else:
-        # The program is the same in both layouts, and a copy keeps every byte.
-        shutil.copyfile(model, folder / to_program)
-    target = folder / to_program, None if to_params is None else folder / to_params
-    inputs = random_batches(_input_shape(model, parsed))
-    signature, difference = compare_outputs(inputs, (model, params_path), target, exact=not to_pir)
+        _translate(target[0], params_path, target[0])
+    return _compare(shape, (model, params_path), target, written, exact=not to_pir)
+
+
+def _compare(
+    shape: tuple[int, ...],
+    source: tuple[Path, Path | None],
+    target: tuple[Path, Path | None],
+    written: list[str],
+    *,
+    exact: bool,
+) -> dict[str, Any]:
+    import paddle
+
+    signature, difference = compare_outputs(random_batches(shape), source, target, exact=exact)
     return {
-        "files": [to_program, *written],
+        "files": [target[0].name, *written],
         "paddle_version": str(paddle.__version__),
         "max_difference": difference,
         "signature": asdict(signature),
@@ -346,13 +370,36 @@ def _scales(program: paddle.static.Program) -> set[str]:
     }
 
 
-def _input_shape(model: Path, program: paddle.static.Program) -> tuple[int, ...]:
+def _input_shape(
+    model: Path, program: paddle.static.Program, sizes: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the shape of the input, which the program has from now on."""
     names = program.desc.get_feed_target_names()
     if len(names) != 1:
         raise Unsupported(f"{model} has {len(names)} inputs; models with one are supported")
-    shape = tuple(program.global_block().var(names[0]).shape)
+    feed = program.global_block().var(names[0])
+    shape = tuple(feed.shape)
+    if sizes:
+        shape = (*shape[:1], *fix_image(model, shape[1:], sizes))
+        feed.desc.set_shape(shape)
     if any(size < 1 for size in shape[1:]):
         raise Unsupported(f"{model}: only the batch may be free, its input is {list(shape)}")
+    return shape
+
+
+def _fix_pir(model: Path, sizes: Sequence[int], target: Path) -> tuple[int, ...]:
+    """Write a PIR program for images of these sizes, and return the shape of its input."""
+    try:
+        document = json.loads(model.read_bytes())
+        ops = document["program"]["regions"][0]["blocks"][0]["ops"]
+        (feed,) = (op for op in ops if op["#"] == "1.data")
+        (stored,) = (attribute["AT"] for attribute in feed["A"] if attribute["N"] == "shape")
+        batch, *image = stored["D"]
+        declared = feed["O"][0]["TT"]["D"]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BadModel(f"{model} is damaged, or has not one input") from error
+    stored["D"] = declared[1] = shape = (batch, *fix_image(model, image, sizes))
+    target.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
     return shape
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lenet_cpp.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -18,3 +24,18 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+
+def fix_image(name: object, declared: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of one image of a model, whose open sizes (-1) become the given ones.
+
+    Raises:
+        BadInput: ``sizes``, all of them or the last ones, are not those of the model.
+    """
+    image = (*declared[: max(0, len(declared) - len(sizes))], *sizes)
+    fits = len(image) == len(declared) and all(
+        map(lambda a, b: a > 0 and b in {-1, a}, image, declared)
+    )
+    if not fits:
+        raise BadInput(f"{name} takes images {list(declared)}, not {list(sizes)}")
+    return image

@@ -79,7 +79,8 @@ class Options(TypedDict, total=False):
         output_name: A value of the program, by its name as ``lenet-cpp explain`` prints it, that is
             the only output, in the shape that it has there; or ``"features"``, what the last
             product of a matrix, the classifier, takes. The native engine computes only what it
-            needs; others do not support it. Default: the outputs that the program declares.
+            needs; others do not support it. Default: the outputs that the program declares; "*" is
+            these and every other value of floating-point numbers.
     """
 
     engine: str

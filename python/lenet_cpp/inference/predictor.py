@@ -246,8 +246,9 @@ class Predictor(_Running[_core.Predictor], Closing):
         """Return what every operator computed, in the order of execution.
 
         With the options ``accelerator="plain", ir_optim=False`` these are the operators of the
-        exported program; otherwise those that fusion left. Arguments and errors are those of
-        :meth:`run`, and :class:`lenet_cpp.Unsupported` with onnxruntime.
+        exported program; otherwise those that fusion left. The native engine reads the files again
+        and computes the whole program in float32. Arguments and errors are those of :meth:`run`,
+        and :class:`lenet_cpp.Unsupported` with onnxruntime.
         """
         layers = self._alive().run_layers(as_input(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]

@@ -82,6 +82,11 @@ class Profile:
     """The multiply-adds per second of one core of this processor at best, in this precision."""
     memory_limit: float
     """The bytes per second that one core reads from memory, beyond the caches."""
+    compiled_sizes: dict[str, int]
+    """What a model with open sizes is compiled for, such as 3x48x192, and the bytes of the packed
+    weights, with those that other sizes have too. The last used is the last."""
+    compiled_bytes: int
+    """Of the packed weights of all sizes; those that they share count once."""
     parts: tuple[ProfilePart, ...]
     table: str = field(repr=False)
     """All of it as a table for people."""

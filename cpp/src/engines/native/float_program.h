@@ -66,7 +66,6 @@ class FloatProgram final : public Program {
   /// By tensor: the image, and what a convolution on vectors of columns gives of one image.
   std::vector<bool> planar_taps_;
   std::vector<Lowered> lowered_;  ///< by step
-  WeightArena arena_;
 };
 
 }  // namespace lenet::native

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <mutex>
 #include <utility>
 
 #include "engines/native/float_program.h"
+#include "engines/native/forms.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/passes/passes.h"
@@ -18,6 +17,9 @@
 namespace lenet {
 namespace {
 
+using native::Compiled;
+using native::Forms;
+using native::or_another;
 using native::Program;
 
 /// Floats of the interleaved layout beyond which one image at a time is faster, as they leave the
@@ -39,11 +41,6 @@ constexpr std::int64_t kMaxBytes = 1 << 26;
 constexpr double kSecondsOfLimit = 0.05;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
 constexpr double kMinWork = 6.5e6;
-constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without max_sizes
-/// Pixels and channels that one is compiled for when it is loaded, until it takes some: whether
-/// there is a kernel for each operator does not depend on them.
-constexpr std::int64_t kTriedPixels[] = {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28};
-constexpr std::int64_t kTriedChannels[] = {3, 1};
 constexpr std::int64_t kWholeVectors = 16;  ///< of images side by side, in every instruction set
 
 /// Where the pieces of a run begin, and its end. With several threads they become smaller towards
@@ -73,119 +70,17 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
          static_cast<std::int64_t>(sizeof(float));
 }
 
-/// Does a part of the loading, and names the engine that may run what this one does not support.
-template <typename Work>
-auto or_another(const char* other, const std::string& file, Work work) try {
-  return work();
-} catch (const Error& error) {
-  if (error.code() != ErrorCode::Unsupported) throw;
-  std::string what = error.what();
-  if (what.find(file) == std::string::npos) what.insert(0, "'" + file + "': ");
-  throw Error(error.code(), what + "; use " + other + " instead of native");
-}
-
 const char* other_engine(ModelFormat format, Precision precision) {
   if (format != ModelFormat::Onnx) return "engine paddle";
   return precision == Precision::Fp32 ? "engine onnxruntime"
                                       : "engine onnxruntime with precision fp32";
 }
 
-/// What clones share.
-struct Compiled {
-  const char* other;  ///< what may run the model where this engine does not
-  std::string file;   ///< the model's
-  TensorSpec input;
-  std::vector<TensorSpec> outputs;
-  std::unique_ptr<Program> nhwc;               ///< a unit is one image
-  std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
-  const char* instructions;
-  native::Arithmetic arithmetic = native::Arithmetic::Float32;
-  std::string why;  ///< this arithmetic; empty where there was no choice
-  bool is_fastest = false;
-  std::function<void()> pack;          ///< packs the weights, once
-  std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together
-  std::int64_t least_piece = 1;        ///< images below which another thread does not help
-};
-
 void pack(Compiled& compiled) {
   or_another(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
   compiled.least_piece =
       least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
 }
-
-/// What clones share of a model whose input has open sizes: it is compiled for the sizes of an
-/// input when they first come. Any thread may use it.
-class Forms {
- public:
-  using Compile = std::function<std::shared_ptr<Compiled>(const Shape& input)>;
-
-  /// \param one of the forms, which has the input and the outputs with their open sizes
-  Forms(Compile compile, int max_sizes, const Compiled& one, Shape its_input)
-      : input(one.input),
-        outputs(one.outputs),
-        tried(std::move(its_input)),
-        compile_(std::move(compile)),
-        max_sizes_(static_cast<std::size_t>(max_sizes)) {}
-
-  /// \param sizes of an input, whatever the number of images
-  /// \throws Error as Graph::with_sizes; Unsupported: there are max_sizes others
-  std::shared_ptr<Compiled> of(const Shape& sizes) {
-    const std::shared_ptr<Form> form = find(sizes);
-    const std::lock_guard lock(form->mutex);  // threads that want other sizes go on
-    if (form->compiled != nullptr) return form->compiled;
-    try {
-      std::shared_ptr<Compiled> compiled = compile_(sizes);
-      if (compiled->outputs.size() != outputs.size()) {
-        throw Error(ErrorCode::Unsupported, "'" + compiled->file + "' gives other outputs for " +
-                                                to_string(sizes) + " than for " + to_string(tried));
-      }
-      form->compiled = std::move(compiled);
-    } catch (...) {
-      const std::lock_guard all(mutex_);
-      forms_.erase(std::remove(forms_.begin(), forms_.end(), form), forms_.end());
-      throw;
-    }
-    return form->compiled;
-  }
-
-  const TensorSpec input;
-  const std::vector<TensorSpec> outputs;
-  const Shape tried;  ///< an input that the model takes
-
- private:
-  struct Form {
-    explicit Form(Shape wanted) : sizes(std::move(wanted)) {}
-    const Shape sizes;
-    std::mutex mutex;  ///< of what follows
-    std::shared_ptr<Compiled> compiled;
-  };
-
-  std::shared_ptr<Form> find(const Shape& sizes) {
-    const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(forms_.begin(), forms_.end(), [&](const auto& form) {
-      return std::equal(sizes.begin() + 1, sizes.end(), form->sizes.begin() + 1);
-    });
-    if (found != forms_.end()) {
-      std::rotate(found, found + 1, forms_.end());
-    } else {
-      if (max_sizes_ > 0 && forms_.size() >= max_sizes_) {
-        throw Error(ErrorCode::Unsupported,
-                    "the input has the shape " + to_string(sizes) +
-                        ", and max_sizes=" + std::to_string(max_sizes_) +
-                        " different sizes have come before; raise max_sizes, or give all images "
-                        "one of these sizes");
-      }
-      if (max_sizes_ == 0 && forms_.size() >= kKeptForms) forms_.erase(forms_.begin());
-      forms_.push_back(std::make_shared<Form>(sizes));
-    }
-    return forms_.back();
-  }
-
-  const Compile compile_;
-  const std::size_t max_sizes_;  ///< 0: any number, of which the last are kept
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<Form>> forms_;  ///< the last that was used is the last
-};
 
 /// The memory of one thread's runs.
 class Workspace {
@@ -294,6 +189,10 @@ class NativeEngine final : public Engine {
   }
 
   bool needs_model() const override { return forms_ != nullptr; }
+
+  CompiledSizes compiled_sizes() const override {
+    return forms_ ? forms_->compiled() : CompiledSizes{};
+  }
 
   ComputedPrecision computed_precision(Precision asked) const override {
     const bool reduced = compiled_->arithmetic != native::Arithmetic::Float32;
@@ -439,7 +338,8 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   compiled.batch_interleaved = std::move(interleaved);
 }
 
-void compile_int8(native::Network network, Compiled& compiled) {
+void compile_int8(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
+                  Compiled& compiled) {
   const native::int8::Kernels& kernels = native::int8::choose_kernels();
   auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
   compiled.instructions = kernels.name;
@@ -452,59 +352,8 @@ void compile_int8(native::Network network, Compiled& compiled) {
                         program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one =
       std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOfPiece);
-  compiled.pack = [whole = program.get()] { whole->prepare(); };
+  compiled.pack = [whole = program.get(), shared] { whole->prepare(shared); };
   compiled.nhwc = std::move(program);
-}
-
-/// Compiles a model with open sizes for one input that it takes, without its weights, and looks
-/// with another one for the sizes of outputs that depend on it. \param tried set to the input
-template <typename CompileGraph>
-std::shared_ptr<Compiled> try_sizes(const Model& model, const char* other,
-                                    const CompileGraph& compile_graph, Shape& tried) {
-  const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
-  std::shared_ptr<Compiled> found;
-  std::string why;
-  for (const std::int64_t channels : kTriedChannels) {
-    for (const std::int64_t pixels : kTriedPixels) {
-      Shape sizes = declared;
-      for (std::size_t i = 1; i < sizes.size(); ++i) {
-        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
-      }
-      std::unique_ptr<const Graph> graph;
-      try {
-        graph = model.graph.with_sizes(sizes);
-      } catch (const Error& error) {
-        if (why.empty()) why = error.what();
-        continue;
-      }
-      const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
-      compiled->pack = nullptr;
-      compiled->input.shape = declared;
-      if (found == nullptr) {
-        found = compiled;
-        tried = sizes;
-        continue;
-      }
-      for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
-        Shape& shape = found->outputs[i].shape;
-        const Shape& second = compiled->outputs[i].shape;
-        if (shape.size() != second.size()) shape.clear();
-        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-          if (shape[axis] != second[axis]) shape[axis] = -1;
-        }
-      }
-      return found;
-    }
-    if (found == nullptr) continue;
-    // Of one input alone nobody can tell which sizes of the outputs depend on it.
-    for (TensorSpec& output : found->outputs) {
-      for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
-    }
-    return found;
-  }
-  return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
-    throw Error(ErrorCode::Unsupported, why);
-  });
 }
 
 /// Gives what the first convolutions compute as outputs too.
@@ -548,7 +397,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       compiled->input = network.input_spec;
       compiled->outputs = network.output_specs;
       if (precision == Precision::Int8) {
-        compile_int8(std::move(network), *compiled);
+        compile_int8(std::move(network), shared, *compiled);
       } else {
         compile(std::move(network), bf16, shared, *compiled);
       }
@@ -565,7 +414,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     return compiled;
   };
   Shape tried;
-  const std::shared_ptr<Compiled> compiled = try_sizes(model, other, compile_graph, tried);
+  const std::shared_ptr<Compiled> compiled = native::try_sizes(model, other, compile_graph, tried);
   auto forms = std::make_shared<Forms>(compile_sizes, config.max_sizes, *compiled, tried);
   return std::make_unique<NativeEngine>(compiled, std::move(forms), config.threads);
 }

@@ -39,10 +39,15 @@ Network NetworkReader::read() {
     });
     if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
   }
+  // PIR's values have other names than what fetches them.
+  if (graph_.output_name != "features") output_names_[0] += graph_.output_name;
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
-    const std::string& name = output_names_[i];
-    add_output(graph_.outputs[i],
-               name.empty() ? printable(graph_.values[graph_.outputs[i]].name) : name);
+    add_output(graph_.outputs[i], output_names_[i]);
+  }
+  for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
+    const auto& known = network_.outputs;
+    const bool is_new = std::find(known.begin(), known.end(), value) == known.end();
+    if (is_new && value != network_.input && is_computed(value)) add_output(value, "");
   }
   split_wide_weights();
   drop_identities(network_);
@@ -279,11 +284,14 @@ void NetworkReader::set_input(std::size_t value, const std::string& name) {
 void NetworkReader::add_output(std::size_t value, const std::string& name) {
   if (!is_computed(value)) {
     if (!network_.outputs.empty()) return;
-    throw Error(ErrorCode::Unsupported,
-                "'" + path_ + "' has an output '" + name + "' that is not computed from the image");
+    throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an output '" +
+                                            printable(graph_.values[value].name) +
+                                            "' that is not computed from the image");
   }
   network_.outputs.push_back(value);
-  network_.output_specs.push_back({name, graph_.values[value].shape, "float32"});
+  const Value& from = graph_.values[value];
+  network_.output_specs.push_back(
+      {name.empty() ? printable(from.name) : name, from.shape, "float32"});
   network_.output_specs.back().shape.at(0) = network_.input_spec.shape[0];
 }
 

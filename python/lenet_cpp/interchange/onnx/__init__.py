@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from lenet_cpp.interchange.onnx.export import export_paddle, export_torch
-from lenet_cpp.interchange.onnx.import_ import import_onnx
+from lenet_cpp.interchange.onnx.import_ import fix_sizes, import_onnx
 
-__all__ = ["export_paddle", "export_torch", "import_onnx"]
+__all__ = ["export_paddle", "export_torch", "fix_sizes", "import_onnx"]

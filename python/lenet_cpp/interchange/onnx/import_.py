@@ -22,10 +22,12 @@ from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsupported
+from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import describe_files, parse_accuracy, read_manifest, sha256_file
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
+from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.onnx import files as onnx_files
@@ -149,6 +151,49 @@ def import_onnx(
             )
             result = install(staging, output, manifest, found["max_difference"])
     return Imported(result, tuple(found["notes"]))
+
+
+def fix_sizes(
+    path: Path, output: Path, sizes: Sequence[int], *, name: str | None = None
+) -> tuple[list[Path], float]:
+    """Write an ``.onnx`` for images of one size, of one that leaves sizes open.
+
+    ``sizes`` are as :func:`fix_image` takes them; errors, and what is written then, are those of
+    :func:`import_onnx`. Returns the files, and the largest difference of both models' outputs.
+    """
+    require("onnx", "onnxruntime", extra="onnx")
+    stem = checked_name(name or path.stem)
+    if output.resolve() == path.parent.resolve():
+        raise BadInput(f"{output} holds the model to convert: choose another output folder")
+    with staging_folder(output, stem) as staging:
+        target = str(staging / f"{stem}.onnx")
+        arguments = {"path": str(path), "target": target, "sizes": sizes}
+        difference = call(f"{__name__}:write_fixed", arguments, doing="the conversion").result
+        if (companion := path.with_name(PREPROCESS_NAME)).is_file():
+            shutil.copyfile(companion, staging / PREPROCESS_NAME)
+        files = [file.rename(output / file.name) for file in sorted(staging.iterdir())]
+    return files, difference
+
+
+def write_fixed(path: str, target: str, sizes: list[int], report: Report) -> float:
+    """Write and compare a model for images of one size; runs in the child process."""
+    report("converting", 0, 1)
+    model = onnx_files.read_onnx(path)
+    spec = onnx_files.describe_onnx(model).inputs[0]
+    image = fix_image(path, spec.shape[1:], sizes)
+    batches = random_batches((spec.shape[0], *image))
+    session = onnx_files.OnnxSession(model)
+    try:
+        expected = [session.run(batch)[0] for batch in batches]
+    except BackendFailure as error:
+        raise BadInput(f"{path} does not take images {list(image)}: {error}") from error
+    feed = next(value for value in model.graph.input if value.name == spec.name)
+    for dim, size in zip(feed.type.tensor_type.shape.dim[1:], image, strict=True):
+        dim.dim_value = size
+    Path(target).write_bytes(model.SerializeToString())
+    session = onnx_files.OnnxSession(Path(target))
+    pairs = [(a, session.run(batch)[0]) for a, batch in zip(expected, batches, strict=True)]
+    return check_agreement(pairs, (path, "the written model"), error=BackendFailure)
 
 
 def _checked(parse: Callable[[Any, str], Any], value: Any) -> Any:

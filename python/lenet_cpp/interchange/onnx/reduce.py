@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
+from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.interchange.onnx.files import OnnxInfo, OnnxSession, describe_onnx, one_line
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
@@ -72,12 +73,7 @@ def _shape_and_output(
         )
     image = spec.shape[1:]
     if input_shape is not None:
-        given = tuple(input_shape)
-        if len(given) != len(image) or any(
-            a < 1 or b not in {-1, a} for a, b in zip(given, image, strict=True)
-        ):
-            raise BadInput(f"the ONNX model takes images {list(image)}, not {list(given)}")
-        image = given
+        image = fix_image("the ONNX model", image, input_shape)
     if -1 in image:
         raise BadInput(
             f"the ONNX model takes images of any size, {list(image)}: say which (--input_shape)"

@@ -135,7 +135,7 @@ class Convolution final : public Op {
   std::vector<std::int64_t> task_inputs_;   ///< elements from the first pixel
   std::vector<std::int64_t> task_outputs_;  ///< the first channel
   std::vector<std::int32_t> offsets_;
-  Aligned<std::int32_t> weights_;
+  std::int32_t* weights_;  ///< in the arena, until they are shared
   Aligned<std::int32_t> border_;
   Aligned<std::int32_t> start_;
   // Of all channels for the first stage, then for the next.
@@ -230,7 +230,7 @@ Convolution::Convolution(const IntLayer& source)
   source.memory.add(static_cast<double>(channels * (groups.size() + border_taps + 1 + 2 * stages) *
                                             sizeof(std::int32_t) +
                                         tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
-  weights_ = Aligned<std::int32_t>(channels * groups.size());
+  weights_ = source.arena.take<std::int32_t>(channels_ * task.groups);
   border_ = Aligned<std::int32_t>(channels * border_taps);
   start_ = Aligned<std::int32_t>(channels);
   factor_ = Aligned<float>(channels * stages);
@@ -249,7 +249,7 @@ Convolution::Convolution(const IntLayer& source)
         of_task[i].addend += first;
       }
       task.channels = static_cast<std::int32_t>(std::min(part, outputs - first));
-      task.weights = weights_.data() + at * task.groups;
+      task.weights = weights_ + at * task.groups;
       task.border = border_.data() + at * static_cast<std::int64_t>(border_taps);
       task.start = start_.data() + at;
       task.stages = of_task;
@@ -259,6 +259,8 @@ Convolution::Convolution(const IntLayer& source)
       task_outputs_.push_back(g * outputs + first);
     }
   }
+  const std::int32_t* const shared = source.arena.share(weights_);
+  for (ConvTask& each : tasks_) each.weights = shared + (each.weights - weights_);
 }
 
 /// Taps that lie side by side.
@@ -400,7 +402,7 @@ void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::i
   const auto zero = kernels_.zero - shift_of(from_.quant);
   const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
   const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
-  std::int32_t* weights = weights_.data() + at * static_cast<std::int64_t>(groups.size());
+  std::int32_t* weights = weights_ + at * static_cast<std::int64_t>(groups.size());
   const std::int64_t positions = layer.window.kernel[0] * layer.window.kernel[1];
   const bool has_border = border_.size() > 0;
   std::int32_t* border = border_.data() + (has_border ? at * positions : 0);

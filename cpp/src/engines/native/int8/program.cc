@@ -136,11 +136,12 @@ void Program::lay_out() {
 
 std::int64_t Program::image_bytes() const noexcept { return tensor_bytes() + 3 * largest_floats_; }
 
-void Program::prepare() {
+void Program::prepare(std::shared_ptr<SharedArrays> shared) {
+  arena_ = WeightArena(std::move(shared));
   LayerMemory memory(file_bytes_);
   for (PlannedLayer& planned : plan_.layers) {
     const std::size_t output = planned.layer.output;
-    IntLayer source{kernels_, std::move(planned), {}, placements_[output], memory};
+    IntLayer source{kernels_, std::move(planned), {}, placements_[output], memory, arena_};
     const Layer& layer = source.planned.layer;
     for (const std::size_t input : layer.inputs) source.inputs.push_back(placements_[input]);
     add_step(layer, layer.name, source.planned.multiply_adds, make_op(source));

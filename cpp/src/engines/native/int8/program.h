@@ -75,6 +75,7 @@ struct IntLayer {
   std::vector<Placement> inputs;
   Placement output;
   LayerMemory& memory;
+  WeightArena& arena;  ///< as of FloatLayer
 };
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.
@@ -101,8 +102,9 @@ class Program final : public native::Program {
   Program(Network network, const Kernels& kernels, std::int64_t min_shared_bytes = kMinSharedBytes);
 
   /// Packs the weights, before anything is run.
+  /// \param shared of programs that may have the same weights; or null
   /// \throws Error Unsupported: a layer that it has no kernel for.
-  void prepare();
+  void prepare(std::shared_ptr<SharedArrays> shared = nullptr);
 
   /// Of the layers that multiply in float32, for one image.
   double float_multiply_adds() const noexcept { return float_multiply_adds_; }

@@ -98,7 +98,8 @@ void Grouped::pack(const FloatLayer& source) {
   const std::size_t lanes = count * static_cast<std::size_t>(vector);
   source.memory.add(static_cast<double>(lanes * (taps + 2) * sizeof(float)));
   const auto values = static_cast<std::int64_t>(lanes);
-  float* weights = source.arena.take<float>(values * static_cast<std::int64_t>(taps));
+  float* const packed = source.arena.take<float>(values * static_cast<std::int64_t>(taps));
+  float* weights = packed;
   std::int32_t* places = source.arena.take<std::int32_t>(values);
   float* const bias = source.arena.take<float>(to_.planes * vector);
   std::copy(layer.bias.begin(), layer.bias.end(), bias);
@@ -144,6 +145,8 @@ void Grouped::pack(const FloatLayer& source) {
     }
     tasks_.push_back(task);
   }
+  const float* const shared = source.arena.share(packed);
+  for (GroupedTask& each : tasks_) each.weights = shared + (each.weights - packed);
 }
 
 }  // namespace

@@ -119,9 +119,19 @@ class WeightArena {
   template <class Number>
   const Number* share(const Number* filled) {
     const auto* const bytes = reinterpret_cast<const char*>(filled);
-    if (arrays_.empty() || arrays_.back()->data() != bytes) return filled;
-    arrays_.back() = shared_->find(std::move(arrays_.back()));
-    return reinterpret_cast<const Number*>(arrays_.back()->data());
+    const auto taken = std::find_if(arrays_.rbegin(), arrays_.rend(),
+                                    [&](const auto& array) { return array->data() == bytes; });
+    if (taken == arrays_.rend()) return filled;
+    *taken = shared_->find(std::move(*taken));
+    return reinterpret_cast<const Number*>((*taken)->data());
+  }
+  /// Adds the memory of this to that of others, once.
+  void list(std::vector<const Aligned<char>*>& all) const {
+    const auto add = [&](const Aligned<char>* one) {
+      if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(one);
+    };
+    for (const auto& block : blocks_) add(&block);
+    for (const auto& array : arrays_) add(array.get());
   }
 
  private:

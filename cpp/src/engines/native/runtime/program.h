@@ -237,6 +237,7 @@ class Program {
     return placements_[outputs_[output].tensor].shape.values();
   }
   std::size_t outputs() const noexcept { return outputs_.size(); }
+  const WeightArena& weights() const noexcept { return arena_; }
   /// The tensors of one unit, as if each had memory of its own.
   std::int64_t tensor_bytes() const noexcept { return tensor_bytes_; }
   /// Memory of a run of one unit.
@@ -298,6 +299,7 @@ class Program {
   std::vector<StepIo> ios_;            ///< of each step
   std::size_t input_ = 0;              ///< a tensor
   std::vector<OutputSource> outputs_;
+  WeightArena arena_;
 
  private:
   struct Step {

@@ -1,0 +1,132 @@
+#include "engines/native/forms.h"
+
+#include <algorithm>
+
+#include "io/printable.h"
+
+namespace lenet::native {
+namespace {
+
+constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without max_sizes
+/// Pixels and channels that one is compiled for when it is loaded, until it takes some: whether
+/// there is a kernel for each operator does not depend on them.
+constexpr std::int64_t kTriedPixels[] = {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28};
+constexpr std::int64_t kTriedChannels[] = {3, 1};
+
+std::int64_t bytes_of(const std::vector<const Aligned<char>*>& arrays) {
+  std::size_t bytes = 0;
+  for (const auto* array : arrays) bytes += array->size();
+  return static_cast<std::int64_t>(bytes);
+}
+
+}  // namespace
+
+std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
+  const std::shared_ptr<Form> form = find(sizes);
+  const std::lock_guard lock(form->mutex);  // threads that want other sizes go on
+  if (form->compiled != nullptr) return form->compiled;
+  try {
+    std::shared_ptr<Compiled> compiled = compile_(sizes);
+    if (compiled->outputs.size() != outputs.size()) {
+      throw Error(ErrorCode::Unsupported,
+                  print("'%s' gives other outputs for %s than for %s", compiled->file.c_str(),
+                        lenet::to_string(sizes).c_str(), lenet::to_string(tried).c_str()));
+    }
+    const std::lock_guard all(mutex_);
+    form->compiled = std::move(compiled);
+  } catch (...) {
+    const std::lock_guard all(mutex_);
+    forms_.erase(std::remove(forms_.begin(), forms_.end(), form), forms_.end());
+    throw;
+  }
+  return form->compiled;
+}
+
+CompiledSizes Forms::compiled() const {
+  std::vector<const Aligned<char>*> of_all;
+  CompiledSizes found;
+  const std::lock_guard lock(mutex_);
+  for (const auto& form : forms_) {
+    if (form->compiled == nullptr) continue;  // another thread compiles it
+    std::vector<const Aligned<char>*> arrays;
+    for (const auto* program : {&form->compiled->nhwc, &form->compiled->batch_interleaved}) {
+      if (*program == nullptr) continue;
+      (*program)->weights().list(arrays);
+      (*program)->weights().list(of_all);
+    }
+    found.sizes.push_back({{form->sizes.begin() + 1, form->sizes.end()}, bytes_of(arrays)});
+  }
+  found.bytes = bytes_of(of_all);
+  return found;
+}
+
+std::shared_ptr<Forms::Form> Forms::find(const Shape& sizes) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(forms_.begin(), forms_.end(), [&](const auto& form) {
+    return std::equal(sizes.begin() + 1, sizes.end(), form->sizes.begin() + 1);
+  });
+  if (found != forms_.end()) {
+    std::rotate(found, found + 1, forms_.end());
+  } else {
+    if (max_sizes_ > 0 && forms_.size() >= max_sizes_) {
+      throw Error(ErrorCode::Unsupported,
+                  print("the input has the shape %s, and max_sizes=%zu different sizes have come "
+                        "before; raise max_sizes, or give all images one of these sizes",
+                        lenet::to_string(sizes).c_str(), max_sizes_));
+    }
+    if (max_sizes_ == 0 && forms_.size() >= kKeptForms) forms_.erase(forms_.begin());
+    forms_.push_back(std::make_shared<Form>(sizes));
+  }
+  return forms_.back();
+}
+
+std::shared_ptr<Compiled> try_sizes(
+    const Model& model, const char* other,
+    const std::function<std::shared_ptr<Compiled>(const Graph&)>& compile_graph, Shape& tried) {
+  const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
+  std::shared_ptr<Compiled> found;
+  std::string why;
+  for (const std::int64_t channels : kTriedChannels) {
+    for (const std::int64_t pixels : kTriedPixels) {
+      Shape sizes = declared;
+      for (std::size_t i = 1; i < sizes.size(); ++i) {
+        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
+      }
+      std::unique_ptr<const Graph> graph;
+      try {
+        graph = model.graph.with_sizes(sizes);
+      } catch (const Error& error) {
+        if (why.empty()) why = error.what();
+        continue;
+      }
+      const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
+      compiled->pack = nullptr;
+      compiled->input.shape = declared;
+      if (found == nullptr) {
+        found = compiled;
+        tried = sizes;
+        continue;
+      }
+      for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
+        Shape& shape = found->outputs[i].shape;
+        const Shape& second = compiled->outputs[i].shape;
+        if (shape.size() != second.size()) shape.clear();
+        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+          if (shape[axis] != second[axis]) shape[axis] = -1;
+        }
+      }
+      return found;
+    }
+    if (found == nullptr) continue;
+    // Of one input alone nobody can tell which sizes of the outputs depend on it.
+    for (TensorSpec& output : found->outputs) {
+      for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
+    }
+    return found;
+  }
+  return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
+    throw Error(ErrorCode::Unsupported, why);
+  });
+}
+
+}  // namespace lenet::native
