@@ -51,13 +51,19 @@ int main(int argc, char** argv) {
   for (int i = 2; i < argc && status == LENET_OK; ++i) {
     size_t size = 0;
     unsigned char* bytes = read_file(argv[i], &size);
+    if (bytes == NULL) {
+      fprintf(stderr, "classify: cannot read '%s'\n", argv[i]);
+      status = LENET_FILE_NOT_FOUND;
+      break;
+    }
     lenet_result* result = NULL;
     status = lenet_classifier_classify_file(classifier, bytes, size, 0, NULL, &result, &error);
     if (status == LENET_OK) print_result(argv[i], result);
+    if (status != LENET_OK) fprintf(stderr, "classify: '%s': %s\n", argv[i], error.message);
     lenet_result_free(result);
     free(bytes);
   }
-  if (status != LENET_OK) fprintf(stderr, "classify: error %d: %s\n", (int)error.code, error.message);
+  if (classifier == NULL) fprintf(stderr, "classify: error %d: %s\n", (int)status, error.message);
   lenet_classifier_free(classifier);
   lenet_config_free(config);
   return status;

@@ -347,3 +347,13 @@ def test_files_of_several_sizes(run_program, program, tmp_path):
     done = classify(f"--output_tensor={tmp_path / 'x.npy'}", *files)
     assert done.returncode == 5
     assert "--output_tensor writes images of one size" in done.stderr
+
+
+def test_images_that_an_operator_joins_stay_together(tmp_path):
+    """A batch that the predictor would cut: the sum of all images is 1 in onnxruntime too."""
+    nodes = "m = GlobalAveragePool(x) f = Flatten(m) y = Softmax<axis=0>(f)"
+    path = tmp_path / "joins.onnx"
+    path.write_bytes(model(nodes, "float[N,3,H,W] x", "float[N,3] y", {}))
+    images = np.random.default_rng(5).random((200, 3, 8, 8), dtype=np.float32)
+    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
+        assert predictor.run(images).sum(axis=0) == pytest.approx([1, 1, 1])

@@ -167,3 +167,11 @@ def test_every_value_of_a_pdmodel(model_dir):
         assert features.shape == (3, 84)
         (expected,) = [layer.values for layer in layers if layer.values.shape == (3, 84)][-1:]
         assert compare(expected, features).agrees
+
+
+def test_features_of_a_program_in_a_circle_are_refused(tmp_path):
+    path = tmp_path / "circle.onnx"
+    nodes = "a = Relu(b) b = Relu(a) c = Add(a, x) y = Flatten(b)"
+    path.write_bytes(model(nodes, "float[N,3] x", "float[N,3] y", {}))
+    with pytest.raises((lenet_cpp.BadInput, lenet_cpp.BadModel)):
+        lenet_cpp.Predictor(path, engine="native", output_name="features")

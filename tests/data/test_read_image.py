@@ -134,6 +134,17 @@ def test_16_bit_samples_become_their_high_byte(tmp_path):
     assert np.array_equal(read(tmp_path / "key.png", "L"), expected)
 
 
+def test_depth_of_an_image_that_pillow_has_loaded(tmp_path):
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / "grey.png")
+    with Image.open(tmp_path / "grey.png") as image:
+        for each in (image, image, Image.fromarray(values)):
+            assert np.array_equal(np.asarray(read_image(each, "L", depth=12)), values >> 4)
+    for wrong in (8, 13, 20):
+        with pytest.raises(lenet_cpp.BadInput, match="expected 10, 12, 14 or 16"):
+            read_image(tmp_path / "grey.png", "L", depth=wrong)
+
+
 def test_depth_is_how_many_bits_16_bit_samples_have(tmp_path):
     values = np.random.default_rng(0).integers(0, 4096, (9, 11), dtype=np.uint16)
     values[0, 0] = 4095

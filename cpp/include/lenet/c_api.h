@@ -18,7 +18,7 @@
 ///     lenet_result* result = NULL;
 ///     lenet_classifier_create(config, NULL, &classifier, &error);
 ///     lenet_classifier_classify_file(classifier, bytes, size, 5, NULL, &result, &error);
-///     printf("%s %g\n", result->predictions[0].label, result->predictions[0].value);
+///     printf("%d %g\n", (int)result->predictions[0].class_id, result->predictions[0].value);
 ///     lenet_result_free(result);
 ///     lenet_classifier_free(classifier);
 ///

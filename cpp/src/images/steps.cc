@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "io/printable.h"
+
 namespace lenet {
 namespace {
 
@@ -167,19 +169,21 @@ Image ImagePipeline::prepare(const Image& image) const {
 Image ImagePipeline::prepare(const ImageView& image) const {
   ImageView current = image;
   const auto pixel_bytes = static_cast<std::size_t>(image.channels());
+  const bool knows_format = image.format >= PixelFormat::Grey && image.format <= PixelFormat::Bgra;
   const bool sound = image.pixels != nullptr && image.height >= 1 && image.width >= 1 &&
-                     image.height <= kMaxImagePixels / image.width &&
-                     image.format >= PixelFormat::Grey && image.format <= PixelFormat::Bgra;
+                     image.height <= kMaxImagePixels / image.width && knows_format;
   const std::size_t least = sound ? static_cast<std::size_t>(image.width) * pixel_bytes : 0;
   if (image.row_bytes == 0) current.row_bytes = least;
   if (!sound || current.row_bytes < least) {
-    throw Error(ErrorCode::BadInput, "not an image: " + size_text(image.height, image.width) +
-                                         " pixels of " + std::to_string(pixel_bytes) +
-                                         " bytes, rows of " + std::to_string(current.row_bytes) +
-                                         " bytes, " +
-                                         (image.pixels == nullptr ? "no memory" : "at an address") +
-                                         "; expected at most " + std::to_string(kMaxImagePixels) +
-                                         " pixels, in rows that hold them");
+    const char* const wrong = image.pixels == nullptr ? "pixels is null"
+                              : !knows_format         ? "of an unknown format"
+                              : !sound                ? "of a size that is not allowed"
+                                                      : "in rows that do not hold it";
+    throw Error(ErrorCode::BadInput,
+                print("not an image, %s: %s pixels, rows of %zu bytes, format %d; expected at most "
+                      "%lld pixels",
+                      wrong, size_text(image.height, image.width).c_str(), current.row_bytes,
+                      static_cast<int>(image.format), static_cast<long long>(kMaxImagePixels)));
   }
   // Blue stays first until the image is small: no step looks at the order.
   const bool reversed = image.format == PixelFormat::Bgr || image.format == PixelFormat::Bgra;

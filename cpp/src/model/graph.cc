@@ -180,7 +180,8 @@ namespace {
 /// What the product takes that the first output comes from.
 std::size_t find_features(const Graph& graph, const std::string& path) {
   std::size_t value = graph.outputs.at(0);
-  while (graph.values[value].producer != kNone) {
+  std::size_t left = graph.operators.size();  // the order of operators is not checked yet
+  while (graph.values[value].producer != kNone && left-- > 0) {
     const Operator& op = graph.operators[graph.values[value].producer];
     std::vector<std::size_t> from;
     each_value(op.inputs, [&](std::size_t input) {
@@ -198,6 +199,19 @@ std::size_t find_features(const Graph& graph, const std::string& path) {
 }
 
 }  // namespace
+
+std::vector<Shape> sizes_to_try(const Shape& declared) {
+  std::vector<Shape> tried;
+  for (const std::int64_t channels : {3, 1}) {
+    for (const std::int64_t pixels : {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28}) {
+      Shape& sizes = tried.emplace_back(declared);
+      for (std::size_t i = 1; i < sizes.size(); ++i) {
+        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
+      }
+    }
+  }
+  return tried;
+}
 
 std::size_t find_output(const Graph& graph, const std::string& path) {
   if (graph.output_name == "features") return find_features(graph, path);

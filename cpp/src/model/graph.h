@@ -249,6 +249,11 @@ void link_values(Graph& graph);
 /// not be checked. Linear.
 OutputKind output_kind(const Graph& graph);
 
+/// Inputs for Graph::with_sizes, of which a model with open sizes takes some, most probably:
+/// whether an operator is supported, or joins images, does not depend on them. Those of 3 channels
+/// first.
+std::vector<Shape> sizes_to_try(const Shape& declared);
+
 /// The value that Graph::output_name means. \throws Error BadInput: there is none.
 std::size_t find_output(const Graph& graph, const std::string& path);
 

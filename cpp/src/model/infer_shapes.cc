@@ -42,7 +42,10 @@ class ShapeInference {
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
     if (has_open_sizes(input)) {
       keep_for_sizes();
-      if (graph_.fixes_parameters) return;  // shapes may be computed from the sizes that are open
+      if (graph_.fixes_parameters) {  // shapes may be computed from the sizes that are open
+        graph_.joins_images = joins_images_of_some_size();
+        return;
+      }
     }
     if (!input.empty() && input[0] == kUnknown) return infer_for_numbers();
     infer();
@@ -89,6 +92,16 @@ class ShapeInference {
       }
       return graph;
     };
+  }
+
+  bool joins_images_of_some_size() const {
+    for (const Shape& sizes : sizes_to_try(graph_.values[graph_.inputs[0]].shape)) {
+      try {
+        return graph_.with_sizes(sizes)->joins_images;
+      } catch (const Error&) {  // it does not take this one
+      }
+    }
+    return true;  // nobody knows
   }
 
   void infer_for_numbers() {

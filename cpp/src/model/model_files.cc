@@ -137,8 +137,9 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
     const std::string saved = find_by_stem(folder);
     if (!saved.empty()) return files_of(saved, "");
     if (!exists(folder)) refuse_missing(folder);
-    throw Error(ErrorCode::FileNotFound,
-                "model_dir '" + folder + "' is not a folder: name a file with model_file");
+    std::string why = "it is not a folder: name a file with model_file";
+    if (!platform::is_file(folder)) platform::list_folder(folder, why);
+    throw Error(ErrorCode::FileNotFound, "model_dir '" + folder + "': " + why);
   }
   std::string program = prefer_onnx ? find_program(folder, std::end(kFormats)[-1]) : "";
   for (const char* name : kOldPrograms) {

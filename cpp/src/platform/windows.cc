@@ -223,8 +223,8 @@ void* open_library(const std::string& file) {
   const DWORD flags = file.find_first_of("/\\") == std::string::npos
                           ? 0
                           : LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS;
-  std::wstring path = widen(file);
-  std::replace(path.begin(), path.end(), L'/', L'\\');
+  // With these flags, from the root and with '\\' alone.
+  const std::wstring path = flags == 0 ? widen(file) : whole_path(widen(file));
   return LoadLibraryExW(path.c_str(), nullptr, flags);
 }
 

@@ -8,10 +8,6 @@ namespace lenet::native {
 namespace {
 
 constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without max_sizes
-/// Pixels and channels that one is compiled for when it is loaded, until it takes some: whether
-/// there is a kernel for each operator does not depend on them.
-constexpr std::int64_t kTriedPixels[] = {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28};
-constexpr std::int64_t kTriedChannels[] = {3, 1};
 
 std::int64_t bytes_of(const std::vector<const Aligned<char>*>& arrays) {
   std::size_t bytes = 0;
@@ -86,47 +82,44 @@ std::shared_ptr<Compiled> try_sizes(
   const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
   std::shared_ptr<Compiled> found;
   std::string why;
-  for (const std::int64_t channels : kTriedChannels) {
-    for (const std::int64_t pixels : kTriedPixels) {
-      Shape sizes = declared;
-      for (std::size_t i = 1; i < sizes.size(); ++i) {
-        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
-      }
-      std::unique_ptr<const Graph> graph;
-      try {
-        graph = model.graph.with_sizes(sizes);
-      } catch (const Error& error) {
-        if (why.empty()) why = error.what();
-        continue;
-      }
-      const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
-      compiled->pack = nullptr;
-      compiled->input.shape = declared;
-      if (found == nullptr) {
-        found = compiled;
-        tried = sizes;
-        continue;
-      }
-      for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
-        Shape& shape = found->outputs[i].shape;
-        const Shape& second = compiled->outputs[i].shape;
-        if (shape.size() != second.size()) shape.clear();
-        for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-          if (shape[axis] != second[axis]) shape[axis] = -1;
-        }
-      }
-      return found;
+  for (const Shape& sizes : sizes_to_try(declared)) {
+    if (found != nullptr && sizes[1] != tried[1]) break;
+    std::unique_ptr<const Graph> graph;
+    try {
+      graph = model.graph.with_sizes(sizes);
+    } catch (const Error& error) {
+      if (why.empty()) why = error.what();
+      continue;
     }
-    if (found == nullptr) continue;
-    // Of one input alone nobody can tell which sizes of the outputs depend on it.
-    for (TensorSpec& output : found->outputs) {
-      for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
+    const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
+    compiled->pack = nullptr;
+    compiled->input.shape = declared;
+    if (found == nullptr) {
+      found = compiled;
+      tried = sizes;
+      continue;
+    }
+    for (std::size_t i = 0; i < std::min(found->outputs.size(), compiled->outputs.size()); ++i) {
+      Shape& shape = found->outputs[i].shape;
+      const Shape& second = compiled->outputs[i].shape;
+      if (shape.size() != second.size()) shape.clear();
+      for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+        if (shape[axis] != second[axis]) shape[axis] = -1;
+      }
     }
     return found;
   }
-  return or_another(other, model.path, [&]() -> std::shared_ptr<Compiled> {
-    throw Error(ErrorCode::Unsupported, why);
-  });
+  if (found == nullptr) {
+    or_another(other, model.path, [&] {
+      throw Error(ErrorCode::Unsupported,
+                  why + ", nor of other usual sizes: fix them when it is exported");
+    });
+  }
+  // Of one input alone nobody can tell which sizes of the outputs depend on it.
+  for (TensorSpec& output : found->outputs) {
+    for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
+  }
+  return found;
 }
 
 }  // namespace lenet::native

@@ -71,7 +71,8 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
             which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB [H, W, 3] or
             RGBA [H, W, 4].
         mode: ``L`` or ``RGB``.
-        depth: The bits that 16-bit samples of PNG and TIFF have: 10, 12, 14 or 16.
+        depth: The bits that 16-bit samples of PNG and TIFF have: 10, 12, 14 or 16. Colours have
+            lost it in a Pillow image that was loaded before.
 
     Warns:
         UserWarning: No sample of a 16-bit PNG or TIFF is above 4,095, and ``depth`` is 16.
@@ -177,6 +178,9 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
     raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
 
 
+_DEPTHS = (10, 12, 14, 16)
+
+
 def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -185,7 +189,10 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
         )
     if width * height == 0:
         raise BadInput(f"{name} has {width} x {height} pixels: it must have at least one")
-    wide = image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
+    if depth not in _DEPTHS:
+        raise BadInput(f"depth is {depth}; expected 10, 12, 14 or 16")
+    # Of colours: Pillow keeps their upper 8 bits, and forgets that there were more once it loads.
+    wide_colours = image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
     try:
         image.load()
     except Exception as error:  # decoders raise anything on damaged bytes
@@ -194,15 +201,16 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
     high_byte = image.mode.startswith("I;16") or (
         image.mode == "I" and image.format in {"PPM", "PNG"}
     )
-    if wide and depth != 16 and not high_byte:
+    if wide_colours and depth != 16 and not high_byte:
         raise Unsupported(
-            f'{name} has 16-bit colours, of which Pillow reads the upper 8 bits only: "depth":'
-            f" {depth} needs grey, or lenet_classify"
+            f"{name} has 16-bit colours or transparency, of which Pillow reads the upper 8 bits"
+            f' only: "depth": {depth} needs grey, or lenet_classify'
         )
     upright = _upright(image)
+    has_depth = high_byte and image.format != "PPM"
     if high_byte:
-        upright = _high_byte(upright, name, depth if wide else 16)
-    if wide and depth == 16:
+        upright = _high_byte(upright, name, depth if has_depth else 16)
+    if depth == 16 and (has_depth or wide_colours):
         _warn_of_dark(upright, name)
     return _as_mode(upright, mode, name)
 
