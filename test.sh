@@ -81,6 +81,7 @@ has_header boost/beast/http.hpp || packages="$packages libboost-dev"
 has_header zlib.h || packages="$packages zlib1g-dev"
 has_header jpeglib.h || packages="$packages libjpeg-dev"
 has_header png.h || packages="$packages libpng-dev"
+has_header webp/demux.h || packages="$packages libwebp-dev"
 has_header yaml.h || packages="$packages libyaml-dev"
 for program in pkg-config cmake make; do
     command -v $program >/dev/null || packages="$packages $program"

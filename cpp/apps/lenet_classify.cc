@@ -136,16 +136,6 @@ class Progress {
   std::chrono::steady_clock::time_point shown_ = begun_;
 };
 
-void check_labels(const Described& described, std::size_t classes, const ClassifyOptions& options) {
-  const std::size_t labels = described.description.labels.size();
-  if (labels == 0 || labels == classes) return;
-  throw Error(options.labels.empty() ? ErrorCode::BadModel : ErrorCode::BadInput,
-              "'" + described.labels_source + "' names " + std::to_string(labels) +
-                  " classes, the model has " + std::to_string(classes));
-}
-
-OutputKind kind_of(bool logits) { return logits ? OutputKind::Logits : OutputKind::Probabilities; }
-
 /// What was found, and of how many images.
 struct Classified {
   std::string text;  ///< to print or to write
@@ -166,6 +156,7 @@ Classified classify(const ClassifyOptions& options) {
       std::copy(labels.begin(), labels.end(), description.outputs.pair.begin());
     description.labels = std::move(labels);
     described.labels_source = options.labels;
+    described.labels_given = true;
   } else if (!described.note.empty()) {
     std::fprintf(stderr, "%s: note: %s\n", kName, described.note.c_str());
   }
@@ -173,9 +164,8 @@ Classified classify(const ClassifyOptions& options) {
   const AttachedModel* attached = attached_model(options.config);
   const std::string model_file =
       attached == nullptr ? predictor.config().model_file : attached->name;
-  OutputKind kind = predictor.output_kind();
-  if (kind == OutputKind::Unknown && described.softmax) kind = kind_of(!*described.softmax);
-  if (options.softmax) kind = kind_of(*options.softmax);
+  OutputKind kind = kind_of_outputs(predictor, described);
+  if (options.softmax) kind = *options.softmax ? OutputKind::Logits : OutputKind::Probabilities;
 
   std::vector<ImageResult> results;
   Classified found{"", files.size(), 0};
@@ -212,11 +202,10 @@ Classified classify(const ClassifyOptions& options) {
       throw Error(ErrorCode::Unsupported,
                   "'" + model_file + "' is no classifier: its output is " + to_string(shape));
     }
-    if (kind != OutputKind::Labels) check_labels(described, classes, options);
     const float* row = outputs.data.data();
     for (const std::size_t place : places) {
-      results[place].found =
-          interpret(row, classes, description, kind, {options.topk, options.threshold});
+      results[place].found = interpret(row, classes, described, predictor.config(), kind,
+                                       {options.topk, options.threshold});
       row += classes;
     }
   };

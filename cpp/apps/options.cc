@@ -210,9 +210,9 @@ PaddleX), runs the model, prints the classes.
                  --output=digits.csv photos/ another.png
 
 Images are files, or folders, which stand for the images in them. Read are JPEG, PNG,
-BMP, PGM, PPM (binary, 8 bits) and .npy (uint8, [H, W] or [H, W, 3]; or images of one
-size, [N, H, W] or [N, H, W, 3]), on all processors. Values follow '=' or a space; after
-'--' everything is an image.
+WebP, BMP, PGM, PPM (binary, 8 bits) and .npy (uint8, [H, W] or [H, W, 3]; or images of
+one size, [N, H, W] or [N, H, W, 3]), on all processors. Values follow '=' or a space;
+after '--' everything is an image.
 )" + command_line(unused).help() +
          kExitCodes;
 }

@@ -432,6 +432,9 @@ def photo_files() -> Files:
         "bmp_cut": saved(rgb, "BMP")[:-1],
         "ppm": saved(rgb, "PPM"),
         "gif": saved(rgb, "GIF"),
+        "webp_lossy": saved(rgba, "WEBP", quality=50, exif=turned, xmp=b"tiff:Orientation>5"),
+        "webp_lossless": saved(rgba, "WEBP", lossless=True),
+        "webp_animated": saved(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(180)]),
         "npy": npy(pixels[:, :, :3].copy()),
         "empty": b"",
     }  # fmt: skip

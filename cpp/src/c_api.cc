@@ -148,24 +148,17 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     auto made = std::make_unique<OwnedResult>();
     made->values = own.run(
         own.pipeline.view(image.pixels.data(), {1, image.height, image.width, image.channels}));
-    const lenet::Description& description = own.described.description;
     const lenet::Tensor& values = made->values;
     const std::size_t classes = values.data.size();
     if (classes == 0 || values.shape[0] != 1) {
       throw lenet::Error(ErrorCode::Unsupported, "the model is no classifier: its output is " +
                                                      lenet::to_string(values.shape));
     }
-    const bool lists = own.kind == lenet::OutputKind::Labels;
-    if (const std::size_t labels = description.labels.size();
-        !lists && labels != 0 && labels != classes) {
-      throw lenet::Error(ErrorCode::BadModel,
-                         "'" + own.described.labels_source + "' names " + std::to_string(labels) +
-                             " classes, the model has " + std::to_string(classes));
-    }
     lenet::Wish wish;
     if (topk > 0) wish.topk = static_cast<std::int64_t>(std::min<size_t>(topk, INT64_MAX));
     if (threshold != nullptr) wish.threshold = *threshold;
-    made->found = interpret(values.data.data(), classes, description, own.kind, wish);
+    made->found =
+        interpret(values.data.data(), classes, own.described, own.origin.config(), own.kind, wish);
     for (const lenet::Prediction& one : made->found.predictions) {
       made->listed.push_back(
           {one.class_id, one.label ? one.label->c_str() : nullptr, one.value, one.score});
@@ -176,7 +169,8 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     made->attributes = made->texts.data();
     made->attribute_count = made->texts.size();
     made->output = output_of(values);
-    made->value_name = lenet::value_name(lenet::kind_for(description.outputs, own.kind));
+    made->value_name =
+        lenet::value_name(lenet::kind_for(own.described.description.outputs, own.kind));
     made->warning = is_dark ? lenet::kDarkNote : nullptr;
     *result = made.release();
   });
@@ -188,11 +182,7 @@ lenet_classifier::lenet_classifier(const lenet::Config& config, const std::strin
     : origin(config),
       described(describe(origin.config(), preprocess)),
       pipeline(described.description.images),
-      kind(origin.output_kind()) {
-  if (kind == lenet::OutputKind::Unknown && described.softmax) {
-    kind = *described.softmax ? lenet::OutputKind::Probabilities : lenet::OutputKind::Logits;
-  }
-}
+      kind(kind_of_outputs(origin, described)) {}
 
 lenet::Tensor lenet_classifier::run(const lenet::TensorView& input) const {
   std::optional<lenet::Predictor> taken;

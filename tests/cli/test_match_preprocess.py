@@ -14,8 +14,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from lenet_cpp.cli import main
+from lenet_cpp.cli import main, match_preprocess
 from lenet_cpp.data.images import Pipeline
+from lenet_cpp.inference.predictor import Predictor
 from snippets import run_page
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -176,7 +177,27 @@ def test_finds_the_preparation(of, name, pictures, tmp_path, capsys):
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), printed
 
 
-def test_a_wrong_network_fits_none(pictures, tmp_path, capsys):
+def test_finds_what_smooth_pixels_do_not_tell(tmp_path, capsys, monkeypatch):
+    """In noise a wrong size or wrong values may be nearer than another way of resizing."""
+    noise = np.random.default_rng(5).integers(0, 256, (200, 300, 3), np.uint8)
+    model, run = network(0, 64, 10)
+    (tmp_path / "model.onnx").write_bytes(model)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    expected = tensors(preparations(64)["PaddleClas by area"], [Image.fromarray(noise)])
+    np.save(tmp_path / "scores.npy", run(expected))
+    command = ["match-preprocess", *(str(tmp_path / f) for f in ("model.onnx", "noise.png"))]
+    output = tmp_path / "preprocess.json"
+    command += ["--expect", str(tmp_path / "scores.npy"), "-o", str(output)]
+    assert main(command) == 0, capsys.readouterr().out
+    found = Pipeline.load(output).batch([tmp_path / "noise.png"])
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
+    monkeypatch.setattr(match_preprocess._Search, "_near", lambda *_: set())
+    assert main(command) == 1  # the first three rounds do not find it
+
+
+def test_a_wrong_network_fits_none(pictures, tmp_path, capsys, monkeypatch):
+    run_images, ran = Predictor.run, []
+    monkeypatch.setattr(Predictor, "run", lambda *of: ran.append(len(of[1])) or run_images(*of))
     model, _ = network(0, 64, 10)
     _, other = network(3, 64, 10)
     (tmp_path / "model.onnx").write_bytes(model)
@@ -188,6 +209,7 @@ def test_a_wrong_network_fits_none(pictures, tmp_path, capsys):
     assert main([*command, "--top", "2"]) == 1
     printed = capsys.readouterr().out
     assert "none of 840 preparations fits" in printed
+    assert sum(ran) <= 840 / 2  # a network takes longer than all else
     assert len(printed.splitlines()) == 2 + 2 + 1
     assert not (tmp_path / "preprocess.json").exists()
 

@@ -258,7 +258,7 @@ def classifier(library, call, tmp_path):
     made = []
     weights = np.random.default_rng(0).normal(size=(192, 3)).astype("f4") / 8
 
-    def classifier(postprocess=None, labels=("ant", "bee", "Ä"), ending="Softmax"):
+    def classifier(postprocess=None, labels=("ant", "bee", "Ä"), ending="Softmax", options=()):
         value = partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
         graph = helper.make_graph(
             [
@@ -278,7 +278,8 @@ def classifier(library, call, tmp_path):
         steps = (Resize(size=(8, 8)), Normalize(1 / 255, (0.5,) * 3, (0.5,) * 3), ToCHW())
         Pipeline("RGB", steps, labels, postprocess).save(tmp_path / "preprocess.json")
         config, handle = c_void_p(library.lenet_config_create()), c_void_p()
-        call("config_set", config, b"model_dir", str(tmp_path).encode())
+        for name, text in {"model_dir": str(tmp_path), **dict(options)}.items():
+            call("config_set", config, name.encode(), text.encode())
         call("classifier_create", config, None, byref(handle))
         library.lenet_config_free(config)
         made.append(handle)
@@ -392,6 +393,12 @@ def test_what_a_classifier_refuses(library, call, classifier, config, model_dir,
     text = call("classifier_classify_file", *arguments, code=4)
     assert "names 2 classes, the model has 3" in text
     assert not result
+    # They are not those of another value of the program.
+    handle, _ = classifier(labels=("one", "two"), options={"output_name": "f"})
+    classes, _, raw, *_ = classify(library, call, handle, file, topk=192)
+    assert sorted(one[0] for one in classes) == list(range(192))
+    assert {one[1] for one in classes} == {None}
+    assert raw.tolist() == [[-1.0] * 192]
     handle, _ = classifier()
     refused = partial(call, "classifier_classify_file", handle, code=BAD_INPUT)
     assert "the image' is a damaged PNG" in refused(file, c_size_t(40), topk, None, byref(result))

@@ -158,6 +158,23 @@ def test_outputs_as_they_are_and_without_a_manifest(run_ok, model, files, expect
     assert best()["label"] is None
 
 
+def test_the_labels_are_not_those_of_another_output(run_ok, fails, model, files, tmp_path):
+    """Features have none, and are no logits: what the manifest says is of the 10 outputs."""
+    options = (f"--model_dir={model}", "--format=json", "--topk=84")
+    (result,) = json.loads(run_ok(*options, "--output_name=features", files[0]))
+    with lenet_cpp.Predictor(model_dir=model, output_name="features") as predictor:
+        (features,) = predictor.run(digit().batch(files[:1]))
+    found = {each["class_id"]: each["score"] for each in result["predictions"]}
+    engine = lenet_cpp.InferenceEngine(output_name="features")
+    engine.load_predictor(model_dir=model)
+    assert engine.output_kind == "unknown"
+    assert [found[i] for i in range(84)] == pytest.approx(features.tolist(), abs=1e-5)
+    assert {each["label"] for each in result["predictions"]} == {None}
+    (tmp_path / "two").write_text("one\ntwo\n")
+    given = (*options, "--output_name=features", f"--labels={tmp_path / 'two'}", files[0])
+    fails(BAD_INPUT, f"'{tmp_path / 'two'}' names 2 classes, the model has 84", *given)
+
+
 @pytest.mark.parametrize(
     ("code", "words", "arguments"),
     [

@@ -117,6 +117,48 @@ def test_same_bits(name, cpp_tensor, tmp_path):
         assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
 
 
+@pytest.mark.parametrize("size", [(375, 500), (17, 33), (1, 1)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_has_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
+    image, file = photo(*size), tmp_path / "image.webp"
+    if mode == "RGBA":
+        image.putalpha(photo(*size, seed=1).convert("L"))
+    options = {"quality": 80}, {"quality": 20, "alpha_quality": 30}, {"lossless": True}
+    for option in (*options, {"lossless": True, "exact": True}):
+        image.save(file, **option)
+        with Image.open(file) as decoded:
+            assert decoded.mode == mode
+        assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+
+
+def test_the_first_frame_of_an_animated_webp(cpp_tensor, tmp_path):
+    """A frame that fills a part of the picture, over nothing; and with alpha."""
+    file = tmp_path / "image.webp"
+    for background, mode in (((0, 0, 0, 0), "RGBA"), ((9, 9, 9, 255), "RGB")):
+        first, second = Image.new(mode, (90, 70), background[: len(mode)]), photo(70, 90)
+        first.paste(photo(30, 40), (20, 10))
+        first.save(file, save_all=True, append_images=[second.convert(mode)], quality=70)
+        assert b"ANMF" in file.read_bytes()
+        assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+
+
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation{}/></x:xmpmeta>'
+
+
+def test_the_orientation_of_a_webp_may_stand_in_xmp(cpp_tensor, tmp_path):
+    file, silent, upright = tmp_path / "image.webp", Image.Exif(), Image.Exif()
+    silent[0x010F], upright[0x0112] = "a camera", 1
+    turned = []
+    for exif in (None, silent, upright):
+        for text in ('="6"', ">5<", "x>8", '="x" tiff:Orientation="3"'):
+            more = {} if exif is None else {"exif": exif}
+            photo(HEIGHT, WIDTH).save(file, xmp=XMP.format(text).encode(), **more)
+            expected = raw("RGB")(file)
+            turned.append(expected.shape[1] == WIDTH)
+            assert_same_bits(cpp_tensor(raw("RGB"), file), expected)
+    assert turned == [True, True, False, False] * 2 + [False] * 4
+
+
 @pytest.mark.parametrize("depth", [10, 12, 14])
 def test_depth(depth, cpp_tensor, tmp_path):
     samples = np.random.default_rng(depth).integers(0, 1 << depth, (HEIGHT, WIDTH), np.uint16)
@@ -137,6 +179,8 @@ def test_exif_orientation(orientation, cpp_tensor, tmp_path):
     assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
     image.save(file, "JPEG", exif=exif)
     assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+    image.save(file, "WEBP", exif=exif)
+    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -152,6 +196,15 @@ def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
         assert_same_bits(cpp_tensor(raw("RGB"), file), expected.astype(np.float32))
 
 
+def chunk(kind, content):
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def riff(*parts):
+    chunks = map(chunk, parts[::2], parts[1::2])
+    return chunk(b"RIFF", b"WEBP" + b"".join(chunks))
+
+
 SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
 # cpp/tests/test_image_pipeline.cc has files that are damaged, cut short or of another kind.
 BAD = {
@@ -163,6 +216,11 @@ BAD = {
     "JPEG of 101 scans": ("more than 100 scans", b"\xff\xd8" + 101 * SCAN + b"\xff\xd9"),
     "BMP of 30,000 x 30,000": ("over the limit",
         b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6)),
+    "WebP of 16,384 x 16,384": ("over the limit",
+        riff(b"VP8L", b"/\xff\xff\xff\x0f" + bytes(9))),
+    "WebP whose picture has 2^24 x 255 pixels, and its frame 1": ("over the limit",
+        riff(b"VP8X", b"\x02\0\0\0\xff\xff\xff\xfe\0\0", b"ANIM", bytes(6), b"ANMF",
+             bytes(16) + chunk(b"VP8L", b"/" + bytes(5)))),
     "PPM of 30,000 x 30,000": ("damaged", b"P6 30000 30000 255 x"),
     "2 x 2 pixels that unpack to 256 MiB":
         ("damaged", png(2, 2, 8, 2, bytes(1 << 28))),

@@ -62,8 +62,9 @@ struct Image {
 constexpr std::int64_t kMaxImagePixels = 89'478'485;
 
 /// Reads one image: BMP (without compression), PGM, PPM (binary, 8 bits), .npy (uint8, [H, W],
-/// [H, W, 1] or [H, W, 3]); JPEG where `can_decode_jpeg()`, PNG where `can_decode_png()`. The kind
-/// of file is told by its first bytes. The pixels are the same bits as Pillow's.
+/// [H, W, 1] or [H, W, 3]); JPEG where `can_decode_jpeg()`, PNG where `can_decode_png()`, WebP, of
+/// an animation the first frame, where `can_decode_webp()`. The kind of file is told by its first
+/// bytes. The pixels are the same bits as Pillow's.
 /// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white, or on
 /// black where white would hide what is drawn) and of 8 bits a channel: of 16 the upper 8.
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
@@ -84,6 +85,8 @@ LENET_API Image decode_image_from_memory(const void* bytes, std::size_t size, in
 LENET_API bool can_decode_jpeg() noexcept;
 /// Whether this library was built with libpng (Debian: libpng-dev).
 LENET_API bool can_decode_png() noexcept;
+/// Whether this library was built with libwebp (Debian: libwebp-dev).
+LENET_API bool can_decode_webp() noexcept;
 
 struct Preparation;
 

@@ -95,6 +95,7 @@ struct Described {
   Description description;      ///< with the classes that manifest.json names, if it names none
   std::string source;           ///< the file of the description, or nothing
   std::string labels_source;    ///< the file of the labels, or nothing
+  bool labels_given = false;    ///< by the user, in place of the model's own
   std::optional<bool> softmax;  ///< whether the outputs are probabilities; none: not known
   std::string note;             ///< for the user; mostly empty
 };

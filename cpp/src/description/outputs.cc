@@ -150,6 +150,13 @@ OutputKind kind_for(const OutputRule& rule, OutputKind kind) {
   return one_of_them || kind != OutputKind::Logits ? kind : OutputKind::Unknown;
 }
 
+OutputKind kind_of_outputs(const Predictor& predictor, const Described& described) {
+  const OutputKind kind = predictor.output_kind();
+  const bool told = kind != OutputKind::Unknown || !predictor.config().output_name.empty();
+  if (told || !described.softmax) return kind;
+  return *described.softmax ? OutputKind::Probabilities : OutputKind::Logits;
+}
+
 const char* value_name(OutputKind kind) {
   const bool known = kind != OutputKind::Unknown && kind != OutputKind::Labels;
   return known ? "probability" : "score";
@@ -228,6 +235,22 @@ Finding interpret(const float* outputs, std::size_t classes, const Description& 
     } else if (index < description.labels.size()) {
       prediction.label = description.labels[index];
     }
+  }
+  return found;
+}
+
+Finding interpret(const float* outputs, std::size_t classes, const Described& described,
+                  const Config& config, OutputKind kind, const Wish& wish) {
+  const std::size_t labels = described.description.labels.size();
+  const bool fits = kind == OutputKind::Labels || labels == 0 || labels == classes;
+  if (!fits && (described.labels_given || config.output_name.empty())) {
+    throw Error(described.labels_given ? ErrorCode::BadInput : ErrorCode::BadModel,
+                "'" + described.labels_source + "' names " + std::to_string(labels) +
+                    " classes, the model has " + std::to_string(classes));
+  }
+  Finding found = interpret(outputs, classes, described.description, kind, wish);
+  if (!fits) {
+    for (Prediction& prediction : found.predictions) prediction.label.reset();
   }
   return found;
 }

@@ -36,6 +36,10 @@ struct Wish {
 /// The kind of outputs by which a rule goes: those of several labels are taken as they are.
 OutputKind kind_for(const OutputRule& rule, OutputKind kind);
 
+/// The kind of the outputs: as the program tells, or else the manifest does, which says nothing of
+/// a value that `output_name` makes the output.
+OutputKind kind_of_outputs(const Predictor& predictor, const Described& described);
+
 /// What the value of a prediction is: "probability", or "score" of labels, which have none, and of
 /// outputs of an unknown kind.
 const char* value_name(OutputKind kind);
@@ -53,5 +57,11 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 /// \throws Error BadModel when the outputs are not as many as the description is made for.
 Finding interpret(const float* outputs, std::size_t classes, const Description& description,
                   OutputKind kind, const Wish& wish);
+
+/// The same of all that is known of a model, whose labels must be as many as the outputs. The
+/// model's own are left out where they are not, and `output_name` makes another value the output.
+/// \throws Error BadModel too, BadInput of labels that the user gives, naming the labels' file.
+Finding interpret(const float* outputs, std::size_t classes, const Described& described,
+                  const Config& config, OutputKind kind, const Wish& wish);
 
 }  // namespace lenet

@@ -8,7 +8,8 @@ namespace {
 
 constexpr bool kHasJpeg = LENET_HAS_JPEG;
 constexpr bool kHasPng = LENET_HAS_PNG;
-constexpr const char* kReadable = "JPEG, PNG, BMP, PGM and PPM (binary, 8 bits)";
+constexpr bool kHasWebp = LENET_HAS_WEBP;
+constexpr const char* kReadable = "JPEG, PNG, WebP, BMP, PGM and PPM (binary, 8 bits)";
 constexpr const char* kInstall = ", which this build does not decode: apt-get install ";
 constexpr const char* kBuild = " && ./run.sh, or build again with -DLENET_IMAGE_LIBRARIES=ON";
 
@@ -19,7 +20,6 @@ bool begins(std::string_view bytes, std::string_view magic, std::size_t at = 0) 
 /// The name of a kind of image that we know but do not read; null for anything else.
 const char* other_kind(std::string_view bytes) {
   if (begins(bytes, "GIF8")) return "a GIF";
-  if (begins(bytes, "RIFF") && begins(bytes, "WEBP", 8)) return "a WebP";
   if (begins(bytes, {"II*\0", 4}) || begins(bytes, {"MM\0*", 4})) return "a TIFF";
   if (begins(bytes, "ftyp", 4)) return "a HEIF, AVIF or film";
   if (begins(bytes, {"\0\0\0\x0cjP  ", 8})) return "a JPEG 2000";
@@ -55,6 +55,10 @@ Image decode(const ImageFile& file) {
   if (begins(file.bytes, "\x89PNG\r\n\x1a\n")) {
     if constexpr (kHasPng) return decode_png(file);
     file.refuse_kind(std::string("a PNG") + kInstall + "libpng-dev" + kBuild);
+  }
+  if (begins(file.bytes, "RIFF") && begins(file.bytes, "WEBP", 8)) {
+    if constexpr (kHasWebp) return decode_webp(file);
+    file.refuse_kind(std::string("a WebP") + kInstall + "libwebp-dev" + kBuild);
   }
   const char* kind = other_kind(file.bytes);
   if (kind == nullptr) {
@@ -100,7 +104,7 @@ int exif_orientation(std::string_view tiff) {
                                                 : 0;
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
-  return 1;
+  return 0;
 }
 
 Image upright(Image image, int orientation) {
@@ -151,5 +155,6 @@ Image decode_image_from_memory(const void* bytes, std::size_t size, int depth) {
 
 bool can_decode_jpeg() noexcept { return kHasJpeg; }
 bool can_decode_png() noexcept { return kHasPng; }
+bool can_decode_webp() noexcept { return kHasWebp; }
 
 }  // namespace lenet

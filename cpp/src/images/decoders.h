@@ -1,5 +1,5 @@
 /// Decoding of image files, and what makes photos upright. The decoders of photos are
-/// each in a file of its own. jpeg.cc is built where libjpeg is, png.cc where libpng is.
+/// each in a file of its own, which is built where its library is.
 #pragma once
 
 #include <cstdint>
@@ -46,15 +46,16 @@ constexpr const char* kDarkNote =
 ///   of a kind that is not read.
 Image decode_jpeg(const ImageFile& file);
 Image decode_png(const ImageFile& file);
+Image decode_webp(const ImageFile& file);
 Image decode_bmp(const ImageFile& file);
 
-/// The orientation (tag 0x0112) in EXIF data: 1 to 8; 1, upright, when it is not told, or the data
-/// are damaged.
+/// The orientation (tag 0x0112) in EXIF data: 1 to 8; 0 when it is not told; 1, upright, when the
+/// data are damaged.
 /// \param tiff begins with the byte order, "II" or "MM"
 int exif_orientation(std::string_view tiff);
 
 /// Turns and mirrors an image so that it is upright.
-/// \param orientation 1 to 8
+/// \param orientation 0 or 1, as it is, to 8
 Image upright(Image image, int orientation);
 
 }  // namespace lenet

@@ -41,7 +41,7 @@ int read_segments(const ImageFile& file) {
     const std::size_t length = byte(at + 1) * 256U + byte(at + 2);
     const std::string_view segment = bytes.substr(at + 1, std::max<std::size_t>(length, 2));
     if (code == JPEG_APP0 + 1 && orientation == 0 && segment.substr(2, 6) == kExifHeader) {
-      orientation = exif_orientation(segment.substr(8));
+      orientation = std::max(exif_orientation(segment.substr(8)), 1);
     }
     if (code == kStartOfScan && ++scans > kMaxScans) {
       file.refuse("is a JPEG of more than " + std::to_string(kMaxScans) +

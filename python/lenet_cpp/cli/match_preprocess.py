@@ -27,7 +27,7 @@ from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,6 +41,7 @@ _KEPT = 15  # to be compared for all images
 # The most usual first: of several that are the same it is the one that is named.
 _RESIZES = [("pillow", "bilinear"), ("opencv", "bilinear"), ("pillow", "bicubic")]
 _RESIZES += [("opencv", name) for name in ("area", "bicubic", "nearest")] + [("pillow", "nearest")]
+_ENDS = [_RESIZES[0], ("opencv", "nearest")]  # the smoothest and the sharpest
 _ROUNDINGS = {  # of the long side and of the crop: torchvision's, PaddleClas's
     "pillow": ((None, None), ("half_even", "down")),
     "opencv": (("half_even", "down"), (None, None)),
@@ -62,13 +63,17 @@ _GREY = {
 }
 
 
+_Values = tuple[str, str]
+_Key = tuple[int, _Values]  # the number of a way, and the values
+
+
 class _Way(NamedTuple):
     """How an image becomes as large as the input."""
 
     words: tuple[str, ...]
     geometry: tuple[str, ...]
     steps: tuple[Any, ...]
-    usual: bool
+    end: int  # of _ENDS; -1: none
 
 
 class _Distance(NamedTuple):
@@ -93,11 +98,11 @@ def _ways(height: int, width: int, *, grey: bool) -> Iterator[_Way]:
         words = f"short side {size.get('short_side')}", f"{height} x {width}"
         if "size" in size:
             words = " x ".join(map(str, size["size"])), words[1]
-        usual = (library, name) == _RESIZES[0] and number == 0
+        end = _ENDS.index((library, name)) if (library, name) in _ENDS and number == 0 else -1
         convention = _CONVENTIONS[rounding is not None]
-        yield _Way((f"{library} {name}", *words, convention), words, steps, usual)
+        yield _Way((f"{library} {name}", *words, convention), words, steps, end)
     if grey and (height, width) == (28, 28):
-        yield _Way(("Digit", "", "", ""), (), digit().steps[:1], usual=True)
+        yield _Way(("Digit", "", "", ""), (), digit().steps[:1], 0)
 
 
 def _is_probabilities(outputs: NDArray[Any]) -> bool:
@@ -141,60 +146,71 @@ class _Search:
             for name, numbers in (_GREY if grey else _VALUES).items()
             for mode in (("L",) if grey else ("RGB", "BGR"))
         }
-        self.known: dict[tuple[Any, ...], _Distance] = {}
+        self.known: dict[tuple[Any, ...], NDArray[Any]] = {}
 
-    def run(self) -> list[tuple[_Distance, int, tuple[str, str]]]:
+    def run(self) -> list[tuple[_Distance, int, _Values]]:
         """Return what is best: the distance, the number of the way, the values.
 
-        The second round resizes in every way what the first, which resizes in one way, found best;
-        where nothing fits, the third tries all that is left.
+        The second round resizes in every way what the first, which resizes in one way, found best.
+        Where nothing fits, the third resizes in the way that is farthest from the first's, and the
+        fourth in every way what is near, as far as these two are apart.
         """
         # Of a square image every short side is the whole.
         probe = int(np.argmax([abs(len(each) - each.shape[1]) for each in self.pixels]))
-        found: dict[tuple[int, tuple[str, str]], _Distance] = {}
+        rows: dict[_Key, NDArray[Any]] = {}
+        found: dict[_Key, _Distance] = {}
         with tqdm(desc="match-preprocess", total=0, disable=None, leave=False) as bar:
 
-            def tries(chosen: Mapping[int, list[tuple[str, str]]]) -> None:
+            def tries(wanted: Callable[[_Way, _Values], bool]) -> None:
+                chosen = {}
+                for i, way in enumerate(self.ways):
+                    left = (each for each in self.values if (i, each) not in found)
+                    if values := [each for each in left if wanted(way, each)]:
+                        chosen[i] = values
                 bar.total = bar.n + len(chosen)
-                for way, values in chosen.items():
-                    distances = self._distances(way, values, probe)
-                    found.update(zip(((way, name) for name in values), distances, strict=True))
+                for i, values in chosen.items():
+                    for each, row in zip(values, self._outputs(i, values, probe), strict=True):
+                        rows[i, each], found[i, each] = row, self._distance(row, probe)
                     bar.update()
 
-            tries({i: list(self.values) for i, way in enumerate(self.ways) if way.usual})
+            tries(lambda way, _: way.end == 0)
             best = sorted(found, key=lambda each: found[each])[:_PAIRS]
             pairs = {(self.ways[way].geometry, values) for way, values in best}
-            for all_are_left in (False, True):
-                if all_are_left and min(found.values()).share <= _FITS:
-                    break
-                left = {
-                    i: [
-                        values
-                        for values in self.values
-                        if (i, values) not in found
-                        and (all_are_left or (way.geometry, values) in pairs)
-                    ]
-                    for i, way in enumerate(self.ways)
-                }
-                tries({i: values for i, values in left.items() if values})
+            tries(lambda way, values: (way.geometry, values) in pairs)
+            if min(found.values()).share > _FITS:
+                tries(lambda way, _: way.end == 1)
+                near = self._near(rows, probe)
+                tries(lambda way, values: (way.geometry, values) in near)
             ranked = sorted(found, key=lambda each: (found[each], each[0]))
-            kept = [
-                each for i, each in enumerate(ranked) if i < _KEPT or found[each].share <= _FITS
-            ]
+            kept = [key for i, key in enumerate(ranked) if i < _KEPT or found[key].share <= _FITS]
             bar.total = bar.n + len(kept)
             matches = []
             for way, values in kept:
-                of_images = (self._distances(way, [values], i)[0] for i in range(len(self.pixels)))
-                matches.append((max(of_images), way, values))
+                each = (self._outputs(way, [values], i)[0] for i in range(len(self.pixels)))
+                furthest = max(self._distance(row, i) for i, row in enumerate(each))
+                matches.append((furthest, way, values))
                 bar.update()
         return sorted(matches, key=lambda each: (max(each[0].share, _SAME), each[1]))
 
-    def _distances(self, way: int, values: list[tuple[str, str]], image: int) -> list[_Distance]:
+    def _near(self, rows: dict[_Key, NDArray[Any]], image: int) -> set[tuple[Any, _Values]]:
+        """Return the sizes and values of which some way of resizing may fit."""
+        # In photos and noise none was farther from both ends than 0.66 times their distance.
+        ends: tuple[dict[Any, NDArray[Any]], ...] = ({}, {}, {})
+        for (i, values), row in rows.items():
+            ends[self.ways[i].end][self.ways[i].geometry, values] = row
+        return {
+            pair
+            for pair, sharp in ends[1].items()
+            if min(self._distance(row, image).largest for row in (sharp, ends[0][pair]))
+            <= np.abs(sharp - ends[0][pair]).max()
+        }
+
+    def _outputs(self, way: int, values: list[_Values], image: int) -> list[NDArray[Any]]:
         resize = Pipeline(self.mode, (*self.ways[way].steps, *self.plain))
         try:
             pixels = resize.compiled(self.pixels[image]).astype(np.uint8)
         except BadInput:  # such as no digit
-            return [_Distance(np.inf, np.inf)] * len(values)
+            return [np.full(self.expected.shape[1], np.inf)] * len(values)
         keys = [(image, pixels.tobytes(), each) for each in values]  # many ways give the same
         missing = {key: key[2] for key in keys if key not in self.known}
         if missing:
@@ -204,10 +220,10 @@ class _Search:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", InputRangeWarning)
                 outputs = np.concatenate([self.predictor.run(part) for part in parts])
-            self.known |= zip(missing, self._compare(outputs, image), strict=True)
+            self.known |= zip(missing, self._comparable(outputs), strict=True)
         return [self.known[key] for key in keys]
 
-    def _compare(self, outputs: NDArray[Any], image: int) -> Iterator[_Distance]:
+    def _comparable(self, outputs: NDArray[Any]) -> NDArray[Any]:
         given = outputs.reshape(len(outputs), -1).astype(np.float64)
         if given.shape[1] != self.expected.shape[1]:
             raise BadInput(
@@ -220,11 +236,11 @@ class _Search:
         elif not self.softmax and not are_probabilities and _is_probabilities(given):
             self.softmax = "the expected outputs"
             self.expected = _softmax(self.expected)
-        if self.softmax == "the model's outputs":
-            given = _softmax(given)
-        for row in given:
-            largest = float(np.abs(row - self.expected[image]).max())
-            yield _Distance(largest / max(float(np.ptp(self.expected[image])), 1e-30), largest)
+        return _softmax(given) if self.softmax == "the model's outputs" else given
+
+    def _distance(self, row: NDArray[Any], image: int) -> _Distance:
+        largest = float(np.abs(row - self.expected[image]).max())
+        return _Distance(largest / max(float(np.ptp(self.expected[image])), 1e-30), largest)
 
 
 def _read_expected(path: Path) -> NDArray[Any]:
@@ -277,14 +293,8 @@ def main(options: Options) -> int:
         for each, way, values in matches[: options.top]
     ]
     heads = (
-        "difference",
-        "of the range",
-        "resize",
-        "to",
-        "crop",
-        "rounded as",
-        "channels",
-        "values",
+        *("difference", "of the range", "resize", "to"),
+        *("crop", "rounded as", "channels", "values"),
     )
     print(tabulate(rows, heads, disable_numparse=True))
     if search.softmax:

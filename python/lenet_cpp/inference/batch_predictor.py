@@ -17,19 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp import _core
 from lenet_cpp.data.images import Pipeline
-from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.classification import (
-    best_classes,
     described_outputs,
     find_pipeline,
-    normalized,
     require_rows,
     value_name,
 )
-from lenet_cpp.inference.columns import KINDS, Rows, read_column
+from lenet_cpp.inference.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
 from lenet_cpp.inference.options import BUNDLED_DIR, Options
 from lenet_cpp.inference.predictor import Predictor
@@ -39,12 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
-
-OUTPUTS = (
-    *("class_id", "label", "probability", "score"),
-    *("class_ids", "labels", "probabilities", "logits"),
-)
-"""What :class:`BatchPredictor` can add to a table, each as a column."""
 
 _Path = str | os.PathLike[str] | None
 
@@ -272,7 +263,13 @@ class BatchPredictor:
         logits = np.full((rows.count, classes), np.nan, np.float32)
         for places, outputs in blocks:
             logits[places] = outputs.reshape(len(places), classes)
-        return self._results(logits, rows.errors, loaded)
+        found = self._columns(loaded).of(logits, rows.errors, self._outputs)
+        results = {column: found[output] for output, column in self._outputs.items()}
+        if self._errors is not None:
+            results[self._errors] = np.full(len(logits), None, dtype=object)
+            for number, why in rows.errors.items():
+                results[self._errors][number] = why
+        return results
 
     def predict_batch_fn(self) -> Callable[[], Callable[[Any], dict[str, NDArray[Any]]]]:
         """Return what ``pyspark.ml.functions.predict_batch_udf`` takes first.
@@ -326,7 +323,7 @@ class BatchPredictor:
             "_outputs": {each: each for each in outputs},
             "_errors": errors,
             "_checksum": loaded.checksum,
-            "_labels": self._known_labels(loaded) or (network.labels if network else None),
+            "_labels": self._columns(loaded).labels or (network.labels if network else None),
         }
         with suppress(FileNotFound):  # pixels need no preprocessing
             found["_preprocess"] = self.pipeline
@@ -338,7 +335,7 @@ class BatchPredictor:
     def usual_outputs(self) -> tuple[str, ...]:
         """The outputs that tell what an image shows; loads the model when necessary."""
         kind = self.output_kind
-        if self._finds_several(self._load()):
+        if self._columns(self._load()).finds_several:
             return ("class_id", "class_ids", "labels")
         return ("class_id", "label", *(() if kind == "labels" else (value_name(kind),)))
 
@@ -382,7 +379,8 @@ class BatchPredictor:
         else:
             program, params, folder = self._files
             predictor = Predictor(program, params, model_dir=folder, **self._options)
-            model = described(CppEngine(predictor), CheckedModel.of(predictor))
+            named = self._options.get("output_name", "")
+            model = described(CppEngine(predictor), CheckedModel.of(predictor), named)
             digest = hashlib.sha256()
             for path in _model_files(predictor):
                 digest.update(path.read_bytes())
@@ -401,11 +399,8 @@ class BatchPredictor:
             elif self._bytes is not None:
                 raise FileNotFound("pictures for a model from memory need preprocess=")
             else:
-                found = find_pipeline(
-                    loaded.model,
-                    self._model_name,
-                    check_hashes=self._options.get("check_hashes", True),
-                )
+                check = self._options.get("check_hashes", True)
+                found = find_pipeline(loaded.model, self._model_name, check_hashes=check)
             loaded.pipelines[given] = found
         return found
 
@@ -421,46 +416,11 @@ class BatchPredictor:
             loaded.undescribed.add(given)
         return found
 
-    def _rule(self, loaded: _Loaded) -> dict[str, Any]:
-        described = self._described(loaded)
-        return (described and described.postprocess) or {"type": "Topk"}
-
-    def _finds_several(self, loaded: _Loaded) -> bool:
-        rule = self._rule(loaded)["type"]
-        return rule != "ThreshOutput" and (rule != "Topk" or self._threshold is not None)
-
-    def _known_labels(self, loaded: _Loaded) -> tuple[str, ...]:
-        described = self._described(loaded)
-        of_description = () if described is None else described.labels
-        return self._labels or loaded.model.labels or of_description
-
-    def _findings(self, logits: NDArray[np.float32], loaded: _Loaded) -> list[Any]:
-        """Return what the description finds in each row: classes, attributes and flags."""
-        rule, labels = self._rule(loaded), self._known_labels(loaded)
-        kind = loaded.model.output_kind
-        return _core.interpret(logits, kind, json.dumps(rule), list(labels), None, self._threshold)
-
-    def _add_findings(
-        self, found: dict[str, NDArray[Any]], errors: dict[int, str], loaded: _Loaded
-    ) -> None:
-        """Add the labels, and what the description makes of the outputs, to the columns."""
-        logits, class_ids = found["logits"], found["class_id"]
-        asked, labels = self._outputs.keys(), self._known_labels(loaded)
-        several, of_two = self._finds_several(loaded), self._rule(loaded)["type"] == "ThreshOutput"
-        named = asked & {"label", "labels"} and loaded.model.output_kind != "labels"
-        if named and labels and len(labels) != logits.shape[1] and not of_two:
-            raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
-        names = dict(enumerate(labels))
-        found["label"] = np.array([*map(names.get, class_ids.tolist())], object)
-        if not (several or of_two or asked & {"class_ids", "labels"}):
-            return
-        findings = self._findings(logits, loaded)
-        for row, (classes, _, _) in enumerate(findings):
-            if of_two and row not in errors:
-                class_ids[row], found["label"][row], value, _ = classes[0]
-                if "probability" in found:
-                    found["probability"][row] = value
-        found |= _lists(findings, errors)
+    def _columns(self, loaded: _Loaded) -> OutputColumns:
+        found = self._described(loaded)
+        rule = (found and found.postprocess) or {"type": "Topk"}
+        labels = self._labels or loaded.model.labels or (found.labels if found else ())
+        return OutputColumns(loaded.model, rule, labels, self._threshold)
 
     def _prepare(self, rows: Rows, loaded: _Loaded) -> None:
         """Read the pictures among the rows, by as many threads as a run has."""
@@ -481,9 +441,7 @@ class BatchPredictor:
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):
                 rows.errors[number] = tensor
-            elif any(
-                size not in {-1, given} for size, given in zip(item, tensor.shape, strict=True)
-            ):
+            elif any(a not in {-1, b} for a, b in zip(item, tensor.shape, strict=True)):
                 given = list(tensor.shape)
                 rows.errors[number] = f"{given} after the preprocessing, expected {list(item)}"
             else:
@@ -507,52 +465,6 @@ class BatchPredictor:
         for number in places[~good].tolist():
             rows.errors[number] = "it holds NaN or infinity"
         return places[good], predictor.run(block[good])
-
-    def _results(
-        self, logits: NDArray[np.float32], errors: dict[int, str], loaded: _Loaded
-    ) -> dict[str, NDArray[Any]]:
-        bad = np.array(sorted(errors), np.intp)
-        kind = loaded.model.output_kind
-        class_ids = best_classes(logits, kind)
-        class_ids[bad] = -1
-        found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
-        values = {"score", "probability", "probabilities"}
-        if kind == "labels" and self._outputs.keys() & values:
-            raise Unsupported(
-                f"{loaded.model.file} gives the numbers of classes alone, without scores: ask for"
-                " 'class_id' or 'label'"
-            )
-        if "score" in self._outputs:
-            found["score"] = logits.max(axis=1, initial=-np.inf)
-        if self._outputs.keys() & {"probability", "probabilities"}:
-            if kind == "unknown":
-                raise Unsupported(
-                    f"{loaded.model.file} ends in operators that do not tell what its outputs are,"
-                    " so that there are no probabilities: ask for 'score' or 'logits'"
-                )
-            found["probabilities"] = shares = normalized(logits, kind)
-            found["probability"] = shares.max(axis=1, initial=0)
-        self._add_findings(found, errors, loaded)
-        results = {column: found[output] for output, column in self._outputs.items()}
-        if self._errors is not None:
-            results[self._errors] = np.full(len(logits), None, dtype=object)
-            for number, why in errors.items():
-                results[self._errors][number] = why
-        return results
-
-
-def _lists(findings: list[Any], errors: dict[int, str]) -> dict[str, NDArray[Any]]:
-    """Return what was found in each row as lists; None in bad rows."""
-    lists = {name: np.full(len(findings), None, dtype=object) for name in ("class_ids", "labels")}
-    for row, (classes, attributes, flags) in enumerate(findings):
-        if row in errors:
-            continue
-        above = [number for number, flag in enumerate(flags) if flag]
-        lists["class_ids"][row] = [number for number, *_ in classes] or above
-        lists["labels"][row] = attributes or [
-            str(number) if label is None else label for number, label, *_ in classes
-        ]
-    return lists
 
 
 def _absolute(path: _Path) -> str | None:

@@ -1,24 +1,33 @@
-"""Read a column of images, however a table keeps it."""
+"""The columns of tables: images, however they are kept there, and what a model makes of them."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lenet_cpp.errors import BadInput
+from lenet_cpp import _core
+from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.inference.classification import best_classes, normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from lenet_cpp.data.images.reading import ImageSource
+    from lenet_cpp.inference.engine_loading import LoadedModel
 
 KINDS = ("auto", "pixels", "encoded", "path")
+OUTPUTS = (
+    *("class_id", "label", "probability", "score"),
+    *("class_ids", "labels", "probabilities", "logits"),
+)
+"""What :class:`lenet_cpp.BatchPredictor` can add to a table, each as a column."""
 
 # An image file of exactly as many bytes as the model has inputs is told from pixels by these.
 _FILE_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")
@@ -294,3 +303,71 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
 
 def _shaped(values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
     return values.reshape(shape) if values.size == math.prod(shape) else values
+
+
+class OutputColumns(NamedTuple):
+    """What a model's outputs mean."""
+
+    model: LoadedModel
+    rule: dict[str, Any]  # the post-processing
+    labels: tuple[str, ...]
+    threshold: float | None
+
+    @property
+    def finds_several(self) -> bool:
+        """Whether an image may have several classes, or attributes."""
+        rule = self.rule["type"]
+        return rule != "ThreshOutput" and (rule != "Topk" or self.threshold is not None)
+
+    def of(
+        self, logits: NDArray[np.float32], errors: dict[int, str], asked: Collection[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the columns that are asked for, and maybe others; bad rows have class -1."""
+        kind, wanted, labels = self.model.output_kind, set(asked), self.labels
+        class_ids = best_classes(logits, kind)
+        class_ids[np.array(sorted(errors), np.intp)] = -1
+        found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
+        if kind == "labels" and wanted & {"score", "probability", "probabilities"}:
+            raise Unsupported(
+                f"{self.model.file} gives the numbers of classes alone, without scores: ask for"
+                " 'class_id' or 'label'"
+            )
+        if "score" in wanted:
+            found["score"] = logits.max(axis=1, initial=-np.inf)
+        if wanted & {"probability", "probabilities"}:
+            if kind == "unknown":
+                raise Unsupported(
+                    f"{self.model.file} ends in operators that do not tell what its outputs are,"
+                    " so that there are no probabilities: ask for 'score' or 'logits'"
+                )
+            found["probabilities"] = shares = normalized(logits, kind)
+            found["probability"] = shares.max(axis=1, initial=0)
+        of_two = self.rule["type"] == "ThreshOutput"
+        named = wanted & {"label", "labels"} and kind != "labels"
+        if named and labels and len(labels) != logits.shape[1] and not of_two:
+            raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
+        found["label"] = np.array([*map(dict(enumerate(labels)).get, class_ids.tolist())], object)
+        if not (self.finds_several or of_two or wanted & {"class_ids", "labels"}):
+            return found
+        rule = json.dumps(self.rule)
+        findings = _core.interpret(logits, kind, rule, list(labels), None, self.threshold)
+        for row, (classes, _, _) in enumerate(findings):
+            if of_two and row not in errors:
+                class_ids[row], found["label"][row], value, _ = classes[0]
+                if "probability" in found:
+                    found["probability"][row] = value
+        return found | _lists(findings, errors)
+
+
+def _lists(findings: list[Any], errors: dict[int, str]) -> dict[str, NDArray[Any]]:
+    """Return what was found in each row as lists; None in bad rows."""
+    lists = {name: np.full(len(findings), None, dtype=object) for name in ("class_ids", "labels")}
+    for row, (classes, attributes, flags) in enumerate(findings):
+        if row in errors:
+            continue
+        above = [number for number, flag in enumerate(flags) if flag]
+        lists["class_ids"][row] = [number for number, *_ in classes] or above
+        lists["labels"][row] = attributes or [
+            str(number) if label is None else label for number, label, *_ in classes
+        ]
+    return lists

@@ -151,8 +151,8 @@ def load(
     return kind.load(model_file, params_file, model_dir=model_dir, **options)
 
 
-def described(engine: Engine, model: CheckedModel) -> LoadedModel:
-    """Add the facts in the manifest beside an exported model."""
+def described(engine: Engine, model: CheckedModel, output_name: str = "") -> LoadedModel:
+    """Add the facts in the manifest beside an exported model, which are of its own output."""
     folder = model.program.parent
     manifest = find_manifest(folder)
     if manifest is not None and model.program.name not in manifest.models:
@@ -169,7 +169,7 @@ def described(engine: Engine, model: CheckedModel) -> LoadedModel:
         name=topology or (manifest.name if manifest else stem),
         spec=registry.find_network(topology),
         labels=labels,
-        output_kind=known_kind(model.output_kind, manifest),
+        output_kind=known_kind(model.output_kind, None if output_name else manifest),
     )
 
 
@@ -183,7 +183,8 @@ def known_kind(found: str, manifest: Manifest | None) -> str:
 def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:
     predictor = Predictor(*files, engine=engine, **options)
     try:
-        return described(CppEngine(predictor), CheckedModel.of(predictor))
+        named = options.get("output_name", "")
+        return described(CppEngine(predictor), CheckedModel.of(predictor), named)
     except BaseException:
         predictor.close()
         raise
