@@ -74,7 +74,7 @@ export async function openModel(source, { program, params, preprocess }) {
                      place(1), params.length, place(2), preprocess.length).shape;
 
   return {
-    inputShape: input, // [N, channels, height, width]
+    inputShape: input, // [N, channels, height, width]; -1: any
 
     /** Prepares an image as preprocess.json says and runs it: `seen`, pixels [height, width,
      *  channels] as the model gets them, and `answer`, its output. */
@@ -84,18 +84,24 @@ export async function openModel(source, { program, params, preprocess }) {
       return { seen: prepared, answer: block(exported.lenet_answer()).values(Float32Array) };
     },
 
-    /** The image of the last `classify` as the model gets it: float32 [channels, height, width]. */
-    values: () => block(exported.lenet_values()).values(Float32Array),
+    /** The image of the last `classify` as the model gets it: `shape`, [1, channels, height, width],
+     *  and `values`, float32. */
+    prepared() {
+      const { shape, values } = block(exported.lenet_values());
+      return { shape, values: values(Float32Array) };
+    },
 
     /** Runs the image of the last `classify` once more. */
     again: () => block(exported.lenet_answer()).values(Float32Array),
 
     /** Runs images [N, channels, height, width]: Float32Array in the model's unit, or Uint8Array,
-     *  which is divided by 255. */
-    run(images) {
-      const count = images.length / (input[1] * input[2] * input[3]);
+     *  which is divided by 255. Height and width are needed where the model takes any. */
+    run(images, height = input[2], width = input[3]) {
+      const image = [1, height, width].reduce((size, given, i) =>
+        size * (input[i + 1] < 0 ? given : input[i + 1]), 1);
       const places = images instanceof Uint8Array ? [0, place(0)] : [place(0), 0];
-      return call('lenet_run', [images], ...places, count).values(Float32Array);
+      const count = images.length / image;
+      return call('lenet_run', [images], ...places, count, height, width).values(Float32Array);
     },
 
     /** What the first convolutions give for the image of the last `classify`: each `shape`

@@ -148,11 +148,15 @@ LENET_EXPORT const Block* lenet_answer() {
 
 /// Runs values in the model's unit, or pixels, which are divided by 255.
 /// \param values float32, or null; \param pixels instead, [images, channels, height, width]
+/// \param height of the images, where the model takes any; \param width likewise
 /// \returns float32 [images, classes]
-LENET_EXPORT const Block* lenet_run(const float* values, const unsigned char* pixels, int images) {
+LENET_EXPORT const Block* lenet_run(const float* values, const unsigned char* pixels, int images,
+                                    int height, int width) {
   return answer([&] {
     Shape shape = session->engine->input_spec().shape;
     shape[0] = images;
+    if (shape.at(2) < 0) shape[2] = height;
+    if (shape.at(3) < 0) shape[3] = width;
     if (values != nullptr && !lenet::all_finite(values, lenet::element_count(shape))) {
       throw lenet::Error(lenet::ErrorCode::BadInput, "the input holds NaN or infinity");
     }

@@ -247,8 +247,8 @@ async function findServer() {
 }
 
 async function ask(number) {
-  const shape = [1, ...model.inputShape.slice(1)];
-  const data = Array.from(model.values());
+  const { shape, values } = model.prepared();
+  const data = Array.from(values);
   const body = JSON.stringify({ inputs: [{ name: server, shape, datatype: 'FP32', data }] });
   const start = performance.now();
   let text;

@@ -185,14 +185,17 @@ Classified classify(const ClassifyOptions& options) {
     const Tensor images = std::move(batch.images);
     batch = {};
     if (places.empty()) return;
-    if (!options.output_tensor.empty()) append(taken, images);
     Tensor outputs;
     try {
       predictor.run(images.view(), outputs);
     } catch (const Error& error) {  // such as a size that the model does not take
-      for (const std::size_t place : places) skip(place, error);
+      if (error.code() == ErrorCode::BackendFailure) throw;
+      for (const std::size_t place : places) {
+        skip(place, Error(error.code(), "'" + files[place].text() + "': " + error.what()));
+      }
       return;
     }
+    if (!options.output_tensor.empty()) append(taken, images);
     const std::size_t classes = outputs.data.size() / places.size();
     const Shape& shape = outputs.shape;
     const auto count = static_cast<std::int64_t>(places.size());
@@ -270,9 +273,9 @@ std::string work(int argc, char** argv) {
   }
   if (found.skipped == 0) return found.text;
   throw PartialResult{found.text,
-                      Error(ErrorCode::BadInput, std::to_string(found.skipped) + " of " +
-                                                     std::to_string(found.images) +
-                                                     " images could not be read and were skipped")};
+                      Error(ErrorCode::BadInput,
+                            std::to_string(found.skipped) + " of " + std::to_string(found.images) +
+                                " images could not be classified and were skipped")};
 }
 
 }  // namespace

@@ -114,9 +114,11 @@ CommandLine command_line(ClassifyOptions& options) {
              lenet::parse_value(shown, value, options.softmax.emplace());
            });
   line.add("batch_size", "N", "images a run (default: 1)", options.batch_size, 1);
-  line.add("skip_errors", "",
-           "go on after an image that cannot be read; the exit code is 5 all the same",
-           options.skip_errors);
+  line.add(
+      "skip_errors", "",
+      "go on after an image that cannot be read, or that the model does not take; the exit code "
+      "is 5 all the same",
+      options.skip_errors);
   line.heading("Output");
   line.add("format", "text|json|csv", "of the result (default: text)", options.format, true);
   line.add("output", "FILE",

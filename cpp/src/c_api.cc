@@ -1,6 +1,7 @@
 #include "lenet/c_api.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -58,6 +59,7 @@ struct OwnedResult : lenet_result {
   lenet::Tensor values;
   std::vector<lenet_prediction> listed;
   std::vector<const char*> texts;
+  std::string note;
 };
 
 lenet::Described describe(const lenet::Config& config, const std::string& preprocess) {
@@ -156,6 +158,9 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     }
     lenet::Wish wish;
     if (topk > 0) wish.topk = static_cast<std::int64_t>(std::min<size_t>(topk, INT64_MAX));
+    if (threshold != nullptr && std::isnan(*threshold)) {
+      throw lenet::Error(ErrorCode::BadInput, "the threshold is not a number");
+    }
     if (threshold != nullptr) wish.threshold = *threshold;
     made->found =
         interpret(values.data.data(), classes, own.described, own.origin.config(), own.kind, wish);
@@ -171,7 +176,8 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     made->output = output_of(values);
     made->value_name =
         lenet::value_name(lenet::kind_for(own.described.description.outputs, own.kind));
-    made->warning = is_dark ? lenet::kDarkNote : nullptr;
+    made->note = is_dark ? lenet::kDarkNote : own.described.note;
+    made->warning = made->note.empty() ? nullptr : made->note.c_str();
     *result = made.release();
   });
 }
@@ -195,10 +201,18 @@ lenet::Tensor lenet_classifier::run(const lenet::TensorView& input) const {
       idle.pop_back();
     }
   }
-  lenet::Tensor outputs = taken->run(input);
-  const std::lock_guard lock(mutex);
-  idle.push_back(*std::move(taken));
-  return outputs;
+  const auto give_back = [&] {
+    const std::lock_guard lock(mutex);
+    idle.push_back(*std::move(taken));
+  };
+  try {
+    lenet::Tensor outputs = taken->run(input);
+    give_back();
+    return outputs;
+  } catch (const lenet::Error&) {  // after which it can be used again
+    give_back();
+    throw;
+  }
 }
 
 const char* lenet_version(void) { return lenet::version(); }

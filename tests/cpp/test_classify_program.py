@@ -250,7 +250,7 @@ def test_junk_among_many(run_program, model, folder, files, expected, tmp_path):
             command = [f"--model_dir={model}", "--topk=1", f"--format={form}", *arguments, *given]
             done = run_program("--skip-errors", *command)
             assert done.returncode == BAD_INPUT
-            assert "3 of 10 images could not be read and were skipped" in done.stderr
+            assert "3 of 10 images could not be classified and were skipped" in done.stderr
             assert done.stderr.count("\nskipped ") + done.stderr.startswith("skipped ") == 3
             assert (done.stdout == "") == ("--output" in arguments[0])
         text = target.read_text()

@@ -357,3 +357,27 @@ def test_images_that_an_operator_joins_stay_together(tmp_path):
     images = np.random.default_rng(5).random((200, 3, 8, 8), dtype=np.float32)
     with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
         assert predictor.run(images).sum(axis=0) == pytest.approx([1, 1, 1])
+
+
+def test_an_image_that_the_model_refuses_is_named(tmp_path, run_program, program):
+    """And decides nothing about what --output_tensor writes of the others."""
+    nodes = "c = Conv<kernel_shape=[9,9]>(x, w) m = GlobalAveragePool(c) y = Flatten(m)"
+    weights = np.random.default_rng(1).standard_normal((4, 3, 9, 9)).astype(np.float32)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(nodes, "float[N,3,H,W] x", "float[N,4] y", {"w": weights}))
+    steps = [
+        {"type": "Normalize", "scale": 1, "mean": [0, 0, 0], "std": [255] * 3},
+        {"type": "ToCHW"},
+    ]
+    described = {"format_version": 1, "mode": "RGB", "steps": steps}
+    (tmp_path / "preprocess.json").write_text(json.dumps(described))
+    for name, size in (("a.png", 4), ("b.png", 20)):
+        Image.new("RGB", (size, size)).save(tmp_path / name)
+    tensor = tmp_path / "taken.npy"
+    images = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    given = (f"--model_file={path}", "--skip_errors", f"--output_tensor={tensor}", *images)
+    done = run_program(*given, program=program.with_name("lenet_classify"))
+    assert done.returncode == 5
+    assert f"skipped '{images[0]}': '{path}' does not take images of [3, 4, 4]" in done.stderr
+    assert "1 of 2 images could not be classified" in done.stderr
+    assert np.load(tensor).shape == (1, 3, 20, 20)

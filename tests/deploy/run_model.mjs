@@ -28,13 +28,13 @@ write('batch.f32', model.run(values));
 const [height, width] = [90, 120]; // of the photo, in colour
 const { answer } = model.classify({ pixels: read('photo.u8'), height, width, channels: 3 });
 write('photo.f32', answer);
-write('values.f32', model.values());
+write('values.f32', model.prepared().values);
 model.layers().forEach((layer, i) => write(`layer${i}.f32`, layer.values));
 
 // The same photo by steps that resize and crop; then what is refused, and that the model goes on.
 const steps = await openModel(module, { program, params, preprocess: read('steps.json') });
 steps.classify({ pixels: read('photo.u8'), height, width, channels: 3 });
-write('steps.f32', steps.values());
+write('steps.f32', steps.prepared().values);
 const errors = [];
 const refused = async (work) => {
   try {

@@ -15,6 +15,7 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.deploy import web, write_page
 from numpy_reference import conv2d, lenet_parameters
+from shared_models import both_formats
 from snippets import printed_by, run_page
 
 ROOT = Path(__file__).parents[2]
@@ -187,3 +188,45 @@ def test_refusals_leave_the_model_usable(in_node):
     for text, error in zip(texts, errors, strict=True):
         assert text in error
     np.testing.assert_array_equal(found["again"], found["one"][:CLASSES])
+
+
+OPEN = """
+import { readFileSync } from 'node:fs';
+const { openModel } = await import('file://' + process.argv[2] + '/lenet.js');
+const [module, program, params, preprocess] =
+  ['lenet.wasm', 'model.pdmodel', 'model.pdiparams', 'preprocess.json'].map((name) =>
+    new Uint8Array(readFileSync(process.argv[2] + '/' + name)));
+const model = await openModel(module, { program, params, preprocess });
+const found = [model.inputShape];
+for (const [height, width] of [[12, 9], [7, 20], [12, 9]]) {
+  const pixels = Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * 37) % 256);
+  found.push([...model.classify({ pixels, height, width, channels: 3 }).answer]);
+  const { shape, values } = model.prepared();
+  found.push(shape, [...model.run(values, height, width)]);
+}
+console.log(JSON.stringify(found));
+"""
+
+
+@node
+def test_a_model_takes_images_of_any_size(tmp_path):
+    from paddle import nn
+
+    layers = (nn.Conv2D(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(4, 5))
+    model = both_formats(nn.Sequential(*layers), (3, None, None), tmp_path)[1]
+    normalize = Normalize(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
+    pipeline = Pipeline("RGB", (normalize, ToCHW()))
+    pipeline.save(tmp_path / "preprocess.json")
+    write_page(model, tmp_path / "page")
+    (tmp_path / "open.mjs").write_text(OPEN)
+    printed = printed_by("node", tmp_path / "open.mjs", tmp_path / "page")
+    input_shape, *found = json.loads(printed)
+    assert input_shape == [-1, 3, -1, -1]
+    with Predictor(model, engine="native") as predictor:
+        for i, (height, width) in enumerate([(12, 9), (7, 20), (12, 9)]):
+            answer, shape, again = found[3 * i : 3 * i + 3]
+            pixels = (np.arange(height * width * 3) * 37 % 256).astype(np.uint8)
+            values = pipeline(pixels.reshape(height, width, 3))[None]
+            assert shape == list(values.shape)
+            assert answer == again
+            assert compare(predictor.run(values), np.float32([answer])).agrees

@@ -156,7 +156,7 @@ def test_skip_errors(inputs, tmp_path, capsys):
         command = [source, "--part-rows=4", "--workers=2", "--output", target]
         assert run(*command, "--skip-errors") == 5
         captured = capsys.readouterr()
-        assert f"{len(bad)} of {24 + len(bad)} images could not be read" in captured.err
+        assert f"{len(bad)} of {24 + len(bad)} images could not be classified" in captured.err
         assert captured.err.count("skipped ") == len(bad)
         rows = read_results(target)
         count = Counter(row["file"].rpartition("/")[2] for row in rows)

@@ -129,7 +129,7 @@ typedef struct lenet_result {
   size_t attribute_count;
   lenet_output output;     ///< of the model: logits, probabilities or features, [1, ...]
   const char* value_name;  ///< "probability", or "score" where the outputs are of another kind
-  const char* warning;     ///< of the picture, for the user; mostly NULL
+  const char* warning;     ///< of the picture or the description, for the user; mostly NULL
 } lenet_result;
 
 /// The version of the library, "MAJOR.MINOR.PATCH".

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from hashlib import sha256
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -211,15 +212,18 @@ class _Search:
             pixels = resize.compiled(self.pixels[image]).astype(np.uint8)
         except BadInput:  # such as no digit
             return [np.full(self.expected.shape[1], np.inf)] * len(values)
-        keys = [(image, pixels.tobytes(), each) for each in values]  # many ways give the same
+        digest = sha256(pixels.tobytes()).digest()  # many ways give the same
+        keys = [(image, digest, each) for each in values]
         missing = {key: key[2] for key in keys if key not in self.known}
         if missing:
             pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
             batch = np.stack([self.values[each].compiled(pixels) for each in missing.values()])
-            parts = [batch] if self.predictor.input_spec.shape[0] < 0 else batch[:, None]
+            count = self.predictor.input_spec.shape[0]
+            parts = [batch] if count < 0 else np.repeat(batch[:, None], count, axis=1)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", InputRangeWarning)
-                outputs = np.concatenate([self.predictor.run(part) for part in parts])
+                runs = [self.predictor.run(part) for part in parts]
+            outputs = np.concatenate([run if count < 0 else run[:1] for run in runs])
             self.known |= zip(missing, self._comparable(outputs), strict=True)
         return [self.known[key] for key in keys]
 

@@ -85,7 +85,7 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
         shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
         kind = predictor.output_kind
-    if len(shape) != 4 or shape[0] > 1 or shape[1] != pipeline.channels or min(shape[2:]) < 1:
+    if len(shape) != 4 or shape[0] > 1 or shape[1] != pipeline.channels:
         raise Unsupported(
             f"{source.path} takes {list(shape)}: the page runs models of one image,"
             f" [N, {pipeline.channels}, height, width] with the channels of {PREPROCESS_NAME}"
