@@ -1,10 +1,12 @@
 // Classifies image files with an exported model: dotnet run MODEL_DIR IMAGE...
+// In the C# that Mono compiles too.
 using System;
 using System.Globalization;
 using System.IO;
 using System.Runtime.InteropServices;
+using System.Text;
 
-// What of lenet/c_api.h this program uses; size_t is nuint, a pointer IntPtr.
+// What of lenet/c_api.h this program uses; size_t is UIntPtr, a pointer IntPtr.
 static class Lenet
 {
     [StructLayout(LayoutKind.Sequential)]
@@ -20,18 +22,18 @@ static class Lenet
     public struct lenet_output
     {
         public IntPtr data;
-        public nuint size;
+        public UIntPtr size;
         public IntPtr shape;
-        public nuint rank;
+        public UIntPtr rank;
     }
 
     [StructLayout(LayoutKind.Sequential)]
     public struct lenet_result
     {
         public IntPtr predictions;
-        public nuint count;
+        public UIntPtr count;
         public IntPtr attributes;
-        public nuint attribute_count;
+        public UIntPtr attribute_count;
         public lenet_output output;
         public IntPtr value_name;
         public IntPtr warning;
@@ -43,7 +45,7 @@ static class Lenet
         public IntPtr data;
         public long height;
         public long width;
-        public nuint row_bytes;
+        public UIntPtr row_bytes;
         public int format;
     }
 
@@ -68,7 +70,7 @@ static class Lenet
     [DllImport(Library)]
     public static extern int lenet_classifier_create(
         IntPtr config,
-        [MarshalAs(UnmanagedType.LPUTF8Str)] string? preprocess,
+        [MarshalAs(UnmanagedType.LPUTF8Str)] string preprocess,
         out IntPtr classifier,
         byte[] error);
 
@@ -80,9 +82,9 @@ static class Lenet
     public static extern int lenet_classifier_classify_file(
         IntPtr classifier,
         byte[] bytes,
-        nuint size,
-        nuint topk,
-        double[]? threshold,
+        UIntPtr size,
+        UIntPtr topk,
+        double[] threshold,
         out IntPtr result,
         byte[] error);
 
@@ -90,8 +92,8 @@ static class Lenet
     public static extern int lenet_classifier_classify_pixels(
         IntPtr classifier,
         ref lenet_pixels pixels,
-        nuint topk,
-        double[]? threshold,
+        UIntPtr topk,
+        double[] threshold,
         out IntPtr result,
         byte[] error);
 
@@ -103,7 +105,18 @@ static class Lenet
         if (status == 0) return;
         int end = Array.IndexOf(error, (byte)0, 4);
         throw new InvalidOperationException(
-            System.Text.Encoding.UTF8.GetString(error, 4, end - 4));
+            Encoding.UTF8.GetString(error, 4, end - 4));
+    }
+
+    // Null for none.
+    public static string Text(IntPtr text)
+    {
+        if (text == IntPtr.Zero) return null;
+        int size = 0;
+        while (Marshal.ReadByte(text, size) != 0) ++size;
+        var bytes = new byte[size];
+        Marshal.Copy(text, bytes, 0, size);
+        return Encoding.UTF8.GetString(bytes);
     }
 }
 
@@ -116,14 +129,14 @@ static class Program
         for (int i = 0; i < (int)result.count; ++i)
         {
             var one = Marshal.PtrToStructure<Lenet.lenet_prediction>(result.predictions + i * size);
-            string value = one.value.ToString("F6", CultureInfo.InvariantCulture);
-            string? label = Marshal.PtrToStringUTF8(one.label);
+            string value = ((double)one.value).ToString("F6", CultureInfo.InvariantCulture);
+            string label = Lenet.Text(one.label);
             Console.WriteLine($"  {value}  class {one.class_id}" + (label == null ? "" : $"  {label}"));
         }
         for (int i = 0; i < (int)result.attribute_count; ++i)
         {
             IntPtr text = Marshal.ReadIntPtr(result.attributes, i * IntPtr.Size);
-            Console.WriteLine("  " + Marshal.PtrToStringUTF8(text));
+            Console.WriteLine("  " + Lenet.Text(text));
         }
     }
 
@@ -139,14 +152,14 @@ static class Program
         Lenet.Check(Lenet.lenet_config_set(config, "model_dir", arguments[0], error), error);
         Lenet.Check(Lenet.lenet_classifier_create(config, null, out IntPtr classifier, error), error);
         Lenet.lenet_config_free(config);
-        foreach (string path in arguments[1..])
+        for (int i = 1; i < arguments.Length; ++i)
         {
-            byte[] bytes = File.ReadAllBytes(path);
+            byte[] bytes = File.ReadAllBytes(arguments[i]);
             Lenet.Check(
                 Lenet.lenet_classifier_classify_file(
-                    classifier, bytes, (nuint)bytes.Length, 0, null, out IntPtr result, error),
+                    classifier, bytes, (UIntPtr)bytes.Length, UIntPtr.Zero, null, out IntPtr result, error),
                 error);
-            Print(path, Marshal.PtrToStructure<Lenet.lenet_result>(result));
+            Print(arguments[i], Marshal.PtrToStructure<Lenet.lenet_result>(result));
             Lenet.lenet_result_free(result);
         }
         Lenet.lenet_classifier_free(classifier);

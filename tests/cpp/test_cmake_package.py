@@ -129,30 +129,40 @@ inline Mat imread(const std::string& path) {
 """
 
 
+def opencv_flags():
+    found = run_command("pkg-config", "--cflags", "--libs", "opencv4")
+    if found.returncode != 0:
+        pytest.skip("OpenCV is not installed: apt-get install libopencv-dev")
+    return found.stdout.replace("-I", "-isystem").split()
+
+
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_a_picture_in_memory_gives_what_lenet_classify_gives_for_its_png(
-    root, prefix, model_dir, tmp_path
+    real, root, prefix, model_dir, tmp_path
 ):
     (text,) = (
         snippet.text
         for snippet in read_snippets(root / "docs" / "cpp-library.md")
         if "classify_mat.cc" in snippet.text
     )
-    (tmp_path / "opencv2").mkdir()
-    (tmp_path / "opencv2" / "opencv.hpp").write_text(OPENCV)
+    image, flags = ("picture.png", opencv_flags()) if real else ("picture.bgr", ["-I."])
+    if not real:
+        (tmp_path / "opencv2").mkdir()
+        (tmp_path / "opencv2" / "opencv.hpp").write_text(OPENCV)
     (tmp_path / "classify_mat.cc").write_text(text)
     (library,) = prefix.rglob("liblenet.so")
     rows, columns, step = 90, 70, 224
     build = ("c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wconversion", "classify_mat.cc")
-    sizes = (f"-DROWS={rows}", f"-DCOLUMNS={columns}", f"-DSTEP={step}", "-I.")
+    sizes = (f"-DROWS={rows}", f"-DCOLUMNS={columns}", f"-DSTEP={step}")
     linked = (f"-I{prefix}/include", library, f"-Wl,-rpath,{library.parent}", "-o", "classify")
-    printed_by(*build, *sizes, *linked, cwd=tmp_path)
+    printed_by(*build, *sizes, *linked, *flags, cwd=tmp_path)
     rng = np.random.default_rng(0)
     memory = rng.integers(180, 256, (rows, step), np.uint8)
     picture = memory[:, : 3 * columns].reshape(rows, columns, 3)
     picture[20:70, 30:38] //= 8  # a one
     (tmp_path / "picture.bgr").write_bytes(memory.tobytes())
     Image.fromarray(picture[..., ::-1]).save(tmp_path / "picture.png")
-    printed_by(tmp_path / "classify", model_dir, "picture.bgr", "scores.npy", cwd=tmp_path)
+    printed_by(tmp_path / "classify", model_dir, image, "scores.npy", cwd=tmp_path)
     command = (prefix / "bin" / "lenet_classify", f"--model_dir={model_dir}", "--format=json")
     (found,) = json.loads(
         printed_by(*command, "--softmax=false", "--topk=10", "picture.png", cwd=tmp_path)
@@ -221,9 +231,7 @@ def test_the_example_in_c_prints_what_lenet_classify_prints(
 def test_the_example_with_opencv(root, prefix, exported, tmp_path):
     """Frames of a film, decoded by OpenCV, get what lenet_classify gives for them as PNG files."""
     folder, _ = exported
-    found = run_command("pkg-config", "--cflags", "--libs", "opencv4")
-    if found.returncode != 0:
-        pytest.skip("OpenCV is not installed: apt-get install libopencv-dev")
+    flags = opencv_flags()
     rng = np.random.default_rng(1)
     writer = cv2.VideoWriter(
         str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48)
@@ -234,7 +242,7 @@ def test_the_example_with_opencv(root, prefix, exported, tmp_path):
     (library,) = prefix.rglob("liblenet.so")
     source = root / "examples" / "opencv" / "video.cc"
     linked = (f"-I{prefix}/include", library, f"-Wl,-rpath,{library.parent}", "-o", "video")
-    printed_by("c++", "-std=c++17", source, *linked, *found.stdout.split(), cwd=tmp_path)
+    printed_by("c++", "-std=c++17", source, *linked, *flags, cwd=tmp_path)
     labels = printed_by(tmp_path / "video", folder, "film.avi", cwd=tmp_path).splitlines()
     film = cv2.VideoCapture(str(tmp_path / "film.avi"))
     for number in range(4):
@@ -264,15 +272,22 @@ def test_the_example_in_c_sharp_declares_what_there_is(root, program):
 
 @pytest.mark.nightly
 def test_the_example_in_c_sharp(root, prefix, run_bare, exported, tmp_path):
-    if shutil.which("dotnet") is None:
-        pytest.skip("no dotnet: install the SDK of .NET 8 or later")
+    """By dotnet and by Mono, where they are there."""
+    compilers = [each for each in ("dotnet", "mcs") if shutil.which(each)]
+    if not compilers:
+        pytest.skip("no dotnet and no mcs: install .NET 8 or later, or mono-mcs and mono-runtime")
     folder, image = exported
     (library,) = prefix.rglob("liblenet.so")
     source = shutil.copytree(root / "examples" / "csharp", tmp_path / "source")
     found = os.environ | {"LD_LIBRARY_PATH": str(library.parent), "DOTNET_NOLOGO": "1"}
-    printed = printed_by("dotnet", "run", folder, image, cwd=source, env=found)
     expected = run_bare(f"--model_dir={folder}", image, program=prefix / "bin" / "lenet_classify")
-    assert printed == expected.stdout
+    for compiler in compilers:
+        program = ("dotnet", "run")
+        if compiler == "mcs":
+            printed_by("mcs", "-warnaserror", "-out:classify.exe", "Lenet.cs", cwd=source)
+            program = ("mono", "classify.exe")
+        printed = printed_by(*program, folder, image, cwd=source, env=found)
+        assert printed == expected.stdout, compiler
 
 
 def files_of(folder, root, library):
