@@ -29,7 +29,8 @@ def static(tmp_path_factory):
     sources = {path.name for room in rooms for path in room.glob("*.cc")}
     photos = [path for path in loaders.glob("*/*.o") if path.stem in sources]
     found = {path.name for path in photos}
-    formats = [f"-l{name}" for name in ("jpeg", "png") if f"{name}.cc.o" in found]
+    known = {"jpeg": ["jpeg"], "png": ["png"], "webp": ["webpdemux", "webp"]}
+    formats = [f"-l{each}" for name in known if f"{name}.cc.o" in found for each in known[name]]
     yaml = re.search("^LENET_YAML_LIBRARY:.*=(.*)", (BUILD / "CMakeCache.txt").read_text(), re.M)[1]
     classify = [*photos, *libraries, *formats, *("-lz" for _ in formats), *filter(None, [yaml])]
     for name, source, more in (

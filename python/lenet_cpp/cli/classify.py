@@ -264,7 +264,8 @@ def _predict_all(options: Options) -> int:
     good = total.rows - total.skipped
     print(f"wrote the predictions for {good} images to {_printable(str(options.output))}{earlier}")
     if total.skipped:
-        raise BadInput(f"{total.skipped} of {total.rows} images could not be classified and were skipped")
+        left_out = f"{total.skipped} of {total.rows} images"
+        raise BadInput(f"{left_out} could not be classified and were skipped")
     return 0
 
 
@@ -343,7 +344,8 @@ def _classify(
     if options.benchmark and config is not None:
         log.report(config)
     if skipped:
-        raise BadInput(f"{skipped} of {len(images)} images could not be classified and were skipped")
+        left_out = f"{skipped} of {len(images)} images"
+        raise BadInput(f"{left_out} could not be classified and were skipped")
     return 0
 
 
