@@ -4,13 +4,15 @@
 #include <signal.h>  // sigaction is POSIX: <csignal> has no such promise
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <initializer_list>
+#include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "grpc/grpc_server.h"
 #include "http/http_server.h"
@@ -23,30 +25,61 @@ namespace {
 
 constexpr const char* kName = "lenet_serve";
 constexpr int kLookMilliseconds = 20;  // between looks whether all is answered
+constexpr int kLoadSeconds = 5;        // to end while the models are loaded, when none is asked
+constexpr int kMoreSeconds = 1;        // beyond --stop_seconds, to end in order
+constexpr std::string_view kLate =
+    "lenet_serve: BackendFailure: what a model did could not be ended within --stop_seconds\n";
 
 std::array<int, 2> signal_pipe{-1, -1};
+volatile std::sig_atomic_t asked_to_end = 0;  // the signal that did
+volatile std::sig_atomic_t seconds_to_end = kLoadSeconds;
+volatile std::sig_atomic_t is_serving = 0;
 
-// Only what is async-signal-safe.
+// These two do only what is async-signal-safe. The limit of time holds whatever other threads do.
+extern "C" void end_late(int) {
+  if (is_serving != 0) {
+    static_cast<void>(!write(STDERR_FILENO, kLate.data(), kLate.size()));
+    _exit(static_cast<int>(ErrorCode::BackendFailure));
+  }
+  signal(asked_to_end, SIG_DFL);
+  raise(asked_to_end);
+}
+
 extern "C" void pass_signal(int number) {
   const int before = errno;
+  if (number != SIGHUP) {
+    alarm(static_cast<unsigned>(asked_to_end == 0 ? seconds_to_end : kMoreSeconds));
+    asked_to_end = number;
+  }
   const auto byte = static_cast<unsigned char>(number);
   static_cast<void>(!write(signal_pipe[1], &byte, 1));
   errno = before;
 }
 
-/// From now on these signals are read from the pipe.
-void take_signals(std::initializer_list<int> numbers) {
-  if (signal_pipe[0] < 0 && pipe2(signal_pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+/// SIGHUP asks for new models from the first moment on; before `take_signals` it waits.
+void hold_hang_up(int how) {
+  sigset_t hang_up;
+  sigemptyset(&hang_up);
+  sigaddset(&hang_up, SIGHUP);
+  pthread_sigmask(how, &hang_up, nullptr);
+}
+
+/// From now on a signal is read from the pipe.
+void take_signals() {
+  if (pipe2(signal_pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
     throw Error(ErrorCode::BackendFailure, "no pipe for signals");
   }
   struct sigaction action = {};
   action.sa_handler = pass_signal;
   action.sa_flags = SA_RESTART;
-  for (const int number : numbers) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before = {};
     sigaction(number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
   }
+  action.sa_handler = end_late;
+  sigaction(SIGALRM, &action, nullptr);
+  hold_hang_up(SIG_UNBLOCK);
 }
 
 /// \param milliseconds to wait; -1: as long as it takes
@@ -84,20 +117,27 @@ void stop(Service& service, HttpServer& server, GrpcServer* grpc, int seconds) {
 }
 
 std::string work(int argc, char** argv) {
-  take_signals({SIGHUP});  // which asks for new versions, also while models load
   ServeOptions options = parse_serve_options(argc, argv);
   if (options.help) return serve_help();
   if (options.version) return apps::version_text(kName);
   options.service.log = [](const std::string& line) { print_line(stderr, kName + (": " + line)); };
   if (options.grpc_port >= 0) require_grpc(argv);
+  take_signals();
+  apps::stop_if_interrupted();
+  seconds_to_end = std::clamp(options.stop_seconds, 1, kLoadSeconds);
   const bool is_open = options.http.token.empty() && !is_local(options.http.host);
 
   // Ends before the servers do, into whose threads' memory it may still answer.
   std::unique_ptr<Service> service;
   service = std::make_unique<Service>(options.service);
   HttpServer server(*service, options.http);
-  apps::stop_if_interrupted();
-  take_signals({SIGINT, SIGTERM});
+  if (asked_to_end != 0) {
+    service.reset();
+    end_late(0);
+  }
+  seconds_to_end =
+      std::min(options.stop_seconds, std::numeric_limits<int>::max() - kMoreSeconds) + kMoreSeconds;
+  is_serving = 1;
   std::unique_ptr<GrpcServer> grpc;
   if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options, server.log());
   server.start();
@@ -125,5 +165,6 @@ std::string work(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace lenet::serve;
+  hold_hang_up(SIG_BLOCK);
   return lenet::apps::run_program(kName, [&] { return work(argc, argv); });
 }

@@ -61,15 +61,9 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
     if (error.code() != ErrorCode::Unsupported) throw;
     note = error.what();
   }
-  try {
-    measure();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::BadInput) throw;  // the model takes other numbers of images
-  }
 }
 
-/// Runs zeros, so that the first client finds the model warm.
-void Model::measure() {
+void Model::measure() try {
   constexpr int kRuns = 5;
   constexpr std::chrono::milliseconds kEnough(50);
   Shape shape = input.shape;
@@ -89,6 +83,8 @@ void Model::measure() {
     // The first run prepares memory, unless it is the only one.
     image_us = std::min(image_us, time.count() / static_cast<double>(shape[0]));
   }
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::BadInput) throw;  // the model takes other numbers of images
 }
 
 Model::Lease::Lease(Model& model) : model_(model) {

@@ -21,10 +21,12 @@ namespace lenet::serve {
 
 class Model {
  public:
-  /// Reads, checks and warms a model.
+  /// Reads and checks a model.
   /// \param path of a program, or of a folder with one
   /// \throws Error as Predictor and apps::describe
   Model(std::string name, std::int64_t version, const std::string& path, const Options& options);
+  /// Runs zeros before anything else runs, so that the first client finds the model warm.
+  void measure();
 
   const std::string name;
   const std::string version;
@@ -61,8 +63,6 @@ class Model {
   CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
 
  private:
-  void measure();
-
   std::string platform_;
   std::unique_ptr<const Predictor> first_;  // whose clones run
   std::mutex mutex_;                        // guards what follows

@@ -106,10 +106,15 @@ Repository::Repository(const Options& options)
 
 Repository::~Repository() {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     stop_ = true;
+    woken_.notify_all();
+    // Again and again: a run that is about to begin does not see that it is cancelled.
+    while (!ended_) {
+      if (const auto model = loading_.lock()) model->cancel();
+      woken_.wait_for(lock, std::chrono::milliseconds(20));
+    }
   }
-  woken_.notify_one();
   thread_.join();
   for (const Change& change : changes_) {
     if (change.done) change.done("the server is stopping");
@@ -223,6 +228,12 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
   const std::string what = "model '" + name + "' version " + std::to_string(found.version);
   try {
     auto model = std::make_shared<Model>(name, found.version, found.path, options_);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (stop_) throw Error(ErrorCode::BackendFailure, "the server is stopping");
+      loading_ = model;
+    }
+    model->measure();
     // What was loaded must be what is there now, not the beginning of something else.
     if (state_of(found.path) != found.state) {
       throw Error(ErrorCode::BadModel, "its files changed while they were read");
@@ -329,7 +340,7 @@ void Repository::work() {
     } else {
       woken_.wait(lock, is_asked);
     }
-    if (stop_) return;
+    if (stop_) break;
     Change change;
     if (!changes_.empty()) {
       change = std::move(changes_.front());
@@ -349,6 +360,8 @@ void Repository::work() {
     }
     lock.lock();
   }
+  ended_ = true;
+  woken_.notify_all();
 }
 
 }  // namespace lenet::serve

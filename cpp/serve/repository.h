@@ -108,6 +108,8 @@ class Repository {
   std::shared_ptr<const Catalog> catalog_;
   std::condition_variable woken_;
   bool stop_ = false;
+  bool ended_ = false;
+  std::weak_ptr<Model> loading_;  // that makes its first run
   std::deque<Change> changes_;
   std::thread thread_;
 };

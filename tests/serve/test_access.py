@@ -1,11 +1,8 @@
-"""Who may ask: pages of other origins, names that were rebound to this machine, and signals."""
+"""Who may ask: pages of other origins, and names that were rebound to this machine."""
 
 import os
-import signal
 import socket
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 from raw_http import INFER, RAW
@@ -141,20 +138,3 @@ def test_loading_without_a_token_is_asked_for_twice(start_server):
         path = "/v2/repository/models/lenet/load"
         assert server.ask("POST", path)[0] == 200
         assert server.ask("POST", path, headers={"Origin": PAGE})[0] == 403
-
-
-def test_sighup_while_models_load_ends_nothing(serve_program, model_dir):
-    for _ in range(10):
-        command = [serve_program, model_dir, "--port=0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            status = Path(f"/proc/{process.pid}/status")
-            until = time.monotonic() + 30
-            # Its handler is there: bit 0 of the signals that are caught.
-            while int(status.read_text().split("SigCgt:\t")[1].split()[0], 16) & 1 == 0:
-                assert time.monotonic() < until
-            for _ in range(20):
-                process.send_signal(signal.SIGHUP)
-                time.sleep(0.0005)
-            assert process.stdout.readline().startswith(b"listening"), process.stderr.read()
-            process.terminate()
-        assert process.returncode == 0

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from raw_http import INFER, RAW, READY, post, read_all
 
@@ -136,6 +138,92 @@ def test_stop_has_a_limit_of_time(start_server):
                 time.sleep(0.2)
             assert server.process.wait(10) == 8
             assert "1 requests were not answered" in server.process.stderr.read()
+
+
+def has_handler(process, number):
+    """Whether a process catches a signal, or holds it until it does."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    masks = [int(re.search(rf"{name}:\t(\w+)", text)[1], 16) for name in ("SigCgt", "SigBlk")]
+    return (masks[0] | masks[1]) >> (number - 1) & 1
+
+
+def test_sighup_while_models_load(serve_program, model_dir):
+    """It asks for new models from the first moment on, and never ends the server."""
+    for _ in range(5):
+        command = [serve_program, model_dir, "--port=0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            until = time.monotonic() + 30
+            while not has_handler(process, signal.SIGHUP):
+                assert time.monotonic() < until
+            process.send_signal(signal.SIGHUP)
+            assert process.stdout.readline().startswith("listening on ")
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def put_slow_model(folder, layers=40):
+    """Convolutions that take a core some tenths of a second each, in .onnx."""
+    onnx = pytest.importorskip("onnx", reason="the model is made with it")
+    helper = onnx.helper
+    sides = ("n", 64, 512, 512)
+    nodes = [
+        helper.make_node("Conv", [f"x{i}", "w"], [f"x{i + 1}"], pads=[2, 2, 2, 2])
+        for i in range(layers)
+    ]
+    weights = onnx.numpy_helper.from_array(np.full((64, 64, 5, 5), 1e-3, np.float32), "w")
+    ends = [helper.make_tensor_value_info(f"x{i}", 1, sides) for i in (0, layers)]
+    graph = helper.make_graph(nodes, "slow", ends[:1], ends[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    folder.mkdir(parents=True)
+    onnx.save(model, folder / "model.onnx")
+
+
+def put_endless_model(folder, layers=40):
+    """The same in Paddle, whose engine cannot be stopped."""
+    paddle = pytest.importorskip("paddle", reason="its engine is the one that cannot be stopped")
+    convolution = paddle.nn.Conv2D(64, 64, 5, padding=2)
+    spec = paddle.static.InputSpec([None, 64, 512, 512], "float32", "x")
+    network = paddle.nn.Sequential(*[convolution] * layers)
+    whole = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
+    paddle.jit.save(whole, str(folder / "model"))
+
+
+@pytest.mark.parametrize(
+    ("put", "engine", "status"),
+    [(put_slow_model, "native", 0), (put_slow_model, "onnxruntime", 0),
+     (put_endless_model, "paddle", 8)],
+)  # fmt: skip
+def test_the_limit_of_a_stop_while_a_model_is_loaded(
+    serve_program, run_server, tmp_path, put, engine, status
+):
+    """Its first run is ended where the engine can do that; else the process is."""
+    put(tmp_path / "m" / "1", layers=1)
+    options = ("--port=0", "--poll_seconds=1", "--stop_seconds=3", f"--engine={engine}")
+    with run_server(serve_program, tmp_path, *options, ends=False) as server:
+        put(tmp_path / "m" / "2")
+        before = server.watched.cpu_times().user
+        until = time.monotonic() + 60
+        while server.watched.cpu_times().user < before + 2:  # more than the reading takes
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert json.loads(server.ask("GET", "/v2/models/m")[2])["versions"] == ["1"]
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(30) == status
+        assert time.monotonic() - began < 5
+        assert ("within --stop_seconds" in server.process.stderr.read()) == (status == 8)
+
+
+def test_the_limit_of_a_stop_before_the_server_listens(serve_program, tmp_path):
+    put_slow_model(tmp_path / "m")
+    command = [serve_program, tmp_path / "m", "--port=0", "--stop_seconds=1", "--engine=native"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(2)
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(30) == -signal.SIGTERM
+        assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize(
