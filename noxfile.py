@@ -119,7 +119,7 @@ def windows(session: nox.Session) -> None:
     """Cross-compile for Windows on x86-64, make the zip in dist/, and run the tests in Wine.
 
     What runs the Python tests is the interpreter that runs nox, or the one named after ``--``; it
-    needs lenet_cpp with its extra paddle, and pytest.
+    needs lenet_cpp with its extras paddle and onnx, and pytest.
     """
     wine = shutil.which("wine64", path=f"{os.environ['PATH']}:/usr/lib/wine")
     if shutil.which("x86_64-w64-mingw32-g++-posix") is None or wine is None:
