@@ -225,7 +225,7 @@ def test_errors(library, call, config, predictor):
     failed = c_void_p(1)
     text = call("predictor_create", config, byref(failed), code=3)
     assert failed.value is None
-    assert text.startswith("there is no model 'xé")
+    assert text.startswith("model_dir 'xé")
     assert len(text.encode()) in (1018, 1019)
     assert library.lenet_predictor_create(config, byref(failed), None) == 3
 

@@ -204,10 +204,11 @@ std::vector<Shape> sizes_to_try(const Shape& declared) {
   std::vector<Shape> tried;
   for (const std::int64_t channels : {3, 1}) {
     for (const std::int64_t pixels : {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28}) {
-      Shape& sizes = tried.emplace_back(declared);
+      Shape sizes = declared;
       for (std::size_t i = 1; i < sizes.size(); ++i) {
         if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
       }
+      if (std::find(tried.begin(), tried.end(), sizes) == tried.end()) tried.push_back(sizes);
     }
   }
   return tried;

@@ -51,7 +51,6 @@ Kind kind_of(const std::string& path) {
   std::error_code failed;
   switch (fs::status(path, failed).type()) {
     case fs::file_type::not_found:
-    case fs::file_type::none:  // such as a name that is too long, or a link to itself
       return Kind::Missing;
     case fs::file_type::regular:
       return Kind::File;

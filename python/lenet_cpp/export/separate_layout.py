@@ -219,7 +219,7 @@ def transcribe(
     # The program is the same in both layouts, and a copy keeps every byte.
     target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
     if to_pir:
-        _translate(target[0], params_path, target[0])
+        _translate(target[0], target[1], target[0])
     return _compare(shape, (model, params_path), target, written, exact=not to_pir)
 
 

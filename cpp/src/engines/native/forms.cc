@@ -83,7 +83,7 @@ std::shared_ptr<Compiled> try_sizes(
   std::shared_ptr<Compiled> found;
   std::string why;
   for (const Shape& sizes : sizes_to_try(declared)) {
-    if (found != nullptr && sizes[1] != tried[1]) break;
+    if (found != nullptr && sizes.size() == 4 && sizes[1] != tried[1]) break;  // other channels
     std::unique_ptr<const Graph> graph;
     try {
       graph = model.graph.with_sizes(sizes);
