@@ -132,7 +132,10 @@ inline Mat imread(const std::string& path) {
 def opencv_flags():
     found = run_command("pkg-config", "--cflags", "--libs", "opencv4")
     if found.returncode != 0:
-        pytest.skip("OpenCV is not installed: apt-get install libopencv-dev")
+        pytest.skip(
+            "OpenCV takes hundreds of MB that nothing else here needs, so that nightly installs it:"
+            " apt-get install libopencv-dev"
+        )
     return found.stdout.replace("-I", "-isystem").split()
 
 
@@ -275,7 +278,10 @@ def test_the_example_in_c_sharp(root, prefix, run_bare, exported, tmp_path):
     """By dotnet and by Mono, where they are there."""
     compilers = [each for each in ("dotnet", "mcs") if shutil.which(each)]
     if not compilers:
-        pytest.skip("no dotnet and no mcs: install .NET 8 or later, or mono-mcs and mono-runtime")
+        pytest.skip(
+            "no dotnet and no mcs, which nothing else here needs, so that nightly installs them:"
+            " install .NET 8 or later, or mono-mcs and mono-runtime"
+        )
     folder, image = exported
     (library,) = prefix.rglob("liblenet.so")
     source = shutil.copytree(root / "examples" / "csharp", tmp_path / "source")

@@ -397,7 +397,7 @@ def _fix_pir(model: Path, sizes: Sequence[int], target: Path) -> tuple[int, ...]
         batch, *image = stored["D"]
         declared = feed["O"][0]["TT"]["D"]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise BadModel(f"{model} is damaged, or has not one input") from error
+        raise BadModel(f"{model} is damaged or does not have exactly one input") from error
     stored["D"] = declared[1] = shape = (batch, *fix_image(model, image, sizes))
     target.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
     return shape
