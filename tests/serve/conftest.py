@@ -49,7 +49,7 @@ class Server:
     def __init__(self, process):
         self.process = process
         first = process.stdout.readline()
-        found = re.fullmatch(r"listening on http://(127\.0\.0\.1):(\d+)\n", first)
+        found = re.fullmatch(r"listening on http://(127\.0\.0\.1|0\.0\.0\.0):(\d+)\n", first)
         assert found, (first, process.stderr.read() if process.poll() is not None else "")
         self.port = int(found[2])
         self.grpc = None

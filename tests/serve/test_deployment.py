@@ -15,9 +15,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+import kubernetes_validate
 import numpy as np
 import psutil
 import pytest
+import yaml
 from raw_http import INFER, RAW
 
 import lenet_cpp
@@ -173,6 +175,89 @@ def test_says_how_to_get_the_server(tmp_path, monkeypatch):
     monkeypatch.setattr(program, "files", lambda package: tmp_path / package)
     with pytest.raises(lenet_cpp.FileNotFound, match="libboost-dev"):
         serve.main(["model"], standalone_mode=False)
+
+
+def documents(name):
+    return list(yaml.safe_load_all((ROOT / "deploy" / name).read_text()))
+
+
+def check_container(container, run_server, program, digit, **places):
+    """Run a container's command as it is there, but for the places and the port that are free here;
+    its probes are answered, and what it serves is right.
+    """
+    arguments = container["args"]
+    for name, place in places.items():
+        assert any(name in argument for argument in arguments)
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+    with run_server(program, *arguments, "--port=0") as server:
+        probes = [container[name] for name in container if name.endswith("Probe")]
+        assert len(probes) >= 2
+        for probe in probes:
+            assert server.ask("GET", probe["httpGet"]["path"])[0] == 200
+        found = predict_over_http(server, digit.tobytes(), RAW)
+        np.testing.assert_array_equal(found, lenet_cpp.predict(digit).ravel())
+    security = container["securityContext"]
+    assert security["readOnlyRootFilesystem"]
+    assert not security["allowPrivilegeEscalation"]
+    cores = container["resources"]["limits"]["cpu"]
+    assert {f"--workers={cores}", f"--http_threads={cores}"} <= {*arguments}
+
+
+def test_on_kubernetes(run_server, serve_program, digit, model_dir, tmp_path):
+    deployment, service, scaler, policy = found = documents("kubernetes.yaml")
+    for document in found:
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "lenet").symlink_to(model_dir)
+    models = {"/models": tmp_path / "models"}
+    check_container(container, run_server, serve_program, digit, **models)
+    labels = pod["metadata"]["labels"]
+    for selector in (deployment["spec"]["selector"], policy["spec"]["podSelector"]):
+        assert selector["matchLabels"] == labels
+    assert service["spec"]["selector"] == labels
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert container["ports"] == [{"name": "http", "containerPort": 8000}]
+    defaults = printed_by(serve_program, "--help")
+    port, stop = (
+        re.search(rf"--{name}.*?default: (\d+)", defaults, re.S)[1]
+        for name in ("port", "stop_seconds")
+    )
+    assert port == "8000"
+    sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > int(stop) + sleep
+    assert f"{pod['spec']['securityContext']['runAsUser']}" == USER.partition(":")[0]
+    container["readinesProbe"] = container["readinessProbe"]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_on_kserve(run_server, serve_program, digit, model_dir):
+    """No package has the schemas of these two kinds: what they say of each other and the server."""
+    runtime, service = documents("kserve.yaml")
+    assert (runtime["apiVersion"], runtime["kind"]) == (
+        "serving.kserve.io/v1alpha1", "ServingRuntime",
+    )  # fmt: skip
+    assert (service["apiVersion"], service["kind"]) == (
+        "serving.kserve.io/v1beta1", "InferenceService",
+    )  # fmt: skip
+    (container,) = runtime["spec"]["containers"]
+    assert container["name"] == "kserve-container"
+    places = {"{{.Name}}": "lenet", "/mnt/models": model_dir}
+    check_container(container, run_server, serve_program, digit, **places)
+    (port,) = {each["containerPort"] for each in container["ports"]}
+    assert f"--port={port}" in container["args"]
+    probes = [container[name]["httpGet"]["port"] for name in ("readinessProbe", "livenessProbe")]
+    assert probes == [port, port]
+    assert runtime["spec"]["annotations"]["prometheus.kserve.io/port"] == str(port)
+    predictor = service["spec"]["predictor"]
+    model = predictor["model"]
+    assert model["runtime"] == runtime["metadata"]["name"]
+    assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
+    wanted = model["modelFormat"]
+    assert any(wanted.items() <= each.items() for each in runtime["spec"]["supportedModelFormats"])
+    assert predictor["minReplicas"] <= predictor["maxReplicas"]
 
 
 @pytest.fixture
