@@ -15,7 +15,7 @@ from predictor_cases import close
 from pyarrow import parquet
 
 from digit_photos import photo
-from lenet_cpp import BadInput, classify, predict
+from lenet_cpp import BackendFailure, BadInput, classify, predict
 from lenet_cpp.cli import main
 from lenet_cpp.data.mnist import read_idx, write_idx
 from lenet_cpp.inference import bulk, tables
@@ -281,6 +281,10 @@ def test_journal(tmp_path, inputs, pixels):
         with pytest.raises(KeyboardInterrupt):
             bulk.predict_all(BatchPredictor(), *arguments, workers=1, part_rows=50, start=report)
 
+    def damages(_total, _done):
+        path = folder / "part-000000.jsonl"
+        return lambda _rows: path.write_text(path.read_text().replace(": ", ":  ", 1))
+
     stop_after(4)
     with (folder / "journal.jsonl").open("a") as file:
         file.write('{"part": 5, "ro')  # the power failed
@@ -288,12 +292,16 @@ def test_journal(tmp_path, inputs, pixels):
         bulk.predict_all(BatchPredictor(), [inputs / "digits-idx3-ubyte.gz"], target, part_rows=50)
     with pytest.raises(BadInput, match="another outputs"):
         bulk.predict_all(BatchPredictor(), *arguments, outputs=["class_id"], part_rows=50)
-    (folder / "part-000001.jsonl").write_text("")
+    flipped = folder / "part-000001.jsonl"
+    flipped.write_text(flipped.read_text().replace('"class_id": ', '"class_id": 1'))
     done = bulk.predict_all(BatchPredictor(), *arguments, workers=2, part_rows=50)
     assert (done.rows, done.skipped, done.resumed) == (ROWS, 0, 150)
     rows = read_results(target)
     assert [row["class_id"] for row in rows] == predict(pixels).argmax(axis=1).tolist()
     stop_after(1)
+    with pytest.raises(BackendFailure, match=r"part-000000\.jsonl was changed since"):
+        bulk.predict_all(BatchPredictor(), *arguments, workers=1, part_rows=50, start=damages)
+    assert read_results(target) == rows  # those of the run before
     (folder / "journal.jsonl").write_text("[]\n{}\n")
     with pytest.raises(BadInput, match="damaged: remove"):
         bulk.predict_all(BatchPredictor(), *arguments, part_rows=50)

@@ -15,7 +15,7 @@ import click
 
 from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.errors import Error
+from lenet_cpp.errors import BackendFailure, Error, FileNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,10 @@ _REMEDIES = {
     errno.EROFS: _ELSEWHERE,
     errno.EACCES: f"allow it, or {_ELSEWHERE}",
     errno.EPERM: f"allow it, or {_ELSEWHERE}",
+    errno.ELOOP: _CHECK,
+    errno.ENAMETOOLONG: _CHECK,
 }
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 def run(
@@ -76,8 +79,10 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
 
     Returns:
         The command's exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
-        130 after Ctrl-C; 141 when the reader of standard output went away; 1 for another
-        failure of the operating system, such as a full disk.
+        130 after Ctrl-C; 141 when the reader of standard output went away, 1 when it cannot be
+        written. A failure of the operating system with a file has the code that C++ gives it
+        (cpp/src/io/file.cc): ``FileNotFound``'s for a place that cannot be used, or else
+        ``BackendFailure``'s, such as for a full disk.
     """
     program = program or Path(sys.argv[0]).name
     # What Paddle says of itself when it is imported is of no use to whoever runs a command.
@@ -105,7 +110,10 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
         return error.exit_code
     except OSError as error:
         print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
-        return 1
+        if error.filename is None:
+            return 1
+        is_place = error.errno in _REMEDIES.keys() - _NO_ROOM
+        return (FileNotFound if is_place else BackendFailure).exit_code
     return status
 
 

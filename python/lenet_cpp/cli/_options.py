@@ -96,7 +96,7 @@ _EXIT_STATUS = """\
 Exit status: 0 success; 1 {one}; 2 wrong usage; 3 a file is missing; 4 a model or its parameters
 are damaged, or do not fit each other; 5 an image, a value or a name cannot be used; 6 not
 supported here, or a package is missing; 7 an unsupported version of Paddle; 8 an engine or a
-converter failed; 130 interrupted; 141 the reader of the output went away."""
+converter failed, or the disk is full; 130 interrupted; 141 the reader of the output went away."""
 
 
 class _File(click.Path):
@@ -323,7 +323,7 @@ class Command(click.Command):
 
 
 def command(
-    declared: str, *, text: str = "", one: str = "another failure, such as a full disk"
+    declared: str, *, text: str = "", one: str = "standard output cannot be written"
 ) -> Callable[[Callable[[Options], int]], Command]:
     """Make a command of a function that takes the options and returns the exit status.
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, Error
+from lenet_cpp.formats.manifest import sha256_file
 from lenet_cpp.inference import tables
 from lenet_cpp.inference.clusters import call_on
 
@@ -75,7 +76,7 @@ class Done:
     part: int
     rows: int
     skipped: int
-    bytes: int
+    sha256: str  # of the file
     worker: str
     examples: tuple[str, ...] = ()
 
@@ -159,7 +160,7 @@ def predict_all(
         finished = {
             one.part: one
             for one in done
-            if one.part < len(parts) and _size(job.file_of(one.part)) == one.bytes
+            if one.part < len(parts) and _is_whole(job.file_of(one.part), one)
         }
         resumed = sum(one.rows for one in finished.values())
         progress = start(rows, resumed)
@@ -182,6 +183,12 @@ def predict_all(
             *keep,
             *(n for n in tables.RESULTS if n in {*outputs, "error", "model"}),
         )
+        for part in parts:
+            path = job.file_of(part.number)
+            if not _is_whole(path, finished[part.number]):
+                raise BackendFailure(
+                    f"{path} was changed since it was written: the same command predicts it anew"
+                )
         tables.join_parts(target, [job.file_of(part.number) for part in parts], header)
     # Under another name first, so that half a folder never looks like the one to go on with.
     trash = folder.with_name(f".{folder.name}.old")
@@ -219,7 +226,7 @@ def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = No
     target = job.file_of(part.number)
     tables.write_part(target, job.suffix, part, columns, _table(job, part, kept))
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    return Done(part.number, part.rows, len(bad), _size(target), worker, examples)
+    return Done(part.number, part.rows, len(bad), sha256_file(target), worker, examples)
 
 
 class _Names:
@@ -243,8 +250,8 @@ def _table(job: Job, part: Part, kept: list[Any]) -> Any:
     return parquet.read_schema(part.table).empty_table().select(job.keep)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
+def _is_whole(path: Path, done: Done) -> bool:
+    return path.is_file() and sha256_file(path) == done.sha256
 
 
 @contextmanager
