@@ -388,4 +388,6 @@ def draw_paddle(d, shapes):
         network.outputs.append(d.randint(1, len(network.layers)))
         d.shuffle(network.outputs)
         network.outputs = list(dict.fromkeys(network.outputs))
+    if len(shape) == 3:
+        network.options.update(d.some(open_sizes=(0.4, True)))
     return network

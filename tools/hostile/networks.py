@@ -36,7 +36,7 @@ class Network:
     layers: list[Layer]
     outputs: list[int]  # the values that it gives; engines give the first
     seed: int = 0  # of the parameters and images
-    # Of an .onnx: opset, batch, open_sizes, constants_as_nodes, as_lists; images, of channel
+    # open_sizes; of an .onnx also opset, batch, constants_as_nodes, as_lists; images, of channel
     # traffic.
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -73,7 +73,9 @@ OPERATORS = {
     "logsumexp": older(paddle.logsumexp, "logsumexp", keepdim=False, reduce_all=False),
     "dropout": lambda x, **more: F.dropout(x, training=False, **more),
     # Flattens by the number of images that the program reads while it runs.
-    "view": lambda x: paddle.reshape(x, [paddle.shape(x)[0], math.prod(x.shape[1:])]),
+    "view": lambda x: paddle.reshape(
+        x, [paddle.shape(x)[0], -1 if -1 in x.shape[1:] else math.prod(x.shape[1:])]
+    ),
     "binary": lambda x, y, of: BINARY[of](x, y),
     "matmul": lambda x, y, **more: MATMUL(x, y, **more) / math.sqrt(x.shape[-1]),
     # The products of all rows with each other.
@@ -157,7 +159,8 @@ class Run:
             whole = len(pads) == 2 * len(kernel)
             both = pads[2 * i : 2 * i + 2] if whole else [pads[i % len(pads)]] * 2
             reach = dilation[i % len(dilation)] * (kernel[i] - 1)
-            if padding != "SAME" and size + sum(both) <= reach:
+            known = padding != "SAME" and size > 0
+            if known and size + sum(both) <= reach:
                 raise InvalidNetworkError("a window larger than the image: Paddle 3.3 faults")
         shape = [out, channels(x, more) // more.get("groups", 1), *kernel]
         weight = self.parameter(0, shape, 1 / math.sqrt(math.prod(shape[1:])))
@@ -284,12 +287,20 @@ def export(network, folder, formats):
 
 
 def _save(network, folder, ranks):
+    if network.options.get("open_sizes"):
+        with contextlib.suppress(Exception):  # where a parameter has the size of an image
+            _save_for([network.shape[0], -1, -1], network, folder, ranks)
+            return
+    _save_for(network.shape, network, folder, ranks)
+
+
+def _save_for(sizes, network, folder, ranks):
     static = paddle.static
     main, startup = static.Program(), static.Program()
     executor = static.Executor(paddle.CPUPlace())
     scope, names = static.scope_guard(static.Scope()), paddle.utils.unique_name.guard()
     with scope, static.program_guard(main, startup), names:
-        x = static.data("x", [-1, *network.shape], "float32")
+        x = static.data("x", [-1, *sizes], "float32")
         values = Run(network)(x)
         if [len(value.shape) for value in values] != ranks:
             raise InvalidNetworkError("a size that is not known is taken for 1, and squeezed")
