@@ -280,9 +280,9 @@ class Parser {
   void require_files() {
     request_.kind = Kind::Files;
     if (model_.pipeline) return;
-    refuse(
-        "model '" + model_.name + "' takes no image files: " +
-        (model_.note.empty() ? "nothing beside it describes how they are prepared" : model_.note));
+    const std::string& note = model_.described.note;
+    refuse("model '" + model_.name + "' takes no image files: " +
+           (note.empty() ? "nothing beside it describes how they are prepared" : note));
   }
 
   void take_files(std::string_view binary, std::size_t count) {
@@ -330,18 +330,18 @@ void append_binary(std::string& to, std::string_view bytes) {
   to.append(reinterpret_cast<const char*>(&size), sizeof(size)).append(bytes);
 }
 
-/// What the description of the model makes of each image, at most so many texts: "VALUE:INDEX" or
+/// What a description makes of an output of each image, at most so many texts: "VALUE:INDEX" or
 /// "VALUE:INDEX:NAME" of classes, attributes by their names; and nothing where an image has fewer.
-std::vector<std::string> class_texts(const Model& model, const float* values, std::int64_t images,
-                                     std::size_t classes, std::int64_t most) {
-  const Description& description = model.description;
+std::vector<std::string> class_texts(const Described& described, const float* values,
+                                     std::int64_t images, std::size_t classes, std::int64_t most) {
+  const Config config;
   Wish wish;
-  if (description.outputs.type == PostProcess::Topk) wish.topk = most;
+  if (described.description.outputs.type == PostProcess::Topk) wish.topk = most;
   std::vector<std::string> texts;
   for (std::int64_t image = 0; image < images; ++image, values += classes) {
     const std::size_t end = texts.size() + static_cast<std::size_t>(most);
     // The output's own values, as the protocol has it.
-    Finding found = interpret(values, classes, description, OutputKind::Unknown, wish);
+    Finding found = interpret(values, classes, described, config, OutputKind::Unknown, wish);
     for (const Prediction& one : found.predictions) {
       std::string& text = texts.emplace_back();
       if (!append_json(text, one.value)) text += "nan";
@@ -450,7 +450,9 @@ Response infer_response(const InferRequest& request, const Model& model,
       }
       const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
       const std::int64_t most = std::min(wanted.classes, classes);
-      texts = class_texts(model, values, images, row, most);
+      // A description is of the first output.
+      texts =
+          class_texts(wanted.index == 0 ? model.described : Described(), values, images, row, most);
       shape = {images, most};
     }
     const bool is_binary = wanted.binary.value_or(false);

@@ -28,10 +28,11 @@ constexpr int kLookMilliseconds = 20;  // between looks whether all is answered
 constexpr int kLoadSeconds = 5;        // to end while the models are loaded, when none is asked
 constexpr int kMoreSeconds = 1;        // beyond --stop_seconds, to end in order
 constexpr std::string_view kLate =
-    "lenet_serve: BackendFailure: what a model did could not be ended within --stop_seconds\n";
+    "lenet_serve: BackendFailure: what a model did could not be ended in time\n";
 
 std::array<int, 2> signal_pipe{-1, -1};
 volatile std::sig_atomic_t asked_to_end = 0;  // the signal that did
+volatile std::sig_atomic_t times_asked = 0;
 volatile std::sig_atomic_t seconds_to_end = kLoadSeconds;
 volatile std::sig_atomic_t is_serving = 0;
 
@@ -47,9 +48,10 @@ extern "C" void end_late(int) {
 
 extern "C" void pass_signal(int number) {
   const int before = errno;
-  if (number != SIGHUP) {
-    alarm(static_cast<unsigned>(asked_to_end == 0 ? seconds_to_end : kMoreSeconds));
+  if (number != SIGHUP && times_asked < 2) {  // more often, and the end would come ever later
+    alarm(static_cast<unsigned>(times_asked == 0 ? seconds_to_end : kMoreSeconds));
     asked_to_end = number;
+    times_asked = times_asked + 1;
   }
   const auto byte = static_cast<unsigned char>(number);
   static_cast<void>(!write(signal_pipe[1], &byte, 1));
@@ -98,10 +100,6 @@ void print_line(std::FILE* to, const std::string& line) {
   std::fflush(to);
 }
 
-bool is_local(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
-}
-
 /// Answers what was accepted; a further signal ends that.
 void stop(Service& service, HttpServer& server, GrpcServer* grpc, int seconds) {
   service.begin_shutdown();
@@ -125,7 +123,8 @@ std::string work(int argc, char** argv) {
   take_signals();
   apps::stop_if_interrupted();
   seconds_to_end = std::clamp(options.stop_seconds, 1, kLoadSeconds);
-  const bool is_open = options.http.token.empty() && !is_local(options.http.host);
+  const bool is_open =
+      options.http.token.empty() && !parse_address(options.http.host).is_loopback();
 
   // Ends before the servers do, into whose threads' memory it may still answer.
   std::unique_ptr<Service> service;
@@ -138,6 +137,7 @@ std::string work(int argc, char** argv) {
   seconds_to_end =
       std::min(options.stop_seconds, std::numeric_limits<int>::max() - kMoreSeconds) + kMoreSeconds;
   is_serving = 1;
+  if (asked_to_end != 0) alarm(static_cast<unsigned>(seconds_to_end));  // the load's has begun
   std::unique_ptr<GrpcServer> grpc;
   if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options, server.log());
   server.start();

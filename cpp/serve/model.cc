@@ -53,13 +53,11 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   outputs = first_->output_specs();
   joins_images = first_->joins_images();
   try {
-    Described described = apps::describe(config, "");
-    description = std::move(described.description);
-    if (!described.source.empty()) pipeline = ImagePipeline(description.images);
-    note = described.note;
+    described = apps::describe(config, "");
+    if (!described.source.empty()) pipeline = ImagePipeline(described.description.images);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::Unsupported) throw;
-    note = error.what();
+    described.note = error.what();
   }
 }
 

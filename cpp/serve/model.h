@@ -31,9 +31,8 @@ class Model {
   const std::string name;
   const std::string version;
   int time_limit_ms = 0;                  ///< of a run; 0: none, or its engine cannot be stopped
-  Description description;                ///< of the outputs and, if that is known, of the images
+  Described described;                    ///< its note is for who runs the server
   std::optional<ImagePipeline> pipeline;  ///< nothing: it is not known
-  std::string note;  ///< what who runs the server should know of the description; mostly empty
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   bool joins_images = false;  ///< as Predictor::joins_images: requests are not one batch

@@ -239,7 +239,8 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
       throw Error(ErrorCode::BadModel, "its files changed while they were read");
     }
     log(what + " is loaded from " + found.path);
-    if (!model->note.empty()) log(what + ": note: " + model->note);
+    const std::string& note = model->described.note;
+    if (!note.empty()) log(what + ": note: " + note);
     seen.served = found.state;
     seen.failed.clear();
     seen.failure.clear();

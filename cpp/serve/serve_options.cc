@@ -67,7 +67,7 @@ void add_model_flags(CommandLine& line, Options& options) {
   line.add("allow_load", "",
            "let clients load and unload models (POST /v2/repository/models/NAME/load)",
            options.allow_load);
-  line.add("insecure_load", "", "allow it without a token, to all who reach the server",
+  line.add("insecure_load", "", "allow --allow_load without a token, to all who reach the server",
            options.insecure_load);
   add_number(line, "max_batch_size", "N", "images of different requests to run at once",
              options.max_batch_size, 1);
@@ -104,12 +104,19 @@ void add_transport_flags(CommandLine& line, HttpOptions& options, int& stop_seco
            options.allowed_origins);
   line.add("page", "DIR", "also serve the files of this folder, with index.html at /",
            options.page);
-  line.add("access_log", "FILE", "a line of JSON for each request; - for standard output",
+  line.add("access_log", "FILE",
+           "a line of JSON for each request; - for standard output; lines that nobody takes are "
+           "dropped, and counted in /metrics",
            options.access_log);
   add_number(line, "http_threads", "N", "that read requests; 0: one for each core, at most 8",
              options.threads, 0, 1024);
   line.heading("Limits of the transport");
-  add_number(line, "max_connections", "N", "more get 503", options.connections, 1, 1 << 20);
+  add_number(line, "max_connections", "N",
+             "for one more, the one that has been idle longest goes; where none is, it gets 503",
+             options.connections, 1, 1 << 20);
+  add_number(line, "max_connections_per_address", "N",
+             "more get 503; 0: any number, for behind a proxy all have one address",
+             options.connections_of_an_address, 0, 1 << 20);
   add_number(line, "max_header_bytes", "N", "of a request; then 431", options.request.header_bytes,
              1024, 1 << 20);
   add_number(line, "max_headers", "N", "fields of a header; then 431", options.request.header_count,
@@ -191,6 +198,9 @@ ServeOptions parse_serve_options(int argc, char** argv) {
   if (!secret.empty() && secret.size() < kMinToken) {
     throw UsageError("the token has " + std::to_string(secret.size()) + " characters; expected " +
                      std::to_string(kMinToken) + " or more");
+  }
+  if (options.service.insecure_load && !options.service.allow_load) {
+    throw UsageError("--insecure_load says how --allow_load may be used, which is not given");
   }
   if (options.service.allow_load && secret.empty() && !options.service.insecure_load) {
     throw UsageError(

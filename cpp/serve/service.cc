@@ -89,12 +89,17 @@ void each_model(const Catalog& catalog, const Action& action) {
 
 }  // namespace
 
-Response error_response(int status, std::string_view message) {
+Response error_response(int status, std::string_view message) noexcept try {
   Response response;
   response.status = status;
   append_json(response.body = "{\"error\":", message);
   response.body += '}';
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");
+  return response;
+} catch (const std::bad_alloc&) {
+  Response response;
+  response.status = 503;
+  response.tail = R"({"error":"out of memory"})";
   return response;
 }
 
@@ -298,6 +303,10 @@ void Service::begin_shutdown() { state_->is_stopping = true; }
 
 Backlog Service::backlog() const { return state_->workers.backlog(); }
 
+bool Service::run(std::function<void()> task, std::size_t bytes) noexcept {
+  return state_->workers.add(std::move(task), bytes);
+}
+
 std::string Service::metrics() const {
   const auto catalog = state_->repository.catalog();
   const Backlog waiting = backlog();
@@ -333,19 +342,21 @@ std::string Service::metrics() const {
     text.add(labels, model.statistics.times);
   });
   text.begin("lenet_compiled_sizes", "gauge", "Sizes of images that a model is compiled for.");
+  std::vector<std::pair<std::string, CompiledSizes>> compiled;  // by labels
   each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.compiled_sizes().sizes.size());
+    compiled.emplace_back(labels, model.compiled_sizes());
   });
+  for (const auto& [labels, found] : compiled) text.add(labels, found.sizes.size());
   text.begin("lenet_compiled_bytes", "gauge", "Bytes of the weights for all of these sizes.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, static_cast<std::uint64_t>(model.compiled_sizes().bytes));
-  });
+  for (const auto& [labels, found] : compiled) {
+    text.add(labels, static_cast<std::uint64_t>(found.bytes));
+  }
   text.begin("lenet_compiled_size_bytes", "gauge", "Bytes of the weights for one, shared or not.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    for (const auto& [image, bytes] : model.compiled_sizes().sizes) {
+  for (const auto& [labels, found] : compiled) {
+    for (const auto& [image, bytes] : found.sizes) {
       text.add(labels + ",image=\"" + to_string(image) + "\"", static_cast<std::uint64_t>(bytes));
     }
-  });
+  }
   return text.text;
 }
 

@@ -28,7 +28,7 @@ struct Request {
   std::string method;        ///< "GET", "POST", ...; HEAD is answered as GET, with a body
   std::string path;          ///< as sent: escapes such as %20 are not decoded, without the query
   std::string query;         ///< what follows the '?', as sent
-  std::string body;          ///< unpacked
+  std::string body;          ///< unpacked, by the time that the service gets it
   std::string content_type;  ///< as sent; empty: there was none
   /// Value of `Inference-Header-Content-Length` as sent; nothing: there was no such header.
   std::optional<std::string> header_length;
@@ -38,7 +38,7 @@ struct Request {
 
 struct Response {
   int status = 200;
-  std::string content_type = "application/json";
+  std::string_view content_type = "application/json";  ///< a constant, or the page's
   /// Further headers, such as Inference-Header-Content-Length, Retry-After, Allow. Names and values
   /// hold no control characters.
   std::vector<std::pair<std::string, std::string>> headers;
@@ -51,8 +51,9 @@ struct Response {
   std::size_t size() const { return body.size() + tail.size(); }
 };
 
-/// {"error": "..."} with a status from 400 to 599. Statuses 429 and 503 get Retry-After.
-Response error_response(int status, std::string_view message);
+/// {"error": "..."} with a status from 400 to 599. Statuses 429 and 503 get Retry-After. When there
+/// is no memory for it, it is a constant with the status 503.
+Response error_response(int status, std::string_view message) noexcept;
 
 /// Called exactly once for a request, with its response.
 using Done = std::function<void(Response)>;
@@ -130,6 +131,11 @@ class Service {
   Backlog backlog() const;
   /// In the text format of Prometheus; ends with a new line. GET /metrics gives the same.
   std::string metrics() const;
+  /// Has a thread that runs models do something else; not once the service ends.
+  /// \param task must not throw
+  /// \param bytes of memory that it keeps while it waits
+  /// \returns false, when too much is waiting
+  bool run(std::function<void()> task, std::size_t bytes) noexcept;
   /// Makes the thread that loads models look at the folders now (SIGHUP). Does not wait for it.
   void look_for_models();
 

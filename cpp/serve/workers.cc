@@ -87,7 +87,7 @@ void join_waiting(Jobs& jobs, std::deque<std::unique_ptr<Job>>& queue,
 } catch (const std::bad_alloc&) {  // the others run later
 }
 
-Response failure_response(const std::exception& error) {
+Response failure_response(const std::exception& error) noexcept {
   if (const auto* refusal = dynamic_cast<const Refusal*>(&error)) {
     return error_response(refusal->status(), refusal->what());
   }
@@ -123,7 +123,8 @@ void Runner::run(JobRange jobs) noexcept {
   trim(pixels_);
   // A response that keeps a large output takes it along.
   if (outputs_.use_count() > 1) outputs_.reset();
-  for (Tensor& output : outputs_ ? *outputs_ : std::vector<Tensor>()) trim(output.data);
+  if (!outputs_) return;
+  for (Tensor& output : *outputs_) trim(output.data);
 }
 
 TensorView Runner::gather(JobRange jobs) {
@@ -221,24 +222,41 @@ Workers::~Workers() {
   if (refusing_.joinable()) refusing_.join();
 }
 
+bool Workers::has_room(std::size_t bytes) const {
+  const Limits& limits = options_.limits;
+  return !stop_ && waiting() < limits.queued_requests &&
+         bytes <= limits.queued_bytes - std::min(queued_bytes_, limits.queued_bytes);
+}
+
+bool Workers::wake() {
+  if (idle_ > waiting() || threads_.size() >= most_) return true;
+  try {
+    Jobs jobs;
+    jobs.reserve(1);
+    threads_.emplace_back([this, jobs = std::move(jobs)]() mutable { work(std::move(jobs)); });
+    ++alive_;
+  } catch (const std::exception&) {  // the system gives no more threads
+  }
+  return !threads_.empty();
+}
+
+bool Workers::add(std::function<void()> task, std::size_t bytes) noexcept try {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!has_room(bytes) || !wake()) return false;
+  tasks_.push_back({std::move(task), bytes});
+  queued_bytes_ += bytes;
+  woken_.notify_one();
+  return true;
+} catch (const std::exception&) {  // no memory
+  return false;
+}
+
 bool Workers::add(std::unique_ptr<Job>& job) noexcept try {
   const std::lock_guard<std::mutex> lock(mutex_);
   const std::size_t bytes = job->request.body.size();
-  const Limits& limits = options_.limits;
-  if (stop_ || queue_.size() >= limits.queued_requests ||
-      bytes > limits.queued_bytes - std::min(queued_bytes_, limits.queued_bytes)) {
-    return false;
-  }
-  if (idle_ <= queue_.size() && threads_.size() < most_) {
-    try {
-      threads_.emplace_back([this] { work(); });
-      ++alive_;
-    } catch (const std::exception&) {  // the system gives no more threads
-      if (threads_.empty()) return false;
-    }
-  }
+  if (!has_room(bytes) || !wake()) return false;
   // Only what finds no idle worker can be late.
-  if (idle_ <= queue_.size() && limits.request_ms > 0) {
+  if (idle_ <= waiting() && options_.limits.request_ms > 0) {
     if (!refusing_.joinable()) refusing_ = std::thread([this] { refuse_late(); });
     if (std::exchange(refusing_sleeps_, false)) queued_.notify_one();
   }
@@ -253,7 +271,7 @@ bool Workers::add(std::unique_ptr<Job>& job) noexcept try {
 
 Backlog Workers::backlog() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return {queue_.size(), queued_bytes_, running_requests_};
+  return {waiting(), queued_bytes_, running_requests_};
 }
 
 std::unique_ptr<Job> Workers::take() {
@@ -297,20 +315,36 @@ bool Workers::prepare(Job& job) const noexcept try {
   return false;
 }
 
-void Workers::work() {
+void Workers::run_task(std::unique_lock<std::mutex>& lock) {
+  Task task = std::move(tasks_.front());
+  tasks_.pop_front();
+  queued_bytes_ -= task.bytes;
+  ++running_requests_;
+  task_is_next_ = false;
+  lock.unlock();
+  task.run();
+  task.run = nullptr;
+  lock.lock();
+  --running_requests_;
+}
+
+void Workers::work(Jobs jobs) {
   // Of this thread: in Linux each has its own. Without it, requests are answered all the same.
   static_cast<void>(!nice(kNicer));
   Runner runner(stop_);
-  Jobs jobs;
-  jobs.reserve(1);
   std::unique_lock<std::mutex> lock(mutex_);
   while (!stop_) {
-    if (queue_.empty()) {
+    if (waiting() == 0) {
       ++idle_;
       woken_.wait(lock);
       --idle_;
       continue;
     }
+    if (queue_.empty() || (task_is_next_ && !tasks_.empty())) {
+      run_task(lock);
+      continue;
+    }
+    task_is_next_ = true;
     jobs.push_back(take());  // for which there is room
     ++running_requests_;
     lock.unlock();

@@ -49,7 +49,7 @@ void join_waiting(Jobs& jobs, std::deque<std::unique_ptr<Job>>& queue,
                   std::int64_t max_images) noexcept;
 
 /// The response to a request that failed.
-Response failure_response(const std::exception& error);
+Response failure_response(const std::exception& error) noexcept;
 
 /// Runs batches in one thread, which keeps their memory.
 class Runner {
@@ -85,16 +85,24 @@ class Workers {
 
   /// \returns false, and leaves the job, when too much is waiting
   bool add(std::unique_ptr<Job>& job) noexcept;
+  /// As Service::run. Tasks and requests take turns.
+  bool add(std::function<void()> task, std::size_t bytes) noexcept;
   Backlog backlog() const;
 
  private:
-  void work();
+  /// \param jobs with room for one
+  void work(Jobs jobs);
   /// Answers the requests that have waited for request_ms, also while every worker is busy.
   void refuse_late();
   /// Reads a request that the loop left to the pool. \returns false when it is answered
   bool prepare(Job& job) const noexcept;
-  /// Takes the first that waits, with the lock.
-  std::unique_ptr<Job> take();
+  // With the lock:
+  bool has_room(std::size_t bytes) const;
+  std::size_t waiting() const { return queue_.size() + tasks_.size(); }
+  /// \returns false when the system gives no thread, and there is none
+  bool wake();
+  std::unique_ptr<Job> take();  ///< the first that waits
+  void run_task(std::unique_lock<std::mutex>& lock);
 
   const Options& options_;
   const std::size_t most_;
@@ -104,6 +112,12 @@ class Workers {
   std::condition_variable queued_;  // for `refuse_late`
   std::atomic<bool>& stop_;
   std::deque<std::unique_ptr<Job>> queue_;
+  struct Task {
+    std::function<void()> run;
+    std::size_t bytes;
+  };
+  std::deque<Task> tasks_;
+  bool task_is_next_ = false;  // where both wait
   std::size_t queued_bytes_ = 0;
   std::size_t running_requests_ = 0;
   std::size_t idle_ = 0;         // threads

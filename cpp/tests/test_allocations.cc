@@ -4,20 +4,36 @@
 
 #include "notation.h"
 #include "quantized_model.h"
+#ifdef LENET_TEST_HTTP
+#include <sys/socket.h>
+#include <zlib.h>
+
+#include "http/http_server.h"
+#include "serve_support.h"
+#endif
 
 namespace {
 std::atomic<int> allocations{0};
 std::atomic<std::size_t> allocated{0};  // bytes
+std::atomic<int> held{0};               // that were not freed
+std::atomic<int> left{0};               // until one fails; 0: none does
+thread_local bool is_spared = false;    // as it only looks on
 }  // namespace
 
 void* operator new(std::size_t size) {
   ++allocations;
   allocated += size;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
+  const bool fails = !is_spared && left > 0 && --left == 0;
+  void* const memory = fails ? nullptr : std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  ++held;
+  return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+  if (memory != nullptr) --held;
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
 
 namespace lenet::tests {
 
@@ -97,5 +113,118 @@ TEST_CASE("loading an operator allocates some 8 kB altogether") {
   constexpr int kOperators = 500;
   CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{8500} * kOperators);
 }
+
+TEST_CASE("whichever allocation of a predictor fails, it says so and nothing is lost") {
+  const TemporaryFolder folder;
+  const Config config = write_onnx(
+      folder, onnx_graph("Conv x w -> y; Relu y -> z", "w[1,1,1,1]=2", "x[-1,1,1,2] -> z"));
+  const Tensor images{{1, 2, 3, 4}, {2, 1, 1, 2}};
+  const auto use = [&] { return Predictor(config).run(images.view()).data; };
+  const std::vector<float> expected = use();
+  for (int n = 1; n < 100'000; ++n) {
+    CAPTURE(n);
+    const int before = held;
+    left = n;
+    try {
+      const std::vector<float> found = use();
+      const bool is_last = left.exchange(0) > 0;
+      CHECK(found == expected);
+      if (is_last) return;
+    } catch (const Error& error) {
+      CHECK(left.exchange(0) == 0);
+      CHECK(error.code() == ErrorCode::BackendFailure);
+    } catch (const std::bad_alloc&) {
+      CHECK(left.exchange(0) == 0);
+    }
+    REQUIRE(held == before);
+  }
+  FAIL("it does not end");
+}
+
+#ifdef LENET_TEST_HTTP
+namespace {
+
+std::string packed(const std::string& text) {
+  std::string to(text.size() + 1000, '\0');
+  z_stream stream{};
+  REQUIRE(deflateInit(&stream, Z_BEST_SPEED) == Z_OK);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(to.data());
+  stream.avail_out = static_cast<uInt>(to.size());
+  REQUIRE(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  to.resize(stream.total_out);
+  deflateEnd(&stream);
+  return to;
+}
+
+std::string post_text(const std::string& fields, const std::string& body) {
+  return "POST " + kInfer + " HTTP/1.1\r\nHost: localhost\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+/// \returns the status; 0 when the connection was closed
+int ask(int port, const std::string& request) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval patience{20, 0};
+  setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  const boost::asio::ip::tcp::endpoint to(boost::asio::ip::make_address("127.0.0.1"),
+                                          static_cast<std::uint16_t>(port));
+  REQUIRE(connect(socket, to.data(), static_cast<socklen_t>(to.size())) == 0);
+  send(socket, request.data(), request.size(), MSG_NOSIGNAL);
+  std::array<char, 64> begin{};
+  const ssize_t count = recv(socket, begin.data(), begin.size() - 1, MSG_WAITALL);
+  const bool is_late = count < 0 && errno == EAGAIN;
+  close(socket);
+  REQUIRE_FALSE(is_late);
+  return count > 12 ? std::atoi(begin.data() + std::strlen("HTTP/1.1 ")) : 0;
+}
+
+}  // namespace
+
+TEST_CASE("whichever allocation of a request fails, its client hears of it, and no other one") {
+  is_spared = true;
+  const std::string images = bytes_of(random_images(100).data);
+  const std::string one = images.substr(0, 784 * sizeof(float));
+  const std::string raw = "Inference-Header-Content-Length: 0\r\n";
+  json input = {{"name", "x"}, {"shape", {1, 1, 28, 28}}, {"datatype", "FP32"}};
+  input["data"] = floats_of(one);
+  const std::string requests[] = {
+      post_text(raw, one), post_text("", json({{"inputs", {input}}}).dump()),
+      post_text(raw + "Content-Encoding: deflate\r\nAccept-Encoding: gzip\r\n", packed(images)),
+      post_text("", "{"), "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"};
+  const std::string health = "GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  for (const double loop_us : {200.0, 0.0}) {
+    Options options = options_of(kModelDir);
+    options.loop_us = loop_us;
+    Service service(options);
+    serve::HttpOptions http;
+    http.port = 0;
+    http.threads = 1;
+    serve::HttpServer server(service, http);
+    server.start();
+    const int port = std::stoi(server.address().substr(server.address().rfind(':') + 1));
+    for (const std::string& request : requests) {
+      const int usual = ask(port, request);
+      REQUIRE(usual >= 200);
+      bool is_last = false;
+      for (int n = 1; !is_last; ++n) {
+        CAPTURE(request.substr(0, 300));
+        CAPTURE(n);
+        REQUIRE(n < 10'000);
+        left = n;
+        const int status = ask(port, request);
+        is_last = left.exchange(0) > 0;
+        const bool is_right = status == usual || (!is_last && (status == 503 || status == 0));
+        CHECK(is_right);
+        CHECK(ask(port, health) == 200);
+      }
+    }
+    server.begin_stop();
+    CHECK(server.stop() == 0);
+  }
+  is_spared = false;
+}
+#endif
 
 }  // namespace lenet::tests

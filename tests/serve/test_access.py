@@ -46,8 +46,12 @@ def test_the_name_in_the_target_counts(server):
 
 
 @pytest.mark.parametrize("path", [INFER, "/v2/repository/models/lenet/unload"])
-@pytest.mark.parametrize("origin", [PAGE, "null", "http://127.0.0.1:1", "http://localhost.evil"])
+@pytest.mark.parametrize(
+    "origin",
+    [PAGE, "null", "http://127.0.0.1:1", "http://localhost.evil", "ftp://127.0.0.1:{port}"],
+)
 def test_pages_of_other_origins_are_refused(server, question, path, origin):
+    origin = origin.format(port=server.port)
     status, headers, body = server.ask("POST", path, question, JSON | {"Origin": origin})
     assert status == 403
     assert b"--allow_origin" in body

@@ -1,6 +1,8 @@
 """HTTP as attackers speak it, and clients that are slow, in a hurry, or too many."""
 
 import gzip
+import random
+import select
 import socket
 import time
 import zlib
@@ -178,11 +180,31 @@ def test_a_client_that_does_not_read(start_server, tmp_path):
         assert (status, len(body)) == (200, 30 << 20)
 
 
-def test_too_many_connections(start_server):
-    with start_server("--max_connections=3") as server:
+def test_the_connection_that_is_idle_longest_makes_room(start_server):
+    with start_server("--max_connections=3", "--http_threads=1") as server:
         held = [server.connect() for _ in range(3)]
         for connection in held:
             connection.sendall(READY)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        held[0].sendall(READY)  # so that it is not the one
+        assert held[0].recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert server.send(READY, half_close=True)[0] == [200]
+        assert held[1].recv(1000) == b""
+        server.wait_until_closed(but=2)
+        assert server.metric("lenet_http_displaced_connections_total") == 1
+        for connection in (held[0], held[2]):
+            connection.sendall(READY)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        for connection in held:
+            connection.close()
+
+
+def test_too_many_connections(start_server):
+    """None of these is idle, as a request has begun."""
+    with start_server("--max_connections=3") as server:
+        held = [server.connect() for _ in range(3)]
+        for connection in held:
+            connection.sendall(READY + READY[:9])
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
         statuses, received = server.send(READY)
         assert statuses == [503]
@@ -191,6 +213,47 @@ def test_too_many_connections(start_server):
         server.wait_until_closed(but=2)
         assert server.send(READY, half_close=True)[0] == [200]
         for connection in held:
-            connection.sendall(READY)
+            connection.sendall(READY[9:])
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
             connection.close()
+
+
+def test_connections_of_one_address(start_server):
+    with start_server("--max_connections_per_address=2") as server:
+        held = [server.connect() for _ in range(2)]
+        for connection in held:
+            connection.sendall(READY)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        statuses, received = server.send(READY)
+        assert (statuses, b"from this address" in received) == ([503], True)
+        with socket.create_connection(
+            ("127.0.0.1", server.port), 30, source_address=("127.0.0.2", 0)
+        ) as other:
+            other.sendall(READY)
+            assert other.recv(1000).startswith(b"HTTP/1.1 200 ")
+        held.pop().close()
+        server.wait_until_closed(but=1)
+        assert server.ask("GET", "/v2/health/live")[0] == 200
+        held.pop().close()
+
+
+@pytest.mark.parametrize("what", ["unpacked", "packed"])
+def test_compression_holds_up_no_one_else(start_server, tmp_path, what):
+    """A probe of the health that comes after eight clients' work is answered before it is done."""
+    page = random.Random(1).randbytes(7 << 20)
+    (tmp_path / "index.html").write_bytes(page)
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n"
+    if what == "unpacked":
+        bomb = gzip.compress(bytes(63 << 20))
+        request = post(INFER, f"Content-Length: {len(bomb)}", "Content-Encoding: gzip") + bomb
+    with start_server("--http_threads=1", "--workers=1", f"--page={tmp_path}") as server:
+        clients = [server.connect() for _ in range(8)]
+        for client in clients:
+            client.sendall(request)
+        assert server.ask("GET", "/v2/health/live")[0] == 200
+        assert len(select.select(clients, [], [], 0)[0]) < 8
+        for client in clients:
+            received = client.recv(1000)
+            assert received.startswith(b"HTTP/1.1 400 " if what == "unpacked" else b"HTTP/1.1 200 ")
+            assert (b"Content-Encoding: gzip" in received) == (what == "packed")
+            client.close()

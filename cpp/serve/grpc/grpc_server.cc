@@ -52,7 +52,7 @@ std::string client_of(const Context& context) {
 /// A call, counted until its answer is sent.
 class Call final : public Reactor {
  public:
-  Call(std::atomic<std::size_t>& open, const AccessLog& log) : open_(open), log_(log) { ++open_; }
+  Call(std::atomic<std::size_t>& open, AccessLog& log) : open_(open), log_(log) { ++open_; }
 
   /// What the log is to say of it.
   void describe(const Context& context, const std::string& method, std::size_t received) {
@@ -79,7 +79,7 @@ class Call final : public Reactor {
 
  private:
   std::atomic<std::size_t>& open_;
-  const AccessLog& log_;
+  AccessLog& log_;
   const Clock::time_point begin_ = Clock::now();
   Exchange exchange_;
 };
@@ -157,7 +157,7 @@ grpc::Status by_readiness(const Response& response, Answer& answer) {
 /// The calls of GRPCInferenceService. All take bytes: how many is looked at before they are read.
 class Calls final : public inference::GRPCInferenceService::Service {
  public:
-  Calls(lenet::serve::Service& service, std::string token, const AccessLog& log);
+  Calls(lenet::serve::Service& service, std::string token, AccessLog& log);
 
   std::atomic<std::size_t> open{0};  ///< calls without an answer
   std::atomic<bool> closed{false};   ///< to calls that come
@@ -179,7 +179,7 @@ class Calls final : public inference::GRPCInferenceService::Service {
 
   lenet::serve::Service& service_;
   const std::string token_;
-  const AccessLog& log_;
+  AccessLog& log_;
 };
 
 void Calls::require_token(const Context& context) const {
@@ -242,7 +242,7 @@ void Calls::add(const char* name, Request (*ask)(const Query&),
       });
 }
 
-Calls::Calls(lenet::serve::Service& service, std::string token, const AccessLog& log)
+Calls::Calls(lenet::serve::Service& service, std::string token, AccessLog& log)
     : service_(service), token_(std::move(token)), log_(log) {
   using namespace inference;  // NOLINT: here alone, where some twenty of its names stand
   add<ServerLiveRequest, ServerLiveResponse>(
@@ -337,15 +337,14 @@ std::unique_ptr<grpc::Server> build_server(Calls& calls, const ServeOptions& opt
 void require_grpc(char**) {}
 
 struct GrpcServer::State {
-  State(Service& service, const std::string& token, const AccessLog& log)
-      : calls(service, token, log) {}
+  State(Service& service, const std::string& token, AccessLog& log) : calls(service, token, log) {}
 
   Calls calls;
   std::string address;
   std::unique_ptr<grpc::Server> server;
 };
 
-GrpcServer::GrpcServer(Service& service, const ServeOptions& options, const AccessLog& log)
+GrpcServer::GrpcServer(Service& service, const ServeOptions& options, AccessLog& log)
     : state_(std::make_unique<State>(service, options.http.token, log)) {
   // What it would say is said by the error.
   setenv("GRPC_VERBOSITY", "NONE", 0);

@@ -23,7 +23,7 @@ class GrpcServer {
   /// \param service must outlive `stop`, and end before this object
   /// \param log must outlive this object
   /// \throws Error BackendFailure for an address or a port that is taken or not allowed
-  GrpcServer(Service& service, const ServeOptions& options, const AccessLog& log);
+  GrpcServer(Service& service, const ServeOptions& options, AccessLog& log);
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
   ~GrpcServer();

@@ -22,7 +22,7 @@ void require_grpc(char** argv) {
 struct GrpcServer::State {
   std::string address;
 };
-GrpcServer::GrpcServer(Service&, const ServeOptions&, const AccessLog&) {}
+GrpcServer::GrpcServer(Service&, const ServeOptions&, AccessLog&) {}
 GrpcServer::~GrpcServer() = default;
 const std::string& GrpcServer::address() const { return state_->address; }
 void GrpcServer::begin_stop() {}

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -406,7 +407,7 @@ void write_message(const std::string& json, google::protobuf::Message& to) {
   throw Refusal(500, "this answer does not fit " + to.GetTypeName());
 }
 
-grpc::Status status_of(const Response& response) {
+grpc::Status status_of(const Response& response) noexcept try {
   using Code = grpc::StatusCode;
   constexpr std::pair<int, Code> kCodes[] = {{200, Code::OK},
                                              {400, Code::INVALID_ARGUMENT},
@@ -424,10 +425,12 @@ grpc::Status status_of(const Response& response) {
   }
   if (code == Code::OK) return grpc::Status::OK;
   std::string message;
-  JsonReader in(response.body);
+  JsonReader in(response.body.empty() ? response.tail : response.body);
   constexpr std::string_view kNames[] = {"error"};
   in.object(kNames, [&](std::size_t) { message = in.text().substr(0, kMaxMessage); });
   return {code, message};
+} catch (const std::bad_alloc&) {
+  return {grpc::StatusCode::UNAVAILABLE, {}};
 }
 
 }  // namespace lenet::serve

@@ -37,6 +37,6 @@ void write_infer_response(const Response& response, bool typed, inference::Model
 void write_message(const std::string& json, google::protobuf::Message& to);
 
 /// \param response to any request
-grpc::Status status_of(const Response& response);
+grpc::Status status_of(const Response& response) noexcept;
 
 }  // namespace lenet::serve

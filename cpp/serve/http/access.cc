@@ -27,16 +27,21 @@ std::string_view name_in(std::string_view host) {
   return host.substr(0, host.size() - (!host.empty() && host.back() == '.' ? 1 : 0));
 }
 
+std::string_view scheme_of(std::string_view origin) { return origin.substr(0, origin.find(":")); }
+
+/// \param text a host, or an origin
+std::string_view without_usual_port(std::string_view text, std::string_view scheme) {
+  const std::size_t port = begin_of_port(text);
+  return text.substr(port) == (scheme == "https" ? ":443" : ":80") ? text.substr(0, port) : text;
+}
+
 /// Whether a page comes from the server that it asks, whatever is between them speaks TLS or not.
 bool is_same(std::string_view origin, std::string_view host) {
-  const std::size_t scheme = origin.find("://");
-  if (scheme == std::string_view::npos) return false;  // "null"
-  const std::string_view usual_port = origin.substr(0, scheme) == "https" ? ":443" : ":80";
-  const auto without_usual_port = [&](std::string_view text) {
-    return text.substr(begin_of_port(text)) == usual_port ? text.substr(0, begin_of_port(text))
-                                                          : text;
-  };
-  return same_word(without_usual_port(origin.substr(scheme + 3)), without_usual_port(host));
+  const std::string_view scheme = scheme_of(origin);
+  const std::size_t begin = scheme.size() + 3;  // behind "://"
+  const bool is_ours = (scheme == "http" || scheme == "https") && origin.size() > begin;
+  return is_ours && same_word(without_usual_port(origin.substr(begin), scheme),
+                              without_usual_port(host, scheme));
 }
 
 }  // namespace
@@ -45,6 +50,8 @@ boost::asio::ip::address parse_address(const std::string& host) {
   boost::system::error_code error;
   const auto address =
       boost::asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
+  const bool is_mapped = !error && address.is_v6() && address.to_v6().is_v4_mapped();
+  if (is_mapped) return make_address_v4(boost::asio::ip::v4_mapped, address.to_v6());
   if (!error) return address;
   throw Error(ErrorCode::BadInput,
               "--host is '" + host + "'; expected an address such as 127.0.0.1, 0.0.0.0, ::1");
@@ -70,14 +77,15 @@ Access::Access(const std::string& listens_on, std::vector<std::string> hosts,
       judges_hosts_(address_.is_loopback() || !hosts.empty()),
       hosts_(std::move(hosts)),
       origins_(std::move(origins)) {
-  for (const std::string& host : hosts_) {
+  for (std::string& host : hosts_) {
     if (host.empty() || !is_valid_host(host) || begin_of_port(host) != host.size()) {
       throw Error(ErrorCode::BadInput, "--allowed_host is '" + host +
                                            "'; expected a name such as models.example.org, "
                                            "without a port");
     }
+    host = std::string(name_in(host));
   }
-  for (const std::string& origin : origins_) {
+  for (std::string& origin : origins_) {
     const std::size_t scheme = origin.find("://");
     const bool is_whole = scheme != std::string::npos && scheme > 0 && scheme + 3 < origin.size() &&
                           is_valid_host(origin.substr(scheme + 3));
@@ -86,6 +94,7 @@ Access::Access(const std::string& listens_on, std::vector<std::string> hosts,
                                            "'; expected * or an origin such as "
                                            "https://example.org, without a path");
     }
+    origin = std::string(without_usual_port(origin, scheme_of(origin)));  // as browsers send it
   }
 }
 

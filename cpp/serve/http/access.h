@@ -35,6 +35,8 @@ class Access {
   /// 421 for a host that this server is not, 403 for a page of another origin.
   std::optional<Response> refuse(const RequestHeader& header) const;
 
+  /// Whether pages of other origins may read any response.
+  bool shares() const { return !origins_.empty(); }
   /// Whether a page of another origin may read the response.
   bool shares_with(std::string_view origin) const;
 

@@ -24,12 +24,14 @@ constexpr std::size_t kMaxIdleMemory = 64 << 10;
 constexpr std::size_t kMinCounted = 64 << 10;
 // Added to what is kept of a header when the rest of it is read.
 constexpr std::size_t kReadMore = 16 << 10;
-// Shorter responses gain nothing from being packed, and longer ones would hold up the loop.
+// Shorter responses gain nothing from being packed; longer ones would hold up a worker.
 constexpr std::size_t kMinPacked = 1 << 10;
 constexpr std::size_t kMaxPacked = 8 << 20;
 // After a response that ends the connection, for a client that still sends: closing at once could
 // take the response from it.
 constexpr int kLingerSeconds = 2;
+// A client that asks one thing after the other may be sending just when the server is told to stop.
+constexpr std::chrono::milliseconds kDrainIdle(1000);
 
 bool has_body(int status) { return status >= 200 && status != 204 && status != 304; }
 
@@ -40,18 +42,26 @@ void free_if_large(std::string& text) {
 
 }  // namespace
 
-Connection::Connection(EventLoop& loop, std::uint64_t key, int socket, std::string client)
-    : loop_(loop), transport_(loop.transport()), key_(key), socket_(socket) {
-  exchange_.client = std::move(client);
+Connection::Connection(EventLoop& loop, std::uint64_t key, int socket,
+                       const boost::asio::ip::tcp::endpoint& client)
+    : loop_(loop),
+      transport_(loop.transport()),
+      key_(key),
+      socket_(socket),
+      address_(client.address()) {
+  if (transport_.log) exchange_.client = text_of(client);
+  is_allowed_ = transport_.enter(address_);
 }
 
 Connection::~Connection() {
+  transport_.leave(address_);
   transport_.buffered.fetch_sub(buffered_, std::memory_order_relaxed);
   ::close(socket_);
 }
 
-void Connection::refuse() {
-  fail(503, "too many connections");
+void Connection::refuse(const Failure& why) {
+  if (closed_ || close_after_) return;
+  fail(why.status, why.message);
   go_on();
 }
 
@@ -113,7 +123,10 @@ bool Connection::parse_some() {
   // A client may send an empty line behind a request (RFC 9112, section 2.2).
   while (!parser_ && input_.substr(0, 2) == "\r\n") input_.remove_prefix(2);
   if (input_.empty() || (!parser_ && input_ == "\r")) return false;
-  if (!parser_) parser_.emplace(transport_.options.request);
+  if (!parser_) {
+    parser_.emplace(transport_.options.request);
+    shared_with_.clear();
+  }
   const bool had_header = parser_->header_done();
   input_.remove_prefix(parser_->parse(input_));
   if (const auto& failure = parser_->failure()) {
@@ -169,15 +182,23 @@ void Connection::dispatch() {
   accepts_ = choose_coding(header.accept_encoding);
   is_http_1_0_ = header.is_http_1_0;
   waiting_ = true;
+  const int seconds = transport_.options.request_seconds;
+  if (seconds > 0) request.deadline = dispatched_ + std::chrono::seconds(seconds);
   if (std::optional<Response> response = transport_.answer(request, header)) {
     take(std::move(*response));
   } else {
-    loop_.handle(*this, std::move(request));
+    loop_.handle(*this, std::move(request), header.coding);
   }
 }
 
 void Connection::take(Response response) {
   if (!waiting_ || closed_) return;
+  const Coding coding = std::exchange(accepts_, Coding::Identity);
+  const auto is_coding = [](const auto& field) { return field.first == "Content-Encoding"; };
+  const bool packs = coding != Coding::Identity && response.status == 200 &&
+                     response.size() >= kMinPacked && response.size() <= kMaxPacked &&
+                     std::none_of(response.headers.begin(), response.headers.end(), is_coding);
+  if (packs && loop_.pack(*this, response, coding)) return;  // it comes again
   waiting_ = false;
   respond(std::move(response));
 }
@@ -207,8 +228,8 @@ void Connection::append_head(const Response& response) {
   if (!shared_with_.empty()) {
     add_field("Access-Control-Allow-Origin", shared_with_);
     add_field("Access-Control-Expose-Headers", "Inference-Header-Content-Length");
-    add_field("Vary", "Origin");
   }
+  if (transport_.access.shares()) add_field("Vary", "Origin");
   if (close_after_) {
     add_field("Connection", "close");
   } else if (is_http_1_0_) {
@@ -219,14 +240,6 @@ void Connection::append_head(const Response& response) {
 
 void Connection::respond(Response response) {
   if (draining_ && input_.empty()) close_after_ = true;
-  const auto is_coding = [](const auto& field) { return field.first == "Content-Encoding"; };
-  if (accepts_ != Coding::Identity && response.status == 200 && response.size() >= kMinPacked &&
-      response.size() <= kMaxPacked &&
-      std::none_of(response.headers.begin(), response.headers.end(), is_coding)) {
-    response.body = pack(response.body.append(response.tail), accepts_);
-    response.tail = {};
-    response.headers.emplace_back("Content-Encoding", to_string(accepts_));
-  }
   const std::size_t before = output_.size();
   append_head(response);
   if (exchange_.method != "HEAD" && has_body(response.status)) {
@@ -243,7 +256,6 @@ void Connection::respond(Response response) {
   exchange_.time = Clock::now() - dispatched_;
   transport_.record(exchange_);
   exchange_.received = 0;
-  accepts_ = Coding::Identity;
 }
 
 void Connection::flush() {
@@ -303,24 +315,32 @@ void Connection::drain() {
   settle();
 }
 
+Clock::time_point Connection::idle_since() const {
+  const Phase now = phase();
+  const bool is_idle = !is_reading() && (now == Phase::Idle || now == Phase::Header);
+  return is_idle && !closed_ ? phase_began_ : Clock::time_point::max();
+}
+
 void Connection::settle() {
   if (closed_) return;
   const Phase now = phase();
-  const bool nothing_begun = !is_reading() && (now == Phase::Idle || now == Phase::Header);
-  if (draining_ && nothing_begun && !has_bytes()) return close();
+  if (draining_ && loop_.now() - idle_since() >= kDrainIdle && !has_bytes()) return close();
   if (now != Phase::Waiting) loop_.watch(*this, now == Phase::Writing ? EPOLLOUT : EPOLLIN);
   if (now == phase_ && requests_ == phase_request_) return;
   phase_ = now;
   phase_request_ = requests_;
+  phase_began_ = loop_.now();
   const HttpOptions& set = transport_.options;
   // In the order of the phases.
   const std::array<int, 6> limits = {set.idle_seconds,    set.header_seconds, set.body_seconds,
                                      set.request_seconds, set.body_seconds,   kLingerSeconds};
   const int seconds = limits.at(static_cast<std::size_t>(now));
-  deadline_ = seconds == 0 ? Clock::time_point::max() : loop_.now() + std::chrono::seconds(seconds);
+  deadline_ =
+      seconds == 0 ? Clock::time_point::max() : phase_began_ + std::chrono::seconds(seconds);
 }
 
 void Connection::on_tick() {
+  settle();
   if (loop_.now() < deadline_ || closed_) return;
   if (phase_ != Phase::Idle && phase_ != Phase::Lingering) {
     transport_.timeouts.fetch_add(1, std::memory_order_relaxed);

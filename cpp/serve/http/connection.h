@@ -2,6 +2,7 @@
 /// One client's connection: requests out of its bytes, and bytes out of responses.
 #pragma once
 
+#include <boost/asio/ip/tcp.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,15 +25,16 @@ class Connection {
  public:
   /// \param socket non-blocking; closed by the destructor
   /// \param key by which the loop finds this object
-  Connection(EventLoop& loop, std::uint64_t key, int socket, std::string client);
+  Connection(EventLoop& loop, std::uint64_t key, int socket,
+             const boost::asio::ip::tcp::endpoint& client);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
   /// Sends what can be sent, and parses what has arrived. To be called first, and after `take`.
   void go_on();
-  /// Answers 503, and closes.
-  void refuse();
+  /// Answers so in place of what there is to answer, and closes.
+  void refuse(const Failure& why);
   /// \param ready of epoll
   void on_events(std::uint32_t ready);
   /// Takes the response to the request that waits for one.
@@ -41,10 +43,16 @@ class Connection {
   void close() { closed_ = true; }
   /// Looks whether the client, or a request, took too long.
   void on_tick();
-  /// To be closed as soon as every request that has begun is answered.
+  /// To be closed as soon as every request that has begun is answered, and none comes for a second.
   void drain();
 
   bool closed() const { return closed_; }
+  /// Whether its address may have one more.
+  bool is_allowed() const { return is_allowed_; }
+  /// Since when it waits for a request; the end of time when it does not.
+  Clock::time_point idle_since() const;
+  /// Whether something came that was not read yet.
+  bool has_bytes() const;
   /// Whether a client waits for a response.
   bool has_request() const { return waiting_ || is_reading() || (unsent() > 0 && !closed_); }
   std::uint64_t key() const { return key_; }
@@ -71,7 +79,6 @@ class Connection {
   void respond(Response response);
   void append_head(const Response& response);
   void flush();
-  bool has_bytes() const;
   /// To be called at the end of whatever happens: what to wait for, and until when.
   void settle();
   void keep_input();
@@ -81,6 +88,8 @@ class Connection {
   Transport& transport_;
   const std::uint64_t key_;
   const int socket_;
+  const boost::asio::ip::address address_;
+  bool is_allowed_ = true;
 
   std::optional<RequestParser> parser_;
   std::string_view input_;  ///< not parsed yet: in the loop's memory, or in `kept_`
@@ -94,7 +103,7 @@ class Connection {
 
   std::string shared_with_;  ///< the origin of the page that asks, which may read the response
   Exchange exchange_;        ///< of the request that is read or answered
-  Coding accepts_ = Coding::Identity;
+  Coding accepts_ = Coding::Identity;  ///< of the response that is not there yet
   bool is_http_1_0_ = false;
   Clock::time_point dispatched_;
 
@@ -106,6 +115,7 @@ class Connection {
   std::uint64_t requests_ = 0;
   Phase phase_ = Phase::Idle;
   std::uint64_t phase_request_ = ~std::uint64_t{0};
+  Clock::time_point phase_began_;
   Clock::time_point deadline_;
 };
 

@@ -1,6 +1,9 @@
 #include "http/content_coding.h"
 
+#include <zlib.h>
+
 #include <algorithm>
+#include <memory>
 #include <new>
 
 namespace lenet::serve {
@@ -67,30 +70,6 @@ Coding choose_coding(std::string_view accept) {
   return accepts_coding(accept, "deflate") ? Coding::Deflate : Coding::Identity;
 }
 
-Unpacker::Unpacker(Coding coding) {
-  if (inflateInit2(&stream_, window_of(coding)) != Z_OK) throw std::bad_alloc();
-}
-
-Unpacker::Result Unpacker::add(std::string_view bytes, std::string& body, std::size_t max_bytes) {
-  set_input(stream_, bytes);
-  for (bool more = true; more;) {
-    if (finished_) return stream_.avail_in == 0 ? Result::Ok : Result::Damaged;
-    // One byte more than allowed, to notice it.
-    const std::size_t before = body.size();
-    const std::size_t room = std::min(kUnpackAtOnce, max_bytes + 1 - before);
-    body.resize(before + room);
-    set_output(stream_, body.data() + before, room);
-    const int result = inflate(&stream_, Z_NO_FLUSH);
-    body.resize(before + room - stream_.avail_out);
-    if (body.size() > max_bytes) return Result::TooLarge;
-    if (result == Z_BUF_ERROR) return Result::Ok;  // all was read
-    if (result != Z_OK && result != Z_STREAM_END) return Result::Damaged;
-    finished_ = result == Z_STREAM_END;
-    more = finished_ || stream_.avail_out == 0 || stream_.avail_in > 0;
-  }
-  return Result::Ok;
-}
-
 std::string pack(std::string_view body, Coding coding) {
   z_stream stream{};
   if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, window_of(coding), MAX_MEM_LEVEL,
@@ -104,6 +83,37 @@ std::string pack(std::string_view body, Coding coding) {
   packed.resize(stream.total_out);
   deflateEnd(&stream);
   return packed;
+}
+
+std::optional<Failure> unpack(std::string& body, Coding coding, std::size_t max_bytes,
+                              std::chrono::steady_clock::time_point deadline) noexcept try {
+  constexpr Failure kDamaged = {400, "the body is not what Content-Encoding says"};
+  z_stream stream{};
+  if (inflateInit2(&stream, window_of(coding)) != Z_OK) throw std::bad_alloc();
+  const std::unique_ptr<z_stream, decltype(&inflateEnd)> ends(&stream, inflateEnd);
+  set_input(stream, body);
+  std::string whole;
+  for (int result = Z_OK; result != Z_STREAM_END;) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      return Failure{503, "the request took too long"};
+    }
+    // One byte more than allowed, to notice it.
+    const std::size_t before = whole.size();
+    const std::size_t room = std::min(kUnpackAtOnce, max_bytes + 1 - before);
+    whole.resize(before + room);
+    set_output(stream, whole.data() + before, room);
+    result = inflate(&stream, Z_NO_FLUSH);
+    whole.resize(before + room - stream.avail_out);
+    if (result == Z_MEM_ERROR) throw std::bad_alloc();
+    if (whole.size() > max_bytes) return Failure{413, "the body is too large once it is unpacked"};
+    if (result == Z_BUF_ERROR) return Failure{400, "the packed body is not whole"};
+    if (result != Z_OK && result != Z_STREAM_END) return kDamaged;
+  }
+  if (stream.avail_in > 0) return kDamaged;
+  body = std::move(whole);
+  return std::nullopt;
+} catch (const std::bad_alloc&) {
+  return Failure{503, "out of memory"};
 }
 
 }  // namespace lenet::serve

@@ -2,14 +2,18 @@
 /// Content-Encoding: gzip, and deflate, by which HTTP means the format of zlib.
 #pragma once
 
-#include <zlib.h>
-
-#include <cstddef>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace lenet::serve {
+
+/// Why a request is refused, with the status from 400 to 599.
+struct Failure {
+  int status;
+  const char* message;
+};
 
 enum class Coding { Identity, Gzip, Deflate };
 
@@ -25,31 +29,15 @@ bool accepts_coding(std::string_view accept, std::string_view name);
 /// \returns Gzip, else Deflate, else Identity, whatever the client's order of preference.
 Coding choose_coding(std::string_view accept);
 
-/// Unpacks a body piece by piece.
-class Unpacker {
- public:
-  enum class Result { Ok, Damaged, TooLarge };
-
-  /// \param coding not Identity
-  explicit Unpacker(Coding coding);
-  ~Unpacker() { inflateEnd(&stream_); }
-  Unpacker(const Unpacker&) = delete;
-  Unpacker& operator=(const Unpacker&) = delete;
-
-  /// Appends to `body` what the bytes unpack to.
-  /// \returns TooLarge once `body` would have more than `max_bytes`; bytes behind the end of the
-  ///   packed data are Damaged.
-  Result add(std::string_view bytes, std::string& body, std::size_t max_bytes);
-  /// Whether the packed data was whole.
-  bool finished() const { return finished_; }
-
- private:
-  z_stream stream_{};
-  bool finished_ = false;
-};
-
+/// What both of these do takes milliseconds for each megabyte: nothing for a thread that reads.
 /// \param coding not Identity
 std::string pack(std::string_view body, Coding coding);
+/// \param body replaced by what it unpacks to
+/// \param deadline looked at after every 64 kB
+/// \returns 413 for more than `max_bytes`; 400 for a body that is not whole, or has more behind its
+///   end; 503 once the deadline has passed, or when there is no memory
+std::optional<Failure> unpack(std::string& body, Coding coding, std::size_t max_bytes,
+                              std::chrono::steady_clock::time_point deadline) noexcept;
 
 /// Whether they are the same but for the case of ASCII letters.
 bool same_word(std::string_view a, std::string_view b);

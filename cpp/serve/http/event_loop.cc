@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <new>
+#include <thread>
 
 #include "lenet/error.h"
 
@@ -22,6 +24,9 @@ constexpr std::size_t kReadAtOnce = 64 << 10;
 // calls.
 constexpr std::chrono::milliseconds kTick(500);
 constexpr int kAcceptAtOnce = 64;
+// For memory to tell a loop of an answer.
+constexpr int kTries = 100;
+constexpr std::chrono::milliseconds kBetweenTries(10);
 // Connections beyond the limit that get a response which says so.
 constexpr std::size_t kRefusedPolitely = 64;
 
@@ -143,15 +148,19 @@ void EventLoop::each_connection(const Action& action) {
 
 template <typename Task>
 void EventLoop::post(Task task) noexcept {
-  bool was_empty = false;
-  try {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    was_empty = mailbox_.empty();
-    mailbox_.emplace_back(std::move(task));
-  } catch (const std::bad_alloc&) {
-    return;  // the client waits until its limit of time
+  for (int tries = 0; tries < kTries; ++tries) {
+    try {
+      std::unique_lock<std::mutex> lock(mutex_);
+      const bool was_empty = mailbox_.empty();
+      mailbox_.emplace_back(std::move(task));
+      lock.unlock();
+      if (was_empty) wake(wake_);
+      return;
+    } catch (const std::bad_alloc&) {  // others may give some back
+      std::this_thread::sleep_for(kBetweenTries);
+    }
   }
-  if (was_empty) wake(wake_);
+  // The client waits until its limit of time.
 }
 
 void EventLoop::on_event(std::uint64_t key, std::uint32_t events) try {
@@ -168,8 +177,45 @@ void EventLoop::watch(Connection& connection, std::uint32_t events) const {
   control(epoll_, EPOLL_CTL_MOD, connection.socket(), events, connection.key());
 }
 
-void EventLoop::handle(const Connection& connection, Request request) {
+void EventLoop::handle(const Connection& connection, Request request, Coding coding) {
   const std::uint64_t key = connection.key();
+  if (coding == Coding::Identity) return handle(key, std::move(request));
+  const auto held = std::make_shared<Request>(std::move(request));
+  const bool taken = transport_.service.run(
+      [this, key, held, coding]() noexcept {
+        const std::size_t most = transport_.options.request.body_bytes;
+        const auto failure = unpack(held->body, coding, most, held->deadline);
+        post([this, key, held, failure] {
+          if (!failure) return handle(key, std::move(*held));
+          guard(key, [&](Connection& one) { one.refuse(*failure); });
+        });
+      },
+      held->body.size());
+  if (!taken) deliver(key, error_response(429, "too many requests are waiting"));
+}
+
+bool EventLoop::pack(const Connection& connection, Response& response, Coding coding) {
+  const std::uint64_t key = connection.key();
+  const auto held = std::make_shared<Response>(std::move(response));
+  const bool taken = transport_.service.run(
+      [this, key, held, coding]() noexcept {
+        try {
+          held->body += held->tail;
+          held->tail = {};
+          std::string packed = serve::pack(held->body, coding);
+          held->headers.emplace_back("Content-Encoding", to_string(coding));
+          held->body = std::move(packed);
+        } catch (const std::bad_alloc&) {  // it is sent as it is
+        }
+        post([this, key, held] { deliver(key, std::move(*held)); });
+      },
+      held->size());
+  if (!taken) response = std::move(*held);
+  return taken;
+}
+
+void EventLoop::handle(std::uint64_t key, Request request) {
+  if (connections_.count(key) == 0) return;  // its client went away meanwhile
   const bool waits = service_->handle(std::move(request), [this, key](Response response) {
     if (current_loop == this) return deliver(key, std::move(response));
     post([this, key, response = std::move(response)]() mutable {
@@ -222,32 +268,56 @@ void EventLoop::accept_all() {
     const auto fewer = [](const EventLoop* a, const EventLoop* b) { return a->load_ < b->load_; };
     EventLoop* const loop = *std::min_element(loops_.begin(), loops_.end(), fewer);
     ++loop->load_;
-    std::string client = transport_.log ? text_of(address) : "";
     if (loop == this) {
-      open(socket, std::move(client));
+      open(socket, address);
     } else {
-      loop->post([loop, socket, client] { loop->open(socket, client); });
+      loop->post([loop, socket, address] { loop->open(socket, address); });
     }
   }
 }
 
-void EventLoop::open(int socket, std::string client) {
-  const std::size_t before = transport_.connections.fetch_add(1);
+void EventLoop::open(int socket, const Endpoint& client) {
   const std::uint64_t key = ++last_key_;
   const int one = 1;
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  connections_[key] = std::make_unique<Connection>(*this, key, socket, std::move(client));
+  const std::size_t most = transport_.options.connections;
+  std::size_t before = transport_.connections.fetch_add(1);
+  if (before >= most && displace()) --before;
+  try {
+    std::unique_ptr<Connection>& place = connections_[key];
+    place = std::make_unique<Connection>(*this, key, socket, client);
+  } catch (const std::bad_alloc&) {
+    connections_.erase(key);
+    close(socket);
+    --load_;
+    --transport_.connections;
+    return;
+  }
   guard(key, [&](Connection& connection) {
     control(epoll_, EPOLL_CTL_ADD, socket, 0, key);
     connection.go_on();
-    const std::size_t most = transport_.options.connections;
-    if (before >= most) {
+    if (before >= most || !connection.is_allowed()) {
       ++transport_.refused;
       if (before >= most + kRefusedPolitely) return connection.close();
-      connection.refuse();
+      connection.refuse({503, before >= most ? "too many connections"
+                                             : "too many connections from this address"});
     }
     if (draining_) connection.drain();
   });
+}
+
+bool EventLoop::displace() {
+  std::uint64_t longest = kWakeKey;
+  Clock::time_point since = Clock::time_point::max();
+  for (const auto& [key, connection] : connections_) {
+    if (connection->idle_since() >= since || connection->has_bytes()) continue;
+    since = connection->idle_since();
+    longest = key;
+  }
+  if (longest == kWakeKey) return false;
+  ++transport_.displaced;
+  guard(longest, [](Connection& connection) { connection.close(); });
+  return true;
 }
 
 void EventLoop::read_mailbox() {
@@ -258,7 +328,12 @@ void EventLoop::read_mailbox() {
     const std::lock_guard<std::mutex> lock(mutex_);
     tasks.swap(mailbox_);
   }
-  for (const auto& task : tasks) task();
+  for (const auto& task : tasks) {
+    try {
+      task();
+    } catch (const std::bad_alloc&) {  // is the end of one connection, which `guard` closed
+    }
+  }
 }
 
 void EventLoop::drain() {

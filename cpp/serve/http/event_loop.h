@@ -50,8 +50,11 @@ class EventLoop {
   // For the connections, in the thread of `run`.
 
   Transport& transport() { return transport_; }
-  /// Hands a request to the service; its response goes to Connection::take.
-  void handle(const Connection& connection, Request request);
+  /// Hands a request to the service, unpacked; its response goes to Connection::take.
+  void handle(const Connection& connection, Request request, Coding coding);
+  /// Packs the response, which then goes to Connection::take.
+  /// \returns false, and leaves it, when too much is waiting
+  bool pack(const Connection& connection, Response& response, Coding coding);
   /// \param events EPOLLIN, EPOLLOUT or both
   void watch(Connection& connection, std::uint32_t events) const;
   /// When the events came that are being worked on.
@@ -66,10 +69,14 @@ class EventLoop {
   template <typename Task>
   void post(Task task) noexcept;
   void read_mailbox();
-  void open(int socket, std::string client);
+  using Endpoint = boost::asio::ip::tcp::endpoint;
+  void open(int socket, const Endpoint& client);
+  /// Closes the connection that has waited longest for a request. \returns false: none waits
+  bool displace();
   void accept_all();
   void pause_listener(bool paused);
   void close_listener();
+  void handle(std::uint64_t key, Request request);
   void deliver(std::uint64_t key, Response response) noexcept;
   void run_waiting();
   void tick();

@@ -30,7 +30,7 @@ class HttpServer {
   /// Such as "http://127.0.0.1:8000".
   const std::string& address() const { return address_; }
   /// For what others answer beside this server.
-  const AccessLog& log() const { return transport_.log; }
+  AccessLog& log() { return transport_.log; }
   void start();
   /// Begins a graceful stop: no new connections, and the end of `running` when every request is
   /// answered.

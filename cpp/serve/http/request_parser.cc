@@ -19,7 +19,7 @@ constexpr std::size_t kMaxChunkLine = 8192;
 
 std::string_view standard(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-RequestParser::Failure failure_of(const boost::beast::error_code& error) {
+Failure failure_of(const boost::beast::error_code& error) {
   if (error == http::error::header_limit) return {431, "the header is too large"};
   if (error == http::error::body_limit) return {413, "the body is too large"};
   if (error == http::error::bad_version) return {505, "expected HTTP/1.1 or HTTP/1.0"};
@@ -86,13 +86,13 @@ void RequestParser::set_target(std::string_view target, Error& error) {
     const std::size_t path = std::min(target.find_first_of("/?"), target.size());
     header_.host = target.substr(0, path);
     target.remove_prefix(path);
-    if (target.empty()) target = "/";
-  }
-  if (target[0] != '/' && target != "*") {
-    return fail(400, "expected a path that begins with '/'", error);
+    if (!is_valid_host(header_.host)) return fail(400, "invalid name of the server", error);
   }
   const std::size_t question = std::min(target.find('?'), target.size());
-  request_.path = target.substr(0, question);
+  request_.path = question == 0 && !header_.host.empty() ? "/" : target.substr(0, question);
+  if (request_.path[0] != '/' && request_.path != "*") {
+    return fail(400, "expected a path that begins with '/'", error);
+  }
   request_.query = target.substr(std::min(question + 1, target.size()));
 }
 
@@ -159,29 +159,15 @@ void RequestParser::on_header_impl(Error& error) {
     return fail(400, "the header has no field Host", error);
   }
   header_.close = !keep_alive();
-  if (header_.coding != Coding::Identity) unpacker_ = std::make_unique<Unpacker>(header_.coding);
 }
 
 void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>& length, Error&) {
-  if (length && !unpacker_) {
-    request_.body.reserve(std::min(static_cast<std::size_t>(*length), kReserveBytes));
-  }
+  if (length) request_.body.reserve(std::min(static_cast<std::size_t>(*length), kReserveBytes));
 }
 
-std::size_t RequestParser::on_body_impl(View bytes, Error& error) {
-  if (!unpacker_) {
-    request_.body.append(bytes.data(), bytes.size());
-    return bytes.size();
-  }
-  using Result = Unpacker::Result;
-  const Result result = unpacker_->add(standard(bytes), request_.body, limits_.body_bytes);
-  if (result == Result::Damaged) fail(400, "the body is not what Content-Encoding says", error);
-  if (result == Result::TooLarge) fail(413, "the body is too large once it is unpacked", error);
+std::size_t RequestParser::on_body_impl(View bytes, Error&) {
+  request_.body.append(bytes.data(), bytes.size());
   return bytes.size();
-}
-
-void RequestParser::on_finish_impl(Error& error) {
-  if (unpacker_ && !unpacker_->finished()) fail(400, "the packed body is not whole", error);
 }
 
 }  // namespace lenet::serve

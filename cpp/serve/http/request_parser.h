@@ -7,7 +7,6 @@
 #include <boost/version.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,7 +21,7 @@ namespace lenet::serve {
 struct RequestLimits {
   std::uint32_t header_bytes = 16 << 10;
   std::size_t header_count = 100;
-  std::size_t body_bytes = std::size_t{64} << 20;  ///< as sent, and unpacked
+  std::size_t body_bytes = std::size_t{64} << 20;  ///< as sent; who unpacks it sees to the rest
 };
 
 /// What the header of a request says to the transport.
@@ -43,11 +42,6 @@ struct RequestHeader {
 /// section 11.2) are refused.
 class RequestParser final : private boost::beast::http::basic_parser<true> {
  public:
-  struct Failure {
-    int status;  ///< from 400 to 599
-    const char* message;
-  };
-
   /// \param limits must outlive the parser
   explicit RequestParser(const RequestLimits& limits);
 
@@ -88,7 +82,7 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   std::size_t on_chunk_body_impl(std::uint64_t, View bytes, Error& error) override {
     return on_body_impl(bytes, error);
   }
-  void on_finish_impl(Error& error) override;
+  void on_finish_impl(Error&) override {}
 
   void set_target(std::string_view target, Error& error);
   void fail(int status, const char* message, Error& error);
@@ -100,7 +94,6 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   RequestHeader header_;
   Request request_;
   std::optional<Failure> failure_;
-  std::unique_ptr<Unpacker> unpacker_;
   std::size_t header_bytes_ = 0;
   std::size_t header_count_ = 0;
   std::vector<Field> unique_;  ///< fields that came and may not come again

@@ -1,6 +1,7 @@
 #include "http/transport.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,8 +19,11 @@ namespace lenet::serve {
 namespace {
 
 constexpr std::string_view kScheme = "Bearer ";
-constexpr std::size_t kMaxLogged = 256;  // bytes of what a client chose
-constexpr std::size_t kLogBuffer = 64 << 10;
+constexpr std::size_t kMaxLogged = 256;       // bytes of what a client chose
+constexpr std::size_t kLogBuffer = 64 << 10;  // more is written before the next flush
+constexpr std::size_t kMostLines = 1 << 20;   // bytes of lines that wait
+constexpr std::size_t kAtOnce = 4 << 10;  // a pipe that poll calls ready has room for (PIPE_BUF)
+constexpr int kLastWaitMs = 500;          // for who reads the last lines
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 /// Takes a time that tells nothing about `secret` but its length.
@@ -58,20 +62,20 @@ std::string time_text(const char* format, std::time_t time) {
 
 AccessLog::AccessLog(const std::string& path) {
   if (path.empty()) return;
-  const int file = path == "-"
-                       ? dup(STDOUT_FILENO)
-                       : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  std::FILE* const log = file < 0 ? nullptr : fdopen(file, "a");
-  if (log == nullptr) {
-    throw Error(ErrorCode::FileNotFound,
-                "--access_log: cannot write '" + path + "': " + std::strerror(errno));
-  }
-  std::setvbuf(log, nullptr, _IOFBF, kLogBuffer);
-  file_ = {log, std::fclose};
+  file_ = path == "-" ? dup(STDOUT_FILENO)
+                      : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  if (file_ >= 0) return;
+  throw Error(ErrorCode::FileNotFound,
+              "--access_log: cannot write '" + path + "': " + std::strerror(errno));
 }
 
-void AccessLog::write(const Exchange& exchange) const noexcept try {
-  if (!file_) return;
+AccessLog::~AccessLog() {
+  flush(kLastWaitMs);
+  if (file_ >= 0) close(file_);
+}
+
+void AccessLog::write(const Exchange& exchange) noexcept try {
+  if (file_ < 0) return;
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   std::string line = "{\"time\":\"" + time_text("%Y-%m-%dT%H:%M:%S", now.tv_sec) +
@@ -85,13 +89,36 @@ void AccessLog::write(const Exchange& exchange) const noexcept try {
   line += print(",\"status\":%d,\"received\":%zu,\"sent\":%zu,\"microseconds\":%lld}\n",
                 exchange.status, exchange.received, exchange.sent,
                 static_cast<long long>(exchange.time / std::chrono::microseconds(1)));
-  // A full disk is no reason to stop serving.
-  static_cast<void>(std::fwrite(line.data(), 1, line.size(), file_.get()));
-} catch (const std::bad_alloc&) {  // nor is it when there is no memory for a line
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (lines_.size() + line.size() > kMostLines) {
+    ++dropped_;
+    return;
+  }
+  lines_ += line;
+  if (lines_.size() < kLogBuffer) return;
+  lock.unlock();
+  flush();
+} catch (const std::exception&) {  // there is no memory for it
+  ++dropped_;
 }
 
-void AccessLog::flush() const {
-  if (file_) std::fflush(file_.get());
+void AccessLog::flush(int wait_ms) noexcept {
+  if (file_ < 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::size_t done = 0;
+  pollfd ready{file_, POLLOUT, 0};
+  while (done < lines_.size() && poll(&ready, 1, wait_ms) > 0) {
+    const ssize_t count = ::write(file_, &lines_[done], std::min(kAtOnce, lines_.size() - done));
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) break;
+    if (count < 0) {  // a full disk, a pipe that was closed: no reason to stop serving
+      dropped_ += static_cast<std::uint64_t>(
+          std::count(lines_.begin() + static_cast<std::ptrdiff_t>(done), lines_.end(), '\n'));
+      done = lines_.size();
+    } else {
+      done += static_cast<std::size_t>(count);
+    }
+  }
+  lines_.erase(0, done);
 }
 
 Transport::Transport(Service& the_service, HttpOptions the_options)
@@ -100,6 +127,20 @@ Transport::Transport(Service& the_service, HttpOptions the_options)
       access(options.host, options.allowed_hosts, options.allowed_origins),
       page(options.page),
       log(options.access_log) {}
+
+bool Transport::enter(const boost::asio::ip::address& client) {
+  const std::size_t most = options.connections_of_an_address;
+  if (most == 0) return true;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ++of_address_[client] <= most;
+}
+
+void Transport::leave(const boost::asio::ip::address& client) {
+  if (options.connections_of_an_address == 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = of_address_.find(client);
+  if (--found->second == 0) of_address_.erase(found);
+}
 
 std::optional<Response> Transport::refuse(const Request& request,
                                           const RequestHeader& header) const {
@@ -164,10 +205,14 @@ std::string Transport::metrics() const {
   text.begin("lenet_http_request_duration_seconds", "histogram",
              "From the whole request to its response.");
   text.add("", durations_);
-  text.counter("lenet_http_received_bytes_total", received_, "Bytes of bodies, unpacked.");
+  text.counter("lenet_http_received_bytes_total", received_, "Bytes of bodies, as they came.");
   text.counter("lenet_http_sent_bytes_total", sent_, "Bytes of responses.");
   text.gauge("lenet_http_connections", connections, "Open connections.");
   text.counter("lenet_http_refused_connections_total", refused, "Connections beyond the limit.");
+  text.counter("lenet_http_displaced_connections_total", displaced,
+               "Idle connections that were closed to make room for others.");
+  text.counter("lenet_access_log_dropped_lines_total", log.dropped(),
+               "Lines of the access log that nobody read in time, or that could not be written.");
   text.counter("lenet_http_timeouts_total", timeouts,
                "Connections whose client or request was too slow.");
   text.gauge("lenet_http_buffered_bytes", buffered,

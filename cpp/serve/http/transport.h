@@ -6,8 +6,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,7 +32,8 @@ struct HttpOptions {
   std::string access_log;  ///< a file, or "-" for standard output; empty: none
 
   RequestLimits request;
-  std::size_t connections = 1024;                     ///< at once; more are answered with 503
+  std::size_t connections = 1024;             ///< at once; for more, those that are idle go, or 503
+  std::size_t connections_of_an_address = 0;  ///< at once; more are answered with 503; 0: any
   std::size_t buffered_bytes = std::size_t{1} << 28;  ///< of all bodies together; then 503
   int header_seconds = 10;  ///< from the first byte of a request to the end of its header
   int body_seconds = 60;    ///< for its body, and for the client to take the response
@@ -55,21 +56,30 @@ struct Exchange {
   Clock::duration time{};
 };
 
-/// A file with a line of JSON about each exchange.
+/// A file with a line of JSON about each exchange. Nobody waits for who reads it: lines for which
+/// there is no room are dropped.
 /// Thread-safety: everything may be called from any number of threads at once.
 class AccessLog {
  public:
   /// \param path "-" is standard output; empty: nothing is written
   /// \throws Error FileNotFound
   explicit AccessLog(const std::string& path);
+  ~AccessLog();
+  AccessLog(const AccessLog&) = delete;
+  AccessLog& operator=(const AccessLog&) = delete;
 
-  explicit operator bool() const { return file_ != nullptr; }
-  void write(const Exchange& exchange) const noexcept;
-  /// Lines are buffered until then.
-  void flush() const;
+  explicit operator bool() const { return file_ >= 0; }
+  void write(const Exchange& exchange) noexcept;
+  /// Lines are buffered until then. \param wait_ms for who reads them
+  void flush(int wait_ms = 0) noexcept;
+  /// How many lines.
+  std::uint64_t dropped() const { return dropped_; }
 
  private:
-  std::shared_ptr<std::FILE> file_;
+  int file_ = -1;
+  std::mutex mutex_;
+  std::string lines_;
+  std::atomic<std::uint64_t> dropped_{0};
 };
 
 /// Thread-safety: everything may be called from any number of threads at once.
@@ -89,10 +99,15 @@ struct Transport {
   const HttpOptions options;
   const Access access;
   const Page page;
-  const AccessLog log;  ///< flushed a few times a second
+  AccessLog log;  ///< flushed a few times a second
+
+  /// Whether one more connection from there is allowed; `leave` gives its place back.
+  bool enter(const boost::asio::ip::address& client);
+  void leave(const boost::asio::ip::address& client);
 
   std::atomic<std::size_t> connections{0};  ///< that are open
   std::atomic<std::size_t> refused{0};      ///< connections, as there were too many
+  std::atomic<std::size_t> displaced{0};    ///< idle connections that made room for others
   std::atomic<std::size_t> timeouts{0};     ///< connections that were closed for one
   std::atomic<std::size_t> buffered{0};     ///< bytes of bodies and of unsent responses
   std::atomic<std::size_t> unanswered{0};   ///< requests that a forced stop cut off
@@ -100,7 +115,9 @@ struct Transport {
  private:
   std::string metrics() const;
 
-  std::array<std::atomic<std::uint64_t>, 600> responses_{};  ///< by status
+  std::mutex mutex_;
+  std::map<boost::asio::ip::address, std::size_t> of_address_;  ///< connections
+  std::array<std::atomic<std::uint64_t>, 600> responses_{};     ///< by status
   Histogram durations_;
   std::atomic<std::uint64_t> received_{0};
   std::atomic<std::uint64_t> sent_{0};
