@@ -58,6 +58,7 @@ struct Session {
   Results results;
 
   void run(lenet::Engine& with, const lenet::TensorView& input) {
+    require_shape(input, with.input_spec());
     results.tensors.resize(with.output_specs().size());
     with.run(input, results, control);
   }
@@ -108,6 +109,12 @@ LENET_EXPORT const Block* lenet_open(const char* program, std::size_t program_si
     auto pipeline = lenet::ImagePipeline::parse({preprocess, preprocess_size});
     auto model = load_model(files, config, &bytes);
     auto engine = create_native_engine(config, *model);
+    const Shape& takes = engine->input_spec().shape;
+    if (takes.size() != 4 || takes[1] < 1) {
+      throw lenet::Error(lenet::ErrorCode::Unsupported,
+                         "the model takes " + lenet::to_string(takes) +
+                             "; the page runs models of images [N, channels, height, width]");
+    }
     engine->prepare();
     session.reset(new Session{model, pipeline, std::move(engine), nullptr, {}, {}, {}, {}});
     return Block(nullptr, session->engine->input_spec().shape);

@@ -82,9 +82,8 @@ std::vector<ImageName> find_images(const Names& names, bool missing) {
     const platform::Kind kind = platform::kind_of(name);
     if (kind == platform::Kind::Folder) {
       for (std::string& file : images_in(name)) images.push_back({std::move(file), nullptr});
-    } else if (kind == platform::Kind::Missing && !missing) {
-      read_file(name);  // which says why it cannot
     } else {
+      if (kind == platform::Kind::Missing && !missing) read_file(name);  // which says why it cannot
       const bool may_be_stack = platform::suffix_of(name) == ".npy";
       const std::shared_ptr<const Stack> stack = may_be_stack ? read_stack(name) : nullptr;
       const std::int64_t count = stack ? stack->shape[0] : 1;

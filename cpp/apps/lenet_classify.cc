@@ -27,7 +27,9 @@ namespace {
 
 constexpr const char* kName = "lenet_classify";
 
-constexpr std::size_t kOpenBatches = 8;  // of images of different sizes
+// Of images of different sizes; more are run before there are enough images of a size.
+constexpr std::size_t kOpenBatches = 8;
+constexpr std::size_t kOpenFloats = std::size_t{1} << 26;
 
 bool is_same_size(const Shape& shape, const Shape& other) {
   return std::equal(shape.begin() + 1, shape.end(), other.begin() + 1, other.end());
@@ -49,18 +51,24 @@ struct Batch {
   std::vector<std::size_t> places;  ///< among the results
 };
 
-/// That of the images of this size, or a new one. \param run when there are too many
+/// That of the images of this size, or a new one. \param run what must end before it has room
 template <typename Run>
 Batch& batch_for(const Shape& shape, std::vector<Batch>& open, const Run& run) {
-  const auto found = std::find_if(open.begin(), open.end(), [&](const Batch& batch) {
-    return batch.images.shape.empty() || is_same_size(shape, batch.images.shape);
-  });
-  if (found != open.end()) return *found;
-  if (open.size() == kOpenBatches) {
+  const auto finds = [&] {
+    return std::find_if(open.begin(), open.end(), [&](const Batch& batch) {
+      return is_same_size(shape, batch.images.shape);
+    });
+  };
+  std::size_t floats = element_count(shape);
+  for (const Batch& batch : open) floats += batch.images.data.size();
+  while (!open.empty() &&
+         (floats > kOpenFloats || (open.size() == kOpenBatches && finds() == open.end()))) {
+    floats -= open.front().images.data.size();
     run(open.front());
     open.erase(open.begin());
   }
-  return open.emplace_back();
+  const auto found = finds();
+  return found != open.end() ? *found : open.emplace_back();
 }
 
 /// An image as the model takes it, or why there is none.

@@ -176,7 +176,9 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     made->output = output_of(values);
     made->value_name =
         lenet::value_name(lenet::kind_for(own.described.description.outputs, own.kind));
-    made->note = is_dark ? lenet::kDarkNote : own.described.note;
+    made->note = own.described.note;
+    if (is_dark)
+      made->note.insert(0, lenet::kDarkNote + std::string(made->note.empty() ? "" : "; "));
     made->warning = made->note.empty() ? nullptr : made->note.c_str();
     *result = made.release();
   });

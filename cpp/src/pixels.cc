@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "lenet/error.h"
+
 namespace lenet {
 namespace {
 
@@ -16,6 +18,34 @@ constexpr std::array<float, 256> shares_of_255() {
 constexpr std::array<float, 256> kShares = shares_of_255();
 
 }  // namespace
+
+void require_shape(const TensorView& input, const TensorSpec& spec) {
+  const Shape& given = input.shape;
+  const bool by_table = input.table != nullptr;
+  const std::size_t rank = spec.shape.size();
+  // Of the dimension of the model that is the i-th here: channels are the last one of such pixels.
+  const auto expected = [&](std::size_t i) {
+    return spec.shape[!by_table || i == 0 ? i : i + 1 == rank ? 1 : i + 1];
+  };
+  bool fits = given.size() == rank &&
+              (!by_table ||
+               (rank == 4 && given[3] == static_cast<std::int64_t>(input.table->channels.size())));
+  for (std::size_t i = 0; fits && i < rank; ++i) {
+    fits = given[i] >= 0 && (i == 0 || expected(i) < 0 || given[i] == expected(i));
+  }
+  // A fixed number of images a run is met by several runs.
+  const std::int64_t fixed = spec.shape.empty() ? -1 : spec.shape[0];
+  if (fits && (fixed <= 0 || given[0] % fixed == 0)) return;
+  throw Error(
+      ErrorCode::BadInput,
+      "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
+          to_string(spec.shape) +
+          (fixed > 1 && fits ? ", or a multiple of " + std::to_string(fixed) + " images" : "") +
+          (by_table
+               ? ", and its pixels come as [N, height, width, channels], with the " +
+                     std::to_string(input.table->channels.size()) + " channels of the preprocessing"
+               : ""));
+}
 
 void read_row(const TensorView& input, std::int64_t image, std::int64_t channel, std::int64_t row,
               float* to) {

@@ -16,6 +16,9 @@ struct PixelTable {
   bool finite = true;
 };
 
+/// \throws Error BadInput naming the input, where the model does not take it.
+void require_shape(const TensorView& input, const TensorSpec& spec);
+
 /// Writes the values of a row of an image.
 /// \param input pixels of four dimensions
 /// \param channel of the model

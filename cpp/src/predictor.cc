@@ -46,34 +46,6 @@ void require_options(const Config& config) {
   require(config.max_sizes >= 0, "max_sizes", config.max_sizes, "or more, or 0 for any number");
 }
 
-void require_shape(const TensorView& input, const TensorSpec& spec) {
-  const Shape& given = input.shape;
-  const bool by_table = input.table != nullptr;
-  const std::size_t rank = spec.shape.size();
-  // Of the dimension of the model that is the i-th here: channels are the last one of such pixels.
-  const auto expected = [&](std::size_t i) {
-    return spec.shape[!by_table || i == 0 ? i : i + 1 == rank ? 1 : i + 1];
-  };
-  bool fits = given.size() == rank &&
-              (!by_table ||
-               (rank == 4 && given[3] == static_cast<std::int64_t>(input.table->channels.size())));
-  for (std::size_t i = 0; fits && i < rank; ++i) {
-    fits = given[i] >= 0 && (i == 0 || expected(i) < 0 || given[i] == expected(i));
-  }
-  // A fixed number of images a run is met by several runs.
-  const std::int64_t fixed = spec.shape.empty() ? -1 : spec.shape[0];
-  if (fits && (fixed <= 0 || given[0] % fixed == 0)) return;
-  throw Error(
-      ErrorCode::BadInput,
-      "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
-          to_string(spec.shape) +
-          (fixed > 1 && fits ? ", or a multiple of " + std::to_string(fixed) + " images" : "") +
-          (by_table
-               ? ", and its pixels come as [N, height, width, channels], with the " +
-                     std::to_string(input.table->channels.size()) + " channels of the preprocessing"
-               : ""));
-}
-
 /// Integers have to be that in float32; floating-point numbers are rounded.
 void require_numbers_of(const TensorSpec& spec, const float* values, std::size_t count) {
   const ElementType& type = element_type_named(spec.dtype);
@@ -119,32 +91,55 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
 
-/// \returns what computes every value for an input, and shows them in the order of the program
-std::function<void(const TensorView&)> shows_values(Config config, LayerCallback callback) {
-  config.output_name = kEveryValue;
-  if (config.precision == Precision::Bf16) config.precision = Precision::Fp32;
-  const auto predictor = std::make_shared<Predictor>(config);
-  const Graph graph = load_model(find_model_files(config, false), config)->graph;
-  std::map<std::string, std::size_t> left;  // outputs
-  for (const TensorSpec& output : predictor->output_specs()) left.emplace(output.name, left.size());
-  std::vector<std::pair<std::string, std::size_t>> layers;
-  for (const Operator& op : graph.operators) {
-    each_value(op.outputs, [&](std::size_t value) {
-      const auto found = left.find(printable(graph.values[value].name));
-      if (found == left.end()) return;
-      layers.emplace_back(plain_type(graph, op), found->second);
-      left.erase(found);
-    });
-  }
-  for (const auto& [_, index] : left)
-    layers.emplace_back("fetch", index);  // has another name there
-  return [=](const TensorView& input) {
-    const std::vector<Tensor> values = predictor->run_outputs(input);
-    for (const auto& [type, index] : layers) {
-      callback(type, predictor->output_specs()[index].name, values[index].view());
+/// Computes every value for an input once more, and shows them in the order of the program.
+class ShowsValues {
+ public:
+  /// \param config of a model in files
+  ShowsValues(Config config, LayerCallback callback)
+      : predictor_(with_values(config)), callback_(std::move(callback)) {
+    const Graph graph = load_model(find_model_files(config, false), config)->graph;
+    const std::vector<TensorSpec>& outputs = predictor_.output_specs();
+    std::map<std::string, std::size_t> left;
+    for (std::size_t i = 0; i < outputs.size(); ++i) left.emplace(outputs[i].name, i);
+    std::vector<bool> is_shown(outputs.size());
+    const auto add = [&](std::string_view type, std::size_t output) {
+      layers_.emplace_back(type, output);
+      is_shown[output] = true;
+    };
+    for (const Operator& op : graph.operators) {
+      each_value(op.outputs, [&](std::size_t value) {
+        const auto found = left.find(printable(graph.values[value].name));
+        if (found != left.end() && !is_shown[found->second]) {
+          add(plain_type(graph, op), found->second);
+        }
+      });
     }
-  };
-}
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (!is_shown[i]) add("fetch", i);  // has another name there
+    }
+  }
+
+  void run(const TensorView& input) {
+    const std::vector<Tensor> values = predictor_.run_outputs(input);
+    for (const auto& [type, index] : layers_) {
+      callback_(type, predictor_.output_specs()[index].name, values[index].view());
+    }
+  }
+
+  void cancel() { predictor_.cancel(); }
+
+ private:
+  /// \param config is changed
+  static Predictor with_values(Config& config) {
+    config.output_name = kEveryValue;
+    if (config.precision == Precision::Bf16) config.precision = Precision::Fp32;
+    return Predictor(config);
+  }
+
+  Predictor predictor_;
+  LayerCallback callback_;
+  std::vector<std::pair<std::string, std::size_t>> layers_;  // types and outputs
+};
 
 /// What a clone takes over.
 struct Loaded {
@@ -259,7 +254,7 @@ struct Predictor::State final : Loaded, Outputs {
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
-  std::function<void(const TensorView&)> show;  // what the layers of a run gave, after it
+  std::shared_ptr<ShowsValues> shows;  // what the layers of a run gave, after it
 };
 
 Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
@@ -446,7 +441,7 @@ void Predictor::run_wanted(const TensorView& input) try {
     looking.thread.join();
     require_finite();
   }
-  if (state.show) state.show(input);
+  if (state.shows) state.shows->run(input);
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
 } catch (const std::system_error& error) {
@@ -501,24 +496,20 @@ Predictor Predictor::clone() const {
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
   const auto fits = [&] { return !callback || state.engine->has_layers(); };
+  state.shows = nullptr;
   if (!fits()) {
     const std::vector<const EngineRow*> choice = state.choice;
     const EngineRow& row = *state.row;
     const std::shared_ptr<const Model> model = state.model;
     std::unique_ptr<Engine> engine = std::move(state.engine);
+    const auto go_back = [&] {  // it goes on running as it did
+      state.choice = choice;
+      state.take(row, std::move(engine));
+      state.model = model;  // when no engine needs the other one
+    };
     try {
       do {
-        const bool is_last = !shows_layers(*state.model) || state.row == state.choice.back();
-        if (is_last && row.gives_any_value) {
-          if (state.config.model_file.empty()) {
-            throw Error(ErrorCode::Unsupported,
-                        "the values of a model in memory are shown from its files only");
-          }
-          state.show = shows_values(state.config, std::move(callback));
-          state.take(row, std::move(engine));
-          return;
-        }
-        if (is_last) {
+        if (!shows_layers(*state.model) || state.row == state.choice.back()) {
           throw Error(ErrorCode::Unsupported,
                       std::string("the ") + row.name +
                           " engine cannot show each operator's output; use engine paddle, for an "
@@ -528,18 +519,25 @@ void Predictor::set_layer_callback(LayerCallback callback) {
         state.choice.erase(state.choice.begin());
         choose_engine();
       } while (!fits());
-    } catch (...) {  // and goes on running as it did
-      state.choice = choice;
-      state.take(row, std::move(engine));
-      state.model = model;  // when no engine needs the other one
+    } catch (const Error& error) {
+      go_back();
+      if (!row.gives_any_value || error.code() == ErrorCode::BadModel) throw;
+      if (state.config.model_file.empty()) {
+        throw Error(ErrorCode::Unsupported,
+                    "the values of a model in memory are shown from its files only");
+      }
+      state.shows = std::make_shared<ShowsValues>(state.config, std::move(callback));
+      return;
+    } catch (...) {
+      go_back();
       throw;
     }
   }
-  state.show = {};
   if (state.engine->has_layers()) state.engine->set_layer_callback(std::move(callback));
 }
 
 void Predictor::cancel() {
+  if (state_->shows) state_->shows->cancel();
   if (state_->row.load()->stops) return state_->control.cancel();
   throw Error(ErrorCode::Unsupported,
               "this predictor's engine cannot end a run early; choose one that has time limits");

@@ -33,7 +33,7 @@ std::string to_string(const Shape& shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) {
     text += i == 0 ? "" : ", ";
-    text += shape[i] == -1 ? "N" : std::to_string(shape[i]);
+    text += i == 0 && shape[i] == -1 ? "N" : std::to_string(shape[i]);
   }
   return text + "]";
 }

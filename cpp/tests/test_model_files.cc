@@ -2,6 +2,7 @@
 #include "model/hash_check.h"
 #include "model/model.h"
 #include "notation.h"
+#include "platform/platform.h"
 
 namespace lenet::tests {
 namespace {
@@ -29,6 +30,62 @@ void expect(const Config& config, ModelFormat format, const std::string& program
 }
 
 }  // namespace
+
+TEST_CASE("the parts of a path") {
+  struct {
+    const char* path;
+    const char* folder;
+    const char* name;
+    const char* suffix;
+    const char* renamed;  // with the suffix .x
+  } const cases[] = {
+      {"a", "", "a", "", "a.x"},
+      {"a.b.json", "", "a.b.json", ".json", "a.b.x"},
+      {"f.d/a", "f.d", "a", "", "f.d/a.x"},
+      {"f/g/a.b", "f/g", "a.b", ".b", "f/g/a.x"},
+      {"/a.b", "/", "a.b", ".b", "/a.x"},
+      {"f/", "f", "", "", "f/.x"},
+      {"f/.a", "f", ".a", "", "f/.a.x"},
+      {"f/..", "f", "..", "", "f/...x"},
+      {"f/a.", "f", "a.", ".", "f/a.x"},
+      {"", "", "", "", ".x"},
+  };
+  for (const auto& each : cases) {
+    CAPTURE(each.path);
+    CHECK(platform::folder_of(each.path) == each.folder);
+    CHECK(platform::name_of(each.path) == each.name);
+    CHECK(platform::suffix_of(each.path) == each.suffix);
+    CHECK(platform::with_suffix(each.path, ".x") == each.renamed);
+  }
+  CHECK(platform::in_folder("", "a") == "a");
+  CHECK(platform::in_folder("f", "a") == "f/a");
+  CHECK(platform::in_folder("f/", "a") == "f/a");
+  CHECK(platform::beside("f/g.b", "a") == "f/a");
+  CHECK(platform::beside("g.b", "a") == "a");
+  for (const char* name : {"a/b", "/a", "a/"}) {
+    CAPTURE(name);
+    CHECK_FALSE(platform::is_plain_name(name));
+  }
+  CHECK(platform::is_plain_name("a b.c"));
+}
+
+TEST_CASE("what a path leads to") {
+  const TemporaryFolder folder;
+  write_file(folder / "file", "x");
+  fs::create_directory(folder / "folder");
+  using platform::Kind;
+  CHECK(platform::kind_of(folder / "file") == Kind::File);
+  CHECK(platform::kind_of(folder / "folder") == Kind::Folder);
+  CHECK(platform::kind_of(folder / "none") == Kind::Missing);
+  CHECK(platform::kind_of(folder / "file/none") == Kind::Missing);
+  std::string failure;
+  CHECK(platform::list_folder(folder.path(), failure).size() == 2);
+  CHECK(failure.empty());
+  CHECK(platform::list_folder(folder / "none", failure).empty());
+  CHECK_FALSE(failure.empty());
+  CHECK(platform::real_path(folder / "none").empty());
+  CHECK(platform::real_path(folder / "folder/../file") == platform::real_path(folder / "file"));
+}
 
 TEST_CASE("a folder: .pdmodel before .json, __model__ before both") {
   const ModelFolder model;

@@ -254,7 +254,7 @@ def test_sizes_share_weights_of_groups_and_of_int8(precision, tmp_path):
     assert found.compiled_bytes < 1.1 * min(found.compiled_sizes.values()) + 8 * 2**16
 
 
-WRONG = {"3,48": "3, 48", "4,48,48": "4, 48, 48", "1,3,48,48": "1, 3, 48, 48"}
+WRONG = {"4,48,48": "4, 48, 48", "1,3,48,48": "1, 3, 48, 48"}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's network
@@ -285,17 +285,35 @@ def test_fixed_sizes(to, tmp_path, capfd):
                 assert compare(expected, predictor.run(batch)).agrees
     for given, said in WRONG.items():
         out = tmp_path / "wrong"
-        arguments = [str(path), "-o", str(out), "--to", to, f"--image-size={given}"]
-        if given == "3,48":  # two numbers are height and width
-            arguments[-1] = "--image-size=0,48" if to == "onnx" else "--image-size=-1,48"
-            with pytest.raises(SystemExit, match="2"):
-                convert_main(arguments)
-        else:
-            assert convert_main(arguments) == 5
-            assert f"takes images [3, -1, -1], not [{said}]" in capfd.readouterr().err
+        assert convert_main([str(path), "-o", str(out), "--to", to, f"--image-size={given}"]) == 5
+        assert f"takes images [3, -1, -1], not [{said}]" in capfd.readouterr().err
+        assert not out.exists()
+    for given in ("0,48", "-1,48"):
+        with pytest.raises(SystemExit, match="2"):
+            convert_main([str(path), "-o", str(out), "--to", to, f"--image-size={given}"])
         assert not out.exists()
     fixed = tmp_path / "64"
-    assert convert_main([str(fixed), "-o", str(out), "--to", to, "--image-size=48"]) != 0
+    assert convert_main([str(fixed), "-o", str(out), "--to", to, "--image-size=48"]) == 5
+    assert "takes images [3, 64, 64], not [48, 48]" in capfd.readouterr().err
+    assert not out.exists()
+
+
+def test_what_else_has_no_sizes_to_fix(tmp_path, capfd):
+    """Other files and options than those of an .onnx, and inputs that are no images of float32."""
+    path = write(tmp_path, "pooled")
+    out = tmp_path / "out"
+    for said, *arguments in (
+        ("export-onnx writes one of a network", str(tmp_path / "model.pdmodel")),
+        ("--num-classes is not for --to onnx", str(path), "--num-classes=3"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            convert_main([*arguments, "-o", str(out), "--to=onnx", "--image-size=48"])
+        assert said in capfd.readouterr().err
+    for declared in ("uint8[N,3,H,W] x", "float[N,3,H,W] x, float[N,3,H,W] z"):
+        path.write_bytes(model("y = Identity(x)", declared, declared.split("]")[0] + "] y", {}))
+        arguments = [str(path), "-o", str(out), "--to=onnx", "--image-size=48"]
+        assert convert_main(arguments) == 6
+        assert "the ONNX model" in capfd.readouterr().err
     assert not out.exists()
 
 

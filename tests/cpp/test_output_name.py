@@ -169,6 +169,108 @@ def test_every_value_of_a_pdmodel(model_dir):
         assert compare(expected, features).agrees
 
 
+def test_what_a_fetch_gives_is_what_it_takes(tmp_path):
+    """In PIR a fetch gives a value of its own, also the second output's."""
+    paddle = pytest.importorskip("paddle", reason="it exports the network")
+
+    class Two(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = paddle.nn.Linear(4, 3)
+
+        def forward(self, x):
+            first = self.linear(x)
+            return first, paddle.nn.functional.relu(first)
+
+    layer = Two()
+    spec = paddle.static.InputSpec([None, 4], "float32", "x")
+    paddle.jit.save(layer, str(tmp_path / "two"), input_spec=[spec])
+    batch = np.random.default_rng(1).standard_normal((5, 4)).astype("float32")
+    wanted = [one.numpy() for one in layer(paddle.to_tensor(batch))]
+    path = tmp_path / "two.json"
+    seen = []
+    for number in range(30):
+        name = f"value {number}"
+        try:
+            predictor = lenet_cpp.Predictor(path, engine="native", output_name=name)
+        except (lenet_cpp.BadInput, lenet_cpp.Unsupported):
+            continue
+        with predictor:
+            assert [spec.name for spec in predictor.output_specs] == [name]
+            seen.append(predictor.run(batch))
+    for one in wanted:  # by its own name, and by that of what is fetched
+        assert sum(each.shape == one.shape and compare(one, each).agrees for each in seen) >= 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's older programs
+def test_every_value_of_a_variable_that_is_written_twice(tmp_path):
+    paddle = pytest.importorskip("paddle", reason="it makes the program")
+    static = paddle.static
+    paddle.enable_static()
+    try:
+        with paddle.pir_utils.OldIrGuard():
+            main, startup = static.Program(), static.Program()
+            with static.program_guard(main, startup):
+                x = static.data("x", [-1, 3], "float32")
+                ones = paddle.nn.initializer.Assign(np.eye(3))
+                weight = paddle.create_parameter([3, 3], "float32", "w", default_initializer=ones)
+                block = main.global_block()
+                y, z = (
+                    block.create_var(name=name, dtype="float32", shape=[-1, 3]) for name in "yz"
+                )
+                for kind, inputs, out, scale in (
+                    ("matmul_v2", {"X": x, "Y": weight}, z, None),
+                    ("scale", {"X": z}, y, 3.0),
+                    ("scale", {"X": y}, y, 5.0),
+                ):
+                    more = {"scale": scale, "bias": 0.0} if scale else {}
+                    block.append_op(type=kind, inputs=inputs, outputs={"Out": out}, attrs=more)
+                executor = static.Executor(paddle.CPUPlace())
+                executor.run(startup)
+                static.save_inference_model(
+                    str(tmp_path / "twice"), [x], [y], executor, program=main
+                )
+    finally:
+        paddle.disable_static()
+    batch = np.array([[1, -2, 3]], "float32")
+    path = tmp_path / "twice.pdmodel"
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        layers = predictor.run_layers(batch)
+    found = [(layer.op_type, layer.name.split(" ")[0], layer.values.tolist()) for layer in layers]
+    scaled = [(batch * factor).tolist() for factor in (1, 3, 15)]
+    assert [each[2] for each in found[:3]] == scaled
+    assert [each[1] for each in found[:3]] == ["z", "y", "y"]
+    assert len({layer.name for layer in layers}) == len(layers)
+    with lenet_cpp.Predictor(path, engine="native", output_name="*") as predictor:
+        outputs = predictor.run_outputs(batch)
+    assert sorted(each.tolist() for each in outputs.values()) == sorted(scaled)
+
+
+def test_names_that_print_alike(tmp_path):
+    """None of these letters is printed as it is."""
+    kinds = {"卷积_1": "Relu", "池化_1": "Neg", "激活_1": "Abs"}
+    names = ["x", *kinds, "y"]
+    nodes = [
+        onnx.helper.make_node(kind, [take], [give])
+        for kind, take, give in zip([*kinds.values(), "Neg"], names, names[1:], strict=False)
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, ["N", 3]) for name in "xy"]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    onnx.save(made, path := tmp_path / "m.onnx")
+    batch = np.array([[1, -2, 3]], "float32")
+    values = [np.maximum(batch, 0)]
+    values += [-values[0], np.abs(-values[0]), -np.abs(-values[0])]
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        layers = predictor.run_layers(batch)
+    found = [(layer.op_type, layer.values.tolist()) for layer in layers]
+    assert found == [
+        (kind, one.tolist()) for kind, one in zip([*kinds.values(), "Neg"], values, strict=True)
+    ]
+    assert len({layer.name for layer in layers}) == 4
+
+
 def test_features_of_a_program_in_a_circle_are_refused(tmp_path):
     path = tmp_path / "circle.onnx"
     nodes = "a = Relu(b) b = Relu(a) c = Add(a, x) y = Flatten(b)"

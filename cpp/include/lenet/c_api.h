@@ -218,7 +218,7 @@ LENET_API lenet_status lenet_classifier_classify_file(const lenet_classifier* cl
                                                       const double* threshold,
                                                       lenet_result** result, lenet_error* error);
 
-/// The same of pixels.
+/// Classifies an image of which the caller has the pixels; see lenet_classifier_classify_file.
 LENET_API lenet_status lenet_classifier_classify_pixels(const lenet_classifier* classifier,
                                                         const lenet_pixels* pixels, size_t topk,
                                                         const double* threshold,

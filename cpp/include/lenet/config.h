@@ -112,14 +112,14 @@ struct Config {
   std::int64_t max_batch_size = 0;
   /// Milliseconds after which a run ends with BackendFailure; 0: none. Not supported by Paddle.
   int time_limit_ms = 0;
-  /// Of a model whose input has open sizes, such as [N, 3, -1, -1]: images of so many different
-  /// sizes are run by the native engine, which compiles the model for each; of others it is
-  /// Unsupported. 0: any number, and the engine keeps what it compiled for the last eight.
+  /// How many different image sizes the native engine runs of a model whose input has open sizes,
+  /// such as [N, 3, -1, -1]: it compiles the model for each size, and any further size is
+  /// Unsupported. With 0, any number is run, and what was compiled for the last eight is kept.
   int max_sizes = 0;
   /// A value of the program, which is the only output instead of those that it declares: the name
   /// of what an operator gives, or "features", what the last product of a matrix (the classifier)
   /// takes. Only what it needs is computed. Empty: the outputs that the program declares; "*":
-  /// these and every other value of floating-point numbers.
+  /// these and every other value that is computed.
   std::string output_name;
 };
 

@@ -114,9 +114,9 @@ class LENET_API Predictor {
   /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
   /// them and Accelerator::Plain to see them unfused. An empty function unsets it. An engine that
   /// Auto chose and that has no such hook is exchanged for one that has, for good; for that the
-  /// model's files are read again. Where there is none, the native engine computes each batch a
-  /// second time with `kEveryValue`, of the model that the files hold now, and shows all layers
-  /// after the run.
+  /// model's files are read again. Where there is none, or it does not run the model here, the
+  /// native engine computes each batch a second time with `kEveryValue`, of the model that the
+  /// files hold now and within a time limit of its own, and shows all layers after the run.
   /// \throws Error Unsupported when the engine does not show them, such as onnxruntime; BadModel,
   ///   FileNotFound: the files were changed or removed since.
   void set_layer_callback(LayerCallback callback);

@@ -55,7 +55,7 @@ LENET_API std::size_t element_count(const Shape& shape);
 /// none, as `[]`, and of an output a wrong one.
 LENET_API bool fits(const Shape& shape, const TensorSpec& declared, std::int64_t images);
 
-/// "[2, 1, 28, 28]"; a free dimension prints as N.
+/// "[2, 1, 28, 28]"; a free first dimension prints as N, any other as -1.
 LENET_API std::string to_string(const Shape& shape);
 
 }  // namespace lenet

@@ -150,9 +150,17 @@ OutputKind kind_for(const OutputRule& rule, OutputKind kind) {
   return one_of_them || kind != OutputKind::Logits ? kind : OutputKind::Unknown;
 }
 
+namespace {
+
+bool replaces_output(const Config& config) {
+  return !config.output_name.empty() && config.output_name != kEveryValue;
+}
+
+}  // namespace
+
 OutputKind kind_of_outputs(const Predictor& predictor, const Described& described) {
   const OutputKind kind = predictor.output_kind();
-  const bool told = kind != OutputKind::Unknown || !predictor.config().output_name.empty();
+  const bool told = kind != OutputKind::Unknown || replaces_output(predictor.config());
   if (told || !described.softmax) return kind;
   return *described.softmax ? OutputKind::Probabilities : OutputKind::Logits;
 }
@@ -243,7 +251,7 @@ Finding interpret(const float* outputs, std::size_t classes, const Described& de
                   const Config& config, OutputKind kind, const Wish& wish) {
   const std::size_t labels = described.description.labels.size();
   const bool fits = kind == OutputKind::Labels || labels == 0 || labels == classes;
-  if (!fits && (described.labels_given || config.output_name.empty())) {
+  if (!fits && (described.labels_given || !replaces_output(config))) {
     throw Error(described.labels_given ? ErrorCode::BadInput : ErrorCode::BadModel,
                 "'" + described.labels_source + "' names " + std::to_string(labels) +
                     " classes, the model has " + std::to_string(classes));

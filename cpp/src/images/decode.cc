@@ -10,7 +10,8 @@ constexpr bool kHasJpeg = LENET_HAS_JPEG;
 constexpr bool kHasPng = LENET_HAS_PNG;
 constexpr bool kHasWebp = LENET_HAS_WEBP;
 constexpr const char* kReadable = "JPEG, PNG, WebP, BMP, PGM and PPM (binary, 8 bits)";
-constexpr const char* kInstall = ", which this build does not decode: apt-get install ";
+constexpr const char* kInstall =
+    ", which this build does not decode: convert it, or, on Linux, apt-get install ";
 constexpr const char* kBuild = " && ./run.sh, or build again with -DLENET_IMAGE_LIBRARIES=ON";
 
 bool begins(std::string_view bytes, std::string_view magic, std::size_t at = 0) {
@@ -149,7 +150,7 @@ Image decode_image(const std::string& path, int depth) {
 
 Image decode_image_from_memory(const void* bytes, std::size_t size, int depth) {
   if (bytes == nullptr)
-    throw Error(ErrorCode::BadInput, "the image is at no address (bytes is null)");
+    throw Error(ErrorCode::BadInput, "the image file has no bytes (bytes is null)");
   return decode_bytes({static_cast<const char*>(bytes), size}, "the image", kMaxImagePixels, depth);
 }
 

@@ -124,7 +124,9 @@ void write_atomically(const std::string& path, const Pieces& pieces) {
   const bool is_link =
       attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0;
   const std::string target = is_link ? platform::real_path(path) : path;
-  const bool in_place = platform::kind_of(target) == platform::Kind::Other;  // NUL, the console
+  const Handle device(platform::open_file(target, GENERIC_WRITE));
+  const DWORD type = device.is_open() ? GetFileType(device.handle) : FILE_TYPE_DISK;
+  const bool in_place = type == FILE_TYPE_CHAR || type == FILE_TYPE_PIPE;  // NUL, the console
   const DWORD error = in_place
                           ? write_all(Handle(CreateFileW(native_path(target).c_str(), GENERIC_WRITE,
                                                          FILE_SHARE_READ | FILE_SHARE_WRITE,

@@ -44,13 +44,15 @@ bool lies_below(const std::string& file, const std::string& folder) {
 /// \throws Error BadModel when a link leads out of the model's folder, and out of that of the file
 ///   that the model is itself a link to, as in Hugging Face's cache; FileNotFound.
 void require_inside(const std::string& file, const std::string& path, const std::string& where) {
-  if (!platform::exists(file)) {
-    throw Error(ErrorCode::FileNotFound,
-                "'" + path + "' " + printable(where) + "is not there; it belongs to the model");
-  }
   const std::string real = platform::real_path(file);
+  if (real.empty()) {
+    throw Error(ErrorCode::FileNotFound, "'" + path + "' " + printable(where) +
+                                             "is not there, or not to be reached; it belongs to "
+                                             "the model");
+  }
+  const std::string model = platform::real_path(path);
   const bool inside = lies_below(real, platform::folder_of(path)) ||
-                      lies_below(real, platform::folder_of(platform::real_path(path)));
+                      (!model.empty() && lies_below(real, platform::folder_of(model)));
   if (!inside) refuse_program(path, where + "leads out of its folder");
 }
 

@@ -224,7 +224,9 @@ std::size_t find_output(const Graph& graph, const std::string& path) {
   for (std::size_t i = graph.values.size(); i-- > 0;) {
     const Value& value = graph.values[i];
     const bool computed = value.producer != kNone && !value.parameter;
-    if (computed && printable(value.name) == graph.output_name) return i;
+    if (!computed || printable(value.name) != graph.output_name) continue;
+    const Operator& op = graph.operators[value.producer];
+    return op.kind == "Fetch" ? input_of(op) : i;  // PIR's has a value of its own
   }
   throw Error(ErrorCode::BadInput, "'" + path + "' has no value '" + graph.output_name +
                                        "' that an operator gives; lenet-cpp explain prints the "

@@ -1,6 +1,8 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <string_view>
 
 #include "io/printable.h"
@@ -52,7 +54,21 @@ class Loader {
 
   void set_output(Graph& graph) const {
     graph.shows_all = config_.output_name == kEveryValue;
-    if (!graph.shows_all) graph.output_name = config_.output_name;
+    if (!graph.shows_all) {
+      graph.output_name = config_.output_name;
+      return;
+    }
+    std::map<std::string, int> names;  // of values that print alike, all but the first get a number
+    const auto name = [&](std::size_t index) {
+      Value& value = graph.values[index];
+      const int before = value.producer == kNone ? 0 : names[printable(value.name)]++;
+      if (before > 0) value.name += " (" + std::to_string(before + 1) + ")";
+    };
+    const std::set<std::size_t> outputs(graph.outputs.begin(), graph.outputs.end());
+    for (const std::size_t index : outputs) name(index);
+    for (std::size_t i = 0; i < graph.values.size(); ++i) {
+      if (outputs.count(i) == 0) name(i);
+    }
   }
 
   void load_onnx() {

@@ -260,7 +260,8 @@ class Reader {
   }
 
   /// Where a variable is written a second time, such as by an operator in its place, it is another
-  /// value from there on. Which of them its declared shape is of is not known, but of an input.
+  /// value from there on, and the one before gets a number behind its name. Which of them its
+  /// declared shape is of is not known, but of an input.
   void give_anew(Operator& op) {
     // Values quantized again for another reader are one value (check_graph.cc).
     if (op.type == "fetch" || op.type.find("quantize") != std::string::npos) return;
@@ -275,6 +276,7 @@ class Reader {
         Value again = graph_.values[value];
         again.has_shape = false;
         graph_.rewritten.emplace_back(value, graph_.values.size());
+        graph_.values[value].name += " (" + std::to_string(graph_.rewritten.size()) + ")";
         value = indices_.at(again.name).first = graph_.values.size();
         written_.insert(value);
         now.insert(value);

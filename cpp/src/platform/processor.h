@@ -1,6 +1,6 @@
 /// \file
-/// What a processor of x86-64 can do, by CPUID: what compilers have for it knows fewer groups of
-/// instructions, in each version others, and in a program of zig none.
+/// Which instructions an x86-64 processor has, asked of CPUID: the compilers' own
+/// __builtin_cpu_supports knows fewer groups, each version different ones, and zig's knows none.
 /// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID.
 #pragma once
 

@@ -86,7 +86,9 @@ std::size_t begin_of_name(const std::string& path) noexcept {
 
 std::wstring native_path(const std::string& path) {
   std::wstring wide = widen(path);
-  if (wide.size() < kLongPath || wide.rfind(kVerbatim, 0) == 0) return wide;
+  const bool is_verbatim = wide.rfind(kVerbatim, 0) == 0;
+  if (is_verbatim) std::replace(wide.begin(), wide.end(), L'/', L'\\');  // it is taken as it is
+  if (is_verbatim || wide.size() < kLongPath) return wide;
   const std::wstring whole = whole_path(wide);
   return whole.empty() || whole.rfind(L"\\\\", 0) == 0 ? wide : std::wstring(kVerbatim) + whole;
 }

@@ -57,12 +57,23 @@ Examples:
 def main(options: Options) -> int:
     """Convert a model."""
     sizes = options.image_size and options.image_size * (1 + (len(options.image_size) == 1))
-    if options.to == "onnx" and options.source.suffix == ".onnx":
+    if options.to == "onnx":
+        source = options.source
+        if source.is_dir():
+            files = sorted(source.glob("*.onnx"))
+            source = files[0] if len(files) == 1 else source
+        if source.suffix != ".onnx":
+            raise click.UsageError(
+                "--to onnx fixes the sizes of an .onnx; export-onnx writes one of a network"
+            )
+        given = ("model", "num_classes", "softmax", "from")
+        if others := [name for name in given if getattr(options, name) is not None]:
+            raise click.UsageError(f"--{others[0].replace('_', '-')} is not for --to onnx")
         if sizes is None:
             raise click.UsageError("of an .onnx, --to onnx fixes the sizes: add --image-size H,W")
-        files, difference = fix_sizes(options.source, options.output_dir, sizes, name=options.name)
-        print(f"fixed the sizes of {options.source} in {options.output_dir}:")
-        print_files(files)
+        written, difference = fix_sizes(source, options.output_dir, sizes, name=options.name)
+        print(f"fixed the sizes of {source} in {options.output_dir}:")
+        print_files(written)
         print_check(f"outputs differ from the source's by at most {difference:g}", "")
         return 0
     done = convert_model(

@@ -306,8 +306,9 @@ def main(options: Options) -> int:
     best, way, values = matches[0]
     if best.share > _FITS:
         print(
-            f"none of {len(search.ways) * len(search.values)} preparations fits: another one was"
-            " used, or the outputs are those of another model or of other images"
+            f"none of {len(search.ways) * len(search.values)} preparations fits, of which those are"
+            " run that come near: another one was used, or the outputs are those of another model"
+            " or of other images"
         )
         return 1
     limit = min(max(4 * best.share, _SAME), _FITS)

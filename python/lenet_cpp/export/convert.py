@@ -147,6 +147,10 @@ def convert_model(
             )
         if len({*sizes[-2:]}) > 1:
             raise BadInput(f"the network {spec.name} takes square images, not {list(sizes)}")
+        if len(sizes) > 2 and sizes[-3] != spec.input_shape[0]:
+            raise BadInput(
+                f"the network {spec.name} takes {spec.input_shape[0]} channels, not {sizes[-3]}"
+            )
         known = class_dim, sizes[-1] if sizes else None
         return _by_parameters(found, origin, spec, known, bool(softmax), output, to, name, work)
 

@@ -28,7 +28,7 @@ from lenet_cpp.inference.classification import (
 )
 from lenet_cpp.inference.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
-from lenet_cpp.inference.options import BUNDLED_DIR, Options
+from lenet_cpp.inference.options import BUNDLED_DIR, Options, replaces_output
 from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -379,8 +379,9 @@ class BatchPredictor:
         else:
             program, params, folder = self._files
             predictor = Predictor(program, params, model_dir=folder, **self._options)
-            named = self._options.get("output_name", "")
-            model = described(CppEngine(predictor), CheckedModel.of(predictor), named)
+            another = replaces_output(self._options)
+            checked = CheckedModel.of(predictor)
+            model = described(CppEngine(predictor), checked, another_output=another)
             digest = hashlib.sha256()
             for path in _model_files(predictor):
                 digest.update(path.read_bytes())
@@ -420,6 +421,9 @@ class BatchPredictor:
         found = self._described(loaded)
         rule = (found and found.postprocess) or {"type": "Topk"}
         labels = self._labels or loaded.model.labels or (found.labels if found else ())
+        if self._labels is None and replaces_output(self._options):
+            classes = loaded.origin.output_spec.shape[-1]
+            labels = labels if len(labels) == classes else ()  # those of the model's own output
         return OutputColumns(loaded.model, rule, labels, self._threshold)
 
     def _prepare(self, rows: Rows, loaded: _Loaded) -> None:

@@ -17,7 +17,7 @@ from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.engine import RunSettings
-from lenet_cpp.inference.options import Options
+from lenet_cpp.inference.options import Options, replaces_output
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Predictor
 
@@ -151,7 +151,7 @@ def load(
     return kind.load(model_file, params_file, model_dir=model_dir, **options)
 
 
-def described(engine: Engine, model: CheckedModel, output_name: str = "") -> LoadedModel:
+def described(engine: Engine, model: CheckedModel, *, another_output: bool = False) -> LoadedModel:
     """Add the facts in the manifest beside an exported model, which are of its own output."""
     folder = model.program.parent
     manifest = find_manifest(folder)
@@ -169,7 +169,7 @@ def described(engine: Engine, model: CheckedModel, output_name: str = "") -> Loa
         name=topology or (manifest.name if manifest else stem),
         spec=registry.find_network(topology),
         labels=labels,
-        output_kind=known_kind(model.output_kind, None if output_name else manifest),
+        output_kind=known_kind(model.output_kind, None if another_output else manifest),
     )
 
 
@@ -183,8 +183,8 @@ def known_kind(found: str, manifest: Manifest | None) -> str:
 def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:
     predictor = Predictor(*files, engine=engine, **options)
     try:
-        named = options.get("output_name", "")
-        return described(CppEngine(predictor), CheckedModel.of(predictor), named)
+        checked, another = CheckedModel.of(predictor), replaces_output(predictor.options)
+        return described(CppEngine(predictor), checked, another_output=another)
     except BaseException:
         predictor.close()
         raise

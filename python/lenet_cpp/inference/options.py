@@ -77,10 +77,10 @@ class Options(TypedDict, total=False):
             others it is :class:`lenet_cpp.Unsupported`. Default 0: any number, and the engine keeps
             what it compiled for the last eight.
         output_name: A value of the program, by its name as ``lenet-cpp explain`` prints it, that is
-            the only output, in the shape that it has there; or ``"features"``, what the last
+            the output, in the shape that it has there; or ``"features"``, what the last
             product of a matrix, the classifier, takes. The native engine computes only what it
             needs; others do not support it. Default: the outputs that the program declares; "*" is
-            these and every other value of floating-point numbers.
+            these and every other value that is computed.
     """
 
     engine: str
@@ -98,6 +98,11 @@ class Options(TypedDict, total=False):
     time_limit_ms: int
     max_sizes: int
     output_name: str
+
+
+def replaces_output(options: Options) -> bool:
+    """Return whether ``output_name`` makes another value the output; ``"*"`` keeps the first."""
+    return options.get("output_name", "") not in {"", "*"}
 
 
 class EngineInfo(NamedTuple):

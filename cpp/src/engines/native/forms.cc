@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t kKeptForms = 8;  ///< of a model with open sizes, without max_sizes
 
-std::int64_t bytes_of(const std::vector<const Aligned<char>*>& arrays) {
+std::int64_t bytes_of(const std::set<const Aligned<char>*>& arrays) {
   std::size_t bytes = 0;
   for (const auto* array : arrays) bytes += array->size();
   return static_cast<std::int64_t>(bytes);
@@ -39,12 +39,12 @@ std::shared_ptr<Compiled> Forms::of(const Shape& sizes) {
 }
 
 CompiledSizes Forms::compiled() const {
-  std::vector<const Aligned<char>*> of_all;
+  std::set<const Aligned<char>*> of_all;
   CompiledSizes found;
   const std::lock_guard lock(mutex_);
   for (const auto& form : forms_) {
     if (form->compiled == nullptr) continue;  // another thread compiles it
-    std::vector<const Aligned<char>*> arrays;
+    std::set<const Aligned<char>*> arrays;
     for (const auto* program : {&form->compiled->nhwc, &form->compiled->batch_interleaved}) {
       if (*program == nullptr) continue;
       (*program)->weights().list(arrays);
@@ -112,10 +112,15 @@ std::shared_ptr<Compiled> try_sizes(
   if (found == nullptr) {
     or_another(other, model.path, [&] {
       throw Error(ErrorCode::Unsupported,
-                  why + ", nor of other usual sizes: fix them when it is exported");
+                  why +
+                      "; other usual sizes do not fit either: fix the size with lenet-cpp "
+                      "convert --image-size");
     });
   }
   // Of one input alone nobody can tell which sizes of the outputs depend on it.
+  const bool is_open = std::find(declared.begin() + (declared.size() == 4 ? 2 : 1), declared.end(),
+                                 -1) != declared.end();
+  if (!is_open) return found;
   for (TensorSpec& output : found->outputs) {
     for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
   }

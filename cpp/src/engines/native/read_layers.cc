@@ -17,8 +17,9 @@ void NetworkReader::read_input() {
 void NetworkReader::read_output() {
   const Value& declared = graph_.values[value("X")];
   require(!declared.shape.empty(), "output without images");
-  output_names_[static_cast<std::size_t>(view_->integer("col"))] =
-      view_->text("name", declared.name);
+  const auto column = static_cast<std::size_t>(view_->integer("col"));
+  if (column >= output_names_.size()) return;  // there is but the value that is asked for
+  output_names_[column] = view_->text("name", declared.name);
 }
 
 void NetworkReader::read_convolution() {

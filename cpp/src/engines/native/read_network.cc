@@ -40,14 +40,17 @@ Network NetworkReader::read() {
     if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
   }
   // PIR's values have other names than what fetches them.
-  if (graph_.output_name != "features") output_names_[0] += graph_.output_name;
+  const bool is_named = !graph_.output_name.empty() && graph_.output_name != "features";
+  if (is_named) output_names_[0] = graph_.output_name;
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
     add_output(graph_.outputs[i], output_names_[i]);
   }
-  for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
-    const auto& known = network_.outputs;
-    const bool is_new = std::find(known.begin(), known.end(), value) == known.end();
-    if (is_new && value != network_.input && is_computed(value)) add_output(value, "");
+  std::vector<bool> known(graph_.shows_all ? graph_.values.size() : 0);
+  for (const std::size_t value : network_.outputs) {
+    if (graph_.shows_all) known[value] = true;
+  }
+  for (std::size_t value = 0; value < known.size(); ++value) {
+    if (!known[value] && value != network_.input && is_computed(value)) add_output(value, "");
   }
   split_wide_weights();
   drop_identities(network_);

@@ -25,14 +25,20 @@ from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsuppor
 from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.manifest import describe_files, parse_accuracy, read_manifest, sha256_file
+from lenet_cpp.formats.manifest import (
+    describe_files,
+    has_manifest,
+    parse_accuracy,
+    read_manifest,
+    sha256_file,
+)
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.network import build_network
-from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
+from lenet_cpp.interchange.onnx.reduce import only_input, to_steps, upgraded
 from lenet_cpp.models.paddle_run import last_line, random_batches
 
 if TYPE_CHECKING:
@@ -158,13 +164,24 @@ def fix_sizes(
 ) -> tuple[list[Path], float]:
     """Write an ``.onnx`` for images of one size, of one that leaves sizes open.
 
-    ``sizes`` are as :func:`fix_image` takes them; errors, and what is written then, are those of
-    :func:`import_onnx`. Returns the files, and the largest difference of both models' outputs.
+    ``sizes`` are as :func:`fix_image` takes them. Beside the model its ``preprocess.json`` is
+    written, where there is one. Returns the files, and the largest difference of the outputs of
+    floating-point numbers of both models.
+
+    Raises:
+        FileNotFound: The file does not exist.
+        BadModel: It is not an ONNX model.
+        BadInput: The model does not take images of these sizes, or ``output`` cannot be used.
+        Unsupported: The model has other inputs than images of float32, or the extra ``onnx`` is
+            missing.
+        BackendFailure: The written model computes other values.
     """
     require("onnx", "onnxruntime", extra="onnx")
     stem = checked_name(name or path.stem)
     if output.resolve() == path.parent.resolve():
         raise BadInput(f"{output} holds the model to convert: choose another output folder")
+    if has_manifest(output):
+        raise BadInput(f"{output} holds an exported model: choose another output folder")
     with staging_folder(output, stem) as staging:
         target = str(staging / f"{stem}.onnx")
         arguments = {"path": str(path), "target": target, "sizes": sizes}
@@ -179,12 +196,12 @@ def write_fixed(path: str, target: str, sizes: list[int], report: Report) -> flo
     """Write and compare a model for images of one size; runs in the child process."""
     report("converting", 0, 1)
     model = onnx_files.read_onnx(path)
-    spec = onnx_files.describe_onnx(model).inputs[0]
+    spec = only_input(onnx_files.describe_onnx(model))
     image = fix_image(path, spec.shape[1:], sizes)
     batches = random_batches((spec.shape[0], *image))
     session = onnx_files.OnnxSession(model)
     try:
-        expected = [session.run(batch)[0] for batch in batches]
+        expected = [session.run(batch) for batch in batches]
     except BackendFailure as error:
         raise BadInput(f"{path} does not take images {list(image)}: {error}") from error
     feed = next(value for value in model.graph.input if value.name == spec.name)
@@ -192,7 +209,12 @@ def write_fixed(path: str, target: str, sizes: list[int], report: Report) -> flo
         dim.dim_value = size
     Path(target).write_bytes(model.SerializeToString())
     session = onnx_files.OnnxSession(Path(target))
-    pairs = [(a, session.run(batch)[0]) for a, batch in zip(expected, batches, strict=True)]
+    pairs = [
+        pair
+        for outputs, batch in zip(expected, batches, strict=True)
+        for pair in zip(outputs, session.run(batch), strict=True)
+        if pair[0].dtype.kind == "f"
+    ]
     return check_agreement(pairs, (path, "the written model"), error=BackendFailure)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from lenet_cpp.formats.tensor_spec import TensorSpec
+
 _OLDEST = 7  # before, operators did not broadcast as NumPy does
 _MOST_PIXELS = 2**25
 
@@ -59,10 +61,12 @@ def to_steps(
     return steps
 
 
-def _shape_and_output(
-    info: OnnxInfo, input_shape: Sequence[int] | None, output: str | None
-) -> tuple[tuple[int, ...], str]:
-    """The shape of one image, and the name of the output."""
+def only_input(info: OnnxInfo) -> TensorSpec:
+    """Return the input of images.
+
+    Raises:
+        Unsupported: There is none, or another one, or it takes something else.
+    """
     if len(info.inputs) != 1:
         raise Unsupported(f"the ONNX model has {len(info.inputs)} inputs; models with one only")
     spec = info.inputs[0]
@@ -71,7 +75,14 @@ def _shape_and_output(
             f"the input of the ONNX model is {spec.dtype}{list(spec.shape)}; models that take"
             " float32 [N, ...] are supported"
         )
-    image = spec.shape[1:]
+    return spec
+
+
+def _shape_and_output(
+    info: OnnxInfo, input_shape: Sequence[int] | None, output: str | None
+) -> tuple[tuple[int, ...], str]:
+    """The shape of one image, and the name of the output."""
+    image = only_input(info).shape[1:]
     if input_shape is not None:
         image = fix_image("the ONNX model", image, input_shape)
     if -1 in image:

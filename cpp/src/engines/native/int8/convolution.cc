@@ -259,8 +259,7 @@ Convolution::Convolution(const IntLayer& source)
       task_outputs_.push_back(g * outputs + first);
     }
   }
-  const std::int32_t* const shared = source.arena.share(weights_);
-  for (ConvTask& each : tasks_) each.weights = shared + (each.weights - weights_);
+  source.arena.share(weights_, tasks_);
 }
 
 /// Taps that lie side by side.

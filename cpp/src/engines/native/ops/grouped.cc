@@ -145,8 +145,7 @@ void Grouped::pack(const FloatLayer& source) {
     }
     tasks_.push_back(task);
   }
-  const float* const shared = source.arena.share(packed);
-  for (GroupedTask& each : tasks_) each.weights = shared + (each.weights - packed);
+  source.arena.share(packed, tasks_);
 }
 
 }  // namespace

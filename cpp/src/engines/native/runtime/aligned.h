@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -125,13 +126,17 @@ class WeightArena {
     *taken = shared_->find(std::move(*taken));
     return reinterpret_cast<const Number*>((*taken)->data());
   }
+  /// The same of an array into which the weights of tasks point.
+  template <class Number, class Tasks>
+  void share(const Number* filled, Tasks& tasks) {
+    const std::vector<SharedArrays::Array> kept = arrays_;  // until nothing points there
+    const Number* const shared = share(filled);
+    for (auto& each : tasks) each.weights = shared + (each.weights - filled);
+  }
   /// Adds the memory of this to that of others, once.
-  void list(std::vector<const Aligned<char>*>& all) const {
-    const auto add = [&](const Aligned<char>* one) {
-      if (std::find(all.begin(), all.end(), one) == all.end()) all.push_back(one);
-    };
-    for (const auto& block : blocks_) add(&block);
-    for (const auto& array : arrays_) add(array.get());
+  void list(std::set<const Aligned<char>*>& all) const {
+    for (const auto& block : blocks_) all.insert(&block);
+    for (const auto& array : arrays_) all.insert(array.get());
   }
 
  private:
