@@ -92,6 +92,13 @@ DWORD replace_file(const std::string& target, const Pieces& pieces) {
   return error;
 }
 
+/// NUL, the console, a pipe.
+bool is_device(const std::string& path) {
+  const Handle file(platform::open_file(path, 0));
+  const DWORD type = file.is_open() ? GetFileType(file.handle) : FILE_TYPE_DISK;
+  return type == FILE_TYPE_CHAR || type == FILE_TYPE_PIPE;
+}
+
 /// With what is in it; of a link, the link alone.
 void remove_folder(const std::string& folder) {
   std::string ignored;
@@ -124,9 +131,7 @@ void write_atomically(const std::string& path, const Pieces& pieces) {
   const bool is_link =
       attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0;
   const std::string target = is_link ? platform::real_path(path) : path;
-  const Handle device(platform::open_file(target, GENERIC_WRITE));
-  const DWORD type = device.is_open() ? GetFileType(device.handle) : FILE_TYPE_DISK;
-  const bool in_place = type == FILE_TYPE_CHAR || type == FILE_TYPE_PIPE;  // NUL, the console
+  const bool in_place = is_device(target);
   const DWORD error = in_place
                           ? write_all(Handle(CreateFileW(native_path(target).c_str(), GENERIC_WRITE,
                                                          FILE_SHARE_READ | FILE_SHARE_WRITE,
