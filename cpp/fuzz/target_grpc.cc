@@ -18,7 +18,8 @@ void grpc(std::string_view bytes) {
   try {
     request = serve::read_infer_request(in, bytes.size(), typed);
   } catch (const serve::Refusal& refusal) {
-    require(refusal.status() == 400 || refusal.status() == 413, "a status of the protocol");
+    const int status = refusal.status();
+    require(status == 400 || status == 413 || status == 501, "a status of the protocol");
     return;
   }
   require(request.body.size() <= 6 * bytes.size() + (1 << 16),

@@ -65,44 +65,109 @@ std::string decode_base64(std::string_view text) {
   return bytes;
 }
 
-/// The input as its members say, in whichever order they come.
-struct Input {
-  std::string name;
-  std::string datatype;
-  std::optional<Shape> shape;
-  std::optional<std::int64_t> binary_size;
-  std::optional<JsonData> data;
-};
+[[noreturn]] void refuse_tensors(const Limits& limits) {
+  refuse("more than " + std::to_string(limits.tensors) + " tensors, the limit of this server");
+}
 
-/// Reads one request.
-class Parser {
- public:
-  Parser(const Model& model, const Limits& limits) : model_(model), limits_(limits) {}
+void require_rank(const Shape& shape) {
+  if (shape.size() > 8) refuse("a shape has more than 8 dimensions");
+}
 
-  InferRequest parse(std::string_view json, std::string_view binary) {
-    JsonReader in(json);
-    constexpr std::string_view kNames[] = {"inputs", "id", "outputs", "parameters"};
-    in.object(kNames, [&](std::size_t name) {
-      if (name == 0) parse_inputs(in);
-      if (name == 1) request_.id = in.text();
-      if (name == 2) parse_outputs(in);
-      constexpr std::string_view kParameters[] = {"binary_data_output"};
-      if (name == 3) in.object(kParameters, [&](std::size_t) { binary_output_ = in.boolean(); });
+Asked::Input parse_input(JsonReader& in, const Limits& limits) {
+  constexpr std::string_view kNames[] = {"name", "datatype", "shape", "parameters", "data"};
+  Asked::Input input;
+  in.object(kNames, [&](std::size_t name) {
+    if (name == 0) input.name = in.text();
+    if (name == 1) input.datatype = in.text();
+    if (name == 2) {
+      Shape& shape = input.shape.emplace();
+      in.array([&] {
+        shape.push_back(in.integer());
+        require_rank(shape);
+      });
+    }
+    constexpr std::string_view kParameters[] = {"binary_data_size", "shared_memory_region"};
+    if (name == 3) {
+      in.object(kParameters, [&](std::size_t parameter) {
+        if (parameter == 1) refuse_shared_memory();
+        input.binary_size = in.integer();
+      });
+    }
+    if (name != 4) return;
+    const std::size_t expected = input.shape ? count_values(*input.shape, limits.values) : 0;
+    input.data = in.data(limits.values, expected);
+  });
+  return input;
+}
+
+Asked::Output parse_output(JsonReader& in) {
+  constexpr std::string_view kNames[] = {"name", "parameters"};
+  constexpr std::string_view kParameters[] = {"binary_data", "classification",
+                                              "shared_memory_region"};
+  Asked::Output output;
+  bool has_name = false;
+  in.object(kNames, [&](std::size_t name) {
+    if (name == 0) output.name = in.text();
+    has_name = has_name || name == 0;
+    if (name == 0) return;
+    in.object(kParameters, [&](std::size_t parameter) {
+      if (parameter == 0) output.binary = in.boolean();
+      if (parameter == 1) output.classes = in.integer();
+      if (parameter == 2) refuse_shared_memory();
     });
-    in.end();
-    if (request_.id.size() > limits_.id_bytes) {
+  });
+  if (!has_name) refuse("an output of the request has no name");
+  return output;
+}
+
+Asked parse_asked(std::string_view json, const Limits& limits) {
+  JsonReader in(json);
+  Asked asked;
+  constexpr std::string_view kNames[] = {"inputs", "id", "outputs", "parameters"};
+  in.object(kNames, [&](std::size_t name) {
+    if (name == 0) {
+      in.array([&] {
+        if (++asked.inputs > limits.tensors) refuse_tensors(limits);
+        asked.input = parse_input(in, limits);
+      });
+    }
+    if (name == 1) asked.id = in.text();
+    if (name == 2) {
+      in.array([&] {
+        if (asked.outputs.size() >= limits.tensors) refuse_tensors(limits);
+        asked.outputs.push_back(parse_output(in));
+      });
+    }
+    constexpr std::string_view kParameters[] = {"binary_data_output"};
+    if (name == 3) in.object(kParameters, [&](std::size_t) { asked.binary_output = in.boolean(); });
+  });
+  in.end();
+  return asked;
+}
+
+/// Makes of what a client asks for what a model can answer.
+class Fitting {
+ public:
+  Fitting(const Model& model, const Limits& limits) : model_(model), limits_(limits) {}
+
+  InferRequest fit(Asked asked, std::string_view binary) {
+    if (asked.id.size() > limits_.id_bytes) {
       refuse("id has more than " + std::to_string(limits_.id_bytes) + " bytes");
     }
-    if (inputs_ != 1) {
-      refuse("the request has " + std::to_string(inputs_) + " inputs; model '" + model_.name +
+    if (std::max(asked.inputs, asked.outputs.size()) > limits_.tensors) refuse_tensors(limits_);
+    if (asked.inputs != 1) {
+      refuse("the request has " + std::to_string(asked.inputs) + " inputs; model '" + model_.name +
              "' takes one, '" + model_.input.name + "'");
     }
+    request_.id = std::move(asked.id);
+    for (const Asked::Output& output : asked.outputs) add_output(output, asked.binary_output);
+    input_ = std::move(asked.input);
     take_input(binary);
-    return finish(binary_output_);
+    return finish(asked.binary_output);
   }
 
   /// A body without JSON: the values of whole images, or an image file.
-  InferRequest parse_raw(std::string_view body, bool is_file) {
+  InferRequest fit_raw(std::string_view body, bool is_file) {
     if (is_file) {
       request_.shape = {1};
       require_files();
@@ -128,83 +193,19 @@ class Parser {
   }
 
  private:
-  void parse_inputs(JsonReader& in) {
-    constexpr std::string_view kNames[] = {"name", "datatype", "shape", "parameters", "data"};
-    in.array([&] {
-      count_tensor(inputs_);
-      Input input;
-      in.object(kNames, [&](std::size_t name) {
-        if (name == 0) input.name = in.text();
-        if (name == 1) input.datatype = in.text();
-        if (name == 2) input.shape = parse_shape(in);
-        if (name == 3) input.binary_size = parse_input_parameters(in);
-        if (name != 4) return;
-        const std::size_t expected = input.shape ? count_values(*input.shape, limits_.values) : 0;
-        input.data = in.data(limits_.values, expected);
-      });
-      input_ = std::move(input);
-    });
-  }
-
-  void count_tensor(std::size_t& count) const {
-    if (++count > limits_.tensors) {
-      refuse("more than " + std::to_string(limits_.tensors) + " tensors, the limit of this server");
+  void add_output(const Asked::Output& output, bool binary) {
+    const auto found =
+        std::find_if(model_.outputs.begin(), model_.outputs.end(),
+                     [&](const TensorSpec& spec) { return spec.name == output.name; });
+    if (found == model_.outputs.end()) {
+      refuse("model '" + model_.name + "' has no output '" + output.name + "'");
     }
-  }
-
-  static Shape parse_shape(JsonReader& in) {
-    constexpr std::size_t kMaxRank = 8;
-    Shape shape;
-    in.array([&] {
-      shape.push_back(in.integer());
-      if (shape.size() > kMaxRank) refuse("a shape has more than 8 dimensions");
-    });
-    return shape;
-  }
-
-  static std::optional<std::int64_t> parse_input_parameters(JsonReader& in) {
-    constexpr std::string_view kNames[] = {"binary_data_size", "shared_memory_region"};
-    std::optional<std::int64_t> size;
-    in.object(kNames, [&](std::size_t name) {
-      if (name == 1) throw Refusal(501, "this server does not support shared memory");
-      size = in.integer();
-    });
-    return size;
-  }
-
-  void parse_outputs(JsonReader& in) {
-    constexpr std::string_view kNames[] = {"name", "parameters"};
-    std::size_t count = 0;
-    in.array([&] {
-      count_tensor(count);
-      Wanted wanted;
-      std::optional<std::string> given;
-      in.object(kNames, [&](std::size_t name) {
-        if (name == 0) given = in.text();
-        if (name == 1) parse_output_parameters(in, wanted);
-      });
-      if (!given) refuse("an output of the request has no name");
-      const auto found = std::find_if(model_.outputs.begin(), model_.outputs.end(),
-                                      [&](const TensorSpec& spec) { return spec.name == *given; });
-      if (found == model_.outputs.end()) {
-        refuse("model '" + model_.name + "' has no output '" + *given + "'");
-      }
-      wanted.index = static_cast<std::size_t>(found - model_.outputs.begin());
-      for (const Wanted& other : request_.outputs) {
-        if (other.index == wanted.index) refuse("output '" + *given + "' is asked for twice");
-      }
-      request_.outputs.push_back(wanted);
-    });
-  }
-
-  static void parse_output_parameters(JsonReader& in, Wanted& wanted) {
-    constexpr std::string_view kNames[] = {"binary_data", "classification", "shared_memory_region"};
-    in.object(kNames, [&](std::size_t name) {
-      if (name == 0) wanted.binary = in.boolean();
-      if (name == 1) wanted.classes = in.integer();
-      if (name == 2) throw Refusal(501, "this server does not support shared memory");
-    });
-    if (wanted.classes < 0) refuse("classification is negative");
+    const auto index = static_cast<std::size_t>(found - model_.outputs.begin());
+    for (const Wanted& other : request_.outputs) {
+      if (other.index == index) refuse("output '" + output.name + "' is asked for twice");
+    }
+    if (output.classes < 0) refuse("classification is negative");
+    request_.outputs.push_back({index, output.binary.value_or(binary), output.classes});
   }
 
   void take_input(std::string_view binary) {
@@ -213,6 +214,7 @@ class Parser {
              model_.input.name + "'");
     }
     if (!input_.shape) refuse("the input has no shape");
+    require_rank(*input_.shape);
     const std::size_t count = count_values(*input_.shape, limits_.values);
     request_.shape = std::move(*input_.shape);
     if (input_.binary_size.has_value() == input_.data.has_value()) {
@@ -306,29 +308,20 @@ class Parser {
     if (!binary.empty()) refuse("the data of BYTES hold more than shape says");
   }
 
-  InferRequest finish(bool binary_output) {
+  InferRequest finish(bool binary) {
     std::vector<Wanted>& outputs = request_.outputs;
-    if (outputs.empty()) {
-      for (std::size_t i = 0; i < model_.outputs.size(); ++i) {  // integers if they are asked for
-        if (i == 0 || model_.outputs[i].dtype == "float32") outputs.push_back({i, {}, 0});
-      }
+    if (!outputs.empty()) return std::move(request_);
+    for (std::size_t i = 0; i < model_.outputs.size(); ++i) {  // integers if they are asked for
+      if (i == 0 || model_.outputs[i].dtype == "float32") outputs.push_back({i, binary, 0});
     }
-    for (Wanted& wanted : outputs) wanted.binary = wanted.binary.value_or(binary_output);
     return std::move(request_);
   }
 
   const Model& model_;
   const Limits& limits_;
   InferRequest request_;
-  std::size_t inputs_ = 0;
-  Input input_;
-  bool binary_output_ = false;
+  Asked::Input input_;
 };
-
-void append_binary(std::string& to, std::string_view bytes) {
-  const auto size = static_cast<std::uint32_t>(bytes.size());
-  to.append(reinterpret_cast<const char*>(&size), sizeof(size)).append(bytes);
-}
 
 /// What a description makes of an output of each image, at most so many texts: "VALUE:INDEX" or
 /// "VALUE:INDEX:NAME" of classes, attributes by their names; and nothing where an image has fewer.
@@ -363,7 +356,17 @@ std::string_view InferRequest::input_bytes() const {
   return pixels.empty() ? bytes : std::string_view(pixels);
 }
 
+void append_binary(std::string& to, const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) {
+    const auto size = static_cast<std::uint32_t>(text.size());
+    to.append(reinterpret_cast<const char*>(&size), sizeof(size)).append(text);
+  }
+}
+
+void refuse_shared_memory() { throw Refusal(501, "this server does not support shared memory"); }
+
 std::size_t json_bytes(const Request& request) {
+  if (request.asked != nullptr) return 0;
   if (!request.header_length) {
     return request.content_type.rfind("image/", 0) == 0 ? 0 : request.body.size();
   }
@@ -381,12 +384,17 @@ std::size_t json_bytes(const Request& request) {
 }
 
 InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits) {
-  const std::size_t length = json_bytes(request);
   const std::string_view body = request.body;
-  Parser parser(model, limits);
+  Fitting fitting(model, limits);
+  if (request.asked != nullptr) {
+    InferRequest fitted = fitting.fit(*request.asked, body);
+    fitted.has_json = false;
+    return fitted;
+  }
+  const std::size_t length = json_bytes(request);
   const bool is_file = request.content_type.rfind("image/", 0) == 0;
-  if (length == 0 && (request.header_length || is_file)) return parser.parse_raw(body, is_file);
-  return parser.parse(body.substr(0, length), body.substr(length));
+  if (length == 0 && (request.header_length || is_file)) return fitting.fit_raw(body, is_file);
+  return fitting.fit(parse_asked(body.substr(0, length), limits), body.substr(length));
 }
 
 void decode_files(InferRequest& request, const Model& model, const Limits& limits) {
@@ -418,59 +426,34 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
   request.decoded.clear();
 }
 
-Response infer_response(const InferRequest& request, const Model& model,
-                        const std::shared_ptr<const std::vector<Tensor>>& tensors,
-                        std::int64_t first) {
+namespace {
+
+Response to_json(const Inferred& inferred) {
   constexpr std::size_t kLarge = std::size_t{1} << 16;  // is not copied
-  const std::int64_t images = request.images();
   Response response;
   std::string& json = response.body;
   std::string binary;
   json.reserve(256);
-  json += "{\"model_name\":";
-  append_json(json, model.name);
-  json.append(",\"model_version\":\"").append(model.version).append("\"");
-  if (!request.id.empty()) append_json(json += ",\"id\":", request.id);
+  append_json(json += "{\"model_name\":", inferred.model);
+  json.append(",\"model_version\":\"").append(inferred.version).append("\"");
+  if (!inferred.id.empty()) append_json(json += ",\"id\":", inferred.id);
   json += ",\"outputs\":[";
   bool has_binary = false;
-  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
-    const Wanted& wanted = request.outputs[i];
-    const Tensor& tensor = (*tensors)[i];
-    Shape shape = tensor.shape;
-    const auto total = static_cast<std::size_t>(std::max<std::int64_t>(shape[0], 1));
-    const std::size_t row = tensor.data.size() / total;
-    const float* const values = tensor.data.data() + row * static_cast<std::size_t>(first);
-    const std::size_t count = row * static_cast<std::size_t>(images);
-    shape[0] = images;
-    std::vector<std::string> texts;
-    if (wanted.classes > 0) {
-      const bool scores = model.outputs[wanted.index].dtype == "float32";
-      if (!scores || shape.size() < 2 || (images > 0 && row == 0)) {
-        refuse("an output without a score for each class");
-      }
-      const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
-      const std::int64_t most = std::min(wanted.classes, classes);
-      // A description is of the first output.
-      texts =
-          class_texts(wanted.index == 0 ? model.described : Described(), values, images, row, most);
-      shape = {images, most};
-    }
-    const bool is_binary = wanted.binary.value_or(false);
-    json += i == 0 ? "{\"name\":" : ",{\"name\":";
-    append_json(json, model.outputs[wanted.index].name);
-    json += wanted.classes > 0 ? ",\"datatype\":\"BYTES\"" : ",\"datatype\":\"FP32\"";
-    append_json(json += ",\"shape\":", shape);
-    if (is_binary) {
+  for (const Inferred::Output& output : inferred.outputs) {
+    append_json(json += json.back() == '[' ? "{\"name\":" : ",{\"name\":", output.name);
+    json += output.texts ? ",\"datatype\":\"BYTES\"" : ",\"datatype\":\"FP32\"";
+    append_json(json += ",\"shape\":", output.shape);
+    if (output.binary) {
       has_binary = true;
       const std::size_t before = binary.size();
-      std::size_t size = count * sizeof(float);
-      if (wanted.classes > 0) {
-        for (const std::string& text : texts) append_binary(binary, text);
+      std::size_t size = output.count * sizeof(float);
+      if (output.texts) {
+        append_binary(binary, *output.texts);
         size = binary.size() - before;
-      } else if (const std::string_view bytes(reinterpret_cast<const char*>(values), size);
-                 size >= kLarge && i + 1 == request.outputs.size()) {
+      } else if (const std::string_view bytes = output.bytes();
+                 size >= kLarge && &output == &inferred.outputs.back()) {
         response.tail = bytes;
-        response.tail_owner = tensors;
+        response.tail_owner = inferred.tensors;
       } else {
         binary += bytes;
       }
@@ -478,13 +461,12 @@ Response infer_response(const InferRequest& request, const Model& model,
       continue;
     }
     json += ",\"data\":[";
-    for (std::size_t k = 0; k < texts.size(); ++k) {
-      if (k > 0) json += ',';
-      append_json(json, texts[k]);
+    for (std::size_t k = 0; output.texts && k < output.texts->size(); ++k) {
+      append_json(json += k > 0 ? "," : "", (*output.texts)[k]);
     }
-    for (std::size_t k = 0; wanted.classes == 0 && k < count; ++k) {
+    for (std::size_t k = 0; k < output.count; ++k) {
       if (k > 0) json += ',';
-      if (append_json(json, values[k])) continue;
+      if (append_json(json, output.values[k])) continue;
       throw Refusal(500, "an output is not finite, which JSON does not have; ask for binary data");
     }
     json += "]}";
@@ -494,6 +476,44 @@ Response infer_response(const InferRequest& request, const Model& model,
   response.content_type = "application/octet-stream";
   response.headers.emplace_back("Inference-Header-Content-Length", std::to_string(json.size()));
   json += binary;
+  return response;
+}
+
+}  // namespace
+
+Response infer_response(const InferRequest& request, const Model& model,
+                        const std::shared_ptr<const std::vector<Tensor>>& tensors,
+                        std::int64_t first) {
+  const std::int64_t images = request.images();
+  Inferred inferred{model.name, model.version, request.id, {}, tensors};
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    const Wanted& wanted = request.outputs[i];
+    const Tensor& tensor = (*tensors)[i];
+    const auto total = static_cast<std::size_t>(std::max<std::int64_t>(tensor.shape[0], 1));
+    const std::size_t row = tensor.data.size() / total;
+    Inferred::Output& output = inferred.outputs.emplace_back();
+    output.name = model.outputs[wanted.index].name;
+    output.binary = wanted.binary;
+    output.shape = tensor.shape;
+    output.shape[0] = images;
+    output.values = tensor.data.data() + row * static_cast<std::size_t>(first);
+    output.count = row * static_cast<std::size_t>(images);
+    if (wanted.classes == 0) continue;
+    const bool scores = model.outputs[wanted.index].dtype == "float32";
+    if (!scores || output.shape.size() < 2 || (images > 0 && row == 0)) {
+      refuse("an output without a score for each class");
+    }
+    const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
+    const std::int64_t most = std::min(wanted.classes, classes);
+    // A description is of the first output.
+    output.texts = class_texts(wanted.index == 0 ? model.described : Described(), output.values,
+                               images, row, most);
+    output.shape = {images, most};
+    output.count = 0;
+  }
+  if (request.has_json) return to_json(inferred);
+  Response response;
+  response.inferred = std::make_shared<const Inferred>(std::move(inferred));
   return response;
 }
 

@@ -1,5 +1,6 @@
 /// \file
-/// The two ends of an inference: its request, read of JSON and binary tensors, and its response.
+/// The two ends of an inference: its request, which HTTP has in JSON and binary tensors, and its
+/// response.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "json_reader.h"
 #include "lenet/tensor.h"
 #include "model.h"
 #include "service.h"
@@ -25,11 +27,58 @@ class Refusal : public std::runtime_error {
   int status_;
 };
 
+/// What a client says that it wants, of any model.
+struct Asked {
+  struct Input {
+    std::string name;
+    std::string datatype;
+    std::optional<Shape> shape;
+    std::optional<std::int64_t> binary_size;  ///< of its values, which come behind all this
+    std::optional<JsonData> data;             ///< or these are its values
+  };
+  struct Output {
+    std::string name;
+    std::optional<bool> binary;  ///< nothing: as the whole request
+    std::int64_t classes = 0;    ///< the most probable ones instead of the values; 0: the values
+  };
+  std::string id;
+  std::size_t inputs = 0;
+  Input input;  ///< the last of them
+  std::vector<Output> outputs;
+  bool binary_output = false;
+};
+
+[[noreturn]] void refuse_shared_memory();
+
+/// Appends each text behind its length, as binary data have it.
+void append_binary(std::string& to, const std::vector<std::string>& texts);
+
 /// An output that is asked for.
 struct Wanted {
-  std::size_t index = 0;            ///< in Model::outputs
-  std::optional<bool> binary = {};  ///< nothing: as the whole request
-  std::int64_t classes = 0;         ///< the most probable ones instead of the values; 0: the values
+  std::size_t index = 0;  ///< in Model::outputs
+  bool binary = false;
+  std::int64_t classes = 0;  ///< as in Asked
+};
+
+/// A response before it is written.
+struct Inferred {
+  struct Output {
+    std::string name;
+    bool binary = false;
+    Shape shape;
+    std::optional<std::vector<std::string>> texts;  ///< of classes; nothing: values
+    const float* values = nullptr;
+    std::size_t count = 0;  ///< of values
+
+    std::string_view bytes() const {
+      return {reinterpret_cast<const char*>(values), count * sizeof(float)};
+    }
+  };
+  std::string model;
+  std::string version;
+  std::string id;
+  std::vector<Output> outputs;
+  std::shared_ptr<const std::vector<Tensor>> tensors;  ///< has the values
 };
 
 struct InferRequest {
@@ -40,6 +89,7 @@ struct InferRequest {
     Files,   ///< images in files, {N}; `decode_files` makes Photos of them
   };
   std::string id;
+  bool has_json = true;  ///< the response has it too
   Kind kind = Kind::Values;
   Shape shape;
   std::vector<Wanted> outputs;

@@ -24,6 +24,9 @@
 
 namespace lenet::serve {
 
+struct Asked;     // infer.h
+struct Inferred;  // infer.h
+
 struct Request {
   std::string method;        ///< "GET", "POST", ...; HEAD is answered as GET, with a body
   std::string path;          ///< as sent: escapes such as %20 are not decoded, without the query
@@ -32,6 +35,8 @@ struct Request {
   std::string content_type;  ///< as sent; empty: there was none
   /// Value of `Inference-Header-Content-Length` as sent; nothing: there was no such header.
   std::optional<std::string> header_length;
+  /// In place of JSON, where a request for an inference came another way; the body is its values.
+  std::shared_ptr<const Asked> asked = nullptr;
   /// Afterwards nobody waits for the response: the request is not run any more.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
@@ -47,6 +52,8 @@ struct Response {
   std::string body;
   std::string_view tail;
   std::shared_ptr<const void> tail_owner;  ///< keeps the memory of `tail`
+  /// In place of a body, to a request with `asked`.
+  std::shared_ptr<const Inferred> inferred;
 
   std::size_t size() const { return body.size() + tail.size(); }
 };

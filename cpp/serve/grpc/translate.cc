@@ -2,9 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <new>
 #include <optional>
@@ -145,35 +143,29 @@ class Translator {
     in_.fields([&](std::uint32_t number) {
       if (number == 1) model_ = text();
       if (number == 2) version_ = text();
-      if (number == 3) id_ = text();
+      if (number == 3) asked_.id = text();
       if (number == 5) read_input();
       if (number == 6) read_output();
       if (number == 7) read_raw();
     });
     typed = join_contents();
+    asked_.binary_output = true;
+    asked_.inputs = inputs_.size();
+    if (!inputs_.empty()) {
+      asked_.input = std::move(inputs_.back().says);
+      asked_.input.binary_size = static_cast<std::int64_t>(sizes_.back());
+    }
     Request request;
     request.method = "POST";
     request.path = model_path(model_, version_, "/infer");
-    std::string json = "{\"parameters\":{\"binary_data_output\":true},\"id\":";
-    append_json(json, id_);
-    json += ",\"inputs\":[";
-    for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      json += (i == 0 ? "" : ",") + inputs_[i].json;
-      json += ",\"parameters\":{\"binary_data_size\":" + std::to_string(sizes_[i]);
-      json += inputs_[i].parameters + "}}";
-    }
-    json += "],\"outputs\":[" + outputs_ + "]}";
-    request.header_length = std::to_string(json.size());
-    data_.insert(0, json);
     request.body = std::move(data_);
+    request.asked = std::make_shared<const Asked>(std::move(asked_));
     return request;
   }
 
  private:
   struct Input {
-    std::string json;        ///< without its end
-    std::string parameters;  ///< in JSON, each after a comma
-    std::string datatype;
+    Asked::Input says;
     std::string contents;                     ///< as binary data
     std::optional<std::string> content_type;  ///< of `contents`; empty: these are
   };
@@ -196,53 +188,47 @@ class Translator {
   void read_input() {
     describe(sizeof(Input));
     Input& input = inputs_.emplace_back();
-    std::string name;
-    std::string shape;
+    Shape& shape = input.says.shape.emplace();
     in_.message([&](std::uint32_t number) {
-      if (number == 1) name = text();
-      if (number == 2) input.datatype = text();
+      if (number == 1) input.says.name = text();
+      if (number == 2) input.says.datatype = text();
       if (number == 3) {
         in_.integers([&](std::uint64_t size) {
           describe(sizeof(size));
-          shape += (shape.empty() ? "" : ",") + std::to_string(static_cast<std::int64_t>(size));
+          shape.push_back(static_cast<std::int64_t>(size));
         });
       }
-      if (number == 4) read_parameter(input.parameters);
+      if (number == 4) read_parameter();
       if (number == 5) read_contents(input);
     });
-    append_json(input.json = "{\"name\":", name);
-    append_json(input.json += ",\"datatype\":", input.datatype);
-    input.json += ",\"shape\":[" + shape + "]";
   }
 
   void read_output() {
     describe(sizeof(Input));
-    std::string name;
-    std::string parameters;
+    Asked::Output& output = asked_.outputs.emplace_back();
     in_.message([&](std::uint32_t number) {
-      if (number == 1) name = text();
-      if (number == 2) read_parameter(parameters);
+      if (number == 1) output.name = text();
+      if (number == 2) output.classes = read_parameter().value_or(output.classes);
     });
-    append_json(outputs_ += outputs_.empty() ? "{\"name\":" : ",{\"name\":", name);
-    outputs_ += ",\"parameters\":{\"binary_data\":true" + parameters + "}}";
   }
 
-  /// Keeps those that mean the same here as in HTTP.
-  void read_parameter(std::string& parameters) {
+  /// \returns the value of "classification"; the others are taken or refused as in HTTP
+  std::optional<std::int64_t> read_parameter() {
     describe(1);
     std::string key;
-    std::string value = "null";
+    std::optional<std::int64_t> value;
     in_.message([&](std::uint32_t number) {
       if (number == 1) key = text();
       if (number != 2) return;
       in_.message([&](std::uint32_t choice) {
-        if (choice == 1) value = in_.integer() != 0 ? "true" : "false";
-        if (choice == 2) value = std::to_string(static_cast<std::int64_t>(in_.integer()));
-        if (choice == 3) append_json(value = "", text());
+        if (choice == 2) value = static_cast<std::int64_t>(in_.integer());
+        if (choice == 3) text();
       });
     });
-    if (key != "classification" && key != "shared_memory_region") return;
-    parameters += ",\"" + key + "\":" + value;
+    if (key == "shared_memory_region") refuse_shared_memory();
+    if (key != "classification") return std::nullopt;
+    if (!value) throw Refusal(400, "classification is no integer");
+    return value;
   }
 
   void read_contents(Input& input) {
@@ -295,8 +281,9 @@ class Translator {
     if (!typed) return false;
     for (const Input& input : inputs_) {
       const std::string type = input.content_type.value_or("none");
-      if (!type.empty() && type != input.datatype) {
-        throw Refusal(400, "an input of datatype " + input.datatype + " has contents of " + type);
+      if (!type.empty() && type != input.says.datatype) {
+        throw Refusal(400,
+                      "an input of datatype " + input.says.datatype + " has contents of " + type);
       }
       sizes_.push_back(input.contents.size());
       data_ += input.contents;
@@ -308,44 +295,11 @@ class Translator {
   std::size_t described_ = 0;
   std::string model_;
   std::string version_;
-  std::string id_;
+  Asked asked_;
   std::vector<Input> inputs_;
-  std::string outputs_;  ///< in JSON
-  std::string data_;     ///< the binary data of the inputs, of these sizes
+  std::string data_;  ///< the binary data of the inputs, of these sizes
   std::vector<std::size_t> sizes_;
 };
-
-std::size_t header_length(const Response& response) {
-  std::size_t length = response.body.size();
-  for (const auto& [name, value] : response.headers) {
-    if (name != "Inference-Header-Content-Length") continue;
-    std::from_chars(value.data(), value.data() + value.size(), length);
-  }
-  return length;
-}
-
-std::string_view take(std::string_view& from, std::size_t size) {
-  const std::string_view taken = from.substr(0, size);
-  from.remove_prefix(taken.size());
-  return taken;
-}
-
-void write_contents(std::string_view bytes, const std::string& datatype,
-                    inference::InferTensorContents& to) {
-  if (datatype != "BYTES") {
-    auto& values = *to.mutable_fp32_contents();
-    values.Resize(static_cast<int>(bytes.size() / sizeof(float)), 0);
-    if (!bytes.empty()) std::memcpy(values.mutable_data(), bytes.data(), bytes.size());
-    return;
-  }
-  while (!bytes.empty()) {
-    std::uint32_t size = 0;
-    for (unsigned k = 0; k < 4; ++k) {
-      size |= std::uint32_t{static_cast<unsigned char>(take(bytes, 1).front())} << (8 * k);
-    }
-    to.add_bytes_contents(std::string(take(bytes, size)));
-  }
-}
 
 }  // namespace
 
@@ -367,37 +321,27 @@ Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size
 }
 
 void write_infer_response(const Response& response, bool typed, inference::ModelInferResponse& to) {
-  const std::size_t length = header_length(response);
-  std::string_view binary = std::string_view(response.body).substr(length);
-  JsonReader in(std::string_view(response.body).substr(0, length));
-  const auto read_output = [&] {
+  const Inferred& inferred = *response.inferred;
+  to.set_model_name(inferred.model);
+  to.set_model_version(inferred.version);
+  to.set_id(inferred.id);
+  for (const Inferred::Output& from : inferred.outputs) {
     inference::ModelInferResponse::InferOutputTensor& output = *to.add_outputs();
-    std::int64_t size = 0;
-    constexpr std::string_view kNames[] = {"name", "datatype", "shape", "parameters"};
-    in.object(kNames, [&](std::size_t name) {
-      if (name == 0) output.set_name(in.text());
-      if (name == 1) output.set_datatype(in.text());
-      if (name == 2) in.array([&] { output.add_shape(in.integer()); });
-      if (name != 3) return;
-      constexpr std::string_view kSize[] = {"binary_data_size"};
-      in.object(kSize, [&](std::size_t) { size = in.integer(); });
-    });
-    // The values of the last output may be elsewhere.
-    if (binary.empty()) binary = response.tail;
-    const std::string_view bytes = take(binary, static_cast<std::size_t>(size));
-    if (typed) {
-      write_contents(bytes, output.datatype(), *output.mutable_contents());
+    output.set_name(from.name);
+    output.set_datatype(from.texts ? "BYTES" : "FP32");
+    for (const std::int64_t size : from.shape) output.add_shape(size);
+    if (!typed) {
+      std::string& raw = *to.add_raw_output_contents();
+      if (!from.texts) raw = from.bytes();
+      if (from.texts) append_binary(raw, *from.texts);
+    } else if (from.texts) {
+      for (const std::string& text : *from.texts)
+        output.mutable_contents()->add_bytes_contents(text);
     } else {
-      to.add_raw_output_contents(bytes.data(), bytes.size());
+      auto& values = *output.mutable_contents()->mutable_fp32_contents();
+      values.Add(from.values, from.values + from.count);
     }
-  };
-  constexpr std::string_view kNames[] = {"model_name", "model_version", "id", "outputs"};
-  in.object(kNames, [&](std::size_t name) {
-    if (name == 0) to.set_model_name(in.text());
-    if (name == 1) to.set_model_version(in.text());
-    if (name == 2) to.set_id(in.text());
-    if (name == 3) in.array(read_output);
-  });
+  }
 }
 
 void write_message(const std::string& json, google::protobuf::Message& to) {

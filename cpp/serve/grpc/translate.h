@@ -21,12 +21,11 @@ namespace lenet::serve {
 /// \throws Refusal 400: the name or the version is not valid
 std::string model_path(std::string_view name, std::string_view version, std::string_view what);
 
-/// An inference::ModelInferRequest as its bytes are sent, as the request that a client of HTTP
-/// would have sent. It is read without a message of protobuf, as that can take 60 times the memory
-/// of its bytes.
+/// An inference::ModelInferRequest as its bytes are sent, as a request to the service. It is read
+/// without a message of protobuf, as that can take 60 times the memory of its bytes.
 /// \param size of the message, which the stream has
 /// \param typed whether values came in `contents`: the response's values are to go there too
-/// \throws Refusal 400, 413 (too many or too long names, shapes, parameters)
+/// \throws Refusal 400, 413 (too many or too long names, shapes, parameters), 501 (shared memory)
 Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size_t size,
                            bool& typed);
 
