@@ -309,6 +309,12 @@ class Fitting {
   }
 
   InferRequest finish(bool binary) {
+    const auto images = static_cast<double>(request_.images());
+    if (images * model_.multiply_adds > static_cast<double>(limits_.multiply_adds)) {
+      throw Refusal(413, std::to_string(request_.images()) + " images of model '" + model_.name +
+                             "' ask for more than " + std::to_string(limits_.multiply_adds) +
+                             " multiply-adds, the limit of this server (--max_multiply_adds)");
+    }
     std::vector<Wanted>& outputs = request_.outputs;
     if (!outputs.empty()) return std::move(request_);
     for (std::size_t i = 0; i < model_.outputs.size(); ++i) {  // integers if they are asked for

@@ -1,9 +1,12 @@
 #include "model.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <future>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "classify_files.h"
@@ -52,6 +55,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   input = first_->input_spec();
   outputs = first_->output_specs();
   joins_images = first_->joins_images();
+  multiply_adds = first_->multiply_adds();
   try {
     described = apps::describe(config, "");
     if (!described.source.empty()) pipeline = ImagePipeline(described.description.images);
@@ -61,7 +65,30 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   }
 }
 
-void Model::measure() try {
+void Model::measure(int seconds) {
+  std::promise<void> done;
+  bool is_late = false;
+  std::thread watch([&, ends = done.get_future()] {
+    is_late = ends.wait_for(std::chrono::seconds(seconds)) == std::future_status::timeout;
+    if (is_late) cancel();
+  });
+  const auto end = [&] {
+    done.set_value();
+    watch.join();
+  };
+  try {
+    try_out();
+    end();
+  } catch (...) {
+    end();
+    if (!is_late) throw;
+    throw Error(ErrorCode::BackendFailure, "its first run takes longer than " +
+                                               std::to_string(seconds) +
+                                               " s, the limit of this server (--trial_seconds)");
+  }
+}
+
+void Model::try_out() try {
   constexpr int kRuns = 5;
   constexpr std::chrono::milliseconds kEnough(50);
   Shape shape = input.shape;

@@ -26,7 +26,8 @@ class Model {
   /// \throws Error as Predictor and apps::describe
   Model(std::string name, std::int64_t version, const std::string& path, const Options& options);
   /// Runs zeros before anything else runs, so that the first client finds the model warm.
-  void measure();
+  /// \throws Error BackendFailure when that takes longer than so many seconds
+  void measure(int seconds);
 
   const std::string name;
   const std::string version;
@@ -36,6 +37,7 @@ class Model {
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   bool joins_images = false;  ///< as Predictor::joins_images: requests are not one batch
+  double multiply_adds = 0;   ///< as Predictor::multiply_adds
   double image_us = 0;        ///< of a warm run of one image; infinite where the shape is not known
   mutable Statistics statistics;
 
@@ -62,6 +64,8 @@ class Model {
   CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
 
  private:
+  void try_out();
+
   std::string platform_;
   std::unique_ptr<const Predictor> first_;  // whose clones run
   std::mutex mutex_;                        // guards what follows

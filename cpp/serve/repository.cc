@@ -233,7 +233,7 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
       if (stop_) throw Error(ErrorCode::BackendFailure, "the server is stopping");
       loading_ = model;
     }
-    model->measure();
+    model->measure(options_.trial_seconds);
     // What was loaded must be what is there now, not the beginning of something else.
     if (state_of(found.path) != found.state) {
       throw Error(ErrorCode::BadModel, "its files changed while they were read");

@@ -64,6 +64,10 @@ void add_model_flags(CommandLine& line, Options& options) {
              1);
   add_number(line, "poll_seconds", "N", "look for new versions so often; 0: only after SIGHUP",
              options.poll_seconds, 0, kMaxInt);
+  add_number(
+      line, "trial_seconds", "N",
+      "for the first run of a model, which else is not served; Paddle's engine does not stop",
+      options.trial_seconds, 1, kMaxInt);
   line.add("allow_load", "",
            "let clients load and unload models (POST /v2/repository/models/NAME/load)",
            options.allow_load);
@@ -157,6 +161,8 @@ void add_limit_flags(CommandLine& line, Limits& limits) {
              0);
   add_number(line, "max_tensors", "N", "inputs, and outputs", limits.tensors, 1);
   add_number(line, "max_values", "N", "of all inputs", limits.values, 1);
+  add_number(line, "max_multiply_adds", "N", "of all images, of a model with fixed sizes",
+             limits.multiply_adds, 1);
   add_number(line, "max_image_pixels", "N", "of an image file", limits.image_pixels, 1);
   add_number(line, "max_id_bytes", "N", "of a request's id", limits.id_bytes, 0);
 }

@@ -81,6 +81,8 @@ struct Limits {
   std::size_t values = std::size_t{1} << 26;        ///< of one request's inputs
   std::size_t image_pixels = std::size_t{1} << 25;  ///< of an image file
   std::size_t id_bytes = 256;                       ///< of a request's `id`
+  /// Of all images of a request, where the model tells how many: 64 of VGG16. Then 413.
+  std::size_t multiply_adds = 1'000'000'000'000;
   std::size_t queued_requests = 1024;               ///< that wait; then 429
   std::size_t queued_bytes = std::size_t{1} << 28;  ///< of the bodies of these; then 429
   /// Milliseconds after which a request that waits is answered with 503, as is one whose run takes
@@ -104,6 +106,7 @@ struct Options {
   /// Seconds between looks at the folders for versions that are new or changed; 0: only when
   /// `look_for_models` is called.
   int poll_seconds = 5;
+  int trial_seconds = 20;      ///< for the first run of a model; where its engine can be stopped
   bool allow_load = false;     ///< models may be loaded and unloaded over the network
   bool insecure_load = false;  ///< also by clients without a token
   Limits limits;

@@ -148,6 +148,7 @@ struct Loaded {
   std::shared_ptr<const Model> model;
   std::vector<const EngineRow*> choice;  // the others are tried when the first is not the one
   std::string reason;                    // for the engine
+  double multiply_adds = 0;              // for one image
   TensorSpec input;
   std::vector<TensorSpec> outputs;
 };
@@ -270,6 +271,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                             : find_model_files(config, *bytes);
   state.choice = find_engines(config, files);
   state.model = load_model(files, config, bytes);
+  state.multiply_adds = state.model->graph.multiply_adds;
   if (config.precision == Precision::Int8) require_quantized(*state.model);
   const bool named = config.engine != EngineKind::Auto;
   if (bytes == nullptr) {
@@ -577,6 +579,7 @@ const TensorSpec& Predictor::output_spec() const noexcept { return state_->outpu
 const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return state_->outputs; }
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->quantized; }
+double Predictor::multiply_adds() const noexcept { return state_->multiply_adds; }
 bool Predictor::joins_images() const noexcept { return state_->model->graph.joins_images; }
 OutputKind Predictor::output_kind() const noexcept {
   const bool integers = output_spec().dtype != "float32";

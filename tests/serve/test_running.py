@@ -235,6 +235,26 @@ def test_the_limit_of_a_stop_while_a_model_is_loaded(
         assert ("could not be ended in time" in server.process.stderr.read()) == (status == 8)
 
 
+def test_the_limit_of_a_first_run(serve_program, tmp_path):
+    """A small file can hold much work; a model that takes too long is not served."""
+    put_slow_model(tmp_path / "m")
+    options = ("--port=0", "--trial_seconds=1", "--engine=native")
+    done = run_command(serve_program, tmp_path / "m", *options, timeout=60)
+    assert done.returncode == 8
+    assert "its first run takes longer than 1 s" in done.stderr
+
+
+def test_the_limit_of_a_requests_work(start_server, digit):
+    """That of LeNet's five products; its other operators take less than a fourth besides."""
+    work = 28 * 28 * 6 * 9 + 10 * 10 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10
+    with start_server(f"--max_multiply_adds={15 * work // 4}") as server:
+        for images, status in ((3, 200), (4, 413)):
+            body = np.repeat(digit, images, axis=0).tobytes()
+            reply = server.ask("POST", INFER, body, RAW)
+            assert reply[0] == status, (work, reply)
+        assert b"--max_multiply_adds" in reply[2]
+
+
 def test_the_limit_of_a_stop_before_the_server_listens(serve_program, tmp_path):
     put_slow_model(tmp_path / "m")
     command = [serve_program, tmp_path / "m", "--port=0", "--stop_seconds=1", "--engine=native"]

@@ -154,6 +154,9 @@ class LENET_API Predictor {
   /// What the native engine has compiled of a model with open sizes, for this predictor and its
   /// clones; none of other models. May be called while another thread runs.
   CompiledSizes compiled_sizes() const;
+  /// Of the operators for one image, before any are left out or joined; 0 where nobody knows, as of
+  /// a model with open sizes, or one that was not checked. May be called while another thread runs.
+  double multiply_adds() const noexcept;
 
  private:
   struct State;

@@ -212,6 +212,7 @@ struct Graph {
   std::size_t mixes_images = kNone;
   /// Some operator computes one image's result of several: a batch is not to be cut into pieces.
   bool joins_images = false;
+  double multiply_adds = 0;  ///< for one image; 0: not known, such as of open sizes
   /// Set by the check where a program does not take any number of images, or its sizes are not
   /// linear in it: infers the shapes for that number, for as long as this graph lives. Any thread
   /// may call it. \throws Error BadInput.
