@@ -330,9 +330,10 @@ def test_the_page(model_dir, tmp_path, root):
     """Each command of docs/native-engine.md."""
     needs_bf16()
     page = root / "docs" / "native-engine.md"
-    run, python, bf16, scalar, profile, slowest = run_page(page, tmp_path, model_dir)
+    run, python, features, bf16, scalar, profile, slowest = run_page(page, tmp_path, model_dir)
     assert "engine native" in run
     assert python == "(2, 10)\n"
+    assert features == "(2, 84)\n"
     assert "precision bf16" in bf16
     assert "engine native" in scalar
     assert "416,520" in profile
