@@ -185,7 +185,8 @@ Paddings read_paddings(const OperatorView& op) {
     const std::int64_t most = paddings.mode == PadMode::Reflect          ? size - 1
                               : paddings.mode == PadMode::Wrap && !again ? size
                                                                          : kMaxStep;
-    const bool fits = constant || (size > 0 && std::max(before, behind) <= most);
+    const bool open = constant || size == kUnknown;  // who knows the size looks again
+    const bool fits = open || (size > 0 && std::max(before, behind) <= most);
     op.require(!in_pairs || fits, "paddings");
     op.supports(fits && (constant || std::min(before, behind) >= 0), "kernel for such paddings");
     op.supports(
