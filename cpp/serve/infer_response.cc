@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "description/outputs.h"
+#include "infer.h"
+#include "json_reader.h"
+
+namespace lenet::serve {
+namespace {
+
+/// What a description makes of an output of each image, at most so many texts: "VALUE:INDEX" or
+/// "VALUE:INDEX:NAME" of classes, attributes by their names; and nothing where an image has fewer.
+std::vector<std::string> class_texts(const Described& described, const float* values,
+                                     std::int64_t images, std::size_t classes, std::int64_t most) {
+  const Config config;
+  Wish wish;
+  if (described.description.outputs.type == PostProcess::Topk) wish.topk = most;
+  std::vector<std::string> texts;
+  for (std::int64_t image = 0; image < images; ++image, values += classes) {
+    const std::size_t end = texts.size() + static_cast<std::size_t>(most);
+    // The output's own values, as the protocol has it.
+    Finding found = interpret(values, classes, described, config, OutputKind::Unknown, wish);
+    for (const Prediction& one : found.predictions) {
+      std::string& text = texts.emplace_back();
+      if (!append_json(text, one.value)) text += "nan";
+      text += ":" + std::to_string(one.class_id);
+      if (one.label) text += ":" + *one.label;
+    }
+    for (std::string& attribute : found.attributes) texts.push_back(std::move(attribute));
+    texts.resize(end);
+  }
+  return texts;
+}
+
+Response to_json(const Inferred& inferred) {
+  constexpr std::size_t kLarge = std::size_t{1} << 16;  // is not copied
+  Response response;
+  std::string& json = response.body;
+  std::string binary;
+  json.reserve(256);
+  append_json(json += "{\"model_name\":", inferred.model);
+  json.append(",\"model_version\":\"").append(inferred.version).append("\"");
+  if (!inferred.id.empty()) append_json(json += ",\"id\":", inferred.id);
+  json += ",\"outputs\":[";
+  bool has_binary = false;
+  for (const Inferred::Output& output : inferred.outputs) {
+    append_json(json += json.back() == '[' ? "{\"name\":" : ",{\"name\":", output.name);
+    json += output.texts ? ",\"datatype\":\"BYTES\"" : ",\"datatype\":\"FP32\"";
+    append_json(json += ",\"shape\":", output.shape);
+    if (output.binary) {
+      has_binary = true;
+      const std::size_t before = binary.size();
+      std::size_t size = output.count * sizeof(float);
+      if (output.texts) {
+        append_binary(binary, *output.texts);
+        size = binary.size() - before;
+      } else if (const std::string_view bytes = output.bytes();
+                 size >= kLarge && &output == &inferred.outputs.back()) {
+        response.tail = bytes;
+        response.tail_owner = inferred.tensors;
+      } else {
+        binary += bytes;
+      }
+      json += ",\"parameters\":{\"binary_data_size\":" + std::to_string(size) + "}}";
+      continue;
+    }
+    json += ",\"data\":[";
+    for (std::size_t k = 0; output.texts && k < output.texts->size(); ++k) {
+      append_json(json += k > 0 ? "," : "", (*output.texts)[k]);
+    }
+    for (std::size_t k = 0; k < output.count; ++k) {
+      if (k > 0) json += ',';
+      if (append_json(json, output.values[k])) continue;
+      throw Refusal(500, "an output is not finite, which JSON does not have; ask for binary data");
+    }
+    json += "]}";
+  }
+  json += "]}";
+  if (!has_binary) return response;
+  response.content_type = "application/octet-stream";
+  response.headers.emplace_back("Inference-Header-Content-Length", std::to_string(json.size()));
+  json += binary;
+  return response;
+}
+
+}  // namespace
+
+void append_binary(std::string& to, const std::vector<std::string>& texts) {
+  for (const std::string& text : texts) {
+    const auto size = static_cast<std::uint32_t>(text.size());
+    to.append(reinterpret_cast<const char*>(&size), sizeof(size)).append(text);
+  }
+}
+
+Response infer_response(const InferRequest& request, const Model& model,
+                        const std::shared_ptr<const std::vector<Tensor>>& tensors,
+                        std::int64_t first) {
+  const std::int64_t images = request.images();
+  Inferred inferred{model.name, model.version, request.id, {}, tensors};
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    const Wanted& wanted = request.outputs[i];
+    const Tensor& tensor = (*tensors)[i];
+    const auto total = static_cast<std::size_t>(std::max<std::int64_t>(tensor.shape[0], 1));
+    const std::size_t row = tensor.data.size() / total;
+    Inferred::Output& output = inferred.outputs.emplace_back();
+    output.name = model.outputs[wanted.index].name;
+    output.binary = wanted.binary;
+    output.shape = tensor.shape;
+    output.shape[0] = images;
+    output.values = tensor.data.data() + row * static_cast<std::size_t>(first);
+    output.count = row * static_cast<std::size_t>(images);
+    if (wanted.classes == 0) continue;
+    const bool scores = model.outputs[wanted.index].dtype == "float32";
+    if (!scores || output.shape.size() < 2 || (images > 0 && row == 0)) {
+      throw Refusal(400, "an output without a score for each class");
+    }
+    const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
+    const std::int64_t most = std::min(wanted.classes, classes);
+    // A description is of the first output.
+    output.texts = class_texts(wanted.index == 0 ? model.described : Described(), output.values,
+                               images, row, most);
+    output.shape = {images, most};
+    output.count = 0;
+  }
+  if (request.has_json) return to_json(inferred);
+  Response response;
+  response.inferred = std::make_shared<const Inferred>(std::move(inferred));
+  return response;
+}
+
+}  // namespace lenet::serve
