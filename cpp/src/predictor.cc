@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <map>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -12,8 +11,8 @@
 #include "engines/engine.h"
 #include "finite.h"
 #include "io/printable.h"
+#include "layer_values.h"
 #include "model/element_types.h"
-#include "model/rules/support.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -90,56 +89,6 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
 
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
-
-/// Computes every value for an input once more, and shows them in the order of the program.
-class ShowsValues {
- public:
-  /// \param config of a model in files
-  ShowsValues(Config config, LayerCallback callback)
-      : predictor_(with_values(config)), callback_(std::move(callback)) {
-    const Graph graph = load_model(find_model_files(config, false), config)->graph;
-    const std::vector<TensorSpec>& outputs = predictor_.output_specs();
-    std::map<std::string, std::size_t> left;
-    for (std::size_t i = 0; i < outputs.size(); ++i) left.emplace(outputs[i].name, i);
-    std::vector<bool> is_shown(outputs.size());
-    const auto add = [&](std::string_view type, std::size_t output) {
-      layers_.emplace_back(type, output);
-      is_shown[output] = true;
-    };
-    for (const Operator& op : graph.operators) {
-      each_value(op.outputs, [&](std::size_t value) {
-        const auto found = left.find(printable(graph.values[value].name));
-        if (found != left.end() && !is_shown[found->second]) {
-          add(plain_type(graph, op), found->second);
-        }
-      });
-    }
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      if (!is_shown[i]) add("fetch", i);  // has another name there
-    }
-  }
-
-  void run(const TensorView& input) {
-    const std::vector<Tensor> values = predictor_.run_outputs(input);
-    for (const auto& [type, index] : layers_) {
-      callback_(type, predictor_.output_specs()[index].name, values[index].view());
-    }
-  }
-
-  void cancel() { predictor_.cancel(); }
-
- private:
-  /// \param config is changed
-  static Predictor with_values(Config& config) {
-    config.output_name = kEveryValue;
-    if (config.precision == Precision::Bf16) config.precision = Precision::Fp32;
-    return Predictor(config);
-  }
-
-  Predictor predictor_;
-  LayerCallback callback_;
-  std::vector<std::pair<std::string, std::size_t>> layers_;  // types and outputs
-};
 
 /// What a clone takes over.
 struct Loaded {
@@ -255,7 +204,7 @@ struct Predictor::State final : Loaded, Outputs {
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
-  std::shared_ptr<ShowsValues> shows;  // what the layers of a run gave, after it
+  std::shared_ptr<LayerValues> shows;  // what the layers of a run gave, after it
 };
 
 Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
@@ -528,7 +477,7 @@ void Predictor::set_layer_callback(LayerCallback callback) {
         throw Error(ErrorCode::Unsupported,
                     "the values of a model in memory are shown from its files only");
       }
-      state.shows = std::make_shared<ShowsValues>(state.config, std::move(callback));
+      state.shows = std::make_shared<LayerValues>(state.config, std::move(callback));
       return;
     } catch (...) {
       go_back();
