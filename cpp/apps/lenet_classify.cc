@@ -61,8 +61,12 @@ Batch& batch_for(const Shape& shape, std::vector<Batch>& open, const Run& run) {
   };
   std::size_t floats = element_count(shape);
   for (const Batch& batch : open) floats += batch.images.data.size();
-  while (!open.empty() &&
-         (floats > kOpenFloats || (open.size() == kOpenBatches && finds() == open.end()))) {
+  const auto is_full = [&] {
+    const bool is_new = finds() == open.end();
+    return (open.size() == kOpenBatches && is_new) ||
+           (open.size() + (is_new ? 1 : 0) > 1 && floats > kOpenFloats);
+  };
+  while (!open.empty() && is_full()) {
     floats -= open.front().images.data.size();
     run(open.front());
     open.erase(open.begin());

@@ -12,9 +12,9 @@ namespace {
 
 /// What a description makes of an output of each image, at most so many texts: "VALUE:INDEX" or
 /// "VALUE:INDEX:NAME" of classes, attributes by their names; and nothing where an image has fewer.
-std::vector<std::string> class_texts(const Described& described, const float* values,
-                                     std::int64_t images, std::size_t classes, std::int64_t most) {
-  const Config config;
+std::vector<std::string> class_texts(const Described& described, const Config& config,
+                                     const float* values, std::int64_t images, std::size_t classes,
+                                     std::int64_t most) {
   Wish wish;
   if (described.description.outputs.type == PostProcess::Topk) wish.topk = most;
   std::vector<std::string> texts;
@@ -119,8 +119,8 @@ Response infer_response(const InferRequest& request, const Model& model,
     const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
     const std::int64_t most = std::min(wanted.classes, classes);
     // A description is of the first output.
-    output.texts = class_texts(wanted.index == 0 ? model.described : Described(), output.values,
-                               images, row, most);
+    output.texts = class_texts(wanted.index == 0 ? model.described : Described(), model.options(),
+                               output.values, images, row, most);
     output.shape = {images, most};
     output.count = 0;
   }

@@ -61,6 +61,7 @@ class Model {
   nlohmann::json metadata() const;
   nlohmann::json config() const;
   nlohmann::json counted() const;
+  const Config& options() const { return first_->config(); }
   CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
 
  private:

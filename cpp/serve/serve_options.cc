@@ -116,7 +116,8 @@ void add_transport_flags(CommandLine& line, HttpOptions& options, int& stop_seco
              options.threads, 0, 1024);
   line.heading("Limits of the transport");
   add_number(line, "max_connections", "N",
-             "for one more, the one that has been idle longest goes; where none is, it gets 503",
+             "for one more, an idle one goes, that which a thread has had idle longest; where none "
+             "is, it gets 503",
              options.connections, 1, 1 << 20);
   add_number(line, "max_connections_per_address", "N",
              "more get 503; 0: any number, for behind a proxy all have one address",
@@ -155,8 +156,8 @@ void add_limit_flags(CommandLine& line, Limits& limits) {
   line.heading("Limits of a request");
   add_number(line, "request_ms", "N", "to wait for a run, and for the run; then 503; 0: none",
              limits.request_ms, 0, kMaxInt);
-  add_number(line, "max_queued_requests", "N", "that wait for a worker; then 429",
-             limits.queued_requests, 0);
+  add_number(line, "max_queued_requests", "N",
+             "that wait for a worker; then 429; so does a packed body", limits.queued_requests, 0);
   add_number(line, "max_queued_bytes", "N", "of the bodies of these; then 429", limits.queued_bytes,
              0);
   add_number(line, "max_tensors", "N", "inputs, and outputs", limits.tensors, 1);

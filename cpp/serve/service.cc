@@ -312,9 +312,11 @@ std::string Service::metrics() const {
   const Backlog waiting = backlog();
   MetricsText text;
   text.gauge("lenet_ready", ready() ? 1 : 0, "Whether the server takes requests.");
-  text.gauge("lenet_queued_requests", waiting.queued_requests, "Requests that wait for a worker.");
+  text.gauge("lenet_queued_requests", waiting.queued_requests,
+             "What waits for a worker: requests, and bodies to pack.");
   text.gauge("lenet_queued_bytes", waiting.queued_bytes, "Bytes of the bodies of these.");
-  text.gauge("lenet_running_requests", waiting.running_requests, "Requests that workers compute.");
+  text.gauge("lenet_running_requests", waiting.running_requests,
+             "What workers do: requests, and bodies to pack.");
   text.begin("lenet_requests_total", "counter", "Requests for inference, answered.");
   each_model(*catalog, [&](const Model& model, const std::string& labels) {
     text.add(labels + ",result=\"success\"", model.statistics.success.count);

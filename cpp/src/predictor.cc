@@ -204,7 +204,7 @@ struct Predictor::State final : Loaded, Outputs {
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
-  std::shared_ptr<LayerValues> shows;  // what the layers of a run gave, after it
+  std::shared_ptr<LayerValues> shows;  // after a run; set atomically, for cancel()
 };
 
 Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
@@ -447,7 +447,7 @@ Predictor Predictor::clone() const {
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
   const auto fits = [&] { return !callback || state.engine->has_layers(); };
-  state.shows = nullptr;
+  std::atomic_store(&state.shows, {});
   if (!fits()) {
     const std::vector<const EngineRow*> choice = state.choice;
     const EngineRow& row = *state.row;
@@ -477,7 +477,8 @@ void Predictor::set_layer_callback(LayerCallback callback) {
         throw Error(ErrorCode::Unsupported,
                     "the values of a model in memory are shown from its files only");
       }
-      state.shows = std::make_shared<LayerValues>(state.config, std::move(callback));
+      std::atomic_store(&state.shows,
+                        std::make_shared<LayerValues>(state.config, std::move(callback)));
       return;
     } catch (...) {
       go_back();
@@ -488,7 +489,7 @@ void Predictor::set_layer_callback(LayerCallback callback) {
 }
 
 void Predictor::cancel() {
-  if (state_->shows) state_->shows->cancel();
+  if (const auto shows = std::atomic_load(&state_->shows)) shows->cancel();
   if (state_->row.load()->stops) return state_->control.cancel();
   throw Error(ErrorCode::Unsupported,
               "this predictor's engine cannot end a run early; choose one that has time limits");

@@ -188,6 +188,23 @@ TEST_CASE("values are given once, before they are used, and parameters never") {
   CHECK(graph.values[after].shape == Shape{2, -1, 2});
   CHECK(graph.operators[2].inputs.at("X")[0] == before);
   accept(with("relu x -> y; relu y -> y"));
+  const std::string fed = with("relu x -> x; relu x -> z; relu z -> z; relu z -> y");
+  const auto values = read_program_desc(fed, "m").values;
+  CHECK(values[0].name == "x");  // by which it is asked for
+  CHECK(values[2].name == "z (2)");
+}
+
+TEST_CASE("the work for an image is not known of open sizes") {
+  for (const auto& [sides, expected] : {std::pair("3,5", 90.0), std::pair("-1,-1", 0.0)}) {
+    const std::string shape = std::string(",") + sides + "]";
+    const std::string text =
+        program("x[-1,2" + shape + " y[-1,3" + shape +
+                " w[3,2,1,1]*: conv2d Input=x Filter=w -> Output=y | strides=[1,1] paddings=[0,0] "
+                "dilations=[1,1] groups=1 padding_algorithm=EXPLICIT data_format=NCHW");
+    Graph graph = read_program_desc(text, "m");
+    check_graph(graph, "m");
+    CHECK(graph.multiply_adds == expected);
+  }
 }
 
 TEST_CASE("inputs and outputs of the program") {

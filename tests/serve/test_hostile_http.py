@@ -101,8 +101,10 @@ def test_bodies_that_unpack_to_too_much(start_server, server):
         assert server.send(head + bomb)[0] == [413]
         whole = pack(b"[" * 1000)
         for body in (whole[:-5], whole + b"x", b"x" + whole, b"", whole[:20] + b"xyz" + whole[23:]):
-            head = post(INFER, f"Content-Length: {len(body)}", f"Content-Encoding: {name}")
-            assert server.send(head + body, half_close=True)[0] == [400], body
+            fields = f"Content-Length: {len(body)}", f"Content-Encoding: {name}"
+            for more in ((), ("Connection: close",)):
+                head = post(INFER, *fields, *more)
+                assert server.send(head + body, half_close=True)[0] == [400], body
     with start_server("--max_body_bytes=1000") as small:
         for body, status in ((bytes(1000), 400), (bytes(1001), 413)):
             assert small.ask("POST", INFER, body, RAW)[0] == status
@@ -180,6 +182,21 @@ def test_a_client_that_does_not_read(start_server, tmp_path):
         assert (status, len(body)) == (200, 30 << 20)
 
 
+def test_an_idle_connection_of_any_thread_makes_room(start_server):
+    with start_server("--max_connections=3", "--http_threads=7") as server:
+        held = [server.connect() for _ in range(3)]
+        for connection in held:
+            connection.sendall(READY)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        for number in range(1, 6):
+            held.append(server.connect())
+            held[-1].sendall(READY)
+            assert held[-1].recv(1000).startswith(b"HTTP/1.1 200 ")
+            assert server.metric("lenet_http_displaced_connections_total") >= number
+        for connection in held:
+            connection.close()
+
+
 def test_the_connection_that_is_idle_longest_makes_room(start_server):
     with start_server("--max_connections=3", "--http_threads=1") as server:
         held = [server.connect() for _ in range(3)]
@@ -235,6 +252,27 @@ def test_connections_of_one_address(start_server):
         server.wait_until_closed(but=1)
         assert server.ask("GET", "/v2/health/live")[0] == 200
         held.pop().close()
+
+
+def test_an_address_with_too_many_connections_takes_no_place_of_others(start_server):
+    def connect(number):
+        return socket.create_connection(
+            ("127.0.0.1", server.port), 30, source_address=(f"127.0.0.{number}", 0)
+        )
+
+    with start_server("--max_connections=10", "--max_connections_per_address=2") as server:
+        idle = connect(2)
+        idle.sendall(READY)
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+        many = [connect(1) for _ in range(40)]
+        other = connect(3)
+        for connection in (other, idle):
+            connection.sendall(READY)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        for connection in (*many, other, idle):
+            connection.close()
+        server.wait_until_closed()
+        assert server.metric("lenet_http_displaced_connections_total") == 0
 
 
 @pytest.mark.parametrize("what", ["unpacked", "packed"])

@@ -125,7 +125,7 @@ def test_stop_answers_what_was_accepted(start_server, digit):
             assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
         half.sendall(READY + head + body[:100])
         header.sendall(head[:20])
-        time.sleep(0.2)
+        time.sleep(1.2)  # longer than the server then waits
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
         kept.sendall(head + body)  # as it was not told yet that this is the end

@@ -228,3 +228,13 @@ def test_the_server_names_classes_where_they_are_as_many(run_server, serve_progr
                     text.count(":") == 2 for text in json.loads(reply[2])["outputs"][0]["data"]
                 ]
                 assert named == [name == names[0]] * 2
+    # Nor of three features instead of four classes.
+    options = ("--port=0", "--engine=native", "--output_name=features")
+    with run_server(serve_program, f"m={tmp_path / '4'}", *options) as server:
+        (about,) = json.loads(server.ask("GET", "/v2/models/m")[2])["outputs"]
+        output = {"name": about["name"], "parameters": {"classification": 2}}
+        status, _, body = server.ask(
+            "POST", "/v2/models/m/infer", json.dumps(asked | {"outputs": [output]})
+        )
+        assert status == 200, body
+        assert json.loads(body)["outputs"][0]["data"] == ["0:0", "0:1"]

@@ -42,16 +42,18 @@ class Report(NamedTuple):
     finds: list[Find]
 
 
-def accepted(target, outcome, detail):
-    """Return whether an outcome is right: equal, or refused by name where others run it."""
+def accepted(network, target, outcome, detail):
+    """Return whether a refusal is right: by name, where others run it."""
     way = target.split("/")[1:]
     certain = way[0] == "onnxruntime" or {"auto", "plain"} & {*way}
     known = ["Paddle does not load from a .json"]
-    # Of open sizes, which nobody knows before an image comes.
-    known += ["that the program does not fix", "that Paddle took for 1", "paddle instead of native"]
+    too_late = False
+    if network.options.get("open_sizes"):  # which nobody knows before an image comes
+        known += ["that the program does not fix", "that Paddle took for 1"]
+        known += ["paddle instead of native"]
+        too_late = outcome == "BadInput" and "does not take images of" in detail
     elsewhere = not certain or any(reason in detail for reason in known)
-    too_late = outcome == "BadInput" and "does not take images of" in detail
-    return outcome == "equal" or too_late or (outcome == "Unsupported" and elsewhere)
+    return too_late or (outcome == "Unsupported" and elsewhere)
 
 
 def examine(entries, done=lambda: None, keep=None):
@@ -77,11 +79,12 @@ def examine(entries, done=lambda: None, keep=None):
         number, target = steps[step]
         if said:
             report.outcomes.append((target, said["outcome"]))
-            if not accepted(target, **said):
+            if said["outcome"] != "equal":
                 path = folder / str(number) / "network.json"
                 network = Network.from_json(json.loads(path.read_text("utf-8")))
-                found = Find(entries[number]["name"], target, **said, network=network)
-                report.finds.append(found)
+                if not accepted(network, target, **said):
+                    found = Find(entries[number]["name"], target, **said, network=network)
+                    report.finds.append(found)
         if step + 1 == len(steps) or steps[step + 1][0] != number:
             done()
 

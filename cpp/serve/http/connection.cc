@@ -50,7 +50,7 @@ Connection::Connection(EventLoop& loop, std::uint64_t key, int socket,
       socket_(socket),
       address_(client.address()) {
   if (transport_.log) exchange_.client = text_of(client);
-  is_allowed_ = transport_.enter(address_);
+  of_address_ = transport_.enter(address_);
 }
 
 Connection::~Connection() {
@@ -60,7 +60,7 @@ Connection::~Connection() {
 }
 
 void Connection::refuse(const Failure& why) {
-  if (closed_ || close_after_) return;
+  if (closed_ || (close_after_ && !waiting_)) return;
   fail(why.status, why.message);
   go_on();
 }
@@ -312,6 +312,7 @@ bool Connection::has_bytes() const {
 
 void Connection::drain() {
   draining_ = true;
+  drain_began_ = loop_.now();
   settle();
 }
 
@@ -324,9 +325,12 @@ Clock::time_point Connection::idle_since() const {
 void Connection::settle() {
   if (closed_) return;
   const Phase now = phase();
-  if (draining_ && loop_.now() - idle_since() >= kDrainIdle && !has_bytes()) return close();
   if (now != Phase::Waiting) loop_.watch(*this, now == Phase::Writing ? EPOLLOUT : EPOLLIN);
-  if (now == phase_ && requests_ == phase_request_) return;
+  if (now == phase_ && requests_ == phase_request_) {
+    const Clock::time_point since = std::max(idle_since(), drain_began_);
+    if (draining_ && loop_.now() - kDrainIdle >= since && !has_bytes()) close();
+    return;
+  }
   phase_ = now;
   phase_request_ = requests_;
   phase_began_ = loop_.now();

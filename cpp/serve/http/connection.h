@@ -47,8 +47,8 @@ class Connection {
   void drain();
 
   bool closed() const { return closed_; }
-  /// Whether its address may have one more.
-  bool is_allowed() const { return is_allowed_; }
+  /// How many connections its address had with this one; 0 where they are not counted.
+  std::size_t of_address() const { return of_address_; }
   /// Since when it waits for a request; the end of time when it does not.
   Clock::time_point idle_since() const;
   /// Whether something came that was not read yet.
@@ -89,7 +89,7 @@ class Connection {
   const std::uint64_t key_;
   const int socket_;
   const boost::asio::ip::address address_;
-  bool is_allowed_ = true;
+  std::size_t of_address_ = 0;
 
   std::optional<RequestParser> parser_;
   std::string_view input_;  ///< not parsed yet: in the loop's memory, or in `kept_`
@@ -111,6 +111,7 @@ class Connection {
   bool close_after_ = false;
   bool lingering_ = false;
   bool draining_ = false;
+  Clock::time_point drain_began_;
   bool closed_ = false;
   std::uint64_t requests_ = 0;
   Phase phase_ = Phase::Idle;

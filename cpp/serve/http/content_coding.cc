@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -76,12 +77,12 @@ std::string pack(std::string_view body, Coding coding) {
                    Z_DEFAULT_STRATEGY) != Z_OK) {
     throw std::bad_alloc();
   }
+  const std::unique_ptr<z_stream, decltype(&deflateEnd)> ends(&stream, deflateEnd);
   std::string packed(deflateBound(&stream, body.size()), '\0');
   set_input(stream, body);
   set_output(stream, packed.data(), packed.size());
   deflate(&stream, Z_FINISH);
   packed.resize(stream.total_out);
-  deflateEnd(&stream);
   return packed;
 }
 
@@ -91,7 +92,7 @@ std::optional<Failure> unpack(std::string& body, Coding coding, std::size_t max_
   z_stream stream{};
   if (inflateInit2(&stream, window_of(coding)) != Z_OK) throw std::bad_alloc();
   const std::unique_ptr<z_stream, decltype(&inflateEnd)> ends(&stream, inflateEnd);
-  set_input(stream, body);
+  std::string_view left = body;
   std::string whole;
   for (int result = Z_OK; result != Z_STREAM_END;) {
     if (std::chrono::steady_clock::now() > deadline) {
@@ -102,14 +103,17 @@ std::optional<Failure> unpack(std::string& body, Coding coding, std::size_t max_
     const std::size_t room = std::min(kUnpackAtOnce, max_bytes + 1 - before);
     whole.resize(before + room);
     set_output(stream, whole.data() + before, room);
+    const std::string_view piece = left.substr(0, std::numeric_limits<uInt>::max());
+    set_input(stream, piece);
     result = inflate(&stream, Z_NO_FLUSH);
     whole.resize(before + room - stream.avail_out);
+    left.remove_prefix(piece.size() - stream.avail_in);
     if (result == Z_MEM_ERROR) throw std::bad_alloc();
     if (whole.size() > max_bytes) return Failure{413, "the body is too large once it is unpacked"};
     if (result == Z_BUF_ERROR) return Failure{400, "the packed body is not whole"};
     if (result != Z_OK && result != Z_STREAM_END) return kDamaged;
   }
-  if (stream.avail_in > 0) return kDamaged;
+  if (!left.empty()) return kDamaged;
   body = std::move(whole);
   return std::nullopt;
 } catch (const std::bad_alloc&) {

@@ -29,6 +29,9 @@ constexpr int kTries = 100;
 constexpr std::chrono::milliseconds kBetweenTries(10);
 // Connections beyond the limit that get a response which says so.
 constexpr std::size_t kRefusedPolitely = 64;
+constexpr std::size_t kRefusedOfAddress = 4;
+// Takes a millisecond, for which no client waits until a worker has time.
+constexpr std::size_t kPackedHere = 64 << 10;
 
 // Keys of what is no connection.
 constexpr std::uint64_t kWakeKey = ~std::uint64_t{0};
@@ -48,6 +51,14 @@ void control(int epoll, int operation, int descriptor, std::uint32_t events, std
 void wake(int descriptor) {
   const std::uint64_t one = 1;
   static_cast<void>(!write(descriptor, &one, sizeof one));
+}
+
+void pack_body(Response& response, Coding coding) try {
+  std::string packed = pack(response.body + std::string(response.tail), coding);
+  response.headers.emplace_back("Content-Encoding", to_string(coding));
+  response.body = std::move(packed);
+  response.tail = {};
+} catch (const std::bad_alloc&) {  // it is sent as it is
 }
 
 }  // namespace
@@ -81,6 +92,8 @@ EventLoop::~EventLoop() {
 void EventLoop::set_listener(int listener, std::vector<EventLoop*> loops) {
   listener_ = listener;
   loops_ = std::move(loops);
+  for (std::size_t i = 0; i < loops_.size(); ++i)
+    loops_[i]->next_ = loops_[(i + 1) % loops_.size()];
   control(epoll_, EPOLL_CTL_ADD, listener_, EPOLLIN, kListenerKey);
 }
 
@@ -147,7 +160,7 @@ void EventLoop::each_connection(const Action& action) {
 }
 
 template <typename Task>
-void EventLoop::post(Task task) noexcept {
+bool EventLoop::post(Task task) noexcept {
   for (int tries = 0; tries < kTries; ++tries) {
     try {
       std::unique_lock<std::mutex> lock(mutex_);
@@ -155,12 +168,12 @@ void EventLoop::post(Task task) noexcept {
       mailbox_.emplace_back(std::move(task));
       lock.unlock();
       if (was_empty) wake(wake_);
-      return;
+      return true;
     } catch (const std::bad_alloc&) {  // others may give some back
       std::this_thread::sleep_for(kBetweenTries);
     }
   }
-  // The client waits until its limit of time.
+  return false;  // a client waits until its limit of time
 }
 
 void EventLoop::on_event(std::uint64_t key, std::uint32_t events) try {
@@ -195,18 +208,15 @@ void EventLoop::handle(const Connection& connection, Request request, Coding cod
 }
 
 bool EventLoop::pack(const Connection& connection, Response& response, Coding coding) {
+  if (response.size() <= kPackedHere) {
+    pack_body(response, coding);
+    return false;
+  }
   const std::uint64_t key = connection.key();
   const auto held = std::make_shared<Response>(std::move(response));
   const bool taken = transport_.service.run(
       [this, key, held, coding]() noexcept {
-        try {
-          held->body += held->tail;
-          held->tail = {};
-          std::string packed = serve::pack(held->body, coding);
-          held->headers.emplace_back("Content-Encoding", to_string(coding));
-          held->body = std::move(packed);
-        } catch (const std::bad_alloc&) {  // it is sent as it is
-        }
+        pack_body(*held, coding);
         post([this, key, held] { deliver(key, std::move(*held)); });
       },
       held->size());
@@ -266,23 +276,31 @@ void EventLoop::accept_all() {
       return;
     }
     const auto fewer = [](const EventLoop* a, const EventLoop* b) { return a->load_ < b->load_; };
-    EventLoop* const loop = *std::min_element(loops_.begin(), loops_.end(), fewer);
-    ++loop->load_;
-    if (loop == this) {
-      open(socket, address);
-    } else {
-      loop->post([loop, socket, address] { loop->open(socket, address); });
-    }
+    EventLoop& loop = **std::min_element(loops_.begin(), loops_.end(), fewer);
+    open_in(loop, socket, address, loop);
   }
 }
 
-void EventLoop::open(int socket, const Endpoint& client) {
+void EventLoop::open_in(EventLoop& loop, int socket, const Endpoint& client, EventLoop& first) {
+  ++loop.load_;
+  if (&loop == this) return open(socket, client, first);
+  if (loop.post([&loop, socket, client, &first] { loop.open(socket, client, first); })) return;
+  close(socket);
+  --loop.load_;
+}
+
+void EventLoop::open(int socket, const Endpoint& client, EventLoop& first) {
   const std::uint64_t key = ++last_key_;
   const int one = 1;
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   const std::size_t most = transport_.options.connections;
-  std::size_t before = transport_.connections.fetch_add(1);
-  if (before >= most && displace()) --before;
+  const bool makes_room =
+      transport_.connections >= most && transport_.has_room_for(client.address());
+  if (makes_room && !displace() && next_ != &first && !draining_) {
+    --load_;
+    return open_in(*next_, socket, client, first);
+  }
+  const std::size_t before = transport_.connections.fetch_add(1);
   try {
     std::unique_ptr<Connection>& place = connections_[key];
     place = std::make_unique<Connection>(*this, key, socket, client);
@@ -296,9 +314,13 @@ void EventLoop::open(int socket, const Endpoint& client) {
   guard(key, [&](Connection& connection) {
     control(epoll_, EPOLL_CTL_ADD, socket, 0, key);
     connection.go_on();
-    if (before >= most || !connection.is_allowed()) {
+    const std::size_t most_of_one = transport_.options.connections_of_an_address;
+    if (before >= most || connection.of_address() > most_of_one) {
       ++transport_.refused;
-      if (before >= most + kRefusedPolitely) return connection.close();
+      if (before >= most + kRefusedPolitely ||
+          connection.of_address() > most_of_one + kRefusedOfAddress) {
+        return connection.close();
+      }
       connection.refuse({503, before >= most ? "too many connections"
                                              : "too many connections from this address"});
     }

@@ -52,8 +52,8 @@ class EventLoop {
   Transport& transport() { return transport_; }
   /// Hands a request to the service, unpacked; its response goes to Connection::take.
   void handle(const Connection& connection, Request request, Coding coding);
-  /// Packs the response, which then goes to Connection::take.
-  /// \returns false, and leaves it, when too much is waiting
+  /// Packs the response. \returns whether a worker does, after which it goes to Connection::take;
+  ///   it is left as it is where too much is waiting
   bool pack(const Connection& connection, Response& response, Coding coding);
   /// \param events EPOLLIN, EPOLLOUT or both
   void watch(Connection& connection, std::uint32_t events) const;
@@ -66,11 +66,15 @@ class EventLoop {
 
  private:
   /// Has it run in the thread of `run`. From any thread.
+  /// \returns false when there is no memory for it
   template <typename Task>
-  void post(Task task) noexcept;
+  bool post(Task task) noexcept;
   void read_mailbox();
   using Endpoint = boost::asio::ip::tcp::endpoint;
-  void open(int socket, const Endpoint& client);
+  /// \param first of the loops to look for an idle connection to close for it
+  void open(int socket, const Endpoint& client, EventLoop& first);
+  /// Has a loop open it.
+  void open_in(EventLoop& loop, int socket, const Endpoint& client, EventLoop& first);
   /// Closes the connection that has waited longest for a request. \returns false: none waits
   bool displace();
   void accept_all();
@@ -93,7 +97,8 @@ class EventLoop {
   const int wake_;
   int listener_ = -1;
   bool listener_paused_ = false;
-  std::vector<EventLoop*> loops_;
+  std::vector<EventLoop*> loops_;  ///< all of them; of the one that listens
+  EventLoop* next_ = nullptr;
   Service::Loop* service_ = nullptr;
   bool service_waits_ = false;
   std::vector<std::uint64_t> answered_;  ///< connections that are to go on

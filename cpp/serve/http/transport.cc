@@ -128,11 +128,18 @@ Transport::Transport(Service& the_service, HttpOptions the_options)
       page(options.page),
       log(options.access_log) {}
 
-bool Transport::enter(const boost::asio::ip::address& client) {
+std::size_t Transport::enter(const boost::asio::ip::address& client) {
+  if (options.connections_of_an_address == 0) return 0;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ++of_address_[client];
+}
+
+bool Transport::has_room_for(const boost::asio::ip::address& client) const {
   const std::size_t most = options.connections_of_an_address;
   if (most == 0) return true;
   const std::lock_guard<std::mutex> lock(mutex_);
-  return ++of_address_[client] <= most;
+  const auto found = of_address_.find(client);
+  return found == of_address_.end() || found->second < most;
 }
 
 void Transport::leave(const boost::asio::ip::address& client) {

@@ -56,8 +56,8 @@ struct Exchange {
   Clock::duration time{};
 };
 
-/// A file with a line of JSON about each exchange. Nobody waits for who reads it: lines for which
-/// there is no room are dropped.
+/// A file with a line of JSON about each exchange. Nobody waits for who reads it, but at a terminal
+/// that is held up: lines for which there is no room are dropped.
 /// Thread-safety: everything may be called from any number of threads at once.
 class AccessLog {
  public:
@@ -101,8 +101,11 @@ struct Transport {
   const Page page;
   AccessLog log;  ///< flushed a few times a second
 
-  /// Whether one more connection from there is allowed; `leave` gives its place back.
-  bool enter(const boost::asio::ip::address& client);
+  /// How many connections there are from there with this one, of which `leave` is the end; 0 where
+  /// they are not limited.
+  std::size_t enter(const boost::asio::ip::address& client);
+  /// Whether one more is allowed.
+  bool has_room_for(const boost::asio::ip::address& client) const;
   void leave(const boost::asio::ip::address& client);
 
   std::atomic<std::size_t> connections{0};  ///< that are open
@@ -115,7 +118,7 @@ struct Transport {
  private:
   std::string metrics() const;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<boost::asio::ip::address, std::size_t> of_address_;  ///< connections
   std::array<std::atomic<std::uint64_t>, 600> responses_{};     ///< by status
   Histogram durations_;

@@ -57,6 +57,7 @@ class ShapeInference {
     for (std::size_t i = 0; i < rules_.size(); ++i) {
       if (rules_[i] != nullptr) infer_operator(i);
     }
+    if (graph_.with_sizes) return;
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
     const std::int64_t fixed = input.empty() ? 1 : input[0];
     graph_.multiply_adds = work_ / static_cast<double>(std::max({images_, fixed, std::int64_t{1}}));

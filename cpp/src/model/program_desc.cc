@@ -261,7 +261,7 @@ class Reader {
 
   /// Where a variable is written a second time, such as by an operator in its place, it is another
   /// value from there on, and the one before gets a number behind its name. Which of them its
-  /// declared shape is of is not known, but of an input.
+  /// declared shape is of is not known. An input keeps both.
   void give_anew(Operator& op) {
     // Values quantized again for another reader are one value (check_graph.cc).
     if (op.type == "fetch" || op.type.find("quantize") != std::string::npos) return;
@@ -272,11 +272,13 @@ class Reader {
         if (value == kNone || graph_.values[value].parameter || !now.insert(value).second) continue;
         if (op.type == "feed") fed_.insert(value);
         if (written_.insert(value).second) continue;
-        if (fed_.count(value) == 0) graph_.values[value].has_shape = false;
         Value again = graph_.values[value];
         again.has_shape = false;
         graph_.rewritten.emplace_back(value, graph_.values.size());
-        graph_.values[value].name += " (" + std::to_string(graph_.rewritten.size()) + ")";
+        if (fed_.count(value) == 0) {
+          graph_.values[value].has_shape = false;
+          graph_.values[value].name += " (" + std::to_string(graph_.rewritten.size()) + ")";
+        }
         value = indices_.at(again.name).first = graph_.values.size();
         written_.insert(value);
         now.insert(value);

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.files import naming
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.manifest import sha256_file
@@ -279,9 +280,10 @@ def _journal(
         file.seek(len(content))
 
         def write(values: dict[str, Any]) -> None:
-            file.write(json.dumps(values).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            with naming(folder / _JOURNAL, folder):
+                file.write(json.dumps(values).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
 
         head, *lines = content.splitlines() or [b""]
         try:
