@@ -51,6 +51,12 @@ struct Batch {
   std::vector<std::size_t> places;  ///< among the results
 };
 
+Batch taken(std::vector<Batch>& open, Batch& batch) {
+  Batch whole = std::move(batch);
+  open.erase(open.begin() + (&batch - open.data()));
+  return whole;
+}
+
 /// That of the images of this size, or a new one. \param run what must end before it has room
 template <typename Run>
 Batch& batch_for(const Shape& shape, std::vector<Batch>& open, const Run& run) {
@@ -68,8 +74,7 @@ Batch& batch_for(const Shape& shape, std::vector<Batch>& open, const Run& run) {
   };
   while (!open.empty() && is_full()) {
     floats -= open.front().images.data.size();
-    run(open.front());
-    open.erase(open.begin());
+    run(taken(open, open.front()));
   }
   const auto found = finds();
   return found != open.end() ? *found : open.emplace_back();
@@ -190,13 +195,10 @@ Classified classify(const ClassifyOptions& options) {
     progress.clear();
     std::fprintf(stderr, "skipped %s\n", printable(error.what()).c_str());
   };
-  Tensor taken;  // by the model, when it is to be written: all of one shape
+  Tensor written;  // what the model took, if it is wanted: all of one shape
   std::vector<Batch> open;
-  const auto run = [&](Batch& batch) {
-    const std::vector<std::size_t> places = std::move(batch.places);
-    const Tensor images = std::move(batch.images);
-    batch = {};
-    if (places.empty()) return;
+  const auto run = [&](const Batch& batch) {
+    const auto& [images, places] = batch;
     Tensor outputs;
     try {
       predictor.run(images.view(), outputs);
@@ -207,7 +209,7 @@ Classified classify(const ClassifyOptions& options) {
       }
       return;
     }
-    if (!options.output_tensor.empty()) append(taken, images);
+    if (!options.output_tensor.empty()) append(written, images);
     const std::size_t classes = outputs.data.size() / places.size();
     const Shape& shape = outputs.shape;
     const auto count = static_cast<std::int64_t>(places.size());
@@ -245,7 +247,7 @@ Classified classify(const ClassifyOptions& options) {
         const Shape& shape = image.tensor.shape;
         check_shape(shape, name, predictor.input_spec());
         const Shape& before =
-            taken.shape.empty() && !open.empty() ? open[0].images.shape : taken.shape;
+            written.shape.empty() && !open.empty() ? open[0].images.shape : written.shape;
         if (!options.output_tensor.empty() && !before.empty() && !is_same_size(shape, before)) {
           throw Error(ErrorCode::BadInput,
                       "'" + name + "': " + to_string(shape) + " after the preprocessing, images " +
@@ -260,15 +262,17 @@ Classified classify(const ClassifyOptions& options) {
         Batch& batch = batch_for(image.tensor.shape, open, run);
         append(batch.images, image.tensor);
         batch.places.push_back(results.size() - 1);
-        if (static_cast<std::int64_t>(batch.places.size()) == options.batch_size) run(batch);
+        if (static_cast<std::int64_t>(batch.places.size()) == options.batch_size) {
+          run(taken(open, batch));
+        }
       }
       stop_if_interrupted();
       progress.show(results.size());
     }
   }
-  for (Batch& batch : open) run(batch);
+  for (const Batch& batch : open) run(batch);
   stop_if_interrupted();
-  if (!options.output_tensor.empty()) write_npy(options.output_tensor, taken);
+  if (!options.output_tensor.empty()) write_npy(options.output_tensor, written);
   found.text = format_results(results, options.format, kind_for(description.outputs, kind));
   return found;
 }

@@ -120,7 +120,7 @@ void add_transport_flags(CommandLine& line, HttpOptions& options, int& stop_seco
              "is, it gets 503",
              options.connections, 1, 1 << 20);
   add_number(line, "max_connections_per_address", "N",
-             "more get 503; 0: any number, for behind a proxy all have one address",
+             "more get 503, or no answer; 0: any number, for behind a proxy all have one address",
              options.connections_of_an_address, 0, 1 << 20);
   add_number(line, "max_header_bytes", "N", "of a request; then 431", options.request.header_bytes,
              1024, 1 << 20);

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "model/graph.h"
 #include "model/parameters.h"
 #include "model/readers.h"
@@ -188,10 +190,21 @@ TEST_CASE("values are given once, before they are used, and parameters never") {
   CHECK(graph.values[after].shape == Shape{2, -1, 2});
   CHECK(graph.operators[2].inputs.at("X")[0] == before);
   accept(with("relu x -> y; relu y -> y"));
-  const std::string fed = with("relu x -> x; relu x -> z; relu z -> z; relu z -> y");
+  const std::string fed = program(
+      "x[-1,4] y[-1,4] z[-1,4] w[4]*: relu x -> x; relu x -> z; "
+      "relu z -> z; elementwise_add z Y=w -> y | axis=-1");
   const auto values = read_program_desc(fed, "m").values;
   CHECK(values[0].name == "x");  // by which it is asked for
   CHECK(values[2].name == "z (2)");
+  Config config;
+  config.engine = EngineKind::Native;
+  config.output_name = kEveryValue;
+  const std::string params = parameter_record({4}, bytes_of<float>({1, 2, 3, 4}));
+  std::set<std::string> names;
+  const Predictor predictor(config, ModelBytes{fed, params});
+  for (const TensorSpec& output : predictor.output_specs()) names.insert(output.name);
+  CHECK(predictor.input_spec().name == "x");
+  CHECK(names == std::set<std::string>{"x", "y", "z", "z (2)"});
 }
 
 TEST_CASE("the work for an image is not known of open sizes") {

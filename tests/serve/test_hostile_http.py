@@ -260,7 +260,7 @@ def test_an_address_with_too_many_connections_takes_no_place_of_others(start_ser
             ("127.0.0.1", server.port), 30, source_address=(f"127.0.0.{number}", 0)
         )
 
-    with start_server("--max_connections=10", "--max_connections_per_address=2") as server:
+    with start_server("--max_connections=4", "--max_connections_per_address=2") as server:
         idle = connect(2)
         idle.sendall(READY)
         assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")

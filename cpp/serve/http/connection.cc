@@ -43,18 +43,23 @@ void free_if_large(std::string& text) {
 }  // namespace
 
 Connection::Connection(EventLoop& loop, std::uint64_t key, int socket,
-                       const boost::asio::ip::tcp::endpoint& client)
+                       const boost::asio::ip::tcp::endpoint& client, bool is_refused)
     : loop_(loop),
       transport_(loop.transport()),
       key_(key),
       socket_(socket),
-      address_(client.address()) {
+      address_(client.address()),
+      is_refused_(is_refused) {
   if (transport_.log) exchange_.client = text_of(client);
-  of_address_ = transport_.enter(address_);
+  if (is_refused_) ++transport_.refusing;
 }
 
 Connection::~Connection() {
-  transport_.leave(address_);
+  if (is_refused_) {
+    --transport_.refusing;
+  } else {  // before the client can know that it is closed: its next one is not one too many
+    transport_.leave(address_);
+  }
   transport_.buffered.fetch_sub(buffered_, std::memory_order_relaxed);
   ::close(socket_);
 }

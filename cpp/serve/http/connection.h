@@ -25,8 +25,9 @@ class Connection {
  public:
   /// \param socket non-blocking; closed by the destructor
   /// \param key by which the loop finds this object
+  /// \param is_refused whether it has no place; else the destructor gives that back
   Connection(EventLoop& loop, std::uint64_t key, int socket,
-             const boost::asio::ip::tcp::endpoint& client);
+             const boost::asio::ip::tcp::endpoint& client, bool is_refused);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -47,8 +48,8 @@ class Connection {
   void drain();
 
   bool closed() const { return closed_; }
-  /// How many connections its address had with this one; 0 where they are not counted.
-  std::size_t of_address() const { return of_address_; }
+  /// Whether more was sent than was parsed yet.
+  bool has_input() const { return !input_.empty(); }
   /// Since when it waits for a request; the end of time when it does not.
   Clock::time_point idle_since() const;
   /// Whether something came that was not read yet.
@@ -89,7 +90,7 @@ class Connection {
   const std::uint64_t key_;
   const int socket_;
   const boost::asio::ip::address address_;
-  std::size_t of_address_ = 0;
+  const bool is_refused_;
 
   std::optional<RequestParser> parser_;
   std::string_view input_;  ///< not parsed yet: in the loop's memory, or in `kept_`

@@ -29,8 +29,8 @@ constexpr int kTries = 100;
 constexpr std::chrono::milliseconds kBetweenTries(10);
 // Connections beyond the limit that get a response which says so.
 constexpr std::size_t kRefusedPolitely = 64;
-constexpr std::size_t kRefusedOfAddress = 4;
-// Takes a millisecond, for which no client waits until a worker has time.
+// Takes a millisecond, for which no client waits until a worker has time; but not one after
+// another.
 constexpr std::size_t kPackedHere = 64 << 10;
 
 // Keys of what is no connection.
@@ -148,9 +148,7 @@ void EventLoop::guard(std::uint64_t key, const Action& action) {
     connection.close();
   }
   if (!connection.closed()) return;
-  // Before the client can know that it is closed: its next one is not one too many.
   load_.fetch_sub(1, std::memory_order_relaxed);
-  transport_.connections.fetch_sub(1, std::memory_order_relaxed);
   connections_.erase(key);
 }
 
@@ -208,7 +206,7 @@ void EventLoop::handle(const Connection& connection, Request request, Coding cod
 }
 
 bool EventLoop::pack(const Connection& connection, Response& response, Coding coding) {
-  if (response.size() <= kPackedHere) {
+  if (response.size() <= kPackedHere && !connection.has_input()) {
     pack_body(response, coding);
     return false;
   }
@@ -290,39 +288,35 @@ void EventLoop::open_in(EventLoop& loop, int socket, const Endpoint& client, Eve
 }
 
 void EventLoop::open(int socket, const Endpoint& client, EventLoop& first) {
+  using Entry = Transport::Entry;
   const std::uint64_t key = ++last_key_;
   const int one = 1;
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  const std::size_t most = transport_.options.connections;
-  const bool makes_room =
-      transport_.connections >= most && transport_.has_room_for(client.address());
-  if (makes_room && !displace() && next_ != &first && !draining_) {
-    --load_;
-    return open_in(*next_, socket, client, first);
-  }
-  const std::size_t before = transport_.connections.fetch_add(1);
+  Entry entry = Entry::Full;
   try {
+    entry = transport_.enter(client.address());
+    while (entry == Entry::Full && displace()) entry = transport_.enter(client.address());
+    if (entry == Entry::Full && next_ != &first && !transport_.draining) {
+      --load_;
+      return open_in(*next_, socket, client, first);
+    }
     std::unique_ptr<Connection>& place = connections_[key];
-    place = std::make_unique<Connection>(*this, key, socket, client);
+    place = std::make_unique<Connection>(*this, key, socket, client, entry != Entry::Ok);
   } catch (const std::bad_alloc&) {
+    if (entry == Entry::Ok) transport_.leave(client.address());
     connections_.erase(key);
     close(socket);
     --load_;
-    --transport_.connections;
     return;
   }
   guard(key, [&](Connection& connection) {
     control(epoll_, EPOLL_CTL_ADD, socket, 0, key);
     connection.go_on();
-    const std::size_t most_of_one = transport_.options.connections_of_an_address;
-    if (before >= most || connection.of_address() > most_of_one) {
+    if (entry != Entry::Ok) {
       ++transport_.refused;
-      if (before >= most + kRefusedPolitely ||
-          connection.of_address() > most_of_one + kRefusedOfAddress) {
-        return connection.close();
-      }
-      connection.refuse({503, before >= most ? "too many connections"
-                                             : "too many connections from this address"});
+      if (transport_.refusing > kRefusedPolitely) return connection.close();
+      connection.refuse({503, entry == Entry::Full ? "too many connections"
+                                                   : "too many connections from this address"});
     }
     if (draining_) connection.drain();
   });
@@ -364,6 +358,7 @@ void EventLoop::drain() {
 
 void EventLoop::begin_drain() {
   draining_ = true;
+  transport_.draining = true;
   if (listener_ >= 0) {
     accept_all();
     close_listener();

@@ -128,25 +128,22 @@ Transport::Transport(Service& the_service, HttpOptions the_options)
       page(options.page),
       log(options.access_log) {}
 
-std::size_t Transport::enter(const boost::asio::ip::address& client) {
-  if (options.connections_of_an_address == 0) return 0;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return ++of_address_[client];
-}
-
-bool Transport::has_room_for(const boost::asio::ip::address& client) const {
+Transport::Entry Transport::enter(const boost::asio::ip::address& client) {
   const std::size_t most = options.connections_of_an_address;
-  if (most == 0) return true;
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = of_address_.find(client);
-  return found == of_address_.end() || found->second < most;
+  const auto found = most > 0 ? of_address_.find(client) : of_address_.end();
+  if (found != of_address_.end() && found->second >= most) return Entry::AddressFull;
+  if (connections >= options.connections) return Entry::Full;
+  if (most > 0) ++of_address_[client];
+  ++connections;
+  return Entry::Ok;
 }
 
 void Transport::leave(const boost::asio::ip::address& client) {
-  if (options.connections_of_an_address == 0) return;
   const std::lock_guard<std::mutex> lock(mutex_);
+  --connections;
   const auto found = of_address_.find(client);
-  if (--found->second == 0) of_address_.erase(found);
+  if (found != of_address_.end() && --found->second == 0) of_address_.erase(found);
 }
 
 std::optional<Response> Transport::refuse(const Request& request,

@@ -33,7 +33,7 @@ struct HttpOptions {
 
   RequestLimits request;
   std::size_t connections = 1024;             ///< at once; for more, those that are idle go, or 503
-  std::size_t connections_of_an_address = 0;  ///< at once; more are answered with 503; 0: any
+  std::size_t connections_of_an_address = 0;  ///< at once; more get 503, or no answer; 0: any
   std::size_t buffered_bytes = std::size_t{1} << 28;  ///< of all bodies together; then 503
   int header_seconds = 10;  ///< from the first byte of a request to the end of its header
   int body_seconds = 60;    ///< for its body, and for the client to take the response
@@ -101,24 +101,24 @@ struct Transport {
   const Page page;
   AccessLog log;  ///< flushed a few times a second
 
-  /// How many connections there are from there with this one, of which `leave` is the end; 0 where
-  /// they are not limited.
-  std::size_t enter(const boost::asio::ip::address& client);
-  /// Whether one more is allowed.
-  bool has_room_for(const boost::asio::ip::address& client) const;
+  enum class Entry { Ok, Full, AddressFull };
+  /// Takes a place for a connection from there, which `leave` gives back.
+  Entry enter(const boost::asio::ip::address& client);
   void leave(const boost::asio::ip::address& client);
 
-  std::atomic<std::size_t> connections{0};  ///< that are open
+  std::atomic<std::size_t> connections{0};  ///< that are open, and were not refused
+  std::atomic<std::size_t> refusing{0};     ///< those that are told so
   std::atomic<std::size_t> refused{0};      ///< connections, as there were too many
   std::atomic<std::size_t> displaced{0};    ///< idle connections that made room for others
   std::atomic<std::size_t> timeouts{0};     ///< connections that were closed for one
   std::atomic<std::size_t> buffered{0};     ///< bytes of bodies and of unsent responses
   std::atomic<std::size_t> unanswered{0};   ///< requests that a forced stop cut off
+  std::atomic<bool> draining{false};        ///< some loop may have ended
 
  private:
   std::string metrics() const;
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::map<boost::asio::ip::address, std::size_t> of_address_;  ///< connections
   std::array<std::atomic<std::uint64_t>, 600> responses_{};     ///< by status
   Histogram durations_;

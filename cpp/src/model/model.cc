@@ -61,7 +61,9 @@ class Loader {
     std::map<std::string, int> names;  // of values that print alike, all but the first get a number
     const auto name = [&](std::size_t index) {
       Value& value = graph.values[index];
-      const int before = value.producer == kNone ? 0 : names[printable(value.name)]++;
+      const bool computed =
+          value.producer != kNone && graph.operators[value.producer].kind != "Feed";
+      const int before = computed ? names[printable(value.name)]++ : 0;
       if (before > 0) value.name += " (" + std::to_string(before + 1) + ")";
     };
     const std::set<std::size_t> outputs(graph.outputs.begin(), graph.outputs.end());

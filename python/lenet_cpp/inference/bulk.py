@@ -269,7 +269,7 @@ def _journal(
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "r+b") as file:
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:  # else closing would write it again
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -280,9 +280,10 @@ def _journal(
         file.seek(len(content))
 
         def write(values: dict[str, Any]) -> None:
+            line = json.dumps(values).encode() + b"\n"
             with naming(folder / _JOURNAL, folder):
-                file.write(json.dumps(values).encode() + b"\n")
-                file.flush()
+                while line:
+                    line = line[file.write(line) :]
                 os.fsync(file.fileno())
 
         head, *lines = content.splitlines() or [b""]
