@@ -29,6 +29,7 @@ LayerValues::LayerValues(Config config, LayerCallback callback)
     is_shown[output] = true;
   };
   for (const Operator& op : graph.operators) {
+    if (op.kind == "Feed") continue;  // an input may have the name of what is computed of it
     each_value(op.outputs, [&](std::size_t value) {
       const auto found = left.find(printable(graph.values[value].name));
       if (found != left.end() && !is_shown[found->second]) {

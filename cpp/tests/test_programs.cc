@@ -190,6 +190,9 @@ TEST_CASE("values are given once, before they are used, and parameters never") {
   CHECK(graph.values[after].shape == Shape{2, -1, 2});
   CHECK(graph.operators[2].inputs.at("X")[0] == before);
   accept(with("relu x -> y; relu y -> y"));
+}
+
+TEST_CASE("what a program writes twice has two names, but for its input") {
   const std::string fed = program(
       "x[-1,4] y[-1,4] z[-1,4] w[4]*: relu x -> x; relu x -> z; "
       "relu z -> z; elementwise_add z Y=w -> y | axis=-1");
@@ -205,6 +208,19 @@ TEST_CASE("values are given once, before they are used, and parameters never") {
   for (const TensorSpec& output : predictor.output_specs()) names.insert(output.name);
   CHECK(predictor.input_spec().name == "x");
   CHECK(names == std::set<std::string>{"x", "y", "z", "z (2)"});
+  const TemporaryFolder folder;
+  write_file(folder / "m.pdmodel", fed);
+  write_file(folder / "m.pdiparams", params);
+  config.model_file = folder / "m.pdmodel";
+  config.output_name.clear();
+  Predictor shown(config);
+  std::string layers;
+  shown.set_layer_callback([&](std::string_view type, std::string_view name, auto&& computed) {
+    layers.append(type).append(" ").append(name);
+    layers += " " + std::to_string(static_cast<int>(computed.data[0])) + "; ";
+  });
+  shown.run(Tensor{{-5, 1, 2, 3}, {1, 4}}.view());
+  CHECK(layers == "relu x 0; relu z (2) 0; relu z 0; elementwise_add y 1; ");
 }
 
 TEST_CASE("the work for an image is not known of open sizes") {
