@@ -50,7 +50,8 @@ CPP_ROOMS = {
     "int8": ("engines/native/int8/*",),
     "native": ("engines/native/*",),
     "engines": ("engines/*/*", "engines/*"),
-    "face": ("predictor*", "profile.cc"),  # what include/lenet declares of a predictor
+    # What include/lenet declares of a predictor, and what shows its values.
+    "face": ("predictor*", "profile.cc", "layer_values.*"),
     "description": ("description/*",),
     "C": ("c_api.cc",),
 }
