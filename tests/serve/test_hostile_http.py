@@ -182,16 +182,19 @@ def test_a_client_that_does_not_read(start_server, tmp_path):
         assert (status, len(body)) == (200, 30 << 20)
 
 
+def ask_ready(connection):
+    connection.sendall(READY)
+    assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
 def test_an_idle_connection_of_any_thread_makes_room(start_server):
     with start_server("--max_connections=3", "--http_threads=7") as server:
         held = [server.connect() for _ in range(3)]
         for connection in held:
-            connection.sendall(READY)
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(connection)
         for number in range(1, 6):
             held.append(server.connect())
-            held[-1].sendall(READY)
-            assert held[-1].recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(held[-1])
             assert server.metric("lenet_http_displaced_connections_total") >= number
         for connection in held:
             connection.close()
@@ -201,17 +204,14 @@ def test_the_connection_that_is_idle_longest_makes_room(start_server):
     with start_server("--max_connections=3", "--http_threads=1") as server:
         held = [server.connect() for _ in range(3)]
         for connection in held:
-            connection.sendall(READY)
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
-        held[0].sendall(READY)  # so that it is not the one
-        assert held[0].recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(connection)
+        ask_ready(held[0])  # so that it is not the one
         assert server.send(READY, half_close=True)[0] == [200]
         assert held[1].recv(1000) == b""
         server.wait_until_closed(but=2)
         assert server.metric("lenet_http_displaced_connections_total") == 1
         for connection in (held[0], held[2]):
-            connection.sendall(READY)
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(connection)
         for connection in held:
             connection.close()
 
@@ -239,15 +239,13 @@ def test_connections_of_one_address(start_server):
     with start_server("--max_connections_per_address=2") as server:
         held = [server.connect() for _ in range(2)]
         for connection in held:
-            connection.sendall(READY)
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(connection)
         statuses, received = server.send(READY)
         assert (statuses, b"from this address" in received) == ([503], True)
         with socket.create_connection(
             ("127.0.0.1", server.port), 30, source_address=("127.0.0.2", 0)
         ) as other:
-            other.sendall(READY)
-            assert other.recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(other)
         held.pop().close()
         server.wait_until_closed(but=1)
         assert server.ask("GET", "/v2/health/live")[0] == 200
@@ -262,13 +260,11 @@ def test_an_address_with_too_many_connections_takes_no_place_of_others(start_ser
 
     with start_server("--max_connections=4", "--max_connections_per_address=2") as server:
         idle = connect(2)
-        idle.sendall(READY)
-        assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+        ask_ready(idle)
         many = [connect(1) for _ in range(40)]
         other = connect(3)
         for connection in (other, idle):
-            connection.sendall(READY)
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+            ask_ready(connection)
         for connection in (*many, other, idle):
             connection.close()
         server.wait_until_closed()
