@@ -49,13 +49,19 @@ def networks() -> list[Network]:
     return found
 
 
-def unpack(network: Network, folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
-    """Write a network's files; return their paths, the input, and the writer's answer."""
+def contents(network: Network) -> tuple[dict[str, bytes], np.ndarray, np.ndarray]:
+    """Return a network's files by name, the input, and the writer's answer."""
     members = read_archive(network.version)
     prefix = f"{network.name}/{network.layout}/"
-    for file in network.files:
-        (folder / file).write_bytes(members[prefix + file])
     random = np.random.RandomState(network.seed)
     x = random.uniform(-1, 1, network.shape).astype("float32")
     expected = np.load(BytesIO(members[prefix + "expected.npy"]), allow_pickle=False)
-    return [folder / file for file in network.files], x, expected
+    return {file: members[prefix + file] for file in network.files}, x, expected
+
+
+def unpack(network: Network, folder: Path) -> tuple[list[Path], np.ndarray, np.ndarray]:
+    """Write a network's files; return their paths, the input, and the writer's answer."""
+    files, x, expected = contents(network)
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
+    return [folder / file for file in files], x, expected

@@ -126,13 +126,15 @@ def run(network, folder, name, model):
     elif how:
         options["accelerator"] = how
     images = np.load(folder / "images.npy")
+    with np.load(folder / "expected.npz") as file:
+        expected = [*file.values()]
     try:
         if "program" in rest:
             output = folder / "output.npy"
             output.unlink(missing_ok=True)
             options |= {"input": folder / "images.npy", "output": output}
             call_program(PROGRAM, *(f"--{option}={value}" for option, value in options.items()))
-            return compare(network, folder, [np.load(output)])
+            return compare(network, folder, expected, [np.load(output)])
         few, every, cut, spec = run_predictor(network, images, options)
     except lenet_cpp.Error as error:
         return type(error).__name__, str(error)
@@ -149,8 +151,9 @@ def run(network, folder, name, model):
         return "shape", f"output_spec has {spec}, the output {shape}"
     tolerance = agreement.TOLERANCES["bf16" if how == "bf16" else "fp32"]
     found = every, *([first] for first in few.values())
-    compared = [compare(network, folder, outputs, tolerance) for outputs in found]
-    compared += [compare(network, folder, [one], tolerance, len(every) - 1) for one in cut]
+    compared = [compare(network, folder, expected, outputs, tolerance) for outputs in found]
+    last = len(every) - 1
+    compared += [compare(network, folder, expected, [one], tolerance, last) for one in cut]
     return next((each for each in compared if each[0] != "equal"), compared[0])
 
 
@@ -176,13 +179,11 @@ def run_predictor(network, images, options):
     return few, every, cut, spec.shape
 
 
-def compare(network, folder, outputs, tolerance=agreement.TOLERANCE, first=0):
+def compare(network, folder, expected, outputs, tolerance=agreement.TOLERANCE, first=0):
     """Compare outputs, from the first of these on, by the rule."""
-    with np.load(folder / "expected.npz") as every:
-        pairs = [*zip(outputs, [*every.values()][first:], strict=False)]
     compared = [
-        compare_one(network, folder, i, found, expected[: len(found)], tolerance)
-        for i, (found, expected) in enumerate(pairs, first)
+        compare_one(network, folder, i, found, one[: len(found)], tolerance)
+        for i, (found, one) in enumerate(zip(outputs, expected[first:], strict=False), first)
     ]
     return next((each for each in compared if each[0] != "equal"), compared[0])
 
