@@ -6,6 +6,7 @@
 import io
 import resource
 import struct
+import zlib
 from dataclasses import replace
 from functools import partial
 
@@ -71,6 +72,20 @@ def png_16(samples, colour, more=b""):
     return png(WIDTH, HEIGHT, 16, colour, rows, more=more)
 
 
+def interlaced_16(samples, more):
+    """Grey in the seven passes of Adam7."""
+    starts = (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for y, x, down, right in (*starts, (1, 0, 2, 1))
+        for row in samples[y::down, x::right]
+    )
+    file = bytearray(png(WIDTH, HEIGHT, 16, 0, rows, more=more))
+    file[28] = 1  # of the header, behind which is its checksum
+    file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+    return bytes(file)
+
+
 def lossless():
     """File name to content: each kind of pixel that the containers have."""
     files = {}
@@ -100,6 +115,10 @@ def lossless():
         files[f"16_bits_{channels}.png"] = png_16(deep(channels), colour)
     sample = deep(1)[3, 4, 0].tobytes()
     files["16_bits_transparent.png"] = png_16(deep(1), 0, b"tRNS" + sample)
+    colour = deep(3)[3, 4].tobytes()
+    files["16_bits_transparent_colour.png"] = png_16(deep(3), 2, b"tRNS" + colour)
+    for name, more in (("interlaced", b""), ("interlaced_transparent", b"tRNS" + sample)):
+        files[f"16_bits_{name}.png"] = interlaced_16(deep(1), more)
     bits = np.random.default_rng(3).integers(0, 256, (HEIGHT, 1 + (WIDTH + 3) // 4), np.uint8)
     bits[:, 0] = 0
     files["2_bits.png"] = png(WIDTH, HEIGHT, 2, 0, bits.tobytes())

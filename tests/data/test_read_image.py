@@ -127,11 +127,41 @@ def test_16_bit_samples_become_their_high_byte(tmp_path):
     colours = np.random.default_rng(1).integers(0, 1 << 16, (4, 5, 3), dtype=np.uint16)
     (tmp_path / "rgb.png").write_bytes(png(5, 4, 16, 2, rows_of(colours)))
     assert np.array_equal(read(tmp_path / "rgb.png"), colours >> 8)
+    for alpha, kind in ((2, 4), (4, 6)):
+        layers = np.random.default_rng(alpha).integers(0, 1 << 16, (9, 11, alpha), dtype=np.uint16)
+        (tmp_path / "alpha.png").write_bytes(png(11, 9, 16, kind, rows_of(layers)))
+        upper = (layers >> 8).astype(np.uint8)
+        expected = over_white(upper[..., :-1], upper[..., -1:])
+        assert np.array_equal(read(tmp_path / "alpha.png")[..., : alpha - 1], expected)
     key = int(values[2, 3])
     transparent = png(11, 9, 16, 0, rows, more=b"tRNS" + struct.pack(">H", key))
     (tmp_path / "key.png").write_bytes(transparent)
     expected = np.where(values == key, 255, values >> 8)
     assert np.array_equal(read(tmp_path / "key.png", "L"), expected)
+
+
+def test_a_transparent_colour_of_16_bits_is_compared_in_all_bits(tmp_path):
+    """As the PNG specification says. Pillow would compare the upper 8 bits with the key's lower."""
+    path = tmp_path / "key.png"
+    for key in ([0x1234, 0x5678, 0x9ABC], [7, 8, 9], [0, 0, 0]):
+        pixels = [key, [sample | 0xFF for sample in key], [sample & 0xFF00 for sample in key]]
+        pixels += [[(sample << 8) & 0xFFFF for sample in key], [0x1234, 0x5678, 0xFFFF]]
+        colours = np.array([pixels], np.uint16)
+        rows = b"\0" + colours.astype(">u2").tobytes()
+        path.write_bytes(png(5, 1, 16, 2, rows, more=b"tRNS" + struct.pack(">HHH", *key)))
+        clear = (colours == key).all(axis=2, keepdims=True)
+        expected = np.where(clear, 255, colours >> 8)
+        assert np.array_equal(read(path), expected)
+        assert np.array_equal(read(path.read_bytes()), expected)
+        with Image.open(path) as image:
+            assert np.array_equal(read(image), expected)
+            assert image.mode == "RGB"
+    exif = turned(3).tobytes()
+    chunks = b"tRNS" + struct.pack(">HHH", *key)
+    body = png(5, 1, 16, 2, rows, more=chunks)
+    part = struct.pack(">I4s", len(exif), b"eXIf") + exif
+    path.write_bytes(body[:33] + part + struct.pack(">I", zlib.crc32(part[4:])) + body[33:])
+    assert np.array_equal(read(path), expected[:, ::-1])
 
 
 def test_depth_of_an_image_that_pillow_has_loaded(tmp_path):

@@ -71,8 +71,8 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
             which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB [H, W, 3] or
             RGBA [H, W, 4].
         mode: ``L`` or ``RGB``.
-        depth: The bits that 16-bit samples of PNG and TIFF have: 10, 12, 14 or 16. Colours have
-            lost it in a Pillow image that was loaded before.
+        depth: The bits that 16-bit samples of PNG and TIFF have: 10, 12, 14 or 16. Colours and
+            their transparent one have lost the lower 8 in a Pillow image that was loaded before.
 
     Warns:
         UserWarning: No sample of a 16-bit PNG or TIFF is above 4,095, and ``depth`` is 16.
@@ -193,7 +193,10 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
         raise BadInput(f"depth is {depth}; expected 10, 12, 14 or 16")
     # Of colours: Pillow keeps their upper 8 bits, and forgets that there were more once it loads.
     wide_colours = image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
+    key = image.info.get("transparency")
     try:
+        if wide_colours and isinstance(key, tuple):  # Pillow compares 8 bits
+            image = _with_alpha(image, key)
         image.load()
     except Exception as error:  # decoders raise anything on damaged bytes
         raise _damaged(name, error) from error
@@ -213,6 +216,25 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
     if depth == 16 and (has_depth or wide_colours):
         _warn_of_dark(upright, name)
     return _as_mode(upright, mode, name)
+
+
+def _with_alpha(image: Any, key: tuple[int, ...]) -> Image.Image:
+    """Return a PNG's 16-bit colours, of which those that are the key in all bits are transparent.
+
+    Pillow loads the lower bytes of samples where it is told that they come first.
+    """
+    from PIL import Image
+
+    at = image.fp.tell()
+    image.fp.seek(0)
+    lower = type(image)(io.BytesIO(image.fp.read()))
+    image.fp.seek(at)
+    lower.tile = [(*lower.tile[0][:3], "RGB;16L")]
+    same = np.asarray(lower) == [sample & 255 for sample in key]
+    same &= np.asarray(image) == [sample >> 8 for sample in key]
+    copy: Image.Image = image.copy()
+    copy.putalpha(Image.fromarray(np.where(same.all(axis=2), 0, 255).astype(np.uint8)))
+    return copy
 
 
 def _damaged(name: str, error: Exception) -> BadInput:
