@@ -119,8 +119,14 @@ TEST_CASE("constants that are damaged") {
   check(other, listed({2}, 1, delimited(4, one)));
   check(other, listed({1}, 1, ""));
   check(other, listed({1}, 1, delimited(7, varint(1))));  // in the list of another type
-  check(other, listed({1}, 1, delimited(4, one) + delimited(7, varint(1))));
-  check("its values twice", listed({1}, 1, delimited(9, one) + delimited(4, one)));
+  const auto twice = [&](const std::string& values) {
+    check("its values twice", listed({1}, 1, delimited(4, one) + values));
+  };
+  for (const int field : {5, 6, 7, 9, 10, 11}) {  // all other fields that a tensor may have them in
+    twice(delimited(field, field == 5 || field == 7 || field == 11 ? varint(1) : one + one));
+  }
+  twice(number_field(14, 1) + delimited(13, delimited(1, "location") + delimited(2, "w.bin")));
+  check(other, listed({0}, 1, delimited(7, varint(1))));
   check("a negative size", listed({-1}, 1, ""));
   check("too large", listed({std::int64_t{1} << 40, std::int64_t{1} << 40}, 1, ""));
   check("in segments", listed({1}, 1, delimited(3, "") + delimited(9, one)));
@@ -133,7 +139,6 @@ TEST_CASE("constants that are damaged") {
   check("out of range", listed({1}, 9, number_field(5, 256)));
   check("out of range", listed({1}, 10, number_field(5, 1 << 16)));
   check(other, listed({1}, 11, delimited(4, one + one)));
-  check(other, listed({1}, 1, delimited(4, one) + delimited(10, one + one)));
 }
 
 TEST_CASE("nodes, attributes, inputs and outputs") {
@@ -171,11 +176,20 @@ TEST_CASE("nodes, attributes, inputs and outputs") {
   const auto k = static_cast<std::size_t>(std::get<std::int64_t>(attribute("k")));
   CHECK(floats_of(graph.values[k]) == std::vector<float>{4});
 
+  const std::string key = varint(2U << 3U | 5U);  // of a float
   const auto damaged = [](const char* text, const std::string& attributes) {
     const std::string relu = onnx_node(kRelu) + attributes;
     CHECK_ERROR(BadModel, text, graph_of(onnx_model(onnx_graph("") + delimited(1, relu))));
   };
   damaged("two tensors", delimited(5, tensor + number_field(20, 4) + delimited(5, "")));
+  for (const auto& [field, type] : {std::pair{3, 1}, {2, 2}, {5, 3}, {8, 2}, {4, 9}, {2, 15}}) {
+    const std::string value = field == 3 ? number_field(3, 1) : delimited(field, "");
+    damaged("is not of its type", delimited(5, delimited(1, "a") + number_field(20, type) +
+                                                   (field == 2 ? key + bytes_of(1.5F) : value)));
+  }
+  damaged("is not of its type", delimited(5, number_field(3, 1)));  // which it does not say
+  damaged("is not of its type",
+          delimited(5, number_field(3, 1) + number_field(20, 2) + delimited(21, "of a function")));
   damaged("of the wrong type", delimited(5, delimited(1, "f") + number_field(2, 1)));
   damaged("of the wrong type", delimited(5, number_field(1, 1)));
   CHECK_ERROR(BadModel, "the attribute 'i' twice", graph_of(model_of(kRelu + " | i=1 i=1")));
@@ -183,6 +197,8 @@ TEST_CASE("nodes, attributes, inputs and outputs") {
   CHECK_ERROR(BadModel, "two operator sets", graph_of(model_of(kRelu) + opset));
   const std::string other = delimited(8, delimited(1, "my") + number_field(2, 1));
   CHECK(graph_of(model_of(kRelu) + other).opset == 13);
+  const std::string none = delimited(8, number_field(2, 0));
+  CHECK_ERROR(BadModel, "two operator sets", graph_of(none + model_of(kRelu)));
 }
 
 TEST_CASE("values beside the model") {
@@ -212,6 +228,13 @@ TEST_CASE("values beside the model") {
   check("as many values as its shape", {{"location", "w.bin"}}, {4, 1, 1, 1});
   check("only 12 bytes", {{"location", "w.bin"}, {"offset", "13"}}, two);
   check("no file of its folder", {{"location", "../w.bin"}}, two);
+  check("says twice the location", {{"location", "v.bin"}, {"location", "w.bin"}}, two);
+  // Where the tensor does not say that they are there, they are not.
+  const std::string inside = onnx_tensor("w", {1}, {5}) + delimited(13, delimited(1, "location"));
+  const OnnxProgram program =
+      read_onnx_program(onnx_model(onnx_graph("") + delimited(5, inside)), "m.onnx");
+  CHECK(program.external.empty());
+  CHECK(floats_of(program.graph.values.at(0)) == std::vector<float>{5});
 }
 
 TEST_CASE("a network by hand") {
@@ -538,6 +561,7 @@ TEST_CASE("models that do not fit themselves") {
       {"uses 'nothing' before anything gave it", "Relu nothing -> y"},
       {"uses 'y' before", "Relu y -> y"},
       {"overwrites 'y'", "Relu x -> y; Relu x -> y"},
+      {"overwrites 'z'", "Relu x -> y; Split y -> z z"},
       {"overwrites 'w'", "Relu x -> w; Relu x -> y; Add x w -> y", filter},
       {"'w' is there twice", "Relu x -> y", "w[1]=2 w[1]=3"},
       {"an argument too many", "Relu x x -> y"},
@@ -569,6 +593,7 @@ TEST_CASE("models that do not fit themselves") {
       {"an axis named twice", "Slice x a a a -> y", "a[2]i=1,1"},
       {"damaged: the sections", "Split x s -> y z | axis=3", "s[2]i=2,3"},
       {"damaged: the number of parts", "Split x -> y z w | axis=3"},
+      {"damaged: the number of parts", "Split x s -> y z | axis=3 num_outputs=2", "s[2]i=1,3"},
       {"damaged: an axis", "Gather x i -> y | axis=1", "i[]i=1"},
       {"damaged: the axes", "Transpose x -> y | perm=[0,1,2]"},
       {"damaged: size", "LRN x -> y | size=0"},
@@ -611,6 +636,20 @@ TEST_CASE("models that do not fit themselves") {
   CHECK_ERROR(Unsupported, "that is declared as [N, 3, 4, 4]",
               network_of(relu("x[-1,1,4,4] -> y[-1,3,4,4]")));
   CHECK_ERROR(Unsupported, "has the shape", network_of(relu("x[-1,1048576,1048576,1048576] -> y")));
+  const auto damaged = [](const char* text, const std::string& graph) {
+    CHECK_ERROR(BadModel, text, network_of(onnx_model(graph)));
+  };
+  const auto plain = [](const char* values) {
+    return onnx_graph("Relu x -> r; Relu r -> y", "w[2]=1,2", values);
+  };
+  damaged("nothing gives its output 'z'", plain("x[-1,1,4,4] -> y z"));
+  damaged("'x' has the shape [0, 1, 4, 4]", plain("x[0,1,4,4] -> y"));
+  const std::string good = plain("x[-1,1,4,4] w[2] -> y");
+  CHECK_NOTHROW(network_of(onnx_model(good + delimited(13, onnx_value("r[-1,2,5]", 1)))));
+  damaged("the shape or type of its output 'r'",
+          good + delimited(13, onnx_value("r[-1,1,4,4]", 7)));
+  damaged("'w' is another as an input", plain("x[-1,1,4,4] w[3] -> y"));
+  damaged("'w' is another as an input", good + delimited(11, onnx_value("w[2]", 7)));
   CHECK_ERROR(Unsupported, "has the shape",
               network_of(model_of("Conv x w -> y | pads=[0,0,65536,65536]", filter)));
 }
@@ -698,6 +737,12 @@ TEST_CASE("what the native engine has not, by operator and name") {
   const auto relu = [](const char* values) { return onnx_graph(kRelu, "", values); };
   const char* const values = "x[-1,1,4,4] -> y";
   refuse("functions of its own", onnx_model(relu(values)) + delimited(25, delimited(1, "Relu")));
+  refuse("functions of its own",
+         onnx_model(relu(values)) + delimited(25, delimited(10, "com.microsoft")));
+  refuse(
+      "operators of version 2 of com.microsoft",
+      onnx_model(relu(values)) + delimited(8, delimited(1, "com.microsoft") + number_field(2, 2)));
+  refuse("the IR version 15", onnx_model(relu(values)) + number_field(1, 15));
   refuse("sparse constants", onnx_model(relu(values) + delimited(15, "")));
   refuse("2 inputs and 1 outputs", onnx_model(relu("x[1,1,4,4] z[1,1,4,4] -> y")));
   refuse("height, width]", onnx_model(relu("x[-1] -> y")));

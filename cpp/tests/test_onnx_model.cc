@@ -51,15 +51,16 @@ TEST_CASE("external data is found wherever it is") {
       onnx_external_tensor("w", {2}, {{"location", "w.bin"}, {"offset", "8"}, {"length", "16"}});
   const std::string inner = delimited(5, tensor);  // a graph
   const std::string sparse = delimited(1, tensor);
-  const auto node = [](const std::string& attribute) {
-    return delimited(1, onnx_node("If x -> y") + delimited(5, delimited(1, "value") + attribute));
+  const auto node = [](const std::string& attribute, int type) {
+    return delimited(1, onnx_node("If x -> y") + delimited(5, delimited(1, "value") + attribute +
+                                                                  number_field(20, type)));
   };
   const std::string fields_of_graph[] = {inner,
-                                         node(delimited(5, tensor)),
-                                         node(delimited(10, tensor)),
-                                         node(delimited(22, sparse)),
-                                         node(delimited(23, sparse)),
-                                         node(delimited(6, node(delimited(11, inner)))),
+                                         node(delimited(5, tensor), 4),
+                                         node(delimited(10, tensor), 9),
+                                         node(delimited(22, sparse), 11),
+                                         node(delimited(23, sparse), 12),
+                                         node(delimited(6, node(delimited(11, inner), 10)), 5),
                                          delimited(15, sparse)};
   const std::string empty = onnx_model(onnx_graph(""));
   Names cases = {empty + delimited(20, delimited(2, inner)),

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "io/printable.h"
 #include "model/graph.h"
@@ -129,6 +130,11 @@ class Checker {
       unsupported("has an input '" + printable(input.name) +
                   "' that is no tensor of float32, float64, uint8, int32 or int64 values");
     }
+    for (const std::size_t index : outputs) {
+      const Value& value = graph_.values[index];
+      const bool given = value.producer != kNone || value.parameter || &value == &input;
+      if (!given) refuse("is damaged: nothing gives its output '" + value.name + "'");
+    }
     cut();
     // What there is of another type is not computed.
     const auto gone = std::remove_if(outputs.begin(), outputs.end(), [this](std::size_t index) {
@@ -145,10 +151,11 @@ class Checker {
     }
     require_dimensions(input, 1, 1, path_);
     input.defined = true;
+    std::vector<char> given(graph_.values.size());
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
       each_value(graph_.operators[i].outputs, [&](std::size_t index) {
         const Value& value = graph_.values[index];
-        if (value.producer == i && !value.parameter && !value.defined) return;
+        if (!value.defined && !std::exchange(given[index], 1)) return;
         refuse("is damaged: operator " + std::to_string(i) + " overwrites '" + value.name + "'");
       });
     }

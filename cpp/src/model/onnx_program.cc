@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "io/printable.h"
@@ -11,6 +12,7 @@
 #include "model/element_types.h"
 #include "model/protobuf.h"
 #include "model/readers.h"
+#include "model/rules/support.h"
 
 namespace lenet {
 namespace {
@@ -18,12 +20,14 @@ namespace {
 constexpr const char* kWhat = "an ONNX model";  // for errors
 constexpr int kMaxDepth = 64;
 constexpr std::uint64_t kExternal = 1;  // of DataLocation
+constexpr std::int64_t kMaxIr = 14;     // onnx 1.23
 
 // Numbers of fields in onnx.proto, by their message.
-enum ModelField { kOpsetImport = 8, kGraph = 7, kTrainingInfo = 20, kFunctions = 25 };
+enum ModelField { kIr = 1, kOpsetImport = 8, kGraph = 7, kTrainingInfo = 20, kFunctions = 25 };
 enum OpsetField { kOpsetDomain = 1, kOpsetVersion = 2 };
 enum TrainingInfoField { kInitialization = 1, kAlgorithm = 2 };
-enum GraphField { kNode = 1, kInitializer = 5, kInput = 11, kOutput = 12, kSparseInitializer = 15 };
+enum GraphField { kNode = 1, kInitializer = 5, kSparseInitializer = 15 };
+enum DeclaringField { kInput = 11, kOutput = 12, kValueInfo = 13 };  // of graphs too
 enum FunctionField { kFunctionNode = 7, kFunctionDomain = 10, kFunctionAttribute = 11 };
 enum NodeField { kNodeInput = 1, kNodeOutput = 2, kOpType = 4, kNodeAttribute = 5, kDomain = 7 };
 enum AttributeField {
@@ -41,6 +45,8 @@ enum AttributeField {
   kSparseTensor = 22,
   kSparseTensors = 23
 };
+/// The fields for a value, by AttributeProto.AttributeType, and one that takes it from a function.
+constexpr std::uint64_t kValues[] = {0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 14, 15, 21};
 enum SparseField { kSparseValues = 1, kSparseIndices = 2 };
 enum TensorField {
   kDims = 1,
@@ -55,6 +61,7 @@ enum TensorField {
   kExternalData = 13,
   kDataLocation = 14
 };
+constexpr unsigned kSources = 0xef0;  ///< bits of TensorProto's fields that hold values
 enum EntryField { kKey = 1, kValue = 2 };
 enum ValueInfoField { kName = 1, kType = 2 };
 enum TypeField { kTensorType = 1 };
@@ -104,6 +111,9 @@ class Reader {
       if (field.number == kGraph) {
         if (std::exchange(has_graph, true)) fail("has two graphs");
         read_graph(text(field));
+      }
+      if (field.number == kIr && integer(field) > kMaxIr) {
+        graph_.unsupported = "the IR version " + std::to_string(integer(field));
       }
       if (field.number == kOpsetImport) read_opset(text(field));
       if (field.number == kFunctions) read_function(text(field));
@@ -164,8 +174,12 @@ class Reader {
       if (field.number == kOpsetDomain) domain = text(field);
       if (field.number == kOpsetVersion) version = integer(field);
     });
+    if (domain == "com.microsoft" && version != 1) {
+      graph_.unsupported = "operators of version " + std::to_string(version) + " of com.microsoft";
+    }
     if (!is_own(domain)) return;
-    if (graph_.opset != 0 && graph_.opset != version) damaged("it names two operator sets");
+    const bool differs = graph_.opset != 0 && graph_.opset != version;
+    if (version < 1 || differs) damaged("it names two operator sets, or none");
     graph_.opset = version;
   }
 
@@ -188,12 +202,16 @@ class Reader {
       if (graph_.operators.size() > kMaxOperators) damaged("it has too many nodes");
       if (field.number == kNode) read_node(text(field));
       if (field.number == kInitializer) read_initializer(text(field));
-      if (field.number == kInput) graph_.inputs.push_back(read_value(text(field)));
-      if (field.number == kOutput) graph_.outputs.push_back(read_value(text(field)));
       if (field.number != kSparseInitializer) return;
       graph_.unsupported = "sparse constants";
       look_into(Inside::Graph, field, 0);
     });
+    // By now the constants are known. Inputs and outputs take the place of what value_info says.
+    for (const DeclaringField wanted : {kValueInfo, kInput, kOutput}) {
+      each(bytes, [&](const Field& field) {
+        if (field.number == wanted) read_declaration(field);
+      });
+    }
   }
 
   void read_node(std::string_view bytes) {
@@ -233,7 +251,10 @@ class Reader {
     found[7] = {AttributeType::Longs, Integers()};
     std::string_view name;
     std::size_t type = 0;
+    std::uint64_t stored = 0;  // as which types, by bits
     each(bytes, [&](const Field& field) {
+      const auto* const value = std::find(std::begin(kValues), std::end(kValues), field.number);
+      if (value != std::end(kValues)) stored |= std::uint64_t{1} << (value - std::begin(kValues));
       if (field.number == kAttributeName) name = text(field);
       if (field.number == kAttributeType) type = static_cast<std::size_t>(small(field));
       if (field.number == kFloat) {
@@ -252,6 +273,9 @@ class Reader {
       found[4] = {AttributeType::Tensor, static_cast<std::int64_t>(graph_.values.size() - 1)};
       read_tensor(text(field), graph_.values.size() - 1);
     });
+    if (stored != 0 && stored != std::uint64_t{1} << std::min<std::size_t>(type, 63)) {
+      damaged("an attribute has a value that is not of its type");
+    }
     op.attributes.emplace_back(
         name, type < kTypes ? std::move(found[type]) : Attribute{AttributeType::Other, {}});
   }
@@ -281,23 +305,20 @@ class Reader {
     value.has_shape = true;
     value.shape.clear();
     const ElementType* type = &kNoElementType;
-    std::vector<std::string_view> float_parts;
-    std::vector<std::string_view> double_parts;
-    Integers int32s;
-    Integers int64s;
+    std::vector<std::string_view> parts;  // of a list of floating-point numbers
+    Integers integers;
     std::string_view raw;
     bool in_segments = false;
-    const auto add = [](std::string_view part, std::vector<std::string_view>& parts) {
-      if (!part.empty()) parts.push_back(part);
-    };
+    unsigned sources = 0;  // the fields that have the values, by bits
     each(bytes, [&](const Field& field) {
+      const bool empty = field.wire == Wire::Bytes && field.bytes.empty();
+      if (!empty && field.number < 12) sources |= kSources & 1U << field.number;
       if (field.number == kDims) add_integers(field, value.shape);
       if (field.number == kDataType) type = &onnx_element_type(small(field));
       if (field.number == kSegment) in_segments = true;
-      if (field.number == kFloatData) add(reals(field, Wire::Fixed32), float_parts);
-      if (field.number == kDoubleData) add(reals(field, Wire::Fixed64), double_parts);
-      if (field.number == kInt32Data) add_integers(field, int32s);
-      if (field.number == kInt64Data) add_integers(field, int64s);
+      if (field.number == kFloatData) parts.push_back(reals(field, Wire::Fixed32));
+      if (field.number == kDoubleData) parts.push_back(reals(field, Wire::Fixed64));
+      if (field.number == kInt32Data || field.number == kInt64Data) add_integers(field, integers);
       if (field.number == kTensorName) value.name = text(field);
       if (field.number == kRawData) raw = text(field);
     });
@@ -305,22 +326,20 @@ class Reader {
     if (in_segments) damaged(value.name, "is kept in segments");
     const auto size = size_in_bytes(type->size, value.shape, kMaxConstantBytes);
     if (!size) damaged(value.name, "has a negative size, or is too large");
-    if (look_through_tensor(bytes, index) || type->size == 0) return;
-    const bool is_float = type->dtype == kFloat32;
-    const bool is_double = type->dtype == kFloat64;
-    const bool is_long = type->dtype == kInt64;
-    const int lists =
-        !float_parts.empty() + !double_parts.empty() + !int32s.empty() + !int64s.empty();
-    if (!raw.empty()) {
-      if (lists > 0) damaged(value.name, "has its values twice");
-      value.data = raw;
-    } else if (is_float || is_double) {
-      value.data = joined(is_float ? float_parts : double_parts);
-    } else {
-      value.data = packed(is_long ? int64s : int32s, *type, value.name);
+    const bool is_external = look_through_tensor(bytes, index);
+    if (is_external) sources |= 1U << kExternalData;
+    if ((sources & (sources - 1)) != 0) damaged(value.name, "has its values twice");
+    if (is_external || type->size == 0) return;
+    const bool is_real = type->dtype == kFloat32 || type->dtype == kFloat64;
+    const TensorField list = type->dtype == kFloat32   ? kFloatData
+                             : type->dtype == kFloat64 ? kDoubleData
+                             : type->dtype == kInt64   ? kInt64Data
+                                                       : kInt32Data;
+    value.data = raw;
+    if (sources == 1U << list) {
+      value.data = is_real ? joined(parts) : packed(integers, *type, value.name);
     }
-    const bool others = lists > (raw.empty() && !value.data.empty() ? 1 : 0);
-    if (others || value.data.size() != *size) {
+    if (value.data.size() != *size || (sources != 0 && value.data.empty())) {
       damaged(value.name, "does not have as many values as its shape says");
     }
   }
@@ -349,12 +368,13 @@ class Reader {
     return all;
   }
 
-  /// An input or output.
-  std::size_t read_value(std::string_view bytes) {
+  /// Of an input or output; of value_info the type alone: wrong shapes are common there, and no
+  /// engine follows them.
+  void read_declaration(const Field& declaration) {
     std::string_view name;
     Value said;
     said.has_shape = false;
-    each(bytes, [&](const Field& field) {
+    each(text(declaration), [&](const Field& field) {
       if (field.number == kName) name = text(field);
       if (field.number != kType) return;
       each(text(field), [&](const Field& type) {
@@ -364,8 +384,16 @@ class Reader {
     said.name = name;
     const std::size_t index = index_of(name);
     Value& value = graph_.values[index];
-    if (!value.parameter) value = std::move(said);
-    return index;
+    const bool is_input = declaration.number == kInput;
+    const bool is_type = declaration.number == kValueInfo;
+    if (!is_type) (is_input ? graph_.inputs : graph_.outputs).push_back(index);
+    const bool agrees = (said.dtype < 0 || said.dtype == value.dtype) &&
+                        (!said.has_shape || fits(said.shape, value.shape));
+    if (value.parameter && is_input && !agrees) damaged(value.name, "is another as an input");
+    if (value.parameter) return;
+    if (is_type) said.shape.clear();
+    said.has_shape &= !is_type;
+    value = std::move(said);
   }
 
   void read_tensor_type(std::string_view bytes, Value& value) const {
@@ -379,7 +407,7 @@ class Reader {
         each(text(dimension), [&](const Field& part) {
           if (part.number == kSize) size = integer(part);
         });
-        value.shape.push_back(size > 0 ? size : -1);
+        value.shape.push_back(size >= 0 ? size : -1);
       });
     });
   }
@@ -398,7 +426,7 @@ class Reader {
       if (field.number == kFunctionDomain) domain = text(field);
       look_into(Inside::Function, field, 0);
     });
-    if (is_own(domain)) graph_.unsupported = "functions of its own";
+    if (is_own(domain) || domain == "com.microsoft") graph_.unsupported = "functions of its own";
   }
 
   void look_through(Inside message, std::string_view bytes, int depth) {
@@ -427,18 +455,19 @@ class Reader {
     ExternalData data;
     data.value = value;
     bool is_external = false;
+    std::set<std::string_view> keys;
     each(bytes, [&](const Field& field) {
       if (field.number == kTensorName) data.tensor = text(field);
-      if (field.number == kDataLocation) is_external |= field.value == kExternal;
-      if (field.number != kExternalData) return;
-      is_external = true;
-      read_entry(text(field), data);
+      if (field.number == kDataLocation) is_external = field.value == kExternal;
+      if (field.number == kExternalData) read_entry(text(field), data, keys);
     });
     if (is_external) program_.external.push_back(std::move(data));
     return is_external;
   }
 
-  void read_entry(std::string_view bytes, ExternalData& data) const {
+  /// \param keys of the entries before it
+  void read_entry(std::string_view bytes, ExternalData& data,
+                  std::set<std::string_view>& keys) const {
     std::string_view key;
     std::string_view value;
     each(bytes, [&](const Field& field) {
@@ -454,6 +483,7 @@ class Reader {
     if (key == "location") data.location = value;
     if (key == "offset") number(data.offset);
     if (key == "length") number(data.length);
+    if (!keys.insert(key).second) fail("says twice the " + std::string(key) + " of external data");
   }
 
   const std::string& path_;

@@ -92,9 +92,10 @@ std::size_t OperatorView::axis(std::int64_t given, std::size_t rank) const {
 void OperatorView::give(std::string_view name, const Shape& shape, int dtype, std::size_t index) {
   if (outputs(name) == 0) return;
   Value& value = output(name, index);
-  if (!value.has_shape || has_word(kUnreadOutputs, name)) {
+  const bool unread = has_word(kUnreadOutputs, name);
+  if (!value.has_shape || unread) {
     value.shape = shape;
-    value.dtype = dtype;
+    if (unread || value.dtype < 0) value.dtype = dtype;
     value.has_shape = true;
   }
   // Before 2.5 Paddle had no tensors of rank 0.

@@ -268,8 +268,8 @@ void infer_onnx_split(OperatorView& op) {
   const auto parts = static_cast<std::int64_t>(op.outputs("Out"));
   Integers sections = op.integers("split", Integers());
   for (const std::int64_t section : sections) op.require(section >= 0, "the sections");
-  if (sections.empty() && op.has_attribute("num_outputs")) {
-    op.require(op.integer("num_outputs") == parts, "the number of parts");
+  if (op.has_attribute("num_outputs")) {
+    op.require(sections.empty() && op.integer("num_outputs") == parts, "the number of parts");
     sections.assign(static_cast<std::size_t>(parts), (shape[axis] + parts - 1) / parts);
     sections.back() = shape[axis] - sections[0] * (parts - 1);
   }
