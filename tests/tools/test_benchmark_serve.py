@@ -1,13 +1,107 @@
 """The benchmark's part about the server."""
 
+import http.client
 import json
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 
+import psutil
 import pytest
 
+from lenet_cpp.errors import BackendFailure
 from snippets import run_command
 from tools.benchmark import serve
+from tools.benchmark.tables import render
+
+# Answers 404 to the first request; by a child, which SIGTERM does not end.
+SLOW = """
+import http.server, os, signal, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Handler.asked += 1
+        self.send_response(404 if Handler.asked == 1 else 200)
+        self.end_headers()
+        self.wfile.write(str(Handler.asked).encode())
+
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+if os.fork():
+    os.wait()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server.serve_forever()
+"""
+
+
+def test_a_server_that_is_ready_later_and_its_children_end(tmp_path):
+    with ExitStack() as stack:
+        host = serve._Host(tmp_path, tmp_path, stack)
+        server = host.start(sys.executable, "-c", SLOW, "{port}", ready="/ready")
+        processes = [psutil.Process(server.process)]
+        processes += processes[0].children()
+        assert (len(processes), serve._serves(server.port, "")) == (2, True)
+        assert (tmp_path / f"{server.port}.log").read_text().count('"GET /ready HTTP/1.0" 404') == 1
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+    assert not serve._serves(server.port, "")
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_ends(tmp_path, monkeypatch):
+    """As where another process has taken the port: that is said at once."""
+    monkeypatch.setattr(serve, "_START_SECONDS", 3600)
+    command = (sys.executable, "-c", "import sys; sys.exit(f'no {sys.argv[1]}')", "{port}")
+    with ExitStack() as stack, pytest.raises(BackendFailure, match=r"does not serve: no \d+\n"):
+        serve._Host(tmp_path, tmp_path, stack).start(*command)
+
+
+def test_another_process_answers():
+    """It took the port before the server could."""
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor() as pool:
+        port = other.getsockname()[1]
+        pool.submit(lambda: other.accept()[0].close())
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        says = f"no server of ours answers on port {port}: "
+        with closing(client), pytest.raises(BackendFailure, match=says):
+            serve._ask(client, "/", (b"", {}))
+
+
+def test_servers_whose_packages_are_absent(monkeypatch):
+    def make(*_):
+        raise BackendFailure("no network")
+
+    monkeypatch.setattr(serve, "find_spec", lambda name: None if name != "uvloop" else name)
+    monkeypatch.setattr(serve.Environment, "make", make)
+    absent = serve._absent_peers()
+    assert absent == {
+        **dict.fromkeys(("starlette", "fastapi"), "pip install fastapi httptools uvicorn"),
+        "litserve": "pip install litserve",
+        "mlserver": "no network",
+    }
+
+
+def test_table_with_absent_servers(root):
+    """Those that took part have their settings below the table, and others what they lack."""
+    result = json.loads((root / "docs/results/serve.json").read_text())
+    result["absent"] = {"litserve": "pip install litserve"}
+    result["cells"] = [c | {"server": c["server"].replace("fastapi", "mlserver")}
+                       for c in result["cells"]]  # fmt: skip
+    lines = render(result).splitlines()
+    assert lines[-1] == "litserve: pip install litserve"
+    assert lines[-2].startswith("mlserver: its defaults")
+    assert not any(line.startswith("litserve: its") for line in lines)
+
+
+def test_ratios_of_servers_that_take_json_only():
+    turn = {"p50_us": 2.0, "p99_us": 3.0, "rate": 6.0}
+    turns = {(one, "json"): [turn | {"rate": rate}] for one, rate in (("a", 6.0), ("litserve", 2))}
+    turns["a", "binary"] = [turn]
+    json_cell, binary = (serve._cell(("a", kind), turns) for kind in ("json", "binary"))
+    assert (json_cell["times_litserve"], json_cell["times_mlserver"]) == (3, None)
+    assert (binary["times_litserve"], binary["times_starlette"]) == (3, None)
 
 
 @pytest.mark.nightly
@@ -18,7 +112,8 @@ def test_quick_run(root, program, model_dir, tmp_path):
             "a build without Debian's libboost-dev zlib1g-dev leaves lenet_serve out: apt-get"
             " install libboost-dev zlib1g-dev, then ./run.sh, as ./test.sh does for root"
         )
-    if missing := [name for name in serve._PACKAGES if find_spec(name) is None]:
+    needed = (*serve._PACKAGES, "litserve")
+    if missing := [name for name in needed if find_spec(name) is None]:
         pytest.skip(f"pip install {' '.join(missing)} (the extra bench), which not all need")
     arguments = ["--serve", "--quick", "--networks", "resnet18", "--image-size", "32"]
     arguments += ["--model-dir", str(model_dir), "--program", str(program)]
@@ -26,14 +121,17 @@ def test_quick_run(root, program, model_dir, tmp_path):
     done = run_command(sys.executable, root / "scripts/benchmark.py", *arguments, timeout=500)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    servers = {("lenet_serve", "binary"), ("lenet_serve", "json")}
-    servers |= {(one, kind) for one in ("echo", "starlette", "fastapi") for kind in serve._PATHS}
+    servers = {(one, kind) for one in ("lenet_serve", "echo", *serve.PEERS) for kind in serve.IMAGES
+               if one not in serve._JSON_ONLY or kind.startswith("json")}  # fmt: skip
+    if "mlserver" in result["absent"]:  # no network, or a Python that it is not for
+        servers = {one for one in servers if one[0] != "mlserver"}
     if program.with_name("lenet_serve_grpc").is_file():
         servers.add(("lenet_serve", "grpc"))
     else:
         assert "libgrpc++-dev" in result["absent"]["grpc"]
     cells = {(c["connections"], c["server"], c["kind"]): c for c in result["cells"]}
-    assert cells.keys() == {(count, *one) for count in (1, 32) for one in servers}
+    few = {one for one in servers if "MB" not in one[1]}
+    assert cells.keys() == {(1, *one) for one in servers} | {(32, *one) for one in few}
     for (_, server, _), cell in cells.items():
         assert 0 < cell["p50_us"] <= cell["p99_us"]
         assert (cell["times_echo"] == 1) == (server == "echo")

@@ -8,8 +8,10 @@
 /// http_load --echo --port=N [--threads=N] REQUEST RESPONSE
 ///     answers each request of that size with the bytes of RESPONSE, and looks at none of it
 ///
-/// wrk and h2load give the same times over one connection; over 32 they take more of the processors
-/// that the server shares with them, and they mix no requests, wrong ones among them, with gRPC's.
+/// wrk and h2load give the same median over one connection; over 32 they take more of the
+/// processors that the server shares with them, they mix no requests, wrong ones among them, with
+/// gRPC's, and wrk's p99 is not one of its requests: for each stall it adds those that it would
+/// have sent.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>

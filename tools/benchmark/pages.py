@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 RESULTS = Path("docs", "results")
 PICTURE = RESULTS / "latency.svg"
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
-_ENGINES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", "fastapi", "uvicorn")
+_SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
+_LIBRARIES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", *_SERVERS)
 _REDUCED = ("int8", "bf16")
 _NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
 _NAMES = {
@@ -137,7 +138,7 @@ def _machine(result: Row) -> str:
     machine, versions = result["machine"], result["versions"]
     family, model, _ = machine["family, model, stepping"].split(", ")
     virtual = ", a virtual machine" if machine["virtual machine"] == "yes" else ""
-    libraries = ", ".join(f"{name} {versions[name]}" for name in _ENGINES if name in versions)
+    libraries = ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES if name in versions)
     processor = f"{machine['processor']} (family {family}, model {model}){virtual}"
     return f"{processor}; {result['date'][:10]}; {libraries}"
 

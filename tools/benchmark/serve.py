@@ -6,12 +6,14 @@ import http.client
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import Predictor
+from lenet_cpp._base.environments import Environment
 from lenet_cpp.errors import BackendFailure
 from lenet_cpp.inference.program import call_program
 from tools.benchmark import machine
@@ -43,8 +46,18 @@ if TYPE_CHECKING:
     Key = tuple[str, str]
     """A server, and the kind of its requests."""
 
-_PYTHON = ("starlette", "fastapi")
+_UNDER_UVICORN = ("starlette", "fastapi")
+_JSON_ONLY = ("mlserver", "litserve")
+PEERS = (*_UNDER_UVICORN, *_JSON_ONLY)
 _PACKAGES = ("fastapi", "httptools", "uvicorn", "uvloop")
+# It takes an older FastAPI and protobuf than ours; with a newer uvloop its processes end at once.
+MLSERVER = Environment(
+    name="mlserver-1.7.1",
+    title="MLServer",
+    requirements=("mlserver==1.7.1", "uvloop<0.22"),
+    trial="import mlserver",
+    remedy="it needs the network, and Python 3.12 at most",
+)
 _HERE = Path(__file__).parent
 # With limits as lenet_serve has them by default, so far as Uvicorn knows them.
 _UVICORN: tuple[str, ...] = (
@@ -56,16 +69,24 @@ _UVICORN: tuple[str, ...] = (
 )
 _UVICORN += ("--limit-concurrency=1024", "--timeout-keep-alive=60", f"--app-dir={_HERE}")
 _PATHS = {"binary": "/v2/models/lenet/infer", "json": "/v2/models/lenet/versions/1/infer"}
+# Images of a request by the kind of requests. 1,000 have 3 MB of values, 16 MB as JSON: 32 such
+# requests at once are above lenet_serve's limit of bodies, so they go over one connection only.
+IMAGES = {"binary": 1, "json": 1, "binary, 3 MB": 1000, "json, 3 MB": 1000}
 _LENGTH = "Inference-Header-Content-Length"
 _MANY = 32  # connections
 _START_SECONDS = 60
+_STOP_SECONDS = 10
 _PARTS = 20  # of a long run: after each the memory is looked at
 _RECONNECT = 100  # responses of a connection of a long run
 _NETWORK_CLIENTS = 4
 _BLOCK = 9  # runs of a large network, or requests for one
 _PROBE_PAUSE_MS = 10
 # Beside what is measured the most that it may be, or of a rate the least.
-_LIMITS = {"binary": (2.7, 5.5, 9.0), "json": (4.5, 4.5, 7.0), "grpc": (20.0, None, None)}
+_LIMITS = {
+    "binary": {"echo": 2.7, "starlette": 5.5, "fastapi": 9.0},
+    "json": {"echo": 4.5, "starlette": 4.5, "fastapi": 7.0},
+    "grpc": {"echo": 20.0},
+}
 
 
 @dataclass(frozen=True)
@@ -99,41 +120,61 @@ class _Host:
         self._enter = stack.enter_context
         self.lenet_serve = program.with_name("lenet_serve")
 
-    def start(self, program: str | Path, *arguments: str | Path, **variables: str) -> _Server:
-        """Start one, whose port goes where it says ``{port}``."""
-        return self._enter(self._started((program, *arguments), variables))
+    def start(
+        self, program: str | Path, *arguments: str | Path, ready: str = "", **variables: str
+    ) -> _Server:
+        """Start one, whose port goes where it says ``{port}``.
+
+        It serves when it listens, or when it answers 200 to a GET of the path ``ready``.
+        """
+        return self._enter(self._started((program, *arguments), ready, variables))
 
     @contextmanager
-    def _started(self, command: Sequence[str | Path], more: dict[str, str]) -> Iterator[_Server]:
+    def _started(
+        self, command: Sequence[str | Path], ready: str, more: dict[str, str]
+    ) -> Iterator[_Server]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         filled = [str(one).replace("{port}", str(port)) for one in command]
+        given = {name: value.replace("{port}", str(port)) for name, value in more.items()}
         log = self._folder / f"{port}.log"
         until = time.monotonic() + _START_SECONDS
+        # A session of its own: LitServe's processes stay when only the first of them is ended.
         with log.open("w") as said, subprocess.Popen(
-            filled, env={**os.environ, **more}, stdout=said, stderr=said
+            filled, env={**os.environ, **given}, stdout=said, stderr=said, start_new_session=True
         ) as process:  # fmt: skip
             try:
-                while True:
-                    with socket.socket() as probe:
-                        if probe.connect_ex(("127.0.0.1", port)) == 0:
-                            break
+                while not _serves(port, ready):
                     if process.poll() is not None or time.monotonic() > until:
-                        raise BackendFailure(f"{filled[0]} does not serve: {log.read_text()}")
-                    time.sleep(0.01)
+                        last = log.read_text()[-2000:]
+                        raise BackendFailure(f"{filled[0]} does not serve: {last}")
+                    time.sleep(0.02)
                 yield _Server(process.pid, port, self._http_load)
             finally:
-                process.terminate()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(_STOP_SECONDS)
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _serves(port: int, ready: str) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), _START_SECONDS) as probe:
+        if ready:
+            probe.sendall(f"GET {ready} HTTP/1.0\r\n\r\n".encode())
+        return not ready or probe.recv(12).endswith(b" 200")
+    return False
 
 
 def run_serve(settings: Settings, _: Sequence[Contender]) -> Row:
     """Measure; each server must first give the outputs of the predictor, bit for bit."""
-    absent = {}
-    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-        absent = dict.fromkeys(_PYTHON, f"pip install {' '.join(missing)}")
+    absent = _absent_peers()
     if not settings.program.with_name("lenet_serve_grpc").is_file():
         absent["grpc"] = "there is no lenet_serve_grpc: its build needs libgrpc++-dev"
-    result: Row = {"kind": "serve", **machine.describe(settings, *_PACKAGES), "absent": absent}
+    about = machine.describe(settings, *_PACKAGES, "litserve")
+    if "mlserver" not in absent:
+        about["versions"]["mlserver"] = MLSERVER.requirements[0].rpartition("=")[2]
+    result: Row = {"kind": "serve", **about, "absent": absent}
     with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder:
         parts = (_network, partial(_turns, connections=1), partial(_turns, connections=_MANY))
         for part in (*parts, _idle, _long_run):
@@ -143,6 +184,40 @@ def run_serve(settings: Settings, _: Sequence[Contender]) -> Row:
                 result["cells"] = [*result.get("cells", ()), *found.pop("cells", ())]
                 result |= found
     return {**result, "figures": _figures(result)}
+
+
+def _absent_peers() -> dict[str, str]:
+    """Make MLServer's environment; return why servers in Python cannot take part."""
+    absent = {}
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        absent = dict.fromkeys(_UNDER_UVICORN, f"pip install {' '.join(missing)}")
+    if find_spec("litserve") is None:
+        absent["litserve"] = "pip install litserve"
+    try:
+        MLSERVER.make(sys.executable)
+    except BackendFailure as error:
+        absent["mlserver"] = str(error)
+    return absent
+
+
+def _start_peer(host: _Host, name: str, model: str, folder: Path) -> _Server:
+    if name in _UNDER_UVICORN:
+        app = (f"--workers={len(os.sched_getaffinity(0))}", "--port={port}")
+        return host.start(
+            sys.executable, *_UVICORN, *app, f"python_servers:{name}", LENET_MODEL=model
+        )
+    if name == "litserve":
+        given = {"LENET_MODEL": model, "LENET_PATH": _PATHS["json"]}
+        return host.start(sys.executable, _HERE / "litserve_server.py", "{port}", **given)
+    # What is not as by default: its ports, its folders, and that it does not listen to all.
+    settings = {"HOST": "127.0.0.1", "HTTP_PORT": "{port}", "GRPC_PORT": "0", "METRICS_PORT": "0"}
+    settings |= {f"{one}_DIR": str(folder / one) for one in ("METRICS", "ENVIRONMENTS")}
+    settings |= {"MODEL_NAME": "lenet", "MODEL_VERSION": "1", "MODEL_URI": model}
+    settings |= {"MODEL_IMPLEMENTATION": "mlserver_model.Lenet"}
+    variables = {f"MLSERVER_{key}": value for key, value in settings.items()}
+    variables["LENET_SITE"] = sysconfig.get_path("purelib")
+    program = MLSERVER.folder / "bin" / "mlserver"
+    return host.start(program, "start", _HERE, ready="/v2/models/lenet/ready", **variables)
 
 
 def _message(image: NDArray[np.float32], name: str, kind: str) -> tuple[bytes, Row]:
@@ -191,9 +266,12 @@ def _grpc_request(image: NDArray[np.float32], name: str) -> bytes:
 
 def _ask(client: http.client.HTTPConnection, path: str, message: tuple[bytes, Row]) -> Any:
     """Send one request; return the header and the body of the response, and its outputs."""
-    client.request("POST", path, *message)
-    response = client.getresponse()
-    body, size = response.read(), response.headers[_LENGTH]
+    try:
+        client.request("POST", path, *message)
+        response = client.getresponse()
+        body, size = response.read(), response.headers[_LENGTH]
+    except (OSError, http.client.HTTPException) as error:
+        raise BackendFailure(f"no server of ours answers on port {client.port}: {error}") from error
     if response.status != 200:
         raise BackendFailure(f"a server answered {response.status}: {body[:200]!r}")
     if size is None:
@@ -209,22 +287,24 @@ def _start_all(
     with Predictor(model_dir=model, engine="native") as predictor:
         name = predictor.input_spec.name
         image = np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 1, 28, 28)
-        expected = predictor.run(image).ravel()
+        images = {kind: np.repeat(image, count, axis=0) for kind, count in IMAGES.items()}
+        expected = {kind: predictor.run(some).ravel() for kind, some in images.items()}
     port = "--port={port}"
     servers = {"lenet_serve": host.start(host.lenet_serve, f"lenet={model}", port)}
-    for one in set(_PYTHON) - set(absent):
-        app = (*_UVICORN, f"--workers={cores}", port, f"python_servers:{one}")
-        servers[one] = host.start(sys.executable, *app, LENET_MODEL=model)
+    servers |= {one: _start_peer(host, one, model, folder) for one in PEERS if one not in absent}
     there = {}
-    for kind, path in _PATHS.items():
-        message = _message(image, name, kind)
+    for kind, some in images.items():
+        form = kind.partition(",")[0]
+        path, message = _PATHS[form], _message(some, name, form)
         request, answer = folder / kind, folder / f"{kind}-answer"
         request.write_bytes(_post(path, *message))
         for one, server in servers.items():
+            if form != "json" and one in _JSON_ONLY:
+                continue
             client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_START_SECONDS)
             fields, body, outputs = _ask(client, path, message)
             client.close()
-            if not np.array_equal(outputs, expected):
+            if not np.array_equal(outputs, expected[kind]):
                 raise BackendFailure(f"{one}, {kind}: not the outputs of the predictor")
             there[one, kind] = (server, request)
             if one == "lenet_serve":
@@ -248,6 +328,8 @@ def _turns(settings: Settings, host: _Host, folder: Path, absent: Row, connectio
     flags = {"connections": connections, "milliseconds": max(1, round(milliseconds))}
     with pinned(1 if connections == 1 else len(os.sched_getaffinity(0))):
         there = _start_all(settings, host, folder, absent)
+        if connections > 1:
+            there = {key: one for key, one in there.items() if IMAGES.get(key[1], 1) == 1}
         turns: dict[Key, list[Row]] = {key: [] for key in there}
         for number in range(settings.rounds + 1):
             for key in order.sample(list(there), len(there)):
@@ -265,8 +347,10 @@ def _cell(key: Key, turns: dict[Key, list[Row]]) -> Row:
     """Sum up the rounds: their medians, and the medians of their ratios."""
     cell: Row = {"server": key[0], "kind": key[1]}
     cell |= {name: median(one[name] for one in turns[key]) for name in ("p50_us", "p99_us", "rate")}
-    kind = "binary" if key[1] == "grpc" else key[1]
-    for other in ("echo", *_PYTHON):
+    for other in ("echo", *PEERS):
+        kind = key[1].replace("grpc", "binary")
+        if other in _JSON_ONLY:  # with what it has for the same images
+            kind = kind.replace("binary", "json")
         name = "p50_us" if other == "echo" else "rate"
         pairs = [
             (a[name], b[name])
@@ -376,10 +460,10 @@ def _figures(result: Row) -> list[Row]:
     cells = [one for one in result["cells"] if one["server"] == "lenet_serve"]
     for cell in cells:
         one, kind = cell["connections"] == 1, cell["kind"]
-        for other, limit in zip(("echo", *_PYTHON), _LIMITS[kind], strict=True):
+        for other, limit in _LIMITS.get(kind, {}).items():
             what = f"{cell['connections']} connection(s), {kind}: "
             what += f"p50, times {other}'s" if other == "echo" else f"times {other}'s rate"
-            if limit is not None and one == (other == "echo"):
+            if one == (other == "echo"):
                 figures.append((what, cell[f"times_{other}"], limit, not one))
     network, series = result["network"], result["series"][0]
     name, probe = network["network"], "a probe of the health beside it: ms, "

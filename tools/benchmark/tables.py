@@ -158,6 +158,13 @@ def _memory(result: dict[str, Any]) -> Texts:
     return tables, []
 
 
+_SERVERS = {
+    "starlette": "starlette, fastapi: Uvicorn with uvloop, httptools and a process for each core",
+    "mlserver": "mlserver: its defaults, which log; a process for HTTP, one for the model; JSON",
+    "litserve": "litserve: its defaults, which log; a process for HTTP, one for the model; JSON",
+}
+
+
 def _serve(result: dict[str, Any]) -> Texts:
     columns = {
         "server": "server",
@@ -168,12 +175,16 @@ def _serve(result: dict[str, Any]) -> Texts:
         "p50, times\nthe echo": ("times_echo", _times),
         "rate, times\nStarlette": ("times_starlette", _times),
         "rate, times\nFastAPI": ("times_fastapi", _times),
+        "rate, times\nMLServer": ("times_mlserver", _times),
+        "rate, times\nLitServe": ("times_litserve", _times),
     }
     places: dict[int, list[Row]] = {}
     for cell in result["cells"]:
         places.setdefault(cell["connections"], []).append(cell)
     tables = [_table(f"{count} connection(s)", rows, columns) for count, rows in places.items()]
-    return tables, [f"{name}: {reason}" for name, reason in result["absent"].items()]
+    there = {cell["server"] for cell in result["cells"]}
+    notes = [note for name, note in _SERVERS.items() if name in there]
+    return tables, [*notes, *(f"{name}: {reason}" for name, reason in result["absent"].items())]
 
 
 def _both(values: Sequence[float]) -> str:
