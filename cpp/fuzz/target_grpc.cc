@@ -13,10 +13,10 @@ namespace lenet::fuzz {
 void grpc(std::string_view bytes) {
   const auto* const begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
   google::protobuf::io::CodedInputStream in(begin, static_cast<int>(bytes.size()));
-  bool typed = false;
+  serve::Echo echo;
   serve::Request request;
   try {
-    request = serve::read_infer_request(in, bytes.size(), typed);
+    request = serve::read_infer_request(in, bytes.size(), echo);
   } catch (const serve::Refusal& refusal) {
     const int status = refusal.status();
     require(status == 400 || status == 413 || status == 501, "a status of the protocol");
@@ -30,9 +30,9 @@ void grpc(std::string_view bytes) {
   require(status.ok() || !status.error_message().empty(), "a reason");
   if (!status.ok()) return;
   inference::ModelInferResponse answer;
-  serve::write_infer_response(response, typed, answer);
+  serve::write_infer_response(response, echo, answer);
   require(answer.model_name() == "lenet", "the model's answer");
-  require(typed == (answer.raw_output_contents_size() == 0), "values as they came");
+  require(echo.typed == (answer.raw_output_contents_size() == 0), "values as they came");
 }
 
 }  // namespace lenet::fuzz

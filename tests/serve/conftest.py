@@ -148,6 +148,12 @@ def server(start_server):
 
 
 @pytest.fixture(scope="session")
+def start_grpc(start_server, grpc_program):
+    """The same with gRPC."""
+    return partial(start_server, "--grpc_port=0")
+
+
+@pytest.fixture(scope="session")
 def digit():
     return np.linspace(0, 1, 784, dtype=np.float32).reshape(1, 1, 28, 28)
 

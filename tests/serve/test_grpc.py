@@ -5,33 +5,41 @@ import json
 import re
 import shutil
 import signal
-import socket
-import struct
 import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from grpc_calls import (
+    INFER,
+    NOT_SERVING,
+    ONE_BY_ONE,
+    OUTPUT,
+    SERVICE,
+    SERVING,
+    Code,
+    channel_to,
+    check,
+    code_of,
+    connect,
+    frame,
+    grpc,
+    health,
+    health_grpc,
+    named,
+    proto,
+    request_of,
+    slow_request_of,
+    tensor_of,
+    triton,
+)
 from PIL import Image
 from raw_http import RAW
 
 import lenet_cpp
 from snippets import read_snippets, run_command
 
-grpc = pytest.importorskip("grpc")
-health = pytest.importorskip("grpc_health.v1.health_pb2")
-health_grpc = pytest.importorskip("grpc_health.v1.health_pb2_grpc")
-triton = pytest.importorskip("tritonclient.grpc")
-proto = triton.service_pb2
-Code = grpc.StatusCode
-OUTPUT = {"name": "linear_2.tmp_1"}
-INFER = "/inference.GRPCInferenceService/ModelInfer"
 TOKEN = "correct horse battery staple"
-
-
-@pytest.fixture(scope="module")
-def start_grpc(start_server, grpc_program):
-    return lambda *options, **more: start_server("--grpc_port=0", *options, **more)
 
 
 @pytest.fixture(scope="module")
@@ -63,29 +71,6 @@ def predictor(model_dir):
         yield predictor
 
 
-def tensor_of(array, datatype="FP32"):
-    tensor = triton.InferInput("x", list(array.shape), datatype)
-    tensor.set_data_from_numpy(array)
-    return tensor
-
-
-def request_of(shape=(1, 1, 28, 28), datatype="FP32", raw=bytes(3136), outputs=(), **contents):
-    """Return a request with one input: raw, or with contents."""
-    tensor = {"name": "x", "datatype": datatype, "shape": shape}
-    if contents:
-        tensor["contents"] = contents
-    return proto.ModelInferRequest(
-        model_name="lenet",
-        inputs=[tensor],
-        outputs=outputs,
-        raw_input_contents=[] if contents or raw is None else [raw],
-    )
-
-
-def named(model_name="lenet", **fields):
-    return proto.ModelInferRequest(model_name=model_name, **fields)
-
-
 def inputs_of(*inputs):
     return named(inputs=inputs, raw_input_contents=[b""] * len(inputs))
 
@@ -96,17 +81,12 @@ def asked(parameter, value):
     return request
 
 
-def code_of(call, *arguments, **more):
-    """Return the status of a call that is refused, and its message."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, timeout=30, **more)
-    return caught.value.code(), caught.value.details()
-
-
 @pytest.mark.parametrize("images", [1, 50])
-def test_infer(client, digit, predictor, images):
+@pytest.mark.parametrize("packed", [None, "gzip", "deflate"])
+def test_infer(client, digit, predictor, images, packed):
     many = np.concatenate([np.roll(digit, i, axis=3) for i in range(images)])
-    result = client.infer("lenet", [tensor_of(many)], request_id="é\n")
+    how = {"request_id": "é\n", "compression_algorithm": packed}
+    result = client.infer("lenet", [tensor_of(many)], **how)
     assert result.get_response().id == "é\n"
     assert result.get_response().model_version == "1"
     np.testing.assert_array_equal(result.as_numpy("linear_2.tmp_1"), predictor.run(many))
@@ -224,13 +204,10 @@ def test_damaged_messages(channel, message):
         assert code_of(call, cut)[0] in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
 
 
-def test_unknown_fields_and_methods(channel, stub):
+def test_unknown_fields(channel):
     later = b"\xf8\x07\x01" + b"\xfa\x07\x03abc" + b"\xfd\x07" + bytes(4) + b"\xf9\x07" + bytes(8)
     answer = channel.unary_unary(INFER)(request_of().SerializeToString() + later, timeout=30)
     assert proto.ModelInferResponse.FromString(answer).model_name == "lenet"
-    assert code_of(stub.CudaSharedMemoryStatus, proto.CudaSharedMemoryStatusRequest())[0] == (
-        Code.UNIMPLEMENTED
-    )
 
 
 def test_messages_that_protobuf_would_blow_up(server, channel):
@@ -252,32 +229,13 @@ def test_limit_of_a_message(start_grpc):
         assert code_of(stub.ModelInfer, request)[0] == Code.RESOURCE_EXHAUSTED
 
 
-def test_packed_messages_are_refused(client, digit):
-    """What they unpack to has no limit in gRPC."""
-    for algorithm in ("gzip", "deflate"):
-        with pytest.raises(triton.InferenceServerException, match="disabled") as caught:
-            client.infer("lenet", [tensor_of(digit)], compression_algorithm=algorithm)
-        assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
-
-
-@contextmanager
-def channel_to(server):
-    with grpc.insecure_channel(server.grpc) as channel:
-        yield triton.service_pb2_grpc.GRPCInferenceServiceStub(channel)
-
-
-def check(channel, service="", **more):
-    request = health.HealthCheckRequest(service=service)
-    return health_grpc.HealthStub(channel).Check(request, timeout=30, **more).status
-
-
 def test_token(start_grpc, tmp_path):
     (tmp_path / "token").write_text(TOKEN + "\n")
     with start_grpc(f"--token_file={tmp_path / 'token'}") as server, channel_to(server) as stub:
         assert stub.ServerLive(proto.ServerLiveRequest()).live
         assert stub.ServerReady(proto.ServerReadyRequest()).ready
         with grpc.insecure_channel(server.grpc) as channel:
-            assert check(channel) == health.HealthCheckResponse.SERVING
+            assert check(channel) == SERVING
         calls = [
             (stub.ModelInfer, request_of()),
             (stub.ModelMetadata, proto.ModelMetadataRequest(name="lenet")),
@@ -314,12 +272,7 @@ def test_access_log(start_grpc, tmp_path, digit):
 
 @pytest.fixture(scope="module")
 def slow_request():
-    """A short message that takes 100 ms: an image file of many pixels."""
-    file = io.BytesIO()
-    page = Image.new("L", (5000, 5000))
-    page.paste(255, (2300, 1500, 2600, 3500))  # a digit
-    page.save(file, "PNG", compress_level=9)
-    return request_of((1,), "BYTES", bytes_contents=[file.getvalue()])
+    return slow_request_of()
 
 
 @contextmanager
@@ -331,9 +284,6 @@ def busy(server, request, count=4):
             time.sleep(0.005)
         yield
         assert {one.code() for one in pending} == {Code.OK}
-
-
-ONE_BY_ONE = ("--workers=1", "--loop_us=0", "--max_batch_size=1")
 
 
 def test_nobody_computes_after_the_deadline(start_grpc, slow_request):
@@ -358,17 +308,16 @@ def test_too_many_wait(start_grpc, slow_request):
 def test_stop_answers_what_was_accepted(start_grpc, slow_request):
     with start_grpc(*ONE_BY_ONE, ends=False) as server, channel_to(server) as stub:
         with grpc.insecure_channel(server.grpc) as channel:
-            service = "inference.GRPCInferenceService"
-            request = health.HealthCheckRequest(service=service)
+            request = health.HealthCheckRequest(service=SERVICE)
             watch = health_grpc.HealthStub(channel).Watch(request, timeout=30)
-            assert next(watch).status == health.HealthCheckResponse.SERVING
-            assert check(channel, service) == health.HealthCheckResponse.SERVING
+            assert next(watch).status == SERVING
+            assert check(channel, SERVICE) == SERVING
             with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
                 check(channel, "none")
             with busy(server, slow_request):
                 server.process.send_signal(signal.SIGTERM)
-                assert next(watch).status == health.HealthCheckResponse.NOT_SERVING
-                assert check(channel) == health.HealthCheckResponse.NOT_SERVING
+                assert next(watch).status == NOT_SERVING
+                assert check(channel) == NOT_SERVING
                 assert code_of(stub.ModelInfer, request_of())[0] == Code.UNAVAILABLE
         assert server.process.wait(10) == 0
 
@@ -385,15 +334,9 @@ def test_stop_has_a_limit_of_time(start_grpc, slow_request):
         assert Code.UNAVAILABLE in {one.code() for one in pending}
 
 
-def frame(kind, flags=0, stream=0, payload=b""):
-    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
-
-
 def test_pings_have_a_limit(server):
     """A client that asks all the time whether the server is there is sent away."""
-    host, port = server.grpc.split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4))
+    with connect(server) as connection:
         received = b""
         while b"too_many_pings" not in received:
             connection.sendall(frame(6, payload=b"12345678"))

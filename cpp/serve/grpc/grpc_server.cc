@@ -1,23 +1,20 @@
 #include "grpc/grpc_server.h"
 
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
-#include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
-#include <mutex>
-#include <shared_mutex>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 
+#include "grpc/call.h"
 #include "grpc/open_inference.grpc.pb.h"
 #include "grpc/translate.h"
 #include "http/transport.h"
@@ -29,82 +26,21 @@ namespace lenet::serve {
 namespace {
 
 using Context = grpc::CallbackServerContext;
-using Reactor = grpc::ServerUnaryReactor;
 using SystemClock = std::chrono::system_clock;
 
 constexpr std::size_t kMaxQuery = std::size_t{1} << 16;  // bytes of all but inferences
+constexpr std::size_t kMaxName = 256;                    // of a method that is not there
 constexpr std::chrono::milliseconds kLastAnswers(200);   // for what was answered to be sent
 constexpr std::chrono::milliseconds kLook(1);
 constexpr int kPingSeconds = 10;       // how often a client may ask whether the server is there
 constexpr int kKeepaliveSeconds = 30;  // how often the server asks, while nothing comes
 
-/// Such as "127.0.0.1:50000", as HTTP's log has it, of what gRPC calls "ipv4:127.0.0.1:50000" and
-/// "ipv6:%5B::1%5D:50000".
-std::string client_of(const Context& context) {
-  std::string peer = context.peer();
-  peer.erase(0, peer.find(':') + 1);
-  for (const auto& [escaped, plain] : {std::pair("%5B", "["), std::pair("%5D", "]")}) {
-    if (const auto at = peer.find(escaped); at != peer.npos) peer.replace(at, 3, plain);
-  }
-  return peer;
-}
-
-/// A call, counted until its answer is sent.
-class Call final : public Reactor {
- public:
-  Call(std::atomic<std::size_t>& open, AccessLog& log) : open_(open), log_(log) { ++open_; }
-
-  /// What the log is to say of it.
-  void describe(const Context& context, const std::string& method, std::size_t received) {
-    if (!log_) return;
-    exchange_.client = client_of(context);
-    exchange_.method = "gRPC";
-    exchange_.path = method;
-    exchange_.received = received;
-  }
-  /// Logs and sends the answer, which is nothing unless the status is OK.
-  void end(const grpc::Status& status, const grpc::ByteBuffer& answer) {
-    exchange_.status = status.error_code();
-    exchange_.sent = status.ok() ? answer.Length() : 0;
-    exchange_.time = Clock::now() - begin_;
-    log_.write(exchange_);
-    // The threads of HTTP, which flush it now and then, sleep while they have no connections.
-    log_.flush();
-    Finish(status);
-  }
-  void OnDone() override {
-    --open_;
-    delete this;
-  }
-
- private:
-  std::atomic<std::size_t>& open_;
-  AccessLog& log_;
-  const Clock::time_point begin_ = Clock::now();
-  Exchange exchange_;
-};
-
-/// The time until which a client waits, on the clock of the service.
-Clock::time_point deadline_of(const Context& context) {
-  const auto left = context.deadline() - SystemClock::now();
-  // Nobody waits for a day; "for ever" would not fit.
-  return left > std::chrono::hours(24) ? Clock::time_point::max()
-                                       : Clock::now() + std::chrono::nanoseconds(left);
-}
-
 template <typename Message>
-Message parse(const grpc::ByteBuffer& bytes) {
-  if (bytes.Length() > kMaxQuery) throw Refusal(413, "the message is too long");
-  grpc::ByteBuffer readable(bytes);  // the same memory
-  grpc::ProtoBufferReader reader(&readable);
+Message parse(Bytes& in, std::size_t size) {
+  if (size > kMaxQuery) throw Refusal(413, "the message is too long");
   Message message;
-  if (!message.ParseFromZeroCopyStream(&reader)) throw Refusal(400, "the message is damaged");
+  if (!message.ParseFromZeroCopyStream(&in)) throw Refusal(400, "the message is damaged");
   return message;
-}
-
-grpc::Status send(const google::protobuf::Message& message, grpc::ByteBuffer& to) {
-  bool own = false;
-  return grpc::SerializationTraits<google::protobuf::Message>::Serialize(message, &to, &own);
 }
 
 Request get(std::string path) {
@@ -154,96 +90,88 @@ grpc::Status by_readiness(const Response& response, Answer& answer) {
   return is_answer ? grpc::Status::OK : status_of(response);
 }
 
-/// The calls of GRPCInferenceService. All take bytes: how many is looked at before they are read.
-class Calls final : public inference::GRPCInferenceService::Service {
+/// GRPCInferenceService. All methods take bytes: how many is looked at before they are read.
+class Methods final : public inference::GRPCInferenceService::Service {
  public:
-  Calls(lenet::serve::Service& service, std::string token, AccessLog& log);
-
-  std::atomic<std::size_t> open{0};  ///< calls without an answer
-  std::atomic<bool> closed{false};   ///< to calls that come
-  std::shared_mutex in_use;          ///< the service, by those that hold it shared
+  explicit Methods(Calls& calls);
 
  private:
-  /// \param name of the method
   /// \param ask makes a request of HTTP out of the client's message
   /// \param fill makes the answer out of the response to it
   template <typename Query, typename Answer>
   void add(const char* name, Request (*ask)(const Query&),
            grpc::Status (*fill)(const Response&, Answer&) = by_json<Answer>,
            bool needs_token = true);
-  /// \param ask(bytes, typed) is the request; `fill` gets what it leaves in `typed`
-  /// \param fill(response, typed, bytes) writes the answer
-  template <typename Ask, typename Fill>
-  void add_raw(const char* name, bool needs_token, const Ask& ask, const Fill& fill);
-  void require_token(const Context& context) const;
+  template <typename Answer>
+  void add_infer(const char* name, void (*fill)(const Response&, const Echo&, Answer&));
+  void add(const char* name, Method method);
 
-  lenet::serve::Service& service_;
-  const std::string token_;
-  AccessLog& log_;
+  Calls& calls_;
 };
 
-void Calls::require_token(const Context& context) const {
-  if (token_.empty()) return;
-  const auto& fields = context.client_metadata();
-  const auto field = fields.find("authorization");
-  if (field != fields.end() && has_token({field->second.data(), field->second.size()}, token_)) {
+/// What this server does not have, shared memory for one.
+class Others final : public grpc::CallbackGenericService {
+  using Reactor = grpc::ServerGenericBidiReactor;
+
+  Reactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    class Refused final : public Reactor {
+      void OnDone() override { delete this; }
+    };
+    auto* const reactor = new Refused;
+    reactor->Finish({grpc::StatusCode::UNIMPLEMENTED,
+                     "this server does not support " + context->method().substr(0, kMaxName)});
+    return reactor;
+  }
+};
+
+void Methods::add(const char* name, Method method) {
+  const auto* const described =
+      inference::ModelInferRequest::descriptor()->file()->service(0)->FindMethodByName(name);
+  method.path = "/" + described->service()->full_name() + "/" + name;
+  if (described->client_streaming()) {
+    MarkMethodRawCallback(
+        described->index(),
+        new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
+            [this, method](Context* context) { return begin_stream(calls_, method, *context); }));
     return;
   }
-  throw Refusal(401, "expected the server's token: the metadata authorization: Bearer ...");
-}
-
-template <typename Ask, typename Fill>
-void Calls::add_raw(const char* name, bool needs_token, const Ask& ask, const Fill& fill) {
-  const auto* const method =
-      inference::ModelInferRequest::descriptor()->file()->service(0)->FindMethodByName(name);
-  const std::string path = "/" + method->service()->full_name() + "/" + name;
-  const auto handle = [this, needs_token, ask, fill, path](
-                          Context* context, const grpc::ByteBuffer* in, grpc::ByteBuffer* out) {
-    auto* const call = new Call(open, log_);
-    try {
-      call->describe(*context, path, in->Length());
-      if (needs_token) require_token(*context);
-      // The threads are gRPC's: none has a loop of its own.
-      const std::shared_lock<std::shared_mutex> use(in_use);
-      if (closed) throw Refusal(503, "the server is stopping");
-      lenet::serve::Service::Loop loop(service_);
-      bool typed = false;
-      Request request = ask(*in, typed);
-      request.deadline = deadline_of(*context);
-      if (request.deadline < Clock::now()) throw Refusal(408, "the deadline has passed");
-      loop.handle(std::move(request), [call, fill, typed, out](const Response& response) {
-        grpc::Status status;
-        try {
-          status = fill(response, typed, *out);
-        } catch (const std::exception& error) {
-          status = status_of(failure_response(error));
-        }
-        call->end(status, *out);
-      });
-    } catch (const std::exception& error) {
-      call->end(status_of(failure_response(error)), *out);
-    }
-    return call;
-  };
   MarkMethodRawCallback(
-      method->index(),
-      new grpc::internal::CallbackUnaryHandler<grpc::ByteBuffer, grpc::ByteBuffer>(handle));
+      described->index(),
+      new grpc::internal::CallbackUnaryHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
+          [this, method](Context* context, const grpc::ByteBuffer* in, grpc::ByteBuffer* out) {
+            return begin_call(calls_, method, *context, *in, *out);
+          }));
 }
 
 template <typename Query, typename Answer>
-void Calls::add(const char* name, Request (*ask)(const Query&),
-                grpc::Status (*fill)(const Response&, Answer&), bool needs_token) {
-  add_raw(
-      name, needs_token, [ask](const grpc::ByteBuffer& in, bool&) { return ask(parse<Query>(in)); },
-      [fill](const Response& response, bool, grpc::ByteBuffer& out) {
-        Answer answer;
-        grpc::Status status = fill(response, answer);
-        return status.ok() ? send(answer, out) : status;
-      });
+void Methods::add(const char* name, Request (*ask)(const Query&),
+                  grpc::Status (*fill)(const Response&, Answer&), bool needs_token) {
+  add(name, {"", [ask](Bytes& in, std::size_t size, Echo&) { return ask(parse<Query>(in, size)); },
+             [fill](const Response& response, const Echo&, grpc::ByteBuffer& out) {
+               Answer answer;
+               grpc::Status status = fill(response, answer);
+               return status.ok() ? to_bytes(answer, out) : status;
+             },
+             needs_token});
 }
 
-Calls::Calls(lenet::serve::Service& service, std::string token, AccessLog& log)
-    : service_(service), token_(std::move(token)), log_(log) {
+template <typename Answer>
+void Methods::add_infer(const char* name, void (*fill)(const Response&, const Echo&, Answer&)) {
+  add(name, {"",
+             [](Bytes& in, std::size_t size, Echo& echo) {
+               google::protobuf::io::CodedInputStream stream(&in);
+               return read_infer_request(stream, size, echo);
+             },
+             [fill](const Response& response, const Echo& echo, grpc::ByteBuffer& out) {
+               const grpc::Status status = status_of(response);
+               if (!status.ok()) return status;
+               Answer answer;
+               fill(response, echo, answer);
+               return to_bytes(answer, out);
+             }});
+}
+
+Methods::Methods(Calls& calls) : calls_(calls) {
   using namespace inference;  // NOLINT: here alone, where some twenty of its names stand
   add<ServerLiveRequest, ServerLiveResponse>(
       "ServerLive", [](const auto&) { return get("/v2/health/live"); }, by_json, false);
@@ -280,25 +208,20 @@ Calls::Calls(lenet::serve::Service& service, std::string token, AccessLog& log)
       "RepositoryModelLoad", [](const auto& query) { return change(query, "/load"); });
   add<RepositoryModelUnloadRequest, RepositoryModelUnloadResponse>(
       "RepositoryModelUnload", [](const auto& query) { return change(query, "/unload"); });
-  add_raw(
-      "ModelInfer", true,
-      [](const grpc::ByteBuffer& in, bool& typed) {
-        grpc::ByteBuffer readable(in);  // the same memory
-        grpc::ProtoBufferReader reader(&readable);
-        google::protobuf::io::CodedInputStream stream(&reader);
-        return read_infer_request(stream, in.Length(), typed);
-      },
-      [](const Response& response, bool typed, grpc::ByteBuffer& out) {
-        const grpc::Status status = status_of(response);
-        if (!status.ok()) return status;
-        ModelInferResponse answer;
-        write_infer_response(response, typed, answer);
-        return send(answer, out);
+  add_infer<ModelInferResponse>("ModelInfer", write_infer_response);
+  add_infer<ModelStreamInferResponse>(
+      "ModelStreamInfer",
+      [](const Response& response, const Echo& echo, ModelStreamInferResponse& answer) {
+        ModelInferResponse& inner = *answer.mutable_infer_response();
+        write_infer_response(response, echo, inner);
+        // For clients that know models with more than one answer.
+        (*inner.mutable_parameters())["triton_final_response"].set_bool_param(true);
       });
 }
 
 /// Of a server with the limits of the options.
-std::unique_ptr<grpc::Server> build_server(Calls& calls, const ServeOptions& options, int& port) {
+std::unique_ptr<grpc::Server> build_server(const Calls& calls, Methods& methods, Others& others,
+                                           const ServeOptions& options, int& port) {
   const HttpOptions& http = options.http;
   const bool is_v6 = http.host.find(':') != std::string::npos;
   const std::string host = is_v6 ? "[" + http.host + "]" : http.host;
@@ -306,10 +229,7 @@ std::unique_ptr<grpc::Server> build_server(Calls& calls, const ServeOptions& opt
   builder.AddListeningPort(host + ":" + std::to_string(options.grpc_port),
                            grpc::InsecureServerCredentials(), &port);
   constexpr std::size_t kMaxInt = std::numeric_limits<int>::max();
-  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min(http.request.body_bytes, kMaxInt)));
-  // Nothing limits what gRPC would unpack.
-  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
-  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(calls.max_bytes()));
   grpc::ResourceQuota quota("lenet_serve");
   quota.Resize(http.buffered_bytes);
   builder.SetResourceQuota(quota);
@@ -326,9 +246,12 @@ std::unique_ptr<grpc::Server> build_server(Calls& calls, const ServeOptions& opt
       {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, milliseconds(http.header_seconds)},
       {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, milliseconds(kPingSeconds)},
       {GRPC_ARG_ENABLE_CHANNELZ, 0},
+      // gRPC has no limit for what it unpacks: it looks at the size afterwards.
+      {GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0},
   };
   for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
-  builder.RegisterService(&calls);
+  builder.RegisterService(&methods);
+  builder.RegisterCallbackGenericService(&others);
   return builder.BuildAndStart();
 }
 
@@ -337,20 +260,24 @@ std::unique_ptr<grpc::Server> build_server(Calls& calls, const ServeOptions& opt
 void require_grpc(char**) {}
 
 struct GrpcServer::State {
-  State(Service& service, const std::string& token, AccessLog& log) : calls(service, token, log) {}
+  State(Service& service, const ServeOptions& options, AccessLog& log)
+      : http(options.http), calls(service, http, log) {}
 
+  const HttpOptions http;
   Calls calls;
+  Methods methods{calls};
+  Others others;
   std::string address;
   std::unique_ptr<grpc::Server> server;
 };
 
 GrpcServer::GrpcServer(Service& service, const ServeOptions& options, AccessLog& log)
-    : state_(std::make_unique<State>(service, options.http.token, log)) {
+    : state_(std::make_unique<State>(service, options, log)) {
   // What it would say is said by the error.
   setenv("GRPC_VERBOSITY", "NONE", 0);
   grpc::EnableDefaultHealthCheckService(true);
   int port = 0;
-  state_->server = build_server(state_->calls, options, port);
+  state_->server = build_server(state_->calls, state_->methods, state_->others, options, port);
   if (!state_->server || port == 0) {
     throw Error(ErrorCode::BackendFailure, "cannot listen on " + options.http.host + ":" +
                                                std::to_string(options.grpc_port) +
@@ -373,15 +300,11 @@ const std::string& GrpcServer::address() const { return state_->address; }
 
 void GrpcServer::begin_stop() {
   state_->server->GetHealthCheckService()->SetServingStatus(false);
-  state_->calls.closed = true;
+  state_->calls.begin_stop();
 }
 
 bool GrpcServer::running() const { return state_->calls.open > 0; }
 
-std::size_t GrpcServer::stop() {
-  state_->calls.closed = true;
-  const std::unique_lock<std::shared_mutex> unused(state_->calls.in_use);
-  return state_->calls.open;
-}
+std::size_t GrpcServer::stop() { return state_->calls.stop(); }
 
 }  // namespace lenet::serve

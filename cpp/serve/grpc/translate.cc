@@ -1,6 +1,7 @@
 #include "grpc/translate.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <cstdint>
 #include <limits>
@@ -139,16 +140,17 @@ class Translator {
     data_.reserve(size);
   }
 
-  Request translate(bool& typed) {
+  Request translate(Echo& echo) {
     in_.fields([&](std::uint32_t number) {
       if (number == 1) model_ = text();
       if (number == 2) version_ = text();
-      if (number == 3) asked_.id = text();
+      if (number == 3) echo.id = text();
       if (number == 5) read_input();
       if (number == 6) read_output();
       if (number == 7) read_raw();
     });
-    typed = join_contents();
+    echo.typed = join_contents();
+    asked_.id = echo.id;
     asked_.binary_output = true;
     asked_.inputs = inputs_.size();
     if (!inputs_.empty()) {
@@ -316,11 +318,12 @@ std::string model_path(std::string_view name, std::string_view version, std::str
 }
 
 Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size_t size,
-                           bool& typed) {
-  return Translator(in, size).translate(typed);
+                           Echo& echo) {
+  return Translator(in, size).translate(echo);
 }
 
-void write_infer_response(const Response& response, bool typed, inference::ModelInferResponse& to) {
+void write_infer_response(const Response& response, const Echo& echo,
+                          inference::ModelInferResponse& to) {
   const Inferred& inferred = *response.inferred;
   to.set_model_name(inferred.model);
   to.set_model_version(inferred.version);
@@ -330,7 +333,7 @@ void write_infer_response(const Response& response, bool typed, inference::Model
     output.set_name(from.name);
     output.set_datatype(from.texts ? "BYTES" : "FP32");
     for (const std::int64_t size : from.shape) output.add_shape(size);
-    if (!typed) {
+    if (!echo.typed) {
       std::string& raw = *to.add_raw_output_contents();
       if (!from.texts) raw = from.bytes();
       if (from.texts) append_binary(raw, *from.texts);
@@ -344,11 +347,23 @@ void write_infer_response(const Response& response, bool typed, inference::Model
   }
 }
 
+inference::ModelStreamInferResponse stream_error(const grpc::Status& status, const Echo& echo) {
+  inference::ModelStreamInferResponse answer;
+  answer.set_error_message(status.error_message());
+  answer.mutable_infer_response()->set_id(echo.id);
+  return answer;
+}
+
 void write_message(const std::string& json, google::protobuf::Message& to) {
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;
   if (google::protobuf::util::JsonStringToMessage(json, &to, options).ok()) return;
   throw Refusal(500, "this answer does not fit " + to.GetTypeName());
+}
+
+grpc::Status to_bytes(const google::protobuf::Message& message, grpc::ByteBuffer& to) {
+  bool own = false;
+  return grpc::SerializationTraits<google::protobuf::Message>::Serialize(message, &to, &own);
 }
 
 grpc::Status status_of(const Response& response) noexcept try {
@@ -374,7 +389,7 @@ grpc::Status status_of(const Response& response) noexcept try {
   in.object(kNames, [&](std::size_t) { message = in.text().substr(0, kMaxMessage); });
   return {code, message};
 } catch (const std::bad_alloc&) {
-  return {grpc::StatusCode::UNAVAILABLE, {}};
+  return {grpc::StatusCode::UNAVAILABLE, "out of memory"};  // short enough to need none
 }
 
 }  // namespace lenet::serve

@@ -4,6 +4,7 @@
 
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/status.h>
 
 #include <cstddef>
@@ -21,19 +22,31 @@ namespace lenet::serve {
 /// \throws Refusal 400: the name or the version is not valid
 std::string model_path(std::string_view name, std::string_view version, std::string_view what);
 
+/// What the answer takes from the request.
+struct Echo {
+  std::string id;
+  bool typed = false;  ///< values came in `contents`: those of the answer are to go there too
+};
+
 /// An inference::ModelInferRequest as its bytes are sent, as a request to the service. It is read
 /// without a message of protobuf, as that can take 60 times the memory of its bytes.
 /// \param size of the message, which the stream has
-/// \param typed whether values came in `contents`: the response's values are to go there too
+/// \param echo has the id, if it was read, also after an exception
 /// \throws Refusal 400, 413 (too many or too long names, shapes, parameters), 501 (shared memory)
 Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size_t size,
-                           bool& typed);
+                           Echo& echo);
 
 /// \param response with status 200, to what `read_infer_request` returned
-void write_infer_response(const Response& response, bool typed, inference::ModelInferResponse& to);
+void write_infer_response(const Response& response, const Echo& echo,
+                          inference::ModelInferResponse& to);
+
+/// What a stream has in place of the answer to a request that failed.
+inference::ModelStreamInferResponse stream_error(const grpc::Status& status, const Echo& echo);
 
 /// Fills a message whose members are called as in JSON.
 void write_message(const std::string& json, google::protobuf::Message& to);
+
+grpc::Status to_bytes(const google::protobuf::Message& message, grpc::ByteBuffer& to);
 
 /// \param response to any request
 grpc::Status status_of(const Response& response) noexcept;

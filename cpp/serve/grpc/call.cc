@@ -1,0 +1,320 @@
+#include "grpc/call.h"
+
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "http/content_coding.h"
+#include "infer.h"
+#include "workers.h"
+
+namespace lenet::serve {
+namespace {
+
+using Context = grpc::CallbackServerContext;
+using SystemClock = std::chrono::system_clock;
+
+const char* const kStopping = "the server is stopping";
+
+/// Such as "127.0.0.1:50000", as HTTP's log has it, of what gRPC calls "ipv4:127.0.0.1:50000" and
+/// "ipv6:%5B::1%5D:50000".
+std::string client_of(const Context& context) {
+  std::string peer = context.peer();
+  peer.erase(0, peer.find(':') + 1);
+  for (const auto& [escaped, plain] : {std::pair("%5B", "["), std::pair("%5D", "]")}) {
+    if (const auto at = peer.find(escaped); at != peer.npos) peer.replace(at, 3, plain);
+  }
+  return peer;
+}
+
+/// The time until which a client waits, on the clock of the service.
+Clock::time_point deadline_of(const Context& context) {
+  const auto left = context.deadline() - SystemClock::now();
+  // Nobody waits for a day; "for ever" would not fit.
+  return left > std::chrono::hours(24) ? Clock::time_point::max()
+                                       : Clock::now() + std::chrono::nanoseconds(left);
+}
+
+/// A message as it came.
+class Reader final : public grpc::ProtoBufferReader {
+ public:
+  using ProtoBufferReader::ProtoBufferReader;
+
+  Coding coding() {
+    const auto packed = reader()->buffer_in->data.raw.compression;
+    return packed == GRPC_COMPRESS_GZIP      ? Coding::Gzip
+           : packed == GRPC_COMPRESS_DEFLATE ? Coding::Deflate
+                                             : Coding::Identity;
+  }
+};
+
+std::string read_all(Bytes& in) {
+  std::string all;
+  const void* piece = nullptr;
+  for (int size = 0; in.Next(&piece, &size);) {
+    all.append(static_cast<const char*>(piece), static_cast<std::size_t>(size));
+  }
+  return all;
+}
+
+/// A call, counted until its end is sent. One message at a time is answered.
+class Call {
+ public:
+  Call(Calls& calls, const Method& method, const Context& context)
+      : calls_(calls), method_(method), context_(context) {
+    ++calls_.open;
+    if (!calls_.log) return;
+    exchange_.client = client_of(context);
+    exchange_.method = "gRPC";
+    exchange_.path = method.path;
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  virtual ~Call() { --calls_.open; }
+
+ protected:
+  /// \throws Refusal 401, 503
+  void require_open() const;
+  /// Answers a message by `send`, at once or from a thread of the service.
+  void take(grpc::ByteBuffer in) noexcept;
+  /// Logs and sends.
+  void end(const grpc::Status& status, grpc::ByteBuffer answer = {}) noexcept;
+  /// \param answer nothing unless the status is OK
+  virtual void send(const grpc::Status& status, grpc::ByteBuffer answer) = 0;
+
+  Calls& calls_;
+  Echo echo_;
+
+ private:
+  /// A message that waits to be unpacked. If nobody does that, it is refused in the end.
+  struct Packed {
+    Packed(Call& its_call, Reader& in)
+        : call(&its_call), coding(in.coding()), bytes(read_all(in)) {}
+    Packed(const Packed&) = delete;
+    Packed& operator=(const Packed&) = delete;
+    ~Packed() {
+      if (call != nullptr) call->end(refusal);
+    }
+
+    Call* call;
+    const Coding coding;
+    std::string bytes;
+    grpc::Status refusal{grpc::StatusCode::UNAVAILABLE, kStopping};
+  };
+  void unpack(const std::shared_ptr<Packed>& packed) noexcept;
+  void ask(Bytes& in, std::size_t size) noexcept;
+  void answer(const Response& response) noexcept;
+
+  const Method& method_;
+  const Context& context_;
+  Clock::time_point begin_ = Clock::now();
+  Exchange exchange_;
+};
+
+void Call::require_open() const {
+  if (calls_.closed) throw Refusal(503, kStopping);
+  const std::string& token = calls_.options.token;
+  if (token.empty() || !method_.needs_token) return;
+  const auto& fields = context_.client_metadata();
+  const auto field = fields.find("authorization");
+  if (field != fields.end() && has_token({field->second.data(), field->second.size()}, token)) {
+    return;
+  }
+  throw Refusal(401, "expected the server's token: the metadata authorization: Bearer ...");
+}
+
+void Call::take(grpc::ByteBuffer in) noexcept try {
+  begin_ = Clock::now();
+  exchange_.received = in.Length();
+  echo_ = {};
+  require_open();
+  Reader reader(&in);
+  if (reader.coding() == Coding::Identity) return ask(reader, in.Length());
+  unpack(std::make_shared<Packed>(*this, reader));
+} catch (const std::exception& error) {
+  end(status_of(failure_response(error)));
+}
+
+void Call::unpack(const std::shared_ptr<Packed>& packed) noexcept try {
+  const auto task = [packed]() noexcept {
+    Call& call = *std::exchange(packed->call, nullptr);
+    std::string& bytes = packed->bytes;
+    const auto failure =
+        serve::unpack(bytes, packed->coding, call.calls_.max_bytes(), deadline_of(call.context_));
+    if (failure) return call.end(status_of(error_response(failure->status, failure->message)));
+    google::protobuf::io::ArrayInputStream in(bytes.data(), static_cast<int>(bytes.size()));
+    call.ask(in, bytes.size());
+  };
+  const auto use = calls_.use();
+  if (calls_.service.run(task, packed->bytes.size())) return;
+  throw Refusal(429, "too many requests are waiting");
+} catch (const std::exception& error) {
+  packed->refusal = status_of(failure_response(error));
+}
+
+void Call::ask(Bytes& in, std::size_t size) noexcept try {
+  const auto use = calls_.use();
+  // The thread is gRPC's, or a worker: it has no loop of its own.
+  Service::Loop loop(calls_.service);
+  Request request = method_.ask(in, size, echo_);
+  request.deadline = deadline_of(context_);
+  if (request.deadline < Clock::now()) throw Refusal(408, "the deadline has passed");
+  loop.handle(std::move(request), [this](const Response& response) { answer(response); });
+} catch (const std::exception& error) {
+  end(status_of(failure_response(error)));
+}
+
+void Call::answer(const Response& response) noexcept {
+  grpc::ByteBuffer answer;
+  grpc::Status status;
+  try {
+    status = method_.fill(response, echo_, answer);
+  } catch (const std::exception& error) {
+    status = status_of(failure_response(error));
+  }
+  end(status, std::move(answer));
+}
+
+void Call::end(const grpc::Status& status, grpc::ByteBuffer answer) noexcept {
+  exchange_.status = status.error_code();
+  exchange_.sent = status.ok() ? answer.Length() : 0;
+  exchange_.time = Clock::now() - begin_;
+  calls_.log.write(exchange_);
+  // The threads of HTTP, which flush it now and then, sleep while they have no connections.
+  calls_.log.flush();
+  send(status, std::move(answer));
+}
+
+/// A call of one message.
+class Unary final : public grpc::ServerUnaryReactor, public Call {
+ public:
+  Unary(Calls& calls, const Method& method, const Context& context, const grpc::ByteBuffer& in,
+        grpc::ByteBuffer& out)
+      : Call(calls, method, context), out_(out) {
+    take(in);
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void send(const grpc::Status& status, grpc::ByteBuffer answer) override {
+    out_ = std::move(answer);
+    Finish(status);
+  }
+
+  grpc::ByteBuffer& out_;
+};
+
+}  // namespace
+
+class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                     public Call {
+ public:
+  Stream(Calls& calls, const Method& method, const Context& context)
+      : Call(calls, method, context) {
+    try {
+      require_open();
+      calls_.add(*this);
+      begins_ = false;
+      next();
+    } catch (const std::exception& error) {
+      end(status_of(failure_response(error)));
+    }
+  }
+
+  void OnReadDone(bool ok) override {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!std::exchange(reads_, false)) return;  // stopped
+      if (!ok) return Finish(grpc::Status::OK);   // all is answered, or the client is gone
+    }
+    take(in_);
+  }
+  void OnWriteDone(bool ok) override {
+    if (ok) return next();
+    Finish(grpc::Status::CANCELLED);
+  }
+  void OnDone() override {
+    calls_.remove(*this);
+    delete this;
+  }
+  /// Ends it if it waits for a message.
+  void stop() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (std::exchange(reads_, false)) Finish({grpc::StatusCode::UNAVAILABLE, kStopping});
+  }
+
+ private:
+  void next() {
+    // Neither may keep a large message as long as nothing comes.
+    in_.Clear();
+    out_.Clear();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (calls_.closed) return Finish({grpc::StatusCode::UNAVAILABLE, kStopping});
+    reads_ = true;
+    StartRead(&in_);
+  }
+  void send(const grpc::Status& status, grpc::ByteBuffer answer) override {
+    if (begins_) return Finish(status);
+    out_ = std::move(answer);
+    if (!status.ok()) to_bytes(stream_error(status, echo_), out_);
+    StartWrite(&out_);
+  }
+
+  grpc::ByteBuffer in_;
+  grpc::ByteBuffer out_;
+  bool begins_ = true;
+  std::mutex mutex_;    // guards what follows
+  bool reads_ = false;  // and is not stopped
+};
+
+std::size_t Calls::max_bytes() const {
+  return std::min<std::size_t>(options.request.body_bytes, std::numeric_limits<int>::max());
+}
+
+std::shared_lock<std::shared_mutex> Calls::use() {
+  std::shared_lock<std::shared_mutex> lock(in_use_);
+  if (ended_) throw Refusal(503, kStopping);
+  return lock;
+}
+
+void Calls::add(Stream& stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (streams_.size() >= options.connections) throw Refusal(429, "too many streams are open");
+  streams_.insert(&stream);
+}
+
+void Calls::remove(Stream& stream) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  streams_.erase(&stream);
+}
+
+void Calls::begin_stop() {
+  closed = true;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (Stream* const stream : streams_) stream->stop();
+}
+
+std::size_t Calls::stop() {
+  closed = true;
+  const std::unique_lock<std::shared_mutex> unused(in_use_);
+  ended_ = true;
+  return open;
+}
+
+grpc::ServerUnaryReactor* begin_call(Calls& calls, const Method& method, Context& context,
+                                     const grpc::ByteBuffer& in, grpc::ByteBuffer& out) {
+  return new Unary(calls, method, context, in, out);
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* begin_stream(Calls& calls,
+                                                                          const Method& method,
+                                                                          Context& context) {
+  return new Stream(calls, method, context);
+}
+
+}  // namespace lenet::serve

@@ -1,0 +1,78 @@
+/// \file
+/// A call of gRPC from the bytes of its messages to those of their answers.
+#pragma once
+
+#include <google/protobuf/io/zero_copy_stream.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+#include <string>
+
+#include "grpc/translate.h"
+#include "http/transport.h"
+#include "service.h"
+
+namespace lenet::serve {
+
+class Stream;
+
+using Bytes = google::protobuf::io::ZeroCopyInputStream;
+
+/// What differs between the methods.
+struct Method {
+  std::string path;
+  /// Makes a request of HTTP out of a message.
+  std::function<Request(Bytes& in, std::size_t size, Echo& echo)> ask;
+  /// Writes the answer out of the response to it.
+  std::function<grpc::Status(const Response&, const Echo&, grpc::ByteBuffer&)> fill;
+  bool needs_token = true;
+};
+
+/// What the calls of a server have in common.
+/// Thread-safety: everything may be called from any number of threads at once.
+class Calls {
+ public:
+  /// What is referred to must outlive all calls; the service only `stop`.
+  Calls(Service& the_service, const HttpOptions& the_options, AccessLog& the_log)
+      : service(the_service), options(the_options), log(the_log) {}
+
+  /// Of a message, packed or not.
+  std::size_t max_bytes() const;
+  /// Has the service stay as long as it is held. \throws Refusal 503: it may be gone
+  std::shared_lock<std::shared_mutex> use();
+  /// \throws Refusal 429: there are too many
+  void add(Stream& stream);
+  void remove(Stream& stream);
+  /// As GrpcServer's.
+  void begin_stop();
+  std::size_t stop();
+
+  Service& service;
+  const HttpOptions& options;
+  AccessLog& log;
+  std::atomic<std::size_t> open{0};  ///< calls whose end is not sent
+  std::atomic<bool> closed{false};   ///< to what comes
+
+ private:
+  std::shared_mutex in_use_;  // the service, by those that hold it shared
+  bool ended_ = false;
+  std::mutex mutex_;
+  std::set<Stream*> streams_;
+};
+
+grpc::ServerUnaryReactor* begin_call(Calls& calls, const Method& method,
+                                     grpc::CallbackServerContext& context,
+                                     const grpc::ByteBuffer& in, grpc::ByteBuffer& out);
+
+/// Its messages are answered one after another, the next one read once an answer is sent: more
+/// than that gRPC's flow control leaves with the client. A message that fails does not end it.
+/// \param method whose `ask` and `fill` are of ModelStreamInfer
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* begin_stream(
+    Calls& calls, const Method& method, grpc::CallbackServerContext& context);
+
+}  // namespace lenet::serve
