@@ -139,7 +139,7 @@ std::string work(int argc, char** argv) {
   is_serving = 1;
   if (asked_to_end != 0) alarm(static_cast<unsigned>(seconds_to_end));  // the load's has begun
   std::unique_ptr<GrpcServer> grpc;
-  if (options.grpc_port >= 0) grpc = std::make_unique<GrpcServer>(*service, options, server.log());
+  if (options.grpc_port >= 0) grpc = start_grpc(*service, options, server.log());
   server.start();
   print_line(stdout, "listening on " + server.address());
   if (grpc) print_line(stdout, "listening on " + grpc->address());

@@ -64,11 +64,10 @@ std::string state_of(const std::string& path) {
 }  // namespace
 
 bool is_model_name(std::string_view text) {
+  constexpr std::string_view kLetters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   return !text.empty() && text.size() <= 128 && text[0] != '.' &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '.' || c == '_' || c == '-';
-         });
+         text.find_first_not_of(kLetters) == std::string_view::npos;
 }
 
 std::optional<std::int64_t> parse_version(std::string_view text) {

@@ -4,6 +4,7 @@ import json
 import re
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -78,17 +79,24 @@ def test_bombs(server, bombs, packed, method):
 def test_many_bombs_hold_up_nobody(server, bombs):
     before = server.resident()
     most_resident(server)
-    calls = [begin_call(server, bombs["gzip"], "gzip") for _ in range(20)]
     waits = []
-    with channel_to(server) as stub, grpc.insecure_channel(server.grpc) as channel:
-        while server.metric("lenet_queued_requests") > 0:
+    with (
+        channel_to(server) as stub,
+        grpc.insecure_channel(server.grpc) as channel,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        calls = [
+            pool.submit(lambda: end_call(begin_call(server, bombs["gzip"], "gzip")))
+            for _ in range(16)
+        ]
+        while not all(call.done() for call in calls):
             start = time.monotonic()
             assert check(channel) == SERVING
             assert stub.ServerReady(proto.ServerReadyRequest()).ready
             waits.append(time.monotonic() - start)
-    assert all(end_call(call).startswith(b"\x018") for call in calls)
+    assert all(call.result().startswith(b"\x018") for call in calls)
     assert len(waits) > 5
-    assert max(waits) < 0.5
+    assert max(waits) < 3
     assert most_resident(server) - before < 2 * LIMIT + (16 << 20)
 
 
@@ -99,9 +107,10 @@ def test_too_many_wait(start_grpc, bombs):
     assert 10 < sum(refused) < 20
 
 
-def test_stop_ends_what_waits(start_grpc, bombs):
+def test_stop_ends_what_waits(start_grpc):
+    zeros = zlib.compress(bytes(8 << 20), wbits=31)
     with start_grpc("--workers=1", "--stop_seconds=0", ends=False) as server:
-        calls = [begin_call(server, bombs["gzip"], "gzip") for _ in range(9)]
+        calls = [begin_call(server, zeros, "gzip") for _ in range(60)]
         while server.metric("lenet_queued_requests") < 5:
             time.sleep(0.005)
         server.process.terminate()

@@ -234,6 +234,16 @@ def test_stop(start_grpc):
         assert server.process.wait(10) == 0
 
 
+def test_streams_that_wait_keep_no_message(server, stub):
+    before = server.resident()
+    streams = [Stream(stub) for _ in range(24)]
+    for stream in streams:
+        assert stream.ask(request_of(raw=bytes(16 << 20))).error_message
+    assert server.resident() - before < 200 << 20  # of 384; malloc keeps some
+    for stream in streams:
+        stream.end()
+
+
 def test_memory_stays(server, stub):
     found = []
     for number in (300, 600):

@@ -16,8 +16,8 @@
 namespace lenet::serve {
 namespace {
 
+using Buffer = grpc::ByteBuffer;
 using Context = grpc::CallbackServerContext;
-using SystemClock = std::chrono::system_clock;
 
 const char* const kStopping = "the server is stopping";
 
@@ -34,7 +34,7 @@ std::string client_of(const Context& context) {
 
 /// The time until which a client waits, on the clock of the service.
 Clock::time_point deadline_of(const Context& context) {
-  const auto left = context.deadline() - SystemClock::now();
+  const auto left = context.deadline() - std::chrono::system_clock::now();
   // Nobody waits for a day; "for ever" would not fit.
   return left > std::chrono::hours(24) ? Clock::time_point::max()
                                        : Clock::now() + std::chrono::nanoseconds(left);
@@ -81,11 +81,11 @@ class Call {
   /// \throws Refusal 401, 503
   void require_open() const;
   /// Answers a message by `send`, at once or from a thread of the service.
-  void take(grpc::ByteBuffer in) noexcept;
+  void take(Buffer in) noexcept;
   /// Logs and sends.
-  void end(const grpc::Status& status, grpc::ByteBuffer answer = {}) noexcept;
+  void end(const grpc::Status& status, Buffer answer = {}) noexcept;
   /// \param answer nothing unless the status is OK
-  virtual void send(const grpc::Status& status, grpc::ByteBuffer answer) = 0;
+  virtual void send(const grpc::Status& status, Buffer answer) = 0;
 
   Calls& calls_;
   Echo echo_;
@@ -128,7 +128,7 @@ void Call::require_open() const {
   throw Refusal(401, "expected the server's token: the metadata authorization: Bearer ...");
 }
 
-void Call::take(grpc::ByteBuffer in) noexcept try {
+void Call::take(Buffer in) noexcept try {
   begin_ = Clock::now();
   exchange_.received = in.Length();
   echo_ = {};
@@ -170,7 +170,7 @@ void Call::ask(Bytes& in, std::size_t size) noexcept try {
 }
 
 void Call::answer(const Response& response) noexcept {
-  grpc::ByteBuffer answer;
+  Buffer answer;
   grpc::Status status;
   try {
     status = method_.fill(response, echo_, answer);
@@ -180,7 +180,7 @@ void Call::answer(const Response& response) noexcept {
   end(status, std::move(answer));
 }
 
-void Call::end(const grpc::Status& status, grpc::ByteBuffer answer) noexcept {
+void Call::end(const grpc::Status& status, Buffer answer) noexcept {
   exchange_.status = status.error_code();
   exchange_.sent = status.ok() ? answer.Length() : 0;
   exchange_.time = Clock::now() - begin_;
@@ -193,32 +193,30 @@ void Call::end(const grpc::Status& status, grpc::ByteBuffer answer) noexcept {
 /// A call of one message.
 class Unary final : public grpc::ServerUnaryReactor, public Call {
  public:
-  Unary(Calls& calls, const Method& method, const Context& context, const grpc::ByteBuffer& in,
-        grpc::ByteBuffer& out)
+  Unary(Calls& calls, const Method& method, const Context& context, const Buffer& in, Buffer& out)
       : Call(calls, method, context), out_(out) {
     take(in);
   }
   void OnDone() override { delete this; }
 
  private:
-  void send(const grpc::Status& status, grpc::ByteBuffer answer) override {
+  void send(const grpc::Status& status, Buffer answer) override {
     out_ = std::move(answer);
     Finish(status);
   }
 
-  grpc::ByteBuffer& out_;
+  Buffer& out_;
 };
 
 }  // namespace
 
-class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                     public Call {
+class Stream final : public grpc::ServerBidiReactor<Buffer, Buffer>, public Call {
  public:
   Stream(Calls& calls, const Method& method, const Context& context)
       : Call(calls, method, context) {
     try {
       require_open();
-      calls_.add(*this);
+      calls_.enter(*this);
       begins_ = false;
       next();
     } catch (const std::exception& error) {
@@ -239,7 +237,7 @@ class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
     Finish(grpc::Status::CANCELLED);
   }
   void OnDone() override {
-    calls_.remove(*this);
+    calls_.leave(*this);
     delete this;
   }
   /// Ends it if it waits for a message.
@@ -258,19 +256,36 @@ class Stream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
     reads_ = true;
     StartRead(&in_);
   }
-  void send(const grpc::Status& status, grpc::ByteBuffer answer) override {
+  void send(const grpc::Status& status, Buffer answer) override {
     if (begins_) return Finish(status);
     out_ = std::move(answer);
     if (!status.ok()) to_bytes(stream_error(status, echo_), out_);
     StartWrite(&out_);
   }
 
-  grpc::ByteBuffer in_;
-  grpc::ByteBuffer out_;
+  Buffer in_;
+  Buffer out_;
   bool begins_ = true;
   std::mutex mutex_;    // guards what follows
   bool reads_ = false;  // and is not stopped
 };
+
+void Calls::add(const google::protobuf::MethodDescriptor& described, Method method) {
+  method.path = "/" + described.service()->full_name() + "/" + described.name();
+  const auto stream = [this, method](Context* context) {
+    return new Stream(*this, method, *context);
+  };
+  const auto unary = [this, method](Context* context, const Buffer* in, Buffer* out) {
+    return new Unary(*this, method, *context, *in, *out);
+  };
+  if (described.client_streaming()) {
+    MarkMethodRawCallback(described.index(),
+                          new grpc::internal::CallbackBidiHandler<Buffer, Buffer>(stream));
+  } else {
+    MarkMethodRawCallback(described.index(),
+                          new grpc::internal::CallbackUnaryHandler<Buffer, Buffer>(unary));
+  }
+}
 
 std::size_t Calls::max_bytes() const {
   return std::min<std::size_t>(options.request.body_bytes, std::numeric_limits<int>::max());
@@ -282,13 +297,13 @@ std::shared_lock<std::shared_mutex> Calls::use() {
   return lock;
 }
 
-void Calls::add(Stream& stream) {
+void Calls::enter(Stream& stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (streams_.size() >= options.connections) throw Refusal(429, "too many streams are open");
   streams_.insert(&stream);
 }
 
-void Calls::remove(Stream& stream) {
+void Calls::leave(Stream& stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
   streams_.erase(&stream);
 }
@@ -304,17 +319,6 @@ std::size_t Calls::stop() {
   const std::unique_lock<std::shared_mutex> unused(in_use_);
   ended_ = true;
   return open;
-}
-
-grpc::ServerUnaryReactor* begin_call(Calls& calls, const Method& method, Context& context,
-                                     const grpc::ByteBuffer& in, grpc::ByteBuffer& out) {
-  return new Unary(calls, method, context, in, out);
-}
-
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* begin_stream(Calls& calls,
-                                                                          const Method& method,
-                                                                          Context& context) {
-  return new Stream(calls, method, context);
 }
 
 }  // namespace lenet::serve

@@ -13,6 +13,7 @@
 #include <shared_mutex>
 #include <string>
 
+#include "grpc/open_inference.grpc.pb.h"
 #include "grpc/translate.h"
 #include "http/transport.h"
 #include "service.h"
@@ -33,26 +34,31 @@ struct Method {
   bool needs_token = true;
 };
 
-/// What the calls of a server have in common.
-/// Thread-safety: everything may be called from any number of threads at once.
-class Calls {
+/// GRPCInferenceService, whose methods take bytes: how many is looked at before they are read.
+/// Thread-safety: all but `add` may be called from any number of threads at once.
+class Calls final : public inference::GRPCInferenceService::Service {
  public:
   /// What is referred to must outlive all calls; the service only `stop`.
-  Calls(Service& the_service, const HttpOptions& the_options, AccessLog& the_log)
+  Calls(serve::Service& the_service, const HttpOptions& the_options, AccessLog& the_log)
       : service(the_service), options(the_options), log(the_log) {}
+
+  /// A stream's messages are answered one after another, the next one read
+  ///   once an answer is sent: more than that gRPC's flow control leaves with the client. One that
+  ///   fails does not end the stream.
+  void add(const google::protobuf::MethodDescriptor& described, Method method);
 
   /// Of a message, packed or not.
   std::size_t max_bytes() const;
   /// Has the service stay as long as it is held. \throws Refusal 503: it may be gone
   std::shared_lock<std::shared_mutex> use();
   /// \throws Refusal 429: there are too many
-  void add(Stream& stream);
-  void remove(Stream& stream);
+  void enter(Stream& stream);
+  void leave(Stream& stream);
   /// As GrpcServer's.
   void begin_stop();
   std::size_t stop();
 
-  Service& service;
+  serve::Service& service;
   const HttpOptions& options;
   AccessLog& log;
   std::atomic<std::size_t> open{0};  ///< calls whose end is not sent
@@ -64,15 +70,5 @@ class Calls {
   std::mutex mutex_;
   std::set<Stream*> streams_;
 };
-
-grpc::ServerUnaryReactor* begin_call(Calls& calls, const Method& method,
-                                     grpc::CallbackServerContext& context,
-                                     const grpc::ByteBuffer& in, grpc::ByteBuffer& out);
-
-/// Its messages are answered one after another, the next one read once an answer is sent: more
-/// than that gRPC's flow control leaves with the client. A message that fails does not end it.
-/// \param method whose `ask` and `fill` are of ModelStreamInfer
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* begin_stream(
-    Calls& calls, const Method& method, grpc::CallbackServerContext& context);
 
 }  // namespace lenet::serve

@@ -15,7 +15,6 @@
 #include <utility>
 
 #include "grpc/call.h"
-#include "grpc/open_inference.grpc.pb.h"
 #include "grpc/translate.h"
 #include "http/transport.h"
 #include "infer.h"
@@ -25,8 +24,7 @@
 namespace lenet::serve {
 namespace {
 
-using Context = grpc::CallbackServerContext;
-using SystemClock = std::chrono::system_clock;
+using google::protobuf::Message;
 
 constexpr std::size_t kMaxQuery = std::size_t{1} << 16;  // bytes of all but inferences
 constexpr std::size_t kMaxName = 256;                    // of a method that is not there
@@ -35,79 +33,81 @@ constexpr std::chrono::milliseconds kLook(1);
 constexpr int kPingSeconds = 10;       // how often a client may ask whether the server is there
 constexpr int kKeepaliveSeconds = 30;  // how often the server asks, while nothing comes
 
-template <typename Message>
-Message parse(Bytes& in, std::size_t size) {
-  if (size > kMaxQuery) throw Refusal(413, "the message is too long");
-  Message message;
-  if (!message.ParseFromZeroCopyStream(&in)) throw Refusal(400, "the message is damaged");
-  return message;
+/// A method that is an address of HTTP with JSON.
+struct Address {
+  const char* name;
+  const char* method;
+  const char* path;              ///< with * for the model
+  const char* member = nullptr;  ///< of the answer, which the JSON is; null: it is all
+  const char* all = nullptr;     ///< the path where no model is named
+};
+constexpr Address kAddresses[] = {
+    {"ServerLive", "GET", "/v2/health/live"},
+    {"ServerReady", "GET", "/v2/health/ready"},
+    {"ServerMetadata", "GET", "/v2"},
+    {"ModelReady", "GET", "/v2/models/*/ready"},
+    {"ModelMetadata", "GET", "/v2/models/*"},
+    {"ModelConfig", "GET", "/v2/models/*/config", "config"},
+    {"ModelStatistics", "GET", "/v2/models/*/stats", nullptr, "/v2/models/stats"},
+    {"RepositoryIndex", "POST", "/v2/repository/index", "models"},
+    {"RepositoryModelLoad", "POST", "/v2/repository/models/*/load"},
+    {"RepositoryModelUnload", "POST", "/v2/repository/models/*/unload"},
+};
+
+std::unique_ptr<Message> make(const google::protobuf::Descriptor* type) {
+  return std::unique_ptr<Message>(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
 }
 
-Request get(std::string path) {
+/// \returns nothing when messages of this type have no such field
+std::string field_of(const Message& message, const char* name) {
+  const auto* const field = message.GetDescriptor()->FindFieldByName(name);
+  return field == nullptr ? "" : message.GetReflection()->GetString(message, field);
+}
+
+Request ask(const Address& address, const Message& query) {
   Request request;
-  request.method = "GET";
-  request.path = std::move(path);
-  return request;
-}
-
-Request post(std::string path, std::string body) {
-  Request request = get(std::move(path));
-  request.method = "POST";
-  request.body = std::move(body);
-  return request;
-}
-
-template <typename Query>
-Request change(const Query& query, const char* what) {
-  if (!is_model_name(query.model_name())) {
-    throw Refusal(400, "the name of the model is not valid");
+  request.method = address.method;
+  request.path = address.path;
+  const std::string name = field_of(query, "name") + field_of(query, "model_name");
+  if (name.empty() && address.all != nullptr) {
+    request.path = address.all;
+  } else if (const auto star = request.path.find('*'); star != std::string::npos) {
+    request.path.replace(star, 1, model_path(name, field_of(query, "version")));
   }
-  const bool has_config = query.parameters().count("config") > 0;
-  return post("/v2/repository/models/" + query.model_name() + what,
-              has_config ? R"({"parameters":{"config":""}})" : "");
+  if (request.method == "POST") request.body = read_message(query);
+  return request;
 }
 
-template <typename Answer>
-grpc::Status by_json(const Response& response, Answer& answer) {
+grpc::Status answer(const Address& address, const Response& response, Message& to) {
+  const bool is_probe = to.GetDescriptor()->FindFieldByName("ready") != nullptr;
+  if (is_probe && (response.status == 404 || response.status == 503)) return grpc::Status::OK;
   const grpc::Status status = status_of(response);
-  if (status.ok()) write_message(response.body, answer);
+  if (!status.ok()) return status;
+  write_message(address.member == nullptr
+                    ? response.body
+                    : std::string("{\"") + address.member + "\":" + response.body + "}",
+                to);
   return status;
 }
 
-/// Puts a value of JSON into an object.
-Response wrapped(const Response& response, const char* member) {
-  Response in_object = response;
-  if (response.status == 200) {
-    in_object.body = std::string("{\"") + member + "\":" + response.body + "}";
-  }
-  return in_object;
+Method method_of(const Address& address, const google::protobuf::MethodDescriptor& described) {
+  Method method;
+  method.needs_token = std::string_view(address.path).rfind("/v2/health/", 0) != 0;
+  method.ask = [&address, type = described.input_type()](Bytes& in, std::size_t size, Echo&) {
+    if (size > kMaxQuery) throw Refusal(413, "the message is too long");
+    const auto query = make(type);
+    if (!query->ParseFromZeroCopyStream(&in)) throw Refusal(400, "the message is damaged");
+    return ask(address, *query);
+  };
+  method.fill = [&address, type = described.output_type()](const Response& response, const Echo&,
+                                                           grpc::ByteBuffer& out) {
+    const auto to = make(type);
+    const grpc::Status status = answer(address, response, *to);
+    return status.ok() ? to_bytes(*to, out) : status;
+  };
+  return method;
 }
-
-template <typename Answer>
-grpc::Status by_readiness(const Response& response, Answer& answer) {
-  answer.set_ready(response.status == 200);
-  const bool is_answer = response.status == 404 || response.status == 503;
-  return is_answer ? grpc::Status::OK : status_of(response);
-}
-
-/// GRPCInferenceService. All methods take bytes: how many is looked at before they are read.
-class Methods final : public inference::GRPCInferenceService::Service {
- public:
-  explicit Methods(Calls& calls);
-
- private:
-  /// \param ask makes a request of HTTP out of the client's message
-  /// \param fill makes the answer out of the response to it
-  template <typename Query, typename Answer>
-  void add(const char* name, Request (*ask)(const Query&),
-           grpc::Status (*fill)(const Response&, Answer&) = by_json<Answer>,
-           bool needs_token = true);
-  template <typename Answer>
-  void add_infer(const char* name, void (*fill)(const Response&, const Echo&, Answer&));
-  void add(const char* name, Method method);
-
-  Calls& calls_;
-};
 
 /// What this server does not have, shared memory for one.
 class Others final : public grpc::CallbackGenericService {
@@ -124,104 +124,85 @@ class Others final : public grpc::CallbackGenericService {
   }
 };
 
-void Methods::add(const char* name, Method method) {
-  const auto* const described =
-      inference::ModelInferRequest::descriptor()->file()->service(0)->FindMethodByName(name);
-  method.path = "/" + described->service()->full_name() + "/" + name;
-  if (described->client_streaming()) {
-    MarkMethodRawCallback(
-        described->index(),
-        new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
-            [this, method](Context* context) { return begin_stream(calls_, method, *context); }));
-    return;
-  }
-  MarkMethodRawCallback(
-      described->index(),
-      new grpc::internal::CallbackUnaryHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
-          [this, method](Context* context, const grpc::ByteBuffer* in, grpc::ByteBuffer* out) {
-            return begin_call(calls_, method, *context, *in, *out);
-          }));
-}
-
-template <typename Query, typename Answer>
-void Methods::add(const char* name, Request (*ask)(const Query&),
-                  grpc::Status (*fill)(const Response&, Answer&), bool needs_token) {
-  add(name, {"", [ask](Bytes& in, std::size_t size, Echo&) { return ask(parse<Query>(in, size)); },
-             [fill](const Response& response, const Echo&, grpc::ByteBuffer& out) {
-               Answer answer;
-               grpc::Status status = fill(response, answer);
-               return status.ok() ? to_bytes(answer, out) : status;
-             },
-             needs_token});
-}
-
+/// ModelInfer, and ModelStreamInfer.
 template <typename Answer>
-void Methods::add_infer(const char* name, void (*fill)(const Response&, const Echo&, Answer&)) {
-  add(name, {"",
-             [](Bytes& in, std::size_t size, Echo& echo) {
-               google::protobuf::io::CodedInputStream stream(&in);
-               return read_infer_request(stream, size, echo);
-             },
-             [fill](const Response& response, const Echo& echo, grpc::ByteBuffer& out) {
-               const grpc::Status status = status_of(response);
-               if (!status.ok()) return status;
-               Answer answer;
-               fill(response, echo, answer);
-               return to_bytes(answer, out);
-             }});
+Method infer_method(void (*fill)(const Response&, const Echo&, Answer&)) {
+  Method method;
+  method.ask = [](Bytes& in, std::size_t size, Echo& echo) {
+    google::protobuf::io::CodedInputStream stream(&in);
+    return read_infer_request(stream, size, echo);
+  };
+  method.fill = [fill](const Response& response, const Echo& echo, grpc::ByteBuffer& out) {
+    const grpc::Status status = status_of(response);
+    if (!status.ok()) return status;
+    Answer answer;
+    fill(response, echo, answer);
+    return to_bytes(answer, out);
+  };
+  return method;
 }
 
-Methods::Methods(Calls& calls) : calls_(calls) {
-  using namespace inference;  // NOLINT: here alone, where some twenty of its names stand
-  add<ServerLiveRequest, ServerLiveResponse>(
-      "ServerLive", [](const auto&) { return get("/v2/health/live"); }, by_json, false);
-  add<ServerReadyRequest, ServerReadyResponse>(
-      "ServerReady", [](const auto&) { return get("/v2/health/ready"); }, by_readiness, false);
-  add<ServerMetadataRequest, ServerMetadataResponse>("ServerMetadata",
-                                                     [](const auto&) { return get("/v2"); });
-  add<ModelReadyRequest, ModelReadyResponse>(
-      "ModelReady",
-      [](const auto& query) { return get(model_path(query.name(), query.version(), "/ready")); },
-      by_readiness);
-  add<ModelMetadataRequest, ModelMetadataResponse>("ModelMetadata", [](const auto& query) {
-    return get(model_path(query.name(), query.version(), ""));
-  });
-  add<ModelConfigRequest, ModelConfigResponse>(
-      "ModelConfig",
-      [](const auto& query) { return get(model_path(query.name(), query.version(), "/config")); },
-      [](const Response& response, ModelConfigResponse& answer) {
-        return by_json(wrapped(response, "config"), answer);
-      });
-  add<ModelStatisticsRequest, ModelStatisticsResponse>("ModelStatistics", [](const auto& query) {
-    return get(query.name().empty() ? "/v2/models/stats"
-                                    : model_path(query.name(), query.version(), "/stats"));
-  });
-  add<RepositoryIndexRequest, RepositoryIndexResponse>(
-      "RepositoryIndex",
-      [](const auto& query) {
-        return post("/v2/repository/index", query.ready() ? R"({"ready":true})" : "");
-      },
-      [](const Response& response, RepositoryIndexResponse& answer) {
-        return by_json(wrapped(response, "models"), answer);
-      });
-  add<RepositoryModelLoadRequest, RepositoryModelLoadResponse>(
-      "RepositoryModelLoad", [](const auto& query) { return change(query, "/load"); });
-  add<RepositoryModelUnloadRequest, RepositoryModelUnloadResponse>(
-      "RepositoryModelUnload", [](const auto& query) { return change(query, "/unload"); });
-  add_infer<ModelInferResponse>("ModelInfer", write_infer_response);
-  add_infer<ModelStreamInferResponse>(
-      "ModelStreamInfer",
-      [](const Response& response, const Echo& echo, ModelStreamInferResponse& answer) {
-        ModelInferResponse& inner = *answer.mutable_infer_response();
-        write_infer_response(response, echo, inner);
-        // For clients that know models with more than one answer.
-        (*inner.mutable_parameters())["triton_final_response"].set_bool_param(true);
-      });
+void write_stream_response(const Response& response, const Echo& echo,
+                           inference::ModelStreamInferResponse& to) {
+  inference::ModelInferResponse& answer = *to.mutable_infer_response();
+  write_infer_response(response, echo, answer);
+  // For clients that know models with more than one answer.
+  (*answer.mutable_parameters())["triton_final_response"].set_bool_param(true);
 }
 
-/// Of a server with the limits of the options.
-std::unique_ptr<grpc::Server> build_server(const Calls& calls, Methods& methods, Others& others,
-                                           const ServeOptions& options, int& port) {
+class Server final : public GrpcServer {
+ public:
+  Server(Service& service, const ServeOptions& options, AccessLog& log)
+      : calls_(service, options.http, log) {
+    // What it would say is said by the error.
+    setenv("GRPC_VERBOSITY", "NONE", 0);
+    grpc::EnableDefaultHealthCheckService(true);
+    const auto& methods = *inference::ModelInferRequest::descriptor()->file()->service(0);
+    for (const Address& address : kAddresses) {
+      const auto& described = *methods.FindMethodByName(address.name);
+      calls_.add(described, method_of(address, described));
+    }
+    calls_.add(*methods.FindMethodByName("ModelInfer"), infer_method(write_infer_response));
+    calls_.add(*methods.FindMethodByName("ModelStreamInfer"), infer_method(write_stream_response));
+    int port = 0;
+    listen(options, port);
+    if (!server_ || port == 0) {
+      throw Error(ErrorCode::BackendFailure, "cannot listen on " + options.http.host + ":" +
+                                                 std::to_string(options.grpc_port) +
+                                                 "; name another: --grpc_port, --host");
+    }
+    health().SetServingStatus(methods.full_name(), true);
+    address_ = "grpc://" + options.http.host + ":" + std::to_string(port);
+  }
+
+  ~Server() override {
+    stop();
+    if (!server_) return;
+    // Ends also those who watch the health.
+    server_->Shutdown(std::chrono::system_clock::now() + kLastAnswers);
+    while (running()) std::this_thread::sleep_for(kLook);
+  }
+
+  std::string address() const override { return address_; }
+  void begin_stop() override {
+    health().SetServingStatus(false);
+    calls_.begin_stop();
+  }
+  bool running() const override { return calls_.open > 0; }
+  std::size_t stop() override { return calls_.stop(); }
+
+ private:
+  grpc::HealthCheckServiceInterface& health() { return *server_->GetHealthCheckService(); }
+  /// With the limits of the options.
+  void listen(const ServeOptions& options, int& port);
+
+  Calls calls_;
+  Others others_;
+  std::string address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+void Server::listen(const ServeOptions& options, int& port) {
   const HttpOptions& http = options.http;
   const bool is_v6 = http.host.find(':') != std::string::npos;
   const std::string host = is_v6 ? "[" + http.host + "]" : http.host;
@@ -229,7 +210,7 @@ std::unique_ptr<grpc::Server> build_server(const Calls& calls, Methods& methods,
   builder.AddListeningPort(host + ":" + std::to_string(options.grpc_port),
                            grpc::InsecureServerCredentials(), &port);
   constexpr std::size_t kMaxInt = std::numeric_limits<int>::max();
-  builder.SetMaxReceiveMessageSize(static_cast<int>(calls.max_bytes()));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(calls_.max_bytes()));
   grpc::ResourceQuota quota("lenet_serve");
   quota.Resize(http.buffered_bytes);
   builder.SetResourceQuota(quota);
@@ -250,61 +231,18 @@ std::unique_ptr<grpc::Server> build_server(const Calls& calls, Methods& methods,
       {GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0},
   };
   for (const auto& [name, value] : arguments) builder.AddChannelArgument(name, value);
-  builder.RegisterService(&methods);
-  builder.RegisterCallbackGenericService(&others);
-  return builder.BuildAndStart();
+  builder.RegisterService(&calls_);
+  builder.RegisterCallbackGenericService(&others_);
+  server_ = builder.BuildAndStart();
 }
 
 }  // namespace
 
 void require_grpc(char**) {}
 
-struct GrpcServer::State {
-  State(Service& service, const ServeOptions& options, AccessLog& log)
-      : http(options.http), calls(service, http, log) {}
-
-  const HttpOptions http;
-  Calls calls;
-  Methods methods{calls};
-  Others others;
-  std::string address;
-  std::unique_ptr<grpc::Server> server;
-};
-
-GrpcServer::GrpcServer(Service& service, const ServeOptions& options, AccessLog& log)
-    : state_(std::make_unique<State>(service, options, log)) {
-  // What it would say is said by the error.
-  setenv("GRPC_VERBOSITY", "NONE", 0);
-  grpc::EnableDefaultHealthCheckService(true);
-  int port = 0;
-  state_->server = build_server(state_->calls, state_->methods, state_->others, options, port);
-  if (!state_->server || port == 0) {
-    throw Error(ErrorCode::BackendFailure, "cannot listen on " + options.http.host + ":" +
-                                               std::to_string(options.grpc_port) +
-                                               "; name another: --grpc_port, --host");
-  }
-  const auto* const methods = inference::ModelInferRequest::descriptor()->file()->service(0);
-  state_->server->GetHealthCheckService()->SetServingStatus(methods->full_name(), true);
-  state_->address = "grpc://" + options.http.host + ":" + std::to_string(port);
+std::unique_ptr<GrpcServer> start_grpc(Service& service, const ServeOptions& options,
+                                       AccessLog& log) {
+  return std::make_unique<Server>(service, options, log);
 }
-
-GrpcServer::~GrpcServer() {
-  stop();
-  if (!state_->server) return;
-  // Ends also those who watch the health.
-  state_->server->Shutdown(SystemClock::now() + kLastAnswers);
-  while (running()) std::this_thread::sleep_for(kLook);
-}
-
-const std::string& GrpcServer::address() const { return state_->address; }
-
-void GrpcServer::begin_stop() {
-  state_->server->GetHealthCheckService()->SetServingStatus(false);
-  state_->calls.begin_stop();
-}
-
-bool GrpcServer::running() const { return state_->calls.open > 0; }
-
-std::size_t GrpcServer::stop() { return state_->calls.stop(); }
 
 }  // namespace lenet::serve

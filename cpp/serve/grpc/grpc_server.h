@@ -19,29 +19,25 @@ void require_grpc(char** argv);
 
 class GrpcServer {
  public:
-  /// Listens, and serves.
-  /// \param service must outlive `stop`, and end before this object
-  /// \param log must outlive this object
-  /// \throws Error BackendFailure for an address or a port that is taken or not allowed
-  GrpcServer(Service& service, const ServeOptions& options, AccessLog& log);
-  GrpcServer(const GrpcServer&) = delete;
-  GrpcServer& operator=(const GrpcServer&) = delete;
-  ~GrpcServer();
+  virtual ~GrpcServer() = default;
 
   /// Such as "grpc://127.0.0.1:8001".
-  const std::string& address() const;
-  /// Begins a graceful stop: calls that come from now on are refused (UNAVAILABLE), and the health
-  /// is NOT_SERVING.
-  void begin_stop();
+  virtual std::string address() const = 0;
+  /// Begins a graceful stop: what comes from now on is refused (UNAVAILABLE), streams that wait for
+  /// a message end, and the health is NOT_SERVING.
+  virtual void begin_stop() = 0;
   /// Whether calls are waiting for their answers.
-  bool running() const;
+  virtual bool running() const = 0;
   /// Waits until no thread uses the service, which may still answer calls, but gets no more.
   /// \returns how many calls have got no answer.
-  std::size_t stop();
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
+  virtual std::size_t stop() = 0;
 };
+
+/// Listens, and serves.
+/// \param service must outlive `stop`, and end before the server
+/// \param log must outlive the server, as the options
+/// \throws Error BackendFailure for an address or a port that is taken or not allowed
+std::unique_ptr<GrpcServer> start_grpc(Service& service, const ServeOptions& options,
+                                       AccessLog& log);
 
 }  // namespace lenet::serve

@@ -18,15 +18,8 @@ void require_grpc(char** argv) {
       "it where Debian's packages libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc are");
 }
 
-// Never called.
-struct GrpcServer::State {
-  std::string address;
-};
-GrpcServer::GrpcServer(Service&, const ServeOptions&, AccessLog&) {}
-GrpcServer::~GrpcServer() = default;
-const std::string& GrpcServer::address() const { return state_->address; }
-void GrpcServer::begin_stop() {}
-bool GrpcServer::running() const { return false; }
-std::size_t GrpcServer::stop() { return 0; }
+std::unique_ptr<GrpcServer> start_grpc(Service&, const ServeOptions&, AccessLog&) {
+  return nullptr;  // never called
+}
 
 }  // namespace lenet::serve

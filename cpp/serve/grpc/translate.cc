@@ -159,7 +159,7 @@ class Translator {
     }
     Request request;
     request.method = "POST";
-    request.path = model_path(model_, version_, "/infer");
+    request.path = "/v2/models/" + model_path(model_, version_) + "/infer";
     request.body = std::move(data_);
     request.asked = std::make_shared<const Asked>(std::move(asked_));
     return request;
@@ -305,16 +305,12 @@ class Translator {
 
 }  // namespace
 
-std::string model_path(std::string_view name, std::string_view version, std::string_view what) {
+std::string model_path(const std::string& name, const std::string& version) {
   // Neither may bring a part of a path.
   if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
-  std::string path = "/v2/models/";
-  path += name;
-  if (!version.empty()) {
-    if (!parse_version(version)) throw Refusal(400, "the version is not valid");
-    (path += "/versions/") += version;
-  }
-  return path += what;
+  if (version.empty()) return name;
+  if (!parse_version(version)) throw Refusal(400, "the version is not valid");
+  return name + "/versions/" + version;
 }
 
 Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size_t size,
@@ -352,6 +348,14 @@ inference::ModelStreamInferResponse stream_error(const grpc::Status& status, con
   answer.set_error_message(status.error_message());
   answer.mutable_infer_response()->set_id(echo.id);
   return answer;
+}
+
+std::string read_message(const google::protobuf::Message& from) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (google::protobuf::util::MessageToJsonString(from, &json, options).ok()) return json;
+  throw Refusal(400, "the message is damaged");
 }
 
 void write_message(const std::string& json, google::protobuf::Message& to) {

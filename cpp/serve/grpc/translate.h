@@ -16,11 +16,10 @@
 
 namespace lenet::serve {
 
-/// The path of a model, or of what follows it.
+/// A model in the path of a request: NAME, or NAME/versions/VERSION.
 /// \param version empty: the newest
-/// \param what such as "/infer"; empty: its metadata
 /// \throws Refusal 400: the name or the version is not valid
-std::string model_path(std::string_view name, std::string_view version, std::string_view what);
+std::string model_path(const std::string& name, const std::string& version);
 
 /// What the answer takes from the request.
 struct Echo {
@@ -43,7 +42,8 @@ void write_infer_response(const Response& response, const Echo& echo,
 /// What a stream has in place of the answer to a request that failed.
 inference::ModelStreamInferResponse stream_error(const grpc::Status& status, const Echo& echo);
 
-/// Fills a message whose members are called as in JSON.
+/// The JSON of a message, whose members are called as its fields.
+std::string read_message(const google::protobuf::Message& from);
 void write_message(const std::string& json, google::protobuf::Message& to);
 
 grpc::Status to_bytes(const google::protobuf::Message& message, grpc::ByteBuffer& to);

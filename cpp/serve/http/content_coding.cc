@@ -1,5 +1,6 @@
 #include "http/content_coding.h"
 
+#include <strings.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -15,10 +16,6 @@ constexpr std::size_t kMostOfByte = 1032;  // that deflate makes of one
 
 int window_of(Coding coding) { return coding == Coding::Gzip ? MAX_WBITS + 16 : MAX_WBITS; }
 
-char lower(char letter) {
-  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
-}
-
 void set_input(z_stream& stream, std::string_view bytes) {
   // zlib does not change what it reads.
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
@@ -33,8 +30,7 @@ void set_output(z_stream& stream, char* to, std::size_t size) {
 }  // namespace
 
 bool same_word(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
 std::string_view trimmed(std::string_view text) {
