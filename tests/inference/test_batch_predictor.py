@@ -217,6 +217,7 @@ def test_nulls_in_arrow(pixels):
         pa.array([None, *pixels[:3].reshape(3, 784)], pa.list_(pa.uint8(), 784)),
         pa.array([None, *pixels[:3].reshape(3, 784)], pa.list_(pa.uint8())),
         pa.array([[None] * 784, *pixels[:3].reshape(3, 784).tolist()], pa.list_(pa.uint8())),
+        pa.array([[None] * 784, *pixels[:3].reshape(3, 784).tolist()], pa.list_(pa.uint8(), 784)),
         pa.array([[1, 2], *pixels[:3].reshape(3, 784).tolist()], pa.list_(pa.uint8())),
     ):
         found = BatchPredictor(errors="error", **LOGITS)({"image": column})

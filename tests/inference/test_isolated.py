@@ -205,10 +205,10 @@ def test_shared_by_threads_and_outliving_the_one_that_made_it(model_dir, images)
     predictor.close()
 
 
-def started(code, *command):
+def started(code, *command, stderr=None):
     return subprocess.Popen(
         [sys.executable, *command, "-c", textwrap.dedent(code)], bufsize=0,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
     )  # fmt: skip
 
 
@@ -246,6 +246,9 @@ GARBLED = "the child process sent an invalid reply"
 # What a child says, and what is said of it.
 LIARS = {
     "no message": ("out(b'x' * 15); os._exit(0)", "ended with exit code 0 while loading"),
+    "last words": ("os.write(2, b'first\\nbecause'); os._exit(7)",
+        r"ended with exit code 7 \(because\) while"),
+    "short last words": ("os.write(2, b'why'); os._exit(7)", r"exit code 7 \(why\) while"),
     "message of any length": ("out(struct.pack('<QQ', 1 << 60, 0))",
         f"{GARBLED} while loading the model: a message longer than it may be"),
     "array of any length": ("tell(GOOD); read(); out(struct.pack('<QQ', 2, 1 << 60) + b'{}')",
@@ -289,7 +292,11 @@ def test_what_the_child_sends_is_not_trusted(monkeypatch, model_dir, lie):
         {said}
         time.sleep(100)
     """
-    monkeypatch.setattr(isolated._Child, "_popen", lambda *_: started(code, "-I"))
+
+    def popen(child, _):
+        return started(code, "-I", stderr=child._errors)
+
+    monkeypatch.setattr(isolated._Child, "_popen", popen)
     # Only who says nothing is ended for the time that it takes.
     timeout = 0.5 if lie == "silence" else 60
     with pytest.raises(lenet_cpp.BackendFailure, match=words):

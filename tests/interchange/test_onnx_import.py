@@ -9,7 +9,9 @@ import pytest
 from support import assert_same, run_onnx, save
 
 import lenet_cpp
+from lenet_cpp import models
 from lenet_cpp.cli import import_model
+from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats import StateMismatch
 from lenet_cpp.formats.manifest import read_manifest
@@ -284,3 +286,25 @@ def test_an_import_that_computes_something_else_is_refused(tmp_path, monkeypatch
     huge = made.between("m = Log(c)")  # of negative numbers
     with pytest.raises(BadModel, match="not finite"):
         import_onnx(save(huge, tmp_path / "a.onnx"), tmp_path / "out")
+
+
+def test_images_are_prepared_as_the_named_network_has_them(tmp_path):
+    nodes = [onnx.helper.make_node("GlobalAveragePool", ["input"], ["p"])]
+    nodes.append(onnx.helper.make_node("Flatten", ["p"], ["f"]))
+    nodes.append(onnx.helper.make_node("Mul", ["f", "w"], ["y"]))
+    for number, (name, shape, fits) in enumerate((
+        ("ResNet18", (3, 32, 32), True), ("lenet", (1, 28, 28), True),
+        ("ResNet18", (3, 32, 40), False), ("lenet", (3, 28, 28), False),
+    )):  # fmt: skip
+        path = save(
+            made.model(nodes, {"w": made.values(1)}, 13, shape=shape), tmp_path / f"{number}.onnx"
+        )
+        out = tmp_path / f"out{number}"
+        if fits:
+            import_onnx(path, out, model=name)
+            expected = models.get(name).pipeline(shape[-1])
+            assert Pipeline.load(out / "preprocess.json") == expected
+        else:
+            with pytest.raises(BadInput, match=f"which are not those of {name}"):
+                import_onnx(path, out, model=name)
+            assert not out.exists()
