@@ -11,6 +11,11 @@
 #include "http/http_server.h"
 #include "serve_support.h"
 #endif
+#ifdef LENET_TEST_GRPC
+#include "grpc/open_inference.pb.h"
+#include "grpc/translate.h"
+#include "workers.h"
+#endif
 
 namespace {
 std::atomic<int> allocations{0};
@@ -231,6 +236,73 @@ TEST_CASE("whichever allocation of a request fails, it is refused or closed, and
     CHECK(server.stop() == 0);
   }
   is_spared = false;
+}
+#endif
+
+#ifdef LENET_TEST_GRPC
+TEST_CASE("whichever allocation fails while gRPC's messages are translated, a status says so") {
+  inference::ModelInferRequest message;
+  message.set_model_name("lenet");
+  message.set_id("a name that is longer than what a string has room for");
+  auto& input = *message.add_inputs();
+  input.set_name("x");
+  input.set_datatype("FP32");
+  for (const std::int64_t size : {1, 1, 28, 28}) input.add_shape(size);
+  message.add_raw_input_contents(bytes_of(random_images(1).data));
+  const std::string bytes = message.SerializeAsString();
+  Options options = options_of(kModelDir);
+  options.loop_us = 1e9;  // all in this thread
+  Service service(options);
+  Service::Loop loop(service);
+  grpc::Status status;
+  std::string values;
+  const auto guarded = [&](const auto& work) noexcept {  // as grpc/call.cc
+    try {
+      work();
+    } catch (const std::exception& error) {
+      status = serve::status_of(serve::failure_response(error));
+    }
+  };
+  const auto infer = [&] {
+    google::protobuf::io::CodedInputStream in(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                              static_cast<int>(bytes.size()));
+    serve::Echo echo;
+    guarded([&] {
+      loop.handle(serve::read_infer_request(in, bytes.size(), echo), [&](const Response& response) {
+        guarded([&] {
+          status = serve::status_of(response);
+          inference::ModelInferResponse answer;
+          if (status.ok()) serve::write_infer_response(response, echo, answer);
+          if (status.ok()) values = answer.raw_output_contents(0);
+        });
+      });
+      loop.run_waiting();
+    });
+  };
+  infer();
+  REQUIRE(status.ok());
+  const std::string expected = values;
+  REQUIRE(expected.size() == 10 * sizeof(float));
+  for (int n = 1; n < 10'000; ++n) {
+    CAPTURE(n);
+    std::array<int, 8> kept{};
+    bool is_last = false;
+    for (int& after : kept) {  // what the first ones make anew, such as a thread's memory, may stay
+      values = {};
+      left = n;
+      infer();
+      is_last = left.exchange(0) > 0;
+      after = held;
+    }
+    CAPTURE(status.error_code());
+    const bool is_told = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                         status.error_code() == grpc::StatusCode::INTERNAL;
+    const bool is_right = status.ok() ? values == expected : is_told && !is_last;
+    CHECK(is_right);
+    CHECK(kept[7] <= kept[3]);
+    if (is_last) return;
+  }
+  FAIL("it does not end");
 }
 #endif
 

@@ -648,6 +648,9 @@ TEST_CASE("models that do not fit themselves") {
   CHECK_NOTHROW(network_of(onnx_model(good + delimited(13, onnx_value("r[-1,2,5]", 1)))));
   damaged("the shape or type of its output 'r'",
           good + delimited(13, onnx_value("r[-1,1,4,4]", 7)));
+  damaged("'r' is declared with two types",
+          good + delimited(13, onnx_value("r[-1]", 1)) + delimited(13, onnx_value("r[-1]", 7)));
+  CHECK_NOTHROW(network_of(onnx_model(plain("x[-1,1,4,4] -> y[-1,0,4,0]"))));
   damaged("'w' is another as an input", plain("x[-1,1,4,4] w[3] -> y"));
   damaged("'w' is another as an input", good + delimited(11, onnx_value("w[2]", 7)));
   CHECK_ERROR(Unsupported, "has the shape",

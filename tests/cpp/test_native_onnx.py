@@ -428,7 +428,7 @@ def test_what_has_no_kernel_is_named(nodes, words, tmp_path):
         lenet_cpp.Predictor(write(tmp_path, nodes, tensors={"i": np.array([0])}), engine="native")
 
 
-# ---- graphs that the standard forbids (docs/onnx.md)
+# ---- graphs that the standard forbids (docs/hostile-models.md)
 
 UNTIDY = "c = Conv(x, w, b) r = Relu(c) s = Add(r, c) f = Flatten(s) y = Gemm<transB=1>(f, g)"
 UNTIDY_SHAPE = (3, 4, 4)

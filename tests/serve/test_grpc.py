@@ -204,6 +204,12 @@ def test_damaged_messages(channel, message):
         assert code_of(call, cut)[0] in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
 
 
+@pytest.mark.parametrize("method", ["ServerLive", "ModelInfer"])
+def test_a_call_without_a_message(channel, method):
+    call = channel.stream_unary(f"/{SERVICE}/{method}")
+    assert code_of(call, iter(())) == (Code.INVALID_ARGUMENT, "the call has no message")
+
+
 def test_unknown_fields(channel):
     later = b"\xf8\x07\x01" + b"\xfa\x07\x03abc" + b"\xfd\x07" + bytes(4) + b"\xf9\x07" + bytes(8)
     answer = channel.unary_unary(INFER)(request_of().SerializeToString() + later, timeout=30)

@@ -67,11 +67,12 @@ class Call {
  public:
   Call(Calls& calls, const Method& method, const Context& context)
       : calls_(calls), method_(method), context_(context) {
+    if (calls_.log) {
+      exchange_.client = client_of(context);
+      exchange_.method = "gRPC";
+      exchange_.path = method.path;
+    }
     ++calls_.open;
-    if (!calls_.log) return;
-    exchange_.client = client_of(context);
-    exchange_.method = "gRPC";
-    exchange_.path = method.path;
   }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -129,10 +130,12 @@ void Call::require_open() const {
 }
 
 void Call::take(Buffer in) noexcept try {
+  ++calls_.unanswered;
   begin_ = Clock::now();
   exchange_.received = in.Length();
   echo_ = {};
   require_open();
+  if (!in.Valid()) throw Refusal(400, "the call has no message");
   Reader reader(&in);
   if (reader.coding() == Coding::Identity) return ask(reader, in.Length());
   unpack(std::make_shared<Packed>(*this, reader));
@@ -187,6 +190,7 @@ void Call::end(const grpc::Status& status, Buffer answer) noexcept {
   calls_.log.write(exchange_);
   // The threads of HTTP, which flush it now and then, sleep while they have no connections.
   calls_.log.flush();
+  --calls_.unanswered;  // sent, the call may be gone
   send(status, std::move(answer));
 }
 
@@ -220,6 +224,7 @@ class Stream final : public grpc::ServerBidiReactor<Buffer, Buffer>, public Call
       begins_ = false;
       next();
     } catch (const std::exception& error) {
+      ++calls_.unanswered;
       end(status_of(failure_response(error)));
     }
   }
@@ -230,7 +235,8 @@ class Stream final : public grpc::ServerBidiReactor<Buffer, Buffer>, public Call
       if (!std::exchange(reads_, false)) return;  // stopped
       if (!ok) return Finish(grpc::Status::OK);   // all is answered, or the client is gone
     }
-    take(in_);
+    // What the client does not take keeps its answer waiting, and must not keep the message.
+    take(std::exchange(in_, {}));
   }
   void OnWriteDone(bool ok) override {
     if (ok) return next();
@@ -240,27 +246,35 @@ class Stream final : public grpc::ServerBidiReactor<Buffer, Buffer>, public Call
     calls_.leave(*this);
     delete this;
   }
-  /// Ends it if it waits for a message.
-  void stop() {
+  /// Ends it if it waits for a message. \returns whether it does
+  bool stop(const char* why) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (std::exchange(reads_, false)) Finish({grpc::StatusCode::UNAVAILABLE, kStopping});
+    const bool waits = std::exchange(reads_, false);
+    if (waits) Finish({grpc::StatusCode::UNAVAILABLE, why});
+    return waits;
+  }
+  /// \returns the greatest time where it does not wait for a message
+  Clock::time_point waits_since() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return reads_ ? since_ : Clock::time_point::max();
   }
 
  private:
   void next() {
-    // Neither may keep a large message as long as nothing comes.
-    in_.Clear();
-    out_.Clear();
+    out_.Clear();  // else it keeps a large answer as long as nothing comes
     const std::lock_guard<std::mutex> lock(mutex_);
     if (calls_.closed) return Finish({grpc::StatusCode::UNAVAILABLE, kStopping});
     reads_ = true;
+    since_ = Clock::now();
     StartRead(&in_);
   }
-  void send(const grpc::Status& status, Buffer answer) override {
+  void send(const grpc::Status& status, Buffer answer) override try {
     if (begins_) return Finish(status);
     out_ = std::move(answer);
     if (!status.ok()) to_bytes(stream_error(status, echo_), out_);
     StartWrite(&out_);
+  } catch (const std::bad_alloc&) {
+    Finish({grpc::StatusCode::UNAVAILABLE, "out of memory"});
   }
 
   Buffer in_;
@@ -268,6 +282,7 @@ class Stream final : public grpc::ServerBidiReactor<Buffer, Buffer>, public Call
   bool begins_ = true;
   std::mutex mutex_;    // guards what follows
   bool reads_ = false;  // and is not stopped
+  Clock::time_point since_;
 };
 
 void Calls::add(const google::protobuf::MethodDescriptor& described, Method method) {
@@ -299,7 +314,14 @@ std::shared_lock<std::shared_mutex> Calls::use() {
 
 void Calls::enter(Stream& stream) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (streams_.size() >= options.connections) throw Refusal(429, "too many streams are open");
+  if (streams_.size() >= options.connections) {
+    const auto longest =
+        std::min_element(streams_.begin(), streams_.end(),
+                         [](Stream* a, Stream* b) { return a->waits_since() < b->waits_since(); });
+    const bool has_room =
+        longest != streams_.end() && (*longest)->stop("another stream has taken its place");
+    if (!has_room) throw Refusal(429, "too many streams are open");
+  }
   streams_.insert(&stream);
 }
 
@@ -311,14 +333,14 @@ void Calls::leave(Stream& stream) {
 void Calls::begin_stop() {
   closed = true;
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (Stream* const stream : streams_) stream->stop();
+  for (Stream* const stream : streams_) stream->stop(kStopping);
 }
 
 std::size_t Calls::stop() {
   closed = true;
   const std::unique_lock<std::shared_mutex> unused(in_use_);
   ended_ = true;
-  return open;
+  return unanswered;
 }
 
 }  // namespace lenet::serve

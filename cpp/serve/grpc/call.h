@@ -51,7 +51,8 @@ class Calls final : public inference::GRPCInferenceService::Service {
   std::size_t max_bytes() const;
   /// Has the service stay as long as it is held. \throws Refusal 503: it may be gone
   std::shared_lock<std::shared_mutex> use();
-  /// \throws Refusal 429: there are too many
+  /// When there are too many, the one that has waited longest for a message ends.
+  /// \throws Refusal 429: none waits
   void enter(Stream& stream);
   void leave(Stream& stream);
   /// As GrpcServer's.
@@ -61,8 +62,9 @@ class Calls final : public inference::GRPCInferenceService::Service {
   serve::Service& service;
   const HttpOptions& options;
   AccessLog& log;
-  std::atomic<std::size_t> open{0};  ///< calls whose end is not sent
-  std::atomic<bool> closed{false};   ///< to what comes
+  std::atomic<std::size_t> open{0};        ///< calls whose end is not sent
+  std::atomic<std::size_t> unanswered{0};  ///< messages without an answer
+  std::atomic<bool> closed{false};         ///< to what comes
 
  private:
   std::shared_mutex in_use_;  // the service, by those that hold it shared

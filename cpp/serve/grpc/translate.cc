@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <new>
@@ -324,6 +325,10 @@ void write_infer_response(const Response& response, const Echo& echo,
   to.set_model_name(inferred.model);
   to.set_model_version(inferred.version);
   to.set_id(inferred.id);
+  // An element that there is no room for would be lost in protobuf.
+  const int count = static_cast<int>(inferred.outputs.size());
+  to.mutable_outputs()->Reserve(count);
+  if (!echo.typed) to.mutable_raw_output_contents()->Reserve(count);
   for (const Inferred::Output& from : inferred.outputs) {
     inference::ModelInferResponse::InferOutputTensor& output = *to.add_outputs();
     output.set_name(from.name);
@@ -390,7 +395,11 @@ grpc::Status status_of(const Response& response) noexcept try {
   std::string message;
   JsonReader in(response.body.empty() ? response.tail : response.body);
   constexpr std::string_view kNames[] = {"error"};
-  in.object(kNames, [&](std::size_t) { message = in.text().substr(0, kMaxMessage); });
+  in.object(kNames, [&](std::size_t) { message = in.text(); });
+  std::size_t size = std::min(message.size(), kMaxMessage);
+  // Not within a character: what is no UTF-8 ends a stream.
+  while (size > 0 && size < message.size() && (message[size] & 0xC0) == 0x80) --size;
+  message.resize(size);
   return {code, message};
 } catch (const std::bad_alloc&) {
   return {grpc::StatusCode::UNAVAILABLE, "out of memory"};  // short enough to need none

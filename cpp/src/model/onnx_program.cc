@@ -387,10 +387,15 @@ class Reader {
     const bool is_input = declaration.number == kInput;
     const bool is_type = declaration.number == kValueInfo;
     if (!is_type) (is_input ? graph_.inputs : graph_.outputs).push_back(index);
+    // Some tools write 0 for what they do not know.
+    if (!is_input || value.parameter)
+      std::replace(said.shape.begin(), said.shape.end(), std::int64_t{0}, kUnknown);
     const bool agrees = (said.dtype < 0 || said.dtype == value.dtype) &&
                         (!said.has_shape || fits(said.shape, value.shape));
     if (value.parameter && is_input && !agrees) damaged(value.name, "is another as an input");
     if (value.parameter) return;
+    const bool differs = said.dtype >= 0 && value.dtype >= 0 && said.dtype != value.dtype;
+    if (differs) damaged(value.name, "is declared with two types");
     if (is_type) said.shape.clear();
     said.has_shape &= !is_type;
     value = std::move(said);

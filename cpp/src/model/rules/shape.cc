@@ -153,7 +153,7 @@ void infer_shape(OperatorView& op) {
       strided_slice(op.integer("start", 0), op.integer("end", rank), 1, rank);
   const auto first = sizes.begin() + begin;
   sizes = {first, first + std::max<std::int64_t>(count, 0)};
-  const bool narrow = op.declared("Out").dtype == kInt32;  // Paddle's, at times
+  const bool narrow = op.flag("narrow", false) && op.declared("Out").dtype == kInt32;
   op.give("Out", {static_cast<std::int64_t>(sizes.size())}, narrow ? kInt32 : kInt64);
   op.give_contents("Out", sizes);
 }
@@ -266,7 +266,7 @@ constexpr OperatorRule kRules[] = {
      infer_squeeze},
     {kPaddle, "unsqueeze2/unsqueeze", "Unsqueeze", "X AxesTensor!/axes AxesTensorList!/",
      "Out XShape?/", "axes:ints/ +in_turn", infer_unsqueeze},
-    {kPaddle, "shape /shape64", "Shape", "Input>X/X", "Out", "", infer_shape},
+    {kPaddle, "shape /shape64", "Shape", "Input>X/X", "Out", "+narrow", infer_shape},  // at times
     {kOnnx, "Reshape", "", "X shape", "Out", "allowzero:long?", infer_onnx_reshape},
     {kOnnx, "Flatten", "", "X", "Out", "axis:long?", infer_onnx_flatten},
     {kOnnx, "Squeeze", "", "X /axes?", "Out", "axes:longs?/", infer_squeeze, 13},

@@ -195,7 +195,8 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
     wide_colours = image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
     key = image.info.get("transparency")
     try:
-        if wide_colours and isinstance(key, tuple):  # Pillow compares 8 bits
+        # Pillow compares 8 bits. Of an animation it is at another frame.
+        if wide_colours and depth == 16 and isinstance(key, tuple) and image.tell() == 0:
             image = _with_alpha(image, key)
         image.load()
     except Exception as error:  # decoders raise anything on damaged bytes
@@ -233,7 +234,7 @@ def _with_alpha(image: Any, key: tuple[int, ...]) -> Image.Image:
     same = np.asarray(lower) == [sample & 255 for sample in key]
     same &= np.asarray(image) == [sample >> 8 for sample in key]
     copy: Image.Image = image.copy()
-    copy.putalpha(Image.fromarray(np.where(same.all(axis=2), 0, 255).astype(np.uint8)))
+    copy.putalpha(Image.fromarray(np.where(same.all(axis=2), np.uint8(0), np.uint8(255))))
     return copy
 
 
