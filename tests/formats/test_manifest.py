@@ -168,6 +168,12 @@ def test_every_field_is_required(folder):
             m.read_manifest(folder)
 
 
+def test_a_member_that_is_twice_there_is_named(folder):
+    (folder / m.MANIFEST_NAME).write_text('{"a": 1, "b": 2, "b": 3}')
+    with pytest.raises(BadModel, match="'b' comes a second time"):
+        m.read_manifest(folder)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b"\xff\xff", b'{"format_version": NaN}', b"[" * 100_000],

@@ -210,6 +210,7 @@ def test_one_weight_changed_by_a_thousandth_fails_the_check(
     assert found["agrees"] is False
     assert found["largest_difference"] > 1e-5
     assert found["first_differing_layer"] == "conv2"
+    assert [one["operator"] for one in found["layers"][:2]] == ["elementwise_add", "pool2d"]
 
 
 @pytest.mark.parametrize(
