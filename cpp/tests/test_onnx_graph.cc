@@ -231,8 +231,8 @@ TEST_CASE("values beside the model") {
   check("says twice the location", {{"location", "v.bin"}, {"location", "w.bin"}}, two);
   // Where the tensor does not say that they are there, they are not.
   const std::string inside = onnx_tensor("w", {1}, {5}) + delimited(13, delimited(1, "location"));
-  const OnnxProgram program =
-      read_onnx_program(onnx_model(onnx_graph("") + delimited(5, inside)), "m.onnx");
+  const std::string bytes = onnx_model(onnx_graph("") + delimited(5, inside));
+  const OnnxProgram program = read_onnx_program(bytes, "m.onnx");
   CHECK(program.external.empty());
   CHECK(floats_of(program.graph.values.at(0)) == std::vector<float>{5});
 }
