@@ -87,8 +87,7 @@ def test_table_with_absent_servers(root):
     """Those that took part have their settings below the table, and others what they lack."""
     result = json.loads((root / "docs/results/serve.json").read_text())
     result["absent"] = {"litserve": "pip install litserve"}
-    result["cells"] = [c | {"server": c["server"].replace("fastapi", "mlserver")}
-                       for c in result["cells"]]  # fmt: skip
+    result["cells"] = [cell for cell in result["cells"] if cell["server"] != "litserve"]
     lines = render(result).splitlines()
     assert lines[-1] == "litserve: pip install litserve"
     assert lines[-2].startswith("mlserver: its defaults")
