@@ -158,6 +158,8 @@ def test_limit_of_streams(start_grpc):
         first, second = Stream(stub), Stream(stub)
         second.ask(request_of())
         first.ask(request_of())
+        assert Stream(stub).code() == Code.RESOURCE_EXHAUSTED  # both are in use
+        time.sleep(1.2)
         third = Stream(stub)
         third.ask(request_of())
         assert second.code() == Code.UNAVAILABLE

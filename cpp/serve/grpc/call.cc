@@ -20,6 +20,7 @@ using Buffer = grpc::ByteBuffer;
 using Context = grpc::CallbackServerContext;
 
 const char* const kStopping = "the server is stopping";
+constexpr std::chrono::seconds kPatience(1);  // with a stream in whose place another one could be
 
 /// Such as "127.0.0.1:50000", as HTTP's log has it, of what gRPC calls "ipv4:127.0.0.1:50000" and
 /// "ipv6:%5B::1%5D:50000".
@@ -318,8 +319,9 @@ void Calls::enter(Stream& stream) {
     const auto longest =
         std::min_element(streams_.begin(), streams_.end(),
                          [](Stream* a, Stream* b) { return a->waits_since() < b->waits_since(); });
-    const bool has_room =
-        longest != streams_.end() && (*longest)->stop("another stream has taken its place");
+    const bool has_room = longest != streams_.end() &&
+                          Clock::now() - (*longest)->waits_since() >= kPatience &&
+                          (*longest)->stop("another stream has taken its place");
     if (!has_room) throw Refusal(429, "too many streams are open");
   }
   streams_.insert(&stream);

@@ -51,8 +51,9 @@ class Calls final : public inference::GRPCInferenceService::Service {
   std::size_t max_bytes() const;
   /// Has the service stay as long as it is held. \throws Refusal 503: it may be gone
   std::shared_lock<std::shared_mutex> use();
-  /// When there are too many, the one that has waited longest for a message ends.
-  /// \throws Refusal 429: none waits
+  /// When there are too many, the one that has waited longest for a message ends, if it has for a
+  /// second: one that is in use only seems to wait.
+  /// \throws Refusal 429: none has
   void enter(Stream& stream);
   void leave(Stream& stream);
   /// As GrpcServer's.
