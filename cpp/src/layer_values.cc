@@ -33,7 +33,7 @@ LayerValues::LayerValues(Config config, LayerCallback callback)
     each_value(op.outputs, [&](std::size_t value) {
       const auto found = left.find(printable(graph.values[value].name));
       if (found != left.end() && !is_shown[found->second]) {
-        add(plain_type(graph, op), found->second);
+        add(op.plain_type(), found->second);
       }
     });
   }

@@ -122,7 +122,6 @@ void link_values(Graph& graph) {
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     Operator& op = graph.operators[i];
     op.kind = kind_of(op.type, graph.dialect);
-    if (op.kind.empty()) op.kind = plain_type(graph, op);
     const bool fetches = op.kind == "Fetch";
     const bool feeds = op.kind == "Feed";
     each_value(op.inputs, [&](std::size_t index) {
@@ -198,22 +197,7 @@ std::size_t find_features(const Graph& graph, const std::string& path) {
                   "cannot be features: name the value, as lenet-cpp explain prints it");
 }
 
-}  // namespace
-
-std::vector<Shape> sizes_to_try(const Shape& declared) {
-  std::vector<Shape> tried;
-  for (const std::int64_t channels : {3, 1}) {
-    for (const std::int64_t pixels : {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28}) {
-      Shape sizes = declared;
-      for (std::size_t i = 1; i < sizes.size(); ++i) {
-        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
-      }
-      if (std::find(tried.begin(), tried.end(), sizes) == tried.end()) tried.push_back(sizes);
-    }
-  }
-  return tried;
-}
-
+/// The value that Graph::output_name means.
 std::size_t find_output(const Graph& graph, const std::string& path) {
   if (graph.output_name == "features") return find_features(graph, path);
   for (const Operator& op : graph.operators) {
@@ -231,6 +215,26 @@ std::size_t find_output(const Graph& graph, const std::string& path) {
   throw Error(ErrorCode::BadInput, "'" + path + "' has no value '" + graph.output_name +
                                        "' that an operator gives; lenet-cpp explain prints the "
                                        "names, and features is what the classifier takes");
+}
+
+}  // namespace
+
+void choose_output(Graph& graph, const std::string& path) {
+  if (!graph.output_name.empty()) graph.outputs = {find_output(graph, path)};
+}
+
+std::vector<Shape> sizes_to_try(const Shape& declared) {
+  std::vector<Shape> tried;
+  for (const std::int64_t channels : {3, 1}) {
+    for (const std::int64_t pixels : {224, 32, 64, 48, 96, 128, 256, 299, 384, 512, 28}) {
+      Shape sizes = declared;
+      for (std::size_t i = 1; i < sizes.size(); ++i) {
+        if (sizes[i] < 0) sizes[i] = i == 1 && sizes.size() == 4 ? channels : pixels;
+      }
+      if (std::find(tried.begin(), tried.end(), sizes) == tried.end()) tried.push_back(sizes);
+    }
+  }
+  return tried;
 }
 
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,

@@ -185,6 +185,10 @@ struct Operator {
   Arguments outputs;
   Attributes attributes;
 
+  /// The type for messages, without the `1.` of PIR.
+  std::string_view plain_type() const {
+    return std::string_view(type).substr(type.rfind("1.", 0) == 0 ? 2 : 0);
+  }
   /// Null when there is none of that name, or it is stored in another way.
   template <typename Stored>
   const Stored* attribute(std::string_view name) const {
@@ -255,8 +259,9 @@ OutputKind output_kind(const Graph& graph);
 /// first.
 std::vector<Shape> sizes_to_try(const Shape& declared);
 
-/// The value that Graph::output_name means. \throws Error BadInput: there is none.
-std::size_t find_output(const Graph& graph, const std::string& path);
+/// Makes the value that Graph::output_name means the only output, where there is such a name.
+/// \throws Error BadInput: there is no such value.
+void choose_output(Graph& graph, const std::string& path);
 
 /// The bytes of a tensor; nothing when a size is negative, or they are more than `most`.
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,

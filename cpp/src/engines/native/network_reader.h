@@ -76,7 +76,7 @@ class NetworkReader {
     refuse_program(path_, "is damaged: " + type() + " " + what);
   }
   /// Of the operator, for messages and names.
-  std::string type() const { return std::string(plain_type(graph_, *op_)); }
+  std::string type() const { return std::string(op_->plain_type()); }
   std::size_t value(const std::string& name, std::size_t index = 0) const {
     return op_->inputs.at(name).at(index);
   }

@@ -151,8 +151,7 @@ void OperatorView::no_kernel(std::string_view what) const {
     gives = ", which gives '" + printable(graph_.values[(*given)[0]].name) + "'";
   }
   throw Error(ErrorCode::Unsupported, "'" + path_ + "': there is no " + std::string(what) + " (" +
-                                          printable(std::string(plain_type(graph_, op_))) + gives +
-                                          ")");
+                                          printable(std::string(op_.plain_type())) + gives + ")");
 }
 
 }  // namespace lenet

@@ -114,10 +114,11 @@ Named find_named(std::string_view type, Dialect dialect) {
     }
     return made;
   }();
-  if (dialect == Dialect::Pir && type.substr(0, 2) != "1.") return {};
-  if (dialect == Dialect::Pir) type.remove_prefix(2);
-  const auto found = names.find({dialect, type});
-  return found == names.end() ? Named() : found->second;
+  const bool prefixed = dialect == Dialect::Pir && type.substr(0, 2) == "1.";
+  if (prefixed) type.remove_prefix(2);
+  const bool known = prefixed || dialect != Dialect::Pir;
+  const auto found = known ? names.find({dialect, type}) : names.end();
+  return found == names.end() ? Named{nullptr, type} : found->second;
 }
 
 /// Takes off a word what comes before the name by us. \returns that, or the whole word

@@ -91,7 +91,8 @@ struct ParsedRule {
   std::vector<std::string_view> flags;
 };
 
-/// What operators of a type are whatever the dialect; empty where no rule knows the type.
+/// What operators of a type are whatever the dialect. One that no rule knows keeps its type, of PIR
+/// without the `1.` before it. \returns a part of `type`, or of the rules
 std::string_view kind_of(std::string_view type, Dialect dialect);
 
 /// The rules for one graph, each read when it is first asked for.

@@ -15,11 +15,6 @@ bool has_word(std::string_view words, std::string_view wanted) {
   return false;
 }
 
-std::string_view plain_type(const Graph& graph, const Operator& op) {
-  const std::string_view type = op.type;
-  return graph.dialect == Dialect::Pir && type.substr(0, 2) == "1." ? type.substr(2) : type;
-}
-
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to) {
   std::int64_t result = 1;
   for (std::size_t i = from; i < to; ++i) {

@@ -32,9 +32,6 @@ inline constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::min();
 /// Whether a text of words separated by blanks has this one.
 bool has_word(std::string_view words, std::string_view wanted);
 
-/// The type of an operator, of PIR without the `1.` before it, for messages.
-std::string_view plain_type(const Graph& graph, const Operator& op);
-
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;
 }
