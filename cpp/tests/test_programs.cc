@@ -434,6 +434,7 @@ TEST_CASE("members of a PIR program") {
   bad(R"([{"#":"0.a_bool","D":false}]},"N":"stop_gradient")", R"([]},"N":"stop_gradient")",
       "attribute of the outputs");
   bad(R"("D":[1,0,""])", R"("D":[2,0,""])", "size of a number");
+  bad(R"("D":[1,0,""])", R"("D":[1,1,""])", "size of a number");
   bad(R"("1.relu")", R"("1.re\u00e9lu")", "the name of an operator", ErrorCode::Unsupported);
   bad(R"("trainable":true)", R"("trainable":true,"more":1)", "has a member more",
       ErrorCode::Unsupported);

@@ -19,11 +19,11 @@ from caffe2_cases import CASES, op, small_nets, write_nets
 from PIL import Image
 from support import assert_same, program_outputs, run_onnx, torch_outputs
 
-from lenet_cpp._base import environments as _environments
 from lenet_cpp._base.files import cache_folder
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.interchange.caffe2.nets import find_nets, read_nets
 from lenet_cpp.interchange.torch import create_network, save_state
+from lenet_cpp.quantize import environments as _environments
 from snippets import read_snippets, run_snippet
 from tools.caffe2 import cli as command
 from tools.caffe2 import environment as caffe2_environment

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp._base import environments as _environments
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BackendFailure, Unsupported
 from lenet_cpp.formats.manifest import read_manifest
 from lenet_cpp.quantize import METHODS, slim
+from lenet_cpp.quantize import environments as _environments
 from snippets import printed_by, run_command
 
 ROOT = Path(__file__).parents[2]

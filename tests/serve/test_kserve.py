@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp._base.environments import Environment
 from lenet_cpp.errors import BackendFailure
+from lenet_cpp.quantize.environments import Environment
 
 KSERVE = Environment(
     name="kserve-0.21",

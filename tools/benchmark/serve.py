@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp import Predictor
-from lenet_cpp._base.environments import Environment
 from lenet_cpp.errors import BackendFailure
 from lenet_cpp.inference.program import call_program
+from lenet_cpp.quantize.environments import Environment
 from tools.benchmark import machine
 from tools.benchmark.child import resident
 from tools.benchmark.lifetime import summarize_series

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_cpp._base.environments import Environment
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from lenet_cpp.quantize.environments import Environment
 from tools import interpreters
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, numpy_helper
 
-from lenet_cpp._base.environments import Environment
 from lenet_cpp._base.worker import call
 from lenet_cpp.errors import Error
+from lenet_cpp.quantize.environments import Environment
 from tools.corpora import report, write_archive
 from tools.exporters.corpus import CORPUS, difference, draw_images, read_index, unpack
 from tools.exporters.networks import INPUTS

@@ -25,9 +25,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp._base.environments import Environment
 from lenet_cpp._base.worker import PROGRAM_DESC, call
 from lenet_cpp.errors import Error
+from lenet_cpp.quantize.environments import Environment
 from tools.corpora import report, write_archive
 from tools.interpreters import find_interpreter
 

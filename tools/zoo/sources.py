@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp._base.environments import Environment
+from lenet_cpp.quantize.environments import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from lenet_cpp._base.environments import Environment
 from lenet_cpp.errors import Unsupported
+from lenet_cpp.quantize.environments import Environment
 from lenet_cpp.quantize.int8_weights import opened_program, save_program
 
 if TYPE_CHECKING:
