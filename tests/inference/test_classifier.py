@@ -28,6 +28,7 @@ from lenet_cpp import (
     Classifier,
     FileNotFound,
     InferenceEngine,
+    Unsupported,
     images,
 )
 
@@ -54,12 +55,12 @@ def folder(tmp_path, mnist_test):
     return tmp_path
 
 
-def means(last=""):
-    """An .onnx of a colour picture, [3, 8, 8]: the means of its channels, and an operator."""
-    end = f"c = MatMul(b, w) y = {last}(c)" if last else "y = MatMul(b, w)"
+def means(node="MatMul(b, w)", outputs="float[N,3] y", height=8, width=8):
+    """An .onnx of a colour picture: the means of its channels, and an operator after these."""
     graph = parser.parse_graph(
-        "g (float[N,3,8,8] x) => (float[N,3] y) <float[3,3] w = {1,0,0,0,1,0,0,0,1}>"
-        f" {{ a = GlobalAveragePool(x) b = Flatten(a) {end} }}"
+        f"g (float[N,3,{height},{width}] x) => ({outputs})"
+        " <float[3,3] w = {1,0,0,0,1,0,0,0,1}>"
+        f" {{ a = GlobalAveragePool(x) b = Flatten(a) c = MatMul(b, w) y = {node} }}"
     )
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
@@ -218,12 +219,40 @@ def test_what_is_known_of_a_model(colours, model_dir, tmp_path, picture):
 
 def test_logits_only_where_the_model_gives_them():
     for last, known in {"Softmax": True, "Sigmoid": True, "Tanh": False}.items():
-        classifier = Classifier(means(last).SerializeToString())
+        classifier = Classifier(means(f"{last}(c)").SerializeToString())
         result = one(classifier, np.ones((3, 8, 8), np.float32))
         assert result.logits is None
         assert (result.probabilities is not None) == (result.probability is not None) == known
         assert result.outputs.shape == (3,)
         assert ("score" in repr(result)) != known
+
+
+def test_class_numbers_alone_and_no_classes():
+    x = np.zeros((2, 3, 8, 8), np.float32)
+    x[0, 1] = x[1, 2] = 1
+    numbers = means(outputs="int64[N] y", node="ArgMax<axis=1, keepdims=0>(b)")
+    with Classifier(numbers.SerializeToString(), labels=["r", "g", "b"]) as classifier:
+        results = classifier(x)
+        assert [result.label for result in results] == ["g", "b"]
+        assert [repr(result) for result in results] == ["g", "b"]
+        assert results[0].probabilities is results[0].probability is results[0].logits is None
+    pixels = means(outputs="float[N,3,8,8] y", node="Relu(x)")
+    with pytest.raises(Unsupported, match="no classifier"):
+        Classifier(pixels.SerializeToString())(x)
+
+
+def test_pictures_of_several_sizes(colours):
+    """Of a model for any size they come back in their order."""
+    steps = colours.pipeline.steps[2:]
+    pictures = [np.zeros((*size, 3), np.uint8) for size in ((8, 9), (20, 30), (8, 9), (5, 5))]
+    for number, picture in enumerate(pictures):
+        picture[..., number % 3] = 255
+    model = means(height="H", width="W").SerializeToString()
+    with Classifier(model, preprocess=images.Pipeline("RGB", steps)) as classifier:
+        assert [result.class_id for result in classifier(pictures)] == [0, 1, 2, 0]
+    fixed = Classifier(colours.bare, preprocess=images.Pipeline("RGB", steps))
+    with pytest.raises(BadInput, match=r"takes images of \[3, 8, 8\].* gives \[3, 20, 30\]"):
+        fixed(pictures[1])
 
 
 BAD = {

@@ -15,7 +15,7 @@ import numpy as np
 from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_array, as_batch
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
-from lenet_cpp.errors import BadInput, Error
+from lenet_cpp.errors import BadInput, Error, Unsupported
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.outputs import require_rows
@@ -138,6 +138,7 @@ class Classifier(Closing):
             BadInput: An image cannot be read (the message has the file) or does not fit the model;
                 or nothing describes how pictures are prepared.
             BackendFailure: The engine failed; the classifier can be used again.
+            Unsupported: The model is no classifier.
         """
         self._require_open()
         single, pieces = self._split(images)
@@ -283,6 +284,9 @@ class Classifier(Closing):
             pipeline = self._pipeline if batch.dtype == np.uint8 else None
             outputs = self._predictors.get().run(batch, pipeline=pipeline)
             require_rows(outputs, len(batch), self._model.program)
+            if sum(size > 1 for size in outputs.shape[1:]) > 1:  # such as a class for each pixel
+                shape = list(outputs.shape)
+                raise Unsupported(f"{self._model.program} is no classifier: its output is {shape}")
             model, kind = self._model, self._model.output_kind
             few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
             findings = model.interpret(outputs, few)
