@@ -137,15 +137,10 @@ def load(
     model_dir: Source = None,
     **options: Any,
 ) -> tuple[Engine, Model]:
-    """Load a model.
+    """Load a model into the engine of a name, as ``InferenceEngine.load_predictor`` says.
 
-    Args:
-        engine: The engine's name; :mod:`lenet_cpp.inference.engine` lists them.
-        model_file: The program; for the ``dygraph`` engine the name of a registered model.
-        params_file: Its parameters; for the ``dygraph`` engine a ``.pdparams`` file.
-        model_dir: Instead of both, a folder with an exported model.
-        **options: Some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``, the
-            number of classes, and ``img_size``, height and width of the images in pixels.
+    ``options`` are some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``,
+    the number of classes, and ``img_size``, height and width of the images in pixels.
 
     Raises:
         lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.

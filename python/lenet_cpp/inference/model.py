@@ -400,16 +400,16 @@ def check_model(
     params_file: str | os.PathLike[str] | None = None,
     *,
     model_dir: str | os.PathLike[str] | None = None,
-    check_program: bool = True,
-    check_hashes: bool = True,
     precision: str = "fp32",
+    **checks: Any,
 ) -> Model:
     """Find the files of a model and load it once in C++, before Paddle's package reads them.
 
     Paddle crashes on some damaged programs, and gives wrong outputs for some damaged parameters.
 
     Arguments and errors are those of :class:`lenet_cpp.Predictor`, and ``Unsupported`` without
-    PaddlePaddle, or when the model does not support the precision.
+    PaddlePaddle, or when the model does not support the precision. ``checks`` are the options
+    ``check_program`` and ``check_hashes``.
     """
     require_paddle()
     with Predictor(
@@ -420,8 +420,7 @@ def check_model(
         accelerator="plain" if precision == "fp32" else "onednn",
         precision=precision,
         ir_optim=precision != "fp32",
-        check_program=check_program,
-        check_hashes=check_hashes,
+        **checks,
     ) as predictor:
         return Model.of(predictor)
 
