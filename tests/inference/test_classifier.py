@@ -11,6 +11,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from lenet_cpp import (
     Classifier,
     FileNotFound,
     InferenceEngine,
+    Result,
     Unsupported,
     images,
 )
@@ -375,6 +377,13 @@ assert os.waitpid(child, 0)[1] == 0
 
 def test_used_in_a_forked_child(tmp_path):
     in_child(FORKED, cwd=tmp_path)
+
+
+def test_annotations_can_be_resolved():
+    functions = [Classifier.__init__, Classifier.__call__, Classifier.stream, Classifier.close]
+    functions += [Classifier.labels.fget, Result, Result.top, Result.probability.fget]
+    for each in functions:
+        assert get_type_hints(each)
 
 
 def test_a_classifier_stays_in_its_process(classifier):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_array, as_batch
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Error, Unsupported
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR
@@ -22,13 +24,9 @@ from lenet_cpp.inference.outputs import require_rows
 from lenet_cpp.inference.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
-    from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
-
-    from lenet_cpp.data.images.reading import ImageSource
 
 _SUFFIXES = {".onnx", ".pdmodel", ".json"}
 _NUMBERS = (list, tuple, int, float)  # of which a list is an array

@@ -6,19 +6,17 @@ import csv
 import json
 import math
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp.errors import BadInput, Error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 _LEAST_SHOWN = 0.0005  # which is 0.1 %
 _THUMBNAIL = 160
