@@ -1,8 +1,8 @@
 """Run PaddlePaddle image classifiers through a C++ predictor.
 
-    >>> import numpy as np, lenet_cpp
-    >>> lenet_cpp.predict(np.zeros((2, 1, 28, 28), "float32")).shape
-    (2, 10)
+    >>> import lenet_cpp
+    >>> lenet_cpp.Classifier("my_model")("photo.jpg")  # doctest: +SKIP
+    7 (99.8 %), 1 (0.1 %)
 
 Importing this package imports NumPy, and no other package: no ``paddle``, no Pillow.
 """
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from lenet_cpp.inference.autolog import AutoLog
     from lenet_cpp.inference.batch_predictor import BatchPredictor
     from lenet_cpp.inference.classification import InferenceEngine
-    from lenet_cpp.inference.digits import Classification, classify
+    from lenet_cpp.inference.classifier import Classification, Classifier, classify
     from lenet_cpp.inference.isolated import IsolatedPredictor
+    from lenet_cpp.inference.results import Result
 
 __all__ = [
     "AutoLog",
@@ -44,6 +45,7 @@ __all__ = [
     "BadModel",
     "BatchPredictor",
     "Classification",
+    "Classifier",
     "EngineInfo",
     "Error",
     "FileNotFound",
@@ -55,6 +57,7 @@ __all__ = [
     "Predictor",
     "PredictorPool",
     "Profile",
+    "Result",
     "TensorSpec",
     "Unsupported",
     "VersionMismatch",
@@ -75,10 +78,12 @@ __getattr__, __dir__ = lazy_exports(
     {
         "AutoLog": "lenet_cpp.inference.autolog",
         "BatchPredictor": "lenet_cpp.inference.batch_predictor",
-        "Classification": "lenet_cpp.inference.digits",
-        "InferenceEngine": "lenet_cpp.models",
+        "Classification": "lenet_cpp.inference.classifier",
+        "Classifier": "lenet_cpp.inference.classifier",
+        "InferenceEngine": "lenet_cpp.inference.classification",
         "IsolatedPredictor": "lenet_cpp.inference.isolated",
-        "classify": "lenet_cpp.inference.digits",
+        "Result": "lenet_cpp.inference.results",
+        "classify": "lenet_cpp.inference.classifier",
         "images": "lenet_cpp.data.images",
     },
 )

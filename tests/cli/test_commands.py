@@ -35,7 +35,7 @@ SHARED = {
     "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
     "export/*.py": ["convert_model", "export_model"],
     "formats/*.py": ["convert_model"],
-    "inference/classification.py": ["predict", "py_infer", "infer", "verify"],
+    "inference/model.py": ["predict", "py_infer", "infer", "verify"],
     "interchange/caffe2/*.py": ["import_model"],
     "interchange/onnx/reduce.py": ["import_model"],
     "quantize/*.py": ["quantize"],

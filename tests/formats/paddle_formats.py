@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 
 from lenet_cpp import models
-from lenet_cpp.inference.engine_loading import load
+from lenet_cpp.inference.engine import load
 from shared_models import infer
 
 FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "json")
@@ -40,11 +40,11 @@ def save_variable(tensor, path):
 
 def run_engine(engine, x, *files, **named):
     """What one of our engines computes."""
-    loaded = load(engine, *files, **named)
+    loaded, _ = load(engine, *files, **named)
     try:
-        return loaded.engine.run(x)
+        return loaded.run(x)
     finally:
-        loaded.engine.close()
+        loaded.close()
 
 
 def run(format_, folder, x):

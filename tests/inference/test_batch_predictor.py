@@ -3,12 +3,14 @@
 What it gives is compared with LeNet in NumPy, written from the definition, and with predict.
 """
 
+import gc
 import hashlib
 import io
 import multiprocessing
 import pickle
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,8 +21,9 @@ from predictor_cases import close, in_child, same
 
 import numpy_reference
 from digit_photos import photo
-from lenet_cpp import BadInput, BadModel, BatchPredictor, FileNotFound, predict
+from lenet_cpp import BadInput, BadModel, BatchPredictor, FileNotFound, images, predict
 from lenet_cpp.data.mnist import read_idx
+from lenet_cpp.inference import batch_predictor
 
 SAMPLE = "data/mnist_sample/t10k-images-idx3-ubyte.gz"
 LOGITS = {"outputs": ["logits"]}
@@ -329,6 +332,62 @@ print(found.tobytes().hex())
 assert not {"pyarrow", "ray", "pyspark", "pandas", "paddle"} & set(sys.modules)
 """
     assert in_child(code, cwd=tmp_path).strip() == predict(pixels).tobytes().hex()
+
+
+def bare_copy(model_dir, folder):
+    """The files of a model without anything that describes it."""
+    folder.mkdir()
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        (folder / name).symlink_to(model_dir / name)
+    return folder
+
+
+def test_the_registry_in_a_fresh_process(model_dir, tmp_path, pixels):
+    """Labels and preprocessing of model_name, where nothing has imported the registry."""
+    folder = bare_copy(model_dir, tmp_path / "bare")
+    picture = photo(pixels[0], "paper", 0)
+    picture.save(tmp_path / "photo.png")
+    predictor = BatchPredictor(model_dir=folder, model_name="lenet")
+    (tmp_path / "predictor").write_bytes(pickle.dumps(predictor))
+    code = """
+import pickle, sys
+assert not [name for name in sys.modules if name.startswith("lenet_cpp")]
+predictor = pickle.load(open("predictor", "rb"))
+assert "lenet_cpp.models" not in sys.modules
+found = predictor({"image": ["photo.png"]})
+assert "paddle" not in sys.modules
+print(found["label"][0], found["class_id"][0])
+"""
+    label, class_id = in_child(code, cwd=tmp_path).split()
+    assert label == class_id == str(predict(images.digit()(picture)).argmax())
+    unknown = BatchPredictor(model_dir=folder)({"image": pixels})
+    assert unknown["label"].tolist() == [None] * 24
+    with pytest.raises(BadInput, match="unknown model 'nothing'"):
+        BatchPredictor(model_dir=folder, model_name="nothing")({"image": ["photo.png"]})
+
+
+def test_models_are_freed(pixels):
+    """All but the four that were used last, and those that are closed."""
+    for old in list(batch_predictor._loaded):
+        del batch_predictor._loaded[old]
+    alive = []
+
+    def use(threads):
+        predictor = BatchPredictor(threads=threads)
+        predictor({"image": pixels})
+        alive.append(weakref.ref(predictor._shared.get()))
+        return predictor
+
+    for threads in (1, 2, 3, 4, 1, 5):
+        last = use(threads)
+    gc.collect()
+    assert [each() is not None for each in alive] == [True, False, True, True, True, True]
+    with last:
+        last({"image": pixels})
+    last.close()
+    gc.collect()
+    assert alive[-1]() is None
+    assert len(last({"image": pixels})["label"]) == 24  # it is loaded again
 
 
 THREADS = """

@@ -417,7 +417,7 @@ def test_fork_while_predict_loads(tmp_path):
     """The bundled model's own lock does not stay held in the child."""
     code = """
 from lenet_cpp.inference import bundled
-bundled._creating.acquire()
+bundled._predictors._lock.acquire()
 def use(): return 0 if lenet_cpp.predict(x).shape == (40, 10) else 1
 assert in_fork(use) == 0
 """

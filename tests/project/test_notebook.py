@@ -11,9 +11,13 @@ import sys
 
 import pytest
 
+from lenet_cpp import Classifier
 from snippets import printed_by
 
 pytest.importorskip("matplotlib", reason="no matplotlib: it is in the extra bench")
+
+
+PHOTO = "examples/photos/5-board.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +46,21 @@ def test_the_code_runs(cells, root, program, tmp_path):
     assert "['2', '3', '5', '7']" in printed
 
 
-def test_the_outputs_are_there(cells):
+def test_the_outputs_are_there(cells, root, monkeypatch):
     """Each picture that the code shows, and no error, warning or path of the machine."""
     shown = 0
     for cell in cells:
         for output in cell.get("outputs", ()):
-            assert output["output_type"] in {"stream", "display_data"}
+            assert output["output_type"] in {"stream", "display_data", "execute_result"}
             assert output.get("name") != "stderr", output
             text = "".join(output.get("text", ()))
             assert not re.search(r"/(home|root|tmp|work)/", text)
             shown += "image/png" in output.get("data", {})
     assert shown == 8
+    monkeypatch.chdir(root)  # the caption is the path as it was given
+    outputs = [one for cell in cells for one in cell.get("outputs", ())]
+    (result,) = (one for one in outputs if one["output_type"] == "execute_result")
+    assert re.fullmatch(r"5 \(\d+\.\d %\).*", "".join(result["data"]["text/plain"]))
+    html, now = "".join(result["data"]["text/html"]), Classifier()(PHOTO)._repr_html_()
+    assert html.startswith('<img src="data:image/png;base64,')
+    assert html.partition("<table>")[2] == now.partition("<table>")[2]

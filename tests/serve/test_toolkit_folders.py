@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from lenet_cpp import Classifier
 from lenet_cpp.cli import classify
 from pictures import random_pixels
 
@@ -115,6 +116,29 @@ def test_programs_agree_with_numpy(case, root, run_program, tmp_path):
     target = tmp_path / "found.json"
     assert classify.predict([*map(str, pictures), "-d", str(folder), "--output", str(target)]) == 0
     assert json.loads(target.read_text()) == json.loads(done.stdout)
+
+
+def test_the_classifier_agrees_with_numpy(case):
+    """What has several labels or attributes is never answered as if it had one."""
+    kind, folder, pictures, outputs = case
+    with Classifier(folder, top=2) as classifier:
+        results = classifier(pictures)
+    for result, row in zip(results, outputs, strict=True):
+        np.testing.assert_allclose(result.outputs, row, atol=2e-5)
+        if kind == "table":
+            assert list(result.attributes) == table_of(row)[0]
+            assert (result.label, result.class_id, result.predictions) == (None, None, ())
+            assert repr(result) == ", ".join(result.attributes)
+            continue
+        numbers, names, scores = expected_of(kind, row)
+        found = result.predictions
+        assert [(one.class_id, one.label) for one in found] == list(
+            zip(numbers, names, strict=True)
+        )
+        assert np.abs([one.probability for one in found] - scores).max(initial=0) < 2e-5
+        assert result.top(1)[0].class_id == row.argmax()
+        if not numbers:
+            assert (result.label, repr(result)) == (None, "nothing above the threshold")
 
 
 def test_bulk_prediction_agrees_with_numpy(case, tmp_path):

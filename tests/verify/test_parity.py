@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -235,6 +236,54 @@ def test_no_layer_of_an_unchanged_model_differs(model_dir, params, inputs):
     assert layers[0].shape == (32, 6, 28, 28)
     assert [one.operator for one in layers[:3]] == ["elementwise_add", "pool2d", "elementwise_add"]
     assert layers[7].operator.startswith("pd_op.add")
+
+
+def test_program_and_manifest_are_opened_once(model_dir, params, inputs, tmp_path, monkeypatch):
+    """Beside the runs that are compared: each row of the table is a predictor of its own.
+
+    A program is opened by a predictor of C++, a manifest by what reads files in Python.
+    """
+    opened = {"program": [], "manifest.json": []}
+
+    def program(config, *contents):
+        opened["program"].append(config.model_file)
+        return original(config, *contents)
+
+    def event(name, arguments):
+        if watching and name == "open" and str(arguments[0]).endswith("manifest.json"):
+            opened["manifest.json"].append(arguments[0])
+
+    original, watching = lenet_cpp._core.Predictor, [True]
+    monkeypatch.setattr(lenet_cpp._core, "Predictor", program)
+    sys.addaudithook(event)  # which cannot be removed
+    try:
+        report = verify.verify(
+            model_dir,
+            inputs["digits"],
+            program=None,
+            params=params,
+            batch_sizes=(1, 64),
+            record=True,
+        )
+        assert report.agrees
+        assert len(report.rows) == len(COMBINATIONS) * 2
+        assert len(opened["program"]) == len(report.rows) + 1
+        assert len(opened["manifest.json"]) == 1
+        # The seed of random parameters and the network are in the manifest too.
+        export.export_model(None, tmp_path / "seeded", model="lenet", formats=("pdmodel",), seed=1)
+        for files in opened.values():
+            files.clear()
+        settings = {"accelerators": ("plain",), "batch_sizes": (64,), "training_engine": True}
+        report = verify.verify(tmp_path / "seeded", inputs["digits"], program=None, **settings)
+        assert report.reference == "dygraph"
+        assert [len(files) for files in opened.values()] == [2, 1]
+        for files in opened.values():
+            files.clear()
+        report = verify.verify(model_dir, inputs["digits"], program=None, **settings)
+        assert "training engine" in report.reference
+        assert [len(files) for files in opened.values()] == [2 + 1, 1]
+    finally:
+        watching.clear()
 
 
 def test_changed_file_is_refused(model_dir, params, program, tmp_path, capsys):

@@ -22,10 +22,11 @@ from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.batch_predictor import BatchPredictor
 from lenet_cpp.inference.bulk import predict_all
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.classification import NoPreprocessing, value_name
+from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.inference.model import NoPreprocessing
+from lenet_cpp.inference.outputs import value_name
 from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, open_results
 from lenet_cpp.inference.tables import is_table
-from lenet_cpp.models import InferenceEngine
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def _classify(
         write: Callable[[ImageResult], None] = results.append
         engine = stack.enter_context(made.load_predictor(**model))
         _find_pipeline(engine)  # what says how to read images is missing now, or never
-        value = value_name(engine.reported_kind)
+        value = value_name(engine.model.reported_kind)
         if options.output is not None:
             write = stack.enter_context(open_results(options.output, value))
         _change(engine, "--resize-size", Resize, getattr(options, "resize_size", None))

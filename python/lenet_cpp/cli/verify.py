@@ -19,7 +19,9 @@ from lenet_cpp.data.mnist import load_mnist, to_model_input
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
 from lenet_cpp.export.inference_model import export_model
-from lenet_cpp.models import InferenceEngine, resolve
+from lenet_cpp.formats.manifest import find_manifest
+from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.models import resolve
 from lenet_cpp.verify import (
     ACCELERATORS,
     BATCH_SIZES,
@@ -157,7 +159,7 @@ def main(options: Options) -> int:
             )
             source = params or f"random parameters, seed {options.seed}"
             notes = (f"{spec.name} was exported for this check only, with {source}",)
-        if options.layers and params is None and random_seed(model_dir) is None:
+        if options.layers and params is None and random_seed(find_manifest(model_dir)) is None:
             raise click.UsageError("--layers needs the trained parameters: --params FILE")
         images, labels, data = _images(options, model_dir, spec)
         shown = f"{len(images):,} {data}"

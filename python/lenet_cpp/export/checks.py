@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import paddle
 
     from lenet_cpp.errors import Error
-    from lenet_cpp.inference.checked_model import CheckedModel
+    from lenet_cpp.inference.model import Model
     from lenet_cpp.models.paddle_run import Runs
 
 
@@ -92,7 +92,7 @@ def read_back(program: Path, params: Path | None) -> str:
     return ""
 
 
-def compare_with_program(layer: paddle.nn.Layer, model: CheckedModel) -> tuple[bool, float]:
+def compare_with_program(layer: paddle.nn.Layer, model: Model) -> tuple[bool, float]:
     """Compare a network's outputs with those of the program that its parameters came from.
 
     Returns:

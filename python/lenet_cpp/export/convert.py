@@ -36,8 +36,7 @@ from lenet_cpp.formats.manifest import (
     write_manifest,
 )
 from lenet_cpp.formats.source import FORMATS, LEGACY_PROGRAM, Source, find_source, link_as_legacy
-from lenet_cpp.inference.checked_model import CheckedModel, check_model
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 
@@ -228,7 +227,7 @@ def _by_parameters(
 
 def _checked_program(
     source: Source, sizes: tuple[int | None, int | None], work: Path
-) -> tuple[CheckedModel | None, tuple[int | None, int | None]]:
+) -> tuple[Model | None, tuple[int | None, int | None]]:
     """Check the source's program in C++, and read from it the sizes that were not given."""
     if not source.has_program:
         return None, sizes
@@ -236,13 +235,9 @@ def _checked_program(
     if source.format == "separate":
         path = link_as_legacy(path, work / "linked") / LEGACY_PROGRAM
     checked = check_model(path, source.params)
-    with Predictor(checked.program, checked.params, accelerator="plain") as predictor:
-        if predictor.quantized:
-            raise Unsupported(
-                f"{path} is quantized, and the network is not: convert the float model"
-            )
-        classes = predictor.output_spec.shape[-1]
-    return checked, (sizes[0] or classes, sizes[1] or checked.img_size)
+    if checked.quantized:
+        raise Unsupported(f"{path} is quantized, and the network is not: convert the float model")
+    return checked, (sizes[0] or checked.num_classes, sizes[1] or checked.image_size)
 
 
 def _write_state(state: dict[str, NDArray[Any]], path: Path) -> Path:

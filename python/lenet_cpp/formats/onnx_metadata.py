@@ -25,8 +25,8 @@ _MOST_BYTES = 1 << 20  # of one entry
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 
-def read_onnx_metadata(path: Path) -> dict[str, Any]:
-    """Return our entries, by their keys without the prefix.
+def read_onnx_metadata(model: Path | bytes) -> dict[str, Any]:
+    """Return our entries in a file or its content, by their keys without the prefix.
 
     Entries that are no JSON are left out, and what comes after damage: whatever runs the model says
     what is wrong with it.
@@ -35,8 +35,9 @@ def read_onnx_metadata(path: Path) -> dict[str, Any]:
         OSError: The file cannot be read.
     """
     found = {}
-    with path.open("rb") as file:
-        for _, entry in _fields(file, {_METADATA_PROPS}, os.fstat(file.fileno()).st_size):
+    with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+        end = len(model) if isinstance(model, bytes) else os.fstat(file.fileno()).st_size
+        for _, entry in _fields(file, {_METADATA_PROPS}, end):
             parts = dict(_fields(io.BytesIO(entry), {1, 2}, len(entry)))
             try:
                 key = parts.get(1, b"").decode()

@@ -10,26 +10,19 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
-from lenet_cpp.inference.checked_model import CheckedModel
-from lenet_cpp.inference.classification import (
-    described_outputs,
-    find_pipeline,
-    require_rows,
-    value_name,
-)
 from lenet_cpp.inference.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
-from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
-from lenet_cpp.inference.options import BUNDLED_DIR, Options, replaces_output
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.model import Model, Opened, as_labels
+from lenet_cpp.inference.options import BUNDLED_DIR, Options
+from lenet_cpp.inference.outputs import require_rows, value_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,54 +30,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self, Unpack
 
+    from lenet_cpp.inference.predictor import Predictor
+
 _Path = str | os.PathLike[str] | None
 
 
-@dataclass
-class _Loaded:
-    """A model in this process, with a clone of its predictor for each thread."""
-
-    origin: Predictor
-    model: LoadedModel
-    checksum: str
-    pipelines: dict[object, Pipeline] = field(default_factory=dict)
-    undescribed: set[object] = field(default_factory=set)  # what was looked for, and is not there
-    per_thread: threading.local = field(default_factory=threading.local)
-
-    def predictor(self) -> Predictor:
-        mine: Predictor | None = getattr(self.per_thread, "predictor", None)
-        if mine is None:
-            with _loading:
-                mine = self.per_thread.predictor = self.origin.clone()
-        return mine
-
-
 # Of the process and not of the object: Ray and Dask unpickle an object anew for every task.
-_loaded: dict[object, _Loaded] = {}
-_loading = threading.Lock()
-_of_the_parent: list[object] = []
+_loaded: dict[object, Opened] = {}  # the one that was used last is the last
+_MOST_LOADED = 4
+_looking = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Forget the parent's predictors in a forked child, where their threads do not exist.
-
-    They are kept all the same: to free them could wait for those threads.
-    """
-    global _loaded, _loading
-    _of_the_parent.append(_loaded)
-    _loaded, _loading = {}, threading.Lock()
+    global _looking  # noqa: PLW0603 - a lock cannot be reset in place
+    _looking = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
-class BatchPredictor:
+class BatchPredictor(Closing):
     """A classifier that adds its results to tables of images.
 
     It holds the configuration, and loads the model with the first batch, once in each process, so
     that it can be pickled and sent to any worker: the object is the function for Ray Data's
     ``map_batches``, Dask's ``map_partitions`` and a pool of multiprocessing, and
-    :meth:`predict_batch_fn` gives the one for Spark. It imports none of them.
+    :meth:`predict_batch_fn` gives the one for Spark. It imports none of them. A process keeps the
+    four models that it used last.
 
     Thread-safety: may be called from any thread; the threads run in parallel.
 
@@ -169,12 +141,13 @@ class BatchPredictor:
             None if file is None else str(Path(file).absolute())
             for file in (model_file, params_file, model_dir)
         )
-        self._bytes: tuple[bytes, bytes] | None = None
+        self._bytes: tuple[bytes, ...] = ()
         self._column, self._kind, self._errors, self._name = column, kind, errors, name
         self._outputs, self._keep = named, None if keep is None else tuple(keep)
         self._preprocess = preprocess if isinstance(preprocess, Pipeline) else _absolute(preprocess)
-        self._labels = None if labels is None else tuple(labels)
+        self._labels = as_labels(labels)
         self._threshold = threshold
+        self._known: tuple[Model, Model] | None = None  # of its files alone, and with what is said
         self._model_name, self._checksum, self._options = model_name, checksum, options
 
     @classmethod
@@ -192,7 +165,7 @@ class BatchPredictor:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the configuration alone."""
-        return {name: value for name, value in vars(self).items() if name != "_key"}
+        return {**{each: v for each, v in vars(self).items() if each != "_key"}, "_known": None}
 
     def __call__(self, batch: Any) -> Any:
         """Return a batch with its results.
@@ -246,10 +219,9 @@ class BatchPredictor:
             Unsupported: Probabilities are asked for, and it is not known what the outputs are.
             lenet_cpp.Error: The model cannot be loaded, or its engine failed.
         """
-        loaded = self._load()
-        predictor = loaded.predictor()
+        model, predictor = self._model, self._shared.get()
         rows = read_column(images, predictor.input_spec.shape, self._kind)
-        self._prepare(rows, loaded)
+        self._prepare(rows, model)
         blocks = [self._run(predictor, places, block, rows) for places, block in rows.tensors]
         if rows.errors and self._errors is None:
             number = min(rows.errors)
@@ -257,13 +229,13 @@ class BatchPredictor:
             why = rows.errors[number]
             raise BadInput(why if row in why else f"{row}: {why}")
         for places, outputs in blocks:
-            require_rows(outputs, len(places), loaded.model.file)
+            require_rows(outputs, len(places), model.program)
         declared = predictor.output_spec.shape[-1:]
         classes = math.prod(blocks[0][1].shape[1:]) if blocks else max(0, *declared)
         logits = np.full((rows.count, classes), np.nan, np.float32)
         for places, outputs in blocks:
             logits[places] = outputs.reshape(len(places), classes)
-        found = self._columns(loaded).of(logits, rows.errors, self._outputs)
+        found = self._columns(model).of(logits, rows.errors, self._outputs)
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
             results[self._errors] = np.full(len(logits), None, dtype=object)
@@ -287,17 +259,17 @@ class BatchPredictor:
 
         ``cat NAME.pdmodel NAME.pdiparams | sha256sum`` prints it; loads the model when necessary.
         """
-        return self._load().checksum
+        return self._model.checksum
 
     @property
     def output_kind(self) -> str:
         """As :attr:`lenet_cpp.Predictor.output_kind`; loads the model when necessary."""
-        return self._load().model.output_kind
+        return self._model.output_kind
 
     @property
     def input_bytes(self) -> int:
         """The size of one image as float32 input; that of 1,024 x 1,024 pixels if it is free."""
-        shape = self._load().model.engine.input_shape[1:]
+        shape = self._model.input_shape[1:]
         return 4 * math.prod(size if size > 0 else 1024 for size in shape)
 
     @property
@@ -316,18 +288,16 @@ class BatchPredictor:
         The copy gives every process the preprocessing and the labels that this one finds, and
         refuses another model.
         """
-        loaded = self._load()
+        model = self._model
         made = copy.copy(self)
-        network = registry.find_network(self._model_name)
         found: dict[str, Any] = {
             "_outputs": {each: each for each in outputs},
             "_errors": errors,
-            "_checksum": loaded.checksum,
-            "_labels": self._columns(loaded).labels or (network.labels if network else None),
+            "_checksum": model.checksum,
+            "_labels": self._columns(model).labels or None,
         }
         with suppress(FileNotFound):  # pixels need no preprocessing
-            found["_preprocess"] = self.pipeline
-        vars(made).pop("_key", None)
+            found["_preprocess"] = model.pipeline
         vars(made).update(found)
         return made
 
@@ -335,7 +305,7 @@ class BatchPredictor:
     def usual_outputs(self) -> tuple[str, ...]:
         """The outputs that tell what an image shows; loads the model when necessary."""
         kind = self.output_kind
-        if self._columns(self._load()).finds_several:
+        if self._columns(self._model).finds_several:
             return ("class_id", "class_ids", "labels")
         return ("class_id", "label", *(() if kind == "labels" else (value_name(kind),)))
 
@@ -347,90 +317,65 @@ class BatchPredictor:
             FileNotFound: Nothing describes it.
             BadModel: The file that describes it is damaged.
         """
-        return self._pipeline(self._load())
+        return self._model.pipeline
+
+    def close(self) -> None:
+        """Free the model in this process after the runs that are going on; a batch loads it again.
+
+        Objects of the same model share it.
+        """
+        with _looking:
+            _loaded.pop(self._key, None)
+
+    def __repr__(self) -> str:
+        """Say which model and columns it is for, in one line."""
+        files = [each for each in self._files if each is not None]
+        model = ", ".join(map(repr, files or ["the model"]))
+        outputs = ", ".join(self._outputs.values())
+        return f"<BatchPredictor of {model}, {self._column!r} to {outputs}>"
 
     @cached_property
     def _key(self) -> object:
         options = tuple(sorted(self._options.items()))
-        contents = tuple(hashlib.sha256(each).digest() for each in self._bytes or ())
-        return self._files, contents, options, self._checksum
+        contents = tuple(hashlib.sha256(each).digest() for each in self._bytes)
+        return self._files, contents, options
 
-    def _load(self) -> _Loaded:
-        loaded = _loaded.get(self._key)
-        if loaded is None:
-            with _loading:
-                loaded = _loaded.get(self._key)
-                if loaded is None:
-                    loaded = _loaded[self._key] = self._loaded_now()
-        if self._checksum not in {None, loaded.checksum}:
+    @property
+    def _shared(self) -> Opened:
+        with _looking:
+            found = _loaded.pop(self._key, None)
+            if found is None:
+                names = ("model_file", "params_file", "model_dir")
+                files = {} if self._bytes else dict(zip(names, self._files, strict=True))
+                found = Opened(self._bytes, **files, **self._options)
+            _loaded[self._key] = found
+            while len(_loaded) > _MOST_LOADED:
+                del _loaded[next(iter(_loaded))]
+        return found
+
+    @property
+    def _model(self) -> Model:
+        own = self._shared.model
+        if self._known is None or self._known[0] is not own:
+            said = {"preprocess": self._preprocess, "given_labels": self._labels}
+            check = self._options.get("check_hashes", True)
+            self._known = own, own.knows(**said, model_name=self._model_name, check_hashes=check)
+        if self._checksum is not None and self._checksum != own.checksum:
             raise BadModel(
-                f"{loaded.model.file} is another model here: its checksum is {loaded.checksum},"
-                f" expected {self._checksum}"
+                f"{own.program} is another model here: its checksum is {own.checksum}, expected"
+                f" {self._checksum}"
             )
-        return loaded
+        return self._known[1]
 
-    def _loaded_now(self) -> _Loaded:
-        if self._bytes is not None:
-            predictor = Predictor.from_bytes(*self._bytes, **self._options)
-            model = LoadedModel(
-                CppEngine(predictor), Path("the model"), "model", None, (), predictor.output_kind
-            )
-            digest = hashlib.sha256(b"".join(self._bytes))
-        else:
-            program, params, folder = self._files
-            predictor = Predictor(program, params, model_dir=folder, **self._options)
-            another = replaces_output(self._options)
-            checked = CheckedModel.of(predictor)
-            model = described(CppEngine(predictor), checked, another_output=another)
-            digest = hashlib.sha256()
-            for path in _model_files(predictor):
-                digest.update(path.read_bytes())
-        loaded = _Loaded(predictor, model, digest.hexdigest())
-        loaded.per_thread.predictor = predictor
-        return loaded
+    def _columns(self, model: Model) -> OutputColumns:
+        classes = None if model.output_kind == "labels" else model.num_classes
+        return OutputColumns(model, model.rule, model.labels(classes), self._threshold)
 
-    def _pipeline(self, loaded: _Loaded) -> Pipeline:
-        given = self._preprocess
-        if isinstance(given, Pipeline):
-            return given
-        found = loaded.pipelines.get(given)
-        if found is None:
-            if given is not None:
-                found = Pipeline.load(given)
-            elif self._bytes is not None:
-                raise FileNotFound("pictures for a model from memory need preprocess=")
-            else:
-                check = self._options.get("check_hashes", True)
-                found = find_pipeline(loaded.model, self._model_name, check_hashes=check)
-            loaded.pipelines[given] = found
-        return found
-
-    def _described(self, loaded: _Loaded) -> Pipeline | None:
-        """Return what describes the outputs; pixels need no description."""
-        given = self._preprocess
-        if isinstance(given, Pipeline):
-            return given
-        if given in loaded.undescribed:
-            return None
-        found = described_outputs(lambda: self._pipeline(loaded), loaded.model, given)
-        if found is None:
-            loaded.undescribed.add(given)
-        return found
-
-    def _columns(self, loaded: _Loaded) -> OutputColumns:
-        found = self._described(loaded)
-        rule = (found and found.postprocess) or {"type": "Topk"}
-        labels = self._labels or loaded.model.labels or (found.labels if found else ())
-        if self._labels is None and replaces_output(self._options):
-            classes = loaded.origin.output_spec.shape[-1]
-            labels = labels if len(labels) == classes else ()  # those of the model's own output
-        return OutputColumns(loaded.model, rule, labels, self._threshold)
-
-    def _prepare(self, rows: Rows, loaded: _Loaded) -> None:
+    def _prepare(self, rows: Rows, model: Model) -> None:
         """Read the pictures among the rows, by as many threads as a run has."""
         if not rows.images:
             return
-        one = partial(_tensor, self._pipeline(loaded))
+        one = partial(_tensor, model.pipeline)
         threads = min(self._options.get("threads", 1), len(rows.images))
         sources = [source for _, source in rows.images]
         if threads > 1:
@@ -441,13 +386,12 @@ class BatchPredictor:
         else:
             found = list(map(one, sources))
         same: dict[tuple[int, ...], list[tuple[int, NDArray[np.float32]]]] = {}
-        item = loaded.model.engine.input_shape[1:]
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):
                 rows.errors[number] = tensor
-            elif any(a not in {-1, b} for a, b in zip(item, tensor.shape, strict=True)):
-                given = list(tensor.shape)
-                rows.errors[number] = f"{given} after the preprocessing, expected {list(item)}"
+            elif not model.fits(tensor.shape):
+                given, expected = list(tensor.shape), list(model.input_shape[1:])
+                rows.errors[number] = f"{given} after the preprocessing, expected {expected}"
             else:
                 same.setdefault(tensor.shape, []).append((number, tensor))
         for group in same.values():
@@ -486,20 +430,6 @@ def _tensor(pipeline: Pipeline, source: Any) -> NDArray[np.float32] | str:
         return pipeline(source)
     except Error as error:
         return str(error)
-
-
-def _model_files(predictor: Predictor) -> list[Path]:
-    program, params = predictor.model_file, predictor.params_file
-    if params is not None or program.suffix == ".onnx":
-        return [program, *([params] if params is not None else [])]
-    # One file for each variable; the others beside them describe the model.
-    described_by = {".json", ".txt", ".yml", ".md"}
-    variables = (
-        path
-        for path in sorted(program.parent.iterdir())
-        if path.is_file() and path.suffix not in described_by and path.name != "SHA256SUMS"
-    )
-    return [program, *(path for path in variables if path != program)]
 
 
 def _arrow(values: NDArray[Any]) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from functools import cache
 from typing import TYPE_CHECKING
 
+from lenet_cpp.inference.clones import Clones
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
 
@@ -22,22 +20,7 @@ def bundled_model_dir() -> Path:
     return BUNDLED_DIR
 
 
-@cache
-def _origin() -> Predictor:
-    return Predictor()
-
-
-_per_thread = threading.local()  # a clone for each thread, so that threads run in parallel
-_creating = threading.Lock()
-
-
-def _after_fork() -> None:
-    """Replace the lock in the child: the thread that may have held it does not exist there."""
-    global _creating  # noqa: PLW0603 - a lock cannot be reset in place
-    _creating = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_predictors = Clones(Predictor)
 
 
 def predict(images: ArrayLike) -> NDArray[np.float32]:
@@ -57,8 +40,4 @@ def predict(images: ArrayLike) -> NDArray[np.float32]:
         lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
         lenet_cpp.Error: The Paddle library could not be loaded or failed.
     """
-    predictor: Predictor | None = getattr(_per_thread, "predictor", None)
-    if predictor is None:
-        with _creating:
-            predictor = _per_thread.predictor = _origin().clone()
-    return predictor.run(images)
+    return _predictors.get().run(images)

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
-from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
-from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
-from lenet_cpp.inference.results import Finding, Prediction
+from lenet_cpp.errors import BadInput
+from lenet_cpp.inference.engine import load
+from lenet_cpp.inference.model import as_labels
+from lenet_cpp.inference.outputs import require_rows
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
-    from PIL.Image import Image
     from typing_extensions import Self
 
-    from lenet_cpp.inference.engine import RunSettings
-
-    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
-
-
-class NoPreprocessing(FileNotFound):
-    """Nothing describes how images are prepared for a model."""
+    from lenet_cpp.data.images import Pipeline
+    from lenet_cpp.data.images.reading import ImageSource
+    from lenet_cpp.inference.engine import Engine, RunSettings
+    from lenet_cpp.inference.model import Model
+    from lenet_cpp.inference.results import Finding, Prediction
 
 
 class InferenceEngine(Closing):
@@ -86,13 +77,14 @@ class InferenceEngine(Closing):
                 and ``precision``; the engines in C++ support every option.
         """
         self._engine_name = engine
-        self._given_pipeline = preprocess
-        self._model_name = model_name
-        self._given_labels = None if labels is None else tuple(labels)
-        self._apply_softmax = apply_softmax
+        self._said = {
+            "preprocess": preprocess, "given_labels": as_labels(labels), "model_name": model_name,
+            "apply_softmax": apply_softmax,
+            "check_hashes": options.get("check_hashes") in {None, True},
+        }  # fmt: skip
         options |= {"class_dim": class_dim, "img_size": img_size}
         self._options = {name: value for name, value in options.items() if value is not None}
-        self._loaded: LoadedModel | None = None
+        self._loaded: tuple[Engine, Model] | None = None
         self._running = threading.Lock()
 
     def load_predictor(
@@ -123,9 +115,15 @@ class InferenceEngine(Closing):
             BackendFailure: Paddle failed.
         """
         self.close()
-        self._loaded = load(
+        engine, model = load(
             self._engine_name, model_file, params_file, model_dir=model_dir, **self._options
         )
+        try:
+            _ = model.own_name  # a damaged manifest is an error of loading
+        except BaseException:
+            engine.close()
+            raise
+        self._loaded = engine, model.knows(**self._said)
         return self
 
     def preprocess(self, images: ImageSource | Sequence[ImageSource]) -> NDArray[np.float32]:
@@ -145,16 +143,7 @@ class InferenceEngine(Closing):
         """
         several = isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
         # mypy does not see what `several` says of `images`.
-        batch = self.pipeline.batch(images if several else [images])  # type: ignore[list-item, arg-type]
-        expected = self._model.engine.input_shape[1:]
-        if any(
-            size not in {-1, given} for size, given in zip(expected, batch.shape[1:], strict=True)
-        ):
-            raise BadInput(
-                f"{self._model.file} takes images of {list(expected)}, the preprocessing"
-                f" gives {list(batch.shape[1:])}: give the one made for this model"
-            )
-        return batch
+        return self.model.prepare(images if several else [images])  # type: ignore[list-item, arg-type]
 
     def run(self, x: ArrayLike) -> NDArray[np.float32]:
         """Compute the model's raw outputs.
@@ -172,12 +161,13 @@ class InferenceEngine(Closing):
             BackendFailure: Paddle failed.
             Unsupported: The model is no classifier.
         """
-        batch = as_batch(x, self._model.engine.input_shape)
+        engine, model = self._opened
+        batch = as_batch(x, model.input_shape)
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:
-            outputs = self._model.engine.run(batch)
-        require_rows(outputs, len(batch), self._model.file)
+            outputs = engine.run(batch)
+        require_rows(outputs, len(batch), model.program)
         return outputs
 
     def postprocess(self, x: ArrayLike) -> tuple[int, float]:
@@ -211,66 +201,24 @@ class InferenceEngine(Closing):
             BadInput: ``x`` is not such an array, or the number of classes is less than ``k`` or is
                 not the number of labels.
         """
-        few = 5 if self.output_kind == "labels" else min(5, _rows(x).shape[1])
-        return [found.predictions for found in self.interpret(x, few if k is None else k)]
+        k = self.model.at_most(5, x) if k is None else k
+        return [found.predictions for found in self.interpret(x, k)]
 
     def interpret(
         self, x: ArrayLike, topk: int | None = None, threshold: float | None = None
     ) -> list[Finding]:
-        """Return what the description of the model makes of the outputs of each image.
+        """Return what the description makes of the result of :meth:`run` for each image.
 
-        Args:
-            x: The result of :meth:`run`: [N, classes], or [classes] for one image.
-            topk: The most probable classes, this many, instead of what the description says.
-            threshold: In place of every threshold of the description. Without one there, classes
-                below it are left out.
-
-        Raises:
-            BadInput: ``x`` is not such an array, or the number of classes is less than ``topk`` or
-                not that of labels.
-            BadModel: The description is made for another number of outputs.
+        As :meth:`lenet_cpp.inference.model.Model.interpret`.
         """
-        kind = self.output_kind
-        rows = label_rows(x).astype(np.float32) if kind == "labels" else _rows(x)
-        classes = rows.shape[1]
-        if topk is not None and not 1 <= topk <= (topk if kind == "labels" else classes):
-            raise BadInput(f"the top {topk} of {classes} classes were asked for")
-        described = self._described
-        rule = (described and described.postprocess) or {"type": "Topk"}
-        labels = self._labels(None if kind == "labels" else classes)
-        if rule["type"] == "ThreshOutput" and self._given_labels is not None and len(labels) == 2:
-            rule = {**rule, "label_0": labels[0], "label_1": labels[1]}
-        found = _core.interpret(rows, kind, json.dumps(rule), list(labels), topk, threshold)
-        known = value_name(self.reported_kind) == "probability"
-        return [
-            Finding(
-                tuple(
-                    Prediction(
-                        class_id, label, value if known else None,
-                        None if kind == "labels" else score,
-                    )
-                    for class_id, label, value, score in predictions
-                ),
-                tuple(attributes),
-                tuple(flags),
-            )
-            for predictions, attributes, flags in found
-        ]  # fmt: skip
-
-    @property
-    def reported_kind(self) -> str:
-        """:attr:`output_kind`, but ``unknown`` for logits of several labels: they stay logits."""
-        described = self._described
-        rule = None if described is None else described.postprocess
-        single = rule is None or rule["type"] in {"Topk", "ThreshOutput"}
-        return self.output_kind if single or self.output_kind != "logits" else "unknown"
+        return self.model.interpret(x, topk, threshold)
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
         """Return the probability of every class, [N, classes], from the result of :meth:`run`.
 
         Outputs of an unknown kind are returned as they are.
         """
-        return normalized(_rows(x), self.output_kind)
+        return self.model.probabilities(x)
 
     @property
     def output_kind(self) -> str:
@@ -278,11 +226,9 @@ class InferenceEngine(Closing):
 
         ``apply_softmax`` goes before it, but where there are no scores.
         """
-        if self._apply_softmax is None or self._model.output_kind == "labels":
-            return self._model.output_kind
-        return "logits" if self._apply_softmax else "probabilities"
+        return self.model.output_kind
 
-    @cached_property
+    @property
     def pipeline(self) -> Pipeline:
         """The preprocessing of images; another one may be set.
 
@@ -290,37 +236,30 @@ class InferenceEngine(Closing):
             NoPreprocessing: Nothing describes it.
             BadModel: The file that describes it is damaged.
         """
-        model, given = self._model, self._given_pipeline
-        if isinstance(given, Pipeline):
-            return given
-        if given is not None:
-            return Pipeline.load(given)
-        return find_pipeline(
-            model, self._model_name, check_hashes=self._options.get("check_hashes", True)
-        )
+        return self.model.pipeline
 
-    @cached_property
-    def _described(self) -> Pipeline | None:
-        return described_outputs(lambda: self.pipeline, self._model, self._given_pipeline)
+    @pipeline.setter
+    def pipeline(self, pipeline: Pipeline) -> None:
+        self.model.pipeline = pipeline
 
     @property
     def name(self) -> str:
         """The model's name: as given, or else from the manifest or the files."""
-        return self._model_name or self._model.name
+        return self.model.name
 
     @property
     def model_file(self) -> Path:
         """The program; with the engine ``dygraph`` the parameters."""
-        return self._model.file
+        return self.model.program
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(N, channels, height, width)``; -1 for a free dimension."""
-        return self._model.engine.input_shape
+        return self.model.input_shape
 
     def settings(self, batch_size: int) -> RunSettings:
         """Return how batches of this size are computed."""
-        return self._model.engine.settings(batch_size)
+        return self._opened[0].settings(batch_size)
 
     @property
     def config(self) -> RunSettings:
@@ -332,139 +271,20 @@ class InferenceEngine(Closing):
         with self._running:
             loaded, self._loaded = self._loaded, None
             if loaded is not None:
-                loaded.engine.close()
-        for found in ("pipeline", "_described"):
-            self.__dict__.pop(found, None)
+                loaded[0].close()
+
+    def __repr__(self) -> str:
+        """Say what is loaded, in one line."""
+        loaded = "nothing yet" if self._loaded is None else self.model.summary
+        return f"<InferenceEngine {self._engine_name} of {loaded}>"
 
     @property
-    def _model(self) -> LoadedModel:
+    def model(self) -> Model:
+        """What is known of the loaded model."""
+        return self._opened[1]
+
+    @property
+    def _opened(self) -> tuple[Engine, Model]:
         if self._loaded is None:
             raise BadInput("no model is loaded: call load_predictor first")
         return self._loaded
-
-    def _labels(self, classes: int | None = None) -> tuple[str, ...]:
-        labels = self._given_labels
-        if labels is not None and len(labels) != (classes or len(labels)):
-            raise BadInput(
-                f"{len(labels)} labels for the {classes} classes of {self._model.file}: give one"
-                " for each class"
-            )
-        if labels is None:
-            network = registry.find_network(self._model_name)
-            described = self._described
-            labels = (
-                self._model.labels
-                or (described.labels if described is not None else ())
-                or (network.labels if network is not None else ())
-            )
-        return labels if len(labels) == (classes or len(labels)) else ()
-
-
-def find_pipeline(
-    model: LoadedModel, model_name: str | None = None, *, check_hashes: bool = True
-) -> Pipeline:
-    """Return the preprocessing that is described beside a model, in it, or in the registry.
-
-    Args:
-        model: The model.
-        model_name: The registered model, when no manifest beside the files names it.
-        check_hashes: Compare the file with ``SHA256SUMS`` beside it when that lists it.
-
-    Raises:
-        NoPreprocessing: Nothing describes it.
-        BadModel: The file that describes it is damaged.
-    """
-    path = _core.find_description(model.file)
-    if path is not None:
-        return Pipeline.load(path, check_hashes=check_hashes)
-    if model.file.suffix == ".onnx":
-        pipeline = Pipeline.of_metadata(
-            read_onnx_metadata(model.file).get("preprocess"), model.file
-        )
-        if pipeline is not None:
-            return pipeline
-    spec = model.spec
-    # A name that is not in the registry is only a label for the model.
-    known = registry.find_network(model_name)
-    if model_name and (spec is None or known or ".py:" in model_name):
-        spec = registry.resolve_network(model_name)
-    if spec is None:
-        raise NoPreprocessing(
-            f"there is no {PREPROCESS_NAME} beside {model.file}, nor a toolkit's description: name"
-            " such a file (--preprocess, preprocess=) or the registered model (--model_name,"
-            " model_name=)"
-        )
-    height = model.engine.input_shape[-2]
-    return spec.pipeline(None if height < 0 else height)
-
-
-def described_outputs(
-    find: Callable[[], Pipeline], model: LoadedModel, given: object
-) -> Pipeline | None:
-    """Return the description that ``find`` gives; None where arrays do without it.
-
-    That is: there is none, its images are not supported, or an .onnx has a damaged one among its
-    metadata, which says nothing of outputs.
-    """
-    try:
-        return find()
-    except (FileNotFound, Unsupported):
-        return None
-    except BadModel:
-        if given is not None or _core.find_description(model.file) is not None:
-            raise
-        return None
-
-
-def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """Return the softmax of logits, and outputs of any other kind as they are; [N, classes]."""
-    return softmax(outputs) if kind == "logits" else outputs
-
-
-def value_name(kind: str) -> str:
-    """Return what the value of a class is called for outputs of a kind."""
-    return "score" if kind in {"unknown", "labels"} else "probability"
-
-
-def require_rows(outputs: NDArray[np.float32], images: int, model: Path) -> None:
-    """Raise :class:`lenet_cpp.Unsupported` for outputs that are not a row for each image."""
-    if outputs.ndim == 0 or len(outputs) != images or (images > 0 and outputs.size == 0):
-        raise Unsupported(f"{model} is no classifier: its output is {list(outputs.shape)}")
-
-
-def best_classes(outputs: NDArray[np.float32], kind: str) -> NDArray[np.int32]:
-    """Return the most probable class of each row, [N]; of a row of NaN any."""
-    if not outputs.size:
-        return np.zeros(0, np.int32)
-    best = np.nan_to_num(outputs[:, 0]) if kind == "labels" else outputs.argmax(axis=1)
-    return best.astype(np.int32)
-
-
-def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
-    """Return class numbers, the most probable first, [N, 1 or more], of outputs of that kind.
-
-    Raises:
-        BadInput: They are none for each image, such as the class of each pixel.
-    """
-    labels = np.asarray(outputs)
-    if labels.ndim not in {1, 2} or labels.size == 0:
-        raise BadInput(f"expected class numbers for each image, got {list(labels.shape)}")
-    return labels.reshape(len(labels), -1).astype(np.int64)
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the softmax of each row; float32 [N, classes] in and out."""
-    # Small probabilities may underflow; logits that overflowed give NaN.
-    with np.errstate(under="ignore", invalid="ignore"):
-        result: NDArray[np.float32] = np.exp(
-            logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
-        )
-        result /= result.sum(axis=1, keepdims=True)
-        return result
-
-
-def _rows(x: ArrayLike) -> NDArray[np.float32]:
-    outputs: NDArray[np.float32] = np.atleast_2d(np.asarray(x, dtype=np.float32))
-    if outputs.size == 0:
-        raise BadInput(f"expected outputs of shape [N, classes], got {list(outputs.shape)}")
-    return outputs.reshape(len(outputs), -1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.inference.classification import best_classes, normalized
+from lenet_cpp.inference.outputs import best_classes, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.data.images.reading import ImageSource
-    from lenet_cpp.inference.engine_loading import LoadedModel
+    from lenet_cpp.inference.model import Model
 
 KINDS = ("auto", "pixels", "encoded", "path")
 OUTPUTS = (
@@ -308,7 +308,7 @@ def _shaped(values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
 class OutputColumns(NamedTuple):
     """What a model's outputs mean."""
 
-    model: LoadedModel
+    model: Model
     rule: dict[str, Any]  # the post-processing
     labels: tuple[str, ...]
     threshold: float | None
@@ -329,7 +329,7 @@ class OutputColumns(NamedTuple):
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
         if kind == "labels" and wanted & {"score", "probability", "probabilities"}:
             raise Unsupported(
-                f"{self.model.file} gives the numbers of classes alone, without scores: ask for"
+                f"{self.model.program} gives the numbers of classes alone, without scores: ask for"
                 " 'class_id' or 'label'"
             )
         if "score" in wanted:
@@ -337,7 +337,7 @@ class OutputColumns(NamedTuple):
         if wanted & {"probability", "probabilities"}:
             if kind == "unknown":
                 raise Unsupported(
-                    f"{self.model.file} ends in operators that do not tell what its outputs are,"
+                    f"{self.model.program} ends in operators that do not tell what its outputs are,"
                     " so that there are no probabilities: ask for 'score' or 'logits'"
                 )
             found["probabilities"] = shares = normalized(logits, kind)

@@ -18,14 +18,25 @@ This module does not import Paddle; an engine that needs Paddle imports it when 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
+from lenet_cpp.inference.model import Model
+from lenet_cpp.inference.options import Options
+from lenet_cpp.inference.paddle_package import library_facts
+from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    Source = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,6 @@ class RunSettings:
 class Engine(Protocol):
     """A loaded model, which must not be called from two threads at once."""
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """``(N, channels, height, width)``; -1 for a free dimension."""
-        ...
-
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the outputs [N, classes] of a C-contiguous batch of the input's shape."""
         ...
@@ -80,3 +86,83 @@ def require_finite(batch: NDArray[np.float32]) -> None:
     """
     if not np.isfinite(batch).all():
         raise BadInput("the images hold NaN or infinity")
+
+
+class EngineKind(NamedTuple):
+    """How to load a model into an engine."""
+
+    load: Callable[..., tuple[Engine, Model]]
+    """Loads the model; it takes the arguments of :func:`load`, except for the first."""
+    options: frozenset[str]
+    """The supported options."""
+
+
+class CppEngine:
+    """An engine that owns and runs a :class:`lenet_cpp.Predictor`."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Take over a loaded predictor."""
+        self._predictor = predictor
+        self.run = predictor.run
+        self.close = predictor.close
+
+    def settings(self, batch_size: int) -> RunSettings:
+        """Return how batches of this size are computed."""
+        options = self._predictor.options
+        version = _core.engine_version("paddle") if options["engine"] == "paddle" else "none"
+        accelerator = self._predictor.accelerator(batch_size)
+        return RunSettings(
+            engine=options["engine"],
+            **library_facts(version),
+            accelerator=accelerator,
+            tensorrt=accelerator == "tensorrt",
+            ir_optim=options["ir_optim"],
+            memory_optim=options["memory_optim"],
+            threads=options["threads"],
+            precision=options["precision"],
+            runtime_device=options["device"].partition(":")[0],
+        )
+
+
+_CPP = ("auto", "native", "paddle", "onnxruntime")
+_PYTHON = ("python", "executor", "dygraph")
+"""Those of :mod:`lenet_cpp.models.engines`, which is built on this module."""
+
+
+def load(
+    engine: str,
+    model_file: Source = None,
+    params_file: Source = None,
+    *,
+    model_dir: Source = None,
+    **options: Any,
+) -> tuple[Engine, Model]:
+    """Load a model into the engine of a name, as ``InferenceEngine.load_predictor`` says.
+
+    ``options`` are some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``,
+    the number of classes, and ``img_size``, height and width of the images in pixels.
+
+    Raises:
+        lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
+    """
+    if engine in _CPP:
+        kind = EngineKind(_load_cpp, frozenset(Options.__annotations__) - {"engine"})
+    elif engine in _PYTHON:
+        kind = import_module("lenet_cpp.models.engines").ENGINES[engine]
+    else:
+        raise BadInput(f"unknown engine {engine!r}; choose among {', '.join((*_CPP, *_PYTHON))}")
+    if wrong := sorted(options.keys() - kind.options):
+        if wrong[0] in {"class_dim", "img_size"}:
+            raise BadInput("an exported model has its own number of classes and size of images")
+        known = ", ".join(sorted(kind.options))
+        raise BadInput(
+            f"the {engine} engine does not support the option {wrong[0]}: it supports {known}"
+        )
+    if engine in _CPP:
+        options["engine"] = engine
+    return kind.load(model_file, params_file, model_dir=model_dir, **options)
+
+
+def _load_cpp(*files: Source, **options: Any) -> tuple[Engine, Model]:
+    predictor = Predictor(*files, **options)
+    return CppEngine(predictor), Model.of(predictor)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import atomic_path
-from lenet_cpp.errors import BadInput
+from lenet_cpp.errors import BadInput, Error
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
+_LEAST_SHOWN = 0.0005  # which is 0.1 %
+_THUMBNAIL = 160
 SUFFIXES = (".csv", ".json", ".jsonl")
 CSV_COLUMNS = ("file", "rank", "class_id", "label", "probability", "error")
 """With ``score`` in place of ``probability`` where that is not known."""
@@ -48,6 +52,100 @@ class Finding(NamedTuple):
     """Of a post-processing whose name ends in Attribute, which has no predictions."""
     output: tuple[int, ...] = ()
     """With the attributes: 1 for each output above its threshold, else 0."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What a picture shows, as :class:`lenet_cpp.Classifier` returns it.
+
+    Attributes:
+        predictions: The classes, the most probable first, as many as the classifier's ``top``; of
+            a model with a description of several labels those that it finds, which may be none.
+        attributes: Of a description of attributes what it finds, and then there are no classes.
+        probabilities: float32 [classes], of every class; None where they are not known.
+        logits: float32 [classes]; None where the model gives something else.
+        outputs: What the model gave for this image, as it is.
+        source: The path, the bytes, the image or the array that was given.
+    """
+
+    predictions: tuple[Prediction, ...]
+    attributes: tuple[str, ...]
+    probabilities: NDArray[np.float32] | None
+    logits: NDArray[np.float32] | None
+    outputs: NDArray[Any]
+    source: Any
+    _picture: Any  # the source as the preprocessing takes it; None of floats
+    _top: Callable[[int], tuple[Prediction, ...]]
+
+    @property
+    def class_id(self) -> int | None:
+        """The number of the first class; None when none was found."""
+        return self.predictions[0].class_id if self.predictions else None
+
+    @property
+    def label(self) -> str | None:
+        """The label of the first class; None when it is not known or none was found."""
+        return self.predictions[0].label if self.predictions else None
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the first class; None when it is not known or none was found."""
+        return self.predictions[0].probability if self.predictions else None
+
+    def top(self, k: int) -> tuple[Prediction, ...]:
+        """Return the ``k`` most probable classes, or all, whatever a description says.
+
+        Raises:
+            BadInput: ``k`` is less than 1.
+        """
+        return self._top(k)
+
+    def __repr__(self) -> str:
+        """Return the classes that are worth a tenth of a percent, in one line."""
+        first, *others = [*self._shown()] or [("nothing above the threshold", "", 0.0)]
+        shown = [first, *(one for one in others if one[2] is None or one[2] >= _LEAST_SHOWN)]
+        return ", ".join(f"{name} ({value})" if value else name for name, value, _ in shown)
+
+    def _shown(self) -> Iterator[tuple[str, str, float | None]]:
+        """Yield names, what stands behind them, and the part of 1 that it is."""
+        for attribute in self.attributes:
+            yield attribute, "", None
+        for one in self.predictions:
+            name = f"class {one.class_id}" if one.label is None else one.label
+            name = name if name.isprintable() else repr(name)
+            part, score = one.probability, one.score
+            value = f"{100 * part:.1f} %" if part is not None else ""
+            yield name, value or ("" if score is None else f"score {score:.4g}"), part
+
+    def _repr_html_(self) -> str:
+        """Return the picture and a bar for each class, for a notebook."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td><div style='width:{120 * (part or 0):.0f}px;"
+            f"height:1em;background:#4a90d9'></div></td><td>{escape(value)}</td></tr>"
+            for name, value, part in self._shown()
+        )
+        named = isinstance(self.source, (str, os.PathLike))
+        caption = f"<caption>{escape(str(self.source))}</caption>" if named else ""
+        return f"{self._image()}<table>{caption}{rows or escape(repr(self))}</table>"
+
+    def _image(self) -> str:
+        from base64 import b64encode
+        from io import BytesIO
+
+        from lenet_cpp.data.images import read_image
+
+        if self._picture is None:
+            return ""
+        try:
+            image = read_image(self._picture, "RGB")
+        except Error:  # the file is no longer there
+            return ""
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        file = BytesIO()
+        image.save(file, "PNG")
+        return f'<img src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
 
 
 NOTHING = Finding()

@@ -11,8 +11,6 @@ registry, write a module beside this one with a ``paddle.nn.Layer``, and add its
 
 from __future__ import annotations
 
-from lenet_cpp.inference.classification import InferenceEngine as InferenceEngine
-from lenet_cpp.models import engines
 from lenet_cpp.models.registry import MODELS, ModelSpec, build, find, get, resolve
 from lenet_cpp.models.weights import load_parameters, load_pretrained
 
@@ -26,5 +24,3 @@ __all__ = [
     "load_pretrained",
     "resolve",
 ]
-
-engines.register()

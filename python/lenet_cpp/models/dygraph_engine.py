@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
-    from lenet_cpp.inference.checked_model import CheckedModel
+    from lenet_cpp.inference.model import Model
 
 
 def _place(device: str) -> Any:
@@ -50,21 +50,17 @@ def _settings(engine: str, place: Any) -> RunSettings:
 class DygraphEngine:
     """An engine that runs a layer, operator by operator."""
 
-    def __init__(
-        self, layer: paddle.nn.Layer, input_shape: tuple[int, ...], device: str = "cpu"
-    ) -> None:
+    def __init__(self, layer: paddle.nn.Layer, device: str = "cpu") -> None:
         """Wrap a layer with its parameters.
 
         Args:
             layer: The network, which is put into evaluation mode.
-            input_shape: ``(N, channels, height, width)``; -1 for a free dimension.
             device: As in :class:`lenet_cpp.Options`.
 
         Raises:
             Unsupported: There is no such GPU.
         """
         layer.eval()
-        self.input_shape = input_shape
         self._place = _place(device)
         self._layer = layer.to(device=self._place)
 
@@ -96,7 +92,7 @@ class ExecutorEngine:
     whole process: other threads must not call Paddle at the same time.
     """
 
-    def __init__(self, model: CheckedModel, device: str = "cpu") -> None:
+    def __init__(self, model: Model, device: str = "cpu") -> None:
         """Load a model.
 
         Args:
@@ -109,8 +105,7 @@ class ExecutorEngine:
         """
         import paddle
 
-        self.input_shape = model.input_shape
-        self._pir = model.is_pir()
+        self._pir = model.is_pir
         self._place = _place(device)
         self._scope = paddle.static.Scope()
         with paddle_failures(f"loading {model.program}"), self._static():

@@ -6,41 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.source import find_parameters
-from lenet_cpp.inference.checked_model import check_model
-from lenet_cpp.inference.engine_loading import EngineKind, LoadedModel, described, registry
+from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.engine import EngineKind
+from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.models.dygraph_engine import DygraphEngine, ExecutorEngine
 from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
-from lenet_cpp.models.registry import build_layer, find, resolve
+from lenet_cpp.models.registry import build_layer, resolve
 from lenet_cpp.models.weights import load_parameters
 
 if TYPE_CHECKING:
-    from lenet_cpp.inference.engine_loading import Source
+    from lenet_cpp.inference.engine import Engine, Source
 
 _CHECKS = frozenset({"check_program", "check_hashes"})
 
 
-def register() -> None:
-    """Add these engines and the registry of networks to the loader of engines."""
-    others = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "gpu_mem"}
-    registry.engines["python"] = EngineKind(_load_python, _CHECKS | others | {"device"})
-    registry.engines["executor"] = EngineKind(_load_executor, _CHECKS | {"device"})
-    registry.engines["dygraph"] = EngineKind(
-        _load_layer, frozenset({"class_dim", "img_size", "device"})
-    )
-    registry.find_network = find
-    registry.resolve_network = resolve
-
-
-def _load_python(*files: Source, model_dir: Source, **options: Any) -> LoadedModel:
+def _load_python(*files: Source, model_dir: Source, **options: Any) -> tuple[Engine, Model]:
     checks = {name: options.pop(name) for name in _CHECKS & options.keys()}
     precision = options.get("precision", "fp32")
     model = check_model(*files, model_dir=model_dir, precision=precision, **checks)
-    return described(PaddleInferenceEngine(model, **options), model)
+    return PaddleInferenceEngine(model, **options), model
 
 
-def _load_executor(*files: Source, device: str = "cpu", **checks: Any) -> LoadedModel:
+def _load_executor(*files: Source, device: str = "cpu", **checks: Any) -> tuple[Engine, Model]:
     model = check_model(*files, **checks)
-    return described(ExecutorEngine(model, device), model)
+    return ExecutorEngine(model, device), model
 
 
 def _load_layer(
@@ -51,19 +40,28 @@ def _load_layer(
     class_dim: int | None = None,
     img_size: int | None = None,
     device: str = "cpu",
-) -> LoadedModel:
+) -> tuple[Engine, Model]:
     if network is None or params_file is None or model_dir is not None:
         raise BadInput("the dygraph engine takes a registered model's name and its parameters")
     spec = resolve(str(network))
-    shape = spec.shape(img_size)
+    shape = (-1, *spec.shape(img_size))
     params = find_parameters(params_file).path
     layer = build_layer(spec, class_dim, img_size)
     load_parameters(layer, params)
-    return LoadedModel(
-        DygraphEngine(layer, (-1, *shape), device),
-        file=params,
-        name=spec.name,
-        spec=spec,
-        labels=spec.class_names(class_dim),
-        output_kind="logits",
+    specs = (
+        TensorSpec("", shape, "float32"),
+        TensorSpec("", (-1, class_dim or spec.classes), "float32"),
     )
+    model = Model(params, None, *specs, program_kind="logits")
+    labels = spec.class_names(class_dim)
+    model = model.knows(manifest=None, network=spec, own_name=spec.name, own_labels=labels)
+    return DygraphEngine(layer, device), model
+
+
+_OTHERS = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "gpu_mem"}
+ENGINES = {
+    "python": EngineKind(_load_python, _CHECKS | _OTHERS | {"device"}),
+    "executor": EngineKind(_load_executor, _CHECKS | {"device"}),
+    "dygraph": EngineKind(_load_layer, frozenset({"class_dim", "img_size", "device"})),
+}
+"""What :func:`lenet_cpp.inference.engine.load` knows besides the engines in C++."""

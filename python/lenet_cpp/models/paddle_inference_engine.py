@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lenet_cpp.inference.checked_model import CheckedModel
     from lenet_cpp.inference.engine import RunSettings
+    from lenet_cpp.inference.model import Model
 
 _ACCELERATORS = ("plain", "onednn", "openvino")
 
@@ -25,7 +25,7 @@ class PaddleInferenceEngine:
 
     def __init__(
         self,
-        model: CheckedModel,
+        model: Model,
         *,
         accelerator: str = "auto",
         threads: int = 1,
@@ -69,10 +69,9 @@ class PaddleInferenceEngine:
                 f"precision {precision} is computed by oneDNN with ir_optim: leave out accelerator"
                 " and ir_optim, or set them to onednn and True"
             )
-        pir = model.is_pir()
+        pir = model.is_pir
         if accelerator == "openvino" and (pir or model.params is None):
             raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
-        self.input_shape = model.input_shape
         self._known: dict[str, Any] = {
             "accelerator": accelerator,
             "memory_optim": memory_optim,

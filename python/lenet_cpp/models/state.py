@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.checked_model import CheckedModel
+    from lenet_cpp.inference.model import Model
 
 
 _NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
 
 
-def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
+def read_arrays(source: Source, model: Model | None) -> dict[str, Any]:
     """Read the parameters of a source under its own names.
 
     Checksums beside the variables of a source without a program are verified first.
@@ -54,9 +54,9 @@ def read_arrays(source: Source, model: CheckedModel | None) -> dict[str, Any]:
     return dict(read_combined(model.params, names))
 
 
-def _variables(model: CheckedModel) -> list[str]:
+def _variables(model: Model) -> list[str]:
     """Return the names of the variables of a program that passed the C++ checks."""
-    if model.is_pir():
+    if model.is_pir:
         program = json.loads(model.program.read_bytes())["program"]
         operators = program["regions"][0]["blocks"][0]["ops"]
         return [op["A"][3] for op in operators if op["#"] == "p"]
@@ -70,7 +70,7 @@ def _variables(model: CheckedModel) -> list[str]:
 
 
 def load_state(
-    source: Source, model: CheckedModel | None, layer: paddle.nn.Layer
+    source: Source, model: Model | None, layer: paddle.nn.Layer
 ) -> dict[str, NDArray[Any]]:
     """Load a source's parameters into a network, and return them as a state dict.
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import PREPROCESS_NAME
-from lenet_cpp.errors import BadInput, BadModel
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.installation import ExportResult, install, staging_folder
 from lenet_cpp.formats.manifest import (
     Manifest,
@@ -158,8 +158,8 @@ def _make_manifest(
     program = task.result
     params = program.with_suffix(".pdiparams")
     others = [params.name]
-    if source.pipeline is not None:
-        source.pipeline.save(program.with_name(PREPROCESS_NAME))
+    with suppress(FileNotFound):  # nothing says how images are prepared
+        source.model.pipeline.save(program.with_name(PREPROCESS_NAME))
         others.append(PREPROCESS_NAME)
     trains = task.method.endswith("qat")
     record = {
@@ -183,8 +183,8 @@ def _make_manifest(
     if quality.accuracy is not None:
         dataset = f"MNIST test images ({images.kind}), in int8"
         known["accuracy"] = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
-    if source.manifest is None:
-        known["softmax"] = {"probabilities": True, "logits": False}.get(source.output_kind)
+    if source.model.manifest is None:
+        known["softmax"] = {"probabilities": True, "logits": False}.get(source.model.program_kind)
         if source.spec is not None:
             known["topology"] = source.spec.name
             known["classes"] = source.spec.class_names(source.class_dim)
@@ -196,6 +196,6 @@ def _make_manifest(
         {program.name: signature},
         others,
         paddle_version=str(paddle.__version__),
-        origin=source.manifest,
+        origin=source.model.manifest,
         **known,
     )

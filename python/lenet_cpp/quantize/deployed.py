@@ -23,9 +23,9 @@ from lenet_cpp import errors
 from lenet_cpp._base.worker import PROGRAM_DESC, call
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadModel, Error
+from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
-from lenet_cpp.models import InferenceEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,6 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, read_idx, stratified_indices
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.classification import InferenceEngine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,16 +112,15 @@ def own_images(
         raise BadInput(f"{path}: cannot draw {calibration} of {len(found)} images")
     order = np.random.default_rng(seed).permutation(len(found))
     chosen, others = order[:calibration], order[calibration:][: test or _MOST]
-    chooser = InferenceEngine("paddle", preprocess=preprocess, model_name=source.network)
-    with chooser.load_predictor(source.program) as engine:
+    model = source.model.knows(preprocess=preprocess, model_name=source.network)
 
-        def prepare(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-            if isinstance(found, np.ndarray) and found.dtype != np.uint8:
-                return as_batch(found[np.sort(indices)], engine.input_shape)
-            return engine.preprocess([found[index] for index in np.sort(indices)])
+    def prepare(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        if isinstance(found, np.ndarray) and found.dtype != np.uint8:
+            return as_batch(found[np.sort(indices)], model.input_shape)
+        return model.prepare([found[index] for index in np.sort(indices)])
 
-        first = prepare(chosen)
-        second = prepare(others) if len(others) else first
+    first = prepare(chosen)
+    second = prepare(others) if len(others) else first
     which = "others to test" if len(others) else "to test, which are the same"
     return Images(
         calibration=first,

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import other_content
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.export.checks import compare_with_program
 from lenet_cpp.export.inference_model import export_model
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, Manifest, find_manifest, verify_checksums
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME, verify_checksums
 from lenet_cpp.formats.source import Source, find_source
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.checked_model import CheckedModel
-from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import ModelSpec, find, resolve
 from lenet_cpp.models.registry import build_layer
@@ -29,38 +28,42 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lenet_cpp.data.images import Pipeline
-
 
 @dataclass(frozen=True)
 class FloatModel:
     """A float model in the files that the methods take.
 
     Attributes:
-        program: The ``.pdmodel``, with its ``.pdiparams`` beside it.
-        name: What to call it: the network's name, or what the files are called.
-        manifest: Its manifest; None when there is none.
-        pipeline: How images are prepared; None when nothing says so.
-        input_name: What the program calls its input.
-        input_shape: Channels, height and width; 224 where the program takes any.
-        class_dim: Number of classes.
-        output_kind: As :attr:`lenet_cpp.Predictor.output_kind`.
+        model: What is known of it; a ``.pdmodel``, with its ``.pdiparams`` beside it.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known.
         spec: The network; None when it is not known.
         state: The network's parameters; None when it is not known.
     """
 
-    program: Path
-    name: str
-    manifest: Manifest | None
-    pipeline: Pipeline | None
-    input_name: str
-    input_shape: tuple[int, ...]
-    class_dim: int
-    output_kind: str
+    model: Model
     network: str | None = None
     spec: ModelSpec | None = None
     state: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def program(self) -> Path:
+        """The ``.pdmodel``."""
+        return self.model.program
+
+    @property
+    def name(self) -> str:
+        """What to call it: the network's name, or what the files are called."""
+        return self.model.name if self.spec is None else self.spec.name
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width; 224 where the program takes any."""
+        return tuple(224 if size < 0 else size for size in self.model.input_shape[1:])
+
+    @property
+    def class_dim(self) -> int:
+        """Number of classes."""
+        return self.model.output_spec.shape[1]
 
     @property
     def deployed(self) -> Deployed:
@@ -91,7 +94,7 @@ class FloatModel:
                 f"{self.program}: {method} builds the network again, and it is not known which it"
                 " is: name it with --model (a registered model, or FILE.py:SPEC), or use static-ptq"
             )
-        if self.output_kind == "probabilities":
+        if self.model.program_kind == "probabilities":
             raise Unsupported(
                 f"{self.program} ends in a softmax, which {method} would leave out: use static-ptq,"
                 " or export the model without, and apply the softmax to what it returns"
@@ -172,7 +175,9 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
     program, params, folder = source.path, source.params, source.folder
     if (folder / CHECKSUMS_NAME).exists():
         verify_checksums(folder)
-    manifest = find_manifest(folder)
+    with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
+        model, state = Model.of(predictor), None
+    manifest = model.manifest
     if manifest is not None:
         if manifest.quantization is not None:
             raise BadInput(f"{folder} holds a model that is quantized already")
@@ -181,35 +186,20 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
             network = None if spec is None else spec.name
         elif manifest.topology not in {None, spec.name}:
             raise BadModel(f"{folder} holds a model {manifest.topology}, not {spec.name}")
-    with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
-        taken, given = predictor.input_spec, predictor.output_spec
-        checked, state = CheckedModel.of(predictor), None
-    if len(taken.shape) != 4 or taken.shape[1] < 1 or len(given.shape) != 2 or given.shape[1] < 1:
+    taken, given = model.input_shape, model.output_spec.shape
+    if len(taken) != 4 or taken[1] < 1 or len(given) != 2 or given[1] < 1:
         raise Unsupported(
-            f"{program} takes {list(taken.shape)} and gives {list(given.shape)}: classifiers of"
-            " images are quantized, from [N, channels, height, width] to [N, classes]"
+            f"{program} takes {list(taken)} and gives {list(given)}: classifiers of images are"
+            " quantized, from [N, channels, height, width] to [N, classes]"
         )
-    shape = tuple(224 if size < 0 else size for size in taken.shape[1:])
-    with InferenceEngine("paddle", model_name=network).load_predictor(program, params) as engine:
-        name, pipeline = engine.name, None
-        with suppress(FileNotFound):
-            pipeline = engine.pipeline
+    found = FloatModel(model.knows(model_name=network), network, spec)
     if spec is not None:
-        if shape[1] != shape[2]:
-            raise Unsupported(f"{program}: networks of square images are built, not of {shape}")
-        layer = build_layer(spec, given.shape[1], shape[-1])
-        state = load_state(source, checked, layer)
-        compare_with_program(layer, checked)
-    return FloatModel(
-        program=program,
-        name=name if spec is None else spec.name,
-        manifest=manifest,
-        pipeline=pipeline,
-        input_name=taken.name,
-        input_shape=shape,
-        class_dim=given.shape[1],
-        output_kind=checked.output_kind,
-        network=network,
-        spec=spec,
-        state=state,
-    )
+        _, height, width = found.input_shape
+        if height != width:
+            raise Unsupported(
+                f"{program}: networks of square images are built, not of {found.input_shape}"
+            )
+        layer = build_layer(spec, found.class_dim, width)
+        state = load_state(source, model, layer)
+        compare_with_program(layer, model)
+    return replace(found, state=state)

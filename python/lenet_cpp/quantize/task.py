@@ -188,7 +188,7 @@ def make_task(
         steps=settings.steps or settings.epochs * max(1, len(images.training) // batch_size),
         learning_rate=settings.learning_rate or (1e-4 if labelled else 1e-5),
         program=str(source.program.resolve()),
-        input_name=source.input_name,
+        input_name=source.model.input_spec.name,
         output=str(output.resolve()),
         data=str(data),
         network=source.network,

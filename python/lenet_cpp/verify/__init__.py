@@ -32,13 +32,12 @@ from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import format_label
-from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify.files import (
     PROGRAM_FORMATS,
     find_models,
     load_trained_layer,
+    open_model,
     other_checkpoint,
-    output_kind,
     random_seed,
 )
 from lenet_cpp.verify.layers import LayerComparison, compare_layers
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
+    from lenet_cpp.inference.model import Model
     from lenet_cpp.models import ModelSpec
 
 __all__ = [
@@ -156,38 +156,34 @@ def verify(
         tolerance = TOLERANCES.get(precision, 0)
     _check_arguments(images, labels, accelerators, batch_sizes, precision, tolerance)
     found = find_models(model_dir, formats)
-    # Paddle would crash on a damaged file.
-    with Predictor(found[0].program, found[0].params, accelerator="plain") as predictor:
-        quantized = predictor.quantized
+    model = open_model(found[0])  # first: Paddle would crash on a damaged file
     import paddle
 
     exact, notes = _same_engine(str(paddle.__version__), program)
     layer = None
-    if params is not None or random_seed(model_dir) is not None:
-        layer = load_trained_layer(found[0], params, spec)
+    if params is not None or random_seed(model.manifest) is not None:
+        layer = load_trained_layer(model, params, spec)
     plain = [Case(found[0], "plain", size, threads, check_finite) for size in batch_sizes]
-    reference, references = _run_reference(plain, images, layer, training_engine=training_engine)
-    unavailable = _unavailable(found, accelerators, precision, quantized=quantized)
+    opened = model if training_engine else None
+    reference, references = _run_reference(plain, images, layer, opened)
+    unavailable = _unavailable(found, accelerators, precision, quantized=model.quantized)
     cases = [
-        Case(model, accelerator, size, threads, check_finite, precision)
-        for model in found
+        Case(source, accelerator, size, threads, check_finite, precision)
+        for source in found
         for accelerator in accelerators
         for size in batch_sizes
-        if (model.format, accelerator) not in unavailable
+        if (source.format, accelerator) not in unavailable
     ]
-    if not cases:
-        raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
     rows: list[Row] = []
     recorded: Recorded | None = None
-    kind = output_kind(found[0]) if record else "unknown"
     correct: dict[str, int] = {}
     inference: dict[tuple[str, str, int], NDArray[np.float32]] = {}
     bar = tqdm(cases, desc="verify", unit="case", disable=None if progress else True)
     for case in bar:
         bar.set_postfix_str(f"{case.model.format} {case.accelerator} {case.batch_size}")
-        outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
-        if program is not None:
-            outputs["C++ program"] = run_program(program, case, images)
+        outputs = _run_case(case, images, program, unavailable)
+        if outputs is None:
+            continue
         # The reference of the native engine is one of Paddle's rows.
         key = (case.model.format, case.paddle_accelerator, case.batch_size)
         if key not in inference:
@@ -198,13 +194,15 @@ def verify(
         row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
         rows.append(row)
         if record and (recorded is None or _severity(row) > _severity(recorded.row)):
-            recorded = Recorded(row, outputs, kind)
+            recorded = Recorded(row, outputs, model.output_kind)
         if labels is not None:
             for route, output in outputs.items():
                 right = int((output.argmax(axis=1) == labels).sum())
                 correct[route] = min(right, correct.get(route, right))
+    if not rows:
+        raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
     if params is not None and not all(row.agrees for row in rows):
-        notes += filter(None, [other_checkpoint(model_dir, params)])
+        notes += filter(None, [other_checkpoint(model, params)])
     return Report(
         model_dir=model_dir,
         images=len(images),
@@ -223,10 +221,11 @@ def _run_reference(
     cases: Sequence[Case],
     images: NDArray[np.float32],
     layer: paddle.nn.Layer | None,
-    *,
-    training_engine: bool,
+    trained: Model | None,
 ) -> tuple[str, dict[int, NDArray[np.float32]]]:
     """Run the reference of ``paddle.inference``, once for each batch size.
+
+    Without a layer it is the training engine with the model ``trained``, if that is given.
 
     Returns:
         The name of the reference, and its outputs for each batch size.
@@ -235,10 +234,13 @@ def _run_reference(
         return "dygraph", {
             case.batch_size: run_dygraph(layer, images, case.batch_size) for case in cases
         }
-    run = run_training_engine if training_engine else run_paddle_inference
-    name = "training engine" if training_engine else "paddle.inference, plain"
-    outputs = {case.batch_size: run(case, images) for case in cases}
-    return f"{name} {cases[0].model.label}", outputs
+    if trained is None:
+        name, outputs = "paddle.inference, plain", [run_paddle_inference(c, images) for c in cases]
+    else:
+        name = "training engine"
+        outputs = [run_training_engine(trained, images, case.batch_size) for case in cases]
+    sizes = (case.batch_size for case in cases)
+    return f"{name} {cases[0].model.label}", dict(zip(sizes, outputs, strict=True))
 
 
 def _check_arguments(
@@ -284,17 +286,29 @@ def _unavailable(
             found |= {
                 (model.format, name): "nothing of a .json runs in int8" for name in accelerators
             }
-        elif NATIVE in accelerators and (reason := _refused_by_native(model, precision)):
-            found[model.format, NATIVE] = reason
     return found
 
 
-def _refused_by_native(model: Source, precision: str) -> str:
+def _run_case(
+    case: Case,
+    images: NDArray[np.float32],
+    program: Path | None,
+    unavailable: dict[tuple[str, str], str],
+) -> dict[str, NDArray[np.float32]] | None:
+    """Run a case in C++; when the native engine refuses the model, note why and return None."""
+    place = case.model.format, case.accelerator
+    if place in unavailable:
+        return None
     try:
-        Predictor(model.program, model.params, engine="native", precision=precision).close()
+        outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
     except Unsupported as error:
-        return str(error)
-    return ""
+        if not case.native:
+            raise
+        unavailable[place] = str(error)
+        return None
+    if program is not None:
+        outputs["C++ program"] = run_program(program, case, images)
+    return outputs
 
 
 def _same_engine(paddle_version: str, program: Path | None) -> tuple[dict[str, bool], list[str]]:

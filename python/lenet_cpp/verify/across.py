@@ -22,17 +22,15 @@ from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp.agreement import TOLERANCE, Comparison, compare
 from lenet_cpp.errors import Unsupported
 from lenet_cpp.formats.checkpoint import StateMismatch
-from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.formats.source import Source
-from lenet_cpp.inference.checked_model import check_model
-from lenet_cpp.inference.classification import softmax
+from lenet_cpp.inference.outputs import softmax
 from lenet_cpp.interchange.onnx.export import export_paddle, export_torch
 from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
-from lenet_cpp.verify.files import find_models, output_kind, sizes
+from lenet_cpp.verify.files import find_models, open_model
 from lenet_cpp.verify.report import Compared, comparison_entry, finite
 from lenet_cpp.verify.routes import (
     NO_PROGRAM,
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from lenet_cpp.inference.model import Model
     from lenet_cpp.models import ModelSpec
 
     Outputs = NDArray[np.float32]
@@ -109,6 +108,7 @@ class Context:
     """The objects that the routes run, made once and shared."""
 
     model: Source
+    opened: Model
     images: NDArray[np.float32]
     program: Path | None
     threads: int
@@ -121,10 +121,10 @@ class Context:
         """The exported model with plain kernels."""
         return Case(self.model, "plain", _BATCH, self.threads)
 
-    @cached_property
+    @property
     def softmax(self) -> bool:
         """Whether the exported model adds a softmax to the network."""
-        return output_kind(self.model) == "probabilities"
+        return self.opened.output_kind == "probabilities"
 
     @property
     def network(self) -> ModelSpec:
@@ -136,10 +136,9 @@ class Context:
     @cached_property
     def layer(self) -> paddle.nn.Layer:
         """The network in Paddle with the exported model's own weights."""
-        size, classes = sizes(self.model)
-        layer = build_layer(self.network, classes, size)
+        layer = build_layer(self.network, self.opened.num_classes, self.opened.image_size)
         try:
-            load_state(self.model, check_model(self.model.program, self.model.params), layer)
+            load_state(self.model, self.opened, layer)
         except StateMismatch as error:
             raise Unsupported(
                 f"the weights have other names than in {self.network.name}, as after an import"
@@ -169,7 +168,7 @@ class Context:
             arrays = {key: value.numpy() for key, value in self.layer.state_dict().items()}
             arrays = torch_state(arrays, name)
             state = {key: torch.from_numpy(value.copy()) for key, value in arrays.items()}
-        net = torch_models.create_network(name, sizes(self.model)[1])
+        net = torch_models.create_network(name, self.opened.num_classes)
         # PyTorch's counters of batches may be missing.
         kept = {k: value for k, value in net.state_dict().items() if k.endswith("_tracked")}
         net.load_state_dict({**kept, **state})
@@ -224,9 +223,10 @@ def across(
     outputs: dict[str, Outputs] = {}
     unavailable: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
-        if spec is None and (manifest := find_manifest(model.folder)) is not None:
-            spec = models.find(manifest.topology)
-        context = Context(model, images, program, threads, Path(folder), spec, torch_params)
+        opened = open_model(model)
+        if spec is None and opened.manifest is not None:
+            spec = models.find(opened.manifest.topology)
+        context = Context(model, opened, images, program, threads, Path(folder), spec, torch_params)
         routes = {**WAYS, **(more_routes or {})}
         bar = tqdm(routes.items(), desc="across", unit="way", disable=None if progress else True)
         for name, route in bar:

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.formats.manifest import find_manifest, sha256_file
+from lenet_cpp.formats.manifest import sha256_file
 from lenet_cpp.formats.source import find_sources
-from lenet_cpp.inference.checked_model import check_model
-from lenet_cpp.inference.engine_loading import known_kind
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.weights import load_parameters
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
     import paddle
 
+    from lenet_cpp.formats.manifest import Manifest
     from lenet_cpp.formats.source import Source
 
 PROGRAM_FORMATS = ("pdmodel", "json", "model-params", "separate")
@@ -57,6 +56,11 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
     return found
 
 
+def open_model(model: Source) -> Model:
+    """Load a model once in C++, for what is known of it."""
+    return check_model(model.program, model.params)
+
+
 _DESCRIPTIONS = {
     "pdmodel": ".pdmodel with .pdiparams",
     "json": ".json with .pdiparams",
@@ -66,7 +70,7 @@ _DESCRIPTIONS = {
 
 
 def load_trained_layer(
-    model: Source, params: Path | None, spec: models.ModelSpec | None = None
+    model: Model, params: Path | None, spec: models.ModelSpec | None = None
 ) -> paddle.nn.Layer:
     """Build the network that a model was exported from, with its softmax.
 
@@ -83,13 +87,11 @@ def load_trained_layer(
     """
     import paddle
 
-    folder = model.program.parent
-    manifest = find_manifest(folder)
-    size, classes = sizes(model)
+    manifest, size, classes = model.manifest, model.image_size, model.num_classes
     if spec is None:
         spec = models.get((manifest and manifest.topology) or "lenet")
     if params is None:
-        layer = spec.build(classes, size, seed=random_seed(folder))
+        layer = spec.build(classes, size, seed=random_seed(manifest))
     else:
         layer = build_layer(spec, classes, size)
         load_parameters(layer, params)
@@ -99,38 +101,24 @@ def load_trained_layer(
     return layer
 
 
-def sizes(model: Source) -> tuple[int | None, int]:
-    """Return the size of a model's images, None when it is free, and its number of classes."""
-    with Predictor(model.program, model.params, accelerator="plain") as predictor:
-        size, classes = predictor.input_spec.shape[-1], predictor.output_spec.shape[-1]
-        return None if size < 0 else size, classes
-
-
-def output_kind(model: Source) -> str:
-    """Return what a model's outputs are, as :attr:`lenet_cpp.Predictor.output_kind`."""
-    found = check_model(model.program, model.params).output_kind
-    return known_kind(found, find_manifest(model.program.parent))
-
-
-def random_seed(model_dir: Path) -> int | None:
+def random_seed(manifest: Manifest | None) -> int | None:
     """Return the seed of random parameters from the manifest; None for other parameters."""
-    random = _training(model_dir).get("random_parameters")
+    random = _training(manifest).get("random_parameters")
     seed = random.get("seed") if isinstance(random, dict) else None
     return seed if isinstance(seed, int) else None
 
 
-def _training(model_dir: Path) -> dict[str, Any]:
-    manifest = find_manifest(model_dir)
+def _training(manifest: Manifest | None) -> dict[str, Any]:
     return (manifest and manifest.training) or {}
 
 
-def other_checkpoint(model_dir: Path, params: Path) -> str | None:
+def other_checkpoint(model: Model, params: Path) -> str | None:
     """Return a note when the checkpoint's checksum is not the one in the manifest."""
-    files = _training(model_dir).get("files")
+    files = _training(model.manifest).get("files")
     trained = files.get(params.name) if isinstance(files, dict) else None
     if trained is None or trained == sha256_file(params):
         return None
     return (
-        f"by its manifest, {model_dir} was exported from another {params.name} than {params};"
-        " export it again with lenet-cpp export"
+        f"by its manifest, {model.program.parent} was exported from another {params.name} than"
+        f" {params}; export it again with lenet-cpp export"
     )

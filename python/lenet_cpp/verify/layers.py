@@ -12,7 +12,7 @@ from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import difference, differences
 from lenet_cpp.errors import BadModel
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.verify.files import find_models, load_trained_layer
+from lenet_cpp.verify.files import find_models, load_trained_layer, open_model
 from lenet_cpp.verify.routes import run_dygraph
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def compare_layers(
     require_paddle()
     images = images[:_LAYER_IMAGES]
     found = find_models(model_dir, formats)
-    layer = load_trained_layer(found[0], params, spec)
+    layer = load_trained_layer(open_model(found[0]), params, spec)
     layers = _record_layers(layer, images)
     result = []
     for model in found:

@@ -21,7 +21,7 @@ from lenet_cpp._base.files import atomic_path, write_text
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadInput, FileNotFound
-from lenet_cpp.inference.classification import normalized
+from lenet_cpp.inference.outputs import normalized
 
 if TYPE_CHECKING:
     from pathlib import Path

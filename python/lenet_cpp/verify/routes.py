@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_cpp.inference.checked_model import check_model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.models.dygraph_engine import ExecutorEngine
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
+    from lenet_cpp.inference.model import Model
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -98,15 +98,17 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
     return np.concatenate([outputs[0] for outputs in runs.outputs])
 
 
-def run_training_engine(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_training_engine(
+    model: Model, images: NDArray[np.float32], batch_size: int
+) -> NDArray[np.float32]:
     """Run a model with Paddle's training engine, ``paddle.static.Executor``.
 
     Raises:
         BackendFailure: Paddle could not load or run the model.
     """
-    engine = ExecutorEngine(check_model(case.model.program, case.model.params))
+    engine = ExecutorEngine(model)
     try:
-        return np.concatenate([engine.run(batch) for batch in _batches(images, case.batch_size)])
+        return np.concatenate([engine.run(batch) for batch in _batches(images, batch_size)])
     finally:
         engine.close()
 

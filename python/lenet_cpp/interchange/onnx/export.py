@@ -26,7 +26,7 @@ from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Unsupported
 from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.formats.manifest import package_version, read_origin, sha256_file
-from lenet_cpp.inference.checked_model import check_model
+from lenet_cpp.inference.model import check_model
 from lenet_cpp.interchange.onnx.files import (
     OnnxSession,
     check_onnx,

@@ -1,0 +1,397 @@
+"""Classify pictures in one call, by any exported model or by the bundled LeNet."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lenet_cpp._base.closing import Closing
+from lenet_cpp.data.arrays import as_array, as_batch
+from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
+from lenet_cpp.data.images.reading import ImageSource
+from lenet_cpp.errors import BadInput, Error, Unsupported
+from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
+from lenet_cpp.inference.options import BUNDLED_DIR
+from lenet_cpp.inference.outputs import require_rows
+from lenet_cpp.inference.results import Result
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from PIL.Image import Image
+
+_SUFFIXES = {".onnx", ".pdmodel", ".json"}
+_NUMBERS = (list, tuple, int, float)  # of which a list is an array
+_BATCH = 32
+_MAX_THREADS = 8  # of reading: each may hold a picture of 256 MiB
+
+
+class _Piece(NamedTuple):
+    """One image: a picture for the preprocessing, or what the predictor takes already."""
+
+    source: Any
+    picture: Any = None
+    ready: NDArray[Any] | None = None
+
+
+class Classifier(Closing):
+    """A model that takes pictures and tells what they show.
+
+    Thread-safety: may be shared; threads run in parallel, each in a predictor of its own that
+    shares the weights. A forked child loads the model again.
+
+    Example:
+        >>> classifier = Classifier("inference_model/lenet")
+        >>> classifier("photo.jpg")
+        7 (99.8 %), 1 (0.1 %)
+        >>> [result.label for result in classifier.stream("photos/", progress=True)]
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | tuple[bytes, bytes] | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        engine: str = "auto",
+        threads: int = 1,
+        top: int = 5,
+        preprocess: Pipeline | str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: The folder of an exported model, its ``.onnx``, ``.pdmodel`` or ``.json``, or
+                what these files hold: the bytes of a program and of its parameters (``b""`` of an
+                .onnx); by default the bundled LeNet.
+            labels: The label of each class; by default what the model's files say.
+            engine: As in :class:`lenet_cpp.Options`.
+            threads: CPU threads of a run, as in :class:`lenet_cpp.Options`.
+            top: How many classes a result has at most, where no description says which.
+            preprocess: How pictures are prepared, or a file that describes it; by default what
+                lies beside the model or, in an .onnx of ours, within it.
+            device: As in :class:`lenet_cpp.Options`.
+            precision: As in :class:`lenet_cpp.Options`.
+
+        Raises:
+            BadInput: An option is wrong, or there are more or fewer labels than classes.
+            lenet_cpp.Error: What :class:`lenet_cpp.Predictor` raises.
+        """
+        self._top = count(top, "top")
+        options: Any = {"engine": engine, "threads": threads}
+        options |= {"device": device, "precision": precision}
+        contents: tuple[bytes, ...] = ()
+        if isinstance(model, (bytes, bytearray, memoryview, tuple)):
+            contents = tuple(map(_bytes, model if isinstance(model, tuple) else (model,)))
+        else:
+            path = _path(BUNDLED_DIR if model is None else model)
+            folder = path.is_dir() or not (path.is_file() or path.suffix in _SUFFIXES)
+            options["model_dir" if folder else "model_file"] = path
+        self._predictors = Opened(contents, **options)
+        own = self._predictors.model
+        self._model = own.knows(preprocess=preprocess, given_labels=as_labels(labels))
+        if preprocess is not None:
+            _ = self._model.pipeline  # damaged or missing: an error of loading
+        if self._model.output_kind != "labels":
+            self._model.labels(self._model.num_classes)
+
+    @overload
+    def __call__(self, images: bytes | bytearray | Image) -> Result: ...
+
+    @overload
+    def __call__(self, images: list[Any] | tuple[Any, ...]) -> list[Result]: ...
+
+    @overload
+    def __call__(self, images: Any) -> Any: ...
+
+    def __call__(self, images: Any) -> Any:
+        """Return what pictures show: a :class:`Result`, or a list of them.
+
+        Args:
+            images: One of these, which gives a result:
+
+                * the path of an image file, its bytes, or a Pillow image;
+                * uint8 pixels, [H, W], [H, W, 3] or [3, H, W], RGB: of OpenCV's BGR pass
+                  ``pixels[..., ::-1]``. A model of digits takes those of its own size, [28, 28],
+                  as MNIST has them;
+                * floats as the model takes them, [C, H, W], or [H, W] for one channel, which are
+                  not prepared;
+
+                or one that gives a list: a folder, a glob, a ``.txt`` with a path in each line, an
+                array [N, ...] of the above, or a list of any of these. Arrays are NumPy's, or of
+                any library with ``__array__`` or DLPack, such as a tensor of PyTorch or Paddle.
+                EXIF's orientation is applied.
+
+        Raises:
+            FileNotFound: A file does not exist, or a folder has no image.
+            BadInput: An image cannot be read (the message has the file) or does not fit the model;
+                or nothing describes how pictures are prepared.
+            BackendFailure: The engine failed; the classifier can be used again.
+            Unsupported: The model is no classifier.
+        """
+        self._require_open()
+        single, pieces = self._split(images)
+        if single:
+            (piece,) = pieces
+            return self._results([piece], [self._tensor(piece)])[0]
+        return list(self._stream(pieces, _BATCH))
+
+    def stream(
+        self, images: Any, *, batch_size: int = _BATCH, progress: bool = False
+    ) -> Iterator[Result]:
+        """Yield the result of each picture in order, reading the next batch meanwhile.
+
+        Args:
+            images: As for a call, or any iterable, also one without an end.
+            batch_size: Images of a run.
+            progress: Show a progress bar on standard error.
+
+        Raises:
+            lenet_cpp.Error: As a call, after the results of the images before the bad one.
+        """
+        batch_size = count(batch_size, "batch_size")
+        self._require_open()
+        _, pieces = self._split(images)
+        results = self._stream(pieces, batch_size)
+        if not progress:
+            return results
+        from tqdm import tqdm
+
+        total = len(pieces) if isinstance(pieces, list) else None
+        return iter(tqdm(results, desc="classify", unit="image", total=total))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of each class; empty when they are not known."""
+        return self._model.labels(None)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise TypeError(
+            "a Classifier cannot be pickled or copied: share it between threads, make one in each"
+            " process, or use BatchPredictor"
+        )
+
+    def close(self) -> None:
+        """Free the model, after the runs that are going on. May be called again."""
+        self._predictors.close()
+
+    def __repr__(self) -> str:
+        """Say which model it is, in one line."""
+        return f"<Classifier of {self._model.summary}>"
+
+    def _require_open(self) -> None:
+        self._predictors.get()
+
+    def _split(self, images: Any) -> tuple[bool, Iterable[_Piece]]:
+        """Return whether it is one image, and each one."""
+        if isinstance(images, (str, os.PathLike)):
+            path = Path(images)
+            if path.is_file() and path.suffix.lower() != ".txt":
+                return True, [_Piece(images, images)]
+            return False, [_Piece(found, found) for found in find_images(images)]
+        if is_image_source(images):
+            return True, [_Piece(images, images)]
+        several = isinstance(images, (list, tuple))
+        numbers = several and images and all(isinstance(each, _NUMBERS) for each in images)
+        if numbers or hasattr(images, "__array__") or hasattr(images, "__dlpack__"):
+            return self._split_array(as_array(images, "of images"))
+        if not isinstance(images, Iterable):
+            raise _unknown(images)
+        pieces = self._each(images)
+        return False, list(pieces) if several else pieces
+
+    def _each(self, images: Iterable[Any]) -> Iterator[_Piece]:
+        for image in images:
+            if isinstance(image, (list, tuple)):
+                raise _unknown(image)
+            yield from self._split(image)[1]
+
+    def _split_array(self, array: NDArray[Any]) -> tuple[bool, list[_Piece]]:
+        shape = self._model.input_shape
+        if array.dtype == np.uint8 and len(shape) == 4:
+            if array.ndim == 4:
+                return False, [self._pixels(each) for each in array]
+            if array.ndim == 3 and shape[1] == 1 != len(array) and array.shape[1:] == shape[2:]:
+                return False, [self._pixels(each) for each in array]
+            return True, [self._pixels(array)]
+        try:
+            batch = as_batch(array, shape)
+        except BadInput as error:
+            if array.dtype.kind != "f" or not (
+                array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
+            ):
+                raise
+            raise BadInput(
+                f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
+                f" {array.dtype} of shape {list(array.shape)}: convert it with"
+                " (values * 255).astype('uint8'), if 1 is white"
+            ) from error
+        single = array.shape == batch.shape[1:] or array.ndim == batch.ndim - 2
+        given = [array] if single else array
+        return single, [_Piece(a, ready=b) for a, b in zip(given, batch, strict=True)]
+
+    def _pixels(self, pixels: NDArray[np.uint8]) -> _Piece:
+        picture, shape = pixels, pixels.shape
+        if pixels.ndim == 3 and shape[2] not in {1, 3, 4}:
+            if shape[0] not in {1, 3}:
+                as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
+            picture = pixels.transpose(1, 2, 0)
+        grey = picture.reshape(*picture.shape[:2], -1)
+        if grey.shape == (*self._model.input_shape[2:], 1) and any(
+            isinstance(step, Digit) for step in self._pipeline.steps
+        ):
+            return _Piece(pixels, picture, grey)
+        return _Piece(pixels, picture)
+
+    @property
+    def _pipeline(self) -> Pipeline:
+        try:
+            return self._model.pipeline
+        except NoPreprocessing as error:
+            raise BadInput(
+                f"nothing describes how pictures are prepared for {self._model.program}: name it,"
+                " preprocess=lenet_cpp.images.imagenet() or a preprocess.json, or pass float arrays"
+            ) from error
+
+    def _tensor(self, piece: _Piece) -> NDArray[Any]:
+        """Return what the predictor takes: float32 [C, H, W], or a digit's pixels."""
+        if piece.ready is not None:
+            return piece.ready
+        tensor = self._pipeline(piece.picture)
+        self._model.require_fitting(tensor.shape)
+        return tensor
+
+    def _results(self, pieces: Sequence[_Piece], tensors: Sequence[NDArray[Any]]) -> list[Result]:
+        """Run a batch; images of different sizes one after the other."""
+        groups: dict[object, list[int]] = {}
+        for number, tensor in enumerate(tensors):
+            groups.setdefault((tensor.shape, tensor.dtype), []).append(number)
+        found: dict[int, Result] = {}
+        for places in groups.values():
+            batch = np.stack([tensors[place] for place in places])
+            pipeline = self._pipeline if batch.dtype == np.uint8 else None
+            outputs = self._predictors.get().run(batch, pipeline=pipeline)
+            require_rows(outputs, len(batch), self._model.program)
+            if sum(size > 1 for size in outputs.shape[1:]) > 1:  # such as a class for each pixel
+                shape = list(outputs.shape)
+                raise Unsupported(f"{self._model.program} is no classifier: its output is {shape}")
+            model, kind = self._model, self._model.output_kind
+            few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
+            findings = model.interpret(outputs, few)
+            known = model.reported_kind not in {"unknown", "labels"}
+            rows = outputs.reshape(len(outputs), -1)
+            shares = model.probabilities(outputs) if known else None
+            for row, (place, finding) in enumerate(zip(places, findings, strict=True)):
+                found[place] = Result(
+                    finding.predictions,
+                    finding.attributes,
+                    None if shares is None else shares[row],
+                    rows[row] if kind == "logits" else None,
+                    rows[row],
+                    pieces[place].source,
+                    pieces[place].picture,
+                    partial(model.best, rows[row]),
+                )
+        return [found[number] for number in range(len(pieces))]
+
+    def _stream(self, pieces: Iterable[_Piece], batch_size: int) -> Iterator[Result]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _MAX_THREADS))
+        ahead: deque[tuple[_Piece, Future[NDArray[Any]] | None]] = deque()
+        coming = iter(pieces)
+        failed: Error | None = None
+        try:
+            while failed is None:
+                for piece in islice(coming, 2 * batch_size - len(ahead)):
+                    # Only one thread at a time may load a Pillow image, and it may come twice.
+                    here = piece.ready is not None or hasattr(piece.picture, "load")
+                    ahead.append((piece, None if here else pool.submit(self._tensor, piece)))
+                if not ahead:
+                    return
+                batch, tensors = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))], []
+                try:
+                    for piece, future in batch:
+                        tensors.append(future.result() if future else self._tensor(piece))
+                except Error as error:
+                    failed = error
+                if tensors:
+                    yield from self._results([one for one, _ in batch[: len(tensors)]], tensors)
+            raise failed
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class Classification(NamedTuple):
+    """The result of :func:`classify` for N images."""
+
+    labels: list[str]
+    """The label of the most probable class of each image."""
+    probabilities: NDArray[np.float32]
+    """float32 [N, classes]; each row sums to 1."""
+
+
+def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classification:
+    """Return the bundled LeNet's label and class probabilities for images of digits.
+
+    A photo of a digit on paper may have dark ink on light paper or the reverse, uneven light,
+    noise, any size, and the digit at any place (see ``docs/preprocessing.md``).
+
+    Thread-safety: may be called from any thread; the threads run in parallel.
+
+    Args:
+        images: An image file, the bytes of one, a Pillow image, or a list or tuple of those, each
+            of one digit; or uint8 pixels of one digit, [H, W], [H, W, 3] or [H, W, 4], of another
+            size than 28 x 28; or an array as :func:`predict` takes it, which is used as it is.
+
+    Returns:
+        Labels and probabilities of the N images; the probabilities are the softmax of the logits.
+
+    Raises:
+        lenet_cpp.FileNotFound: An image file does not exist or cannot be read.
+        lenet_cpp.BadInput: As :func:`predict`; or an image is damaged, is too large or has no
+            digit in it; the message has the file.
+        lenet_cpp.Error: The Paddle library could not be loaded or failed.
+    """
+    found = _bundled()(images)
+    results: list[Result] = found if isinstance(found, list) else [found]
+    shares = [result.probabilities for result in results]
+    return Classification(
+        [str(result.label) for result in results],
+        np.array(shares, np.float32).reshape(-1, len(_bundled().labels)),
+    )
+
+
+@cache
+def _bundled() -> Classifier:
+    return Classifier(top=1)
+
+
+def _path(model: Any) -> Path:
+    try:
+        return Path(model).absolute()  # a child may have another working directory
+    except TypeError as error:
+        raise BadInput(f"a model is a path or bytes, got {type(model).__name__}") from error
+
+
+def _bytes(part: object) -> bytes:
+    if not isinstance(part, (bytes, bytearray, memoryview)):
+        raise BadInput(f"a model in memory is the bytes of two files, got {type(part).__name__}")
+    return bytes(part)
+
+
+def _unknown(images: object) -> BadInput:
+    return BadInput(
+        "expected a path, the bytes of an image file, a Pillow image or an array, or a list of"
+        f" these; got {type(images).__name__}"
+    )

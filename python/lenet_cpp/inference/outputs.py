@@ -1,0 +1,69 @@
+"""What a classifier's outputs are, and what follows from them alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lenet_cpp.errors import BadInput, Unsupported
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """Return the softmax of logits, and outputs of any other kind as they are; [N, classes]."""
+    return softmax(outputs) if kind == "logits" else outputs
+
+
+def value_name(kind: str) -> str:
+    """Return what the value of a class is called for outputs of a kind."""
+    return "score" if kind in {"unknown", "labels"} else "probability"
+
+
+def require_rows(outputs: NDArray[np.float32], images: int, model: Path) -> None:
+    """Raise :class:`lenet_cpp.Unsupported` for outputs that are not a row for each image."""
+    if outputs.ndim == 0 or len(outputs) != images or (images > 0 and outputs.size == 0):
+        raise Unsupported(f"{model} is no classifier: its output is {list(outputs.shape)}")
+
+
+def best_classes(outputs: NDArray[np.float32], kind: str) -> NDArray[np.int32]:
+    """Return the most probable class of each row, [N]; of a row of NaN any."""
+    if not outputs.size:
+        return np.zeros(0, np.int32)
+    best = np.nan_to_num(outputs[:, 0]) if kind == "labels" else outputs.argmax(axis=1)
+    return best.astype(np.int32)
+
+
+def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
+    """Return class numbers, the most probable first, [N, 1 or more], of outputs of that kind.
+
+    Raises:
+        BadInput: They are none for each image, such as the class of each pixel.
+    """
+    labels = np.asarray(outputs)
+    if labels.ndim not in {1, 2} or labels.size == 0:
+        raise BadInput(f"expected class numbers for each image, got {list(labels.shape)}")
+    return labels.reshape(len(labels), -1).astype(np.int64)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax of each row; float32 [N, classes] in and out."""
+    # Small probabilities may underflow; logits that overflowed give NaN.
+    with np.errstate(under="ignore", invalid="ignore"):
+        result: NDArray[np.float32] = np.exp(
+            logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+        )
+        result /= result.sum(axis=1, keepdims=True)
+        return result
+
+
+def rows_of(x: ArrayLike) -> NDArray[np.float32]:
+    """Return outputs as float32 [N, values]; [values] are those of one image."""
+    outputs: NDArray[np.float32] = np.atleast_2d(np.asarray(x, dtype=np.float32))
+    if outputs.size == 0:
+        raise BadInput(f"expected outputs of shape [N, classes], got {list(outputs.shape)}")
+    return outputs.reshape(len(outputs), -1)

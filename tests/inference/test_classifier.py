@@ -1,0 +1,440 @@
+"""Classifier: every kind of argument, what comes back, and what it says of a bad one.
+
+Logits are compared with LeNet in NumPy, written from the definition, and pictures with Pillow.
+"""
+
+import copy
+import json
+import pickle
+import re
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper, parser
+from PIL import Image
+from predictor_cases import close, in_child
+
+import numpy_reference
+from digit_photos import photo
+from lenet_cpp import (
+    BadInput,
+    BadModel,
+    BatchPredictor,
+    Classifier,
+    FileNotFound,
+    InferenceEngine,
+    Result,
+    Unsupported,
+    images,
+)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    with Classifier() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def picture(mnist_test):
+    """A grey Pillow image of a 7 on paper."""
+    number = mnist_test.labels.tolist().index(7)
+    return photo(mnist_test.images[number], "paper", 0)
+
+
+@pytest.fixture
+def folder(tmp_path, mnist_test):
+    """Photos 0.png to 4.png, and a file that is none."""
+    for number in range(5):
+        photo(mnist_test.images[number], "paper", number).save(tmp_path / f"{number}.png")
+    (tmp_path / "notes.md").write_text("no image")
+    return tmp_path
+
+
+def means(node="MatMul(b, w)", outputs="float[N,3] y", height=8, width=8):
+    """An .onnx of a colour picture: the means of its channels, and an operator after these."""
+    graph = parser.parse_graph(
+        f"g (float[N,3,{height},{width}] x) => ({outputs})"
+        " <float[3,3] w = {1,0,0,0,1,0,0,0,1}>"
+        f" {{ a = GlobalAveragePool(x) b = Flatten(a) c = MatMul(b, w) y = {node} }}"
+    )
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """Files of the means, one of them with the names of classes and a preprocessing."""
+    scale = images.Normalize(1 / 255, (0.0,) * 3, (1.0,) * 3)
+    steps = (images.Resize(8), images.CenterCrop((8, 8)), scale, images.ToCHW())
+    pipeline = images.Pipeline("RGB", steps)
+    bare, described = (tmp_path_factory.mktemp("onnx") / f"{name}.onnx" for name in "ab")
+    model = means()
+    bare.write_bytes(model.SerializeToString())
+    known = {"classes": ["red", "green", "blue"], "preprocess": pipeline.to_dict()}
+    for key, value in known.items():
+        model.metadata_props.add(key=f"lenet_cpp.{key}", value=json.dumps(value))
+    described.write_bytes(model.SerializeToString())
+    return SimpleNamespace(bare=bare, described=described, pipeline=pipeline)
+
+
+def one(classifier, image):
+    result = classifier(image)
+    assert not isinstance(result, list)
+    return result
+
+
+def test_logits_are_those_of_numpy(classifier, model_dir, mnist_test):
+    x = mnist_test.images[:40]
+    expected = numpy_reference.lenet(model_dir / "lenet.pdiparams", x / 255)
+    for given in (x, x[:, None], (x / 255).astype("f4"), (x / 255)[:, None], list(x)):
+        results = classifier(given)
+        assert close(np.stack([result.logits for result in results]), expected.astype("f4"))
+        shares = numpy_reference.softmax(expected)
+        assert np.abs(np.stack([result.probabilities for result in results]) - shares).max() < 1e-5
+        assert [result.class_id for result in results] == expected.argmax(axis=1).tolist()
+        assert [result.label for result in results] == [str(n) for n in expected.argmax(axis=1)]
+    (best, second) = results[0].top(2)
+    assert (best.class_id, second.class_id) == tuple(np.argsort(-expected[0])[:2])
+    assert results[0].probability == best.probability == results[0].probabilities.max()
+    assert len(results[0].predictions) == 5
+    assert len(results[0].top(99)) == 10
+
+
+class Bare:
+    """An array with the two methods of DLPack and nothing else."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+def test_one_picture_in_every_form(classifier, picture, tmp_path):
+    path = tmp_path / "seven.png"
+    picture.save(path)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by a quarter
+    turned = tmp_path / "turned.png"
+    picture.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+    grey = np.asarray(picture)
+    rgb = np.asarray(picture.convert("RGB"))
+    chw = np.ascontiguousarray(rgb.transpose(2, 0, 1))
+    expected = one(classifier, picture).logits
+    content = path.read_bytes()
+    for source in (
+        *(path, str(path), turned, content, bytearray(content), grey, grey[..., None], rgb, chw),
+        *(chw[:1], rgb[:, ::-1][:, ::-1], torch.from_numpy(chw), Bare(rgb.copy())),
+    ):
+        result = one(classifier, source)
+        np.testing.assert_allclose(result.logits, expected, atol=1e-5)
+        assert result.source is source or hasattr(source, "__dlpack__")
+    tensor = images.digit()(path)
+    for array in (tensor, tensor[0], torch.from_numpy(tensor), Bare(tensor), tensor.tolist()):
+        np.testing.assert_allclose(one(classifier, array).logits, expected, atol=1e-5)
+
+
+def test_what_gives_a_list(classifier, folder, mnist_test):
+    names = [str(label) for label in mnist_test.labels[:5]]
+    paths = [folder / f"{number}.png" for number in range(5)]
+    (folder / "list.txt").write_text("".join(f"{path.name}\n" for path in paths))
+    opened = [Image.open(path) for path in paths]
+    for several in (
+        *(folder, str(folder), f"{folder}/*.png", folder / "list.txt", paths, tuple(paths)),
+        *(
+            opened,
+            [np.asarray(image) for image in opened],
+            iter(paths),
+            [folder],
+            [*opened * 20][:5],
+        ),
+    ):
+        results = classifier(several)
+        assert isinstance(results, list)
+        assert [result.label for result in results] == names
+    assert [result.source for result in classifier(folder)] == paths
+    assert [result.label for result in classifier([paths[0]])] == names[:1]
+    assert len(classifier([paths[0], mnist_test.images[:3], folder])) == 1 + 3 + 5
+    for nothing in ([], (), mnist_test.images[:0], np.zeros((0, 28, 28)), iter([])):
+        assert classifier(nothing) == []
+
+
+def test_uint8_colour_is_red_first(colours):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    with Classifier(colours.described) as classifier:
+        for source in (red, red.transpose(2, 0, 1), Image.fromarray(red)):
+            assert one(classifier, source).label == "red"
+        assert one(classifier, red[..., ::-1]).label == "blue"
+        assert [each.label for each in classifier(np.stack([red, red[..., ::-1]]))] == [
+            "red",
+            "blue",
+        ]
+        # Floats are not prepared: 255 stays 255.
+        assert one(classifier, np.float32(red).transpose(2, 0, 1)).logits[0] == 255
+        large = np.full((40, 60, 3), 51, np.uint8)
+        np.testing.assert_allclose(one(classifier, large).logits, 0.2, rtol=1e-6)
+        assert one(classifier, large[..., 0]).class_id == 0  # grey
+
+
+def test_what_is_known_of_a_model(colours, model_dir, tmp_path, picture):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    content = colours.described.read_bytes()
+    for model in (colours.described, str(colours.described), (content, b""), content):
+        with Classifier(model) as classifier:
+            assert one(classifier, red).label == "red"
+            assert classifier.labels == ("red", "green", "blue")
+    with Classifier(colours.bare) as classifier:
+        for source in (red, Image.fromarray(red), np.asarray(red)[None]):
+            with pytest.raises(BadInput, match="preprocess="):
+                classifier(source)
+        result = one(classifier, np.zeros((3, 8, 8), np.float32))
+        assert (result.class_id, result.label) == (0, None)
+    bare = Classifier(colours.bare, preprocess=colours.pipeline, labels=["r", "g", "b"])
+    assert one(bare, red).label == "r"
+    files = [(model_dir / name).read_bytes() for name in ("lenet.pdmodel", "lenet.pdiparams")]
+    for model in (
+        model_dir,
+        model_dir / "lenet.pdmodel",
+        model_dir / "lenet.json",
+        model_dir / "lenet",
+    ):
+        assert one(Classifier(model), picture).label == "7"
+    carried = Classifier(tuple(files), preprocess=model_dir / "preprocess.json")
+    assert one(carried, picture).class_id == 7
+    shutil.copytree(model_dir, tmp_path / "damaged")
+    (tmp_path / "damaged" / "SHA256SUMS").unlink()
+    (tmp_path / "damaged" / "manifest.json").write_text("{")
+    with pytest.raises(BadModel, match="manifest"):
+        Classifier(tmp_path / "damaged")
+
+
+def test_logits_only_where_the_model_gives_them():
+    for last, known in {"Softmax": True, "Sigmoid": True, "Tanh": False}.items():
+        classifier = Classifier(means(f"{last}(c)").SerializeToString())
+        result = one(classifier, np.ones((3, 8, 8), np.float32))
+        assert result.logits is None
+        assert (result.probabilities is not None) == (result.probability is not None) == known
+        assert result.outputs.shape == (3,)
+        assert ("score" in repr(result)) != known
+
+
+def test_class_numbers_alone_and_no_classes():
+    x = np.zeros((2, 3, 8, 8), np.float32)
+    x[0, 1] = x[1, 2] = 1
+    numbers = means(outputs="int64[N] y", node="ArgMax<axis=1, keepdims=0>(b)")
+    with Classifier(numbers.SerializeToString(), labels=["r", "g", "b"]) as classifier:
+        results = classifier(x)
+        assert [result.label for result in results] == ["g", "b"]
+        assert [repr(result) for result in results] == ["g", "b"]
+        assert results[0].probabilities is results[0].probability is results[0].logits is None
+    pixels = means(outputs="float[N,3,8,8] y", node="Relu(x)")
+    with pytest.raises(Unsupported, match="no classifier"):
+        Classifier(pixels.SerializeToString())(x)
+
+
+def test_pictures_of_several_sizes(colours):
+    """Of a model for any size they come back in their order."""
+    steps = colours.pipeline.steps[2:]
+    pictures = [np.zeros((*size, 3), np.uint8) for size in ((8, 9), (20, 30), (8, 9), (5, 5))]
+    for number, picture in enumerate(pictures):
+        picture[..., number % 3] = 255
+    model = means(height="H", width="W").SerializeToString()
+    with Classifier(model, preprocess=images.Pipeline("RGB", steps)) as classifier:
+        assert [result.class_id for result in classifier(pictures)] == [0, 1, 2, 0]
+    fixed = Classifier(colours.bare, preprocess=images.Pipeline("RGB", steps))
+    with pytest.raises(BadInput, match=r"takes images of \[3, 8, 8\].* gives \[3, 20, 30\]"):
+        fixed(pictures[1])
+
+
+BAD = {
+    "no file": ("gone.png", FileNotFound, r"gone\.png does not exist"),
+    "no match": ("*.none", FileNotFound, "no image that matches"),
+    "nothing": (None, BadInput, "got NoneType"),
+    "a number": (5, BadInput, "got int"),
+    "a list in a list": (["0.png", [1.0]], BadInput, "got list"),
+    "a lost one in a list": (["0.png", "gone.png"], FileNotFound, r"gone\.png"),
+    "no bytes": (b"", BadInput, "empty"),
+    "floats of a picture": (np.zeros((50, 40)), BadInput, "float64 of shape .*: convert it"),
+    "integers": (np.zeros((28, 28), int), BadInput, "int64"),
+    "NaN": (np.full((28, 28), np.nan), BadInput, "NaN"),
+    "five pictures in a row": (np.zeros((5, 50, 40), np.uint8), BadInput, r"got \[5, 50, 40\]"),
+    "one row": (np.zeros(784, np.uint8), BadInput, "an array of pixels"),
+    "a mask": (np.ma.masked_array(np.zeros((28, 28))), BadInput, "masked"),
+    "gradients": (torch.zeros(28, 28, requires_grad=True), BadInput, "grad"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_images(kind, classifier, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    image, error, message = BAD[kind]
+    with pytest.raises(error, match=message):
+        classifier(image)
+    with pytest.raises(error, match=message):
+        list(classifier.stream(image))
+    assert one(classifier, "0.png").label == "0"
+
+
+def test_a_folder_without_images_and_a_bad_file_in_one(classifier, folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(FileNotFound, match="empty: no image in this folder"):
+        classifier(folder / "empty")
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:90])
+    with pytest.raises(BadInput, match=r"3\.png is truncated or damaged"):
+        classifier(folder)
+    coming, found = classifier.stream(folder, batch_size=4), []
+    with pytest.raises(BadInput, match=r"3\.png"):
+        found.extend(coming)
+    assert [result.source.name for result in found] == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"top": 0}, BadInput, "top is 0"),
+        ({"top": 2.5}, BadInput, "top is 2.5"),
+        ({"labels": ["a", "b"]}, BadInput, "2 labels for 10 classes"),
+        ({"labels": "0123456789"}, BadInput, "list of names"),
+        ({"labels": range(10)}, BadInput, "list of names"),
+        ({"preprocess": "none.json"}, FileNotFound, "none.json"),
+        ({"threads": 0}, BadInput, "threads"),
+        ({"model": "nowhere"}, FileNotFound, "nowhere"),
+        ({"model": "none.onnx"}, FileNotFound, r"none\.onnx"),
+        ({"model": 5}, BadInput, "got int"),
+        ({"model": ("program", "params")}, BadInput, "got str"),
+        ({"model": b"junk"}, BadModel, "program in memory"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Classifier(**arguments)
+
+
+def test_stream_reads_ahead_and_no_further(classifier, picture):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(picture)
+            yield picture
+
+    coming = classifier.stream(endless(), batch_size=3)
+    assert taken == []
+    assert [next(coming).label for _ in range(4)] == ["7"] * 4
+    assert 6 <= len(taken) <= 12
+    coming.close()
+    for wrong in (0, -1, 1.5, None):
+        with pytest.raises(BadInput, match="batch_size"):
+            classifier.stream([], batch_size=wrong)
+
+
+def test_progress_when_asked(classifier, folder, capsys):
+    assert len(list(classifier.stream(folder, batch_size=2))) == 5
+    assert capsys.readouterr().err == ""
+    assert len(list(classifier.stream(folder, batch_size=2, progress=True))) == 5
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_shared_by_threads(mnist_test):
+    with Classifier() as classifier:
+        expected = [result.logits for result in classifier(mnist_test.images[:32])]
+        start = threading.Barrier(4)
+
+        def run(number):
+            if number < 4:
+                start.wait()
+            return classifier(mnist_test.images[number]).logits
+
+        with ThreadPoolExecutor(4) as pool:
+            for found, logits in zip(pool.map(run, range(32)), expected, strict=True):
+                np.testing.assert_array_equal(found, logits)
+
+
+FORKED = """
+import os, sys
+import numpy as np
+from lenet_cpp import Classifier
+classifier = Classifier(threads=2)
+x = np.zeros((300, 28, 28), np.float32)
+expected = [r.class_id for r in classifier(x)]
+child = os.fork()
+if child == 0:
+    os._exit(0 if [r.class_id for r in classifier(x)] == expected else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_used_in_a_forked_child(tmp_path):
+    in_child(FORKED, cwd=tmp_path)
+
+
+def test_annotations_can_be_resolved():
+    functions = [Classifier.__init__, Classifier.__call__, Classifier.stream, Classifier.close]
+    functions += [Classifier.labels.fget, Result, Result.top, Result.probability.fget]
+    for each in functions:
+        assert get_type_hints(each)
+
+
+def test_a_classifier_stays_in_its_process(classifier):
+    for copied in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match="BatchPredictor"):
+            copied(classifier)
+
+
+def test_closing(picture):
+    classifier = Classifier()
+    with classifier as same:
+        assert same is classifier
+        pending = classifier.stream([picture] * 3, batch_size=1)
+        next(pending)
+    for use in (lambda: classifier(picture), lambda: classifier.stream([]), lambda: next(pending),
+                classifier.__enter__):  # fmt: skip
+        with pytest.raises(BadInput, match="closed"):
+            use()
+    classifier.close()
+
+
+def test_a_result_in_one_line_and_in_a_notebook(classifier, picture, tmp_path):
+    result = one(classifier, picture)
+    assert re.fullmatch(r"7 \(\d+\.\d %\)(, \d \(\d+\.\d %\))*", repr(result))
+    html = result._repr_html_()
+    assert html.startswith('<img src="data:image/png;base64,')
+    assert html.count("<tr>") == 5
+    hostile = ["<script>alert(1)</script>\n", *"123456789"]
+    path = tmp_path / "<b>&.png"
+    picture.save(path)
+    with Classifier(labels=hostile[1:6] + hostile[:1] * 3 + hostile[6:8], top=10) as other:
+        found = one(other, path)
+    assert "\n" not in repr(found)
+    html = found._repr_html_()
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert "&lt;script&gt;" in html
+    assert "&lt;b&gt;&amp;.png" in html
+    path.unlink()
+    assert found._repr_html_().startswith("<table>")
+    assert one(classifier, np.zeros((28, 28)))._repr_html_().startswith("<table>")
+    again = pickle.loads(pickle.dumps(found))
+    assert (again.label, again.top(1)) == (found.label, found.top(1))
+
+
+def test_each_class_says_what_it_is_in_one_line(model_dir):
+    with InferenceEngine() as engine:
+        assert repr(engine) == "<InferenceEngine auto of nothing yet>"
+        engine.load_predictor(model_dir=model_dir)
+        shown = [repr(one) for one in (Classifier(), engine, BatchPredictor(model_dir=model_dir))]
+    for line, name in zip(shown, ("Classifier", "InferenceEngine", "BatchPredictor"), strict=True):
+        assert line.startswith(f"<{name} ")
+        assert "lenet" in line
+        assert "\n" not in line
