@@ -99,6 +99,7 @@ def _paddleclas() -> Any:
             "": {}, "ppcls": {}, "ppcls/arch": {}, "ppcls/utils": of_utils,
             "ppcls/utils/config": {"AttrDict": _AttrDict},
             "ppcls/utils/save_load": {"load_dygraph_pretrain": lambda *_, **__: None},
+            "ppcls/utils/download": {"get_weights_path_from_url": lambda *_, **__: None},
         }  # fmt: skip
         for path, names in contents.items():
             module = ModuleType(f"paddleclas/{path}".strip("/").replace("/", "."))
