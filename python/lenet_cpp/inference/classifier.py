@@ -18,9 +18,10 @@ from lenet_cpp.data.arrays import as_array, as_batch
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Error, Unsupported
+from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR
-from lenet_cpp.inference.outputs import require_rows
+from lenet_cpp.inference.outputs import require_rows, softmax
 from lenet_cpp.inference.results import Result
 
 if TYPE_CHECKING:
@@ -363,6 +364,10 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
             digit in it; the message has the file.
         lenet_cpp.Error: The Paddle library could not be loaded or failed.
     """
+    if isinstance(images, np.ndarray) and images.shape[-2:] == (28, 28):  # many at once
+        logits = predict(images)
+        labels = _bundled().labels
+        return Classification([labels[i] for i in logits.argmax(axis=1)], softmax(logits))
     found = _bundled()(images)
     results: list[Result] = found if isinstance(found, list) else [found]
     shares = [result.probabilities for result in results]
