@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Classify images in Paddle's training engine; see --help."""
+"""Classify images with trained parameters, in Paddle's training engine; see --help."""
 
-from lenet_cpp.cli import run_script
+import sys
+
+from predict import infer
 
 if __name__ == "__main__":
-    run_script(__file__)
+    sys.exit(infer())

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Classify images with an exported model in Paddle's training engine; see --help."""
+"""Classify images with an exported model, in Paddle's training engine; see --help."""
 
-from lenet_cpp.cli import run_script
+import sys
+
+from predict import py_infer
 
 if __name__ == "__main__":
-    run_script(__file__)
+    sys.exit(py_infer())
