@@ -2,8 +2,10 @@
 """Classify images with trained parameters, in Paddle's training engine; see --help."""
 
 import sys
-
-from predict import infer
+from pathlib import Path
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from predict import infer
+
     sys.exit(infer())

@@ -22,7 +22,7 @@ from lenet_cpp.errors import BadInput
 if TYPE_CHECKING:
     from lenet_cpp import InferenceEngine
 
-COMPUTED = ("accelerator", "precision", "threads", "ir_optim", "memory_optim", "gpu_mem")
+COMPUTED = ("accelerator", "precision", "threads", "ir_optim", "memory_optim")
 EXPORTED = (
     option("-d", "--model-dir", type=cli.FOLDER,
         help="folder of an exported model, in any layout (default: the bundled LeNet)"),
@@ -120,7 +120,7 @@ def infer(params: str, **given: Any) -> int:
     exported. The parameters have to be exactly those of the network.
     """
     files = {"model": params, "model_dir": None, "model_file": None, "params_file": None}
-    return _run({**given, **files}, engine="dygraph", check_program=None)
+    return _run({**given, **files}, engine="dygraph", check_program=None, gpu_mem=None)
 
 
 @cli.command("%prog -i=./test.jpeg -d=./resnet50-vd -m=inference.json -p=inference.pdiparams")
@@ -132,7 +132,7 @@ def py_infer(**given: Any) -> int:
     paddle.static.Executor runs the program as it was exported, without fusing operators: the
     faster predict.py has to agree with it.
     """
-    return _run(given, engine="executor")
+    return _run(given, engine="executor", gpu_mem=None)
 
 
 def _run(given: dict[str, Any], **settings: Any) -> int:

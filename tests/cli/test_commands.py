@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import shlex
 import shutil
 import sys
 import zipfile
@@ -134,6 +135,15 @@ def test_help_names_flags_that_there_are(name):
     for text in [*(str(param.help) for param in command.params), *command.epilog.splitlines()]:
         for where, flag in flags_in(text, [STEMS[name]]):
             assert flag.replace("_", "-") in FLAGS[where] | EVERYWHERE, f"{flag} in {text!r}"
+
+
+@pytest.mark.parametrize("name", [*PARSED, *MAINS])
+def test_examples_of_the_help_are_understood(name):
+    command = PARSED.get(name) or MAINS[name]
+    examples = re.findall(r"^%prog(.*)", command.epilog, re.MULTILINE)
+    assert examples
+    for example in examples:
+        command.make_context(name, shlex.split(example))
 
 
 def test_other_modules_name_no_flags():

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from lenet_cpp.cli import main
 from pictures import random_pixels
 from scripts.predict import predict
 
@@ -120,7 +121,7 @@ def test_programs_agree_with_numpy(case, root, run_program, tmp_path):
 def test_bulk_prediction_agrees_with_numpy(case, tmp_path):
     kind, folder, pictures, outputs = case
     target = tmp_path / "found.parquet"
-    assert predict([*map(str, pictures), "-d", str(folder), "--output", str(target)]) == 0
+    assert main(["predict-many", str(folder), *map(str, pictures), "-o", str(target)]) == 0
     for entry, row in zip(parquet.read_table(target).to_pylist(), outputs, strict=True):
         if kind == "table":
             texts, flags = expected_of(kind, row)

@@ -103,7 +103,7 @@ class Command(click.Command):
         """Write usage, text, options by group, and examples."""
         self.format_usage(ctx, formatter)
         formatter.write(f"\n{cleandoc(self.help or '')}\n")
-        groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for param in self.get_params(ctx):
             if record := _record(ctx, param):
                 groups.setdefault(getattr(param, "group", "Options"), []).append(record)

@@ -49,7 +49,7 @@ def main(
 ) -> int:  # fmt: skip
     """Convert a model from one of Paddle's formats to another.
 
-    {formats}
+      {formats}
 
     What was written is run and compared with the source, and loaded as predict loads it, before it
     is put in its place; docs/formats.md has who reads and writes each format.
@@ -83,5 +83,5 @@ def main(
 
 
 main.help = str(main.help).format(
-    formats="\n".join(f"  {name:<12}  {what}" for name, what in FORMATS.items())
+    formats="\n      ".join(f"{name:<12}  {what}" for name, what in FORMATS.items())
 )

@@ -81,14 +81,14 @@ def main(
         if params is None and seed is None:
             if spec.name != "lenet":
                 raise BadInput(
-                    f"{spec.name} needs its parameters, PARAMS, or --seed N for random ones, which"
+                    f"{spec.name} needs its parameters (-p), or --seed N for random ones, which"
                     " recognise nothing"
                 )
             params = "checkpoints/lenet/lenet.pdparams"
             if not Path(params).exists():
                 raise FileNotFound(
                     f"there are no parameters {params}: train them with lenet-cpp train, or name"
-                    " others, lenet-cpp export PARAMS"
+                    " others with -p"
                 )
         if separate:
             result = export_separate(params, output, **arguments)

@@ -43,7 +43,7 @@ _SCRIPT = "fetch_paddle_inference"
     option("--url", metavar="URL", help="http, https or file (default: made from the version)"),
     option("--archive", type=cli.FILE, help="a local archive instead of a download"),
     option("--sha256", metavar="HEX", help="the hash that the archive must have"),
-    option("--cache-dir", type=cli.FOLDER, help="(default: third_party/.download)"),
+    option("--cache-dir", type=cli.FOLDER, help="of downloads (default: third_party/.download)"),
     option("--timeout", type=float, default=30.0, metavar="S", help="seconds for each answer"),
     option("--retries", type=cli.NATURAL, default=5, help="after a failed attempt"),
     option("--max-size", metavar="SIZE", help="most that may be unpacked (default: 4G)"),

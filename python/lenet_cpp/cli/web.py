@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @cli.command("%prog inference_model/lenet -o page")
-@cli.exported()
+@cli.exported(help="an exported model: its folder, or its .pdmodel (default: the bundled LeNet)")
 @cli.output_dir(required=True)
 def main(model: Path | None, output_dir: Path) -> int:
     """Write a folder with a page that runs a model in the browser, without a server of ours.
