@@ -309,7 +309,8 @@ def test_an_onnx_model_and_an_image(lenet, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["predict", "predict-many -o x.csv"])
 @pytest.mark.parametrize("given", ["", "MODEL", "IMAGE", "--bundled", "-d MODEL", "-i IMAGE"])
-def test_a_model_or_images_are_missing(command, given, lenet, capsys):
+def test_a_model_or_images_are_missing(command, given, lenet, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     image = lenet.photos / "000.png"
     given = given.replace("MODEL", str(lenet.exported)).replace("IMAGE", str(image))
     for arguments in [given.split()] + [[str(image)] * 2] * (given == ""):

@@ -236,7 +236,7 @@ num_classes = partial(option, "--num-classes", "--class_dim", type=COUNT,
     help="number of classes (default: the model's)")
 image_size = partial(option, "--image-size", "--img_size", type=COUNT,
     help="height and width of the images, in pixels (default: the model's)")
-batch_size = partial(option, "-b", "--batch-size", type=COUNT, help="images a run")
+batch_size = partial(option, "-b", "--batch-size", type=COUNT, help="images per run")
 preprocess = partial(option, "--preprocess", type=FILE, help="how images are prepared and outputs"
     " are reported: preprocess.json, or what a toolkit wrote, such as PaddleClas's inference.yml"
     " (default: that beside the model, else what the registry has for the model)")
@@ -244,12 +244,12 @@ data_dir = partial(option, "--data-dir", type=FOLDER, help="folder with the four
     " (default: Paddle's cache when it is complete, else the embedded sample of 6,000 images)")
 accelerator = partial(option, "--accelerator",
     type=choice("auto", "plain", "onednn", "openvino", "tensorrt"),
-    help="what computes Paddle's operators (default: auto, the fastest by measurement); tensorrt"
-    " is onnxruntime's, on a GPU")
+    help="library that computes Paddle's operators (default: auto, the fastest by measurement);"
+    " tensorrt is for onnxruntime on a GPU")
 precision = partial(option, "--precision", type=choice("fp32", "bf16", "int8", "tf32"),
-    help="of the arithmetic; int8 is for a quantized model, tf32 for a GPU (default: fp32)")
+    help="precision (default: fp32); int8 is for a quantized model, tf32 for a GPU")
 threads = partial(option, "--threads", "--cpu_threads", type=COUNT, default=1,
-    help="CPU threads of a run")
+    help="CPU threads per run")
 program = partial(option, "--program", type=FILE,
     help="the C++ program (default: build/lenet_infer_test, or the one in PATH)")
 seed = partial(option, "--seed", type=INTEGER)

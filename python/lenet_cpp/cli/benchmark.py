@@ -43,12 +43,12 @@ _WARM_UP = 3
 @cli.params_file()
 @cli.image_size(help="height and width of the images, for a model that takes any")
 @option("-b", "--batch-sizes", "--batch-size", type=cli.Several(cli.COUNT),
-    help="images a run (default: 1,8,64; with --profile 1)")  # fmt: skip
+    help="images per run (default: 1,8,64; with --profile 1)")  # fmt: skip
 @option("--seconds", type=cli.SECONDS, default=1.0, metavar="SECONDS",
     help=f"how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs")  # fmt: skip
 @cli.option_group("Engine",
     option("--engines", "--engine", type=cli.Several(cli.choice(*_ENGINES)),
-        metavar="NAME,...", help=f"of {', '.join(_ENGINES)} (default: all)"),
+        metavar="NAME,...", help=f"measure these of {', '.join(_ENGINES)} (default: all)"),
     cli.accelerator(), cli.precision(),
     cli.threads(type=cli.Several(cli.COUNT), default="1"),
 )  # fmt: skip
@@ -56,7 +56,7 @@ _WARM_UP = 3
     option("--profile", is_flag=True,
         help="instead: kernel, multiply-adds, bytes and time of each layer, in the native engine"),
     option("--runs", type=cli.NATURAL, default=0,
-        help="with --profile, how many are measured; 0: as many as half a second allows"),
+        help="with --profile, runs to measure; 0: as many as half a second allows"),
     option("--trace", type=cli.FILE,
         help="with --profile, also write a Chrome trace, for Perfetto or chrome://tracing"),
 )  # fmt: skip

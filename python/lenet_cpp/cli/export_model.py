@@ -31,10 +31,10 @@ from lenet_cpp.models import resolve
 )  # fmt: skip
 @cli.option_group("Model",
     cli.network(default="lenet"),
-    option("--sha256", metavar="HEX", help="what the SHA-256 of the parameter file must be"),
+    option("--sha256", metavar="HEX", help="expected SHA-256 of the parameter file"),
     cli.num_classes(), cli.image_size(),
 )  # fmt: skip
-@cli.seed(help="random parameters from this seed instead of trained ones")
+@cli.seed(help="take random parameters from this seed instead of trained ones")
 @option("-o", "--output-dir", "--save_inference_dir", type=cli.FOLDER,
     help="the folder to write (default: inference_model/NAME, with --format separate"
     " inference_model/NAME_separate)")  # fmt: skip

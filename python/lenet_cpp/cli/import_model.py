@@ -48,7 +48,7 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
         help="a network of the registry, or FILE.py:SPEC, with the same preprocessing and classes"),
     cli.preprocess(),
     option("--input-shape", type=cli.SHAPE, metavar="C,H,W",
-        help="of one image, when the model leaves it open"),
+        help="shape of one image, when the model leaves it open"),
     option("--output-name", metavar="OUTPUT", help="the output to keep, of several"),
 )  # fmt: skip
 def main(

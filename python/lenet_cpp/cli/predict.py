@@ -88,7 +88,7 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
     return cli.option_group("Model",
         cli.argument("model", metavar="MODEL", required=False, type=cli.FILE,
             help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx"
-            " (also -d, --model-dir, -m, --model-file)"),
+            "; with --engine dygraph a .pdparams (also -d, --model-dir, -m, --model-file)"),
         cli.argument("images", metavar="IMAGE...", nargs=-1, type=cli.FILE,
             help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
         option("-d", "--model-dir", type=cli.FOLDER, hidden=True),
@@ -114,7 +114,8 @@ described = (
 of_images = (
     cli.preprocess(),
     cli.switch(
-        "--skip-errors", help="go on after an image that cannot be read; the status is 5 then"
+        "--skip-errors",
+        help="continue after an image that cannot be read; the exit status is then 5",
     ),
 )
 of_results = (
@@ -129,7 +130,7 @@ computed_by = (
         help="GPU memory that Paddle takes at first (default: 100), or onnxruntime at most"),
     cli.accelerator(),
     cli.precision(),
-    cli.threads(default=None, help="CPU threads of a run (default: 1)"),
+    cli.threads(default=None, help="CPU threads per run (default: 1)"),
     cli.switch("--ir-optim", default=None, help="let Paddle fuse operators (default: true)"),
     cli.switch("--memory-optim", default=None,
         help="let intermediate results share memory, in Paddle (default: false)"),
@@ -153,7 +154,7 @@ computed_by = (
 @cli.option_group("Images", cli.batch_size(default=1), *of_images)
 @cli.option_group("Results",
     option("--topk", type=cli.COUNT,
-        help="how many classes (default: what the description says, else 5)"),
+        help="number of classes to report (default: what the description says, else 5)"),
     *of_results,
     option("-o", "--output", type=cli.FILE,
         help="the file for the predictions, which are printed otherwise: .csv, .json or .jsonl"),
@@ -166,7 +167,7 @@ computed_by = (
     option("--engine", type=cli.choice(*ENGINES), default="auto",
         help="native (own kernels), paddle and onnxruntime (for .onnx) run in C++, and auto is the"
         " fastest of them that can; python (paddle.inference), executor (the training engine) and"
-        " dygraph (the layer of -n, with MODEL its .pdparams) in Paddle's Python package"),
+        " dygraph (the layer of the network -n) in Paddle's Python package"),
     *computed_by,
 )  # fmt: skip
 def main(

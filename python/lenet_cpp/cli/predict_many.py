@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     option("-o", "--output", type=cli.FILE, required=True,
         help="the file to write, with a row for each image: .parquet, .csv or .jsonl"),
     *of_results,
-    option("--keep", type=cli.Several(), metavar="NAME,...", help="columns to write too"),
+    option("--keep", type=cli.Several(), metavar="NAME,...", help="columns to copy"),
     cli.switch("--probabilities", help="also write the probability of every class"),
     cli.switch("--logits", help="also write the model's raw outputs"),
 )  # fmt: skip
@@ -66,11 +66,12 @@ if TYPE_CHECKING:
     *computed_by,
 )  # fmt: skip
 @cli.option_group("Processes",
-    option("--workers", type=cli.COUNT, help="how many (default: as processors allow)"),
+    option("--workers", type=cli.COUNT, help="processes (default: one per processor)"),
     option("--on", metavar="CLUSTER",
-        help="compute on a cluster, whose machines see the same files: ray, spark, or either with ://HOST:PORT"),
+        help="compute on a cluster, whose machines see the same files: ray, spark, or either with"
+        " ://HOST:PORT"),
     option("--part-rows", type=cli.COUNT,
-        help="about how many images a part has (default: 1024 files, 16384 rows of a table)"),
+        help="number of images per part, roughly (default: 1024 files, 16384 rows of a table)"),
 )  # fmt: skip
 def main(
     files: Files, images: list[Path],

@@ -49,8 +49,9 @@ if TYPE_CHECKING:
         " (default: the one that the manifest of MODEL names, else lenet); static-ptq needs none"),
     cli.params(type=str, metavar="PARAMS",
         help="instead of MODEL, trained parameters, a .pdparams or its URL"),
-    cli.num_classes(help="with --params or --seed (default: the network's)"),
-    cli.image_size(help="with --params or --seed (default: the network's)"),
+    cli.num_classes(help="number of classes, with --params or --seed (default: the network's)"),
+    cli.image_size(
+        help="height and width of the images, with --params or --seed (default: the network's)"),
     cli.seed(help="instead of MODEL, random parameters from this seed"),
 )  # fmt: skip
 @option("--method", type=cli.choice(*METHODS, "all"), help="how to quantize")
@@ -80,10 +81,10 @@ if TYPE_CHECKING:
 @cli.option_group("Calibration and training",
     option("--algo", metavar="ALGORITHM", default="hist", help="how calibration finds the range of"
         " an activation: hist, KL, avg, abs_max; static-ptq has mse and emd as well"),
-    option("--epochs", type=cli.COUNT, default=1, help="of training"),
-    option("--steps", type=cli.COUNT, help="of training, instead of --epochs"),
-    cli.batch_size(help="images at a time (default: 64 with MNIST, else 8)"),
-    cli.learning_rate(help="of training, at its start (default: 1e-4 with MNIST, else 1e-5)"),
+    option("--epochs", type=cli.COUNT, default=1, help="epochs of training"),
+    option("--steps", type=cli.COUNT, help="steps of training, instead of --epochs"),
+    cli.batch_size(help="images per run (default: 64 with MNIST, else 8)"),
+    cli.learning_rate(help="learning rate at the start (default: 1e-4 with MNIST, else 1e-5)"),
 )  # fmt: skip
 @cli.option_group("Results",
     cli.as_json(), cli.report(),
@@ -91,7 +92,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @cli.option_group("Engine",
     cli.program(),
-    cli.threads(help="CPU threads of a run that is timed"),
+    cli.threads(help="CPU threads of a timed run"),
     option("--seconds", type=cli.SECONDS, default=0.5, metavar="SECONDS",
         help="how long each model is timed in each engine, at each batch size"),
 )  # fmt: skip

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 @cli.network(type=cli.choice(*torch_models.NETWORKS), default="lenet", help="which network")
 @option("--epochs", type=cli.NATURAL,
     help="passes over the training images; 0 saves the random parameters of the seed")  # fmt: skip
-@cli.batch_size(help="images a step (default: 64)")
+@cli.batch_size(help="images per step (default: 64)")
 @cli.learning_rate()
-@cli.seed(default=0, help="of parameters and order")
+@cli.seed(default=0, help="seed of the parameters and the order")
 @cli.image_size(default=32, help="height and width of the images, in pixels, for resnet18")
 @cli.data_dir()
 @option(
-    "--device", metavar="DEVICE", help="as PyTorch names it (default: cuda or the like, or cpu)"
+    "--device",
+    metavar="DEVICE",
+    help="PyTorch's name of the device (default: cuda, if any, or cpu)",
 )
 @option("-o", "--output", type=cli.FILE, default="net.prm", help="the file to write")
 def main(

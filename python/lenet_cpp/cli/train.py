@@ -28,14 +28,14 @@ from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recip
 """)  # fmt: skip
 @cli.network(default="lenet")
 @option("--recipe", type=cli.choice("guide", "best"),
-    help="best takes over half an hour on full MNIST (default: guide)")  # fmt: skip
+    help="recipe (default: guide); best takes over half an hour on full MNIST")  # fmt: skip
 @option("--epochs", type=cli.INTEGER, help="passes over the training images")
-@cli.batch_size(help="images a step")
+@cli.batch_size(help="images per step")
 @cli.learning_rate()
-@cli.seed(help="of parameters, order and distortion (default: 0)")
+@cli.seed(help="seed of the parameters, the order and the distortion (default: 0)")
 @cli.data_dir()
-@option("--download", is_flag=True, help="fetch MNIST into Paddle's cache if missing")
-@cli.output_dir(help="where the checkpoint goes (default: checkpoints/NAME)")
+@option("--download", is_flag=True, help="download MNIST into Paddle's cache if it is missing")
+@cli.output_dir(help="folder for the checkpoint (default: checkpoints/NAME)")
 @option("--resume", is_flag=True, help="continue the checkpoint in the output folder")
 def main(
     network: str, recipe: str | None, epochs: int | None, batch_size: int | None,

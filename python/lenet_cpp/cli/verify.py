@@ -63,9 +63,9 @@ _DIGIT_SHAPE = (1, 28, 28)
     cli.params(help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams"
         " with the default folder, and random ones where a manifest says so; otherwise the trained"
         " network is left out)"),
-    cli.num_classes(help="of a network that is not exported yet (default: the network's)"),
-    cli.image_size(help="of a network that is not exported yet (default: the network's)"),
-    cli.seed(default=0, help="of random parameters for a network without"),
+    cli.num_classes(help="number of classes of a network that is not exported yet"),
+    cli.image_size(help="height and width of the images, for a network that is not exported yet"),
+    cli.seed(default=0, help="seed of random parameters, where there are no trained ones"),
 )  # fmt: skip
 @cli.option_group("Images",
     option("-i", "--image-file", "--img-path", type=cli.FILE, multiple=True, metavar="FILE...",
@@ -77,14 +77,14 @@ _DIGIT_SHAPE = (1, 28, 28)
 )  # fmt: skip
 @cli.option_group("What is compared",
     option("--batch-sizes", type=cli.Several(cli.COUNT),
-        help=f"images a run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))} for digits, else"
-        f" {','.join(map(str, _OTHER_BATCH_SIZES))})"),
+        help=f"images per run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))} for digits,"
+        f" else {','.join(map(str, _OTHER_BATCH_SIZES))})"),
     option("--accelerators", type=cli.Several(cli.choice(*ACCELERATORS)), metavar="NAME,...",
-        help=f"of {', '.join(ACCELERATORS)} (default: all that have the precision)"),
+        help=f"compare these of {', '.join(ACCELERATORS)} (default: all that have the precision)"),
     cli.precision(type=cli.choice(*PRECISIONS), default="fp32",
-        help="of the exported model's arithmetic; the reference is computed in float32"),
+        help="precision of the exported model's arithmetic; the reference is computed in float32"),
     option("--formats", type=cli.Several(cli.choice(*PROGRAM_FORMATS)), metavar="NAME,...",
-        help=f"of {', '.join(PROGRAM_FORMATS)} (default: those of the model)"),
+        help=f"compare these of {', '.join(PROGRAM_FORMATS)} (default: those of the model)"),
     option("--threshold", type=float, metavar="X",
         help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
         f" {', '.join(f'{TOLERANCES[name]:g} in {name}' for name in PRECISIONS)})"),
