@@ -242,8 +242,8 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
     ("arguments", "status", "said"),
     [
         (["a.onnx", "--output=out"], 3, "cannot read a.onnx"),
-        (["a.prm", "--output=out"], 2, "name the network with --model"),
-        (["a.onnx", "--output=out", "--model=lenet"], 2, "--model does not go with an ONNX file"),
+        (["a.prm", "--output=out"], 2, "name the network with -n"),
+        (["a.onnx", "--output=out", "--model=lenet"], 2, "--network does not go with an ONNX file"),
         (["a.prm", "--output=out", "--like=lenet"], 2, "--like does not go with PyTorch"),
         ([str(PAGE), "--output=out"], 5, "is no model that can be imported"),
         ([".", "--output=out"], 3, "init_net.pb"),

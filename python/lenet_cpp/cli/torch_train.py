@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     random parameters, to try the pipeline
 """)  # fmt: skip
 @cli.network(type=cli.choice(*torch_models.NETWORKS), default="lenet", help="which network")
-@option("--epochs", type=cli.NATURAL,
+@option("--epochs", type=cli.INTEGER,
     help="passes over the training images; 0 saves the random parameters of the seed")  # fmt: skip
 @cli.batch_size(help="images per step (default: 64)")
 @cli.learning_rate()
