@@ -4,38 +4,37 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lenet_cpp.cli._options import Options, command
+from click import option
+
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.mnist import read_mnist_dir, stratified_indices, write_idx
 from lenet_cpp.errors import BadInput
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-@command("""
-Arguments:
-  DATA_DIR  folder with the four files of full MNIST
-  OUTPUT_DIR  folder for the four files of the sample
-Options:
-  --train N  training images [default: 6000]
-  --test N  test images [default: 1000]
-  --seed SEED  seed of the drawing [default: 0]
-Examples:
-  %prog mnist data/mnist_sample  the embedded sample
-""")
-def main(options: Options) -> int:
+
+@cli.command("%prog mnist data/mnist_sample\n    the embedded sample")
+@cli.argument("data_dir", metavar="DATA_DIR", type=cli.FOLDER, help="with the four files of MNIST")
+@cli.argument("output_dir", metavar="OUTPUT_DIR", type=cli.FOLDER, help="for those of the sample")
+@option("--train", type=cli.COUNT, default=6000, help="training images")
+@option("--test", type=cli.COUNT, default=1000, help="test images")
+@cli.seed(default=0, help="seed of the drawing")
+def main(data_dir: Path, output_dir: Path, train: int, test: int, seed: int) -> int:
     """Draw the embedded MNIST sample from the full data set."""
-    source, output = Path(options.data_dir), Path(options.output_dir)
-    mnist = read_mnist_dir(source)
+    mnist = read_mnist_dir(data_dir)
     if mnist.kind != "full":
-        raise BadInput(f"{source} does not hold the full MNIST")
-    parts = (("train", mnist.train, options.train), ("t10k", mnist.test, options.test))
+        raise BadInput(f"{data_dir} does not hold the full MNIST")
+    parts = (("train", mnist.train, train), ("t10k", mnist.test, test))
     for number, (prefix, split, count) in enumerate(parts):
-        chosen = stratified_indices(split.labels, count, seed=(options.seed, number))
-        images = output / f"{prefix}-images-idx3-ubyte.gz"
-        labels = output / f"{prefix}-labels-idx1-ubyte.gz"
+        chosen = stratified_indices(split.labels, count, seed=(seed, number))
+        images = output_dir / f"{prefix}-images-idx3-ubyte.gz"
+        labels = output_dir / f"{prefix}-labels-idx1-ubyte.gz"
         write_idx(images, split.images[chosen])
         write_idx(labels, split.labels[chosen].astype("uint8"))
-    drawn = read_mnist_dir(output)
+    drawn = read_mnist_dir(output_dir)
     print(drawn.describe())
     for name, digest in drawn.md5.items():
         print(f"{digest}  {name}")

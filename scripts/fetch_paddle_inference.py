@@ -47,7 +47,7 @@ exit codes: 0 done, 1 other failure, 2 wrong usage, 3 file not found, 4 bad arch
 def size(text: str) -> int:
     match = re.fullmatch(r"(\d{1,15})([KMGT]?)", text.upper())
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 4G")
+        raise ValueError(f"--max-size {text!r} is not a size such as 500M or 4G")
     return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[match[2]]
 
 
@@ -82,41 +82,40 @@ def make_parser() -> argparse.ArgumentParser:
     add("--cache-dir", type=Path, metavar="DIR", help="default: third_party/.download")
     add("--timeout", type=float, default=30.0, metavar="S", help="for each answer (default 30 s)")
     add("--retries", type=int, default=5, metavar="N", help="after a failed attempt (default 5)")
-    add("--max-size", type=size, metavar="SIZE", help="most that may be unpacked (default 4G)")
+    add("--max-size", metavar="SIZE", help="most that may be unpacked (default 4G)")
     return parser
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser()
-    args = parser.parse_args(argv)
+def complete(args: argparse.Namespace) -> None:
+    """Fill in what follows from the options; raise ValueError when they do not go together."""
     output = Path(os.path.abspath(args.output_dir))  # noqa: PTH100 - a link there stays a link
     args.output_dir = output.parent.resolve() / output.name
     if args.archive and args.url:
-        parser.error("--archive and --url exclude each other")
+        raise ValueError("--archive and --url exclude each other")
     if args.archive and args.source is None:
         args.source = "official"
     if args.source == "official":
         if args.copy or args.site_packages:
-            parser.error("--copy and --site-packages belong to --source wheel")
+            raise ValueError("--copy and --site-packages belong to --source wheel")
         if not (args.version or args.url or args.archive):
-            parser.error("--source official needs --version, --url or --archive")
+            raise ValueError("--source official needs --version, --url or --archive")
         if args.version and not re.fullmatch(r"\d+\.\d+\.\d+[-.]?[a-z0-9]*", args.version):
-            parser.error(f"--version {args.version!r} is not a version such as 3.3.1")
+            raise ValueError(f"--version {args.version!r} is not a version such as 3.3.1")
         if args.version and not args.url:
             args.url = official.published_url(args.version)
         if args.url and not re.fullmatch(
             r"(https?://[\w\[][^@/?#\s]*([/?#]|$)|file:///)[!-~]*", args.url, re.ASCII
         ):
-            parser.error(f"--url {args.url!r} is no http, https or file address")
+            raise ValueError(f"--url {args.url!r} is no http, https or file address")
     elif args.version or args.url or args.archive or args.sha256:
-        parser.error("--version, --url, --archive and --sha256 belong to --source official")
+        raise ValueError("--version, --url, --archive and --sha256 belong to --source official")
     if args.sha256:
         args.sha256 = args.sha256.lower()
         if not re.fullmatch(r"[0-9a-f]{64}", args.sha256):
-            parser.error("--sha256 takes 64 hexadecimal digits")
+            raise ValueError("--sha256 takes 64 hexadecimal digits")
+    args.max_size = args.max_size and size(args.max_size)
     if not (0 < args.timeout < 1e6 and args.retries >= 0):
-        parser.error("--timeout must be above 0 and --retries not below 0")
-    return args
+        raise ValueError("--timeout must be above 0 and --retries not below 0")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -147,7 +146,17 @@ def run_official(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    args = parse(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    try:
+        complete(args)
+    except ValueError as error:
+        parser.error(str(error))
+    return status_of(args)
+
+
+def status_of(args: argparse.Namespace) -> int:
+    """Make the folder, or report; return the exit code, after a line about what failed."""
     try:
         run(args)
     except Failure as error:

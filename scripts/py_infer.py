@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Classify images with an exported model in Paddle's training engine; see --help."""
+"""Classify images with an exported model, in Paddle's training engine; see --help."""
 
-from lenet_cpp.cli import run_script
+import sys
+from pathlib import Path
 
 if __name__ == "__main__":
-    run_script(__file__)
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from predict import py_infer
+
+    sys.exit(py_infer())

@@ -122,7 +122,7 @@ const std::array<ConfigOption, 18> kConfigOptions = {{
      "end a run with an error after N milliseconds (default: 0, no limit; not supported by Paddle)",
      set<&Config::time_limit_ms, 0>},
     {"output_name", "NAME",
-     "a value of the program, as lenet-cpp explain prints it, or features, what the classifier "
+     "a value of the program, as --profile prints it, or features, what the classifier "
      "takes: the only output that the native engine computes; *: every value (default: the "
      "outputs)",
      set<&Config::output_name>},

@@ -1,4 +1,4 @@
-"""Classifiers in every form, the three commands that classify images, and all that parse flags."""
+"""Classifiers in every form, the three scripts that classify images, and all that parse flags."""
 
 import json
 import sys
@@ -8,15 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lenet_cpp.cli import COMMANDS, classify, load
+from lenet_cpp.cli import COMMANDS, load
 from lenet_cpp.data.mnist import read_idx
+from scripts.predict import infer, predict, py_infer
 from snippets import run_command
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "mnist_sample"
-MAINS = {name: getattr(classify, name) for name in ("predict", "infer", "py_infer")}
-# The others hand their arguments on, to a script and to a C++ program.
-PARSED = {name: load(name) for name in COMMANDS if name not in ("fetch-paddle", "serve")}
+MAINS = {"predict": predict, "infer": infer, "py_infer": py_infer}
+"""Of scripts, which take the flags of the guides."""
+# serve hands its arguments on to a C++ program.
+PARSED = {name: load(name) for name in COMMANDS if name != "serve"}
 FORMATS = ("pdmodel", "json", "separate")
 ENGINES = ("native", "paddle", "python", "executor")
 

@@ -2,10 +2,12 @@
 
 import ast
 import errno
+import inspect
 import io
 import os
 import pickle
 import re
+import shlex
 import shutil
 import sys
 import zipfile
@@ -16,16 +18,17 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from classifiers import PARSED
+from classifiers import MAINS, PARSED, ROOT
 from PIL import Image
 
-from lenet_cpp.cli import COMMANDS, load, run_cli
+from lenet_cpp.cli import COMMANDS, predict, run_cli
 
-PACKAGE = Path(__file__).parents[2] / "python" / "lenet_cpp"
-STEMS = {name: place.partition(":")[2] or place for name, (place, _) in COMMANDS.items()}
+PACKAGE = ROOT / "python" / "lenet_cpp"
+STEMS = {name: place for name, (place, _) in COMMANDS.items()}
 TOOLS = {
     "caffe2_roundtrip.py": "tools.caffe2.cli",
     "draw_mnist_sample.py": "scripts.draw_mnist_sample",
+    "fetch_paddle_inference.py": "scripts.fetch_paddle_inference",
     "mutate_models.py": "tools.hostile.__main__",
 }
 # What several commands have in common, and whose messages therefore may name only what all have.
@@ -35,7 +38,7 @@ SHARED = {
     "data/mnist.py": ["train", "verify", "quantize", "torch_train"],
     "export/*.py": ["convert_model", "export_model"],
     "formats/*.py": ["convert_model"],
-    "inference/model.py": ["predict", "py_infer", "infer", "verify"],
+    "inference/model.py": ["predict", "verify"],
     "interchange/caffe2/*.py": ["import_model"],
     "interchange/onnx/reduce.py": ["import_model"],
     "quantize/*.py": ["quantize"],
@@ -49,7 +52,7 @@ def option_names(command):
     """The names of a command's options, as its parser has them."""
     return {
         name.replace("_", "-") for param in command.params
-        for name in (*param.opts, *param.secondary_opts, *param.also)
+        for name in (*param.opts, *param.secondary_opts, *getattr(param, "flags", ()))
     }  # fmt: skip
 
 
@@ -66,10 +69,12 @@ def argparse_names(main, arguments):
 FLAGS = {
     **{STEMS[name]: option_names(command) for name, command in PARSED.items()},
     "benchmark.py": option_names(import_module("tools.benchmark.cli").main),
-    "fetch_paddle": argparse_names(load("fetch-paddle").callback, ()),
+    **{f"{name}.py": option_names(command) for name, command in MAINS.items()},
+    "fetch_paddle_inference.py": argparse_names(
+        import_module("scripts.fetch_paddle_inference").main, []
+    ),
     **{name: argparse_names(import_module(place).main, []) for name, place in TOOLS.items()},
 }
-FLAGS["classify"] = FLAGS["predict"] | FLAGS["infer"]  # whose help is tested for each
 
 
 def texts_of(path):
@@ -107,7 +112,7 @@ def flags_in(line, commands):
 
 
 def modules():
-    patterns = {f"cli/{place}.py": [place] for place in [*STEMS.values(), "classify"]} | SHARED
+    patterns = {f"cli/{place}.py": [place] for place in STEMS.values()} | SHARED
     return {
         path.relative_to(PACKAGE).as_posix(): commands
         for pattern, commands in patterns.items() for path in PACKAGE.glob(pattern)
@@ -126,15 +131,24 @@ def test_messages_name_flags_that_there_are(name, commands):
 
 @pytest.mark.parametrize("name", PARSED)
 def test_help_names_flags_that_there_are(name):
-    texts = [param.help for param in PARSED[name].params]
-    for text in [*texts, *(example for example, _ in PARSED[name].examples)]:
+    command = PARSED[name]
+    for text in [*(str(param.help) for param in command.params), *command.epilog.splitlines()]:
         for where, flag in flags_in(text, [STEMS[name]]):
             assert flag.replace("_", "-") in FLAGS[where] | EVERYWHERE, f"{flag} in {text!r}"
 
 
+@pytest.mark.parametrize("name", [*PARSED, *MAINS])
+def test_examples_of_the_help_are_understood(name):
+    command = PARSED.get(name) or MAINS[name]
+    examples = re.findall(r"^%prog(.*)", command.epilog, re.MULTILINE)
+    assert examples
+    for example in examples:
+        command.make_context(name, shlex.split(example))
+
+
 def test_other_modules_name_no_flags():
     """A message of theirs may be any command's."""
-    known = {*modules(), "cli/_options.py"}  # whose options are tested with each command
+    known = {*modules(), "cli/_options.py", "cli/help_.py"}  # tested with each command
     names = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
     for name in sorted(names - known):
         for text in texts_of(PACKAGE / name):
@@ -185,8 +199,8 @@ def test_a_file_of_another_kind_is_named(arguments, said, others, monkeypatch, c
         pytest.importorskip("torch", reason="it reads the file")
     monkeypatch.chdir(others)
     command, *rest = arguments.split()
-    (name,) = (name for name, stem in STEMS.items() if stem == command)
-    assert load(name)(rest) in {3, 4, 5}
+    called = {**MAINS, **{STEMS[name]: each for name, each in PARSED.items() if name != "predict"}}
+    assert called[command](rest) in {3, 4, 5}
     (error,) = capsys.readouterr().err.splitlines()
     assert said in error
     assert re.search(r"[\w.]*(\.p\w+|\.json|\.onnx)", error)
@@ -197,7 +211,7 @@ def test_a_full_disk_is_named_with_its_file(model_dir, others, capsys):
     target = others / "full.json"
     target.symlink_to("/dev/full")
     arguments = ["-i", str(others / "digit.png"), "-d", str(model_dir), f"--output={target}"]
-    assert load("predict")(arguments) == 8
+    assert MAINS["predict"](arguments) == 8
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{os.strerror(errno.ENOSPC)}: {target}; free some" in line
 
@@ -235,3 +249,21 @@ def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     assert f"{os.strerror(code)}: {target}; " in line
     assert line.endswith("name another place to write to (see --help)")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [*PARSED, *MAINS])
+def test_a_function_takes_the_parameters_of_its_command(name):
+    """Click passes them by name, which mypy cannot check."""
+    command = PARSED.get(name) or MAINS[name]
+    given = {param.name for param in command.params if param.expose_value}
+    functions = [command.callback, getattr(command.callback, "__wrapped__", command.callback)]
+    parameters = [inspect.signature(each, follow_wrapped=False).parameters for each in functions]
+    taken = {*parameters[0], *parameters[1]} - {"files", "more", "change"}
+    if "computed" in taken:
+        taken |= {*predict.Computed.__annotations__}
+    rest = {"given", "computed"} & taken  # **given are handed on
+    assert taken - rest == given if "given" not in rest else taken - rest <= given
+
+
+def test_the_script_of_fetch_paddle_takes_the_same_options():
+    assert FLAGS["fetch_paddle_inference.py"] - {"-h", "--help"} == FLAGS["fetch_paddle"] - {"-o"}

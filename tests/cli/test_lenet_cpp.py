@@ -1,6 +1,5 @@
 """The command lenet-cpp: subcommands, help, options that are alike, completion, versions."""
 
-import ast
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from classifiers import MAINS, PARSED, ROOT
+from classifiers import MAINS, PARSED, ROOT, answers
 from PIL import Image
 
 import lenet_cpp
@@ -44,10 +43,18 @@ def test_help_lists_the_commands(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("predct x.png", "lenet-cpp: error: No such command 'predct'. Did you mean 'predict'?"),
+        ("quantze x", "lenet-cpp: error: No such command 'quantze'. Did you mean 'quantize'?"),
+        ("help quantze", "error: No such command 'quantze'. Did you mean 'quantize'?"),
         ("predict --batch 3 x.png", "Did you mean '--batch-size'?"),
         ("convert x -o y", "lenet-cpp convert: error: Missing option '--to'"),
         ("export --combine x --softmax", "--softmax does not go with --combine"),
+        ("export x --combine x", "PARAMS does not go with --combine"),
+        ("benchmark --trace x", "--trace goes with --profile"),
+        ("predict --bundled x.png --json -o x.json", "--output does not go with --json"),
+        ("predict --bundled x.png -o x.parquet", "lenet-cpp predict-many writes .parquet"),
+        ("predict x.pdparams x.png --engine dygraph", "--engine dygraph needs -n, the network"),
+        ("predict --bundled -d x x.png", "--bundled goes with no other model"),
+        ("predict model x.png --use-tensorrt", "No such option"),
         ("verify --model-dir", "Option '--model-dir' needs a value; see lenet-cpp verify --help"),
         ("export a b", "unexpected extra argument (b)"),
         ("quantize", "lenet-cpp quantize: error: give one of --method and --analyse"),
@@ -78,41 +85,24 @@ def values(command, *arguments):
         ("export", ["-o out", "-o=out", "--o out", "--output_dir=out", "--save_inference_dir out"]),
         ("export", ["net", "-p net", "-p=net", "-pnet", "--pretrained=net", "--params net"]),
         ("export", ["params", "-p params"]),
-        ("export", ["-m AlexNet", "--model=AlexNet", "--model_name AlexNet", "--m=AlexNet"]),
-        ("predict", ["x", "-i x", "-i=x", "-ix", "--image_file x", "--img_path=x", "--i x"]),
-        ("predict", ["x", "--i=x", "--image-file x", "--image_file=x"]),
-        ("predict", ["x --threads 2", "x --cpu_threads=2", "--cpu-threads 2 x"]),
-        ("predict", ["x --use_onednn", "--use_mkldnn x", "-i=x --use-mkldnn=True"]),
-        ("predict", ["x --benchmark", "--enable_benchmark x", "-i=x --benchmark on"]),
+        ("export", ["-n AlexNet", "-m AlexNet", "--model=AlexNet", "--model_name AlexNet"]),
+        ("export", ["--network AlexNet", "--m=AlexNet", "--n=AlexNet", "--network=AlexNet"]),
+        ("predict", ["-i x", "-i=x", "-ix", "--image_file x", "--img_path=x", "--i x"]),
+        ("predict", ["-d x y", "--model_dir=x y", "y --model-dir x", "--d=x y"]),
+        ("predict", ["m x --threads 2", "m x --cpu_threads=2", "--cpu-threads 2 m x"]),
+        ("predict", ["m x --benchmark", "--enable_benchmark m x", "m --benchmark on x"]),
         ("verify", ["model", "--model-dir model", "--model_dir=model", "-d x -d model"]),
         ("verify", ["-i x -i y", "--image_file=x --img_path y"]),
-        ("explain", ["model", "-d model", "--model_dir=model", "-m model", "--model-file model"]),
+        ("benchmark", ["model", "-d model", "--model_dir=model", "-m model", "--model-file model"]),
+        ("match-preprocess", ["m x --expect e", "-d m x --expect e", "x --expect=e --model_dir m"]),
         ("torch-train", ["--lr 0.1", "--learning_rate=0.1"]),
     ],
 )  # fmt: skip
 def test_spellings_are_alike(command, spellings):
     first, *others = (values(command, *spelling.split()) for spelling in spellings)
-    assert "x" in spellings or first != values(command, *["x"] * (command == "predict"))
+    assert command == "match-preprocess" or first != values(command)
     for other in others:
         assert other == first
-
-
-def attributes_of(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "options.only":
-            yield from (name.value for name in node.args)
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "options":
-            yield from [node.attr] if node.attr != "only" else []
-
-
-@pytest.mark.parametrize("name", PARSED)
-def test_commands_read_only_options_that_there_are(name):
-    """Their attributes are not known to mypy."""
-    module = COMMANDS[name][0].partition(":")[0]
-    path = ROOT / "python" / "lenet_cpp" / "cli" / f"{module}.py"
-    together = [one for one, (place, _) in COMMANDS.items() if place.partition(":")[0] == module]
-    known = {param.name for one in together for param in PARSED[one].params}
-    assert set(attributes_of(path)) <= known
 
 
 def modules_after(statement, *names):
@@ -122,7 +112,7 @@ def modules_after(statement, *names):
 
 def test_what_is_not_needed_is_not_imported(lenet):
     assert modules_after("import lenet_cpp", "click", "lenet_cpp.cli") == set()
-    others = [f"lenet_cpp.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()]
+    others = [f"lenet_cpp.cli.{place}" for place, _ in COMMANDS.values()]
     frameworks = ("paddle", "torch", "onnx", "onnxruntime")
     for flag in ("--help", "--version"):
         run = f"from lenet_cpp.cli import main; main(['{flag}'])"
@@ -131,8 +121,8 @@ def test_what_is_not_needed_is_not_imported(lenet):
     run = f"import {', '.join([*modules, *others])}, lenet_cpp.interchange.torch.models"
     assert modules_after(run, *frameworks) == set()
     assert modules_after("import lenet_cpp.data.images", "PIL", "yaml", "paddle") == set()
-    flags = [f"-i={lenet.photos}", f"--model_dir={lenet.exported}", "--benchmark"]
-    run = f"from lenet_cpp.cli.classify import predict; assert predict({flags}) == 0"
+    given = ["predict", str(lenet.exported), str(lenet.photos), "--benchmark"]
+    run = f"from lenet_cpp.cli import main; assert main({given}) == 0"
     assert modules_after(run, "paddle") == set()
 
 
@@ -161,18 +151,18 @@ def test_versions(environment, said):
 def test_entry_point_and_module():
     (found,) = entry_points(group="console_scripts", name="lenet-cpp")
     assert found.load() is main
-    done = run_command(sys.executable, "-m", "lenet_cpp", "explain", "--batch", "1")
+    done = run_command(sys.executable, "-m", "lenet_cpp", "web", "--batch", "1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("lenet-cpp explain: error: No such option")
+    assert done.stderr.startswith("lenet-cpp web: error: No such option")
 
 
 @pytest.mark.parametrize(
     ("line", "some", "none"),
     [
         ("lenet-cpp ", {*COMMANDS}, {"--version"}),
-        ("lenet-cpp ex", {"export", "export-onnx", "explain"}, {"predict"}),
+        ("lenet-cpp ex", {"export", "export-onnx"}, {"predict"}),
         ("lenet-cpp export --", {"--num-classes", "--image-size"}, {"--class_dim", "--img_size"}),
-        ("lenet-cpp train --model Le", {"lenet"}, {"AlexNet"}),
+        ("lenet-cpp train --network Le", {"lenet"}, {"AlexNet"}),
         ("lenet-cpp convert x --to pd", {"pdmodel"}, {"json"}),
     ],
 )
@@ -185,27 +175,26 @@ def test_completion(line, some, none):
     assert not none & found
 
 
-def test_explain(capsys, tmp_path):
-    assert main(["explain", "-b", "3", "--runs", "2", "--trace", str(tmp_path / "trace")]) == 0
+def test_profile(capsys, tmp_path):
+    profile = ["benchmark", "--profile"]
+    assert main([*profile, "-b", "3", "--runs", "2", "--trace", str(tmp_path / "trace")]) == 0
     text = capsys.readouterr().out
     assert "3 images" in text
     assert {event["ph"] for event in json.loads((tmp_path / "trace").read_text())} == {"X"}
     assert " 117,600 " in text  # 1 * 5 * 5 * 6 * 28 * 28, of the first layer
-    assert main(["explain", "nowhere"]) == 3
+    assert main([*profile, "nowhere"]) == 3
     assert "there is no model 'nowhere'" in capsys.readouterr().err
-    assert main(["explain", "--json", "--runs", "1"]) == 0
-    profile = json.loads(capsys.readouterr().out)
-    assert profile["multiply_adds"] == 416_520
-    assert (profile["engine"], profile["images"]) == ("native", 1)
+    assert main([*profile, "--json", "--runs", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["multiply_adds"] == 416_520
+    assert (found["engine"], found["images"]) == ("native", 1)
 
 
 def test_benchmark(capsys):
     sizes = ["--batch-sizes", "1,3", "--threads", "1,2", "--seconds", "0"]
-    assert main(["benchmark", "--json", "--profile", *sizes]) == 0
+    assert main(["benchmark", "--json", *sizes]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found["left_out"]) == {"onnxruntime", "profile of paddle"}  # it runs .onnx only
-    profiled = [(each["threads"], each["images"]) for each in found["profiles"]]
-    assert profiled == list(product((1, 2), (1, 3)))
+    assert set(found["left_out"]) == {"onnxruntime"}  # it runs .onnx only
     ran = [(row["engine"], row["threads"], row["batch_size"]) for row in found["rows"]]
     assert ran == list(product(("native", "paddle"), (1, 2), (1, 3)))
     for row in found["rows"]:
@@ -277,3 +266,94 @@ def test_serve_has_the_bundled_model_when_none_is_named(given, served, monkeypat
     monkeypatch.setattr(serve, "become_program", lambda _, arguments: calls.append(arguments))
     serve.main(given, standalone_mode=False)
     assert calls == [(*given, *map(str, served))]
+
+
+def test_serve_has_help_without_the_program(monkeypatch, capsys):
+    monkeypatch.setattr(serve, "find_built", lambda *_: None)
+    text = help_of(["serve", "--help"], capsys)
+    assert text.startswith("Usage: lenet-cpp serve")
+    assert "lenet_serve is not here" in text
+    assert main(["serve"]) == 3
+
+
+@pytest.mark.parametrize("model", [["{0}"], ["{0}/lenet.pdmodel"], ["--bundled"], ["-d", "{0}"],
+                                   ["--model-dir={0}"], ["-m", "{0}/lenet.json"]])  # fmt: skip
+def test_which_is_the_model_and_which_are_images(lenet, model, tmp_path):
+    """A folder and a folder, a file and an image; where a flag names the model, all are images."""
+    first, *_ = sorted(lenet.photos.iterdir())
+    named = [each.format(lenet.exported) for each in model]
+    target = tmp_path / "out.json"
+    for images, names in (
+        ([lenet.photos], {path.name for path in lenet.photos.iterdir()}),
+        ([first], {first.name}),
+        ([first, lenet.photos / "00[1-3].png"], {f"00{i}.png" for i in range(4)}),
+    ):
+        assert main(["predict", *named, *map(str, images), "-o", str(target)]) == 0
+        assert answers(target).keys() == names
+    assert main(["predict", "-i", str(first), *named, "-o", str(target)]) == 0
+    assert answers(target).keys() == {first.name}
+
+
+def test_an_onnx_model_and_an_image(lenet, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="it writes the model")
+    network = """<ir_version: 8, opset_import: ["" : 17]> network (float[N,1,28,28] x) =>
+        (float[N,784] y) { y = Flatten(x) }"""
+    onnx.save(onnx.parser.parse_model(network), tmp_path / "model.onnx")
+    image = lenet.photos / "000.png"
+    given = [str(tmp_path / "model.onnx"), str(image), "-n", "lenet", "--json"]
+    assert main(["predict", *given]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    brightest = np.asarray(Image.open(image)).reshape(-1)[found["predictions"][0]["class_id"]]
+    assert brightest == np.asarray(Image.open(image)).max()
+
+
+@pytest.mark.parametrize("command", ["predict", "predict-many -o x.csv"])
+@pytest.mark.parametrize("given", ["", "MODEL", "IMAGE", "--bundled", "-d MODEL", "-i IMAGE"])
+def test_a_model_or_images_are_missing(command, given, lenet, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    image = lenet.photos / "000.png"
+    given = given.replace("MODEL", str(lenet.exported)).replace("IMAGE", str(image))
+    for arguments in [given.split()] + [[str(image)] * 2] * (given == ""):
+        with pytest.raises(SystemExit) as caught:
+            main([*command.split(), *arguments])
+        assert caught.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "give MODEL IMAGE..., or --bundled IMAGE..." in line
+
+
+@pytest.mark.parametrize("engine", ["executor", "dygraph", "python", "native"])
+def test_engines_of_predict(engine, lenet, capsys):
+    model = [str(lenet.exported)]
+    if engine == "dygraph":
+        model = [str(lenet.params), "-n", "lenet"]
+    given = ["predict", *model, str(lenet.photos), "--topk=1", f"--engine={engine}", "--json"]
+    assert main(given) == 0
+    found = [one["predictions"][0]["label"] for one in json.loads(capsys.readouterr().out)]
+    assert found == lenet_cpp.classify(sorted(lenet.photos.iterdir())).labels
+
+
+def test_models_lists_the_registry(capsys):
+    from lenet_cpp.models import MODELS
+
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == list(MODELS)
+    assert main(["models", "--json"]) == 0
+    found = {each.pop("name"): each for each in json.loads(capsys.readouterr().out)}
+    assert found["AlexNet"]["image_sizes"] == [223, 254]
+    assert [each["num_classes"] for each in found.values()] == [s.classes for s in MODELS.values()]
+
+
+def test_exit_statuses_are_those_of_the_page(capsys):
+    assert main(["help", "exit-status"]) == 0
+    printed = capsys.readouterr().out
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").partition("## Errors by")[0]
+    for name, code in re.findall(r"^\| `(\w+)` \| (\d) \|", page, re.MULTILINE):
+        assert re.search(f"^ *{code}  {name}: ", printed, re.MULTILINE)
+    printed_codes = set(re.findall(r"^ *(\d+)  ", printed, re.MULTILINE))
+    assert printed_codes == set(re.findall(r"\b\d{1,3}\b", page.replace("| head -1", "")))
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["models"]])
+def test_help_of_a_command(command, capsys):
+    assert help_of(["help", *command], capsys) == help_of([*command, "--help"], capsys)

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.cli.classify import predict, py_infer
 from lenet_cpp.data.images import Normalize, Pipeline, ToCHW
 from numpy_reference import LENET, softmax
+from scripts.predict import predict, py_infer
 from snippets import run_page
 
 pytest.importorskip("onnx", reason="the models of these tests are made with it")

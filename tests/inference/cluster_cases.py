@@ -132,7 +132,7 @@ def check_command(table, folder, *on):
     """The command gives the logits of one process."""
     target = folder / "out.parquet"
     options = ("--keep=id", "--logits", "--part-rows=400", "--output", str(target))
-    assert main(["predict", str(table), *options, *on]) == 0
+    assert main(["predict-many", "--bundled", str(table), *options, *on]) == 0
     assert np.array_equal(logits(target), one_process(table, folder))
 
 

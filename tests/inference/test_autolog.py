@@ -13,13 +13,13 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import InferenceEngine, models
-from lenet_cpp.cli import classify
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference import autolog
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.engine import RunSettings
+from scripts.predict import infer, predict, py_infer
 
-MAINS = {name: getattr(classify, name) for name in ("predict", "infer", "py_infer")}
+MAINS = {"predict": predict, "infer": infer, "py_infer": py_infer}
 SAMPLE = Path(__file__).parents[2] / "data" / "mnist_sample" / "t10k-images-idx3-ubyte.gz"
 
 LINE = re.compile(r"\[(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\] root INFO: (.*)")

@@ -1,4 +1,4 @@
-"""lenet-cpp predict for many images: every input and output, and going on after any death."""
+"""lenet-cpp predict-many for many images: every input and output, and going on after any death."""
 
 import csv
 import json
@@ -71,7 +71,7 @@ def read_results(path):
 
 
 def run(*arguments):
-    return main(["predict", *map(str, arguments)])
+    return main(["predict-many", "--bundled", *map(str, arguments)])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,15 @@ def dying(tmp_path, inputs):
 
     def start(who, at, target):
         variables = {"WHO": who, "AT": at, "MARK": str(tmp_path / "mark")}
-        command = [sys.executable, "-m", "lenet_cpp", "predict", inputs / "digits.npy", "--logits"]
+        command = [
+            sys.executable,
+            "-m",
+            "lenet_cpp",
+            "predict-many",
+            "--bundled",
+            inputs / "digits.npy",
+            "--logits",
+        ]
         command += ["--part-rows=20", "--workers=2", "--output", target]
         variables |= {"PYTHONPATH": str(tmp_path)}
         done = run_command(*command, env=os.environ | variables)
@@ -313,14 +321,12 @@ def test_journal(tmp_path, inputs, pixels):
 def test_wrong_usage(tmp_path, inputs, capsys, monkeypatch):
     digits, target = inputs / "digits.npy", tmp_path / "out.parquet"
     for arguments, status, why in (
-        ([digits], 2, "many images need --output"),
-        ([digits, "--output", tmp_path / "out.json"], 2, "many images need --output"),
-        ([digits, "--output", target, "--topk=2"], 2, "--topk is for images without parts"),
+        ([digits], 2, "Missing option '-o' / '--output'"),
+        ([digits, "--output", tmp_path / "out.json"], 2, "does not end in .parquet, .csv, .jsonl"),
         ([digits, "--output", target, "--on=slurm"], 2, "expected ray"),
         ([digits, "--output", target, "--on=ray://127.0.0.1:1"], 8, "no cluster at 127.0.0.1:1"),
         ([digits, "--output", target, "--on=spark://nowhere"], 8, "no cluster at nowhere"),
-        ([digits, "--output", target, "--engine=python"], 6, "--engine=python predicts no parts"),
-        ([inputs / "photos", "--logits"], 2, "--logits goes with --workers"),
+        ([digits, "--output", target, "--engine=python"], 2, "'python' is not one of 'auto', 'na"),
         ([inputs / "tables", "--column=picture", "--output", target], 5, "no column 'picture'"),
         ([inputs / "tables", "--keep=label", "--output", target], 5, "--keep label"),
         ([tmp_path / "no.npy", "--output", target], 3, "no.npy"),

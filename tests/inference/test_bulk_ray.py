@@ -1,4 +1,4 @@
-"""lenet-cpp predict --on ray, and BatchPredictor in Ray Data, with real nodes on this machine."""
+"""lenet-cpp predict-many --on ray, and BatchPredictor in Ray Data, with real nodes here."""
 
 import os
 

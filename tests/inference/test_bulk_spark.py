@@ -1,4 +1,4 @@
-"""lenet-cpp predict --on spark, and BatchPredictor in predict_batch_udf, with two executors."""
+"""lenet-cpp predict-many --on spark, and predict_batch_udf, with two executors."""
 
 import subprocess
 import sys
@@ -192,5 +192,6 @@ def test_bad_row(session, tmp_path, root):
 def test_without_java(table, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    assert main(["predict", str(table), "--on=spark", "--output", str(tmp_path / "o.csv")]) == 6
+    many = ["predict-many", "--bundled", str(table), "--on=spark", "-o", str(tmp_path / "o.csv")]
+    assert main(many) == 6
     assert "Spark needs Java: apt-get install" in capsys.readouterr().err

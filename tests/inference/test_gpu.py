@@ -14,7 +14,7 @@ from predictor_cases import digits
 
 import lenet_cpp
 from lenet_cpp import _core
-from lenet_cpp.cli.classify import infer, predict, py_infer
+from scripts.predict import infer, predict, py_infer
 from snippets import printed_by
 
 UNSUPPORTED = 6

@@ -14,13 +14,13 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.agreement import TOLERANCES, compare
-from lenet_cpp.cli.classify import predict
 from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.verify import main as verify
 from lenet_cpp.data.mnist import write_idx
 from lenet_cpp.inference.classification import InferenceEngine
 from processor import needs_bf16, needs_vnni
 from quantized_models import quantized_by_paddle
+from scripts.predict import predict
 from snippets import printed_by
 
 BAD_INPUT, UNSUPPORTED = 5, 6
@@ -224,7 +224,7 @@ def test_verify_compares_the_routes_in_a_precision(find, program, capsys, name, 
         needs_vnni()
     command = ["--model=lenet", f"--model-dir={find(name).parent}", f"--program={program}"]
     command += [f"--precision={precision}", "--images=100", "--batch-sizes=3,64"]
-    assert verify([*command, "--format=json"]) == 0
+    assert verify([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["precision"], found["agrees"]) == (precision, True)
     formats = ("pdmodel",) if precision == "int8" else ("pdmodel", "json")
@@ -243,7 +243,7 @@ def test_verify_compares_the_routes_in_a_precision(find, program, capsys, name, 
         assert row["equal_predictions"] >= 99
     assert found["tolerance"] > 1e-5
     few = [*command, "--formats=pdmodel", "--accelerators=onednn", "--batch-sizes=3"]
-    assert verify([*few, "--threshold=1e-5", "--format=json"]) == 1
+    assert verify([*few, "--threshold=1e-5", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["agrees"] is False
     assert verify([*command, "--accelerators=plain"]) == BAD_INPUT
     assert f"precision {precision} is computed by onednn" in capsys.readouterr().err

@@ -176,7 +176,15 @@ def test_errors_in_python(model_dir):
 
 def test_ctrl_c_while_c_measures(tmp_path):
     """It would take an hour; the engine's threads start with the first run that is measured."""
-    command = [sys.executable, "-m", "lenet_cpp", "explain", "--batch-size=100000", "--runs=10000"]
+    command = [
+        sys.executable,
+        "-m",
+        "lenet_cpp",
+        "benchmark",
+        "--profile",
+        "--batch-size=100000",
+        "--runs=10000",
+    ]
     command += ["--threads=4", f"--trace={tmp_path / 'trace.json'}"]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

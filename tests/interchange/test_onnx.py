@@ -242,8 +242,8 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
     ("arguments", "status", "said"),
     [
         (["a.onnx", "--output=out"], 3, "cannot read a.onnx"),
-        (["a.prm", "--output=out"], 2, "name the network with --model"),
-        (["a.onnx", "--output=out", "--model=lenet"], 2, "--model does not go with an ONNX file"),
+        (["a.prm", "--output=out"], 2, "name the network with -n"),
+        (["a.onnx", "--output=out", "--model=lenet"], 2, "--network does not go with an ONNX file"),
         (["a.prm", "--output=out", "--like=lenet"], 2, "--like does not go with PyTorch"),
         ([str(PAGE), "--output=out"], 5, "is no model that can be imported"),
         ([".", "--output=out"], 3, "init_net.pb"),
@@ -286,7 +286,7 @@ def test_across_notices_other_weights(model_dir, program, tmp_path, monkeypatch,
     monkeypatch.setattr(across, "WAYS", {way: across.WAYS[way] for way in ways})
     torch_models.save_state(torch_models.create_network("lenet", seed=3), tmp_path / "other.prm")
     arguments = ["--across", f"--model-dir={model_dir}", f"--program={program}", "--images=50"]
-    assert verify.main([*arguments, f"--torch={tmp_path / 'other.prm'}", "--format=json"]) == 1
+    assert verify.main([*arguments, f"--torch={tmp_path / 'other.prm'}", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     wrong = {tuple(pair["routes"]) for pair in report["pairs"] if pair["verdict"] == "DIFFERS"}
     assert wrong == {("torch", way) for way in ways[1:]}
@@ -298,7 +298,7 @@ def test_across_says_why_a_way_is_left_out(model_dir, program, tmp_path, monkeyp
     for name in ("lenet.json", "lenet.pdiparams"):
         shutil.copyfile(model_dir / name, tmp_path / name)
     arguments = ["--across", f"--model-dir={tmp_path}", f"--program={program}", "--images=2"]
-    assert verify.main([*arguments, "--format=json"]) == 0
+    assert verify.main([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["unavailable"].keys() == {"torch", "Paddle dygraph"}
     assert "--model" in report["unavailable"]["torch"]

@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 import lenet_cpp
 from lenet_cpp.cli import COMMANDS, load
+from scripts.predict import infer, predict, py_infer
 from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,8 @@ DOCUMENTS += [page for part in ("docs", "examples") for page in (ROOT / part).rg
 LINK = re.compile(r"(?:\[[^\]]*\]\(|<img src=\")([^)\s\"]+)[)\"]")
 CODE = re.compile(r"`[^`]+`")
 COMMAND = re.compile(r"(?:lenet-cpp +([a-z-]+)|scripts/(\w+)\.py)([^|>&;\n]*)")
-NAMES = {place.rpartition(":")[2]: name for name, (place, _) in COMMANDS.items()}
+NAMES = {place: name for name, (place, _) in COMMANDS.items()}
+SCRIPTS = {"predict": predict, "infer": infer, "py_infer": py_infer}
 NETWORK = """<ir_version: 8, opset_import: ["" : 17]> network (float[N,3,8,8] x) => (float[N,3] y)
 { a = Relu(x) b = GlobalAveragePool(a) y = Flatten(b) }"""
 RUN_BY = {
@@ -164,10 +166,10 @@ def test_commands_are_understood(page):
     indented = re.findall(r"^    (.*\n)", page.read_text(encoding="utf-8"), re.MULTILINE)
     text = "".join([*shell, *(line for line in indented if "[--" not in line)])
     for name, script, arguments in COMMAND.findall(text.replace("\\\n", " ")):
-        if name or (script in NAMES and script != "benchmark"):  # another command
-            command = name or NAMES[script]
+        if name or (script in NAMES | SCRIPTS and script != "benchmark"):  # another command
+            command = SCRIPTS.get(script) or load(name or NAMES[script])
             try:
-                load(command).make_context(command, shlex.split(arguments, comments=True))
+                command.make_context(name or script, shlex.split(arguments, comments=True))
             except click.exceptions.Exit:
                 assert "--help" in arguments
 

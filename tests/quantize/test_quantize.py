@@ -1,6 +1,7 @@
 """Quantization: what docs/quantization.md says to type, and what came of it."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lenet_cpp.quantize.deployed import Deployed
 from processor import HAS_VNNI
 from quantized_models import ROOT, model_of
 from shared_models import contents, infer
+from snippets import run_command
 
 METHODS = tuple(quantization.METHODS)
 WEIGHTS = {
@@ -141,6 +143,16 @@ def test_the_report_is_printed(made, report):
                 assert ratio == pytest.approx(faster)
     assert report["test_images"] == 1000
     assert report["refused"] == {}
+
+
+def test_json_is_all_that_is_on_standard_output(tmp_path):
+    few = ("--method=static-ptq", "--calibration-images=64", "--seconds=0")
+    command = (sys.executable, "-m", "lenet_cpp", "quantize", *few, "--json", "-o", tmp_path / "q")
+    done = run_command(*command, "--report", tmp_path / "report.json")
+    assert done.returncode == 0
+    assert done.stdout == (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(done.stdout)["methods"].keys() == {"static-ptq"}
+    assert f"wrote {tmp_path / 'q'}\n" in done.stderr
 
 
 @pytest.mark.nightly

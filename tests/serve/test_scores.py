@@ -18,9 +18,10 @@ from paddle.base.layer_helper import LayerHelper
 from PIL import Image
 
 import lenet_cpp
-from lenet_cpp.cli import classify
+from lenet_cpp.cli import main
 from lenet_cpp.data.images import digit
 from numpy_reference import softmax
+from scripts.predict import predict, py_infer
 from shared_models import both_formats
 
 
@@ -146,7 +147,9 @@ def test_commands(case, command, suffix, tmp_path, root, run_program):
             text = done.stdout
         else:
             target = tmp_path / f"r.{suffix}"
-            assert getattr(classify, command)([*flags, f"--output={target}"]) == 0
+            assert {"predict": predict, "py_infer": py_infer}[command](
+                [*flags, f"--output={target}"]
+            ) == 0
             text = target.read_text()
         assert agrees(predictions_of(text, suffix), outputs, kind)
 
@@ -156,7 +159,7 @@ def test_bulk_and_the_table(case, tmp_path, capsys):
     best = expected(outputs, kind).max(axis=1)
     arguments = [f"--model_file={programs[0]}", *map(str, images)]
     arguments += [] if checked else ["--check_program=false"]
-    assert classify.predict(arguments) == 0
+    assert predict(arguments) == 0
     assert f"{best[0]:.5f}"[:-1] in capsys.readouterr().out
     options = {} if checked else {"check_program": False, "accelerator": "plain"}
     value = "score" if kind == "unknown" else "probability"
@@ -167,7 +170,8 @@ def test_bulk_and_the_table(case, tmp_path, capsys):
         with pytest.raises(lenet_cpp.Unsupported, match="ask for 'score'"):
             wrong.columns(batch)
     table = tmp_path / "rows.csv"
-    assert classify.predict([*arguments, "--workers=1", f"--output={table}"]) == 0
+    many = ["predict-many", *arguments, "--workers=1", f"--output={table}"]
+    assert main(many) == 0
     rows = csv.DictReader(io.StringIO(table.read_text()))
     np.testing.assert_allclose([float(row[value]) for row in rows], best, rtol=1e-4)
 
@@ -232,7 +236,7 @@ def test_class_numbers_alone(numbered, images, tmp_path, root, run_program, caps
     program = root / "build" / "lenet_classify"
     for suffix in ("json", "csv"):
         target = tmp_path / f"r.{suffix}"
-        assert classify.predict([*flags, *map(str, images), f"--output={target}"]) == 0
+        assert predict([*flags, *map(str, images), f"--output={target}"]) == 0
         for text in (
             target.read_text(),
             run_program(*flags, f"--format={suffix}", *images, program=program).stdout,
@@ -245,7 +249,7 @@ def test_class_numbers_alone(numbered, images, tmp_path, root, run_program, caps
                 wanted = [(str(c), NAMES[c] or "", "") for c in best.ravel().tolist()]
             assert [(row["class_id"], row["label"], row["score"]) for row in rows] == wanted
     capsys.readouterr()
-    assert classify.predict([*flags, str(images[0])]) == 0
+    assert predict([*flags, str(images[0])]) == 0
     assert re.search(rf" {best[0, 0]} .* -\n", capsys.readouterr().out)
 
 

@@ -14,8 +14,9 @@ from PIL import Image
 from pyarrow import parquet
 
 from lenet_cpp import Classifier
-from lenet_cpp.cli import classify
+from lenet_cpp.cli import main
 from pictures import random_pixels
+from scripts.predict import predict
 
 OPS = """PreProcess:
   transform_ops:
@@ -114,7 +115,7 @@ def test_programs_agree_with_numpy(case, root, run_program, tmp_path):
     for entry, row in zip(json.loads(done.stdout), outputs, strict=True):
         check(kind, entry, row)
     target = tmp_path / "found.json"
-    assert classify.predict([*map(str, pictures), "-d", str(folder), "--output", str(target)]) == 0
+    assert predict([*map(str, pictures), "-d", str(folder), "--output", str(target)]) == 0
     assert json.loads(target.read_text()) == json.loads(done.stdout)
 
 
@@ -144,7 +145,7 @@ def test_the_classifier_agrees_with_numpy(case):
 def test_bulk_prediction_agrees_with_numpy(case, tmp_path):
     kind, folder, pictures, outputs = case
     target = tmp_path / "found.parquet"
-    assert classify.predict([*map(str, pictures), "-d", str(folder), "--output", str(target)]) == 0
+    assert main(["predict-many", str(folder), *map(str, pictures), "-o", str(target)]) == 0
     for entry, row in zip(parquet.read_table(target).to_pylist(), outputs, strict=True):
         if kind == "table":
             texts, flags = expected_of(kind, row)

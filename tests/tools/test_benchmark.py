@@ -184,7 +184,7 @@ def test_reduced_answers_are_right_by_their_classes(precision):
 
 def test_commands_of_the_pages_and_of_the_help_are_understood(root, capsys):
     pages = [(root / page).read_text() for page in ("docs/benchmark.md", "README.md")]
-    text = "\n".join([*pages, *(one for one, _ in cli.main.examples)]).replace("\\\n", " ")
+    text = "\n".join([*pages, cli.main.epilog]).replace("\\\n", " ")
     commands = re.findall(r"^(?:.*scripts/benchmark\.py|%prog) +([^&\n`]+)", text, re.MULTILINE)
     assert len(commands) >= 17
     for command in commands:

@@ -206,7 +206,7 @@ def test_one_weight_changed_by_a_thousandth_fails_the_check(
     assert f"The routes DIFFER in {len(COMBINATIONS)} of {len(COMBINATIONS)} rows" in text
     assert "The first layer that differs is conv2 (Conv2D, .pdmodel)." in text
 
-    assert main([*arguments, "--accelerators=plain", "--layers", "--format=json"]) == 1
+    assert main([*arguments, "--accelerators=plain", "--layers", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["agrees"] is False
     assert found["largest_difference"] > 1e-5
@@ -310,7 +310,7 @@ def test_verify_agrees_and_reports_it(model_dir, params, program, tmp_path, monk
     monkeypatch.chdir(elsewhere)
     arguments = [f"--program={program}", "--data-dir", str(sample_dir())]
     arguments += ["--images=50", "--batch-sizes=3"]
-    assert main([*arguments, "--format=json"], root=tmp_path) == 0
+    assert main([*arguments, "--json"], root=tmp_path) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(elsewhere.iterdir()) == []  # OpenVINO leaves its cache elsewhere
 

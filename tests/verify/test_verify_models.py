@@ -36,7 +36,7 @@ LIGHT = "SqueezeNet1_1"  # of the registry the quickest to build and to export
 @pytest.fixture
 def run_verify(program, capsys):
     def run(*arguments, **more):
-        status = main([*arguments, f"--program={program}", "--format=json"], **more)
+        status = main([*arguments, f"--program={program}", "--json"], **more)
         return status, json.loads(capsys.readouterr().out)
 
     return run

@@ -6,13 +6,15 @@ import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
+from click import option
 
 from lenet_cpp import bundled_model_dir
 from lenet_cpp._base.files import write_text
-from lenet_cpp.cli._options import Options, command
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from tools.benchmark import contenders, plots, tables
 from tools.benchmark.compare import COMPARED, compare_builds
@@ -47,51 +49,70 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@command(
-    f"""
-What is measured (default: latency, of LeNet):
-  --networks NAME,...  instead, of the registry, or FILE.py:SPEC
-  --image-size  of --networks (default: each network's)
-  --model-dir DIR  an exported LeNet (default: yours, or the bundled one)
-  --compare A B  compare two builds
-  --startup  start processes, and time their first result
-  --memory  watch resident memory over many runs, and over many predictors
-  --serve  lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks
-  --show FILE  measure nothing: tables and pictures of what --json wrote
-  --pages  measure nothing: write docs/results/*.json into README and docs
-Who takes part:
-  --contenders PATTERN,...
-      names, patterns, or groups: {", ".join(dict.fromkeys(one.group for one in CONTENDERS))}
-  --precision fp32|bf16|int8,...  of these contenders only those that compute so
-  --program FILE  the C++ program (default: build/lenet_infer_test)
-  --list  show the contenders and what they lack, and end
-How:
-  --batch-sizes N,...  images a run (default: 1,8,64,1024; of networks 1,8)
-  --threads COUNT,...  threads a run, 'all' of them too (default: 1,all or 1)
-  --seconds X  for each cell (default: 0.5, of networks 2); of a row (60)
-  --seed  of the order of turns (default: 1)
-  --same-within X  percent: what counts as none (default: 2; of loading 10)
-  --half-width X  percent: how exact (default: half of --same-within)
-  --starts N  with --startup: processes of each kind (default: 20)
-  --runs N  with --memory: runs of one predictor (default: 100000); with --serve: requests (1000000)
-  --quick  few and short turns: to see that it works
-Results:
-  --json FILE  also write the results as JSON
-  --markdown  print each table as a block for a Markdown page
-  --plots DIR  where the pictures go (default: build/benchmark)
-Examples:
-  %prog --contenders '*/openvino'  whatever computes with OpenVINO
-  %prog --contenders 'paddle.inference/pdmodel/plain,*/onednn,*/int8,*/bf16' --threads 1
-      the precisions
-  %prog --json result.json && %prog --show result.json --markdown  tables for a page
-  %prog --networks ResNet18,ResNet50_vd,AlexNet  other networks than LeNet
-  %prog --compare ../before/build build  two builds of the C++ program
-  %prog --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
-      two Python environments
-""",
-    one="a contender was refused, a figure beyond its limit, a row of --compare slower or unclear",
+@cli.command(
+    """
+%prog --contenders '*/openvino'
+    whatever computes with OpenVINO
+%prog --contenders 'paddle.inference/pdmodel/plain,*/onednn,*/int8,*/bf16' --threads 1
+    the precisions
+%prog --json result.json && %prog --show result.json --markdown
+    tables for a page
+%prog --networks ResNet18,ResNet50_vd,AlexNet
+    other networks than LeNet
+%prog --compare ../before/build build
+    two builds of the C++ program
+%prog --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
+    two Python environments
+"""
 )
-def main(options: Options) -> int:
+@cli.option_group("What is measured (default: latency, of LeNet)",
+    option("--networks", type=cli.Several(), metavar="NAME,...",
+        help="instead, of the registry, or FILE.py:SPEC"),
+    cli.image_size(help="of --networks (default: each network's)"),
+    option("--model-dir", type=cli.FOLDER, help="an exported LeNet (default: yours, or ours)"),
+    option("--compare", nargs=2, metavar="A B", help="compare two builds"),
+    option("--startup", is_flag=True, help="start processes, and time their first result"),
+    option("--memory", is_flag=True,
+        help="watch resident memory over many runs, and over many predictors"),
+    option("--serve", is_flag=True,
+        help="lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks"),
+    option("--show", type=cli.FILE,
+        help="measure nothing: tables and pictures of what --json wrote"),
+    option("--pages", is_flag=True,
+        help="measure nothing: write docs/results/*.json into README and docs"),
+)  # fmt: skip
+@cli.option_group("Who takes part",
+    option("--contenders", type=cli.Several(), metavar="PATTERN,...",
+        help="names, patterns, or groups:"
+        f" {', '.join(dict.fromkeys(one.group for one in CONTENDERS))}"),
+    option("--precision", type=cli.Several(cli.choice("fp32", "bf16", "int8")),
+        help="of these contenders only those that compute so"),
+    cli.program(help="the C++ program (default: build/lenet_infer_test)"),
+    option("--list", is_flag=True, help="show the contenders and what they lack, and end"),
+)  # fmt: skip
+@cli.option_group("How",
+    option("--batch-sizes", type=cli.Several(cli.COUNT),
+        help="images a run (default: 1,8,64,1024; of networks 1,8)"),
+    option("--threads", type=cli.Several(), metavar="COUNT,...",
+        help="threads a run, 'all' of them too (default: 1,all or 1)"),
+    option("--seconds", type=float, metavar="X",
+        help="for each cell (default: 0.5, of networks 2); of a row (60)"),
+    cli.seed(help="of the order of turns (default: 1)"),
+    option("--same-within", type=float, metavar="X",
+        help="percent: what counts as none (default: 2; of loading 10)"),
+    option("--half-width", type=float, metavar="X",
+        help="percent: how exact (default: half of --same-within)"),
+    option("--starts", type=cli.COUNT, help="with --startup: processes of each kind (default: 20)"),
+    option("--runs", type=cli.COUNT, help="with --memory: runs of one predictor (default: 100000);"
+        " with --serve: requests (1000000)"),
+    option("--quick", is_flag=True, help="few and short turns: to see that it works"),
+)  # fmt: skip
+@cli.option_group("Results",
+    option("--json", type=cli.FILE, help="also write the results as JSON"),
+    option("--markdown", is_flag=True, help="print each table as a block for a Markdown page"),
+    option("--plots", type=cli.FOLDER, help="where the pictures go (default: build/benchmark)"),
+)  # fmt: skip
+def main(**given: Any) -> int:
     """Run the same LeNet in every way there is, side by side, and print how long each takes.
 
     Each contender is a process of its own, and all take turns within each batch size, in an order
@@ -117,8 +138,9 @@ def main(options: Options) -> int:
                         native engine is, and with --memory that it keeps no more memory
       B / A             with --compare: time of B by time of A, and its 95 % interval
     """
+    options = SimpleNamespace(**given, root=cli.of_script("root", Path()))
     if options.pages:
-        for path in write_pages(getattr(options, "root", Path())):
+        for path in write_pages(options.root):
             print(f"written: {path}")
         return 0
     modes = [one for one in ("compare", "startup", "memory", "serve") if getattr(options, one)]
@@ -133,7 +155,7 @@ def main(options: Options) -> int:
     return _show(options) if options.show else _measure(options, mode)
 
 
-def _settings(options: Options, root: Path, usual: dict[str, Any]) -> Settings:
+def _settings(options: SimpleNamespace, root: Path, usual: dict[str, Any]) -> Settings:
     known = Settings.__dataclass_fields__
     given = {k: v for k, v in vars(options).items() if k in known and v is not None}
     for name in {"seconds", *_EXACT} & given.keys():
@@ -152,14 +174,14 @@ def _settings(options: Options, root: Path, usual: dict[str, Any]) -> Settings:
     return Settings(**{**places, **usual, **(_QUICK if options.quick else {}), **given})
 
 
-def _measure(options: Options, mode: str) -> int:
+def _measure(options: SimpleNamespace, mode: str) -> int:
     patterns, usual, _ = _MODES[mode]
     if mode == "compare" and options.networks:
         usual = {**usual, **_LARGE}
     everybody = COMPARED if mode == "compare" else CONTENDERS
     precisions = options.precision or (("fp32",) if options.networks else contenders.PRECISIONS)
     chosen = choose(options.contenders or patterns, everybody, precisions=precisions)
-    settings = _settings(options, getattr(options, "root", Path()), usual)
+    settings = _settings(options, options.root, usual)
     if options.list:
         for network in settings.networks:
             network_reference(network, settings.image_size)
@@ -180,12 +202,12 @@ def _measure(options: Options, mode: str) -> int:
     return _code(result)
 
 
-def _print(options: Options, result: dict[str, Any]) -> None:
+def _print(options: SimpleNamespace, result: dict[str, Any]) -> None:
     print(tables.render(result, markdown=options.markdown), flush=True)
     if find_spec("matplotlib") is None:
         print("\nno pictures without matplotlib: pip install matplotlib")
         return
-    folder = options.plots or Path(getattr(options, "root", ""), "build", "benchmark")
+    folder = options.plots or options.root / "build" / "benchmark"
     for path in plots.draw(result, folder):
         print(f"written: {path}")
 
@@ -204,7 +226,7 @@ def _code(result: dict[str, Any]) -> int:
     return int(any(bad) or not all(one["holds"] for one in result.get("figures", ())))
 
 
-def _show(options: Options) -> int:
+def _show(options: SimpleNamespace) -> int:
     try:
         result = json.loads(options.show.read_text(encoding="utf-8"))
         tables.render(result)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from click import option
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli._options import Options, command
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.errors import BadInput
 from tools.caffe2 import environment as caffe2_environment
 from tools.caffe2.roundtrip import IMAGE_SHAPES, RoundTrip, guide_images, round_trip
@@ -19,34 +20,39 @@ from tools.caffe2.roundtrip import IMAGE_SHAPES, RoundTrip, guide_images, round_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from lenet_cpp._base.worker import Report
 
 _SHOWN = 4
 
 
-@command(
-    f"""
-Options:
-  --make-environment  make Caffe2's environment, and stop
-  --python PROGRAM  the Python 3.9 to make it with (default: the first found)
-  --model {"|".join(IMAGE_SHAPES)}  the network [default: resnet18]
-  --params FILE  its parameters (default: random ones)
-  --classes N  of random parameters (default: 10 or 2)
-  --seed SEED  of all that is random [default: 0]
-  --image FILE...  an image to run, perhaps several times (default: random images)
-  --images N  random ones [default: 4]
-  -o, --output-dir DIR  the folder to write (default: caffe2_model/MODEL)
-Examples:
-  %prog --make-environment  make the environment, and nothing else; again: say where it is
-  %prog  a ResNet18 of 2 classes with random parameters, to caffe2_model/resnet18
-  %prog --model lenet --params net.prm  a LeNet of your own
-  %prog --image test.jpg  on the middle 224 x 224 pixels of a photo
-""",
-    one="they differ, and nothing was written",
+@cli.command(
+    """
+%prog --make-environment
+    make the environment, and nothing else; again: say where it is
+%prog
+    a ResNet18 of 2 classes with random parameters, to caffe2_model/resnet18
+%prog -n lenet --params net.prm
+    a LeNet of your own
+%prog --image test.jpg
+    on the middle 224 x 224 pixels of a photo
+"""
 )
-def main(options: Options) -> int:
+@option("--make-environment", is_flag=True, help="make Caffe2's environment, and stop")
+@option("--python", metavar="PROGRAM",
+    help="the Python 3.9 to make it with (default: the first found)")  # fmt: skip
+@cli.network(type=cli.choice(*IMAGE_SHAPES), default="resnet18", help="the network")
+@option("--params", type=cli.FILE, help="its parameters (default: random ones)")
+@option("--classes", type=cli.COUNT, help="of random parameters (default: 10 or 2)")
+@cli.seed(default=0, help="of all that is random")
+@option("--image", "image_files", type=cli.FILE, multiple=True, metavar="FILE...",
+    help="an image to run, perhaps several times (default: random images)")  # fmt: skip
+@option("--images", "count", type=cli.COUNT, default=4, help="random ones")
+@cli.output_dir(help="the folder to write (default: caffe2_model/NETWORK)")
+def main(
+    make_environment: bool, python: str | None, network: str, params: Path | None,
+    classes: int | None, seed: int, image_files: tuple[Path, ...], count: int,
+    output_dir: Path | None,
+) -> int:  # fmt: skip
     """Take a network from PyTorch over ONNX to Caffe2.
 
     Export a PyTorch network to ONNX, run it in Caffe2, save Caffe2's own nets, run those in a
@@ -59,40 +65,37 @@ def main(options: Options) -> int:
     The output folder gets output.onnx, init_net.pb, predict_net.pb and value_info.json, and
     nothing when an output differs by more than 1e-5 of the largest one (or of 1).
     """
-    if options.python is not None and not options.make_environment:
+    if python is not None and not make_environment:
         raise click.UsageError("--python goes with --make-environment")
-    if options.make_environment:
+    if make_environment:
         with _progress() as report:
-            python = caffe2_environment.make_environment(python=options.python, report=report)
-        print(f"Caffe2 is ready: {python}")
+            made = caffe2_environment.make_environment(python=python, report=report)
+        print(f"Caffe2 is ready: {made}")
         return 0
     caffe2_environment.require_environment()
-    images = _images(options)
-    output = options.output_dir or Path("caffe2_model") / options.model
-    settings = {"num_classes": options.classes, **options.only("params", "seed")}
+    if seed < 0:
+        raise BadInput(f"the seed is {seed}; expected 0 or more")
+    if count > 1024:
+        raise BadInput(f"{count} images cannot be made; expected 1 to 1024")
+    shape = (count, *IMAGE_SHAPES[network])
+    images = np.random.default_rng(seed).random(shape, np.float32)
+    if image_files:
+        images = guide_images(network, [*image_files])
+    output = output_dir or Path("caffe2_model") / network
     with _progress() as report:
-        found = round_trip(options.model, images, output, **settings, report=report)
-    _print(options, found)
+        found = round_trip(
+            network, images, output, num_classes=classes, params=params, seed=seed, report=report
+        )
+    _print(found, network, params)
     return 0 if found.agrees else 1
 
 
-def _images(options: Options) -> NDArray[np.float32]:
-    if options.seed < 0:
-        raise BadInput(f"the seed is {options.seed}; expected 0 or more")
-    if options.image:
-        return guide_images(options.model, options.image)
-    if options.images > 1024:
-        raise BadInput(f"{options.images} images cannot be made; expected 1 to 1024")
-    shape = (options.images, *IMAGE_SHAPES[options.model])
-    return np.random.default_rng(options.seed).random(shape, np.float32)
-
-
-def _print(options: Options, found: RoundTrip) -> None:
+def _print(found: RoundTrip, network: str, params: Path | None) -> None:
     versions = found.versions
     count, classes = found.stations[0].outputs.shape
     print(
-        f"{options.model}, {classes} classes,"
-        f" {f'parameters of {options.params}' if options.params else 'random parameters'};"
+        f"{network}, {classes} classes,"
+        f" {f'parameters of {params}' if params else 'random parameters'};"
         f" {count} images; PyTorch {versions['torch']}, onnx {versions['onnx']},"
         f" Python {versions['python']}\n"
     )

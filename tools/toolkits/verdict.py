@@ -119,7 +119,7 @@ def by_python(trial: Trial) -> str:
 
 
 def by_bulk(trial: Trial) -> str:
-    """Compare with the rows of lenet-cpp predict."""
+    """Compare with the rows of lenet-cpp predict-many."""
     from pyarrow import parquet
 
     with tempfile.TemporaryDirectory() as folder:
@@ -131,9 +131,9 @@ def by_bulk(trial: Trial) -> str:
 
 def predict(trial: Trial, output: Path) -> str:
     """Return how lenet-cpp predict failed, or nothing."""
-    command = (sys.executable, "-W", "ignore", "-m", "lenet_cpp", "predict")
-    model = ("--model_dir", trial.model_dir, "--output", output)
-    return run([*command, *model, *trial.pictures])[1]
+    command = (sys.executable, "-W", "ignore", "-m", "lenet_cpp")
+    name = "predict-many" if output.suffix == ".parquet" else "predict"
+    return run([*command, name, trial.model_dir, *trial.pictures, "-o", output])[1]
 
 
 def run(command: Sequence[Any]) -> tuple[str, str]:

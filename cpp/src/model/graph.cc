@@ -194,7 +194,7 @@ std::size_t find_features(const Graph& graph, const std::string& path) {
   throw Error(ErrorCode::BadInput,
               "'" + path +
                   "' does not give its output by one product of a matrix, so that output_name "
-                  "cannot be features: name the value, as lenet-cpp explain prints it");
+                  "cannot be features: name the value, as --profile prints it");
 }
 
 /// The value that Graph::output_name means.
@@ -213,7 +213,7 @@ std::size_t find_output(const Graph& graph, const std::string& path) {
     return op.kind == "Fetch" ? input_of(op) : i;  // PIR's has a value of its own
   }
   throw Error(ErrorCode::BadInput, "'" + path + "' has no value '" + graph.output_name +
-                                       "' that an operator gives; lenet-cpp explain prints the "
+                                       "' that an operator gives; --profile prints the "
                                        "names, and features is what the classifier takes");
 }
 

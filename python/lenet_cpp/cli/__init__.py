@@ -1,14 +1,8 @@
-"""The command ``lenet-cpp`` and its subcommands, one module each.
+"""The command ``lenet-cpp`` and its subcommands, one module each, whose function is ``main``.
 
-A subcommand is a function that takes the options and returns the exit status::
-
-    @command(OPTIONS_AND_EXAMPLES)
-    def main(options: Options) -> int:
-        '''Classify images. The whole docstring is what --help says first.'''
-
-``_options.py`` says how options are declared. For wrong combinations raise ``click.UsageError``;
-every :class:`lenet_cpp.errors.Error` becomes one line and its exit code. Import what is heavy
-inside the function. Name the module in ``COMMANDS``.
+``_options.py`` has the class and the options of all. For wrong combinations raise
+``click.UsageError``; every :class:`lenet_cpp.errors.Error` becomes one line and its exit code.
+Import what is heavy inside the function. Name the module in ``COMMANDS``.
 
 Each command can be called with a list of arguments, as ``scripts/*.py`` and the tests do.
 """
@@ -32,18 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["load", "main", "run_cli", "run_script"]
 
 COMMANDS = {
+    "predict": ("predict", "Classify images with a model"),
+    "predict-many": ("predict_many", "Classify folders and tables of any size, also on clusters"),
+    "serve": ("serve", "Serve models over HTTP, in C++"),
+    "benchmark": ("benchmark", "Measure a model in each engine, or profile its layers"),
+    "verify": ("verify", "Compare the answers of C++ and Python"),
+    "match-preprocess": ("match_preprocess", "Find out how images were prepared, from outputs"),
+    "models": ("models", "List the networks that can be trained and exported"),
     "train": ("train", "Train a network on MNIST"),
     "export": ("export_model", "Export trained parameters as an inference model"),
-    "predict": ("classify:predict", "Classify images with an exported model, in C++"),
-    "infer": (
-        "classify:infer",
-        "Classify images with trained parameters, in Paddle's training engine",
-    ),
-    "py-infer": (
-        "classify:py_infer",
-        "Classify images with an exported model, in Paddle's training engine",
-    ),
-    "verify": ("verify", "Compare the answers of C++ and Python"),
     "quantize": ("quantize", "Quantize a model to 8-bit integers"),
     "import": ("import_model", "Import a model from PyTorch, ONNX or Caffe2"),
     "export-onnx": ("export_onnx", "Write a model as an ONNX file"),
@@ -52,21 +43,15 @@ COMMANDS = {
     "bundle": ("bundle", "Write a program and a model as one thing to move"),
     "web": ("web", "Write a page that runs a model in the browser"),
     "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
-    "serve": ("serve", "Serve models over HTTP, in C++"),
-    "match-preprocess": (
-        "match_preprocess",
-        "Find out how images were prepared, from outputs of Python",
-    ),
-    "explain": ("explain", "Profile a model layer by layer in the native engine"),
-    "benchmark": ("benchmark", "Measure latency and throughput of a model in each engine"),
+    "help": ("help_", "Print the help of a command, or the exit statuses"),
 }
-"""Name to module, with the function when that is not ``main``, and summary."""
+"""Name to module and summary."""
 
 _COMPLETE = "_LENET_CPP_COMPLETE"  # the name that click gives to this variable
 
 _EPILOG = """
 Examples:
-  lenet-cpp predict photo.jpg --model-dir inference_model/lenet
+  lenet-cpp predict inference_model/lenet photo.jpg
   lenet-cpp COMMAND --help
 
 Complete commands and options with the Tab key: add one line to the shell's start-up file.
@@ -78,8 +63,7 @@ Complete commands and options with the Tab key: add one line to the shell's star
 
 def load(name: str) -> Any:
     """Return the command that has a name; its module is imported only now."""
-    module, _, function = COMMANDS[name][0].partition(":")
-    return getattr(import_module(f"lenet_cpp.cli.{module}"), function or "main")
+    return import_module(f"lenet_cpp.cli.{COMMANDS[name][0]}").main
 
 
 class _Group(click.Group):
@@ -144,10 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_script(file: str, **obj: Any) -> NoReturn:
-    """Run the subcommand whose module or function has the name of a script of a clone.
+    """Run the subcommand whose module has the name of a script of a clone.
 
     ``obj`` is what the script gives the command beside the user's options.
     """
     path = Path(file).resolve()
-    name = next(name for name, (place, _) in COMMANDS.items() if path.stem in place.split(":"))
+    name = next(name for name, (place, _) in COMMANDS.items() if path.stem == place)
     sys.exit(load(name)(root=path.parents[1], **obj))

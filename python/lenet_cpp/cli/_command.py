@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
+    "show_default": True,
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
 """Of every click context: names may be written with hyphens or underscores."""

@@ -5,22 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
+from click import option
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli._options import EXPORTED_MODEL, Options, command, open_predictor
+from lenet_cpp._base.files import write_text
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.cli._versions import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.verify import TOLERANCES, Comparison, compare
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from lenet_cpp.inference.predictor import Predictor
-    from lenet_cpp.inference.profile import Profile
 
 _ENGINES = ("native", "paddle", "onnxruntime")
 _PERCENTILES = (50, 90, 99)
@@ -28,64 +33,77 @@ _MIN_RUNS, _MAX_RUNS = 10, 1_000_000
 _WARM_UP = 3
 
 
-@command(
-    f"""{EXPORTED_MODEL}
-  --image-size  height and width of the images, in pixels, for a model that takes any
-Engine:
-  --engines {"|".join(_ENGINES)},...  which (default: all) [also: --engine]
-  --accelerator
-  --precision
-  --threads N,...  CPU threads of a run [default: 1] [also: --cpu_threads]
-Images:
-  -b, --batch-sizes N,...  images a run [default: 1,8,64] [also: --batch-size]
-Results:
-  --seconds SECONDS
-      how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs [default: 1.0]
-  --profile  also profile each layer, in the native engine
-  --json
-Examples:
-  %prog inference_model/lenet  every engine that can run it, batches of 1, 8 and 64
-  %prog resnet50.onnx --engines onnxruntime,native --threads 1,2,4 --batch-sizes 1
-      how it scales with threads
-  %prog --json > bundled.json  the bundled LeNet, for a program to read
-""",
-    one="the answers of two engines differ",
-)
-def main(options: Options) -> int:
+@cli.command("""
+%prog resnet50.onnx --engines onnxruntime,native --threads 1,2,4 -b 1
+    how it scales with threads
+%prog resnet50.onnx --profile
+    what each layer costs in the native engine
+""")  # fmt: skip
+@cli.exported(flags=("-d", "--model-dir", "-m", "--model-file"))
+@cli.params_file()
+@cli.image_size(help="height and width of the images, for a model that takes any")
+@option("-b", "--batch-sizes", "--batch-size", type=cli.Several(cli.COUNT),
+    help="images per run (default: 1,8,64; with --profile 1)")  # fmt: skip
+@option("--seconds", type=cli.SECONDS, default=1.0, metavar="SECONDS",
+    help=f"how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs")  # fmt: skip
+@cli.option_group("Engine",
+    option("--engines", "--engine", type=cli.Several(cli.choice(*_ENGINES)),
+        metavar="NAME,...", help=f"measure these of {', '.join(_ENGINES)} (default: all)"),
+    cli.accelerator(), cli.precision(),
+    cli.threads(type=cli.Several(cli.COUNT), default="1"),
+)  # fmt: skip
+@cli.option_group("Profile",
+    option("--profile", is_flag=True,
+        help="instead: kernel, multiply-adds, bytes and time of each layer, in the native engine"),
+    option("--runs", type=cli.NATURAL, default=0,
+        help="with --profile, runs to measure; 0: as many as half a second allows"),
+    option("--trace", type=cli.FILE,
+        help="with --profile, also write a Chrome trace, for Perfetto or chrome://tracing"),
+)  # fmt: skip
+@cli.option_group("Results", cli.as_json())
+def main(
+    model: Path | None, params_file: Path | None, image_size: int | None,
+    batch_sizes: tuple[int, ...] | None, seconds: float, engines: tuple[str, ...] | None,
+    accelerator: str | None, precision: str | None, threads: tuple[int, ...],
+    profile: bool, runs: int, trace: Path | None, as_json: bool,
+) -> int:  # fmt: skip
     """Measure a model: percentiles of the latency of a run, and images a second.
 
     The images are random numbers from 0 to 1, the same for every engine, and the answers of the
-    engines are compared. Run nothing else meanwhile. scripts/benchmark.py of a clone compares with
-    other programs, and measures memory and loading too.
+    engines are compared; the exit status is 1 where they differ. Run nothing else meanwhile.
+    scripts/benchmark.py of a clone compares with other programs, and measures memory and loading.
     """
+    load = partial(cli.load_model, model, params_file, precision=precision, accelerator=accelerator)
+    if profile:
+        cli.refuse("engines", "image_size", "seconds", why="does not go with --profile")
+        if len(threads) > 1 or len(batch_sizes or ()) > 1:
+            raise click.UsageError("--profile takes one number of images and of threads")
+        with load(engine="native", threads=threads[0]) as predictor:
+            profiled = predictor.profile((batch_sizes or (1,))[0], runs=runs)
+        if trace is not None:
+            write_text(trace, profiled.trace)
+        print(profiled.json if as_json else profiled.table.rstrip())
+        return 0
+    cli.refuse("runs", "trace", why="goes with --profile")
     rows: list[dict[str, Any]] = []
-    profiles: list[Profile] = []
     left_out: dict[str, str] = {}
     answers: dict[str, NDArray[np.float32]] = {}
-    engines = options.engines or _ENGINES
-    total = len(engines) * len(options.threads) * len(options.batch_sizes)
+    engines, batch_sizes = engines or _ENGINES, batch_sizes or (1, 8, 64)
+    total = len(engines) * len(threads) * len(batch_sizes)
     with tqdm(total=total, desc="benchmark", unit="row", disable=None, leave=False) as bar:
-        for engine, threads in itertools.product(engines, options.threads):
+        for engine, count in itertools.product(engines, threads):
             try:
-                predictor = open_predictor(
-                    options, engine, threads=threads, accelerator=options.accelerator
-                )
+                predictor = load(engine=engine, threads=count)
             except (Unsupported, FileNotFound) as error:
-                if options.model_file is not None and not options.model_file.exists():
+                if model is not None and not model.exists():
                     raise
                 left_out[engine] = str(error)
                 continue
             with predictor:
-                answers[engine] = predictor.run(_images(predictor, options, 3))
-                for size in options.batch_sizes:
-                    images = _images(predictor, options, size)
-                    measured = _measure(predictor, images, options.seconds)
-                    rows.append({"engine": engine, "threads": threads, **measured})
-                    if options.profile:
-                        try:
-                            profiles.append(predictor.profile(size))
-                        except Unsupported as error:
-                            left_out[f"profile of {engine}"] = str(error)
+                answers[engine] = predictor.run(_images(predictor, image_size, 3))
+                for size in batch_sizes:
+                    measured = _measure(predictor, _images(predictor, image_size, size), seconds)
+                    rows.append({"engine": engine, "threads": count, **measured})
                     bar.update()
     if not rows:
         reasons: dict[str, list[str]] = {}
@@ -93,33 +111,29 @@ def main(options: Options) -> int:
             reasons.setdefault(reason, []).append(name)
         raise Unsupported("; ".join(f"{', '.join(who)}: {why}" for why, who in reasons.items()))
     first, *others = answers
-    tolerance = TOLERANCES[options.precision or "fp32"]
+    tolerance = TOLERANCES[precision or "fp32"]
     comparisons = [
         compare(answers[first], answers[other], names=(first, other), tolerance=tolerance)
         for other in others
     ]
-    if options.json:
+    if as_json:
         document = {
-            "model": str(options.model_file or "bundled LeNet"),
+            "model": str(model or "bundled LeNet"),
             "versions": versions(),
             "rows": rows,
             "differences": {each.second: each.largest_difference for each in comparisons},
             "left_out": left_out,
-            "profiles": [json.loads(profile.json) for profile in profiles],
         }
         print(json.dumps(document))
     else:
         print(_text(rows, comparisons, left_out))
-        for profile in profiles:
-            print(f"\n{profile.table.rstrip()}")
     return 0 if all(each.agrees for each in comparisons) else 1
 
 
-def _images(predictor: Predictor, options: Options, count: int) -> NDArray[np.float32]:
-    size = options.image_size
+def _images(predictor: Predictor, size: int | None, count: int) -> NDArray[np.float32]:
     if size is None and -1 in predictor.input_spec.shape[1:]:
         raise BadInput(f"{predictor.model_file} takes images of any size: choose --image-size")
-    shape = (size if each == -1 else each for each in predictor.input_spec.shape[1:])
+    shape = ((size or 0) if each == -1 else each for each in predictor.input_spec.shape[1:])
     return np.random.default_rng(0).random((count, *shape), np.float32)
 
 

@@ -2,63 +2,60 @@
 
 from __future__ import annotations
 
-import click
+from typing import TYPE_CHECKING
 
-from lenet_cpp.cli._options import Options, command, print_check, print_files
+import click
+from click import option
+
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.export import convert_model
 from lenet_cpp.formats import FORMATS
 from lenet_cpp.interchange.onnx import fix_sizes
 
-_TEXT = """\
-Convert a model from one of Paddle's formats to another:
-
-{formats}
-
-The source is a file, a path without suffix, or a folder. What was written is run and compared
-with the source, and loaded as predict loads it, before it is put in its place; docs/formats.md
-has who reads and writes each format. From a source without structure, and for what Paddle has no
-translation for (json to an older format, anything to pdparams), the parameters are loaded into
-the network of that name (--model), unless manifest.json beside the source names it.
-"""
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@command(
-    f"""
-Arguments:
-  SOURCE  the model to convert
-Options:
-  --output-dir  [required]
-  --to {"|".join(FORMATS)}|onnx
-      what to write; onnx, of an .onnx, to fix the sizes of its images [required]
-  --from {"|".join(FORMATS)}
-      which one to take when SOURCE has several formats (default: .pdmodel before .json)
-  --softmax/--no-softmax
-  --name
-Model:
-  --model  the network: a registered name, or FILE.py:SPEC (default: the one that the source's
-      manifest.json names)
-  --num-classes  (default: the source's)
-  --image-size C,H,W
-      the sizes of an image or the last ones, or one number for height and width: a program for
-      images of any size becomes one for these (default: the source's) [also: --input-shape,
-      --img_size]
-Examples:
-  %prog inference_model/lenet/lenet.json -o old --to separate
-      from Paddle 3's format to one file for each variable and __model__
-  %prog ResNet50_vd_persistable -o resnet50-vd --to model-params -m ResNet50_vd
-      a folder of variables, as fluid.io.save_persistables wrote it, to model and params
-  %prog resnet50-vd -o checkpoint --to pdparams -m ResNet50_vd
-      and from there to a state dict to fine-tune
-  %prog cls.onnx -o fixed --to onnx --image-size 48,192
-      a model for images of any size becomes one for 48 x 192 pixels; so it does in Paddle's formats
-""",
-    text=_TEXT.format(formats="\n".join(f"  {name:<12}  {what}" for name, what in FORMATS.items())),
-)
-def main(options: Options) -> int:
-    """Convert a model."""
-    sizes = options.image_size and options.image_size * (1 + (len(options.image_size) == 1))
-    if options.to == "onnx":
-        source = options.source
+@cli.command("""
+%prog inference_model/lenet/lenet.json -o old --to separate
+    from Paddle 3's format to one file for each variable and __model__
+%prog ResNet50_vd_persistable -o resnet50-vd --to model-params -n ResNet50_vd
+    a folder of variables, as fluid.io.save_persistables wrote it, to model and params
+%prog cls.onnx -o fixed --to onnx --image-size 48,192
+    a model for images of any size becomes one for 48 x 192 pixels; so it does in Paddle's formats
+""")  # fmt: skip
+@cli.argument("source", metavar="SOURCE", type=cli.FILE,
+    help="the model to convert: a file, a path without suffix, or a folder")  # fmt: skip
+@cli.output_dir(required=True)
+@option("--to", type=cli.choice(*FORMATS, "onnx"), required=True,
+    help="what to write; onnx, of an .onnx, to fix the sizes of its images")  # fmt: skip
+@option("--from", "source_format", type=cli.choice(*FORMATS),
+    help="which one to take when SOURCE has several formats (default: .pdmodel before .json)",
+)  # fmt: skip
+@cli.softmax()
+@cli.stem()
+@cli.option_group("Model",
+    cli.network(help="the network, which a SOURCE without a program needs: a registered name, or"
+        " FILE.py:SPEC (default: the one that the source's manifest.json names)"),
+    cli.num_classes(help="number of classes (default: the source's)"),
+    option("--image-size", "--img_size", "--input-shape", type=cli.SHAPE, metavar="C,H,W",
+        help="the sizes of an image or the last ones, or one number for height and width: a program"
+        " for images of any size becomes one for these (default: the source's)"),
+)  # fmt: skip
+def main(
+    source: Path, output_dir: Path, to: str, source_format: str | None, softmax: bool | None,
+    name: str | None, network: str | None, num_classes: int | None,
+    image_size: tuple[int, ...] | None,
+) -> int:  # fmt: skip
+    """Convert a model from one of Paddle's formats to another.
+
+      {formats}
+
+    What was written is run and compared with the source, and loaded as predict loads it, before it
+    is put in its place; docs/formats.md has who reads and writes each format.
+    """
+    sizes = image_size and image_size * (1 + (len(image_size) == 1))
+    if to == "onnx":
         if source.is_dir():
             files = sorted(source.glob("*.onnx"))
             source = files[0] if len(files) == 1 else source
@@ -66,27 +63,25 @@ def main(options: Options) -> int:
             raise click.UsageError(
                 "--to onnx fixes the sizes of an .onnx; export-onnx writes one of a network"
             )
-        given = ("model", "num_classes", "softmax", "from")
-        if others := [name for name in given if getattr(options, name) is not None]:
-            raise click.UsageError(f"--{others[0].replace('_', '-')} is not for --to onnx")
+        cli.refuse("network", "num_classes", "softmax", "source_format", why="is not for --to onnx")
         if sizes is None:
             raise click.UsageError("of an .onnx, --to onnx fixes the sizes: add --image-size H,W")
-        written, difference = fix_sizes(source, options.output_dir, sizes, name=options.name)
-        print(f"fixed the sizes of {source} in {options.output_dir}:")
-        print_files(written)
-        print_check(f"outputs differ from the source's by at most {difference:g}", "")
+        written, difference = fix_sizes(source, output_dir, sizes, name=name)
+        print(f"fixed the sizes of {source} in {output_dir}:")
+        cli.print_files(written)
+        cli.print_check(f"outputs differ from the source's by at most {difference:g}", "")
         return 0
     done = convert_model(
-        options.source,
-        options.output_dir,
-        options.to,
-        source_format=getattr(options, "from"),
-        class_dim=options.num_classes,
-        img_size=sizes,
-        **options.only("model", "softmax", "name"),
-    )
-    print(f"converted {done.source.path} ({done.source.format}) to {options.to} in {done.folder}:")
-    print_files(done.files)
+        source, output_dir, to, source_format=source_format, class_dim=num_classes, img_size=sizes,
+        model=network, softmax=softmax, name=name,
+    )  # fmt: skip
+    print(f"converted {done.source.path} ({done.source.format}) to {to} in {done.folder}:")
+    cli.print_files(done.files)
     found = f"outputs differ from the source's by at most {done.max_difference:g}"
-    print_check(found, done.refusal)
+    cli.print_check(found, done.refusal)
     return 0
+
+
+main.help = str(main.help).format(
+    formats="\n      ".join(f"{name:<12}  {what}" for name, what in FORMATS.items())
+)

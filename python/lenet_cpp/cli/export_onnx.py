@@ -2,75 +2,79 @@
 
 from __future__ import annotations
 
-import click
+from functools import partial
+from typing import TYPE_CHECKING
 
-from lenet_cpp.cli._options import TORCH_MODEL, Options, command
+import click
+from click import option
+
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import find_source
 from lenet_cpp.interchange.onnx.export import export_paddle, export_state
+from lenet_cpp.interchange.torch.models import NETWORKS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TORCH_SUFFIXES = (".prm", ".pt", ".pth")
 """Of files of PyTorch parameters."""
-NO_STRUCTURE = "PyTorch parameters have no structure: name the network with --model"
-
-
-@command(
-    f"""
-Arguments:
-  SOURCE  the model
-Options:
-  -o, --output FILE  the .onnx file to write [required]
-  --exporter dynamo|legacy
-      PyTorch's exporter: dynamo (operator set 20) or legacy (17) [default: dynamo]
-Model:{TORCH_MODEL}\
-  --num-classes  (default: those of the training, or of the network)
-  --image-size  (default: those of the training, or of the network)
-Examples:
-  %prog inference_model/lenet -o lenet.onnx  what ./run.sh made; of two formats the .pdmodel
-  %prog inference_model/lenet/lenet.json -o lenet.onnx  from Paddle 3's format
-  %prog net.prm --model lenet -o net.onnx  what lenet-cpp torch-train saved
-  %prog net.prm --model resnet18 --num-classes 2 --exporter legacy -o net.onnx
-      with the older exporter, in the operators that older readers know
-"""
+torch_network = partial(
+    cli.network, help=f"the network of PyTorch parameters: {', '.join(NETWORKS)} or FILE.py:NAME"
 )
-def main(options: Options) -> int:
+NO_STRUCTURE = "PyTorch parameters have no structure: name the network with -n"
+
+
+@cli.command("""
+%prog inference_model/lenet -o lenet.onnx
+    what ./run.sh made; of two formats the .pdmodel
+%prog net.prm -n resnet18 --num-classes 2 -o net.onnx
+    what PyTorch's torch.save wrote
+""")  # fmt: skip
+@cli.argument("source", metavar="SOURCE", type=cli.FILE, help="the model")
+@option("-o", "--output", type=cli.FILE, required=True, help="the .onnx file to write")
+@option("--exporter", type=cli.choice("dynamo", "legacy"), default="dynamo",
+    help="PyTorch's exporter: dynamo (operator set 20) or legacy (17)")  # fmt: skip
+@cli.option_group("Model",
+    torch_network(),
+    cli.num_classes(help="number of classes (default: those of the training or the network)"),
+    cli.image_size(
+        help="height and width of the images (default: those of the training or the network)"),
+)  # fmt: skip
+def main(
+    source: Path, output: Path, exporter: str, network: str | None, num_classes: int | None,
+    image_size: int | None,
+) -> int:  # fmt: skip
     """Write a classifier as an ONNX file.
 
-    The source is an exported Paddle model (a folder, a .pdmodel or a .json; paddle2onnx
-    converts it) or a file of PyTorch parameters (.prm, .pt or .pth, with --model; PyTorch's own
-    exporter writes it).
+    The source is an exported Paddle model (a folder, a .pdmodel or a .json) or a file of PyTorch
+    parameters (.prm, .pt or .pth, with -n). The file takes any number of images, and its metadata
+    has the class names, the preprocessing and where it comes from. Before it is put in its place,
+    onnx.checker checks it and its outputs in onnxruntime are compared with the source's.
 
-    The file takes any number of images, and has in its metadata what is known of the model:
-    where it comes from with checksum, the class names, the preprocessing, the training. It is
-    checked with onnx.checker, run with onnxruntime and compared with the source on batches of 1
-    and 3 images before it is put in its place.
-
-    It needs pip install 'lenet-cpp[onnx]', and from PyTorch 'lenet-cpp[torch]' too.
+    It needs the packages of the extra onnx, and from PyTorch those of torch: in a clone
+    pip install '.[onnx,torch]'.
     """
-    torch = options.source.suffix in TORCH_SUFFIXES
-    if torch and options.model is None:
-        raise click.UsageError(NO_STRUCTURE)
-    if not torch and (options.model or options.num_classes or options.image_size):
-        raise click.UsageError("--model, --num-classes and --image-size go with PyTorch parameters")
-    if options.output.suffix != ".onnx":
-        raise BadInput(f"{options.output}: the output has to be called NAME.onnx")
+    torch = source.suffix in TORCH_SUFFIXES
+    if not torch:
+        cli.refuse("network", "num_classes", "image_size", why="goes with PyTorch parameters")
+    if output.suffix != ".onnx":
+        raise BadInput(f"{output}: the output has to be called NAME.onnx")
     if torch:
+        if network is None:
+            raise click.UsageError(NO_STRUCTURE)
         done = export_state(
-            options.source,
-            options.output,
-            model=options.model,
-            num_classes=options.num_classes,
-            img_size=options.image_size,
-            exporter=options.exporter,
-        )
+            source, output, model=network, num_classes=num_classes, img_size=image_size,
+            exporter=exporter,
+        )  # fmt: skip
     else:
-        found = find_source(options.source)
+        found = find_source(source)
         if not found.has_program or found.params is None:
             raise Unsupported(
                 f"{found.path} is in the format {found.format}: convert it first with"
                 " lenet-cpp convert --to pdmodel"
             )
-        done = export_paddle(found.path, found.params, options.output)
+        done = export_paddle(found.path, found.params, output)
     size = done.path.stat().st_size
     print(f"wrote {done.path}: {size:,} bytes, ONNX operator set {done.opset}")
     print(f"checked: outputs differ from the source's by at most {done.max_difference:.3g}")

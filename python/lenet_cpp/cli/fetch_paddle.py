@@ -6,26 +6,68 @@ is installed; a wheel has a copy of it.
 
 from __future__ import annotations
 
-import runpy
+import sys
+from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
+from click import option
 
 import lenet_cpp
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.errors import Unsupported
 
-_SCRIPT = "scripts/fetch_paddle_inference.py"
 _CLONE = Path(__file__).resolve().parents[3]
+_SCRIPT = "fetch_paddle_inference"
 
 
-@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
-def main(argv: tuple[str, ...]) -> int:
-    """Run the script, which parses the arguments."""
+@cli.command("""
+%prog --copy -o DIR
+    real files of the paddlepaddle of this Python, about 700 MB, instead of links
+%prog --source official --version 3.3.1 --sha256 HEX
+    the archive that Paddle publishes
+""")  # fmt: skip
+@option("--source", type=cli.choice("wheel", "official"),
+    help="source of the library (default: wheel, unless official is there)")  # fmt: skip
+@cli.output_dir(help="the folder to make (default: third_party/paddle_inference)")
+@option("--check", is_flag=True, help="only say what is there; the exit status is 0 if it is valid")
+@option("--force", is_flag=True, help="make it again even when it is in place")
+@cli.option_group("Wheel",
+    option("--site-packages", type=cli.FOLDER, help="folder to take paddle from"),
+    option("--copy", is_flag=True, help="write real files instead of links"),
+)  # fmt: skip
+@cli.option_group("Official archive",
+    option("--version", metavar="V", help="Paddle's version, 3.1 to 3.3, such as 3.3.1"),
+    option("--url", metavar="URL", help="http, https or file (default: made from the version)"),
+    option("--archive", type=cli.FILE, help="a local archive instead of a download"),
+    option("--sha256", metavar="HEX", help="expected SHA-256 of the archive"),
+    option("--cache-dir", type=cli.FOLDER, help="for downloads (default: third_party/.download)"),
+    option("--timeout", type=float, default=30.0, metavar="S", help="seconds for an answer"),
+    option("--retries", type=cli.NATURAL, default=5, help="attempts after a failed one"),
+    option("--max-size", metavar="SIZE", help="largest size to unpack (default: 4G)"),
+)  # fmt: skip
+def main(**given: Any) -> int:
+    """Make the folder paddle_inference, which the C++ build links to.
+
+    The folder looks the same from either source, but with the wheel include/ holds this project's
+    own declarations, because the wheel has no headers. The same command resumes an interrupted
+    download. Without --sha256 nothing but the server vouches for the archive, and its library runs
+    in your programs.
+    """
     # An editable installation has the copy in another folder than the modules.
-    for place in (*(Path(folder, "fetch_paddle") for folder in lenet_cpp.__path__), _CLONE):
-        if (place / _SCRIPT).is_file():
-            script = runpy.run_path(str(place / _SCRIPT), run_name="lenet_cpp.fetch_paddle")
-            status: int = script["main"](list(argv))
-            return status
-    raise Unsupported(f"{_SCRIPT} is not part of this installation: run it in a clone")
+    places = [*(Path(folder, "fetch_paddle") for folder in lenet_cpp.__path__), _CLONE]
+    found = next((place for place in places if (place / f"scripts/{_SCRIPT}.py").is_file()), None)
+    if found is None:
+        raise Unsupported(f"scripts/{_SCRIPT}.py is not part of this installation: use a clone's")
+    sys.path.insert(0, str(found / "scripts"))
+    script = import_module(_SCRIPT)
+    args = Namespace(**given)
+    args.output_dir = args.output_dir or script.THIRD_PARTY / "paddle_inference"
+    try:
+        script.complete(args)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    status: int = script.status_of(args)
+    return status

@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+from click import option
 from tqdm import tqdm
 
 from lenet_cpp._base.files import other_content
-from lenet_cpp.cli._options import TORCH_MODEL, Options, command, print_files
-from lenet_cpp.cli.export_onnx import NO_STRUCTURE, TORCH_SUFFIXES
+from lenet_cpp.cli import _options as cli
+from lenet_cpp.cli.export_onnx import NO_STRUCTURE, TORCH_SUFFIXES, torch_network
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.formats.manifest import sha256_file
 from lenet_cpp.interchange.caffe2 import find_nets, read_nets
@@ -19,81 +20,78 @@ from lenet_cpp.interchange.onnx import import_onnx
 from lenet_cpp.interchange.torch import import_state
 
 _NETS = ("init_net.pb", "predict_net.pb")
-_OTHERS = "ONNX and Caffe2"
-_TORCH_ONLY = ("model", "num_classes", "image_size", "softmax")
+_TORCH_ONLY = ("network", "num_classes", "image_size", "softmax")
 _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
 
 
-@command(
-    f"""
-Arguments:
-  SOURCE  the model to import
-Options:
-  --output-dir  [also: --output] [required]
-  --name
-  --softmax/--no-softmax
-Model:{TORCH_MODEL}\
-  --num-classes  (default: as the parameters have)
-  --image-size  (default: as the parameters have)
-{_OTHERS}:
-  --like NAME  a registered model, or FILE.py:SPEC, whose preprocessing and class names hold here
-  --preprocess
-  --input-shape C,H,W  of one image, when the model leaves it open
-  --output-name OUTPUT  the output to keep, of several
-Examples:
-  %prog net.prm --model lenet --output inference_model/from_torch  what lenet-cpp torch-train saved
-  %prog resnet18.onnx --output inference_model/resnet18 --preprocess preprocess.json
-      any ONNX classifier, with how its images are prepared
-  %prog squeezenet.onnx --output squeezenet --like ResNet18
-      one that takes the same images as a model that is known here
-  %prog caffe2_nets --output inference_model/from_caffe2  the two files that Caffe2 saved
-"""
+@cli.command("""
+%prog net.prm -n lenet -o inference_model/from_torch
+    what lenet-cpp torch-train saved
+%prog squeezenet.onnx -o squeezenet --like ResNet18
+    an ONNX classifier that takes the same images as a registered network
+%prog caffe2_nets -o inference_model/from_caffe2
+    the two files that Caffe2 saved
+""")  # fmt: skip
+@cli.argument("source", metavar="SOURCE", type=cli.FILE, help="the model to import")
+@option(
+    "-o", "--output-dir", "--output", type=cli.FOLDER, required=True, help="the folder to write"
 )
-def main(options: Options) -> int:
+@cli.stem()
+@cli.option_group("PyTorch parameters",
+    torch_network(),
+    cli.num_classes(help="number of classes (default: as the parameters have)"),
+    cli.image_size(help="height and width of the images (default: as the parameters have)"),
+    cli.softmax(),
+)  # fmt: skip
+@cli.option_group("ONNX and Caffe2",
+    option("--like", metavar="NAME",
+        help="a network of the registry, or FILE.py:SPEC, with the same preprocessing and classes"),
+    cli.preprocess(),
+    option("--input-shape", type=cli.SHAPE, metavar="C,H,W",
+        help="shape of one image, when the model leaves it open"),
+    option("--output-name", metavar="OUTPUT", help="the output to keep, of several"),
+)  # fmt: skip
+def main(
+    source: Path, output_dir: Path, name: str | None, network: str | None,
+    num_classes: int | None, image_size: int | None, softmax: bool | None,
+    like: str | None, preprocess: Path | None, input_shape: tuple[int, ...] | None,
+    output_name: str | None,
+) -> int:  # fmt: skip
     """Import a model from PyTorch, ONNX or Caffe2.
 
-    Make of another framework's classifier what the C++ program, lenet_cpp and paddle.inference
-    load. The suffix says what the source is:
-
-      .prm, .pt, .pth   PyTorch parameters (state_dict) of the network --model
+      .prm, .pt, .pth   PyTorch parameters (state_dict) of the network -n
       .onnx             any ONNX classifier of one float32 input
       a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
 
-    The output folder gets NAME.pdmodel, NAME.json, NAME.pdiparams, manifest.json, SHA256SUMS
-    and, when it is known how images are prepared, preprocess.json. Before any of it is written,
-    the answers of paddle.inference and lenet_cpp are compared with the source's own (PyTorch,
-    or ONNX in onnxruntime).
+    The output folder is that of any exported model; it has a preprocess.json when it is known how
+    images are prepared. Before it is written, the answers of paddle.inference and lenet_cpp are
+    compared with the source's own (PyTorch, or ONNX in onnxruntime).
 
-    It needs pip install 'lenet-cpp[torch]' for PyTorch parameters, 'lenet-cpp[onnx]' for the
-    others.
+    It needs the packages of the extra torch for PyTorch parameters, and those of onnx for the
+    others: in a clone pip install '.[onnx,torch]'.
     """
-    source: Path = options.source
     notes: tuple[str, ...] = ()
     torch = source.suffix in TORCH_SUFFIXES
-    for name in _OTHERS_ONLY if torch else _TORCH_ONLY:
-        if getattr(options, name):
-            other = "an ONNX file" if source.suffix == ".onnx" else "Caffe2 nets"
-            kind = "PyTorch parameters" if torch else other
-            raise click.UsageError(f"--{name.replace('_', '-')} does not go with {kind}")
-    if torch and options.model is None:
-        raise click.UsageError(NO_STRUCTURE)
+    other = "an ONNX file" if source.suffix == ".onnx" else "Caffe2 nets"
+    if torch:
+        cli.refuse(*_OTHERS_ONLY, why="does not go with PyTorch parameters")
+        if network is None:
+            raise click.UsageError(NO_STRUCTURE)
+    else:
+        cli.refuse(*_TORCH_ONLY, why=f"does not go with {other}")
     if not source.exists():
         raise FileNotFound(f"cannot read {source}: no such file or folder; check the path")
-    if torch:
+    if network is not None:
         result = import_state(
-            source,
-            options.model,
-            options.output_dir,
-            img_size=options.image_size,
-            **options.only("num_classes", "name", "softmax"),
-        )
+            source, network, output_dir, num_classes=num_classes, img_size=image_size, name=name,
+            softmax=bool(softmax),
+        )  # fmt: skip
     else:
         with ExitStack() as stack:
-            path, name, origin = source, options.name, None
+            path, origin = source, None
             if source.is_dir() or source.name in _NETS:
                 nets = find_nets(source)
-                shape, output = options.input_shape, options.output_name
-                model = read_nets(*nets, input_shape=shape, output_name=output)
+                model = read_nets(*nets, input_shape=input_shape, output_name=output_name)
                 path = Path(stack.enter_context(TemporaryDirectory()), "caffe2.onnx")
                 path.write_bytes(model.SerializeToString())
                 name = name or "inference"
@@ -110,17 +108,13 @@ def main(options: Options) -> int:
                 tqdm(desc="import", bar_format="{desc}: {postfix}", disable=None, leave=False)
             )
             done = import_onnx(
-                path,
-                options.output_dir,
-                name=name,
-                model=options.like,
-                origin=origin,
+                path, output_dir, name=name, model=like, origin=origin, preprocess=preprocess,
+                input_shape=input_shape, output_name=output_name,
                 report=lambda what, *_: bar.set_postfix_str(what),
-                **options.only("preprocess", "input_shape", "output_name"),
-            )
+            )  # fmt: skip
         result, notes = done.result, done.notes
     print(f"imported {source} into {result.folder}:")
-    print_files(result.files)
+    cli.print_files(result.files)
     for note in notes:
         print(f"note: {note}")
     if result.manifest.class_dim is not None:

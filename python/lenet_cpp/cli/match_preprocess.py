@@ -9,10 +9,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from click import option
 from tabulate import tabulate
 from tqdm import tqdm
 
-from lenet_cpp.cli._options import Options, command
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import (
     CenterCrop,
     Normalize,
@@ -25,13 +26,14 @@ from lenet_cpp.data.images import (
 )
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.input_range import InputRangeWarning
-from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from lenet_cpp.inference.predictor import Predictor
 
 # Differences are shares of the range of an image's outputs.
 _FITS = 1e-3  # ten times what other libraries and devices are off
@@ -257,44 +259,40 @@ def _read_expected(path: Path) -> NDArray[Any]:
         raise BadInput(f"{path} is no .npy file: {error}") from error
 
 
-@command(
-    """
-Arguments:
-  MODEL  folder of an exported model, or its program: .pdmodel, .json or .onnx [also: -m,
-      --model-file, -d, --model-dir]
-  IMAGE...  image files, folders of them or globs
-Options:
-  --expect FILE
-      .npy of the outputs in Python, [images, classes]: logits or probabilities [required]
-  --top N  how many preparations to print [default: 5]
-  -o, --output FILE  write the best one, if it fits, as preprocess.json
-  --image-size  (default: the model's, or 224 where it leaves the size open)
-Model:
-  -p, --params-file FILE  its parameters (default: NAME.pdiparams beside the program)
-Examples:
-  %prog resnet18.onnx cat.jpg --expect scores.npy -o preprocess.json
-      what numpy.save("scores.npy", scores) wrote where the numbers are right
-""",
-    one="no preparation fits",
-)
-def main(options: Options) -> int:
+@cli.command("""
+%prog resnet18.onnx cat.jpg --expect scores.npy -o preprocess.json
+    what numpy.save("scores.npy", scores) wrote where the numbers are right
+""")  # fmt: skip
+@cli.exported(metavar="MODEL", required=True, flags=("-d", "--model-dir", "-m", "--model-file"),
+    help="folder of an exported model, or its program: .pdmodel, .json or .onnx")  # fmt: skip
+@cli.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=cli.FILE,
+    help="image files, folders of them or globs")  # fmt: skip
+@cli.params_file()
+@option("--expect", type=cli.FILE, required=True,
+    help=".npy of the outputs in Python, [images, classes]: logits or probabilities")  # fmt: skip
+@option("--top", type=cli.COUNT, default=5, help="how many preparations to print")
+@option("-o", "--output", type=cli.FILE, help="write the best one, if it fits, as preprocess.json")
+@cli.image_size(help="height and width of the images (default: the model's, or 224 where it leaves"
+    " them open)")  # fmt: skip
+def main(
+    model: Path, images: tuple[Path, ...], params_file: Path | None, expect: Path, top: int,
+    output: Path | None, image_size: int | None,
+) -> int:  # fmt: skip
     """Find out how images were prepared, from the outputs that a model gave for them in Python.
 
     Tries the usual preparations of PaddleClas, PaddleX, torchvision and timm: how an image is
-    resized (by Pillow or OpenCV, each interpolation, the short side or both), the crop, RGB or BGR,
-    scale, mean and standard deviation. One fits when no output differs by more than a thousandth
-    of their range. Take a photo that is large and not square; several tell more.
+    resized, the crop, RGB or BGR, scale, mean and standard deviation. One fits when no output
+    differs by more than a thousandth of their range; the exit status is 1 when none does. Take a
+    photo that is large and not square; several tell more.
     """
-    expected = _read_expected(options.expect)
-    images = find_images(options.image)
-    kind = "model_dir" if options.model_file.is_dir() else "model_file"
-    files = {kind: options.model_file, "params_file": options.params_file}
-    with Predictor(**files, threads=len(os.sched_getaffinity(0))) as predictor:
-        search = _Search(predictor, images, expected, options.image_size)
+    expected = _read_expected(expect)
+    files = find_images(images)
+    with cli.load_model(model, params_file, threads=len(os.sched_getaffinity(0))) as predictor:
+        search = _Search(predictor, files, expected, image_size)
         matches = search.run()
     rows = [
         [f"{each.largest:.2g}", f"{100 * each.share:.2g} %", *search.ways[way].words, *values]
-        for each, way, values in matches[: options.top]
+        for each, way, values in matches[:top]
     ]
     heads = (
         *("difference", "of the range", "resize", "to"),
@@ -318,8 +316,8 @@ def main(options: Options) -> int:
             f"these images do not tell the first {same} apart; the most usual is named first: a"
             " larger photo that is not square tells more"
         )
-    if options.output is not None:
+    if output is not None:
         steps = (*search.ways[way].steps, *search.values[values].steps)
-        Pipeline(values[0], steps).save(options.output)
-        print(f"wrote {options.output}")
+        Pipeline(values[0], steps).save(output)
+        print(f"wrote {output}")
     return 0

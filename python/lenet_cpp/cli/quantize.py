@@ -4,90 +4,107 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require, require_paddle
-from lenet_cpp.cli._options import Options, command, find_program
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.quantize import Images, Quantized, mnist_images, own_images, quantize
+from lenet_cpp.quantize import Images, Quantized, mnist_images, own_images, quantize, sensitivity
 from lenet_cpp.quantize.report import analysis_text, make_report, report_text
-from lenet_cpp.quantize.sensitivity import analyse, plot
 from lenet_cpp.quantize.source import FloatModel, open_source
 from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from lenet_cpp._base.worker import Report
 
 
-@command(
-    f"""
-Arguments:
-  [MODEL]  the exported float model of any classifier: its folder, or its .pdmodel (default: the
-      bundled LeNet) [also: -d, --model-dir]
-Model:
-  --model  the network, a registered one or FILE.py:SPEC (default: the one that the manifest of
-      MODEL names, else lenet); static-ptq needs none
-  -p, --params PARAMS  instead of MODEL, trained parameters, a .pdparams or its URL [also:
-      --params-file, --pretrained]
-  --num-classes  (default: the network's; with --params or --seed)
-  --image-size  (default: the network's; with --params or --seed)
-  --seed  instead of MODEL, random parameters from this seed
-Options:
-  --method {"|".join(METHODS)}|all  how to quantize
-  --analyse  instead: quantize each layer alone, by static-ptq, and show what that costs
-  --via paddle|paddleslim  Paddle's own methods, or PaddleSlim's [default: paddle]
-  --max-drop X  the most that the accuracy may fall, in percentage points (default: 0.5); of images
-      without labels the most that may be classified otherwise (default: any)
-  --output-dir  the folder to write (default: inference_model/NAME_METHOD); with --method all the
-      folder that gets a folder NAME_METHOD of each (default: inference_model)
-Images:
-  --calibration PATH  images of your own: a folder, a glob, a .txt list, an IDX file or a .npy
-      (default: MNIST for lenet; made images, which show nothing, for others)
-  --preprocess
-  --data-dir
-  --calibration-images N  images to calibrate with, and to train with unless they are MNIST's
-      (default: 512, at most three quarters; 32 made ones)
-  --test-images N
-      how many of the other images to compare outputs on (default: up to 512; 64 made ones)
-Calibration and training:
-  --algo ALGORITHM  how calibration finds the range of an activation: hist, KL, avg, abs_max;
-      static-ptq has mse and emd as well [default: hist]
-  --epochs N  of training [default: 1]
-  --steps N  of training, instead of --epochs
-  --batch-size  images at a time (default: 64 with MNIST, else 8)
-  --lr
-      of training, at its start (default: 1e-4 with MNIST, else 1e-5, because few steps are trained)
-Results:
-  --report
-  --plot FILE  with --analyse: a picture; needs matplotlib
-Engine:
-  --program  (default: build/lenet_infer_test, or the one in PATH, if there is one)
-  --threads  CPU threads of a run that is timed
-  --seconds SECONDS  how long each model is timed in each engine, at each batch size [default: 0.5]
-Examples:
-  %prog --method all  the bundled LeNet by all four methods, to inference_model/lenet_METHOD
-  %prog resnet50 --method static-ptq --calibration photos  any classifier, with a folder of photos
-  %prog --method static-ptq --data-dir mnist --calibration-images 1000 --algo KL
-      full MNIST from a folder, another way to calibrate
-  %prog --method dygraph-qat --params checkpoints/lenet/lenet.pdparams --epochs 2
-      a LeNet of your own
-  %prog --method static-ptq --model ResNet50_vd --seed 0
-      random parameters and made images: to see the speed
-  %prog --method all --via paddleslim
-      by PaddleSlim, which is installed into an environment of its own the first time
-  %prog --analyse --plot sensitivity.png  what each layer costs when it is quantized alone
-"""
+@cli.command("""
+%prog --method all
+    the bundled LeNet by all four methods, to inference_model/lenet_METHOD
+%prog resnet50 --method static-ptq --calibration photos
+    any classifier, with a folder of photos
+%prog --analyse --plot sensitivity.png
+    what each layer costs when it is quantized alone
+""")  # fmt: skip
+@cli.exported(flags=("-d", "--model-dir"),
+    help="the exported float model of any classifier: its folder, or its .pdmodel (default: the"
+    " bundled LeNet)")  # fmt: skip
+@cli.option_group("Model",
+    cli.network(help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
+        " (default: the one that the manifest of MODEL names, else lenet); static-ptq needs none"),
+    cli.params(type=str, metavar="PARAMS",
+        help="instead of MODEL, trained parameters, a .pdparams or its URL"),
+    cli.num_classes(help="number of classes, with --params or --seed (default: the network's)"),
+    cli.image_size(
+        help="height and width of the images, with --params or --seed (default: the network's)"),
+    cli.seed(help="instead of MODEL, random parameters from this seed"),
+)  # fmt: skip
+@option("--method", type=cli.choice(*METHODS, "all"), help="how to quantize")
+@option("--analyse", is_flag=True,
+    help="instead: quantize each layer alone, by static-ptq, and show what that costs")  # fmt: skip
+@option("--via", type=cli.choice("paddle", "paddleslim"), default="paddle",
+    help="Paddle's own methods, or PaddleSlim's")  # fmt: skip
+@option("--max-drop", type=float, metavar="X",
+    help="the most that the accuracy may fall, in percentage points (default: 0.5); of images"
+    " without labels the most that may be classified otherwise (default: any)")  # fmt: skip
+@cli.output_dir(
+    help="the folder to write (default: inference_model/NAME_METHOD); with --method all the folder"
+    " that gets a folder NAME_METHOD of each (default: inference_model)"
 )
-def main(options: Options) -> int:
+@cli.option_group("Images",
+    option("--calibration", type=cli.FILE, metavar="PATH",
+        help="images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default:"
+        " MNIST for lenet; made images, which show nothing, for others)"),
+    cli.preprocess(), cli.data_dir(),
+    option("--calibration-images", type=cli.COUNT,
+        help="images to calibrate with, and to train with unless they are MNIST's (default: 512, at"
+        " most three quarters; 32 made ones)"),
+    option("--test-images", type=cli.COUNT,
+        help="how many of the other images to compare outputs on (default: up to 512; 64 made"
+        " ones)"),
+)  # fmt: skip
+@cli.option_group("Calibration and training",
+    option("--algo", metavar="ALGORITHM", default="hist", help="how calibration finds the range of"
+        " an activation: hist, KL, avg, abs_max; static-ptq has mse and emd as well"),
+    option("--epochs", type=cli.COUNT, default=1, help="epochs of training"),
+    option("--steps", type=cli.COUNT, help="steps of training, instead of --epochs"),
+    cli.batch_size(help="images per run (default: 64 with MNIST, else 8)"),
+    cli.learning_rate(help="learning rate at the start (default: 1e-4 with MNIST, else 1e-5)"),
+)  # fmt: skip
+@cli.option_group("Results",
+    cli.as_json(), cli.report(),
+    option("--plot", type=cli.FILE, help="with --analyse: a picture; needs matplotlib"),
+)  # fmt: skip
+@cli.option_group("Engine",
+    cli.program(),
+    cli.threads(help="CPU threads of a timed run"),
+    option("--seconds", type=cli.SECONDS, default=0.5, metavar="SECONDS",
+        help="how long each model is timed in each engine, at each batch size"),
+)  # fmt: skip
+def main(
+    model: Path | None, network: str | None, params: str | None, num_classes: int | None,
+    image_size: int | None, seed: int | None, method: str | None, analyse: bool, via: str,
+    max_drop: float | None, output_dir: Path | None, calibration: Path | None,
+    preprocess: Path | None, data_dir: Path | None, calibration_images: int | None,
+    test_images: int | None, algo: str, epochs: int, steps: int | None, batch_size: int | None,
+    learning_rate: float | None, as_json: bool, report: Path | None, plot: Path | None,
+    program: Path | None, threads: int, seconds: float,
+) -> int:  # fmt: skip
     """Turn a float model into a model of 8-bit integers, and compare it with the float model.
 
       static-ptq    a program, calibrated with some images
@@ -95,112 +112,113 @@ def main(options: Options) -> int:
       dygraph-ptq   a layer, calibrated with some images
       dygraph-qat   a layer, trained with rounded values
 
-    The output folder gets NAME.pdmodel, NAME.pdiparams, preprocess.json, manifest.json and
-    SHA256SUMS, as that of any exported model; run it with lenet-cpp predict --int8, the flag --int8
-    of lenet_infer_test and lenet_classify, or lenet_cpp.Predictor(precision="int8"). Nothing is
+    The output folder is that of any exported model; run it with --precision int8. Nothing is
     written when more is lost than --max-drop, when a weight is not int8, or when oneDNN computes
-    nothing in int8.
-
-    Training needs no labels: the model learns to answer as the float model does.
+    nothing in int8. Training needs no labels: the model learns to answer as the float model does.
     """
-    if options.analyse == (options.method is not None):
+    if analyse == (method is not None):
         raise click.UsageError("give one of --method and --analyse")
-    if options.plot is not None and not options.analyse:
+    if plot is not None and not analyse:
         raise click.UsageError("--plot goes with --analyse")
-    if options.analyse and options.output_dir is not None:
-        raise click.UsageError("--analyse writes no model: --output-dir does not go with it")
-    if options.analyse and options.via != "paddle":
-        raise click.UsageError("--analyse uses Paddle's own static-ptq: --via does not go with it")
+    if analyse:
+        cli.refuse("output_dir", "via", why="does not go with --analyse, which writes no model")
     require_paddle()
-    if options.plot is not None:
+    if plot is not None:
         require("matplotlib", extra="bench")
     settings = QuantizationSettings(
-        learning_rate=options.lr,
-        **options.only("via", "algo", "epochs", "steps", "batch_size", "max_drop"),
-    )
-    methods = tuple(METHODS) if options.method == "all" else (options.method or "static-ptq",)
-    for method in methods:
-        check_settings(method, settings)
+        via=via, algo=algo, epochs=epochs, steps=steps, batch_size=batch_size, max_drop=max_drop,
+        learning_rate=learning_rate,
+    )  # fmt: skip
+    methods = tuple(METHODS) if method == "all" else (method or "static-ptq",)
+    for each in methods:
+        check_settings(each, settings)
+    # With --json nothing but that is on standard output.
+    say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
     with open_source(
-        options.model,
-        class_dim=options.num_classes,
-        img_size=options.image_size,
-        **options.only("model_dir", "params", "seed"),
-    ) as source:
-        print(f"model: {source.description}", flush=True)
-        images = _images(options, source)
-        print(f"data: {images.description}", flush=True)
-        if options.analyse:
-            return _analyse(options, source, images, settings)
-        return _quantize(options, source, images, settings, methods)
+        network, model_dir=model, params=params, class_dim=num_classes, img_size=image_size,
+        seed=seed,
+    ) as source:  # fmt: skip
+        say(f"model: {source.description}")
+        images = _images(source, calibration, data_dir, calibration_images, test_images, preprocess)
+        say(f"data: {images.description}")
+        refused: dict[str, str] = {}
+        if analyse:
+            result, text = _analyse(source, images, settings, plot)
+        else:
+            folders = {
+                each: (output_dir or Path("inference_model")) / f"{source.name}_{each}"
+                if output_dir is None or method == "all" else output_dir
+                for each in methods
+            }  # fmt: skip
+            done, reference = _quantize(source, images, settings, folders, refused, say)
+            with _progress("report") as bar:
+                result = make_report(
+                    source, images, settings, done,
+                    reference=reference, refused=refused, program=cli.find_program(program),
+                    seconds=seconds, threads=threads, report=bar,
+                )  # fmt: skip
+            text = report_text(result)
+    document = json.dumps(result, indent=2, allow_nan=False)
+    print(document if as_json else f"\n{text}", flush=True)
+    if report is not None:
+        write_text(report, f"{document}\n")
+    for written in filter(None, (report, plot)):
+        say(f"written: {written}")
+    return BadModel.exit_code if refused else 0
 
 
-def _images(options: Options, source: FloatModel) -> Images:
+def _images(
+    source: FloatModel, calibration: Path | None, data_dir: Path | None,
+    calibration_images: int | None, test_images: int | None, preprocess: Path | None,
+) -> Images:  # fmt: skip
     digits = source.spec is not None and source.spec.name == "lenet" and source.class_dim == 10
-    if options.calibration is None and digits:
-        if options.test_images is not None:
+    if calibration is None and digits:
+        if test_images is not None:
             raise BadInput("--test-images is for --calibration; lenet is tested on MNIST's images")
-        return mnist_images(options.data_dir, options.calibration_images or 512)
-    if options.data_dir is not None:
+        return mnist_images(data_dir, calibration_images or 512)
+    if data_dir is not None:
         raise BadInput("--data-dir is MNIST, for lenet: name images of your own by --calibration")
-    return own_images(
-        source,
-        options.calibration,
-        options.calibration_images,
-        options.test_images,
-        preprocess=options.preprocess,
-    )
+    return own_images(source, calibration, calibration_images, test_images, preprocess=preprocess)
 
 
 def _quantize(
-    options: Options,
-    source: FloatModel,
-    images: Images,
-    settings: QuantizationSettings,
-    methods: Sequence[str],
-) -> int:
+    source: FloatModel, images: Images, settings: QuantizationSettings,
+    folders: dict[str, Path], refused: dict[str, str], say: Callable[[str], None],
+) -> tuple[list[Quantized], NDArray[np.float32]]:  # fmt: skip
+    """Quantize by each method into its folder; say in ``refused`` why one was not."""
     done: list[Quantized] = []
-    refused: dict[str, str] = {}
     reference = source.outputs(images.test)
-    for method in methods:
-        folder = options.output_dir or Path("inference_model")
-        if options.output_dir is None or options.method == "all":
-            folder /= f"{source.name}_{method}"
-        print(f"{method}: to {folder}", flush=True)
+    for method, folder in folders.items():
+        say(f"{method}: to {folder}")
         try:
             with _progress(method) as report:
                 one = quantize(
                     source, images, method, folder, settings, reference=reference, report=report
                 )
         except (BadModel, Unsupported) as error:
-            if len(methods) == 1:
+            if len(folders) == 1:
                 raise
             refused[method] = str(error)  # the others may do better
         else:
             done.append(one)
-            print(f"wrote {folder}", flush=True)
+            say(f"wrote {folder}")
     if not done:
         raise BadModel("; ".join(refused.values()))
-    with _progress("report") as report:
-        result = make_report(
-            source, images, settings, done,
-            reference=reference, refused=refused, program=find_program(options),
-            seconds=options.seconds, threads=options.threads, report=report,
-        )  # fmt: skip
-    print()
-    print(report_text(result), flush=True)
-    _write(options, result)
-    return BadModel.exit_code if refused else 0
+    return done, reference
 
 
 def _analyse(
-    options: Options, source: FloatModel, images: Images, settings: QuantizationSettings
-) -> int:
+    source: FloatModel, images: Images, settings: QuantizationSettings, picture: Path | None
+) -> tuple[dict[str, Any], str]:
+    """Return what each layer costs, also as a text."""
     with _progress("analysis") as report:
-        found = analyse(source, images, settings, report=report)
-    print()
-    print(analysis_text(found), flush=True)
-    result = {
+        found = sensitivity.analyse(source, images, settings, report=report)
+    if picture is not None:
+        # Paddle has every logger's messages shown.
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)
+        title = f"{source.name}: each layer quantized alone ({len(images.test)} images)"
+        sensitivity.plot(found, picture, title)
+    document = {
         "model": source.name,
         "images": images.kind,
         "test_images": len(images.test),
@@ -208,20 +226,7 @@ def _analyse(
         "algo": settings.algo,
         "layers": [asdict(one) for one in found],
     }
-    _write(options, result)
-    if options.plot is not None:
-        # Paddle has every logger's messages shown.
-        logging.getLogger("matplotlib").setLevel(logging.WARNING)
-        title = f"{source.name}: each layer quantized alone ({len(images.test)} images)"
-        plot(found, options.plot, title)
-        print(f"written: {options.plot}")
-    return 0
-
-
-def _write(options: Options, result: dict[str, Any]) -> None:
-    if options.report is not None:
-        write_text(options.report, json.dumps(result, indent=2, allow_nan=False) + "\n")
-        print(f"\nwritten: {options.report}")
+    return document, analysis_text(found)
 
 
 @contextmanager

@@ -25,11 +25,16 @@ def _program() -> Path:
 
 
 def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
-    if asked and not ctx.resilient_parsing:
+    if not asked or ctx.resilient_parsing:
+        return
+    try:
         text = call_program(_program(), "--help").replace(_NAME, "lenet-cpp serve")
         text = text.replace(" MODEL... ", " [MODEL...] ")
         click.echo(text.replace("\nMODEL is", f"\n{_BUNDLED}\nMODEL is"))
-        ctx.exit()
+    except FileNotFound as error:
+        usage = "Usage: lenet-cpp serve [options] [MODEL...]"
+        click.echo(f"{usage}\n\nServe models over HTTP, by the C++ program. {_BUNDLED}\n\n{error}")
+    ctx.exit()
 
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

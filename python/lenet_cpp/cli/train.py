@@ -6,10 +6,12 @@ import dataclasses
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from click import option
 
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.cli._options import Options, command
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.mnist import load_mnist
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import load_record
@@ -17,42 +19,46 @@ from lenet_cpp.models import resolve
 from lenet_cpp.training.loop import train
 from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recipe_for
 
-if TYPE_CHECKING:
-    from lenet_cpp.data.mnist import Mnist
 
-
-@command(
-    """
-  --model  which model: a registered name, or FILE.py:SPEC [default: lenet]
-  --recipe guide|best  best takes over half an hour on full MNIST (default: guide)
-  --epochs EPOCHS  passes over the training images
-  --batch-size  images a step
-  --lr
-  --seed  of parameters, order and distortion (default: 0)
-  --data-dir
-  --download  fetch MNIST into Paddle's cache if missing
-  --output-dir  where the checkpoint goes (default: checkpoints/MODEL)
-  --resume  continue the checkpoint in the output folder
-Examples:
-  %prog  LeNet by the guide's recipe, to checkpoints/lenet
-  %prog --data-dir mnist --epochs 10 --output-dir longer  longer, on the four files in mnist
-  %prog --resume --output-dir longer --epochs 20  and on from where it stopped
-"""
-)
-def main(options: Options) -> int:
-    """Train a model on MNIST and leave a checkpoint.
+@cli.command("""
+%prog --data-dir mnist --epochs 10 -o longer
+    LeNet on the four files in mnist, longer than the guide
+%prog --resume -o longer --epochs 20
+    on from where it stopped
+""")  # fmt: skip
+@cli.network(default="lenet")
+@option("--recipe", type=cli.choice("guide", "best"),
+    help="recipe (default: guide); best takes over half an hour on full MNIST")  # fmt: skip
+@option("--epochs", type=cli.INTEGER, help="passes over the training images")
+@cli.batch_size(help="images per step")
+@cli.learning_rate()
+@cli.seed(help="seed of the parameters, the order and the distortion (default: 0)")
+@cli.data_dir()
+@option("--download", is_flag=True, help="download MNIST into Paddle's cache if it is missing")
+@cli.output_dir(help="folder for the checkpoint (default: checkpoints/NAME)")
+@option("--resume", is_flag=True, help="continue the checkpoint in the output folder")
+def main(
+    network: str, recipe: str | None, epochs: int | None, batch_size: int | None,
+    learning_rate: float | None, seed: int | None, data_dir: Path | None, download: bool,
+    output_dir: Path | None, resume: bool,
+) -> int:  # fmt: skip
+    """Train a network on MNIST and leave a checkpoint.
 
     The default is the recipe of Paddle's deployment guide: batches of 64, Adam at 1e-3, 2 epochs
     of the full MNIST, or the same 1,876 steps when only the embedded sample is there. Writes
-    NAME.pdparams, NAME.pdopt and NAME.train.json after every epoch and at the end. Ctrl-C saves
-    and stops; --resume continues as if nothing had happened.
+    NAME.pdparams, NAME.pdopt and NAME.train.json after every epoch. Ctrl-C saves and stops.
     """
     require_paddle()
-    name = resolve(options.model).name
-    output_dir: Path = options.output_dir or Path("checkpoints") / name
-    mnist = load_mnist(options.data_dir, download=options.download)
+    name = resolve(network).name
+    output_dir = output_dir or Path("checkpoints") / name
+    mnist = load_mnist(data_dir, download=download)
     print(f"data: {mnist.describe()}", flush=True)
-    config = _config(options, mnist, output_dir / name)
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    if resume:
+        config = _resumed(output_dir / name, network, recipe, seed, given)
+    else:
+        made = recipe_for(recipe or "guide", mnist, **given)
+        config = TrainingConfig(recipe=made, model=network, seed=seed or 0)
 
     # It installs a SIGTERM handler, which ours must replace.
     import paddle  # noqa: F401 - for what importing it does
@@ -61,14 +67,9 @@ def main(options: Options) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: stopped.append(received))
     result = train(
-        config,
-        mnist,
-        output_dir,
-        resume=options.resume,
-        should_stop=lambda: bool(stopped),
-        report=lambda line: print(line, flush=True),
-        progress=None,
-    )
+        config, mnist, output_dir, resume=resume, should_stop=lambda: bool(stopped),
+        report=lambda line: print(line, flush=True), progress=None,
+    )  # fmt: skip
     where = f"{output_dir / name}.pdparams, .pdopt and .train.json"
     if not result.complete:
         print(
@@ -82,21 +83,19 @@ def main(options: Options) -> int:
     return 0
 
 
-def _config(options: Options, mnist: Mnist, stem: Path) -> TrainingConfig:
-    given = {**options.only("epochs", "batch_size"), "learning_rate": options.lr}
-    if not options.resume:
-        recipe = recipe_for(options.recipe or "guide", mnist, **given)
-        return TrainingConfig(recipe=recipe, model=options.model, seed=options.seed or 0)
-    config = config_from_record(load_record(stem.with_suffix(".pdparams")), options.model)
-    if options.recipe not in (None, config.recipe.name):
+def _resumed(
+    stem: Path, network: str, recipe: str | None, seed: int | None, given: dict[str, Any]
+) -> TrainingConfig:
+    config = config_from_record(load_record(stem.with_suffix(".pdparams")), network)
+    if recipe not in (None, config.recipe.name):
         raise BadInput(
             f"the checkpoint in {stem.parent} was trained by the recipe {config.recipe.name},"
-            f" not {options.recipe}"
+            f" not {recipe}"
         )
     changes = {key: value for key, value in given.items() if value is not None}
     if "epochs" in changes:
         changes["steps"] = None
-    seed = config.seed if options.seed is None else options.seed
+    seed = config.seed if seed is None else seed
     return dataclasses.replace(
         config, recipe=dataclasses.replace(config.recipe, **changes), seed=seed
     )

@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.cli._options import Options, command, find_program
+from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, to_model_input
 from lenet_cpp.data.synthetic import made_images
@@ -30,7 +31,7 @@ from lenet_cpp.verify import (
     TOLERANCES,
     verify,
 )
-from lenet_cpp.verify.across import across
+from lenet_cpp.verify.across import across as compare_across
 from lenet_cpp.verify.files import find_models, random_seed
 from lenet_cpp.verify.layers import compare_layers
 from lenet_cpp.verify.reprod import write_records
@@ -47,68 +48,77 @@ _MADE_IMAGES = 3
 _DIGIT_SHAPE = (1, 28, 28)
 
 
-@command(
-    f"""
-Arguments:
-  [MODEL_DIR]  folder of the exported model (default: inference_model/NAME; where that does not
-      exist, the parameters, or random ones of --seed, are exported to a temporary folder) [also:
-      --model-dir, -d]
-Model:
-  --model  a registered model, or FILE.py:SPEC, a ModelSpec of your own (default: the one that the
-      model's manifest names, or lenet)
-  --params
-      the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams with the default
-      folder, and random ones where a manifest says so; otherwise the trained network is left out)
-  --num-classes  (default: the model's; for one that is not exported yet)
-  --image-size  (default: the model's; for one that is not exported yet)
-  --seed  of random parameters for a model without [default: 0]
-Images:
-  -i, --image-file FILE...  an image, a folder, a glob or a list of images in a .txt file; may be
-      repeated (default: digits, or made images) [also: --img-path]
-  --preprocess
-  --data-dir
-  --images N  the first N images (default: all; {_MADE_IMAGES} made ones)
-What is compared:
-  --batch-sizes N,...  images a run, 1 to 1024 (default: {",".join(map(str, BATCH_SIZES))} for
-      digits, else {",".join(map(str, _OTHER_BATCH_SIZES))})
-  --accelerators {"|".join(ACCELERATORS)},...
-      the last is the engine of that name (default: all that have the precision)
-  --precision {"|".join(PRECISIONS)}
-      of the exported model's arithmetic: fp32, bf16 where the processor has it, int8 for a
-      quantized model; the reference is computed in float32 [default: fp32]
-  --formats {"|".join(PROGRAM_FORMATS)},...  (default: those of the exported model)
-  --threshold X  how far outputs may lie apart, for largest outputs of up to 1 (default:
-      {", ".join(f"{TOLERANCES[name]:g} in {name}" for name in PRECISIONS)})
-  --across  instead, give the model's weights to every framework at hand (PyTorch, its ONNX in
-      onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program, lenet_cpp,
-      Caffe2) and compare every two; what cannot take part says why
-  --torch FILE  with --across: PyTorch's own parameters, such as those that the model was imported
-      from (default: the model's)
-Engine:
-  --threads
-  --program  (default: build/lenet_infer_test, or the one in PATH; where there is
-      none, that route is left out)
-Results:
-  --layers  also say which is the first layer that differs
-  --reprod-dir DIR  also write what each route gave as reprod_log does: output_training_engine.npy,
-      output_inference_engine.npy, output_cpp_program.npy, output_lenet_cpp.npy and diff.txt;
-      without trained parameters the training engine runs the exported model
-  --format text|json  what to print [default: text]
-  --report
-Examples:
-  %prog  what ./run.sh made, on every test image at hand
-  %prog --batch-sizes 64 --accelerators openvino --images 100  one row of the table
-  %prog inference_model/lenet_static-ptq --precision int8  a quantized model
-  %prog --layers  which is the first layer that differs
-  %prog --across  every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
-  %prog --model ResNet50_vd --reprod-dir records
-      a registered model, and the outputs as reprod_log records them
-  %prog resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
-      an exported model with published weights, on images of your own
-""",
-    one="the routes differ",
-)
-def main(options: Options) -> int:
+@cli.command("""
+%prog inference_model/lenet --layers
+    what ./run.sh made, and which is the first layer that differs
+%prog resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
+    an exported model with published weights, on images of your own
+%prog --across
+    every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
+""")  # fmt: skip
+@cli.exported(type=cli.FOLDER, flags=("-d", "--model-dir"),
+    help="folder of the exported model (default: inference_model/NAME; where that does not exist,"
+    " the parameters, or random ones of --seed, are exported to a temporary folder)")  # fmt: skip
+@cli.option_group("Model",
+    cli.network(help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
+        " (default: the one that the model's manifest names, or lenet)"),
+    cli.params(help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams"
+        " with the default folder, and random ones where a manifest says so; otherwise the trained"
+        " network is left out)"),
+    cli.num_classes(help="number of classes of a network that is not exported yet"),
+    cli.image_size(help="height and width of the images, for a network that is not exported yet"),
+    cli.seed(default=0, help="seed of random parameters, where there are no trained ones"),
+)  # fmt: skip
+@cli.option_group("Images",
+    option("-i", "--image-file", "--img-path", type=cli.FILE, multiple=True, metavar="FILE...",
+        help="an image, a folder, a glob or a .txt list of paths; may be repeated (default: digits,"
+        " or made images)"),
+    cli.preprocess(), cli.data_dir(),
+    option("--images", "count", type=cli.COUNT,
+        help=f"the first N images (default: all; {_MADE_IMAGES} made ones)"),
+)  # fmt: skip
+@cli.option_group("What is compared",
+    option("--batch-sizes", type=cli.Several(cli.COUNT),
+        help=f"images per run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))} for digits,"
+        f" else {','.join(map(str, _OTHER_BATCH_SIZES))})"),
+    option("--accelerators", type=cli.Several(cli.choice(*ACCELERATORS)), metavar="NAME,...",
+        help=f"compare these of {', '.join(ACCELERATORS)} (default: all that have the precision)"),
+    cli.precision(type=cli.choice(*PRECISIONS), default="fp32",
+        help="precision of the exported model's arithmetic; the reference is computed in float32"),
+    option("--formats", type=cli.Several(cli.choice(*PROGRAM_FORMATS)), metavar="NAME,...",
+        help=f"compare these of {', '.join(PROGRAM_FORMATS)} (default: those of the model)"),
+    option("--threshold", type=float, metavar="X",
+        help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
+        f" {', '.join(f'{TOLERANCES[name]:g} in {name}' for name in PRECISIONS)})"),
+    option("--across", is_flag=True,
+        help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
+        " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program,"
+        " lenet_cpp, Caffe2) and compare every two"),
+    option("--torch", type=cli.FILE,
+        help="with --across: PyTorch's own parameters, such as those that the model was imported"
+        " from (default: the model's)"),
+)  # fmt: skip
+@cli.option_group("Engine",
+    cli.threads(),
+    cli.program(help="the C++ program (default: build/lenet_infer_test, or the one in PATH; where"
+        " there is none, that route is left out)"),
+)  # fmt: skip
+@cli.option_group("Results",
+    option("--layers", is_flag=True, help="also say which is the first layer that differs"),
+    option("--reprod-dir", type=cli.FOLDER,
+        help="also write what each route gave as reprod_log does; without trained parameters the"
+        " training engine runs the exported model"),
+    cli.as_json(), cli.report(),
+)  # fmt: skip
+def main(
+    model: Path | None, network: str | None, params: Path | None, num_classes: int | None,
+    image_size: int | None, seed: int, image_file: tuple[Path, ...], preprocess: Path | None,
+    data_dir: Path | None, count: int | None, batch_sizes: tuple[int, ...] | None,
+    accelerators: tuple[str, ...] | None, precision: str, formats: tuple[str, ...] | None,
+    threshold: float | None, across: bool, torch: Path | None, threads: int,
+    program: Path | None, layers: bool, reprod_dir: Path | None, as_json: bool,
+    report: Path | None,
+) -> int:  # fmt: skip
     """Run the same images through four routes and compare the outputs.
 
       dygraph           the trained network itself, in Python, on Paddle's training engine
@@ -116,116 +126,99 @@ def main(options: Options) -> int:
       C++ program       the exported model, by lenet_infer_test
       lenet_cpp         the exported model, by the Python package over the C++ library
 
-    The last three use one engine and have to give the same bits. The last two also run on the
-    native engine: the same bits as each other. Between that and Paddle, and between the trained
-    network and the exported model, every output has to be within 1e-05 * max(1, |a|) (see
+    The last three use one engine and have to give the same bits; the last two also run on the
+    native engine. Between engines, every output has to be within 1e-05 * max(1, |a|) (see
     --threshold), with |a| the largest output of that image, and the predicted class has to be the
-    same unless the two largest outputs are closer than that. With --precision the last three still
-    have to give the same bits, and a wider threshold holds for the rest.
+    same unless the two largest outputs are closer than that. The exit status is 1 when they differ.
 
-    Any registered model can be verified, exported or not, and any model that was exported. A model
-    that takes no digits is given the images of --image_file, or photo-like ones made from a seed,
-    prepared as preprocess.json beside the model says.
+    A model that takes no digits is given the images of -i, or photo-like ones made from a seed.
     """
-    if options.image_file and options.data_dir is not None:
+    if image_file and data_dir is not None:
         raise click.UsageError("--image-file and --data-dir: the images are your own or digits")
-    if options.torch is not None and not options.across:
+    if torch is not None and not across:
         raise click.UsageError("--torch goes with --across")
-    if options.across and (
-        options.layers or options.reprod_dir or options.batch_sizes or options.precision != "fp32"
-    ):
-        raise click.UsageError(
-            "--layers, --reprod-dir, --batch-sizes and --precision: not with --across"
+    if across:
+        cli.refuse(
+            "layers", "reprod_dir", "batch_sizes", "precision", why="does not go with --across"
         )
     require_paddle()
-    spec = None if options.model is None else resolve(options.model)
-    model_dir, params = options.model_dir, options.params
-    if model_dir is None:
-        root, name = getattr(options, "root", Path()), "lenet" if spec is None else spec.name
-        model_dir = root / "inference_model" / name
-        trained = root / "checkpoints" / name / f"{name}.pdparams"
+    spec = None if network is None else resolve(network)
+    if model is None:
+        root, name = cli.of_script("root", Path()), "lenet" if spec is None else spec.name
+        model = Path(root, "inference_model", name)
+        trained = Path(root, "checkpoints", name, f"{name}.pdparams")
         params = trained if params is None and trained.is_file() else params
     notes: tuple[str, ...] = ()
     with ExitStack() as stack:
-        if spec is not None and not model_dir.is_dir():
-            model_dir = Path(stack.enter_context(TemporaryDirectory(prefix="lenet_cpp-")))
+        if spec is not None and not model.is_dir():
+            model = Path(stack.enter_context(TemporaryDirectory(prefix="lenet_cpp-")))
             export_model(
-                params,
-                model_dir,
-                model=spec,
-                class_dim=options.num_classes,
-                img_size=options.image_size,
-                seed=options.seed if params is None else None,
-            )
-            source = params or f"random parameters, seed {options.seed}"
+                params, model, model=spec, class_dim=num_classes, img_size=image_size,
+                seed=seed if params is None else None,
+            )  # fmt: skip
+            source = params or f"random parameters, seed {seed}"
             notes = (f"{spec.name} was exported for this check only, with {source}",)
-        if options.layers and params is None and random_seed(find_manifest(model_dir)) is None:
+        if layers and params is None and random_seed(find_manifest(model)) is None:
             raise click.UsageError("--layers needs the trained parameters: --params FILE")
-        images, labels, data = _images(options, model_dir, spec)
+        sources = image_file or data_dir
+        images, labels, data = _images(model, spec, sources, count, preprocess, formats)
         shown = f"{len(images):,} {data}"
         common: dict[str, Any] = {
-            **options.only("formats", "threads"),
-            "program": find_program(options),
-            "spec": spec,
-            "tolerance": options.threshold,
-            "progress": True,
-        }
+            "formats": formats, "threads": threads, "program": cli.find_program(program),
+            "spec": spec, "tolerance": threshold, "progress": True,
+        }  # fmt: skip
         found: Any
-        if options.across:
-            routes = getattr(options, "more_routes", None)
-            found = across(
-                model_dir, images, labels, torch_params=options.torch, more_routes=routes, **common
+        if across:
+            routes = cli.of_script("more_routes", None)
+            found = compare_across(
+                model, images, labels, torch_params=torch, more_routes=routes, **common
             )
             document, printed = found.to_dict(), across_text(found, shown)
         else:
             sizes = _OTHER_BATCH_SIZES if labels is None else BATCH_SIZES
-            record = options.reprod_dir is not None
             found = verify(
-                model_dir,
-                images,
-                labels,
-                params=params,
-                batch_sizes=options.batch_sizes or sizes,
-                **options.only("accelerators", "precision"),
-                training_engine=record,
-                record=record,
-                **common,
-            )
+                model, images, labels, params=params, batch_sizes=batch_sizes or sizes,
+                accelerators=accelerators, precision=precision,
+                training_engine=reprod_dir is not None, record=reprod_dir is not None, **common,
+            )  # fmt: skip
             found = replace(found, notes=(*notes, *found.notes))
-            layers = options.layers and compare_layers(
-                model_dir, images, params=params, formats=options.formats, spec=spec
+            compared = layers and compare_layers(
+                model, images, params=params, formats=formats, spec=spec
             )
-            document = report_document(found, layers or None)
-            printed = report_text(found, layers or None, shown)
-            if record:
-                written = write_records(options.reprod_dir, found)
+            document = report_document(found, compared or None)
+            printed = report_text(found, compared or None, shown)
+            if reprod_dir is not None:
+                written = write_records(reprod_dir, found)
                 names = ", ".join(path.name for path in written)
-                printed += f"\nrecorded in {options.reprod_dir}: {names}"
+                printed += f"\nrecorded in {reprod_dir}: {names}"
     document_text = json.dumps({"data": data, **document}, allow_nan=False)
-    if options.report is not None:
-        write_text(options.report, document_text + "\n")
-    print(document_text if options.format == "json" else printed)
+    if report is not None:
+        write_text(report, document_text + "\n")
+    print(document_text if as_json else printed)
     return 0 if found.agrees else 1
 
 
 def _images(
-    options: Options, model_dir: Path, spec: ModelSpec | None
-) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:
-    """Return the images, their labels when they are digits, and what they are."""
-    model = find_models(model_dir, options.formats)[0]
-    named = {"model_name": None if spec is None else spec.name, **options.only("preprocess")}
-    engine = InferenceEngine("paddle", accelerator="plain", **named)
+    model_dir: Path, spec: ModelSpec | None, source: tuple[Path, ...] | Path | None,
+    count: int | None, preprocess: Path | None, formats: tuple[str, ...] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:  # fmt: skip
+    """Return the images, their labels when they are digits, and what they are.
+
+    ``source`` are image files, or the folder of MNIST.
+    """
+    model = find_models(model_dir, formats)[0]
+    name = None if spec is None else spec.name
+    engine = InferenceEngine("paddle", accelerator="plain", model_name=name, preprocess=preprocess)
     with engine.load_predictor(model.program, model.params):
-        if options.image_file:
-            files = find_images(options.image_file)[: options.images]
-            return engine.preprocess(files), None, "image files"
+        if isinstance(source, tuple):
+            return engine.preprocess(find_images(source)[:count]), None, "image files"
         if engine.input_shape[1:] != _DIGIT_SHAPE:
-            if options.data_dir is not None:
+            if source is not None:
                 raise BadInput(f"--data-dir: {model.program} takes no digits")
-            made = made_images(options.images or _MADE_IMAGES)
+            made = made_images(count or _MADE_IMAGES)
             return engine.preprocess(made), None, "made images"
-    mnist = load_mnist(options.data_dir)
-    count = len(mnist.test) if options.images is None else options.images
+    mnist = load_mnist(source)
+    count = len(mnist.test) if count is None else count
     if count > len(mnist.test):
         raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
     images = to_model_input(mnist.test.images[:count])

@@ -76,7 +76,7 @@ class Options(TypedDict, total=False):
             different sizes are run by the native engine, which compiles the model for each; of
             others it is :class:`lenet_cpp.Unsupported`. Default 0: any number, and the engine keeps
             what it compiled for the last eight.
-        output_name: A value of the program, by its name as ``lenet-cpp explain`` prints it, that is
+        output_name: A value of the program, by its name as a profile prints it, that is
             the output, in the shape that it has there; or ``"features"``, what the last
             product of a matrix, the classifier, takes. The native engine computes only what it
             needs; others do not support it. Default: the outputs that the program declares; "*" is

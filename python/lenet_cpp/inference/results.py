@@ -223,7 +223,7 @@ def _json(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]
 
     def write(result: ImageResult) -> None:
         nonlocal separator
-        file.write(separator + json.dumps(_document(result)))
+        file.write(separator + json.dumps(document(result)))
         separator = ",\n"
 
     yield write
@@ -232,10 +232,11 @@ def _json(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]
 
 @contextmanager
 def _jsonl(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]:
-    yield lambda result: print(json.dumps(_document(result)), file=file)
+    yield lambda result: print(json.dumps(document(result)), file=file)
 
 
-def _document(result: ImageResult) -> dict[str, Any]:
+def document(result: ImageResult) -> dict[str, Any]:
+    """Return what a JSON file says of an image."""
     if result.error is not None:
         return {"file": result.file, "error": result.error}
     found = result.found

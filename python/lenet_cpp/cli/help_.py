@@ -1,0 +1,39 @@
+"""``lenet-cpp help``: the help of a command, and what the exit statuses say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from lenet_cpp import errors
+from lenet_cpp.cli import _options as cli
+
+_TOPIC = "exit-status"
+_OTHERS = {
+    0: "It is done.",
+    1: "Outputs differ, no preparation fits, or standard output cannot be written.",
+    2: "The options and arguments are wrong.",
+    129: "SIGHUP ended it.",
+    130: "Ctrl-C ended it.",
+    141: "The reader of the output went away.",
+    143: "SIGTERM ended it.",
+}
+
+
+@cli.command(f"%prog {_TOPIC}\n    what the exit statuses of all commands say")
+@cli.argument("topic", metavar="[COMMAND]", required=False, help=f"a command, or {_TOPIC}")
+def main(topic: str | None) -> int:
+    """Print the help of a command, or the table of exit statuses."""
+    if topic == _TOPIC:
+        kinds = [getattr(errors, name) for name in errors.__all__ if name != "Error"]
+        said = {kind.exit_code: f"{kind.__name__}: {kind.__doc__}" for kind in kinds} | _OTHERS
+        print(tabulate(sorted(said.items()), tablefmt="plain"))
+        return 0
+    root = click.get_current_context().find_root()
+    command: Any = root.command
+    if topic is not None:
+        _, command, _ = command.resolve_command(root, [topic])
+    with command.make_context(topic or root.info_name, ["--help"], parent=topic and root):
+        return 0  # it was printed

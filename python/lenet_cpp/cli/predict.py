@@ -1,0 +1,349 @@
+"""``lenet-cpp predict``: classify images with a model, in any engine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import click
+import numpy as np
+from click import option
+from tabulate import tabulate
+from tqdm import tqdm
+
+from lenet_cpp import _core
+from lenet_cpp.cli import _options as cli
+from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
+from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.inference.autolog import AutoLog
+from lenet_cpp.inference.bundled import bundled_model_dir
+from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.inference.model import NoPreprocessing
+from lenet_cpp.inference.outputs import value_name
+from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, document, open_results
+from lenet_cpp.inference.tables import is_table
+from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+    from lenet_cpp.inference.results import Finding
+
+    Files = dict[str, Path | None]
+
+
+class Computed(TypedDict):
+    """The options of an engine; None is its default."""
+
+    device: str | None
+    gpu_mem: int | None
+    accelerator: str | None
+    precision: str | None
+    threads: int | None
+    ir_optim: bool | None
+    memory_optim: bool | None
+
+
+_FORMS = "MODEL IMAGE..., or --bundled IMAGE... for the package's model of digits"
+ENGINES = ("auto", "native", "paddle", "onnxruntime", "python", "executor", "dygraph")
+
+
+def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command ``files``, as ``load_predictor`` takes them, and ``images``.
+
+    They are MODEL and IMAGE..., or, when a flag names the model, all arguments are images.
+    """
+
+    @wraps(function)
+    def call(
+        model: Path | None, images: tuple[Path, ...], image_file: tuple[Path, ...],
+        bundled: bool, model_dir: Path | None, model_file: Path | None,
+        params_file: Path | None, **more: Any,
+    ) -> int:  # fmt: skip
+        if bundled and (model_dir or model_file or params_file):
+            raise click.UsageError("--bundled goes with no other model")
+        if bundled or model_dir or model_file:
+            images = images if model is None else (model, *images)
+        elif model is not None:
+            if model.suffix.lower() in IMAGE_SUFFIXES and model.is_file():
+                raise click.UsageError(f"{model} is an image, not a model: give {_FORMS}")
+            model_dir, model_file = (model, None) if model.is_dir() else (None, model)
+        if not (images or image_file) or not (bundled or model_dir or model_file):
+            raise click.UsageError(f"give {_FORMS}")
+        files: Files = {"model_dir": bundled_model_dir() if bundled else model_dir}
+        if model_file is not None:
+            files = {"model_file": model_file, "params_file": params_file}
+            if model_dir is not None:  # where these may be names
+                files = {key: _within(model_dir, file) for key, file in files.items()}
+        elif params_file is not None:
+            raise click.UsageError("-p goes with the program whose parameters they are")
+        return function(files=files, images=[*image_file, *images], **more)
+
+    return cli.option_group("Model",
+        cli.argument("model", metavar="MODEL", required=False, type=cli.FILE,
+            help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx"
+            "; with --engine dygraph a .pdparams (also -d, --model-dir, -m, --model-file)"),
+        cli.argument("images", metavar="IMAGE...", nargs=-1, type=cli.FILE,
+            help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
+        option("-d", "--model-dir", type=cli.FOLDER, hidden=True),
+        option("-m", "--model-file", type=cli.FILE, hidden=True),
+        option("-i", "--image-file", "--img-path", type=cli.FILE, multiple=True, hidden=True),
+        option("--bundled", is_flag=True, help="instead of MODEL: the package's model of digits"),
+        cli.params_file(),
+    )(call)  # fmt: skip
+
+
+def _within(folder: Path, file: Path | None) -> Path | None:
+    is_name = file is not None and (not file.exists() or (folder / file).exists())
+    return folder / file if is_name and file is not None else file
+
+
+described = (
+    option("-n", "--network", "--model-name", type=cli.NETWORK, metavar="NAME",
+        help="the network, where nothing beside the model says how to prepare images and"
+        " what the classes are: a registered name (lenet-cpp models), or FILE.py:SPEC"),
+    cli.switch("--check-program", default=None,
+        help="refuse operators that are not known, which could crash Paddle (default: true)"),
+)  # fmt: skip
+of_images = (
+    cli.preprocess(),
+    cli.switch(
+        "--skip-errors",
+        help="continue after an image that cannot be read; the exit status is then 5",
+    ),
+)
+of_results = (
+    option("--threshold", type=float, metavar="X",
+        help="leave out classes below it (default: the thresholds of the description)"),
+    option("--labels", type=cli.FILE,
+        help="names of the classes, one a line, or '0 NAME' and so on (default: the model's)"),
+)  # fmt: skip
+computed_by = (
+    option("--device", metavar="DEVICE", help="cpu, gpu or gpu:ID (default: cpu)"),
+    option("--gpu-mem", type=cli.NATURAL, metavar="MB",
+        help="GPU memory that Paddle takes at first (default: 100), or onnxruntime at most"),
+    cli.accelerator(),
+    cli.precision(),
+    cli.threads(default=None, help="CPU threads per run (default: 1)"),
+    cli.switch("--ir-optim", default=None, help="let Paddle fuse operators (default: true)"),
+    cli.switch("--memory-optim", default=None,
+        help="let intermediate results share memory, in Paddle (default: false)"),
+)  # fmt: skip
+
+
+@cli.command("""
+%prog resnet50-vd photos -b 8 --topk 1 -o classes.csv
+    every image of a folder, eight at a time, into a file
+%prog --bundled digit.png
+    a digit, by the model that comes with the package
+%prog ResNet50_vd_pretrained.pdparams photo.jpg --engine dygraph -n ResNet50_vd
+    trained parameters that were not exported
+""")  # fmt: skip
+@model_and_images
+@cli.option_group("Model", *described,
+    cli.num_classes(help="with --engine dygraph: number of classes (default: the network's)"),
+    cli.image_size(
+        help="with --engine dygraph: height and width of the images (default: the network's)"),
+)  # fmt: skip
+@cli.option_group("Images", cli.batch_size(default=1), *of_images)
+@cli.option_group("Results",
+    option("--topk", type=cli.COUNT,
+        help="number of classes to report (default: what the description says, else 5)"),
+    *of_results,
+    option("-o", "--output", type=cli.FILE,
+        help="the file for the predictions, which are printed otherwise: .csv, .json or .jsonl"),
+    cli.as_json(),
+    option("--reprod-dir", type=cli.FOLDER, help="also write outputs there, as reprod_log does"),
+    cli.switch("--benchmark", "--enable_benchmark", help="print AutoLog's report in the end"),
+    option("--warmup", type=cli.NATURAL, default=1, help="runs before the timed ones"),
+)  # fmt: skip
+@cli.option_group("Engine",
+    option("--engine", type=cli.choice(*ENGINES), default="auto",
+        help="native (own kernels), paddle and onnxruntime (for .onnx) run in C++, and auto is the"
+        " fastest of them that can; python (paddle.inference), executor (the training engine) and"
+        " dygraph (the layer of the network -n) in Paddle's Python package"),
+    *computed_by,
+)  # fmt: skip
+def main(
+    files: Files, images: list[Path],
+    network: str | None, check_program: bool | None,
+    num_classes: int | None, image_size: int | None,
+    batch_size: int, preprocess: Path | None, skip_errors: bool,
+    topk: int | None, threshold: float | None, labels: Path | None, output: Path | None,
+    as_json: bool, reprod_dir: Path | None, benchmark: bool, warmup: int, engine: str,
+    change: Callable[[InferenceEngine], None] = lambda _: None,
+    **computed: Unpack[Computed],
+) -> int:  # fmt: skip
+    """Classify images with a model.
+
+    For many images in parts, tables and clusters there is lenet-cpp predict-many.
+    """
+    if engine == "dygraph":
+        files = _parameters(files, network)
+    if as_json:
+        cli.refuse("benchmark", "output", why="does not go with --json")
+    if any(map(is_table, images)):
+        raise click.UsageError("tables of images are read by lenet-cpp predict-many")
+    check_output(output, SUFFIXES)
+    found = find_images(images)
+    made = InferenceEngine(
+        engine, preprocess=preprocess, model_name=None if engine == "dygraph" else network,
+        labels=None if labels is None else _core.read_class_names(labels),
+        class_dim=num_classes, img_size=image_size, check_program=check_program, **computed,
+    )  # fmt: skip
+    results: list[ImageResult] = []
+    outputs: list[NDArray[np.float32]] = []
+    with ExitStack() as stack:
+        write: Callable[[ImageResult], None] = results.append
+        loaded = stack.enter_context(made.load_predictor(**files))
+        _find_pipeline(loaded)  # what says how to read images is missing now, or never
+        value = value_name(loaded.model.reported_kind)
+        if output is not None:
+            write = stack.enter_context(open_results(output, value))
+        change(loaded)
+        run = partial(_run, loaded, topk=topk, threshold=threshold, skip_errors=skip_errors)
+        log, skipped = AutoLog(loaded.name), 0
+        log.warmup = warmup if benchmark else 0
+        for _ in range(log.warmup):  # in a log of their own: a bad image must not move them on
+            run(found[:batch_size], AutoLog(log.model_name), [])
+        bar = stack.enter_context(
+            tqdm(total=len(found), desc="predict", unit="image", disable=None)
+        )
+        for begin in range(0, len(found), batch_size):
+            batch = found[begin : begin + batch_size]
+            for result in run(batch, log, outputs if reprod_dir is not None else []):
+                write(result)
+                if result.error is not None:
+                    skipped += 1
+                    tqdm.write(f"skipped {printable(result.error)}", file=sys.stderr)
+            bar.update(len(batch))
+        config = loaded.settings(log.batch_size) if log.batch_size else None
+        if reprod_dir is not None and outputs:
+            training = engine in {"executor", "dygraph"}
+            record = TRAINING_NAME if training else RECORD_NAMES["paddle.inference"]
+            found_outputs = entries(np.concatenate(outputs), loaded.output_kind)
+            write_record(reprod_dir / record, found_outputs)
+    if output is not None:
+        print(f"wrote the predictions for {len(found) - skipped} images to {printable(output)}")
+    else:
+        print(json.dumps([*map(document, results)]) if as_json else _table(results, value))
+    if benchmark and config is not None:
+        log.report(config)
+    return status_of(skipped, len(found))
+
+
+def _parameters(files: Files, network: str | None) -> Files:
+    if network is None:
+        raise click.UsageError("--engine dygraph needs -n, the network of the parameters")
+    return {"model_file": Path(network), "params_file": next(filter(None, files.values()))}
+
+
+def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
+    """Raise a usage error of another suffix than these."""
+    if output is not None and output.suffix not in suffixes:
+        expected = ", ".join(suffixes)
+        many = "; lenet-cpp predict-many writes .parquet" * (output.suffix == ".parquet")
+        raise click.UsageError(f"--output: '{output}' does not end in {expected}{many}")
+
+
+def status_of(skipped: int, images: int) -> int:
+    """Return 0, the exit status; raise BadInput when images were left out."""
+    if skipped:
+        left_out = f"{skipped} of {images} images"
+        raise BadInput(f"{left_out} could not be classified and were skipped")
+    return 0
+
+
+def _find_pipeline(engine: InferenceEngine) -> None:
+    """Find the preprocessing, which is ImageNet's where only the size of the images tells.
+
+    The tools of PaddleClas 1 have it inside, and what they wrote has no description of it.
+
+    Raises:
+        NoPreprocessing: Nothing describes it, and the model is an ONNX model or takes images of
+            another size.
+    """
+    try:
+        _ = engine.pipeline
+    except NoPreprocessing:
+        if engine.input_shape[1:] != (3, 224, 224) or engine.model_file.suffix == ".onnx":
+            raise
+        engine.pipeline = imagenet(library="opencv")
+        print(
+            f"no {PREPROCESS_NAME} beside {printable(engine.model_file)}: images are prepared"
+            " as for ImageNet in PaddleClas 1 (short side 256, middle 224 x 224, ImageNet's mean"
+            " and standard deviation); --preprocess names another way",
+            file=sys.stderr,
+        )
+
+
+def _run(
+    engine: InferenceEngine, images: Sequence[Path], log: AutoLog,
+    outputs: list[NDArray[np.float32]], *, topk: int | None, threshold: float | None,
+    skip_errors: bool,
+) -> list[ImageResult]:  # fmt: skip
+    """Classify one batch, and add its outputs to those of the others."""
+    log.start()
+    batch, errors = _read(engine, images, skip_errors=skip_errors)
+    log.stamp()
+    found: Iterator[Finding] = iter(())
+    if batch is not None:
+        outputs.append(engine.run(batch))
+        log.stamp()
+        found = iter(engine.interpret(outputs[-1], topk, threshold))
+        log.stamp()
+        log.end(batch.shape)
+    return [
+        ImageResult(str(image), NOTHING if image in errors else next(found), errors.get(image))
+        for image in images
+    ]
+
+
+def _read(
+    engine: InferenceEngine, images: Sequence[Path], *, skip_errors: bool
+) -> tuple[NDArray[np.float32] | None, dict[Path, str]]:
+    """Read a batch; with ``skip_errors`` without the images that cannot be read."""
+    if not skip_errors:
+        return engine.preprocess(images), {}
+    tensors: list[NDArray[np.float32]] = []
+    errors = {}
+    for image in images:
+        try:
+            tensor = engine.preprocess(image)
+        except (BadInput, FileNotFound) as error:
+            errors[image] = str(error)
+            continue
+        if tensors and tensor.shape != tensors[0].shape:
+            size = " x ".join(map(str, tensor.shape[:1:-1]))
+            errors[image] = f"{image}: {size} pixels after the steps, unlike the first: use -b=1"
+        else:
+            tensors.append(tensor)
+    return (np.concatenate(tensors) if tensors else None), errors
+
+
+def _table(results: list[ImageResult], value: str) -> str:
+    rows: list[list[object]] = []
+    for result in results:
+        if result.error is not None:
+            continue
+        found = [
+            [one.class_id, one.label or "-", "-" if one.score is None else f"{one.value:.6f}"]
+            for one in result.found.predictions
+        ] + [["", attribute, ""] for attribute in result.found.attributes]
+        found = found or [["", "no class reaches the threshold", ""]]
+        for place, (number, label, shown) in enumerate(found):
+            file = "" if place else printable(result.file)
+            rows.append([file, number, printable(label), shown])
+    return tabulate(rows, ["file", "class_id", "label", value], disable_numparse=True)
+
+
+def printable(text: object) -> str:
+    """Escape what would break a line or a terminal; file names can hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

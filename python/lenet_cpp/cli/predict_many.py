@@ -1,0 +1,118 @@
+"""``lenet-cpp predict-many``: folders and tables of any size, in parts."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+from click import option
+from tqdm import tqdm
+
+from lenet_cpp import _core
+from lenet_cpp.cli import _options as cli
+from lenet_cpp.cli.predict import (
+    ENGINES,
+    check_output,
+    computed_by,
+    described,
+    model_and_images,
+    of_images,
+    of_results,
+    printable,
+    status_of,
+)
+from lenet_cpp.inference import tables
+from lenet_cpp.inference.batch_predictor import BatchPredictor
+from lenet_cpp.inference.bulk import predict_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from typing_extensions import Unpack
+
+    from lenet_cpp.cli.predict import Computed, Files
+
+
+@cli.command("""
+%prog resnet50-vd photos --skip-errors -o classes.parquet
+    a million images; the same command goes on where it was stopped
+%prog inference_model/lenet digits.parquet --column image --keep id -o classes.csv
+    a table, whose column id is handed on
+%prog /shared/resnet50-vd /shared/photos --on ray://HEAD:6379 -o /shared/classes.parquet
+    on a cluster whose machines see the same files
+""")  # fmt: skip
+@model_and_images
+@cli.option_group("Model", *described)
+@cli.option_group("Images", *of_images,
+    option("--column", metavar="NAME", default="image",
+        help="the column of images in .parquet files: pixels, image files or paths"),
+)  # fmt: skip
+@cli.option_group("Results",
+    option("-o", "--output", type=cli.FILE, required=True,
+        help="the file to write, with a row for each image: .parquet, .csv or .jsonl"),
+    *of_results,
+    option("--keep", type=cli.Several(), metavar="NAME,...", help="columns to copy"),
+    cli.switch("--probabilities", help="also write the probability of every class"),
+    cli.switch("--logits", help="also write the model's raw outputs"),
+)  # fmt: skip
+@cli.option_group("Engine",
+    option("--engine", type=cli.choice(*ENGINES[:4]), default="auto",
+        help="native (own kernels), paddle, onnxruntime (for .onnx), or auto, the fastest of them"
+        " that runs the model"),
+    *computed_by,
+)  # fmt: skip
+@cli.option_group("Processes",
+    option("--workers", type=cli.COUNT, help="processes (default: one per processor)"),
+    option("--on", metavar="CLUSTER",
+        help="compute on a cluster, whose machines see the same files: ray, spark, or either with"
+        " ://HOST:PORT"),
+    option("--part-rows", type=cli.COUNT,
+        help="number of images per part, roughly (default: 1024 files, 16384 rows of a table)"),
+)  # fmt: skip
+def main(
+    files: Files, images: list[Path],
+    network: str | None, check_program: bool | None,
+    preprocess: Path | None, skip_errors: bool, column: str,
+    output: Path, threshold: float | None, labels: Path | None, keep: tuple[str, ...] | None,
+    probabilities: bool, logits: bool, engine: str,
+    workers: int | None, on: str | None, part_rows: int | None,
+    **computed: Unpack[Computed],
+) -> int:  # fmt: skip
+    """Classify folders and tables of images of any size, by several processes or a cluster.
+
+    IMAGE may also be .npy, IDX and .parquet files, and folders or globs of these. The input is cut
+    into parts; what was finished stays when the command is stopped, and the same command goes on.
+    """
+    check_output(output, tables.SUFFIXES)
+    if on is not None and not re.fullmatch(r"(ray|spark)(://.+)?", on):
+        raise click.UsageError(
+            f"--on: expected ray, spark, ray://HOST:PORT or spark://HOST:PORT, got {on}"
+        )
+    settings: dict[str, Any] = {
+        **files, **computed, "engine": engine, "check_program": check_program,
+        "preprocess": preprocess, "model_name": network, "threshold": threshold,
+        "labels": None if labels is None else _core.read_class_names(labels),
+    }  # fmt: skip
+    predictor = BatchPredictor(**{k: value for k, value in settings.items() if value is not None})
+    outputs = {"probabilities": probabilities, "logits": logits}
+    with ExitStack() as stack:
+
+        def start(total: int, done: int) -> Callable[[int], object]:
+            bar = tqdm(total=total, initial=done, desc="predict", unit="image", disable=None)
+            return stack.enter_context(bar).update
+
+        total = predict_all(
+            predictor, images, output,
+            outputs=[*predictor.usual_outputs, *(name for name in outputs if outputs[name])],
+            column=column, keep=keep or (), skip_errors=skip_errors, workers=workers,
+            threads=computed["threads"] or 1, on=on, part_rows=part_rows, start=start,
+            skipped=lambda why: tqdm.write(f"skipped {printable(why)}", file=sys.stderr),
+        )  # fmt: skip
+    earlier = f", {total.resumed} of them in an earlier run" if total.resumed else ""
+    good = total.rows - total.skipped
+    print(f"wrote the predictions for {good} images to {printable(output)}{earlier}")
+    return status_of(total.skipped, total.rows)
