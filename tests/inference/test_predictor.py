@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import shutil
+import threading
 from functools import partial
 from itertools import pairwise
 
@@ -38,8 +39,8 @@ def test_error_classes():
     ("options", "error", "message"),
     [
         ({"engine": "onnxruntime"}, "Unsupported", "onnxruntime engine: .*lenet-cpp export-onnx"),
-        ({"engine": "abacus"}, "Unsupported", "'abacus'.* native, onnxruntime, paddle"),
-        ({"precision": "int4"}, "Unsupported", "'int4'.* fp32, bf16, int8"),
+        ({"engine": "abacus"}, "BadInput", "'abacus'.* native, onnxruntime, paddle"),
+        ({"precision": "int4"}, "BadInput", "'int4'.* fp32, bf16, int8"),
         ({"accelerator": "gpu"}, "BadInput", "'gpu'.*auto, plain, onednn, openvino"),
         ({"accelerator": None}, "BadInput", "accelerator cannot be None"),
         ({"threads": 2.5}, "BadInput", "threads cannot be 2.5"),
@@ -141,6 +142,43 @@ def test_closed_predictor_says_so(model_dir):
             use()
     predictor.close()
     assert same(clone.run(digits(2)), expected)
+
+
+def test_closed_pool_finishes_what_it_was_given(model_dir):
+    x = digits(64)
+    with lenet_cpp.PredictorPool(model_dir / "lenet.pdmodel", size=2) as pool:
+        expected = pool.run(x)
+        queued = [pool.submit(x) for _ in range(20)]
+        queued[-1].add_done_callback(lambda _: pool.close())  # from a thread of its own
+        held = pool._threads  # whose threads would go with it
+        running = {one for one in threading.enumerate() if one.name.startswith("lenet-cpp")}
+    assert all(same(future.result(60), expected) for future in queued)
+    for thread in running:
+        thread.join(60)
+        assert not thread.is_alive()
+    pool.close()
+    for use in (pool.run, pool.submit, pool.accelerator):
+        with pytest.raises(lenet_cpp.BadInput, match="closed"):
+            use(x)
+    with pytest.raises(lenet_cpp.BadInput, match="closed"), pool:
+        pass
+    assert held is not None
+    assert len(pool) == 0
+    lenet_cpp.PredictorPool(size=1).close()  # whose threads were never started
+
+
+def test_repr_is_one_line(model_dir):
+    file = model_dir / "lenet.pdmodel"
+    native = {"engine": "native"}
+    with lenet_cpp.Predictor(file, **native) as one, lenet_cpp.PredictorPool(size=1) as pool:
+        said = f"<Predictor of '{file}', input [-1, 1, 28, 28], engine native"
+        assert repr(one) == repr(one.clone()) == f"{said}>"
+        assert repr(pool).startswith("<PredictorPool of ")
+    assert repr(one) == f"{said}, closed>"
+    assert repr(pool).endswith("engine native, closed>")
+    bytes_ = file.read_bytes(), file.with_suffix(".pdiparams").read_bytes()
+    held = lenet_cpp.Predictor.from_bytes(*bytes_, **native)
+    assert repr(held) == "<Predictor of a model in memory, input [-1, 1, 28, 28], engine native>"
 
 
 def test_predictors_cannot_be_pickled_or_copied():
