@@ -12,7 +12,9 @@ import pytest
 from predictor_cases import SHAPE, digits, same
 
 import lenet_cpp
-from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.agreement import compare
+from lenet_cpp.data.arrays import as_batch, as_pixels
+from lenet_cpp.data.images import read_image
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,70 @@ def test_anything_else_is_bad_input_everywhere(model_dir, predictor, images, mes
         with pytest.raises(lenet_cpp.BadInput, match=message):
             run(images)
     assert predictor.run(digits(1)).shape == (1, 10)
+
+
+class Lent:
+    """What has DLPack's two methods, and no other way to its values."""
+
+    def __init__(self, array, device=1):
+        self.array, self.device = array, device
+
+    def __dlpack_device__(self):
+        return (self.device, 0)
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+
+def test_dlpack_alone_is_an_array(predictor, model_dir):
+    x = digits(3)
+    expected = predictor.run(x)
+    pool = lenet_cpp.PredictorPool(model_dir=model_dir, accelerator="plain", size=1)
+    for run in (predictor.run, pool.run, lenet_cpp.InferenceEngine("native").load_predictor().run):
+        assert compare(expected, run(Lent(x))).agrees
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    assert same(np.asarray(read_image(Lent(pixels), "RGB")), pixels)
+    steps = lenet_cpp.images.imagenet(32)
+    assert same(as_pixels(Lent(pixels)), pixels[None])
+    assert same(steps.batch([pixels]), steps.batch([Lent(pixels)]))
+    with pytest.raises(
+        lenet_cpp.BadInput, match=r"another device .DLPack's 2.: move it to the CPU"
+    ):
+        predictor.run(Lent(x, device=2))
+
+
+class Refusing:
+    """As a torch tensor that requires gradients; its class raises what it likes."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, *_, **__):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [Exception, RuntimeError, BufferError, AttributeError])
+def test_what_an_object_raises_is_bad_input(model_dir, predictor, error):
+    pool = lenet_cpp.PredictorPool(model_dir=model_dir, size=1)
+    refusing, silent = Refusing(error("no array:\nuse detach()")), Refusing(error())
+    readers = (partial(read_image, mode="L"), as_pixels)
+    for run in (predictor.run, predictor.run_layers, pool.run, lenet_cpp.predict, *readers):
+        with pytest.raises(lenet_cpp.BadInput, match=r"expected an array of .* use detach\(\)"):
+            run(refusing)
+        with pytest.raises(lenet_cpp.BadInput, match=error.__name__):
+            run(silent)
+
+
+def test_torch_tensors(predictor):
+    torch = pytest.importorskip("torch", reason="an extra: pip install torch")
+    x = torch.from_numpy(digits(2))
+    assert same(predictor.run(x), predictor.run(digits(2)))
+    with pytest.raises(lenet_cpp.BadInput, match=r"detach\(\)"):
+        predictor.run(x.requires_grad_())
+    with pytest.raises(lenet_cpp.BadInput, match="BFloat16"):
+        predictor.run(x.detach().bfloat16())
+    with pytest.raises(lenet_cpp.BadInput, match="meta"):
+        predictor.run(x.to("meta"))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

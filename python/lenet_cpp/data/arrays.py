@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _FLOAT32 = np.dtype(np.float32)
 _MAX_PIXEL = np.float32(255)
+_DLPACK_CPU = 1
 
 
 def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -23,8 +24,8 @@ def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
     Args:
         images: float16, float32 or float64 values as the model takes them, or uint8 pixels from
             0 to 255, which are divided by 255 as Paddle's ToTensor does. Any strides and byte
-            order. A missing batch dimension is added; so is a missing channel dimension when the
-            model takes one channel.
+            order, in whatever NumPy or DLPack (on the processor) reads. A missing batch dimension
+            is added; so is a missing channel dimension when the model takes one channel.
         shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
 
     Raises:
@@ -39,7 +40,9 @@ def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def as_input(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32] | NDArray[np.uint8]:
     """Return what :func:`as_batch` does, but pixels as they are: C++ divides them."""
-    array = images if type(images) is np.ndarray else _from_other(images, shape)
+    array = (
+        images if type(images) is np.ndarray else as_array(images, f"of shape {_describe(shape)}")
+    )
     flags = array.flags
     usable = array.dtype is _FLOAT32 and flags.c_contiguous and flags.aligned
     batch = cast("NDArray[np.float32]", array) if usable else _contiguous(array, shape)
@@ -54,24 +57,35 @@ def as_pixels(images: ArrayLike) -> NDArray[np.uint8]:
     Raises:
         BadInput: The element type or the number of dimensions is wrong.
     """
-    array = np.asarray(images)
+    expected = "of uint8 pixels [N, height, width, channels] for the pipeline"
+    array = as_array(images, expected)
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
         raise BadInput(
-            "expected uint8 pixels of shape [N, height, width, channels] for the pipeline; got"
-            f" {array.dtype} of shape {_describe(array.shape)}"
+            f"expected an array {expected}; got {array.dtype} of shape {_describe(array.shape)}"
         )
     return np.ascontiguousarray(array[None] if array.ndim == 3 else array)
 
 
-def _from_other(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def as_array(images: Any, expected: str) -> NDArray[np.generic]:
+    """Return the array in what NumPy reads, or in a DLPack object on the processor.
+
+    Raises:
+        BadInput: It has none; the message has ``expected``, and what the object itself says.
+    """
     if isinstance(images, (str, bytes)):
-        raise BadInput(f"expected an array of shape {_describe(shape)}, got a string")
+        raise BadInput(f"expected an array {expected}, got a string")
     if isinstance(images, np.ma.MaskedArray):
         raise BadInput("masked arrays are not supported: choose values with images.filled(value)")
     try:
-        return np.asarray(images)
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"expected an array of shape {_describe(shape)}: {error}") from error
+        if hasattr(images, "__array__") or not hasattr(images, "__dlpack__"):
+            return np.asarray(images)
+        device, _ = images.__dlpack_device__()
+        if device == _DLPACK_CPU:
+            return np.from_dlpack(images)
+        reason = f"it is on another device (DLPack's {int(device)}): move it to the CPU"
+    except Exception as error:  # noqa: BLE001 - the object is of any class, and raises what it likes
+        reason = " ".join(str(error).split()) or type(error).__name__
+    raise BadInput(f"expected an array {expected}: {reason}")
 
 
 def _contiguous(

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
+from lenet_cpp.data.arrays import as_array
 from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 
@@ -93,8 +94,8 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
     name = describe_source(source)
     if isinstance(source, (bytes, bytearray)):
         return _decode(_open(io.BytesIO(source), name), mode, name, depth)
-    if isinstance(source, np.ndarray):
-        return _decode(_from_pixels(source), mode, name)
+    if hasattr(source, "__array__") or hasattr(source, "__dlpack__"):
+        return _decode(_from_pixels(as_array(source, "of uint8 pixels")), mode, name)
     from PIL import Image
 
     if not isinstance(source, Image.Image):
@@ -122,7 +123,7 @@ def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
         raise FileNotFound(f"cannot read {str(path)!r}: {error}") from error
 
 
-def _from_pixels(pixels: NDArray[np.uint8]) -> Image.Image:
+def _from_pixels(pixels: NDArray[np.generic]) -> Image.Image:
     from PIL import Image
 
     shape = pixels.shape
