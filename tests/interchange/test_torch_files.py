@@ -14,7 +14,7 @@ from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import create_network, load_state, save_state
 
-torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
+torch = pytest.importorskip("torch", reason="an extra: pip install '.[torch]'")
 
 
 def test_saved_as_the_guide_does(tmp_path):

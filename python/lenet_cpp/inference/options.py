@@ -30,7 +30,7 @@ class Options(TypedDict, total=False):
               no Paddle, and its speed beside other engines is in docs/benchmark.md.
             * ``"paddle"``: the Paddle library, for Paddle's formats.
             * ``"onnxruntime"``: for .onnx, with the library of the package onnxruntime, which is
-              never imported (``pip install lenet-cpp[onnx]``).
+              never imported (``pip install onnxruntime``).
 
         accelerator: ``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``, of the
             Paddle engine, or ``"tensorrt"``, of onnxruntime on a GPU. Auto takes the fastest by
