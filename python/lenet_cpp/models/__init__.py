@@ -14,6 +14,7 @@ from __future__ import annotations
 from lenet_cpp.inference.classification import InferenceEngine as InferenceEngine
 from lenet_cpp.models import engines
 from lenet_cpp.models.registry import MODELS, ModelSpec, build, find, get, resolve
+from lenet_cpp.models.registry import list_names as list  # noqa: A004 - as in timm
 from lenet_cpp.models.weights import load_parameters, load_pretrained
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "build",
     "find",
     "get",
+    "list",
     "load_parameters",
     "load_pretrained",
     "resolve",
