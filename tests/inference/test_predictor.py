@@ -7,6 +7,7 @@ import shutil
 import threading
 from functools import partial
 from itertools import pairwise
+from typing import get_args, get_type_hints
 
 import numpy as np
 import paddle
@@ -15,8 +16,9 @@ from predictor_cases import close, digits, same
 
 import lenet_cpp
 import shared_models
-from lenet_cpp.agreement import compare
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.formats.manifest import read_manifest
+from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 
 
 def test_error_classes():
@@ -47,6 +49,7 @@ def test_error_classes():
         ({"threads": 10**30}, "BadInput", "threads cannot be 1000"),
         ({"ir_optim": "no"}, "BadInput", "ir_optim cannot be 'no'"),
         ({"batch": 1}, "BadInput", "unknown option 'batch'; choose among engine, "),
+        ({"thread": 2}, "BadInput", "unknown option 'thread'; did you mean 'threads'\\?"),
     ],
 )
 def test_options_that_are_refused(model_dir, options, error, message):
@@ -54,6 +57,21 @@ def test_options_that_are_refused(model_dir, options, error, message):
     for make in (lenet_cpp.Predictor, partial(lenet_cpp.PredictorPool, size=1)):
         with pytest.raises(getattr(lenet_cpp, error), match=message):
             make(model_dir / "lenet.pdmodel", **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [("engine", EngineName), ("precision", Precision), ("accelerator", Accelerator)],
+)
+def test_names_are_those_of_cpp(option, names):
+    assert get_type_hints(lenet_cpp.Options)[option] is names
+    with pytest.raises(lenet_cpp.BadInput) as caught:
+        lenet_cpp.Predictor(**{option: "?"})
+    assert str(caught.value).partition("choose one of ")[2] == ", ".join(get_args(names))
+
+
+def test_names_of_precisions_have_tolerances():
+    assert set(TOLERANCES) == set(get_args(Precision))
 
 
 def test_sizes_of_a_pool_that_are_refused(model_dir):

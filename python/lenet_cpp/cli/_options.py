@@ -337,7 +337,7 @@ def command(
     )
 
 
-def open_predictor(options: Options, engine: str, **settings: Any) -> Predictor:
+def open_predictor(options: Options, engine: Any, **settings: Any) -> Predictor:
     """Load the model that the options of ``EXPORTED_MODEL`` name, with the default for None."""
     model = options.model_file
     kind = "model_dir" if model is not None and model.is_dir() else "model_file"

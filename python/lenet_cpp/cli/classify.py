@@ -289,7 +289,7 @@ def _exported(options: Options) -> dict[str, Path | None]:
 
 def _classify(
     options: Options,
-    engine_name: str,
+    engine_name: Any,
     model: dict[str, Path | None],
     record_name: str = TRAINING_NAME,
     **settings: Any,

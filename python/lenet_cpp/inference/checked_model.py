@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from lenet_cpp.inference.options import Precision
+
 
 @dataclass(frozen=True)
 class CheckedModel:
@@ -55,7 +57,7 @@ def check_model(
     model_dir: str | os.PathLike[str] | None = None,
     check_program: bool = True,
     check_hashes: bool = True,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
 ) -> CheckedModel:
     """Find the files of a model and load it once in C++.
 

@@ -17,6 +17,7 @@ from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
+from lenet_cpp.inference.options import AnyEngine, check_names
 from lenet_cpp.inference.results import Finding, Prediction
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class InferenceEngine(Closing):
 
     def __init__(
         self,
-        engine: str = "auto",
+        engine: AnyEngine = "auto",
         *,
         preprocess: Pipeline | str | os.PathLike[str] | None = None,
         model_name: str | None = None,
@@ -85,6 +86,7 @@ class InferenceEngine(Closing):
                 ``accelerator`` (``auto`` is oneDNN), ``threads``, ``ir_optim``, ``memory_optim``
                 and ``precision``; the engines in C++ support every option.
         """
+        check_names(options)
         self._engine_name = engine
         self._given_pipeline = preprocess
         self._model_name = model_name

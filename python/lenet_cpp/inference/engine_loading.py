@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, get_args
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
@@ -17,7 +17,7 @@ from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.checked_model import CheckedModel
 from lenet_cpp.inference.engine import RunSettings
-from lenet_cpp.inference.options import Options, replaces_output
+from lenet_cpp.inference.options import EngineName, Options, replaces_output
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Predictor
 
@@ -180,7 +180,7 @@ def known_kind(found: str, manifest: Manifest | None) -> str:
     return "probabilities" if manifest.softmax else "logits"
 
 
-def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:
+def _load_cpp(engine: EngineName, *files: Source, **options: Any) -> LoadedModel:
     predictor = Predictor(*files, engine=engine, **options)
     try:
         checked, another = CheckedModel.of(predictor), replaces_output(predictor.options)
@@ -190,7 +190,7 @@ def _load_cpp(engine: str, *files: Source, **options: Any) -> LoadedModel:
         raise
 
 
-for _name in ("auto", "native", "paddle", "onnxruntime"):
+for _name in get_args(EngineName):
     registry.engines[_name] = EngineKind(
         partial(_load_cpp, _name), frozenset(Options.__annotations__) - {"engine"}
     )
