@@ -9,7 +9,7 @@ from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import find_source
 from lenet_cpp.interchange.onnx.export import export_paddle, export_state
 
-TORCH_SUFFIXES = (".prm", ".pt", ".pth")
+TORCH_SUFFIXES = (".prm", ".pt", ".pth", ".safetensors")
 """Of files of PyTorch parameters."""
 NO_STRUCTURE = "PyTorch parameters have no structure: name the network with --model"
 
