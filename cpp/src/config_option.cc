@@ -36,13 +36,14 @@ const char* name_of(const Names& names, Value searched) noexcept {
 
 template <typename Value, std::size_t kSize>
 Value parse(const std::pair<Value, const char*> (&names)[kSize], std::string_view text,
-            ErrorCode code, const char* what) {
+            const char* what) {
   std::string known;
   for (const auto& [value, name] : names) {
     if (text == name) return value;
     known += (known.empty() ? "" : ", ") + std::string(name);
   }
-  throw Error(code, "unknown " + (what + (" '" + std::string(text))) + "'; choose one of " + known);
+  throw Error(ErrorCode::BadInput,
+              "unknown " + (what + (" '" + std::string(text))) + "'; choose one of " + known);
 }
 
 template <auto kField, auto... kLeast>
@@ -63,12 +64,10 @@ const char* to_string(Accelerator accelerator) noexcept {
   return name_of(kAccelerators, accelerator);
 }
 
-Precision parse_precision(std::string_view name) {
-  return parse(kPrecisions, name, ErrorCode::Unsupported, "precision");
-}
+Precision parse_precision(std::string_view name) { return parse(kPrecisions, name, "precision"); }
 
 Accelerator parse_accelerator(std::string_view name) {
-  return parse(kAccelerators, name, ErrorCode::BadInput, "accelerator");
+  return parse(kAccelerators, name, "accelerator");
 }
 
 const std::array<ConfigOption, 18> kConfigOptions = {{

@@ -12,11 +12,11 @@ TEST_CASE("names of options go there and back") {
        {EngineKind::Auto, EngineKind::Native, EngineKind::OnnxRuntime, EngineKind::Paddle}) {
     CHECK(parse_engine(to_string(value)) == value);
   }
-  CHECK_ERROR(Unsupported, "auto, native, onnxruntime, paddle", parse_engine("Native"));
+  CHECK_ERROR(BadInput, "auto, native, onnxruntime, paddle", parse_engine("Native"));
   for (const auto value : {Precision::Fp32, Precision::Bf16, Precision::Int8, Precision::Tf32}) {
     CHECK(parse_precision(to_string(value)) == value);
   }
-  CHECK_ERROR(Unsupported, "fp32, bf16, int8, tf32", parse_precision("int4"));
+  CHECK_ERROR(BadInput, "fp32, bf16, int8, tf32", parse_precision("int4"));
   for (const auto value : {Accelerator::Auto, Accelerator::Plain, Accelerator::OneDnn,
                            Accelerator::OpenVino, Accelerator::TensorRt}) {
     CHECK(parse_accelerator(to_string(value)) == value);

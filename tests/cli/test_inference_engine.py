@@ -94,6 +94,14 @@ def test_wrong_options(name, options, said, lenet):
         InferenceEngine(name, **options).load_predictor(*model)
 
 
+@pytest.mark.parametrize("name", ["auto", "python", "dygraph", "executor"])
+def test_unknown_options_are_refused_at_once(name):
+    with pytest.raises(errors.BadInput, match=r"'thread'; did you mean 'threads'\?"):
+        InferenceEngine(name, thread=2)
+    with pytest.raises(errors.BadInput, match="'flux_capacitor'; choose among"):
+        InferenceEngine(name, flux_capacitor=True)
+
+
 def test_static_mode_is_left_as_it_was(lenet):
     import paddle
 

@@ -527,8 +527,8 @@ for _value in ("many", "", "1.5", "2x", "99999999999999999999", "0x10"):
 options("accelerator is cuda", "BadInput", "'cuda'", {"accelerator": "cuda"}, **USAGE)
 options("accelerator is empty", "BadInput", "''", {"accelerator": ""}, **USAGE)
 options("accelerator has a line feed", "BadInput", "'on?e'", {"accelerator": "on\ne"}, **USAGE)
-options("engine is abacus", "Unsupported", "'abacus'", {"engine": "abacus"})
-options("precision is int4", "Unsupported", "'int4'", {"precision": "int4"})
+options("engine is abacus", "BadInput", "'abacus'", {"engine": "abacus"}, **USAGE)
+options("precision is int4", "BadInput", "'int4'", {"precision": "int4"}, **USAGE)
 options("precision is int8, the model float", "Unsupported", "not quantized", {"precision": "int8"})
 options("precision is bf16 with plain kernels", "BadInput", "to plain",
         {"precision": "bf16", "accelerator": "plain"})

@@ -25,7 +25,7 @@ from lenet_cpp import BatchPredictor
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # when it is imported: nodes on 127.0.0.1
 ray = pytest.importorskip(
-    "ray", reason="pip install 'lenet-cpp[ray]': Ray takes 200 MB, and has no wheel of new Pythons"
+    "ray", reason="pip install '.[ray]': Ray takes 200 MB, and has no wheel of new Pythons"
 )
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of Ray
 NODE = {"num_cpus": 2, "object_store_memory": 100_000_000, "resources": {"one of a node": 1}}

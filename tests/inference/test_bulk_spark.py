@@ -30,7 +30,7 @@ from lenet_cpp import BatchPredictor
 from lenet_cpp.cli import main
 
 pyspark = pytest.importorskip(
-    "pyspark", reason="pip install 'lenet-cpp[spark]': Spark takes 450 MB and Java, for nox alone"
+    "pyspark", reason="pip install '.[spark]': Spark takes 450 MB and Java, for nox alone"
 )
 pytestmark = [pytest.mark.nightly, pytest.mark.filterwarnings("ignore")]  # those of Spark
 

@@ -143,7 +143,7 @@ REFUSED = [
     ("json", {"precision": "int8"}, lenet_cpp.Unsupported, r"\.json.*int8"),
     ("float weights", {"precision": "int8"}, lenet_cpp.Unsupported, "stored as float32"),
     ("quantized", {"precision": "bf16"}, lenet_cpp.Unsupported, "quantized"),
-    ("quantized", {"precision": "int4"}, lenet_cpp.Unsupported, "'int4'.*fp32, bf16, int8"),
+    ("quantized", {"precision": "int4"}, lenet_cpp.BadInput, "'int4'.*fp32, bf16, int8"),
     ("quantized", {"accelerator": "openvino"}, lenet_cpp.Unsupported, "OpenVINO"),
     # cpp/tests/test_precision.cc has each option with each precision.
     ("quantized", {"precision": "int8", "accelerator": "plain"}, lenet_cpp.BadInput, "plain"),

@@ -4,8 +4,10 @@ import copy
 import json
 import pickle
 import shutil
+import threading
 from functools import partial
 from itertools import pairwise
+from typing import get_args, get_type_hints
 
 import numpy as np
 import paddle
@@ -14,8 +16,9 @@ from predictor_cases import close, digits, same
 
 import lenet_cpp
 import shared_models
-from lenet_cpp.agreement import compare
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.formats.manifest import read_manifest
+from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 
 
 def test_error_classes():
@@ -38,14 +41,15 @@ def test_error_classes():
     ("options", "error", "message"),
     [
         ({"engine": "onnxruntime"}, "Unsupported", "onnxruntime engine: .*lenet-cpp export-onnx"),
-        ({"engine": "abacus"}, "Unsupported", "'abacus'.* native, onnxruntime, paddle"),
-        ({"precision": "int4"}, "Unsupported", "'int4'.* fp32, bf16, int8"),
+        ({"engine": "abacus"}, "BadInput", "'abacus'.* native, onnxruntime, paddle"),
+        ({"precision": "int4"}, "BadInput", "'int4'.* fp32, bf16, int8"),
         ({"accelerator": "gpu"}, "BadInput", "'gpu'.*auto, plain, onednn, openvino"),
         ({"accelerator": None}, "BadInput", "accelerator cannot be None"),
         ({"threads": 2.5}, "BadInput", "threads cannot be 2.5"),
         ({"threads": 10**30}, "BadInput", "threads cannot be 1000"),
         ({"ir_optim": "no"}, "BadInput", "ir_optim cannot be 'no'"),
         ({"batch": 1}, "BadInput", "unknown option 'batch'; choose among engine, "),
+        ({"thread": 2}, "BadInput", "unknown option 'thread'; did you mean 'threads'\\?"),
     ],
 )
 def test_options_that_are_refused(model_dir, options, error, message):
@@ -53,6 +57,21 @@ def test_options_that_are_refused(model_dir, options, error, message):
     for make in (lenet_cpp.Predictor, partial(lenet_cpp.PredictorPool, size=1)):
         with pytest.raises(getattr(lenet_cpp, error), match=message):
             make(model_dir / "lenet.pdmodel", **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [("engine", EngineName), ("precision", Precision), ("accelerator", Accelerator)],
+)
+def test_names_are_those_of_cpp(option, names):
+    assert get_type_hints(lenet_cpp.Options)[option] is names
+    with pytest.raises(lenet_cpp.BadInput) as caught:
+        lenet_cpp.Predictor(**{option: "?"})
+    assert str(caught.value).partition("choose one of ")[2] == ", ".join(get_args(names))
+
+
+def test_names_of_precisions_have_tolerances():
+    assert set(TOLERANCES) == set(get_args(Precision))
 
 
 def test_sizes_of_a_pool_that_are_refused(model_dir):
@@ -141,6 +160,43 @@ def test_closed_predictor_says_so(model_dir):
             use()
     predictor.close()
     assert same(clone.run(digits(2)), expected)
+
+
+def test_closed_pool_finishes_what_it_was_given(model_dir):
+    x = digits(64)
+    with lenet_cpp.PredictorPool(model_dir / "lenet.pdmodel", size=2) as pool:
+        expected = pool.run(x)
+        queued = [pool.submit(x) for _ in range(20)]
+        queued[-1].add_done_callback(lambda _: pool.close())  # from a thread of its own
+        held = pool._threads  # whose threads would go with it
+        running = {one for one in threading.enumerate() if one.name.startswith("lenet-cpp")}
+    assert all(same(future.result(60), expected) for future in queued)
+    for thread in running:
+        thread.join(60)
+        assert not thread.is_alive()
+    pool.close()
+    for use in (pool.run, pool.submit, pool.accelerator):
+        with pytest.raises(lenet_cpp.BadInput, match="closed"):
+            use(x)
+    with pytest.raises(lenet_cpp.BadInput, match="closed"), pool:
+        pass
+    assert held is not None
+    assert len(pool) == 0
+    lenet_cpp.PredictorPool(size=1).close()  # whose threads were never started
+
+
+def test_repr_is_one_line(model_dir):
+    file = model_dir / "lenet.pdmodel"
+    native = {"engine": "native"}
+    with lenet_cpp.Predictor(file, **native) as one, lenet_cpp.PredictorPool(size=1) as pool:
+        said = f"<Predictor of '{file}', input [-1, 1, 28, 28], engine native"
+        assert repr(one) == repr(one.clone()) == f"{said}>"
+        assert repr(pool).startswith("<PredictorPool of ")
+    assert repr(one) == f"{said}, closed>"
+    assert repr(pool).endswith("engine native, closed>")
+    bytes_ = file.read_bytes(), file.with_suffix(".pdiparams").read_bytes()
+    held = lenet_cpp.Predictor.from_bytes(*bytes_, **native)
+    assert repr(held) == "<Predictor of a model in memory, input [-1, 1, 28, 28], engine native>"
 
 
 def test_predictors_cannot_be_pickled_or_copied():

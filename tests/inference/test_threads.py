@@ -133,7 +133,7 @@ def test_exceptions_cross_threads(model_dir):
         (lambda: pool.run(bad), lenet_cpp.BadInput),
         (lambda: pool.run(good[:, :, 1:]), lenet_cpp.BadInput),
         (lambda: lenet_cpp.Predictor(missing), lenet_cpp.FileNotFound),
-        (lambda: lenet_cpp.Predictor(model_dir=model_dir, engine="x"), lenet_cpp.Unsupported),
+        (lambda: lenet_cpp.Predictor(model_dir=model_dir, engine="x"), lenet_cpp.BadInput),
     ]
 
     def call(i):

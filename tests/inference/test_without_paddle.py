@@ -16,7 +16,7 @@ from lenet_cpp.data.mnist import sample_dir
 from snippets import run_command, run_page
 
 UNSUPPORTED, FILE_NOT_FOUND = 6, 3
-REMEDY = "pip install 'lenet-cpp[paddle]'"
+REMEDY = "pip install '.[paddle]' in a clone of lenet_cpp, or pip install "
 SYSTEM_LIBRARIES = {
     *("libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", "libpthread.so.0"),
     "ld-linux-x86-64.so.2",
@@ -193,7 +193,7 @@ def test_commands_say_what_to_install(bare_run, root, model_dir, tmp_path):
         code, out, errors = json.loads(line)
         assert (code, out) == (UNSUPPORTED, ""), (command, errors)
         assert len(errors.splitlines()) == 1, command
-        assert errors.rstrip().endswith(REMEDY), command
+        assert REMEDY in errors.splitlines()[-1], command
     assert {path.name for path in tmp_path.iterdir()} == {"digit.pgm", "commands.json"}
 
 
@@ -232,7 +232,7 @@ def test_a_command_that_reaches_paddle_unasked_says_what_to_install(bare_run):
     code = "import sys; from lenet_cpp.cli import run_cli; {}; sys.exit(run_cli(reach))"
     done = bare_run("-c", code.format("reach = lambda: __import__('paddle.nn')"))
     assert (done.returncode, len(done.stderr.splitlines())) == (UNSUPPORTED, 1)
-    assert done.stderr.rstrip().endswith(REMEDY)
+    assert REMEDY in done.stderr.splitlines()[-1]
     done = bare_run("-c", code.format("reach = lambda: __import__('nothing_of_ours')"))
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr
@@ -245,7 +245,7 @@ def test_functions_say_what_to_install(bare_run):
     assert len(found) == 7
     for name, (kind, message) in found.items():
         assert kind == "Unsupported", (name, kind, message)
-        assert message.endswith(REMEDY), (name, message)
+        assert REMEDY in message, (name, message)
 
 
 def test_layers_where_there_is_no_engine_to_give_way_to(bare_run):

@@ -29,12 +29,12 @@ from numpy_reference import lenet_parameters
 from snippets import read_snippets, run_snippet
 from tools.caffe2 import roundtrip
 
-_REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
+_REASON = "ONNX is an extra: pip install '.[onnx]'"
 onnx = pytest.importorskip("onnx", reason=_REASON)
 onnxruntime = pytest.importorskip("onnxruntime", reason=_REASON)
 pytest.importorskip("paddle2onnx", reason=_REASON)
 paddle = pytest.importorskip("paddle", reason="PaddlePaddle is an extra")
-torch = pytest.importorskip("torch", reason="PyTorch is an extra: pip install 'lenet-cpp[torch]'")
+torch = pytest.importorskip("torch", reason="PyTorch is an extra: pip install '.[torch]'")
 
 import onnx_models as made  # noqa: E402 - needs onnx
 
@@ -234,7 +234,7 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
     export_it = module == "paddle2onnx"
     command, source = (export_onnx, model_dir) if export_it else (import_model, path)
     assert command.main([str(source), f"--output={tmp_path / 'b.onnx'}"]) == Unsupported.exit_code
-    assert f"package {module}: pip install 'lenet-cpp[onnx]'" in capsys.readouterr().err
+    assert f"package {module}: pip install '.[onnx]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
 
 

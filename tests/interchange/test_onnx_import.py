@@ -25,7 +25,7 @@ from lenet_cpp.interchange.onnx.network import build_network
 from lenet_cpp.interchange.onnx.reduce import to_steps, upgraded
 from lenet_cpp.interchange.onnx.rules import RULES
 
-_REASON = "ONNX is an extra: pip install 'lenet-cpp[onnx]'"
+_REASON = "ONNX is an extra: pip install '.[onnx]'"
 onnx = pytest.importorskip("onnx", reason=_REASON)
 pytest.importorskip("onnxruntime", reason=_REASON)
 paddle = pytest.importorskip("paddle", reason="PaddlePaddle is an extra")

@@ -35,7 +35,7 @@ from lenet_cpp.models.registry import build_layer
 from numpy_reference import lenet
 from snippets import read_snippets, run_snippet
 
-torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
+torch = pytest.importorskip("torch", reason="an extra: pip install '.[torch]'")
 
 from torchvision_models import of_torchvision  # noqa: E402 - it needs torch
 
@@ -305,7 +305,7 @@ def test_without_torch_it_says_what_to_install(tmp_path, monkeypatch, capsys, st
     save_state(lively("lenet"), path)
     if state == "missing":
         monkeypatch.setitem(sys.modules, "torch", None)
-        remedy = "pip install 'lenet-cpp[torch]'"
+        remedy = "pip install '.[torch]' in a clone of lenet_cpp, or pip install torch"
     else:
         monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
         remedy = "PyTorch 2.5.1+cpu is too old: pip install 'torch>=2.6'"

@@ -1,20 +1,29 @@
 """Files of PyTorch parameters, from friend and foe."""
 
+import contextlib
 import io
+import json
 import os
+import pickle
 import pickletools
+import random
 import re
+import struct
+import sys
 import warnings
 import zipfile
 
 import pytest
 from support import contents, lively, written_by_torch
 
-from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.errors import BadModel, FileNotFound, Unsupported
 from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import create_network, load_state, save_state
 
-torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
+torch = pytest.importorskip("torch", reason="an extra: pip install '.[torch]'")
+pytest.importorskip("safetensors", reason="of the same extra")
+import safetensors.numpy  # noqa: E402
+import safetensors.torch  # noqa: E402
 
 
 def test_saved_as_the_guide_does(tmp_path):
@@ -41,6 +50,88 @@ def test_saved_as_the_guide_does(tmp_path):
     assert list(found) == list(params) == ["weight", "bias"]
     assert all(torch.equal(found[key], params[key]) for key in params)
     net.load_state_dict(found)
+
+
+def test_safetensors(tmp_path):
+    """What the package itself wrote; its own reader for NumPy says what is in it."""
+    net = lively("lenet")
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file(net.state_dict(), path, metadata={"format": "pt"})
+    found = load_state(path)
+    expected = safetensors.numpy.load_file(path)
+    assert found.keys() == expected.keys() == net.state_dict().keys()
+    assert all((found[key].numpy() == expected[key]).all() for key in expected)
+    result = interchange.import_state(path, "lenet", tmp_path / "out")
+    assert result.manifest.training["source"]["file"] == "net.safetensors"
+    half = {f"module.{key}": value.bfloat16() for key, value in net.state_dict().items()}
+    safetensors.torch.save_file(half, path)
+    assert {key: value.dtype for key, value in load_state(path).items()} == dict.fromkeys(
+        expected, torch.bfloat16
+    )
+
+
+def of_safetensors(header, data=b"", size=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if size is None else size) + text + data
+
+
+def tensor(begin=0, end=4, shape=(1,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"\0" * 7, b"\0" * 8, b"nonsense", pickle.dumps({"a": 1}), b"PK\3\4" + b"\0" * 40),
+        of_safetensors({"a": tensor()}, size=1 << 62),
+        of_safetensors({"a": tensor()}, size=1 << 27),
+        of_safetensors(b'{"a":' + b"[" * 100_000),
+        of_safetensors(b'{"a": \xff}', b"1234"),
+        of_safetensors({"a": tensor()}, b"123"),
+        of_safetensors({"a": tensor()}, b"12345678"),
+        of_safetensors({"a": tensor(4, 8)}, b"12345678"),
+        of_safetensors({"a": tensor(), "b": tensor()}, b"1234"),
+        of_safetensors({"a": tensor(end=1 << 63)}, b"1234"),
+        of_safetensors({"a": tensor(shape=(2,))}, b"1234"),
+        of_safetensors({"a": tensor(shape=(1 << 40, 1 << 40))}, b"1234"),
+        of_safetensors({"a": tensor(shape=(-1,))}, b"1234"),
+        of_safetensors({"a": tensor(dtype="F33")}, b"1234"),
+        of_safetensors({"a": tensor(begin=4, end=0)}, b"1234"),
+        of_safetensors({"a": 1}, b"1234"),
+        of_safetensors({"__metadata__": {"a": "b"}}),
+        of_safetensors([]),
+    ],
+    ids=range(23),
+)
+def test_damaged_safetensors(tmp_path, data):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(BadModel, match=r"net\.safetensors") as caught:
+        load_state(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_cut_and_changed_safetensors(tmp_path):
+    whole = safetensors.torch.save(create_network("lenet", seed=1).state_dict())
+    path = tmp_path / "net.safetensors"
+    header = 8 + struct.unpack("<Q", whole[:8])[0]
+    for length in (*range(0, header, 29), header, header + 1, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadModel):
+            load_state(path)
+    rng = random.Random(3)
+    for _ in range(200):
+        changed = bytearray(whole)
+        changed[rng.randrange(header)] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        with contextlib.suppress(BadModel):
+            load_state(path)
+
+
+def test_without_safetensors(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(Unsupported, match=r"safetensors: pip install '\.\[torch\]'"):
+        load_state(tmp_path / "net.safetensors")
 
 
 def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import save_state
 from lenet_cpp.training.recipes import RECIPES
 
-torch = pytest.importorskip("torch", reason="an extra: pip install 'lenet-cpp[torch]'")
+torch = pytest.importorskip("torch", reason="an extra: pip install '.[torch]'")
 training = pytest.importorskip("lenet_cpp.interchange.torch.training")
 
 ROOT = Path(__file__).parents[2]

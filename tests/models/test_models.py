@@ -166,6 +166,15 @@ def compute(layer, images):
         return layer(paddle.to_tensor(images)).numpy()
 
 
+def test_names_are_listed():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", DOCUMENT, re.MULTILINE)
+    documented = [name for row in rows for name in re.findall(r"\w+", row)]
+    assert models.list() == documented[: len(models.MODELS)]
+    assert models.list("*VD") == [f"ResNet{depth}_vd" for depth in (18, 34, 50, 101, 152, 200)]
+    assert models.list("lenet") == ["lenet"]
+    assert models.list("nothing*") == models.list("") == []
+
+
 def test_registry():
     assert set(models.MODELS) == set(TRAINABLE)
     for name, spec in models.MODELS.items():

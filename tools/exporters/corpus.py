@@ -120,7 +120,7 @@ def unpack(folder: Path) -> None:
         tar.extractall(folder)
 
 
-def judge(file: File, folder: Path, engine: str) -> tuple[str, str]:
+def judge(file: File, folder: Path, engine: Any) -> tuple[str, str]:
     """Run an unpacked file for three images and for one.
 
     Returns:
@@ -128,7 +128,7 @@ def judge(file: File, folder: Path, engine: str) -> tuple[str, str]:
         differs whose margin exceeds onnxruntime's own difference), ``wrong``, or the class of the
         error; and the difference or the message.
     """
-    precision = "int8" if file.quantized and engine == "native" else "fp32"
+    precision: Any = "int8" if file.quantized and engine == "native" else "fp32"
     path = folder / file.tool / f"{file.name}.onnx"
     images = draw_images(file.network, file.shape, file.kind).astype("float32")
     try:

@@ -84,7 +84,7 @@ def expected(file: str, images: str, target: str, report: Report) -> None:
 
 
 @contextmanager
-def _opened(who: str, file: str, engine: str, device: str, precision: str) -> Iterator[Run]:
+def _opened(who: str, file: str, engine: Any, device: str, precision: Any) -> Iterator[Run]:
     if who == OWN:
         with lenet_cpp.Predictor(file, engine=engine, device=device, precision=precision) as opened:
             yield opened.run

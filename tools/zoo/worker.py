@@ -115,7 +115,7 @@ def judge(
 
 
 def _run(
-    made: Any, path: Path, engine: str, images: Any, expected: Any, exact: Callable[[], Any]
+    made: Any, path: Path, engine: Any, images: Any, expected: Any, exact: Callable[[], Any]
 ) -> Row:
     """Return what an engine does with a file, with the numbers of images ``BATCHES``."""
     batches = [images[:count] for count in BATCHES]

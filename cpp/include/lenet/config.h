@@ -59,7 +59,7 @@ LENET_API const char* to_string(Precision precision) noexcept;
 LENET_API const char* to_string(Accelerator accelerator) noexcept;
 
 /// The other way round.
-/// \throws Error naming the accepted values: BadInput for an accelerator, Unsupported otherwise.
+/// \throws Error BadInput, naming the accepted values.
 LENET_API EngineKind parse_engine(std::string_view name);
 LENET_API Precision parse_precision(std::string_view name);
 LENET_API Accelerator parse_accelerator(std::string_view name);

@@ -163,7 +163,7 @@ EngineKind parse_engine(std::string_view name) {
   for (const EngineRow& row : engine_rows()) {
     if (name == row.name) return row.kind;
   }
-  throw Error(ErrorCode::Unsupported,
+  throw Error(ErrorCode::BadInput,
               "unknown engine '" + std::string(name) + "'; choose one of " + engine_names());
 }
 

@@ -16,7 +16,7 @@ def require(*modules: str, extra: str) -> None:
 
     Args:
         modules: The names of the modules.
-        extra: The extra of this package that installs them.
+        extra: The extra of this package that installs them, whose name no index has.
 
     Raises:
         Unsupported: A package is missing; the message says what to install.
@@ -30,7 +30,8 @@ def require(*modules: str, extra: str) -> None:
             name = _DISTRIBUTIONS.get(module, module)
             old = ", with Python 3.12 or older" if module in _UP_TO_3_12 else ""
             raise Unsupported(
-                f"this needs the Python package {name}: pip install 'lenet-cpp[{extra}]'{old}"
+                f"this needs the Python package {name}: pip install '.[{extra}]' in a clone of"
+                f" lenet_cpp, or pip install {name}{old}"
             )
 
 

@@ -17,7 +17,7 @@ from lenet_cpp.interchange.torch.models import NETWORKS
 if TYPE_CHECKING:
     from pathlib import Path
 
-TORCH_SUFFIXES = (".prm", ".pt", ".pth")
+TORCH_SUFFIXES = (".prm", ".pt", ".pth", ".safetensors")
 """Of files of PyTorch parameters."""
 torch_network = partial(
     cli.network, help=f"the network of PyTorch parameters: {', '.join(NETWORKS)} or FILE.py:NAME"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+    from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
     from lenet_cpp.inference.results import Finding
 
     Files = dict[str, Path | None]
@@ -44,8 +45,8 @@ class Computed(TypedDict):
 
     device: str | None
     gpu_mem: int | None
-    accelerator: str | None
-    precision: str | None
+    accelerator: Accelerator | None
+    precision: Precision | None
     threads: int | None
     ir_optim: bool | None
     memory_optim: bool | None
@@ -177,7 +178,7 @@ def main(
     num_classes: int | None, image_size: int | None,
     batch_size: int, preprocess: Path | None, skip_errors: bool,
     topk: int | None, threshold: float | None, labels: Path | None, output: Path | None,
-    as_json: bool, reprod_dir: Path | None, benchmark: bool, warmup: int, engine: str,
+    as_json: bool, reprod_dir: Path | None, benchmark: bool, warmup: int, engine: AnyEngine,
     change: Callable[[InferenceEngine], None] = lambda _: None,
     **computed: Unpack[Computed],
 ) -> int:  # fmt: skip

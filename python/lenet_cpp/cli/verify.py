@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lenet_cpp.inference.options import Precision
     from lenet_cpp.models import ModelSpec
 
 _OTHER_BATCH_SIZES = (1, 3)
@@ -114,7 +115,7 @@ def main(
     model: Path | None, network: str | None, params: Path | None, num_classes: int | None,
     image_size: int | None, seed: int, image_file: tuple[Path, ...], preprocess: Path | None,
     data_dir: Path | None, count: int | None, batch_sizes: tuple[int, ...] | None,
-    accelerators: tuple[str, ...] | None, precision: str, formats: tuple[str, ...] | None,
+    accelerators: tuple[str, ...] | None, precision: Precision, formats: tuple[str, ...] | None,
     threshold: float | None, across: bool, torch: Path | None, threads: int,
     program: Path | None, layers: bool, reprod_dir: Path | None, as_json: bool,
     report: Path | None,

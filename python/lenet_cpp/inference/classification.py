@@ -11,6 +11,7 @@ from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.engine import load
 from lenet_cpp.inference.model import as_labels
+from lenet_cpp.inference.options import AnyEngine, check_names
 from lenet_cpp.inference.outputs import require_rows
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class InferenceEngine(Closing):
 
     def __init__(
         self,
-        engine: str = "auto",
+        engine: AnyEngine = "auto",
         *,
         preprocess: Pipeline | str | os.PathLike[str] | None = None,
         model_name: str | None = None,
@@ -76,6 +77,7 @@ class InferenceEngine(Closing):
                 ``accelerator`` (``auto`` is oneDNN), ``threads``, ``ir_optim``, ``memory_optim``
                 and ``precision``; the engines in C++ support every option.
         """
+        check_names(options)
         self._engine_name = engine
         self._said = {
             "preprocess": preprocess, "given_labels": as_labels(labels), "model_name": model_name,

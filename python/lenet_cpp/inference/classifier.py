@@ -20,7 +20,7 @@ from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Error, Unsupported
 from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
-from lenet_cpp.inference.options import BUNDLED_DIR
+from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
 from lenet_cpp.inference.outputs import require_rows, softmax
 from lenet_cpp.inference.results import Result
 
@@ -61,12 +61,12 @@ class Classifier(Closing):
         model: str | os.PathLike[str] | bytes | tuple[bytes, bytes] | None = None,
         *,
         labels: Sequence[str] | None = None,
-        engine: str = "auto",
+        engine: EngineName = "auto",
         threads: int = 1,
         top: int = 5,
         preprocess: Pipeline | str | os.PathLike[str] | None = None,
         device: str = "cpu",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
     ) -> None:
         """Load a model.
 

@@ -64,6 +64,6 @@ class InputRange:
                 f" ({file}) gives {low:.4g} to {high:.4g}: scale the input in the same way; for"
                 " a range of 0 to 1, pass uint8 pixels or divide by 255",
                 InputRangeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return True

@@ -21,7 +21,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from lenet_cpp import errors
-from lenet_cpp._base.closing import Closing
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.tensor_spec import TensorSpec
@@ -54,7 +53,7 @@ class _Garbled(Exception):  # noqa: N818 - never leaves this module
     """The child sent what the protocol does not allow."""
 
 
-class IsolatedPredictor(Specified, Closing):
+class IsolatedPredictor(Specified):
     """A loaded image classifier in a child process, which limits the harm of a hostile model.
 
     The child is a new interpreter (not a fork) with an empty environment, in its own session. Its

@@ -22,7 +22,7 @@ from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.inference.clones import Clones
-from lenet_cpp.inference.options import replaces_output
+from lenet_cpp.inference.options import Precision, replaces_output
 from lenet_cpp.inference.outputs import label_rows, normalized, rows_of, value_name
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
@@ -400,7 +400,7 @@ def check_model(
     params_file: str | os.PathLike[str] | None = None,
     *,
     model_dir: str | os.PathLike[str] | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     **checks: Any,
 ) -> Model:
     """Find the files of a model and load it once in C++, before Paddle's package reads them.

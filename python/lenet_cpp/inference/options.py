@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# The names of C++ (``lenet/config.h``), which refuses others.
+EngineName = Literal["auto", "native", "onnxruntime", "paddle"]
+AnyEngine = Literal[EngineName, "python", "dygraph", "executor"]
+Precision = Literal["fp32", "bf16", "int8", "tf32"]
+Accelerator = Literal["auto", "plain", "onednn", "openvino", "tensorrt"]
 
 BUNDLED_DIR = Path(__file__).parents[1] / "bundled" / "lenet"
 """The model that a predictor takes when none is named."""
@@ -30,7 +39,7 @@ class Options(TypedDict, total=False):
               no Paddle, and its speed beside other engines is in docs/benchmark.md.
             * ``"paddle"``: the Paddle library, for Paddle's formats.
             * ``"onnxruntime"``: for .onnx, with the library of the package onnxruntime, which is
-              never imported (``pip install lenet-cpp[onnx]``).
+              never imported (``pip install onnxruntime``).
 
         accelerator: ``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``, of the
             Paddle engine, or ``"tensorrt"``, of onnxruntime on a GPU. Auto takes the fastest by
@@ -83,9 +92,9 @@ class Options(TypedDict, total=False):
             these and every other value that is computed.
     """
 
-    engine: str
-    accelerator: str
-    precision: str
+    engine: EngineName
+    accelerator: Accelerator
+    precision: Precision
     device: str
     gpu_mem: int
     threads: int
@@ -98,6 +107,18 @@ class Options(TypedDict, total=False):
     time_limit_ms: int
     max_sizes: int
     output_name: str
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Raise :class:`lenet_cpp.BadInput` for a name that no option has, with the closest one."""
+    known = Options.__annotations__
+    for name in given:
+        if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, n=1)
+            remedy = f"did you mean '{near[0]}'?" if near else f"choose among {', '.join(known)}"
+            raise BadInput(f"unknown option '{name}'; {remedy}")
 
 
 def replaces_output(options: Options) -> bool:
@@ -152,6 +173,7 @@ def core_config(
     Raises:
         BadInput: An option is unknown, or its value has another type.
     """
+    check_names(options)
     config = _core.Config()
     named: dict[str, object] = {**options}
     paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
@@ -159,12 +181,9 @@ def core_config(
         paths["model_dir"] = BUNDLED_DIR
     named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
     for name, value in named.items():
-        if name not in Options.__annotations__ and name not in paths:
-            known = ", ".join(Options.__annotations__)
-            raise BadInput(f"unknown option '{name}'; choose among {known}")
         try:
             setattr(config, name, value)
-        except TypeError as error:
+        except TypeError as error:  # noqa: PERF203 - it names the option
             raise BadInput(f"option {name} cannot be {value!r}") from error
     _use_installed_libraries()
     return config

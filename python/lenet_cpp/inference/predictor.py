@@ -46,7 +46,7 @@ def _bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
         raise BadInput(f"program and params are to be bytes: {error}") from error
 
 
-class Specified:
+class Specified(Closing):
     """Base of what has an input and an output, and belongs to one process."""
 
     _COPY: ClassVar[tuple[str, str]]
@@ -89,12 +89,26 @@ class _Running(Specified, Generic[_Core]):
             for spec in (core.input_spec, core.output_spec)
         )
         self._input_shape = self._input_spec.shape
+        file = repr(taken) if taken else "a model in memory"
+        self._shown = f"{file}, input {list(self._input_shape)}, engine {core.config.engine}"
         return self
+
+    def __repr__(self) -> str:
+        """Return one line: the model, its input, the engine, and whether it is closed."""
+        closed = ", closed" if self._core is None else ""
+        return f"<{type(self).__name__} of {self._shown}{closed}>"
 
     def _alive(self) -> _Core:
         if self._core is None:
             raise BadInput("the predictor is closed")
         return self._core
+
+    def _require_open(self) -> None:
+        self._alive()
+
+    def close(self) -> None:
+        """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
+        self._core = None
 
     def run(self, images: ArrayLike, *, pipeline: Pipeline | None = None) -> NDArray[np.float32]:
         """Return the model's raw outputs, for a classifier its logits.
@@ -121,10 +135,16 @@ class _Running(Specified, Generic[_Core]):
         core = self._core
         if core is None:
             core = self._alive()
+        fast = self._input_range is None and pipeline is None
+        if fast and (found := core.run_if_ready(images)) is not None:
+            return found
+        return self._run(core, images, pipeline)
+
+    def _run(
+        self, core: _Core, images: ArrayLike, pipeline: Pipeline | None
+    ) -> NDArray[np.float32]:
         if pipeline is not None:
             return core.run_pixels(as_pixels(images), pipeline.compiled)
-        if self._input_range is None and (found := core.run_if_ready(images)) is not None:
-            return found
         batch = as_input(images, self._input_shape)
         unchecked = self._input_range
         if unchecked is not None and unchecked.check(batch):
@@ -145,7 +165,7 @@ class _Running(Specified, Generic[_Core]):
         return self._alive().accelerator(images)
 
 
-class Predictor(_Running[_core.Predictor], Closing):
+class Predictor(_Running[_core.Predictor]):
     """A loaded image classifier.
 
     Thread-safety: may be shared; calls from several threads then take turns. For parallel runs
@@ -297,13 +317,6 @@ class Predictor(_Running[_core.Predictor], Closing):
         clone = type(self).__new__(type(self))
         return clone._hold(core, self._input_range)  # noqa: SLF001
 
-    def close(self) -> None:
-        """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
-        self._core = None
-
-    def _require_open(self) -> None:
-        self._alive()
-
     @property
     def output_kind(self) -> str:
         """What the numbers of the first output are, by the program's last operators.
@@ -341,8 +354,8 @@ class PredictorPool(_Running[_core.PredictorPool]):
     wait.
 
     Example:
-        >>> pool = PredictorPool("lenet.pdmodel", size=4)
-        >>> results = [future.result() for future in map(pool.submit, batches)]
+        >>> with PredictorPool("lenet.pdmodel", size=4) as pool:
+        ...     results = [future.result() for future in map(pool.submit, batches)]
     """
 
     _COPY = (
@@ -420,10 +433,22 @@ class PredictorPool(_Running[_core.PredictorPool]):
         from concurrent.futures import ThreadPoolExecutor
 
         with self._starting:
+            core = self._alive()
             if self._threads is None or self._threads[0] != os.getpid():
-                self._threads = os.getpid(), ThreadPoolExecutor(len(self), "lenet-cpp")
-            return self._threads[1].submit(self.run, images, pipeline=pipeline)
+                self._threads = os.getpid(), ThreadPoolExecutor(len(core), "lenet-cpp")
+            return self._threads[1].submit(self._run, core, images, pipeline)
+
+    def close(self) -> None:
+        """End the pool's threads and free the model, once all that was given to them is done.
+
+        It does not wait. Later runs raise :class:`lenet_cpp.BadInput`. May be called again.
+        """
+        with self._starting:
+            super().close()
+            threads, self._threads = self._threads, None
+        if threads is not None and threads[0] == os.getpid():
+            threads[1].shutdown(wait=False)
 
     def __len__(self) -> int:
-        """Return the number of predictors."""
-        return len(self._alive())
+        """Return the number of predictors; 0 when the pool is closed."""
+        return 0 if self._core is None else len(self._core)

@@ -12,6 +12,7 @@ registry, write a module beside this one with a ``paddle.nn.Layer``, and add its
 from __future__ import annotations
 
 from lenet_cpp.models.registry import MODELS, ModelSpec, build, find, get, resolve
+from lenet_cpp.models.registry import list_names as list  # noqa: A004 - as in timm
 from lenet_cpp.models.weights import load_parameters, load_pretrained
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "build",
     "find",
     "get",
+    "list",
     "load_parameters",
     "load_pretrained",
     "resolve",

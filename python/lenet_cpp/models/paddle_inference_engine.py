@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.inference.engine import RunSettings
     from lenet_cpp.inference.model import Model
+    from lenet_cpp.inference.options import Accelerator, Precision
 
 _ACCELERATORS = ("plain", "onednn", "openvino")
 
@@ -27,11 +28,11 @@ class PaddleInferenceEngine:
         self,
         model: Model,
         *,
-        accelerator: str = "auto",
+        accelerator: Accelerator = "auto",
         threads: int = 1,
         ir_optim: bool = True,
         memory_optim: bool = False,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         device: str = "cpu",
         gpu_mem: int = 0,
     ) -> None:

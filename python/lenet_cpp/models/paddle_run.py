@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import paddle
 
+    from lenet_cpp.inference.options import Accelerator, Precision
+
 _SEED = 20_240_229
 # As load_predictor.cc has it.
 _ONEDNN_SHAPES = 16
@@ -97,11 +99,11 @@ def inference_config(
     params: Path | None,
     *,
     pir: bool,
-    accelerator: str,
+    accelerator: Accelerator,
     threads: int,
     ir_optim: bool = True,
     memory_optim: bool = False,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     device: str = "cpu",
     gpu_mem: int = 0,
     cache: str,

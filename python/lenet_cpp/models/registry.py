@@ -6,6 +6,7 @@ import difflib
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
@@ -208,6 +209,15 @@ MODELS: dict[str, ModelSpec] = {
         *_RESNETS_VD,
     )
 }
+
+
+def list_names(pattern: str = "*") -> list[str]:
+    """Return the names of the registry, or those that fit a pattern of the shell, in any case.
+
+    Args:
+        pattern: Such as ``"*vd"`` or ``"ResNet[15]*"``.
+    """
+    return [name for name in MODELS if fnmatchcase(name.lower(), pattern.lower())]
 
 
 def find(name: str | None) -> ModelSpec | None:

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from lenet_cpp._base.worker import Report
+    from lenet_cpp.inference.options import EngineName, Precision
 
     Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 PADDLE = "paddle.inference"
 PROGRAM = "C++ program"
-ENGINES = {"lenet_cpp": "paddle", "native": "native"}
+ENGINES: dict[str, EngineName] = {"lenet_cpp": "paddle", "native": "native"}
 """Routes through :class:`lenet_cpp.Predictor`, and the engine of each."""
 _MAX_DROP = 0.5
 # Rounding to 8 bits costs a few hundredths in a deep network; wrong weights cost about 1.
@@ -57,7 +58,7 @@ class Deployed:
     """A ``.pdmodel`` with its ``.pdiparams``, and the precision that it is run in."""
 
     program: Path
-    precision: str
+    precision: Precision
 
     @property
     def params(self) -> Path:
@@ -204,7 +205,7 @@ def serve(
 
 
 def run_in_child(
-    models: list[tuple[str, str]],
+    models: list[tuple[str, Precision]],
     route: str,
     folder: str,
     batch_sizes: Sequence[int],

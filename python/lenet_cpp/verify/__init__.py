@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.model import Model
+    from lenet_cpp.inference.options import Precision
     from lenet_cpp.models import ModelSpec
 
 __all__ = [
@@ -113,7 +114,7 @@ def verify(
     check_finite: bool = True,
     progress: bool = False,
     spec: ModelSpec | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     tolerance: float | None = None,
     training_engine: bool = False,
     record: bool = False,
@@ -248,7 +249,7 @@ def _check_arguments(
     labels: NDArray[np.int64] | None,
     accelerators: Sequence[str],
     batch_sizes: Sequence[int],
-    precision: str,
+    precision: Precision,
     tolerance: float,
 ) -> None:
     if images.dtype != np.float32 or len(images) == 0:
@@ -273,7 +274,7 @@ def _check_arguments(
 
 
 def _unavailable(
-    models: Sequence[Source], accelerators: Sequence[str], precision: str, *, quantized: bool
+    models: Sequence[Source], accelerators: Sequence[str], precision: Precision, *, quantized: bool
 ) -> dict[tuple[str, str], str]:
     """Return why formats and accelerators cannot be combined, for those that cannot."""
     found = {}

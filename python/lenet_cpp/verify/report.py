@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lenet_cpp.agreement import Comparison
+    from lenet_cpp.inference.options import Precision
     from lenet_cpp.verify.routes import Case
 
 
@@ -109,7 +110,7 @@ class Report(Compared):
     correct: dict[str, int] = field(default_factory=dict)
     """The correct predictions of each route, the fewest of all rows; empty without labels."""
     notes: tuple[str, ...] = ()
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     """The precision of the exported model's arithmetic."""
     tolerance: float = TOLERANCE
     recorded: Recorded | None = field(default=None, repr=False)

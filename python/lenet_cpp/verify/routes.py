@@ -6,7 +6,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.model import Model
+    from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -40,7 +41,7 @@ class Case:
     batch_size: int
     threads: int = 1
     check_finite: bool = True
-    precision: str = "fp32"
+    precision: Precision = "fp32"
 
     @property
     def native(self) -> bool:
@@ -48,17 +49,17 @@ class Case:
         return self.accelerator == NATIVE
 
     @property
-    def engine(self) -> str:
+    def engine(self) -> EngineName:
         """The engine of the C++ routes."""
         if self.model.program.suffix == ".onnx":
             return "onnxruntime"
         return "native" if self.native else "paddle"
 
     @property
-    def paddle_accelerator(self) -> str:
+    def paddle_accelerator(self) -> Accelerator:
         """The accelerator of ``paddle.inference``; for native it is plain, and onednn in int8."""
         if not self.native:
-            return self.accelerator
+            return cast("Accelerator", self.accelerator)
         return "onednn" if self.precision == "int8" else "plain"
 
 
@@ -123,7 +124,7 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
         case.model.program,
         case.model.params,
         engine=case.engine,
-        accelerator="auto" if case.native else case.accelerator,
+        accelerator="auto" if case.native else case.paddle_accelerator,
         threads=case.threads,
         precision=case.precision,
         check_finite=case.check_finite,

@@ -58,7 +58,7 @@ def messages() -> dict[str, Any]:
         from google.protobuf.message_factory import GetMessageClass
     except ImportError as error:
         raise Unsupported(
-            "Caffe2's nets are read with protobuf 4.22 or later: pip install 'lenet-cpp[onnx]'"
+            "Caffe2's nets are read with protobuf 4.22 or later: pip install 'protobuf>=4.22'"
         ) from error
     file = descriptor_pb2.FileDescriptorProto(
         name="lenet_cpp/caffe2.proto", package="caffe2", syntax="proto2"

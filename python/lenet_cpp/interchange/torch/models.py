@@ -1,10 +1,10 @@
 """The networks of lenet_cpp in PyTorch by name, and the files of their parameters.
 
-Such a file has a ``state_dict``, written by ``torch.save``. Reading trusts nobody:
-``torch.load(..., weights_only=True)`` decides what a file may build, and it knows no pickle newer
-than protocol 3, whereas files are often written with protocol 4 (``torch.save(...,
-pickle_protocol=4)``). So what is pickled in such a file is first written in the instructions of
-protocol 2, one for one and without carrying them out.
+Such a file has a ``state_dict``, written by ``torch.save``, or by safetensors, which holds nothing
+but numbers. Reading trusts nobody: ``torch.load(..., weights_only=True)`` decides what a file may
+build, and it knows no pickle newer than protocol 3, whereas files are often written with protocol 4
+(``torch.save(..., pickle_protocol=4)``). So what is pickled in such a file is first written in the
+instructions of protocol 2, one for one and without carrying them out.
 
 Importing this module does not import PyTorch; :mod:`lenet_cpp.interchange.torch.state` takes the
 parameters from here to Paddle.
@@ -176,8 +176,8 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
 
     Args:
         path: What ``torch.save`` wrote: a ``state_dict``; or a dictionary with one under
-            ``state_dict``, ``model_state_dict`` or ``model``. The ``module.`` before every name
-            that ``torch.nn.DataParallel`` makes is taken off.
+            ``state_dict``, ``model_state_dict`` or ``model``. Or ``NAME.safetensors``. The
+            ``module.`` before every name that ``torch.nn.DataParallel`` makes is taken off.
         weights_only: Refuse whatever is not a tensor or a plain container. With False the file
             may run any code it likes and may hold a whole ``torch.nn.Module``: only for files of
             your own.
@@ -188,19 +188,26 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
         BadModel: The file is damaged, is not one of parameters, or would run code.
-        Unsupported: PyTorch is missing or too old.
+        Unsupported: PyTorch is missing or too old, or safetensors is missing for such a file.
     """
     torch = require_torch()
     path = Path(path)
+    if safe := path.suffix == ".safetensors":
+        require("safetensors", extra="torch")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        file = io.BytesIO(_readable(path, data) if weights_only else data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below, such as sparse tensors
-            found = torch.load(file, map_location="cpu", weights_only=weights_only)
+            if safe:
+                from safetensors.torch import load
+
+                found: Any = load(data)
+            else:
+                file = io.BytesIO(_readable(path, data) if weights_only else data)
+                found = torch.load(file, map_location="cpu", weights_only=weights_only)
     except BadModel:
         raise
     except Exception as error:

@@ -135,8 +135,8 @@ def import_state(
     takes them, on digits.
 
     Args:
-        path: What ``torch.save`` wrote; see :func:`.models.load_state`. When there is a training
-            record about it, that goes into the manifest.
+        path: What ``torch.save`` or safetensors wrote; see :func:`.models.load_state`. When there
+            is a training record about it, that goes into the manifest.
         model: A key of :data:`.models.NETWORKS`, in upper or lower case, or ``FILE.py:NAME``.
         output_dir: The folder to write; made if missing.
         num_classes: What the number of classes must be; any when None.
