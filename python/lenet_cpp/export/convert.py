@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME, atomic_path, write_text
@@ -40,11 +42,6 @@ from lenet_cpp.inference.checked_model import CheckedModel, check_model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 _LAYOUTS: dict[str, tuple[str, str | None]] = {
     "pdmodel": ("{}.pdmodel", "{}.pdiparams"),

@@ -8,15 +8,17 @@ import json
 import math
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lenet_cpp._base.lazy import Self, Unpack
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.checked_model import CheckedModel
@@ -30,12 +32,6 @@ from lenet_cpp.inference.columns import KINDS, OUTPUTS, OutputColumns, Rows, rea
 from lenet_cpp.inference.engine_loading import CppEngine, LoadedModel, described, registry
 from lenet_cpp.inference.options import BUNDLED_DIR, Options, replaces_output
 from lenet_cpp.inference.predictor import Predictor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-    from typing_extensions import Self, Unpack
 
 _Path = str | os.PathLike[str] | None
 

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
+from lenet_cpp._base.lazy import Self
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import read_onnx_metadata
+from lenet_cpp.inference.engine import RunSettings
 from lenet_cpp.inference.engine_loading import LoadedModel, load, registry
 from lenet_cpp.inference.options import AnyEngine, check_names
 from lenet_cpp.inference.results import Finding, Prediction
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike, NDArray
-    from PIL.Image import Image
-    from typing_extensions import Self
-
-    from lenet_cpp.inference.engine import RunSettings
-
-    ImageSource = str | os.PathLike[str] | bytes | bytearray | Image | NDArray[np.uint8]
 
 
 class NoPreprocessing(FileNotFound):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, TypeGuard, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.data.images import Pipeline, is_image_source
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.manifest import read_manifest
 from lenet_cpp.inference.bundled import bundled_model_dir, predict
 from lenet_cpp.inference.classification import softmax
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import TypeGuard
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from lenet_cpp.data.images.reading import ImageSource
 
 
 class Classification(NamedTuple):

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
 from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
 from lenet_cpp.errors import BadInput, BadModel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
 
 _FORMAT_VERSION = 1
 _MAX_THREADS = 8  # each may hold an image of 256 MiB, and its result
