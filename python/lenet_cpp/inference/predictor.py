@@ -104,8 +104,7 @@ class _Running(Specified, Generic[_Core]):
             raise BadInput("the predictor is closed")
         return self._core
 
-    def _require_open(self) -> None:
-        self._alive()
+    _require_open = _alive
 
     def close(self) -> None:
         """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import find_images
@@ -15,11 +18,6 @@ from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.classification import InferenceEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
     from lenet_cpp.quantize.source import FloatModel
 
 _MOST = 512
