@@ -5,16 +5,15 @@ Paddle crashes on some damaged programs, and gives wrong outputs for some damage
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
-    import os
-    from pathlib import Path
-
     from lenet_cpp.inference.options import Precision
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SUFFIXES = (".csv", ".json", ".jsonl")
 CSV_COLUMNS = ("file", "rank", "class_id", "label", "probability", "error")
