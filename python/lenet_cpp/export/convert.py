@@ -97,8 +97,8 @@ def convert_model(
             names the network.
         class_dim: The number of classes; by default the source program's, or the network's own.
         img_size: Height and width of the images, or one number for both; by default as for
-            ``class_dim``. In a program they replace the sizes that it leaves open; there all sizes
-            of an image can be given, as channels, height and width.
+            ``class_dim``. In a program they replace the sizes that it leaves open; there all
+            sizes of an image can be given, as channels, height and width.
         softmax: Whether to append a softmax, when the source has no program.
         name: Common stem of the written files; when None, the stem in the source's manifest, or
             the network's.

@@ -88,8 +88,8 @@ class Manifest:
     Attributes:
         name: Common stem of the files.
         topology: The network's name in :data:`lenet_cpp.models.MODELS`, or the name of the user's
-            own network; None when it is not known. With ``class_dim`` and ``img_size`` the network
-            can be built again.
+            own network; None when it is not known. With ``class_dim`` and ``img_size`` the
+            network can be built again.
         softmax: Whether the output is probabilities instead of logits; None when it is not known.
         files: Every file of the model, with its checksum and size.
         models: Every program (``.pdmodel``, ``.json`` or ``__model__``), with its inputs and

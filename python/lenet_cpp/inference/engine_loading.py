@@ -132,8 +132,8 @@ def load(
         model_file: The program; for the ``dygraph`` engine the name of a registered model.
         params_file: Its parameters; for the ``dygraph`` engine a ``.pdparams`` file.
         model_dir: Instead of both, a folder with an exported model.
-        **options: Some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``, the
-            number of classes, and ``img_size``, height and width of the images in pixels.
+        **options: Some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``,
+            the number of classes, and ``img_size``, height and width of the images in pixels.
 
     Raises:
         lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.

@@ -246,8 +246,8 @@ def imagenet(img_size: int = 224, *, library: str | None = None) -> Pipeline:
     """Return the preprocessing of classifiers trained on ImageNet, such as AlexNet.
 
     The short side is resized to ``round(img_size * 256 / 224)``, bilinear, and the middle
-    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1], and
-    the result is divided by its standard deviation.
+    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1],
+    and the result is divided by its standard deviation.
 
     Args:
         img_size: Height and width of the model's input, in pixels.
