@@ -6,17 +6,14 @@ it writes a file, by quantization, and by the tools.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.errors import BadModel
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
 
 TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5, "tf32": 0.0125}
 """The tolerance of each precision of arithmetic. bf16 has 8 significant bits, TF32 11; int8

@@ -1,14 +1,22 @@
 """The rooms of the package and of cpp/src: which may see which, and how much may be in them."""
 
 import importlib
+import inspect
 import os
 import re
 import sys
 import sysconfig
+from concurrent.futures import Future
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
+from PIL.Image import Image
 
+import lenet_cpp
+import lenet_cpp.models
 from snippets import printed_by
 from tools.structure import COUNTS, ROOT, importable
 
@@ -155,3 +163,36 @@ def test_public_names_are_those_of_the_page(module, names):
     found = importlib.import_module(module)
     assert set(found.__all__) == names
     assert all(getattr(found, name) is not None for name in names)
+
+
+def annotated(found):
+    """A function, or a class and what we wrote in it and in the bases that it has from us."""
+    if not inspect.isclass(found):
+        return [found] if inspect.isfunction(found) else []
+    bases = [base for base in found.__mro__ if base.__module__.startswith("lenet_cpp.")]
+    members = [value for base in bases for value in vars(base).values()]
+    plain = [getattr(one, "fget", getattr(one, "func", inspect.unwrap(one))) for one in members]
+    methods = [one for one in map(inspect.unwrap, plain) if inspect.isfunction(one)]
+    return [
+        found,
+        *(one for one in methods if one.__globals__["__name__"].startswith("lenet_cpp.")),
+    ]
+
+
+@pytest.mark.parametrize("module", public_names())
+def test_annotations_can_be_read_at_run_time(module):
+    """As pydantic, jsonargparse and editors do."""
+    there = all(map(find_spec, ("onnx", "paddle", "torch")))
+    public = importlib.import_module(module)
+    for each in (one for name in public.__all__ for one in annotated(getattr(public, name))):
+        with suppress(*() if there else (ModuleNotFoundError,)):
+            get_type_hints(each)
+
+
+def test_annotations_name_what_they_mean():
+    hints = get_type_hints(lenet_cpp.PredictorPool.submit)
+    assert hints["pipeline"] == lenet_cpp.images.Pipeline | None
+    assert get_origin(hints["return"]) is Future
+    assert Image in get_args(get_type_hints(lenet_cpp.images.read_image)["source"])
+    paddle = pytest.importorskip("paddle", reason="an extra: pip install paddlepaddle")
+    assert get_type_hints(lenet_cpp.models.build)["return"] is paddle.nn.Layer

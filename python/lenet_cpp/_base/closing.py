@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from lenet_cpp._base.lazy import Self
 
 
 class Closing(ABC):
@@ -28,5 +26,5 @@ class Closing(ABC):
     def close(self) -> None:
         """Free what the object holds. May be called again, and from any thread."""
 
-    def _require_open(self) -> None:  # noqa: B027 - has a default: accept it
+    def _require_open(self) -> object:  # noqa: B027 - has a default: accept it
         """Raise an error when the object was closed; the default accepts it."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PREPROCESS_NAME = "preprocess.json"
 """The file beside a model that says how images are prepared (:mod:`lenet_cpp.data.images`)."""

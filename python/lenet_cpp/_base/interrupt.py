@@ -6,14 +6,12 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from weakref import WeakSet
 
 from lenet_cpp.errors import Error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _ENDED = 0  # the number of no signal
 _MILLISECONDS_BETWEEN = 50

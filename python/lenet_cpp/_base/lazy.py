@@ -1,13 +1,29 @@
-"""Names that a package imports when they are first used."""
+"""Names that are imported when they are first used, and those of typing for any Python."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+if sys.version_info >= (3, 11):
+    from typing import Self, Unpack
+else:
+    from typing_extensions import Self, Unpack
+
+__all__ = ["LazyModule", "Self", "Unpack", "lazy_exports"]
+
+
+class LazyModule:
+    """A module that annotations name, and that is imported when ``get_type_hints`` reads them."""
+
+    def __init__(self, name: str) -> None:
+        """Remember the module's name."""
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> object:
+        """Import the module, and return what it has under a name."""
+        return getattr(import_module(self._name), attribute)
 
 
 def lazy_exports(

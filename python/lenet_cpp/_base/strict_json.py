@@ -7,10 +7,8 @@ ValueError that begins with the place.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 _Record = TypeVar("_Record")
 

@@ -15,17 +15,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenet_cpp import errors
 from lenet_cpp.errors import BackendFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 Report = Callable[[str, int, int], None]
 """Receives the name of the step, how much is done, and how much there is in total."""

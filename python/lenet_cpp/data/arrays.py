@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp.errors import BadInput
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 _FLOAT32 = np.dtype(np.float32)
 _MAX_PIXEL = np.float32(255)

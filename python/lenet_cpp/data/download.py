@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,6 @@ from lenet_cpp._base.worker_main import load_function
 from lenet_cpp.errors import BackendFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from lenet_cpp._base.worker import Report
 
 _LOADER = f"{__name__}:paddle_loader"

@@ -12,16 +12,14 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp.data.download import download as download_mnist
 from lenet_cpp.errors import BadInput, FileNotFound
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 # The usual names, without .gz, and the MD5 of the uncompressed files of the full data set.
 IDX_FILES = {

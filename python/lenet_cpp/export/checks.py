@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp.agreement import compare_batches
 from lenet_cpp.errors import BadModel, Unsupported
@@ -10,11 +15,6 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    import numpy.typing as npt
     import paddle
 
     from lenet_cpp.errors import Error

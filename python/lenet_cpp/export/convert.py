@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME, atomic_path, write_text
@@ -39,11 +41,6 @@ from lenet_cpp.formats.source import FORMATS, LEGACY_PROGRAM, Source, find_sourc
 from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 _LAYOUTS: dict[str, tuple[str, str | None]] = {
     "pdmodel": ("{}.pdmodel", "{}.pdiparams"),
@@ -99,8 +96,8 @@ def convert_model(
             names the network.
         class_dim: The number of classes; by default the source program's, or the network's own.
         img_size: Height and width of the images, or one number for both; by default as for
-            ``class_dim``. In a program they replace the sizes that it leaves open; there all sizes
-            of an image can be given, as channels, height and width.
+            ``class_dim``. In a program they replace the sizes that it leaves open; there all
+            sizes of an image can be given, as channels, height and width.
         softmax: Whether to append a softmax, when the source has no program.
         name: Common stem of the written files; when None, the stem in the source's manifest, or
             the network's.

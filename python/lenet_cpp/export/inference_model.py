@@ -26,12 +26,14 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME
@@ -43,16 +45,12 @@ from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import MeasuredAccuracy, ModelSignature, describe_model, sha256_file
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.paddle_run import random_batches, signature_of
 from lenet_cpp.models.weights import fetch, load_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy.typing as npt
     import paddle
-
-    from lenet_cpp.models import ModelSpec
 
     Inputs = list[npt.NDArray[np.float32]]
     Outputs = list[npt.NDArray[Any]]

@@ -14,9 +14,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.optional import require_paddle
@@ -36,11 +40,7 @@ from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.models.paddle_run import last_line, random_batches, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp._base.worker import Report
     from lenet_cpp.formats.manifest import ModelSignature

@@ -18,22 +18,19 @@ few types of a state dict.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp._base.files import naming, other_content
 from lenet_cpp._base.unpickling import ArrayUnpickler
 from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.formats import training_record
 from lenet_cpp.formats.manifest import sha256_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    import numpy.typing as npt
 
 _SHOWN = 20  # of the names in a message
 # paddle.save adds this table of generated tensor names to a layer's state dict.

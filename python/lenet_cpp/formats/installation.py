@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lenet_cpp._base.files import naming
 from lenet_cpp.errors import BadInput, BadModel
@@ -19,9 +19,6 @@ from lenet_cpp.formats.manifest import (
     read_manifest,
     write_manifest,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True)

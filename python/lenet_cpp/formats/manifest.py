@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.strict_json import (
@@ -28,10 +30,6 @@ from lenet_cpp._base.strict_json import (
 )
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.tensor_spec import TensorSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -90,8 +88,8 @@ class Manifest:
     Attributes:
         name: Common stem of the files.
         topology: The network's name in :data:`lenet_cpp.models.MODELS`, or the name of the user's
-            own network; None when it is not known. With ``class_dim`` and ``img_size`` the network
-            can be built again.
+            own network; None when it is not known. With ``class_dim`` and ``img_size`` the
+            network can be built again.
         softmax: Whether the output is probabilities instead of logits; None when it is not known.
         files: Every file of the model, with its checksum and size.
         models: Every program (``.pdmodel``, ``.json`` or ``__model__``), with its inputs and

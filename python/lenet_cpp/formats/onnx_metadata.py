@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from lenet_cpp._base.strict_json import read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
-    from typing import BinaryIO
 
 METADATA_PREFIX = "lenet_cpp."
 """Before the key of each of our entries in a model's ``metadata_props``."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lenet_cpp._base.files import other_content
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
-
-if TYPE_CHECKING:
-    import os
 
 FORMATS = {
     "pdparams": "NAME.pdparams: a layer's state dict, without structure",

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.errors import BadModel, FileNotFound, Unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _HEADER = struct.Struct("<IQIi")
 # VarType.Type of Paddle's framework.proto.

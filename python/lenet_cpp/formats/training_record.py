@@ -7,16 +7,14 @@ description of other parameters that later have the same name.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.formats.manifest import sha256_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 RECORD_FORMAT = 1
 

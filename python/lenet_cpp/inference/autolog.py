@@ -11,28 +11,24 @@ Scripts keep their calls with ``from lenet_cpp import AutoLog as AutoLogger``.
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from lenet_cpp._base.files import write_text
+from lenet_cpp._base.lazy import Self
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.engine import RunSettings
 from lenet_cpp.inference.paddle_package import installed_paddle, library_facts
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-    from typing import TextIO
-
-    from typing_extensions import Self
 
 STAGES = ("preprocess", "inference", "postprocess")
 

@@ -8,29 +8,24 @@ import json
 import math
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.closing import Closing
+from lenet_cpp._base.lazy import Self, Unpack
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.inference.model import Model, Opened, as_labels
 from lenet_cpp.inference.options import BUNDLED_DIR, Options
 from lenet_cpp.inference.outputs import require_rows, value_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-    from typing_extensions import Self, Unpack
-
-    from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.predictor import Predictor
 
 _Path = str | os.PathLike[str] | None
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp.inference.clones import Clones
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
 
 
 def bundled_model_dir() -> Path:

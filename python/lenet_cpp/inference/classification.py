@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
+from lenet_cpp._base.lazy import Self
 from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.data.images import Pipeline
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.engine import load
-from lenet_cpp.inference.model import as_labels
+from lenet_cpp.inference.engine import Engine, RunSettings, load
+from lenet_cpp.inference.model import Model, as_labels
 from lenet_cpp.inference.options import AnyEngine, check_names
 from lenet_cpp.inference.outputs import require_rows
-
-if TYPE_CHECKING:
-    import os
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
-    from typing_extensions import Self
-
-    from lenet_cpp.data.images import Pipeline
-    from lenet_cpp.data.images.reading import ImageSource
-    from lenet_cpp.inference.engine import Engine, RunSettings
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.inference.results import Finding, Prediction
+from lenet_cpp.inference.results import Finding, Prediction
 
 
 class InferenceEngine(Closing):

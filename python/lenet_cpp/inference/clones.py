@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 from weakref import WeakSet
 
 from lenet_cpp.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.predictor import Predictor
 
 
 class Clones:

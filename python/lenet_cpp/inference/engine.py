@@ -17,11 +17,14 @@ This module does not import Paddle; an engine that needs Paddle imports it when 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
@@ -31,11 +34,6 @@ from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Predictor
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     Source = str | os.PathLike[str] | None
 
 

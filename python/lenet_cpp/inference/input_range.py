@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.errors import Error
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # cpp/apps/batches.cc has the same numbers.
 _FAR = 8  # times the largest magnitude that the preprocessing gives

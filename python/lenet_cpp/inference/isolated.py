@@ -14,25 +14,21 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp import errors
+from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.options import Options
 from lenet_cpp.inference.predictor import Specified
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import ArrayLike, NDArray
-    from typing_extensions import Unpack
-
-    from lenet_cpp.inference.options import Options
 
 HEADER = struct.Struct("<QQ")
 """The header of a message: the sizes in bytes of its JSON and of the array that follows."""

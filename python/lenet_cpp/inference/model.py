@@ -6,37 +6,32 @@ import copy
 import hashlib
 import json
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp import _core
+from lenet_cpp._base.lazy import Self
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.manifest import find_manifest
+from lenet_cpp.formats.manifest import Manifest, find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
+from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.clones import Clones
 from lenet_cpp.inference.options import Precision, replaces_output
 from lenet_cpp.inference.outputs import label_rows, normalized, rows_of, value_name
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-    from typing_extensions import Self
-
-    from lenet_cpp.data.images.reading import ImageSource
-    from lenet_cpp.formats.manifest import Manifest
-    from lenet_cpp.formats.tensor_spec import TensorSpec
 
 
 class NoPreprocessing(FileNotFound):

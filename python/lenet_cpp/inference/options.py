@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # The names of C++ (``lenet/config.h``), which refuses others.
 EngineName = Literal["auto", "native", "onnxruntime", "paddle"]
@@ -173,10 +171,10 @@ def core_config(
     Raises:
         BadInput: An option is unknown, or its value has another type.
     """
-    check_names(options)
     config = _core.Config()
     named: dict[str, object] = {**options}
     paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
+    check_names(name for name in named if name not in paths)  # C++ has more to say of those
     if all(path is None for path in paths.values()):
         paths["model_dir"] = BUNDLED_DIR
     named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp.errors import BadInput, Unsupported
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike, NDArray
 
 
 def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:

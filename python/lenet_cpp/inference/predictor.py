@@ -8,25 +8,26 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.interrupt import cancel_on_interrupt
+from lenet_cpp._base.lazy import LazyModule, Self, Unpack
 from lenet_cpp.data.arrays import as_input, as_pixels
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.input_range import InputRange
 from lenet_cpp.inference.options import Options, core_config
-from lenet_cpp.inference.profile import from_core
+from lenet_cpp.inference.profile import Profile, from_core
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent import futures
 
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
-    from typing_extensions import Self, Unpack
-
-    from lenet_cpp.data.images import Pipeline
-    from lenet_cpp.inference.profile import Profile
+    from lenet_cpp.data import images as of_images
+else:
+    futures, of_images = LazyModule("concurrent.futures"), LazyModule("lenet_cpp.data.images")
 
 
 class LayerOutput(NamedTuple):
@@ -103,14 +104,15 @@ class _Running(Specified, Generic[_Core]):
             raise BadInput("the predictor is closed")
         return self._core
 
-    def _require_open(self) -> None:
-        self._alive()
+    _require_open = _alive
 
     def close(self) -> None:
         """Free the model; later runs raise :class:`lenet_cpp.BadInput`. May be called again."""
         self._core = None
 
-    def run(self, images: ArrayLike, *, pipeline: Pipeline | None = None) -> NDArray[np.float32]:
+    def run(
+        self, images: ArrayLike, *, pipeline: of_images.Pipeline | None = None
+    ) -> NDArray[np.float32]:
         """Return the model's raw outputs, for a classifier its logits.
 
         Args:
@@ -141,7 +143,7 @@ class _Running(Specified, Generic[_Core]):
         return self._run(core, images, pipeline)
 
     def _run(
-        self, core: _Core, images: ArrayLike, pipeline: Pipeline | None
+        self, core: _Core, images: ArrayLike, pipeline: of_images.Pipeline | None
     ) -> NDArray[np.float32]:
         if pipeline is not None:
             return core.run_pixels(as_pixels(images), pipeline.compiled)
@@ -419,23 +421,21 @@ class PredictorPool(_Running[_core.PredictorPool]):
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
         input_range = None if files else InputRange(core.config.model_file)
         self._hold(core, input_range, config.model_file, stacklevel=4)
-        self._threads: tuple[int, ThreadPoolExecutor] | None = None  # of which process
+        self._threads: tuple[int, futures.ThreadPoolExecutor] | None = None  # of which process
         self._starting = Lock()
 
     def submit(
-        self, images: ArrayLike, *, pipeline: Pipeline | None = None
-    ) -> Future[NDArray[np.float32]]:
+        self, images: ArrayLike, *, pipeline: of_images.Pipeline | None = None
+    ) -> futures.Future[NDArray[np.float32]]:
         """Run in one of the pool's own threads, as many as predictors; return the future output.
 
         Arguments and errors are those of :meth:`run`. ``images`` must not change until the future
         is done. What waits for a thread stays in memory.
         """
-        from concurrent.futures import ThreadPoolExecutor
-
         with self._starting:
             core = self._alive()
             if self._threads is None or self._threads[0] != os.getpid():
-                self._threads = os.getpid(), ThreadPoolExecutor(len(core), "lenet-cpp")
+                self._threads = os.getpid(), futures.ThreadPoolExecutor(len(core), "lenet-cpp")
             return self._threads[1].submit(self._run, core, images, pipeline)
 
     def close(self) -> None:

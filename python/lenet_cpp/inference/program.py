@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from lenet_cpp import errors
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BackendFailure, FileNotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def find_built(name: str, root: Path) -> Path | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.errors import BackendFailure
 from lenet_cpp.export.checks import check_agreement
@@ -10,12 +15,6 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models.paddle_run import run_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lenet_cpp.errors import Error
     from lenet_cpp.formats.installation import ExportResult
 

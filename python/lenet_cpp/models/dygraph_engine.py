@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.inference.engine import RunSettings, require_finite
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.models.paddle_run import find_gpu, paddle_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    import numpy as np
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp.inference.model import Model
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.autolog import settings_of
 from lenet_cpp.inference.engine import require_finite
 from lenet_cpp.models.paddle_run import find_gpu, inference_config, paddle_failures
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lenet_cpp.inference.engine import RunSettings
     from lenet_cpp.inference.model import Model
     from lenet_cpp.inference.options import Accelerator, Precision

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
@@ -17,9 +19,6 @@ from lenet_cpp.formats.source import LEGACY_PROGRAM, link_as_legacy
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    import numpy.typing as npt
     import paddle
 
     from lenet_cpp.inference.options import Accelerator, Precision

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,17 +15,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.data.images import digit, imagenet
+from lenet_cpp.data.images import Pipeline, digit, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.models.weights import seed_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     import paddle
+else:
+    paddle = LazyModule("paddle")
 
-    from lenet_cpp.data.images import Pipeline
 
 _Kind = TypeVar("_Kind")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, verify_checksums
@@ -14,7 +16,6 @@ from lenet_cpp.models.parameter_names import as_state_dict
 
 if TYPE_CHECKING:
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.model import Model

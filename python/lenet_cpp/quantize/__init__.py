@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
@@ -49,9 +52,6 @@ from lenet_cpp.quantize.task import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from lenet_cpp._base.worker import Report
 
 __all__ = [

@@ -10,6 +10,7 @@ import re
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ from timeit import Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp import errors
 from lenet_cpp._base.worker import PROGRAM_DESC, call
@@ -28,10 +30,6 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    import numpy.typing as npt
-
     from lenet_cpp._base.worker import Report
     from lenet_cpp.inference.options import EngineName, Precision
 

@@ -9,17 +9,14 @@ import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from lenet_cpp._base.files import cache_folder
 from lenet_cpp._base.worker import Report, clean_variables, run_program
 from lenet_cpp.errors import BackendFailure
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _TIMEOUT_SECONDS = 1800
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import find_images
@@ -14,11 +17,6 @@ from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
     from lenet_cpp.quantize.source import FloatModel
 
 _MOST = 512

@@ -7,17 +7,15 @@ as if they were int8 when its int8 switch is on, and then answers wrongly withou
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp.errors import BadModel
 from lenet_cpp.formats.tensors import read_combined
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
 """Operators with weights that are quantized; Paddle's own default leaves out ``matmul_v2``."""

@@ -6,11 +6,13 @@ the training, and observers, because Paddle's own know whole tensors only and no
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import paddle
 from paddle.quantization import PTQ, QAT, BaseQuanter, QuantConfig
 from paddle.quantization.factory import QuanterFactory
@@ -28,10 +30,6 @@ from lenet_cpp.quantize.int8_weights import (
 from lenet_cpp.quantize.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import numpy.typing as npt
-
     from lenet_cpp._base.worker import Report
 
 _BITS = 8

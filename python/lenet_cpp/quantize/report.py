@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from tabulate import tabulate
 
 from lenet_cpp._core import version
@@ -21,12 +25,6 @@ from lenet_cpp.quantize.deployed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    import numpy as np
-    import numpy.typing as npt
-
     from lenet_cpp._base.worker import Report
     from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
     from lenet_cpp.quantize.sensitivity import Sensitivity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -19,8 +20,6 @@ from lenet_cpp.quantize.int8_weights import quantizable_weights
 from lenet_cpp.quantize.task import QuantizationSettings, Task, check_settings, make_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lenet_cpp._base.worker import Report
     from lenet_cpp.quantize.images import Images
     from lenet_cpp.quantize.source import FloatModel

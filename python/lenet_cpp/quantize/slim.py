@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from lenet_cpp.errors import Unsupported
 from lenet_cpp.quantize.environments import Environment
 from lenet_cpp.quantize.int8_weights import opened_program, save_program
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PADDLESLIM = "2.6.0"
 

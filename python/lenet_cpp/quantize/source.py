@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import other_content
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
@@ -21,12 +25,6 @@ from lenet_cpp.models import ModelSpec, find, resolve
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.quantize.deployed import Deployed, run_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lenet_cpp.data.mnist import to_model_input
+from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp.data.mnist import Split, to_model_input
 
 if TYPE_CHECKING:
     import paddle
 
-    from lenet_cpp.data.mnist import Split
+else:
+    paddle = LazyModule("paddle")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
@@ -17,9 +19,6 @@ from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.training.augment import Augmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from lenet_cpp.data.mnist import Mnist
 
 # Two epochs of full MNIST with batches of 64: ceil(60000 / 64) * 2.

@@ -22,9 +22,12 @@ Paddle is imported when a check runs, not with this module.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lenet_cpp import _core
@@ -57,11 +60,7 @@ from lenet_cpp.verify.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.model import Model

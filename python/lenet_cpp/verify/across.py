@@ -8,6 +8,7 @@ there to ONNX. A route that cannot run gives the reason.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lenet_cpp import models
@@ -42,11 +44,8 @@ from lenet_cpp.verify.routes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     import paddle
     import torch
-    from numpy.typing import NDArray
 
     from lenet_cpp.inference.model import Model
     from lenet_cpp.models import ModelSpec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
@@ -13,9 +15,6 @@ from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.weights import load_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     import paddle
 
     from lenet_cpp.formats.manifest import Manifest

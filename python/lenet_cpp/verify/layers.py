@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import difference, differences
@@ -16,11 +19,7 @@ from lenet_cpp.verify.files import find_models, load_trained_layer, open_model
 from lenet_cpp.verify.routes import run_dygraph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.predictor import LayerOutput

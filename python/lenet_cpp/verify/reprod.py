@@ -13,9 +13,11 @@ runs code from such a file; :func:`read_record` does not.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import atomic_path, write_text
 from lenet_cpp._base.optional import require
@@ -24,10 +26,6 @@ from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.outputs import normalized
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from lenet_cpp.agreement import Comparison
     from lenet_cpp.verify.report import Report
     from lenet_cpp.verify.routes import Case

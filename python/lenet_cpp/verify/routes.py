@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
@@ -16,10 +18,7 @@ from lenet_cpp.models.dygraph_engine import ExecutorEngine
 from lenet_cpp.models.paddle_run import inference_config, run_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.model import Model

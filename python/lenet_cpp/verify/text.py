@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from lenet_cpp.formats.source import format_label
 from lenet_cpp.verify.report import finite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lenet_cpp.agreement import Comparison
     from lenet_cpp.verify.across import Across
     from lenet_cpp.verify.layers import LayerComparison

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
 from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
 from lenet_cpp.errors import BadInput, BadModel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
 
 _FORMAT_VERSION = 1
 _MAX_THREADS = 8  # each may hold an image of 256 MiB, and its result
@@ -249,8 +246,8 @@ def imagenet(img_size: int = 224, *, library: str | None = None) -> Pipeline:
     """Return the preprocessing of classifiers trained on ImageNet, such as AlexNet.
 
     The short side is resized to ``round(img_size * 256 / 224)``, bilinear, and the middle
-    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1], and
-    the result is divided by its standard deviation.
+    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1],
+    and the result is divided by its standard deviation.
 
     Args:
         img_size: Height and width of the model's input, in pixels.

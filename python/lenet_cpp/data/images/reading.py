@@ -8,22 +8,26 @@ import struct
 import sys
 import warnings
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, Union
+from typing import IO, TYPE_CHECKING, Any, ForwardRef, TypeAlias, TypeGuard, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp.data.arrays import as_array
 from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 
 if TYPE_CHECKING:
-    from typing import Any, TypeGuard
-
-    from numpy.typing import NDArray
     from PIL import Image
 
-ImageSource: TypeAlias = Union[
-    str, "os.PathLike[str]", bytes, bytearray, "Image.Image", "NDArray[np.uint8]"
+    PillowImage: TypeAlias = Image.Image
+else:
+    Image = LazyModule("PIL.Image")
+    PillowImage = ForwardRef("Image.Image", module=__name__)
+
+ImageSource: TypeAlias = Union[  # noqa: UP007 - Python 3.10 has no | for what it reads later
+    str, os.PathLike[str], bytes, bytearray, PillowImage, NDArray[np.uint8]
 ]
 
 MAX_PIXELS = 89_478_485

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lenet_cpp.errors import BadInput, FileNotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 IMAGE_SUFFIXES = frozenset(
     {

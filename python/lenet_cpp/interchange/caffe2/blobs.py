@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.errors import BadModel, Unsupported
 
 if TYPE_CHECKING:
     import onnx
-    from numpy.typing import NDArray
 
     _Kind = TypeVar("_Kind", int, float, str, tuple[int, ...], list[float])
 

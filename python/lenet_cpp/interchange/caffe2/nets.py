@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -22,9 +24,9 @@ from lenet_cpp.interchange.caffe2.operators import FILLS, SAME_SHAPE, translate
 from lenet_cpp.interchange.onnx.files import check_onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import onnx
+else:
+    onnx = LazyModule("onnx")
 
 INIT_NET, PREDICT_NET, VALUE_INFO = "init_net.pb", "predict_net.pb", "value_info.json"
 MAX_BYTES = (1 << 31) - 1

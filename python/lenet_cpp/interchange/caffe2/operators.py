@@ -7,6 +7,7 @@ because it might change what is computed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Operator, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     Translation = Callable[[Blobs, Operator], Value]
 
 SAME_SHAPE = frozenset(

@@ -12,6 +12,7 @@ import logging
 import re
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lenet_cpp._base.files import atomic_path
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
@@ -40,10 +42,10 @@ from lenet_cpp.interchange.torch.state import read_source
 from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     import onnx
     import torch
+else:
+    torch = LazyModule("torch")
 
 EXPORTERS = {"dynamo": 20, "legacy": 17}
 """PyTorch's exporters, and the operator set that each is asked for."""

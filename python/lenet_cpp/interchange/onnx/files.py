@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
@@ -21,10 +23,7 @@ from lenet_cpp.formats.onnx_metadata import METADATA_PREFIX
 from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     import onnx
-    from numpy.typing import NDArray
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
 

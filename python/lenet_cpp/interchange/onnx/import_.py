@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,6 @@ from lenet_cpp.interchange.onnx.reduce import only_input, to_steps, upgraded
 from lenet_cpp.models.paddle_run import last_line, random_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from lenet_cpp.interchange.onnx.steps import Steps
 
 

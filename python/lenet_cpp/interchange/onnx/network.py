@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from lenet_cpp.interchange.onnx.steps import INPUT
 
 if TYPE_CHECKING:
     import paddle
-    from numpy.typing import NDArray
 
     from lenet_cpp.interchange.onnx.steps import Step, Steps
 

@@ -9,6 +9,7 @@ text or operator of the file is left.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,6 @@ from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import onnx
 
     from lenet_cpp.formats.tensor_spec import TensorSpec

@@ -19,21 +19,24 @@ import re
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from lenet_cpp import models
 from lenet_cpp._base.files import atomic_path, other_content
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.models.registry import is_file_reference, load_from_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     import torch
-    from numpy.typing import NDArray
+else:
+    torch = LazyModule("torch")
 
 # Where training programs put the parameters beside what else they save.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

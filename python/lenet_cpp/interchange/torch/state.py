@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
@@ -30,10 +32,7 @@ from lenet_cpp.models.paddle_run import random_batches
 from lenet_cpp.models.registry import build_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     import torch
-    from numpy.typing import NDArray
 
     from lenet_cpp.models import ModelSpec
 

@@ -9,11 +9,13 @@ import dataclasses
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -25,10 +27,6 @@ from lenet_cpp.training.evaluation import Evaluation
 from lenet_cpp.training.recipes import Recipe, TrainingConfig, learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     from lenet_cpp.data.mnist import Mnist, Split
 
 REPORT_EVERY = 300
