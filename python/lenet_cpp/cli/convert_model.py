@@ -72,8 +72,8 @@ def main(
         cli.print_check(f"outputs differ from the source's by at most {difference:g}", "")
         return 0
     done = convert_model(
-        source, output_dir, to, source_format=source_format, class_dim=num_classes, img_size=sizes,
-        model=network, softmax=softmax, name=name,
+        source, output_dir, to, source_format=source_format, num_classes=num_classes,
+        image_size=sizes, model=network, softmax=softmax, name=name,
     )  # fmt: skip
     print(f"converted {done.source.path} ({done.source.format}) to {to} in {done.folder}:")
     cli.print_files(done.files)

@@ -75,8 +75,8 @@ def main(
         check = f"outputs are those of {combine}, bit for bit"
     else:
         arguments: dict[str, Any] = {
-            "model": spec, "softmax": bool(softmax), "class_dim": num_classes,
-            "img_size": image_size, "seed": seed, "sha256": sha256,
+            "model": spec, "softmax": bool(softmax), "num_classes": num_classes,
+            "image_size": image_size, "seed": seed, "sha256": sha256,
         }  # fmt: skip
         if params is None and seed is None:
             if spec.name != "lenet":

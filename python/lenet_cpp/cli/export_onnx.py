@@ -64,7 +64,7 @@ def main(
         if network is None:
             raise click.UsageError(NO_STRUCTURE)
         done = export_state(
-            source, output, model=network, num_classes=num_classes, img_size=image_size,
+            source, output, model=network, num_classes=num_classes, image_size=image_size,
             exporter=exporter,
         )  # fmt: skip
     else:

@@ -83,7 +83,7 @@ def main(
         raise FileNotFound(f"cannot read {source}: no such file or folder; check the path")
     if network is not None:
         result = import_state(
-            source, network, output_dir, num_classes=num_classes, img_size=image_size, name=name,
+            source, network, output_dir, num_classes=num_classes, image_size=image_size, name=name,
             softmax=bool(softmax),
         )  # fmt: skip
     else:
@@ -117,7 +117,7 @@ def main(
     cli.print_files(result.files)
     for note in notes:
         print(f"note: {note}")
-    if result.manifest.class_dim is not None:
-        print(f"classes: {result.manifest.class_dim}")
+    if result.manifest.num_classes is not None:
+        print(f"classes: {result.manifest.num_classes}")
     print(f"checked: outputs differ from the source's by at most {result.max_difference:.3g}")
     return 0

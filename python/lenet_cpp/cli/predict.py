@@ -197,7 +197,7 @@ def main(
     made = InferenceEngine(
         engine, preprocess=preprocess, model_name=None if engine == "dygraph" else network,
         labels=None if labels is None else _core.read_class_names(labels),
-        class_dim=num_classes, img_size=image_size, check_program=check_program, **computed,
+        num_classes=num_classes, image_size=image_size, check_program=check_program, **computed,
     )  # fmt: skip
     results: list[ImageResult] = []
     outputs: list[NDArray[np.float32]] = []

@@ -135,7 +135,7 @@ def main(
     # With --json nothing but that is on standard output.
     say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
     with open_source(
-        network, model_dir=model, params=params, class_dim=num_classes, img_size=image_size,
+        network, model_dir=model, params=params, num_classes=num_classes, image_size=image_size,
         seed=seed,
     ) as source:  # fmt: skip
         say(f"model: {source.description}")
@@ -171,7 +171,7 @@ def _images(
     source: FloatModel, calibration: Path | None, data_dir: Path | None,
     calibration_images: int | None, test_images: int | None, preprocess: Path | None,
 ) -> Images:  # fmt: skip
-    digits = source.spec is not None and source.spec.name == "lenet" and source.class_dim == 10
+    digits = source.spec is not None and source.spec.name == "lenet" and source.num_classes == 10
     if calibration is None and digits:
         if test_images is not None:
             raise BadInput("--test-images is for --calibration; lenet is tested on MNIST's images")

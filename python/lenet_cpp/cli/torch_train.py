@@ -61,7 +61,7 @@ def main(
     if epochs != 0:
         print(f"data: {mnist.describe()}", flush=True)
     settings = training.TorchTrainingSettings(
-        model=network, recipe=None if epochs == 0 else recipe, seed=seed, img_size=image_size,
+        model=network, recipe=None if epochs == 0 else recipe, seed=seed, image_size=image_size,
         device=device or training.default_device(),
     )  # fmt: skip
     result = training.train(

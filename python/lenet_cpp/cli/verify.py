@@ -154,7 +154,7 @@ def main(
         if spec is not None and not model.is_dir():
             model = Path(stack.enter_context(TemporaryDirectory(prefix="lenet_cpp-")))
             export_model(
-                params, model, model=spec, class_dim=num_classes, img_size=image_size,
+                params, model, model=spec, num_classes=num_classes, image_size=image_size,
                 seed=seed if params is None else None,
             )  # fmt: skip
             source = params or f"random parameters, seed {seed}"

@@ -45,8 +45,8 @@ class InferenceEngine(Closing):
         model_name: str | None = None,
         labels: Sequence[str] | None = None,
         apply_softmax: bool | None = None,
-        class_dim: int | None = None,
-        img_size: int | None = None,
+        num_classes: int | None = None,
+        image_size: int | None = None,
         **options: Any,
     ) -> None:
         """Choose an engine; nothing is loaded yet.
@@ -64,8 +64,8 @@ class InferenceEngine(Closing):
                 the registry.
             apply_softmax: Whether the model's outputs are logits, which become probabilities; by
                 default the program itself tells, or else the manifest.
-            class_dim: Number of classes; only for ``dygraph``, by default the registry's.
-            img_size: Height and width of the images; only for ``dygraph``, by default the
+            num_classes: Number of classes; only for ``dygraph``, by default the registry's.
+            image_size: Height and width of the images; only for ``dygraph``, by default the
                 registry's.
             **options: As in :class:`lenet_cpp.Options`; None is the default. All engines of
                 exported models support ``check_program`` and ``check_hashes``; ``python`` also
@@ -79,7 +79,7 @@ class InferenceEngine(Closing):
             "apply_softmax": apply_softmax,
             "check_hashes": options.get("check_hashes") in {None, True},
         }  # fmt: skip
-        options |= {"class_dim": class_dim, "img_size": img_size}
+        options |= {"num_classes": num_classes, "image_size": image_size}
         self._options = {name: value for name, value in options.items() if value is not None}
         self._loaded: tuple[Engine, Model] | None = None
         self._running = threading.Lock()

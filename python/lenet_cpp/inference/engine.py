@@ -137,8 +137,8 @@ def load(
 ) -> tuple[Engine, Model]:
     """Load a model into the engine of a name, as ``InferenceEngine.load_predictor`` says.
 
-    ``options`` are some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``,
-    the number of classes, and ``img_size``, height and width of the images in pixels.
+    ``options`` are some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``num_classes``,
+    the number of classes, and ``image_size``, height and width of the images in pixels.
 
     Raises:
         lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
@@ -150,7 +150,7 @@ def load(
     else:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join((*_CPP, *_PYTHON))}")
     if wrong := sorted(options.keys() - kind.options):
-        if wrong[0] in {"class_dim", "img_size"}:
+        if wrong[0] in {"num_classes", "image_size"}:
             raise BadInput("an exported model has its own number of classes and size of images")
         known = ", ".join(sorted(kind.options))
         raise BadInput(

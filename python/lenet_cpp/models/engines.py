@@ -37,23 +37,23 @@ def _load_layer(
     params_file: Source,
     *,
     model_dir: Source,
-    class_dim: int | None = None,
-    img_size: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
     device: str = "cpu",
 ) -> tuple[Engine, Model]:
     if network is None or params_file is None or model_dir is not None:
         raise BadInput("the dygraph engine takes a registered model's name and its parameters")
     spec = resolve(str(network))
-    shape = (-1, *spec.shape(img_size))
+    shape = (-1, *spec.shape(image_size))
     params = find_parameters(params_file).path
-    layer = build_layer(spec, class_dim, img_size)
+    layer = build_layer(spec, num_classes, image_size)
     load_parameters(layer, params)
     specs = (
         TensorSpec("", shape, "float32"),
-        TensorSpec("", (-1, class_dim or spec.classes), "float32"),
+        TensorSpec("", (-1, num_classes or spec.classes), "float32"),
     )
     model = Model(params, None, *specs, program_kind="logits")
-    labels = spec.class_names(class_dim)
+    labels = spec.class_names(num_classes)
     model = model.knows(manifest=None, network=spec, own_name=spec.name, own_labels=labels)
     return DygraphEngine(layer, device), model
 
@@ -62,6 +62,6 @@ _OTHERS = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "g
 ENGINES = {
     "python": EngineKind(_load_python, _CHECKS | _OTHERS | {"device"}),
     "executor": EngineKind(_load_executor, _CHECKS | {"device"}),
-    "dygraph": EngineKind(_load_layer, frozenset({"class_dim", "img_size", "device"})),
+    "dygraph": EngineKind(_load_layer, frozenset({"num_classes", "image_size", "device"})),
 }
 """What :func:`lenet_cpp.inference.engine.load` knows besides the engines in C++."""

@@ -59,7 +59,7 @@ class FloatModel:
         return tuple(224 if size < 0 else size for size in self.model.input_shape[1:])
 
     @property
-    def class_dim(self) -> int:
+    def num_classes(self) -> int:
         """Number of classes."""
         return self.model.output_spec.shape[1]
 
@@ -77,7 +77,7 @@ class FloatModel:
     def description(self) -> str:
         """One line: the file, and what it holds."""
         shape = " x ".join(map(str, self.input_shape))
-        return f"{self.program} ({self.name}, input {shape}, {self.class_dim} classes)"
+        return f"{self.program} ({self.name}, input {shape}, {self.num_classes} classes)"
 
     def check_method(self, method: str) -> None:
         """Check that a method can take this model.
@@ -106,8 +106,8 @@ def open_source(
     model_dir: str | Path | None = None,
     params: str | Path | None = None,
     seed: int | None = None,
-    class_dim: int | None = None,
-    img_size: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
 ) -> Iterator[FloatModel]:
     """Find the float model, exporting it first when parameters or a seed are given.
 
@@ -118,8 +118,8 @@ def open_source(
             LeNet's when nothing is given.
         params: Instead, a ``.pdparams``.
         seed: Instead, of random parameters.
-        class_dim: With parameters or a seed; as for an export.
-        img_size: With parameters or a seed; as for an export.
+        num_classes: With parameters or a seed; as for an export.
+        image_size: With parameters or a seed; as for an export.
 
     Raises:
         BadInput: The model is unknown or needs parameters, or more than one source is given.
@@ -140,8 +140,8 @@ def open_source(
                 model=spec,
                 formats=("pdmodel",),
                 seed=seed,
-                class_dim=class_dim,
-                img_size=img_size,
+                num_classes=num_classes,
+                image_size=image_size,
             )
         elif model_dir is None:
             if spec is not None and spec.name != "lenet":
@@ -197,7 +197,7 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
             raise Unsupported(
                 f"{program}: networks of square images are built, not of {found.input_shape}"
             )
-        layer = build_layer(spec, found.class_dim, width)
+        layer = build_layer(spec, found.num_classes, width)
         state = load_state(source, model, layer)
         compare_with_program(layer, model)
     return replace(found, state=state)
