@@ -37,7 +37,7 @@ def exported(name, num_classes=10, image_size=None):
     def make(folder):
         from lenet_cpp.export.inference_model import export_model
 
-        sizes = {"class_dim": num_classes, "img_size": image_size}
+        sizes = {"num_classes": num_classes, "image_size": image_size}
         export_model(None, folder, model=name, seed=SEED, **sizes)
 
     return once(f"{name}-{num_classes}-{image_size}", make)

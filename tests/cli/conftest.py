@@ -26,7 +26,7 @@ def shared(name, classes, image_size):
 
         folder = tmp_path_factory.mktemp(name)
         params = folder / f"{name}.pdparams"
-        sizes = {"class_dim": classes, "img_size": image_size}
+        sizes = {"num_classes": classes, "image_size": image_size}
         paddle.save(models.build(name, **sizes, seed=shared_models.SEED).state_dict(), str(params))
         write_photos(folder / "photos", 3)
         described = name, classes, image_size

@@ -16,9 +16,9 @@ from lenet_cpp.verify.reprod import read_record
 @pytest.mark.parametrize("case", ["resnet", "alexnet"], indirect=True)
 def test_steps(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    photo, size = case.photos / "0.jpg", case.sizes["img_size"]
+    photo, size = case.photos / "0.jpg", case.sizes["image_size"]
     flags = [f"--pretrained={case.params}", f"--model={case.name.lower()}", "--softmax"]
-    flags += [f"--num-classes={case.sizes['class_dim']}", f"--img-size={size}"]
+    flags += [f"--num-classes={case.sizes['num_classes']}", f"--img-size={size}"]
     assert load("export")([*flags, "--save-inference-dir=inference"]) == 0
     suffixes = {path.name for path in (tmp_path / "inference").glob("inference.*")}
     assert suffixes - {"inference.json"} == {

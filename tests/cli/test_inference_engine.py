@@ -85,7 +85,7 @@ def test_arrays_are_checked_in_every_engine(name, lenet):
         ("executor", {"accelerator": "plain"}, "accelerator"),
         ("python", {"threads": 0}, "threads"),
         *((name, {"accelerator": "fast"}, "accelerator") for name in ("python", "paddle")),
-        ("paddle", {"class_dim": 3}, "number of classes"),
+        ("paddle", {"num_classes": 3}, "number of classes"),
     ],
 )
 def test_wrong_options(name, options, said, lenet):

@@ -130,8 +130,8 @@ def made(pytestconfig, tmp_path_factory):
     tasks, images = [], []
     with ExitStack() as stack:
         for name, method in names:
-            how = {"model": f"{folder}/branches.py:SPEC", "img_size": 16}
-            how = how if name == "branches" else {"model": name, "img_size": 32}
+            how = {"model": f"{folder}/branches.py:SPEC", "image_size": 16}
+            how = how if name == "branches" else {"model": name, "image_size": 32}
             source = stack.enter_context(open_source(**how, seed=1))
             drawn = own_images(source, None, 16, 16)
             target, data = (tmp_path_factory.mktemp(each) for each in ("target", "data"))

@@ -30,7 +30,7 @@ from lenet_cpp.models.parameter_names import _paddleclas1_names, as_state_dict
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child", "narrow")]
 
 
-RESNET = {"model": "ResNet18_vd", "class_dim": 4, "img_size": 32}
+RESNET = {"model": "ResNet18_vd", "num_classes": 4, "image_size": 32}
 """A network with normalizations, whose programs have outputs and variables that LeNet's lack."""
 
 
@@ -176,7 +176,7 @@ def test_parameters_of_paddleclas_1_everywhere(
         path.parent.mkdir()
         path.with_suffix(".pdparams").write_bytes(pickle.dumps(values, protocol=2))
         path.with_suffix(".pdmodel").write_bytes(b"a program without its parameters")
-    found = run_engine("dygraph", pictures, "ResNet18_vd", path, class_dim=4, img_size=32)
+    found = run_engine("dygraph", pictures, "ResNet18_vd", path, num_classes=4, image_size=32)
     assert np.array_equal(found, logits.numpy())
     done = export.export_model(path, tmp_path / "out", formats=["pdmodel"], **RESNET)
     assert compare(logits.numpy(), run_engine("native", pictures, model_dir=done.folder)).agrees
@@ -271,7 +271,7 @@ def test_another_network_with_the_same_parameters_is_found_out(layer, tmp_path):
         convert(model="lenet")
     assert not (tmp_path / "out").exists()
     with pytest.raises(errors.BadModel, match="does not fit the model"):
-        convert(model="ResNet18_vd", img_size=32)
+        convert(model="ResNet18_vd", image_size=32)
 
 
 def test_static_state_dict(layer, expected, tmp_path):
@@ -354,7 +354,7 @@ def test_a_network_that_is_not_registered_keeps_its_program(resnet_exports, tmp_
         ("pdparams", "json", {}, "BadInput", "has to be named"),
         ("json", "pdmodel", {}, "BadInput", "has to be named"),
         ("json", "pdparams", {"softmax": True}, "BadInput", "leave it out"),
-        ("pdparams", "json", {"model": "lenet", "class_dim": 11}, "BadModel", "for 10 classes"),
+        ("pdparams", "json", {"model": "lenet", "num_classes": 11}, "BadModel", "for 10 classes"),
         ("pdparams", "json", RESNET, "BadModel", "stem.0.conv.wei"),
     ],
 )

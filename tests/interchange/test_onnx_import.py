@@ -106,7 +106,7 @@ def test_a_model_of_2018_takes_any_number_of_images(tmp_path):
     options = [f"--output={tmp_path / 'out'}", f"--preprocess={described}"]
     assert import_model.main([str(path), *options]) == 0
     manifest = read_manifest(tmp_path / "out")
-    assert (manifest.softmax, manifest.classes, manifest.class_dim) == (True, (), 5)
+    assert (manifest.softmax, manifest.classes, manifest.num_classes) == (True, (), 5)
     images = np.random.default_rng(2).random((7, 3, 18, 18), np.float32)
     with lenet_cpp.Predictor(model_dir=tmp_path / "out") as predictor:
         assert_same(answers(path, images), predictor.run(images))

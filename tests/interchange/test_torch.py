@@ -230,7 +230,7 @@ def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program):
     save_state(net, tmp_path / "net.prm")
     folder = tmp_path / "out"
     result = interchange.import_state(
-        tmp_path / "net.prm", "ResNet18", folder, img_size=64, softmax=True, formats=("json",)
+        tmp_path / "net.prm", "ResNet18", folder, image_size=64, softmax=True, formats=("json",)
     )
     images = images_for("resnet18")
     expected = torch.from_numpy(torch_outputs(net, images)).softmax(dim=1).numpy()
@@ -239,8 +239,8 @@ def test_resnet18_of_two_classes_in_cpp(tmp_path, run_program):
     model = {"inference.json", "inference.pdiparams"}
     assert contents(folder).keys() == model | {"preprocess.json", "manifest.json", "SHA256SUMS"}
     assert result.manifest.softmax
-    assert result.manifest.class_dim == 2
-    assert result.manifest.img_size == 64
+    assert result.manifest.num_classes == 2
+    assert result.manifest.image_size == 64
     assert result.max_difference < 1e-5
 
 

@@ -17,8 +17,9 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.mnist import Mnist, Split, read_mnist_dir, sample_dir
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.training_record import record_path, write_torch_record
+from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch import state as interchange
-from lenet_cpp.interchange.torch.models import save_state
+from lenet_cpp.interchange.torch.models import create_network, save_state
 from lenet_cpp.training.recipes import RECIPES
 
 torch = pytest.importorskip("torch", reason="an extra: pip install '.[torch]'")
@@ -56,7 +57,7 @@ def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch):
         path, "resnet18", tmp_path / "out", formats=("json",)
     ).manifest
     assert manifest.classes == ("even", "odd")
-    assert manifest.img_size == 32
+    assert manifest.image_size == 32
     assert manifest.accuracy.top1 == result.accuracy.fraction
     # what the exported model makes of pictures of digits
     labels = test_part.labels[:50] % 2
@@ -67,6 +68,18 @@ def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch):
     expected = torch_outputs(result.net, images).argmax(axis=1)
     assert (found == expected).all()
     assert (found == labels).mean() > 0.7
+
+
+@pytest.mark.parametrize("key", ["image_size", "img_size"])
+def test_records_bring_the_image_size_by_its_older_name_too(tmp_path, key):
+    path = tmp_path / "net.prm"
+    save_state(create_network("resnet18", seed=1), path)
+    write_torch_record(path, {key: 64})
+    network = torch_models.get("resnet18")
+    assert interchange.read_source(path, network, None, None, weights_only=True).shape[1:] == (
+        64,
+        64,
+    )
 
 
 def test_recipes_of_paddle_that_have_more_are_refused():

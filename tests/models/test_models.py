@@ -77,10 +77,10 @@ TRAINABLE = {
 }
 
 
-def lazy(name, class_dim=None):
+def lazy(name, num_classes=None):
     """A network whose parameters have shapes but no values, which is quick."""
     with paddle.LazyGuard():
-        return models.build(name, class_dim)
+        return models.build(name, num_classes)
 
 
 def blocks(depth):
@@ -191,8 +191,8 @@ def test_registry():
         (lambda: models.get("resnet50-vd"), "did you mean ResNet50_vd or"),
         (lambda: models.get("alexnt"), "did you mean AlexNet"),
         (lambda: models.get("transformer"), r"known: lenet, AlexNet, .*FILE\.py:NAME"),
-        (lambda: models.build("lenet", img_size=32), "lenet takes images of size 28, not 32"),
-        (lambda: models.build("ResNet50", img_size=31), "32 to 1024, not 31"),
+        (lambda: models.build("lenet", image_size=32), "lenet takes images of size 28, not 32"),
+        (lambda: models.build("ResNet50", image_size=31), "32 to 1024, not 31"),
         (lambda: models.build("ResNet50", 0), "classes is 0"),
     ],
 )
@@ -218,7 +218,7 @@ def test_image_sizes_of_alexnet_are_those_that_its_layers_take():
         assert layer(paddle.zeros([1, 3, size, size])).shape == [1, 2]
     for size in (spec.image_sizes[0] - 1, spec.image_sizes[-1] + 1):
         with pytest.raises(errors.BadInput, match=f"223 to 254, not {size}"):
-            models.build("AlexNet", img_size=size)
+            models.build("AlexNet", image_size=size)
         with pytest.raises(ValueError, match="InvalidArgument"):
             layer(paddle.zeros([1, 3, size, size]))
 
@@ -293,12 +293,12 @@ def test_exports_say_what_they_are(exported):
     assert {path.name for path in folder.iterdir()} == names | beside
     found = manifest.read_manifest(folder)
     assert (found.topology, found.name, found.softmax) == (name, "inference", False)
-    assert (found.class_dim, found.img_size) == EXPORTED[name]
+    assert (found.num_classes, found.image_size) == EXPORTED[name]
     assert found.training == {"random_parameters": {"seed": shared_models.SEED}}
     assert found.classes == ()
     assert set(manifest.verify_checksums(folder)) == names | beside - {"SHA256SUMS"}
     written = json.loads((folder / "preprocess.json").read_text())
-    crop = {"type": "CenterCrop", "size": [found.img_size] * 2}
+    crop = {"type": "CenterCrop", "size": [found.image_size] * 2}
     # PaddleClas's networks are prepared as there.
     assert written["steps"][1] == crop | ({"rounding": "down"} if name.endswith("_vd") else {})
     assert (separate / "preprocess.json").read_bytes() == (folder / "preprocess.json").read_bytes()
@@ -418,6 +418,6 @@ def test_command(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert f"and {len(list(Path('s').iterdir())) - 10} more files" in printed
     assert "untrained" in printed
-    assert manifest.read_manifest(Path("s")).class_dim == 3
+    assert manifest.read_manifest(Path("s")).num_classes == 3
     with lenet_cpp.Predictor(model_dir="s") as predictor:
         assert predictor.run(pictures(2, 32)).sum(axis=1) == pytest.approx([1, 1], abs=1e-5)

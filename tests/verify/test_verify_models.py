@@ -28,8 +28,8 @@ RECORDS = {
     *(f"output_{name}_engine.npy" for name in ("training", "inference")),
     *("output_cpp_program.npy", "output_lenet_cpp.npy", "diff.txt"),
 }
-SMALL = {"class_dim": 7, "img_size": 64}
-NARROW = {"class_dim": 6, "img_size": 64}  # of the ResNets here alone, which have fewer filters
+SMALL = {"num_classes": 7, "image_size": 64}
+NARROW = {"num_classes": 6, "image_size": 64}  # of the ResNets here alone, which have fewer filters
 LIGHT = "SqueezeNet1_1"  # of the registry the quickest to build and to export
 
 
@@ -52,13 +52,13 @@ def read(path):
     [
         ("ResNet18_vd", NARROW, "openvino,native", (1, 3)),
         pytest.param("ResNet50_vd", NARROW, "plain", (1, 3), marks=pytest.mark.nightly),
-        pytest.param("AlexNet", {"class_dim": 10}, "plain", (3,), marks=pytest.mark.nightly),
+        pytest.param("AlexNet", {"num_classes": 10}, "plain", (3,), marks=pytest.mark.nightly),
     ],
 )
 def test_exported_classifier_agrees_in_both_formats(
     name, options, accelerators, batches, run_verify, tmp_path
 ):
-    folder = shared_models.exported(name, options["class_dim"], options.get("img_size", 224))
+    folder = shared_models.exported(name, options["num_classes"], options.get("image_size", 224))
     arguments = [f"--model-dir={folder}", f"--accelerators={accelerators}"]
     if len(batches) == 1:
         arguments.append(f"--batch-sizes={batches[0]}")
@@ -80,7 +80,7 @@ def test_exported_classifier_agrees_in_both_formats(
     for record in records.values():
         assert list(record) == ["class_id", "prob", "output"]
         output = record["output"]
-        assert output.shape == (3, options["class_dim"])
+        assert output.shape == (3, options["num_classes"])
         assert np.abs(output - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
         assert record["class_id"].dtype == np.int64
         assert record["class_id"].tolist() == expected.argmax(axis=1).tolist()
@@ -90,7 +90,7 @@ def test_exported_classifier_agrees_in_both_formats(
 def trained_outputs(name, options, images):
     """What the layer itself gives for images that the pipeline prepares."""
     (net := models.build(name, **options, seed=1)).eval()
-    x = models.get(name).pipeline(options.get("img_size")).batch(images)
+    x = models.get(name).pipeline(options.get("image_size")).batch(images)
     return net(paddle.to_tensor(x)).numpy()
 
 

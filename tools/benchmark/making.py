@@ -43,7 +43,7 @@ def export(network: str, image_size: int | None, target: str, **_: object) -> No
     from lenet_cpp.export.inference_model import export_model
     from lenet_cpp.models import resolve
 
-    export_model(None, target, model=resolve(network), img_size=image_size, seed=_SEED)
+    export_model(None, target, model=resolve(network), image_size=image_size, seed=_SEED)
 
 
 def reference(network: str, model_dir: str, images: str, target: str, **_: object) -> int:

@@ -193,7 +193,7 @@ def infer(options: Options) -> int:
     or of another shape is listed.
     """
     _refuse(options)
-    sizes = {"class_dim": options.num_classes, "img_size": options.image_size}
+    sizes = {"num_classes": options.num_classes, "image_size": options.image_size}
     model = {"model_file": options.model, "params_file": options.params}
     return _classify(options, "dygraph", model, **sizes)
 

@@ -81,8 +81,8 @@ def main(options: Options) -> int:
         options.output_dir,
         options.to,
         source_format=getattr(options, "from"),
-        class_dim=options.num_classes,
-        img_size=sizes,
+        num_classes=options.num_classes,
+        image_size=sizes,
         **options.only("model", "softmax", "name"),
     )
     print(f"converted {done.source.path} ({done.source.format}) to {options.to} in {done.folder}:")

@@ -87,8 +87,8 @@ def main(options: Options) -> int:
         arguments = {
             "model": spec,
             "softmax": bool(options.softmax),
-            "class_dim": options.num_classes,
-            "img_size": options.image_size,
+            "num_classes": options.num_classes,
+            "image_size": options.image_size,
             **options.only("seed", "sha256"),
         }
         params = options.params

@@ -60,7 +60,7 @@ def main(options: Options) -> int:
             options.output,
             model=options.model,
             num_classes=options.num_classes,
-            img_size=options.image_size,
+            image_size=options.image_size,
             exporter=options.exporter,
         )
     else:

@@ -84,7 +84,7 @@ def main(options: Options) -> int:
             source,
             options.model,
             options.output_dir,
-            img_size=options.image_size,
+            image_size=options.image_size,
             **options.only("num_classes", "name", "softmax"),
         )
     else:
@@ -123,7 +123,7 @@ def main(options: Options) -> int:
     print_files(result.files)
     for note in notes:
         print(f"note: {note}")
-    if result.manifest.class_dim is not None:
-        print(f"classes: {result.manifest.class_dim}")
+    if result.manifest.num_classes is not None:
+        print(f"classes: {result.manifest.num_classes}")
     print(f"checked: outputs differ from the source's by at most {result.max_difference:.3g}")
     return 0

@@ -123,8 +123,8 @@ def main(options: Options) -> int:
         check_settings(method, settings)
     with open_source(
         options.model,
-        class_dim=options.num_classes,
-        img_size=options.image_size,
+        num_classes=options.num_classes,
+        image_size=options.image_size,
         **options.only("model_dir", "params", "seed"),
     ) as source:
         print(f"model: {source.description}", flush=True)
@@ -136,7 +136,7 @@ def main(options: Options) -> int:
 
 
 def _images(options: Options, source: FloatModel) -> Images:
-    digits = source.spec is not None and source.spec.name == "lenet" and source.class_dim == 10
+    digits = source.spec is not None and source.spec.name == "lenet" and source.num_classes == 10
     if options.calibration is None and digits:
         if options.test_images is not None:
             raise BadInput("--test-images is for --calibration; lenet is tested on MNIST's images")

@@ -55,7 +55,7 @@ def main(options: Options) -> int:
         model=options.model,
         recipe=None if options.epochs == 0 else recipe,
         seed=options.seed,
-        img_size=options.image_size or 32,
+        image_size=options.image_size or 32,
         device=options.device or training.default_device(),
     )
     result = training.train(

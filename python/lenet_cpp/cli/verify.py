@@ -151,8 +151,8 @@ def main(options: Options) -> int:
                 params,
                 model_dir,
                 model=spec,
-                class_dim=options.num_classes,
-                img_size=options.image_size,
+                num_classes=options.num_classes,
+                image_size=options.image_size,
                 seed=options.seed if params is None else None,
             )
             source = params or f"random parameters, seed {options.seed}"

@@ -79,8 +79,8 @@ def convert_model(
     *,
     source_format: str | None = None,
     model: str | models.ModelSpec | None = None,
-    class_dim: int | None = None,
-    img_size: int | Sequence[int] | None = None,
+    num_classes: int | None = None,
+    image_size: int | Sequence[int] | None = None,
     softmax: bool | None = None,
     name: str | None = None,
 ) -> Conversion:
@@ -95,9 +95,9 @@ def convert_model(
         model: The network, by name or specification. It is necessary when the model has to be
             exported again, as it does when the source has no program, unless the source's manifest
             names the network.
-        class_dim: The number of classes; by default the source program's, or the network's own.
-        img_size: Height and width of the images, or one number for both; by default as for
-            ``class_dim``. In a program they replace the sizes that it leaves open; there all
+        num_classes: The number of classes; by default the source program's, or the network's own.
+        image_size: Height and width of the images, or one number for both; by default as for
+            ``num_classes``. In a program they replace the sizes that it leaves open; there all
             sizes of an image can be given, as channels, height and width.
         softmax: Whether to append a softmax, when the source has no program.
         name: Common stem of the written files; when None, the stem in the source's manifest, or
@@ -125,7 +125,7 @@ def convert_model(
             f"{found.path} has a program, which keeps or lacks its softmax: leave it out"
         )
     origin = read_origin(found.folder, found.path.name) if found.has_program else None
-    sizes = (img_size, img_size) if isinstance(img_size, int) else img_size or ()
+    sizes = (image_size, image_size) if isinstance(image_size, int) else image_size or ()
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         work = Path(folder)
         fixes = bool(sizes) and found.format == to == "json"
@@ -148,7 +148,7 @@ def convert_model(
             raise BadInput(
                 f"the network {spec.name} takes {spec.input_shape[0]} channels, not {sizes[-3]}"
             )
-        known = class_dim, sizes[-1] if sizes else None
+        known = num_classes, sizes[-1] if sizes else None
         return _by_parameters(found, origin, spec, known, bool(softmax), output, to, name, work)
 
 
@@ -174,8 +174,8 @@ def _by_parameters(
     work: Path,
 ) -> Conversion:
     """Load the parameters into the network, and export that."""
-    program, (class_dim, img_size) = _checked_program(source, sizes, work)
-    layer = build_layer(spec, class_dim, img_size)
+    program, (num_classes, image_size) = _checked_program(source, sizes, work)
+    layer = build_layer(spec, num_classes, image_size)
     state = load_state(source, program, layer)
     difference = 0.0
     if program is not None:
@@ -201,8 +201,8 @@ def _by_parameters(
         name=stem,
         formats=("json" if to == "json" else "pdmodel",),
         softmax=softmax,
-        class_dim=class_dim,
-        img_size=img_size,
+        num_classes=num_classes,
+        image_size=image_size,
     )
     if direct:
         return _conversion(source, exported, difference)
@@ -239,7 +239,7 @@ def _checked_program(
                 f"{path} is quantized, and the network is not: convert the float model"
             )
         classes = predictor.output_spec.shape[-1]
-    return checked, (sizes[0] or classes, sizes[1] or checked.img_size)
+    return checked, (sizes[0] or classes, sizes[1] or checked.image_size)
 
 
 def _write_state(state: dict[str, NDArray[Any]], path: Path) -> Path:

@@ -69,8 +69,8 @@ def export_model(
     name: str | None = None,
     formats: Iterable[str] = EXPORT_FORMATS,
     softmax: bool = False,
-    class_dim: int | None = None,
-    img_size: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
     seed: int | None = None,
     sha256: str | None = None,
 ) -> ExportResult:
@@ -90,8 +90,8 @@ def export_model(
         name: Common stem of the files; that of the specification when None.
         formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
         softmax: Whether to append a softmax, so that the model returns probabilities.
-        class_dim: Number of classes; that of the specification when None.
-        img_size: Height and width of the images; those of the specification when None.
+        num_classes: Number of classes; that of the specification when None.
+        image_size: Height and width of the images; those of the specification when None.
         seed: The seed of random parameters, instead of trained ones
             (:func:`lenet_cpp.models.weights.seed_parameters`).
         sha256: The expected SHA-256 of the parameter file.
@@ -118,7 +118,7 @@ def export_model(
     if (params is None) == (seed is None):
         raise BadInput(f"{spec.name} needs parameters or a seed for random ones, and not both")
     path = None if params is None else fetch(params, sha256=sha256)
-    source = _Source(spec, path, seed, class_dim, img_size, softmax=softmax)
+    source = _Source(spec, path, seed, num_classes, image_size, softmax=softmax)
     output = Path(output_dir)
     import paddle
 
@@ -143,7 +143,7 @@ def export_model(
             signatures[program], found = check_exported(*files, inputs, outputs)
             difference = max(difference, found)
             refusal = refusal or read_back(*files)
-        spec.pipeline(img_size).save(staging / PREPROCESS_NAME)
+        spec.pipeline(image_size).save(staging / PREPROCESS_NAME)
         info = [f"{params_name}.info"] if "pdmodel" in wanted else []
         manifest = describe_model(
             staging,
@@ -153,7 +153,7 @@ def export_model(
             paddle_version=str(paddle.__version__),
             topology=spec.name,
             softmax=softmax,
-            classes=spec.class_names(class_dim),
+            classes=spec.class_names(num_classes),
             training=training,
             data=data,
             accuracy=_accuracy(path, training, data),
@@ -182,13 +182,13 @@ class _Source:
     spec: ModelSpec
     params: Path | None
     seed: int | None
-    class_dim: int | None
-    img_size: int | None
+    num_classes: int | None
+    image_size: int | None
     softmax: bool = field(kw_only=True)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.spec.shape(self.img_size)
+        return self.spec.shape(self.image_size)
 
     def layer(self) -> paddle.nn.Layer:
         """Return the network with its parameters, for inference."""
@@ -196,7 +196,7 @@ class _Source:
 
         state = paddle.get_rng_state()
         try:
-            layer = self.spec.build(self.class_dim, self.img_size, seed=self.seed)
+            layer = self.spec.build(self.num_classes, self.image_size, seed=self.seed)
         finally:
             paddle.set_rng_state(state)  # building draws random parameters, which are replaced
         _check_forward(layer)

@@ -160,7 +160,7 @@ def check_arrays(
             last_sizes.add(value.shape[-1] if same and value.shape else None)
     if missing or unexpected or wrong:
         classes = last_sizes.pop() if len(last_sizes) == 1 else None
-        hint = "" if classes is None else f" (is it for {classes} classes? see class_dim)"
+        hint = "" if classes is None else f" (is it for {classes} classes? see num_classes)"
         raise StateMismatch(path, missing, unexpected, wrong, hint)
 
 

@@ -88,7 +88,7 @@ class Manifest:
     Attributes:
         name: Common stem of the files.
         topology: The network's name in :data:`lenet_cpp.models.MODELS`, or the name of the user's
-            own network; None when it is not known. With ``class_dim`` and ``img_size`` the
+            own network; None when it is not known. With ``num_classes`` and ``image_size`` the
             network can be built again.
         softmax: Whether the output is probabilities instead of logits; None when it is not known.
         files: Every file of the model, with its checksum and size.
@@ -121,14 +121,14 @@ class Manifest:
     quantization: dict[str, Any] | None = None
 
     @property
-    def class_dim(self) -> int | None:
+    def num_classes(self) -> int | None:
         """The number of classes: the length of the first output's rows; None when it varies."""
         signature = next(iter(self.models.values()))
         size = signature.outputs[0].shape[-1] if signature.outputs else -1
         return None if size < 0 else size
 
     @property
-    def img_size(self) -> int | None:
+    def image_size(self) -> int | None:
         """Height and width of the images; None when they are not square or vary."""
         signature = next(iter(self.models.values()))
         sizes = set(signature.inputs[0].shape[-2:]) if signature.inputs else set()

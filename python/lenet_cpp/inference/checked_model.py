@@ -29,7 +29,7 @@ class CheckedModel:
     """As :attr:`lenet_cpp.Predictor.output_kind`."""
 
     @property
-    def img_size(self) -> int | None:
+    def image_size(self) -> int | None:
         """Width of the images; None when it is free."""
         return None if self.input_shape[-1] < 0 else self.input_shape[-1]
 

@@ -52,8 +52,8 @@ class InferenceEngine(Closing):
         model_name: str | None = None,
         labels: Sequence[str] | None = None,
         apply_softmax: bool | None = None,
-        class_dim: int | None = None,
-        img_size: int | None = None,
+        num_classes: int | None = None,
+        image_size: int | None = None,
         **options: Any,
     ) -> None:
         """Choose an engine; nothing is loaded yet.
@@ -71,8 +71,8 @@ class InferenceEngine(Closing):
                 the registry.
             apply_softmax: Whether the model's outputs are logits, which become probabilities; by
                 default the program itself tells, or else the manifest.
-            class_dim: Number of classes; only for ``dygraph``, by default the registry's.
-            img_size: Height and width of the images; only for ``dygraph``, by default the
+            num_classes: Number of classes; only for ``dygraph``, by default the registry's.
+            image_size: Height and width of the images; only for ``dygraph``, by default the
                 registry's.
             **options: As in :class:`lenet_cpp.Options`; None is the default. All engines of
                 exported models support ``check_program`` and ``check_hashes``; ``python`` also
@@ -85,7 +85,7 @@ class InferenceEngine(Closing):
         self._model_name = model_name
         self._given_labels = None if labels is None else tuple(labels)
         self._apply_softmax = apply_softmax
-        options |= {"class_dim": class_dim, "img_size": img_size}
+        options |= {"num_classes": num_classes, "image_size": image_size}
         self._options = {name: value for name, value in options.items() if value is not None}
         self._loaded: LoadedModel | None = None
         self._running = threading.Lock()

@@ -46,7 +46,7 @@ class KnownNetwork(Protocol):
         """The label of each class; empty when they are not known."""
         ...
 
-    def pipeline(self, img_size: int | None = None) -> Pipeline:
+    def pipeline(self, image_size: int | None = None) -> Pipeline:
         """Return the preprocessing of images of that size."""
         ...
 
@@ -132,8 +132,8 @@ def load(
         model_file: The program; for the ``dygraph`` engine the name of a registered model.
         params_file: Its parameters; for the ``dygraph`` engine a ``.pdparams`` file.
         model_dir: Instead of both, a folder with an exported model.
-        **options: Some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``class_dim``,
-            the number of classes, and ``img_size``, height and width of the images in pixels.
+        **options: Some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``num_classes``,
+            the number of classes, and ``image_size``, height and width of the images in pixels.
 
     Raises:
         lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
@@ -142,7 +142,7 @@ def load(
     if kind is None:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join(registry.engines)}")
     if wrong := sorted(options.keys() - kind.options):
-        if wrong[0] in {"class_dim", "img_size"}:
+        if wrong[0] in {"num_classes", "image_size"}:
             raise BadInput("an exported model has its own number of classes and size of images")
         known = ", ".join(sorted(kind.options))
         raise BadInput(

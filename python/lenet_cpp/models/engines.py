@@ -25,7 +25,7 @@ def register() -> None:
     registry.engines["python"] = EngineKind(_load_python, _CHECKS | others | {"device"})
     registry.engines["executor"] = EngineKind(_load_executor, _CHECKS | {"device"})
     registry.engines["dygraph"] = EngineKind(
-        _load_layer, frozenset({"class_dim", "img_size", "device"})
+        _load_layer, frozenset({"num_classes", "image_size", "device"})
     )
     registry.find_network = find
     registry.resolve_network = resolve
@@ -48,22 +48,22 @@ def _load_layer(
     params_file: Source,
     *,
     model_dir: Source,
-    class_dim: int | None = None,
-    img_size: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
     device: str = "cpu",
 ) -> LoadedModel:
     if network is None or params_file is None or model_dir is not None:
         raise BadInput("the dygraph engine takes a registered model's name and its parameters")
     spec = resolve(str(network))
-    shape = spec.shape(img_size)
+    shape = spec.shape(image_size)
     params = find_parameters(params_file).path
-    layer = build_layer(spec, class_dim, img_size)
+    layer = build_layer(spec, num_classes, image_size)
     load_parameters(layer, params)
     return LoadedModel(
         DygraphEngine(layer, (-1, *shape), device),
         file=params,
         name=spec.name,
         spec=spec,
-        labels=spec.class_names(class_dim),
+        labels=spec.class_names(num_classes),
         output_kind="logits",
     )

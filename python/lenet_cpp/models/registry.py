@@ -30,7 +30,7 @@ else:
 _Kind = TypeVar("_Kind")
 
 
-def _digit(_img_size: int) -> Pipeline:
+def _digit(_image_size: int) -> Pipeline:
     return digit()
 
 
@@ -65,39 +65,39 @@ class ModelSpec:
     stem: str = "inference"
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def shape(self, img_size: int | None = None) -> tuple[int, ...]:
+    def shape(self, image_size: int | None = None) -> tuple[int, ...]:
         """Return the shape of one image, channels first.
 
         Args:
-            img_size: Height and width; those of ``input_shape`` when None.
+            image_size: Height and width; those of ``input_shape`` when None.
 
         Raises:
             BadInput: The network does not support that size; the message has the supported ones.
         """
-        if img_size is None or (img_size, img_size) == self.input_shape[1:]:
+        if image_size is None or (image_size, image_size) == self.input_shape[1:]:
             return self.input_shape
-        if img_size not in self.image_sizes:
+        if image_size not in self.image_sizes:
             sizes = self.image_sizes or self.input_shape[1:2]
             known = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-            raise BadInput(f"{self.name} takes images of size {known}, not {img_size}")
-        return (self.input_shape[0], img_size, img_size)
+            raise BadInput(f"{self.name} takes images of size {known}, not {image_size}")
+        return (self.input_shape[0], image_size, image_size)
 
-    def class_names(self, class_dim: int | None = None) -> tuple[str, ...]:
-        """Return the labels if there are ``class_dim`` classes, and otherwise nothing."""
-        return self.labels if class_dim in {None, len(self.labels)} else ()
+    def class_names(self, num_classes: int | None = None) -> tuple[str, ...]:
+        """Return the labels if there are ``num_classes`` classes, and otherwise nothing."""
+        return self.labels if num_classes in {None, len(self.labels)} else ()
 
-    def pipeline(self, img_size: int | None = None) -> Pipeline:
+    def pipeline(self, image_size: int | None = None) -> Pipeline:
         """Return the preprocessing of images for the network.
 
         Raises:
             BadInput: The network does not support images of that size.
         """
-        return self.preprocess(self.shape(img_size)[-1])
+        return self.preprocess(self.shape(image_size)[-1])
 
     def build(
         self,
-        class_dim: int | None = None,
-        img_size: int | None = None,
+        num_classes: int | None = None,
+        image_size: int | None = None,
         *,
         seed: int | None = None,
         **options: Any,
@@ -105,8 +105,8 @@ class ModelSpec:
         """Build the layer.
 
         Args:
-            class_dim: Number of classes; ``classes`` when None.
-            img_size: Height and width of the images, which are only checked.
+            num_classes: Number of classes; ``classes`` when None.
+            image_size: Height and width of the images, which are only checked.
             seed: The seed of random parameters that are the same on every machine and keep the
                 outputs in proportion (:func:`lenet_cpp.models.weights.seed_parameters`); when None,
                 Paddle's own initialisation from its global state.
@@ -116,11 +116,11 @@ class ModelSpec:
             BadInput: The network does not support the size of images or the number of classes.
         """
         require_paddle()
-        self.shape(img_size)
-        if class_dim is not None:
-            if class_dim < 1:
-                raise BadInput(f"the number of classes is {class_dim}; expected 1 or more")
-            options["num_classes"] = class_dim
+        self.shape(image_size)
+        if num_classes is not None:
+            if num_classes < 1:
+                raise BadInput(f"the number of classes is {num_classes}; expected 1 or more")
+            options["num_classes"] = num_classes
         options = {"num_classes": self.classes, **self.options, **options}
         builder = self.builder
         if isinstance(builder, str):
@@ -305,8 +305,8 @@ def load_from_file(reference: str, kind: type[_Kind]) -> _Kind:
 
 def build(
     name: str,
-    class_dim: int | None = None,
-    img_size: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
     *,
     seed: int | None = None,
     **options: Any,
@@ -316,7 +316,7 @@ def build(
     Raises:
         BadInput: There is no such network, or it does not support the sizes.
     """
-    return get(name).build(class_dim, img_size, seed=seed, **options)
+    return get(name).build(num_classes, image_size, seed=seed, **options)
 
 
 @contextmanager
@@ -343,9 +343,11 @@ def construction(seed: int | None = None) -> Iterator[None]:
             paddle.set_rng_state(state)
 
 
-def build_layer(spec: ModelSpec, class_dim: int | None, img_size: int | None) -> paddle.nn.Layer:
+def build_layer(
+    spec: ModelSpec, num_classes: int | None, image_size: int | None
+) -> paddle.nn.Layer:
     """Build a network for inference, whose parameters will be replaced."""
     with construction():
-        layer = spec.build(class_dim, img_size)
+        layer = spec.build(num_classes, image_size)
     layer.eval()
     return layer

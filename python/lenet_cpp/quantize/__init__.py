@@ -187,7 +187,7 @@ def _make_manifest(
         known["softmax"] = {"probabilities": True, "logits": False}.get(source.output_kind)
         if source.spec is not None:
             known["topology"] = source.spec.name
-            known["classes"] = source.spec.class_names(source.class_dim)
+            known["classes"] = source.spec.class_names(source.num_classes)
     with Predictor(program, params, engine="paddle", accelerator="plain") as predictor:
         signature = ModelSignature((predictor.input_spec,), (predictor.output_spec,))
     return describe_model(

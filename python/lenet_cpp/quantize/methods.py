@@ -70,7 +70,7 @@ def share_of(report: Report, index: int, count: int, name: str = "") -> Report:
 
 def _build(task: Task) -> paddle.nn.Layer:
     """Build the network in evaluation mode, in Paddle's current mode, without parameters."""
-    layer = resolve(str(task.network)).build(task.class_dim, task.image_shape[-1])
+    layer = resolve(str(task.network)).build(task.num_classes, task.image_shape[-1])
     layer.eval()
     return layer
 

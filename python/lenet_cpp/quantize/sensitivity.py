@@ -71,7 +71,7 @@ def analyse(
     check_settings("static-ptq", settings)
     names = {}
     if source.spec is not None:
-        layer = build_layer(source.spec, source.class_dim, source.input_shape[-1])
+        layer = build_layer(source.spec, source.num_classes, source.input_shape[-1])
         state = layer.state_dict().items()
         names = {tensor.name: key.removesuffix(".weight") for key, tensor in state}
     rows: list[dict[str, Any]] = [

@@ -42,7 +42,7 @@ class FloatModel:
         pipeline: How images are prepared; None when nothing says so.
         input_name: What the program calls its input.
         input_shape: Channels, height and width; 224 where the program takes any.
-        class_dim: Number of classes.
+        num_classes: Number of classes.
         output_kind: As :attr:`lenet_cpp.Predictor.output_kind`.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known.
         spec: The network; None when it is not known.
@@ -55,7 +55,7 @@ class FloatModel:
     pipeline: Pipeline | None
     input_name: str
     input_shape: tuple[int, ...]
-    class_dim: int
+    num_classes: int
     output_kind: str
     network: str | None = None
     spec: ModelSpec | None = None
@@ -75,7 +75,7 @@ class FloatModel:
     def description(self) -> str:
         """One line: the file, and what it holds."""
         shape = " x ".join(map(str, self.input_shape))
-        return f"{self.program} ({self.name}, input {shape}, {self.class_dim} classes)"
+        return f"{self.program} ({self.name}, input {shape}, {self.num_classes} classes)"
 
     def check_method(self, method: str) -> None:
         """Check that a method can take this model.
@@ -104,8 +104,8 @@ def open_source(
     model_dir: str | Path | None = None,
     params: str | Path | None = None,
     seed: int | None = None,
-    class_dim: int | None = None,
-    img_size: int | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
 ) -> Iterator[FloatModel]:
     """Find the float model, exporting it first when parameters or a seed are given.
 
@@ -116,8 +116,8 @@ def open_source(
             LeNet's when nothing is given.
         params: Instead, a ``.pdparams``.
         seed: Instead, of random parameters.
-        class_dim: With parameters or a seed; as for an export.
-        img_size: With parameters or a seed; as for an export.
+        num_classes: With parameters or a seed; as for an export.
+        image_size: With parameters or a seed; as for an export.
 
     Raises:
         BadInput: The model is unknown or needs parameters, or more than one source is given.
@@ -138,8 +138,8 @@ def open_source(
                 model=spec,
                 formats=("pdmodel",),
                 seed=seed,
-                class_dim=class_dim,
-                img_size=img_size,
+                num_classes=num_classes,
+                image_size=image_size,
             )
         elif model_dir is None:
             if spec is not None and spec.name != "lenet":
@@ -206,7 +206,7 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
         pipeline=pipeline,
         input_name=taken.name,
         input_shape=shape,
-        class_dim=given.shape[1],
+        num_classes=given.shape[1],
         output_kind=checked.output_kind,
         network=network,
         spec=spec,

@@ -110,7 +110,7 @@ class Task:
             parameters of the network.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known,
             which static-ptq does not need.
-        class_dim: Number of classes.
+        num_classes: Number of classes.
         image_shape: Channels, height and width.
         only: Names of the weights to quantize; all when empty.
     """
@@ -127,7 +127,7 @@ class Task:
     output: str
     data: str
     network: str | None
-    class_dim: int
+    num_classes: int
     image_shape: Sequence[int]
     only: Sequence[str] = ()
 
@@ -190,7 +190,7 @@ def make_task(
         output=str(output.resolve()),
         data=str(data),
         network=source.network,
-        class_dim=source.class_dim,
+        num_classes=source.num_classes,
         image_shape=source.input_shape,
     )
 

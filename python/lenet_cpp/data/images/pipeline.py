@@ -242,20 +242,20 @@ def _step(fields: dict[str, Any]) -> _Step:
     return kind(**values)
 
 
-def imagenet(img_size: int = 224, *, library: str | None = None) -> Pipeline:
+def imagenet(image_size: int = 224, *, library: str | None = None) -> Pipeline:
     """Return the preprocessing of classifiers trained on ImageNet, such as AlexNet.
 
-    The short side is resized to ``round(img_size * 256 / 224)``, bilinear, and the middle
-    ``img_size`` x ``img_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1],
+    The short side is resized to ``round(image_size * 256 / 224)``, bilinear, and the middle
+    ``image_size`` x ``image_size`` is cropped. ImageNet's mean is subtracted from RGB in [0, 1],
     and the result is divided by its standard deviation.
 
     Args:
-        img_size: Height and width of the model's input, in pixels.
+        image_size: Height and width of the model's input, in pixels.
         library: ``opencv`` resizes and rounds as PaddleClas; None as paddle.vision and
             torchvision, with Pillow.
 
     Returns:
-        A pipeline to float32 [3, img_size, img_size].
+        A pipeline to float32 [3, image_size, image_size].
 
     Raises:
         BadInput: The library is another.
@@ -264,8 +264,8 @@ def imagenet(img_size: int = 224, *, library: str | None = None) -> Pipeline:
     return Pipeline(
         "RGB",
         (
-            Resize(round(img_size * 256 / 224), library=library, rounding=of_long_side),
-            CenterCrop((img_size, img_size), of_crop),
+            Resize(round(image_size * 256 / 224), library=library, rounding=of_long_side),
+            CenterCrop((image_size, image_size), of_crop),
             Normalize(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
             ToCHW(),
         ),

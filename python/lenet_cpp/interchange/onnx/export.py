@@ -153,7 +153,7 @@ def export_state(
     *,
     model: str,
     num_classes: int | None = None,
-    img_size: int | None = None,
+    image_size: int | None = None,
     exporter: str = "dynamo",
 ) -> OnnxExport:
     """Export a file of PyTorch parameters.
@@ -168,7 +168,7 @@ def export_state(
     """
     path = Path(path)
     network = torch_models.get(model)
-    source = read_source(path, network, num_classes, img_size, weights_only=True)
+    source = read_source(path, network, num_classes, image_size, weights_only=True)
     spec, record = network.spec, source.record
     metadata = {
         "name": network.name,

@@ -121,7 +121,7 @@ def import_state(
     output_dir: str | Path,
     *,
     num_classes: int | None = None,
-    img_size: int | None = None,
+    image_size: int | None = None,
     name: str | None = None,
     formats: Iterable[str] = EXPORT_FORMATS,
     softmax: bool = False,
@@ -139,7 +139,7 @@ def import_state(
         model: A key of :data:`.models.NETWORKS`, in upper or lower case, or ``FILE.py:NAME``.
         output_dir: The folder to write; made if missing.
         num_classes: What the number of classes must be; any when None.
-        img_size: Height and width of the images; when None, those in the training record, and
+        image_size: Height and width of the images; when None, those in the training record, and
             without one those of the model in Paddle.
         name: Common stem of the files; that of the model in Paddle when None.
         formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
@@ -166,7 +166,7 @@ def import_state(
     path, output = Path(path), Path(output_dir)
     network = torch_models.get(model)
     stem = checked_name(name or network.spec.stem)
-    source = read_source(path, network, num_classes, img_size, weights_only=weights_only)
+    source = read_source(path, network, num_classes, image_size, weights_only=weights_only)
     inputs = random_batches((-1, *source.shape))
     if source.shape == (1, 28, 28):
         inputs.append(to_model_input(read_mnist_dir(sample_dir()).test.images[:_DIGITS]))
@@ -183,8 +183,8 @@ def import_state(
             name=stem,
             formats=formats,
             softmax=softmax,
-            class_dim=source.classes,
-            img_size=source.shape[-1],
+            num_classes=source.classes,
+            image_size=source.shape[-1],
         )
         difference = compare_routes(f"{path} in PyTorch", exported, inputs, expected, BadModel)
         training = {key: value for key, value in source.record.items() if key != "data"}
@@ -221,14 +221,16 @@ def read_source(
     path: Path,
     network: torch_models.TorchNetwork,
     num_classes: int | None,
-    img_size: int | None,
+    image_size: int | None,
     *,
     weights_only: bool,
 ) -> TorchSource:
     """Read a file of PyTorch parameters; see :func:`import_state`."""
     torch_models.require_torch()
     record = read_torch_record(path)
-    shape = network.spec.shape(record.get("img_size") if img_size is None else img_size)
+    shape = network.spec.shape(
+        record.get("image_size", record.get("img_size")) if image_size is None else image_size
+    )
     state = torch_models.load_state(path, weights_only=weights_only)
     arrays = torch_models.as_arrays(state)
     for key, value in arrays.items():

@@ -41,14 +41,14 @@ class TorchTrainingSettings:
         model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
         recipe: How to train; None leaves the initial parameters as they are.
         seed: Of the initial parameters and of the order of the images.
-        img_size: Height and width of the images that ResNet18 is trained with.
+        image_size: Height and width of the images that ResNet18 is trained with.
         device: Where to train, as PyTorch names it.
     """
 
     model: str = "lenet"
     recipe: Recipe | None = field(default_factory=lambda: default_recipe("lenet"))
     seed: int = 0
-    img_size: int = 32
+    image_size: int = 32
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class TorchTrainingSettings:
         if recipe.batch_size < 2:
             raise BadInput("the batch size must be at least 2")
         if self.model == "resnet18":
-            models.get("ResNet18").shape(self.img_size)
+            models.get("ResNet18").shape(self.image_size)
 
     @property
     def config(self) -> TrainingConfig:
@@ -143,7 +143,7 @@ def train(
     sized = settings.recipe is not None and settings.model == "resnet18"
     record = {
         **dataclasses.asdict(settings),
-        "img_size": settings.img_size if sized else None,
+        "image_size": settings.image_size if sized else None,
         "classes": list(settings.classes),
         "data": None if settings.recipe is None else mnist.record(),
         "test": test,
@@ -196,7 +196,7 @@ def _batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     pixels, labels = split.images[chosen], split.labels[chosen]
     if settings.model == "resnet18":
-        pipeline = models.get("ResNet18").pipeline(settings.img_size)
+        pipeline = models.get("ResNet18").pipeline(settings.image_size)
         inputs = pipeline.batch([Image.fromarray(digit) for digit in pixels])
         labels = labels % 2
     else:
