@@ -211,8 +211,7 @@ def test_translation_keeps_to_its_page(page):
 
 def test_nothing_tells_to_install_what_is_not_published():
     """The name is free in the package index: somebody else could take it."""
-    helps = {"export_onnx.py", "import_model.py"}  # of cli/
-    package = [p for p in (ROOT / "python").rglob("*.py") if p.name not in helps]
+    package = (ROOT / "python").rglob("*.py")
     for file in (*DOCUMENTS, *package):
         said = re.search(r"install +['\"`]?lenet-cpp|lenet-cpp\[", file.read_text(encoding="utf-8"))
         assert said is None, f"{file}: {said}"

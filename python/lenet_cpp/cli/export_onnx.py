@@ -48,9 +48,9 @@ def main(
     """Write a classifier as an ONNX file.
 
     The source is an exported Paddle model (a folder, a .pdmodel or a .json) or a file of PyTorch
-    parameters (.prm, .pt or .pth, with -n). The file takes any number of images, and its metadata
-    has the class names, the preprocessing and where it comes from. Before it is put in its place,
-    onnx.checker checks it and its outputs in onnxruntime are compared with the source's.
+    parameters (.prm, .pt, .pth or .safetensors, with -n). The file takes any number of images, and
+    its metadata has the class names, the preprocessing and where it comes from. Before it is put in
+    its place, onnx.checker checks it and its outputs in onnxruntime are compared with the source's.
 
     It needs the packages of the extra onnx, and from PyTorch those of torch: in a clone
     pip install '.[onnx,torch]'.

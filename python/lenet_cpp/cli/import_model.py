@@ -59,7 +59,8 @@ def main(
 ) -> int:  # fmt: skip
     """Import a model from PyTorch, ONNX or Caffe2.
 
-      .prm, .pt, .pth   PyTorch parameters (state_dict) of the network -n
+      .prm, .pt, .pth, .safetensors
+          PyTorch parameters (state_dict) of the network -n
       .onnx             any ONNX classifier of one float32 input
       a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
 
