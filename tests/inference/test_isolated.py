@@ -108,7 +108,7 @@ def test_a_crash_in_mid_run_is_an_error_and_the_next_run_starts_anew(predictor, 
     os.kill(pid, signal.SIGSTOP)
 
     def end_in_mid_run():
-        requests = predictor._child._stdin
+        requests = predictor._child.requests
         wait_until(lambda: any(fcntl.ioctl(requests, termios.FIONREAD, bytes(4))))  # it was asked
         os.kill(pid, sent)
         os.kill(pid, signal.SIGCONT)
@@ -275,11 +275,11 @@ def test_what_the_child_sends_is_not_trusted(monkeypatch, model_dir, lie):
     """A child under the control of a hostile model says what it likes."""
     said, words = LIARS[lie]
     code = f"""
-        import json, os, struct, time
+        import json, os, struct, sys, time
         GOOD = {{"input": ["x", [-1, 1, 28, 28], "float32"], "output": ["y", [-1, 10], "float32"]}}
         def out(data):
             while data:
-                data = data[os.write(1, data):]
+                data = data[os.write(int(sys.argv[-1]), data):]
         def tell(message, array=b""):
             text = json.dumps(message).encode()
             out(struct.pack("<QQ", len(text), len(array)) + text + array)
@@ -293,10 +293,8 @@ def test_what_the_child_sends_is_not_trusted(monkeypatch, model_dir, lie):
         time.sleep(100)
     """
 
-    def popen(child, _):
-        return started(code, "-I", stderr=child._errors)
-
-    monkeypatch.setattr(isolated._Child, "_popen", popen)
+    command = (sys.executable, "-I", "-c", textwrap.dedent(code))
+    monkeypatch.setattr(isolated, "_COMMAND", command)
     # Only who says nothing is ended for the time that it takes.
     timeout = 0.5 if lie == "silence" else 60
     with pytest.raises(lenet_cpp.BackendFailure, match=words):

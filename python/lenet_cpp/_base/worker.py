@@ -8,20 +8,18 @@ other programs.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenet_cpp import errors
+from lenet_cpp._base.child import Child, error_of
 from lenet_cpp.errors import BackendFailure
 
 Report = Callable[[str, int, int], None]
@@ -49,9 +47,9 @@ class WorkerCrashed(BackendFailure):
         signal: The signal's name, such as ``SIGSEGV``.
     """
 
-    def __init__(self, doing: str, number: int, said: str) -> None:
+    def __init__(self, doing: str, name: str, said: str) -> None:
         """Name the signal and the last line that was printed."""
-        self.signal = signal.Signals(number).name
+        self.signal = name
         super().__init__(f"{doing} was ended by {self.signal}: {said}")
 
 
@@ -86,52 +84,38 @@ def call(
         WorkerCrashed: A signal ended the process.
         BackendFailure: The process failed in another way, or exceeded the time limit.
     """
-    request = {"function": function, "arguments": dict(arguments)}
-    with (
-        _environment(python, variables or {}) as environment,
-        tempfile.TemporaryFile("w+", errors="replace") as log,
-        subprocess.Popen(  # noqa: S603 - an interpreter and our own code
-            [python or sys.executable, str(_MAIN)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            text=True,
-        ) as child,
-    ):
-        late = threading.Event()
-
-        def end_late() -> None:
-            late.set()
-            child.kill()
-
-        watchdog = threading.Timer(seconds or 0, end_late)
+    with _environment(python, variables or {}) as environment:
+        child = Child([python or sys.executable, _MAIN], environment)
         try:
-            if seconds is not None:
-                watchdog.start()
-            found = _converse(child, request, report)
+            request = {"function": function, "arguments": dict(arguments)}
+            deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
+            with suppress(BrokenPipeError):  # it failed early, and what it printed says why
+                child.send(request, memoryview(b""), deadline)
+            child.requests.close()
+            while True:
+                answer, _ = child.receive(deadline)
+                if "progress" not in answer:
+                    break
+                if report is not None:
+                    report(*answer["progress"])
+            child.ended(_ENDING_SECONDS)  # what it still prints is part of the answer
+            refused = error_of(answer)
+            if refused is None:
+                return Answer(answer["result"], child.printed())
+        except TimeoutError:
+            raise BackendFailure(f"{doing} took longer than {seconds:g} s and was ended") from None
+        except EOFError:
+            ended = child.ended(_ENDING_SECONDS)
+            said = child.last_words() or "it printed nothing"
+            if isinstance(ended, str):
+                raise WorkerCrashed(doing, ended, said) from None
+            raise BackendFailure(f"{doing} failed: {said}") from None
         except KeyboardInterrupt:
-            with suppress(subprocess.TimeoutExpired):  # while it ends its own children
-                child.send_signal(signal.SIGINT)
-                child.wait(_ENDING_SECONDS)
+            child.interrupt(_ENDING_SECONDS)  # while it ends its own children
             raise
         finally:
-            watchdog.cancel()
-            child.kill()
-            child.wait()
-        log.seek(0)
-        printed = log.read()
-    if "error" in found:
-        raise getattr(errors, found["error"])(found["message"])
-    if "result" in found:
-        return Answer(found["result"], printed)
-    if late.is_set():
-        raise BackendFailure(f"{doing} took longer than {seconds:g} s and was ended")
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    said = lines[-1] if lines else "it printed nothing"
-    if child.returncode < 0:
-        raise WorkerCrashed(doing, -child.returncode, said)
-    raise BackendFailure(f"{doing} failed: {said}")
+            child.end()
+    raise refused
 
 
 def run_program(
@@ -181,25 +165,3 @@ def _environment(python: Path | None, variables: Mapping[str, str]) -> Iterator[
         package = Path(__file__).resolve().parents[1]
         Path(folder, package.name).symlink_to(package)
         yield environment | {"PYTHONPATH": folder}
-
-
-def _converse(
-    child: subprocess.Popen[str], request: dict[str, Any], report: Report | None
-) -> dict[str, Any]:
-    """Send the request; return the last line of the answer, or an empty dictionary."""
-    if child.stdin is None or child.stdout is None:
-        raise AssertionError("the child has pipes")
-    with suppress(BrokenPipeError), child.stdin:  # it failed early, and its output says why
-        json.dump(request, child.stdin)
-    found: dict[str, Any] = {}
-    for line in child.stdout:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            continue  # printed by a sitecustomize, before the child redirects its output
-        if "progress" not in message:
-            found = message
-        elif report is not None:
-            report(*message["progress"])
-    child.wait()
-    return found

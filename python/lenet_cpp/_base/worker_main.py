@@ -1,4 +1,4 @@
-"""The child's side of :mod:`lenet_cpp._base.worker`.
+"""The child's side of :mod:`lenet_cpp._base.child` and :mod:`lenet_cpp._base.worker`.
 
 The parent starts it by its path. It imports only the standard library, so that any interpreter
 from 3.7 on can run it.
@@ -12,9 +12,30 @@ import importlib.util
 import json
 import os
 import signal
+import struct
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+HEADER = struct.Struct("<QQ")
+"""The header of a message: the sizes in bytes of its JSON and of what follows."""
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Read a message, and the bytes behind it; end this process where there are no more."""
+    header = stream.read(HEADER.size)
+    if len(header) < HEADER.size:
+        sys.exit(0)  # the parent closed its end
+    text_size, size = HEADER.unpack(header)
+    return json.loads(stream.read(text_size)), stream.read(size)
+
+
+def send(stream: BinaryIO, message: dict[str, Any], payload: bytes = b"") -> None:
+    """Write a message, and the bytes behind it."""
+    text = json.dumps(message).encode()
+    stream.write(HEADER.pack(len(text), len(payload)) + text)
+    stream.write(payload)
+    stream.flush()
 
 
 def load_function(name: str) -> Any:
@@ -31,29 +52,24 @@ def load_function(name: str) -> Any:
 
 
 def main() -> None:
-    """Read a request from standard input, execute it, and answer in lines of JSON.
+    """Read a request from standard input, execute it, and answer in messages.
 
-    The request holds ``function`` and ``arguments``. A line of the answer holds ``progress`` (what,
-    done, total). The last line holds ``result``, or ``error``, the name of a class in
-    :mod:`lenet_cpp.errors`, and ``message``. Any other exception ends the process with a traceback
-    on standard error, which also receives everything that libraries print.
+    The request holds ``function`` and ``arguments``, an answer ``progress`` (what, done, total).
+    The last one holds ``result``, or ``error``, the name of a class in :mod:`lenet_cpp.errors`, and
+    ``message``. Any other exception ends the process with a traceback on standard error.
     """
     if sys.platform == "linux":
         prctl_set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(prctl_set_parent_death_signal, signal.SIGKILL)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    request = json.load(sys.stdin)
-
-    def send(answer: dict[str, Any]) -> None:
-        print(json.dumps(answer), file=answers, flush=True)
+    answers = os.fdopen(int(sys.argv[-1]), "wb")
+    request, _ = receive(sys.stdin.buffer)
 
     def report(what: str, done: int, total: int) -> None:
-        send({"progress": [what, done, total]})
+        send(answers, {"progress": [what, done, total]})
 
     try:
         function = load_function(request["function"])
-        send({"result": function(**request["arguments"], report=report)})
+        send(answers, {"result": function(**request["arguments"], report=report)})
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -61,7 +77,7 @@ def main() -> None:
         ours = [kind for kind in type(error).__mro__ if kind.__module__ == "lenet_cpp.errors"]
         if not ours:
             raise
-        send({"error": ours[0].__name__, "message": str(error)})
+        send(answers, {"error": ours[0].__name__, "message": str(error)})
 
 
 if __name__ == "__main__":

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import resource
 import select
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
+from lenet_cpp._base.worker_main import receive, send
 from lenet_cpp.errors import Error
-from lenet_cpp.inference.isolated import HEADER, MAX_MESSAGE
 from lenet_cpp.inference.predictor import Predictor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 _Result = TypeVar("_Result")
 _MAX_FILES = 256
@@ -34,29 +29,30 @@ def main() -> None:
     """Load the model that the first message names, then run it for each further message."""
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    _end_with_parent(int(sys.argv[1]), requests)
+    parent, descriptor = map(int, sys.argv[1:])
+    answers = os.fdopen(descriptor, "wb")
+    _end_with_parent(parent, requests)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    os.dup2(2, 1)  # so that Paddle's output does not mix with the answers
-    request, _ = _receive(requests)
+    request, _ = receive(requests)
     _limit(resource.RLIMIT_AS, request["memory_limit"])
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
     _limit(resource.RLIMIT_CORE, 0)
     predictor = _attempt("loading", lambda: Predictor(**request["paths"], **request["options"]))
     if not isinstance(predictor, Predictor):
-        _send(answers, predictor)
+        send(answers, predictor)
         return
     specs = {"input": predictor.input_spec, "output": predictor.output_spec}
     described = {key: [spec.name, spec.shape, spec.dtype] for key, spec in specs.items()}
-    _send(answers, {**described, "quantized": predictor.quantized})
+    send(answers, {**described, "quantized": predictor.quantized})
     while True:
-        request, data = _receive(requests)
+        request, data = receive(requests)
         images = np.frombuffer(data, dtype=np.float32).reshape(request["shape"])
         output = _attempt("running", partial(predictor.run, images))
         if isinstance(output, np.ndarray):
-            _send(answers, {"shape": output.shape}, output.astype(np.float32, copy=False))
+            outputs = output.astype(np.float32, copy=False).tobytes()
+            send(answers, {"shape": output.shape}, outputs)
         else:
-            _send(answers, output)
+            send(answers, output)
 
 
 def _attempt(doing: str, action: Callable[[], _Result]) -> _Result | dict[str, Any]:
@@ -89,24 +85,6 @@ def _end_with_parent(parent: int, requests: BinaryIO) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    header = stream.read(HEADER.size)
-    if len(header) < HEADER.size:
-        sys.exit(0)  # the parent closed its end
-    text_size, array_size = HEADER.unpack(header)
-    return json.loads(stream.read(text_size)), stream.read(array_size)
-
-
-def _send(
-    stream: BinaryIO, message: dict[str, Any], array: NDArray[np.float32] | None = None
-) -> None:
-    text = json.dumps(message).encode()[:MAX_MESSAGE]
-    values = b"" if array is None else array.tobytes()
-    stream.write(HEADER.pack(len(text), len(values)) + text)
-    stream.write(values)
-    stream.flush()
 
 
 if __name__ == "__main__":

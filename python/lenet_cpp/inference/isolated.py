@@ -5,48 +5,34 @@ from __future__ import annotations
 import json
 import math
 import os
-import select
-import signal
-import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lenet_cpp import errors
+from lenet_cpp._base.child import Child, Garbled, error_of, printable
 from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.data.arrays import as_batch
-from lenet_cpp.errors import BackendFailure, BadInput, Error
+from lenet_cpp.errors import BackendFailure, BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.options import Options
 from lenet_cpp.inference.predictor import Specified
 
-HEADER = struct.Struct("<QQ")
-"""The header of a message: the sizes in bytes of its JSON and of the array that follows."""
 MAX_MESSAGE = 1 << 16
-"""The largest JSON, in bytes, that either side reads."""
+"""The largest JSON, in bytes, that is read of the child."""
 
 _Read = TypeVar("_Read")
 _DTYPES = ("float32", "float16", "float64", "uint8", "int32", "int64")
 _MAX_RANK = 9
 _MAX_NAME = 2048
 _MAX_SIZE = (1 << 31) - 1
-_TYPED_ERRORS: dict[str, type[Error]] = {
-    name: getattr(errors, name) for name in errors.__all__ if name != "Error"
-}
-
-
-class _Garbled(Exception):  # noqa: N818 - never leaves this module
-    """The child sent what the protocol does not allow."""
+_COMMAND = (sys.executable, "-m", "lenet_cpp.inference._isolated_child")
 
 
 class IsolatedPredictor(Specified):
@@ -113,19 +99,19 @@ class IsolatedPredictor(Specified):
         self._memory_limit = memory_limit
         self._lock = threading.Lock()
         self._closed = False
-        self._child: _Child | None = None
+        self._child: Child | None = None
         with self._lock:
             self._start()
 
-    def _start(self) -> _Child:
-        child = self._child = _Child()
+    def _start(self) -> Child:
+        child = self._child = _started()
         found = self._talk(child, self._request, None, "loading the model", _described)
         self._input_spec, self._output_spec, self._quantized = found
         return child
 
     def _talk(
         self,
-        child: _Child,
+        child: Child,
         request: dict[str, Any],
         array: NDArray[np.float32] | None,
         doing: str,
@@ -134,9 +120,12 @@ class IsolatedPredictor(Specified):
         """Ask the child, wait, and read its answer; end it on any fault except a typed error."""
         deadline = time.monotonic() + self._timeout
         try:
-            child.send(request, array, deadline)
-            answer, payload = child.receive(self._longest_answer(array), deadline)
-            refused = _error(answer)
+            values = b"" if array is None else array.reshape(-1).view(np.uint8).data
+            child.send(request, memoryview(values), deadline)
+            answer, payload = child.receive(
+                deadline, longest=MAX_MESSAGE, most_bytes=self._longest_answer(array)
+            )
+            refused = error_of(answer)
             if refused is None:
                 return read(answer, payload)
         except TimeoutError:
@@ -145,8 +134,8 @@ class IsolatedPredictor(Specified):
                 " to be trusted"
             )
         except (EOFError, BrokenPipeError):
-            fault = f"{child.cause_of_death()} while {doing}"
-        except _Garbled as error:
+            fault = f"{_cause_of_death(child)} while {doing}"
+        except Garbled as error:
             fault = f"sent an invalid reply while {doing}: {error}"
         except BaseException:  # Ctrl-C: the rest of this answer would look like the next one
             self._end()
@@ -154,7 +143,7 @@ class IsolatedPredictor(Specified):
         else:
             if array is None:  # a child without a model ends
                 self._end()
-            raise refused
+            raise type(refused)(printable(str(refused)))
         self._end()
         raise BackendFailure(f"the child process {fault}")
 
@@ -209,29 +198,25 @@ class IsolatedPredictor(Specified):
 
 def _shape(given: object, least: int = -1) -> tuple[int, ...]:
     if not isinstance(given, list) or len(given) > _MAX_RANK:
-        raise _Garbled("a shape")
+        raise Garbled("a shape")
     if not all(type(size) is int and least <= size <= _MAX_SIZE for size in given):
-        raise _Garbled("a shape")
+        raise Garbled("a shape")
     return tuple(given)
 
 
 def _spec(given: object) -> TensorSpec:
     if not isinstance(given, list) or len(given) != 3 or given[2] not in _DTYPES:
-        raise _Garbled("the description of a tensor")
+        raise Garbled("the description of a tensor")
     return TensorSpec(str(given[0])[:_MAX_NAME], _shape(given[1]), given[2])
 
 
-def _error(answer: dict[str, Any]) -> Error | None:
-    kind = answer.get("error")
-    if kind is None:
-        return None
-    if not isinstance(kind, str) or kind not in _TYPED_ERRORS:
-        raise _Garbled("an error")
-    return _TYPED_ERRORS[kind](_printable(str(answer.get("message"))))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _cause_of_death(child: Child) -> str:
+    """Return how a child, which closed its pipes, ended; wait a moment for it."""
+    ended = child.ended(2)
+    if isinstance(ended, str):
+        return f"was ended by {ended}"
+    said = f" ({words})" if (words := child.last_words()) else ""
+    return "closed its pipes" if ended is None else f"ended with exit code {ended}{said}"
 
 
 def _described(answer: dict[str, Any], _: memoryview) -> tuple[TensorSpec, TensorSpec, bool]:
@@ -242,130 +227,21 @@ def _described(answer: dict[str, Any], _: memoryview) -> tuple[TensorSpec, Tenso
 def _outputs(answer: dict[str, Any], payload: memoryview) -> NDArray[np.float32]:
     shape = _shape(answer.get("shape"), least=0)
     if len(payload) != 4 * math.prod(shape):
-        raise _Garbled("an array that does not have the announced size")
+        raise Garbled("an array that does not have the announced size")
     return np.frombuffer(payload, dtype=np.float32).reshape(shape)
 
 
-def _end_process(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    """End a child and everything in its session."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout, said):
-        if pipe is not None:
-            pipe.close()
-
-
-class _Child:
-    """The process and its two pipes."""
-
-    def __init__(self) -> None:
-        paddle = find_spec("paddle")
-        folders = [Path(__file__).parents[2], Path(np.__file__).parents[1]]
-        if paddle is not None and paddle.origin is not None:
-            folders.append(Path(paddle.origin).parents[1])
-        path = os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
-        # Only the variables that find the Paddle library.
-        environment = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
-        environment |= {
-            name: os.environ[name]
-            for name in ("LENET_PADDLE_LIBRARY", "LD_LIBRARY_PATH")
-            if name in os.environ
-        }
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        try:
-            self._process = self._popen(environment)
-        except OSError as error:
-            self._errors.close()
-            raise BackendFailure(f"cannot start a child process: {error}") from error
-        self.pid = self._process.pid
-        self._stdin = cast("IO[bytes]", self._process.stdin).fileno()
-        self._stdout = cast("IO[bytes]", self._process.stdout).fileno()
-        for pipe in (self._stdin, self._stdout):
-            os.set_blocking(pipe, False)
-        # Also when the predictor is dropped without close(), and at exit.
-        self._finalizer = weakref.finalize(self, _end_process, self._process, self._errors)
-
-    def _popen(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "lenet_cpp.inference._isolated_child", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-            cwd="/",
-            bufsize=0,
-            start_new_session=True,
-        )
-
-    def send(
-        self, message: dict[str, Any], array: NDArray[np.float32] | None, deadline: float
-    ) -> None:
-        text = json.dumps(message).encode()
-        values = memoryview(b"") if array is None else array.reshape(-1).view(np.uint8).data
-        for part in (memoryview(HEADER.pack(len(text), len(values)) + text), values):
-            left = part
-            while len(left) > 0:
-                self._wait(self._stdin, select.POLLOUT, deadline)
-                try:
-                    left = left[os.write(self._stdin, left[: 1 << 20]) :]
-                except BlockingIOError:
-                    continue
-
-    def receive(self, longest: int, deadline: float) -> tuple[dict[str, Any], memoryview]:
-        text_size, array_size = HEADER.unpack(self._read(HEADER.size, deadline))
-        if text_size > MAX_MESSAGE or array_size > longest:
-            raise _Garbled("a message longer than it may be")
-        try:
-            answer = json.loads(bytes(self._read(text_size, deadline)))
-        except (ValueError, RecursionError):
-            raise _Garbled("no message") from None
-        if not isinstance(answer, dict):
-            raise _Garbled("no message")
-        return answer, self._read(array_size, deadline)
-
-    def _read(self, count: int, deadline: float) -> memoryview:
-        view = memoryview(bytearray(count))
-        done = 0
-        while done < count:
-            self._wait(self._stdout, select.POLLIN, deadline)
-            try:
-                got = os.readv(self._stdout, [view[done:]])
-            except BlockingIOError:
-                continue
-            if got == 0:
-                raise EOFError
-            done += got
-        return view
-
-    def _wait(self, pipe: int, event: int, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        poll = select.poll()  # select cannot wait on descriptors above 1023
-        poll.register(pipe, event)
-        if left <= 0 or not poll.poll(left * 1000):
-            raise TimeoutError
-
-    def cause_of_death(self) -> str:
-        """Return how the child, which closed its pipes, ended; wait a moment for it."""
-        try:
-            code = self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            return "closed its pipes"
-        if code >= 0:
-            return f"ended with exit code {code}{self._last_words()}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"was ended by {name}"
-
-    def _last_words(self) -> str:
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - 4096))
-        lines = self._errors.read().decode("ascii", "replace").strip().splitlines()
-        return f" ({_printable(lines[-1][:300])})" if lines else ""
-
-    def end(self) -> None:
-        self._finalizer()
+def _started() -> Child:
+    """Start a child with the variables that find the Paddle library, and no others."""
+    paddle = find_spec("paddle")
+    folders = [Path(__file__).parents[2], Path(np.__file__).parents[1]]
+    if paddle is not None and paddle.origin is not None:
+        folders.append(Path(paddle.origin).parents[1])
+    path = os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
+    environment = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
+    environment |= {
+        name: os.environ[name]
+        for name in ("LENET_PADDLE_LIBRARY", "LD_LIBRARY_PATH")
+        if name in os.environ
+    }
+    return Child([*_COMMAND, str(os.getpid())], environment, cwd="/", session=True)
