@@ -13,7 +13,7 @@ from lenet_cpp.errors import BackendFailure, BadModel
 from lenet_cpp.export import checks, inference_model, separate_layout
 from lenet_cpp.interchange import checks as imports
 from lenet_cpp.interchange.onnx import export
-from lenet_cpp.models.paddle_run import Runs
+from lenet_cpp.paddle_engines.running import Runs
 from lenet_cpp.verify import across
 from tools.benchmark import summary
 from tools.caffe2 import roundtrip

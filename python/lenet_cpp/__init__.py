@@ -30,9 +30,9 @@ from lenet_cpp.inference.predictor import LayerOutput, Predictor, PredictorPool
 from lenet_cpp.inference.profile import Profile
 
 if TYPE_CHECKING:
+    from lenet_cpp.bulk.batch_predictor import BatchPredictor
     from lenet_cpp.data import images
     from lenet_cpp.inference.autolog import AutoLog
-    from lenet_cpp.inference.batch_predictor import BatchPredictor
     from lenet_cpp.inference.classification import InferenceEngine
     from lenet_cpp.inference.classifier import Classification, Classifier, classify
     from lenet_cpp.inference.isolated import IsolatedPredictor
@@ -77,7 +77,7 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "AutoLog": "lenet_cpp.inference.autolog",
-        "BatchPredictor": "lenet_cpp.inference.batch_predictor",
+        "BatchPredictor": "lenet_cpp.bulk.batch_predictor",
         "Classification": "lenet_cpp.inference.classifier",
         "Classifier": "lenet_cpp.inference.classifier",
         "InferenceEngine": "lenet_cpp.inference.classification",

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 import paddle
 import pytest
-from predictor_cases import SHAPE, digits, same
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.arrays import as_batch, as_pixels
 from lenet_cpp.data.images import read_image
+from predictor_cases import SHAPE, digits, same
 
 
 @pytest.fixture(scope="module")

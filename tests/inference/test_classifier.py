@@ -18,7 +18,6 @@ import pytest
 import torch
 from onnx import helper, parser
 from PIL import Image
-from predictor_cases import close, in_child
 
 import numpy_reference
 from digit_photos import photo
@@ -33,6 +32,7 @@ from lenet_cpp import (
     Unsupported,
     images,
 )
+from predictor_cases import close, in_child
 
 
 @pytest.fixture(scope="module")

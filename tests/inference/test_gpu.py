@@ -10,10 +10,10 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from predictor_cases import digits
 
 import lenet_cpp
 from lenet_cpp import _core
+from predictor_cases import digits
 from scripts.predict import infer, predict, py_infer
 from snippets import printed_by
 

@@ -12,13 +12,13 @@ from typing import get_args, get_type_hints
 import numpy as np
 import paddle
 import pytest
-from predictor_cases import close, digits, same
 
 import lenet_cpp
 import shared_models
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.formats.manifest import read_manifest
 from lenet_cpp.inference.options import Accelerator, EngineName, Precision
+from predictor_cases import close, digits, same
 
 
 def test_error_classes():

@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 import paddle
 import pytest
-from predictor_cases import ACCELERATORS, WAYS, digits, in_child, same
 
 import lenet_cpp
+from predictor_cases import ACCELERATORS, WAYS, digits, in_child, same
 
 
 def test_a_json_runs_without_handing_work_to_another_thread(model_dir, tmp_path):

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from predictor_cases import WAYS, digits, in_child, same
 
 import lenet_cpp
+from predictor_cases import WAYS, digits, in_child, same
 
 SIZES = (1, 2, 3, 7, 16, 33, 64, 0)
 SECONDS = 60

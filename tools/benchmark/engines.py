@@ -45,7 +45,7 @@ def paddle_inference(model: Model) -> Run:
     """Run ``paddle.inference``, configured as ``load_predictor.cc`` does."""
     from paddle.inference import create_predictor
 
-    from lenet_cpp.models.paddle_run import inference_config
+    from lenet_cpp.paddle_engines.running import inference_config
 
     program, params = Path(model["program"]), Path(model["params"])
     options = {k: model[k] for k in ("accelerator", "threads", "precision", "cache")}

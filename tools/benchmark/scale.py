@@ -22,8 +22,8 @@ from PIL import Image
 from pyarrow import parquet
 
 import lenet_cpp
+from lenet_cpp.bulk.parts import predict_all
 from lenet_cpp.data.mnist import read_idx
-from lenet_cpp.inference.bulk import predict_all
 from tools.benchmark.machine import describe
 from tools.benchmark.making import make
 

@@ -112,7 +112,7 @@ class Paddle:
 
     def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:
         """Return the answers of Paddle's own Python, a list of outputs for each batch."""
-        ours = importlib.import_module("lenet_cpp.models.paddle_run")
+        ours = importlib.import_module("lenet_cpp.paddle_engines.running")
         config = ours.inference_config(
             path, path.with_suffix(".pdiparams"), pir=path.suffix == ".json",
             accelerator=accelerator, threads=1, cache=str(path.parent),

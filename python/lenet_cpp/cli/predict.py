@@ -16,6 +16,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound
@@ -25,7 +26,6 @@ from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.model import NoPreprocessing
 from lenet_cpp.inference.outputs import value_name
 from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, document, open_results
-from lenet_cpp.inference.tables import is_table
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
 
 if TYPE_CHECKING:

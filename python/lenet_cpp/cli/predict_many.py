@@ -12,6 +12,9 @@ from click import option
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp.bulk import tables
+from lenet_cpp.bulk.batch_predictor import BatchPredictor
+from lenet_cpp.bulk.parts import predict_all
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.cli.predict import (
     ENGINES,
@@ -24,9 +27,6 @@ from lenet_cpp.cli.predict import (
     printable,
     status_of,
 )
-from lenet_cpp.inference import tables
-from lenet_cpp.inference.batch_predictor import BatchPredictor
-from lenet_cpp.inference.bulk import predict_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable

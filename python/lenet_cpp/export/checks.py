@@ -12,14 +12,14 @@ import numpy.typing as npt
 from lenet_cpp.agreement import compare_batches
 from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
+from lenet_cpp.paddle_engines.running import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
     import paddle
 
     from lenet_cpp.errors import Error
     from lenet_cpp.inference.model import Model
-    from lenet_cpp.models.paddle_run import Runs
+    from lenet_cpp.paddle_engines.running import Runs
 
 
 def run_or_raise(

@@ -46,8 +46,8 @@ from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import MeasuredAccuracy, ModelSignature, describe_model, sha256_file
 from lenet_cpp.models import ModelSpec
-from lenet_cpp.models.paddle_run import random_batches, signature_of
 from lenet_cpp.models.weights import fetch, load_parameters
+from lenet_cpp.paddle_engines.running import random_batches, signature_of
 
 if TYPE_CHECKING:
     import paddle

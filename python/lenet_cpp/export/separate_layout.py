@@ -37,7 +37,7 @@ from lenet_cpp.formats.manifest import (
 )
 from lenet_cpp.formats.source import LEGACY_PROGRAM, find_source
 from lenet_cpp.formats.tensor_spec import fix_image
-from lenet_cpp.models.paddle_run import last_line, random_batches, signature_of
+from lenet_cpp.paddle_engines.running import last_line, random_batches, signature_of
 
 if TYPE_CHECKING:
     import paddle

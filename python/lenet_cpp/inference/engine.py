@@ -124,7 +124,7 @@ class CppEngine:
 
 _CPP = ("auto", "native", "paddle", "onnxruntime")
 _PYTHON = ("python", "executor", "dygraph")
-"""Those of :mod:`lenet_cpp.models.engines`, which is built on this module."""
+"""Those of :mod:`lenet_cpp.paddle_engines.engines`, which is built on this module."""
 
 
 def load(
@@ -146,7 +146,7 @@ def load(
     if engine in _CPP:
         kind = EngineKind(_load_cpp, frozenset(Options.__annotations__) - {"engine"})
     elif engine in _PYTHON:
-        kind = import_module("lenet_cpp.models.engines").ENGINES[engine]
+        kind = import_module("lenet_cpp.paddle_engines.engines").ENGINES[engine]
     else:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join((*_CPP, *_PYTHON))}")
     if wrong := sorted(options.keys() - kind.options):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lenet_cpp.errors import BackendFailure
 from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.models.paddle_run import run_model
+from lenet_cpp.paddle_engines.running import run_model
 
 if TYPE_CHECKING:
     from lenet_cpp.errors import Error

@@ -39,7 +39,7 @@ from lenet_cpp.interchange.onnx.files import (
 )
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import read_source
-from lenet_cpp.models.paddle_run import last_line, random_batches, run_model
+from lenet_cpp.paddle_engines.running import last_line, random_batches, run_model
 
 if TYPE_CHECKING:
     import onnx

@@ -40,7 +40,7 @@ from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.network import build_network
 from lenet_cpp.interchange.onnx.reduce import only_input, to_steps, upgraded
-from lenet_cpp.models.paddle_run import last_line, random_batches
+from lenet_cpp.paddle_engines.running import last_line, random_batches
 
 if TYPE_CHECKING:
     from lenet_cpp.interchange.onnx.steps import Steps

@@ -28,8 +28,8 @@ from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
 from lenet_cpp.formats.training_record import read_torch_record
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.torch import models as torch_models
-from lenet_cpp.models.paddle_run import random_batches
 from lenet_cpp.models.registry import build_layer
+from lenet_cpp.paddle_engines.running import random_batches
 
 if TYPE_CHECKING:
     import torch

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self, Unpack
+from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
-from lenet_cpp.inference.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.inference.model import Model, Opened, as_labels
 from lenet_cpp.inference.options import BUNDLED_DIR, Options
 from lenet_cpp.inference.outputs import require_rows, value_name

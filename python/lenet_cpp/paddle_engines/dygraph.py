@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp.inference.engine import RunSettings, require_finite
 from lenet_cpp.inference.paddle_package import library_facts
-from lenet_cpp.models.paddle_run import find_gpu, paddle_failures
+from lenet_cpp.paddle_engines.running import find_gpu, paddle_failures
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

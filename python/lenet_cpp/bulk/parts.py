@@ -25,18 +25,18 @@ import numpy as np
 
 from lenet_cpp._base.files import naming
 from lenet_cpp._base.optional import require
+from lenet_cpp.bulk import tables
+from lenet_cpp.bulk.clusters import call_on
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.manifest import sha256_file
-from lenet_cpp.inference import tables
-from lenet_cpp.inference.clusters import call_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from lenet_cpp.inference.batch_predictor import BatchPredictor
-    from lenet_cpp.inference.tables import Part
+    from lenet_cpp.bulk.batch_predictor import BatchPredictor
+    from lenet_cpp.bulk.tables import Part
 
 _JOURNAL = "journal.jsonl"
 _ATTEMPTS = 3  # of a part: more often than that, the process was not killed by chance
@@ -119,7 +119,7 @@ def predict_all(
 
     Args:
         predictor: The model.
-        names: The input, as for :func:`lenet_cpp.inference.tables.find_parts`.
+        names: The input, as for :func:`lenet_cpp.bulk.tables.find_parts`.
         target: The file to write: .parquet, .csv or .jsonl.
         column: The column of images, of a .parquet file.
         keep: Its columns to hand on.

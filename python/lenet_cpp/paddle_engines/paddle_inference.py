@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.autolog import settings_of
 from lenet_cpp.inference.engine import require_finite
-from lenet_cpp.models.paddle_run import find_gpu, inference_config, paddle_failures
+from lenet_cpp.paddle_engines.running import find_gpu, inference_config, paddle_failures
 
 if TYPE_CHECKING:
     from lenet_cpp.inference.engine import RunSettings

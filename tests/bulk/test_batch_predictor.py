@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from predictor_cases import close, in_child, same
 
 import numpy_reference
 from digit_photos import photo
 from lenet_cpp import BadInput, BadModel, BatchPredictor, FileNotFound, images, predict
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.inference import batch_predictor
+from predictor_cases import close, in_child, same
 
 SAMPLE = "data/mnist_sample/t10k-images-idx3-ubyte.gz"
 LOGITS = {"outputs": ["logits"]}

@@ -9,10 +9,10 @@ from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.engine import EngineKind
 from lenet_cpp.inference.model import Model, check_model
-from lenet_cpp.models.dygraph_engine import DygraphEngine, ExecutorEngine
-from lenet_cpp.models.paddle_inference_engine import PaddleInferenceEngine
 from lenet_cpp.models.registry import build_layer, resolve
 from lenet_cpp.models.weights import load_parameters
+from lenet_cpp.paddle_engines.dygraph import DygraphEngine, ExecutorEngine
+from lenet_cpp.paddle_engines.paddle_inference import PaddleInferenceEngine
 
 if TYPE_CHECKING:
     from lenet_cpp.inference.engine import Engine, Source

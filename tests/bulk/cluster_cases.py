@@ -16,9 +16,9 @@ import pytest
 from pyarrow import parquet
 
 from lenet_cpp import BadInput, BatchPredictor
+from lenet_cpp.bulk.parts import predict_all
 from lenet_cpp.cli import main
 from lenet_cpp.data.mnist import read_idx
-from lenet_cpp.inference.bulk import predict_all
 
 ROWS, PARTS = 2000, 50
 OPTIONS = {"keep": ["id"], "outputs": ["class_id", "logits"], "part_rows": ROWS // PARTS}

@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from predictor_cases import close
 from pyarrow import parquet
 
 from digit_photos import photo
 from lenet_cpp import BackendFailure, BadInput, classify, predict
+from lenet_cpp.bulk import parts as bulk
+from lenet_cpp.bulk import tables
+from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.cli import main
 from lenet_cpp.data.mnist import read_idx, write_idx
-from lenet_cpp.inference import bulk, tables
-from lenet_cpp.inference.batch_predictor import BatchPredictor
+from predictor_cases import close
 from snippets import run_command
 
 ROWS = 300

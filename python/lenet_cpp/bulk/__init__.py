@@ -1,0 +1,1 @@
+"""Prediction for many images: pickled to workers, in parts, and on clusters."""

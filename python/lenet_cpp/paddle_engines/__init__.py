@@ -1,0 +1,1 @@
+"""The engines that run a model by the Python package of Paddle."""
