@@ -21,8 +21,8 @@ from PIL import Image
 import numpy_reference
 from digit_photos import photo
 from lenet_cpp import BadInput, BadModel, BatchPredictor, FileNotFound, images, predict
+from lenet_cpp.bulk import batch_predictor
 from lenet_cpp.data.mnist import read_idx
-from lenet_cpp.inference import batch_predictor
 from predictor_cases import close, in_child, same
 
 SAMPLE = "data/mnist_sample/t10k-images-idx3-ubyte.gz"
@@ -326,7 +326,7 @@ import pickle, sys, numpy as np
 predictor = pickle.load(open("predictor", "rb"))
 found = predictor({"image": np.load("pixels.npy")})["logits"]
 again = pickle.load(open("predictor", "rb"))({"image": np.load("pixels.npy")})["logits"]
-from lenet_cpp.inference import batch_predictor
+from lenet_cpp.bulk import batch_predictor
 assert len(batch_predictor._loaded) == 1 and (found == again).all()
 print(found.tobytes().hex())
 assert not {"pyarrow", "ray", "pyspark", "pandas", "paddle"} & set(sys.modules)
