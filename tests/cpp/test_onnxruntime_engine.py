@@ -65,9 +65,7 @@ def test_pixels_of_three_channels(tmp_path, mode, order):
         pool = lenet_cpp.PredictorPool.from_bytes(path.read_bytes(), engine=engine, size=2)
         found = pool.submit(pixels[0], pipeline=pipeline).result()
         assert np.array_equal(found, predictor.run(x[:1]))
-        with pytest.raises(
-            lenet_cpp.BadInput, match=r"expected an array of uint8.*got float32"
-        ):
+        with pytest.raises(lenet_cpp.BadInput, match=r"expected an array of uint8.*got float32"):
             predictor.run(x, pipeline=pipeline)
 
 
