@@ -6,6 +6,7 @@ child's side.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -25,9 +26,7 @@ from lenet_cpp.errors import BackendFailure, Error
 
 MAX_MESSAGE = 1 << 30
 """The largest JSON of a child that runs our own code, in bytes."""
-_TYPED_ERRORS: dict[str, type[Error]] = {
-    name: getattr(errors, name) for name in errors.__all__ if name != "Error"
-}
+_TYPED_ERRORS: dict[str, type[Error]] = {name: getattr(errors, name) for name in errors.__all__}
 
 
 class Garbled(Exception):  # noqa: N818 - is always caught, and becomes a BackendFailure
@@ -59,10 +58,13 @@ class Child:
                 as a whole.
         """
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        self._answers, answers = os.pipe()
+        pipes: list[int] = []
         try:
+            pipes += os.pipe()
+            # Above 2, which become the child's own streams: all of them may be closed here.
+            pipes.append(fcntl.fcntl(pipes[1], fcntl.F_DUPFD_CLOEXEC, 3))
             self._process = subprocess.Popen(  # noqa: S603 - the caller names it, no shell reads it
-                [*command, str(answers)],
+                [*command, str(pipes[2])],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
@@ -70,19 +72,22 @@ class Child:
                 cwd=cwd,
                 bufsize=0,
                 start_new_session=session,
-                pass_fds=(answers,),
+                pass_fds=(pipes[2],),
             )
         except OSError as error:
-            os.close(self._answers)
+            for pipe in pipes[:1]:
+                os.close(pipe)
             self._log.close()
             raise BackendFailure(f"cannot start a child process: {error}") from error
         finally:
-            os.close(answers)
+            for pipe in pipes[1:]:
+                os.close(pipe)
+        self._answers = pipes[0]
         self.pid = self._process.pid
         self.requests = cast("IO[bytes]", self._process.stdin)
         for pipe in (self.requests.fileno(), self._answers):
             os.set_blocking(pipe, False)
-        opened = (self._process, self._answers, self._log)
+        opened = (self._process, self._answers, self._log, os.getpid())
         self._finalizer = weakref.finalize(self, _end, *opened, session=session)
 
     def send(self, message: dict[str, Any], payload: memoryview, deadline: float) -> None:
@@ -136,7 +141,7 @@ class Child:
         self._process.send_signal(signal.SIGINT)
         self.ended(seconds)
 
-    def ended(self, seconds: float) -> int | str | None:
+    def ended(self, seconds: float | None) -> int | str | None:
         """Wait so long; return the exit code, or a signal's name, or None if it has not ended."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=seconds)
@@ -177,20 +182,26 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+_LONGEST_POLL = 2e6  # seconds; in milliseconds poll takes an int of C
+
+
 def _wait(pipe: int, event: int, deadline: float) -> None:
     left = deadline - time.monotonic()
     poll = select.poll()  # select cannot wait on descriptors above 1023
     poll.register(pipe, event)
-    if left <= 0 or not poll.poll(None if left == float("inf") else left * 1000):
+    if left <= 0 or not poll.poll(None if left > _LONGEST_POLL else left * 1000):
         raise TimeoutError
 
 
-def _end(process: subprocess.Popen[bytes], answers: int, log: IO[bytes], *, session: bool) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if session:
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
+def _end(
+    process: subprocess.Popen[bytes], answers: int, log: IO[bytes], owner: int, *, session: bool
+) -> None:
+    if owner == os.getpid():  # and not of a fork, whose parent goes on
+        with suppress(ProcessLookupError, PermissionError):
+            if session:
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
     cast("IO[bytes]", process.stdin).close()
     os.close(answers)
     log.close()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenet_cpp._base.child import Child, error_of
+from lenet_cpp._base.child import Child, Garbled, error_of
 from lenet_cpp.errors import BackendFailure
 
 Report = Callable[[str, int, int], None]
@@ -98,12 +98,15 @@ def call(
                     break
                 if report is not None:
                     report(*answer["progress"])
-            child.ended(_ENDING_SECONDS)  # what it still prints is part of the answer
+            left = None if seconds is None else max(0, deadline - time.monotonic())
+            child.ended(left)  # what it still prints is part of the answer
             refused = error_of(answer)
             if refused is None:
                 return Answer(answer["result"], child.printed())
         except TimeoutError:
             raise BackendFailure(f"{doing} took longer than {seconds:g} s and was ended") from None
+        except Garbled as error:
+            raise BackendFailure(f"{doing} sent an invalid answer: {error}") from None
         except EOFError:
             ended = child.ended(_ENDING_SECONDS)
             said = child.last_words() or "it printed nothing"

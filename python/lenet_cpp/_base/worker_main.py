@@ -21,6 +21,12 @@ HEADER = struct.Struct("<QQ")
 """The header of a message: the sizes in bytes of its JSON and of what follows."""
 
 
+def answers_to(descriptor: str) -> BinaryIO:
+    """Open the pipe for answers, which no process that is started here holds open."""
+    os.set_inheritable(int(descriptor), False)
+    return os.fdopen(int(descriptor), "wb")
+
+
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
     """Read a message, and the bytes behind it; end this process where there are no more."""
     header = stream.read(HEADER.size)
@@ -61,7 +67,7 @@ def main() -> None:
     if sys.platform == "linux":
         prctl_set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(prctl_set_parent_death_signal, signal.SIGKILL)
-    answers = os.fdopen(int(sys.argv[-1]), "wb")
+    answers = answers_to(sys.argv[-1])
     request, _ = receive(sys.stdin.buffer)
 
     def report(what: str, done: int, total: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from lenet_cpp._base.worker_main import receive, send
+from lenet_cpp._base.worker_main import answers_to, receive, send
 from lenet_cpp.errors import Error
 from lenet_cpp.inference.predictor import Predictor
 
@@ -29,9 +29,9 @@ def main() -> None:
     """Load the model that the first message names, then run it for each further message."""
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     requests = os.fdopen(os.dup(0), "rb")
-    parent, descriptor = map(int, sys.argv[1:])
-    answers = os.fdopen(descriptor, "wb")
-    _end_with_parent(parent, requests)
+    parent, descriptor = sys.argv[1:]
+    answers = answers_to(descriptor)
+    _end_with_parent(int(parent), requests)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     request, _ = receive(requests)
     _limit(resource.RLIMIT_AS, request["memory_limit"])
