@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lenet_cpp._base.lazy import cached
 from lenet_cpp._base.worker import WorkerCrashed, call
-from lenet_cpp.errors import BackendFailure, BadModel
+from lenet_cpp.errors import BackendFailure, BadModel, Error
 
 FUNCTIONS = """
 import os, signal, sys, time
@@ -40,6 +43,14 @@ def crash(report):
 
 def leave(report):
     sys.exit(3)
+
+def hold(report):
+    held = {int(n) for n in os.listdir("/proc/self/fd") if int(n) > 2}
+    return [n for n in held if os.path.exists(f"/proc/self/fd/{n}") and os.get_inheritable(n)]
+
+def refuse_plainly(report):
+    from lenet_cpp.errors import Error
+    raise Error("no good")
 
 def sleep(pid_file, report):
     with open(pid_file, "w") as file:
@@ -82,6 +93,29 @@ def test_another_interpreter_sees_the_package_and_nothing_else(functions, monkey
 def test_errors_of_ours_keep_their_class(functions):
     with pytest.raises(BadModel, match=r"^no good$"):
         run(functions, "refuse")
+
+
+def test_the_base_of_our_errors_too(functions):
+    with pytest.raises(Error, match=r"^no good$"):
+        run(functions, "refuse_plainly")
+
+
+def test_what_it_starts_does_not_hold_its_pipes(functions):
+    """Else the end of a child would be seen only when its own children end."""
+    assert run(functions, "hold").result == []
+
+
+def test_without_streams_of_its_own(functions, tmp_path):
+    """As in a daemon, which has closed them."""
+    code = f"""
+        import os
+        os.closerange(0, 3)
+        from lenet_cpp._base.worker import call
+        found = call({f"{functions}:add"!r}, {{"a": 2, "b": 3}}, doing="x").result["sum"]
+        open({str(tmp_path / "found")!r}, "w").write(str(found))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    assert (tmp_path / "found").read_text() == "5"
 
 
 @pytest.mark.parametrize(
@@ -138,3 +172,24 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_is_cached_waits_for_no_other_object():
+    """functools' waits until Python 3.12, for ever in a child that was forked meanwhile."""
+    computing, goes_on = threading.Event(), threading.Event()
+
+    class Slow:
+        @cached
+        def value(self):
+            if threading.current_thread() is not threading.main_thread():
+                computing.set()
+                goes_on.wait(60)
+            return object()
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(lambda: Slow().value)
+        assert computing.wait(60)
+        quick = Slow()
+        assert quick.value is quick.value
+        assert not slow.done()
+        goes_on.set()

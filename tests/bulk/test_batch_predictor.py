@@ -8,6 +8,7 @@ import hashlib
 import io
 import multiprocessing
 import pickle
+import shutil
 import sys
 import threading
 import weakref
@@ -20,7 +21,7 @@ from PIL import Image
 
 import numpy_reference
 from digit_photos import photo
-from lenet_cpp import BadInput, BadModel, BatchPredictor, FileNotFound, images, predict
+from lenet_cpp import BadInput, BadModel, BatchPredictor, FileNotFound, Predictor, images, predict
 from lenet_cpp.bulk import batch_predictor
 from lenet_cpp.data.mnist import read_idx
 from predictor_cases import close, in_child, same
@@ -289,6 +290,28 @@ def test_the_model_in_bytes_and_its_checksum(model_dir, pixels):
         carried({"image": [png(np.eye(90, dtype=np.uint8))]})
 
 
+def test_a_checksum_is_that_of_the_model_which_runs(model_dir, pixels, tmp_path):
+    """The files are replaced when they have been read."""
+    for name in ("lenet.pdmodel", "lenet.pdiparams"):
+        shutil.copy(model_dir / name, tmp_path)
+    program, params = tmp_path / "lenet.pdmodel", tmp_path / "lenet.pdiparams"
+    first = BatchPredictor(program, outputs=["logits"])
+    before = first({"image": pixels})["logits"]
+    old = first.checksum
+    negative = bytearray(params.read_bytes())
+    for at in range(1, 2000, 4):
+        negative[-at] ^= 0x80  # the sign of a weight
+    params.write_bytes(negative)
+    new = hashlib.sha256(program.read_bytes() + negative).hexdigest()
+    assert first.checksum == old
+    with pytest.raises(BadModel, match="is another model here"):
+        first.for_bulk(["logits"], None)({"image": pixels})
+    found = BatchPredictor(program, outputs=["logits"], checksum=new)({"image": pixels})["logits"]
+    with Predictor(program) as fresh:
+        assert same(found, fresh.run(pixels))
+    assert not same(found, before)
+
+
 def logits_of(job):
     predictor, batch = job
     return predictor({"image": batch})["logits"]
@@ -393,7 +416,7 @@ def test_models_are_freed(pixels):
 THREADS = """
 import os, sys
 import numpy as np
-from lenet_cpp import BatchPredictor
+from lenet_cpp import Predictor, BatchPredictor
 count = lambda: len(os.listdir("/proc/self/task"))
 x = np.zeros((2000, 28, 28), np.uint8)
 before = count()

@@ -4,6 +4,7 @@ Logits are compared with LeNet in NumPy, written from the definition, and pictur
 """
 
 import copy
+import io
 import json
 import pickle
 import re
@@ -19,6 +20,7 @@ import torch
 from onnx import helper, parser
 from PIL import Image
 
+import lenet_cpp
 import numpy_reference
 from digit_photos import photo
 from lenet_cpp import (
@@ -32,6 +34,7 @@ from lenet_cpp import (
     Unsupported,
     images,
 )
+from lenet_cpp.inference import classification
 from predictor_cases import close, in_child
 
 
@@ -271,6 +274,10 @@ BAD = {
     "five pictures in a row": (np.zeros((5, 50, 40), np.uint8), BadInput, r"got \[5, 50, 40\]"),
     "one row": (np.zeros(784, np.uint8), BadInput, "an array of pixels"),
     "a mask": (np.ma.masked_array(np.zeros((28, 28))), BadInput, "masked"),
+    "a file that is open": (io.BytesIO(b"x"), BadInput, "got BytesIO"),
+    "a mapping": ({"0.png": 0}, BadInput, "got dict"),
+    "no name": ("", BadInput, "the name of an image is empty"),
+    "no height": (np.zeros((8, 0), np.uint8), BadInput, "0"),
     "gradients": (torch.zeros(28, 28, requires_grad=True), BadInput, "grad"),
 }  # fmt: skip
 
@@ -307,6 +314,13 @@ def test_a_folder_without_images_and_a_bad_file_in_one(classifier, folder):
         ({"labels": ["a", "b"]}, BadInput, "2 labels for 10 classes"),
         ({"labels": "0123456789"}, BadInput, "list of names"),
         ({"labels": range(10)}, BadInput, "list of names"),
+        ({"labels": dict.fromkeys("0123456789")}, BadInput, "list of names"),
+        ({"labels": set("0123456789")}, BadInput, "list of names"),
+        ({"labels": [*"012345678", "\ud800"]}, BadInput, "list of names"),
+        ({"labels": 5}, BadInput, "list of names"),
+        ({"labels": np.arange(10)}, BadInput, "list of names"),
+        ({"model": (b"a", b"b", b"c")}, BadInput, "the bytes of two files, got 3"),
+        ({"model": ()}, BadInput, "the bytes of two files, got 0"),
         ({"preprocess": "none.json"}, FileNotFound, "none.json"),
         ({"threads": 0}, BadInput, "threads"),
         ({"model": "nowhere"}, FileNotFound, "nowhere"),
@@ -337,6 +351,41 @@ def test_stream_reads_ahead_and_no_further(classifier, picture):
     for wrong in (0, -1, 1.5, None):
         with pytest.raises(BadInput, match="batch_size"):
             classifier.stream([], batch_size=wrong)
+
+
+def test_a_stream_of_one_buffer(classifier, mnist_test):
+    """As cameras and loaders give them: the next image comes in the same memory."""
+    given = (mnist_test.images[:40] / 255).astype(np.float32)
+
+    def buffered():
+        buffer = np.empty((28, 28), np.float32)
+        for image in given:
+            buffer[...] = image
+            yield buffer
+
+    found = [result.logits for result in classifier.stream(buffered(), batch_size=16)]
+    assert np.array_equal(found, lenet_cpp.predict(given))
+
+
+@pytest.mark.parametrize("end", [RuntimeError("camera"), "gone.png", 5, np.zeros((3, 3))])
+def test_what_comes_before_the_end_of_an_iterable_is_answered(classifier, picture, end):
+    def coming():
+        yield from [picture] * 3
+        if isinstance(end, Exception):
+            raise end
+        yield end
+
+    found = []
+    with pytest.raises((RuntimeError, FileNotFound, BadInput)):
+        found.extend(classifier.stream(coming(), batch_size=2))
+    assert [result.label for result in found] == ["7"] * 3
+
+
+def test_an_engine_closed_while_it_prepares_its_run(digits, monkeypatch):
+    engine = InferenceEngine().load_predictor()
+    monkeypatch.setattr(classification, "as_batch", lambda x, _: (engine.close(), x)[1])
+    with pytest.raises(BadInput, match="no model is loaded"):
+        engine.run(digits)
 
 
 def test_progress_when_asked(classifier, folder, capsys):

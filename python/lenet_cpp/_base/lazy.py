@@ -5,13 +5,36 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Generic, TypeVar
 
 if sys.version_info >= (3, 11):
     from typing import Self, Unpack
 else:
     from typing_extensions import Self, Unpack
 
-__all__ = ["LazyModule", "Self", "Unpack", "lazy_exports"]
+__all__ = ["LazyModule", "Self", "Unpack", "cached", "lazy_exports"]
+
+
+_Owner = TypeVar("_Owner")
+_Value = TypeVar("_Value")
+
+
+class cached(Generic[_Owner, _Value]):  # noqa: N801 - a decorator
+    """As :class:`functools.cached_property`, which until Python 3.12 takes a lock of the class.
+
+    A child that was forked while a thread had the lock would wait for ever. Threads may compute a
+    value twice; the first one stays.
+    """
+
+    def __init__(self, function: Callable[[_Owner], _Value]) -> None:
+        """Remember what computes the value."""
+        self._function, self.__doc__ = function, function.__doc__
+
+    def __get__(self, owner: _Owner, kind: type[_Owner]) -> _Value:
+        """Return the value, which becomes an attribute of the object."""
+        value = self._function(owner)
+        found: _Value = vars(owner).setdefault(self._function.__name__, value)
+        return found
 
 
 class LazyModule:

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp._base.closing import Closing
-from lenet_cpp._base.lazy import Self, Unpack
+from lenet_cpp._base.lazy import Self, Unpack, cached
 from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
@@ -294,6 +294,7 @@ class BatchPredictor(Closing):
         with suppress(FileNotFound):  # pixels need no preprocessing
             found["_preprocess"] = model.pipeline
         vars(made).update(found)
+        vars(made).pop("_key", None)
         return made
 
     @property
@@ -329,11 +330,11 @@ class BatchPredictor(Closing):
         outputs = ", ".join(self._outputs.values())
         return f"<BatchPredictor of {model}, {self._column!r} to {outputs}>"
 
-    @cached_property
+    @cached
     def _key(self) -> object:
         options = tuple(sorted(self._options.items()))
         contents = tuple(hashlib.sha256(each).digest() for each in self._bytes)
-        return self._files, contents, options
+        return self._files, contents, options, self._checksum
 
     @property
     def _shared(self) -> Opened:
@@ -351,13 +352,14 @@ class BatchPredictor(Closing):
     @property
     def _model(self) -> Model:
         own = self._shared.model
+        checksum = own.checksum  # of the files as they are now, when they have just been read
         if self._known is None or self._known[0] is not own:
             said = {"preprocess": self._preprocess, "given_labels": self._labels}
             check = self._options.get("check_hashes", True)
             self._known = own, own.knows(**said, model_name=self._model_name, check_hashes=check)
-        if self._checksum is not None and self._checksum != own.checksum:
+        if self._checksum not in {None, checksum}:
             raise BadModel(
-                f"{own.program} is another model here: its checksum is {own.checksum}, expected"
+                f"{own.program} is another model here: its checksum is {checksum}, expected"
                 f" {self._checksum}"
             )
         return self._known[1]

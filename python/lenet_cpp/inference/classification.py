@@ -163,6 +163,7 @@ class InferenceEngine(Closing):
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:
+            _ = self._opened  # it may have been closed meanwhile
             outputs = engine.run(batch)
         require_rows(outputs, len(batch), model.program)
         return outputs

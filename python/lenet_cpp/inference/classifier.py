@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -93,6 +93,8 @@ class Classifier(Closing):
         contents: tuple[bytes, ...] = ()
         if isinstance(model, (bytes, bytearray, memoryview, tuple)):
             contents = tuple(map(_bytes, model if isinstance(model, tuple) else (model,)))
+            if len(contents) not in {1, 2}:
+                raise BadInput(f"a model in memory is the bytes of two files, got {len(contents)}")
         else:
             path = _path(BUNDLED_DIR if model is None else model)
             folder = path.is_dir() or not (path.is_file() or path.suffix in _SUFFIXES)
@@ -152,12 +154,16 @@ class Classifier(Closing):
         """Yield the result of each picture in order, reading the next batch meanwhile.
 
         Args:
-            images: As for a call, or any iterable, also one without an end.
-            batch_size: Images of a run.
+            images: As for a call, or any iterable, also one without an end, whose arrays may use
+                the same memory again and again.
+            batch_size: Images of a run. Twice as many are taken of ``images`` before the first
+                result.
             progress: Show a progress bar on standard error.
 
         Raises:
-            lenet_cpp.Error: As a call, after the results of the images before the bad one.
+            lenet_cpp.Error: As a call, after the results of the images before the bad one; of one
+                that the engine refuses, such as for a NaN, after those of the batches before. What
+                an iterable itself raises comes after all results too.
         """
         batch_size = count(batch_size, "batch_size")
         self._require_open()
@@ -195,7 +201,11 @@ class Classifier(Closing):
 
     def _split(self, images: Any) -> tuple[bool, Iterable[_Piece]]:
         """Return whether it is one image, and each one."""
+        if isinstance(images, memoryview):
+            images = bytes(images)
         if isinstance(images, (str, os.PathLike)):
+            if not os.fspath(images):
+                raise BadInput("the name of an image is empty")
             path = Path(images)
             if path.is_file() and path.suffix.lower() != ".txt":
                 return True, [_Piece(images, images)]
@@ -204,17 +214,21 @@ class Classifier(Closing):
             return True, [_Piece(images, images)]
         several = isinstance(images, (list, tuple))
         numbers = several and images and all(isinstance(each, _NUMBERS) for each in images)
-        if numbers or hasattr(images, "__array__") or hasattr(images, "__dlpack__"):
+        if numbers or _is_array(images):
             return self._split_array(as_array(images, "of images"))
-        if not isinstance(images, Iterable):
+        file = hasattr(images, "read")
+        if not isinstance(images, Iterable) or isinstance(images, Mapping) or file:
             raise _unknown(images)
         pieces = self._each(images)
         return False, list(pieces) if several else pieces
 
     def _each(self, images: Iterable[Any]) -> Iterator[_Piece]:
+        kept = isinstance(images, (list, tuple))
         for image in images:
             if isinstance(image, (list, tuple)):
                 raise _unknown(image)
+            if not kept and _is_array(image):  # the next one may come in the same memory
+                image = np.array(as_array(image, "of images"))  # noqa: PLW2901
             yield from self._split(image)[1]
 
     def _split_array(self, array: NDArray[Any]) -> tuple[bool, list[_Piece]]:
@@ -247,11 +261,10 @@ class Classifier(Closing):
             if shape[0] not in {1, 3}:
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)
-        grey = picture.reshape(*picture.shape[:2], -1)
-        if grey.shape == (*self._model.input_shape[2:], 1) and any(
+        if picture.shape in {(*self._model.input_shape[2:], *end) for end in ((), (1,))} and any(
             isinstance(step, Digit) for step in self._pipeline.steps
         ):
-            return _Piece(pixels, picture, grey)
+            return _Piece(pixels, picture, picture.reshape(*picture.shape[:2], 1))
         return _Piece(pixels, picture)
 
     @property
@@ -311,26 +324,32 @@ class Classifier(Closing):
         pool = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _MAX_THREADS))
         ahead: deque[tuple[_Piece, Future[NDArray[Any]] | None]] = deque()
         coming = iter(pieces)
-        failed: Error | None = None
+        failed: Exception | None = None
         try:
-            while failed is None:
-                for piece in islice(coming, 2 * batch_size - len(ahead)):
-                    # Only one thread at a time may load a Pillow image, and it may come twice.
-                    here = piece.ready is not None or hasattr(piece.picture, "load")
-                    ahead.append((piece, None if here else pool.submit(self._tensor, piece)))
+            while True:
+                try:
+                    most = 0 if failed else 2 * batch_size - len(ahead)
+                    for piece in islice(coming, most):
+                        # Only one thread at a time may load a Pillow image, and it may come twice.
+                        here = piece.ready is not None or hasattr(piece.picture, "load")
+                        ahead.append((piece, None if here else pool.submit(self._tensor, piece)))
+                except Exception as error:  # noqa: BLE001 - of the iterable, and raised below
+                    failed = error
                 if not ahead:
-                    return
+                    break
                 batch, tensors = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))], []
                 try:
                     for piece, future in batch:
                         tensors.append(future.result() if future else self._tensor(piece))
                 except Error as error:
                     failed = error
+                    ahead.clear()
                 if tensors:
                     yield from self._results([one for one, _ in batch[: len(tensors)]], tensors)
-            raise failed
+            if failed is not None:
+                raise failed
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Classification(NamedTuple):
@@ -393,6 +412,10 @@ def _bytes(part: object) -> bytes:
     if not isinstance(part, (bytes, bytearray, memoryview)):
         raise BadInput(f"a model in memory is the bytes of two files, got {type(part).__name__}")
     return bytes(part)
+
+
+def _is_array(images: object) -> bool:
+    return hasattr(images, "__array__") or hasattr(images, "__dlpack__")
 
 
 def _unknown(images: object) -> BadInput:

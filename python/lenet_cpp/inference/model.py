@@ -7,9 +7,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from importlib import import_module
 from operator import index
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp import _core
-from lenet_cpp._base.lazy import Self
+from lenet_cpp._base.lazy import Self, cached
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.data.images.reading import ImageSource
@@ -51,9 +52,19 @@ def count(value: Any, name: str) -> int:
 
 def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return a user's labels, if there are any; refuse what are no names."""
-    if isinstance(labels, str) or not all(isinstance(each, str) for each in labels or ()):
+    if labels is None:
+        return None
+    named = isinstance(labels, Iterable) and not isinstance(
+        labels, (str, bytes, Mapping, AbstractSet)
+    )
+    found = tuple(labels) if named else (None,)
+    if not all(isinstance(each, str) and _is_text(each) for each in found):
         raise BadInput(f"labels: expected a list of names, got {labels!r}")
-    return None if labels is None else tuple(labels)
+    return tuple(map(str, found))
+
+
+def _is_text(name: str) -> bool:
+    return name.encode(errors="replace").decode() == name
 
 
 @dataclass(eq=False)
@@ -137,24 +148,24 @@ class Model:
         sizes = self.output_spec.shape[1:]
         return math.prod(sizes) if sizes and min(sizes) > 0 else None
 
-    @cached_property
+    @cached
     def is_pir(self) -> bool:
         """Whether the program has Paddle 3's format: JSON, not a protocol buffer."""
         with self.program.open("rb") as file:
             return file.read(1) == b"{"
 
-    @cached_property
+    @cached
     def manifest(self) -> Manifest | None:
         """The manifest beside the program, if it describes this program."""
         found = find_manifest(self.program.parent)
         return found if found is not None and self.program.name in found.models else None
 
-    @cached_property
+    @cached
     def metadata(self) -> dict[str, Any]:
         """What an .onnx says of itself, as :func:`read_onnx_metadata` returns it."""
         return read_onnx_metadata(self.program) if self.program.suffix == ".onnx" else {}
 
-    @cached_property
+    @cached
     def checksum(self) -> str:
         """The SHA-256 of the program's bytes followed by those of the parameters."""
         digest = hashlib.sha256()
@@ -162,7 +173,7 @@ class Model:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    @cached_property
+    @cached
     def network(self) -> Any:
         """The registered network that the manifest names."""
         return find_network(self.manifest.topology if self.manifest else None)
@@ -172,7 +183,7 @@ class Model:
         """The model's name: as the user says, or else from the manifest or the files."""
         return self.model_name or self.own_name
 
-    @cached_property
+    @cached
     def own_name(self) -> str:
         """The name in the manifest, or else that of the files."""
         if self.manifest is not None:
@@ -180,7 +191,7 @@ class Model:
         usual = self.program.stem in {"__model__", "inference", "model"}
         return self.program.parent.absolute().name if usual else self.program.stem
 
-    @cached_property
+    @cached
     def own_labels(self) -> tuple[str, ...]:
         """The label of each class, by the manifest or an .onnx; empty when they say nothing."""
         if self.program.suffix == ".onnx" or self.in_memory:
@@ -210,11 +221,11 @@ class Model:
         single = self.rule["type"] in {"Topk", "ThreshOutput"}
         return self.output_kind if single or self.output_kind != "logits" else "unknown"
 
-    @cached_property
+    @cached
     def _description_file(self) -> Path | None:
         return None if self.in_memory else _core.find_description(self.program)
 
-    @cached_property
+    @cached
     def pipeline(self) -> Pipeline:
         """The preprocessing of images; another one may be set.
 
@@ -248,7 +259,7 @@ class Model:
         pipeline: Pipeline = network.pipeline(None if height < 0 else height)
         return pipeline
 
-    @cached_property
+    @cached
     def description(self) -> Pipeline | None:
         """The description of the outputs; None where arrays do without it.
 
@@ -374,7 +385,7 @@ class Opened(Clones):
         super().__init__(partial(make, **arguments))
         self._contents = contents
 
-    @cached_property
+    @cached
     def model(self) -> Model:
         """What is known of the model, which is loaded now if it was not."""
         return Model.of(self.get(), *self._contents)
