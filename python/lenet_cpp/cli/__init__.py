@@ -47,6 +47,13 @@ COMMANDS = {
 }
 """Name to module and summary."""
 
+_REPLACED = {
+    "infer": "predict with the engine dygraph",
+    "py-infer": "predict with the engine executor",
+    "explain": "the profile of benchmark",
+}
+"""Commands of 0.1, by name."""
+
 _COMPLETE = "_LENET_CPP_COMPLETE"  # the name that click gives to this variable
 
 _EPILOG = """
@@ -77,6 +84,8 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _REPLACED:
+            ctx.fail(f"{args[0]} is {_REPLACED[args[0]]} now")
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else None, rest
 

@@ -64,7 +64,7 @@ def run(
         except click.UsageError as error:
             said = " ".join(error.format_message().split())
             path = error.ctx.command_path if error.ctx else program
-            more = "" if said.endswith(("?", ")")) else f"; see {path} --help"
+            more = "" if "Did you mean" in said else f"; see {path} --help"
             print(f"{path}: error: {said.removesuffix('.')}{more}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None
 

@@ -295,7 +295,8 @@ def refuse(*names: str, why: str) -> None:
     ctx = click.get_current_context()
     params = {param.name: param for param in ctx.command.params}
     for name in names:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and ctx.params.get(name) is not False:
             flag = next((each for each in params[name].opts if each.startswith("--")), name.upper())
             raise click.UsageError(f"{flag} {why}")
 

@@ -68,7 +68,9 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         bundled: bool, model_dir: Path | None, model_file: Path | None,
         params_file: Path | None, **more: Any,
     ) -> int:  # fmt: skip
-        if bundled and (model_dir or model_file or params_file):
+        if params_file is not None and model is None and model_file is None and model_dir is None:
+            raise click.UsageError("-p goes with the program whose parameters they are")
+        if bundled and (model_dir or model_file):
             raise click.UsageError("--bundled goes with no other model")
         if bundled or model_dir or model_file:
             images = images if model is None else (model, *images)
@@ -243,6 +245,8 @@ def main(
 def _parameters(files: Files, network: str | None) -> Files:
     if network is None:
         raise click.UsageError("--engine dygraph needs -n, the network of the parameters")
+    if files.get("params_file") is not None:
+        raise click.UsageError("-p: with --engine dygraph MODEL is the parameters")
     return {"model_file": Path(network), "params_file": next(filter(None, files.values()))}
 
 
