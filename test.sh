@@ -181,9 +181,10 @@ trap - EXIT
 [ $quick = 1 ] || heart=
 
 part "Python tests"
-# A file stays with one process, in the order of tests/conftest.py; each may take some 4 GB.
+# One process more than processors, as some wait. A file stays with one, in the order of
+# tests/conftest.py; each may take some 4 GB.
 # shellcheck disable=SC2086 # several files
-python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $paddle $heart "$@" ||
+python -m pytest --numprocesses="$(($(nproc) + 1))" --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $paddle $heart "$@" ||
     failed=$?
 part ""
 python tools/structure.py || true # a test holds the limits
