@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import helper, parser
 
 triton = pytest.importorskip("tritonclient.http")
 
@@ -34,6 +35,38 @@ def test_infer(client, digit, expected, binary_in, binary_out, packed):
     )
     assert result.get_response()["id"] == "a"
     np.testing.assert_array_equal(result.as_numpy(name), np.repeat(expected, 50, axis=0))
+
+
+@pytest.fixture(scope="module")
+def two_outputs(run_server, serve_program, tmp_path_factory):
+    """A client of a server whose model gives the sums of rows, and their squares."""
+    nodes = "a = Flatten(x) s = MatMul(a, w) q = Mul(s, s)"
+    graph = "g (float[N,2,2,2] x) => (float[N,2] s, float[N,2] q) <float[8,2] w = {%s}> { %s }"
+    weights = ",".join(map(str, range(16)))
+    made = helper.make_model(
+        parser.parse_graph(graph % (weights, nodes)), ir_version=8,
+        opset_imports=[helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("two") / "two.onnx"
+    path.write_bytes(made.SerializeToString())
+    with (
+        run_server(serve_program, f"two={path}", "--port=0") as server,
+        triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("asked", ["s", "q", "sq", "qs"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_outputs_that_are_asked_for(two_outputs, asked, binary):
+    x = np.random.default_rng(3).integers(-4, 5, (3, 2, 2, 2)).astype(np.float32)
+    sums = x.reshape(3, 8) @ np.arange(16, dtype=np.float32).reshape(8, 2)
+    expected = {"s": sums, "q": sums * sums}
+    outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in asked]
+    result = two_outputs.infer("two", [tensor_of(x)], outputs=outputs)
+    assert [output["name"] for output in result.get_response()["outputs"]] == list(asked)
+    for name in asked:
+        np.testing.assert_array_equal(result.as_numpy(name), expected[name])
 
 
 def test_questions_about_server_and_models(client):
