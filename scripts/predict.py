@@ -163,7 +163,7 @@ def _change(engine: InferenceEngine, flag: str, step: type, size: Any) -> None:
 
 
 def _inherit(command: cli.Command, *without: str) -> None:
-    """Add the options of lenet-cpp predict that the command has not."""
+    """Add the options of lenet-cpp predict that the command does not have yet."""
     named = {param.name for param in command.params} | {"model", "bundled", *without}
     command.params += [param for param in main.params if param.name not in named]
 

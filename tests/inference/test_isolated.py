@@ -18,6 +18,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.inference import isolated
+from predictor_cases import in_child
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +241,24 @@ def test_a_busy_child_ends_with_its_parent_too():
     child.stdin.close()
     child.stdout.close()
     assert child.wait(timeout=30) == -signal.SIGKILL
+
+
+def test_a_fork_that_ends_leaves_the_child_to_its_parent(tmp_path):
+    code = """
+import os, sys
+import numpy as np
+from lenet_cpp import IsolatedPredictor
+
+predictor, image = IsolatedPredictor(engine="native"), np.zeros((1, 1, 28, 28), np.float32)
+predictor.run(image)
+before, fork = predictor.pid, os.fork()
+if fork == 0:
+    sys.exit()
+os.waitpid(fork, 0)
+predictor.run(image)
+assert predictor.pid == before
+"""
+    in_child(code, cwd=tmp_path)
 
 
 GARBLED = "the child process sent an invalid reply"

@@ -142,7 +142,7 @@ class Child:
         self.ended(seconds)
 
     def ended(self, seconds: float | None) -> int | str | None:
-        """Wait so long; return the exit code, or a signal's name, or None if it has not ended."""
+        """Return the exit code or the name of the signal; None if it still runs after the wait."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=seconds)
         code = self._process.returncode

@@ -26,5 +26,5 @@ class Closing(ABC):
     def close(self) -> None:
         """Free what the object holds. May be called again, and from any thread."""
 
-    def _require_open(self) -> object:  # noqa: B027 - has a default: accept it
+    def _require_open(self) -> object:  # noqa: B027 - not abstract: refuses nothing
         """Raise an error when the object was closed; the default accepts it."""

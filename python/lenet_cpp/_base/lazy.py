@@ -19,7 +19,7 @@ _Owner = TypeVar("_Owner")
 _Value = TypeVar("_Value")
 
 
-class cached(Generic[_Owner, _Value]):  # noqa: N801 - a decorator
+class cached(Generic[_Owner, _Value]):  # noqa: N801 - a decorator, used as functools.cached_property is
     """As :class:`functools.cached_property`, which until Python 3.12 takes a lock of the class.
 
     A child that was forked while a thread had the lock would wait for ever. Threads may compute a

@@ -151,7 +151,7 @@ def option_group(title: str, *decorators: Callable[[Any], Any]) -> Callable[[_Fu
     def add(function: _Function) -> _Function:
         for decorator in reversed(decorators):
             decorator(function)
-            param = function.__click_params__[-1]  # type: ignore[attr-defined]
+            param = function.__click_params__[-1]  # type: ignore[attr-defined]  # click's own
             param.group = getattr(param, "group", title)
         return function
 

@@ -92,7 +92,7 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
     return cli.option_group("Model",
         cli.argument("model", metavar="MODEL", required=False, type=cli.FILE,
             help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx"
-            "; with --engine dygraph a .pdparams (also -d, --model-dir, -m, --model-file)"),
+            " (also -d, --model-dir, -m, --model-file)"),
         cli.argument("images", metavar="IMAGE...", nargs=-1, type=cli.FILE,
             help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
         option("-d", "--model-dir", type=cli.FOLDER, hidden=True),
@@ -171,7 +171,7 @@ computed_by = (
     option("--engine", type=cli.choice(*ENGINES), default="auto",
         help="native (own kernels), paddle and onnxruntime (for .onnx) run in C++, and auto is the"
         " fastest of them that can; python (paddle.inference), executor (the training engine) and"
-        " dygraph (the layer of the network -n) in Paddle's Python package"),
+        " dygraph (the network -n, whose .pdparams MODEL is) in Paddle's Python package"),
     *computed_by,
 )  # fmt: skip
 def main(

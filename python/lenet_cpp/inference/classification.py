@@ -139,8 +139,8 @@ class InferenceEngine(Closing):
                 not give the size that the model takes.
         """
         several = isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
-        # mypy does not see what `several` says of `images`.
-        return self.model.prepare(images if several else [images])  # type: ignore[list-item, arg-type]
+        given: Any = images
+        return self.model.prepare(given if several else [given])
 
     def run(self, x: ArrayLike) -> NDArray[np.float32]:
         """Compute the model's raw outputs.

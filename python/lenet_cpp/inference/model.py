@@ -277,7 +277,7 @@ class Model:
 
     @property
     def rule(self) -> dict[str, Any]:
-        """What becomes of the outputs, as ``docs/preprocessing.md`` has it."""
+        """The post-processing of the outputs, in the form of ``docs/preprocessing.md``."""
         described, labels = self.description, self.given_labels
         rule = (described and described.postprocess) or {"type": "Topk"}
         if rule["type"] == "ThreshOutput" and labels is not None and len(labels) == 2:
