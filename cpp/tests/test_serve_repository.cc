@@ -1,5 +1,7 @@
 // The models that a service finds, loads and replaces.
 
+#include <mutex>
+
 #include "serve_support.h"
 
 namespace lenet::tests {
@@ -15,6 +17,12 @@ TEST_CASE("a new version is served once it is whole, and a broken one never") {
   put("1");
   Options options = options_of(folder.path(), "");
   options.allow_load = true;
+  std::mutex mutex;
+  Names problems;  // of looks
+  options.log = [&](const std::string& line) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (line.rfind("the models' folders: ", 0) == 0) problems.push_back(line);
+  };
   Server server(options);
   const auto versions = [&] { return server.get_json("/v2/models/m").at("versions"); };
   const auto load = [&](const std::string& what = "load") {
@@ -61,11 +69,18 @@ TEST_CASE("a new version is served once it is whole, and a broken one never") {
   // All is away, as on a disk that is not there: what is loaded stays.
   fs::rename(folder.path(), folder.path() + ".away");
   for (int i = 0; i < 3; ++i) {
-    look_until([&] { return index_says("READY", "its files are gone"); });
+    server.service.look_for_models();
+    CHECK(server.post("/v2/repository/models/other/unload").status == 400);  // after the look
+    CHECK(index_says("READY", "its files are gone"));
   }
   CHECK(is_served("3"));
   fs::rename(folder.path() + ".away", folder.path());
   look_until([&] { return index_says("READY", ""); });
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    REQUIRE(problems.size() == 1);  // however often it was looked
+    CHECK(problems[0].find("does not exist") != std::string::npos);
+  }
   // The model alone was taken away: it is unloaded.
   fs::remove_all(folder / "m");
   look_until([&] { return !is_served("3"); });
@@ -82,6 +97,27 @@ TEST_CASE("a new version is served once it is whole, and a broken one never") {
   CHECK(server.post("/v2/repository/models/other/load").status == 400);
   CHECK(server.post("/v2/repository/models/m/load", R"({"parameters":{"config":"{}"}})").status ==
         400);
+}
+
+TEST_CASE("more loads than may wait are refused, and the others end") {
+  Options options = options_of(kModelDir);
+  options.allow_load = true;
+  Server server(options);
+  std::vector<std::future<Response>> loads;
+  for (int i = 0; i < 1000; ++i) {  // each takes milliseconds, and asking for it none
+    loads.push_back(server.send(request_of("POST", "/v2/repository/models/lenet/load")));
+  }
+  int refused = 0;
+  for (auto& load : loads) {
+    REQUIRE(load.wait_for(std::chrono::seconds(60)) == std::future_status::ready);
+    const Response response = load.get();
+    if (response.status == 200) continue;
+    CHECK(response.status == 503);
+    CHECK(response.body.find("too many requests to load") != std::string::npos);
+    ++refused;
+  }
+  CHECK(refused > 0);
+  CHECK(refused < 1000);
 }
 
 TEST_CASE("files that were replaced by others of the same size and time are read") {

@@ -57,11 +57,13 @@ def _network(rng):
             }
             for name, values in statistics.items():
                 getattr(self.norm, name).set_value(values.astype(np.float32))
-            self.branch = nn.Conv2D(middle, middle, 3, padding=1, groups=pick(1, middle))
+            more = {"groups": pick(1, middle), "bias_attr": None if pick(0, 1) else False}
+            self.branch = nn.Conv2D(middle, middle, 3, padding=1, **more)
+            self.other = nn.Conv2D(middle, middle, 1, bias_attr=False)
             self.pools = [pools[pick(0, 1, 2, 3)], pools[pick(0, 1, 3)]]
-            self.normalizes, self.joins = rng.random() < 0.5, pick(0, 1, 2)
+            self.normalizes, self.joins = rng.random() < 0.5, pick(0, 1, 2, 3)
             self.second = convolution(middle * (2 if self.joins == 2 else 1), last, groups)
-            self.relus = [rng.random() < 0.6 for _ in range(2)]
+            self.relus = [rng.random() < 0.6 for _ in range(3)]
             self.softmax, self.pooled = rng.random() < 0.3, rng.random() < 0.3
             image = self.features(paddle.zeros([1, *shape]))
             size = int(np.prod(image.shape))
@@ -75,10 +77,12 @@ def _network(rng):
             x = self.norm(x) if self.normalizes else x
             x = nn.functional.relu(x) if self.relus[0] else x
             x = self.pools[0](x)
-            if self.joins == 1:
-                x = nn.functional.relu(x + self.branch(x))
+            if self.joins in (1, 3):
+                x = (x if self.joins == 1 else self.other(x)) + self.branch(x)
+                x = nn.functional.relu(x) if self.relus[2] else x
             if self.joins == 2:
-                x = paddle.concat([x, self.branch(x)], axis=1)
+                # A pool that is concatenated Paddle reads by another range than it has given it.
+                x = paddle.concat([nn.functional.relu(x), self.branch(x)], axis=1)
             x = self.second(x)
             x = nn.functional.relu(x) if self.relus[1] else x
             if min(x.shape[2:]) >= 3:

@@ -177,8 +177,10 @@ class QuantizedProgram:
             (other,) = {*added.inputs} - {op.output}
             givers = self._givers(other)
             convolved = any(giver.kind in _CONVOLUTIONS for giver in givers)
-            # Of two convolutions, to the one that what the other takes comes before.
-            if not self._reaches(givers[0].inputs[0] if convolved else other, op.output):
+            # Of two convolutions, to the one that what the other takes comes before; not to one
+            # that takes it itself, as the values of a pattern of Paddle's are different ones.
+            source = givers[0].inputs[0] if convolved else other
+            if op.inputs[0] in (other, source) or not self._reaches(source, op.output):
                 continue
             op.residual = other
             self._absorb(op, added)

@@ -57,7 +57,7 @@ def bits(values):
 
 def differences(found, expected):
     """Of each image, the largest, in steps of 8 bits of the largest output."""
-    steps = np.abs(found - expected).max(axis=1) / (np.abs(expected).max() / 127)
+    steps = np.abs(found - expected).max(axis=1) / ((np.abs(expected).max() or 127) / 127)
     assert steps.shape == (len(expected),)
     return steps
 
@@ -106,19 +106,39 @@ class Branches(paddle.nn.Layer):
         self.right = paddle.nn.Conv2D(3, 8, 3, padding=1, bias_attr=False)
         self.middle = paddle.nn.Conv2D(16, 8, 3, padding=1, bias_attr=False)
         self.norm = paddle.nn.BatchNorm2D(8)
+        self.before = paddle.nn.Conv2D(8, 8, 3, padding=1)
+        self.added = paddle.nn.Conv2D(8, 8, 1, bias_attr=False)
+        self.signed = paddle.nn.Conv2D(8, 8, 1, bias_attr=False)
         self.last = paddle.nn.Conv2D(8, 8, 1)
         self.out = paddle.nn.Linear(128, num_classes)
 
     def forward(self, x):
         x = paddle.concat([relu(self.left(x)), relu(self.right(x))], axis=1)
         x = relu(self.norm(self.middle(avg_pool2d(x, 2))))
+        x = relu(x + self.added(relu(self.before(x))))
+        x = x + self.signed(x)
         return self.out(max_pool2d(self.last(x) + x, 2).flatten(1))
 
 
+class CutSum(paddle.nn.Layer):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.first = paddle.nn.Conv2D(3, 8, 3, padding=1)
+        self.before = paddle.nn.Conv2D(8, 8, 3, padding=1)
+        self.added = paddle.nn.Conv2D(8, 8, 1, bias_attr=False)
+        self.out = paddle.nn.Conv2D(8, num_classes, 16)
+
+    def forward(self, x):
+        x = relu(self.first(x))
+        x = x + self.added(relu(self.before(x)))
+        return self.out(x).flatten(1)
+
+
 SPEC = ModelSpec("branches", Branches, (3, 16, 16), classes=10)
+CUT = ModelSpec("cut", CutSum, (3, 16, 16), classes=10)
 """
 RESNETS = [("ResNet18", "static-ptq"), ("ResNet18", "dygraph-ptq"), ("ResNet18_vd", "static-ptq")]
-BRANCHED = [("branches", "static-ptq"), ("branches", "static-qat")]
+BRANCHED = [("branches", "static-ptq"), ("branches", "static-qat"), ("cut", "static-ptq")]
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +150,9 @@ def made(pytestconfig, tmp_path_factory):
     tasks, images = [], []
     with ExitStack() as stack:
         for name, method in names:
-            how = {"model": f"{folder}/branches.py:SPEC", "image_size": 16}
-            how = how if name == "branches" else {"model": name, "image_size": 32}
+            spec = {"branches": "SPEC", "cut": "CUT"}.get(name)
+            how = {"model": f"{folder}/branches.py:{spec}", "image_size": 16}
+            how = how if spec else {"model": name, "image_size": 32}
             source = stack.enter_context(open_source(**how, seed=1))
             drawn = own_images(source, None, 16, 16)
             target, data = (tmp_path_factory.mktemp(each) for each in ("target", "data"))
@@ -148,8 +169,9 @@ def made(pytestconfig, tmp_path_factory):
     [*BRANCHED, *(pytest.param(*one, marks=pytest.mark.nightly) for one in RESNETS)],
 )
 def test_a_network_answers_as_paddle_does(made, name, method):
-    """Normalization that is folded, sums that oneDNN adds in a convolution, and others; what relus
-    give, concatenated; a sum that no convolution takes in.
+    """Normalization that is folded; sums that oneDNN adds in a convolution, and others; what relus
+    give, concatenated; a sum that no convolution takes in; one whose negative values are cut off,
+    as it is stored over what a relu gave.
     """
     model, rules, images = made[name, method]
     found = run(model, images)
@@ -161,7 +183,7 @@ def test_a_network_answers_as_paddle_does(made, name, method):
 
     def check(expected):
         apart = differences(found, expected)
-        if name == "branches":
+        if name in {"branches", "cut"}:
             assert np.median(apart) <= 1e-3
         else:  # of an image in which some value was rounded the other way, twenty layers make more
             assert (apart <= 1e-3).mean() >= 0.25

@@ -154,7 +154,8 @@ class Rounder {
   // ---- fusing layers
 
   /// Whether the convolution `to` adds a tensor: it is computed from that, or from what the
-  /// convolution that gives that takes.
+  /// convolution that gives that takes, and takes something else. Paddle looks for a pattern
+  /// (conv_elementwise_add_onednn_fuse_pass), whose tensors are different ones.
   bool adds(std::size_t to, std::size_t residual) {
     const auto& layers = network_.layers;
     std::size_t from = residual;
@@ -164,6 +165,7 @@ class Rounder {
       from = layers[producer].inputs[0];
       producer = links_.producers[from];
     }
+    if (const auto in = layers[to].inputs[0]; in == residual || in == from) return false;
     reached_[from] = to;  // marked for this question: each is asked once of a layer
     for (std::size_t i = producer == kNone ? 0 : producer + 1; i <= to; ++i) {
       visited_ += layers[i].inputs.size();
