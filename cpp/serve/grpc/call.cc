@@ -95,16 +95,12 @@ class Call {
  private:
   /// A message that waits to be unpacked. If nobody does that, it is refused in the end.
   struct Packed {
-    Packed(Call& its_call, Reader& in)
-        : call(&its_call), coding(in.coding()), bytes(read_all(in)) {}
-    Packed(const Packed&) = delete;
-    Packed& operator=(const Packed&) = delete;
     ~Packed() {
       if (call != nullptr) call->end(refusal);
     }
 
-    Call* call;
-    const Coding coding;
+    Call* call = nullptr;
+    Coding coding = Coding::Identity;
     std::string bytes;
     grpc::Status refusal{grpc::StatusCode::UNAVAILABLE, kStopping};
   };
@@ -139,7 +135,11 @@ void Call::take(Buffer in) noexcept try {
   if (!in.Valid()) throw Refusal(400, "the call has no message");
   Reader reader(&in);
   if (reader.coding() == Coding::Identity) return ask(reader, in.Length());
-  unpack(std::make_shared<Packed>(*this, reader));
+  const auto packed = std::make_shared<Packed>();
+  packed->coding = reader.coding();
+  packed->bytes = read_all(reader);
+  packed->call = this;
+  unpack(packed);
 } catch (const std::exception& error) {
   end(status_of(failure_response(error)));
 }
