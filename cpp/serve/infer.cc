@@ -33,15 +33,6 @@ std::size_t count_values(const Shape& shape, std::size_t most) {
   return empty ? 0 : count;
 }
 
-/// Whether all dimensions but the first are the model's.
-bool is_model_shape(const Shape& shape, const Shape& of_model) {
-  if (shape.size() != of_model.size()) return false;
-  for (std::size_t i = 1; i < shape.size(); ++i) {
-    if (of_model[i] >= 0 && of_model[i] != shape[i]) return false;
-  }
-  return true;
-}
-
 std::string decode_base64(std::string_view text) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -261,8 +252,9 @@ class Fitting {
   }
 
   void take_pixels(std::string_view binary, std::size_t count) {
-    const bool photo = model_.pipeline && request_.shape.size() == 4 &&
-                       !is_model_shape(request_.shape, model_.input.shape);
+    const bool photo =
+        model_.pipeline && request_.shape.size() == 4 &&
+        (model_.input.shape.empty() || !fits(request_.shape, model_.input, request_.images()));
     request_.kind = photo ? Kind::Photos : Kind::Pixels;
     JsonData* const data = json_data(count, false);
     if (data == nullptr) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json_fwd.hpp>
@@ -41,19 +42,9 @@ class Model {
   double image_us = 0;        ///< of a warm run of one image; infinite where the shape is not known
   mutable Statistics statistics;
 
-  /// A predictor for the thread that asks, until the lease ends.
-  class Lease {
-   public:
-    explicit Lease(Model& model);
-    ~Lease();
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
-    Predictor* operator->() { return predictor_.get(); }
-
-   private:
-    Model& model_;
-    std::unique_ptr<Predictor> predictor_;
-  };
+  /// A predictor for the thread that asks, until the pointer is gone.
+  using Lease = std::unique_ptr<Predictor, std::function<void(Predictor*)>>;
+  Lease lend();
   /// Ends the runs that the engine can end, with BackendFailure.
   void cancel();
 

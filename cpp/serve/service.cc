@@ -128,7 +128,7 @@ struct Service::Loop::State {
   std::optional<Response> answer_model(std::string_view path, Request& request, Done& done);
   /// /v2/repository/models/NAME
   std::optional<Response> answer_change(std::string_view path, const Request& request, Done& done);
-  std::optional<Response> infer(std::shared_ptr<Model> model, Request& request, Done& done);
+  void infer(std::shared_ptr<Model> model, Request& request, Done& done);
 };
 
 std::optional<Response> Service::Loop::State::answer(Request& request, Done& done) {
@@ -141,12 +141,6 @@ std::optional<Response> Service::Loop::State::answer(Request& request, Done& don
     if (path == address) require_method(request, method);
     return path == address;
   };
-  if (is("/metrics")) {
-    Response response;
-    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    response.body = service.metrics();
-    return response;
-  }
   if (is("/v2") || is("/v2/")) {
     return json_response({{"name", "lenet_serve"},
                           {"version", version()},
@@ -192,7 +186,8 @@ std::optional<Response> Service::Loop::State::answer_model(std::string_view path
   }
   if (path == "/infer") {
     require_method(request, "POST");
-    return infer(std::move(model), request, done);
+    infer(std::move(model), request, done);
+    return std::nullopt;
   }
   if (take(path, "/trace")) throw Refusal(501, "this server does not support trace");
   if (!path.empty() && path != "/config" && path != "/stats" && path != "/ready") {
@@ -228,20 +223,15 @@ std::optional<Response> Service::Loop::State::answer_change(std::string_view pat
   return std::nullopt;
 }
 
-std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model, Request& request,
-                                                    Done& done) {
+void Service::Loop::State::infer(std::shared_ptr<Model> model, Request& request, Done& done) {
   auto job = std::make_unique<Job>();
   job->request = std::move(request);
   job->model = std::move(model);
-  const Options& options = shared.options;
   bool is_short = json_bytes(job->request) <= kLoopJsonBytes;
+  job->done = std::move(done);
+  const Options& options = shared.options;
   if (is_short) {
-    try {
-      job->parse(options.limits, job->arrival);
-    } catch (const std::exception&) {
-      job->model->statistics.add_request(false, Clock::now() - job->arrival);
-      throw;
-    }
+    if (!job->prepare(options.limits, job->arrival, false)) return;
     is_short = job->infer.kind != InferRequest::Kind::Files &&
                static_cast<double>(job->infer.images()) * job->model->image_us <= options.loop_us;
   }
@@ -249,13 +239,9 @@ std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model
     batch.reserve(1);
     waiting.emplace_back();
     waiting.back() = std::move(job);
-    waiting.back()->done = std::move(done);
-    return std::nullopt;
+  } else if (!shared.workers.add(job)) {
+    job->done(error_response(429, "too many requests are waiting"));
   }
-  job->done = std::move(done);
-  if (shared.workers.add(job)) return std::nullopt;
-  done = std::move(job->done);
-  return error_response(429, "too many requests are waiting");
 }
 
 Service::Loop::Loop(Service& service)
@@ -317,48 +303,47 @@ std::string Service::metrics() const {
   text.gauge("lenet_queued_bytes", waiting.queued_bytes, "Bytes of the bodies of these.");
   text.gauge("lenet_running_requests", waiting.running_requests,
              "What workers do: requests, and bodies to pack.");
-  text.begin("lenet_requests_total", "counter", "Requests for inference, answered.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels + ",result=\"success\"", model.statistics.success.count);
-    text.add(labels + ",result=\"failure\"", model.statistics.fail.count);
-  });
-  text.begin("lenet_images_total", "counter", "Images that the network computed.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.statistics.images);
-  });
-  text.begin("lenet_runs_total", "counter", "Batches that the network computed.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.statistics.runs);
-  });
-  text.begin("lenet_part_seconds_total", "counter", "Parts of successful requests' time.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    const Statistics& of = model.statistics;
-    const std::pair<const char*, const Counter&> parts[] = {
-        {"queue", of.queue}, {"input", of.input}, {"infer", of.infer}, {"output", of.output}};
-    for (const auto& [part, counter] : parts) {
-      text.add(labels + ",part=\"" + part + "\"", seconds_text(counter.nanoseconds));
-    }
-  });
-  text.begin("lenet_request_seconds", "histogram", "From arrival to response.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.statistics.times);
-  });
-  text.begin("lenet_compiled_sizes", "gauge", "Sizes of images that a model is compiled for.");
-  std::vector<std::pair<std::string, CompiledSizes>> compiled;  // by labels
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    compiled.emplace_back(labels, model.compiled_sizes());
-  });
-  for (const auto& [labels, found] : compiled) text.add(labels, found.sizes.size());
-  text.begin("lenet_compiled_bytes", "gauge", "Bytes of the weights for all of these sizes.");
-  for (const auto& [labels, found] : compiled) {
-    text.add(labels, static_cast<std::uint64_t>(found.bytes));
-  }
-  text.begin("lenet_compiled_size_bytes", "gauge", "Bytes of the weights for one, shared or not.");
-  for (const auto& [labels, found] : compiled) {
-    for (const auto& [image, bytes] : found.sizes) {
-      text.add(labels + ",image=\"" + to_string(image) + "\"", static_cast<std::uint64_t>(bytes));
-    }
-  }
+  const auto each = [&](const char* name, const char* type, const char* help, const auto& add) {
+    text.begin(name, type, help);
+    each_model(*catalog, add);
+  };
+  using Labels = const std::string&;
+  each("lenet_requests_total", "counter", "Requests for inference, answered.",
+       [&](const Model& model, Labels labels) {
+         text.add(labels + ",result=\"success\"", model.statistics.success.count);
+         text.add(labels + ",result=\"failure\"", model.statistics.fail.count);
+       });
+  each("lenet_images_total", "counter", "Images that the network computed.",
+       [&](const Model& model, Labels labels) { text.add(labels, model.statistics.images); });
+  each("lenet_runs_total", "counter", "Batches that the network computed.",
+       [&](const Model& model, Labels labels) { text.add(labels, model.statistics.runs); });
+  each("lenet_part_seconds_total", "counter", "Parts of successful requests' time.",
+       [&](const Model& model, Labels labels) {
+         const Statistics& of = model.statistics;
+         const std::pair<const char*, const Counter&> parts[] = {
+             {"queue", of.queue}, {"input", of.input}, {"infer", of.infer}, {"output", of.output}};
+         for (const auto& [part, counter] : parts) {
+           text.add(labels + ",part=\"" + part + "\"", seconds_text(counter.nanoseconds));
+         }
+       });
+  each("lenet_request_seconds", "histogram", "From arrival to response.",
+       [&](const Model& model, Labels labels) { text.add(labels, model.statistics.times); });
+  each("lenet_compiled_sizes", "gauge", "Sizes of images that a model is compiled for.",
+       [&](const Model& model, Labels labels) {
+         text.add(labels, model.compiled_sizes().sizes.size());
+       });
+  each("lenet_compiled_bytes", "gauge", "Bytes of the weights for all of these sizes.",
+       [&](const Model& model, Labels labels) {
+         text.add(labels, static_cast<std::uint64_t>(model.compiled_sizes().bytes));
+       });
+  each("lenet_compiled_size_bytes", "gauge", "Bytes of the weights for one, shared or not.",
+       [&](const Model& model, Labels labels) {
+         const CompiledSizes compiled = model.compiled_sizes();
+         for (const auto& [image, bytes] : compiled.sizes) {
+           text.add(labels + ",image=\"" + to_string(image) + "\"",
+                    static_cast<std::uint64_t>(bytes));
+         }
+       });
   return text.text;
 }
 
