@@ -297,12 +297,12 @@ std::string Service::metrics() const {
   const auto catalog = state_->repository.catalog();
   const Backlog waiting = backlog();
   MetricsText text;
-  text.gauge("lenet_ready", ready() ? 1 : 0, "Whether the server takes requests.");
-  text.gauge("lenet_queued_requests", waiting.queued_requests,
-             "What waits for a worker: requests, and bodies to pack.");
-  text.gauge("lenet_queued_bytes", waiting.queued_bytes, "Bytes of the bodies of these.");
-  text.gauge("lenet_running_requests", waiting.running_requests,
-             "What workers do: requests, and bodies to pack.");
+  text.one("lenet_ready", "gauge", ready() ? 1 : 0, "Whether the server takes requests.");
+  text.one("lenet_queued_requests", "gauge", waiting.queued_requests,
+           "What waits for a worker: requests, and bodies to pack.");
+  text.one("lenet_queued_bytes", "gauge", waiting.queued_bytes, "Bytes of the bodies of these.");
+  text.one("lenet_running_requests", "gauge", waiting.running_requests,
+           "What workers do: requests, and bodies to pack.");
   const auto each = [&](const char* name, const char* type, const char* help, const auto& add) {
     text.begin(name, type, help);
     each_model(*catalog, add);

@@ -30,7 +30,6 @@ struct Inferred;  // infer.h
 struct Request {
   std::string method;        ///< "GET", "POST", ...; HEAD is answered as GET, with a body
   std::string path;          ///< as sent: escapes such as %20 are not decoded, without the query
-  std::string query;         ///< what follows the '?', as sent
   std::string body;          ///< unpacked, by the time that the service gets it
   std::string content_type;  ///< as sent; empty: there was none
   /// Value of `Inference-Header-Content-Length` as sent; nothing: there was no such header.
@@ -111,7 +110,7 @@ struct Options {
   bool insecure_load = false;  ///< also by clients without a token
   Limits limits;
   /// Gets one line for each model that was loaded, replaced, refused or unloaded; from any thread.
-  std::function<void(const std::string& line)> log;
+  std::function<void(const std::string& line)> log = [](const std::string&) {};
 };
 
 /// What is going on, for limits, logs and a graceful stop.

@@ -33,7 +33,7 @@ class Access {
          std::vector<std::string> origins);
 
   /// 421 for a host that this server is not, 403 for a page of another origin.
-  std::optional<Response> refuse(const RequestHeader& header) const;
+  std::optional<Response> refuse(const HttpRequest& request) const;
 
   /// Whether pages of other origins may read any response.
   bool shares() const { return !origins_.empty(); }

@@ -139,13 +139,14 @@ bool Connection::parse_some() {
 }
 
 void Connection::on_header() {
-  const RequestHeader& header = parser_->header();
-  shared_with_ = transport_.access.shares_with(header.origin) ? header.origin : "";
-  std::optional<Response> refused = transport_.refuse(parser_->request(), header);
+  const HttpRequest& request = parser_->request();
+  shared_with_ = transport_.access.shares_with(request.origin) ? request.origin : "";
+  std::optional<Response> refused = transport_.refuse(request);
   if (refused) {
-    begin_response(header.close || !parser_->done());
+    begin_response(request.close || !parser_->done());
     respond(std::move(*refused));
-  } else if (header.expects_continue && !parser_->done() && input_.empty() && !header.is_http_1_0) {
+  } else if (request.expects_continue && !parser_->done() && input_.empty() &&
+             !request.is_http_1_0) {
     output_ += "HTTP/1.1 100 Continue\r\n\r\n";
   }
 }
@@ -158,25 +159,22 @@ void Connection::begin_response(bool close_after) {
     exchange_.path = parser_->request().path;
     ++requests_;
   }
-  parser_.reset();
 }
 
 void Connection::dispatch() {
-  Request request = std::move(parser_->request());
-  const RequestHeader header = std::move(parser_->header());
-  begin_response(header.close);
-  exchange_.method = request.method;
-  exchange_.path = request.path;
+  begin_response(parser_->request().close);
+  HttpRequest request = std::move(parser_->request());
+  parser_.reset();
   exchange_.received = request.body.size();
-  accepts_ = choose_coding(header.accept_encoding);
-  is_http_1_0_ = header.is_http_1_0;
+  accepts_ = choose_coding(request.accept_encoding);
+  is_http_1_0_ = request.is_http_1_0;
   waiting_ = true;
   const int seconds = transport_.options.request_seconds;
   if (seconds > 0) request.deadline = dispatched_ + std::chrono::seconds(seconds);
-  if (std::optional<Response> response = transport_.answer(request, header)) {
+  if (std::optional<Response> response = transport_.answer(request)) {
     take(std::move(*response));
   } else {
-    loop_.handle(*this, std::move(request), header.coding);
+    loop_.handle(*this, std::move(request), request.coding);
   }
 }
 
@@ -228,6 +226,7 @@ void Connection::append_head(const Response& response) {
 }
 
 void Connection::respond(Response response) {
+  parser_.reset();
   if (draining_ && input_.empty()) close_after_ = true;
   const std::size_t before = output_.size();
   append_head(response);

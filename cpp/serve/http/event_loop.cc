@@ -353,21 +353,19 @@ void EventLoop::read_mailbox() {
 }
 
 void EventLoop::drain() {
-  post([this] { begin_drain(); });
-}
-
-void EventLoop::begin_drain() {
-  draining_ = true;
-  transport_.draining = true;
-  if (listener_ >= 0) {
-    accept_all();
-    close_listener();
-    // After the connections that they were just handed.
-    for (EventLoop* loop : loops_) {
-      if (loop != this) loop->drain();
+  post([this] {
+    draining_ = true;
+    transport_.draining = true;
+    if (listener_ >= 0) {
+      accept_all();
+      close_listener();
+      // After the connections that they were just handed.
+      for (EventLoop* loop : loops_) {
+        if (loop != this) loop->drain();
+      }
     }
-  }
-  each_connection([](Connection& connection) { connection.drain(); });
+    each_connection([](Connection& connection) { connection.drain(); });
+  });
 }
 
 void EventLoop::abort() {

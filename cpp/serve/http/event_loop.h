@@ -90,7 +90,6 @@ class EventLoop {
   void guard(std::uint64_t key, const Action& action);
   template <typename Action>
   void each_connection(const Action& action);
-  void begin_drain();
 
   Transport& transport_;
   const int epoll_;
