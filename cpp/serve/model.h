@@ -16,7 +16,7 @@
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
 #include "metrics.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "model.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 

@@ -13,7 +13,7 @@
 
 #include "infer.h"
 #include "model.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 
@@ -87,7 +87,7 @@ class Workers {
 
   /// \returns false, and leaves the job, when too much is waiting
   bool add(std::unique_ptr<Job>& job) noexcept;
-  /// As Service::run. Tasks and requests take turns.
+  /// As Service::run.
   bool add(std::function<void()> task, std::size_t bytes) noexcept;
   Backlog backlog() const;
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "http/content_coding.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 
