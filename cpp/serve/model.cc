@@ -50,7 +50,6 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
       first_(load_predictor(path, options)) {
   const Config& config = first_->config();
   platform_ = std::string("lenet_") + to_string(config.engine);
-  time_limit_ms = config.time_limit_ms;
   input = first_->input_spec();
   outputs = first_->output_specs();
   joins_images = first_->joins_images();

@@ -32,7 +32,6 @@ class Model {
 
   const std::string name;
   const std::string version;
-  int time_limit_ms = 0;                  ///< of a run; 0: none, or its engine cannot be stopped
   Described described;                    ///< its note is for who runs the server
   std::optional<ImagePipeline> pipeline;  ///< nothing: it is not known
   TensorSpec input;
@@ -52,6 +51,7 @@ class Model {
   nlohmann::json metadata() const;
   nlohmann::json config() const;
   nlohmann::json counted() const;
+  /// Without a limit of time where its engine cannot be stopped.
   const Config& options() const { return first_->config(); }
   CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
 

@@ -116,7 +116,7 @@ void Runner::run(JobRange jobs) noexcept {
     again = jobs.count > 1 && known != nullptr && known->code() == ErrorCode::BadInput;
     for (const auto& job : jobs) {
       if (again || !job->done) continue;
-      const int limit = job->model->time_limit_ms;
+      const int limit = job->model->options().time_limit_ms;
       const bool is_late =
           limit > 0 && Clock::now() - job->arrival > std::chrono::milliseconds(limit);
       job->answer(stop_     ? error_response(503, "the server is stopping")
@@ -226,6 +226,7 @@ Workers::~Workers() {
   lock.unlock();
   for (std::thread& thread : threads_) thread.join();
   if (refusing_.joinable()) refusing_.join();
+  for (const Task& task : tasks_) task.run(true);
 }
 
 bool Workers::has_room(std::size_t bytes) const {
@@ -246,7 +247,7 @@ bool Workers::wake() {
   return !threads_.empty();
 }
 
-bool Workers::add(std::function<void()> task, std::size_t bytes) noexcept try {
+bool Workers::add(std::function<void(bool)> task, std::size_t bytes) noexcept try {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!has_room(bytes) || !wake()) return false;
   tasks_.push_back({std::move(task), bytes});
@@ -313,7 +314,7 @@ void Workers::run_task(std::unique_lock<std::mutex>& lock) {
   ++running_requests_;
   task_is_next_ = false;
   lock.unlock();
-  task.run();
+  task.run(false);
   task.run = nullptr;
   lock.lock();
   --running_requests_;

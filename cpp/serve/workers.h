@@ -88,7 +88,7 @@ class Workers {
   /// \returns false, and leaves the job, when too much is waiting
   bool add(std::unique_ptr<Job>& job) noexcept;
   /// As Service::run.
-  bool add(std::function<void()> task, std::size_t bytes) noexcept;
+  bool add(std::function<void(bool)> task, std::size_t bytes) noexcept;
   Backlog backlog() const;
 
  private:
@@ -113,7 +113,7 @@ class Workers {
   std::atomic<bool>& stop_;
   std::deque<std::unique_ptr<Job>> queue_;
   struct Task {
-    std::function<void()> run;
+    std::function<void(bool)> run;
     std::size_t bytes;
   };
   std::deque<Task> tasks_;

@@ -193,7 +193,8 @@ void EventLoop::handle(const Connection& connection, Request request, Coding cod
   if (coding == Coding::Identity) return handle(key, std::move(request));
   const auto held = std::make_shared<Request>(std::move(request));
   const bool taken = transport_.service.run(
-      [this, key, held, coding]() noexcept {
+      [this, key, held, coding](bool ends) noexcept {
+        if (ends) return;
         const std::size_t most = transport_.options.request.body_bytes;
         const auto failure = unpack(held->body, coding, most, held->deadline);
         post([this, key, held, failure] {
@@ -213,7 +214,8 @@ bool EventLoop::pack(const Connection& connection, Response& response, Coding co
   const std::uint64_t key = connection.key();
   const auto held = std::make_shared<Response>(std::move(response));
   const bool taken = transport_.service.run(
-      [this, key, held, coding]() noexcept {
+      [this, key, held, coding](bool ends) noexcept {
+        if (ends) return;
         pack_body(*held, coding);
         post([this, key, held] { deliver(key, std::move(*held)); });
       },
