@@ -44,9 +44,9 @@ class Service {
   /// In the text format of Prometheus; ends with a new line.
   std::string metrics() const;
   /// Has a thread that runs models do something else, in turn with requests.
-  /// \param task called once, with whether the service ends and it is not to be done; must not
-  /// throw \param bytes of memory that it keeps while it waits \returns false, when too much is
-  /// waiting
+  /// \param task called once, with whether the service ends and it is left; must not throw
+  /// \param bytes of memory that it keeps while it waits
+  /// \returns false, without a call, when too much is waiting
   bool run(std::function<void(bool)> task, std::size_t bytes) noexcept {
     return workers_.add(std::move(task), bytes);
   }

@@ -89,11 +89,11 @@ EventLoop::~EventLoop() {
   close(epoll_);
 }
 
-void EventLoop::set_listener(int listener, std::vector<EventLoop*> loops) {
+void EventLoop::set_listener(int listener, const EventLoops& loops) {
   listener_ = listener;
-  loops_ = std::move(loops);
-  for (std::size_t i = 0; i < loops_.size(); ++i)
-    loops_[i]->next_ = loops_[(i + 1) % loops_.size()];
+  loops_ = &loops;
+  for (std::size_t i = 0; i < loops.size(); ++i)
+    loops[i]->next_ = loops[(i + 1) % loops.size()].get();
   control(epoll_, EPOLL_CTL_ADD, listener_, EPOLLIN, kListenerKey);
 }
 
@@ -275,8 +275,8 @@ void EventLoop::accept_all() {
       if (errno != EAGAIN && !draining_) pause_listener(true);
       return;
     }
-    const auto fewer = [](const EventLoop* a, const EventLoop* b) { return a->load_ < b->load_; };
-    EventLoop& loop = **std::min_element(loops_.begin(), loops_.end(), fewer);
+    const auto fewer = [](const auto& a, const auto& b) { return a->load_ < b->load_; };
+    EventLoop& loop = **std::min_element(loops_->begin(), loops_->end(), fewer);
     open_in(loop, socket, address, loop);
   }
 }
@@ -362,8 +362,8 @@ void EventLoop::drain() {
       accept_all();
       close_listener();
       // After the connections that they were just handed.
-      for (EventLoop* loop : loops_) {
-        if (loop != this) loop->drain();
+      for (const auto& loop : *loops_) {
+        if (loop.get() != this) loop->drain();
       }
     }
     each_connection([](Connection& connection) { connection.drain(); });
