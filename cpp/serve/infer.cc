@@ -33,15 +33,6 @@ std::size_t count_values(const Shape& shape, std::size_t most) {
   return empty ? 0 : count;
 }
 
-/// Whether all dimensions but the first are the model's.
-bool is_model_shape(const Shape& shape, const Shape& of_model) {
-  if (shape.size() != of_model.size()) return false;
-  for (std::size_t i = 1; i < shape.size(); ++i) {
-    if (of_model[i] >= 0 && of_model[i] != shape[i]) return false;
-  }
-  return true;
-}
-
 std::string decode_base64(std::string_view text) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -73,9 +64,8 @@ void require_rank(const Shape& shape) {
 }
 
 Asked::Input parse_input(JsonReader& in, const Limits& limits) {
-  constexpr std::string_view kNames[] = {"name", "datatype", "shape", "parameters", "data"};
   Asked::Input input;
-  in.object(kNames, [&](std::size_t name) {
+  in.object({"name", "datatype", "shape", "parameters", "data"}, [&](std::size_t name) {
     if (name == 0) input.name = in.text();
     if (name == 1) input.datatype = in.text();
     if (name == 2) {
@@ -85,9 +75,8 @@ Asked::Input parse_input(JsonReader& in, const Limits& limits) {
         require_rank(shape);
       });
     }
-    constexpr std::string_view kParameters[] = {"binary_data_size", "shared_memory_region"};
     if (name == 3) {
-      in.object(kParameters, [&](std::size_t parameter) {
+      in.object({"binary_data_size", "shared_memory_region"}, [&](std::size_t parameter) {
         if (parameter == 1) refuse_shared_memory();
         input.binary_size = in.integer();
       });
@@ -100,19 +89,16 @@ Asked::Input parse_input(JsonReader& in, const Limits& limits) {
 }
 
 Asked::Output parse_output(JsonReader& in) {
-  constexpr std::string_view kNames[] = {"name", "parameters"};
-  constexpr std::string_view kParameters[] = {"binary_data", "classification",
-                                              "shared_memory_region"};
   Asked::Output output;
   bool has_name = false;
-  in.object(kNames, [&](std::size_t name) {
+  in.object({"name", "parameters"}, [&](std::size_t name) {
     if (name == 0) output.name = in.text();
     has_name = has_name || name == 0;
     if (name == 0) return;
-    in.object(kParameters, [&](std::size_t parameter) {
-      if (parameter == 0) output.binary = in.boolean();
-      if (parameter == 1) output.classes = in.integer();
-      if (parameter == 2) refuse_shared_memory();
+    in.object({"binary_data", "classification", "shared_memory_region"}, [&](std::size_t one) {
+      if (one == 0) output.binary = in.boolean();
+      if (one == 1) output.classes = in.integer();
+      if (one == 2) refuse_shared_memory();
     });
   });
   if (!has_name) refuse("an output of the request has no name");
@@ -122,8 +108,7 @@ Asked::Output parse_output(JsonReader& in) {
 Asked parse_asked(std::string_view json, const Limits& limits) {
   JsonReader in(json);
   Asked asked;
-  constexpr std::string_view kNames[] = {"inputs", "id", "outputs", "parameters"};
-  in.object(kNames, [&](std::size_t name) {
+  in.object({"inputs", "id", "outputs", "parameters"}, [&](std::size_t name) {
     if (name == 0) {
       in.array([&] {
         if (++asked.inputs > limits.tensors) refuse_tensors(limits);
@@ -137,8 +122,8 @@ Asked parse_asked(std::string_view json, const Limits& limits) {
         asked.outputs.push_back(parse_output(in));
       });
     }
-    constexpr std::string_view kParameters[] = {"binary_data_output"};
-    if (name == 3) in.object(kParameters, [&](std::size_t) { asked.binary_output = in.boolean(); });
+    if (name != 3) return;
+    in.object({"binary_data_output"}, [&](std::size_t) { asked.binary_output = in.boolean(); });
   });
   in.end();
   return asked;
@@ -261,8 +246,9 @@ class Fitting {
   }
 
   void take_pixels(std::string_view binary, std::size_t count) {
-    const bool photo = model_.pipeline && request_.shape.size() == 4 &&
-                       !is_model_shape(request_.shape, model_.input.shape);
+    const bool photo =
+        model_.pipeline && request_.shape.size() == 4 &&
+        (model_.input.shape.empty() || !fits(request_.shape, model_.input, request_.images()));
     request_.kind = photo ? Kind::Photos : Kind::Pixels;
     JsonData* const data = json_data(count, false);
     if (data == nullptr) {

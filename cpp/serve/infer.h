@@ -13,7 +13,7 @@
 #include "json_reader.h"
 #include "lenet/tensor.h"
 #include "model.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 

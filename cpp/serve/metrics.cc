@@ -51,13 +51,8 @@ void MetricsText::add(const std::string& labels, const Histogram& histogram) {
   add(labels, std::to_string(count), "_count");
 }
 
-void MetricsText::gauge(const char* name, std::size_t value, const char* help) {
-  begin(name, "gauge", help);
-  add("", value);
-}
-
-void MetricsText::counter(const char* name, std::uint64_t value, const char* help) {
-  begin(name, "counter", help);
+void MetricsText::one(const char* name, const char* type, std::uint64_t value, const char* help) {
+  begin(name, type, help);
   add("", value);
 }
 

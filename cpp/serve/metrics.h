@@ -54,8 +54,7 @@ struct MetricsText {
   void add(const std::string& labels, std::uint64_t value) { add(labels, std::to_string(value)); }
   void add(const std::string& labels, const std::string& value, const char* suffix = "");
   void add(const std::string& labels, const Histogram& histogram);
-  void gauge(const char* name, std::size_t value, const char* help);
-  void counter(const char* name, std::uint64_t value, const char* help);
+  void one(const char* name, const char* type, std::uint64_t value, const char* help);
 
  private:
   std::string name_;

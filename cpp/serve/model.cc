@@ -6,7 +6,6 @@
 #include <future>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "classify_files.h"
@@ -51,7 +50,6 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
       first_(load_predictor(path, options)) {
   const Config& config = first_->config();
   platform_ = std::string("lenet_") + to_string(config.engine);
-  time_limit_ms = config.time_limit_ms;
   input = first_->input_spec();
   outputs = first_->output_specs();
   joins_images = first_->joins_images();
@@ -66,25 +64,14 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
 }
 
 void Model::measure(int seconds) {
-  std::promise<void> done;
-  bool is_late = false;
-  std::thread watch([&, ends = done.get_future()] {
-    constexpr std::chrono::milliseconds kAgain(20);  // a run that just begins does not notice
-    const auto goes_on = [&](auto time) {
-      return ends.wait_for(time) == std::future_status::timeout;
-    };
-    is_late = goes_on(std::chrono::seconds(seconds));
-    for (bool runs = is_late; runs; runs = goes_on(kAgain)) cancel();
-  });
-  const auto end = [&] {
-    done.set_value();
-    watch.join();
-  };
+  constexpr std::chrono::milliseconds kAgain(20);  // a run that just begins does not notice
+  std::future<void> run = std::async(std::launch::async, [this] { try_out(); });
+  const auto goes_on = [&](auto time) { return run.wait_for(time) == std::future_status::timeout; };
+  const bool is_late = goes_on(std::chrono::seconds(seconds));
+  for (bool runs = is_late; runs; runs = goes_on(kAgain)) cancel();
   try {
-    try_out();
-    end();
-  } catch (...) {
-    end();
+    run.get();
+  } catch (const std::exception&) {
     if (!is_late) throw;
     throw Error(ErrorCode::BackendFailure, "its first run takes longer than " +
                                                std::to_string(seconds) +
@@ -103,7 +90,7 @@ void Model::try_out() try {
   shape[0] = std::max<std::int64_t>(shape[0], 1);
   const std::vector<float> zeros(element_count(shape));
   Tensor output;
-  Lease predictor(*this);
+  const Lease predictor = lend();
   const Clock::time_point begin = Clock::now();
   for (int i = 0; i < kRuns && Clock::now() - begin < kEnough; ++i) {
     const Clock::time_point start = Clock::now();
@@ -116,25 +103,23 @@ void Model::try_out() try {
   if (error.code() != ErrorCode::BadInput) throw;  // the model takes other numbers of images
 }
 
-Model::Lease::Lease(Model& model) : model_(model) {
-  const auto take = [&] {
-    const std::lock_guard<std::mutex> lock(model_.mutex_);
-    if (!predictor_ && !model_.idle_.empty()) {
-      predictor_ = std::move(model_.idle_.back());
-      model_.idle_.pop_back();
-    }
-    if (predictor_) model_.running_.insert(predictor_.get());
-  };
-  take();
-  if (predictor_) return;
-  predictor_ = std::make_unique<Predictor>(model_.first_->clone());
-  take();
-}
-
-Model::Lease::~Lease() {
-  const std::lock_guard<std::mutex> lock(model_.mutex_);
-  model_.running_.erase(predictor_.get());
-  model_.idle_.push_back(std::move(predictor_));
+Model::Lease Model::lend() {
+  std::unique_ptr<Predictor> lent;
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (idle_.empty()) {
+    lock.unlock();
+    lent = std::make_unique<Predictor>(first_->clone());
+    lock.lock();
+  } else {
+    lent = std::move(idle_.back());
+    idle_.pop_back();
+  }
+  running_.insert(lent.get());
+  return {lent.release(), [this](Predictor* back) {
+            const std::lock_guard<std::mutex> giving(mutex_);
+            running_.erase(back);
+            idle_.emplace_back(back);
+          }};
 }
 
 void Model::cancel() {

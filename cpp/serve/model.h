@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json_fwd.hpp>
@@ -15,7 +16,7 @@
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
 #include "metrics.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 
@@ -31,7 +32,6 @@ class Model {
 
   const std::string name;
   const std::string version;
-  int time_limit_ms = 0;                  ///< of a run; 0: none, or its engine cannot be stopped
   Described described;                    ///< its note is for who runs the server
   std::optional<ImagePipeline> pipeline;  ///< nothing: it is not known
   TensorSpec input;
@@ -41,19 +41,9 @@ class Model {
   double image_us = 0;        ///< of a warm run of one image; infinite where the shape is not known
   mutable Statistics statistics;
 
-  /// A predictor for the thread that asks, until the lease ends.
-  class Lease {
-   public:
-    explicit Lease(Model& model);
-    ~Lease();
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
-    Predictor* operator->() { return predictor_.get(); }
-
-   private:
-    Model& model_;
-    std::unique_ptr<Predictor> predictor_;
-  };
+  /// A predictor for the thread that asks, until the pointer is gone.
+  using Lease = std::unique_ptr<Predictor, std::function<void(Predictor*)>>;
+  Lease lend();
   /// Ends the runs that the engine can end, with BackendFailure.
   void cancel();
 
@@ -61,6 +51,7 @@ class Model {
   nlohmann::json metadata() const;
   nlohmann::json config() const;
   nlohmann::json counted() const;
+  /// Without a limit of time where its engine cannot be stopped.
   const Config& options() const { return first_->config(); }
   CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
 

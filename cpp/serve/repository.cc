@@ -141,10 +141,6 @@ bool Repository::change(const std::string& name, bool load, std::function<void(s
   return true;
 }
 
-void Repository::log(const std::string& line) const {
-  if (options_.log) options_.log(line);
-}
-
 Repository::FoundModels Repository::find(std::string* problem) const {
   FoundModels found;
   for (const ModelSource& source : options_.models) {
@@ -237,9 +233,9 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
     if (state_of(found.path) != found.state) {
       throw Error(ErrorCode::BadModel, "its files changed while they were read");
     }
-    log(what + " is loaded from " + found.path);
+    options_.log(what + " is loaded from " + found.path);
     const std::string& note = model->described.note;
-    if (!note.empty()) log(what + ": note: " + note);
+    if (!note.empty()) options_.log(what + ": note: " + note);
     seen.served = found.state;
     seen.failed.clear();
     seen.failure.clear();
@@ -249,7 +245,7 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
     seen.failure = error.what();
     const auto* const known = dynamic_cast<const Error*>(&error);
     seen.code = known != nullptr ? known->code() : ErrorCode::BadModel;
-    log(what + " is not served: " + seen.failure);
+    options_.log(what + " is not served: " + seen.failure);
     return nullptr;
   }
 }
@@ -309,7 +305,7 @@ void Repository::let_go(const std::string& name, Catalog::Entry& entry,
                         const std::string& reason) const {
   for (const auto& model : entry.versions) entry.failures[*parse_version(model->version)] = reason;
   entry.versions.clear();
-  log("model '" + name + "' is unloaded: " + reason);
+  options_.log("model '" + name + "' is unloaded: " + reason);
 }
 
 void Repository::let_vanished_go(Catalog& catalog, const FoundModels& found,
@@ -356,7 +352,7 @@ void Repository::work() {
     if (change.done) {
       change.done(problem);
     } else if (std::exchange(last_problem, problem) != problem && !problem.empty()) {
-      log("the models' folders: " + problem);
+      options_.log("the models' folders: " + problem);
     }
     lock.lock();
   }

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "model.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 
@@ -98,7 +98,6 @@ class Repository {
   void let_vanished_go(Catalog& catalog, const FoundModels& found, const std::string& problem);
   void publish(Catalog catalog);
   void work();
-  void log(const std::string& line) const;
 
   const Options& options_;
   std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these three are the thread's

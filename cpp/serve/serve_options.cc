@@ -1,5 +1,6 @@
 #include "serve_options.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -21,126 +22,115 @@ using apps::UsageError;
 constexpr const char* kTokenVariable = "LENET_SERVE_TOKEN";
 constexpr std::size_t kMinToken = 16;
 
-/// Adds a flag for a number that the options hold as a type of their own.
 template <class Field>
-void add_number(CommandLine& line, const char* name, const char* argument, const std::string& help,
-                Field& field, std::int64_t least,
-                std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
-  line.add(name, argument, help + " (default: " + std::to_string(field) + ")",
-           [&field, least, most](const std::string& shown, const std::string& value) {
-             field = static_cast<Field>(parse_integer(shown, value, least, most));
-           });
-}
+constexpr std::int64_t kMaxOf = sizeof(Field) < sizeof(std::int64_t)
+                                    ? static_cast<std::int64_t>(std::numeric_limits<Field>::max())
+                                    : std::numeric_limits<std::int64_t>::max();
 
-void add_list(CommandLine& line, const char* name, const char* argument, const char* help,
-              std::vector<std::string>& list) {
-  line.add(name, argument, help, [&list](const std::string&, const std::string& value) {
-    for (std::size_t begin = 0; begin <= value.size();) {
-      const std::size_t end = std::min(value.find(',', begin), value.size());
-      list.push_back(value.substr(begin, end - begin));
-      begin = end + 1;
-    }
-  });
-}
+CommandLine command_line(ServeOptions& options) {
+  Options& service = options.service;
+  HttpOptions& http = options.http;
+  Limits& limits = service.limits;
+  CommandLine line;
+  /// For a number that the options hold as a type of their own.
+  const auto number = [&line](const char* name, const std::string& help, auto& field,
+                              std::int64_t least, std::int64_t most = 0) {
+    if (most == 0) most = kMaxOf<std::decay_t<decltype(field)>>;
+    const auto usual = static_cast<std::int64_t>(field);
+    line.add(name, "N", help + " (default: " + std::to_string(usual) + ")",
+             [&field, least, most](const std::string& shown, const std::string& value) {
+               field = static_cast<std::decay_t<decltype(field)>>(
+                   parse_integer(shown, value, least, most));
+             });
+  };
+  const auto list = [&line](const char* name, const char* argument, const char* help,
+                            std::vector<std::string>& to) {
+    line.add(name, argument, help, [&to](const std::string&, const std::string& value) {
+      for (std::size_t begin = 0; begin <= value.size();) {
+        const std::size_t end = std::min(value.find(',', begin), value.size());
+        to.push_back(value.substr(begin, end - begin));
+        begin = end + 1;
+      }
+    });
+  };
 
-constexpr std::int64_t kMaxInt = std::numeric_limits<int>::max();
-
-void add_model_flags(CommandLine& line, Options& options) {
   line.heading("Models and engine");
   for (const ConfigOption& option : kConfigOptions) {
     // The models are no flags, and these two limits are the server's.
     constexpr std::array<std::string_view, 5> kOthers = {"model_file", "params_file", "model_dir",
                                                          "max_batch_size", "time_limit_ms"};
-    bool other = false;
-    for (const std::string_view name : kOthers) other = other || name == option.name;
-    if (other) continue;
+    if (std::find(kOthers.begin(), kOthers.end(), option.name) != kOthers.end()) continue;
     line.add(option.name, option.argument,
              option.help + (option.name == "engine" ? engine_names() : ""),
              [&](const std::string& shown, const std::string& value) {
-               option.set(options.config, shown, value);
+               option.set(service.config, shown, value);
              });
   }
-  add_number(line, "versions", "N", "versions of a model to serve, the newest", options.versions,
-             1);
-  add_number(line, "poll_seconds", "N", "look for new versions so often; 0: only after SIGHUP",
-             options.poll_seconds, 0, kMaxInt);
-  add_number(
-      line, "trial_seconds", "N",
-      "for the first run of a model, which else is not served; Paddle's engine does not stop",
-      options.trial_seconds, 1, kMaxInt);
+  number("versions", "versions of a model to serve, the newest", service.versions, 1);
+  number("poll_seconds", "look for new versions so often; 0: only after SIGHUP",
+         service.poll_seconds, 0);
+  number("trial_seconds",
+         "for the first run of a model, which else is not served; Paddle's engine does not stop",
+         service.trial_seconds, 1);
   line.add("allow_load", "",
            "let clients load and unload models (POST /v2/repository/models/NAME/load)",
-           options.allow_load);
+           service.allow_load);
   line.add("insecure_load", "", "allow --allow_load without a token, to all who reach the server",
-           options.insecure_load);
-  add_number(line, "max_batch_size", "N", "images of different requests to run at once",
-             options.max_batch_size, 1);
-  add_number(line, "workers", "N", "threads that run models of longer runs; 0: one for each core",
-             options.workers, 0, 1024);
-  line.add("loop_us", "N",
-           "microseconds that a run may take in the thread that reads requests (default: 200)",
-           [&](const std::string& shown, const std::string& value) {
-             options.loop_us = static_cast<double>(parse_integer(shown, value, 0, kMaxInt));
-           });
-}
+           service.insecure_load);
+  number("max_batch_size", "images of different requests to run at once", service.max_batch_size,
+         1);
+  number("workers", "threads that run models of longer runs; 0: one for each core", service.workers,
+         0, 1024);
+  number("loop_us", "microseconds that a run may take in the thread that reads requests",
+         service.loop_us, 0, std::numeric_limits<int>::max());
 
-void add_transport_flags(CommandLine& line, HttpOptions& options, int& stop_seconds) {
   line.heading("Address and access");
   line.add("host", "ADDRESS",
-           "where to listen; 0.0.0.0 for all networks (default: " + options.host + ")",
-           [&](const std::string&, const std::string& value) { options.host = value; });
-  add_number(line, "port", "N", "0: any that is free, which is printed", options.port, 0, 65535);
+           "where to listen; 0.0.0.0 for all networks (default: " + http.host + ")",
+           [&](const std::string&, const std::string& value) { http.host = value; });
+  number("port", "0: any that is free, which is printed", http.port, 0);
   line.add("token_file", "FILE",
            std::string("clients must send this file's text: 'Authorization: Bearer TEXT'; but not "
                        "for the server's health (default: the variable ") +
                kTokenVariable + ", or no token)",
            [&](const std::string&, const std::string& value) {
              const std::string text = read_file(value);
-             options.token = trimmed(text.substr(0, text.find_first_of("\r\n")));
+             http.token = trimmed(text.substr(0, text.find_first_of("\r\n")));
            });
-  add_list(line, "allowed_host", "NAME,...",
-           "names of this server besides its address and localhost; a request for another one gets "
-           "421. Needed where only this machine reaches the server and a proxy is in front of it",
-           options.allowed_hosts);
-  add_list(line, "allow_origin", "ORIGIN,...",
-           "pages that may use this server, such as https://example.org; * for all; pages of other "
-           "origins than its own get 403",
-           options.allowed_origins);
-  line.add("page", "DIR", "also serve the files of this folder, with index.html at /",
-           options.page);
+  list("allowed_host", "NAME,...",
+       "names of this server besides its address and localhost; a request for another one gets "
+       "421. Needed where only this machine reaches the server and a proxy is in front of it",
+       http.allowed_hosts);
+  list("allow_origin", "ORIGIN,...",
+       "pages that may use this server, such as https://example.org; * for all; pages of other "
+       "origins than its own get 403",
+       http.allowed_origins);
+  line.add("page", "DIR", "also serve the files of this folder, with index.html at /", http.page);
   line.add("access_log", "FILE",
            "a line of JSON for each request; - for standard output; lines that nobody takes are "
            "dropped, and counted in /metrics",
-           options.access_log);
-  add_number(line, "http_threads", "N", "that read requests; 0: one for each core, at most 8",
-             options.threads, 0, 1024);
+           http.access_log);
+  number("http_threads", "that read requests; 0: one for each core, at most 8", http.threads, 0,
+         1024);
   line.heading("Limits of the transport");
-  add_number(line, "max_connections", "N",
-             "for one more, an idle one goes, that which a thread has had idle longest; where none "
-             "is, it gets 503",
-             options.connections, 1, 1 << 20);
-  add_number(line, "max_connections_per_address", "N",
-             "more get 503, or no answer; 0: any number, for behind a proxy all have one address",
-             options.connections_of_an_address, 0, 1 << 20);
-  add_number(line, "max_header_bytes", "N", "of a request; then 431", options.request.header_bytes,
-             1024, 1 << 20);
-  add_number(line, "max_headers", "N", "fields of a header; then 431", options.request.header_count,
-             1, 10'000);
-  add_number(line, "max_body_bytes", "N", "of a request, also when unpacked; then 413",
-             options.request.body_bytes, 1, std::int64_t{1} << 40);
-  add_number(line, "max_buffered_bytes", "N", "of all bodies and unsent responses; then 503",
-             options.buffered_bytes, 1);
-  add_number(line, "header_seconds", "N", "for a header to arrive; then 408",
-             options.header_seconds, 1, kMaxInt);
-  add_number(line, "body_seconds", "N", "for a body to arrive, or a response to be taken",
-             options.body_seconds, 1, kMaxInt);
-  add_number(line, "idle_seconds", "N", "that a connection may wait for its next request",
-             options.idle_seconds, 1, kMaxInt);
-  add_number(line, "stop_seconds", "N", "to answer all requests after SIGTERM", stop_seconds, 0,
-             kMaxInt);
-}
+  number("max_connections",
+         "for one more, an idle one goes, that which a thread has had idle longest; where none "
+         "is, it gets 503",
+         http.connections, 1, 1 << 20);
+  number("max_connections_per_address",
+         "more get 503, or no answer; 0: any number, for behind a proxy all have one address",
+         http.connections_of_an_address, 0, 1 << 20);
+  number("max_header_bytes", "of a request; then 431", http.request.header_bytes, 1024, 1 << 20);
+  number("max_headers", "fields of a header; then 431", http.request.header_count, 1, 10'000);
+  number("max_body_bytes", "of a request, also when unpacked; then 413", http.request.body_bytes, 1,
+         std::int64_t{1} << 40);
+  number("max_buffered_bytes", "of all bodies and unsent responses; then 503", http.buffered_bytes,
+         1);
+  number("header_seconds", "for a header to arrive; then 408", http.header_seconds, 1);
+  number("body_seconds", "for a body to arrive, or a response to be taken", http.body_seconds, 1);
+  number("idle_seconds", "that a connection may wait for its next request", http.idle_seconds, 1);
+  number("stop_seconds", "to answer all requests after SIGTERM", options.stop_seconds, 0);
 
-void add_grpc_flags(CommandLine& line, ServeOptions& options) {
   line.heading("gRPC, with the same models, address, token and limits");
   line.add("grpc_port", "N",
            "also answer gRPC, on this port; 0: any that is free, which is printed (default: no "
@@ -148,32 +138,22 @@ void add_grpc_flags(CommandLine& line, ServeOptions& options) {
            [&](const std::string& shown, const std::string& value) {
              options.grpc_port = static_cast<int>(parse_integer(shown, value, 0, 65535));
            });
-  add_number(line, "max_grpc_streams", "N", "calls at once on a connection; more wait",
-             options.grpc_streams, 1, 1 << 20);
-}
+  number("max_grpc_streams", "calls at once on a connection; more wait", options.grpc_streams, 1,
+         1 << 20);
 
-void add_limit_flags(CommandLine& line, Limits& limits) {
   line.heading("Limits of a request");
-  add_number(line, "request_ms", "N", "to wait for a run, and for the run; then 503; 0: none",
-             limits.request_ms, 0, kMaxInt);
-  add_number(line, "max_queued_requests", "N",
-             "that wait for a worker; then 429; so does a packed body", limits.queued_requests, 0);
-  add_number(line, "max_queued_bytes", "N", "of the bodies of these; then 429", limits.queued_bytes,
-             0);
-  add_number(line, "max_tensors", "N", "inputs, and outputs", limits.tensors, 1);
-  add_number(line, "max_values", "N", "of all inputs", limits.values, 1);
-  add_number(line, "max_multiply_adds", "N", "of all images, of a model with fixed sizes",
-             limits.multiply_adds, 1);
-  add_number(line, "max_image_pixels", "N", "of an image file", limits.image_pixels, 1);
-  add_number(line, "max_id_bytes", "N", "of a request's id", limits.id_bytes, 0);
-}
+  number("request_ms", "to wait for a run, and for the run; then 503; 0: none", limits.request_ms,
+         0);
+  number("max_queued_requests", "that wait for a worker; then 429; so does a packed body",
+         limits.queued_requests, 0);
+  number("max_queued_bytes", "of the bodies of these; then 429", limits.queued_bytes, 0);
+  number("max_tensors", "inputs, and outputs", limits.tensors, 1);
+  number("max_values", "of all inputs", limits.values, 1);
+  number("max_multiply_adds", "of all images, of a model with fixed sizes", limits.multiply_adds,
+         1);
+  number("max_image_pixels", "of an image file", limits.image_pixels, 1);
+  number("max_id_bytes", "of a request's id", limits.id_bytes, 0);
 
-CommandLine command_line(ServeOptions& options) {
-  CommandLine line;
-  add_model_flags(line, options.service);
-  add_transport_flags(line, options.http, options.stop_seconds);
-  add_grpc_flags(line, options);
-  add_limit_flags(line, options.service.limits);
   line.heading("Information");
   line.add("version", "", "print our version and those of the engines", options.version);
   line.add("help", "", "print this text", options.help);

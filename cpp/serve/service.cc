@@ -1,7 +1,5 @@
 #include "service.h"
 
-#include <atomic>
-#include <deque>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -9,8 +7,6 @@
 #include "json_reader.h"
 #include "lenet/version.h"
 #include "metrics.h"
-#include "repository.h"
-#include "workers.h"
 
 namespace lenet::serve {
 namespace {
@@ -103,35 +99,7 @@ Response error_response(int status, std::string_view message) noexcept try {
   return response;
 }
 
-struct Service::State {
-  explicit State(Options given)
-      : options(std::move(given)), repository(options), workers(options, stops) {}
-
-  Options options;
-  std::atomic<bool> is_stopping{false};  // but answers
-  std::atomic<bool> stops{false};        // answers no more
-  // In this order: requests that run hold models, whose folders nobody watches any more.
-  Repository repository;
-  Workers workers;
-};
-
-struct Service::Loop::State {
-  Service& service;
-  Service::State& shared;
-  Runner runner;
-  std::deque<std::unique_ptr<Job>> waiting;
-  Jobs batch;  // has room for one
-
-  /// \param done taken when nothing is returned
-  std::optional<Response> answer(Request& request, Done& done);
-  /// /v2/models/NAME[/versions/VERSION]
-  std::optional<Response> answer_model(std::string_view path, Request& request, Done& done);
-  /// /v2/repository/models/NAME
-  std::optional<Response> answer_change(std::string_view path, const Request& request, Done& done);
-  std::optional<Response> infer(std::shared_ptr<Model> model, Request& request, Done& done);
-};
-
-std::optional<Response> Service::Loop::State::answer(Request& request, Done& done) {
+std::optional<Response> Service::Loop::answer(Request& request, Done& done) {
   std::string_view path = request.path;
   // No name of ours has a character that needs an escape.
   if (path.empty() || path[0] != '/' || path.find('%') != std::string_view::npos) {
@@ -141,12 +109,6 @@ std::optional<Response> Service::Loop::State::answer(Request& request, Done& don
     if (path == address) require_method(request, method);
     return path == address;
   };
-  if (is("/metrics")) {
-    Response response;
-    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    response.body = service.metrics();
-    return response;
-  }
   if (is("/v2") || is("/v2/")) {
     return json_response({{"name", "lenet_serve"},
                           {"version", version()},
@@ -155,16 +117,16 @@ std::optional<Response> Service::Loop::State::answer(Request& request, Done& don
                             "model_repository", "statistics"}}});
   }
   if (is("/v2/health/live")) return json_response({{"live", true}});
-  if (is("/v2/health/ready")) return ready_response(service.ready());
+  if (is("/v2/health/ready")) return ready_response(service_.ready());
   if (is("/v2/models/stats")) {
     auto all = nlohmann::json::array();
-    each_model(*shared.repository.catalog(),
+    each_model(*service_.repository_.catalog(),
                [&](const Model& model, const std::string&) { all.push_back(model.counted()); });
     return json_response({{"model_stats", all}});
   }
   if (is("/v2/repository/index", "POST")) {
     const bool only_ready = parse_body(request.body).value("ready", false);
-    return json_response(index(*shared.repository.catalog(), only_ready));
+    return json_response(index(*service_.repository_.catalog(), only_ready));
   }
   if (take(path, "/v2/models/")) return answer_model(path, request, done);
   if (take(path, "/v2/repository/models/")) return answer_change(path, request, done);
@@ -176,8 +138,8 @@ std::optional<Response> Service::Loop::State::answer(Request& request, Done& don
   throw Refusal(404, "there is nothing at this address");
 }
 
-std::optional<Response> Service::Loop::State::answer_model(std::string_view path, Request& request,
-                                                           Done& done) {
+std::optional<Response> Service::Loop::answer_model(std::string_view path, Request& request,
+                                                    Done& done) {
   const std::string_view name = take_part(path);
   if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
   const bool has_version = take(path, "/versions/");
@@ -185,14 +147,15 @@ std::optional<Response> Service::Loop::State::answer_model(std::string_view path
   if (has_version && !parse_version(number)) {
     throw Refusal(400, "the version is not valid; versions are integers from 1 on");
   }
-  std::shared_ptr<Model> model = shared.repository.catalog()->find(name, number);
+  std::shared_ptr<Model> model = service_.repository_.catalog()->find(name, number);
   if (!model) {
     throw Refusal(404, "there is no model '" + std::string(name) + "'" +
                            (has_version ? " of version " + std::string(number) : ""));
   }
   if (path == "/infer") {
     require_method(request, "POST");
-    return infer(std::move(model), request, done);
+    infer(std::move(model), request, done);
+    return std::nullopt;
   }
   if (take(path, "/trace")) throw Refusal(501, "this server does not support trace");
   if (!path.empty() && path != "/config" && path != "/stats" && path != "/ready") {
@@ -200,18 +163,18 @@ std::optional<Response> Service::Loop::State::answer_model(std::string_view path
   }
   require_method(request, "GET");
   if (path == "/config") return json_response(model->config());
-  if (path == "/ready") return ready_response(service.ready(), {{"name", model->name}});
+  if (path == "/ready") return ready_response(service_.ready(), {{"name", model->name}});
   if (path.empty()) return json_response(model->metadata());
   return json_response({{"model_stats", nlohmann::json::array({model->counted()})}});
 }
 
-std::optional<Response> Service::Loop::State::answer_change(std::string_view path,
-                                                            const Request& request, Done& done) {
+std::optional<Response> Service::Loop::answer_change(std::string_view path, const Request& request,
+                                                     Done& done) {
   const std::string_view name = take_part(path);
   const bool load = path == "/load";
   if (!load && path != "/unload") throw Refusal(404, "there is nothing at this address");
   require_method(request, "POST");
-  if (!shared.options.allow_load) {
+  if (!service_.options_.allow_load) {
     throw Refusal(501, "this server does not load models on request");
   }
   if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
@@ -219,7 +182,7 @@ std::optional<Response> Service::Loop::State::answer_change(std::string_view pat
   if (parse_body(request.body).value("parameters", nlohmann::json()).contains("config")) {
     throw Refusal(400, "this server does not take a configuration from a client");
   }
-  const bool added = shared.repository.change(
+  const bool added = service_.repository_.change(
       std::string(name), load, [answer = done](const std::string& problem) {
         answer(problem.empty() ? json_response(nlohmann::json::object())
                                : error_response(400, problem));
@@ -228,46 +191,31 @@ std::optional<Response> Service::Loop::State::answer_change(std::string_view pat
   return std::nullopt;
 }
 
-std::optional<Response> Service::Loop::State::infer(std::shared_ptr<Model> model, Request& request,
-                                                    Done& done) {
+void Service::Loop::infer(std::shared_ptr<Model> model, Request& request, Done& done) {
   auto job = std::make_unique<Job>();
   job->request = std::move(request);
   job->model = std::move(model);
-  const Options& options = shared.options;
   bool is_short = json_bytes(job->request) <= kLoopJsonBytes;
+  job->done = std::move(done);
+  const Options& options = service_.options_;
   if (is_short) {
-    try {
-      job->parse(options.limits, job->arrival);
-    } catch (const std::exception&) {
-      job->model->statistics.add_request(false, Clock::now() - job->arrival);
-      throw;
-    }
+    if (!job->prepare(options.limits, job->arrival, false)) return;
     is_short = job->infer.kind != InferRequest::Kind::Files &&
                static_cast<double>(job->infer.images()) * job->model->image_us <= options.loop_us;
   }
   if (is_short) {
-    batch.reserve(1);
-    waiting.emplace_back();
-    waiting.back() = std::move(job);
-    waiting.back()->done = std::move(done);
-    return std::nullopt;
+    batch_.reserve(1);
+    waiting_.emplace_back();
+    waiting_.back() = std::move(job);
+  } else if (!service_.workers_.add(job)) {
+    job->done(error_response(429, "too many requests are waiting"));
   }
-  job->done = std::move(done);
-  if (shared.workers.add(job)) return std::nullopt;
-  done = std::move(job->done);
-  return error_response(429, "too many requests are waiting");
 }
-
-Service::Loop::Loop(Service& service)
-    : state_(std::make_unique<State>(
-          State{service, *service.state_, Runner(service.state_->stops), {}, {}})) {}
-
-Service::Loop::~Loop() { run_waiting(); }
 
 bool Service::Loop::handle(Request request, Done done) noexcept {
   std::optional<Response> response;
   try {
-    response = state_->answer(request, done);
+    response = answer(request, done);
   } catch (const nlohmann::json::exception&) {
     response = error_response(400, "a member of the body has the wrong type");
   } catch (const std::exception& error) {
@@ -278,90 +226,71 @@ bool Service::Loop::handle(Request request, Done done) noexcept {
     }
   }
   if (response) done(std::move(*response));
-  return !state_->waiting.empty();
+  return !waiting_.empty();
 }
 
 void Service::Loop::run_waiting() noexcept {
-  auto& waiting = state_->waiting;
-  Jobs& jobs = state_->batch;
-  while (!waiting.empty()) {
-    jobs.push_back(std::move(waiting.front()));
-    waiting.pop_front();
-    join_waiting(jobs, waiting, state_->shared.options.max_batch_size);
-    state_->runner.run({jobs.data(), jobs.size()});
-    jobs.clear();
+  while (!waiting_.empty()) {
+    batch_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+    join_waiting(batch_, waiting_, service_.options_.max_batch_size);
+    runner_.run({batch_.data(), batch_.size()});
+    batch_.clear();
   }
-}
-
-Service::Service(Options options) : state_(std::make_unique<State>(std::move(options))) {}
-
-Service::~Service() = default;
-
-bool Service::ready() const { return !state_->is_stopping; }
-
-void Service::begin_shutdown() { state_->is_stopping = true; }
-
-Backlog Service::backlog() const { return state_->workers.backlog(); }
-
-bool Service::run(std::function<void()> task, std::size_t bytes) noexcept {
-  return state_->workers.add(std::move(task), bytes);
 }
 
 std::string Service::metrics() const {
-  const auto catalog = state_->repository.catalog();
+  const auto catalog = repository_.catalog();
   const Backlog waiting = backlog();
   MetricsText text;
-  text.gauge("lenet_ready", ready() ? 1 : 0, "Whether the server takes requests.");
-  text.gauge("lenet_queued_requests", waiting.queued_requests,
-             "What waits for a worker: requests, and bodies to pack.");
-  text.gauge("lenet_queued_bytes", waiting.queued_bytes, "Bytes of the bodies of these.");
-  text.gauge("lenet_running_requests", waiting.running_requests,
-             "What workers do: requests, and bodies to pack.");
-  text.begin("lenet_requests_total", "counter", "Requests for inference, answered.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels + ",result=\"success\"", model.statistics.success.count);
-    text.add(labels + ",result=\"failure\"", model.statistics.fail.count);
-  });
-  text.begin("lenet_images_total", "counter", "Images that the network computed.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.statistics.images);
-  });
-  text.begin("lenet_runs_total", "counter", "Batches that the network computed.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.statistics.runs);
-  });
-  text.begin("lenet_part_seconds_total", "counter", "Parts of successful requests' time.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    const Statistics& of = model.statistics;
-    const std::pair<const char*, const Counter&> parts[] = {
-        {"queue", of.queue}, {"input", of.input}, {"infer", of.infer}, {"output", of.output}};
-    for (const auto& [part, counter] : parts) {
-      text.add(labels + ",part=\"" + part + "\"", seconds_text(counter.nanoseconds));
-    }
-  });
-  text.begin("lenet_request_seconds", "histogram", "From arrival to response.");
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    text.add(labels, model.statistics.times);
-  });
-  text.begin("lenet_compiled_sizes", "gauge", "Sizes of images that a model is compiled for.");
-  std::vector<std::pair<std::string, CompiledSizes>> compiled;  // by labels
-  each_model(*catalog, [&](const Model& model, const std::string& labels) {
-    compiled.emplace_back(labels, model.compiled_sizes());
-  });
-  for (const auto& [labels, found] : compiled) text.add(labels, found.sizes.size());
-  text.begin("lenet_compiled_bytes", "gauge", "Bytes of the weights for all of these sizes.");
-  for (const auto& [labels, found] : compiled) {
-    text.add(labels, static_cast<std::uint64_t>(found.bytes));
-  }
-  text.begin("lenet_compiled_size_bytes", "gauge", "Bytes of the weights for one, shared or not.");
-  for (const auto& [labels, found] : compiled) {
-    for (const auto& [image, bytes] : found.sizes) {
-      text.add(labels + ",image=\"" + to_string(image) + "\"", static_cast<std::uint64_t>(bytes));
-    }
-  }
+  text.one("lenet_ready", "gauge", ready() ? 1 : 0, "Whether the server takes requests.");
+  text.one("lenet_queued_requests", "gauge", waiting.queued_requests,
+           "What waits for a worker: requests, and bodies to pack.");
+  text.one("lenet_queued_bytes", "gauge", waiting.queued_bytes, "Bytes of the bodies of these.");
+  text.one("lenet_running_requests", "gauge", waiting.running_requests,
+           "What workers do: requests, and bodies to pack.");
+  const auto each = [&](const char* name, const char* type, const char* help, const auto& add) {
+    text.begin(name, type, help);
+    each_model(*catalog, add);
+  };
+  using Labels = const std::string&;
+  each("lenet_requests_total", "counter", "Requests for inference, answered.",
+       [&](const Model& model, Labels labels) {
+         text.add(labels + ",result=\"success\"", model.statistics.success.count);
+         text.add(labels + ",result=\"failure\"", model.statistics.fail.count);
+       });
+  each("lenet_images_total", "counter", "Images that the network computed.",
+       [&](const Model& model, Labels labels) { text.add(labels, model.statistics.images); });
+  each("lenet_runs_total", "counter", "Batches that the network computed.",
+       [&](const Model& model, Labels labels) { text.add(labels, model.statistics.runs); });
+  each("lenet_part_seconds_total", "counter", "Parts of successful requests' time.",
+       [&](const Model& model, Labels labels) {
+         const Statistics& of = model.statistics;
+         const std::pair<const char*, const Counter&> parts[] = {
+             {"queue", of.queue}, {"input", of.input}, {"infer", of.infer}, {"output", of.output}};
+         for (const auto& [part, counter] : parts) {
+           text.add(labels + ",part=\"" + part + "\"", seconds_text(counter.nanoseconds));
+         }
+       });
+  each("lenet_request_seconds", "histogram", "From arrival to response.",
+       [&](const Model& model, Labels labels) { text.add(labels, model.statistics.times); });
+  each("lenet_compiled_sizes", "gauge", "Sizes of images that a model is compiled for.",
+       [&](const Model& model, Labels labels) {
+         text.add(labels, model.compiled_sizes().sizes.size());
+       });
+  each("lenet_compiled_bytes", "gauge", "Bytes of the weights for all of these sizes.",
+       [&](const Model& model, Labels labels) {
+         text.add(labels, static_cast<std::uint64_t>(model.compiled_sizes().bytes));
+       });
+  each("lenet_compiled_size_bytes", "gauge", "Bytes of the weights for one, shared or not.",
+       [&](const Model& model, Labels labels) {
+         const CompiledSizes compiled = model.compiled_sizes();
+         for (const auto& [image, bytes] : compiled.sizes) {
+           text.add(labels + ",image=\"" + to_string(image) + "\"",
+                    static_cast<std::uint64_t>(bytes));
+         }
+       });
   return text.text;
 }
-
-void Service::look_for_models() { state_->repository.look(); }
 
 }  // namespace lenet::serve

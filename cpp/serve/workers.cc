@@ -59,10 +59,16 @@ bool can_join(const Job& a, const Job& b) {
 
 }  // namespace
 
-void Job::parse(const Limits& limits, Clock::time_point begin) {
-  infer = parse_infer(request, *model, limits);
-  input_time = Clock::now() - begin;
+bool Job::prepare(const Limits& limits, Clock::time_point begin, bool decodes) noexcept try {
+  if (begin > request.deadline) throw Refusal(503, "the request waited too long");
+  if (!is_parsed) infer = parse_infer(request, *model, limits);
   is_parsed = true;
+  if (decodes && infer.kind == Kind::Files) decode_files(infer, *model, limits);
+  input_time += Clock::now() - begin;
+  return true;
+} catch (const std::exception& error) {
+  answer(failure_response(error));
+  return false;
 }
 
 void Job::answer(Response response, Clock::time_point now) {
@@ -110,7 +116,7 @@ void Runner::run(JobRange jobs) noexcept {
     again = jobs.count > 1 && known != nullptr && known->code() == ErrorCode::BadInput;
     for (const auto& job : jobs) {
       if (again || !job->done) continue;
-      const int limit = job->model->time_limit_ms;
+      const int limit = job->model->options().time_limit_ms;
       const bool is_late =
           limit > 0 && Clock::now() - job->arrival > std::chrono::milliseconds(limit);
       job->answer(stop_     ? error_response(503, "the server is stopping")
@@ -145,7 +151,7 @@ void Runner::run_together(JobRange jobs) {
   if (!outputs_) outputs_ = std::make_shared<std::vector<Tensor>>();
   outputs_->resize(1);
   {
-    Model::Lease predictor(model);
+    const Model::Lease predictor = model.lend();
     if (wanted.size() == 1 && wanted[0].index == 0) {
       predictor->run(input, outputs_->front());
     } else {
@@ -220,6 +226,7 @@ Workers::~Workers() {
   lock.unlock();
   for (std::thread& thread : threads_) thread.join();
   if (refusing_.joinable()) refusing_.join();
+  for (const Task& task : tasks_) task.run(true);
 }
 
 bool Workers::has_room(std::size_t bytes) const {
@@ -240,7 +247,7 @@ bool Workers::wake() {
   return !threads_.empty();
 }
 
-bool Workers::add(std::function<void()> task, std::size_t bytes) noexcept try {
+bool Workers::add(std::function<void(bool)> task, std::size_t bytes) noexcept try {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!has_room(bytes) || !wake()) return false;
   tasks_.push_back({std::move(task), bytes});
@@ -300,21 +307,6 @@ void Workers::refuse_late() {
   }
 }
 
-bool Workers::prepare(Job& job) const noexcept try {
-  const Clock::time_point now = Clock::now();
-  if (now > job.request.deadline) throw Refusal(503, "the request waited too long");
-  if (!job.is_parsed) job.parse(options_.limits, now);
-  if (job.infer.kind == Kind::Files) {
-    const Clock::time_point begin = Clock::now();
-    decode_files(job.infer, *job.model, options_.limits);
-    job.input_time += Clock::now() - begin;
-  }
-  return true;
-} catch (const std::exception& error) {
-  job.answer(failure_response(error));
-  return false;
-}
-
 void Workers::run_task(std::unique_lock<std::mutex>& lock) {
   Task task = std::move(tasks_.front());
   tasks_.pop_front();
@@ -322,7 +314,7 @@ void Workers::run_task(std::unique_lock<std::mutex>& lock) {
   ++running_requests_;
   task_is_next_ = false;
   lock.unlock();
-  task.run();
+  task.run(false);
   task.run = nullptr;
   lock.lock();
   --running_requests_;
@@ -348,7 +340,7 @@ void Workers::work(Jobs jobs) {
     jobs.push_back(take());  // for which there is room
     ++running_requests_;
     lock.unlock();
-    const bool is_ready = prepare(*jobs.front());
+    const bool is_ready = jobs.front()->prepare(options_.limits, Clock::now(), true);
     lock.lock();
     if (is_ready && !stop_) join_waiting(jobs, queue_, options_.max_batch_size);
     const std::size_t more = jobs.size() - 1;

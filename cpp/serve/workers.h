@@ -13,7 +13,7 @@
 
 #include "infer.h"
 #include "model.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 
@@ -27,8 +27,10 @@ struct Job {
   Clock::time_point arrival = Clock::now();
   Clock::duration input_time{};  ///< of reading and decoding
 
-  /// Reads the request. \param begin now \throws Refusal
-  void parse(const Limits& limits, Clock::time_point begin);
+  /// Reads the request, if it was not yet, and files if they are to be decoded.
+  /// \param begin now
+  /// \returns false when it is answered: it was refused
+  bool prepare(const Limits& limits, Clock::time_point begin, bool decodes) noexcept;
   /// Counts the response, and hands it to `done`.
   void answer(Response response, Clock::time_point now = Clock::now());
 };
@@ -85,8 +87,8 @@ class Workers {
 
   /// \returns false, and leaves the job, when too much is waiting
   bool add(std::unique_ptr<Job>& job) noexcept;
-  /// As Service::run. Tasks and requests take turns.
-  bool add(std::function<void()> task, std::size_t bytes) noexcept;
+  /// As Service::run.
+  bool add(std::function<void(bool)> task, std::size_t bytes) noexcept;
   Backlog backlog() const;
 
  private:
@@ -94,8 +96,6 @@ class Workers {
   void work(Jobs jobs);
   /// Answers the requests that have waited for request_ms, also while every worker is busy.
   void refuse_late();
-  /// Reads a request that the loop left to the pool. \returns false when it is answered
-  bool prepare(Job& job) const noexcept;
   // With the lock:
   bool has_room(std::size_t bytes) const;
   std::size_t waiting() const { return queue_.size() + tasks_.size(); }
@@ -113,7 +113,7 @@ class Workers {
   std::atomic<bool>& stop_;
   std::deque<std::unique_ptr<Job>> queue_;
   struct Task {
-    std::function<void()> run;
+    std::function<void(bool)> run;
     std::size_t bytes;
   };
   std::deque<Task> tasks_;

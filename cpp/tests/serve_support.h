@@ -30,7 +30,7 @@ inline Options options_of(const std::string& path, const std::string& name = "le
 
 inline Request request_of(const std::string& method, const std::string& path, std::string body = "",
                           std::optional<std::string> header_length = {}) {
-  return {method, path, "", std::move(body), "", std::move(header_length)};
+  return {method, path, std::move(body), "", std::move(header_length)};
 }
 
 /// The body in one piece, as a client has it.

@@ -339,7 +339,7 @@ TEST_CASE(
     CHECK(stats.at("inference_stats").at("success").at("count") == 7);
     CHECK(stats.at("inference_stats").at("fail").at("count") == 1);
     CHECK(stats.at("inference_count") == 7);
-    const std::string metrics = body_of(server.get("/metrics"));
+    const std::string metrics = server.service.metrics();
     CHECK(metrics.find(
               "lenet_requests_total{model=\"lenet\",version=\"1\",result=\"failure\"} 1\n") !=
           std::string::npos);
@@ -426,7 +426,7 @@ TEST_CASE("the metrics show what a model with open sizes is compiled for") {
       folder, onnx_graph("GlobalAveragePool x -> y", "", "x[-1,2,-1,-1] -> y[-1,2,1,1]"));
   Server server(options_of(config.model_file));
   const auto shows = [&](const std::string& line) {
-    return body_of(server.get("/metrics")).find("\n" + line) != std::string::npos;
+    return server.service.metrics().find("\n" + line) != std::string::npos;
   };
   const std::string labels = "{model=\"lenet\",version=\"1\"";
   CHECK(shows("lenet_compiled_sizes" + labels + "} 0\n"));

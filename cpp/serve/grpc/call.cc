@@ -93,22 +93,8 @@ class Call {
   Echo echo_;
 
  private:
-  /// A message that waits to be unpacked. If nobody does that, it is refused in the end.
-  struct Packed {
-    Packed(Call& its_call, Reader& in)
-        : call(&its_call), coding(in.coding()), bytes(read_all(in)) {}
-    Packed(const Packed&) = delete;
-    Packed& operator=(const Packed&) = delete;
-    ~Packed() {
-      if (call != nullptr) call->end(refusal);
-    }
-
-    Call* call;
-    const Coding coding;
-    std::string bytes;
-    grpc::Status refusal{grpc::StatusCode::UNAVAILABLE, kStopping};
-  };
-  void unpack(const std::shared_ptr<Packed>& packed) noexcept;
+  /// Has a worker unpack a message. \throws Refusal 429, 503
+  void unpack(Coding coding, std::string packed);
   void ask(Bytes& in, std::size_t size) noexcept;
   void answer(const Response& response) noexcept;
 
@@ -139,26 +125,24 @@ void Call::take(Buffer in) noexcept try {
   if (!in.Valid()) throw Refusal(400, "the call has no message");
   Reader reader(&in);
   if (reader.coding() == Coding::Identity) return ask(reader, in.Length());
-  unpack(std::make_shared<Packed>(*this, reader));
+  unpack(reader.coding(), read_all(reader));
 } catch (const std::exception& error) {
   end(status_of(failure_response(error)));
 }
 
-void Call::unpack(const std::shared_ptr<Packed>& packed) noexcept try {
-  const auto task = [packed]() noexcept {
-    Call& call = *std::exchange(packed->call, nullptr);
-    std::string& bytes = packed->bytes;
-    const auto failure =
-        serve::unpack(bytes, packed->coding, call.calls_.max_bytes(), deadline_of(call.context_));
-    if (failure) return call.end(status_of(error_response(failure->status, failure->message)));
+void Call::unpack(Coding coding, std::string packed) {
+  const std::size_t size = packed.size();
+  const auto held = std::make_shared<std::string>(std::move(packed));
+  const auto task = [this, coding, held](bool ends) noexcept {
+    if (ends) return end(status_of(error_response(503, kStopping)));
+    std::string& bytes = *held;
+    const auto failure = serve::unpack(bytes, coding, calls_.max_bytes(), deadline_of(context_));
+    if (failure) return end(status_of(error_response(failure->status, failure->message)));
     google::protobuf::io::ArrayInputStream in(bytes.data(), static_cast<int>(bytes.size()));
-    call.ask(in, bytes.size());
+    ask(in, bytes.size());
   };
   const auto use = calls_.use();
-  if (calls_.service.run(task, packed->bytes.size())) return;
-  throw Refusal(429, "too many requests are waiting");
-} catch (const std::exception& error) {
-  packed->refusal = status_of(failure_response(error));
+  if (!calls_.service.run(task, size)) throw Refusal(429, "too many requests are waiting");
 }
 
 void Call::ask(Bytes& in, std::size_t size) noexcept try {

@@ -7,12 +7,11 @@
 #include <cstdint>
 #include <limits>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "infer.h"
-#include "json_reader.h"
 #include "repository.h"
 
 namespace lenet::serve {
@@ -60,7 +59,10 @@ class WireReader {
   template <typename Each>
   void integers(const Each& each) {
     if (type_ != kBytes) return each(integer());
-    packed([&] { each(varint()); });
+    const auto limit = in_.PushLimit(length());
+    while (in_.BytesUntilLimit() > 0) each(varint());
+    in_.PopLimit(limit);
+    is_read_ = true;
   }
 
   std::uint64_t integer() {
@@ -71,13 +73,9 @@ class WireReader {
 
   /// Appends floats as they lie in memory on this machine and on the wire.
   void floats(std::string& to) {
-    if (type_ == kBytes) {
-      const std::size_t before = to.size();
-      bytes(to);
-      return require((to.size() - before) % sizeof(float) == 0);
-    }
-    require(type_ == kFixed32);
-    append(to, sizeof(float));
+    const int size = type_ == kFixed32 ? sizeof(float) : length();
+    require(size % static_cast<int>(sizeof(float)) == 0);
+    append(to, size);
   }
 
   /// Appends a field's bytes.
@@ -110,14 +108,6 @@ class WireReader {
     return value;
   }
 
-  template <typename One>
-  void packed(const One& one) {
-    const auto limit = in_.PushLimit(length());
-    while (in_.BytesUntilLimit() > 0) one();
-    in_.PopLimit(limit);
-    is_read_ = true;
-  }
-
   void skip() {
     if (type_ == kVarint) {
       varint();
@@ -145,19 +135,15 @@ class Translator {
     in_.fields([&](std::uint32_t number) {
       if (number == 1) model_ = text();
       if (number == 2) version_ = text();
-      if (number == 3) echo.id = text();
+      if (number == 3) asked_.id = echo.id = text();
       if (number == 5) read_input();
       if (number == 6) read_output();
       if (number == 7) read_raw();
     });
-    echo.typed = join_contents();
-    asked_.id = echo.id;
+    require_values();
+    echo.typed = typed_;
     asked_.binary_output = true;
-    asked_.inputs = inputs_.size();
-    if (!inputs_.empty()) {
-      asked_.input = std::move(inputs_.back().says);
-      asked_.input.binary_size = static_cast<std::int64_t>(sizes_.back());
-    }
+    asked_.input.binary_size = static_cast<std::int64_t>(data_.size());
     Request request;
     request.method = "POST";
     request.path = "/v2/models/" + model_path(model_, version_) + "/infer";
@@ -167,12 +153,6 @@ class Translator {
   }
 
  private:
-  struct Input {
-    Asked::Input says;
-    std::string contents;                     ///< as binary data
-    std::optional<std::string> content_type;  ///< of `contents`; empty: these are
-  };
-
   void describe(std::size_t bytes) {
     described_ += bytes;
     if (described_ <= kMaxDescription) return;
@@ -189,12 +169,14 @@ class Translator {
   }
 
   void read_input() {
-    describe(sizeof(Input));
-    Input& input = inputs_.emplace_back();
-    Shape& shape = input.says.shape.emplace();
+    describe(sizeof(Asked::Input));
+    ++asked_.inputs;
+    type_.clear();
+    Asked::Input& input = asked_.input = {};
+    Shape& shape = input.shape.emplace();
     in_.message([&](std::uint32_t number) {
-      if (number == 1) input.says.name = text();
-      if (number == 2) input.says.datatype = text();
+      if (number == 1) input.name = text();
+      if (number == 2) input.datatype = text();
       if (number == 3) {
         in_.integers([&](std::uint64_t size) {
           describe(sizeof(size));
@@ -202,12 +184,12 @@ class Translator {
         });
       }
       if (number == 4) read_parameter();
-      if (number == 5) read_contents(input);
+      if (number == 5) read_contents();
     });
   }
 
   void read_output() {
-    describe(sizeof(Input));
+    describe(sizeof(Asked::Input));
     Asked::Output& output = asked_.outputs.emplace_back();
     in_.message([&](std::uint32_t number) {
       if (number == 1) output.name = text();
@@ -234,31 +216,31 @@ class Translator {
     return value;
   }
 
-  void read_contents(Input& input) {
-    if (!input.content_type) input.content_type.emplace();
+  void read_contents() {
+    typed_ = true;
     const auto begin = [&](const char* type) {
-      if (!input.content_type->empty() && *input.content_type != type) {
+      if (!type_.empty() && type_ != type) {
         throw Refusal(400, "an input has contents of two types");
       }
-      *input.content_type = type;
+      type_ = type;
     };
     in_.message([&](std::uint32_t number) {
       if (number == 4) {
         begin("UINT8");
         in_.integers([&](std::uint64_t value) {
           if (value > 255) throw Refusal(400, "a value of UINT8 is no integer from 0 to 255");
-          input.contents += static_cast<char>(static_cast<std::uint8_t>(value));
+          data_ += static_cast<char>(static_cast<std::uint8_t>(value));
         });
       } else if (number == 6) {
         begin("FP32");
-        in_.floats(input.contents);
+        in_.floats(data_);
       } else if (number == 8) {
         begin("BYTES");
         const int length = in_.length();
         for (unsigned k = 0; k < 4; ++k) {
-          input.contents += static_cast<char>(static_cast<unsigned>(length) >> (8 * k) & 0xFFU);
+          data_ += static_cast<char>(static_cast<unsigned>(length) >> (8 * k) & 0xFFU);
         }
-        in_.append(input.contents, length);
+        in_.append(data_, length);
       } else {
         throw Refusal(400, "contents are for FP32, UINT8 and BYTES");
       }
@@ -267,31 +249,21 @@ class Translator {
 
   void read_raw() {
     describe(sizeof(std::size_t));
-    const std::size_t before = data_.size();
     in_.bytes(data_);
-    sizes_.push_back(data_.size() - before);
+    ++raw_;
   }
 
-  /// Puts the values in `contents` behind one another, if they are not raw.
-  bool join_contents() {
-    bool typed = false;
-    for (const Input& input : inputs_) typed = typed || input.content_type;
-    if (sizes_.size() != (typed ? 0 : inputs_.size())) {
-      throw Refusal(400, "the request has " + std::to_string(sizes_.size()) +
-                             " raw_input_contents for " + std::to_string(inputs_.size()) +
+  /// Of one input, which is what a model takes; the service refuses more.
+  void require_values() const {
+    if (raw_ != (typed_ ? 0 : asked_.inputs)) {
+      throw Refusal(400, "the request has " + std::to_string(raw_) + " raw_input_contents for " +
+                             std::to_string(asked_.inputs) +
                              " inputs; expected one each, or contents in each");
     }
-    if (!typed) return false;
-    for (const Input& input : inputs_) {
-      const std::string type = input.content_type.value_or("none");
-      if (!type.empty() && type != input.says.datatype) {
-        throw Refusal(400,
-                      "an input of datatype " + input.says.datatype + " has contents of " + type);
-      }
-      sizes_.push_back(input.contents.size());
-      data_ += input.contents;
+    if (!type_.empty() && type_ != asked_.input.datatype) {
+      throw Refusal(400,
+                    "an input of datatype " + asked_.input.datatype + " has contents of " + type_);
     }
-    return true;
   }
 
   WireReader in_;
@@ -299,9 +271,10 @@ class Translator {
   std::string model_;
   std::string version_;
   Asked asked_;
-  std::vector<Input> inputs_;
-  std::string data_;  ///< the binary data of the inputs, of these sizes
-  std::vector<std::size_t> sizes_;
+  std::string data_;     ///< the binary data of the inputs
+  std::size_t raw_ = 0;  ///< pieces of it
+  bool typed_ = false;   ///< it came as contents, of this type unless they are empty
+  std::string type_;
 };
 
 }  // namespace
@@ -392,10 +365,8 @@ grpc::Status status_of(const Response& response) noexcept try {
     if (status == response.status) code = its_code;
   }
   if (code == Code::OK) return grpc::Status::OK;
-  std::string message;
-  JsonReader in(response.body.empty() ? response.tail : response.body);
-  constexpr std::string_view kNames[] = {"error"};
-  in.object(kNames, [&](std::size_t) { message = in.text(); });
+  const auto json = nlohmann::json::parse(response.body.empty() ? response.tail : response.body);
+  std::string message = json.value("error", std::string());
   std::size_t size = std::min(message.size(), kMaxMessage);
   // Not within a character: what is no UTF-8 ends a stream.
   while (size > 0 && size < message.size() && (message[size] & 0xC0) == 0x80) --size;

@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "grpc/open_inference.pb.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 

@@ -114,16 +114,16 @@ bool Access::shares_with(std::string_view origin) const {
   });
 }
 
-std::optional<Response> Access::refuse(const RequestHeader& header) const {
+std::optional<Response> Access::refuse(const HttpRequest& request) const {
   // HTTP/1.0, which no browser speaks, needs no Host.
-  const bool has_host = !header.host.empty() || !header.is_http_1_0;
-  if (judges_hosts_ && has_host && !is_ours(header.host)) {
-    return error_response(421, "this server is not '" + header.host +
+  const bool has_host = !request.host.empty() || !request.is_http_1_0;
+  if (judges_hosts_ && has_host && !is_ours(request.host)) {
+    return error_response(421, "this server is not '" + request.host +
                                    "'; start it with --allowed_host to give it that name");
   }
-  const bool is_foreign = !header.origin.empty() && !is_same(header.origin, header.host);
-  if (is_foreign && !shares_with(header.origin)) {
-    return error_response(403, "pages of '" + header.origin +
+  const bool is_foreign = !request.origin.empty() && !is_same(request.origin, request.host);
+  if (is_foreign && !shares_with(request.origin)) {
+    return error_response(403, "pages of '" + request.origin +
                                    "' may not use this server; start it with --allow_origin to "
                                    "let them");
   }

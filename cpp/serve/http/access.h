@@ -23,9 +23,8 @@ bool is_valid_host(std::string_view text);
 /// Thread-safety: everything may be called from any number of threads at once.
 class Access {
  public:
-  /// \param listens_on as parse_address takes it. Host is judged where only this machine reaches
-  /// it,
-  ///   or where `hosts` names any.
+  /// \param listens_on as parse_address takes it; Host is judged where that is this machine alone,
+  ///   or where `hosts` names any
   /// \param hosts names, without a port, that Host may give besides the address and "localhost"
   /// \param origins such as "https://example.org", whose pages may use the server; "*": any
   /// \throws Error BadInput for what is none of these
@@ -33,7 +32,7 @@ class Access {
          std::vector<std::string> origins);
 
   /// 421 for a host that this server is not, 403 for a page of another origin.
-  std::optional<Response> refuse(const RequestHeader& header) const;
+  std::optional<Response> refuse(const HttpRequest& request) const;
 
   /// Whether pages of other origins may read any response.
   bool shares() const { return !origins_.empty(); }

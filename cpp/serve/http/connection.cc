@@ -22,8 +22,6 @@ namespace http = boost::beast::http;
 constexpr std::size_t kMaxIdleMemory = 64 << 10;
 // Smaller bodies and responses are not counted: the number of connections is limited.
 constexpr std::size_t kMinCounted = 64 << 10;
-// Added to what is kept of a header when the rest of it is read.
-constexpr std::size_t kReadMore = 16 << 10;
 // Shorter responses gain nothing from being packed; longer ones would hold up a worker.
 constexpr std::size_t kMinPacked = 1 << 10;
 constexpr std::size_t kMaxPacked = 8 << 20;
@@ -81,19 +79,15 @@ void Connection::on_events(std::uint32_t ready) {
 }
 
 void Connection::receive() {
-  input_is_kept_ = !kept_.empty();
-  std::string& to = input_is_kept_ ? kept_ : loop_.read_buffer();
-  const std::size_t before = kept_.size();
-  if (input_is_kept_) kept_.resize(before + kReadMore);
-  const ssize_t count = recv(socket_, to.data() + before, to.size() - before, 0);
-  const bool is_open = count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR));
-  const std::size_t received = count > 0 ? static_cast<std::size_t>(count) : 0;
-  if (input_is_kept_) kept_.resize(before + received);
-  if (!lingering_) input_ = std::string_view(to).substr(0, before + received);
-  if (is_open) return;
-  if (count == 0 && is_reading()) {
+  std::string& buffer = loop_.read_buffer();
+  const ssize_t count = recv(socket_, buffer.data(), buffer.size(), 0);
+  if (count > 0) {
+    if (lingering_) return;
+    input_ = std::string_view(buffer).substr(0, static_cast<std::size_t>(count));
+    if (!kept_.empty()) input_ = kept_.append(input_);
+  } else if (count == 0 && is_reading()) {
     fail(400, "the connection ended within a request");
-  } else {
+  } else if (count == 0 || (errno != EAGAIN && errno != EINTR)) {
     close();
   }
 }
@@ -107,20 +101,10 @@ void Connection::go_on() {
     flush();
     again = was_full && unsent() == 0 && !closed_;
   }
-  keep_input();
-  settle();
-}
-
-void Connection::keep_input() {
-  if (input_.empty()) {
-    free_if_large(kept_);
-  } else if (input_is_kept_) {
-    kept_.erase(0, kept_.size() - input_.size());
-  } else {
-    kept_.assign(input_);
-  }
+  kept_.assign(input_);  // of which it may be a part
+  if (kept_.empty()) free_if_large(kept_);
   input_ = kept_;
-  input_is_kept_ = true;
+  settle();
 }
 
 bool Connection::parse_some() {
@@ -155,13 +139,14 @@ bool Connection::parse_some() {
 }
 
 void Connection::on_header() {
-  const RequestHeader& header = parser_->header();
-  shared_with_ = transport_.access.shares_with(header.origin) ? header.origin : "";
-  std::optional<Response> refused = transport_.refuse(parser_->request(), header);
+  const HttpRequest& request = parser_->request();
+  shared_with_ = transport_.access.shares_with(request.origin) ? request.origin : "";
+  std::optional<Response> refused = transport_.refuse(request);
   if (refused) {
-    begin_response(header.close || !parser_->done());
+    begin_response(request.close || !parser_->done());
     respond(std::move(*refused));
-  } else if (header.expects_continue && !parser_->done() && input_.empty() && !header.is_http_1_0) {
+  } else if (request.expects_continue && !parser_->done() && input_.empty() &&
+             !request.is_http_1_0) {
     output_ += "HTTP/1.1 100 Continue\r\n\r\n";
   }
 }
@@ -174,25 +159,22 @@ void Connection::begin_response(bool close_after) {
     exchange_.path = parser_->request().path;
     ++requests_;
   }
-  parser_.reset();
 }
 
 void Connection::dispatch() {
-  Request request = std::move(parser_->request());
-  const RequestHeader header = std::move(parser_->header());
-  begin_response(header.close);
-  exchange_.method = request.method;
-  exchange_.path = request.path;
+  begin_response(parser_->request().close);
+  HttpRequest request = std::move(parser_->request());
+  parser_.reset();
   exchange_.received = request.body.size();
-  accepts_ = choose_coding(header.accept_encoding);
-  is_http_1_0_ = header.is_http_1_0;
+  accepts_ = choose_coding(request.accept_encoding);
+  is_http_1_0_ = request.is_http_1_0;
   waiting_ = true;
   const int seconds = transport_.options.request_seconds;
   if (seconds > 0) request.deadline = dispatched_ + std::chrono::seconds(seconds);
-  if (std::optional<Response> response = transport_.answer(request, header)) {
+  if (std::optional<Response> response = transport_.answer(request)) {
     take(std::move(*response));
   } else {
-    loop_.handle(*this, std::move(request), header.coding);
+    loop_.handle(*this, std::move(request), request.coding);
   }
 }
 
@@ -244,6 +226,7 @@ void Connection::append_head(const Response& response) {
 }
 
 void Connection::respond(Response response) {
+  parser_.reset();
   if (draining_ && input_.empty()) close_after_ = true;
   const std::size_t before = output_.size();
   append_head(response);

@@ -82,7 +82,6 @@ class Connection {
   void flush();
   /// To be called at the end of whatever happens: what to wait for, and until when.
   void settle();
-  void keep_input();
   void count_buffered();
 
   EventLoop& loop_;
@@ -95,7 +94,6 @@ class Connection {
   std::optional<RequestParser> parser_;
   std::string_view input_;  ///< not parsed yet: in the loop's memory, or in `kept_`
   std::string kept_;        ///< between two calls, what is not parsed yet
-  bool input_is_kept_ = false;
   std::string output_;
   std::string_view tail_;  ///< follows `output_`
   std::shared_ptr<const void> tail_owner_;

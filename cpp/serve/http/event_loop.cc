@@ -89,11 +89,11 @@ EventLoop::~EventLoop() {
   close(epoll_);
 }
 
-void EventLoop::set_listener(int listener, std::vector<EventLoop*> loops) {
+void EventLoop::set_listener(int listener, const EventLoops& loops) {
   listener_ = listener;
-  loops_ = std::move(loops);
-  for (std::size_t i = 0; i < loops_.size(); ++i)
-    loops_[i]->next_ = loops_[(i + 1) % loops_.size()];
+  loops_ = &loops;
+  for (std::size_t i = 0; i < loops.size(); ++i)
+    loops[i]->next_ = loops[(i + 1) % loops.size()].get();
   control(epoll_, EPOLL_CTL_ADD, listener_, EPOLLIN, kListenerKey);
 }
 
@@ -193,7 +193,8 @@ void EventLoop::handle(const Connection& connection, Request request, Coding cod
   if (coding == Coding::Identity) return handle(key, std::move(request));
   const auto held = std::make_shared<Request>(std::move(request));
   const bool taken = transport_.service.run(
-      [this, key, held, coding]() noexcept {
+      [this, key, held, coding](bool ends) noexcept {
+        if (ends) return;
         const std::size_t most = transport_.options.request.body_bytes;
         const auto failure = unpack(held->body, coding, most, held->deadline);
         post([this, key, held, failure] {
@@ -213,7 +214,8 @@ bool EventLoop::pack(const Connection& connection, Response& response, Coding co
   const std::uint64_t key = connection.key();
   const auto held = std::make_shared<Response>(std::move(response));
   const bool taken = transport_.service.run(
-      [this, key, held, coding]() noexcept {
+      [this, key, held, coding](bool ends) noexcept {
+        if (ends) return;
         pack_body(*held, coding);
         post([this, key, held] { deliver(key, std::move(*held)); });
       },
@@ -273,8 +275,8 @@ void EventLoop::accept_all() {
       if (errno != EAGAIN && !draining_) pause_listener(true);
       return;
     }
-    const auto fewer = [](const EventLoop* a, const EventLoop* b) { return a->load_ < b->load_; };
-    EventLoop& loop = **std::min_element(loops_.begin(), loops_.end(), fewer);
+    const auto fewer = [](const auto& a, const auto& b) { return a->load_ < b->load_; };
+    EventLoop& loop = **std::min_element(loops_->begin(), loops_->end(), fewer);
     open_in(loop, socket, address, loop);
   }
 }
@@ -353,21 +355,19 @@ void EventLoop::read_mailbox() {
 }
 
 void EventLoop::drain() {
-  post([this] { begin_drain(); });
-}
-
-void EventLoop::begin_drain() {
-  draining_ = true;
-  transport_.draining = true;
-  if (listener_ >= 0) {
-    accept_all();
-    close_listener();
-    // After the connections that they were just handed.
-    for (EventLoop* loop : loops_) {
-      if (loop != this) loop->drain();
+  post([this] {
+    draining_ = true;
+    transport_.draining = true;
+    if (listener_ >= 0) {
+      accept_all();
+      close_listener();
+      // After the connections that they were just handed.
+      for (const auto& loop : *loops_) {
+        if (loop.get() != this) loop->drain();
+      }
     }
-  }
-  each_connection([](Connection& connection) { connection.drain(); });
+    each_connection([](Connection& connection) { connection.drain(); });
+  });
 }
 
 void EventLoop::abort() {

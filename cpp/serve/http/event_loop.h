@@ -24,6 +24,9 @@ namespace lenet::serve {
 /// Such as "127.0.0.1:8000", "[::1]:8000".
 std::string text_of(const boost::asio::ip::tcp::endpoint& endpoint);
 
+class EventLoop;
+using EventLoops = std::vector<std::unique_ptr<EventLoop>>;
+
 class EventLoop {
  public:
   /// \throws Error BackendFailure when the system has no more descriptors
@@ -34,7 +37,7 @@ class EventLoop {
 
   /// Makes this loop accept connections, and hand them to the loop that has the fewest.
   /// \param listener non-blocking, listens; closed by this object
-  void set_listener(int listener, std::vector<EventLoop*> loops);
+  void set_listener(int listener, const EventLoops& loops);
 
   /// Serves until it was stopped and has no connections left.
   void run();
@@ -90,14 +93,13 @@ class EventLoop {
   void guard(std::uint64_t key, const Action& action);
   template <typename Action>
   void each_connection(const Action& action);
-  void begin_drain();
 
   Transport& transport_;
   const int epoll_;
   const int wake_;
   int listener_ = -1;
   bool listener_paused_ = false;
-  std::vector<EventLoop*> loops_;  ///< all of them; of the one that listens
+  const EventLoops* loops_ = nullptr;  ///< all of them; of the one that listens
   EventLoop* next_ = nullptr;
   Service::Loop* service_ = nullptr;
   bool service_waits_ = false;

@@ -61,12 +61,8 @@ HttpServer::HttpServer(Service& service, HttpOptions options)
   address_ = "http://" + text_of(endpoint);
   const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxDefaultThreads);
   const int threads = set.threads > 0 ? set.threads : static_cast<int>(cores);
-  std::vector<EventLoop*> loops;
-  for (int i = 0; i < threads; ++i) {
-    loops_.push_back(std::make_unique<EventLoop>(transport_));
-    loops.push_back(loops_.back().get());
-  }
-  loops.front()->set_listener(listener, loops);
+  for (int i = 0; i < threads; ++i) loops_.push_back(std::make_unique<EventLoop>(transport_));
+  loops_.front()->set_listener(listener, loops_);
 }
 
 HttpServer::~HttpServer() { stop(); }

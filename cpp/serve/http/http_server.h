@@ -43,7 +43,7 @@ class HttpServer {
  private:
   Transport transport_;
   std::string address_;
-  std::vector<std::unique_ptr<EventLoop>> loops_;
+  EventLoops loops_;
   std::vector<std::thread> threads_;
   std::atomic<int> running_{0};
 };

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 

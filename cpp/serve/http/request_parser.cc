@@ -73,7 +73,7 @@ std::size_t RequestParser::parse(std::string_view bytes) {
 void RequestParser::on_request_impl(http::verb, View method, View target, int version,
                                     Error& error) {
   request_.method = standard(method);
-  header_.is_http_1_0 = version < 11;
+  request_.is_http_1_0 = version < 11;
   header_bytes_ = method.size() + target.size();
   set_target(standard(target), error);
 }
@@ -84,16 +84,15 @@ void RequestParser::set_target(std::string_view target, Error& error) {
     if (!same_word(target.substr(0, scheme.size()), scheme)) continue;
     target.remove_prefix(scheme.size());
     const std::size_t path = std::min(target.find_first_of("/?"), target.size());
-    header_.host = target.substr(0, path);
+    request_.host = target.substr(0, path);
     target.remove_prefix(path);
-    if (!is_valid_host(header_.host)) return fail(400, "invalid name of the server", error);
+    if (!is_valid_host(request_.host)) return fail(400, "invalid name of the server", error);
   }
   const std::size_t question = std::min(target.find('?'), target.size());
-  request_.path = question == 0 && !header_.host.empty() ? "/" : target.substr(0, question);
+  request_.path = question == 0 && !request_.host.empty() ? "/" : target.substr(0, question);
   if (request_.path[0] != '/' && request_.path != "*") {
     return fail(400, "expected a path that begins with '/'", error);
   }
-  request_.query = target.substr(std::min(question + 1, target.size()));
 }
 
 void RequestParser::on_field_impl(Field field, View name, View value, Error& error) {
@@ -107,28 +106,28 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
   const bool is_length = same_word(standard(name), "Inference-Header-Content-Length");
   switch (field) {
     case Field::transfer_encoding:
-      if (header_.is_http_1_0) return fail(400, "HTTP/1.0 has no Transfer-Encoding", error);
+      if (request_.is_http_1_0) return fail(400, "HTTP/1.0 has no Transfer-Encoding", error);
       if (same_word(text, "chunked")) return;
       return fail(501, "Transfer-Encoding: only chunked is supported", error);
     case Field::accept_encoding:
-      header_.accept_encoding.append(header_.accept_encoding.empty() ? "" : ",").append(text);
+      request_.accept_encoding.append(request_.accept_encoding.empty() ? "" : ",").append(text);
       return;
     case Field::if_none_match:
-      header_.if_none_match = text;
+      request_.if_none_match = text;
       return;
     case Field::expect:
-      header_.expects_continue = same_word(text, "100-continue");
-      if (header_.expects_continue) return;
+      request_.expects_continue = same_word(text, "100-continue");
+      if (request_.expects_continue) return;
       return fail(417, "Expect: only 100-continue is supported", error);
     case Field::host:
       if (!is_valid_host(text)) return fail(400, "invalid Host", error);
-      if (header_.host.empty()) header_.host = text;
+      if (request_.host.empty()) request_.host = text;
       break;
     case Field::origin:
-      header_.origin = text;
+      request_.origin = text;
       break;
     case Field::access_control_request_method:
-      header_.is_preflight = true;
+      request_.is_preflight = true;
       return;
     case Field::content_length:
       // Twice the same is allowed, but who sends it tries something.
@@ -136,12 +135,12 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
       return fail(400, "Content-Length has two values", error);
     case Field::content_encoding:
       if (const std::optional<Coding> coding = parse_coding(text)) {
-        header_.coding = *coding;
+        request_.coding = *coding;
         break;
       }
       return fail(415, "Content-Encoding: expected gzip, deflate or identity", error);
     case Field::authorization:
-      header_.authorization = text;
+      request_.authorization = text;
       break;
     case Field::content_type:
       request_.content_type = text;
@@ -155,10 +154,10 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
 }
 
 void RequestParser::on_header_impl(Error& error) {
-  if (!header_.is_http_1_0 && !has(Field::host)) {
+  if (!request_.is_http_1_0 && !has(Field::host)) {
     return fail(400, "the header has no field Host", error);
   }
-  header_.close = !keep_alive();
+  request_.close = !keep_alive();
 }
 
 void RequestParser::on_body_init_impl(const boost::optional<std::uint64_t>& length, Error&) {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "http/content_coding.h"
-#include "service.h"
+#include "request.h"
 
 namespace lenet::serve {
 
@@ -24,8 +24,8 @@ struct RequestLimits {
   std::size_t body_bytes = std::size_t{64} << 20;  ///< as sent; who unpacks it sees to the rest
 };
 
-/// What the header of a request says to the transport.
-struct RequestHeader {
+/// With what its header says to the transport.
+struct HttpRequest : Request {
   bool close = false;  ///< no further request follows on the connection
   bool is_http_1_0 = false;
   bool expects_continue = false;
@@ -56,8 +56,7 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   /// What is wrong with the request; the connection must then be closed.
   const std::optional<Failure>& failure() const { return failure_; }
 
-  RequestHeader& header() { return header_; }
-  Request& request() { return request_; }
+  HttpRequest& request() { return request_; }
 
  private:
   using Error = boost::beast::error_code;
@@ -91,8 +90,7 @@ class RequestParser final : private boost::beast::http::basic_parser<true> {
   }
 
   const RequestLimits& limits_;
-  RequestHeader header_;
-  Request request_;
+  HttpRequest request_;
   std::optional<Failure> failure_;
   std::size_t header_bytes_ = 0;
   std::size_t header_count_ = 0;

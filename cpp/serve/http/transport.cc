@@ -36,8 +36,8 @@ bool same_secret(std::string_view given, std::string_view secret) {
   return difference == 0;
 }
 
-bool is_preflight(const Request& request, const RequestHeader& header) {
-  return request.method == "OPTIONS" && header.is_preflight && !header.origin.empty();
+bool is_preflight(const HttpRequest& request) {
+  return request.method == "OPTIONS" && request.is_preflight && !request.origin.empty();
 }
 
 Response method_error(const char* message, const char* allowed) {
@@ -146,21 +146,19 @@ void Transport::leave(const boost::asio::ip::address& client) {
   if (found != of_address_.end() && --found->second == 0) of_address_.erase(found);
 }
 
-std::optional<Response> Transport::refuse(const Request& request,
-                                          const RequestHeader& header) const {
-  if (std::optional<Response> response = access.refuse(header)) return response;
+std::optional<Response> Transport::refuse(const HttpRequest& request) const {
+  if (std::optional<Response> response = access.refuse(request)) return response;
   // A browser asks so without the token, which a page may then send.
-  if (is_preflight(request, header)) return std::nullopt;
+  if (is_preflight(request)) return std::nullopt;
   const bool is_health = request.path == "/v2/health/live" || request.path == "/v2/health/ready";
   if (options.token.empty() || is_health) return std::nullopt;
-  if (has_token(header.authorization, options.token)) return std::nullopt;
+  if (has_token(request.authorization, options.token)) return std::nullopt;
   Response response = error_response(401, "expected the server's token: Authorization: Bearer ...");
   response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
 
-std::optional<Response> Transport::answer(const Request& request,
-                                          const RequestHeader& header) const {
+std::optional<Response> Transport::answer(const HttpRequest& request) const {
   constexpr const char* kMethods = "GET, HEAD, POST, OPTIONS";
   const std::string& method = request.method;
   const bool reads = method == "GET" || method == "HEAD";
@@ -168,7 +166,7 @@ std::optional<Response> Transport::answer(const Request& request,
   if (method == "OPTIONS") {
     found.emplace().status = 204;
     found->headers.emplace_back("Allow", kMethods);
-    if (is_preflight(request, header)) {
+    if (is_preflight(request)) {
       found->headers.emplace_back("Access-Control-Allow-Methods", kMethods);
       found->headers.emplace_back("Access-Control-Allow-Headers",
                                   "Authorization, Content-Encoding, Content-Type, "
@@ -184,7 +182,7 @@ std::optional<Response> Transport::answer(const Request& request,
     found.emplace().content_type = "text/plain; version=0.0.4; charset=utf-8";
     found->body = service.metrics() + metrics();
   } else {
-    found = page.find(request.path, header.accept_encoding, header.if_none_match);
+    found = page.find(request.path, request.accept_encoding, request.if_none_match);
   }
   if (found && !reads) return method_error("expected GET", "GET, HEAD, OPTIONS");
   return found;
@@ -209,18 +207,20 @@ std::string Transport::metrics() const {
   text.begin("lenet_http_request_duration_seconds", "histogram",
              "From the whole request to its response.");
   text.add("", durations_);
-  text.counter("lenet_http_received_bytes_total", received_, "Bytes of bodies, as they came.");
-  text.counter("lenet_http_sent_bytes_total", sent_, "Bytes of responses.");
-  text.gauge("lenet_http_connections", connections, "Open connections.");
-  text.counter("lenet_http_refused_connections_total", refused, "Connections beyond the limit.");
-  text.counter("lenet_http_displaced_connections_total", displaced,
-               "Idle connections that were closed to make room for others.");
-  text.counter("lenet_access_log_dropped_lines_total", log.dropped(),
-               "Lines of the access log that nobody read in time, or that could not be written.");
-  text.counter("lenet_http_timeouts_total", timeouts,
-               "Connections whose client or request was too slow.");
-  text.gauge("lenet_http_buffered_bytes", buffered,
-             "Bytes of bodies that were read and of responses that are not sent.");
+  text.one("lenet_http_received_bytes_total", "counter", received_,
+           "Bytes of bodies, as they came.");
+  text.one("lenet_http_sent_bytes_total", "counter", sent_, "Bytes of responses.");
+  text.one("lenet_http_connections", "gauge", connections, "Open connections.");
+  text.one("lenet_http_refused_connections_total", "counter", refused,
+           "Connections beyond the limit.");
+  text.one("lenet_http_displaced_connections_total", "counter", displaced,
+           "Idle connections that were closed to make room for others.");
+  text.one("lenet_access_log_dropped_lines_total", "counter", log.dropped(),
+           "Lines of the access log that nobody read in time, or that could not be written.");
+  text.one("lenet_http_timeouts_total", "counter", timeouts,
+           "Connections whose client or request was too slow.");
+  text.one("lenet_http_buffered_bytes", "gauge", buffered,
+           "Bytes of bodies that were read and of responses that are not sent.");
   return text.text;
 }
 

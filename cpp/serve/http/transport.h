@@ -88,9 +88,9 @@ struct Transport {
   Transport(Service& the_service, HttpOptions the_options);
 
   /// The response to what is not the service's business, or not allowed.
-  std::optional<Response> answer(const Request& request, const RequestHeader& header) const;
+  std::optional<Response> answer(const HttpRequest& request) const;
   /// 421 and 403 as Access says; 401 when the client does not know the token that is needed.
-  std::optional<Response> refuse(const Request& request, const RequestHeader& header) const;
+  std::optional<Response> refuse(const HttpRequest& request) const;
 
   /// Counts a response, and writes it to the log.
   void record(const Exchange& exchange);
