@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,7 @@ def call(
         try:
             request = {"function": function, "arguments": dict(arguments)}
             deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
-            with suppress(BrokenPipeError):  # it failed early, and what it printed says why
-                child.send(request, memoryview(b""), deadline)
-            child.requests.close()
+            child.send(request, memoryview(b""), deadline)
             while True:
                 answer, _ = child.receive(deadline)
                 if "progress" not in answer:
@@ -107,7 +105,7 @@ def call(
             raise BackendFailure(f"{doing} took longer than {seconds:g} s and was ended") from None
         except Garbled as error:
             raise BackendFailure(f"{doing} sent an invalid answer: {error}") from None
-        except EOFError:
+        except ConnectionError:
             ended = child.ended(_ENDING_SECONDS)
             said = child.last_words() or "it printed nothing"
             if isinstance(ended, str):

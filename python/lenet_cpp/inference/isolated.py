@@ -39,8 +39,8 @@ class IsolatedPredictor(Specified):
     """A loaded image classifier in a child process, which limits the harm of a hostile model.
 
     The child is a new interpreter (not a fork) with an empty environment, in its own session. Its
-    address space, open files and core dumps are limited. It ends with the parent. Arrays go through
-    pipes; the parent unpickles nothing that the child sends, and does not trust its sizes.
+    address space, open files and core dumps are limited. It ends with the parent, which unpickles
+    nothing that the child sends, and does not trust its sizes.
 
     When the child crashes, exceeds ``memory_limit`` or ``timeout``, the call raises
     :class:`lenet_cpp.BackendFailure` naming the cause, and the next :meth:`run` starts a new child
@@ -133,7 +133,7 @@ class IsolatedPredictor(Specified):
                 f"was ended after {self._timeout:g} s while {doing}; raise timeout if the model is"
                 " to be trusted"
             )
-        except (EOFError, BrokenPipeError):
+        except ConnectionError:
             fault = f"{_cause_of_death(child)} while {doing}"
         except Garbled as error:
             fault = f"sent an invalid reply while {doing}: {error}"
@@ -211,12 +211,12 @@ def _spec(given: object) -> TensorSpec:
 
 
 def _cause_of_death(child: Child) -> str:
-    """Return how a child, which closed its pipes, ended; wait a moment for it."""
+    """Return how a child, which closed its end, ended; wait a moment for it."""
     ended = child.ended(2)
     if isinstance(ended, str):
         return f"was ended by {ended}"
     said = f" ({words})" if (words := child.last_words()) else ""
-    return "closed its pipes" if ended is None else f"ended with exit code {ended}{said}"
+    return "closed its end" if ended is None else f"ended with exit code {ended}{said}"
 
 
 def _described(answer: dict[str, Any], _: memoryview) -> tuple[TensorSpec, TensorSpec, bool]:
