@@ -52,15 +52,7 @@ class DygraphEngine:
     """An engine that runs a layer, operator by operator."""
 
     def __init__(self, layer: paddle.nn.Layer, device: str = "cpu") -> None:
-        """Wrap a layer with its parameters.
-
-        Args:
-            layer: The network, which is put into evaluation mode.
-            device: As in :class:`lenet_cpp.Options`.
-
-        Raises:
-            Unsupported: There is no such GPU.
-        """
+        """Put a layer into evaluation mode, on a device; Unsupported if there is no such GPU."""
         layer.eval()
         self._place = _place(device)
         self._layer = layer.to(device=self._place)
@@ -94,11 +86,7 @@ class ExecutorEngine:
     """
 
     def __init__(self, model: Model, device: str = "cpu") -> None:
-        """Load a model.
-
-        Args:
-            model: The files, with combined parameters or one file for each variable.
-            device: As in :class:`lenet_cpp.Options`.
+        """Load a model, with combined parameters or one file for each variable.
 
         Raises:
             Unsupported: There is no such GPU.
@@ -111,24 +99,21 @@ class ExecutorEngine:
         self._scope = paddle.static.Scope()
         with paddle_failures(f"loading {model.program}"), self._static():
             self._executor = paddle.static.Executor(self._place)
-            loaded = (
-                self._load_separate(model.program)
-                if model.params is None
-                else self._load_combined(model.program, model.params)
-            )
-            self._program, self._inputs, self._outputs = loaded
+            load = self._load_separate if model.params is None else self._load_combined
+            self._program, self._inputs, self._outputs = load(model)
 
-    def _load_combined(self, program: Path, params: Path) -> Any:
+    def _load_combined(self, model: Model) -> Any:
         import paddle
 
+        program, params = model.program.resolve(), Path(str(model.params)).resolve()
         # Paddle prefers other files of similar names: this folder has no others.
         with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
             prefix = Path(folder, "model")
-            prefix.with_suffix(".json" if self._pir else ".pdmodel").symlink_to(program.resolve())
-            prefix.with_suffix(".pdiparams").symlink_to(params.resolve())
+            prefix.with_suffix(".json" if self._pir else ".pdmodel").symlink_to(program)
+            prefix.with_suffix(".pdiparams").symlink_to(params)
             return paddle.static.load_inference_model(str(prefix), self._executor)
 
-    def _load_separate(self, program: Path) -> Any:
+    def _load_separate(self, model: Model) -> Any:
         import paddle
 
         # Paddle warns that this layout is deprecated each time it reads it.
@@ -137,9 +122,9 @@ class ExecutorEngine:
         logger.setLevel(logging.ERROR)
         try:
             return paddle.static.load_inference_model(
-                str(program.resolve().parent),
+                str(model.program.resolve().parent),
                 self._executor,
-                model_filename=program.name,
+                model_filename=model.program.name,
                 params_filename=None,
             )
         finally:

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.autolog import settings_of
 from lenet_cpp.inference.engine import require_finite
-from lenet_cpp.paddle_engines.running import find_gpu, inference_config, paddle_failures
+from lenet_cpp.paddle_engines.running import (
+    ConfiguredPredictor,
+    find_gpu,
+    inference_config,
+    paddle_failures,
+)
 
 if TYPE_CHECKING:
     from lenet_cpp.inference.engine import RunSettings
@@ -36,18 +41,10 @@ class PaddleInferenceEngine:
         device: str = "cpu",
         gpu_mem: int = 0,
     ) -> None:
-        """Load a model.
+        """Load a model, which ``check_model`` has checked, also for the precision.
 
-        Args:
-            model: The files.
-            accelerator: ``auto`` is oneDNN, on a GPU ``plain``.
-            threads: CPU threads of one run, 1 or more.
-            ir_optim: Let Paddle fuse and rewrite operators.
-            memory_optim: Let intermediate results share memory.
-            precision: As in :class:`lenet_cpp.Options`; ``check_model`` has checked that the model
-                supports it.
-            device: As in :class:`lenet_cpp.Options`.
-            gpu_mem: As in :class:`lenet_cpp.Options`.
+        The options are those of :class:`lenet_cpp.Options`, but ``auto`` is oneDNN, and on a GPU
+        ``plain``.
 
         Raises:
             BadInput: An option is wrong.
@@ -70,8 +67,7 @@ class PaddleInferenceEngine:
                 f"precision {precision} is computed by oneDNN with ir_optim: leave out accelerator"
                 " and ir_optim, or set them to onednn and True"
             )
-        pir = model.is_pir
-        if accelerator == "openvino" and (pir or model.params is None):
+        if accelerator == "openvino" and (model.is_pir or model.params is None):
             raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
         self._known: dict[str, Any] = {
             "accelerator": accelerator,
@@ -81,14 +77,9 @@ class PaddleInferenceEngine:
         self._cache = tempfile.TemporaryDirectory(prefix="lenet-")
         try:
             with paddle_failures(f"loading {model.program}"):
-                from paddle.inference import create_predictor
-
-                # Both live as long as the predictor: a Config serves one predictor, and the
-                # handles point into it.
-                self._config = inference_config(
+                config = inference_config(
                     model.program,
                     model.params,
-                    pir=pir,
                     threads=threads,
                     ir_optim=ir_optim,
                     device=device,
@@ -96,11 +87,7 @@ class PaddleInferenceEngine:
                     cache=self._cache.name,
                     **self._known,
                 )
-                self._predictor = create_predictor(self._config)
-                self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-                self._output = self._predictor.get_output_handle(
-                    self._predictor.get_output_names()[0]
-                )
+                self._predictor = ConfiguredPredictor(config)
         except BaseException:
             self._cache.cleanup()
             raise
@@ -109,17 +96,13 @@ class PaddleInferenceEngine:
         """Compute the outputs."""
         require_finite(batch)
         with paddle_failures("running the model"):
-            self._input.reshape(batch.shape)
-            self._input.copy_from_cpu(batch)
-            self._predictor.run()
-            output: NDArray[np.float32] = self._output.copy_to_cpu()
-            return output
+            return self._predictor.run(batch)[0]
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
-        return settings_of(self._config, engine="python", **self._known)
+        return settings_of(self._predictor.config, engine="python", **self._known)
 
     def close(self) -> None:
         """Free the model."""
-        del self._input, self._output, self._predictor, self._config
+        del self._predictor
         self._cache.cleanup()

@@ -88,7 +88,6 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
         config = inference_config(
             case.model.program,
             case.model.params,
-            pir=case.model.format == "json",
             accelerator=case.paddle_accelerator,
             threads=case.threads,
             precision=case.precision,
