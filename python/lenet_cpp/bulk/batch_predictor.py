@@ -9,6 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_col
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.model import Model, Opened, as_labels
-from lenet_cpp.inference.options import BUNDLED_DIR, Options
+from lenet_cpp.inference.options import BUNDLED_DIR, Options, check_names
 from lenet_cpp.inference.outputs import require_rows, value_name
 from lenet_cpp.inference.predictor import Predictor
 
@@ -126,16 +127,11 @@ class BatchPredictor(Closing):
         named = dict(outputs) if isinstance(outputs, Mapping) else {each: each for each in outputs}
         if not named or named.keys() - set(OUTPUTS):
             raise BadInput(f"outputs: expected some of {', '.join(OUTPUTS)}, got {list(named)}")
-        if wrong := sorted(options.keys() - Options.__annotations__.keys()):
-            known = ", ".join(Options.__annotations__)
-            raise BadInput(f"unknown option '{wrong[0]}'; choose among {known}")
+        check_names(options)
         if model_file is None and params_file is None and model_dir is None:
             model_dir = BUNDLED_DIR
         # Absolute: the workers of a cluster have working directories of their own.
-        self._files = tuple(
-            None if file is None else str(Path(file).absolute())
-            for file in (model_file, params_file, model_dir)
-        )
+        self._files = tuple(map(_absolute, (model_file, params_file, model_dir)))
         self._bytes: tuple[bytes, ...] = ()
         self._column, self._kind, self._errors, self._name = column, kind, errors, name
         self._outputs, self._keep = named, None if keep is None else tuple(keep)
@@ -272,10 +268,9 @@ class BatchPredictor(Closing):
         """What the results depend on beside the model's files."""
         pipeline = self._preprocess
         described = pipeline.to_dict() if isinstance(pipeline, Pipeline) else pipeline
-        kind: dict[str, Any] = {"kind": self._kind, "preprocess": described, "labels": self._labels}
-        if self._threshold is not None:
-            kind["threshold"] = self._threshold
-        return dict(json.loads(json.dumps(kind | {"options": self._options})))
+        said: dict[str, Any] = {"kind": self._kind, "preprocess": described, "labels": self._labels}
+        said |= {} if self._threshold is None else {"threshold": self._threshold}
+        return dict(json.loads(json.dumps(said | {"options": self._options})))
 
     def for_bulk(self, outputs: Sequence[str], errors: str | None) -> Self:
         """Return a copy with other outputs, which holds all that lies beside the model.
@@ -374,14 +369,8 @@ class BatchPredictor(Closing):
             return
         one = partial(_tensor, model.pipeline)
         threads = min(self._options.get("threads", 1), len(rows.images))
-        sources = [source for _, source in rows.images]
-        if threads > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(threads) as pool:
-                found = list(pool.map(one, sources))
-        else:
-            found = list(map(one, sources))
+        with futures.ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(one, [source for _, source in rows.images]))
         same: dict[tuple[int, ...], list[tuple[int, NDArray[np.float32]]]] = {}
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from lenet_cpp.bulk.batch_predictor import BatchPredictor
     from lenet_cpp.bulk.tables import Part
 
+    _Report = Callable[[int], None]
+
 _JOURNAL = "journal.jsonl"
 _ATTEMPTS = 3  # of a part: more often than that, the process was not killed by chance
 _EXAMPLES = 5  # of the bad rows of a part, to be shown
@@ -158,11 +160,8 @@ def predict_all(
     }  # fmt: skip
     with _journal(folder, facts) as (done, record):
         rows = sum(part.rows for part in parts)
-        finished = {
-            one.part: one
-            for one in done
-            if one.part < len(parts) and _is_whole(job.file_of(one.part), one)
-        }
+        known = (one for one in done if one.part < len(parts))
+        finished = {one.part: one for one in known if _is_whole(job.file_of(one.part), one)}
         resumed = sum(one.rows for one in finished.values())
         progress = start(rows, resumed)
         todo = [part for part in parts if part.number not in finished]
@@ -178,19 +177,16 @@ def predict_all(
                 progress(message)
         if sum(one.rows for one in finished.values()) != rows:
             raise BackendFailure(f"{folder} does not hold every row of the input: remove it")
-        header = (
-            "file",
-            "row",
-            *keep,
-            *(n for n in tables.RESULTS if n in {*outputs, "error", "model"}),
-        )
+        results = (n for n in tables.RESULTS if n in {*outputs, "error", "model"})
         for part in parts:
             path = job.file_of(part.number)
             if not _is_whole(path, finished[part.number]):
                 raise BackendFailure(
                     f"{path} was changed since it was written: the same command predicts it anew"
                 )
-        tables.join_parts(target, [job.file_of(part.number) for part in parts], header)
+        tables.join_parts(
+            target, [job.file_of(part.number) for part in parts], ("file", "row", *keep, *results)
+        )
     # Under another name first, so that half a folder never looks like the one to go on with.
     trash = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(trash, ignore_errors=True)
@@ -200,23 +196,20 @@ def predict_all(
     return Total(rows, sum(one.skipped for one in finished.values()), resumed, workers_seen)
 
 
-def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = None) -> Done:
+def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
     """Predict a part and write its results; ``report`` gets the number of rows of each batch."""
     found: list[dict[str, Any]] = []
     kept = []
     first = 0
-    for batch in tables.read_part(part, job.column, job.keep, job.batch_size):
-        names = _Names(part, first)
-        found.append(job.predictor.columns(batch.images, names=names))
-        if batch.kept is not None and job.keep:
-            kept.append(batch.kept)
-        first += len(batch.images)
+    for images, more in tables.read_part(part, job.column, job.keep, job.batch_size):
+        found.append(job.predictor.columns(images, names=_Names(part, first)))
+        if more is not None and job.keep:
+            kept.append(more)
+        first += len(images)
         if report is not None:
-            report(len(batch.images))
+            report(len(images))
     found = found or [job.predictor.columns([])]
-    columns: dict[str, Any] = {
-        name: np.concatenate([each[name] for each in found]) for name in found[0]
-    }
+    columns: dict[str, Any] = {n: np.concatenate([each[n] for each in found]) for n in found[0]}
     why = columns.setdefault("error", np.full(part.rows, None, dtype=object))
     bad = np.flatnonzero(columns["class_id"] < 0).tolist()
     examples = tuple(
@@ -225,7 +218,7 @@ def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = No
     )
     columns["model"] = job.predictor.checksum
     target = job.file_of(part.number)
-    tables.write_part(target, job.suffix, part, columns, _table(job, part, kept))
+    tables.write_part(target, part, columns, _table(job, part, kept))
     worker = f"{socket.gethostname()}:{os.getpid()}"
     return Done(part.number, part.rows, len(bad), sha256_file(target), worker, examples)
 
@@ -331,9 +324,7 @@ def _results(
             yield done
 
 
-def _answer(
-    job: Job, part: Part, report: Callable[[int], None] | None = None
-) -> Done | Error | OSError:
+def _answer(job: Job, part: Part, report: _Report | None = None) -> Done | Error | OSError:
     """Predict a part in another process: return its error instead of raising it."""
     try:
         return predict_part(job, part, report)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    _Batch = tuple[Any, Any]
+
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 # A part is what is lost when a process is killed, and what one process takes at a time.
@@ -74,14 +76,6 @@ class Part:
     def name_of(self, row: int) -> str:
         """Return how to call a row, counted from the part's first one."""
         return self.files[row] if self.files else f"{self.table}[{self.begin + row}]"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of a part: a column of images, and other columns to hand on."""
-
-    images: Any
-    kept: Any
 
 
 def is_table(name: Path) -> bool:
@@ -138,8 +132,8 @@ def fingerprint(parts: Sequence[Part]) -> str:
     return digest.hexdigest()
 
 
-def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[Batch]:
-    """Read a part in batches of at most ``size`` rows.
+def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
+    """Read a part in batches of at most ``size`` rows: the images, and other columns to hand on.
 
     Raises:
         FileNotFound: A table is missing.
@@ -147,32 +141,28 @@ def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterat
     """
     if part.files:
         for at in range(0, len(part.files), size):
-            yield Batch(part.files[at : at + size], None)
+            yield part.files[at : at + size], None
     elif part.table.endswith(".parquet"):
         yield from _read_parquet(part, column, keep, size)
     else:
         array = _array(part.table)
         for at in range(part.begin, part.end, size):
-            yield Batch(np.asarray(array[at : min(at + size, part.end)]), None)
+            yield np.asarray(array[at : min(at + size, part.end)]), None
 
 
-def write_part(target: Path, suffix: str, part: Part, columns: dict[str, Any], kept: Any) -> None:
+def write_part(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
     """Write the results of a part, which appear as a whole or not at all.
 
     Args:
-        target: The file.
-        suffix: The format, one of :data:`SUFFIXES`.
+        target: The file, whose suffix is one of :data:`SUFFIXES`.
         part: The part.
         columns: Arrays of some of :data:`RESULTS`, with a value for each row, except for ``model``,
             which is one string.
         kept: A table of Arrow, or None.
     """
     with atomic_path(target) as temporary:
-        if suffix == ".parquet":
-            _write_arrow(temporary, part, columns, kept)
-        else:
-            with _text(temporary, "x" if not temporary.exists() else "w") as file:
-                _write_text(file, suffix, part, columns, kept)
+        write = _write_arrow if target.suffix == ".parquet" else _write_text
+        write(temporary, part, columns, kept)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # a name must not outlive its contents when the power fails
 
@@ -200,8 +190,8 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if re.search(r'[",\n\r]', name) else name
 
 
-def _text(path: Path, mode: str) -> IO[str]:
-    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+def _text(path: Path) -> IO[str]:
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _expanded(name: Path) -> tuple[Path, ...]:
@@ -281,7 +271,7 @@ def _parquet(table: str) -> Any:
         raise BadInput(f"{table} is not a .parquet file that can be read: {error}") from error
 
 
-def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[Batch]:
+def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
     with _parquet(part.table) as file:
         names = file.schema_arrow.names
         for name in (column, *keep):
@@ -299,18 +289,11 @@ def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> It
                 skip = max(0, skip - len(batch))
                 left -= len(rows)
                 if len(rows):
-                    yield Batch(rows.column(column), rows.select(keep))
+                    yield rows.column(column), rows.select(keep)
                 if left == 0:
                     return
         except (pa.ArrowInvalid, OSError) as error:
             raise BadInput(f"{part.table} is damaged: {error}") from error
-
-
-def _names(part: Part) -> tuple[list[str], list[int | None]]:
-    """Return file and row of each row of a part."""
-    if part.files:
-        return list(part.files), [None] * len(part.files)
-    return [part.table] * part.rows, list(range(part.begin, part.end))
 
 
 def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
@@ -336,15 +319,10 @@ def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -
             arrays[name] = pa.repeat(pa.scalar(values), part.rows)
         elif kind == "list":
             ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-            lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
-            arrays[name] = (
-                lists
-                if not bad.any()
-                else pa.array(
-                    [None if each else row for each, row in zip(bad, values, strict=True)],
-                    lists.type,
-                )
-            )
+            arrays[name] = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
+            if bad.any():
+                rows = [None if each else row for each, row in zip(bad, values, strict=True)]
+                arrays[name] = pa.array(rows, arrays[name].type)
         else:
             missing = bad if values.dtype != object else None
             kinds = {"int32": pa.int32(), "float": pa.float32(), "string": pa.string()}
@@ -372,33 +350,28 @@ def _join_parquet(target: Path, parts: Sequence[Path]) -> None:
             writer.close()
 
 
-def _write_text(file: IO[str], suffix: str, part: Part, columns: dict[str, Any], kept: Any) -> None:
+def _write_text(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
     """Write lines of CSV, without the header, or of JSON."""
-    names, numbers = _names(part)
-    table: dict[str, Sequence[Any]] = {"file": names, "row": numbers}
+    numbers = [None] * part.rows if part.files else range(part.begin, part.end)
+    table: dict[str, Sequence[Any]] = {"file": part.files or [part.table] * part.rows}
+    table["row"] = numbers
     if kept is not None:
         table |= {name: kept.column(name).to_pylist() for name in kept.column_names}
     bad = (columns["class_id"] < 0).tolist()
-    for name in _TYPES:
-        if name == "model":
-            table[name] = [columns[name]] * part.rows
-        elif name in columns:
-            values = columns[name].tolist()
-            empty = None
-            table[name] = [
-                empty if wrong and name != "error" else value
-                for wrong, value in zip(bad, values, strict=True)
-            ]
-    rows = zip(*table.values(), strict=True)
-    if suffix == ".csv":
-        csv.writer(file, lineterminator="\n").writerows(
-            [
-                json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
-                for value in row
-            ]
-            for row in rows
-        )
-    else:
-        heads = list(table)
-        for row in rows:
-            print(json.dumps(dict(zip(heads, row, strict=True)), default=str), file=file)
+    for name in (name for name in _TYPES if name in columns):
+        values = [columns[name]] * part.rows if name == "model" else columns[name].tolist()
+        missing = bad if name not in {"error", "model"} else [False] * part.rows
+        each = zip(missing, values, strict=True)
+        table[name] = [None if wrong else value for wrong, value in each]
+    with _text(target) as file:
+        if target.suffix == ".csv":
+            csv.writer(file, lineterminator="\n").writerows(
+                [
+                    json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
+                    for value in row
+                ]
+                for row in zip(*table.values(), strict=True)
+            )
+        else:
+            for row in zip(*table.values(), strict=True):
+                print(json.dumps(dict(zip(table, row, strict=True)), default=str), file=file)
