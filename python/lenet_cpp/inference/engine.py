@@ -1,16 +1,9 @@
 """The engines that compute a classifier's outputs, behind one interface.
 
-Inference engines load an exported model and only run it. Training engines can also compute
-gradients; they run the model as it was trained or exported. The engines are:
-
-* ``auto``: inference engine, the C++ predictor with the fastest of the next three engines that
-  runs the model (:class:`lenet_cpp.Options`);
-* ``native``: the C++ predictor with its own kernels, which need no Paddle;
-* ``paddle``: the C++ predictor with the Paddle library;
-* ``onnxruntime``: the C++ predictor with onnxruntime, for .onnx;
-* ``python``: inference engine, ``paddle.inference``;
-* ``dygraph``: training engine, a registered model's layer with trained parameters;
-* ``executor``: training engine, ``paddle.static.Executor`` with an exported model.
+Inference engines load an exported model and only run it: those in C++ (:class:`lenet_cpp.Options`)
+and ``python``, which is ``paddle.inference``. Training engines can also compute gradients; they run
+the model as it was trained or exported: ``dygraph`` a registered model's layer with trained
+parameters, ``executor`` an exported model in ``paddle.static.Executor``.
 
 This module does not import Paddle; an engine that needs Paddle imports it when it is opened.
 """

@@ -69,14 +69,9 @@ class IsolatedPredictor(Specified):
     ) -> None:
         """Start the child and load the model.
 
-        Args:
-            model_file: As for :class:`lenet_cpp.Predictor`.
-            params_file: As for :class:`lenet_cpp.Predictor`.
-            model_dir: As for :class:`lenet_cpp.Predictor`.
-            memory_limit: The size of the child's address space, in bytes. The Paddle library alone
-                maps about 1 GiB.
-            timeout: The time limit of loading and of each run, in seconds.
-            **options: See :class:`lenet_cpp.Options`.
+        The files and options are those of :class:`lenet_cpp.Predictor`. ``memory_limit`` is the
+        size of the child's address space in bytes, of which the Paddle library alone maps about
+        1 GiB, and ``timeout`` the time limit of loading and of each run, in seconds.
 
         Raises:
             lenet_cpp.Error: As :class:`lenet_cpp.Predictor`; ``BackendFailure`` also when the
