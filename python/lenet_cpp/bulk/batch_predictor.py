@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import suppress
@@ -31,18 +31,10 @@ from lenet_cpp.inference.predictor import Predictor
 _Path = str | os.PathLike[str] | None
 
 
-# Of the process and not of the object: Ray and Dask unpickle an object anew for every task.
-_loaded: dict[object, Opened] = {}  # the one that was used last is the last
+# Of the process and not of the object: Ray and Dask unpickle an object anew for every task. Without
+# a lock, which a fork could find taken: each of its methods is one step for other threads.
+_loaded: OrderedDict[object, Opened] = OrderedDict()  # the one that was used last is the last
 _MOST_LOADED = 4
-_looking = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _looking  # noqa: PLW0603 - a lock cannot be reset in place
-    _looking = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class BatchPredictor(Closing):
@@ -315,8 +307,7 @@ class BatchPredictor(Closing):
 
         Objects of the same model share it.
         """
-        with _looking:
-            _loaded.pop(self._key, None)
+        _loaded.pop(self._key, None)
 
     def __repr__(self) -> str:
         """Say which model and columns it is for, in one line."""
@@ -333,15 +324,15 @@ class BatchPredictor(Closing):
 
     @property
     def _shared(self) -> Opened:
-        with _looking:
-            found = _loaded.pop(self._key, None)
-            if found is None:
-                names = ("model_file", "params_file", "model_dir")
-                files = {} if self._bytes else dict(zip(names, self._files, strict=True))
-                found = Opened(self._bytes, **files, **self._options)
-            _loaded[self._key] = found
-            while len(_loaded) > _MOST_LOADED:
-                del _loaded[next(iter(_loaded))]
+        found = _loaded.get(self._key)
+        if found is None:
+            names = ("model_file", "params_file", "model_dir")
+            files = {} if self._bytes else dict(zip(names, self._files, strict=True))
+            found = _loaded.setdefault(self._key, Opened(self._bytes, **files, **self._options))
+        with suppress(KeyError):  # another thread removed it
+            _loaded.move_to_end(self._key)
+            if len(_loaded) > _MOST_LOADED:
+                _loaded.popitem(last=False)
         return found
 
     @property

@@ -15,7 +15,7 @@ from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.outputs import best_classes, normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ OUTPUTS = (
 )
 """What :class:`lenet_cpp.BatchPredictor` can add to a table, each as a column."""
 
+_MISSING = "the value is missing (null)"
 # An image file of exactly as many bytes as the model has inputs is told from pixels by these.
 _FILE_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")
 _JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
@@ -37,20 +38,13 @@ _BEGINS_A_FILE = np.isin(np.arange(256), np.frombuffer(b"\x89GRIMB\xff", np.uint
 
 @dataclass
 class Rows:
-    """The rows of a column: tensors of the model's shape, images to prepare, and bad rows.
-
-    Attributes:
-        count: The number of rows.
-        tensors: Blocks of rows: their numbers, and float values or uint8 pixels
-            [M, channels, height, width].
-        images: Number and source of each row that the preprocessing has to read.
-        errors: Number of each bad row, and what is wrong with it.
-    """
+    """The rows of a column: tensors of the model's shape, images to prepare, and bad rows."""
 
     count: int
+    # Blocks of rows: their numbers, and floats or uint8 pixels [M, channels, height, width].
     tensors: list[tuple[NDArray[np.intp], NDArray[Any]]] = field(default_factory=list)
-    images: list[tuple[int, ImageSource]] = field(default_factory=list)
-    errors: dict[int, str] = field(default_factory=dict)
+    images: list[tuple[int, ImageSource]] = field(default_factory=list)  # for the preprocessing
+    errors: dict[int, str] = field(default_factory=dict)  # what is wrong with a row
 
 
 def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows:
@@ -60,10 +54,7 @@ def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows
         column: A NumPy array or a list, Arrow's arrays (numbers in lists or tensors, binary,
             strings), or a pandas, Polars or Daft series.
         shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
-        kind: What bytes and strings are: ``"pixels"``, one byte for each value of the model's
-            input; ``"encoded"``, image files; ``"path"``, paths of image files; or ``"auto"``:
-            strings are paths, bytes are pixels when there are as many as values, and do not begin
-            as an image file does, and otherwise image files.
+        kind: What bytes and strings are, as for :class:`lenet_cpp.BatchPredictor`.
 
     Raises:
         BadInput: The column as a whole is none of these.
@@ -106,24 +97,23 @@ class _Reader:
         rows = Rows(len(values))
         same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]] = {}
         for number, value in enumerate(values):
+            array: NDArray[Any] | None = None
             if value is None or (isinstance(value, float) and math.isnan(value)):
-                rows.errors[number] = "the value is missing (null)"
+                rows.errors[number] = _MISSING
             elif isinstance(value, (bytes, bytearray, memoryview)):
-                self._one_of_bytes(rows, number, bytes(value), same)
-            elif isinstance(value, (str, os.PathLike)):
-                if self._kind in {"auto", "path"}:
-                    rows.images.append((number, value))
-                else:
-                    rows.errors[number] = f"expected bytes, got the text {str(value)[:40]!r}"
-            else:
+                array = self._one_of_bytes(rows, number, bytes(value))
+            elif not isinstance(value, (str, os.PathLike)):
                 try:
                     array = np.asarray(value)
                 except ValueError as error:
                     rows.errors[number] = f"not an array: {error}"
-                    continue
-                if array.dtype.kind not in "iuf":
-                    rows.errors[number] = f"expected numbers, got {type(value).__name__}"
-                    continue
+            elif self._kind in {"auto", "path"}:
+                rows.images.append((number, value))
+            else:
+                rows.errors[number] = f"expected bytes, got the text {str(value)[:40]!r}"
+            if array is not None and array.dtype.kind not in "iuf":
+                rows.errors[number] = f"expected numbers, got {type(value).__name__}"
+            elif array is not None:
                 same.setdefault((array.dtype, array.shape), []).append((number, array))
         for group in same.values():
             block = self._numbers(np.stack([array for _, array in group]))
@@ -137,12 +127,16 @@ class _Reader:
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
             if isinstance(column, pa.ChunkedArray):  # more than one array can hold
-                return self._joined(self.arrow(chunk) for chunk in column.chunks)
+                rows = Rows(0)
+                for part in map(self.arrow, column.chunks):
+                    places = np.arange(rows.count, rows.count + part.count)
+                    rows.count += part.count
+                    _merge(rows, part, places)
+                return rows
         if column.null_count:
             valid = np.asarray(column.is_valid())
-            rows = Rows(len(column))
-            missing = np.flatnonzero(~valid).tolist()
-            rows.errors.update(dict.fromkeys(missing, "the value is missing (null)"))
+            missing = dict.fromkeys(np.flatnonzero(~valid).tolist(), _MISSING)
+            rows = Rows(len(column), errors=missing)
             _merge(rows, self.arrow(column.filter(pa.array(valid))), np.flatnonzero(valid))
             return rows
         if isinstance(column.type, pa.FixedShapeTensorType):
@@ -203,13 +197,8 @@ class _Reader:
                 return self.each([row.tobytes() for row in pixels])
         return self._numbers(pixels)
 
-    def _one_of_bytes(
-        self,
-        rows: Rows,
-        number: int,
-        value: bytes,
-        same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]],
-    ) -> None:
+    def _one_of_bytes(self, rows: Rows, number: int, value: bytes) -> NDArray[np.uint8] | None:
+        """Return the pixels that the bytes are, if they are; else list them in the rows."""
         kind = self._kind
         if kind == "auto":
             pixels = len(value) == self._size and not _is_image_file(value)
@@ -221,8 +210,8 @@ class _Reader:
         elif len(value) != self._size:
             rows.errors[number] = f"{len(value)} bytes, expected {self._size} pixels"
         else:
-            array = np.frombuffer(value, np.uint8)
-            same.setdefault((array.dtype, array.shape), []).append((number, array))
+            return np.frombuffer(value, np.uint8)
+        return None
 
     def _numbers(self, array: NDArray[Any]) -> Rows:
         """Read [N, ...] of integers, which are pixels, or floats."""
@@ -260,14 +249,6 @@ class _Reader:
             if len(form) == len(self._item) and all(a in {-1, b} for a, b in sizes):
                 return form
         return None
-
-    def _joined(self, parts: Iterable[Rows]) -> Rows:
-        rows = Rows(0)
-        for part in parts:
-            places = np.arange(rows.count, rows.count + part.count)
-            rows.count += part.count
-            _merge(rows, part, places)
-        return rows
 
 
 def _stored(column: Any) -> Any:

@@ -15,7 +15,7 @@ import shutil
 import signal
 import socket
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -49,23 +49,14 @@ _MAX_BATCH = 1024
 
 @dataclass(frozen=True)
 class Job:
-    """What every process needs to know.
+    """What every process needs to know."""
 
-    Attributes:
-        predictor: Its results are ``class_id``, ``label``, ``probability``, and perhaps more.
-        folder: Where the parts are written.
-        suffix: Their format.
-        column: The column of images, of a .parquet file.
-        keep: Further columns to hand on.
-        batch_size: Rows to run at once.
-    """
-
-    predictor: BatchPredictor
-    folder: Path
-    suffix: str
-    column: str
-    keep: tuple[str, ...]
-    batch_size: int
+    predictor: BatchPredictor  # of class_id, label, probability, and perhaps more
+    folder: Path  # of the parts
+    suffix: str  # of their files
+    column: str  # of images, in a .parquet file
+    keep: tuple[str, ...]  # further columns to hand on
+    batch_size: int  # rows to run at once
 
     def file_of(self, part: int) -> Path:
         """Return the file of a part's results."""
@@ -86,19 +77,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Total:
-    """What a run found.
+    """What a run found."""
 
-    Attributes:
-        rows: Rows of the input, each of which is in the result once.
-        skipped: How many of them were bad.
-        resumed: How many an earlier run had predicted.
-        workers: The processes, as ``HOST:PID``.
-    """
-
-    rows: int
-    skipped: int
-    resumed: int
-    workers: frozenset[str]
+    rows: int  # of the input, each of which is in the result once
+    skipped: int  # bad ones of them
+    resumed: int  # those that an earlier run had predicted
+    workers: frozenset[str]  # the processes, as HOST:PID
 
 
 def predict_all(
@@ -121,7 +105,7 @@ def predict_all(
 
     Args:
         predictor: The model.
-        names: The input, as for :func:`lenet_cpp.bulk.tables.find_parts`.
+        names: The input, as for :func:`lenet_cpp.bulk.tables.find_parts`, also for ``part_rows``.
         target: The file to write: .parquet, .csv or .jsonl.
         column: The column of images, of a .parquet file.
         keep: Its columns to hand on.
@@ -130,8 +114,8 @@ def predict_all(
         workers: Number of processes; by default one for every ``threads`` usable processors. One
             is this process.
         threads: Threads of each of them.
-        on: ``ray``, ``spark``, ``ray://HOST:PORT`` or ``spark://HOST:PORT``: by the machines of
-            that cluster, which see the same files under the same names.
+        on: The cluster, as for :func:`lenet_cpp.bulk.clusters.call_on`, whose machines see the same
+            files under the same names.
         part_rows: About how many rows a part has.
         start: Called with the number of rows, and how many are done; what it returns is called
             with the number of rows of each batch.
@@ -314,13 +298,15 @@ def _results(
             yield answer.rows
             yield answer
     elif workers > 1:
-        yield from _in_processes(job, parts, workers)
+        with closing(_Pool(job, parts)) as pool:
+            while pool.waiting or pool.busy:
+                pool.occupy(workers)
+                for channel in wait([*pool.busy]):
+                    yield pool.receive(channel)
     else:
-        rows: list[int] = []
         for part in parts:
-            done = predict_part(job, part, rows.append)
-            yield sum(rows)
-            rows.clear()
+            done = predict_part(job, part)
+            yield done.rows
             yield done
 
 
@@ -346,17 +332,6 @@ def _work(channel: Connection, job: Job, parent: int) -> None:
             channel.send(_answer(job, channel.recv(), report))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _in_processes(job: Job, parts: Sequence[Part], workers: int) -> Iterator[Done | int]:
-    pool = _Pool(job, parts)
-    try:
-        while pool.waiting or pool.busy:
-            pool.occupy(workers)
-            for channel in wait([*pool.busy]):
-                yield pool.receive(channel)
-    finally:
-        pool.kill()
 
 
 class _Pool:
@@ -411,7 +386,7 @@ class _Pool:
         self.waiting.appendleft(part)
         return -self._reported.pop(part.number, 0)
 
-    def kill(self) -> None:
+    def close(self) -> None:
         for channel, process in self._processes.items():
             channel.close()
             process.kill()

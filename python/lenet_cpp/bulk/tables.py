@@ -48,25 +48,15 @@ RESULTS = ("file", "row", *_TYPES)
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of the input, which one process predicts at a time.
+    """Some rows of the input, which one process predicts at a time."""
 
-    Attributes:
-        number: Its place among the parts.
-        files: Image files, one for each row; empty for rows of ``table``.
-        table: A .npy, IDX or .parquet file.
-        begin: The first row in it.
-        end: The row after the last one.
-        groups: The row groups of a .parquet file that hold the rows.
-        skip: How many rows of these groups come before the first one.
-    """
-
-    number: int
-    files: tuple[str, ...] = ()
-    table: str = ""
-    begin: int = 0
-    end: int = 0
-    groups: tuple[int, ...] = ()
-    skip: int = 0
+    number: int  # its place among the parts
+    files: tuple[str, ...] = ()  # of images, one for each row; empty for rows of a table
+    table: str = ""  # a .npy, IDX or .parquet file
+    begin: int = 0  # the first row in it
+    end: int = 0  # the row after the last one
+    groups: tuple[int, ...] = ()  # of a .parquet file, those that hold the rows
+    skip: int = 0  # how many rows of these groups come before the first one
 
     @property
     def rows(self) -> int:
@@ -153,12 +143,8 @@ def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterat
 def write_part(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
     """Write the results of a part, which appear as a whole or not at all.
 
-    Args:
-        target: The file, whose suffix is one of :data:`SUFFIXES`.
-        part: The part.
-        columns: Arrays of some of :data:`RESULTS`, with a value for each row, except for ``model``,
-            which is one string.
-        kept: A table of Arrow, or None.
+    ``columns`` are arrays of some of :data:`RESULTS`, with a value for each row, except for
+    ``model``, which is one string; ``kept`` is a table of Arrow, or None.
     """
     with atomic_path(target) as temporary:
         write = _write_arrow if target.suffix == ".parquet" else _write_text
@@ -168,11 +154,7 @@ def write_part(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> 
 
 
 def join_parts(target: Path, parts: Sequence[Path], header: Sequence[str]) -> None:
-    """Write one file of all parts, in their order; it replaces an older one when it is complete.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write one file of all parts, in their order; it replaces an older one when it is complete."""
     with atomic_path(target) as temporary:
         if target.suffix == ".parquet":
             _join_parquet(temporary, parts)
