@@ -127,13 +127,10 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, and return its exit code and what it printed.
 
-    Args:
-        command: The program and its arguments.
-        seconds: The time limit; none when None.
-        variables: The whole environment; that of this process when None.
+    ``variables`` are the whole environment; that of this process when None.
 
     Raises:
-        OSError: The program cannot be started; a TimeoutError when it took too long.
+        OSError: The program cannot be started; a TimeoutError when it took longer than ``seconds``.
     """
     try:
         return subprocess.run(  # noqa: S603 - the caller names the program, no shell reads it

@@ -29,13 +29,10 @@ _REMEDY = "get the four files another way and give their folder as --data-dir"
 def download(cache: Path, names: Iterable[str], *, stall_seconds: float = 10) -> None:
     """Fetch the full data set into a folder.
 
-    Args:
-        cache: The folder; it gets the files only when all of them are complete.
-        names: The names of the files.
-        stall_seconds: The time without new data after which the download is stopped.
+    The folder ``cache`` gets the files of these names only when all of them are complete.
 
     Raises:
-        BackendFailure: The download failed or stalled.
+        BackendFailure: The download failed, or no data arrived for ``stall_seconds``.
         Unsupported: Paddle is not installed.
     """
     require_paddle()

@@ -44,9 +44,8 @@ class Runs(NamedTuple):
 def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     """Return two batches of random inputs, float32 from 0 to 1; they are always the same.
 
-    Args:
-        shape: The shape of the model's input. When the batch is free (-1), the batches have 1 and
-            3 images; other free sizes are 224 in the first batch and 256 in the second.
+    When the batch of ``shape``, the model's input, is free (-1), they have 1 and 3 images; other
+    free sizes are 224 in the first batch and 256 in the second.
     """
     batches = (1, 3) if shape[0] < 0 else (shape[0], shape[0])
     random = np.random.default_rng(_SEED)

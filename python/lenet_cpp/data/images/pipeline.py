@@ -94,9 +94,8 @@ class Pipeline:
             float32 [C, H, W], C-contiguous.
 
         Raises:
-            FileNotFound: The file does not exist or cannot be read.
-            BadInput: The image is not usable, or a step cannot process it; the message has the
-                file.
+            lenet_cpp.Error: As that, and ``BadInput`` where a step cannot process the image; the
+                message has the file.
         """
         image = read_image(source, "L" if self.mode == "L" else "RGB", depth=self.depth or 16)
         pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
@@ -112,9 +111,8 @@ class Pipeline:
             float32 [N, C, H, W], C-contiguous.
 
         Raises:
-            FileNotFound: An image does not exist or cannot be read.
-            BadInput: An image is not usable, there is no image, or the images differ in size after
-                the steps.
+            lenet_cpp.Error: As for one, and ``BadInput`` where there is no image, or they differ in
+                size after the steps.
         """
         if not sources:
             raise BadInput("expected at least one image, got none")
@@ -242,9 +240,6 @@ def imagenet(image_size: int = 224, *, library: str | None = None) -> Pipeline:
         library: ``opencv`` resizes and rounds as PaddleClas; None as paddle.vision and
             torchvision, with Pillow.
 
-    Returns:
-        A pipeline to float32 [3, image_size, image_size].
-
     Raises:
         BadInput: The library is another.
     """
@@ -261,12 +256,9 @@ def imagenet(image_size: int = 224, *, library: str | None = None) -> Pipeline:
 
 
 def digit() -> Pipeline:
-    """Return LeNet's preprocessing: the digit of a photo as in MNIST, in [0, 1].
+    """Return LeNet's preprocessing: the digit of a photo as in MNIST, in [0, 1], 28 x 28.
 
     The pixels are divided by 255, as in :func:`lenet_cpp.predict` and Paddle's ToTensor. A
     multiplication by 1/255 would give other last bits.
-
-    Returns:
-        A pipeline to float32 [1, 28, 28].
     """
     return Pipeline("L", (Digit(size=28, box=20), Normalize(1.0, (0.0,), (255.0,)), ToCHW()))
