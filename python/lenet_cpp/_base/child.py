@@ -163,9 +163,9 @@ def error_of(answer: dict[str, Any]) -> Error | None:
     return _TYPED_ERRORS[kind](str(answer.get("message")))
 
 
-def printable(text: str) -> str:
-    """Replace what a terminal would act upon."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def printable(text: object) -> str:
+    """Escape what would break a line, or what a terminal would act upon."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def _end(

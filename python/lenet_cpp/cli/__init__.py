@@ -95,10 +95,27 @@ class _Group(click.Group):
         formatter.write(_EPILOG)
 
 
+def versions() -> dict[str, str]:
+    """Return name to version without importing Paddle, and what the native engine uses.
+
+    That is its instructions, and for bf16 which: what a report of a problem needs.
+    """
+    import lenet_cpp
+    from lenet_cpp._core import describe_bf16
+
+    found = {"lenet-cpp": lenet_cpp.__version__}
+    for engine in lenet_cpp.available_engines():
+        found[engine.name] = engine.version or f"is not available: {engine.unavailable}"
+    try:
+        with lenet_cpp.Predictor(engine="native") as predictor:
+            instructions = predictor.profile(1, runs=1).instructions
+    except lenet_cpp.Error as error:  # an instruction set was asked for that is not here
+        instructions = f"unknown ({error})"
+    return {**found, "native instructions": instructions, "native bf16": describe_bf16()}
+
+
 def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        from lenet_cpp.cli._versions import versions
-
         click.echo("\n".join(f"{name} {value}" for name, value in versions().items()))
         ctx.exit()
 

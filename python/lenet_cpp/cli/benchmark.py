@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp.cli import _options as cli
-from lenet_cpp.cli._versions import versions
+from lenet_cpp.cli import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.verify import TOLERANCES, Comparison, compare
 

@@ -26,6 +26,7 @@ from lenet_cpp.data.images import (
 )
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.input_range import InputRangeWarning
+from lenet_cpp.inference.outputs import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,12 +111,6 @@ def _ways(height: int, width: int, *, grey: bool) -> Iterator[_Way]:
 
 def _is_probabilities(outputs: NDArray[Any]) -> bool:
     return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
-
-
-def _softmax(values: NDArray[Any]) -> NDArray[Any]:
-    powers: NDArray[Any] = np.exp(values - values.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers
 
 
 class _Search:
@@ -241,8 +236,8 @@ class _Search:
             self.softmax = "the model's outputs"
         elif not self.softmax and not are_probabilities and _is_probabilities(given):
             self.softmax = "the expected outputs"
-            self.expected = _softmax(self.expected)
-        return _softmax(given) if self.softmax == "the model's outputs" else given
+            self.expected = softmax(self.expected)
+        return softmax(given) if self.softmax == "the model's outputs" else given
 
     def _distance(self, row: NDArray[Any], image: int) -> _Distance:
         largest = float(np.abs(row - self.expected[image]).max())

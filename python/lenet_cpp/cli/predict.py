@@ -16,6 +16,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp._base.child import printable
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
@@ -68,8 +69,6 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         bundled: bool, model_dir: Path | None, model_file: Path | None,
         params_file: Path | None, **more: Any,
     ) -> int:  # fmt: skip
-        if params_file is not None and model is None and model_file is None and model_dir is None:
-            raise click.UsageError("-p goes with the program whose parameters they are")
         if bundled and (model_dir or model_file):
             raise click.UsageError("--bundled goes with no other model")
         if bundled or model_dir or model_file:
@@ -78,6 +77,8 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
             if model.suffix.lower() in IMAGE_SUFFIXES and model.is_file():
                 raise click.UsageError(f"{model} is an image, not a model: give {_FORMS}")
             model_dir, model_file = (model, None) if model.is_dir() else (None, model)
+        if params_file is not None and model_file is None:
+            raise click.UsageError("-p goes with the program whose parameters they are")
         if not (images or image_file) or not (bundled or model_dir or model_file):
             raise click.UsageError(f"give {_FORMS}")
         files: Files = {"model_dir": bundled_model_dir() if bundled else model_dir}
@@ -85,8 +86,6 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
             files = {"model_file": model_file, "params_file": params_file}
             if model_dir is not None:  # where these may be names
                 files = {key: _within(model_dir, file) for key, file in files.items()}
-        elif params_file is not None:
-            raise click.UsageError("-p goes with the program whose parameters they are")
         return function(files=files, images=[*image_file, *images], **more)
 
     return cli.option_group("Model",
@@ -347,8 +346,3 @@ def _table(results: list[ImageResult], value: str) -> str:
             file = "" if place else printable(result.file)
             rows.append([file, number, printable(label), shown])
     return tabulate(rows, ["file", "class_id", "label", value], disable_numparse=True)
-
-
-def printable(text: object) -> str:
-    """Escape what would break a line or a terminal; file names can hold anything."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

@@ -12,6 +12,7 @@ from click import option
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp._base.child import printable
 from lenet_cpp.bulk import tables
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.bulk.parts import predict_all
@@ -24,7 +25,6 @@ from lenet_cpp.cli.predict import (
     model_and_images,
     of_images,
     of_results,
-    printable,
     status_of,
 )
 

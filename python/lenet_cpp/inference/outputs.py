@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp.errors import BadInput, Unsupported
+
+_Float = TypeVar("_Float", bound=np.floating[Any])
 
 
 def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
@@ -46,11 +49,11 @@ def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
     return labels.reshape(len(labels), -1).astype(np.int64)
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the softmax of each row; float32 [N, classes] in and out."""
+def softmax(logits: NDArray[_Float]) -> NDArray[_Float]:
+    """Return the softmax of each row; [N, classes] in and out."""
     # Small probabilities may underflow; logits that overflowed give NaN.
     with np.errstate(under="ignore", invalid="ignore"):
-        result: NDArray[np.float32] = np.exp(
+        result: NDArray[_Float] = np.exp(
             logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
         )
         result /= result.sum(axis=1, keepdims=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
-from lenet_cpp.paddle_engines.dygraph import ExecutorEngine
+from lenet_cpp.paddle_engines.engines import ExecutorEngine
 from lenet_cpp.paddle_engines.running import inference_config, run_config
 
 if TYPE_CHECKING:
