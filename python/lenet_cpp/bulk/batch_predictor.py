@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self, Unpack, cached
 from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
+from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.model import Model, Opened, as_labels
@@ -366,7 +367,7 @@ class BatchPredictor(Closing):
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):
                 rows.errors[number] = tensor
-            elif not model.fits(tensor.shape):
+            elif not fits(tensor.shape, model.input_shape[1:]):
                 given, expected = list(tensor.shape), list(model.input_shape[1:])
                 rows.errors[number] = f"{given} after the preprocessing, expected {expected}"
             else:

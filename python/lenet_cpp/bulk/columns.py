@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lenet_cpp import _core
+from lenet_cpp.data.arrays import fits, is_picture
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.outputs import best_classes, normalized
 
@@ -228,7 +229,7 @@ class _Reader:
         form = self._form(array.shape[1:])
         if form is not None:
             rows.tensors.append((places, array.reshape(len(array), *form)))
-        elif array.dtype == np.uint8 and _is_picture(array.shape[1:]):
+        elif array.dtype == np.uint8 and is_picture(array.shape[1:]):
             rows.images += zip(places.tolist(), array, strict=True)
         else:
             expected = "x".join("any" if size < 0 else str(size) for size in self._item)
@@ -244,11 +245,7 @@ class _Reader:
             forms += [(1, *given), (1, *given[:-1])] if given[-1:] == (1,) else [(1, *given)]
         if len(given) == 1 and given[0] == self._size:
             forms.append(self._item)
-        for form in forms:
-            sizes = zip(self._item, form, strict=False)
-            if len(form) == len(self._item) and all(a in {-1, b} for a, b in sizes):
-                return form
-        return None
+        return next((form for form in forms if fits(form, self._item)), None)
 
 
 def _stored(column: Any) -> Any:
@@ -276,10 +273,6 @@ def _is_image_file(value: bytes) -> bool:
     jpeg = value.startswith(begins) and value.endswith(ends)
     bitmap = value[:2] == b"BM" and int.from_bytes(value[2:6], "little") == len(value)
     return jpeg or bitmap or value.startswith(_FILE_BEGINNINGS)
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
 
 
 def _shaped(values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:

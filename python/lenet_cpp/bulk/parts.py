@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 from collections import Counter, deque
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -71,7 +70,6 @@ class Done:
     rows: int
     skipped: int
     sha256: str  # of the file
-    worker: str
     examples: tuple[str, ...] = ()
 
 
@@ -82,7 +80,6 @@ class Total:
     rows: int  # of the input, each of which is in the result once
     skipped: int  # bad ones of them
     resumed: int  # those that an earlier run had predicted
-    workers: frozenset[str]  # the processes, as HOST:PID
 
 
 def predict_all(
@@ -176,8 +173,7 @@ def predict_all(
     shutil.rmtree(trash, ignore_errors=True)
     folder.rename(trash)
     shutil.rmtree(trash)
-    workers_seen = frozenset(one.worker for one in finished.values())
-    return Total(rows, sum(one.skipped for one in finished.values()), resumed, workers_seen)
+    return Total(rows, sum(one.skipped for one in finished.values()), resumed)
 
 
 def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
@@ -203,8 +199,7 @@ def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
     columns["model"] = job.predictor.checksum
     target = job.file_of(part.number)
     tables.write_part(target, part, columns, _table(job, part, kept))
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    return Done(part.number, part.rows, len(bad), sha256_file(target), worker, examples)
+    return Done(part.number, part.rows, len(bad), sha256_file(target), examples)
 
 
 class _Names:

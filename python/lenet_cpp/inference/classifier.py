@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
-from lenet_cpp.data.arrays import as_array, as_batch
+from lenet_cpp.data.arrays import as_array, as_batch, is_picture
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Error, Unsupported
@@ -242,9 +242,7 @@ class Classifier(Closing):
         try:
             batch = as_batch(array, shape)
         except BadInput as error:
-            if array.dtype.kind != "f" or not (
-                array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
-            ):
+            if array.dtype.kind != "f" or not is_picture(array.shape):
                 raise
             raise BadInput(
                 f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
@@ -257,7 +255,7 @@ class Classifier(Closing):
 
     def _pixels(self, pixels: NDArray[np.uint8]) -> _Piece:
         picture, shape = pixels, pixels.shape
-        if pixels.ndim == 3 and shape[2] not in {1, 3, 4}:
+        if pixels.ndim == 3 and not is_picture(shape):
             if shape[0] not in {1, 3}:
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)

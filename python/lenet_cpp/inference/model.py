@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from lenet_cpp import _core
 from lenet_cpp._base.lazy import Self, cached
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -302,13 +303,6 @@ class Model:
             )
         return labels
 
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Return whether the model takes images of a shape, [C, H, W]."""
-        expected = self.input_shape[1:]
-        return len(shape) == len(expected) and all(
-            size in {-1, given} for size, given in zip(expected, shape, strict=True)
-        )
-
     def prepare(self, images: Sequence[ImageSource]) -> NDArray[np.float32]:
         """Return images as the model takes them, float32 [N, C, H, W]; errors as the pipeline."""
         batch = self.pipeline.batch(images)
@@ -317,7 +311,7 @@ class Model:
 
     def require_fitting(self, shape: tuple[int, ...]) -> None:
         """Refuse what the preprocessing gives, [C, H, W], when the model does not take it."""
-        if not self.fits(shape):
+        if not fits(shape, self.input_shape[1:]):
             raise BadInput(
                 f"{self.program} takes images of {list(self.input_shape[1:])}, the preprocessing"
                 f" gives {list(shape)}: give the one made for this model"
