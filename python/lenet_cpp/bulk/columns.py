@@ -13,7 +13,7 @@ import numpy as np
 from lenet_cpp import _core
 from lenet_cpp.data.arrays import fits, is_picture
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.inference.outputs import best_classes, normalized
+from lenet_cpp.inference.outputs import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -298,7 +298,10 @@ class OutputColumns(NamedTuple):
     ) -> dict[str, NDArray[Any]]:
         """Return the columns that are asked for, and maybe others; bad rows have class -1."""
         kind, wanted, labels = self.model.output_kind, set(asked), self.labels
-        class_ids = best_classes(logits, kind)
+        class_ids = np.zeros(0, np.int32)
+        if logits.size:
+            best = np.nan_to_num(logits[:, 0]) if kind == "labels" else logits.argmax(axis=1)
+            class_ids = best.astype(np.int32)  # of a row of NaN any
         class_ids[np.array(sorted(errors), np.intp)] = -1
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
         if kind == "labels" and wanted & {"score", "probability", "probabilities"}:

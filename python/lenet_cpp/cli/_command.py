@@ -32,13 +32,10 @@ _ELSEWHERE = "name another place to write to (see --help)"
 _CHECK = f"check the path, or {_ELSEWHERE}"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _CHECK),
-    errno.ENOSPC: f"free some, or {_ELSEWHERE}",
-    errno.EDQUOT: f"free some, or {_ELSEWHERE}",
+    **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), _CHECK),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free some, or {_ELSEWHERE}"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), f"allow it, or {_ELSEWHERE}"),
     errno.EROFS: _ELSEWHERE,
-    errno.EACCES: f"allow it, or {_ELSEWHERE}",
-    errno.EPERM: f"allow it, or {_ELSEWHERE}",
-    errno.ELOOP: _CHECK,
-    errno.ENAMETOOLONG: _CHECK,
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 

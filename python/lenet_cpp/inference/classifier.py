@@ -22,6 +22,7 @@ from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
 from lenet_cpp.inference.outputs import require_rows, softmax
+from lenet_cpp.inference.predictor import bytes_of
 from lenet_cpp.inference.results import Result
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Classifier(Closing):
         options |= {"device": device, "precision": precision}
         contents: tuple[bytes, ...] = ()
         if isinstance(model, (bytes, bytearray, memoryview, tuple)):
-            contents = tuple(map(_bytes, model if isinstance(model, tuple) else (model,)))
+            contents = bytes_of(*(model if isinstance(model, tuple) else (model,)))
             if len(contents) not in {1, 2}:
                 raise BadInput(f"a model in memory is the bytes of two files, got {len(contents)}")
         else:
@@ -404,12 +405,6 @@ def _path(model: Any) -> Path:
         return Path(model).absolute()  # a child may have another working directory
     except TypeError as error:
         raise BadInput(f"a model is a path or bytes, got {type(model).__name__}") from error
-
-
-def _bytes(part: object) -> bytes:
-    if not isinstance(part, (bytes, bytearray, memoryview)):
-        raise BadInput(f"a model in memory is the bytes of two files, got {type(part).__name__}")
-    return bytes(part)
 
 
 def _is_array(images: object) -> bool:

@@ -31,7 +31,7 @@ from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.clones import Clones
 from lenet_cpp.inference.options import Precision, replaces_output
-from lenet_cpp.inference.outputs import label_rows, normalized, rows_of, value_name
+from lenet_cpp.inference.outputs import normalized, rows_of, value_name
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
 
@@ -59,13 +59,9 @@ def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
         labels, (str, bytes, Mapping, AbstractSet)
     )
     found = tuple(labels) if named else (None,)
-    if not all(isinstance(each, str) and _is_text(each) for each in found):
+    if not all(isinstance(a, str) and a.encode(errors="replace").decode() == a for a in found):
         raise BadInput(f"labels: expected a list of names, got {labels!r}")
     return tuple(map(str, found))
-
-
-def _is_text(name: str) -> bool:
-    return name.encode(errors="replace").decode() == name
 
 
 @dataclass(eq=False)
@@ -335,7 +331,10 @@ class Model:
         """
         kind, rule = self.output_kind, self.rule
         numbers = kind == "labels"  # of classes, without scores
-        rows = label_rows(outputs).astype(np.float32) if numbers else rows_of(outputs)
+        given = np.asarray(outputs)
+        if numbers and (given.ndim not in {1, 2} or given.size == 0):  # such as one of each pixel
+            raise BadInput(f"expected class numbers for each image, got {list(given.shape)}")
+        rows = rows_of(given.reshape(len(given), -1) if numbers else given)
         classes = rows.shape[1]
         if topk is not None and not 1 <= topk <= (topk if numbers else classes):
             raise BadInput(f"the top {topk} of {classes} classes were asked for")
@@ -426,8 +425,10 @@ def check_model(
 
 
 def _files_of(program: Path, params: Path | None) -> list[Path]:
-    if params is not None or program.suffix == ".onnx":
-        return [program, *([params] if params is not None else [])]
+    if params is not None:
+        return [program, params]
+    if program.suffix == ".onnx":
+        return [program]
     # One file for each variable; the others beside them describe the model.
     described_by = {".json", ".txt", ".yml", ".md"}
     variables = (

@@ -29,26 +29,6 @@ def require_rows(outputs: NDArray[np.float32], images: int, model: Path) -> None
         raise Unsupported(f"{model} is no classifier: its output is {list(outputs.shape)}")
 
 
-def best_classes(outputs: NDArray[np.float32], kind: str) -> NDArray[np.int32]:
-    """Return the most probable class of each row, [N]; of a row of NaN any."""
-    if not outputs.size:
-        return np.zeros(0, np.int32)
-    best = np.nan_to_num(outputs[:, 0]) if kind == "labels" else outputs.argmax(axis=1)
-    return best.astype(np.int32)
-
-
-def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
-    """Return class numbers, the most probable first, [N, 1 or more], of outputs of that kind.
-
-    Raises:
-        BadInput: They are none for each image, such as the class of each pixel.
-    """
-    labels = np.asarray(outputs)
-    if labels.ndim not in {1, 2} or labels.size == 0:
-        raise BadInput(f"expected class numbers for each image, got {list(labels.shape)}")
-    return labels.reshape(len(labels), -1).astype(np.int64)
-
-
 def softmax(logits: NDArray[_Float]) -> NDArray[_Float]:
     """Return the softmax of each row; [N, classes] in and out."""
     # Small probabilities may underflow; logits that overflowed give NaN.

@@ -38,7 +38,8 @@ class LayerOutput(NamedTuple):
     values: NDArray[np.float32]
 
 
-def _bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
+def bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
+    """Return the contents of a model's files as bytes; refuse what are none."""
     try:
         return tuple(
             part if isinstance(part, bytes) else memoryview(part).tobytes() for part in parts
@@ -232,7 +233,7 @@ class Predictor(_Running[_core.Predictor]):
             lenet_cpp.Error: ``BadModel``, ``BadInput`` (an option, or no bytes), ``Unsupported``,
                 ``VersionMismatch`` or ``BackendFailure``.
         """
-        core = _core.Predictor(core_config(None, None, "", options), *_bytes_of(program, params))
+        core = _core.Predictor(core_config(None, None, "", options), *bytes_of(program, params))
         # __init__ takes files: an object is made without it, by a private method of its own class,
         # which SLF001 takes for another one's.
         return cls.__new__(cls)._hold(core)  # noqa: SLF001
@@ -372,17 +373,9 @@ class PredictorPool(_Running[_core.PredictorPool]):
         size: int,
         **options: Unpack[Options],
     ) -> None:
-        """Load a model ``size`` times over the same weights.
+        """Load a model ``size`` times, 1 or more, over the same weights.
 
-        Args:
-            model_file: As for :class:`Predictor`.
-            params_file: As for :class:`Predictor`.
-            model_dir: As for :class:`Predictor`.
-            size: Number of predictors, 1 or more.
-            **options: See :class:`Options`; each predictor has ``threads`` threads.
-
-        Raises:
-            lenet_cpp.Error: What :class:`Predictor` raises.
+        Other arguments and errors are those of :class:`Predictor`; each has ``threads`` threads.
         """
         self._load(core_config(model_file, params_file, model_dir, options), size)
 
@@ -397,7 +390,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
     ) -> Self:
         """Load a model that is in memory ``size`` times; else as :meth:`Predictor.from_bytes`."""
         pool = cls.__new__(cls)
-        files = _bytes_of(program, params)
+        files = bytes_of(program, params)
         # As in Predictor.from_bytes.
         pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001
         return pool

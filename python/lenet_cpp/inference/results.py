@@ -230,10 +230,7 @@ def document(result: ImageResult) -> dict[str, Any]:
     found = result.found
     if found.attributes:
         return {"file": result.file, "attributes": found.attributes, "output": found.output}
-    return {"file": result.file, "predictions": [*map(_entry, found.predictions)]}
-
-
-def _entry(prediction: Prediction) -> dict[str, Any]:
-    fields = prediction._asdict()
-    del fields["score" if prediction.probability is not None else "probability"]
-    return fields
+    entries = [each._asdict() for each in found.predictions]
+    for entry in entries:
+        del entry["probability" if entry["probability"] is None else "score"]
+    return {"file": result.file, "predictions": entries}
