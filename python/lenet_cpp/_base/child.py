@@ -41,21 +41,12 @@ class Child:
     """
 
     def __init__(
-        self,
-        command: Sequence[str | Path],
-        environment: Mapping[str, str],
-        *,
-        cwd: str | None = None,
-        session: bool = False,
+        self, command: Sequence[str | Path], environment: Mapping[str, str], *, apart: bool = False
     ) -> None:
-        """Start it.
+        """Start a program with these variables alone. What it prints goes to a temporary file.
 
-        Args:
-            command: The program and its arguments. What it prints goes to a temporary file.
-            environment: All of its variables.
-            cwd: Its folder; this process's when None.
-            session: Whether it has a session of its own, which Ctrl-C does not reach and which ends
-                as a whole.
+        ``apart`` begins it in the folder / and in a session of its own, which Ctrl-C does not reach
+        and which ends as a whole.
         """
         try:
             with ExitStack() as opened:
@@ -67,8 +58,8 @@ class Child:
                     stdout=self._log,
                     stderr=self._log,
                     env=environment,
-                    cwd=cwd,
-                    start_new_session=session,
+                    cwd="/" if apart else None,
+                    start_new_session=apart,
                 )
                 opened.pop_all()
                 theirs.close()
@@ -76,7 +67,7 @@ class Child:
             raise BackendFailure(f"cannot start a child process: {error}") from error
         self.pid = self._process.pid
         held = (self._process, self._channel, self._log, os.getpid())
-        self._finalizer = weakref.finalize(self, _end, *held, session=session)
+        self._finalizer = weakref.finalize(self, _end, *held, apart=apart)
 
     def send(self, message: dict[str, Any], payload: memoryview, deadline: float) -> None:
         """Send a message and the bytes behind it; ConnectionError when the child reads no more."""
@@ -174,11 +165,11 @@ def _end(
     log: IO[bytes],
     owner: int,
     *,
-    session: bool,
+    apart: bool,
 ) -> None:
     if owner == os.getpid():  # and not of a fork, whose parent goes on
         with suppress(ProcessLookupError, PermissionError):
-            if session:
+            if apart:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()

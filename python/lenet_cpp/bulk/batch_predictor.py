@@ -186,9 +186,7 @@ class BatchPredictor(Closing):
             for each, values in results.items():
                 table = table.append_column(each, _arrow(values))
             return table
-        flat = {
-            each: list(values) if values.ndim > 1 else values for each, values in results.items()
-        }
+        flat = {each: [*values] if values.ndim > 1 else values for each, values in results.items()}
         return batch[kept].assign(**flat)
 
     def columns(self, images: Any, *, names: Any = None) -> dict[str, NDArray[Any]]:
@@ -222,9 +220,7 @@ class BatchPredictor(Closing):
         found = self._columns(model).of(logits, rows.errors, self._outputs)
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
-            results[self._errors] = np.full(len(logits), None, dtype=object)
-            for number, why in rows.errors.items():
-                results[self._errors][number] = why
+            results[self._errors] = np.array([*map(rows.errors.get, range(rows.count))], object)
         return results
 
     def predict_batch_fn(self) -> Callable[[], Callable[[Any], dict[str, NDArray[Any]]]]:
@@ -363,7 +359,7 @@ class BatchPredictor(Closing):
         threads = min(self._options.get("threads", 1), len(rows.images))
         with futures.ThreadPoolExecutor(threads) as pool:
             found = list(pool.map(one, [source for _, source in rows.images]))
-        same: dict[tuple[int, ...], list[tuple[int, NDArray[np.float32]]]] = {}
+        same: dict[tuple[int, ...], dict[int, NDArray[np.float32]]] = {}
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):
                 rows.errors[number] = tensor
@@ -371,10 +367,9 @@ class BatchPredictor(Closing):
                 given, expected = list(tensor.shape), list(model.input_shape[1:])
                 rows.errors[number] = f"{given} after the preprocessing, expected {expected}"
             else:
-                same.setdefault(tensor.shape, []).append((number, tensor))
+                same.setdefault(tensor.shape, {})[number] = tensor
         for group in same.values():
-            places = np.array([number for number, _ in group], np.intp)
-            rows.tensors.append((places, np.stack([tensor for _, tensor in group])))
+            rows.tensors.append((np.array([*group], np.intp), np.stack([*group.values()])))
 
     def _run(
         self, predictor: Predictor, places: NDArray[np.intp], block: NDArray[Any], rows: Rows

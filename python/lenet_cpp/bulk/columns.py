@@ -96,7 +96,7 @@ class _Reader:
     def each(self, values: Sequence[Any]) -> Rows:
         """Read values of any kind one by one."""
         rows = Rows(len(values))
-        same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]] = {}
+        same: dict[tuple[Any, ...], dict[int, NDArray[Any]]] = {}
         for number, value in enumerate(values):
             array: NDArray[Any] | None = None
             if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -115,10 +115,10 @@ class _Reader:
             if array is not None and array.dtype.kind not in "iuf":
                 rows.errors[number] = f"expected numbers, got {type(value).__name__}"
             elif array is not None:
-                same.setdefault((array.dtype, array.shape), []).append((number, array))
+                same.setdefault((array.dtype, array.shape), {})[number] = array
         for group in same.values():
-            block = self._numbers(np.stack([array for _, array in group]))
-            _merge(rows, block, np.array([number for number, _ in group], np.intp))
+            block = self._numbers(np.stack([*group.values()]))
+            _merge(rows, block, np.array([*group], np.intp))
         return rows
 
     def arrow(self, column: Any) -> Rows:

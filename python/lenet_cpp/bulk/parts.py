@@ -234,22 +234,20 @@ def _journal(
     """Open the journal of a folder of parts, which no other process may use meanwhile.
 
     Its first line says what is predicted, each other one is a finished part. A crash may leave half
-    a line at the end, which is removed.
-
-    Yields:
-        The parts that earlier runs finished, and a function that adds one.
+    a line at the end, which is removed. The block gets the parts that earlier runs finished, and a
+    function that adds one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:  # else closing would write it again
+    # Not buffered: else closing would write it again.
+    with (folder / _JOURNAL).open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BadInput(f"another process is writing to {folder}: wait for it") from error
+        file.seek(0)
         content = file.read()
         content = content[: content.rfind(b"\n") + 1]
         file.truncate(len(content))
-        file.seek(len(content))
 
         def write(values: dict[str, Any]) -> None:
             line = json.dumps(values).encode() + b"\n"
@@ -271,13 +269,12 @@ def _journal(
                 " repeat that command, or remove the folder to begin anew"
             )
         if before != facts:  # new, or of a command that failed before it finished a part
-            file.seek(0)
-            file.truncate()
+            file.truncate(0)
             write(facts)
         try:
             yield done, lambda one: write({**asdict(one), "examples": ()})
         except BaseException:
-            if len((folder / _JOURNAL).read_bytes().splitlines()) == 1:  # no part to go on with
+            if (folder / _JOURNAL).read_bytes().count(b"\n") <= 1:  # no part to go on with
                 shutil.rmtree(folder)
             raise
 

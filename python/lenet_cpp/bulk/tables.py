@@ -23,7 +23,7 @@ from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.errors import BadInput, FileNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import IO
 
     from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class Part:
 
 def is_table(name: Path) -> bool:
     """Return whether a name is that of a file of many images, or of a folder or glob of those."""
-    return any(map(_is_table_file, _expanded(name)))
+    return bool(_tables_of(name))
 
 
 def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -> list[Part]:
@@ -98,10 +98,9 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
         files.clear()
 
     for name in names:
-        found = _expanded(name)
-        if any(map(_is_table_file, found)):
+        if found := _tables_of(name):
             add_files()
-            for path in filter(_is_table_file, found):
+            for path in found:
                 parts += _cut(path, part_rows or _ROWS_OF_A_PART)
         else:
             files += map(str, find_images(name, missing=missing))
@@ -176,15 +175,15 @@ def _text(path: Path) -> IO[str]:
     return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _expanded(name: Path) -> tuple[Path, ...]:
-    """Return the files that a name stands for; the name itself when it is not for tables."""
+def _tables_of(name: Path) -> list[Path]:
+    """Return the tables that a name stands for."""
+    found: Iterable[Path] = (name,)
     if name.is_dir():
-        return tuple(sorted(each for each in name.iterdir() if _is_table_file(each))) or (name,)
-    if not name.exists() and glob.has_magic(str(name)):
+        found = name.iterdir()
+    elif not name.exists() and glob.has_magic(str(name)):
         # PTH207 asks for Path.glob, which refuses absolute patterns.
-        found = glob.glob(str(name), recursive=True)  # noqa: PTH207
-        return tuple(sorted(map(Path, found))) or (name,)
-    return (name,)
+        found = map(Path, glob.glob(str(name), recursive=True))  # noqa: PTH207
+    return sorted(path for path in found if _is_table_file(path))
 
 
 def _is_table_file(path: Path) -> bool:

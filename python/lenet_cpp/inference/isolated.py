@@ -239,4 +239,4 @@ def _started() -> Child:
         for name in ("LENET_PADDLE_LIBRARY", "LD_LIBRARY_PATH")
         if name in os.environ
     }
-    return Child([*_COMMAND, str(os.getpid())], environment, cwd="/", session=True)
+    return Child([*_COMMAND, str(os.getpid())], environment, apart=True)

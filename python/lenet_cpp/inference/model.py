@@ -77,10 +77,10 @@ class Model:
         program: The program; of a layer the parameters, and no such file of a model from bytes.
         params: The parameters; None for an .onnx, from bytes, and in the layout with one file for
             each variable.
-        input_spec: As :attr:`lenet_cpp.Predictor.input_spec`.
-        output_spec: As :attr:`lenet_cpp.Predictor.output_spec`.
-        program_kind: As :attr:`lenet_cpp.Predictor.output_kind`.
-        quantized: As :attr:`lenet_cpp.Predictor.quantized`.
+        input_spec: As the predictor's, which also has the next three.
+        output_spec: As above.
+        program_kind: The predictor's ``output_kind``.
+        quantized: As above.
         own_output: Whether the output is the program's own, which the manifest describes.
         in_memory: Whether the model is from bytes.
         preprocess: What the user says of the preprocessing, in place of the files, as all below.

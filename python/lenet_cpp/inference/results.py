@@ -176,14 +176,9 @@ def open_results(
       of attributes ``attributes`` and ``output``, and in a .csv a line for each, as a label;
     * ``.jsonl``: the same objects, one per line.
 
-    The complete file appears when the block ends; when the block raises, an older file stays.
-
-    Args:
-        target: The file. Its folder is created if necessary.
-        value: The column of the probabilities in a ``.csv``.
-
-    Yields:
-        A function that writes the result of one image.
+    The block gets a function that writes the result of one image. The complete file, in a folder
+    that is created if necessary, appears when the block ends; when it raises, an older file stays.
+    ``value`` is the column of the probabilities in a ``.csv``.
 
     Raises:
         BadInput: The suffix is not one of these.

@@ -16,7 +16,7 @@ from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.autolog import settings_of
-from lenet_cpp.inference.engine import Engine, EngineKind, RunSettings, require_finite
+from lenet_cpp.inference.engine import Engine, RunSettings, require_finite
 from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.inference.options import Accelerator, Precision
 from lenet_cpp.inference.paddle_package import library_facts
@@ -292,10 +292,10 @@ def _load_layer(
     return DygraphEngine(layer, device), model
 
 
-_OTHERS = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "gpu_mem"}
+_OTHERS = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "device", "gpu_mem"}
 ENGINES = {
-    "python": EngineKind(_load_python, _CHECKS | _OTHERS | {"device"}),
-    "executor": EngineKind(_load_executor, _CHECKS | {"device"}),
-    "dygraph": EngineKind(_load_layer, frozenset({"num_classes", "image_size", "device"})),
+    "python": (_load_python, _CHECKS | _OTHERS),
+    "executor": (_load_executor, _CHECKS | {"device"}),
+    "dygraph": (_load_layer, {"num_classes", "image_size", "device"}),
 }
-"""What :func:`lenet_cpp.inference.engine.load` knows besides the engines in C++."""
+"""What :func:`lenet_cpp.inference.engine.load` knows besides the engines in C++, with options."""
