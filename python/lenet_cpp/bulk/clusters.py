@@ -7,18 +7,16 @@ import shutil
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, Unsupported
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    # Begins a call, and tells how many calls the cluster computes at a time.
-    _Cluster = tuple[Callable[[Any], futures.Future[Any]], Callable[[], int]]
+# Begins a call, and tells how many calls the cluster computes at a time.
+_Cluster = tuple[Callable[[Any], futures.Future[Any]], Callable[[], int]]
 
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")

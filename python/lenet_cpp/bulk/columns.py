@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp.data.arrays import fits, is_picture
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.outputs import normalized
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from numpy.typing import NDArray
-
-    from lenet_cpp.data.images.reading import ImageSource
-    from lenet_cpp.inference.model import Model
 
 KINDS = ("auto", "pixels", "encoded", "path")
 OUTPUTS = (

@@ -14,30 +14,26 @@ import os
 import shutil
 import signal
 from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp._base.files import naming
 from lenet_cpp._base.optional import require
 from lenet_cpp.bulk import tables
+from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.bulk.clusters import call_on
+from lenet_cpp.bulk.tables import Part
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.manifest import sha256_file
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.connection import Connection
-    from pathlib import Path
-
-    from lenet_cpp.bulk.batch_predictor import BatchPredictor
-    from lenet_cpp.bulk.tables import Part
-
-    _Report = Callable[[int], None]
+_Report = Callable[[int], None]
 
 _JOURNAL = "journal.jsonl"
 _ATTEMPTS = 3  # of a part: more often than that, the process was not killed by chance
@@ -331,7 +327,7 @@ class _Pool:
 
     def __init__(self, job: Job, parts: Sequence[Part]) -> None:
         self._job, self._context = job, multiprocessing.get_context("spawn")
-        self.waiting, self.busy = deque(parts), dict[Any, "Part"]()
+        self.waiting, self.busy = deque(parts), dict[Any, Part]()
         self._processes: dict[Any, Any] = {}
         self._deaths, self._reported = Counter[int](), Counter[int]()  # of each part
 

@@ -9,12 +9,14 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require
@@ -22,13 +24,7 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.errors import BadInput, FileNotFound
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from typing import IO
-
-    from numpy.typing import NDArray
-
-    _Batch = tuple[Any, Any]
+_Batch = tuple[Any, Any]
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import shell_complete
 
 from lenet_cpp.cli._command import SETTINGS, run, run_cli
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["load", "main", "run_cli", "run_script"]
 

@@ -7,18 +7,16 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error, FileNotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],

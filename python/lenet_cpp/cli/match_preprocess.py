@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from click import option
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -27,14 +30,7 @@ from lenet_cpp.data.images import (
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.outputs import softmax
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.predictor import Predictor
 
 # Differences are shares of the range of an image's outputs.
 _FITS = 1e-3  # ten times what other libraries and devices are off

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import click
 import numpy as np
 from click import option
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp import _core
 from lenet_cpp._base.child import printable
+from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
@@ -25,20 +28,19 @@ from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.model import NoPreprocessing
+from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
 from lenet_cpp.inference.outputs import value_name
-from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, document, open_results
+from lenet_cpp.inference.results import (
+    NOTHING,
+    SUFFIXES,
+    Finding,
+    ImageResult,
+    document,
+    open_results,
+)
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-    from typing_extensions import Unpack
-
-    from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
-    from lenet_cpp.inference.results import Finding
-
-    Files = dict[str, Path | None]
+Files = dict[str, Path | None]
 
 
 class Computed(TypedDict):

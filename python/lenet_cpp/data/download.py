@@ -12,15 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp._base.worker import call
+from lenet_cpp._base.worker import Report, call
 from lenet_cpp._base.worker_main import load_function
 from lenet_cpp.errors import BackendFailure
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
 
 _LOADER = f"{__name__}:paddle_loader"
 _REMEDY = "get the four files another way and give their folder as --data-dir"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,7 @@ from lenet_cpp.inference.options import Options
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Predictor
 
-if TYPE_CHECKING:
-    Source = str | os.PathLike[str] | None
+Source = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
             part if isinstance(part, bytes) else memoryview(part).tobytes() for part in parts
         )
     except TypeError as error:
-        raise BadInput(f"program and params are to be bytes: {error}") from error
+        given = ", ".join(type(part).__name__ for part in parts)
+        raise BadInput(f"program and params are to be bytes, got {given}") from error
 
 
 class Specified(Closing):

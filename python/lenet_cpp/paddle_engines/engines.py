@@ -16,7 +16,7 @@ from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.autolog import settings_of
-from lenet_cpp.inference.engine import Engine, RunSettings, require_finite
+from lenet_cpp.inference.engine import Engine, RunSettings, Source, require_finite
 from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.inference.options import Accelerator, Precision
 from lenet_cpp.inference.paddle_package import library_facts
@@ -31,8 +31,6 @@ from lenet_cpp.paddle_engines.running import (
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.inference.engine import Source
 
 _CHECKS = frozenset({"check_program", "check_hashes"})
 _ACCELERATORS = ("plain", "onednn", "openvino")

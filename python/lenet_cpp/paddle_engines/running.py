@@ -17,11 +17,10 @@ from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.formats.manifest import ModelSignature
 from lenet_cpp.formats.source import link_as_legacy
 from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.options import Accelerator, Precision
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.inference.options import Accelerator, Precision
 
 _SEED = 20_240_229
 # As load_predictor.cc has it.
