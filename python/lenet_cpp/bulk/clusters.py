@@ -76,10 +76,6 @@ def _check(address: str) -> None:
         raise BackendFailure(f"there is no cluster at {address}: {error}") from error
 
 
-def _call(function: Callable[[Any], Any], argument: Any) -> Any:
-    return function(argument)
-
-
 @contextmanager
 def _ray(address: str, function: Callable[[Any], Any], threads: int) -> Iterator[_Cluster]:
     require("ray", extra="ray")
@@ -89,9 +85,8 @@ def _ray(address: str, function: Callable[[Any], Any], threads: int) -> Iterator
     if begun:
         ray.init(address=address or "local", include_dashboard=None if address else False)
     try:
-        task = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")(
-            _call
-        )
+        remote = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")
+        task = remote(lambda call, argument: call(argument))
         shared = ray.put(function)
         yield (
             lambda argument: task.remote(shared, argument).future(),

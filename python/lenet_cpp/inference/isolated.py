@@ -192,11 +192,10 @@ class IsolatedPredictor(Specified):
 
 
 def _shape(given: object, least: int = -1) -> tuple[int, ...]:
-    if not isinstance(given, list) or len(given) > _MAX_RANK:
+    sizes = given if isinstance(given, list) and len(given) <= _MAX_RANK else [None]
+    if not all(type(size) is int and least <= size <= _MAX_SIZE for size in sizes):
         raise Garbled("a shape")
-    if not all(type(size) is int and least <= size <= _MAX_SIZE for size in given):
-        raise Garbled("a shape")
-    return tuple(given)
+    return tuple(sizes)
 
 
 def _spec(given: object) -> TensorSpec:

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import starmap
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -335,24 +336,19 @@ class Model:
         if numbers and (given.ndim not in {1, 2} or given.size == 0):  # such as one of each pixel
             raise BadInput(f"expected class numbers for each image, got {list(given.shape)}")
         rows = rows_of(given.reshape(len(given), -1) if numbers else given)
-        classes = rows.shape[1]
-        if topk is not None and not 1 <= topk <= (topk if numbers else classes):
-            raise BadInput(f"the top {topk} of {classes} classes were asked for")
-        labels = list(self.labels(None if numbers else classes))
+        count = rows.shape[1]
+        if topk is not None and not 1 <= topk <= (topk if numbers else count):
+            raise BadInput(f"the top {topk} of {count} classes were asked for")
+        labels = list(self.labels(None if numbers else count))
         found = _core.interpret(rows, kind, json.dumps(rule), labels, topk, threshold)
         known = value_name(self.reported_kind) == "probability"
+
+        def prediction(class_id: int, label: str | None, value: float, score: float) -> Prediction:
+            return Prediction(class_id, label, value if known else None, None if numbers else score)
+
         return [
-            Finding(
-                tuple(
-                    Prediction(
-                        class_id, label, value if known else None, None if numbers else score
-                    )
-                    for class_id, label, value, score in predictions
-                ),
-                tuple(attributes),
-                tuple(flags),
-            )
-            for predictions, attributes, flags in found
+            Finding(tuple(starmap(prediction, classes)), tuple(attributes), tuple(flags))
+            for classes, attributes, flags in found
         ]
 
     def best(self, output: NDArray[Any], k: int) -> tuple[Prediction, ...]:
