@@ -23,31 +23,18 @@ TOLERANCE = TOLERANCES["fp32"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The outputs of two routes, side by side.
+    """The outputs of two routes, side by side."""
 
-    Attributes:
-        first: What to call the reference.
-        second: What to call the other route.
-        exact: Whether they have to be the same bits; otherwise the tolerance applies.
-        identical: Whether they are the same bits.
-        within: Whether every output is within the tolerance, and every class is the same, except
-            where the reference's two largest outputs are closer than the tolerance (a near tie).
-        largest_difference: Largest absolute difference; infinity when two values differ and one of
-            them is not finite.
-        share: Largest difference as a share of the tolerance of that image: 1 is the limit. It is
-            infinite when ``largest_difference`` is.
-        equal_predictions: How many images have their largest output at the same class.
-        images: How many images there are.
-    """
-
-    first: str
-    second: str
-    exact: bool
-    identical: bool
+    first: str  # what to call the reference
+    second: str  # what to call the other route
+    exact: bool  # whether they have to be the same bits; otherwise the tolerance applies
+    identical: bool  # whether they are the same bits
     within: bool
-    largest_difference: float
-    share: float
-    equal_predictions: int
+    """Whether every output is within the tolerance, and every class is the same, except where the
+    reference's two largest outputs are closer than the tolerance (a near tie)."""
+    largest_difference: float  # absolute; infinite when two differ and one of them is not finite
+    share: float  # as a share of the tolerance of that image, 1 being the limit; infinite likewise
+    equal_predictions: int  # how many images have their largest output at the same class
     images: int
 
     @property

@@ -41,14 +41,10 @@ class Answer:
 
 
 class WorkerCrashed(BackendFailure):
-    """A signal ended the process.
-
-    Attributes:
-        signal: The signal's name, such as ``SIGSEGV``.
-    """
+    """A signal ended the process."""
 
     def __init__(self, doing: str, name: str, said: str) -> None:
-        """Name the signal and the last line that was printed."""
+        """Name the signal, such as SIGSEGV, and the last line that was printed."""
         self.signal = name
         super().__init__(f"{doing} was ended by {self.signal}: {said}")
 
@@ -74,10 +70,9 @@ def call(
         arguments: Its keyword arguments, representable in JSON.
         doing: The beginning of an error message: ``quantizing``.
         report: Receives the function's progress.
-        python: Another environment's interpreter. It can import this package, but no other
-            package of the caller's environment.
+        python: Another environment's interpreter, which imports this package and those of its own.
         variables: Additional environment variables.
-        seconds: The time limit; none when None.
+        seconds: The time limit, if any.
 
     Raises:
         lenet_cpp.Error: The function raised it.

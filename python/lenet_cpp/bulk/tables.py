@@ -75,10 +75,8 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
     Args:
         names: Image files, folders, globs and lists as for ``find_images``; .npy, IDX and .parquet
             files, and folders or globs of these.
-        part_rows: About how many rows a part has; by default 1,024 files, or 16,384 rows of a
-            table.
-        missing: Leave a file of a list that does not exist among the images, so that it becomes
-            a bad row.
+        part_rows: About how many rows a part has; by default 1,024 files, or 16,384 of a table.
+        missing: Leave a file of a list that does not exist among the images, as a bad row.
 
     Raises:
         FileNotFound: A file is missing, or a folder or glob holds no images.

@@ -118,24 +118,18 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) ->
         ctx.exit()
 
 
-_GROUP = _Group(
-    "lenet-cpp",
-    help="Run image classifiers trained in PaddlePaddle, from training to C++.",
+@click.group(
+    cls=_Group,
     context_settings=SETTINGS,
     commands={name: click.Command(name, short_help=text) for name, (_, text) in COMMANDS.items()},
     subcommand_metavar="COMMAND ...",
-    params=[
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_print_versions,
-            help="print the versions of this package and its engines, or why an engine is not"
-            " available, and the instructions that the native engine uses",
-        )
-    ],
 )
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True,
+    callback=_print_versions,
+    help="print the versions of this package and its engines, or why an engine is not available,"
+    " and the instructions that the native engine uses")  # fmt: skip
+def _group() -> None:
+    """Run image classifiers trained in PaddlePaddle, from training to C++."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,9 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     instruction = os.environ.get(_COMPLETE)
     if instruction:
-        return shell_complete(_GROUP, {}, "lenet-cpp", _COMPLETE, instruction)
+        return shell_complete(_group, {}, "lenet-cpp", _COMPLETE, instruction)
     arguments = sys.argv[1:] if argv is None else list(argv)
-    return run(_GROUP, "lenet-cpp", arguments or ["--help"])
+    return run(_group, "lenet-cpp", arguments or ["--help"])
 
 
 def run_script(file: str, **obj: Any) -> NoReturn:

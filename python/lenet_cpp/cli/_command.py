@@ -69,12 +69,10 @@ def run(
 def run_cli(call: Callable[[], int], program: str | None = None) -> int:
     """Run a command and turn what it raises into one line on stderr and an exit code.
 
-    Args:
-        call: The parsed command, ready to run; returns its own exit code.
-        program: What the user called it; the name of the script when None.
+    ``program`` is what the user called it; the name of the script when None.
 
     Returns:
-        The command's exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
+        The command's own exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
         130 after Ctrl-C; 141 when the reader of standard output went away, 1 when it cannot be
         written. A failure of the operating system with a file has the code that C++ gives it
         (cpp/src/io/file.cc): ``FileNotFound``'s for a place that cannot be used, or else

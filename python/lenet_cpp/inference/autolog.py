@@ -14,7 +14,6 @@ import logging  # noqa: TC003 - typing.get_type_hints needs it
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -277,13 +276,9 @@ def _os_version() -> str:
 
 def _driver_version() -> str | None:
     """Return the version of NVIDIA's driver; None on a machine without it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        done = run_program(
-            [program, "--query-gpu=driver_version", "--format=csv,noheader"], seconds=10
-        )
+        done = run_program(command, seconds=10)
     except OSError:
         return None
     return next(iter(done.stdout.split()), None) if done.returncode == 0 else None

@@ -73,37 +73,22 @@ class Model:
     images and the metadata of an .onnx are read when they are first asked for. It holds no engine.
 
     Thread-safety: may be shared, and pickled.
-
-    Attributes:
-        program: The program; of a layer the parameters, and no such file of a model from bytes.
-        params: The parameters; None for an .onnx, from bytes, and in the layout with one file for
-            each variable.
-        input_spec: As the predictor's, which also has the next three.
-        output_spec: As above.
-        program_kind: The predictor's ``output_kind``.
-        quantized: As above.
-        own_output: Whether the output is the program's own, which the manifest describes.
-        in_memory: Whether the model is from bytes.
-        preprocess: What the user says of the preprocessing, in place of the files, as all below.
-        given_labels: The label of each class.
-        model_name: The registered network, or ``FILE.py:NAME``, or only a name for the model.
-        apply_softmax: Whether the outputs are logits, which become probabilities.
-        check_hashes: Compare a description beside the model with ``SHA256SUMS``.
     """
 
-    program: Path
-    params: Path | None
-    input_spec: TensorSpec
+    program: Path  # of a layer the parameters; no such file of a model from bytes
+    params: Path | None  # None for an .onnx, from bytes, and where each variable has a file
+    input_spec: TensorSpec  # as the predictor's, which also has the next three
     output_spec: TensorSpec
-    program_kind: str
+    program_kind: str  # its output_kind
     quantized: bool = False
-    own_output: bool = True
-    in_memory: bool = False
+    own_output: bool = True  # the output is the program's own, which the manifest describes
+    in_memory: bool = False  # the model is from bytes
+    # What the user says in place of the files.
     preprocess: Pipeline | str | os.PathLike[str] | None = None
-    given_labels: tuple[str, ...] | None = None
-    model_name: str | None = None
-    apply_softmax: bool | None = None
-    check_hashes: bool = True
+    given_labels: tuple[str, ...] | None = None  # the label of each class
+    model_name: str | None = None  # a registered network, FILE.py:NAME, or only a name for it
+    apply_softmax: bool | None = None  # whether the outputs are logits, which become probabilities
+    check_hashes: bool = True  # compare a description beside the model with SHA256SUMS
 
     @classmethod
     def of(cls, predictor: Predictor, *contents: bytes) -> Self:

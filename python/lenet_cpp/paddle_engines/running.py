@@ -36,8 +36,7 @@ class Runs(NamedTuple):
 
     input_name: str
     output_names: list[str]
-    outputs: list[list[npt.NDArray[Any]]]
-    """All outputs of each run."""
+    outputs: list[list[npt.NDArray[Any]]]  # all of each run
 
 
 def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
