@@ -49,8 +49,12 @@ def call_on(
     """
     system, _, address = cluster.partition("://")
     begin = {"ray": _ray, "spark": _spark}[system]
-    if address:
-        _check(address)  # Ray and Spark try for many minutes
+    if address:  # Ray and Spark try for many minutes
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), 10).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise BackendFailure(f"there is no cluster at {address}: {error}") from error
     try:
         with begin(address, function, threads) as (submit, room):
             waiting, running = deque(arguments), set[futures.Future[_Result]]()
@@ -65,15 +69,6 @@ def call_on(
             raise
         why = " ".join(str(error).split())[:500]  # of a page with the stacks of all processes
         raise BackendFailure(f"{system.capitalize()} failed: {why}") from error
-
-
-def _check(address: str) -> None:
-    """Check that somebody listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), 10).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise BackendFailure(f"there is no cluster at {address}: {error}") from error
 
 
 @contextmanager

@@ -119,14 +119,11 @@ class InferenceEngine(Closing):
         return self
 
     def preprocess(self, images: ImageSource | Sequence[ImageSource]) -> NDArray[np.float32]:
-        """Read images and prepare them as the model takes them.
+        """Return images as the model takes them, float32 [N, channels, height, width].
 
         Args:
-            images: An image file, the bytes of one, a Pillow image, uint8 pixels [H, W, 3] or
-                [H, W], or several of these.
-
-        Returns:
-            float32 [N, channels, height, width], N = 1 for one.
+            images: One or several of: an image file, the bytes of one, a Pillow image, or uint8
+                pixels [H, W, 3] or [H, W].
 
         Raises:
             FileNotFound: An image is missing, or nothing describes the preprocessing.
@@ -149,9 +146,8 @@ class InferenceEngine(Closing):
             :attr:`output_kind` says.
 
         Raises:
-            BadInput: Wrong type or shape, or a value that is not finite.
-            BackendFailure: Paddle failed.
-            Unsupported: The model is no classifier.
+            lenet_cpp.Error: As :meth:`lenet_cpp.Predictor.run`, and ``Unsupported`` when the model
+                is no classifier.
         """
         engine, model = self._opened
         batch = as_batch(x, model.input_shape)

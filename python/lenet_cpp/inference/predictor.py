@@ -49,6 +49,10 @@ def bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
         raise BadInput(f"program and params are to be bytes, got {given}") from error
 
 
+def _spec(spec: _core.TensorSpec) -> TensorSpec:
+    return TensorSpec(spec.name, spec.shape, spec.dtype)
+
+
 class Specified(Closing):
     """Base of what has an input and an output, and belongs to one process."""
 
@@ -86,10 +90,7 @@ class _Running(Specified, Generic[_Core]):
         self._core: _Core | None = core
         # None once the first batches were compared with it.
         self._input_range = InputRange(taken) if taken else None
-        self._input_spec, self._output_spec = (
-            TensorSpec(spec.name, spec.shape, spec.dtype)
-            for spec in (core.input_spec, core.output_spec)
-        )
+        self._input_spec, self._output_spec = map(_spec, (core.input_spec, core.output_spec))
         self._input_shape = self._input_spec.shape
         file = repr(taken) if taken else "a model in memory"
         self._shown = f"{file}, input {list(self._input_shape)}, engine {core.config.engine}"
@@ -245,8 +246,7 @@ class Predictor(_Running[_core.Predictor]):
 
         They are float32, and behind those integers, such as the int64 of an ArgMax.
         """
-        specs = self._alive().output_specs
-        return [TensorSpec(spec.name, spec.shape, spec.dtype) for spec in specs]
+        return list(map(_spec, self._alive().output_specs))
 
     def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         """Return several outputs of one run, by name; all of them when none is named.
