@@ -276,20 +276,16 @@ def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -
     import pyarrow as pa
 
     if part.files:
-        names = [
-            name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            for name in part.files
-        ]
+        raw = (name.encode("utf-8", "surrogateescape") for name in part.files)
+        names = [name.decode("utf-8", "replace") for name in raw]
         arrays = {"file": pa.array(names, pa.string()), "row": pa.nulls(part.rows, pa.int64())}
     else:
         rows = pa.array(np.arange(part.begin, part.end))
         arrays = {"file": pa.repeat(pa.scalar(part.table), part.rows), "row": rows}
     arrays |= {name: kept.column(name) for name in (kept.column_names if kept is not None else ())}
     bad = columns["class_id"] < 0
-    for name, kind in _TYPES.items():
-        if name not in columns:
-            continue
-        values = columns[name]
+    for name in (name for name in _TYPES if name in columns):
+        kind, values = _TYPES[name], columns[name]
         if name == "model":
             arrays[name] = pa.repeat(pa.scalar(values), part.rows)
         elif kind == "list":

@@ -262,8 +262,7 @@ def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
 def status_of(skipped: int, images: int) -> int:
     """Return 0, the exit status; raise BadInput when images were left out."""
     if skipped:
-        left_out = f"{skipped} of {images} images"
-        raise BadInput(f"{left_out} could not be classified and were skipped")
+        raise BadInput(f"{skipped} of {images} images could not be classified and were skipped")
     return 0
 
 
@@ -336,9 +335,7 @@ def _read(
 
 def _table(results: list[ImageResult], value: str) -> str:
     rows: list[list[object]] = []
-    for result in results:
-        if result.error is not None:
-            continue
+    for result in (each for each in results if each.error is None):
         found = [
             [one.class_id, one.label or "-", "-" if one.score is None else f"{one.value:.6f}"]
             for one in result.found.predictions

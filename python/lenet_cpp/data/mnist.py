@@ -105,10 +105,7 @@ def read_idx(path: Path, *, dimensions: int | None = None) -> npt.NDArray[np.uin
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            if not zipped:
-                return _parse_idx(path, raw, dimensions)
-            with gzip.GzipFile(fileobj=raw) as unzipped:
-                return _parse_idx(path, unzipped, dimensions)
+            return _parse_idx(path, gzip.GzipFile(fileobj=raw) if zipped else raw, dimensions)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path} is a damaged gzip file: {error}") from error
     except OSError as error:
