@@ -23,31 +23,18 @@ TOLERANCE = TOLERANCES["fp32"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The outputs of two routes, side by side.
+    """The outputs of two routes, side by side."""
 
-    Attributes:
-        first: What to call the reference.
-        second: What to call the other route.
-        exact: Whether they have to be the same bits; otherwise the tolerance applies.
-        identical: Whether they are the same bits.
-        within: Whether every output is within the tolerance, and every class is the same, except
-            where the reference's two largest outputs are closer than the tolerance (a near tie).
-        largest_difference: Largest absolute difference; infinity when two values differ and one of
-            them is not finite.
-        share: Largest difference as a share of the tolerance of that image: 1 is the limit. It is
-            infinite when ``largest_difference`` is.
-        equal_predictions: How many images have their largest output at the same class.
-        images: How many images there are.
-    """
-
-    first: str
-    second: str
-    exact: bool
-    identical: bool
+    first: str  # what to call the reference
+    second: str  # what to call the other route
+    exact: bool  # whether they have to be the same bits; otherwise the tolerance applies
+    identical: bool  # whether they are the same bits
     within: bool
-    largest_difference: float
-    share: float
-    equal_predictions: int
+    """Whether every output is within the tolerance, and every class is the same, except where the
+    reference's two largest outputs are closer than the tolerance (a near tie)."""
+    largest_difference: float  # absolute; infinite when two differ and one of them is not finite
+    share: float  # as a share of the tolerance of that image, 1 being the limit; infinite likewise
+    equal_predictions: int  # how many images have their largest output at the same class
     images: int
 
     @property
@@ -107,44 +94,46 @@ def compare(
     Raises:
         BadModel: The shapes or dtypes differ.
     """
-    return compare_batches([(reference, found)], names=names, exact=exact, tolerance=tolerance)
-
-
-def compare_batches(
-    batches: Iterable[tuple[NDArray[Any], NDArray[Any]]],
-    *,
-    names: tuple[str, str] = ("reference", "found"),
-    exact: bool = False,
-    tolerance: float = TOLERANCE,
-) -> Comparison:
-    """Compare one or more batches, each as :func:`compare` does.
-
-    Args:
-        batches: The reference's outputs and the other's, for each batch.
-        names: As for :func:`compare`.
-        exact: As for :func:`compare`.
-        tolerance: As for :func:`compare`.
-
-    Raises:
-        BadModel: As for :func:`compare`.
-    """
-    pairs = list(batches)
-    for reference, found in pairs:
-        if reference.shape != found.shape or reference.dtype != found.dtype:
-            raise BadModel(
-                f"{names[1]} gives {found.dtype} {list(found.shape)} where {names[0]} gives"
-                f" {reference.dtype} {list(reference.shape)}: they do not run the same model"
-            )
-    parts = [_measure(reference, found, tolerance) for reference, found in pairs]
+    if reference.shape != found.shape or reference.dtype != found.dtype:
+        raise BadModel(
+            f"{names[1]} gives {found.dtype} {list(found.shape)} where {names[0]} gives"
+            f" {reference.dtype} {list(reference.shape)}: they do not run the same model"
+        )
+    distance, share = differences(reference, found, tolerance)
+    within = bool((share <= 1).all())
+    same_class = np.ones(len(reference), np.bool_)
+    if reference.ndim == 2 and reference.size:
+        same_class = reference.argmax(axis=1) == found.argmax(axis=1)
+        within = within and bool((same_class | _near_ties(reference, tolerance)).all())
     return Comparison(
         *names,
         exact=exact,
-        identical=all(a.tobytes() == b.tobytes() for a, b in pairs),
+        identical=reference.tobytes() == found.tobytes(),
+        within=within,
+        largest_difference=float(distance.max(initial=0)),
+        share=float(share.max(initial=0)),
+        equal_predictions=int(same_class.sum()),
+        images=len(reference),
+    )
+
+
+def compare_batches(
+    pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]],
+    *,
+    names: tuple[str, str] = ("reference", "found"),
+    exact: bool = False,
+) -> Comparison:
+    """Compare the outputs for one or more batches; arguments and errors as :func:`compare`."""
+    parts = [compare(*pair, names=names, exact=exact) for pair in pairs]
+    return Comparison(
+        *names,
+        exact=exact,
+        identical=all(part.identical for part in parts),
         within=all(part.within for part in parts),
-        largest_difference=max(part.difference for part in parts),
+        largest_difference=max(part.largest_difference for part in parts),
         share=max(part.share for part in parts),
-        equal_predictions=sum(part.equal for part in parts),
-        images=sum(len(a) for a, _ in pairs),
+        equal_predictions=sum(part.equal_predictions for part in parts),
+        images=sum(part.images for part in parts),
     )
 
 
@@ -170,26 +159,6 @@ def differences(
     share[difference == 0] = 0
     np.divide(difference, allowed, out=share, where=np.isfinite(a) & (allowed > 0))
     return difference, share
-
-
-@dataclass(frozen=True)
-class _Part:
-    difference: float
-    share: float
-    within: bool
-    equal: int
-
-
-def _measure(reference: NDArray[Any], found: NDArray[Any], tolerance: float) -> _Part:
-    distance, share = differences(reference, found, tolerance)
-    close = bool((share <= 1).all())
-    same_class = np.ones(len(reference), np.bool_)
-    if reference.ndim == 2 and reference.size:
-        same_class = reference.argmax(axis=1) == found.argmax(axis=1)
-        close = close and bool((same_class | _near_ties(reference, tolerance)).all())
-    return _Part(
-        float(distance.max(initial=0)), float(share.max(initial=0)), close, int(same_class.sum())
-    )
 
 
 def _allowed_difference(reference: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:

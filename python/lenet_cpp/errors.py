@@ -26,38 +26,30 @@ class Error(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __init_subclass__(cls) -> None:
+        """Take the exit code that C++ has for the name, or else that of the base."""
+        cls.exit_code = exit_codes.get(cls.__name__, cls.exit_code)
+
 
 class FileNotFound(Error, FileNotFoundError):
     """A file or folder does not exist or cannot be read."""
-
-    exit_code = exit_codes["FileNotFound"]
 
 
 class BadModel(Error, ValueError):
     """A model or checkpoint is damaged or incomplete, or another one than was expected."""
 
-    exit_code = exit_codes["BadModel"]
-
 
 class BadInput(Error, ValueError):
     """The input data has the wrong type, shape or values."""
-
-    exit_code = exit_codes["BadInput"]
 
 
 class Unsupported(Error, NotImplementedError):
     """This build or this model does not support the request."""
 
-    exit_code = exit_codes["Unsupported"]
-
 
 class VersionMismatch(Error, RuntimeError):
     """This build does not support the Paddle library that was found."""
 
-    exit_code = exit_codes["VersionMismatch"]
-
 
 class BackendFailure(Error, RuntimeError):
     """The inference backend failed while loading or running a model."""
-
-    exit_code = exit_codes["BackendFailure"]

@@ -45,8 +45,9 @@ def leave(report):
     sys.exit(3)
 
 def hold(report):
-    held = {int(n) for n in os.listdir("/proc/self/fd") if int(n) > 2}
-    return [n for n in held if os.path.exists(f"/proc/self/fd/{n}") and os.get_inheritable(n)]
+    held = [n for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")]
+    places = {os.readlink(f"/proc/self/fd/{n}") for n in held if os.get_inheritable(int(n))}
+    return [place for place in places if place != os.devnull and "(deleted)" not in place]
 
 def refuse_plainly(report):
     from lenet_cpp.errors import Error
@@ -100,7 +101,7 @@ def test_the_base_of_our_errors_too(functions):
         run(functions, "refuse_plainly")
 
 
-def test_what_it_starts_does_not_hold_its_pipes(functions):
+def test_what_it_starts_does_not_hold_its_socket(functions):
     """Else the end of a child would be seen only when its own children end."""
     assert run(functions, "hold").result == []
 

@@ -114,7 +114,7 @@ def test_static_mode_is_left_as_it_was(lenet):
 
 
 def test_threads_take_turns(lenet, monkeypatch):
-    from lenet_cpp.paddle_engines.paddle_inference import PaddleInferenceEngine
+    from lenet_cpp.paddle_engines.engines import PaddleInferenceEngine
 
     running, original = threading.Lock(), PaddleInferenceEngine.run
 

@@ -49,7 +49,7 @@ def paddle_inference(model: Model) -> Run:
 
     program, params = Path(model["program"]), Path(model["params"])
     options = {k: model[k] for k in ("accelerator", "threads", "precision", "cache")}
-    config = inference_config(program, params, pir=program.suffix == ".json", **options)
+    config = inference_config(program, params, **options)
     predictor = create_predictor(config)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     output = predictor.get_output_handle(predictor.get_output_names()[0])

@@ -114,9 +114,8 @@ class Paddle:
         """Return the answers of Paddle's own Python, a list of outputs for each batch."""
         ours = importlib.import_module("lenet_cpp.paddle_engines.running")
         config = ours.inference_config(
-            path, path.with_suffix(".pdiparams"), pir=path.suffix == ".json",
-            accelerator=accelerator, threads=1, cache=str(path.parent),
-        )  # fmt: skip
+            path, path.with_suffix(".pdiparams"), accelerator=accelerator, cache=str(path.parent)
+        )
         return ours.run_config(config, batches).outputs
 
 

@@ -6,19 +6,18 @@ child's side.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from lenet_cpp import errors
 from lenet_cpp._base.worker_main import HEADER
@@ -26,6 +25,7 @@ from lenet_cpp.errors import BackendFailure, Error
 
 MAX_MESSAGE = 1 << 30
 """The largest JSON of a child that runs our own code, in bytes."""
+_LONGEST_WAIT = 2e6  # seconds; in milliseconds a socket's timeout is an int of C
 _TYPED_ERRORS: dict[str, type[Error]] = {name: getattr(errors, name) for name in errors.__all__}
 
 
@@ -34,73 +34,47 @@ class Garbled(Exception):  # noqa: N818 - is always caught, and becomes a Backen
 
 
 class Child:
-    """A process that reads messages from its standard input, and answers through another pipe.
+    """A process whose standard input is a socket, through which messages go both ways.
 
     It ends with :meth:`end`, when the object is dropped, and at exit. One thread at a time may use
     it. A deadline is a time of :func:`time.monotonic`, or infinity; beyond it is TimeoutError.
     """
 
     def __init__(
-        self,
-        command: Sequence[str | Path],
-        environment: Mapping[str, str],
-        *,
-        cwd: str | None = None,
-        session: bool = False,
+        self, command: Sequence[str | Path], environment: Mapping[str, str], *, apart: bool = False
     ) -> None:
-        """Start it, with the descriptor for its answers as one more argument.
+        """Start a program with these variables alone. What it prints goes to a temporary file.
 
-        Args:
-            command: The program and its arguments. What it prints goes to a temporary file.
-            environment: All of its variables.
-            cwd: Its folder; this process's when None.
-            session: Whether it has a session of its own, which Ctrl-C does not reach and which ends
-                as a whole.
+        ``apart`` begins it in the folder / and in a session of its own, which Ctrl-C does not reach
+        and which ends as a whole.
         """
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
-        pipes: list[int] = []
         try:
-            pipes += os.pipe()
-            # Above 2, which become the child's own streams: all of them may be closed here.
-            pipes.append(fcntl.fcntl(pipes[1], fcntl.F_DUPFD_CLOEXEC, 3))
-            self._process = subprocess.Popen(  # noqa: S603 - the caller names it, no shell reads it
-                [*command, str(pipes[2])],
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                env=environment,
-                cwd=cwd,
-                bufsize=0,
-                start_new_session=session,
-                pass_fds=(pipes[2],),
-            )
+            with ExitStack() as opened:
+                self._log = opened.enter_context(tempfile.TemporaryFile())
+                self._channel, theirs = map(opened.enter_context, socket.socketpair())
+                self._process = subprocess.Popen(  # noqa: S603 - no shell reads it
+                    list(command),
+                    stdin=theirs.fileno(),
+                    stdout=self._log,
+                    stderr=self._log,
+                    env=environment,
+                    cwd="/" if apart else None,
+                    start_new_session=apart,
+                )
+                opened.pop_all()
+                theirs.close()
         except OSError as error:
-            for pipe in pipes[:1]:
-                os.close(pipe)
-            self._log.close()
             raise BackendFailure(f"cannot start a child process: {error}") from error
-        finally:
-            for pipe in pipes[1:]:
-                os.close(pipe)
-        self._answers = pipes[0]
         self.pid = self._process.pid
-        self.requests = cast("IO[bytes]", self._process.stdin)
-        for pipe in (self.requests.fileno(), self._answers):
-            os.set_blocking(pipe, False)
-        opened = (self._process, self._answers, self._log, os.getpid())
-        self._finalizer = weakref.finalize(self, _end, *opened, session=session)
+        held = (self._process, self._channel, self._log, os.getpid())
+        self._finalizer = weakref.finalize(self, _end, *held, apart=apart)
 
     def send(self, message: dict[str, Any], payload: memoryview, deadline: float) -> None:
-        """Send a message and the bytes behind it; BrokenPipeError when the child reads no more."""
+        """Send a message and the bytes behind it; ConnectionError when the child reads no more."""
         text = json.dumps(message).encode()
-        for part in (memoryview(HEADER.pack(len(text), len(payload)) + text), payload):
-            left = part
-            while len(left) > 0:
-                _wait(self.requests.fileno(), select.POLLOUT, deadline)
-                try:
-                    left = left[os.write(self.requests.fileno(), left[: 1 << 20]) :]
-                except BlockingIOError:
-                    continue
+        for part in (HEADER.pack(len(text), len(payload)) + text, payload):
+            self._until(deadline)
+            self._channel.sendall(part)
 
     def receive(
         self, deadline: float, *, longest: int = MAX_MESSAGE, most_bytes: int = 0
@@ -108,7 +82,7 @@ class Child:
         """Return a message, of JSON no longer than ``longest``, and the bytes behind it.
 
         Raises:
-            EOFError: The child closed its pipe.
+            ConnectionError: The child closed its end.
             Garbled: It is no message, or a longer one.
         """
         text_size, size = HEADER.unpack(self._read(HEADER.size, deadline))
@@ -126,15 +100,18 @@ class Child:
         view = memoryview(bytearray(count))
         done = 0
         while done < count:
-            _wait(self._answers, select.POLLIN, deadline)
-            try:
-                got = os.readv(self._answers, [view[done:]])
-            except BlockingIOError:
-                continue
+            self._until(deadline)
+            got = self._channel.recv_into(view[done:])
             if got == 0:
-                raise EOFError
+                raise ConnectionResetError
             done += got
         return view
+
+    def _until(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._channel.settimeout(None if left > _LONGEST_WAIT else left)
 
     def interrupt(self, seconds: float) -> None:
         """Pass Ctrl-C on, and wait so long for the end of the process."""
@@ -177,31 +154,24 @@ def error_of(answer: dict[str, Any]) -> Error | None:
     return _TYPED_ERRORS[kind](str(answer.get("message")))
 
 
-def printable(text: str) -> str:
-    """Replace what a terminal would act upon."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-_LONGEST_POLL = 2e6  # seconds; in milliseconds poll takes an int of C
-
-
-def _wait(pipe: int, event: int, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    poll = select.poll()  # select cannot wait on descriptors above 1023
-    poll.register(pipe, event)
-    if left <= 0 or not poll.poll(None if left > _LONGEST_POLL else left * 1000):
-        raise TimeoutError
+def printable(text: object) -> str:
+    """Escape what would break a line, or what a terminal would act upon."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def _end(
-    process: subprocess.Popen[bytes], answers: int, log: IO[bytes], owner: int, *, session: bool
+    process: subprocess.Popen[bytes],
+    channel: socket.socket,
+    log: IO[bytes],
+    owner: int,
+    *,
+    apart: bool,
 ) -> None:
     if owner == os.getpid():  # and not of a fork, whose parent goes on
         with suppress(ProcessLookupError, PermissionError):
-            if session:
+            if apart:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.wait()
-    cast("IO[bytes]", process.stdin).close()
-    os.close(answers)
+    channel.close()
     log.close()

@@ -39,14 +39,9 @@ _BEGINNINGS = {
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block succeeds.
 
-    When the block raises, the temporary file is removed and the target stays as it was. A device or
-    pipe, such as ``/dev/null``, is yielded itself.
-
-    Args:
-        target: The file to write. Its folder is created if necessary.
-
-    Yields:
-        A path in the same folder, with the same suffix, for the block to write.
+    It is in the same folder, which is created if necessary, and has the same suffix. When the block
+    raises, it is removed and the target stays as it was. A device or pipe, such as ``/dev/null``,
+    is yielded itself.
     """
     if target.exists() and not target.is_file() and not target.is_dir():
         with naming(target, target):
@@ -68,9 +63,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def naming(target: Path, temporary: Path) -> Iterator[None]:
     """Name the target in an error of the operating system: that of a full disk names no file.
 
-    Args:
-        target: The file that the block makes.
-        temporary: The place where the block makes it, which errors do not show.
+    The block makes the target at the place ``temporary``, which errors do not show.
     """
     try:
         yield
@@ -88,14 +81,9 @@ def write_text(target: Path, text: str) -> None:
 
 
 def other_content(path: Path, expected: str) -> str:
-    """Describe an unexpected file, and name the command that reads it.
+    """Say in a clause what an unexpected file is, and which command reads it; "" if not known.
 
-    Args:
-        path: The file.
-        expected: The expected contents: ``pdparams``, ``torch`` or ``model``.
-
-    Returns:
-        A clause for an error message; empty when the contents are not known.
+    ``expected`` are the contents that it should have had: ``pdparams``, ``torch`` or ``model``.
     """
     kind = _kind(path)
     if kind in {None, expected}:

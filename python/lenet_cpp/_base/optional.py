@@ -14,9 +14,7 @@ _UP_TO_3_12 = ("paddle2onnx",) if sys.version_info >= (3, 13) else ()
 def require(*modules: str, extra: str) -> None:
     """Check that optional packages are installed, without importing them.
 
-    Args:
-        modules: The names of the modules.
-        extra: The extra of this package that installs them, whose name no index has.
+    ``extra`` is the extra of this package that installs them, whose name no index has.
 
     Raises:
         Unsupported: A package is missing; the message says what to install.
@@ -36,9 +34,5 @@ def require(*modules: str, extra: str) -> None:
 
 
 def require_paddle() -> None:
-    """Check that PaddlePaddle is installed.
-
-    Raises:
-        Unsupported: It is not; the message says what to install.
-    """
+    """Check that PaddlePaddle is installed, as :func:`require` does."""
     require("paddle", extra="paddle")

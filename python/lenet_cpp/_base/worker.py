@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,10 @@ class Answer:
 
 
 class WorkerCrashed(BackendFailure):
-    """A signal ended the process.
-
-    Attributes:
-        signal: The signal's name, such as ``SIGSEGV``.
-    """
+    """A signal ended the process."""
 
     def __init__(self, doing: str, name: str, said: str) -> None:
-        """Name the signal and the last line that was printed."""
+        """Name the signal, such as SIGSEGV, and the last line that was printed."""
         self.signal = name
         super().__init__(f"{doing} was ended by {self.signal}: {said}")
 
@@ -74,10 +70,9 @@ def call(
         arguments: Its keyword arguments, representable in JSON.
         doing: The beginning of an error message: ``quantizing``.
         report: Receives the function's progress.
-        python: Another environment's interpreter. It can import this package, but no other
-            package of the caller's environment.
+        python: Another environment's interpreter, which imports this package and those of its own.
         variables: Additional environment variables.
-        seconds: The time limit; none when None.
+        seconds: The time limit, if any.
 
     Raises:
         lenet_cpp.Error: The function raised it.
@@ -89,9 +84,7 @@ def call(
         try:
             request = {"function": function, "arguments": dict(arguments)}
             deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
-            with suppress(BrokenPipeError):  # it failed early, and what it printed says why
-                child.send(request, memoryview(b""), deadline)
-            child.requests.close()
+            child.send(request, memoryview(b""), deadline)
             while True:
                 answer, _ = child.receive(deadline)
                 if "progress" not in answer:
@@ -107,7 +100,7 @@ def call(
             raise BackendFailure(f"{doing} took longer than {seconds:g} s and was ended") from None
         except Garbled as error:
             raise BackendFailure(f"{doing} sent an invalid answer: {error}") from None
-        except EOFError:
+        except ConnectionError:
             ended = child.ended(_ENDING_SECONDS)
             said = child.last_words() or "it printed nothing"
             if isinstance(ended, str):
@@ -129,13 +122,10 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, and return its exit code and what it printed.
 
-    Args:
-        command: The program and its arguments.
-        seconds: The time limit; none when None.
-        variables: The whole environment; that of this process when None.
+    ``variables`` are the whole environment; that of this process when None.
 
     Raises:
-        OSError: The program cannot be started; a TimeoutError when it took too long.
+        OSError: The program cannot be started; a TimeoutError when it took longer than ``seconds``.
     """
     try:
         return subprocess.run(  # noqa: S603 - the caller names the program, no shell reads it

@@ -21,10 +21,11 @@ HEADER = struct.Struct("<QQ")
 """The header of a message: the sizes in bytes of its JSON and of what follows."""
 
 
-def answers_to(descriptor: str) -> BinaryIO:
-    """Open the pipe for answers, which no process that is started here holds open."""
-    os.set_inheritable(int(descriptor), False)
-    return os.fdopen(int(descriptor), "wb")
+def channel() -> tuple[BinaryIO, BinaryIO]:
+    """Return what requests are read from, and answers written to, by this process alone."""
+    streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(0), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    return streams
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
@@ -58,7 +59,7 @@ def load_function(name: str) -> Any:
 
 
 def main() -> None:
-    """Read a request from standard input, execute it, and answer in messages.
+    """Read a request, execute it, and answer in messages.
 
     The request holds ``function`` and ``arguments``, an answer ``progress`` (what, done, total).
     The last one holds ``result``, or ``error``, the name of a class in :mod:`lenet_cpp.errors`, and
@@ -67,8 +68,8 @@ def main() -> None:
     if sys.platform == "linux":
         prctl_set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(prctl_set_parent_death_signal, signal.SIGKILL)
-    answers = answers_to(sys.argv[-1])
-    request, _ = receive(sys.stdin.buffer)
+    requests, answers = channel()
+    request, _ = receive(requests)
 
     def report(what: str, done: int, total: int) -> None:
         send(answers, {"progress": [what, done, total]})

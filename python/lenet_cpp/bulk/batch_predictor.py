@@ -7,8 +7,9 @@ import hashlib
 import json
 import math
 import os
-import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,28 +21,21 @@ from numpy.typing import NDArray
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self, Unpack, cached
 from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
+from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.model import Model, Opened, as_labels
-from lenet_cpp.inference.options import BUNDLED_DIR, Options
+from lenet_cpp.inference.options import BUNDLED_DIR, Options, check_names
 from lenet_cpp.inference.outputs import require_rows, value_name
 from lenet_cpp.inference.predictor import Predictor
 
 _Path = str | os.PathLike[str] | None
 
 
-# Of the process and not of the object: Ray and Dask unpickle an object anew for every task.
-_loaded: dict[object, Opened] = {}  # the one that was used last is the last
+# Of the process and not of the object: Ray and Dask unpickle an object anew for every task. Without
+# a lock, which a fork could find taken: each of its methods is one step for other threads.
+_loaded: OrderedDict[object, Opened] = OrderedDict()  # the one that was used last is the last
 _MOST_LOADED = 4
-_looking = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _looking  # noqa: PLW0603 - a lock cannot be reset in place
-    _looking = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 class BatchPredictor(Closing):
@@ -126,16 +120,11 @@ class BatchPredictor(Closing):
         named = dict(outputs) if isinstance(outputs, Mapping) else {each: each for each in outputs}
         if not named or named.keys() - set(OUTPUTS):
             raise BadInput(f"outputs: expected some of {', '.join(OUTPUTS)}, got {list(named)}")
-        if wrong := sorted(options.keys() - Options.__annotations__.keys()):
-            known = ", ".join(Options.__annotations__)
-            raise BadInput(f"unknown option '{wrong[0]}'; choose among {known}")
+        check_names(options)
         if model_file is None and params_file is None and model_dir is None:
             model_dir = BUNDLED_DIR
         # Absolute: the workers of a cluster have working directories of their own.
-        self._files = tuple(
-            None if file is None else str(Path(file).absolute())
-            for file in (model_file, params_file, model_dir)
-        )
+        self._files = tuple(map(_absolute, (model_file, params_file, model_dir)))
         self._bytes: tuple[bytes, ...] = ()
         self._column, self._kind, self._errors, self._name = column, kind, errors, name
         self._outputs, self._keep = named, None if keep is None else tuple(keep)
@@ -197,9 +186,7 @@ class BatchPredictor(Closing):
             for each, values in results.items():
                 table = table.append_column(each, _arrow(values))
             return table
-        flat = {
-            each: list(values) if values.ndim > 1 else values for each, values in results.items()
-        }
+        flat = {each: [*values] if values.ndim > 1 else values for each, values in results.items()}
         return batch[kept].assign(**flat)
 
     def columns(self, images: Any, *, names: Any = None) -> dict[str, NDArray[Any]]:
@@ -233,9 +220,7 @@ class BatchPredictor(Closing):
         found = self._columns(model).of(logits, rows.errors, self._outputs)
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
-            results[self._errors] = np.full(len(logits), None, dtype=object)
-            for number, why in rows.errors.items():
-                results[self._errors][number] = why
+            results[self._errors] = np.array([*map(rows.errors.get, range(rows.count))], object)
         return results
 
     def predict_batch_fn(self) -> Callable[[], Callable[[Any], dict[str, NDArray[Any]]]]:
@@ -272,10 +257,9 @@ class BatchPredictor(Closing):
         """What the results depend on beside the model's files."""
         pipeline = self._preprocess
         described = pipeline.to_dict() if isinstance(pipeline, Pipeline) else pipeline
-        kind: dict[str, Any] = {"kind": self._kind, "preprocess": described, "labels": self._labels}
-        if self._threshold is not None:
-            kind["threshold"] = self._threshold
-        return dict(json.loads(json.dumps(kind | {"options": self._options})))
+        said: dict[str, Any] = {"kind": self._kind, "preprocess": described, "labels": self._labels}
+        said |= {} if self._threshold is None else {"threshold": self._threshold}
+        return dict(json.loads(json.dumps(said | {"options": self._options})))
 
     def for_bulk(self, outputs: Sequence[str], errors: str | None) -> Self:
         """Return a copy with other outputs, which holds all that lies beside the model.
@@ -320,8 +304,7 @@ class BatchPredictor(Closing):
 
         Objects of the same model share it.
         """
-        with _looking:
-            _loaded.pop(self._key, None)
+        _loaded.pop(self._key, None)
 
     def __repr__(self) -> str:
         """Say which model and columns it is for, in one line."""
@@ -338,15 +321,15 @@ class BatchPredictor(Closing):
 
     @property
     def _shared(self) -> Opened:
-        with _looking:
-            found = _loaded.pop(self._key, None)
-            if found is None:
-                names = ("model_file", "params_file", "model_dir")
-                files = {} if self._bytes else dict(zip(names, self._files, strict=True))
-                found = Opened(self._bytes, **files, **self._options)
-            _loaded[self._key] = found
-            while len(_loaded) > _MOST_LOADED:
-                del _loaded[next(iter(_loaded))]
+        found = _loaded.get(self._key)
+        if found is None:
+            names = ("model_file", "params_file", "model_dir")
+            files = {} if self._bytes else dict(zip(names, self._files, strict=True))
+            found = _loaded.setdefault(self._key, Opened(self._bytes, **files, **self._options))
+        with suppress(KeyError):  # another thread removed it
+            _loaded.move_to_end(self._key)
+            if len(_loaded) > _MOST_LOADED:
+                _loaded.popitem(last=False)
         return found
 
     @property
@@ -374,26 +357,19 @@ class BatchPredictor(Closing):
             return
         one = partial(_tensor, model.pipeline)
         threads = min(self._options.get("threads", 1), len(rows.images))
-        sources = [source for _, source in rows.images]
-        if threads > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(threads) as pool:
-                found = list(pool.map(one, sources))
-        else:
-            found = list(map(one, sources))
-        same: dict[tuple[int, ...], list[tuple[int, NDArray[np.float32]]]] = {}
+        with futures.ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(one, [source for _, source in rows.images]))
+        same: dict[tuple[int, ...], dict[int, NDArray[np.float32]]] = {}
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):
                 rows.errors[number] = tensor
-            elif not model.fits(tensor.shape):
+            elif not fits(tensor.shape, model.input_shape[1:]):
                 given, expected = list(tensor.shape), list(model.input_shape[1:])
                 rows.errors[number] = f"{given} after the preprocessing, expected {expected}"
             else:
-                same.setdefault(tensor.shape, []).append((number, tensor))
+                same.setdefault(tensor.shape, {})[number] = tensor
         for group in same.values():
-            places = np.array([number for number, _ in group], np.intp)
-            rows.tensors.append((places, np.stack([tensor for _, tensor in group])))
+            rows.tensors.append((np.array([*group], np.intp), np.stack([*group.values()])))
 
     def _run(
         self, predictor: Predictor, places: NDArray[np.intp], block: NDArray[Any], rows: Rows

@@ -7,18 +7,16 @@ import shutil
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, Unsupported
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    # Begins a call, and tells how many calls the cluster computes at a time.
-    _Cluster = tuple[Callable[[Any], futures.Future[Any]], Callable[[], int]]
+# Begins a call, and tells how many calls the cluster computes at a time.
+_Cluster = tuple[Callable[[Any], futures.Future[Any]], Callable[[], int]]
 
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
@@ -51,8 +49,12 @@ def call_on(
     """
     system, _, address = cluster.partition("://")
     begin = {"ray": _ray, "spark": _spark}[system]
-    if address:
-        _check(address)  # Ray and Spark try for many minutes
+    if address:  # Ray and Spark try for many minutes
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), 10).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise BackendFailure(f"there is no cluster at {address}: {error}") from error
     try:
         with begin(address, function, threads) as (submit, room):
             waiting, running = deque(arguments), set[futures.Future[_Result]]()
@@ -69,19 +71,6 @@ def call_on(
         raise BackendFailure(f"{system.capitalize()} failed: {why}") from error
 
 
-def _check(address: str) -> None:
-    """Check that somebody listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), 10).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise BackendFailure(f"there is no cluster at {address}: {error}") from error
-
-
-def _call(function: Callable[[Any], Any], argument: Any) -> Any:
-    return function(argument)
-
-
 @contextmanager
 def _ray(address: str, function: Callable[[Any], Any], threads: int) -> Iterator[_Cluster]:
     require("ray", extra="ray")
@@ -91,9 +80,8 @@ def _ray(address: str, function: Callable[[Any], Any], threads: int) -> Iterator
     if begun:
         ray.init(address=address or "local", include_dashboard=None if address else False)
     try:
-        task = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")(
-            _call
-        )
+        remote = ray.remote(num_cpus=threads, max_retries=_ATTEMPTS, scheduling_strategy="SPREAD")
+        task = remote(lambda call, argument: call(argument))
         shared = ray.put(function)
         yield (
             lambda argument: task.remote(shared, argument).future(),

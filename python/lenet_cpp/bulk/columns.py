@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import _core
+from lenet_cpp.data.arrays import fits, is_picture
+from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.inference.outputs import best_classes, normalized
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from lenet_cpp.data.images.reading import ImageSource
-    from lenet_cpp.inference.model import Model
+from lenet_cpp.inference.model import Model
+from lenet_cpp.inference.outputs import normalized
 
 KINDS = ("auto", "pixels", "encoded", "path")
 OUTPUTS = (
@@ -29,6 +26,7 @@ OUTPUTS = (
 )
 """What :class:`lenet_cpp.BatchPredictor` can add to a table, each as a column."""
 
+_MISSING = "the value is missing (null)"
 # An image file of exactly as many bytes as the model has inputs is told from pixels by these.
 _FILE_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")
 _JPEG = (b"\xff\xd8\xff", b"\xff\xd9")
@@ -37,20 +35,13 @@ _BEGINS_A_FILE = np.isin(np.arange(256), np.frombuffer(b"\x89GRIMB\xff", np.uint
 
 @dataclass
 class Rows:
-    """The rows of a column: tensors of the model's shape, images to prepare, and bad rows.
-
-    Attributes:
-        count: The number of rows.
-        tensors: Blocks of rows: their numbers, and float values or uint8 pixels
-            [M, channels, height, width].
-        images: Number and source of each row that the preprocessing has to read.
-        errors: Number of each bad row, and what is wrong with it.
-    """
+    """The rows of a column: tensors of the model's shape, images to prepare, and bad rows."""
 
     count: int
+    # Blocks of rows: their numbers, and floats or uint8 pixels [M, channels, height, width].
     tensors: list[tuple[NDArray[np.intp], NDArray[Any]]] = field(default_factory=list)
-    images: list[tuple[int, ImageSource]] = field(default_factory=list)
-    errors: dict[int, str] = field(default_factory=dict)
+    images: list[tuple[int, ImageSource]] = field(default_factory=list)  # for the preprocessing
+    errors: dict[int, str] = field(default_factory=dict)  # what is wrong with a row
 
 
 def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows:
@@ -60,10 +51,7 @@ def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows
         column: A NumPy array or a list, Arrow's arrays (numbers in lists or tensors, binary,
             strings), or a pandas, Polars or Daft series.
         shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
-        kind: What bytes and strings are: ``"pixels"``, one byte for each value of the model's
-            input; ``"encoded"``, image files; ``"path"``, paths of image files; or ``"auto"``:
-            strings are paths, bytes are pixels when there are as many as values, and do not begin
-            as an image file does, and otherwise image files.
+        kind: What bytes and strings are, as for :class:`lenet_cpp.BatchPredictor`.
 
     Raises:
         BadInput: The column as a whole is none of these.
@@ -104,30 +92,29 @@ class _Reader:
     def each(self, values: Sequence[Any]) -> Rows:
         """Read values of any kind one by one."""
         rows = Rows(len(values))
-        same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]] = {}
+        same: dict[tuple[Any, ...], dict[int, NDArray[Any]]] = {}
         for number, value in enumerate(values):
+            array: NDArray[Any] | None = None
             if value is None or (isinstance(value, float) and math.isnan(value)):
-                rows.errors[number] = "the value is missing (null)"
+                rows.errors[number] = _MISSING
             elif isinstance(value, (bytes, bytearray, memoryview)):
-                self._one_of_bytes(rows, number, bytes(value), same)
-            elif isinstance(value, (str, os.PathLike)):
-                if self._kind in {"auto", "path"}:
-                    rows.images.append((number, value))
-                else:
-                    rows.errors[number] = f"expected bytes, got the text {str(value)[:40]!r}"
-            else:
+                array = self._one_of_bytes(rows, number, bytes(value))
+            elif not isinstance(value, (str, os.PathLike)):
                 try:
                     array = np.asarray(value)
                 except ValueError as error:
                     rows.errors[number] = f"not an array: {error}"
-                    continue
-                if array.dtype.kind not in "iuf":
-                    rows.errors[number] = f"expected numbers, got {type(value).__name__}"
-                    continue
-                same.setdefault((array.dtype, array.shape), []).append((number, array))
+            elif self._kind in {"auto", "path"}:
+                rows.images.append((number, value))
+            else:
+                rows.errors[number] = f"expected bytes, got the text {str(value)[:40]!r}"
+            if array is not None and array.dtype.kind not in "iuf":
+                rows.errors[number] = f"expected numbers, got {type(value).__name__}"
+            elif array is not None:
+                same.setdefault((array.dtype, array.shape), {})[number] = array
         for group in same.values():
-            block = self._numbers(np.stack([array for _, array in group]))
-            _merge(rows, block, np.array([number for number, _ in group], np.intp))
+            block = self._numbers(np.stack([*group.values()]))
+            _merge(rows, block, np.array([*group], np.intp))
         return rows
 
     def arrow(self, column: Any) -> Rows:
@@ -137,12 +124,16 @@ class _Reader:
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
             if isinstance(column, pa.ChunkedArray):  # more than one array can hold
-                return self._joined(self.arrow(chunk) for chunk in column.chunks)
+                rows = Rows(0)
+                for part in map(self.arrow, column.chunks):
+                    places = np.arange(rows.count, rows.count + part.count)
+                    rows.count += part.count
+                    _merge(rows, part, places)
+                return rows
         if column.null_count:
             valid = np.asarray(column.is_valid())
-            rows = Rows(len(column))
-            missing = np.flatnonzero(~valid).tolist()
-            rows.errors.update(dict.fromkeys(missing, "the value is missing (null)"))
+            missing = dict.fromkeys(np.flatnonzero(~valid).tolist(), _MISSING)
+            rows = Rows(len(column), errors=missing)
             _merge(rows, self.arrow(column.filter(pa.array(valid))), np.flatnonzero(valid))
             return rows
         if isinstance(column.type, pa.FixedShapeTensorType):
@@ -203,13 +194,8 @@ class _Reader:
                 return self.each([row.tobytes() for row in pixels])
         return self._numbers(pixels)
 
-    def _one_of_bytes(
-        self,
-        rows: Rows,
-        number: int,
-        value: bytes,
-        same: dict[tuple[Any, ...], list[tuple[int, NDArray[Any]]]],
-    ) -> None:
+    def _one_of_bytes(self, rows: Rows, number: int, value: bytes) -> NDArray[np.uint8] | None:
+        """Return the pixels that the bytes are, if they are; else list them in the rows."""
         kind = self._kind
         if kind == "auto":
             pixels = len(value) == self._size and not _is_image_file(value)
@@ -221,8 +207,8 @@ class _Reader:
         elif len(value) != self._size:
             rows.errors[number] = f"{len(value)} bytes, expected {self._size} pixels"
         else:
-            array = np.frombuffer(value, np.uint8)
-            same.setdefault((array.dtype, array.shape), []).append((number, array))
+            return np.frombuffer(value, np.uint8)
+        return None
 
     def _numbers(self, array: NDArray[Any]) -> Rows:
         """Read [N, ...] of integers, which are pixels, or floats."""
@@ -239,7 +225,7 @@ class _Reader:
         form = self._form(array.shape[1:])
         if form is not None:
             rows.tensors.append((places, array.reshape(len(array), *form)))
-        elif array.dtype == np.uint8 and _is_picture(array.shape[1:]):
+        elif array.dtype == np.uint8 and is_picture(array.shape[1:]):
             rows.images += zip(places.tolist(), array, strict=True)
         else:
             expected = "x".join("any" if size < 0 else str(size) for size in self._item)
@@ -255,19 +241,7 @@ class _Reader:
             forms += [(1, *given), (1, *given[:-1])] if given[-1:] == (1,) else [(1, *given)]
         if len(given) == 1 and given[0] == self._size:
             forms.append(self._item)
-        for form in forms:
-            sizes = zip(self._item, form, strict=False)
-            if len(form) == len(self._item) and all(a in {-1, b} for a, b in sizes):
-                return form
-        return None
-
-    def _joined(self, parts: Iterable[Rows]) -> Rows:
-        rows = Rows(0)
-        for part in parts:
-            places = np.arange(rows.count, rows.count + part.count)
-            rows.count += part.count
-            _merge(rows, part, places)
-        return rows
+        return next((form for form in forms if fits(form, self._item)), None)
 
 
 def _stored(column: Any) -> Any:
@@ -297,10 +271,6 @@ def _is_image_file(value: bytes) -> bool:
     return jpeg or bitmap or value.startswith(_FILE_BEGINNINGS)
 
 
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
-
-
 def _shaped(values: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
     return values.reshape(shape) if values.size == math.prod(shape) else values
 
@@ -324,7 +294,10 @@ class OutputColumns(NamedTuple):
     ) -> dict[str, NDArray[Any]]:
         """Return the columns that are asked for, and maybe others; bad rows have class -1."""
         kind, wanted, labels = self.model.output_kind, set(asked), self.labels
-        class_ids = best_classes(logits, kind)
+        class_ids = np.zeros(0, np.int32)
+        if logits.size:
+            best = np.nan_to_num(logits[:, 0]) if kind == "labels" else logits.argmax(axis=1)
+            class_ids = best.astype(np.int32)  # of a row of NaN any
         class_ids[np.array(sorted(errors), np.intp)] = -1
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
         if kind == "labels" and wanted & {"score", "probability", "probabilities"}:

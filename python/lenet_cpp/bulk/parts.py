@@ -13,30 +13,27 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp._base.files import naming
 from lenet_cpp._base.optional import require
 from lenet_cpp.bulk import tables
+from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.bulk.clusters import call_on
+from lenet_cpp.bulk.tables import Part
 from lenet_cpp.errors import BackendFailure, BadInput, Error
 from lenet_cpp.formats.manifest import sha256_file
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.connection import Connection
-    from pathlib import Path
-
-    from lenet_cpp.bulk.batch_predictor import BatchPredictor
-    from lenet_cpp.bulk.tables import Part
+_Report = Callable[[int], None]
 
 _JOURNAL = "journal.jsonl"
 _ATTEMPTS = 3  # of a part: more often than that, the process was not killed by chance
@@ -47,23 +44,14 @@ _MAX_BATCH = 1024
 
 @dataclass(frozen=True)
 class Job:
-    """What every process needs to know.
+    """What every process needs to know."""
 
-    Attributes:
-        predictor: Its results are ``class_id``, ``label``, ``probability``, and perhaps more.
-        folder: Where the parts are written.
-        suffix: Their format.
-        column: The column of images, of a .parquet file.
-        keep: Further columns to hand on.
-        batch_size: Rows to run at once.
-    """
-
-    predictor: BatchPredictor
-    folder: Path
-    suffix: str
-    column: str
-    keep: tuple[str, ...]
-    batch_size: int
+    predictor: BatchPredictor  # of class_id, label, probability, and perhaps more
+    folder: Path  # of the parts
+    suffix: str  # of their files
+    column: str  # of images, in a .parquet file
+    keep: tuple[str, ...]  # further columns to hand on
+    batch_size: int  # rows to run at once
 
     def file_of(self, part: int) -> Path:
         """Return the file of a part's results."""
@@ -78,25 +66,16 @@ class Done:
     rows: int
     skipped: int
     sha256: str  # of the file
-    worker: str
     examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Total:
-    """What a run found.
+    """What a run found."""
 
-    Attributes:
-        rows: Rows of the input, each of which is in the result once.
-        skipped: How many of them were bad.
-        resumed: How many an earlier run had predicted.
-        workers: The processes, as ``HOST:PID``.
-    """
-
-    rows: int
-    skipped: int
-    resumed: int
-    workers: frozenset[str]
+    rows: int  # of the input, each of which is in the result once
+    skipped: int  # bad ones of them
+    resumed: int  # those that an earlier run had predicted
 
 
 def predict_all(
@@ -119,7 +98,7 @@ def predict_all(
 
     Args:
         predictor: The model.
-        names: The input, as for :func:`lenet_cpp.bulk.tables.find_parts`.
+        names: The input, as for :func:`lenet_cpp.bulk.tables.find_parts`, also for ``part_rows``.
         target: The file to write: .parquet, .csv or .jsonl.
         column: The column of images, of a .parquet file.
         keep: Its columns to hand on.
@@ -128,8 +107,8 @@ def predict_all(
         workers: Number of processes; by default one for every ``threads`` usable processors. One
             is this process.
         threads: Threads of each of them.
-        on: ``ray``, ``spark``, ``ray://HOST:PORT`` or ``spark://HOST:PORT``: by the machines of
-            that cluster, which see the same files under the same names.
+        on: The cluster, as for :func:`lenet_cpp.bulk.clusters.call_on`, whose machines see the same
+            files under the same names.
         part_rows: About how many rows a part has.
         start: Called with the number of rows, and how many are done; what it returns is called
             with the number of rows of each batch.
@@ -158,11 +137,8 @@ def predict_all(
     }  # fmt: skip
     with _journal(folder, facts) as (done, record):
         rows = sum(part.rows for part in parts)
-        finished = {
-            one.part: one
-            for one in done
-            if one.part < len(parts) and _is_whole(job.file_of(one.part), one)
-        }
+        known = (one for one in done if one.part < len(parts))
+        finished = {one.part: one for one in known if _is_whole(job.file_of(one.part), one)}
         resumed = sum(one.rows for one in finished.values())
         progress = start(rows, resumed)
         todo = [part for part in parts if part.number not in finished]
@@ -178,45 +154,38 @@ def predict_all(
                 progress(message)
         if sum(one.rows for one in finished.values()) != rows:
             raise BackendFailure(f"{folder} does not hold every row of the input: remove it")
-        header = (
-            "file",
-            "row",
-            *keep,
-            *(n for n in tables.RESULTS if n in {*outputs, "error", "model"}),
-        )
+        results = (n for n in tables.RESULTS if n in {*outputs, "error", "model"})
         for part in parts:
             path = job.file_of(part.number)
             if not _is_whole(path, finished[part.number]):
                 raise BackendFailure(
                     f"{path} was changed since it was written: the same command predicts it anew"
                 )
-        tables.join_parts(target, [job.file_of(part.number) for part in parts], header)
+        tables.join_parts(
+            target, [job.file_of(part.number) for part in parts], ("file", "row", *keep, *results)
+        )
     # Under another name first, so that half a folder never looks like the one to go on with.
     trash = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(trash, ignore_errors=True)
     folder.rename(trash)
     shutil.rmtree(trash)
-    workers_seen = frozenset(one.worker for one in finished.values())
-    return Total(rows, sum(one.skipped for one in finished.values()), resumed, workers_seen)
+    return Total(rows, sum(one.skipped for one in finished.values()), resumed)
 
 
-def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = None) -> Done:
+def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
     """Predict a part and write its results; ``report`` gets the number of rows of each batch."""
     found: list[dict[str, Any]] = []
     kept = []
     first = 0
-    for batch in tables.read_part(part, job.column, job.keep, job.batch_size):
-        names = _Names(part, first)
-        found.append(job.predictor.columns(batch.images, names=names))
-        if batch.kept is not None and job.keep:
-            kept.append(batch.kept)
-        first += len(batch.images)
+    for images, more in tables.read_part(part, job.column, job.keep, job.batch_size):
+        found.append(job.predictor.columns(images, names=_Names(part, first)))
+        if more is not None and job.keep:
+            kept.append(more)
+        first += len(images)
         if report is not None:
-            report(len(batch.images))
+            report(len(images))
     found = found or [job.predictor.columns([])]
-    columns: dict[str, Any] = {
-        name: np.concatenate([each[name] for each in found]) for name in found[0]
-    }
+    columns: dict[str, Any] = {n: np.concatenate([each[n] for each in found]) for n in found[0]}
     why = columns.setdefault("error", np.full(part.rows, None, dtype=object))
     bad = np.flatnonzero(columns["class_id"] < 0).tolist()
     examples = tuple(
@@ -225,9 +194,8 @@ def predict_part(job: Job, part: Part, report: Callable[[int], None] | None = No
     )
     columns["model"] = job.predictor.checksum
     target = job.file_of(part.number)
-    tables.write_part(target, job.suffix, part, columns, _table(job, part, kept))
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    return Done(part.number, part.rows, len(bad), sha256_file(target), worker, examples)
+    tables.write_part(target, part, columns, _table(job, part, kept))
+    return Done(part.number, part.rows, len(bad), sha256_file(target), examples)
 
 
 class _Names:
@@ -262,22 +230,20 @@ def _journal(
     """Open the journal of a folder of parts, which no other process may use meanwhile.
 
     Its first line says what is predicted, each other one is a finished part. A crash may leave half
-    a line at the end, which is removed.
-
-    Yields:
-        The parts that earlier runs finished, and a function that adds one.
+    a line at the end, which is removed. The block gets the parts that earlier runs finished, and a
+    function that adds one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:  # else closing would write it again
+    # Not buffered: else closing would write it again.
+    with (folder / _JOURNAL).open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BadInput(f"another process is writing to {folder}: wait for it") from error
+        file.seek(0)
         content = file.read()
         content = content[: content.rfind(b"\n") + 1]
         file.truncate(len(content))
-        file.seek(len(content))
 
         def write(values: dict[str, Any]) -> None:
             line = json.dumps(values).encode() + b"\n"
@@ -299,13 +265,12 @@ def _journal(
                 " repeat that command, or remove the folder to begin anew"
             )
         if before != facts:  # new, or of a command that failed before it finished a part
-            file.seek(0)
-            file.truncate()
+            file.truncate(0)
             write(facts)
         try:
             yield done, lambda one: write({**asdict(one), "examples": ()})
         except BaseException:
-            if len((folder / _JOURNAL).read_bytes().splitlines()) == 1:  # no part to go on with
+            if (folder / _JOURNAL).read_bytes().count(b"\n") <= 1:  # no part to go on with
                 shutil.rmtree(folder)
             raise
 
@@ -321,19 +286,19 @@ def _results(
             yield answer.rows
             yield answer
     elif workers > 1:
-        yield from _in_processes(job, parts, workers)
+        with closing(_Pool(job, parts)) as pool:
+            while pool.waiting or pool.busy:
+                pool.occupy(workers)
+                for channel in wait([*pool.busy]):
+                    yield pool.receive(channel)
     else:
-        rows: list[int] = []
         for part in parts:
-            done = predict_part(job, part, rows.append)
-            yield sum(rows)
-            rows.clear()
+            done = predict_part(job, part)
+            yield done.rows
             yield done
 
 
-def _answer(
-    job: Job, part: Part, report: Callable[[int], None] | None = None
-) -> Done | Error | OSError:
+def _answer(job: Job, part: Part, report: _Report | None = None) -> Done | Error | OSError:
     """Predict a part in another process: return its error instead of raising it."""
     try:
         return predict_part(job, part, report)
@@ -357,23 +322,12 @@ def _work(channel: Connection, job: Job, parent: int) -> None:
         return
 
 
-def _in_processes(job: Job, parts: Sequence[Part], workers: int) -> Iterator[Done | int]:
-    pool = _Pool(job, parts)
-    try:
-        while pool.waiting or pool.busy:
-            pool.occupy(workers)
-            for channel in wait([*pool.busy]):
-                yield pool.receive(channel)
-    finally:
-        pool.kill()
-
-
 class _Pool:
     """Processes that predict a part at a time; one that is killed is replaced."""
 
     def __init__(self, job: Job, parts: Sequence[Part]) -> None:
         self._job, self._context = job, multiprocessing.get_context("spawn")
-        self.waiting, self.busy = deque(parts), dict[Any, "Part"]()
+        self.waiting, self.busy = deque(parts), dict[Any, Part]()
         self._processes: dict[Any, Any] = {}
         self._deaths, self._reported = Counter[int](), Counter[int]()  # of each part
 
@@ -420,7 +374,7 @@ class _Pool:
         self.waiting.appendleft(part)
         return -self._reported.pop(part.number, 0)
 
-    def kill(self) -> None:
+    def close(self) -> None:
         for channel, process in self._processes.items():
             channel.close()
             process.kill()

@@ -9,12 +9,14 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require
@@ -22,11 +24,7 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.errors import BadInput, FileNotFound
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import IO
-
-    from numpy.typing import NDArray
+_Batch = tuple[Any, Any]
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -46,25 +44,15 @@ RESULTS = ("file", "row", *_TYPES)
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of the input, which one process predicts at a time.
+    """Some rows of the input, which one process predicts at a time."""
 
-    Attributes:
-        number: Its place among the parts.
-        files: Image files, one for each row; empty for rows of ``table``.
-        table: A .npy, IDX or .parquet file.
-        begin: The first row in it.
-        end: The row after the last one.
-        groups: The row groups of a .parquet file that hold the rows.
-        skip: How many rows of these groups come before the first one.
-    """
-
-    number: int
-    files: tuple[str, ...] = ()
-    table: str = ""
-    begin: int = 0
-    end: int = 0
-    groups: tuple[int, ...] = ()
-    skip: int = 0
+    number: int  # its place among the parts
+    files: tuple[str, ...] = ()  # of images, one for each row; empty for rows of a table
+    table: str = ""  # a .npy, IDX or .parquet file
+    begin: int = 0  # the first row in it
+    end: int = 0  # the row after the last one
+    groups: tuple[int, ...] = ()  # of a .parquet file, those that hold the rows
+    skip: int = 0  # how many rows of these groups come before the first one
 
     @property
     def rows(self) -> int:
@@ -76,17 +64,9 @@ class Part:
         return self.files[row] if self.files else f"{self.table}[{self.begin + row}]"
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Consecutive rows of a part: a column of images, and other columns to hand on."""
-
-    images: Any
-    kept: Any
-
-
 def is_table(name: Path) -> bool:
     """Return whether a name is that of a file of many images, or of a folder or glob of those."""
-    return any(map(_is_table_file, _expanded(name)))
+    return bool(_tables_of(name))
 
 
 def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -> list[Part]:
@@ -95,10 +75,8 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
     Args:
         names: Image files, folders, globs and lists as for ``find_images``; .npy, IDX and .parquet
             files, and folders or globs of these.
-        part_rows: About how many rows a part has; by default 1,024 files, or 16,384 rows of a
-            table.
-        missing: Leave a file of a list that does not exist among the images, so that it becomes
-            a bad row.
+        part_rows: About how many rows a part has; by default 1,024 files, or 16,384 of a table.
+        missing: Leave a file of a list that does not exist among the images, as a bad row.
 
     Raises:
         FileNotFound: A file is missing, or a folder or glob holds no images.
@@ -114,10 +92,9 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
         files.clear()
 
     for name in names:
-        found = _expanded(name)
-        if any(map(_is_table_file, found)):
+        if found := _tables_of(name):
             add_files()
-            for path in filter(_is_table_file, found):
+            for path in found:
                 parts += _cut(path, part_rows or _ROWS_OF_A_PART)
         else:
             files += map(str, find_images(name, missing=missing))
@@ -138,8 +115,8 @@ def fingerprint(parts: Sequence[Part]) -> str:
     return digest.hexdigest()
 
 
-def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[Batch]:
-    """Read a part in batches of at most ``size`` rows.
+def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
+    """Read a part in batches of at most ``size`` rows: the images, and other columns to hand on.
 
     Raises:
         FileNotFound: A table is missing.
@@ -147,42 +124,30 @@ def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterat
     """
     if part.files:
         for at in range(0, len(part.files), size):
-            yield Batch(part.files[at : at + size], None)
+            yield part.files[at : at + size], None
     elif part.table.endswith(".parquet"):
         yield from _read_parquet(part, column, keep, size)
     else:
         array = _array(part.table)
         for at in range(part.begin, part.end, size):
-            yield Batch(np.asarray(array[at : min(at + size, part.end)]), None)
+            yield np.asarray(array[at : min(at + size, part.end)]), None
 
 
-def write_part(target: Path, suffix: str, part: Part, columns: dict[str, Any], kept: Any) -> None:
+def write_part(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
     """Write the results of a part, which appear as a whole or not at all.
 
-    Args:
-        target: The file.
-        suffix: The format, one of :data:`SUFFIXES`.
-        part: The part.
-        columns: Arrays of some of :data:`RESULTS`, with a value for each row, except for ``model``,
-            which is one string.
-        kept: A table of Arrow, or None.
+    ``columns`` are arrays of some of :data:`RESULTS`, with a value for each row, except for
+    ``model``, which is one string; ``kept`` is a table of Arrow, or None.
     """
     with atomic_path(target) as temporary:
-        if suffix == ".parquet":
-            _write_arrow(temporary, part, columns, kept)
-        else:
-            with _text(temporary, "x" if not temporary.exists() else "w") as file:
-                _write_text(file, suffix, part, columns, kept)
+        write = _write_arrow if target.suffix == ".parquet" else _write_text
+        write(temporary, part, columns, kept)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # a name must not outlive its contents when the power fails
 
 
 def join_parts(target: Path, parts: Sequence[Path], header: Sequence[str]) -> None:
-    """Write one file of all parts, in their order; it replaces an older one when it is complete.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write one file of all parts, in their order; it replaces an older one when it is complete."""
     with atomic_path(target) as temporary:
         if target.suffix == ".parquet":
             _join_parquet(temporary, parts)
@@ -200,19 +165,19 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if re.search(r'[",\n\r]', name) else name
 
 
-def _text(path: Path, mode: str) -> IO[str]:
-    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+def _text(path: Path) -> IO[str]:
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _expanded(name: Path) -> tuple[Path, ...]:
-    """Return the files that a name stands for; the name itself when it is not for tables."""
+def _tables_of(name: Path) -> list[Path]:
+    """Return the tables that a name stands for."""
+    found: Iterable[Path] = (name,)
     if name.is_dir():
-        return tuple(sorted(each for each in name.iterdir() if _is_table_file(each))) or (name,)
-    if not name.exists() and glob.has_magic(str(name)):
+        found = name.iterdir()
+    elif not name.exists() and glob.has_magic(str(name)):
         # PTH207 asks for Path.glob, which refuses absolute patterns.
-        found = glob.glob(str(name), recursive=True)  # noqa: PTH207
-        return tuple(sorted(map(Path, found))) or (name,)
-    return (name,)
+        found = map(Path, glob.glob(str(name), recursive=True))  # noqa: PTH207
+    return sorted(path for path in found if _is_table_file(path))
 
 
 def _is_table_file(path: Path) -> bool:
@@ -281,7 +246,7 @@ def _parquet(table: str) -> Any:
         raise BadInput(f"{table} is not a .parquet file that can be read: {error}") from error
 
 
-def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[Batch]:
+def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
     with _parquet(part.table) as file:
         names = file.schema_arrow.names
         for name in (column, *keep):
@@ -299,18 +264,11 @@ def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> It
                 skip = max(0, skip - len(batch))
                 left -= len(rows)
                 if len(rows):
-                    yield Batch(rows.column(column), rows.select(keep))
+                    yield rows.column(column), rows.select(keep)
                 if left == 0:
                     return
         except (pa.ArrowInvalid, OSError) as error:
             raise BadInput(f"{part.table} is damaged: {error}") from error
-
-
-def _names(part: Part) -> tuple[list[str], list[int | None]]:
-    """Return file and row of each row of a part."""
-    if part.files:
-        return list(part.files), [None] * len(part.files)
-    return [part.table] * part.rows, list(range(part.begin, part.end))
 
 
 def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
@@ -318,33 +276,24 @@ def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -
     import pyarrow as pa
 
     if part.files:
-        names = [
-            name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            for name in part.files
-        ]
+        raw = (name.encode("utf-8", "surrogateescape") for name in part.files)
+        names = [name.decode("utf-8", "replace") for name in raw]
         arrays = {"file": pa.array(names, pa.string()), "row": pa.nulls(part.rows, pa.int64())}
     else:
         rows = pa.array(np.arange(part.begin, part.end))
         arrays = {"file": pa.repeat(pa.scalar(part.table), part.rows), "row": rows}
     arrays |= {name: kept.column(name) for name in (kept.column_names if kept is not None else ())}
     bad = columns["class_id"] < 0
-    for name, kind in _TYPES.items():
-        if name not in columns:
-            continue
-        values = columns[name]
+    for name in (name for name in _TYPES if name in columns):
+        kind, values = _TYPES[name], columns[name]
         if name == "model":
             arrays[name] = pa.repeat(pa.scalar(values), part.rows)
         elif kind == "list":
             ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-            lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
-            arrays[name] = (
-                lists
-                if not bad.any()
-                else pa.array(
-                    [None if each else row for each, row in zip(bad, values, strict=True)],
-                    lists.type,
-                )
-            )
+            arrays[name] = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
+            if bad.any():
+                rows = [None if each else row for each, row in zip(bad, values, strict=True)]
+                arrays[name] = pa.array(rows, arrays[name].type)
         else:
             missing = bad if values.dtype != object else None
             kinds = {"int32": pa.int32(), "float": pa.float32(), "string": pa.string()}
@@ -372,33 +321,28 @@ def _join_parquet(target: Path, parts: Sequence[Path]) -> None:
             writer.close()
 
 
-def _write_text(file: IO[str], suffix: str, part: Part, columns: dict[str, Any], kept: Any) -> None:
+def _write_text(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
     """Write lines of CSV, without the header, or of JSON."""
-    names, numbers = _names(part)
-    table: dict[str, Sequence[Any]] = {"file": names, "row": numbers}
+    numbers = [None] * part.rows if part.files else range(part.begin, part.end)
+    table: dict[str, Sequence[Any]] = {"file": part.files or [part.table] * part.rows}
+    table["row"] = numbers
     if kept is not None:
         table |= {name: kept.column(name).to_pylist() for name in kept.column_names}
     bad = (columns["class_id"] < 0).tolist()
-    for name in _TYPES:
-        if name == "model":
-            table[name] = [columns[name]] * part.rows
-        elif name in columns:
-            values = columns[name].tolist()
-            empty = None
-            table[name] = [
-                empty if wrong and name != "error" else value
-                for wrong, value in zip(bad, values, strict=True)
-            ]
-    rows = zip(*table.values(), strict=True)
-    if suffix == ".csv":
-        csv.writer(file, lineterminator="\n").writerows(
-            [
-                json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
-                for value in row
-            ]
-            for row in rows
-        )
-    else:
-        heads = list(table)
-        for row in rows:
-            print(json.dumps(dict(zip(heads, row, strict=True)), default=str), file=file)
+    for name in (name for name in _TYPES if name in columns):
+        values = [columns[name]] * part.rows if name == "model" else columns[name].tolist()
+        missing = bad if name not in {"error", "model"} else [False] * part.rows
+        each = zip(missing, values, strict=True)
+        table[name] = [None if wrong else value for wrong, value in each]
+    with _text(target) as file:
+        if target.suffix == ".csv":
+            csv.writer(file, lineterminator="\n").writerows(
+                [
+                    json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
+                    for value in row
+                ]
+                for row in zip(*table.values(), strict=True)
+            )
+        else:
+            for row in zip(*table.values(), strict=True):
+                print(json.dumps(dict(zip(table, row, strict=True)), default=str), file=file)

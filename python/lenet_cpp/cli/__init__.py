@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import shell_complete
 
 from lenet_cpp.cli._command import SETTINGS, run, run_cli
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["load", "main", "run_cli", "run_script"]
 
@@ -95,32 +93,43 @@ class _Group(click.Group):
         formatter.write(_EPILOG)
 
 
+def versions() -> dict[str, str]:
+    """Return name to version without importing Paddle, and what the native engine uses.
+
+    That is its instructions, and for bf16 which: what a report of a problem needs.
+    """
+    import lenet_cpp
+    from lenet_cpp._core import describe_bf16
+
+    found = {"lenet-cpp": lenet_cpp.__version__}
+    for engine in lenet_cpp.available_engines():
+        found[engine.name] = engine.version or f"is not available: {engine.unavailable}"
+    try:
+        with lenet_cpp.Predictor(engine="native") as predictor:
+            instructions = predictor.profile(1, runs=1).instructions
+    except lenet_cpp.Error as error:  # an instruction set was asked for that is not here
+        instructions = f"unknown ({error})"
+    return {**found, "native instructions": instructions, "native bf16": describe_bf16()}
+
+
 def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        from lenet_cpp.cli._versions import versions
-
         click.echo("\n".join(f"{name} {value}" for name, value in versions().items()))
         ctx.exit()
 
 
-_GROUP = _Group(
-    "lenet-cpp",
-    help="Run image classifiers trained in PaddlePaddle, from training to C++.",
+@click.group(
+    cls=_Group,
     context_settings=SETTINGS,
     commands={name: click.Command(name, short_help=text) for name, (_, text) in COMMANDS.items()},
     subcommand_metavar="COMMAND ...",
-    params=[
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_print_versions,
-            help="print the versions of this package and its engines, or why an engine is not"
-            " available, and the instructions that the native engine uses",
-        )
-    ],
 )
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True,
+    callback=_print_versions,
+    help="print the versions of this package and its engines, or why an engine is not available,"
+    " and the instructions that the native engine uses")  # fmt: skip
+def _group() -> None:
+    """Run image classifiers trained in PaddlePaddle, from training to C++."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,9 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     instruction = os.environ.get(_COMPLETE)
     if instruction:
-        return shell_complete(_GROUP, {}, "lenet-cpp", _COMPLETE, instruction)
+        return shell_complete(_group, {}, "lenet-cpp", _COMPLETE, instruction)
     arguments = sys.argv[1:] if argv is None else list(argv)
-    return run(_GROUP, "lenet-cpp", arguments or ["--help"])
+    return run(_group, "lenet-cpp", arguments or ["--help"])
 
 
 def run_script(file: str, **obj: Any) -> NoReturn:

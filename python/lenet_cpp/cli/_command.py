@@ -7,18 +7,16 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error, FileNotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
@@ -32,13 +30,10 @@ _ELSEWHERE = "name another place to write to (see --help)"
 _CHECK = f"check the path, or {_ELSEWHERE}"
 _REMEDIES = {
     **dict.fromkeys((errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _CHECK),
-    errno.ENOSPC: f"free some, or {_ELSEWHERE}",
-    errno.EDQUOT: f"free some, or {_ELSEWHERE}",
+    **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), _CHECK),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free some, or {_ELSEWHERE}"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), f"allow it, or {_ELSEWHERE}"),
     errno.EROFS: _ELSEWHERE,
-    errno.EACCES: f"allow it, or {_ELSEWHERE}",
-    errno.EPERM: f"allow it, or {_ELSEWHERE}",
-    errno.ELOOP: _CHECK,
-    errno.ENAMETOOLONG: _CHECK,
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -74,12 +69,10 @@ def run(
 def run_cli(call: Callable[[], int], program: str | None = None) -> int:
     """Run a command and turn what it raises into one line on stderr and an exit code.
 
-    Args:
-        call: The parsed command, ready to run; returns its own exit code.
-        program: What the user called it; the name of the script when None.
+    ``program`` is what the user called it; the name of the script when None.
 
     Returns:
-        The command's exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
+        The command's own exit code; the ``exit_code`` of an :class:`lenet_cpp.errors.Error`;
         130 after Ctrl-C; 141 when the reader of standard output went away, 1 when it cannot be
         written. A failure of the operating system with a file has the code that C++ gives it
         (cpp/src/io/file.cc): ``FileNotFound``'s for a place that cannot be used, or else

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from inspect import cleandoc
@@ -27,8 +28,6 @@ from lenet_cpp.inference.program import find_built
 from lenet_cpp.models import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from click.shell_completion import CompletionItem
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")

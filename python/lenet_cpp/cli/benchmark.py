@@ -6,26 +6,22 @@ import itertools
 import json
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from click import option
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp.cli import _options as cli
-from lenet_cpp.cli._versions import versions
+from lenet_cpp.cli import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.verify import TOLERANCES, Comparison, compare
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from lenet_cpp.inference.predictor import Predictor
 
 _ENGINES = ("native", "paddle", "onnxruntime")
 _PERCENTILES = (50, 90, 99)

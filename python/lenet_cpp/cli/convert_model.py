@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 from click import option
@@ -11,9 +11,6 @@ from lenet_cpp.cli import _options as cli
 from lenet_cpp.export import convert_model
 from lenet_cpp.formats import FORMATS
 from lenet_cpp.interchange.onnx import fix_sizes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @cli.command("""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 from click import option
@@ -13,9 +13,6 @@ from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import find_source
 from lenet_cpp.interchange.onnx.export import export_paddle, export_state
 from lenet_cpp.interchange.torch.models import NETWORKS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TORCH_SUFFIXES = (".prm", ".pt", ".pth", ".safetensors")
 """Of files of PyTorch parameters."""

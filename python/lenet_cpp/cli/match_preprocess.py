@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from click import option
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -26,14 +29,8 @@ from lenet_cpp.data.images import (
 )
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.input_range import InputRangeWarning
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.outputs import softmax
+from lenet_cpp.inference.predictor import Predictor
 
 # Differences are shares of the range of an image's outputs.
 _FITS = 1e-3  # ten times what other libraries and devices are off
@@ -110,12 +107,6 @@ def _ways(height: int, width: int, *, grey: bool) -> Iterator[_Way]:
 
 def _is_probabilities(outputs: NDArray[Any]) -> bool:
     return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
-
-
-def _softmax(values: NDArray[Any]) -> NDArray[Any]:
-    powers: NDArray[Any] = np.exp(values - values.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers
 
 
 class _Search:
@@ -241,8 +232,8 @@ class _Search:
             self.softmax = "the model's outputs"
         elif not self.softmax and not are_probabilities and _is_probabilities(given):
             self.softmax = "the expected outputs"
-            self.expected = _softmax(self.expected)
-        return _softmax(given) if self.softmax == "the model's outputs" else given
+            self.expected = softmax(self.expected)
+        return softmax(given) if self.softmax == "the model's outputs" else given
 
     def _distance(self, row: NDArray[Any], image: int) -> _Distance:
         largest = float(np.abs(row - self.expected[image]).max())

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import click
 import numpy as np
 from click import option
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp._base.child import printable
+from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
@@ -24,20 +28,19 @@ from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.model import NoPreprocessing
+from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
 from lenet_cpp.inference.outputs import value_name
-from lenet_cpp.inference.results import NOTHING, SUFFIXES, ImageResult, document, open_results
+from lenet_cpp.inference.results import (
+    NOTHING,
+    SUFFIXES,
+    Finding,
+    ImageResult,
+    document,
+    open_results,
+)
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-    from typing_extensions import Unpack
-
-    from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
-    from lenet_cpp.inference.results import Finding
-
-    Files = dict[str, Path | None]
+Files = dict[str, Path | None]
 
 
 class Computed(TypedDict):
@@ -68,8 +71,6 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         bundled: bool, model_dir: Path | None, model_file: Path | None,
         params_file: Path | None, **more: Any,
     ) -> int:  # fmt: skip
-        if params_file is not None and model is None and model_file is None and model_dir is None:
-            raise click.UsageError("-p goes with the program whose parameters they are")
         if bundled and (model_dir or model_file):
             raise click.UsageError("--bundled goes with no other model")
         if bundled or model_dir or model_file:
@@ -78,6 +79,8 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
             if model.suffix.lower() in IMAGE_SUFFIXES and model.is_file():
                 raise click.UsageError(f"{model} is an image, not a model: give {_FORMS}")
             model_dir, model_file = (model, None) if model.is_dir() else (None, model)
+        if params_file is not None and model_file is None:
+            raise click.UsageError("-p goes with the program whose parameters they are")
         if not (images or image_file) or not (bundled or model_dir or model_file):
             raise click.UsageError(f"give {_FORMS}")
         files: Files = {"model_dir": bundled_model_dir() if bundled else model_dir}
@@ -85,8 +88,6 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
             files = {"model_file": model_file, "params_file": params_file}
             if model_dir is not None:  # where these may be names
                 files = {key: _within(model_dir, file) for key, file in files.items()}
-        elif params_file is not None:
-            raise click.UsageError("-p goes with the program whose parameters they are")
         return function(files=files, images=[*image_file, *images], **more)
 
     return cli.option_group("Model",
@@ -261,8 +262,7 @@ def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
 def status_of(skipped: int, images: int) -> int:
     """Return 0, the exit status; raise BadInput when images were left out."""
     if skipped:
-        left_out = f"{skipped} of {images} images"
-        raise BadInput(f"{left_out} could not be classified and were skipped")
+        raise BadInput(f"{skipped} of {images} images could not be classified and were skipped")
     return 0
 
 
@@ -335,9 +335,7 @@ def _read(
 
 def _table(results: list[ImageResult], value: str) -> str:
     rows: list[list[object]] = []
-    for result in results:
-        if result.error is not None:
-            continue
+    for result in (each for each in results if each.error is None):
         found = [
             [one.class_id, one.label or "-", "-" if one.score is None else f"{one.value:.6f}"]
             for one in result.found.predictions
@@ -347,8 +345,3 @@ def _table(results: list[ImageResult], value: str) -> str:
             file = "" if place else printable(result.file)
             rows.append([file, number, printable(label), shown])
     return tabulate(rows, ["file", "class_id", "label", value], disable_numparse=True)
-
-
-def printable(text: object) -> str:
-    """Escape what would break a line or a terminal; file names can hold anything."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

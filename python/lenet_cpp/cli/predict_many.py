@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 from click import option
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp._base.child import printable
+from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk import tables
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.bulk.parts import predict_all
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.cli.predict import (
     ENGINES,
+    Computed,
+    Files,
     check_output,
     computed_by,
     described,
     model_and_images,
     of_images,
     of_results,
-    printable,
     status_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from typing_extensions import Unpack
-
-    from lenet_cpp.cli.predict import Computed, Files
 
 
 @cli.command("""

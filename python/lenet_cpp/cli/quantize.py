@@ -5,32 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 from click import option
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require, require_paddle
+from lenet_cpp._base.worker import Report
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.quantize import Images, Quantized, mnist_images, own_images, quantize, sensitivity
 from lenet_cpp.quantize.report import analysis_text, make_report, report_text
 from lenet_cpp.quantize.source import FloatModel, open_source
 from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from lenet_cpp._base.worker import Report
 
 
 @cli.command("""

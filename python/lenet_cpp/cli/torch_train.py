@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from click import option
 
@@ -12,9 +13,6 @@ from lenet_cpp.data.mnist import load_mnist
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.training_record import record_path, write_torch_record
 from lenet_cpp.interchange.torch import models as torch_models
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @cli.command("""

@@ -7,10 +7,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 from click import option
+from numpy.typing import NDArray
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require_paddle
@@ -22,7 +24,8 @@ from lenet_cpp.errors import BadInput
 from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.inference.classification import InferenceEngine
-from lenet_cpp.models import resolve
+from lenet_cpp.inference.options import Precision
+from lenet_cpp.models import ModelSpec, resolve
 from lenet_cpp.verify import (
     ACCELERATORS,
     BATCH_SIZES,
@@ -36,13 +39,6 @@ from lenet_cpp.verify.files import find_models, random_seed
 from lenet_cpp.verify.layers import compare_layers
 from lenet_cpp.verify.reprod import write_records
 from lenet_cpp.verify.text import across_text, report_document, report_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from lenet_cpp.inference.options import Precision
-    from lenet_cpp.models import ModelSpec
 
 _OTHER_BATCH_SIZES = (1, 3)
 _MADE_IMAGES = 3

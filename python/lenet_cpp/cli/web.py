@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.deploy import write_page
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @cli.command("%prog inference_model/lenet -o page")

@@ -108,7 +108,7 @@ def _batch_shape(images: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, ...
     if len(item) == 3 and item[0] == 1:
         forms += [(1, 1, *given), (*given[:1], 1, *given[1:])]
     for form in forms:
-        if _fits(form[1:], item):
+        if fits(form[1:], item):
             return form
     raise BadInput(
         f"expected shape {_describe(shape)}, got {_describe(given)}; pictures of other sizes are"
@@ -116,10 +116,16 @@ def _batch_shape(images: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, ...
     )
 
 
-def _fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:
+def fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:
+    """Return whether a model that takes images of a shape, with -1 for any size, takes this one."""
     return len(given) == len(item) and all(
         size == found or size < 0 < found for size, found in zip(item, given, strict=True)
     )
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Return whether pixels of this shape are a picture: [H, W], or [H, W, C] of 1, 3 or 4."""
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3, 4})
 
 
 def _describe(shape: tuple[int, ...]) -> str:

@@ -12,15 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp._base.worker import call
+from lenet_cpp._base.worker import Report, call
 from lenet_cpp._base.worker_main import load_function
 from lenet_cpp.errors import BackendFailure
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
 
 _LOADER = f"{__name__}:paddle_loader"
 _REMEDY = "get the four files another way and give their folder as --data-dir"
@@ -29,13 +26,10 @@ _REMEDY = "get the four files another way and give their folder as --data-dir"
 def download(cache: Path, names: Iterable[str], *, stall_seconds: float = 10) -> None:
     """Fetch the full data set into a folder.
 
-    Args:
-        cache: The folder; it gets the files only when all of them are complete.
-        names: The names of the files.
-        stall_seconds: The time without new data after which the download is stopped.
+    The folder ``cache`` gets the files of these names only when all of them are complete.
 
     Raises:
-        BackendFailure: The download failed or stalled.
+        BackendFailure: The download failed, or no data arrived for ``stall_seconds``.
         Unsupported: Paddle is not installed.
     """
     require_paddle()

@@ -29,6 +29,11 @@ IDX_FILES = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 _FULL_COUNTS = {"train": 60_000, "t10k": 10_000}
+_KINDS = {
+    "full": "full MNIST, checksums verified",
+    "sample": "embedded MNIST sample",
+    "other": "IDX files that are not the full MNIST",
+}
 _UINT8 = 0x08
 # Far above MNIST; a damaged header must not make us allocate terabytes.
 _MAX_BYTES = 1 << 31
@@ -36,15 +41,12 @@ _MAX_BYTES = 1 << 31
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels.
-
-    Attributes:
-        images: uint8 [N, 28, 28], 0 background to 255 ink.
-        labels: int64 [N], 0 to 9.
-    """
+    """Images and their labels."""
 
     images: npt.NDArray[np.uint8]
+    """[N, 28, 28], 0 background to 255 ink."""
     labels: npt.NDArray[np.int64]
+    """[N], 0 to 9."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -53,30 +55,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Mnist:
-    """A data set and its origin.
-
-    Attributes:
-        train: The training split.
-        test: The test split.
-        kind: ``full`` (all four files have the known MD5s), ``sample`` (embedded) or ``other``.
-        folder: The folder of the files.
-        md5: Each file's name and the MD5 of its contents, both uncompressed.
-    """
+    """A data set and its origin."""
 
     train: Split
     test: Split
     kind: str
+    """``full`` (all four files have the known MD5s), ``sample`` (embedded) or ``other``."""
     folder: Path
+    """The folder of the files."""
     md5: dict[str, str]
+    """Each file's name and the MD5 of its contents, both uncompressed."""
 
     def describe(self) -> str:
         """Return one line that describes the data."""
-        name = {
-            "full": "full MNIST, checksums verified",
-            "sample": "embedded MNIST sample",
-            "other": "IDX files that are not the full MNIST",
-        }[self.kind]
-        return f"{name}: {len(self.train)} training and {len(self.test)} test images, {self.folder}"
+        counts = f"{len(self.train)} training and {len(self.test)} test images"
+        return f"{_KINDS[self.kind]}: {counts}, {self.folder}"
 
     def record(self) -> dict[str, Any]:
         """Return the entry of a training record: without paths, so that it can be published."""
@@ -91,11 +84,7 @@ class Mnist:
 def to_model_input(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Scale pixels as ``ToTensor`` does, by a float32 division by 255.
 
-    Args:
-        images: uint8 [N, 28, 28].
-
-    Returns:
-        float32 [N, 1, 28, 28] in [0, 1].
+    From uint8 [N, 28, 28] to float32 [N, 1, 28, 28] in [0, 1].
     """
     return images[:, np.newaxis].astype(np.float32) / np.float32(255)
 
@@ -107,9 +96,6 @@ def read_idx(path: Path, *, dimensions: int | None = None) -> npt.NDArray[np.uin
         path: The file; its contents tell whether it is gzipped, not its name.
         dimensions: The required number of dimensions (3 for images, 1 for labels); None for any.
 
-    Returns:
-        uint8, with the shape in the header.
-
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
         BadInput: The file is not an IDX file of unsigned bytes, or is damaged, too short or too
@@ -119,10 +105,7 @@ def read_idx(path: Path, *, dimensions: int | None = None) -> npt.NDArray[np.uin
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            if not zipped:
-                return _parse_idx(path, raw, dimensions)
-            with gzip.GzipFile(fileobj=raw) as unzipped:
-                return _parse_idx(path, unzipped, dimensions)
+            return _parse_idx(path, gzip.GzipFile(fileobj=raw) if zipped else raw, dimensions)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path} is a damaged gzip file: {error}") from error
     except OSError as error:
@@ -160,12 +143,8 @@ def write_idx(path: Path, array: npt.NDArray[np.uint8]) -> None:
 
     The same array gives the same bytes, because the gzip header has no time and no name.
 
-    Args:
-        path: The file to write.
-        array: uint8, 1 to 255 dimensions.
-
     Raises:
-        BadInput: The array has another dtype or no dimension.
+        BadInput: The array has another dtype than uint8, or no dimension.
     """
     if array.dtype != np.uint8 or array.ndim == 0:
         raise BadInput(f"an IDX file takes uint8 arrays, not {array.dtype}[{array.ndim}-d]")
@@ -186,18 +165,8 @@ def stratified_indices(
 ) -> npt.NDArray[np.int64]:
     """Draw images without replacement so that every class keeps its share.
 
-    The share of each class is rounded by the largest-remainder method.
-
-    Args:
-        labels: int64 [N].
-        count: Number of images to draw, at most N.
-        seed: The seed that determines the drawing.
-
-    Returns:
-        int64 [count], ascending indices into ``labels``.
-
-    Raises:
-        BadInput: ``count`` is not between 1 and N.
+    The share of each class is rounded by the largest-remainder method. Returns ascending indices
+    into ``labels`` [N]; BadInput when ``count`` is not between 1 and N.
     """
     if not 1 <= count <= len(labels):
         raise BadInput(f"cannot draw {count} of {len(labels)} images")
@@ -215,11 +184,7 @@ def stratified_indices(
 
 
 def sample_dir() -> Path:
-    """Return the folder of the embedded sample, installed or in a source tree.
-
-    Raises:
-        FileNotFound: The installation does not have it.
-    """
+    """Return the folder of the embedded sample; FileNotFound where the installation lacks it."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "mnist_sample", package.parents[1] / "data" / "mnist_sample"):
         if folder.is_dir():
@@ -242,13 +207,9 @@ def load_mnist(data_dir: Path | None = None, *, download: bool = False) -> Mnist
         data_dir: A folder with the four IDX files, gzipped or not.
         download: Fetch the full data set by Paddle's own loader when the cache is incomplete.
 
-    Returns:
-        The data and its origin.
-
     Raises:
-        FileNotFound: A file or folder is missing.
-        BadInput: A file is damaged, or has the size but not the MD5 of the full data set's file.
-        BackendFailure: The download failed or stalled.
+        lenet_cpp.Error: As :func:`read_mnist_dir`, and ``BackendFailure`` when the download failed
+            or stalled.
     """
     if data_dir is not None:
         return read_mnist_dir(data_dir)
@@ -267,9 +228,6 @@ def read_mnist_dir(folder: Path, *, kind: str | None = None) -> Mnist:
         folder: The folder with ``train-images-idx3-ubyte`` and so on, each with or without
             ``.gz``.
         kind: The kind of data; the checksums decide when None.
-
-    Returns:
-        The data.
 
     Raises:
         FileNotFound: The folder or a file is missing.

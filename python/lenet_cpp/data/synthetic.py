@@ -15,11 +15,7 @@ _SIZES = ((320, 240), (200, 300), (256, 256), (640, 480))
 
 
 def made_images(count: int) -> list[Image]:
-    """Make photo-like images, always the same ones: smooth colours, some noise, a box.
-
-    Args:
-        count: Number of images; their sizes differ.
-    """
+    """Make photo-like images of several sizes, always the same: smooth colours, noise, a box."""
     from PIL import Image
 
     random = np.random.default_rng(_SEED)

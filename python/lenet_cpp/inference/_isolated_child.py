@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from lenet_cpp._base.worker_main import answers_to, receive, send
+from lenet_cpp._base.worker_main import channel, receive, send
 from lenet_cpp.errors import Error
 from lenet_cpp.inference.predictor import Predictor
 
@@ -28,11 +28,8 @@ _PR_SET_NO_NEW_PRIVS = 38
 def main() -> None:
     """Load the model that the first message names, then run it for each further message."""
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    requests = os.fdopen(os.dup(0), "rb")
-    parent, descriptor = sys.argv[1:]
-    answers = answers_to(descriptor)
-    _end_with_parent(int(parent), requests)
-    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    requests, answers = channel()
+    _end_with_parent(int(sys.argv[1]), requests)
     request, _ = receive(requests)
     _limit(resource.RLIMIT_AS, request["memory_limit"])
     _limit(resource.RLIMIT_NOFILE, _MAX_FILES)
@@ -77,7 +74,7 @@ def _end_with_parent(parent: int, requests: BinaryIO) -> None:
     PR_SET_PDEATHSIG is not enough: it is about the thread that started the child.
     """
     poll = select.poll()
-    poll.register(requests, 0)  # a closed pipe only
+    poll.register(requests, 0)  # its other end closed only
 
     def watch() -> None:
         while not poll.poll(_WATCH_MILLISECONDS) and os.getppid() == parent:

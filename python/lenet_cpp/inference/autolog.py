@@ -10,11 +10,10 @@ Scripts keep their calls with ``from lenet_cpp import AutoLog as AutoLogger``.
 
 from __future__ import annotations
 
-import logging
+import logging  # noqa: TC003 - typing.get_type_hints needs it
 import os
 import platform
 import re
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +32,6 @@ from lenet_cpp.inference.paddle_package import installed_paddle, library_facts
 STAGES = ("preprocess", "inference", "postprocess")
 
 _LOG_API_VERSION = "1.0"
-_PERCENTILES = {"median": 50, "p90": 90, "p99": 99}
 _MIB = 1024 * 1024
 
 
@@ -174,23 +172,16 @@ class AutoLog:
             BadInput: No batch was timed, or no settings were given.
             OSError: ``save_path`` cannot be written.
         """
-        formatter = logging.Formatter(
-            "[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%Y/%m/%d %H:%M:%S"
-        )
-        text = ""
-        for message in self.messages(settings):
-            record = logging.makeLogRecord(
-                {"name": "root", "levelname": "INFO", "msg": message, "args": None}
-            )
-            text += formatter.format(record) + "\n"
-            if self._logger is not None:
-                self._logger.info("%s", message)
+        messages = self.messages(settings)
+        now = time.strftime("%Y/%m/%d %H:%M:%S")
+        text = "".join(f"[{now}] root INFO: {message}\n" for message in messages)
         if self._logger is None:
             print(text, end="", file=sys.stdout if file is None else file)
+        else:
+            for message in messages:
+                self._logger.info("%s", message)
         if self._save_path is not None:
-            target = Path(self._save_path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_text(target, text)
+            write_text(Path(self._save_path), text)
 
     def messages(self, settings: RunSettings | None = None) -> list[str]:
         """Return the report, message by message, without the date and the logger's name.
@@ -209,7 +200,11 @@ class AutoLog:
         shape = self._usual_shape if len(self._shape) == 1 else self._shape
         if not isinstance(shape, str):
             shape = "dynamic" if shape is None else ",".join(map(str, shape))
-        means = 1000 * seconds.mean(axis=0)
+        means = (
+            f"{stage}_time(ms): {round(1000 * float(mean), 4)}"
+            for stage, mean in zip(STAGES, seconds.mean(axis=0), strict=True)
+        )
+        percentiles = np.percentile(1000 * seconds, (50, 90, 99), axis=0).T
         return [
             "\n",
             "---------------------- Env info ----------------------",
@@ -239,57 +234,36 @@ class AutoLog:
             "----------------------- Perf info -----------------------",
             f" cpu_rss(MB): {round(self._peak_rss / _MIB, 4)}, gpu_rss(MB): None, gpu_util: None%",
             f" total time spent(s): {round(total, 4)}",
-            " "
-            + ", ".join(
-                f"{stage}_time(ms): {round(float(mean), 4)}"
-                for stage, mean in zip(STAGES, means, strict=True)
-            ),
-            *self._more(settings, seconds, total),
-        ]
-
-    def _more(self, settings: RunSettings, seconds: np.ndarray, total: float) -> list[str]:
-        """Return the lines after AutoLog's own; none has a key of those: parsers skip them."""
-        lines = [
+            f" {', '.join(means)}",
+            # None of the lines after AutoLog's own has a key of those: parsers skip them.
             "--------------------- lenet_cpp info --------------------",
             f" engine: {settings.engine}",
             f" accelerator: {settings.accelerator}",
             f" warm-up: {self.warmup} batches before, not in the figures",
+            *(
+                f" {stage} of a batch in ms, median: {median:.4f}, p90: {p90:.4f}, p99: {p99:.4f}"
+                for stage, (median, p90, p99) in zip(STAGES, percentiles, strict=True)
+            ),
+            f" images: {self._images}, images/s: {self._images / total:.2f}",
         ]
-        for stage, times in zip(STAGES, 1000 * seconds.T, strict=True):
-            values = (
-                f"{name}: {np.percentile(times, percent):.4f}"
-                for name, percent in _PERCENTILES.items()
-            )
-            lines.append(f" {stage} of a batch in ms, {', '.join(values)}")
-        return [*lines, f" images: {self._images}, images/s: {self._images / total:.2f}"]
 
 
 def settings_of(config: Any, **known: Any) -> RunSettings:
-    """Read a ``paddle.inference.Config``.
-
-    Args:
-        config: The configuration.
-        **known: Fields of the settings that are known better.
-    """
-    package = installed_paddle()
+    """Read a ``paddle.inference.Config``; ``known`` are fields that are known better."""
     enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
+    row = re.search(r"\bmemory_optim +\| (true|false)\b", config.summary())
     found = {
         "engine": "paddle.inference",
-        **library_facts(package.version if package else "none"),
+        **library_facts(installed_paddle().get("full_version", "none")),
         "accelerator": "onednn" if enabled() else "plain",
         "ir_optim": bool(config.ir_optim()),
-        "memory_optim": _memory_optim(config),
+        # Only its table says so.
+        "memory_optim": row and row[1] == "true",
         "threads": int(config.cpu_math_library_num_threads()),
         "tensorrt": bool(config.tensorrt_engine_enabled()),
         "runtime_device": "gpu" if config.use_gpu() else "cpu",
     }
     return RunSettings(**{**found, **known})
-
-
-def _memory_optim(config: Any) -> bool | None:
-    """Return whether it optimizes memory: only its table says so."""
-    row = re.search(r"\bmemory_optim +\| (true|false)\b", config.summary())
-    return row and row[1] == "true"
 
 
 def _os_version() -> str:
@@ -302,13 +276,9 @@ def _os_version() -> str:
 
 def _driver_version() -> str | None:
     """Return the version of NVIDIA's driver; None on a machine without it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        done = run_program(
-            [program, "--query-gpu=driver_version", "--format=csv,noheader"], seconds=10
-        )
+        done = run_program(command, seconds=10)
     except OSError:
         return None
     return next(iter(done.stdout.split()), None) if done.returncode == 0 else None

@@ -52,10 +52,9 @@ class InferenceEngine(Closing):
         """Choose an engine; nothing is loaded yet.
 
         Args:
-            engine: The inference engines, for an exported model, are ``native``, ``paddle`` and
-                ``onnxruntime`` in C++, ``auto`` for the fastest of these that runs the model, and
-                ``python`` for ``paddle.inference``. The training engines are ``dygraph``, for a
-                registered model's layer, and ``executor``, for an exported model.
+            engine: One of :class:`lenet_cpp.Options`, in C++; or of Paddle's Python package
+                ``python`` for ``paddle.inference``, or a training engine: ``dygraph``, for a
+                registered model's layer, or ``executor``, for an exported model.
             preprocess: The preprocessing of images, or a file that describes it, as
                 :meth:`lenet_cpp.images.Pipeline.load` reads it. By default such a file beside the
                 model, or else the registry's preprocessing.
@@ -105,11 +104,7 @@ class InferenceEngine(Closing):
             The engine itself.
 
         Raises:
-            FileNotFound: A file is missing.
-            BadModel: A file is damaged, or they do not fit each other.
-            BadInput: An argument or option.
-            Unsupported: The engine does not support the model or an option.
-            BackendFailure: Paddle failed.
+            lenet_cpp.Error: What :class:`lenet_cpp.Predictor` raises.
         """
         self.close()
         engine, model = load(
@@ -124,14 +119,11 @@ class InferenceEngine(Closing):
         return self
 
     def preprocess(self, images: ImageSource | Sequence[ImageSource]) -> NDArray[np.float32]:
-        """Read images and prepare them as the model takes them.
+        """Return images as the model takes them, float32 [N, channels, height, width].
 
         Args:
-            images: An image file, the bytes of one, a Pillow image, uint8 pixels [H, W, 3] or
-                [H, W], or several of these.
-
-        Returns:
-            float32 [N, channels, height, width], N = 1 for one.
+            images: One or several of: an image file, the bytes of one, a Pillow image, or uint8
+                pixels [H, W, 3] or [H, W].
 
         Raises:
             FileNotFound: An image is missing, or nothing describes the preprocessing.
@@ -154,9 +146,8 @@ class InferenceEngine(Closing):
             :attr:`output_kind` says.
 
         Raises:
-            BadInput: Wrong type or shape, or a value that is not finite.
-            BackendFailure: Paddle failed.
-            Unsupported: The model is no classifier.
+            lenet_cpp.Error: As :meth:`lenet_cpp.Predictor.run`, and ``Unsupported`` when the model
+                is no classifier.
         """
         engine, model = self._opened
         batch = as_batch(x, model.input_shape)
@@ -205,10 +196,7 @@ class InferenceEngine(Closing):
     def interpret(
         self, x: ArrayLike, topk: int | None = None, threshold: float | None = None
     ) -> list[Finding]:
-        """Return what the description makes of the result of :meth:`run` for each image.
-
-        As :meth:`lenet_cpp.inference.model.Model.interpret`.
-        """
+        """As :meth:`lenet_cpp.inference.model.Model.interpret`, of the result of :meth:`run`."""
         return self.model.interpret(x, topk, threshold)
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
@@ -228,12 +216,7 @@ class InferenceEngine(Closing):
 
     @property
     def pipeline(self) -> Pipeline:
-        """The preprocessing of images; another one may be set.
-
-        Raises:
-            NoPreprocessing: Nothing describes it.
-            BadModel: The file that describes it is damaged.
-        """
+        """As :attr:`lenet_cpp.inference.model.Model.pipeline`; another one may be set."""
         return self.model.pipeline
 
     @pipeline.setter

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
-from lenet_cpp.data.arrays import as_array, as_batch
+from lenet_cpp.data.arrays import as_array, as_batch, is_picture
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Error, Unsupported
@@ -22,6 +22,7 @@ from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
 from lenet_cpp.inference.outputs import require_rows, softmax
+from lenet_cpp.inference.predictor import bytes_of
 from lenet_cpp.inference.results import Result
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Classifier(Closing):
         options |= {"device": device, "precision": precision}
         contents: tuple[bytes, ...] = ()
         if isinstance(model, (bytes, bytearray, memoryview, tuple)):
-            contents = tuple(map(_bytes, model if isinstance(model, tuple) else (model,)))
+            contents = bytes_of(*(model if isinstance(model, tuple) else (model,)))
             if len(contents) not in {1, 2}:
                 raise BadInput(f"a model in memory is the bytes of two files, got {len(contents)}")
         else:
@@ -242,9 +243,7 @@ class Classifier(Closing):
         try:
             batch = as_batch(array, shape)
         except BadInput as error:
-            if array.dtype.kind != "f" or not (
-                array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
-            ):
+            if array.dtype.kind != "f" or not is_picture(array.shape):
                 raise
             raise BadInput(
                 f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
@@ -257,7 +256,7 @@ class Classifier(Closing):
 
     def _pixels(self, pixels: NDArray[np.uint8]) -> _Piece:
         picture, shape = pixels, pixels.shape
-        if pixels.ndim == 3 and shape[2] not in {1, 3, 4}:
+        if pixels.ndim == 3 and not is_picture(shape):
             if shape[0] not in {1, 3}:
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)
@@ -406,12 +405,6 @@ def _path(model: Any) -> Path:
         return Path(model).absolute()  # a child may have another working directory
     except TypeError as error:
         raise BadInput(f"a model is a path or bytes, got {type(model).__name__}") from error
-
-
-def _bytes(part: object) -> bytes:
-    if not isinstance(part, (bytes, bytearray, memoryview)):
-        raise BadInput(f"a model in memory is the bytes of two files, got {type(part).__name__}")
-    return bytes(part)
 
 
 def _is_array(images: object) -> bool:

@@ -1,16 +1,9 @@
 """The engines that compute a classifier's outputs, behind one interface.
 
-Inference engines load an exported model and only run it. Training engines can also compute
-gradients; they run the model as it was trained or exported. The engines are:
-
-* ``auto``: inference engine, the C++ predictor with the fastest of the next three engines that
-  runs the model (:class:`lenet_cpp.Options`);
-* ``native``: the C++ predictor with its own kernels, which need no Paddle;
-* ``paddle``: the C++ predictor with the Paddle library;
-* ``onnxruntime``: the C++ predictor with onnxruntime, for .onnx;
-* ``python``: inference engine, ``paddle.inference``;
-* ``dygraph``: training engine, a registered model's layer with trained parameters;
-* ``executor``: training engine, ``paddle.static.Executor`` with an exported model.
+Inference engines load an exported model and only run it: those in C++ (:class:`lenet_cpp.Options`)
+and ``python``, which is ``paddle.inference``. Training engines can also compute gradients; they run
+the model as it was trained or exported: ``dygraph`` a registered model's layer with trained
+parameters, ``executor`` an exported model in ``paddle.static.Executor``.
 
 This module does not import Paddle; an engine that needs Paddle imports it when it is opened.
 """
@@ -20,8 +13,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +27,7 @@ from lenet_cpp.inference.options import Options
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Predictor
 
-if TYPE_CHECKING:
-    Source = str | os.PathLike[str] | None
+Source = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
@@ -86,15 +79,6 @@ def require_finite(batch: NDArray[np.float32]) -> None:
         raise BadInput("the images hold NaN or infinity")
 
 
-class EngineKind(NamedTuple):
-    """How to load a model into an engine."""
-
-    load: Callable[..., tuple[Engine, Model]]
-    """Loads the model; it takes the arguments of :func:`load`, except for the first."""
-    options: frozenset[str]
-    """The supported options."""
-
-
 class CppEngine:
     """An engine that owns and runs a :class:`lenet_cpp.Predictor`."""
 
@@ -143,22 +127,21 @@ def load(
     Raises:
         lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
     """
+    make: Callable[..., tuple[Engine, Model]]
     if engine in _CPP:
-        kind = EngineKind(_load_cpp, frozenset(Options.__annotations__) - {"engine"})
+        make, supported = partial(_load_cpp, engine=engine), Options.__annotations__.keys()
     elif engine in _PYTHON:
-        kind = import_module("lenet_cpp.paddle_engines.engines").ENGINES[engine]
+        make, supported = import_module("lenet_cpp.paddle_engines.engines").ENGINES[engine]
     else:
         raise BadInput(f"unknown engine {engine!r}; choose among {', '.join((*_CPP, *_PYTHON))}")
-    if wrong := sorted(options.keys() - kind.options):
+    if wrong := sorted(options.keys() - supported):
         if wrong[0] in {"num_classes", "image_size"}:
             raise BadInput("an exported model has its own number of classes and size of images")
-        known = ", ".join(sorted(kind.options))
+        known = ", ".join(sorted({*supported} - {"engine"}))
         raise BadInput(
             f"the {engine} engine does not support the option {wrong[0]}: it supports {known}"
         )
-    if engine in _CPP:
-        options["engine"] = engine
-    return kind.load(model_file, params_file, model_dir=model_dir, **options)
+    return make(model_file, params_file, model_dir=model_dir, **options)
 
 
 def _load_cpp(*files: Source, **options: Any) -> tuple[Engine, Model]:

@@ -39,8 +39,8 @@ class IsolatedPredictor(Specified):
     """A loaded image classifier in a child process, which limits the harm of a hostile model.
 
     The child is a new interpreter (not a fork) with an empty environment, in its own session. Its
-    address space, open files and core dumps are limited. It ends with the parent. Arrays go through
-    pipes; the parent unpickles nothing that the child sends, and does not trust its sizes.
+    address space, open files and core dumps are limited. It ends with the parent, which unpickles
+    nothing that the child sends, and does not trust its sizes.
 
     When the child crashes, exceeds ``memory_limit`` or ``timeout``, the call raises
     :class:`lenet_cpp.BackendFailure` naming the cause, and the next :meth:`run` starts a new child
@@ -69,14 +69,9 @@ class IsolatedPredictor(Specified):
     ) -> None:
         """Start the child and load the model.
 
-        Args:
-            model_file: As for :class:`lenet_cpp.Predictor`.
-            params_file: As for :class:`lenet_cpp.Predictor`.
-            model_dir: As for :class:`lenet_cpp.Predictor`.
-            memory_limit: The size of the child's address space, in bytes. The Paddle library alone
-                maps about 1 GiB.
-            timeout: The time limit of loading and of each run, in seconds.
-            **options: See :class:`lenet_cpp.Options`.
+        The files and options are those of :class:`lenet_cpp.Predictor`. ``memory_limit`` is the
+        size of the child's address space in bytes, of which the Paddle library alone maps about
+        1 GiB, and ``timeout`` the time limit of loading and of each run, in seconds.
 
         Raises:
             lenet_cpp.Error: As :class:`lenet_cpp.Predictor`; ``BackendFailure`` also when the
@@ -133,7 +128,7 @@ class IsolatedPredictor(Specified):
                 f"was ended after {self._timeout:g} s while {doing}; raise timeout if the model is"
                 " to be trusted"
             )
-        except (EOFError, BrokenPipeError):
+        except ConnectionError:
             fault = f"{_cause_of_death(child)} while {doing}"
         except Garbled as error:
             fault = f"sent an invalid reply while {doing}: {error}"
@@ -197,11 +192,10 @@ class IsolatedPredictor(Specified):
 
 
 def _shape(given: object, least: int = -1) -> tuple[int, ...]:
-    if not isinstance(given, list) or len(given) > _MAX_RANK:
+    sizes = given if isinstance(given, list) and len(given) <= _MAX_RANK else [None]
+    if not all(type(size) is int and least <= size <= _MAX_SIZE for size in sizes):
         raise Garbled("a shape")
-    if not all(type(size) is int and least <= size <= _MAX_SIZE for size in given):
-        raise Garbled("a shape")
-    return tuple(given)
+    return tuple(sizes)
 
 
 def _spec(given: object) -> TensorSpec:
@@ -211,12 +205,12 @@ def _spec(given: object) -> TensorSpec:
 
 
 def _cause_of_death(child: Child) -> str:
-    """Return how a child, which closed its pipes, ended; wait a moment for it."""
+    """Return how a child, which closed its end, ended; wait a moment for it."""
     ended = child.ended(2)
     if isinstance(ended, str):
         return f"was ended by {ended}"
     said = f" ({words})" if (words := child.last_words()) else ""
-    return "closed its pipes" if ended is None else f"ended with exit code {ended}{said}"
+    return "closed its end" if ended is None else f"ended with exit code {ended}{said}"
 
 
 def _described(answer: dict[str, Any], _: memoryview) -> tuple[TensorSpec, TensorSpec, bool]:
@@ -244,4 +238,4 @@ def _started() -> Child:
         for name in ("LENET_PADDLE_LIBRARY", "LD_LIBRARY_PATH")
         if name in os.environ
     }
-    return Child([*_COMMAND, str(os.getpid())], environment, cwd="/", session=True)
+    return Child([*_COMMAND, str(os.getpid())], environment, apart=True)

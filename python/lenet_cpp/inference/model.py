@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import starmap
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from lenet_cpp import _core
 from lenet_cpp._base.lazy import Self, cached
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -30,7 +32,7 @@ from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.clones import Clones
 from lenet_cpp.inference.options import Precision, replaces_output
-from lenet_cpp.inference.outputs import label_rows, normalized, rows_of, value_name
+from lenet_cpp.inference.outputs import normalized, rows_of, value_name
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
 
@@ -58,13 +60,9 @@ def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
         labels, (str, bytes, Mapping, AbstractSet)
     )
     found = tuple(labels) if named else (None,)
-    if not all(isinstance(each, str) and _is_text(each) for each in found):
+    if not all(isinstance(a, str) and a.encode(errors="replace").decode() == a for a in found):
         raise BadInput(f"labels: expected a list of names, got {labels!r}")
     return tuple(map(str, found))
-
-
-def _is_text(name: str) -> bool:
-    return name.encode(errors="replace").decode() == name
 
 
 @dataclass(eq=False)
@@ -75,37 +73,22 @@ class Model:
     images and the metadata of an .onnx are read when they are first asked for. It holds no engine.
 
     Thread-safety: may be shared, and pickled.
-
-    Attributes:
-        program: The program; of a layer the parameters, and no such file of a model from bytes.
-        params: The parameters; None for an .onnx, from bytes, and in the layout with one file for
-            each variable.
-        input_spec: As :attr:`lenet_cpp.Predictor.input_spec`.
-        output_spec: As :attr:`lenet_cpp.Predictor.output_spec`.
-        program_kind: As :attr:`lenet_cpp.Predictor.output_kind`.
-        quantized: As :attr:`lenet_cpp.Predictor.quantized`.
-        own_output: Whether the output is the program's own, which the manifest describes.
-        in_memory: Whether the model is from bytes.
-        preprocess: What the user says of the preprocessing, in place of the files, as all below.
-        given_labels: The label of each class.
-        model_name: The registered network, or ``FILE.py:NAME``, or only a name for the model.
-        apply_softmax: Whether the outputs are logits, which become probabilities.
-        check_hashes: Compare a description beside the model with ``SHA256SUMS``.
     """
 
-    program: Path
-    params: Path | None
-    input_spec: TensorSpec
+    program: Path  # of a layer the parameters; no such file of a model from bytes
+    params: Path | None  # None for an .onnx, from bytes, and where each variable has a file
+    input_spec: TensorSpec  # as the predictor's, which also has the next three
     output_spec: TensorSpec
-    program_kind: str
+    program_kind: str  # its output_kind
     quantized: bool = False
-    own_output: bool = True
-    in_memory: bool = False
+    own_output: bool = True  # the output is the program's own, which the manifest describes
+    in_memory: bool = False  # the model is from bytes
+    # What the user says in place of the files.
     preprocess: Pipeline | str | os.PathLike[str] | None = None
-    given_labels: tuple[str, ...] | None = None
-    model_name: str | None = None
-    apply_softmax: bool | None = None
-    check_hashes: bool = True
+    given_labels: tuple[str, ...] | None = None  # the label of each class
+    model_name: str | None = None  # a registered network, FILE.py:NAME, or only a name for it
+    apply_softmax: bool | None = None  # whether the outputs are logits, which become probabilities
+    check_hashes: bool = True  # compare a description beside the model with SHA256SUMS
 
     @classmethod
     def of(cls, predictor: Predictor, *contents: bytes) -> Self:
@@ -302,13 +285,6 @@ class Model:
             )
         return labels
 
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Return whether the model takes images of a shape, [C, H, W]."""
-        expected = self.input_shape[1:]
-        return len(shape) == len(expected) and all(
-            size in {-1, given} for size, given in zip(expected, shape, strict=True)
-        )
-
     def prepare(self, images: Sequence[ImageSource]) -> NDArray[np.float32]:
         """Return images as the model takes them, float32 [N, C, H, W]; errors as the pipeline."""
         batch = self.pipeline.batch(images)
@@ -317,7 +293,7 @@ class Model:
 
     def require_fitting(self, shape: tuple[int, ...]) -> None:
         """Refuse what the preprocessing gives, [C, H, W], when the model does not take it."""
-        if not self.fits(shape):
+        if not fits(shape, self.input_shape[1:]):
             raise BadInput(
                 f"{self.program} takes images of {list(self.input_shape[1:])}, the preprocessing"
                 f" gives {list(shape)}: give the one made for this model"
@@ -341,25 +317,23 @@ class Model:
         """
         kind, rule = self.output_kind, self.rule
         numbers = kind == "labels"  # of classes, without scores
-        rows = label_rows(outputs).astype(np.float32) if numbers else rows_of(outputs)
-        classes = rows.shape[1]
-        if topk is not None and not 1 <= topk <= (topk if numbers else classes):
-            raise BadInput(f"the top {topk} of {classes} classes were asked for")
-        labels = list(self.labels(None if numbers else classes))
+        given = np.asarray(outputs)
+        if numbers and (given.ndim not in {1, 2} or given.size == 0):  # such as one of each pixel
+            raise BadInput(f"expected class numbers for each image, got {list(given.shape)}")
+        rows = rows_of(given.reshape(len(given), -1) if numbers else given)
+        count = rows.shape[1]
+        if topk is not None and not 1 <= topk <= (topk if numbers else count):
+            raise BadInput(f"the top {topk} of {count} classes were asked for")
+        labels = list(self.labels(None if numbers else count))
         found = _core.interpret(rows, kind, json.dumps(rule), labels, topk, threshold)
         known = value_name(self.reported_kind) == "probability"
+
+        def prediction(class_id: int, label: str | None, value: float, score: float) -> Prediction:
+            return Prediction(class_id, label, value if known else None, None if numbers else score)
+
         return [
-            Finding(
-                tuple(
-                    Prediction(
-                        class_id, label, value if known else None, None if numbers else score
-                    )
-                    for class_id, label, value, score in predictions
-                ),
-                tuple(attributes),
-                tuple(flags),
-            )
-            for predictions, attributes, flags in found
+            Finding(tuple(starmap(prediction, classes)), tuple(attributes), tuple(flags))
+            for classes, attributes, flags in found
         ]
 
     def best(self, output: NDArray[Any], k: int) -> tuple[Prediction, ...]:
@@ -432,8 +406,10 @@ def check_model(
 
 
 def _files_of(program: Path, params: Path | None) -> list[Path]:
-    if params is not None or program.suffix == ".onnx":
-        return [program, *([params] if params is not None else [])]
+    if params is not None:
+        return [program, params]
+    if program.suffix == ".onnx":
+        return [program]
     # One file for each variable; the others beside them describe the model.
     described_by = {".json", ".txt", ".yml", ".md"}
     variables = (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp.errors import BadInput, Unsupported
+
+_Float = TypeVar("_Float", bound=np.floating[Any])
 
 
 def normalized(outputs: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
@@ -26,31 +29,11 @@ def require_rows(outputs: NDArray[np.float32], images: int, model: Path) -> None
         raise Unsupported(f"{model} is no classifier: its output is {list(outputs.shape)}")
 
 
-def best_classes(outputs: NDArray[np.float32], kind: str) -> NDArray[np.int32]:
-    """Return the most probable class of each row, [N]; of a row of NaN any."""
-    if not outputs.size:
-        return np.zeros(0, np.int32)
-    best = np.nan_to_num(outputs[:, 0]) if kind == "labels" else outputs.argmax(axis=1)
-    return best.astype(np.int32)
-
-
-def label_rows(outputs: ArrayLike) -> NDArray[np.int64]:
-    """Return class numbers, the most probable first, [N, 1 or more], of outputs of that kind.
-
-    Raises:
-        BadInput: They are none for each image, such as the class of each pixel.
-    """
-    labels = np.asarray(outputs)
-    if labels.ndim not in {1, 2} or labels.size == 0:
-        raise BadInput(f"expected class numbers for each image, got {list(labels.shape)}")
-    return labels.reshape(len(labels), -1).astype(np.int64)
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the softmax of each row; float32 [N, classes] in and out."""
+def softmax(logits: NDArray[_Float]) -> NDArray[_Float]:
+    """Return the softmax of each row; [N, classes] in and out."""
     # Small probabilities may underflow; logits that overflowed give NaN.
     with np.errstate(under="ignore", invalid="ignore"):
-        result: NDArray[np.float32] = np.exp(
+        result: NDArray[_Float] = np.exp(
             logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
         )
         result /= result.sum(axis=1, keepdims=True)

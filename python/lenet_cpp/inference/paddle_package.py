@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
-
-
-class PaddlePackage(NamedTuple):
-    """The installed paddlepaddle."""
-
-    version: str
-    commit: str | None
-    cuda: str | None
-    """The version of CUDA that it was built with; None for a build without CUDA."""
-    cudnn: str | None
+from typing import Any
 
 
 @cache
-def installed_paddle() -> PaddlePackage | None:
-    """Read the version file of the installed paddlepaddle; return None without one."""
+def installed_paddle() -> dict[str, str]:
+    """Return what the version file of the installed paddlepaddle sets; nothing without one."""
     spec = find_spec("paddle")
     if spec is None or spec.origin is None:
-        return None
+        return {}
     try:
         source = (Path(spec.origin).parent / "version" / "__init__.py").read_text(encoding="utf-8")
     except OSError:
-        return None
-    values: dict[str, str] = {}
-    for node in ast.parse(source).body:
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and isinstance(node.value, ast.Constant)
-        ):
-            values[node.targets[0].id] = str(node.value.value)
-
-    def known(name: str) -> str | None:
-        # A build without CUDA has the string 'False' for its version.
-        value = values.get(name, "")
-        return None if value in {"", "False", "None", "OFF"} else value
-
-    version = known("full_version")
-    if version is None:
-        return None
-    return PaddlePackage(version, known("commit"), known("cuda_version"), known("cudnn_version"))
+        return {}
+    found = re.findall(r"^(\w+) *= *'(.*)'", source, re.MULTILINE)
+    # A build without CUDA has the string 'False' for its version.
+    return {name: value for name, value in found if value not in {"", "False", "None", "OFF"}}
 
 
 def library_facts(version: str) -> dict[str, Any]:
@@ -56,10 +31,10 @@ def library_facts(version: str) -> dict[str, Any]:
         version: The library's version; the installed package tells the rest if it has the same.
     """
     package = installed_paddle()
-    same = package if package is not None and package.version == version else None
+    same = package if package.get("full_version") == version else {}
     return {
         "paddle_version": version,
-        "paddle_commit": same and same.commit,
-        "cuda_version": same and same.cuda,
-        "cudnn_version": same and same.cudnn,
+        "paddle_commit": same.get("commit"),
+        "cuda_version": same.get("cuda_version"),
+        "cudnn_version": same.get("cudnn_version"),
     }

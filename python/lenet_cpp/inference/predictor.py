@@ -38,13 +38,19 @@ class LayerOutput(NamedTuple):
     values: NDArray[np.float32]
 
 
-def _bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
+def bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
+    """Return the contents of a model's files as bytes; refuse what are none."""
     try:
         return tuple(
             part if isinstance(part, bytes) else memoryview(part).tobytes() for part in parts
         )
     except TypeError as error:
-        raise BadInput(f"program and params are to be bytes: {error}") from error
+        given = ", ".join(type(part).__name__ for part in parts)
+        raise BadInput(f"program and params are to be bytes, got {given}") from error
+
+
+def _spec(spec: _core.TensorSpec) -> TensorSpec:
+    return TensorSpec(spec.name, spec.shape, spec.dtype)
 
 
 class Specified(Closing):
@@ -77,18 +83,14 @@ _Core = TypeVar("_Core", _core.Predictor, _core.PredictorPool)
 class _Running(Specified, Generic[_Core]):
     """Base of what runs a model by an object of C++."""
 
-    def _hold(
-        self, core: _Core, input_range: InputRange | None, named: str = "", stacklevel: int = 3
-    ) -> Self:
+    def _hold(self, core: _Core, named: str = "", stacklevel: int = 3) -> Self:
         taken = core.config.model_file
         if named not in {"", taken}:
             warnings.warn(f"there is no {named}: running {taken}", stacklevel=stacklevel)
         self._core: _Core | None = core
-        self._input_range = input_range  # None once the first batches were compared with it
-        self._input_spec, self._output_spec = (
-            TensorSpec(spec.name, spec.shape, spec.dtype)
-            for spec in (core.input_spec, core.output_spec)
-        )
+        # None once the first batches were compared with it.
+        self._input_range = InputRange(taken) if taken else None
+        self._input_spec, self._output_spec = map(_spec, (core.input_spec, core.output_spec))
         self._input_shape = self._input_spec.shape
         file = repr(taken) if taken else "a model in memory"
         self._shown = f"{file}, input {list(self._input_shape)}, engine {core.config.engine}"
@@ -211,8 +213,7 @@ class Predictor(_Running[_core.Predictor]):
                 ``D/NAME.pdmodel`` or ``.json``, as ``paddle.jit.save`` writes it, is used instead.
         """
         config = core_config(model_file, params_file, model_dir, options)
-        core = _core.Predictor(config)
-        self._hold(core, InputRange(core.config.model_file), config.model_file)
+        self._hold(_core.Predictor(config), config.model_file)
         cancel_on_interrupt(self)
 
     @classmethod
@@ -234,10 +235,10 @@ class Predictor(_Running[_core.Predictor]):
             lenet_cpp.Error: ``BadModel``, ``BadInput`` (an option, or no bytes), ``Unsupported``,
                 ``VersionMismatch`` or ``BackendFailure``.
         """
-        core = _core.Predictor(core_config(None, None, "", options), *_bytes_of(program, params))
+        core = _core.Predictor(core_config(None, None, "", options), *bytes_of(program, params))
         # __init__ takes files: an object is made without it, by a private method of its own class,
         # which SLF001 takes for another one's.
-        return cls.__new__(cls)._hold(core, None)  # noqa: SLF001
+        return cls.__new__(cls)._hold(core)  # noqa: SLF001
 
     @property
     def output_specs(self) -> list[TensorSpec]:
@@ -245,8 +246,7 @@ class Predictor(_Running[_core.Predictor]):
 
         They are float32, and behind those integers, such as the int64 of an ArgMax.
         """
-        specs = self._alive().output_specs
-        return [TensorSpec(spec.name, spec.shape, spec.dtype) for spec in specs]
+        return list(map(_spec, self._alive().output_specs))
 
     def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         """Return several outputs of one run, by name; all of them when none is named.
@@ -314,10 +314,10 @@ class Predictor(_Running[_core.Predictor]):
             lenet_cpp.Error: The predictor is closed; with OpenVINO also what :class:`Predictor`
                 raises.
         """
-        core = self._alive().clone()
         # As in from_bytes.
-        clone = type(self).__new__(type(self))
-        return clone._hold(core, self._input_range)  # noqa: SLF001
+        clone = type(self).__new__(type(self))._hold(self._alive().clone())  # noqa: SLF001
+        clone._input_range = self._input_range  # noqa: SLF001
+        return clone
 
     @property
     def output_kind(self) -> str:
@@ -374,17 +374,9 @@ class PredictorPool(_Running[_core.PredictorPool]):
         size: int,
         **options: Unpack[Options],
     ) -> None:
-        """Load a model ``size`` times over the same weights.
+        """Load a model ``size`` times, 1 or more, over the same weights.
 
-        Args:
-            model_file: As for :class:`Predictor`.
-            params_file: As for :class:`Predictor`.
-            model_dir: As for :class:`Predictor`.
-            size: Number of predictors, 1 or more.
-            **options: See :class:`Options`; each predictor has ``threads`` threads.
-
-        Raises:
-            lenet_cpp.Error: What :class:`Predictor` raises.
+        Other arguments and errors are those of :class:`Predictor`; each has ``threads`` threads.
         """
         self._load(core_config(model_file, params_file, model_dir, options), size)
 
@@ -397,19 +389,9 @@ class PredictorPool(_Running[_core.PredictorPool]):
         size: int,
         **options: Unpack[Options],
     ) -> Self:
-        """Load a model that is in memory, as :meth:`Predictor.from_bytes` does.
-
-        Args:
-            program: What a .pdmodel, .json or .onnx file holds.
-            params: What the .pdiparams file holds; empty for an .onnx.
-            size: Number of predictors, 1 or more.
-            **options: See :class:`Options`.
-
-        Raises:
-            lenet_cpp.Error: What :meth:`Predictor.from_bytes` raises.
-        """
+        """Load a model that is in memory ``size`` times; else as :meth:`Predictor.from_bytes`."""
         pool = cls.__new__(cls)
-        files = _bytes_of(program, params)
+        files = bytes_of(program, params)
         # As in Predictor.from_bytes.
         pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001
         return pool
@@ -419,8 +401,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
             core = _core.PredictorPool(config, size, *files)
         except TypeError as error:
             raise BadInput(f"size is {size!r}; expected an integer, 1 or more") from error
-        input_range = None if files else InputRange(core.config.model_file)
-        self._hold(core, input_range, config.model_file, stacklevel=4)
+        self._hold(core, config.model_file, stacklevel=4)
         self._threads: tuple[int, futures.ThreadPoolExecutor] | None = None  # of which process
         self._starting = Lock()
 

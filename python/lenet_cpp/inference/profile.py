@@ -99,15 +99,10 @@ class Profile:
 def from_core(table: str, document: str, trace: str) -> Profile:
     """Read the profile of the C++ module."""
     found = json.loads(document)
-    parts = tuple(
-        ProfilePart(
-            part["images"],
-            part["at_once"],
-            tuple(map(_layer, part["layers"])),
-            _layer(part["total"]),
-        )
-        for part in found.pop("parts")
-    )
+    parts = found.pop("parts")
+    for part in parts:
+        part.update(layers=tuple(map(_layer, part["layers"])), total=_layer(part["total"]))
+    parts = tuple(ProfilePart(**part) for part in parts)
     return Profile(**found, parts=parts, table=table, json=document, trace=trace)
 
 

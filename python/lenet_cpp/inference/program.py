@@ -43,10 +43,6 @@ def become_program(program: Path, arguments: Sequence[str]) -> NoReturn:
 def call_program(program: Path, *arguments: str) -> str:
     """Run the program and return its output.
 
-    Args:
-        program: The path of the program.
-        arguments: Its flags.
-
     Raises:
         FileNotFound: There is no such program, or it cannot be started.
         lenet_cpp.Error: The program reported this error by its exit code.

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,14 +176,9 @@ def open_results(
       of attributes ``attributes`` and ``output``, and in a .csv a line for each, as a label;
     * ``.jsonl``: the same objects, one per line.
 
-    The complete file appears when the block ends; when the block raises, an older file stays.
-
-    Args:
-        target: The file. Its folder is created if necessary.
-        value: The column of the probabilities in a ``.csv``.
-
-    Yields:
-        A function that writes the result of one image.
+    The block gets a function that writes the result of one image. The complete file, in a folder
+    that is created if necessary, appears when the block ends; when it raises, an older file stays.
+    ``value`` is the column of the probabilities in a ``.csv``.
 
     Raises:
         BadInput: The suffix is not one of these.
@@ -194,45 +190,32 @@ def open_results(
         atomic_path(target) as temporary,
         # File names may be any bytes, which JSON escapes and CSV keeps as they are.
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        _FORMATS[target.suffix](file, value) as write,
     ):
-        yield write
+        if target.suffix == ".csv":
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(value if name == "probability" else name for name in CSV_COLUMNS)
+            yield lambda result: writer.writerows(_rows(result))
+        elif target.suffix == ".jsonl":
+            yield lambda result: print(json.dumps(document(result)), file=file)
+        else:
+            before = chain(["[\n"], repeat(",\n"))
+            yield lambda result: print(
+                next(before) + json.dumps(document(result)), end="", file=file
+            )
+            file.write("\n]\n" if file.tell() else "[]\n")
 
 
-@contextmanager
-def _csv(file: IO[str], value: str) -> Iterator[Callable[[ImageResult], None]]:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(value if name == "probability" else name for name in CSV_COLUMNS)
-
-    def write(result: ImageResult) -> None:
-        if result.error is not None:
-            writer.writerow([result.file, "", "", "", "", result.error])
-        for rank, attribute in enumerate(result.found.attributes, start=1):
-            writer.writerow([result.file, rank, "", attribute, "", ""])
-        for rank, prediction in enumerate(result.found.predictions, start=1):
-            label = "" if prediction.label is None else prediction.label
-            value = "" if prediction.score is None else prediction.value
-            writer.writerow([result.file, rank, prediction.class_id, label, value, ""])
-
-    yield write
-
-
-@contextmanager
-def _json(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]:
-    separator = "[\n"
-
-    def write(result: ImageResult) -> None:
-        nonlocal separator
-        file.write(separator + json.dumps(document(result)))
-        separator = ",\n"
-
-    yield write
-    file.write("[]\n" if separator == "[\n" else "\n]\n")
-
-
-@contextmanager
-def _jsonl(file: IO[str], _value: str) -> Iterator[Callable[[ImageResult], None]]:
-    yield lambda result: print(json.dumps(document(result)), file=file)
+def _rows(result: ImageResult) -> Iterator[list[Any]]:
+    """Yield the lines of a CSV file, which has nothing where there is None."""
+    if result.error is not None:
+        yield [result.file, None, None, None, None, result.error]
+    found: list[tuple[Any, ...]] = [(None, each, None) for each in result.found.attributes]
+    found += (
+        (each.class_id, each.label, None if each.score is None else each.value)
+        for each in result.found.predictions
+    )
+    for rank, values in enumerate(found, start=1):
+        yield [result.file, rank, *values, None]
 
 
 def document(result: ImageResult) -> dict[str, Any]:
@@ -242,13 +225,7 @@ def document(result: ImageResult) -> dict[str, Any]:
     found = result.found
     if found.attributes:
         return {"file": result.file, "attributes": found.attributes, "output": found.output}
-    return {"file": result.file, "predictions": [*map(_entry, found.predictions)]}
-
-
-def _entry(prediction: Prediction) -> dict[str, Any]:
-    fields = prediction._asdict()
-    del fields["score" if prediction.probability is not None else "probability"]
-    return fields
-
-
-_FORMATS = {".csv": _csv, ".json": _json, ".jsonl": _jsonl}
+    entries = [each._asdict() for each in found.predictions]
+    for entry in entries:
+        del entry["probability" if entry["probability"] is None else "score"]
+    return {"file": result.file, "predictions": entries}

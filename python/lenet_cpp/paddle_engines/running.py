@@ -15,13 +15,12 @@ from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.formats.manifest import ModelSignature
-from lenet_cpp.formats.source import LEGACY_PROGRAM, link_as_legacy
+from lenet_cpp.formats.source import link_as_legacy
 from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.inference.options import Accelerator, Precision
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.inference.options import Accelerator, Precision
 
 _SEED = 20_240_229
 # As load_predictor.cc has it.
@@ -37,16 +36,14 @@ class Runs(NamedTuple):
 
     input_name: str
     output_names: list[str]
-    outputs: list[list[npt.NDArray[Any]]]
-    """All outputs of each run."""
+    outputs: list[list[npt.NDArray[Any]]]  # all of each run
 
 
 def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     """Return two batches of random inputs, float32 from 0 to 1; they are always the same.
 
-    Args:
-        shape: The shape of the model's input. When the batch is free (-1), the batches have 1 and
-            3 images; other free sizes are 224 in the first batch and 256 in the second.
+    When the batch of ``shape``, the model's input, is free (-1), they have 1 and 3 images; other
+    free sizes are 224 in the first batch and 256 in the second.
     """
     batches = (1, 3) if shape[0] < 0 else (shape[0], shape[0])
     random = np.random.default_rng(_SEED)
@@ -85,53 +82,40 @@ def find_gpu(device: str) -> int:
     return number
 
 
-def _choose_device(config: paddle.inference.Config, device: str, gpu_mem: int) -> None:
-    gpu = find_gpu(device)
-    if gpu < 0:
-        config.disable_gpu()
-    else:
-        config.enable_use_gpu(gpu_mem or 100, gpu)
-
-
 def inference_config(
     program: Path,
     params: Path | None,
     *,
-    pir: bool,
-    accelerator: Accelerator,
-    threads: int,
+    cache: str,
+    accelerator: Accelerator = "plain",
+    threads: int = 1,
     ir_optim: bool = True,
     memory_optim: bool = False,
     precision: Precision = "fp32",
     device: str = "cpu",
     gpu_mem: int = 0,
-    cache: str,
 ) -> paddle.inference.Config:
     """Configure ``paddle.inference`` as ``load_predictor.cc`` does.
 
-    Args:
-        program: The program.
-        params: Its parameters; None when each variable has a file of its own beside it.
-        pir: Whether the program is in Paddle 3's format.
-        accelerator: ``plain``, ``onednn`` or ``openvino``.
-        threads: CPU threads.
-        ir_optim: Let Paddle fuse and rewrite operators.
-        memory_optim: Let intermediate results share memory.
-        precision: ``fp32``, ``bf16`` or ``int8``; the latter two with ``onednn``, for a model that
-            supports them (see ``engines.cc``): for others Paddle computes in float32, or wrongly.
-        device: As in :class:`lenet_cpp.Options`, with ``gpu_mem``.
-        gpu_mem: MB of a GPU to take at first; 0: 100.
-        cache: An empty folder, which must exist as long as the predictor.
+    ``params`` is None when each variable has a file of its own beside the program, and ``cache`` an
+    empty folder, which must exist as long as the predictor. The options are those of
+    :class:`lenet_cpp.Options`, but ``accelerator`` is never ``auto``. ``bf16`` and ``int8`` go with
+    ``onednn``, for a model that supports them (see ``engines.cc``): for others Paddle computes in
+    float32, or wrongly.
     """
     from paddle.inference import Config, PrecisionType
 
     if params is not None:
         config = Config(str(program), str(params))
-    elif program.name == LEGACY_PROGRAM:
-        config = Config(str(program.parent))
     else:
         config = Config(str(link_as_legacy(program, Path(cache, "linked"))))
-    _choose_device(config, device, gpu_mem)
+    with program.open("rb") as file:
+        pir = file.read(1) == b"{"
+    gpu = find_gpu(device)
+    if gpu < 0:
+        config.disable_gpu()
+    else:
+        config.enable_use_gpu(gpu_mem or 100, gpu)
     config.disable_glog_info()
     config.set_cpu_math_library_num_threads(threads)
     config.switch_ir_optim(ir_optim)
@@ -162,46 +146,39 @@ def inference_config(
 def run_model(
     program: Path, params: Path | None, inputs: Iterable[npt.NDArray[np.float32]]
 ) -> Runs:
-    """Run a model with ``paddle.inference`` and its plain kernels, on one thread.
-
-    Args:
-        program: The program.
-        params: Its parameters; None when each variable has a file of its own beside the program.
-        inputs: One batch for each run.
-    """
+    """Run a model, as for :func:`inference_config`, by plain kernels and one thread."""
     require_paddle()
     with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
-        config = inference_config(
-            program,
-            params,
-            pir=program.suffix == ".json",
-            accelerator="plain",
-            threads=1,
-            cache=cache,
-        )
-        return run_config(config, inputs)
+        return run_config(inference_config(program, params, cache=cache), inputs)
+
+
+class ConfiguredPredictor:
+    """The predictor of a model with one input; it needs its configuration as long as it lives."""
+
+    def __init__(self, config: paddle.inference.Config) -> None:
+        """Load the model that the configuration describes."""
+        from paddle.inference import create_predictor
+
+        self.config = config
+        self._predictor = predictor = create_predictor(config)
+        self.input_name, *_ = map(str, predictor.get_input_names())
+        self.output_names = [str(output) for output in predictor.get_output_names()]
+        self._input = predictor.get_input_handle(self.input_name)
+        self._outputs = [predictor.get_output_handle(name) for name in self.output_names]
+
+    def run(self, batch: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
+        """Return all outputs."""
+        self._input.reshape(batch.shape)
+        self._input.copy_from_cpu(batch)
+        self._predictor.run()
+        return [output.copy_to_cpu() for output in self._outputs]
 
 
 def run_config(config: paddle.inference.Config, inputs: Iterable[npt.NDArray[np.float32]]) -> Runs:
-    """Run the model that ``config`` describes, which has one input.
-
-    Args:
-        config: The files and options.
-        inputs: One batch for each run.
-    """
-    from paddle.inference import create_predictor
-
-    predictor = create_predictor(config)
-    input_name = str(predictor.get_input_names()[0])
-    output_names = [str(output) for output in predictor.get_output_names()]
-    handle = predictor.get_input_handle(input_name)
-    outputs = []
-    for x in inputs:
-        handle.reshape(x.shape)
-        handle.copy_from_cpu(x)
-        predictor.run()
-        outputs.append([predictor.get_output_handle(n).copy_to_cpu() for n in output_names])
-    return Runs(input_name, output_names, outputs)
+    """Run the model that ``config`` describes, which has one input, for each batch."""
+    predictor = ConfiguredPredictor(config)
+    outputs = list(map(predictor.run, inputs))
+    return Runs(predictor.input_name, predictor.output_names, outputs)
 
 
 def signature_of(inputs: Sequence[npt.NDArray[Any]], runs: Runs) -> ModelSignature:

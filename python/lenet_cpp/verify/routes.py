@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
-from lenet_cpp.paddle_engines.dygraph import ExecutorEngine
+from lenet_cpp.paddle_engines.engines import ExecutorEngine
 from lenet_cpp.paddle_engines.running import inference_config, run_config
 
 if TYPE_CHECKING:
@@ -88,7 +88,6 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
         config = inference_config(
             case.model.program,
             case.model.params,
-            pir=case.model.format == "json",
             accelerator=case.paddle_accelerator,
             threads=case.threads,
             precision=case.precision,

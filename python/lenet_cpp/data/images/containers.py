@@ -37,9 +37,7 @@ def is_jpeg_or_png(prefix: bytes) -> bool:
 def essential_parts(content: bytes, name: str) -> bytes:
     """Return a JPEG or PNG without the parts that its pixels do not need.
 
-    Args:
-        content: The file; damaged parts are left to Pillow.
-        name: The image's name in errors.
+    Damaged parts are left to Pillow. ``name`` is the image's in errors.
 
     Raises:
         BadInput: A JPEG has more than :data:`MAX_SCANS` scans, or the checksum of a PNG's chunk

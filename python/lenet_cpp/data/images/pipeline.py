@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,7 +63,8 @@ class Pipeline:
         """
         object.__setattr__(self, "steps", tuple(self.steps))
         try:
-            object.__setattr__(self, "compiled", _compile(self.to_dict()))
+            description = json.dumps(self.to_dict(), default=repr)
+            object.__setattr__(self, "compiled", _core.ImagePipeline(description))
         except (BadModel, TypeError) as error:
             raise BadInput(str(error)) from error
 
@@ -80,7 +81,7 @@ class Pipeline:
     def value_range(self) -> tuple[float, float]:
         """The least and the greatest value that the result can have."""
         pixels = np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2)
-        extremes = _compile(_describe(self.mode, self.steps[-2:]))(pixels)
+        extremes = Pipeline(self.mode, self.steps[-2:]).compiled(pixels)
         return float(extremes.min()), float(extremes.max())
 
     def __call__(self, source: ImageSource) -> NDArray[np.float32]:
@@ -93,9 +94,8 @@ class Pipeline:
             float32 [C, H, W], C-contiguous.
 
         Raises:
-            FileNotFound: The file does not exist or cannot be read.
-            BadInput: The image is not usable, or a step cannot process it; the message has the
-                file.
+            lenet_cpp.Error: As that, and ``BadInput`` where a step cannot process the image; the
+                message has the file.
         """
         image = read_image(source, "L" if self.mode == "L" else "RGB", depth=self.depth or 16)
         pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
@@ -111,9 +111,8 @@ class Pipeline:
             float32 [N, C, H, W], C-contiguous.
 
         Raises:
-            FileNotFound: An image does not exist or cannot be read.
-            BadInput: An image is not usable, there is no image, or the images differ in size after
-                the steps.
+            lenet_cpp.Error: As for one, and ``BadInput`` where there is no image, or they differ in
+                size after the steps.
         """
         if not sources:
             raise BadInput("expected at least one image, got none")
@@ -196,7 +195,8 @@ class Pipeline:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of ``preprocess.json``, without the fields that are None."""
-        described = _describe(self.mode, self.steps)
+        steps = [{"type": type(step).__name__, **_fields(step)} for step in self.steps]
+        described = {"format_version": _FORMAT_VERSION, "mode": self.mode, "steps": steps}
         if self.depth is not None:
             described["depth"] = self.depth
         if self.labels:
@@ -206,23 +206,9 @@ class Pipeline:
         return described
 
 
-def _describe(mode: str, steps: Iterable[_Step]) -> dict[str, Any]:
-    described = [
-        {
-            "type": type(step).__name__,
-            **{
-                name: list(value) if isinstance(value, tuple) else value
-                for name, value in asdict(step).items()
-                if value is not None
-            },
-        }
-        for step in steps
-    ]
-    return {"format_version": _FORMAT_VERSION, "mode": mode, "steps": described}
-
-
-def _compile(description: dict[str, Any]) -> _core.ImagePipeline:
-    return _core.ImagePipeline(json.dumps(description, default=repr))
+def _fields(step: _Step) -> dict[str, Any]:
+    named = {name: value for name, value in asdict(step).items() if value is not None}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in named.items()}
 
 
 def _parse(text: str) -> Pipeline:
@@ -254,9 +240,6 @@ def imagenet(image_size: int = 224, *, library: str | None = None) -> Pipeline:
         library: ``opencv`` resizes and rounds as PaddleClas; None as paddle.vision and
             torchvision, with Pillow.
 
-    Returns:
-        A pipeline to float32 [3, image_size, image_size].
-
     Raises:
         BadInput: The library is another.
     """
@@ -273,12 +256,9 @@ def imagenet(image_size: int = 224, *, library: str | None = None) -> Pipeline:
 
 
 def digit() -> Pipeline:
-    """Return LeNet's preprocessing: the digit of a photo as in MNIST, in [0, 1].
+    """Return LeNet's preprocessing: the digit of a photo as in MNIST, in [0, 1], 28 x 28.
 
     The pixels are divided by 255, as in :func:`lenet_cpp.predict` and Paddle's ToTensor. A
     multiplication by 1/255 would give other last bits.
-
-    Returns:
-        A pipeline to float32 [1, 28, 28].
     """
     return Pipeline("L", (Digit(size=28, box=20), Normalize(1.0, (0.0,), (255.0,)), ToCHW()))

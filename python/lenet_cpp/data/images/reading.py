@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp._base.lazy import LazyModule
-from lenet_cpp.data.arrays import as_array
+from lenet_cpp.data.arrays import as_array, is_picture
 from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 
@@ -131,9 +131,7 @@ def _from_pixels(pixels: NDArray[np.generic]) -> Image.Image:
     from PIL import Image
 
     shape = pixels.shape
-    if pixels.dtype != np.uint8 or not (
-        pixels.ndim == 2 or (pixels.ndim == 3 and shape[2] in {1, 3, 4})
-    ):
+    if pixels.dtype != np.uint8 or not is_picture(shape):
         raise BadInput(
             f"an array of pixels is uint8 from 0 to 255, [H, W], [H, W, 1], [H, W, 3] or [H, W, 4];"
             f" got {pixels.dtype} of shape {list(shape)}: convert it, one picture at a time"

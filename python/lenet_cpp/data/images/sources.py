@@ -32,8 +32,7 @@ def find_images(
         missing: Return the paths of lists that do not exist too.
 
     Returns:
-        At least one path. Files that the user named exist; they are checked to be images only when
-        they are read.
+        At least one path, of a file that is checked to be an image only when it is read.
 
     Raises:
         FileNotFound: A source, or a path in a list, does not exist, cannot be read, or contains no
@@ -55,7 +54,6 @@ def _find(source: Path, missing: bool) -> list[Path]:
         elif source.exists():
             return _listed(source, missing) if source.suffix.lower() == ".txt" else [source]
         elif glob.has_magic(str(source)):
-            # Path.glob takes no pattern that starts at the root
             matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
             found = sorted(path for path in map(Path, matches) if _is_image(path))
             what = "that matches"
@@ -82,12 +80,8 @@ def _listed(source: Path, missing: bool) -> list[Path]:
         text = source.read_text(encoding="utf-8-sig")
     except ValueError as error:
         raise BadInput(f"{source} is not a list of images: {error}") from error
-    lines = enumerate(text.split("\n"), start=1)
-    found = [
-        _listed_path(source, number, line.strip(), missing)
-        for number, line in lines
-        if line.strip()
-    ]
+    lines = enumerate(map(str.strip, text.split("\n")), start=1)
+    found = [_listed_path(source, number, line, missing) for number, line in lines if line]
     if not found:
         raise FileNotFound(f"{source} lists no image: write one path in each line")
     return found
