@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp.errors import BadModel
 from lenet_cpp.formats.tensors import read_combined
 
@@ -166,11 +167,8 @@ def check_int8(program: Path) -> list[str]:
     Raises:
         BadModel: Nothing is quantized, or a weight is not int8 in the program or in the file.
     """
-    from paddle.static.io import is_persistable
-
+    arrays = read_combined(program.with_suffix(".pdiparams"), _core.parameter_names(program))
     with _parsed(program) as parsed:
-        names = [var.name for var in parsed.list_vars() if is_persistable(var)]
-        arrays = read_combined(program.with_suffix(".pdiparams"), names)
         block = parsed.global_block()
         rounded = {op.input("X")[0] for op in block.ops if op.type == "dequantize_linear"}
         weights = sorted(rounded & arrays.keys())  # the others are activations
