@@ -107,10 +107,8 @@ def _paddleclas1_names(keys: Iterable[str]) -> dict[str, str]:
 def paddleclas1_name(key: str, stages: list[range]) -> str | None:
     """Return a variable's name in the ResNet_vd of PaddleClas 1; None when it has none there.
 
-    Args:
-        key: The name in the state dict: ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean`` or
-            ``fc.bias``.
-        stages: The numbers of the blocks of each stage.
+    In the state dict it is ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean`` or ``fc.bias``;
+    ``stages`` are the numbers of the blocks of each stage.
     """
     if key in {"fc.weight", "fc.bias"}:
         return f"fc_0.{key[3]}_0"

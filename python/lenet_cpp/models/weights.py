@@ -103,21 +103,10 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
 def load_pretrained(
     layer: paddle.nn.Layer, source: str | Path, *, sha256: str | None = None
 ) -> Path:
-    """Load published weights into a layer, strictly.
+    """Load published weights into a layer, strictly, and return their local path.
 
-    Args:
-        layer: As for :func:`load_parameters`.
-        source: See :func:`fetch`.
-        sha256: See :func:`fetch`.
-
-    Returns:
-        The local path.
-
-    Raises:
-        BadInput: The URL or the checksum is invalid, or ``http`` is used without a checksum.
-        FileNotFound: There is no such file, or it cannot be downloaded.
-        BadModel: The file has another checksum, is damaged, or does not fit the layer (every
-            difference is listed); the layer is then unchanged.
+    This is :func:`fetch` and then :func:`load_parameters`, with their arguments and errors. The
+    layer is unchanged when there is one.
     """
     path = fetch(source, sha256=sha256)
     load_parameters(layer, path)
@@ -132,10 +121,6 @@ def seed_parameters(layer: paddle.nn.Layer, seed: int) -> None:
     at any depth. Weights are drawn as by K. He et al., "Delving deep into
     rectifiers", 2015. Scales of normalizations are below 1: with running statistics
     instead of a batch's own, each residual block would otherwise double the variance.
-
-    Args:
-        layer: The model; its parameters and statistics are overwritten.
-        seed: 0 or more.
 
     Raises:
         BadInput: The seed is negative.
