@@ -14,7 +14,7 @@ from typing import Any
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadModel, FileNotFound
-from lenet_cpp.formats.manifest import sha256_file
+from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
 
 RECORD_FORMAT = 1
 
@@ -45,6 +45,22 @@ def load_record(where: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
         raise BadModel(f"{where} is not a training record of format {RECORD_FORMAT}")
     return record
+
+
+def measured_accuracy(record: Mapping[str, Any], path: Path | None) -> MeasuredAccuracy | None:
+    """Return the accuracy that a training measured, if it did; ``path`` is that of the parameters.
+
+    Raises:
+        BadModel: The record is damaged.
+    """
+    test = record.get("test")
+    if test is None:
+        return None
+    try:
+        of = test.get("of") or f"MNIST test images ({record['data']['kind']})"
+        return MeasuredAccuracy(test["correct"] / test["count"], test["count"], of)
+    except (AttributeError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise BadModel(f"the training record of {path} is damaged: test is {test!r}") from error
 
 
 def write_torch_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ as if they were int8 when its int8 switch is on, and then answers wrongly withou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadModel
+from lenet_cpp.export.inference_model import drop_attributes, parsed_program
 from lenet_cpp.formats.tensors import read_combined
 
 QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
@@ -28,22 +28,12 @@ _TRAINING_SLOTS = {"InState", "InAccum", "OutState", "OutAccum", "OutScale"}
 # The Python call stacks, with the file names of the exporting machine; a mark for passes that
 # quantize, which Paddle writes as an integer although it is a boolean; PaddleSlim's ranges, such as
 # Filter0_threshold, which no operator has.
-_LEFT_OVER = re.compile(r"op_callstack|skip_quant|[A-Za-z]+\d+_threshold")
-
-
-@contextmanager
-def _parsed(program: Path) -> Iterator[Any]:
-    """Yield a program without its parameters."""
-    import paddle
-    from paddle import pir_utils
-
-    with pir_utils.OldIrGuard():
-        yield paddle.static.Program.parse_from_string(program.read_bytes())
+_LEFT_OVER = r"op_callstack|skip_quant|[A-Za-z]+\d+_threshold"
 
 
 def quantizable_weights(program: Path) -> dict[str, tuple[int, ...]]:
     """Return the name and the shape of each weight that can be quantized, in their order."""
-    with _parsed(program) as parsed:
+    with parsed_program(program) as parsed:
         block = parsed.global_block()
         weights = [
             block.var(name)
@@ -114,11 +104,7 @@ def finish_program(path: Path) -> None:
             if op.type == "dequantize_linear":
                 _cast(block.var(op.input("X")[0]), scope, path.name)
         save_program(path, program, feeds, fetches)
-    with _parsed(path) as program:
-        for op in (op for block in program.blocks for op in block.ops):
-            for name in filter(_LEFT_OVER.fullmatch, op.attr_names):
-                op.desc.remove_attr(name)
-        path.write_bytes(program.desc.serialize_to_string())
+    drop_attributes(path, _LEFT_OVER)
 
 
 def _drop_repetitions(block: Any) -> None:
@@ -168,7 +154,7 @@ def check_int8(program: Path) -> list[str]:
         BadModel: Nothing is quantized, or a weight is not int8 in the program or in the file.
     """
     arrays = read_combined(program.with_suffix(".pdiparams"), _core.parameter_names(program))
-    with _parsed(program) as parsed:
+    with parsed_program(program) as parsed:
         block = parsed.global_block()
         rounded = {op.input("X")[0] for op in block.ops if op.type == "dequantize_linear"}
         weights = sorted(rounded & arrays.keys())  # the others are activations

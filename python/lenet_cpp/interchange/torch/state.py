@@ -25,7 +25,7 @@ from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
-from lenet_cpp.formats.training_record import read_torch_record
+from lenet_cpp.formats.training_record import measured_accuracy, read_torch_record
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models.registry import build_layer
@@ -241,11 +241,5 @@ def read_source(
     net = torch_models.create_network(network, classes)
     net.load_state_dict(state)
     net.eval()
-    test = record.get("test")
-    try:
-        accuracy = test and MeasuredAccuracy(
-            test["correct"] / test["count"], test["count"], test["of"]
-        )
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise BadModel(f"the training record of {path} is damaged: {error!r}") from error
+    accuracy = measured_accuracy(record, path)
     return TorchSource(net, parameters, classes, shape, record, accuracy)
