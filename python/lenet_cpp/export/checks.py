@@ -32,12 +32,7 @@ def run_or_raise(
 ) -> Runs:
     """Run a model as :func:`run_model` does, and raise ``error`` when that fails.
 
-    Args:
-        program: The program.
-        params: Its parameters; None when the layout is separate.
-        inputs: One batch for each run.
-        error: What to raise.
-        name: What the message calls the model; the program when None.
+    The message calls it ``name``, or names the program.
     """
     try:
         return run_model(program, params, inputs)
@@ -53,17 +48,10 @@ def check_agreement(
     error: type[Error] = BadModel,
     conclusion: str = "",
 ) -> float:
-    """Compare batches of outputs, and raise ``error`` unless they agree.
+    """Compare the expected and the found outputs of each batch; return the largest difference.
 
-    Args:
-        pairs: The expected outputs and those found, for each batch.
-        names: What to call the two.
-        exact: Whether they have to be the same bits.
-        error: What to raise.
-        conclusion: Ends the message.
-
-    Returns:
-        The largest difference.
+    Raises ``error`` unless they agree, or are the same bits where ``exact``; its message calls them
+    by the ``names``, and ends with ``conclusion``.
     """
     comparison = compare_batches(pairs, names=names, exact=exact)
     if not comparison.agrees:
@@ -74,12 +62,7 @@ def check_agreement(
 def read_back(program: Path, params: Path | None) -> str:
     """Load and run what was written, as ``lenet-cpp predict`` does by default.
 
-    Args:
-        program: The program.
-        params: Its parameters; None when each variable has a file beside the program.
-
-    Returns:
-        Why predict does not support the model; empty when it runs it.
+    Returns why predict does not support the model; nothing when it runs it.
 
     Raises:
         lenet_cpp.Error: Another refusal or failure of :class:`lenet_cpp.Predictor`.

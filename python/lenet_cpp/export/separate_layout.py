@@ -82,11 +82,8 @@ def combine_separate(
             ``model`` without one.
 
     Raises:
-        BadInput: The folder holds another model's export, or the source folder is the output.
-        FileNotFound: The source is missing.
-        BadModel: A variable is missing, damaged or of the wrong shape or size (all are listed),
-            or the written model does not give exactly the same outputs.
-        OSError: The folder cannot be written.
+        BadModel: A variable is missing, damaged or of the wrong shape or size; all are listed.
+        lenet_cpp.Error: As :func:`write_separate`.
     """
     program = find_source(source, "separate").path
     return rewrite(program, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name)
@@ -152,10 +149,10 @@ def rewrite(
             raise BadModel(
                 f"{program} is damaged: Paddle crashed on it ({error.signal})"
             ) from error
-        # It is valid for the model in any format.
-        companions = [each for each in [PREPROCESS_NAME] if (program.parent / each).is_file()]
-        for companion in companions:
-            shutil.copyfile(program.parent / companion, staging / companion)
+        companions = []
+        if (described := program.with_name(PREPROCESS_NAME)).is_file():  # valid in any format
+            shutil.copyfile(described, staging / PREPROCESS_NAME)
+            companions.append(PREPROCESS_NAME)
         manifest = describe_model(
             staging,
             stem,
@@ -188,62 +185,64 @@ def transcribe(
     model, folder = Path(program), Path(output)
     params_path = None if params is None else Path(params)
     target = folder / to_program, None if to_params is None else folder / to_params
+    to_pir = False
     if model.suffix == ".json":
-        shape = _fix_pir(model, sizes, target[0])
+        shape, written = _fix_pir(model, sizes, target[0]), [str(to_params)]
         shutil.copyfile(str(params_path), str(target[1]))
-        return _compare(shape, (model, params_path), target, [str(to_params)], exact=True)
-    parsed = _parse(model)
-    shape = _input_shape(model, parsed, sizes)
-    to_pir = to_program.endswith(".json")
-    if to_pir and _scales(parsed):
-        raise Unsupported(
-            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
-            " float model"
-        )
-    names = _variable_names(model, parsed)
-    sources = [model.parent / name for name in names] if params_path is None else [params_path]
-    if params_path is None and (missing := [path.name for path in sources if not path.is_file()]):
-        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
-    written = names if to_params is None else [to_params]
-    source_name = None if params_path is None else params_path.name
-    _transcribe(parsed, model.parent, source_name, folder, to_params)
-    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
-    # at the end of a variable.
-    copies = [folder / name for name in written]
-    before, after = (b"".join(path.read_bytes() for path in paths) for paths in (sources, copies))
-    if before != after:
-        raise BadModel(
-            f"{params_path or model.parent}: the parameters are truncated, damaged or of another"
-            " program"
-        )
-    # The program is the same in both layouts, and a copy keeps every byte.
-    target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
-    if to_pir:
-        _translate(target[0], target[1], target[0])
-    return _compare(shape, (model, params_path), target, written, exact=not to_pir)
-
-
-def _compare(
-    shape: tuple[int, ...],
-    source: tuple[Path, Path | None],
-    target: tuple[Path, Path | None],
-    written: list[str],
-    *,
-    exact: bool,
-) -> dict[str, Any]:
-    import paddle
-
-    signature, difference = compare_outputs(random_batches(shape), source, target, exact=exact)
+    else:
+        to_pir = to_program.endswith(".json")
+        shape, written = _transcribe(model, params_path, target, sizes, to_pir=to_pir)
+    signature, difference = compare_outputs(
+        random_batches(shape), (model, params_path), target, exact=not to_pir
+    )
     return {
-        "files": [target[0].name, *written],
+        "files": [to_program, *written],
         "paddle_version": str(paddle.__version__),
         "max_difference": difference,
         "signature": asdict(signature),
     }
 
 
-def _translate(model: Path, params: Path | None, target: Path) -> None:
-    """Write the program as PIR, with Paddle's own translation."""
+def _transcribe(
+    model: Path,
+    params: Path | None,
+    target: tuple[Path, Path | None],
+    sizes: Sequence[int],
+    *,
+    to_pir: bool,
+) -> tuple[tuple[int, ...], list[str]]:
+    """Write a ProgramDesc; return the shape of its input, and the files of its parameters."""
+    parsed = _parse(model)
+    shape = _input_shape(model, parsed, sizes)
+    if to_pir and _scales(parsed):
+        raise Unsupported(
+            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
+            " float model"
+        )
+    names = _variable_names(model, parsed)
+    sources = [model.parent / name for name in names] if params is None else [params]
+    if params is None and (missing := [path.name for path in sources if not path.is_file()]):
+        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
+    folder = target[0].parent
+    written = names if target[1] is None else [target[1].name]
+    _copy_variables(parsed, params or model.parent, target[1] or folder)
+    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
+    # at the end of a variable.
+    copies = [folder / name for name in written]
+    before, after = (b"".join(path.read_bytes() for path in paths) for paths in (sources, copies))
+    if before != after:
+        raise BadModel(
+            f"{params or model.parent}: the parameters are truncated, damaged or of another program"
+        )
+    # The program is the same in both layouts, and a copy keeps every byte.
+    target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
+    if to_pir:
+        _translate(*target)
+    return shape, written
+
+
+def _translate(model: Path, params: Path | None) -> None:
+    """Write the program as PIR in its place, with Paddle's own translation."""
     import paddle
     from paddle import pir_utils
 
@@ -266,11 +265,11 @@ def _translate(model: Path, params: Path | None, target: Path) -> None:
                 op.result(0) for op in program.global_block().ops if op.name() == "pd_op.data"
             ]
             normal = paddle.static.normalize_program(program, inputs, outputs)
-            paddle.base.core.serialize_pir_program(normal, str(target), True, False, True)
-    document = json.loads(target.read_bytes())
+            paddle.base.core.serialize_pir_program(normal, str(model), True, False, True)
+    document = json.loads(model.read_bytes())
     for op in document["program"]["regions"][0]["blocks"][0]["ops"]:
         _tidy(op)
-    target.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+    model.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
 
 
 def _tidy(op: dict[str, Any]) -> None:
@@ -317,28 +316,23 @@ def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
     return names
 
 
-def _transcribe(
-    program: paddle.static.Program,
-    source: Path,
-    source_name: str | None,
-    output: Path,
-    output_name: str | None,
-) -> None:
-    """Load all variables from one layout and save them in the other; names mean combined."""
+def _copy_variables(program: paddle.static.Program, source: Path, target: Path) -> None:
+    """Load all variables from one layout and save them in the other; a file has all of them."""
     import paddle
+
+    def at(path: Path) -> dict[str, Any]:
+        folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
+        return {"dirname": str(folder), "filename": name, "vars": list(variables.values())}
 
     scope = paddle.static.Scope()
     executor = paddle.static.Executor(paddle.CPUPlace())
     variables = _variables(program)
     with paddle.static.scope_guard(scope):
         try:
-            paddle.static.io.load_vars(
-                executor, str(source), vars=list(variables.values()), filename=source_name
-            )
+            paddle.static.io.load_vars(executor, **at(source))
         except Exception as error:
             raise BadModel(
-                f"{source / (source_name or '')}: the parameters are damaged or are not those of"
-                " the program"
+                f"{source}: the parameters are damaged or are not those of the program"
             ) from error
         faults, scales = [], _scales(program)
         for name, variable in variables.items():
@@ -347,12 +341,8 @@ def _transcribe(
             if found != expected and not (name in scales and kept[0] == kept[1]):
                 faults.append(f"{name} is {found}, expected {expected}")
         if faults:
-            raise BadModel(
-                f"{source / (source_name or '')}: wrong shapes of variables: {'; '.join(faults)}"
-            )
-        paddle.static.io.save_vars(
-            executor, str(output), vars=list(variables.values()), filename=output_name
-        )
+            raise BadModel(f"{source}: wrong shapes of variables: {'; '.join(faults)}")
+        paddle.static.io.save_vars(executor, **at(target))
 
 
 def _scales(program: paddle.static.Program) -> set[str]:
