@@ -102,15 +102,8 @@ def quantize(
 ) -> Quantized:
     """Quantize a model, check it as it will be deployed, and only then write it.
 
-    Args:
-        source: The float model.
-        images: To calibrate, train and test with.
-        method: A key of :data:`METHODS`.
-        output_dir: The folder to write; made if missing. An older model of the same name there is
-            replaced when it is a quantized one.
-        settings: How.
-        reference: The float model's outputs for ``images.test``; computed when None.
-        report: Takes the progress.
+    An older model of the same name in the folder is replaced when it is a quantized one.
+    ``reference`` are the float model's outputs for ``images.test``, computed when None.
 
     Raises:
         BadInput: A setting, or the folder holds a float model or another model's export.

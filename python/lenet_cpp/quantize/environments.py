@@ -60,22 +60,16 @@ class Environment:
         return self._python if complete else None
 
     def make(self, python: str | Path, *, report: Report | None = None) -> Path:
-        """Return the interpreter, after making the environment if it does not exist.
-
-        Args:
-            python: The interpreter that makes the environment.
-            report: Receives the progress.
+        """Return the interpreter, after ``python`` has made the environment if there is none.
 
         Raises:
             BackendFailure: The environment cannot be made, for lack of a network or of space; the
                 message ends with pip's last line.
         """
         with _locked(self.folder.parent):
-            found = self.find()
-            if found is None:
+            if self.find() is None:
                 self._make(python, report)
-                found = self._python
-        return found
+        return self._python
 
     def _make(self, python: str | Path, report: Report | None) -> None:
         # An environment cannot be moved, so it is made in place; "ready" marks a complete one.

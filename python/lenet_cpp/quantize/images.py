@@ -45,12 +45,9 @@ class Images:
 
 
 def mnist_images(data_dir: Path | None, calibration: int = _MOST, *, seed: int = 0) -> Images:
-    """Take images of digits, the calibration images with the shares that the classes have.
+    """Take images of digits, as :func:`lenet_cpp.data.mnist.load_mnist` finds them.
 
-    Args:
-        data_dir: See :func:`lenet_cpp.data.mnist.load_mnist`.
-        calibration: How many to calibrate on.
-        seed: Of their choice.
+    So many images are to calibrate on, with the shares that the classes have.
 
     Raises:
         BadInput: There are not that many images, or the data is damaged.
@@ -120,14 +117,8 @@ def own_images(
     first = prepare(chosen)
     second = prepare(others) if len(others) else first
     which = "others to test" if len(others) else "to test, which are the same"
-    return Images(
-        calibration=first,
-        training=first,
-        test=second,
-        labels=None,
-        description=f"{name}: {len(first)} to calibrate, {len(second)} {which}",
-        kind=kind,
-    )
+    said = f"{name}: {len(first)} to calibrate, {len(second)} {which}"
+    return Images(first, first, second, labels=None, description=said, kind=kind)
 
 
 def _read(path: Path) -> Sequence[Path] | npt.NDArray[Any]:

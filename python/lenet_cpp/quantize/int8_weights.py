@@ -48,8 +48,7 @@ def quantizable_weights(program: Path) -> dict[str, tuple[int, ...]]:
 def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[str], Any]]:
     """Load a program with its parameters, in static mode with the old IR.
 
-    Yields:
-        The program, the names of its inputs and of its outputs, and the scope.
+    Yields the program, the names of its inputs and of its outputs, and the scope.
     """
     import paddle
 
@@ -84,10 +83,7 @@ def finish_program(path: Path) -> None:
     """Rewrite a quantized program as it is deployed; in static mode with the old IR.
 
     Weights become int8, operators lose what only training needs, and what an exporting machine
-    leaves of itself (call stacks) is taken out.
-
-    Args:
-        path: The ``.pdmodel``, which is replaced, as the ``.pdiparams`` beside it is.
+    leaves of itself (call stacks) is taken out. The ``.pdiparams`` beside it is replaced too.
 
     Raises:
         BadModel: A weight is not made of integers from -128 to 127.
@@ -142,13 +138,7 @@ def _cast(weight: Any, scope: Any, program: str) -> None:
 
 
 def check_int8(program: Path) -> list[str]:
-    """Check that the weights of a quantized model are int8, by readers of our own.
-
-    Args:
-        program: The ``.pdmodel``, with its ``.pdiparams`` beside it.
-
-    Returns:
-        The names of the quantized weights.
+    """Check that the weights of a ``.pdmodel`` are int8, by readers of our own; return their names.
 
     Raises:
         BadModel: Nothing is quantized, or a weight is not int8 in the program or in the file.

@@ -6,7 +6,7 @@ the training, and observers, because Paddle's own know whole tensors only and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,12 +42,7 @@ _TWO_PASSES = ("hist", "KL")
 
 
 def quantize(tasks: list[dict[str, Any]], report: Report) -> None:
-    """Do tasks, one after the other.
-
-    Args:
-        tasks: Each as ``dataclasses.asdict`` describes a :class:`Task`.
-        report: Takes the progress, each task's as its share of the whole.
-    """
+    """Do tasks, each as ``dataclasses.asdict`` describes a :class:`Task`, one after the other."""
     for index, task in enumerate(Task(**each) for each in tasks):
         paddle.disable_static()  # an earlier task may have left it on
         paddle.seed(task.seed)
@@ -234,19 +229,13 @@ def _save(quantization: Any, layer: paddle.nn.Layer, task: Task) -> None:
     """Write a layer that was calibrated or trained as a program."""
     shape = [None, *task.image_shape]
     spec = [paddle.static.InputSpec(shape, "float32", name=task.input_name)]
+    target = str(task.result.with_suffix(""))
     if task.via == "paddleslim":
-        target = str(task.result.with_suffix(""))
         quantization.save_quantized_model(layer, target, input_spec=spec)
     else:
-        save_layer(quantization.convert(layer, inplace=True), task.result, spec)
-
-
-def save_layer(
-    layer: paddle.nn.Layer, program: Path, input_spec: Sequence[paddle.static.InputSpec]
-) -> None:
-    """Write a converted layer as a program."""
-    layer.eval()
-    paddle.jit.save(layer, str(program.with_suffix("")), input_spec=input_spec)
+        layer = quantization.convert(layer, inplace=True)
+        layer.eval()
+        paddle.jit.save(layer, target, input_spec=spec)
 
 
 _METHODS = {
@@ -261,14 +250,9 @@ _METHODS = {
 
 
 def layer_config(algo: str | None) -> QuantConfig:
-    """Return which layers are quantized, and how: their weights are rounded by channel.
-
-    Args:
-        algo: Of the calibration; None for training.
-    """
-    if algo is None:
-        activation = _Factory(_ActivationQuanter, moving_rate=0.9)
-    else:
+    """Return which layers are quantized, and how; ``algo`` calibrates, and is None for training."""
+    activation = _Factory(_ActivationQuanter, moving_rate=0.9)
+    if algo is not None:
         activation = _Factory(_ActivationObserver, algo=algo)
     config = QuantConfig(activation=None, weight=None)
     types = [paddle.nn.Conv2D, paddle.nn.Linear]

@@ -43,23 +43,12 @@ def make_report(
     threads: int = 1,
     report: Report | None = None,
 ) -> dict[str, Any]:
-    """Run the float model and the quantized ones by every route.
+    """Run the float model and the quantized ones by every route, on the images to test with.
 
-    Args:
-        source: The float model.
-        images: The images; those to test with are run.
-        settings: Those of the quantization, which are recorded.
-        quantized: The models.
-        reference: The float model's outputs, with which all are compared.
-        refused: Method to reason, of models that were not written.
-        program: The C++ program; its route is left out when None.
-        seconds: About how long each model is timed in Python by each route, for one image and for
-            a batch.
-        threads: CPU threads.
-        report: Takes the progress.
-
-    Returns:
-        What can be written as JSON. A route that failed has ``error``.
+    Returns what can be written as JSON: a route that failed has ``error``; ``refused`` are the
+    methods without a model, and why. ``reference`` are the float model's outputs, with which all
+    are compared. Each model is timed for about so many seconds in Python by each route, for one
+    image and for a batch. Without a C++ program its route is left out.
     """
     models = {"float": source.deployed} | {one.method: one.deployed for one in quantized}
     timing: Any = {"seconds": seconds, "threads": threads, "report": report}
@@ -162,7 +151,7 @@ def _percent(share: float | None, otherwise: str = "-") -> str:
 
 def _quality_row(name: str, entry: dict[str, Any], *, labelled: bool) -> list[str]:
     shown = "accuracy" if labelled else "agreement"
-    first = next((r for r in entry["routes"].values() if "error" not in r), None)
+    first = next((each for each in entry["routes"].values() if "error" not in each), None)
     done = [sum(column) for column in zip(*entry.get("int8_primitives", {}).values(), strict=True)]
     return [
         name,

@@ -54,15 +54,9 @@ def analyse(
 
     A layer's model is run in float arithmetic with its values rounded, because oneDNN's int8
     switch takes fully connected layers along that the program leaves in float. Nothing is written.
+    Of the settings ``algo`` and ``batch_size`` are used.
 
-    Args:
-        source: The float model.
-        images: To calibrate and to test with.
-        settings: ``algo`` and ``batch_size`` are used.
-        report: Takes the progress: the layers done.
-
-    Returns:
-        In the order of the program; then all together, and all together in int8.
+    Returns the layers in the order of the program; then all together, and all together in int8.
 
     Raises:
         lenet_cpp.Error: As :func:`lenet_cpp.quantize.quantize`.
@@ -101,12 +95,8 @@ def analyse(
 def run_in_child(task: dict[str, Any], rows: list[dict[str, Any]], report: Report) -> None:
     """Run the float model and those of the rows; write their outputs, as ``INDEX.npy``.
 
-    Each is made and removed again, so that one lies on the disk at a time.
-
-    Args:
-        task: All layers, as ``dataclasses.asdict`` describes a :class:`Task`.
-        rows: ``layer`` and ``weight`` of each.
-        report: Takes the progress.
+    Each is made and removed again, so that one lies on the disk at a time. The task, as
+    ``dataclasses.asdict`` describes it, is all layers.
     """
     from lenet_cpp.quantize import methods
 
@@ -128,12 +118,9 @@ def run_in_child(task: dict[str, Any], rows: list[dict[str, Any]], report: Repor
 
 
 def plot(found: Sequence[Sensitivity], path: Path, title: str) -> None:
-    """Draw the error that each layer makes; needs matplotlib, of the extra ``bench``.
+    """Draw the error that each layer makes, in the format that the path's suffix says.
 
-    Args:
-        found: What :func:`analyse` found.
-        path: The picture; its suffix says in which format.
-        title: Of the picture.
+    It needs matplotlib, of the extra ``bench``.
     """
     from matplotlib.figure import Figure
 
