@@ -15,10 +15,10 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
+from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.cli._versions import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
-from lenet_cpp.verify import TOLERANCES, Comparison, compare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,18 +32,10 @@ from tqdm import tqdm
 
 from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import TOLERANCES, Comparison, compare
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.formats.source import format_label
-from lenet_cpp.verify.files import (
-    PROGRAM_FORMATS,
-    find_models,
-    load_trained_layer,
-    open_model,
-    other_checkpoint,
-    random_seed,
-)
-from lenet_cpp.verify.layers import LayerComparison, compare_layers
+from lenet_cpp.inference.model import Model, check_model
+from lenet_cpp.verify.files import find_models, load_trained_layer, other_checkpoint, random_seed
 from lenet_cpp.verify.report import Recorded, Report, Row
 from lenet_cpp.verify.routes import (
     ACCELERATORS,
@@ -63,34 +55,8 @@ if TYPE_CHECKING:
     import paddle
 
     from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.model import Model
     from lenet_cpp.inference.options import Precision
     from lenet_cpp.models import ModelSpec
-
-__all__ = [
-    "ACCELERATORS",
-    "BATCH_SIZES",
-    "PRECISIONS",
-    "PROGRAM_FORMATS",
-    "ROUTES",
-    "TOLERANCES",
-    "Case",
-    "Comparison",
-    "LayerComparison",
-    "Recorded",
-    "Report",
-    "Row",
-    "compare",
-    "compare_layers",
-    "find_models",
-    "format_label",
-    "run_dygraph",
-    "run_lenet_cpp",
-    "run_paddle_inference",
-    "run_program",
-    "run_training_engine",
-    "verify",
-]
 
 BATCH_SIZES = (1, 3, 64, 1000)
 MAX_BATCH_SIZE = 1024
@@ -156,7 +122,8 @@ def verify(
         tolerance = TOLERANCES.get(precision, 0)
     _check_arguments(images, labels, accelerators, batch_sizes, precision, tolerance)
     found = find_models(model_dir, formats)
-    model = open_model(found[0])  # first: Paddle would crash on a damaged file
+    # First, because Paddle would crash on a damaged file.
+    model = check_model(found[0].program, found[0].params)
     import paddle
 
     exact, notes = _same_engine(str(paddle.__version__), program)

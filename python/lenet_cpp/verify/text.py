@@ -22,12 +22,7 @@ SHARES = "In parentheses: the difference as a share of the tolerance."
 
 
 def report_document(report: Report, layers: Sequence[LayerComparison] | None) -> dict[str, object]:
-    """Return what the command writes as JSON.
-
-    Args:
-        report: The comparison.
-        layers: That of the layers, if it was asked for.
-    """
+    """Return what the command writes as JSON, with the layers if they were compared."""
     document: dict[str, object] = dict(report.to_dict())
     if layers is not None:
         entries = [asdict(layer) | {"operator": layer.operator or None} for layer in layers]
