@@ -34,7 +34,7 @@ from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.verify.files import find_models
-from lenet_cpp.verify.report import Compared, comparison_entry, finite
+from lenet_cpp.verify.report import Compared, comparison_entry
 from lenet_cpp.verify.routes import (
     NO_PROGRAM,
     Case,
@@ -62,13 +62,11 @@ class Across(Compared):
     """The result of :func:`across`.
 
     Attributes:
-        model_dir: The exported model.
         images: The number of images.
         routes: The routes that ran.
         pairs: The comparison of every two routes.
         unavailable: The routes that could not run, with the reason.
         correct: The correct predictions of each route; empty without labels.
-        tolerance: The tolerance of the comparisons.
     """
 
     model_dir: Path
@@ -89,18 +87,8 @@ class Across(Compared):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON, with None for differences that are not finite."""
-        return {
-            "agrees": self.agrees,
-            "images": self.images,
-            "routes": list(self.routes),
-            "equal_predictions": self.equal_predictions,
-            "largest_difference": finite(self.largest_difference),
-            "share_of_tolerance": finite(self.share),
-            "tolerance": self.tolerance,
-            "correct": self.correct,
-            "pairs": [comparison_entry(pair) for pair in self.pairs],
-            "unavailable": self.unavailable,
-        }
+        named = self.summary("images", "routes", "tolerance", "correct", "unavailable")
+        return named | {"pairs": [comparison_entry(pair) for pair in self.pairs]}
 
 
 @dataclass

@@ -46,6 +46,13 @@ class Compared(ABC):
         """The largest difference as :func:`lenet_cpp.agreement.difference` writes it."""
         return difference(self.largest_difference, self.share)
 
+    def summary(self, *names: str) -> dict[str, Any]:
+        """Return these attributes and those of all comparisons for JSON."""
+        return {name: getattr(self, name) for name in ("agrees", "equal_predictions", *names)} | {
+            "largest_difference": finite(self.largest_difference),
+            "share_of_tolerance": finite(self.share),
+        }
+
 
 def comparison_entry(one: Comparison) -> dict[str, Any]:
     """Return a comparison for JSON."""
@@ -125,14 +132,7 @@ class Report(Compared):
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON, with None for differences that are not finite."""
         return {
-            "agrees": self.agrees,
-            "images": self.images,
-            "equal_predictions": self.equal_predictions,
-            "largest_difference": finite(self.largest_difference),
-            "share_of_tolerance": finite(self.share),
-            "precision": self.precision,
-            "tolerance": self.tolerance,
-            "reference": self.reference,
+            **self.summary("images", "precision", "tolerance", "reference", "notes"),
             "accuracy": {
                 route: {"correct": correct, "total": self.images, "fraction": correct / self.images}
                 for route, correct in self.correct.items()
@@ -153,5 +153,4 @@ class Report(Compared):
                 {"format": format_, "accelerator": accelerator, "reason": reason}
                 for (format_, accelerator), reason in self.unavailable.items()
             ],
-            "notes": list(self.notes),
         }
