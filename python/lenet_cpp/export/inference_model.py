@@ -27,7 +27,7 @@ import inspect
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +75,7 @@ def export_model(
     image_size: int | None = None,
     seed: int | None = None,
     sha256: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> ExportResult:
     """Export a model for inference, and check that the written model agrees.
 
@@ -97,6 +98,7 @@ def export_model(
         seed: The seed of random parameters, instead of trained ones
             (:func:`lenet_cpp.models.weights.seed_parameters`).
         sha256: The expected SHA-256 of the parameter file.
+        facts: Fields of the manifest, in place of what is known here.
 
     Raises:
         BadInput: The model, a format, the number of classes or the size of images is unknown or
@@ -156,10 +158,13 @@ def export_model(
             paddle_version=str(paddle.__version__),
             topology=spec.name,
             softmax=softmax,
-            classes=spec.class_names(num_classes),
-            data=training and training.pop("data", None),
-            training=training,
-            accuracy=accuracy,
+            **{
+                "classes": spec.class_names(num_classes),
+                "data": training and training.pop("data", None),
+                "training": training,
+                "accuracy": accuracy,
+                **(facts or {}),
+            },
         )
         return install(staging, output, manifest, difference, refusal)
 
