@@ -122,12 +122,10 @@ def find_parameters(path: str | os.PathLike[str]) -> Source:
     """Find trained parameters, of which a program is no part.
 
     Args:
-        path: A ``.pdparams``, with or without its suffix; a folder with one of them; or a folder
-            with a file for each variable, in which a program is ignored. ``fluid.save`` of Paddle 1
-            wrote the first, ``fluid.io.save_persistables`` and ``save_inference_model`` the others.
-
-    Returns:
-        A source of the format ``pdparams``, whose file may be missing, or ``persistables``.
+        path: A ``.pdparams``, with or without its suffix, which then may be missing; a folder with
+            one of them; or a folder with a file for each variable, in which a program is ignored.
+            ``fluid.save`` of Paddle 1 wrote the first, ``fluid.io.save_persistables`` and
+            ``save_inference_model`` the others.
 
     Raises:
         FileNotFound: The path is a folder without parameters of these formats.

@@ -35,15 +35,11 @@ _TIMEOUT_SECONDS = 30
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     """Return the local path of the parameters that a path or a URL names.
 
-    An http or https URL is downloaded once, with a progress bar on a terminal, into the folder
-    ``weights`` of :func:`lenet_cpp._base.files.cache_folder`. The file appears there only when it
-    is complete and has the checksum.
-
-    Args:
-        source: A path, as :func:`lenet_cpp.formats.source.find_parameters` takes it, or the URL of
-            a file, of scheme ``file``, ``https`` or ``http``.
-        sha256: The expected SHA-256 of the file, in hexadecimal. It is required for ``http``,
-            where anybody on the way could change the file.
+    A path is as :func:`lenet_cpp.formats.source.find_parameters` takes it, a URL that of a file, of
+    scheme ``file``, ``https`` or ``http``. The last two are downloaded once, with a progress bar on
+    a terminal, into the folder ``weights`` of :func:`lenet_cpp._base.files.cache_folder`. The file
+    appears there only when it is complete and has the checksum, the SHA-256 in hexadecimal. For
+    ``http`` that is required, because anybody on the way could change the file.
 
     Raises:
         BadInput: The URL or the checksum is invalid, ``http`` is used without a checksum, or a

@@ -50,11 +50,7 @@ _MESSAGES = {
 
 @functools.cache
 def messages() -> dict[str, Any]:
-    """Return protobuf's class of each message: ``NetDef``, ``OperatorDef`` and ``Argument``.
-
-    Raises:
-        Unsupported: protobuf is missing or too old.
-    """
+    """Return protobuf's class of each message: ``NetDef``, ``OperatorDef`` and ``Argument``."""
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool
         from google.protobuf.message_factory import GetMessageClass

@@ -55,11 +55,8 @@ EXPORTERS = {"dynamo": 20, "legacy": 17}
 class OnnxExport:
     """What an export wrote.
 
-    Attributes:
-        path: The file.
-        opset: The version of its operators.
-        max_difference: Largest absolute difference between its outputs in onnxruntime and those
-            of its source, on random images.
+    ``max_difference`` is the largest absolute difference between its outputs in onnxruntime and
+    those of its source, on random images.
     """
 
     path: Path
@@ -158,13 +155,8 @@ def export_state(
 ) -> OnnxExport:
     """Export a file of PyTorch parameters.
 
-    Its arguments are some of :func:`lenet_cpp.interchange.torch.import_state` and of
+    Its arguments and errors are some of :func:`lenet_cpp.interchange.torch.import_state` and of
     :func:`export_torch`.
-
-    Raises:
-        FileNotFound: There is no such file.
-        BadModel: It is damaged, would run code, or does not fit the network.
-        lenet_cpp.Error: As :func:`export_torch`.
     """
     path = Path(path)
     network = torch_models.get(model)

@@ -154,13 +154,10 @@ def _inside(model: Path, location: str) -> Path:
 
 @dataclass(frozen=True)
 class OnnxInfo:
-    """What goes into a model and comes out, and who wrote it.
+    """The inputs that are no weights, and the outputs; -1 where any size goes.
 
-    Attributes:
-        inputs: Those that are no weights; -1 where any size goes.
-        outputs: In the same way.
-        opset: The version of the standard operators.
-        producer: The program that wrote it, with its version; empty when it is not said.
+    ``opset`` is the version of the standard operators, ``producer`` the program that wrote the
+    model, with its version; empty when it is not said.
     """
 
     inputs: tuple[TensorSpec, ...]

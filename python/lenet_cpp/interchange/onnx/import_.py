@@ -48,11 +48,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import wrote.
+    """The export, and notes for the user, such as a format that is left out and why.
 
-    Attributes:
-        result: The export; its ``max_difference`` is from the ONNX model in onnxruntime.
-        notes: What a user should know, such as a format that is left out and why.
+    The ``max_difference`` of the result is from the ONNX model in onnxruntime.
     """
 
     result: ExportResult

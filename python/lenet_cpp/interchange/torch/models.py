@@ -81,11 +81,10 @@ NETWORKS: dict[str, TorchNetwork] = {
 
 
 def get(name: str | TorchNetwork) -> TorchNetwork:
-    """Look a network up by its name, in upper or lower case.
+    """Look a network up by its name in :data:`NETWORKS`, in upper or lower case.
 
-    Args:
-        name: A key of :data:`NETWORKS`; or ``FILE.py:NAME``, a :class:`TorchNetwork` in a Python
-            file, which is run; or such a network, which is returned.
+    It may also be ``FILE.py:NAME``, a :class:`TorchNetwork` in a Python file, which is run; or such
+    a network, which is returned.
 
     Raises:
         BadInput: There is no such network.
@@ -156,12 +155,10 @@ def require_torch() -> Any:
 
 
 def save_state(net: torch.nn.Module, path: str | Path) -> None:
-    """Write a network's ``state_dict``, atomically.
+    """Write a network's ``state_dict`` to a file such as ``net.prm``, atomically.
 
-    Args:
-        net: The network. It is moved to the processor first, as a file written from elsewhere asks
-            its reader for the same kind of device.
-        path: The file to write, such as ``net.prm``.
+    The network is moved to the processor first, as a file written from elsewhere asks its reader
+    for the same kind of device.
 
     Raises:
         OSError: The file cannot be written; what was there before stays.
