@@ -272,7 +272,7 @@ def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportRes
     spec = models.ModelSpec(
         name, lambda **_: build_network(steps), steps.image, classes=steps.classes, stem=name
     )
-    kinds: list[type[Error]] = []
+    first: Exception | None = None
     refused: dict[tuple[str, ...], str] = {}
     for formats in (EXPORT_FORMATS, *((one,) for one in EXPORT_FORMATS)):
         target = folder / "-".join(formats)
@@ -282,13 +282,14 @@ def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportRes
                 Predictor(target / program, accelerator="plain").close()
         except (Error, RuntimeError, TypeError, ValueError) as error:  # Paddle's own, too
             refused[formats] = last_line(error).strip().replace(f"{folder}/", "")
-            # The class in lenet_cpp.errors: its own subclasses take more than a message.
-            kinds += [one for one in type(error).__mro__ if one.__module__ == Error.__module__]
-            kinds.append(BackendFailure)
+            first = first or error
             continue
         notes = [
             f".{one} is left out: {refused.get((one,), refused[EXPORT_FORMATS])}"
             for one in set(EXPORT_FORMATS) - set(formats)
         ]
         return done, notes
-    raise kinds[0](f"{path} was converted, but cannot be used: {refused[EXPORT_FORMATS]}")
+    # The class in lenet_cpp.errors: its own subclasses take more than a message.
+    kinds = (one for one in type(first).__mro__ if one.__module__ == Error.__module__)
+    kind = next(kinds, BackendFailure)
+    raise kind(f"{path} was converted, but cannot be used: {refused[EXPORT_FORMATS]}")

@@ -36,13 +36,10 @@ class Steps:
 
     Attributes:
         image: Shape of one image.
+        names: Name of a tensor of the source that depends on the image to its name here.
         shapes: Name of a tensor of the source to its shape; -1 for the number of images.
         known: Name of a tensor of the source that depends on no pixel to its value.
-        names: Name of a tensor of the source that does to its name here.
-        steps: What was built, in order.
-        output: Name of the output.
-        classes: Length of its rows.
-        weights: Name to array.
+        classes: Length of the rows of the output.
         padding: Name here to the name before, and [[top, left], [bottom, right]]: a Pad that what
             comes after has to take over.
     """
