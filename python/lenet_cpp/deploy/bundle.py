@@ -47,14 +47,10 @@ def write_bundle(
 
     It appears complete, or not at all. A bundle that was written there before is replaced.
 
-    Args:
-        model: The folder of an exported model, or its program; the bundled LeNet when None.
-        output: The folder, or the archive when it ends in ``.tar.gz``, or the single file.
-        program: The C++ program.
-        single_file: Write the program, which has to be static, with the model at its end.
-
-    Returns:
-        Sentences about what was written: what it needs, and whether it was run.
+    The model is the folder of an exported one, or its program; the bundled LeNet when None. The
+    output is a folder, or an archive when it ends in ``.tar.gz``, or a ``single_file``: the C++
+    program, which then has to be static, with the model at its end. Returns sentences about what
+    was written: what it needs, and whether it was run.
 
     Raises:
         lenet_cpp.Error: The model, the program or the output is not of the kind that is needed.

@@ -103,16 +103,12 @@ def rewrite(
     In the same format the outputs must stay the same bits, as PIR they must stay within the
     tolerance. Then the product's own reader has to take what was written.
 
-    Args:
-        program: The program; checksums beside it are verified first.
-        params: Its combined parameters; None when each variable has a file beside the program.
-        output_dir: The output folder; created if necessary.
-        names: The names of the program and of the combined parameters (None: a file for each
-            variable); ``{}`` stands for the name of the model. A program whose name ends in
-            ``.json`` is written as PIR.
-        name: Name of the model; when None, the name in the source's manifest, and without a
-            manifest that of the program.
-        sizes: Those of all images, as :func:`fix_image` takes them. A ``.json`` stays one.
+    Checksums beside the program are verified first. Without ``params`` each variable has a file
+    beside it. ``names`` are those of the written program and of its combined parameters (None: a
+    file for each variable); ``{}`` stands for the name of the model, which by default is the one in
+    the source's manifest, or that of the program. A program whose name ends in ``.json`` is written
+    as PIR. ``sizes`` are those of all images, as :func:`fix_image` takes them; a ``.json`` stays
+    one.
 
     Raises:
         BadInput: The program does not take these sizes.

@@ -173,17 +173,11 @@ def describe_model(
     origin: Manifest | None = None,
     **facts: Any,
 ) -> Manifest:
-    """Describe the files of a model that has just been written.
+    """Describe the files of a model that has just been written: programs, and the others.
 
-    Args:
-        folder: Where the files are.
-        name: Common stem of the files.
-        models: Each program and its signature.
-        others: The other files: parameters and preprocessing.
-        paddle_version: The Paddle that wrote the files.
-        origin: The manifest of the model that this one was made from; what it says of the network
-            and of its training holds for this model too.
-        **facts: Other fields of :class:`Manifest`, which replace those of ``origin``.
+    ``origin`` is the manifest of the model that this one was made from; what it says of the network
+    and of its training holds for this model too. ``facts`` are other fields of :class:`Manifest`,
+    which replace those of ``origin``.
 
     Raises:
         FileNotFound: One of the files does not exist or cannot be read.

@@ -29,15 +29,12 @@ _TRAINING = re.compile(r"learning_rate_\d+|@LR_DECAY_COUNTER@")
 def as_state_dict(
     path: Path, found: Mapping[str, Any], layer: paddle.nn.Layer, *, checked: bool
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays under the names of a layer's state dict.
+    """Return arrays of a file under the names of a layer's state dict.
 
-    Args:
-        path: The origin of the arrays, for messages.
-        found: Each name, in any one of the naming schemes, and its array; the state of an
-            optimizer among them is ignored.
-        layer: The network, built under ``paddle.utils.unique_name.guard()``.
-        checked: Whether the outputs are compared with the source's afterwards. Only then the order
-            of construction is sufficient when the numbers in generated names differ.
+    They have their names in any one of the naming schemes; the state of an optimizer among them is
+    ignored. The layer was built under ``paddle.utils.unique_name.guard()``. Only where the outputs
+    are ``checked`` against the source's afterwards, the order of construction is sufficient when
+    the numbers in generated names differ.
 
     Raises:
         StateMismatch: The names, shapes or dtypes are not those of the layer; the message lists

@@ -66,10 +66,7 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def shape(self, image_size: int | None = None) -> tuple[int, ...]:
-        """Return the shape of one image, channels first.
-
-        Args:
-            image_size: Height and width; those of ``input_shape`` when None.
+        """Return the shape of one image, channels first, of this height and width or the usual.
 
         Raises:
             BadInput: The network does not support that size; the message has the supported ones.
@@ -203,11 +200,7 @@ MODELS: dict[str, ModelSpec] = {
 
 
 def list_names(pattern: str = "*") -> list[str]:
-    """Return the names of the registry, or those that fit a pattern of the shell, in any case.
-
-    Args:
-        pattern: Such as ``"*vd"`` or ``"ResNet[15]*"``.
-    """
+    """Return the names that fit a pattern of the shell in any case, such as ``"ResNet[15]*"``."""
     return [name for name in MODELS if fnmatchcase(name.lower(), pattern.lower())]
 
 
@@ -235,10 +228,9 @@ def get(name: str) -> ModelSpec:
 def resolve(reference: str | ModelSpec) -> ModelSpec:
     """Find a network by a user's reference, which may run code.
 
-    Args:
-        reference: A name in the registry; or ``FILE.py:NAME``, the name of a :class:`ModelSpec` in
-            a Python file, which is run; or a specification, which is returned. For a name in an
-            untrusted file, use :func:`get`.
+    That is a name in the registry; or ``FILE.py:NAME``, the name of a :class:`ModelSpec` in a
+    Python file, which is run; or a specification, which is returned. For a name in an untrusted
+    file, use :func:`get`.
 
     Raises:
         BadInput: There is no such network, or the file has no such specification.
@@ -303,11 +295,7 @@ def build(
 def construction(seed: int | None = None) -> Iterator[None]:
     """Number generated names from zero in the block, as files and checkpoints need them.
 
-    Args:
-        seed: The seed of Paddle's initial parameters; when None, its random state stays as it was.
-
-    Raises:
-        Unsupported: Paddle is not installed.
+    Without the seed of Paddle's initial parameters, its random state stays as it was.
     """
     require_paddle()
     import paddle

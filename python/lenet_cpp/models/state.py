@@ -51,10 +51,8 @@ def load_state(
 ) -> dict[str, NDArray[Any]]:
     """Load a source's parameters into a network, and return them as a state dict.
 
-    Args:
-        source: The source.
-        model: The source's program after the C++ checks; None when it has no program.
-        layer: From :func:`lenet_cpp.models.registry.build_layer`.
+    ``model`` is the source's program after the C++ checks, if it has one; the layer is of
+    :func:`lenet_cpp.models.registry.build_layer`.
 
     Raises:
         FileNotFound: A file cannot be read.

@@ -79,17 +79,13 @@ def own_images(
     The images that are not drawn to calibrate and train with are there to test with; when none is
     left, they are the same.
 
-    Args:
-        source: The model that the images are for.
-        path: What :func:`lenet_cpp.data.images.find_images` takes: a folder, a glob, a list or an
-            image; or an IDX file or a ``.npy``. Its uint8 values are pixels, [N, H, W] or
-            [N, H, W, 3], and prepared likewise; float values are taken as they are. None makes
-            images, which show nothing.
-        calibration: How many to calibrate and train with; when None 512, but at most three
-            quarters, and 32 that are made.
-        test: How many of the others to test with; when None at most 512, and 64 that are made.
-        preprocess: How to prepare images, instead of the file beside the model.
-        seed: Of the choice.
+    The path is what :func:`lenet_cpp.data.images.find_images` takes: a folder, a glob, a list or an
+    image; or an IDX file or a ``.npy``. Its uint8 values are pixels, [N, H, W] or [N, H, W, 3], and
+    prepared likewise; float values are taken as they are. None makes images, which show nothing.
+
+    By default 512 are to calibrate and train with, but at most three quarters, and 32 that are
+    made; of the others at most 512 to test with, and 64 that are made. ``preprocess`` takes the
+    place of the file beside the model; the seed is that of the choice.
 
     Raises:
         BadInput: There are not that many images, or one cannot be read or does not fit the model.

@@ -111,15 +111,11 @@ def open_source(
 ) -> Iterator[FloatModel]:
     """Find the float model, exporting it first when parameters or a seed are given.
 
-    Args:
-        model: Name in :data:`lenet_cpp.models.MODELS`, or ``FILE.py:NAME``; by default the one
-            that the manifest of the exported model names, if any, and otherwise ``lenet``.
-        model_dir: An exported model's folder or ``.pdmodel``, of any classifier; the bundled
-            LeNet's when nothing is given.
-        params: Instead, a ``.pdparams``.
-        seed: Instead, of random parameters.
-        num_classes: With parameters or a seed; as for an export.
-        image_size: With parameters or a seed; as for an export.
+    The network ``model`` is a name in :data:`lenet_cpp.models.MODELS` or ``FILE.py:NAME``; by
+    default the one that the manifest of the exported model names, if any, and otherwise ``lenet``.
+    ``model_dir`` is an exported model's folder or ``.pdmodel``, of any classifier, and the bundled
+    LeNet's when nothing is given; ``params`` instead a ``.pdparams``, ``seed`` that of random
+    parameters. The sizes are for these two, as for an export.
 
     Raises:
         BadInput: The model is unknown or needs parameters, or more than one source is given.

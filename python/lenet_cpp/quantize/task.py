@@ -97,20 +97,16 @@ def check_settings(method: str, settings: QuantizationSettings) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """One quantization.
+    """One quantization, with no setting left open.
 
     Attributes:
-        method: A key of :data:`METHODS`.
-        via: As the next five, in :class:`QuantizationSettings`; no default is left open.
         program: The float ``.pdmodel``, with its ``.pdiparams`` beside it.
-        input_name: What the program calls its input.
         output: The folder that gets files of the same names.
         data: The folder with ``calibration.npy`` and ``training.npy``, images as
             :func:`lenet_cpp.quantize.deployed.as_input` takes them, and ``state.npz``, the
             parameters of the network.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known,
             which static-ptq does not need.
-        num_classes: Number of classes.
         image_shape: Channels, height and width.
         only: Names of the weights to quantize; all when empty.
     """

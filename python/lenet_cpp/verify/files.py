@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from lenet_cpp.formats.source import Source
     from lenet_cpp.inference.model import Model
 
-PROGRAM_FORMATS = ("pdmodel", "json", "model-params", "separate")
+_DESCRIPTIONS = {
+    "pdmodel": ".pdmodel with .pdiparams",
+    "json": ".json with .pdiparams",
+    "model-params": "model with params",
+    "separate": "__model__",
+}
+PROGRAM_FORMATS = tuple(_DESCRIPTIONS)
 """The keys of :data:`lenet_cpp.formats.FORMATS` that have the structure of the network."""
 
 
@@ -49,14 +55,6 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
     if not found:
         raise FileNotFound(f"{model_dir} has neither .pdmodel nor .json: {remedy}")
     return found
-
-
-_DESCRIPTIONS = {
-    "pdmodel": ".pdmodel with .pdiparams",
-    "json": ".json with .pdiparams",
-    "model-params": "model with params",
-    "separate": "__model__",
-}
 
 
 def load_trained_layer(
