@@ -38,6 +38,7 @@ import numpy.typing as npt
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
     Inputs = list[npt.NDArray[np.float32]]
     Outputs = list[npt.NDArray[Any]]
+else:
+    paddle = LazyModule("paddle")
 
 EXPORT_FORMATS = ("json", "pdmodel")
 INPUT_NAME = "x"
@@ -124,8 +127,6 @@ def export_model(
     path = None if params is None else fetch(params, sha256=sha256)
     source = _Source(spec, path, seed, num_classes, image_size, softmax=softmax)
     output = Path(output_dir)
-    import paddle
-
     inputs, outputs, training = _reference_outputs(source)
     accuracy = training and measured_accuracy(training, path)
 
@@ -200,8 +201,6 @@ class _Source:
 
     def layer(self) -> paddle.nn.Layer:
         """Return the network with its parameters, for inference."""
-        import paddle
-
         state = paddle.get_rng_state()
         try:
             layer = self.spec.build(self.num_classes, self.image_size, seed=self.seed)
@@ -234,8 +233,6 @@ def _check_forward(layer: paddle.nn.Layer) -> None:
 
 def _reference_outputs(source: _Source) -> tuple[Inputs, Outputs, dict[str, Any] | None]:
     """Return random images, the layer's outputs, and the training record."""
-    import paddle
-
     if not paddle.in_dynamic_mode():
         raise Unsupported("exporting needs Paddle's dynamic mode: call paddle.disable_static()")
     with paddle.utils.unique_name.guard():  # parameters may have the names that Paddle generates
@@ -256,11 +253,9 @@ def _reference_outputs(source: _Source) -> tuple[Inputs, Outputs, dict[str, Any]
 
 def _save(source: _Source, prefix: Path, format_: str) -> None:
     """Write ``PREFIX.json`` or ``PREFIX.pdmodel``, and ``PREFIX.pdiparams``."""
-    import paddle
-    from paddle import pir_utils
-
     # Within a process, these guards have the effect of FLAGS_enable_pir_api in the environment.
-    guard = pir_utils.DygraphPirGuard if format_ == "json" else pir_utils.DygraphOldIrGuard
+    guards = paddle.pir_utils
+    guard = guards.DygraphPirGuard if format_ == "json" else guards.DygraphOldIrGuard
     # Both formats order the parameters by generated name, where 10 precedes 9: names that continue
     # the numbering of earlier layers could order two exports of a model differently.
     with guard(), paddle.utils.unique_name.guard(), warnings.catch_warnings():
@@ -279,10 +274,7 @@ def _save(source: _Source, prefix: Path, format_: str) -> None:
 @contextmanager
 def parsed_program(program: Path) -> Iterator[paddle.static.Program]:
     """Yield a ``.pdmodel`` without its parameters."""
-    import paddle
-    from paddle import pir_utils
-
-    with pir_utils.OldIrGuard():
+    with paddle.pir_utils.OldIrGuard():
         yield paddle.static.Program.parse_from_string(program.read_bytes())
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp._base.files import PREPROCESS_NAME
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
     from lenet_cpp._base.worker import Report
     from lenet_cpp.formats.manifest import ModelSignature
+else:
+    paddle = LazyModule("paddle")
 
 
 def write_separate(
@@ -174,8 +177,6 @@ def transcribe(
 
     Parameters of None stand for the separate layout, and the suffix ``.json`` requests PIR.
     """
-    import paddle
-
     report("converting", 0, 1)
     paddle.enable_static()
     model, folder = Path(program), Path(output)
@@ -239,9 +240,6 @@ def _transcribe(
 
 def _translate(model: Path, params: Path | None) -> None:
     """Write the program as PIR in its place, with Paddle's own translation."""
-    import paddle
-    from paddle import pir_utils
-
     # With this flag Paddle translates a program while it loads it.
     os.environ |= {"FLAGS_enable_pir_in_executor": "1"}
     with paddle.static.scope_guard(paddle.static.Scope()):
@@ -256,7 +254,7 @@ def _translate(model: Path, params: Path | None) -> None:
             raise Unsupported(
                 f"{model}: Paddle cannot translate it to PIR ({last_line(error)})"
             ) from error
-        with pir_utils.IrGuard():
+        with paddle.pir_utils.IrGuard():
             inputs = [
                 op.result(0) for op in program.global_block().ops if op.name() == "pd_op.data"
             ]
@@ -285,8 +283,6 @@ def _tidy(op: dict[str, Any]) -> None:
 
 
 def _parse(model: Path) -> paddle.static.Program:
-    import paddle
-
     try:
         return paddle.static.Program.parse_from_string(model.read_bytes())
     except OSError as error:
@@ -296,9 +292,7 @@ def _parse(model: Path) -> paddle.static.Program:
 
 
 def _variables(program: paddle.static.Program) -> dict[str, Any]:
-    from paddle.static.io import is_persistable
-
-    return {var.name: var for var in program.list_vars() if is_persistable(var)}
+    return {var.name: var for var in program.list_vars() if paddle.static.io.is_persistable(var)}
 
 
 def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
@@ -314,7 +308,6 @@ def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
 
 def _copy_variables(program: paddle.static.Program, source: Path, target: Path) -> None:
     """Load all variables from one layout and save them in the other; a file has all of them."""
-    import paddle
 
     def at(path: Path) -> dict[str, Any]:
         folder, name = (path, None) if path.is_dir() else (path.parent, path.name)

@@ -298,8 +298,6 @@ def construction(seed: int | None = None) -> Iterator[None]:
     Without the seed of Paddle's initial parameters, its random state stays as it was.
     """
     require_paddle()
-    import paddle
-
     state = paddle.get_rng_state()
     if seed is not None:
         paddle.seed(seed)

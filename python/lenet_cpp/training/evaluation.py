@@ -37,8 +37,6 @@ def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> 
 
     The mode of the model (training or evaluation) is restored.
     """
-    import paddle
-
     training = layer.training
     layer.eval()
     correct = 0

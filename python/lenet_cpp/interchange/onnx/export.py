@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 else:
+    onnx = LazyModule("onnx")
     torch = LazyModule("torch")
 
 EXPORTERS = {"dynamo": 20, "legacy": 17}
@@ -94,8 +95,6 @@ def export_torch(
     require("onnx", "onnxruntime", *(["onnxscript"] if exporter == "dynamo" else []), extra="onnx")
     if net.training:
         raise BadInput("the network is in training mode: call net.eval() before the export")
-    import torch
-
     sample = torch.from_numpy(random_batches((-1, *input_shape))[-1])
     try:
         with _quiet():
@@ -111,9 +110,6 @@ def export_torch(
 
 
 def _export(net: torch.nn.Module, sample: torch.Tensor, exporter: str) -> onnx.ModelProto:
-    import onnx
-    import torch
-
     dynamo, file = exporter == "dynamo", io.BytesIO()
     free: dict[str, Any] = {"f": file, "dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
     if dynamo:
