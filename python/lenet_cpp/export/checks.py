@@ -10,16 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp.agreement import compare_batches
-from lenet_cpp.errors import BadModel, Unsupported
+from lenet_cpp.errors import BadModel, Error, Unsupported
+from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.paddle_engines.running import last_line, random_batches, run_model
+from lenet_cpp.paddle_engines.running import Runs, last_line, random_batches, run_model
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.errors import Error
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.paddle_engines.running import Runs
 
 
 def run_or_raise(

@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.export.checks import check_agreement, read_back, run_or_raise
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
+    ModelSignature,
     describe_model,
     parse_signature,
     read_origin,
@@ -42,9 +43,6 @@ from lenet_cpp.paddle_engines.running import last_line, random_batches, signatur
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.formats.manifest import ModelSignature
 else:
     paddle = LazyModule("paddle")
 

@@ -20,12 +20,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp._base.worker import Report
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.installation import ExportResult, install, staging_folder
@@ -50,9 +51,6 @@ from lenet_cpp.quantize.task import (
     make_task,
     run_tasks,
 )
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
 
 __all__ = [
     "METHODS",

@@ -16,24 +16,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from timeit import Timer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp import errors
-from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadModel, Error
 from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.inference.options import EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.inference.options import EngineName, Precision
-
-    Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 PADDLE = "paddle.inference"
 PROGRAM = "C++ program"

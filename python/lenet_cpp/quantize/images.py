@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,7 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, read_idx, stratified_indices
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
-
-if TYPE_CHECKING:
-    from lenet_cpp.quantize.source import FloatModel
+from lenet_cpp.quantize.source import FloatModel
 
 _MOST = 512
 _IDX_STARTS = (b"\0\0\x08", b"\x1f\x8b\x08")  # plain and gzipped

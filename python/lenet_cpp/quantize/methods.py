@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from paddle.quantization.factory import QuanterFactory
 from paddle.quantization.quanters.abs_max import FakeQuanterWithAbsMaxObserverLayer
 from paddle.static.quantization import PostTrainingQuantization, convert, quant_aware
 
+from lenet_cpp._base.worker import Report
 from lenet_cpp.models import resolve
 from lenet_cpp.quantize import slim
 from lenet_cpp.quantize.int8_weights import (
@@ -28,9 +29,6 @@ from lenet_cpp.quantize.int8_weights import (
     save_program,
 )
 from lenet_cpp.quantize.task import Task
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
 
 _BITS = 8
 _BINS = 2048

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
+from lenet_cpp._base.worker import Report
 from lenet_cpp._core import version
 from lenet_cpp.inference.options import paddle_version
+from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
 from lenet_cpp.quantize.deployed import (
     ENGINES,
     PADDLE,
@@ -23,11 +25,7 @@ from lenet_cpp.quantize.deployed import (
     serve,
     serve_by_program,
 )
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
-    from lenet_cpp.quantize.sensitivity import Sensitivity
+from lenet_cpp.quantize.sensitivity import Sensitivity
 
 
 def make_report(

@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.quantize.deployed import PADDLE, Deployed, Quality, measure_quality, run_all
+from lenet_cpp.quantize.images import Images
 from lenet_cpp.quantize.int8_weights import quantizable_weights
+from lenet_cpp.quantize.source import FloatModel
 from lenet_cpp.quantize.task import QuantizationSettings, Task, check_settings, make_task
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize.images import Images
-    from lenet_cpp.quantize.source import FloatModel
 
 DEPLOYED = "(all, in int8)"
 

@@ -7,20 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.errors import BadInput
 from lenet_cpp.quantize import slim
 from lenet_cpp.quantize.deployed import as_input, batches
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize.images import Images
-    from lenet_cpp.quantize.source import FloatModel
+from lenet_cpp.quantize.images import Images
+from lenet_cpp.quantize.source import FloatModel
 
 METHODS = {
     "static-ptq": "a program, calibrated",

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenet_cpp import models
+from lenet_cpp.data.mnist import Mnist
 from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.training.augment import Augmentation
-
-if TYPE_CHECKING:
-    from lenet_cpp.data.mnist import Mnist
 
 # Two epochs of full MNIST with batches of 64: ceil(60000 / 64) * 2.
 GUIDE_STEPS = 1876

@@ -34,7 +34,10 @@ from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadInput, Unsupported
+from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model, check_model
+from lenet_cpp.inference.options import Precision
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.verify.files import find_models, load_trained_layer, other_checkpoint, random_seed
 from lenet_cpp.verify.report import Recorded, Report, Row
 from lenet_cpp.verify.routes import (
@@ -53,10 +56,6 @@ from lenet_cpp.verify.routes import (
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.options import Precision
-    from lenet_cpp.models import ModelSpec
 
 BATCH_SIZES = (1, 3, 64, 1000)
 MAX_BATCH_SIZE = 1024

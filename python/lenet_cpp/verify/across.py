@@ -31,6 +31,7 @@ from lenet_cpp.interchange.onnx.export import export_paddle, export_torch
 from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.verify.files import find_models
@@ -48,8 +49,6 @@ from lenet_cpp.verify.routes import (
 if TYPE_CHECKING:
     import paddle
     import torch
-
-    from lenet_cpp.models import ModelSpec
 
     Outputs = NDArray[np.float32]
     Route = Callable[["Context"], Outputs]

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.formats.manifest import sha256_file
-from lenet_cpp.formats.source import find_sources
+from lenet_cpp.formats.manifest import Manifest, sha256_file
+from lenet_cpp.formats.source import Source, find_sources
+from lenet_cpp.inference.model import Model
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.weights import load_parameters
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.manifest import Manifest
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.model import Model
 
 _DESCRIPTIONS = {
     "pdmodel": ".pdmodel with .pdiparams",

@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import difference, differences
 from lenet_cpp.errors import BadModel
+from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import check_model
-from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.predictor import LayerOutput, Predictor
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.verify.files import find_models, load_trained_layer
 from lenet_cpp.verify.routes import run_dygraph
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.predictor import LayerOutput
-    from lenet_cpp.models import ModelSpec
 
 _LAYER_IMAGES = 64
 # Each layer and the operators that export may turn it into.

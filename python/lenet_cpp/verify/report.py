@@ -6,17 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp.agreement import TOLERANCE, difference
-
-if TYPE_CHECKING:
-    from lenet_cpp.agreement import Comparison
-    from lenet_cpp.inference.options import Precision
-    from lenet_cpp.verify.routes import Case
+from lenet_cpp.agreement import TOLERANCE, Comparison, difference
+from lenet_cpp.inference.options import Precision
+from lenet_cpp.verify.routes import Case
 
 
 class Compared(ABC):

@@ -14,7 +14,7 @@ runs code from such a file; :func:`read_record` does not.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from lenet_cpp._base.files import atomic_path, write_text
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.unpickling import ArrayUnpickler
+from lenet_cpp.agreement import Comparison
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.outputs import normalized
-
-if TYPE_CHECKING:
-    from lenet_cpp.agreement import Comparison
-    from lenet_cpp.verify.report import Report
-    from lenet_cpp.verify.routes import Case
+from lenet_cpp.verify.report import Report
+from lenet_cpp.verify.routes import Case
 
 TRAINING_NAME = "output_training_engine.npy"
 RECORD_NAMES = {

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp.formats.source import Source
+from lenet_cpp.inference.model import Model
+from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.paddle_engines.dygraph import ExecutorEngine
@@ -20,10 +23,6 @@ from lenet_cpp.paddle_engines.running import inference_config, run_config
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Operator, Value
 
-if TYPE_CHECKING:
-    Translation = Callable[[Blobs, Operator], Value]
+Translation = Callable[[Blobs, Operator], Value]
 
 SAME_SHAPE = frozenset(
     ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "PRelu", "Clip", "LRN", "SpatialBN", "Dropout")

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -40,10 +40,8 @@ from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.network import build_network
 from lenet_cpp.interchange.onnx.reduce import only_input, to_steps, upgraded
+from lenet_cpp.interchange.onnx.steps import Steps
 from lenet_cpp.paddle_engines.running import last_line, random_batches
-
-if TYPE_CHECKING:
-    from lenet_cpp.interchange.onnx.steps import Steps
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from lenet_cpp._base.lazy import LazyModule
-from lenet_cpp.interchange.onnx.steps import INPUT
+from lenet_cpp.interchange.onnx.steps import INPUT, Step, Steps
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.interchange.onnx.steps import Step, Steps
 else:
     paddle = LazyModule("paddle")
 

@@ -16,15 +16,13 @@ import numpy as np
 
 from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.formats.tensor_spec import fix_image
+from lenet_cpp.formats.tensor_spec import TensorSpec, fix_image
 from lenet_cpp.interchange.onnx.files import OnnxInfo, OnnxSession, describe_onnx, one_line
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
 
 if TYPE_CHECKING:
     import onnx
-
-    from lenet_cpp.formats.tensor_spec import TensorSpec
 else:
     onnx = LazyModule("onnx")
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from lenet_cpp.interchange.onnx.steps import Node, Value
+from lenet_cpp.interchange.onnx.steps import Node, Value
 
-    Rule = Callable[[Node], str | list[str]]
+Rule = Callable[[Node], str | list[str]]
 
 _POOLS = {"mean": "adaptive_avg_pool2d", "max": "adaptive_max_pool2d"}
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp.errors import Unsupported
 
-if TYPE_CHECKING:
-    Value = str | NDArray[Any]
+Value = str | NDArray[Any]
 
 INPUT = "x"
 

@@ -28,13 +28,12 @@ from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
 from lenet_cpp.formats.training_record import measured_accuracy, read_torch_record
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.paddle_engines.running import random_batches
 
 if TYPE_CHECKING:
     import torch
-
-    from lenet_cpp.models import ModelSpec
 
     _Place = tuple[str, tuple[int, ...], bool]  # other name, shape, whether it is transposed there
 

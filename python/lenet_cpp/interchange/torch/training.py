@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +20,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from lenet_cpp import models
-from lenet_cpp.data.mnist import to_model_input
+from lenet_cpp.data.mnist import Mnist, Split, to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch.models import create_network
 from lenet_cpp.training.evaluation import Evaluation
 from lenet_cpp.training.recipes import Recipe, TrainingConfig, learning_rate
-
-if TYPE_CHECKING:
-    from lenet_cpp.data.mnist import Mnist, Split
 
 REPORT_EVERY = 300
 EVEN_OR_ODD = ("even", "odd")
