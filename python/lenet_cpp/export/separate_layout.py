@@ -52,11 +52,9 @@ def write_separate(
 ) -> ExportResult:
     """Rewrite a combined ``.pdmodel`` model in the separate layout, one file for each variable.
 
-    Args:
-        source: The exported model's folder, its ``.pdmodel``, or the path of that without suffix.
-            Checksums beside it are verified first.
-        output_dir: The output folder; created if necessary.
-        name: Name of the model in the manifest; that of the source when None.
+    The source is the exported model's folder, its ``.pdmodel``, or the path of that without suffix.
+    Checksums beside it are verified first. ``name`` is that of the model in the manifest, by
+    default the source's.
 
     Raises:
         BadInput: The output folder holds another model's export or is the source's, or the source
@@ -75,12 +73,9 @@ def combine_separate(
 ) -> ExportResult:
     """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
 
-    Args:
-        source: The folder with ``__model__``, or ``model`` as in PaddleClas 1, and one file for
-            each variable. Checksums in it are verified first.
-        output_dir: The output folder; created if necessary.
-        name: Common stem of the files; when None, the name in the source's manifest, and
-            ``model`` without one.
+    The source is the folder with ``__model__``, or ``model`` as in PaddleClas 1, and one file for
+    each variable. Checksums in it are verified first. ``name`` is the common stem of the files, by
+    default that in the source's manifest, and ``model`` without one.
 
     Raises:
         BadModel: A variable is missing, damaged or of the wrong shape or size; all are listed.

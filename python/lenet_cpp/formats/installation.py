@@ -23,12 +23,10 @@ from lenet_cpp.formats.manifest import (
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The result of an export.
+    """The result of an export: its folder, and its manifest as written.
 
     Attributes:
-        folder: The folder of the export.
         files: Every file of the export; the manifest and the checksums are last.
-        manifest: The manifest as written.
         max_difference: Largest absolute difference between the outputs of the source and of the
             export, on random inputs; 0 for a change of layout, which has to be exact.
         refusal: Why ``lenet-cpp predict`` does not support the export; empty when it runs it.

@@ -76,12 +76,10 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
     ``ResNet*_vd`` those of PaddleClas 1 (``docs/formats.md``). The state of an optimizer among them
     is ignored.
 
-    Args:
-        layer: The model; its parameters are overwritten. For files with generated names it has to
-            be built under ``paddle.utils.unique_name.guard()``.
-        path: A ``.pdparams``, or a folder with a file for each variable; see
-            :func:`lenet_cpp.formats.source.find_parameters`. When a save of that checkpoint was
-            interrupted after its commit point, the save is finished first.
+    The path is that of a ``.pdparams``, or of a folder with a file for each variable; see
+    :func:`lenet_cpp.formats.source.find_parameters`. When a save of that checkpoint was interrupted
+    after its commit point, the save is finished first. For files with generated names the layer has
+    to be built under ``paddle.utils.unique_name.guard()``.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.

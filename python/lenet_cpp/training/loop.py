@@ -46,14 +46,10 @@ _TRAINING_WEIGHTS = "training_weights/"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of training.
+    """The model with the parameters to deploy, in evaluation mode, and how it came about.
 
-    Attributes:
-        layer: The model with the parameters to deploy, in evaluation mode.
-        accuracy: The accuracy on the test images; None when training was stopped before its end.
-        steps: The number of steps done.
-        total_steps: The number of steps of the complete training.
-        record: The training record as saved, without the hashes of the files.
+    The accuracy, on the test images, is None when training was stopped before its end. ``record``
+    is the training record as saved, without the hashes of the files.
     """
 
     layer: paddle.nn.Layer

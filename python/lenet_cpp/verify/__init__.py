@@ -189,24 +189,18 @@ def _run_reference(
     layer: paddle.nn.Layer | None,
     trained: Model | None,
 ) -> tuple[str, dict[int, NDArray[np.float32]]]:
-    """Run the reference of ``paddle.inference``, once for each batch size.
+    """Run the reference of ``paddle.inference``; return its name and outputs for each batch size.
 
     Without a layer it is the training engine with the model ``trained``, if that is given.
-
-    Returns:
-        The name of the reference, and its outputs for each batch size.
     """
+    sizes, label = [case.batch_size for case in cases], cases[0].model.label
     if layer is not None:
-        return "dygraph", {
-            case.batch_size: run_dygraph(layer, images, case.batch_size) for case in cases
-        }
-    if trained is None:
-        name, outputs = "paddle.inference, plain", [run_paddle_inference(c, images) for c in cases]
-    else:
-        name = "training engine"
-        outputs = [run_training_engine(trained, images, case.batch_size) for case in cases]
-    sizes = (case.batch_size for case in cases)
-    return f"{name} {cases[0].model.label}", dict(zip(sizes, outputs, strict=True))
+        return "dygraph", {size: run_dygraph(layer, images, size) for size in sizes}
+    if trained is not None:
+        found = {size: run_training_engine(trained, images, size) for size in sizes}
+        return f"training engine {label}", found
+    found = {case.batch_size: run_paddle_inference(case, images) for case in cases}
+    return f"paddle.inference, plain {label}", found
 
 
 def _check_arguments(

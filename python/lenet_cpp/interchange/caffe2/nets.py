@@ -125,10 +125,7 @@ def _read(path: Path, most: int, what: str) -> bytes:
 
 
 def find_nets(path: str | Path) -> tuple[Path, Path]:
-    """Return the two nets that a path stands for.
-
-    Args:
-        path: The folder that holds ``init_net.pb`` and ``predict_net.pb``, or one of them.
+    """Return ``init_net.pb`` and ``predict_net.pb`` in a folder, which one of them names too.
 
     Raises:
         FileNotFound: One of them is missing.
@@ -154,17 +151,14 @@ def read_nets(
 ) -> onnx.ModelProto:
     """Read a classifier of Caffe2's.
 
-    Args:
-        init_net: The net that fills the parameters.
-        predict_net: The net that computes one output from one input.
-        input_shape: Channels, height and width of an image. When None, what ``value_info.json``
-            beside ``predict_net`` says; without that file too, the channels are those that the
-            first operator takes, and the model takes images of any size.
-        output_name: The blob to keep, of several outputs.
+    The first net fills the parameters, the second computes one output from one input;
+    ``output_name`` is the blob to keep, of several. ``input_shape`` is channels, height and width
+    of an image; when None, what ``value_info.json`` beside ``predict_net`` says; without that file
+    too, the channels are those that the first operator takes, and the model takes images of any
+    size.
 
-    Returns:
-        A model of opset 12, checked, with input [N, C, H, W] and a dynamic batch. Its input and
-        output have the names of the blobs; N is the batch.
+    Returns a model of opset 12, checked, with input [N, C, H, W] and a dynamic batch. Its input and
+    output have the names of the blobs; N is the batch.
 
     Raises:
         FileNotFound: A file is missing.

@@ -181,12 +181,8 @@ def export_paddle(
 ) -> OnnxExport:
     """Export an exported Paddle model with paddle2onnx, in a child process.
 
-    Args:
-        program: A ``.pdmodel`` or ``.json``.
-        params: Its ``.pdiparams``.
-        path: The ``.onnx`` file to write.
-        metadata: What :func:`~lenet_cpp.interchange.onnx.files.set_metadata` is to write; what
-            the manifest beside the model says, when None.
+    That is a ``.pdmodel`` or ``.json`` with its ``.pdiparams``. The metadata of the ``.onnx`` is by
+    default what the manifest beside the model says.
 
     Raises:
         FileNotFound: A file is missing.

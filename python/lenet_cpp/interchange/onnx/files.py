@@ -207,12 +207,7 @@ class OnnxSession:
     """
 
     def __init__(self, model: onnx.ModelProto | Path, *, threads: int = 1) -> None:
-        """Load a model that was checked before, or the file of one.
-
-        Raises:
-            BadModel: onnxruntime cannot load it.
-            Unsupported: onnxruntime is not installed.
-        """
+        """Load a model that was checked before, or the file of one; BadModel when that fails."""
         require("onnxruntime", extra="onnx")
         import onnxruntime
 

@@ -62,11 +62,7 @@ def to_steps(
 
 
 def only_input(info: OnnxInfo) -> TensorSpec:
-    """Return the input of images.
-
-    Raises:
-        Unsupported: There is none, or another one, or it takes something else.
-    """
+    """Return the input of images, float32; Unsupported when it is not the only one, or another."""
     if len(info.inputs) != 1:
         raise Unsupported(f"the ONNX model has {len(info.inputs)} inputs; models with one only")
     spec = info.inputs[0]
@@ -101,11 +97,7 @@ def _shape_and_output(
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, with a newer operator set when it has one that onnxruntime cannot run.
-
-    Raises:
-        Unsupported: onnx cannot convert it.
-    """
+    """The same model, with a newer operator set when it has one that onnxruntime cannot run."""
     opset = describe_onnx(model).opset
     if opset >= _OLDEST:
         return model

@@ -131,8 +131,8 @@ def _softmax(node: Node) -> str:
 
 
 def _reduce(node: Node) -> str:
-    shape, x, function = node.shape, node.data(), _REDUCTIONS[node.kind]
-    whole = node.kind.startswith("Global")
+    shape, x, whole = node.shape, node.data(), node.kind.startswith("Global")
+    function = "max" if "Max" in node.kind else "min" if "Min" in node.kind else "mean"
     axes = list(range(2, len(shape))) if whole else node.integers(1, "axes")
     if not axes and node.get("noop_with_empty_axes", 0):
         return x
@@ -315,14 +315,7 @@ _CHAINS = {
     "Mean": "add",
     "MatMul": "matmul",
 }
-_REDUCTIONS = {
-    "ReduceMax": "max",
-    "ReduceMean": "mean",
-    "ReduceMin": "min",
-    "ReduceSum": "mean",
-    "GlobalAveragePool": "mean",
-    "GlobalMaxPool": "max",
-}
+_REDUCTIONS = ("ReduceMax", "ReduceMean", "ReduceMin", "GlobalAveragePool", "GlobalMaxPool")
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("Identity", "Dropout"), _same),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
