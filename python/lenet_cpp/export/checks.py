@@ -59,10 +59,8 @@ def check_agreement(
 def read_back(program: Path, params: Path | None) -> str:
     """Load and run what was written, as ``lenet-cpp predict`` does by default.
 
-    Returns why predict does not support the model; nothing when it runs it.
-
-    Raises:
-        lenet_cpp.Error: Another refusal or failure of :class:`lenet_cpp.Predictor`.
+    Returns why predict does not support the model; nothing when it runs it. Another refusal or
+    failure of :class:`lenet_cpp.Predictor` is raised.
     """
     try:
         with Predictor(program, params) as predictor:
@@ -75,12 +73,8 @@ def read_back(program: Path, params: Path | None) -> str:
 def compare_with_program(layer: paddle.nn.Layer, model: Model) -> tuple[bool, float]:
     """Compare a network's outputs with those of the program that its parameters came from.
 
-    Returns:
-        Whether the program ends in a softmax, which the network does not have, and the largest
-        difference.
-
-    Raises:
-        BadModel: The outputs differ, or the program cannot be run.
+    Returns whether the program ends in a softmax, which the network does not have, and the largest
+    difference. It is BadModel when the outputs differ, or the program cannot be run.
     """
     import paddle
 

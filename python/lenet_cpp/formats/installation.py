@@ -40,11 +40,7 @@ class ExportResult:
 
 
 def checked_name(name: str) -> str:
-    """Return the name of a model after checking it.
-
-    Raises:
-        BadInput: The name is not a plain file name.
-    """
+    """Return the name of a model; BadInput when it is not a plain file name."""
     if not name or name.startswith(".") or any(c in "/\\" or not c.isprintable() for c in name):
         raise BadInput(f"{name!r} cannot be the name of a model: it has to be a plain file name")
     return name

@@ -136,11 +136,7 @@ def package_version() -> str | None:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
-
-    Raises:
-        FileNotFound: The file does not exist or cannot be read.
-    """
+    """Return the SHA-256 of a file, 64 lower-case digits; FileNotFound when it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -152,11 +148,7 @@ def sha256_file(path: Path) -> str:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
-    """Measure files for :attr:`Manifest.files`.
-
-    Raises:
-        FileNotFound: One of them does not exist or cannot be read.
-    """
+    """Measure files for :attr:`Manifest.files`; FileNotFound when one cannot be read."""
     return {
         name: FileEntry(sha256_file(folder / name), (folder / name).stat().st_size)
         for name in sorted(names)
@@ -242,11 +234,7 @@ def find_manifest(folder: Path) -> Manifest | None:
 
 
 def read_origin(folder: Path, program: str) -> Manifest | None:
-    """Return the manifest that describes a program, if there is one, after checking the files.
-
-    Raises:
-        lenet_cpp.Error: As :func:`verify_checksums` and :func:`read_manifest`.
-    """
+    """Return the manifest that describes a program, if there is one, after checking the files."""
     if (folder / CHECKSUMS_NAME).exists():
         verify_checksums(folder)
     manifest = find_manifest(folder)

@@ -27,10 +27,9 @@ OLD_PARAMS = ("params", "__params__")
 
 @dataclass(frozen=True)
 class Source:
-    """A model on disk.
+    """A model on disk, in a format that is a key of :data:`FORMATS`.
 
     Attributes:
-        format: A key of :data:`FORMATS`.
         path: The program; the file itself for ``pdparams``, the folder for ``persistables``.
         params: The combined parameters of a program; None when each variable has a file of its own
             or the source has no program.

@@ -33,11 +33,7 @@ def read_variable(path: Path) -> NDArray[Any]:
 
 
 def read_combined(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read the file of all variables of a program, whose names may be in any order.
-
-    Raises:
-        lenet_cpp.Error: As :func:`read_variable`.
-    """
+    """Read the file of all variables of a program, whose names may be in any order."""
     found = _core.read_variables(path)
     if len(found) != len(names):
         raise BadModel(f"{path} holds {len(found)} variables; expected {len(names)}")

@@ -30,12 +30,7 @@ def record_text(record: Mapping[str, Any], files: Mapping[str, str]) -> str:
 
 
 def load_record(where: Path) -> dict[str, Any]:
-    """Read a record.
-
-    Raises:
-        FileNotFound: It cannot be read.
-        BadModel: It is damaged.
-    """
+    """Read a record; FileNotFound when it cannot be read, BadModel when it is damaged."""
     try:
         record = read_json(where.read_text(encoding="utf-8"))
     except OSError as error:
@@ -48,11 +43,7 @@ def load_record(where: Path) -> dict[str, Any]:
 
 
 def measured_accuracy(record: Mapping[str, Any], path: Path | None) -> MeasuredAccuracy | None:
-    """Return the accuracy that a training measured, if it did; ``path`` is that of the parameters.
-
-    Raises:
-        BadModel: The record is damaged.
-    """
+    """Return the accuracy that a training measured, if any; BadModel when the record is damaged."""
     test = record.get("test")
     if test is None:
         return None
@@ -70,12 +61,7 @@ def write_torch_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_torch_record(path: Path) -> dict[str, Any]:
-    """Read the record of PyTorch's parameters; empty when there is none about these very bytes.
-
-    Raises:
-        BadModel: The record is damaged.
-        FileNotFound: The file cannot be read.
-    """
+    """Read the record of PyTorch's parameters; empty when there is none about these very bytes."""
     where = record_path(path)
     record = load_record(where) if where.is_file() else {}
     files = record.pop("files", None)

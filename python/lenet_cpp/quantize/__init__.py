@@ -68,13 +68,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Quantized:
-    """A quantized model that was written.
+    """A quantized model that was written, by a method that is a key of :data:`METHODS`.
 
-    Attributes:
-        method: A key of :data:`METHODS`.
-        result: What was written where.
-        quality: By ``paddle.inference`` in int8.
-        primitives: See :func:`lenet_cpp.quantize.deployed.outputs`.
+    The quality is by ``paddle.inference`` in int8; :func:`.deployed.outputs` says what the
+    primitives are.
     """
 
     method: str

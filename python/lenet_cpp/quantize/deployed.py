@@ -62,11 +62,7 @@ class Deployed:
 
     @contextmanager
     def opened(self, route: str, threads: int = 1) -> Iterator[Run]:
-        """Load the model into what runs it by a route; yield a function from images to outputs.
-
-        Raises:
-            lenet_cpp.Error: It cannot be loaded.
-        """
+        """Load the model into what runs it by a route; yield a function from images to outputs."""
         how: Any = {"precision": self.precision, "threads": threads}
         model: InferenceEngine | Predictor
         if route == PADDLE:
@@ -331,11 +327,7 @@ def measure_quality(
 
 
 def check_quality(method: str, quality: Quality, max_drop: float | None) -> None:
-    """Refuse a quantized model that lost too much; see :attr:`QuantizationSettings.max_drop`.
-
-    Raises:
-        BadModel: It did; says how much.
-    """
+    """Refuse a model that lost more than :attr:`QuantizationSettings.max_drop`: BadModel."""
     most, refusal = max_drop, ""
     lost = f"classifies {quality.drop:.2f} % of the images otherwise than the float model"
     if quality.accuracy is not None and quality.float_accuracy is not None:

@@ -28,11 +28,9 @@ class Environment:
     Attributes:
         name: The folder's name; a hash of the contents is appended.
         title: The purpose, in messages.
-        requirements: The packages that pip installs.
         trial: A Python statement that runs without an error in a complete environment.
         remedy: The end of the error message when the environment cannot be made.
         key: Extra values hashed into the folder name, such as the interpreter's version.
-        pip_options: Options of ``pip install``.
     """
 
     name: str

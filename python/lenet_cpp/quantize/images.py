@@ -27,10 +27,8 @@ class Images:
 
     Attributes:
         calibration: To find the ranges of activations with; from the training images.
-        training: To train on.
         test: Only to measure with.
         labels: int64 [N] of the test images; None when they are not known.
-        description: One line.
         kind: A word for records.
     """
 

@@ -54,9 +54,7 @@ def analyse(
     Of the settings ``algo`` and ``batch_size`` are used.
 
     Returns the layers in the order of the program; then all together, and all together in int8.
-
-    Raises:
-        lenet_cpp.Error: As :func:`lenet_cpp.quantize.quantize`.
+    Errors are those of :func:`lenet_cpp.quantize.quantize`.
     """
     require_paddle()
     check_settings("static-ptq", settings)

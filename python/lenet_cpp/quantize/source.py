@@ -29,13 +29,10 @@ from lenet_cpp.quantize.deployed import Deployed, run_all
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A float model in the files that the methods take.
+    """A float model in the files that the methods take: a ``.pdmodel`` with its ``.pdiparams``.
 
-    Attributes:
-        model: What is known of it; a ``.pdmodel``, with its ``.pdiparams`` beside it.
-        network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known.
-        spec: The network; None when it is not known.
-        state: The network's parameters; None when it is not known.
+    The network, as :func:`lenet_cpp.models.resolve` takes it, its specification and its parameters
+    are None when it is not known which it is.
     """
 
     model: Model
@@ -80,11 +77,7 @@ class FloatModel:
         return f"{self.program} ({self.name}, input {shape}, {self.num_classes} classes)"
 
     def check_method(self, method: str) -> None:
-        """Check that a method can take this model.
-
-        Raises:
-            Unsupported: The method builds the network, and it is not known, or not the program's.
-        """
+        """Refuse a method that builds the network when it is not known, or not the program's."""
         if method == "static-ptq":
             return
         if self.network is None:

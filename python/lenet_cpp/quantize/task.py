@@ -67,11 +67,7 @@ class QuantizationSettings:
 
 
 def check_settings(method: str, settings: QuantizationSettings) -> None:
-    """Check that a method can do what the settings ask for.
-
-    Raises:
-        BadInput: It cannot; names what there is.
-    """
+    """Check that a method can do what the settings ask for; BadInput names what there is."""
     if method not in METHODS:
         raise BadInput(f"unknown method {method!r}; choose among {', '.join(METHODS)}")
     if settings.via not in VIA:

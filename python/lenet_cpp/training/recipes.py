@@ -102,11 +102,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            BadInput: A value is out of range.
-        """
+        """Refuse a value that is out of range: BadInput."""
         shape = self.spec.input_shape
         if shape != (1, 28, 28):
             raise BadInput(
@@ -175,12 +171,9 @@ def learning_rate(recipe: Recipe, step: int, *, total: int, per_epoch: int) -> f
 
 
 def config_from_record(record: Mapping[str, Any], model: str | None = None) -> TrainingConfig:
-    """Rebuild the configuration that a training record describes.
+    """Rebuild the configuration that a training record describes; BadModel when it does not.
 
     ``model`` is how the user named the network; when None, the registry has the record's name.
-
-    Raises:
-        BadModel: The record has a missing or an unknown entry.
     """
     try:
         recipe = dict(record["recipe"])

@@ -185,15 +185,10 @@ def across(
 ) -> Across:
     """Run the same images in every framework, and compare every two of them.
 
-    The arguments are as for :func:`lenet_cpp.verify.verify`; of the models in the folder the first
-    is used. ``torch_params`` is a file of parameters for PyTorch, such as the one that the model
-    was imported from; by default the exported model's weights. ``more_routes`` come after those of
-    :data:`WAYS`.
-
-    Raises:
-        FileNotFound: A file is missing.
-        BadModel: The model or the parameters are damaged, or do not fit each other.
-        BackendFailure: A route failed, or wrote an ONNX file that computes something else.
+    The arguments and errors are as for :func:`lenet_cpp.verify.verify`; of the models in the folder
+    the first is used. ``torch_params`` is a file of parameters for PyTorch, such as the one that
+    the model was imported from; by default the exported model's weights. ``more_routes`` come after
+    those of :data:`WAYS`.
     """
     require_paddle()
     tolerance = TOLERANCE if tolerance is None else tolerance

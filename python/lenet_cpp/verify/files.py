@@ -61,11 +61,7 @@ def load_trained_layer(
 
     Without ``params``, its ``.pdparams``, it has random parameters (:func:`random_seed`). The
     network ``spec`` is by default that in the manifest beside the model, or LeNet without one.
-
-    Raises:
-        FileNotFound: There are no such parameters.
-        BadModel: The parameters are damaged or are not those of the network.
-        BadInput: The network is not known, or does not support such images.
+    Errors are those of :meth:`.ModelSpec.build` and :func:`.load_parameters`.
     """
     import paddle
 

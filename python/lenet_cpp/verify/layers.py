@@ -74,12 +74,8 @@ def compare_layers(
     The first 64 images go through the trained layers and through the exported program with plain
     kernels and without graph optimization.
 
-    The arguments are as for :func:`lenet_cpp.verify.verify`. Returns the layers of each format, in
-    the order of execution.
-
-    Raises:
-        FileNotFound: A file is missing.
-        BadModel: The model or the parameters are damaged, or do not fit each other.
+    The arguments and errors are as for :func:`lenet_cpp.verify.verify`. Returns the layers of each
+    format, in the order of execution.
     """
     require_paddle()
     images = images[:_LAYER_IMAGES]

@@ -82,12 +82,7 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
 
 
 def write_record(path: Path, found: dict[str, NDArray[Any]]) -> None:
-    """Write one record.
-
-    Raises:
-        Unsupported: The package reprod-log is missing.
-        OSError: The file cannot be written.
-    """
+    """Write one record, which needs the package reprod-log."""
     require("reprod_log", extra="paddle")
     from reprod_log import ReprodLogger
 

@@ -102,11 +102,7 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
 def run_training_engine(
     model: Model, images: NDArray[np.float32], batch_size: int
 ) -> NDArray[np.float32]:
-    """Run a model with Paddle's training engine, ``paddle.static.Executor``.
-
-    Raises:
-        BackendFailure: Paddle could not load or run the model.
-    """
+    """Run a model with Paddle's training engine, ``paddle.static.Executor``; or BackendFailure."""
     with closing(ExecutorEngine(model)) as engine:
         return np.concatenate([engine.run(batch) for batch in batches(images, batch_size)])
 

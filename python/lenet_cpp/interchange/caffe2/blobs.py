@@ -139,8 +139,7 @@ class Blobs:
     def add(self, op: Operator, op_type: str, *inputs: Value, **attributes: Any) -> Value:
         """Add a node of ONNX for an operator, and return its output, whose shape onnx infers.
 
-        Raises:
-            BadModel: The inputs do not fit, or it makes more values of one image than there can be.
+        It is BadModel when the inputs do not fit, or one image makes more values than can be.
         """
         from onnx import defs, helper, numpy_helper, shape_inference
 

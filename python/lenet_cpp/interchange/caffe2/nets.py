@@ -89,13 +89,7 @@ class Net(NamedTuple):
 
 
 def read_net(path: Path) -> Net:
-    """Read one net, ``init_net.pb``, ``predict_net.pb`` or the like.
-
-    Raises:
-        FileNotFound: There is no such file, or it cannot be read.
-        BadModel: It is no net of Caffe2's, is damaged, or is too large.
-        Unsupported: protobuf is missing.
-    """
+    """Read one net, ``init_net.pb``, ``predict_net.pb`` or the like, as :func:`read_nets`."""
     kind = messages()["NetDef"]
     from google.protobuf.message import DecodeError
 

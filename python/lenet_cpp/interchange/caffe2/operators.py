@@ -53,9 +53,7 @@ _IGNORED = frozenset(
 def translate(blobs: Blobs, op: Operator) -> None:
     """Let an operator have its effect on the blobs.
 
-    Raises:
-        BadModel: It cannot be as it is: Caffe2 would refuse it too.
-        Unsupported: It has no translation.
+    It is BadModel where Caffe2 would refuse it too, and Unsupported where it has no translation.
     """
     if op.type in _RANDOM_FILLS:
         raise Unsupported(f"{op.place} fills with random numbers: export the trained net")

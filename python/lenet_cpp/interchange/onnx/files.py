@@ -230,9 +230,7 @@ class OnnxSession:
     ) -> list[NDArray[Any]]:
         """Run a batch, float32 [N, ...], and return the named outputs, or all.
 
-        Raises:
-            BackendFailure: onnxruntime failed.
-            BadInput: The model takes another number of images at a time, and N is no multiple.
+        It is BadInput where the model takes a number of images at a time and N is no multiple.
         """
         size = self._batch or len(images)
         if len(images) % size:

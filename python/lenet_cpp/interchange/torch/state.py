@@ -121,18 +121,19 @@ def import_state(
     softmax: bool = False,
     weights_only: bool = True,
 ) -> ExportResult:
-    """Make an exported model of a file of PyTorch parameters, as :func:`.export_model` does.
+    """Make an exported model of a file of PyTorch parameters.
 
+    This is :func:`lenet_cpp.export.export_model` with some of its arguments and the errors below.
     Before anything is written, the outputs of the network in PyTorch are compared with those of
     ``paddle.inference`` and of :class:`lenet_cpp.Predictor`, on random images and, where the model
     takes them, on digits. ``max_difference`` of the result is the largest difference from PyTorch's
     outputs.
 
     The file is what :func:`lenet_cpp.interchange.torch.load_state` takes, with ``weights_only``; a
-    training record about it goes into the manifest. The model is a key of :data:`.NETWORKS`, in
-    upper or lower case, or ``FILE.py:NAME``. When ``num_classes`` is given, the file must have so
-    many. The size of the images is by default that in the training record, and without one that of
-    the model in Paddle.
+    training record about it goes into the manifest. The model is a key of
+    :data:`lenet_cpp.interchange.torch.NETWORKS`, in upper or lower case, or ``FILE.py:NAME``. When
+    ``num_classes`` is given, the file must have so many. The size of the images is by default that
+    in the training record, and without one that of the model in Paddle.
 
     Raises:
         BadInput: There is no such network, format or size of images, or the folder holds another

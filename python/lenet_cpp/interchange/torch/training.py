@@ -49,11 +49,7 @@ class TorchTrainingSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Check what the recipe and the model do not check themselves.
-
-        Raises:
-            BadInput: A value is out of range.
-        """
+        """Check what the recipe and the model do not check themselves; BadInput."""
         recipe = self.config.recipe
         unknown = (recipe.weight_decay, recipe.label_smoothing, recipe.average_decay)
         if recipe.optimizer != "adam" or any(unknown) or recipe.augmentation is not None:
