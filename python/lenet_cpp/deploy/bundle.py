@@ -58,7 +58,10 @@ def write_bundle(
     output = Path(output)
     if output.exists() and not _is_bundle(output):
         raise BadInput(f"{output} is not a bundle that was written before: choose another name")
-    content = _read_program(program)
+    try:
+        content = program.read_bytes()
+    except OSError as error:
+        raise FileNotFound(f"cannot read the program {program}: {error.strerror}") from error
     loader = _loader_of(program, content)
     libraries = _libraries_of(program, loader) if loader else []
     files, images, expected = _open_model(Path(BUNDLED_DIR if model is None else model))
@@ -106,13 +109,6 @@ def _is_bundle(path: Path) -> bool:
         return not any(path.iterdir()) or ((path / "bin").is_dir() and (path / "model").is_dir())
     content = path.read_bytes() if path.is_file() else b""
     return content[:2] == b"\x1f\x8b" or _PLACE.search(content) is not None
-
-
-def _read_program(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read the program {path}: {error.strerror}") from error
 
 
 def _loader_of(program: Path, content: bytes) -> str:

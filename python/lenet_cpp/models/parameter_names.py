@@ -67,16 +67,15 @@ def _of_training(name: str, known: set[str]) -> bool:
 def _renumbered(names: Iterable[str]) -> dict[str, str]:
     """Return each name and, for a generated one, the name with its kind numbered from zero."""
     numbers: dict[str, set[int]] = defaultdict(set)
-    names = list(names)
-    for name in names:
-        if match := _GENERATED.fullmatch(name):
-            numbers[match["kind"]].add(int(match["number"]))
+    matches = {name: _GENERATED.fullmatch(name) for name in names}
+    for match in filter(None, matches.values()):
+        numbers[match["kind"]].add(int(match["number"]))
     ranks = {kind: {n: i for i, n in enumerate(sorted(found))} for kind, found in numbers.items()}
     return {
-        name: f"{match['kind']}_{ranks[match['kind']][int(match['number'])]}{match['rest']}"
-        if (match := _GENERATED.fullmatch(name))
+        name: match.expand(rf"\g<kind>_{ranks[match['kind']][int(match['number'])]}\g<rest>")
+        if match
         else name
-        for name in names
+        for name, match in matches.items()
     }
 
 

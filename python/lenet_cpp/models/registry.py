@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 else:
     paddle = LazyModule("paddle")
 
-
 _Kind = TypeVar("_Kind")
 
 

@@ -18,7 +18,6 @@ from lenet_cpp.models.parameter_names import as_state_dict
 if TYPE_CHECKING:
     import paddle
 
-
 _NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
 
 

@@ -76,13 +76,10 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Served:
-    """What a model answered by one route.
+    """What a model answered by one route, float32 [N, classes]; nothing when it failed.
 
-    Attributes:
-        outputs: float32 [N, classes]; empty when it failed.
-        seconds: The median of the runs, by batch size.
-        engine: What a user gets who names no engine; empty when that was not asked.
-        error: Why it failed.
+    ``seconds`` is the median of the runs, by batch size; ``engine`` what a user gets who names
+    none, and empty when that was not asked.
     """
 
     outputs: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))

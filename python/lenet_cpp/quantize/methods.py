@@ -58,9 +58,6 @@ def share_of(report: Report, index: int, count: int, name: str = "") -> Report:
     return lambda what, done, total: report(name or what, index * total + done, count * total)
 
 
-# The network
-
-
 def _build(task: Task) -> paddle.nn.Layer:
     """Build the network in evaluation mode, in Paddle's current mode, without parameters."""
     layer = resolve(str(task.network)).build(task.num_classes, task.image_shape[-1])
@@ -75,9 +72,6 @@ def _float_layer(task: Task) -> paddle.nn.Layer:
     with np.load(Path(task.data, "state.npz")) as state:
         layer.set_state_dict(dict(state))
     return layer
-
-
-# Programs
 
 
 def _static_ptq(task: Task, progress: Report) -> None:
@@ -171,9 +165,6 @@ def _answers(teacher: paddle.nn.Layer, images: npt.NDArray[np.float32]) -> paddl
         return paddle.nn.functional.softmax(teacher(paddle.to_tensor(images)))
 
 
-# Layers
-
-
 def _dygraph_ptq(task: Task, progress: Report) -> None:
     """Calibrate a layer, and write it with its weights rounded by channel."""
     by_slim = task.via == "paddleslim"
@@ -242,9 +233,6 @@ _METHODS = {
     "dygraph-ptq": _dygraph_ptq,
     "dygraph-qat": _dygraph_qat,
 }
-
-
-# What observes and rounds in layers
 
 
 def layer_config(algo: str | None) -> QuantConfig:

@@ -28,11 +28,9 @@ DEPLOYED = "(all, in int8)"
 class Sensitivity(Quality):
     """What one layer costs: the quality of the model of which only this layer is quantized.
 
-    Attributes:
-        layer: Its name in the network; ``(all)`` for all together, ``(all, in int8)`` for what
-            is deployed.
-        weight: The name of its weight in the program; None for all together.
-        values: How many values the weight has.
+    ``layer`` is its name in the network; ``(all)`` for all together, ``(all, in int8)`` for what is
+    deployed. ``weight`` is the name of its weight in the program, None for all together, which has
+    so many ``values``.
     """
 
     layer: str

@@ -96,10 +96,6 @@ def warp(
     import paddle
 
     grid = sampling_grid(augmentation, len(images), images.shape[-1], generator)
-    return paddle.nn.functional.grid_sample(
-        paddle.to_tensor(images),
-        paddle.to_tensor(grid),
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=True,
-    )
+    # By default bilinear, and with zeros outside.
+    tensors = paddle.to_tensor(images), paddle.to_tensor(grid)
+    return paddle.nn.functional.grid_sample(*tensors, align_corners=True)

@@ -69,12 +69,11 @@ def finite(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Row(Compared):
-    """The comparisons of one case."""
+    """The comparisons of one case, and how many images every route puts into the same class."""
 
     case: Case
     comparisons: tuple[Comparison, ...]
     equal_predictions: int
-    """The number of images that every route puts into the same class."""
 
     def _all(self) -> Iterable[Comparison]:
         return self.comparisons
@@ -88,13 +87,14 @@ class Row(Compared):
 
 @dataclass(frozen=True)
 class Recorded:
-    """The outputs of all routes in one row."""
+    """The outputs of each route in one row, float32 [N, classes].
+
+    They are of the kind that :attr:`lenet_cpp.Predictor.output_kind` says.
+    """
 
     row: Row
     outputs: dict[str, NDArray[np.float32]]
-    """The outputs of each route, float32 [N, classes]."""
     output_kind: str
-    """As :attr:`lenet_cpp.Predictor.output_kind`."""
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,10 @@ class Missing(BadModel):
 
 @dataclass(eq=False)
 class Value:
-    """The input, a constant, or what a node computes.
+    """The input, a constant with its array, or what a node computes.
 
-    Attributes:
-        hint: What it is called, if nothing else is.
-        shape: Length of each dimension; None where it is not known, as that of the batch.
-        array: Its value, of a constant.
-        node: Type, inputs and attributes of the operator of ONNX that computes it.
+    A length in ``shape`` is None where it is not known, as that of the batch. ``node`` is type,
+    inputs and attributes of the operator of ONNX; ``hint`` the name, if nothing else has it.
     """
 
     hint: str

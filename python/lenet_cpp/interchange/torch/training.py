@@ -34,12 +34,8 @@ EVEN_OR_ODD = ("even", "odd")
 class TorchTrainingSettings:
     """What to train, and how; with the data and the device it determines the parameters.
 
-    Attributes:
-        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
-        recipe: How to train; None leaves the initial parameters as they are.
-        seed: Of the initial parameters and of the order of the images.
-        image_size: Height and width of the images that ResNet18 is trained with.
-        device: Where to train, as PyTorch names it.
+    Without a recipe the initial parameters stay as they are. The seed is theirs and that of the
+    order of the images; ``image_size`` that of the images that ResNet18 is trained with.
     """
 
     model: str = "lenet"
