@@ -1,14 +1,19 @@
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
+#include <filesystem>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "bindings.h"
 #include "config_option.h"
+#include "io/file.h"
 #include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/version.h"
+#include "model/parameters.h"
+#include "model/readers.h"
 
 namespace py = pybind11;
 
@@ -58,6 +63,30 @@ void register_config(py::module_& module) {
       .def_readwrite("max_sizes", &Config::max_sizes);
 }
 
+/// The parameters of a program of Paddle's, in the order of a combined file; of one that nothing
+/// here runs, too.
+std::vector<std::string> parameter_names(const std::filesystem::path& program) {
+  const std::string path = program.string();
+  const std::string bytes = read_file(path);
+  const bool pir = bytes.rfind('{', 0) == 0;
+  const Graph graph =
+      pir ? read_pir_program(bytes, path, true) : read_program_desc(bytes, path, true);
+  std::vector<std::string> names;
+  for (const ParameterSpec& one : list_parameters(graph, path)) names.push_back(one.name);
+  return names;
+}
+
+/// Of each variable in a file of Paddle's: the type (VarType.Type), the shape and the values.
+std::vector<std::tuple<int, Shape, py::bytes>> read_variables(const std::filesystem::path& file) {
+  const std::string path = file.string();
+  const std::string bytes = read_file(path);
+  std::vector<std::tuple<int, Shape, py::bytes>> found;
+  for (const ParameterSpec& one : read_parameter_records(bytes, path)) {
+    found.emplace_back(one.dtype, one.shape, py::bytes(one.data.data(), one.data.size()));
+  }
+  return found;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -68,6 +97,8 @@ PYBIND11_MODULE(_core, module) {
   register_python_threads(module);
   register_config(module);
   register_predictors(module);
+  module.def("parameter_names", &parameter_names);
+  module.def("read_variables", &read_variables);
   module.def("version", &version);
   module.def(
       "available_engines",

@@ -102,7 +102,7 @@ def make(target, count, report):
     from paddle.quantization import PTQ
 
     from lenet_cpp.quantize.int8_weights import finish_program
-    from lenet_cpp.quantize.methods import layer_config, save_layer
+    from lenet_cpp.quantize.methods import layer_config
 
     programs = [Path(target, f"{i}.pdmodel") for i in range(count)]
     for i, program in enumerate(programs):
@@ -119,7 +119,9 @@ def make(target, count, report):
             # What is run has larger values here and there.
             observed(paddle.to_tensor(images[:4]))
             spec = [paddle.static.InputSpec([None, *shape], "float32", name="x")]
-            save_layer(ptq.convert(observed, inplace=True), program, spec)
+            converted = ptq.convert(observed, inplace=True)
+            converted.eval()
+            paddle.jit.save(converted, str(program.with_suffix("")), input_spec=spec)
             paddle.enable_static()
             finish_program(program)
     describe(programs, report)

@@ -4,11 +4,13 @@ import hashlib
 import json
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats import manifest as m
+from lenet_cpp.formats.training_record import measured_accuracy
 
 CONTENTS = {"toy.pdmodel": b"a program", "toy.pdiparams": b"\0\1\2 parameters"}
 
@@ -201,3 +203,11 @@ def test_what_cannot_be_read_is_not_written(folder, change):
     with pytest.raises(BadInput, match=r"manifest\.json"):
         m.write_manifest(folder, replace(toy(folder), **change))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "test", [{}, [1], {"correct": 1, "count": 0, "of": "x"}, {"correct": 1, "count": 2}]
+)
+def test_an_accuracy_that_a_record_says_in_part_is_damage(test):
+    with pytest.raises(BadModel, match=r"the training record of net\.prm is damaged"):
+        measured_accuracy({"test": test}, Path("net.prm"))

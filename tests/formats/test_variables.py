@@ -59,7 +59,7 @@ GOOD = variable(np.ones((2, 3), np.float32), 5, packed=False)
         (b"\1" + GOOD[1:], errors.BadModel),  # another version
         (GOOD[:16] + struct.pack("<i", -1) + GOOD[20:], errors.BadModel),
         (GOOD[:16] + struct.pack("<i", 1 << 30) + GOOD[20:], errors.BadModel),
-        (GOOD[:21] + bytes([22]) + GOOD[22:], errors.Unsupported),  # bfloat16
+        (GOOD[:21] + bytes([22]) + GOOD[22:-12], errors.Unsupported),  # bfloat16, of half the size
         (GOOD[:23] + b"\x7f" + GOOD[24:], errors.BadModel),  # longer than the file
         (b"\x80\x04" + GOOD, errors.BadModel),  # a pickle
         (GOOD[:20] + b"\xff" * 6 + GOOD[26:], errors.BadModel),

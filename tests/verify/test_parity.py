@@ -14,6 +14,7 @@ import lenet_cpp
 from lenet_cpp import export, verify
 from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+from lenet_cpp.verify.layers import compare_layers
 from numpy_reference import lenet, lenet_parameters
 
 pytestmark = [
@@ -219,7 +220,7 @@ def test_one_weight_changed_by_a_thousandth_fails_the_check(
 )
 def test_layers_name_the_changed_one(model_dir, params, inputs, tmp_path, name):
     folder = changed_model(model_dir, tmp_path / "model", name, checksums=True)
-    layers = verify.compare_layers(folder, inputs["digits"], params=params)
+    layers = compare_layers(folder, inputs["digits"], params=params)
     order = ["conv1", "max_pool1", "conv2", "max_pool2", "linear1", "linear2", "linear3"]
     assert [(one.format, one.layer) for one in layers] == [
         (format_, layer) for format_ in ("pdmodel", "json") for layer in order
@@ -230,7 +231,7 @@ def test_layers_name_the_changed_one(model_dir, params, inputs, tmp_path, name):
 
 
 def test_no_layer_of_an_unchanged_model_differs(model_dir, params, inputs):
-    layers = verify.compare_layers(model_dir, inputs["noise"], params=params)
+    layers = compare_layers(model_dir, inputs["noise"], params=params)
     assert len(layers) == 14
     assert not any(one.differs for one in layers)
     assert layers[0].shape == (32, 6, 28, 28)
@@ -372,7 +373,7 @@ def test_model_with_softmax_is_compared_with_probabilities(params, program, inpu
     assert report.agrees
     assert len(report.rows) == 4
     assert report.correct == {}
-    layers = verify.compare_layers(tmp_path, inputs["digits"], params=params)
+    layers = compare_layers(tmp_path, inputs["digits"], params=params)
     assert [one.layer for one in layers if one.format == "json"][-2:] == ["linear3", "softmax"]
     assert not any(one.differs for one in layers)
 

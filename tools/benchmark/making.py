@@ -51,12 +51,14 @@ def reference(network: str, model_dir: str, images: str, target: str, **_: objec
 
     The outputs go to ``expected.npy`` in the folder ``target``, the weights to ``state.npz``.
     """
+    from lenet_cpp.inference.model import check_model
     from lenet_cpp.models import resolve
-    from lenet_cpp.verify.files import find_models, load_trained_layer, open_model
+    from lenet_cpp.verify.files import find_models, load_trained_layer
 
-    layer = load_trained_layer(open_model(find_models(Path(model_dir))[0]), None, resolve(network))
-    found, multiply_adds = run_counted(layer, np.load(images))
-    np.save(Path(target, "expected.npy"), found)
+    found = find_models(Path(model_dir))[0]
+    layer = load_trained_layer(check_model(found.program, found.params), None, resolve(network))
+    outputs, multiply_adds = run_counted(layer, np.load(images))
+    np.save(Path(target, "expected.npy"), outputs)
     state: dict[str, Any] = {name: value.numpy() for name, value in layer.state_dict().items()}
     np.savez(Path(target, "state.npz"), **state)
     return multiply_adds

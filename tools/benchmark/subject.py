@@ -15,7 +15,7 @@ from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadInput, Error, Unsupported
 from lenet_cpp.formats.manifest import has_manifest, read_manifest
 from lenet_cpp.models import get
-from lenet_cpp.verify import find_models
+from lenet_cpp.verify.files import find_models
 from tools.benchmark import lenet
 from tools.benchmark.making import calibration_images, make
 from tools.benchmark.tflite import write_tflite

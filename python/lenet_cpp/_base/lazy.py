@@ -38,7 +38,7 @@ class cached(Generic[_Owner, _Value]):  # noqa: N801 - a decorator, used as func
 
 
 class LazyModule:
-    """A module that annotations name, and that is imported when ``get_type_hints`` reads them."""
+    """A module that is imported when something of it is first used, or ``get_type_hints`` asks."""
 
     def __init__(self, name: str) -> None:
         """Remember the module's name."""

@@ -17,11 +17,11 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp._base.files import write_text
+from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.cli import versions
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.verify import TOLERANCES, Comparison, compare
 
 _ENGINES = ("native", "paddle", "onnxruntime")
 _PERCENTILES = (50, 90, 99)

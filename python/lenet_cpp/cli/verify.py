@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.agreement import TOLERANCES
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, to_model_input
@@ -26,18 +27,12 @@ from lenet_cpp.formats.manifest import find_manifest
 from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.options import Precision
 from lenet_cpp.models import ModelSpec, resolve
-from lenet_cpp.verify import (
-    ACCELERATORS,
-    BATCH_SIZES,
-    PRECISIONS,
-    PROGRAM_FORMATS,
-    TOLERANCES,
-    verify,
-)
+from lenet_cpp.verify import BATCH_SIZES, PRECISIONS, verify
 from lenet_cpp.verify.across import across as compare_across
-from lenet_cpp.verify.files import find_models, random_seed
+from lenet_cpp.verify.files import PROGRAM_FORMATS, find_models, random_seed
 from lenet_cpp.verify.layers import compare_layers
 from lenet_cpp.verify.reprod import write_records
+from lenet_cpp.verify.routes import ACCELERATORS
 from lenet_cpp.verify.text import across_text, report_document, report_text
 
 _OTHER_BATCH_SIZES = (1, 3)

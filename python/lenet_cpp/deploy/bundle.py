@@ -47,14 +47,10 @@ def write_bundle(
 
     It appears complete, or not at all. A bundle that was written there before is replaced.
 
-    Args:
-        model: The folder of an exported model, or its program; the bundled LeNet when None.
-        output: The folder, or the archive when it ends in ``.tar.gz``, or the single file.
-        program: The C++ program.
-        single_file: Write the program, which has to be static, with the model at its end.
-
-    Returns:
-        Sentences about what was written: what it needs, and whether it was run.
+    The model is the folder of an exported one, or its program; the bundled LeNet when None. The
+    output is a folder, or an archive when it ends in ``.tar.gz``, or a ``single_file``: the C++
+    program, which then has to be static, with the model at its end. Returns sentences about what
+    was written: what it needs, and whether it was run.
 
     Raises:
         lenet_cpp.Error: The model, the program or the output is not of the kind that is needed.
@@ -62,7 +58,10 @@ def write_bundle(
     output = Path(output)
     if output.exists() and not _is_bundle(output):
         raise BadInput(f"{output} is not a bundle that was written before: choose another name")
-    content = _read_program(program)
+    try:
+        content = program.read_bytes()
+    except OSError as error:
+        raise FileNotFound(f"cannot read the program {program}: {error.strerror}") from error
     loader = _loader_of(program, content)
     libraries = _libraries_of(program, loader) if loader else []
     files, images, expected = _open_model(Path(BUNDLED_DIR if model is None else model))
@@ -110,13 +109,6 @@ def _is_bundle(path: Path) -> bool:
         return not any(path.iterdir()) or ((path / "bin").is_dir() and (path / "model").is_dir())
     content = path.read_bytes() if path.is_file() else b""
     return content[:2] == b"\x1f\x8b" or _PLACE.search(content) is not None
-
-
-def _read_program(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read the program {path}: {error.strerror}") from error
 
 
 def _loader_of(program: Path, content: bytes) -> str:

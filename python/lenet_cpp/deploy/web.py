@@ -29,13 +29,8 @@ def write_page(model: str | Path | None, output: str | Path) -> list[Path]:
 
     The folder appears complete, or not at all. A page that was written there before is replaced.
 
-    Args:
-        model: The folder of an exported model, or its ``.pdmodel``; the bundled LeNet when None.
-            Beside it is its ``preprocess.json``.
-        output: The folder to write.
-
-    Returns:
-        The files.
+    The model is the folder of an exported one, or its ``.pdmodel``, with its ``preprocess.json``;
+    the bundled LeNet when None. Returns the files.
 
     Raises:
         Unsupported: This installation has no ``lenet.wasm``; or the model is not a ``.pdmodel``,

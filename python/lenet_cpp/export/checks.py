@@ -10,16 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp.agreement import compare_batches
-from lenet_cpp.errors import BadModel, Unsupported
+from lenet_cpp.errors import BadModel, Error, Unsupported
+from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.paddle_engines.running import last_line, random_batches, run_model
+from lenet_cpp.paddle_engines.running import Runs, last_line, random_batches, run_model
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.errors import Error
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.paddle_engines.running import Runs
 
 
 def run_or_raise(
@@ -32,12 +29,7 @@ def run_or_raise(
 ) -> Runs:
     """Run a model as :func:`run_model` does, and raise ``error`` when that fails.
 
-    Args:
-        program: The program.
-        params: Its parameters; None when the layout is separate.
-        inputs: One batch for each run.
-        error: What to raise.
-        name: What the message calls the model; the program when None.
+    The message calls it ``name``, or names the program.
     """
     try:
         return run_model(program, params, inputs)
@@ -53,17 +45,10 @@ def check_agreement(
     error: type[Error] = BadModel,
     conclusion: str = "",
 ) -> float:
-    """Compare batches of outputs, and raise ``error`` unless they agree.
+    """Compare the expected and the found outputs of each batch; return the largest difference.
 
-    Args:
-        pairs: The expected outputs and those found, for each batch.
-        names: What to call the two.
-        exact: Whether they have to be the same bits.
-        error: What to raise.
-        conclusion: Ends the message.
-
-    Returns:
-        The largest difference.
+    Raises ``error`` unless they agree, or are the same bits where ``exact``; its message calls them
+    by the ``names``, and ends with ``conclusion``.
     """
     comparison = compare_batches(pairs, names=names, exact=exact)
     if not comparison.agrees:
@@ -74,15 +59,8 @@ def check_agreement(
 def read_back(program: Path, params: Path | None) -> str:
     """Load and run what was written, as ``lenet-cpp predict`` does by default.
 
-    Args:
-        program: The program.
-        params: Its parameters; None when each variable has a file beside the program.
-
-    Returns:
-        Why predict does not support the model; empty when it runs it.
-
-    Raises:
-        lenet_cpp.Error: Another refusal or failure of :class:`lenet_cpp.Predictor`.
+    Returns why predict does not support the model; nothing when it runs it. Another refusal or
+    failure of :class:`lenet_cpp.Predictor` is raised.
     """
     try:
         with Predictor(program, params) as predictor:
@@ -95,12 +73,8 @@ def read_back(program: Path, params: Path | None) -> str:
 def compare_with_program(layer: paddle.nn.Layer, model: Model) -> tuple[bool, float]:
     """Compare a network's outputs with those of the program that its parameters came from.
 
-    Returns:
-        Whether the program ends in a softmax, which the network does not have, and the largest
-        difference.
-
-    Raises:
-        BadModel: The outputs differ, or the program cannot be run.
+    Returns whether the program ends in a softmax, which the network does not have, and the largest
+    difference. It is BadModel when the outputs differ, or the program cannot be run.
     """
     import paddle
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ from lenet_cpp.formats.manifest import (
     has_manifest,
     read_origin,
     sha256_file,
-    write_manifest,
 )
 from lenet_cpp.formats.source import FORMATS, LEGACY_PROGRAM, Source, find_source, link_as_legacy
 from lenet_cpp.inference.model import Model, check_model
@@ -55,8 +54,6 @@ class Conversion:
     """The result of a conversion.
 
     Attributes:
-        source: The source.
-        folder: The output folder.
         files: Every file that was written.
         max_difference: Largest absolute difference between the outputs of the source and of the
             written model, on random inputs; 0 for the same bits.
@@ -192,7 +189,9 @@ def _by_parameters(
     params = source.path
     if source.format != "pdparams" or state.keys() != checkpoint.read_state(params).keys():
         params = _write_state(state, work / f"{spec.name}.pdparams")
-    direct = to in {"json", "pdmodel"} and origin is None
+    direct = to in {"json", "pdmodel"}
+    # The facts about the training hold for this format too.
+    facts = ("training", "data", "accuracy", "classes")
     exported = export_model(
         params,
         output if direct else work / "exported",
@@ -202,19 +201,11 @@ def _by_parameters(
         softmax=softmax,
         num_classes=num_classes,
         image_size=image_size,
+        facts=None if origin is None else {name: getattr(origin, name) for name in facts},
     )
     if direct:
         return _conversion(source, exported, difference)
     difference += exported.max_difference
-    if origin is not None:  # the facts about the training hold for this format too
-        record = replace(
-            exported.manifest,
-            training=origin.training,
-            data=origin.data,
-            accuracy=origin.accuracy,
-            classes=origin.classes,
-        )
-        write_manifest(exported.folder, record)
     files = exported.folder / f"{stem}.pdmodel", exported.folder / f"{stem}.pdiparams"
     if to == "persistables":
         apart = rewrite(*files, work / "apart", _LAYOUTS["separate"])

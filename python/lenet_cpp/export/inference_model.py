@@ -24,10 +24,11 @@ in every process, but not in every call.
 from __future__ import annotations
 
 import inspect
+import re
 import tempfile
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ import numpy.typing as npt
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -44,7 +46,8 @@ from lenet_cpp.export.checks import check_agreement, read_back, run_or_raise
 from lenet_cpp.export.separate_layout import write_separate
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
-from lenet_cpp.formats.manifest import MeasuredAccuracy, ModelSignature, describe_model, sha256_file
+from lenet_cpp.formats.manifest import ModelSignature, describe_model, sha256_file
+from lenet_cpp.formats.training_record import measured_accuracy
 from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.weights import fetch, load_parameters
 from lenet_cpp.paddle_engines.running import random_batches, signature_of
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
 
     Inputs = list[npt.NDArray[np.float32]]
     Outputs = list[npt.NDArray[Any]]
+else:
+    paddle = LazyModule("paddle")
 
 EXPORT_FORMATS = ("json", "pdmodel")
 INPUT_NAME = "x"
@@ -73,6 +78,7 @@ def export_model(
     image_size: int | None = None,
     seed: int | None = None,
     sha256: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> ExportResult:
     """Export a model for inference, and check that the written model agrees.
 
@@ -95,6 +101,7 @@ def export_model(
         seed: The seed of random parameters, instead of trained ones
             (:func:`lenet_cpp.models.weights.seed_parameters`).
         sha256: The expected SHA-256 of the parameter file.
+        facts: Fields of the manifest, in place of what is known here.
 
     Raises:
         BadInput: The model, a format, the number of classes or the size of images is unknown or
@@ -120,9 +127,8 @@ def export_model(
     path = None if params is None else fetch(params, sha256=sha256)
     source = _Source(spec, path, seed, num_classes, image_size, softmax=softmax)
     output = Path(output_dir)
-    import paddle
-
-    inputs, outputs, training, data = _reference_outputs(source)
+    inputs, outputs, training = _reference_outputs(source)
+    accuracy = training and measured_accuracy(training, path)
 
     with staging_folder(output, stem, spec.name) as staging:
         # The PIR program first: its numbering of layers then does not depend on the other format.
@@ -153,10 +159,13 @@ def export_model(
             paddle_version=str(paddle.__version__),
             topology=spec.name,
             softmax=softmax,
-            classes=spec.class_names(num_classes),
-            training=training,
-            data=data,
-            accuracy=_accuracy(path, training, data),
+            **{
+                "classes": spec.class_names(num_classes),
+                "data": training and training.pop("data", None),
+                "training": training,
+                "accuracy": accuracy,
+                **(facts or {}),
+            },
         )
         return install(staging, output, manifest, difference, refusal)
 
@@ -192,8 +201,6 @@ class _Source:
 
     def layer(self) -> paddle.nn.Layer:
         """Return the network with its parameters, for inference."""
-        import paddle
-
         state = paddle.get_rng_state()
         try:
             layer = self.spec.build(self.num_classes, self.image_size, seed=self.seed)
@@ -224,12 +231,8 @@ def _check_forward(layer: paddle.nn.Layer) -> None:
         )
 
 
-def _reference_outputs(
-    source: _Source,
-) -> tuple[Inputs, Outputs, dict[str, Any] | None, dict[str, Any] | None]:
-    """Return random images, the layer's outputs, the training record and its data entry."""
-    import paddle
-
+def _reference_outputs(source: _Source) -> tuple[Inputs, Outputs, dict[str, Any] | None]:
+    """Return random images, the layer's outputs, and the training record."""
     if not paddle.in_dynamic_mode():
         raise Unsupported("exporting needs Paddle's dynamic mode: call paddle.disable_static()")
     with paddle.utils.unique_name.guard():  # parameters may have the names that Paddle generates
@@ -240,38 +243,19 @@ def _reference_outputs(
     else:
         with suppress(FileNotFound):
             record = checkpoint.load_record(source.params)
-    data = record.pop("data", None) if record is not None else None
-    if data is not None and not isinstance(data, dict):
+    if not isinstance((record or {}).get("data", {}), (dict, type(None))):
         raise BadModel(f"the training record of {source.params} is damaged: data is not an object")
     inputs = random_batches((-1, *source.shape))
     with paddle.no_grad():
         outputs = [layer(paddle.to_tensor(x)).numpy() for x in inputs]
-    return inputs, outputs, record, data
-
-
-def _accuracy(
-    params_path: Path | None, training: dict[str, Any] | None, data: dict[str, Any] | None
-) -> MeasuredAccuracy | None:
-    """Return the accuracy that the training measured, which export does not change."""
-    test = (training or {}).get("test")
-    if test is None:
-        return None
-    try:
-        top1 = test["correct"] / test["count"]
-        return MeasuredAccuracy(top1, test["count"], f"MNIST test images ({(data or {})['kind']})")
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise BadModel(
-            f"the training record of {params_path} is damaged: test is {test!r}"
-        ) from error
+    return inputs, outputs, record
 
 
 def _save(source: _Source, prefix: Path, format_: str) -> None:
     """Write ``PREFIX.json`` or ``PREFIX.pdmodel``, and ``PREFIX.pdiparams``."""
-    import paddle
-    from paddle import pir_utils
-
     # Within a process, these guards have the effect of FLAGS_enable_pir_api in the environment.
-    guard = pir_utils.DygraphPirGuard if format_ == "json" else pir_utils.DygraphOldIrGuard
+    guards = paddle.pir_utils
+    guard = guards.DygraphPirGuard if format_ == "json" else guards.DygraphOldIrGuard
     # Both formats order the parameters by generated name, where 10 precedes 9: names that continue
     # the numbering of earlier layers could order two exports of a model differently.
     with guard(), paddle.utils.unique_name.guard(), warnings.catch_warnings():
@@ -284,22 +268,26 @@ def _save(source: _Source, prefix: Path, format_: str) -> None:
         )
         paddle.jit.save(static, str(prefix))
     if format_ == "pdmodel":
-        program = prefix.with_name(f"{prefix.name}.pdmodel")
-        with pir_utils.OldIrGuard():
-            program.write_bytes(_without_call_stacks(program.read_bytes()))
+        drop_attributes(prefix.with_name(f"{prefix.name}.pdmodel"), "op_callstack")
 
 
-def _without_call_stacks(program: bytes) -> bytes:
-    """Remove the Python call stacks, with their file names, from a serialized ProgramDesc."""
-    import paddle
+@contextmanager
+def parsed_program(program: Path) -> Iterator[paddle.static.Program]:
+    """Yield a ``.pdmodel`` without its parameters."""
+    with paddle.pir_utils.OldIrGuard():
+        yield paddle.static.Program.parse_from_string(program.read_bytes())
 
-    parsed = paddle.static.Program.parse_from_string(program)
-    for block in parsed.blocks:
-        for op in block.ops:
-            if op.has_attr("op_callstack"):
-                op.desc.remove_attr("op_callstack")
-    stripped: bytes = parsed.desc.serialize_to_string()
-    return stripped
+
+def drop_attributes(program: Path, pattern: str) -> None:
+    """Take the attributes with such names, a regular expression, from a ``.pdmodel``'s operators.
+
+    ``op_callstack`` has the file names of the exporting machine.
+    """
+    with parsed_program(program) as parsed:
+        for op in (op for block in parsed.blocks for op in block.ops):
+            for name in filter(re.compile(pattern).fullmatch, op.attr_names):
+                op.desc.remove_attr(name)
+        program.write_bytes(parsed.desc.serialize_to_string())
 
 
 def check_exported(

@@ -23,14 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp._base.files import PREPROCESS_NAME
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp._base.worker import PROGRAM_DESC, WorkerCrashed, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.export.checks import check_agreement, read_back, run_or_raise
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
+    ModelSignature,
     describe_model,
     parse_signature,
     read_origin,
@@ -41,9 +43,8 @@ from lenet_cpp.paddle_engines.running import last_line, random_batches, signatur
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.formats.manifest import ModelSignature
+else:
+    paddle = LazyModule("paddle")
 
 
 def write_separate(
@@ -51,11 +52,9 @@ def write_separate(
 ) -> ExportResult:
     """Rewrite a combined ``.pdmodel`` model in the separate layout, one file for each variable.
 
-    Args:
-        source: The exported model's folder, its ``.pdmodel``, or the path of that without suffix.
-            Checksums beside it are verified first.
-        output_dir: The output folder; created if necessary.
-        name: Name of the model in the manifest; that of the source when None.
+    The source is the exported model's folder, its ``.pdmodel``, or the path of that without suffix.
+    Checksums beside it are verified first. ``name`` is that of the model in the manifest, by
+    default the source's.
 
     Raises:
         BadInput: The output folder holds another model's export or is the source's, or the source
@@ -74,19 +73,13 @@ def combine_separate(
 ) -> ExportResult:
     """Rewrite a model in the separate layout as ``NAME.pdmodel`` and ``NAME.pdiparams``.
 
-    Args:
-        source: The folder with ``__model__``, or ``model`` as in PaddleClas 1, and one file for
-            each variable. Checksums in it are verified first.
-        output_dir: The output folder; created if necessary.
-        name: Common stem of the files; when None, the name in the source's manifest, and
-            ``model`` without one.
+    The source is the folder with ``__model__``, or ``model`` as in PaddleClas 1, and one file for
+    each variable. Checksums in it are verified first. ``name`` is the common stem of the files, by
+    default that in the source's manifest, and ``model`` without one.
 
     Raises:
-        BadInput: The folder holds another model's export, or the source folder is the output.
-        FileNotFound: The source is missing.
-        BadModel: A variable is missing, damaged or of the wrong shape or size (all are listed),
-            or the written model does not give exactly the same outputs.
-        OSError: The folder cannot be written.
+        BadModel: A variable is missing, damaged or of the wrong shape or size; all are listed.
+        lenet_cpp.Error: As :func:`write_separate`.
     """
     program = find_source(source, "separate").path
     return rewrite(program, None, output_dir, ("{}.pdmodel", "{}.pdiparams"), name=name)
@@ -106,16 +99,12 @@ def rewrite(
     In the same format the outputs must stay the same bits, as PIR they must stay within the
     tolerance. Then the product's own reader has to take what was written.
 
-    Args:
-        program: The program; checksums beside it are verified first.
-        params: Its combined parameters; None when each variable has a file beside the program.
-        output_dir: The output folder; created if necessary.
-        names: The names of the program and of the combined parameters (None: a file for each
-            variable); ``{}`` stands for the name of the model. A program whose name ends in
-            ``.json`` is written as PIR.
-        name: Name of the model; when None, the name in the source's manifest, and without a
-            manifest that of the program.
-        sizes: Those of all images, as :func:`fix_image` takes them. A ``.json`` stays one.
+    Checksums beside the program are verified first. Without ``params`` each variable has a file
+    beside it. ``names`` are those of the written program and of its combined parameters (None: a
+    file for each variable); ``{}`` stands for the name of the model, which by default is the one in
+    the source's manifest, or that of the program. A program whose name ends in ``.json`` is written
+    as PIR. ``sizes`` are those of all images, as :func:`fix_image` takes them; a ``.json`` stays
+    one.
 
     Raises:
         BadInput: The program does not take these sizes.
@@ -152,10 +141,10 @@ def rewrite(
             raise BadModel(
                 f"{program} is damaged: Paddle crashed on it ({error.signal})"
             ) from error
-        # It is valid for the model in any format.
-        companions = [each for each in [PREPROCESS_NAME] if (program.parent / each).is_file()]
-        for companion in companions:
-            shutil.copyfile(program.parent / companion, staging / companion)
+        companions = []
+        if (described := program.with_name(PREPROCESS_NAME)).is_file():  # valid in any format
+            shutil.copyfile(described, staging / PREPROCESS_NAME)
+            companions.append(PREPROCESS_NAME)
         manifest = describe_model(
             staging,
             stem,
@@ -181,72 +170,69 @@ def transcribe(
 
     Parameters of None stand for the separate layout, and the suffix ``.json`` requests PIR.
     """
-    import paddle
-
     report("converting", 0, 1)
     paddle.enable_static()
     model, folder = Path(program), Path(output)
     params_path = None if params is None else Path(params)
     target = folder / to_program, None if to_params is None else folder / to_params
+    to_pir = False
     if model.suffix == ".json":
-        shape = _fix_pir(model, sizes, target[0])
+        shape, written = _fix_pir(model, sizes, target[0]), [str(to_params)]
         shutil.copyfile(str(params_path), str(target[1]))
-        return _compare(shape, (model, params_path), target, [str(to_params)], exact=True)
-    parsed = _parse(model)
-    shape = _input_shape(model, parsed, sizes)
-    to_pir = to_program.endswith(".json")
-    if to_pir and _scales(parsed):
-        raise Unsupported(
-            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
-            " float model"
-        )
-    names = _variable_names(model, parsed)
-    sources = [model.parent / name for name in names] if params_path is None else [params_path]
-    if params_path is None and (missing := [path.name for path in sources if not path.is_file()]):
-        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
-    written = names if to_params is None else [to_params]
-    source_name = None if params_path is None else params_path.name
-    _transcribe(parsed, model.parent, source_name, folder, to_params)
-    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
-    # at the end of a variable.
-    copies = [folder / name for name in written]
-    before, after = (b"".join(path.read_bytes() for path in paths) for paths in (sources, copies))
-    if before != after:
-        raise BadModel(
-            f"{params_path or model.parent}: the parameters are truncated, damaged or of another"
-            " program"
-        )
-    # The program is the same in both layouts, and a copy keeps every byte.
-    target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
-    if to_pir:
-        _translate(target[0], target[1], target[0])
-    return _compare(shape, (model, params_path), target, written, exact=not to_pir)
-
-
-def _compare(
-    shape: tuple[int, ...],
-    source: tuple[Path, Path | None],
-    target: tuple[Path, Path | None],
-    written: list[str],
-    *,
-    exact: bool,
-) -> dict[str, Any]:
-    import paddle
-
-    signature, difference = compare_outputs(random_batches(shape), source, target, exact=exact)
+    else:
+        to_pir = to_program.endswith(".json")
+        shape, written = _transcribe(model, params_path, target, sizes, to_pir=to_pir)
+    signature, difference = compare_outputs(
+        random_batches(shape), (model, params_path), target, exact=not to_pir
+    )
     return {
-        "files": [target[0].name, *written],
+        "files": [to_program, *written],
         "paddle_version": str(paddle.__version__),
         "max_difference": difference,
         "signature": asdict(signature),
     }
 
 
-def _translate(model: Path, params: Path | None, target: Path) -> None:
-    """Write the program as PIR, with Paddle's own translation."""
-    import paddle
-    from paddle import pir_utils
+def _transcribe(
+    model: Path,
+    params: Path | None,
+    target: tuple[Path, Path | None],
+    sizes: Sequence[int],
+    *,
+    to_pir: bool,
+) -> tuple[tuple[int, ...], list[str]]:
+    """Write a ProgramDesc; return the shape of its input, and the files of its parameters."""
+    parsed = _parse(model)
+    shape = _input_shape(model, parsed, sizes)
+    if to_pir and _scales(parsed):
+        raise Unsupported(
+            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
+            " float model"
+        )
+    names = _variable_names(model, parsed)
+    sources = [model.parent / name for name in names] if params is None else [params]
+    if params is None and (missing := [path.name for path in sources if not path.is_file()]):
+        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
+    folder = target[0].parent
+    written = names if target[1] is None else [target[1].name]
+    _copy_variables(parsed, params or model.parent, target[1] or folder)
+    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
+    # at the end of a variable.
+    copies = [folder / name for name in written]
+    before, after = (b"".join(path.read_bytes() for path in paths) for paths in (sources, copies))
+    if before != after:
+        raise BadModel(
+            f"{params or model.parent}: the parameters are truncated, damaged or of another program"
+        )
+    # The program is the same in both layouts, and a copy keeps every byte.
+    target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
+    if to_pir:
+        _translate(*target)
+    return shape, written
 
+
+def _translate(model: Path, params: Path | None) -> None:
+    """Write the program as PIR in its place, with Paddle's own translation."""
     # With this flag Paddle translates a program while it loads it.
     os.environ |= {"FLAGS_enable_pir_in_executor": "1"}
     with paddle.static.scope_guard(paddle.static.Scope()):
@@ -261,16 +247,16 @@ def _translate(model: Path, params: Path | None, target: Path) -> None:
             raise Unsupported(
                 f"{model}: Paddle cannot translate it to PIR ({last_line(error)})"
             ) from error
-        with pir_utils.IrGuard():
+        with paddle.pir_utils.IrGuard():
             inputs = [
                 op.result(0) for op in program.global_block().ops if op.name() == "pd_op.data"
             ]
             normal = paddle.static.normalize_program(program, inputs, outputs)
-            paddle.base.core.serialize_pir_program(normal, str(target), True, False, True)
-    document = json.loads(target.read_bytes())
+            paddle.base.core.serialize_pir_program(normal, str(model), True, False, True)
+    document = json.loads(model.read_bytes())
     for op in document["program"]["regions"][0]["blocks"][0]["ops"]:
         _tidy(op)
-    target.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+    model.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
 
 
 def _tidy(op: dict[str, Any]) -> None:
@@ -290,8 +276,6 @@ def _tidy(op: dict[str, Any]) -> None:
 
 
 def _parse(model: Path) -> paddle.static.Program:
-    import paddle
-
     try:
         return paddle.static.Program.parse_from_string(model.read_bytes())
     except OSError as error:
@@ -301,9 +285,7 @@ def _parse(model: Path) -> paddle.static.Program:
 
 
 def _variables(program: paddle.static.Program) -> dict[str, Any]:
-    from paddle.static.io import is_persistable
-
-    return {var.name: var for var in program.list_vars() if is_persistable(var)}
+    return {var.name: var for var in program.list_vars() if paddle.static.io.is_persistable(var)}
 
 
 def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
@@ -317,28 +299,22 @@ def _variable_names(model: Path, program: paddle.static.Program) -> list[str]:
     return names
 
 
-def _transcribe(
-    program: paddle.static.Program,
-    source: Path,
-    source_name: str | None,
-    output: Path,
-    output_name: str | None,
-) -> None:
-    """Load all variables from one layout and save them in the other; names mean combined."""
-    import paddle
+def _copy_variables(program: paddle.static.Program, source: Path, target: Path) -> None:
+    """Load all variables from one layout and save them in the other; a file has all of them."""
+
+    def at(path: Path) -> dict[str, Any]:
+        folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
+        return {"dirname": str(folder), "filename": name, "vars": list(variables.values())}
 
     scope = paddle.static.Scope()
     executor = paddle.static.Executor(paddle.CPUPlace())
     variables = _variables(program)
     with paddle.static.scope_guard(scope):
         try:
-            paddle.static.io.load_vars(
-                executor, str(source), vars=list(variables.values()), filename=source_name
-            )
+            paddle.static.io.load_vars(executor, **at(source))
         except Exception as error:
             raise BadModel(
-                f"{source / (source_name or '')}: the parameters are damaged or are not those of"
-                " the program"
+                f"{source}: the parameters are damaged or are not those of the program"
             ) from error
         faults, scales = [], _scales(program)
         for name, variable in variables.items():
@@ -347,12 +323,8 @@ def _transcribe(
             if found != expected and not (name in scales and kept[0] == kept[1]):
                 faults.append(f"{name} is {found}, expected {expected}")
         if faults:
-            raise BadModel(
-                f"{source / (source_name or '')}: wrong shapes of variables: {'; '.join(faults)}"
-            )
-        paddle.static.io.save_vars(
-            executor, str(output), vars=list(variables.values()), filename=output_name
-        )
+            raise BadModel(f"{source}: wrong shapes of variables: {'; '.join(faults)}")
+        paddle.static.io.save_vars(executor, **at(target))
 
 
 def _scales(program: paddle.static.Program) -> set[str]:

@@ -38,14 +38,10 @@ _NAME_TABLE = "StructuredToParameterName@@"
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a state dict that ``paddle.save`` wrote, without running code from the file.
+    """Read a state dict, ``.pdparams`` or ``.pdopt``, without running code from the file.
 
-    Args:
-        path: A ``.pdparams`` or ``.pdopt`` file.
-
-    Returns:
-        Each name and its NumPy array (or a plain value, such as a learning-rate scheduler's dict),
-        without the table of generated tensor names that Paddle adds.
+    Returns each name and its NumPy array (or a plain value, such as a learning-rate scheduler's
+    dict), without the table of generated tensor names that Paddle adds.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
@@ -96,7 +92,7 @@ class StateMismatch(BadModel):
     Attributes:
         missing: Names in the model, but not in the state dict.
         unexpected: Names in the state dict, but not in the model.
-        wrong: Names in both, each with the problem of its array.
+        wrong: Names in both, each with a phrase that says the problem of its array.
     """
 
     def __init__(
@@ -107,15 +103,7 @@ class StateMismatch(BadModel):
         wrong: Mapping[str, str],
         hint: str = "",
     ) -> None:
-        """Describe the differences.
-
-        Args:
-            path: The file that the state dict was read from.
-            missing: See the class.
-            unexpected: See the class.
-            wrong: See the class; the values are complete phrases.
-            hint: A remedy.
-        """
+        """Describe the differences of the file ``path``; ``hint`` is a remedy."""
         self.missing = tuple(missing)
         self.unexpected = tuple(unexpected)
         self.wrong = dict(wrong)
@@ -131,12 +119,7 @@ class StateMismatch(BadModel):
 def check_arrays(
     path: Path, found: Mapping[str, Any], expected: Mapping[str, tuple[tuple[int, ...], str]]
 ) -> None:
-    """Compare the names, shapes and dtypes of a state dict with what a model expects.
-
-    Args:
-        path: The file that ``found`` was read from, for the message.
-        found: Each name and its array.
-        expected: Each name and its shape and dtype name.
+    """Compare the arrays of a file with what a model expects: names, shapes and dtypes.
 
     Raises:
         StateMismatch: There is a difference. The error has every missing name, unexpected name
@@ -166,14 +149,7 @@ def check_arrays(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint, read and verified.
-
-    Attributes:
-        parameters: The parameters to deploy: each name and its float32 array.
-        optimizer: The optimizer state and everything else that resuming needs: each name and its
-            array or value.
-        record: The training record.
-    """
+    """A complete checkpoint, read and verified: what its three files hold."""
 
     parameters: dict[str, npt.NDArray[Any]]
     optimizer: dict[str, Any]
@@ -191,14 +167,8 @@ def save_checkpoint(
 ) -> None:
     """Replace a checkpoint atomically: at any instant either the old or the new one is there.
 
-    Args:
-        folder: The folder of the three files; created if necessary.
-        name: Their common stem, such as ``lenet``.
-        parameters: For ``NAME.pdparams``; tensors or arrays.
-        optimizer: For ``NAME.pdopt``; tensors, arrays or plain values.
-        record: For ``NAME.train.json``; the format number and the SHA-256 of the other two files
-            are added.
-        save: The function that writes a state dict to a path: ``paddle.save``.
+    The folder is created if necessary. The record gets the format number and the SHA-256 of the
+    other two files; ``save`` is ``paddle.save``.
 
     Raises:
         OSError: The folder cannot be written; the old checkpoint is still there.
@@ -231,12 +201,7 @@ def save_checkpoint(
 def load_checkpoint(folder: Path, name: str) -> Checkpoint:
     """Read a checkpoint and check that its three files belong together.
 
-    Args:
-        folder: Where the three files are.
-        name: Their common stem.
-
-    Returns:
-        The checkpoint. A save that was interrupted after its commit point is finished first.
+    A save that was interrupted after its commit point is finished first.
 
     Raises:
         FileNotFound: One of the files is missing.
@@ -250,12 +215,6 @@ def load_checkpoint(folder: Path, name: str) -> Checkpoint:
 
 def load_record(params_path: Path) -> dict[str, Any]:
     """Read the training record beside a ``.pdparams`` file, and check that it is of that file.
-
-    Args:
-        params_path: ``FOLDER/NAME.pdparams``.
-
-    Returns:
-        The contents of ``FOLDER/NAME.train.json``.
 
     Raises:
         FileNotFound: One of the two files is missing.
@@ -278,10 +237,6 @@ def _staged(path: Path) -> Path:
 
 def recover(folder: Path, name: str) -> None:
     """Finish a save that passed its commit point; do nothing when there is none.
-
-    Args:
-        folder: Where the checkpoint's files are.
-        name: Their common stem.
 
     Raises:
         BadModel: The staged files are not those of the journal.

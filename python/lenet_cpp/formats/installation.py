@@ -23,12 +23,10 @@ from lenet_cpp.formats.manifest import (
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The result of an export.
+    """The result of an export: its folder, and its manifest as written.
 
     Attributes:
-        folder: The folder of the export.
         files: Every file of the export; the manifest and the checksums are last.
-        manifest: The manifest as written.
         max_difference: Largest absolute difference between the outputs of the source and of the
             export, on random inputs; 0 for a change of layout, which has to be exact.
         refusal: Why ``lenet-cpp predict`` does not support the export; empty when it runs it.
@@ -42,11 +40,7 @@ class ExportResult:
 
 
 def checked_name(name: str) -> str:
-    """Return the name of a model after checking it.
-
-    Raises:
-        BadInput: The name is not a plain file name.
-    """
+    """Return the name of a model; BadInput when it is not a plain file name."""
     if not name or name.startswith(".") or any(c in "/\\" or not c.isprintable() for c in name):
         raise BadInput(f"{name!r} cannot be the name of a model: it has to be a plain file name")
     return name
@@ -55,11 +49,6 @@ def checked_name(name: str) -> str:
 @contextmanager
 def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iterator[Path]:
     """Yield a temporary folder in the output folder; remove everything when the block raises.
-
-    Args:
-        output: The folder of the export; created if necessary.
-        stem: The model's name.
-        topology: The network's name, when it is known.
 
     Raises:
         BadInput: The output is a file, or it contains the export of another model or network, or a
@@ -84,12 +73,7 @@ def staging_folder(output: Path, stem: str, topology: str | None = None) -> Iter
 
 
 def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
-    """Return the names of the files that an export of ``stem`` may have left in this folder.
-
-    Raises:
-        BadInput: The folder contains the export of a model of another name or network, or a
-            ``manifest.json`` of another program.
-    """
+    """Return the names of the files that an export of ``stem`` may have left in this folder."""
     names = {f"{stem}{suffix}" for suffix in (".json", ".pdmodel", ".pdiparams")}
     names |= {f"{stem}.pdiparams.info", MANIFEST_NAME, CHECKSUMS_NAME}
     if has_manifest(output):
@@ -117,14 +101,8 @@ def install(
 ) -> ExportResult:
     """Write the manifest and the checksums, and move the complete export into place.
 
-    Other files of an older export of the same name are removed.
-
-    Args:
-        staging: The folder with the files that the manifest describes.
-        output: The folder that :func:`staging_folder` was called with.
-        manifest: The description.
-        max_difference: The largest difference, for the result.
-        refusal: As in the result.
+    ``staging`` and ``output`` are those of :func:`staging_folder`. Other files of an older export
+    of the same name are removed.
     """
     write_manifest(staging, manifest)
     names = [*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME]

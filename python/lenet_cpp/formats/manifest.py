@@ -55,12 +55,7 @@ class ModelSignature:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """The checksum and the size of a model file.
-
-    Attributes:
-        sha256: SHA-256 of the contents, 64 lower-case hexadecimal digits.
-        size: The number of bytes.
-    """
+    """The SHA-256 of a model file, 64 lower-case hexadecimal digits, and its number of bytes."""
 
     sha256: str
     size: int
@@ -68,13 +63,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
-    """A measured accuracy.
-
-    Attributes:
-        top1: The fraction of images that were classified correctly, 0 to 1.
-        images: The number of images.
-        dataset: The name of the data set, such as ``MNIST test``.
-    """
+    """The fraction of images of a data set that were classified correctly, 0 to 1."""
 
     top1: float
     images: int
@@ -147,11 +136,7 @@ def package_version() -> str | None:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits.
-
-    Raises:
-        FileNotFound: The file does not exist or cannot be read.
-    """
+    """Return the SHA-256 of a file, 64 lower-case digits; FileNotFound when it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -163,15 +148,7 @@ def sha256_file(path: Path) -> str:
 
 
 def describe_files(folder: Path, names: Iterable[str]) -> dict[str, FileEntry]:
-    """Measure files for :attr:`Manifest.files`.
-
-    Args:
-        folder: The folder of the files.
-        names: Their names.
-
-    Raises:
-        FileNotFound: One of them does not exist or cannot be read.
-    """
+    """Measure files for :attr:`Manifest.files`; FileNotFound when one cannot be read."""
     return {
         name: FileEntry(sha256_file(folder / name), (folder / name).stat().st_size)
         for name in sorted(names)
@@ -188,17 +165,11 @@ def describe_model(
     origin: Manifest | None = None,
     **facts: Any,
 ) -> Manifest:
-    """Describe the files of a model that has just been written.
+    """Describe the files of a model that has just been written: programs, and the others.
 
-    Args:
-        folder: Where the files are.
-        name: Common stem of the files.
-        models: Each program and its signature.
-        others: The other files: parameters and preprocessing.
-        paddle_version: The Paddle that wrote the files.
-        origin: The manifest of the model that this one was made from; what it says of the network
-            and of its training holds for this model too.
-        **facts: Other fields of :class:`Manifest`, which replace those of ``origin``.
+    ``origin`` is the manifest of the model that this one was made from; what it says of the network
+    and of its training holds for this model too. ``facts`` are other fields of :class:`Manifest`,
+    which replace those of ``origin``.
 
     Raises:
         FileNotFound: One of the files does not exist or cannot be read.
@@ -216,10 +187,6 @@ def describe_model(
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` and then ``SHA256SUMS``, each atomically.
-
-    Args:
-        folder: The folder of the files in the manifest.
-        manifest: The manifest.
 
     Raises:
         BadInput: The manifest has a value that could not be read back; nothing is written.
@@ -247,9 +214,6 @@ def has_manifest(folder: Path) -> bool:
 def read_manifest(folder: Path) -> Manifest:
     """Read and validate the ``manifest.json`` of a folder, without verifying checksums.
 
-    Args:
-        folder: The exported model's folder.
-
     Raises:
         FileNotFound: There is no manifest, or it cannot be read.
         BadModel: The manifest is invalid; the message has the place and the problem.
@@ -270,16 +234,7 @@ def find_manifest(folder: Path) -> Manifest | None:
 
 
 def read_origin(folder: Path, program: str) -> Manifest | None:
-    """Return the manifest that describes a program, if there is one, after checking the files.
-
-    Args:
-        folder: The program's folder.
-        program: The program's file name.
-
-    Raises:
-        FileNotFound: As :func:`verify_checksums` and :func:`read_manifest`.
-        BadModel: As :func:`verify_checksums` and :func:`read_manifest`.
-    """
+    """Return the manifest that describes a program, if there is one, after checking the files."""
     if (folder / CHECKSUMS_NAME).exists():
         verify_checksums(folder)
     manifest = find_manifest(folder)
@@ -287,10 +242,7 @@ def read_origin(folder: Path, program: str) -> Manifest | None:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Read the ``SHA256SUMS`` of a folder.
-
-    Returns:
-        Each file name and its SHA-256, 64 lower-case hexadecimal digits.
+    """Read the ``SHA256SUMS`` of a folder: each file name and its SHA-256, in lower case.
 
     Raises:
         FileNotFound: There is no ``SHA256SUMS``, or it cannot be read.
@@ -322,13 +274,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
 
 
 def verify_checksums(folder: Path) -> tuple[str, ...]:
-    """Compare every file that ``SHA256SUMS`` lists with its checksum.
-
-    Args:
-        folder: The exported model's folder.
-
-    Returns:
-        The names of the files that were verified.
+    """Compare every file that ``SHA256SUMS`` lists with its checksum; return their names.
 
     Raises:
         FileNotFound: There is no ``SHA256SUMS``, or it cannot be read.

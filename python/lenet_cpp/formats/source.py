@@ -27,10 +27,9 @@ OLD_PARAMS = ("params", "__params__")
 
 @dataclass(frozen=True)
 class Source:
-    """A model on disk.
+    """A model on disk, in a format that is a key of :data:`FORMATS`.
 
     Attributes:
-        format: A key of :data:`FORMATS`.
         path: The program; the file itself for ``pdparams``, the folder for ``persistables``.
         params: The combined parameters of a program; None when each variable has a file of its own
             or the source has no program.
@@ -122,12 +121,10 @@ def find_parameters(path: str | os.PathLike[str]) -> Source:
     """Find trained parameters, of which a program is no part.
 
     Args:
-        path: A ``.pdparams``, with or without its suffix; a folder with one of them; or a folder
-            with a file for each variable, in which a program is ignored. ``fluid.save`` of Paddle 1
-            wrote the first, ``fluid.io.save_persistables`` and ``save_inference_model`` the others.
-
-    Returns:
-        A source of the format ``pdparams``, whose file may be missing, or ``persistables``.
+        path: A ``.pdparams``, with or without its suffix, which then may be missing; a folder with
+            one of them; or a folder with a file for each variable, in which a program is ignored.
+            ``fluid.save`` of Paddle 1 wrote the first, ``fluid.io.save_persistables`` and
+            ``save_inference_model`` the others.
 
     Raises:
         FileNotFound: The path is a folder without parameters of these formats.

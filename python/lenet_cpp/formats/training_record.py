@@ -14,7 +14,7 @@ from typing import Any
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadModel, FileNotFound
-from lenet_cpp.formats.manifest import sha256_file
+from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
 
 RECORD_FORMAT = 1
 
@@ -30,12 +30,7 @@ def record_text(record: Mapping[str, Any], files: Mapping[str, str]) -> str:
 
 
 def load_record(where: Path) -> dict[str, Any]:
-    """Read a record.
-
-    Raises:
-        FileNotFound: It cannot be read.
-        BadModel: It is damaged.
-    """
+    """Read a record; FileNotFound when it cannot be read, BadModel when it is damaged."""
     try:
         record = read_json(where.read_text(encoding="utf-8"))
     except OSError as error:
@@ -47,6 +42,18 @@ def load_record(where: Path) -> dict[str, Any]:
     return record
 
 
+def measured_accuracy(record: Mapping[str, Any], path: Path | None) -> MeasuredAccuracy | None:
+    """Return the accuracy that a training measured, if any; BadModel when the record is damaged."""
+    test = record.get("test")
+    if test is None:
+        return None
+    try:
+        of = test.get("of") or f"MNIST test images ({record['data']['kind']})"
+        return MeasuredAccuracy(test["correct"] / test["count"], test["count"], of)
+    except (AttributeError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise BadModel(f"the training record of {path} is damaged: test is {test!r}") from error
+
+
 def write_torch_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write the record of PyTorch's parameters, whose file has to be there, atomically."""
     text = record_text({"framework": "torch", **record}, {path.name: sha256_file(path)})
@@ -54,12 +61,7 @@ def write_torch_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_torch_record(path: Path) -> dict[str, Any]:
-    """Read the record of PyTorch's parameters; empty when there is none about these very bytes.
-
-    Raises:
-        BadModel: The record is damaged.
-        FileNotFound: The file cannot be read.
-    """
+    """Read the record of PyTorch's parameters; empty when there is none about these very bytes."""
     where = record_path(path)
     record = load_record(where) if where.is_file() else {}
     files = record.pop("files", None)

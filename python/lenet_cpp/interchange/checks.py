@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp.errors import BackendFailure
+from lenet_cpp.errors import BackendFailure, Error
 from lenet_cpp.export.checks import check_agreement
+from lenet_cpp.formats.installation import ExportResult
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.paddle_engines.running import run_model
-
-if TYPE_CHECKING:
-    from lenet_cpp.errors import Error
-    from lenet_cpp.formats.installation import ExportResult
 
 
 def outputs_by_route(

@@ -13,9 +13,6 @@ class LeNet(paddle.nn.Layer):
     document recognition", Proceedings of the IEEE, 1998, with rectifiers and max-pooling.
     There is no rectifier between the second convolution and its pooling: this is the published
     topology of the guide, with its parameter names.
-
-    Args:
-        num_classes: Length of the output row.
     """
 
     def __init__(self, num_classes: int = 10) -> None:
@@ -30,14 +27,7 @@ class LeNet(paddle.nn.Layer):
         self.linear3 = paddle.nn.Linear(84, num_classes)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Compute the logits.
-
-        Args:
-            x: float32 [N, 1, 28, 28], pixels in [0, 1].
-
-        Returns:
-            float32 [N, num_classes].
-        """
+        """Compute the logits, float32 [N, num_classes], of [N, 1, 28, 28] with pixels in [0, 1]."""
         x = F.relu(self.max_pool1(F.relu(self.conv1(x))))
         x = self.max_pool2(self.conv2(x))
         x = paddle.flatten(x, start_axis=1)

@@ -29,15 +29,12 @@ _TRAINING = re.compile(r"learning_rate_\d+|@LR_DECAY_COUNTER@")
 def as_state_dict(
     path: Path, found: Mapping[str, Any], layer: paddle.nn.Layer, *, checked: bool
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays under the names of a layer's state dict.
+    """Return arrays of a file under the names of a layer's state dict.
 
-    Args:
-        path: The origin of the arrays, for messages.
-        found: Each name, in any one of the naming schemes, and its array; the state of an
-            optimizer among them is ignored.
-        layer: The network, built under ``paddle.utils.unique_name.guard()``.
-        checked: Whether the outputs are compared with the source's afterwards. Only then the order
-            of construction is sufficient when the numbers in generated names differ.
+    They have their names in any one of the naming schemes; the state of an optimizer among them is
+    ignored. The layer was built under ``paddle.utils.unique_name.guard()``. Only where the outputs
+    are ``checked`` against the source's afterwards, the order of construction is sufficient when
+    the numbers in generated names differ.
 
     Raises:
         StateMismatch: The names, shapes or dtypes are not those of the layer; the message lists
@@ -70,16 +67,15 @@ def _of_training(name: str, known: set[str]) -> bool:
 def _renumbered(names: Iterable[str]) -> dict[str, str]:
     """Return each name and, for a generated one, the name with its kind numbered from zero."""
     numbers: dict[str, set[int]] = defaultdict(set)
-    names = list(names)
-    for name in names:
-        if match := _GENERATED.fullmatch(name):
-            numbers[match["kind"]].add(int(match["number"]))
+    matches = {name: _GENERATED.fullmatch(name) for name in names}
+    for match in filter(None, matches.values()):
+        numbers[match["kind"]].add(int(match["number"]))
     ranks = {kind: {n: i for i, n in enumerate(sorted(found))} for kind, found in numbers.items()}
     return {
-        name: f"{match['kind']}_{ranks[match['kind']][int(match['number'])]}{match['rest']}"
-        if (match := _GENERATED.fullmatch(name))
+        name: match.expand(rf"\g<kind>_{ranks[match['kind']][int(match['number'])]}\g<rest>")
+        if match
         else name
-        for name in names
+        for name, match in matches.items()
     }
 
 
@@ -107,10 +103,8 @@ def _paddleclas1_names(keys: Iterable[str]) -> dict[str, str]:
 def paddleclas1_name(key: str, stages: list[range]) -> str | None:
     """Return a variable's name in the ResNet_vd of PaddleClas 1; None when it has none there.
 
-    Args:
-        key: The name in the state dict: ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean`` or
-            ``fc.bias``.
-        stages: The numbers of the blocks of each stage.
+    In the state dict it is ``stem.0.conv.weight``, ``blocks.3.conv1.bn._mean`` or ``fc.bias``;
+    ``stages`` are the numbers of the blocks of each stage.
     """
     if key in {"fc.weight", "fc.bias"}:
         return f"fc_0.{key[3]}_0"

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 else:
     paddle = LazyModule("paddle")
 
-
 _Kind = TypeVar("_Kind")
 
 
@@ -66,10 +65,7 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def shape(self, image_size: int | None = None) -> tuple[int, ...]:
-        """Return the shape of one image, channels first.
-
-        Args:
-            image_size: Height and width; those of ``input_shape`` when None.
+        """Return the shape of one image, channels first, of this height and width or the usual.
 
         Raises:
             BadInput: The network does not support that size; the message has the supported ones.
@@ -136,62 +132,34 @@ class ModelSpec:
 _SIZES = range(32, 1025)
 
 
-def _of_vision(name: str, builder: str, what: str, **facts: Any) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        builder=f"paddle.vision.models:{builder}",
-        description=f"{what}, as paddle.vision has it",
-        **({"image_sizes": _SIZES} | facts),
-    )
-
-
-_OF_VISION = (
-    # Its first linear layer takes a map of 6 x 6, which these sizes give.
-    _of_vision(
-        *("AlexNet", "alexnet", "AlexNet (Krizhevsky et al., 2012)"), image_sizes=range(223, 255)
-    ),
-    *(
-        _of_vision(
-            f"ResNet{depth}", f"resnet{depth}", f"ResNet of {depth} layers (He et al., 2015)"
-        )
+# Name to the function of paddle.vision.models, and what it is.
+_OF_VISION = {
+    "AlexNet": ("alexnet", "AlexNet (Krizhevsky et al., 2012)"),
+    **{
+        f"ResNet{depth}": (f"resnet{depth}", f"ResNet of {depth} layers (He et al., 2015)")
         for depth in (18, 34, 50, 101, 152)
-    ),
-    *(
-        _of_vision(f"VGG{depth}", f"vgg{depth}", f"VGG of {depth} layers (Simonyan et al., 2014)")
+    },
+    **{
+        f"VGG{depth}": (f"vgg{depth}", f"VGG of {depth} layers (Simonyan et al., 2014)")
         for depth in (11, 13, 16, 19)
-    ),
-    _of_vision("MobileNetV1", "mobilenet_v1", "MobileNet (Howard et al., 2017)"),
-    _of_vision("MobileNetV2", "mobilenet_v2", "MobileNetV2 (Sandler et al., 2018)"),
-    _of_vision(
-        "MobileNetV3_small", "mobilenet_v3_small", "Small MobileNetV3 (Howard et al., 2019)"
-    ),
-    _of_vision(
-        "MobileNetV3_large", "mobilenet_v3_large", "Large MobileNetV3 (Howard et al., 2019)"
-    ),
-    _of_vision("ResNeXt50_32x4d", "resnext50_32x4d", "ResNeXt of 50 layers (Xie et al., 2016)"),
-    _of_vision("WideResNet50_2", "wide_resnet50_2", "Wide ResNet of 50 layers (Zagoruyko, 2016)"),
-    _of_vision("SqueezeNet1_0", "squeezenet1_0", "SqueezeNet 1.0 (Iandola et al., 2016)"),
-    _of_vision("SqueezeNet1_1", "squeezenet1_1", "SqueezeNet 1.1 (Iandola et al., 2016)"),
-    _of_vision("ShuffleNetV2", "shufflenet_v2_x1_0", "ShuffleNetV2 x1.0 (Ma et al., 2018)"),
-    _of_vision("DenseNet121", "densenet121", "DenseNet of 121 layers (Huang et al., 2016)"),
-    _of_vision(
-        *("InceptionV3", "inception_v3", "Inception v3 (Szegedy et al., 2015)"),
-        input_shape=(3, 299, 299),
-        image_sizes=range(75, 1025),
-    ),
-)
-
-_RESNETS_VD = tuple(
-    ModelSpec(
-        name=f"ResNet{depth}_vd",
-        builder="lenet_cpp.models.resnet_vd:ResNetVd",
-        description=f"ResNet-D of {depth} layers, as PaddleClas 2.6 has it",
-        image_sizes=_SIZES,
-        preprocess=partial(imagenet, library="opencv"),
-        options={"depth": depth},
-    )
-    for depth in (18, 34, 50, 101, 152, 200)
-)
+    },
+    "MobileNetV1": ("mobilenet_v1", "MobileNet (Howard et al., 2017)"),
+    "MobileNetV2": ("mobilenet_v2", "MobileNetV2 (Sandler et al., 2018)"),
+    "MobileNetV3_small": ("mobilenet_v3_small", "Small MobileNetV3 (Howard et al., 2019)"),
+    "MobileNetV3_large": ("mobilenet_v3_large", "Large MobileNetV3 (Howard et al., 2019)"),
+    "ResNeXt50_32x4d": ("resnext50_32x4d", "ResNeXt of 50 layers (Xie et al., 2016)"),
+    "WideResNet50_2": ("wide_resnet50_2", "Wide ResNet of 50 layers (Zagoruyko, 2016)"),
+    "SqueezeNet1_0": ("squeezenet1_0", "SqueezeNet 1.0 (Iandola et al., 2016)"),
+    "SqueezeNet1_1": ("squeezenet1_1", "SqueezeNet 1.1 (Iandola et al., 2016)"),
+    "ShuffleNetV2": ("shufflenet_v2_x1_0", "ShuffleNetV2 x1.0 (Ma et al., 2018)"),
+    "DenseNet121": ("densenet121", "DenseNet of 121 layers (Huang et al., 2016)"),
+    "InceptionV3": ("inception_v3", "Inception v3 (Szegedy et al., 2015)"),
+}
+_OTHER_FACTS: dict[str, dict[str, Any]] = {
+    # Its first linear layer takes a map of 6 x 6, which these sizes give.
+    "AlexNet": {"image_sizes": range(223, 255)},
+    "InceptionV3": {"input_shape": (3, 299, 299), "image_sizes": range(75, 1025)},
+}
 
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
@@ -206,59 +174,62 @@ MODELS: dict[str, ModelSpec] = {
             preprocess=_digit,
             stem="lenet",
         ),
-        *_OF_VISION,
-        *_RESNETS_VD,
+        *(
+            ModelSpec(
+                name=name,
+                builder=f"paddle.vision.models:{builder}",
+                description=f"{what}, as paddle.vision has it",
+                **({"image_sizes": _SIZES} | _OTHER_FACTS.get(name, {})),
+            )
+            for name, (builder, what) in _OF_VISION.items()
+        ),
+        *(
+            ModelSpec(
+                name=f"ResNet{depth}_vd",
+                builder="lenet_cpp.models.resnet_vd:ResNetVd",
+                description=f"ResNet-D of {depth} layers, as PaddleClas 2.6 has it",
+                image_sizes=_SIZES,
+                preprocess=partial(imagenet, library="opencv"),
+                options={"depth": depth},
+            )
+            for depth in (18, 34, 50, 101, 152, 200)
+        ),
     )
 }
 
 
 def list_names(pattern: str = "*") -> list[str]:
-    """Return the names of the registry, or those that fit a pattern of the shell, in any case.
-
-    Args:
-        pattern: Such as ``"*vd"`` or ``"ResNet[15]*"``.
-    """
+    """Return the names that fit a pattern of the shell in any case, such as ``"ResNet[15]*"``."""
     return [name for name in MODELS if fnmatchcase(name.lower(), pattern.lower())]
 
 
 def find(name: str | None) -> ModelSpec | None:
     """Return the network of a name; None when the registry does not have the name."""
-    return None if name is None else _by_lower_name().get(name.lower())
-
-
-def _by_lower_name() -> dict[str, ModelSpec]:
-    return {known.lower(): spec for known, spec in MODELS.items()}
+    known = (spec for key, spec in MODELS.items() if name and key.lower() == name.lower())
+    return next(known, None)
 
 
 def get(name: str) -> ModelSpec:
-    """Return the network of a name.
-
-    Args:
-        name: A key of ``MODELS``, in upper or lower case.
+    """Return the network of a name, which is a key of ``MODELS`` in upper or lower case.
 
     Raises:
         BadInput: There is no such network; the message has the nearest names, or all names.
     """
-    found = find(name)
-    if found is not None:
+    if found := find(name):
         return found
-    by_lower = _by_lower_name()
-    near = difflib.get_close_matches(name.lower(), by_lower, n=3)
-    hint = (
-        f"did you mean {' or '.join(by_lower[match].name for match in near)}?"
-        if near
-        else f"known: {', '.join(MODELS)}; or FILE.py:NAME, a ModelSpec of your own"
-    )
+    by_lower = {key.lower(): key for key in MODELS}
+    hint = f"known: {', '.join(MODELS)}; or FILE.py:NAME, a ModelSpec of your own"
+    if near := difflib.get_close_matches(name.lower(), by_lower):
+        hint = f"did you mean {' or '.join(map(by_lower.__getitem__, near))}?"
     raise BadInput(f"unknown model {name!r}; {hint}")
 
 
 def resolve(reference: str | ModelSpec) -> ModelSpec:
     """Find a network by a user's reference, which may run code.
 
-    Args:
-        reference: A name in the registry; or ``FILE.py:NAME``, the name of a :class:`ModelSpec` in
-            a Python file, which is run; or a specification, which is returned. For a name in an
-            untrusted file, use :func:`get`.
+    That is a name in the registry; or ``FILE.py:NAME``, the name of a :class:`ModelSpec` in a
+    Python file, which is run; or a specification, which is returned. For a name in an untrusted
+    file, use :func:`get`.
 
     Raises:
         BadInput: There is no such network, or the file has no such specification.
@@ -323,15 +294,9 @@ def build(
 def construction(seed: int | None = None) -> Iterator[None]:
     """Number generated names from zero in the block, as files and checkpoints need them.
 
-    Args:
-        seed: The seed of Paddle's initial parameters; when None, its random state stays as it was.
-
-    Raises:
-        Unsupported: Paddle is not installed.
+    Without the seed of Paddle's initial parameters, its random state stays as it was.
     """
     require_paddle()
-    import paddle
-
     state = paddle.get_rng_state()
     if seed is not None:
         paddle.seed(seed)

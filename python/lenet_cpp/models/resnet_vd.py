@@ -93,12 +93,7 @@ class _Block(nn.Layer):
 
 
 class ResNetVd(nn.Layer):
-    """A ResNet of variant D.
-
-    Args:
-        depth: 18, 34, 50, 101, 152 or 200.
-        num_classes: Length of the output row.
-    """
+    """A ResNet of variant D, with 18, 34, 50, 101, 152 or 200 layers."""
 
     def __init__(self, depth: int, num_classes: int = 1000) -> None:
         """Create the layers, with Paddle's default initialisation."""
@@ -125,13 +120,9 @@ class ResNetVd(nn.Layer):
         )
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Compute the logits.
+        """Compute the logits, float32 [N, num_classes], of normalised images, float32 [N, 3, H, W].
 
-        Args:
-            x: float32 [N, 3, H, W], normalised; 224 x 224 for published weights.
-
-        Returns:
-            float32 [N, num_classes].
+        For published weights they are 224 x 224.
         """
         for layer in self.stem:
             x = F.relu(layer(x))

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from lenet_cpp import _core
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, verify_checksums
-from lenet_cpp.formats.source import OLD_PROGRAMS
+from lenet_cpp.formats.source import OLD_PROGRAMS, Source
 from lenet_cpp.formats.tensors import read_combined, read_variable
+from lenet_cpp.inference.model import Model
 from lenet_cpp.models.parameter_names import as_state_dict
 
 if TYPE_CHECKING:
     import paddle
 
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.model import Model
-
-
 _NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
 
 
 def read_arrays(source: Source, model: Model | None) -> dict[str, Any]:
-    """Read the parameters of a source under its own names.
+    """Read the parameters of a source under its own names; see :func:`load_state`.
 
     Checksums beside the variables of a source without a program are verified first.
-
-    Args:
-        source: The source.
-        model: The source's program after the C++ checks; None when it has no program.
-
-    Raises:
-        FileNotFound: A file cannot be read.
-        BadModel: A file is damaged.
-        Unsupported: A variable has a type that cannot be converted.
     """
     if source.format == "pdparams":
         return checkpoint.read_state(source.path)
@@ -49,25 +37,10 @@ def read_arrays(source: Source, model: Model | None) -> dict[str, Any]:
             if path.name not in _NO_VARIABLES and not path.name.startswith(".")
         )
         return {name: read_variable(source.path / name) for name in names}
-    names = _variables(model)
+    variables = _core.parameter_names(model.program)
     if model.params is None:
-        return {name: read_variable(model.program.with_name(name)) for name in names}
-    return dict(read_combined(model.params, names))
-
-
-def _variables(model: Model) -> list[str]:
-    """Return the names of the variables of a program that passed the C++ checks."""
-    if model.is_pir:
-        program = json.loads(model.program.read_bytes())["program"]
-        operators = program["regions"][0]["blocks"][0]["ops"]
-        return [op["A"][3] for op in operators if op["#"] == "p"]
-    import paddle
-    from paddle import pir_utils
-    from paddle.static.io import is_persistable
-
-    with pir_utils.OldIrGuard():
-        parsed = paddle.static.Program.parse_from_string(model.program.read_bytes())
-        return [var.name for var in parsed.list_vars() if is_persistable(var)]
+        return {name: read_variable(model.program.with_name(name)) for name in variables}
+    return dict(read_combined(model.params, variables))
 
 
 def load_state(
@@ -75,14 +48,14 @@ def load_state(
 ) -> dict[str, NDArray[Any]]:
     """Load a source's parameters into a network, and return them as a state dict.
 
-    Args:
-        source: The source.
-        model: The source's program after the C++ checks; None when it has no program.
-        layer: From :func:`lenet_cpp.models.registry.build_layer`.
+    ``model`` is the source's program after the C++ checks, if it has one; the layer is of
+    :func:`lenet_cpp.models.registry.build_layer`.
 
     Raises:
+        FileNotFound: A file cannot be read.
+        BadModel: A file is damaged.
+        Unsupported: A variable has a type that cannot be converted.
         StateMismatch: The parameters are not those of the network.
-        lenet_cpp.Error: As :func:`read_arrays`.
     """
     arrays = read_arrays(source, model)
     state = as_state_dict(source.path, arrays, layer, checked=source.has_program)

@@ -35,15 +35,11 @@ _TIMEOUT_SECONDS = 30
 def fetch(source: str | Path, *, sha256: str | None = None) -> Path:
     """Return the local path of the parameters that a path or a URL names.
 
-    An http or https URL is downloaded once, with a progress bar on a terminal, into the folder
-    ``weights`` of :func:`lenet_cpp._base.files.cache_folder`. The file appears there only when it
-    is complete and has the checksum.
-
-    Args:
-        source: A path, as :func:`lenet_cpp.formats.source.find_parameters` takes it, or the URL of
-            a file, of scheme ``file``, ``https`` or ``http``.
-        sha256: The expected SHA-256 of the file, in hexadecimal. It is required for ``http``,
-            where anybody on the way could change the file.
+    A path is as :func:`lenet_cpp.formats.source.find_parameters` takes it, a URL that of a file, of
+    scheme ``file``, ``https`` or ``http``. The last two are downloaded once, with a progress bar on
+    a terminal, into the folder ``weights`` of :func:`lenet_cpp._base.files.cache_folder`. The file
+    appears there only when it is complete and has the checksum, the SHA-256 in hexadecimal. For
+    ``http`` that is required, because anybody on the way could change the file.
 
     Raises:
         BadInput: The URL or the checksum is invalid, ``http`` is used without a checksum, or a
@@ -80,12 +76,10 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
     ``ResNet*_vd`` those of PaddleClas 1 (``docs/formats.md``). The state of an optimizer among them
     is ignored.
 
-    Args:
-        layer: The model; its parameters are overwritten. For files with generated names it has to
-            be built under ``paddle.utils.unique_name.guard()``.
-        path: A ``.pdparams``, or a folder with a file for each variable; see
-            :func:`lenet_cpp.formats.source.find_parameters`. When a save of that checkpoint was
-            interrupted after its commit point, the save is finished first.
+    The path is that of a ``.pdparams``, or of a folder with a file for each variable; see
+    :func:`lenet_cpp.formats.source.find_parameters`. When a save of that checkpoint was interrupted
+    after its commit point, the save is finished first. For files with generated names the layer has
+    to be built under ``paddle.utils.unique_name.guard()``.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.
@@ -103,21 +97,10 @@ def load_parameters(layer: paddle.nn.Layer, path: Path) -> None:
 def load_pretrained(
     layer: paddle.nn.Layer, source: str | Path, *, sha256: str | None = None
 ) -> Path:
-    """Load published weights into a layer, strictly.
+    """Load published weights into a layer, strictly, and return their local path.
 
-    Args:
-        layer: As for :func:`load_parameters`.
-        source: See :func:`fetch`.
-        sha256: See :func:`fetch`.
-
-    Returns:
-        The local path.
-
-    Raises:
-        BadInput: The URL or the checksum is invalid, or ``http`` is used without a checksum.
-        FileNotFound: There is no such file, or it cannot be downloaded.
-        BadModel: The file has another checksum, is damaged, or does not fit the layer (every
-            difference is listed); the layer is then unchanged.
+    This is :func:`fetch` and then :func:`load_parameters`, with their arguments and errors. The
+    layer is unchanged when there is one.
     """
     path = fetch(source, sha256=sha256)
     load_parameters(layer, path)
@@ -132,10 +115,6 @@ def seed_parameters(layer: paddle.nn.Layer, seed: int) -> None:
     at any depth. Weights are drawn as by K. He et al., "Delving deep into
     rectifiers", 2015. Scales of normalizations are below 1: with running statistics
     instead of a batch's own, each residual block would otherwise double the variance.
-
-    Args:
-        layer: The model; its parameters and statistics are overwritten.
-        seed: 0 or more.
 
     Raises:
         BadInput: The seed is negative.

@@ -20,12 +20,13 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp._base.worker import Report
 from lenet_cpp.data.images import PREPROCESS_NAME
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.installation import ExportResult, install, staging_folder
@@ -51,9 +52,6 @@ from lenet_cpp.quantize.task import (
     run_tasks,
 )
 
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-
 __all__ = [
     "METHODS",
     "FloatModel",
@@ -70,13 +68,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Quantized:
-    """A quantized model that was written.
+    """A quantized model that was written, by a method that is a key of :data:`METHODS`.
 
-    Attributes:
-        method: A key of :data:`METHODS`.
-        result: What was written where.
-        quality: By ``paddle.inference`` in int8.
-        primitives: See :func:`lenet_cpp.quantize.deployed.outputs`.
+    The quality is by ``paddle.inference`` in int8; :func:`.deployed.outputs` says what the
+    primitives are.
     """
 
     method: str
@@ -102,15 +97,8 @@ def quantize(
 ) -> Quantized:
     """Quantize a model, check it as it will be deployed, and only then write it.
 
-    Args:
-        source: The float model.
-        images: To calibrate, train and test with.
-        method: A key of :data:`METHODS`.
-        output_dir: The folder to write; made if missing. An older model of the same name there is
-            replaced when it is a quantized one.
-        settings: How.
-        reference: The float model's outputs for ``images.test``; computed when None.
-        report: Takes the progress.
+    An older model of the same name in the folder is replaced when it is a quantized one.
+    ``reference`` are the float model's outputs for ``images.test``, computed when None.
 
     Raises:
         BadInput: A setting, or the folder holds a float model or another model's export.

@@ -16,24 +16,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from timeit import Timer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp import errors
-from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadModel, Error
 from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.inference.options import EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.inference.options import EngineName, Precision
-
-    Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 PADDLE = "paddle.inference"
 PROGRAM = "C++ program"
@@ -60,16 +57,12 @@ class Deployed:
 
     @property
     def params(self) -> Path:
-        """The parameters."""
+        """The ``.pdiparams``."""
         return self.program.with_suffix(".pdiparams")
 
     @contextmanager
     def opened(self, route: str, threads: int = 1) -> Iterator[Run]:
-        """Load the model into what runs it by a route; yield a function from images to outputs.
-
-        Raises:
-            lenet_cpp.Error: It cannot be loaded.
-        """
+        """Load the model into what runs it by a route; yield a function from images to outputs."""
         how: Any = {"precision": self.precision, "threads": threads}
         model: InferenceEngine | Predictor
         if route == PADDLE:
@@ -83,13 +76,10 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Served:
-    """What a model answered by one route.
+    """What a model answered by one route, float32 [N, classes]; nothing when it failed.
 
-    Attributes:
-        outputs: float32 [N, classes]; empty when it failed.
-        seconds: The median of the runs, by batch size.
-        engine: What a user gets who names no engine; empty when that was not asked.
-        error: Why it failed.
+    ``seconds`` is the median of the runs, by batch size; ``engine`` what a user gets who names
+    none, and empty when that was not asked.
     """
 
     outputs: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
@@ -120,15 +110,9 @@ def outputs(
 ) -> tuple[npt.NDArray[np.float32], dict[str, tuple[int, int]]]:
     """Run a model by ``paddle.inference``, and see in oneDNN's own record what that ran.
 
-    Args:
-        model: What to run.
-        images: As :func:`as_input` takes them.
-        report: Takes the progress.
-
-    Returns:
-        float32 [N, classes]; and, of the primitives with weights in one run, kind (convolution,
-        inner_product, matmul) to how many of them took int8 (s8 or u8) values and int8 weights,
-        and how many there were.
+    The images are as :func:`as_input` takes them. Returns float32 [N, classes]; and, of the
+    primitives with weights in one run, kind (convolution, inner_product, matmul) to how many of
+    them took int8 (s8 or u8) values and int8 weights, and how many there were.
 
     Raises:
         BackendFailure: Paddle could not load or run the model.
@@ -165,18 +149,10 @@ def serve(
 ) -> tuple[list[Served], str]:
     """Run models in a child process, one after the other, and then time them in turns.
 
-    Args:
-        models: What to run.
-        images: As for :func:`outputs`; repeated for a larger batch.
-        route: :data:`PADDLE`, or one of :data:`ENGINES`.
-        batch_sizes: Images a run, of the times.
-        seconds: About how long each is timed, at each batch size.
-        threads: CPU threads.
-        verbose: Have oneDNN print what it runs.
-        report: Takes the progress.
-
-    Returns:
-        Of each model, where a crash is an error of all; and what was printed.
+    The route is :data:`PADDLE` or one of :data:`ENGINES`. Each model is timed for about so many
+    seconds at each batch size, for which the images are repeated. ``verbose`` has oneDNN print what
+    it runs. Returns what each model answered, where a crash is an error of all, and what was
+    printed.
     """
     timing = {"batch_sizes": list(batch_sizes), "seconds": seconds, "threads": threads}
     described = [[str(model.program), model.precision] for model in models]
@@ -213,9 +189,8 @@ def run_in_child(
 ) -> list[dict[str, Any]]:
     """Do what :func:`serve` says, with the images and the outputs in files of a folder.
 
-    Returns:
-        Of each model, ``engine`` and ``seconds`` as :class:`Served` has them; or the class of an
-        ``error``, and its ``message``.
+    Returns of each model ``engine`` and ``seconds`` as :class:`Served` has them; or the class of an
+    ``error``, and its ``message``.
     """
     images = np.load(Path(folder, "images.npy"))
     answers: list[dict[str, Any]] = []
@@ -285,11 +260,12 @@ def serve_by_program(program: Path, model: Deployed, images: npt.NDArray[Any]) -
 class Quality:
     """How the outputs of a quantized model compare with the float model's, on the same images.
 
+    Without labels the first three of these are None.
+
     Attributes:
-        images: How many.
-        correct: How many the quantized model classified correctly; None without labels.
-        accuracy: Their share; None without labels.
-        float_accuracy: The share that the float model classified correctly; None without labels.
+        correct: How many the quantized model classified correctly.
+        accuracy: Their share.
+        float_accuracy: The share that the float model classified correctly.
         equal: How many got the same class from both.
         agreement: Their share.
         drop: What was lost, in percentage points: accuracy, or agreement without labels.
@@ -314,12 +290,7 @@ def measure_quality(
     outputs: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64] | None,
 ) -> Quality:
-    """Compare outputs.
-
-    Args:
-        reference: float32 [N, classes], the float model's.
-        outputs: The same of the quantized model.
-        labels: int64 [N]; None when they are not known.
+    """Compare the float model's outputs, float32 [N, classes], with those of a quantized one.
 
     Raises:
         BadModel: The shapes differ, or an output is not finite.
@@ -353,11 +324,7 @@ def measure_quality(
 
 
 def check_quality(method: str, quality: Quality, max_drop: float | None) -> None:
-    """Refuse a quantized model that lost too much; see :attr:`QuantizationSettings.max_drop`.
-
-    Raises:
-        BadModel: It did; says how much.
-    """
+    """Refuse a model that lost more than :attr:`QuantizationSettings.max_drop`: BadModel."""
     most, refusal = max_drop, ""
     lost = f"classifies {quality.drop:.2f} % of the images otherwise than the float model"
     if quality.accuracy is not None and quality.float_accuracy is not None:

@@ -28,11 +28,9 @@ class Environment:
     Attributes:
         name: The folder's name; a hash of the contents is appended.
         title: The purpose, in messages.
-        requirements: The packages that pip installs.
         trial: A Python statement that runs without an error in a complete environment.
         remedy: The end of the error message when the environment cannot be made.
         key: Extra values hashed into the folder name, such as the interpreter's version.
-        pip_options: Options of ``pip install``.
     """
 
     name: str
@@ -60,22 +58,16 @@ class Environment:
         return self._python if complete else None
 
     def make(self, python: str | Path, *, report: Report | None = None) -> Path:
-        """Return the interpreter, after making the environment if it does not exist.
-
-        Args:
-            python: The interpreter that makes the environment.
-            report: Receives the progress.
+        """Return the interpreter, after ``python`` has made the environment if there is none.
 
         Raises:
             BackendFailure: The environment cannot be made, for lack of a network or of space; the
                 message ends with pip's last line.
         """
         with _locked(self.folder.parent):
-            found = self.find()
-            if found is None:
+            if self.find() is None:
                 self._make(python, report)
-                found = self._python
-        return found
+        return self._python
 
     def _make(self, python: str | Path, report: Report | None) -> None:
         # An environment cannot be moved, so it is made in place; "ready" marks a complete one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,7 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, read_idx, stratified_indices
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
-
-if TYPE_CHECKING:
-    from lenet_cpp.quantize.source import FloatModel
+from lenet_cpp.quantize.source import FloatModel
 
 _MOST = 512
 _IDX_STARTS = (b"\0\0\x08", b"\x1f\x8b\x08")  # plain and gzipped
@@ -29,10 +27,8 @@ class Images:
 
     Attributes:
         calibration: To find the ranges of activations with; from the training images.
-        training: To train on.
         test: Only to measure with.
         labels: int64 [N] of the test images; None when they are not known.
-        description: One line.
         kind: A word for records.
     """
 
@@ -45,12 +41,9 @@ class Images:
 
 
 def mnist_images(data_dir: Path | None, calibration: int = _MOST, *, seed: int = 0) -> Images:
-    """Take images of digits, the calibration images with the shares that the classes have.
+    """Take images of digits, as :func:`lenet_cpp.data.mnist.load_mnist` finds them.
 
-    Args:
-        data_dir: See :func:`lenet_cpp.data.mnist.load_mnist`.
-        calibration: How many to calibrate on.
-        seed: Of their choice.
+    So many images are to calibrate on, with the shares that the classes have.
 
     Raises:
         BadInput: There are not that many images, or the data is damaged.
@@ -82,17 +75,13 @@ def own_images(
     The images that are not drawn to calibrate and train with are there to test with; when none is
     left, they are the same.
 
-    Args:
-        source: The model that the images are for.
-        path: What :func:`lenet_cpp.data.images.find_images` takes: a folder, a glob, a list or an
-            image; or an IDX file or a ``.npy``. Its uint8 values are pixels, [N, H, W] or
-            [N, H, W, 3], and prepared likewise; float values are taken as they are. None makes
-            images, which show nothing.
-        calibration: How many to calibrate and train with; when None 512, but at most three
-            quarters, and 32 that are made.
-        test: How many of the others to test with; when None at most 512, and 64 that are made.
-        preprocess: How to prepare images, instead of the file beside the model.
-        seed: Of the choice.
+    The path is what :func:`lenet_cpp.data.images.find_images` takes: a folder, a glob, a list or an
+    image; or an IDX file or a ``.npy``. Its uint8 values are pixels, [N, H, W] or [N, H, W, 3], and
+    prepared likewise; float values are taken as they are. None makes images, which show nothing.
+
+    By default 512 are to calibrate and train with, but at most three quarters, and 32 that are
+    made; of the others at most 512 to test with, and 64 that are made. ``preprocess`` takes the
+    place of the file beside the model; the seed is that of the choice.
 
     Raises:
         BadInput: There are not that many images, or one cannot be read or does not fit the model.
@@ -120,14 +109,8 @@ def own_images(
     first = prepare(chosen)
     second = prepare(others) if len(others) else first
     which = "others to test" if len(others) else "to test, which are the same"
-    return Images(
-        calibration=first,
-        training=first,
-        test=second,
-        labels=None,
-        description=f"{name}: {len(first)} to calibrate, {len(second)} {which}",
-        kind=kind,
-    )
+    said = f"{name}: {len(first)} to calibrate, {len(second)} {which}"
+    return Images(first, first, second, labels=None, description=said, kind=kind)
 
 
 def _read(path: Path) -> Sequence[Path] | npt.NDArray[Any]:

@@ -6,7 +6,6 @@ as if they were int8 when its int8 switch is on, and then answers wrongly withou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from lenet_cpp import _core
 from lenet_cpp.errors import BadModel
+from lenet_cpp.export.inference_model import drop_attributes, parsed_program
 from lenet_cpp.formats.tensors import read_combined
 
 QUANTIZED_OPS = ("conv2d", "depthwise_conv2d", "mul", "matmul_v2")
@@ -27,22 +28,12 @@ _TRAINING_SLOTS = {"InState", "InAccum", "OutState", "OutAccum", "OutScale"}
 # The Python call stacks, with the file names of the exporting machine; a mark for passes that
 # quantize, which Paddle writes as an integer although it is a boolean; PaddleSlim's ranges, such as
 # Filter0_threshold, which no operator has.
-_LEFT_OVER = re.compile(r"op_callstack|skip_quant|[A-Za-z]+\d+_threshold")
-
-
-@contextmanager
-def _parsed(program: Path) -> Iterator[Any]:
-    """Yield a program without its parameters."""
-    import paddle
-    from paddle import pir_utils
-
-    with pir_utils.OldIrGuard():
-        yield paddle.static.Program.parse_from_string(program.read_bytes())
+_LEFT_OVER = r"op_callstack|skip_quant|[A-Za-z]+\d+_threshold"
 
 
 def quantizable_weights(program: Path) -> dict[str, tuple[int, ...]]:
     """Return the name and the shape of each weight that can be quantized, in their order."""
-    with _parsed(program) as parsed:
+    with parsed_program(program) as parsed:
         block = parsed.global_block()
         weights = [
             block.var(name)
@@ -57,8 +48,7 @@ def quantizable_weights(program: Path) -> dict[str, tuple[int, ...]]:
 def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[str], Any]]:
     """Load a program with its parameters, in static mode with the old IR.
 
-    Yields:
-        The program, the names of its inputs and of its outputs, and the scope.
+    Yields the program, the names of its inputs and of its outputs, and the scope.
     """
     import paddle
 
@@ -93,10 +83,7 @@ def finish_program(path: Path) -> None:
     """Rewrite a quantized program as it is deployed; in static mode with the old IR.
 
     Weights become int8, operators lose what only training needs, and what an exporting machine
-    leaves of itself (call stacks) is taken out.
-
-    Args:
-        path: The ``.pdmodel``, which is replaced, as the ``.pdiparams`` beside it is.
+    leaves of itself (call stacks) is taken out. The ``.pdiparams`` beside it is replaced too.
 
     Raises:
         BadModel: A weight is not made of integers from -128 to 127.
@@ -113,11 +100,7 @@ def finish_program(path: Path) -> None:
             if op.type == "dequantize_linear":
                 _cast(block.var(op.input("X")[0]), scope, path.name)
         save_program(path, program, feeds, fetches)
-    with _parsed(path) as program:
-        for op in (op for block in program.blocks for op in block.ops):
-            for name in filter(_LEFT_OVER.fullmatch, op.attr_names):
-                op.desc.remove_attr(name)
-        path.write_bytes(program.desc.serialize_to_string())
+    drop_attributes(path, _LEFT_OVER)
 
 
 def _drop_repetitions(block: Any) -> None:
@@ -155,22 +138,13 @@ def _cast(weight: Any, scope: Any, program: str) -> None:
 
 
 def check_int8(program: Path) -> list[str]:
-    """Check that the weights of a quantized model are int8, by readers of our own.
-
-    Args:
-        program: The ``.pdmodel``, with its ``.pdiparams`` beside it.
-
-    Returns:
-        The names of the quantized weights.
+    """Check that the weights of a ``.pdmodel`` are int8, by readers of our own; return their names.
 
     Raises:
         BadModel: Nothing is quantized, or a weight is not int8 in the program or in the file.
     """
-    from paddle.static.io import is_persistable
-
-    with _parsed(program) as parsed:
-        names = [var.name for var in parsed.list_vars() if is_persistable(var)]
-        arrays = read_combined(program.with_suffix(".pdiparams"), names)
+    arrays = read_combined(program.with_suffix(".pdiparams"), _core.parameter_names(program))
+    with parsed_program(program) as parsed:
         block = parsed.global_block()
         rounded = {op.input("X")[0] for op in block.ops if op.type == "dequantize_linear"}
         weights = sorted(rounded & arrays.keys())  # the others are activations

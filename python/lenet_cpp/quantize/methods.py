@@ -6,10 +6,10 @@ the training, and observers, because Paddle's own know whole tensors only and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from paddle.quantization.factory import QuanterFactory
 from paddle.quantization.quanters.abs_max import FakeQuanterWithAbsMaxObserverLayer
 from paddle.static.quantization import PostTrainingQuantization, convert, quant_aware
 
+from lenet_cpp._base.worker import Report
 from lenet_cpp.models import resolve
 from lenet_cpp.quantize import slim
 from lenet_cpp.quantize.int8_weights import (
@@ -28,9 +29,6 @@ from lenet_cpp.quantize.int8_weights import (
     save_program,
 )
 from lenet_cpp.quantize.task import Task
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
 
 _BITS = 8
 _BINS = 2048
@@ -42,12 +40,7 @@ _TWO_PASSES = ("hist", "KL")
 
 
 def quantize(tasks: list[dict[str, Any]], report: Report) -> None:
-    """Do tasks, one after the other.
-
-    Args:
-        tasks: Each as ``dataclasses.asdict`` describes a :class:`Task`.
-        report: Takes the progress, each task's as its share of the whole.
-    """
+    """Do tasks, each as ``dataclasses.asdict`` describes a :class:`Task`, one after the other."""
     for index, task in enumerate(Task(**each) for each in tasks):
         paddle.disable_static()  # an earlier task may have left it on
         paddle.seed(task.seed)
@@ -65,9 +58,6 @@ def share_of(report: Report, index: int, count: int, name: str = "") -> Report:
     return lambda what, done, total: report(name or what, index * total + done, count * total)
 
 
-# The network
-
-
 def _build(task: Task) -> paddle.nn.Layer:
     """Build the network in evaluation mode, in Paddle's current mode, without parameters."""
     layer = resolve(str(task.network)).build(task.num_classes, task.image_shape[-1])
@@ -82,9 +72,6 @@ def _float_layer(task: Task) -> paddle.nn.Layer:
     with np.load(Path(task.data, "state.npz")) as state:
         layer.set_state_dict(dict(state))
     return layer
-
-
-# Programs
 
 
 def _static_ptq(task: Task, progress: Report) -> None:
@@ -178,9 +165,6 @@ def _answers(teacher: paddle.nn.Layer, images: npt.NDArray[np.float32]) -> paddl
         return paddle.nn.functional.softmax(teacher(paddle.to_tensor(images)))
 
 
-# Layers
-
-
 def _dygraph_ptq(task: Task, progress: Report) -> None:
     """Calibrate a layer, and write it with its weights rounded by channel."""
     by_slim = task.via == "paddleslim"
@@ -234,19 +218,13 @@ def _save(quantization: Any, layer: paddle.nn.Layer, task: Task) -> None:
     """Write a layer that was calibrated or trained as a program."""
     shape = [None, *task.image_shape]
     spec = [paddle.static.InputSpec(shape, "float32", name=task.input_name)]
+    target = str(task.result.with_suffix(""))
     if task.via == "paddleslim":
-        target = str(task.result.with_suffix(""))
         quantization.save_quantized_model(layer, target, input_spec=spec)
     else:
-        save_layer(quantization.convert(layer, inplace=True), task.result, spec)
-
-
-def save_layer(
-    layer: paddle.nn.Layer, program: Path, input_spec: Sequence[paddle.static.InputSpec]
-) -> None:
-    """Write a converted layer as a program."""
-    layer.eval()
-    paddle.jit.save(layer, str(program.with_suffix("")), input_spec=input_spec)
+        layer = quantization.convert(layer, inplace=True)
+        layer.eval()
+        paddle.jit.save(layer, target, input_spec=spec)
 
 
 _METHODS = {
@@ -257,18 +235,10 @@ _METHODS = {
 }
 
 
-# What observes and rounds in layers
-
-
 def layer_config(algo: str | None) -> QuantConfig:
-    """Return which layers are quantized, and how: their weights are rounded by channel.
-
-    Args:
-        algo: Of the calibration; None for training.
-    """
-    if algo is None:
-        activation = _Factory(_ActivationQuanter, moving_rate=0.9)
-    else:
+    """Return which layers are quantized, and how; ``algo`` calibrates, and is None for training."""
+    activation = _Factory(_ActivationQuanter, moving_rate=0.9)
+    if algo is not None:
         activation = _Factory(_ActivationObserver, algo=algo)
     config = QuantConfig(activation=None, weight=None)
     types = [paddle.nn.Conv2D, paddle.nn.Linear]

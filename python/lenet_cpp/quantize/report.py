@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
+from lenet_cpp._base.worker import Report
 from lenet_cpp._core import version
 from lenet_cpp.inference.options import paddle_version
+from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
 from lenet_cpp.quantize.deployed import (
     ENGINES,
     PADDLE,
@@ -23,11 +25,7 @@ from lenet_cpp.quantize.deployed import (
     serve,
     serve_by_program,
 )
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize import FloatModel, Images, QuantizationSettings, Quantized
-    from lenet_cpp.quantize.sensitivity import Sensitivity
+from lenet_cpp.quantize.sensitivity import Sensitivity
 
 
 def make_report(
@@ -43,23 +41,12 @@ def make_report(
     threads: int = 1,
     report: Report | None = None,
 ) -> dict[str, Any]:
-    """Run the float model and the quantized ones by every route.
+    """Run the float model and the quantized ones by every route, on the images to test with.
 
-    Args:
-        source: The float model.
-        images: The images; those to test with are run.
-        settings: Those of the quantization, which are recorded.
-        quantized: The models.
-        reference: The float model's outputs, with which all are compared.
-        refused: Method to reason, of models that were not written.
-        program: The C++ program; its route is left out when None.
-        seconds: About how long each model is timed in Python by each route, for one image and for
-            a batch.
-        threads: CPU threads.
-        report: Takes the progress.
-
-    Returns:
-        What can be written as JSON. A route that failed has ``error``.
+    Returns what can be written as JSON: a route that failed has ``error``; ``refused`` are the
+    methods without a model, and why. ``reference`` are the float model's outputs, with which all
+    are compared. Each model is timed for about so many seconds in Python by each route, for one
+    image and for a batch. Without a C++ program its route is left out.
     """
     models = {"float": source.deployed} | {one.method: one.deployed for one in quantized}
     timing: Any = {"seconds": seconds, "threads": threads, "report": report}
@@ -162,7 +149,7 @@ def _percent(share: float | None, otherwise: str = "-") -> str:
 
 def _quality_row(name: str, entry: dict[str, Any], *, labelled: bool) -> list[str]:
     shown = "accuracy" if labelled else "agreement"
-    first = next((r for r in entry["routes"].values() if "error" not in r), None)
+    first = next((each for each in entry["routes"].values() if "error" not in each), None)
     done = [sum(column) for column in zip(*entry.get("int8_primitives", {}).values(), strict=True)]
     return [
         name,

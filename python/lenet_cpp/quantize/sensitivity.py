@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.quantize.deployed import PADDLE, Deployed, Quality, measure_quality, run_all
+from lenet_cpp.quantize.images import Images
 from lenet_cpp.quantize.int8_weights import quantizable_weights
+from lenet_cpp.quantize.source import FloatModel
 from lenet_cpp.quantize.task import QuantizationSettings, Task, check_settings, make_task
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize.images import Images
-    from lenet_cpp.quantize.source import FloatModel
 
 DEPLOYED = "(all, in int8)"
 
@@ -31,11 +28,9 @@ DEPLOYED = "(all, in int8)"
 class Sensitivity(Quality):
     """What one layer costs: the quality of the model of which only this layer is quantized.
 
-    Attributes:
-        layer: Its name in the network; ``(all)`` for all together, ``(all, in int8)`` for what
-            is deployed.
-        weight: The name of its weight in the program; None for all together.
-        values: How many values the weight has.
+    ``layer`` is its name in the network; ``(all)`` for all together, ``(all, in int8)`` for what is
+    deployed. ``weight`` is the name of its weight in the program, None for all together, which has
+    so many ``values``.
     """
 
     layer: str
@@ -54,18 +49,10 @@ def analyse(
 
     A layer's model is run in float arithmetic with its values rounded, because oneDNN's int8
     switch takes fully connected layers along that the program leaves in float. Nothing is written.
+    Of the settings ``algo`` and ``batch_size`` are used.
 
-    Args:
-        source: The float model.
-        images: To calibrate and to test with.
-        settings: ``algo`` and ``batch_size`` are used.
-        report: Takes the progress: the layers done.
-
-    Returns:
-        In the order of the program; then all together, and all together in int8.
-
-    Raises:
-        lenet_cpp.Error: As :func:`lenet_cpp.quantize.quantize`.
+    Returns the layers in the order of the program; then all together, and all together in int8.
+    Errors are those of :func:`lenet_cpp.quantize.quantize`.
     """
     require_paddle()
     check_settings("static-ptq", settings)
@@ -101,12 +88,8 @@ def analyse(
 def run_in_child(task: dict[str, Any], rows: list[dict[str, Any]], report: Report) -> None:
     """Run the float model and those of the rows; write their outputs, as ``INDEX.npy``.
 
-    Each is made and removed again, so that one lies on the disk at a time.
-
-    Args:
-        task: All layers, as ``dataclasses.asdict`` describes a :class:`Task`.
-        rows: ``layer`` and ``weight`` of each.
-        report: Takes the progress.
+    Each is made and removed again, so that one lies on the disk at a time. The task, as
+    ``dataclasses.asdict`` describes it, is all layers.
     """
     from lenet_cpp.quantize import methods
 
@@ -128,12 +111,9 @@ def run_in_child(task: dict[str, Any], rows: list[dict[str, Any]], report: Repor
 
 
 def plot(found: Sequence[Sensitivity], path: Path, title: str) -> None:
-    """Draw the error that each layer makes; needs matplotlib, of the extra ``bench``.
+    """Draw the error that each layer makes, in the format that the path's suffix says.
 
-    Args:
-        found: What :func:`analyse` found.
-        path: The picture; its suffix says in which format.
-        title: Of the picture.
+    It needs matplotlib, of the extra ``bench``.
     """
     from matplotlib.figure import Figure
 

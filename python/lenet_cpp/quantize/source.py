@@ -29,13 +29,10 @@ from lenet_cpp.quantize.deployed import Deployed, run_all
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A float model in the files that the methods take.
+    """A float model in the files that the methods take: a ``.pdmodel`` with its ``.pdiparams``.
 
-    Attributes:
-        model: What is known of it; a ``.pdmodel``, with its ``.pdiparams`` beside it.
-        network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known.
-        spec: The network; None when it is not known.
-        state: The network's parameters; None when it is not known.
+    The network, as :func:`lenet_cpp.models.resolve` takes it, its specification and its parameters
+    are None when it is not known which it is.
     """
 
     model: Model
@@ -80,11 +77,7 @@ class FloatModel:
         return f"{self.program} ({self.name}, input {shape}, {self.num_classes} classes)"
 
     def check_method(self, method: str) -> None:
-        """Check that a method can take this model.
-
-        Raises:
-            Unsupported: The method builds the network, and it is not known, or not the program's.
-        """
+        """Refuse a method that builds the network when it is not known, or not the program's."""
         if method == "static-ptq":
             return
         if self.network is None:
@@ -111,15 +104,11 @@ def open_source(
 ) -> Iterator[FloatModel]:
     """Find the float model, exporting it first when parameters or a seed are given.
 
-    Args:
-        model: Name in :data:`lenet_cpp.models.MODELS`, or ``FILE.py:NAME``; by default the one
-            that the manifest of the exported model names, if any, and otherwise ``lenet``.
-        model_dir: An exported model's folder or ``.pdmodel``, of any classifier; the bundled
-            LeNet's when nothing is given.
-        params: Instead, a ``.pdparams``.
-        seed: Instead, of random parameters.
-        num_classes: With parameters or a seed; as for an export.
-        image_size: With parameters or a seed; as for an export.
+    The network ``model`` is a name in :data:`lenet_cpp.models.MODELS` or ``FILE.py:NAME``; by
+    default the one that the manifest of the exported model names, if any, and otherwise ``lenet``.
+    ``model_dir`` is an exported model's folder or ``.pdmodel``, of any classifier, and the bundled
+    LeNet's when nothing is given; ``params`` instead a ``.pdparams``, ``seed`` that of random
+    parameters. The sizes are for these two, as for an export.
 
     Raises:
         BadInput: The model is unknown or needs parameters, or more than one source is given.

@@ -7,20 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lenet_cpp._base.worker import PROGRAM_DESC, call
+from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.errors import BadInput
 from lenet_cpp.quantize import slim
 from lenet_cpp.quantize.deployed import as_input, batches
-
-if TYPE_CHECKING:
-    from lenet_cpp._base.worker import Report
-    from lenet_cpp.quantize.images import Images
-    from lenet_cpp.quantize.source import FloatModel
+from lenet_cpp.quantize.images import Images
+from lenet_cpp.quantize.source import FloatModel
 
 METHODS = {
     "static-ptq": "a program, calibrated",
@@ -71,11 +67,7 @@ class QuantizationSettings:
 
 
 def check_settings(method: str, settings: QuantizationSettings) -> None:
-    """Check that a method can do what the settings ask for.
-
-    Raises:
-        BadInput: It cannot; names what there is.
-    """
+    """Check that a method can do what the settings ask for; BadInput names what there is."""
     if method not in METHODS:
         raise BadInput(f"unknown method {method!r}; choose among {', '.join(METHODS)}")
     if settings.via not in VIA:
@@ -97,20 +89,16 @@ def check_settings(method: str, settings: QuantizationSettings) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """One quantization.
+    """One quantization, with no setting left open.
 
     Attributes:
-        method: A key of :data:`METHODS`.
-        via: As the next five, in :class:`QuantizationSettings`; no default is left open.
         program: The float ``.pdmodel``, with its ``.pdiparams`` beside it.
-        input_name: What the program calls its input.
         output: The folder that gets files of the same names.
         data: The folder with ``calibration.npy`` and ``training.npy``, images as
             :func:`lenet_cpp.quantize.deployed.as_input` takes them, and ``state.npz``, the
             parameters of the network.
         network: What :func:`lenet_cpp.models.resolve` takes; None when the network is not known,
             which static-ptq does not need.
-        num_classes: Number of classes.
         image_shape: Channels, height and width.
         only: Names of the weights to quantize; all when empty.
     """

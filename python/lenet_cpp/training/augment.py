@@ -44,17 +44,11 @@ class Augmentation:
 def sampling_grid(
     augmentation: Augmentation, count: int, size: int, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Draw the position from which each output pixel is read.
+    """Draw the position from which each pixel of ``count`` square images is read.
 
-    Args:
-        augmentation: The strengths.
-        count: Number of images, N.
-        size: Side of the square images, pixels.
-        generator: The random generator, whose state determines the grid.
-
-    Returns:
-        float32 [N, size, size, 2]: x and y, in the -1..1 of ``grid_sample`` with
-        ``align_corners=True``, that is from the first to the last pixel's centre.
+    Returns float32 [count, size, size, 2]: x and y, in the -1..1 of ``grid_sample`` with
+    ``align_corners=True``, that is from the first to the last pixel's centre. The generator's state
+    determines it.
     """
     half = (size - 1) / 2
 
@@ -98,23 +92,10 @@ def _gaussian_basis(size: int, sigma: float) -> npt.NDArray[np.float32]:
 def warp(
     images: npt.NDArray[np.float32], augmentation: Augmentation, generator: np.random.Generator
 ) -> paddle.Tensor:
-    """Distort a batch; pixels from outside an image are background (0).
-
-    Args:
-        images: float32 [N, 1, H, H].
-        augmentation: The strengths.
-        generator: The random generator.
-
-    Returns:
-        float32 [N, 1, H, H].
-    """
+    """Distort a batch, float32 [N, 1, H, H]; pixels from outside an image are background (0)."""
     import paddle
 
     grid = sampling_grid(augmentation, len(images), images.shape[-1], generator)
-    return paddle.nn.functional.grid_sample(
-        paddle.to_tensor(images),
-        paddle.to_tensor(grid),
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=True,
-    )
+    # By default bilinear, and with zeros outside.
+    tensors = paddle.to_tensor(images), paddle.to_tensor(grid)
+    return paddle.nn.functional.grid_sample(*tensors, align_corners=True)

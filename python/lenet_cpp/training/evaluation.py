@@ -35,13 +35,8 @@ class Evaluation:
 def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> Evaluation:
     """Count the images that a model classifies correctly.
 
-    Args:
-        layer: The model, whose mode (training or evaluation) is restored.
-        split: The images and labels.
-        batch_size: Images per batch.
+    The mode of the model (training or evaluation) is restored.
     """
-    import paddle
-
     training = layer.training
     layer.eval()
     correct = 0

@@ -46,14 +46,10 @@ _TRAINING_WEIGHTS = "training_weights/"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of training.
+    """The model with the parameters to deploy, in evaluation mode, and how it came about.
 
-    Attributes:
-        layer: The model with the parameters to deploy, in evaluation mode.
-        accuracy: The accuracy on the test images; None when training was stopped before its end.
-        steps: The number of steps done.
-        total_steps: The number of steps of the complete training.
-        record: The training record as saved, without the hashes of the files.
+    The accuracy, on the test images, is None when training was stopped before its end. ``record``
+    is the training record as saved, without the hashes of the files.
     """
 
     layer: paddle.nn.Layer
@@ -176,8 +172,6 @@ class _Run:
 
     def advance(self) -> tuple[float, float]:
         """Do one step; return the loss and the accuracy of its batch."""
-        import paddle
-
         recipe = self.config.recipe
         images, labels = self._batch()
         if recipe.schedule != "constant":
@@ -204,8 +198,6 @@ class _Run:
         return value, float((logits.numpy().argmax(axis=1) == labels).mean())
 
     def _batch(self) -> tuple[paddle.Tensor, npt.NDArray[np.int64]]:
-        import paddle
-
         epoch, batch = divmod(self.step, self.per_epoch)
         if self._order is None or self._order[0] != epoch:
             generator = np.random.default_rng((self.config.seed, _SHUFFLE, epoch))
@@ -256,8 +248,6 @@ class _Run:
 
     def save(self, weights: dict[str, npt.NDArray[np.float32]] | None = None) -> None:
         """Replace the checkpoint; ``weights``: those in training, when they are not the layer's."""
-        import paddle
-
         weights = weights or self._weights()
         optimizer = dict(self.optimizer.state_dict())
         if self._average is not None:
@@ -274,8 +264,6 @@ class _Run:
 
     def record(self) -> dict[str, Any]:
         """Return the training record as of now."""
-        import paddle
-
         test = None
         if self._accuracy is not None:
             test = {**dataclasses.asdict(self._accuracy), "accuracy": self._accuracy.fraction}
@@ -306,8 +294,6 @@ class _Run:
 
 
 def _build(config: TrainingConfig) -> tuple[paddle.nn.Layer, paddle.optimizer.Optimizer]:
-    import paddle
-
     layer, recipe = config.spec.build(), config.recipe
     options = {"learning_rate": recipe.learning_rate, "parameters": layer.parameters()}
     if recipe.optimizer == "adamw":
@@ -320,8 +306,6 @@ def _optimizer_arrays(config: TrainingConfig) -> dict[str, tuple[tuple[int, ...]
 
     The state exists only after the first step, so a copy of the network does one step.
     """
-    import paddle
-
     with paddle.utils.unique_name.guard():
         layer, optimizer = _build(config)
         image = paddle.zeros([1, *config.spec.input_shape])

@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenet_cpp import models
+from lenet_cpp.data.mnist import Mnist
 from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.training.augment import Augmentation
-
-if TYPE_CHECKING:
-    from lenet_cpp.data.mnist import Mnist
 
 # Two epochs of full MNIST with batches of 64: ceil(60000 / 64) * 2.
 GUIDE_STEPS = 1876
@@ -104,11 +102,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            BadInput: A value is out of range.
-        """
+        """Refuse a value that is out of range: BadInput."""
         shape = self.spec.input_shape
         if shape != (1, 28, 28):
             raise BadInput(
@@ -152,34 +146,22 @@ def recipe_for(name: str, mnist: Mnist, **changes: Any) -> Recipe:
     """Return a named recipe, adapted to the data.
 
     On the embedded sample the guide's recipe has the same number of steps as on full MNIST, not the
-    same number of epochs, unless epochs are given.
-
-    Args:
-        name: A key of ``RECIPES``.
-        mnist: The data.
-        **changes: Fields of :class:`Recipe` to replace; None keeps the recipe's own value.
+    same number of epochs, unless epochs are given. ``changes`` are fields of :class:`Recipe` to
+    replace; None keeps the recipe's own value.
 
     Raises:
         BadInput: There is no such recipe; the message lists the recipes.
     """
     if name not in RECIPES:
         raise BadInput(f"unknown recipe {name!r}; known: {', '.join(RECIPES)}")
-    recipe = RECIPES[name]
     given = {key: value for key, value in changes.items() if value is not None}
     if name == "guide" and mnist.kind == "sample" and "epochs" not in given:
         given |= {"epochs": None, "steps": GUIDE_STEPS}
-    return dataclasses.replace(recipe, **given)
+    return dataclasses.replace(RECIPES[name], **given)
 
 
 def learning_rate(recipe: Recipe, step: int, *, total: int, per_epoch: int) -> float:
-    """Return the learning rate of a step.
-
-    Args:
-        recipe: The recipe, with the peak, the schedule and the warm-up.
-        step: The number of the step, from 0.
-        total: The number of steps of the complete training.
-        per_epoch: The number of steps of an epoch.
-    """
+    """Return the learning rate of a step, from 0 on, of so many in all and in an epoch."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
     warmup = min(round(recipe.warmup_epochs * per_epoch), total - 1)
@@ -189,15 +171,9 @@ def learning_rate(recipe: Recipe, step: int, *, total: int, per_epoch: int) -> f
 
 
 def config_from_record(record: Mapping[str, Any], model: str | None = None) -> TrainingConfig:
-    """Rebuild the configuration that a training record describes.
+    """Rebuild the configuration that a training record describes; BadModel when it does not.
 
-    Args:
-        record: The training record.
-        model: How the user named the network; when None, the record's name is looked up in the
-            registry.
-
-    Raises:
-        BadModel: The record has a missing or an unknown entry.
+    ``model`` is how the user named the network; when None, the registry has the record's name.
     """
     try:
         recipe = dict(record["recipe"])
@@ -212,13 +188,7 @@ def config_from_record(record: Mapping[str, Any], model: str | None = None) -> T
 def check_resumable(
     record: Mapping[str, Any], config: TrainingConfig, mnist: Mnist, folder: Path
 ) -> None:
-    """Check that training by ``config`` on ``mnist`` may continue from a checkpoint.
-
-    Args:
-        record: The checkpoint's training record.
-        config: The configuration. With a constant learning rate its length may differ.
-        mnist: The data.
-        folder: The checkpoint's folder, for the messages.
+    """Check that training by ``config`` on ``mnist`` may continue from a folder's checkpoint.
 
     Raises:
         BadInput: The checkpoint has another configuration, other data, or more steps.

@@ -32,18 +32,13 @@ from tqdm import tqdm
 
 from lenet_cpp import _core
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import TOLERANCES, Comparison, compare
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.formats.source import format_label
-from lenet_cpp.verify.files import (
-    PROGRAM_FORMATS,
-    find_models,
-    load_trained_layer,
-    open_model,
-    other_checkpoint,
-    random_seed,
-)
-from lenet_cpp.verify.layers import LayerComparison, compare_layers
+from lenet_cpp.formats.source import Source
+from lenet_cpp.inference.model import Model, check_model
+from lenet_cpp.inference.options import Precision
+from lenet_cpp.models import ModelSpec
+from lenet_cpp.verify.files import find_models, load_trained_layer, other_checkpoint, random_seed
 from lenet_cpp.verify.report import Recorded, Report, Row
 from lenet_cpp.verify.routes import (
     ACCELERATORS,
@@ -61,36 +56,6 @@ from lenet_cpp.verify.routes import (
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.inference.options import Precision
-    from lenet_cpp.models import ModelSpec
-
-__all__ = [
-    "ACCELERATORS",
-    "BATCH_SIZES",
-    "PRECISIONS",
-    "PROGRAM_FORMATS",
-    "ROUTES",
-    "TOLERANCES",
-    "Case",
-    "Comparison",
-    "LayerComparison",
-    "Recorded",
-    "Report",
-    "Row",
-    "compare",
-    "compare_layers",
-    "find_models",
-    "format_label",
-    "run_dygraph",
-    "run_lenet_cpp",
-    "run_paddle_inference",
-    "run_program",
-    "run_training_engine",
-    "verify",
-]
 
 BATCH_SIZES = (1, 3, 64, 1000)
 MAX_BATCH_SIZE = 1024
@@ -156,7 +121,8 @@ def verify(
         tolerance = TOLERANCES.get(precision, 0)
     _check_arguments(images, labels, accelerators, batch_sizes, precision, tolerance)
     found = find_models(model_dir, formats)
-    model = open_model(found[0])  # first: Paddle would crash on a damaged file
+    # First, because Paddle would crash on a damaged file.
+    model = check_model(found[0].program, found[0].params)
     import paddle
 
     exact, notes = _same_engine(str(paddle.__version__), program)
@@ -223,24 +189,18 @@ def _run_reference(
     layer: paddle.nn.Layer | None,
     trained: Model | None,
 ) -> tuple[str, dict[int, NDArray[np.float32]]]:
-    """Run the reference of ``paddle.inference``, once for each batch size.
+    """Run the reference of ``paddle.inference``; return its name and outputs for each batch size.
 
     Without a layer it is the training engine with the model ``trained``, if that is given.
-
-    Returns:
-        The name of the reference, and its outputs for each batch size.
     """
+    sizes, label = [case.batch_size for case in cases], cases[0].model.label
     if layer is not None:
-        return "dygraph", {
-            case.batch_size: run_dygraph(layer, images, case.batch_size) for case in cases
-        }
-    if trained is None:
-        name, outputs = "paddle.inference, plain", [run_paddle_inference(c, images) for c in cases]
-    else:
-        name = "training engine"
-        outputs = [run_training_engine(trained, images, case.batch_size) for case in cases]
-    sizes = (case.batch_size for case in cases)
-    return f"{name} {cases[0].model.label}", dict(zip(sizes, outputs, strict=True))
+        return "dygraph", {size: run_dygraph(layer, images, size) for size in sizes}
+    if trained is not None:
+        found = {size: run_training_engine(trained, images, size) for size in sizes}
+        return f"training engine {label}", found
+    found = {case.batch_size: run_paddle_inference(case, images) for case in cases}
+    return f"paddle.inference, plain {label}", found
 
 
 def _check_arguments(

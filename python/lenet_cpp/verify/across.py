@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -25,18 +25,21 @@ from lenet_cpp.agreement import TOLERANCE, Comparison, compare
 from lenet_cpp.errors import Unsupported
 from lenet_cpp.formats.checkpoint import StateMismatch
 from lenet_cpp.formats.source import Source
+from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.inference.outputs import softmax
 from lenet_cpp.interchange.onnx.export import export_paddle, export_torch
 from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.state import load_state
-from lenet_cpp.verify.files import find_models, open_model
-from lenet_cpp.verify.report import Compared, comparison_entry, finite
+from lenet_cpp.verify.files import find_models
+from lenet_cpp.verify.report import Compared, comparison_entry
 from lenet_cpp.verify.routes import (
     NO_PROGRAM,
     Case,
+    batches,
     run_dygraph,
     run_lenet_cpp,
     run_paddle_inference,
@@ -46,9 +49,6 @@ from lenet_cpp.verify.routes import (
 if TYPE_CHECKING:
     import paddle
     import torch
-
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.models import ModelSpec
 
     Outputs = NDArray[np.float32]
     Route = Callable[["Context"], Outputs]
@@ -61,13 +61,11 @@ class Across(Compared):
     """The result of :func:`across`.
 
     Attributes:
-        model_dir: The exported model.
         images: The number of images.
         routes: The routes that ran.
         pairs: The comparison of every two routes.
         unavailable: The routes that could not run, with the reason.
         correct: The correct predictions of each route; empty without labels.
-        tolerance: The tolerance of the comparisons.
     """
 
     model_dir: Path
@@ -88,18 +86,8 @@ class Across(Compared):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON, with None for differences that are not finite."""
-        return {
-            "agrees": self.agrees,
-            "images": self.images,
-            "routes": list(self.routes),
-            "equal_predictions": self.equal_predictions,
-            "largest_difference": finite(self.largest_difference),
-            "share_of_tolerance": finite(self.share),
-            "tolerance": self.tolerance,
-            "correct": self.correct,
-            "pairs": [comparison_entry(pair) for pair in self.pairs],
-            "unavailable": self.unavailable,
-        }
+        named = self.summary("images", "routes", "tolerance", "correct", "unavailable")
+        return named | {"pairs": [comparison_entry(pair) for pair in self.pairs]}
 
 
 @dataclass
@@ -197,24 +185,10 @@ def across(
 ) -> Across:
     """Run the same images in every framework, and compare every two of them.
 
-    Args:
-        model_dir: Folder of the exported model.
-        images: float32 [N, channels, height, width], at least one image.
-        labels: int64 [N], to measure the accuracy of each route.
-        program: The C++ program; None leaves its routes out.
-        torch_params: A file of parameters for PyTorch, such as the one that the model was imported
-            from; the exported model's weights when None.
-        formats: As for :func:`lenet_cpp.verify.find_models`; the first model is used.
-        threads: CPU threads of a run.
-        spec: The network, when no manifest beside the model names it.
-        tolerance: The tolerance of the comparisons; float32's when None.
-        progress: Whether to show a progress bar on a terminal.
-        more_routes: Additional routes, after those of :data:`WAYS`.
-
-    Raises:
-        FileNotFound: A file is missing.
-        BadModel: The model or the parameters are damaged, or do not fit each other.
-        BackendFailure: A route failed, or wrote an ONNX file that computes something else.
+    The arguments and errors are as for :func:`lenet_cpp.verify.verify`; of the models in the folder
+    the first is used. ``torch_params`` is a file of parameters for PyTorch, such as the one that
+    the model was imported from; by default the exported model's weights. ``more_routes`` come after
+    those of :data:`WAYS`.
     """
     require_paddle()
     tolerance = TOLERANCE if tolerance is None else tolerance
@@ -222,7 +196,7 @@ def across(
     outputs: dict[str, Outputs] = {}
     unavailable: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
-        opened = open_model(model)
+        opened = check_model(model.program, model.params)
         if spec is None and opened.manifest is not None:
             spec = models.find(opened.manifest.topology)
         context = Context(model, opened, images, program, threads, Path(folder), spec, torch_params)
@@ -234,24 +208,14 @@ def across(
                 outputs[name] = route(context)
             except Unsupported as error:
                 unavailable[name] = str(error)
-    return Across(
-        model_dir,
-        len(images),
-        tuple(outputs),
-        tuple(
-            compare(outputs[a], outputs[b], names=(a, b), tolerance=tolerance)
-            for a, b in combinations(outputs, 2)
-        ),
-        unavailable,
-        {}
-        if labels is None
-        else {name: int((each.argmax(axis=1) == labels).sum()) for name, each in outputs.items()},
-        tolerance,
+    pairs = tuple(
+        compare(outputs[a], outputs[b], names=(a, b), tolerance=tolerance)
+        for a, b in combinations(outputs, 2)
     )
-
-
-def _batches(images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    return [images[begin : begin + _BATCH] for begin in range(0, len(images), _BATCH)]
+    correct = {}
+    if labels is not None:
+        correct = {name: int((x.argmax(axis=1) == labels).sum()) for name, x in outputs.items()}
+    return Across(model_dir, len(images), tuple(outputs), pairs, unavailable, correct, tolerance)
 
 
 def softmax_of(context: Context, logits: Outputs) -> Outputs:
@@ -264,8 +228,7 @@ def _torch(context: Context) -> Outputs:
 
     net = context.net
     with torch.inference_mode():
-        rows = [net(torch.from_numpy(batch)).numpy() for batch in _batches(context.images)]
-    return softmax_of(context, np.concatenate(rows))
+        return softmax_of(context, _run(context, lambda x: net(torch.from_numpy(x)).numpy()))
 
 
 def _torch_onnx(context: Context) -> Outputs:
@@ -276,7 +239,7 @@ def _torch_onnx(context: Context) -> Outputs:
 
 def _onnxruntime(context: Context, path: Path) -> Outputs:
     session = OnnxSession(path, threads=context.threads)
-    return np.concatenate([session.run(batch)[0] for batch in _batches(context.images)])
+    return _run(context, lambda batch: session.run(batch)[0])
 
 
 def _openvino(context: Context) -> Outputs:
@@ -288,24 +251,25 @@ def _openvino(context: Context) -> Outputs:
         network = core.read_model(context.model.program, context.model.params)
     else:
         network = core.read_model(context.paddle_onnx)
-    compiled = core.compile_model(
-        network,
-        "CPU",
-        {"INFERENCE_NUM_THREADS": context.threads, "INFERENCE_PRECISION_HINT": "f32"},
-    )
-    return np.concatenate([compiled([batch])[0] for batch in _batches(context.images)])
+    how = {"INFERENCE_NUM_THREADS": context.threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(network, "CPU", how)
+    return _run(context, lambda batch: compiled([batch])[0])
 
 
-def _the_program(context: Context) -> Path:
+def _run(context: Context, run: Callable[[Outputs], Outputs]) -> Outputs:
+    return np.concatenate([run(batch) for batch in batches(context.images, _BATCH)])
+
+
+def _program(context: Context, case: Case) -> Outputs:
     if context.program is None:
         raise Unsupported(NO_PROGRAM)
-    return context.program
+    return run_program(context.program, case, context.images)
 
 
 def _program_onnx(context: Context) -> Outputs:
     """Run the ONNX file itself in the C++ program's onnxruntime engine."""
-    case = Case(Source("onnx", context.paddle_onnx, None), "auto", _BATCH, context.threads)
-    return run_program(_the_program(context), case, context.images)
+    model = Source("onnx", context.paddle_onnx, None)
+    return _program(context, replace(context.case, model=model, accelerator="auto"))
 
 
 WAYS: dict[str, Route] = {
@@ -315,7 +279,7 @@ WAYS: dict[str, Route] = {
     "paddle.inference": lambda one: run_paddle_inference(one.case, one.images),
     "Paddle's ONNX in onnxruntime": lambda one: _onnxruntime(one, one.paddle_onnx),
     "OpenVINO": _openvino,
-    "C++ program": lambda one: run_program(_the_program(one), one.case, one.images),
+    "C++ program": lambda one: _program(one, one.case),
     "C++ program, onnxruntime": _program_onnx,
     "lenet_cpp": lambda one: run_lenet_cpp(one.case, one.images),
 }

@@ -8,28 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp import models
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
-from lenet_cpp.formats.manifest import sha256_file
-from lenet_cpp.formats.source import find_sources
-from lenet_cpp.inference.model import Model, check_model
+from lenet_cpp.formats.manifest import Manifest, sha256_file
+from lenet_cpp.formats.source import Source, find_sources
+from lenet_cpp.inference.model import Model
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.weights import load_parameters
 
 if TYPE_CHECKING:
     import paddle
 
-    from lenet_cpp.formats.manifest import Manifest
-    from lenet_cpp.formats.source import Source
-
-PROGRAM_FORMATS = ("pdmodel", "json", "model-params", "separate")
+_DESCRIPTIONS = {
+    "pdmodel": ".pdmodel with .pdiparams",
+    "json": ".json with .pdiparams",
+    "model-params": "model with params",
+    "separate": "__model__",
+}
+PROGRAM_FORMATS = tuple(_DESCRIPTIONS)
 """The keys of :data:`lenet_cpp.formats.FORMATS` that have the structure of the network."""
 
 
 def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[Source]:
-    """Find the programs of an exported model.
-
-    Args:
-        model_dir: The folder.
-        formats: The required formats; when None, any of :data:`PROGRAM_FORMATS`.
+    """Find the programs of an exported model, in each of these formats or in any.
 
     Raises:
         FileNotFound: There is no such folder, or no such program in it.
@@ -55,34 +54,14 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
     return found
 
 
-def open_model(model: Source) -> Model:
-    """Load a model once in C++, for what is known of it."""
-    return check_model(model.program, model.params)
-
-
-_DESCRIPTIONS = {
-    "pdmodel": ".pdmodel with .pdiparams",
-    "json": ".json with .pdiparams",
-    "model-params": "model with params",
-    "separate": "__model__",
-}
-
-
 def load_trained_layer(
     model: Model, params: Path | None, spec: models.ModelSpec | None = None
 ) -> paddle.nn.Layer:
     """Build the network that a model was exported from, with its softmax.
 
-    Args:
-        model: The exported model, which has the number of classes and the size of images.
-        params: Its ``.pdparams``; None for random parameters (:func:`random_seed`).
-        spec: The network; when None, the one in the manifest beside the model, or LeNet without a
-            manifest.
-
-    Raises:
-        FileNotFound: There are no such parameters.
-        BadModel: The parameters are damaged or are not those of the network.
-        BadInput: The network is not known, or does not support such images.
+    Without ``params``, its ``.pdparams``, it has random parameters (:func:`random_seed`). The
+    network ``spec`` is by default that in the manifest beside the model, or LeNet without one.
+    Errors are those of :meth:`.ModelSpec.build` and :func:`.load_parameters`.
     """
     import paddle
 

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import difference, differences
 from lenet_cpp.errors import BadModel
-from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.verify.files import find_models, load_trained_layer, open_model
+from lenet_cpp.formats.source import Source
+from lenet_cpp.inference.model import check_model
+from lenet_cpp.inference.predictor import LayerOutput, Predictor
+from lenet_cpp.models import ModelSpec
+from lenet_cpp.verify.files import find_models, load_trained_layer
 from lenet_cpp.verify.routes import run_dygraph
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.predictor import LayerOutput
-    from lenet_cpp.models import ModelSpec
 
 _LAYER_IMAGES = 64
 # Each layer and the operators that export may turn it into.
@@ -75,25 +74,14 @@ def compare_layers(
     The first 64 images go through the trained layers and through the exported program with plain
     kernels and without graph optimization.
 
-    Args:
-        model_dir: Folder of the exported model.
-        images: float32 [N, channels, height, width], at least one image.
-        params: The ``.pdparams`` that the model was exported from; None for seeded random
-            parameters.
-        formats: As for :func:`find_models`.
-        spec: As for :func:`load_trained_layer`.
-
-    Returns:
-        The layers of each format, in the order of execution.
-
-    Raises:
-        FileNotFound: A file is missing.
-        BadModel: The model or the parameters are damaged, or do not fit each other.
+    The arguments and errors are as for :func:`lenet_cpp.verify.verify`. Returns the layers of each
+    format, in the order of execution.
     """
     require_paddle()
     images = images[:_LAYER_IMAGES]
     found = find_models(model_dir, formats)
-    layer = load_trained_layer(open_model(found[0]), params, spec)
+    opened = check_model(found[0].program, found[0].params)
+    layer = load_trained_layer(opened, params, spec)
     layers = _record_layers(layer, images)
     result = []
     for model in found:

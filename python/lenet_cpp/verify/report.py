@@ -6,17 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp.agreement import TOLERANCE, difference
-
-if TYPE_CHECKING:
-    from lenet_cpp.agreement import Comparison
-    from lenet_cpp.inference.options import Precision
-    from lenet_cpp.verify.routes import Case
+from lenet_cpp.agreement import TOLERANCE, Comparison, difference
+from lenet_cpp.inference.options import Precision
+from lenet_cpp.verify.routes import Case
 
 
 class Compared(ABC):
@@ -46,6 +43,13 @@ class Compared(ABC):
         """The largest difference as :func:`lenet_cpp.agreement.difference` writes it."""
         return difference(self.largest_difference, self.share)
 
+    def summary(self, *names: str) -> dict[str, Any]:
+        """Return these attributes and those of all comparisons for JSON."""
+        return {name: getattr(self, name) for name in ("agrees", "equal_predictions", *names)} | {
+            "largest_difference": finite(self.largest_difference),
+            "share_of_tolerance": finite(self.share),
+        }
+
 
 def comparison_entry(one: Comparison) -> dict[str, Any]:
     """Return a comparison for JSON."""
@@ -65,12 +69,11 @@ def finite(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Row(Compared):
-    """The comparisons of one case."""
+    """The comparisons of one case, and how many images every route puts into the same class."""
 
     case: Case
     comparisons: tuple[Comparison, ...]
     equal_predictions: int
-    """The number of images that every route puts into the same class."""
 
     def _all(self) -> Iterable[Comparison]:
         return self.comparisons
@@ -84,13 +87,14 @@ class Row(Compared):
 
 @dataclass(frozen=True)
 class Recorded:
-    """The outputs of all routes in one row."""
+    """The outputs of each route in one row, float32 [N, classes].
+
+    They are of the kind that :attr:`lenet_cpp.Predictor.output_kind` says.
+    """
 
     row: Row
     outputs: dict[str, NDArray[np.float32]]
-    """The outputs of each route, float32 [N, classes]."""
     output_kind: str
-    """As :attr:`lenet_cpp.Predictor.output_kind`."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +129,7 @@ class Report(Compared):
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON, with None for differences that are not finite."""
         return {
-            "agrees": self.agrees,
-            "images": self.images,
-            "equal_predictions": self.equal_predictions,
-            "largest_difference": finite(self.largest_difference),
-            "share_of_tolerance": finite(self.share),
-            "precision": self.precision,
-            "tolerance": self.tolerance,
-            "reference": self.reference,
+            **self.summary("images", "precision", "tolerance", "reference", "notes"),
             "accuracy": {
                 route: {"correct": correct, "total": self.images, "fraction": correct / self.images}
                 for route, correct in self.correct.items()
@@ -153,5 +150,4 @@ class Report(Compared):
                 {"format": format_, "accelerator": accelerator, "reason": reason}
                 for (format_, accelerator), reason in self.unavailable.items()
             ],
-            "notes": list(self.notes),
         }

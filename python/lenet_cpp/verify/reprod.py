@@ -14,7 +14,7 @@ runs code from such a file; :func:`read_record` does not.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from lenet_cpp._base.files import atomic_path, write_text
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.unpickling import ArrayUnpickler
+from lenet_cpp.agreement import Comparison
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.outputs import normalized
-
-if TYPE_CHECKING:
-    from lenet_cpp.agreement import Comparison
-    from lenet_cpp.verify.report import Report
-    from lenet_cpp.verify.routes import Case
+from lenet_cpp.verify.report import Report
+from lenet_cpp.verify.routes import Case
 
 TRAINING_NAME = "output_training_engine.npy"
 RECORD_NAMES = {
@@ -44,12 +42,7 @@ REPORT_NAME = "diff.txt"
 def entries(
     output: NDArray[np.float32], kind: str
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
-    """Return the record of a route.
-
-    Args:
-        output: float32 [N, classes].
-        kind: What the outputs are, as :attr:`lenet_cpp.Predictor.output_kind`.
-    """
+    """Return the record of outputs of a kind, as :attr:`lenet_cpp.Predictor.output_kind`."""
     class_id = output.argmax(axis=1)
     values = normalized(output, kind)
     prob = np.take_along_axis(values, class_id[:, np.newaxis], axis=1)[:, 0]
@@ -57,14 +50,10 @@ def entries(
 
 
 def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
-    """Write the record of each route, and ``diff.txt``, which compares them.
+    """Write the record of each route, and last ``diff.txt``, which compares them; return the files.
 
-    Args:
-        folder: The folder; created if necessary. Records of an earlier run are replaced.
-        report: The report of a verification with ``record=True`` and the training engine.
-
-    Returns:
-        The files; the report is last.
+    The report is that of a verification with ``record=True`` and the training engine. The folder is
+    created if necessary; records of an earlier run are replaced.
 
     Raises:
         BadInput: The outputs were not kept, or nothing ran on the training engine.
@@ -93,12 +82,7 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
 
 
 def write_record(path: Path, found: dict[str, NDArray[Any]]) -> None:
-    """Write one record.
-
-    Raises:
-        Unsupported: The package reprod-log is missing.
-        OSError: The file cannot be written.
-    """
+    """Write one record, which needs the package reprod-log."""
     require("reprod_log", extra="paddle")
     from reprod_log import ReprodLogger
 
@@ -146,10 +130,7 @@ def _section(
 
 
 def read_record(path: Path) -> dict[str, NDArray[Any]]:
-    """Read a record of ours or of any ``ReprodLogger``, without running code from the file.
-
-    Returns:
-        The arrays by name.
+    """Read a record of any ``ReprodLogger``, arrays by name, without running code from the file.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp.formats.source import Source
+from lenet_cpp.inference.model import Model
+from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.paddle_engines.engines import ExecutorEngine
@@ -19,10 +23,6 @@ from lenet_cpp.paddle_engines.running import inference_config, run_config
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.formats.source import Source
-    from lenet_cpp.inference.model import Model
-    from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -62,7 +62,8 @@ class Case:
         return "onednn" if self.precision == "int8" else "plain"
 
 
-def _batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
+def batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the images, so many at a time."""
     return (images[begin : begin + size] for begin in range(0, len(images), size))
 
 
@@ -74,7 +75,7 @@ def run_dygraph(
 
     with paddle.no_grad():
         return np.concatenate(
-            [layer(paddle.to_tensor(batch)).numpy() for batch in _batches(images, batch_size)]
+            [layer(paddle.to_tensor(batch)).numpy() for batch in batches(images, batch_size)]
         )
 
 
@@ -93,31 +94,20 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
             precision=case.precision,
             cache=cache,
         )
-        runs = run_config(config, _batches(images, case.batch_size))
+        runs = run_config(config, batches(images, case.batch_size))
     return np.concatenate([outputs[0] for outputs in runs.outputs])
 
 
 def run_training_engine(
     model: Model, images: NDArray[np.float32], batch_size: int
 ) -> NDArray[np.float32]:
-    """Run a model with Paddle's training engine, ``paddle.static.Executor``.
-
-    Raises:
-        BackendFailure: Paddle could not load or run the model.
-    """
-    engine = ExecutorEngine(model)
-    try:
-        return np.concatenate([engine.run(batch) for batch in _batches(images, batch_size)])
-    finally:
-        engine.close()
+    """Run a model with Paddle's training engine, ``paddle.static.Executor``; or BackendFailure."""
+    with closing(ExecutorEngine(model)) as engine:
+        return np.concatenate([engine.run(batch) for batch in batches(images, batch_size)])
 
 
 def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a model with :class:`lenet_cpp.Predictor`.
-
-    Raises:
-        lenet_cpp.Error: As the predictor.
-    """
+    """Run a model with :class:`lenet_cpp.Predictor`, whose errors it has."""
     with Predictor(
         case.model.program,
         case.model.params,
@@ -128,17 +118,11 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
         check_finite=case.check_finite,
         max_batch_size=case.batch_size,
     ) as predictor:
-        return np.concatenate([predictor.run(batch) for batch in _batches(images, case.batch_size)])
+        return np.concatenate([predictor.run(batch) for batch in batches(images, case.batch_size)])
 
 
 def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run a model with the C++ program, in a separate process.
-
-    Raises:
-        FileNotFound: There is no such program, or it cannot be started.
-        lenet_cpp.Error: The program reported this error by its exit code.
-        BackendFailure: The program crashed.
-    """
+    """Run a model with the C++ program, in a separate process; errors as :func:`call_program`."""
     with tempfile.TemporaryDirectory(prefix="lenet-") as name:
         source, output = Path(name, "images.npy"), Path(name, "outputs.npy")
         np.save(source, images)
@@ -161,10 +145,6 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
 
 
 def paddle_version_of(program: Path) -> str:
-    """Return the version of the C++ program's Paddle; ``unknown`` without Paddle.
-
-    Raises:
-        lenet_cpp.Error: As :func:`run_program`.
-    """
+    """Return the version of the C++ program's Paddle; ``unknown`` without Paddle."""
     match = re.search(r"^paddle (\d\S*)$", call_program(program, "--version"), re.M)
     return match[1] if match else "unknown"

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from lenet_cpp.agreement import Comparison
 from lenet_cpp.formats.source import format_label
-from lenet_cpp.verify.report import finite
-
-if TYPE_CHECKING:
-    from lenet_cpp.agreement import Comparison
-    from lenet_cpp.verify.across import Across
-    from lenet_cpp.verify.layers import LayerComparison
-    from lenet_cpp.verify.report import Report
+from lenet_cpp.verify.across import Across
+from lenet_cpp.verify.layers import LayerComparison
+from lenet_cpp.verify.report import Report, finite
 
 _INFERENCE = "paddle.inference"
 SHARES = "In parentheses: the difference as a share of the tolerance."
 
 
 def report_document(report: Report, layers: Sequence[LayerComparison] | None) -> dict[str, object]:
-    """Return what the command writes as JSON.
-
-    Args:
-        report: The comparison.
-        layers: That of the layers, if it was asked for.
-    """
+    """Return what the command writes as JSON, with the layers if they were compared."""
     document: dict[str, object] = dict(report.to_dict())
     if layers is not None:
         entries = [asdict(layer) | {"operator": layer.operator or None} for layer in layers]

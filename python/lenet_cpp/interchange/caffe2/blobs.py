@@ -31,21 +31,12 @@ _FIELDS = {int: "i", float: "f", str: "s", tuple: "ints", list: "floats"}
 class Operator:
     """One operator of a net, with each of its arguments read as the kind that it has to be.
 
-    Attributes:
-        place: Names it in messages.
-        type: What it computes.
-        inputs: Names of the blobs that it reads.
-        outputs: Names of the blobs that it writes, perhaps those that it reads.
-        unasked: Names of the arguments that nothing has asked for.
+    Its ``inputs`` and ``outputs`` are names of blobs; an output may be an input. ``place`` names it
+    in messages, and nothing has asked for its arguments ``unasked``.
     """
 
     def __init__(self, place: str, message: Any) -> None:
-        """Take an ``OperatorDef`` message.
-
-        Raises:
-            BadModel: It cannot be one.
-            Unsupported: It is not one of Caffe2's own.
-        """
+        """Take an ``OperatorDef`` message, or refuse it when it is not one of Caffe2's."""
         self.type = str(message.type)
         self.inputs, self.outputs = tuple(map(str, message.input)), tuple(map(str, message.output))
         named = all(0 < len(name) <= _MAX_NAME for name in (self.type, *self.inputs, *self.outputs))
@@ -82,13 +73,10 @@ class Missing(BadModel):
 
 @dataclass(eq=False)
 class Value:
-    """The input, a constant, or what a node computes.
+    """The input, a constant with its array, or what a node computes.
 
-    Attributes:
-        hint: What it is called, if nothing else is.
-        shape: Length of each dimension; None where it is not known, as that of the batch.
-        array: Its value, of a constant.
-        node: Type, inputs and attributes of the operator of ONNX that computes it.
+    A length in ``shape`` is None where it is not known, as that of the batch. ``node`` is type,
+    inputs and attributes of the operator of ONNX; ``hint`` the name, if nothing else has it.
     """
 
     hint: str
@@ -111,23 +99,14 @@ class Value:
 
 @dataclass
 class Blobs:
-    """What every blob holds at one point of a net.
-
-    Attributes:
-        held: Name of each filled blob to its value, or to why it cannot be had.
-    """
+    """What every filled blob holds at one point of a net: a value, or why it cannot be had."""
 
     held: dict[str, Value | Unsupported] = field(default_factory=dict)
     _computed: list[Value] = field(default_factory=list)
     _elements: int = 0
 
     def get(self, op: Operator, index: int) -> Value:
-        """Return an input of an operator.
-
-        Raises:
-            BadModel: The operator has no such input, or nothing has filled it.
-            Unsupported: What it holds cannot be had.
-        """
+        """Return an input of an operator; refuse one that is not there or cannot be had."""
         if index >= len(op.inputs):
             raise BadModel(f"{op.place} has {len(op.inputs)} inputs; expected {index + 1} or more")
         name = op.inputs[index]
@@ -139,12 +118,7 @@ class Blobs:
         return value
 
     def constant(self, op: Operator, index: int, *, size: int | None = None) -> NDArray[Any]:
-        """Return an input that has to be filled by the nets, perhaps [size].
-
-        Raises:
-            BadModel: It has another size.
-            Unsupported: It is computed.
-        """
+        """Return an input that the nets fill, perhaps [size], and that none of them computes."""
         array = self.get(op, index).array
         if array is None:
             raise Unsupported(f"{op.place}: its input {op.inputs[index]!r} is computed by the net")
@@ -153,11 +127,7 @@ class Blobs:
         return array
 
     def fill(self, op: Operator, array: NDArray[Any]) -> Value:
-        """Return a constant.
-
-        Raises:
-            BadModel: All constants together are too large.
-        """
+        """Return a constant; BadModel when all together are too large."""
         self._elements += array.size
         if self._elements > MAX_ELEMENTS:
             raise BadModel(f"{op.place}: the nets hold more than {MAX_ELEMENTS} values")
@@ -166,8 +136,7 @@ class Blobs:
     def add(self, op: Operator, op_type: str, *inputs: Value, **attributes: Any) -> Value:
         """Add a node of ONNX for an operator, and return its output, whose shape onnx infers.
 
-        Raises:
-            BadModel: The inputs do not fit, or it makes more values of one image than there can be.
+        It is BadModel when the inputs do not fit, or one image makes more values than can be.
         """
         from onnx import defs, helper, numpy_helper, shape_inference
 

@@ -50,11 +50,7 @@ _MESSAGES = {
 
 @functools.cache
 def messages() -> dict[str, Any]:
-    """Return protobuf's class of each message: ``NetDef``, ``OperatorDef`` and ``Argument``.
-
-    Raises:
-        Unsupported: protobuf is missing or too old.
-    """
+    """Return protobuf's class of each message: ``NetDef``, ``OperatorDef`` and ``Argument``."""
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool
         from google.protobuf.message_factory import GetMessageClass
@@ -93,13 +89,7 @@ class Net(NamedTuple):
 
 
 def read_net(path: Path) -> Net:
-    """Read one net, ``init_net.pb``, ``predict_net.pb`` or the like.
-
-    Raises:
-        FileNotFound: There is no such file, or it cannot be read.
-        BadModel: It is no net of Caffe2's, is damaged, or is too large.
-        Unsupported: protobuf is missing.
-    """
+    """Read one net, ``init_net.pb``, ``predict_net.pb`` or the like, as :func:`read_nets`."""
     kind = messages()["NetDef"]
     from google.protobuf.message import DecodeError
 
@@ -129,10 +119,7 @@ def _read(path: Path, most: int, what: str) -> bytes:
 
 
 def find_nets(path: str | Path) -> tuple[Path, Path]:
-    """Return the two nets that a path stands for.
-
-    Args:
-        path: The folder that holds ``init_net.pb`` and ``predict_net.pb``, or one of them.
+    """Return ``init_net.pb`` and ``predict_net.pb`` in a folder, which one of them names too.
 
     Raises:
         FileNotFound: One of them is missing.
@@ -158,17 +145,14 @@ def read_nets(
 ) -> onnx.ModelProto:
     """Read a classifier of Caffe2's.
 
-    Args:
-        init_net: The net that fills the parameters.
-        predict_net: The net that computes one output from one input.
-        input_shape: Channels, height and width of an image. When None, what ``value_info.json``
-            beside ``predict_net`` says; without that file too, the channels are those that the
-            first operator takes, and the model takes images of any size.
-        output_name: The blob to keep, of several outputs.
+    The first net fills the parameters, the second computes one output from one input;
+    ``output_name`` is the blob to keep, of several. ``input_shape`` is channels, height and width
+    of an image; when None, what ``value_info.json`` beside ``predict_net`` says; without that file
+    too, the channels are those that the first operator takes, and the model takes images of any
+    size.
 
-    Returns:
-        A model of opset 12, checked, with input [N, C, H, W] and a dynamic batch. Its input and
-        output have the names of the blobs; N is the batch.
+    Returns a model of opset 12, checked, with input [N, C, H, W] and a dynamic batch. Its input and
+    output have the names of the blobs; N is the batch.
 
     Raises:
         FileNotFound: A file is missing.

@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Operator, Value
 
-if TYPE_CHECKING:
-    Translation = Callable[[Blobs, Operator], Value]
+Translation = Callable[[Blobs, Operator], Value]
 
 SAME_SHAPE = frozenset(
     ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "PRelu", "Clip", "LRN", "SpatialBN", "Dropout")
@@ -54,9 +53,7 @@ _IGNORED = frozenset(
 def translate(blobs: Blobs, op: Operator) -> None:
     """Let an operator have its effect on the blobs.
 
-    Raises:
-        BadModel: It cannot be as it is: Caffe2 would refuse it too.
-        Unsupported: It has no translation.
+    It is BadModel where Caffe2 would refuse it too, and Unsupported where it has no translation.
     """
     if op.type in _RANDOM_FILLS:
         raise Unsupported(f"{op.place} fills with random numbers: export the trained net")
@@ -218,14 +215,10 @@ def _affine_channel(blobs: Blobs, op: Operator) -> Value:
     return value
 
 
-def _unary(**defaults: float) -> Translation:
-    """Return a translation to the operator of the same name, which has these attributes."""
-
-    def read(blobs: Blobs, op: Operator) -> Value:
-        attributes = {name: op.get(name, value) for name, value in defaults.items()}
-        return blobs.add(op, op.type, blobs.get(op, 0), **attributes)
-
-    return read
+def _unary(blobs: Blobs, op: Operator) -> Value:
+    """Translate to the operator of the same name, whose attributes have the same names too."""
+    attributes = {name: op.get(name, value) for name, value in _UNARY[op.type].items()}
+    return blobs.add(op, op.type, blobs.get(op, 0), **attributes)
 
 
 def _clip(blobs: Blobs, op: Operator) -> Value:
@@ -248,7 +241,7 @@ def _lrn(blobs: Blobs, op: Operator) -> Value:
     size = op.get("size", 0)
     if size < 1 or size % 2 == 0:
         raise BadModel(f"{op.place}: the size is {size}; expected an odd number")
-    return _unary(size=0, alpha=0.0, beta=0.0, bias=1.0)(blobs, op)
+    return _unary(blobs, op)
 
 
 def _fc(blobs: Blobs, op: Operator) -> Value:
@@ -317,21 +310,22 @@ def _binary(blobs: Blobs, op: Operator) -> Value:
     return blobs.add(op, op.type, a, b)
 
 
-def _axes(op: Operator, x: Value, name: str) -> tuple[int, ...]:
-    axes = op.get(name, ())
+def _without_axes(blobs: Blobs, op: Operator) -> Value:
+    x, reduces = blobs.get(op, 0), op.type == "ReduceMean"
+    axes = op.get("axes" if reduces else "dims", ())
     if not axes or any(not 0 < axis < len(x.shape) for axis in axes):
         raise Unsupported(f"{op.place}: the dimensions {axes} of {x} are not supported")
-    return axes
+    keep = {"keepdims": int(op.get("keepdims", 1) != 0)} if reduces else {}
+    return blobs.add(op, op.type, x, axes=axes, **keep)
 
 
-def _reduce_mean(blobs: Blobs, op: Operator) -> Value:
-    x, keep = blobs.get(op, 0), int(op.get("keepdims", 1) != 0)
-    return blobs.add(op, "ReduceMean", x, axes=_axes(op, x, "axes"), keepdims=keep)
-
-
-def _squeeze(blobs: Blobs, op: Operator) -> Value:
-    x = blobs.get(op, 0)
-    return blobs.add(op, "Squeeze", x, axes=_axes(op, x, "dims"))
+_UNARY: dict[str, dict[str, float]] = {
+    **{kind: {"axis": 1} for kind in ("Flatten", "Softmax")},
+    **{kind: {} for kind in ("Relu", "Sigmoid", "Tanh")},
+    "Elu": {"alpha": 1.0},
+    "LRN": {"size": 0, "alpha": 0.0, "beta": 0.0, "bias": 1.0},
+    "LeakyRelu": {"alpha": 0.01},
+}
 
 
 OPERATORS: dict[str, Translation] = {
@@ -342,17 +336,13 @@ OPERATORS: dict[str, Translation] = {
     **dict.fromkeys(("Conv", "Conv2D"), _conv),
     **dict.fromkeys(("FC", "FCTransposed"), _fc),
     **dict.fromkeys(("MaxPool", "MaxPool2D", "AveragePool", "AveragePool2D"), _pool),
-    **dict.fromkeys(("Flatten", "Softmax"), _unary(axis=1)),
-    **dict.fromkeys(("Relu", "Sigmoid", "Tanh"), _unary()),
+    **dict.fromkeys(("ReduceMean", "Squeeze"), _without_axes),
+    **dict.fromkeys(_UNARY, _unary),
     "AffineChannel": _affine_channel,
     "Clip": _clip,
-    "Elu": _unary(alpha=1.0),
     "LRN": _lrn,
-    "LeakyRelu": _unary(alpha=0.01),
     "PRelu": _prelu,
-    "ReduceMean": _reduce_mean,
     "Reshape": _reshape,
     "SpatialBN": _spatial_bn,
-    "Squeeze": _squeeze,
     "Sum": _sum,
 }

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 else:
+    onnx = LazyModule("onnx")
     torch = LazyModule("torch")
 
 EXPORTERS = {"dynamo": 20, "legacy": 17}
@@ -55,11 +56,8 @@ EXPORTERS = {"dynamo": 20, "legacy": 17}
 class OnnxExport:
     """What an export wrote.
 
-    Attributes:
-        path: The file.
-        opset: The version of its operators.
-        max_difference: Largest absolute difference between its outputs in onnxruntime and those
-            of its source, on random images.
+    ``max_difference`` is the largest absolute difference between its outputs in onnxruntime and
+    those of its source, on random images.
     """
 
     path: Path
@@ -97,8 +95,6 @@ def export_torch(
     require("onnx", "onnxruntime", *(["onnxscript"] if exporter == "dynamo" else []), extra="onnx")
     if net.training:
         raise BadInput("the network is in training mode: call net.eval() before the export")
-    import torch
-
     sample = torch.from_numpy(random_batches((-1, *input_shape))[-1])
     try:
         with _quiet():
@@ -114,9 +110,6 @@ def export_torch(
 
 
 def _export(net: torch.nn.Module, sample: torch.Tensor, exporter: str) -> onnx.ModelProto:
-    import onnx
-    import torch
-
     dynamo, file = exporter == "dynamo", io.BytesIO()
     free: dict[str, Any] = {"f": file, "dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
     if dynamo:
@@ -158,13 +151,8 @@ def export_state(
 ) -> OnnxExport:
     """Export a file of PyTorch parameters.
 
-    Its arguments are some of :func:`lenet_cpp.interchange.torch.import_state` and of
+    Its arguments and errors are some of :func:`lenet_cpp.interchange.torch.import_state` and of
     :func:`export_torch`.
-
-    Raises:
-        FileNotFound: There is no such file.
-        BadModel: It is damaged, would run code, or does not fit the network.
-        lenet_cpp.Error: As :func:`export_torch`.
     """
     path = Path(path)
     network = torch_models.get(model)
@@ -193,12 +181,8 @@ def export_paddle(
 ) -> OnnxExport:
     """Export an exported Paddle model with paddle2onnx, in a child process.
 
-    Args:
-        program: A ``.pdmodel`` or ``.json``.
-        params: Its ``.pdiparams``.
-        path: The ``.onnx`` file to write.
-        metadata: What :func:`~lenet_cpp.interchange.onnx.files.set_metadata` is to write; what
-            the manifest beside the model says, when None.
+    That is a ``.pdmodel`` or ``.json`` with its ``.pdiparams``. The metadata of the ``.onnx`` is by
+    default what the manifest beside the model says.
 
     Raises:
         FileNotFound: A file is missing.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import METADATA_PREFIX
@@ -24,6 +25,8 @@ from lenet_cpp.formats.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
     import onnx
+else:
+    onnx = LazyModule("onnx")
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
 
@@ -41,8 +44,6 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
             is not installed.
     """
     require("onnx", extra="onnx")
-    import onnx
-
     path = Path(path)
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -81,8 +82,6 @@ def check_onnx(model: onnx.ModelProto, name: str | Path, *, inference: bool = Tr
         BadModel: The model, which has all its weights inside, is not valid ONNX; says why.
         Unsupported: It is larger than 2 GiB.
     """
-    import onnx
-
     if model.ByteSize() > _MOST_BYTES:
         raise Unsupported(f"{name}: ONNX models of more than 2 GiB are not supported")
     try:
@@ -100,17 +99,15 @@ def one_line(error: Exception) -> str:
 
 def _load_weights(model: onnx.ModelProto, path: Path) -> None:
     """Read the weights that are in files beside the model."""
-    from onnx import TensorProto, helper
-
     total = model.ByteSize()
     for tensor in _tensors(model.graph):
-        if tensor.data_location != TensorProto.EXTERNAL:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         name = ascii(tensor.name[:60])
         entries = {one.key: one.value for one in tensor.external_data}
         source = _inside(path, entries.get("location", ""))
         try:
-            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
             wanted = dtype.itemsize * math.prod(max(0, size) for size in tensor.dims)
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", wanted))
         except (KeyError, TypeError, ValueError) as error:
@@ -154,13 +151,10 @@ def _inside(model: Path, location: str) -> Path:
 
 @dataclass(frozen=True)
 class OnnxInfo:
-    """What goes into a model and comes out, and who wrote it.
+    """The inputs that are no weights, and the outputs; -1 where any size goes.
 
-    Attributes:
-        inputs: Those that are no weights; -1 where any size goes.
-        outputs: In the same way.
-        opset: The version of the standard operators.
-        producer: The program that wrote it, with its version; empty when it is not said.
+    ``opset`` is the version of the standard operators, ``producer`` the program that wrote the
+    model, with its version; empty when it is not said.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -187,12 +181,10 @@ def describe_onnx(model: onnx.ModelProto) -> OnnxInfo:
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    from onnx import helper
-
     kind = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.dim_value > 0 else -1 for dim in kind.shape.dim)
     try:
-        dtype = str(np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+        dtype = str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)))
     except (KeyError, TypeError):
         dtype = "unknown"
     return TensorSpec(value.name, shape, dtype)
@@ -200,14 +192,12 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
 
 def set_metadata(model: onnx.ModelProto, entries: Mapping[str, Any]) -> None:
     """Write our entries into ``metadata_props``, each as JSON; what is empty is left out."""
-    from onnx import helper
-
     props = {prop.key: prop.value for prop in model.metadata_props}
     props = {key: value for key, value in props.items() if not key.startswith(METADATA_PREFIX)}
     for key, value in entries.items():
         if value not in (None, (), [], {}):
             props[METADATA_PREFIX + key] = json.dumps(value, allow_nan=False)
-    helper.set_model_props(model, props)
+    onnx.helper.set_model_props(model, props)
 
 
 class OnnxSession:
@@ -217,12 +207,7 @@ class OnnxSession:
     """
 
     def __init__(self, model: onnx.ModelProto | Path, *, threads: int = 1) -> None:
-        """Load a model that was checked before, or the file of one.
-
-        Raises:
-            BadModel: onnxruntime cannot load it.
-            Unsupported: onnxruntime is not installed.
-        """
+        """Load a model that was checked before, or the file of one; BadModel when that fails."""
         require("onnxruntime", extra="onnx")
         import onnxruntime
 
@@ -245,9 +230,7 @@ class OnnxSession:
     ) -> list[NDArray[Any]]:
         """Run a batch, float32 [N, ...], and return the named outputs, or all.
 
-        Raises:
-            BackendFailure: onnxruntime failed.
-            BadInput: The model takes another number of images at a time, and N is no multiple.
+        It is BadInput where the model takes a number of images at a time and N is no multiple.
         """
         size = self._batch or len(images)
         if len(images) % size:

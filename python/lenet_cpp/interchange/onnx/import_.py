@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -40,19 +40,15 @@ from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.onnx import files as onnx_files
 from lenet_cpp.interchange.onnx.network import build_network
 from lenet_cpp.interchange.onnx.reduce import only_input, to_steps, upgraded
+from lenet_cpp.interchange.onnx.steps import Steps
 from lenet_cpp.paddle_engines.running import last_line, random_batches
-
-if TYPE_CHECKING:
-    from lenet_cpp.interchange.onnx.steps import Steps
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import wrote.
+    """The export, and notes for the user, such as a format that is left out and why.
 
-    Attributes:
-        result: The export; its ``max_difference`` is from the ONNX model in onnxruntime.
-        notes: What a user should know, such as a format that is left out and why.
+    The ``max_difference`` of the result is from the ONNX model in onnxruntime.
     """
 
     result: ExportResult
@@ -274,7 +270,7 @@ def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportRes
     spec = models.ModelSpec(
         name, lambda **_: build_network(steps), steps.image, classes=steps.classes, stem=name
     )
-    kinds: list[type[Error]] = []
+    first: Exception | None = None
     refused: dict[tuple[str, ...], str] = {}
     for formats in (EXPORT_FORMATS, *((one,) for one in EXPORT_FORMATS)):
         target = folder / "-".join(formats)
@@ -284,13 +280,14 @@ def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportRes
                 Predictor(target / program, accelerator="plain").close()
         except (Error, RuntimeError, TypeError, ValueError) as error:  # Paddle's own, too
             refused[formats] = last_line(error).strip().replace(f"{folder}/", "")
-            # The class in lenet_cpp.errors: its own subclasses take more than a message.
-            kinds += [one for one in type(error).__mro__ if one.__module__ == Error.__module__]
-            kinds.append(BackendFailure)
+            first = first or error
             continue
         notes = [
             f".{one} is left out: {refused.get((one,), refused[EXPORT_FORMATS])}"
             for one in set(EXPORT_FORMATS) - set(formats)
         ]
         return done, notes
-    raise kinds[0](f"{path} was converted, but cannot be used: {refused[EXPORT_FORMATS]}")
+    # The class in lenet_cpp.errors: its own subclasses take more than a message.
+    kinds = (one for one in type(first).__mro__ if one.__module__ == Error.__module__)
+    kind = next(kinds, BackendFailure)
+    raise kind(f"{path} was converted, but cannot be used: {refused[EXPORT_FORMATS]}")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from lenet_cpp.interchange.onnx.steps import INPUT
+from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp.interchange.onnx.steps import INPUT, Step, Steps
 
 if TYPE_CHECKING:
     import paddle
-
-    from lenet_cpp.interchange.onnx.steps import Step, Steps
+else:
+    paddle = LazyModule("paddle")
 
 _LAYERS = {"batch_norm": ("weight", "bias", "_mean", "_variance"), "conv2d": ("weight", "bias")}
 # Functions that in Paddle 3.3 build PIR only, as operators of a .pdmodel.
@@ -32,7 +33,6 @@ _OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def build_network(steps: Steps) -> paddle.nn.Layer:
     """Build the network, with its parameters, in evaluation mode."""
-    import paddle
 
     class Network(paddle.nn.Layer):
         """Walks over the steps; the class gives its parameters their names in an export."""
@@ -70,8 +70,6 @@ def build_network(steps: Steps) -> paddle.nn.Layer:
 
 
 def _layer(step: Step, weights: dict[str, NDArray[Any]]) -> paddle.nn.Layer:
-    import paddle
-
     arrays = [weights[name] for name in step.inputs[1:]]
     size = arrays[0].shape
     if step.function == "batch_norm":
@@ -85,8 +83,6 @@ def _layer(step: Step, weights: dict[str, NDArray[Any]]) -> paddle.nn.Layer:
 
 
 def _call(function: str, inputs: list[Any], options: dict[str, Any]) -> Any:
-    import paddle
-
     old_program = not (paddle.in_dynamic_mode() or paddle.framework.in_pir_mode())
     if old_program and function in _OPERATORS:
         kind, attributes = _OPERATORS[function]

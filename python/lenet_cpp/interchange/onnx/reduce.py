@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.formats.tensor_spec import fix_image
+from lenet_cpp.formats.tensor_spec import TensorSpec, fix_image
 from lenet_cpp.interchange.onnx.files import OnnxInfo, OnnxSession, describe_onnx, one_line
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
 
 if TYPE_CHECKING:
     import onnx
-
-    from lenet_cpp.formats.tensor_spec import TensorSpec
+else:
+    onnx = LazyModule("onnx")
 
 _OLDEST = 7  # before, operators did not broadcast as NumPy does
 _MOST_PIXELS = 2**25
@@ -61,11 +62,7 @@ def to_steps(
 
 
 def only_input(info: OnnxInfo) -> TensorSpec:
-    """Return the input of images.
-
-    Raises:
-        Unsupported: There is none, or another one, or it takes something else.
-    """
+    """Return the input of images, float32; Unsupported when it is not the only one, or another."""
     if len(info.inputs) != 1:
         raise Unsupported(f"the ONNX model has {len(info.inputs)} inputs; models with one only")
     spec = info.inputs[0]
@@ -100,18 +97,12 @@ def _shape_and_output(
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, with a newer operator set when it has one that onnxruntime cannot run.
-
-    Raises:
-        Unsupported: onnx cannot convert it.
-    """
-    from onnx import version_converter
-
+    """The same model, with a newer operator set when it has one that onnxruntime cannot run."""
     opset = describe_onnx(model).opset
     if opset >= _OLDEST:
         return model
     try:
-        return version_converter.convert_version(model, _OLDEST)
+        return onnx.version_converter.convert_version(model, _OLDEST)
     except Exception as error:
         raise Unsupported(
             f"the ONNX model is of operator set {opset} and cannot be brought to {_OLDEST}:"
@@ -120,17 +111,15 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _nodes(model: onnx.ModelProto, opset: int, steps: Steps) -> list[Node]:
-    from onnx import AttributeProto, helper, numpy_helper
-
     found = []
     for node in model.graph.node:
         attributes: dict[str, Any] = {}
         for attribute in node.attribute:
-            if attribute.type in {AttributeProto.GRAPH, AttributeProto.GRAPHS}:
+            if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
                 raise Unsupported(f"the ONNX operator {_kind(node)} has a graph inside")
-            value = helper.get_attribute_value(attribute)
-            if attribute.type == AttributeProto.TENSOR:
-                value = numpy_helper.to_array(value)
+            value = onnx.helper.get_attribute_value(attribute)
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                value = onnx.numpy_helper.to_array(value)
             elif isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             attributes[attribute.name] = value
@@ -164,8 +153,6 @@ def _measure(
     model: onnx.ModelProto, computed: Sequence[Node], depends: set[str], steps: Steps
 ) -> None:
     """Run the model to see the shapes of all tensors, and what depends on no pixel."""
-    import onnx
-
     info, random = describe_onnx(model), np.random.default_rng(0)
     steps.shapes[info.inputs[0].name] = (-1, *steps.image)
     for tensor in model.graph.initializer:

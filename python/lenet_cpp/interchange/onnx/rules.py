@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from lenet_cpp.interchange.onnx.steps import Node, Value
+from lenet_cpp.interchange.onnx.steps import Node, Value
 
-    Rule = Callable[[Node], str | list[str]]
+Rule = Callable[[Node], str | list[str]]
 
 _POOLS = {"mean": "adaptive_avg_pool2d", "max": "adaptive_max_pool2d"}
 
@@ -32,18 +31,14 @@ def _function(name: str, **options: tuple[str, float]) -> Rule:
     return rule
 
 
-def _chain(function: str) -> Rule:
+def _chain(node: Node) -> str:
     """An operator of any number of tensors, two at a time."""
-
-    def rule(node: Node) -> str:
-        first, *others = (_operand(node, index) for index in range(len(node.inputs)))
-        for other in others:
-            first = node.add(function, first, other)
-        if not isinstance(first, str):
-            raise node.refuse("has constant inputs only")
-        return node.scale(first, 1 / len(node.inputs)) if node.kind == "Mean" else first
-
-    return rule
+    first, *others = (_operand(node, index) for index in range(len(node.inputs)))
+    for other in others:
+        first = node.add(_CHAINS[node.kind], first, other)
+    if not isinstance(first, str):
+        raise node.refuse("has constant inputs only")
+    return node.scale(first, 1 / len(node.inputs)) if node.kind == "Mean" else first
 
 
 def _operand(node: Node, index: int) -> Value:
@@ -123,36 +118,32 @@ def _split(node: Node) -> list[str]:
     ]
 
 
-def _softmax(function: str) -> Rule:
-    def rule(node: Node) -> str:
-        shape, x = node.shape, node.data()
-        axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % len(shape)
-        if node.opset >= 13 or math.prod(shape[axis + 1 :]) == 1:
-            return node.add(function, x, axis=axis)
-        if axis == 0:  # it was computed over all dimensions from there on
-            raise node.refuse("over all images is not supported")
-        flat = node.reshape(x, (-1, math.prod(shape[axis:])))
-        return node.reshape(node.add(function, flat, axis=1), shape)
-
-    return rule
+def _softmax(node: Node) -> str:
+    shape, x = node.shape, node.data()
+    function = "softmax" if node.kind == "Softmax" else "log_softmax"
+    axis = int(node.get("axis", -1 if node.opset >= 13 else 1)) % len(shape)
+    if node.opset >= 13 or math.prod(shape[axis + 1 :]) == 1:
+        return node.add(function, x, axis=axis)
+    if axis == 0:  # it was computed over all dimensions from there on
+        raise node.refuse("over all images is not supported")
+    flat = node.reshape(x, (-1, math.prod(shape[axis:])))
+    return node.reshape(node.add(function, flat, axis=1), shape)
 
 
-def _reduce(function: str) -> Callable[[Node], str]:
-    def rule(node: Node) -> str:
-        shape, x, whole = node.shape, node.data(), node.kind.startswith("Global")
-        axes = list(range(2, len(shape))) if whole else node.integers(1, "axes")
-        if not axes and node.get("noop_with_empty_axes", 0):
-            return x
-        over = sorted(axis % len(shape) for axis in axes or range(len(shape)))
-        if over[0] == 0:
-            raise node.refuse("over all images is not supported")
-        keep, pool = bool(node.get("keepdims", 1)), _POOLS.get(function)
-        if pool and len(shape) == 4 and over == [2, 3]:
-            result = node.add(pool, x, output_size=1)
-            return result if keep else node.reshape(result, node.out_shape)
-        return node.add(function, x, axis=over, keepdim=keep)
-
-    return rule
+def _reduce(node: Node) -> str:
+    shape, x, whole = node.shape, node.data(), node.kind.startswith("Global")
+    function = "max" if "Max" in node.kind else "min" if "Min" in node.kind else "mean"
+    axes = list(range(2, len(shape))) if whole else node.integers(1, "axes")
+    if not axes and node.get("noop_with_empty_axes", 0):
+        return x
+    over = sorted(axis % len(shape) for axis in axes or range(len(shape)))
+    if over[0] == 0:
+        raise node.refuse("over all images is not supported")
+    keep, pool = bool(node.get("keepdims", 1)), _POOLS.get(function)
+    if pool and len(shape) == 4 and over == [2, 3]:
+        result = node.add(pool, x, output_size=1)
+        return result if keep else node.reshape(result, node.out_shape)
+    return node.add(function, x, axis=over, keepdim=keep)
 
 
 def _p_relu(node: Node) -> str:
@@ -312,19 +303,26 @@ _FUNCTIONS = (
     *("Relu", "Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Abs", "Erf", "Floor", "Ceil"),
     *("Reciprocal", "Sin", "Cos", "Softsign", "Softplus", "HardSwish", "Mish"),
 )
-_CHAINS = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Pow": "pow"} | {
+_CHAINS = {
+    "Add": "add",
+    "Sub": "subtract",
+    "Mul": "multiply",
+    "Div": "divide",
+    "Pow": "pow",
     "Max": "maximum",
     "Min": "minimum",
     "Sum": "add",
     "Mean": "add",
     "MatMul": "matmul",
 }
+_REDUCTIONS = ("ReduceMax", "ReduceMean", "ReduceMin", "GlobalAveragePool", "GlobalMaxPool")
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("Identity", "Dropout"), _same),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     **{kind: _function(kind.lower()) for kind in _FUNCTIONS},
-    **{kind: _chain(function) for kind, function in _CHAINS.items()},
-    **{f"Reduce{name.title()}": _reduce(name) for name in ("max", "mean", "min")},
+    **dict.fromkeys(_CHAINS, _chain),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
@@ -336,21 +334,17 @@ RULES: dict[str, Rule] = {
         "gelu", node.data(), approximate=node.get("approximate") == "tanh"
     ),
     "Gemm": _gemm,
-    "GlobalAveragePool": _reduce("mean"),
-    "GlobalMaxPool": _reduce("max"),
     "HardSigmoid": _function("hardsigmoid", slope=("alpha", 0.2), offset=("beta", 0.5)),
     "LRN": _lrn,
     "LeakyRelu": _function("leaky_relu", negative_slope=("alpha", 0.01)),
-    "LogSoftmax": _softmax("log_softmax"),
     "MaxPool": _max_pool,
     "Neg": lambda node: node.scale(node.data(), -1),
     "PRelu": _p_relu,
     "Pad": _pad,
     "ReduceSum": lambda node: node.scale(
-        _reduce("mean")(node), math.prod(node.shape) / math.prod(node.out_shape)
+        _reduce(node), math.prod(node.shape) / math.prod(node.out_shape)
     ),
     "Slice": _slice,
-    "Softmax": _softmax("softmax"),
     "Split": _split,
     "ThresholdedRelu": _function("thresholded_relu", threshold=("alpha", 1.0)),
     "Transpose": _transpose,

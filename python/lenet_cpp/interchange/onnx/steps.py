@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp.errors import Unsupported
 
-if TYPE_CHECKING:
-    Value = str | NDArray[Any]
+Value = str | NDArray[Any]
 
 INPUT = "x"
 
@@ -36,13 +35,10 @@ class Steps:
 
     Attributes:
         image: Shape of one image.
+        names: Name of a tensor of the source that depends on the image to its name here.
         shapes: Name of a tensor of the source to its shape; -1 for the number of images.
         known: Name of a tensor of the source that depends on no pixel to its value.
-        names: Name of a tensor of the source that does to its name here.
-        steps: What was built, in order.
-        output: Name of the output.
-        classes: Length of its rows.
-        weights: Name to array.
+        classes: Length of the rows of the output.
         padding: Name here to the name before, and [[top, left], [bottom, right]]: a Pad that what
             comes after has to take over.
     """

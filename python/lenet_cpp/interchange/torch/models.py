@@ -81,11 +81,10 @@ NETWORKS: dict[str, TorchNetwork] = {
 
 
 def get(name: str | TorchNetwork) -> TorchNetwork:
-    """Look a network up by its name, in upper or lower case.
+    """Look a network up by its name in :data:`NETWORKS`, in upper or lower case.
 
-    Args:
-        name: A key of :data:`NETWORKS`; or ``FILE.py:NAME``, a :class:`TorchNetwork` in a Python
-            file, which is run; or such a network, which is returned.
+    It may also be ``FILE.py:NAME``, a :class:`TorchNetwork` in a Python file, which is run; or such
+    a network, which is returned.
 
     Raises:
         BadInput: There is no such network.
@@ -106,17 +105,12 @@ def get(name: str | TorchNetwork) -> TorchNetwork:
 def create_network(
     model: str | TorchNetwork, num_classes: int | None = None, *, seed: int | None = None
 ) -> torch.nn.Module:
-    """Build a network, in training mode.
+    """Build a network, in training mode; :func:`get` finds it.
 
-    Args:
-        model: A key of :data:`NETWORKS`, in upper or lower case, or ``FILE.py:NAME``.
-        num_classes: Length of the output row; that of the network's specification when None.
-        seed: Of its initial parameters, which are then the same every time, and the caller's
-            random state stays as it was; PyTorch's global random state when None.
-
-    Returns:
-        For ``lenet`` it takes float32 [N, 1, 28, 28], for ``resnet18`` float32 [N, 3, H, W] with
-        sides of 32 or more; both give logits, float32 [N, num_classes].
+    ``lenet`` takes float32 [N, 1, 28, 28], ``resnet18`` float32 [N, 3, H, W] with sides of 32 or
+    more; both give logits, float32 [N, num_classes]. With a seed the initial parameters are the
+    same every time, and the caller's random state stays as it was; without one they are from
+    PyTorch's global random state.
 
     Raises:
         BadInput: There is no such network, or no such number of classes.
@@ -156,12 +150,10 @@ def require_torch() -> Any:
 
 
 def save_state(net: torch.nn.Module, path: str | Path) -> None:
-    """Write a network's ``state_dict``, atomically.
+    """Write a network's ``state_dict`` to a file such as ``net.prm``, atomically.
 
-    Args:
-        net: The network. It is moved to the processor first, as a file written from elsewhere asks
-            its reader for the same kind of device.
-        path: The file to write, such as ``net.prm``.
+    The network is moved to the processor first, as a file written from elsewhere asks its reader
+    for the same kind of device.
 
     Raises:
         OSError: The file cannot be written; what was there before stays.
@@ -177,16 +169,11 @@ def save_state(net: torch.nn.Module, path: str | Path) -> None:
 def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torch.Tensor]:
     """Read a network's parameters, onto the processor.
 
-    Args:
-        path: What ``torch.save`` wrote: a ``state_dict``; or a dictionary with one under
-            ``state_dict``, ``model_state_dict`` or ``model``. Or ``NAME.safetensors``. The
-            ``module.`` before every name that ``torch.nn.DataParallel`` makes is taken off.
-        weights_only: Refuse whatever is not a tensor or a plain container. With False the file
-            may run any code it likes and may hold a whole ``torch.nn.Module``: only for files of
-            your own.
-
-    Returns:
-        Name to tensor.
+    The file is what ``torch.save`` wrote: a ``state_dict``; or a dictionary with one under
+    ``state_dict``, ``model_state_dict`` or ``model``. Or it is ``NAME.safetensors``. The
+    ``module.`` before every name that ``torch.nn.DataParallel`` makes is taken off. Whatever is not
+    a tensor or a plain container is refused. Without ``weights_only`` the file may run any code it
+    likes and may hold a whole ``torch.nn.Module``: only for files of your own.
 
     Raises:
         FileNotFound: There is no such file, or it cannot be read.

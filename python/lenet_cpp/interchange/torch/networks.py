@@ -8,11 +8,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own convention
 
 
 class LeNet(nn.Module):
-    """LeNet as :class:`lenet_cpp.models.lenet.LeNet` has it, with the same parameter names.
-
-    Args:
-        num_classes: Length of the output row.
-    """
+    """LeNet as :class:`lenet_cpp.models.lenet.LeNet` has it, with the same parameter names."""
 
     def __init__(self, num_classes: int = 10) -> None:
         """Make the layers, with PyTorch's default initialisation."""
@@ -24,14 +20,7 @@ class LeNet(nn.Module):
         self.linear3 = nn.Linear(84, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the logits.
-
-        Args:
-            x: float32 [N, 1, 28, 28], pixels in [0, 1].
-
-        Returns:
-            float32 [N, num_classes].
-        """
+        """Compute the logits, float32 [N, num_classes], of [N, 1, 28, 28] with pixels in [0, 1]."""
         x = F.relu(F.max_pool2d(F.relu(self.conv1(x)), 2))
         x = F.max_pool2d(self.conv2(x), 2)
         x = torch.flatten(x, start_dim=1)
@@ -64,9 +53,6 @@ class ResNet18(nn.Module):
 
     After K. He, X. Zhang, S. Ren and J. Sun, "Deep residual learning for image recognition", CVPR
     2016. So files of torchvision's ``resnet18`` load into it, and the other way round.
-
-    Args:
-        num_classes: Length of the output row.
     """
 
     def __init__(self, num_classes: int = 2) -> None:
@@ -86,14 +72,7 @@ class ResNet18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the logits.
-
-        Args:
-            x: float32 [N, 3, H, W], normalised as for ImageNet.
-
-        Returns:
-            float32 [N, num_classes].
-        """
+        """Compute the logits, float32 [N, num_classes], of [N, 3, H, W] normalised for ImageNet."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), start_dim=1))

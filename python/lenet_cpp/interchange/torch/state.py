@@ -25,16 +25,15 @@ from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
-from lenet_cpp.formats.training_record import read_torch_record
+from lenet_cpp.formats.training_record import measured_accuracy, read_torch_record
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.torch import models as torch_models
+from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.paddle_engines.running import random_batches
 
 if TYPE_CHECKING:
     import torch
-
-    from lenet_cpp.models import ModelSpec
 
     _Place = tuple[str, tuple[int, ...], bool]  # other name, shape, whether it is transposed there
 
@@ -78,12 +77,7 @@ def paddle_state(
 def torch_state(
     state: Mapping[str, NDArray[Any]], model: str, *, path: str | Path = "the state dict"
 ) -> dict[str, NDArray[np.float32]]:
-    """The other way: give the arrays of a Paddle state dict PyTorch's names and shapes.
-
-    Raises:
-        BadInput: There is no such network.
-        BadModel: The arrays are not those of the network; see :func:`paddle_state`.
-    """
+    """The other way: give the arrays of a Paddle state dict PyTorch's names and shapes."""
     require_paddle()
     network = torch_models.get(model)
     bias = state.get(f"{network.last}.bias")
@@ -127,27 +121,19 @@ def import_state(
     softmax: bool = False,
     weights_only: bool = True,
 ) -> ExportResult:
-    """Make an exported model of a file of PyTorch parameters, as :mod:`lenet_cpp.export` does.
+    """Make an exported model of a file of PyTorch parameters.
 
+    This is :func:`lenet_cpp.export.export_model` with some of its arguments and the errors below.
     Before anything is written, the outputs of the network in PyTorch are compared with those of
     ``paddle.inference`` and of :class:`lenet_cpp.Predictor`, on random images and, where the model
-    takes them, on digits.
+    takes them, on digits. ``max_difference`` of the result is the largest difference from PyTorch's
+    outputs.
 
-    Args:
-        path: What ``torch.save`` or safetensors wrote; see :func:`.models.load_state`. When there
-            is a training record about it, that goes into the manifest.
-        model: A key of :data:`.models.NETWORKS`, in upper or lower case, or ``FILE.py:NAME``.
-        output_dir: The folder to write; made if missing.
-        num_classes: What the number of classes must be; any when None.
-        image_size: Height and width of the images; when None, those in the training record, and
-            without one those of the model in Paddle.
-        name: Common stem of the files; that of the model in Paddle when None.
-        formats: ``json`` (PIR), ``pdmodel`` (ProgramDesc), or both.
-        softmax: Whether to append a softmax, so that the model returns probabilities.
-        weights_only: See :func:`lenet_cpp.interchange.torch.models.load_state`.
-
-    Returns:
-        What was written; ``max_difference`` is the largest difference from PyTorch's outputs.
+    The file is what :func:`lenet_cpp.interchange.torch.load_state` takes, with ``weights_only``; a
+    training record about it goes into the manifest. The model is a key of
+    :data:`lenet_cpp.interchange.torch.NETWORKS`, in upper or lower case, or ``FILE.py:NAME``. When
+    ``num_classes`` is given, the file must have so many. The size of the images is by default that
+    in the training record, and without one that of the model in Paddle.
 
     Raises:
         BadInput: There is no such network, format or size of images, or the folder holds another
@@ -241,11 +227,5 @@ def read_source(
     net = torch_models.create_network(network, classes)
     net.load_state_dict(state)
     net.eval()
-    test = record.get("test")
-    try:
-        accuracy = test and MeasuredAccuracy(
-            test["correct"] / test["count"], test["count"], test["of"]
-        )
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        raise BadModel(f"the training record of {path} is damaged: {error!r}") from error
+    accuracy = measured_accuracy(record, path)
     return TorchSource(net, parameters, classes, shape, record, accuracy)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +20,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from lenet_cpp import models
-from lenet_cpp.data.mnist import to_model_input
+from lenet_cpp.data.mnist import Mnist, Split, to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch.models import create_network
 from lenet_cpp.training.evaluation import Evaluation
 from lenet_cpp.training.recipes import Recipe, TrainingConfig, learning_rate
-
-if TYPE_CHECKING:
-    from lenet_cpp.data.mnist import Mnist, Split
 
 REPORT_EVERY = 300
 EVEN_OR_ODD = ("even", "odd")
@@ -37,12 +34,8 @@ EVEN_OR_ODD = ("even", "odd")
 class TorchTrainingSettings:
     """What to train, and how; with the data and the device it determines the parameters.
 
-    Attributes:
-        model: A key of :data:`lenet_cpp.interchange.torch.models.NETWORKS`.
-        recipe: How to train; None leaves the initial parameters as they are.
-        seed: Of the initial parameters and of the order of the images.
-        image_size: Height and width of the images that ResNet18 is trained with.
-        device: Where to train, as PyTorch names it.
+    Without a recipe the initial parameters stay as they are. The seed is theirs and that of the
+    order of the images; ``image_size`` that of the images that ResNet18 is trained with.
     """
 
     model: str = "lenet"
@@ -52,11 +45,7 @@ class TorchTrainingSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Check what the recipe and the model do not check themselves.
-
-        Raises:
-            BadInput: A value is out of range.
-        """
+        """Check what the recipe and the model do not check themselves; BadInput."""
         recipe = self.config.recipe
         unknown = (recipe.weight_decay, recipe.label_smoothing, recipe.average_decay)
         if recipe.optimizer != "adam" or any(unknown) or recipe.augmentation is not None:
