@@ -149,6 +149,15 @@ void require_options(const EngineRow& row, const Config& config) {
   if (config.engine == row.kind && *row.library.name == '\0') row.library.version();
 }
 
+/// Whether the engine has what is asked of it.
+bool fits(const EngineRow& row, const Config& config) try {
+  require_options(row, config);
+  return true;
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::Unsupported) throw;
+  return false;
+}
+
 }  // namespace
 
 const char* to_string(EngineKind engine) {
@@ -225,13 +234,9 @@ std::vector<const EngineRow*> find_engines(const Config& config, const ModelFile
                                               row.name + " engine: " + row.format_remedy);
     }
     if (readable) last = &row;
-    const bool supports = row.supports_options(config) &&
-                          contains(row.precisions, config.precision) &&
-                          (row.has_gpu || gpu_number(config.device) < 0) &&
-                          (row.gives_any_value || config.output_name.empty()) &&
-                          (row.stops || config.time_limit_ms == 0 || found.empty());
-    const bool chosen =
-        config.engine == EngineKind::Auto ? readable && supports : config.engine == row.kind;
+    const bool chosen = config.engine == EngineKind::Auto
+                            ? readable && row.supports_options(config) && fits(row, config)
+                            : config.engine == row.kind;
     if (!chosen) continue;
     require_options(row, config);
     found.push_back(&row);
