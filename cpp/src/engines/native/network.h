@@ -9,6 +9,7 @@
 #include <deque>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/native/boxes.h"
@@ -200,6 +201,15 @@ struct Network {
   std::size_t add_tensor(const TensorShape& shape) {
     tensors.push_back(shape);
     return tensors.size() - 1;
+  }
+  Layer& add_layer(LayerKind kind, std::string name, std::vector<std::size_t> inputs,
+                   std::size_t output) {
+    Layer& layer = layers.emplace_back();
+    layer.kind = kind;
+    layer.name = std::move(name);
+    layer.inputs = std::move(inputs);
+    layer.output = output;
+    return layer;
   }
 };
 

@@ -226,12 +226,7 @@ std::size_t NetworkReader::add_view(std::size_t from, const TensorShape& to) {
 
 Layer& NetworkReader::add_layer(LayerKind kind, std::size_t input, const TensorShape& shape,
                                 std::string name) {
-  Layer& made = network_.layers.emplace_back();
-  made.kind = kind;
-  made.name = std::move(name);
-  made.inputs = {input};
-  made.output = network_.add_tensor(shape);
-  return made;
+  return network_.add_layer(kind, std::move(name), {input}, network_.add_tensor(shape));
 }
 
 void NetworkReader::require_images(const Shape& shape) const {
@@ -251,16 +246,12 @@ TensorShape NetworkReader::image_shape(const Shape& shape) const {
 
 Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index) {
   const Value& declared = graph_.values[given(index)];
-  Layer& made = network_.layers.emplace_back();
-  made.kind = kind;
-  made.name = type() + " '" + printable(declared.name) + "'";
-  made.output = given(index);
   // What was flattened keeps its shape here.
   const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
                         kind == LayerKind::Copy || kind == LayerKind::Reduce;
-  network_.tensors[made.output] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
-  made.inputs = std::move(inputs);
-  return made;
+  network_.tensors[given(index)] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
+  return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
+                            given(index));
 }
 
 Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
