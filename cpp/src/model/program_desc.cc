@@ -378,14 +378,6 @@ class Reader {
   std::map<std::string_view, std::pair<std::size_t, std::int64_t>> indices_;
 };
 
-}  // namespace
-
-Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient) {
-  return Reader(path, lenient).read(bytes);
-}
-
-namespace {
-
 /// One that was filled in: a text, a list without elements, or one number.
 std::string encode_attribute(std::string_view name, const Attribute& attribute) {
   const auto* const field = std::find_if(
@@ -436,6 +428,10 @@ std::string write_operator(std::string_view bytes, const Operator& op, const std
 }
 
 }  // namespace
+
+Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient) {
+  return Reader(path, lenient).read(bytes);
+}
 
 std::string write_checked_program(std::string_view program, const Graph& graph,
                                   const std::string& path) {
