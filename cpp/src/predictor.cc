@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <future>
 #include <new>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "engines/engine.h"
@@ -20,14 +20,6 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 constexpr std::size_t kWorthAThread = std::size_t{1} << 20;  // floats
-
-/// Joined when its owner ends, however that comes.
-struct Thread {
-  std::thread thread;
-  ~Thread() {
-    if (thread.joinable()) thread.join();
-  }
-};
 
 void require_options(const Config& config) {
   const auto require = [](bool fits, const char* name, std::int64_t value,
@@ -337,11 +329,11 @@ void Predictor::run_wanted(const TensorView& input) try {
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
   };
-  Thread looking;
+  std::future<void> looking;  // ends before this function does, however that comes
   if (config.check_finite && !pixels) {
     // This thread only waits while a GPU computes.
     if (config.device != "cpu" && count >= kWorthAThread && !other_type) {
-      looking.thread = std::thread(look);
+      looking = std::async(std::launch::async, look);
     } else {
       look();
       require_finite();
@@ -388,8 +380,8 @@ void Predictor::run_wanted(const TensorView& input) try {
       run_engine(batch);
     }
   }
-  if (looking.thread.joinable()) {
-    looking.thread.join();
+  if (looking.valid()) {
+    looking.get();
     require_finite();
   }
   if (state.shows) state.shows->run(input);

@@ -166,10 +166,6 @@ bool FloatProgram::splits_vectors(const Network& network, const Layer& layer) co
   return layer.groups > 1 && !several;
 }
 
-bool FloatProgram::taps_by_channel(const Network& network, const Layer& layer) const {
-  return planar_taps_[layer.inputs[0]] || splits_vectors(network, layer);
-}
-
 std::size_t FloatProgram::first_batched(const Network& network) const {
   if (interleaved_) return 0;
   const auto reads_weights = [&](std::size_t s) {
@@ -257,6 +253,8 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Lowered& step = lowered_[s];
     const Layer& layer = network.layers[step.layer];
+    // Or else they are added up channel by channel, and pixel by pixel of each.
+    const bool by_vectors = !planar_taps_[layer.inputs[0]] && !splits_vectors(network, layer);
     FloatLayer source{kernels_,
                       bf16_,
                       interleaved_,
@@ -264,7 +262,7 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
                       fused(step.pool),
                       fused(step.sum),
                       step.method,
-                      taps_by_channel(network, layer) ? 1 : kernels_.lanes,
+                      by_vectors ? kernels_.lanes : 1,
                       network.tensors[layer.output],
                       {},
                       ios_[s].there,

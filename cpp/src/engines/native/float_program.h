@@ -48,8 +48,6 @@ class FloatProgram final : public Program {
   bool fits_columns(const Network& network, const Layer& layer) const;
   /// Whether a convolution has groups of less than some whole vectors of channels.
   bool splits_vectors(const Network& network, const Layer& layer) const;
-  /// Whether one image's taps are added up channel by channel, and pixel by pixel of each.
-  bool taps_by_channel(const Network& network, const Layer& layer) const;
   /// The steps from this one on have more weights than activations.
   std::size_t first_batched(const Network& network) const;
   void lay_out(const Network& network);

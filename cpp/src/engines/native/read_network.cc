@@ -1,6 +1,7 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -45,12 +46,10 @@ Network NetworkReader::read() {
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
     add_output(graph_.outputs[i], output_names_[i]);
   }
-  std::vector<bool> known(graph_.shows_all ? graph_.values.size() : 0);
-  for (const std::size_t value : network_.outputs) {
-    if (graph_.shows_all) known[value] = true;
-  }
-  for (std::size_t value = 0; value < known.size(); ++value) {
-    if (!known[value] && value != network_.input && is_computed(value)) add_output(value, "");
+  std::set<std::size_t> known(network_.outputs.begin(), network_.outputs.end());
+  known.insert(network_.input);
+  for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
+    if (known.count(value) == 0 && is_computed(value)) add_output(value, "");
   }
   split_wide_weights();
   drop_identities(network_);

@@ -62,28 +62,12 @@ class Convolution final : public Op {
       : from_(source.inputs[0]),
         to_(source.output),
         residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
-        convolve_(source.kernels.conv_channels),
         splits_(source.method == ConvMethod::Channels),
         whole_image_(is_whole_image(from_.shape, source.layer, source.shape)),
         at_once_(whole_image_ || splits_),
-        is_bf16_(Bf16Input::suits(source)) {
-    if (is_bf16_) input_ = Bf16Input(source);
-    if (source.method == ConvMethod::Columns) {
-      kernel_ = "conv_columns";
-      convolve_ = source.kernels.conv_columns;
-    } else if (source.method == ConvMethod::Interleaved) {
-      kernel_ = "conv_interleaved";
-      convolve_ = source.kernels.conv_interleaved;
-    } else if (whole_image_) {
-      kernel_ = is_bf16_ ? "fully_connected_bf16" : "fully_connected";
-      convolve_ = is_bf16_ ? source.bf16->fully_connected : source.kernels.fully_connected;
-    } else if (input_.is_for_tiles()) {
-      kernel_ = "conv_tiles_bf16";
-      convolve_ = source.bf16->conv_tiles;
-    } else if (is_bf16_) {
-      kernel_ = "conv_channels_bf16";
-      convolve_ = source.bf16->conv_channels;
-    }
+        is_bf16_(Bf16Input::suits(source)),
+        input_(is_bf16_ ? Bf16Input(source) : Bf16Input()),
+        method_(choose_method(source)) {
     find_taps(source);
     const Window& window = source.layer.window;
     task_.taps = static_cast<std::int32_t>(places_.size() / (is_bf16_ ? 2 : 1));
@@ -158,7 +142,7 @@ class Convolution final : public Op {
   bool splits() const override { return splits_; }
   bool clears_gaps() const override { return splits_ && !whole_image_; }
   bool halves_weights() const override { return is_bf16_; }
-  std::string kernel() const override { return kernel_; }
+  std::string kernel() const override { return method_.first; }
   std::int64_t scratch_bytes() const override {
     if (!is_bf16_) return 0;
     const std::int64_t pairs = input_.size(rows_at_once_);
@@ -167,6 +151,19 @@ class Convolution final : public Op {
   }
 
  private:
+  using Method = std::pair<const char*, void (*)(const ConvTask&)>;
+
+  Method choose_method(const FloatLayer& source) const {
+    const Kernels& kernels = source.kernels;
+    if (source.method == ConvMethod::Columns) return {"conv_columns", kernels.conv_columns};
+    if (!splits_) return {"conv_interleaved", kernels.conv_interleaved};
+    if (!is_bf16_ && whole_image_) return {"fully_connected", kernels.fully_connected};
+    if (!is_bf16_) return {"conv_channels", kernels.conv_channels};
+    if (whole_image_) return {"fully_connected_bf16", source.bf16->fully_connected};
+    if (input_.is_for_tiles()) return {"conv_tiles_bf16", source.bf16->conv_tiles};
+    return {"conv_channels_bf16", source.bf16->conv_channels};
+  }
+
   void find_taps(const FloatLayer& source) {
     const Layer& layer = source.layer;
     const auto [height, width] = layer.window.kernel;
@@ -387,7 +384,7 @@ class Convolution final : public Op {
   }
 
   void convolve(const Frame& frame, const ConvTask& task) const {
-    is_bf16_ ? convolve_bf16(frame, task) : convolve_(task);
+    is_bf16_ ? convolve_bf16(frame, task) : method_.second(task);
   }
 
   /// A task whose input is the tensor, in bf16.
@@ -409,15 +406,13 @@ class Convolution final : public Op {
       if (residual_.size > 0) part.epilogue.residual += first * to_step;
       (whole_image_ ? part.input_column : part.input_image_step) = size;
       (whole_image_ ? part.columns : part.images) = count;
-      convolve_(part);
+      method_.second(part);
     }
   }
 
   Placement from_;
   Placement to_;
-  Placement residual_;  ///< without a size if nothing is added
-  const char* kernel_ = "conv_channels";
-  void (*convolve_)(const ConvTask&);
+  Placement residual_;                ///< without a size if nothing is added
   bool splits_;                       ///< a kernel with vectors of channels
   bool whole_image_;                  ///< fully connected: units are windows side by side
   bool at_once_;                      ///< one task for all units
@@ -436,6 +431,7 @@ class Convolution final : public Op {
   std::vector<std::int64_t> places_;
   bool is_bf16_;
   Bf16Input input_;  ///< in bf16
+  Method method_;
 };
 
 }  // namespace

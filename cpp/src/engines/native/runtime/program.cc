@@ -26,9 +26,7 @@ double value_bytes(const Placement& tensor) {
 void fill(char* to, std::int64_t count, const Placement& tensor) {
   if (tensor.element_bytes == 2) {
     std::fill_n(reinterpret_cast<std::int16_t*>(to), count, static_cast<std::int16_t>(tensor.zero));
-  } else if (tensor.element_bytes == sizeof(float)) {
-    std::fill_n(reinterpret_cast<float*>(to), count, 0.0F);
-  } else {
+  } else {  // of float32 it is 0
     std::memset(to, static_cast<int>(tensor.zero),
                 static_cast<std::size_t>(count * tensor.element_bytes));
   }
