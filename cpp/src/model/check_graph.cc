@@ -123,7 +123,7 @@ class Checker {
 
  private:
   [[noreturn]] void unsupported(const std::string& problem) const {
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + problem);
+    lenet::unsupported(path_, problem);
   }
   bool is_onnx() const { return graph_.dialect == Dialect::Onnx; }
   bool is_program_desc() const { return graph_.dialect == Dialect::ProgramDesc; }
@@ -162,7 +162,7 @@ class Checker {
     }
     Value& input = graph_.values[graph_.inputs[0]];
     if (!is_number(input.dtype) || input.dtype == kFloat16) {
-      unsupported("has an input '" + printable(input.name) +
+      unsupported("has an input '" + input.name +
                   "' that is no tensor of float32, float64, uint8, int32 or int64 values");
     }
     for (const std::size_t index : outputs) {
@@ -179,10 +179,10 @@ class Checker {
     outputs.erase(gone, outputs.end());
     if (outputs.empty()) unsupported("has no float32 output");
     if (input.shape.empty()) {
-      unsupported("does not say the shape of its input '" + printable(input.name) + "'");
+      unsupported("does not say the shape of its input '" + input.name + "'");
     }
     if (input.shape.size() < 2 || input.shape.size() > kMaxRank) {
-      unsupported("has an input '" + printable(input.name) +
+      unsupported("has an input '" + input.name +
                   "' that is not [N, channels, height, width] or another tensor for each image");
     }
     require_dimensions(input, 1, 1, path_);
@@ -231,7 +231,7 @@ class Checker {
     const bool of_machine =
         type.rfind("com.microsoft.nchwc.", 0) == 0 || type.rfind("com.microsoft.Fused", 0) == 0;
     if (of_machine) {
-      unsupported("was written by onnxruntime for one machine (" + printable(type) +
+      unsupported("was written by onnxruntime for one machine (" + type +
                   "): use the file that it was made from");
     }
     if (has_word("DynamicQuantizeLinear ConvInteger MatMulInteger", type)) {
@@ -243,7 +243,7 @@ class Checker {
     const std::string writer = "; it was written by Paddle " + std::to_string(version / 1'000'000) +
                                "." + std::to_string(version / 1'000 % 1'000) + "." +
                                std::to_string(version % 1'000);
-    unsupported("has an operator '" + printable(type) +
+    unsupported("has an operator '" + type +
                 "', which lenet cannot check; for a model that you trust set check_program to "
                 "false" +
                 (version > 0 ? writer : ""));
@@ -259,7 +259,7 @@ class Checker {
     // The forms that Paddle writes with onnx_format=False, or while it trains.
     if (type.rfind("fake_quantize_", 0) == 0 || type.rfind("fake_channel_wise_", 0) == 0 ||
         type.rfind("fake_dequantize_", 0) == 0) {
-      unsupported("is quantized in an old format (" + printable(type) +
+      unsupported("is quantized in an old format (" + type +
                   "); quantize it with onnx_format=True, as lenet-cpp quantize does");
     }
   }

@@ -244,8 +244,6 @@ std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Sha
   return size;
 }
 
-bool is_known(const Value& value) { return value.parameter || value.data.data() != nullptr; }
-
 std::size_t count_values(const Value& value) {
   const ElementType& type = element_type(value.data_dtype);
   return type.onnx > 0 ? value.data.size() / type.size : 0;
@@ -295,6 +293,10 @@ std::vector<bool> needed_operators(const Graph& graph) {
 
 void refuse_program(const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::BadModel, "'" + path + "' " + printable(problem));
+}
+
+void unsupported(const std::string& path, const std::string& problem) {
+  throw Error(ErrorCode::Unsupported, "'" + path + "' " + printable(problem));
 }
 
 void require_name(std::string_view name, const std::string& what, const std::string& path) {

@@ -143,10 +143,9 @@ class Reader {
     int blocks = 0;
     program.each(1, [&](const Field& block) {
       if (++blocks > 1 && !lenient_) {
-        throw Error(ErrorCode::Unsupported,
-                    "'" + path_ +
-                        "' has several blocks: control flow is not supported; for a "
-                        "model that you trust, check_program=false runs it in Paddle");
+        unsupported(path_,
+                    "has several blocks: control flow is not supported; for a "
+                    "model that you trust, check_program=false runs it in Paddle");
       }
       read_block(block.bytes);
     });
@@ -219,8 +218,8 @@ class Reader {
       if (!type.has(3)) type.fail("no tensor");
       const Message dense = message(type.bytes(3), "a tensor", {one(1), integer(2)});
       if (dense.integer(2) != 0 && !value.parameter) {
-        throw Error(ErrorCode::Unsupported, "'" + path_ + "' has a tensor '" + value.name +
-                                                "' of sequences of several lengths (LoD)");
+        unsupported(path_,
+                    "has a tensor '" + value.name + "' of sequences of several lengths (LoD)");
       }
       if (dense.integer(2) != 0) dense.fail("a level of detail");
       const Message desc = message(dense.bytes(1), "a tensor",

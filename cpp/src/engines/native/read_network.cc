@@ -8,14 +8,11 @@
 #include "engines/native/network_reader.h"
 #include "engines/native/passes/passes.h"
 #include "finite.h"
-#include "lenet/error.h"
 
 namespace lenet::native {
 
 Network NetworkReader::read() {
-  if (graph_.with_sizes) {
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' is for images of any size: give one");
-  }
+  if (graph_.with_sizes) unsupported(path_, "is for images of any size: give one");
   const auto& operators = graph_.operators;
   for (const Operator& op : operators) {
     follows_onednn_ |= has_word("quantize_linear dequantize_linear", op.kind);
@@ -228,11 +225,6 @@ Layer& NetworkReader::add_layer(LayerKind kind, std::size_t input, const TensorS
   return network_.add_layer(kind, std::move(name), {input}, network_.add_tensor(shape));
 }
 
-void NetworkReader::require_images(const Shape& shape) const {
-  require(!shape.empty() && (shape[0] == kUnknown || shape[0] == images()),
-          "operator that mixes images");
-}
-
 TensorShape NetworkReader::image_shape(const Shape& shape) const {
   require_images(shape);
   const std::size_t rank = shape.size();
@@ -277,9 +269,8 @@ void NetworkReader::set_input(std::size_t value, const std::string& name) {
 void NetworkReader::add_output(std::size_t value, const std::string& name) {
   if (!is_computed(value)) {
     if (!network_.outputs.empty()) return;
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an output '" +
-                                            printable(graph_.values[value].name) +
-                                            "' that is not computed from the image");
+    unsupported(path_, "has an output '" + graph_.values[value].name +
+                           "' that is not computed from the image");
   }
   network_.outputs.push_back(value);
   const Value& from = graph_.values[value];
