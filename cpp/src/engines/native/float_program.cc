@@ -145,11 +145,6 @@ void FloatProgram::lower(const Network& network) {
   }
 }
 
-bool FloatProgram::uses_winograd3x3() const {
-  return std::any_of(lowered_.begin(), lowered_.end(),
-                     [](const Lowered& step) { return step.method == ConvMethod::Winograd3x3; });
-}
-
 bool FloatProgram::fits_columns(const Network& network, const Layer& layer) const {
   constexpr std::int64_t kFewChannels = 8;
   const TensorShape& shape = network.tensors[layer.output];
@@ -295,11 +290,6 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
     }
     for (std::int64_t i = 0; i < images_per_unit(); ++i) images[i] += width;
   }
-}
-
-const float* FloatProgram::output_row(const Placement& tensor, const Frame& frame,
-                                      std::int64_t unit, std::int64_t row) const {
-  return frame.at<float>(tensor, unit) + row * tensor.row;
 }
 
 }  // namespace lenet::native
