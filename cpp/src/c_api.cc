@@ -21,6 +21,18 @@
 #include "lenet/predictor.h"
 #include "lenet/version.h"
 
+namespace {
+
+lenet::Described describe(const lenet::Config& config, const std::string& preprocess) {
+  lenet::Described found =
+      lenet::describe_model(config.model_file, preprocess, config.check_hashes);
+  if (!found.source.empty()) return found;
+  throw lenet::Error(lenet::ErrorCode::FileNotFound, lenet::no_description(config.model_file) +
+                                                         "; name such a file, as 'preprocess'");
+}
+
+}  // namespace
+
 struct lenet_config {
   lenet::Config config;
 };
@@ -36,10 +48,37 @@ struct lenet_pipeline {
 };
 
 struct lenet_classifier {
-  lenet_classifier(const lenet::Config& config, const std::string& preprocess);
+  lenet_classifier(const lenet::Config& config, const std::string& preprocess)
+      : origin(config),
+        described(describe(origin.config(), preprocess)),
+        pipeline(described.description.images),
+        kind(kind_of_outputs(origin, described)) {}
 
   /// Thread-safe, as a predictor is not: one that is idle runs, or a new clone.
-  lenet::Tensor run(const lenet::TensorView& input) const;
+  lenet::Tensor run(const lenet::TensorView& input) const {
+    std::optional<lenet::Predictor> taken;
+    {
+      const std::lock_guard lock(mutex);
+      if (idle.empty()) {
+        taken = origin.clone();
+      } else {
+        taken = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    const auto give_back = [&] {
+      const std::lock_guard lock(mutex);
+      idle.push_back(*std::move(taken));
+    };
+    try {
+      lenet::Tensor outputs = taken->run(input);
+      give_back();
+      return outputs;
+    } catch (const lenet::Error&) {  // after which it can be used again
+      give_back();
+      throw;
+    }
+  }
 
   lenet::Predictor origin;
   lenet::Described described;
@@ -61,14 +100,6 @@ struct OwnedResult : lenet_result {
   std::vector<const char*> texts;
   std::string note;
 };
-
-lenet::Described describe(const lenet::Config& config, const std::string& preprocess) {
-  lenet::Described found =
-      lenet::describe_model(config.model_file, preprocess, config.check_hashes);
-  if (!found.source.empty()) return found;
-  throw lenet::Error(ErrorCode::FileNotFound, lenet::no_description(config.model_file) +
-                                                  "; name such a file, as 'preprocess'");
-}
 
 lenet_status report(lenet_error* error, lenet_status code, const char* text) {
   if (error == nullptr) return code;
@@ -185,37 +216,6 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
 }
 
 }  // namespace
-
-lenet_classifier::lenet_classifier(const lenet::Config& config, const std::string& preprocess)
-    : origin(config),
-      described(describe(origin.config(), preprocess)),
-      pipeline(described.description.images),
-      kind(kind_of_outputs(origin, described)) {}
-
-lenet::Tensor lenet_classifier::run(const lenet::TensorView& input) const {
-  std::optional<lenet::Predictor> taken;
-  {
-    const std::lock_guard lock(mutex);
-    if (idle.empty()) {
-      taken = origin.clone();
-    } else {
-      taken = std::move(idle.back());
-      idle.pop_back();
-    }
-  }
-  const auto give_back = [&] {
-    const std::lock_guard lock(mutex);
-    idle.push_back(*std::move(taken));
-  };
-  try {
-    lenet::Tensor outputs = taken->run(input);
-    give_back();
-    return outputs;
-  } catch (const lenet::Error&) {  // after which it can be used again
-    give_back();
-    throw;
-  }
-}
 
 const char* lenet_version(void) { return lenet::version(); }
 

@@ -3,16 +3,17 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <future>
+#include <map>
 #include <new>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "engines/engine.h"
 #include "finite.h"
 #include "io/printable.h"
-#include "layer_values.h"
 #include "model/element_types.h"
+#include "model/rules/support.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -20,14 +21,6 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 constexpr std::size_t kWorthAThread = std::size_t{1} << 20;  // floats
-
-/// Joined when its owner ends, however that comes.
-struct Thread {
-  std::thread thread;
-  ~Thread() {
-    if (thread.joinable()) thread.join();
-  }
-};
 
 void require_options(const Config& config) {
   const auto require = [](bool fits, const char* name, std::int64_t value,
@@ -89,6 +82,56 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
 
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
+
+/// Shows what operators give, for an engine that has no hook into a run: computes every value for
+/// an input once more, and shows them in the order of the program.
+class LayerValues {
+ public:
+  /// \param config of a model in files
+  LayerValues(Config config, LayerCallback callback)
+      : predictor_(config = with_values(std::move(config))), callback_(std::move(callback)) {
+    const Graph graph = load_model(find_model_files(config, false), config)->graph;
+    const std::vector<TensorSpec>& outputs = predictor_.output_specs();
+    std::map<std::string, std::size_t> left;
+    for (std::size_t i = 0; i < outputs.size(); ++i) left.emplace(outputs[i].name, i);
+    std::vector<bool> is_shown(outputs.size());
+    const auto add = [&](std::string_view type, std::size_t output) {
+      layers_.emplace_back(type, output);
+      is_shown[output] = true;
+    };
+    for (const Operator& op : graph.operators) {
+      if (op.kind == "Feed") continue;  // an input may have the name of what is computed of it
+      each_value(op.outputs, [&](std::size_t value) {
+        const auto found = left.find(printable(graph.values[value].name));
+        if (found != left.end() && !is_shown[found->second]) {
+          add(op.plain_type(), found->second);
+        }
+      });
+    }
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (!is_shown[i]) add("fetch", i);  // has another name there
+    }
+  }
+
+  void run(const TensorView& input) {
+    const std::vector<Tensor> values = predictor_.run_outputs(input);
+    for (const auto& [type, index] : layers_) {
+      callback_(type, predictor_.output_specs()[index].name, values[index].view());
+    }
+  }
+  void cancel() { predictor_.cancel(); }
+
+ private:
+  static Config with_values(Config config) {
+    config.output_name = kEveryValue;
+    if (config.precision == Precision::Bf16) config.precision = Precision::Fp32;
+    return config;
+  }
+
+  Predictor predictor_;
+  LayerCallback callback_;
+  std::vector<std::pair<std::string, std::size_t>> layers_;  // types and outputs
+};
 
 /// What a clone takes over.
 struct Loaded {
@@ -309,12 +352,11 @@ void Predictor::run_wanted(const TensorView& input) try {
   require_shape(input, state.input);
   const std::size_t count = element_count(input.shape);
   const bool pixels = input.pixels != nullptr;
-  if (input.data != nullptr && (pixels || input.table != nullptr)) {
-    throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has values and pixels");
-  }
-  if (count > 0 && input.data == nullptr && !pixels) {
-    throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' has no data");
-  }
+  const auto require = [&](bool holds, const char* what) {
+    if (!holds) throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' " + what);
+  };
+  require(input.data == nullptr || (!pixels && input.table == nullptr), "has values and pixels");
+  require(count == 0 || input.data != nullptr || pixels, "has no data");
   std::vector<Destination>& to = state.destinations;
   const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
   const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
@@ -332,16 +374,15 @@ void Predictor::run_wanted(const TensorView& input) try {
   bool finite = true;
   const auto look = [&] { finite = all_finite(input.data, count); };
   const auto require_finite = [&] {
-    if (finite) return;
-    throw Error(ErrorCode::BadInput, "input '" + state.input.name +
-                                         "' holds NaN or infinity; clean the data, or set "
-                                         "check_finite to false to let it through");
+    require(
+        finite,
+        "holds NaN or infinity; clean the data, or set check_finite to false to let it through");
   };
-  Thread looking;
+  std::future<void> looking;  // ends before this function does, however that comes
   if (config.check_finite && !pixels) {
     // This thread only waits while a GPU computes.
     if (config.device != "cpu" && count >= kWorthAThread && !other_type) {
-      looking.thread = std::thread(look);
+      looking = std::async(std::launch::async, look);
     } else {
       look();
       require_finite();
@@ -388,8 +429,8 @@ void Predictor::run_wanted(const TensorView& input) try {
       run_engine(batch);
     }
   }
-  if (looking.thread.joinable()) {
-    looking.thread.join();
+  if (looking.valid()) {
+    looking.get();
     require_finite();
   }
   if (state.shows) state.shows->run(input);

@@ -143,20 +143,16 @@ Finding attributes_of(const float* outputs, std::size_t classes, const OutputRul
   return found;
 }
 
+bool replaces_output(const Config& config) {
+  return !config.output_name.empty() && config.output_name != kEveryValue;
+}
+
 }  // namespace
 
 OutputKind kind_for(const OutputRule& rule, OutputKind kind) {
   const bool one_of_them = rule.type == PostProcess::Topk || rule.type == PostProcess::ThreshOutput;
   return one_of_them || kind != OutputKind::Logits ? kind : OutputKind::Unknown;
 }
-
-namespace {
-
-bool replaces_output(const Config& config) {
-  return !config.output_name.empty() && config.output_name != kEveryValue;
-}
-
-}  // namespace
 
 OutputKind kind_of_outputs(const Predictor& predictor, const Described& described) {
   const OutputKind kind = predictor.output_kind();

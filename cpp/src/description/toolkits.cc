@@ -6,7 +6,6 @@
 #include "description/toolkits.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>

@@ -126,7 +126,8 @@ struct EngineRow {
   bool (*supports_options)(const Config&);
   /// \param config with int8 the model is a quantized one.
   std::unique_ptr<Engine> (*create)(const Config& config, const Model& model);
-  bool stops = true;  ///< early: supports time_limit_ms and cancel
+  bool stops = true;             ///< early: supports time_limit_ms and cancel
+  bool gives_any_value = false;  ///< of the program: supports output_name
   /// Whether it runs a model that declares wrong shapes of its outputs.
   bool takes_any_shape = false;
   /// Whether its library keeps threads when there is more than one.
@@ -134,7 +135,6 @@ struct EngineRow {
 
   /// Whether options exclude each other. \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&) = [](const Config&) {};
-  bool gives_any_value = false;  ///< of the program: supports output_name
 };
 
 /// Whether a folder's .onnx comes before its other models: the engine reads no others.

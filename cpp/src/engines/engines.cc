@@ -43,9 +43,6 @@ const std::vector<EngineRow>& engine_rows() {
        },
        [](const Config& config, const Model& model) { return create_native_engine(config, model); },
        true,
-       false,
-       [](Accelerator) { return false; },
-       [](const Config&) {},
        true},
       {EngineKind::OnnxRuntime,
        "onnxruntime",
@@ -59,6 +56,7 @@ const std::vector<EngineRow>& engine_rows() {
        [](const Config&) { return true; },
        create_onnxruntime_engine,
        true,
+       false,
        true,
        [](Accelerator) { return true; }},
       {EngineKind::Paddle,
@@ -72,6 +70,7 @@ const std::vector<EngineRow>& engine_rows() {
        true,
        [](const Config&) { return true; },
        create_paddle_engine,
+       false,
        false,
        false,
        [](Accelerator accelerator) { return accelerator == Accelerator::OpenVino; },
@@ -147,6 +146,15 @@ void require_options(const EngineRow& row, const Config& config) {
   row.require_options(config);
   // Before the model is read: why this build does not have the engine. Auto tries others.
   if (config.engine == row.kind && *row.library.name == '\0') row.library.version();
+}
+
+/// Whether the engine has what is asked of it.
+bool fits(const EngineRow& row, const Config& config) try {
+  require_options(row, config);
+  return true;
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::Unsupported) throw;
+  return false;
 }
 
 }  // namespace
@@ -225,13 +233,9 @@ std::vector<const EngineRow*> find_engines(const Config& config, const ModelFile
                                               row.name + " engine: " + row.format_remedy);
     }
     if (readable) last = &row;
-    const bool supports = row.supports_options(config) &&
-                          contains(row.precisions, config.precision) &&
-                          (row.has_gpu || gpu_number(config.device) < 0) &&
-                          (row.gives_any_value || config.output_name.empty()) &&
-                          (row.stops || config.time_limit_ms == 0 || found.empty());
-    const bool chosen =
-        config.engine == EngineKind::Auto ? readable && supports : config.engine == row.kind;
+    const bool chosen = config.engine == EngineKind::Auto
+                            ? readable && row.supports_options(config) && fits(row, config)
+                            : config.engine == row.kind;
     if (!chosen) continue;
     require_options(row, config);
     found.push_back(&row);

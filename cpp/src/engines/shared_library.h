@@ -1,6 +1,7 @@
 /// Libraries that are opened when an engine first needs them.
 #pragma once
 
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <optional>
@@ -41,6 +42,10 @@ class LazyLibrary {
 };
 
 /// The first two numbers of a version such as "3.3.1"; zeros when it does not begin with them.
-std::pair<int, int> parse_version(const std::string& version);
+inline std::pair<int, int> parse_version(const std::string& version) {
+  std::pair<int, int> parts;
+  const bool both = std::sscanf(version.c_str(), "%d.%d", &parts.first, &parts.second) == 2;
+  return both ? parts : std::pair(0, 0);
+}
 
 }  // namespace lenet

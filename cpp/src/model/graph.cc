@@ -104,6 +104,47 @@ To number_as(const Value& value, std::size_t index) {
 
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
 
+/// What the product takes that the first output comes from.
+std::size_t find_features(const Graph& graph, const std::string& path) {
+  std::size_t value = graph.outputs.at(0);
+  std::size_t left = graph.operators.size();  // the order of operators is not checked yet
+  while (graph.values[value].producer != kNone && left-- > 0) {
+    const Operator& op = graph.operators[graph.values[value].producer];
+    std::vector<std::size_t> from;
+    each_value(op.inputs, [&](std::size_t input) {
+      if (!is_constant(graph, input)) from.push_back(input);
+    });
+    const bool product = has_word("MatMul Gemm mul fc Conv", op.kind);
+    if (from.empty() || (from.size() > 1 && has_word("Add Sub Mul Div Sum Concat", op.kind))) break;
+    value = from[0];
+    if (product) return value;
+  }
+  throw Error(ErrorCode::BadInput,
+              "'" + path +
+                  "' does not give its output by one product of a matrix, so that output_name "
+                  "cannot be features: name the value, as --profile prints it");
+}
+
+/// The value that Graph::output_name means.
+std::size_t find_output(const Graph& graph, const std::string& path) {
+  if (graph.output_name == "features") return find_features(graph, path);
+  for (const Operator& op : graph.operators) {
+    const auto* name = op.attribute<std::string>("name");  // PIR's values have none of their own
+    const std::size_t fetched = op.kind == "Fetch" ? input_of(op) : kNone;
+    if (name != nullptr && fetched != kNone && *name == graph.output_name) return fetched;
+  }
+  for (std::size_t i = graph.values.size(); i-- > 0;) {
+    const Value& value = graph.values[i];
+    const bool computed = value.producer != kNone && !value.parameter;
+    if (!computed || printable(value.name) != graph.output_name) continue;
+    const Operator& op = graph.operators[value.producer];
+    return op.kind == "Fetch" ? input_of(op) : i;  // PIR's has a value of its own
+  }
+  throw Error(ErrorCode::BadInput, "'" + path + "' has no value '" + graph.output_name +
+                                       "' that an operator gives; --profile prints the "
+                                       "names, and features is what the classifier takes");
+}
+
 }  // namespace
 
 std::string to_text(const Attribute& attribute) {
@@ -174,51 +215,6 @@ OutputKind output_kind(const Graph& graph) {
   return logits ? OutputKind::Logits : OutputKind::Unknown;
 }
 
-namespace {
-
-/// What the product takes that the first output comes from.
-std::size_t find_features(const Graph& graph, const std::string& path) {
-  std::size_t value = graph.outputs.at(0);
-  std::size_t left = graph.operators.size();  // the order of operators is not checked yet
-  while (graph.values[value].producer != kNone && left-- > 0) {
-    const Operator& op = graph.operators[graph.values[value].producer];
-    std::vector<std::size_t> from;
-    each_value(op.inputs, [&](std::size_t input) {
-      if (!is_constant(graph, input)) from.push_back(input);
-    });
-    const bool product = has_word("MatMul Gemm mul fc Conv", op.kind);
-    if (from.empty() || (from.size() > 1 && has_word("Add Sub Mul Div Sum Concat", op.kind))) break;
-    value = from[0];
-    if (product) return value;
-  }
-  throw Error(ErrorCode::BadInput,
-              "'" + path +
-                  "' does not give its output by one product of a matrix, so that output_name "
-                  "cannot be features: name the value, as --profile prints it");
-}
-
-/// The value that Graph::output_name means.
-std::size_t find_output(const Graph& graph, const std::string& path) {
-  if (graph.output_name == "features") return find_features(graph, path);
-  for (const Operator& op : graph.operators) {
-    const auto* name = op.attribute<std::string>("name");  // PIR's values have none of their own
-    const std::size_t fetched = op.kind == "Fetch" ? input_of(op) : kNone;
-    if (name != nullptr && fetched != kNone && *name == graph.output_name) return fetched;
-  }
-  for (std::size_t i = graph.values.size(); i-- > 0;) {
-    const Value& value = graph.values[i];
-    const bool computed = value.producer != kNone && !value.parameter;
-    if (!computed || printable(value.name) != graph.output_name) continue;
-    const Operator& op = graph.operators[value.producer];
-    return op.kind == "Fetch" ? input_of(op) : i;  // PIR's has a value of its own
-  }
-  throw Error(ErrorCode::BadInput, "'" + path + "' has no value '" + graph.output_name +
-                                       "' that an operator gives; --profile prints the "
-                                       "names, and features is what the classifier takes");
-}
-
-}  // namespace
-
 void choose_output(Graph& graph, const std::string& path) {
   if (!graph.output_name.empty()) graph.outputs = {find_output(graph, path)};
 }
@@ -247,8 +243,6 @@ std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Sha
   }
   return size;
 }
-
-bool is_known(const Value& value) { return value.parameter || value.data.data() != nullptr; }
 
 std::size_t count_values(const Value& value) {
   const ElementType& type = element_type(value.data_dtype);
@@ -299,6 +293,10 @@ std::vector<bool> needed_operators(const Graph& graph) {
 
 void refuse_program(const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::BadModel, "'" + path + "' " + printable(problem));
+}
+
+void unsupported(const std::string& path, const std::string& problem) {
+  throw Error(ErrorCode::Unsupported, "'" + path + "' " + printable(problem));
 }
 
 void require_name(std::string_view name, const std::string& what, const std::string& path) {

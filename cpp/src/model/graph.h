@@ -270,7 +270,7 @@ std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Sha
 // ---- the contents of values that a model fixes: parameters, and what is computed from them
 
 /// Whether the model fixes what a value holds.
-bool is_known(const Value& value);
+inline bool is_known(const Value& value) { return value.parameter || value.data.data() != nullptr; }
 
 /// How many numbers of a readable type a known value holds.
 std::size_t count_values(const Value& value);
@@ -313,6 +313,8 @@ void check_graph(Graph& graph, const std::string& path);
 
 /// \throws Error BadModel, one printable line.
 [[noreturn]] void refuse_program(const std::string& path, const std::string& problem);
+/// \throws Error Unsupported, so too.
+[[noreturn]] void unsupported(const std::string& path, const std::string& problem);
 
 /// Names of variables, operators and attributes: printable ASCII, not empty, not overlong.
 /// \throws Error Unsupported, of an empty one BadModel.

@@ -7,7 +7,6 @@
 #include <tuple>
 #include <utility>
 
-#include "io/printable.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -27,10 +26,6 @@ struct Inferred {
   Shape shape;
   std::string_view data;
 };
-
-[[noreturn]] void unsupported(const std::string& path, const std::string& problem) {
-  throw Error(ErrorCode::Unsupported, "'" + path + "' " + problem);
-}
 
 class ShapeInference {
  public:
@@ -74,13 +69,18 @@ class ShapeInference {
     }
   }
 
+  /// The graph for later inferences.
+  std::shared_ptr<const Graph> kept() const {
+    auto graph = std::make_shared<Graph>(graph_);
+    graph->decoded.clear();  // what lies there is kept by the program itself
+    graph->written.clear();
+    return graph;
+  }
+
   /// Sets Graph::with_sizes. \pre nothing has been inferred yet
   void keep_for_sizes() {
-    auto open = std::make_shared<Graph>(graph_);
-    open->decoded.clear();  // what lies there is kept by the program itself
-    open->written.clear();
-    graph_.with_sizes = [open = std::shared_ptr<const Graph>(std::move(open)), path = path_,
-                         rules = rules_, read = read_](const Shape& sizes) {
+    graph_.with_sizes = [open = kept(), path = path_, rules = rules_,
+                         read = read_](const Shape& sizes) {
       auto graph = std::make_unique<Graph>(*open);
       Shape& input = graph->values[graph->inputs[0]].shape;
       std::copy(sizes.begin() + 1, sizes.end(), input.begin() + 1);
@@ -189,8 +189,7 @@ class ShapeInference {
   }
 
   [[noreturn]] void refuse_shape(const Value& value) const {
-    unsupported(path_,
-                "gives '" + printable(value.name) + "' in the shape " + to_string(value.shape));
+    unsupported(path_, "gives '" + value.name + "' in the shape " + to_string(value.shape));
   }
 
   /// \param why what the program does not take any number of images for
@@ -243,12 +242,8 @@ class ShapeInference {
       known += (i == 0 ? "" : ", ") + std::to_string(taken[i]);
     }
     if (taken.size() > kMostNamed) known += " and others";
-    auto joined = std::make_shared<Graph>(graph_);
-    joined->decoded.clear();  // what lies there is kept by the program itself
-    joined->written.clear();
-    graph_.require_images = [known, joined = std::shared_ptr<const Graph>(std::move(joined)),
-                             declared = std::move(declared_), path = path_, rules = rules_,
-                             read = read_](std::int64_t images) {
+    graph_.require_images = [known, joined = kept(), declared = std::move(declared_), path = path_,
+                             rules = rules_, read = read_](std::int64_t images) {
       Graph graph = *joined;
       ShapeInference inference(graph, path, rules, read);
       inference.declared_ = declared;
@@ -297,7 +292,7 @@ class ShapeInference {
   void join_shapes(const Shape& first, const Shape& second, Value& value) {
     const auto [one, two, many] = numbers_;
     if (first.size() != value.shape.size() || second.size() != value.shape.size()) {
-      unsupported(path_, "gives '" + printable(value.name) +
+      unsupported(path_, "gives '" + value.name +
                              "', whose rank depends on the number of images: " + to_string(first) +
                              " for " + std::to_string(one) + ", " + to_string(second) + " for " +
                              std::to_string(two));

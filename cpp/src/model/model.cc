@@ -192,14 +192,7 @@ std::string hash_of(const Model& model) {
 
 std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) const {
   auto rest = std::make_shared<Model>();
-  rest->format = format;
-  rest->path = path;
-  rest->file_bytes = file_bytes;
-  rest->refusal = refusal;
-  rest->unchecked = unchecked;
-  rest->quantized = quantized;
-  rest->float_weights = float_weights;
-  rest->output_kind = output_kind;
+  static_cast<ModelFacts&>(*rest) = *this;
   if (again == nullptr) return rest;
   rest->files = *again;
   for (std::string* name : {&rest->files.program, &rest->files.params}) {

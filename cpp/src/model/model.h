@@ -16,23 +16,11 @@
 
 namespace lenet {
 
-/// Read once and never changed: what an engine runs is what was hashed and checked. Engines, their
-/// clones and threads share it.
-struct Model {
-  Model() = default;
-  Model(const Model&) = delete;  // the graph's contents lie in the files below
-  Model& operator=(const Model&) = delete;
-
+/// What there is of a model beside the files and the graph; takes hardly any memory.
+struct ModelFacts {
   ModelFormat format = ModelFormat::Pdmodel;
-  std::string path;  ///< of the program, for messages
-  std::shared_ptr<const MemoryFile> program;
-  /// What Paddle gets: `program`, or what the check has made of one that Paddle 3 would not write.
-  std::shared_ptr<const MemoryFile> checked_program;
-  /// Null for Onnx; of Separate all variables, as one file holds them.
-  std::shared_ptr<const MemoryFile> params;
-  std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
-  std::size_t file_bytes = 0;                                         ///< of all of them
-  Graph graph;
+  std::string path;            ///< of the program, for messages
+  std::size_t file_bytes = 0;  ///< of all files
   /// Why check_graph refuses the graph, which then may be anything: of an .onnx, or of a program
   /// that is trusted (`check_program`). For engines that rely on the check.
   std::optional<Error> refusal;
@@ -45,12 +33,28 @@ struct Model {
   /// error.
   bool float_weights = false;
   OutputKind output_kind = OutputKind::Unknown;
+};
+
+/// Read once and never changed: what an engine runs is what was hashed and checked. Engines, their
+/// clones and threads share it.
+struct Model : ModelFacts {
+  Model() = default;
+  Model(const Model&) = delete;  // the graph's contents lie in the files below
+  Model& operator=(const Model&) = delete;
+
+  std::shared_ptr<const MemoryFile> program;
+  /// What Paddle gets: `program`, or what the check has made of one that Paddle 3 would not write.
+  std::shared_ptr<const MemoryFile> checked_program;
+  /// Null for Onnx; of Separate all variables, as one file holds them.
+  std::shared_ptr<const MemoryFile> params;
+  std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
+  Graph graph;
 
   // Of a model without its contents that can be read again:
   ModelFiles files;  ///< with absolute paths
   std::string hash;  ///< SHA-256 of what they held
 
-  /// What there is beside the files and the graph, which takes hardly any memory.
+  /// The facts alone.
   /// \param again of a model of Paddle's: its files, for reload_model; or null
   std::shared_ptr<const Model> without_contents(const ModelFiles* again) const;
 };

@@ -7,8 +7,6 @@
 #include <set>
 #include <utility>
 
-#include "io/printable.h"
-#include "lenet/error.h"
 #include "model/element_types.h"
 #include "model/protobuf.h"
 #include "model/readers.h"

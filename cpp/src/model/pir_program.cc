@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "io/json.h"
-#include "io/printable.h"
 #include "model/element_types.h"
 #include "model/readers.h"
 
@@ -79,12 +78,12 @@ class Reader {
   }
 
  private:
+  std::string in_operator() const { return at_.empty() ? "" : " in operator " + at_; }
   [[noreturn]] void fail(const std::string& problem) const {
-    refuse_program(path_, problem + (at_.empty() ? "" : " in operator " + at_));
+    refuse_program(path_, problem + in_operator());
   }
   [[noreturn]] void unsupported(const std::string& problem) const {
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + printable(problem) +
-                                            (at_.empty() ? "" : " in operator " + at_));
+    lenet::unsupported(path_, problem + in_operator());
   }
   template <typename Text>
   void require(bool condition, const Text& what) const {
@@ -480,7 +479,7 @@ Graph read_pir_program(std::string_view bytes, const std::string& path, bool len
   try {
     return lenient ? Reader(path).read_parameters(bytes) : Reader(path).read(bytes);
   } catch (const TooLong& error) {
-    throw Error(ErrorCode::Unsupported, "'" + path + "' is not read: " + error.what());
+    unsupported(path, std::string("is not read: ") + error.what());
   } catch (const InvalidJson& error) {
     refuse_program(path, std::string("is not a whole PIR program (") + error.what() + ")");
   }

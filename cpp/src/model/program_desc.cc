@@ -143,10 +143,9 @@ class Reader {
     int blocks = 0;
     program.each(1, [&](const Field& block) {
       if (++blocks > 1 && !lenient_) {
-        throw Error(ErrorCode::Unsupported,
-                    "'" + path_ +
-                        "' has several blocks: control flow is not supported; for a "
-                        "model that you trust, check_program=false runs it in Paddle");
+        unsupported(path_,
+                    "has several blocks: control flow is not supported; for a "
+                    "model that you trust, check_program=false runs it in Paddle");
       }
       read_block(block.bytes);
     });
@@ -219,8 +218,8 @@ class Reader {
       if (!type.has(3)) type.fail("no tensor");
       const Message dense = message(type.bytes(3), "a tensor", {one(1), integer(2)});
       if (dense.integer(2) != 0 && !value.parameter) {
-        throw Error(ErrorCode::Unsupported, "'" + path_ + "' has a tensor '" + value.name +
-                                                "' of sequences of several lengths (LoD)");
+        unsupported(path_,
+                    "has a tensor '" + value.name + "' of sequences of several lengths (LoD)");
       }
       if (dense.integer(2) != 0) dense.fail("a level of detail");
       const Message desc = message(dense.bytes(1), "a tensor",
@@ -378,14 +377,6 @@ class Reader {
   std::map<std::string_view, std::pair<std::size_t, std::int64_t>> indices_;
 };
 
-}  // namespace
-
-Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient) {
-  return Reader(path, lenient).read(bytes);
-}
-
-namespace {
-
 /// One that was filled in: a text, a list without elements, or one number.
 std::string encode_attribute(std::string_view name, const Attribute& attribute) {
   const auto* const field = std::find_if(
@@ -436,6 +427,10 @@ std::string write_operator(std::string_view bytes, const Operator& op, const std
 }
 
 }  // namespace
+
+Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient) {
+  return Reader(path, lenient).read(bytes);
+}
 
 std::string write_checked_program(std::string_view program, const Graph& graph,
                                   const std::string& path) {

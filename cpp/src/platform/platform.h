@@ -81,8 +81,6 @@ unsigned forks() noexcept;
 class WithoutSignals {
  public:
   WithoutSignals();
-  WithoutSignals(const WithoutSignals&) = delete;
-  WithoutSignals& operator=(const WithoutSignals&) = delete;
   ~WithoutSignals();
 
  private:

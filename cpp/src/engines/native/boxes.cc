@@ -38,17 +38,6 @@ void each_place(const Box& box, const std::function<void(std::int64_t, std::int6
   each_place(box.loops, 0, box.from, box.to, work);
 }
 
-std::int64_t Box::values() const {
-  std::int64_t count = 1;
-  for (const Loop& loop : loops) count *= loop.count;
-  return count;
-}
-
-bool Box::is_run(std::size_t of_input, std::int64_t at, std::int64_t count) const {
-  return input == of_input && from == 0 && to == at && values() == count && loops.size() < 2 &&
-         (loops.empty() || (loops[0].from == 1 && loops[0].to == 1));
-}
-
 void Box::add(const Loop& loop) {
   if (loop.count == 1) return;
   if (!loops.empty()) {

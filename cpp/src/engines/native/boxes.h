@@ -26,9 +26,16 @@ struct Box {
   std::int64_t to = 0;
   std::vector<Loop> loops;  ///< the outermost first
 
-  std::int64_t values() const;
+  std::int64_t values() const {
+    std::int64_t count = 1;
+    for (const Loop& loop : loops) count *= loop.count;
+    return count;
+  }
   /// Whether it is so many values side by side, from the begin of that input.
-  bool is_run(std::size_t of_input, std::int64_t at, std::int64_t count) const;
+  bool is_run(std::size_t of_input, std::int64_t at, std::int64_t count) const {
+    return input == of_input && from == 0 && to == at && values() == count && loops.size() < 2 &&
+           (loops.empty() || (loops[0].from == 1 && loops[0].to == 1));
+  }
   /// Adds a loop inside the others.
   void add(const Loop& loop);
   /// Whether so many values that lie side by side in both tensors are one value of this box: it

@@ -145,11 +145,6 @@ void FloatProgram::lower(const Network& network) {
   }
 }
 
-bool FloatProgram::uses_winograd3x3() const {
-  return std::any_of(lowered_.begin(), lowered_.end(),
-                     [](const Lowered& step) { return step.method == ConvMethod::Winograd3x3; });
-}
-
 bool FloatProgram::fits_columns(const Network& network, const Layer& layer) const {
   constexpr std::int64_t kFewChannels = 8;
   const TensorShape& shape = network.tensors[layer.output];
@@ -164,10 +159,6 @@ bool FloatProgram::splits_vectors(const Network& network, const Layer& layer) co
   const bool several =
       outputs > kernels_.lanes && outputs % kernels_.lanes == 0 && inputs % kernels_.lanes == 0;
   return layer.groups > 1 && !several;
-}
-
-bool FloatProgram::taps_by_channel(const Network& network, const Layer& layer) const {
-  return planar_taps_[layer.inputs[0]] || splits_vectors(network, layer);
 }
 
 std::size_t FloatProgram::first_batched(const Network& network) const {
@@ -257,6 +248,8 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Lowered& step = lowered_[s];
     const Layer& layer = network.layers[step.layer];
+    // Or else they are added up channel by channel, and pixel by pixel of each.
+    const bool by_vectors = !planar_taps_[layer.inputs[0]] && !splits_vectors(network, layer);
     FloatLayer source{kernels_,
                       bf16_,
                       interleaved_,
@@ -264,7 +257,7 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
                       fused(step.pool),
                       fused(step.sum),
                       step.method,
-                      taps_by_channel(network, layer) ? 1 : kernels_.lanes,
+                      by_vectors ? kernels_.lanes : 1,
                       network.tensors[layer.output],
                       {},
                       ios_[s].there,
@@ -297,11 +290,6 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
     }
     for (std::int64_t i = 0; i < images_per_unit(); ++i) images[i] += width;
   }
-}
-
-const float* FloatProgram::output_row(const Placement& tensor, const Frame& frame,
-                                      std::int64_t unit, std::int64_t row) const {
-  return frame.at<float>(tensor, unit) + row * tensor.row;
 }
 
 }  // namespace lenet::native

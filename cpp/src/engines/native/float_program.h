@@ -2,6 +2,7 @@
 /// A network made ready for one layout of activations in float32.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,7 +33,10 @@ class FloatProgram final : public Program {
 
   /// Whether a convolution is computed by Winograd's method of 3 x 3. Images side by side have no
   /// such method, and other bits.
-  bool uses_winograd3x3() const;
+  bool uses_winograd3x3() const {
+    return std::any_of(lowered_.begin(), lowered_.end(),
+                       [](const Lowered& step) { return step.method == ConvMethod::Winograd3x3; });
+  }
 
  private:
   /// What one step computes.
@@ -48,8 +52,6 @@ class FloatProgram final : public Program {
   bool fits_columns(const Network& network, const Layer& layer) const;
   /// Whether a convolution has groups of less than some whole vectors of channels.
   bool splits_vectors(const Network& network, const Layer& layer) const;
-  /// Whether one image's taps are added up channel by channel, and pixel by pixel of each.
-  bool taps_by_channel(const Network& network, const Layer& layer) const;
   /// The steps from this one on have more weights than activations.
   std::size_t first_batched(const Network& network) const;
   void lay_out(const Network& network);
@@ -58,7 +60,9 @@ class FloatProgram final : public Program {
   void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
                   const Frame& frame, std::int64_t unit) const override;
   const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
-                          std::int64_t row) const override;
+                          std::int64_t row) const override {
+    return frame.at<float>(tensor, unit) + row * tensor.row;
+  }
 
   const Kernels& kernels_;
   const Bf16Kernels* bf16_;

@@ -1,7 +1,5 @@
 #include "engines/native/network.h"
 
-#include <algorithm>
-
 #include "lenet/error.h"
 
 namespace lenet::native {
@@ -54,20 +52,6 @@ double bytes_of(const Layer& layer) {
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
 }
 
-bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output) {
-  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
-         layer.window.kernel[1] == image.width && layer.groups == 1 && !layer.window.pads();
-}
-
-bool is_max_pool(const Layer& layer) {
-  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
-}
-
-bool is_bound(const Activation& activation) {
-  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu ||
-         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
-}
-
 bool keeps_zero(const Activation& activation) {
   switch (activation.kind) {
     case ActivationKind::Clip:
@@ -91,16 +75,6 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   return is_max_pool(layer) && !layer.adaptive &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
          !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
-}
-
-bool needs_order(const Layer& layer) {
-  return layer.kind == LayerKind::Copy || layer.kind == LayerKind::View ||
-         layer.kind == LayerKind::Softmax || layer.kind == LayerKind::Reduce;
-}
-
-bool is_written_softmax(const Network& network, const Links& links, const Layer& layer) {
-  return layer.kind == LayerKind::Softmax && links.readers[layer.output] == kNone &&
-         layer.axis.count == network.tensors[layer.output].values();
 }
 
 std::vector<OutputSource> output_sources(const Network& network) {

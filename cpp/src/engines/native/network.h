@@ -9,6 +9,7 @@
 #include <deque>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/native/boxes.h"
@@ -201,6 +202,15 @@ struct Network {
     tensors.push_back(shape);
     return tensors.size() - 1;
   }
+  Layer& add_layer(LayerKind kind, std::string name, std::vector<std::size_t> inputs,
+                   std::size_t output) {
+    Layer& layer = layers.emplace_back();
+    layer.kind = kind;
+    layer.name = std::move(name);
+    layer.inputs = std::move(inputs);
+    layer.output = output;
+    return layer;
+  }
 };
 
 /// Who gives and who reads each tensor, as the network was when this was made.
@@ -239,12 +249,21 @@ void require_tensor_memory(double bytes);
 double bytes_of(const Layer& layer);
 
 /// Whether a convolution's window is the image: a fully connected layer.
-bool is_whole_image(const TensorShape& image, const Layer& layer, const TensorShape& output);
+inline bool is_whole_image(const TensorShape& image, const Layer& layer,
+                           const TensorShape& output) {
+  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
+         layer.window.kernel[1] == image.width && layer.groups == 1 && !layer.window.pads();
+}
 
-bool is_max_pool(const Layer& layer);
+inline bool is_max_pool(const Layer& layer) {
+  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
+}
 
 /// Whether it only bounds a value: none, a relu, or a clip from 0.
-bool is_bound(const Activation& activation);
+inline bool is_bound(const Activation& activation) {
+  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu ||
+         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
+}
 
 /// Whether it gives 0 for 0.
 bool keeps_zero(const Activation& activation);
@@ -260,11 +279,17 @@ struct OutputSource {
 };
 
 /// Whether a layer reads and gives values in the order of the program.
-bool needs_order(const Layer& layer);
+inline bool needs_order(const Layer& layer) {
+  return layer.kind == LayerKind::Copy || layer.kind == LayerKind::View ||
+         layer.kind == LayerKind::Softmax || layer.kind == LayerKind::Reduce;
+}
 
 /// Whether a layer is a softmax of a whole image that only gives outputs: it is no step of a
 /// program, which applies it as it writes them.
-bool is_written_softmax(const Network& network, const Links& links, const Layer& layer);
+inline bool is_written_softmax(const Network& network, const Links& links, const Layer& layer) {
+  return layer.kind == LayerKind::Softmax && links.readers[layer.output] == kNone &&
+         layer.axis.count == network.tensors[layer.output].values();
+}
 std::vector<OutputSource> output_sources(const Network& network);
 
 /// How far a tap of a convolution lies from the first, as kernels have it.

@@ -115,7 +115,10 @@ class NetworkReader {
   const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
   /// The shape for one image of what the program declares.
   TensorShape image_shape(const Shape& shape) const;
-  void require_images(const Shape& shape) const;
+  void require_images(const Shape& shape) const {
+    require(!shape.empty() && (shape[0] == kUnknown || shape[0] == images()),
+            "operator that mixes images");
+  }
   /// The number of images that the program is for; -1 for any.
   std::int64_t images() const { return network_.input_spec.shape[0]; }
   /// Adds a layer for what the operator gives.
@@ -182,7 +185,7 @@ class NetworkReader {
   void scale_all(double scale, double bias);
   void read_dropout();
   void read_scale();
-  void read_negation();
+  void read_negation() { scale_all(-1, 0); }
   /// To a power that products, a root and a division give.
   void read_power();
 

@@ -207,8 +207,6 @@ void NetworkReader::read_scale() {
   scale_all(scale, view_->flag("bias_after_scale") ? bias : bias * scale);
 }
 
-void NetworkReader::read_negation() { scale_all(-1, 0); }
-
 void NetworkReader::read_power() {
   require(!follows_onednn_, "kernel for this operator in int8");
   const bool one =

@@ -1,20 +1,18 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <variant>
 
 #include "engines/native/network_reader.h"
 #include "engines/native/passes/passes.h"
 #include "finite.h"
-#include "lenet/error.h"
 
 namespace lenet::native {
 
 Network NetworkReader::read() {
-  if (graph_.with_sizes) {
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' is for images of any size: give one");
-  }
+  if (graph_.with_sizes) unsupported(path_, "is for images of any size: give one");
   const auto& operators = graph_.operators;
   for (const Operator& op : operators) {
     follows_onednn_ |= has_word("quantize_linear dequantize_linear", op.kind);
@@ -45,12 +43,10 @@ Network NetworkReader::read() {
   for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
     add_output(graph_.outputs[i], output_names_[i]);
   }
-  std::vector<bool> known(graph_.shows_all ? graph_.values.size() : 0);
-  for (const std::size_t value : network_.outputs) {
-    if (graph_.shows_all) known[value] = true;
-  }
-  for (std::size_t value = 0; value < known.size(); ++value) {
-    if (!known[value] && value != network_.input && is_computed(value)) add_output(value, "");
+  std::set<std::size_t> known(network_.outputs.begin(), network_.outputs.end());
+  known.insert(network_.input);
+  for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
+    if (known.count(value) == 0 && is_computed(value)) add_output(value, "");
   }
   split_wide_weights();
   drop_identities(network_);
@@ -226,17 +222,7 @@ std::size_t NetworkReader::add_view(std::size_t from, const TensorShape& to) {
 
 Layer& NetworkReader::add_layer(LayerKind kind, std::size_t input, const TensorShape& shape,
                                 std::string name) {
-  Layer& made = network_.layers.emplace_back();
-  made.kind = kind;
-  made.name = std::move(name);
-  made.inputs = {input};
-  made.output = network_.add_tensor(shape);
-  return made;
-}
-
-void NetworkReader::require_images(const Shape& shape) const {
-  require(!shape.empty() && (shape[0] == kUnknown || shape[0] == images()),
-          "operator that mixes images");
+  return network_.add_layer(kind, std::move(name), {input}, network_.add_tensor(shape));
 }
 
 TensorShape NetworkReader::image_shape(const Shape& shape) const {
@@ -251,16 +237,12 @@ TensorShape NetworkReader::image_shape(const Shape& shape) const {
 
 Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index) {
   const Value& declared = graph_.values[given(index)];
-  Layer& made = network_.layers.emplace_back();
-  made.kind = kind;
-  made.name = type() + " '" + printable(declared.name) + "'";
-  made.output = given(index);
   // What was flattened keeps its shape here.
   const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
                         kind == LayerKind::Copy || kind == LayerKind::Reduce;
-  network_.tensors[made.output] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
-  made.inputs = std::move(inputs);
-  return made;
+  network_.tensors[given(index)] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
+  return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
+                            given(index));
 }
 
 Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
@@ -287,9 +269,8 @@ void NetworkReader::set_input(std::size_t value, const std::string& name) {
 void NetworkReader::add_output(std::size_t value, const std::string& name) {
   if (!is_computed(value)) {
     if (!network_.outputs.empty()) return;
-    throw Error(ErrorCode::Unsupported, "'" + path_ + "' has an output '" +
-                                            printable(graph_.values[value].name) +
-                                            "' that is not computed from the image");
+    unsupported(path_, "has an output '" + graph_.values[value].name +
+                           "' that is not computed from the image");
   }
   network_.outputs.push_back(value);
   const Value& from = graph_.values[value];

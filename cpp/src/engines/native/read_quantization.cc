@@ -217,16 +217,12 @@ void NetworkReader::split_wide_weights() {
     for (float& scale : rests.weight_scales) scale /= 2;
     std::fill(rests.bias.begin(), rests.bias.end(), 0.0F);
     const TensorShape shape = shape_of(halves.output);
-    Layer sum;
-    sum.kind = LayerKind::Add;
-    sum.name = halves.name + ", sum";
-    sum.output = halves.output;
-    halves.output = network_.add_tensor(shape);
-    rests.output = network_.add_tensor(shape);
-    sum.inputs = {halves.output, rests.output};
+    const std::size_t sum = std::exchange(halves.output, network_.add_tensor(shape));
+    const std::vector<std::size_t> parts = {halves.output, network_.add_tensor(shape)};
+    rests.output = parts[1];
     layer_memory_.add(bytes_of(rests));
     network_.layers.push_back(std::move(rests));
-    network_.layers.push_back(std::move(sum));
+    network_.add_layer(LayerKind::Add, halves.name + ", sum", parts, sum);
   }
 }
 

@@ -85,18 +85,160 @@ Sides padded_sides(const Window& window, const Placement& from, const Placement&
 
 class Convolution final : public Op {
  public:
-  explicit Convolution(const IntLayer& source);
+  explicit Convolution(const IntLayer& source)
+      : kernels_(source.kernels),
+        from_(source.inputs[0]),
+        to_(source.output),
+        by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
+        depthwise_(is_depthwise(source.planned, from_, to_)),
+        depthwise3x3_(depthwise_ && fits_depthwise3x3(source.planned, to_, kernels_)),
+        tiles_(suits_tiles(source.planned, from_, to_, kernels_)),
+        groups_(depthwise_ ? 1 : source.planned.layer.groups),
+        whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
+        method_(depthwise3x3_  ? Method{"depthwise3x3", kernels_.depthwise3x3}
+                : depthwise_   ? Method{"depthwise", kernels_.depthwise}
+                : by_columns_  ? Method{"conv_columns", kernels_.conv_columns}
+                : whole_image_ ? Method{"fully_connected", kernels_.fully_connected}
+                : tiles_       ? Method{"conv_tiles", kernels_.conv_tiles}
+                               : Method{"conv_channels", kernels_.conv_channels}),
+        taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
+    const PlannedLayer& planned = source.planned;
+    const Layer& layer = planned.layer;
+    const Window& window = layer.window;
+    const std::int64_t inputs = from_.shape.channels / groups_;
+    const std::int64_t outputs = to_.shape.channels / groups_;
+    const std::int64_t before = planned.pool ? 2 : 1;
+    ConvTask task{};
+    task.input_column = window.strides[1] * from_.column;
+    task.input_row = window.strides[0] * from_.row;
+    task.output_column = to_.column;
+    task.output_row = to_.row;
+    task.columns = static_cast<std::int32_t>(to_.shape.width * before);
+    task.rows = static_cast<std::int32_t>(to_.shape.height * before);
+    task.channels = static_cast<std::int32_t>(outputs);
+    task.tile = depthwise_ || tiles_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
+    task.pool = planned.pool;
+    task.floats = planned.roundings.empty() || planned.sum == planned.roundings.size();
+    task.stage_count = static_cast<std::int32_t>(planned.roundings.size() + (task.floats ? 1 : 0));
+    task.shift = task.floats ? 0 : shift_of(planned.roundings.back().quant);
+    if (planned.sum != kNone) {
+      residual_ = source.inputs[1];
+      task.residual_column = residual_.column;
+      task.residual_row = residual_.row;
+      task.residual_zero = kernels_.zero - shift_of(residual_.quant);
+    }
+    task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
+    Groups groups = by_columns_ ? group_columns(layer, task)
+                    : tiles_    ? group_tiles(layer)
+                                : group_taps(layer);
+    if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
+    task.groups = static_cast<std::int32_t>(groups.size());
+    std::size_t border_taps = 0;
+    if (!depthwise_ && !tiles_ && !planned.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
+      task.padded = padded_sides(window, from_, to_);
+      task.tap_rows = static_cast<std::int32_t>(window.kernel[0]);
+      task.tap_columns = static_cast<std::int32_t>(window.kernel[1]);
+      const Sides& sides = task.padded;
+      if (sides.top || sides.bottom || sides.left || sides.right) {
+        border_taps = static_cast<std::size_t>(window.kernel[0] * window.kernel[1]);
+      }
+    }
+    task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
 
-  void run(const Frame& frame) const override;
-  bool splits() const override { return true; }
-  std::string kernel() const override {
-    return depthwise3x3_  ? "depthwise3x3"
-           : depthwise_   ? "depthwise"
-           : by_columns_  ? "conv_columns"
-           : whole_image_ ? "fully_connected"
-           : tiles_       ? "conv_tiles"
-                          : "conv_channels";
+    // Channels that are side by side in the packed weights, block after block.
+    std::vector<std::int64_t> blocks;
+    std::int64_t packed = 0;
+    std::int64_t block = depthwise3x3_ ? kDepthwiseBlock : task.tile * kernels_.lanes;
+    for (; packed < outputs; packed += block) {
+      const std::int64_t left = outputs - packed;
+      if (by_columns_) block = kernels_.columns_tile(static_cast<std::int32_t>(left));
+      while (!depthwise3x3_ && block > round_up(left, kernels_.lanes)) block /= 2;
+      blocks.push_back(block);
+      for (std::int32_t i = 0; i < block; ++i) {
+        order_.push_back(depthwise3x3_ ? std::min(packed, outputs - block) + depthwise3x3_channel(i)
+                         : packed + i < outputs ? packed + i
+                                                : kNoChannel);
+      }
+    }
+
+    channels_ = packed * groups_;
+    const auto channels = static_cast<std::size_t>(channels_);
+    std::int64_t part = packed;  // channels
+    if (!depthwise_ && !by_columns_ && !whole_image_) {
+      const std::int64_t whole_block = (tiles_ ? 2 : task.tile) * kernels_.lanes;
+      const std::int64_t channel_bytes =
+          task.groups * static_cast<std::int64_t>(sizeof(std::int32_t));
+      part = std::max(kPartBytes / channel_bytes / whole_block, std::int64_t{1}) * whole_block;
+    }
+    const auto tasks = static_cast<std::size_t>(groups_ * ((packed + part - 1) / part));
+    const auto stages = static_cast<std::size_t>(task.stage_count);
+    source.memory.add(static_cast<double>(
+        channels * (groups.size() + border_taps + 1 + 2 * stages) * sizeof(std::int32_t) +
+        tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
+    weights_ = source.arena.take<std::int32_t>(channels_ * task.groups);
+    border_ = Aligned<std::int32_t>(channels * border_taps);
+    start_ = Aligned<std::int32_t>(channels);
+    factor_ = Aligned<float>(channels * stages);
+    addend_ = Aligned<float>(channels * stages);
+    stages_.resize(tasks * stages);
+    for (std::int64_t g = 0; g < groups_; ++g) {
+      pack(planned, groups, g * outputs, g * packed, blocks);
+      Stage* const of_group = stages_.data() + tasks_.size() * stages;
+      set_stages(planned, g * outputs, g * packed, stages, of_group);
+      for (std::int64_t first = 0; first < packed; first += part) {
+        const std::int64_t at = g * packed + first;
+        Stage* of_task = stages_.data() + tasks_.size() * stages;
+        for (std::size_t i = 0; first > 0 && i < stages; ++i) {
+          of_task[i] = of_group[i];
+          of_task[i].factor += first;
+          of_task[i].addend += first;
+        }
+        task.channels = static_cast<std::int32_t>(std::min(part, outputs - first));
+        task.weights = weights_ + at * task.groups;
+        task.border = border_.data() + at * static_cast<std::int64_t>(border_taps);
+        task.start = start_.data() + at;
+        task.stages = of_task;
+        tasks_.push_back(task);
+        task_inputs_.push_back(g * inputs - window.padding[0] * from_.row -
+                               window.padding[2] * from_.column);
+        task_outputs_.push_back(g * outputs + first);
+      }
+    }
+    source.arena.share(weights_, tasks_);
   }
+
+  void run(const Frame& frame) const override {
+    const auto convolve = method_.second;
+    const std::int64_t multiple = tasks_[0].pool ? 2 : 1;  // of rows
+    for (std::size_t t = 0; t < tasks_.size(); ++t) {
+      if (whole_image_ || by_columns_ ||
+          frame.parts == 1) {  // small layers notice what comes below
+        for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);
+             unit += frame.parts) {
+          convolve(task_at(frame, unit, t));
+        }
+        continue;
+      }
+      const auto compute = [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+        ConvTask task = task_at(frame, unit, t);
+        task.rows = static_cast<std::int32_t>((end - begin) * multiple);
+        task.padded.top = task.padded.top && begin == 0;
+        task.padded.bottom = task.padded.bottom && end == to_.shape.height;
+        task.input = static_cast<const char*>(task.input) +
+                     begin * multiple * task.input_row * kernels_.bytes;
+        task.output = static_cast<char*>(task.output) + begin * task.output_row * to_.element_bytes;
+        if (task.residual != nullptr) {
+          task.residual =
+              static_cast<const char*>(task.residual) + begin * task.residual_row * kernels_.bytes;
+        }
+        convolve(task);
+      };
+      frame.each_rows(frame.count, to_.shape.height, compute);
+    }
+  }
+
+  bool splits() const override { return true; }
+  std::string kernel() const override { return method_.first; }
   std::int64_t scratch_bytes() const override {
     return scratch_ * static_cast<std::int64_t>(sizeof(std::int32_t));
   }
@@ -104,19 +246,197 @@ class Convolution final : public Op {
  private:
   /// Taps that are multiplied together, by their place in [input channel][height][width]; -1: none.
   using Groups = std::vector<std::vector<std::int64_t>>;
+  using Method = std::pair<const char*, void (*)(const ConvTask&)>;
 
   // All set `offsets_`.
-  Groups group_taps(const Layer& layer);
-  Groups group_tiles(const Layer& layer);
+  /// Taps that lie side by side.
+  Groups group_taps(const Layer& layer) {
+    const Window& window = layer.window;
+    // Each tap: how far it lies from the first, and its place.
+    std::vector<std::pair<std::int64_t, std::int64_t>> taps;
+    for (std::int64_t c = 0; c < from_.shape.channels / layer.groups; ++c) {
+      for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
+        for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
+          const std::int64_t offset =
+              i * window.dilations[0] * from_.row + j * window.dilations[1] * from_.column + c;
+          taps.emplace_back(offset, static_cast<std::int64_t>(taps.size()));
+        }
+      }
+    }
+    std::sort(taps.begin(), taps.end());
+    Groups groups;
+    for (const auto& [offset, tap] : taps) {
+      if (depthwise_ || groups.empty() || offset >= offsets_.back() + taps_in_group_) {
+        offsets_.push_back(tap_offset(offset, layer));
+        groups.emplace_back(static_cast<std::size_t>(taps_in_group_), kNoTap);
+      }
+      groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
+    }
+    return groups;
+  }
+
+  Groups group_tiles(const Layer& layer) {
+    const TileTaps taps = tile_taps(layer, from_);
+    offsets_ = taps.offsets(from_.column, from_.row);
+    Groups groups;
+    for (std::int64_t i = 0; i < taps.count(); ++i) {
+      if (i % taps_in_group_ == 0) groups.emplace_back();
+      groups.back().push_back(taps.place(i));
+    }
+    return groups;
+  }
+
   /// \param task its planes are described
-  Groups group_columns(const Layer& layer, ConvTask& task);
+  /// Taps one below the other, while there are enough rows; then taps side by side.
+  Groups group_columns(const Layer& layer, ConvTask& task) {
+    const auto [height, width] = layer.window.kernel;
+    const std::int64_t rows = to_.shape.height * (task.pool ? 2 : 1);
+    const std::int64_t columns = to_.shape.width * (task.pool ? 2 : 1);
+    const std::int64_t row =
+        round_up(columns, 2 * kernels_.lanes) + round_up(width + taps_in_group_, kernels_.lanes);
+    const std::int64_t tall = height / taps_in_group_ * taps_in_group_;  // rows of taps
+    const std::int64_t tall_rows = tall > 0 ? rows + tall - taps_in_group_ : 0;
+    const std::int64_t wide_rows = tall < height ? rows + height - tall - 1 : 0;
+    Groups groups;
+    for (std::int64_t i = 0; i < tall; i += taps_in_group_) {
+      for (std::int64_t j = 0; j < width; ++j) {
+        offsets_.push_back(tap_offset(i * row + j, layer));
+        groups.emplace_back();
+        for (std::int64_t k = 0; k < taps_in_group_; ++k) {
+          groups.back().push_back((i + k) * width + j);
+        }
+      }
+    }
+    for (std::int64_t i = tall; i < height; ++i) {
+      for (std::int64_t j = 0; j < width; j += taps_in_group_) {
+        offsets_.push_back(tap_offset((tall_rows + i - tall) * row + j, layer));
+        groups.emplace_back();
+        for (std::int64_t k = 0; k < taps_in_group_; ++k) {
+          groups.back().push_back(j + k < width ? i * width + j + k : kNoTap);
+        }
+      }
+    }
+    task.plane_row = static_cast<std::int32_t>(row);
+    task.plane_columns = static_cast<std::int32_t>(columns + width - 1);
+    task.tall_rows = static_cast<std::int32_t>(tall_rows);
+    task.wide_rows = static_cast<std::int32_t>(wide_rows);
+    task.first_wide_row = static_cast<std::int32_t>(tall);
+    scratch_ = (tall_rows + wide_rows) * row + 2 * kernels_.lanes;
+    return groups;
+  }
+
+  /// Of one group of the convolution: [block][group of taps][place in the block].
   void pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
-            std::int64_t at, const std::vector<std::int64_t>& blocks);
+            std::int64_t at, const std::vector<std::int64_t>& blocks) {
+    const Layer& layer = planned.layer;
+    const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
+                              static_cast<std::int64_t>(layer.bias.size());
+    const auto zero = kernels_.zero - shift_of(from_.quant);
+    const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
+    const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
+    std::int32_t* weights = weights_ + at * static_cast<std::int64_t>(groups.size());
+    const std::int64_t positions = layer.window.kernel[0] * layer.window.kernel[1];
+    const bool has_border = border_.size() > 0;
+    std::int32_t* border = border_.data() + (has_border ? at * positions : 0);
+    std::int64_t first = 0;
+    for (const std::int64_t block : blocks) {
+      for (const std::vector<std::int64_t>& group : groups) {
+        for (std::int64_t o = first; o < first + block; ++o, ++weights) {
+          const std::int64_t channel = order_[static_cast<std::size_t>(o)];
+          if (channel == kNoChannel) continue;
+          const std::int8_t* of_output = layer.integers.data() + (first_output + channel) * taps;
+          std::uint32_t bits = 0;
+          for (std::size_t i = 0; i < group.size(); ++i) {
+            if (group[i] == kNoTap) continue;
+            const std::int32_t weight = of_output[group[i]];
+            bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
+            start_.data()[at + o] -= zero * weight;
+            if (has_border) {
+              border[group[i] % positions * block + o - first] +=
+                  static_cast<std::int32_t>(from_.zero) * weight;
+            }
+          }
+          std::memcpy(weights, &bits, sizeof(bits));
+        }
+      }
+      first += block;
+      if (has_border) border += positions * block;
+    }
+  }
+
   /// \param stages so many of a task, whose channels begin `at`
   void set_stages(const PlannedLayer& planned, std::int64_t first_output, std::int64_t at,
-                  std::size_t count, Stage* stages);
+                  std::size_t count, Stage* stages) {
+    const Layer& layer = planned.layer;
+    const auto step_of = [](const QuantParams& quant) {
+      return quant ? double{quant.range} / quant.qmax : 1;
+    };
+    // A result that is not rounded has a step of 1.
+    const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
+    double before = step_of(from_.quant);
+    const double taps = static_cast<double>(layer.integers.size() / layer.bias.size());
+    const double most_steps = kLargestSum - (taps + 1) * 255 * 128;
+    for (std::size_t s = 0; s < count; ++s) {
+      const auto& [quant, activation, scale, bias] =
+          s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
+      const double step = step_of(quant);
+      const double residual = s == planned.sum ? step_of(residual_.quant) / step : 0;
+      const double largest = s == 0 ? kLargestSum : 255;
+      bool exceeds = activation.kind == ActivationKind::Clip;
+      const std::size_t first =
+          s * static_cast<std::size_t>(channels_) + static_cast<std::size_t>(at);
+      for (std::size_t o = 0; o < order_.size(); ++o) {
+        if (order_[o] == kNoChannel) continue;
+        const auto channel = static_cast<std::size_t>(first_output + order_[o]);
+        const std::vector<float>& factors = s == 0 ? layer.weight_scales : scale;
+        const std::vector<float>& addends = s == 0 ? layer.bias : bias;
+        const double factor = factors.empty() ? 1 : double{factors[channel]};
+        double addend = addends.empty() ? 0 : double{addends[channel]};
+        factor_.data()[first + o] = static_cast<float>(before * factor / step);
+        if (s == 0 && layer.adds_whole_steps) {  // as onnxruntime's kernels of integers
+          factor_.data()[first + o] =
+              static_cast<float>(before) * static_cast<float>(factor) / static_cast<float>(step);
+          const double steps = std::nearbyint(addend / (before * factor));
+          if (std::abs(addend - steps * before * factor) <= kSameFloat * std::abs(addend) &&
+              std::abs(steps) < most_steps) {
+            start_.data()[static_cast<std::size_t>(at) + o] += static_cast<std::int32_t>(steps);
+            addend = 0;
+          }
+        }
+        // Never -0, so that a 0 has one sign in all sets.
+        addend_.data()[first + o] = static_cast<float>(addend / step + 0.0);
+        const double most =
+            std::abs(before * factor / step) * largest + std::abs(addend / step) + 255 * residual;
+        exceeds |= !(most < kLargestSum / 2);
+      }
+      const Bounds bounds(quant, activation);
+      stages[s] = {factor_.data() + first,
+                   addend_.data() + first,
+                   static_cast<float>(residual),
+                   bounds.least,
+                   bounds.most,
+                   exceeds};
+      before = step;
+    }
+  }
 
-  ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t index) const;
+  ConvTask task_at(const Frame& frame, std::int64_t unit, std::size_t index) const {
+    ConvTask task = tasks_[index];
+    const std::int64_t first = task_outputs_[index];
+    task.offsets = offsets_.data();
+    task.input = frame.at<char>(from_, unit) + task_inputs_[index] * kernels_.bytes;
+    task.output = frame.at<char>(to_, unit) + first * to_.element_bytes;
+    if (residual_.size > 0) {
+      task.residual = frame.at<char>(residual_, unit) + first * kernels_.bytes;
+    }
+    if (whole_image_) {
+      task.columns = static_cast<std::int32_t>(frame.count);
+      task.input_column = frame.unit_bytes / kernels_.bytes;
+      task.output_column = frame.unit_bytes / to_.element_bytes;
+    }
+    task.planes = reinterpret_cast<std::int32_t*>(frame.scratch);
+    return task;
+  }
 
   const Kernels& kernels_;
   Placement from_;
@@ -126,8 +446,9 @@ class Convolution final : public Op {
   bool depthwise_;  ///< each channel by itself
   bool depthwise3x3_;
   bool tiles_;
-  std::int64_t groups_;         ///< computed one after the other
-  bool whole_image_;            ///< fully connected: all units side by side
+  std::int64_t groups_;  ///< computed one after the other
+  bool whole_image_;     ///< fully connected: all units side by side
+  Method method_;
   std::int64_t taps_in_group_;  ///< that are multiplied together
   std::int64_t scratch_ = 0;    ///< numbers of 32 bits
   /// For each group, and each part of its channels; without pointers to activations.
@@ -145,343 +466,6 @@ class Convolution final : public Op {
   std::int64_t channels_ = 0;        ///< of all groups, padded
   std::vector<std::int64_t> order_;  ///< the channels of a group as they are packed; kNoChannel
 };
-
-Convolution::Convolution(const IntLayer& source)
-    : kernels_(source.kernels),
-      from_(source.inputs[0]),
-      to_(source.output),
-      by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
-      depthwise_(is_depthwise(source.planned, from_, to_)),
-      depthwise3x3_(depthwise_ && fits_depthwise3x3(source.planned, to_, kernels_)),
-      tiles_(suits_tiles(source.planned, from_, to_, kernels_)),
-      groups_(depthwise_ ? 1 : source.planned.layer.groups),
-      whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
-      taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
-  const PlannedLayer& planned = source.planned;
-  const Layer& layer = planned.layer;
-  const Window& window = layer.window;
-  const std::int64_t inputs = from_.shape.channels / groups_;
-  const std::int64_t outputs = to_.shape.channels / groups_;
-  const std::int64_t before = planned.pool ? 2 : 1;
-  ConvTask task{};
-  task.input_column = window.strides[1] * from_.column;
-  task.input_row = window.strides[0] * from_.row;
-  task.output_column = to_.column;
-  task.output_row = to_.row;
-  task.columns = static_cast<std::int32_t>(to_.shape.width * before);
-  task.rows = static_cast<std::int32_t>(to_.shape.height * before);
-  task.channels = static_cast<std::int32_t>(outputs);
-  task.tile = depthwise_ || tiles_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
-  task.pool = planned.pool;
-  task.floats = planned.roundings.empty() || planned.sum == planned.roundings.size();
-  task.stage_count = static_cast<std::int32_t>(planned.roundings.size() + (task.floats ? 1 : 0));
-  task.shift = task.floats ? 0 : shift_of(planned.roundings.back().quant);
-  if (planned.sum != kNone) {
-    residual_ = source.inputs[1];
-    task.residual_column = residual_.column;
-    task.residual_row = residual_.row;
-    task.residual_zero = kernels_.zero - shift_of(residual_.quant);
-  }
-  task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
-  Groups groups = by_columns_ ? group_columns(layer, task)
-                  : tiles_    ? group_tiles(layer)
-                              : group_taps(layer);
-  if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
-  task.groups = static_cast<std::int32_t>(groups.size());
-  std::size_t border_taps = 0;
-  if (!depthwise_ && !tiles_ && !planned.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
-    task.padded = padded_sides(window, from_, to_);
-    task.tap_rows = static_cast<std::int32_t>(window.kernel[0]);
-    task.tap_columns = static_cast<std::int32_t>(window.kernel[1]);
-    const Sides& sides = task.padded;
-    if (sides.top || sides.bottom || sides.left || sides.right) {
-      border_taps = static_cast<std::size_t>(window.kernel[0] * window.kernel[1]);
-    }
-  }
-  task.row_groups = groups_of_row(offsets_, window.kernel[0], task.input_row);
-
-  // Channels that are side by side in the packed weights, block after block.
-  std::vector<std::int64_t> blocks;
-  std::int64_t packed = 0;
-  std::int64_t block = depthwise3x3_ ? kDepthwiseBlock : task.tile * kernels_.lanes;
-  for (; packed < outputs; packed += block) {
-    const std::int64_t left = outputs - packed;
-    if (by_columns_) block = kernels_.columns_tile(static_cast<std::int32_t>(left));
-    while (!depthwise3x3_ && block > round_up(left, kernels_.lanes)) block /= 2;
-    blocks.push_back(block);
-    for (std::int32_t i = 0; i < block; ++i) {
-      order_.push_back(depthwise3x3_ ? std::min(packed, outputs - block) + depthwise3x3_channel(i)
-                       : packed + i < outputs ? packed + i
-                                              : kNoChannel);
-    }
-  }
-
-  channels_ = packed * groups_;
-  const auto channels = static_cast<std::size_t>(channels_);
-  std::int64_t part = packed;  // channels
-  if (!depthwise_ && !by_columns_ && !whole_image_) {
-    const std::int64_t whole_block = (tiles_ ? 2 : task.tile) * kernels_.lanes;
-    const std::int64_t channel_bytes =
-        task.groups * static_cast<std::int64_t>(sizeof(std::int32_t));
-    part = std::max(kPartBytes / channel_bytes / whole_block, std::int64_t{1}) * whole_block;
-  }
-  const auto tasks = static_cast<std::size_t>(groups_ * ((packed + part - 1) / part));
-  const auto stages = static_cast<std::size_t>(task.stage_count);
-  source.memory.add(static_cast<double>(channels * (groups.size() + border_taps + 1 + 2 * stages) *
-                                            sizeof(std::int32_t) +
-                                        tasks * (stages * sizeof(Stage) + sizeof(ConvTask))));
-  weights_ = source.arena.take<std::int32_t>(channels_ * task.groups);
-  border_ = Aligned<std::int32_t>(channels * border_taps);
-  start_ = Aligned<std::int32_t>(channels);
-  factor_ = Aligned<float>(channels * stages);
-  addend_ = Aligned<float>(channels * stages);
-  stages_.resize(tasks * stages);
-  for (std::int64_t g = 0; g < groups_; ++g) {
-    pack(planned, groups, g * outputs, g * packed, blocks);
-    Stage* const of_group = stages_.data() + tasks_.size() * stages;
-    set_stages(planned, g * outputs, g * packed, stages, of_group);
-    for (std::int64_t first = 0; first < packed; first += part) {
-      const std::int64_t at = g * packed + first;
-      Stage* of_task = stages_.data() + tasks_.size() * stages;
-      for (std::size_t i = 0; first > 0 && i < stages; ++i) {
-        of_task[i] = of_group[i];
-        of_task[i].factor += first;
-        of_task[i].addend += first;
-      }
-      task.channels = static_cast<std::int32_t>(std::min(part, outputs - first));
-      task.weights = weights_ + at * task.groups;
-      task.border = border_.data() + at * static_cast<std::int64_t>(border_taps);
-      task.start = start_.data() + at;
-      task.stages = of_task;
-      tasks_.push_back(task);
-      task_inputs_.push_back(g * inputs - window.padding[0] * from_.row -
-                             window.padding[2] * from_.column);
-      task_outputs_.push_back(g * outputs + first);
-    }
-  }
-  source.arena.share(weights_, tasks_);
-}
-
-/// Taps that lie side by side.
-Convolution::Groups Convolution::group_taps(const Layer& layer) {
-  const Window& window = layer.window;
-  // Each tap: how far it lies from the first, and its place.
-  std::vector<std::pair<std::int64_t, std::int64_t>> taps;
-  for (std::int64_t c = 0; c < from_.shape.channels / layer.groups; ++c) {
-    for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
-      for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
-        const std::int64_t offset =
-            i * window.dilations[0] * from_.row + j * window.dilations[1] * from_.column + c;
-        taps.emplace_back(offset, static_cast<std::int64_t>(taps.size()));
-      }
-    }
-  }
-  std::sort(taps.begin(), taps.end());
-  Groups groups;
-  for (const auto& [offset, tap] : taps) {
-    if (depthwise_ || groups.empty() || offset >= offsets_.back() + taps_in_group_) {
-      offsets_.push_back(tap_offset(offset, layer));
-      groups.emplace_back(static_cast<std::size_t>(taps_in_group_), kNoTap);
-    }
-    groups.back()[static_cast<std::size_t>(offset - offsets_.back())] = tap;
-  }
-  return groups;
-}
-
-Convolution::Groups Convolution::group_tiles(const Layer& layer) {
-  const TileTaps taps = tile_taps(layer, from_);
-  offsets_ = taps.offsets(from_.column, from_.row);
-  Groups groups;
-  for (std::int64_t i = 0; i < taps.count(); ++i) {
-    if (i % taps_in_group_ == 0) groups.emplace_back();
-    groups.back().push_back(taps.place(i));
-  }
-  return groups;
-}
-
-/// Taps one below the other, while there are enough rows; then taps side by side.
-Convolution::Groups Convolution::group_columns(const Layer& layer, ConvTask& task) {
-  const auto [height, width] = layer.window.kernel;
-  const std::int64_t rows = to_.shape.height * (task.pool ? 2 : 1);
-  const std::int64_t columns = to_.shape.width * (task.pool ? 2 : 1);
-  const std::int64_t row =
-      round_up(columns, 2 * kernels_.lanes) + round_up(width + taps_in_group_, kernels_.lanes);
-  const std::int64_t tall = height / taps_in_group_ * taps_in_group_;  // rows of taps
-  const std::int64_t tall_rows = tall > 0 ? rows + tall - taps_in_group_ : 0;
-  const std::int64_t wide_rows = tall < height ? rows + height - tall - 1 : 0;
-  Groups groups;
-  for (std::int64_t i = 0; i < tall; i += taps_in_group_) {
-    for (std::int64_t j = 0; j < width; ++j) {
-      offsets_.push_back(tap_offset(i * row + j, layer));
-      groups.emplace_back();
-      for (std::int64_t k = 0; k < taps_in_group_; ++k) {
-        groups.back().push_back((i + k) * width + j);
-      }
-    }
-  }
-  for (std::int64_t i = tall; i < height; ++i) {
-    for (std::int64_t j = 0; j < width; j += taps_in_group_) {
-      offsets_.push_back(tap_offset((tall_rows + i - tall) * row + j, layer));
-      groups.emplace_back();
-      for (std::int64_t k = 0; k < taps_in_group_; ++k) {
-        groups.back().push_back(j + k < width ? i * width + j + k : kNoTap);
-      }
-    }
-  }
-  task.plane_row = static_cast<std::int32_t>(row);
-  task.plane_columns = static_cast<std::int32_t>(columns + width - 1);
-  task.tall_rows = static_cast<std::int32_t>(tall_rows);
-  task.wide_rows = static_cast<std::int32_t>(wide_rows);
-  task.first_wide_row = static_cast<std::int32_t>(tall);
-  scratch_ = (tall_rows + wide_rows) * row + 2 * kernels_.lanes;
-  return groups;
-}
-
-void Convolution::set_stages(const PlannedLayer& planned, std::int64_t first_output,
-                             std::int64_t at, std::size_t count, Stage* stages) {
-  const Layer& layer = planned.layer;
-  const auto step_of = [](const QuantParams& quant) {
-    return quant ? double{quant.range} / quant.qmax : 1;
-  };
-  // A result that is not rounded has a step of 1.
-  const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
-  double before = step_of(from_.quant);
-  const double taps = static_cast<double>(layer.integers.size() / layer.bias.size());
-  const double most_steps = kLargestSum - (taps + 1) * 255 * 128;
-  for (std::size_t s = 0; s < count; ++s) {
-    const auto& [quant, activation, scale, bias] =
-        s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
-    const double step = step_of(quant);
-    const double residual = s == planned.sum ? step_of(residual_.quant) / step : 0;
-    const double largest = s == 0 ? kLargestSum : 255;
-    bool exceeds = activation.kind == ActivationKind::Clip;
-    const std::size_t first =
-        s * static_cast<std::size_t>(channels_) + static_cast<std::size_t>(at);
-    for (std::size_t o = 0; o < order_.size(); ++o) {
-      if (order_[o] == kNoChannel) continue;
-      const auto channel = static_cast<std::size_t>(first_output + order_[o]);
-      const std::vector<float>& factors = s == 0 ? layer.weight_scales : scale;
-      const std::vector<float>& addends = s == 0 ? layer.bias : bias;
-      const double factor = factors.empty() ? 1 : double{factors[channel]};
-      double addend = addends.empty() ? 0 : double{addends[channel]};
-      factor_.data()[first + o] = static_cast<float>(before * factor / step);
-      if (s == 0 && layer.adds_whole_steps) {  // as onnxruntime's kernels of integers
-        factor_.data()[first + o] =
-            static_cast<float>(before) * static_cast<float>(factor) / static_cast<float>(step);
-        const double steps = std::nearbyint(addend / (before * factor));
-        if (std::abs(addend - steps * before * factor) <= kSameFloat * std::abs(addend) &&
-            std::abs(steps) < most_steps) {
-          start_.data()[static_cast<std::size_t>(at) + o] += static_cast<std::int32_t>(steps);
-          addend = 0;
-        }
-      }
-      // Never -0, so that a 0 has one sign in all sets.
-      addend_.data()[first + o] = static_cast<float>(addend / step + 0.0);
-      const double most =
-          std::abs(before * factor / step) * largest + std::abs(addend / step) + 255 * residual;
-      exceeds |= !(most < kLargestSum / 2);
-    }
-    const Bounds bounds(quant, activation);
-    stages[s] = {factor_.data() + first,
-                 addend_.data() + first,
-                 static_cast<float>(residual),
-                 bounds.least,
-                 bounds.most,
-                 exceeds};
-    before = step;
-  }
-}
-
-/// Of one group of the convolution: [block][group of taps][place in the block].
-void Convolution::pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
-                       std::int64_t at, const std::vector<std::int64_t>& blocks) {
-  const Layer& layer = planned.layer;
-  const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
-                            static_cast<std::int64_t>(layer.bias.size());
-  const auto zero = kernels_.zero - shift_of(from_.quant);
-  const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
-  const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
-  std::int32_t* weights = weights_ + at * static_cast<std::int64_t>(groups.size());
-  const std::int64_t positions = layer.window.kernel[0] * layer.window.kernel[1];
-  const bool has_border = border_.size() > 0;
-  std::int32_t* border = border_.data() + (has_border ? at * positions : 0);
-  std::int64_t first = 0;
-  for (const std::int64_t block : blocks) {
-    for (const std::vector<std::int64_t>& group : groups) {
-      for (std::int64_t o = first; o < first + block; ++o, ++weights) {
-        const std::int64_t channel = order_[static_cast<std::size_t>(o)];
-        if (channel == kNoChannel) continue;
-        const std::int8_t* of_output = layer.integers.data() + (first_output + channel) * taps;
-        std::uint32_t bits = 0;
-        for (std::size_t i = 0; i < group.size(); ++i) {
-          if (group[i] == kNoTap) continue;
-          const std::int32_t weight = of_output[group[i]];
-          bits |= (static_cast<std::uint32_t>(weight) & mask) << (width * i);
-          start_.data()[at + o] -= zero * weight;
-          if (has_border) {
-            border[group[i] % positions * block + o - first] +=
-                static_cast<std::int32_t>(from_.zero) * weight;
-          }
-        }
-        std::memcpy(weights, &bits, sizeof(bits));
-      }
-    }
-    first += block;
-    if (has_border) border += positions * block;
-  }
-}
-
-ConvTask Convolution::task_at(const Frame& frame, std::int64_t unit, std::size_t index) const {
-  ConvTask task = tasks_[index];
-  const std::int64_t first = task_outputs_[index];
-  task.offsets = offsets_.data();
-  task.input = frame.at<char>(from_, unit) + task_inputs_[index] * kernels_.bytes;
-  task.output = frame.at<char>(to_, unit) + first * to_.element_bytes;
-  if (residual_.size > 0) {
-    task.residual = frame.at<char>(residual_, unit) + first * kernels_.bytes;
-  }
-  if (whole_image_) {
-    task.columns = static_cast<std::int32_t>(frame.count);
-    task.input_column = frame.unit_bytes / kernels_.bytes;
-    task.output_column = frame.unit_bytes / to_.element_bytes;
-  }
-  task.planes = reinterpret_cast<std::int32_t*>(frame.scratch);
-  return task;
-}
-
-void Convolution::run(const Frame& frame) const {
-  void (*const convolve)(const ConvTask&) = depthwise3x3_  ? kernels_.depthwise3x3
-                                            : depthwise_   ? kernels_.depthwise
-                                            : by_columns_  ? kernels_.conv_columns
-                                            : whole_image_ ? kernels_.fully_connected
-                                            : tiles_       ? kernels_.conv_tiles
-                                                           : kernels_.conv_channels;
-  const std::int64_t multiple = tasks_[0].pool ? 2 : 1;  // of rows
-  for (std::size_t t = 0; t < tasks_.size(); ++t) {
-    if (whole_image_ || by_columns_ || frame.parts == 1) {  // small layers notice what comes below
-      for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);
-           unit += frame.parts) {
-        convolve(task_at(frame, unit, t));
-      }
-      continue;
-    }
-    const auto compute = [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
-      ConvTask task = task_at(frame, unit, t);
-      task.rows = static_cast<std::int32_t>((end - begin) * multiple);
-      task.padded.top = task.padded.top && begin == 0;
-      task.padded.bottom = task.padded.bottom && end == to_.shape.height;
-      task.input =
-          static_cast<const char*>(task.input) + begin * multiple * task.input_row * kernels_.bytes;
-      task.output = static_cast<char*>(task.output) + begin * task.output_row * to_.element_bytes;
-      if (task.residual != nullptr) {
-        task.residual =
-            static_cast<const char*>(task.residual) + begin * task.residual_row * kernels_.bytes;
-      }
-      convolve(task);
-    };
-    frame.each_rows(frame.count, to_.shape.height, compute);
-  }
-}
 
 }  // namespace
 

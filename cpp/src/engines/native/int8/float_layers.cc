@@ -88,7 +88,31 @@ void pool(PoolKind kind, const Windows& rows, const Windows& columns, const Tens
 
 class FloatLayer final : public Op {
  public:
-  explicit FloatLayer(const IntLayer& source);
+  explicit FloatLayer(const IntLayer& source) : source_(source) {
+    Layer& layer = source_.planned.layer;
+    const TensorShape& from = source_.inputs[0].shape;
+    const TensorShape& to = source_.output.shape;
+    largest_bytes_ = float_bytes(to);
+    for (const Placement& input : source_.inputs) {
+      largest_bytes_ = std::max(largest_bytes_, float_bytes(input.shape));
+    }
+    if (layer.kind == LayerKind::Convolution) {
+      weights_ = outputs_last(layer);
+      std::vector<float>().swap(layer.weights);
+    } else if (layer.kind == LayerKind::Pool) {
+      rows_ = pool_windows(layer, 0, from.height, to.height);
+      columns_ = pool_windows(layer, 1, from.width, to.width);
+    }
+    if (layer.kind != LayerKind::Activate || layer.relu()) return;
+    function_ = std::exchange(layer.activation, {});
+    QuantParams& quant = source_.inputs[0].quant;
+    if (!quant || function_.kind == ActivationKind::None) return;
+    for (std::int32_t i = 0; i < 256; ++i) {
+      results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale());
+    }
+    kFunctions.activate(function_, results_.data(), results_.data(), 256);
+    quant.range = quant.qmax;  // values() gives the integers, less the zero point
+  }
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) run_unit(frame, unit);
@@ -113,12 +137,110 @@ class FloatLayer final : public Op {
     for (std::int64_t y = 1; tensor.quant && y < tensor.shape.height; ++y) row(y);
     return row(0);
   }
-  void run_unit(const Frame& frame, std::int64_t unit) const;
-  void move_channels(const Frame& frame, std::int64_t unit, float* result) const;
-  void combine(const Frame& frame, std::int64_t unit, float* result) const;
-  void compute(const float* from, float* result) const;
+  void run_unit(const Frame& frame, std::int64_t unit) const {
+    const Layer& layer = source_.planned.layer;
+    const Placement& to = source_.output;
+    char* output = frame.at<char>(to, unit);
+    auto* result = reinterpret_cast<float*>(to.quant ? frame.scratch + 2 * largest_bytes_ : output);
+    if (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
+      move_channels(frame, unit, result);
+    } else if (is_combination(layer.kind)) {
+      combine(frame, unit, result);
+    } else {
+      compute(values(frame, unit, 0), result);
+    }
+    give(result, output);
+  }
+
+  /// All channels of the inputs one after the other, or those that the layer names.
+  void move_channels(const Frame& frame, std::int64_t unit, float* result) const {
+    const std::vector<ChannelSource>& sources = source_.planned.layer.channels;
+    const TensorShape& shape = source_.output.shape;
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
+      const float* from = values(frame, unit, i);
+      const std::int64_t count = source_.inputs[i].shape.channels;
+      float* to = result;
+      for (std::int64_t p = 0; p < shape.pixels(); ++p, from += count, to += shape.channels) {
+        if (sources.empty()) std::copy_n(from, count, to + first);
+        for (std::size_t c = 0; c < sources.size(); ++c) {
+          if (sources[c].input == i) to[c] = from[sources[c].channel];
+        }
+      }
+      first += count;
+    }
+  }
+
+  /// Of two tensors, of which one may have a number for each channel.
+  void combine(const Frame& frame, std::int64_t unit, float* result) const {
+    const std::int64_t channels = source_.output.shape.channels;
+    const std::int64_t pixels = source_.output.shape.pixels();
+    const auto is_whole = [&](std::size_t input) {
+      return source_.inputs[input].shape.pixels() == pixels;
+    };
+    const bool at_once = is_whole(0) && is_whole(1);
+    CombineTask task{};
+    task.kind = combination_of(source_.planned.layer.kind);
+    task.a = values(frame, unit, 0);
+    task.b = values(frame, unit, 1);
+    task.a_step = task.b_step = 1;  // of vectors of one number
+    task.output = result;
+    task.count = at_once ? pixels * channels : channels;
+    for (std::int64_t p = 0; p < (at_once ? 1 : pixels); ++p, task.output += channels) {
+      kFunctions.combine(task);
+      if (is_whole(0)) task.a += channels;
+      if (is_whole(1)) task.b += channels;
+    }
+  }
+
+  /// What has one input.
+  void compute(const float* from, float* result) const {
+    const Layer& layer = source_.planned.layer;
+    const TensorShape& shape = source_.inputs[0].shape;
+    const Placement& to = source_.output;
+    const std::int64_t count = to.shape.values();
+    if (layer.kind == LayerKind::Convolution) {
+      convolve(layer, weights_, shape, to.shape, from, result);
+    } else if (layer.kind == LayerKind::Pool) {
+      pool(layer.pool, rows_, columns_, shape, from, result);
+    } else if (layer.kind == LayerKind::ChannelScale) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto c = static_cast<std::size_t>(i % to.shape.channels);
+        result[i] = from[i] * layer.scale[c] + layer.bias[c];
+      }
+    } else if (layer.kind == LayerKind::Softmax) {
+      softmax(from, layer.axis, layer.logarithm, result);
+    } else if (!results_.empty()) {
+      const std::int32_t zero = source_.inputs[0].quant.zero_point;
+      for (std::int64_t i = 0; i < count; ++i) {
+        result[i] = results_[static_cast<std::size_t>(static_cast<std::int32_t>(from[i]) + zero)];
+      }
+    } else if (function_.kind != ActivationKind::None) {
+      kFunctions.activate(function_, from, result, count);
+    } else {
+      std::copy_n(from, count, result);  // relu and rounding follow
+    }
+  }
+
   /// Bounds the result, and rounds it where the tensor holds integers.
-  void give(float* values, char* to) const;
+  void give(float* values, char* to) const {
+    const TensorShape& shape = source_.output.shape;
+    const QuantParams& quant = source_.output.quant;
+    const Activation& activation = source_.planned.last_activation();
+    const Bounds bounds(quant, activation);
+    if (!quant) {  // they are in their place
+      const std::int64_t count = activation.kind == ActivationKind::None ? 0 : shape.values();
+      for (std::int64_t i = 0; i < count; ++i) {
+        values[i] = std::min(std::max(values[i], bounds.least), bounds.most);
+      }
+      return;
+    }
+    const std::int64_t row = shape.width * shape.channels;
+    for (std::int64_t y = 0; y < shape.height; ++y) {
+      quantize(source_.kernels, values + y * row, row, quant, bounds,
+               to + y * source_.output.row * source_.output.element_bytes);
+    }
+  }
 
   IntLayer source_;
   std::int64_t largest_bytes_ = 0;  ///< of the largest tensor, as float32
@@ -128,136 +250,6 @@ class FloatLayer final : public Op {
   Activation function_;         ///< other than a relu, of a layer that gives nothing else
   std::vector<float> results_;  ///< of that, of each integer of the input
 };
-
-FloatLayer::FloatLayer(const IntLayer& source) : source_(source) {
-  Layer& layer = source_.planned.layer;
-  const TensorShape& from = source_.inputs[0].shape;
-  const TensorShape& to = source_.output.shape;
-  largest_bytes_ = float_bytes(to);
-  for (const Placement& input : source_.inputs) {
-    largest_bytes_ = std::max(largest_bytes_, float_bytes(input.shape));
-  }
-  if (layer.kind == LayerKind::Convolution) {
-    weights_ = outputs_last(layer);
-    std::vector<float>().swap(layer.weights);
-  } else if (layer.kind == LayerKind::Pool) {
-    rows_ = pool_windows(layer, 0, from.height, to.height);
-    columns_ = pool_windows(layer, 1, from.width, to.width);
-  }
-  if (layer.kind != LayerKind::Activate || layer.relu()) return;
-  function_ = std::exchange(layer.activation, {});
-  QuantParams& quant = source_.inputs[0].quant;
-  if (!quant || function_.kind == ActivationKind::None) return;
-  for (std::int32_t i = 0; i < 256; ++i) {
-    results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale());
-  }
-  kFunctions.activate(function_, results_.data(), results_.data(), 256);
-  quant.range = quant.qmax;  // values() gives the integers, less the zero point
-}
-
-/// All channels of the inputs one after the other, or those that the layer names.
-void FloatLayer::move_channels(const Frame& frame, std::int64_t unit, float* result) const {
-  const std::vector<ChannelSource>& sources = source_.planned.layer.channels;
-  const TensorShape& shape = source_.output.shape;
-  std::int64_t first = 0;
-  for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
-    const float* from = values(frame, unit, i);
-    const std::int64_t count = source_.inputs[i].shape.channels;
-    float* to = result;
-    for (std::int64_t p = 0; p < shape.pixels(); ++p, from += count, to += shape.channels) {
-      if (sources.empty()) std::copy_n(from, count, to + first);
-      for (std::size_t c = 0; c < sources.size(); ++c) {
-        if (sources[c].input == i) to[c] = from[sources[c].channel];
-      }
-    }
-    first += count;
-  }
-}
-
-/// Of two tensors, of which one may have a number for each channel.
-void FloatLayer::combine(const Frame& frame, std::int64_t unit, float* result) const {
-  const std::int64_t channels = source_.output.shape.channels;
-  const std::int64_t pixels = source_.output.shape.pixels();
-  const auto is_whole = [&](std::size_t input) {
-    return source_.inputs[input].shape.pixels() == pixels;
-  };
-  const bool at_once = is_whole(0) && is_whole(1);
-  CombineTask task{};
-  task.kind = combination_of(source_.planned.layer.kind);
-  task.a = values(frame, unit, 0);
-  task.b = values(frame, unit, 1);
-  task.a_step = task.b_step = 1;  // of vectors of one number
-  task.output = result;
-  task.count = at_once ? pixels * channels : channels;
-  for (std::int64_t p = 0; p < (at_once ? 1 : pixels); ++p, task.output += channels) {
-    kFunctions.combine(task);
-    if (is_whole(0)) task.a += channels;
-    if (is_whole(1)) task.b += channels;
-  }
-}
-
-void FloatLayer::run_unit(const Frame& frame, std::int64_t unit) const {
-  const Layer& layer = source_.planned.layer;
-  const Placement& to = source_.output;
-  char* output = frame.at<char>(to, unit);
-  auto* result = reinterpret_cast<float*>(to.quant ? frame.scratch + 2 * largest_bytes_ : output);
-  if (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
-    move_channels(frame, unit, result);
-  } else if (is_combination(layer.kind)) {
-    combine(frame, unit, result);
-  } else {
-    compute(values(frame, unit, 0), result);
-  }
-  give(result, output);
-}
-
-/// What has one input.
-void FloatLayer::compute(const float* from, float* result) const {
-  const Layer& layer = source_.planned.layer;
-  const TensorShape& shape = source_.inputs[0].shape;
-  const Placement& to = source_.output;
-  const std::int64_t count = to.shape.values();
-  if (layer.kind == LayerKind::Convolution) {
-    convolve(layer, weights_, shape, to.shape, from, result);
-  } else if (layer.kind == LayerKind::Pool) {
-    pool(layer.pool, rows_, columns_, shape, from, result);
-  } else if (layer.kind == LayerKind::ChannelScale) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto c = static_cast<std::size_t>(i % to.shape.channels);
-      result[i] = from[i] * layer.scale[c] + layer.bias[c];
-    }
-  } else if (layer.kind == LayerKind::Softmax) {
-    softmax(from, layer.axis, layer.logarithm, result);
-  } else if (!results_.empty()) {
-    const std::int32_t zero = source_.inputs[0].quant.zero_point;
-    for (std::int64_t i = 0; i < count; ++i) {
-      result[i] = results_[static_cast<std::size_t>(static_cast<std::int32_t>(from[i]) + zero)];
-    }
-  } else if (function_.kind != ActivationKind::None) {
-    kFunctions.activate(function_, from, result, count);
-  } else {
-    std::copy_n(from, count, result);  // relu and rounding follow
-  }
-}
-
-void FloatLayer::give(float* values, char* to) const {
-  const TensorShape& shape = source_.output.shape;
-  const QuantParams& quant = source_.output.quant;
-  const Activation& activation = source_.planned.last_activation();
-  const Bounds bounds(quant, activation);
-  if (!quant) {  // they are in their place
-    const std::int64_t count = activation.kind == ActivationKind::None ? 0 : shape.values();
-    for (std::int64_t i = 0; i < count; ++i) {
-      values[i] = std::min(std::max(values[i], bounds.least), bounds.most);
-    }
-    return;
-  }
-  const std::int64_t row = shape.width * shape.channels;
-  for (std::int64_t y = 0; y < shape.height; ++y) {
-    quantize(source_.kernels, values + y * row, row, quant, bounds,
-             to + y * source_.output.row * source_.output.element_bytes);
-  }
-}
 
 }  // namespace
 

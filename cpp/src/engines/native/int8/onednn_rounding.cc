@@ -305,12 +305,9 @@ class Rounder {
   }
 
   std::size_t add_rounding(std::size_t from, const QuantParams& quant, const std::string& name) {
-    Layer& layer = network_.layers.emplace_back();
-    layer.kind = LayerKind::Quantize;
-    layer.name = "rounding of " + name;
-    layer.inputs = {from};
-    layer.quant = quant;
-    return layer.output = network_.add_tensor(network_.tensors[from]);
+    const std::size_t rounded = network_.add_tensor(network_.tensors[from]);
+    network_.add_layer(LayerKind::Quantize, "rounding of " + name, {from}, rounded).quant = quant;
+    return rounded;
   }
 
   /// The same layers, which read what is rounded.

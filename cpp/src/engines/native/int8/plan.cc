@@ -28,13 +28,10 @@ void separate_functions(Network& network) {
   for (Layer& each : std::exchange(network.layers, {})) {
     Layer& layer = network.layers.emplace_back(std::move(each));
     if (layer.kind == LayerKind::Activate || is_bound(layer.activation)) continue;
-    Layer function;
-    function.name = layer.name + ", activation";
-    function.activation = std::exchange(layer.activation, {});
-    function.output = layer.output;
-    layer.output = network.add_tensor(network.tensors[function.output]);
-    function.inputs = {layer.output};
-    network.layers.push_back(std::move(function));
+    const std::size_t output = layer.output;
+    layer.output = network.add_tensor(network.tensors[output]);
+    network.add_layer(LayerKind::Activate, layer.name + ", activation", {layer.output}, output)
+        .activation = std::exchange(layer.activation, {});
   }
 }
 

@@ -168,13 +168,9 @@ void Program::write_rows(const float** images, std::int64_t channel, std::int64_
       std::memcpy(plane, from, static_cast<std::size_t>(plane_bytes));
     }
     if (channel + 1 < channels || planes == to) continue;
-    if (tensor.element_bytes == 1) {
-      interleave<std::int8_t>(planes, channels, width, to);
-    } else if (tensor.element_bytes == 2) {
-      interleave<std::int16_t>(planes, channels, width, to);
-    } else {
-      interleave<float>(planes, channels, width, to);
-    }
+    (tensor.element_bytes == 1   ? interleave<std::int8_t>
+     : tensor.element_bytes == 2 ? interleave<std::int16_t>
+                                 : interleave<float>)(planes, channels, width, to);
   }
   images[0] = from;
 }

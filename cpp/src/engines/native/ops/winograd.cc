@@ -58,7 +58,45 @@ const Method& method_of(const FloatLayer& source) {
 
 class Winograd final : public Op {
  public:
-  explicit Winograd(const FloatLayer& source);
+  explicit Winograd(const FloatLayer& source)
+      : lanes_(source.kernels.lanes),
+        method_(method_of(source)),
+        kernel_(source.interleaved ? "winograd_interleaved" : "winograd_channels"),
+        convolve_(source.interleaved ? source.kernels.winograd_interleaved
+                                     : source.kernels.winograd_channels),
+        from_(source.inputs[0]),
+        to_(source.output),
+        first_(-source.layer.window.padding[0] * from_.row -
+               source.layer.window.padding[2] * from_.column) {
+    std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
+    if (source.method == ConvMethod::WinogradRows) {
+      kernel_ = source.interleaved ? "winograd_rows_interleaved" : "winograd_rows";
+      convolve_ = source.interleaved ? source.kernels.winograd_rows_interleaved
+                                     : source.kernels.winograd_rows;
+      block = kWinogradRowGroup;
+    }
+    const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
+    source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));
+    task_.input_column = from_.column;
+    task_.input_row = from_.row;
+    task_.input_channel = from_.block;
+    task_.output_column = to_.column;
+    task_.output_row = to_.row;
+    task_.output_channel = to_.block;
+    task_.in_channels = static_cast<std::int32_t>(from_.shape.channels);
+    task_.channels = static_cast<std::int32_t>(source.shape.channels);
+    task_.tiles_across = static_cast<std::int32_t>(source.shape.width / method_.tile_width);
+    task_.tiles_down = static_cast<std::int32_t>(source.shape.height / 2);
+    task_.relu = source.activation().kind == ActivationKind::Relu;
+    task_.pool = source.pool != nullptr;
+    float* const weights =
+        source.arena.take<float>(products * round_up(task_.channels, block) * task_.in_channels);
+    float* const bias = source.arena.take<float>(round_up(task_.channels, block));
+    std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
+    task_.bias = bias;
+    pack(source.layer, block, weights);
+    task_.weights = source.arena.share(weights);
+  }
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
@@ -75,7 +113,38 @@ class Winograd final : public Op {
   }
 
  private:
-  void pack(const Layer& layer, std::int64_t block, float* weights) const;
+  void pack(const Layer& layer, std::int64_t block, float* weights) const {
+    const std::int64_t inputs = task_.in_channels;
+    const auto rows = static_cast<std::int64_t>(method_.down.size());
+    const auto columns = static_cast<std::int64_t>(method_.across.size());
+    const WeightView from = layer.view_weights();
+    std::array<float, kKernel * kKernel> kernel;
+    for (std::int64_t o = 0; o < task_.channels; ++o) {
+      for (std::int64_t c = 0; c < inputs; ++c) {
+        for (std::size_t i = 0; i < kernel.size(); ++i) {
+          kernel[i] =
+              from.at(static_cast<std::size_t>(o), static_cast<std::size_t>(c) * kernel.size() + i);
+        }
+        for (std::int64_t place = 0; place < rows * columns; ++place) {
+          const std::int64_t row = place / columns;
+          const std::int64_t column = place % columns;
+          const auto& of_row = method_.down[static_cast<std::size_t>(row)];
+          const auto& of_column = method_.across[static_cast<std::size_t>(column)];
+          double sum = 0;
+          for (std::size_t i = 0; i < kKernel; ++i) {
+            for (std::size_t j = 0; j < kKernel; ++j) {
+              sum += of_row[i] * static_cast<double>(kernel[i * kKernel + j]) * of_column[j];
+            }
+          }
+          // [block of channels][columns / side][input channel][row][side][channel of the block]
+          const std::int64_t group = o / block * (columns / method_.side) + column / method_.side;
+          const std::int64_t vector =
+              ((group * inputs + c) * rows + row) * method_.side + column % method_.side;
+          weights[vector * block + o % block] = static_cast<float>(sum);
+        }
+      }
+    }
+  }
 
   std::int64_t lanes_;
   const Method& method_;
@@ -86,79 +155,6 @@ class Winograd final : public Op {
   std::int64_t first_;  ///< floats from the image's first pixel to that of the first window
   WinogradTask task_{};
 };
-
-Winograd::Winograd(const FloatLayer& source)
-    : lanes_(source.kernels.lanes),
-      method_(method_of(source)),
-      kernel_(source.interleaved ? "winograd_interleaved" : "winograd_channels"),
-      convolve_(source.interleaved ? source.kernels.winograd_interleaved
-                                   : source.kernels.winograd_channels),
-      from_(source.inputs[0]),
-      to_(source.output),
-      first_(-source.layer.window.padding[0] * from_.row -
-             source.layer.window.padding[2] * from_.column) {
-  std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
-  if (source.method == ConvMethod::WinogradRows) {
-    kernel_ = source.interleaved ? "winograd_rows_interleaved" : "winograd_rows";
-    convolve_ = source.interleaved ? source.kernels.winograd_rows_interleaved
-                                   : source.kernels.winograd_rows;
-    block = kWinogradRowGroup;
-  }
-  const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
-  source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));
-  task_.input_column = from_.column;
-  task_.input_row = from_.row;
-  task_.input_channel = from_.block;
-  task_.output_column = to_.column;
-  task_.output_row = to_.row;
-  task_.output_channel = to_.block;
-  task_.in_channels = static_cast<std::int32_t>(from_.shape.channels);
-  task_.channels = static_cast<std::int32_t>(source.shape.channels);
-  task_.tiles_across = static_cast<std::int32_t>(source.shape.width / method_.tile_width);
-  task_.tiles_down = static_cast<std::int32_t>(source.shape.height / 2);
-  task_.relu = source.activation().kind == ActivationKind::Relu;
-  task_.pool = source.pool != nullptr;
-  float* const weights =
-      source.arena.take<float>(products * round_up(task_.channels, block) * task_.in_channels);
-  float* const bias = source.arena.take<float>(round_up(task_.channels, block));
-  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
-  task_.bias = bias;
-  pack(source.layer, block, weights);
-  task_.weights = source.arena.share(weights);
-}
-
-void Winograd::pack(const Layer& layer, std::int64_t block, float* weights) const {
-  const std::int64_t inputs = task_.in_channels;
-  const auto rows = static_cast<std::int64_t>(method_.down.size());
-  const auto columns = static_cast<std::int64_t>(method_.across.size());
-  const WeightView from = layer.view_weights();
-  std::array<float, kKernel * kKernel> kernel;
-  for (std::int64_t o = 0; o < task_.channels; ++o) {
-    for (std::int64_t c = 0; c < inputs; ++c) {
-      for (std::size_t i = 0; i < kernel.size(); ++i) {
-        kernel[i] =
-            from.at(static_cast<std::size_t>(o), static_cast<std::size_t>(c) * kernel.size() + i);
-      }
-      for (std::int64_t place = 0; place < rows * columns; ++place) {
-        const std::int64_t row = place / columns;
-        const std::int64_t column = place % columns;
-        const auto& of_row = method_.down[static_cast<std::size_t>(row)];
-        const auto& of_column = method_.across[static_cast<std::size_t>(column)];
-        double sum = 0;
-        for (std::size_t i = 0; i < kKernel; ++i) {
-          for (std::size_t j = 0; j < kKernel; ++j) {
-            sum += of_row[i] * static_cast<double>(kernel[i * kKernel + j]) * of_column[j];
-          }
-        }
-        // [block of channels][columns / side][input channel][row][side][channel of the block]
-        const std::int64_t group = o / block * (columns / method_.side) + column / method_.side;
-        const std::int64_t vector =
-            ((group * inputs + c) * rows + row) * method_.side + column % method_.side;
-        weights[vector * block + o % block] = static_cast<float>(sum);
-      }
-    }
-  }
-}
 
 /// Whether a layer is a convolution of 5 x 5 whose outputs are whole tiles of 2 x 2.
 bool is_even_5x5(const Network& network, const Layer& layer) {

@@ -40,7 +40,39 @@ double work_of(std::int64_t tiles, std::int64_t channels, std::int64_t lanes,
 
 class Winograd3x3 final : public Op {
  public:
-  explicit Winograd3x3(const FloatLayer& source);
+  explicit Winograd3x3(const FloatLayer& source)
+      : kernels_(source.kernels),
+        bf16_(source.bf16),
+        from_(source.inputs[0]),
+        to_(source.output),
+        first_(from_.channel_offset(source.layer.first_channel)),
+        residual_(source.sum == nullptr ? Placement() : source.inputs[1]) {
+    const auto narrow = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
+    task_.input_row = from_.row;
+    task_.input_block = from_.block;
+    task_.output_row = to_.row;
+    task_.output_block = to_.block;
+    task_.in_channels = narrow(channels_of(source.layer, to_.shape));
+    task_.in_height = narrow(from_.shape.height);
+    task_.in_width = narrow(from_.shape.width);
+    task_.padding_top = narrow(source.layer.window.padding[0]);
+    task_.padding_left = narrow(source.layer.window.padding[2]);
+    task_.height = narrow(to_.shape.height);
+    task_.width = narrow(to_.shape.width);
+    task_.blocks = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
+    task_.epilogue.residual_row = residual_.row;
+    task_.epilogue.residual_block = residual_.block;
+    task_.epilogue.activation = source.activation();
+    const std::int64_t channels = task_.blocks * std::int64_t{kernels_.lanes};
+    const std::int64_t taps = padded_channels() * kTaps;
+    source.memory.add(static_cast<double>(channels * (taps + 1)) * sizeof(float));
+    float* const weights = source.arena.take<float>(channels * taps);
+    float* const bias = source.arena.take<float>(channels);
+    std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
+    task_.epilogue.bias = bias;
+    pack(source.layer, weights);
+    task_.weights = source.arena.share(weights);
+  }
 
   void run(const Frame& frame) const override {
     Winograd3x3Task task = task_;
@@ -81,7 +113,35 @@ class Winograd3x3 final : public Op {
   }
 
  private:
-  void pack(const Layer& layer, float* weights) const;
+  /// Turns the weights of a vector of output channels so that they lie side by side.
+  void pack(const Layer& layer, float* weights) const {
+    constexpr std::int64_t kAtOnce = 256;  // taps, which stay in the first-level cache
+    const WeightView from = layer.view_weights();
+    const std::int64_t lanes = kernels_.lanes;
+    const std::int64_t taps = task_.in_channels * kTaps;
+    const std::int64_t padded = padded_channels() * kTaps;
+    std::vector<float> rows(static_cast<std::size_t>(lanes * kAtOnce));
+    std::vector<const float*> places;
+    for (std::int64_t l = 0; l < lanes; ++l) places.push_back(rows.data() + l * kAtOnce);
+    for (std::int32_t block = 0; block < task_.blocks; ++block) {
+      const std::int32_t group = block / kWinograd3x3Group * kWinograd3x3Group;
+      const std::int64_t width = std::min(kWinograd3x3Group, task_.blocks - group) * lanes;
+      float* to = weights + group * lanes * padded + (block - group) * lanes;
+      const std::int64_t real = std::min(lanes, to_.shape.channels - block * lanes);
+      std::fill(rows.begin() + real * kAtOnce, rows.end(), 0.0F);
+      for (std::int64_t first = 0; first < taps; first += kAtOnce, to += kAtOnce * width) {
+        const std::int64_t count = std::min(kAtOnce, taps - first);
+        for (std::int64_t l = 0; l < real; ++l) {
+          for (std::int64_t t = 0; t < count; ++t) {
+            rows[static_cast<std::size_t>(l * kAtOnce + t)] = from.at(
+                static_cast<std::size_t>(block * lanes + l), static_cast<std::size_t>(first + t));
+          }
+        }
+        kernels_.interleave(places.data(), count, to, width);
+      }
+    }
+  }
+
   /// Channels of the packed weights.
   std::int64_t padded_channels() const {
     return round_up(task_.in_channels, kWinograd3x3Channels * (bf16_ != nullptr ? 2 : 1));
@@ -95,69 +155,6 @@ class Winograd3x3 final : public Op {
   Placement residual_;  ///< without a size if nothing is added
   Winograd3x3Task task_{};
 };
-
-Winograd3x3::Winograd3x3(const FloatLayer& source)
-    : kernels_(source.kernels),
-      bf16_(source.bf16),
-      from_(source.inputs[0]),
-      to_(source.output),
-      first_(from_.channel_offset(source.layer.first_channel)),
-      residual_(source.sum == nullptr ? Placement() : source.inputs[1]) {
-  const auto narrow = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
-  task_.input_row = from_.row;
-  task_.input_block = from_.block;
-  task_.output_row = to_.row;
-  task_.output_block = to_.block;
-  task_.in_channels = narrow(channels_of(source.layer, to_.shape));
-  task_.in_height = narrow(from_.shape.height);
-  task_.in_width = narrow(from_.shape.width);
-  task_.padding_top = narrow(source.layer.window.padding[0]);
-  task_.padding_left = narrow(source.layer.window.padding[2]);
-  task_.height = narrow(to_.shape.height);
-  task_.width = narrow(to_.shape.width);
-  task_.blocks = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
-  task_.epilogue.residual_row = residual_.row;
-  task_.epilogue.residual_block = residual_.block;
-  task_.epilogue.activation = source.activation();
-  const std::int64_t channels = task_.blocks * std::int64_t{kernels_.lanes};
-  const std::int64_t taps = padded_channels() * kTaps;
-  source.memory.add(static_cast<double>(channels * (taps + 1)) * sizeof(float));
-  float* const weights = source.arena.take<float>(channels * taps);
-  float* const bias = source.arena.take<float>(channels);
-  std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
-  task_.epilogue.bias = bias;
-  pack(source.layer, weights);
-  task_.weights = source.arena.share(weights);
-}
-
-/// Turns the weights of a vector of output channels so that they lie side by side.
-void Winograd3x3::pack(const Layer& layer, float* weights) const {
-  constexpr std::int64_t kAtOnce = 256;  // taps, which stay in the first-level cache
-  const WeightView from = layer.view_weights();
-  const std::int64_t lanes = kernels_.lanes;
-  const std::int64_t taps = task_.in_channels * kTaps;
-  const std::int64_t padded = padded_channels() * kTaps;
-  std::vector<float> rows(static_cast<std::size_t>(lanes * kAtOnce));
-  std::vector<const float*> places;
-  for (std::int64_t l = 0; l < lanes; ++l) places.push_back(rows.data() + l * kAtOnce);
-  for (std::int32_t block = 0; block < task_.blocks; ++block) {
-    const std::int32_t group = block / kWinograd3x3Group * kWinograd3x3Group;
-    const std::int64_t width = std::min(kWinograd3x3Group, task_.blocks - group) * lanes;
-    float* to = weights + group * lanes * padded + (block - group) * lanes;
-    const std::int64_t real = std::min(lanes, to_.shape.channels - block * lanes);
-    std::fill(rows.begin() + real * kAtOnce, rows.end(), 0.0F);
-    for (std::int64_t first = 0; first < taps; first += kAtOnce, to += kAtOnce * width) {
-      const std::int64_t count = std::min(kAtOnce, taps - first);
-      for (std::int64_t l = 0; l < real; ++l) {
-        for (std::int64_t t = 0; t < count; ++t) {
-          rows[static_cast<std::size_t>(l * kAtOnce + t)] = from.at(
-              static_cast<std::size_t>(block * lanes + l), static_cast<std::size_t>(first + t));
-        }
-      }
-      kernels_.interleave(places.data(), count, to, width);
-    }
-  }
-}
 
 }  // namespace
 

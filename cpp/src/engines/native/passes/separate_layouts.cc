@@ -89,12 +89,10 @@ class Separator {
   std::size_t find(std::size_t tensor, bool plain, const Layer& reader) {
     std::size_t& found = plain ? plain_[tensor] : blocked_[tensor];
     if (found != kNone) return found;
-    Layer& convert = network_.layers.emplace_back();
-    convert.kind = LayerKind::Convert;
-    convert.name = "layout for " + reader.name;
-    convert.inputs = {as_it_is(tensor)};
-    found = convert.output = network_.add_tensor(network_.tensors[tensor]);
+    const std::size_t from = as_it_is(tensor);
+    found = network_.add_tensor(network_.tensors[tensor]);
     network_.plain.push_back(plain);
+    network_.add_layer(LayerKind::Convert, "layout for " + reader.name, {from}, found);
     return found;
   }
   std::size_t as_it_is(std::size_t tensor) const {

@@ -32,17 +32,12 @@ void split_long_sums(Network& network) {
     std::size_t sum = 0;
     for (std::int64_t first = 0; first < channels; first += step) {
       const std::int64_t last = std::min(first + step, channels);
-      Layer part;
-      part.kind = LayerKind::Convolution;
-      part.name =
-          whole.name + ", channels " + std::to_string(first) + " to " + std::to_string(last - 1);
-      part.inputs = whole.inputs;
+      Layer part = whole;
+      part.name += ", channels " + std::to_string(first) + " to " + std::to_string(last - 1);
       part.output = network.add_tensor(shape);
-      part.window = whole.window;
+      part.activation = {};
       part.first_channel = first;
-      part.bias = first == 0 ? whole.bias : std::vector<float>(whole.bias.size());
-      part.weight_scales = whole.weight_scales;
-      part.stored = whole.stored;
+      if (first > 0) part.bias.assign(part.bias.size(), 0);
       part.stored.data +=
           static_cast<std::size_t>(first * window) * part.stored.tap * sizeof(float);
       part.stored.count = static_cast<std::size_t>(outputs * (last - first) * window);
@@ -52,13 +47,10 @@ void split_long_sums(Network& network) {
         sum = given;
         continue;
       }
-      Layer add;
-      add.kind = LayerKind::Add;
-      add.name = whole.name + ", sum";
-      add.inputs = {sum, given};
-      sum = add.output = last == channels ? whole.output : network.add_tensor(shape);
+      const std::size_t both = last == channels ? whole.output : network.add_tensor(shape);
+      Layer& add = network.add_layer(LayerKind::Add, whole.name + ", sum", {sum, given}, both);
       if (last == channels) add.activation = whole.activation;
-      network.layers.push_back(std::move(add));
+      sum = both;
     }
   }
 }

@@ -26,19 +26,13 @@ double value_bytes(const Placement& tensor) {
 void fill(char* to, std::int64_t count, const Placement& tensor) {
   if (tensor.element_bytes == 2) {
     std::fill_n(reinterpret_cast<std::int16_t*>(to), count, static_cast<std::int16_t>(tensor.zero));
-  } else if (tensor.element_bytes == sizeof(float)) {
-    std::fill_n(reinterpret_cast<float*>(to), count, 0.0F);
-  } else {
+  } else {  // of float32 it is 0
     std::memset(to, static_cast<int>(tensor.zero),
                 static_cast<std::size_t>(count * tensor.element_bytes));
   }
 }
 
 }  // namespace
-
-std::int64_t float_bytes(const TensorShape& shape) {
-  return round_up(shape.values() * static_cast<std::int64_t>(sizeof(float)), kCacheLine);
-}
 
 void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
                         std::int64_t behind) {
@@ -63,16 +57,6 @@ void Placement::blocked(std::int64_t vector) {
   lanes = vector;
   lay_out(round_up(shape.channels, vector) / vector, vector, 1, vector);
   block = row * (shape.height + 2 * border);
-}
-
-void Placement::planar(std::int64_t vector) {
-  lay_out(shape.channels, 1, 2 * vector, 4 * vector);
-  block = row * (shape.height + 2 * border);
-}
-
-void Placement::interleaved(std::int64_t vector) {
-  block = vector;
-  lay_out(1, shape.channels * vector, 1, vector);
 }
 
 void Placement::plain(std::int64_t vector) {
@@ -227,10 +211,6 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   steps_.push_back({std::move(profile), std::move(op)});
 }
 
-void Program::need_scratch(std::int64_t bytes) {
-  scratch_bytes_ = std::max(scratch_bytes_, round_up(bytes, kCacheLine));
-}
-
 void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) const {
   const Placement& placement = placements_[tensor];
   const auto& [_, height, width] = placement.shape;
@@ -249,11 +229,6 @@ void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) co
       clear(height * placement.row - gap, gap - before + rows);
     }
   }
-}
-
-Frame Program::frame(char* memory, std::int64_t units) const {
-  char* scratch = memory + shared_bytes_;
-  return {memory, scratch + scratch_bytes_ + needed_bytes(), unit_bytes_, units, scratch};
 }
 
 const bool* Program::find_needed(float* const* outputs, char* memory) const {

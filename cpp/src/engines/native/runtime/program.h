@@ -88,9 +88,15 @@ struct Placement {
   /// [channels / vector][height][width][vector]; where the channels end, zeros fill the vector.
   void blocked(std::int64_t vector);
   /// [channels][height][width], with rows of whole pairs of vectors.
-  void planar(std::int64_t vector);
+  void planar(std::int64_t vector) {
+    lay_out(shape.channels, 1, 2 * vector, 4 * vector);
+    block = row * (shape.height + 2 * border);
+  }
   /// [height][width][channels][images], a vector of them.
-  void interleaved(std::int64_t vector);
+  void interleaved(std::int64_t vector) {
+    block = vector;
+    lay_out(1, shape.channels * vector, 1, vector);
+  }
   /// [channels][height][width] and nothing between, and behind them what kernels may touch.
   void plain(std::int64_t vector);
 
@@ -115,7 +121,9 @@ struct Placement {
 };
 
 /// Of a tensor as float32 without a border, in whole cache lines.
-std::int64_t float_bytes(const TensorShape& shape);
+inline std::int64_t float_bytes(const TensorShape& shape) {
+  return round_up(shape.values() * static_cast<std::int64_t>(sizeof(float)), kCacheLine);
+}
 
 /// The memory of a run, and the units of it that a step computes.
 struct Frame {
@@ -226,8 +234,6 @@ struct Crew {
 /// is known.
 class Program {
  public:
-  Program(const Program&) = delete;
-  Program& operator=(const Program&) = delete;
   virtual ~Program() = default;
 
   std::int64_t images_per_unit() const noexcept { return images_per_unit_; }
@@ -292,7 +298,9 @@ class Program {
   /// \param multiply_adds for one image
   void add_step(const Layer& layer, std::string name, double multiply_adds,
                 std::unique_ptr<const Op> op);
-  void need_scratch(std::int64_t bytes);
+  void need_scratch(std::int64_t bytes) {
+    scratch_bytes_ = std::max(scratch_bytes_, round_up(bytes, kCacheLine));
+  }
 
   std::vector<Placement> placements_;  ///< by tensor
   std::vector<Part> parts_;            ///< by tensor
@@ -317,7 +325,10 @@ class Program {
                     float* output) const;
   /// Whether `outputs` need each step, written to the memory of a run. \returns null: all do
   const bool* find_needed(float* const* outputs, char* memory) const;
-  Frame frame(char* memory, std::int64_t units) const;
+  Frame frame(char* memory, std::int64_t units) const {
+    char* scratch = memory + shared_bytes_;
+    return {memory, scratch + scratch_bytes_ + needed_bytes(), unit_bytes_, units, scratch};
+  }
   /// Memory for what find_needed gives.
   std::int64_t needed_bytes() const noexcept {
     return outputs_.size() < 2 ? 0 : round_up(static_cast<std::int64_t>(ios_.size()), kCacheLine);

@@ -1,6 +1,5 @@
 #include "engines/native/runtime/verify_plan.h"
 
-#include <algorithm>
 #include <iterator>
 #include <limits>
 #include <map>
