@@ -95,6 +95,9 @@ FORMS = {
     "binary view": lambda x: pa.array([row.tobytes() for row in x]).cast(pa.binary_view()),
     "dictionary": lambda x: pa.array([row.tobytes() for row in x]).dictionary_encode(),
     "encoded in Arrow": lambda x: pa.array([png(row) for row in x]),
+    "encoded in as many bytes as pixels": lambda x: pa.array(
+        [png(row).ljust(784, b"\0") for row in x], pa.binary(784)
+    ),
     "lists": lambda x: pa.array([*x.reshape(-1, 784)], pa.list_(pa.uint8())),
     "part of lists": lambda x: pa.array([[1], *x.reshape(-1, 784)], pa.list_(pa.int16()))[1:],
     "large lists": lambda x: pa.array([*(x.reshape(-1, 784) / 255)], pa.large_list(pa.float64())),

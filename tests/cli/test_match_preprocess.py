@@ -177,6 +177,26 @@ def test_finds_the_preparation(of, name, pictures, tmp_path, capsys):
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), printed
 
 
+def test_finds_how_photos_of_digits_are_prepared(root, model_dir, tmp_path, capsys):
+    photos = sorted((root / "examples" / "photos").glob("*.jpg"))
+    digits = Pipeline.load(model_dir / "preprocess.json").batch(photos)
+    model = model_dir / "lenet.pdmodel"
+    with Predictor(model) as predictor:
+        np.save(tmp_path / "scores.npy", predictor.run(digits))
+    output = tmp_path / "preprocess.json"
+    command = ["match-preprocess", str(model), *map(str, photos), "-o", str(output)]
+    assert main([*command, "--expect", str(tmp_path / "scores.npy")]) == 0
+    assert "Digit" in capsys.readouterr().out
+    np.testing.assert_allclose(Pipeline.load(output).batch(photos), digits, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("row", "are"), [([0.25, 0.75], True), ([1.5, -0.5], False), ([0.5, 0.6], False)]
+)
+def test_what_counts_as_probabilities(row, are):
+    assert match_preprocess._is_probabilities(np.array([row])) == are
+
+
 def test_finds_what_smooth_pixels_do_not_tell(tmp_path, capsys, monkeypatch):
     """In noise a wrong size or wrong values may be nearer than another way of resizing."""
     noise = np.random.default_rng(5).integers(0, 256, (200, 300, 3), np.uint8)

@@ -194,6 +194,9 @@ def test_depth_is_how_many_bits_16_bit_samples_have(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(tmp_path / "grey.png", "L")
+        rows = b"\0" + np.array([[16, 0, 4096]], ">u2").tobytes()
+        (tmp_path / "rgb.png").write_bytes(png(1, 1, 16, 2, rows))
+        read(tmp_path / "rgb.png")
     rows = b"\0" + np.array([[16, 4095, 0]], ">u2").tobytes()
     (tmp_path / "rgb.png").write_bytes(png(1, 1, 16, 2, rows))
     with pytest.warns(UserWarning, match=r"rgb\.png: no sample"):

@@ -202,6 +202,11 @@ CASES = {
         {"s": _draw(4), "b": _draw(4)},
     ),
     "fully connected": Case(_one("FC", ["w", "b"]), lambda x, w, b: _rows(x) @ w.T + b, _LINEAR),
+    "fully connected, of a flattened value": Case(
+        [op("Flatten", ["x"], ["f"]), op("FC", ["f", "w", "b"], ["y"])],
+        lambda x, w, b: _rows(x) @ w.T + b,
+        _LINEAR,
+    ),
     "fully connected, weights as filters": Case(
         _one("FC", ["w", "b"]),
         lambda x, w, b: _rows(x) @ w.reshape(5, -1).T + b,

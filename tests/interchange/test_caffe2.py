@@ -179,6 +179,7 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("ConstantFill", [], ["c"], shape=[1 << 62, 1 << 62]), RELU], BadModel, "shape"),
         ([op("ConstantFill", [], ["c"], shape=[-1]), RELU], BadModel, "shape"),
         ([op("ConstantFill", [], ["c"], shape=[1] * 99), RELU], BadModel, "shape"),
+        ([op("ConstantFill", [], ["c"], dtype=6), RELU], Unsupported, "6"),  # uint8
         ([op("ConstantFill", [], ["c"], dtype=99), RELU], Unsupported, "99"),
         ([op("ConstantFill", [], ["c"], dtype=2, value=1 << 40), RELU], BadModel, "does not fit"),
         ([op("Copy", ["x"], ["y"])], BadModel, "not computed from 'x'"),

@@ -198,6 +198,13 @@ def test_damaged_metadata_is_left_out(tmp_path):
         with pytest.raises(BadModel, match=r"a\.onnx: the preprocessing in its metadata"):
             _ = engine.pipeline
     whole = path.read_bytes()
+    # In another field than ours, and in more bytes than an entry has.
+    entry = onnx.StringStringEntryProto(key="lenet_cpp.fake", value="1").SerializeToString()
+    other = b"\x12" + bytes([len(entry)]) + entry  # producer_name
+    large = onnx.ModelProto()
+    large.metadata_props.add(key="lenet_cpp.large", value=f'"{"x" * (1 << 20)}"')
+    path.write_bytes(whole + other + large.SerializeToString())
+    assert read_onnx_metadata(path) == wanted
     for end in range(0, len(whole), 37):  # cut anywhere, or with a length that is too large
         path.write_bytes(whole[:end])
         read_onnx_metadata(path)

@@ -204,6 +204,9 @@ def test_trained_lenet_in_cpp(made, run_program):
     assert manifest.training["framework"] == "torch"
     source = {"file": "net.prm", "sha256": sha256_file(made / "net.prm")}
     assert manifest.training["source"] == source
+    record = read_torch_record(made / "net.prm")
+    assert manifest.training["seed"] == record["seed"]
+    assert "data" not in manifest.training  # it has a field of its own
     assert manifest.accuracy.top1 * len(test) == pytest.approx(correct)
     assert manifest.data["kind"] == "sample"
     verify_checksums(folder)

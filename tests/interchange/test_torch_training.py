@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_records_bring_the_image_size_by_its_older_name_too(tmp_path, key):
 
 def test_recipes_of_paddle_that_have_more_are_refused():
     training.TorchTrainingSettings(recipe=RECIPES["guide"])
+    training.TorchTrainingSettings(recipe=replace(RECIPES["guide"], batch_size=2))
     with pytest.raises(BadInput, match="the recipe best is not for PyTorch"):
         training.TorchTrainingSettings(recipe=RECIPES["best"])
 

@@ -19,6 +19,7 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.cli.export_model import main
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from lenet_cpp.formats import checkpoint, manifest
+from lenet_cpp.models.lenet import LeNet
 from lenet_cpp.training.recipes import config_from_record
 from snippets import run_command
 
@@ -199,6 +200,11 @@ def test_registry():
 def test_what_there_is_not(call, said):
     with pytest.raises(errors.BadInput, match=said):
         call()
+
+
+def test_lenet_alone_is_for_ten_digits():
+    """As the guides make it: without arguments."""
+    assert LeNet()(paddle.zeros([2, 1, 28, 28])).shape == [2, 10]
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

@@ -39,6 +39,19 @@ def test_what_needs_the_network_says_so(made, tmp_path, residual):
     assert not (tmp_path / "out").exists()
 
 
+def test_images_at_a_time(made, tmp_path):
+    """Of images without labels fewer at a time, as they are trained with a smaller rate too."""
+    with quantization.open_source(model_dir=made / "classifier") as source:
+        photos = quantization.own_images(source, made / "photos")
+        labelled = replace(photos, labels=np.zeros(len(photos.test), np.int64))
+        for images, size in ((photos, 8), (labelled, 64)):
+            settings = QuantizationSettings()
+            task = quantization.make_task(
+                source, images, "static-ptq", settings, tmp_path, tmp_path
+            )
+            assert task.batch_size == size
+
+
 def without_cast(stored):
     """Quantize once as the package does, but leave the weights as ``convert`` leaves them."""
 
