@@ -76,12 +76,24 @@ std::vector<std::string> parameter_names(const std::filesystem::path& program) {
   return names;
 }
 
-/// Of each variable in a file of Paddle's: the type (VarType.Type), the shape and the values.
-std::vector<std::tuple<int, Shape, py::bytes>> read_variables(const std::filesystem::path& file) {
+/// Of each of the `count` variables in a file of Paddle's: the type (VarType.Type), the shape and
+/// the values.
+std::vector<std::tuple<int, Shape, py::bytes>> read_variables(const std::filesystem::path& file,
+                                                              std::size_t count) {
   const std::string path = file.string();
-  const std::string bytes = read_file(path);
+  std::string bytes;
+  std::vector<ParameterSpec> records;
+  {
+    const WithoutGil release;
+    bytes = read_file(path);
+    records = read_parameter_records(bytes, path);
+  }
+  if (records.size() != count) {  // before any of them takes memory of Python's
+    refuse_program(path, "holds " + std::to_string(records.size()) + " variables; expected " +
+                             std::to_string(count));
+  }
   std::vector<std::tuple<int, Shape, py::bytes>> found;
-  for (const ParameterSpec& one : read_parameter_records(bytes, path)) {
+  for (const ParameterSpec& one : records) {
     found.emplace_back(one.dtype, one.shape, py::bytes(one.data.data(), one.data.size()));
   }
   return found;

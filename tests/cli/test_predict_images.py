@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,14 @@ def test_output_files_say_the_same(predict, lenet, tmp_path, capsys):
     for image in document:
         values = [-one["probability"] for one in image["predictions"]]
         assert values == sorted(values)
+
+
+def test_json_into_a_pipe(predict, lenet, tmp_path):
+    os.mkfifo(tmp_path / "out.json")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "out.json").read_text)
+        assert predict(f"-i={lenet.photos}", f"--output={tmp_path / 'out.json'}") == 0
+        assert len(json.loads(read.result(60))) == 8
 
 
 def test_file_names_of_any_bytes(lenet, tmp_path):

@@ -47,6 +47,17 @@ def test_variables_as_paddle_writes_them(tmp_path):
     assert np.array_equal(read_variable(tmp_path / "v"), values)
 
 
+def shaped(shape):
+    """What stands before the float32 values of a variable."""
+    message = b"\x08\x05" + b"".join(b"\x10" + varint(size) for size in shape)
+    return struct.pack("<IQIi", 0, 0, 0, len(message)) + message
+
+
+def varint(value):
+    more = value >> 7
+    return bytes([value & 127 | 128]) + varint(more) if more else bytes([value])
+
+
 GOOD = variable(np.ones((2, 3), np.float32), 5, packed=False)
 
 
@@ -60,6 +71,9 @@ GOOD = variable(np.ones((2, 3), np.float32), 5, packed=False)
         (GOOD[:16] + struct.pack("<i", -1) + GOOD[20:], errors.BadModel),
         (GOOD[:16] + struct.pack("<i", 1 << 30) + GOOD[20:], errors.BadModel),
         (GOOD[:21] + bytes([22]) + GOOD[22:-12], errors.Unsupported),  # bfloat16, of half the size
+        (GOOD[:16] + struct.pack("<i", 4) + GOOD[22:], errors.BadModel),  # no type
+        (shaped([0, 1 << 62, 1 << 62]), errors.Unsupported),
+        (shaped([1] * 100) + b"\0" * 4, errors.Unsupported),
         (GOOD[:23] + b"\x7f" + GOOD[24:], errors.BadModel),  # longer than the file
         (b"\x80\x04" + GOOD, errors.BadModel),  # a pickle
         (GOOD[:20] + b"\xff" * 6 + GOOD[26:], errors.BadModel),

@@ -1,6 +1,7 @@
 #include "model/parameters.h"
 
 #include <algorithm>
+#include <climits>
 
 #include "finite.h"
 #include "io/byte_reader.h"
@@ -81,8 +82,10 @@ std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const 
     const std::string_view desc = reader.take(static_cast<std::uint64_t>(desc_bytes));
     if (!reader.ok()) damaged("the file ends in a header");
     ParameterSpec spec;
+    spec.dtype = -1;                                                  // the type has to be said
     each_field(desc, path, kPaddleProgram, [&](const Field& field) {  // a TensorDesc
-      if (field.number == 1) spec.dtype = static_cast<int>(field.value);
+      if (field.number == 1)
+        spec.dtype = static_cast<int>(std::min<std::uint64_t>(field.value, INT_MAX));
       if (field.number == 2) append_integers(field, spec.shape);
     });
     if (element_size(spec.dtype) == 0) damaged("an unknown element type");

@@ -328,7 +328,7 @@ class BatchPredictor(Closing):
             found = _loaded.setdefault(self._key, Opened(self._bytes, **files, **self._options))
         with suppress(KeyError):  # another thread removed it
             _loaded.move_to_end(self._key)
-            if len(_loaded) > _MOST_LOADED:
+            while len(_loaded) > _MOST_LOADED:
                 _loaded.popitem(last=False)
         return found
 

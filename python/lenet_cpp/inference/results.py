@@ -202,7 +202,7 @@ def open_results(
             yield lambda result: print(
                 next(before) + json.dumps(document(result)), end="", file=file
             )
-            file.write("\n]\n" if file.tell() else "[]\n")
+            file.write("[]\n" if next(before) == "[\n" else "\n]\n")
 
 
 def _rows(result: ImageResult) -> Iterator[list[Any]]:

@@ -106,7 +106,7 @@ class PaddleInferenceEngine:
         """Compute the outputs."""
         require_finite(batch)
         with paddle_failures("running the model"):
-            return self._predictor.run(batch)[0]
+            return self._predictor.run(batch, 1)[0]
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""

@@ -166,12 +166,14 @@ class ConfiguredPredictor:
         self._input = predictor.get_input_handle(self.input_name)
         self._outputs = [predictor.get_output_handle(name) for name in self.output_names]
 
-    def run(self, batch: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
-        """Return all outputs."""
+    def run(
+        self, batch: npt.NDArray[np.float32], most: int | None = None
+    ) -> list[npt.NDArray[Any]]:
+        """Return all outputs, or ``most`` of them."""
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(batch)
         self._predictor.run()
-        return [output.copy_to_cpu() for output in self._outputs]
+        return [output.copy_to_cpu() for output in self._outputs[:most]]
 
 
 def run_config(config: paddle.inference.Config, inputs: Iterable[npt.NDArray[np.float32]]) -> Runs:
