@@ -114,6 +114,7 @@ Model::Lease Model::lend() {
     lent = std::move(idle_.back());
     idle_.pop_back();
   }
+  idle_.reserve(idle_.size() + running_.size() + 1);  // to give it back takes no memory
   running_.insert(lent.get());
   return {lent.release(), [this](Predictor* back) {
             const std::lock_guard<std::mutex> giving(mutex_);

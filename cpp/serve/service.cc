@@ -204,9 +204,13 @@ void Service::Loop::infer(std::shared_ptr<Model> model, Request& request, Done& 
                static_cast<double>(job->infer.images()) * job->model->image_us <= options.loop_us;
   }
   if (is_short) {
-    batch_.reserve(1);
-    waiting_.emplace_back();
-    waiting_.back() = std::move(job);
+    try {
+      batch_.reserve(1);
+      waiting_.emplace_back();
+      waiting_.back() = std::move(job);
+    } catch (const std::bad_alloc& error) {
+      job->answer(failure_response(error));
+    }
   } else if (!service_.workers_.add(job)) {
     job->done(error_response(429, "too many requests are waiting"));
   }

@@ -209,15 +209,16 @@ Workers::Workers(const Options& options, std::atomic<bool>& stop)
 }
 
 Workers::~Workers() {
-  std::deque<std::unique_ptr<Job>> waiting;
   std::unique_lock<std::mutex> lock(mutex_);
   stop_ = true;
-  waiting.swap(queue_);
   woken_.notify_all();
   queued_.notify_all();
-  lock.unlock();
-  for (const auto& job : waiting) job->answer(error_response(503, "the server is stopping"));
-  lock.lock();
+  while (!queue_.empty()) {
+    const std::unique_ptr<Job> job = take();
+    lock.unlock();
+    job->answer(error_response(503, "the server is stopping"));
+    lock.lock();
+  }
   // Again and again: a run that is about to begin does not see that it is cancelled.
   while (alive_ > 0) {
     for (Model* const model : running_) model->cancel();

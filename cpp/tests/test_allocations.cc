@@ -214,7 +214,10 @@ TEST_CASE("whichever allocation of a request fails, it is refused or closed, and
       const int usual = ask(port, request);
       REQUIRE(usual >= 200);
       bool is_last = false;
-      for (int n = 1; !is_last; ++n) {
+      // A queue takes memory for some 64 requests at once.
+      const int times = &request == requests ? 65 : 1;
+      for (int i = times; !is_last; ++i) {
+        const int n = i / times;
         CAPTURE(request.substr(0, request.find("\r\n\r\n")));
         CAPTURE(n);
         REQUIRE(n < 10'000);

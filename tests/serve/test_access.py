@@ -45,6 +45,14 @@ def test_the_name_in_the_target_counts(server):
         assert server.send(target.encode())[0] == [status]
 
 
+def test_what_follows_a_refused_request_is_answered(server):
+    requests = [
+        f"GET /v2 HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"
+        for host, more in (("evil.example", ""), ("a", ""), ("localhost", "Connection: close\r\n"))
+    ]
+    assert server.send("".join(requests).encode())[0] == [421, 421, 200]
+
+
 @pytest.mark.parametrize("path", [INFER, "/v2/repository/models/lenet/unload"])
 @pytest.mark.parametrize(
     "origin",

@@ -94,6 +94,14 @@ def test_a_flood_of_chunks(server, question):
     assert server.send(request * 5, half_close=True)[0] == [200] * 5
 
 
+def test_many_small_values_of_json(server):
+    """Half a second altogether, and hours if each took time for all that came before it."""
+    for values in (["{}"] * 2_000_000, [f'"{i}":{{}}' for i in range(300_000)]):
+        text = f"[{','.join(values)}]" if values[0] == "{}" else f"{{{','.join(values)}}}"
+        status, _, _ = server.ask("POST", "/v2/repository/index", text.encode())
+        assert status in {200, 400}
+
+
 def test_bodies_that_unpack_to_too_much(start_server, server):
     for pack, name in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
         bomb = pack(bytes(200 << 20), 1)

@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <limits>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "infer.h"
+#include "json_reader.h"
 #include "repository.h"
 
 namespace lenet::serve {
@@ -365,8 +365,9 @@ grpc::Status status_of(const Response& response) noexcept try {
     if (status == response.status) code = its_code;
   }
   if (code == Code::OK) return grpc::Status::OK;
-  const auto json = nlohmann::json::parse(response.body.empty() ? response.tail : response.body);
-  std::string message = json.value("error", std::string());
+  std::string message;
+  JsonReader in(response.body.empty() ? response.tail : response.body);
+  in.object({"error"}, [&](std::size_t) { message = in.text(); });
   std::size_t size = std::min(message.size(), kMaxMessage);
   // Not within a character: what is no UTF-8 ends a stream.
   while (size > 0 && size < message.size() && (message[size] & 0xC0) == 0x80) --size;

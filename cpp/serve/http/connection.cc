@@ -124,7 +124,7 @@ bool Connection::parse_some() {
   }
   const bool is_new = !had_header && parser_->header_done();
   if (is_new) on_header();
-  if (!parser_) return false;  // refused
+  if (!parser_) return true;  // refused: what follows is another request
   count_buffered();
   if (parser_->done()) {
     dispatch();

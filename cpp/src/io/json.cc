@@ -3,17 +3,15 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <vector>
 
 namespace lenet {
 namespace {
 
-[[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
+struct TooDeep : InvalidJson {
+  using InvalidJson::InvalidJson;
+};
 
-void require_depth(std::size_t levels) {
-  if (levels <= kMaxJsonDepth) return;
-  fail("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) + " levels");
-}
+[[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
 
 void skip_blanks(std::string_view& text) {
   const char* at = text.data();
@@ -67,7 +65,10 @@ std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
     if (role == kQuote) {
       at = end_of_text(at, end);
     } else if (role == kOpen) {
-      require_depth(depth + 1);
+      if (depth == kMaxJsonDepth) {
+        throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
+                      " levels");
+      }
       begins[depth++] = at;
     } else {
       ends.add(begins[--depth], at + 1);
@@ -78,10 +79,9 @@ std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
   return text.size();
 }
 
-nlohmann::json parse_tree(std::string_view text,
-                          const nlohmann::json::parser_callback_t& look = nullptr) {
+nlohmann::json parse_tree(std::string_view text) {
   try {
-    return nlohmann::json::parse(text, look);
+    return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     throw InvalidJson(error.what());
   }
@@ -94,21 +94,29 @@ nlohmann::json parse_leaf(std::string_view bytes) {
   return parse_tree(bytes);
 }
 
+void require_unique_names(const JsonValue& value) {
+  if (value.is_array()) value.each_item(require_unique_names);
+  if (!value.is_object()) return;
+  std::set<std::string> names;
+  value.each_member([&](std::string_view name, const JsonValue& member) {
+    if (!names.emplace(name).second) fail("'" + std::string(name) + "' comes a second time");
+    require_unique_names(member);
+  });
+}
+
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text) {
-  using Event = nlohmann::json::parse_event_t;
-  std::vector<std::set<std::string>> names;  // of the objects that are open
-  return parse_tree(text, [&](int depth, Event event, const nlohmann::json& parsed) {
-    const bool opens = event == Event::object_start || event == Event::array_start;
-    if (opens) require_depth(static_cast<std::size_t>(depth) + 1);
-    if (event == Event::object_start) names.emplace_back();
-    if (event == Event::object_end) names.pop_back();
-    if (event == Event::key && !names.back().insert(parsed.get<std::string>()).second) {
-      fail("'" + parsed.get<std::string>() + "' comes a second time");
-    }
-    return true;
-  });
+  try {
+    JsonValue::Ends ends;
+    require_unique_names(JsonValue::parse(text, ends));
+  } catch (const TooDeep&) {
+    throw;  // before a tree is made
+  } catch (const InvalidJson&) {
+    parse_tree(text);  // tells the line of what is no JSON
+    throw;
+  }
+  return parse_tree(text);
 }
 
 std::string python_text(const nlohmann::json& value) {
