@@ -172,6 +172,23 @@ def test_a_network_that_takes_no_size_is_refused_when_it_is_loaded(tmp_path):
     assert str(raised.value).count("instead of native") == 1
 
 
+def test_what_outputs_are_said_to_be(tmp_path):
+    """One of the sizes that are tried tells nothing of what the outputs depend on; two do."""
+    weights = np.ones((3 * 32 * 32, 5), "float32")
+    one = model(
+        "f = Flatten(x) y = MatMul(f, k)", "float[N,3,H,W] x", "float[N,5] y", {"k": weights}
+    )
+    (tmp_path / "one.onnx").write_bytes(one)
+    for path, shape in (
+        (tmp_path / "one.onnx", (-1, -1)),
+        (write(tmp_path, "pooled"), (-1, 5)),
+        (write(tmp_path, "whole"), (-1, 8, -1, -1)),
+        (write(tmp_path, "pooled", "N, C, 20, 20"), (-1, 5)),  # whose size is not open
+    ):
+        with lenet_cpp.Predictor(path, engine="native") as predictor:
+            assert predictor.output_spec.shape == shape, path
+
+
 def test_a_profile_is_of_the_size_that_ran(tmp_path):
     with lenet_cpp.Predictor(write(tmp_path, "pooled"), engine="native") as predictor:
         for height, width in ((20, 40), (24, 80)):
