@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -98,17 +99,23 @@ def test_operators_of_integers_that_do_not_fit_are_named(folder, tmp_path):
     """A softmax of another operator set, and an argument too many, are not what the rule reads."""
     onnx = pytest.importorskip("onnx", reason="the files are changed with it")
 
-    def refused(kind, change):
+    path = tmp_path / "model.onnx"
+
+    def write(kind, change):
         model = onnx.load(folder / "quantized-qoperator" / "squeezenet-u8u8.onnx")
         change(next(node for node in model.graph.node if node.op_type == kind))
-        path = tmp_path / "model.onnx"
         onnx.save(model, path)
+
+    def refused(kind, change):
+        write(kind, change)
         with pytest.raises(lenet_cpp.Unsupported, match=rf"this operator \([\w.]*{kind}, which"):
             lenet_cpp.Predictor(path, engine="native", precision="int8")
 
-    def older(node):
+    def of_set(number, node):
         (opset,) = (each for each in node.attribute if each.name == "opset")
-        opset.i = 12
+        opset.i = number
 
-    refused("QLinearSoftmax", older)
+    refused("QLinearSoftmax", partial(of_set, 12))
+    write("QLinearSoftmax", partial(of_set, 13))  # the first in which it is along one axis
+    lenet_cpp.Predictor(path, engine="native", precision="int8").close()
     refused("QLinearConv", lambda node: node.input.append(node.input[0]))
