@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from lenet_cpp._base.files import atomic_path, cache_folder
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.checkpoint import recover
@@ -24,9 +24,6 @@ from lenet_cpp.models.state import load_state
 
 if TYPE_CHECKING:
     import httpx
-    import paddle
-else:
-    paddle = LazyModule("paddle")
 
 MAX_BYTES = 4 << 30
 _TIMEOUT_SECONDS = 30

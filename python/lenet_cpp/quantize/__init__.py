@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import Report
 from lenet_cpp.data.images import PREPROCESS_NAME
@@ -141,8 +142,6 @@ def _make_manifest(
     source: FloatModel, images: Images, task: Task, quality: Quality, weights: list[str]
 ) -> Manifest:
     """Describe a quantized model, and save ``preprocess.json`` beside it."""
-    import paddle
-
     program = task.result
     params = program.with_suffix(".pdiparams")
     others = [params.name]

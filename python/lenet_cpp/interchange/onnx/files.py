@@ -12,21 +12,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import onnx
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import METADATA_PREFIX
 from lenet_cpp.formats.tensor_spec import TensorSpec
-
-if TYPE_CHECKING:
-    import onnx
-else:
-    onnx = LazyModule("onnx")
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
 
