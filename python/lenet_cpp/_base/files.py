@@ -1,7 +1,5 @@
 """Write files atomically, and recognise a file by its first bytes."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import zipfile

@@ -1,7 +1,5 @@
 """Paddle, PyTorch and ONNX, which are imported when something of them is first used."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.lazy import LazyModule

@@ -1,7 +1,5 @@
 """The inputs of bulk prediction, cut into parts, and the files of its results."""
 
-from __future__ import annotations
-
 import csv
 import glob
 import hashlib

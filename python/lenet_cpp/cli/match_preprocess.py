@@ -1,7 +1,5 @@
 """``lenet-cpp match-preprocess``: the preparation of images that gives the outputs of Python."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Write a C++ program and a model as one thing to move: a folder, an archive, or a single file."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import struct

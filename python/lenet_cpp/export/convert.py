@@ -7,8 +7,6 @@ again. In both ways, the outputs of the written model are compared with the sour
 model is moved into place.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Sequence

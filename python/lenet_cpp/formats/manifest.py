@@ -4,8 +4,6 @@ Both files are in the folder of the model files. ``SHA256SUMS`` has the checksum
 of the manifest, in the format of ``sha256sum -c``. This module needs only the standard library.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

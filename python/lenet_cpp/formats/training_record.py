@@ -4,8 +4,6 @@ A record names the SHA-256 of the files that it is about, so that it is never ta
 description of other parameters that later have the same name.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

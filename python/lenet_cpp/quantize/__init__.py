@@ -14,8 +14,6 @@ The work is done in child processes, because Paddle's quantization needs the old
 chosen when Paddle is imported.
 """
 
-from __future__ import annotations
-
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass

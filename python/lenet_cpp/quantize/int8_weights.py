@@ -4,8 +4,6 @@
 as if they were int8 when its int8 switch is on, and then answers wrongly without a word.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -4,8 +4,6 @@ PaddleSlim 2.6.0 wants NumPy 1 and does not declare all that it imports. It is k
 user's environment: made once, when it is asked for, in the user's cache folder.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib import metadata
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Find the image files that a user names on a command line."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ child process, because the C++ of onnx and onnxruntime may crash on a damaged mo
 onnxruntime is anything written.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
