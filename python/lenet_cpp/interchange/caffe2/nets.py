@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lenet_cpp._base.files import reading
 from lenet_cpp._base.frameworks import onnx
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.strict_json import read_json
@@ -105,12 +106,10 @@ def read_net(path: Path) -> Net:
 
 
 def _read(path: Path, most: int, what: str) -> bytes:
-    try:
+    with reading(path):
         if (size := path.stat().st_size) > most:
             raise BadModel(f"{path} has {size} bytes: more than {what} can have")
         return path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def find_nets(path: str | Path) -> tuple[Path, Path]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.files import reading
 from lenet_cpp._base.frameworks import onnx
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
@@ -40,12 +41,10 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
     """
     require("onnx", extra="onnx")
     path = Path(path)
-    try:
+    with reading(path):
         if path.stat().st_size > _MOST_BYTES:
             raise Unsupported(f"{path}: ONNX files of more than 2 GiB are not supported")
         data = path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -112,12 +111,9 @@ def _load_weights(model: onnx.ModelProto, path: Path) -> None:
         total += wanted
         if total > _MOST_BYTES:
             raise Unsupported(f"{path}: ONNX models of more than 2 GiB are not supported")
-        try:
-            with source.open("rb") as file:
-                file.seek(max(offset, 0))
-                tensor.raw_data = file.read(wanted)
-        except OSError as error:
-            raise FileNotFound(f"cannot read {source}: {error.strerror}") from error
+        with reading(source), source.open("rb") as file:
+            file.seek(max(offset, 0))
+            tensor.raw_data = file.read(wanted)
         if len(tensor.raw_data) != wanted:
             raise BadModel(f"{source} is truncated: {name} is not whole")
         tensor.ClearField("external_data")

@@ -27,10 +27,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lenet_cpp import models
-from lenet_cpp._base.files import atomic_path, other_content
+from lenet_cpp._base.files import atomic_path, other_content, reading
 from lenet_cpp._base.frameworks import torch
 from lenet_cpp._base.optional import require
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.models.registry import is_file_reference, load_from_file
 
 # Where training programs put the parameters beside what else they save.
@@ -176,10 +176,8 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     path = Path(path)
     if safe := path.suffix == ".safetensors":
         require("safetensors", extra="torch")
-    try:
+    with reading(path):
         data = path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below, such as sparse tensors
