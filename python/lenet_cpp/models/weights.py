@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -21,9 +20,6 @@ from lenet_cpp.formats.checkpoint import recover
 from lenet_cpp.formats.manifest import sha256_file
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.models.state import load_state
-
-if TYPE_CHECKING:
-    import httpx
 
 MAX_BYTES = 4 << 30
 _TIMEOUT_SECONDS = 30
