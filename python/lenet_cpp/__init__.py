@@ -7,8 +7,6 @@
 Importing this package imports NumPy, and no other package: no ``paddle``, no Pillow.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.lazy import lazy_exports

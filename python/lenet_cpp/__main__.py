@@ -1,7 +1,5 @@
 """``python -m lenet_cpp``: the command ``lenet-cpp``."""
 
-from __future__ import annotations
-
 import sys
 
 from lenet_cpp.cli import main

@@ -4,8 +4,6 @@ Every comparison of outputs in this project is made here: by ``verify``, by ever
 it writes a file, by quantization, and by the tools.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

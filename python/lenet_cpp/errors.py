@@ -4,8 +4,6 @@ Every class derives from :class:`Error` and from the built-in exception that a P
 ``exit_code`` is the exit code of our command line programs for that error.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from lenet_cpp._core import exit_codes

@@ -1,7 +1,5 @@
 """The base class of everything that is closed at the end of a ``with`` block."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 from lenet_cpp._base.lazy import Self

@@ -1,13 +1,13 @@
 """Write files atomically, and recognise a file by its first bytes."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lenet_cpp.errors import FileNotFound
 
 PREPROCESS_NAME = "preprocess.json"
 """The file beside a model that says how images are prepared (:mod:`lenet_cpp.data.images`)."""
@@ -72,6 +72,17 @@ def naming(target: Path, temporary: Path) -> Iterator[None]:
         if error.errno is not None and (name is None or str(name).startswith(str(temporary))):
             error.filename = str(target)
         raise
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Raise FileNotFound, which names ``what``, when the operating system does not let us read."""
+    try:
+        yield
+    except FileNotFound:
+        raise
+    except OSError as error:
+        raise FileNotFound(f"cannot read {what}: {error.strerror or error}") from error
 
 
 def write_text(target: Path, text: str) -> None:

@@ -1,7 +1,5 @@
 """Ctrl-C while C++ computes: Python itself looks at it only once the call has returned."""
 
-from __future__ import annotations
-
 import os
 import select
 import signal

@@ -1,7 +1,5 @@
 """Names that are imported when they are first used, and those of typing for any Python."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Optional packages: which extra of lenet_cpp installs them."""
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec
 

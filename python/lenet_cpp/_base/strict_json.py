@@ -4,8 +4,6 @@ Every function with the arguments ``value`` and ``where`` checks and returns the
 ValueError that begins with the place.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar

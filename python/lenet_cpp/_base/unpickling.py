@@ -1,7 +1,5 @@
 """Unpickle arrays and plain containers, without running code from the file."""
 
-from __future__ import annotations
-
 import pickle
 from typing import Any
 

@@ -6,8 +6,6 @@ environment of their own. :func:`call` does such work in a child process; :func:
 other programs.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Call a function on the machines of a cluster, of Ray or of Spark."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

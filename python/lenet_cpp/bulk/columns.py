@@ -1,7 +1,5 @@
 """The columns of tables: images, however they are kept there, and what a model makes of them."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -5,8 +5,6 @@ in the folder ``OUT.parts``; the journal there lists the finished parts. When al
 become the file ``OUT``, and the folder is removed.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import multiprocessing

@@ -1,7 +1,5 @@
 """The inputs of bulk prediction, cut into parts, and the files of its results."""
 
-from __future__ import annotations
-
 import csv
 import glob
 import hashlib
@@ -18,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp._base.files import atomic_path
+from lenet_cpp._base.files import atomic_path, reading
 from lenet_cpp._base.optional import require
 from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import read_idx
@@ -211,10 +209,8 @@ def _cut(path: Path, rows: int) -> Iterator[dict[str, Any]]:
 
 
 def _array(table: str) -> NDArray[Any]:
-    try:
+    with reading(table):
         facts = Path(table).stat()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {table}: {error.strerror}") from error
     return _array_as_of(table, facts.st_size, facts.st_mtime_ns)
 
 
@@ -223,9 +219,8 @@ def _array_as_of(table: str, _size: int, _time: int) -> NDArray[Any]:
     if not table.endswith(".npy"):
         return read_idx(Path(table))
     try:
-        array = np.load(table, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise FileNotFound(f"cannot read {table}: {error.strerror or error}") from error
+        with reading(table):
+            array = np.load(table, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise BadInput(f"{table} is not an array of images: {error}") from error
     if array.ndim < 2:

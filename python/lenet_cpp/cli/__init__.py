@@ -7,8 +7,6 @@ Import what is heavy inside the function. Name the module in ``COMMANDS``.
 Each command can be called with a list of arguments, as ``scripts/*.py`` and the tests do.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How a command runs from a terminal: what it raises becomes one line and an exit status."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

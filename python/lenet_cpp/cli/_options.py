@@ -5,8 +5,6 @@ status. Of an option's names ``--help`` shows the first short and the first long
 such as those of Paddle's guides, are aliases that it mentions once.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import sys
@@ -16,19 +14,17 @@ from functools import partial
 from inspect import cleandoc
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click import option
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import find_built
 from lenet_cpp.models import MODELS
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 

@@ -1,7 +1,5 @@
 """``lenet-cpp benchmark``: latency and throughput of one model in the engines that are here."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

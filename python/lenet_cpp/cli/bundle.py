@@ -1,7 +1,5 @@
 """``lenet-cpp bundle``: a program and a model as one thing to move."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from click import option

@@ -1,7 +1,5 @@
 """``lenet-cpp convert``: from one of Paddle's formats to another."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

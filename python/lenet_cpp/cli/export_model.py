@@ -1,7 +1,5 @@
 """``lenet-cpp export``: from a model's parameters to the files that inference loads."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``lenet-cpp export-onnx``: from a Paddle or PyTorch model to an ONNX file."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

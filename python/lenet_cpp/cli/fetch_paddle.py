@@ -4,8 +4,6 @@ The work is done by scripts/fetch_paddle_inference.py, which run.sh and CMake ca
 is installed; a wheel has a copy of it.
 """
 
-from __future__ import annotations
-
 import sys
 from argparse import Namespace
 from importlib import import_module

@@ -1,7 +1,5 @@
 """``lenet-cpp help``: the help of a command, and what the exit statuses say."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

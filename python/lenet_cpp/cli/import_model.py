@@ -1,7 +1,5 @@
 """``lenet-cpp import``: from another framework's file to an exported model."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory

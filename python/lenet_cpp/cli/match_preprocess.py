@@ -1,7 +1,5 @@
 """``lenet-cpp match-preprocess``: the preparation of images that gives the outputs of Python."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
+from lenet_cpp._base.files import reading
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import (
     CenterCrop,
@@ -27,7 +26,7 @@ from lenet_cpp.data.images import (
     find_images,
     read_image,
 )
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.outputs import softmax
 from lenet_cpp.inference.predictor import Predictor
@@ -242,10 +241,8 @@ class _Search:
 
 def _read_expected(path: Path) -> NDArray[Any]:
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             return np.atleast_2d(np.lib.format.read_array(file, allow_pickle=False))
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise BadInput(f"{path} is no .npy file: {error}") from error
 

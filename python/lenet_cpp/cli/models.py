@@ -1,7 +1,5 @@
 """``lenet-cpp models``: the registry of networks."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``lenet-cpp predict``: classify images with a model, in any engine."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence

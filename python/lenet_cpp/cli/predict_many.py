@@ -1,7 +1,5 @@
 """``lenet-cpp predict-many``: folders and tables of any size, in parts."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable

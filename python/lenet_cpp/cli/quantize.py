@@ -1,7 +1,5 @@
 """``lenet-cpp quantize``: from a float model to a model of 8-bit integers."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

@@ -1,7 +1,5 @@
 """``lenet-cpp serve``: run the C++ program lenet_serve, which parses the arguments."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``lenet-cpp torch-train``: train a network in PyTorch and save its parameters."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

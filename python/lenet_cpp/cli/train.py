@@ -1,7 +1,5 @@
 """``lenet-cpp train``: train a model on MNIST and leave a checkpoint."""
 
-from __future__ import annotations
-
 import dataclasses
 import signal
 import sys

@@ -1,7 +1,5 @@
 """``lenet-cpp verify``: do C++ and Python give the same answers?"""
 
-from __future__ import annotations
-
 import json
 from contextlib import ExitStack
 from dataclasses import replace

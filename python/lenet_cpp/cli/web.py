@@ -1,7 +1,5 @@
 """``lenet-cpp web``: a page that runs a model in the browser."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lenet_cpp.cli import _options as cli

@@ -1,7 +1,5 @@
 """Images and labels: MNIST, image files as arrays, and arrays as models take them."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.lazy import lazy_exports

@@ -4,8 +4,6 @@ The loader waits for ever on a silent network, and leaves partial files under th
 Therefore it works in a scratch folder, and is stopped when no more data arrives.
 """
 
-from __future__ import annotations
-
 import tempfile
 import threading
 import time

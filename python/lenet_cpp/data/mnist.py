@@ -4,8 +4,6 @@ The IDX format is that of the MNIST files: two zero bytes, an element type, the 
 dimensions, each dimension as a big-endian 32-bit integer, then the elements in C order.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import math

@@ -1,7 +1,5 @@
 """Write a C++ program and a model as one thing to move: a folder, an archive, or a single file."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import struct
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lenet_cpp import _core
-from lenet_cpp._base.files import PREPROCESS_NAME, naming
+from lenet_cpp._base.files import PREPROCESS_NAME, naming, reading
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
 from lenet_cpp.formats.installation import checked_name
@@ -58,10 +56,8 @@ def write_bundle(
     output = Path(output)
     if output.exists() and not _is_bundle(output):
         raise BadInput(f"{output} is not a bundle that was written before: choose another name")
-    try:
+    with reading(f"the program {program}"):
         content = program.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read the program {program}: {error.strerror}") from error
     loader = _loader_of(program, content)
     libraries = _libraries_of(program, loader) if loader else []
     files, images, expected = _open_model(Path(BUNDLED_DIR if model is None else model))

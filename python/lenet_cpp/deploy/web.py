@@ -1,7 +1,5 @@
 """Write a static page that runs a model in the browser (``web/`` of the repository)."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

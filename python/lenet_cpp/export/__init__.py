@@ -1,7 +1,5 @@
 """Export trained networks, and convert models between Paddle's formats."""
 
-from __future__ import annotations
-
 from lenet_cpp.export.convert import Conversion, convert_model
 from lenet_cpp.export.inference_model import export_model, export_separate
 from lenet_cpp.export.separate_layout import combine_separate, write_separate

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.agreement import compare_batches
 from lenet_cpp.errors import BadModel, Error, Unsupported
 from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.paddle_engines.running import Runs, last_line, random_batches, run_model
-
-if TYPE_CHECKING:
-    import paddle
 
 
 def run_or_raise(
@@ -76,8 +74,6 @@ def compare_with_program(layer: paddle.nn.Layer, model: Model) -> tuple[bool, fl
     Returns whether the program ends in a softmax, which the network does not have, and the largest
     difference. It is BadModel when the outputs differ, or the program cannot be run.
     """
-    import paddle
-
     inputs = random_batches(model.input_shape)
     expected = [run[0] for run in run_or_raise(model.program, model.params, inputs).outputs]
     softmax = model.output_kind == "probabilities"

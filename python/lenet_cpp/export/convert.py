@@ -7,8 +7,6 @@ again. In both ways, the outputs of the written model are compared with the sour
 model is moved into place.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME, atomic_path, write_text
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, BadInput, Unsupported
 from lenet_cpp.export.checks import compare_with_program
@@ -230,8 +229,6 @@ def _checked_program(
 
 def _write_state(state: dict[str, NDArray[Any]], path: Path) -> Path:
     """Write a ``.pdparams`` file that reads back as the same bits."""
-    import paddle
-
     paddle.save({key: np.ascontiguousarray(value) for key, value in state.items()}, str(path))
     back = checkpoint.read_state(path)
     if back.keys() != state.keys() or any(

@@ -31,14 +31,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp import models
 from lenet_cpp._base.files import PREPROCESS_NAME
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCE
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
@@ -52,13 +52,8 @@ from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.weights import fetch, load_parameters
 from lenet_cpp.paddle_engines.running import random_batches, signature_of
 
-if TYPE_CHECKING:
-    import paddle
-
-    Inputs = list[npt.NDArray[np.float32]]
-    Outputs = list[npt.NDArray[Any]]
-else:
-    paddle = LazyModule("paddle")
+Inputs = list[npt.NDArray[np.float32]]
+Outputs = list[npt.NDArray[Any]]
 
 EXPORT_FORMATS = ("json", "pdmodel")
 INPUT_NAME = "x"

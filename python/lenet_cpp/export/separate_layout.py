@@ -17,13 +17,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp._base.files import PREPROCESS_NAME
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import PROGRAM_DESC, Report, WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
@@ -40,11 +40,6 @@ from lenet_cpp.formats.manifest import (
 from lenet_cpp.formats.source import LEGACY_PROGRAM, find_source
 from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.paddle_engines.running import last_line, random_batches, signature_of
-
-if TYPE_CHECKING:
-    import paddle
-else:
-    paddle = LazyModule("paddle")
 
 
 def write_separate(

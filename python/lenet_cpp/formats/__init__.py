@@ -4,8 +4,6 @@
 converted. Nothing here imports Paddle.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from lenet_cpp._base.lazy import lazy_exports

@@ -15,8 +15,6 @@ Reading never runs code from the file: ``paddle.load`` unpickles everything, thi
 few types of a state dict.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Put a complete export into its folder, or leave the folder unchanged."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence

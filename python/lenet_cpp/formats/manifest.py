@@ -4,8 +4,6 @@ Both files are in the folder of the model files. ``SHA256SUMS`` has the checksum
 of the manifest, in the format of ``sha256sum -c``. This module needs only the standard library.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -15,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lenet_cpp._base.files import write_text
+from lenet_cpp._base.files import reading, write_text
 from lenet_cpp._base.strict_json import (
     boolean,
     choice,
@@ -138,12 +136,9 @@ def package_version() -> str | None:
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file, 64 lower-case digits; FileNotFound when it cannot be read."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    with reading(path), path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -220,10 +215,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        document = read_json(path.read_bytes())
-        return _parse(document)
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+        with reading(path):
+            return _parse(read_json(path.read_bytes()))
     except ValueError as error:
         raise BadModel(f"{path} is not a valid manifest: {error}") from error
 
@@ -250,9 +243,8 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """
     path = folder / CHECKSUMS_NAME
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+        with reading(path):
+            lines = path.read_text(encoding="utf-8").split("\n")
     except ValueError as error:
         raise BadModel(f"{path} is not a list of checksums: {error}") from error
     sums: dict[str, str] = {}

@@ -4,8 +4,6 @@ The export writes class names, preprocessing and where the model comes from into
 each as JSON under a key that begins with ``lenet_cpp.``; docs/onnx.md lists them.
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Collection, Iterator

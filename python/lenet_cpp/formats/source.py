@@ -1,7 +1,5 @@
 """Find the files of a model, and recognise their format."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The declaration of an input or output."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ their names. Paddle's readers silently accept a file that is too short or too lo
 state dicts may run code from it. That is why the C++ library reads them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,16 +4,14 @@ A record names the SHA-256 of the files that it is about, so that it is never ta
 description of other parameters that later have the same name.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lenet_cpp._base.files import write_text
+from lenet_cpp._base.files import reading, write_text
 from lenet_cpp._base.strict_json import read_json
-from lenet_cpp.errors import BadModel, FileNotFound
+from lenet_cpp.errors import BadModel
 from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
 
 RECORD_FORMAT = 1
@@ -32,9 +30,8 @@ def record_text(record: Mapping[str, Any], files: Mapping[str, str]) -> str:
 def load_record(where: Path) -> dict[str, Any]:
     """Read a record; FileNotFound when it cannot be read, BadModel when it is damaged."""
     try:
-        record = read_json(where.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileNotFound(f"cannot read the training record {where}: {error.strerror}") from error
+        with reading(f"the training record {where}"):
+            record = read_json(where.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadModel(f"the training record {where} is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:

@@ -8,9 +8,7 @@ that do not exist, such as a GPU, are ``None``, as in AutoLog. Our own lines fol
 Scripts keep their calls with ``from lenet_cpp import AutoLog as AutoLogger``.
 """
 
-from __future__ import annotations
-
-import logging  # noqa: TC003 - typing.get_type_hints needs it
+import logging
 import os
 import platform
 import re

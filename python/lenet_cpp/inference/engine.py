@@ -8,8 +8,6 @@ parameters, ``executor`` an exported model in ``paddle.static.Executor``.
 This module does not import Paddle; an engine that needs Paddle imports it when it is opened.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Detect inputs far beyond the training range, such as float pixels from 0 to 255."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How to run a model: the options, the engines that there are, and C++'s configuration."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from importlib.util import find_spec

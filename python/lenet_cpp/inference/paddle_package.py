@@ -1,7 +1,5 @@
 """The versions of the installed paddlepaddle, read without importing it."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from importlib.util import find_spec

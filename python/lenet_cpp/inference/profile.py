@@ -1,7 +1,5 @@
 """What each layer of a model costs, as the C++ library measures it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Find and run the C++ programs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Predictions, and their files: CSV, JSON or JSON Lines."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

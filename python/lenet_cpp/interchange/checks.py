@@ -1,7 +1,5 @@
 """How an imported model runs, for the comparison with what it was imported from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

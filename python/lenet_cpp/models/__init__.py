@@ -9,8 +9,6 @@ registry, write a module beside this one with a ``paddle.nn.Layer``, and add its
 :mod:`lenet_cpp.models.weights` has published weights and seeded random ones.
 """
 
-from __future__ import annotations
-
 from lenet_cpp.models.registry import MODELS, ModelSpec, build, find, get, resolve
 from lenet_cpp.models.registry import list_names as list  # noqa: A004 - as in timm
 from lenet_cpp.models.weights import load_parameters, load_pretrained

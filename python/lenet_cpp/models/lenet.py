@@ -1,7 +1,5 @@
 """LeNet in the form of Paddle's deployment guide."""
 
-from __future__ import annotations
-
 import paddle
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 

@@ -11,14 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays
-
-if TYPE_CHECKING:
-    import paddle
 
 _GENERATED = re.compile(r"(?P<kind>.+)_(?P<number>\d+)(?P<rest>\.\w+)")
 # An optimizer's state is named after the parameter: conv2d_0.w_0_velocity_0.

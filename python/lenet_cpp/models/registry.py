@@ -13,18 +13,13 @@ from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import Pipeline, digit, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.models.weights import seed_parameters
-
-if TYPE_CHECKING:
-    import paddle
-else:
-    paddle = LazyModule("paddle")
 
 _Kind = TypeVar("_Kind")
 

@@ -16,8 +16,6 @@ shortcut of every stage, in the first stage of the 18 and 34 layer networks too,
 adds the input itself.
 """
 
-from __future__ import annotations
-
 import math
 
 import paddle

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.files import PREPROCESS_NAME
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, verify_checksums
 from lenet_cpp.formats.source import OLD_PROGRAMS, Source
 from lenet_cpp.formats.tensors import read_combined, read_variable
 from lenet_cpp.inference.model import Model
 from lenet_cpp.models.parameter_names import as_state_dict
-
-if TYPE_CHECKING:
-    import paddle
 
 _NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -14,19 +13,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from lenet_cpp._base.files import atomic_path, cache_folder
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.checkpoint import recover
 from lenet_cpp.formats.manifest import sha256_file
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.models.state import load_state
-
-if TYPE_CHECKING:
-    import httpx
-    import paddle
-else:
-    paddle = LazyModule("paddle")
 
 MAX_BYTES = 4 << 30
 _TIMEOUT_SECONDS = 30

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.formats.tensor_spec import TensorSpec
@@ -28,9 +29,6 @@ from lenet_cpp.paddle_engines.running import (
     inference_config,
     paddle_failures,
 )
-
-if TYPE_CHECKING:
-    import paddle
 
 _CHECKS = frozenset({"check_program", "check_hashes"})
 _ACCELERATORS = ("plain", "onednn", "openvino")
@@ -120,16 +118,12 @@ class PaddleInferenceEngine:
 
 def _place(device: str) -> Any:
     """Return Paddle's name for a device."""
-    import paddle
-
     number = find_gpu(device)
     return paddle.CPUPlace() if number < 0 else paddle.CUDAPlace(number)
 
 
 def _settings(engine: str, place: Any) -> RunSettings:
     """Return the settings of training engines: Paddle's own kernels and its flags."""
-    import paddle
-
     flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
     return RunSettings(
         engine=engine,
@@ -153,8 +147,6 @@ class DygraphEngine:
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the outputs."""
-        import paddle
-
         require_finite(batch)
         with paddle_failures("running the layer"), paddle.no_grad():
             output: NDArray[np.float32] = self._layer(
@@ -186,8 +178,6 @@ class ExecutorEngine:
             Unsupported: There is no such GPU.
             BackendFailure: Paddle could not load the model.
         """
-        import paddle
-
         self._pir = model.is_pir
         self._place = _place(device)
         self._scope = paddle.static.Scope()
@@ -197,8 +187,6 @@ class ExecutorEngine:
             self._program, self._inputs, self._outputs = load(model)
 
     def _load_combined(self, model: Model) -> Any:
-        import paddle
-
         program, params = model.program.resolve(), Path(str(model.params)).resolve()
         # Paddle prefers other files of similar names: this folder has no others.
         with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
@@ -208,8 +196,6 @@ class ExecutorEngine:
             return paddle.static.load_inference_model(str(prefix), self._executor)
 
     def _load_separate(self, model: Model) -> Any:
-        import paddle
-
         # Paddle warns that this layout is deprecated each time it reads it.
         logger = logging.getLogger("paddle.static.io")
         level = logger.level
@@ -226,11 +212,9 @@ class ExecutorEngine:
 
     @contextmanager
     def _static(self) -> Iterator[None]:
-        import paddle
-        from paddle.pir_utils import IrGuard, OldIrGuard
-
-        representation: AbstractContextManager[Any] = IrGuard() if self._pir else OldIrGuard()
-        with representation, paddle.static.scope_guard(self._scope):
+        guards = paddle.pir_utils
+        guard = guards.IrGuard if self._pir else guards.OldIrGuard
+        with guard(), paddle.static.scope_guard(self._scope):
             yield
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

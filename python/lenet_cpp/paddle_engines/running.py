@@ -6,21 +6,19 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_cpp import _core
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.formats.manifest import ModelSignature
 from lenet_cpp.formats.source import link_as_legacy
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.options import Accelerator, Precision
-
-if TYPE_CHECKING:
-    import paddle
 
 _SEED = 20_240_229
 # As load_predictor.cc has it.
@@ -70,8 +68,6 @@ def find_gpu(device: str) -> int:
     number = _core.gpu_number(device)
     if number < 0:
         return number
-    import paddle
-
     if not paddle.is_compiled_with_cuda():
         raise Unsupported(
             f"device {device}: this Paddle ({paddle.__version__}) was built without CUDA; install"
@@ -103,12 +99,8 @@ def inference_config(
     ``onednn``, for a model that supports them (see ``engines.cc``): for others Paddle computes in
     float32, or wrongly.
     """
-    from paddle.inference import Config, PrecisionType
-
-    if params is not None:
-        config = Config(str(program), str(params))
-    else:
-        config = Config(str(link_as_legacy(program, Path(cache, "linked"))))
+    found = (program, params) if params else (link_as_legacy(program, Path(cache, "linked")),)
+    config = paddle.inference.Config(*map(str, found))
     with program.open("rb") as file:
         pir = file.read(1) == b"{"
     gpu = find_gpu(device)
@@ -130,7 +122,7 @@ def inference_config(
         _onednn_method(config, "disable_onednn")()
     if accelerator == "openvino":
         config.set_optim_cache_dir(cache)
-        config.enable_openvino_engine(PrecisionType.Float32)
+        config.enable_openvino_engine(paddle.inference.PrecisionType.Float32)
     if precision == "int8":
         _onednn_method(config, "enable_onednn_int8")(set())
     elif precision == "bf16":
@@ -157,10 +149,8 @@ class ConfiguredPredictor:
 
     def __init__(self, config: paddle.inference.Config) -> None:
         """Load the model that the configuration describes."""
-        from paddle.inference import create_predictor
-
         self.config = config
-        self._predictor = predictor = create_predictor(config)
+        self._predictor = predictor = paddle.inference.create_predictor(config)
         self.input_name, *_ = map(str, predictor.get_input_names())
         self.output_names = [str(output) for output in predictor.get_output_names()]
         self._input = predictor.get_input_handle(self.input_name)

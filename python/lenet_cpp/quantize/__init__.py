@@ -14,8 +14,6 @@ The work is done in child processes, because Paddle's quantization needs the old
 chosen when Paddle is imported.
 """
 
-from __future__ import annotations
-
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import Report
 from lenet_cpp.data.images import PREPROCESS_NAME
@@ -141,8 +140,6 @@ def _make_manifest(
     source: FloatModel, images: Images, task: Task, quality: Quality, weights: list[str]
 ) -> Manifest:
     """Describe a quantized model, and save ``preprocess.json`` beside it."""
-    import paddle
-
     program = task.result
     params = program.with_suffix(".pdiparams")
     others = [params.name]

@@ -4,8 +4,6 @@ By several routes: ``paddle.inference`` and :class:`lenet_cpp.Predictor` with ea
 in a child process; and the C++ program.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 import time

@@ -3,8 +3,6 @@
 Each environment is made once, in the user's cache folder, when it is first needed.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

@@ -4,8 +4,6 @@
 as if they were int8 when its int8 switch is on, and then answers wrongly without a word.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lenet_cpp import _core
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import BadModel
 from lenet_cpp.export.inference_model import drop_attributes, parsed_program
 from lenet_cpp.formats.tensors import read_combined
@@ -50,8 +49,6 @@ def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[str], A
 
     Yields the program, the names of its inputs and of its outputs, and the scope.
     """
-    import paddle
-
     paddle.enable_static()
     scope = paddle.static.Scope()
     with paddle.static.scope_guard(scope):
@@ -66,8 +63,6 @@ def opened_program(program: Path) -> Iterator[tuple[Any, list[str], list[str], A
 
 def save_program(path: Path, program: Any, feeds: Iterable[str], fetches: Iterable[str]) -> None:
     """Write a program, with inputs and outputs of these names, and its parameters."""
-    import paddle
-
     block = program.global_block()
     paddle.static.save_inference_model(
         str(path.with_suffix("")),
@@ -121,8 +116,6 @@ def _drop_repetitions(block: Any) -> None:
 
 def _cast(weight: Any, scope: Any, program: str) -> None:
     """Make a weight int8, in the program and in the scope; not an activation."""
-    import paddle
-
     if not weight.persistable or weight.dtype == paddle.int8:
         return
     tensor = scope.find_var(weight.name).get_tensor()

@@ -4,8 +4,6 @@
 the training, and observers, because Paddle's own know whole tensors only and no zero points.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Quantized models beside the float model: by every route, with sizes and times."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

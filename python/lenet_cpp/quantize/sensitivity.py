@@ -1,7 +1,5 @@
 """What quantizing each layer alone costs."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

@@ -4,13 +4,12 @@ PaddleSlim 2.6.0 wants NumPy 1 and does not declare all that it imports. It is k
 user's environment: made once, when it is asked for, in the user's cache folder.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import Unsupported
 from lenet_cpp.quantize.environments import Environment
 from lenet_cpp.quantize.int8_weights import opened_program, save_program
@@ -88,7 +87,6 @@ def dygraph(method: str, algo: str) -> Any:
 
 def round_weights(program_path: Path) -> None:
     """Turn the simulated rounding that ``PTQ`` leaves, with float weights, into the ONNX form."""
-    import paddle
     from paddle.base import core
     from paddle.base.framework import IrGraph
     from paddle.static.quantization import QuantWeightPass, ReplaceFakeQuantDequantPass

@@ -1,7 +1,5 @@
 """The float model that is quantized."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager

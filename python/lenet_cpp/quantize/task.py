@@ -1,7 +1,5 @@
 """How to quantize, and the task that a child process gets: the settings, and the data in files."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

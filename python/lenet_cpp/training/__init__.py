@@ -3,8 +3,6 @@
 Importing this package does not import Paddle.
 """
 
-from __future__ import annotations
-
 from lenet_cpp.training.evaluation import evaluate
 from lenet_cpp.training.loop import TrainingResult, train
 from lenet_cpp.training.recipes import RECIPES, Recipe, TrainingConfig

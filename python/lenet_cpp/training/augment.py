@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import paddle
+from lenet_cpp._base.frameworks import paddle
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,6 @@ def warp(
     images: npt.NDArray[np.float32], augmentation: Augmentation, generator: np.random.Generator
 ) -> paddle.Tensor:
     """Distort a batch, float32 [N, 1, H, H]; pixels from outside an image are background (0)."""
-    import paddle
-
     grid = sampling_grid(augmentation, len(images), images.shape[-1], generator)
     # By default bilinear, and with zeros outside.
     tensors = paddle.to_tensor(images), paddle.to_tensor(grid)

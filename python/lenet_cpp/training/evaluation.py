@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.data.mnist import Split, to_model_input
-
-if TYPE_CHECKING:
-    import paddle
-
-else:
-    paddle = LazyModule("paddle")
 
 
 @dataclass(frozen=True)

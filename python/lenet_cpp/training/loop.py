@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.data.mnist import Mnist, to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
@@ -32,12 +32,6 @@ from lenet_cpp.models.registry import construction
 from lenet_cpp.training.augment import warp
 from lenet_cpp.training.evaluation import Evaluation, evaluate
 from lenet_cpp.training.recipes import TrainingConfig, check_resumable, learning_rate
-
-if TYPE_CHECKING:
-    import paddle
-
-else:
-    paddle = LazyModule("paddle")
 
 REPORT_EVERY = 300
 _SHUFFLE, _DISTORT = 0, 1

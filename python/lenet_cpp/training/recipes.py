@@ -4,8 +4,6 @@ A :class:`TrainingConfig` and the data determine the trained parameters; the tra
 checkpoint describes both.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping

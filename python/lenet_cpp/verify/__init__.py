@@ -24,13 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lenet_cpp import _core
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadInput, Unsupported
@@ -53,9 +53,6 @@ from lenet_cpp.verify.routes import (
     run_program,
     run_training_engine,
 )
-
-if TYPE_CHECKING:
-    import paddle
 
 BATCH_SIZES = (1, 3, 64, 1000)
 MAX_BATCH_SIZE = 1024
@@ -123,8 +120,6 @@ def verify(
     found = find_models(model_dir, formats)
     # First, because Paddle would crash on a damaged file.
     model = check_model(found[0].program, found[0].params)
-    import paddle
-
     exact, notes = _same_engine(str(paddle.__version__), program)
     layer = None
     if params is not None or random_seed(model.manifest) is not None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lenet_cpp import models
+from lenet_cpp._base.frameworks import paddle, torch
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp.agreement import TOLERANCE, Comparison, compare
 from lenet_cpp.errors import Unsupported
@@ -46,12 +47,8 @@ from lenet_cpp.verify.routes import (
     run_program,
 )
 
-if TYPE_CHECKING:
-    import paddle
-    import torch
-
-    Outputs = NDArray[np.float32]
-    Route = Callable[["Context"], Outputs]
+Outputs = NDArray[np.float32]
+Route = Callable[["Context"], Outputs]
 
 _BATCH = 64
 
@@ -147,8 +144,6 @@ class Context:
     def net(self) -> torch.nn.Module:
         """The network in PyTorch, with the same weights or those of the given file."""
         name = self.torch_name()
-        import torch
-
         if self.torch_params is not None:
             state = torch_models.load_state(self.torch_params)
         else:
@@ -224,8 +219,6 @@ def softmax_of(context: Context, logits: Outputs) -> Outputs:
 
 
 def _torch(context: Context) -> Outputs:
-    import torch
-
     net = context.net
     with torch.inference_mode():
         return softmax_of(context, _run(context, lambda x: net(torch.from_numpy(x)).numpy()))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lenet_cpp import models
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.manifest import Manifest, sha256_file
 from lenet_cpp.formats.source import Source, find_sources
 from lenet_cpp.inference.model import Model
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.models.weights import load_parameters
-
-if TYPE_CHECKING:
-    import paddle
 
 _DESCRIPTIONS = {
     "pdmodel": ".pdmodel with .pdiparams",
@@ -63,8 +61,6 @@ def load_trained_layer(
     network ``spec`` is by default that in the manifest beside the model, or LeNet without one.
     Errors are those of :meth:`.ModelSpec.build` and :func:`.load_parameters`.
     """
-    import paddle
-
     manifest, size, classes = model.manifest, model.image_size, model.num_classes
     if spec is None:
         spec = models.get((manifest and manifest.topology) or "lenet")

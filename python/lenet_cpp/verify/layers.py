@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.agreement import difference, differences
 from lenet_cpp.errors import BadModel
@@ -20,9 +21,6 @@ from lenet_cpp.inference.predictor import LayerOutput, Predictor
 from lenet_cpp.models import ModelSpec
 from lenet_cpp.verify.files import find_models, load_trained_layer
 from lenet_cpp.verify.routes import run_dygraph
-
-if TYPE_CHECKING:
-    import paddle
 
 _LAYER_IMAGES = 64
 # Each layer and the operators that export may turn it into.

@@ -11,8 +11,6 @@ For one image the first two are the record of Paddle's guide. ``numpy.load`` wit
 runs code from such a file; :func:`read_record` does not.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

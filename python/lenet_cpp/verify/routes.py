@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.options import Accelerator, EngineName, Precision
@@ -20,9 +21,6 @@ from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.paddle_engines.engines import ExecutorEngine
 from lenet_cpp.paddle_engines.running import inference_config, run_config
-
-if TYPE_CHECKING:
-    import paddle
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -71,8 +69,6 @@ def run_dygraph(
     layer: paddle.nn.Layer, images: NDArray[np.float32], batch_size: int
 ) -> NDArray[np.float32]:
     """Run the layer itself; float32 [N, ...] in, float32 [N, classes] out."""
-    import paddle
-
     with paddle.no_grad():
         return np.concatenate(
             [layer(paddle.to_tensor(batch)).numpy() for batch in batches(images, batch_size)]

@@ -1,7 +1,5 @@
 """What ``lenet-cpp verify`` prints."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 

@@ -9,8 +9,6 @@ Importing this package imports neither Pillow nor ``paddle``; Pillow is imported
 image is read.
 """
 
-from __future__ import annotations
-
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.data.images.pipeline import Pipeline, digit, imagenet
 from lenet_cpp.data.images.reading import MAX_PIXELS, is_image_source, read_image

@@ -4,8 +4,6 @@ A file may hold any number of other parts, and Pillow's work on them can grow wi
 the file's size, or a thousand times as fast as the file.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

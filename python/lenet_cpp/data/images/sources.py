@@ -1,12 +1,11 @@
 """Find the image files that a user names on a command line."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from lenet_cpp._base.files import reading
 from lenet_cpp.errors import BadInput, FileNotFound
 
 IMAGE_SUFFIXES = frozenset(
@@ -47,7 +46,7 @@ def find_images(
 
 
 def _find(source: Path, missing: bool) -> list[Path]:
-    try:
+    with reading(source):
         if source.is_dir():
             found = sorted(path for path in source.iterdir() if _is_image(path))
             what = "in this folder"
@@ -59,10 +58,6 @@ def _find(source: Path, missing: bool) -> list[Path]:
             what = "that matches"
         else:
             raise FileNotFound(f"{source} does not exist: check the path")
-    except OSError as error:
-        if isinstance(error, FileNotFound):
-            raise
-        raise FileNotFound(f"cannot read {source}: {error.strerror}") from error
     if not found:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise FileNotFound(f"{source}: no image {what}; looked for {suffixes}")

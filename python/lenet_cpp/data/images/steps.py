@@ -4,8 +4,6 @@ They are descriptions. C++ checks them when a :class:`~lenet_cpp.data.images.Pip
 them, and computes them; ``docs/preprocessing.md`` has the exact arithmetic.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

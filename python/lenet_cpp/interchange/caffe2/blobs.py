@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.frameworks import onnx
 from lenet_cpp.errors import BadModel, Unsupported
 
-if TYPE_CHECKING:
-    import onnx
-
-    _Kind = TypeVar("_Kind", int, float, str, tuple[int, ...], list[float])
+_Kind = TypeVar("_Kind", int, float, str, tuple[int, ...], list[float])
 
 MAX_ELEMENTS = 1 << 29  # 2 GiB of float32, more than a file holds
 
@@ -90,11 +88,9 @@ class Value:
 
     def type(self) -> onnx.TypeProto:
         """Return the shape and the kind of elements; a batch that is not known is called N."""
-        from onnx import helper
-
         dtype = np.dtype(np.float32) if self.array is None else self.array.dtype
         dims = [*(length or "N" for length in self.shape[:1]), *self.shape[1:]]
-        return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), dims)
+        return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), dims)
 
 
 @dataclass
@@ -138,20 +134,18 @@ class Blobs:
 
         It is BadModel when the inputs do not fit, or one image makes more values than can be.
         """
-        from onnx import defs, helper, numpy_helper, shape_inference
-
         types = {str(index): value.type() for index, value in enumerate(inputs)}
-        sizes = {"1": numpy_helper.from_array(inputs[1].array)} if op_type == "Reshape" else {}
+        sizes = {"1": onnx.numpy_helper.from_array(inputs[1].array)} if op_type == "Reshape" else {}
         try:
-            output = shape_inference.infer_node_outputs(
-                defs.get_schema(op_type, _OPSET),
-                helper.make_node(op_type, list(types), ["y"], **attributes),
+            output = onnx.shape_inference.infer_node_outputs(
+                onnx.defs.get_schema(op_type, _OPSET),
+                onnx.helper.make_node(op_type, list(types), ["y"], **attributes),
                 types,
                 sizes,
-                opset_imports=[helper.make_opsetid("", _OPSET)],
+                opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
                 ir_version=_IR_VERSION,
             )["y"]
-        except shape_inference.InferenceError as error:
+        except onnx.shape_inference.InferenceError as error:
             reason = " ".join(str(error).removeprefix("[ShapeInferenceError]").split())
             shapes = " and ".join(map(str, inputs[:4]))
             raise BadModel(f"{op.place}: its inputs {shapes} do not fit: {reason:.200}") from error
@@ -168,8 +162,6 @@ class Blobs:
         The hints of the input ``source`` and the output ``result`` become their names; None when
         the one does not depend on the other.
         """
-        from onnx import helper, numpy_helper
-
         needed = {result: None}
         for value in reversed(self._computed):
             if value in needed:
@@ -189,15 +181,17 @@ class Blobs:
         for number, value in enumerate(computed):
             kind, inputs, attributes = value.node
             read, title = [names[one] for one in inputs], f"{kind}_{number}"
-            nodes.append(helper.make_node(kind, read, [names[value]], name=title, **attributes))
-        ends = [[helper.make_value_info(names[one], one.type())] for one in (source, result)]
+            nodes.append(
+                onnx.helper.make_node(kind, read, [names[value]], name=title, **attributes)
+            )
+        ends = [[onnx.helper.make_value_info(names[one], one.type())] for one in (source, result)]
         constants = [
-            numpy_helper.from_array(np.ascontiguousarray(array), names[value])
+            onnx.numpy_helper.from_array(np.ascontiguousarray(array), names[value])
             for value, array in arrays.items()
         ]
-        return helper.make_model(
-            helper.make_graph(nodes, name, *ends, constants),
+        return onnx.helper.make_model(
+            onnx.helper.make_graph(nodes, name, *ends, constants),
             producer_name="lenet_cpp",
             ir_version=_IR_VERSION,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
+            opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
         )

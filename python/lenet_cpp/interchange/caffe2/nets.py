@@ -13,20 +13,16 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.files import reading
+from lenet_cpp._base.frameworks import onnx
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.interchange.caffe2.blobs import Blobs, Missing, Operator, Value
 from lenet_cpp.interchange.caffe2.operators import FILLS, SAME_SHAPE, translate
 from lenet_cpp.interchange.onnx.files import check_onnx
-
-if TYPE_CHECKING:
-    import onnx
-else:
-    onnx = LazyModule("onnx")
 
 INIT_NET, PREDICT_NET, VALUE_INFO = "init_net.pb", "predict_net.pb", "value_info.json"
 MAX_BYTES = (1 << 31) - 1
@@ -110,12 +106,10 @@ def read_net(path: Path) -> Net:
 
 
 def _read(path: Path, most: int, what: str) -> bytes:
-    try:
+    with reading(path):
         if (size := path.stat().st_size) > most:
             raise BadModel(f"{path} has {size} bytes: more than {what} can have")
         return path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def find_nets(path: str | Path) -> tuple[Path, Path]:

@@ -4,8 +4,6 @@ Images are [N, C, H, W]; NHWC is not supported. An argument that is not known he
 because it might change what is computed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from itertools import zip_longest

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lenet_cpp._base.files import atomic_path
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import onnx, torch
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
@@ -40,13 +40,6 @@ from lenet_cpp.interchange.onnx.files import (
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import read_source
 from lenet_cpp.paddle_engines.running import last_line, random_batches, run_model
-
-if TYPE_CHECKING:
-    import onnx
-    import torch
-else:
-    onnx = LazyModule("onnx")
-    torch = LazyModule("torch")
 
 EXPORTERS = {"dynamo": 20, "legacy": 17}
 """PyTorch's exporters, and the operator set that each is asked for."""

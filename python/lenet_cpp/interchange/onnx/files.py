@@ -12,21 +12,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.files import reading
+from lenet_cpp._base.frameworks import onnx
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.onnx_metadata import METADATA_PREFIX
 from lenet_cpp.formats.tensor_spec import TensorSpec
-
-if TYPE_CHECKING:
-    import onnx
-else:
-    onnx = LazyModule("onnx")
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer holds no more
 
@@ -45,12 +41,10 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
     """
     require("onnx", extra="onnx")
     path = Path(path)
-    try:
+    with reading(path):
         if path.stat().st_size > _MOST_BYTES:
             raise Unsupported(f"{path}: ONNX files of more than 2 GiB are not supported")
         data = path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -117,12 +111,9 @@ def _load_weights(model: onnx.ModelProto, path: Path) -> None:
         total += wanted
         if total > _MOST_BYTES:
             raise Unsupported(f"{path}: ONNX models of more than 2 GiB are not supported")
-        try:
-            with source.open("rb") as file:
-                file.seek(max(offset, 0))
-                tensor.raw_data = file.read(wanted)
-        except OSError as error:
-            raise FileNotFound(f"cannot read {source}: {error.strerror}") from error
+        with reading(source), source.open("rb") as file:
+            file.seek(max(offset, 0))
+            tensor.raw_data = file.read(wanted)
         if len(tensor.raw_data) != wanted:
             raise BadModel(f"{source} is truncated: {name} is not whole")
         tensor.ClearField("external_data")

@@ -6,8 +6,6 @@ child process, because the C++ of onnx and onnxruntime may crash on a damaged mo
 onnxruntime is anything written.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lenet_cpp import models
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
@@ -263,8 +262,6 @@ def convert(
 
 def _export(path: str, name: str, steps: Steps, folder: Path) -> tuple[ExportResult, list[str]]:
     """Export in both formats, or in the one that Paddle and the C++ program take."""
-    import paddle
-
     parameters = folder / "model.pdparams"
     paddle.save(build_network(steps).state_dict(), str(parameters))
     spec = models.ModelSpec(

@@ -6,17 +6,12 @@ A step calls a layer of its own when it has parameters that Paddle keeps in one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.interchange.onnx.steps import INPUT, Step, Steps
-
-if TYPE_CHECKING:
-    import paddle
-else:
-    paddle = LazyModule("paddle")
 
 _LAYERS = {"batch_norm": ("weight", "bias", "_mean", "_variance"), "conv2d": ("weight", "bias")}
 # Functions that in Paddle 3.3 build PIR only, as operators of a .pdmodel.

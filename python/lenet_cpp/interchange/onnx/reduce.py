@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.frameworks import onnx
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.formats.tensor_spec import TensorSpec, fix_image
 from lenet_cpp.interchange.onnx.files import OnnxInfo, OnnxSession, describe_onnx, one_line
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
-
-if TYPE_CHECKING:
-    import onnx
-else:
-    onnx = LazyModule("onnx")
 
 _OLDEST = 7  # before, operators did not broadcast as NumPy does
 _MOST_PIXELS = 2**25

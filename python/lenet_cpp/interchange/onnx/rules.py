@@ -1,7 +1,5 @@
 """How each ONNX operator becomes steps; see :mod:`lenet_cpp.interchange.onnx.reduce`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What an ONNX classifier is reduced to: the steps of a Paddle network, and its weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -3,8 +3,6 @@
 Importing this package does not import PyTorch.
 """
 
-from __future__ import annotations
-
 from lenet_cpp.interchange.torch.models import NETWORKS, create_network, load_state, save_state
 from lenet_cpp.interchange.torch.state import import_state
 

@@ -22,21 +22,16 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from lenet_cpp import models
-from lenet_cpp._base.files import atomic_path, other_content
-from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.files import atomic_path, other_content, reading
+from lenet_cpp._base.frameworks import torch
 from lenet_cpp._base.optional import require
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, Unsupported
 from lenet_cpp.models.registry import is_file_reference, load_from_file
-
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = LazyModule("torch")
 
 # Where training programs put the parameters beside what else they save.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -120,7 +115,7 @@ def create_network(
     classes = network.classes if num_classes is None else num_classes
     if classes < 1:
         raise BadInput(f"the number of classes is {classes}; expected 1 or more")
-    torch = require_torch()
+    require_torch()
     builder = network.builder
     if isinstance(builder, str):
         from lenet_cpp.interchange.torch import networks
@@ -132,8 +127,8 @@ def create_network(
         return builder(classes)
 
 
-def require_torch() -> Any:
-    """Import PyTorch, and return it.
+def require_torch() -> None:
+    """Check that PyTorch is installed, as :func:`.require` does, and that it is new enough.
 
     Raises:
         Unsupported: It is not installed, or is older than 2.6, whose reader of files can be made
@@ -141,12 +136,9 @@ def require_torch() -> Any:
             (CVE-2025-32434).
     """
     require("torch", extra="torch")
-    import torch
-
     version = str(torch.__version__)
     if tuple(int(part) for part in version.split(".")[:2]) < (2, 6):
         raise Unsupported(f"PyTorch {version} is too old: pip install 'torch>=2.6'")
-    return torch
 
 
 def save_state(net: torch.nn.Module, path: str | Path) -> None:
@@ -159,7 +151,7 @@ def save_state(net: torch.nn.Module, path: str | Path) -> None:
         OSError: The file cannot be written; what was there before stays.
         Unsupported: PyTorch is missing or too old.
     """
-    torch = require_torch()
+    require_torch()
     net.cpu()
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
         # From a path, torch.save would take the temporary name into the file.
@@ -180,14 +172,12 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
         BadModel: The file is damaged, is not one of parameters, or would run code.
         Unsupported: PyTorch is missing or too old, or safetensors is missing for such a file.
     """
-    torch = require_torch()
+    require_torch()
     path = Path(path)
     if safe := path.suffix == ".safetensors":
         require("safetensors", extra="torch")
-    try:
+    with reading(path):
         data = path.read_bytes()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror or error}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is refused below, such as sparse tensors
@@ -204,7 +194,7 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
         raise BadModel(f"{path} cannot be read: {_reason(path, error)}") from error
     if isinstance(found, torch.nn.Module):
         found = found.state_dict()
-    return _state(path, found, torch)
+    return _state(path, found)
 
 
 def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
@@ -229,7 +219,7 @@ def _reason(path: Path, error: Exception) -> str:
     return other or f"it is damaged or is no file of parameters ({detail.strip()[:200]})"
 
 
-def _state(path: Path, found: Any, torch: Any) -> dict[str, torch.Tensor]:
+def _state(path: Path, found: Any) -> dict[str, torch.Tensor]:
     if isinstance(found, dict):
         wrapped = (found[key] for key in _WRAPPERS if isinstance(found.get(key), dict))
         found = next(wrapped, found)

@@ -1,7 +1,5 @@
 """The networks themselves, with the parameter names that their files have everywhere."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own convention

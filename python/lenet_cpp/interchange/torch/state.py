@@ -13,11 +13,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp._base.frameworks import paddle, torch
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
 from lenet_cpp.errors import BadModel
@@ -32,10 +33,7 @@ from lenet_cpp.models import ModelSpec
 from lenet_cpp.models.registry import build_layer
 from lenet_cpp.paddle_engines.running import random_batches
 
-if TYPE_CHECKING:
-    import torch
-
-    _Place = tuple[str, tuple[int, ...], bool]  # other name, shape, whether it is transposed there
+_Place = tuple[str, tuple[int, ...], bool]  # other name, shape, whether it is transposed there
 
 _STATISTICS = {"_mean": "running_mean", "_variance": "running_var"}
 _COUNTER = "num_batches_tracked"
@@ -97,8 +95,6 @@ def _renamed(
 
 def _places(spec: ModelSpec, classes: int) -> dict[str, _Place]:
     """Return the place in PyTorch of each of Paddle's parameters, with Paddle's shape."""
-    import paddle
-
     layer = build_layer(spec, classes, None)
     linear = {key for key, part in layer.named_sublayers() if isinstance(part, paddle.nn.Linear)}
     places = {}
@@ -146,9 +142,7 @@ def import_state(
         OSError: The folder cannot be written.
     """
     require_paddle()
-    torch = torch_models.require_torch()
-    import paddle
-
+    torch_models.require_torch()
     path, output = Path(path), Path(output_dir)
     network = torch_models.get(model)
     stem = checked_name(name or network.spec.stem)

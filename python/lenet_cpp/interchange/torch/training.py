@@ -3,8 +3,6 @@
 As in :mod:`lenet_cpp.training.loop`, everything random is a function of the seed and of the step.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import sys
