@@ -214,9 +214,10 @@ Workers::~Workers() {
   woken_.notify_all();
   queued_.notify_all();
   while (!queue_.empty()) {
-    const std::unique_ptr<Job> job = take();
+    std::unique_ptr<Job> job = take();
     lock.unlock();
     job->answer(error_response(503, "the server is stopping"));
+    job.reset();  // which may end a model
     lock.lock();
   }
   // Again and again: a run that is about to begin does not see that it is cancelled.

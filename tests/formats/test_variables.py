@@ -72,6 +72,7 @@ GOOD = variable(np.ones((2, 3), np.float32), 5, packed=False)
         (GOOD[:16] + struct.pack("<i", 1 << 30) + GOOD[20:], errors.BadModel),
         (GOOD[:21] + bytes([22]) + GOOD[22:-12], errors.Unsupported),  # bfloat16, of half the size
         (GOOD[:16] + struct.pack("<i", 4) + GOOD[22:], errors.BadModel),  # no type
+        (struct.pack("<IQIi", 0, 0, 0, 4) + b"\x0a\0\x10\1\1", errors.BadModel),  # nor a number
         (shaped([0, 1 << 62, 1 << 62]), errors.Unsupported),
         (shaped([1] * 100) + b"\0" * 4, errors.Unsupported),
         (GOOD[:23] + b"\x7f" + GOOD[24:], errors.BadModel),  # longer than the file

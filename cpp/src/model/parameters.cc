@@ -82,10 +82,12 @@ std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const 
     const std::string_view desc = reader.take(static_cast<std::uint64_t>(desc_bytes));
     if (!reader.ok()) damaged("the file ends in a header");
     ParameterSpec spec;
-    spec.dtype = -1;                                                  // the type has to be said
-    each_field(desc, path, kPaddleProgram, [&](const Field& field) {  // a TensorDesc
-      if (field.number == 1)
+    spec.dtype = -1;
+    // A TensorDesc, which has to say the type.
+    each_field(desc, path, kPaddleProgram, [&](const Field& field) {
+      if (field.number == 1 && field.wire == Wire::Number) {
         spec.dtype = static_cast<int>(std::min<std::uint64_t>(field.value, INT_MAX));
+      }
       if (field.number == 2) append_integers(field, spec.shape);
     });
     if (element_size(spec.dtype) == 0) damaged("an unknown element type");
