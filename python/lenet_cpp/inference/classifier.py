@@ -228,9 +228,10 @@ class Classifier(Closing):
         for image in images:
             if isinstance(image, (list, tuple)):
                 raise _unknown(image)
-            if not kept and _is_array(image):  # the next one may come in the same memory
-                image = np.array(as_array(image, "of images"))  # noqa: PLW2901
-            yield from self._split(image)[1]
+            # The next one may come in the same memory.
+            passes = not kept and _is_array(image)
+            own = np.array(as_array(image, "of images")) if passes else image
+            yield from self._split(own)[1]
 
     def _split_array(self, array: NDArray[Any]) -> tuple[bool, list[_Piece]]:
         shape = self._model.input_shape

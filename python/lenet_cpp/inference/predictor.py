@@ -238,7 +238,7 @@ class Predictor(_Running[_core.Predictor]):
         core = _core.Predictor(core_config(None, None, "", options), *bytes_of(program, params))
         # __init__ takes files: an object is made without it, by a private method of its own class,
         # which SLF001 takes for another one's.
-        return cls.__new__(cls)._hold(core)  # noqa: SLF001
+        return cls.__new__(cls)._hold(core)  # noqa: SLF001 - of this class, as all here
 
     @property
     def output_specs(self) -> list[TensorSpec]:
@@ -315,8 +315,8 @@ class Predictor(_Running[_core.Predictor]):
                 raises.
         """
         # As in from_bytes.
-        clone = type(self).__new__(type(self))._hold(self._alive().clone())  # noqa: SLF001
-        clone._input_range = self._input_range  # noqa: SLF001
+        clone = type(self).__new__(type(self))._hold(self._alive().clone())  # noqa: SLF001 - its own
+        clone._input_range = self._input_range  # noqa: SLF001 - its own
         return clone
 
     @property
@@ -393,7 +393,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
         pool = cls.__new__(cls)
         files = bytes_of(program, params)
         # As in Predictor.from_bytes.
-        pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001
+        pool._load(core_config(None, None, "", options), size, *files)  # noqa: SLF001 - its own
         return pool
 
     def _load(self, config: _core.Config, size: int, *files: bytes) -> None:
