@@ -118,7 +118,8 @@ fi
 ./run.sh --build-only $paddle
 PATH=$PWD/.venv/bin:$PATH
 export PATH
-unset PYTHONPATH PYTHONHOME || true
+# Hundreds of processes read the package, which each would compile again.
+unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE || true
 
 # What run.sh does not need: linters, and what tests compare with.
 installed=.venv/lenet-test-tools

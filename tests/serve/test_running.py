@@ -185,7 +185,7 @@ def put_slow_model(folder, layers=40):
     """Convolutions that take a core some tenths of a second each, in .onnx."""
     onnx = pytest.importorskip("onnx", reason="the model is made with it")
     helper = onnx.helper
-    sides = ("n", 64, 512, 512)
+    sides = ("n", 64, 384, 384)
     nodes = [
         helper.make_node("Conv", [f"x{i}", "w"], [f"x{i + 1}"], pads=[2, 2, 2, 2])
         for i in range(layers)
@@ -203,7 +203,7 @@ def put_endless_model(folder, layers=40):
     """The same in Paddle, whose engine cannot be stopped."""
     paddle = pytest.importorskip("paddle", reason="its engine is the one that cannot be stopped")
     convolution = paddle.nn.Conv2D(64, 64, 5, padding=2)
-    spec = paddle.static.InputSpec([None, 64, 512, 512], "float32", "x")
+    spec = paddle.static.InputSpec([None, 64, 384, 384], "float32", "x")
     network = paddle.nn.Sequential(*[convolution] * layers)
     whole = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
     paddle.jit.save(whole, str(folder / "model"))
@@ -219,12 +219,12 @@ def test_the_limit_of_a_stop_while_a_model_is_loaded(
 ):
     """Its first run is ended where the engine can do that; else the process is."""
     put(tmp_path / "m" / "1", layers=1)
-    options = ("--port=0", "--poll_seconds=1", "--stop_seconds=3", f"--engine={engine}")
+    options = ("--port=0", "--poll_seconds=1", "--stop_seconds=2", f"--engine={engine}")
     with run_server(serve_program, tmp_path, *options, ends=False) as server:
         put(tmp_path / "m" / "2")
         before = server.watched.cpu_times().user
         until = time.monotonic() + 60
-        while server.watched.cpu_times().user < before + 2:  # more than the reading takes
+        while server.watched.cpu_times().user < before + 1:  # more than the reading takes
             assert time.monotonic() < until
             time.sleep(0.1)
         assert json.loads(server.ask("GET", "/v2/models/m")[2])["versions"] == ["1"]
