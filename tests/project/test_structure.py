@@ -58,8 +58,8 @@ CPP_ROOMS = {
     "int8": ("engines/native/int8/*",),
     "native": ("engines/native/*",),
     "engines": ("engines/*/*", "engines/*"),
-    # What include/lenet declares of a predictor.
-    "face": ("predictor*", "profile.cc"),
+    # What include/lenet declares of a predictor, and what shows its values.
+    "face": ("predictor*", "profile.cc", "layer_values.*"),
     "description": ("description/*",),
     "C": ("c_api.cc",),
 }
