@@ -9,6 +9,7 @@ import pytest
 from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
+from lenet_cpp.agreement import compare
 from processor import needs_vnni
 
 onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
@@ -215,6 +216,20 @@ def test_a_precision_that_no_engine_has_for_an_onnx_is_refused_with_a_way_out(ma
             lenet_cpp.Predictor(path, precision=precision, accelerator="plain")
     with pytest.raises(lenet_cpp.Unsupported, match=r"quantized.*int8|avx512_bf16"):
         lenet_cpp.Predictor(path, precision="bf16")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_integers_without_a_zero_point_are_left_to_onnxruntime(tmp_path, dtype):
+    """They have the type of the operand; it is no damage where int8 comes."""
+    nodes = """q = QuantizeLinear (x, s, z)  l = com.microsoft.QLinearSigmoid (q, s, , s, )
+        d = DequantizeLinear (l, s, z)  y = Relu (d)"""
+    tensors = {"s": np.float32(1 / 64), "z": np.array(0, dtype)}
+    path = onnx_files.write(tmp_path / "m.onnx", onnx_files.model(nodes, tensors=tensors))
+    x = onnx_files.array((20, 2))
+    with lenet_cpp.Predictor(path) as predictor:
+        assert compare(onnx_files.reference(path, x), predictor.run(x)).agrees
+    with pytest.raises(lenet_cpp.Unsupported, match="no kernel for this operator"):
+        lenet_cpp.Predictor(path, **OPTIONS)
 
 
 def test_values_in_the_middle_are_rounded_as_onnx_defines(tmp_path, monkeypatch):

@@ -42,6 +42,10 @@ Number number(const Operator& op, std::string_view name, Number otherwise) {
   return value == nullptr ? otherwise : *value;
 }
 
+bool is_given(const Arguments& given, std::size_t place) {
+  return place < given.size() && !given[place].second.empty();
+}
+
 /// What does not fit has no kernel, and is named as such.
 bool fits(const Form& form, const Operator& op, std::int64_t opset) {
   const std::size_t count = op.inputs.size();
@@ -49,14 +53,12 @@ bool fits(const Form& form, const Operator& op, std::int64_t opset) {
       form.bias == kNoPlace ? form.result + 1 : std::max(form.result + 1, form.bias);
   const bool whole = form.operands == 0 ? (count - 2) % 3 == 0 : count <= last + 1;
   return count >= form.least && whole && op.outputs.size() == 1 &&
+         // A result without a zero point has the type of the operand, which is not known here.
+         is_given(op.inputs, form.result) == is_given(op.inputs, form.result + 1) &&
          number(op, "channels_last", std::int64_t{0}) == 0 &&
          // From 13 on along one axis, before along all from there on.
          (number(op, "opset", opset) < 13) == (opset < 13) &&
          (form.becomes != "Gemm" || number(op, "alpha", 1.0) == 1);
-}
-
-bool is_given(const Arguments& given, std::size_t place) {
-  return place < given.size() && !given[place].second.empty();
 }
 
 /// \param scale place of its scale \param zero place of its zero point, if it has one
