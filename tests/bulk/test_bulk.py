@@ -311,9 +311,11 @@ def test_journal(tmp_path, inputs, pixels):
     with pytest.raises(BackendFailure, match=r"part-000000\.jsonl was changed since"):
         bulk.predict_all(BatchPredictor(), *arguments, workers=1, part_rows=50, start=damages)
     assert read_results(target) == rows  # those of the run before
-    (folder / "journal.jsonl").write_text("[]\n{}\n")
-    with pytest.raises(BadInput, match="damaged: remove"):
-        bulk.predict_all(BatchPredictor(), *arguments, part_rows=50)
+    part = '{"part": 0, "rows": 50, "skipped": 0, "sha256": ""'
+    for journal in ("[]\n{}", f"1\n{part}}}", f'{{}}\n{part}, "worker": 1}}'):
+        (folder / "journal.jsonl").write_text(f"{journal}\n")
+        with pytest.raises(BadInput, match="damaged, or another version wrote it: remove"):
+            bulk.predict_all(BatchPredictor(), *arguments, part_rows=50)
     busy = bulk._journal(tmp_path / "busy.jsonl.parts", {})
     with busy, pytest.raises(BadInput, match="another process"):
         bulk.predict_all(BatchPredictor(), arguments[0], tmp_path / "busy.jsonl")

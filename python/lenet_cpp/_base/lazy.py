@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Generic, TypeVar
 
 if sys.version_info >= (3, 11):
@@ -35,16 +36,12 @@ class cached(Generic[_Owner, _Value]):  # noqa: N801 - a decorator, used as func
         return found
 
 
-class LazyModule:
+class LazyModule(ModuleType):
     """A module that is imported when something of it is first used, or ``get_type_hints`` asks."""
-
-    def __init__(self, name: str) -> None:
-        """Remember the module's name."""
-        self._name = name
 
     def __getattr__(self, attribute: str) -> object:
         """Import the module, and return what it has under a name."""
-        return getattr(import_module(self._name), attribute)
+        return getattr(import_module(self.__name__), attribute)
 
 
 def lazy_exports(

@@ -252,10 +252,12 @@ def _journal(
 
         head, *lines = content.splitlines() or [b""]
         try:
-            before: Any = json.loads(head) if head else None
+            before: Any = dict(json.loads(head)) if head else None
             done = [Done(**json.loads(line)) for line in lines]
         except (ValueError, TypeError) as error:
-            raise BadInput(f"{folder / _JOURNAL} is damaged: remove {folder}") from error
+            raise BadInput(
+                f"{folder / _JOURNAL} is damaged, or another version wrote it: remove {folder}"
+            ) from error
         if before != facts and done:
             differ = [name for name in facts if before.get(name) != facts[name]]
             raise BadInput(

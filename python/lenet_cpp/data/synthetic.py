@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lenet_cpp._base.lazy import LazyModule
+
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL import Image
+else:
+    Image = LazyModule("PIL.Image")
 
 _SEED = 20_261_120
 # Width and height: landscape, portrait and square, smaller and larger than models take.
 _SIZES = ((320, 240), (200, 300), (256, 256), (640, 480))
 
 
-def made_images(count: int) -> list[Image]:
+def made_images(count: int) -> list[Image.Image]:
     """Make photo-like images of several sizes, always the same: smooth colours, noise, a box."""
-    from PIL import Image
-
     random = np.random.default_rng(_SEED)
     images = []
     for index in range(count):

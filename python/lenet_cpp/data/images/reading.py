@@ -100,8 +100,6 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
         return _decode(_open(io.BytesIO(source), name), mode, name, depth)
     if hasattr(source, "__array__") or hasattr(source, "__dlpack__"):
         return _decode(_from_pixels(as_array(source, "of uint8 pixels")), mode, name)
-    from PIL import Image
-
     if not isinstance(source, Image.Image):
         raise BadInput(
             "expected a path, the bytes of an image file, a Pillow image or an array of uint8"
@@ -128,8 +126,6 @@ def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
 
 
 def _from_pixels(pixels: NDArray[np.generic]) -> Image.Image:
-    from PIL import Image
-
     shape = pixels.shape
     if pixels.dtype != np.uint8 or not is_picture(shape):
         raise BadInput(
@@ -157,8 +153,6 @@ def _check_before_load(image: Image.Image, name: str) -> None:
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
     """Read the header as ``Image.open`` does, which would warn of a bomb before we can look."""
-    from PIL import Image
-
     prefix = file.read(16)
     if not prefix:
         raise BadInput(f"{name} is empty (0 bytes): save or copy it anew")
@@ -227,8 +221,6 @@ def _with_alpha(image: Any, key: tuple[int, ...]) -> Image.Image:
 
     Pillow loads the lower bytes of samples where it is told that they come first.
     """
-    from PIL import Image
-
     at = image.fp.tell()
     image.fp.seek(0)
     lower = type(image)(io.BytesIO(image.fp.read()))
@@ -273,8 +265,6 @@ def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
 
 
 def _composed(layered: Image.Image) -> Image.Image:
-    from PIL import Image
-
     def over(colour: str) -> Image.Image:
         image = Image.new("RGB", layered.size, colour)
         image.paste(layered, mask=layered)
@@ -298,8 +288,6 @@ def _warn_of_dark(image: Image.Image, name: str) -> None:
 
 
 def _high_byte(image: Image.Image, name: str, depth: int) -> Image.Image:
-    from PIL import Image
-
     samples = np.asarray(image)
     if (largest := int(samples.max())) >> depth:
         raise BadInput(
