@@ -212,7 +212,17 @@ class PaddleEngine final : public Engine {
           const bool again = !reported_.insert(name).second;
           if (again && model_.format == ModelFormat::Json) return;
           if (!tensor.initialized() || tensor.dtype() != phi::DataType::FLOAT32) return;
-          callback_(op_type, name, {tensor.data<float>(), tensor.shape()});
+          if (config_.accelerator != Accelerator::OneDnn) {
+            callback_(op_type, name, {tensor.data<float>(), tensor.shape()});
+            return;
+          }
+          // oneDNN keeps a picture's values in an order of its own, which only a copy puts right.
+          const auto values = predictor_->GetOutputHandle(name);
+          const std::vector<int> sizes = values->shape();
+          Tensor copy{{}, {sizes.begin(), sizes.end()}};
+          copy.data.resize(element_count(copy.shape));
+          values->CopyToCpu(copy.data.data());
+          callback_(op_type, name, copy.view());
         });
   }
 
