@@ -213,7 +213,9 @@ Integers paddings_of(const View& op) {
 }
 
 /// Mixes up memory where the only channel of an image is read in wider steps along its width than
-/// along its height, but not in int8; and faults at times where it is padded by a whole window.
+/// along its height, but not in int8; in int8 takes wrong values for the padding of channels that
+/// have several outputs each, where an image is padded at its sides alone; and faults at times
+/// where it is padded by a whole window.
 std::string refuse_convolution_for_onednn(const View& op) {
   const Value* filter = op.input("Filter", 1);
   const Integers strides = op.integers("strides");
@@ -231,6 +233,11 @@ std::string refuse_convolution_for_onednn(const View& op) {
     const std::int64_t window = dilations[i / 2] * (filter->shape[i / 2 + 2] - 1) + 1;
     if (paddings[i] >= window) return op.with("paddings") + ", as wide as the window";
   }
+  const auto* groups = op.attribute<std::int64_t>("groups");
+  const bool spread = !filter->parameter && groups != nullptr && *groups > 1 &&
+                      filter->shape[1] == 1 && filter->shape[0] > *groups;
+  const bool sides = paddings[0] + paddings[1] == 0 && paddings[2] + paddings[3] > 0;
+  if (spread && sides && filter->shape[2] > 1) return op.with("paddings") + ", at the sides alone";
   return "";
 }
 
