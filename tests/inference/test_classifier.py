@@ -60,14 +60,18 @@ def folder(tmp_path, mnist_test):
     return tmp_path
 
 
+def as_model(text):
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(parser.parse_graph(text), ir_version=8, opset_imports=opsets)
+
+
 def means(node="MatMul(b, w)", outputs="float[N,3] y", height=8, width=8):
     """An .onnx of a colour picture: the means of its channels, and an operator after these."""
-    graph = parser.parse_graph(
+    return as_model(
         f"g (float[N,3,{height},{width}] x) => ({outputs})"
         " <float[3,3] w = {1,0,0,0,1,0,0,0,1}>"
         f" {{ a = GlobalAveragePool(x) b = Flatten(a) c = MatMul(b, w) y = {node} }}"
     )
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +259,12 @@ def test_pictures_of_several_sizes(colours):
     model = means(height="H", width="W").SerializeToString()
     with Classifier(model, preprocess=images.Pipeline("RGB", steps)) as classifier:
         assert [result.class_id for result in classifier(pictures)] == [0, 1, 2, 0]
+    text = "g (float[N,1,H,W] x) => (float[N,1] y) { a = GlobalAveragePool(x) y = Flatten(a) }"
+    with Classifier(as_model(text).SerializeToString()) as grey:
+        assert len(grey(np.zeros((20, 30, 5)))) == 20
+        for floats in (np.zeros((20, 30, 3)), np.zeros((20, 30, 1))):  # none of 20 images
+            with pytest.raises(BadInput, match="as uint8 pixels"):
+                grey(floats)
     fixed = Classifier(colours.bare, preprocess=images.Pipeline("RGB", steps))
     with pytest.raises(BadInput, match=r"takes images of \[3, 8, 8\].* gives \[3, 20, 30\]"):
         fixed(pictures[1])

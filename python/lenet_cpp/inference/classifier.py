@@ -241,16 +241,21 @@ class Classifier(Closing):
             if array.ndim == 3 and shape[1] == 1 != len(array) and array.shape[1:] == shape[2:]:
                 return False, [self._pixels(each) for each in array]
             return True, [self._pixels(array)]
+        picture = array.dtype.kind == "f" and is_picture(array.shape)
+        failed = None
         try:
             batch = as_batch(array, shape)
         except BadInput as error:
-            if array.dtype.kind != "f" or not is_picture(array.shape):
+            if not picture:
                 raise
+            failed = error
+        # Where any width is taken, [H, W, 3] could be H images of three columns.
+        if failed or (picture and array.ndim == 3 and shape[3:] == (-1,)):
             raise BadInput(
                 f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
                 f" {array.dtype} of shape {list(array.shape)}: convert it with"
                 " (values * 255).astype('uint8'), if 1 is white"
-            ) from error
+            ) from failed
         single = array.shape == batch.shape[1:] or array.ndim == batch.ndim - 2
         given = [array] if single else array
         return single, [_Piece(a, ready=b) for a, b in zip(given, batch, strict=True)]
