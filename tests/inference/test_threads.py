@@ -16,6 +16,7 @@ import pytest
 
 import lenet_cpp
 from predictor_cases import WAYS, digits, in_child, same
+from shared_models import both_formats
 
 SIZES = (1, 2, 3, 7, 16, 33, 64, 0)
 SECONDS = 60
@@ -281,6 +282,33 @@ def test_predictors_alive_at_the_end(tmp_path, where):
     else:
         code, said = PREAMBLE + ENDS[where], ""
     assert in_child(code, cwd=tmp_path) == said
+
+
+BESIDE_TORCH = """
+os.environ.pop("OMP_NUM_THREADS", None)  # which Paddle sets where it is imported
+if sys.argv[1] == "after":
+    import torch
+    most = torch.get_num_threads()
+x = np.random.default_rng(0).random((2, 20_000), dtype=np.float32)
+for file in sys.argv[2:]:
+    for threads in (1, 2):
+        p = lenet_cpp.Predictor(file, engine="paddle", accelerator="onednn", threads=threads)
+        print(p.run(x).tobytes().hex())
+assert sys.argv[1] == "alone" or torch.get_num_threads() == most
+"""
+
+
+def test_onednn_takes_the_threads_it_is_told_to_beside_torch(tmp_path):
+    """PyTorch brings an OpenMP of its own, which oneDNN takes where it is there first. The sums of
+    one thread have other last bits than those that two share.
+    """
+    pytest.importorskip("torch", reason="an extra: pip install torch")
+    paddle = pytest.importorskip("paddle", reason="it exports the network")
+    files = both_formats(paddle.nn.Linear(20_000, 64), (20_000,), tmp_path)
+    alone, after = (
+        in_child(PREAMBLE + BESIDE_TORCH, how, *files, cwd=tmp_path) for how in ("alone", "after")
+    )
+    assert after == alone
 
 
 FORK = """

@@ -241,10 +241,13 @@ def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, mon
     names = f"{NATIVE},lenet_cpp/auto,onnxruntime,{PROGRAM},litert"
     names += ",*/native/int8,onnxruntime/int8,openvino/int8,lenet_cpp/pdmodel/onednn/int8"
     arguments += ["--contenders", names, "--precision", "fp32,int8", "--program", str(program)]
-    assert cli.main([*arguments, "--json", str(file), "--plots", str(tmp_path)]) == 0
+    status = cli.main([*arguments, "--json", str(file), "--plots", str(tmp_path)])
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".png", ".json"]
     assert "3 x 32 x 32, 37,523,456 multiply-adds each" in capsys.readouterr().out
-    (network,) = json.loads(file.read_text())["networks"]
+    result = json.loads(file.read_text())
+    # How fast this machine is now decides nothing here.
+    assert status == (0 if all(one["holds"] for one in result["figures"]) else 1)
+    (network,) = result["networks"]
     assert network["multiply_adds_per_image"] == RESNET18_OF_32
     found = {one["name"]: (one["status"], one["reason"]) for one in network["contenders"]}
     for name in ("litert", "litert/int8"):

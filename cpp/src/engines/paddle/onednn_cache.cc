@@ -1,5 +1,7 @@
 #include "engines/paddle/onednn_cache.h"
 
+#include <dlfcn.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -97,9 +99,21 @@ phi::ThreadLocals* thread_locals() {
   return body;
 }
 
+/// For this thread, in the OpenMP that all libraries see. \returns what it was, or 0 without one
+int set_threads(int threads) {
+  static const auto get = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+  static const auto set =
+      reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+  if (get == nullptr || set == nullptr) return 0;
+  const int before = get();
+  set(threads);
+  return before;
+}
+
 }  // namespace
 
-OneDnnRun::OneDnnRun(const std::vector<int>& shape) {
+OneDnnRun::OneDnnRun(const std::vector<int>& shape, int threads)
+    : threads_before_(set_threads(threads)) {
   if (!has_symbols()) return;
   static const std::string name = "lenet";  // of an entry that says that the shape is there
   static const auto entry = std::make_shared<int>();
@@ -118,6 +132,10 @@ OneDnnRun::OneDnnRun(const std::vector<int>& shape) {
     phi::set_capacity(body, kShapes);  // a run sets it to 0
     phi::set_blob(context, name, entry);
   }
+}
+
+OneDnnRun::~OneDnnRun() {
+  if (threads_before_ > 0) set_threads(threads_before_);
 }
 
 NoOneDnnRun::NoOneDnnRun() : lock_(lock_cache<Alone>()) {}

@@ -162,7 +162,7 @@ class PaddleEngine final : public Engine {
     const auto run = [&] {
       const std::vector<int> shape(input.shape.begin(), input.shape.end());
       std::optional<OneDnnRun> guard;
-      if (config_.accelerator == Accelerator::OneDnn) guard.emplace(shape);
+      if (config_.accelerator == Accelerator::OneDnn) guard.emplace(shape, config_.threads);
       input_->Reshape(shape);
       input_->CopyFromCpu(input.data);
       run_network();
