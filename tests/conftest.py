@@ -33,10 +33,11 @@ STARTED = threading.Event()  # a test
 
 # The files that take longest, first: at the end no process then works alone on a long one.
 LONGEST = (
-    *("test_quantize.py", "test_growth.py", "test_random_networks.py", "test_verify_models.py"),
-    *("test_bulk.py", "test_parity.py", "test_precision.py", "test_native_int8.py"),
-    *("test_threads.py", "test_mutants.py", "test_training.py", "test_operators.py"),
-    *("test_bad_input.py", "test_native_engine.py", "test_conversions.py", "test_models.py"),
+    *("test_quantize.py", "test_running.py", "test_parity.py", "test_verify_models.py"),
+    *("test_random_networks.py", "test_benchmark_runs.py", "test_page.py", "test_operators.py"),
+    *("test_inference_engine.py", "test_onnx_import.py", "test_isolated.py", "test_open_sizes.py"),
+    *("test_conversions.py", "test_hostile_http.py", "test_precision.py", "test_bad_input.py"),
+    *("test_training.py", "test_native_int8.py", "test_gpu_check.py", "test_models.py"),
 )
 
 # Tests that run Paddle in another process, whose failure does not say that it is missing.
