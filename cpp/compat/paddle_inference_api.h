@@ -24,6 +24,9 @@ namespace phi {
 /// Of the operator library's element types, the one that an output hook reads.
 enum class DataType { FLOAT32 = 10 };
 
+/// Of the orders of a tensor's values in memory, the one that oneDNN alone knows.
+enum class DataLayout { ONEDNN = 5 };
+
 }  // namespace phi
 
 namespace paddle {
@@ -33,6 +36,7 @@ class Tensor {
  public:
   bool initialized() const;
   phi::DataType dtype() const;
+  phi::DataLayout layout() const;
   std::vector<std::int64_t> shape() const;
   template <typename T>
   const T* data() const;

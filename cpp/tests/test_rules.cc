@@ -196,4 +196,48 @@ TEST_CASE("oneDNN gets no operator whose attributes make no sense") {  // with c
   CHECK(average("9223372036854775807,9223372036854775807", "1,1"));
 }
 
+TEST_CASE(
+    "oneDNN gets no int8 where it takes wrong values for a padding") {  // measured: Paddle 3.3
+  const auto refused = [](const std::string& image, const std::string& filter,
+                          const std::string& strides, const std::string& paddings,
+                          const std::string& more = "padding_algorithm=EXPLICIT") {
+    const std::string text = "x[-1," + image + "] y[-1,9,9,9] w[" + filter +
+                             "]*: conv2d Input=x Filter=w -> Output=y | strides=[" + strides +
+                             "] paddings=[" + paddings + "] " + more;
+    const bool has_groups = more.find("groups") != std::string::npos;
+    const bool has_dilations = more.find("dilations") != std::string::npos;
+    const std::string rest =
+        std::string(has_groups ? "" : " groups=1") + (has_dilations ? "" : " dilations=[1,1]");
+    return !read_program_traits(read_program_desc(program(text + rest), "m")).int8_refusal.empty();
+  };
+  const std::string same = "padding_algorithm=SAME";
+  const std::string groups = "padding_algorithm=EXPLICIT groups=3";
+  CHECK(refused("1,21,13", "12,1,3,3", "1,1", "0,1"));
+  CHECK(refused("1,21,13", "1,1,3,3", "1,1", "0,1"));
+  CHECK(refused("3,21,13", "12,1,3,3", "1,1", "0,1", groups));
+  CHECK_FALSE(refused("3,21,13", "3,1,3,3", "1,1", "0,1", groups));
+  CHECK_FALSE(refused("2,21,13", "12,2,3,3", "1,1", "0,1"));
+  CHECK_FALSE(refused("1,21,13", "12,1,1,3", "1,1", "0,1"));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1,1", "1,1"));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1,1", "0,0"));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1,1", "0,1,1,1"));
+  CHECK(refused("1,21,13", "12,1,3,3", "2,1", "0,1,1,1"));
+  CHECK(refused("1,21,13", "12,1,3,3", "2,1", "0,1"));
+  CHECK_FALSE(refused("1,20,13", "12,1,3,3", "2,1", "0,1"));
+  CHECK(refused("1,-1,-1", "12,1,3,3", "2,1", "0,1"));
+  CHECK_FALSE(refused("1,21,13", "12,1,4,4", "2,1", "0,0,1,2"));
+  CHECK(refused("1,21,13", "12,1,5,5", "4,1", "0,0,1,0"));
+  CHECK(refused("1,21,13", "12,1,3,3", "3,1", "0,0", same));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "4,1", "0,0", same));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1,1", "0,0", same));
+  CHECK(refused("1,-1,-1", "12,1,3,3", "3,1", "0,0", same));
+  CHECK_FALSE(refused("1,-1,-1", "12,1,3,3", "2,1", "0,0", same));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1,1", "0,1", "padding_algorithm=VALID"));
+  CHECK_FALSE(
+      refused("1,21,13", "12,1,3,3", "1,1", "0,1", "padding_algorithm=EXPLICIT dilations=[2,1]"));
+  // What makes no sense.
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "0,1", "0,1"));
+  CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1", "0,1,1"));
+}
+
 }  // namespace lenet::tests

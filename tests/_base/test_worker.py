@@ -1,6 +1,8 @@
 """Functions in a child process: what they answer, how they fail, and that they end."""
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_cpp._base.lazy import cached
+from lenet_cpp._base.lazy import LazyModule, cached
 from lenet_cpp._base.worker import WorkerCrashed, call
 from lenet_cpp.errors import BackendFailure, BadModel, Error
 
@@ -194,3 +196,9 @@ def test_what_is_cached_waits_for_no_other_object():
         assert quick.value is quick.value
         assert not slow.done()
         goes_on.set()
+
+
+def test_a_copy_of_what_is_imported_later_is_the_module():
+    later = LazyModule("textwrap")
+    for copied in (copy.copy(later), copy.deepcopy(later), pickle.loads(pickle.dumps(later))):
+        assert copied is textwrap

@@ -312,7 +312,10 @@ def test_journal(tmp_path, inputs, pixels):
         bulk.predict_all(BatchPredictor(), *arguments, workers=1, part_rows=50, start=damages)
     assert read_results(target) == rows  # those of the run before
     part = '{"part": 0, "rows": 50, "skipped": 0, "sha256": ""'
-    for journal in ("[]\n{}", f"1\n{part}}}", f'{{}}\n{part}, "worker": 1}}'):
+    nested = "[" * 100_000
+    for journal in (
+        *("[]\n{}", f"1\n{part}}}", f"\n{part}}}", f'{{}}\n{part}, "worker": 1}}', nested),
+    ):
         (folder / "journal.jsonl").write_text(f"{journal}\n")
         with pytest.raises(BadInput, match="damaged, or another version wrote it: remove"):
             bulk.predict_all(BatchPredictor(), *arguments, part_rows=50)

@@ -221,15 +221,21 @@ def test_a_precision_that_no_engine_has_for_an_onnx_is_refused_with_a_way_out(ma
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_integers_without_a_zero_point_are_left_to_onnxruntime(tmp_path, dtype):
     """They have the type of the operand; it is no damage where int8 comes."""
-    nodes = """q = QuantizeLinear (x, s, z)  l = com.microsoft.QLinearSigmoid (q, s, , s, )
+    nodes = """q = QuantizeLinear (x, s, z)  l = com.microsoft.{}, s)
         d = DequantizeLinear (l, s, z)  y = Relu (d)"""
     tensors = {"s": np.float32(1 / 64), "z": np.array(0, dtype)}
-    path = onnx_files.write(tmp_path / "m.onnx", onnx_files.model(nodes, tensors=tensors))
+    made = onnx_files.model(nodes.format("QLinearAdd (q, s, z, q, s, z"), tensors=tensors)
+    path = onnx_files.write(tmp_path / "m.onnx", made)
     x = onnx_files.array((20, 2))
     with lenet_cpp.Predictor(path) as predictor:
         assert compare(onnx_files.reference(path, x), predictor.run(x)).agrees
     with pytest.raises(lenet_cpp.Unsupported, match="no kernel for this operator"):
         lenet_cpp.Predictor(path, **OPTIONS)
+    for name in ("QLinearSigmoid", "QLinearLeakyRelu"):  # of which it would end the process
+        path.write_bytes(onnx_files.model(nodes.format(f"{name} (q, s, z"), tensors=tensors))
+        for options in ({}, OPTIONS, {"engine": "onnxruntime"}):
+            with pytest.raises(lenet_cpp.Unsupported, match=r"without the zero point|no kernel"):
+                lenet_cpp.Predictor(path, **options)
 
 
 def test_values_in_the_middle_are_rounded_as_onnx_defines(tmp_path, monkeypatch):

@@ -261,7 +261,8 @@ def test_pictures_of_several_sizes(colours):
         assert [result.class_id for result in classifier(pictures)] == [0, 1, 2, 0]
     text = "g (float[N,1,H,W] x) => (float[N,1] y) { a = GlobalAveragePool(x) y = Flatten(a) }"
     with Classifier(as_model(text).SerializeToString()) as grey:
-        assert len(grey(np.zeros((20, 30, 5)))) == 20
+        assert len(grey(np.zeros((20, 30, 5)))) == len(grey(np.zeros((20, 1, 30, 3)))) == 20
+        one(grey, np.zeros((1, 30, 4)))
         for floats in (np.zeros((20, 30, 3)), np.zeros((20, 30, 1))):  # none of 20 images
             with pytest.raises(BadInput, match="as uint8 pixels"):
                 grey(floats)

@@ -36,12 +36,20 @@ class cached(Generic[_Owner, _Value]):  # noqa: N801 - a decorator, used as func
         return found
 
 
-class LazyModule(ModuleType):
+class LazyModule:
     """A module that is imported when something of it is first used, or ``get_type_hints`` asks."""
+
+    def __init__(self, name: str) -> None:
+        """Remember the module's name."""
+        self._name = name
 
     def __getattr__(self, attribute: str) -> object:
         """Import the module, and return what it has under a name."""
-        return getattr(import_module(self.__name__), attribute)
+        return getattr(import_module(self._name), attribute)
+
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        """Let a copy be the module itself."""
+        return import_module, (self._name,)
 
 
 def lazy_exports(

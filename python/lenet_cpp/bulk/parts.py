@@ -252,9 +252,9 @@ def _journal(
 
         head, *lines = content.splitlines() or [b""]
         try:
-            before: Any = dict(json.loads(head)) if head else None
+            before: Any = dict(json.loads(head)) if content else None
             done = [Done(**json.loads(line)) for line in lines]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(
                 f"{folder / _JOURNAL} is damaged, or another version wrote it: remove {folder}"
             ) from error

@@ -249,12 +249,13 @@ class Classifier(Closing):
             if not picture:
                 raise
             failed = error
-        # Where any width is taken, [H, W, 3] could be H images of three columns.
-        if failed or (picture and array.ndim == 3 and shape[3:] == (-1,)):
+        # Where any width is taken, [H, W, 3] could be H grey images of three columns.
+        unclear = array.ndim == 3 and shape[3:] == (-1,) and len(array) != shape[1]
+        if failed or (picture and unclear):
             raise BadInput(
                 f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
                 f" {array.dtype} of shape {list(array.shape)}: convert it with"
-                " (values * 255).astype('uint8'), if 1 is white"
+                " (values * 255).astype('uint8'), if 1 is white; grey images are [N, 1, H, W]"
             ) from failed
         single = array.shape == batch.shape[1:] or array.ndim == batch.ndim - 2
         given = [array] if single else array

@@ -99,21 +99,27 @@ phi::ThreadLocals* thread_locals() {
   return body;
 }
 
-/// For this thread, in the OpenMP that all libraries see. \returns what it was, or 0 without one
-int set_threads(int threads) {
-  static const auto get = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
-  static const auto set =
-      reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
-  if (get == nullptr || set == nullptr) return 0;
-  const int before = get();
-  set(threads);
-  return before;
+template <typename Function>
+Function* open_mp(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+}
+
+void set_threads(int threads) {
+  static auto* const set = open_mp<void(int)>("omp_set_num_threads");
+  if (set != nullptr && threads > 0) set(threads);
 }
 
 }  // namespace
 
-OneDnnRun::OneDnnRun(const std::vector<int>& shape, int threads)
-    : threads_before_(set_threads(threads)) {
+OneDnnRun::OpenMpThreads::OpenMpThreads(int threads) {
+  static auto* const get = open_mp<int()>("omp_get_max_threads");
+  if (get != nullptr) before_ = get();
+  set_threads(threads);
+}
+
+OneDnnRun::OpenMpThreads::~OpenMpThreads() { set_threads(before_); }
+
+OneDnnRun::OneDnnRun(const std::vector<int>& shape, int threads) : threads_(threads) {
   if (!has_symbols()) return;
   static const std::string name = "lenet";  // of an entry that says that the shape is there
   static const auto entry = std::make_shared<int>();
@@ -132,10 +138,6 @@ OneDnnRun::OneDnnRun(const std::vector<int>& shape, int threads)
     phi::set_capacity(body, kShapes);  // a run sets it to 0
     phi::set_blob(context, name, entry);
   }
-}
-
-OneDnnRun::~OneDnnRun() {
-  if (threads_before_ > 0) set_threads(threads_before_);
 }
 
 NoOneDnnRun::NoOneDnnRun() : lock_(lock_cache<Alone>()) {}

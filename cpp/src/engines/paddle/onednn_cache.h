@@ -21,19 +21,26 @@ namespace lenet {
 ///
 /// Paddle keeps the attributes of the last operator of a .pdmodel, such as a fused activation, in
 /// the thread, where the first operator of a .json would apply them too. They are cleared here.
-///
-/// Paddle tells its own OpenMP how many threads to take. Where PyTorch was imported first, oneDNN
-/// takes those of PyTorch's (libgomp in place of libiomp5), which has to be told so too.
 class OneDnnRun {
  public:
   /// \param shape of the input
   OneDnnRun(const std::vector<int>& shape, int threads);
-  OneDnnRun(const OneDnnRun&) = delete;
-  OneDnnRun& operator=(const OneDnnRun&) = delete;
-  ~OneDnnRun();
 
  private:
-  int threads_before_;  // 0: there is no OpenMP that all libraries see
+  /// Paddle tells its own OpenMP (libiomp5) how many threads this thread takes. Where PyTorch was
+  /// imported first, oneDNN takes those of PyTorch's (libgomp), which a look-up finds first too.
+  class OpenMpThreads {
+   public:
+    explicit OpenMpThreads(int threads);
+    OpenMpThreads(const OpenMpThreads&) = delete;
+    OpenMpThreads& operator=(const OpenMpThreads&) = delete;
+    ~OpenMpThreads();
+
+   private:
+    int before_ = 0;
+  };
+
+  OpenMpThreads threads_;
   std::shared_lock<std::shared_mutex> lock_;
 };
 

@@ -61,6 +61,10 @@ std::unique_ptr<Engine> create(const Config& config, const Model& model,
            ", which oneDNN computes wrongly or not at all; use accelerator " +
            (config.precision == Precision::Fp32 ? "auto or plain" : "plain with precision fp32"));
   }
+  if (config.precision == Precision::Int8 && !traits.int8_refusal.empty()) {
+    refuse(" has " + traits.int8_refusal +
+           ", which oneDNN computes wrongly in int8; use engine native, or precision fp32");
+  }
   return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model, traits));
 }
 

@@ -212,11 +212,11 @@ class PaddleEngine final : public Engine {
           const bool again = !reported_.insert(name).second;
           if (again && model_.format == ModelFormat::Json) return;
           if (!tensor.initialized() || tensor.dtype() != phi::DataType::FLOAT32) return;
-          if (config_.accelerator != Accelerator::OneDnn) {
+          if (tensor.layout() != phi::DataLayout::ONEDNN) {
             callback_(op_type, name, {tensor.data<float>(), tensor.shape()});
             return;
           }
-          // oneDNN keeps a picture's values in an order of its own, which only a copy puts right.
+          // Only a copy puts the values in the order of their shape.
           const auto values = predictor_->GetOutputHandle(name);
           const std::vector<int> sizes = values->shape();
           Tensor copy{{}, {sizes.begin(), sizes.end()}};

@@ -213,9 +213,7 @@ Integers paddings_of(const View& op) {
 }
 
 /// Mixes up memory where the only channel of an image is read in wider steps along its width than
-/// along its height, but not in int8; in int8 takes wrong values for the padding of channels that
-/// have several outputs each, where an image is padded at its sides alone; and faults at times
-/// where it is padded by a whole window.
+/// along its height, but not in int8; and faults at times where it is padded by a whole window.
 std::string refuse_convolution_for_onednn(const View& op) {
   const Value* filter = op.input("Filter", 1);
   const Integers strides = op.integers("strides");
@@ -233,12 +231,37 @@ std::string refuse_convolution_for_onednn(const View& op) {
     const std::int64_t window = dilations[i / 2] * (filter->shape[i / 2 + 2] - 1) + 1;
     if (paddings[i] >= window) return op.with("paddings") + ", as wide as the window";
   }
-  const auto* groups = op.attribute<std::int64_t>("groups");
-  const bool spread = !filter->parameter && groups != nullptr && *groups > 1 &&
-                      filter->shape[1] == 1 && filter->shape[0] > *groups;
-  const bool sides = paddings[0] + paddings[1] == 0 && paddings[2] + paddings[3] > 0;
-  if (spread && sides && filter->shape[2] > 1) return op.with("paddings") + ", at the sides alone";
   return "";
+}
+
+/// Takes wrong values for the padding where an image is padded at its sides alone: there is none
+/// above, and the windows end with its last row. So of windows that see one channel, but for those
+/// of groups with one output each.
+std::string refuse_convolution_in_int8(const View& op) {
+  const Value* filter = op.input("Filter");
+  const Value* image = op.input("Input");
+  const auto* groups = op.attribute<std::int64_t>("groups");
+  const Integers strides = op.integers("strides");
+  const Integers paddings = paddings_of(op);
+  if (!has_word("conv2d depthwise_conv2d", op.op_type()) || filter == nullptr || image == nullptr ||
+      groups == nullptr || !are_small(filter->shape, 4) || !are_small(strides, 2) ||
+      !are_small(paddings, 4) || image->shape.size() != 4) {
+    return "";
+  }
+  const bool one = filter->shape[1] == 1 && (*groups == 1 || filter->shape[0] > *groups);
+  if (!one || filter->shape[2] == 1 || strides[0] < 1 || !op.is("dilations=[1,1]")) return "";
+  const bool same = op.is("padding_algorithm=SAME");
+  const bool sides = paddings[0] == 0 && paddings[2] + paddings[3] > 0;
+  if (!same && !(sides && op.is("padding_algorithm=EXPLICIT"))) return "";
+  const std::int64_t rows = image->shape[2];
+  const std::int64_t kernel = filter->shape[2];
+  bool exactly = same ? kernel <= strides[0] : strides[0] > 1 || paddings[1] == 0;
+  if (rows > 0) {
+    const std::int64_t windows =
+        same ? (rows - 1) / strides[0] + 1 : (rows + paddings[1] - kernel) / strides[0] + 1;
+    exactly = (windows - 1) * strides[0] + kernel == rows;
+  }
+  return exactly ? op.with("paddings") + ", at the sides alone" : "";
 }
 
 /// Takes what is added to a convolution for a bias of its channels, or fails when it has another
@@ -468,6 +491,7 @@ ProgramTraits read_program_traits(const Graph& graph) {
     if (traits.onednn_refusal.empty()) {
       traits.onednn_refusal = refuse_for_onednn(view, channels_last);
     }
+    if (traits.int8_refusal.empty()) traits.int8_refusal = refuse_convolution_in_int8(view);
     const std::string stacked = activations.refuse(op, view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
     const Value* filter = view.input("Filter", 1);

@@ -15,6 +15,8 @@ struct ProgramTraits {
   std::string openvino_refusal;
   /// The same of oneDNN, which has known faults only: what is not known to be wrong runs.
   std::string onednn_refusal;
+  /// The same of oneDNN in int8.
+  std::string int8_refusal;
   /// The pass of oneDNN that fuses a convolution with its activation is not right here. In PIR it
   /// faults at a leaky_relu, whether its slope is stored as a double or, by Paddle before 3.3, as a
   /// float; and it puts a second activation in the place of the first.
