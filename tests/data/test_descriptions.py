@@ -1,6 +1,7 @@
 """What toolkits write beside a model: PaddleClas, PaddleX, Hugging Face and timm."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from lenet_cpp import BadModel, Unsupported
 from lenet_cpp.data import images
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
 from pictures import random_pixels, refused
+from predictor_cases import in_child
+from snippets import run_command
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -51,6 +54,24 @@ def test_scales(tmp_path, scale, value):
     # Left out, mean and std are ImageNet's.
     steps = Normalize(value, MEAN, STD), ToCHW()
     assert Pipeline.load(yml(tmp_path, text)).steps == steps
+
+
+WITH_A_COMMA = """
+import locale, sys
+from lenet_cpp.data.images import Pipeline
+locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+print(Pipeline.load(sys.argv[1]))
+"""
+
+
+def test_in_a_locale_with_a_decimal_comma(tmp_path, monkeypatch):
+    make = ("localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8")
+    if shutil.which(make[0]) is None or run_command(*make).returncode != 0:
+        pytest.skip("the locale cannot be made: apt-get install locales")
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    normalize = f"NormalizeImage: {{scale: 1.5/2.5, mean: {[*MEAN]}, std: {[*STD]}, order: ''}}"
+    path = yml(tmp_path, with_ops(normalize, "ToCHWImage:"))
+    assert in_child(WITH_A_COMMA, path, cwd=tmp_path) == f"{Pipeline.load(path)}\n"
 
 
 def test_sizes_are_width_and_height_there(tmp_path):

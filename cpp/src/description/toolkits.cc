@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
-#include <cstring>
 
 #include "description/description.h"
 #include "description/field.h"
@@ -139,12 +137,14 @@ double scale_of(const Field& field) {
   const std::string text = field.text();
   const std::size_t slash = std::min(text.find('/'), text.size());
   const auto number = [&](const std::string& part) {
-    char* end = nullptr;
-    const double value = std::strtod(part.c_str(), &end);
+    const std::size_t last = part.find_last_not_of(' ') + 1;
+    const std::size_t first = std::min(part.find_first_not_of(" +"), last);
+    double value = 0;
+    // Not strtod, whose decimal point is the locale's.
+    const auto [end, error] = std::from_chars(&part[first], &part[last], value);
     const bool plain = part.find_first_not_of(" +-.eE0123456789") == std::string::npos;
-    if (end == part.c_str() || !plain || end[std::strspn(end, " ")] != '\0') {
+    if (error != std::errc() || end != &part[last] || !plain)
       field.wrong("a number or a ratio of two");
-    }
     return value;
   };
   const double divisor = slash < text.size() ? number(text.substr(slash + 1)) : 1;

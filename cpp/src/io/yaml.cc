@@ -6,7 +6,6 @@
 #include <yaml.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #endif
@@ -94,7 +93,10 @@ json plain_value(const std::string& text) {
   std::int64_t value = 0;
   const auto end = std::from_chars(number.data(), number.data() + number.size(), value);
   if (integer && end.ec == std::errc()) return negative ? -value : value;
-  return std::strtod(text.c_str(), nullptr);
+  // Not strtod, whose decimal point is the locale's.
+  double real = std::numeric_limits<double>::infinity();  // it stays, of what is beyond it
+  std::from_chars(number.data(), number.data() + number.size(), real);
+  return negative ? -real : real;
 }
 
 class Reader {
