@@ -316,6 +316,20 @@ def test_onednn_takes_the_threads_it_is_told_to_beside_torch(tmp_path):
     assert first == last == alone
 
 
+ONEDNN_ASKED_FOR = """
+if sys.argv[1:]:
+    os.environ[sys.argv[1]] = "1"
+p = load("lenet.json")
+print([one.run(x).tobytes().hex() for one in (p, p.clone())])
+"""
+
+
+@pytest.mark.parametrize("flag", ["FLAGS_use_mkldnn", "FLAGS_use_onednn"])
+def test_plain_kernels_where_paddles_flag_asks_for_onednn(tmp_path, flag):
+    code = PREAMBLE + ONEDNN_ASKED_FOR
+    assert in_child(code, flag, cwd=tmp_path) == in_child(code, cwd=tmp_path)
+
+
 FORK = """
 name, accelerator = sys.argv[1:]
 for threads in (1, 2):

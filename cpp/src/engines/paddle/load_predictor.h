@@ -16,7 +16,9 @@
 // inside. Null where they are not exported.
 namespace paddle_flags {
 extern double FLAGS_eager_delete_tensor_gb __attribute__((weak));
-}
+extern bool FLAGS_use_mkldnn __attribute__((weak));
+extern bool FLAGS_use_onednn __attribute__((weak));  // its newer name
+}  // namespace paddle_flags
 namespace fLI {
 extern std::int32_t FLAGS_minloglevel __attribute__((weak));
 }
@@ -30,25 +32,27 @@ namespace lenet {
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
 
-/// While it lives, a flag has another value, unless it is null. One at a time for each type.
+/// While it lives, a flag has another value, unless it is null. One thread at a time for each type.
 template <typename Value>
 class ProcessFlag {
  public:
-  ProcessFlag(Value* flag, Value value) : lock_(mutex()), flag_(flag) {
+  ProcessFlag(Value* flag, Value value) : lock_(mutex()), flag_(flag), value_(value) {
     if (flag_ != nullptr) before_ = std::exchange(*flag_, value);
   }
   ~ProcessFlag() {
-    if (flag_ != nullptr) *flag_ = before_;
+    if (flag_ != nullptr && !has_changed()) *flag_ = before_;
   }
+  bool has_changed() const { return flag_ != nullptr && *flag_ != value_; }
 
  private:
-  static std::mutex& mutex() {
-    static std::mutex one;
+  static std::recursive_mutex& mutex() {
+    static std::recursive_mutex one;
     return one;
   }
 
-  std::lock_guard<std::mutex> lock_;
+  std::lock_guard<std::recursive_mutex> lock_;
   Value* flag_;
+  Value value_;
   Value before_{};
 };
 

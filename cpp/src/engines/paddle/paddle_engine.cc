@@ -112,8 +112,15 @@ class PaddleEngine final : public Engine {
                std::shared_ptr<Family> family, const PaddlePredictor& origin)
       : config_(config), model_(model), traits_(traits), family_(std::move(family)) {
     predictor_ = family_->lend([&] {
-      if (origin) return PaddlePredictor(origin->Clone().release());
-      return load_predictor(config_, model_, traits_);
+      // Where they are set, a .json would run with oneDNN, whatever the accelerator. With its first
+      // predictor, Paddle sets them as the environment says.
+      while (true) {
+        const ProcessFlag<bool> former(&paddle_flags::FLAGS_use_mkldnn, false);
+        const ProcessFlag<bool> current(&paddle_flags::FLAGS_use_onednn, false);
+        auto made = origin ? PaddlePredictor(origin->Clone().release())
+                           : load_predictor(config_, model_, traits_);
+        if (!former.has_changed() && !current.has_changed()) return made;
+      }
     });
     const auto inputs = predictor_->GetInputNames();
     const auto outputs = predictor_->GetOutputNames();
