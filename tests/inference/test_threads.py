@@ -330,6 +330,27 @@ def test_plain_kernels_where_paddles_flag_asks_for_onednn(tmp_path, flag):
     assert in_child(code, flag, cwd=tmp_path) == in_child(code, cwd=tmp_path)
 
 
+REFUSED = """
+os.environ["TMPDIR"] = "/dev/null"
+os.mkdir("gone")
+os.chdir("gone")
+os.rmdir("../gone")
+for _ in range(2):
+    try:
+        load("lenet.json")
+    except lenet_cpp.Error as error:
+        print(f"{type(error).__name__}: {error}")
+    os.chdir("/")
+"""
+
+
+def test_paddle_without_a_current_or_a_temporary_folder(tmp_path):
+    """Without the former, its MKL would end the process."""
+    gone, temporary = in_child(PREAMBLE + REFUSED, cwd=tmp_path).splitlines()
+    assert gone.startswith("FileNotFound: the current folder is missing")
+    assert temporary.startswith("BackendFailure: cannot make a temporary folder; set TMPDIR")
+
+
 FORK = """
 name, accelerator = sys.argv[1:]
 for threads in (1, 2):

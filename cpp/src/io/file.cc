@@ -174,8 +174,8 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
     : MemoryFile() {
   const auto require = [size](bool holds) {
     if (holds) return;
-    throw Error(ErrorCode::BackendFailure, "not enough memory for " + std::to_string(size) +
-                                               " bytes: " + std::strerror(errno));
+    throw Error(ErrorCode::BackendFailure, "cannot hold " + std::to_string(size) +
+                                               " bytes in memory: " + std::strerror(errno));
   };
   const auto resize = [&](std::size_t bytes) {
     size_ = bytes;
@@ -222,11 +222,13 @@ void MemoryFile::unmap() {
 }
 
 // mkdtemp writes its own characters in place of the six X.
-TemporaryFolder::TemporaryFolder() : path_((fs::temp_directory_path() / "lenet-XXXXXX").string()) {
-  if (mkdtemp(path_.data()) == nullptr) {
-    throw Error(ErrorCode::BackendFailure,
-                "cannot make a temporary folder: " + std::string(std::strerror(errno)));
-  }
+TemporaryFolder::TemporaryFolder() {
+  std::error_code failed;
+  path_ = (fs::temp_directory_path(failed) / "lenet-XXXXXX").string();
+  if (!failed && mkdtemp(path_.data()) != nullptr) return;
+  throw Error(ErrorCode::BackendFailure,
+              "cannot make a temporary folder; set TMPDIR to another place: " +
+                  (failed ? failed.message() : std::strerror(errno)));
 }
 
 TemporaryFolder::~TemporaryFolder() {

@@ -161,8 +161,8 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
     : MemoryFile() {
   const auto require = [size](bool holds) {
     if (holds) return;
-    throw Error(ErrorCode::BackendFailure, "not enough memory for " + std::to_string(size) +
-                                               " bytes: " + error_text(GetLastError()));
+    throw Error(ErrorCode::BackendFailure, "cannot hold " + std::to_string(size) +
+                                               " bytes in memory: " + error_text(GetLastError()));
   };
   if (size == 0) return;
   mapped_ = VirtualAlloc(nullptr, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);

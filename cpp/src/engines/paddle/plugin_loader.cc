@@ -80,13 +80,17 @@ void refuse_second_paddle() {
 }
 
 PaddlePlugin open_plugin(const std::string& chosen) {
+  std::error_code failed;
+  if (fs::current_path(failed).empty()) {  // Paddle's MKL would end the process
+    throw Error(ErrorCode::FileNotFound,
+                "the current folder is missing, which Paddle needs: change to another folder");
+  }
   Dl_info own = {};
   dladdr(reinterpret_cast<const void*>(&open_plugin), &own);
   const fs::path folder = fs::path(own.dli_fname == nullptr ? "" : own.dli_fname).parent_path();
   refuse_second_paddle();
   // Once the library is in the process, the plug-in's reference to its soname resolves to it.
   const fs::path stubs = folder / kPythonStubsFile;
-  std::error_code failed;
   if (dlsym(RTLD_DEFAULT, "Py_IsInitialized") == nullptr && fs::exists(stubs, failed)) {
     // A program of our Python package: Paddle's lies beside it, which the copy cannot know.
     const fs::path beside = folder / ".." / "paddle" / "base" / kWheelLibrary;
