@@ -69,13 +69,15 @@ float from_bits(std::uint32_t bits) {
   return number;
 }
 
-/// float16 has five bits of exponent where float32 has eight: multiplied by the distance, numbers
-/// are the same, and those that are denormal there are not here.
+/// float16 has five bits of exponent where float32 has eight. What is denormal there is not here,
+/// nor on the way: threads may take denormals for 0.
 float from_float16(std::uint32_t half) {
-  constexpr float kDistance = 0x1p112F;
+  const bool denormal = (half & 0x7c00U) == 0;
   const bool finite = (half & 0x7c00U) != 0x7c00U;
-  const float magnitude = from_bits((half & 0x7fffU) << 13U | (finite ? 0 : 0x7f800000U));
-  return (half & 0x8000U) != 0 ? -magnitude * kDistance : magnitude * kDistance;
+  const std::uint32_t distance = denormal ? 113 : finite ? 112 : 224;
+  const float above = from_bits(((half & 0x7fffU) << 13U) + (distance << 23U));
+  const float magnitude = denormal ? above - 0x1p-14F : above;
+  return (half & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
 /// Of a readable type.
