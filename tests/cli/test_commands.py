@@ -235,6 +235,19 @@ def test_a_closed_pipe_in_the_place_of_a_file(monkeypatch):
     assert run_cli(lambda: 0, "predict") == 141
 
 
+def test_closed_streams(model_dir, others, monkeypatch, capsys):
+    arguments = ["-i", str(others / "digit.png"), "-d", str(model_dir)]
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stderr", None)
+        assert MAINS["predict"](arguments) == 0
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)
+        assert MAINS["predict"](arguments) == 1
+    said = capsys.readouterr()
+    assert "digit.png" in said.out
+    assert said.err.endswith("error: standard output is closed; send it to a file\n")
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.ENOENT])
 def test_what_cannot_be_written_is_named(code, tmp_path, monkeypatch, capsys):
     from lenet_cpp._base.files import write_text

@@ -82,6 +82,7 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
     warnings.formatwarning = lambda message, *_, **__: f"{program}: warning: {message}\n"
     try:
+        _require_streams()
         try:
             status = call_interruptibly(call)
         except ModuleNotFoundError as error:
@@ -107,6 +108,14 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
         is_place = error.errno in _REMEDIES.keys() - _NO_ROOM
         return (FileNotFound if is_place else BackendFailure).exit_code
     return status
+
+
+def _require_streams() -> None:
+    """Do without a standard error that whoever started this closed, but not without an output."""
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
+    if sys.stdout is None:
+        raise OSError("standard output is closed; send it to a file")
 
 
 def _sentence(error: OSError) -> str:
