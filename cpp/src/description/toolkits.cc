@@ -143,8 +143,9 @@ double scale_of(const Field& field) {
     // Not strtod, whose decimal point is the locale's.
     const auto [end, error] = std::from_chars(&part[first], &part[last], value);
     const bool plain = part.find_first_not_of(" +-.eE0123456789") == std::string::npos;
-    if (error != std::errc() || end != &part[last] || !plain)
+    if (error != std::errc() || end != &part[last] || !plain) {
       field.wrong("a number or a ratio of two");
+    }
     return value;
   };
   const double divisor = slash < text.size() ? number(text.substr(slash + 1)) : 1;
