@@ -24,7 +24,7 @@ namespace phi {
 /// Of the operator library's element types, the one that an output hook reads.
 enum class DataType { FLOAT32 = 10 };
 
-/// Of the orders of a tensor's values in memory, the one that oneDNN alone knows.
+/// Of the orders of a tensor's values in memory, oneDNN's own.
 enum class DataLayout { ONEDNN = 5 };
 
 }  // namespace phi

@@ -22,6 +22,7 @@ from classifiers import MAINS, PARSED, ROOT
 from PIL import Image
 
 from lenet_cpp.cli import COMMANDS, predict, run_cli
+from snippets import run_command
 
 PACKAGE = ROOT / "python" / "lenet_cpp"
 STEMS = {name: place for name, (place, _) in COMMANDS.items()}
@@ -246,6 +247,11 @@ def test_closed_streams(model_dir, others, monkeypatch, capsys):
     said = capsys.readouterr()
     assert "digit.png" in said.out
     assert said.err.endswith("error: standard output is closed; send it to a file\n")
+    code = "print(os.readlink('/proc/self/fd/2')) or 0"
+    code = f"import os; from lenet_cpp.cli._command import run_cli; run_cli(lambda: {code}, 'x')"
+    closed = 'exec "$0" -c "$1" 2>&- <&-'
+    done = run_command("sh", "-c", closed, sys.executable, code)
+    assert done.stdout == "/dev/null\n"
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.ENOENT])

@@ -231,7 +231,7 @@ def test_integers_without_a_zero_point_are_left_to_onnxruntime(tmp_path, dtype):
         assert compare(onnx_files.reference(path, x), predictor.run(x)).agrees
     with pytest.raises(lenet_cpp.Unsupported, match="no kernel for this operator"):
         lenet_cpp.Predictor(path, **OPTIONS)
-    for name in ("QLinearSigmoid", "QLinearLeakyRelu"):  # of which it would end the process
+    for name in ("QLinearSigmoid", "QLinearLeakyRelu"):  # for which it aborts the process
         path.write_bytes(onnx_files.model(nodes.format(f"{name} (q, s, z"), tensors=tensors))
         for options in ({}, OPTIONS, {"engine": "onnxruntime"}):
             with pytest.raises(lenet_cpp.Unsupported, match=r"without the zero point|no kernel"):

@@ -226,9 +226,9 @@ TemporaryFolder::TemporaryFolder() {
   std::error_code failed;
   path_ = (fs::temp_directory_path(failed) / "lenet-XXXXXX").string();
   if (!failed && mkdtemp(path_.data()) != nullptr) return;
+  const std::string why = failed ? failed.message() : std::strerror(errno);
   throw Error(ErrorCode::BackendFailure,
-              "cannot make a temporary folder; set TMPDIR to another place: " +
-                  (failed ? failed.message() : std::strerror(errno)));
+              "cannot make a temporary folder (" + why + "): set TMPDIR to another one");
 }
 
 TemporaryFolder::~TemporaryFolder() {

@@ -93,8 +93,9 @@ json plain_value(const std::string& text) {
   std::int64_t value = 0;
   const auto end = std::from_chars(number.data(), number.data() + number.size(), value);
   if (integer && end.ec == std::errc()) return negative ? -value : value;
-  // Not strtod, whose decimal point is the locale's.
-  double real = std::numeric_limits<double>::infinity();  // it stays, of what is beyond it
+  // Not strtod, whose decimal point is the locale's. What is out of range stays as it is here.
+  const bool tiny = number.find("e-") != number.npos || number.find("E-") != number.npos;
+  double real = tiny ? 0 : std::numeric_limits<double>::infinity();
   std::from_chars(number.data(), number.data() + number.size(), real);
   return negative ? -real : real;
 }

@@ -69,8 +69,8 @@ float from_bits(std::uint32_t bits) {
   return number;
 }
 
-/// float16 has five bits of exponent where float32 has eight. What is denormal there is not here,
-/// nor on the way: threads may take denormals for 0.
+/// float16 has five bits of exponent where float32 has eight. Its denormals are normal in float32,
+/// and so is what is computed on the way: a thread may flush denormals to 0.
 float from_float16(std::uint32_t half) {
   const bool denormal = (half & 0x7c00U) == 0;
   const bool finite = (half & 0x7c00U) != 0x7c00U;

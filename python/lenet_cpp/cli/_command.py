@@ -111,9 +111,12 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
 
 
 def _require_streams() -> None:
-    """Do without a standard error that whoever started this closed, but not without an output."""
+    """Discard messages where standard error is closed; refuse a closed standard output."""
     if sys.stderr is None:
-        sys.stderr = io.StringIO()
+        # No other file gets the descriptor, to which libraries write too.
+        while (null := os.open(os.devnull, os.O_RDWR)) < 2:
+            pass
+        sys.stderr = os.fdopen(null, "w", closefd=False)
     if sys.stdout is None:
         raise OSError("standard output is closed; send it to a file")
 

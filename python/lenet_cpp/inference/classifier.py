@@ -255,7 +255,8 @@ class Classifier(Closing):
             raise BadInput(
                 f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
                 f" {array.dtype} of shape {list(array.shape)}: convert it with"
-                " (values * 255).astype('uint8'), if 1 is white; grey images are [N, 1, H, W]"
+                " (values * 255).astype('uint8'), if 1 is white"
+                f"{'; several grey images are [N, 1, H, W]' if shape[1:2] == (1,) else ''}"
             ) from failed
         single = array.shape == batch.shape[1:] or array.ndim == batch.ndim - 2
         given = [array] if single else array

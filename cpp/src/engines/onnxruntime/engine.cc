@@ -368,9 +368,9 @@ struct LoadedModel {
 
 std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model) {
   for (const Operator& op : model.graph.operators) {
-    const bool ends_the_process =
+    const bool aborts =
         op.type == "com.microsoft.QLinearSigmoid" || op.type == "com.microsoft.QLinearLeakyRelu";
-    if (ends_the_process && op.inputs.size() < 5) {  // an assertion of onnxruntime 1.32
+    if (aborts && op.inputs.size() < 5) {  // an assertion of onnxruntime 1.32
       refuse_model(model, " has a " + op.type + " without the zero point of its result; write one");
     }
   }

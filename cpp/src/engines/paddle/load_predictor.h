@@ -32,7 +32,8 @@ namespace lenet {
 
 using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
 
-/// While it lives, a flag has another value, unless it is null. One thread at a time for each type.
+/// While it lives, a flag has another value, unless it is null; what something else sets meanwhile
+/// stays. One thread at a time for each type, which may hold several flags.
 template <typename Value>
 class ProcessFlag {
  public:

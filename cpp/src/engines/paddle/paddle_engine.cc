@@ -111,15 +111,21 @@ class PaddleEngine final : public Engine {
   PaddleEngine(const Config& config, const Model& model, const ProgramTraits& traits,
                std::shared_ptr<Family> family, const PaddlePredictor& origin)
       : config_(config), model_(model), traits_(traits), family_(std::move(family)) {
+    const auto load = [&] {
+      return origin ? PaddlePredictor(origin->Clone().release())
+                    : load_predictor(config_, model_, traits_);
+    };
     predictor_ = family_->lend([&] {
+      if (model_.format != ModelFormat::Json || config_.accelerator == Accelerator::OneDnn) {
+        return load();
+      }
       // Where they are set, a .json would run with oneDNN, whatever the accelerator. With its first
-      // predictor, Paddle sets them as the environment says.
-      while (true) {
+      // predictor, Paddle sets them as the environment says: then it is loaded once more.
+      for (bool again = false;; again = true) {
         const ProcessFlag<bool> former(&paddle_flags::FLAGS_use_mkldnn, false);
         const ProcessFlag<bool> current(&paddle_flags::FLAGS_use_onednn, false);
-        auto made = origin ? PaddlePredictor(origin->Clone().release())
-                           : load_predictor(config_, model_, traits_);
-        if (!former.has_changed() && !current.has_changed()) return made;
+        auto made = load();
+        if (again || (!former.has_changed() && !current.has_changed())) return made;
       }
     });
     const auto inputs = predictor_->GetInputNames();

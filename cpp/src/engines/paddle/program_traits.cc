@@ -235,8 +235,8 @@ std::string refuse_convolution_for_onednn(const View& op) {
 }
 
 /// Takes wrong values for the padding where an image is padded at its sides alone: there is none
-/// above, and the windows end with its last row. So of windows that see one channel, but for those
-/// of groups with one output each.
+/// above, and the windows end with its last row. This affects windows that see one channel, except
+/// those of groups with one output each.
 std::string refuse_convolution_in_int8(const View& op) {
   const Value* filter = op.input("Filter");
   const Value* image = op.input("Input");
@@ -244,24 +244,32 @@ std::string refuse_convolution_in_int8(const View& op) {
   const Integers strides = op.integers("strides");
   const Integers paddings = paddings_of(op);
   if (!has_word("conv2d depthwise_conv2d", op.op_type()) || filter == nullptr || image == nullptr ||
-      groups == nullptr || !are_small(filter->shape, 4) || !are_small(strides, 2) ||
-      !are_small(paddings, 4) || image->shape.size() != 4) {
-    return "";
+      filter->parameter || !are_small(filter->shape, 4) || !are_small(image->shape, 4) ||
+      !are_small(strides, 2) || !are_small(paddings, 4)) {
+    return "";  // with a parameter, it stays in float32
   }
-  const bool one = filter->shape[1] == 1 && (*groups == 1 || filter->shape[0] > *groups);
-  if (!one || filter->shape[2] == 1 || strides[0] < 1 || !op.is("dilations=[1,1]")) return "";
+  const bool one =
+      filter->shape[1] == 1 && (groups == nullptr || *groups == 1 || filter->shape[0] > *groups);
+  const bool strided = strides[0] > 0 && strides[1] > 0;
+  if (!one || !strided || filter->shape[2] == 1 || !op.is("dilations=[1,1]")) return "";
   const bool same = op.is("padding_algorithm=SAME");
-  const bool sides = paddings[0] == 0 && paddings[2] + paddings[3] > 0;
-  if (!same && !(sides && op.is("padding_algorithm=EXPLICIT"))) return "";
-  const std::int64_t rows = image->shape[2];
-  const std::int64_t kernel = filter->shape[2];
-  bool exactly = same ? kernel <= strides[0] : strides[0] > 1 || paddings[1] == 0;
-  if (rows > 0) {
-    const std::int64_t windows =
-        same ? (rows - 1) / strides[0] + 1 : (rows + paddings[1] - kernel) / strides[0] + 1;
-    exactly = (windows - 1) * strides[0] + kernel == rows;
-  }
-  return exactly ? op.with("paddings") + ", at the sides alone" : "";
+  if (!same && (paddings[0] != 0 || !op.is("padding_algorithm=EXPLICIT"))) return "";
+  // How far the windows go beyond the end, of the rows or the columns.
+  const auto beyond = [&](std::size_t axis, std::int64_t padding) {
+    const std::int64_t size = image->shape[2 + axis];
+    const std::int64_t step = strides[axis];
+    const std::int64_t kernel = filter->shape[2 + axis];
+    const std::int64_t steps = same ? (size - 1) / step : (size + padding - kernel) / step;
+    return steps * step + kernel - size;
+  };
+  const bool open = image->shape[2] < 1;
+  const bool ends = open ? (same ? filter->shape[2] <= strides[0] : paddings[1] < strides[0])
+                         : beyond(0, paddings[1]) == 0;
+  const bool sides = !same                 ? paddings[2] + paddings[3] > 0
+                     : image->shape[3] < 1 ? filter->shape[3] > 1
+                                           : beyond(1, 0) > 0;
+  const char* const named = same ? "padding_algorithm" : "paddings";
+  return ends && sides ? op.with(named) + ", at the sides alone" : "";
 }
 
 /// Takes what is added to a convolution for a bias of its channels, or fails when it has another
