@@ -27,7 +27,7 @@ and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 What it needs comes from the Python package index; the C++ tests need the packages of Debian that
 README.md names, which are installed when this runs as root. As root it also installs what some
 tests are skipped without: Emscripten (432 MB to download, 2.9 GB on disk), Node.js, Chromium,
-Doxygen and gRPC.
+Doxygen, gRPC and the sources of locales.
 END
 }
 quick=0 sanitizers=0 paddle=
@@ -108,6 +108,7 @@ for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli doxyge
     grpc_cpp_plugin:protobuf-compiler-grpc; do
     command -v "${needed%:*}" >/dev/null || optional="$optional ${needed#*:}"
 done
+[ -e /usr/share/i18n/locales/de_DE ] || optional="$optional locales"
 has_header grpcpp/version_info.h || optional="$optional libgrpc++-dev"
 has_header google/protobuf/message.h || optional="$optional libprotobuf-dev"
 if [ -n "$optional" ] && [ $root = 1 ]; then

@@ -201,8 +201,10 @@ TEST_CASE(
   const auto refused = [](const std::string& image, const std::string& filter,
                           const std::string& strides, const std::string& paddings,
                           const std::string& more = "padding_algorithm=EXPLICIT") {
+    const bool in_float = more.find("in_float") != std::string::npos;  // no scale gives its filter
     const std::string text = "x[-1," + image + "] y[-1,9,9,9] w[" + filter +
-                             "]: conv2d Input=x Filter=w -> Output=y | strides=[" + strides +
+                             (in_float ? "]*" : "]") +
+                             ": conv2d Input=x Filter=w -> Output=y | strides=[" + strides +
                              "] paddings=[" + paddings + "] " + more;
     const bool has_groups = more.find("groups") != std::string::npos;
     const bool has_dilations = more.find("dilations") != std::string::npos;
@@ -238,6 +240,8 @@ TEST_CASE(
   CHECK_FALSE(refused("1,21,13", "12,1,3,3", "1,1", "0,1", "padding_algorithm=VALID"));
   CHECK_FALSE(
       refused("1,21,13", "12,1,3,3", "1,1", "0,1", "padding_algorithm=EXPLICIT dilations=[2,1]"));
+  CHECK_FALSE(
+      refused("1,21,13", "12,1,3,3", "1,1", "0,1", "padding_algorithm=EXPLICIT in_float=1"));
   // What makes no sense.
   const std::string most = "9223372036854775807";
   CHECK_FALSE(refused("1," + most + ",1", "12,1,3,3", "2,1", "0,1"));

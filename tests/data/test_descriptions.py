@@ -56,6 +56,14 @@ def test_scales(tmp_path, scale, value):
     assert Pipeline.load(yml(tmp_path, text)).steps == steps
 
 
+def test_a_number_too_small_for_a_double_is_0(tmp_path):
+    normalize = (
+        f"NormalizeImage: {{scale: 1.0, mean: [1.0e-400, 0.5, 0.5], std: {[*STD]}, order: ''}}"
+    )
+    normalize_step, _ = Pipeline.load(yml(tmp_path, with_ops(normalize, "ToCHWImage:"))).steps
+    assert normalize_step.mean == (0, 0.5, 0.5)
+
+
 WITH_A_COMMA = """
 import locale, sys
 from lenet_cpp.data.images import Pipeline
