@@ -121,7 +121,7 @@ COUNTS = (
     Count("entries of python/lenet_cpp", 17, _entries),
     Count("modules that start processes", 2, _subprocess_modules),
     Count("lines of python/lenet_cpp", 21_800, _lines("python/lenet_cpp")),
-    Count("lines of cpp/src", 32_272, _lines("cpp/src", suffixes=(".cc", ".h"))),
+    Count("lines of cpp/src", 32_271, _lines("cpp/src", suffixes=(".cc", ".h"))),
     Count("lines of other C++", None, _lines(*_OTHER_CPP, suffixes=(".cc", ".h"))),
     Count("lines of web", None, _lines("web", suffixes=(".cc", ".js", ".css", ".html", ".txt"))),
     Count("lines of tools", None, _lines("tools")),

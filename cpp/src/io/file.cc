@@ -221,10 +221,9 @@ void MemoryFile::unmap() {
   mapped_ = nullptr;
 }
 
-// mkdtemp writes its own characters in place of the six X.
 TemporaryFolder::TemporaryFolder() {
   std::error_code failed;
-  path_ = (fs::temp_directory_path(failed) / "lenet-XXXXXX").string();
+  path_ = (fs::temp_directory_path(failed) / "lenet-XXXXXX").string();  // mkdtemp fills it
   if (!failed && mkdtemp(path_.data()) != nullptr) return;
   const std::string why = failed ? failed.message() : std::strerror(errno);
   throw Error(ErrorCode::BackendFailure,

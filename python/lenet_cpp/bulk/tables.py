@@ -173,8 +173,7 @@ def _tables_of(name: Path) -> list[Path]:
     if name.is_dir():
         found = name.iterdir()
     elif not name.exists() and glob.has_magic(str(name)):
-        # PTH207 asks for Path.glob, which refuses absolute patterns.
-        found = map(Path, glob.glob(str(name), recursive=True))  # noqa: PTH207 - see sources.py
+        found = map(Path, glob.glob(str(name), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
     return sorted(path for path in found if _is_table_file(path))
 
 
