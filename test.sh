@@ -189,6 +189,9 @@ part "Python tests"
 python -m pytest --numprocesses="$(($(nproc) + 1))" --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $paddle $heart "$@" ||
     failed=$?
 part ""
-python tools/structure.py || true # a test holds the limits
+printf '\nPrograms\n'
+for program in lenet_infer_native lenet_classify lenet_infer_test lenet_serve; do
+    [ ! -e build/$program ] || printf '  %-22s %5d kB\n' $program $(($(wc -c <build/$program) / 1000))
+done
 printf '\nParts\n%s' "$times"
 exit "${failed:-0}"
