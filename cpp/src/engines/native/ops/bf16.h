@@ -66,8 +66,8 @@ class Bf16Input {
                 (source.shape.channels * window.kernel[0] * window.kernel[1]);
     height_ = span(0);
     pixel_ = planar_ ? 1 : lanes_ / 2;
-    const std::int64_t pixels = (source.shape.width - 1) * strides_[1] + span(1);
-    plane_ = planar_ ? round_up(pixels, vector) : pixels * pixel_;
+    read_pixels_ = (source.shape.width - 1) * strides_[1] + span(1);
+    plane_ = planar_ ? round_up(read_pixels_, vector) : read_pixels_ * pixel_;
     const std::int64_t channels_of_plane = planar_ ? 2 : lanes_;
     planes_ = (channels_ + channels_of_plane - 1) / channels_of_plane;
     line_ = plane_ * planes_;
@@ -114,10 +114,12 @@ class Bf16Input {
           const bool alone = pairs_pixels(2 * p);
           kernels_->pair_rows(from, from + (alone ? 1 : from_plane_ / 2), pixels_, to + p * plane_,
                               tiles_ ? pixel_ : 1);
+          if (alone) clear_partner(to + p * plane_ + (read_pixels_ - 1) * (tiles_ ? pixel_ : 1));
         } else {
           kernels_->pair_neighbours(from, lanes_ * pixels_, to + p * plane_, pixel_);
         }
       }
+      if (tiles_) std::fill(to + read_pixels_ * pixel_, to + line_, 0.0F);
     }
     if (tiles_) std::fill_n(to, kChunk, 0.0F);  // weights of 0 multiply them
   }
@@ -133,6 +135,15 @@ class Bf16Input {
            source.output.lanes == source.kernels.lanes &&
            !is_whole_image(source.inputs[0].shape, source.layer, source.shape);
   }
+  /// Sets the second number of the last pair in a row to 0. It lies behind what the windows read, a
+  /// weight of 0 multiplies it, and what an earlier run left there could be a NaN.
+  static void clear_partner(float* pair) {
+    constexpr std::uint32_t kFirst = 0xffff;
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, pair, sizeof(bits));
+    bits &= kFirst;
+    std::memcpy(pair, &bits, sizeof(bits));
+  }
   std::int64_t lines(std::int64_t rows) const { return (rows - 1) * strides_[0] + height_; }
 
   const Bf16Kernels* kernels_ = nullptr;
@@ -142,10 +153,11 @@ class Bf16Input {
   bool tiles_ = false;
   std::int64_t channels_ = 0;  ///< of a group
   std::int64_t lanes_ = 1;
-  std::int64_t height_ = 0;  ///< rows of the input that a window spans
-  std::int64_t pixel_ = 0;   ///< pairs from a pixel to the next
-  std::int64_t pixels_ = 0;  ///< of a row, or as many as are read
-  std::int64_t plane_ = 0;   ///< and from a plane
+  std::int64_t height_ = 0;       ///< rows of the input that a window spans
+  std::int64_t pixel_ = 0;        ///< pairs from a pixel to the next
+  std::int64_t pixels_ = 0;       ///< of a row, with what fills whole vectors
+  std::int64_t read_pixels_ = 0;  ///< of these, from the first on, that windows read
+  std::int64_t plane_ = 0;        ///< and from a plane
   std::int64_t line_ = 0;
   std::int64_t planes_ = 0;
   std::int64_t from_row_ = 0;  ///< floats in the tensor
