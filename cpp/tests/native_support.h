@@ -7,6 +7,7 @@
 #include "engines/native/int8/program.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/passes/passes.h"
+#include "engines/native/verify_network.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -270,6 +271,7 @@ inline std::unique_ptr<native::Program> compiled(native::Network network,
                                                  std::int64_t min_shared_bytes = 0,
                                                  const native::Bf16Kernels* bf16 = nullptr) {
   native::separate_layouts(network);
+  native::verify_network(network);
   auto program =
       std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes, bf16);
   program->prepare(network);
@@ -278,6 +280,7 @@ inline std::unique_ptr<native::Program> compiled(native::Network network,
 inline std::unique_ptr<native::int8::Program> compiled(const native::Network& network,
                                                        const native::int8::Kernels& kernels,
                                                        std::int64_t min_shared_bytes = 0) {
+  native::verify_network(network);
   auto program = std::make_unique<native::int8::Program>(network, kernels, min_shared_bytes);
   program->prepare();
   return program;

@@ -221,6 +221,112 @@ TEST_CASE("a plan is right, or the verifier names the step that reads what is no
   refuses([](HandMade& plan) { plan.steps[0].inputs[0] = 6; },
           "step 1 (a) reads what step 6 (f) gives, which is not there");
   refuses([](HandMade& plan) { plan.shared_bytes -= 64; }, "step 3 (c) writes outside the memory");
+  // Channels of a concatenation are given by no part of it.
+  refuses([](HandMade& plan) { plan.steps[2] = {{1}, 3, kNone, {true}}; },
+          "step 3 (c) joins parts that are not all of what it gives");
+}
+
+/// One layer of each kind whose fit is not only that of its number of values.
+Network one_of_each() {
+  Network network;
+  network.tensors = {{3, 6, 6}};
+  Layer convolution = convolution_of(3, 3);
+  convolution.window.padding = {1, 1, 1, 1};
+  convolution.weights.resize(std::size_t{4} * 3 * 9);
+  convolution.bias.resize(4);
+  add_layer(network, convolution, {4, 6, 6});
+  Layer pool = layer_of(LayerKind::Pool);
+  pool.window.kernel = pool.window.strides = {2, 2};
+  add_layer(network, pool, {4, 3, 3});
+  Layer concat = layer_of(LayerKind::Concat);
+  concat.inputs = {2, 2};
+  add_layer(network, concat, {8, 3, 3});
+  Layer channels = layer_of(LayerKind::Channels);
+  channels.channels = {{0, 7}, {0, 0}};
+  add_layer(network, channels, {2, 3, 3});
+  Layer copy = layer_of(LayerKind::Copy);  // padded with two channels behind
+  copy.boxes = {{0, 0, 0, {{18, 1, 1}}}};
+  add_layer(network, copy, {4, 3, 3});
+  Layer reduce = layer_of(LayerKind::Reduce);
+  reduce.axis = {9, 1};
+  add_layer(network, reduce, {4});
+  Layer sum = layer_of(LayerKind::Add);
+  sum.inputs = {5, 6};  // of each pixel and its channel's number
+  add_layer(network, sum, {4, 3, 3});
+  add_layer(network, layer_of(LayerKind::View), {36});
+  for (std::size_t i = 0; i < network.layers.size(); ++i) {
+    network.layers[i].name = std::string(1, static_cast<char>('a' + i));
+  }
+  return network;
+}
+
+void refuses_network(void (*change)(Network&), const std::string& why) {
+  Network network = one_of_each();
+  change(network);
+  CHECK_ERROR(BackendFailure, "the plan of the native engine contradicts itself: " + why,
+              verify_network(network));
+}
+
+TEST_CASE("the layers of a network fit, or the verifier names the one that does not") {
+  verify_network(one_of_each());
+  // The padding of an issue: it was taken for the same values in another shape.
+  refuses_network([](Network& network) { network.layers[4].kind = LayerKind::Identity; },
+                  "the layer e gives another number of values than it takes");
+  refuses_network([](Network& network) { network.tensors[8] = {40}; },
+                  "the layer h gives another number of values than it takes");
+  refuses_network([](Network& network) { network.tensors[3].channels = 9; },
+                  "the layer c gives other channels than it takes");
+  refuses_network([](Network& network) { network.layers[3].channels[0].channel = 8; },
+                  "the layer d reads a channel that there is not");
+  refuses_network([](Network& network) { network.layers[3].channels.pop_back(); },
+                  "the layer d gives other channels than it takes");
+  refuses_network([](Network& network) { network.layers[4].boxes[0].from = 1; },
+                  "the layer e reads values that there are not");
+  refuses_network([](Network& network) { network.layers[4].boxes[0].to = 19; },
+                  "the layer e writes values that its output does not have");
+  refuses_network([](Network& network) { network.layers[5].axis.count = 10; },
+                  "the layer f has an axis that does not divide its values");
+  refuses_network([](Network& network) { network.tensors[6] = {5}; },
+                  "the layer f does not give one value for each axis");
+  refuses_network([](Network& network) { network.layers[6].inputs[0] = 4; },
+                  "the layer g combines tensors of other shapes");
+  refuses_network([](Network& network) { network.layers[0].groups = 2; },
+                  "the layer a reads more channels than there are");
+  refuses_network([](Network& network) { network.tensors[1].height = 7; },
+                  "the layer a has windows that end outside the padded image");
+  refuses_network([](Network& network) { network.tensors[2].width = 4; },
+                  "the layer b has windows that begin outside the image");
+  refuses_network([](Network& network) { network.layers[2].inputs[1] = 7; },
+                  "the layer c takes a tensor that no layer before it gives");
+  refuses_network(
+      [](Network& network) {
+        network.outputs = {9};
+        network.tensors.push_back({1});
+      },
+      "an output is given by no layer");
+}
+
+TEST_CASE("a run begins with NaN where that is asked for, but for borders that are kept clear") {
+  Random random(11);
+  Network network;
+  network.tensors = {{3, 9, 9}};
+  Layer layer = convolution_of(3, 3);
+  layer.window.padding = {1, 1, 1, 1};
+  layer.weights = random.values(std::int64_t{5} * 3 * 9);
+  layer.bias = random.values(5);
+  add_layer(network, layer, {5, 9, 9});
+  const std::vector<float> images = random.values(network.tensors[0].values());
+  const std::vector<double> expected = definition(network, images);
+  REQUIRE(forgets_runs());  // as ctest has these tests
+  for (const std::int64_t min_shared : {std::int64_t{0}, native::kMinSharedBytes}) {
+    const auto program = compiled(network, native::choose_kernels(), false, min_shared);
+    auto memory = program->memory(1);
+    std::fill_n(memory.data(), memory.size(), char{0x7F});  // of an earlier run, huge numbers
+    std::vector<float> found(expected.size());
+    float* const output = found.data();
+    program->run({images.data(), {}}, 0, 1, memory.data(), &output);
+    CHECK(largest_error(found, expected) <= 1e-5);
+  }
 }
 
 /// ResNet50_vd for images of 224 x 224, without weights.

@@ -185,6 +185,49 @@ def test_padding(mode, pads, tmp_path):
         agrees(write(tmp_path, padded, (3, 9, 11), tensors | more, opset=19))
 
 
+# Before and behind the channels, rows and columns of [N, 1, 4, 4] or [N, 16, 4, 4].
+ONE_SIDE = {
+    "one channel": (1, (0, 0, 0), (1, 0, 0)),
+    "a vector of channels": (16, (0, 0, 0), (16, 0, 0)),
+    "part of a vector": (16, (0, 0, 0), (3, 0, 0)),
+    "before the channels": (16, (16, 0, 0), (0, 0, 0)),
+    "on both sides": (16, (4, 0, 0), (4, 0, 0)),
+    "rows of one channel": (1, (0, 0, 0), (0, 2, 0)),
+    "rows and channels": (16, (0, 0, 0), (16, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("side", ONE_SIDE)
+@pytest.mark.parametrize("before", ["AveragePool<kernel_shape=[2, 2], strides=[2, 2]>", "Relu"])
+def test_padding_on_one_side_is_not_what_lies_there(before, side, tmp_path):
+    """It was taken for an Identity, whose reader took the next image, or an earlier run's."""
+    channels, *pads = ONE_SIDE[side]
+    tensors = {"p": np.array([0, *pads[0], 0, *pads[1]])}
+    path = write(tmp_path, f"c = {before}(x) y = Pad(c, p)", (channels, 8, 8), tensors, opset=18)
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        for count in (4, 1, 2):  # of fewer images after more: another client's would show
+            images = floats(count, channels, 8, 8)
+            smaller = images.reshape(count, channels, 4, 2, 4, 2).mean(axis=(3, 5))
+            values = np.maximum(images, 0) if before == "Relu" else smaller
+            expected = np.pad(values, [(0, 0), *zip(*pads, strict=True)])
+            np.testing.assert_allclose(predictor.run(images), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 16, 17])
+def test_padding_before_a_concatenation(channels, tmp_path):
+    """Loading this ended the process: the concatenation had more channels than were given."""
+    nodes = """g = GlobalAveragePool(x) m = ReduceMean<axes=[1], keepdims=1>(g)
+        r = Relu(m) q = Pad(r, p) y = Concat<axis=1>(q, g)"""
+    tensors = {"p": np.array([0, 0, 0, 0, 0, 2, 0, 0])}
+    agrees(write(tmp_path, nodes, (channels, 7, 13), tensors, opset=17), counts=(1, 3, 17))
+
+
+def test_padding_of_features(tmp_path):
+    tensors = {"p": np.array([0, 0, 0, 5])}
+    nodes = f"{CONV} f = Flatten(c) q = Pad(f, p) y = Concat<axis=1>(q, f)"
+    agrees(write(tmp_path, nodes, tensors=tensors, opset=17), counts=(1, 3, 17))
+
+
 def test_paddings_as_torch_exports_them(tmp_path):
     """The last axis first and zeros for the rest, turned round by computation on a matrix."""
     lists = {"four": [4], "pairs": [-1, 2], "zero": [0], "both": [0, 1], "all": [-1]}

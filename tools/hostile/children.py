@@ -36,7 +36,8 @@ def do_steps(function, steps, heard, *, seconds, per_child=200, **arguments):
 
         request = {"function": function, "steps": numbered[:per_child], "seconds": seconds}
         request["arguments"] = arguments
-        how = {"doing": "the child", "variables": {"OMP_NUM_THREADS": "1"}}
+        variables = {"OMP_NUM_THREADS": "1", "LENET_NATIVE_FORGET": "1"}  # docs/hacking.md
+        how = {"doing": "the child", "variables": variables}
         try:
             call("tools.hostile.children:serve", request, report=report, **how)
         except BackendFailure as error:

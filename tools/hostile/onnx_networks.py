@@ -284,6 +284,9 @@ class Writer:
             return "Pad", x, {"mode": mode, "pads": pads, "value": value}
         return "Pad", [*x, self.integers(*pads), self.constant(np.float32(value))], {"mode": mode}
 
+    def expand(self, x, s, shape):
+        return "Expand", [*x, self.integers(*shape)], {}
+
     def tile(self, x, s, repeats):
         return "Tile", [*x, self.integers(*repeats)], {}
 

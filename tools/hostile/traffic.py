@@ -1,19 +1,25 @@
 """Networks of channel traffic: what shares memory in the native engine.
 
-Channels are cut out, joined, added and shuffled between small convolutions and pools, and many
-values are used several times. They are networks of onnx_networks, whose layers are drawn so that
-they fit: dozens run in a second.
+Channels are cut out, joined, added and shuffled between small convolutions and pools; channels,
+rows, columns and features are padded, repeated and cut; and many values are used several times.
+They are networks of onnx_networks, whose layers are drawn so that they fit: dozens run in a second.
 """
+
+import math
 
 import numpy as np
 
 from tools.hostile.networks import InvalidNetworkError, Layer
 
 MOST = 96  # channels
+MOST_VALUES = 1 << 15  # of one image
 WORK = 2e7  # multiply-adds of all images
 # How often each is drawn.
-MOVES = {"conv": 6, "relu": 3, "pool": 1, "cut_out": 3, "split": 2, "join": 4, "combine": 4}
-MOVES["shuffle"] = 1
+MOVES = {
+    **{"conv": 6, "relu": 3, "pool": 1, "cut_out": 3, "split": 2, "join": 4, "combine": 4},
+    **{"shuffle": 1, "pad": 3, "repeat": 2, "crop": 2, "flatten": 1, "unflatten": 1},
+}
+OF_ANY_RANK = {"relu", "cut_out", "split", "join", "combine", "pad", "repeat", "crop"}
 
 
 class Traffic:
@@ -51,7 +57,13 @@ class Traffic:
         """Add a layer; return its value."""
         self.layers.append(Layer(op, [*inputs], attributes))
         self.shapes.append(shape_of(self.layers[-1], self.shapes))
+        if math.prod(self.shapes[-1][1:]) > MOST_VALUES:
+            raise ValueError("too large")
         return len(self.layers)
+
+    def needs_opset(self, least):
+        if self.d.network.options["opset"] < least:
+            raise ValueError(f"needs opset {least}")
 
     def conv(self, x, out=None):
         _, channels, height, width = self.shapes[x]
@@ -89,16 +101,19 @@ class Traffic:
 
     def join(self, x):
         _, left, *pixels = self.shapes[x]
+        most = MOST if pixels else MOST_VALUES
         values = [x]
         for _ in range(self.d.pick([1, 1, 2, 3])):
-            left = MOST - sum(self.shapes[i][1] for i in values)
+            left = most - sum(self.shapes[i][1] for i in values)
             values.append(self.value(lambda s, left=left: s[2:] == pixels and s[1] <= left))
         self.add("Concat", *self.d.sample(values, len(values)), axis=1)
 
     def combine(self, x):
         """Add or multiply two; the other is a gate, a new convolution's or one that is there."""
         shape, op = self.shapes[x], self.d.pick(["Add", "Add", "Add", "Mul"])
-        if op == "Mul" and self.d.chance():
+        if len(shape) == 2:
+            other = self.value(lambda s: s == shape)
+        elif op == "Mul" and self.d.chance():
             other = self.add("Sigmoid", self.conv(self.add("GlobalAveragePool", x), shape[1]))
         elif self.d.chance(0.3):
             other = self.conv(self.value(lambda s: s[2:] == shape[2:]), shape[1])
@@ -113,6 +128,59 @@ class Traffic:
         turned = self.add("Transpose", apart, perm=[0, 2, 1, 3, 4])
         self.add("Reshape", turned, shape=[0, -1, *pixels])
 
+    def some_axes(self, x):
+        """One axis or two: channels or features, rows, columns."""
+        axes = range(1, len(self.shapes[x]))
+        return self.d.sample(axes, min(len(axes), self.d.pick([1, 1, 2])))
+
+    def pad(self, x):
+        """Pad before, behind or on both sides, in every mode."""
+        shape = self.shapes[x]
+        modes = ["constant"] * 3 + ["reflect", "edge"]
+        newer = ["wrap"] * (self.d.network.options["opset"] >= 19)
+        mode = self.d.pick(modes + newer)
+        pads = [[0] * len(shape), [0] * len(shape)]
+        for axis in self.some_axes(x):
+            most = {"reflect": shape[axis] - 1, "wrap": shape[axis]}.get(mode, MOST)
+            some = self.step * self.d.pick([1, 1, 2]) if axis == 1 else self.d.randint(1, 3)
+            for side in self.d.pick([[0], [1], [1], [0, 1]]):
+                pads[side][axis] = min(self.d.pick([1, some]), most)
+        if not any(map(sum, pads)):
+            raise ValueError("nothing is padded")
+        value = self.d.pick([0.0, 0.0, 0.5, -2.0]) if mode == "constant" else 0.0
+        self.add("Pad", x, mode=mode, pads=pads[0] + pads[1], value=value)
+
+    def repeat(self, x):
+        """Repeat axes of one value, or all values one after the other."""
+        shape = self.shapes[x]
+        ones = [axis for axis in range(1, len(shape)) if shape[axis] == 1]
+        sizes = [1] * len(shape)
+        if ones and self.d.chance(0.7):
+            self.needs_opset(8)
+            for axis in self.d.sample(ones, self.d.randint(1, len(ones))):
+                sizes[axis] = self.d.pick([2, 3, self.step])
+            self.add("Expand", x, shape=sizes)
+        else:
+            sizes[self.d.randrange(1, len(shape))] = self.d.pick([2, 2, 3])
+            self.add("Tile", x, repeats=sizes)
+
+    def crop(self, x):
+        """Cut rows, columns, channels or features, sometimes with a step."""
+        shape, axes = self.shapes[x], self.some_axes(x)
+        starts = [self.d.randrange(shape[axis]) for axis in axes]
+        ends = [self.d.randint(first + 1, shape[a]) for first, a in zip(starts, axes, strict=True)]
+        steps = {"steps": [self.d.pick([1, 2, 3]) for _ in axes]}
+        with_steps = self.d.network.options["opset"] >= 10 and self.d.chance(0.3)
+        more = steps if with_steps else {}
+        self.add("Slice", x, starts=starts, ends=ends, axes=axes, **more)
+
+    def flatten(self, x):
+        self.add("Flatten", x, axis=1)
+
+    def unflatten(self, _):
+        features = self.value(lambda shape: len(shape) == 2 and shape[1] <= MOST)
+        self.add("Reshape", features, shape=[0, -1, 1, 1])
+
 
 def draw(d):
     """Draw a network of up to 40 layers and several outputs."""
@@ -122,7 +190,9 @@ def draw(d):
         before = len(layers)
         try:
             move = d.choices([*MOVES], [*MOVES.values()])[0] if layers else "conv"
-            getattr(traffic, move)(traffic.value())
+            ranks = (2, 4) if move in OF_ANY_RANK else (4,)
+            x = traffic.value(lambda shape, ranks=ranks: len(shape) in ranks)
+            getattr(traffic, move)(x)
         except (IndexError, ValueError):  # nothing fits, or it does not
             del layers[before:], traffic.shapes[before + 1 :]
         if len(layers) >= most:
@@ -160,7 +230,21 @@ def shape_of(layer, known):
     if op == "Concat":
         channels += sum(other[1] for other in others)
     elif op == "Slice":
-        channels = of["ends"][0] - of["starts"][0]
+        shape = [*every[0]]
+        steps = of.get("steps", [1] * len(of["axes"]))
+        bounds = zip(of["axes"], of["starts"], of["ends"], steps, strict=True)
+        for axis, start, end, step in bounds:
+            shape[axis] = len(range(start, end, step))
+        return shape
+    elif op == "Pad":
+        rank = len(every[0])
+        return [size + of["pads"][i] + of["pads"][rank + i] for i, size in enumerate(every[0])]
+    elif op == "Tile":
+        return [size * count for size, count in zip(every[0], of["repeats"], strict=True)]
+    elif op == "Expand":
+        return [*np.broadcast_shapes(every[0], of["shape"])]
+    elif op == "Flatten":
+        return [images, math.prod(every[0][1:])]
     elif op == "Split":
         channels = of["sizes"][of["take"]]
     elif op == "GlobalAveragePool":

@@ -81,14 +81,16 @@ std::vector<ChannelSource> channel_sources(const std::vector<Box>& boxes, std::i
     given += box.values() / pixels;
   }
   if (given != channels) return {};
-  std::vector<ChannelSource> sources(static_cast<std::size_t>(channels));
+  std::vector<ChannelSource> sources(static_cast<std::size_t>(channels), {kNone, 0});
   for (const Box& box : boxes) {
     const Box units = in_units(box, pixels);
     each_place(units.loops, 0, units.from, units.to, [&](std::int64_t from, std::int64_t to) {
       sources[static_cast<std::size_t>(to)] = {box.input, from};
     });
   }
-  return sources;
+  const bool gives_all = std::none_of(sources.begin(), sources.end(),
+                                      [](const auto& source) { return source.input == kNone; });
+  return gives_all ? sources : std::vector<ChannelSource>();
 }
 
 }  // namespace lenet::native

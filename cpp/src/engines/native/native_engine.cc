@@ -13,6 +13,7 @@
 #include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
 #include "engines/native/runtime/thread_pool.h"
+#include "engines/native/verify_network.h"
 
 namespace lenet {
 namespace {
@@ -307,6 +308,7 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
   const bool in_order = native::separate_layouts(network);
+  native::verify_network(network);
   auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
   std::unique_ptr<FloatProgram> interleaved;
   const std::int64_t most = max_interleaved_bytes(network, kernels.lanes);
@@ -341,6 +343,7 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
 void compile_int8(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
                   Compiled& compiled) {
   const native::int8::Kernels& kernels = native::int8::choose_kernels();
+  native::verify_network(network);
   auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
   compiled.instructions = kernels.name;
   compiled.arithmetic = native::Arithmetic::Int8;

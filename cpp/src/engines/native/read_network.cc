@@ -7,6 +7,7 @@
 
 #include "engines/native/network_reader.h"
 #include "engines/native/passes/passes.h"
+#include "engines/native/verify_network.h"
 #include "finite.h"
 
 namespace lenet::native {
@@ -33,7 +34,7 @@ Network NetworkReader::read() {
     const std::size_t before = network_.layers.size();
     read_operator();
     each_value(op_->outputs, [&](std::size_t output) {
-      if (is_computed(output)) require_images(graph_.values[output].shape);
+      if (is_computed(output)) require_declared_values(output);
     });
     if (network_.layers.size() > before) layer_memory_.add(bytes_of(network_.layers.back()));
   }
@@ -49,6 +50,7 @@ Network NetworkReader::read() {
     if (known.count(value) == 0 && is_computed(value)) add_output(value, "");
   }
   split_wide_weights();
+  verify_network(network_);
   drop_identities(network_);
   if (follows_onednn_) round_as_onednn(network_);
   return std::move(network_);
@@ -233,6 +235,15 @@ TensorShape NetworkReader::image_shape(const Shape& shape) const {
   require(known, "size that is not fixed");
   if (rank < 3) return {rank < 2 ? 1 : shape[1]};
   return {shape[1], product(shape, 2, rank - 1), shape[rank - 1]};
+}
+
+void NetworkReader::require_declared_values(std::size_t value) const {
+  const Value& declared = graph_.values[value];
+  const std::int64_t values = image_shape(declared.shape).values();
+  if (shape_of(value).values() == values) return;
+  contradict("the layer " + type() + " '" + printable(declared.name) + "' gives " +
+             std::to_string(shape_of(value).values()) + " values of an image, and the program " +
+             std::to_string(values));
 }
 
 Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index) {

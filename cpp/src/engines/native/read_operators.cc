@@ -374,6 +374,7 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     joins &= boxes[i].is_run(i, end, input.values());
     end += input.values();
   }
+  joins &= end == to.values();  // nothing is left to be filled
   same_pixels &= to.values() % from.pixels() == 0;
   LayerKind kind = LayerKind::Copy;
   const std::int64_t channels = to.values() / from.pixels();

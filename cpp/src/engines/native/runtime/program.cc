@@ -1,5 +1,6 @@
 #include "engines/native/runtime/program.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -33,6 +34,11 @@ void fill(char* to, std::int64_t count, const Placement& tensor) {
 }
 
 }  // namespace
+
+bool forgets_runs() {
+  const char* const value = std::getenv("LENET_NATIVE_FORGET");
+  return value != nullptr && std::string(value) == "1";
+}
 
 void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
                         std::int64_t behind) {
@@ -211,6 +217,22 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   steps_.push_back({std::move(profile), std::move(op)});
 }
 
+void Program::forget(Place::Memory memory, const Frame& frame) const {
+  constexpr int kOfNan = 0xFF;  // each byte of a NaN, in float32 and in bf16
+  if (memory == Place::Shared) {
+    std::memset(frame.shared, kOfNan, static_cast<std::size_t>(shared_bytes_ + scratch_bytes_));
+  } else {
+    std::memset(frame.units, kOfNan, static_cast<std::size_t>(frame.count * unit_bytes_));
+  }
+  for (std::size_t t = 0; t < placements_.size(); ++t) {
+    const Placement& placement = placements_[t];
+    const bool is_kept = placement.border > 0 && !clears_[t];
+    if (is_kept && placement.size > 0 && placement.place.memory() == memory) {
+      clear_border(t, frame);
+    }
+  }
+}
+
 void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) const {
   const Placement& placement = placements_[tensor];
   const auto& [_, height, width] = placement.shape;
@@ -339,7 +361,9 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
                   const Crew* crew) const {
   const bool* const needed = find_needed(outputs, memory);
   const Frame all = frame(memory, (images + images_per_unit_ - 1) / images_per_unit_);
+  if (forgets_) forget(Place::OfUnit, all);
   const auto read = [&](const Frame& frame, std::int64_t done_before, std::int64_t count) {
+    if (forgets_) forget(Place::Shared, frame);
     if (clears_[input_]) clear_border(input_, frame);
     read_input(input, first + done_before, count, frame);
     done(0);

@@ -229,6 +229,10 @@ struct Crew {
   char* scratch;  ///< of the threads but the first, Program::scratch_bytes() of each
 };
 
+/// Whether the environment's LENET_NATIVE_FORGET is 1: each run then begins with NaN wherever no
+/// border is kept clear, and whoever reads what nobody wrote in this run gives NaN. For tests.
+bool forgets_runs();
+
 /// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
 /// with memory of its own. Before that, everything but layers(), total_multiply_adds() and running
 /// is known.
@@ -333,11 +337,14 @@ class Program {
   std::int64_t needed_bytes() const noexcept {
     return outputs_.size() < 2 ? 0 : round_up(static_cast<std::int64_t>(ios_.size()), kCacheLine);
   }
+  /// Fills one of a run's memories with NaN, but for the borders that the plan keeps clear.
+  void forget(Place::Memory memory, const Frame& frame) const;
   /// \param gaps also between rows
   void clear_border(std::size_t tensor, const Frame& frame, bool gaps = true) const;
 
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
+  bool forgets_ = forgets_runs();
   std::size_t first_batched_ = 0;
   double multiply_adds_ = 0;
   std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written

@@ -5,7 +5,7 @@
 #include <map>
 #include <numeric>
 
-#include "lenet/error.h"
+#include "engines/native/verify_network.h"
 
 namespace lenet::native {
 namespace {
@@ -60,6 +60,9 @@ class Verifier {
       }
       if (step.there[i]) holders_[step.inputs[i]] = step.output;
       channel += channels;
+    }
+    if (!step.there.empty() && channel != to.shape.channels) {
+      fail(s, "joins parts that are not all of what it gives");
     }
     for (std::size_t i = 0; i < step.inputs.size(); ++i) {
       const Placement& from = use_.placements[step.inputs[i]];
@@ -153,9 +156,7 @@ class Verifier {
     return "what " + (s > use_.steps.size() ? "no step" : described(s)) + " gives";
   }
   [[noreturn]] void fail(std::size_t s, const std::string& what) const {
-    throw Error(ErrorCode::BackendFailure,
-                "the plan of the native engine contradicts itself: " + described(s) + " " + what +
-                    "; this is a fault of lenet_cpp: please report it, and use another engine");
+    contradict(described(s) + " " + what);
   }
 
   const MemoryUse& use_;

@@ -1,0 +1,195 @@
+#include "engines/native/verify_network.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "lenet/error.h"
+
+namespace lenet::native {
+namespace {
+
+/// The first and the last place that a box reads or writes.
+struct Range {
+  std::int64_t first;
+  std::int64_t last;
+
+  bool lies_in(std::int64_t values) const { return 0 <= first && last < values; }
+};
+
+Range range_of(const Box& box, std::int64_t begin, std::int64_t Box::Loop::*step) {
+  Range range = {begin, begin};
+  for (const Box::Loop& loop : box.loops) {
+    const std::int64_t end = (loop.count - 1) * (loop.*step);
+    (end < 0 ? range.first : range.last) += end;
+  }
+  return range;
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const Network& network) : network_(network), given_(network.tensors.size()) {}
+
+  void verify() {
+    given_[network_.input] = true;
+    for (const Layer& layer : network_.layers) {
+      layer_ = &layer;
+      for (const std::size_t input : layer.inputs) {
+        require(given_[input], "takes a tensor that no layer before it gives");
+      }
+      verify_layer();
+      given_[layer.output] = true;
+    }
+    for (const std::size_t output : network_.outputs) {
+      if (!given_[output]) contradict("an output is given by no layer");
+    }
+  }
+
+ private:
+  const TensorShape& input(std::size_t index = 0) const {
+    return network_.tensors[layer_->inputs.at(index)];
+  }
+  const TensorShape& output() const { return network_.tensors[layer_->output]; }
+
+  void verify_layer() const {
+    require(!layer_->inputs.empty(), "takes nothing");
+    switch (layer_->kind) {
+      case LayerKind::Convolution:
+        return verify_convolution();
+      case LayerKind::Pool:
+        return verify_pool();
+      case LayerKind::Add:
+      case LayerKind::Subtract:
+      case LayerKind::Multiply:
+      case LayerKind::Divide:
+      case LayerKind::Maximum:
+      case LayerKind::Minimum:
+      case LayerKind::PRelu:
+      case LayerKind::ChannelScale:
+        return verify_combination();
+      case LayerKind::Concat:
+        return verify_concat();
+      case LayerKind::Channels:
+        return verify_channels();
+      case LayerKind::Copy:
+        return verify_copy();
+      case LayerKind::Reduce:
+        verify_axis();
+        return require(output().values() * layer_->axis.count == input().values(),
+                       "does not give one value for each axis");
+      case LayerKind::Softmax:
+        verify_axis();
+        return verify_same_values();
+      case LayerKind::Activate:
+      case LayerKind::View:
+      case LayerKind::Convert:
+      case LayerKind::Quantize:
+      case LayerKind::Flatten:
+      case LayerKind::Identity:
+        return verify_same_values();
+    }
+  }
+
+  void verify_same_values() const {
+    require(output().values() == input().values(), "gives another number of values than it takes");
+  }
+
+  void verify_convolution() const {
+    const Window& window = layer_->window;
+    const auto outputs = static_cast<std::int64_t>(layer_->bias.size());
+    require(outputs > 0 && outputs == output().channels, "has another number of biases");
+    const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
+    const std::int64_t taps = window.kernel[0] * window.kernel[1];
+    const std::int64_t of_group = static_cast<std::int64_t>(weights) / outputs / taps;
+    require(layer_->first_channel + layer_->groups * of_group <= input().channels,
+            "reads more channels than there are");
+    verify_windows(input().height, output().height, 0);
+    verify_windows(input().width, output().width, 1);
+  }
+
+  /// The windows of a convolution lie inside the padded image.
+  void verify_windows(std::int64_t size, std::int64_t windows, std::size_t axis) const {
+    const Window& window = layer_->window;
+    const std::int64_t padded = size + window.padding[2 * axis] + window.padding[2 * axis + 1];
+    const std::int64_t end = (windows - 1) * window.strides[axis] +
+                             (window.kernel[axis] - 1) * window.dilations[axis] + 1;
+    require(end <= padded, "has windows that end outside the padded image");
+  }
+
+  /// The windows of a pool are cut off where the image ends.
+  void verify_pool() const {
+    const Window& window = layer_->window;
+    require(output().channels == input().channels, "gives other channels than it takes");
+    const bool begins_inside =
+        (output().height - 1) * window.strides[0] < input().height + window.padding[0] &&
+        (output().width - 1) * window.strides[1] < input().width + window.padding[2];
+    require(layer_->adaptive || begins_inside, "has windows that begin outside the image");
+  }
+
+  void verify_combination() const {
+    const auto channels = static_cast<std::size_t>(output().channels);
+    for (const std::vector<float>* numbers : {&layer_->scale, &layer_->bias}) {
+      require(numbers->empty() || numbers->size() == channels,
+              "has numbers for another number of channels");
+    }
+    const TensorShape repeated = {output().channels};
+    for (const std::size_t each : layer_->inputs) {
+      const TensorShape& shape = network_.tensors[each];
+      require(shape == output() || shape == repeated, "combines tensors of other shapes");
+    }
+  }
+
+  void verify_concat() const {
+    std::int64_t channels = 0;
+    for (const std::size_t each : layer_->inputs) {
+      require(network_.tensors[each].pixels() == output().pixels(), "joins images of other sizes");
+      channels += network_.tensors[each].channels;
+    }
+    require(channels == output().channels, "gives other channels than it takes");
+  }
+
+  void verify_channels() const {
+    const auto channels = static_cast<std::int64_t>(layer_->channels.size());
+    require(channels == output().channels, "gives other channels than it takes");
+    for (const ChannelSource& source : layer_->channels) {
+      const TensorShape& from = input(source.input);
+      require(0 <= source.channel && source.channel < from.channels,
+              "reads a channel that there is not");
+      require(from.pixels() == output().pixels(), "joins images of other sizes");
+    }
+  }
+
+  void verify_copy() const {
+    for (const Box& box : layer_->boxes) {
+      require(range_of(box, box.from, &Box::Loop::from).lies_in(input(box.input).values()),
+              "reads values that there are not");
+      require(range_of(box, box.to, &Box::Loop::to).lies_in(output().values()),
+              "writes values that its output does not have");
+    }
+  }
+
+  void verify_axis() const {
+    const Axis& axis = layer_->axis;
+    require(axis.count > 0 && axis.inner > 0 && input().values() % (axis.count * axis.inner) == 0,
+            "has an axis that does not divide its values");
+  }
+
+  void require(bool condition, const char* what) const {
+    if (!condition) contradict("the layer " + layer_->name + " " + what);
+  }
+
+  const Network& network_;
+  std::vector<bool> given_;  ///< by tensor: the image or a layer before this one gives it
+  const Layer* layer_ = nullptr;
+};
+
+}  // namespace
+
+void verify_network(const Network& network) { Verifier(network).verify(); }
+
+void contradict(const std::string& what) {
+  throw Error(ErrorCode::BackendFailure,
+              "the plan of the native engine contradicts itself: " + what +
+                  "; this is a fault of lenet_cpp: please report it, and use another engine");
+}
+
+}  // namespace lenet::native
