@@ -50,7 +50,11 @@ CPP_ROOMS = {
     "images": ("images/*",),
     "engine": ("engines/engine.h", "engines/run_control.*", "engines/shared_library.*"),
     "kernels": ("engines/native/kernels/*", "engines/native/layer_times.*"),
-    "network": ("engines/native/network.*", "engines/native/boxes.*", "engines/native/verify_network.*"),
+    "network": (
+        "engines/native/network.*",
+        "engines/native/boxes.*",
+        "engines/native/verify_network.*",
+    ),
     "runtime": ("engines/native/runtime/*",),
     "ops": ("engines/native/ops/*",),
     "passes": ("engines/native/passes/*",),

@@ -43,11 +43,11 @@ it. Anything else is a find: it is reduced to the smallest network that shows it
 with the exported model in --save-dir."""
 TRAFFIC = """Draw random networks of channel traffic, each from a seed and a number, and run them in
 the native engine: slices, splits, concatenations, paddings, repetitions, sums, products, shuffles,
-pools and convolutions of 1 to 96 channels, which share memory there. Each is an .onnx of up to 40 operators and several
-outputs, for 1, 3 or 64 images. They run on one instruction set after the other, or in bf16, unless
---targets names some, such as onnx/native/avx512 onnx/native/bf16; name bf16 to replay a find of it.
-The outputs are compared with onnxruntime's without optimizations, in bf16 within 0.1. A find is
-treated as one of `networks`."""
+pools and convolutions of 1 to 96 channels, which share memory there. Each is an .onnx of up to 40
+operators and several outputs, for 1, 3 or 64 images. They run on one instruction set after the
+other, or in bf16, unless --targets names some, such as onnx/native/avx512 onnx/native/bf16; name
+bf16 to replay a find of it. The outputs are compared with onnxruntime's without optimizations, in
+bf16 within 0.1. A find is treated as one of `networks`."""
 REPLAY = """Run the networks of files that `networks` or `traffic` saved, or of
 tools/hostile/cases.json, with every engine."""
 

@@ -15,10 +15,8 @@ MOST = 96  # channels
 MOST_VALUES = 1 << 15  # of one image
 WORK = 2e7  # multiply-adds of all images
 # How often each is drawn.
-MOVES = {
-    **{"conv": 6, "relu": 3, "pool": 1, "cut_out": 3, "split": 2, "join": 4, "combine": 4},
-    **{"shuffle": 1, "pad": 3, "repeat": 2, "crop": 2, "flatten": 1, "unflatten": 1},
-}
+MOVES = {"conv": 6, "relu": 3, "pool": 1, "cut_out": 3, "split": 2, "join": 4, "combine": 4}
+MOVES |= {"shuffle": 1, "pad": 3, "repeat": 2, "crop": 2, "flatten": 1, "unflatten": 1}
 OF_ANY_RANK = {"relu", "cut_out", "split", "join", "combine", "pad", "repeat", "crop"}
 
 
@@ -217,42 +215,69 @@ def shapes(network):
     return known
 
 
+def combined(_, *every):
+    return [*np.broadcast_shapes(*every)]
+
+
+def transposed(of, shape):
+    return [shape[axis] for axis in of["perm"]]
+
+
+def reshaped(of, shape):
+    sizes = [size or shape[i] for i, size in enumerate(of["shape"])]
+    return [*np.empty(shape, bool).reshape(sizes).shape]
+
+
+def joined(_, first, *others):
+    images, channels, *pixels = first
+    return [images, channels + sum(other[1] for other in others), *pixels]
+
+
+def sliced(of, shape):
+    sizes = [*shape]
+    steps = of.get("steps", [1] * len(of["axes"]))
+    for axis, start, end, step in zip(of["axes"], of["starts"], of["ends"], steps, strict=True):
+        sizes[axis] = len(range(start, end, step))
+    return sizes
+
+
+def split(of, shape):
+    images, _, *pixels = shape
+    return [images, of["sizes"][of["take"]], *pixels]
+
+
+def padded(of, shape):
+    pads = zip(of["pads"][: len(shape)], of["pads"][len(shape) :], strict=True)
+    return [size + sum(both) for size, both in zip(shape, pads, strict=True)]
+
+
+def windowed(of, shape):
+    images, channels, *pixels = shape
+    kernel = of.get("kernel") or of["kernel_shape"]
+    pads, strides = of.get("pads", [0] * 4), of.get("strides", [1, 1])
+    room = [pixels[i] + pads[i] + pads[i + 2] - kernel[i] for i in range(2)]
+    windows = [size // stride + 1 for size, stride in zip(room, strides, strict=True)]
+    return [images, of.get("out", channels), *windows]
+
+
+SHAPES = {
+    **dict.fromkeys(["Add", "Mul"], combined),
+    **dict.fromkeys(["Conv", "MaxPool", "AveragePool"], windowed),
+    "Transpose": transposed,
+    "Reshape": reshaped,
+    "Concat": joined,
+    "Slice": sliced,
+    "Split": split,
+    "Pad": padded,
+    "GlobalAveragePool": lambda _, shape: [*shape[:2], 1, 1],
+    "Tile": lambda of, shape: np.multiply(shape, of["repeats"]).tolist(),
+    "Expand": lambda of, shape: combined(of, shape, of["shape"]),
+    "Flatten": lambda _, shape: [shape[0], math.prod(shape[1:])],
+}
+"""The shape that a layer gives, from its attributes and the shapes of its inputs; else the same."""
+
+
 def shape_of(layer, known):
-    op, of = layer.op, layer.attributes
-    (images, channels, *pixels), *others = every = [known[i] for i in layer.inputs]
-    if op in ("Add", "Mul"):
-        return [*np.broadcast_shapes(*every)]
-    if op == "Transpose":
-        return [every[0][axis] for axis in of["perm"]]
-    if op == "Reshape":
-        sizes = [size or every[0][i] for i, size in enumerate(of["shape"])]
-        return [*np.empty(every[0], bool).reshape(sizes).shape]
-    if op == "Concat":
-        channels += sum(other[1] for other in others)
-    elif op == "Slice":
-        shape = [*every[0]]
-        steps = of.get("steps", [1] * len(of["axes"]))
-        bounds = zip(of["axes"], of["starts"], of["ends"], steps, strict=True)
-        for axis, start, end, step in bounds:
-            shape[axis] = len(range(start, end, step))
-        return shape
-    elif op == "Pad":
-        rank = len(every[0])
-        return [size + of["pads"][i] + of["pads"][rank + i] for i, size in enumerate(every[0])]
-    elif op == "Tile":
-        return [size * count for size, count in zip(every[0], of["repeats"], strict=True)]
-    elif op == "Expand":
-        return [*np.broadcast_shapes(every[0], of["shape"])]
-    elif op == "Flatten":
-        return [images, math.prod(every[0][1:])]
-    elif op == "Split":
-        channels = of["sizes"][of["take"]]
-    elif op == "GlobalAveragePool":
-        pixels = [1, 1]
-    elif op in ("Conv", "MaxPool", "AveragePool"):
-        channels = of.get("out", channels)
-        kernel = of.get("kernel") or of["kernel_shape"]
-        pads, strides = of.get("pads", [0] * 4), of.get("strides", [1, 1])
-        room = [pixels[i] + pads[i] + pads[i + 2] - kernel[i] for i in range(2)]
-        pixels = [size // stride + 1 for size, stride in zip(room, strides, strict=True)]
-    return [images, channels, *pixels]
+    shapes = [known[i] for i in layer.inputs]
+    shape = SHAPES.get(layer.op, lambda _, first: [*first])
+    return shape(layer.attributes, *shapes)
