@@ -4,6 +4,7 @@
 #include "images/decoders.h"
 #include "images/steps.h"
 #include "lenet/image_pipeline.h"
+#include "lenet/interruption.h"
 #include "support.h"
 
 namespace lenet::tests {
@@ -11,6 +12,8 @@ namespace {
 
 using namespace std::string_literals;
 using Bytes = std::vector<std::uint8_t>;
+
+const std::string kPhotos = LENET_TEST_PHOTOS;
 
 const std::string kSix = "\x00\x01\x80\xff\x33\x66"s;
 
@@ -516,6 +519,35 @@ TEST_CASE("preprocess.json is compared with SHA256SUMS beside it") {
   write_file(folder / "SHA256SUMS", std::string(64, '0') + "  preprocess.json\n");
   CHECK_ERROR(BadModel, "SHA-256", ImagePipeline::load(path));
   CHECK(ImagePipeline::load(path, false).channels() == 1);
+}
+
+TEST_CASE("decoding and resizing end where an Interruption says so") {
+  struct Enough {};
+  const auto ends = [](int most, const auto& work) {
+    int asked = 0;
+    const Interruption watch([&] {
+      if (++asked > most) throw Enough();
+    });
+    CHECK_THROWS_AS(work(), Enough);
+  };
+  const TemporaryFolder folder;
+  if (can_decode_png()) {  // 1 pixel wide: what counts is the number of rows
+    const std::string file = png(1 << 14, 1, 8, 0, std::string(1 << 15, '\0'));
+    ends(2, [&] { decode_image_from_memory(file.data(), file.size()); });
+  }
+  if (can_decode_jpeg()) ends(8, [&] { decode_image(kPhotos + "/2-pen.jpg"); });
+  const Image image = numbered(1 << 10, 1 << 10);
+  for (const Library library : {Library::Pillow, Library::OpenCv}) {
+    for (const Interpolation interpolation : {Interpolation::Bilinear, Interpolation::Bicubic}) {
+      ends(1, [&] { resize(image, 1 << 9, 700, interpolation, library); });
+      ends(1, [&] { resize(image, 2000, 1 << 11, interpolation, library); });
+    }
+  }
+  for (const std::int64_t size : {512, 700, 1500}) {
+    ends(1, [&] { resize(image, size, size, Interpolation::Area, Library::OpenCv); });
+  }
+  const ImagePipeline pipeline = kLoad(preprocess(R"({"type": "CenterCrop", "size": 2}, )" + kLast));
+  ends(0, [&] { pipeline(numbered(4, 4)); });  // before each step
 }
 
 TEST_CASE("one pipeline in many threads") {

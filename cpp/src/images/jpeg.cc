@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <csetjmp>
+#include <exception>
 #include <new>
 
 #include "images/decoders.h"
+#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {
@@ -74,6 +76,7 @@ class Decoder {
     info_.err = jpeg_std_error(&errors_);
     info_.client_data = this;
     errors_.error_exit = give_up;
+    progress_.progress_monitor = look_for_interruption;
     errors_.emit_message = [](j_common_ptr info, int level) {
       if (level < 0 && is_damage(info->err->msg_code)) give_up(info);
     };
@@ -85,6 +88,7 @@ class Decoder {
   Image decode() {
     call([this] {
       jpeg_create_decompress(&info_);
+      info_.progress = &progress_;
       jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(file_.bytes.data()),
                    static_cast<unsigned long>(file_.bytes.size()));
       jpeg_read_header(&info_, TRUE);
@@ -118,6 +122,17 @@ class Decoder {
     std::longjmp(static_cast<Decoder*>(info->client_data)->before_, 1);
   }
 
+  /// Called for each row of blocks of each scan. libjpeg is C, which no exception may pass.
+  static void look_for_interruption(j_common_ptr info) {
+    auto& self = *static_cast<Decoder*>(info->client_data);
+    try {
+      check_interruption();
+    } catch (...) {
+      self.interruption_ = std::current_exception();
+    }
+    if (self.interruption_) give_up(info);
+  }
+
   /// An error in one of the calls leaves them by a jump, so that nothing that has a destructor may
   /// live among them.
   template <typename Calls>
@@ -126,6 +141,7 @@ class Decoder {
       calls();
       return;
     }
+    if (interruption_) std::rethrow_exception(interruption_);
     if (errors_.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
     std::vector<char> text(JMSG_LENGTH_MAX);
     errors_.format_message(reinterpret_cast<j_common_ptr>(&info_), text.data());
@@ -135,6 +151,8 @@ class Decoder {
   const ImageFile& file_;
   jpeg_decompress_struct info_{};
   jpeg_error_mgr errors_{};
+  jpeg_progress_mgr progress_{};
+  std::exception_ptr interruption_;
   std::jmp_buf before_{};
 };
 

@@ -9,6 +9,7 @@
 
 #include "images/decoders.h"
 #include "io/byte_reader.h"
+#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {
@@ -68,6 +69,7 @@ class Decoder {
     Image image{{}, height, width, png_get_channels(png_, info_)};
     const auto row_values = static_cast<std::size_t>(width * image.channels * (is_wide ? 2 : 1));
     image.pixels.resize(static_cast<std::size_t>(height) * row_values);
+    InterruptionPoint point;
     call([&] {
       for (int pass = 0; pass < passes; ++pass) {
         for (std::int64_t y = 0; y < height; ++y) {
@@ -76,6 +78,7 @@ class Decoder {
           if (is_last) left_ = left_.substr(0, 16 * static_cast<std::size_t>(width) + kMaxRest);
           png_read_row(png_, image.pixels.data() + static_cast<std::size_t>(y) * row_values,
                        nullptr);
+          point.did(row_values + kRowBytes);
         }
       }
       left_ = {file_.bytes.data() + read_, file_.bytes.size() - read_};
@@ -87,6 +90,7 @@ class Decoder {
 
  private:
   static constexpr unsigned kDark = 4095;
+  static constexpr std::size_t kRowBytes = 64;  // what a row costs beside its pixels
   static constexpr std::size_t kMaxRest = std::size_t{1} << 17;
 
   [[noreturn]] static void give_up(png_structp png, png_const_charp text) {

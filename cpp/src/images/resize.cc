@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "images/steps.h"
+#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {
@@ -85,7 +86,9 @@ Image resize_rows(const ImageView& image, std::int64_t width, Interpolation inte
   const auto resize_one = image.channels() == 3 ? resize_row<3> : resize_row<1>;
   Image result{{}, image.height, width, image.channels()};
   result.pixels.resize(static_cast<std::size_t>(image.height * width * image.channels()));
+  InterruptionPoint point;
   for (std::int64_t row = 0; row < image.height; ++row) {
+    point.did(static_cast<std::size_t>((image.width + width) * image.channels()));
     resize_one(row_of(image, row), windows, result.pixels.data() + row * width * result.channels);
   }
   return result;
@@ -95,10 +98,12 @@ Image resize_columns(const ImageView& image, std::int64_t height, Interpolation 
   const auto row_values = static_cast<std::size_t>(image.width * image.channels());
   Image result = empty_image(height, image.width, image.channels());
   std::vector<std::int32_t> sums(row_values);
+  InterruptionPoint point;
   for (const Window& window : windows_of(image.height, height, interpolation)) {
     std::fill(sums.begin(), sums.end(), kHalf);
     const std::uint8_t* row = row_of(image, window.first);
     for (const std::int32_t weight : window.weights) {
+      point.did(row_values);
       for (std::size_t x = 0; x < row_values; ++x) sums[x] += weight * row[x];
       row += image.row_bytes;
     }

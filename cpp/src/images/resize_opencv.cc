@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "images/steps.h"
+#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {
@@ -119,8 +120,10 @@ Image resize_taps(const ImageView& image, std::int64_t height, std::int64_t widt
   std::array<std::vector<std::int32_t>, kCount> resized;
   std::array<std::int64_t, kCount> held;
   held.fill(-1);
+  InterruptionPoint point;
   Image result = empty_image(height, width, image.channels());
   for (std::int64_t i = 0; i < height; ++i) {
+    point.did(kCount * row_values);
     const auto taps = taps_of<kCount>(image.height, height, area, i);
     std::array<const std::int32_t*, kCount> rows;
     for (std::size_t k = 0; k < kCount; ++k) {
@@ -155,7 +158,9 @@ std::int64_t whole_ratio(std::int64_t from, std::int64_t to) {
 Image mean_of_blocks(const ImageView& image, std::int64_t rows, std::int64_t columns) {
   const float part = 1.0F / static_cast<float>(rows * columns);
   Image result = empty_image(image.height / rows, image.width / columns, image.channels());
+  InterruptionPoint point;
   for (std::int64_t y = 0; y < result.height * rows; y += rows) {
+    point.did(static_cast<std::size_t>(rows) * image.row_bytes);
     for (std::int64_t x = 0; x < result.width * columns; x += columns) {
       for (std::int64_t channel = 0; channel < result.channels; ++channel) {
         std::int64_t sum = 0;
@@ -215,10 +220,12 @@ Image resize_area(const ImageView& image, std::int64_t height, std::int64_t widt
   const auto channels = static_cast<std::size_t>(image.channels());
   std::vector<float> row(column_shares.size() * channels);
   std::vector<float> sums(row.size());
+  InterruptionPoint point;
   Image result = empty_image(height, width, image.channels());
   for (const auto& shares : shares_of(image.height, height)) {
     std::fill(sums.begin(), sums.end(), 0.0F);
     for (const Share& of_row : shares) {
+      point.did(image.row_bytes);
       const std::uint8_t* pixels = row_of(image, of_row.pixel);
       std::fill(row.begin(), row.end(), 0.0F);
       for (std::size_t x = 0; x < column_shares.size(); ++x) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/printable.h"
+#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {
@@ -198,7 +199,10 @@ Image ImagePipeline::prepare(const ImageView& image) const {
   }
   const bool converts = current.channels() != channels();
   if (converts) hold(to_channels(current, channels()));
-  for (const ImageStep& step : state_->image_steps) hold(run_step(step, current));
+  for (const ImageStep& step : state_->image_steps) {
+    check_interruption();
+    hold(run_step(step, current));
+  }
   if (held.pixels.empty()) hold(copy_of(current));
   if (reversed && channels() == 3) {
     for (std::size_t i = 0; i < held.pixels.size(); i += 3) {

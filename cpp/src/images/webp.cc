@@ -1,15 +1,18 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <utility>
 
 #include "images/decoders.h"
+#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {
 
+using IncrementalDecoder = std::unique_ptr<WebPIDecoder, decltype(&WebPIDelete)>;
 using Demuxer = std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)>;
 
 std::string_view view_of(const WebPData& data) {
@@ -48,6 +51,20 @@ void check(const ImageFile& file, int status) {
   file.refuse("is a damaged WebP, or one that is cut short");
 }
 
+/// As WebPDecode, but it can be interrupted between pieces of the data.
+int decode_in_pieces(const WebPData& data, WebPDecoderConfig& config) {
+  constexpr std::size_t kPiece = std::size_t{1} << 14;
+  const IncrementalDecoder decoder(WebPIDecode(nullptr, 0, &config), WebPIDelete);
+  if (decoder == nullptr) return VP8_STATUS_OUT_OF_MEMORY;
+  int status = VP8_STATUS_SUSPENDED;
+  for (std::size_t end = 0; status == VP8_STATUS_SUSPENDED && end < data.size;) {
+    check_interruption();
+    end = std::min(end + kPiece, data.size);
+    status = WebPIUpdate(decoder.get(), data.bytes, end);
+  }
+  return status;
+}
+
 }  // namespace
 
 Image decode_webp(const ImageFile& file) {
@@ -75,8 +92,7 @@ Image decode_webp(const ImageFile& file) {
   config.output.is_external_memory = 1;
   config.output.u.RGBA = {image.pixels.data() + begin, static_cast<int>(row_values),
                           image.pixels.size() - begin};
-  const int status = WebPDecode(frame.fragment.bytes, frame.fragment.size, &config);
-  check(file, status);
+  check(file, decode_in_pieces(frame.fragment, config));
   return upright(opaque(std::move(image)), orientation_of(demuxer.get()));
 }
 
