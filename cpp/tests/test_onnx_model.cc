@@ -46,6 +46,51 @@ TEST_CASE("what the operators say of a model: what its outputs are, whether it i
   }
 }
 
+TEST_CASE("the equation of an Einsum is one, wherever it is") {
+  // NumPy's einsum takes and refuses the same (tests/cpp/test_onnxruntime_engine.py).
+  const auto node = [](const std::string& equation, const char* type = "Einsum") {
+    return onnx_node(std::string(type) + " x w -> y") +
+           delimited(5, delimited(1, "equation") + delimited(4, equation) + number_field(20, 3));
+  };
+  const auto in_main = [](const std::string& one) { return onnx_model(delimited(1, one)); };
+  for (const char* equation :
+       {"nc,cd->nd", " n c , c d -> n d ", "nc,cd", "...c,cd->...d", "n...,...->n", "Nc,cN->",
+        "nn,n->n", ",->", ",", "...,...", "nc,cd->..."}) {
+    CHECK_NOTHROW(read(in_main(node(equation))));
+  }
+  const std::pair<const char*, const char*> wrong[] = {
+      {"n.c,cd->nd", "'n.c,cd->nd' of an Einsum has a '.' that is no part of a '...'"},
+      {"..c,cd->nd", "has a '.'"},
+      {"nc,cd->n.d", "has a '.'"},
+      {"....c,cd->nd", "has a '.'"},
+      {"......c,cd->nd", "has two '...' in one term"},
+      {"...n...,cd->nd", "has two '...'"},
+      {"n1,cd->nd", "has a character that is no letter"},
+      {"nc,cd-nd", "has a character"},
+      {"nc,cd->nd->n", "has a character"},
+      {"nc,cd->n,d", "has a character"},
+      {"nc->nc", "does not have as many terms as the operator has inputs, 2"},
+      {"nc,cd,d->n", "as many terms"},
+      {"", "as many terms"},
+      {"nc,cd->nz", "gives an axis 'z' that no input has"},
+      {"nc,cd->nn", "gives the axis 'n' twice"},
+  };
+  for (const auto& [equation, text] : wrong) {
+    const std::string one = node(equation);
+    const std::string graph = delimited(1, one);
+    const auto attribute = [&](int field, int type) {
+      return delimited(1, onnx_node("If x -> y") +
+                              delimited(5, delimited(1, "then_branch") + delimited(field, graph) +
+                                               number_field(20, type)));
+    };
+    CHECK_ERROR(BadModel, text, read(in_main(one)));
+    CHECK_ERROR(BadModel, text, read(onnx_model(attribute(6, 5))));
+    CHECK_ERROR(BadModel, text, read(onnx_model(attribute(11, 10))));
+    CHECK_ERROR(BadModel, text, read(onnx_model("") + delimited(25, delimited(7, one))));
+    CHECK_NOTHROW(read(in_main(node(equation, "Einsum@my.own"))));
+  }
+}
+
 TEST_CASE("external data is found wherever it is") {
   const std::string tensor =
       onnx_external_tensor("w", {2}, {{"location", "w.bin"}, {"offset", "8"}, {"length", "16"}});

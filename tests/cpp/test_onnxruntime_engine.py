@@ -287,6 +287,40 @@ def test_libraries_that_are_none(lenet_file, tmp_path, fails, library, code, wor
     assert "pip install 'onnxruntime" in line
 
 
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+def test_equations_of_einsum(tmp_path, engine):
+    """onnxruntime never comes to an end with some that NumPy refuses: it does not get to see them."""
+    x, w = array((3, 3, 3)), array((3, 3), 1)
+    random = np.random.default_rng(0)
+    good = ("nij,jk->nik", "n...j,jk->n...k", "nij,jk", "...ij,jk->...i", "n..., ...->n", "nii,jj->n")
+    verdicts = {True: 0, False: 0}
+    for number in range(120):
+        equation = list(good[number % len(good)])
+        for _ in range(random.integers(0, 3)):  # letters and signs come, go and change
+            at = random.integers(len(equation))
+            equation[at : at + random.integers(2)] = random.choice([*"nijkZ.,-> 1", "...", ""])
+        equation = "".join(equation)
+        try:
+            expected = np.einsum(equation, x, w)
+        except ValueError:
+            expected = None
+        verdicts[expected is not None] += 1
+        contents = model(f'y = Einsum<equation="{equation}">(x, w)', "float[N,3,3] x", "float[] y",
+                       {"w": w})  # fmt: skip
+        path = write(tmp_path / f"{number}.onnx", contents)
+        try:
+            with lenet_cpp.Predictor(path, engine=engine, load_seconds=20) as predictor:
+                output = predictor.run(x)
+        except lenet_cpp.Error as error:
+            problem = str(error)
+            assert expected is None or "quation" not in problem, (equation, problem)
+            assert "load_seconds" not in problem, equation
+        else:
+            assert expected is not None, equation
+            np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5, err_msg=equation)
+    assert min(verdicts.values()) > 20
+
+
 MATMUL = "y = MatMul(x, w)"
 EXTERNAL = TensorProto(name="w", data_type=1, dims=[2, 2], data_location=1)
 EXTERNAL.external_data.add(key="location", value="../w.bin")

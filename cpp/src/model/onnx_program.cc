@@ -4,12 +4,15 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "io/printable.h"
 #include "model/element_types.h"
 #include "model/protobuf.h"
 #include "model/readers.h"
+#include "model/rules/einsum.h"
 #include "model/rules/support.h"
 
 namespace lenet {
@@ -233,6 +236,7 @@ class Reader {
       damaged("a node has the attribute '" + std::string(*twice) + "' twice");
     }
     note_quantization(op.type);
+    if (op.type == "Einsum" && is_own(domain)) require_equation(bytes);
     if (!is_own(domain)) op.type.insert(0, std::string(domain) + ".");
     graph_.operators.push_back(std::move(op));
   }
@@ -415,7 +419,37 @@ class Reader {
     });
   }
 
-  // ---- whatever else has tensors: only whether their values are in other files
+  // ---- whatever else has tensors: only whether their values are in other files, and what no engine
+  // may get to see
+
+  /// onnxruntime does not come to an end with some equations that are none, wherever the operator
+  /// is: so this is asked of all, before any engine sees the model.
+  /// \param node an Einsum
+  void require_equation(std::string_view node) const {
+    std::string_view equation;
+    std::size_t inputs = 0;
+    bool is_given = false;  // not so where a function takes it from its caller
+    each(node, [&](const Field& field) {
+      if (field.number == kNodeInput) ++inputs;
+      if (field.number != kNodeAttribute) return;
+      std::string_view name;
+      std::optional<std::string_view> value;
+      each(text(field), [&](const Field& part) {
+        if (part.number == kAttributeName) name = text(part);
+        if (part.number == kText) value = text(part);
+      });
+      if (name != "equation" || !value) return;
+      equation = *value;
+      is_given = true;
+    });
+    if (!is_given) return;
+    std::string problem;
+    parse_einsum(equation, inputs, problem);
+    if (problem.empty()) return;
+    constexpr std::size_t kShown = 100;
+    damaged("the equation '" + printable(std::string(equation.substr(0, kShown))) +
+            "' of an Einsum " + problem);
+  }
 
   void note_quantization(std::string_view type) {
     program_.quantized |= type == "DequantizeLinear" || type == "ConvInteger" ||
@@ -438,10 +472,17 @@ class Reader {
       return;
     }
     if (message == Inside::Graph && ++depth > kMaxDepth) fail("has graphs in graphs, too many");
+    bool is_einsum = false;
+    bool is_own_operator = true;
     each(bytes, [&](const Field& field) {
-      if (message == Inside::Node && field.number == kOpType) note_quantization(text(field));
+      if (message == Inside::Node && field.number == kOpType) {
+        note_quantization(text(field));
+        is_einsum = field.bytes == "Einsum";
+      }
+      if (message == Inside::Node && field.number == kDomain) is_own_operator = is_own(text(field));
       look_into(message, field, depth);
     });
+    if (is_einsum && is_own_operator) require_equation(bytes);
   }
 
   /// One field of a message.

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <map>
 #include <string>
 
 #include "model/graph.h"
+#include "model/rules/einsum.h"
 #include "model/rules/rules.h"
 #include "model/rules/windows.h"
 
@@ -181,28 +181,32 @@ void infer_mul(OperatorView& op) {
 
 /// Products of values whose letters are alike, summed up over those that the result lacks.
 void infer_einsum(OperatorView& op) {
-  std::string text = op.text("equation");
-  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
-  const std::size_t arrow = text.find("->");
-  op.supports(arrow != std::string::npos && text.find('.') == std::string::npos,
-              "kernel for an equation without '->', or with '...'");
+  std::string problem;
+  const Einsum einsum = parse_einsum(op.text("equation"), op.count("X"), problem);
+  op.require(problem.empty(), "the equation, which ", problem);
+  bool has_ellipsis = einsum.output && einsum.output->ellipsis;
   std::map<char, std::int64_t> sizes;
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < op.count("X"); ++i, ++at) {
-    for (const std::int64_t size : op.in("X", i).shape) {
-      op.require(at < arrow && std::isalpha(static_cast<unsigned char>(text[at])), "the equation");
-      std::int64_t& known = sizes.emplace(text[at++], size).first->second;
+  for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
+    const auto& [letters, ellipsis] = einsum.terms[i];
+    const Shape& shape = op.in("X", i).shape;
+    has_ellipsis |= ellipsis.has_value();
+    const bool matches =
+        ellipsis ? letters.size() <= shape.size() : letters.size() == shape.size();
+    op.require(matches, "the equation, a term of which does not have the rank of its input");
+    // Axes behind the "..." are counted from the end.
+    for (std::size_t k = 0; k < letters.size(); ++k) {
+      const bool is_behind = ellipsis && k >= *ellipsis;
+      const std::int64_t size = shape[is_behind ? shape.size() - letters.size() + k : k];
+      std::int64_t& known = sizes.emplace(letters[k], size).first->second;
       op.require(fits(known, size) || known == 1 || size == 1, "shapes that do not match");
       known = std::max(known, size);
     }
-    op.require(text[at] == (i + 1 < op.count("X") ? ',' : '-'), "the equation");
   }
+  op.supports(einsum.output && !has_ellipsis,
+              "kernel for an equation without '->', or with '...'");
   Shape shape;
   double work = 1;
-  for (const char letter : text.substr(arrow + 2)) {
-    op.require(sizes.count(letter) > 0, "the equation");
-    shape.push_back(sizes[letter]);
-  }
+  for (const char letter : einsum.output->letters) shape.push_back(sizes[letter]);
   for (const auto& [letter, size] : sizes) work *= volume({size});
   op.count_work(work);
   op.give_shape(shape);
