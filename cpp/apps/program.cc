@@ -9,6 +9,7 @@
 #include "command_line.h"
 #include "engines/paddle/paddle.h"
 #include "lenet/engines.h"
+#include "lenet/interruption.h"
 #include "lenet/version.h"
 #include "platform/platform.h"
 
@@ -40,6 +41,8 @@ int run_program(const char* name, const std::function<std::string()>& work) {
   };
   platform::handle_signals();
   silence_paddle();
+  // Of what this thread loads and decodes.
+  const Interruption watch(stop_if_interrupted);
   try {
     return print_out(name, work());
   } catch (const Interrupted&) {

@@ -16,7 +16,8 @@ struct PartialResult {
 
 /// Runs `work` and prints what it returns on standard output; prints an error as one line on
 /// standard error, beginning with `name`. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the program by
-/// that signal at the next call of `stop_if_interrupted`. A second signal ends it at once; so does
+/// that signal at the next call of `stop_if_interrupted`, which this thread's loads and decoding
+/// make too. A second signal ends it at once; so does
 /// a timer of a few seconds, for work that does not make that call.
 /// \returns the exit code.
 int run_program(const char* name, const std::function<std::string()>& work);

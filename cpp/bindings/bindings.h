@@ -32,6 +32,10 @@ class WithoutGil {
   PyThreadState* state_;
 };
 
+/// For an Interruption: what a signal's handler raises in Python, such as KeyboardInterrupt, ends
+/// the work, and so does the end of the interpreter. Called without the GIL.
+void look_for_signals();
+
 /// To be called when a model is loaded. Some libraries keep threads that a forked child does not
 /// have, and sometimes wait for them: such a child is refused too.
 /// \param config the one in force

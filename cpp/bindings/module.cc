@@ -59,6 +59,7 @@ void register_config(py::module_& module) {
       .def_readwrite("check_hashes", &Config::check_hashes)
       .def_readwrite("max_batch_size", &Config::max_batch_size)
       .def_readwrite("time_limit_ms", &Config::time_limit_ms)
+      .def_readwrite("load_seconds", &Config::load_seconds)
       .def_readwrite("output_name", &Config::output_name)
       .def_readwrite("max_sizes", &Config::max_sizes);
 }

@@ -17,6 +17,7 @@
 #include "description/description.h"
 #include "description/outputs.h"
 #include "lenet/image_pipeline.h"
+#include "lenet/interruption.h"
 #include "lenet/predictor_pool.h"
 #include "shared_predictor.h"
 
@@ -115,6 +116,7 @@ Held<Runner> load(const Make& make) {
   // Not a call guard: it would last until pybind11 has registered the new object in a table that
   // the GIL protects.
   const WithoutGil release;
+  const Interruption watch(look_for_signals);
   auto runner = std::make_unique<Runner>(make());
   note_workers(at_once(*runner).accelerator(1), at_once(*runner).config());
   return Held<Runner>(runner.release());
@@ -210,6 +212,7 @@ Tensor prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels)
   const ImageView image{pixels.data(), pixels.shape(0), pixels.shape(1), 0,
                         channels == 1 ? PixelFormat::Grey : PixelFormat::Rgb};
   const WithoutGil release;
+  const Interruption watch(look_for_signals);
   return pipeline(image);
 }
 

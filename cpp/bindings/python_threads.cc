@@ -22,7 +22,7 @@ std::atomic<bool> ending{false};
 std::atomic<unsigned long> last_thread{0};  // the one that ends the interpreter
 
 void after_fork_in_child() {
-  if (inside.exchange(0) > 0 || workers) lost = true;
+  if (inside.exchange(0) > 0 || workers || given_up_loads() > 0) lost = true;
 }
 
 void require_entry() {
@@ -56,6 +56,12 @@ WithoutGil::WithoutGil() : state_(nullptr) {
 WithoutGil::~WithoutGil() {
   PyEval_RestoreThread(state_);
   --inside;
+}
+
+void look_for_signals() {
+  if (ending) throw Error(ErrorCode::BackendFailure, "the interpreter is ending");
+  const py::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
 void note_workers(Accelerator accelerator, const Config& config) {

@@ -70,7 +70,7 @@ Accelerator parse_accelerator(std::string_view name) {
   return parse(kAccelerators, name, "accelerator");
 }
 
-const std::array<ConfigOption, 18> kConfigOptions = {{
+const std::array<ConfigOption, 19> kConfigOptions = {{
     {"model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
      set<&Config::model_file>},
     {"params_file", "FILE",
@@ -120,6 +120,10 @@ const std::array<ConfigOption, 18> kConfigOptions = {{
     {"time_limit_ms", "N",
      "end a run with an error after N milliseconds (default: 0, no limit; not supported by Paddle)",
      set<&Config::time_limit_ms, 0>},
+    {"load_seconds", "N",
+     "give up a load by Paddle or onnxruntime that takes longer than N seconds (default: 120; 0: "
+     "no limit)",
+     set<&Config::load_seconds, 0>},
     {"output_name", "NAME",
      "a value of the program, as --profile prints it, or features, what the classifier "
      "takes: the only output that the native engine computes; *: every value (default: the "

@@ -34,6 +34,8 @@ void require_options(const Config& config) {
           "or more, or 0 for 64 a thread");
   require(config.time_limit_ms >= 0, "time_limit_ms", config.time_limit_ms,
           "or more, or 0 for no limit");
+  require(config.load_seconds >= 0, "load_seconds", config.load_seconds,
+          "or more, or 0 for no limit");
   require(config.max_sizes >= 0, "max_sizes", config.max_sizes, "or more, or 0 for any number");
 }
 
@@ -398,7 +400,7 @@ void Predictor::choose_engine() {
     const bool last = row == state.choice.back();
     state.take(*row, nullptr);
     try {
-      state.engine = row->create(state.config, *state.model);
+      state.engine = row->create(state.config, state.model);
       const bool only = last && slower == nullptr;
       if (only || state.engine->is_fastest()) return state.engine->prepare();
       if (slower == nullptr) {
@@ -520,6 +522,12 @@ const std::vector<TensorSpec>& Predictor::output_specs() const noexcept { return
 const Config& Predictor::config() const noexcept { return state_->config; }
 bool Predictor::quantized() const noexcept { return state_->model->quantized; }
 double Predictor::multiply_adds() const noexcept { return state_->multiply_adds; }
+double Predictor::multiply_adds(const Shape& input) const {
+  const Model& model = *state_->model;
+  if (!model.graph.with_sizes || model.refusal) return state_->multiply_adds;
+  require_shape({nullptr, input}, state_->input);
+  return model.graph.with_sizes(input)->multiply_adds;
+}
 bool Predictor::joins_images() const noexcept { return state_->model->graph.joins_images; }
 OutputKind Predictor::output_kind() const noexcept {
   const bool integers = output_spec().dtype != "float32";

@@ -546,7 +546,8 @@ TEST_CASE("decoding and resizing end where an Interruption says so") {
   for (const std::int64_t size : {512, 700, 1500}) {
     ends(1, [&] { resize(image, size, size, Interpolation::Area, Library::OpenCv); });
   }
-  const ImagePipeline pipeline = kLoad(preprocess(R"({"type": "CenterCrop", "size": 2}, )" + kLast));
+  const ImagePipeline pipeline =
+      kLoad(preprocess(R"({"type": "CenterCrop", "size": [2, 2]}, )" + kLast));
   ends(0, [&] { pipeline(numbered(4, 4)); });  // before each step
 }
 

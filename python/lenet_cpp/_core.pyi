@@ -34,6 +34,7 @@ class Config:
     check_hashes: bool
     max_batch_size: int
     time_limit_ms: int
+    load_seconds: int
     max_sizes: int
     output_name: str
     def __init__(self) -> None: ...

@@ -534,6 +534,7 @@ options("precision is bf16 with plain kernels", "BadInput", "to plain",
         {"precision": "bf16", "accelerator": "plain"})
 options("max_batch_size is -1", "BadInput", "max_batch_size", {"max_batch_size": -1}, **USAGE)
 options("time_limit_ms is -1", "BadInput", "time_limit_ms", {"time_limit_ms": -1}, **USAGE)
+options("load_seconds is -1", "BadInput", "load_seconds", {"load_seconds": -1}, **USAGE)
 options("an unknown option", "BadInput", "unknown", {"unknown": "1"}, why=NO_FLAGS, **NO_CPP)
 row("OpenVINO on a .json", "Unsupported", "OpenVINO",
     lambda folder: by_file(folder, "lenet.json", options={"accelerator": "openvino"}))

@@ -289,10 +289,17 @@ def test_libraries_that_are_none(lenet_file, tmp_path, fails, library, code, wor
 
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
 def test_equations_of_einsum(tmp_path, engine):
-    """onnxruntime never comes to an end with some that NumPy refuses: it does not get to see them."""
+    """With some that NumPy refuses, onnxruntime never comes to an end: it must not see them."""
     x, w = array((3, 3, 3)), array((3, 3), 1)
     random = np.random.default_rng(0)
-    good = ("nij,jk->nik", "n...j,jk->n...k", "nij,jk", "...ij,jk->...i", "n..., ...->n", "nii,jj->n")
+    good = (
+        "nij,jk->nik",
+        "n...j,jk->n...k",
+        "nij,jk",
+        "...ij,jk->...i",
+        "n..., ...->n",
+        "nii,jj->n",
+    )
     verdicts = {True: 0, False: 0}
     for number in range(120):
         equation = list(good[number % len(good)])

@@ -112,6 +112,9 @@ struct Config {
   std::int64_t max_batch_size = 0;
   /// Milliseconds after which a run ends with BackendFailure; 0: none. Not supported by Paddle.
   int time_limit_ms = 0;
+  /// Seconds after which a load by Paddle or onnxruntime is given up with BackendFailure; 0: never.
+  /// Nothing can stop it, so it goes on in a thread of its own; `given_up_loads` tells of it.
+  int load_seconds = 120;
   /// How many different image sizes the native engine runs of a model whose input has open sizes,
   /// such as [N, 3, -1, -1]: it compiles the model for each size, and any further size is
   /// Unsupported. With 0, any number is run, and what was compiled for the last eight is kept.

@@ -49,6 +49,15 @@ LENET_API void set_engine_library(EngineKind engine, const std::string& path);
 /// \throws Error BadInput for Auto.
 LENET_API std::string engine_library_name(EngineKind engine);
 
+/// So many loads may be given up and still run (`Config::load_seconds`); then this process loads
+/// models with the native engine alone, and other loads are BackendFailure.
+inline constexpr int kMostGivenUpLoads = 4;
+
+/// How many loads by Paddle or onnxruntime were given up, or ended by an Interruption, and still
+/// run. While there are some, each may keep a core busy, and exit() ends the process without
+/// destroying static objects, which they may use.
+LENET_API int given_up_loads() noexcept;
+
 /// Whether an engine computes in a precision; Auto does in all.
 LENET_API bool supports_precision(EngineKind engine, Precision precision);
 

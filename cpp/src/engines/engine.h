@@ -125,7 +125,8 @@ struct EngineRow {
   /// Whether Auto may take it: it supports what is set to other than its default.
   bool (*supports_options)(const Config&);
   /// \param config with int8 the model is a quantized one.
-  std::unique_ptr<Engine> (*create)(const Config& config, const Model& model);
+  std::unique_ptr<Engine> (*create)(const Config& config,
+                                    const std::shared_ptr<const Model>& model);
   bool stops = true;             ///< early: supports time_limit_ms and cancel
   bool gives_any_value = false;  ///< of the program: supports output_name
   /// Whether it runs a model that declares wrong shapes of its outputs.

@@ -41,7 +41,9 @@ const std::vector<EngineRow>& engine_rows() {
        [](const Config& config) {
          return config.accelerator == Accelerator::Auto && config.ir_optim && !config.memory_optim;
        },
-       [](const Config& config, const Model& model) { return create_native_engine(config, model); },
+       [](const Config& config, const std::shared_ptr<const Model>& model) {
+         return create_native_engine(config, *model);
+       },
        true,
        true},
       {EngineKind::OnnxRuntime,

@@ -419,8 +419,8 @@ class Reader {
     });
   }
 
-  // ---- whatever else has tensors: only whether their values are in other files, and what no engine
-  // may get to see
+  // ---- whatever else has tensors: only whether their values are in other files, and what no
+  // engine may get to see
 
   /// onnxruntime does not come to an end with some equations that are none, wherever the operator
   /// is: so this is asked of all, before any engine sees the model.

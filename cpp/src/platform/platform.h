@@ -105,6 +105,12 @@ class Places {
   std::unique_ptr<Allowed> allowed_;
 };
 
+/// Has exit() end the process without destroying static objects, which a thread that cannot be
+/// stopped may still use, where `is_needed` says so then. What is registered with the system after
+/// this call is still called, and standard output is written. Only with glibc, which alone tells
+/// the exit status; Windows ends the other threads first.
+void skip_destructors_at_exit(bool (*is_needed)()) noexcept;
+
 // ---- Libraries that are opened at run time, and stay
 
 /// What the system calls a library: "libNAME.so.1", "NAME.dll".

@@ -208,6 +208,8 @@ bool has_dot_products() noexcept { return false; }
 
 unsigned forks() noexcept { return 0; }
 
+void skip_destructors_at_exit(bool (* /*is_needed*/)()) noexcept {}
+
 struct WithoutSignals::Mask {};
 WithoutSignals::WithoutSignals() = default;
 WithoutSignals::~WithoutSignals() = default;

@@ -77,6 +77,10 @@ class Options(TypedDict, total=False):
         time_limit_ms: Milliseconds after which a run ends with :class:`lenet_cpp.BackendFailure`.
             Default 0: no limit. The native engine looks between layers, onnxruntime between
             operators; Paddle does not support it.
+        load_seconds: Seconds after which a load by Paddle or onnxruntime is given up with
+            :class:`lenet_cpp.BackendFailure`. Default 120; 0: never. Nothing can stop such a load,
+            so it goes on in a thread of its own; after four of them this process loads models with
+            the native engine alone.
         max_sizes: Of a model whose input has open sizes, such as [N, 3, -1, -1], images of so many
             different sizes are run by the native engine, which compiles the model for each; of
             others it is :class:`lenet_cpp.Unsupported`. Default 0: any number, and the engine keeps
@@ -101,6 +105,7 @@ class Options(TypedDict, total=False):
     check_hashes: bool
     max_batch_size: int
     time_limit_ms: int
+    load_seconds: int
     max_sizes: int
     output_name: str
 

@@ -9,6 +9,7 @@
 
 #include "compat/onnxruntime_api.h"
 #include "config_option.h"
+#include "engines/foreign_load.h"
 #include "engines/shared_library.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -496,10 +497,14 @@ const EngineLibrary kOnnxRuntimeLibrary = {kFileName,
                                            [](const std::string& path) { library.set_path(path); },
                                            [] { return library.get().version; }};
 
-std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model) {
-  return std::make_unique<OnnxRuntimeEngine>(
-      load(config, model),
-      config.accelerator == Accelerator::Auto ? Accelerator::Plain : config.accelerator);
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config,
+                                                  const std::shared_ptr<const Model>& model) {
+  library.get();  // in this thread, as what a library does once may refer to its thread
+  return load_in_time(config, *model, [config, model](const GivenUp&) {
+    return std::make_unique<OnnxRuntimeEngine>(
+        load(config, *model),
+        config.accelerator == Accelerator::Auto ? Accelerator::Plain : config.accelerator);
+  });
 }
 
 }  // namespace lenet

@@ -11,6 +11,7 @@ extern const EngineLibrary kOnnxRuntimeLibrary;
 
 /// \throws Error Unsupported, also in a build without this engine and without a library; BadModel;
 ///   of the library FileNotFound (the one that was named), VersionMismatch, BackendFailure.
-std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config, const Model& model);
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config,
+                                                  const std::shared_ptr<const Model>& model);
 
 }  // namespace lenet

@@ -16,6 +16,9 @@ namespace {
 const EngineLibrary kOnnxRuntimeLibrary = {"", [](const std::string&) {},
                                            []() -> std::string { fail(); }};
 
-std::unique_ptr<Engine> create_onnxruntime_engine(const Config&, const Model&) { fail(); }
+std::unique_ptr<Engine> create_onnxruntime_engine(const Config&,
+                                                  const std::shared_ptr<const Model>&) {
+  fail();
+}
 
 }  // namespace lenet

@@ -145,7 +145,7 @@ std::string paddle_version() {
 bool is_paddle_3_1() { return paddle_version().compare(0, 4, "3.1.") == 0; }
 
 PaddlePredictor load_predictor(const Config& config, const Model& model,
-                               const ProgramTraits& traits) {
+                               const ProgramTraits& traits, const GivenUp& given_up) {
   std::string program = model.checked_program->path();
   std::string params = model.params->path();
   std::shared_ptr<TemporaryFolder> folder;
@@ -171,7 +171,7 @@ PaddlePredictor load_predictor(const Config& config, const Model& model,
   }
   target.SetModel(program, params);
   configure(target, config, model, traits);
-  const NoOneDnnRun guard;  // whatever the accelerator: each pass empties oneDNN's cache
+  const NoOneDnnRun guard(given_up);  // whatever the accelerator: each pass empties oneDNN's cache
   const PaddlePredictor predictor = paddle_infer::CreatePredictor(target);
   if (model.format != ModelFormat::Json) return predictor;
   // When it clones, Paddle reads a .json again.

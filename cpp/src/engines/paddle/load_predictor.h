@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "engines/foreign_load.h"
 #include "engines/paddle/program_traits.h"
 #include "model/model.h"
 
@@ -63,8 +64,10 @@ std::string paddle_version();
 bool is_paddle_3_1();
 
 /// Configures Paddle, and gives it the files of the model as it expects them.
-/// \throws Error BackendFailure: a file cannot be written; and what Paddle throws
+/// \param given_up of this load
+/// \throws Error BackendFailure: a file cannot be written, or an earlier load was given up and
+///   still runs; and what Paddle throws
 PaddlePredictor load_predictor(const Config& config, const Model& model,
-                               const ProgramTraits& traits);
+                               const ProgramTraits& traits, const GivenUp& given_up);
 
 }  // namespace lenet

@@ -2,9 +2,11 @@
 
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -68,8 +70,10 @@ bool has_symbols() {
 }
 
 struct CacheMutex {
-  std::shared_mutex runs;  // shared by runs, held alone by what removes from the cache
-  std::mutex turn;         // so that runs after each other do not keep out who waits to be alone
+  std::shared_timed_mutex runs;  // shared by runs, held alone by what removes from the cache
+  std::timed_mutex turn;  // so that runs after each other do not keep out who waits to be alone
+  std::mutex mutex;       // guards what follows
+  GivenUp load;           // that holds `runs` alone; null: none does
 };
 
 CacheMutex& cache_mutex() {
@@ -77,14 +81,42 @@ CacheMutex& cache_mutex() {
   return one;
 }
 
-template <typename Lock>
-Lock lock_cache() {
-  const std::lock_guard<std::mutex> wait(cache_mutex().turn);
-  return Lock(cache_mutex().runs);
+/// Whether the cache is held by a load that was given up, which may never end.
+bool is_held_for_good() {
+  const std::lock_guard<std::mutex> lock(cache_mutex().mutex);
+  return cache_mutex().load && *cache_mutex().load;
 }
 
-using Shared = std::shared_lock<std::shared_mutex>;
-using Alone = std::unique_lock<std::shared_mutex>;
+/// \returns false where it is held for good
+template <typename Lock>
+bool take(Lock& lock) {
+  constexpr std::chrono::milliseconds kLook(20);
+  while (!lock.try_lock_for(kLook)) {
+    if (is_held_for_good()) return false;
+  }
+  return true;
+}
+
+/// \returns a lock that is not taken where the cache is held for good
+template <typename Lock>
+Lock try_lock_cache() {
+  std::unique_lock<std::timed_mutex> turn(cache_mutex().turn, std::defer_lock);
+  Lock lock(cache_mutex().runs, std::defer_lock);
+  if (take(turn)) static_cast<void>(take(lock));
+  return lock;
+}
+
+template <typename Lock>
+Lock lock_cache() {
+  Lock lock = try_lock_cache<Lock>();
+  if (lock.owns_lock()) return lock;
+  throw Error(ErrorCode::BackendFailure,
+              "the load of another model was given up (load_seconds) and still keeps Paddle from "
+              "loading models and from running with oneDNN; start the process anew without it");
+}
+
+using Shared = std::shared_lock<std::shared_timed_mutex>;
+using Alone = std::unique_lock<std::shared_timed_mutex>;
 
 /// At the end of a thread Paddle removes what the thread's last predictor has in the cache, which
 /// may run in another by now. Objects of a thread are destroyed in the reverse order of their
@@ -93,7 +125,7 @@ phi::ThreadLocals* thread_locals() {
   thread_local Alone lock;
   phi::ThreadLocals* body = phi::thread_locals();
   struct Last {
-    ~Last() { lock = lock_cache<Alone>(); }
+    ~Last() { lock = try_lock_cache<Alone>(); }  // or there are no runs any more
   };
   thread_local const Last last{};
   return body;
@@ -140,6 +172,16 @@ OneDnnRun::OneDnnRun(const std::vector<int>& shape, int threads) : threads_(thre
   }
 }
 
-NoOneDnnRun::NoOneDnnRun() : lock_(lock_cache<Alone>()) {}
+NoOneDnnRun::NoOneDnnRun(GivenUp given_up) : lock_(lock_cache<Alone>()) {
+  // Where this thread ends, Paddle empties the cache once more.
+  if (has_symbols()) thread_locals();
+  const std::lock_guard<std::mutex> lock(cache_mutex().mutex);
+  cache_mutex().load = std::move(given_up);
+}
+
+NoOneDnnRun::~NoOneDnnRun() {
+  const std::lock_guard<std::mutex> lock(cache_mutex().mutex);
+  cache_mutex().load = nullptr;
+}
 
 }  // namespace lenet

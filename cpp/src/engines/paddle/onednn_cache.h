@@ -9,9 +9,10 @@
 /// AnalysisPredictor::MkldnnPreSet would do before a run is done here, between runs.
 #pragma once
 
-#include <mutex>
 #include <shared_mutex>
 #include <vector>
+
+#include "engines/foreign_load.h"
 
 namespace lenet {
 
@@ -24,6 +25,7 @@ namespace lenet {
 class OneDnnRun {
  public:
   /// \param shape of the input
+  /// \throws Error BackendFailure: a load that was given up still keeps runs out.
   OneDnnRun(const std::vector<int>& shape, int threads);
 
  private:
@@ -41,7 +43,7 @@ class OneDnnRun {
   };
 
   OpenMpThreads threads_;
-  std::shared_lock<std::shared_mutex> lock_;
+  std::shared_lock<std::shared_timed_mutex> lock_;
 };
 
 /// While it lives, no run with oneDNN is under way, and none begins. For loading, with any
@@ -49,10 +51,15 @@ class OneDnnRun {
 /// in the cache, or all of it where none ran in this thread (Pass::Apply).
 class NoOneDnnRun {
  public:
-  NoOneDnnRun();
+  /// \param given_up of the load; then others that wait for its end go on with an error
+  /// \throws Error BackendFailure: an earlier load that was given up is still under way.
+  explicit NoOneDnnRun(GivenUp given_up);
+  ~NoOneDnnRun();
+  NoOneDnnRun(const NoOneDnnRun&) = delete;
+  NoOneDnnRun& operator=(const NoOneDnnRun&) = delete;
 
  private:
-  std::unique_lock<std::shared_mutex> lock_;
+  std::unique_lock<std::shared_timed_mutex> lock_;
 };
 
 }  // namespace lenet

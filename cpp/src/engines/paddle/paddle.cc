@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "config_option.h"
+#include "engines/foreign_load.h"
 #include "lenet/error.h"
 #include "platform/processor.h"
 
@@ -14,8 +15,9 @@ namespace lenet {
 namespace {
 
 /// With the accelerator of the configuration, which is not Auto.
-std::unique_ptr<Engine> create(const Config& config, const Model& model,
+std::unique_ptr<Engine> create(const Config& config, const std::shared_ptr<const Model>& shared,
                                const ProgramTraits& traits) {
+  const Model& model = *shared;
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
   if (model.format == ModelFormat::Json) {
     std::set<std::size_t> values(model.graph.inputs.begin(), model.graph.inputs.end());
@@ -65,7 +67,10 @@ std::unique_ptr<Engine> create(const Config& config, const Model& model,
     refuse(" has " + traits.int8_refusal +
            ", which oneDNN computes wrongly in int8; use engine native, or precision fp32");
   }
-  return std::unique_ptr<Engine>(load_paddle_plugin().create(config, model, traits));
+  const PaddlePlugin& plugin = load_paddle_plugin();  // in this thread, as onnxruntime's
+  return load_in_time(config, model, [config, shared, traits, &plugin](const GivenUp& given_up) {
+    return std::unique_ptr<Engine>(plugin.create(config, *shared, traits, given_up));
+  });
 }
 
 /// The fastest by measurement, of those that have not failed.
@@ -96,8 +101,8 @@ Accelerator choose(const Config& config, const Model& model, const ProgramTraits
 /// Has an engine for each accelerator that Auto has asked for.
 class Accelerated final : public Engine {
  public:
-  Accelerated(const Config& config, const Model& model, ProgramTraits traits)
-      : config_(config), model_(model), traits_(std::move(traits)) {}
+  Accelerated(const Config& config, std::shared_ptr<const Model> model, ProgramTraits traits)
+      : config_(config), model_(std::move(model)), traits_(std::move(traits)) {}
 
   TensorSpec input_spec() const override { return any().input_spec(); }
   std::vector<TensorSpec> output_specs() const override { return any().output_specs(); }
@@ -135,7 +140,7 @@ class Accelerated final : public Engine {
   Accelerator accelerator(std::int64_t images) const override {
     if (config_.accelerator != Accelerator::Auto) return config_.accelerator;
     const std::lock_guard<std::mutex> lock(mutex_);
-    return choose(config_, model_, traits_, images);
+    return choose(config_, *model_, traits_, images);
   }
 
   Engine& engine_for(std::int64_t images) {
@@ -177,7 +182,7 @@ class Accelerated final : public Engine {
   }
 
   const Config config_;
-  const Model& model_;
+  const std::shared_ptr<const Model> model_;
   mutable std::mutex mutex_;  ///< guards traits_, for accelerator()
   ProgramTraits traits_;      ///< the model's, and which accelerators have failed since
   std::string failures_;      ///< of those, each in parentheses
@@ -201,8 +206,9 @@ void require_paddle_options(const Config& config) {
   }
 }
 
-std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model) {
-  auto engine = std::make_unique<Accelerated>(config, model, read_program_traits(model.graph));
+std::unique_ptr<Engine> create_paddle_engine(const Config& config,
+                                             const std::shared_ptr<const Model>& model) {
+  auto engine = std::make_unique<Accelerated>(config, model, read_program_traits(model->graph));
   engine->engine_for(1);
   return engine;
 }

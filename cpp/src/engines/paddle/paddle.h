@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engines/engine.h"
+#include "engines/foreign_load.h"
 #include "engines/paddle/program_traits.h"
 
 namespace lenet {
@@ -14,7 +15,7 @@ extern const EngineLibrary kPaddleLibrary;
 
 struct PaddlePlugin {
   /// A new engine, owned by the caller, with the accelerator of the Config, which is not Auto.
-  Engine* (*create)(const Config&, const Model&, const ProgramTraits&);
+  Engine* (*create)(const Config&, const Model&, const ProgramTraits&, const GivenUp&);
   std::string version;  ///< the library's, such as "3.3.1"; "unknown" when it does not say
 };
 
@@ -37,7 +38,8 @@ void require_paddle_options(const Config& config);
 /// With Auto it has several accelerators: the fastest by measurement for a number of images, which
 /// is loaded when a run first asks for it; one that fails is left out from then on. \throws Error
 /// Unsupported: not of this model; as load_paddle_plugin and the plug-in do.
-std::unique_ptr<Engine> create_paddle_engine(const Config& config, const Model& model);
+std::unique_ptr<Engine> create_paddle_engine(const Config& config,
+                                             const std::shared_ptr<const Model>& model);
 
 /// Whether the processor has AVX-512 (what oneDNN calls avx512_core) with its bf16 instructions.
 /// Without these oneDNN imitates them, slower than float32, and fails in a .json for several

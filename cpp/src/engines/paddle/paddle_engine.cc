@@ -109,11 +109,12 @@ class PaddleEngine final : public Engine {
  public:
   /// \param origin what to clone; null: the model is loaded
   PaddleEngine(const Config& config, const Model& model, const ProgramTraits& traits,
-               std::shared_ptr<Family> family, const PaddlePredictor& origin)
+               std::shared_ptr<Family> family, const PaddlePredictor& origin,
+               const GivenUp& given_up = nullptr)
       : config_(config), model_(model), traits_(traits), family_(std::move(family)) {
     const auto load = [&] {
       return origin ? PaddlePredictor(origin->Clone().release())
-                    : load_predictor(config_, model_, traits_);
+                    : load_predictor(config_, model_, traits_, given_up);
     };
     predictor_ = family_->lend([&] {
       if (model_.format != ModelFormat::Json || config_.accelerator == Accelerator::OneDnn) {
@@ -281,11 +282,12 @@ class PaddleEngine final : public Engine {
   std::set<std::string> reported_;  ///< to the callback, in this run
 };
 
-Engine* create(const Config& config, const Model& model, const ProgramTraits& traits) {
+Engine* create(const Config& config, const Model& model, const ProgramTraits& traits,
+               const GivenUp& given_up) {
   return guarded("loading the model", [&] {
     auto family = config.accelerator == Accelerator::OpenVino ? openvino_family(config, model)
                                                               : std::make_shared<Family>();
-    return new PaddleEngine(config, model, traits, std::move(family), nullptr);
+    return new PaddleEngine(config, model, traits, std::move(family), nullptr, given_up);
   });
 }
 

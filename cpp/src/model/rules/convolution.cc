@@ -190,8 +190,7 @@ void infer_einsum(OperatorView& op) {
     const auto& [letters, ellipsis] = einsum.terms[i];
     const Shape& shape = op.in("X", i).shape;
     has_ellipsis |= ellipsis.has_value();
-    const bool matches =
-        ellipsis ? letters.size() <= shape.size() : letters.size() == shape.size();
+    const bool matches = ellipsis ? letters.size() <= shape.size() : letters.size() == shape.size();
     op.require(matches, "the equation, a term of which does not have the rank of its input");
     // Axes behind the "..." are counted from the end.
     for (std::size_t k = 0; k < letters.size(); ++k) {
@@ -202,8 +201,7 @@ void infer_einsum(OperatorView& op) {
       known = std::max(known, size);
     }
   }
-  op.supports(einsum.output && !has_ellipsis,
-              "kernel for an equation without '->', or with '...'");
+  op.supports(einsum.output && !has_ellipsis, "kernel for an equation without '->', or with '...'");
   Shape shape;
   double work = 1;
   for (const char letter : einsum.output->letters) shape.push_back(sizes[letter]);

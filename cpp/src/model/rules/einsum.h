@@ -13,8 +13,8 @@ namespace lenet {
 /// The letters of an equation. "..." stands for any number of axes, in each term in one place.
 struct Einsum {
   struct Term {
-    std::string letters;                   ///< of the axes, without those of the "..."
-    std::optional<std::size_t> ellipsis;   ///< how many of the letters come before it
+    std::string letters;                  ///< of the axes, without those of the "..."
+    std::optional<std::size_t> ellipsis;  ///< how many of the letters come before it
   };
   std::vector<Term> terms;     ///< one for each input
   std::optional<Term> output;  ///< what is behind "->"; nothing: the equation has none
