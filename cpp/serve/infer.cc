@@ -9,6 +9,7 @@
 
 #include "images/decoders.h"
 #include "json_reader.h"
+#include "lenet/interruption.h"
 
 namespace lenet::serve {
 namespace {
@@ -127,6 +128,17 @@ Asked parse_asked(std::string_view json, const Limits& limits) {
   });
   in.end();
   return asked;
+}
+
+/// \param multiply_adds of one image
+void refuse_work(std::int64_t images, double multiply_adds, const Model& model,
+                 const Limits& limits) {
+  if (static_cast<double>(images) * multiply_adds <= static_cast<double>(limits.multiply_adds)) {
+    return;
+  }
+  throw Refusal(413, std::to_string(images) + " images of model '" + model.name +
+                         "' ask for more than " + std::to_string(limits.multiply_adds) +
+                         " multiply-adds, the limit of this server (--max_multiply_adds)");
 }
 
 /// Makes of what a client asks for what a model can answer.
@@ -294,12 +306,7 @@ class Fitting {
   }
 
   InferRequest finish(bool binary) {
-    const auto images = static_cast<double>(request_.images());
-    if (images * model_.multiply_adds > static_cast<double>(limits_.multiply_adds)) {
-      throw Refusal(413, std::to_string(request_.images()) + " images of model '" + model_.name +
-                             "' ask for more than " + std::to_string(limits_.multiply_adds) +
-                             " multiply-adds, the limit of this server (--max_multiply_adds)");
-    }
+    refuse_work(request_.images(), model_.multiply_adds, model_, limits_);
     std::vector<Wanted>& outputs = request_.outputs;
     if (!outputs.empty()) return std::move(request_);
     for (std::size_t i = 0; i < model_.outputs.size(); ++i) {  // integers if they are asked for
@@ -366,6 +373,7 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
   count_values(all, limits.values);
   for (std::size_t i = 0; i < request.files.size(); ++i) {
     const std::string name = "image " + std::to_string(i);
+    check_interruption();
     try {
       const auto most = static_cast<std::int64_t>(limits.image_pixels);
       const Image image = model.pipeline->prepare(decode_bytes(
@@ -384,6 +392,14 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
   request.shape = shape;
   request.files.clear();
   request.decoded.clear();
+}
+
+void require_work(const InferRequest& request, Model& model, const Limits& limits) {
+  Shape shape = request.shape;
+  if (request.kind == Kind::Photos) {  // the model has the channels in front
+    shape = {shape[0], shape[3], shape[1], shape[2]};
+  }
+  refuse_work(request.images(), model.multiply_adds_of(shape), model, limits);
 }
 
 }  // namespace lenet::serve

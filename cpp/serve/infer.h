@@ -113,8 +113,14 @@ std::size_t json_bytes(const Request& request);
 InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits);
 
 /// Decodes and prepares the images of Files.
-/// \throws Refusal 400 (damaged), 413 (too large), 415 (a kind of image that is not read)
+/// \throws Refusal 400 (damaged), 413 (too large), 415 (a kind of image that is not read); what an
+///   Interruption of this thread throws, which is asked between files and within one
 void decode_files(InferRequest& request, const Model& model, const Limits& limits);
+
+/// Checks the work of a request whose files are decoded, also for a model of open sizes, of which
+/// it takes as long to know as to read the model.
+/// \throws Refusal 413; Error BadInput: the model does not take images of that size
+void require_work(const InferRequest& request, Model& model, const Limits& limits);
 
 /// \param tensors for each output of the request; of them images [first, first + request.images())
 Response infer_response(const InferRequest& request, const Model& model,

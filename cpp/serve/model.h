@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "description/description.h"
@@ -37,7 +39,7 @@ class Model {
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   bool joins_images = false;  ///< as Predictor::joins_images: requests are not one batch
-  double multiply_adds = 0;   ///< as Predictor::multiply_adds
+  double multiply_adds = 0;   ///< as Predictor::multiply_adds: 0 of open sizes
   double image_us = 0;        ///< of a warm run of one image; infinite where the shape is not known
   mutable Statistics statistics;
 
@@ -46,6 +48,8 @@ class Model {
   Lease lend();
   /// Ends the runs that the engine can end, with BackendFailure.
   void cancel();
+  /// As Predictor::multiply_adds of an input. That of the last sizes is remembered.
+  double multiply_adds_of(const Shape& shape);
 
   // What the endpoints answer.
   nlohmann::json metadata() const;
@@ -63,6 +67,7 @@ class Model {
   std::mutex mutex_;                        // guards what follows
   std::vector<std::unique_ptr<Predictor>> idle_;
   std::set<Predictor*> running_;
+  std::deque<std::pair<Shape, double>> works_;  // of images of these sizes, the last one first
 };
 
 }  // namespace lenet::serve

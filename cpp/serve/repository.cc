@@ -8,6 +8,9 @@
 #include <filesystem>
 #include <utility>
 
+#include "io/printable.h"
+#include "lenet/interruption.h"
+
 namespace lenet::serve {
 namespace {
 
@@ -91,6 +94,7 @@ Repository::Repository(const Options& options)
     : options_(options), catalog_(std::make_shared<Catalog>()) {
   Catalog catalog;
   for (auto& [name, versions] : find(nullptr)) {
+    if (versions.empty()) continue;
     auto entry = update(name, versions, true);
     if (!entry) {
       const Seen& newest = seen_[{name, versions.front().version}];
@@ -98,7 +102,10 @@ Repository::Repository(const Options& options)
     }
     catalog.models.emplace(name, std::move(*entry));
   }
-  if (catalog.models.empty()) throw Error(ErrorCode::BadInput, "there is no model to serve");
+  if (catalog.models.empty()) {
+    const std::string why = left_out_.empty() ? "" : ": " + left_out_.begin()->second;
+    throw Error(ErrorCode::BadInput, "there is no model to serve" + why);
+  }
   publish(std::move(catalog));
   thread_ = std::thread([this] { work(); });
 }
@@ -141,8 +148,9 @@ bool Repository::change(const std::string& name, bool load, std::function<void(s
   return true;
 }
 
-Repository::FoundModels Repository::find(std::string* problem) const {
+Repository::FoundModels Repository::find(std::string* problem) {
   FoundModels found;
+  const auto told = std::exchange(left_out_, {});
   for (const ModelSource& source : options_.models) {
     try {
       std::error_code failed;
@@ -156,6 +164,10 @@ Repository::FoundModels Repository::find(std::string* problem) const {
       *problem = error.what();
     }
   }
+  for (const auto& [path, why] : left_out_) {
+    const auto before = told.find(path);
+    if (before == told.end() || before->second != why) options_.log(why);
+  }
   for (auto& [name, versions] : found) {
     std::sort(versions.begin(), versions.end(),
               [](const Found& a, const Found& b) { return a.version > b.version; });
@@ -163,21 +175,34 @@ Repository::FoundModels Repository::find(std::string* problem) const {
   return found;
 }
 
+void Repository::add_entry(const std::string& path, const std::string& name, FoundModels& found,
+                           const std::function<void()>& action) try {
+  action();
+} catch (const std::exception& error) {
+  left_out_[path] = "'" + printable(path) + "' is left out: " + error.what();
+  // What is served of a model stays while its folder cannot be read.
+  if (is_model_name(name)) found[name];
+}
+
 /// \param is_source whether it was named, rather than found in a repository
 void Repository::find_in(const std::string& path, const std::string& given_name, bool is_source,
-                         FoundModels& found) const {
+                         FoundModels& found) {
   const fs::path whole = fs::absolute(path).lexically_normal();
   const fs::path last = whole.has_filename() ? whole : whole.parent_path();
-  const bool is_folder = fs::is_directory(path);
+  std::error_code failed;  // such as a link that leads to itself: it is no folder
+  const bool is_folder = fs::is_directory(path, failed);
   const std::string name =
       !given_name.empty() ? given_name : (is_folder ? last.filename() : last.stem()).string();
-  const auto add = [&](std::int64_t version, const std::string& where) {
+  const auto require_name = [&] {
     // "stats" has an address of its own.
     if (!is_model_name(name) || name == "stats") {
-      throw Error(ErrorCode::BadInput, "'" + path + "': '" + name +
+      throw Error(ErrorCode::BadInput, "'" + printable(path) + "': '" + printable(name) +
                                            "' cannot be the name of a model; give another one, of "
                                            "letters, digits, '.', '_', '-'");
     }
+  };
+  const auto add = [&](std::int64_t version, const std::string& where) {
+    require_name();
     std::vector<Found>& versions = found[name];
     for (const Found& other : versions) {
       if (other.version == version) {
@@ -196,16 +221,21 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
   bool has_version = false;
   for (const auto& entry : entries) {
     const auto version = parse_version(entry.path().filename().string());
-    if (!version || !entry.is_directory()) continue;
-    add(*version, entry.path().string());
+    if (!version || !entry.is_directory(failed)) continue;
+    require_name();
+    const std::string where = entry.path().string();
+    add_entry(where, name, found, [&, version = *version] { add(version, where); });
     has_version = true;
   }
   if (has_version) return;
   const bool has_program = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
-    return entry.is_regular_file() && is_program(entry.path());
+    std::error_code unknown;
+    return entry.is_regular_file(unknown) && is_program(entry.path());
   });
-  const bool has_folder = std::any_of(entries.begin(), entries.end(),
-                                      [](const auto& entry) { return entry.is_directory(); });
+  const bool has_folder = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
+    std::error_code unknown;
+    return entry.is_directory(unknown);
+  });
   // A repository, or a folder that is a model or that tells why it is none when it is loaded.
   if (has_program || !is_source || !has_folder) {
     // An empty folder is an error at the start, and later one whose models were taken away.
@@ -215,17 +245,28 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
   if (!given_name.empty()) {
     throw Error(ErrorCode::BadInput, "'" + path + "' is a repository of models, which has no name");
   }
-  for (const auto& entry : entries) find_in(entry.path().string(), "", false, found);
+  for (const auto& entry : entries) {
+    const std::string where = entry.path().string();
+    const fs::path file = entry.path().filename();
+    const bool is_file = !entry.is_directory(failed);
+    add_entry(where, (is_file ? file.stem() : file).string(), found,
+              [&] { find_in(where, "", false, found); });
+  }
 }
 
 std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found& found,
                                             Seen& seen) {
   const std::string what = "model '" + name + "' version " + std::to_string(found.version);
+  const auto require_serving = [this] {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stop_) throw Error(ErrorCode::BackendFailure, "the server is stopping");
+  };
   try {
+    const Interruption watch(require_serving);
     auto model = std::make_shared<Model>(name, found.version, found.path, options_);
+    require_serving();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      if (stop_) throw Error(ErrorCode::BackendFailure, "the server is stopping");
       loading_ = model;
     }
     model->measure(options_.trial_seconds);
@@ -290,6 +331,7 @@ std::string Repository::make(const Change& change) {
   if (is_look) let_vanished_go(next, found, problem);
   if (!is_look) problem = "there is no model '" + change.name + "' in the folders";
   for (const auto& [name, versions] : found) {
+    if (versions.empty()) continue;
     if (is_look ? unloaded_.count(name) != 0 : name != change.name) continue;
     const auto entry = update(name, versions, !is_look);
     if (entry) next.models[name] = *entry;

@@ -67,6 +67,7 @@ class Repository {
     std::string path;
     std::string state;  ///< of its files: names, sizes, times
   };
+  /// By name. Without a version: there is something of that name, which cannot be read.
   using FoundModels = std::map<std::string, std::vector<Found>>;
   struct Change {
     std::string name;  ///< empty: what is new in the folders is loaded
@@ -82,10 +83,15 @@ class Repository {
     ErrorCode code = ErrorCode::BadModel;  ///< of the failure
   };
 
+  /// Logs what is left out, once.
   /// \param problem gets why a source cannot be read; null: that throws
-  FoundModels find(std::string* problem) const;
+  FoundModels find(std::string* problem);
   void find_in(const std::string& path, const std::string& given_name, bool is_source,
-               FoundModels& found) const;
+               FoundModels& found);
+  /// Does `action`, which adds an entry of a folder; where that throws, the entry is left out.
+  /// \param name of the model that it would be, or be a version of
+  void add_entry(const std::string& path, const std::string& name, FoundModels& found,
+                 const std::function<void()>& action);
   /// \param now also what may still be being written, and what failed before
   /// \returns the model as it is to be served; nothing: no version can be
   std::optional<Catalog::Entry> update(const std::string& name, const std::vector<Found>& versions,
@@ -100,7 +106,8 @@ class Repository {
   void work();
 
   const Options& options_;
-  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these three are the thread's
+  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these four are the thread's
+  std::map<std::string, std::string> left_out_;                // at the last look: why, by the path
   std::set<std::string> unloaded_;
   std::set<std::string> vanished_;  // at the last look
   mutable std::mutex mutex_;        // guards what follows

@@ -77,8 +77,9 @@ struct Limits {
   std::size_t multiply_adds = 1'000'000'000'000;
   std::size_t queued_requests = 1024;               ///< that wait; then 429
   std::size_t queued_bytes = std::size_t{1} << 28;  ///< of the bodies of these; then 429
-  /// Milliseconds after which a request that waits is answered with 503, as is one whose run takes
-  /// as long again where the engine can be stopped; 0: none.
+  /// Milliseconds after which a request that waits, or whose files are still being decoded, is
+  /// answered with 503, as is one whose run takes as long again where the engine can be stopped; 0:
+  /// none.
   int request_ms = 60'000;
 };
 

@@ -142,8 +142,8 @@ CommandLine command_line(ServeOptions& options) {
          1 << 20);
 
   line.heading("Limits of a request");
-  number("request_ms", "to wait for a run, and for the run; then 503; 0: none", limits.request_ms,
-         0);
+  number("request_ms", "to wait and decode files, and for the run; then 503; 0: none",
+         limits.request_ms, 0);
   number("max_queued_requests", "that wait for a worker; then 429; so does a packed body",
          limits.queued_requests, 0);
   number("max_queued_bytes", "of the bodies of these; then 429", limits.queued_bytes, 0);

@@ -5,6 +5,7 @@
 
 #include "infer.h"
 #include "json_reader.h"
+#include "lenet/engines.h"
 #include "lenet/version.h"
 #include "metrics.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 /// JSON of more bytes is read by a worker: it takes longer than a short run.
 constexpr std::size_t kLoopJsonBytes = std::size_t{1} << 16;
+constexpr const char* kStopping = "the server is stopping";
 
 /// Takes `prefix` off the beginning of `path`, if it is there.
 bool take(std::string_view& path, std::string_view prefix) {
@@ -41,9 +43,10 @@ Response json_response(const nlohmann::json& json, int status = 200) {
   return response;
 }
 
-Response ready_response(bool ready, nlohmann::json json = {}) {
-  json["ready"] = ready;
-  return json_response(json, ready ? 200 : 503);
+Response ready_response(const std::string& reason, nlohmann::json json = {}) {
+  json["ready"] = reason.empty();
+  if (!reason.empty()) json["reason"] = reason;
+  return json_response(json, reason.empty() ? 200 : 503);
 }
 
 /// The body of a request to the repository.
@@ -117,7 +120,7 @@ std::optional<Response> Service::Loop::answer(Request& request, Done& done) {
                             "model_repository", "statistics"}}});
   }
   if (is("/v2/health/live")) return json_response({{"live", true}});
-  if (is("/v2/health/ready")) return ready_response(service_.ready());
+  if (is("/v2/health/ready")) return ready_response(service_.not_ready());
   if (is("/v2/models/stats")) {
     auto all = nlohmann::json::array();
     each_model(*service_.repository_.catalog(),
@@ -163,7 +166,9 @@ std::optional<Response> Service::Loop::answer_model(std::string_view path, Reque
   }
   require_method(request, "GET");
   if (path == "/config") return json_response(model->config());
-  if (path == "/ready") return ready_response(service_.ready(), {{"name", model->name}});
+  if (path == "/ready") {
+    return ready_response(service_.answers() ? "" : kStopping, {{"name", model->name}});
+  }
   if (path.empty()) return json_response(model->metadata());
   return json_response({{"model_stats", nlohmann::json::array({model->counted()})}});
 }
@@ -199,7 +204,7 @@ void Service::Loop::infer(std::shared_ptr<Model> model, Request& request, Done& 
   job->done = std::move(done);
   const Options& options = service_.options_;
   if (is_short) {
-    if (!job->prepare(options.limits, job->arrival, false)) return;
+    if (!job->prepare(options.limits, job->arrival)) return;
     is_short = job->infer.kind != InferRequest::Kind::Files &&
                static_cast<double>(job->infer.images()) * job->model->image_us <= options.loop_us;
   }
@@ -243,11 +248,23 @@ void Service::Loop::run_waiting() noexcept {
   }
 }
 
+std::string Service::not_ready() const {
+  if (!answers()) return kStopping;
+  const int given_up = given_up_loads();
+  if (given_up < kMostGivenUpLoads) return "";
+  return std::to_string(given_up) +
+         " loads of models were given up (--load_seconds) and still run: models that need "
+         "Paddle or onnxruntime cannot be loaded until the server is started anew";
+}
+
 std::string Service::metrics() const {
   const auto catalog = repository_.catalog();
   const Backlog waiting = backlog();
   MetricsText text;
-  text.one("lenet_ready", "gauge", ready() ? 1 : 0, "Whether the server takes requests.");
+  text.one("lenet_ready", "gauge", not_ready().empty() ? 1 : 0,
+           "Whether the server is ready, as /v2/health/ready has it.");
+  text.one("lenet_given_up_loads", "gauge", static_cast<std::uint64_t>(given_up_loads()),
+           "Loads of models that took longer than --load_seconds and still run.");
   text.one("lenet_queued_requests", "gauge", waiting.queued_requests,
            "What waits for a worker: requests, and bodies to pack.");
   text.one("lenet_queued_bytes", "gauge", waiting.queued_bytes, "Bytes of the bodies of these.");

@@ -36,9 +36,12 @@ class Service {
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
-  /// Whether all models are loaded and no shutdown has begun: /v2/health/ready.
-  bool ready() const { return !is_stopping_; }
-  /// From now on `ready` is false. Requests are still answered.
+  /// Whether no shutdown has begun.
+  bool answers() const { return !is_stopping_; }
+  /// Why the server is not ready, for /v2/health/ready; empty where it is: all models are loaded,
+  /// no shutdown has begun, and models of every engine can still be loaded.
+  std::string not_ready() const;
+  /// From now on it is not ready. Requests are still answered.
   void begin_shutdown() { is_stopping_ = true; }
   Backlog backlog() const { return workers_.backlog(); }
   /// In the text format of Prometheus; ends with a new line.

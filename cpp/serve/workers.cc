@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "io/json.h"
+#include "lenet/interruption.h"
 
 namespace lenet::serve {
 namespace {
@@ -50,7 +51,9 @@ bool can_join(const Job& a, const Job& b) {
   const auto same_output = [](const Wanted& one, const Wanted& other) {
     return one.index == other.index;
   };
-  return a.is_parsed && b.is_parsed && a.model == b.model && !a.model->joins_images &&
+  // The work of the first was checked, that of the others for open sizes was not.
+  const bool is_known = a.model->multiply_adds > 0 || y.images() <= x.images();
+  return a.is_parsed && b.is_parsed && is_known && a.model == b.model && !a.model->joins_images &&
          x.kind == y.kind && x.kind != Kind::Files && x.shape.size() == y.shape.size() &&
          !x.shape.empty() && std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
          std::equal(x.outputs.begin(), x.outputs.end(), y.outputs.begin(), y.outputs.end(),
@@ -59,16 +62,39 @@ bool can_join(const Job& a, const Job& b) {
 
 }  // namespace
 
-bool Job::prepare(const Limits& limits, Clock::time_point begin, bool decodes) noexcept try {
-  if (begin > request.deadline) throw Refusal(503, "the request waited too long");
-  if (!is_parsed) infer = parse_infer(request, *model, limits);
-  is_parsed = true;
-  if (decodes && infer.kind == Kind::Files) decode_files(infer, *model, limits);
+template <typename Action>
+bool Job::prepare_by(Clock::time_point begin, const Action& action) noexcept try {
+  action();
   input_time += Clock::now() - begin;
   return true;
 } catch (const std::exception& error) {
   answer(failure_response(error));
   return false;
+}
+
+bool Job::prepare(const Limits& limits, Clock::time_point begin) noexcept {
+  return prepare_by(begin, [&] {
+    if (begin > request.deadline) throw Refusal(503, "the request waited too long");
+    if (!is_parsed) infer = parse_infer(request, *model, limits);
+    is_parsed = true;
+  });
+}
+
+bool Job::prepare_all(const Limits& limits, const std::atomic<bool>& stop) noexcept {
+  const Clock::time_point begin = Clock::now();
+  if (!prepare(limits, begin)) return false;
+  Clock::time_point end = request.deadline;
+  if (limits.request_ms > 0) {
+    end = std::min(end, arrival + std::chrono::milliseconds(limits.request_ms));
+  }
+  return prepare_by(Clock::now(), [&] {
+    const Interruption watch([&] {
+      if (stop) throw Refusal(503, "the server is stopping");
+      if (Clock::now() > end) throw Refusal(503, "the request took too long to decode");
+    });
+    if (infer.kind == Kind::Files) decode_files(infer, *model, limits);
+    if (model->multiply_adds == 0) require_work(infer, *model, limits);
+  });
 }
 
 void Job::answer(Response response, Clock::time_point now) {
@@ -342,7 +368,7 @@ void Workers::work(Jobs jobs) {
     jobs.push_back(take());  // for which there is room
     ++running_requests_;
     lock.unlock();
-    const bool is_ready = jobs.front()->prepare(options_.limits, Clock::now(), true);
+    const bool is_ready = jobs.front()->prepare_all(options_.limits, stop_);
     lock.lock();
     if (is_ready && !stop_) join_waiting(jobs, queue_, options_.max_batch_size);
     const std::size_t more = jobs.size() - 1;

@@ -27,12 +27,22 @@ struct Job {
   Clock::time_point arrival = Clock::now();
   Clock::duration input_time{};  ///< of reading and decoding
 
-  /// Reads the request, if it was not yet, and files if they are to be decoded.
+  /// Reads the request, if it was not yet.
   /// \param begin now
   /// \returns false when it is answered: it was refused
-  bool prepare(const Limits& limits, Clock::time_point begin, bool decodes) noexcept;
+  bool prepare(const Limits& limits, Clock::time_point begin) noexcept;
+  /// The same, and what takes long of it: decodes and prepares its files, which ends when `stop`
+  /// becomes true, when the request has waited for request_ms, and at its deadline; and checks what
+  /// it asks of a model of open sizes.
+  bool prepare_all(const Limits& limits, const std::atomic<bool>& stop) noexcept;
   /// Counts the response, and hands it to `done`.
   void answer(Response response, Clock::time_point now = Clock::now());
+
+ private:
+  /// \param action part of the preparation; what it throws is the answer
+  /// \returns false when it is answered
+  template <typename Action>
+  bool prepare_by(Clock::time_point begin, const Action& action) noexcept;
 };
 using Jobs = std::vector<std::unique_ptr<Job>>;
 

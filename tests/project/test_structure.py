@@ -42,6 +42,7 @@ def test_rooms_import_in_one_direction(tmp_path):
 CPP_ROOMS = {
     "base": (
         *("error.cc", "finite.*", "pixels.*", "tensor.cc", "version.cc", "config_option.*"),
+        *("interruption.cc", "utf8.h"),
         "model/element_types.h",
     ),
     "platform": ("platform/*",),

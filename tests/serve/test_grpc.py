@@ -204,6 +204,29 @@ def test_damaged_messages(channel, message):
         assert code_of(call, cut)[0] in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
 
 
+def test_text_that_is_not_utf8(start_grpc):
+    """Each is refused, and nothing is written for it, which could fill a disk."""
+    good = request_of(request_id="id").SerializeToString()
+    wrong = [
+        (INFER, good.replace(b"\x1a\x02id", b"\x1a\x02\xffd")),
+        (INFER, good.replace(b"\x0a\x05lenet", b"\x0a\x05len\xc0t")),
+        (INFER, good.replace(b"FP32", b"FP\xed\xa0")),
+        (INFER, good + b"\x32\x04\x0a\x02\xf5\x80"),  # the name of an output
+        (INFER.replace("ModelInfer", "ModelReady"), b"\x0a\x02\xff\xff"),
+        (INFER.replace("ModelInfer", "RepositoryModelLoad"), b"\x12\x02\xff\xff"),
+    ]
+    with start_grpc(ends=False) as server:
+        with grpc.insecure_channel(server.grpc) as channel:
+            for method, message in wrong * 20:
+                assert message != good
+                assert code_of(channel.unary_unary(method), message)[0] == Code.INVALID_ARGUMENT
+            assert channel.unary_unary(INFER)(good, timeout=30)
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+        lines = server.process.stderr.read().splitlines()
+        assert len(lines) < 10, lines
+
+
 @pytest.mark.parametrize("method", ["ServerLive", "ModelInfer"])
 def test_a_call_without_a_message(channel, method):
     call = channel.stream_unary(f"/{SERVICE}/{method}")

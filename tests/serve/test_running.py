@@ -255,6 +255,36 @@ def test_the_limit_of_a_requests_work(start_server, digit):
         assert b"--max_multiply_adds" in reply[2]
 
 
+def test_the_limit_of_a_requests_work_for_open_sizes(run_server, serve_program, tmp_path):
+    """The work of a convolution of 3 x 3 is 9 for each pixel; its mean takes little besides."""
+    onnx = pytest.importorskip("onnx", reason="the model is made with it")
+    graph = onnx.parser.parse_graph(
+        "g (float[N,1,H,W] x) => (float[N,1] y)"
+        "{ c = Conv<pads=[1,1,1,1]>(x, w) m = GlobalAveragePool(c) y = Flatten(m) }"
+    )
+    weights = np.ones((1, 1, 3, 3), np.float32)
+    graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    opsets = [onnx.helper.make_opsetid("", 13)]
+    onnx.save(
+        onnx.helper.make_model(graph, ir_version=8, opset_imports=opsets), tmp_path / "m.onnx"
+    )
+    limit = f"--max_multiply_adds={9 * 64 * 64 * 3 // 2}"
+    with run_server(serve_program, tmp_path / "m.onnx", "--port=0", limit) as server:
+        # A size that it knows by then, too.
+        for shape, status in (((1, 64, 64), 200), ((1, 80, 64), 200), ((1, 96, 96), 413),
+                              ((2, 64, 64), 413), ((1, 64, 64), 200), ((1, 96, 96), 413),
+                              ((1, 1 << 11, 1 << 11), 413)):  # fmt: skip
+            images, *sides = shape
+            tensor = {"name": "x", "datatype": "FP32", "shape": [images, 1, *sides]}
+            size = 4 * int(np.prod(shape))
+            tensor["parameters"] = {"binary_data_size": size}
+            head = json.dumps({"inputs": [tensor]}).encode()
+            headers = {"Inference-Header-Content-Length": str(len(head))}
+            reply = server.ask("POST", "/v2/models/m/infer", head + bytes(size), headers)
+            assert reply[0] == status, (shape, reply)
+        assert b"--max_multiply_adds" in reply[2]
+
+
 def test_the_limit_of_a_stop_before_the_server_listens(serve_program, tmp_path):
     put_slow_model(tmp_path / "m")
     command = [serve_program, tmp_path / "m", "--port=0", "--stop_seconds=1", "--engine=native"]

@@ -1,5 +1,9 @@
 #include "grpc/grpc_server.h"
 
+#include <google/protobuf/stubs/common.h>
+#if GOOGLE_PROTOBUF_VERSION < 4022000
+#include <google/protobuf/stubs/logging.h>
+#endif
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
@@ -156,6 +160,10 @@ class Server final : public GrpcServer {
       : calls_(service, options.http, log) {
     // What it would say is said by the error.
     setenv("GRPC_VERBOSITY", "NONE", 0);
+#if GOOGLE_PROTOBUF_VERSION < 4022000  // newer ones have no handler
+    // A line for each text that is not UTF-8: a client could fill the disk. The call gets an error.
+    google::protobuf::SetLogHandler(nullptr);
+#endif
     grpc::EnableDefaultHealthCheckService(true);
     const auto& methods = *inference::ModelInferRequest::descriptor()->file()->service(0);
     for (const Address& address : kAddresses) {

@@ -13,6 +13,7 @@
 #include "infer.h"
 #include "json_reader.h"
 #include "repository.h"
+#include "utf8.h"
 
 namespace lenet::serve {
 namespace {
@@ -165,6 +166,8 @@ class Translator {
     describe(static_cast<std::size_t>(length));
     std::string text;
     in_.append(text, length);
+    // Such a text in an answer would be a line of protobuf's in the log, for each request.
+    if (!is_utf8(text)) throw Refusal(400, "a text of the message is not UTF-8");
     return text;
   }
 

@@ -1,0 +1,193 @@
+"""What takes too long is given up: loads, and the decoding of image files."""
+
+import io
+import json
+import shutil
+import struct
+import threading
+import time
+import zlib
+
+import pytest
+from PIL import Image
+from raw_http import INFER
+
+from slow_loads import environment, put_model
+from snippets import run_command
+
+NEVER = "LENET_NEVER_LOADS"
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    return environment(tmp_path_factory.mktemp("slow"))
+
+
+def wait_until(happens, seconds=60):
+    until = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def states(server):
+    """Return what the index says of each version: whether it is ready, and why not."""
+    index = json.loads(server.ask("POST", "/v2/repository/index", b"{}")[2])
+    return {(one["name"], one["version"]): (one["state"], one["reason"]) for one in index}
+
+
+def test_loads_are_given_up_and_others_go_on(run_server, serve_program, tmp_path, slow):
+    put_model(tmp_path / "good" / "1" / "m.onnx")
+    options = ("--port=0", "--poll_seconds=1", "--load_seconds=1")
+    with run_server(serve_program, tmp_path, *options, ends=False, env=slow) as server:
+        for version in ("2", "3", "4", "5"):
+            assert server.ask("GET", "/v2/health/ready")[0] == 200
+            put_model(tmp_path / "good" / version / "m.onnx", NEVER)
+            wait_until(lambda version=version: ("good", version) in states(server))
+            state, reason = states(server)["good", version]
+            assert state == "UNAVAILABLE"
+            assert "its load takes longer than load_seconds, 1" in reason
+        assert server.metric("lenet_given_up_loads") == 4
+        status, _, body = server.ask("GET", "/v2/health/ready")
+        assert status == 503
+        assert "4 loads of models were given up" in json.loads(body)["reason"]
+        # What is served is answered, and the native engine's models are loaded.
+        assert server.ask("GET", "/v2/models/good/ready")[0] == 200
+        tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 3, 2, 0]}
+        request = json.dumps({"inputs": [tensor]})
+        status, _, body = server.ask("POST", "/v2/models/good/infer", request)
+        assert json.loads(body)["outputs"][0]["data"] == [0, 1, 0, 0]
+        put_model(tmp_path / "good" / "6" / "m.onnx")
+        wait_until(lambda: ("good", "6") in states(server))
+        assert "4 loads were given up" in states(server)["good", "6"][1]
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_stop_while_a_model_loads(run_server, serve_program, tmp_path, slow):
+    put_model(tmp_path / "good" / "1" / "m.onnx")
+    options = ("--port=0", "--poll_seconds=1", "--stop_seconds=20")
+    with run_server(serve_program, tmp_path, *options, ends=False, env=slow) as server:
+        put_model(tmp_path / "good" / "2" / "m.onnx", NEVER)
+        before = server.watched.cpu_times().user
+        wait_until(lambda: server.watched.cpu_times().user > before + 1)  # it loads
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_a_model_that_never_loads_at_the_start(serve_program, tmp_path, slow):
+    put_model(tmp_path / "m.onnx", NEVER)
+    command = (serve_program, tmp_path / "m.onnx", "--port=0", "--load_seconds=1")
+    done = run_command(*command, env=slow, timeout=60)
+    assert done.returncode == 8
+    assert "its load takes longer than load_seconds, 1" in done.stderr
+
+
+def tall_png(rows):
+    """Return a PNG of one column, which takes long to decode for its size."""
+
+    def chunk(kind, content):
+        sum_ = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + sum_
+
+    header = struct.pack(">IIBBBBB", 1, rows, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"\0\x80" * rows, 9)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def large(kind, **options):
+    """Return an image file of 25 million pixels, with a digit."""
+    file = io.BytesIO()
+    page = Image.new("L", (5000, 5000))
+    page.paste(255, (2300, 1500, 2600, 3500))
+    page.save(file, kind, **options)
+    return file.getvalue()
+
+
+def files_request(files):
+    """Return a request with image files."""
+    values = b"".join(struct.pack("<I", len(file)) + file for file in files)
+    tensor = {"name": "x", "shape": [len(files)], "datatype": "BYTES"}
+    tensor["parameters"] = {"binary_data_size": len(values)}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    return head + values, {"Inference-Header-Content-Length": str(len(head))}
+
+
+# Each takes at least several seconds to decode.
+COSTLY = {
+    "png": lambda: [tall_png(1 << 25)] * 10,
+    "one png": lambda: [tall_png(1 << 25)],
+    "jpeg": lambda: [large("JPEG", progressive=True)] * 40,
+    "webp": lambda: [large("WEBP", lossless=False)] * 20,
+}
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+def test_decoding_ends_with_the_request(start_server, kind):
+    """A thread that went on for a request that is answered would keep the others waiting."""
+    body, headers = files_request(COSTLY[kind]())
+    with start_server("--workers=1", "--request_ms=300") as server:
+        status, _, answer = server.ask("POST", INFER, body, headers)
+        assert (status, answer) == (503, b'{"error":"the request took too long to decode"}')
+        wait_until(lambda: server.metric("lenet_running_requests") == 0, 3)
+        photo, headers = files_request([tall_png(28)])
+        assert server.ask("POST", INFER, photo, headers)[0] != 503
+
+
+def test_stop_while_files_are_decoded(start_server):
+    body, headers = files_request([tall_png(1 << 25)] * 40)
+    options = ("--stop_seconds=1", "--workers=2", "--request_ms=0")
+    with start_server(*options, ends=False) as server:
+
+        def ask():
+            with pytest.raises((OSError, AssertionError)):
+                assert server.ask("POST", INFER, body, headers)[0] != 503
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: server.metric("lenet_running_requests") == 2)
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(30) == 8  # requests were not answered as asked
+        assert time.monotonic() - began < 5
+        for thread in threads:
+            thread.join()
+        assert "could not be ended in time" not in server.process.stderr.read()
+
+
+def test_an_entry_that_is_no_model_is_left_out(run_server, serve_program, model_dir, tmp_path):
+    """At the start, and while it runs; what is added later is loaded."""
+    folder = tmp_path / "models"
+    for name in ("good", "good (copy)", "stats", "né", "line\nbreak"):
+        shutil.copytree(model_dir, folder / name / "1")
+    (folder / "loop").symlink_to("loop")
+    options = ("--port=0", "--poll_seconds=1", "--engine=native")
+    with run_server(serve_program, folder, *options, ends=False) as server:
+        shutil.copytree(model_dir, folder / "another (copy)")
+        time.sleep(2.5)
+        shutil.copytree(model_dir, folder / "good" / "2")
+        shutil.copytree(model_dir, folder / "other")
+        wait_until(lambda: ("other", "1") in states(server) and ("good", "2") in states(server))
+        assert {name for name, _ in states(server)} == {"good", "other"}
+        shutil.rmtree(folder / "other")  # what is left out does not keep what is gone
+        wait_until(lambda: states(server)["other", "1"][0] == "UNAVAILABLE")
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+        lines = server.process.stderr.read().splitlines()
+    for name in ("good (copy)", "stats", "n??", "line?break", "another (copy)"):
+        told = [line for line in lines if f"'{folder}/{name}' is left out: " in line]
+        assert len(told) == 1, lines
+        assert "cannot be the name of a model" in told[0]
+
+
+def test_nothing_but_what_is_no_model(serve_program, model_dir, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "models" / "a b" / "1")
+    done = run_command(serve_program, tmp_path / "models", "--port=0", timeout=60)
+    assert done.returncode == 5
+    assert "'a b' cannot be the name of a model" in done.stderr.splitlines()[-1]
