@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "images/steps.h"
 #include "notation.h"
 #include "quantized_model.h"
 #ifdef LENET_TEST_HTTP
@@ -308,5 +309,30 @@ TEST_CASE("whichever allocation fails while gRPC's messages are translated, a st
   FAIL("it does not end");
 }
 #endif
+
+TEST_CASE("a resize takes memory for the pixels alone, whatever the shape") {
+  using Sizes = std::array<std::int64_t, 4>;
+  const std::int64_t many = 1 << 20;
+  for (const Library library : {Library::Pillow, Library::OpenCv}) {
+    for (const Interpolation interpolation : {Interpolation::Nearest, Interpolation::Bilinear,
+                                              Interpolation::Bicubic, Interpolation::Area}) {
+      if (interpolation == Interpolation::Area && library == Library::Pillow) continue;
+      for (const auto& [height, width, new_height, new_width] :
+           {Sizes{1, 7, 1, many}, Sizes{7, 1, many, 1}, Sizes{1, many, 1, 1}, Sizes{many, 1, 1, 1},
+            Sizes{1, many, 1, many - 3}, Sizes{many, 1, many - 3, 1}, Sizes{3, 5, 2, many}}) {
+        CAPTURE(static_cast<int>(library));
+        CAPTURE(static_cast<int>(interpolation));
+        CAPTURE(width);
+        CAPTURE(new_width);
+        Image image = filled_image(height, width, 1);
+        const std::size_t before = allocated;
+        const Image result = resize(image, new_height, new_width, interpolation, library);
+        const std::size_t pixels = image.pixels.size() + result.pixels.size();
+        // At most a number of 32 bits for each, beside those of a part of the columns.
+        CHECK(allocated - before <= 6 * pixels + (std::size_t{4} << 20));
+      }
+    }
+  }
+}
 
 }  // namespace lenet::tests

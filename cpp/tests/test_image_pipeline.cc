@@ -277,6 +277,28 @@ TEST_CASE("EXIF: where the first row and column are") {
   std::string text = whole;
   text[12] = '\x02';  // the type of a text
   CHECK(exif_orientation(text) == 1);
+  // A directory ends where its data end, however many entries it claims.
+  std::string endless = whole;
+  endless[8] = endless[9] = '\xff';
+  CHECK(exif_orientation(endless) == 6);
+  endless[10] = '\x01';
+  CHECK(exif_orientation(endless) == 0);
+}
+
+TEST_CASE("EXIF: of many chunks the last is read alone" * doctest::skip(!can_decode_png())) {
+  // Each claims 65,535 entries: together they would be 13 billion steps.
+  std::string claims = exif(6, false);
+  claims[8] = claims[9] = '\xff';
+  claims[11] = '\x01';  // of another tag
+  std::string chunks;
+  for (int i = 0; i < 200000; ++i) chunks += chunk("eXIf", claims);
+  const std::string rows = "\0\x01\x02"s;
+  const auto sizes = [&](const std::string& more) {
+    return size_of(kDecode(png(1, 2, 8, 0, rows, more)));
+  };
+  CHECK(sizes(chunks) == Shape{1, 2, 1});
+  CHECK(sizes(chunks + chunk("eXIf", exif(6, false))) == Shape{2, 1, 1});
+  CHECK(sizes(chunk("eXIf", exif(6, false)) + chunks) == Shape{1, 2, 1});
 }
 
 TEST_CASE("CenterCrop: the middle, half a pixel to even") {
@@ -350,6 +372,27 @@ TEST_CASE("Resize: the filters") {
   // Colour, and white to its very corner.
   const Image white{Bytes(200 * 150 * 3, 255), 200, 150, 3};
   CHECK(resize(white, 66, 67, Interpolation::Bicubic).pixels == Bytes(66 * 67 * 3, 255));
+}
+
+TEST_CASE("the steps for an image have a limit, which is known before they begin") {
+  const auto pipeline = [](int large, const std::string& last = "") {
+    std::string steps;
+    for (int i = 0; i < large; ++i) {
+      steps += R"({"type": "Resize", "size": [9459, 9459], "interpolation": "nearest"}, )";
+    }
+    return ImagePipeline::parse(preprocess(steps + last + kLast));
+  };
+  const std::string small = R"({"type": "Resize", "size": [2, 2], "interpolation": "nearest"}, )";
+  CHECK(size_of(pipeline(2, small).prepare(numbered(2, 2))) == Shape{2, 2, 1});
+  // 4 to 89,472,681, which is read and written again, and so on.
+  CHECK_ERROR(BadInput,
+              "the first 3 steps of the preprocessing read and write 447363409 pixels for an image "
+              "of 2 x 2, over the limit of 357913940",
+              pipeline(3, small).prepare(numbered(2, 2)));
+  CHECK_ERROR(BadInput, "the first 3 steps", pipeline(1000).prepare(numbered(2, 2)));
+  const Image large = filled_image(9459, 9459, 1);
+  CHECK(size_of(pipeline(1, small).prepare(large)) == Shape{2, 2, 1});
+  CHECK_ERROR(BadInput, "the first 3 steps", pipeline(2, small).prepare(large));
 }
 
 TEST_CASE("only images go in") {

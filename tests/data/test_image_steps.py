@@ -51,6 +51,39 @@ def test_image_steps_are_exactly_paddles(shape, interpolation):
     assert np.array_equal(raw(CenterCrop((17, 20)))(image), crop(image))
 
 
+# Windows of more weights than are held at once, columns in several parts, and both.
+EXTREME = [
+    ((1, 200_001), (1, 1)), ((150_001, 1), (2, 1)), ((2, 100_003), (1, 2)), ((3, 70_001), (2, 5)),
+    ((4, 33_000), (4, 1)), ((2, 30), (3, 40_001)), ((30, 2), (40_001, 3)),
+    ((3, 20_001), (2, 19_998)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new"), EXTREME)
+def test_extreme_shapes_have_the_librarys_bits_too(old, new):
+    import cv2
+
+    pixels = random_pixels(*old, 3)
+    image = Image.fromarray(pixels)
+    for name in ("nearest", "bilinear", "bicubic"):
+        ours = raw(Resize(size=new, interpolation=name))(image)
+        assert np.array_equal(ours, image.resize(new[::-1], Image.Resampling[name.upper()])), name
+    for name, flag in OPENCV.items():
+        ours = raw(Resize(size=new, interpolation=name, library="opencv"))(image)
+        off = np.abs(ours - cv2.resize(pixels, new[::-1], interpolation=flag)).max()
+        assert off <= (name == "bicubic"), name
+
+
+def test_the_steps_of_an_image_have_a_limit(tmp_path):
+    """Any number of large steps is refused with the sizes alone, before a pixel is computed."""
+    large = Resize(size=(9459, 9459), interpolation="bicubic")
+    steps = (*(large,) * 500, Resize(size=(4, 4)), *images.imagenet().steps[2:])
+    path = tmp_path / "small.png"
+    Image.new("RGB", (30, 20)).save(path)
+    with refused(lenet_cpp.BadInput, "the first 3 steps .* over the limit of 357913940", path):
+        Pipeline("RGB", steps)(path)
+
+
 OPENCV = {"nearest": 0, "bilinear": 1, "bicubic": 2, "area": 3}  # cv2.INTER_NEAREST and so on
 
 

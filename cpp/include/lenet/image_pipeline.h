@@ -61,6 +61,10 @@ struct Image {
 /// Images of more pixels are refused before they are decoded, as in Python: 256 MiB of RGB.
 constexpr std::int64_t kMaxImagePixels = 89'478'485;
 
+/// The steps of a pipeline may read and write so many pixels for one image, all steps together: the
+/// largest image may be made another one of its size twice.
+constexpr std::int64_t kMaxStepPixels = 4 * kMaxImagePixels;
+
 /// Reads one image: BMP (without compression), PGM, PPM (binary, 8 bits), .npy (uint8, [H, W],
 /// [H, W, 1] or [H, W, 3]); JPEG where `can_decode_jpeg()`, PNG where `can_decode_png()`, WebP, of
 /// an animation the first frame, where `can_decode_webp()`. The kind of file is told by its first
@@ -108,8 +112,9 @@ class LENET_API ImagePipeline {
   static ImagePipeline parse(const std::string& description);
 
   /// \returns float32 [C, H, W].
-  /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, or
-  ///   without a digit to be found.
+  /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, steps
+  ///   beyond kMaxStepPixels, all of these before anything is computed; or without a digit to be
+  ///   found. BackendFailure: memory ran out.
   Tensor operator()(const Image& image) const;
   Tensor operator()(const ImageView& image) const;
 

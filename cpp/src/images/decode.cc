@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <new>
 
 #include "images/decoders.h"
@@ -96,8 +97,10 @@ int exif_orientation(std::string_view tiff) {
   if ((order != "II" && order != "MM") || number(2, 2) != 42) return 1;
   const std::size_t directory = number(4, 4);
   const std::size_t entries = number(directory, 2);
-  for (std::size_t i = 0; i < entries; ++i) {
-    const std::size_t entry = directory + 2 + i * kEntryBytes;
+  const std::size_t begin = directory + 2;
+  // The number of entries is the file's word: those beyond the end of the data are not there.
+  const std::size_t end = std::min(begin + entries * kEntryBytes, tiff.size());
+  for (std::size_t entry = begin; entry < end; entry += kEntryBytes) {
     if (number(entry, 2) != kOrientationTag) continue;
     const std::uint32_t type = number(entry + 2, 2);
     const std::uint32_t value = type == kShort  ? number(entry + 8, 2)

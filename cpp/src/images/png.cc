@@ -14,16 +14,18 @@
 namespace lenet {
 namespace {
 
-/// The last one counts, as in Pillow. \param bytes a valid PNG
+/// The standard allows one eXIf chunk. Of several the last one counts, as in Pillow; the others are
+/// not read. \param bytes a valid PNG
 int orientation_of(std::string_view bytes) {
   ByteReader reader(bytes.substr(8));
-  for (int orientation = 1;;) {
+  std::string_view exif;
+  while (true) {
     const std::uint32_t length = reader.read_big_endian_32();
     const std::string_view type = reader.take(4);
     const std::string_view content = reader.take(length);
     reader.take(4);  // the checksum
-    if (!reader.ok() || type == "IEND") return orientation;
-    if (type == "eXIf") orientation = exif_orientation(content);
+    if (!reader.ok() || type == "IEND") return exif_orientation(exif);
+    if (type == "eXIf") exif = content;
   }
 }
 

@@ -13,17 +13,30 @@ namespace {
 // OpenCV's fixed point: weights have 11 bits, along one axis and then along the other.
 constexpr int kWeightBits = 11;
 
+/// New columns are computed so many at a time: what is known of a column takes some 40 times the
+/// memory of its pixel.
+constexpr std::int64_t kHeldColumns = 4096;
+
+/// Calls `action` with the first and the number of each part of `columns`.
+template <typename Action>
+void each_part(std::int64_t columns, const Action& action) {
+  for (std::int64_t first = 0; first < columns; first += kHeldColumns) {
+    action(first, std::min(kHeldColumns, columns - first));
+  }
+}
+
 /// Old pixels for each new one, which OpenCV computes by way of the other ratio.
 double ratio(std::int64_t from, std::int64_t to) {
   return 1.0 / (static_cast<double>(to) / static_cast<double>(from));
 }
 
-std::vector<std::int64_t> nearest_of(std::int64_t from, std::int64_t to) {
+std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to) {
   const double scale = ratio(from, to);
-  std::vector<std::int64_t> pixels;
+  std::vector<std::int32_t> pixels;
+  pixels.reserve(static_cast<std::size_t>(to));
   for (std::int64_t i = 0; i < to; ++i) {
     const double at = std::floor(static_cast<double>(i) * scale);
-    pixels.push_back(std::min(static_cast<std::int64_t>(at), from - 1));
+    pixels.push_back(static_cast<std::int32_t>(std::min(static_cast<std::int64_t>(at), from - 1)));
   }
   return pixels;
 }
@@ -108,23 +121,30 @@ std::int32_t blend(const std::array<const std::int32_t*, kCount>& rows,
   }
 }
 
+/// What is known of some columns, in memory that is used again for the next ones.
 template <int kCount>
-Image resize_taps(const ImageView& image, std::int64_t height, std::int64_t width,
-                  bool area = false) {
-  std::vector<Taps<kCount>> columns;
-  for (std::int64_t i = 0; i < width; ++i) {
-    columns.push_back(taps_of<kCount>(image.width, width, area, i));
+struct HeldColumns {
+  std::vector<Taps<kCount>> taps;
+  /// The old rows that a new one is made of, which follow each other, with their new width.
+  std::array<std::vector<std::int32_t>, kCount> rows;
+};
+
+template <int kCount>
+void resize_columns(const ImageView& image, bool area, std::int64_t first, std::int64_t count,
+                    HeldColumns<kCount>& columns_held, Image& result) {
+  std::vector<Taps<kCount>>& columns = columns_held.taps;
+  columns.clear();
+  for (std::int64_t i = first; i < first + count; ++i) {
+    columns.push_back(taps_of<kCount>(image.width, result.width, area, i));
   }
-  const std::size_t row_values = columns.size() * static_cast<std::size_t>(image.channels());
-  // The old rows that a new one is made of, which follow each other, with their new width.
-  std::array<std::vector<std::int32_t>, kCount> resized;
-  std::array<std::int64_t, kCount> held;
+  const std::size_t row_values = columns.size() * static_cast<std::size_t>(result.channels);
+  auto& resized = columns_held.rows;
+  std::array<std::int64_t, kCount> held;  // which old rows these are
   held.fill(-1);
   InterruptionPoint point;
-  Image result = empty_image(height, width, image.channels());
-  for (std::int64_t i = 0; i < height; ++i) {
+  for (std::int64_t i = 0; i < result.height; ++i) {
     point.did(kCount * row_values);
-    const auto taps = taps_of<kCount>(image.height, height, area, i);
+    const auto taps = taps_of<kCount>(image.height, result.height, area, i);
     std::array<const std::int32_t*, kCount> rows;
     for (std::size_t k = 0; k < kCount; ++k) {
       const std::int64_t row = taps.pixels[k];
@@ -134,11 +154,23 @@ Image resize_taps(const ImageView& image, std::int64_t height, std::int64_t widt
       }
       rows[k] = resized[slot].data();
     }
+    std::uint8_t* const pixels =
+        result.pixels.data() + (i * result.width + first) * result.channels;
     for (std::size_t x = 0; x < row_values; ++x) {
       const std::int32_t level = blend<kCount>(rows, taps.weights, x);
-      result.pixels.push_back(static_cast<std::uint8_t>(std::clamp(level, 0, 255)));
+      pixels[x] = static_cast<std::uint8_t>(std::clamp(level, 0, 255));
     }
   }
+}
+
+template <int kCount>
+Image resize_taps(const ImageView& image, std::int64_t height, std::int64_t width,
+                  bool area = false) {
+  Image result = filled_image(height, width, image.channels());
+  HeldColumns<kCount> held;
+  each_part(width, [&](std::int64_t first, std::int64_t count) {
+    resize_columns<kCount>(image, area, first, count, held, result);
+  });
   return result;
 }
 
@@ -179,34 +211,86 @@ Image mean_of_blocks(const ImageView& image, std::int64_t rows, std::int64_t col
   return result;
 }
 
-/// An old pixel, and how much of a new one it is.
-struct Share {
-  std::int64_t pixel;
-  float weight;
+/// The old pixels that a new one covers along one axis, and how much of it each is. The first and
+/// the last are covered in part.
+struct Cover {
+  std::int64_t first;  ///< that is covered whole
+  std::int64_t last;   ///< the one behind these
+  float head;          ///< of the one before `first`; 0: none
+  float inner;         ///< of each that is covered whole
+  float tail;          ///< of `last`; 0: none
+
+  /// Calls `action` with each old pixel and how much of the new one it is.
+  template <typename Action>
+  void each(const Action& action) const {
+    if (head > 0) action(first - 1, head);
+    for (std::int64_t x = first; x < last; ++x) action(x, inner);
+    if (tail > 0) action(last, tail);
+  }
 };
 
-std::vector<std::vector<Share>> shares_of(std::int64_t from, std::int64_t to) {
+Cover cover_of(std::int64_t from, std::int64_t to, std::int64_t i) {
   constexpr double kLeast = 1e-3;  // a smaller part of a pixel is left out
   const double scale = ratio(from, to);
-  std::vector<std::vector<Share>> result;
-  for (std::int64_t i = 0; i < to; ++i) {
-    const double begin = static_cast<double>(i) * scale;
-    const double end = begin + scale;
-    const double size = std::min(scale, static_cast<double>(from) - begin);
-    const auto last = std::min(static_cast<std::int64_t>(std::floor(end)), from - 1);
-    const auto first = std::min(static_cast<std::int64_t>(std::ceil(begin)), last);
-    const double head = static_cast<double>(first) - begin;
-    const double tail = end - static_cast<double>(last);
-    std::vector<Share>& shares = result.emplace_back();
-    if (head > kLeast) shares.push_back({first - 1, static_cast<float>(head / size)});
-    for (std::int64_t x = first; x < last; ++x) {
-      shares.push_back({x, static_cast<float>(1.0 / size)});
-    }
-    if (tail > kLeast) {
-      shares.push_back({last, static_cast<float>(std::min(std::min(tail, 1.0), size) / size)});
-    }
+  const double begin = static_cast<double>(i) * scale;
+  const double end = begin + scale;
+  const double size = std::min(scale, static_cast<double>(from) - begin);
+  const auto last = std::min(static_cast<std::int64_t>(std::floor(end)), from - 1);
+  const auto first = std::min(static_cast<std::int64_t>(std::ceil(begin)), last);
+  const double head = static_cast<double>(first) - begin;
+  const double tail = end - static_cast<double>(last);
+  return {first, last, head > kLeast ? static_cast<float>(head / size) : 0,
+          static_cast<float>(1.0 / size),
+          tail > kLeast ? static_cast<float>(std::min(std::min(tail, 1.0), size) / size) : 0};
+}
+
+/// The values of an old row in some columns of the new width.
+template <std::size_t kChannels>
+void shrink_row(const std::uint8_t* pixels, const std::vector<Cover>& columns, float* values) {
+  for (const Cover& column : columns) {
+    std::array<float, kChannels> sums{};
+    column.each([&](std::int64_t x, float weight) {
+      const std::uint8_t* const pixel = pixels + x * static_cast<std::int64_t>(kChannels);
+      for (std::size_t channel = 0; channel < kChannels; ++channel) {
+        sums[channel] += static_cast<float>(pixel[channel]) * weight;
+      }
+    });
+    values = std::copy(sums.begin(), sums.end(), values);
   }
-  return result;
+}
+
+/// As HeldColumns.
+struct ShrunkColumns {
+  std::vector<Cover> covers;
+  std::vector<float> row;   ///< an old one with its new width
+  std::vector<float> sums;  ///< of those that a new one covers
+};
+
+void add_row(const std::vector<float>& row, float weight, std::vector<float>& sums) {
+  for (std::size_t x = 0; x < row.size(); ++x) sums[x] += weight * row[x];
+}
+
+void shrink_columns(const ImageView& image, std::int64_t first, std::int64_t count,
+                    ShrunkColumns& held, Image& result) {
+  auto& [columns, row, sums] = held;
+  columns.clear();
+  for (std::int64_t i = first; i < first + count; ++i) {
+    columns.push_back(cover_of(image.width, result.width, i));
+  }
+  const std::int64_t channels = result.channels;
+  const auto shrink_one = channels == 3 ? shrink_row<3> : shrink_row<1>;
+  row.resize(columns.size() * static_cast<std::size_t>(channels));
+  InterruptionPoint point;
+  for (std::int64_t i = 0; i < result.height; ++i) {
+    sums.assign(row.size(), 0.0F);
+    cover_of(image.height, result.height, i).each([&](std::int64_t y, float of_row) {
+      point.did(image.row_bytes);
+      shrink_one(row_of(image, y), held.covers, held.row.data());
+      add_row(held.row, of_row, held.sums);
+    });
+    std::uint8_t* const target = result.pixels.data() + (i * result.width + first) * channels;
+    std::transform(sums.begin(), sums.end(), target, to_level);
+  }
 }
 
 Image resize_area(const ImageView& image, std::int64_t height, std::int64_t width) {
@@ -216,32 +300,11 @@ Image resize_area(const ImageView& image, std::int64_t height, std::int64_t widt
   const std::int64_t rows = whole_ratio(image.height, height);
   const std::int64_t columns = whole_ratio(image.width, width);
   if (rows > 0 && columns > 0) return mean_of_blocks(image, rows, columns);
-  const auto column_shares = shares_of(image.width, width);
-  const auto channels = static_cast<std::size_t>(image.channels());
-  std::vector<float> row(column_shares.size() * channels);
-  std::vector<float> sums(row.size());
-  InterruptionPoint point;
-  Image result = empty_image(height, width, image.channels());
-  for (const auto& shares : shares_of(image.height, height)) {
-    std::fill(sums.begin(), sums.end(), 0.0F);
-    for (const Share& of_row : shares) {
-      point.did(image.row_bytes);
-      const std::uint8_t* pixels = row_of(image, of_row.pixel);
-      std::fill(row.begin(), row.end(), 0.0F);
-      for (std::size_t x = 0; x < column_shares.size(); ++x) {
-        for (const Share& share : column_shares[x]) {
-          for (std::size_t channel = 0; channel < channels; ++channel) {
-            row[x * channels + channel] +=
-                static_cast<float>(
-                    pixels[share.pixel * result.channels + static_cast<std::int64_t>(channel)]) *
-                share.weight;
-          }
-        }
-      }
-      for (std::size_t x = 0; x < row.size(); ++x) sums[x] += of_row.weight * row[x];
-    }
-    for (const float sum : sums) result.pixels.push_back(to_level(sum));
-  }
+  Image result = filled_image(height, width, image.channels());
+  ShrunkColumns held;
+  each_part(width, [&](std::int64_t first, std::int64_t count) {
+    shrink_columns(image, first, count, held, result);
+  });
   return result;
 }
 

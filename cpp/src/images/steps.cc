@@ -10,9 +10,18 @@
 namespace lenet {
 namespace {
 
-Image apply_step(const Resize& step, const ImageView& image) {
-  std::int64_t height = step.height;
-  std::int64_t width = step.width;
+/// Height and width, in pixels.
+struct Extent {
+  std::int64_t height;
+  std::int64_t width;
+};
+
+std::int64_t pixels_of(const Extent& extent) { return extent.height * extent.width; }
+
+// What each step makes of an image of this size, or an error: known before any of its pixels is.
+
+Extent extent_after(const Resize& step, const Extent& image) {
+  Extent result{step.height, step.width};
   if (step.short_side > 0) {
     const std::int64_t shorter = std::min(image.height, image.width);
     const std::int64_t longer = std::max(image.height, image.width);
@@ -23,10 +32,45 @@ Image apply_step(const Resize& step, const ImageView& image) {
             ? static_cast<double>(longer * step.short_side) / static_cast<double>(shorter)
             : std::nearbyint(static_cast<double>(longer) * (static_cast<double>(step.short_side) /
                                                             static_cast<double>(shorter))));
-    height = image.height <= image.width ? step.short_side : scaled;
-    width = image.height <= image.width ? scaled : step.short_side;
+    result = image.height <= image.width ? Extent{step.short_side, scaled}
+                                         : Extent{scaled, step.short_side};
   }
-  return resize(image, height, width, step.interpolation, step.library);
+  require_resized_pixels(image.height, image.width, result.height, result.width);
+  return result;
+}
+
+Extent extent_after(const CenterCrop& step, const Extent& image) {
+  if (image.height < step.height || image.width < step.width) {
+    throw Error(ErrorCode::BadInput, "cannot crop " + size_text(step.height, step.width) +
+                                         " pixels from " + size_text(image.height, image.width) +
+                                         ": resize the image first");
+  }
+  return {step.height, step.width};
+}
+
+Extent extent_after(const Digit& step, const Extent& /*image*/) { return {step.size, step.size}; }
+
+/// \throws Error BadInput, as a step does, or beyond kMaxStepPixels: before anything is computed.
+void require_steps(const std::vector<ImageStep>& steps, Extent extent) {
+  const std::string from = size_text(extent.height, extent.width);
+  std::int64_t work = 0;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Extent before = extent;
+    extent = std::visit([&](const auto& step) { return extent_after(step, before); }, steps[i]);
+    work += pixels_of(before) + pixels_of(extent);
+    if (work <= kMaxStepPixels) continue;
+    throw Error(ErrorCode::BadInput,
+                "the first " + std::to_string(i + 1) +
+                    " steps of the preprocessing read and write " + std::to_string(work) +
+                    " pixels for an image of " + from + ", over the limit of " +
+                    std::to_string(kMaxStepPixels) +
+                    ": give it fewer or smaller steps, or scale the image down");
+  }
+}
+
+Image apply_step(const Resize& step, const ImageView& image) {
+  const Extent to = extent_after(step, {image.height, image.width});
+  return resize(image, to.height, to.width, step.interpolation, step.library);
 }
 
 std::int64_t half(std::int64_t difference, Rounding rounding) {
@@ -36,11 +80,7 @@ std::int64_t half(std::int64_t difference, Rounding rounding) {
 }
 
 Image apply_step(const CenterCrop& step, const ImageView& image) {
-  if (image.height < step.height || image.width < step.width) {
-    throw Error(ErrorCode::BadInput, "cannot crop " + size_text(step.height, step.width) +
-                                         " pixels from " + size_text(image.height, image.width) +
-                                         ": resize the image first");
-  }
+  extent_after(step, {image.height, image.width});
   const std::int64_t top = half(image.height - step.height, step.rounding);
   const std::int64_t left = half(image.width - step.width, step.rounding);
   return copy_of({row_of(image, top) + left * image.channels(), step.height, step.width,
@@ -186,6 +226,7 @@ Image ImagePipeline::prepare(const ImageView& image) const {
                       wrong, size_text(image.height, image.width).c_str(), current.row_bytes,
                       static_cast<int>(image.format), static_cast<long long>(kMaxImagePixels)));
   }
+  require_steps(state_->image_steps, {image.height, image.width});
   // Blue stays first until the image is small: no step looks at the order.
   const bool reversed = image.format == PixelFormat::Bgr || image.format == PixelFormat::Bgra;
   Image held;

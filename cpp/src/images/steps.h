@@ -18,6 +18,13 @@ inline Image empty_image(std::int64_t height, std::int64_t width, std::int64_t c
   return image;
 }
 
+/// Of zeros, to be written in any order.
+inline Image filled_image(std::int64_t height, std::int64_t width, std::int64_t channels) {
+  Image image{{}, height, width, channels};
+  image.pixels.resize(static_cast<std::size_t>(height * width * channels));
+  return image;
+}
+
 /// Copies the pixels as they are; the order of the channels stays.
 Image copy_of(const ImageView& image);
 
@@ -94,8 +101,12 @@ inline std::uint8_t divide_by_255(unsigned value) {
 Image opaque(Image image);
 
 /// The pixels at these rows and columns.
-Image pick(const ImageView& image, const std::vector<std::int64_t>& rows,
-           const std::vector<std::int64_t>& columns);
+Image pick(const ImageView& image, const std::vector<std::int32_t>& rows,
+           const std::vector<std::int32_t>& columns);
+
+/// \throws Error BadInput when the result of a resize has more than kMaxImagePixels.
+void require_resized_pixels(std::int64_t old_height, std::int64_t old_width, std::int64_t height,
+                            std::int64_t width);
 
 /// The same bits as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own
 /// builds differ. A size that stays changes nothing.
@@ -103,6 +114,8 @@ Image pick(const ImageView& image, const std::vector<std::int64_t>& rows,
 /// Pillow's bilinear and bicubic are antialiased: when the image becomes smaller, the filter
 /// becomes wider. Weights are of 22 bits; between the two passes values are rounded to 8 bits. Rows
 /// are resized first, unless the height shrinks by more than twice as many pixels as the width.
+///
+/// Time and memory are linear in the pixels of both images, whatever their shapes.
 /// \throws Error BadInput when the result has more than kMaxImagePixels.
 Image resize(const ImageView& image, std::int64_t height, std::int64_t width,
              Interpolation interpolation, Library library = Library::Pillow);
