@@ -79,6 +79,9 @@ null: 3
   CHECK(parse_yaml("\xef\xbb\xbf"
                    "a: 1",
                    {"a"}) == json({{"a", 1}}));
+  CHECK(parse_yaml("\xef\xbb\xbf"
+                   "a: 1\nb: 2\n",
+                   {"a", "b"}) == json({{"a", 1}, {"b", 2}}));
   Names texts;
   for (const json& value : read_yaml("[90, 1.5, 1.0, yes, ~, no, text]")) {
     texts.push_back(python_text(value));

@@ -68,6 +68,9 @@ void parse_normalize(Field& step, Preparation& result) {
   for (const float deviation : normalize.std) {
     if (!(deviation > 0)) step["std"].wrong("numbers above 0 in float32");
   }
+  if (normalize.mean.size() <= 3 && !make_table(normalize, result.mode).finite) {
+    step.fail("some of its values are infinite or NaN in float32");
+  }
   result.normalize = std::move(normalize);
 }
 
@@ -192,7 +195,10 @@ Description parse_description(const std::string& text, const std::string& path) 
   read_document(text, path, [&](Field& whole) {
     result.images = parse_document(whole);
     if (whole.gives("labels")) {
-      for (const Field& label : whole["labels"].items()) result.labels.push_back(label.text());
+      for (const Field& label : whole["labels"].items()) {
+        result.labels.push_back(label.text());
+        if (result.labels.back().find('\0') != std::string::npos) label.fail("a NUL character");
+      }
     }
     if (whole.gives("postprocess")) parse_post_process(whole["postprocess"], result.outputs);
   });

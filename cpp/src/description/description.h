@@ -114,7 +114,8 @@ Described describe_model(const std::string& program, const std::string& preproce
 
 /// The names of classes in a text file: one a line, in output order; or "0 name", "1 name" and so
 /// on in every line, as PaddleClas has it. Space around a name and empty lines do not count.
-/// \throws Error FileNotFound; BadInput when there is none, or it is not UTF-8.
+/// \throws Error FileNotFound; BadInput when there is none, it is not UTF-8, has a NUL character or
+///   more than kMaxYamlBytes.
 std::vector<std::string> read_class_names(const std::string& path);
 
 }  // namespace lenet

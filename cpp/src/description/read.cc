@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/printable.h"
+#include "io/text.h"
 #include "io/yaml.h"
 #include "model/hash_check.h"
 #include "platform/platform.h"
@@ -32,10 +33,36 @@ constexpr std::array<const char*, 6> kNames = {"preprocess.json",          "infe
 const std::set<std::string> kYmlMembers = {"PreProcess", "PostProcess", "Transforms",
                                            "TransformsMode", "_Attributes"};
 
+/// The text of a file of names: UTF-8 without NUL, at most as long as a YAML may be.
+/// \throws Error as read_class_names
+std::string read_names(const std::string& path) {
+  const std::string bytes = read_file(path);
+  const auto refuse = [&](const std::string& problem) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' is not a list of labels: " + problem);
+  };
+  if (bytes.size() > kMaxYamlBytes) {
+    refuse("it has " + std::to_string(bytes.size()) + " bytes; at most " +
+           std::to_string(kMaxYamlBytes) + " are read");
+  }
+  const std::string text(without_mark(bytes));
+  try {
+    static_cast<void>(json(text).dump());  // checks that it is UTF-8
+  } catch (const json::exception&) {
+    refuse("it is not UTF-8; save it as such");
+  }
+  const std::size_t nul = text.find('\0');
+  if (nul != std::string::npos) {
+    const auto lines =
+        std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
+    refuse("line " + std::to_string(lines + 1) + " has a NUL character");
+  }
+  return text;
+}
+
 /// Lines of a number, `between`, and a name.
 std::string read_label_lines(const std::string& path, const std::string& between) {
   json names = json::object();
-  each_line(read_file(path), [&](std::string_view line) {
+  each_line(read_names(path), [&](std::string_view line) {
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     if (line.empty()) return;
     const std::size_t end = between.empty() ? std::string::npos : line.find(between);
@@ -70,6 +97,9 @@ Manifest parse_manifest(const std::string& text, const std::string& path,
     if (document.at("format_version") != 1) throw InvalidJson("its format_version is not 1");
     if (!document.at("models").contains(program)) return {};
     Manifest manifest{document.at("classes").get<Names>(), {}};
+    for (const std::string& name : manifest.classes) {
+      if (name.find('\0') != std::string::npos) throw InvalidJson("a class has a NUL character");
+    }
     const auto& softmax = document.at("softmax");
     if (!softmax.is_null()) manifest.softmax = softmax.get<bool>();
     return manifest;
@@ -154,7 +184,8 @@ ReadDescription read_description(const std::string& path, bool check_hashes) {
   const std::string subject = "'" + printable(path) + "'";
   try {
     const bool ours = is_json(path) && !is_of_toolkit(parse_json(text));
-    ReadDescription found = ours ? ReadDescription{text, ""} : translate(text, path);
+    ReadDescription found =
+        ours ? ReadDescription{std::string(without_mark(text)), ""} : translate(text, path);
     parse_description(found.text, path);
     return found;
   } catch (const InvalidJson& error) {
@@ -195,13 +226,7 @@ Described describe_model(const std::string& program, const std::string& preproce
 }
 
 std::vector<std::string> read_class_names(const std::string& path) {
-  std::string text = read_file(path);
-  if (text.rfind("\xef\xbb\xbf", 0) == 0) text.erase(0, 3);  // the byte order mark
-  try {
-    static_cast<void>(json(text).dump());  // checks that it is UTF-8
-  } catch (const json::exception&) {
-    throw Error(ErrorCode::BadInput, "'" + path + "' is not a list of labels: it is not UTF-8");
-  }
+  const std::string text = read_names(path);
   Names names;
   Names numbered;
   each_line(text, [&](std::string_view line) {

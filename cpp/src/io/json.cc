@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "io/text.h"
+
 namespace lenet {
 namespace {
 
@@ -107,7 +109,7 @@ void require_unique_names(const JsonValue& value) {
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text) {
-  if (text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);  // of UTF-8, as nlohmann does
+  text = without_mark(text);
   try {
     JsonValue::Ends ends;
     require_unique_names(JsonValue::parse(text, ends));

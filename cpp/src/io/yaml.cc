@@ -12,6 +12,7 @@
 
 #include "io/json.h"
 #include "io/printable.h"
+#include "io/text.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -216,7 +217,7 @@ json parse_yaml(std::string_view text, const std::set<std::string>& members) {
     refuse("it has " + std::to_string(text.size()) + " bytes; at most " +
            std::to_string(kMaxYamlBytes) + " are read");
   }
-  return Reader(text, members).document();
+  return Reader(without_mark(text), members).document();
 }
 
 #else

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/file.h"
+#include "io/text.h"
 #include "lenet/error.h"
 #include "platform/platform.h"
 
@@ -16,7 +17,8 @@ constexpr const char* kHashFile = "SHA256SUMS";
 /// SHA256SUMS: "<64 hexadecimal digits>  <name>" a line, as read by sha256sum -c.
 std::map<std::string, std::string> read_hashes(const std::string& path) {
   std::map<std::string, std::string> hashes;
-  each_line(read_file(path), [&](std::string_view line) {
+  const std::string text = read_file(path);
+  each_line(without_mark(text), [&](std::string_view line) {
     if (line.empty()) return;
     constexpr std::size_t kDigits = 64;
     const auto is_digit = [](unsigned char byte) { return std::isxdigit(byte) != 0; };

@@ -85,6 +85,18 @@ def reading(what: object) -> Iterator[None]:
         raise FileNotFound(f"cannot read {what}: {error.strerror or error}") from error
 
 
+def read_text(path: Path) -> str:
+    """Return a text file of UTF-8, without the byte order mark that editors of Windows write.
+
+    Every reader of text that people write uses this.
+
+    Raises:
+        ValueError: It is not UTF-8.
+        OSError: It cannot be read.
+    """
+    return path.read_text(encoding="utf-8-sig")
+
+
 def write_text(target: Path, text: str) -> None:
     """Write ``text`` to ``target`` atomically, as UTF-8."""
     with atomic_path(target) as temporary:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lenet_cpp._base.files import reading, write_text
+from lenet_cpp._base.files import read_text, reading, write_text
 from lenet_cpp._base.strict_json import (
     boolean,
     choice,
@@ -216,7 +216,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
         with reading(path):
-            return _parse(read_json(path.read_bytes()))
+            return _parse(read_json(read_text(path)))
     except ValueError as error:
         raise BadModel(f"{path} is not a valid manifest: {error}") from error
 
@@ -244,7 +244,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     path = folder / CHECKSUMS_NAME
     try:
         with reading(path):
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = read_text(path).split("\n")
     except ValueError as error:
         raise BadModel(f"{path} is not a list of checksums: {error}") from error
     sums: dict[str, str] = {}

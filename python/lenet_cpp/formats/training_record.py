@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lenet_cpp._base.files import reading, write_text
+from lenet_cpp._base.files import read_text, reading, write_text
 from lenet_cpp._base.strict_json import read_json
 from lenet_cpp.errors import BadModel
 from lenet_cpp.formats.manifest import MeasuredAccuracy, sha256_file
@@ -31,7 +31,7 @@ def load_record(where: Path) -> dict[str, Any]:
     """Read a record; FileNotFound when it cannot be read, BadModel when it is damaged."""
     try:
         with reading(f"the training record {where}"):
-            record = read_json(where.read_text(encoding="utf-8"))
+            record = read_json(read_text(where))
     except ValueError as error:
         raise BadModel(f"the training record {where} is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lenet_cpp._base.files import reading
+from lenet_cpp._base.files import read_text, reading
 from lenet_cpp.errors import BadInput, FileNotFound
 
 IMAGE_SUFFIXES = frozenset(
@@ -72,7 +72,7 @@ def _is_image(path: Path) -> bool:
 
 def _listed(source: Path, missing: bool) -> list[Path]:
     try:
-        text = source.read_text(encoding="utf-8-sig")
+        text = read_text(source)
     except ValueError as error:
         raise BadInput(f"{source} is not a list of images: {error}") from error
     lines = enumerate(map(str.strip, text.split("\n")), start=1)
