@@ -1,7 +1,9 @@
 """What toolkits write beside a model: PaddleClas, PaddleX, Hugging Face and timm."""
 
 import json
+import re
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,10 +13,13 @@ import lenet_cpp
 from lenet_cpp import BadModel, Unsupported
 from lenet_cpp.data import images
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
+from lenet_cpp.formats.manifest import read_manifest, verify_checksums
 from pictures import random_pixels, refused
 from predictor_cases import in_child
 from snippets import run_command
 
+DIGIT = read_mnist_dir(sample_dir()).test.images[0]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -287,6 +292,33 @@ def test_hugging_faces_convnext_crops_small_sizes(tmp_path, side, size):
     assert np.abs(found - expected.transpose(2, 0, 1)).max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("kind", "changed", "size"),
+    [
+        ("PoolFormer", {"crop_pct": 0.9}, (48, 34)),  # int(31 / 0.9), and int(34 * 70 / 49)
+        ("PoolFormer", {"crop_pct": None}, (44, 31)),
+        ("PoolFormer", {}, (48, 34)),  # 0.9 where it is missing
+        ("PoolFormer", {"crop_pct": 0.75, "size": {"height": 32, "width": 32}}, (60, 42)),
+        ("PoolFormer", {"crop_pct": 0.75, "size": {"height": 32, "width": 40}}, (53, 42)),
+        ("Levit", {"size": {"shortest_edge": 28}}, (45, 32)),  # int(256 / 224 * 28)
+    ],
+)
+def test_hugging_faces_kinds_that_enlarge_before_the_crop(tmp_path, kind, changed, size):
+    """By hand, as transformers' image_processing_poolformer.py and _levit.py compute it."""
+    config = {
+        **VIT, "image_processor_type": f"{kind}ImageProcessor", "resample": 3,
+        "size": {"shortest_edge": 31}, "do_center_crop": True, "crop_size": 28, **changed,
+    }  # fmt: skip
+    image = Image.fromarray(random_pixels(49, 70, 3))
+    left, top = ((each - 28) // 2 for each in size)
+    box = (left, top, left + 28, top + 28)
+    expected = (by_pillow(image, size, box, Image.Resampling.BICUBIC) - VIT["image_mean"]) / VIT[
+        "image_std"
+    ]
+    found = Pipeline.load(hub(tmp_path, config))(image)
+    assert np.abs(found - expected.transpose(2, 0, 1)).max() < 1e-6
+
+
 def test_timms_config(tmp_path):
     from paddle.vision import transforms  # which rounds as torchvision does
 
@@ -313,6 +345,9 @@ def test_timms_config(tmp_path):
     [
         ({"resample": 1}, Unsupported, "resample 1"),
         ({"do_pad": True}, Unsupported, "do_pad is not known"),
+        ({"crop_pct": 0.9}, Unsupported, "crop_pct is not known"),
+        ({"data_format": "channels_last"}, Unsupported, "data_format"),
+        ({"image_processor_type": "PerceiverImageProcessor"}, Unsupported, "its kind, Perceiver"),
         ({"do_resize": None}, Unsupported, "do_resize is missing"),
         ({"size": {"longest_edge": 9}}, BadModel, "size: height missing"),
         ({"size": {"shortest_edge": 9, "longest_edge": 9}}, Unsupported, "longest_edge"),
@@ -322,6 +357,255 @@ def test_timms_config(tmp_path):
 def test_bad_preprocessor_config(tmp_path, changed, error, problem):
     path = hub(tmp_path, {**VIT, **changed})
     with refused(error, problem, path):
+        Pipeline.load(path)
+
+
+CLAS_OPS = [
+    {"DecodeImage": {"to_rgb": True, "to_np": False, "channel_first": False}},
+    {"ResizeImage": {
+        "resize_short": 20, "interpolation": "bilinear", "backend": "cv2", "return_numpy": True,
+    }},
+    {"CropImage": {"size": 16}},
+    {"NormalizeImage": {
+        "scale": "1.0/255.0", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "order": "",
+        "output_fp16": False, "channel_num": 3,
+    }},
+    {"ToCHWImage": None},
+]  # fmt: skip
+TWO_SIZES = [CLAS_OPS[0], {"ResizeImage": {"size": [20, 24], "resize_short": 20}}, *CLAS_OPS[2:]]
+ONE_SIZE = [CLAS_OPS[0], {"ResizeImage": {"size": [20, 24]}}, *CLAS_OPS[2:]]
+NAMED = {"class_id_map_file": "names.txt", "delimiter": " "}
+
+
+def clas(post, ops=CLAS_OPS, **others):
+    return {"PreProcess": {"transform_ops": ops}, "PostProcess": {**post, **others}}
+
+
+X2 = {
+    "_Attributes": {"model_type": "classifier", "labels": ["cat", "dog"], "num_classes": 2},
+    "TransformsMode": "RGB",
+    "Transforms": [
+        {"ResizeByShort": {"short_size": 20, "max_size": -1, "interp": "LINEAR"}},
+        {"CenterCrop": {"crop_size": 16}},
+        {"Normalize": X2_NORMALIZE},
+    ],
+}
+X2_RESIZE = {"Resize": {"target_size": [20, 24], "interp": "LINEAR", "keep_ratio": False}}
+HUB = {
+    **VIT, "do_center_crop": True, "crop_size": 16, "default_to_square": True, "size": 24,
+    "data_format": "channels_first", "do_convert_rgb": True, "processor_class": "a",
+    "input_data_format": "channels_last", "return_tensors": "pt", "device": "cpu",
+    "disable_grouping": True, "_valid_processor_keys": ["a"], "auto_map": {"a": "b"},
+    "do_reduce_labels": False, "do_flip_channel_order": None,
+}  # fmt: skip
+POOLFORMER = {
+    **VIT, "image_processor_type": "PoolFormerImageProcessor", "crop_pct": 0.9,
+    "size": {"shortest_edge": 24}, "do_center_crop": True, "crop_size": {"height": 16, "width": 16},
+}  # fmt: skip
+CONVNEXT = {**VIT, "image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.8, "size": 24}
+OLD_HUB = {**{k: v for k, v in VIT.items() if k != "image_processor_type"}, "size": 24}
+TIMM = {
+    "input_size": [3, 20, 20], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
+    "mean": [*MEAN], "std": [*STD], "label_names": ["a", "b"], "classifier": "fc",
+    "num_classes": 2, "test_input_size": [3, 32, 32], "test_crop_pct": 1.0, "pool_size": [7, 7],
+}  # fmt: skip
+WHOLE = {
+    "clas": clas({"Topk": {"topk": 2, **NAMED}, "SavePreLabel": {"save_dir": "a"}},
+        main_indicator="Topk"),
+    "clas, two sizes": clas({"Topk": {"topk": 2, "label_list": ["cat", "dog"]}}, TWO_SIZES),
+    "clas, a size": clas({"Topk": {"topk": 2}}, ONE_SIZE),
+    "clas, ThreshOutput": clas({"ThreshOutput": {
+        "threshold": 0.5, "default_label_index": 1, "label_0": "no", "label_1": "yes", **NAMED,
+    }}),
+    "clas, MultiLabelThreshOutput": clas({"MultiLabelThreshOutput": {"threshold": 0.5, **NAMED}}),
+    "clas, label_list": clas({"MultiLabelThreshOutput": {"label_list": ["cat", "dog"]}}),
+    "clas, PersonAttribute": clas({"PersonAttribute": {
+        "threshold": 0.5, "glasses_threshold": 0.3, "hold_threshold": 0.6,
+    }}),
+    "clas, VehicleAttribute": clas({"VehicleAttribute": {
+        "color_threshold": 0.5, "type_threshold": 0.5,
+    }}),
+    "clas, TableAttribute": clas({"TableAttribute": {f"{name}_threshold": 0.5 for name in (
+        "source", "number", "color", "clarity", "obstruction", "angle")}}),
+    "clas, as for training": clas({"name": "Topk", "topk": 2, **NAMED}),
+    "x2": X2,
+    "x2, Resize": {**X2, "Transforms": [X2_RESIZE, *X2["Transforms"][1:]]},
+    "hub": HUB,
+    "hub, PoolFormer": POOLFORMER,
+    "hub, ConvNext": CONVNEXT,
+    "hub, of old": {**OLD_HUB, "feature_extractor_type": "ViTFeatureExtractor"},
+    "timm": {"pretrained_cfg": TIMM, "architecture": "resnet18"},
+    "timm, alone": {**TIMM, "input_size": [3, 20, 24], "crop_mode": "squash"},
+}  # fmt: skip
+OTHER_TEXTS = {
+    "interpolation": "nearest", "backend": "pil", "order": "chw", "scale": "1.0/128.0",
+    "delimiter": ",", "class_id_map_file": "others.txt", "main_indicator": "SavePreLabel",
+    "label_0": "never", "label_1": "always", "name": "ThreshOutput", "interp": "NEAREST",
+    "TransformsMode": "BGR", "model_type": "detector", "crop_mode": "border",
+    "image_processor_type": "PerceiverImageProcessor", "data_format": "channels_last",
+    "feature_extractor_type": "CLIPFeatureExtractor",
+}  # fmt: skip
+"""Of texts; other values are turned by their type."""
+WITHOUT_EFFECT = {
+    "to_np": "DecodeImage gives an array anyhow",
+    "return_numpy": "says how Pillow's result is handed on",
+    "save_dir": "of SavePreLabel, which writes a file beside the result",
+    "is_scale": "decides what PaddleX 2 checks, not what it computes",
+    "num_classes": "the network says it",
+    "do_convert_rgb": "pictures are RGB here before anything else",
+    "processor_class": "names the processor of texts and images, of which this is a part",
+    "input_data_format": "of arrays that are given in place of pictures",
+    "return_tensors": "of which library the result is",
+    "device": "where the result is",
+    "disable_grouping": "how several pictures are computed together",
+    "_valid_processor_keys": "names of arguments",
+    "auto_map": "code that transformers runs only when the user trusts it",
+    "architecture": "the network's name",
+    "classifier": "the name of a layer",
+    "pool_size": "of the network",
+    "test_input_size": "timm uses it when it is asked for with use_test_size alone",
+    "test_crop_pct": "likewise",
+}
+"""Fields that change neither tensor nor labels nor post-processing, and why."""
+BESIDE = {("clas, two sizes", "size"): "resize_short goes before it"}
+
+
+def places(value, before=()):
+    """Yield the path of each value that is no object of fields, and no list of ops."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        path = (*before, key)
+        listed = isinstance(inner, list) and bool(inner) and isinstance(inner[0], dict)
+        named = isinstance(inner, dict) and key not in {"size", "crop_size", "auto_map"}
+        if listed or named:
+            yield from places(inner, path)
+        elif inner is not None or key == "do_flip_channel_order":
+            yield path
+
+
+def turned_value(name, value):
+    match value:
+        case str():
+            return OTHER_TEXTS.get(name, "other")
+        case None | bool():
+            return not value
+        case int() | float():
+            other = value + 1 if value == 0 or value > 1 else value / 2
+            return {"resample": 3, "max_size": 30}.get(name, other)
+        case dict():
+            return {key: turned_value(key, inner) for key, inner in value.items()}
+        case _:
+            return [turned_value(name, value[0]), *value[1:]]
+
+
+def with_turned(document, path):
+    key, *rest = path
+    made = dict(document) if isinstance(document, dict) else list(document)
+    made[key] = with_turned(made[key], rest) if rest else turned_value(key, made[key])
+    return made
+
+
+@pytest.mark.parametrize("form", WHOLE)
+def test_each_known_field_is_used_or_refused(tmp_path, form):
+    import yaml
+
+    names = {
+        "clas": "inference.yml", "x2": "model.yml", "hub": "preprocessor_config.json",
+        "timm": "config.json",
+    }  # fmt: skip
+    path = tmp_path / names[form.partition(",")[0]]
+    (tmp_path / "names.txt").write_text("0 cat,a\n1 dog,b\n")
+    (tmp_path / "others.txt").write_text("0 sun\n1 moon\n")
+    picture = random_pixels(40, 50, 3)
+
+    def found(document):
+        as_text = yaml.safe_dump if path.suffix == ".yml" else json.dumps
+        path.write_text(as_text(document))
+        pipeline = Pipeline.load(path)
+        return pipeline(picture).tobytes(), pipeline.labels, pipeline.postprocess
+
+    expected = found(WHOLE[form])
+    silent = set()
+    for place in places(WHOLE[form]):
+        with suppress(lenet_cpp.Error):  # refused by its name
+            if found(with_turned(WHOLE[form], place)) == expected:
+                silent.add(place[-1])
+    known = {name for name in WITHOUT_EFFECT if any(name in place for place in places(WHOLE[form]))}
+    assert silent == known | {name for where, name in BESIDE if where == form}
+
+
+def test_each_field_that_the_readers_know_is_turned(root):
+    """Whoever adds a field to a reader adds it to WHOLE too."""
+    source = (root / "cpp/src/description/toolkits.cc").read_text("utf-8")
+    by_name = r'(?:gives|has)\("(\w+)"\)|\["(\w+)"\]|(?:require|is_on)\(\w+, "(\w+)"'
+    asked = re.findall(by_name, source)
+    listed = re.findall(r"const char\* name\s*:\s*\{([^}]+)\}", source)
+    names = {name for found in asked for name in found if name}
+    names |= {name for found in listed for name in re.findall(r'"(\w+)"', found)}
+    turned = {key for form in WHOLE.values() for place in places(form) for key in place}
+    not_of_files = {"preprocess", "id2label", "height", "width", "shortest_edge"}
+    missing = names - turned - not_of_files
+    assert not missing, missing
+
+
+MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
+
+
+def test_a_byte_order_mark_is_accepted_by_every_reader(model_dir, tmp_path):
+    """Editors of Windows put it at the beginning of what they save."""
+    folder = shutil.copytree(model_dir, tmp_path / "lenet")
+    images.digit().save(folder / "preprocess.json")
+    expected = lenet_cpp.Classifier(folder)(DIGIT).predictions
+    for name in ("preprocess.json", "manifest.json", "SHA256SUMS"):
+        path = folder / name
+        path.write_bytes(MARK + path.read_bytes())
+        if name != "SHA256SUMS":
+            listed = (folder / "SHA256SUMS").read_text().splitlines()
+            kept = [line for line in listed if not line.endswith(name)]
+            (folder / "SHA256SUMS").write_text("\n".join(kept) + "\n")
+    assert lenet_cpp.Classifier(folder)(DIGIT).predictions == expected
+    assert Pipeline.load(folder / "preprocess.json") == images.digit()
+    assert read_manifest(folder).classes == tuple("0123456789")
+    assert verify_checksums(folder)
+    # What toolkits write: more than one line, of which the second would stand further left.
+    text = with_ops("ResizeImage: {size: 9}", NORMALIZE, "ToCHWImage:") + (
+        "PostProcess:\n  Topk: {topk: 1, class_id_map_file: names.txt}\n"
+    )
+    (tmp_path / "names.txt").write_bytes(MARK + b"0 cat\n1 dog\n")
+    plain = Pipeline.load(yml(tmp_path, text))
+    assert plain.labels == ("cat", "dog")
+    (tmp_path / "inference.yml").write_bytes(MARK + text.encode())
+    assert Pipeline.load(tmp_path / "inference.yml") == plain
+    path = hub(tmp_path, VIT, {"id2label": {"0": "cat", "1": "dog"}})
+    for each in (path, tmp_path / "config.json"):
+        each.write_bytes(MARK + each.read_bytes())
+    assert Pipeline.load(path).labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [(b"0 a\n1 b\0\n", "line 2 has a NUL"), (b"0 a\n1 \xff\n", "it is not UTF-8")],
+)
+def test_bad_files_of_labels_that_a_description_names(tmp_path, names, problem):
+    text = with_ops(NORMALIZE, "ToCHWImage:") + (
+        "PostProcess:\n  Topk: {topk: 1, class_id_map_file: names.txt}\n"
+    )
+    (tmp_path / "names.txt").write_bytes(names)
+    with refused(lenet_cpp.BadInput, problem, tmp_path / "names.txt"):
+        Pipeline.load(yml(tmp_path, text))
+
+
+def test_a_nul_in_a_label_is_refused(tmp_path):
+    path = hub(tmp_path, VIT, {"id2label": {"0": "a\0b"}})
+    with refused(BadModel, "labels.0.: a NUL character", path):
+        Pipeline.load(path)
+    with pytest.raises(lenet_cpp.BadInput, match="a name has a NUL character"):
+        lenet_cpp.Classifier(labels=["a\0", *"bcdefghij"])
+
+
+def test_a_normalize_whose_values_float32_does_not_hold(tmp_path):
+    path = hub(tmp_path, {**VIT, "image_mean": [3e38, 0, 0], "image_std": [0.1, 1, 1]})
+    with refused(BadModel, r"steps.1.: some of its values are infinite or NaN in float32", path):
         Pipeline.load(path)
 
 

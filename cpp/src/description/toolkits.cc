@@ -368,9 +368,37 @@ Size hub_size(Field size, bool number_is_short_side) {
 }
 
 /// The size before the middle is cropped that is this share of it.
-std::int64_t before_crop(std::int64_t size, const Field& share) {
-  if (!(share.real() >= 0.01 && share.real() <= 100)) share.wrong("a number from 0.01 to 100");
-  return static_cast<std::int64_t>(static_cast<double>(size) / share.real());
+std::int64_t before_crop(std::int64_t size, double share) {
+  return static_cast<std::int64_t>(static_cast<double>(size) / share);
+}
+
+double share_of(const Field& field) {
+  if (!(field.real() >= 0.01 && field.real() <= 100)) field.wrong("a number from 0.01 to 100");
+  return field.real();
+}
+
+/// The sizes before a crop that some kinds do not name in their files.
+/// \param crop becomes that of ConvNext
+Size hub_scaled(Field& document, const std::string& kind, Size size, Size& crop) {
+  const auto is_kind = [&](const char* begin) { return kind.rfind(begin, 0) == 0; };
+  if (is_kind("ConvNext") && size.second == 0) {  // a crop for small sizes, none for large ones
+    const std::int64_t side = size.first;
+    const double share = share_of(document["crop_pct"]);
+    if (side >= 384) return {side, side};
+    crop = {side, side};
+    return {before_crop(side, share), 0};
+  }
+  if (is_kind("PoolFormer")) {
+    constexpr double kUsual = 0.9;
+    const bool says_none = document.has("crop_pct") && !document.gives("crop_pct");
+    if (says_none) return size;
+    const double share = document.gives("crop_pct") ? share_of(document["crop_pct"]) : kUsual;
+    // Of a square it takes the short side.
+    if (size.second == 0 || size.first == size.second) return {before_crop(size.first, share), 0};
+    return {before_crop(size.first, share), before_crop(size.second, share)};
+  }
+  if (is_kind("Levit") && size.second == 0) return {before_crop(size.first, 224.0 / 256), 0};
+  return size;
 }
 
 bool is_on(Field& document, const char* name) {
@@ -383,21 +411,21 @@ std::string from_hugging_face(Field document, const json& id2label) {
     if (document.gives(name)) kind = document[name].text();
   }
   const auto is_kind = [&](const char* begin) { return kind.rfind(begin, 0) == 0; };
+  if (is_kind("Perceiver")) refuse("its kind, " + kind);    // crops by a ratio, before it resizes
   for (const char* name : {"do_resize", "do_normalize"}) {  // each kind has its own default
     if (!document.gives(name)) refuse(std::string(name) + " is missing");
   }
   std::string steps;
   Size crop;
-  if (is_on(document, "do_resize")) {
+  const bool resizes = is_on(document, "do_resize");
+  if (!resizes) document.asked.insert("crop_pct");
+  if (resizes) {
     const json& resample = document["resample"].value;  // Pillow's numbers
     if (resample != 0 && resample != 2 && resample != 3) refuse(document["resample"]);
     // Before version 4.26 a number meant both sides for ViT, the short one for others.
-    Size size = hub_size(document["size"], !is_kind("ViT") && !is_kind("DeiT") && !is_kind("BeiT"));
-    if (is_kind("ConvNext") && size.second == 0) {  // a crop for small sizes, none for large ones
-      const std::int64_t side = size.first;
-      if (side < 384) crop = {side, side};
-      size = side < 384 ? Size{before_crop(side, document["crop_pct"]), 0} : Size{side, side};
-    }
+    bool is_short_side = !is_kind("ViT") && !is_kind("DeiT") && !is_kind("BeiT");
+    if (document.gives("default_to_square")) is_short_side = !is_on(document, "default_to_square");
+    const Size size = hub_scaled(document, kind, hub_size(document["size"], is_short_side), crop);
     const char* const filter = resample == 0 ? "nearest" : resample == 2 ? "bilinear" : "bicubic";
     steps = resize_step("pillow", filter, size, "down") + ",";
   }
@@ -411,10 +439,12 @@ std::string from_hugging_face(Field document, const json& id2label) {
                           normalizes ? text_of(document["image_mean"].value) : "[0,0,0]",
                           normalizes ? text_of(document["image_std"].value) : "[1,1,1]") +
            ",";
+  require(document, "data_format", "channels_first");
+  // Those of steps that are off, and those that change no picture's tensor.
   for (const char* name :
-       {"size", "resample", "crop_size", "image_mean", "image_std", "crop_pct", "do_convert_rgb",
-        "processor_class", "data_format", "input_data_format", "return_tensors", "device",
-        "disable_grouping", "default_to_square", "_valid_processor_keys", "auto_map"}) {
+       {"size", "resample", "default_to_square", "crop_size", "image_mean", "image_std",
+        "do_convert_rgb", "processor_class", "input_data_format", "return_tensors", "device",
+        "disable_grouping", "_valid_processor_keys", "auto_map"}) {
     document.asked.insert(name);
   }
   for (const auto& member : document.value.items()) {  // not asked for: not done
@@ -435,8 +465,8 @@ std::string from_timm(Field document) {
   const bool squashes = config.gives("crop_mode") && config["crop_mode"].value == "squash";
   if (!squashes) require(config, "crop_mode", "center");
   if (!squashes && height != width) refuse(config["input_size"]);
-  const Size size = {before_crop(height, config["crop_pct"]),
-                     squashes ? before_crop(width, config["crop_pct"]) : 0};
+  const double share = share_of(config["crop_pct"]);
+  const Size size = {before_crop(height, share), squashes ? before_crop(width, share) : 0};
   const std::string steps =
       resize_step("pillow", interpolation_of(config["interpolation"], false), size, "down") + "," +
       crop_step({height, width}, "half_even") + "," +
