@@ -52,8 +52,11 @@ async function load() {
 
 // What is shown of an output: probabilities of logits, others as they are.
 function shown(output) {
+  // As in cpp/src/description/outputs.cc: no class is made of NaN, nor of logits without a softmax.
+  if (output.some(Number.isNaN)) throw new Error('the model gives no class: an output is NaN');
   if (about.output_kind !== 'logits') return output;
   const largest = Math.max(...output);
+  if (!Number.isFinite(largest)) throw new Error('the model gives no class: an output is infinite');
   const powers = output.map((value) => Math.exp(value - largest));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((value) => value / sum);

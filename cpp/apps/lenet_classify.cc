@@ -15,6 +15,7 @@
 #include "images/decoders.h"
 #include "io/file.h"
 #include "io/printable.h"
+#include "layer_values.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "options.h"
@@ -195,6 +196,7 @@ Classified classify(const ClassifyOptions& options) {
     progress.clear();
     std::fprintf(stderr, "skipped %s\n", printable(error.what()).c_str());
   };
+  NanOrigin origin;
   Tensor written;  // what the model took, if it is wanted: all of one shape
   std::vector<Batch> open;
   const auto run = [&](const Batch& batch) {
@@ -220,10 +222,16 @@ Classified classify(const ClassifyOptions& options) {
                   "'" + model_file + "' is no classifier: its output is " + to_string(shape));
     }
     const float* row = outputs.data.data();
-    for (const std::size_t place : places) {
+    for (std::int64_t i = 0; i < count; ++i, row += classes) {
+      const std::size_t place = places[static_cast<std::size_t>(i)];
+      const std::string problem = problem_of(row, classes, kind_for(description.outputs, kind));
+      if (!problem.empty()) {
+        skip(place, no_class("'" + files[place].text() + "'", problem,
+                             origin.find(predictor, slice(images, i, 1))));
+        continue;
+      }
       results[place].found = interpret(row, classes, described, predictor.config(), kind,
                                        {options.topk, options.threshold});
-      row += classes;
     }
   };
   bool warned = false;  // of the first dark image; the report has all

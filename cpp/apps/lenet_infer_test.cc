@@ -7,7 +7,9 @@
 
 #include "attached.h"
 #include "batches.h"
+#include "description/outputs.h"
 #include "io/file.h"
+#include "layer_values.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
@@ -50,12 +52,22 @@ Tensor zeros(const TensorSpec& spec, std::int64_t batch_size) {
   return images;
 }
 
-/// The greatest output of each image, or of labels the first.
-std::vector<std::int64_t> classes_of(const Tensor& output, OutputKind kind) {
+/// The greatest output of each image, or of labels the first; kNoClass where that is NaN's.
+/// \param refuse called with the number of such an image and what is wrong with its outputs
+template <typename Refuse>
+std::vector<std::int64_t> classes_of(const Tensor& output, OutputKind kind, const Refuse& refuse) {
   std::vector<std::int64_t> classes;
   if (output.data.empty()) return classes;
   const auto row = static_cast<std::ptrdiff_t>(output.data.size()) / output.shape[0];
+  // The greatest one needs no softmax.
+  const OutputKind compared = kind == OutputKind::Labels ? kind : OutputKind::Unknown;
   for (auto begin = output.data.begin(); begin != output.data.end(); begin += row) {
+    const std::string problem = problem_of(&*begin, static_cast<std::size_t>(row), compared);
+    if (!problem.empty()) {
+      refuse(classes.size(), problem);
+      classes.push_back(kNoClass);
+      continue;
+    }
     const auto greatest = std::max_element(begin, begin + row) - begin;
     classes.push_back(kind == OutputKind::Labels ? static_cast<std::int64_t>(*begin) : greatest);
   }
@@ -108,7 +120,13 @@ std::string run(const Options& options) {
     append(report.output, part);
   }
   const bool is_classifier = report.output.shape[0] == count;  // not so of any other .onnx
-  if (is_classifier) report.classes = classes_of(report.output, predictor->output_kind());
+  const auto refuse = [&](std::size_t image, const std::string& problem) {
+    if (options.labels.empty()) return;  // the outputs are shown as they are
+    const TensorView values = slice(images, static_cast<std::int64_t>(image), 1);
+    throw no_class("image " + std::to_string(image) + " of '" + report.input + "'", problem,
+                   NanOrigin().find(*predictor, values));
+  };
+  if (is_classifier) report.classes = classes_of(report.output, predictor->output_kind(), refuse);
   if (!options.labels.empty()) report.correct = count_correct(report.classes, options.labels);
   if (options.repeats > 0 && count > 0) {
     const TensorView batch = slice(images, 0, report.batch_size);

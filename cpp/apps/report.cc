@@ -153,7 +153,9 @@ std::string format_report(const char* program, const Options& options, const Pre
   const std::size_t images = report.classes.size();
   const float* value = report.output.data.data();
   for (std::size_t i = 0; i < std::min(images, kImagesShown); ++i) {
-    text += print("image %zu: class %lld, logits", i, static_cast<long long>(report.classes[i]));
+    const std::int64_t found = report.classes[i];
+    text += print("image %zu: ", i) +
+            (found == kNoClass ? "no class" : "class " + std::to_string(found)) + ", logits";
     for (std::size_t j = 0; j < report.output.data.size() / images; ++j) {
       text += print(" %.9g", static_cast<double>(*value++));
     }

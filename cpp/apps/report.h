@@ -14,12 +14,15 @@
 
 namespace lenet::apps {
 
+/// In place of a class where the outputs give none, such as NaN.
+constexpr std::int64_t kNoClass = -1;
+
 /// Of a run of lenet_infer_test.
 struct Report {
   std::string input;  ///< the file, or what was used instead
   Shape input_shape;
   Tensor output;
-  std::vector<std::int64_t> classes;    ///< the greatest output of each image
+  std::vector<std::int64_t> classes;    ///< the greatest output of each image, or kNoClass
   std::optional<std::int64_t> correct;  ///< classes that are those of the labels
   std::int64_t batch_size = 0;
   std::int64_t peak_bytes = 0;  ///< of resident memory

@@ -2,6 +2,7 @@
 #include <pybind11/stl/filesystem.h>
 
 #include <filesystem>
+#include <new>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -36,6 +37,9 @@ void register_errors(py::module_& module) {
     } catch (const Error& error) {
       const py::object type = py::module_::import("lenet_cpp.errors").attr(to_string(error.code()));
       py::set_error(type, error.what());
+    } catch (const std::bad_alloc&) {  // docs/errors.md
+      py::set_error(py::module_::import("lenet_cpp.errors").attr("BackendFailure"),
+                    "out of memory");
     }
   });
 }

@@ -16,6 +16,7 @@
 #include "bindings.h"
 #include "description/description.h"
 #include "description/outputs.h"
+#include "images/decoders.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/interruption.h"
 #include "lenet/predictor_pool.h"
@@ -182,6 +183,17 @@ void register_predictor(py::module_& module) {
             return in_turn(self, [&](Predictor& predictor) { return run_layers(predictor, view); });
           },
           py::arg("images"))
+      .def(
+          "nan_origin",
+          [](SharedPredictor& self, const py::array& image, const ImagePipeline* pipeline) {
+            TensorView view = view_of(image);
+            if (pipeline != nullptr && view.pixels != nullptr) {
+              view = pipeline->view(view.pixels, view.shape);
+            }
+            const WithoutGil release;
+            return self.nan_origin(view);
+          },
+          py::arg("image"), py::arg("pipeline"))
       .def("clone",
            [](SharedPredictor& self) {
              return Held<SharedPredictor>(new SharedPredictor(
@@ -247,6 +259,20 @@ py::list interpret_rows(const Array<float>& outputs, const std::string& kind,
   return images;
 }
 
+/// \param outputs float32 [images, classes]
+/// \returns the number of each image that has no class, and what is wrong with its outputs
+std::vector<std::pair<std::size_t, std::string>> find_problems(const Array<float>& outputs,
+                                                               const std::string& kind) {
+  if (outputs.ndim() != 2) throw Error(ErrorCode::BadInput, "expected outputs [images, classes]");
+  const auto classes = static_cast<std::size_t>(outputs.shape(1));
+  std::vector<std::pair<std::size_t, std::string>> found;
+  for (py::ssize_t image = 0; image < outputs.shape(0); ++image) {
+    std::string problem = problem_of(outputs.data(image, 0), classes, parse_kind(kind));
+    if (!problem.empty()) found.emplace_back(image, std::move(problem));
+  }
+  return found;
+}
+
 }  // namespace
 
 void register_predictors(py::module_& module) {
@@ -276,6 +302,13 @@ void register_predictors(py::module_& module) {
       py::arg("path"), py::arg("check_hashes"));
   module.def("interpret", &interpret_rows, py::arg("outputs").noconvert(), py::arg("kind"),
              py::arg("postprocess"), py::arg("labels"), py::arg("topk"), py::arg("threshold"));
+  module.def("find_problems", &find_problems, py::arg("outputs").noconvert(), py::arg("kind"));
+  module.def("no_class",
+             [](const std::string& image, const std::string& problem, const std::string& origin) {
+               return std::string(no_class(image, problem, origin).what());
+             });
+  module.def("exif_orientation",
+             [](const std::string_view& tiff) { return exif_orientation(tiff); });
   register_predictor(module);
   register_runner<PredictorPool>(module, "PredictorPool")
       .def(py::init([](const Config& config, std::size_t size,

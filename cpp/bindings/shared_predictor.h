@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "layer_values.h"
 #include "lenet/predictor.h"
 
 namespace lenet::bindings {
@@ -22,12 +23,18 @@ class SharedPredictor {
     const std::lock_guard<std::mutex> lock(mutex_);
     return use(predictor_);
   }
+  /// As NanOrigin::find.
+  std::string nan_origin(const TensorView& image) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return origin_.find(predictor_, image);
+  }
   /// For what never changes, and to cancel the run that has the turn.
   Predictor& at_once() { return predictor_; }
 
  private:
   std::mutex mutex_;
   Predictor predictor_;
+  NanOrigin origin_;
 };
 
 /// What each operator gave: its type, its name and the output.

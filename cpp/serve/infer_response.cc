@@ -20,11 +20,13 @@ std::vector<std::string> class_texts(const Described& described, const Config& c
   std::vector<std::string> texts;
   for (std::int64_t image = 0; image < images; ++image, values += classes) {
     const std::size_t end = texts.size() + static_cast<std::size_t>(most);
+    const std::string problem = problem_of(values, classes, OutputKind::Unknown);
+    if (!problem.empty()) throw no_class("image " + std::to_string(image), problem, "");
     // The output's own values, as the protocol has it.
     Finding found = interpret(values, classes, described, config, OutputKind::Unknown, wish);
     for (const Prediction& one : found.predictions) {
       std::string& text = texts.emplace_back();
-      if (!append_json(text, one.value)) text += "nan";
+      if (!append_json(text, one.value)) text += one.value > 0 ? "inf" : "-inf";
       text += ":" + std::to_string(one.class_id);
       if (one.label) text += ":" + *one.label;
     }

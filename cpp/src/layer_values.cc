@@ -1,10 +1,15 @@
 #include "layer_values.h"
 
+#include <algorithm>
+#include <cmath>
+#include <exception>
 #include <map>
 
+#include "finite.h"
 #include "io/printable.h"
 #include "model/model.h"
 #include "model/rules/support.h"
+#include "pixels.h"
 
 namespace lenet {
 namespace {
@@ -47,6 +52,53 @@ void LayerValues::run(const TensorView& input) {
   for (const auto& [type, index] : layers_) {
     callback_(type, predictor_.output_specs()[index].name, values[index].view());
   }
+}
+
+void NanOrigin::look(const std::string& type, const std::string& name, const TensorView& values) {
+  if (!nan_.empty() || values.data == nullptr) return;
+  const std::size_t count = element_count(values.shape);
+  if (all_finite(values.data, count)) return;
+  const float* const end = values.data + count;
+  const bool has_nan = std::any_of(values.data, end, [](float value) { return std::isnan(value); });
+  std::string& found = has_nan ? nan_ : infinite_;
+  if (found.empty()) {
+    found = std::string("; the first ") + (has_nan ? "NaN" : "infinity") + " is of " + type + " '" +
+            name + "'";
+  }
+}
+
+std::string NanOrigin::find(const Predictor& predictor, const TensorView& image) noexcept try {
+  const Config& config = predictor.config();
+  if (failed_ || config.model_file.empty()) return "";
+  nan_.clear();
+  infinite_.clear();
+  Tensor input;
+  read_values(image, input);
+  look("the input", predictor.input_spec().name, input.view());
+  // A model for a fixed number of images takes the image as many times.
+  const Shape& taken = predictor.input_spec().shape;
+  const std::size_t size = input.data.size();
+  const std::int64_t copies =
+      taken.empty() || input.shape.empty() ? 1 : std::max<std::int64_t>(taken[0], 1);
+  for (std::int64_t i = 1; i < copies; ++i) {
+    input.data.insert(input.data.end(), input.data.begin(),
+                      input.data.begin() + static_cast<std::ptrdiff_t>(size));
+  }
+  if (copies > 1) input.shape[0] = copies;
+  if (layers_ == nullptr) {
+    failed_ = true;
+    Config showing = config;
+    showing.check_finite = false;
+    showing.time_limit_ms = 0;
+    layers_ = std::make_unique<LayerValues>(
+        std::move(showing), [this](const std::string& type, const std::string& name,
+                                   const TensorView& values) { look(type, name, values); });
+    failed_ = false;
+  }
+  layers_->run(input.view());
+  return !nan_.empty() ? nan_ : infinite_;
+} catch (const std::exception&) {  // the values are not known: the error does without them
+  return "";
 }
 
 }  // namespace lenet

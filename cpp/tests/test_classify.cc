@@ -1,7 +1,10 @@
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "classify_files.h"
 #include "command_line.h"
+#include "io/yaml.h"
 #include "options.h"
 #include "report.h"
 #include "support.h"
@@ -43,14 +46,48 @@ TEST_CASE("the most probable classes, the lower number first when two are equal"
   CHECK(top[2].value == doctest::Approx(std::exp(-2.0) / sum).epsilon(1e-7));
   CHECK(top_classes(logits.data(), 4, 9, OutputKind::Unknown).size() == 4);
   CHECK(top_classes(logits.data(), 4, 1, OutputKind::Unknown)[0].value == 3);
-  const std::vector<float> not_a_number = {NAN, 1, NAN, 2};
-  CHECK(top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[1].class_id == 1);
-  CHECK(top_classes(not_a_number.data(), 4, 4, OutputKind::Unknown)[3].class_id == 2);
   const std::vector<float> labels = {7, -1};
   CHECK(top_classes(labels.data(), 2, 1, OutputKind::Labels).size() == 1);
   CHECK(top_classes(labels.data(), 2, 9, OutputKind::Labels)[1].class_id == -1);
   const std::vector<float> large = {1e30F, -1e30F};
   CHECK(top_classes(large.data(), 2, 1, OutputKind::Logits)[0].value == 1);
+}
+
+TEST_CASE("no class is made of NaN") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const auto problem = [](const std::vector<float>& outputs, OutputKind kind) {
+    return problem_of(outputs.data(), outputs.size(), kind);
+  };
+  for (const OutputKind kind : {OutputKind::Unknown, OutputKind::Logits, OutputKind::Probabilities,
+                                OutputKind::Scores, OutputKind::Labels}) {
+    CHECK(problem({1, NAN, 2}, kind) == "output 1 of 3 is NaN");
+    CHECK(problem({1, 0, 2}, kind) == "");
+  }
+  // -infinity is a number, as of a log-softmax; a softmax has no limit where it is all there is.
+  CHECK(problem({-infinity, 0}, OutputKind::Logits) == "");
+  CHECK(problem({-infinity, 0}, OutputKind::Unknown) == "");
+  CHECK(problem({infinity, 0}, OutputKind::Unknown) == "");
+  CHECK(problem({1, infinity}, OutputKind::Logits) ==
+        "output 1 of 2 is infinite, of which a softmax makes NaN");
+  CHECK(problem({-infinity, -infinity}, OutputKind::Logits).find("all outputs") == 0);
+  CHECK(problem({0, 1e19F}, OutputKind::Labels) == "output 1 of 2 is no class number");
+  CHECK(problem({-infinity}, OutputKind::Labels) == "output 0 of 1 is no class number");
+  // Each rule refuses it.
+  const std::vector<float> outputs(26, NAN);
+  for (const PostProcessKind& kind : post_process_kinds()) {
+    Description description;
+    description.outputs.type = kind.type;
+    for (const auto& [name, usual] : kind.thresholds) {
+      description.outputs.thresholds.push_back(usual);
+    }
+    CHECK_ERROR(BadInput, "the model gives no class: output 0 of 26 is NaN",
+                interpret(outputs.data(), 26, description, OutputKind::Unknown, {}));
+  }
+  const std::vector<float> scores = {infinity, 0.25F};
+  Description several;
+  several.outputs.type = PostProcess::MultiLabelThreshOutput;
+  several.outputs.thresholds = {0.5};
+  CHECK(interpret(scores.data(), 2, several, OutputKind::Logits, {}).predictions.size() == 1);
 }
 
 TEST_CASE("results as text, CSV and JSON") {
@@ -99,6 +136,9 @@ TEST_CASE("names of classes") {
   CHECK(read("0\n1\n2\n") == Names{"0", "1", "2"});
   CHECK_ERROR(BadInput, "lists no label", read(" \n"));
   CHECK_ERROR(BadInput, "UTF-8", read("\xff\n"));
+  CHECK_ERROR(BadInput, "line 2 has a NUL character", read(std::string_view("cat\nd\0g\n", 9)));
+  CHECK_ERROR(BadInput, "at most 4194304 are read", read(std::string(kMaxYamlBytes + 1, 'a')));
+  CHECK(read(std::string(kMaxYamlBytes, 'a')).size() == 1);
   CHECK_ERROR(FileNotFound, "nowhere", read_class_names("/nowhere"));
 }
 

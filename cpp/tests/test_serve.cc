@@ -1,5 +1,7 @@
 // What the service answers, and what it refuses. tests/serve has its HTTP.
 
+#include <cmath>
+
 #include "lenet/image_pipeline.h"
 #include "notation.h"
 #include "serve_support.h"
@@ -176,6 +178,25 @@ TEST_CASE("the classification extension gives the greatest values, in text") {
   std::uint32_t size = 0;
   std::memcpy(&size, strings.data(), sizeof(size));
   CHECK(strings.substr(sizeof(size), size) == text);
+}
+
+TEST_CASE("no class is made of NaN; the output alone is given as it is") {
+  const TemporaryFolder folder;
+  const Config config =
+      write_onnx(folder, onnx_graph("Flatten x -> f; MatMul f w -> g; Relu g -> h; MatMul h v -> y",
+                                    "w[2,2]=2,2,2,2 v[2,2]=1,2,-1,1", "x[-1,1,1,2] -> y[-1,2]"));
+  Server server(options_of(config.model_file));
+  const std::vector<float> values = {1, 2, 3e38F, 3e38F};  // of two images: infinity - infinity
+  json head = binary_input({2, 1, 1, 2}, 16);
+  head["outputs"][0]["name"] = "y";
+  head["outputs"][0]["parameters"] = {{"classification", 1}};
+  const std::string text = head.dump();
+  server.refuses(request_of("POST", kInfer, text + bytes_of(values), std::to_string(text.size())),
+                 400, "image 1: the model gives no class: output 0 of 2 is NaN");
+  head["outputs"][0]["parameters"] = {{"binary_data", true}};
+  const std::vector<float> raw = values_of(server.infer(head, bytes_of(values)));
+  CHECK(raw[1] == 18);
+  CHECK(std::isnan(raw[2]));
 }
 
 TEST_CASE("requests that are wrong are refused with their status and a reason") {

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from lenet_cpp.errors import BadModel
 
+NO_CLASS = -1
+"""In place of a class where the outputs give none, such as NaN."""
+
 TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5, "tf32": 0.0125}
 """The tolerance of each precision of arithmetic. bf16 has 8 significant bits, TF32 11; int8
 clips what is beyond the range that calibration found: a rare logit is far off (quantization.md)."""
@@ -101,8 +104,10 @@ def compare(
     within = bool((share <= 1).all())
     same_class = np.ones(len(reference), np.bool_)
     if reference.ndim == 2 and reference.size:
-        same_class = reference.argmax(axis=1) == found.argmax(axis=1)
+        expected, classes = predicted(reference), predicted(found)
+        same_class = expected == classes
         within = within and bool((same_class | _near_ties(reference, tolerance)).all())
+        same_class &= expected != NO_CLASS
     return Comparison(
         *names,
         exact=exact,
@@ -113,6 +118,17 @@ def compare(
         equal_predictions=int(same_class.sum()),
         images=len(reference),
     )
+
+
+def predicted(outputs: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the class of each image, by outputs [N, classes]: the greatest.
+
+    It is :data:`NO_CLASS` where an output is NaN, of which no class is made, as in C++.
+    """
+    classes: NDArray[np.intp] = np.where(
+        np.isnan(outputs).any(axis=1), NO_CLASS, outputs.argmax(axis=1)
+    )
+    return classes
 
 
 def compare_batches(

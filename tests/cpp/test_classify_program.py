@@ -20,10 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper, parser
 from PIL import Image
 
 import lenet_cpp
 from digit_photos import photo
+from lenet_cpp import _core
 from lenet_cpp.data import images as prepare
 from lenet_cpp.data.images import Normalize, Pipeline, ToCHW, digit
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
@@ -221,6 +223,66 @@ def test_preprocessing_that_does_not_fit(fails, run_program, model, files, tmp_p
     fails(BAD_MODEL, "SHA-256", f"--model_dir={folder}", files[0])
     for accepted in ("--check_hashes=false", f"--preprocess={folder}/preprocess.json"):
         assert run_program(f"--model_dir={folder}", accepted, files[0]).returncode == 0
+
+
+@pytest.fixture
+def overflowing(tmp_path):
+    """An .onnx of sums, which are infinite where pixels are 255: the next layer makes NaN."""
+    text = (
+        "g (float[N,1,2,2] x) => (float[N,2] y) <float[4,2] v = {1,1,1,1,1,1,1,1},"
+        " float[2,2] w = {1,2,-1,1}>"
+        " { f = Flatten(x) a = MatMul(f, v) b = Relu(a) y = MatMul(b, w) }"
+    )
+    made = helper.make_model(
+        parser.parse_graph(text), ir_version=8, opset_imports=[helper.make_opsetid("", 17)]
+    )
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "m.onnx").write_bytes(made.SerializeToString())
+    Pipeline("L", (Normalize(1e36, (0.0,), (1.0,)), ToCHW())).save(tmp_path / "m/preprocess.json")
+    for name, level in (("a", 255), ("b", 1)):
+        Image.new("L", (2, 2), level).save(tmp_path / f"{name}.png")
+    return tmp_path / "m" / "m.onnx"
+
+
+def test_no_class_is_made_of_nan(fails, run_program, root, overflowing, tmp_path):
+    problem = "the model gives no class: output 0 of 2 is NaN; the first NaN is of MatMul 'y'"
+    arguments = (f"--model_file={overflowing}", "a.png", "b.png")
+    fails(BAD_INPUT, f"'a.png': {problem}", *arguments, cwd=tmp_path)
+    done = run_program(*arguments, "--skip_errors", "--format=json", cwd=tmp_path)
+    assert done.returncode == BAD_INPUT
+    bad, good = json.loads(done.stdout)
+    assert problem in bad["error"]
+    assert good["predictions"][0]["class_id"] == 1  # 2 + 1 is more than 1 - 1
+    # lenet_infer_test shows outputs as they are, and makes no class of them.
+    values = np.array([1e36, 2.55e38], np.float32).repeat(4).reshape(2, 1, 2, 2)
+    np.save(tmp_path / "x.npy", values)
+    np.save(tmp_path / "labels.npy", np.array([1, 0]))
+    other = partial(run_program, f"--model_file={overflowing}", "--input=x.npy", cwd=tmp_path)
+    program = root / "build" / "lenet_infer_test"
+    shown = other("--check_range=false", program=program).stdout
+    assert "image 0: class 1, logits 0 " in shown
+    assert re.search("image 1: no class, logits -?nan ", shown)
+    done = other("--labels=labels.npy", "--check_range=false", program=program)
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "")
+    assert f"image 1 of 'x.npy': {problem}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (b"a\nb\0c\n", "line 2 has a NUL character"),
+        ("a\n\u00e9\n".encode("latin-1"), "it is not UTF-8"),
+        ("a\n".encode("utf-16"), "it is not UTF-8"),
+        (b"\n" * (4 << 20) + b"a", "it has 4194305 bytes; at most 4194304 are read"),
+        (b"\xef\xbb\xbf \n", "lists no label"),
+    ],
+)
+def test_bad_labels(contents, problem, fails, model, files, tmp_path):
+    """In the program, and in Python by the same reader."""
+    (tmp_path / "labels.txt").write_bytes(contents)
+    fails(BAD_INPUT, problem, f"--model_dir={model}", "--labels=labels.txt", files[0], cwd=tmp_path)
+    with pytest.raises(lenet_cpp.BadInput, match=problem):
+        _core.read_class_names(tmp_path / "labels.txt")
 
 
 def test_output_that_fails(fails, run_program, model, files, tmp_path):

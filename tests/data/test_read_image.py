@@ -372,6 +372,25 @@ def test_pillow_gets_only_what_the_pixels_need():
         read(png_file[:at] + text.replace(b"a", b"b") + png_file[at:])
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_large_exif_data_are_read_for_the_orientation_alone(kind):
+    """Each of 28,000 values is all of the data, of which Pillow would make 9 GB."""
+    entries = [struct.pack(">HHII", 0x0112, 3, 1, 6 << 16)]
+    entries += [struct.pack(">HHII", 0x9000 + i, 7, 330_000, 8) for i in range(28_000)]
+    tiff = b"MM\0*" + struct.pack(">IH", 8, 65_535) + b"".join(sorted(entries))
+    pixels = random_pixels(6, 9, 3)
+    file = saved(pixels, kind, exif=b"Exif\0\0" + tiff, lossless=True)
+    assert np.array_equal(read(file), UPRIGHT[6](pixels))
+
+
+def test_exif_of_each_orientation_is_pillows_where_it_is_large():
+    pixels = random_pixels(6, 9, 3)
+    for orientation, expected in UPRIGHT.items():
+        exif = turned(orientation)
+        exif[0x010E] = "x" * 5000
+        assert np.array_equal(read(saved(pixels, "PNG", exif=exif)), expected(pixels))
+
+
 def test_what_is_not_an_image_file(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("not an image\n")

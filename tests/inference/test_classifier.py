@@ -34,6 +34,7 @@ from lenet_cpp import (
     Unsupported,
     images,
 )
+from lenet_cpp.cli import main
 from lenet_cpp.inference import classification
 from predictor_cases import close, in_child
 
@@ -498,3 +499,127 @@ def test_each_class_says_what_it_is_in_one_line(model_dir):
         assert line.startswith(f"<{name} ")
         assert "lenet" in line
         assert "\n" not in line
+
+
+@pytest.fixture
+def overflowing(tmp_path):
+    """An .onnx whose description makes numbers of pixels that it cannot add up.
+
+    The means of the channels are -infinity, of which the product with 0 is NaN.
+    """
+    (tmp_path / "overflowing").mkdir()
+    path = tmp_path / "overflowing" / "model.onnx"
+    path.write_bytes(means().SerializeToString())
+    steps = images.Normalize(1 / 255, (3e38,) * 3, (1.0,) * 3), images.ToCHW()
+    pipeline = images.Pipeline("RGB", (images.Resize(size=(8, 8)), *steps))
+    pipeline.save(path.with_name("preprocess.json"))
+    return path
+
+
+def test_no_class_is_made_of_nan(overflowing, folder):
+    """The error names the picture and the layer; a run alone gives what there is."""
+    problem = "the model gives no class: output 0 of 3 is NaN; the first NaN is of MatMul 'y';"
+    for engine, words in (("native", problem), ("onnxruntime", problem.partition("; the")[0])):
+        with Classifier(overflowing, engine=engine) as classifier:
+            for given in (folder / "0.png", [folder / "0.png", folder / "1.png"]):
+                with pytest.raises(BadInput, match=re.escape(f"{folder / '0.png'}: {words}")):
+                    classifier(given)
+    with InferenceEngine("native").load_predictor(overflowing) as engine:
+        outputs = engine.run(engine.preprocess(folder / "0.png"))
+        assert np.isnan(outputs).all()
+        for use in (engine.postprocess, engine.topk, engine.probabilities, engine.interpret):
+            with pytest.raises(BadInput, match="image 0: the model gives no class: output 0 of 3"):
+                use(outputs)
+        assert engine.topk([-np.inf, 0.0, -1.0])[0][0].class_id == 1
+        with pytest.raises(BadInput, match="output 1 of 3 is infinite, of which a softmax"):
+            engine.topk([0.0, np.inf, 0.0])
+
+
+def test_rows_without_a_class_are_errors_of_a_table(overflowing, folder):
+    rows = {"image": np.array([str(folder / f"{number}.png") for number in range(2)], object)}
+    arguments = {"model_file": overflowing, "engine": "native", "kind": "path"}
+    wanted = ("class_id", "label", "score", "logits")
+    found = BatchPredictor(**arguments, errors="why", outputs=wanted)(rows)
+    assert found["class_id"].tolist() == [-1, -1]
+    assert np.isnan(found["score"]).all()
+    assert all("the first NaN is of MatMul 'y'" in why for why in found["why"])
+    with pytest.raises(BadInput, match="row 0 of 'image': the image: the model gives no class"):
+        BatchPredictor(**arguments, outputs=("class_id",))(rows)
+    raw = BatchPredictor(**arguments, outputs=("logits",))(rows)["logits"]
+    assert np.isnan(raw).all()
+
+
+def test_the_commands_skip_pictures_without_a_class(overflowing, folder, tmp_path, capsys):
+    arguments = [str(overflowing), str(folder / "0.png"), "--engine=native"]
+    assert main(["predict", *arguments]) == 5
+    assert f"{folder / '0.png'}: the model gives no class" in capsys.readouterr().err
+    assert main(["predict", *arguments, "--skip-errors", "--json"]) == 5
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert "the first NaN is of MatMul" in printed["error"]
+    output = tmp_path / "many.jsonl"
+    assert main(["predict-many", *arguments, "--skip-errors", f"--output={output}"]) == 5
+    assert "the first NaN is of MatMul" in output.read_text()
+
+
+MEMORY = """
+import resource, sys, warnings
+import numpy as np
+from PIL import Image
+import lenet_cpp
+from lenet_cpp import images
+from lenet_cpp.cli import main
+
+folder, picture = sys.argv[1:]
+pixels = np.zeros((60_000, 28, 28), np.uint8)
+halves = np.zeros((60_000, 28, 28), np.float16)
+file = open(picture, "rb").read()
+loaded = lenet_cpp.Predictor(engine="native")
+classifier = lenet_cpp.Classifier(engine="native")
+batch = lenet_cpp.BatchPredictor(engine="native", kind="path")
+engine = lenet_cpp.InferenceEngine("native").load_predictor(model_dir=folder)
+last = images.Normalize(1, (0.0,), (1.0,)), images.ToCHW()
+grows = images.Pipeline("L", (images.Resize(size=(9000, 9000)), *last))
+small = Image.new("L", (28, 28))
+small.save("small.png")
+loaded.run(pixels[:1]), classifier(small), batch({"image": np.array(["small.png"], object)})
+with open("/proc/self/statm") as statm:
+    used = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20),) * 2)
+for name, call in {
+    "read_image": lambda: images.read_image(picture, "RGB"),
+    "read_image of bytes": lambda: images.read_image(file, "RGB"),
+    "Pipeline": lambda: grows(small),
+    "Pipeline.batch": lambda: grows.batch([small] * 2),
+    "Predictor.run": lambda: loaded.run(halves),
+    "Predictor.run_outputs": lambda: loaded.run_outputs(halves),
+    "Predictor.run_layers": lambda: loaded.run_layers(halves),
+    "classify": lambda: lenet_cpp.classify(picture),
+    "classify of arrays": lambda: lenet_cpp.classify(halves),
+    "Classifier": lambda: classifier(picture),
+    "Classifier.stream": lambda: list(classifier.stream([picture])),
+    "BatchPredictor": lambda: batch({"image": np.array([picture], object)}),
+    "InferenceEngine.preprocess": lambda: engine.preprocess(picture),
+    "InferenceEngine.run": lambda: engine.run(halves),
+}.items():
+    try:
+        call()
+        print(name, "returned")
+    except lenet_cpp.BackendFailure:
+        pass
+    except Exception as error:
+        print(name, type(error).__name__, error)
+with open("errors.txt", "w") as sys.stderr:
+    status = main(["predict", folder, picture])
+print("the command", status)
+"""
+
+
+def test_memory_that_runs_out_is_a_failure_in_every_call(model_dir, tmp_path):
+    """As docs/errors.md says; in a picture of 81 million pixels, and 47 million halves."""
+    folder = shutil.copytree(model_dir, tmp_path / "lenet")
+    (folder / "SHA256SUMS").unlink()
+    images.digit().save(folder / "preprocess.json")
+    picture = tmp_path / "large.png"
+    Image.new("L", (9000, 9000), 255).save(picture)
+    assert in_child(MEMORY, folder, picture, cwd=tmp_path) == "the command 8\n"
+    assert "out of memory" in (tmp_path / "errors.txt").read_text()

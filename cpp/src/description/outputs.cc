@@ -166,6 +166,31 @@ const char* value_name(OutputKind kind) {
   return known ? "probability" : "score";
 }
 
+std::string problem_of(const float* outputs, std::size_t classes, OutputKind kind) {
+  constexpr float kBeyondIntegers = 9223372036854775808.0F;  // 2^63
+  const auto is = [&](std::size_t i, const char* what) {
+    return "output " + std::to_string(i) + " of " + std::to_string(classes) + " is " + what;
+  };
+  float greatest = -std::numeric_limits<float>::infinity();
+  for (std::size_t i = 0; i < classes; ++i) {
+    if (std::isnan(outputs[i])) return is(i, "NaN");
+    if (kind == OutputKind::Labels && !(std::abs(outputs[i]) < kBeyondIntegers)) {
+      return is(i, "no class number");
+    }
+    if (kind == OutputKind::Logits && outputs[i] > std::numeric_limits<float>::max()) {
+      return is(i, "infinite, of which a softmax makes NaN");
+    }
+    greatest = std::max(greatest, outputs[i]);
+  }
+  const bool none = kind == OutputKind::Logits && std::isinf(greatest) && classes > 0;
+  return none ? "all outputs are -infinity, of which a softmax makes NaN" : "";
+}
+
+Error no_class(const std::string& image, const std::string& problem, const std::string& origin) {
+  return Error(ErrorCode::BadInput, image + ": the model gives no class: " + problem + origin +
+                                        "; check the preprocessing and the weights");
+}
+
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
                                     OutputKind kind) {
   if (kind == OutputKind::Labels) {
@@ -180,11 +205,8 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(k, classes));
   // By the outputs themselves: different logits may round to one probability.
-  const auto rank = [&](std::size_t i) {
-    return std::isnan(outputs[i]) ? -std::numeric_limits<float>::infinity() : outputs[i];
-  };
   std::partial_sort(order.begin(), end, order.end(), [&](std::size_t a, std::size_t b) {
-    return rank(a) > rank(b) || (rank(a) == rank(b) && a < b);
+    return outputs[a] > outputs[b] || (outputs[a] == outputs[b] && a < b);
   });
   const double greatest = static_cast<double>(outputs[order.front()]);
   const auto exponential = [&](std::size_t i) {
@@ -205,6 +227,8 @@ Finding interpret(const float* outputs, std::size_t classes, const Description& 
   const OutputRule& rule = description.outputs;
   if (classes == 0) return {};
   kind = kind_for(rule, kind);
+  const std::string problem = problem_of(outputs, classes, kind);
+  if (!problem.empty()) throw no_class("the image", problem, "");
   std::vector<double> thresholds = rule.thresholds;
   if (wish.threshold) std::fill(thresholds.begin(), thresholds.end(), *wish.threshold);
   Finding found;

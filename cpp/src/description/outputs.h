@@ -44,9 +44,22 @@ OutputKind kind_of_outputs(const Predictor& predictor, const Described& describe
 /// outputs of an unknown kind.
 const char* value_name(OutputKind kind);
 
+/// What keeps the outputs of an image from being classes and scores, which are never made of NaN:
+/// an output that is NaN, a class number that is no number of 64 bits, or logits whose softmax is
+/// NaN, as of infinity. -infinity, as of a log-softmax, is a number.
+/// \param kind as kind_for gives it
+/// \returns a clause, such as "output 3 of 10 is nan"; nothing when they are sound
+std::string problem_of(const float* outputs, std::size_t classes, OutputKind kind);
+
+/// The error of such an image: BadInput, as other images may fare better.
+/// \param image as messages name it, quoted
+/// \param origin as NanOrigin::find gives it
+Error no_class(const std::string& image, const std::string& problem, const std::string& origin);
+
 /// The `k` greatest of `outputs`, the lower number first when two are equal.
+/// \param outputs with which problem_of finds nothing wrong
 /// \param kind of logits, the values are probabilities; of labels, which are the classes
-///   themselves, NaN; of others, the outputs themselves
+///   themselves and have none, NaN; of others, the outputs themselves
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
                                     OutputKind kind);
 
@@ -54,7 +67,8 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 /// \param wish with `topk` the rule is Topk, and 5 is what it has by default; `threshold` stands
 /// for
 ///   every threshold of the rule, and takes those of the Topk away that are below it
-/// \throws Error BadModel when the outputs are not as many as the description is made for.
+/// \throws Error BadModel when the outputs are not as many as the description is made for; BadInput
+///   when problem_of has something to say of them.
 Finding interpret(const float* outputs, std::size_t classes, const Description& description,
                   OutputKind kind, const Wish& wish);
 

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from contextlib import suppress
 from functools import partial
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self, Unpack, cached
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import Pipeline
-from lenet_cpp.errors import BadInput, BadModel, Error, FileNotFound
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.model import Model, Opened, as_labels
 from lenet_cpp.inference.options import BUNDLED_DIR, Options, check_names
-from lenet_cpp.inference.outputs import require_rows, value_name
+from lenet_cpp.inference.outputs import of_each, problems_of, require_rows, rows_of, value_name
 from lenet_cpp.inference.predictor import Predictor
 
 _Path = str | os.PathLike[str] | None
@@ -189,6 +190,7 @@ class BatchPredictor(Closing):
         flat = {each: [*values] if values.ndim > 1 else values for each, values in results.items()}
         return batch[kept].assign(**flat)
 
+    @memory_errors("classifying a batch")
     def columns(self, images: Any, *, names: Any = None) -> dict[str, NDArray[Any]]:
         """Return the results for one column of images: a column for each output.
 
@@ -204,14 +206,13 @@ class BatchPredictor(Closing):
         model, predictor = self._model, self._shared.get()
         rows = read_column(images, predictor.input_spec.shape, self._kind)
         self._prepare(rows, model)
-        blocks = [self._run(predictor, places, block, rows) for places, block in rows.tensors]
+        kind = _kind_of_values(model, self._outputs)
+        blocks = [self._run(predictor, places, block, rows, kind) for places, block in rows.tensors]
         if rows.errors and self._errors is None:
             number = min(rows.errors)
             row = f"row {number} of {self._column!r}" if names is None else str(names[number])
             why = rows.errors[number]
             raise BadInput(why if row in why else f"{row}: {why}")
-        for places, outputs in blocks:
-            require_rows(outputs, len(places), model.program)
         declared = predictor.output_spec.shape[-1:]
         classes = math.prod(blocks[0][1].shape[1:]) if blocks else max(0, *declared)
         logits = np.full((rows.count, classes), np.nan, np.float32)
@@ -372,20 +373,43 @@ class BatchPredictor(Closing):
             rows.tensors.append((np.array([*group], np.intp), np.stack([*group.values()])))
 
     def _run(
-        self, predictor: Predictor, places: NDArray[np.intp], block: NDArray[Any], rows: Rows
+        self,
+        predictor: Predictor,
+        places: NDArray[np.intp],
+        block: NDArray[Any],
+        rows: Rows,
+        kind: str | None,
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Run the good rows of a block, and list the others."""
+        """Run the good rows of a block, and list the others: also those without a class.
+
+        ``kind`` is that of the values; None when the raw outputs alone are asked for.
+        """
         try:
-            return places, predictor.run(block)
+            outputs = predictor.run(block)
         except BadInput:
             with np.errstate(over="ignore"):
                 values = block.reshape(len(block), -1).astype(np.float32)
             good = np.isfinite(values).all(axis=1)
             if good.all():
                 raise
-        for number in places[~good].tolist():
-            rows.errors[number] = "it holds NaN or infinity"
-        return places[good], predictor.run(block[good])
+            for number in places[~good].tolist():
+                rows.errors[number] = "it holds NaN or infinity"
+            places, block = places[good], block[good]
+            outputs = predictor.run(block)
+        require_rows(outputs, len(places), self._model.program)
+        if kind is not None and len(places):
+            origin = of_each(predictor.nan_origin, block)
+            problems = problems_of(rows_of(outputs), kind, ["the image"] * len(places), origin)
+            rows.errors.update({int(places[row]): why for row, why in problems.items()})
+        return places, outputs
+
+
+def _kind_of_values(model: Model, outputs: Collection[str]) -> str | None:
+    """Return the kind of outputs that classes are made of; None when none is asked for."""
+    if set(outputs) <= {"logits"}:
+        return None
+    shares = {"probability", "probabilities"} & set(outputs)
+    return model.output_kind if shares else model.reported_kind
 
 
 def _absolute(path: _Path) -> str | None:
@@ -401,6 +425,8 @@ def _tensor(pipeline: Pipeline, source: Any) -> NDArray[np.float32] | str:
     """Return the tensor of a picture, or what is wrong with it."""
     try:
         return pipeline(source)
+    except BackendFailure:  # such as no memory: not the picture's fault
+        raise
     except Error as error:
         return str(error)
 

@@ -294,8 +294,9 @@ class OutputColumns(NamedTuple):
         kind, wanted, labels = self.model.output_kind, set(asked), self.labels
         class_ids = np.zeros(0, np.int32)
         if logits.size:
+            # Of a row of NaN any: it is among the errors.
             best = np.nan_to_num(logits[:, 0]) if kind == "labels" else logits.argmax(axis=1)
-            class_ids = best.astype(np.int32)  # of a row of NaN any
+            class_ids = best.astype(np.int32)
         class_ids[np.array(sorted(errors), np.intp)] = -1
         found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
         if kind == "labels" and wanted & {"score", "probability", "probabilities"}:
@@ -303,15 +304,18 @@ class OutputColumns(NamedTuple):
                 f"{self.model.program} gives the numbers of classes alone, without scores: ask for"
                 " 'class_id' or 'label'"
             )
+        bad = np.array(sorted(errors), np.intp)
         if "score" in wanted:
             found["score"] = logits.max(axis=1, initial=-np.inf)
+            found["score"][bad] = np.nan
         if wanted & {"probability", "probabilities"}:
             if kind == "unknown":
                 raise Unsupported(
                     f"{self.model.program} ends in operators that do not tell what its outputs are,"
                     " so that there are no probabilities: ask for 'score' or 'logits'"
                 )
-            found["probabilities"] = shares = normalized(logits, kind)
+            found["probabilities"] = shares = np.array(normalized(logits, kind))
+            shares[bad] = np.nan
             found["probability"] = shares.max(axis=1, initial=0)
         of_two = self.rule["type"] == "ThreshOutput"
         named = wanted & {"label", "labels"} and kind != "labels"
@@ -321,7 +325,12 @@ class OutputColumns(NamedTuple):
         if not (self.finds_several or of_two or wanted & {"class_ids", "labels"}):
             return found
         rule = json.dumps(self.rule)
-        findings = _core.interpret(logits, kind, rule, list(labels), None, self.threshold)
+        good = [row for row in range(len(logits)) if row not in errors]
+        sound = np.ascontiguousarray(logits[good])
+        of_good = _core.interpret(sound, kind, rule, list(labels), None, self.threshold)
+        findings: list[Any] = [([], [], [])] * len(logits)
+        for row, finding in zip(good, of_good, strict=True):
+            findings[row] = finding
         for row, (classes, _, _) in enumerate(findings):
             if of_two and row not in errors:
                 class_ids[row], found["label"][row], value, _ = classes[0]

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from lenet_cpp._base.interrupt import call_interruptibly
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.errors import BackendFailure, Error, FileNotFound
 
@@ -84,7 +85,8 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
     try:
         _require_streams()
         try:
-            status = call_interruptibly(call)
+            with memory_errors("running this command"):
+                status = call_interruptibly(call)
         except ModuleNotFoundError as error:
             if error.name == "paddle":
                 require_paddle()  # which says what to install

@@ -300,7 +300,14 @@ def _run(
     if batch is not None:
         outputs.append(engine.run(batch))
         log.stamp()
-        found = iter(engine.interpret(outputs[-1], topk, threshold))
+        read = [image for image in images if image not in errors]
+        problems = engine.problems(outputs[-1], batch, [*map(str, read)])
+        for number, problem in problems.items():
+            if not skip_errors:
+                raise BadInput(problem)
+            errors[read[number]] = problem
+        sound = np.delete(outputs[-1], [*problems], axis=0)
+        found = iter(engine.interpret(sound, topk, threshold) if len(sound) else ())
         log.stamp()
         log.end(batch.shape)
     return [

@@ -81,6 +81,8 @@ def as_array(images: Any, expected: str) -> NDArray[np.generic]:
         if device == _DLPACK_CPU:
             return np.from_dlpack(images)
         reason = f"it is on another device (DLPack's {int(device)}): move it to the CPU"
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - the object is of any class, and raises what it likes
         reason = " ".join(str(error).split()) or type(error).__name__
     raise BadInput(f"expected an array {expected}: {reason}")

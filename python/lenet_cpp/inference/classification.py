@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.engine import Engine, RunSettings, load
+from lenet_cpp.inference.engine import CppEngine, Engine, RunSettings, load
 from lenet_cpp.inference.model import Model, as_labels
 from lenet_cpp.inference.options import AnyEngine, check_names
-from lenet_cpp.inference.outputs import require_rows
+from lenet_cpp.inference.outputs import of_each, problems_of, require_rows, rows_of
 from lenet_cpp.inference.results import Finding, Prediction
 
 
@@ -134,6 +135,7 @@ class InferenceEngine(Closing):
         given: Any = images
         return self.model.prepare(given if several else [given])
 
+    @memory_errors("running the model")
     def run(self, x: ArrayLike) -> NDArray[np.float32]:
         """Compute the model's raw outputs.
 
@@ -198,6 +200,22 @@ class InferenceEngine(Closing):
     ) -> list[Finding]:
         """As :meth:`lenet_cpp.inference.model.Model.interpret`, of the result of :meth:`run`."""
         return self.model.interpret(x, topk, threshold)
+
+    def problems(
+        self, x: NDArray[np.float32], images: NDArray[np.float32], names: Sequence[str]
+    ) -> dict[int, str]:
+        """Return why images have no class, by their numbers; mostly nothing.
+
+        Args:
+            x: The result of :meth:`run`.
+            images: What was run.
+            names: What to call each image.
+        """
+        engine, model = self._opened
+        find: Callable[[Any], str] = lambda _: ""  # noqa: E731 - else mypy sees two signatures
+        if isinstance(engine, CppEngine):
+            find = engine.nan_origin
+        return problems_of(rows_of(x), model.reported_kind, names, of_each(find, images))
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
         """Return the probability of every class, [N, classes], from the result of :meth:`run`.

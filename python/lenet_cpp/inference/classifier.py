@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_array, as_batch, is_picture
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
-from lenet_cpp.data.images.reading import ImageSource
+from lenet_cpp.data.images.reading import ImageSource, describe_source
 from lenet_cpp.errors import BadInput, Error, Unsupported
 from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
-from lenet_cpp.inference.outputs import require_rows, softmax
+from lenet_cpp.inference.outputs import of_each, require_classes, require_rows, softmax
 from lenet_cpp.inference.predictor import bytes_of
 from lenet_cpp.inference.results import Result
 
@@ -117,6 +118,7 @@ class Classifier(Closing):
     @overload
     def __call__(self, images: Any) -> Any: ...
 
+    @memory_errors("classifying images")
     def __call__(self, images: Any) -> Any:
         """Return what pictures show: a :class:`Result`, or a list of them.
 
@@ -137,8 +139,8 @@ class Classifier(Closing):
 
         Raises:
             FileNotFound: A file does not exist, or a folder has no image.
-            BadInput: An image cannot be read (the message has the file) or does not fit the model;
-                or nothing describes how pictures are prepared.
+            BadInput: An image cannot be read or gives no class, as of NaN (the message has the
+                file), or does not fit the model; or nothing describes how pictures are prepared.
             BackendFailure: The engine failed; the classifier can be used again.
             Unsupported: The model is no classifier.
         """
@@ -292,6 +294,7 @@ class Classifier(Closing):
         self._model.require_fitting(tensor.shape)
         return tensor
 
+    @memory_errors("classifying images")
     def _results(self, pieces: Sequence[_Piece], tensors: Sequence[NDArray[Any]]) -> list[Result]:
         """Run a batch; images of different sizes one after the other."""
         groups: dict[object, list[int]] = {}
@@ -301,14 +304,21 @@ class Classifier(Closing):
         for places in groups.values():
             batch = np.stack([tensors[place] for place in places])
             pipeline = self._pipeline if batch.dtype == np.uint8 else None
-            outputs = self._predictors.get().run(batch, pipeline=pipeline)
+            predictor = self._predictors.get()
+            outputs = predictor.run(batch, pipeline=pipeline)
             require_rows(outputs, len(batch), self._model.program)
             if sum(size > 1 for size in outputs.shape[1:]) > 1:  # such as a class for each pixel
                 shape = list(outputs.shape)
                 raise Unsupported(f"{self._model.program} is no classifier: its output is {shape}")
             model, kind = self._model, self._model.output_kind
             few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
-            findings = model.interpret(outputs, few)
+            find = partial(predictor.nan_origin, pipeline=pipeline)
+            findings = model.interpret(
+                outputs,
+                few,
+                names=[describe_source(pieces[place].source) for place in places],
+                origin=of_each(find, batch),
+            )
             known = model.reported_kind not in {"unknown", "labels"}
             rows = outputs.reshape(len(outputs), -1)
             shares = model.probabilities(outputs) if known else None
@@ -368,6 +378,7 @@ class Classification(NamedTuple):
     """float32 [N, classes]; each row sums to 1."""
 
 
+@memory_errors("classifying images")
 def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classification:
     """Return the bundled LeNet's label and class probabilities for images of digits.
 
@@ -392,6 +403,7 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
     """
     if isinstance(images, np.ndarray) and images.shape[-2:] == (28, 28):  # many at once
         logits = predict(images)
+        require_classes(logits, "logits")
         labels = _bundled().labels
         return Classification([labels[i] for i in logits.argmax(axis=1)], softmax(logits))
     found = _bundled()(images)

@@ -84,6 +84,7 @@ class CppEngine:
         """Take over a loaded predictor."""
         self._predictor = predictor
         self.run = predictor.run
+        self.nan_origin = predictor.nan_origin
         self.close = predictor.close
 
     def settings(self, batch_size: int) -> RunSettings:

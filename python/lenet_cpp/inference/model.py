@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.clones import Clones
 from lenet_cpp.inference.options import Precision, replaces_output
-from lenet_cpp.inference.outputs import normalized, rows_of, value_name
+from lenet_cpp.inference.outputs import normalized, require_classes, rows_of, value_name
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
 
@@ -62,6 +62,8 @@ def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     found = tuple(labels) if named else (None,)
     if not all(isinstance(a, str) and a.encode(errors="replace").decode() == a for a in found):
         raise BadInput(f"labels: expected a list of names, got {labels!r}")
+    if any("\0" in str(name) for name in found):
+        raise BadInput("labels: a name has a NUL character")
     return tuple(map(str, found))
 
 
@@ -300,7 +302,13 @@ class Model:
             )
 
     def interpret(
-        self, outputs: ArrayLike, topk: int | None = None, threshold: float | None = None
+        self,
+        outputs: ArrayLike,
+        topk: int | None = None,
+        threshold: float | None = None,
+        *,
+        names: Sequence[str] = (),
+        origin: Callable[[int], str] = lambda _: "",
     ) -> list[Finding]:
         """Return what the description makes of the outputs of each image.
 
@@ -309,10 +317,12 @@ class Model:
             topk: The most probable classes, this many, instead of what the description says.
             threshold: In place of every threshold of the description. Without one there, classes
                 below it are left out.
+            names: What to call each image in an error.
+            origin: As for :func:`lenet_cpp.inference.outputs.problems_of`.
 
         Raises:
-            BadInput: ``outputs`` is not such an array, or the number of classes is less than
-                ``topk`` or not that of labels.
+            BadInput: ``outputs`` is not such an array, an image's are NaN, or the number of classes
+                is less than ``topk`` or not that of labels.
             BadModel: The description is made for another number of outputs.
         """
         kind, rule = self.output_kind, self.rule
@@ -324,6 +334,7 @@ class Model:
         count = rows.shape[1]
         if topk is not None and not 1 <= topk <= (topk if numbers else count):
             raise BadInput(f"the top {topk} of {count} classes were asked for")
+        require_classes(rows, self.reported_kind, names, origin)
         labels = list(self.labels(None if numbers else count))
         found = _core.interpret(rows, kind, json.dumps(rule), labels, topk, threshold)
         known = value_name(self.reported_kind) == "probability"
@@ -346,8 +357,14 @@ class Model:
         return k if self.output_kind == "labels" else min(k, rows_of(outputs).shape[1])
 
     def probabilities(self, outputs: ArrayLike) -> NDArray[np.float32]:
-        """Return the probability of every class, [N, classes]; of an unknown kind the outputs."""
-        return normalized(rows_of(outputs), self.output_kind)
+        """Return the probability of every class, [N, classes]; of an unknown kind the outputs.
+
+        Raises:
+            BadInput: The outputs of an image are NaN, or the softmax of its logits.
+        """
+        rows = rows_of(outputs)
+        require_classes(rows, self.output_kind)
+        return normalized(rows, self.output_kind)
 
 
 class Opened(Clones):

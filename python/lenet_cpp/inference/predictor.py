@@ -15,8 +15,9 @@ from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.interrupt import cancel_on_interrupt
 from lenet_cpp._base.lazy import LazyModule, Self, Unpack
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_input, as_pixels
-from lenet_cpp.errors import BadInput
+from lenet_cpp.errors import BackendFailure, BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.input_range import InputRange
 from lenet_cpp.inference.options import Options, core_config
@@ -140,9 +141,12 @@ class _Running(Specified, Generic[_Core]):
         if core is None:
             core = self._alive()
         fast = self._input_range is None and pipeline is None
-        if fast and (found := core.run_if_ready(images)) is not None:
-            return found
-        return self._run(core, images, pipeline)
+        try:  # which costs nothing, as memory_errors would
+            if fast and (found := core.run_if_ready(images)) is not None:
+                return found
+            return self._run(core, images, pipeline)
+        except MemoryError as error:
+            raise BackendFailure("out of memory while running the model") from error
 
     def _run(
         self, core: _Core, images: ArrayLike, pipeline: of_images.Pipeline | None
@@ -248,6 +252,7 @@ class Predictor(_Running[_core.Predictor]):
         """
         return list(map(_spec, self._alive().output_specs))
 
+    @memory_errors("running the model")
     def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         """Return several outputs of one run, by name; all of them when none is named.
 
@@ -264,6 +269,7 @@ class Predictor(_Running[_core.Predictor]):
             for name, output in zip(wanted, outputs, strict=True)
         }
 
+    @memory_errors("running the model")
     def run_layers(self, images: ArrayLike) -> list[LayerOutput]:
         """Return what every operator computed, in the order of execution.
 
@@ -274,6 +280,15 @@ class Predictor(_Running[_core.Predictor]):
         """
         layers = self._alive().run_layers(as_input(images, self._input_shape))
         return [LayerOutput(*layer) for layer in layers]
+
+    def nan_origin(self, image: NDArray[Any], *, pipeline: of_images.Pipeline | None = None) -> str:
+        """Return which layer gives the first NaN of an image, as a clause for an error.
+
+        It is empty where that is not known: another engine than the native one runs the model, or
+        its files are not there. Arguments are those of :meth:`run`, of one image, as arrays that
+        are not converted.
+        """
+        return self._alive().nan_origin(image, None if pipeline is None else pipeline.compiled)
 
     def profile(self, images: int = 1, *, runs: int = 0) -> Profile:
         """Measure what each layer costs in a batch.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lenet_cpp._base.frameworks import paddle
+from lenet_cpp.agreement import predicted
 from lenet_cpp.data.mnist import Split, to_model_input
 
 
@@ -36,8 +37,8 @@ def evaluate(layer: paddle.nn.Layer, split: Split, *, batch_size: int = 500) -> 
     with paddle.no_grad():
         for start in range(0, len(split), batch_size):
             images = to_model_input(split.images[start : start + batch_size])
-            predicted = layer(paddle.to_tensor(images)).numpy().argmax(axis=1)
-            correct += int((predicted == split.labels[start : start + batch_size]).sum())
+            found = predicted(layer(paddle.to_tensor(images)).numpy())
+            correct += int((found == split.labels[start : start + batch_size]).sum())
     if training:
         layer.train()
     return Evaluation(correct, len(split))

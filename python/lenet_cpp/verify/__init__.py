@@ -32,7 +32,7 @@ from tqdm import tqdm
 from lenet_cpp import _core
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import TOLERANCES, compare
+from lenet_cpp.agreement import NO_CLASS, TOLERANCES, compare, predicted
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model, check_model
@@ -158,7 +158,7 @@ def verify(
             recorded = Recorded(row, outputs, model.output_kind)
         if labels is not None:
             for route, output in outputs.items():
-                right = int((output.argmax(axis=1) == labels).sum())
+                right = int((predicted(output) == labels).sum())
                 correct[route] = min(right, correct.get(route, right))
     if not rows:
         raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
@@ -308,8 +308,8 @@ def _row(
         comparisons.append(
             compare(*map(outputs.__getitem__, routes), names=routes, exact=True, tolerance=0)
         )
-    classes = np.stack([output.argmax(axis=1) for output in outputs.values()])
-    same = (classes == classes[0]).all(axis=0)
+    classes = np.stack([predicted(output) for output in outputs.values()])
+    same = (classes == classes[0]).all(axis=0) & (classes[0] != NO_CLASS)
     return Row(case, tuple(comparisons), int(same.sum()))
 
 

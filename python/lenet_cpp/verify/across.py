@@ -22,7 +22,7 @@ from tqdm import tqdm
 from lenet_cpp import models
 from lenet_cpp._base.frameworks import paddle, torch
 from lenet_cpp._base.optional import require, require_paddle
-from lenet_cpp.agreement import TOLERANCE, Comparison, compare
+from lenet_cpp.agreement import TOLERANCE, Comparison, compare, predicted
 from lenet_cpp.errors import Unsupported
 from lenet_cpp.formats.checkpoint import StateMismatch
 from lenet_cpp.formats.source import Source
@@ -209,7 +209,7 @@ def across(
     )
     correct = {}
     if labels is not None:
-        correct = {name: int((x.argmax(axis=1) == labels).sum()) for name, x in outputs.items()}
+        correct = {name: int((predicted(x) == labels).sum()) for name, x in outputs.items()}
     return Across(model_dir, len(images), tuple(outputs), pairs, unavailable, correct, tolerance)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lenet_cpp._base.files import atomic_path, write_text
 from lenet_cpp._base.optional import require
 from lenet_cpp._base.unpickling import ArrayUnpickler
-from lenet_cpp.agreement import Comparison
+from lenet_cpp.agreement import NO_CLASS, Comparison, predicted
 from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.inference.outputs import normalized
 from lenet_cpp.verify.report import Report
@@ -41,9 +41,10 @@ def entries(
     output: NDArray[np.float32], kind: str
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
     """Return the record of outputs of a kind, as :attr:`lenet_cpp.Predictor.output_kind`."""
-    class_id = output.argmax(axis=1)
+    class_id = predicted(output)
     values = normalized(output, kind)
     prob = np.take_along_axis(values, class_id[:, np.newaxis], axis=1)[:, 0]
+    prob[class_id == NO_CLASS] = np.nan
     return {"class_id": class_id.astype(np.int64), "prob": prob, "output": output}
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
 from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
 from lenet_cpp.errors import BadInput, BadModel
@@ -84,6 +85,7 @@ class Pipeline:
         extremes = Pipeline(self.mode, self.steps[-2:]).compiled(pixels)
         return float(extremes.min()), float(extremes.max())
 
+    @memory_errors("preparing an image")
     def __call__(self, source: ImageSource) -> NDArray[np.float32]:
         """Return the tensor of an image.
 
@@ -94,8 +96,8 @@ class Pipeline:
             float32 [C, H, W], C-contiguous.
 
         Raises:
-            lenet_cpp.Error: As that, and ``BadInput`` where a step cannot process the image; the
-                message has the file.
+            lenet_cpp.Error: As that, and ``BadInput`` where a step cannot process the image, or the
+                steps would process too many pixels of it; the message has the file.
         """
         image = read_image(source, "L" if self.mode == "L" else "RGB", depth=self.depth or 16)
         pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
@@ -104,6 +106,7 @@ class Pipeline:
         except BadInput as error:
             raise BadInput(f"{describe_source(source)}: {error}") from error
 
+    @memory_errors("preparing images")
     def batch(self, sources: Sequence[ImageSource]) -> NDArray[np.float32]:
         """Return the tensors of N images, N at least 1, prepared by several threads.
 

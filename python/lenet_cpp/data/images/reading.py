@@ -13,7 +13,9 @@ from typing import IO, TYPE_CHECKING, Any, ForwardRef, TypeAlias, TypeGuard, Uni
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_cpp import _core
 from lenet_cpp._base.lazy import LazyModule
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_array, is_picture
 from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
@@ -56,6 +58,7 @@ def describe_source(source: ImageSource) -> str:
     return str(getattr(source, "filename", "") or "the image")
 
 
+@memory_errors("reading an image")
 def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Image:
     """Return an image as 8-bit grey or RGB, upright and opaque.
 
@@ -90,6 +93,7 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
             ``depth``.
         Unsupported: The picture is 16-bit colour, of which Pillow reads the high bytes only, and
             ``depth`` is not 16.
+        BackendFailure: Memory ran out.
     """
     if mode not in {"L", "RGB"}:
         raise BadInput(f"mode: expected L or RGB, got {mode!r}")
@@ -97,7 +101,7 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
         return _read_file(Path(source), mode, depth)
     name = describe_source(source)
     if isinstance(source, (bytes, bytearray)):
-        return _decode(_open(io.BytesIO(source), name), mode, name, depth)
+        return _decode(_open(io.BytesIO(source), name), mode, name, depth, from_file=True)
     if hasattr(source, "__array__") or hasattr(source, "__dlpack__"):
         return _decode(_from_pixels(as_array(source, "of uint8 pixels")), mode, name)
     if not isinstance(source, Image.Image):
@@ -116,7 +120,7 @@ def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
         if path.exists() and not path.is_file():
             raise BadInput(f"{path} is not a regular file: name an image file")
         with path.open("rb") as file:
-            return _decode(_open(file, str(path)), mode, str(path), depth)
+            return _decode(_open(file, str(path)), mode, str(path), depth, from_file=True)
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -170,15 +174,25 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
                 continue
             file.seek(0)
             return factory(file, name)
+        except MemoryError:
+            raise
         except Exception as error:  # parsers raise anything on damaged bytes
             raise _damaged(name, error) from error
     raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
 
 
 _DEPTHS = (10, 12, 14, 16)
+_EXIF_HEADER = b"Exif\0\0"
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
+"""Of an orientation the ``Transpose`` of Pillow that makes an image upright."""
 
 
-def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.Image:
+def _decode(
+    image: Image.Image, mode: str, name: str, depth: int = 16, *, from_file: bool = False
+) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadInput(
@@ -196,6 +210,8 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
         if wide_colours and depth == 16 and isinstance(key, tuple) and image.tell() == 0:
             image = _with_alpha(image, key)
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise anything on damaged bytes
         raise _damaged(name, error) from error
     # Pillow reads 16-bit PNM, and 16-bit PNG in older versions, as 32-bit integers.
@@ -207,7 +223,7 @@ def _decode(image: Image.Image, mode: str, name: str, depth: int = 16) -> Image.
             f"{name} has 16-bit colours or transparency, of which Pillow reads the upper 8 bits"
             f' only: "depth": {depth} needs grey, or lenet_classify'
         )
-    upright = _upright(image)
+    upright = _upright(image, from_file=from_file)
     has_depth = high_byte and image.format != "PPM"
     if high_byte:
         upright = _high_byte(upright, name, depth if has_depth else 16)
@@ -238,9 +254,19 @@ def _damaged(name: str, error: Exception) -> BadInput:
     return BadInput(f"{name} is truncated or damaged ({detail}): copy or save it anew")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+_LARGE_EXIF = 4096
+"""Bytes. Of longer data Pillow might read every value, of which each may be all of the data."""
+
+
+def _upright(image: Image.Image, *, from_file: bool) -> Image.Image:
     from PIL import ExifTags, ImageOps
 
+    exif = image.info.get("exif") if from_file else None
+    if isinstance(exif, bytes) and len(exif) > _LARGE_EXIF:
+        while exif.startswith(_EXIF_HEADER):
+            exif = exif[len(_EXIF_HEADER) :]
+        method = _UPRIGHT.get(_core.exif_orientation(exif))
+        return image if method is None else image.transpose(Image.Transpose[method])
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
             return image  # exif_transpose would copy it

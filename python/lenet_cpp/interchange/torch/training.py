@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lenet_cpp import models
+from lenet_cpp.agreement import predicted
 from lenet_cpp.data.mnist import Mnist, Split, to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.interchange.torch.models import create_network
@@ -198,5 +199,8 @@ def evaluate(net: torch.nn.Module, settings: TorchTrainingSettings, split: Split
     batches = np.array_split(np.arange(len(split)), -(-len(split) // 500))
     with torch.inference_mode():
         pairs = (_batch(settings, split, chosen) for chosen in batches)
-        correct = sum(int((net(x).argmax(dim=1) == labels).sum().item()) for x, labels in pairs)
+        correct = sum(
+            int((predicted(net(x).cpu().numpy()) == labels.cpu().numpy()).sum())
+            for x, labels in pairs
+        )
     return Evaluation(correct, len(split))
