@@ -1,7 +1,13 @@
 // Rules of operators beyond those that LeNet needs; test_operators.py runs them in real models.
 
+#include <set>
+#include <sstream>
+#include <utility>
+#include <vector>
+
 #include "engines/paddle/program_traits.h"
 #include "model/readers.h"
+#include "model/rules/rules.h"
 #include "notation.h"
 
 namespace lenet::tests {
@@ -13,7 +19,121 @@ std::string images_to(const std::string& output, const std::string& op) {
   return program("x[-1,8,6,6] y" + output + op);
 }
 
+/// The names of an operator in both formats.
+struct BothNames {
+  std::string pdmodel;
+  std::string json;
+};
+
+/// Of all operators that both formats have.
+std::vector<BothNames> names_in_both_formats() {
+  std::vector<BothNames> names;
+  for (const auto family :
+       {constants_rules, convolution_rules, elementwise_rules, normalization_rules, parts_rules,
+        pooling_rules, resize_rules, shape_rules}) {
+    const auto [first, last] = family();
+    for (const OperatorRule* rule = first; rule != last; ++rule) {
+      std::istringstream words{std::string(rule->types)};
+      for (std::string word; rule->dialects == kPaddle && words >> word;) {
+        const std::size_t slash = word.find('/');
+        const std::string older = word.substr(0, slash);
+        const std::string newer = slash == std::string::npos ? word : word.substr(slash + 1);
+        if (!older.empty() && !newer.empty()) names.push_back({older, "1." + newer});
+      }
+    }
+  }
+  return names;
+}
+
+/// What oneDNN is known to compute wrongly of a program of these operators, one behind the other.
+/// Each takes a vector for each image; one alone also a parameter of one value. They have such
+/// attributes as the known faults ask for.
+/// \param parameter its shape
+/// \param swapped whether it comes first
+ProgramTraits traits_of(Dialect dialect, const std::vector<std::string>& types,
+                        const Shape& parameter = {1}, bool swapped = false) {
+  static const std::string contents(sizeof(float), '\0');
+  Graph graph;
+  graph.dialect = dialect;
+  RuleBook rules(graph);
+  const auto add_value = [&](const std::string& name, const Shape& shape) {
+    Value& value = graph.values.emplace_back();
+    value.name = name;
+    value.shape = shape;
+    value.dtype = 5;  // float32
+    return graph.values.size() - 1;
+  };
+  const std::size_t weight = add_value("w", parameter);
+  graph.values[weight].parameter = true;
+  graph.values[weight].data = contents;
+  graph.values[weight].data_dtype = 5;
+  std::size_t last = add_value("x", {-1, 8});
+  for (const std::string& type : types) {
+    const std::size_t given = add_value("y" + std::to_string(graph.values.size()), {-1, 8});
+    Operator op;
+    op.type = type;
+    const ParsedRule& rule = *rules.find(type);
+    const bool named = dialect == Dialect::ProgramDesc;
+    const auto name_of = [&](const std::vector<ParsedRule::Argument>& all, std::size_t i) {
+      return named && i < all.size() ? all[i].name : std::string_view();
+    };
+    op.inputs.emplace_back(name_of(rule.inputs, 0), Argument(swapped ? weight : last));
+    if (types.size() == 1) {
+      op.inputs.emplace_back(name_of(rule.inputs, 1), Argument(swapped ? last : weight));
+    }
+    op.outputs.emplace_back(name_of(rule.outputs, 0), Argument(given));
+    const auto add = [&](std::string_view name, AttributeType kind, auto value) {
+      op.attributes.emplace_back(name, Attribute{kind, value});
+    };
+    add("ceil_mode", AttributeType::Bool, std::int64_t{1});
+    add("exclusive", AttributeType::Bool, std::int64_t{0});
+    add("pooling_type", AttributeType::Text, std::string("avg"));
+    add("padding_algorithm", AttributeType::Text, std::string("EXPLICIT"));
+    add("threshold", AttributeType::Double, 1.0);
+    add("mode", AttributeType::Text, std::string("downgrade_in_infer"));
+    add("dropout_implementation", AttributeType::Text, std::string("downgrade_in_infer"));
+    graph.operators.push_back(std::move(op));
+    last = given;
+  }
+  return read_program_traits(graph);
+}
+
 }  // namespace
+
+TEST_CASE("faults of Paddle's kernels are known by the names of both formats") {
+  // Of a .json alone: what test_operators.py shows of the two formats, and has the .pdmodel run.
+  const std::set<std::string> json_alone = {"conv2d_transpose", "bilinear_interp_v2"};
+  const std::vector<BothNames> all = names_in_both_formats();
+  CHECK(all.size() > 100);
+  std::set<std::string> refused;
+  int stacked = 0;
+  for (const auto& [pdmodel, json] : all) {
+    CAPTURE(pdmodel);
+    CAPTURE(json);
+    const bool differs = json_alone.count(pdmodel) > 0;
+    const std::pair<Shape, bool> inputs[] = {{{1}, false}, {{1}, true}, {{1, 1}, false}};
+    for (const auto& [shape, swapped] : inputs) {
+      const ProgramTraits one = traits_of(Dialect::ProgramDesc, {pdmodel}, shape, swapped);
+      const ProgramTraits other = traits_of(Dialect::Pir, {json}, shape, swapped);
+      CHECK(one.onednn_refusal.empty() == (other.onednn_refusal.empty() || differs));
+      CHECK(one.int8_refusal.empty() == other.int8_refusal.empty());
+      CHECK(one.simplifying_faults == other.simplifying_faults);
+      // The pass faults at one leaky_relu of a .json, and is right for one of a .pdmodel.
+      CHECK_FALSE(one.activation_fusing_faults);
+      CHECK(other.activation_fusing_faults == (pdmodel == "leaky_relu"));
+      if (!one.onednn_refusal.empty()) refused.insert(pdmodel);
+    }
+    const ProgramTraits two = traits_of(Dialect::ProgramDesc, {"elementwise_add", pdmodel, "relu"});
+    const ProgramTraits as_many = traits_of(Dialect::Pir, {"1.add", json, "1.relu"});
+    CHECK(two.activation_fusing_faults == as_many.activation_fusing_faults);
+    stacked += two.activation_fusing_faults ? 1 : 0;
+  }
+  CHECK(refused == std::set<std::string>{
+                       "batch_norm", "conv2d", "depthwise_conv2d", "elementwise_add",
+                       "elementwise_div", "elementwise_mul", "elementwise_sub", "layer_norm",
+                       "matmul_v2", "nearest_interp_v2", "pad", "pool2d", "prelu", "softplus"});
+  CHECK(stacked >= 8);
+}
 
 TEST_CASE("transposed convolution") {
   const std::string good =  // (6 - 1) * 2 - 1 - 1 + 4 + 1

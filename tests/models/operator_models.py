@@ -190,6 +190,7 @@ MODELS = {
     "nearest": lambda: nn.Upsample(scale_factor=3, mode="nearest"),
     "nearest_pixel": lambda: lambda x: F.interpolate(x[:, :, 3:4, 3:4], scale_factor=8),
     "named_numbers": lambda: Named(),
+    "pad_all_axes": lambda: lambda x: F.pad(x, [0, 0, 0, 0, 1, 2, 0, 1]),
     "pad_constant": lambda: nn.Pad2D([1, 2, 0, 1], value=0.5),
     "pad_reflect": lambda: nn.Pad2D([1, 2, 3, 0], mode="reflect"),
     "pad_replicate": lambda: nn.Pad2D([1, 2, 3, 0], mode="replicate"),

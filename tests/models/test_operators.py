@@ -39,6 +39,7 @@ ONEDNN_REFUSES = {
     "matmul_one_feature_transposed": "matmul with transpose_y=1",
     "max_pool_ceil": r"pool2d with ceil_mode=1",
     "nearest_pixel": r"nearest_interp(_v2 of one pixel|, which)",
+    "pad_all_axes": r"pad with paddings=\[0, 0, 0, 0, 1, 2, 0, 1\]",
     "prelu_vectors": "prelu of vectors with one weight",
     "softplus_threshold": r"softplus with threshold=1",
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -10,6 +11,7 @@
 
 #include "io/printable.h"
 #include "model/graph.h"
+#include "model/rules/rules.h"
 #include "model/rules/support.h"
 
 namespace lenet {
@@ -19,7 +21,8 @@ namespace {
 /// part that is missing equals nothing.
 class View {
  public:
-  View(const Graph& graph, const Operator& op) : graph_(graph), op_(op) {}
+  View(const Graph& graph, const Operator& op)
+      : graph_(graph), op_(op), type_(plain_type(graph.dialect, op)) {}
 
   /// An input that is one value; null when it is not.
   const Value* input(const char* name, std::size_t place = 0) const {
@@ -54,12 +57,12 @@ class View {
 
   /// Such as "pool2d with ceil_mode=1".
   std::string with(const std::string& name) const {
-    return printable(op_.type) + " with " + name + "=" + text(name);
+    return printable(type_) + " with " + name + "=" + text(name);
   }
 
   std::string with_shape(const char* name, std::size_t place = 0) const {
     const Value* value = input(name, place);
-    return printable(op_.type) + " with an input " + name +
+    return printable(type_) + " with an input " + name +
            (value == nullptr ? " that is missing" : " of shape " + to_string(value->shape));
   }
 
@@ -71,9 +74,32 @@ class View {
   }
   bool is(std::string_view settings) const { return find_other(settings).empty(); }
 
-  const std::string& op_type() const { return op_.type; }
+  /// The type as both formats have it, without the marks of PIR: "1." in front, and "_" behind what
+  /// works in place. Types are compared in this form alone, because a fault of a kernel is the same
+  /// whichever format calls the kernel.
+  const std::string& type() const { return type_; }
+
+  /// Whether the type is one of these words.
+  bool is_one_of(std::string_view types) const { return has_word(types, type_); }
+
+  Dialect dialect() const { return graph_.dialect; }
+
+  /// The first of these names that the operator has an attribute of; the first of all when it has
+  /// none.
+  std::string named(std::initializer_list<const char*> names) const {
+    const auto* const found = std::find_if(names.begin(), names.end(), [this](const char* name) {
+      return op_.attributes.count(name) > 0;
+    });
+    return found == names.end() ? *names.begin() : *found;
+  }
 
  private:
+  static std::string plain_type(Dialect dialect, const Operator& op) {
+    std::string_view type = op.plain_type();
+    if (dialect == Dialect::Pir && !type.empty() && type.back() == '_') type.remove_suffix(1);
+    return std::string(type);
+  }
+
   /// The name that other_than tells.
   std::string_view find_other(std::string_view settings) const {
     for (std::string_view left = settings; !left.empty();) {
@@ -95,6 +121,7 @@ class View {
 
   const Graph& graph_;
   const Operator& op_;
+  std::string type_;
 };
 
 // ---- OpenVINO: what was compared, and nothing else. These are the operators of the networks in
@@ -156,7 +183,7 @@ std::string refuse_reshape(const View& op) {
 
 std::string refuse_plain_normalization(const View& op) {
   const bool whole = op.input("Scale", 3) != nullptr && op.input("Bias", 4) != nullptr;
-  return whole ? "" : printable(op.op_type()) + " without scale or bias";
+  return whole ? "" : printable(op.type()) + " without scale or bias";
 }
 
 struct Compared {
@@ -183,15 +210,16 @@ constexpr Compared kCompared[] = {
 };
 
 std::string refuse_for_openvino(const View& op) {
+  if (op.dialect() != Dialect::ProgramDesc) return "the format of a .json";
   for (const Compared& row : kCompared) {
-    if (row.type != op.op_type()) continue;
+    if (row.type != op.type()) continue;
     std::string refusal = op.other_than(row.settings);
     if (!refusal.empty()) return refusal;
     const Value* x = op.input("X");
     const std::string rank = x == nullptr ? "" : std::to_string(x->shape.size());
     return row.ranks.empty() || has_word(row.ranks, rank) ? row.refuse(op) : op.with_shape("X");
   }
-  return printable(op.op_type());
+  return printable(op.type());
 }
 
 // ---- oneDNN: what is known to be wrong, or to fail.
@@ -238,12 +266,12 @@ std::string refuse_convolution_for_onednn(const View& op) {
 /// above, and the windows end with its last row. This affects windows that see one channel, except
 /// those of groups with one output each.
 std::string refuse_convolution_in_int8(const View& op) {
-  const Value* filter = op.input("Filter");
-  const Value* image = op.input("Input");
+  const Value* filter = op.input("Filter", 1);
+  const Value* image = op.input("Input", 0);
   const auto* groups = op.attribute<std::int64_t>("groups");
   const Integers strides = op.integers("strides");
   const Integers paddings = paddings_of(op);
-  if (!has_word("conv2d depthwise_conv2d", op.op_type()) || filter == nullptr || image == nullptr ||
+  if (!op.is_one_of("conv2d depthwise_conv2d") || filter == nullptr || image == nullptr ||
       filter->parameter || !are_small(filter->shape, 4) || !are_small(image->shape, 4) ||
       !are_small(strides, 2) || !are_small(paddings, 4)) {
     return "";  // with a parameter, it stays in float32
@@ -299,14 +327,13 @@ bool repeats_first(const Shape& x, const Shape& y, bool quotient) {
 }
 
 std::string refuse_pair(const View& op) {
-  const std::string& type = op.op_type();
   const Value* x = op.input("X", 0);
   const Value* y = op.input("Y", 1);
   if (x == nullptr || y == nullptr) return op.with_shape(x == nullptr ? "X" : "Y");
-  if (has_word("elementwise_add 1.add", type)) {
+  if (op.is_one_of("elementwise_add add")) {
     return is_wrong_sum(op, &x->shape, &y->shape) ? op.with_shape("Y", 1) : "";
   }
-  const bool quotient = has_word("elementwise_div 1.divide", type);
+  const bool quotient = op.is_one_of("elementwise_div divide");
   return repeats_first(x->shape, y->shape, quotient) ? op.with_shape("X", 0) : "";
 }
 
@@ -337,7 +364,7 @@ std::string refuse_pool_for_onednn(const View& op) {
     const std::int64_t room = size + before + paddings[2 * i + 1] - kernel[i];
     if (counts_zeros && before != paddings[2 * i + 1]) return op.with("paddings") + also;
     if (counts_zeros && room < 0) {
-      return printable(op.op_type()) + " with a window larger than the image" + also;
+      return printable(op.type()) + " with a window larger than the image" + also;
     }
     const std::int64_t last = (room + strides[i] - 1) / strides[i] * strides[i] - before;
     if (!counts_zeros && size > 0 && last >= size) return op.with("ceil_mode");
@@ -348,14 +375,18 @@ std::string refuse_pool_for_onednn(const View& op) {
 /// Misreads a matrix whose dimensions are stored in another order: of images, of what was
 /// transposed, and a transposed matrix of one column, where the order cannot be seen in the
 /// strides.
-std::string refuse_layout(const View& op, const std::array<const char*, 2>& transposed) {
+std::string refuse_matrices(const View& op) {
   constexpr std::array<const char*, 2> kNames = {"X", "Y"};
+  // In a .pdmodel, of Paddle 1, and in a .json.
+  const std::array<std::string, 2> transposed = {
+      op.named({"trans_x", "transpose_X", "transpose_x"}),
+      op.named({"trans_y", "transpose_Y", "transpose_y"})};
   for (std::size_t i = 0; i < kNames.size(); ++i) {
     const Value* value = op.input(kNames[i], i);
     if (value == nullptr || value->shape.size() < 2 || value->shape.size() > 3) {
       return op.with_shape(kNames[i], i);
     }
-    if (op.is(transposed[i] + std::string("=0"))) continue;
+    if (op.is(transposed[i] + "=0")) continue;
     const Shape& shape = value->shape;
     // The terms of a sum: rows of a transposed X, columns of a transposed Y.
     const std::int64_t terms = i == 0 ? shape[shape.size() - 2] : shape.back();
@@ -372,10 +403,10 @@ std::string refuse_nearest(const View& op) {
   if (x == nullptr || out == nullptr || x->shape.size() != 4 || out->shape.size() != 4) {
     return op.with_shape("X");
   }
-  if (x->shape[2] == 1 && x->shape[3] == 1) return op.op_type() + " of one pixel";
+  if (x->shape[2] == 1 && x->shape[3] == 1) return op.type() + " of one pixel";
   for (std::size_t i = 2; i < 4; ++i) {
     const bool repeats = x->shape[i] > 0 && out->shape[i] > 0 && out->shape[i] % x->shape[i] == 0;
-    if (!repeats) return printable(op.op_type()) + " to a size that is no multiple of the image's";
+    if (!repeats) return printable(op.type()) + " to a size that is no multiple of the image's";
   }
   return "";
 }
@@ -389,55 +420,73 @@ bool has_channels_last(const View& op) {
   return false;
 }
 
+/// Writes past the end of the memory.
+std::string refuse_pad(const View& op) { return op.with("paddings"); }
+
+/// Leaves out one of the two where the other is missing.
+std::string refuse_layer_norm(const View& op) {
+  const bool scaled = op.input("Scale", 1) != nullptr;
+  const bool biased = op.input("Bias", 2) != nullptr;
+  return scaled == biased ? "" : op.type() + " without " + (scaled ? "bias" : "scale");
+}
+
+/// Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
+/// the two differ by 2e-9.
+std::string refuse_softplus(const View& op) {
+  constexpr double kDefaultThreshold = 20;
+  const auto* threshold = op.attribute<double>("threshold");
+  const bool fits = threshold != nullptr && *threshold >= kDefaultThreshold;
+  return fits ? "" : op.with("threshold");
+}
+
+/// Behind a flatten it reads memory that is not the one weight of all channels.
+std::string refuse_prelu(const View& op) {
+  const Value* input = op.input("X", 0);
+  const Value* weight = op.input("Alpha", 1);
+  const bool images = input != nullptr && input->shape.size() == 4;
+  const bool of_all = weight != nullptr && weight->shape == Shape{1};
+  return of_all && !images ? op.type() + " of vectors with one weight" : "";
+}
+
+std::string refuse_any(const View& op) { return op.type(); }
+
+/// Operators for which oneDNN has a kernel with a fault.
+struct Faulty {
+  /// The names in both formats, as View::type gives them. A test goes through all names of the
+  /// rules, so that a fault that is known of one format is not left in the other.
+  std::string_view types;
+  std::string (*refuse)(const View&);
+  unsigned dialects = kPaddle;  ///< fewer where the other format was seen to be right
+};
+
+constexpr Faulty kFaulty[] = {
+    {"conv2d depthwise_conv2d", refuse_convolution_for_onednn},
+    {"elementwise_add elementwise_sub elementwise_mul elementwise_div", refuse_pair},
+    {"add subtract multiply divide", refuse_pair},
+    {"pool2d", refuse_pool_for_onednn},
+    {"matmul_v2 matmul", refuse_matrices},
+    {"pad", refuse_pad},
+    {"batch_norm", refuse_plain_normalization},  // crashes where one of them is missing
+    {"layer_norm", refuse_layer_norm},
+    {"softplus", refuse_softplus},
+    {"prelu", refuse_prelu},
+    // Of its means and maxima of few channels, a matmul behind them misreads the layout.
+    {"conv2d_transpose", refuse_any, kPir},
+    // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
+    // arrays.
+    {"bilinear_interp nearest_interp", refuse_any, kPir},
+    {"nearest_interp_v2", refuse_nearest},
+};
+
 std::string refuse_for_onednn(const View& op, bool channels_last) {
-  const std::string& type = op.op_type();
   // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
-  if (channels_last) return printable(type) + " of channels that come last (NHWC)";
-  if (has_word("conv2d depthwise_conv2d 1.conv2d 1.depthwise_conv2d", type)) {
-    return refuse_convolution_for_onednn(op);
+  if (channels_last) return printable(op.type()) + " of channels that come last (NHWC)";
+  for (const Faulty& row : kFaulty) {
+    const bool meant = (row.dialects & bit(op.dialect())) != 0 && op.is_one_of(row.types);
+    if (!meant) continue;
+    std::string refusal = row.refuse(op);
+    if (!refusal.empty()) return refusal;
   }
-  if (has_word("elementwise_add elementwise_sub elementwise_mul elementwise_div", type) ||
-      has_word("1.add 1.subtract 1.multiply 1.divide", type)) {
-    return refuse_pair(op);
-  }
-  if (type == "pool2d" || type == "1.pool2d") return refuse_pool_for_onednn(op);
-  if (type == "matmul_v2") return refuse_layout(op, {"trans_x", "trans_y"});
-  if (type == "1.matmul") return refuse_layout(op, {"transpose_x", "transpose_y"});
-  if (type == "matmul") return refuse_layout(op, {"transpose_X", "transpose_Y"});
-  // Writes past the end of the memory.
-  if (type == "pad") return type + " of " + op.with("paddings");
-  // Crashes where one of them is missing.
-  if (has_word("batch_norm 1.batch_norm_ 1.batch_norm", type)) {
-    return refuse_plain_normalization(op);
-  }
-  // Leaves out one of the two where the other is missing.
-  if (type == "layer_norm" || type == "1.layer_norm") {
-    const bool scaled = op.input("Scale", 1) != nullptr;
-    const bool biased = op.input("Bias", 2) != nullptr;
-    return scaled == biased ? "" : type + " without " + (scaled ? "bias" : "scale");
-  }
-  // Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
-  // the two differ by 2e-9.
-  if (type == "softplus" || type == "1.softplus") {
-    constexpr double kDefaultThreshold = 20;
-    const auto* threshold = op.attribute<double>("threshold");
-    const bool fits = threshold != nullptr && *threshold >= kDefaultThreshold;
-    return fits ? "" : op.with("threshold");
-  }
-  // Behind a flatten it reads memory that is not the one weight of all channels.
-  if (type == "prelu" || type == "1.prelu") {
-    const Value* input = op.input("X", 0);
-    const Value* weight = op.input("Alpha", 1);
-    const bool images = input != nullptr && input->shape.size() == 4;
-    const bool of_all = weight != nullptr && weight->shape == Shape{1};
-    return of_all && !images ? type + " of vectors with one weight" : "";
-  }
-  // Of its means and maxima of few channels, a matmul behind them misreads the layout.
-  if (type == "1.conv2d_transpose") return type;
-  // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
-  // arrays.
-  if (type == "1.bilinear_interp" || type == "1.nearest_interp") return type;
-  if (type == "nearest_interp_v2") return refuse_nearest(op);
   return "";
 }
 
@@ -451,9 +500,8 @@ class StackedActivations {
     constexpr std::string_view kActivations =
         "relu relu6 sigmoid tanh gelu swish mish leaky_relu abs clip hard_swish hardswish "
         "hard_sigmoid sqrt hardsigmoid";
-    const bool pir = op.type.compare(0, 2, "1.") == 0;
-    int depth = has_word("elementwise_add 1.add", op.type) ? 1 : 0;
-    if (has_word(kActivations, std::string_view(op.type).substr(pir ? 2 : 0))) {
+    int depth = view.is_one_of("elementwise_add add") ? 1 : 0;
+    if (view.is_one_of(kActivations)) {
       each_value(op.inputs, [&](std::size_t value) {
         const auto found = depths_.find(value);
         if (found != depths_.end()) depth = std::max(depth, found->second + 1);
@@ -461,7 +509,7 @@ class StackedActivations {
       });
       each_value(op.outputs, [&](std::size_t value) { activated_.insert(value); });
     }
-    if (depth > 2) return printable(op.type) + " behind another activation";
+    if (depth > 2) return printable(view.type()) + " behind another activation";
     const Value* input = view.input("X");
     const bool vectors = input != nullptr && input->shape.size() != 4;
     if (!vectors || depth == 0) return "";
@@ -503,17 +551,21 @@ ProgramTraits read_program_traits(const Graph& graph) {
     const std::string stacked = activations.refuse(op, view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
     const Value* filter = view.input("Filter", 1);
-    const bool convolves = op.type.find("conv2d") != std::string::npos;
-    // A bias that is no vector does not go with that of a normalization behind it.
-    const Value* bias = op.type == "elementwise_add" ? view.input("Y") : nullptr;
+    const bool convolves = view.type().find("conv2d") != std::string::npos;
+    // A bias that is no vector, and is added at an axis, does not go with that of a normalization
+    // behind it. A .json has no such axis, and was seen to be right without it.
+    const bool sum = graph.dialect == Dialect::ProgramDesc && view.is_one_of("elementwise_add");
+    const Value* bias = sum ? view.input("Y") : nullptr;
     const bool folds = bias == nullptr || !bias->parameter || bias->shape.size() == 1;
     traits.folding_is_wrong = traits.folding_is_wrong || channels_last || !folds ||
                               (convolves && !filters.insert(filter).second);
-    if (op.type == "dropout") {
-      const auto* mode = view.attribute<std::string>("dropout_implementation");
+    if (view.is_one_of("dropout")) {
+      const auto* mode =
+          view.attribute<std::string>(view.named({"dropout_implementation", "mode"}));
       traits.simplifying_faults |= mode == nullptr || *mode == "downgrade_in_infer";
     }
-    traits.activation_fusing_faults |= op.type == "1.leaky_relu";
+    traits.activation_fusing_faults |=
+        graph.dialect == Dialect::Pir && view.is_one_of("leaky_relu");
   }
   traits.activation_fusing_faults |= activations.found();
   return traits;
