@@ -57,7 +57,7 @@ def read_results(path):
     """Return the rows of a result, as dictionaries of Python's types."""
     if path.suffix == ".parquet":
         return parquet.read_table(path).to_pylist()
-    with path.open(newline="") as file:
+    with path.open(newline="", errors="surrogateescape") as file:
         if path.suffix == ".jsonl":
             return [json.loads(line) for line in file]
         types = {"row": int, "id": int, "class_id": int, "probability": float}
@@ -313,15 +313,222 @@ def test_journal(tmp_path, inputs, pixels):
     assert read_results(target) == rows  # those of the run before
     part = '{"part": 0, "rows": 50, "skipped": 0, "sha256": ""'
     nested = "[" * 100_000
-    for journal in (
-        *("[]\n{}", f"1\n{part}}}", f"\n{part}}}", f'{{}}\n{part}, "worker": 1}}', nested),
-    ):
-        (folder / "journal.jsonl").write_text(f"{journal}\n")
-        with pytest.raises(BadInput, match="damaged, or another version wrote it: remove"):
+    begin = '{"input": "'
+    lines = [
+        f'{begin}x"}}\n{part}, "worker": 1}}',
+        f'{begin}x"}}\n{part.replace("50", chr(34) + "many" + chr(34))}}}',
+        f'{begin}x"}}\n{part.replace("50", "true")}}}',
+        f'{begin}x"}}\n{part.replace("50", "-1")}}}',
+        f'{begin}x"}}\n{part.replace("50", "5.5")}}}',
+        f'{begin}x"}}\n{part.replace("0,", "[0],", 1)}}}',
+        f'{begin}x"}}\n{part}, "examples": 7}}',
+        f'{begin}x"}}\n{part[:-2]}null}}',
+        f"{begin}{nested}",
+        f'{begin}x"}}\n[]\n' * 3,
+        begin + "x" * (5 << 20),
+    ]
+    foreign = ["[]\n{}", f"1\n{part}}}", f"\n{part}}}", f"{{}}\n{part}}}", nested, "my notes"]
+    for journal in (*lines, *foreign):
+        content = f"{journal}\n".encode()
+        (folder / "journal.jsonl").write_bytes(content)
+        with pytest.raises(BadInput, match=r"damaged, or another (version|program) wrote it"):
             bulk.predict_all(BatchPredictor(), *arguments, part_rows=50)
-    busy = bulk._journal(tmp_path / "busy.jsonl.parts", {})
+        assert (folder / "journal.jsonl").read_bytes() == content
+    busy = bulk._journal(tmp_path / "busy.jsonl.parts", {"input": "x"})
     with busy, pytest.raises(BadInput, match="another process"):
         bulk.predict_all(BatchPredictor(), arguments[0], tmp_path / "busy.jsonl")
+
+
+def make_foreign(tmp_path, kind):
+    """Put something that is not ours in the way of the parts; return what must stay."""
+    parts, old = tmp_path / "out.csv.parts", tmp_path / ".out.csv.parts.old"
+    other = tmp_path / "other"
+    other.mkdir()
+    mine = other / "mine.txt"
+    if kind in {"folder", "folder of trash", "files of parts without a journal"}:
+        folder = old if kind == "folder of trash" else parts
+        folder.mkdir()
+        mine = folder / ("part-000000.csv" if "parts" in kind else "mine.txt")
+    elif kind.startswith("link"):
+        (old if "trash" in kind else parts).symlink_to(other)
+    elif kind == "link to nothing":
+        parts.symlink_to(tmp_path / "nothing")
+    elif kind == "file":
+        mine = parts
+    else:
+        parts.mkdir()
+        (parts / "journal.jsonl").write_text('{"input": "a"}\n')
+        if kind == "own folder with a foreign file":
+            mine = parts / "mine.txt"
+        elif kind == "own folder with a folder":
+            (parts / "part-000001.csv").mkdir()
+            mine = parts / "part-000001.csv" / "mine.txt"
+        else:
+            (parts / "journal.jsonl").unlink()
+            how = kind.removeprefix("journal that is a ")
+            mine = parts / "part-000007.csv"
+            if how == "fifo":
+                os.mkfifo(parts / "journal.jsonl")
+            elif how == "folder":
+                (parts / "journal.jsonl").mkdir()
+            elif how == "link":
+                (parts / "journal.jsonl").symlink_to(other / "mine.txt")
+            else:
+                (parts / "journal.jsonl").symlink_to("/dev/zero")
+    mine.write_text("the user's")
+    return mine
+
+
+@pytest.mark.parametrize("way", ["command", "function"])
+@pytest.mark.parametrize(
+    "kind",
+    ["folder", "folder of trash", "link", "link of trash", "file",
+     "files of parts without a journal", "own folder with a foreign file",
+     "own folder with a folder", "journal that is a fifo", "journal that is a folder",
+     "journal that is a link", "journal that is a device"],
+)  # fmt: skip
+def test_nothing_is_removed_that_is_not_ours(tmp_path, inputs, capsys, monkeypatch, kind, way):
+    mine = make_foreign(tmp_path, kind)
+    before = sorted(tmp_path.rglob("*"))
+    # Before anything is computed.
+    monkeypatch.setattr(bulk, "_results", lambda *_: pytest.fail("it was computed"))
+    target = tmp_path / "out.csv"
+    if way == "command":
+        assert run(inputs / "digits.npy", "--output", target) == 5
+        said = capsys.readouterr().err
+        assert ".parts" in said
+        assert "move or remove it" in said
+        assert said.count("\n") == 1
+    else:
+        with pytest.raises(BadInput, match="move or remove it"):
+            bulk.predict_all(BatchPredictor(), [inputs / "digits.npy"], target)
+    assert mine.read_text() == "the user's"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_foreign_file_that_comes_meanwhile_stays(tmp_path, inputs):
+    target, folder = tmp_path / "out.csv", tmp_path / "out.csv.parts"
+
+    def puts(_total, _done):
+        (folder / "mine.txt").write_text("the user's")
+        return lambda _rows: None
+
+    bulk.predict_all(BatchPredictor(), [inputs / "digits.npy"], target, workers=1, start=puts)
+    assert len(read_results(target)) == ROWS
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name for path in left} == {"out.csv", "mine.txt"}
+
+
+def test_what_a_killed_run_leaves_is_ours(tmp_path, inputs):
+    """It may be killed at any step of making and of removing the folder."""
+    target, folder = tmp_path / "out.csv", tmp_path / "out.csv.parts"
+    trash = tmp_path / ".out.csv.parts.old"
+    arguments = (BatchPredictor(), [inputs / "digits.npy"], target)
+    bulk.predict_all(*arguments, workers=1)
+    expected = target.read_bytes()
+    for place in (folder, trash):
+        for files in ((), ("journal.jsonl",), ("part-000001.csv", "journal.jsonl")):
+            place.mkdir()
+            for name in files:
+                (place / name).write_text('{"input": "a"}\n' if "journal" in name else "half a li")
+            if files[1:]:
+                (place / ".part-000000.0123456789ab.csv").touch()
+            bulk.predict_all(*arguments, workers=1)
+            assert target.read_bytes() == expected
+            assert {path.name for path in tmp_path.iterdir()} == {"out.csv"}
+    folder.mkdir()
+    (folder / "journal.jsonl").touch()  # killed before its first line
+    bulk.predict_all(*arguments, workers=1)
+    assert not folder.exists()
+
+
+def test_a_folder_as_the_output(tmp_path, inputs):
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(BadInput, match="is a folder"):
+        bulk.predict_all(BatchPredictor(), [inputs / "digits.npy"], tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv.parts").exists()
+
+
+def write_damaged_parquet(path, place):
+    """Write a table whose name or text at a place is not UTF-8."""
+    images = pa.array([bytes(784)] * 3, pa.binary())
+    texts = pa.array(["good", "XXXX", "good"])
+    names = ["image", "note", "YYYY"]
+    table = pa.table([images, texts, texts], names=names)
+    parquet.write_table(table, path, compression="none", use_dictionary=False)
+    content = path.read_bytes()
+    old = {"name": b"YYYY", "text": b"XXXX"}[place]
+    # The copy of the schema in Arrow's form is base64, and is left out.
+    metadata = parquet.read_metadata(path).metadata
+    assert old in content
+    if place == "name":
+        table = table.replace_schema_metadata(None)
+        with parquet.ParquetWriter(path, table.schema, store_schema=False, compression="none") as w:
+            w.write_table(table)
+        content = path.read_bytes()
+    assert metadata is None or place == "text" or old in content
+    path.write_bytes(content.replace(old, b"\xff\xfe\xfd\xfc"))
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_names_and_texts_that_are_not_utf8(tmp_path, capsys, suffix):
+    write_damaged_parquet(tmp_path / "name.parquet", "name")
+    for more in ((), ("--keep=note",), ("--column=nothing",)):
+        assert run(tmp_path / "name.parquet", "--output", tmp_path / f"a{suffix}", *more) == 5
+        said = capsys.readouterr().err
+        assert "name.parquet" in said
+        assert "UTF-8" in said
+        assert said.count("\n") == 1
+    write_damaged_parquet(tmp_path / "text.parquet", "text")
+    name = tmp_path / "text.parquet"
+    assert run(name, "--output", tmp_path / f"b{suffix}") == 0
+    assert len(read_results(tmp_path / f"b{suffix}")) == 3
+    capsys.readouterr()
+    status = run(name, "--output", tmp_path / f"c{suffix}", "--keep=note")
+    said = capsys.readouterr().err
+    if suffix == ".parquet":  # hands on the bytes that are there
+        assert status == 0, said
+    else:
+        assert (status, "'note' holds text that is not UTF-8" in said) == (5, True), said
+    # As a column of paths they are names of files, of which this one is not there.
+    status = run(name, "--output", tmp_path / f"d{suffix}", "--column=note", "--skip-errors")
+    assert status == 5
+    rows = read_results(tmp_path / f"d{suffix}")
+    assert [row["class_id"] for row in rows] in ([None] * 3, [""] * 3)
+    assert all("cannot read" in row["error"] for row in rows)
+
+
+def test_paths_that_are_not_utf8(tmp_path, pixels):
+    """In a column of text, a path has the bytes of the file's name."""
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(os.fsdecode(name))
+    strings = pa.array([name], pa.binary()).view(pa.string())
+    found = BatchPredictor(kind="path").columns(strings)
+    assert (
+        found["class_id"].tolist()
+        == BatchPredictor().columns([name.decode("utf-8", "surrogateescape")])["class_id"].tolist()
+    )
+    np.save(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.npy"), pixels[:2])
+    for suffix in tables.SUFFIXES:
+        target = tmp_path / f"out{suffix}"
+        assert run(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.npy"), "--output", target) == 0
+        assert len(read_results(target)) == 2
+
+
+def test_no_memory_is_an_error_of_ours(tmp_path, inputs, monkeypatch):
+    def fails(*_args, **_more):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "concatenate", fails)
+    with pytest.raises(BackendFailure, match="out of memory while predicting"):
+        bulk.predict_all(BatchPredictor(), [inputs / "digits.npy"], tmp_path / "o.csv", workers=1)
+    monkeypatch.undo()
+    monkeypatch.setattr(np, "full", fails)
+    with pytest.raises(BackendFailure, match="out of memory while predicting"):
+        BatchPredictor()({"image": np.zeros((2, 28, 28), np.uint8)})
+    with pytest.raises(BackendFailure, match="out of memory while predicting"):
+        BatchPredictor().columns(np.zeros((2, 28, 28), np.uint8))
 
 
 def test_wrong_usage(tmp_path, inputs, capsys, monkeypatch):

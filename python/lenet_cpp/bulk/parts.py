@@ -5,17 +5,20 @@ in the folder ``OUT.parts``; the journal there lists the finished parts. When al
 become the file ``OUT``, and the folder is removed.
 """
 
+import errno
 import fcntl
 import json
 import multiprocessing
 import os
-import shutil
+import re
 import signal
+import stat
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from lenet_cpp._base.files import naming
+from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require
 from lenet_cpp.bulk import tables
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
@@ -34,6 +38,12 @@ from lenet_cpp.formats.manifest import sha256_file
 _Report = Callable[[int], None]
 
 _JOURNAL = "journal.jsonl"
+_JOURNAL_BEGINS = b'{"input": "'  # as json.dumps writes the facts
+# A part takes some 150 bytes, and another 150 each time that its file is found to be changed.
+_JOURNAL_BYTES_OF_A_PART = 1 << 12
+_JOURNAL_BYTES = 1 << 20
+# The files of parts, and what a process that was killed leaves of one (atomic_path).
+_OWN_FILE = re.compile(r"(part-\d{6,}|\.part-\d{6,}\.[0-9a-f]{12})\.(parquet|csv|jsonl)")
 _ATTEMPTS = 3  # of a part: more often than that, the process was not killed by chance
 _EXAMPLES = 5  # of the bad rows of a part, to be shown
 _BATCH_BYTES = 1 << 26  # of float32 input
@@ -76,6 +86,7 @@ class Total:
     resumed: int  # those that an earlier run had predicted
 
 
+@memory_errors("predicting many images")
 def predict_all(
     predictor: BatchPredictor,
     names: Sequence[Path],
@@ -116,16 +127,12 @@ def predict_all(
         BadInput: A row is bad, or the folder of parts belongs to another input or model.
         lenet_cpp.Error: What the model and the input raise; the parts that were finished stay.
     """
-    if target.suffix not in tables.SUFFIXES:
-        raise BadInput(f"{target}: choose a name that ends in {', '.join(tables.SUFFIXES)}")
-    if target.suffix == ".parquet":
-        require("pyarrow", extra="parquet")
+    folder = _folder_for(target)
     reserved = {"file", "row", "error", "model", *outputs}
     if taken := sorted(reserved & set(keep)):
         raise BadInput(f"--keep {taken[0]}: the results have a column of that name")
     predictor = predictor.for_bulk(outputs, errors="error" if skip_errors else None)
     parts = tables.find_parts(names, part_rows=part_rows, missing=skip_errors)
-    folder = target.with_name(f"{target.name}.parts")
     batch_size = max(1, min(_MAX_BATCH, _BATCH_BYTES // predictor.input_bytes))
     job = Job(predictor, folder.absolute(), target.suffix, column, tuple(keep), batch_size)
     facts = {
@@ -163,13 +170,15 @@ def predict_all(
             target, [job.file_of(part.number) for part in parts], ("file", "row", *keep, *results)
         )
     # Under another name first, so that half a folder never looks like the one to go on with.
-    trash = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(trash, ignore_errors=True)
-    folder.rename(trash)
-    shutil.rmtree(trash)
+    trash = _trash_of(folder)
+    moved = _remove_own(trash)  # unless somebody put a file there meanwhile
+    if moved:
+        folder.rename(trash)
+    _remove_own(trash if moved else folder)
     return Total(rows, sum(one.skipped for one in finished.values()), resumed)
 
 
+@memory_errors("predicting a part of the images")
 def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
     """Predict a part and write its results; ``report`` gets the number of rows of each batch."""
     found: list[dict[str, Any]] = []
@@ -221,6 +230,113 @@ def _is_whole(path: Path, done: Done) -> bool:
     return path.is_file() and sha256_file(path) == done.sha256
 
 
+def _folder_for(target: Path) -> Path:
+    """Return the folder of the parts of a file to write.
+
+    Raises:
+        BadInput: There cannot be such a file, or something that is not ours is in the way.
+        Unsupported: It is a .parquet file, and pyarrow is not installed.
+    """
+    if target.suffix not in tables.SUFFIXES:
+        raise BadInput(f"{target}: choose a name that ends in {', '.join(tables.SUFFIXES)}")
+    if target.is_dir():
+        raise BadInput(f"{target} is a folder; name a file to write")
+    if target.suffix == ".parquet":
+        require("pyarrow", extra="parquet")
+    folder = target.with_name(f"{target.name}.parts")
+    for each in (folder, _trash_of(folder)):
+        _require_own(each)
+    return folder
+
+
+def _trash_of(folder: Path) -> Path:
+    """Return where a folder of parts is removed."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse what is in the way of a folder of parts, unless an earlier run wrote all of it.
+
+    Such a folder has a journal that begins as we write it, and no other files than those of parts.
+    It may be empty: a run was killed before it began the journal, or after it removed it.
+
+    Raises:
+        BadInput: It is something else, whose owner is asked to move it away.
+    """
+    try:
+        facts = folder.lstat()
+    except FileNotFoundError:
+        return
+    why = ""
+    if stat.S_ISLNK(facts.st_mode):
+        why = "is a link"
+    elif not stat.S_ISDIR(facts.st_mode):
+        why = "is no folder"
+    else:
+        names = sorted(path.name for path in folder.iterdir())
+        foreign = [name for name in names if not _is_own(folder / name)]
+        if foreign:
+            why = f"holds {foreign[0]!r}, which this command did not write"
+        elif names and _JOURNAL not in names:
+            why = f"has no {_JOURNAL}, so that this command did not write it"
+        elif names and not _begins_as_ours(folder / _JOURNAL):
+            why = f"has a {_JOURNAL} that is damaged, or another program wrote it"
+    if why:
+        raise BadInput(
+            f"{folder} {why}: move or remove it, or choose another output; this command keeps its"
+            " parts in a folder of that name, and removes it at the end"
+        )
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether this program writes files of this name, and it is a file, not a link."""
+    if path.name != _JOURNAL and _OWN_FILE.fullmatch(path.name) is None:
+        return False
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:  # another process of ours has just finished it
+        return True
+
+
+def _begins_as_ours(journal: Path) -> bool:
+    """Return whether a journal begins as we write it; of an empty one nothing is lost."""
+    with journal.open("rb") as file:
+        begin = file.read(len(_JOURNAL_BEGINS))
+    return _JOURNAL_BEGINS.startswith(begin)
+
+
+def _remove_own(folder: Path) -> bool:
+    """Remove what this program wrote there, and the folder when nothing else is in it.
+
+    The journal goes last, so that a folder that was removed in part can be told from another's.
+    Returns whether the folder is gone.
+    """
+    try:
+        own = [path for path in folder.iterdir() if _is_own(path)]
+    except FileNotFoundError:
+        return True
+    for path in sorted(own, key=lambda path: path.name == _JOURNAL):
+        path.unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        return False
+    return True
+
+
+def _done_from(line: bytes) -> Done:
+    """Read a line of the journal; raise ValueError or TypeError when we do not write such a one."""
+    done = Done(**json.loads(line))
+    numbers = (done.part, done.rows, done.skipped)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("a number")
+    if not isinstance(done.sha256, str) or done.examples not in ([], ()):
+        raise ValueError("a text")
+    return done
+
+
 @contextmanager
 def _journal(
     folder: Path, facts: dict[str, Any]
@@ -231,48 +347,72 @@ def _journal(
     a line at the end, which is removed. The block gets the parts that earlier runs finished, and a
     function that adds one.
     """
+    path = folder / _JOURNAL
     folder.mkdir(parents=True, exist_ok=True)
     # Not buffered: else closing would write it again.
-    with (folder / _JOURNAL).open("a+b", buffering=0) as file:
+    with open(path, "a+b", buffering=0, opener=_open_file) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BadInput(f"another process is writing to {folder}: wait for it") from error
         file.seek(0)
-        content = file.read()
-        content = content[: content.rfind(b"\n") + 1]
-        file.truncate(len(content))
+        most = _JOURNAL_BYTES + _JOURNAL_BYTES_OF_A_PART * int(facts.get("parts", 0))
+        content = file.read(most + 1)
+        whole = content[: content.rfind(b"\n") + 1]
 
         def write(values: dict[str, Any]) -> None:
             line = json.dumps(values).encode() + b"\n"
-            with naming(folder / _JOURNAL, folder):
+            with naming(path, folder):
                 while line:
                     line = line[file.write(line) :]
                 os.fsync(file.fileno())
 
-        head, *lines = content.splitlines() or [b""]
+        damage = f"{path} is damaged, or another version wrote it: remove {folder}"
+        if len(content) > most:
+            raise BadInput(damage)
+        head, *lines = whole.splitlines() or [b""]
         try:
-            before: Any = dict(json.loads(head)) if content else None
-            done = [Done(**json.loads(line)) for line in lines]
+            before: Any = dict(json.loads(head)) if whole else None
+            done = [_done_from(line) for line in lines]
         except (ValueError, TypeError, RecursionError) as error:
-            raise BadInput(
-                f"{folder / _JOURNAL} is damaged, or another version wrote it: remove {folder}"
-            ) from error
+            raise BadInput(damage) from error
         if before != facts and done:
             differ = [name for name in facts if before.get(name) != facts[name]]
             raise BadInput(
                 f"{folder} holds the results of an earlier run with another {', '.join(differ)}:"
                 " repeat that command, or remove the folder to begin anew"
             )
+        file.truncate(len(whole))
         if before != facts:  # new, or of a command that failed before it finished a part
             file.truncate(0)
             write(facts)
         try:
             yield done, lambda one: write({**asdict(one), "examples": ()})
         except BaseException:
-            if (folder / _JOURNAL).read_bytes().count(b"\n") <= 1:  # no part to go on with
-                shutil.rmtree(folder)
+            with path.open("rb") as finished:
+                lines = list(islice(finished, 2))
+            if len(lines) < 2:  # no part to go on with
+                _remove_own(folder)
             raise
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open a regular file and nothing else: a pipe would make us wait, a link leads elsewhere.
+
+    Raises:
+        BadInput: It is something else.
+    """
+    refusal = BadInput(f"{path} is no file that this command wrote: move or remove it")
+    try:
+        number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV}:
+            raise refusal from error
+        raise
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise refusal
+    return number
 
 
 def _results(

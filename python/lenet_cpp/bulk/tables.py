@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -227,42 +228,57 @@ def _array_as_of(table: str, _size: int, _time: int) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def _parquet(table: str) -> Any:
-    require("pyarrow", extra="parquet")
+@contextmanager
+def _reading_parquet(table: str) -> Iterator[None]:
+    """Name the table in what Arrow raises."""
     import pyarrow as pa
-    from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(table, memory_map=True, pre_buffer=False)
+        yield
     except FileNotFoundError as error:
         raise FileNotFound(f"cannot read {table}: it does not exist") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{table}: the name of a column is not UTF-8 ({error.object!r:.80}); write the table"
+            " anew with other names"
+        ) from error
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{table} is not a .parquet file that can be read: {error}") from error
 
 
+def _parquet(table: str) -> Any:
+    require("pyarrow", extra="parquet")
+    from pyarrow import parquet
+
+    with _reading_parquet(table):
+        return parquet.ParquetFile(table, memory_map=True, pre_buffer=False)
+
+
 def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
-    with _parquet(part.table) as file:
+    with _parquet(part.table) as file, _reading_parquet(part.table):
         names = file.schema_arrow.names
         for name in (column, *keep):
             if name not in names:
                 raise BadInput(f"{part.table} has no column {name!r}; it has {', '.join(names)}")
-        import pyarrow as pa
-
         skip, left = part.skip, part.rows
         batches = file.iter_batches(
             size, row_groups=part.groups, columns=[column, *keep], use_threads=False
         )
-        try:
-            for batch in batches if left else ():
-                rows = batch.slice(skip, left)
-                skip = max(0, skip - len(batch))
-                left -= len(rows)
-                if len(rows):
-                    yield rows.column(column), rows.select(keep)
-                if left == 0:
-                    return
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BadInput(f"{part.table} is damaged: {error}") from error
+        for batch in batches if left else ():
+            rows = batch.slice(skip, left)
+            skip = max(0, skip - len(batch))
+            left -= len(rows)
+            if len(rows):
+                yield rows.column(column), rows.select(keep)
+            if left == 0:
+                return
+
+
+def _utf8(text: str) -> str:
+    """Return a text, such as the name of a file, as Arrow takes it: other bytes become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
@@ -270,12 +286,11 @@ def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -
     import pyarrow as pa
 
     if part.files:
-        raw = (name.encode("utf-8", "surrogateescape") for name in part.files)
-        names = [name.decode("utf-8", "replace") for name in raw]
+        names = [*map(_utf8, part.files)]
         arrays = {"file": pa.array(names, pa.string()), "row": pa.nulls(part.rows, pa.int64())}
     else:
         rows = pa.array(np.arange(part.begin, part.end))
-        arrays = {"file": pa.repeat(pa.scalar(part.table), part.rows), "row": rows}
+        arrays = {"file": pa.repeat(pa.scalar(_utf8(part.table)), part.rows), "row": rows}
     arrays |= {name: kept.column(name) for name in (kept.column_names if kept is not None else ())}
     bad = columns["class_id"] < 0
     for name in (name for name in _TYPES if name in columns):
@@ -290,6 +305,8 @@ def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -
                 arrays[name] = pa.array(rows, arrays[name].type)
         else:
             missing = bad if values.dtype != object else None
+            if kind == "string":
+                values = [None if text is None else _utf8(text) for text in values]
             kinds = {"int32": pa.int32(), "float": pa.float32(), "string": pa.string()}
             kinds |= {"class_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.string())}
             arrays[name] = pa.array(values, kinds[kind], mask=missing)
@@ -315,13 +332,23 @@ def _join_parquet(target: Path, parts: Sequence[Path]) -> None:
             writer.close()
 
 
+def _listed(part: Part, name: str, column: Any) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{part.table}: the column {name!r} holds text that is not UTF-8; leave it out of"
+            " --keep, or write .parquet"
+        ) from error
+
+
 def _write_text(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
     """Write lines of CSV, without the header, or of JSON."""
     numbers = [None] * part.rows if part.files else range(part.begin, part.end)
     table: dict[str, Sequence[Any]] = {"file": part.files or [part.table] * part.rows}
     table["row"] = numbers
     if kept is not None:
-        table |= {name: kept.column(name).to_pylist() for name in kept.column_names}
+        table |= {name: _listed(part, name, kept.column(name)) for name in kept.column_names}
     bad = (columns["class_id"] < 0).tolist()
     for name in (name for name in _TYPES if name in columns):
         values = [columns[name]] * part.rows if name == "model" else columns[name].tolist()
