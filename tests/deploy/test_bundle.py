@@ -180,6 +180,51 @@ def test_refusals_leave_nothing(change, code, said, model_dir, tmp_path, capsys)
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def foreign(of):
+    """Return a change that makes a bundle at the output, and puts a file of the user's into it."""
+
+    def change(folder):
+        made = folder.parent / "made"
+        write_bundle(folder, made, BUILD / "lenet_infer_native")
+        (made / of).parent.mkdir(exist_ok=True)
+        (made / of).write_text("mine")
+
+    return change
+
+
+def project(folder):
+    """Make a folder that looks like a bundle: many projects have a bin and a model."""
+    for name in ("bin", "lib", "model", "src"):
+        (folder.parent / "made" / name).mkdir(parents=True)
+    (folder.parent / "made" / "model" / "weights").write_text("mine")
+
+
+def linked(folder):
+    write_bundle(folder, folder.parent / "other", BUILD / "lenet_infer_native")
+    (folder.parent / "made").symlink_to(folder.parent / "other")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [project, linked, *map(foreign, ("mine", "bin/mine", "lib/mine", "model/mine", "src/mine")),
+     foreign("lenet_infer_native")],
+)  # fmt: skip
+def test_a_folder_with_something_else_is_not_replaced(change, model_dir, tmp_path):
+    folder = Path(shutil.copytree(model_dir, tmp_path / "model"))
+    change(folder)
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(lenet_cpp.BadInput, match="not a bundle"):
+        write_bundle(folder, tmp_path / "made", BUILD / "lenet_infer_native")
+    assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+
+
+def test_a_bundle_is_replaced_by_another_program(model_dir, tmp_path):
+    for name in ("lenet_infer_native", "lenet_classify"):
+        write_bundle(model_dir, tmp_path / "made", BUILD / name)
+        names = {path.name for path in (tmp_path / "made").iterdir()}
+        assert names == {"bin", "lib", "model", name}
+
+
 def test_refused_programs(soname, tmp_path, capsys):
     (tmp_path / "text").write_text("#!/bin/sh\n")
     head = (BUILD / "lenet_infer_native").read_bytes()

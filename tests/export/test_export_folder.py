@@ -97,6 +97,24 @@ def test_replacement_leaves_nothing_stale(combined, params, older):
         assert (older / name).read_bytes() == (combined.folder / name).read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["changed", "without a manifest", "listed by another"])
+def test_what_an_export_did_not_write_stays(params, older, kind):
+    """lenet.json would be removed, or left with parameters that are not its own."""
+    if kind == "without a manifest":
+        (older / "manifest.json").unlink()
+    if kind == "listed by another":  # a manifest may name any file of the folder
+        (older / "manifest.json").write_text(
+            (older / "manifest.json").read_text().replace('"lenet.json"', '"notes.txt"')
+        )
+        (older / "lenet.json").unlink()
+    else:
+        (older / "lenet.json").write_text("mine")
+    before = contents(older)
+    with pytest.raises(errors.BadInput, match="not as an export of ours wrote it"):
+        export.export_model(params, older, formats=["pdmodel"])
+    assert contents(older) == before
+
+
 def test_damaged_export_is_replaced(params, older):
     (older / "manifest.json").write_text("{")
     export.export_model(params, older)

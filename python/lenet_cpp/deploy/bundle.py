@@ -101,10 +101,39 @@ def write_bundle(
 
 
 def _is_bundle(path: Path) -> bool:
+    """Return whether there is nothing that a bundle in its place would remove besides a bundle."""
+    if path.is_symlink() and path.is_dir():
+        return False
     if path.is_dir():
-        return not any(path.iterdir()) or ((path / "bin").is_dir() and (path / "model").is_dir())
+        return not any(path.iterdir()) or _is_bundle_folder(path)
     content = path.read_bytes() if path.is_file() else b""
     return content[:2] == b"\x1f\x8b" or _PLACE.search(content) is not None
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _is_bundle_folder(folder: Path) -> bool:
+    """Return whether a folder holds the files of a bundle, and no others."""
+    names = _names_in(folder)
+    starts = names - {"bin", "lib", "model"}
+    parts = [folder / part for part in ("bin", "lib", "model")]
+    if len(starts) != 1 or not all(part.is_dir() and not part.is_symlink() for part in parts):
+        return False
+    program, libraries, model = map(_names_in, parts)
+    launcher, sums = folder / starts.pop(), folder / "model" / CHECKSUMS_NAME
+    if not launcher.is_file() or not sums.is_file():
+        return False
+    listed = {
+        line.split(maxsplit=1)[-1] for line in sums.read_text("utf-8", "replace").splitlines()
+    }
+    return (
+        launcher.read_bytes().startswith(_LAUNCHER.encode())
+        and program == {launcher.name}
+        and all(".so" in name for name in libraries)
+        and model == {*listed, CHECKSUMS_NAME}
+    )
 
 
 def _loader_of(program: Path, content: bytes) -> str:

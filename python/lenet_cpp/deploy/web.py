@@ -44,11 +44,8 @@ def write_page(model: str | Path | None, output: str | Path) -> list[Path]:
             f"this installation has no {_MODULE}: install Emscripten (Debian: apt-get install"
             " emscripten), and then this package from its source, pip install ."
         )
-    if (output.exists() and not output.is_dir()) or (
-        output.is_dir() and any(output.iterdir()) and not (output / _MODULE).is_file()
-    ):
-        raise BadInput(f"{output} is not a page that was written before: choose another folder")
     files = _checked_model(Path(BUNDLED_DIR if model is None else model))
+    _require_page(output, {*(path.name for path in PAGE.iterdir()), *files})
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as staging,
@@ -61,6 +58,24 @@ def write_page(model: str | Path | None, output: str | Path) -> list[Path]:
             output.rename(Path(staging, "previous"))
         page.rename(output)
     return sorted(output.iterdir())
+
+
+def _require_page(output: Path, names: set[str]) -> None:
+    """Refuse to replace anything but a page, of which ``names`` are all files.
+
+    Raises:
+        BadInput: There is something else, or something besides.
+    """
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise BadInput(f"{output} is not a page that was written before: choose another folder")
+    found = {path.name for path in output.iterdir()} if output.exists() else set()
+    if found and _MODULE not in found:
+        raise BadInput(f"{output} is not a page that was written before: choose another folder")
+    if foreign := sorted(found - names):
+        raise BadInput(
+            f"{output} holds {foreign[0]!r} besides a page, and would be replaced as a whole: move"
+            " it away, or choose another folder"
+        )
 
 
 def _checked_model(path: Path) -> dict[str, bytes]:

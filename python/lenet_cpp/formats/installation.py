@@ -15,6 +15,7 @@ from lenet_cpp.formats.manifest import (
     Manifest,
     has_manifest,
     read_manifest,
+    sha256_file,
     write_manifest,
 )
 
@@ -94,17 +95,40 @@ def _old_files(output: Path, stem: str, topology: str | None) -> set[str]:
     return names
 
 
+def _require_written(output: Path, name: str) -> bool:
+    """Return whether a file is there as the export wrote it whose manifest lies beside it."""
+    path = output / name
+    if not path.is_file():
+        return False
+    try:
+        known = read_manifest(output).files.get(name) if has_manifest(output) else None
+    except BadModel:  # a damaged export, as its checksums beside it show, is replaced
+        return True
+    if name in {MANIFEST_NAME, CHECKSUMS_NAME} or (
+        known is not None and known.sha256 == sha256_file(path)
+    ):
+        return True
+    raise BadInput(
+        f"{path} is not as an export of ours wrote it, and would be removed: move it away, or"
+        " choose another output folder"
+    )
+
+
 def install(
     staging: Path, output: Path, manifest: Manifest, max_difference: float, refusal: str = ""
 ) -> ExportResult:
     """Write the manifest and the checksums, and move the complete export into place.
 
     ``staging`` and ``output`` are those of :func:`staging_folder`. Other files of an older export
-    of the same name are removed.
+    of the same name are removed, if they are still as that export wrote them.
+
+    Raises:
+        BadInput: A program that no export of ours wrote would be left with other parameters.
     """
     write_manifest(staging, manifest)
     names = [*manifest.files, MANIFEST_NAME, CHECKSUMS_NAME]
     stale = _old_files(output, manifest.name, manifest.topology) - set(names)
+    stale = {name for name in stale if _require_written(output, name)}
     _move(staging, output, names, stale=stale)
     files = tuple(output / name for name in names)
     return ExportResult(output, files, manifest, max_difference, refusal)
