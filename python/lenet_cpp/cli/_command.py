@@ -101,15 +101,22 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Error as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        _complain(program, error)
         return error.exit_code
     except OSError as error:
-        print(f"{program}: error: {_sentence(error)}", file=sys.stderr)
+        _complain(program, _sentence(error))
         if error.filename is None:
             return 1
         is_place = error.errno in _REMEDIES.keys() - _NO_ROOM
         return (FileNotFound if is_place else BackendFailure).exit_code
     return status
+
+
+def _complain(program: str, why: object) -> None:
+    """Say what went wrong in one line, whatever characters a file has put into it."""
+    from lenet_cpp._base.child import printable  # which a command that succeeds does not need
+
+    print(f"{program}: error: {printable(why)}", file=sys.stderr)
 
 
 def _require_streams() -> None:
