@@ -2,8 +2,10 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
+import signal
 import threading
 from functools import partial
 from itertools import pairwise
@@ -426,3 +428,19 @@ def test_a_whole_batch_of_an_onnx(nodes, expected, tmp_path):
     x = np.random.default_rng(0).random((150, 3), np.float32)
     with lenet_cpp.Predictor(tmp_path / "m.onnx") as predictor:
         np.testing.assert_allclose(predictor.run(x), expected(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["run", "run_outputs"])
+def test_ctrl_c_cancels_a_long_run(name):
+    """Otherwise it would come after the run, which may take minutes."""
+    images = np.zeros((300_000, 28, 28), np.uint8)
+    with lenet_cpp.Predictor() as predictor, lenet_cpp.Predictor() as other:
+        expected = predictor.run(images[:2])
+        interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            getattr(predictor, name)(images)
+        interrupt.join()
+        assert "cancelled" in str(caught.value.__context__)
+        assert (predictor.run(images[:2]) == expected).all()
+        assert (other.run(images[:2]) == expected).all()

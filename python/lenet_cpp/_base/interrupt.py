@@ -32,17 +32,21 @@ def cancel_on_interrupt(each: Cancellable) -> None:
     _cancellable.add(each)
 
 
-def call_interruptibly(call: Callable[[], _T]) -> _T:
+def call_interruptibly(call: Callable[[], _T], runs: Cancellable | None = None) -> _T:
     """Call a function; on Ctrl-C also cancel what runs in C++, so that KeyboardInterrupt comes.
 
     It does nothing more than the call outside the main thread, which alone gets that exception,
     nor where another handler was set for Ctrl-C.
+
+    Args:
+        call: What may take long.
+        runs: What it runs, alone to be cancelled; by default all of the process.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)  # which set_wakeup_fd requires
-    thread = threading.Thread(target=_watch, args=(reader,), daemon=True)
+    thread = threading.Thread(target=_watch, args=(reader, runs), daemon=True)
     thread.start()
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
@@ -57,7 +61,7 @@ def call_interruptibly(call: Callable[[], _T]) -> _T:
             os.close(writer)
 
 
-def _watch(reader: int) -> None:
+def _watch(reader: int, runs: Cancellable | None) -> None:
     """Read the numbers of signals until the end."""
     poll = select.poll()
     poll.register(reader, select.POLLIN)
@@ -70,6 +74,7 @@ def _watch(reader: int) -> None:
             return
         default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         interrupted = interrupted or (default and signal.SIGINT in numbers)
-        for each in tuple(_cancellable) if interrupted else ():
+        running = tuple(_cancellable) if runs is None else (runs,)
+        for each in running if interrupted else ():
             with suppress(Error):  # Paddle cannot be cancelled
                 each.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, cast
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.closing import Closing
-from lenet_cpp._base.interrupt import cancel_on_interrupt
+from lenet_cpp._base.interrupt import call_interruptibly, cancel_on_interrupt
 from lenet_cpp._base.lazy import LazyModule, Self, Unpack
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_input, as_pixels
@@ -78,6 +79,14 @@ class Specified(Closing):
         return self._output_spec
 
 
+# Bytes of a batch that may run for seconds. To watch for Ctrl-C takes a thread.
+_LONG = 1 << 24
+
+
+def _is_long(images: object) -> bool:
+    return type(images) is np.ndarray and images.nbytes >= _LONG
+
+
 _Core = TypeVar("_Core", _core.Predictor, _core.PredictorPool)
 
 
@@ -140,7 +149,7 @@ class _Running(Specified, Generic[_Core]):
         core = self._core
         if core is None:
             core = self._alive()
-        fast = self._input_range is None and pipeline is None
+        fast = self._input_range is None and pipeline is None and not _is_long(images)
         try:  # which costs nothing, as memory_errors would
             if fast and (found := core.run_if_ready(images)) is not None:
                 return found
@@ -157,7 +166,9 @@ class _Running(Specified, Generic[_Core]):
         unchecked = self._input_range
         if unchecked is not None and unchecked.check(batch):
             self._input_range = None
-        return core.run(batch)
+        if not _is_long(batch) or not isinstance(core, _core.Predictor):
+            return core.run(batch)
+        return call_interruptibly(partial(core.run, batch), core)
 
     @property
     def quantized(self) -> bool:
@@ -263,7 +274,9 @@ class Predictor(_Running[_core.Predictor]):
         core = self._alive()
         dtypes = {spec.name: spec.dtype for spec in core.output_specs}
         wanted = list(names) or list(dtypes)
-        outputs = core.run_outputs(as_input(images, self._input_shape), wanted)
+        batch = as_input(images, self._input_shape)
+        run = partial(core.run_outputs, batch, wanted)
+        outputs = call_interruptibly(run, core) if _is_long(batch) else run()
         return {
             name: output.astype(dtypes[name], copy=False)
             for name, output in zip(wanted, outputs, strict=True)
