@@ -95,7 +95,8 @@ export async function openModel(source, { program, params, preprocess }) {
     again: () => block(exported.lenet_answer()).values(Float32Array),
 
     /** Runs images [N, channels, height, width]: Float32Array in the model's unit, or Uint8Array,
-     *  which is divided by 255. Height and width are needed where the model takes any. */
+     *  which is divided by 255 where the model takes float32. Height and width are needed where the
+     *  model takes any. */
     run(images, height = input[2], width = input[3]) {
       const image = [1, height, width].reduce((size, given, i) =>
         size * (input[i + 1] < 0 ? given : input[i + 1]), 1);

@@ -13,6 +13,7 @@
 #include "finite.h"
 #include "lenet/image_pipeline.h"
 #include "model/model.h"
+#include "own_numbers.h"
 #include "pixels.h"
 
 #define LENET_EXPORT extern "C" __attribute__((used, visibility("default")))
@@ -60,7 +61,9 @@ struct Session {
   void run(lenet::Engine& with, const lenet::TensorView& input) {
     require_shape(input, with.input_spec());
     results.tensors.resize(with.output_specs().size());
-    with.run(input, results, control);
+    const lenet::TensorSpec& spec = with.input_spec();
+    if (spec.dtype == "float32") return with.run(input, results, control);
+    with.run(own_input(input, spec, with.reads_numbers(), true).view, results, control);
   }
 };
 
@@ -153,7 +156,8 @@ LENET_EXPORT const Block* lenet_answer() {
   });
 }
 
-/// Runs values in the model's unit, or pixels, which are divided by 255.
+/// Runs values in the model's unit, or pixels, which are divided by 255 for a model of float32, and
+/// are the numbers that another one takes.
 /// \param values float32, or null; \param pixels instead, [images, channels, height, width]
 /// \param height of the images, where the model takes any; \param width likewise
 /// \returns float32 [images, classes]

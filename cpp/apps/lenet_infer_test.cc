@@ -3,12 +3,14 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "attached.h"
 #include "batches.h"
 #include "description/outputs.h"
 #include "io/file.h"
+#include "io/image_numbers.h"
 #include "layer_values.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
@@ -90,14 +92,16 @@ std::string run(const Options& options) {
   Report report;
   // First, because it is quickly said that there is something wrong with it.
   const bool from_file = !options.input.empty();
-  Tensor images;
-  if (from_file) images = read_images(options.input);
+  ImageNumbers numbers;
+  if (from_file) numbers = read_image_numbers(options.input, true);
   std::optional<Predictor> predictor;
   report.load_ms =
       1e3 * seconds_of([&] { predictor.emplace(make_predictor(LENET_PROGRAM, options.config)); });
 
   report.batch_size = batch_size_of(options, predictor->input_spec());
-  if (!from_file) images = zeros(predictor->input_spec(), report.batch_size);
+  const TensorSpec& spec = predictor->input_spec();
+  Tensor images = from_file ? to_input(std::move(numbers), options.input, spec.dtype)
+                            : zeros(spec, report.batch_size);
   if (from_file && options.check_range) {
     const std::string warning = input_range_warning(images, predictor->config());
     if (!warning.empty()) {

@@ -47,7 +47,8 @@ CommandLine command_line(Options& options) {
   add_config_flags(line, options);
   line.heading("Data");
   line.add("input", "FILE",
-           ".npy (float32, or uint8 scaled by 1/255), IDX images or PGM (default: zeros)",
+           ".npy (float32, or uint8 scaled by 1/255), IDX images or PGM (default: zeros); for a "
+           "model whose input is no float32 tensor, numbers of its type, which are not scaled",
            options.input);
   line.add("labels", "FILE", "IDX or .npy labels; prints the accuracy", options.labels);
   line.add("output", "FILE", "write the outputs as .npy, float32", options.output);

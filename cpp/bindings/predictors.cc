@@ -50,13 +50,24 @@ using Array = py::array_t<Number, py::array::c_style>;
 
 Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
-/// \param images float32 values, or uint8 pixels
-TensorView view_of(const py::array& images) {
+/// Whether these are numbers of the type of a model that does not take float32.
+bool has_own_type(const py::array& images, const TensorSpec& spec) {
+  if (spec.dtype == "int32") return Array<std::int32_t>::check_(images);
+  if (spec.dtype == "int64") return Array<std::int64_t>::check_(images);
+  if (spec.dtype == "float64") return Array<double>::check_(images);
+  return false;
+}
+
+/// \param images float32 values, uint8 pixels, or numbers of the model's type
+TensorView view_of(const py::array& images, const TensorSpec& spec) {
   if (Array<float>::check_(images)) {
     return {static_cast<const float*>(images.data()), shape_of(images)};
   }
-  if (!Array<std::uint8_t>::check_(images)) throw py::type_error("images: a wrong kind of array");
-  return {nullptr, shape_of(images), static_cast<const std::uint8_t*>(images.data())};
+  if (Array<std::uint8_t>::check_(images)) {
+    return {nullptr, shape_of(images), static_cast<const std::uint8_t*>(images.data())};
+  }
+  if (!has_own_type(images, spec)) throw py::type_error("images: a wrong kind of array");
+  return {nullptr, shape_of(images), nullptr, nullptr, images.data()};
 }
 
 /// Whether this is an array as `view_of` takes it, of the model's shape; of any class of its own
@@ -128,13 +139,17 @@ template <typename Runner>
 py::class_<Runner, Held<Runner>> register_runner(py::module_& module, const char* name) {
   return py::class_<Runner, Held<Runner>>(module, name)
       .def(
-          "run", [](Runner& self, const py::array& images) { return run(self, view_of(images)); },
+          "run",
+          [](Runner& self, const py::array& images) {
+            return run(self, view_of(images, at_once(self).input_spec()));
+          },
           py::arg("images"))
       .def(
           "run_if_ready",
           [](Runner& self, py::handle images) -> py::object {
-            if (!is_ready(images, at_once(self).input_spec().shape)) return py::none();
-            return run(self, view_of(py::reinterpret_borrow<py::array>(images)));
+            const TensorSpec& spec = at_once(self).input_spec();
+            if (!is_ready(images, spec.shape)) return py::none();
+            return run(self, view_of(py::reinterpret_borrow<py::array>(images), spec));
           },
           py::arg("images"))
       .def(
@@ -171,7 +186,7 @@ void register_predictor(py::module_& module) {
           "run_outputs",
           [](SharedPredictor& self, const py::array& images,
              const std::vector<std::string>& names) {
-            const TensorView view = view_of(images);
+            const TensorView view = view_of(images, self.at_once().input_spec());
             return in_turn(
                 self, [&](Predictor& predictor) { return predictor.run_outputs(view, names); });
           },
@@ -179,14 +194,14 @@ void register_predictor(py::module_& module) {
       .def(
           "run_layers",
           [](SharedPredictor& self, const py::array& images) {
-            const TensorView view = view_of(images);
+            const TensorView view = view_of(images, self.at_once().input_spec());
             return in_turn(self, [&](Predictor& predictor) { return run_layers(predictor, view); });
           },
           py::arg("images"))
       .def(
           "nan_origin",
           [](SharedPredictor& self, const py::array& image, const ImagePipeline* pipeline) {
-            TensorView view = view_of(image);
+            TensorView view = view_of(image, self.at_once().input_spec());
             if (pipeline != nullptr && view.pixels != nullptr) {
               view = pipeline->view(view.pixels, view.shape);
             }

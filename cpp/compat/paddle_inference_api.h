@@ -124,6 +124,10 @@ class Tensor {
 static_assert(sizeof(void*) != 8 || sizeof(Tensor) == 104, "see the layout facts above");
 
 extern template void Tensor::CopyFromCpu<float>(const float*);
+extern template void Tensor::CopyFromCpu<double>(const double*);
+extern template void Tensor::CopyFromCpu<std::int64_t>(const std::int64_t*);
+extern template void Tensor::CopyFromCpu<std::int32_t>(const std::int32_t*);
+extern template void Tensor::CopyFromCpu<std::uint8_t>(const std::uint8_t*);
 extern template void Tensor::CopyToCpu<float>(float*) const;
 extern template void Tensor::CopyToCpu<std::int64_t>(std::int64_t*) const;
 extern template void Tensor::CopyToCpu<std::int32_t>(std::int32_t*) const;

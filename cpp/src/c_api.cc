@@ -160,6 +160,7 @@ lenet_status run_guarded(lenet_predictor* predictor, const lenet_input* input, l
     own.input.shape.assign(input->shape, input->shape + input->rank);
     own.input.pixels = input->pixels;
     own.input.table = nullptr;
+    own.input.numbers = nullptr;
     if (input->pipeline != nullptr) own.input.table = input->pipeline->pipeline.view({}, {}).table;
     run(own);
   });

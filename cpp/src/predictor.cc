@@ -13,6 +13,7 @@
 #include "io/printable.h"
 #include "layer_values.h"
 #include "model/element_types.h"
+#include "own_numbers.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -37,22 +38,6 @@ void require_options(const Config& config) {
   require(config.load_seconds >= 0, "load_seconds", config.load_seconds,
           "or more, or 0 for no limit");
   require(config.max_sizes >= 0, "max_sizes", config.max_sizes, "or more, or 0 for any number");
-}
-
-/// Integers have to be that in float32; floating-point numbers are rounded.
-void require_numbers_of(const TensorSpec& spec, const float* values, std::size_t count) {
-  const ElementType& type = element_type_named(spec.dtype);
-  const auto least = static_cast<float>(type.least);
-  const float beyond = static_cast<float>(type.most) + 1;
-  if (type.most == 0) return;  // it has what float32 has
-  for (std::size_t i = 0; i < count; ++i) {
-    const float value = values[i];
-    const bool whole = value == std::floor(value) || is_real(type.dtype);
-    if (value >= least && value < beyond && whole) continue;
-    throw Error(ErrorCode::BadInput, "input '" + spec.name + "' has the value " +
-                                         print("%.9g", static_cast<double>(value)) +
-                                         ", which is no number of the model's " + spec.dtype);
-  }
 }
 
 /// \throws Error Unsupported: nothing of the model runs in int8.
@@ -123,13 +108,11 @@ struct Destination {
   }
 
   /// Later images of the input would be overwritten, or freed, when it is run in batches.
-  bool overlaps(const TensorView& input, std::size_t count) const {
+  bool overlaps(const void* first, std::size_t bytes) const {
     const std::less<const void*> before;
     const float* const begin = tensor != nullptr ? tensor->data.data() : data;
     const std::size_t room = tensor != nullptr ? tensor->data.capacity() : size;
-    return input.pixels != nullptr
-               ? before(input.pixels, begin + room) && before(begin, input.pixels + count)
-               : before(input.data, begin + room) && before(begin, input.data + count);
+    return before(first, begin + room) && before(begin, static_cast<const char*>(first) + bytes);
   }
 
   bool wanted = false;
@@ -303,23 +286,42 @@ void Predictor::run_wanted(const TensorView& input) try {
   require_shape(input, state.input);
   const std::size_t count = element_count(input.shape);
   const bool pixels = input.pixels != nullptr;
+  const bool numbers = input.numbers != nullptr;
   const auto require = [&](bool holds, const char* what) {
     if (!holds) throw Error(ErrorCode::BadInput, "input '" + state.input.name + "' " + what);
   };
   require(input.data == nullptr || (!pixels && input.table == nullptr), "has values and pixels");
-  require(count == 0 || input.data != nullptr || pixels, "has no data");
+  require(!numbers || (input.data == nullptr && !pixels && input.table == nullptr),
+          "has numbers of the model's type and others");
+  require(count == 0 || input.data != nullptr || pixels || numbers, "has no data");
+  const ElementType& type = element_type_named(state.input.dtype);
+  const bool other_type = type.dtype != kFloat32;
+  require(!numbers || other_type, "is of float32, which comes as values");
   std::vector<Destination>& to = state.destinations;
-  const auto overlaps = [&](const Destination& each) { return each.overlaps(input, count); };
+  const void* const first = pixels    ? static_cast<const void*>(input.pixels)
+                            : numbers ? input.numbers
+                                      : static_cast<const void*>(input.data);
+  const std::size_t bytes = count * (pixels ? 1 : numbers ? type.size : sizeof(float));
+  const auto overlaps = [&](const Destination& each) { return each.overlaps(first, bytes); };
   const bool checks_table = pixels && input.table != nullptr && !input.table->finite;
-  const bool other_type = state.input.dtype != "float32";
-  if (std::any_of(to.begin(), to.end(), overlaps) || (config.check_finite && checks_table) ||
-      (pixels && other_type)) {
+  if (std::any_of(to.begin(), to.end(), overlaps)) {
+    const std::string copy(static_cast<const char*>(first), bytes);
+    TensorView view = input;
+    if (pixels) view.pixels = reinterpret_cast<const std::uint8_t*>(copy.data());
+    if (numbers) view.numbers = copy.data();
+    if (!pixels && !numbers) view.data = reinterpret_cast<const float*>(copy.data());
+    return run_wanted(view);
+  }
+  if (other_type) {
+    const OwnInput own =
+        own_input(input, state.input, state.engine->reads_numbers(), config.check_finite);
+    run_batches(own.view);
+    if (state.shows) state.shows->run(input);
+    return;
+  }
+  if (config.check_finite && checks_table) {
     Tensor copy;
-    if (pixels && other_type && input.table == nullptr) {  // they are the numbers that it takes
-      copy = {{input.pixels, input.pixels + count}, input.shape};
-    } else {
-      read_values(input, copy);
-    }
+    read_values(input, copy);
     return run_wanted(copy.view());
   }
   bool finite = true;
@@ -332,7 +334,7 @@ void Predictor::run_wanted(const TensorView& input) try {
   std::future<void> looking;  // ends before this function does, however that comes
   if (config.check_finite && !pixels) {
     // This thread only waits while a GPU computes.
-    if (config.device != "cpu" && count >= kWorthAThread && !other_type) {
+    if (config.device != "cpu" && count >= kWorthAThread) {
       looking = std::async(std::launch::async, look);
     } else {
       look();
@@ -340,8 +342,23 @@ void Predictor::run_wanted(const TensorView& input) try {
     }
   }
 
-  if (other_type) require_numbers_of(state.input, input.data, count);
+  run_batches(input);
+  if (looking.valid()) {
+    looking.get();
+    require_finite();
+  }
+  if (state.shows) state.shows->run(input);
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
+} catch (const std::system_error& error) {
+  throw Error(ErrorCode::BackendFailure, std::string("cannot start a thread: ") + error.what());
+}
 
+void Predictor::run_batches(const TensorView& input) {
+  State& state = *state_;
+  const Config& config = state.config;
+  std::vector<Destination>& to = state.destinations;
+  const bool pixels = input.pixels != nullptr;
   const std::int64_t images = state.all_images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
     for (std::size_t i = 0; i < to.size(); ++i) {
@@ -366,29 +383,21 @@ void Predictor::run_wanted(const TensorView& input) try {
     state.control.require_running();
     engine.run(converts ? converted : batch, state, state.control);
   };
-  if (images <= most) {
-    run_engine(input);
-  } else {
-    const std::size_t image_size = count / static_cast<std::size_t>(images);
-    TensorView& batch = state.batch;
-    batch = input;
-    for (; state.done < images; state.done += state.at_once) {
-      batch.shape[0] = std::min(most, images - state.done);
-      const std::size_t done = static_cast<std::size_t>(state.done) * image_size;
-      if (pixels) batch.pixels = input.pixels + done;
-      if (!pixels) batch.data = input.data + done;
-      run_engine(batch);
+  if (images <= most) return run_engine(input);
+  const std::size_t image_size = element_count(input.shape) / static_cast<std::size_t>(images);
+  const std::size_t number_size = element_type_named(state.input.dtype).size;
+  TensorView& batch = state.batch;
+  batch = input;
+  for (; state.done < images; state.done += state.at_once) {
+    batch.shape[0] = std::min(most, images - state.done);
+    const std::size_t done = static_cast<std::size_t>(state.done) * image_size;
+    if (input.data != nullptr) batch.data = input.data + done;
+    if (pixels) batch.pixels = input.pixels + done;
+    if (input.numbers != nullptr) {
+      batch.numbers = static_cast<const char*>(input.numbers) + done * number_size;
     }
+    run_engine(batch);
   }
-  if (looking.valid()) {
-    looking.get();
-    require_finite();
-  }
-  if (state.shows) state.shows->run(input);
-} catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::BackendFailure, "out of memory while running the model");
-} catch (const std::system_error& error) {
-  throw Error(ErrorCode::BackendFailure, std::string("cannot start a thread: ") + error.what());
 }
 
 void Predictor::choose_engine() {

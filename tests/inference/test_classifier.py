@@ -395,7 +395,7 @@ def test_what_comes_before_the_end_of_an_iterable_is_answered(classifier, pictur
 
 def test_an_engine_closed_while_it_prepares_its_run(digits, monkeypatch):
     engine = InferenceEngine().load_predictor()
-    monkeypatch.setattr(classification, "as_batch", lambda x, _: (engine.close(), x)[1])
+    monkeypatch.setattr(classification, "as_own", lambda x, *_: (engine.close(), x)[1])
     with pytest.raises(BadInput, match="no model is loaded"):
         engine.run(digits)
 

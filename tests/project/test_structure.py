@@ -47,7 +47,7 @@ CPP_ROOMS = {
     ),
     "platform": ("platform/*",),
     "io": ("io/*",),
-    "model": ("model/*", "model/rules/*"),
+    "model": ("model/*", "model/rules/*", "own_numbers.*"),
     "images": ("images/*",),
     "engine": ("engines/engine.h", "engines/run_control.*", "engines/shared_library.*"),
     "kernels": ("engines/native/kernels/*", "engines/native/layer_times.*"),

@@ -74,7 +74,8 @@ typedef struct lenet_classifier lenet_classifier;
 /// What a model declares about its input or an output; valid as long as the predictor.
 typedef struct lenet_tensor_spec {
   const char* name;
-  const char* dtype;     ///< "float32"; of others, such as "int64", runs have float32 all the same
+  const char* dtype;     ///< "float32"; of others, such as "int64", runs have float32 all the same,
+                         ///< and for an input of a model of uint8 also pixels
   const int64_t* shape;  ///< `rank` sizes, outermost first; -1 (the batch) is free
   size_t rank;
 } lenet_tensor_spec;
@@ -86,7 +87,8 @@ typedef struct lenet_input {
   const uint8_t* pixels;  ///< NULL, or instead of `data` values from 0 to 255
   const int64_t* shape;   ///< `rank` sizes: those of the input's spec, with any number of images
   size_t rank;            ///< in front; of pixels for a pipeline [N, height, width, channels]
-  /// Whose Normalize the pixels get; NULL: they are divided by 255.
+  /// Whose Normalize the pixels get; NULL: they are divided by 255, but for a model whose input is
+  /// of another type than float32, which takes them as they are.
   const lenet_pipeline* pipeline;
 } lenet_input;
 

@@ -168,6 +168,7 @@ class LENET_API Predictor {
   explicit Predictor(std::unique_ptr<State> state);
   Predictor(const Config& config, const ModelBytes* bytes);
   void run_wanted(const TensorView& input);
+  void run_batches(const TensorView& input);
   void choose_engine();
 
   std::unique_ptr<State> state_;

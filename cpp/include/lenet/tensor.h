@@ -18,9 +18,10 @@ using Shape = std::vector<std::int64_t>;
 struct TensorSpec {
   std::string name;
   Shape shape;
-  /// The NumPy name of the element type: "float32". Of an .onnx whose input is of another one,
-  /// that; a run takes float32 values all the same, which must be numbers of that type. So of an
-  /// output of integers, such as "int64": a run gives them as float32.
+  /// The NumPy name of the element type: "float32". Of a model whose input is of another one, that,
+  /// which is "uint8", "int32", "int64", "float64", or of an .onnx "float16"; a run takes
+  /// `TensorView::numbers` of that type, or values or pixels that must be numbers of that type. Of
+  /// an output of integers, such as "int64": a run gives them as float32.
   std::string dtype;
 };
 
@@ -34,9 +35,14 @@ struct TensorView {
   /// Instead of `data`: values from 0 to 255. They become float32 where an engine reads them, with
   /// the bits of a conversion beforehand, and without the memory of one with the native engine.
   const std::uint8_t* pixels = nullptr;
-  /// Null: pixels are divided by 255, as Paddle's ToTensor does, and have the shape of the model's
-  /// input. Otherwise what `ImagePipeline::view` names.
+  /// Null: pixels have the shape of the model's input, and are divided by 255, as Paddle's ToTensor
+  /// does; those for a model of another type than float32 are the numbers that it takes. Otherwise
+  /// what `ImagePipeline::view` names.
   const PixelTable* table = nullptr;
+  /// Instead of both, for a model whose input is not of float32: numbers of the type that
+  /// `TensorSpec::dtype` names, in the order of bytes of the processor, aligned as the type is.
+  /// They are taken as they are, with no float32 on the way.
+  const void* numbers = nullptr;
 };
 
 /// float32 values with their shape.

@@ -52,10 +52,12 @@ class Engine {
   /// The predictor cuts larger batches into pieces, of so many images without max_batch_size.
   virtual std::int64_t largest_batch(int threads) const { return kImagesPerThread * threads; }
   /// Runs a batch of at least one image whose shape the predictor has checked.
-  /// \param input values, in the model's order; pixels only where `reads_pixels`
+  /// \param input values, in the model's order; pixels only where `reads_pixels`; of a model of
+  ///   another type than float32 numbers where `reads_numbers`, else values
   /// \throws Error also what `control` throws, where the engine can be stopped.
   virtual void run(const TensorView& input, Outputs& outputs, RunControl& control) = 0;
   virtual bool reads_pixels() const { return false; }
+  virtual bool reads_numbers() const { return false; }
   virtual std::unique_ptr<Engine> clone() const = 0;
   /// As `Predictor::profile`, without what the predictor knows.
   /// \throws Error also what `control` throws.

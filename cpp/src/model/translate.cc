@@ -111,10 +111,20 @@ std::vector<bool> Translator::begin() {
     return needed_operators(graph_);
   }
   graph_.opset = kMaxOpset;
+  require_input_type();
   for (const Value& value : graph_.values) {
     require_dimensions(value, value.parameter ? 1 : 0, 1, path_);
   }
   return std::vector<bool>(graph_.operators.size(), true);
+}
+
+void Translator::require_input_type() const {
+  for (const std::size_t index : graph_.inputs) {
+    const Value& input = graph_.values[index];
+    if (takes_input(input.dtype)) continue;
+    unsupported("has an input '" + input.name + "' that is no tensor of " + kInputTypes +
+                " values");
+  }
 }
 
 void Translator::begin_onnx() {
@@ -132,11 +142,8 @@ void Translator::begin_onnx() {
                 std::to_string(outputs.size()) +
                 " outputs; one input and at least one output are supported");
   }
+  require_input_type();
   Value& input = graph_.values[graph_.inputs[0]];
-  if (!is_number(input.dtype) || input.dtype == kFloat16) {
-    unsupported("has an input '" + input.name +
-                "' that is no tensor of float32, float64, uint8, int32 or int64 values");
-  }
   for (const std::size_t index : outputs) {
     const Value& value = graph_.values[index];
     const bool given = value.producer != kNone || value.parameter || &value == &input;

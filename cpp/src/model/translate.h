@@ -7,9 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "model/element_types.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
+
+/// Whether a checked program, or one that Paddle runs, may have an input of this element type.
+inline bool takes_input(int dtype) { return is_number(dtype) && dtype != kFloat16; }
+/// Those types, for messages.
+inline constexpr const char* kInputTypes = "float32, float64, uint8, int32 or int64";
 
 /// Translates the operators of one graph. What an operator is, which arguments and attributes it
 /// may have, and of which types, is said by the tables of rules (rules.h).
@@ -34,6 +40,7 @@ class Translator {
 
  private:
   void begin_onnx();
+  void require_input_type() const;
   [[noreturn]] void refuse(const std::string& problem) const { refuse_program(path_, problem); }
   [[noreturn]] void unsupported(const std::string& problem) const;
   [[noreturn]] void refuse_operator(const OperatorView& view, const std::string& type) const;

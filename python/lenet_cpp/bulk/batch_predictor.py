@@ -86,7 +86,8 @@ class BatchPredictor(Closing):
 
                 * values of the model's input, as arrays, tensors or lists of any integer or float
                   type, [C, H, W], flat, or [H, W] for one channel. Integers are pixels from 0 to
-                  255, which are divided by 255;
+                  255, which are divided by 255; for a model of another type than float32 the
+                  numbers that it takes;
                 * the same pixels as bytes;
                 * a picture to prepare: uint8 pixels [H, W] or [H, W, C] of another size, the
                   bytes of an image file, or its path.
@@ -152,6 +153,7 @@ class BatchPredictor(Closing):
         """Pickle the configuration alone."""
         return {**{each: v for each, v in vars(self).items() if each != "_key"}, "_known": None}
 
+    @memory_errors("predicting a batch")
     def __call__(self, batch: Any) -> Any:
         """Return a batch with its results.
 
@@ -204,7 +206,8 @@ class BatchPredictor(Closing):
             lenet_cpp.Error: The model cannot be loaded, or its engine failed.
         """
         model, predictor = self._model, self._shared.get()
-        rows = read_column(images, predictor.input_spec.shape, self._kind)
+        spec = predictor.input_spec
+        rows = read_column(images, spec.shape, self._kind, spec.dtype)
         self._prepare(rows, model)
         kind = _kind_of_values(model, self._outputs)
         blocks = [self._run(predictor, places, block, rows, kind) for places, block in rows.tensors]

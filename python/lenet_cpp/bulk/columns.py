@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp import _core
-from lenet_cpp.data.arrays import fits, is_picture
+from lenet_cpp.data.arrays import fits, has_numbers_of, is_picture
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.model import Model
@@ -42,7 +42,9 @@ class Rows:
     errors: dict[int, str] = field(default_factory=dict)  # what is wrong with a row
 
 
-def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows:
+def read_column(
+    column: Any, shape: tuple[int, ...], kind: str = "auto", dtype: str = "float32"
+) -> Rows:
     """Sort the rows of a column by how they become inputs of a model.
 
     Args:
@@ -50,11 +52,13 @@ def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows
             strings), or a pandas, Polars or Daft series.
         shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
         kind: What bytes and strings are, as for :class:`lenet_cpp.BatchPredictor`.
+        dtype: The element type of the model's input. Numbers for another one than float32 are
+            taken as they are.
 
     Raises:
         BadInput: The column as a whole is none of these.
     """
-    reader = _Reader(shape[1:], kind)
+    reader = _Reader(shape[1:], kind, np.dtype(dtype))
     if hasattr(column, "to_arrow"):  # Daft, Polars
         column = column.to_arrow()
     if type(column).__module__.partition(".")[0] == "pyarrow" or hasattr(column, "combine_chunks"):
@@ -71,8 +75,8 @@ def read_column(column: Any, shape: tuple[int, ...], kind: str = "auto") -> Rows
 class _Reader:
     """The conversions for one model; each returns the rows of what it gets."""
 
-    def __init__(self, item: tuple[int, ...], kind: str) -> None:
-        self._item, self._kind = item, kind
+    def __init__(self, item: tuple[int, ...], kind: str, dtype: np.dtype[Any]) -> None:
+        self._item, self._kind, self._dtype = item, kind, dtype
         self._size = math.prod(item) if min(item) > 0 else -1  # unknown for images of any size
 
     def array(self, array: NDArray[Any]) -> Rows:
@@ -153,6 +157,9 @@ class _Reader:
         import pyarrow as pa
 
         types, values, sizes = pa.types, column, [len(column)]
+        if any(is_text(column.type) for is_text in (types.is_string, types.is_large_string)):
+            # Paths, which need not be UTF-8.
+            return self.each([*map(os.fsdecode, column.cast(pa.large_binary()).to_pylist())])
         while types.is_list(values.type) or types.is_large_list(values.type):
             lengths = np.diff(values.offsets.to_numpy())
             values = values.flatten()
@@ -213,13 +220,17 @@ class _Reader:
         rows, places = Rows(len(array)), np.arange(len(array))
         if array.dtype.kind == "f" and array.dtype.itemsize > 8:
             array = array.astype(np.float64)
-        if array.dtype.kind != "f" and array.dtype != np.uint8:
-            flat = array.reshape(len(array), -1)
-            wrong = ((flat < 0) | (flat > 255)).any(axis=1)
-            for number in np.flatnonzero(wrong).tolist():
-                rows.errors[number] = "integers are pixels from 0 to 255, got others"
+        takes_integers = self._dtype.kind in "iu"
+        if array.dtype != np.uint8 and (array.dtype.kind != "f" or takes_integers):
+            # Of a model of integers its own type; else integers are pixels.
+            to = self._dtype if takes_integers else np.dtype(np.uint8)
+            why = f"expected numbers of the model's {to}, got others"
+            if not takes_integers:
+                why = "integers are pixels from 0 to 255, got others"
+            wrong = ~has_numbers_of(array.reshape(len(array), -1), to).all(axis=1)
+            rows.errors.update(dict.fromkeys(np.flatnonzero(wrong).tolist(), why))
             places = np.flatnonzero(~wrong)
-            array = array[places].astype(np.uint8)
+            array = array[places].astype(to)
         form = self._form(array.shape[1:])
         if form is not None:
             rows.tensors.append((places, array.reshape(len(array), *form)))
@@ -252,6 +263,8 @@ def _stored(column: Any) -> Any:
         return _stored(column.dictionary_decode())
     if pa.types.is_binary_view(column.type):
         return column.cast(pa.large_binary())
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
     return column
 
 

@@ -11,10 +11,13 @@ from lenet_cpp.errors import BadInput
 
 _FLOAT32 = np.dtype(np.float32)
 _MAX_PIXEL = np.float32(255)
+_MOST_EXACT = 1 << 24
 _DLPACK_CPU = 1
 
 
-def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def as_batch(
+    images: ArrayLike, shape: tuple[int, ...], dtype: str = "float32"
+) -> NDArray[np.float32]:
     """Return ``images`` as a float32, C-contiguous array of the model's rank.
 
     An array that has this form already is returned without a copy.
@@ -25,25 +28,67 @@ def as_batch(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
             order, in whatever NumPy or DLPack (on the processor) reads. A missing batch dimension
             is added; so is a missing channel dimension when the model takes one channel.
         shape: The model's input shape, ``(N, channels, height, width)``; -1 for any size.
+        dtype: The element type of the model's input. Pixels for another one than float32 are the
+            numbers that it takes, and are not divided.
 
     Raises:
         BadInput: The element type or the shape is wrong; the message has the expected and the
-            given one.
+            given one. Or float32 does not have a number that a model of another type takes.
     """
-    batch = as_input(images, shape)
+    batch = as_input(images, shape, dtype)
+    if dtype != "float32":
+        return _as_float32(batch)
     if batch.dtype == np.uint8:
         return batch.astype(np.float32) / _MAX_PIXEL
     return cast("NDArray[np.float32]", batch)
 
 
-def as_input(images: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32] | NDArray[np.uint8]:
-    """Return what :func:`as_batch` does, but pixels as they are: C++ divides them."""
+def as_own(images: ArrayLike, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Return what :func:`as_batch` does, in the element type of the model's input.
+
+    Raises:
+        BadInput: As :func:`as_input`; a number is none of that type.
+    """
+    if dtype == "float32":
+        return as_batch(images, shape)
+    batch, own = as_input(images, shape, dtype), np.dtype(dtype)
+    if own.kind != "f" and batch.dtype != own:
+        batch = _of_type(batch.astype(np.float64), batch.shape, own)
+    with np.errstate(all="ignore"):
+        return batch.astype(own, copy=False)
+
+
+def _as_float32(batch: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the same numbers in float32; floats are rounded, but no integers."""
+    with np.errstate(all="ignore"):
+        found = batch.astype(np.float32)
+    if batch.dtype.kind in "iu" and (np.abs(found) > _MOST_EXACT).any():
+        raise BadInput(
+            f"the input holds an integer beyond {_MOST_EXACT}, the largest up to which float32 has"
+            " them all"
+        )
+    return found
+
+
+def as_input(images: ArrayLike, shape: tuple[int, ...], dtype: str = "float32") -> NDArray[Any]:
+    """Return what :func:`as_batch` does, but pixels as they are: C++ divides them.
+
+    Args:
+        images: As for :func:`as_batch`.
+        shape: The model's input shape.
+        dtype: The element type of the model's input. For another one than float32 the array has
+            that type, or is float32 or uint8 of which C++ takes the numbers; integers of any type
+            may be given, and what would be another number in the model's type is refused.
+    """
     array = (
         images if type(images) is np.ndarray else as_array(images, f"of shape {_describe(shape)}")
     )
     flags = array.flags
     usable = array.dtype is _FLOAT32 and flags.c_contiguous and flags.aligned
-    batch = cast("NDArray[np.float32]", array) if usable else _contiguous(array, shape)
+    batch: NDArray[Any] = array
+    if not usable:
+        same = dtype == "float32"
+        batch = _contiguous(array, shape) if same else _of_type(array, shape, np.dtype(dtype))
     if batch.shape[1:] == shape[1:]:
         return batch
     return batch.reshape(_batch_shape(batch, shape))
@@ -102,6 +147,51 @@ def _contiguous(
     # Values that overflow become infinity, which the predictor refuses.
     with np.errstate(all="ignore"):
         return np.require(images, dtype=np.float32, requirements=["C", "A"])
+
+
+def _of_type(
+    images: NDArray[np.generic], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return numbers for a model of another type than float32, none of them changed.
+
+    Raises:
+        BadInput: A number is none of the model's type, or these are no numbers.
+    """
+    given, real = images.dtype, dtype.kind == "f"
+    takes = "iuf" if not real else "f"
+    if given != np.uint8 and (given.kind not in takes or given.itemsize > 8):
+        raise BadInput(
+            f"expected {dtype} values of shape {_describe(shape)}; got {given} of shape"
+            f" {_describe(images.shape)}"
+        )
+    if given in {np.uint8, np.float32}:  # of which C++ takes the numbers
+        return np.require(images, requirements=["C", "A"])
+    if real:
+        # As for a model of float32: a float is rounded to the model's own type, and to no other.
+        kept = np.float64 if dtype == np.float64 else np.float32
+        with np.errstate(all="ignore"):
+            return np.require(images, dtype=kept, requirements=["C", "A"])
+    fits = has_numbers_of(images, dtype)
+    if not fits.all():
+        value = images[~fits].flat[0]
+        raise BadInput(
+            f"the input has the value {value}, which is no number of the model's {dtype}"
+        )
+    return np.require(images, dtype=dtype, requirements=["C", "A"])
+
+
+def has_numbers_of(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Return of each number whether an integer type has it."""
+    limits = np.iinfo(dtype)
+    if values.dtype.kind != "f":
+        # As Python's integers: NumPy would compare int64 with uint64 as floats.
+        least, most = np.iinfo(values.dtype).min, np.iinfo(values.dtype).max
+        above = values >= limits.min if least < limits.min else np.ones(values.shape, np.bool_)
+        return above & (values <= limits.max) if most > limits.max else above
+    with np.errstate(all="ignore"):  # of NaN
+        whole = values == np.trunc(values)
+        found: NDArray[np.bool_] = whole & (values >= limits.min) & (values < float(limits.max) + 1)
+    return found
 
 
 def _batch_shape(images: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self
 from lenet_cpp._base.memory import memory_errors
-from lenet_cpp.data.arrays import as_batch
+from lenet_cpp.data.arrays import as_own
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
@@ -152,7 +152,7 @@ class InferenceEngine(Closing):
                 is no classifier.
         """
         engine, model = self._opened
-        batch = as_batch(x, model.input_shape)
+        batch = as_own(x, model.input_shape, model.input_spec.dtype)
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:

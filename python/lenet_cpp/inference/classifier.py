@@ -246,7 +246,7 @@ class Classifier(Closing):
         picture = array.dtype.kind == "f" and is_picture(array.shape)
         failed = None
         try:
-            batch = as_batch(array, shape)
+            batch = as_batch(array, shape, self._model.input_spec.dtype)
         except BadInput as error:
             if not picture:
                 raise

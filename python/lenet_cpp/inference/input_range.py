@@ -36,7 +36,7 @@ class InputRange:
 
     def check(self, batch: NDArray[np.float32] | NDArray[np.uint8]) -> bool:
         """Warn at most once; return whether no further batch has to be checked."""
-        if batch.dtype == np.uint8:  # which C++ divides by 255
+        if batch.dtype == np.uint8:  # which C++ divides by 255, or the model itself
             return False
         if self._runs >= _RUNS:
             return True

@@ -161,7 +161,8 @@ class IsolatedPredictor(Specified):
         with self._lock:
             self._require_open()
             child = self._child or self._start()
-            batch = np.ascontiguousarray(as_batch(images, self._input_spec.shape))
+            spec = self._input_spec
+            batch = np.ascontiguousarray(as_batch(images, spec.shape, spec.dtype))
             found = self._talk(child, {"shape": batch.shape}, batch, "running the model", _outputs)
             return found.astype(self._output_spec.dtype, copy=False)
 

@@ -131,6 +131,8 @@ class _Running(Specified, Generic[_Core]):
             images: float16, float32 or float64 values, or uint8 pixels (scaled by 1/255), of
                 shape [N, C, H, W], or [C, H, W] for one image; with one channel also [N, H, W]
                 or [H, W]. Any strides and byte order; C-contiguous float32 and uint8 is not copied.
+                For a model whose :attr:`input_spec` has another dtype, such as ``uint8``, the
+                numbers that it takes, which are not scaled, in any type that has them.
             pipeline: A preprocessing, such as ``images.Pipeline.load("preprocess.json")``, whose
                 Normalize and ToCHW the images then get, which are uint8 pixels [N, H, W, C] or
                 [H, W, C], red first. Its other steps are the caller's.
@@ -162,7 +164,7 @@ class _Running(Specified, Generic[_Core]):
     ) -> NDArray[np.float32]:
         if pipeline is not None:
             return core.run_pixels(as_pixels(images), pipeline.compiled)
-        batch = as_input(images, self._input_shape)
+        batch = as_input(images, self._input_shape, self._input_spec.dtype)
         unchecked = self._input_range
         if unchecked is not None and unchecked.check(batch):
             self._input_range = None
@@ -274,7 +276,7 @@ class Predictor(_Running[_core.Predictor]):
         core = self._alive()
         dtypes = {spec.name: spec.dtype for spec in core.output_specs}
         wanted = list(names) or list(dtypes)
-        batch = as_input(images, self._input_shape)
+        batch = as_input(images, self._input_shape, self._input_spec.dtype)
         run = partial(core.run_outputs, batch, wanted)
         outputs = call_interruptibly(run, core) if _is_long(batch) else run()
         return {
@@ -291,7 +293,9 @@ class Predictor(_Running[_core.Predictor]):
         and computes the whole program in float32. Arguments and errors are those of :meth:`run`,
         and :class:`lenet_cpp.Unsupported` with onnxruntime.
         """
-        layers = self._alive().run_layers(as_input(images, self._input_shape))
+        layers = self._alive().run_layers(
+            as_input(images, self._input_shape, self._input_spec.dtype)
+        )
         return [LayerOutput(*layer) for layer in layers]
 
     def nan_origin(self, image: NDArray[Any], *, pipeline: of_images.Pipeline | None = None) -> str:

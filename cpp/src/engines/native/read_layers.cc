@@ -10,7 +10,6 @@ namespace lenet::native {
 void NetworkReader::read_input() {
   const Value& declared = graph_.values[given()];
   require(!declared.shape.empty(), "input without images");
-  require(declared.dtype == kFloat32, "input that is not float32");
   set_input(given(), view_->text("name", declared.name));
 }
 

@@ -321,43 +321,6 @@ TensorSpec spec_of(const Session& session, std::size_t index,
   return spec;
 }
 
-/// To the nearest, to even in the middle; what is too large becomes infinity.
-std::uint16_t to_float16(float number) {
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &number, sizeof(bits));
-  const auto sign = static_cast<std::uint16_t>(bits >> 16U & 0x8000U);
-  bits &= 0x7fffffffU;
-  constexpr std::uint32_t kLeastNormal = 0x38800000U;  // 2^-14
-  if (bits < kLeastNormal) {
-    const auto steps = static_cast<std::uint16_t>(std::nearbyint(std::abs(number) * 0x1p24F));
-    return sign | steps;
-  }
-  bits += 0xfffU + (bits >> 13U & 1U) - 0x38000000U;
-  return sign | static_cast<std::uint16_t>(std::min(bits >> 13U, 0x7c00U));
-}
-
-template <typename Number>
-Number cast(float number) {
-  return static_cast<Number>(number);
-}
-
-/// Numbers that the type has, as bytes.
-std::string converted_to(const ElementType& type, const float* values, std::size_t count) {
-  std::string bytes(count * type.size, '\0');
-  const auto convert = [&](auto function) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto number = function(values[i]);
-      std::memcpy(&bytes[i * sizeof(number)], &number, sizeof(number));
-    }
-  };
-  if (type.dtype == kUint8) convert(cast<std::uint8_t>);
-  if (type.dtype == kInt32) convert(cast<std::int32_t>);
-  if (type.dtype == kInt64) convert(cast<std::int64_t>);
-  if (type.dtype == kFloat16) convert(to_float16);
-  if (type.dtype == kFloat64) convert(cast<double>);
-  return bytes;
-}
-
 /// What clones share: a session may be run by any number of threads at once.
 struct LoadedModel {
   Session session;
@@ -420,6 +383,7 @@ class OnnxRuntimeEngine final : public Engine {
 
   TensorSpec input_spec() const override { return model_->input; }
   std::vector<TensorSpec> output_specs() const override { return model_->outputs; }
+  bool reads_numbers() const override { return true; }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
     std::vector<std::size_t> wanted;
@@ -432,10 +396,8 @@ class OnnxRuntimeEngine final : public Engine {
     constexpr const char* kDoing = "running the model";
     const ElementType& type = element_type_named(model_->input.dtype);
     const std::size_t count = element_count(input.shape);
-    std::string bytes;
-    if (type.dtype != kFloat32) bytes = converted_to(type, input.data, count);
-    void* const data = bytes.empty() ? const_cast<float*>(input.data)  // never written to
-                                     : static_cast<void*>(bytes.data());
+    const void* const numbers = input.numbers != nullptr ? input.numbers : input.data;
+    void* const data = const_cast<void*>(numbers);  // never written to
     const Value given(result<ort::Value*>(
         api().CreateTensorWithDataAsOrtValue, model_->memory.get(), data, count * type.size,
         input.shape.data(), input.shape.size(), static_cast<ort::ElementType>(type.onnx)));

@@ -8,7 +8,9 @@
 
 #include "config_option.h"
 #include "engines/foreign_load.h"
+#include "io/printable.h"
 #include "lenet/error.h"
+#include "model/translate.h"
 #include "platform/processor.h"
 
 namespace lenet {
@@ -19,6 +21,13 @@ std::unique_ptr<Engine> create(const Config& config, const std::shared_ptr<const
                                const ProgramTraits& traits) {
   const Model& model = *shared;
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
+  // Paddle fails at most of these types, without saying so.
+  for (const std::size_t index : model.graph.inputs) {
+    const Value& input = model.graph.values[index];
+    if (takes_input(input.dtype)) continue;
+    refuse(" has an input '" + printable(input.name) + "' that is no tensor of " + kInputTypes +
+           " values");
+  }
   if (model.format == ModelFormat::Json) {
     std::set<std::size_t> values(model.graph.inputs.begin(), model.graph.inputs.end());
     for (const std::size_t value : model.graph.outputs) {
@@ -105,6 +114,7 @@ class Accelerated final : public Engine {
       : config_(config), model_(std::move(model)), traits_(std::move(traits)) {}
 
   TensorSpec input_spec() const override { return any().input_spec(); }
+  bool reads_numbers() const override { return any().reads_numbers(); }
   std::vector<TensorSpec> output_specs() const override { return any().output_specs(); }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {

@@ -16,6 +16,7 @@
 #include "engines/paddle/paddle.h"
 #include "model/element_types.h"
 #include "model/hash_check.h"
+#include "model/translate.h"
 
 namespace lenet {
 namespace {
@@ -144,10 +145,16 @@ class PaddleEngine final : public Engine {
              : type->second == paddle_infer::DataType::INT32 ? kInt32
                                                              : -1;
     };
-    if (dtype_of(input_types, inputs[0]) != kFloat32) {
-      refuse_model(model, " has an input '" + inputs[0] + "' that is no float32 tensor");
+    // What Paddle 3.3 says of a .json is float32 whatever the input is: the program knows better.
+    const Graph& program = model.graph;
+    input_dtype_ = program.inputs.size() == 1 ? program.values[program.inputs[0]].dtype
+                                              : dtype_of(input_types, inputs[0]);
+    if (!takes_input(input_dtype_)) {
+      refuse_model(model, " has an input '" + inputs[0] + "' that is no tensor of " + kInputTypes +
+                              " values");
     }
-    input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]), "float32"};
+    input_spec_ = {inputs[0], predictor_->GetInputTensorShape().at(inputs[0]),
+                   element_type(input_dtype_).name};
     input_ = predictor_->GetInputHandle(inputs[0]);
     const auto shapes = predictor_->GetOutputTensorShape();
     for (const int dtype : {kFloat32, kInt64, kInt32}) {
@@ -171,6 +178,7 @@ class PaddleEngine final : public Engine {
 
   TensorSpec input_spec() const override { return input_spec_; }
   std::vector<TensorSpec> output_specs() const override { return output_specs_; }
+  bool reads_numbers() const override { return true; }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& /*control*/) override {
     const auto run = [&] {
@@ -178,7 +186,7 @@ class PaddleEngine final : public Engine {
       std::optional<OneDnnRun> guard;
       if (config_.accelerator == Accelerator::OneDnn) guard.emplace(shape, config_.threads);
       input_->Reshape(shape);
-      input_->CopyFromCpu(input.data);
+      copy_input(input);
       run_network();
     };
     guarded("running the model", run, config_.accelerator);
@@ -241,6 +249,19 @@ class PaddleEngine final : public Engine {
   }
 
  private:
+  void copy_input(const TensorView& input) {
+    if (input_dtype_ == kFloat32) return input_->CopyFromCpu(input.data);
+    if (input_dtype_ == kFloat64) copy_numbers<double>(input);
+    if (input_dtype_ == kInt64) copy_numbers<std::int64_t>(input);
+    if (input_dtype_ == kInt32) copy_numbers<std::int32_t>(input);
+    if (input_dtype_ == kUint8) copy_numbers<std::uint8_t>(input);
+  }
+
+  template <typename Number>
+  void copy_numbers(const TensorView& input) {
+    input_->CopyFromCpu(static_cast<const Number*>(input.numbers));
+  }
+
   template <typename Integer>
   static void copy_integers(const paddle_infer::Tensor& from, std::size_t count, float* to) {
     std::vector<Integer> values(count);
@@ -275,6 +296,7 @@ class PaddleEngine final : public Engine {
   std::unique_ptr<paddle_infer::Tensor> input_;
   std::vector<std::unique_ptr<paddle_infer::Tensor>> outputs_;  ///< of output_specs_
   TensorSpec input_spec_;
+  int input_dtype_ = kFloat32;
   std::vector<TensorSpec> output_specs_;
   bool has_run_ = false;
   LayerCallback callback_;
