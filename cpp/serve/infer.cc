@@ -177,11 +177,13 @@ class Fitting {
       refuse("a body without JSON needs a model with one free dimension; its input has shape " +
              to_string(model_.input.shape));
     }
-    const std::size_t image = count_values(shape, limits_.values) * sizeof(float);
+    const Datatype& type = datatype_of(model_.input);
+    const std::size_t image = count_values(shape, limits_.values) * type.size;
     if (image == 0 || body.empty() || body.size() % image != 0) {
       refuse("the body has " + std::to_string(body.size()) + " bytes; expected a multiple of " +
-             std::to_string(image) + ", one image of float32 values");
+             std::to_string(image) + ", one image of " + type.dtype + " values");
     }
+    request_.kind = kind_of(type);
     shape[0] = static_cast<std::int64_t>(body.size() / image);
     count_values(shape, limits_.values);
     request_.bytes = body;
@@ -224,7 +226,34 @@ class Fitting {
     if (input_.datatype == "FP32") return take_values(binary, count);
     if (input_.datatype == "UINT8") return take_pixels(binary, count);
     if (input_.datatype == "BYTES") return take_files(binary, count);
-    refuse("datatype '" + input_.datatype + "' is not supported; use FP32, UINT8 or BYTES");
+    const Datatype& own = datatype_of(model_.input);
+    if (input_.datatype == own.name) return take_numbers(binary, count, own);
+    const bool other = kind_of(own) == Kind::Numbers;
+    refuse("datatype '" + input_.datatype + "' is not supported; use " +
+           (other ? own.name + std::string(", ") : std::string()) + "FP32, UINT8 or BYTES");
+  }
+
+  static Kind kind_of(const Datatype& type) {
+    const std::string_view name = type.name;
+    return name == "FP32" ? Kind::Values : name == "UINT8" ? Kind::Pixels : Kind::Numbers;
+  }
+
+  /// Of the type of a model that does not take float32.
+  void take_numbers(std::string_view binary, std::size_t count, const Datatype& type) {
+    if (!input_.data) {
+      request_.kind = Kind::Numbers;
+      request_.bytes = take_binary(binary, count * type.size);
+      return;
+    }
+    take_values(binary, count);  // which the library compares with the type
+    constexpr float kMostExact = 0x1p24F;
+    const auto is_exact = [](float number) { return std::abs(number) < kMostExact; };
+    const bool whole = type.name[0] == 'I';
+    if (whole && !std::all_of(request_.numbers.begin(), request_.numbers.end(), is_exact)) {
+      refuse(
+          "JSON holds an integer of 16777216 or more, which is read as float32; send the values "
+          "as binary data");
+    }
   }
 
   /// \returns nothing when the data is binary

@@ -83,10 +83,11 @@ struct Inferred {
 
 struct InferRequest {
   enum class Kind {
-    Values,  ///< float32
-    Pixels,  ///< uint8 of the shape of the model's input, divided by 255 as the library does
-    Photos,  ///< uint8 [N, height, width, channels], to be normalized as preprocess.json says
-    Files,   ///< images in files, {N}; `decode_files` makes Photos of them
+    Values,   ///< float32
+    Numbers,  ///< of the type of a model that takes no float32, without uint8
+    Pixels,   ///< uint8 of the shape of the model's input, taken as the library takes pixels
+    Photos,   ///< uint8 [N, height, width, channels], to be normalized as preprocess.json says
+    Files,    ///< images in files, {N}; `decode_files` makes Photos of them
   };
   std::string id;
   bool has_json = true;  ///< the response has it too
@@ -94,7 +95,7 @@ struct InferRequest {
   Shape shape;
   std::vector<Wanted> outputs;
   // Where the input is, one of:
-  std::string_view bytes;               ///< of Values and of uint8, anywhere in the body
+  std::string_view bytes;               ///< of Values, Numbers and uint8, anywhere in the body
   std::vector<float> numbers;           ///< of Values that came as JSON
   std::string pixels;                   ///< of uint8 that came as JSON, or from files
   std::vector<std::string_view> files;  ///< in the body or in `decoded`

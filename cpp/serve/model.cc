@@ -27,11 +27,14 @@ std::unique_ptr<const Predictor> load_predictor(const std::string& path, const O
   return std::make_unique<const Predictor>(config);
 }
 
-nlohmann::json tensors_json(const std::vector<TensorSpec>& specs, bool of_config) {
+/// \param datatype nullptr: that of each tensor; outputs come as FP32 whatever the model gives
+nlohmann::json tensors_json(const std::vector<TensorSpec>& specs, bool of_config,
+                            const char* datatype) {
   nlohmann::json tensors;
   for (const TensorSpec& spec : specs) {
+    const std::string type = datatype != nullptr ? datatype : datatype_of(spec).name;
     tensors.push_back({{"name", spec.name},
-                       {of_config ? "data_type" : "datatype", of_config ? "TYPE_FP32" : "FP32"},
+                       {of_config ? "data_type" : "datatype", of_config ? "TYPE_" + type : type},
                        {of_config ? "dims" : "shape", spec.shape}});
   }
   return tensors;
@@ -42,6 +45,17 @@ nlohmann::json counter_json(const Counter& counter) {
 }
 
 }  // namespace
+
+const Datatype& datatype_of(const TensorSpec& spec) {
+  static constexpr Datatype kDatatypes[] = {
+      {"float32", "FP32", 4}, {"uint8", "UINT8", 1},  {"int32", "INT32", 4},
+      {"int64", "INT64", 8},  {"float64", "FP64", 8}, {"float16", "FP16", 2},
+  };
+  const auto* const found =
+      std::find_if(std::begin(kDatatypes), std::end(kDatatypes),
+                   [&](const Datatype& each) { return spec.dtype == each.dtype; });
+  return found == std::end(kDatatypes) ? kDatatypes[0] : *found;
+}
 
 Model::Model(std::string model_name, std::int64_t model_version, const std::string& path,
              const Options& options)
@@ -154,8 +168,8 @@ nlohmann::json Model::metadata() const {
   return {{"name", name},
           {"versions", {version}},
           {"platform", platform_},
-          {"inputs", tensors_json({input}, false)},
-          {"outputs", tensors_json(outputs, false)}};
+          {"inputs", tensors_json({input}, false, nullptr)},
+          {"outputs", tensors_json(outputs, false, "FP32")}};
 }
 
 nlohmann::json Model::config() const {
@@ -164,8 +178,8 @@ nlohmann::json Model::config() const {
           {"backend", "lenet"},
           {"version_policy", {{"specific", {{"versions", {std::stoll(version)}}}}}},
           {"max_batch_size", 0},  // the shapes hold the batch
-          {"input", tensors_json({input}, true)},
-          {"output", tensors_json(outputs, true)}};
+          {"input", tensors_json({input}, true, nullptr)},
+          {"output", tensors_json(outputs, true, "FP32")}};
 }
 
 nlohmann::json Model::counted() const {

@@ -22,6 +22,16 @@
 
 namespace lenet::serve {
 
+/// An element type as requests name it.
+struct Datatype {
+  const char* dtype;  ///< as TensorSpec has it
+  const char* name;
+  std::size_t size;  ///< bytes of an element
+};
+
+/// That of a model's input.
+const Datatype& datatype_of(const TensorSpec& spec);
+
 class Model {
  public:
   /// Reads and checks a model.

@@ -35,7 +35,7 @@ const T* join_inputs(JobRange jobs, std::vector<T>& memory) {
   }
   std::size_t size = 0;
   for (const auto& job : jobs) size += job->infer.input_bytes().size();
-  memory.resize(std::max<std::size_t>(size / sizeof(T), 1));
+  memory.resize(std::max<std::size_t>((size + sizeof(T) - 1) / sizeof(T), 1));
   char* at = reinterpret_cast<char*>(memory.data());
   for (const auto& job : jobs) {
     const std::string_view bytes = job->infer.input_bytes();
@@ -152,6 +152,7 @@ void Runner::run(JobRange jobs) noexcept {
   }
   for (std::size_t i = 0; again && i < jobs.count; ++i) run({jobs.first + i, 1});
   trim(values_);
+  trim(numbers_);
   trim(pixels_);
   // A response that keeps a large output takes it along.
   if (outputs_.use_count() > 1) outputs_.reset();
@@ -164,6 +165,9 @@ TensorView Runner::gather(JobRange jobs) {
   Shape shape = first.shape;
   for (std::size_t i = 1; i < jobs.count; ++i) shape[0] += jobs.first[i]->infer.images();
   if (first.kind == Kind::Values) return {join_inputs(jobs, values_), std::move(shape)};
+  if (first.kind == Kind::Numbers) {
+    return {nullptr, std::move(shape), nullptr, nullptr, join_inputs(jobs, numbers_)};
+  }
   const std::uint8_t* const pixels = join_inputs(jobs, pixels_);
   if (first.kind == Kind::Pixels) return {nullptr, std::move(shape), pixels};
   return (*jobs.first)->model->pipeline->view(pixels, std::move(shape));

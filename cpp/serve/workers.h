@@ -80,6 +80,7 @@ class Runner {
 
   const std::atomic<bool>& stop_;
   std::vector<float> values_;
+  std::vector<std::uint64_t> numbers_;  ///< of any type, as its alignment is the largest
   std::vector<std::uint8_t> pixels_;
   std::shared_ptr<std::vector<Tensor>> outputs_;
 };

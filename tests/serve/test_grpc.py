@@ -165,7 +165,7 @@ def test_questions_about_server_and_models(server, client, stub):
         (Code.RESOURCE_EXHAUSTED, "more than 65536", named(inputs=[{}] * 10_000)),
         (Code.RESOURCE_EXHAUSTED, "more than 65536", named(raw_input_contents=[b""] * 10_000)),
         (Code.INVALID_ARGUMENT, "contents of UINT8", request_of(uint_contents=[0] * 784)),
-        (Code.INVALID_ARGUMENT, "contents are for", request_of(datatype="FP64", fp64_contents=[0])),
+        (Code.INVALID_ARGUMENT, "contents are for", request_of(datatype="BOOL", bool_contents=[0])),
         (Code.INVALID_ARGUMENT, "two types", request_of(fp32_contents=[0], uint_contents=[0])),
         (Code.INVALID_ARGUMENT, "image 0", request_of((1,), "BYTES", bytes_contents=[b"no image"])),
         (Code.UNIMPLEMENTED, "shared memory", asked("shared_memory_region", 1)),

@@ -78,6 +78,11 @@ class WireReader {
     require(size % static_cast<int>(sizeof(float)) == 0);
     append(to, size);
   }
+  void doubles(std::string& to) {
+    const int size = type_ == kFixed64 ? sizeof(double) : length();
+    require(size % static_cast<int>(sizeof(double)) == 0);
+    append(to, size);
+  }
 
   /// Appends a field's bytes.
   void bytes(std::string& to) { append(to, length()); }
@@ -228,7 +233,16 @@ class Translator {
       type_ = type;
     };
     in_.message([&](std::uint32_t number) {
-      if (number == 4) {
+      if (number == 2) {
+        begin("INT32");
+        in_.integers([&](std::uint64_t value) { add(static_cast<std::int32_t>(value)); });
+      } else if (number == 3) {
+        begin("INT64");
+        in_.integers([&](std::uint64_t value) { add(static_cast<std::int64_t>(value)); });
+      } else if (number == 7) {
+        begin("FP64");
+        in_.doubles(data_);
+      } else if (number == 4) {
         begin("UINT8");
         in_.integers([&](std::uint64_t value) {
           if (value > 255) throw Refusal(400, "a value of UINT8 is no integer from 0 to 255");
@@ -245,9 +259,14 @@ class Translator {
         }
         in_.append(data_, length);
       } else {
-        throw Refusal(400, "contents are for FP32, UINT8 and BYTES");
+        throw Refusal(400, "contents are for FP32, UINT8, BYTES, INT32, INT64 and FP64");
       }
     });
+  }
+
+  template <typename Number>
+  void add(Number number) {
+    data_.append(reinterpret_cast<const char*>(&number), sizeof(number));
   }
 
   void read_raw() {

@@ -1,0 +1,174 @@
+"""Models whose input is no float32 tensor, in every protocol of the server."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_cpp.agreement import compare
+from typed_models import EXACT, NUMBERS
+
+SCRIPT = Path(__file__).parents[1] / "typed_models.py"
+DATATYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float64": "FP64"}
+CONTENTS = {
+    "UINT8": "uint_contents", "INT32": "int_contents", "INT64": "int64_contents",
+    "FP64": "fp64_contents", "FP32": "fp32_contents",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder of models, by type."""
+    made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("models")
+    environment = {**os.environ, "FLAGS_enable_pir_api": "1", "GLOG_minloglevel": "3"}
+    subprocess.run([sys.executable, "-W", "ignore", SCRIPT, made], check=True, env=environment)
+    for name in (*NUMBERS, "exact"):
+        (folder / name).mkdir()
+        for suffix in (".json", ".pdiparams", ".npy", "_expected.npy"):
+            if (made / f"{name}{suffix}").exists():
+                (made / f"{name}{suffix}").rename(folder / name / f"{name}{suffix}")
+    normalize = {"type": "Normalize", "scale": 1.0, "mean": [0.0] * 3, "std": [1.0] * 3}
+    described = {"format_version": 1, "mode": "RGB", "steps": [normalize, {"type": "ToCHW"}]}
+    (folder / "uint8" / "preprocess.json").write_text(json.dumps(described))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(run_server, serve_program, grpc_program, models):
+    with run_server(serve_program, models, "--port=0", "--grpc_port=0") as server:
+        yield server
+
+
+def infer(server, name, datatype, values, *, binary, shape=None):
+    """Return status and output, or error, of a request in JSON or with binary data."""
+    content = values.tobytes() if binary else b""
+    tensor = {"name": "x", "datatype": datatype, "shape": list(shape or values.shape)}
+    if binary:
+        tensor["parameters"] = {"binary_data_size": len(content)}
+    else:
+        tensor["data"] = values.ravel().tolist()
+    text = json.dumps({"inputs": [tensor]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))} if binary else {}
+    status, _, body = server.ask("POST", f"/v2/models/{name}/infer", text + content, headers)
+    answer = json.loads(body)
+    if status != 200:
+        return status, answer["error"]
+    output = answer["outputs"][0]
+    return status, np.float32(output["data"]).reshape(output["shape"])
+
+
+def load(models, name):
+    folder = models / name
+    return np.load(folder / f"{name}.npy"), np.load(folder / f"{name}_expected.npy")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_http(running, models, name):
+    numbers, expected = load(models, name)
+    metadata = json.loads(running.ask("GET", f"/v2/models/{name}")[2])
+    assert metadata["inputs"][0]["datatype"] == DATATYPES[name]
+    assert metadata["outputs"][0]["datatype"] == "FP32"
+    config = json.loads(running.ask("GET", f"/v2/models/{name}/config")[2])
+    assert config["input"][0]["data_type"] == f"TYPE_{DATATYPES[name]}"
+    small = numbers if name == "uint8" else numbers % 1000
+    small = small.astype(name)
+    in_json = running_answer = infer(running, name, DATATYPES[name], numbers, binary=True)
+    assert in_json[0] == 200, in_json
+    assert compare(expected, running_answer[1]).agrees
+    by_json = infer(running, name, DATATYPES[name], small, binary=False)
+    by_binary = infer(running, name, DATATYPES[name], small, binary=True)
+    as_floats = infer(running, name, "FP32", small.astype(np.float32), binary=True)
+    assert by_json[0] == by_binary[0] == as_floats[0] == 200, (by_json, as_floats)
+    assert compare(by_binary[1], by_json[1]).agrees
+    assert compare(by_binary[1], as_floats[1]).agrees
+    raw = running.ask(
+        "POST", f"/v2/models/{name}/infer", numbers.tobytes(),
+        {"Inference-Header-Content-Length": "0"},
+    )  # fmt: skip
+    assert raw[0] == 200, raw[2]
+    length = int(raw[1]["Inference-Header-Content-Length"])
+    assert compare(expected, np.frombuffer(raw[2][length:], np.float32).reshape(-1, 5)).agrees
+    if name != "float64":
+        wrong = small.astype(np.float32)
+        wrong[0, 0, 0, 0] = 0.5
+        for binary in (True, False):
+            status, why = infer(running, name, "FP32", wrong, binary=binary)
+            assert (status, "no number of the model's" in why) == (400, True), why
+
+
+def test_json_of_integers_that_float32_has_not(running):
+    status, why = infer(running, "exact", "INT64", EXACT, binary=False)
+    assert (status, "send the values as binary data" in why) == (400, True), why
+    status, found = infer(running, "exact", "INT64", EXACT, binary=True)
+    assert (status, found.tolist()) == (200, (EXACT - 2**24).tolist())
+    other = infer(running, "exact", "INT32", EXACT.astype(np.int32), binary=True)
+    assert (other[0], "use INT64, FP32, UINT8 or BYTES" in other[1]) == (400, True), other
+
+
+def test_short_and_long_bodies(running, models):
+    numbers, _ = load(models, "int64")
+    for values, shape in ((numbers[:1], (2, 3, 8, 8)), (numbers, (1, 3, 8, 8))):
+        status, why = infer(running, "int64", "INT64", values, binary=True, shape=shape)
+        assert (status, "takes" in why) == (400, True), why
+
+
+def test_image_files_of_a_model_of_pixels(running, models):
+    """They are prepared as preprocess.json says, which gives numbers from 0 to 255."""
+    numbers, expected = load(models, "uint8")
+    file = io.BytesIO()
+    Image.fromarray(numbers[0].transpose(1, 2, 0)).save(file, "PNG")
+    headers = {"Content-Type": "image/png"}
+    status, _, body = running.ask("POST", "/v2/models/uint8/infer", file.getvalue(), headers)
+    assert status == 200, body
+    found = np.float32(json.loads(body)["outputs"][0]["data"])
+    assert compare(expected[:1], found.reshape(1, -1)).agrees
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_grpc(running, models, name):
+    calls = pytest.importorskip("grpc_calls")
+    numbers, expected = load(models, name)
+    datatype = DATATYPES[name]
+    with calls.channel_to(running) as stub:
+        metadata = stub.ModelMetadata(calls.proto.ModelMetadataRequest(name=name))
+        assert metadata.inputs[0].datatype == datatype
+        tensor = {"name": "x", "datatype": datatype, "shape": numbers.shape}
+        raw = calls.proto.ModelInferRequest(
+            model_name=name, inputs=[tensor], raw_input_contents=[numbers.tobytes()]
+        )
+        found = np.frombuffer(stub.ModelInfer(raw).raw_output_contents[0], np.float32)
+        assert compare(expected, found.reshape(-1, 5)).agrees
+        contents = {CONTENTS[datatype]: numbers.ravel().tolist()}
+        typed = calls.proto.ModelInferRequest(
+            model_name=name, inputs=[{**tensor, "contents": contents}]
+        )
+        found = stub.ModelInfer(typed).outputs[0].contents.fp32_contents
+        assert compare(expected, np.float32(found).reshape(-1, 5)).agrees
+        other = "INT64" if datatype != "INT64" else "INT32"
+        mixed = {CONTENTS[other]: numbers.astype(int).ravel().tolist()[:3]}
+        wrong = calls.proto.ModelInferRequest(
+            model_name=name, inputs=[{**tensor, "contents": mixed}]
+        )
+        code, why = calls.code_of(stub.ModelInfer, wrong)
+        assert (code, f"has contents of {other}" in why) == (calls.Code.INVALID_ARGUMENT, True)
+
+
+def test_truncated_doubles_of_grpc(running):
+    """A packed list whose length is no multiple of eight bytes is a damaged message."""
+    calls = pytest.importorskip("grpc_calls")
+    contents = b"\x3a\x05" + struct.pack("<d", 1.0)[:5]  # field 7, five bytes
+    shape = b"\x1a\x04\x01\x03\x08\x08"
+    tensor = b"\x0a\x01x\x12\x04FP64" + shape + b"\x2a" + bytes([len(contents)]) + contents
+    body = b"\x0a\x07float64\x2a" + bytes([len(tensor)]) + tensor
+    with calls.grpc.insecure_channel(running.grpc) as channel:
+        call = channel.unary_unary(calls.INFER)
+        with pytest.raises(calls.grpc.RpcError) as caught:
+            call(body, timeout=30)
+    assert caught.value.code() in {calls.Code.INVALID_ARGUMENT, calls.Code.INTERNAL}
