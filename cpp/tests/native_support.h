@@ -153,7 +153,7 @@ inline double activated(double value, const native::Activation& activation) {
 }
 
 /// Writes the values of a box from its loop `at` on.
-inline void copy_box(const native::Box& box, std::size_t at, const double* from, double* to) {
+inline void copy_box(const Box& box, std::size_t at, const double* from, double* to) {
   if (at == box.loops.size()) {
     *to = *from;
     return;
@@ -173,7 +173,7 @@ inline void move_values(const native::Layer& layer, const native::TensorShape& t
   const std::vector<double>& values = tensors[layer.inputs[0]];
   if (layer.kind == LayerKind::View) results = values;
   if (layer.kind == LayerKind::Copy) results.assign(results.size(), layer.fill);
-  for (const native::Box& box : layer.boxes) {
+  for (const Box& box : layer.boxes) {
     copy_box(box, 0, &tensors[layer.inputs[box.input]][0] + box.from, &results[0] + box.to);
   }
   for (std::size_t c = 0; c < layer.channels.size(); ++c) {

@@ -53,7 +53,7 @@ CPP_ROOMS = {
     "kernels": ("engines/native/kernels/*", "engines/native/layer_times.*"),
     "network": (
         "engines/native/network.*",
-        "engines/native/boxes.*",
+        "engines/native/channel_sources.*",
         "engines/native/verify_network.*",
     ),
     "runtime": ("engines/native/runtime/*",),

@@ -80,30 +80,6 @@ float from_float16(std::uint32_t half) {
   return (half & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
-/// Of a readable type.
-template <typename To>
-To number_as(const Value& value, std::size_t index) {
-  switch (value.data_dtype) {
-    case kBool:
-    case kUint8:
-      return static_cast<To>(read_at<std::uint8_t>(value, index));
-    case kInt8:
-      return static_cast<To>(read_at<std::int8_t>(value, index));
-    case kInt32:
-      return static_cast<To>(read_at<std::int32_t>(value, index));
-    case kInt64:
-      return static_cast<To>(read_at<std::int64_t>(value, index));
-    case kFloat32:
-      return static_cast<To>(read_at<float>(value, index));
-    case kFloat16:
-      return static_cast<To>(from_float16(read_at<std::uint16_t>(value, index)));
-    case kBfloat16:
-      return static_cast<To>(from_bits(std::uint32_t{read_at<std::uint16_t>(value, index)} << 16U));
-    default:
-      return static_cast<To>(read_at<double>(value, index));
-  }
-}
-
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
 
 /// What the product takes that the first output comes from.
@@ -250,6 +226,36 @@ std::size_t count_values(const Value& value) {
   const ElementType& type = element_type(value.data_dtype);
   return type.onnx > 0 ? value.data.size() / type.size : 0;
 }
+
+template <typename To>
+To number_as(const Value& value, std::size_t index) {
+  switch (value.data_dtype) {
+    case kBool:
+    case kUint8:
+      return static_cast<To>(read_at<std::uint8_t>(value, index));
+    case kInt8:
+      return static_cast<To>(read_at<std::int8_t>(value, index));
+    case kInt32:
+      return static_cast<To>(read_at<std::int32_t>(value, index));
+    case kInt64:
+      return static_cast<To>(read_at<std::int64_t>(value, index));
+    case kFloat32:
+      return static_cast<To>(read_at<float>(value, index));
+    case kFloat16:
+      return static_cast<To>(from_float16(read_at<std::uint16_t>(value, index)));
+    case kBfloat16:
+      return static_cast<To>(from_bits(std::uint32_t{read_at<std::uint16_t>(value, index)} << 16U));
+    default:
+      return static_cast<To>(read_at<double>(value, index));
+  }
+}
+
+template float number_as(const Value&, std::size_t);
+template double number_as(const Value&, std::size_t);
+template std::int8_t number_as(const Value&, std::size_t);
+template std::uint8_t number_as(const Value&, std::size_t);
+template std::int32_t number_as(const Value&, std::size_t);
+template std::int64_t number_as(const Value&, std::size_t);
 
 double number_at(const Value& value, std::size_t index) { return number_as<double>(value, index); }
 

@@ -275,7 +275,9 @@ inline bool is_known(const Value& value) { return value.parameter || value.data.
 /// How many numbers of a readable type a known value holds.
 std::size_t count_values(const Value& value);
 
-/// One of them.
+/// One of them, as C++ converts it.
+template <typename To>
+To number_as(const Value& value, std::size_t index);
 double number_at(const Value& value, std::size_t index);
 
 /// All of them. Of float32 the very bits.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -7,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "model/evaluate.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -61,12 +63,68 @@ class ShapeInference {
   void infer_operator(std::size_t at) {
     OperatorView view(graph_, at, path_, &graph_);
     rules_[at](view);
+    give_contents(view, graph_.operators[at]);
     require_sizes(view, graph_.operators[at]);
     work_ += view.work();
     if (work_ > static_cast<double>(kMaxMultiplyAdds) * static_cast<double>(images_)) {
       unsupported(path_, "asks for more than " + std::to_string(kMaxMultiplyAdds) +
                              " multiply-adds for one image");
     }
+  }
+
+  /// Gives outputs what they hold, where all that the operator takes may be followed: lists that
+  /// shapes are computed from, and other few numbers.
+  void give_contents(OperatorView& view, const Operator& op) const {
+    // The first two take and give no tensors; engines compute with the integers of the others.
+    if (has_word("Feed Fetch QuantizeLinear DequantizeLinear", op.kind)) return;
+    const auto given = op.outputs.find("Out");
+    const bool nothing = given == op.outputs.end() || given->second.empty();
+    if (nothing || is_known(graph_.values[given->second[0]])) return;
+    bool takes = false;
+    bool follows = true;
+    each_value(op.inputs, [&](std::size_t input) {
+      const Value& value = graph_.values[input];
+      takes = true;
+      follows = follows && is_known(value) && (graph_.fixes_parameters || !value.parameter);
+    });
+    if (!takes || !follows) return;
+    const auto known = [&view](std::string_view name, std::size_t index) {
+      return &view.in(name, index);
+    };
+    const auto is_short = [](std::size_t bytes) { return bytes <= kMaxListed * sizeof(double); };
+    auto outputs = evaluate(view, known, is_short);
+    if (!outputs) return;
+    for (std::size_t i = 0; i < outputs->size(); ++i) {
+      Contents& contents = (*outputs)[i];
+      if (contents.same != nullptr) {
+        view.give_contents("Out", *contents.same, i);
+      } else if (const auto list = list_of(contents, view.declared("Out", i).shape)) {
+        // The least integer would stand for an open number.
+        if (!contents.open && std::count(list->begin(), list->end(), kOpen) > 0) continue;
+        view.give_contents("Out", *list, i);
+      } else {
+        view.give_contents("Out", std::move(contents.bytes), contents.dtype, i);
+      }
+    }
+  }
+
+  /// The numbers of a list as integers, which may be another for each number of images
+  /// (join_lists).
+  static std::optional<Integers> list_of(const Contents& contents, const Shape& shape) {
+    Value value;
+    value.data = contents.bytes;
+    value.data_dtype = contents.dtype;
+    if (auto list = known_list(value)) return list;
+    const bool real = contents.dtype == kFloat32 || contents.dtype == kFloat64;
+    if (!real || shape.size() > 1) return std::nullopt;
+    Integers list;
+    for (std::size_t i = 0; i < count_values(value); ++i) {
+      const double number = number_at(value, i);
+      const bool whole = is_whole(number) && !(number == 0 && std::signbit(number));
+      if (!whole) return std::nullopt;
+      list.push_back(static_cast<std::int64_t>(number));
+    }
+    return list;
   }
 
   /// The graph for later inferences.

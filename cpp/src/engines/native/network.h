@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "engines/native/boxes.h"
+#include "engines/native/channel_sources.h"
 #include "engines/native/kernels/kernels.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"

@@ -12,6 +12,8 @@
 #include "engines/native/network.h"
 #include "engines/native/read_network.h"
 #include "io/printable.h"
+#include "model/boxes.h"
+#include "model/evaluate.h"
 #include "model/graph.h"
 #include "model/rules/operator_view.h"
 #include "model/rules/support.h"
@@ -34,17 +36,11 @@ class NetworkReader {
   /// What dequantize_linear makes of parameters of 8 bits.
   struct QuantizedWeights {
     const Value* integers = nullptr;
-    /// One, or one a channel: the values that 1 stands for, or of Paddle's operators 127.
-    std::vector<float> ranges;
-    std::int64_t axis = -1;          ///< of the channels; -1: one for all
-    std::vector<double> zeros = {};  ///< as many: what is taken off the integers; none: 0
-    std::size_t inner = 1;           ///< values of one channel that lie side by side
+    Quantization how;        ///< of Paddle's operators the scales are what 127 stands for
+    std::size_t op = kNone;  ///< that gives them
     bool of_paddle = false;
 
-    /// Of each value, by its place.
-    std::size_t channel(std::size_t at) const { return at / inner % ranges.size(); }
-    double zero(std::size_t at) const { return zeros.empty() ? 0 : zeros[channel(at)]; }
-    double steps(std::size_t at) const { return number_at(*integers, at) - zero(at); }
+    double steps(std::size_t at) const { return number_at(*integers, at) - how.zero(at); }
   };
   /// What is combined with a constant, and the number for each of its channels.
   struct Operand {
@@ -85,11 +81,18 @@ class NetworkReader {
     return graph_.values[value(name, index)].shape;
   }
   /// Null where an input has no contents that are read.
-  const Value* constant(const std::string& name, std::size_t index = 0);
+  const Value* constant(const std::string& name, std::size_t index = 0) {
+    return constant_of(value(name, index));
+  }
+  const Value* constant_of(std::size_t value);
+  bool is_constant(std::size_t value) const;
   /// Gives an output the contents of the input X, a constant.
-  void keep_contents();
-  /// Gives an output contents of its own, of zeros, to be filled.
-  std::string& fold(std::size_t value, int dtype);
+  void keep_contents() { keep_contents(given(), *constant("X")); }
+  void keep_contents(std::size_t value, const Value& from);
+  /// Gives the outputs of an operator of constants what they hold. \param at its index
+  void fold(std::size_t at);
+  /// \throws Error BadModel: it is not finite, where that is checked
+  void require_finite(const Value& constant, const std::string& name) const;
   /// An input that is a constant, with as many numbers as its shape says.
   const Value& float_constant(const std::string& name);
   std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
@@ -174,7 +177,6 @@ class NetworkReader {
   /// \param whole the argument that it is repeated along
   Operand along(const std::string& name, const std::string& whole);
   void read_combination(LayerKind kind);
-  void fold_combination(LayerKind kind);
   /// An input in the shape of what the operator gives, along which it is repeated.
   std::size_t repeated(const std::string& name);
   /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
@@ -196,8 +198,6 @@ class NetworkReader {
 
   /// Operators that only move values: whole channels where they do.
   void read_moved();
-  /// The same of constants.
-  void fold_moved();
   void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs, std::size_t index);
   /// The layers after it see the whole image as what is flattened: only the shape in the program is
   /// another.
@@ -209,13 +209,12 @@ class NetworkReader {
   std::vector<float> ranges(bool zero);
   void read_quantize();
   void read_dequantize();
+  /// The scales and zero points of an operator of ONNX.
+  Quantization quantization();
   /// The one scale of an operator of ONNX, and where its integers have 0.
   QuantParams quant_onnx();
   void read_quantize_onnx();
   void read_dequantize_onnx();
-  /// The scales and zero points of this operator, for a constant.
-  QuantizedWeights quantization_of(const Value& numbers);
-  void fold_dequantized(std::size_t value, const QuantizedWeights& quantized);
   /// The constant or the integers that an operator takes for weights; null where it is neither.
   const Value* weights(const std::string& name);
   /// \param axis of the output channels: 1 of a matrix [inputs][outputs], which is transposed
@@ -228,6 +227,7 @@ class NetworkReader {
   Network network_;
   LayerMemory layer_memory_;
   bool check_finite_;
+  std::size_t at_ = 0;  ///< of the operator that is read
   const Operator* op_ = nullptr;
   const OperatorView* view_ = nullptr;
   std::map<std::size_t, Value> kept_;                ///< values with contents of another

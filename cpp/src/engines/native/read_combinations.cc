@@ -27,11 +27,8 @@ NetworkReader::Operand NetworkReader::along(const std::string& name, const std::
   const Value& found = float_constant(name);
   const Shape& from = shape(whole);
   const Shape& to = graph_.values[given()].shape;
-  Shape sizes = found.shape;
-  const std::int64_t axis = view_->integer("axis", -1);
-  if (axis >= 0) sizes.resize(from.size() - static_cast<std::size_t>(axis), 1);
-  require(sizes.size() <= from.size(), "operator that mixes images");
-  sizes.insert(sizes.begin(), from.size() - sizes.size(), 1);
+  require(found.shape.size() <= from.size(), "operator that mixes images");
+  const Shape sizes = aligned(found.shape, from.size(), view_->integer("axis", -1));
   require(sizes[0] == 1, "operator that mixes images");
   const bool repeats = std::equal(from.begin() + 1, from.end(), to.begin() + 1, to.end());
   const auto other_than_1 = [](std::int64_t size) { return size != 1; };
@@ -53,23 +50,7 @@ NetworkReader::Operand NetworkReader::along(const std::string& name, const std::
           repeated_numbers(floats(name), image_of(sizes), image_of(to))};
 }
 
-void NetworkReader::fold_combination(LayerKind kind) {
-  std::string& contents = fold(given(), kFloat32);
-  const Shape& to = graph_.values[given()].shape;
-  std::vector<float> a = repeated_numbers(floats("X"), shape("X"), to);
-  const std::vector<float> b = repeated_numbers(floats("Y"), shape("Y"), to);
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    a[i] = kind == LayerKind::Add        ? a[i] + b[i]
-           : kind == LayerKind::Subtract ? a[i] - b[i]
-           : kind == LayerKind::Multiply ? a[i] * b[i]
-                                         : a[i] / b[i];
-  }
-  std::memcpy(contents.data(), a.data(), contents.size());
-}
-
 void NetworkReader::read_combination(LayerKind kind) {
-  const bool folds = constant("X") != nullptr && constant("Y") != nullptr;
-  if (folds) return fold_combination(kind);
   require(kind == LayerKind::Add || !follows_onednn_, "kernel for this operator in int8");
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;

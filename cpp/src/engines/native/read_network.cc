@@ -29,6 +29,7 @@ Network NetworkReader::read() {
   for (std::size_t i = 0; i < operators.size(); ++i) {
     if (!needed[i] && (operators[i].kind != "Fetch" || !graph_.output_name.empty())) continue;
     const OperatorView view(graph_, i, path_);
+    at_ = i;
     op_ = &operators[i];
     view_ = &view;
     const std::size_t before = network_.layers.size();
@@ -59,11 +60,18 @@ Network NetworkReader::read() {
 void NetworkReader::read_operator() {
   // Of other types there is what moves values, until they become float32.
   const bool any = has_word("Cast DequantizeLinear", op_->kind) || moves_only(op_->kind);
+  bool takes = false;  // what feeds the input takes nothing, and what fills a constant
+  bool computes = false;
   each_value(op_->inputs, [&](std::size_t input) {
+    takes = true;
+    computes = computes || is_computed(input);
     const bool moved = any || quant_of(input) || !is_computed(input);
     require(moved || graph_.values[input].dtype == kFloat32,
             "kernel for another type than float32");
   });
+  // What stands for integers stays so, for layers that compute with them.
+  constexpr std::string_view kKept = "Fetch quantize_linear dequantize_linear DequantizeLinear";
+  if (takes && !computes && !has_word(kKept, op_->kind)) return fold(at_);
   read_kind();
   keep_quants();
 }
@@ -142,40 +150,70 @@ void NetworkReader::read_kind() {
   view_->no_kernel("kernel for this operator");
 }
 
-const Value* NetworkReader::constant(const std::string& name, std::size_t index) {
-  const std::size_t at = value(name, index);
-  const auto quantized = weights_.find(at);
-  if (kept_.count(at) == 0 && quantized != weights_.end() && !quantized->second.of_paddle) {
-    fold_dequantized(at, quantized->second);
-  }
-  const auto kept = kept_.find(at);
-  const Value& found = kept == kept_.end() ? graph_.values[at] : kept->second;
-  return is_known(found) && count_values(found) > 0 ? &found : nullptr;
+const Value* NetworkReader::constant_of(std::size_t value) {
+  if (!is_constant(value)) return nullptr;
+  const auto quantized = weights_.find(value);
+  if (kept_.count(value) == 0 && quantized != weights_.end()) fold(quantized->second.op);
+  const auto kept = kept_.find(value);
+  return kept == kept_.end() ? &graph_.values[value] : &kept->second;
 }
 
-void NetworkReader::keep_contents() {
-  const Value& from = *constant("X");
-  Value& to = kept_[given()] = graph_.values[given()];
+bool NetworkReader::is_constant(std::size_t value) const {
+  if (const auto quantized = weights_.find(value); quantized != weights_.end()) {
+    return !quantized->second.of_paddle;
+  }
+  const auto kept = kept_.find(value);
+  const Value& found = kept == kept_.end() ? graph_.values[value] : kept->second;
+  return is_known(found) && count_values(found) > 0 && !has_open(found);
+}
+
+void NetworkReader::keep_contents(std::size_t value, const Value& from) {
+  Value& to = kept_[value] = graph_.values[value];
+  to.parameter = true;
   to.data = from.data;
   to.data_dtype = from.data_dtype;
 }
 
-std::string& NetworkReader::fold(std::size_t value, int dtype) {
-  Value& to = kept_[value] = graph_.values[value];
-  const std::int64_t count = product(to.shape, 0, to.shape.size());
-  require(count != kUnknown, "kernel for a constant that is repeated for each image");
-  const std::size_t bytes = static_cast<std::size_t>(count) * element_size(dtype);
-  layer_memory_.add(static_cast<double>(bytes));
-  std::string& contents = network_.contents.emplace_back(bytes, '\0');
-  to.data = contents;
-  to.data_dtype = dtype;
-  return contents;
+void NetworkReader::fold(std::size_t at) {
+  const Operator& op = graph_.operators[at];
+  const OperatorView view(graph_, at, path_);
+  const Argument& outputs = op.outputs.at("Out");
+  for (const std::size_t output : outputs) {
+    const Shape& shape = graph_.values[output].shape;
+    view.supports(product(shape, 0, shape.size()) != kUnknown,
+                  "kernel for a constant that is repeated for each image");
+  }
+  bool known = true;
+  each_value(op.inputs, [&](std::size_t input) { known = known && is_constant(input); });
+  const bool combines = has_word("Add Sub Mul Div Maximum Minimum Pow", op.kind);
+  const auto constant = [&](std::string_view name, std::size_t index) {
+    const Value* const found = constant_of(op.inputs.at(name).at(index));
+    if (combines && found != nullptr) require_finite(*found, std::string(name));
+    return found;
+  };
+  const auto reserve = [this](std::size_t bytes) {
+    layer_memory_.add(static_cast<double>(bytes));
+    return true;
+  };
+  auto folded = evaluate(view, constant, reserve);
+  if (!folded) {
+    view.no_kernel(known ? "kernel for this operator on constants"
+                         : "operator on a value that is not computed from the image");
+  }
+  for (std::size_t i = 0; i < folded->size(); ++i) {
+    Contents& contents = (*folded)[i];
+    if (contents.same != nullptr) {
+      keep_contents(outputs[i], *contents.same);
+      continue;
+    }
+    Value made;
+    made.data = network_.contents.emplace_back(std::move(contents.bytes));
+    made.data_dtype = contents.dtype;
+    keep_contents(outputs[i], made);
+  }
 }
 
-void NetworkReader::read_identity() {
-  if (constant("X") != nullptr) return keep_contents();
-  layer(LayerKind::Identity, {tensor("X")});
-}
+void NetworkReader::read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
 
 void NetworkReader::read_cast() {
   require(graph_.values[given()].dtype == kFloat32, "kernel for another type than float32");
@@ -189,11 +227,14 @@ const Value& NetworkReader::float_constant(const std::string& name) {
   require(static_cast<std::int64_t>(count_values(*found)) ==
               product(found->shape, 0, found->shape.size()),
           "operator whose " + name + " has another number of values");
-  if (check_finite_ && !all_finite(found->data, found->data_dtype)) {
-    refuse("takes a " + name + " '" + found->name +
-           "' that holds NaN or infinity; set check_finite to false to let it through");
-  }
+  require_finite(*found, name);
   return *found;
+}
+
+void NetworkReader::require_finite(const Value& constant, const std::string& name) const {
+  if (!check_finite_ || all_finite(constant.data, constant.data_dtype)) return;
+  refuse("takes a " + name + " '" + constant.name +
+         "' that holds NaN or infinity; set check_finite to false to let it through");
 }
 
 std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) const {

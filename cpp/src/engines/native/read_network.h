@@ -24,21 +24,13 @@ Network read_network(const Graph& graph, const std::string& path, double file_by
 /// \param graph the model's, or what its Graph::with_sizes gives
 Network load_network(const Model& model, const Graph& graph, bool check_finite);
 
-// ---- operators that only compute each value from one value, or only move values
+// ---- operators that only compute each value from one value
 
 /// What an operator computes of each value by itself; nothing where it is another kind of operator.
 /// \throws Error Unsupported
 std::optional<Activation> read_activation(const OperatorView& op);
 
-/// Whether operators of that kind only move values.
-bool moves_values(std::string_view kind);
-
 /// The dimensions of a shape behind the number of images.
 inline Shape image_of(const Shape& shape) { return {shape.begin() + 1, shape.end()}; }
-
-/// Each value of an image in the place of one or more: what has the size 1 is repeated, and so is
-/// all along a size that is a multiple. Of shapes without the number of images.
-/// \param from may lack dimensions at the front
-Box repeated_box(Shape from, const Shape& to);
 
 }  // namespace lenet::native

@@ -1,18 +1,10 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "engines/native/network_reader.h"
 
 namespace lenet::native {
-namespace {
-
-/// Whether all integers of 8 bits, times this, are numbers that float32 holds.
-bool is_scale(float scale) { return scale >= 0 && std::isfinite(255 * scale); }
-
-}  // namespace
-
 std::vector<float> NetworkReader::ranges(bool zero) {
   const std::vector<float> found = floats("Scale");
   const bool sound = std::all_of(found.begin(), found.end(), [zero](float range) {
@@ -56,77 +48,31 @@ void NetworkReader::read_dequantize() {
   require(weights != nullptr, "dequantization of what was not quantized");
   require(weights->data_dtype == kInt8, "dequantization of weights that are no int8");
   QuantizedWeights& made = weights_[given()];
-  made = {weights, ranges(true), view_->integer("quant_axis")};
-  made.of_paddle = true;
-  layer_memory_.add(static_cast<double>(made.ranges.size() * sizeof(float)));
+  made = {weights, {ranges(true), view_->integer("quant_axis"), {}}, at_, true};
+  layer_memory_.add(static_cast<double>(made.how.scales.size() * sizeof(float)));
+}
+
+Quantization NetworkReader::quantization() {
+  const Value* const zeros = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
+  require(zeros != nullptr || !view_->has("ZeroPoint"),
+          "kernel for zero points that are not constant");
+  return read_quantization(*view_, graph_.values[value("X")], float_constant("Scale"), zeros);
 }
 
 QuantParams NetworkReader::quant_onnx() {
-  const std::vector<float> scale = floats("Scale");
-  const Value* const zero = view_->has("ZeroPoint") ? constant("ZeroPoint") : nullptr;
-  require(scale.size() == 1 && (zero != nullptr || !view_->has("ZeroPoint")),
-          "kernel for scales but one number");
-  if (!std::isnormal(scale[0]) || !is_scale(scale[0])) {
-    refuse("has a scale that is no positive number, or too large");
-  }
-  QuantParams quant{scale[0], 1, 0};  // the integer 1 stands for the scale
-  if (zero != nullptr) {
-    quant.zero_point = static_cast<std::int32_t>(number_at(*zero, 0));
-    if (zero->data_dtype == kInt8) quant.zero_point += 128;
+  const float scale = quantization().scales[0];
+  require(count_values(float_constant("Scale")) == 1, "kernel for scales but one number");
+  if (!std::isnormal(scale)) refuse("has a scale that is no positive number, or too large");
+  QuantParams quant{scale, 1, 0};  // the integer 1 stands for the scale
+  if (view_->has("ZeroPoint")) {
+    const Value& zero = *constant("ZeroPoint");
+    quant.zero_point = static_cast<std::int32_t>(number_at(zero, 0));
+    if (zero.data_dtype == kInt8) quant.zero_point += 128;
   }
   return quant;
 }
 
-NetworkReader::QuantizedWeights NetworkReader::quantization_of(const Value& numbers) {
-  const std::size_t rank = numbers.shape.size();
-  QuantizedWeights found{&numbers, floats("Scale")};
-  if (found.ranges.size() > 1) {
-    const std::size_t axis = view_->axis(view_->integer("axis", 1), rank);
-    found.axis = static_cast<std::int64_t>(axis);
-    found.inner = static_cast<std::size_t>(product(numbers.shape, axis + 1, rank));
-  }
-  if (!std::all_of(found.ranges.begin(), found.ranges.end(), is_scale)) {
-    refuse("has a scale that is no positive number, or too large");
-  }
-  if (!view_->has("ZeroPoint")) return found;
-  const Value* const zeros = constant("ZeroPoint");
-  require(zeros != nullptr && count_values(*zeros) == found.ranges.size(),
-          "kernel for zero points that are not constant");
-  for (std::size_t i = 0; i < found.ranges.size(); ++i) {
-    found.zeros.push_back(number_at(*zeros, i));
-  }
-  const auto is_0 = [](double zero) { return zero == 0; };
-  if (std::all_of(found.zeros.begin(), found.zeros.end(), is_0)) found.zeros.clear();
-  return found;
-}
-
-void NetworkReader::fold_dequantized(std::size_t value, const QuantizedWeights& quantized) {
-  std::string& numbers = fold(value, kFloat32);
-  const std::size_t count = count_values(*quantized.integers);
-  require(count * sizeof(float) == numbers.size(), "dequantization of another number of values");
-  for (std::size_t i = 0; i < count; ++i) {
-    const double scale = double{quantized.ranges[quantized.channel(i)]};
-    const auto number = static_cast<float>(quantized.steps(i) * scale);
-    std::memcpy(&numbers[i * sizeof(float)], &number, sizeof(number));
-  }
-}
-
 void NetworkReader::read_quantize_onnx() {
-  if (const Value* const numbers = constant("X"); numbers != nullptr) {
-    const QuantizedWeights how = quantization_of(*numbers);
-    const int dtype = graph_.values[given()].dtype;
-    std::string& integers = fold(given(), dtype);
-    require(count_values(*numbers) == integers.size(), "quantization of another number of values");
-    for (std::size_t i = 0; i < integers.size(); ++i) {
-      const auto number = static_cast<float>(number_at(*numbers, i));
-      const double whole = std::nearbyint(number / how.ranges[how.channel(i)]) + how.zero(i);
-      const double least = dtype == kInt8 ? -128 : 0;
-      if (std::isnan(whole)) refuse("quantizes what is no number");
-      integers[i] =
-          static_cast<char>(static_cast<std::int32_t>(std::clamp(whole, least, least + 255)));
-    }
-    return;
-  }
   const QuantParams quant = quant_onnx();
   layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
   quants_[given()] = quant;
@@ -140,11 +86,11 @@ void NetworkReader::read_dequantize_onnx() {
   }
   const Value* const integers = constant("X");
   require(integers != nullptr, "dequantization of what was not quantized");
-  QuantizedWeights found = quantization_of(*integers);
-  layer_memory_.add(static_cast<double>(found.ranges.size() * (sizeof(float) + sizeof(double))));
   const bool is_byte = integers->data_dtype == kInt8 || integers->data_dtype == kUint8;
-  if (!is_byte) return fold_dequantized(given(), found);  // such as a bias
-  weights_[given()] = std::move(found);
+  if (!is_byte) return fold(at_);  // such as a bias
+  Quantization how = quantization();
+  layer_memory_.add(static_cast<double>(how.scales.size() * (sizeof(float) + sizeof(double))));
+  weights_[given()] = {integers, std::move(how), at_};
 }
 
 const Value* NetworkReader::weights(const std::string& name) {
@@ -179,13 +125,13 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
   }
   const QuantizedWeights& quantized = found->second;
   const Value* const integers = quantized.integers;
-  const std::vector<float>& ranges = quantized.ranges;
+  const std::vector<float>& ranges = quantized.how.scales;
   const bool single = ranges.size() == 1;
-  require(single || quantized.axis == static_cast<std::int64_t>(axis),
+  require(single || quantized.how.axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
   made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
   made.adds_whole_steps = !quantized.of_paddle;
-  if (quantized.zeros.empty() && integers->data_dtype == kInt8) {
+  if (quantized.how.zeros.empty() && integers->data_dtype == kInt8) {
     made.integers =
         outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));
     return;

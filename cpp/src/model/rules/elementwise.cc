@@ -18,14 +18,12 @@ void give_broadcast(OperatorView& op, int dtype) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
   op.require(x.dtype == y.dtype, "the element type");
-  Shape other = y.shape;
   const std::int64_t axis = op.integer("axis", -1);
-  if (axis != -1) {  // where the dimensions of Y begin in X
-    op.require(axis >= 0 && static_cast<std::size_t>(axis) + other.size() <= x.shape.size(),
-               "axis");
-    other.resize(x.shape.size() - static_cast<std::size_t>(axis), 1);
+  if (axis != -1) {  // where the dimensions of the one that has fewer begin in the other
+    const auto [fewer, more] = std::minmax({x.shape.size(), y.shape.size()});
+    op.require(axis >= 0 && static_cast<std::size_t>(axis) <= more - fewer, "axis");
   }
-  op.give("Out", broadcast(op, x.shape, other), dtype);
+  op.give("Out", broadcast(op, x.shape, y.shape, axis), dtype);
 }
 
 void infer_elementwise(OperatorView& op) { give_broadcast(op, op.in("X").dtype); }
@@ -41,138 +39,13 @@ void infer_several(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// Of each place the numbers of all inputs put together, of which one that is alone counts for
-/// every place; nothing when an input is not known. \param known the list of an input, or nothing
-template <typename List, typename Known, typename Combine>
-std::optional<List> combined(std::initializer_list<std::string_view> names, const Known& known,
-                             const Combine& combine) {
-  std::vector<List> lists;
-  std::size_t most = 0;
-  for (const std::string_view name : names) {
-    std::optional<List> list = known(name);
-    if (!list || list->empty()) return std::nullopt;
-    most = std::max(most, list->size());
-    lists.push_back(*std::move(list));
-  }
-  List result(most);
-  for (std::size_t i = 0; i < most; ++i) {
-    List numbers;
-    for (const List& list : lists) numbers.push_back(list[i % list.size()]);
-    result[i] = combine(numbers);
-  }
-  return result;
-}
-
-/// Of lists that shapes are computed from, the numbers too.
-/// \param combine is not asked about sizes that are open
-template <typename Combine>
-void give_combined(OperatorView& op, std::initializer_list<std::string_view> names,
-                   const Combine& combine) {
-  const auto known = [&](std::string_view name) {
-    return op.in(name).shape.size() > 1 ? std::nullopt : op.list(name);
-  };
-  const auto list = combined<Integers>(names, known, [&](const Integers& numbers) {
-    return std::count(numbers.begin(), numbers.end(), kOpen) > 0 ? kOpen : combine(numbers);
-  });
-  if (list) op.give_contents("Out", *list);
-}
-
-/// The same of floating-point numbers. \returns whether the output has such ones
-template <typename Combine>
-bool give_real(OperatorView& op, std::initializer_list<std::string_view> names,
-               const Combine& combine) {
-  const int dtype = op.in("X").dtype;
-  if (!is_real(dtype)) return false;
-  const auto known = [&](std::string_view name) {
-    return dtype == kFloat16 ? std::nullopt : known_numbers(op, name);
-  };
-  const auto list = combined<Numbers>(names, known, [&](const Numbers& numbers) {
-    const double number = combine(numbers);
-    return dtype == kFloat32 ? static_cast<double>(static_cast<float>(number)) : number;
-  });
-  if (!list) return true;
-  if (std::all_of(list->begin(), list->end(), is_whole)) {
-    op.give_contents("Out", Integers(list->begin(), list->end()));
-  } else {
-    op.give_contents("Out", *list);
-  }
-  return true;
-}
-
-/// A quotient is rounded towards 0, by Paddle downwards: shapes are not computed from negative
-/// numbers.
-void infer_arithmetic(OperatorView& op) {
-  infer_elementwise(op);
-  const std::string_view kind = op.kind();
-  const bool real =
-      has_word("Add Sub Mul Div", kind) && give_real(op, {"X", "Y"}, [&](const Numbers& numbers) {
-        const double x = numbers[0];
-        const double y = numbers[1];
-        return kind == "Add" ? x + y : kind == "Sub" ? x - y : kind == "Mul" ? x * y : x / y;
-      });
-  if (real) return;
-  give_combined(op, {"X", "Y"}, [&](const Integers& numbers) {
-    const std::int64_t x = numbers[0];
-    const std::int64_t y = numbers[1];
-    const bool divides = has_word("Div FloorDiv Mod", kind);
-    op.require(!divides || y != 0, "a division by 0");
-    std::int64_t result = 0;
-    const bool overflows = divides         ? y == -1 && __builtin_sub_overflow(0, x, &result)
-                           : kind == "Mul" ? __builtin_mul_overflow(x, y, &result)
-                           : kind == "Sub" ? __builtin_sub_overflow(x, y, &result)
-                                           : __builtin_add_overflow(x, y, &result);
-    op.require(!overflows, "a number out of range");
-    if (kind != "Mod") return divides ? x / y : result;
-    const std::int64_t rest = x % y;
-    const bool follows_x = rest == 0 || (rest < 0) == (y < 0) || op.flag("fmod", false);
-    return follows_x ? rest : rest + y;
-  });
-}
-
-void infer_negation(OperatorView& op) {
-  infer_same(op);
-  give_combined(op, {"X"}, [&](const Integers& numbers) {
-    op.require(numbers[0] != std::numeric_limits<std::int64_t>::min(), "a number out of range");
-    return -numbers[0];
-  });
-}
-
-void infer_onnx_clip(OperatorView& op) {
-  infer_same(op);
-  constexpr double kMost = std::numeric_limits<double>::max();
-  give_real(op, {"X"}, [&](const Numbers& numbers) {
-    return std::min(std::max(numbers[0], op.number("min", -kMost)), op.number("max", kMost));
-  });
-}
-
-void infer_rounding(OperatorView& op) {
-  infer_same(op);
-  give_real(op, {"X"}, [&](const Numbers& numbers) {
-    return op.kind() == "Ceil"    ? std::ceil(numbers[0])
-           : op.kind() == "Floor" ? std::floor(numbers[0])
-                                  : std::nearbyint(numbers[0]);
-  });
-}
-
-void infer_compare(OperatorView& op) {
-  op.require(op.integer("axis", -1) == -1, "axis");
-  give_broadcast(op, kBool);
-  const std::string_view kind = op.kind();
-  give_combined(op, {"X", "Y"}, [&](const Integers& numbers) -> std::int64_t {
-    const std::int64_t x = numbers[0];
-    const std::int64_t y = numbers[1];
-    const bool less = has_word("Less LessOrEqual", kind);
-    if (x != y) return kind == "NotEqual" || (kind != "Equal" && (x < y) == less);
-    return has_word("Equal LessOrEqual GreaterOrEqual", kind);
-  });
-}
+void infer_compare(OperatorView& op) { give_broadcast(op, kBool); }
 
 /// Of truths.
 void infer_logic(OperatorView& op) {
   op.require(op.in("X").dtype == kBool, "the element type");
   if (op.has("Y")) return give_broadcast(op, kBool);
   infer_same(op);
-  give_combined(op, {"X"}, [](const Integers& numbers) { return numbers[0] == 0; });
 }
 
 /// Whether each value is no number, or infinite.
@@ -199,8 +72,6 @@ void infer_where(OperatorView& op) {
   const bool alike = fits(condition.shape, x.shape) && fits(x.shape, y.shape);
   op.require(alike || op.flag("repeats", false), "shapes that do not match");
   op.give_shape(broadcast(op, broadcast(op, condition.shape, x.shape), y.shape));
-  give_combined(op, {"Condition", "X", "Y"},
-                [](const Integers& numbers) { return numbers[numbers[0] != 0 ? 1 : 2]; });
 }
 
 void infer_dropout(OperatorView& op) {
@@ -212,7 +83,6 @@ void infer_dropout(OperatorView& op) {
   op.give("Mask", op.in("X").shape, kBool);
 }
 
-/// Of a list that shapes are computed from, the numbers too.
 void infer_cast(OperatorView& op) {
   const Value& x = op.in("X");
   const int dtype = op.has("Like")              ? op.in("Like").dtype
@@ -223,24 +93,14 @@ void infer_cast(OperatorView& op) {
   constexpr std::array kTypes = {kBool, kInt32, kInt64, kUint8, kFloat32, kFloat64};
   op.supports(std::count(kTypes.begin(), kTypes.end(), dtype) == 1, "conversion to such a type");
   op.give("Out", x.shape, dtype);
-  const auto list = op.list("X");
-  const bool whole = dtype == kInt32 || dtype == kInt64;
-  const bool real = dtype == kFloat32 || dtype == kFloat64;
-  if (real && op.follows("X")) return op.give_contents("Out", x);  // in its own type
-  if (list && whole) return op.give_contents("Out", *list);
-  const auto numbers = whole ? known_numbers(op, "X") : std::nullopt;
-  const auto fits = [](double number) { return is_whole(std::trunc(number)); };
-  if (!numbers || !std::all_of(numbers->begin(), numbers->end(), fits)) return;
-  op.give_contents("Out", Integers(numbers->begin(), numbers->end()));
 }
 
 /// A copy of its input, known where that is.
 void infer_identity(OperatorView& op) { give_rearranged(op, op.in("X").shape); }
 
+/// Its exponent may be of another type.
 void infer_onnx_power(OperatorView& op) {
-  const Value& y = op.in("Y");
-  op.supports(is_known(y) && count_values(y) == 1, "kernel for a power but one number");
-  op.give_shape(broadcast(op, op.in("X").shape, y.shape));
+  op.give_shape(broadcast(op, op.in("X").shape, op.in("Y").shape));
 }
 
 void infer_softmax(OperatorView& op) {
@@ -284,12 +144,10 @@ void infer_maxout(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     {kPaddle,
-     "elementwise_div/divide elementwise_max/maximum elementwise_min/minimum elementwise_pow",
-     "Div Maximum Minimum Pow", "X Y", "Out", "axis:int/", infer_elementwise},
-    {kPaddle,
-     "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply "
-     "elementwise_floordiv/floor_divide",
-     "Add Sub Mul FloorDiv", "X Y", "Out", "axis:int/", infer_arithmetic},
+     "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply elementwise_div/divide "
+     "elementwise_floordiv/floor_divide elementwise_max/maximum elementwise_min/minimum "
+     "elementwise_pow",
+     "Add Sub Mul Div FloorDiv Maximum Minimum Pow", "X Y", "Out", "axis:int/", infer_elementwise},
     {kPaddle, "greater_than greater_equal less_than less_equal equal not_equal",
      "Greater GreaterOrEqual Less LessOrEqual Equal NotEqual", "X Y", "Out",
      "axis:int/ force_cpu:bool?/", infer_compare},
@@ -303,8 +161,8 @@ constexpr OperatorRule kRules[] = {
      "fix_seed:bool?/fix_seed:bool seed:int?/seed:int",
      infer_dropout},
     {kPaddle, "sum/add_n", "Sum", "X*", "Out", "", infer_several},
-    {kOnnx, "Add Sub Mul Div", "", "X Y", "Out", "", infer_arithmetic},
-    {kOnnx, "Mod", "", "X Y", "Out", "fmod:long?", infer_arithmetic},
+    {kOnnx, "Add Sub Mul Div", "", "X Y", "Out", "", infer_elementwise},
+    {kOnnx, "Mod", "", "X Y", "Out", "fmod:long?", infer_elementwise},
     {kOnnx, "Equal Greater GreaterOrEqual Less LessOrEqual", "", "X Y", "Out", "", infer_compare},
     {kOnnx, "And Or Xor", "", "X Y", "Out", "", infer_logic},
     {kOnnx, "Not", "", "X", "Out", "", infer_logic},
@@ -314,7 +172,7 @@ constexpr OperatorRule kRules[] = {
      infer_cumulative_sum},
     {kOnnx, "Trilu", "", "X k?", "Out", "upper:long?", infer_triangle},
     {kOnnx, "Where", "", "Condition X Y", "Out", "+repeats", infer_where},
-    {kOnnx, "Neg", "", "X", "Out", "", infer_negation},
+    {kOnnx, "Neg", "", "X", "Out", "", infer_same},
     {kOnnx, "Max Min Sum Mean", "", "X*", "Out", "", infer_several},
     {kOnnx, "Dropout", "", "X ratio? training_mode?", "Out Mask?", "ratio:float? seed:long?",
      infer_dropout},
@@ -332,7 +190,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Reciprocal",
      "", "X", "Out", "", infer_same},
     {kOnnx, "Sin Cos Tan Asin Acos Atan Sinh Cosh Sign", "", "X", "Out", "", infer_same},
-    {kOnnx, "Floor Ceil Round", "", "X", "Out", "", infer_rounding},
+    {kOnnx, "Floor Ceil Round", "", "X", "Out", "", infer_same},
     {kOnnx, "Shrink", "", "X", "Out", "bias:float? lambd:float?", infer_same},
     {kOnnx, "LeakyRelu Elu Celu ThresholdedRelu Swish", "", "X", "Out", "alpha:float?", infer_same},
     {kOnnx, "Selu", "", "X", "Out", "alpha:float? gamma:float?", infer_same},
@@ -360,7 +218,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "hard_shrink/hardshrink", "", "X", "Out", "threshold:float", infer_same},
     {kPaddle, "thresholded_relu", "", "X", "Out", "threshold:float value:float?", infer_same},
     {kPaddle, "clip", "Clip", "X Min!/min Max!/max", "Out", "min:float/ max:float/", infer_same},
-    {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_onnx_clip, 11},
+    {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
     {kOnnx, "Softmax LogSoftmax Hardmax", "", "X", "Out", "axis:long?", infer_softmax},
     {kPaddle, "softmax log_softmax", "Softmax LogSoftmax", "X", "Out", "axis:int", infer_softmax},
     {kPaddle, "prelu", "", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",

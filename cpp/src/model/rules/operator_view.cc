@@ -64,6 +64,7 @@ double OperatorView::number(std::string_view name, std::optional<double> otherwi
   const Value& value = in(name);
   if (!is_known(value)) no_kernel("operator whose " + std::string(name) + " is not constant");
   require(count_values(value) == 1, name, ", which is not one number");
+  if (has_open(value)) not_fixed("a value of " + std::string(name));
   return number_at(value, 0);
 }
 
@@ -115,23 +116,30 @@ void OperatorView::give(std::string_view name, const Shape& shape, int dtype, st
   }
 }
 
-void OperatorView::give_contents(std::string_view name, const Value& from) {
-  Value& value = output(name);
+void OperatorView::give_contents(std::string_view name, const Value& from, std::size_t index) {
+  Value& value = output(name, index);
   value.data = from.data.data() == nullptr ? "" : from.data;  // known, though there is nothing
   value.data_dtype = from.data_dtype;
 }
 
 template <typename Number>
-void OperatorView::give_contents(std::string_view name, const std::vector<Number>& numbers) {
-  std::string& bytes = changed_->decoded.emplace_back(numbers.size() * sizeof(Number), '\0');
+void OperatorView::give_contents(std::string_view name, const std::vector<Number>& numbers,
+                                 std::size_t index) {
+  std::string bytes(numbers.size() * sizeof(Number), '\0');
   if (!numbers.empty()) std::memcpy(bytes.data(), numbers.data(), bytes.size());
-  Value& value = output(name);
-  value.data = bytes;
-  value.data_dtype = std::is_same_v<Number, double> ? kFloat64 : kInt64;
+  const bool real = std::is_same_v<Number, double>;
+  give_contents(name, std::move(bytes), real ? kFloat64 : kInt64, index);
 }
 
-template void OperatorView::give_contents(std::string_view, const Integers&);
-template void OperatorView::give_contents(std::string_view, const Numbers&);
+template void OperatorView::give_contents(std::string_view, const Integers&, std::size_t);
+template void OperatorView::give_contents(std::string_view, const Numbers&, std::size_t);
+
+void OperatorView::give_contents(std::string_view name, std::string bytes, int dtype,
+                                 std::size_t index) {
+  Value& value = output(name, index);
+  value.data = changed_->decoded.emplace_back(std::move(bytes));
+  value.data_dtype = dtype;
+}
 
 void OperatorView::fail(std::string_view what, std::string_view more) const {
   refuse_program(path_, where() + " is damaged: " + std::string(what) + std::string(more));

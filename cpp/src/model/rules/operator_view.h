@@ -72,10 +72,13 @@ class OperatorView {
   /// The output `Out`, whose element type is that of the input `X`.
   void give_shape(const Shape& shape) { give("Out", shape, in("X").dtype); }
   /// Gives an output the contents of another value, which has as many values.
-  void give_contents(std::string_view name, const Value& from);
+  void give_contents(std::string_view name, const Value& from, std::size_t index = 0);
   /// Gives an output Integers or Numbers.
   template <typename Number>
-  void give_contents(std::string_view name, const std::vector<Number>& numbers);
+  void give_contents(std::string_view name, const std::vector<Number>& numbers,
+                     std::size_t index = 0);
+  /// Gives an output numbers that are stored in that type.
+  void give_contents(std::string_view name, std::string bytes, int dtype, std::size_t index = 0);
   /// Adds to the work that one image costs.
   void count_work(double multiply_adds) { work_ += multiply_adds; }
   double work() const { return work_; }

@@ -10,17 +10,6 @@
 namespace lenet {
 namespace {
 
-/// Of lists that shapes are computed from, where all are known, the numbers too.
-void give_joined(OperatorView& op) {
-  Integers joined;
-  for (std::size_t i = 0; i < op.count("X"); ++i) {
-    const auto part = op.list("X", i);
-    if (!part || joined.size() + part->size() > kMaxListed) return;
-    joined.insert(joined.end(), part->begin(), part->end());
-  }
-  op.give_contents("Out", joined);
-}
-
 void infer_concat(OperatorView& op) {
   const Value& first = op.in("X");
   const std::size_t axis = op.axis(op.integer("axis"), first.shape.size());
@@ -40,7 +29,6 @@ void infer_concat(OperatorView& op) {
     }
   }
   op.give_shape(shape);
-  if (shape.size() == 1) give_joined(op);
 }
 
 void infer_stack(OperatorView& op) {
@@ -54,7 +42,6 @@ void infer_stack(OperatorView& op) {
   shape.insert(shape.begin() + static_cast<std::ptrdiff_t>(axis),
                static_cast<std::int64_t>(op.count("X")));
   op.give_shape(shape);
-  if (shape.size() == 1) give_joined(op);
 }
 
 /// \param sections empty: parts of one size
@@ -104,27 +91,6 @@ void infer_unbind(OperatorView& op) {
   for (std::size_t i = 0; i < parts; ++i) op.give("Out", shape, x.dtype, i);
 }
 
-/// The numbers of what an operator takes parts of, in their order, where they are known.
-std::optional<Integers> list_of(const OperatorView& op) {
-  auto list = op.list("X");
-  if (list && static_cast<double>(list->size()) != volume(op.in("X").shape)) list.reset();
-  return list;
-}
-
-/// \param size of the axis that the part is of; after it come `inner` numbers each
-Integers part_of(const Integers& list, std::int64_t size, std::int64_t inner,
-                 const StridedSlice& part) {
-  Integers found;
-  const auto count = static_cast<std::int64_t>(list.size());
-  for (std::int64_t outer = 0; outer < count; outer += size * inner) {
-    for (std::int64_t k = 0; k < part.count * inner; ++k) {
-      const std::int64_t place = part.first + k / inner * part.step;
-      found.push_back(list[static_cast<std::size_t>(outer + place * inner + k % inner)]);
-    }
-  }
-  return found;
-}
-
 /// With constant bounds, with strides or without; backwards too, but for Paddle's.
 void infer_slice(OperatorView& op) {
   const bool forward = op.flag("forward", false);
@@ -141,7 +107,6 @@ void infer_slice(OperatorView& op) {
                  ends.size() == axes.size() && steps.size() == axes.size(),
              "the bounds");
   if (!flags.empty() && flags != ones) op.not_fixed("bounds");
-  auto values = list_of(op);
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
@@ -151,7 +116,6 @@ void infer_slice(OperatorView& op) {
     // Engines disagree on what a slice backwards gives that begins before the first value.
     op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
     const StridedSlice part = strided_slice(starts[i], ends[i], steps[i], size);
-    if (values) *values = part_of(*values, size, product(shape, axes[i] + 1, shape.size()), part);
     size = std::max<std::int64_t>(part.count, 0);
   }
   std::vector<std::size_t> gone =
@@ -163,7 +127,6 @@ void infer_slice(OperatorView& op) {
     shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   }
   op.give("Out", shape, x.dtype);
-  if (values) op.give_contents("Out", *values);
 }
 
 /// Parts of an axis, in any order; Paddle looks whether they are there when it runs.
@@ -239,7 +202,7 @@ void infer_argmax(OperatorView& op) {
   op.give("Out", shape, dtype == -1 ? kInt64 : dtype);
 }
 
-// ---- of ONNX: of lists that shapes are computed from, the numbers too
+// ---- of ONNX
 
 void infer_onnx_gather(OperatorView& op) {
   const Value& x = op.in("X");
@@ -247,18 +210,14 @@ void infer_onnx_gather(OperatorView& op) {
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
   const auto indices = op.list("Indices");
   const bool known = indices && x.shape[axis] != kUnknown;
-  const auto values = known && x.shape.size() == 1 ? list_of(op) : std::nullopt;
-  Integers found;
   for (const std::int64_t index : known ? *indices : Integers()) {
     if (index == kOpen) op.not_fixed("a place");
-    const std::size_t place = op.axis(index, static_cast<std::size_t>(x.shape[axis]));
-    if (values) found.push_back((*values)[place]);
+    op.axis(index, static_cast<std::size_t>(x.shape[axis]));
   }
   Shape shape = x.shape;
   const auto at = shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   shape.insert(at, places.begin(), places.end());
   op.give("Out", shape, x.dtype);
-  if (values) op.give_contents("Out", found);
 }
 
 /// Parts of one size but for the last, which may be smaller where their number is said.

@@ -84,14 +84,6 @@ void infer_transpose(OperatorView& op) {
     shape.push_back(x.shape[axis]);
   }
   op.give_shape(shape);
-  const auto list = order == Integers{1, 0} ? op.list("X") : std::nullopt;
-  if (!list || volume(x.shape) != static_cast<double>(list->size())) return;
-  Integers turned;
-  const auto columns = static_cast<std::size_t>(shape[0]);
-  for (std::size_t c = 0; c < columns; ++c) {
-    for (std::size_t i = c; i < list->size(); i += columns) turned.push_back((*list)[i]);
-  }
-  op.give_contents("Out", turned);
 }
 
 /// Without axes all dimensions of 1 are taken out. Where others stay (Paddle's), an axis may be

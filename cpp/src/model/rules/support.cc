@@ -59,16 +59,36 @@ Layout layout_of(const OperatorView& op, const Shape& shape) {
   return last ? Layout{3, 1} : Layout{1, 2};
 }
 
-Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b) {
+Shape aligned(const Shape& shape, std::size_t rank, std::int64_t axis) {
+  if (shape.size() == rank) return shape;
+  const std::size_t last = rank - shape.size();
+  const std::size_t begin = axis < 0 ? last : std::min(static_cast<std::size_t>(axis), last);
+  Shape made(rank, 1);
+  std::copy(shape.begin(), shape.end(), made.begin() + static_cast<std::ptrdiff_t>(begin));
+  return made;
+}
+
+Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b, std::int64_t axis) {
   Shape shape(std::max(a.size(), b.size()));
+  const Shape ones = aligned(a, shape.size(), axis);
+  const Shape others = aligned(b, shape.size(), axis);
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    const std::size_t back = shape.size() - i;
-    const std::int64_t one = back > a.size() ? 1 : a[a.size() - back];
-    const std::int64_t other = back > b.size() ? 1 : b[b.size() - back];
+    const std::int64_t one = ones[i];
+    const std::int64_t other = others[i];
     op.require(one == 1 || other == 1 || fits(one, other), "shapes that do not match");
     shape[i] = one == 1 || (one == kUnknown && other > 1) ? other : one;
   }
   return shape;
+}
+
+bool has_open(const Value& value) {
+  // Lists that the check works out are short; parameters have any integers.
+  if (value.parameter || value.data_dtype != kInt64) return false;
+  const std::size_t count = count_values(value);
+  for (std::size_t i = 0; i < count && count <= kMaxListed; ++i) {
+    if (number_as<std::int64_t>(value, i) == kOpen) return true;
+  }
+  return false;
 }
 
 bool is_whole(double number) { return number == std::floor(number) && std::abs(number) < 1e15; }
@@ -77,9 +97,7 @@ std::optional<Numbers> known_numbers(const OperatorView& op, std::string_view na
   const Value& value = op.in(name);
   const std::size_t count = op.follows(name) ? count_values(value) : 0;
   if (count == 0 || count > kMaxListed || value.shape.size() > 1) return std::nullopt;
-  if (const auto list = op.list(name); list && std::count(list->begin(), list->end(), kOpen) > 0) {
-    return std::nullopt;
-  }
+  if (has_open(value)) return std::nullopt;
   Numbers numbers;
   for (std::size_t i = 0; i < count; ++i) numbers.push_back(number_at(value, i));
   return numbers;

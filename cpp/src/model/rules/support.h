@@ -32,6 +32,9 @@ inline constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::min();
 /// Whether a text of words separated by blanks has this one.
 bool has_word(std::string_view words, std::string_view wanted);
 
+/// Whether some numbers of a known value are kOpen.
+bool has_open(const Value& value);
+
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;
 }
@@ -67,8 +70,14 @@ struct Layout {
 };
 Layout layout_of(const OperatorView& op, const Shape& shape);
 
-/// The shape of what an elementwise operator gives.
-Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b);
+/// A shape with as many dimensions as the result of an elementwise operator: of size 1 where it has
+/// fewer. Constants and images are repeated by this rule alone.
+/// \param axis where its dimensions begin among those of the result, of Paddle; -1: it ends with
+/// them
+Shape aligned(const Shape& shape, std::size_t rank, std::int64_t axis = -1);
+
+/// The shape of what an elementwise operator gives. \param axis as of aligned
+Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b, std::int64_t axis = -1);
 
 /// Whether it is an integer that shapes may be computed from.
 bool is_whole(double number);

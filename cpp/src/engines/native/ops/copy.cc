@@ -2,8 +2,8 @@
 #include <array>
 #include <utility>
 
-#include "engines/native/boxes.h"
 #include "engines/native/ops/ops.h"
+#include "model/boxes.h"
 
 namespace lenet::native {
 namespace {

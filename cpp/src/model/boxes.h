@@ -1,15 +1,18 @@
 /// \file
-/// Operators that move values without changing them: as boxes of values, or as whole channels.
+/// Operators that move values without changing them, as boxes of values: of images in an engine, of
+/// constants everywhere.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "model/graph.h"
+#include "model/rules/operator_view.h"
 
-namespace lenet::native {
+namespace lenet {
 
 /// Values of one tensor that lie at regular steps, and where they go in another. Places are counted
 /// through an image in the order of the program, whatever shape it has there.
@@ -52,19 +55,21 @@ Integers steps_of(const Shape& shape);
 /// A box of that shape with such steps in both tensors.
 Box box_of(const Shape& shape, const Integers& from, const Integers& to);
 
-/// Where a channel of the output is from: an input's place among the layer's, and its channel.
-struct ChannelSource {
-  std::size_t input = 0;
-  std::int64_t channel = 0;
+/// Each value in the place of one or more: what has the size 1 is repeated, and so is all along a
+/// size that is a multiple. No size is 0.
+/// \param from may lack dimensions at the front
+Box repeated_box(Shape from, const Shape& to);
 
-  bool operator==(const ChannelSource& other) const {
-    return input == other.input && channel == other.channel;
-  }
-};
+/// Whether operators of that kind only move values.
+bool moves_values(std::string_view kind);
 
-/// The source of each of so many channels, of `pixels` values each, which boxes move as they are.
-/// Empty where they do not, or do not give every channel, or there are too many to list.
-std::vector<ChannelSource> channel_sources(const std::vector<Box>& boxes, std::int64_t pixels,
-                                           std::int64_t channels);
+using Boxes = std::vector<Box>;
 
-}  // namespace lenet::native
+/// What an operator that moves_values copies: a list of boxes for each of its outputs, whose shapes
+/// the check has set.
+/// \param of_constants whether its inputs are constants, of which the first axis is moved like any
+///   other; else it is that of the images, and the boxes are of one image
+/// \throws Error Unsupported: it mixes images, or what it moves is not fixed
+std::vector<Boxes> read_boxes(const OperatorView& op, bool of_constants);
+
+}  // namespace lenet

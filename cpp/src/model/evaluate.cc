@@ -1,0 +1,684 @@
+#include "model/evaluate.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "model/boxes.h"
+#include "model/rules/support.h"
+
+namespace lenet {
+namespace {
+
+using Outputs = std::optional<std::vector<Contents>>;
+
+constexpr std::string_view kRearranges = "Identity Reshape Flatten FlattenRange Squeeze Unsqueeze";
+
+/// Calls `action` with a number of the type that a value of this type is computed in.
+/// \returns what it returns; by itself made of nothing for a type that has none, such as float16
+template <typename Action>
+auto with_type(int dtype, const Action& action) -> decltype(action(float{})) {
+  switch (dtype) {
+    case kFloat32:
+      return action(float{});
+    case kFloat64:
+      return action(double{});
+    case kInt32:
+      return action(std::int32_t{});
+    case kInt64:
+      return action(std::int64_t{});
+    case kInt8:
+      return action(std::int8_t{});
+    case kUint8:
+    case kBool:
+      return action(std::uint8_t{});
+    default:
+      return {};
+  }
+}
+
+// ---- what is computed of one or two numbers
+
+/// Integers wrap around.
+template <typename T>
+T add(T x, T y) {
+  if constexpr (std::is_floating_point_v<T>) return x + y;
+  return static_cast<T>(static_cast<std::uint64_t>(x) + static_cast<std::uint64_t>(y));
+}
+
+template <typename T>
+T subtract(T x, T y) {
+  if constexpr (std::is_floating_point_v<T>) return x - y;
+  return static_cast<T>(static_cast<std::uint64_t>(x) - static_cast<std::uint64_t>(y));
+}
+
+template <typename T>
+T multiply(T x, T y) {
+  if constexpr (std::is_floating_point_v<T>) return x * y;
+  return static_cast<T>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(y));
+}
+
+template <typename T>
+T negate(T x) {
+  if constexpr (std::is_floating_point_v<T>) return -x;
+  return subtract(T{0}, x);
+}
+
+/// Of integers rounded towards 0.
+template <typename T>
+T divide(T x, T y) {
+  if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+    if (y == -1) return negate(x);
+  }
+  return static_cast<T>(x / y);
+}
+
+/// What a quotient that is rounded towards 0 leaves: it has the sign of x.
+template <typename T>
+T rest_of(T x, T y) {
+  if constexpr (std::is_floating_point_v<T>) return std::fmod(x, y);
+  return subtract(x, multiply(divide(x, y), y));
+}
+
+/// Rounded downwards. Floating-point numbers as by NumPy and Paddle: what is left over is taken off
+/// first, so that a quotient that is rounded to an integer is not taken for it.
+template <typename T>
+T divide_floor(T x, T y) {
+  const bool below = (x < 0) != (y < 0) && rest_of(x, y) != 0;
+  if constexpr (std::is_floating_point_v<T>) {
+    if (y == 0) return x / y;
+    const T quotient = std::round((x - rest_of(x, y)) / y);
+    return below ? quotient - 1 : quotient;
+  }
+  const T quotient = divide(x, y);
+  return below ? static_cast<T>(quotient - 1) : quotient;
+}
+
+/// What a quotient that is rounded downwards leaves: it has the sign of y.
+template <typename T>
+T modulo(T x, T y) {
+  const T rest = rest_of(x, y);
+  return rest == 0 || (rest < 0) == (y < 0) ? rest : add(rest, y);
+}
+
+/// What is no number stays so.
+template <typename T>
+T maximum(T x, T y) {
+  return x > y || x != x ? x : y;
+}
+
+template <typename T>
+T minimum(T x, T y) {
+  return x < y || x != x ? x : y;
+}
+
+template <typename T>
+struct Binary {
+  std::string_view kinds;
+  T (*compute)(T x, T y);
+};
+
+/// Null for a kind that does not compute with such numbers.
+template <typename T>
+T (*find_binary(const OperatorView& op))
+(T, T) {
+  static constexpr Binary<T> kArithmetic[] = {
+      {"Add Sum Mean", add<T>},      {"Sub", subtract<T>},
+      {"Mul", multiply<T>},          {"Div", divide<T>},
+      {"Maximum Max", maximum<T>},   {"Minimum Min", minimum<T>},
+      {"FloorDiv", divide_floor<T>},
+  };
+  for (const Binary<T>& each : kArithmetic) {
+    if (has_word(each.kinds, op.kind())) return each.compute;
+  }
+  if (op.kind() == "Mod") return op.flag("fmod", false) ? rest_of<T> : modulo<T>;
+  if constexpr (std::is_floating_point_v<T>) {
+    if (op.kind() == "Pow") return [](T x, T y) { return std::pow(x, y); };
+  }
+  return nullptr;
+}
+
+template <typename T>
+struct Unary {
+  std::string_view kind;
+  T (*compute)(T x);
+};
+
+template <typename T>
+T (*find_unary(std::string_view kind))
+(T) {
+  static constexpr Unary<T> kAny[] = {
+      {"Neg", negate<T>},
+      {"Abs", [](T x) { return x < 0 || x == 0 ? subtract(T{0}, x) : x; }},
+  };
+  for (const Unary<T>& each : kAny) {
+    if (each.kind == kind) return each.compute;
+  }
+  if constexpr (std::is_floating_point_v<T>) {
+    static constexpr Unary<T> kReal[] = {
+        {"Sqrt", [](T x) { return std::sqrt(x); }},
+        {"Rsqrt", [](T x) { return 1 / std::sqrt(x); }},
+        {"Square", [](T x) { return x * x; }},
+        {"Reciprocal", [](T x) { return 1 / x; }},
+        {"Exp", [](T x) { return std::exp(x); }},
+        {"Log", [](T x) { return std::log(x); }},
+        {"Erf", [](T x) { return std::erf(x); }},
+        {"Sin", [](T x) { return std::sin(x); }},
+        {"Cos", [](T x) { return std::cos(x); }},
+        {"Tanh", [](T x) { return std::tanh(x); }},
+        {"Sigmoid", [](T x) { return 1 / (1 + std::exp(-x)); }},
+        {"Relu", [](T x) { return maximum(x, T{0}); }},
+        {"Floor", [](T x) { return std::floor(x); }},
+        {"Ceil", [](T x) { return std::ceil(x); }},
+        {"Round", [](T x) { return std::nearbyint(x); }},
+    };
+    for (const Unary<T>& each : kReal) {
+      if (each.kind == kind) return each.compute;
+    }
+  }
+  return nullptr;
+}
+
+template <typename T>
+struct Comparison {
+  std::string_view kind;
+  bool (*compute)(T x, T y);
+};
+
+template <typename T>
+bool (*find_comparison(std::string_view kind))(T, T) {
+  static constexpr Comparison<T> kComparisons[] = {
+      {"Equal", [](T x, T y) { return x == y; }},
+      {"NotEqual", [](T x, T y) { return x != y; }},
+      {"Less", [](T x, T y) { return x < y; }},
+      {"LessOrEqual", [](T x, T y) { return x <= y; }},
+      {"Greater", [](T x, T y) { return x > y; }},
+      {"GreaterOrEqual", [](T x, T y) { return x >= y; }},
+      {"And", [](T x, T y) { return x != 0 && y != 0; }},
+      {"Or", [](T x, T y) { return x != 0 || y != 0; }},
+      {"Xor", [](T x, T y) { return (x != 0) != (y != 0); }},
+  };
+  for (const Comparison<T>& each : kComparisons) {
+    if (each.kind == kind) return each.compute;
+  }
+  return nullptr;
+}
+
+/// \returns whether the number has a value in the other type: one that is out of an integer's
+/// range is another in each program.
+template <typename To, typename From>
+bool converts(From number) {
+  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    const double whole = std::trunc(static_cast<double>(number));
+    constexpr auto kLeast = static_cast<double>(std::numeric_limits<To>::min());
+    constexpr double kBehind = 2.0 * static_cast<double>(std::numeric_limits<To>::max() / 2 + 1);
+    return whole >= kLeast && whole < kBehind;
+  }
+  return true;
+}
+
+// ---- inputs and outputs
+
+/// Whether lists of such numbers may be stored as integers.
+bool is_listed(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
+
+bool holds_all(const Value& value) {
+  const bool sizes_known =
+      std::all_of(value.shape.begin(), value.shape.end(), [](auto size) { return size >= 0; });
+  return sizes_known && static_cast<std::int64_t>(count_values(value)) ==
+                            product(value.shape, 0, value.shape.size());
+}
+
+/// Whether the numbers are those of the type, not integers that stand for them.
+bool holds_numbers(const Value& value) {
+  return holds_all(value) && (value.data_dtype != kInt8 || value.dtype == kInt8);
+}
+
+/// An input as numbers of one type, and how it is repeated along the result.
+template <typename T>
+struct Operand {
+  std::vector<T> numbers;
+  std::vector<bool> open = {};  ///< which of them are; empty: none
+  Integers steps = {};          ///< by axis of the result; 0: it is repeated
+};
+
+template <typename T>
+std::optional<Operand<T>> read_operand(const Value* value, const Shape& result, std::int64_t axis) {
+  if (value == nullptr || !holds_numbers(*value)) return std::nullopt;
+  const std::size_t count = count_values(*value);
+  if (count != 1 && value->shape.size() > result.size()) return std::nullopt;
+  const Shape sizes =
+      count == 1 ? Shape(result.size(), 1) : aligned(value->shape, result.size(), axis);
+  Operand<T> made;
+  made.steps = steps_of(sizes);
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] != 1 && sizes[i] != result[i]) return std::nullopt;
+    if (sizes[i] == 1) made.steps[i] = 0;
+  }
+  const bool truth = value->data_dtype == kBool;
+  const bool open = has_open(*value);
+  made.numbers.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const T number = number_as<T>(*value, i);
+    made.numbers[i] = truth ? static_cast<T>(number != 0) : number;
+    if (open) made.open.push_back(number_as<std::int64_t>(*value, i) == kOpen);
+  }
+  return made;
+}
+
+/// Numbers of which some are open, as a list; nothing where the others are no integers.
+template <typename T>
+std::optional<Contents> store_open(const std::string& numbers, const std::vector<bool>& open) {
+  Contents made{kInt64, std::string(open.size() * sizeof(std::int64_t), '\0'), nullptr, true};
+  for (std::size_t i = 0; i < open.size(); ++i) {
+    T number{};
+    std::memcpy(&number, numbers.data() + i * sizeof(T), sizeof(T));
+    std::int64_t whole = kOpen;
+    if (!open[i]) {
+      if constexpr (std::is_floating_point_v<T>) {
+        if (!is_whole(static_cast<double>(number))) return std::nullopt;
+      }
+      whole = static_cast<std::int64_t>(number);
+      if (whole == kOpen) return std::nullopt;
+    }
+    std::memcpy(made.bytes.data() + i * sizeof(whole), &whole, sizeof(whole));
+  }
+  return made;
+}
+
+class Evaluator {
+ public:
+  Evaluator(const OperatorView& op, const KnownInputs& known, const Reserve& reserve)
+      : op_(op), known_(known), reserve_(reserve) {}
+
+  Outputs run() const {
+    const std::string_view kind = op_.kind();
+    if (!op_.has("X") || op_.outputs("Out") == 0) return std::nullopt;
+    if (has_word(kRearranges, kind)) return rearranged();
+    if (moves_values(kind)) return moved();
+    if (product(result(), 0, result().size()) < 0) return std::nullopt;
+    if (kind == "Cast") return cast();
+    if (kind == "QuantizeLinear") return quantized();
+    if (kind == "DequantizeLinear") return dequantized();
+    return with_type(op_.in("X").dtype, [this](auto number) { return computed(number); });
+  }
+
+ private:
+  const Value* known(std::string_view name, std::size_t index = 0) const {
+    return index < op_.count(name) ? known_(name, index) : nullptr;
+  }
+  const Shape& result() const { return op_.declared("Out").shape; }
+  std::size_t count() const {
+    return static_cast<std::size_t>(product(result(), 0, result().size()));
+  }
+  static Outputs one(std::optional<Contents> contents) {
+    if (!contents) return std::nullopt;
+    std::vector<Contents> made;
+    made.push_back(*std::move(contents));
+    return made;
+  }
+
+  Outputs rearranged() const {
+    const Value* const x = known("X");
+    if (x == nullptr) return std::nullopt;
+    const auto held = static_cast<std::int64_t>(count_values(*x));
+    op_.supports(product(result(), 0, result().size()) == held,
+                 "change of a parameter's shape to another number of values");
+    return one(Contents{x->data_dtype, "", x, has_open(*x)});
+  }
+
+  /// All inputs are stored in one way: the one that they have in common, or the program's.
+  Outputs moved() const {
+    const bool fixed = op_.kind() != "Gather" || op_.list("Indices");
+    if (op_.kind() == "Pad" || !fixed) return std::nullopt;
+    std::vector<const Value*> inputs;
+    bool alike = true;
+    bool integers = true;
+    bool open = false;
+    for (std::size_t i = 0; i < op_.count("X"); ++i) {
+      const Value* const x = known("X", i);
+      if (x == nullptr || !holds_all(*x)) return std::nullopt;
+      inputs.push_back(x);
+      alike = alike && x->data_dtype == inputs[0]->data_dtype;
+      integers = integers && is_listed(x->data_dtype);
+      open = open || has_open(*x);
+    }
+    const int dtype = alike ? inputs[0]->data_dtype : integers ? kInt64 : op_.in("X").dtype;
+    if (open && dtype != kInt64) return std::nullopt;
+    const std::size_t size = element_size(dtype);
+    std::vector<Contents> outputs;
+    bool empty = false;
+    for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
+      const Shape& shape = op_.declared("Out", i).shape;
+      const std::int64_t count = product(shape, 0, shape.size());
+      if (count < 0 || !reserve_(static_cast<std::size_t>(count) * size)) return std::nullopt;
+      empty = empty || count == 0;
+      Contents& made = outputs.emplace_back();
+      made = {dtype, std::string(static_cast<std::size_t>(count) * size, '\0'), nullptr, open};
+    }
+    if (empty) return outputs.size() == 1 ? Outputs(std::move(outputs)) : std::nullopt;
+    std::vector<std::string> converted(inputs.size());
+    std::vector<const char*> from;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i]->data_dtype != dtype) {
+        if (!holds_numbers(*inputs[i]) || !stored_as(*inputs[i], dtype, converted[i])) {
+          return std::nullopt;
+        }
+      }
+      from.push_back(inputs[i]->data_dtype == dtype ? inputs[i]->data.data() : converted[i].data());
+    }
+    const std::vector<Boxes> boxes = read_boxes(op_, true);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      char* const to = outputs[i].bytes.data();
+      for (const Box& box : boxes[i]) {
+        const char* const source = from[box.input];
+        each_place(box, [&](std::int64_t at, std::int64_t place) {
+          std::memcpy(to + static_cast<std::size_t>(place) * size,
+                      source + static_cast<std::size_t>(at) * size, size);
+        });
+      }
+    }
+    return outputs;
+  }
+
+  /// \returns whether the type is one that is computed in
+  static bool stored_as(const Value& value, int dtype, std::string& bytes) {
+    return with_type(dtype, [&](auto type) {
+      const std::size_t count = count_values(value);
+      bytes.resize(count * sizeof(type));
+      for (std::size_t i = 0; i < count; ++i) {
+        const auto number = number_as<decltype(type)>(value, i);
+        std::memcpy(bytes.data() + i * sizeof(type), &number, sizeof(type));
+      }
+      return true;
+    });
+  }
+
+  Outputs cast() const {
+    const Value* const x = known("X");
+    if (x == nullptr || !holds_numbers(*x)) return std::nullopt;
+    const int to = op_.declared("Out").dtype;
+    const int from = x->data_dtype;
+    const bool real = to == kFloat32 || to == kFloat64;
+    const bool holds = from == kFloat16 || from == kBfloat16 || from == kFloat32 ||
+                       from == kUint8 || from == kInt8;
+    if (real && holds) return one(Contents{from, "", x, false});
+    return with_type(from, [&](auto number) { return cast_from(number, *x, to); });
+  }
+
+  template <typename From>
+  Outputs cast_from(From, const Value& x, int to) const {
+    return with_type(to, [&](auto number) -> Outputs {
+      using To = decltype(number);
+      if (!reserve_(count() * sizeof(To))) return std::nullopt;
+      const auto operand = read_operand<From>(&x, result(), -1);
+      if (!operand) return std::nullopt;
+      for (std::size_t i = 0; i < operand->numbers.size(); ++i) {
+        const bool open = !operand->open.empty() && operand->open[i];
+        if (!open && to != kBool && !converts<To>(operand->numbers[i])) return std::nullopt;
+      }
+      return one(combined<To>(to, std::vector{*operand}, [to](const From* numbers) {
+        if (to == kBool) return static_cast<To>(numbers[0] != 0);
+        return static_cast<To>(numbers[0]);
+      }));
+    });
+  }
+
+  Outputs quantized() const {
+    const Value* const x = known("X");
+    const auto how = quantization();
+    const int dtype = op_.declared("Out").dtype;
+    if (!how || !holds_numbers(*x) || (dtype != kInt8 && dtype != kUint8) || count() == 0 ||
+        count() != count_values(*x) || !reserve_(count())) {
+      return std::nullopt;
+    }
+    const double least = dtype == kInt8 ? -128 : 0;
+    Contents made{dtype, std::string(count(), '\0')};
+    for (std::size_t i = 0; i < made.bytes.size(); ++i) {
+      const auto number = number_as<float>(*x, i);
+      const double whole = std::nearbyint(number / how->scales[how->channel(i)]) + how->zero(i);
+      op_.require(!std::isnan(whole), "it quantizes what is no number");
+      const double bounded = std::clamp(whole, least, least + 255);
+      made.bytes[i] = static_cast<char>(static_cast<std::int32_t>(bounded));
+    }
+    return one(std::move(made));
+  }
+
+  Outputs dequantized() const {
+    const Value* const x = known("X");
+    const auto how = quantization();
+    if (!how || !holds_all(*x) || op_.declared("Out").dtype != kFloat32 ||
+        count() != count_values(*x) || !reserve_(count() * sizeof(float))) {
+      return std::nullopt;
+    }
+    Contents made{kFloat32, std::string(count() * sizeof(float), '\0')};
+    for (std::size_t i = 0; i < count(); ++i) {
+      const double scale = double{how->scales[how->channel(i)]};
+      const auto number = static_cast<float>((number_at(*x, i) - how->zero(i)) * scale);
+      std::memcpy(made.bytes.data() + i * sizeof(number), &number, sizeof(number));
+    }
+    return one(std::move(made));
+  }
+
+  std::optional<Quantization> quantization() const {
+    const Value* const x = known("X");
+    const Value* const scales = known("Scale");
+    const Value* const zeros = known("ZeroPoint");
+    if (x == nullptr || scales == nullptr || (zeros == nullptr && op_.has("ZeroPoint"))) {
+      return std::nullopt;
+    }
+    return read_quantization(op_, *x, *scales, zeros);
+  }
+
+  // ---- element by element
+
+  /// \param combine of the numbers of all operands at one place
+  /// \param chooses whether it gives, by the first operand, the second or the third as it is
+  template <typename Result, typename T, typename Combine>
+  std::optional<Contents> combined(int dtype, const std::vector<Operand<T>>& operands,
+                                   const Combine& combine, bool chooses = false) const {
+    const Shape& shape = result();
+    const std::size_t total = count();
+    Contents made{dtype, std::string(total * sizeof(Result), '\0')};
+    std::vector<bool> open;
+    for (const Operand<T>& operand : operands) {
+      if (!operand.open.empty()) open.resize(total);
+    }
+    std::vector<std::int64_t> at(operands.size());
+    std::vector<T> numbers(operands.size());
+    Integers place(shape.size());
+    const auto is_open = [&](std::size_t k) {
+      return !operands[k].open.empty() && operands[k].open[static_cast<std::size_t>(at[k])];
+    };
+    for (std::size_t i = 0; i < total; ++i) {
+      for (std::size_t k = 0; k < operands.size(); ++k) {
+        numbers[k] = operands[k].numbers[static_cast<std::size_t>(at[k])];
+      }
+      if (!open.empty()) {
+        for (std::size_t k = 0; k < operands.size(); ++k) {
+          const bool counts = !chooses || k == 0 || k == (numbers[0] != 0 ? 1U : 2U);
+          if (counts && is_open(k)) open[i] = true;
+        }
+      }
+      const Result number = combine(numbers.data());
+      std::memcpy(made.bytes.data() + i * sizeof(number), &number, sizeof(number));
+      for (std::size_t axis = shape.size(); axis-- > 0;) {
+        for (std::size_t k = 0; k < operands.size(); ++k) at[k] += operands[k].steps[axis];
+        if (++place[axis] < shape[axis]) break;
+        place[axis] = 0;
+        for (std::size_t k = 0; k < operands.size(); ++k) {
+          at[k] -= operands[k].steps[axis] * shape[axis];
+        }
+      }
+    }
+    if (std::find(open.begin(), open.end(), true) == open.end()) return made;
+    return store_open<Result>(made.bytes, open);
+  }
+
+  /// \param names arguments; of the first one all values
+  template <typename T>
+  std::optional<std::vector<Operand<T>>> operands(std::initializer_list<std::string_view> names,
+                                                  std::int64_t axis = -1) const {
+    std::vector<Operand<T>> found;
+    for (const std::string_view name : names) {
+      for (std::size_t i = 0; i < op_.count(name); ++i) {
+        auto operand = read_operand<T>(known(name, i), result(), axis);
+        if (!operand) return std::nullopt;
+        found.push_back(*std::move(operand));
+      }
+    }
+    return found;
+  }
+
+  template <typename Result, typename T, typename Combine>
+  Outputs of_operands(int dtype, const std::optional<std::vector<Operand<T>>>& operands,
+                      const Combine& combine, bool chooses = false) const {
+    if (!operands) return std::nullopt;
+    return one(combined<Result>(dtype, *operands, combine, chooses));
+  }
+
+  template <typename T>
+  Outputs computed(T) const {
+    const std::string_view kind = op_.kind();
+    const int dtype = op_.in("X").dtype;
+    const int given = op_.declared("Out").dtype;
+    if (!reserve_(count() * element_size(given))) return std::nullopt;
+    if (kind == "Where") {
+      return of_operands<T>(
+          dtype, operands<T>({"Condition", "X", "Y"}),
+          [](const T* numbers) { return numbers[numbers[0] != 0 ? 1 : 2]; }, true);
+    }
+    const bool is_logic = has_word("And Or Xor Not", kind);
+    if (is_logic != (dtype == kBool) && !has_word("Equal NotEqual", kind)) return std::nullopt;
+    if (kind == "Not") {
+      return of_operands<std::uint8_t>(kBool, operands<T>({"X"}),
+                                       [](const T* x) { return std::uint8_t{x[0] == 0}; });
+    }
+    if (const auto compare = find_comparison<T>(kind); compare != nullptr) {
+      return of_operands<std::uint8_t>(
+          kBool, operands<T>({"X", "Y"}, op_.integer("axis", -1)),
+          [compare](const T* both) { return std::uint8_t{compare(both[0], both[1])}; });
+    }
+    if (kind == "Clip") return clipped<T>(dtype);
+    if constexpr (std::is_floating_point_v<T>) {
+      if (kind == "Scale") return scaled<T>(dtype);
+    }
+    if (const auto function = find_unary<T>(kind); function != nullptr) {
+      return of_operands<T>(dtype, operands<T>({"X"}),
+                            [function](const T* x) { return function(x[0]); });
+    }
+    const auto function = find_binary<T>(op_);
+    if (function == nullptr) return std::nullopt;
+    if (has_word("Sum Mean Max Min", kind)) return several<T>(dtype, function);
+    auto both = operands<T>({"X", "Y"}, op_.integer("axis", -1));
+    if (both && both->size() == 1) {  // Paddle's pow, whose exponent is an attribute
+      const auto exponent = attribute_or_input<T>("Y");
+      if (!exponent) return std::nullopt;
+      both->push_back({{*exponent}, {}, Integers(result().size())});
+    }
+    const bool divides = std::is_integral_v<T> && has_word("Div FloorDiv Mod", kind);
+    if (both && divides && count() > 0) {
+      const std::vector<T>& divisors = both->back().numbers;
+      const bool by_0 = std::find(divisors.begin(), divisors.end(), T{0}) != divisors.end();
+      op_.require(!by_0, "a division by 0");
+    }
+    return of_operands<T>(dtype, both,
+                          [function](const T* two) { return function(two[0], two[1]); });
+  }
+
+  template <typename T>
+  Outputs several(int dtype, T (*function)(T, T)) const {
+    const std::size_t inputs = op_.count("X");
+    const bool averages = op_.kind() == "Mean";
+    if (averages && std::is_integral_v<T>) return std::nullopt;
+    return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* numbers) {
+      T so_far = numbers[0];
+      for (std::size_t i = 1; i < inputs; ++i) so_far = function(so_far, numbers[i]);
+      return averages ? static_cast<T>(so_far / static_cast<T>(inputs)) : so_far;
+    });
+  }
+
+  template <typename T>
+  Outputs clipped(int dtype) const {
+    const auto bound = [this](const char* name, T otherwise) {
+      return op_.is_given(name) ? attribute_or_input<T>(name) : otherwise;
+    };
+    using Limits = std::numeric_limits<T>;
+    const bool real = Limits::has_infinity;
+    const std::optional<T> least = bound("min", real ? -Limits::infinity() : Limits::lowest());
+    const std::optional<T> most = bound("max", real ? Limits::infinity() : Limits::max());
+    if (!least || !most) return std::nullopt;
+    return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* x) {
+      return std::min(std::max(x[0], *least), *most);  // in this order NaN stays
+    });
+  }
+
+  /// Paddle's.
+  template <typename T>
+  Outputs scaled(int dtype) const {
+    const std::optional<T> scale = attribute_or_input<T>("scale");
+    const std::optional<T> bias = attribute_or_input<T>("bias");
+    if (!scale || !bias) return std::nullopt;
+    const bool after = op_.flag("bias_after_scale");
+    return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* x) {
+      if (!after) return multiply(add(x[0], *bias), *scale);
+      return add(multiply(x[0], *scale), *bias);
+    });
+  }
+
+  /// One number; nothing where it is not known.
+  template <typename T>
+  std::optional<T> attribute_or_input(std::string_view name) const {
+    if (op_.has_attribute(name)) {
+      if (std::is_integral_v<T>) return std::nullopt;  // it is stored as a floating-point number
+      return static_cast<T>(op_.number(name));
+    }
+    const Value* const value = known(name);
+    if (value == nullptr || count_values(*value) != 1 || has_open(*value)) return std::nullopt;
+    return number_as<T>(*value, 0);
+  }
+
+  const OperatorView& op_;
+  const KnownInputs& known_;
+  const Reserve& reserve_;
+};
+
+}  // namespace
+
+std::optional<std::vector<Contents>> evaluate(const OperatorView& op, const KnownInputs& known,
+                                              const Reserve& reserve) {
+  return Evaluator(op, known, reserve).run();
+}
+
+Quantization read_quantization(const OperatorView& op, const Value& numbers, const Value& scales,
+                               const Value* zeros) {
+  const std::size_t rank = numbers.shape.size();
+  Quantization found;
+  found.scales = floats_of(scales);
+  if (found.scales.size() > 1) {
+    const std::size_t axis = op.axis(op.integer("axis", 1), rank);
+    found.axis = static_cast<std::int64_t>(axis);
+    found.inner = static_cast<std::size_t>(product(numbers.shape, axis + 1, rank));
+  }
+  // Integers of 8 bits, times it, are to be numbers that float32 holds.
+  const auto is_scale = [](float scale) { return scale >= 0 && std::isfinite(255 * scale); };
+  const bool sound = std::all_of(found.scales.begin(), found.scales.end(), is_scale);
+  op.require(sound && !found.scales.empty(),
+             "it has a scale that is no positive number, or too large");
+  if (zeros == nullptr) return found;
+  op.supports(count_values(*zeros) == found.scales.size(),
+              "kernel for another number of zero points than of scales");
+  for (std::size_t i = 0; i < found.scales.size(); ++i) {
+    found.zeros.push_back(number_at(*zeros, i));
+  }
+  const auto is_0 = [](double zero) { return zero == 0; };
+  if (std::all_of(found.zeros.begin(), found.zeros.end(), is_0)) found.zeros.clear();
+  return found;
+}
+
+}  // namespace lenet
