@@ -433,3 +433,13 @@ def test_parameters_of_paddle_are_combined_as_by_paddle(pir, tmp_path):
         if not np.allclose(found, expected, rtol=1e-5, atol=1e-6):
             wrong[path.name] = np.abs(found - expected).max()
     assert wrong == {}
+
+
+def test_a_constant_takes_the_type_of_what_is_computed():
+    """As PyTorch writes numbers where it does not optimize."""
+    x = np.array([[3, -2]], np.int64)
+    nodes = [node("CastLike a x -> row"), node("Add x row -> y")]
+    with lenet_cpp.Predictor.from_bytes(
+        network(nodes, {"a": x}, [2]), engine="native"
+    ) as predictor:
+        assert np.array_equal(predictor.run(np.ones((1, 2), np.float32)), [[4, -1]])

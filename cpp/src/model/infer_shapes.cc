@@ -80,16 +80,15 @@ class ShapeInference {
     const auto given = op.outputs.find("Out");
     const bool nothing = given == op.outputs.end() || given->second.empty();
     if (nothing || is_known(graph_.values[given->second[0]])) return;
-    bool takes = false;
-    bool follows = true;
-    each_value(op.inputs, [&](std::size_t input) {
-      const Value& value = graph_.values[input];
-      takes = true;
-      follows = follows && is_known(value) && (graph_.fixes_parameters || !value.parameter);
-    });
-    if (!takes || !follows) return;
-    const auto known = [&view](std::string_view name, std::size_t index) {
-      return &view.in(name, index);
+    const auto follows = [this](const Value& value) {
+      return is_known(value) && (graph_.fixes_parameters || !value.parameter);
+    };
+    std::size_t first = kNone;
+    each_value(op.inputs, [&](std::size_t input) { first = first == kNone ? input : first; });
+    if (first == kNone || !follows(graph_.values[first])) return;  // as of most operators
+    const auto known = [&](std::string_view name, std::size_t index) {
+      const Value& value = view.in(name, index);
+      return follows(value) ? &value : nullptr;
     };
     const auto is_short = [](std::size_t bytes) { return bytes <= kMaxListed * sizeof(double); };
     auto outputs = evaluate(view, known, is_short);

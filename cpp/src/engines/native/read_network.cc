@@ -216,6 +216,7 @@ void NetworkReader::fold(std::size_t at) {
 void NetworkReader::read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
 
 void NetworkReader::read_cast() {
+  if (constant("X") != nullptr) return fold(at_);  // to the type of what is computed
   require(graph_.values[given()].dtype == kFloat32, "kernel for another type than float32");
   read_identity();
 }
