@@ -114,7 +114,7 @@ class LENET_API ImagePipeline {
   /// \returns float32 [C, H, W].
   /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, steps
   ///   beyond kMaxStepPixels, all of these before anything is computed; or without a digit to be
-  ///   found. BackendFailure: memory ran out.
+  ///   found. std::bad_alloc as any C++.
   Tensor operator()(const Image& image) const;
   Tensor operator()(const ImageView& image) const;
 
