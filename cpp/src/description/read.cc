@@ -15,6 +15,7 @@
 #include "io/yaml.h"
 #include "model/hash_check.h"
 #include "platform/platform.h"
+#include "utf8.h"
 
 namespace lenet {
 using platform::beside;
@@ -45,11 +46,7 @@ std::string read_names(const std::string& path) {
            std::to_string(kMaxYamlBytes) + " are read");
   }
   const std::string text(without_mark(bytes));
-  try {
-    static_cast<void>(json(text).dump());  // checks that it is UTF-8
-  } catch (const json::exception&) {
-    refuse("it is not UTF-8; save it as such");
-  }
+  if (!is_utf8(text)) refuse("it is not UTF-8; save it as such");
   const std::size_t nul = text.find('\0');
   if (nul != std::string::npos) {
     const auto lines =
