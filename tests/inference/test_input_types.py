@@ -16,6 +16,7 @@ import pytest
 import lenet_cpp
 from lenet_cpp.agreement import compare
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
+from lenet_cpp.cli import main
 from typed_models import EXACT, NUMBERS, OTHERS
 
 SCRIPT = Path(__file__).parents[1] / "typed_models.py"
@@ -140,3 +141,17 @@ def test_types_that_no_engine_here_takes(typed, suffix, name):
     for more in ({}, {"engine": "native"}, {"engine": "paddle"}, {"check_program": False}):
         with pytest.raises(lenet_cpp.Unsupported, match="no tensor of float32, float64, uint8"):
             lenet_cpp.Predictor(path, **more)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_commands_that_draw_an_input_draw_numbers_of_the_type(typed, suffix, tmp_path, capsys):
+    path = typed[suffix] / f"uint8.{suffix}"
+    assert main(["benchmark", str(path), "--seconds=0.1"]) == 0
+    assert "native and paddle agree" in capsys.readouterr().out
+    written = tmp_path / "m.onnx"
+    assert main(["export-onnx", str(path), "-o", str(written)]) == 0
+    numbers, expected = load(typed[suffix], "uint8")
+    for engine in ("native", "onnxruntime"):
+        with lenet_cpp.Predictor(written, engine=engine) as predictor:
+            assert predictor.input_spec.dtype == "uint8"
+            assert compare(expected, predictor.run(numbers)).agrees

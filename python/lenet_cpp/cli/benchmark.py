@@ -18,6 +18,7 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp.agreement import TOLERANCES, Comparison, compare
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.cli import versions
+from lenet_cpp.data.arrays import random_input
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.predictor import Predictor
 
@@ -124,14 +125,15 @@ def main(
     return 0 if all(each.agrees for each in comparisons) else 1
 
 
-def _images(predictor: Predictor, size: int | None, count: int) -> NDArray[np.float32]:
+def _images(predictor: Predictor, size: int | None, count: int) -> NDArray[Any]:
     if size is None and -1 in predictor.input_spec.shape[1:]:
         raise BadInput(f"{predictor.model_file} takes images of any size: choose --image-size")
-    shape = ((size or 0) if each == -1 else each for each in predictor.input_spec.shape[1:])
-    return np.random.default_rng(0).random((count, *shape), np.float32)
+    spec = predictor.input_spec
+    shape = ((size or 0) if each == -1 else each for each in spec.shape[1:])
+    return random_input(np.random.default_rng(0), (count, *shape), spec.dtype)
 
 
-def _measure(predictor: Predictor, images: NDArray[np.float32], seconds: float) -> dict[str, Any]:
+def _measure(predictor: Predictor, images: NDArray[Any], seconds: float) -> dict[str, Any]:
     for _ in range(_WARM_UP):
         predictor.run(images)
     times: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -92,6 +93,15 @@ def as_input(images: ArrayLike, shape: tuple[int, ...], dtype: str = "float32") 
     if batch.shape[1:] == shape[1:]:
         return batch
     return batch.reshape(_batch_shape(batch, shape))
+
+
+def random_input(
+    random: np.random.Generator, shape: Sequence[int], dtype: str = "float32"
+) -> NDArray[Any]:
+    """Return random numbers for a model's input: from 0 to 1, or of integers from 0 to 255."""
+    if np.dtype(dtype).kind == "f":
+        return random.random(shape, np.float32).astype(dtype, copy=False)
+    return random.integers(0, 256, shape).astype(dtype)
 
 
 def as_pixels(images: ArrayLike) -> NDArray[np.uint8]:

@@ -62,7 +62,8 @@ def read_back(program: Path, params: Path | None) -> str:
     """
     try:
         with Predictor(program, params) as predictor:
-            predictor.run(random_batches(predictor.input_spec.shape)[0])
+            spec = predictor.input_spec
+            predictor.run(random_batches(spec.shape, spec.dtype)[0])
     except Unsupported as error:
         return str(error).replace(str(program), program.name)
     return ""
@@ -74,7 +75,7 @@ def compare_with_program(layer: paddle.nn.Layer, model: Model) -> tuple[bool, fl
     Returns whether the program ends in a softmax, which the network does not have, and the largest
     difference. It is BadModel when the outputs differ, or the program cannot be run.
     """
-    inputs = random_batches(model.input_shape)
+    inputs = random_batches(model.input_shape, model.input_spec.dtype)
     expected = [run[0] for run in run_or_raise(model.program, model.params, inputs).outputs]
     softmax = model.output_kind == "probabilities"
     with paddle.no_grad():

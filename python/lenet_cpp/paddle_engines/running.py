@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lenet_cpp import _core
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp.data.arrays import random_input
 from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.formats.manifest import ModelSignature
 from lenet_cpp.formats.source import link_as_legacy
@@ -37,8 +38,8 @@ class Runs(NamedTuple):
     outputs: list[list[npt.NDArray[Any]]]  # all of each run
 
 
-def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
-    """Return two batches of random inputs, float32 from 0 to 1; they are always the same.
+def random_batches(shape: Sequence[int], dtype: str = "float32") -> list[npt.NDArray[Any]]:
+    """Return two batches of random inputs, as random_input gives them; they are always the same.
 
     When the batch of ``shape``, the model's input, is free (-1), they have 1 and 3 images; other
     free sizes are 224 in the first batch and 256 in the second.
@@ -46,7 +47,7 @@ def random_batches(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     batches = (1, 3) if shape[0] < 0 else (shape[0], shape[0])
     random = np.random.default_rng(_SEED)
     return [
-        random.random((batch, *(free if size < 0 else size for size in shape[1:])), np.float32)
+        random_input(random, (batch, *(free if size < 0 else size for size in shape[1:])), dtype)
         for batch, free in zip(batches, (224, 256), strict=True)
     ]
 

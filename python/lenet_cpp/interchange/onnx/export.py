@@ -256,7 +256,7 @@ def _finish(
     if info.batch != -1 or len(info.inputs) != 1:
         raise Unsupported(f"the exported model takes {[spec.shape for spec in info.inputs]}")
     session = OnnxSession(model)
-    batches = random_batches(info.inputs[0].shape)
+    batches = random_batches(info.inputs[0].shape, info.inputs[0].dtype)
     expected = [run(batch) for batch in batches]
     if not all(np.isfinite(outputs).all() for outputs in expected):
         raise BadModel(f"{framework} gives values that are not finite")
