@@ -149,8 +149,7 @@ CommandLine command_line(ServeOptions& options) {
   number("max_queued_bytes", "of the bodies of these; then 429", limits.queued_bytes, 0);
   number("max_tensors", "inputs, and outputs", limits.tensors, 1);
   number("max_values", "of all inputs", limits.values, 1);
-  number("max_multiply_adds", "of all images, of a model with fixed sizes", limits.multiply_adds,
-         1);
+  number("max_multiply_adds", "of all images of a request; then 413", limits.multiply_adds, 1);
   number("max_image_pixels", "of an image file", limits.image_pixels, 1);
   number("max_id_bytes", "of a request's id", limits.id_bytes, 0);
 
