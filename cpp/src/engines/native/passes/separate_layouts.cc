@@ -58,9 +58,10 @@ class Separator {
       return blocked_[input] == kNone && plain_[input] != kNone &&
              network_.tensors[plain_[input]] == network_.tensors[layer.output];
     };
-    const bool plain =
-        needs_order(layer) || (is_elementwise(network_, layer) &&
-                               std::all_of(layer.inputs.begin(), layer.inputs.end(), is_plain));
+    // What is in both layouts lies in blocks, and is computed from blocks.
+    const bool stays_plain = is_elementwise(network_, layer) && !is_both(layer.output) &&
+                             std::all_of(layer.inputs.begin(), layer.inputs.end(), is_plain);
+    const bool plain = needs_order(layer) || stays_plain;
     needs_order_ = needs_order_ || (needs_order(layer) && !is_written);
     if (layer.kind == LayerKind::View) {
       plain_[layer.output] = find(layer.inputs[0], true, layer);
@@ -77,12 +78,17 @@ class Separator {
     network_.layers.push_back(std::move(layer));
   }
 
+  /// Whether both layouts are the same for a tensor: a vector without a border.
+  bool is_both(std::size_t tensor) const {
+    return network_.tensors[tensor].pixels() == 1 && !padded_[tensor];
+  }
+
   /// Notes how a tensor lies that an operator gives.
   void give(std::size_t tensor, bool plain) {
-    const bool is_both = network_.tensors[tensor].pixels() == 1 && !padded_[tensor];
-    network_.plain[tensor] = plain && !is_both;
-    if (plain || is_both) plain_[tensor] = tensor;
-    if (!plain || is_both) blocked_[tensor] = tensor;
+    const bool both = is_both(tensor);
+    network_.plain[tensor] = plain && !both;
+    if (plain || both) plain_[tensor] = tensor;
+    if (!plain || both) blocked_[tensor] = tensor;
   }
 
   /// The tensor in one layout.
