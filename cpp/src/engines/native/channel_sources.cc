@@ -40,9 +40,8 @@ std::vector<ChannelSource> channel_sources(const std::vector<Box>& boxes, std::i
       sources[static_cast<std::size_t>(to)] = {box.input, from};
     });
   }
-  const bool gives_all = std::none_of(sources.begin(), sources.end(), [](const auto& source) {
-    return source.input == kNone;
-  });
+  const bool gives_all = std::none_of(sources.begin(), sources.end(),
+                                      [](const auto& source) { return source.input == kNone; });
   return gives_all ? sources : std::vector<ChannelSource>();
 }
 
