@@ -413,7 +413,9 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
       count_values(shape, limits.values);
       request.pixels.append(image.pixels.begin(), image.pixels.end());
     } catch (const Error& error) {
-      throw Refusal(error.code() == ErrorCode::Unsupported ? 415 : 400, error.what());
+      const bool is_full = error.code() == ErrorCode::BackendFailure;  // the memory
+      const bool is_unknown = error.code() == ErrorCode::Unsupported;
+      throw Refusal(is_full ? 503 : is_unknown ? 415 : 400, error.what());
     }
   }
   if (request.files.empty()) refuse("BYTES of shape [0] hold no image");

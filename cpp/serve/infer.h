@@ -114,8 +114,9 @@ std::size_t json_bytes(const Request& request);
 InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits);
 
 /// Decodes and prepares the images of Files.
-/// \throws Refusal 400 (damaged), 413 (too large), 415 (a kind of image that is not read); what an
-///   Interruption of this thread throws, which is asked between files and within one
+/// \throws Refusal 400 (damaged), 413 (too large), 415 (a kind of image that is not read), 503 (not
+///   enough memory); what an Interruption of this thread throws, which is asked between files and
+///   within one
 void decode_files(InferRequest& request, const Model& model, const Limits& limits);
 
 /// Checks the work of a request whose files are decoded, also for a model of open sizes, of which

@@ -195,10 +195,15 @@ TEST_CASE("whichever allocation of a request fails, it is refused or closed, and
   const std::string raw = "Inference-Header-Content-Length: 0\r\n";
   json input = {{"name", "x"}, {"shape", {1, 1, 28, 28}}, {"datatype", "FP32"}};
   input["data"] = floats_of(one);
+  std::string picture = "P5 40 40 255\n" + std::string(1600, '\xF0');
+  for (std::size_t row = 15; row < 20; ++row) picture.replace(13 + 40 * row + 10, 20, 20, '\x14');
   const std::string requests[] = {
-      post_text(raw, one), post_text("", json({{"inputs", {input}}}).dump()),
+      post_text(raw, one),
+      post_text("", json({{"inputs", {input}}}).dump()),
       post_text(raw + "Content-Encoding: deflate\r\nAccept-Encoding: gzip\r\n", packed(images)),
-      post_text("", "{"), "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"};
+      post_text("Content-Type: image/x-portable-graymap\r\n", picture),
+      post_text("", "{"),
+      "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"};
   const std::string health = "GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
   for (const double loop_us : {200.0, 0.0}) {
     Options options = options_of(kModelDir);
