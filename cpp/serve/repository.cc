@@ -138,6 +138,14 @@ void Repository::publish(Catalog catalog) {
   catalog_.swap(next);  // the old one ends when the lock, and the last request, have ended
 }
 
+void Repository::look() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    looks_ = true;
+  }
+  woken_.notify_one();
+}
+
 bool Repository::change(const std::string& name, bool load, std::function<void(std::string)> done) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -369,20 +377,26 @@ void Repository::let_vanished_go(Catalog& catalog, const FoundModels& found,
 }
 
 void Repository::work() {
+  const std::chrono::seconds poll(options_.poll_seconds);
   std::string last_problem;  // of a look, to tell it once
+  Clock::time_point next_look = Clock::now() + poll;
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    const auto is_asked = [&] { return stop_ || !changes_.empty(); };
+    const auto is_asked = [&] { return stop_ || looks_ || !changes_.empty(); };
     if (options_.poll_seconds > 0) {
-      woken_.wait_for(lock, std::chrono::seconds(options_.poll_seconds), is_asked);
+      woken_.wait_until(lock, next_look, is_asked);
     } else {
       woken_.wait(lock, is_asked);
     }
     if (stop_) break;
     Change change;
-    if (!changes_.empty()) {
+    // Those who load models again and again do not keep it from looking.
+    const bool is_due = options_.poll_seconds > 0 && Clock::now() >= next_look;
+    if (!is_due && !looks_) {
       change = std::move(changes_.front());
       changes_.pop_front();
+    } else {
+      looks_ = false;
     }
     lock.unlock();
     std::string problem;
@@ -396,6 +410,7 @@ void Repository::work() {
     } else if (std::exchange(last_problem, problem) != problem && !problem.empty()) {
       options_.log("the models' folders: " + problem);
     }
+    if (change.name.empty()) next_look = Clock::now() + poll;
     lock.lock();
   }
   ended_ = true;

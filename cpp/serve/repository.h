@@ -54,7 +54,7 @@ class Repository {
   std::shared_ptr<const Catalog> catalog() const;
 
   /// Looks at the folders soon, in the repository's thread.
-  void look() { change("", true, nullptr); }
+  void look();
   /// Loads what is new of a model in the folders, or lets the model go, in the repository's thread.
   /// \param done gets an empty text, or why it was not done
   /// \returns false when too much is waiting; `done` is then not called
@@ -114,6 +114,7 @@ class Repository {
   std::shared_ptr<const Catalog> catalog_;
   std::condition_variable woken_;
   bool stop_ = false;
+  bool looks_ = false;  ///< soon
   bool ended_ = false;
   std::weak_ptr<Model> loading_;  // that makes its first run
   std::deque<Change> changes_;

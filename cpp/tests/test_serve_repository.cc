@@ -1,5 +1,6 @@
 // The models that a service finds, loads and replaces.
 
+#include <deque>
 #include <mutex>
 
 #include "serve_support.h"
@@ -118,6 +119,27 @@ TEST_CASE("more loads than may wait are refused, and the others end") {
   }
   CHECK(refused > 0);
   CHECK(refused < 1000);
+}
+
+TEST_CASE("who loads models again and again does not keep the server from looking") {
+  const TemporaryFolder folder;
+  fs::copy(kModelDir, folder / "m");
+  Options options = options_of(folder.path(), "");
+  options.allow_load = true;
+  options.poll_seconds = 1;
+  Server server(options);
+  fs::copy(kModelDir, folder / "other");
+  const auto is_found = [&] { return server.get("/v2/models/other").status == 200; };
+  const auto end = serve::Clock::now() + std::chrono::seconds(30);
+  std::deque<std::future<Response>> loads;
+  while (!is_found() && serve::Clock::now() < end) {
+    while (loads.size() < 4) {  // so that one waits whenever another ends
+      loads.push_back(server.send(request_of("POST", "/v2/repository/models/m/load")));
+    }
+    CHECK(loads.front().get().status == 200);
+    loads.pop_front();
+  }
+  CHECK(is_found());
 }
 
 TEST_CASE("files that were replaced by others of the same size and time are read") {
