@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,8 +31,13 @@ def test_token(start_server, tmp_path, serve_program, model_dir):
         for scheme in ("Bearer", "bearer"):
             header = {"Authorization": f"{scheme} a-long-secret-0123"}
             assert server.ask("GET", "/v2", headers=header)[0] == 200
-        # Before the body is read.
-        assert server.send(post(INFER, "Content-Length: 500", "Expect: 100-continue"))[0] == [401]
+        # Before the body is read, which is nobody's who does not know it: all bodies share memory.
+        asks = ("Origin: http://localhost", "Access-Control-Request-Method: POST")
+        asked = post(INFER, *asks).replace(b"POST", b"OPTIONS", 1)
+        assert server.send(asked[:-2] + b"Connection: close\r\n\r\n")[0] == [204]
+        for head in (post(INFER, "Expect: 100-continue"), post("/v2/health/live"), asked):
+            for body in (b"Content-Length: 500", b"Transfer-Encoding: chunked"):
+                assert server.send(head[:-2] + body + b"\r\n\r\n")[0] == [401]
     with start_server(env={"LENET_SERVE_TOKEN": "a-long-secret-0123"}) as server:
         assert server.ask("GET", "/v2")[0] == 401
 
@@ -103,6 +110,46 @@ def test_a_log_that_nobody_reads(start_server):
         assert 0 < dropped < 4000
         for _ in range(4000 - int(dropped)):
             assert json.loads(server.process.stdout.readline())["path"].startswith("/xxx")
+
+
+def test_a_log_that_nobody_opens(start_server, tmp_path):
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    with start_server(f"--access_log={log}") as server:
+        server.ask("GET", "/v2")
+        for path in ("/v2", "/none"):
+            with log.open() as reader:
+                assert json.loads(reader.readline())["path"] == path
+            server.ask("GET", "/none")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+def test_a_log_on_a_full_disk(start_server, tmp_path):
+    """Lines are dropped and counted; where there is room again, none is spoilt by another."""
+    log = tmp_path / "log"
+    with start_server(f"--access_log={log}") as server:
+
+        def have_room(size):
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, most))
+
+        _, most = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        server.ask("GET", "/before")
+        while not log.stat().st_size:
+            time.sleep(0.02)
+        have_room(log.stat().st_size + 40)  # the beginning of a line
+        for _ in range(20):
+            server.ask("GET", "/full")
+        while server.metric("lenet_access_log_dropped_lines_total") < 20:
+            time.sleep(0.02)
+        have_room(most)
+        for _ in range(3):
+            server.ask("GET", "/after")
+    lines = log.read_text().splitlines()
+    assert len(lines[1]) == 40
+    entries = [json.loads(line) for line in lines[:1] + lines[2:]]
+    assert [entry["path"] for entry in entries if entry["path"] != "/metrics"] == (
+        ["/before"] + 3 * ["/after"]
+    )
 
 
 def test_threads_that_compute_give_way(start_server, digit):

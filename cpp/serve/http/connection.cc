@@ -141,7 +141,7 @@ bool Connection::parse_some() {
 void Connection::on_header() {
   const HttpRequest& request = parser_->request();
   shared_with_ = transport_.access.shares_with(request.origin) ? request.origin : "";
-  std::optional<Response> refused = transport_.refuse(request);
+  std::optional<Response> refused = transport_.refuse(request, !parser_->done());
   if (refused) {
     begin_response(request.close || !parser_->done());
     respond(std::move(*refused));

@@ -46,6 +46,16 @@ Response method_error(const char* message, const char* allowed) {
   return response;
 }
 
+/// Waits for nobody who reads what it opens.
+/// \returns a descriptor; -1: errno says why not
+int open_log(const char* path) {
+  constexpr int kHow = O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  constexpr int kMode = 0640;
+  const int file = open(path, O_WRONLY | kHow, kMode);
+  // A FIFO that nobody reads yet is opened by who could read it too; its lines wait there.
+  return file < 0 && errno == ENXIO ? open(path, O_RDWR | kHow, kMode) : file;
+}
+
 }  // namespace
 
 bool has_token(std::string_view authorization, std::string_view token) {
@@ -62,8 +72,7 @@ std::string time_text(const char* format, std::time_t time) {
 
 AccessLog::AccessLog(const std::string& path) {
   if (path.empty()) return;
-  file_ = path == "-" ? dup(STDOUT_FILENO)
-                      : open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  file_ = path == "-" ? dup(STDOUT_FILENO) : open_log(path.c_str());
   if (file_ >= 0) return;
   throw Error(ErrorCode::FileNotFound,
               "--access_log: cannot write '" + path + "': " + std::strerror(errno));
@@ -107,12 +116,18 @@ void AccessLog::flush(int wait_ms) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::size_t done = 0;
   pollfd ready{file_, POLLOUT, 0};
+  // The next line is not to be one with the beginning of another.
+  if (is_cut_ && !lines_.empty() && ::write(file_, "\n", 1) == 1) is_cut_ = false;
   while (done < lines_.size() && poll(&ready, 1, wait_ms) > 0) {
-    const ssize_t count = ::write(file_, &lines_[done], std::min(kAtOnce, lines_.size() - done));
+    const std::size_t most = std::min(kAtOnce, lines_.size() - done);
+    // Whole lines, which a pipe takes as a whole; each is shorter.
+    const std::size_t size = lines_.rfind('\n', done + most - 1) + 1 - done;
+    const ssize_t count = ::write(file_, &lines_[done], size);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) break;
     if (count < 0) {  // a full disk, a pipe that was closed: no reason to stop serving
       dropped_ += static_cast<std::uint64_t>(
           std::count(lines_.begin() + static_cast<std::ptrdiff_t>(done), lines_.end(), '\n'));
+      is_cut_ = is_cut_ || (done > 0 && lines_[done - 1] != '\n');
       done = lines_.size();
     } else {
       done += static_cast<std::size_t>(count);
@@ -146,12 +161,13 @@ void Transport::leave(const boost::asio::ip::address& client) {
   if (found != of_address_.end() && --found->second == 0) of_address_.erase(found);
 }
 
-std::optional<Response> Transport::refuse(const HttpRequest& request) const {
+std::optional<Response> Transport::refuse(const HttpRequest& request, bool has_body) const {
   if (std::optional<Response> response = access.refuse(request)) return response;
-  // A browser asks so without the token, which a page may then send.
-  if (is_preflight(request)) return std::nullopt;
   const bool is_health = request.path == "/v2/health/live" || request.path == "/v2/health/ready";
-  if (options.token.empty() || is_health) return std::nullopt;
+  // A browser asks beforehand without the token, which a page may then send. Neither has a body,
+  // with which anybody could fill the memory that is there for all bodies.
+  const bool is_for_all = (is_health || is_preflight(request)) && !has_body;
+  if (options.token.empty() || is_for_all) return std::nullopt;
   if (has_token(request.authorization, options.token)) return std::nullopt;
   Response response = error_response(401, "expected the server's token: Authorization: Bearer ...");
   response.headers.emplace_back("WWW-Authenticate", "Bearer");

@@ -25,7 +25,9 @@ struct HttpOptions {
   std::string host = "127.0.0.1";  ///< an address, or "localhost"
   std::uint16_t port = 8000;       ///< 0: any that is free
   int threads = 0;                 ///< that read requests; 0: one a core, at most 8
-  std::string token;  ///< that clients have to know, but for the health of the server; empty: none
+  /// That clients have to know, but to ask for the health of the server, without a body; empty:
+  /// none.
+  std::string token;
   std::vector<std::string> allowed_hosts;  ///< as Access takes them
   std::vector<std::string> allowed_origins;
   std::string page;        ///< a folder with index.html; empty: none
@@ -79,6 +81,7 @@ class AccessLog {
   int file_ = -1;
   std::mutex mutex_;
   std::string lines_;
+  bool is_cut_ = false;  ///< the last line in the file: a full disk took its beginning only
   std::atomic<std::uint64_t> dropped_{0};
 };
 
@@ -89,8 +92,9 @@ struct Transport {
 
   /// The response to what is not the service's business, or not allowed.
   std::optional<Response> answer(const HttpRequest& request) const;
-  /// 421 and 403 as Access says; 401 when the client does not know the token that is needed.
-  std::optional<Response> refuse(const HttpRequest& request) const;
+  /// 421 and 403 as Access says; 401 when the client does not know the token that is needed: but
+  /// for the server's health, and what a browser asks beforehand, without a body.
+  std::optional<Response> refuse(const HttpRequest& request, bool has_body) const;
 
   /// Counts a response, and writes it to the log.
   void record(const Exchange& exchange);
