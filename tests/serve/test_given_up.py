@@ -7,15 +7,18 @@ import struct
 import threading
 import time
 import zlib
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
-from raw_http import INFER
+from raw_http import INFER, RAW
 
-from slow_loads import environment, put_model
+from slow_loads import environment, paddle_environment, put_model
 from snippets import run_command
 
 NEVER = "LENET_NEVER_LOADS"
+CHANGE = "/v2/repository/models/{}/{}"
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +194,31 @@ def test_nothing_but_what_is_no_model(serve_program, model_dir, tmp_path):
     done = run_command(serve_program, tmp_path / "models", "--port=0", timeout=60)
     assert done.returncode == 5
     assert "'a b' cannot be the name of a model" in done.stderr.splitlines()[-1]
+
+
+def test_a_model_that_openvino_loads_again(run_server, serve_program, model_dir, tmp_path):
+    """While a load of the same model never ends, it runs, is unloaded, and the server ends."""
+    slow = paddle_environment(tmp_path)
+    never = Path(slow["NEVER_LOADS"])
+    never.unlink()
+    models = tmp_path / "models"
+    shutil.copytree(model_dir, models / "first")
+    options = ("--engine=paddle", "--accelerator=openvino", "--load_seconds=2", "--port=0")
+    options += ("--allow_load", "--insecure_load", "--workers=1")
+    with run_server(serve_program, models, *options, ends=False, env=slow) as server:
+        shutil.copytree(model_dir, models / "again")
+        never.touch()
+        loads = threading.Thread(target=server.ask, args=("POST", CHANGE.format("again", "load")))
+        loads.start()
+        wait_until(lambda: not never.exists())  # it loads
+        digit = np.linspace(0, 1, 784, dtype=np.float32).tobytes()
+        for _ in range(4):
+            assert server.ask("POST", "/v2/models/first/infer", digit, RAW)[0] == 200
+        loads.join()
+        assert server.metric("lenet_given_up_loads") == 1
+        assert server.ask("POST", CHANGE.format("first", "unload"))[0] == 200
+        assert server.ask("POST", CHANGE.format("first", "load"))[0] == 200
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(60) == 0
+        assert time.monotonic() - began < 10

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engines/foreign_load.h"
+#include "engines/paddle/onednn_cache.h"
 #include "engines/paddle/program_traits.h"
 #include "model/model.h"
 
@@ -38,7 +39,10 @@ using PaddlePredictor = std::shared_ptr<paddle_infer::Predictor>;
 template <typename Value>
 class ProcessFlag {
  public:
-  ProcessFlag(Value* flag, Value value) : lock_(mutex()), flag_(flag), value_(value) {
+  /// \throws Error BackendFailure: a load that was given up still has one of them
+  ProcessFlag(Value* flag, Value value) : flag_(flag), value_(value) {
+    static std::recursive_timed_mutex mutex;
+    lock_ = lock_flags(mutex);
     if (flag_ != nullptr) before_ = std::exchange(*flag_, value);
   }
   ~ProcessFlag() {
@@ -47,12 +51,7 @@ class ProcessFlag {
   bool has_changed() const { return flag_ != nullptr && *flag_ != value_; }
 
  private:
-  static std::recursive_mutex& mutex() {
-    static std::recursive_mutex one;
-    return one;
-  }
-
-  std::lock_guard<std::recursive_mutex> lock_;
+  std::unique_lock<std::recursive_timed_mutex> lock_;
   Value* flag_;
   Value value_;
   Value before_{};

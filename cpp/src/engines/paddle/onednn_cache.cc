@@ -106,13 +106,17 @@ Lock try_lock_cache() {
   return lock;
 }
 
-template <typename Lock>
-Lock lock_cache() {
-  Lock lock = try_lock_cache<Lock>();
-  if (lock.owns_lock()) return lock;
+[[noreturn]] void refuse_held() {
   throw Error(ErrorCode::BackendFailure,
               "the load of another model was given up (load_seconds) and still keeps Paddle from "
               "loading models and from running with oneDNN; start the process anew without it");
+}
+
+template <typename Lock>
+Lock lock_cache() {
+  Lock lock = try_lock_cache<Lock>();
+  if (!lock.owns_lock()) refuse_held();
+  return lock;
 }
 
 using Shared = std::shared_lock<std::shared_timed_mutex>;
@@ -170,6 +174,12 @@ OneDnnRun::OneDnnRun(const std::vector<int>& shape, int threads) : threads_(thre
     phi::set_capacity(body, kShapes);  // a run sets it to 0
     phi::set_blob(context, name, entry);
   }
+}
+
+std::unique_lock<std::recursive_timed_mutex> lock_flags(std::recursive_timed_mutex& mutex) {
+  std::unique_lock<std::recursive_timed_mutex> lock(mutex, std::defer_lock);
+  if (!take(lock)) refuse_held();
+  return lock;
 }
 
 NoOneDnnRun::NoOneDnnRun(GivenUp given_up) : lock_(lock_cache<Alone>()) {

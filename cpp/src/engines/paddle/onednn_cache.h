@@ -9,6 +9,7 @@
 /// AnalysisPredictor::MkldnnPreSet would do before a run is done here, between runs.
 #pragma once
 
+#include <mutex>
 #include <shared_mutex>
 #include <vector>
 
@@ -45,6 +46,10 @@ class OneDnnRun {
   OpenMpThreads threads_;
   std::shared_lock<std::shared_timed_mutex> lock_;
 };
+
+/// \param mutex that loads hold, and may hold for ever
+/// \throws Error BackendFailure: a load that was given up has it, and is still under way.
+std::unique_lock<std::recursive_timed_mutex> lock_flags(std::recursive_timed_mutex& mutex);
 
 /// While it lives, no run with oneDNN is under way, and none begins. For loading, with any
 /// accelerator: each pass over a .pdmodel ends by removing what this thread's last predictor has

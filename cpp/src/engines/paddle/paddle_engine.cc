@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <exception>
+#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -66,27 +67,37 @@ class Family {
   /// One that nobody uses, or else a new one of `make()`.
   template <typename Make>
   PaddlePredictor lend(Make&& make) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!idle_.empty()) {
-      PaddlePredictor predictor = std::move(idle_.back());
-      idle_.pop_back();
-      return predictor;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (Member& one : all_) {
+        if (std::exchange(one.is_idle, false)) return one.predictor;
+      }
     }
-    all_.reserve(all_.size() + 1);
-    idle_.reserve(all_.capacity());
-    all_.push_back(make());
-    return all_.back();
+    // Without the lock, which others need to run and to end: a load may never end.
+    std::list<Member> made(1);
+    made.front().predictor = make();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    all_.splice(all_.begin(), made);
+    return all_.front().predictor;
   }
 
-  void give_back(PaddlePredictor predictor) noexcept {
+  void give_back(const PaddlePredictor& predictor) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
-    idle_.push_back(std::move(predictor));  // within the capacity reserved
+    for (Member& one : all_) {
+      if (one.predictor == predictor) one.is_idle = true;
+    }
   }
+
+  /// Held by who clones one of them: Paddle has not promised that others may, too.
+  std::mutex cloning;
 
  private:
+  struct Member {
+    PaddlePredictor predictor;
+    bool is_idle = false;
+  };
   std::mutex mutex_;
-  std::vector<PaddlePredictor> all_;   // guarded by mutex_
-  std::vector<PaddlePredictor> idle_;  // guarded by mutex_
+  std::list<Member> all_;  // guarded by mutex_
 };
 
 /// The family of all predictors with these options and a model of these contents, kept for good.
@@ -114,8 +125,9 @@ class PaddleEngine final : public Engine {
                const GivenUp& given_up = nullptr)
       : config_(config), model_(model), traits_(traits), family_(std::move(family)) {
     const auto load = [&] {
-      return origin ? PaddlePredictor(origin->Clone().release())
-                    : load_predictor(config_, model_, traits_, given_up);
+      if (!origin) return load_predictor(config_, model_, traits_, given_up);
+      const std::lock_guard<std::mutex> lock(family_->cloning);
+      return PaddlePredictor(origin->Clone().release());
     };
     predictor_ = family_->lend([&] {
       if (model_.format != ModelFormat::Json || config_.accelerator == Accelerator::OneDnn) {
