@@ -222,3 +222,24 @@ def test_a_model_that_openvino_loads_again(run_server, serve_program, model_dir,
         server.process.terminate()
         assert server.process.wait(60) == 0
         assert time.monotonic() - began < 10
+
+
+def test_one_thread_for_a_json_that_never_loads(run_server, serve_program, model_dir, tmp_path):
+    """Another load does not wait for what the first one keeps, and is not given up, too."""
+    slow = paddle_environment(tmp_path)
+    never = Path(slow["NEVER_LOADS"])
+    never.unlink()
+    for name in ("first", "again"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    for file in ("lenet.json", "lenet.pdiparams"):
+        shutil.copy(model_dir / file, tmp_path / "models" / "first")
+    options = ("--engine=paddle", "--accelerator=plain", "--load_seconds=2", "--port=0")
+    options += ("--allow_load", "--insecure_load")
+    with run_server(serve_program, tmp_path / "models", *options, env=slow) as server:
+        for file in ("lenet.json", "lenet.pdiparams"):
+            shutil.copy(model_dir / file, tmp_path / "models" / "again")
+        never.touch()
+        for reason in (b"its load takes longer", b"still keeps Paddle from loading"):
+            status, _, answer = server.ask("POST", CHANGE.format("again", "load"))
+            assert (status, reason in answer) == (400, True)
+        assert server.metric("lenet_given_up_loads") == 1
