@@ -12,10 +12,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+import lenet_cpp
 from lenet_cpp.data.images import Normalize, Pipeline, ToCHW
-from pictures import png
+from pictures import png, refused
 
 
 @pytest.fixture
@@ -202,6 +203,39 @@ def test_exif_orientation(orientation, cpp_tensor, tmp_path):
     assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
 
 
+ENTRY = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+TIFF = b"MM\0*\0\0\0\x08\0\x01" + ENTRY + bytes(4)
+ODD_EXIF = {
+    "Exif twice": b"Exif\0\0" + TIFF,
+    "an entry cut short": TIFF[:21],
+    "a whole last entry": TIFF[:22],
+    "no values": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 0, 6, 0)),
+    "two values": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 2, 6, 6)),
+    "values elsewhere": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 3, 0, 26))
+        + struct.pack(">HHH", 6, 3, 3),
+    "values beyond the end": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 3, 0, 26))
+        + struct.pack(">HH", 6, 3),
+    "very many values": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 1 << 31, 0, 26)),
+    "two entries": TIFF[:9] + b"\2" + ENTRY + ENTRY.replace(b"\6", b"\3") + bytes(4),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of data that are cut short
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("name", ODD_EXIF)
+def test_odd_exif_data_turn_an_image_as_in_pillow(name, kind, cpp_tensor, tmp_path):
+    file = tmp_path / "image"
+    photo(HEIGHT, WIDTH).save(file, kind, exif=b"Exif\0\0" + ODD_EXIF[name])
+    if kind == "PNG":  # in which Pillow writes the data without the header that JPEG has
+        assert b"eXIf" + ODD_EXIF[name][:6] in file.read_bytes()
+    with Image.open(file) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1)
+    upright = {"an entry cut short", "no values", "values beyond the end", "very many values"}
+    assert (expected.shape[1] == HEIGHT) == (name in upright)
+    for tensor in (cpp_tensor(raw("RGB"), file), raw("RGB")(file)):
+        assert_same_bits(tensor, expected.astype(np.float32))
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("size", [(375, 500), (17, 33), (1, 1)])
 def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
@@ -225,6 +259,9 @@ def riff(*parts):
 
 
 SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+PNG_KEY = b"\0\0\0\x02tRNS\0\x01" + struct.pack(">I", zlib.crc32(b"tRNS\0\x01"))
+JPEG = b"\xff\xd8\xff\xe2\0"
+BMP = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 8, 0, 4, 0, 0, 2, 0) + b"abcdefgh" + bytes(4)
 # cpp/tests/test_image_pipeline.cc has files that are damaged, cut short or of another kind.
 BAD = {
     "20,000 x 20,000": ("has 20000 x 20000 pixels, over the limit",
@@ -244,6 +281,26 @@ BAD = {
     "2 x 2 pixels that unpack to 256 MiB":
         ("damaged", png(2, 2, 8, 2, bytes(1 << 28))),
     "palette index out of range": ("damaged", png(1, 1, 8, 3, b"\0\x09")),
+    "PNG without a palette": ("damaged PNG", png(1, 1, 8, 3, b"\0\0")),
+    "transparency of another kind of pixel": ("damaged PNG: tRNS", png(1, 1, 8, 2, bytes(4),
+        more=b"tRNS\0\1")),
+    "transparency behind the pixels": ("damaged PNG: tRNS",
+        png(1, 1, 8, 0, bytes(2)).replace(b"\0\0\0\0IEND", PNG_KEY + b"\0\0\0\0IEND")),
+    "JPEG segment of one byte": ("a segment of 1 bytes", JPEG + b"\1" + bytes(9) + b"\xff\xd9"),
+    "JPEG segment of no bytes": ("a segment of 0 bytes", JPEG + b"\0" + bytes(9) + b"\xff\xd9"),
+    "BMP of 41 bytes of header": ("header has 41 bytes",
+        b"BM" + struct.pack("<III", 0, 0, 62) + b"\x29" + BMP[1:]),
+    "BMP of 2^32 - 1 bytes of header": ("header has 4294967295 bytes",
+        b"BM" + struct.pack("<III", 0, 0, 62) + b"\xff" * 4 + BMP[4:]),
+    "BMP of 2^32 - 1 colours": ("within its header or palette",
+        b"BM" + struct.pack("<III", 0, 0, 62) + BMP[:32] + b"\xff" * 4 + BMP[36:]),
+    "PGM of 255 and a comma": ("damaged", b"P5 1 1 255,x"),
+    "PGM of 1x": ("damaged", b"P5 1x1 255 x"),
+    "PGM of a magic number of 3 digits": ("damaged", b"P55 1 255 x"),
+} | {
+    f"BMP of pixels at {at}": ("within its header or palette",
+        b"BM" + struct.pack("<III", 0, 0, at) + BMP)
+    for at in (0, 14, 53, 54, 61)
 }  # fmt: skip
 
 
@@ -256,3 +313,22 @@ def test_bad_image(name, cpp_tensor, tmp_path):
     said = str(cpp_tensor(raw("L"), file, memory=1 << 27))
     assert said.startswith(f"BadInput '{file}' ")
     assert words in said
+
+
+@pytest.mark.parametrize("name", [
+    "palette index out of range", "PNG without a palette", "transparency of another kind of pixel",
+    "JPEG segment of one byte", "JPEG segment of no bytes", "BMP of 41 bytes of header",
+    "BMP of 2^32 - 1 bytes of header", "BMP of 2^32 - 1 colours", "PGM of 255 and a comma",
+    "PGM of 1x", "PGM of a magic number of 3 digits",
+])  # fmt: skip
+def test_bad_image_in_python(name, tmp_path):
+    (tmp_path / "image").write_bytes(BAD[name][1])
+    with refused(lenet_cpp.BadInput, "", tmp_path / "image"):
+        raw("L")(tmp_path / "image")
+
+
+def test_a_bmp_whose_palette_is_whole(cpp_tensor, tmp_path):
+    (tmp_path / "image").write_bytes(b"BM" + struct.pack("<III", 0, 0, 62) + BMP)
+    tensor = cpp_tensor(raw("RGB"), tmp_path / "image")
+    assert tensor.ravel().tolist() == [*b"cba"]  # the file has blue first
+    assert_same_bits(tensor, raw("RGB")(tmp_path / "image"))

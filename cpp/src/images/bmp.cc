@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "images/decoders.h"
 #include "io/byte_reader.h"
@@ -8,7 +9,8 @@ namespace lenet {
 namespace {
 
 constexpr std::size_t kFileHeaderBytes = 14;
-constexpr std::size_t kInfoHeaderBytes = 40;
+constexpr std::size_t kOldHeaderBytes = 12;  // of OS/2
+constexpr std::size_t kHeaderBytes[] = {40, 52, 56, 64, 108, 124};
 
 /// The first of blue, green and red of a pixel; null when the palette does not have its colour.
 const char* colour_of(std::string_view row, std::size_t x, unsigned bits,
@@ -39,8 +41,13 @@ Image decode_bmp(const ImageFile& file) {
   const std::size_t colours = reader.read<std::uint32_t>();  // 0: as many as `bits` can tell
   reader.take(4);
   if (!reader.ok()) file.refuse("is a BMP that is cut short");
+  const bool is_old = header_bytes == kOldHeaderBytes;
+  if (!is_old && std::find(std::begin(kHeaderBytes), std::end(kHeaderBytes), header_bytes) ==
+                     std::end(kHeaderBytes)) {
+    file.refuse("is a damaged BMP: its header has " + std::to_string(header_bytes) + " bytes");
+  }
   const bool known = bits == 1 || bits == 4 || bits == 8 || bits == 24 || bits == 32;
-  if (header_bytes < kInfoHeaderBytes || compression != 0 || !known) {
+  if (is_old || compression != 0 || !known) {
     file.refuse_kind(
         "a BMP of a kind (compressed, 16 bits or of OS/2) that is not read in C++; "
         "convert it to PNG, or classify it in Python");
@@ -52,10 +59,14 @@ Image decode_bmp(const ImageFile& file) {
       bytes.size() - pixels_at < row_bytes * static_cast<std::size_t>(height)) {
     file.refuse("is a BMP that is cut short");
   }
-  // Blue, green, red and a byte of nothing, for each colour.
-  const std::string_view palette =
-      bytes.substr(std::min(kFileHeaderBytes + header_bytes, bytes.size()),
-                   4 * (colours != 0 ? colours : std::size_t{1} << bits % 32));
+  // Blue, green, red and a byte of nothing, for each colour. True colours need none of these.
+  const std::size_t palette_at = kFileHeaderBytes + header_bytes;
+  const std::size_t palette_bytes =
+      bits > 8 ? 0 : 4 * (colours != 0 ? colours : std::size_t{1} << bits);
+  if (pixels_at < palette_at + palette_bytes) {
+    file.refuse("is a damaged BMP: its pixels begin within its header or palette");
+  }
+  const std::string_view palette = bytes.substr(palette_at, palette_bytes);
   Image image = empty_image(height, width, 3);
   for (std::int64_t y = 0; y < height; ++y) {
     const std::int64_t from_top = signed_height < 0 ? y : height - 1 - y;

@@ -80,10 +80,13 @@ void ImageFile::check_size(std::int64_t height, std::int64_t width) const {
 }
 
 int exif_orientation(std::string_view tiff) {
+  constexpr std::string_view kHeader("Exif\0\0", 6);
   constexpr std::uint32_t kOrientationTag = 0x0112;
   constexpr std::uint32_t kShort = 3;
   constexpr std::uint32_t kLong = 4;
   constexpr std::size_t kEntryBytes = 12;
+  // It belongs to a JPEG, and some programs write it elsewhere too, or twice.
+  while (begins(tiff, kHeader)) tiff.remove_prefix(kHeader.size());
   const std::string_view order = tiff.substr(0, 2);
   const auto number = [&](std::size_t at, std::size_t size) {  // 0 beyond the end
     std::uint32_t value = 0;
@@ -98,14 +101,17 @@ int exif_orientation(std::string_view tiff) {
   const std::size_t directory = number(4, 4);
   const std::size_t entries = number(directory, 2);
   const std::size_t begin = directory + 2;
-  // The number of entries is the file's word: those beyond the end of the data are not there.
+  // The number of entries is the file's word: those that the data do not have whole are not there.
   const std::size_t end = std::min(begin + entries * kEntryBytes, tiff.size());
-  for (std::size_t entry = begin; entry < end; entry += kEntryBytes) {
+  for (std::size_t entry = begin; entry + kEntryBytes <= end; entry += kEntryBytes) {
     if (number(entry, 2) != kOrientationTag) continue;
+    // Of several values, and of several entries, the first counts, as in Pillow.
     const std::uint32_t type = number(entry + 2, 2);
-    const std::uint32_t value = type == kShort  ? number(entry + 8, 2)
-                                : type == kLong ? number(entry + 8, 4)
-                                                : 0;
+    const std::size_t size = type == kShort ? 2 : type == kLong ? 4 : 0;
+    const std::size_t all = size * number(entry + 4, 4);
+    const std::size_t at = all <= 4 ? entry + 8 : number(entry + 8, 4);
+    const bool is_whole = all > 0 && at <= tiff.size() && all <= tiff.size() - at;
+    const std::uint32_t value = is_whole ? number(at, size) : 0;
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
   return 0;

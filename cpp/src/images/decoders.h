@@ -51,7 +51,7 @@ Image decode_bmp(const ImageFile& file);
 
 /// The orientation (tag 0x0112) in EXIF data: 1 to 8; 0 when it is not told; 1, upright, when the
 /// data are damaged.
-/// \param tiff begins with the byte order, "II" or "MM"
+/// \param tiff begins with the byte order, "II" or "MM", before which "Exif\0\0" may stand
 int exif_orientation(std::string_view tiff);
 
 /// Turns and mirrors an image so that it is upright.

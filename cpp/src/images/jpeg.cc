@@ -41,7 +41,10 @@ int read_segments(const ImageFile& file) {
     if (code == JPEG_EOI) return std::max(orientation, 1);
     if (bytes.size() - at < 3) break;
     const std::size_t length = byte(at + 1) * 256U + byte(at + 2);
-    const std::string_view segment = bytes.substr(at + 1, std::max<std::size_t>(length, 2));
+    if (length < 2) {  // of which it is itself the first two bytes
+      file.refuse("is a damaged JPEG: a segment of " + std::to_string(length) + " bytes");
+    }
+    const std::string_view segment = bytes.substr(at + 1, length);
     if (code == JPEG_APP0 + 1 && orientation == 0 && segment.substr(2, 6) == kExifHeader) {
       orientation = std::max(exif_orientation(segment.substr(8)), 1);
     }

@@ -34,7 +34,7 @@ class Decoder {
   explicit Decoder(const ImageFile& file)
       : file_(file),
         left_(file.bytes),
-        png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, this, give_up, ignore)),
+        png_(png_create_read_struct(PNG_LIBPNG_VER_STRING, this, give_up, warn)),
         info_(png_create_info_struct(png_)) {
     if (png_ == nullptr || info_ == nullptr) {
       png_destroy_read_struct(&png_, nullptr, nullptr);
@@ -84,7 +84,7 @@ class Decoder {
         }
       }
       left_ = {file_.bytes.data() + read_, file_.bytes.size() - read_};
-      png_read_end(png_, nullptr);
+      png_read_end(png_, info_);  // without it a transparency here would pass in silence
     });
     if (is_wide) to_8_bits(image.pixels, static_cast<std::size_t>(image.channels));
     return is_palette ? with_colours(image) : std::move(image);
@@ -101,7 +101,12 @@ class Decoder {
     std::longjmp(self.before_, 1);
   }
 
-  static void ignore(png_structp, png_const_charp) {}
+  /// libpng leaves out a transparency that does not fit the picture, and says so here.
+  static void warn(png_structp png, png_const_charp text) {
+    const std::string_view warning = text;
+    const bool has_alpha = warning == "tRNS: invalid with alpha channel";  // which counts alone
+    if (warning.substr(0, 5) == "tRNS:" && !has_alpha) png_error(png, text);
+  }
 
   static void read(png_structp png, png_bytep to, png_size_t size) {
     auto& self = *static_cast<Decoder*>(png_get_io_ptr(png));

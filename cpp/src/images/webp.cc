@@ -29,10 +29,8 @@ std::string_view chunk_of(const WebPDemuxer* demuxer, const char* kind) {
 
 /// As Pillow has it: what EXIF data say, or else what XMP says.
 int orientation_of(const WebPDemuxer* demuxer) {
-  constexpr std::string_view kHeader("Exif\0\0", 6);
   constexpr std::string_view kName = "tiff:Orientation";
-  std::string_view exif = chunk_of(demuxer, "EXIF");
-  while (exif.substr(0, kHeader.size()) == kHeader) exif.remove_prefix(kHeader.size());
+  const std::string_view exif = chunk_of(demuxer, "EXIF");
   const int orientation = exif.empty() ? 0 : exif_orientation(exif);
   if (orientation != 0) return orientation;
   const std::string_view xmp = chunk_of(demuxer, "XMP ");

@@ -40,12 +40,13 @@ std::string_view header_value(std::string_view header, std::string_view key, std
   return header.substr(start + open.size(), end - start - open.size());
 }
 
+constexpr std::string_view kSpace = " \t\n\v\f\r";
+
 /// Takes a number, and the white space and comments before it; -1 where there is none.
 std::int64_t take_number(std::string_view& header) {
-  constexpr const char* kSpace = " \t\n\v\f\r";
   std::size_t at = header.find_first_not_of(kSpace);
   while (at < header.size() && header[at] == '#') {
-    at = header.find_first_not_of(kSpace, header.find('\n', at));
+    at = header.find_first_not_of(kSpace, header.find_first_of("\r\n", at));
   }
   header.remove_prefix(std::min(at, header.size()));
   std::int64_t value = -1;
@@ -120,9 +121,16 @@ Array parse_npy(std::string_view bytes, const std::string& path) {
 Array parse_netpbm(std::string_view bytes, const std::string& path) {
   const bool is_colour = bytes[1] == '6';
   std::string_view left = bytes.substr(2);
-  const std::int64_t width = take_number(left);
-  const std::int64_t height = take_number(left);
-  const std::int64_t maximum = take_number(left);
+  // White space ends the magic number and each of the numbers: digits that run into something else
+  // are not a size.
+  const auto is_ended = [&left] { return !left.empty() && kSpace.find(left[0]) != kSpace.npos; };
+  const auto next = [&] {
+    const std::int64_t value = is_ended() ? take_number(left) : -1;
+    return is_ended() ? value : -1;
+  };
+  const std::int64_t width = next();
+  const std::int64_t height = next();
+  const std::int64_t maximum = next();
   if (width < 1 || height < 1 || maximum < 1) {
     bad_file(path, std::string("is damaged: bad ") + (is_colour ? "PPM" : "PGM") + " header");
   }
@@ -130,8 +138,7 @@ Array parse_netpbm(std::string_view bytes, const std::string& path) {
     bad_file(path, "has a greatest value of " + std::to_string(maximum) + "; expected 255");
   }
   const Shape shape = is_colour ? Shape{height, width, 3} : Shape{height, width};
-  // One white space stands before the pixels.
-  return whole({"|u1", shape, left.substr(std::min<std::size_t>(1, left.size()))}, path);
+  return whole({"|u1", shape, left.substr(1)}, path);  // behind the white space
 }
 
 Array parse_array(std::string_view bytes, const std::string& path) {

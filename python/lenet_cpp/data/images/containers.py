@@ -38,8 +38,8 @@ def essential_parts(content: bytes, name: str) -> bytes:
     Damaged parts are left to Pillow. ``name`` is the image's in errors.
 
     Raises:
-        BadInput: A JPEG has more than :data:`MAX_SCANS` scans, or the checksum of a PNG's chunk
-            is wrong.
+        BadInput: A JPEG has more than :data:`MAX_SCANS` scans or a segment of less than 2 bytes,
+            or the checksum of a PNG's chunk is wrong.
     """
     parts = _jpeg_parts if content.startswith(_JPEG) else _png_parts
     return b"".join(parts(content, name))
@@ -56,7 +56,13 @@ def _jpeg_parts(content: bytes, name: str) -> list[memoryview]:
         if marker == _END_OF_IMAGE:
             parts.append(view[found.start() : found.end()])
             break
-        at = found.end() + int.from_bytes(view[found.end() : found.end() + 2], "big")
+        length = int.from_bytes(view[found.end() : found.end() + 2], "big")
+        if length < 2:  # of which it is itself the first two bytes
+            raise BadInput(
+                f"{name} is truncated or damaged (a segment of {length} bytes): copy or save it"
+                " anew"
+            )
+        at = found.end() + length
         if marker == _SCAN:
             scans += 1
             if scans > MAX_SCANS:

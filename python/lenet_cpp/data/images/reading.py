@@ -182,7 +182,6 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
 
 
 _DEPTHS = (10, 12, 14, 16)
-_EXIF_HEADER = b"Exif\0\0"
 _UPRIGHT = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
     6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
@@ -254,18 +253,13 @@ def _damaged(name: str, error: Exception) -> BadInput:
     return BadInput(f"{name} is truncated or damaged ({detail}): copy or save it anew")
 
 
-_LARGE_EXIF = 4096
-"""Bytes. Of longer data Pillow might read every value, of which each may be all of the data."""
-
-
 def _upright(image: Image.Image, *, from_file: bool) -> Image.Image:
     from PIL import ExifTags, ImageOps
 
-    exif = image.info.get("exif") if from_file else None
-    if isinstance(exif, bytes) and len(exif) > _LARGE_EXIF:
-        while exif.startswith(_EXIF_HEADER):
-            exif = exif[len(_EXIF_HEADER) :]
-        method = _UPRIGHT.get(_core.exif_orientation(exif))
+    # As in C++. Pillow might read every value, of which each may be all of the data.
+    exif = image.info.pop("exif", None) if from_file else None
+    if isinstance(exif, bytes) and (orientation := _core.exif_orientation(exif)):
+        method = _UPRIGHT.get(orientation)
         return image if method is None else image.transpose(Image.Transpose[method])
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
@@ -283,6 +277,8 @@ def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
             f"{name} has {kind} samples, whose white is not known: save it with 8 or 16 bits"
         )
     try:
+        if image.mode in {"P", "PA"} and image.palette is None:
+            raise ValueError("it has no palette")
         if image.has_transparency_data:
             image = _composed(image.convert("RGBA"))
         return image.convert(mode)  # a copy: the image may be the caller's
