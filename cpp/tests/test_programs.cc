@@ -411,6 +411,9 @@ TEST_CASE("members of a PIR program") {
   bad(R"("args":[])", R"("args":[1])", "arguments of a block");
   bad(R"("#":"p")", R"("#":3)", "an operator");
   bad(R"([0,1,1,"linear_2.b_0"])", R"([0,1,1])", "a parameter");
+  // Not kept in a file, in which Paddle would find a value too many: "Not allowed to load partial
+  // data".
+  bad(R"("OA":[1,0,1])", R"("OA":[0,0,1])", "size of a number");
   bad(R"("linear_2.b_0")", R"("linear_2.w_0")", "'linear_2.w_0' twice");
   bad(R"("linear_2.b_0")", R"("a\u0000b")", "the name of a parameter", ErrorCode::Unsupported);
   bad(R"("%":1,)", R"("%":2,)", "a value defined twice");

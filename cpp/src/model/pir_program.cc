@@ -255,7 +255,9 @@ class Reader {
     require(is_empty(no_attributes) && is_empty(no_quantization), "a parameter");
     const auto of_parameter = elements<4>(attributes, "a parameter");
     for (std::size_t i = 0; i < 3; ++i) integer(of_parameter[i], 0, 1);
-    for (const JsonValue& flag : elements<3>(flags, "a parameter")) integer(flag, 0, 1);
+    // The first says that it is kept in a file: without it Paddle finds one too many there.
+    const auto of_value = elements<3>(flags, "a parameter");
+    for (std::size_t i = 0; i < 3; ++i) integer(of_value[i], i == 0 ? 1 : 0, 1);
     require(is(member(member(output, "TT"), "#"), kTensorType), "a parameter");
     const Argument given = read_output(output);
     require(given.size() == 1, "a parameter");

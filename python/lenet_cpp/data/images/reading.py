@@ -276,9 +276,9 @@ def _as_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
         raise BadInput(
             f"{name} has {kind} samples, whose white is not known: save it with 8 or 16 bits"
         )
+    if image.mode in {"P", "PA"} and image.palette is None:
+        raise BadInput(f"{name} is damaged (its palette is missing): {_RESAVE}")
     try:
-        if image.mode in {"P", "PA"} and image.palette is None:
-            raise ValueError("it has no palette")
         if image.has_transparency_data:
             image = _composed(image.convert("RGBA"))
         return image.convert(mode)  # a copy: the image may be the caller's
