@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from pictures import refused
 from tools.hostile.models import Node, field, parse_message, serialize
 from versions_corpus import networks, unpack
 
@@ -124,3 +125,18 @@ def test_what_older_versions_wrote_besides_changes_nothing(tmp_path):
             ) as predictor:
                 found = predictor.run(x).reshape(expected.shape)
             assert np.abs(found - expected).max() < TOLERANCE * np.abs(expected).max(), name
+
+
+@pytest.mark.parametrize("engine", ["auto", "native", "paddle"])
+@pytest.mark.parametrize("name", ["bicubic", "conv_dilated", "lenet"])
+def test_a_reshape_that_leaves_two_sizes_open(name, engine, tmp_path):
+    """Paddle fails to load it: "Only one dimension value of 'shape' in ReshapeOp can be -1"."""
+    network = next(one for one in networks() if str(one) == f"3.1.1-{name}-jit_json")
+    (program, *_), *_ = unpack(network, tmp_path)
+    size = '{"#":"0.a_i64","D":%d}'
+    sizes = f"{size % 1},{size % -1},{size % 1},{size % 1}"  # of a bias
+    text = program.read_text()
+    assert sizes in text
+    program.write_text(text.replace(sizes, sizes.replace(size % 1, size % -1, 1)))
+    with refused(lenet_cpp.BadModel, "two open dimensions", program):
+        lenet_cpp.Predictor(program, engine=engine)

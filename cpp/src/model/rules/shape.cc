@@ -21,6 +21,7 @@ std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) 
     sizes.insert(sizes.end(), list->begin(), list->end());
     if (sizes.size() > kMaxRank) return std::nullopt;
   }
+  op.require(std::count(sizes.begin(), sizes.end(), kUnknown) <= 1, "two open dimensions");
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const bool stays = i < from.size() && from[i] == kUnknown;
     if (sizes[i] == kOpen) sizes[i] = stays ? 0 : kUnknown;
