@@ -150,9 +150,10 @@ def in_conversion_by_parameters(a, b, monkeypatch, **_):
     paddle = pytest.importorskip("paddle", reason="the network is Paddle's")
 
     monkeypatch.setattr(checks, "run_model", runs(b))
-    monkeypatch.setattr(checks, "random_batches", lambda _: [a])
+    monkeypatch.setattr(checks, "random_batches", lambda *_: [a])
+    spec = SimpleNamespace(dtype="float32")
     model = SimpleNamespace(
-        program=Path("m"), params=None, input_shape=(-1, 2), output_kind="logits"
+        program=Path("m"), params=None, input_shape=(-1, 2), input_spec=spec, output_kind="logits"
     )
     return refuses(lambda: checks.compare_with_program(lambda _: paddle.to_tensor(a), model))
 
@@ -165,11 +166,11 @@ def in_separate_and_combined(a, b, monkeypatch, **_):
 
 
 def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
-    info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2))], opset=13)
+    info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2), dtype="float32")], opset=13)
     for name in ("_tidy", "set_metadata", "check_onnx"):
         monkeypatch.setattr(export, name, lambda *_: None)
     monkeypatch.setattr(export, "describe_onnx", lambda _: info)
-    monkeypatch.setattr(export, "random_batches", lambda _: [a])
+    monkeypatch.setattr(export, "random_batches", lambda *_: [a])
     monkeypatch.setattr(export, "OnnxSession", lambda _: SimpleNamespace(run=lambda _: [b]))
     model = SimpleNamespace(SerializeToString=lambda: b"x")
     path = tmp_path / "m.onnx"

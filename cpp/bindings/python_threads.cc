@@ -19,6 +19,9 @@ std::atomic<int> inside{0};
 std::atomic<bool> workers{false};
 std::atomic<bool> lost{false};
 std::atomic<bool> ending{false};
+/// When the loads of daemon threads are ended, which end by themselves as a rule. Set before
+/// `ending`.
+std::chrono::steady_clock::time_point end_of_patience;
 std::atomic<unsigned long> last_thread{0};  // the one that ends the interpreter
 
 void after_fork_in_child() {
@@ -39,7 +42,9 @@ void require_entry() {
 }
 
 void wait_until_nobody_is_inside() {
+  constexpr std::chrono::seconds kPatience(2);
   last_thread = PyThread_get_thread_ident();
+  end_of_patience = std::chrono::steady_clock::now() + kPatience;
   ending = true;
   const py::gil_scoped_release release;
   while (inside > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -59,7 +64,10 @@ WithoutGil::~WithoutGil() {
 }
 
 void look_for_signals() {
-  if (ending) throw Error(ErrorCode::BackendFailure, "the interpreter is ending");
+  if (ending) {
+    if (std::chrono::steady_clock::now() < end_of_patience) return;
+    throw Error(ErrorCode::BackendFailure, "the interpreter is ending");
+  }
   const py::gil_scoped_acquire acquire;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }

@@ -294,8 +294,8 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
                   "the layer a reads more channels than there are");
   refuses_network([](Network& network) { network.tensors[1].height = 7; },
                   "the layer a has windows that end outside the padded image");
-  refuses_network([](Network& network) { network.tensors[2].width = 4; },
-                  "the layer b has windows that begin outside the image");
+  refuses_network([](Network& network) { network.tensors[2].channels = 5; },
+                  "the layer b gives other channels than it takes");
   refuses_network([](Network& network) { network.layers[2].inputs[1] = 7; },
                   "the layer c takes a tensor that no layer before it gives");
   refuses_network(

@@ -1,7 +1,7 @@
 """Models of Paddle whose input is no float32 tensor: each engine, format and binding takes numbers.
 
 Against the layer in Paddle, which computes in the type that the program names. For .onnx files see
-tests/cpp/test_onnx_types.py, for the server tests/serve/test_input_types.py.
+tests/cpp/test_onnx_types.py, for the server tests/serve/test_served_types.py.
 """
 
 import os

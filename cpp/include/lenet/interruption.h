@@ -8,7 +8,6 @@
 ///     lenet::Predictor predictor(config);  // throws that when `stops` becomes true
 #pragma once
 
-#include <cstddef>
 #include <functional>
 
 #include "lenet/export.h"
@@ -35,21 +34,5 @@ class LENET_API Interruption {
 /// Asks the thread's Interruption, if there is one. For what does long work.
 /// \throws what its function throws
 LENET_API void check_interruption();
-
-/// Asks in a loop of small steps, but not at each of them.
-class InterruptionPoint {
- public:
-  /// \param units of work that were done: about as many bytes were read or written
-  void did(std::size_t units) {
-    constexpr std::size_t kOften = std::size_t{1} << 18;
-    done_ += units;
-    if (done_ < kOften) return;
-    done_ = 0;
-    check_interruption();
-  }
-
- private:
-  std::size_t done_ = 0;
-};
 
 }  // namespace lenet

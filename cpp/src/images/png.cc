@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "images/decoders.h"
+#include "images/interruption_point.h"
 #include "io/byte_reader.h"
-#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "images/interruption_point.h"
 #include "images/steps.h"
-#include "lenet/interruption.h"
 
 namespace lenet {
 namespace {

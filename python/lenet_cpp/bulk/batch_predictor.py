@@ -192,7 +192,7 @@ class BatchPredictor(Closing):
         flat = {each: [*values] if values.ndim > 1 else values for each, values in results.items()}
         return batch[kept].assign(**flat)
 
-    @memory_errors("classifying a batch")
+    @memory_errors("predicting a batch")
     def columns(self, images: Any, *, names: Any = None) -> dict[str, NDArray[Any]]:
         """Return the results for one column of images: a column for each output.
 

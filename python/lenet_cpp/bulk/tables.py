@@ -337,8 +337,8 @@ def _listed(part: Part, name: str, column: Any) -> list[Any]:
         return list(column.to_pylist())
     except UnicodeDecodeError as error:
         raise BadInput(
-            f"{part.table}: the column {name!r} holds text that is not UTF-8; leave it out of"
-            " --keep, or write .parquet"
+            f"{part.table}: the column {name!r} holds text that is not UTF-8; do not"
+            " keep it, or write .parquet"
         ) from error
 
 
