@@ -5,6 +5,7 @@ the tests marked nightly.
 """
 
 import random
+import struct
 from collections import defaultdict
 
 import numpy as np
@@ -140,3 +141,27 @@ def test_a_reshape_that_leaves_two_sizes_open(name, engine, tmp_path):
     program.write_text(text.replace(sizes, sizes.replace(size % 1, size % -1, 1)))
     with refused(lenet_cpp.BadModel, "two open dimensions", program):
         lenet_cpp.Predictor(program, engine=engine)
+
+
+@pytest.mark.parametrize(("name", "attribute", "value"), [
+    ("hard_swish", "threshold", 4), ("hard_swish", "scale", 4), ("hard_swish", "offset", 2),
+    ("relu6", "threshold", 0.25),
+])  # fmt: skip
+def test_numbers_that_paddle_does_not_read(name, attribute, value, tmp_path):
+    """Paddle 1.8 computed with them. The native engine does, or refuses them."""
+    network = next(one for one in networks() if str(one) == f"1.8.5-{name}-combined")
+    (program, params), x, expected = unpack(network, tmp_path)
+    old, new = (
+        field(1, attribute) + field(2, 1) + b"\x25" + struct.pack("<f", number)
+        for number in ({"offset": 3}.get(attribute, 6), value)
+    )
+    assert program.read_bytes().count(old) == 1
+    program.write_bytes(program.read_bytes().replace(old, new))
+    with refused(lenet_cpp.Unsupported, f"{name} with {attribute}.*use engine native", program):
+        lenet_cpp.Predictor(program, params, engine="paddle")
+    if attribute in {"threshold", "scale"} and name == "hard_swish":
+        with refused(lenet_cpp.Unsupported, "a threshold that is not the scale", program):
+            lenet_cpp.Predictor(program, params, engine="native")
+        return
+    with lenet_cpp.Predictor(program, params, engine="native") as predictor:
+        assert np.abs(predictor.run(x) - expected).max() > 1e-3

@@ -37,6 +37,10 @@ std::unique_ptr<Engine> create(const Config& config, const std::shared_ptr<const
           ".json; use the .pdmodel, or engine native");
     }
   }
+  if (!traits.refusal.empty()) {
+    refuse(" has " + traits.refusal +
+           ", which Paddle leaves out of account, and so gives other answers; use engine native");
+  }
   if (config.accelerator == Accelerator::OpenVino) {
     if (model.quantized) {
       refuse(

@@ -524,6 +524,24 @@ class StackedActivations {
   bool found_ = false;
 };
 
+/// Paddle's plain kernels compute these activations with the numbers that nearly all programs have,
+/// whatever the program says; oneDNN reads the threshold of relu6 alone.
+std::string refuse_for_paddle(const View& op) {
+  constexpr struct {
+    const char* type;
+    const char* attribute;
+    double computed;
+  } kFixed[] = {{"hard_swish", "threshold", 6},
+                {"hard_swish", "scale", 6},
+                {"hard_swish", "offset", 3},
+                {"relu6", "threshold", 6}};
+  for (const auto& fixed : kFixed) {
+    const auto* told = op.is_one_of(fixed.type) ? op.attribute<double>(fixed.attribute) : nullptr;
+    if (told != nullptr && *told != fixed.computed) return op.with(fixed.attribute);
+  }
+  return "";
+}
+
 }  // namespace
 
 ProgramTraits read_program_traits(const Graph& graph) {
@@ -542,6 +560,7 @@ ProgramTraits read_program_traits(const Graph& graph) {
     // Those that were checked have other names now.
     const Operator& op = i < graph.written.size() ? graph.written[i] : graph.operators[i];
     const View view(graph, op);
+    if (traits.refusal.empty()) traits.refusal = refuse_for_paddle(view);
     if (traits.openvino_refusal.empty()) traits.openvino_refusal = refuse_for_openvino(view);
     const bool channels_last = has_channels_last(view);
     if (traits.onednn_refusal.empty()) {

@@ -8,6 +8,8 @@
 namespace lenet {
 
 struct ProgramTraits {
+  /// Why Paddle computes the program wrongly whatever the accelerator, as below.
+  std::string refusal;
   /// Why Paddle's OpenVINO does not run the program, naming the operator and its attribute; empty
   /// when it does. OpenVINO's reader of Paddle models computes several operators wrongly without an
   /// error, so a program is given to it only when each operator, with its attributes, is one of
