@@ -166,7 +166,8 @@ def in_separate_and_combined(a, b, monkeypatch, **_):
 
 
 def in_export_to_onnx(a, b, monkeypatch, tmp_path, **_):
-    info = SimpleNamespace(batch=-1, inputs=[SimpleNamespace(shape=(-1, 2), dtype="float32")], opset=13)
+    given = SimpleNamespace(shape=(-1, 2), dtype="float32")
+    info = SimpleNamespace(batch=-1, inputs=[given], opset=13)
     for name in ("_tidy", "set_metadata", "check_onnx"):
         monkeypatch.setattr(export, name, lambda *_: None)
     monkeypatch.setattr(export, "describe_onnx", lambda _: info)
