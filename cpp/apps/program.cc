@@ -41,7 +41,7 @@ int run_program(const char* name, const std::function<std::string()>& work) {
   };
   platform::handle_signals();
   silence_paddle();
-  // Of what this thread loads and decodes.
+  // A signal also ends a load or the decoding of an image in this thread.
   const Interruption watch(stop_if_interrupted);
   try {
     return print_out(name, work());

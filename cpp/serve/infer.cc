@@ -238,7 +238,7 @@ class Fitting {
     return name == "FP32" ? Kind::Values : name == "UINT8" ? Kind::Pixels : Kind::Numbers;
   }
 
-  /// Of the type of a model that does not take float32.
+  /// Takes numbers for a model whose input has another type than float32.
   void take_numbers(std::string_view binary, std::size_t count, const Datatype& type) {
     if (!input_.data) {
       request_.kind = Kind::Numbers;

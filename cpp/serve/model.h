@@ -29,7 +29,7 @@ struct Datatype {
   std::size_t size;  ///< bytes of an element
 };
 
-/// That of a model's input.
+/// Returns the datatype of the protocol for a model's input.
 const Datatype& datatype_of(const TensorSpec& spec);
 
 class Model {

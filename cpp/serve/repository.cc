@@ -390,7 +390,7 @@ void Repository::work() {
     }
     if (stop_) break;
     Change change;
-    // Those who load models again and again do not keep it from looking.
+    // Clients that load models again and again must not keep this thread from looking.
     const bool is_due = options_.poll_seconds > 0 && Clock::now() >= next_look;
     if (!is_due && !looks_) {
       change = std::move(changes_.front());

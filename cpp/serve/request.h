@@ -73,8 +73,9 @@ struct Limits {
   std::size_t values = std::size_t{1} << 26;        ///< of one request's inputs
   std::size_t image_pixels = std::size_t{1} << 25;  ///< of an image file
   std::size_t id_bytes = 256;                       ///< of a request's `id`
-  /// Of all images of a request, where the check of the model knows how many, also of open sizes:
-  /// 64 of VGG16. Then 413.
+  /// Limits the work for all images of a request; a request with more is answered with 413. It
+  /// holds where the check of the model knows the work, also for open sizes. The default is 64 of
+  /// VGG16.
   std::size_t multiply_adds = 1'000'000'000'000;
   std::size_t queued_requests = 1024;               ///< that wait; then 429
   std::size_t queued_bytes = std::size_t{1} << 28;  ///< of the bodies of these; then 429

@@ -31,9 +31,9 @@ struct Job {
   /// \param begin now
   /// \returns false when it is answered: it was refused
   bool prepare(const Limits& limits, Clock::time_point begin) noexcept;
-  /// The same, and what takes long of it: decodes and prepares its files, which ends when `stop`
-  /// becomes true, when the request has waited for request_ms, and at its deadline; and checks what
-  /// it asks of a model of open sizes.
+  /// Prepares the request as prepare() does, and does what takes long: decodes and prepares its
+  /// files, which ends when `stop` becomes true, when the request has waited for request_ms, and at
+  /// its deadline; and checks what it asks of a model of open sizes.
   bool prepare_all(const Limits& limits, const std::atomic<bool>& stop) noexcept;
   /// Counts the response, and hands it to `done`.
   void answer(Response response, Clock::time_point now = Clock::now());

@@ -382,11 +382,21 @@ def make_foreign(tmp_path, kind):
 @pytest.mark.parametrize("way", ["command", "function"])
 @pytest.mark.parametrize(
     "kind",
-    ["folder", "folder of trash", "link", "link of trash", "file",
-     "files of parts without a journal", "own folder with a foreign file",
-     "own folder with a folder", "journal that is a fifo", "journal that is a folder",
-     "journal that is a link", "journal that is a device"],
-)  # fmt: skip
+    [
+        "folder",
+        "folder of trash",
+        "link",
+        "link of trash",
+        "file",
+        "files of parts without a journal",
+        "own folder with a foreign file",
+        "own folder with a folder",
+        "journal that is a fifo",
+        "journal that is a folder",
+        "journal that is a link",
+        "journal that is a device",
+    ],
+)
 def test_nothing_is_removed_that_is_not_ours(tmp_path, inputs, capsys, monkeypatch, kind, way):
     mine = make_foreign(tmp_path, kind)
     before = sorted(tmp_path.rglob("*"))
@@ -452,6 +462,7 @@ def test_a_folder_as_the_output(tmp_path, inputs):
 def write_damaged_parquet(path, place):
     """Write a table whose name or text at a place is not UTF-8."""
     images = pa.array([bytes(784)] * 3, pa.binary())
+    # Arrow writes no text that is not UTF-8: these four bytes are replaced in the file.
     texts = pa.array(["good", "XXXX", "good"])
     names = ["image", "note", "YYYY"]
     table = pa.table([images, texts, texts], names=names)

@@ -212,12 +212,12 @@ ODD_EXIF = {
     "no values": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 0, 6, 0)),
     "two values": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 2, 6, 6)),
     "values elsewhere": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 3, 0, 26))
-        + struct.pack(">HHH", 6, 3, 3),
+    + struct.pack(">HHH", 6, 3, 3),
     "values beyond the end": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 3, 0, 26))
-        + struct.pack(">HH", 6, 3),
+    + struct.pack(">HH", 6, 3),
     "very many values": TIFF.replace(ENTRY, struct.pack(">HHIHH", 0x0112, 3, 1 << 31, 0, 26)),
     "two entries": TIFF[:9] + b"\2" + ENTRY + ENTRY.replace(b"\6", b"\3") + bytes(4),
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of data that are cut short
@@ -315,12 +315,22 @@ def test_bad_image(name, cpp_tensor, tmp_path):
     assert words in said
 
 
-@pytest.mark.parametrize("name", [
-    "palette index out of range", "PNG without a palette", "transparency of another kind of pixel",
-    "JPEG segment of one byte", "JPEG segment of no bytes", "BMP of 41 bytes of header",
-    "BMP of 2^32 - 1 bytes of header", "BMP of 2^32 - 1 colours", "PGM of 255 and a comma",
-    "PGM of 1x", "PGM of a magic number of 3 digits",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "palette index out of range",
+        "PNG without a palette",
+        "transparency of another kind of pixel",
+        "JPEG segment of one byte",
+        "JPEG segment of no bytes",
+        "BMP of 41 bytes of header",
+        "BMP of 2^32 - 1 bytes of header",
+        "BMP of 2^32 - 1 colours",
+        "PGM of 255 and a comma",
+        "PGM of 1x",
+        "PGM of a magic number of 3 digits",
+    ],
+)
 def test_bad_image_in_python(name, tmp_path):
     (tmp_path / "image").write_bytes(BAD[name][1])
     with refused(lenet_cpp.BadInput, "", tmp_path / "image"):

@@ -312,8 +312,9 @@ def test_equations_of_einsum(tmp_path, engine):
         except ValueError:
             expected = None
         verdicts[expected is not None] += 1
-        contents = model(f'y = Einsum<equation="{equation}">(x, w)', "float[N,3,3] x", "float[] y",
-                       {"w": w})  # fmt: skip
+        contents = model(
+            f'y = Einsum<equation="{equation}">(x, w)', "float[N,3,3] x", "float[] y", {"w": w}
+        )
         path = write(tmp_path / f"{number}.onnx", contents)
         try:
             with lenet_cpp.Predictor(path, engine=engine, load_seconds=20) as predictor:

@@ -143,10 +143,15 @@ def test_a_reshape_that_leaves_two_sizes_open(name, engine, tmp_path):
         lenet_cpp.Predictor(program, engine=engine)
 
 
-@pytest.mark.parametrize(("name", "attribute", "value"), [
-    ("hard_swish", "threshold", 4), ("hard_swish", "scale", 4), ("hard_swish", "offset", 2),
-    ("relu6", "threshold", 0.25),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "attribute", "value"),
+    [
+        ("hard_swish", "threshold", 4),
+        ("hard_swish", "scale", 4),
+        ("hard_swish", "offset", 2),
+        ("relu6", "threshold", 0.25),
+    ],
+)
 def test_numbers_that_paddle_does_not_read(name, attribute, value, tmp_path):
     """Paddle 1.8 computed with them. The native engine does, or refuses them."""
     network = next(one for one in networks() if str(one) == f"1.8.5-{name}-combined")

@@ -306,9 +306,14 @@ def test_hugging_faces_convnext_crops_small_sizes(tmp_path, side, size):
 def test_hugging_faces_kinds_that_enlarge_before_the_crop(tmp_path, kind, changed, size):
     """By hand, as transformers' image_processing_poolformer.py and _levit.py compute it."""
     config = {
-        **VIT, "image_processor_type": f"{kind}ImageProcessor", "resample": 3,
-        "size": {"shortest_edge": 31}, "do_center_crop": True, "crop_size": 28, **changed,
-    }  # fmt: skip
+        **VIT,
+        "image_processor_type": f"{kind}ImageProcessor",
+        "resample": 3,
+        "size": {"shortest_edge": 31},
+        "do_center_crop": True,
+        "crop_size": 28,
+        **changed,
+    }
     image = Image.fromarray(random_pixels(49, 70, 3))
     left, top = ((each - 28) // 2 for each in size)
     box = (left, top, left + 28, top + 28)
@@ -362,16 +367,27 @@ def test_bad_preprocessor_config(tmp_path, changed, error, problem):
 
 CLAS_OPS = [
     {"DecodeImage": {"to_rgb": True, "to_np": False, "channel_first": False}},
-    {"ResizeImage": {
-        "resize_short": 20, "interpolation": "bilinear", "backend": "cv2", "return_numpy": True,
-    }},
+    {
+        "ResizeImage": {
+            "resize_short": 20,
+            "interpolation": "bilinear",
+            "backend": "cv2",
+            "return_numpy": True,
+        }
+    },
     {"CropImage": {"size": 16}},
-    {"NormalizeImage": {
-        "scale": "1.0/255.0", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "order": "",
-        "output_fp16": False, "channel_num": 3,
-    }},
+    {
+        "NormalizeImage": {
+            "scale": "1.0/255.0",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.25, 0.25, 0.25],
+            "order": "",
+            "output_fp16": False,
+            "channel_num": 3,
+        }
+    },
     {"ToCHWImage": None},
-]  # fmt: skip
+]
 TWO_SIZES = [CLAS_OPS[0], {"ResizeImage": {"size": [20, 24], "resize_short": 20}}, *CLAS_OPS[2:]]
 ONE_SIZE = [CLAS_OPS[0], {"ResizeImage": {"size": [20, 24]}}, *CLAS_OPS[2:]]
 NAMED = {"class_id_map_file": "names.txt", "delimiter": " "}
@@ -392,41 +408,80 @@ X2 = {
 }
 X2_RESIZE = {"Resize": {"target_size": [20, 24], "interp": "LINEAR", "keep_ratio": False}}
 HUB = {
-    **VIT, "do_center_crop": True, "crop_size": 16, "default_to_square": True, "size": 24,
-    "data_format": "channels_first", "do_convert_rgb": True, "processor_class": "a",
-    "input_data_format": "channels_last", "return_tensors": "pt", "device": "cpu",
-    "disable_grouping": True, "_valid_processor_keys": ["a"], "auto_map": {"a": "b"},
-    "do_reduce_labels": False, "do_flip_channel_order": None,
-}  # fmt: skip
+    **VIT,
+    "do_center_crop": True,
+    "crop_size": 16,
+    "default_to_square": True,
+    "size": 24,
+    "data_format": "channels_first",
+    "do_convert_rgb": True,
+    "processor_class": "a",
+    "input_data_format": "channels_last",
+    "return_tensors": "pt",
+    "device": "cpu",
+    "disable_grouping": True,
+    "_valid_processor_keys": ["a"],
+    "auto_map": {"a": "b"},
+    "do_reduce_labels": False,
+    "do_flip_channel_order": None,
+}
 POOLFORMER = {
-    **VIT, "image_processor_type": "PoolFormerImageProcessor", "crop_pct": 0.9,
-    "size": {"shortest_edge": 24}, "do_center_crop": True, "crop_size": {"height": 16, "width": 16},
-}  # fmt: skip
+    **VIT,
+    "image_processor_type": "PoolFormerImageProcessor",
+    "crop_pct": 0.9,
+    "size": {"shortest_edge": 24},
+    "do_center_crop": True,
+    "crop_size": {"height": 16, "width": 16},
+}
 CONVNEXT = {**VIT, "image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.8, "size": 24}
 OLD_HUB = {**{k: v for k, v in VIT.items() if k != "image_processor_type"}, "size": 24}
 TIMM = {
-    "input_size": [3, 20, 20], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
-    "mean": [*MEAN], "std": [*STD], "label_names": ["a", "b"], "classifier": "fc",
-    "num_classes": 2, "test_input_size": [3, 32, 32], "test_crop_pct": 1.0, "pool_size": [7, 7],
-}  # fmt: skip
+    "input_size": [3, 20, 20],
+    "interpolation": "bicubic",
+    "crop_pct": 0.9,
+    "crop_mode": "center",
+    "mean": [*MEAN],
+    "std": [*STD],
+    "label_names": ["a", "b"],
+    "classifier": "fc",
+    "num_classes": 2,
+    "test_input_size": [3, 32, 32],
+    "test_crop_pct": 1.0,
+    "pool_size": [7, 7],
+}
 WHOLE = {
-    "clas": clas({"Topk": {"topk": 2, **NAMED}, "SavePreLabel": {"save_dir": "a"}},
-        main_indicator="Topk"),
+    "clas": clas(
+        {"Topk": {"topk": 2, **NAMED}, "SavePreLabel": {"save_dir": "a"}}, main_indicator="Topk"
+    ),
     "clas, two sizes": clas({"Topk": {"topk": 2, "label_list": ["cat", "dog"]}}, TWO_SIZES),
     "clas, a size": clas({"Topk": {"topk": 2}}, ONE_SIZE),
-    "clas, ThreshOutput": clas({"ThreshOutput": {
-        "threshold": 0.5, "default_label_index": 1, "label_0": "no", "label_1": "yes", **NAMED,
-    }}),
+    "clas, ThreshOutput": clas(
+        {
+            "ThreshOutput": {
+                "threshold": 0.5,
+                "default_label_index": 1,
+                "label_0": "no",
+                "label_1": "yes",
+                **NAMED,
+            }
+        }
+    ),
     "clas, MultiLabelThreshOutput": clas({"MultiLabelThreshOutput": {"threshold": 0.5, **NAMED}}),
     "clas, label_list": clas({"MultiLabelThreshOutput": {"label_list": ["cat", "dog"]}}),
-    "clas, PersonAttribute": clas({"PersonAttribute": {
-        "threshold": 0.5, "glasses_threshold": 0.3, "hold_threshold": 0.6,
-    }}),
-    "clas, VehicleAttribute": clas({"VehicleAttribute": {
-        "color_threshold": 0.5, "type_threshold": 0.5,
-    }}),
-    "clas, TableAttribute": clas({"TableAttribute": {f"{name}_threshold": 0.5 for name in (
-        "source", "number", "color", "clarity", "obstruction", "angle")}}),
+    "clas, PersonAttribute": clas(
+        {"PersonAttribute": {"threshold": 0.5, "glasses_threshold": 0.3, "hold_threshold": 0.6}}
+    ),
+    "clas, VehicleAttribute": clas(
+        {"VehicleAttribute": {"color_threshold": 0.5, "type_threshold": 0.5}}
+    ),
+    "clas, TableAttribute": clas(
+        {
+            "TableAttribute": {
+                f"{name}_threshold": 0.5
+                for name in ("source", "number", "color", "clarity", "obstruction", "angle")
+            }
+        }
+    ),
     "clas, as for training": clas({"name": "Topk", "topk": 2, **NAMED}),
     "x2": X2,
     "x2, Resize": {**X2, "Transforms": [X2_RESIZE, *X2["Transforms"][1:]]},
@@ -436,15 +491,26 @@ WHOLE = {
     "hub, of old": {**OLD_HUB, "feature_extractor_type": "ViTFeatureExtractor"},
     "timm": {"pretrained_cfg": TIMM, "architecture": "resnet18"},
     "timm, alone": {**TIMM, "input_size": [3, 20, 24], "crop_mode": "squash"},
-}  # fmt: skip
+}
 OTHER_TEXTS = {
-    "interpolation": "nearest", "backend": "pil", "order": "chw", "scale": "1.0/128.0",
-    "delimiter": ",", "class_id_map_file": "others.txt", "main_indicator": "SavePreLabel",
-    "label_0": "never", "label_1": "always", "name": "ThreshOutput", "interp": "NEAREST",
-    "TransformsMode": "BGR", "model_type": "detector", "crop_mode": "border",
-    "image_processor_type": "PerceiverImageProcessor", "data_format": "channels_last",
+    "interpolation": "nearest",
+    "backend": "pil",
+    "order": "chw",
+    "scale": "1.0/128.0",
+    "delimiter": ",",
+    "class_id_map_file": "others.txt",
+    "main_indicator": "SavePreLabel",
+    "label_0": "never",
+    "label_1": "always",
+    "name": "ThreshOutput",
+    "interp": "NEAREST",
+    "TransformsMode": "BGR",
+    "model_type": "detector",
+    "crop_mode": "border",
+    "image_processor_type": "PerceiverImageProcessor",
+    "data_format": "channels_last",
     "feature_extractor_type": "CLIPFeatureExtractor",
-}  # fmt: skip
+}
 """Of texts; other values are turned by their type."""
 WITHOUT_EFFECT = {
     "to_np": "DecodeImage gives an array anyhow",
@@ -510,9 +576,11 @@ def test_each_known_field_is_used_or_refused(tmp_path, form):
     import yaml
 
     names = {
-        "clas": "inference.yml", "x2": "model.yml", "hub": "preprocessor_config.json",
+        "clas": "inference.yml",
+        "x2": "model.yml",
+        "hub": "preprocessor_config.json",
         "timm": "config.json",
-    }  # fmt: skip
+    }
     path = tmp_path / names[form.partition(",")[0]]
     (tmp_path / "names.txt").write_text("0 cat,a\n1 dog,b\n")
     (tmp_path / "others.txt").write_text("0 sun\n1 moon\n")

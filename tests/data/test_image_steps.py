@@ -53,10 +53,15 @@ def test_image_steps_are_exactly_paddles(shape, interpolation):
 
 # Windows of more weights than are held at once, columns in several parts, and both.
 EXTREME = [
-    ((1, 200_001), (1, 1)), ((150_001, 1), (2, 1)), ((2, 100_003), (1, 2)), ((3, 70_001), (2, 5)),
-    ((4, 33_000), (4, 1)), ((2, 30), (3, 40_001)), ((30, 2), (40_001, 3)),
+    ((1, 200_001), (1, 1)),
+    ((150_001, 1), (2, 1)),
+    ((2, 100_003), (1, 2)),
+    ((3, 70_001), (2, 5)),
+    ((4, 33_000), (4, 1)),
+    ((2, 30), (3, 40_001)),
+    ((30, 2), (40_001, 3)),
     ((3, 20_001), (2, 19_998)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("old", "new"), EXTREME)

@@ -206,9 +206,13 @@ def linked(folder):
 
 @pytest.mark.parametrize(
     "change",
-    [project, linked, *map(foreign, ("mine", "bin/mine", "lib/mine", "model/mine", "src/mine")),
-     foreign("lenet_infer_native")],
-)  # fmt: skip
+    [
+        project,
+        linked,
+        *map(foreign, ("mine", "bin/mine", "lib/mine", "model/mine", "src/mine")),
+        foreign("lenet_infer_native"),
+    ],
+)
 def test_a_folder_with_something_else_is_not_replaced(change, model_dir, tmp_path):
     folder = Path(shutil.copytree(model_dir, tmp_path / "model"))
     change(folder)

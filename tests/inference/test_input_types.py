@@ -96,9 +96,11 @@ def test_pixels_of_a_model_of_pixels_in_every_binding(typed, suffix, tmp_path, r
     np.save(tmp_path / "x.npy", numbers)
     for engine in ("native", "paddle"):
         run_program(
-            f"--model_file={path}", f"--engine={engine}",
-            f"--input={tmp_path / 'x.npy'}", f"--output={tmp_path / 'y.npy'}",
-        )  # fmt: skip
+            f"--model_file={path}",
+            f"--engine={engine}",
+            f"--input={tmp_path / 'x.npy'}",
+            f"--output={tmp_path / 'y.npy'}",
+        )
         found[f"program {engine}"] = np.load(tmp_path / "y.npy")
     with lenet_cpp.Classifier(path) as classifier:
         (result,) = classifier([numbers[0].astype(np.float32)])

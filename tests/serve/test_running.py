@@ -123,7 +123,7 @@ def test_a_log_that_nobody_opens(start_server, tmp_path):
             server.ask("GET", "/none")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+@pytest.mark.skipif(sys.platform != "linux", reason="the test needs prlimit, which Linux alone has")
 def test_a_log_on_a_full_disk(start_server, tmp_path):
     """Lines are dropped and counted; where there is room again, none is spoilt by another."""
     log = tmp_path / "log"
@@ -318,9 +318,15 @@ def test_the_limit_of_a_requests_work_for_open_sizes(run_server, serve_program, 
     limit = f"--max_multiply_adds={9 * 64 * 64 * 3 // 2}"
     with run_server(serve_program, tmp_path / "m.onnx", "--port=0", limit) as server:
         # A size that it knows by then, too.
-        for shape, status in (((1, 64, 64), 200), ((1, 80, 64), 200), ((1, 96, 96), 413),
-                              ((2, 64, 64), 413), ((1, 64, 64), 200), ((1, 96, 96), 413),
-                              ((1, 1 << 11, 1 << 11), 413)):  # fmt: skip
+        for shape, status in (
+            ((1, 64, 64), 200),
+            ((1, 80, 64), 200),
+            ((1, 96, 96), 413),
+            ((2, 64, 64), 413),
+            ((1, 64, 64), 200),
+            ((1, 96, 96), 413),
+            ((1, 1 << 11, 1 << 11), 413),
+        ):
             images, *sides = shape
             tensor = {"name": "x", "datatype": "FP32", "shape": [images, 1, *sides]}
             size = 4 * int(np.prod(shape))

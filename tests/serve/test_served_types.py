@@ -18,9 +18,12 @@ from typed_models import EXACT, NUMBERS
 SCRIPT = Path(__file__).parents[1] / "typed_models.py"
 DATATYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float64": "FP64"}
 CONTENTS = {
-    "UINT8": "uint_contents", "INT32": "int_contents", "INT64": "int64_contents",
-    "FP64": "fp64_contents", "FP32": "fp32_contents",
-}  # fmt: skip
+    "UINT8": "uint_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP64": "fp64_contents",
+    "FP32": "fp32_contents",
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +92,11 @@ def test_http(running, models, name):
     assert compare(by_binary[1], by_json[1]).agrees
     assert compare(by_binary[1], as_floats[1]).agrees
     raw = running.ask(
-        "POST", f"/v2/models/{name}/infer", numbers.tobytes(),
+        "POST",
+        f"/v2/models/{name}/infer",
+        numbers.tobytes(),
         {"Inference-Header-Content-Length": "0"},
-    )  # fmt: skip
+    )
     assert raw[0] == 200, raw[2]
     length = int(raw[1]["Inference-Header-Content-Length"])
     assert compare(expected, np.frombuffer(raw[2][length:], np.float32).reshape(-1, 5)).agrees

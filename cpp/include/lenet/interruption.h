@@ -16,7 +16,8 @@ namespace lenet {
 
 /// While it lives, such work in the thread that made it asks `check` again and again, every few
 /// milliseconds. What `check` throws ends the work, and comes out of the call that did the work.
-/// Of several the last one made is asked. One thread makes and destroys it, as a local variable.
+/// Where a thread has several, the last one made is asked. One thread makes and destroys it, as a
+/// local variable.
 class LENET_API Interruption {
  public:
   explicit Interruption(std::function<void()> check);

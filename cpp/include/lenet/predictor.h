@@ -157,8 +157,8 @@ class LENET_API Predictor {
   /// Of the operators for one image, before any are left out or joined; 0 where nobody knows, as of
   /// a model with open sizes, or one that was not checked. May be called while another thread runs.
   double multiply_adds() const noexcept;
-  /// The same for an image of such an input, also of a model with open sizes, whose shapes are
-  /// worked out anew for that. May be called while another thread runs.
+  /// Returns the multiply-adds for one image of an input of this shape. For a model with open sizes
+  /// the shapes are worked out anew. May be called while another thread runs.
   /// \param input of which the number of images does not matter
   /// \throws Error BadInput: the model does not take images of that size.
   double multiply_adds(const Shape& input) const;

@@ -393,7 +393,7 @@ Size hub_scaled(Field& document, const std::string& kind, Size size, Size& crop)
     const bool says_none = document.has("crop_pct") && !document.gives("crop_pct");
     if (says_none) return size;
     const double share = document.gives("crop_pct") ? share_of(document["crop_pct"]) : kUsual;
-    // Of a square it takes the short side.
+    // For a square, PoolFormer's processor resizes the short side.
     if (size.second == 0 || size.first == size.second) return {before_crop(size.first, share), 0};
     return {before_crop(size.first, share), before_crop(size.second, share)};
   }
@@ -440,7 +440,7 @@ std::string from_hugging_face(Field document, const json& id2label) {
                           normalizes ? text_of(document["image_std"].value) : "[1,1,1]") +
            ",";
   require(document, "data_format", "channels_first");
-  // Those of steps that are off, and those that change no picture's tensor.
+  // These fields belong to steps that are off, or change no picture's tensor.
   for (const char* name :
        {"size", "resample", "default_to_square", "crop_size", "image_mean", "image_std",
         "do_convert_rgb", "processor_class", "input_data_format", "return_tensors", "device",

@@ -122,8 +122,8 @@ class NetworkReader {
     require(!shape.empty() && (shape[0] == kUnknown || shape[0] == images()),
             "operator that mixes images");
   }
-  /// Whether a tensor has as many values of an image as shape inference found for its value.
-  /// \throws Error BackendFailure: it has not, which is a fault of this reader
+  /// Checks that a tensor has as many values of an image as shape inference found for its value.
+  /// \throws Error BackendFailure: the numbers differ, which is a fault of this reader
   void require_declared_values(std::size_t value) const;
   /// The number of images that the program is for; -1 for any.
   std::int64_t images() const { return network_.input_spec.shape[0]; }

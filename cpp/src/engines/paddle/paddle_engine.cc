@@ -88,7 +88,8 @@ class Family {
     }
   }
 
-  /// Held by who clones one of them: Paddle has not promised that others may, too.
+  /// A thread holds this while it clones a predictor: Paddle does not document that several threads
+  /// may clone one predictor at the same time.
   std::mutex cloning;
 
  private:
