@@ -7,6 +7,8 @@ one that changes a file works on a copy.
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from lenet_cpp import bundled_model_dir
@@ -15,6 +17,16 @@ STORE = "LENET_TEST_STORE"
 """The environment variable with the folder, which tests/conftest.py makes."""
 
 SEED = 1
+
+FORMATS = {"json": "1", "pdmodel": "0"}
+"""The suffix of each of Paddle's formats, and the value of FLAGS_enable_pir_api that writes it."""
+
+
+def run_export(script, folder, suffix):
+    """Have a script, in a process of its own, export its models into a folder, in one format."""
+    flags = {"FLAGS_enable_pir_api": FORMATS[suffix], "GLOG_minloglevel": "3"}
+    command = [sys.executable, "-W", "ignore", script, folder]
+    subprocess.run(command, check=True, env=os.environ | flags)
 
 
 def once(name, make):

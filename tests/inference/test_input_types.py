@@ -4,10 +4,7 @@ Against the layer in Paddle, which computes in the type that the program names. 
 tests/cpp/test_onnx_types.py, for the server tests/serve/test_served_types.py.
 """
 
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +14,10 @@ import lenet_cpp
 from lenet_cpp.agreement import compare
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.cli import main
+from shared_models import FORMATS, run_export
 from typed_models import EXACT, NUMBERS, OTHERS
 
 SCRIPT = Path(__file__).parents[1] / "typed_models.py"
-FORMATS = {"json": "1", "pdmodel": "0"}
 # A number that is none of the type, as float32.
 WRONG = {"uint8": [0.5, -1, 256], "int32": [0.5, 2**31], "int64": [0.5, 2**63]}
 
@@ -29,13 +26,9 @@ WRONG = {"uint8": [0.5, -1, 256], "int32": [0.5, 2**31], "int64": [0.5, 2**63]}
 def typed(tmp_path_factory):
     """The folder of each format."""
     folders = {}
-    for suffix, pir in FORMATS.items():
+    for suffix in FORMATS:
         folders[suffix] = tmp_path_factory.mktemp(suffix)
-        subprocess.run(
-            [sys.executable, "-W", "ignore", SCRIPT, folders[suffix]],
-            check=True,
-            env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_minloglevel": "3"},
-        )
+        run_export(SCRIPT, folders[suffix], suffix)
     return folders
 
 

@@ -1,10 +1,7 @@
 """Every operator that the checks know runs, on every accelerator, as in Paddle's own layers."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from shared_models import FORMATS, run_export
 
 SCRIPT = Path(__file__).with_name("operator_models.py")
 NAMES, PIR_NAMES = (
@@ -61,13 +59,9 @@ OPENVINO_REFUSES = {
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folders = {}
-    for suffix, pir in (("pdmodel", "0"), ("json", "1")):
+    for suffix in FORMATS:
         folders[suffix] = tmp_path_factory.mktemp(suffix)
-        subprocess.run(
-            [sys.executable, "-W", "ignore", SCRIPT, folders[suffix]],
-            check=True,
-            env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_minloglevel": "3"},
-        )
+        run_export(SCRIPT, folders[suffix], suffix)
     return folders
 
 

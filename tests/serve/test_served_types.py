@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lenet_cpp.agreement import compare
+from shared_models import run_export
 from typed_models import EXACT, NUMBERS
 
 SCRIPT = Path(__file__).parents[1] / "typed_models.py"
@@ -30,8 +28,7 @@ CONTENTS = {
 def models(tmp_path_factory):
     """A folder of models, by type."""
     made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("models")
-    environment = {**os.environ, "FLAGS_enable_pir_api": "1", "GLOG_minloglevel": "3"}
-    subprocess.run([sys.executable, "-W", "ignore", SCRIPT, made], check=True, env=environment)
+    run_export(SCRIPT, made, "json")
     for name in (*NUMBERS, "exact"):
         (folder / name).mkdir()
         for suffix in (".json", ".pdiparams", ".npy", "_expected.npy"):
