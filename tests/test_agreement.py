@@ -153,7 +153,7 @@ def in_conversion_by_parameters(a, b, monkeypatch, **_):
     monkeypatch.setattr(checks, "random_batches", lambda *_: [a])
     spec = SimpleNamespace(dtype="float32")
     model = SimpleNamespace(
-        program=Path("m"), params=None, input_shape=(-1, 2), input_spec=spec, output_kind="logits"
+        program=Path("m"), params=None, input_shape=(-1, 2), input_spec=spec, output_role="logits"
     )
     return refuses(lambda: checks.compare_with_program(lambda _: paddle.to_tensor(a), model))
 

@@ -13,7 +13,7 @@ const [pad, cursor, drop, answer, bars, maps] =
 const pen = pad.getContext('2d', { willReadFrequently: true });
 
 let model = null; // of lenet.js
-let about = null; // model.json: name, classes, output_kind
+let about = null; // model.json: name, classes, output_role
 let server = null; // the name of the model's input there
 let empty = true;
 let photo = null; // what was chosen, at its full size
@@ -54,7 +54,7 @@ async function load() {
 function shown(output) {
   // As in cpp/src/description/outputs.cc: no class is made of NaN, nor of logits without a softmax.
   if (output.some(Number.isNaN)) throw new Error('the model gives no class: an output is NaN');
-  if (about.output_kind !== 'logits') return output;
+  if (about.output_role !== 'logits') return output;
   const largest = Math.max(...output);
   if (!Number.isFinite(largest)) throw new Error('the model gives no class: an output is infinite');
   const powers = output.map((value) => Math.exp(value - largest));
@@ -64,7 +64,7 @@ function shown(output) {
 
 const classOf = (index) => about.classes[index] ?? String(index);
 const valueText = (share) =>
-  about.output_kind === 'unknown' ? `score ${share.toFixed(4)}` : `${(100 * share).toFixed(1)} %`;
+  about.output_role === 'unknown' ? `score ${share.toFixed(4)}` : `${(100 * share).toFixed(1)} %`;
 const best = (shares) => shares.indexOf(Math.max(...shares));
 
 function duration(ms) {

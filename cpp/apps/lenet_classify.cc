@@ -12,6 +12,7 @@
 #include "attached.h"
 #include "batches.h"
 #include "classify_files.h"
+#include "description/output_plan.h"
 #include "images/decoders.h"
 #include "io/file.h"
 #include "io/printable.h"
@@ -182,8 +183,18 @@ Classified classify(const ClassifyOptions& options) {
   const AttachedModel* attached = attached_model(options.config);
   const std::string model_file =
       attached == nullptr ? predictor.config().model_file : attached->name;
-  OutputKind kind = kind_of_outputs(predictor, described);
-  if (options.softmax) kind = *options.softmax ? OutputKind::Logits : OutputKind::Probabilities;
+  const OutputPlan plan = plan_outputs(predictor, described, options.softmax);
+  if (plan.heads.empty() && described.labels_given) {
+    throw Error(ErrorCode::BadInput, "'" + described.labels_source +
+                                         "' names classes; the model gives features, which have "
+                                         "none");
+  }
+  if (plan.heads.empty() && options.format == Format::Csv) {
+    throw Error(ErrorCode::Unsupported,
+                "'" + model_file + "' gives features, no classes: use --format=json");
+  }
+  takes_labels(static_cast<std::size_t>(plan.num_classes), described, predictor.config());
+  if (!plan.note.empty()) std::fprintf(stderr, "%s: note: %s\n", kName, plan.note.c_str());
 
   std::vector<ImageResult> results;
   Classified found{"", files.size(), 0};
@@ -201,9 +212,9 @@ Classified classify(const ClassifyOptions& options) {
   std::vector<Batch> open;
   const auto run = [&](const Batch& batch) {
     const auto& [images, places] = batch;
-    Tensor outputs;
+    std::vector<Tensor> outputs;
     try {
-      predictor.run(images.view(), outputs);
+      run_plan(predictor, images.view(), plan, outputs);
     } catch (const Error& error) {  // such as a size that the model does not take
       if (error.code() == ErrorCode::BackendFailure) throw;
       for (const std::size_t place : places) {
@@ -212,25 +223,22 @@ Classified classify(const ClassifyOptions& options) {
       return;
     }
     if (!options.output_tensor.empty()) append(written, images);
-    const std::size_t classes = outputs.data.size() / places.size();
-    const Shape& shape = outputs.shape;
     const auto count = static_cast<std::int64_t>(places.size());
-    if (places.front() == 0) warn_of_shape(kName, outputs, predictor.output_spec(), count);
-    const bool lists = kind != OutputKind::Labels || shape.size() < 3;
-    if (classes == 0 || !lists || shape[0] != count) {
-      throw Error(ErrorCode::Unsupported,
-                  "'" + model_file + "' is no classifier: its output is " + to_string(shape));
+    if (places.front() == 0) {
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        warn_of_shape(kName, outputs[i], predictor.output_specs()[plan.wanted[i]], count);
+      }
     }
-    const float* row = outputs.data.data();
-    for (std::int64_t i = 0; i < count; ++i, row += classes) {
+    const std::vector<TensorView> views = views_of(outputs);
+    for (std::int64_t i = 0; i < count; ++i) {
       const std::size_t place = places[static_cast<std::size_t>(i)];
-      const std::string problem = problem_of(row, classes, kind_for(description.outputs, kind));
+      const std::string problem = problem_of(plan, description.outputs, views, i);
       if (!problem.empty()) {
         skip(place, no_class("'" + files[place].text() + "'", problem,
                              origin.find(predictor, slice(images, i, 1))));
         continue;
       }
-      results[place].found = interpret(row, classes, described, predictor.config(), kind,
+      results[place].found = interpret(plan, views, i, described, predictor.config(),
                                        {options.topk, options.threshold});
     }
   };
@@ -281,7 +289,7 @@ Classified classify(const ClassifyOptions& options) {
   for (const Batch& batch : open) run(batch);
   stop_if_interrupted();
   if (!options.output_tensor.empty()) write_npy(options.output_tensor, written);
-  found.text = format_results(results, options.format, kind_for(description.outputs, kind));
+  found.text = format_results(results, options.format, value_name(plan, description.outputs));
   return found;
 }
 

@@ -11,6 +11,7 @@
 #include "description/outputs.h"
 #include "io/file.h"
 #include "io/image_numbers.h"
+#include "io/printable.h"
 #include "layer_values.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
@@ -54,15 +55,26 @@ Tensor zeros(const TensorSpec& spec, std::int64_t batch_size) {
   return images;
 }
 
-/// The greatest output of each image, or of labels the first; kNoClass where that is NaN's.
+/// Whether the first output tells the class of each image: by its greatest value, or its number.
+bool tells_class(const Predictor& predictor, const Tensor& output, std::int64_t images) {
+  const OutputMeaning& meaning = predictor.output_meanings().front();
+  const bool has_other_numbers = meaning.picked || meaning.role == OutputRole::MultiHot ||
+                                 meaning.role == OutputRole::Features;
+  const auto is_several = [](std::int64_t size) { return size > 1; };
+  return !has_other_numbers && !output.shape.empty() && output.shape[0] == images &&
+         std::count_if(output.shape.begin() + 1, output.shape.end(), is_several) <= 1;
+}
+
+/// The greatest output of each image, or of class numbers the first; kNoClass where that is NaN's.
 /// \param refuse called with the number of such an image and what is wrong with its outputs
 template <typename Refuse>
-std::vector<std::int64_t> classes_of(const Tensor& output, OutputKind kind, const Refuse& refuse) {
+std::vector<std::int64_t> classes_of(const Tensor& output, OutputRole role, const Refuse& refuse) {
   std::vector<std::int64_t> classes;
   if (output.data.empty()) return classes;
   const auto row = static_cast<std::ptrdiff_t>(output.data.size()) / output.shape[0];
+  const bool has_numbers = role == OutputRole::ClassNumbers || role == OutputRole::Indices;
   // The greatest one needs no softmax.
-  const OutputKind compared = kind == OutputKind::Labels ? kind : OutputKind::Unknown;
+  const OutputRole compared = has_numbers ? OutputRole::ClassNumbers : OutputRole::Unknown;
   for (auto begin = output.data.begin(); begin != output.data.end(); begin += row) {
     const std::string problem = problem_of(&*begin, static_cast<std::size_t>(row), compared);
     if (!problem.empty()) {
@@ -71,7 +83,7 @@ std::vector<std::int64_t> classes_of(const Tensor& output, OutputKind kind, cons
       continue;
     }
     const auto greatest = std::max_element(begin, begin + row) - begin;
-    classes.push_back(kind == OutputKind::Labels ? static_cast<std::int64_t>(*begin) : greatest);
+    classes.push_back(has_numbers ? static_cast<std::int64_t>(*begin) : greatest);
   }
   return classes;
 }
@@ -123,14 +135,19 @@ std::string run(const Options& options) {
     if (done == 0) warn_of_shape(LENET_PROGRAM, part, predictor->output_spec(), batch.shape[0]);
     append(report.output, part);
   }
-  const bool is_classifier = report.output.shape[0] == count;  // not so of any other .onnx
   const auto refuse = [&](std::size_t image, const std::string& problem) {
     if (options.labels.empty()) return;  // the outputs are shown as they are
     const TensorView values = slice(images, static_cast<std::int64_t>(image), 1);
     throw no_class("image " + std::to_string(image) + " of '" + report.input + "'", problem,
                    NanOrigin().find(*predictor, values));
   };
-  if (is_classifier) report.classes = classes_of(report.output, predictor->output_kind(), refuse);
+  if (tells_class(*predictor, report.output, count)) {
+    report.classes = classes_of(report.output, predictor->output_meanings().front().role, refuse);
+  } else if (!options.labels.empty()) {
+    throw Error(ErrorCode::Unsupported, "the first output, '" +
+                                            printable(predictor->output_spec().name) +
+                                            "', tells no class of each image: leave out --labels");
+  }
   if (!options.labels.empty()) report.correct = count_correct(report.classes, options.labels);
   if (options.repeats > 0 && count > 0) {
     const TensorView batch = slice(images, 0, report.batch_size);

@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -81,34 +82,42 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-/// The columns of lenet-cpp predict.
-std::string csv_of(const std::vector<ImageResult>& results, const std::string& value,
-                   bool has_values) {
-  std::string text = "file,rank,class_id,label," + value + ",error\n";
+/// The columns of lenet-cpp predict; `head` is there where some image has several answers.
+std::string csv_of(const std::vector<ImageResult>& results, const std::string& value) {
+  const bool has_heads = std::any_of(results.begin(), results.end(), [](const ImageResult& one) {
+    const std::vector<Prediction>& found = one.found.predictions;
+    return !found.empty() && !found.front().head.empty();
+  });
+  const std::string no_head = has_heads ? "," : "";
+  std::string text = std::string("file,rank,") + (has_heads ? "head," : "") + "class_id,label," +
+                     value + ",error\n";
   for (const ImageResult& result : results) {
     const std::string file = quoted(result.file);
-    if (!result.error.empty()) text += file + ",,,,," + quoted(result.error) + "\n";
+    if (!result.error.empty()) text += file + ",,,,," + no_head + quoted(result.error) + "\n";
     int rank = 0;
     for (const Prediction& one : result.found.predictions) {
-      text += file + print(",%d,%lld,", ++rank, static_cast<long long>(one.class_id)) +
+      text += file + print(",%d,", ++rank) + (has_heads ? quoted(one.head) + "," : "") +
+              print("%lld,", static_cast<long long>(one.class_id)) +
               quoted(one.label.value_or("")) +
-              (has_values ? print(",%.9g,\n", static_cast<double>(one.value)) : ",,\n");
+              (std::isnan(one.value) ? ",,\n" : print(",%.9g,\n", static_cast<double>(one.value)));
     }
     for (const std::string& attribute : result.found.attributes) {
-      text += file + print(",%d,,", ++rank) + quoted(attribute) + ",,\n";
+      text += file + print(",%d,,", ++rank) + no_head + quoted(attribute) + ",,\n";
     }
   }
   return text;
 }
 
-std::string json_of(const std::vector<ImageResult>& results, const char* value_name) {
+std::string json_of(const std::vector<ImageResult>& results, const std::string& value) {
   Json list = Json::array();
   for (const ImageResult& result : results) {
     if (!result.error.empty()) {
       list.push_back({{"file", result.file}, {"error", result.error}});
       continue;
     }
-    if (!result.found.attributes.empty()) {
+    if (!result.found.features.empty()) {
+      list.push_back({{"file", result.file}, {"features", result.found.features}});
+    } else if (!result.found.attributes.empty()) {
       list.push_back({{"file", result.file},
                       {"attributes", result.found.attributes},
                       {"output", result.found.flags}});
@@ -116,8 +125,12 @@ std::string json_of(const std::vector<ImageResult>& results, const char* value_n
       Json predictions = Json::array();
       for (const Prediction& one : result.found.predictions) {
         const Json label = one.label ? Json(*one.label) : Json();
-        predictions.push_back(
-            {{"class_id", one.class_id}, {"label", label}, {value_name, one.value}});
+        Json entry;
+        if (!one.head.empty()) entry["head"] = one.head;
+        entry["class_id"] = one.class_id;
+        entry["label"] = label;
+        entry[value] = one.value;
+        predictions.push_back(std::move(entry));
       }
       list.push_back({{"file", result.file}, {"predictions", std::move(predictions)}});
     }
@@ -182,19 +195,21 @@ std::string format_report(const char* program, const Options& options, const Pre
 }
 
 std::string format_results(const std::vector<ImageResult>& results, Format format,
-                           OutputKind kind) {
-  const char* const value = value_name(kind);
+                           const std::string& value) {
   if (format == Format::Json) return json_of(results, value);
-  const bool has_values = kind != OutputKind::Labels;
-  if (format == Format::Csv) return csv_of(results, value, has_values);
+  if (format == Format::Csv) return csv_of(results, value);
+  const std::string prefix = value == "score" ? "  score " : "  ";
   std::string text;
   for (const ImageResult& result : results) {
     text += shown(result.file) + "\n";
     if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
     if (!result.warning.empty()) text += "  warning: " + result.warning + "\n";
+    std::string head;
     for (const Prediction& one : result.found.predictions) {
-      std::string line = kind == OutputKind::Unknown ? "  score " : "  ";
-      if (has_values) line += print("%.6f  ", static_cast<double>(one.value));
+      if (one.head != head) text += "  " + shown(head = one.head) + ":\n";
+      std::string line = one.head.empty() ? "" : "  ";
+      line +=
+          std::isnan(one.value) ? "  " : prefix + print("%.6f  ", static_cast<double>(one.value));
       line += print("class %lld", static_cast<long long>(one.class_id));
       if (one.label && !one.label->empty()) line += "  " + shown(*one.label);
       text += line + "\n";
@@ -202,7 +217,11 @@ std::string format_results(const std::vector<ImageResult>& results, Format forma
     for (const std::string& attribute : result.found.attributes) {
       text += "  " + shown(attribute) + "\n";
     }
-    const bool none = result.found.predictions.empty() && result.found.attributes.empty();
+    if (!result.found.features.empty()) {
+      text += print("  %zu features; --format=json prints them\n", result.found.features.size());
+    }
+    const bool none = result.found.predictions.empty() && result.found.attributes.empty() &&
+                      result.found.features.empty();
     if (none && result.error.empty()) text += "  no class reaches the threshold\n";
   }
   return text;

@@ -43,8 +43,9 @@ struct ImageResult {
   std::string warning = "";  ///< mostly empty
 };
 
-/// \param kind of the outputs, as kind_for has it
+/// \param value what the values of predictions are called, as value_name says
 /// \returns text: a table; csv and json: as lenet-cpp predict writes them.
-std::string format_results(const std::vector<ImageResult>& results, Format format, OutputKind kind);
+std::string format_results(const std::vector<ImageResult>& results, Format format,
+                           const std::string& value);
 
 }  // namespace lenet::apps

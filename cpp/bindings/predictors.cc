@@ -15,6 +15,7 @@
 
 #include "bindings.h"
 #include "description/description.h"
+#include "description/output_plan.h"
 #include "description/outputs.h"
 #include "images/decoders.h"
 #include "lenet/image_pipeline.h"
@@ -173,6 +174,14 @@ py::class_<Runner, Held<Runner>> register_runner(py::module_& module, const char
       });
 }
 
+/// What Python keeps of the meaning of an output.
+py::tuple facts_of(const OutputMeaning& meaning) {
+  const py::object partner =
+      meaning.partner == kNoOutput ? py::object(py::none()) : py::cast(meaning.partner);
+  return py::make_tuple(to_string(meaning.role), meaning.picked, meaning.ranked, partner,
+                        meaning.num_classes, meaning.class_axis, meaning.source, meaning.family);
+}
+
 void register_predictor(py::module_& module) {
   register_runner<SharedPredictor>(module, "Predictor")
       .def(py::init([](const Config& config, std::optional<std::string_view> program,
@@ -184,13 +193,16 @@ void register_predictor(py::module_& module) {
            py::arg("config"), py::arg("program") = py::none(), py::arg("params") = "")
       .def(
           "run_outputs",
-          [](SharedPredictor& self, const py::array& images,
-             const std::vector<std::string>& names) {
-            const TensorView view = view_of(images, self.at_once().input_spec());
+          [](SharedPredictor& self, const py::array& images, const std::vector<std::string>& names,
+             const ImagePipeline* pipeline) {
+            TensorView view = view_of(images, self.at_once().input_spec());
+            if (pipeline != nullptr && view.pixels != nullptr) {
+              view = pipeline->view(view.pixels, view.shape);
+            }
             return in_turn(
                 self, [&](Predictor& predictor) { return predictor.run_outputs(view, names); });
           },
-          py::arg("images"), py::arg("names"))
+          py::arg("images"), py::arg("names"), py::arg("pipeline") = py::none())
       .def(
           "run_layers",
           [](SharedPredictor& self, const py::array& images) {
@@ -226,8 +238,12 @@ void register_predictor(py::module_& module) {
       .def("cancel", [](SharedPredictor& self) { self.at_once().cancel(); })
       .def_property_readonly("output_specs",
                              [](SharedPredictor& self) { return self.at_once().output_specs(); })
-      .def_property_readonly("output_kind", [](SharedPredictor& self) {
-        return to_string(self.at_once().output_kind());
+      .def_property_readonly("output_meanings", [](SharedPredictor& self) {
+        py::list found;
+        for (const OutputMeaning& meaning : self.at_once().output_meanings()) {
+          found.append(facts_of(meaning));
+        }
+        return found;
       });
 }
 
@@ -243,49 +259,123 @@ Tensor prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels)
   return pipeline(image);
 }
 
-OutputKind parse_kind(const std::string& name) {
-  for (const OutputKind kind :
-       {OutputKind::Logits, OutputKind::Probabilities, OutputKind::Scores, OutputKind::Labels}) {
-    if (name == to_string(kind)) return kind;
+OutputRole parse_role(const std::string& name) {
+  for (int i = 0; i <= static_cast<int>(OutputRole::MultiHot); ++i) {
+    const auto role = static_cast<OutputRole>(i);
+    if (name == to_string(role)) return role;
   }
-  return OutputKind::Unknown;
+  throw py::value_error("no role of an output: " + name);
 }
 
-/// \param outputs float32 [images, classes]
-/// \returns for each image its classes, (number, label, value, score), its attributes and flags
-py::list interpret_rows(const Array<float>& outputs, const std::string& kind,
+/// \param outputs float32 arrays of a batch, as a plan wants them
+std::vector<TensorView> views_of(const std::vector<Array<float>>& outputs) {
+  std::vector<TensorView> views;
+  for (const Array<float>& output : outputs) views.push_back({output.data(), shape_of(output)});
+  return views;
+}
+
+std::int64_t images_of(const std::vector<TensorView>& outputs) {
+  return outputs.empty() || outputs[0].shape.empty() ? 0 : outputs[0].shape[0];
+}
+
+/// \param labels_given the labels are those of the user, who is told when they are too many
+/// \returns for each image its classes, (number, label, value, score, head), its attributes and
+///   flags, and its features where there are no classes
+py::list interpret_rows(const OutputPlan& plan, const std::vector<Array<float>>& outputs,
                         const std::string& postprocess, std::vector<std::string> labels,
-                        std::optional<std::int64_t> topk, std::optional<double> threshold) {
-  if (outputs.ndim() != 2) throw Error(ErrorCode::BadInput, "expected outputs [images, classes]");
-  Description description;
-  if (!postprocess.empty()) description.outputs = parse_output_rule(postprocess);
-  description.labels = std::move(labels);
-  const auto classes = static_cast<std::size_t>(outputs.shape(1));
+                        const std::string& labels_source, bool labels_given,
+                        const std::string& output_name, std::optional<std::int64_t> topk,
+                        std::optional<double> threshold) {
+  Described described;
+  if (!postprocess.empty()) described.description.outputs = parse_output_rule(postprocess);
+  described.description.labels = std::move(labels);
+  described.labels_source = labels_source;
+  described.labels_given = labels_given;
+  Config config;
+  config.output_name = output_name;
+  const std::vector<TensorView> views = views_of(outputs);
   py::list images;
-  for (py::ssize_t image = 0; image < outputs.shape(0); ++image) {
-    const Finding found = interpret(outputs.data(image, 0), classes, description, parse_kind(kind),
-                                    {topk, threshold});
+  for (std::int64_t image = 0; image < images_of(views); ++image) {
+    const Finding found = interpret(plan, views, image, described, config, {topk, threshold});
     py::list predictions;
     for (const Prediction& one : found.predictions) {
-      predictions.append(py::make_tuple(one.class_id, one.label, one.value, one.score));
+      const py::object head = one.head.empty() ? py::object(py::none()) : py::cast(one.head);
+      predictions.append(py::make_tuple(one.class_id, one.label, one.value, one.score, head));
     }
-    images.append(py::make_tuple(predictions, found.attributes, found.flags));
+    images.append(py::make_tuple(predictions, found.attributes, found.flags, found.features));
   }
   return images;
 }
 
-/// \param outputs float32 [images, classes]
 /// \returns the number of each image that has no class, and what is wrong with its outputs
-std::vector<std::pair<std::size_t, std::string>> find_problems(const Array<float>& outputs,
-                                                               const std::string& kind) {
-  if (outputs.ndim() != 2) throw Error(ErrorCode::BadInput, "expected outputs [images, classes]");
-  const auto classes = static_cast<std::size_t>(outputs.shape(1));
-  std::vector<std::pair<std::size_t, std::string>> found;
-  for (py::ssize_t image = 0; image < outputs.shape(0); ++image) {
-    std::string problem = problem_of(outputs.data(image, 0), classes, parse_kind(kind));
+std::vector<std::pair<std::int64_t, std::string>> find_problems(
+    const OutputPlan& plan, const std::vector<Array<float>>& outputs,
+    const std::string& postprocess) {
+  OutputRule rule;
+  if (!postprocess.empty()) rule = parse_output_rule(postprocess);
+  const std::vector<TensorView> views = views_of(outputs);
+  std::vector<std::pair<std::int64_t, std::string>> found;
+  for (std::int64_t image = 0; image < images_of(views); ++image) {
+    std::string problem = problem_of(plan, rule, views, image);
     if (!problem.empty()) found.emplace_back(image, std::move(problem));
   }
   return found;
+}
+
+/// An output as Python describes it.
+struct KnownOutput {
+  TensorSpec spec;
+  OutputMeaning meaning;
+};
+
+KnownOutput make_known(std::string name, std::vector<std::int64_t> shape, std::string dtype,
+                       const std::string& role, bool picked, bool ranked,
+                       std::optional<std::size_t> partner, std::int64_t num_classes, int class_axis,
+                       std::size_t source, std::size_t family) {
+  return {{std::move(name), std::move(shape), std::move(dtype)},
+          {parse_role(role), picked, ranked, partner.value_or(kNoOutput), num_classes, class_axis,
+           source, family}};
+}
+
+void register_outputs(py::module_& module) {
+  py::class_<KnownOutput>(module, "KnownOutput").def(py::init(&make_known));
+  py::class_<OutputPlan>(module, "OutputPlan")
+      .def_readonly("wanted", &OutputPlan::wanted)
+      .def_readonly("note", &OutputPlan::note)
+      .def_readonly("num_classes", &OutputPlan::num_classes)
+      .def_readonly("gives_several", &OutputPlan::gives_several)
+      .def_property_readonly("is_plain", &OutputPlan::is_plain)
+      .def_property_readonly("role", [](const OutputPlan& plan) { return to_string(plan.role()); })
+      .def_property_readonly("heads", [](const OutputPlan& plan) { return plan.heads.size(); })
+      .def_property_readonly("features",
+                             [](const OutputPlan& plan) {
+                               return plan.features == kNoOutput ? py::object(py::none())
+                                                                 : py::cast(plan.features);
+                             })
+      .def("value_name", [](const OutputPlan& plan, const std::string& postprocess) {
+        return value_name(plan,
+                          postprocess.empty() ? OutputRule() : parse_output_rule(postprocess));
+      });
+  module.def(
+      "plan_outputs",
+      [](const std::string& model, const std::vector<KnownOutput>& outputs, std::size_t labels,
+         std::optional<bool> softmax, std::optional<bool> manifest_softmax) {
+        std::vector<TensorSpec> specs;
+        std::vector<OutputMeaning> meanings;
+        for (const KnownOutput& output : outputs) {
+          specs.push_back(output.spec);
+          meanings.push_back(output.meaning);
+        }
+        return plan_outputs(model, specs, meanings, {labels, softmax, manifest_softmax});
+      },
+      py::arg("model"), py::arg("outputs"), py::arg("labels"), py::arg("softmax"),
+      py::arg("manifest_softmax"));
+  module.def("interpret", &interpret_rows, py::arg("plan"), py::arg("outputs"),
+             py::arg("postprocess"), py::arg("labels"), py::arg("labels_source"),
+             py::arg("labels_given"), py::arg("output_name"), py::arg("topk"),
+             py::arg("threshold"));
+  module.def("find_problems", &find_problems, py::arg("plan"), py::arg("outputs"),
+             py::arg("postprocess"));
 }
 
 }  // namespace
@@ -315,15 +405,13 @@ void register_predictors(py::module_& module) {
         return std::make_tuple(read.text, read.note);
       },
       py::arg("path"), py::arg("check_hashes"));
-  module.def("interpret", &interpret_rows, py::arg("outputs").noconvert(), py::arg("kind"),
-             py::arg("postprocess"), py::arg("labels"), py::arg("topk"), py::arg("threshold"));
-  module.def("find_problems", &find_problems, py::arg("outputs").noconvert(), py::arg("kind"));
   module.def("no_class",
              [](const std::string& image, const std::string& problem, const std::string& origin) {
                return std::string(no_class(image, problem, origin).what());
              });
   module.def("exif_orientation",
              [](const std::string_view& tiff) { return exif_orientation(tiff); });
+  register_outputs(module);
   register_predictor(module);
   register_runner<PredictorPool>(module, "PredictorPool")
       .def(py::init([](const Config& config, std::size_t size,

@@ -23,7 +23,7 @@ void yml(std::string_view bytes) {
     std::vector<float> outputs;
     for (std::size_t i = 0; i < classes; ++i) outputs.push_back(static_cast<float>(i % 7) / 7);
     accepts({ErrorCode::BadModel}, [&] {
-      const Finding found = interpret(outputs.data(), classes, description, OutputKind::Scores, {});
+      const Finding found = interpret(outputs.data(), classes, description, OutputRole::Scores, {});
       require(found.predictions.size() <= classes, "no more predictions than classes");
       require(found.flags.empty() || found.flags.size() == classes, "a flag for each output");
     });

@@ -17,18 +17,19 @@ std::vector<std::string> class_texts(const Described& described, const Config& c
                                      std::int64_t most) {
   Wish wish;
   if (described.description.outputs.type == PostProcess::Topk) wish.topk = most;
+  const bool named = takes_labels(classes, described, config);
   std::vector<std::string> texts;
   for (std::int64_t image = 0; image < images; ++image, values += classes) {
     const std::size_t end = texts.size() + static_cast<std::size_t>(most);
-    const std::string problem = problem_of(values, classes, OutputKind::Unknown);
+    const std::string problem = problem_of(values, classes, OutputRole::Unknown);
     if (!problem.empty()) throw no_class("image " + std::to_string(image), problem, "");
     // The output's own values, as the protocol has it.
-    Finding found = interpret(values, classes, described, config, OutputKind::Unknown, wish);
+    Finding found = interpret(values, classes, described.description, OutputRole::Unknown, wish);
     for (const Prediction& one : found.predictions) {
       std::string& text = texts.emplace_back();
       if (!append_json(text, one.value)) text += one.value > 0 ? "inf" : "-inf";
       text += ":" + std::to_string(one.class_id);
-      if (one.label) text += ":" + *one.label;
+      if (one.label && named) text += ":" + *one.label;
     }
     for (std::string& attribute : found.attributes) texts.push_back(std::move(attribute));
     texts.resize(end);
@@ -114,15 +115,14 @@ Response infer_response(const InferRequest& request, const Model& model,
     output.values = tensor.data.data() + row * static_cast<std::size_t>(first);
     output.count = row * static_cast<std::size_t>(images);
     if (wanted.classes == 0) continue;
-    const bool scores = model.outputs[wanted.index].dtype == "float32";
-    if (!scores || output.shape.size() < 2 || (images > 0 && row == 0)) {
+    if (!model.has_score_of_each_class(wanted.index) || output.shape.size() < 2 ||
+        (images > 0 && row == 0)) {
       throw Refusal(400, "an output without a score for each class");
     }
     const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
     const std::int64_t most = std::min(wanted.classes, classes);
-    // A description is of the first output.
-    output.texts = class_texts(wanted.index == 0 ? model.described : Described(), model.options(),
-                               output.values, images, row, most);
+    output.texts = class_texts(model.is_classifier(wanted.index) ? model.described : Described(),
+                               model.options(), output.values, images, row, most);
     output.shape = {images, most};
     output.count = 0;
   }

@@ -66,6 +66,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   platform_ = std::string("lenet_") + to_string(config.engine);
   input = first_->input_spec();
   outputs = first_->output_specs();
+  meanings = first_->output_meanings();
   joins_images = first_->joins_images();
   multiply_adds = first_->multiply_adds();
   try {
@@ -75,6 +76,25 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
     if (error.code() != ErrorCode::Unsupported) throw;
     described.note = error.what();
   }
+  try {
+    plan = plan_outputs(*first_, described);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::Unsupported) throw;
+    return;  // its outputs are served as they are
+  }
+  takes_labels(static_cast<std::size_t>(plan->num_classes), described, config);
+}
+
+bool Model::has_score_of_each_class(std::size_t output) const {
+  const OutputMeaning& meaning = meanings[output];
+  return outputs[output].dtype == "float32" && !meaning.picked &&
+         meaning.role != OutputRole::ClassNumbers && meaning.role != OutputRole::Indices &&
+         meaning.role != OutputRole::MultiHot && meaning.role != OutputRole::Features;
+}
+
+bool Model::is_classifier(std::size_t output) const {
+  return plan && std::any_of(plan->heads.begin(), plan->heads.end(),
+                             [&](const Head& head) { return plan->wanted[head.values] == output; });
 }
 
 void Model::measure(int seconds) {

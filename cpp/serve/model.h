@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "description/description.h"
+#include "description/output_plan.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor.h"
 #include "metrics.h"
@@ -48,9 +49,11 @@ class Model {
   std::optional<ImagePipeline> pipeline;  ///< nothing: it is not known
   TensorSpec input;
   std::vector<TensorSpec> outputs;
-  bool joins_images = false;  ///< as Predictor::joins_images: requests are not one batch
-  double multiply_adds = 0;   ///< as Predictor::multiply_adds: 0 of open sizes
-  double image_us = 0;        ///< of a warm run of one image; infinite where the shape is not known
+  std::vector<OutputMeaning> meanings;  ///< of the outputs
+  std::optional<OutputPlan> plan;       ///< nothing: the model is no classifier
+  bool joins_images = false;            ///< as Predictor::joins_images: requests are not one batch
+  double multiply_adds = 0;             ///< as Predictor::multiply_adds: 0 of open sizes
+  double image_us = 0;  ///< of a warm run of one image; infinite where the shape is not known
   mutable Statistics statistics;
 
   /// A predictor for the thread that asks, until the pointer is gone.
@@ -60,6 +63,11 @@ class Model {
   void cancel();
   /// As Predictor::multiply_adds of an input. That of the last sizes is remembered.
   double multiply_adds_of(const Shape& shape);
+
+  /// Whether an output has a score for each class, of which a request may ask for the greatest.
+  bool has_score_of_each_class(std::size_t output) const;
+  /// Whether the description is of this output.
+  bool is_classifier(std::size_t output) const;
 
   // What the endpoints answer.
   nlohmann::json metadata() const;

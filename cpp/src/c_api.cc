@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "config_option.h"
-#include "description/outputs.h"
+#include "description/output_plan.h"
 #include "images/decoders.h"
 #include "lenet/config.h"
 #include "lenet/error.h"
@@ -52,10 +52,10 @@ struct lenet_classifier {
       : origin(config),
         described(describe(origin.config(), preprocess)),
         pipeline(described.description.images),
-        kind(kind_of_outputs(origin, described)) {}
+        plan(plan_outputs(origin, described)) {}
 
   /// Thread-safe, as a predictor is not: one that is idle runs, or a new clone.
-  lenet::Tensor run(const lenet::TensorView& input) const {
+  std::vector<lenet::Tensor> run(const lenet::TensorView& input) const {
     std::optional<lenet::Predictor> taken;
     {
       const std::lock_guard lock(mutex);
@@ -71,7 +71,8 @@ struct lenet_classifier {
       idle.push_back(*std::move(taken));
     };
     try {
-      lenet::Tensor outputs = taken->run(input);
+      std::vector<lenet::Tensor> outputs;
+      run_plan(*taken, input, plan, outputs);
       give_back();
       return outputs;
     } catch (const lenet::Error&) {  // after which it can be used again
@@ -83,7 +84,7 @@ struct lenet_classifier {
   lenet::Predictor origin;
   lenet::Described described;
   lenet::ImagePipeline pipeline;
-  lenet::OutputKind kind;
+  lenet::OutputPlan plan;
   mutable std::mutex mutex = {};
   mutable std::vector<lenet::Predictor> idle = {};
 };
@@ -95,7 +96,7 @@ using lenet::ErrorCode;
 /// With the memory that a result points to.
 struct OwnedResult : lenet_result {
   lenet::Finding found;
-  lenet::Tensor values;
+  std::vector<lenet::Tensor> outputs;
   std::vector<lenet_prediction> listed;
   std::vector<const char*> texts;
   std::string note;
@@ -139,6 +140,15 @@ lenet_tensor_spec spec_of(const lenet::TensorSpec& spec) {
   return {spec.name.c_str(), spec.dtype.c_str(), spec.shape.data(), spec.shape.size()};
 }
 
+/// \throws Error BadInput when there is no such output.
+void require_output(const lenet::Predictor& predictor, size_t index) {
+  const std::size_t count = predictor.output_specs().size();
+  if (index < count) return;
+  throw lenet::Error(ErrorCode::BadInput, "index is " + std::to_string(index) +
+                                              "; expected less than the number of outputs, " +
+                                              std::to_string(count));
+}
+
 /// \param make gives what is in the handle
 template <typename Handle, typename Make>
 lenet_status create(Handle** handle, const char* name, lenet_error* error, Make&& make) {
@@ -180,35 +190,29 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     bool is_dark = false;
     const lenet::Image image = prepare(own, is_dark);
     auto made = std::make_unique<OwnedResult>();
-    made->values = own.run(
+    made->outputs = own.run(
         own.pipeline.view(image.pixels.data(), {1, image.height, image.width, image.channels}));
-    const lenet::Tensor& values = made->values;
-    const std::size_t classes = values.data.size();
-    if (classes == 0 || values.shape[0] != 1) {
-      throw lenet::Error(ErrorCode::Unsupported, "the model is no classifier: its output is " +
-                                                     lenet::to_string(values.shape));
-    }
     lenet::Wish wish;
     if (topk > 0) wish.topk = static_cast<std::int64_t>(std::min<size_t>(topk, INT64_MAX));
     if (threshold != nullptr && std::isnan(*threshold)) {
       throw lenet::Error(ErrorCode::BadInput, "the threshold is not a number");
     }
     if (threshold != nullptr) wish.threshold = *threshold;
-    made->found =
-        interpret(values.data.data(), classes, own.described, own.origin.config(), own.kind, wish);
+    made->found = interpret(own.plan, lenet::views_of(made->outputs), 0, own.described,
+                            own.origin.config(), wish);
     for (const lenet::Prediction& one : made->found.predictions) {
-      made->listed.push_back(
-          {one.class_id, one.label ? one.label->c_str() : nullptr, one.value, one.score});
+      made->listed.push_back({one.class_id, one.label ? one.label->c_str() : nullptr, one.value,
+                              one.score, one.head.empty() ? nullptr : one.head.c_str()});
     }
     for (const std::string& one : made->found.attributes) made->texts.push_back(one.c_str());
     made->predictions = made->listed.data();
     made->count = made->listed.size();
     made->attributes = made->texts.data();
     made->attribute_count = made->texts.size();
-    made->output = output_of(values);
-    made->value_name =
-        lenet::value_name(lenet::kind_for(own.described.description.outputs, own.kind));
+    made->output = output_of(made->outputs[0]);
+    made->value_name = lenet::value_name(own.plan, own.described.description.outputs);
     made->note = own.described.note;
+    if (!own.plan.note.empty()) made->note += (made->note.empty() ? "" : "; ") + own.plan.note;
     if (is_dark)
       made->note.insert(0, lenet::kDarkNote + std::string(made->note.empty() ? "" : "; "));
     made->warning = made->note.empty() ? nullptr : made->note.c_str();
@@ -276,13 +280,18 @@ lenet_status lenet_predictor_output_count(const lenet_predictor* predictor, size
 lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, size_t index,
                                          lenet_tensor_spec* spec, lenet_error* error) {
   return guarded(error, [&] {
-    const auto& specs = required(predictor, "predictor")->predictor.output_specs();
-    if (index >= specs.size()) {
-      throw lenet::Error(ErrorCode::BadInput, "index is " + std::to_string(index) +
-                                                  "; expected less than the number of outputs, " +
-                                                  std::to_string(specs.size()));
-    }
-    *required(spec, "spec") = spec_of(specs[index]);
+    const lenet::Predictor& own = required(predictor, "predictor")->predictor;
+    require_output(own, index);
+    *required(spec, "spec") = spec_of(own.output_specs()[index]);
+  });
+}
+
+lenet_status lenet_predictor_output_role(const lenet_predictor* predictor, size_t index,
+                                         const char** role, lenet_error* error) {
+  return guarded(error, [&] {
+    const lenet::Predictor& own = required(predictor, "predictor")->predictor;
+    require_output(own, index);
+    *required(role, "role") = to_string(own.output_meanings()[index].role);
   });
 }
 

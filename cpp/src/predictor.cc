@@ -66,6 +66,28 @@ void require_output(const Shape& given, const TensorSpec& spec, std::int64_t ima
                                              to_string(spec.shape));
 }
 
+/// What each output that an engine gives is, by its name.
+std::vector<OutputMeaning> meanings_of(const std::vector<TensorSpec>& outputs,
+                                       const std::vector<NamedMeaning>& known) {
+  const auto place_of = [&](const std::string& name) {
+    const auto is_it = [&](const TensorSpec& spec) { return spec.name == name; };
+    const auto found = std::find_if(outputs.begin(), outputs.end(), is_it);
+    return found == outputs.end() ? kNoOutput : static_cast<std::size_t>(found - outputs.begin());
+  };
+  std::vector<OutputMeaning> meanings(outputs.size());
+  for (const NamedMeaning& one : known) {
+    const std::size_t place = place_of(one.name);
+    if (place == kNoOutput) continue;
+    OutputMeaning& meaning = meanings[place] = one.meaning;
+    if (meaning.partner != kNoOutput) meaning.partner = place_of(known[meaning.partner].name);
+    const bool stands_alone = meaning.partner == kNoOutput;
+    if (meaning.role == OutputRole::Indices && stands_alone) {
+      meaning.role = OutputRole::ClassNumbers;
+    }
+  }
+  return meanings;
+}
+
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
 
@@ -79,6 +101,7 @@ struct Loaded {
   double multiply_adds = 0;              // for one image
   TensorSpec input;
   std::vector<TensorSpec> outputs;
+  std::vector<OutputMeaning> meanings;  // of each output
 };
 
 /// Where an output of a run goes, put together from those of its batches: to a tensor, which takes
@@ -212,6 +235,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                        : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
+  state.meanings = meanings_of(state.outputs, state.model->output_meanings);
   if (state.model->graph.require_images) {  // also where one number alone fits
     state.input.shape[0] = -1;
     for (TensorSpec& output : state.outputs) {
@@ -538,14 +562,14 @@ double Predictor::multiply_adds(const Shape& input) const {
   return model.graph.with_sizes(input)->multiply_adds;
 }
 bool Predictor::joins_images() const noexcept { return state_->model->graph.joins_images; }
-OutputKind Predictor::output_kind() const noexcept {
-  const bool integers = output_spec().dtype != "float32";
-  return integers ? OutputKind::Labels : state_->model->output_kind;
+const std::vector<OutputMeaning>& Predictor::output_meanings() const noexcept {
+  return state_->meanings;
 }
 
-const char* to_string(OutputKind kind) {
-  constexpr const char* kNames[] = {"unknown", "logits", "probabilities", "scores", "labels"};
-  return kNames[static_cast<std::size_t>(kind)];
+const char* to_string(OutputRole role) {
+  constexpr const char* kNames[] = {"unknown",  "logits",        "probabilities", "scores",
+                                    "features", "class_numbers", "indices",       "multi_hot"};
+  return kNames[static_cast<std::size_t>(role)];
 }
 
 }  // namespace lenet

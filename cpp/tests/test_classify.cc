@@ -36,7 +36,7 @@ TEST_CASE("images stand among the flags, and after --") {
 
 TEST_CASE("the most probable classes, the lower number first when two are equal") {
   const std::vector<float> logits = {1, 3, 3, -1};
-  const auto top = top_classes(logits.data(), 4, 3, OutputKind::Logits);
+  const auto top = top_classes(logits.data(), 4, 3, OutputRole::Logits);
   REQUIRE(top.size() == 3);
   CHECK(top[0].class_id == 1);
   CHECK(top[1].class_id == 2);
@@ -44,34 +44,34 @@ TEST_CASE("the most probable classes, the lower number first when two are equal"
   const double sum = 2 + std::exp(-2.0) + std::exp(-4.0);
   CHECK(top[0].value == doctest::Approx(1 / sum).epsilon(1e-7));
   CHECK(top[2].value == doctest::Approx(std::exp(-2.0) / sum).epsilon(1e-7));
-  CHECK(top_classes(logits.data(), 4, 9, OutputKind::Unknown).size() == 4);
-  CHECK(top_classes(logits.data(), 4, 1, OutputKind::Unknown)[0].value == 3);
+  CHECK(top_classes(logits.data(), 4, 9, OutputRole::Unknown).size() == 4);
+  CHECK(top_classes(logits.data(), 4, 1, OutputRole::Unknown)[0].value == 3);
   const std::vector<float> labels = {7, -1};
-  CHECK(top_classes(labels.data(), 2, 1, OutputKind::Labels).size() == 1);
-  CHECK(top_classes(labels.data(), 2, 9, OutputKind::Labels)[1].class_id == -1);
+  CHECK(top_classes(labels.data(), 2, 1, OutputRole::ClassNumbers).size() == 1);
+  CHECK(top_classes(labels.data(), 2, 9, OutputRole::ClassNumbers)[1].class_id == -1);
   const std::vector<float> large = {1e30F, -1e30F};
-  CHECK(top_classes(large.data(), 2, 1, OutputKind::Logits)[0].value == 1);
+  CHECK(top_classes(large.data(), 2, 1, OutputRole::Logits)[0].value == 1);
 }
 
 TEST_CASE("no class is made of NaN") {
   const float infinity = std::numeric_limits<float>::infinity();
-  const auto problem = [](const std::vector<float>& outputs, OutputKind kind) {
+  const auto problem = [](const std::vector<float>& outputs, OutputRole kind) {
     return problem_of(outputs.data(), outputs.size(), kind);
   };
-  for (const OutputKind kind : {OutputKind::Unknown, OutputKind::Logits, OutputKind::Probabilities,
-                                OutputKind::Scores, OutputKind::Labels}) {
+  for (const OutputRole kind : {OutputRole::Unknown, OutputRole::Logits, OutputRole::Probabilities,
+                                OutputRole::Scores, OutputRole::ClassNumbers}) {
     CHECK(problem({1, NAN, 2}, kind) == "output 1 of 3 is NaN");
     CHECK(problem({1, 0, 2}, kind) == "");
   }
   // -infinity is a number, as of a log-softmax; a softmax has no limit where it is all there is.
-  CHECK(problem({-infinity, 0}, OutputKind::Logits) == "");
-  CHECK(problem({-infinity, 0}, OutputKind::Unknown) == "");
-  CHECK(problem({infinity, 0}, OutputKind::Unknown) == "");
-  CHECK(problem({1, infinity}, OutputKind::Logits) ==
+  CHECK(problem({-infinity, 0}, OutputRole::Logits) == "");
+  CHECK(problem({-infinity, 0}, OutputRole::Unknown) == "");
+  CHECK(problem({infinity, 0}, OutputRole::Unknown) == "");
+  CHECK(problem({1, infinity}, OutputRole::Logits) ==
         "output 1 of 2 is infinite, of which a softmax makes NaN");
-  CHECK(problem({-infinity, -infinity}, OutputKind::Logits).find("all outputs") == 0);
-  CHECK(problem({0, 1e19F}, OutputKind::Labels) == "output 1 of 2 is no class number");
-  CHECK(problem({-infinity}, OutputKind::Labels) == "output 0 of 1 is no class number");
+  CHECK(problem({-infinity, -infinity}, OutputRole::Logits).find("all outputs") == 0);
+  CHECK(problem({0, 1e19F}, OutputRole::ClassNumbers) == "output 1 of 2 is no class number");
+  CHECK(problem({-infinity}, OutputRole::ClassNumbers) == "output 0 of 1 is no class number");
   // Each rule refuses it.
   const std::vector<float> outputs(26, NAN);
   for (const PostProcessKind& kind : post_process_kinds()) {
@@ -81,13 +81,13 @@ TEST_CASE("no class is made of NaN") {
       description.outputs.thresholds.push_back(usual);
     }
     CHECK_ERROR(BadInput, "the model gives no class: output 0 of 26 is NaN",
-                interpret(outputs.data(), 26, description, OutputKind::Unknown, {}));
+                interpret(outputs.data(), 26, description, OutputRole::Unknown, {}));
   }
   const std::vector<float> scores = {infinity, 0.25F};
   Description several;
   several.outputs.type = PostProcess::MultiLabelThreshOutput;
   several.outputs.thresholds = {0.5};
-  CHECK(interpret(scores.data(), 2, several, OutputKind::Logits, {}).predictions.size() == 1);
+  CHECK(interpret(scores.data(), 2, several, OutputRole::Logits, {}).predictions.size() == 1);
 }
 
 TEST_CASE("results as text, CSV and JSON") {
@@ -95,32 +95,30 @@ TEST_CASE("results as text, CSV and JSON") {
   const Finding named = {{{1, 0.75F, 0, "dog, \"hot\""}, {0, 0.25F, 0, "cat"}}, {}, {}};
   const Finding unnamed = {{{1, 0.75F}, {0, 0.25F}}, {}, {}};
   const std::string file = "a,\"b\"\n.png";
-  CHECK(format_results({{file, named, ""}}, Format::Text, OutputKind::Logits) ==
+  CHECK(format_results({{file, named, ""}}, Format::Text, "probability") ==
         "a,\"b\"?.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
-  CHECK(format_results({{file, unnamed, ""}}, Format::Text, OutputKind::Logits) ==
+  CHECK(format_results({{file, unnamed, ""}}, Format::Text, "probability") ==
         "a,\"b\"?.png\n  0.750000  class 1\n  0.250000  class 0\n");
-  CHECK(format_results({{file, named, ""}}, Format::Csv, OutputKind::Scores) ==
+  CHECK(format_results({{file, named, ""}}, Format::Csv, "probability") ==
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
         "\"a,\"\"b\"\"\n.png\",2,0,cat,0.25,\n");
   const Finding labels = {{{7, NAN}, {-1, NAN}}, {}, {}};
-  CHECK(format_results({{"a", labels, ""}}, Format::Text, OutputKind::Labels) ==
-        "a\n  class 7\n  class -1\n");
+  CHECK(format_results({{"a", labels, ""}}, Format::Text, "score") == "a\n  class 7\n  class -1\n");
   const std::vector<apps::ImageResult> other = {{"\xff.png", {{{0, 1}}, {}, {}}, ""}};
-  const std::string json = format_results(other, Format::Json, OutputKind::Unknown);
+  const std::string json = format_results(other, Format::Json, "score");
   CHECK(json.find(R"("label": null)") != std::string::npos);
   CHECK(json.find(R"("class_id": 0)") != std::string::npos);
   CHECK(json.find(R"("score": 1.0)") != std::string::npos);
-  CHECK(format_results(other, Format::Text, OutputKind::Unknown).find("  score 1.0") !=
-        std::string::npos);
+  CHECK(format_results(other, Format::Text, "score").find("  score 1.0") != std::string::npos);
   const std::vector<apps::ImageResult> attributes = {{"a.png", {{}, {"Hat: True"}, {0, 1}}, ""}};
-  CHECK(format_results(attributes, Format::Text, OutputKind::Scores) == "a.png\n  Hat: True\n");
-  CHECK(format_results(attributes, Format::Csv, OutputKind::Scores) ==
+  CHECK(format_results(attributes, Format::Text, "probability") == "a.png\n  Hat: True\n");
+  CHECK(format_results(attributes, Format::Csv, "probability") ==
         "file,rank,class_id,label,probability,error\na.png,1,,Hat: True,,\n");
-  CHECK(nlohmann::json::parse(format_results(attributes, Format::Json, OutputKind::Scores)) ==
+  CHECK(nlohmann::json::parse(format_results(attributes, Format::Json, "probability")) ==
         nlohmann::json::parse(R"([{"file": "a.png", "attributes": ["Hat: True"],
                                    "output": [0, 1]}])"));
-  CHECK(format_results({{"a.png", {}, ""}}, Format::Text, OutputKind::Scores) ==
+  CHECK(format_results({{"a.png", {}, ""}}, Format::Text, "probability") ==
         "a.png\n  no class reaches the threshold\n");
 }
 

@@ -37,7 +37,7 @@ Description with(const std::string& post_process, const std::string& labels = ""
 
 /// The classes of an image: "NUMBER LABEL VALUE".
 Names classes(const std::vector<float>& outputs, const Description& description, Wish wish = {},
-              OutputKind kind = OutputKind::Probabilities) {
+              OutputRole kind = OutputRole::Probabilities) {
   Names found;
   for (const auto& one :
        interpret(outputs.data(), outputs.size(), description, kind, wish).predictions) {
@@ -48,7 +48,7 @@ Names classes(const std::vector<float>& outputs, const Description& description,
 }
 
 Names attributes(std::vector<float> outputs, const std::string& post_process, Wish wish = {}) {
-  return interpret(outputs.data(), outputs.size(), with(post_process), OutputKind::Scores, wish)
+  return interpret(outputs.data(), outputs.size(), with(post_process), OutputRole::Scores, wish)
       .attributes;
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("Topk has its number, its names, and those of a file") {
   CHECK(classes({0.5F, 0.25F, 0.125F}, description) == Names{"0 cat 0.5", "1 0 0.25"});
   CHECK(classes({0.5F, 0.25F, 0.125F}, description, {1, {}}) == Names{"0 cat 0.5"});
   CHECK(classes({0.5F, 0.25F, 0.125F}, description, {{}, 0.3}) == Names{"0 cat 0.5"});
-  CHECK(classes({0, 0, 0}, description, {}, OutputKind::Logits) ==
+  CHECK(classes({0, 0, 0}, description, {}, OutputRole::Logits) ==
         Names{"0 cat 0.333", "1 0 0.333"});
   const std::string of_file =
       "{main_indicator: Topk, SavePreLabel: {save_dir: x}, Topk: {"
@@ -163,7 +163,7 @@ TEST_CASE("ThreshOutput is one of two classes, or one of many when it is sure") 
   CHECK(classes({0.25F, 0.5F, 0.25F}, three) == Names{"2 c 0.25"});
   CHECK_ERROR(BadModel, "default_label_index", classes({0, 1}, three));
   // Of a network that gives numbers of classes.
-  CHECK(classes({7, 1}, two, {}, OutputKind::Labels) == Names{"7 - null", "1 car null"});
+  CHECK(classes({7, 1}, two, {}, OutputRole::ClassNumbers) == Names{"7 - null", "1 car null"});
   CHECK(classes({}, two).empty());
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("MultiLabelThreshOutput has the classes at its threshold, in PaddleX a
   CHECK(classes(outputs, with(clas), {{}, 0.8}).empty());
   CHECK(classes(outputs, with(clas), {1, {}}) == Names{"2 - 0.75"});
   // A softmax would make one class of several.
-  CHECK(classes({3, -1, 2}, with(clas), {}, OutputKind::Logits) == Names{"0 - 3.0", "2 - 2.0"});
+  CHECK(classes({3, -1, 2}, with(clas), {}, OutputRole::Logits) == Names{"0 - 3.0", "2 - 2.0"});
   const std::string x3 = "{MultiLabelThreshOutput: {threshold: 0.25, label_list: [a, b, c]}}";
   CHECK(classes(outputs, with(x3)) == Names{"2 c 0.75", "0 a 0.5"});
 }
@@ -195,7 +195,7 @@ TEST_CASE("attributes are named as PaddleClas names them") {
               "HoldObjectsInFront: False", "Backpack", "Upper: LongSleeve UpperLogo UpperSplice",
               "Lower:  Trousers Shorts", "Boots"});
   const Finding found =
-      interpret(person.data(), 26, with("{PersonAttribute: }"), OutputKind::Scores, {});
+      interpret(person.data(), 26, with("{PersonAttribute: }"), OutputRole::Scores, {});
   CHECK(found.flags == std::vector<int>{1, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 1,
                                         0, 1, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1});
   CHECK(attributes(person, "{PersonAttribute: {hold_threshold: 0.5}}")[5] ==
@@ -216,7 +216,7 @@ TEST_CASE("attributes are named as PaddleClas names them") {
   // There the threshold of the number stands for those of obstruction and angle, but in `output`.
   const std::string own = "{TableAttribute: {number_threshold: 0.7, angle_threshold: 0.3}}";
   CHECK(attributes(table, own)[4] == "With-Obstacles");
-  CHECK(interpret(table.data(), 6, with(own), OutputKind::Scores, {}).flags ==
+  CHECK(interpret(table.data(), 6, with(own), OutputRole::Scores, {}).flags ==
         std::vector<int>{1, 0, 1, 0, 1, 1});
   CHECK_ERROR(BadModel, "the model are 5, its description has TableAttribute, which is for 6",
               attributes({0, 0, 0, 0, 0}, "{TableAttribute: }"));

@@ -1,3 +1,4 @@
+#include "model/output_meanings.h"
 #include "model/readers.h"
 #include "notation.h"
 
@@ -18,26 +19,29 @@ OnnxProgram read_external(const Arguments& entries) {
 }  // namespace
 
 TEST_CASE("what the operators say of a model: what its outputs are, whether it is quantized") {
-  const auto kind = [](const char* nodes) { return output_kind(read_nodes(nodes).graph); };
-  CHECK(kind("Softmax x -> y") == OutputKind::Probabilities);
-  CHECK(kind("Softmax x -> a; Relu x -> b; Gemm b w -> y") == OutputKind::Logits);
-  CHECK(kind("Reshape a s -> b; Identity b -> y; Softmax x -> a") == OutputKind::Probabilities);
-  CHECK(kind("Sigmoid x -> a; Flatten a -> y") == OutputKind::Scores);
-  CHECK(kind("Sigmoid x -> a; Softmax a -> y") == OutputKind::Probabilities);
-  CHECK(kind("Conv x w -> a; GlobalAveragePool a -> b; Flatten b -> y") == OutputKind::Logits);
-  CHECK(kind("LogSoftmax x -> y") == OutputKind::Logits);
+  const auto kind = [](const char* nodes) {
+    const OnnxProgram program = read_nodes(nodes);
+    return describe_outputs(program.graph, program.graph.outputs).at(0).meaning.role;
+  };
+  CHECK(kind("Softmax x -> y") == OutputRole::Probabilities);
+  CHECK(kind("Softmax x -> a; Relu x -> b; Gemm b w -> y") == OutputRole::Logits);
+  CHECK(kind("Softmax x -> a; Reshape a s -> b; Identity b -> y") == OutputRole::Probabilities);
+  CHECK(kind("Sigmoid x -> a; Flatten a -> y") == OutputRole::Scores);
+  CHECK(kind("Sigmoid x -> a; Softmax a -> y") == OutputRole::Probabilities);
+  CHECK(kind("Conv x w -> a; GlobalAveragePool a -> b; Flatten b -> y") == OutputRole::Logits);
+  CHECK(kind("LogSoftmax x -> y") == OutputRole::Logits);
   // A temperature, and two heads of which one is multiplied by what the image decides.
-  CHECK(kind("Constant -> t; MatMul x w -> a; Div a t -> y") == OutputKind::Logits);
-  CHECK(kind("MatMul x w -> a; Sigmoid x -> b; Mul a b -> y") == OutputKind::Unknown);
+  CHECK(kind("Constant -> t; MatMul x w -> a; Div a t -> y") == OutputRole::Logits);
+  CHECK(kind("MatMul x w -> a; Sigmoid x -> b; Mul a b -> y") == OutputRole::Unknown);
   // The mean of two networks' logits, of their probabilities, and of one of each.
-  CHECK(kind("Gemm x w -> a; Gemm x v -> b; Add a b -> y") == OutputKind::Logits);
-  CHECK(kind("Softmax x -> a; Softmax x -> b; Add a b -> y") == OutputKind::Unknown);
-  CHECK(kind("Gemm x w -> a; Softmax x -> b; Add a b -> y") == OutputKind::Unknown);
-  CHECK(kind("Softmax x -> a; Relu a -> y") == OutputKind::Unknown);
-  CHECK(kind("Relu x -> y") == OutputKind::Unknown);  // as it takes what is no logit
-  CHECK(kind("Gemm x w -> a; Tanh a -> y") == OutputKind::Unknown);
-  CHECK(kind("") == OutputKind::Unknown);
-  CHECK(kind("Identity y -> a; Identity a -> y") == OutputKind::Unknown);  // it goes round
+  CHECK(kind("Gemm x w -> a; Gemm x v -> b; Add a b -> y") == OutputRole::Logits);
+  CHECK(kind("Softmax x -> a; Softmax x -> b; Add a b -> y") == OutputRole::Unknown);
+  CHECK(kind("Gemm x w -> a; Softmax x -> b; Add a b -> y") == OutputRole::Unknown);
+  CHECK(kind("Softmax x -> a; Relu a -> y") == OutputRole::Unknown);
+  CHECK(kind("Relu x -> y") == OutputRole::Unknown);  // as it takes what is no logit
+  CHECK(kind("Gemm x w -> a; Tanh a -> y") == OutputRole::Unknown);
+  CHECK(kind("") == OutputRole::Unknown);
+  CHECK(kind("Identity y -> a; Identity a -> y") == OutputRole::Unknown);  // it goes round
   // So are quantized models known.
   CHECK_FALSE(read_nodes("Relu x -> y").quantized);
   for (const std::string type :

@@ -16,6 +16,7 @@ static class Lenet
         public IntPtr label;
         public float value;
         public float score;
+        public IntPtr head;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -20,7 +20,7 @@ from lenet_cpp.errors import (
     Unsupported,
     VersionMismatch,
 )
-from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.bundled import bundled_model_dir, predict
 from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.options import EngineInfo, Options, available_engines, paddle_version
@@ -52,6 +52,7 @@ __all__ = [
     "IsolatedPredictor",
     "LayerOutput",
     "Options",
+    "OutputSpec",
     "Predictor",
     "PredictorPool",
     "Profile",

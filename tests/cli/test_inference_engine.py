@@ -118,10 +118,10 @@ def test_threads_take_turns(lenet, monkeypatch):
 
     running, original = threading.Lock(), PaddleInferenceEngine.run
 
-    def watched(self, batch):
+    def watched(self, batch, wanted):
         assert running.acquire(blocking=False)
         time.sleep(0.01)
-        output = original(self, batch)
+        output = original(self, batch, wanted)
         running.release()
         return output
 

@@ -49,7 +49,7 @@ class Pixels(ctypes.Structure):
 class Prediction(ctypes.Structure):
     _fields_ = (
         *(("class_id", c_int64), ("label", c_char_p)),
-        *(("value", c_float), ("score", c_float)),
+        *(("value", c_float), ("score", c_float), ("head", c_char_p)),
     )
 
 

@@ -119,7 +119,7 @@ def test_csv_is_python_s(run_ok, model, files, expected, tmp_path):
         *files,
     )  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert tuple(rows[0]) == CSV_COLUMNS
+    assert tuple(rows[0]) == tuple(name for name in CSV_COLUMNS if name != "head")
     assert [row["file"] for row in rows[::2]] == list(map(str, files))
     assert [row["rank"] for row in rows] == ["1", "2"] * len(files)
     assert [int(row["class_id"]) for row in rows[::2]] == expected.argmax(axis=1).tolist()
@@ -160,21 +160,24 @@ def test_outputs_as_they_are_and_without_a_manifest(run_ok, model, files, expect
     assert best()["label"] is None
 
 
-def test_the_labels_are_not_those_of_another_output(run_ok, fails, model, files, tmp_path):
-    """Features have none, and are no logits: what the manifest says is of the 10 outputs."""
-    options = (f"--model_dir={model}", "--format=json", "--topk=84")
-    (result,) = json.loads(run_ok(*options, "--output_name=features", files[0]))
+def test_features_have_no_classes(run_ok, fails, model, files, tmp_path):
+    options = (f"--model_dir={model}", "--output_name=features")
+    (result,) = json.loads(run_ok(*options, "--format=json", files[0]))
     with lenet_cpp.Predictor(model_dir=model, output_name="features") as predictor:
         (features,) = predictor.run(digit().batch(files[:1]))
-    found = {each["class_id"]: each["score"] for each in result["predictions"]}
+    assert result["features"] == pytest.approx(features.tolist(), abs=1e-5)
     engine = lenet_cpp.InferenceEngine(output_name="features")
     engine.load_predictor(model_dir=model)
-    assert engine.output_kind == "unknown"
-    assert [found[i] for i in range(84)] == pytest.approx(features.tolist(), abs=1e-5)
-    assert {each["label"] for each in result["predictions"]} == {None}
+    assert engine.output_role == "features"
+    assert "84 features" in run_ok(*options, files[0])
+    fails(UNSUPPORTED, "use --format=json", *options, "--format=csv", files[0])
     (tmp_path / "two").write_text("one\ntwo\n")
-    given = (*options, "--output_name=features", f"--labels={tmp_path / 'two'}", files[0])
-    fails(BAD_INPUT, f"'{tmp_path / 'two'}' names 2 classes, the model has 84", *given)
+    given = (*options, f"--labels={tmp_path / 'two'}", files[0])
+    fails(BAD_INPUT, f"'{tmp_path / 'two'}' names classes; the model gives features", *given)
+    with lenet_cpp.Classifier(model, output_name="features") as classifier:
+        found = classifier(files[0])
+    assert found.predictions == ()
+    np.testing.assert_allclose(found.features, features, atol=1e-5)
 
 
 @pytest.mark.parametrize(

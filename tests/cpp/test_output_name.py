@@ -87,7 +87,7 @@ def test_what_is_behind_the_output_is_neither_computed_nor_needed(tmp_path):
         lenet_cpp.Predictor(path, engine="native", output_name="p") as early,
     ):
         assert compare(expected, features.run(IMAGES)).agrees
-        assert features.output_kind == "unknown"
+        assert features.output_role == "features"
         layers = [predictor.profile(1, runs=1).parts[0].layers for predictor in (features, early)]
         assert len(layers[0]) > len(layers[1])
 

@@ -39,7 +39,7 @@ def test_files(page, model_dir):
     assert names == written | {"model.pdmodel", "model.pdiparams", "preprocess.json"}
     assert (page / "model.pdiparams").read_bytes() == (model_dir / "lenet.pdiparams").read_bytes()
     about = json.loads((page / "model.json").read_bytes())
-    assert about == {"name": "lenet", "classes": [*"0123456789"], "output_kind": "logits"}
+    assert about == {"name": "lenet", "classes": [*"0123456789"], "output_role": "logits"}
     assert [path.name for path in page.parent.iterdir()] == ["page"]
 
 

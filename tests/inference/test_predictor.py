@@ -341,7 +341,7 @@ def test_integers_have_the_dtype_of_the_program(end, dtypes, tmp_path):
         with lenet_cpp.Predictor(tmp_path / "m.json", accelerator=accelerator) as predictor:
             assert [one.dtype for one in predictor.output_specs] == dtypes
             assert predictor.run(x).dtype == dtypes[0]
-            assert (predictor.output_kind == "labels") == (dtypes[0] != "float32")
+            assert (predictor.output_role == "class_numbers") == (dtypes[0] != "float32")
             found = list(predictor.run_outputs(x).values())
         for one, other in zip(found, expected, strict=True):
             assert (one.dtype, one.shape) == (other.dtype, other.shape)

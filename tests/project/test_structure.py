@@ -74,7 +74,6 @@ FACE = {f"lenet/{name}.h" for name in ("c_api", "predictor", "predictor_pool")}
 UPWARD = {
     ("engines/engine.h", "lenet/predictor.h"),
     ("engines/native/network.h", "lenet/predictor.h"),
-    ("model/graph.h", "lenet/predictor.h"),
     ("model/model.h", "lenet/predictor.h"),
     ("model/model_files.h", "lenet/predictor.h"),
     ("engines/native/kernels/dispatch.cc", "engines/native/int8/kernels.h"),

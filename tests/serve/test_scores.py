@@ -129,7 +129,7 @@ def test_the_predictor_says_what_its_outputs_are(case):
     for program in programs:
         options = {} if checked else {"check_program": False, "accelerator": "plain"}
         with lenet_cpp.Predictor(program, **options) as predictor:
-            assert predictor.output_kind == kind
+            assert predictor.output_role == kind
             np.testing.assert_allclose(predictor.run(batch), outputs, rtol=1e-4, atol=1e-6)
 
 
@@ -227,19 +227,18 @@ def numbered(request, images, tmp_path):
     return model, batch, np.argsort(-(batch.reshape(3, 784) @ weights), axis=1)[:, :count]
 
 
-NAMES = [*["no", "yes"] * 4, None, None]
-"""Of ten classes; the last two have none."""
+NAMES = [f"class {number}" for number in range(10)]
 
 
 def test_class_numbers_alone(numbered, images, tmp_path, root, run_program, capsys):
     model, batch, best = numbered
     with lenet_cpp.Predictor(model) as predictor:
-        assert predictor.output_kind == "labels"
+        assert predictor.output_role == "class_numbers"
         (found,) = predictor.run_outputs(batch).values()
         assert found.dtype == np.int64
         assert (found.reshape(best.shape) == best).all()
     labels = tmp_path / "labels.txt"
-    labels.write_text("\n".join(NAMES[:8]))
+    labels.write_text("\n".join(NAMES))
     flags = (f"--model_file={model}", f"--labels={labels}")
     program = root / "build" / "lenet_classify"
     for suffix in ("json", "csv"):
@@ -254,7 +253,7 @@ def test_class_numbers_alone(numbered, images, tmp_path, root, run_program, caps
                 wanted = [(c, NAMES[c], None) for c in best.ravel().tolist()]
             else:
                 rows = list(csv.DictReader(io.StringIO(text)))
-                wanted = [(str(c), NAMES[c] or "", "") for c in best.ravel().tolist()]
+                wanted = [(str(c), NAMES[c], "") for c in best.ravel().tolist()]
             assert [(row["class_id"], row["label"], row["score"]) for row in rows] == wanted
     capsys.readouterr()
     assert predict([*flags, str(images[0])]) == 0
@@ -263,7 +262,7 @@ def test_class_numbers_alone(numbered, images, tmp_path, root, run_program, caps
 
 def test_class_numbers_in_bulk_and_served(numbered, run_server, serve_program):
     model, batch, best = numbered
-    bulk = {"outputs": ["class_id", "label"], "labels": NAMES[:8]}
+    bulk = {"outputs": ["class_id", "label"], "labels": NAMES}
     columns = lenet_cpp.BatchPredictor(model, **bulk).columns(batch)
     assert columns["class_id"].tolist() == best[:, 0].tolist()
     assert columns["label"].tolist() == [NAMES[c] for c in best[:, 0]]

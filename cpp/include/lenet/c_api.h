@@ -119,8 +119,11 @@ typedef struct lenet_pixels {
 typedef struct lenet_prediction {
   int64_t class_id;
   const char* label;  ///< NULL where its name is not known
-  float value;        ///< what value_name of the result says
-  float score;        ///< the output of this class, as the model gives it
+  float value;        ///< what value_name of the result says; NaN where there is no value, as of
+                      ///< class numbers alone
+  float score;        ///< the output of this class, as the model gives it; or NaN
+  const char* head;   ///< of a model that gives several answers, such as attributes, which one
+                      ///< this belongs to; else NULL
 } lenet_prediction;
 
 /// What was found in an image. What it points to lives as long as it.
@@ -129,7 +132,8 @@ typedef struct lenet_result {
   size_t count;                         ///< 0 when no class reaches the threshold
   const char* const* attributes;        ///< instead, of a description whose name ends in Attribute
   size_t attribute_count;
-  lenet_output output;     ///< of the model: logits, probabilities or features, [1, ...]
+  lenet_output output;     ///< of the model, from which the classes are: logits, probabilities, the
+                           ///< values of a top-k; or features, of which there are no predictions
   const char* value_name;  ///< "probability", or "score" where the outputs are of another kind
   const char* warning;     ///< of the picture or the description, for the user; mostly NULL
 } lenet_result;
@@ -176,6 +180,13 @@ LENET_API lenet_status lenet_predictor_output_count(const lenet_predictor* predi
 /// \param index below the number of outputs
 LENET_API lenet_status lenet_predictor_output_spec(const lenet_predictor* predictor, size_t index,
                                                    lenet_tensor_spec* spec, lenet_error* error);
+
+/// What an output is, as far as the program tells; see lenet::OutputRole.
+/// \param index below the number of outputs
+/// \param role receives "unknown", "logits", "probabilities", "scores", "features",
+///   "class_numbers", "indices" or "multi_hot"; valid for ever
+LENET_API lenet_status lenet_predictor_output_role(const lenet_predictor* predictor, size_t index,
+                                                   const char** role, lenet_error* error);
 
 /// Runs for the first output. \param output is filled in
 LENET_API lenet_status lenet_predictor_run(lenet_predictor* predictor, const lenet_input* input,

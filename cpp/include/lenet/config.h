@@ -128,5 +128,6 @@ struct Config {
 
 /// For `Config::output_name`.
 inline constexpr const char* kEveryValue = "*";
+inline constexpr const char* kFeatures = "features";
 
 }  // namespace lenet

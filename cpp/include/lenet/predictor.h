@@ -25,6 +25,7 @@
 #include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/export.h"
+#include "lenet/outputs.h"
 #include "lenet/profile.h"
 #include "lenet/tensor.h"
 
@@ -39,17 +40,6 @@ struct ModelBytes {
   std::string_view program;
   std::string_view params;  ///< what the .pdiparams holds; empty for an .onnx
 };
-
-/// What the numbers of a classifier's first output are, by the operators that they come from.
-enum class OutputKind {
-  Unknown,        ///< none of these, or the program does not tell
-  Logits,         ///< a softmax makes probabilities of them
-  Probabilities,  ///< of a softmax: they add up to 1
-  Scores,         ///< of a sigmoid: each class for itself, from 0 to 1
-  Labels,         ///< integers: the numbers of classes, the most probable first, without scores
-};
-/// "unknown", "logits", "probabilities", "scores" or "labels".
-LENET_API const char* to_string(OutputKind kind);
 
 /// What the arithmetic of a predictor is.
 struct ComputedPrecision {
@@ -140,8 +130,8 @@ class LENET_API Predictor {
   /// Whether the model is quantized: its weights are int8. With the Paddle engine and `precision`
   /// fp32 every run turns them into float32: int8's accuracy at less than float32's speed.
   bool quantized() const noexcept;
-  /// What the numbers of the first output are, also of a program that was not checked.
-  OutputKind output_kind() const noexcept;
+  /// What each of `output_specs()` is, also of a program that was not checked.
+  const std::vector<OutputMeaning>& output_meanings() const noexcept;
   /// Whether the model computes an image's result of several images of its batch, as far as the
   /// check can see: what is not to depend on each other is then not to be in one batch.
   bool joins_images() const noexcept;

@@ -143,30 +143,23 @@ Finding attributes_of(const float* outputs, std::size_t classes, const OutputRul
   return found;
 }
 
+}  // namespace
+
+OutputRole role_for(const OutputRule& rule, OutputRole role) {
+  const bool one_of_them = rule.type == PostProcess::Topk || rule.type == PostProcess::ThreshOutput;
+  return one_of_them || role != OutputRole::Logits ? role : OutputRole::Unknown;
+}
+
+bool gives_probability(OutputRole role) {
+  return role == OutputRole::Logits || role == OutputRole::Probabilities ||
+         role == OutputRole::Scores;
+}
+
 bool replaces_output(const Config& config) {
   return !config.output_name.empty() && config.output_name != kEveryValue;
 }
 
-}  // namespace
-
-OutputKind kind_for(const OutputRule& rule, OutputKind kind) {
-  const bool one_of_them = rule.type == PostProcess::Topk || rule.type == PostProcess::ThreshOutput;
-  return one_of_them || kind != OutputKind::Logits ? kind : OutputKind::Unknown;
-}
-
-OutputKind kind_of_outputs(const Predictor& predictor, const Described& described) {
-  const OutputKind kind = predictor.output_kind();
-  const bool told = kind != OutputKind::Unknown || replaces_output(predictor.config());
-  if (told || !described.softmax) return kind;
-  return *described.softmax ? OutputKind::Probabilities : OutputKind::Logits;
-}
-
-const char* value_name(OutputKind kind) {
-  const bool known = kind != OutputKind::Unknown && kind != OutputKind::Labels;
-  return known ? "probability" : "score";
-}
-
-std::string problem_of(const float* outputs, std::size_t classes, OutputKind kind) {
+std::string problem_of(const float* outputs, std::size_t classes, OutputRole role) {
   constexpr float kBeyondIntegers = 9223372036854775808.0F;  // 2^63
   const auto is = [&](std::size_t i, const char* what) {
     return "output " + std::to_string(i) + " of " + std::to_string(classes) + " is " + what;
@@ -174,15 +167,15 @@ std::string problem_of(const float* outputs, std::size_t classes, OutputKind kin
   float greatest = -std::numeric_limits<float>::infinity();
   for (std::size_t i = 0; i < classes; ++i) {
     if (std::isnan(outputs[i])) return is(i, "NaN");
-    if (kind == OutputKind::Labels && !(std::abs(outputs[i]) < kBeyondIntegers)) {
+    if (role == OutputRole::ClassNumbers && !(std::abs(outputs[i]) < kBeyondIntegers)) {
       return is(i, "no class number");
     }
-    if (kind == OutputKind::Logits && outputs[i] > std::numeric_limits<float>::max()) {
+    if (role == OutputRole::Logits && outputs[i] > std::numeric_limits<float>::max()) {
       return is(i, "infinite, of which a softmax makes NaN");
     }
     greatest = std::max(greatest, outputs[i]);
   }
-  const bool none = kind == OutputKind::Logits && std::isinf(greatest) && classes > 0;
+  const bool none = role == OutputRole::Logits && std::isinf(greatest) && classes > 0;
   return none ? "all outputs are -infinity, of which a softmax makes NaN" : "";
 }
 
@@ -192,15 +185,15 @@ Error no_class(const std::string& image, const std::string& problem, const std::
 }
 
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
-                                    OutputKind kind) {
-  if (kind == OutputKind::Labels) {
+                                    OutputRole role) {
+  if (role == OutputRole::ClassNumbers) {
     std::vector<Prediction> labels;
     for (std::size_t i = 0; i < std::min(k, classes); ++i) {
       labels.push_back({static_cast<std::int64_t>(outputs[i]), std::nanf(""), std::nanf("")});
     }
     return labels;
   }
-  const bool softmax = kind == OutputKind::Logits;
+  const bool softmax = role == OutputRole::Logits;
   std::vector<std::size_t> order(classes);
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(k, classes));
@@ -223,19 +216,19 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 }
 
 Finding interpret(const float* outputs, std::size_t classes, const Description& description,
-                  OutputKind kind, const Wish& wish) {
+                  OutputRole role, const Wish& wish) {
   const OutputRule& rule = description.outputs;
   if (classes == 0) return {};
-  kind = kind_for(rule, kind);
-  const std::string problem = problem_of(outputs, classes, kind);
+  role = role_for(rule, role);
+  const std::string problem = problem_of(outputs, classes, role);
   if (!problem.empty()) throw no_class("the image", problem, "");
   std::vector<double> thresholds = rule.thresholds;
   if (wish.threshold) std::fill(thresholds.begin(), thresholds.end(), *wish.threshold);
   Finding found;
   std::vector<Prediction>& predictions = found.predictions;
-  if (kind == OutputKind::Labels || rule.type == PostProcess::Topk || wish.topk) {
+  if (role == OutputRole::ClassNumbers || rule.type == PostProcess::Topk || wish.topk) {
     const std::int64_t k = wish.topk.value_or(rule.topk.value_or(kUsualTopk));
-    predictions = top_classes(outputs, classes, static_cast<std::size_t>(k), kind);
+    predictions = top_classes(outputs, classes, static_cast<std::size_t>(k), role);
     const auto is_below = [&](const Prediction& one) { return one.value < *wish.threshold; };
     if (wish.threshold) {
       predictions.erase(std::remove_if(predictions.begin(), predictions.end(), is_below),
@@ -251,7 +244,7 @@ Finding interpret(const float* outputs, std::size_t classes, const Description& 
                       std::to_string(rule.default_class));
     }
     predictions = {
-        one_class(top_classes(outputs, classes, classes, kind), thresholds[0], rule.default_class)};
+        one_class(top_classes(outputs, classes, classes, role), thresholds[0], rule.default_class)};
   } else {
     return attributes_of(outputs, classes, rule, thresholds);
   }
@@ -267,20 +260,13 @@ Finding interpret(const float* outputs, std::size_t classes, const Description& 
   return found;
 }
 
-Finding interpret(const float* outputs, std::size_t classes, const Described& described,
-                  const Config& config, OutputKind kind, const Wish& wish) {
+bool takes_labels(std::size_t classes, const Described& described, const Config& config) {
   const std::size_t labels = described.description.labels.size();
-  const bool fits = kind == OutputKind::Labels || labels == 0 || labels == classes;
-  if (!fits && (described.labels_given || !replaces_output(config))) {
-    throw Error(described.labels_given ? ErrorCode::BadInput : ErrorCode::BadModel,
-                "'" + described.labels_source + "' names " + std::to_string(labels) +
-                    " classes, the model has " + std::to_string(classes));
-  }
-  Finding found = interpret(outputs, classes, described.description, kind, wish);
-  if (!fits) {
-    for (Prediction& prediction : found.predictions) prediction.label.reset();
-  }
-  return found;
+  if (labels == 0 || classes == 0 || labels == classes) return true;
+  if (!described.labels_given && replaces_output(config)) return false;
+  throw Error(described.labels_given ? ErrorCode::BadInput : ErrorCode::BadModel,
+              "'" + described.labels_source + "' names " + std::to_string(labels) +
+                  " classes, the model has " + std::to_string(classes));
 }
 
 }  // namespace lenet

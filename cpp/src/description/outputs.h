@@ -17,6 +17,7 @@ struct Prediction {
   float value = 0;                                  ///< as value_name says
   float score = 0;                                  ///< the output of this class, as it is
   std::optional<std::string> label = std::nullopt;  ///< nothing: its name is not known
+  std::string head = {};  ///< of a network that gives several answers: which one
 };
 
 /// What was found in an image.
@@ -24,7 +25,8 @@ struct Finding {
   std::vector<Prediction> predictions;  ///< in the order in which they are reported
   // Of the post-processings whose name ends in Attribute, which have no predictions:
   std::vector<std::string> attributes;
-  std::vector<int> flags;  ///< whether each output is above its threshold
+  std::vector<int> flags;            ///< whether each output is above its threshold
+  std::vector<float> features = {};  ///< of a network that gives no classes
 };
 
 /// What users ask for in place of what the description says.
@@ -33,23 +35,28 @@ struct Wish {
   std::optional<double> threshold;
 };
 
-/// The kind of outputs by which a rule goes: those of several labels are taken as they are.
-OutputKind kind_for(const OutputRule& rule, OutputKind kind);
+/// The role of outputs by which a rule goes: logits of several labels are taken as they are.
+OutputRole role_for(const OutputRule& rule, OutputRole role);
 
-/// The kind of the outputs: as the program tells, or else the manifest does, which says nothing of
-/// a value that `output_name` makes the output.
-OutputKind kind_of_outputs(const Predictor& predictor, const Described& described);
+/// Whether the value of a prediction is a probability; else it is a score, or there is none.
+bool gives_probability(OutputRole role);
 
-/// What the value of a prediction is: "probability", or "score" of labels, which have none, and of
-/// outputs of an unknown kind.
-const char* value_name(OutputKind kind);
+/// Whether the user makes a value of the program the output.
+bool replaces_output(const Config& config);
+
+/// Whether classes get the labels that are known of a model. The model's own are left out where
+/// they are not as many as the classes, and `output_name` makes another value the output.
+/// \param classes the number of classes; 0: it is not known
+/// \throws Error BadModel where they are not as many, BadInput of labels that the user gives,
+///   naming the labels' file.
+bool takes_labels(std::size_t classes, const Described& described, const Config& config);
 
 /// What keeps the outputs of an image from being classes and scores, which are never made of NaN:
 /// an output that is NaN, a class number that is no number of 64 bits, or logits whose softmax is
 /// NaN, as of infinity. -infinity, as of a log-softmax, is a number.
-/// \param kind as kind_for gives it
+/// \param role as role_for gives it
 /// \returns a clause, such as "output 3 of 10 is nan"; nothing when they are sound
-std::string problem_of(const float* outputs, std::size_t classes, OutputKind kind);
+std::string problem_of(const float* outputs, std::size_t classes, OutputRole role);
 
 /// The error of such an image: BadInput, as other images may fare better.
 /// \param image as messages name it, quoted
@@ -58,24 +65,18 @@ Error no_class(const std::string& image, const std::string& problem, const std::
 
 /// The `k` greatest of `outputs`, the lower number first when two are equal.
 /// \param outputs with which problem_of finds nothing wrong
-/// \param kind of logits, the values are probabilities; of labels, which are the classes
-///   themselves and have none, NaN; of others, the outputs themselves
+/// \param role of logits, the values are probabilities; of class numbers, which have none, NaN; of
+///   others, the outputs themselves
 std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, std::size_t k,
-                                    OutputKind kind);
+                                    OutputRole role);
 
-/// \param kind as the network's outputs are; kind_for is taken of it
+/// \param role as the network's outputs are; role_for is taken of it
 /// \param wish with `topk` the rule is Topk, and 5 is what it has by default; `threshold` stands
 /// for
 ///   every threshold of the rule, and takes those of the Topk away that are below it
 /// \throws Error BadModel when the outputs are not as many as the description is made for; BadInput
 ///   when problem_of has something to say of them.
 Finding interpret(const float* outputs, std::size_t classes, const Description& description,
-                  OutputKind kind, const Wish& wish);
-
-/// The same of all that is known of a model, whose labels must be as many as the outputs. The
-/// model's own are left out where they are not, and `output_name` makes another value the output.
-/// \throws Error BadModel too, BadInput of labels that the user gives, naming the labels' file.
-Finding interpret(const float* outputs, std::size_t classes, const Described& described,
-                  const Config& config, OutputKind kind, const Wish& wish);
+                  OutputRole role, const Wish& wish);
 
 }  // namespace lenet

@@ -1,6 +1,7 @@
 #include "model/graph.h"
 
 #include "io/printable.h"
+#include "lenet/config.h"
 #include "model/element_types.h"
 #include "model/rules/rules.h"
 
@@ -16,45 +17,8 @@ std::size_t input_of(const Operator& op) {
   return argument == op.inputs.end() || argument->second.empty() ? kNone : argument->second[0];
 }
 
-/// Operators whose results are logits, if they are a program's outputs.
-constexpr std::string_view kLinear =
-    "MatMul Gemm mul fc Conv ConvTranspose BatchNormalization LogSoftmax";
-/// Those that give their first input in another shape, or under another name.
-constexpr std::string_view kMoves =
-    "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose quantize_linear "
-    "dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
-/// Those that average or clip logits, which are logits still.
-constexpr std::string_view kKeepsLogits =
-    "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "
-    "Relu Relu6 LeakyRelu PRelu prelu Clip Slice";
-/// And those all of whose inputs are addends or parts of the result.
-constexpr std::string_view kCombines = "Add Sub Maximum Minimum Sum Max Min Concat 0.combine";
-/// Those of which all inputs but one are to be constants, such as a temperature.
-constexpr std::string_view kMultiplies = "Mul Div";
+/// Operators that give what the model fixes.
 constexpr std::string_view kConstants = "Fill assign_value assign_value_ Constant ConstantOfShape";
-
-/// Whether the model fixes what a value holds; the graph need not be checked.
-bool is_constant(const Graph& graph, std::size_t value) {
-  const std::size_t producer = graph.values[value].producer;
-  return is_known(graph.values[value]) ||
-         (producer != kNone && has_word(kConstants, graph.operators[producer].kind));
-}
-
-/// Whether this is a scale of 1 without a bias, which Paddle puts behind each output that it saves.
-bool scales_by_one(const Graph& graph, const Operator& op) {
-  if (op.kind != "Scale") return false;
-  const auto number = [](const Operator& from, std::string_view name) {
-    const auto* value = from.attribute<double>(name);
-    return value == nullptr ? std::nullopt : std::optional(*value);
-  };
-  std::optional<double> factor = number(op, "scale");
-  if (!factor && op.inputs.size() == 2 && op.inputs[1].second.size() == 1) {  // of PIR
-    const std::size_t by = op.inputs[1].second[0];
-    const std::size_t full = by == kNone ? kNone : graph.values[by].producer;
-    if (full != kNone) factor = number(graph.operators[full], "value");
-  }
-  return factor == 1 && number(op, "bias").value_or(0) == 0;
-}
 
 template <typename Number>
 Number read_at(const Value& value, std::size_t index) {
@@ -105,7 +69,7 @@ std::size_t find_features(const Graph& graph, const std::string& path) {
 
 /// The value that Graph::output_name means.
 std::size_t find_output(const Graph& graph, const std::string& path) {
-  if (graph.output_name == "features") return find_features(graph, path);
+  if (graph.output_name == kFeatures) return find_features(graph, path);
   for (const Operator& op : graph.operators) {
     const auto* name = op.attribute<std::string>("name");  // PIR's values have none of their own
     const std::size_t fetched = op.kind == "Fetch" ? input_of(op) : kNone;
@@ -154,43 +118,10 @@ void link_values(Graph& graph) {
   }
 }
 
-OutputKind output_kind(const Graph& graph) {
-  if (graph.outputs.empty()) return OutputKind::Unknown;
-  // Where the numbers of the output come from: all of several addends have to be logits.
-  std::vector<std::size_t> sources = {graph.outputs[0]};
-  std::vector<bool> seen(graph.values.size());
-  bool unchanged = true;  // but for the shape
-  bool logits = false;
-  while (!sources.empty()) {
-    const std::size_t value = sources.back();
-    sources.pop_back();
-    if (seen[value]) continue;
-    seen[value] = true;
-    const std::size_t producer = graph.values[value].producer;
-    if (producer == kNone) return OutputKind::Unknown;
-    const Operator& op = graph.operators[producer];
-    if (op.kind == "Softmax" && unchanged) return OutputKind::Probabilities;
-    if (op.kind == "Sigmoid" && unchanged) return OutputKind::Scores;
-    if (has_word(kLinear, op.kind)) {
-      logits = true;
-      continue;
-    }
-    const bool moves = has_word(kMoves, op.kind) || scales_by_one(graph, op);
-    const bool multiplies = has_word(kMultiplies, op.kind);
-    const bool takes_all = multiplies || has_word(kCombines, op.kind);
-    if (!moves && !takes_all && !has_word(kKeepsLogits, op.kind)) return OutputKind::Unknown;
-    unchanged = unchanged && moves;
-    const std::size_t before = sources.size();
-    if (takes_all) {
-      each_value(op.inputs, [&](std::size_t input) {
-        if (!is_constant(graph, input)) sources.push_back(input);
-      });
-      if (multiplies && sources.size() != before + 1) return OutputKind::Unknown;
-    } else if (const std::size_t first = input_of(op); first != kNone) {
-      sources.push_back(first);
-    }
-  }
-  return logits ? OutputKind::Logits : OutputKind::Unknown;
+bool is_constant(const Graph& graph, std::size_t value) {
+  const std::size_t producer = graph.values[value].producer;
+  return is_known(graph.values[value]) ||
+         (producer != kNone && has_word(kConstants, graph.operators[producer].kind));
 }
 
 void choose_output(Graph& graph, const std::string& path) {

@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "lenet/error.h"
-#include "lenet/predictor.h"
 #include "lenet/tensor.h"
 
 namespace lenet {
@@ -250,10 +249,6 @@ struct Graph {
 /// Fills in kinds and producers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
 
-/// What the numbers of the first output are, by the operators that they come from. The graph need
-/// not be checked. Linear.
-OutputKind output_kind(const Graph& graph);
-
 /// Inputs for Graph::with_sizes, of which a model with open sizes takes some, most probably:
 /// whether an operator is supported, or joins images, does not depend on them. Those of 3 channels
 /// first.
@@ -286,6 +281,9 @@ std::vector<float> floats_of(const Value& value);
 
 /// A number or a list of integers, if it is known and short enough to compute a shape from.
 std::optional<Integers> known_list(const Value& value);
+
+/// Whether the model fixes what a value holds, also where the graph is not checked.
+bool is_constant(const Graph& graph, std::size_t value);
 
 /// Which operators compute what an output needs that is not known: others may be anything.
 std::vector<bool> needed_operators(const Graph& graph);

@@ -33,7 +33,6 @@ class Loader {
       load_parameters();
       check_program();
     }
-    if (model_->graph.output_name.empty()) model_->output_kind = output_kind(model_->graph);
     return model_;
   }
 
@@ -83,6 +82,7 @@ class Loader {
     });
     model_->quantized = found.quantized;
     Graph& graph = model_->graph = std::move(found.graph);
+    const std::vector<std::size_t> outputs = graph.outputs;
     set_output(graph);
     const auto is_answer = [&](std::size_t output) {
       return is_number(graph.values[output].dtype);
@@ -96,6 +96,7 @@ class Loader {
       if (!is_for_images) throw;  // of no engine
       model_->refusal = error;
     }
+    describe(outputs);
   }
 
   void read_program() {
@@ -147,10 +148,11 @@ class Loader {
 
   void check_program() {
     Graph& graph = model_->graph;
+    const std::vector<std::size_t> outputs = graph.outputs;
     set_output(graph);
     if (model_->refusal) {  // only its parameters were read
       model_->unchecked = true;
-      return;
+      return describe(outputs);
     }
     for (const Operator& op : graph.operators) {
       if (op.kind != "dequantize_linear") continue;
@@ -167,6 +169,7 @@ class Loader {
       if (config_.check_program) throw;
       model_->refusal.emplace(ErrorCode::Unsupported, error.what());
     }
+    describe(outputs);
     if (!config_.check_program) graph.require_images = nullptr;
     const bool changes = graph.differs || !graph.rewritten.empty();
     model_->unchecked = model_->refusal || (!config_.check_program && changes);
@@ -174,6 +177,24 @@ class Loader {
       model_->checked_program =
           std::make_shared<const MemoryFile>(write_checked_program(program(), graph, model_->path));
     }
+  }
+
+  /// \param declared the outputs of the program, of which the check may leave some out
+  void describe(const std::vector<std::size_t>& declared) {
+    const Graph& graph = model_->graph;
+    std::vector<NamedMeaning>& found = model_->output_meanings;
+    found = describe_outputs(graph, declared);
+    if (graph.output_name.empty() || graph.outputs.size() != 1) return;
+    const std::size_t chosen = graph.outputs[0];
+    const auto own = std::find(declared.begin(), declared.end(), chosen);
+    if (own != declared.end()) {
+      found = {found[static_cast<std::size_t>(own - declared.begin())]};
+      found[0].meaning.partner = kNoOutput;
+      return;
+    }
+    OutputMeaning inner;
+    if (graph.output_name == kFeatures) inner.role = OutputRole::Features;
+    found = {{printable(graph.values[chosen].name), inner}};
   }
 
   const ModelFiles& files_;

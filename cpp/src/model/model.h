@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "io/file.h"
 #include "lenet/config.h"
@@ -13,6 +14,7 @@
 #include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/model_files.h"
+#include "model/output_meanings.h"
 
 namespace lenet {
 
@@ -32,7 +34,8 @@ struct ModelFacts {
   /// is right then; the int8 passes quantize them once more, and answers are wrong without an
   /// error.
   bool float_weights = false;
-  OutputKind output_kind = OutputKind::Unknown;
+  /// Of each output that the program declares, or of the one that `Config::output_name` chooses.
+  std::vector<NamedMeaning> output_meanings;
 };
 
 /// Read once and never changed: what an engine runs is what was hashed and checked. Engines, their

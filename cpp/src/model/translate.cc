@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "io/printable.h"
+#include "model/output_meanings.h"
 #include "model/rules/support.h"
 
 namespace lenet {
@@ -127,6 +128,31 @@ void Translator::require_input_type() const {
   }
 }
 
+void Translator::drop_integers() {
+  std::vector<std::size_t>& outputs = graph_.outputs;
+  const auto is_float = [this](std::size_t index) {
+    return graph_.values[index].dtype == kFloat32;
+  };
+  if (!graph_.output_name.empty() || std::all_of(outputs.begin(), outputs.end(), is_float)) return;
+  const std::vector<NamedMeaning> found = describe_outputs(graph_, outputs);
+  const auto has = [](const OutputMeaning& meaning, std::initializer_list<OutputRole> roles) {
+    return std::find(roles.begin(), roles.end(), meaning.role) != roles.end();
+  };
+  const auto has_all_scores = [&](const NamedMeaning& one) {
+    return !one.meaning.picked &&
+           has(one.meaning, {OutputRole::Logits, OutputRole::Probabilities, OutputRole::Scores});
+  };
+  const bool tells_all = std::any_of(found.begin(), found.end(), has_all_scores);
+  std::vector<std::size_t> kept;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const bool tells_classes =
+        !tells_all && has(found[i].meaning,
+                          {OutputRole::Indices, OutputRole::ClassNumbers, OutputRole::MultiHot});
+    if (tells_classes || is_float(outputs[i])) kept.push_back(outputs[i]);
+  }
+  outputs = std::move(kept);
+}
+
 void Translator::begin_onnx() {
   if (graph_.opset < kMinOpset || graph_.opset > kMaxOpset) {
     unsupported("uses the operator set " + std::to_string(graph_.opset) + "; those from " +
@@ -150,11 +176,7 @@ void Translator::begin_onnx() {
     if (!given) refuse("is damaged: nothing gives its output '" + value.name + "'");
   }
   choose_output(graph_, path_);
-  // What there is of another type is not computed.
-  const auto gone = std::remove_if(outputs.begin(), outputs.end(), [this](std::size_t index) {
-    return graph_.output_name.empty() && graph_.values[index].dtype != kFloat32;
-  });
-  outputs.erase(gone, outputs.end());
+  drop_integers();
   if (outputs.empty()) unsupported("has no float32 output");
   if (input.shape.empty()) {
     unsupported("does not say the shape of its input '" + input.name + "'");

@@ -40,6 +40,9 @@ class Translator {
 
  private:
   void begin_onnx();
+  /// Leaves out integer outputs that no classes depend on, as another output has the scores of all
+  /// classes: native computes no integers.
+  void drop_integers();
   void require_input_type() const;
   [[noreturn]] void refuse(const std::string& problem) const { refuse_program(path_, problem); }
   [[noreturn]] void unsupported(const std::string& problem) const;

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import suppress
 from functools import partial
@@ -27,7 +27,7 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.model import Model, Opened, as_labels
 from lenet_cpp.inference.options import BUNDLED_DIR, Options, check_names
-from lenet_cpp.inference.outputs import of_each, problems_of, require_rows, rows_of, value_name
+from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import Predictor
 
 _Path = str | os.PathLike[str] | None
@@ -209,19 +209,19 @@ class BatchPredictor(Closing):
         spec = predictor.input_spec
         rows = read_column(images, spec.shape, self._kind, spec.dtype)
         self._prepare(rows, model)
-        kind = _kind_of_values(model, self._outputs)
-        blocks = [self._run(predictor, places, block, rows, kind) for places, block in rows.tensors]
+        asked = set(self._outputs)
+        checks = None if asked <= {"logits"} else bool({"probability", "probabilities"} & asked)
+        blocks = [
+            self._run(predictor, places, block, rows, softmax=checks)
+            for places, block in rows.tensors
+        ]
         if rows.errors and self._errors is None:
             number = min(rows.errors)
             row = f"row {number} of {self._column!r}" if names is None else str(names[number])
             why = rows.errors[number]
             raise BadInput(why if row in why else f"{row}: {why}")
-        declared = predictor.output_spec.shape[-1:]
-        classes = math.prod(blocks[0][1].shape[1:]) if blocks else max(0, *declared)
-        logits = np.full((rows.count, classes), np.nan, np.float32)
-        for places, outputs in blocks:
-            logits[places] = outputs.reshape(len(places), classes)
-        found = self._columns(model).of(logits, rows.errors, self._outputs)
+        outputs = _joined(model, rows.count, blocks)
+        found = self._columns(model).of(outputs, rows.errors, self._outputs)
         results = {column: found[output] for output, column in self._outputs.items()}
         if self._errors is not None:
             results[self._errors] = np.array([*map(rows.errors.get, range(rows.count))], object)
@@ -246,9 +246,9 @@ class BatchPredictor(Closing):
         return self._model.checksum
 
     @property
-    def output_kind(self) -> str:
-        """As :attr:`lenet_cpp.Predictor.output_kind`; loads the model when necessary."""
-        return self._model.output_kind
+    def output_role(self) -> str:
+        """What the outputs are; see :class:`lenet_cpp.OutputSpec`; loads the model if necessary."""
+        return self._model.output_role
 
     @property
     def input_bytes(self) -> int:
@@ -288,10 +288,10 @@ class BatchPredictor(Closing):
     @property
     def usual_outputs(self) -> tuple[str, ...]:
         """The outputs that tell what an image shows; loads the model when necessary."""
-        kind = self.output_kind
         if self._columns(self._model).finds_several:
             return ("class_id", "class_ids", "labels")
-        return ("class_id", "label", *(() if kind == "labels" else (value_name(kind),)))
+        has_values = self.output_role != "class_numbers"
+        return ("class_id", "label", *((self._model.value_name,) if has_values else ()))
 
     @property
     def pipeline(self) -> Pipeline:
@@ -352,8 +352,7 @@ class BatchPredictor(Closing):
         return self._known[1]
 
     def _columns(self, model: Model) -> OutputColumns:
-        classes = None if model.output_kind == "labels" else model.num_classes
-        return OutputColumns(model, model.rule, model.labels(classes), self._threshold)
+        return OutputColumns(model, model.rule, model.labels, self._threshold)
 
     def _prepare(self, rows: Rows, model: Model) -> None:
         """Read the pictures among the rows, by as many threads as a run has."""
@@ -381,14 +380,17 @@ class BatchPredictor(Closing):
         places: NDArray[np.intp],
         block: NDArray[Any],
         rows: Rows,
-        kind: str | None,
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Run the good rows of a block, and list the others: also those without a class.
+        *,
+        softmax: bool | None,
+    ) -> tuple[NDArray[np.intp], tuple[NDArray[Any], ...]]:
+        """Run the good rows of a block, and list the others.
 
-        ``kind`` is that of the values; None when the raw outputs alone are asked for.
+        Also those without a class, with ``softmax`` those whose softmax is NaN too; None where raw
+        outputs alone are asked for, which may be anything.
         """
+        model = self._model
         try:
-            outputs = predictor.run(block)
+            outputs = model.run(predictor, block)
         except BadInput:
             with np.errstate(over="ignore"):
                 values = block.reshape(len(block), -1).astype(np.float32)
@@ -398,21 +400,28 @@ class BatchPredictor(Closing):
             for number in places[~good].tolist():
                 rows.errors[number] = "it holds NaN or infinity"
             places, block = places[good], block[good]
-            outputs = predictor.run(block)
-        require_rows(outputs, len(places), self._model.program)
-        if kind is not None and len(places):
+            outputs = model.run(predictor, block)
+        if softmax is not None and len(places):
             origin = of_each(predictor.nan_origin, block)
-            problems = problems_of(rows_of(outputs), kind, ["the image"] * len(places), origin)
+            names = ["the image"] * len(places)
+            problems = model.problems(outputs, names, origin, softmax=softmax)
             rows.errors.update({int(places[row]): why for row, why in problems.items()})
         return places, outputs
 
 
-def _kind_of_values(model: Model, outputs: Collection[str]) -> str | None:
-    """Return the kind of outputs that classes are made of; None when none is asked for."""
-    if set(outputs) <= {"logits"}:
-        return None
-    shares = {"probability", "probabilities"} & set(outputs)
-    return model.output_kind if shares else model.reported_kind
+def _joined(
+    model: Model, rows: int, blocks: Sequence[tuple[NDArray[np.intp], tuple[NDArray[Any], ...]]]
+) -> list[NDArray[np.float32]]:
+    """Return the outputs of all blocks, [rows, ...] each, with NaN in bad rows."""
+    joined = []
+    for place, number in enumerate(model.plan.wanted):
+        declared = tuple(max(size, 0) for size in model.outputs[number].shape[1:])
+        shape = blocks[0][1][place].shape[1:] if blocks else declared
+        values = np.full((rows, *shape), np.nan, np.float32)
+        for places, outputs in blocks:
+            values[places] = outputs[place]
+        joined.append(values)
+    return joined
 
 
 def _absolute(path: _Path) -> str | None:

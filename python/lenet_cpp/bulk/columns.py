@@ -1,6 +1,5 @@
 """The columns of tables: images, however they are kept there, and what a model makes of them."""
 
-import json
 import math
 import os
 from collections.abc import Collection, Sequence
@@ -10,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp import _core
 from lenet_cpp.data.arrays import fits, has_numbers_of, is_picture
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.outputs import normalized
+from lenet_cpp.inference.results import NOTHING, Finding
 
 KINDS = ("auto", "pixels", "encoded", "path")
 OUTPUTS = (
@@ -297,70 +296,141 @@ class OutputColumns(NamedTuple):
     @property
     def finds_several(self) -> bool:
         """Whether an image may have several classes, or attributes."""
-        rule = self.rule["type"]
+        rule, role = self.rule["type"], self.model.output_role
+        if role in {"multi_hot", "class_numbers"}:
+            return role == "multi_hot"
         return rule != "ThreshOutput" and (rule != "Topk" or self.threshold is not None)
 
     def of(
-        self, logits: NDArray[np.float32], errors: dict[int, str], asked: Collection[str]
+        self, outputs: Sequence[NDArray[np.float32]], errors: dict[int, str], asked: Collection[str]
     ) -> dict[str, NDArray[Any]]:
-        """Return the columns that are asked for, and maybe others; bad rows have class -1."""
-        kind, wanted, labels = self.model.output_kind, set(asked), self.labels
-        class_ids = np.zeros(0, np.int32)
-        if logits.size:
-            # Of a row of NaN any: it is among the errors.
-            best = np.nan_to_num(logits[:, 0]) if kind == "labels" else logits.argmax(axis=1)
-            class_ids = best.astype(np.int32)
-        class_ids[np.array(sorted(errors), np.intp)] = -1
-        found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": logits}
-        if kind == "labels" and wanted & {"score", "probability", "probabilities"}:
+        """Return the columns that are asked for, and maybe others; bad rows have class -1.
+
+        Args:
+            outputs: What the plan of the model wants, [rows, ...] each.
+            errors: Why rows are bad, by their numbers.
+            asked: The names of columns.
+
+        Raises:
+            Unsupported: The model gives no such values, or several answers about an image.
+        """
+        wanted, model = set(asked), self.model
+        values = _rows_of(outputs[0])
+        if wanted <= {"logits"}:
+            return {"logits": values}
+        self._require(wanted)
+        by_place = model.plan.is_plain and self.rule["type"] != "ThreshOutput"
+        if by_place and not self.finds_several and not wanted & {"class_ids", "labels"}:
+            return self._by_place(values, errors, wanted)
+        return self._by_findings(outputs, errors, wanted)
+
+    def _require(self, wanted: set[str]) -> None:
+        model, plan = self.model, self.model.plan
+        if plan.gives_several:
+            names = [model.outputs[number].name for number in plan.wanted]
             raise Unsupported(
-                f"{self.model.program} gives the numbers of classes alone, without scores: ask for"
+                f"{model.program} gives several answers about an image, {names}, and a table has"
+                " one for each row: choose one by output_name, or ask for 'logits'"
+            )
+        if model.output_role in {"class_numbers", "multi_hot"} and wanted & {
+            "score", "probability", "probabilities",
+        }:  # fmt: skip
+            raise Unsupported(
+                f"{model.program} gives the numbers of classes alone, without scores: ask for"
                 " 'class_id' or 'label'"
             )
+        if "probabilities" in wanted and not plan.is_plain:
+            raise Unsupported(
+                f"{model.program} gives the values of some classes alone: ask for 'probability'"
+            )
+        known = model.value_name == "probability" or model.output_role == "logits"
+        if wanted & {"probability", "probabilities"} and not known:
+            raise Unsupported(
+                f"{model.program} ends in operators that do not tell what its outputs are,"
+                " so that there are no probabilities: ask for 'score' or 'logits'"
+            )
+
+    def _by_place(
+        self, values: NDArray[np.float32], errors: dict[int, str], wanted: set[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the greatest value of each row, and its place as the class."""
         bad = np.array(sorted(errors), np.intp)
+        class_ids = np.zeros(0, np.int32)
+        if values.size:
+            class_ids = values.argmax(axis=1).astype(np.int32)
+        class_ids[bad] = -1
+        found: dict[str, NDArray[Any]] = {"class_id": class_ids, "logits": values}
         if "score" in wanted:
-            found["score"] = logits.max(axis=1, initial=-np.inf)
+            found["score"] = values.max(axis=1, initial=-np.inf)
             found["score"][bad] = np.nan
         if wanted & {"probability", "probabilities"}:
-            if kind == "unknown":
-                raise Unsupported(
-                    f"{self.model.program} ends in operators that do not tell what its outputs are,"
-                    " so that there are no probabilities: ask for 'score' or 'logits'"
-                )
-            found["probabilities"] = shares = np.array(normalized(logits, kind))
-            shares[bad] = np.nan
-            found["probability"] = shares.max(axis=1, initial=0)
-        of_two = self.rule["type"] == "ThreshOutput"
-        named = wanted & {"label", "labels"} and kind != "labels"
-        if named and labels and len(labels) != logits.shape[1] and not of_two:
-            raise BadInput(f"{len(labels)} labels for {logits.shape[1]} classes")
+            found |= self._shares(values, bad)
+        labels = self.labels
+        if "label" in wanted and labels and len(labels) != values.shape[1]:
+            raise BadInput(f"{len(labels)} labels for {values.shape[1]} classes")
         found["label"] = np.array([*map(dict(enumerate(labels)).get, class_ids.tolist())], object)
-        if not (self.finds_several or of_two or wanted & {"class_ids", "labels"}):
-            return found
-        rule = json.dumps(self.rule)
-        good = [row for row in range(len(logits)) if row not in errors]
-        sound = np.ascontiguousarray(logits[good])
-        of_good = _core.interpret(sound, kind, rule, list(labels), None, self.threshold)
-        findings: list[Any] = [([], [], [])] * len(logits)
-        for row, finding in zip(good, of_good, strict=True):
-            findings[row] = finding
-        for row, (classes, _, _) in enumerate(findings):
-            if of_two and row not in errors:
-                class_ids[row], found["label"][row], value, _ = classes[0]
-                if "probability" in found:
-                    found["probability"][row] = value
-        return found | _lists(findings, errors)
+        return found
+
+    def _shares(
+        self, values: NDArray[np.float32], bad: NDArray[np.intp]
+    ) -> dict[str, NDArray[Any]]:
+        shares = np.array(normalized(values, self.model.output_role))
+        shares[bad] = np.nan
+        return {"probabilities": shares, "probability": shares.max(axis=1, initial=0)}
+
+    def _by_findings(
+        self, outputs: Sequence[NDArray[np.float32]], errors: dict[int, str], wanted: set[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Return what the description, or the program itself, finds in each row."""
+        rows = len(outputs[0])
+        good = [row for row in range(rows) if row not in errors]
+        findings: list[Finding] = [NOTHING] * rows
+        if good:
+            sound = tuple(np.ascontiguousarray(output[good]) for output in outputs)
+            model = self.model.knows(given_labels=self.labels or None)
+            for row, finding in zip(
+                good, model.interpret(sound, None, self.threshold), strict=True
+            ):
+                findings[row] = finding
+        values = _rows_of(outputs[0])
+        found: dict[str, NDArray[Any]] = {"logits": values, **_lists(findings, errors)}
+        found |= _firsts(findings)
+        if self.model.plan.is_plain and self.finds_several:
+            # The first column is the greatest value, also below the threshold.
+            found |= self._by_place(values, errors, wanted)
+        elif self.model.plan.is_plain:
+            found["score"] = values.max(axis=1, initial=-np.inf)
+            if "probabilities" in wanted:
+                shares = self._shares(values, np.array(sorted(errors), np.intp))
+                found["probabilities"] = shares["probabilities"]
+        return found
 
 
-def _lists(findings: list[Any], errors: dict[int, str]) -> dict[str, NDArray[Any]]:
+def _rows_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _firsts(findings: list[Finding]) -> dict[str, NDArray[Any]]:
+    """Return the first class of each row; -1, None and NaN where there is none."""
+    firsts = [finding.predictions[:1] for finding in findings]
+    values = np.array([first[0].value if first else np.nan for first in firsts], np.float32)
+    return {
+        "class_id": np.array([first[0].class_id if first else -1 for first in firsts], np.int32),
+        "label": np.array([first[0].label if first else None for first in firsts], object),
+        "probability": values,
+        "score": values,
+    }
+
+
+def _lists(findings: list[Finding], errors: dict[int, str]) -> dict[str, NDArray[Any]]:
     """Return what was found in each row as lists; None in bad rows."""
     lists = {name: np.full(len(findings), None, dtype=object) for name in ("class_ids", "labels")}
-    for row, (classes, attributes, flags) in enumerate(findings):
+    for row, (predictions, attributes, flags, _) in enumerate(findings):
         if row in errors:
             continue
         above = [number for number, flag in enumerate(flags) if flag]
-        lists["class_ids"][row] = [number for number, *_ in classes] or above
-        lists["labels"][row] = attributes or [
-            str(number) if label is None else label for number, label, *_ in classes
+        lists["class_ids"][row] = [one.class_id for one in predictions] or above
+        lists["labels"][row] = [*attributes] or [
+            str(one.class_id) if one.label is None else one.label for one in predictions
         ]
     return lists

@@ -21,13 +21,12 @@ from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.model import NoPreprocessing
 from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
-from lenet_cpp.inference.outputs import value_name
 from lenet_cpp.inference.results import (
     NOTHING,
     SUFFIXES,
@@ -201,14 +200,15 @@ def main(
         num_classes=num_classes, image_size=image_size, check_program=check_program, **computed,
     )  # fmt: skip
     results: list[ImageResult] = []
-    outputs: list[NDArray[np.float32]] = []
+    outputs: list[tuple[NDArray[Any], ...]] = []  # of each batch
     with ExitStack() as stack:
         write: Callable[[ImageResult], None] = results.append
         loaded = stack.enter_context(made.load_predictor(**files))
         _find_pipeline(loaded)  # what says how to read images is missing now, or never
-        value = value_name(loaded.model.reported_kind)
+        several = _check_outputs(loaded, output)
+        value = loaded.model.value_name
         if output is not None:
-            write = stack.enter_context(open_results(output, value))
+            write = stack.enter_context(open_results(output, value, heads=several))
         change(loaded)
         run = partial(_run, loaded, topk=topk, threshold=threshold, skip_errors=skip_errors)
         log, skipped = AutoLog(loaded.name), 0
@@ -230,7 +230,8 @@ def main(
         if reprod_dir is not None and outputs:
             training = engine in {"executor", "dygraph"}
             record = TRAINING_NAME if training else RECORD_NAMES["paddle.inference"]
-            found_outputs = entries(np.concatenate(outputs), loaded.output_kind)
+            values = np.concatenate([first for first, *_ in outputs])
+            found_outputs = entries(values, loaded.output_role)
             write_record(reprod_dir / record, found_outputs)
     if output is not None:
         print(f"wrote the predictions for {len(found) - skipped} images to {printable(output)}")
@@ -287,9 +288,27 @@ def _find_pipeline(engine: InferenceEngine) -> None:
         )
 
 
+def _check_outputs(engine: InferenceEngine, output: Path | None) -> bool:
+    """Return whether the model gives several answers about an image; say which output was taken.
+
+    Raises:
+        Unsupported: The model gives no classes, which a ``.csv`` has.
+        BadInput, BadModel: There are not as many labels as classes.
+    """
+    model = engine.model
+    if not model.plan.heads and model.given_labels is not None:
+        raise BadInput(f"labels name classes; {model.program} gives features, which have none")
+    if not model.plan.heads and output is not None and output.suffix == ".csv":
+        raise Unsupported(f"{model.program} gives features, no classes: write a .json")
+    if model.plan.note:
+        print(f"note: {printable(model.plan.note)}", file=sys.stderr)
+    _ = model.labels
+    return model.plan.gives_several
+
+
 def _run(
     engine: InferenceEngine, images: Sequence[Path], log: AutoLog,
-    outputs: list[NDArray[np.float32]], *, topk: int | None, threshold: float | None,
+    outputs: list[tuple[NDArray[Any], ...]], *, topk: int | None, threshold: float | None,
     skip_errors: bool,
 ) -> list[ImageResult]:  # fmt: skip
     """Classify one batch, and add its outputs to those of the others."""
@@ -298,7 +317,8 @@ def _run(
     log.stamp()
     found: Iterator[Finding] = iter(())
     if batch is not None:
-        outputs.append(engine.run(batch))
+        given = engine.run(batch)
+        outputs.append(given if isinstance(given, tuple) else (given,))
         log.stamp()
         read = [image for image in images if image not in errors]
         problems = engine.problems(outputs[-1], batch, [*map(str, read)])
@@ -306,8 +326,8 @@ def _run(
             if not skip_errors:
                 raise BadInput(problem)
             errors[read[number]] = problem
-        sound = np.delete(outputs[-1], [*problems], axis=0)
-        found = iter(engine.interpret(sound, topk, threshold) if len(sound) else ())
+        sound = tuple(np.delete(output, [*problems], axis=0) for output in outputs[-1])
+        found = iter(engine.interpret(sound, topk, threshold) if len(sound[0]) else ())
         log.stamp()
         log.end(batch.shape)
     return [
@@ -345,8 +365,15 @@ def _table(results: list[ImageResult], value: str) -> str:
             [one.class_id, one.label or "-", "-" if one.score is None else f"{one.value:.6f}"]
             for one in result.found.predictions
         ] + [["", attribute, ""] for attribute in result.found.attributes]
+        if result.found.features:
+            found = [["", f"{len(result.found.features)} features; --json prints them", ""]]
         found = found or [["", "no class reaches the threshold", ""]]
-        for place, (number, label, shown) in enumerate(found):
+        heads = [one.head or "" for one in result.found.predictions] or [""] * len(found)
+        for place, (head, (number, label, shown)) in enumerate(zip(heads, found, strict=False)):
             file = "" if place else printable(result.file)
-            rows.append([file, number, printable(label), shown])
-    return tabulate(rows, ["file", "class_id", "label", value], disable_numparse=True)
+            rows.append([file, printable(head), number, printable(label), shown])
+    columns = ["file", "head", "class_id", "label", value]
+    if not any(row[1] for row in rows):
+        rows = [[file, *rest] for file, _, *rest in rows]
+        columns.remove("head")
+    return tabulate(rows, columns, disable_numparse=True)

@@ -12,6 +12,7 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import find_source
 from lenet_cpp.formats.manifest import read_origin
+from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
 
@@ -92,7 +93,7 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     pipeline = Pipeline.load(described or source.folder / PREPROCESS_NAME)
     with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
         shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
-        kind = predictor.output_kind
+        model = Model.of(predictor).knows(preprocess=pipeline)
     if len(shape) != 4 or shape[0] > 1 or shape[1] != pipeline.channels:
         raise Unsupported(
             f"{source.path} takes {list(shape)}: the page runs models of one image,"
@@ -100,15 +101,21 @@ def _checked_model(path: Path) -> dict[str, bytes]:
         )
     if len(outputs) != 2 or outputs[1] < 1:
         raise Unsupported(f"{source.path} gives {list(outputs)}: the page shows [N, classes]")
+    if [*model.plan.wanted] != [0] or not model.plan.is_plain or model.plan.gives_several:
+        tell = [model.outputs[number].name for number in model.plan.wanted]
+        raise Unsupported(
+            f"{source.path} tells its classes by the outputs {tell}: the page shows the values of"
+            " all classes in the first output"
+        )
     manifest = read_origin(source.folder, source.path.name)
     rule = pipeline.postprocess or {}
     pair = tuple(rule.get(name, "") for name in ("label_0", "label_1"))  # of ThreshOutput
     pair = pair if all(pair) and outputs[1] == len(pair) else ()
-    names = (manifest.classes if manifest is not None else ()) or pair or pipeline.labels
+    names = (manifest.classes if manifest is not None else ()) or pair or model.labels
     about = {
         "name": source.path.stem if manifest is None else manifest.name,
         "classes": list(names) or [str(index) for index in range(outputs[1])],
-        "output_kind": kind,
+        "output_role": model.outputs[0].role,
     }
     return {
         "model.pdmodel": source.path.read_bytes(),

@@ -77,7 +77,7 @@ def compare_with_program(layer: paddle.nn.Layer, model: Model) -> tuple[bool, fl
     """
     inputs = random_batches(model.input_shape, model.input_spec.dtype)
     expected = [run[0] for run in run_or_raise(model.program, model.params, inputs).outputs]
-    softmax = model.output_kind == "probabilities"
+    softmax = model.output_role == "probabilities"
     with paddle.no_grad():
         logits = [layer(paddle.to_tensor(x)) for x in inputs]
         found = [(paddle.nn.functional.softmax(y) if softmax else y).numpy() for y in logits]

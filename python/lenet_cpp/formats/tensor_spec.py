@@ -21,6 +21,36 @@ class TensorSpec:
     dtype: str
 
 
+@dataclass(frozen=True)
+class OutputSpec(TensorSpec):
+    """An output of a model, and what it is as far as the program tells (C++'s OutputMeaning).
+
+    Attributes:
+        role: What the numbers are: ``logits``, of which a softmax makes probabilities;
+            ``probabilities``, of a softmax; ``scores``, of a sigmoid: each class for itself, from 0
+            to 1; ``features``, from which another output is computed; ``class_numbers``, such as of
+            an argmax; ``indices``, class numbers that belong to another output, such as the second
+            of a top-k; ``multi_hot``, 1 for each class that holds, else 0; or ``unknown``.
+        picked: The values are those of some classes only, such as of a top-k.
+        ranked: There are several picked values or class numbers for each image, the best first.
+        partner: The number of the output that has the class numbers of picked values, or of indices
+            that of the values; None when there is none.
+        num_classes: The number of classes from which they were picked; 0 when it is not known.
+        class_axis: The axis of the classes in ``shape``; -1 when it is not known.
+        source: Outputs with the same number are the same values in another form.
+        family: Outputs with the same number are products of the same features.
+    """
+
+    role: str = "unknown"
+    picked: bool = False
+    ranked: bool = False
+    partner: int | None = None
+    num_classes: int = 0
+    class_axis: int = -1
+    source: int = 0
+    family: int = 0
+
+
 def fix_image(name: object, declared: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of one image of a model, whose open sizes (-1) become the given ones.
 

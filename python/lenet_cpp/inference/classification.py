@@ -19,9 +19,9 @@ from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.engine import CppEngine, Engine, RunSettings, load
-from lenet_cpp.inference.model import Model, as_labels
+from lenet_cpp.inference.model import Model, Outputs, as_labels
 from lenet_cpp.inference.options import AnyEngine, check_names
-from lenet_cpp.inference.outputs import of_each, problems_of, require_rows, rows_of
+from lenet_cpp.inference.outputs import of_each, require_rows
 from lenet_cpp.inference.results import Finding, Prediction
 
 
@@ -136,7 +136,7 @@ class InferenceEngine(Closing):
         return self.model.prepare(given if several else [given])
 
     @memory_errors("running the model")
-    def run(self, x: ArrayLike) -> NDArray[np.float32]:
+    def run(self, x: ArrayLike) -> NDArray[np.float32] | tuple[NDArray[Any], ...]:
         """Compute the model's raw outputs.
 
         Args:
@@ -145,7 +145,8 @@ class InferenceEngine(Closing):
 
         Returns:
             float32 [N, classes]: logits, probabilities or other scores, as
-            :attr:`output_kind` says.
+            :attr:`output_role` says. Where several outputs tell the classes, such as the values and
+            the indices of a top-k, a tuple of them.
 
         Raises:
             lenet_cpp.Error: As :meth:`lenet_cpp.Predictor.run`, and ``Unsupported`` when the model
@@ -157,14 +158,14 @@ class InferenceEngine(Closing):
             raise BadInput("expected at least one image, got none")
         with self._running:
             _ = self._opened  # it may have been closed meanwhile
-            outputs = engine.run(batch)
+            outputs = engine.run(batch, model.plan.wanted)
         require_rows(outputs, len(batch), model.program)
-        return outputs
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def postprocess(self, x: ArrayLike) -> tuple[int, float]:
+    def postprocess(self, x: Outputs) -> tuple[int, float]:
         """Return the most probable class of one image, and its probability.
 
-        Of outputs of an unknown kind, the second is the output itself.
+        Of outputs of an unknown role, the second is the output itself.
 
         Args:
             x: The result of :meth:`run` for one image; :meth:`topk` takes any number.
@@ -177,7 +178,7 @@ class InferenceEngine(Closing):
             raise BadInput(f"expected the outputs of one image, got {len(results)}: use topk")
         return results[0][0].class_id, results[0][0].value
 
-    def topk(self, x: ArrayLike, k: int | None = None) -> list[tuple[Prediction, ...]]:
+    def topk(self, x: Outputs, k: int | None = None) -> list[tuple[Prediction, ...]]:
         """Return the most probable classes of each image.
 
         Args:
@@ -196,13 +197,13 @@ class InferenceEngine(Closing):
         return [found.predictions for found in self.interpret(x, k)]
 
     def interpret(
-        self, x: ArrayLike, topk: int | None = None, threshold: float | None = None
+        self, x: Outputs, topk: int | None = None, threshold: float | None = None
     ) -> list[Finding]:
         """As :meth:`lenet_cpp.inference.model.Model.interpret`, of the result of :meth:`run`."""
         return self.model.interpret(x, topk, threshold)
 
     def problems(
-        self, x: NDArray[np.float32], images: NDArray[np.float32], names: Sequence[str]
+        self, x: Outputs, images: NDArray[np.float32], names: Sequence[str]
     ) -> dict[int, str]:
         """Return why images have no class, by their numbers; mostly nothing.
 
@@ -215,22 +216,25 @@ class InferenceEngine(Closing):
         find: Callable[[Any], str] = lambda _: ""  # noqa: E731 - else mypy sees two signatures
         if isinstance(engine, CppEngine):
             find = engine.nan_origin
-        return problems_of(rows_of(x), model.reported_kind, names, of_each(find, images))
+        return model.problems(x, names, of_each(find, images))
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float32]:
         """Return the probability of every class, [N, classes], from the result of :meth:`run`.
 
-        Outputs of an unknown kind are returned as they are.
+        Outputs of an unknown role are returned as they are.
+
+        Raises:
+            Unsupported: The outputs are not the values of all classes of one answer.
         """
         return self.model.probabilities(x)
 
     @property
-    def output_kind(self) -> str:
-        """What :meth:`run` returns, as :attr:`lenet_cpp.Predictor.output_kind`.
+    def output_role(self) -> str:
+        """What :meth:`run` returns; see :class:`lenet_cpp.OutputSpec`.
 
         ``apply_softmax`` goes before it, but where there are no scores.
         """
-        return self.model.output_kind
+        return self.model.output_role
 
     @property
     def pipeline(self) -> Pipeline:

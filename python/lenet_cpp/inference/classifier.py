@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -18,11 +19,11 @@ from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_array, as_batch, is_picture
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source
-from lenet_cpp.errors import BadInput, Error, Unsupported
+from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
-from lenet_cpp.inference.model import NoPreprocessing, Opened, as_labels, count
+from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
-from lenet_cpp.inference.outputs import of_each, require_classes, require_rows, softmax
+from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import bytes_of
 from lenet_cpp.inference.results import Result
 
@@ -69,6 +70,7 @@ class Classifier(Closing):
         preprocess: Pipeline | str | os.PathLike[str] | None = None,
         device: str = "cpu",
         precision: Precision = "fp32",
+        output_name: str = "",
     ) -> None:
         """Load a model.
 
@@ -78,6 +80,8 @@ class Classifier(Closing):
                 .onnx); by default the bundled LeNet.
             labels: The label of each class; by default what the model's files say.
             engine: As in :class:`lenet_cpp.Options`.
+            output_name: The output that tells the classes, where the model has several, or
+                ``"features"``; as in :class:`lenet_cpp.Options`.
             threads: CPU threads of a run, as in :class:`lenet_cpp.Options`.
             top: How many classes a result has at most, where no description says which.
             preprocess: How pictures are prepared, or a file that describes it; by default what
@@ -91,7 +95,7 @@ class Classifier(Closing):
         """
         self._top = count(top, "top")
         options: Any = {"engine": engine, "threads": threads}
-        options |= {"device": device, "precision": precision}
+        options |= {"device": device, "precision": precision, "output_name": output_name}
         contents: tuple[bytes, ...] = ()
         if isinstance(model, (bytes, bytearray, memoryview, tuple)):
             contents = bytes_of(*(model if isinstance(model, tuple) else (model,)))
@@ -106,8 +110,9 @@ class Classifier(Closing):
         self._model = own.knows(preprocess=preprocess, given_labels=as_labels(labels))
         if preprocess is not None:
             _ = self._model.pipeline  # damaged or missing: an error of loading
-        if self._model.output_kind != "labels":
-            self._model.labels(self._model.num_classes)
+        if self._model.plan.note:
+            warnings.warn(f"{self._model.program}: {self._model.plan.note}", stacklevel=2)
+        _ = self._model.labels  # as many as the classes, or an error of loading
 
     @overload
     def __call__(self, images: bytes | bytearray | Image) -> Result: ...
@@ -180,9 +185,14 @@ class Classifier(Closing):
         return iter(tqdm(results, desc="classify", unit="image", total=total))
 
     @property
+    def model(self) -> Model:
+        """What is known of the model."""
+        return self._model
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The label of each class; empty when they are not known."""
-        return self._model.labels(None)
+        return self._model.labels
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
@@ -305,12 +315,9 @@ class Classifier(Closing):
             batch = np.stack([tensors[place] for place in places])
             pipeline = self._pipeline if batch.dtype == np.uint8 else None
             predictor = self._predictors.get()
-            outputs = predictor.run(batch, pipeline=pipeline)
-            require_rows(outputs, len(batch), self._model.program)
-            if sum(size > 1 for size in outputs.shape[1:]) > 1:  # such as a class for each pixel
-                shape = list(outputs.shape)
-                raise Unsupported(f"{self._model.program} is no classifier: its output is {shape}")
-            model, kind = self._model, self._model.output_kind
+            model = self._model
+            outputs = model.run(predictor, batch, pipeline)
+            plain = bool(model.plan.heads) and model.is_plain(outputs)
             few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
             find = partial(predictor.nan_origin, pipeline=pipeline)
             findings = model.interpret(
@@ -319,19 +326,21 @@ class Classifier(Closing):
                 names=[describe_source(pieces[place].source) for place in places],
                 origin=of_each(find, batch),
             )
-            known = model.reported_kind not in {"unknown", "labels"}
-            rows = outputs.reshape(len(outputs), -1)
+            known = plain and model.value_name == "probability"
             shares = model.probabilities(outputs) if known else None
+            features = model.features_of(outputs)
+            logits = outputs[0] if plain and model.output_role == "logits" else None
             for row, (place, finding) in enumerate(zip(places, findings, strict=True)):
                 found[place] = Result(
                     finding.predictions,
                     finding.attributes,
                     None if shares is None else shares[row],
-                    rows[row] if kind == "logits" else None,
-                    rows[row],
+                    None if logits is None else logits[row].reshape(-1),
+                    None if features is None else features[row],
+                    _row_of(outputs[: len(model.plan.wanted)], row),
                     pieces[place].source,
                     pieces[place].picture,
-                    partial(model.best, rows[row]),
+                    partial(model.best, tuple(output[row : row + 1] for output in outputs)),
                 )
         return [found[number] for number in range(len(pieces))]
 
@@ -403,21 +412,29 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
     """
     if isinstance(images, np.ndarray) and images.shape[-2:] == (28, 28):  # many at once
         logits = predict(images)
-        require_classes(logits, "logits")
+        shares = _bundled().model.probabilities(logits)
         labels = _bundled().labels
-        return Classification([labels[i] for i in logits.argmax(axis=1)], softmax(logits))
+        return Classification([labels[i] for i in logits.argmax(axis=1)], shares)
     found = _bundled()(images)
     results: list[Result] = found if isinstance(found, list) else [found]
-    shares = [result.probabilities for result in results]
+    probabilities = [result.probabilities for result in results]
     return Classification(
         [str(result.label) for result in results],
-        np.array(shares, np.float32).reshape(-1, len(_bundled().labels)),
+        np.array(probabilities, np.float32).reshape(-1, len(_bundled().labels)),
     )
 
 
 @cache
 def _bundled() -> Classifier:
     return Classifier(top=1)
+
+
+def _row_of(outputs: Sequence[NDArray[Any]], row: int) -> NDArray[Any] | tuple[NDArray[Any], ...]:
+    """Return what the outputs have for one image, of one output as a vector."""
+    if len(outputs) == 1:
+        values: NDArray[Any] = outputs[0][row].reshape(-1)
+        return values
+    return tuple(output[row] for output in outputs)
 
 
 def _path(model: Any) -> Path:

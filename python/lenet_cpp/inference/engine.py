@@ -9,7 +9,7 @@ This module does not import Paddle; an engine that needs Paddle imports it when 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -55,8 +55,11 @@ class RunSettings:
 class Engine(Protocol):
     """A loaded model, which must not be called from two threads at once."""
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the outputs [N, classes] of a C-contiguous batch of the input's shape."""
+    def run(self, batch: NDArray[np.float32], wanted: Sequence[int]) -> list[NDArray[Any]]:
+        """Compute outputs of a C-contiguous batch of the input's shape.
+
+        ``wanted`` are the numbers of the outputs in :attr:`Model.outputs`.
+        """
         ...
 
     def settings(self, batch_size: int) -> RunSettings:
@@ -83,9 +86,16 @@ class CppEngine:
     def __init__(self, predictor: Predictor) -> None:
         """Take over a loaded predictor."""
         self._predictor = predictor
-        self.run = predictor.run
         self.nan_origin = predictor.nan_origin
         self.close = predictor.close
+
+    def run(self, batch: NDArray[np.float32], wanted: Sequence[int]) -> list[NDArray[Any]]:
+        """Compute outputs."""
+        if [*wanted] == [0]:
+            return [self._predictor.run(batch)]
+        specs = self._predictor.output_specs
+        names = [specs[number].name for number in wanted]
+        return [*self._predictor.run_outputs(batch, *names).values()]
 
     def settings(self, batch_size: int) -> RunSettings:
         """Return how batches of this size are computed."""

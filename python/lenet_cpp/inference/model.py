@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from importlib import import_module
 from itertools import starmap
@@ -27,14 +27,17 @@ from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
-from lenet_cpp.formats.manifest import Manifest, find_manifest
+from lenet_cpp.formats.manifest import MANIFEST_NAME, Manifest, find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
-from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.clones import Clones
-from lenet_cpp.inference.options import Precision, replaces_output
-from lenet_cpp.inference.outputs import normalized, require_classes, rows_of, value_name
+from lenet_cpp.inference.options import Precision, chosen_output
+from lenet_cpp.inference.outputs import normalized, require_rows
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
+
+Outputs = ArrayLike | tuple[NDArray[Any], ...]
+"""What a run returns: an array, or the outputs that tell the classes together."""
 
 
 class NoPreprocessing(FileNotFound):
@@ -80,10 +83,9 @@ class Model:
     program: Path  # of a layer the parameters; no such file of a model from bytes
     params: Path | None  # None for an .onnx, from bytes, and where each variable has a file
     input_spec: TensorSpec  # as the predictor's, which also has the next three
-    output_spec: TensorSpec
-    program_kind: str  # its output_kind
+    outputs: tuple[OutputSpec, ...]
     quantized: bool = False
-    own_output: bool = True  # the output is the program's own, which the manifest describes
+    output_name: str = ""  # a value that the user makes the output
     in_memory: bool = False  # the model is from bytes
     # What the user says in place of the files.
     preprocess: Pipeline | str | os.PathLike[str] | None = None
@@ -91,6 +93,7 @@ class Model:
     model_name: str | None = None  # a registered network, FILE.py:NAME, or only a name for it
     apply_softmax: bool | None = None  # whether the outputs are logits, which become probabilities
     check_hashes: bool = True  # compare a description beside the model with SHA256SUMS
+    _plan: tuple[object, _core.OutputPlan] | None = None  # with what it depends on
 
     @classmethod
     def of(cls, predictor: Predictor, *contents: bytes) -> Self:
@@ -99,10 +102,9 @@ class Model:
             Path("the model") if contents else predictor.model_file,
             predictor.params_file,
             predictor.input_spec,
-            predictor.output_spec,
-            predictor.output_kind,
+            tuple(predictor.output_specs),
             predictor.quantized,
-            not replaces_output(predictor.options),
+            chosen_output(predictor.options),
             bool(contents),
         )
         if not contents:
@@ -117,6 +119,10 @@ class Model:
         vars(made).update(facts)
         return made
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process."""
+        return {**vars(self), "_plan": None}
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """``(N, channels, height, width)``; -1 for a free dimension."""
@@ -129,7 +135,9 @@ class Model:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of outputs for each image; None when it is not known before a run."""
+        """Number of classes, of each answer about an image; None when it is not known."""
+        if self.is_classifier:
+            return self.plan.num_classes or None
         sizes = self.output_spec.shape[1:]
         return math.prod(sizes) if sizes and min(sizes) > 0 else None
 
@@ -190,21 +198,42 @@ class Model:
         return f"{str(self.program)!r}, input [{shape}], {self.num_classes or '?'} classes"
 
     @property
-    def output_kind(self) -> str:
-        """As :attr:`lenet_cpp.Predictor.output_kind`, also by the manifest or as the user says."""
-        found, softmax = self.program_kind, self.apply_softmax
-        if softmax is None and found == "unknown" and self.own_output and self.manifest:
-            softmax = self.manifest.softmax
-            return found if softmax is None else "probabilities" if softmax else "logits"
-        if softmax is None or found == "labels":  # there are no scores
-            return found
-        return "logits" if softmax else "probabilities"
+    def is_classifier(self) -> bool:
+        """Whether some output tells classes."""
+        try:
+            return bool(self.plan.heads)
+        except Unsupported:
+            return False
 
     @property
-    def reported_kind(self) -> str:
-        """:attr:`output_kind`, but ``unknown`` for logits of several labels: they stay logits."""
-        single = self.rule["type"] in {"Topk", "ThreshOutput"}
-        return self.output_kind if single or self.output_kind != "logits" else "unknown"
+    def plan(self) -> _core.OutputPlan:
+        """Which outputs tell the classes, and how.
+
+        Raises:
+            Unsupported: No output does.
+        """
+        named = len(self.names or ())
+        manifest = None if self.output_name or not self.manifest else self.manifest.softmax
+        key = named, self.apply_softmax, manifest
+        if self._plan is None or self._plan[0] != key:
+            known = [_core.KnownOutput(*astuple(output)) for output in self.outputs]
+            self._plan = key, _core.plan_outputs(str(self.program), known, *key)
+        return self._plan[1]
+
+    @property
+    def output_spec(self) -> OutputSpec:
+        """The output whose values tell the classes, or the first one."""
+        return self.outputs[self.plan.wanted[0] if self.is_classifier else 0]
+
+    @property
+    def output_role(self) -> str:
+        """The role of :attr:`output_spec`, also by the manifest or as the user says."""
+        return self.plan.role if self.is_classifier else self.outputs[0].role
+
+    @property
+    def value_name(self) -> str:
+        """What the value of a class is: ``probability`` or ``score``."""
+        return self.plan.value_name(json.dumps(self.rule))
 
     @cached
     def _description_file(self) -> Path | None:
@@ -269,23 +298,51 @@ class Model:
             return {**rule, "label_0": labels[0], "label_1": labels[1]}
         return rule
 
-    def labels(self, classes: int | None) -> tuple[str, ...]:
-        """Return the label of each of so many classes, or of any number; empty if not known.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels that the user or the model's files give, however many classes there are."""
+        if self.given_labels is not None:
+            return self.given_labels
+        described = self.description
+        return self.own_labels or (described.labels if described else ())
+
+    @property
+    def names_source(self) -> str:
+        """The file of :attr:`names`, for messages."""
+        if self.given_labels is not None:
+            return "the labels"
+        if not self.own_labels:
+            preprocess = self.preprocess
+            named = None if isinstance(preprocess, Pipeline) else preprocess
+            return str(named or self._description_file or self.program)
+        beside = self.manifest is not None and self.program.suffix != ".onnx"
+        return str(self.program.parent / MANIFEST_NAME if beside else self.program)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of each class; empty if not known.
+
+        A registered network's are only taken where they are as many as the classes.
 
         Raises:
             BadInput: The user gave another number of labels.
+            BadModel: The model's files name another number of classes.
         """
-        labels, named = self.given_labels, find_network(self.model_name)
-        if labels is None:
-            described = self.description
-            found = self.own_labels or (described and described.labels) or (named and named.labels)
-            return found if found and len(found) == (classes or len(found)) else ()
-        if len(labels) != (classes or len(labels)):
+        names, classes = self.names, self.num_classes
+        if not names:
+            registered = find_network(self.model_name)
+            names = registered.labels if registered else ()
+            return names if len(names) == (classes or len(names)) else ()
+        if classes is None or len(names) == classes:
+            return names
+        if self.output_name and self.given_labels is None:
+            return ()
+        if self.given_labels is not None:
             raise BadInput(
-                f"{len(labels)} labels for {classes} classes of {self.program}: give one for each"
+                f"{len(names)} labels for {classes} classes of {self.program}: give one for each"
                 " class"
             )
-        return labels
+        raise BadModel(f"{self.names_source!r} names {len(names)} classes, the model has {classes}")
 
     def prepare(self, images: Sequence[ImageSource]) -> NDArray[np.float32]:
         """Return images as the model takes them, float32 [N, C, H, W]; errors as the pipeline."""
@@ -301,9 +358,89 @@ class Model:
                 f" gives {list(shape)}: give the one made for this model"
             )
 
+    def run(
+        self, predictor: Predictor, images: NDArray[Any], pipeline: Pipeline | None = None
+    ) -> tuple[NDArray[Any], ...]:
+        """Run the outputs that tell the classes, and behind them features where there are some.
+
+        Arguments and errors are those of :meth:`lenet_cpp.Predictor.run`, and ``Unsupported`` when
+        they are not a row for each image.
+        """
+        plan = self.plan
+        wanted = [*plan.wanted]
+        if plan.features is not None and plan.features not in wanted:
+            wanted.append(plan.features)
+        if wanted == [0]:
+            outputs: tuple[NDArray[Any], ...] = (predictor.run(images, pipeline=pipeline),)
+        else:
+            names = [self.outputs[number].name for number in wanted]
+            outputs = tuple(predictor.run_outputs(images, *names, pipeline=pipeline).values())
+        require_rows(outputs, len(images), self.program)
+        return outputs
+
+    def features_of(self, outputs: tuple[NDArray[Any], ...]) -> NDArray[Any] | None:
+        """Return the features among what :meth:`run` returned; None when there are none."""
+        plan = self.plan
+        if plan.features is None:
+            return None
+        return (
+            outputs[plan.wanted.index(plan.features)]
+            if plan.features in plan.wanted
+            else outputs[-1]
+        )
+
+    def as_outputs(self, outputs: Outputs) -> tuple[NDArray[np.float32], ...]:
+        """Return outputs as float32 arrays with a row for each image, as the plan wants them.
+
+        Args:
+            outputs: An array [N, ...], or [classes] for one image; or a tuple of the outputs that
+                the plan wants, which may be one.
+
+        Raises:
+            BadInput: There are too few, or they are empty.
+        """
+        wanted = self.plan.wanted
+        is_tuple = isinstance(outputs, tuple) and isinstance(outputs[0], np.ndarray)
+        given: Any = outputs if is_tuple else [outputs]
+        if len(given) < len(wanted):
+            names = [self.outputs[number].name for number in wanted]
+            raise BadInput(f"the classes are told by the outputs {names}: give all of them")
+        arrays = []
+        for number, array in zip(wanted, given, strict=False):
+            values: NDArray[np.float32] = np.ascontiguousarray(array, dtype=np.float32)
+            if values.ndim < len(self.outputs[number].shape) and values.ndim <= 1:
+                values = np.atleast_2d(values)  # of one image
+            if values.size == 0 and len(values) > 0:
+                raise BadInput(f"expected outputs of shape [N, classes], got {list(values.shape)}")
+            arrays.append(values)
+        return tuple(arrays)
+
+    def problems(
+        self,
+        outputs: Outputs,
+        names: Sequence[str] = (),
+        origin: Callable[[int], str] = lambda _: "",
+        *,
+        softmax: bool = False,
+    ) -> dict[int, str]:
+        """Return why images have no class, by their numbers: of NaN no class is made.
+
+        Args:
+            outputs: As for :meth:`interpret`.
+            names: What to call each image; by default by its number.
+            origin: Returns what :meth:`lenet_cpp.Predictor.nan_origin` says of an image.
+            softmax: Logits get a softmax, also where the description has several labels.
+        """
+        rule = "" if softmax else json.dumps(self.rule)
+        found = _core.find_problems(self.plan, [*self.as_outputs(outputs)], rule)
+        return {
+            row: _core.no_class(names[row] if names else f"image {row}", problem, origin(row))
+            for row, problem in found
+        }
+
     def interpret(
         self,
-        outputs: ArrayLike,
+        outputs: Outputs,
         topk: int | None = None,
         threshold: float | None = None,
         *,
@@ -313,58 +450,93 @@ class Model:
         """Return what the description makes of the outputs of each image.
 
         Args:
-            outputs: What a run returned: [N, classes], or [classes] for one image.
+            outputs: What a run returned: [N, classes], or [classes] for one image; or where several
+                outputs tell the classes, these arrays.
             topk: The most probable classes, this many, instead of what the description says.
             threshold: In place of every threshold of the description. Without one there, classes
                 below it are left out.
             names: What to call each image in an error.
-            origin: As for :func:`lenet_cpp.inference.outputs.problems_of`.
+            origin: As for :meth:`problems`.
 
         Raises:
             BadInput: ``outputs`` is not such an array, an image's are NaN, or the number of classes
                 is less than ``topk`` or not that of labels.
-            BadModel: The description is made for another number of outputs.
+            BadModel: The description or its labels are made for another number of outputs.
+            Unsupported: The outputs are no classifier's, such as a class for each pixel.
         """
-        kind, rule = self.output_kind, self.rule
-        numbers = kind == "labels"  # of classes, without scores
-        given = np.asarray(outputs)
-        if numbers and (given.ndim not in {1, 2} or given.size == 0):  # such as one of each pixel
-            raise BadInput(f"expected class numbers for each image, got {list(given.shape)}")
-        rows = rows_of(given.reshape(len(given), -1) if numbers else given)
-        count = rows.shape[1]
-        if topk is not None and not 1 <= topk <= (topk if numbers else count):
-            raise BadInput(f"the top {topk} of {count} classes were asked for")
-        require_classes(rows, self.reported_kind, names, origin)
-        labels = list(self.labels(None if numbers else count))
-        found = _core.interpret(rows, kind, json.dumps(rule), labels, topk, threshold)
-        known = value_name(self.reported_kind) == "probability"
+        arrays, plan = self.as_outputs(outputs), self.plan
+        if len(arrays[0]) == 0:
+            raise BadInput(f"expected outputs of an image, got {list(arrays[0].shape)}")
+        most = self.at_most(topk or 1, outputs)
+        if topk is not None and not 1 <= topk <= most:
+            raise BadInput(f"the top {topk} of {most} classes were asked for")
+        for problem in self.problems(arrays, names, origin).values():
+            raise BadInput(problem)
+        given = self.given_labels is not None
+        found = _core.interpret(
+            plan, [*arrays], json.dumps(self.rule), [*self._labels_of(arrays)], self.names_source,
+            given, self.output_name, topk, threshold,
+        )  # fmt: skip
+        known = self.value_name == "probability"
 
-        def prediction(class_id: int, label: str | None, value: float, score: float) -> Prediction:
-            return Prediction(class_id, label, value if known else None, None if numbers else score)
+        def prediction(
+            class_id: int, label: str | None, value: float, score: float, head: str | None
+        ) -> Prediction:
+            none = math.isnan(score)
+            probability = value if known and not none else None
+            return Prediction(class_id, label, probability, None if none else score, head)
 
         return [
-            Finding(tuple(starmap(prediction, classes)), tuple(attributes), tuple(flags))
-            for classes, attributes, flags in found
+            Finding(
+                tuple(starmap(prediction, classes)),
+                tuple(attributes),
+                tuple(flags),
+                tuple(features),
+            )
+            for classes, attributes, flags, features in found
         ]
 
-    def best(self, output: NDArray[Any], k: int) -> tuple[Prediction, ...]:
-        """Return the ``k`` most probable classes of one image, or all when there are fewer."""
-        few = self.at_most(count(k, "k"), output[None])
-        return self.interpret(output[None], few)[0].predictions
+    def _labels_of(self, outputs: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
+        """Return the labels, of a registered network only if they are as many as the outputs."""
+        if self.names or self.num_classes:
+            return self.labels
+        labels = self.labels
+        return labels if len(labels) == outputs[0].shape[-1] else ()
 
-    def at_most(self, k: int, outputs: ArrayLike) -> int:
+    def best(self, outputs: tuple[NDArray[Any], ...], k: int) -> tuple[Prediction, ...]:
+        """Return the ``k`` most probable classes of one image, or all when there are fewer."""
+        few = self.at_most(count(k, "k"), outputs)
+        return self.interpret(outputs, few)[0].predictions
+
+    def at_most(self, k: int, outputs: Outputs) -> int:
         """Return ``k``, or the number of classes that have a score when there are fewer."""
-        return k if self.output_kind == "labels" else min(k, rows_of(outputs).shape[1])
+        if not self.plan.is_plain:
+            return k
+        values = self.as_outputs(outputs)[0]
+        return min(k, self.plan.num_classes or math.prod(values.shape[1:]))
+
+    def is_plain(self, outputs: Outputs) -> bool:
+        """Return whether these are the values of all classes, for one answer about each image."""
+        sizes = self.as_outputs(outputs)[0].shape[1:]
+        return self.plan.is_plain and sum(size > 1 for size in sizes) <= 1
 
     def probabilities(self, outputs: ArrayLike) -> NDArray[np.float32]:
-        """Return the probability of every class, [N, classes]; of an unknown kind the outputs.
+        """Return the probability of every class, [N, classes]; of an unknown role the outputs.
 
         Raises:
             BadInput: The outputs of an image are NaN, or the softmax of its logits.
+            Unsupported: The outputs are not the values of all classes of one answer.
         """
-        rows = rows_of(outputs)
-        require_classes(rows, self.output_kind)
-        return normalized(rows, self.output_kind)
+        if not self.is_plain(outputs):
+            raise Unsupported(
+                f"{self.program} gives no probability of every class: its classes are told by"
+                f" {[self.outputs[number].name for number in self.plan.wanted]}"
+            )
+        for problem in self.problems(outputs, softmax=True).values():
+            raise BadInput(problem)
+        values = self.as_outputs(outputs)[0]
+        rows = values.reshape(len(values), math.prod(values.shape[1:]))
+        return normalized(rows, self.output_role)
 
 
 class Opened(Clones):

@@ -122,9 +122,10 @@ def check_names(given: Iterable[str]) -> None:
             raise BadInput(f"unknown option '{name}'; {remedy}")
 
 
-def replaces_output(options: Options) -> bool:
-    """Return whether ``output_name`` makes another value the output; ``"*"`` keeps the first."""
-    return options.get("output_name", "") not in {"", "*"}
+def chosen_output(options: Options) -> str:
+    """Return the value that ``output_name`` makes the output, or nothing, as for ``"*"``."""
+    name = options.get("output_name", "")
+    return "" if name == "*" else name
 
 
 class EngineInfo(NamedTuple):

@@ -19,7 +19,7 @@ from lenet_cpp._base.lazy import LazyModule, Self, Unpack
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_input, as_pixels
 from lenet_cpp.errors import BackendFailure, BadInput
-from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.input_range import InputRange
 from lenet_cpp.inference.options import Options, core_config
 from lenet_cpp.inference.profile import Profile, from_core
@@ -258,15 +258,22 @@ class Predictor(_Running[_core.Predictor]):
         return cls.__new__(cls)._hold(core)  # noqa: SLF001 - of this class, as all here
 
     @property
-    def output_specs(self) -> list[TensorSpec]:
+    def output_specs(self) -> list[OutputSpec]:
         """The outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`.
 
-        They are float32, and behind those integers, such as the int64 of an ArgMax.
+        They are float32, and behind those integers, such as the int64 of an ArgMax. Each has its
+        role, by the operators of the program.
         """
-        return list(map(_spec, self._alive().output_specs))
+        core = self._alive()
+        return [
+            OutputSpec(spec.name, spec.shape, spec.dtype, *meaning)
+            for spec, meaning in zip(core.output_specs, core.output_meanings, strict=True)
+        ]
 
     @memory_errors("running the model")
-    def run_outputs(self, images: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
+    def run_outputs(
+        self, images: ArrayLike, *names: str, pipeline: of_images.Pipeline | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Return several outputs of one run, by name; all of them when none is named.
 
         Each has the dtype that :attr:`output_specs` names. Arguments and errors are those of
@@ -276,8 +283,12 @@ class Predictor(_Running[_core.Predictor]):
         core = self._alive()
         dtypes = {spec.name: spec.dtype for spec in core.output_specs}
         wanted = list(names) or list(dtypes)
-        batch = as_input(images, self._input_shape, self._input_spec.dtype)
-        run = partial(core.run_outputs, batch, wanted)
+        if pipeline is None:
+            batch = as_input(images, self._input_shape, self._input_spec.dtype)
+        else:
+            batch = as_pixels(images)
+        compiled = None if pipeline is None else pipeline.compiled
+        run = partial(core.run_outputs, batch, wanted, compiled)
         outputs = call_interruptibly(run, core) if _is_long(batch) else run()
         return {
             name: output.astype(dtypes[name], copy=False)
@@ -352,14 +363,9 @@ class Predictor(_Running[_core.Predictor]):
         return clone
 
     @property
-    def output_kind(self) -> str:
-        """What the numbers of the first output are, by the program's last operators.
-
-        ``logits``, of which a softmax makes probabilities; ``probabilities``, of a softmax;
-        ``scores``, of a sigmoid: each class for itself, from 0 to 1; ``labels``, integers: the
-        numbers of classes, the most probable first, without scores; or ``unknown``.
-        """
-        return self._alive().output_kind
+    def output_role(self) -> str:
+        """The role of the first output, which :meth:`run` returns; see :class:`OutputSpec`."""
+        return self.output_specs[0].role
 
     @property
     def model_file(self) -> Path:

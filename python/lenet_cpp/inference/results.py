@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -20,8 +20,9 @@ from lenet_cpp.errors import BadInput, Error
 _LEAST_SHOWN = 0.0005  # which is 0.1 %
 _THUMBNAIL = 160
 SUFFIXES = (".csv", ".json", ".jsonl")
-CSV_COLUMNS = ("file", "rank", "class_id", "label", "probability", "error")
-"""With ``score`` in place of ``probability`` where that is not known."""
+CSV_COLUMNS = ("file", "rank", "head", "class_id", "label", "probability", "error")
+"""With ``score`` in place of ``probability`` where that is not known; ``head`` is left out where
+the model gives one answer about an image."""
 
 
 class Prediction(NamedTuple):
@@ -34,6 +35,8 @@ class Prediction(NamedTuple):
     """None where it is not known what the model's outputs are."""
     score: float | None
     """The model's output for this class, as it is; None where that is the class's number alone."""
+    head: str | None = None
+    """Of a model that gives several answers about an image, such as attributes: which one."""
 
     @property
     def value(self) -> float:
@@ -51,6 +54,8 @@ class Finding(NamedTuple):
     """Of a post-processing whose name ends in Attribute, which has no predictions."""
     output: tuple[int, ...] = ()
     """With the attributes: 1 for each output above its threshold, else 0."""
+    features: tuple[float, ...] = ()
+    """Of a model that gives no classes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,11 +64,16 @@ class Result:
 
     Attributes:
         predictions: The classes, the most probable first, as many as the classifier's ``top``; of
-            a model with a description of several labels those that it finds, which may be none.
+            a model with a description of several labels those that it finds, which may be none; of
+            one that gives several answers those of each one, which ``head`` names.
         attributes: Of a description of attributes what it finds, and then there are no classes.
-        probabilities: float32 [classes], of every class; None where they are not known.
-        logits: float32 [classes]; None where the model gives something else.
-        outputs: What the model gave for this image, as it is.
+        probabilities: float32 [classes], of every class; None where they are not known, or there
+            are several answers.
+        logits: float32 [classes]; None where the model gives something else, or several answers.
+        features: What the model gives of the image beside its classes, as it is; None where it
+            gives no features.
+        outputs: What the model gave for this image, as it is; of several outputs that tell the
+            classes, such as the values and the indices of a top-k, a tuple.
         source: The path, the bytes, the image or the array that was given.
     """
 
@@ -71,7 +81,8 @@ class Result:
     attributes: tuple[str, ...]
     probabilities: NDArray[np.float32] | None
     logits: NDArray[np.float32] | None
-    outputs: NDArray[Any]
+    features: NDArray[Any] | None
+    outputs: NDArray[Any] | tuple[NDArray[Any], ...]
     source: Any
     _picture: Any  # the source as the preprocessing takes it; None of floats
     _top: Callable[[int], tuple[Prediction, ...]]
@@ -111,6 +122,7 @@ class Result:
             yield attribute, "", None
         for one in self.predictions:
             name = f"class {one.class_id}" if one.label is None else one.label
+            name = name if one.head is None else f"{one.head}: {name}"
             name = name if name.isprintable() else repr(name)
             part, score = one.probability, one.score
             value = f"{100 * part:.1f} %" if part is not None else ""
@@ -162,7 +174,7 @@ class ImageResult:
 
 @contextmanager
 def open_results(
-    target: Path, value: str = "probability"
+    target: Path, value: str = "probability", *, heads: bool = False
 ) -> Iterator[Callable[[ImageResult], None]]:
     """Write results to a file, in the format of its suffix.
 
@@ -176,7 +188,8 @@ def open_results(
 
     The block gets a function that writes the result of one image. The complete file, in a folder
     that is created if necessary, appears when the block ends; when it raises, an older file stays.
-    ``value`` is the column of the probabilities in a ``.csv``.
+    ``value`` is the column of the probabilities in a ``.csv``, and ``heads`` says whether it has
+    the column ``head``.
 
     Raises:
         BadInput: The suffix is not one of these.
@@ -191,8 +204,9 @@ def open_results(
     ):
         if target.suffix == ".csv":
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(value if name == "probability" else name for name in CSV_COLUMNS)
-            yield lambda result: writer.writerows(_rows(result))
+            columns = [name for name in CSV_COLUMNS if heads or name != "head"]
+            writer.writerow(value if name == "probability" else name for name in columns)
+            yield lambda result: writer.writerows(_rows(result, columns))
         elif target.suffix == ".jsonl":
             yield lambda result: print(json.dumps(document(result)), file=file)
         else:
@@ -203,17 +217,18 @@ def open_results(
             file.write("[]\n" if next(before) == "[\n" else "\n]\n")
 
 
-def _rows(result: ImageResult) -> Iterator[list[Any]]:
+def _rows(result: ImageResult, columns: Sequence[str]) -> Iterator[list[Any]]:
     """Yield the lines of a CSV file, which has nothing where there is None."""
-    if result.error is not None:
-        yield [result.file, None, None, None, None, result.error]
-    found: list[tuple[Any, ...]] = [(None, each, None) for each in result.found.attributes]
+    found: list[dict[str, Any]] = [{"label": each} for each in result.found.attributes]
     found += (
-        (each.class_id, each.label, None if each.score is None else each.value)
+        {**each._asdict(), "probability": None if each.score is None else each.value}
         for each in result.found.predictions
     )
     for rank, values in enumerate(found, start=1):
-        yield [result.file, rank, *values, None]
+        row = {**values, "file": result.file, "rank": rank}
+        yield [row.get(name) for name in columns]
+    if result.error is not None:
+        yield [{"file": result.file, "error": result.error}.get(name) for name in columns]
 
 
 def document(result: ImageResult) -> dict[str, Any]:
@@ -221,9 +236,14 @@ def document(result: ImageResult) -> dict[str, Any]:
     if result.error is not None:
         return {"file": result.file, "error": result.error}
     found = result.found
+    if found.features:
+        return {"file": result.file, "features": found.features}
     if found.attributes:
         return {"file": result.file, "attributes": found.attributes, "output": found.output}
     entries = [each._asdict() for each in found.predictions]
     for entry in entries:
         del entry["probability" if entry["probability"] is None else "score"]
+        head = entry.pop("head")
+        if head is not None:
+            entry["head"] = head
     return {"file": result.file, "predictions": entries}

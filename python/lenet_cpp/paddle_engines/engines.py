@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import find_parameters
-from lenet_cpp.formats.tensor_spec import TensorSpec
+from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.autolog import settings_of
 from lenet_cpp.inference.engine import Engine, RunSettings, Source, require_finite
 from lenet_cpp.inference.model import Model, check_model
@@ -82,6 +82,7 @@ class PaddleInferenceEngine:
             "memory_optim": memory_optim,
             "precision": precision,
         }
+        self._names = [output.name for output in model.outputs]
         self._cache = tempfile.TemporaryDirectory(prefix="lenet-")
         try:
             with paddle_failures(f"loading {model.program}"):
@@ -100,11 +101,13 @@ class PaddleInferenceEngine:
             self._cache.cleanup()
             raise
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the outputs."""
+    def run(self, batch: NDArray[np.float32], wanted: Sequence[int]) -> list[NDArray[Any]]:
+        """Compute outputs."""
         require_finite(batch)
         with paddle_failures("running the model"):
-            return self._predictor.run(batch, 1)[0]
+            outputs = self._predictor.run(batch)
+        names = self._predictor.output_names
+        return [outputs[names.index(self._names[number])] for number in wanted]
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
@@ -145,14 +148,15 @@ class DygraphEngine:
         self._place = _place(device)
         self._layer = layer.to(device=self._place)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the outputs."""
+    def run(
+        self,
+        batch: NDArray[np.float32],
+        wanted: Sequence[int],  # noqa: ARG002 - a registered network has one output
+    ) -> list[NDArray[Any]]:
+        """Compute the output."""
         require_finite(batch)
         with paddle_failures("running the layer"), paddle.no_grad():
-            output: NDArray[np.float32] = self._layer(
-                paddle.to_tensor(batch, place=self._place)
-            ).numpy()
-            return output
+            return [self._layer(paddle.to_tensor(batch, place=self._place)).numpy()]
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
@@ -179,6 +183,7 @@ class ExecutorEngine:
             BackendFailure: Paddle could not load the model.
         """
         self._pir = model.is_pir
+        self._names = [output.name for output in model.outputs]
         self._place = _place(device)
         self._scope = paddle.static.Scope()
         with paddle_failures(f"loading {model.program}"), self._static():
@@ -217,14 +222,22 @@ class ExecutorEngine:
         with guard(), paddle.static.scope_guard(self._scope):
             yield
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the outputs."""
+    def run(self, batch: NDArray[np.float32], wanted: Sequence[int]) -> list[NDArray[Any]]:
+        """Compute outputs."""
         require_finite(batch)
+        fetched = [self._fetched(self._names[number]) for number in wanted]
         with paddle_failures("running the model"), self._static():
-            outputs: list[NDArray[np.float32]] = self._executor.run(
-                self._program, feed={self._inputs[0]: batch}, fetch_list=self._outputs[:1]
+            outputs: list[NDArray[Any]] = self._executor.run(
+                self._program, feed={self._inputs[0]: batch}, fetch_list=fetched
             )
-        return outputs[0]
+        return outputs
+
+    def _fetched(self, name: str) -> Any:
+        """Return the output that ``paddle.inference`` calls by a name."""
+        if self._pir:  # where values have no names: Paddle numbers those that are fetched
+            number = name.removeprefix("fetch_name_")
+            return self._outputs[int(number) if number.isdecimal() else 0]
+        return next((each for each in self._outputs if each.name == name), self._outputs[0])
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
@@ -264,11 +277,8 @@ def _load_layer(
     params = find_parameters(params_file).path
     layer = build_layer(spec, num_classes, image_size)
     load_parameters(layer, params)
-    specs = (
-        TensorSpec("", shape, "float32"),
-        TensorSpec("", (-1, num_classes or spec.classes), "float32"),
-    )
-    model = Model(params, None, *specs, program_kind="logits")
+    output = OutputSpec("", (-1, num_classes or spec.classes), "float32", role="logits")
+    model = Model(params, None, TensorSpec("", shape, "float32"), (output,))
     labels = spec.class_names(num_classes)
     model = model.knows(manifest=None, network=spec, own_name=spec.name, own_labels=labels)
     return DygraphEngine(layer, device), model

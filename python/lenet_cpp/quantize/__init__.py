@@ -169,7 +169,7 @@ def _make_manifest(
         dataset = f"MNIST test images ({images.kind}), in int8"
         known["accuracy"] = MeasuredAccuracy(quality.accuracy, quality.images, dataset)
     if source.model.manifest is None:
-        known["softmax"] = {"probabilities": True, "logits": False}.get(source.model.program_kind)
+        known["softmax"] = {"probabilities": True, "logits": False}.get(source.model.output_role)
         if source.spec is not None:
             known["topology"] = source.spec.name
             known["classes"] = source.spec.class_names(source.num_classes)

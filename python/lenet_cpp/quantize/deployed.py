@@ -69,7 +69,8 @@ class Deployed:
             how |= {"accelerator": "onednn"} if ENGINES[route] == "paddle" else {}
             model = Predictor(self.program, self.params, engine=ENGINES[route], **how)
         with model:
-            yield model.run
+            run: Any = model.run  # one output, as quantize requires
+            yield run
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class FloatModel:
                 f"{self.program}: {method} builds the network again, and it is not known which it"
                 " is: name it with --model (a registered model, or FILE.py:SPEC), or use static-ptq"
             )
-        if self.model.program_kind == "probabilities":
+        if self.model.output_role == "probabilities":
             raise Unsupported(
                 f"{self.program} ends in a softmax, which {method} would leave out: use static-ptq,"
                 " or export the model without, and apply the softmax to what it returns"

@@ -155,7 +155,7 @@ def verify(
         row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
         rows.append(row)
         if record and (recorded is None or _severity(row) > _severity(recorded.row)):
-            recorded = Recorded(row, outputs, model.output_kind)
+            recorded = Recorded(row, outputs, model.output_role)
         if labels is not None:
             for route, output in outputs.items():
                 right = int((predicted(output) == labels).sum())

@@ -108,7 +108,7 @@ class Context:
     @property
     def softmax(self) -> bool:
         """Whether the exported model adds a softmax to the network."""
-        return self.opened.output_kind == "probabilities"
+        return self.opened.output_role == "probabilities"
 
     @property
     def network(self) -> ModelSpec:

@@ -87,12 +87,12 @@ class Row(Compared):
 class Recorded:
     """The outputs of each route in one row, float32 [N, classes].
 
-    They are of the kind that :attr:`lenet_cpp.Predictor.output_kind` says.
+    Their role is ``output_role``; see :class:`lenet_cpp.OutputSpec`.
     """
 
     row: Row
     outputs: dict[str, NDArray[np.float32]]
-    output_kind: str
+    output_role: str
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,11 @@ REPORT_NAME = "diff.txt"
 
 
 def entries(
-    output: NDArray[np.float32], kind: str
+    output: NDArray[np.float32], role: str
 ) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
-    """Return the record of outputs of a kind, as :attr:`lenet_cpp.Predictor.output_kind`."""
+    """Return the record of outputs of a role; see :class:`lenet_cpp.OutputSpec`."""
     class_id = predicted(output)
-    values = normalized(output, kind)
+    values = normalized(output, role)
     prob = np.take_along_axis(values, class_id[:, np.newaxis], axis=1)[:, 0]
     prob[class_id == NO_CLASS] = np.nan
     return {"class_id": class_id.astype(np.int64), "prob": prob, "output": output}
@@ -67,7 +67,7 @@ def write_records(folder: Path, report: Report) -> tuple[Path, ...]:
         if route not in recorded.outputs:
             continue
         path = folder / RECORD_NAMES.get(route, TRAINING_NAME)
-        write_record(path, entries(recorded.outputs[route], recorded.output_kind))
+        write_record(path, entries(recorded.outputs[route], recorded.output_role))
         written[route] = path
     # The comparison uses the written files.
     records = {route: read_record(path) for route, path in written.items()}

@@ -99,7 +99,7 @@ def run_training_engine(
 ) -> NDArray[np.float32]:
     """Run a model with Paddle's training engine, ``paddle.static.Executor``; or BackendFailure."""
     with closing(ExecutorEngine(model)) as engine:
-        return np.concatenate([engine.run(batch) for batch in batches(images, batch_size)])
+        return np.concatenate([engine.run(batch, [0])[0] for batch in batches(images, batch_size)])
 
 
 def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
