@@ -760,7 +760,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       onnx_model(relu(values)) + delimited(8, delimited(1, "com.microsoft") + number_field(2, 2)));
   refuse("the IR version 15", onnx_model(relu(values)) + number_field(1, 15));
   refuse("sparse constants", onnx_model(relu(values) + delimited(15, "")));
-  refuse("2 inputs and 1 outputs", onnx_model(relu("x[1,1,4,4] z[1,1,4,4] -> y")));
+  refuse("has 2 inputs", onnx_model(relu("x[1,1,4,4] z[1,1,4,4] -> y")));
   refuse("height, width]", onnx_model(relu("x[-1] -> y")));
   refuse("images of any size", onnx_model(relu("x[-1,1,-1,4] -> y")));
   const std::string halves = delimited(11, onnx_value("x[-1,1,4,4]", 10));

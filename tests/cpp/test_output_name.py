@@ -1,5 +1,9 @@
 """Any value of a program as the only output in the native engine, against other engines."""
 
+import os
+import re
+import sys
+
 import numpy as np
 import pytest
 
@@ -13,6 +17,8 @@ pytest.importorskip("onnxruntime", reason="the answers are compared with its own
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
 import onnx
 from onnx_files import model, reference
+
+from snippets import printed_by
 
 # A small network of many kinds of values: of rank 4, 3 and 2, one that is moved, sums, an early
 # end, a classifier with its bias, and what has no kernel behind them.
@@ -271,6 +277,54 @@ def test_names_that_print_alike(tmp_path):
         (kind, one.tolist()) for kind, one in zip([*kinds.values(), "Neg"], values, strict=True)
     ]
     assert len({layer.name for layer in layers}) == 4
+
+
+@pytest.fixture(scope="module", params=["pdmodel", "json"])
+def labelled(request, root, tmp_path_factory):
+    """A program that feeds a label and fetches the accuracy before the scores."""
+    folder = tmp_path_factory.mktemp(request.param)
+    variables = os.environ | {"FLAGS_enable_pir_api": str(int(request.param == "json"))}
+    command = (sys.executable, "-W", "ignore", root / "tests/label_models.py", folder)
+    printed_by(*command, env=variables)
+    return folder
+
+
+def test_the_scores_of_a_program_that_takes_a_label(labelled):
+    named = r"'(?:image', 'label|label', 'image)'"
+    said = rf"has 2 inputs \({named}\); .* its output '([^']+)' needs one input only"
+    for options in ({}, {"check_program": False}, {"engine": "native"}):
+        with pytest.raises(lenet_cpp.Unsupported, match=said) as refusal:
+            lenet_cpp.Predictor(model_dir=labelled, **options)
+    name = re.search(said, str(refusal.value))[1]
+    images, expected = (np.load(labelled / f"{each}.npy") for each in ("images", "scores"))
+    for options in ({}, {"check_program": False}):
+        with lenet_cpp.Predictor(model_dir=labelled, output_name=name, **options) as predictor:
+            assert (predictor.input_spec.name, len(predictor.output_specs)) == ("image", 1)
+            assert compare(expected, predictor.run(images)).agrees
+
+
+def test_the_output_of_an_onnx_that_needs_one_of_two_inputs(tmp_path):
+    nodes = "f = Flatten(x) y = Softmax(f) d = Sub(f, z) e = ReduceMean<keepdims=0>(d)"
+    path = tmp_path / "two.onnx"
+    inputs, outputs = "float[N,3] x, float[N,3] z", "float e, float[N,3] y"
+    path.write_bytes(model(nodes, inputs, outputs, {}))
+    with pytest.raises(lenet_cpp.Unsupported, match="its output 'y' needs one input only"):
+        lenet_cpp.Predictor(path)
+    numbers = np.random.default_rng(0).random((4, 3), np.float32)
+    with lenet_cpp.Predictor(path, output_name="y") as predictor:
+        exponents = np.exp(numbers)
+        expected = exponents / exponents.sum(axis=1, keepdims=True)
+        assert compare(expected, predictor.run(numbers)).agrees
+    with pytest.raises(lenet_cpp.Unsupported, match=r"has 2 inputs \('x', 'z'\); [^;]*$"):
+        lenet_cpp.Predictor(path, output_name="e")
+
+
+def test_a_value_that_is_overwritten_behind_the_output(tmp_path):
+    """What the output does not need is not checked, but who writes what it needs is."""
+    path = tmp_path / "again.onnx"
+    path.write_bytes(model("y = Relu(x) y = Neg(x)", "float[N,3] x", "float[N,3] y", {}))
+    with pytest.raises(lenet_cpp.BadModel, match="overwrites 'y'"):
+        lenet_cpp.Predictor(path, engine="native", output_name="y")
 
 
 def test_features_of_a_program_in_a_circle_are_refused(tmp_path):

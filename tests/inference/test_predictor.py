@@ -39,6 +39,21 @@ def test_error_classes():
         assert str(pickle.loads(pickle.dumps(error("why")))) == "why"
 
 
+def test_a_folder_and_the_prefix_of_its_files(model_dir, tmp_path, recwarn, run_program):
+    """As in Paddle 3's Config(dir, prefix)."""
+    for prefix in ("inference", "another"):
+        for suffix in ("json", "pdiparams"):
+            shutil.copy(model_dir / f"lenet.{suffix}", tmp_path / f"{prefix}.{suffix}")
+    with lenet_cpp.Predictor(tmp_path, "inference", engine="native") as predictor:
+        assert predictor.model_file == tmp_path / "inference.json"
+        assert predictor.params_file == tmp_path / "inference.pdiparams"
+    assert not recwarn.list
+    done = run_program(f"--model_file={tmp_path}", "--params_file=another", "--engine=native")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(lenet_cpp.FileNotFound, match=r"no model '.*/missing': name one of those"):
+        lenet_cpp.Predictor(tmp_path, "missing")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

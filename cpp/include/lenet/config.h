@@ -69,7 +69,9 @@ struct Config {
   /// variable. A missing `D/NAME/NAME.pdmodel` is found where `paddle.jit.save(net, "D/NAME")`
   /// wrote it, if `D/NAME` is no folder; the predictor's configuration has what is read.
   std::string model_file;
-  /// Its parameters; empty: `NAME.pdiparams` beside `model_file`, or none for an .onnx.
+  /// Its parameters; empty: `NAME.pdiparams` beside `model_file`, or none for an .onnx. Where
+  /// `model_file` is a folder, the name of the files in it without a suffix, as in Paddle 3's
+  /// `Config(dir, prefix)`.
   std::string params_file;
   /// Instead of both: a folder that holds an exported model (a .pdmodel is preferred to a .json,
   /// and either to an .onnx unless `engine` is OnnxRuntime) or `__model__` and one file per

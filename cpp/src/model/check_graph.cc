@@ -21,10 +21,6 @@ class Checker {
     }
     for (Value& value : graph_.values) value.defined = value.parameter;
     check_operators(translator_.begin());
-    if (graph_.inputs.size() != 1) {
-      unsupported("has " + std::to_string(graph_.inputs.size()) +
-                  " inputs; models with one are supported");
-    }
     take_fetched();
     infer_shapes(graph_, path_, rules_, translator_.read());
   }
@@ -55,14 +51,12 @@ class Checker {
 
   /// Sets the outputs of a program whose operators say what they are.
   void take_fetched() {
-    if (graph_.outputs.empty()) refuse_program(path_, "has no output");
-    if (fetched_.empty()) return;
+    if (fetched_.empty()) return;  // of an .onnx, or where one was chosen
     if (fetched_.rbegin()->first != static_cast<std::int64_t>(fetched_.size()) - 1) {
       refuse_program(path_, "is damaged: the numbers of its outputs");
     }
     graph_.outputs.clear();
     for (const auto& [column, value] : fetched_) graph_.outputs.push_back(value);
-    choose_output(graph_, path_);
   }
 
   void require_given(const OperatorView& view, const Operator& op) const {

@@ -1,5 +1,7 @@
 #include "model/graph.h"
 
+#include <iterator>
+
 #include "io/printable.h"
 #include "lenet/config.h"
 #include "model/element_types.h"
@@ -46,9 +48,18 @@ float from_float16(std::uint32_t half) {
 
 bool is_integer(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
 
+/// The value that a Fetch without a number before it gives; of an .onnx the first that it names.
+std::size_t first_output(const Graph& graph) {
+  for (const Operator& op : graph.operators) {
+    const auto* column = op.attribute<std::int64_t>("col");
+    if (op.kind == "Fetch" && column != nullptr && *column == 0) return input_of(op);
+  }
+  return graph.outputs.at(0);
+}
+
 /// What the product takes that the first output comes from.
 std::size_t find_features(const Graph& graph, const std::string& path) {
-  std::size_t value = graph.outputs.at(0);
+  std::size_t value = first_output(graph);
   std::size_t left = graph.operators.size();  // the order of operators is not checked yet
   while (graph.values[value].producer != kNone && left-- > 0) {
     const Operator& op = graph.operators[graph.values[value].producer];
@@ -56,6 +67,8 @@ std::size_t find_features(const Graph& graph, const std::string& path) {
     each_value(op.inputs, [&](std::size_t input) {
       if (!is_constant(graph, input)) from.push_back(input);
     });
+    const auto main = std::find(from.begin(), from.end(), input_of(op));
+    if (main != from.end()) std::iter_swap(from.begin(), main);
     const bool product = has_word("MatMul Gemm mul fc Conv", op.kind);
     if (from.empty() || (from.size() > 1 && has_word("Add Sub Mul Div Sum Concat", op.kind))) break;
     value = from[0];
@@ -124,8 +137,110 @@ bool is_constant(const Graph& graph, std::size_t value) {
          (producer != kNone && has_word(kConstants, graph.operators[producer].kind));
 }
 
-void choose_output(Graph& graph, const std::string& path) {
-  if (!graph.output_name.empty()) graph.outputs = {find_output(graph, path)};
+std::vector<bool> choose_output(Graph& graph, const std::string& path) {
+  if (graph.output_name.empty()) return std::vector<bool>(graph.operators.size(), true);
+  graph.outputs = {find_output(graph, path)};
+  // Also who writes a value a second time, which the check is to see.
+  std::vector<std::vector<std::size_t>> writers(graph.values.size());
+  for (std::size_t i = 0; i < graph.operators.size(); ++i) {
+    each_value(graph.operators[i].outputs, [&](std::size_t value) { writers[value].push_back(i); });
+  }
+  std::vector<bool> needed(graph.operators.size());
+  std::vector<bool> seen(graph.values.size());
+  std::vector<std::size_t> wanted = graph.outputs;
+  while (!wanted.empty()) {
+    const std::size_t value = wanted.back();
+    wanted.pop_back();
+    if (seen[value]) continue;
+    seen[value] = true;
+    for (const std::size_t writer : writers[value]) {
+      needed[writer] = true;
+      each_value(graph.operators[writer].inputs,
+                 [&](std::size_t input) { wanted.push_back(input); });
+    }
+  }
+  std::vector<std::size_t> inputs;
+  std::copy_if(graph.inputs.begin(), graph.inputs.end(), std::back_inserter(inputs),
+               [&](std::size_t input) { return seen[input]; });
+  if (!inputs.empty()) graph.inputs = std::move(inputs);
+  return needed;
+}
+
+namespace {
+
+/// At most eight names, in quotes.
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 8;
+  std::string list;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    list += (i == 0 ? "'" : ", '") + names[i] + "'";
+  }
+  return list + (names.size() > kShown ? ", ..." : "");
+}
+
+/// Of each value, the one input that it is computed from; kNone: of none or not known yet.
+class OnlyInput {
+ public:
+  explicit OnlyInput(const Graph& graph) : of_(graph.values.size(), kNone) {
+    for (const std::size_t input : graph.inputs) of_[input] = input;
+    for (const Operator& op : graph.operators) {
+      if (op.kind == "Feed") continue;
+      std::size_t found = kNone;
+      each_value(op.inputs, [&](std::size_t value) {
+        const std::size_t from = of_[value];
+        if (from == kNone) return;
+        found = found == kNone || found == from ? from : kSeveral;
+      });
+      each_value(op.outputs, [&](std::size_t value) { of_[value] = found; });
+    }
+  }
+
+  bool knows(std::size_t value) const { return of_[value] != kNone && of_[value] != kSeveral; }
+
+ private:
+  static constexpr std::size_t kSeveral = kNone - 1;
+
+  std::vector<std::size_t> of_;
+};
+
+}  // namespace
+
+void require_one_input(const Graph& graph, const std::string& path) {
+  if (graph.inputs.size() == 1) return;
+  std::vector<std::string> inputs;
+  for (const std::size_t input : graph.inputs) {
+    const Value& value = graph.values[input];
+    const std::string* name = nullptr;  // PIR's values have none of their own
+    if (value.producer != kNone) {
+      name = graph.operators[value.producer].attribute<std::string>("name");
+    }
+    inputs.push_back(printable(name != nullptr ? *name : value.name));
+  }
+  std::string problem = "has " + std::to_string(inputs.size()) + " inputs";
+  if (!inputs.empty()) problem += " (" + listed(inputs) + ")";
+  problem += "; models with one are supported";
+  const OnlyInput only(graph);
+  std::vector<std::string> outputs;
+  const auto add = [&](std::size_t value, const std::string* name) {
+    if (value == kNone || !only.knows(value)) return;
+    outputs.push_back(printable(name != nullptr ? *name : graph.values[value].name));
+  };
+  bool fetches = false;  // what it gives, as Paddle's programs do
+  for (const Operator& op : graph.operators) {
+    if (op.kind != "Fetch") continue;
+    fetches = true;
+    add(input_of(op), op.attribute<std::string>("name"));
+  }
+  if (!fetches) {
+    for (const std::size_t output : graph.outputs) add(output, nullptr);
+  }
+  const bool several = outputs.size() > 1;
+  if (!outputs.empty() && graph.output_name.empty()) {
+    problem += std::string("; its output") + (several ? "s " : " ") + listed(outputs) +
+               (several ? " need" : " needs") + " one input only: choose " +
+               (several ? "one of them" : "it") + " by output_name";
+  }
+  unsupported(path, problem);
 }
 
 std::vector<Shape> sizes_to_try(const Shape& declared) {

@@ -254,9 +254,16 @@ void link_values(Graph& graph);
 /// first.
 std::vector<Shape> sizes_to_try(const Shape& declared);
 
-/// Makes the value that Graph::output_name means the only output, where there is such a name.
+/// Makes the value that Graph::output_name means the only output, where there is such a name, and
+/// drops the inputs that it does not need. The graph need not be checked. Linear.
+/// \returns of each operator, whether the outputs need it: what it gives, or may overwrite; without
+///   a name all
 /// \throws Error BadInput: there is no such value.
-void choose_output(Graph& graph, const std::string& path);
+std::vector<bool> choose_output(Graph& graph, const std::string& path);
+
+/// \throws Error Unsupported: there are several inputs or none, with the outputs that choose_output
+///   computes from one. Linear.
+void require_one_input(const Graph& graph, const std::string& path);
 
 /// The bytes of a tensor; nothing when a size is negative, or they are more than `most`.
 std::optional<std::uint64_t> size_in_bytes(std::uint64_t element_size, const Shape& shape,

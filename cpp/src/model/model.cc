@@ -166,14 +166,16 @@ class Loader {
     try {
       check_graph(graph, model_->path);
     } catch (const Error& error) {
-      if (config_.check_program) throw;
+      // No engine takes several.
+      if (config_.check_program || graph.inputs.size() != 1) throw;
       model_->refusal.emplace(ErrorCode::Unsupported, error.what());
     }
     describe(outputs);
     if (!config_.check_program) graph.require_images = nullptr;
     const bool changes = graph.differs || !graph.rewritten.empty();
     model_->unchecked = model_->refusal || (!config_.check_program && changes);
-    if (config_.check_program && graph.differs) {
+    const bool whole = graph.output_name.empty();  // else it is not for Paddle's engine
+    if (config_.check_program && graph.differs && whole) {
       model_->checked_program =
           std::make_shared<const MemoryFile>(write_checked_program(program(), graph, model_->path));
     }

@@ -132,6 +132,14 @@ std::string find_instead(const std::string& path) {
   return program;
 }
 
+/// As Paddle 3's Config(dir, prefix).
+ModelFiles find_by_prefix(const std::string& folder, const std::string& prefix) {
+  const std::string path = platform::in_folder(folder, prefix);
+  const std::string program = find_by_stem(path);
+  if (program.empty()) refuse_missing(path);
+  return files_of(program, "");
+}
+
 ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   if (!is_folder(folder)) {
     const std::string saved = find_by_stem(folder);
@@ -168,6 +176,9 @@ ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
   if (config.model_file.empty()) {
     throw Error(ErrorCode::BadInput,
                 "no model named: give model_file and params_file, or model_dir");
+  }
+  if (is_folder(config.model_file) && !config.params_file.empty()) {
+    return find_by_prefix(config.model_file, config.params_file);
   }
   refuse_others(config.model_file);
   refuse_others(config.params_file);

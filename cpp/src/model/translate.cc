@@ -112,11 +112,14 @@ std::vector<bool> Translator::begin() {
     return needed_operators(graph_);
   }
   graph_.opset = kMaxOpset;
+  if (graph_.outputs.empty()) refuse("has no output");
+  std::vector<bool> needed = choose_output(graph_, path_);
+  require_one_input(graph_, path_);
   require_input_type();
   for (const Value& value : graph_.values) {
     require_dimensions(value, value.parameter ? 1 : 0, 1, path_);
   }
-  return std::vector<bool>(graph_.operators.size(), true);
+  return needed;
 }
 
 void Translator::require_input_type() const {
@@ -163,11 +166,9 @@ void Translator::begin_onnx() {
     unsupported("has " + graph_.unsupported + ", which is not supported");
   }
   std::vector<std::size_t>& outputs = graph_.outputs;
-  if (graph_.inputs.size() != 1 || outputs.empty()) {
-    unsupported("has " + std::to_string(graph_.inputs.size()) + " inputs and " +
-                std::to_string(outputs.size()) +
-                " outputs; one input and at least one output are supported");
-  }
+  if (outputs.empty()) unsupported("has no output");
+  choose_output(graph_, path_);
+  require_one_input(graph_, path_);
   require_input_type();
   Value& input = graph_.values[graph_.inputs[0]];
   for (const std::size_t index : outputs) {
@@ -175,7 +176,6 @@ void Translator::begin_onnx() {
     const bool given = value.producer != kNone || value.parameter || &value == &input;
     if (!given) refuse("is damaged: nothing gives its output '" + value.name + "'");
   }
-  choose_output(graph_, path_);
   drop_integers();
   if (outputs.empty()) unsupported("has no float32 output");
   if (input.shape.empty()) {

@@ -26,7 +26,7 @@ class Translator {
 
   /// Checks what the format says of the program as a whole: operator set, inputs and outputs.
   /// \returns of each operator, whether it is to be translated: of an .onnx what its outputs need,
-  ///   for the native engine; of Paddle's programs all
+  ///   for the native engine; of Paddle's programs all, or what the output needs that was chosen
   /// \throws Error BadModel, Unsupported
   std::vector<bool> begin();
 

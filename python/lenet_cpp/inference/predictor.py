@@ -95,7 +95,7 @@ class _Running(Specified, Generic[_Core]):
 
     def _hold(self, core: _Core, named: str = "", stacklevel: int = 3) -> Self:
         taken = core.config.model_file
-        if named not in {"", taken}:
+        if named not in {"", taken} and not Path(named).is_dir():
             warnings.warn(f"there is no {named}: running {taken}", stacklevel=stacklevel)
         self._core: _Core | None = core
         # None once the first batches were compared with it.
@@ -214,7 +214,8 @@ class Predictor(_Running[_core.Predictor]):
             model_file: The program, ``NAME.pdmodel`` or ``NAME.json``, or an ONNX model,
                 ``NAME.onnx``.
             params_file: Its parameters; by default ``NAME.pdiparams`` beside the program. An .onnx
-                has no such file.
+                has no such file. Where ``model_file`` is a folder, the name of the files in it
+                without a suffix, as in Paddle 3's ``Config(dir, prefix)``.
             model_dir: Instead of both, the folder of an exported model or of ``__model__`` and
                 one file per variable. An .onnx is used when there is no Paddle model, or with
                 ``engine="onnxruntime"``. Or a model's path without its suffix, as
