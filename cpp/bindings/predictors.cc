@@ -15,6 +15,7 @@
 
 #include "bindings.h"
 #include "description/description.h"
+#include "description/metadata.h"
 #include "description/output_plan.h"
 #include "description/outputs.h"
 #include "images/decoders.h"
@@ -396,6 +397,13 @@ void register_predictors(py::module_& module) {
     const std::string path = find_description(program.string());
     return path.empty() ? py::object(py::none()) : py::cast(std::filesystem::path(path));
   });
+  module.def(
+      "describe_metadata",
+      [](const Metadata& entries) {
+        const MetadataDescription found = describe_metadata(entries);
+        return std::make_tuple(found.preprocess, found.classes);
+      },
+      py::arg("entries"));
   module.def("read_class_names",
              [](const std::filesystem::path& path) { return read_class_names(path.string()); });
   module.def(

@@ -263,3 +263,60 @@ def test_the_server_names_classes_where_they_are_as_many(run_server, serve_progr
         )
         assert status == 200, body
         assert json.loads(body)["outputs"][0]["data"] == ["0:0", "0:1"]
+
+
+@pytest.mark.parametrize("size", [(20, 20), (18, 24)])
+def test_a_classifier_that_ultralytics_exported(size, root, run_program, tmp_path):
+    """Its metadata has the names, and the size that pictures get, as Pillow computes it."""
+    onnx = pytest.importorskip("onnx", reason="the file is made with it")
+    height, width = size
+    nodes = """m = GlobalAveragePool(x) f = Flatten(m) l = MatMul(f, w) y = Softmax(l)"""
+    weights = onnx.numpy_helper.from_array(weights_of(3), "w")
+    text = f"<ir_version: 8, opset_import: ['' : 17]> g (float[N,3,{height},{width}] x) => "
+    graph = onnx.parser.parse_model(text.replace("'", '"') + "(float[N,3] y) {" + nodes + "}")
+    graph.graph.initializer.append(weights)
+    names = {0: "tench", 1: "great 'white' shark", 2: 'é "x" \\'}
+    entries = {"task": "classify", "names": str(names), "imgsz": str([*size]), "stride": "1"}
+    onnx.helper.set_model_props(graph, entries)
+    onnx.save(graph, tmp_path / "yolo11n-cls.onnx")
+    image = Image.fromarray(random_pixels(41, 60, 3))
+    image.save(tmp_path / "photo.png")
+    # torchvision's Resize of the short side, or of both, and its CenterCrop.
+    scaled = (int(20 * 60 / 41), 20) if height == width else (width, height)
+    small = image.resize(scaled, Image.Resampling.BILINEAR)
+    left = round((small.width - width) / 2)
+    means = np.asarray(small.crop((left, 0, left + width, height)), np.float64).mean((0, 1)) / 255
+    exponentials = np.exp(means @ weights_of(3))
+    row = exponentials / exponentials.sum()
+    order = np.argsort(-row)
+    result = Classifier(tmp_path / "yolo11n-cls.onnx")(tmp_path / "photo.png")
+    assert [one.label for one in result.predictions] == [names[number] for number in order]
+    assert np.abs([one.probability for one in result.predictions] - row[order]).max() < 2e-5
+    model = f"--model_file={tmp_path / 'yolo11n-cls.onnx'}"
+    program = root / "build" / "lenet_classify"
+    done = run_program(model, "--format=json", tmp_path / "photo.png", program=program)
+    assert done.returncode == 0, done.stderr
+    (entry,) = json.loads(done.stdout)
+    assert [one["label"] for one in entry["predictions"]] == [names[number] for number in order]
+    assert np.abs([one["probability"] for one in entry["predictions"]] - row[order]).max() < 2e-5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"task": "detect"},
+        {"names": "{0: 'a', 2: 'b'}", "imgsz": "x"},
+        {"names": "{0: open('x')}", "imgsz": "[0, 4]"},
+        {"names": "{0: 'a'", "imgsz": "[4, 4, 4]"},
+        {"names": "{0: 'a\\q'}", "imgsz": "-3"},
+        {"names": "{0: 'a'} x", "imgsz": "4", "channels": "1"},
+    ],
+)
+def test_metadata_of_another_form_say_nothing(changed):
+    from lenet_cpp import _core
+
+    entries = {"task": "classify", "names": "{0: 'a', 1: \"b\\u00e9\\x41\"}", "imgsz": "4"}
+    preprocess, classes = _core.describe_metadata(entries)
+    assert json.loads(preprocess)["steps"][0]["short_side"] == 4
+    assert classes == ["a", "béA"]
+    assert _core.describe_metadata({**entries, **changed}) == ("", [])

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "description/description.h"
+#include "description/metadata.h"
 #include "description/toolkits.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -26,13 +27,15 @@ using nlohmann::json;
 using Names = std::vector<std::string>;
 
 /// In this order: what this project wrote knows the most.
-constexpr std::array<const char*, 6> kNames = {"preprocess.json",          "inference.yml",
-                                               "inference_cls.yaml",       "model.yml",
-                                               "preprocessor_config.json", "config.json"};
+constexpr std::array<const char*, 7> kNames = {
+    "preprocess.json",          "inference.yml", "inference_cls.yaml", "model.yml", "infer_cfg.yml",
+    "preprocessor_config.json", "config.json"};
 
-/// PaddleClas's and PaddleX 3's, and PaddleX 2's. PaddleX 3 has aliases in others.
-const std::set<std::string> kYmlMembers = {"PreProcess", "PostProcess", "Transforms",
-                                           "TransformsMode", "_Attributes"};
+/// PaddleClas's, PaddleX 3's and PaddleOCR's; PaddleX 2's; PaddleDetection's. PaddleX 3 has aliases
+/// in others.
+const std::set<std::string> kYmlMembers = {"PreProcess",     "PostProcess", "Transforms",
+                                           "TransformsMode", "_Attributes", "Preprocess",
+                                           "arch",           "metric",      "label_list"};
 
 /// The text of a file of names: UTF-8 without NUL, at most as long as a YAML may be.
 /// \throws Error as read_class_names
@@ -141,14 +144,24 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   return result;
 }
 
-/// Puts together what the two files say.
-Described described(ReadDescription read, std::string source, Manifest manifest) {
+/// Puts together what the files say.
+/// \param inside what an .onnx, which is `program`, says of itself
+Described described(ReadDescription read, std::string source, Manifest manifest,
+                    const std::string& program, MetadataDescription inside) {
   Described found;
+  if (source.empty() && !inside.preprocess.empty()) {
+    read.text = std::move(inside.preprocess);
+    source = program;
+  }
   found.note = std::move(read.note);
   if (!source.empty()) found.description = parse_description(read.text, source);
   Names& labels = found.description.labels;
   found.labels_source = labels.empty() ? "manifest.json" : source;
   if (labels.empty()) labels = std::move(manifest.classes);
+  if (labels.empty()) {
+    labels = std::move(inside.classes);
+    found.labels_source = program;
+  }
   found.softmax = manifest.softmax;
   found.source = std::move(source);
   return found;
@@ -209,7 +222,8 @@ Described describe_model(const std::string& program, const std::string& preproce
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
-  return described(std::move(read), std::move(source), read_manifest(program, check_hashes));
+  return described(std::move(read), std::move(source), read_manifest(program, check_hashes),
+                   program, describe_metadata(read_metadata(program)));
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
@@ -219,7 +233,7 @@ Described describe_model(const std::string& program, const std::string& preproce
   std::string source = !preprocess.empty() || description.empty() ? preprocess : "preprocess.json";
   Manifest known;
   if (!manifest.empty()) known = parse_manifest(std::string(manifest), "manifest.json", program);
-  return described(std::move(read), std::move(source), std::move(known));
+  return described(std::move(read), std::move(source), std::move(known), program, {});
 }
 
 std::vector<std::string> read_class_names(const std::string& path) {

@@ -1,15 +1,18 @@
-"""What an ONNX file of ours says of itself, read without the package onnx.
+"""What an ONNX file says of itself in its ``metadata_props``, read without the package onnx.
 
-The export writes class names, preprocessing and where the model comes from into ``metadata_props``,
-each as JSON under a key that begins with ``lenet_cpp.``; docs/onnx.md lists them.
+The export writes class names, preprocessing and where the model comes from, each as JSON under a
+key that begins with ``lenet_cpp.``; docs/onnx.md lists them. A classifier that ultralytics exported
+has the first two in entries of its own, which C++ reads (cpp/src/description/metadata.h).
 """
 
 import io
+import json
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lenet_cpp import _core
 from lenet_cpp._base.strict_json import read_json
 
 METADATA_PREFIX = "lenet_cpp."
@@ -23,13 +26,15 @@ _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 def read_onnx_metadata(model: Path | bytes) -> dict[str, Any]:
     """Return our entries in a file or its content, by their keys without the prefix.
 
+    Where they say nothing of them, ``preprocess`` and ``classes`` are those of ultralytics.
     Entries that are no JSON are left out, and what comes after damage: whatever runs the model says
     what is wrong with it.
 
     Raises:
         OSError: The file cannot be read.
     """
-    found = {}
+    found: dict[str, Any] = {}
+    others = {}
     with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
         end = len(model) if isinstance(model, bytes) else os.fstat(file.fileno()).st_size
         for _, entry in _fields(file, {_METADATA_PROPS}, end):
@@ -38,8 +43,15 @@ def read_onnx_metadata(model: Path | bytes) -> dict[str, Any]:
                 key = parts.get(1, b"").decode()
                 if key.startswith(METADATA_PREFIX):
                     found[key.removeprefix(METADATA_PREFIX)] = read_json(parts.get(2, b""))
+                else:
+                    others[key] = parts.get(2, b"").decode()
             except ValueError:
                 continue
+    preprocess, classes = _core.describe_metadata(others)
+    if preprocess:
+        found.setdefault("preprocess", json.loads(preprocess))
+    if classes:
+        found.setdefault("classes", classes)
     return found
 
 
