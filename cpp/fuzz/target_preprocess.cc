@@ -15,6 +15,7 @@ bool is_small(const Resize& step) {
   return std::max({step.short_side, step.height, step.width}) <= kSmall;
 }
 bool is_small(const CenterCrop& step) { return std::max(step.height, step.width) <= kSmall; }
+bool is_small(const CropShare& /*step*/) { return true; }
 bool is_small(const Digit& step) { return step.size <= kSmall; }
 
 /// An image whose pixels are all different.

@@ -1,6 +1,7 @@
 """What toolkits write beside a model: PaddleClas, PaddleX, Hugging Face and timm."""
 
 import json
+import math
 import re
 import shutil
 from contextlib import suppress
@@ -150,6 +151,11 @@ def before(op):
         (normalize("[1, 1, 1]", "[1, 1]"), BadModel, r"steps\[0\]\.std: expected as many as mean"),
         (normalize("[1, 1, 1]", "7"), BadModel, "NormalizeImage.std: expected a list"),
         (before("ResizeImage: {interpolation: lanczos}"), Unsupported, '"lanczos" of opencv'),
+        (before("DecodeImage: {img_mode: HSV}"), Unsupported, 'DecodeImage.img_mode "HSV"'),
+        (before("ClsResizeImg: {image_shape: [3, 8, 9]}"), Unsupported, "NormalizeImage a second"),
+        (with_ops("ClsResizeImg: {image_shape: [1, 8, 9]}"), BadModel, "has 1 channels"),
+        (with_ops("ClsResizeImg: {image_shape: [8, 9]}"), BadModel, "channels, height, width"),
+        (with_ops("ClsResizeImg: {image_shape: [3, 8, 9], pad: 1}"), Unsupported, "pad is not"),
         (before("ResizeImage: {interpolation: area, backend: pil}"), Unsupported, "of pillow"),
         (before("ResizeImage: {size: 3, backend: gpu}"), Unsupported, 'ResizeImage.backend "gpu"'),
         (before("ResizeImage: {}"), BadModel, "ResizeImage: size missing"),
@@ -340,19 +346,227 @@ def test_timms_config(tmp_path):
     found = Pipeline.load(path)
     assert np.abs(found(image) - expected).max() < 2e-6
     assert found.labels == ("a", "b")
-    path.write_text(json.dumps({**config, "crop_mode": "border"}))
-    with refused(Unsupported, 'crop_mode "border"', path):
+    path.write_text(json.dumps({**config, "crop_mode": "random"}))
+    with refused(Unsupported, 'crop_mode "random"', path):
         Pipeline.load(path)
+
+
+TIMMS_RESIZES = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "resized"),
+    [
+        # By hand, as timm.data.transforms_factory: the longer side to floor(20 / 0.9).
+        ({"crop_mode": "border"}, (22, 16)),
+        ({"crop_mode": "border", "interpolation": "lanczos", "crop_pct": 1.0}, (20, 15)),
+        # As volo: the size before the crop is floor(20 / 1.15).
+        ({"crop_pct": 1.15}, (23, 17)),
+        # The smaller of 51 / 20 and 70 / 17; round(70 / 2.55).
+        ({"crop_pct": 1.0, "input_size": [3, 20, 17]}, (27, 20)),
+        ({"crop_mode": "squash", "crop_pct": 2.0}, (10, 10)),
+    ],
+)
+def test_timms_crops_with_a_border(tmp_path, changed, resized):
+    config = {
+        "input_size": [3, 20, 20], "interpolation": "bicubic", "crop_pct": 0.9,
+        "mean": MEAN, "std": STD, **changed,
+    }  # fmt: skip
+    image = Image.fromarray(random_pixels(51, 70, 3))
+    _, rows, columns = config["input_size"]
+    if config.get("crop_mode") == "border":
+        fill = [round(255 * mean) for mean in MEAN]
+    else:
+        fill = [0, 0, 0]
+    small = np.asarray(image.resize(resized, TIMMS_RESIZES[config["interpolation"]]))
+    # torchvision's pad and center_crop.
+    less = [max(rows - small.shape[0], 0), max(columns - small.shape[1], 0)]
+    canvas = np.empty((small.shape[0] + less[0], small.shape[1] + less[1], 3))
+    canvas[:] = fill
+    top, left = (each // 2 for each in less)
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    top, left = round((canvas.shape[0] - rows) / 2), round((canvas.shape[1] - columns) / 2)
+    expected = (canvas[top : top + rows, left : left + columns] / 255 - MEAN) / STD
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    found = Pipeline.load(path)(image)
+    assert np.abs(found - expected.transpose(2, 0, 1)).max() < 2e-6
+
+
+def values(image):
+    return np.asarray(image, np.float64) / 255
+
+
+def test_hugging_faces_efficientnet_divides_by_std_twice(tmp_path):
+    image = Image.fromarray(random_pixels(50, 70, 3))
+    config = {**VIT, "image_processor_type": "EfficientNetImageProcessor"}
+    scaled = values(image.resize((32, 24), Image.Resampling.BILINEAR))
+    once = (scaled - VIT["image_mean"]) / VIT["image_std"]
+    off = (scaled - 1 - VIT["image_mean"]) / VIT["image_std"]
+    for changed, expected in (
+        ({"include_top": False}, once),
+        ({"include_top": True}, once / VIT["image_std"]),
+        ({}, once / VIT["image_std"]),  # its default
+        ({"include_top": True, "do_normalize": False}, scaled / VIT["image_std"]),
+        ({"include_top": False, "rescale_offset": True}, off),
+    ):
+        found = Pipeline.load(hub(tmp_path, {**config, **changed}))(image)
+        assert np.abs(found - expected.transpose(2, 0, 1)).max() < 4e-6, changed
+
+
+def test_hugging_faces_mobilevit_is_bgr_without_normalize(tmp_path):
+    image = Image.fromarray(random_pixels(50, 70, 3))
+    config = {
+        **VIT, "image_processor_type": "MobileViTImageProcessor", "resample": 1,
+        "size": {"shortest_edge": 24}, "do_center_crop": True,
+        "crop_size": {"height": 27, "width": 20}, "do_flip_channel_order": True,
+    }  # fmt: skip
+    del config["do_normalize"], config["image_mean"], config["image_std"]
+    small = image.resize((33, 24), Image.Resampling.LANCZOS).crop((6, 0, 26, 24))
+    expected = np.zeros((27, 20, 3))
+    expected[2:26] = values(small)  # ceil(3 / 2) rows of zeros before it
+    found = Pipeline.load(hub(tmp_path, config))(image)
+    assert np.abs(found - expected[..., ::-1].transpose(2, 0, 1)).max() < 1e-6
+    # The processors on torchvision round down.
+    config["image_processor_type"] += "Fast"
+    config["do_flip_channel_order"] = False
+    expected = np.roll(expected, -1, axis=0)
+    found = Pipeline.load(hub(tmp_path, config))(image)
+    assert np.abs(found - expected.transpose(2, 0, 1)).max() < 1e-6
+
+
+def test_hugging_faces_pp_lcnet_is_bgr_behind_the_normalization(tmp_path):
+    image = Image.fromarray(random_pixels(50, 70, 3))
+    # round(70 * (24 / 50)) columns, of which the middle 16.
+    small = image.resize((34, 24), Image.Resampling.BILINEAR).crop((9, 4, 25, 20))
+    expected = ((values(small) - VIT["image_mean"]) / VIT["image_std"])[..., ::-1]
+    found = Pipeline.load(hub(tmp_path, PP_LCNET))(image)
+    assert np.abs(found - expected.transpose(2, 0, 1)).max() < 1e-6
+
+
+def test_hugging_faces_perceiver_crops_before_it_resizes(tmp_path):
+    image = Image.fromarray(random_pixels(50, 70, 3))
+    config = {
+        **VIT, "image_processor_type": "PerceiverImageProcessor", "resample": 3,
+        "do_center_crop": True, "crop_size": {"height": 32, "width": 64},
+    }  # fmt: skip
+    # int(24 / 32 * 50) rows and int(32 / 64 * 50) columns of the middle.
+    middle = image.crop((22, 6, 47, 43)).resize((32, 24), Image.Resampling.BICUBIC)
+    expected = (values(middle) - VIT["image_mean"]) / VIT["image_std"]
+    found = Pipeline.load(hub(tmp_path, config))(image)
+    assert np.abs(found - expected.transpose(2, 0, 1)).max() < 2e-6
+
+
+def text_line(pixels, height, width):
+    """What PaddleOCR's angle classifier takes of an image in the order of its channels."""
+    import cv2
+
+    columns = min(math.ceil(height * (pixels.shape[1] / pixels.shape[0])), width)
+    small = cv2.resize(pixels, (columns, height)).reshape(height, columns, -1)
+    expected = np.zeros((small.shape[2], height, width), np.float32)
+    expected[:, :, :columns] = (small.transpose(2, 0, 1).astype(np.float32) / 255 - 0.5) / 0.5
+    return expected
+
+
+@pytest.mark.parametrize("size", [(40, 50), (20, 300), (31, 33), (48, 96)])
+def test_paddleocrs_angle_classifier(tmp_path, size):
+    decode = "DecodeImage: {img_mode: MODE, channel_first: false}"
+    shape = "ClsResizeImg: {image_shape: [3, 24, 48]}"
+    post = "PostProcess: {name: ClsPostProcess, label_list: ['0', '180']}\n"
+    pixels = random_pixels(*size, 3)
+    for mode, order in (("RGB", 1), ("BGR", -1)):
+        ops = with_ops(decode.replace("MODE", mode), "ClsLabelEncode:", shape)
+        found = Pipeline.load(yml(tmp_path, ops + post))
+        assert found.labels == ("0", "180")
+        assert found.postprocess == {"type": "Topk", "topk": 1}
+        expected = text_line(np.ascontiguousarray(pixels[:, :, ::order]), 24, 48)
+        assert np.abs(found(pixels) - expected).max() < 1e-6
+    ops = with_ops(decode.replace("MODE", "GRAY"), shape.replace("3,", "1,"), "KeepKeys: {a: b}")
+    found = Pipeline.load(yml(tmp_path, ops + "PostProcess: {name: ClsPostProcess}\n"))
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    assert found.labels == ()
+    assert np.abs(found(pixels) - text_line(grey, 24, 48)).max() < 1e-6
+
+
+def infer_cfg(tmp_path, **changed):
+    """As PaddleDetection exports an attribute network of PP-Human or PP-Vehicle."""
+    import yaml
+
+    document = {
+        "mode": "paddle", "draw_threshold": 0.5, "metric": "ATTR", "use_dynamic_shape": False,
+        "arch": "PPLCNet", "min_subgraph_size": 5,
+        "Preprocess": [
+            {"type": "Resize", "target_size": [24, 32], "keep_ratio": False, "interp": 2},
+            {"type": "NormalizeImage", "is_scale": True, "mean": [*MEAN], "std": [*STD]},
+            {"type": "Permute"},
+        ],
+        "label_list": ["a", "b", "c"],
+        **changed,
+    }  # fmt: skip
+    (tmp_path / "infer_cfg.yml").write_text(yaml.safe_dump(document))
+    return tmp_path / "infer_cfg.yml"
+
+
+def test_paddledetections_attribute_networks(tmp_path):
+    import cv2
+
+    pixels = random_pixels(40, 50, 3)
+    path = infer_cfg(tmp_path)
+    found = Pipeline.load(path)
+    small = cv2.resize(pixels, (32, 24), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    expected = (small * np.float32(1 / 255) - np.float32(MEAN)) / np.float32(STD)
+    # OpenCV's own builds differ by one level in this interpolation.
+    assert np.abs(found(pixels) - expected.transpose(2, 0, 1)).max() < 1 / 255 / min(STD) + 1e-5
+    assert found.labels == ("a", "b", "c")
+    assert found.postprocess == {"type": "MultiLabelThreshOutput"}
+    for labels, kind in (
+        (["Hat", *map(str, range(25))], "PersonAttribute"),
+        (["yellow", *map(str, range(18))], "VehicleAttribute"),
+    ):
+        found = Pipeline.load(infer_cfg(tmp_path, label_list=labels))
+        assert found.postprocess == {"type": kind}
+    found = Pipeline.load(infer_cfg(tmp_path, arch="PPHGNet", metric="COCO"))
+    assert found.postprocess == {"type": "Topk", "topk": 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"arch": "YOLO"}, 'arch "YOLO" is no classifier'),
+        ({"Preprocess": [{"type": "PadStride", "stride": 32}]}, "PadStride is not known"),
+        ({"Preprocess": [{"type": "Resize", "target_size": [2, 2]}]}, "keep_ratio is missing"),
+        ({"Preprocess": []}, "no Permute at the end"),
+    ],
+)
+def test_bad_infer_cfg(tmp_path, changed, problem):
+    path = infer_cfg(tmp_path, **changed)
+    with refused(Unsupported, problem, path):
+        Pipeline.load(path)
+
+
+def test_features_of_pp_shitu(tmp_path):
+    text = with_ops(NORMALIZE, "ToCHWImage:") + "PostProcess:\n  NormalizeFeatures: null\n"
+    found = Pipeline.load(yml(tmp_path, text))
+    assert found.postprocess == {"type": "NormalizeFeatures"}
 
 
 @pytest.mark.parametrize(
     ("changed", "error", "problem"),
     [
-        ({"resample": 1}, Unsupported, "resample 1"),
+        ({"resample": 4}, Unsupported, "resample 4"),
         ({"do_pad": True}, Unsupported, "do_pad is not known"),
         ({"crop_pct": 0.9}, Unsupported, "crop_pct is not known"),
         ({"data_format": "channels_last"}, Unsupported, "data_format"),
-        ({"image_processor_type": "PerceiverImageProcessor"}, Unsupported, "its kind, Perceiver"),
+        (
+            {
+                "image_processor_type": "PerceiverImageProcessor",
+                "do_center_crop": True,
+                "crop_size": 8,
+            },
+            Unsupported,
+            "size above crop_size",
+        ),
+        ({"do_flip_channel_order": True}, Unsupported, "do_flip_channel_order with do_normalize"),
         ({"do_resize": None}, Unsupported, "do_resize is missing"),
         ({"size": {"longest_edge": 9}}, BadModel, "size: height missing"),
         ({"size": {"shortest_edge": 9, "longest_edge": 9}}, Unsupported, "longest_edge"),
@@ -424,6 +638,8 @@ HUB = {
     "auto_map": {"a": "b"},
     "do_reduce_labels": False,
     "do_flip_channel_order": None,
+    "include_top": False,
+    "rescale_offset": False,
 }
 POOLFORMER = {
     **VIT,
@@ -434,6 +650,14 @@ POOLFORMER = {
     "crop_size": {"height": 16, "width": 16},
 }
 CONVNEXT = {**VIT, "image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.8, "size": 24}
+PP_LCNET = {
+    **VIT,
+    "image_processor_type": "PPLCNetImageProcessor",
+    "resize_short": 24,
+    "size_divisor": 1,
+    "do_center_crop": True,
+    "crop_size": {"height": 16, "width": 16},
+}
 OLD_HUB = {**{k: v for k, v in VIT.items() if k != "image_processor_type"}, "size": 24}
 TIMM = {
     "input_size": [3, 20, 20],
@@ -448,6 +672,17 @@ TIMM = {
     "test_input_size": [3, 32, 32],
     "test_crop_pct": 1.0,
     "pool_size": [7, 7],
+}
+TEXT_LINE = [{"DecodeImage": {"img_mode": "BGR"}}, {"ClsResizeImg": {"image_shape": [3, 20, 40]}}]
+DETECTION = {
+    "arch": "PPLCNet",
+    "metric": "ATTR",
+    "Preprocess": [
+        {"type": "Resize", "target_size": [20, 24], "keep_ratio": False, "interp": 1},
+        {"type": "NormalizeImage", "mean": [*MEAN], "std": [*STD], "norm_type": "mean_std"},
+        {"type": "Permute"},
+    ],
+    "label_list": ["cat", "dog"],
 }
 WHOLE = {
     "clas": clas(
@@ -483,11 +718,14 @@ WHOLE = {
         }
     ),
     "clas, as for training": clas({"name": "Topk", "topk": 2, **NAMED}),
+    "clas, a line of text": clas({"name": "ClsPostProcess", "label_list": ["a", "b"]}, TEXT_LINE),
+    "detection": DETECTION,
     "x2": X2,
     "x2, Resize": {**X2, "Transforms": [X2_RESIZE, *X2["Transforms"][1:]]},
     "hub": HUB,
     "hub, PoolFormer": POOLFORMER,
     "hub, ConvNext": CONVNEXT,
+    "hub, PPLCNet": PP_LCNET,
     "hub, of old": {**OLD_HUB, "feature_extractor_type": "ViTFeatureExtractor"},
     "timm": {"pretrained_cfg": TIMM, "architecture": "resnet18"},
     "timm, alone": {**TIMM, "input_size": [3, 20, 24], "crop_mode": "squash"},
@@ -533,7 +771,10 @@ WITHOUT_EFFECT = {
     "test_crop_pct": "likewise",
 }
 """Fields that change neither tensor nor labels nor post-processing, and why."""
-BESIDE = {("clas, two sizes", "size"): "resize_short goes before it"}
+BESIDE = {
+    ("clas, two sizes", "size"): "resize_short goes before it",
+    ("hub, PPLCNet", "size"): "resize_short goes before it",
+}
 
 
 def places(value, before=()):
@@ -577,6 +818,7 @@ def test_each_known_field_is_used_or_refused(tmp_path, form):
 
     names = {
         "clas": "inference.yml",
+        "detection": "infer_cfg.yml",
         "x2": "model.yml",
         "hub": "preprocessor_config.json",
         "timm": "config.json",

@@ -11,7 +11,7 @@ from PIL import Image
 import lenet_cpp
 from lenet_cpp import BadModel
 from lenet_cpp.data import images
-from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
+from lenet_cpp.data.images import CenterCrop, Normalize, Pad, Pipeline, Resize, ToCHW
 from pictures import random_pixels, refused
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -36,7 +36,7 @@ def raw(*steps):
     return lambda image: pipeline(image).transpose(1, 2, 0)
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("shape", [(31, 57), (57, 31), (300, 200), (700, 513)])
 def test_image_steps_are_exactly_paddles(shape, interpolation):
     from paddle.vision import transforms
@@ -49,6 +49,64 @@ def test_image_steps_are_exactly_paddles(shape, interpolation):
         assert np.array_equal(ours, transforms.Resize(size, interpolation)(image))
     crop = transforms.CenterCrop((17, 20))
     assert np.array_equal(raw(CenterCrop((17, 20)))(image), crop(image))
+
+
+@pytest.mark.parametrize(("fit", "choose"), [("inside", max), ("outside", min)])
+def test_a_resize_that_keeps_the_proportions(fit, choose):
+    for height, width in ((31, 57), (57, 31), (100, 100), (20, 90), (3, 400), (45, 35)):
+        image = Image.fromarray(random_pixels(height, width, 3))
+        # As timm's ResizeKeepRatio; Python's round is half to even.
+        ratio = choose(height / 28, width / 36)
+        size = max(round(width / ratio), 1), max(round(height / ratio), 1)
+        ours = raw(Resize(size=(28, 36), fit=fit))(image)
+        assert np.array_equal(ours, image.resize(size, Image.Resampling.BILINEAR)), (height, width)
+
+
+@pytest.mark.parametrize("border", [None, "after", "before"])
+def test_a_crop_of_a_smaller_image_has_a_border(border):
+    fill = (7, 0, 255)
+    for height, width in ((4, 5), (5, 4), (9, 2), (2, 9), (1, 1), (6, 6), (3, 8)):
+        pixels = random_pixels(height, width, 3)
+        sides = []
+        for old in (height, width):  # from which pixel on, and what is before it
+            less = max(6 - old, 0)
+            before = (less + 1) // 2 if border == "before" else less // 2
+            sides.append((max(old - 6, 0) // 2, before, less - before))
+        (top, above, below), (left, west, east) = sides
+        middle = pixels[top : top + 6, left : left + 6]
+        expected = np.empty((6, 6, 3), np.uint8)
+        expected[:] = fill
+        expected[above : 6 - below, west : 6 - east] = middle
+        step = CenterCrop((6, 6), "down", fill=fill, border=border)
+        assert np.array_equal(raw(step)(pixels), expected), (height, width)
+        if height < 6 or width < 6:
+            with pytest.raises(lenet_cpp.BadInput, match="cannot crop 6 x 6 pixels from"):
+                raw(CenterCrop((6, 6)))(pixels)
+
+
+def test_a_crop_by_a_share_of_the_shorter_side():
+    for height, width in ((40, 50), (50, 40), (31, 31), (1, 3)):
+        pixels = random_pixels(height, width, 3)
+        rows, columns = (max(int(share * min(height, width)), 1) for share in (224 / 256, 0.5))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        expected = pixels[top : top + rows, left : left + columns]
+        step = CenterCrop(share=(224 / 256, 0.5))
+        assert np.array_equal(raw(step)(pixels), expected), (height, width)
+
+
+def test_zeros_behind_the_normalized_values():
+    steps = Normalize(1, (100, 0, 0), (2, 1, 1)), Pad((6, 9)), ToCHW()
+    pixels = random_pixels(5, 7, 3)
+    expected = np.zeros((3, 6, 9), np.float32)
+    expected[:, :5, :7] = (pixels.transpose(2, 0, 1) - np.float32([[[100]], [[0]], [[0]]])) / (
+        np.float32([[[2]], [[1]], [[1]]])
+    )
+    pipeline = Pipeline("RGB", steps)
+    assert np.array_equal(pipeline(pixels), expected)
+    assert pipeline.value_range == (-50, 255)
+    assert pickle.loads(pickle.dumps(pipeline)) == pipeline
+    with pytest.raises(lenet_cpp.BadInput, match="cannot pad 7 x 7 pixels to 9 x 6"):
+        pipeline(random_pixels(7, 7, 3))
 
 
 # Windows of more weights than are held at once, columns in several parts, and both.
@@ -70,7 +128,7 @@ def test_extreme_shapes_have_the_librarys_bits_too(old, new):
 
     pixels = random_pixels(*old, 3)
     image = Image.fromarray(pixels)
-    for name in ("nearest", "bilinear", "bicubic"):
+    for name in ("nearest", "bilinear", "bicubic", "lanczos"):
         ours = raw(Resize(size=new, interpolation=name))(image)
         assert np.array_equal(ours, image.resize(new[::-1], Image.Resampling[name.upper()])), name
     for name, flag in OPENCV.items():

@@ -119,6 +119,7 @@ class LENET_API ImagePipeline {
   Tensor operator()(const ImageView& image) const;
 
   /// The same up to Normalize: pixels of `channels()`, red first.
+  /// \throws Error Unsupported too where the pipeline `pads()`.
   Image prepare(const Image& image) const;
   Image prepare(const ImageView& image) const;
 
@@ -126,6 +127,9 @@ class LENET_API ImagePipeline {
   /// \param pixels of N images, [N, height, width, channels]
   /// \returns for `Predictor::run`; refers to the pixels and to the pipeline or a copy of it.
   TensorView view(const std::uint8_t* pixels, Shape shape) const;
+
+  /// Whether zeros are put behind the normalized values (the step Pad), which pixels do not have.
+  bool pads() const noexcept;
 
   /// Channels of the result: 1 for mode "L", 3 for "RGB" and "BGR".
   std::int64_t channels() const noexcept;
@@ -138,6 +142,8 @@ class LENET_API ImagePipeline {
 
  private:
   struct State;
+
+  Image resized(const ImageView& image) const;
 
   std::shared_ptr<const State> state_;
 };

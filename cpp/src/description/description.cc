@@ -37,19 +37,59 @@ void parse_resize(Field& step, Preparation& result) {
       step["interpolation"].choice<Interpolation>({{"nearest", Interpolation::Nearest},
                                                    {"bilinear", Interpolation::Bilinear},
                                                    {"bicubic", Interpolation::Bicubic},
-                                                   {"area", Interpolation::Area}});
+                                                   {"area", Interpolation::Area},
+                                                   {"lanczos", Interpolation::Lanczos}});
   if (resize.interpolation == Interpolation::Area && resize.library != Library::OpenCv) {
     step["interpolation"].wrong("area with library opencv only");
+  }
+  if (resize.interpolation == Interpolation::Lanczos && resize.library != Library::Pillow) {
+    step["interpolation"].wrong("lanczos with library pillow only");
+  }
+  if (step.has("fit")) {
+    if (step.has("short_side")) step.fail("fit goes with size only");
+    resize.fit = step["fit"].choice<Fit>({{"fill", Fit::Fill},
+                                          {"inside", Fit::Inside},
+                                          {"outside", Fit::Outside},
+                                          {"height", Fit::Height}});
   }
   parse_rounding(step, resize.rounding);
   result.image_steps.emplace_back(resize);
 }
 
+CropShare parse_share(const Field& field) {
+  std::vector<double> shares;
+  for (const Field& item : field.items()) shares.push_back(item.real());
+  const auto is_part = [](double share) { return share > 0 && share <= 1; };
+  if (shares.size() != 2 || !std::all_of(shares.begin(), shares.end(), is_part)) {
+    field.wrong("[height, width], above 0 and at most 1");
+  }
+  return {shares[0], shares[1]};
+}
+
 void parse_crop(Field& step, Preparation& result) {
-  const auto [height, width] = step["size"].height_width();
-  CenterCrop crop{height, width};
+  if (step.has("share") == step.has("size")) step.fail("expected either size or share");
+  if (step.has("share")) {
+    result.image_steps.emplace_back(parse_share(step["share"]));
+    return;
+  }
+  CenterCrop crop;
+  std::tie(crop.height, crop.width) = step["size"].height_width();
   parse_rounding(step, crop.rounding);
-  result.image_steps.emplace_back(crop);
+  if (step.has("fill")) {
+    const Field fill = step["fill"];
+    for (const Field& item : fill.items()) {
+      crop.fill.push_back(static_cast<std::uint8_t>(item.integer(255, 0)));
+    }
+    if (crop.fill.size() != static_cast<std::size_t>(channels_of(result.mode))) {
+      fill.wrong("a value for each channel");
+    }
+  }
+  if (step.has("border")) {
+    if (crop.fill.empty()) step.fail("border goes with fill only");
+    crop.border =
+        step["border"].choice<Border>({{"after", Border::After}, {"before", Border::Before}});
+  }
+  result.image_steps.emplace_back(std::move(crop));
 }
 
 void parse_digit(Field& step, Preparation& result) {
@@ -72,6 +112,10 @@ void parse_normalize(Field& step, Preparation& result) {
     step.fail("some of its values are infinite or NaN in float32");
   }
   result.normalize = std::move(normalize);
+}
+
+void parse_pad(Field& step, Preparation& result) {
+  std::tie(result.pad.height, result.pad.width) = step["size"].height_width();
 }
 
 void parse_to_chw(Field&, Preparation&) {}
@@ -128,9 +172,13 @@ Preparation parse_document(Field& whole) {
                                                        {"CenterCrop", parse_crop},
                                                        {"Digit", parse_digit},
                                                        {"Normalize", parse_normalize},
+                                                       {"Pad", parse_pad},
                                                        {"ToCHW", parse_to_chw}});
-    if (complete || normalized != (parse == parse_to_chw)) {
-      step.fail("expected Resize, CenterCrop and Digit, then one Normalize, then ToCHW");
+    const bool of_values = parse == parse_to_chw || parse == parse_pad;
+    const bool again = parse == parse_pad && result.pad.height > 0;
+    if (complete || normalized != of_values || again) {
+      step.fail(
+          "expected Resize, CenterCrop and Digit, then one Normalize, perhaps Pad, then ToCHW");
     }
     parse(step, result);
     normalized = normalized || parse == parse_normalize;
@@ -180,7 +228,8 @@ const std::vector<PostProcessKind>& post_process_kinds() {
         {"color_threshold", 0.5},
         {"clarity_threshold", 0.5},
         {"obstruction_threshold", 0.5},
-        {"angle_threshold", 0.5}}}};
+        {"angle_threshold", 0.5}}},
+      {PostProcess::NormalizeFeatures, "NormalizeFeatures", {}}};
   return kinds;
 }
 

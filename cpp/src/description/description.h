@@ -22,7 +22,8 @@ enum class PostProcess {
   MultiLabelThreshOutput,
   PersonAttribute,
   VehicleAttribute,
-  TableAttribute
+  TableAttribute,
+  NormalizeFeatures  ///< no classes: the outputs are features, divided by their length
 };
 
 /// The name, and the thresholds that it has, with their default values.
@@ -92,7 +93,8 @@ Manifest read_manifest(const std::string& program, bool check_hashes);
 
 /// All that is known of a model's images and outputs.
 struct Described {
-  Description description;      ///< with the classes that manifest.json names, if it names none
+  /// With the classes that manifest.json or the metadata of an .onnx name, if it names none.
+  Description description;
   std::string source;           ///< the file of the description, or nothing
   std::string labels_source;    ///< the file of the labels, or nothing
   bool labels_given = false;    ///< by the user, in place of the model's own
@@ -102,7 +104,7 @@ struct Described {
 
 /// \param program the model's file
 /// \param preprocess the file of the description; empty: the one beside the model
-/// \returns a `source` of nothing, when nothing describes the images
+/// \returns a `source` of nothing, when nothing describes the images; an .onnx may, in its metadata
 /// \throws Error as read_description; BadModel naming the manifest when it is damaged
 Described describe_model(const std::string& program, const std::string& preprocess,
                          bool check_hashes);

@@ -143,6 +143,20 @@ Finding attributes_of(const float* outputs, std::size_t classes, const OutputRul
   return found;
 }
 
+/// As PaddleX's NormalizeFeatures; zeros stay zeros.
+std::vector<float> of_length_1(const float* outputs, std::size_t count) {
+  double sum = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    sum += static_cast<double>(outputs[i]) * static_cast<double>(outputs[i]);
+  }
+  const double length = sum > 0 ? std::sqrt(sum) : 1;
+  std::vector<float> features;
+  for (std::size_t i = 0; i < count; ++i) {
+    features.push_back(static_cast<float>(static_cast<double>(outputs[i]) / length));
+  }
+  return features;
+}
+
 }  // namespace
 
 OutputRole role_for(const OutputRule& rule, OutputRole role) {
@@ -225,6 +239,10 @@ Finding interpret(const float* outputs, std::size_t classes, const Description& 
   std::vector<double> thresholds = rule.thresholds;
   if (wish.threshold) std::fill(thresholds.begin(), thresholds.end(), *wish.threshold);
   Finding found;
+  if (rule.type == PostProcess::NormalizeFeatures) {
+    found.features = of_length_1(outputs, classes);
+    return found;
+  }
   std::vector<Prediction>& predictions = found.predictions;
   if (role == OutputRole::ClassNumbers || rule.type == PostProcess::Topk || wish.topk) {
     const std::int64_t k = wish.topk.value_or(rule.topk.value_or(kUsualTopk));

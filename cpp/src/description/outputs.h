@@ -25,8 +25,9 @@ struct Finding {
   std::vector<Prediction> predictions;  ///< in the order in which they are reported
   // Of the post-processings whose name ends in Attribute, which have no predictions:
   std::vector<std::string> attributes;
-  std::vector<int> flags;            ///< whether each output is above its threshold
-  std::vector<float> features = {};  ///< of a network that gives no classes
+  std::vector<int> flags;  ///< whether each output is above its threshold
+  /// Of a network that gives no classes; of NormalizeFeatures divided by their length.
+  std::vector<float> features = {};
 };
 
 /// What users ask for in place of what the description says.

@@ -1,12 +1,15 @@
 // Sources: PaddleClas 2.6 (deploy/python/preprocess.py and postprocess.py), PaddleX 3.7
 // (inference/models/image_classification and image_multilabel_classification), PaddleX 2.1
-// (cv/transforms/operators.py), transformers 4 (image_processing_vit.py and
-// image_processing_convnext.py), timm 1.0 (data/transforms_factory.py).
+// (cv/transforms/operators.py), PaddleOCR 2.8 (ppocr/data/imaug/rec_img_aug.py), PaddleDetection
+// 2.6 (deploy/python/preprocess.py), transformers 4 and 5 (image_processing_*.py), timm 1.0
+// (data/transforms_factory.py).
 
 #include "description/toolkits.h"
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <iterator>
 
 #include "description/description.h"
 #include "description/field.h"
@@ -73,8 +76,22 @@ std::string resize_step(const char* library, const std::string& interpolation, c
          "}";
 }
 
-std::string crop_step(const Size& size, const char* rounding = "down") {
-  return print(R"({"type":"CenterCrop","rounding":"%s",)", rounding) + size_text_of(size) + "}";
+/// \param more members, each with a comma before it
+std::string crop_step(const Size& size, const char* rounding = "down",
+                      const std::string& more = "") {
+  return print(R"({"type":"CenterCrop","rounding":"%s",)", rounding) + size_text_of(size) + more +
+         "}";
+}
+
+/// A smaller image gets a black border.
+constexpr const char* kBlack = ",\"fill\":[0,0,0]";
+
+/// \param fit as the field of Resize
+std::string fitted_step(const char* library, const std::string& interpolation, const Size& size,
+                        const char* fit) {
+  return print(R"({"type":"Resize","library":"%s","interpolation":"%s","fit":"%s",)", library,
+               interpolation.c_str(), fit) +
+         size_text_of(size) + "}";
 }
 
 std::string normalize_step(double scale, const std::string& mean, const std::string& std) {
@@ -111,7 +128,7 @@ std::string interpolation_of(const Field& field, bool of_opencv) {
   if (name == "linear") return "bilinear";
   if (name == "cubic") return "bicubic";
   if (name == "nearest" || name == "bilinear" || name == "bicubic") return name;
-  if (name == "area" && of_opencv) return name;
+  if (name == (of_opencv ? "area" : "lanczos")) return name;
   refuse(field.where + " " + field.shown() + " of " + (of_opencv ? "opencv" : "pillow"));
 }
 
@@ -173,12 +190,35 @@ std::string clas_normalize(Field values, bool after_chw) {
   return normalize_step(scale, mean, std);
 }
 
+/// PaddleClas says to_rgb, PaddleOCR img_mode.
 const char* clas_mode(Field values) {
   require(values, "channel_first", false);
   values.gives("to_np");  // is what it does anyhow
   const bool rgb = !values.gives("to_rgb") || values["to_rgb"].boolean();
+  const std::string mode = values.gives("img_mode") ? values["img_mode"].text()
+                           : rgb                    ? "RGB"
+                                                    : "BGR";
   refuse_others(values);
-  return rgb ? "RGB" : "BGR";
+  if (mode != "GRAY" && mode != "RGB" && mode != "BGR") refuse(values["img_mode"]);
+  return mode == "GRAY" ? "L" : mode == "RGB" ? "RGB" : "BGR";
+}
+
+/// Of PaddleOCR's angle classifier: the height, the width in proportion, and zeros to the right of
+/// the normalized values.
+/// \returns all steps before ToCHW, each with a comma behind it
+std::string clas_text_line(Field values, const std::string& mode) {
+  const std::vector<Field> shape = values["image_shape"].items();
+  if (shape.size() != 3) values["image_shape"].wrong("[channels, height, width]");
+  const std::int64_t channels = shape[0].integer(3);
+  if (channels != (mode == "L" ? 1 : 3)) {
+    values["image_shape"].fail("has " + std::to_string(channels) +
+                               " channels, which is not what DecodeImage gives");
+  }
+  const Size size = {shape[1].integer(kMaxImagePixels), shape[2].integer(kMaxImagePixels)};
+  refuse_others(values);
+  const std::string half = channels == 1 ? "[0.5]" : "[0.5,0.5,0.5]";
+  return fitted_step("opencv", "bilinear", size, "height") + "," +
+         normalize_step(1.0 / 255, half, half) + R"(,{"type":"Pad",)" + size_text_of(size) + "},";
 }
 
 /// What stands under the name of an op; nothing counts as no values.
@@ -209,7 +249,12 @@ std::string clas_description(const Field& list, const std::string& rest) {
       refuse("the op " + name + " after others that come before it");
     }
     phase = std::max(phase, of_images ? 1 : 2);
-    if (name == "DecodeImage") {
+    if (name == "ClsResizeImg" && !normalized && !chw && steps.empty()) {
+      steps = clas_text_line(op, mode);
+      normalized = chw = true;
+    } else if (name == "KeepKeys" || name == "ClsLabelEncode") {
+      continue;  // of PaddleOCR, for what a training takes beside the image
+    } else if (name == "DecodeImage") {
       mode = clas_mode(op);
     } else if (name == "ResizeImage") {
       steps += clas_resize(op) + ",";
@@ -225,9 +270,9 @@ std::string clas_description(const Field& list, const std::string& rest) {
     } else if (name == "NormalizeImage" || name == "ToCHWImage") {
       refuse("the op " + name + " a second time");
     } else {
-      refuse(
-          "the op '" + name +
-          "' is not known, only DecodeImage, ResizeImage, CropImage, NormalizeImage, ToCHWImage");
+      refuse("the op '" + name +
+             "' is not known, only DecodeImage, ResizeImage, CropImage, NormalizeImage, ToCHWImage "
+             "and, alone, ClsResizeImg");
     }
   }
   if (!normalized || !chw) refuse(std::string("no op ") + (chw ? "NormalizeImage" : "ToCHWImage"));
@@ -254,10 +299,20 @@ Field main_post_process(Field section) {
   refuse(section.where + " without a main_indicator");
 }
 
+constexpr const char* kBest = R"(,"postprocess":{"type":"Topk","topk":1})";
+
+/// Of PaddleOCR.
+std::string best_class_of(Field rule) {
+  const std::string labels = rule.gives("label_list") ? labels_of(rule["label_list"]) : "";
+  refuse_others(rule);
+  return kBest + labels;
+}
+
 /// \returns members, each with a comma before it
 std::string post_process_of(Field section, const ReadLabels& read_labels) {
   if (!section.value.is_object()) section.wrong("values by name");
   Field rule = main_post_process(section);
+  if (rule.where == "ClsPostProcess") return best_class_of(rule);
   const std::vector<PostProcessKind>& kinds = post_process_kinds();
   const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const PostProcessKind& one) {
     return rule.where == one.name;
@@ -344,9 +399,77 @@ std::string from_x2(Field document) {
   const bool bgr = document.gives("TransformsMode") && document["TransformsMode"].text() == "BGR";
   std::string steps;
   for (const Field& item : document["Transforms"].items()) steps += x2_step(only_member(item));
-  return description_of(bgr ? "BGR" : "RGB", steps,
-                        R"(,"postprocess":{"type":"Topk","topk":1})" +
-                            (attributes.gives("labels") ? labels_of(attributes["labels"]) : ""));
+  const std::string labels = attributes.gives("labels") ? labels_of(attributes["labels"]) : "";
+  return description_of(bgr ? "BGR" : "RGB", steps, kBest + labels);
+}
+
+// ---- PaddleDetection: infer_cfg.yml of the networks behind its detectors
+
+/// Those that look at a whole picture.
+constexpr const char* kAttributeNetworks[] = {"StrongBaseline", "PPLCNet", "PPHGNet"};
+
+/// \returns of the step's type, without what follows the step
+std::string detection_step(Field op) {
+  const std::string type = op["type"].text();
+  std::string step;
+  if (type == "Resize") {
+    if (!op.gives("keep_ratio")) refuse("Preprocess.Resize.keep_ratio is missing, which is true");
+    require(op, "keep_ratio", false);
+    constexpr const char* kFilters[] = {"nearest", "bilinear", "bicubic",
+                                        "area"};  // by cv2's number
+    const std::int64_t filter = op.gives("interp") ? op["interp"].integer(INT32_MAX, 0) : 1;
+    if (filter > 3) refuse(op["interp"]);
+    step = resize_step("opencv", kFilters[filter], size_of(op["target_size"], false), "half_even");
+  } else if (type == "NormalizeImage") {
+    const bool scales = !op.gives("is_scale") || op["is_scale"].boolean();
+    const std::string norm = op.gives("norm_type") ? op["norm_type"].text() : "mean_std";
+    if (norm != "mean_std" && norm != "none") refuse(op["norm_type"]);
+    const bool plain = norm == "none";
+    static_cast<void>(op["mean"].numbers());
+    static_cast<void>(op["std"].numbers());
+    step = normalize_step(scales ? 1.0 / 255 : 1, plain ? "[0,0,0]" : text_of(op["mean"].value),
+                          plain ? "[1,1,1]" : text_of(op["std"].value));
+  } else if (type == "Permute") {
+    return "";  // ToCHW, which is always last
+  } else {
+    refuse("Preprocess." + type + " is not known, only Resize, NormalizeImage, Permute");
+  }
+  refuse_others(op);
+  return step + ",";
+}
+
+/// Of the pedestrians' and vehicles' networks, whose names of outputs are those that PaddleClas has
+/// for the same networks; else each label by itself.
+const char* attributes_by(const std::vector<Field>& labels) {
+  const auto begins = [&](std::size_t count, const char* first) {
+    return labels.size() == count && labels[0].value == first;
+  };
+  return begins(26, "Hat")      ? "PersonAttribute"
+         : begins(19, "yellow") ? "VehicleAttribute"
+                                : "MultiLabelThreshOutput";
+}
+
+std::string from_detection(Field document) {
+  const Field arch = document["arch"];
+  const auto is_it = [&](const char* name) { return arch.value == name; };
+  if (std::none_of(std::begin(kAttributeNetworks), std::end(kAttributeNetworks), is_it)) {
+    refuse("arch " + arch.shown() + " is no classifier");
+  }
+  std::string steps;
+  bool permutes = false;
+  for (const Field& op : document["Preprocess"].items()) {
+    if (permutes) refuse("Preprocess: steps after Permute");
+    const std::string step = detection_step(op);
+    permutes = step.empty();
+    steps += step;
+  }
+  if (!permutes) refuse("Preprocess: no Permute at the end");
+  const bool of_attributes = arch.value == "StrongBaseline" ||
+                             (document.gives("metric") && document["metric"].value == "ATTR");
+  const std::vector<Field> labels = document["label_list"].items();
+  const std::string rest =
+      of_attributes ? print(R"(,"postprocess":{"type":"%s"})", attributes_by(labels)) : kBest;
+  return description_of("RGB", steps, rest + labels_of(document["label_list"]));
 }
 
 // ---- Hugging Face and timm: JSON beside an .onnx. Both resize with Pillow.
@@ -405,40 +528,121 @@ bool is_on(Field& document, const char* name) {
   return document.gives(name) && document[name].boolean();
 }
 
+/// Of Perceiver: the middle that is as large a share of the shorter side as the size of the crop.
+std::string crop_before_resize(Field& document) {
+  const Size size = hub_size(document["size"], false);
+  const Size crop = hub_size(document["crop_size"], false);
+  if (size.second == 0 || crop.second == 0) refuse("size or crop_size by the shortest_edge");
+  const auto share = [](std::int64_t part, std::int64_t whole) {
+    return static_cast<double>(part) / static_cast<double>(whole);
+  };
+  if (size.first > crop.first || size.second > crop.second) refuse("size above crop_size");
+  const json shares = {share(size.first, crop.first), share(size.second, crop.second)};
+  return R"({"type":"CenterCrop","share":)" + text_of(shares) + "},";
+}
+
+/// Normalize: pixels times a factor, perhaps less 1, and (x - mean) / std, for EfficientNet's top
+/// divided by std once more.
+std::string hub_values(Field& document, bool of_efficientnet) {
+  const bool scales = !document.gives("do_rescale") || document["do_rescale"].boolean();
+  const double factor =
+      document.gives("rescale_factor") ? document["rescale_factor"].real() : 1.0 / 255;
+  std::vector<double> mean(3);
+  std::vector<double> std(3, 1.0);
+  if (is_on(document, "do_normalize")) {
+    const auto numbers = [&](const char* name) {
+      std::vector<double> found;
+      for (const Field& item : document[name].items()) found.push_back(item.real());
+      return found;
+    };
+    mean = numbers("image_mean");
+    std = numbers("image_std");
+  }
+  if (scales && is_on(document, "rescale_offset")) {
+    for (double& each : mean) each += 1;
+  }
+  const bool top =
+      document.gives("include_top") ? document["include_top"].boolean() : of_efficientnet;
+  if (top) {
+    const std::vector<Field> again = document["image_std"].items();
+    if (again.size() != std.size()) document["image_std"].wrong("as many as image_mean");
+    for (std::size_t i = 0; i < std.size(); ++i) std[i] *= again[i].real();
+  }
+  return normalize_step(scales ? factor : 1, text_of(mean), text_of(std));
+}
+
+std::string labels_by(const json& id2label) {
+  return id2label.is_null() ? "" : ",\"labels\":" + labels_by_number(id2label);
+}
+
+/// A kind that computes as PaddleClas: the shorter side, rounded half to even, and blue first,
+/// which is reversed behind the normalization.
+std::string from_pp_lcnet(Field document, const json& id2label) {
+  for (const char* name : {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}) {
+    require(document, name, true);
+  }
+  require(document, "resample", 2);
+  require(document, "size_divisor", 1);
+  const Size size = {document["resize_short"].integer(kMaxImagePixels), 0};
+  const Size crop = hub_size(document["crop_size"], false);
+  const auto reversed = [&](const char* name) {
+    json list = document[name].numbers();
+    std::reverse(list.begin(), list.end());
+    return text_of(list);
+  };
+  const double factor =
+      document.gives("rescale_factor") ? document["rescale_factor"].real() : 1.0 / 255;
+  const std::string steps =
+      resize_step("pillow", "bilinear", size, "half_even") + "," + crop_step(crop, "down", kBlack) +
+      "," + normalize_step(factor, reversed("image_mean"), reversed("image_std")) + ",";
+  for (const char* name : {"size", "image_processor_type"}) document.asked.insert(name);
+  refuse_others(document);
+  return description_of("BGR", steps, labels_by(id2label));
+}
+
 std::string from_hugging_face(Field document, const json& id2label) {
   std::string kind;
   for (const char* name : {"feature_extractor_type", "image_processor_type"}) {
     if (document.gives(name)) kind = document[name].text();
   }
   const auto is_kind = [&](const char* begin) { return kind.rfind(begin, 0) == 0; };
-  if (is_kind("Perceiver")) refuse("its kind, " + kind);    // crops by a ratio, before it resizes
+  if (is_kind("PPDocLayout")) refuse("its kind, " + kind);  // resizes without antialiasing
+  if (is_kind("PPLCNet")) return from_pp_lcnet(document, id2label);
+  const bool flips = is_kind("MobileViT");                  // which does not normalize
   for (const char* name : {"do_resize", "do_normalize"}) {  // each kind has its own default
-    if (!document.gives(name)) refuse(std::string(name) + " is missing");
+    const bool known = document.gives(name) || (flips && name == std::string("do_normalize"));
+    if (!known) refuse(std::string(name) + " is missing");
   }
   std::string steps;
   Size crop;
+  const bool crops = is_on(document, "do_center_crop");
+  const bool crops_first = crops && is_kind("Perceiver");
+  if (crops_first) steps = crop_before_resize(document);
   const bool resizes = is_on(document, "do_resize");
   if (!resizes) document.asked.insert("crop_pct");
   if (resizes) {
-    const json& resample = document["resample"].value;  // Pillow's numbers
-    if (resample != 0 && resample != 2 && resample != 3) refuse(document["resample"]);
+    const json& resample = document["resample"].value;
+    constexpr const char* kFilters[] = {"nearest", "lanczos", "bilinear", "bicubic"};  // Pillow's
+    if (resample != 0 && resample != 1 && resample != 2 && resample != 3) {
+      refuse(document["resample"]);
+    }
     // Before version 4.26 a number meant both sides for ViT, the short one for others.
     bool is_short_side = !is_kind("ViT") && !is_kind("DeiT") && !is_kind("BeiT");
     if (document.gives("default_to_square")) is_short_side = !is_on(document, "default_to_square");
     const Size size = hub_scaled(document, kind, hub_size(document["size"], is_short_side), crop);
-    const char* const filter = resample == 0 ? "nearest" : resample == 2 ? "bilinear" : "bicubic";
-    steps = resize_step("pillow", filter, size, "down") + ",";
+    steps += resize_step("pillow", kFilters[resample.get<std::size_t>()], size, "down") + ",";
   }
-  if (is_on(document, "do_center_crop")) crop = hub_size(document["crop_size"], false);
-  if (crop.first > 0) steps += crop_step(crop) + ",";
-  const bool scales = !document.gives("do_rescale") || document["do_rescale"].boolean();
-  const double factor =
-      document.gives("rescale_factor") ? document["rescale_factor"].real() : 1.0 / 255;
-  const bool normalizes = is_on(document, "do_normalize");
-  steps += normalize_step(scales ? factor : 1,
-                          normalizes ? text_of(document["image_mean"].value) : "[0,0,0]",
-                          normalizes ? text_of(document["image_std"].value) : "[1,1,1]") +
-           ",";
+  if (crops && !crops_first) crop = hub_size(document["crop_size"], false);
+  if (crop.first > 0) {
+    // A border of an odd number of pixels: the processors on torchvision have the one more behind.
+    const bool fast = kind.size() > 4 && kind.compare(kind.size() - 4, 4, "Fast") == 0;
+    const std::string border = fast ? "" : ",\"border\":\"before\"";
+    steps += crop_step(crop, "down", kBlack + border) + ",";
+  }
+  const bool bgr =
+      document.gives("do_flip_channel_order") ? document["do_flip_channel_order"].boolean() : flips;
+  if (bgr && is_on(document, "do_normalize")) refuse("do_flip_channel_order with do_normalize");
+  steps += hub_values(document, is_kind("EfficientNet")) + ",";
   require(document, "data_format", "channels_first");
   // These fields belong to steps that are off, or change no picture's tensor.
   for (const char* name :
@@ -451,8 +655,17 @@ std::string from_hugging_face(Field document, const json& id2label) {
     if (member.value().is_null() || member.value() == false) document.asked.insert(member.key());
   }
   refuse_others(document);
-  return description_of("RGB", steps,
-                        id2label.is_null() ? "" : ",\"labels\":" + labels_by_number(id2label));
+  return description_of(bgr ? "BGR" : "RGB", steps, labels_by(id2label));
+}
+
+/// The mean as a pixel: round(255 * mean), half to even.
+json border_colour(const Field& mean) {
+  json colour = json::array();
+  for (const Field& item : mean.items()) {
+    if (!(item.real() >= 0 && item.real() <= 1)) item.wrong("a number from 0 to 1");
+    colour.push_back(static_cast<int>(std::nearbyint(255 * item.real())));
+  }
+  return colour;
 }
 
 std::string from_timm(Field document) {
@@ -462,15 +675,27 @@ std::string from_timm(Field document) {
   if (input.size() != 3 || input[0].value != 3) refuse(config["input_size"]);
   const std::int64_t height = input[1].integer(kMaxImagePixels);
   const std::int64_t width = input[2].integer(kMaxImagePixels);
-  const bool squashes = config.gives("crop_mode") && config["crop_mode"].value == "squash";
-  if (!squashes) require(config, "crop_mode", "center");
-  if (!squashes && height != width) refuse(config["input_size"]);
+  const std::string crop_mode = config.gives("crop_mode") ? config["crop_mode"].text() : "center";
   const double share = share_of(config["crop_pct"]);
-  const Size size = {before_crop(height, share), squashes ? before_crop(width, share) : 0};
-  const std::string steps =
-      resize_step("pillow", interpolation_of(config["interpolation"], false), size, "down") + "," +
-      crop_step({height, width}, "half_even") + "," +
-      normalize_step(1.0 / 255, text_of(config["mean"].value), text_of(config["std"].value)) + ",";
+  const Size size = {before_crop(height, share), before_crop(width, share)};
+  const std::string filter = interpolation_of(config["interpolation"], false);
+  std::string steps;
+  std::string fill = kBlack;
+  if (crop_mode == "squash") {
+    steps = resize_step("pillow", filter, size, "down");
+  } else if (crop_mode == "border") {
+    steps = fitted_step("pillow", filter, size, "inside");
+    fill = ",\"fill\":" + text_of(border_colour(config["mean"]));
+  } else if (crop_mode != "center") {
+    refuse(config["crop_mode"]);
+  } else if (size.first == size.second) {
+    steps = resize_step("pillow", filter, {size.first, 0}, "down");
+  } else {
+    steps = fitted_step("pillow", filter, size, "outside");
+  }
+  steps += "," + crop_step({height, width}, "half_even", fill) + "," +
+           normalize_step(1.0 / 255, text_of(config["mean"].value), text_of(config["std"].value)) +
+           ",";
   Field& named = document.has("label_names") ? document : config;
   return description_of("RGB", steps,
                         named.gives("label_names") ? labels_of(named["label_names"]) : "");
@@ -496,9 +721,15 @@ std::string labels_by_number(const json& names) {
   return text_of(labels);
 }
 
-bool is_of_toolkit(const json& document) {
+/// MobileViT's has nothing of a normalization.
+static bool is_of_hugging_face(const json& document) {
   return document.contains("image_mean") || document.contains("do_normalize") ||
-         document.contains("pretrained_cfg") || document.contains("input_size");
+         document.contains("image_processor_type");
+}
+
+bool is_of_toolkit(const json& document) {
+  return is_of_hugging_face(document) || document.contains("pretrained_cfg") ||
+         document.contains("input_size");
 }
 
 std::string translate_description(const json& document, const ReadLabels& read_labels,
@@ -507,12 +738,12 @@ std::string translate_description(const json& document, const ReadLabels& read_l
   if (!document.is_object()) whole.wrong("values by name");
   if (whole.has("PreProcess")) return from_clas(whole, read_labels);
   if (whole.has("Transforms")) return from_x2(whole);
-  if (whole.has("image_mean") || whole.has("do_normalize"))
-    return from_hugging_face(whole, id2label);
+  if (whole.has("Preprocess")) return from_detection(whole);
+  if (is_of_hugging_face(document)) return from_hugging_face(whole, id2label);
   if (is_of_toolkit(document)) return from_timm(whole);
   refuse(
-      "it is no description that is known: it has neither PreProcess (PaddleClas, PaddleX 3) nor "
-      "Transforms (PaddleX 2)");
+      "it is no description that is known: it has neither PreProcess (PaddleClas, PaddleX 3, "
+      "PaddleOCR) nor Transforms (PaddleX 2) nor Preprocess (PaddleDetection)");
 }
 
 }  // namespace lenet

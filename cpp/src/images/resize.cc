@@ -37,6 +37,19 @@ struct Window {
   double sum = 0;  ///< of the filter, at all of them
 };
 
+/// How many old pixels a filter takes to each side where the size stays.
+double reach(Interpolation interpolation) {
+  return interpolation == Interpolation::Bilinear  ? 1
+         : interpolation == Interpolation::Bicubic ? 2
+                                                   : 3;
+}
+
+/// sin(pi x) / (pi x)
+double sinc(double x) {
+  constexpr double kPi = 3.14159265358979323846;
+  return x == 0 ? 1 : std::sin(kPi * x) / (kPi * x);
+}
+
 /// Pillow's filter from one size of an axis to another.
 class Filter {
  public:
@@ -45,7 +58,7 @@ class Filter {
         interpolation_(interpolation),
         scale_(static_cast<double>(from) / static_cast<double>(to)),
         inverse_(1.0 / std::max(scale_, 1.0)),
-        support_((interpolation == Interpolation::Bilinear ? 1.0 : 2.0) * std::max(scale_, 1.0)) {}
+        support_(reach(interpolation) * std::max(scale_, 1.0)) {}
 
   Window window(std::int64_t i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale_;
@@ -79,6 +92,7 @@ class Filter {
   double exact_at(const Window& window, std::int64_t x) const {
     const double at = std::abs((static_cast<double>(x) - window.centre + 0.5) * inverse_);
     if (interpolation_ == Interpolation::Bilinear) return at < 1 ? 1 - at : 0;
+    if (interpolation_ == Interpolation::Lanczos) return at < 3 ? sinc(at) * sinc(at / 3) : 0;
     // Cubic convolution with a = -0.5.
     if (at < 1) return (1.5 * at - 2.5) * at * at + 1;
     return at < 2 ? (((at - 5) * at + 8) * at - 4) * -0.5 : 0;

@@ -320,6 +320,7 @@ Image resize_as_opencv(const ImageView& image, std::int64_t height, std::int64_t
     case Interpolation::Area:
       return resize_area(image, height, width);
     case Interpolation::Bilinear:
+    case Interpolation::Lanczos:  // is Pillow's only (description.cc)
       break;
   }
   // Exactly half is the mean of four pixels.

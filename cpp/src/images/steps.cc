@@ -16,6 +16,8 @@ struct Extent {
   std::int64_t width;
 };
 
+constexpr double kMaxSide = static_cast<double>(kMaxImagePixels) + 1;  // over the limit
+
 std::int64_t pixels_of(const Extent& extent) { return extent.height * extent.width; }
 
 // What each step makes of an image of this size, or an error: known before any of its pixels is.
@@ -34,18 +36,45 @@ Extent extent_after(const Resize& step, const Extent& image) {
                                                             static_cast<double>(shorter))));
     result = image.height <= image.width ? Extent{step.short_side, scaled}
                                          : Extent{scaled, step.short_side};
+  } else if (step.fit == Fit::Height) {
+    // As PaddleOCR: ceil(height * (w / h)).
+    const double ratio = static_cast<double>(image.width) / static_cast<double>(image.height);
+    const double width = std::ceil(static_cast<double>(step.height) * ratio);
+    result.width = static_cast<std::int64_t>(std::min(width, static_cast<double>(step.width)));
+  } else if (step.fit != Fit::Fill) {
+    // As timm's ResizeKeepRatio: round(side / ratio), half to even.
+    const auto ratio_of = [](std::int64_t old, std::int64_t side) {
+      return static_cast<double>(old) / static_cast<double>(side);
+    };
+    const auto [least, most] =
+        std::minmax({ratio_of(image.height, step.height), ratio_of(image.width, step.width)});
+    const double ratio = step.fit == Fit::Inside ? most : least;
+    const auto scaled = [&](std::int64_t old) {
+      const double side = std::nearbyint(static_cast<double>(old) / ratio);
+      return static_cast<std::int64_t>(std::clamp(side, 1.0, kMaxSide));
+    };
+    result = {scaled(image.height), scaled(image.width)};
   }
   require_resized_pixels(image.height, image.width, result.height, result.width);
   return result;
 }
 
 Extent extent_after(const CenterCrop& step, const Extent& image) {
-  if (image.height < step.height || image.width < step.width) {
+  const bool smaller = image.height < step.height || image.width < step.width;
+  if (smaller && step.fill.empty()) {
     throw Error(ErrorCode::BadInput, "cannot crop " + size_text(step.height, step.width) +
                                          " pixels from " + size_text(image.height, image.width) +
                                          ": resize the image first");
   }
   return {step.height, step.width};
+}
+
+Extent extent_after(const CropShare& step, const Extent& image) {
+  const auto shorter = static_cast<double>(std::min(image.height, image.width));
+  const auto part = [&](double share) {
+    return std::max<std::int64_t>(static_cast<std::int64_t>(share * shorter), 1);
+  };
+  return {part(step.height), part(step.width)};
 }
 
 Extent extent_after(const Digit& step, const Extent& /*image*/) { return {step.size, step.size}; }
@@ -79,12 +108,71 @@ std::int64_t half(std::int64_t difference, Rounding rounding) {
   return up ? lower + 1 : lower;
 }
 
+/// The rows or columns that a crop takes of an image, and the border before them.
+struct Taken {
+  Taken(std::int64_t image, std::int64_t crop, const CenterCrop& step)
+      : count(std::min(image, crop)) {
+    if (image >= crop) {
+      first = half(image - crop, step.rounding);
+    } else {
+      border = (crop - image + (step.border == Border::Before ? 1 : 0)) / 2;
+    }
+  }
+
+  std::int64_t first = 0;
+  std::int64_t count;
+  std::int64_t border = 0;
+};
+
+/// The image in the middle of a larger one of one colour.
+Image bordered(const Image& image, const CenterCrop& step, std::int64_t top, std::int64_t left) {
+  Image result = empty_image(step.height, step.width, image.channels);
+  for (std::int64_t i = 0; i < step.height * step.width; ++i) {
+    result.pixels.insert(result.pixels.end(), step.fill.begin(), step.fill.end());
+  }
+  const auto row_bytes = image.width * image.channels;
+  for (std::int64_t row = 0; row < image.height; ++row) {
+    const auto begin = image.pixels.begin() + row * row_bytes;
+    std::copy(begin, begin + row_bytes,
+              result.pixels.begin() + ((top + row) * step.width + left) * image.channels);
+  }
+  return result;
+}
+
 Image apply_step(const CenterCrop& step, const ImageView& image) {
   extent_after(step, {image.height, image.width});
-  const std::int64_t top = half(image.height - step.height, step.rounding);
-  const std::int64_t left = half(image.width - step.width, step.rounding);
-  return copy_of({row_of(image, top) + left * image.channels(), step.height, step.width,
-                  image.row_bytes, image.format});
+  const Taken rows(image.height, step.height, step);
+  const Taken columns(image.width, step.width, step);
+  Image middle = copy_of({row_of(image, rows.first) + columns.first * image.channels(), rows.count,
+                          columns.count, image.row_bytes, image.format});
+  const bool whole = rows.count == step.height && columns.count == step.width;
+  return whole ? middle : bordered(middle, step, rows.border, columns.border);
+}
+
+Image apply_step(const CropShare& step, const ImageView& image) {
+  const Extent to = extent_after(step, {image.height, image.width});
+  return apply_step(CenterCrop{to.height, to.width, Rounding::Down}, image);
+}
+
+/// \param tensor [channels, height, width], in the upper left corner of the result
+Tensor padded(const Tensor& tensor, const Pad& pad) {
+  const std::int64_t height = tensor.shape[1];
+  const std::int64_t width = tensor.shape[2];
+  if (height > pad.height || width > pad.width) {
+    throw Error(ErrorCode::BadInput, "cannot pad " + size_text(height, width) + " pixels to " +
+                                         size_text(pad.height, pad.width) +
+                                         ": resize the image first");
+  }
+  Tensor result;
+  result.shape = {tensor.shape[0], pad.height, pad.width};
+  result.data.resize(element_count(result.shape));
+  const float* from = tensor.data.data();
+  for (std::int64_t channel = 0; channel < tensor.shape[0]; ++channel) {
+    for (std::int64_t row = 0; row < height; ++row, from += width) {
+      std::copy(from, from + width, result.data.data() + (channel * pad.height + row) * pad.width);
+    }
+  }
+  return result;
 }
 
 /// \returns float32 [channels, height, width]
@@ -195,7 +283,10 @@ struct ImagePipeline::State : Preparation {
 ImagePipeline::ImagePipeline(Preparation preparation)
     : state_(std::make_shared<State>(std::move(preparation))) {}
 
-Image ImagePipeline::prepare(const Image& image) const {
+namespace {
+
+/// \throws Error BadInput: it has not the pixels that it should have.
+ImageView view_of(const Image& image) {
   const Shape shape = {image.height, image.width, image.channels};
   if (image.height < 1 || image.width < 1 || (image.channels != 1 && image.channels != 3) ||
       image.height > kMaxImagePixels / image.width || element_count(shape) != image.pixels.size()) {
@@ -204,10 +295,30 @@ Image ImagePipeline::prepare(const Image& image) const {
                     std::to_string(image.pixels.size()) + " bytes; expected [H, W, 1] or " +
                     "[H, W, 3] of at most " + std::to_string(kMaxImagePixels) + " pixels");
   }
-  return prepare(ImageView(image));
+  return image;
 }
 
+/// The same for pixels that have blue first.
+ImageStep blue_first(ImageStep step) {
+  auto* const crop = std::get_if<CenterCrop>(&step);
+  if (crop != nullptr) std::reverse(crop->fill.begin(), crop->fill.end());
+  return step;
+}
+
+}  // namespace
+
+Image ImagePipeline::prepare(const Image& image) const { return prepare(view_of(image)); }
+
 Image ImagePipeline::prepare(const ImageView& image) const {
+  if (pads()) {
+    throw Error(ErrorCode::Unsupported,
+                "this preprocessing pads the normalized values with zeros, which pixels do not "
+                "have: give the model its tensor, as lenet_classify and Python make it");
+  }
+  return resized(image);
+}
+
+Image ImagePipeline::resized(const ImageView& image) const {
   ImageView current = image;
   const auto pixel_bytes = static_cast<std::size_t>(image.channels());
   const bool knows_format = image.format >= PixelFormat::Grey && image.format <= PixelFormat::Bgra;
@@ -227,7 +338,7 @@ Image ImagePipeline::prepare(const ImageView& image) const {
                       static_cast<int>(image.format), static_cast<long long>(kMaxImagePixels)));
   }
   require_steps(state_->image_steps, {image.height, image.width});
-  // Blue stays first until the image is small: no step looks at the order.
+  // Blue stays first until the image is small: of the steps only a fill has an order.
   const bool reversed = image.format == PixelFormat::Bgr || image.format == PixelFormat::Bgra;
   Image held;
   const auto hold = [&](Image made) {
@@ -242,7 +353,7 @@ Image ImagePipeline::prepare(const ImageView& image) const {
   if (converts) hold(to_channels(current, channels()));
   for (const ImageStep& step : state_->image_steps) {
     check_interruption();
-    hold(run_step(step, current));
+    hold(run_step(reversed ? blue_first(step) : step, current));
   }
   if (held.pixels.empty()) hold(copy_of(current));
   if (reversed && channels() == 3) {
@@ -257,12 +368,13 @@ TensorView ImagePipeline::view(const std::uint8_t* pixels, Shape shape) const {
   return {nullptr, std::move(shape), pixels, &state_->table};
 }
 
-Tensor ImagePipeline::operator()(const Image& image) const {
-  return values_of(prepare(image), state_->table);
-}
+Tensor ImagePipeline::operator()(const Image& image) const { return (*this)(view_of(image)); }
 Tensor ImagePipeline::operator()(const ImageView& image) const {
-  return values_of(prepare(image), state_->table);
+  Tensor tensor = values_of(resized(image), state_->table);
+  return pads() ? padded(tensor, state_->pad) : tensor;
 }
+
+bool ImagePipeline::pads() const noexcept { return state_->pad.height > 0; }
 
 int ImagePipeline::depth() const noexcept { return state_->depth; }
 

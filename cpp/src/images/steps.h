@@ -42,12 +42,26 @@ enum class Mode { Grey, Rgb, Bgr };
 
 std::int64_t channels_of(Mode mode);
 
-enum class Interpolation { Nearest, Bilinear, Bicubic, Area };  // Area: of OpenCV only
+enum class Interpolation {
+  Nearest,
+  Bilinear,
+  Bicubic,
+  Area,    // of OpenCV only
+  Lanczos  // of Pillow only
+};
 
 enum class Library { Pillow, OpenCv };  // whose `resize`
 
 /// How a fraction of a pixel is rounded; PaddleClas and paddle.vision differ.
 enum class Rounding { Down, HalfEven };
+
+/// How an image gets `height` and `width`.
+enum class Fit {
+  Fill,     ///< by another factor for each axis
+  Inside,   ///< by one factor, the smaller of the two: it has one of them, and at most the other
+  Outside,  ///< by one factor, the greater of the two: it has one of them, and at least the other
+  Height,   ///< it has the height, and the width in proportion, rounded up, but at most `width`
+};
 
 struct Resize {
   std::int64_t short_side = 0;  ///< 0: `height` and `width` instead
@@ -56,12 +70,26 @@ struct Resize {
   Interpolation interpolation = Interpolation::Bilinear;
   Library library = Library::Pillow;
   Rounding rounding = Rounding::Down;  ///< of the long side
+  Fit fit = Fit::Fill;
 };
+
+/// Where a border of an odd number of pixels has the one more.
+enum class Border { After, Before };
 
 struct CenterCrop {
   std::int64_t height = 0;
   std::int64_t width = 0;
   Rounding rounding = Rounding::HalfEven;  ///< of the first row and column
+  /// The colour of the border that a smaller image gets, a value for each channel, red first;
+  /// empty: it is refused.
+  std::vector<std::uint8_t> fill = {};
+  Border border = Border::After;
+};
+
+/// The middle: of `height` and `width`, these parts of the image's shorter side, rounded down.
+struct CropShare {
+  double height = 1;
+  double width = 1;
 };
 
 /// The digit of a photo as MNIST would have it.
@@ -70,12 +98,18 @@ struct Digit {
   std::int64_t box = 0;   ///< the longer side of the digit in it
 };
 
-using ImageStep = std::variant<Resize, CenterCrop, Digit>;
+using ImageStep = std::variant<Resize, CenterCrop, CropShare, Digit>;
 
 struct Normalize {
   float scale = 1;
   std::vector<float> mean;  ///< of each channel
   std::vector<float> std;   ///< of each channel, above 0
+};
+
+/// Zeros behind the normalized values, to the right and below; nothing where both are 0.
+struct Pad {
+  std::int64_t height = 0;  ///< of the result
+  std::int64_t width = 0;
 };
 
 /// A whole preprocessing. ToCHW, which is always last, is not among the steps.
@@ -84,6 +118,7 @@ struct Preparation {
   int depth = 16;  ///< bits of the samples of 16-bit pictures
   std::vector<ImageStep> image_steps;
   Normalize normalize;
+  Pad pad = {};
 };
 
 /// Grey to RGB: three times the same. RGB or BGR to grey: (19595 R + 38470 G + 7471 B + 32768)
@@ -111,9 +146,10 @@ void require_resized_pixels(std::int64_t old_height, std::int64_t old_width, std
 /// The same bits as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own
 /// builds differ. A size that stays changes nothing.
 ///
-/// Pillow's bilinear and bicubic are antialiased: when the image becomes smaller, the filter
-/// becomes wider. Weights are of 22 bits; between the two passes values are rounded to 8 bits. Rows
-/// are resized first, unless the height shrinks by more than twice as many pixels as the width.
+/// Pillow's bilinear, bicubic and lanczos are antialiased: when the image becomes smaller, the
+/// filter becomes wider. Weights are of 22 bits; between the two passes values are rounded to 8
+/// bits. Rows are resized first, unless the height shrinks by more than twice as many pixels as the
+/// width.
 ///
 /// Time and memory are linear in the pixels of both images, whatever their shapes.
 /// \throws Error BadInput when the result has more than kMaxImagePixels.
@@ -134,7 +170,7 @@ Image resize_as_opencv(const ImageView& image, std::int64_t height, std::int64_t
 /// \throws Error BadInput when nothing stands out from the background.
 Image find_digit(const Digit& step, const ImageView& image);
 
-/// \throws Error BadInput: smaller than the crop, too large after resizing, no digit.
+/// \throws Error BadInput: smaller than a crop without a fill, too large after resizing, no digit.
 Image run_step(const ImageStep& step, const ImageView& image);
 
 /// (pixel * scale - mean) / std, rounded after each operation.

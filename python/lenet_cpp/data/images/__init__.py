@@ -13,7 +13,7 @@ from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp.data.images.pipeline import Pipeline, digit, imagenet
 from lenet_cpp.data.images.reading import MAX_PIXELS, is_image_source, read_image
 from lenet_cpp.data.images.sources import IMAGE_SUFFIXES, find_images
-from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
+from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Pad, Resize, ToCHW
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -22,6 +22,7 @@ __all__ = [
     "CenterCrop",
     "Digit",
     "Normalize",
+    "Pad",
     "Pipeline",
     "Resize",
     "ToCHW",

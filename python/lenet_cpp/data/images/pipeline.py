@@ -17,15 +17,15 @@ from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
-from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Resize, ToCHW
+from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Pad, Resize, ToCHW
 from lenet_cpp.errors import BadInput, BadModel
 
 _FORMAT_VERSION = 1
 _MAX_THREADS = 8  # each may hold an image of 256 MiB, and its result
 
-_Step: TypeAlias = Resize | CenterCrop | Digit | Normalize | ToCHW
+_Step: TypeAlias = Resize | CenterCrop | Digit | Normalize | Pad | ToCHW
 _STEPS: dict[str, type[_Step]] = {
-    step.__name__: step for step in (Resize, CenterCrop, Digit, Normalize, ToCHW)
+    step.__name__: step for step in (Resize, CenterCrop, Digit, Normalize, Pad, ToCHW)
 }
 
 
@@ -34,7 +34,7 @@ class Pipeline:
     """Preprocessing as ``preprocess.json`` describes it, and what that says of the outputs.
 
     The steps are any number of Resize, CenterCrop and Digit (mode ``L`` only), which process 8-bit
-    images, then one Normalize, then ToCHW.
+    images, then one Normalize, perhaps Pad, then ToCHW.
 
     Thread-safety: may be called from any thread.
 
@@ -82,7 +82,8 @@ class Pipeline:
     def value_range(self) -> tuple[float, float]:
         """The least and the greatest value that the result can have."""
         pixels = np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2)
-        extremes = Pipeline(self.mode, self.steps[-2:]).compiled(pixels)
+        values = (step for step in self.steps if isinstance(step, (Normalize, ToCHW)))
+        extremes = Pipeline(self.mode, tuple(values)).compiled(pixels)
         return float(extremes.min()), float(extremes.max())
 
     @memory_errors("preparing an image")

@@ -18,11 +18,16 @@ class Resize:
     Attributes:
         short_side: Pixels; None when ``size`` is given.
         size: (height, width) in pixels; None when ``short_side`` is given.
-        interpolation: ``nearest``, ``bilinear`` or ``bicubic``; of OpenCV also ``area``.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic``; of OpenCV also ``area``, of Pillow
+            also ``lanczos``.
         library: ``pillow``, which None means too, or ``opencv``.
         rounding: Of the longer side: ``down``, which None means too and paddle.vision does:
             ``int(l * short_side / s)``; or ``half_even``, as PaddleClas:
             ``round(l * (short_side / s))``.
+        fit: With ``size``: ``fill``, which None means too, gives the image exactly that size;
+            ``inside`` and ``outside`` keep its proportions, so that it is as large as goes into
+            that size, or as small as covers it, with sides rounded half to even; ``height`` gives
+            it that height, and the width in proportion, rounded up, but at most that of the size.
     """
 
     short_side: int | None = None
@@ -30,6 +35,7 @@ class Resize:
     interpolation: str = "bilinear"
     library: str | None = None
     rounding: str | None = None
+    fit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,22 @@ class CenterCrop:
     """Crop the middle: from row (H - h) / 2; columns likewise.
 
     Attributes:
-        size: (h, w) in pixels, at most the image's.
+        size: (h, w) in pixels, at most the image's unless there is a ``fill``; None when ``share``
+            is given.
         rounding: Of half a pixel: ``half_even``, which None means too and paddle.vision does, or
             ``down``, as PaddleClas.
+        share: (h, w) as parts of the image's shorter side, above 0 and at most 1, rounded down.
+        fill: The colour of the border that a smaller image gets, 0 to 255 for each channel, red
+            first. None refuses such an image.
+        border: Where a border of an odd number of pixels has the one more: ``after`` the image,
+            which None means too, or ``before`` it.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None = None
     rounding: str | None = None
+    share: tuple[float, float] | None = None
+    fill: tuple[int, ...] | None = None
+    border: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,17 @@ class Normalize:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Put zeros behind the normalized values, to the right and below, as PaddleOCR does.
+
+    Attributes:
+        size: (height, width) of the result, at least those of the image.
+    """
+
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
