@@ -184,12 +184,13 @@ Classified classify(const ClassifyOptions& options) {
   const std::string model_file =
       attached == nullptr ? predictor.config().model_file : attached->name;
   const OutputPlan plan = plan_outputs(predictor, described, options.softmax);
-  if (plan.heads.empty() && described.labels_given) {
+  const bool has_classes = gives_classes(plan, description.outputs);
+  if (!has_classes && described.labels_given) {
     throw Error(ErrorCode::BadInput, "'" + described.labels_source +
                                          "' names classes; the model gives features, which have "
                                          "none");
   }
-  if (plan.heads.empty() && options.format == Format::Csv) {
+  if (!has_classes && options.format == Format::Csv) {
     throw Error(ErrorCode::Unsupported,
                 "'" + model_file + "' gives features, no classes: use --format=json");
   }

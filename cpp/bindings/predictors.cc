@@ -353,6 +353,11 @@ void register_outputs(py::module_& module) {
                                return plan.features == kNoOutput ? py::object(py::none())
                                                                  : py::cast(plan.features);
                              })
+      .def("gives_classes",
+           [](const OutputPlan& plan, const std::string& postprocess) {
+             return gives_classes(
+                 plan, postprocess.empty() ? OutputRule() : parse_output_rule(postprocess));
+           })
       .def("value_name", [](const OutputPlan& plan, const std::string& postprocess) {
         return value_name(plan,
                           postprocess.empty() ? OutputRule() : parse_output_rule(postprocess));

@@ -392,7 +392,13 @@ Finding interpret(const OutputPlan& plan, const std::vector<TensorView>& outputs
                   std::int64_t image, const Described& described, const Config& config,
                   const Wish& wish) {
   Finding found;
-  if (plan.heads.empty()) found.features = features_of(plan, outputs, image);
+  if (plan.heads.empty()) {
+    found.features = features_of(plan, outputs, image);
+    if (described.description.outputs.type == PostProcess::NormalizeFeatures) {
+      return interpret(found.features.data(), found.features.size(), described.description,
+                       OutputRole::Unknown, wish);
+    }
+  }
   for (const Head& head : plan.heads) {
     for (const Part& part : parts_of(plan, head, outputs, image)) {
       const std::string problem = problem_of(part, head, described.description.outputs);
@@ -404,9 +410,14 @@ Finding interpret(const OutputPlan& plan, const std::vector<TensorView>& outputs
       }
       found.attributes.insert(found.attributes.end(), one.attributes.begin(), one.attributes.end());
       found.flags.insert(found.flags.end(), one.flags.begin(), one.flags.end());
+      found.features.insert(found.features.end(), one.features.begin(), one.features.end());
     }
   }
   return found;
+}
+
+bool gives_classes(const OutputPlan& plan, const OutputRule& rule) {
+  return !plan.heads.empty() && rule.type != PostProcess::NormalizeFeatures;
 }
 
 const char* value_name(const OutputPlan& plan, const OutputRule& rule) {

@@ -80,6 +80,9 @@ Finding interpret(const OutputPlan& plan, const std::vector<TensorView>& outputs
                   std::int64_t image, const Described& described, const Config& config,
                   const Wish& wish);
 
+/// Whether images get classes; else features.
+bool gives_classes(const OutputPlan& plan, const OutputRule& rule);
+
 /// What the values of predictions are, of all heads: "probability" or "score".
 const char* value_name(const OutputPlan& plan, const OutputRule& rule);
 

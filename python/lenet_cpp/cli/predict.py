@@ -296,9 +296,9 @@ def _check_outputs(engine: InferenceEngine, output: Path | None) -> bool:
         BadInput, BadModel: There are not as many labels as classes.
     """
     model = engine.model
-    if not model.plan.heads and model.given_labels is not None:
+    if not model.gives_classes and model.given_labels is not None:
         raise BadInput(f"labels name classes; {model.program} gives features, which have none")
-    if not model.plan.heads and output is not None and output.suffix == ".csv":
+    if not model.gives_classes and output is not None and output.suffix == ".csv":
         raise Unsupported(f"{model.program} gives features, no classes: write a .json")
     if model.plan.note:
         print(f"note: {printable(model.plan.note)}", file=sys.stderr)

@@ -25,7 +25,7 @@ from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels,
 from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
 from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import bytes_of
-from lenet_cpp.inference.results import Result
+from lenet_cpp.inference.results import Finding, Result
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -317,7 +317,7 @@ class Classifier(Closing):
             predictor = self._predictors.get()
             model = self._model
             outputs = model.run(predictor, batch, pipeline)
-            plain = bool(model.plan.heads) and model.is_plain(outputs)
+            plain = model.gives_classes and model.is_plain(outputs)
             few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
             find = partial(predictor.nan_origin, pipeline=pipeline)
             findings = model.interpret(
@@ -336,7 +336,7 @@ class Classifier(Closing):
                     finding.attributes,
                     None if shares is None else shares[row],
                     None if logits is None else logits[row].reshape(-1),
-                    None if features is None else features[row],
+                    _features_of(finding, features, row),
                     _row_of(outputs[: len(model.plan.wanted)], row),
                     pieces[place].source,
                     pieces[place].picture,
@@ -427,6 +427,15 @@ def classify(images: ArrayLike | ImageSource | Sequence[ImageSource]) -> Classif
 @cache
 def _bundled() -> Classifier:
     return Classifier(top=1)
+
+
+def _features_of(
+    finding: Finding, features: NDArray[Any] | None, row: int
+) -> NDArray[Any] | None:
+    """Return what the description makes of the features, or what the model gives beside classes."""
+    if finding.features:
+        return np.array(finding.features, np.float32)
+    return None if features is None else features[row]
 
 
 def _row_of(outputs: Sequence[NDArray[Any]], row: int) -> NDArray[Any] | tuple[NDArray[Any], ...]:

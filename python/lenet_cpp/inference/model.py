@@ -187,9 +187,8 @@ class Model:
     @cached
     def own_labels(self) -> tuple[str, ...]:
         """The label of each class, by the manifest or an .onnx; empty when they say nothing."""
-        if self.program.suffix == ".onnx" or self.in_memory:
-            return class_names(self.metadata.get("classes"))
-        return self.manifest.classes if self.manifest else ()
+        by_manifest = self.manifest.classes if self.manifest else ()
+        return by_manifest or class_names(self.metadata.get("classes"))
 
     @property
     def summary(self) -> str:
@@ -219,6 +218,11 @@ class Model:
             known = [_core.KnownOutput(*astuple(output)) for output in self.outputs]
             self._plan = key, _core.plan_outputs(str(self.program), known, *key)
         return self._plan[1]
+
+    @property
+    def gives_classes(self) -> bool:
+        """Whether images get classes, and no features instead."""
+        return self.plan.gives_classes(json.dumps(self.rule))
 
     @property
     def output_spec(self) -> OutputSpec:
@@ -304,18 +308,18 @@ class Model:
         if self.given_labels is not None:
             return self.given_labels
         described = self.description
-        return self.own_labels or (described.labels if described else ())
+        return (described.labels if described else ()) or self.own_labels
 
     @property
     def names_source(self) -> str:
         """The file of :attr:`names`, for messages."""
         if self.given_labels is not None:
             return "the labels"
-        if not self.own_labels:
+        if self.description and self.description.labels:
             preprocess = self.preprocess
             named = None if isinstance(preprocess, Pipeline) else preprocess
             return str(named or self._description_file or self.program)
-        beside = self.manifest is not None and self.program.suffix != ".onnx"
+        beside = self.manifest is not None and self.manifest.classes
         return str(self.program.parent / MANIFEST_NAME if beside else self.program)
 
     @property
