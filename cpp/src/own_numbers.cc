@@ -46,6 +46,14 @@ std::uint16_t to_float16(float number) {
   return sign | static_cast<std::uint16_t>(std::min(bits >> 13U, 0x7c00U));
 }
 
+/// So too. A NaN stays one.
+std::uint16_t to_bfloat16(float number) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &number, sizeof(bits));
+  if (std::isnan(number)) return static_cast<std::uint16_t>(bits >> 16U | 0x40U);
+  return static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16U & 1U)) >> 16U);
+}
+
 template <typename Number>
 Number cast(float number) {
   return static_cast<Number>(number);
@@ -64,6 +72,7 @@ std::string converted_to(const ElementType& type, const float* values, std::size
   if (type.dtype == kInt32) convert(cast<std::int32_t>);
   if (type.dtype == kInt64) convert(cast<std::int64_t>);
   if (type.dtype == kFloat16) convert(to_float16);
+  if (type.dtype == kBfloat16) convert(to_bfloat16);
   if (type.dtype == kFloat64) convert(cast<double>);
   return bytes;
 }
@@ -95,15 +104,18 @@ OwnInput own_input(const TensorView& input, const TensorSpec& spec, bool as_numb
                                          "' holds NaN or infinity; clean the data, or set "
                                          "check_finite to false to let it through");
   }
+  std::string_view given = numbers;
   if (values) {
     require_numbers_of(spec, own.view.data, count);
-    if (!as_numbers) return own;
-    own.bytes = converted_to(type, own.view.data, count);
+    // All other types have the numbers that a float32 value was found to be.
+    if (!as_numbers && !is_half(type.dtype)) return own;
+    given = own.bytes = converted_to(type, own.view.data, count);
     own.view = {nullptr, input.shape, nullptr, nullptr, own.bytes.data()};
-  } else if (!as_numbers) {
+  }
+  if (!as_numbers) {
     Value contents;
     contents.data_dtype = type.dtype;
-    contents.data = numbers;
+    contents.data = given;
     own.values = {floats_of(contents), input.shape};
     take_values();
   }

@@ -107,6 +107,13 @@ class Checker {
 
 }  // namespace
 
-void check_graph(Graph& graph, const std::string& path) { Checker(graph, path).check(); }
+void check_graph(Graph& graph, const std::string& path) try {
+  Checker(graph, path).check();
+} catch (const Error& error) {
+  const bool may_run = graph.half.empty() || graph.dialect == Dialect::Onnx;
+  if (may_run || error.code() != ErrorCode::Unsupported) throw;
+  throw Error(error.code(), error.what() + ("; the model computes in " + std::string(graph.half)) +
+                                ", which Paddle does not on a processor: export it in float32");
+}
 
 }  // namespace lenet

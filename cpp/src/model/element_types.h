@@ -22,7 +22,7 @@ struct ElementType {
   int dtype;  ///< VarType.Type
   std::size_t size;
   char pir[8] = "";   ///< in a .json, behind "0."
-  char name[8] = "";  ///< in attributes of a .json, of those that are read there
+  char name[9] = "";  ///< in attributes of a .json, and TensorSpec::dtype, of those that are read there
   int onnx = 0;       ///< TensorProto.DataType of those that are read
   // The integers that it has; of float16 those that it rounds to a finite number.
   std::int64_t least = 0;
@@ -39,7 +39,7 @@ inline constexpr ElementType kElementTypes[] = {
     {kFloat64, 8, "t_f64", "float64", 11},
     {kUint8, 1, "t_ui8", "uint8", 2, 0, 255},
     {kInt8, 1, "t_i8", "", 3, -128, 127},
-    {kBfloat16, 2, "t_bf16", "", 16},
+    {kBfloat16, 2, "t_bf16", "bfloat16", 16},
     {23, 8, "t_c64"},
     {24, 16, "t_c128"},
     {32, 1},
@@ -71,11 +71,18 @@ inline const ElementType& element_type_named(std::string_view name) {
 /// Bytes of one element; 0 of an unknown type.
 inline std::size_t element_size(int dtype) { return element_type(dtype).size; }
 
+/// Whether it is a floating-point type of 16 bits.
+inline bool is_half(int dtype) { return dtype == kFloat16 || dtype == kBfloat16; }
+
+/// The type that checks and our engine compute values of a type in: float32 has all numbers of the
+/// types of 16 bits.
+inline int computed_dtype(int dtype) { return is_half(dtype) ? kFloat32 : dtype; }
+
 inline bool is_real(int dtype) {
-  return dtype == kFloat32 || dtype == kFloat64 || dtype == kFloat16;
+  return dtype == kFloat32 || dtype == kFloat64 || is_half(dtype);
 }
 
-/// Whether an input or output of an .onnx may be of it; runs have float32 in its place.
+/// Whether an input or output may be of it; runs have float32 in its place.
 inline bool is_number(int dtype) {
   return is_real(dtype) || dtype == kUint8 || dtype == kInt32 || dtype == kInt64;
 }

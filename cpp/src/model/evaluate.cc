@@ -20,7 +20,7 @@ using Outputs = std::optional<std::vector<Contents>>;
 constexpr std::string_view kRearranges = "Identity Reshape Flatten FlattenRange Squeeze Unsqueeze";
 
 /// Calls `action` with a number of the type that a value of this type is computed in.
-/// \returns what it returns; by itself made of nothing for a type that has none, such as float16
+/// \returns what it returns; by itself made of nothing for a type that has none, such as int16
 template <typename Action>
 auto with_type(int dtype, const Action& action) -> decltype(action(float{})) {
   switch (dtype) {
@@ -405,10 +405,11 @@ class Evaluator {
     const int to = op_.declared("Out").dtype;
     const int from = x->data_dtype;
     const bool real = to == kFloat32 || to == kFloat64;
-    const bool holds = from == kFloat16 || from == kBfloat16 || from == kFloat32 ||
-                       from == kUint8 || from == kInt8;
+    const bool holds =
+        computed_dtype(from) == kFloat32 || from == kUint8 || from == kInt8;
     if (real && holds) return one(Contents{from, "", x, false});
-    return with_type(from, [&](auto number) { return cast_from(number, *x, to); });
+    return with_type(computed_dtype(from),
+                     [&](auto number) { return cast_from(number, *x, to); });
   }
 
   template <typename From>

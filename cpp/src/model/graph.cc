@@ -311,7 +311,7 @@ void copy_floats(const Value& value, float* to) {
     if (count > 0) std::memcpy(to, value.data.data(), count * sizeof(float));
     return;
   }
-  for (std::size_t i = 0; i < count; ++i) to[i] = static_cast<float>(number_at(value, i));
+  for (std::size_t i = 0; i < count; ++i) to[i] = number_as<float>(value, i);
 }
 
 std::vector<float> floats_of(const Value& value) {

@@ -107,6 +107,7 @@ void Translator::unsupported(const std::string& problem) const {
 }
 
 std::vector<bool> Translator::begin() {
+  widen();
   if (is_onnx()) {
     begin_onnx();
     return needed_operators(graph_);
@@ -122,12 +123,32 @@ std::vector<bool> Translator::begin() {
   return needed;
 }
 
+/// A parameter may be stored in 16 bits and be cast before anything computes with it: such a program
+/// computes in float32 already, as Graph::half says.
+void Translator::widen() {
+  for (Value& value : graph_.values) {
+    if (is_half(value.dtype)) value.half_dtype = std::exchange(value.dtype, kFloat32);
+  }
+  const auto computes_in = [this](int dtype) {
+    if (graph_.half.empty() && is_half(dtype)) graph_.half = element_type(dtype).name;
+  };
+  for (const Operator& op : graph_.operators) {
+    const bool casts = op.kind == "Cast";
+    each_value(casts ? op.outputs : op.inputs,
+               [&](std::size_t index) { computes_in(graph_.values[index].half_dtype); });
+    const auto* const to = casts ? op.attribute<std::int64_t>("to") : nullptr;  // of ONNX
+    if (to != nullptr) computes_in(onnx_element_type(*to).dtype);
+  }
+  if (!graph_.half.empty()) graph_.remedy = "";  // see check_graph
+}
+
 void Translator::require_input_type() const {
   for (const std::size_t index : graph_.inputs) {
     const Value& input = graph_.values[index];
-    if (takes_input(input.dtype)) continue;
-    unsupported("has an input '" + input.name + "' that is no tensor of " + kInputTypes +
-                " values");
+    if (is_number(input.dtype)) continue;
+    unsupported("has an input '" + input.name +
+                "' that is no tensor of float32, float16, bfloat16, float64, uint8, int32 or int64 "
+                "values");
   }
 }
 
@@ -240,9 +261,9 @@ void Translator::refuse_operator(const OperatorView& view, const std::string& ty
   const std::string writer = "; it was written by Paddle " + std::to_string(version / 1'000'000) +
                              "." + std::to_string(version / 1'000 % 1'000) + "." +
                              std::to_string(version % 1'000);
-  unsupported("has an operator '" + type +
-              "', which lenet cannot check; for a model that you trust set check_program to "
-              "false" +
+  const bool may_run = graph_.half.empty();
+  unsupported("has an operator '" + type + "', which lenet cannot check" +
+              (may_run ? "; for a model that you trust set check_program to false" : "") +
               (version > 0 ? writer : ""));
 }
 

@@ -12,11 +12,6 @@
 
 namespace lenet {
 
-/// Whether a checked program, or one that Paddle runs, may have an input of this element type.
-inline bool takes_input(int dtype) { return is_number(dtype) && dtype != kFloat16; }
-/// Those types, for messages.
-inline constexpr const char* kInputTypes = "float32, float64, uint8, int32 or int64";
-
 /// Translates the operators of one graph. What an operator is, which arguments and attributes it
 /// may have, and of which types, is said by the tables of rules (rules.h).
 class Translator {
@@ -24,7 +19,8 @@ class Translator {
   /// Both are to outlive the translator.
   Translator(Graph& graph, const std::string& path);
 
-  /// Checks what the format says of the program as a whole: operator set, inputs and outputs.
+  /// Checks what the format says of the program as a whole: operator set, inputs and outputs. Makes
+  /// float32 values of those of 16 bits.
   /// \returns of each operator, whether it is to be translated: of an .onnx what its outputs need,
   ///   for the native engine; of Paddle's programs all, or what the output needs that was chosen
   /// \throws Error BadModel, Unsupported
@@ -39,6 +35,7 @@ class Translator {
   const std::vector<bool>& read() const { return read_; }
 
  private:
+  void widen();
   void begin_onnx();
   /// Leaves out integer outputs that no classes depend on, as another output has the scores of all
   /// classes: native computes no integers.

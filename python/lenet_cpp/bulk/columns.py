@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_cpp.data.arrays import fits, has_numbers_of, is_picture
+from lenet_cpp.data.arrays import fits, has_numbers_of, is_picture, numpy_dtype
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.inference.model import Model
@@ -57,7 +57,7 @@ def read_column(
     Raises:
         BadInput: The column as a whole is none of these.
     """
-    reader = _Reader(shape[1:], kind, np.dtype(dtype))
+    reader = _Reader(shape[1:], kind, numpy_dtype(dtype))
     if hasattr(column, "to_arrow"):  # Daft, Polars
         column = column.to_arrow()
     if type(column).__module__.partition(".")[0] == "pyarrow" or hasattr(column, "combine_chunks"):

@@ -14,6 +14,7 @@ _FLOAT32 = np.dtype(np.float32)
 _MAX_PIXEL = np.float32(255)
 _MOST_EXACT = 1 << 24
 _DLPACK_CPU = 1
+_BFLOAT16 = "bfloat16"
 
 
 def as_batch(
@@ -52,9 +53,9 @@ def as_own(images: ArrayLike, shape: tuple[int, ...], dtype: str) -> NDArray[Any
     """
     if dtype == "float32":
         return as_batch(images, shape)
-    batch, own = as_input(images, shape, dtype), np.dtype(dtype)
+    batch, own = as_input(images, shape, dtype), numpy_dtype(dtype)
     if own.kind != "f" and batch.dtype != own:
-        batch = _of_type(batch.astype(np.float64), batch.shape, own)
+        batch = _of_type(batch.astype(np.float64), batch.shape, dtype)
     with np.errstate(all="ignore"):
         return batch.astype(own, copy=False)
 
@@ -89,7 +90,7 @@ def as_input(images: ArrayLike, shape: tuple[int, ...], dtype: str = "float32") 
     batch: NDArray[Any] = array
     if not usable:
         same = dtype == "float32"
-        batch = _contiguous(array, shape) if same else _of_type(array, shape, np.dtype(dtype))
+        batch = _contiguous(array, shape) if same else _of_type(array, shape, dtype)
     if batch.shape[1:] == shape[1:]:
         return batch
     return batch.reshape(_batch_shape(batch, shape))
@@ -99,9 +100,15 @@ def random_input(
     random: np.random.Generator, shape: Sequence[int], dtype: str = "float32"
 ) -> NDArray[Any]:
     """Return random numbers for a model's input: from 0 to 1, or of integers from 0 to 255."""
-    if np.dtype(dtype).kind == "f":
-        return random.random(shape, np.float32).astype(dtype, copy=False)
-    return random.integers(0, 256, shape).astype(dtype)
+    own = numpy_dtype(dtype)
+    if own.kind == "f":
+        return random.random(shape, np.float32).astype(own, copy=False)
+    return random.integers(0, 256, shape).astype(own)
+
+
+def numpy_dtype(dtype: str) -> np.dtype[Any]:
+    """Return NumPy's type for numbers of an input: float32 for bfloat16, which NumPy lacks."""
+    return np.dtype("float32" if dtype == _BFLOAT16 else dtype)
 
 
 def as_pixels(images: ArrayLike) -> NDArray[np.uint8]:
@@ -159,15 +166,16 @@ def _contiguous(
         return np.require(images, dtype=np.float32, requirements=["C", "A"])
 
 
-def _of_type(
-    images: NDArray[np.generic], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _of_type(images: NDArray[np.generic], shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     """Return numbers for a model of another type than float32, none of them changed.
 
     Raises:
         BadInput: A number is none of the model's type, or these are no numbers.
     """
-    given, real = images.dtype, dtype.kind == "f"
+    own = numpy_dtype(dtype)
+    if dtype == images.dtype.name == _BFLOAT16:  # of the package ml_dtypes
+        images = images.astype(np.float32)
+    given, real = images.dtype, own.kind == "f"
     takes = "iuf" if not real else "f"
     if given != np.uint8 and (given.kind not in takes or given.itemsize > 8):
         raise BadInput(
@@ -178,16 +186,16 @@ def _of_type(
         return np.require(images, requirements=["C", "A"])
     if real:
         # As for a model of float32: a float is rounded to the model's own type, and to no other.
-        kept = np.float64 if dtype == np.float64 else np.float32
+        kept = np.float64 if own == np.float64 else np.float32
         with np.errstate(all="ignore"):
             return np.require(images, dtype=kept, requirements=["C", "A"])
-    fits = has_numbers_of(images, dtype)
+    fits = has_numbers_of(images, own)
     if not fits.all():
         value = images[~fits].flat[0]
         raise BadInput(
             f"the input has the value {value}, which is no number of the model's {dtype}"
         )
-    return np.require(images, dtype=dtype, requirements=["C", "A"])
+    return np.require(images, dtype=own, requirements=["C", "A"])
 
 
 def has_numbers_of(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:

@@ -28,7 +28,7 @@ MAX_MESSAGE = 1 << 16
 """The largest JSON, in bytes, that is read of the child."""
 
 _Read = TypeVar("_Read")
-_DTYPES = ("float32", "float16", "float64", "uint8", "int32", "int64")
+_DTYPES = ("float32", "float16", "bfloat16", "float64", "uint8", "int32", "int64")
 _MAX_RANK = 9
 _MAX_NAME = 2048
 _MAX_SIZE = (1 << 31) - 1

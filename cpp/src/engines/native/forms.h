@@ -42,7 +42,8 @@ struct Compiled {
   std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
   const char* instructions;
   Arithmetic arithmetic = Arithmetic::Float32;
-  std::string why;  ///< this arithmetic; empty where there was no choice
+  std::string why;   ///< this arithmetic; empty where there was no choice
+  std::string half;  ///< as Graph::half
   bool is_fastest = false;
   std::function<void()> pack;          ///< packs the weights, once
   std::int64_t images_one_by_one = 1;  ///< that go through `nhwc` together

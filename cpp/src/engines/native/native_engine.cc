@@ -71,8 +71,13 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
          static_cast<std::int64_t>(sizeof(float));
 }
 
-const char* other_engine(ModelFormat format, Precision precision) {
-  if (format != ModelFormat::Onnx) return "engine paddle";
+const char* other_engine(const Model& model, Precision precision) {
+  // onnxruntime has kernels of most operators for float16, and of few for bfloat16.
+  if (model.format != ModelFormat::Onnx) {
+    return model.graph.half.empty() ? "engine paddle"
+                                    : "engine paddle with the model exported in float32";
+  }
+  if (model.graph.half == "bfloat16") return "engine onnxruntime with the model exported in float32";
   return precision == Precision::Fp32 ? "engine onnxruntime"
                                       : "engine onnxruntime with precision fp32";
 }
@@ -197,7 +202,12 @@ class NativeEngine final : public Engine {
 
   ComputedPrecision computed_precision(Precision asked) const override {
     const bool reduced = compiled_->arithmetic != native::Arithmetic::Float32;
-    return {reduced ? asked : Precision::Fp32, compiled_->why};
+    std::string why = compiled_->why;
+    if (!compiled_->half.empty()) {
+      why += (why.empty() ? "" : "; ") + ("the model's " + compiled_->half) +
+             " numbers are widened to float32";
+    }
+    return {reduced ? asked : Precision::Fp32, std::move(why)};
   }
 
   Profile profile(std::int64_t images, int runs, const RunControl& control) override {
@@ -378,7 +388,7 @@ void show_convolutions(native::Network& network, std::size_t most) {
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model,
                                              std::size_t shown) {
   const bool int8 = config.precision == Precision::Int8;
-  const char* const other = other_engine(model.format, config.precision);
+  const char* const other = other_engine(model, config.precision);
   const native::Bf16Choice bf16 =
       config.precision == Precision::Bf16 ? native::choose_bf16() : native::Bf16Choice{};
   if (!int8 && model.quantized && !model.refusal) {
@@ -396,6 +406,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       show_convolutions(network, shown);
       auto compiled = std::make_shared<Compiled>();
       compiled->other = other;
+      compiled->half = graph.half;
       compiled->file = model.path;
       compiled->input = network.input_spec;
       compiled->outputs = network.output_specs;

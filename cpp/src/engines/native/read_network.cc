@@ -315,7 +315,7 @@ void NetworkReader::activate(const Activation& activation) {
 void NetworkReader::set_input(std::size_t value, const std::string& name) {
   const Shape& shape = graph_.values[value].shape;
   network_.input = value;
-  network_.input_spec = {name, shape, element_type(graph_.values[value].dtype).name};
+  network_.input_spec = {name, shape, element_type(declared_dtype(graph_.values[value])).name};
   network_.tensors[value] = image_shape(shape);
 }
 

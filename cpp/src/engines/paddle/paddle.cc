@@ -10,24 +10,35 @@
 #include "engines/foreign_load.h"
 #include "io/printable.h"
 #include "lenet/error.h"
-#include "model/translate.h"
+#include "model/element_types.h"
 #include "platform/processor.h"
 
 namespace lenet {
 namespace {
+
+/// Paddle fails at most other types, without saying so. \throws Error Unsupported.
+void require_types(const Config& config, const Model& model) {
+  const std::string remedy =
+      "; export the model in float32, or use the native engine where it supports the operators";
+  for (const std::size_t index : model.graph.inputs) {
+    const Value& input = model.graph.values[index];
+    const int dtype = declared_dtype(input);
+    if (takes_input(dtype)) continue;
+    refuse_model(model, " has an input '" + printable(input.name) + "' that is no tensor of " +
+                            kInputTypes + " values" + (is_half(dtype) ? remedy : ""));
+  }
+  const std::string half(model.graph.half);
+  const bool may_run = gpu_number(config.device) >= 0 && !config.check_program;
+  if (half.empty() || may_run) return;
+  refuse_model(model, " computes in " + half + ", for which Paddle has no kernels on a processor" +
+                          remedy);
+}
 
 /// With the accelerator of the configuration, which is not Auto.
 std::unique_ptr<Engine> create(const Config& config, const std::shared_ptr<const Model>& shared,
                                const ProgramTraits& traits) {
   const Model& model = *shared;
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
-  // Paddle fails at most of these types, without saying so.
-  for (const std::size_t index : model.graph.inputs) {
-    const Value& input = model.graph.values[index];
-    if (takes_input(input.dtype)) continue;
-    refuse(" has an input '" + printable(input.name) + "' that is no tensor of " + kInputTypes +
-           " values");
-  }
   if (model.format == ModelFormat::Json) {
     std::set<std::size_t> values(model.graph.inputs.begin(), model.graph.inputs.end());
     for (const std::size_t value : model.graph.outputs) {
@@ -222,6 +233,7 @@ void require_paddle_options(const Config& config) {
 
 std::unique_ptr<Engine> create_paddle_engine(const Config& config,
                                              const std::shared_ptr<const Model>& model) {
+  require_types(config, *model);
   auto engine = std::make_unique<Accelerated>(config, model, read_program_traits(model->graph));
   engine->engine_for(1);
   return engine;

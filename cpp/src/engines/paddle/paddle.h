@@ -8,6 +8,7 @@
 #include "engines/engine.h"
 #include "engines/foreign_load.h"
 #include "engines/paddle/program_traits.h"
+#include "model/element_types.h"
 
 namespace lenet {
 
@@ -27,6 +28,11 @@ using GetPaddlePlugin = const PaddlePlugin* (*)();
 /// \throws Error FileNotFound, VersionMismatch, Unsupported, BackendFailure; a later call tries
 ///   again.
 const PaddlePlugin& load_paddle_plugin();
+
+/// Whether Paddle runs a program whose input has this element type.
+inline bool takes_input(int dtype) { return is_number(dtype) && !is_half(dtype); }
+/// Those types, for messages.
+inline constexpr const char* kInputTypes = "float32, float64, uint8, int32 or int64";
 
 /// Ends what std::cerr writes: Paddle's passes for bf16 and int8 report there. For programs, which
 /// say on stderr what they have to say.

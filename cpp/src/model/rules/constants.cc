@@ -34,7 +34,7 @@ void infer_full(OperatorView& op) {
 
 /// The constant of the format before PIR; followed where it is an integer, which is a text there.
 void infer_fill_constant(OperatorView& op) {
-  const auto dtype = static_cast<int>(op.integer("dtype"));
+  const int dtype = dtype_numbered(op, "dtype");
   if (!give_constant(op, dtype)) return;
   const std::string text = op.text("str_value", "");
   std::int64_t value = 0;
@@ -48,7 +48,7 @@ void infer_fill_constant(OperatorView& op) {
 /// Numbers that the program names, one for each value.
 void infer_assign_value(OperatorView& op) {
   const bool pir = op.has_attribute("place");
-  const int dtype = pir ? dtype_named(op, op.text("dtype")) : static_cast<int>(op.integer("dtype"));
+  const int dtype = pir ? dtype_named(op, op.text("dtype")) : dtype_numbered(op, "dtype");
   const bool followed = give_constant(op, dtype);
   Numbers values;
   for (const char* name :
@@ -71,7 +71,7 @@ void infer_like(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(!op.has("Value") || volume(op.in("Value").shape) == 1, "the number of values");
   if (op.has_attribute("place")) return op.give("Out", x.shape, dtype_named(op, op.text("dtype")));
-  const auto dtype = static_cast<int>(op.integer("dtype"));
+  const int dtype = dtype_numbered(op, "dtype");
   op.give("Out", x.shape, dtype == -1 ? x.dtype : dtype);
 }
 

@@ -85,11 +85,12 @@ void infer_dropout(OperatorView& op) {
 
 void infer_cast(OperatorView& op) {
   const Value& x = op.in("X");
-  const int dtype = op.has("Like")              ? op.in("Like").dtype
-                    : op.has_attribute("to")    ? onnx_element_type(op.integer("to")).dtype
+  const int dtype = op.has("Like") ? op.in("Like").dtype
+                    : op.has_attribute("to")
+                        ? computed_dtype(onnx_element_type(op.integer("to")).dtype)
                     : op.has_attribute("dtype") ? dtype_named(op, op.text("dtype"))
-                                                : static_cast<int>(op.integer("out_dtype"));
-  op.require(op.integer("in_dtype", x.dtype) == x.dtype, "in_dtype");
+                                                : dtype_numbered(op, "out_dtype");
+  op.require(dtype_numbered(op, "in_dtype", x.dtype) == x.dtype, "in_dtype");
   constexpr std::array kTypes = {kBool, kInt32, kInt64, kUint8, kFloat32, kFloat64};
   op.supports(std::count(kTypes.begin(), kTypes.end(), dtype) == 1, "conversion to such a type");
   op.give("Out", x.shape, dtype);

@@ -145,7 +145,12 @@ StridedSlice strided_slice(std::int64_t start, std::int64_t end, std::int64_t st
 int dtype_named(const OperatorView& op, std::string_view name) {
   const ElementType& found = element_type_named(name);
   op.require(found.dtype >= 0, "an element type");
-  return found.dtype;
+  return computed_dtype(found.dtype);
+}
+
+int dtype_numbered(const OperatorView& op, std::string_view attribute,
+                   std::optional<std::int64_t> otherwise) {
+  return computed_dtype(static_cast<int>(op.integer(attribute, otherwise)));
 }
 
 }  // namespace lenet

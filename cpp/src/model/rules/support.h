@@ -122,7 +122,10 @@ struct Paddings {
 };
 Paddings read_paddings(const OperatorView& op);
 
-/// The number of an element type in framework.proto.
+/// The number in framework.proto of the element type that values of a named one are computed in.
 int dtype_named(const OperatorView& op, std::string_view name);
+/// So too of one that an attribute has as such a number.
+int dtype_numbered(const OperatorView& op, std::string_view attribute,
+                   std::optional<std::int64_t> otherwise = {});
 
 }  // namespace lenet
