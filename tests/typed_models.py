@@ -20,10 +20,13 @@ NUMBERS = {
 }
 """By the type of the input: some of its numbers."""
 
-OTHERS = ("int8", "bool", "float16", "int16")
+NATIVE_NUMBERS = {"float16": [0.1, -6e-8, 3.75, 65504]}
+"""So too, of what Paddle's engine does not take."""
+
+OTHERS = ("int8", "bool", "int16")
 """Types that no engine here takes."""
 
-SCALES = {"uint8": 255, "int32": 2**31, "int64": 2**40, "float64": 1e6}
+SCALES = {"uint8": 255, "int32": 2**31, "int64": 2**40, "float64": 1e6, "float16": 65504}
 EXACT = np.arange(2**24 - 3, 2**24 + 9, dtype=np.int64).reshape(1, 12)
 
 
@@ -71,7 +74,7 @@ def main(folder):
         spec = InputSpec([None, 3, 4, 4], name, "x")
         paddle.jit.save(Means(), str(folder / f"other_{name}"), input_spec=[spec])
         (folder / f"other_{name}.pdiparams").touch()  # there are none
-    for name, numbers in NUMBERS.items():
+    for name, numbers in (NUMBERS | NATIVE_NUMBERS).items():
         paddle.seed(3)
         chosen = np.random.default_rng(0).choice(np.array(numbers, name), (4, 3, 8, 8))
         export(Network(SCALES[name]), name, [None, 3, 8, 8], name, chosen)

@@ -179,6 +179,9 @@ Classified classify(const ClassifyOptions& options) {
   } else if (!described.note.empty()) {
     std::fprintf(stderr, "%s: note: %s\n", kName, described.note.c_str());
   }
+  if (const std::string why = predictor.computed_precision().reason; !why.empty()) {
+    std::fprintf(stderr, "%s: note: %s\n", kName, why.c_str());
+  }
   const ImagePipeline pipeline(description.images);
   const AttachedModel* attached = attached_model(options.config);
   const std::string model_file =

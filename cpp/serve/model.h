@@ -76,6 +76,8 @@ class Model {
   /// Without a limit of time where its engine cannot be stopped.
   const Config& options() const { return first_->config(); }
   CompiledSizes compiled_sizes() const { return first_->compiled_sizes(); }
+  /// Why it is computed in another precision than the configuration's or the model's own; or empty.
+  std::string precision_reason() const { return first_->computed_precision().reason; }
 
  private:
   void try_out();

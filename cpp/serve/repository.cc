@@ -284,7 +284,9 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
     }
     options_.log(what + " is loaded from " + found.path);
     const std::string& note = model->described.note;
-    if (!note.empty()) options_.log(what + ": note: " + note);
+    for (const std::string& each : {note, model->precision_reason()}) {
+      if (!each.empty()) options_.log(what + ": note: " + each);
+    }
     seen.served = found.state;
     seen.failed.clear();
     seen.failure.clear();

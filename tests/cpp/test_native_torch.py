@@ -147,3 +147,37 @@ def test_classifier_from_torch(name, exporter, opset, tmp_path):
             file.truncate(1000)
         with pytest.raises(lenet_cpp.BadModel, match=r"model\.onnx\.data.*only 1000 bytes"):
             lenet_cpp.Predictor(path, engine="native")
+
+
+class FromFloat32(nn.Module):
+    """A network of 16 bits, with float32 around it, as autocast and converters leave it."""
+
+    def __init__(self, net, dtype):
+        super().__init__()
+        self.net, self.dtype = net, dtype
+
+    def forward(self, x):
+        return self.net(x.to(self.dtype)).float()
+
+
+@pytest.mark.parametrize("casts", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_half_networks_are_computed_in_float32(name, dtype, casts, tmp_path):
+    """As PyTorch computes with the same weights in float32."""
+    torch.manual_seed(0)
+    images = torch.randn(3, 3, 64, 64).to(dtype)
+    net = lively(BLOCKS[name](), images.float()).eval().to(dtype)
+    path = tmp_path / "model.onnx"
+    given = (FromFloat32(net, dtype).eval(), (images.float(),)) if casts else (net, (images,))
+    free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
+    torch.onnx.export(*given, path, dynamo=False, opset_version=17, verbose=False, **free)
+    with torch.inference_mode():
+        expected = net.float()(images.float()).numpy()
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "native"
+        declared = "float32" if casts else str(dtype).removeprefix("torch.")
+        specs = (predictor.input_spec.dtype, predictor.output_spec.dtype)
+        assert specs == (declared, "float32")
+        assert compare(expected, predictor.run(images.float().numpy())).agrees
+        assert "widened to float32" in predictor.profile(1, runs=1).precision_reason

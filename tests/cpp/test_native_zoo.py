@@ -9,6 +9,7 @@ from paddle import nn
 from paddle.vision import models
 
 import lenet_cpp
+from half_models import NUMBERS, rounded, to_half
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.interchange.onnx import export
 from lenet_cpp.models import MODELS
@@ -165,6 +166,33 @@ def test_classifier_agrees_with_paddle(name, suffix):
         assert np.ptp(one, axis=0).max() > 0.01
         for count, outputs in found.items():
             assert compare(one[:count], outputs[output]).agrees, count
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("suffix", ["json", "pdmodel"])
+@pytest.mark.parametrize("name", ["LeNet", "MobileNetV2", "ResNet18"])
+def test_half_programs_are_computed_in_float32(name, suffix, dtype, tmp_path):
+    """As the layer computes with the same numbers in float32."""
+    _, make = NETWORKS[name]
+    images = np.load(exported(name) / "values.npz")["arr_0"]
+    path = tmp_path / f"half.{suffix}"
+    to_half(exported(name) / f"{suffix}.{suffix}", path, dtype)
+    paddle.seed(0)
+    net = lively(make(), paddle.to_tensor(images))
+    for value in (*net.parameters(), *net.buffers()):
+        value.set_value(rounded(value.numpy(), dtype))
+    with paddle.no_grad():
+        expected = net(paddle.to_tensor(rounded(images, dtype))).numpy()
+    with lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "native"
+        assert predictor.input_spec.dtype == dtype
+        assert compare(expected, predictor.run(images)).agrees
+        reason = predictor.profile(1, runs=1).precision_reason
+    assert reason == f"the model's {dtype} numbers are widened to float32"
+    assert np.ptp(expected, axis=0).max() > 0.01
+    match = rf"computes in {dtype}, .*export the model in float32, or use the native engine"
+    with pytest.raises(lenet_cpp.Unsupported, match=match):
+        lenet_cpp.Predictor(path, engine="paddle")
 
 
 @pytest.mark.parametrize("name", QUICK)

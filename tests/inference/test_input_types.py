@@ -15,7 +15,7 @@ from lenet_cpp.agreement import compare
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.cli import main
 from shared_models import FORMATS, run_export
-from typed_models import EXACT, NUMBERS, OTHERS
+from typed_models import EXACT, NATIVE_NUMBERS, NUMBERS, OTHERS
 
 SCRIPT = Path(__file__).parents[1] / "typed_models.py"
 # A number that is none of the type, as float32.
@@ -63,6 +63,29 @@ def test_numbers_of_the_models_type(typed, name, suffix, engine):
                     with pytest.raises(lenet_cpp.BadInput, match=rf"value .*model's {name}"):
                         predictor.run(wrong)
             assert (predictor.run(numbers) == found).all()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("name", NATIVE_NUMBERS)
+def test_numbers_that_paddle_does_not_take(typed, name, suffix):
+    """Values in float32 are rounded to the type, as by onnxruntime."""
+    numbers, expected = load(typed[suffix], name)
+    path = typed[suffix] / f"{name}.{suffix}"
+    with lenet_cpp.Predictor(path) as predictor:
+        assert (predictor.input_spec.dtype, predictor.options["engine"]) == (name, "native")
+        found = predictor.run(numbers)
+        assert compare(expected, found).agrees
+        assert (predictor.run(numbers.astype(np.float64)) == found).all()
+        assert (predictor.run(numbers.astype(np.float32) * np.float32(1 + 2e-4)) == found).all()
+        with pytest.raises(lenet_cpp.BadInput, match=rf"value 65520, .*model's {name}"):
+            predictor.run(np.full_like(numbers, 65520, np.float32))
+    with lenet_cpp.IsolatedPredictor(path) as isolated:
+        assert (isolated.run(numbers) == found).all()
+    bulk = BatchPredictor(path, outputs=["logits"])
+    assert (bulk.columns(numbers)["logits"] == found).all()
+    match = "no tensor of float32, float64, .*export the model in float32, or use the native engine"
+    with pytest.raises(lenet_cpp.Unsupported, match=match):
+        lenet_cpp.Predictor(path, engine="paddle")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

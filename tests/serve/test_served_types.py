@@ -11,10 +11,16 @@ from PIL import Image
 
 from lenet_cpp.agreement import compare
 from shared_models import run_export
-from typed_models import EXACT, NUMBERS
+from typed_models import EXACT, NATIVE_NUMBERS, NUMBERS
 
 SCRIPT = Path(__file__).parents[1] / "typed_models.py"
-DATATYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float64": "FP64"}
+DATATYPES = {
+    "uint8": "UINT8",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float64": "FP64",
+    "float16": "FP16",
+}
 CONTENTS = {
     "UINT8": "uint_contents",
     "INT32": "int_contents",
@@ -29,7 +35,7 @@ def models(tmp_path_factory):
     """A folder of models, by type."""
     made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("models")
     run_export(SCRIPT, made, "json")
-    for name in (*NUMBERS, "exact"):
+    for name in (*NUMBERS, *NATIVE_NUMBERS, "exact"):
         (folder / name).mkdir()
         for suffix in (".json", ".pdiparams", ".npy", "_expected.npy"):
             if (made / f"{name}{suffix}").exists():
@@ -69,7 +75,7 @@ def load(models, name):
     return np.load(folder / f"{name}.npy"), np.load(folder / f"{name}_expected.npy")
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", [*NUMBERS, *NATIVE_NUMBERS])
 def test_http(running, models, name):
     numbers, expected = load(models, name)
     metadata = json.loads(running.ask("GET", f"/v2/models/{name}")[2])
@@ -97,7 +103,7 @@ def test_http(running, models, name):
     assert raw[0] == 200, raw[2]
     length = int(raw[1]["Inference-Header-Content-Length"])
     assert compare(expected, np.frombuffer(raw[2][length:], np.float32).reshape(-1, 5)).agrees
-    if name != "float64":
+    if np.dtype(name).kind != "f":
         wrong = small.astype(np.float32)
         wrong[0, 0, 0, 0] = 0.5
         for binary in (True, False):

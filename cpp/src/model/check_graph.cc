@@ -113,7 +113,7 @@ void check_graph(Graph& graph, const std::string& path) try {
   const bool may_run = graph.half.empty() || graph.dialect == Dialect::Onnx;
   if (may_run || error.code() != ErrorCode::Unsupported) throw;
   throw Error(error.code(), error.what() + ("; the model computes in " + std::string(graph.half)) +
-                                ", which Paddle does not on a processor: export it in float32");
+                                ", which Paddle does not run on a processor: export it in float32");
 }
 
 }  // namespace lenet

@@ -147,7 +147,7 @@ void Translator::require_input_type() const {
     const Value& input = graph_.values[index];
     if (is_number(input.dtype)) continue;
     unsupported("has an input '" + input.name +
-                "' that is no tensor of float32, float16, bfloat16, float64, uint8, int32 or int64 "
+                "' that is no tensor of float32, float64, uint8, int32, int64, float16 or bfloat16 "
                 "values");
   }
 }

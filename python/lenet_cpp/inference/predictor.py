@@ -186,6 +186,15 @@ class _Running(Specified, Generic[_Core]):
         return self._alive().accelerator(images)
 
 
+def _log_precision(core: _core.Predictor) -> _core.Predictor:
+    """Log, at level INFO, why a model is computed in another precision than its own."""
+    if core.precision_reason:
+        import logging
+
+        logging.getLogger(__name__).info("%s: %s", core.config.model_file, core.precision_reason)
+    return core
+
+
 class Predictor(_Running[_core.Predictor]):
     """A loaded image classifier.
 
@@ -231,7 +240,7 @@ class Predictor(_Running[_core.Predictor]):
                 ``D/NAME.pdmodel`` or ``.json``, as ``paddle.jit.save`` writes it, is used instead.
         """
         config = core_config(model_file, params_file, model_dir, options)
-        self._hold(_core.Predictor(config), config.model_file)
+        self._hold(_log_precision(_core.Predictor(config)), config.model_file)
         cancel_on_interrupt(self)
 
     @classmethod
@@ -256,7 +265,7 @@ class Predictor(_Running[_core.Predictor]):
         core = _core.Predictor(core_config(None, None, "", options), *bytes_of(program, params))
         # __init__ takes files: an object is made without it, by a private method of its own class,
         # which SLF001 takes for another one's.
-        return cls.__new__(cls)._hold(core)  # noqa: SLF001 - of this class, as all here
+        return cls.__new__(cls)._hold(_log_precision(core))  # noqa: SLF001 - of this class, as all here
 
     @property
     def output_specs(self) -> list[OutputSpec]:

@@ -349,8 +349,8 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   loaded->input = spec_of(session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
   if (loaded->input.dtype.empty()) {
     refuse_model(model, " has an input '" + loaded->input.name +
-                            "' that is no tensor of float32, float16, bfloat16, float64, uint8, "
-                            "int32 or int64 values");
+                            "' that is no tensor of float32, float64, uint8, int32, int64, "
+                            "float16 or bfloat16 values");
   }
   for (const bool real : {true, false}) {  // integers come last
     for (std::size_t i = 0; i < outputs; ++i) {
@@ -365,7 +365,7 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   }
   if (loaded->outputs.empty()) {
     refuse_model(model,
-                 " has no output of float32, float16, bfloat16, float64, uint8, int32 or int64 "
+                 " has no output of float32, float64, uint8, int32, int64, float16 or bfloat16 "
                  "values");
   }
   if (loaded->input.shape.empty()) {
