@@ -48,8 +48,8 @@ nlohmann::json counter_json(const Counter& counter) {
 
 const Datatype& datatype_of(const TensorSpec& spec) {
   static constexpr Datatype kDatatypes[] = {
-      {"float32", "FP32", 4}, {"uint8", "UINT8", 1},  {"int32", "INT32", 4},
-      {"int64", "INT64", 8},  {"float64", "FP64", 8}, {"float16", "FP16", 2},
+      {"float32", "FP32", 4},  {"uint8", "UINT8", 1},  {"int32", "INT32", 4},
+      {"int64", "INT64", 8},   {"float64", "FP64", 8}, {"float16", "FP16", 2},
       {"bfloat16", "BF16", 2},
   };
   const auto* const found =

@@ -37,6 +37,24 @@ TEST_CASE("float values become numbers of the model's type, or stay") {
         std::vector<double>{0, 255});
 }
 
+TEST_CASE("float values are rounded to types of 16 bits, to even in the middle") {
+  // bfloat16 has 8 bits: 1 + 2^-8 lies between 1 and the next number, 1 + 2^-7.
+  const std::vector<float> values = {1 + 0x1p-8F, 1 + 3 * 0x1p-8F};
+  const TensorView input{values.data(), {1, 2}};
+  CHECK(numbers_of<std::uint16_t>(own_input(input, spec_of("bfloat16"), true, true), 2) ==
+        std::vector<std::uint16_t>{0x3f80, 0x3f82});
+  const OwnInput floats = own_input(input, spec_of("bfloat16"), false, true);
+  CHECK(floats.values.data == std::vector<float>{1, 1 + 0x1p-6F});
+  CHECK(floats.view.data == floats.values.data.data());
+  const std::vector<float> steps = {1 + 0x1p-11F, 1 + 3 * 0x1p-11F};  // of float16, 11 bits
+  const OwnInput halves = own_input({steps.data(), {1, 2}}, spec_of("float16"), false, true);
+  CHECK(halves.values.data == std::vector<float>{1, 1 + 0x1p-9F});
+  // A NaN whose bits would be cut off stays one.
+  const float nan[] = {0, std::nanf("1")};
+  const OwnInput unchecked = own_input({nan, {1, 2}}, spec_of("bfloat16"), false, false);
+  CHECK(std::isnan(unchecked.values.data[1]));
+}
+
 TEST_CASE("pixels are the numbers that they are") {
   const std::uint8_t pixels[] = {7, 200};
   const TensorView input{nullptr, {1, 2}, pixels};

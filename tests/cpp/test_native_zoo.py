@@ -195,6 +195,19 @@ def test_half_programs_are_computed_in_float32(name, suffix, dtype, tmp_path):
         lenet_cpp.Predictor(path, engine="paddle")
 
 
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_what_is_said_of_a_half_program_that_does_not_run(dtype, tmp_path):
+    """Nothing of check_program=false, which would not help."""
+    path = tmp_path / "half.json"
+    to_half(exported("LeNet") / "json.json", path, dtype)
+    path.write_text(path.read_text().replace('"1.relu"', '"1.digamma"'))
+    match = (
+        rf"'1.digamma', which lenet cannot check; .*computes in {dtype}, .*export it in float32$"
+    )
+    with pytest.raises(lenet_cpp.Unsupported, match=match):
+        lenet_cpp.Predictor(path)
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_bf16_is_within_its_tolerance(name, monkeypatch):
     """And the bits do not depend on the batch."""

@@ -56,6 +56,24 @@ def test_inputs_of_other_types(name, engine, tmp_path):
         assert same(predictor.run(own), found)
 
 
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_the_remedy_where_native_has_no_kernel(kind, tmp_path):
+    """onnxruntime has kernels for float16, and few for bfloat16."""
+    contents = model("y = Hardmax(x)", f"{kind}[N,2] x", f"{kind}[N,2] y")
+    path = write(tmp_path / "m.onnx", contents)
+    exported = " with a float32 export of this bfloat16 model" if kind == "bfloat16" else ""
+    match = f"no kernel .*use engine onnxruntime{exported} instead of native"
+    with pytest.raises(lenet_cpp.Unsupported, match=match):
+        lenet_cpp.Predictor(path, engine="native")
+    if kind == "float16":
+        x = array((3, 2))
+        with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
+            assert same(predictor.run(x), reference(path, x.astype("f2")).astype("f4"))
+        return
+    with pytest.raises(lenet_cpp.Unsupported, match="onnxruntime cannot load"):
+        lenet_cpp.Predictor(path, engine="onnxruntime")
+
+
 def rounded_to_bfloat16(x):
     """Return float32 numbers, rounded to the nearest of bfloat16, in the middle to the even one."""
     bits = x.view(np.uint32)

@@ -21,8 +21,8 @@ struct TensorSpec {
   /// The NumPy name of the element type: "float32". Of a model whose input is of another one, that,
   /// which is "uint8", "int32", "int64", "float64", "float16" or "bfloat16"; a run takes
   /// `TensorView::numbers` of that type, or values or pixels that must be numbers of that type, or
-  /// for the last two are rounded to it. Of an output of integers, such as "int64": a run gives them
-  /// as float32.
+  /// for the last two are rounded to it. Of an output of integers, such as "int64": a run gives
+  /// them as float32.
   std::string dtype;
 };
 

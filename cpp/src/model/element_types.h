@@ -21,9 +21,10 @@ inline constexpr int kBfloat16 = 22;
 struct ElementType {
   int dtype;  ///< VarType.Type
   std::size_t size;
-  char pir[8] = "";   ///< in a .json, behind "0."
-  char name[9] = "";  ///< in attributes of a .json, and TensorSpec::dtype, of those that are read there
-  int onnx = 0;       ///< TensorProto.DataType of those that are read
+  char pir[8] = "";  ///< in a .json, behind "0."
+  char name[9] =
+      "";        ///< in attributes of a .json, and TensorSpec::dtype, of those that are read there
+  int onnx = 0;  ///< TensorProto.DataType of those that are read
   // The integers that it has; of float16 those that it rounds to a finite number.
   std::int64_t least = 0;
   std::int64_t most = 0;
@@ -78,9 +79,7 @@ inline bool is_half(int dtype) { return dtype == kFloat16 || dtype == kBfloat16;
 /// types of 16 bits.
 inline int computed_dtype(int dtype) { return is_half(dtype) ? kFloat32 : dtype; }
 
-inline bool is_real(int dtype) {
-  return dtype == kFloat32 || dtype == kFloat64 || is_half(dtype);
-}
+inline bool is_real(int dtype) { return dtype == kFloat32 || dtype == kFloat64 || is_half(dtype); }
 
 /// Whether an input or output may be of it; runs have float32 in its place.
 inline bool is_number(int dtype) {

@@ -405,11 +405,9 @@ class Evaluator {
     const int to = op_.declared("Out").dtype;
     const int from = x->data_dtype;
     const bool real = to == kFloat32 || to == kFloat64;
-    const bool holds =
-        computed_dtype(from) == kFloat32 || from == kUint8 || from == kInt8;
+    const bool holds = computed_dtype(from) == kFloat32 || from == kUint8 || from == kInt8;
     if (real && holds) return one(Contents{from, "", x, false});
-    return with_type(computed_dtype(from),
-                     [&](auto number) { return cast_from(number, *x, to); });
+    return with_type(computed_dtype(from), [&](auto number) { return cast_from(number, *x, to); });
   }
 
   template <typename From>

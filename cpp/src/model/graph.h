@@ -40,8 +40,8 @@ struct Value {
   std::string name;
   Shape shape;     ///< -1 where unknown
   int dtype = -1;  ///< VarType.Type of framework.proto, in every dialect; -1 for others, or unknown
-  int data_dtype = -1;  ///< of `data`: Paddle declares weights that it stores as int8 as float32
-  int half_dtype = -1;  ///< float16 or bfloat16, of which the check makes dtype float32; else -1
+  int data_dtype = -1;     ///< of `data`: Paddle declares weights that it stores as int8 as float32
+  int half_dtype = -1;     ///< float16 or bfloat16, of which the check makes dtype float32; else -1
   bool has_shape = true;   ///< false where an .onnx does not say it, of most values
   bool parameter = false;  ///< the model holds its contents; of an .onnx: a constant
   bool defined = false;    ///< set by the check, from its operator on
@@ -215,8 +215,8 @@ struct Graph {
   std::string_view remedy = "; check_program=false runs it in Paddle unchecked";
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
   std::string unsupported;
-  /// "float16" or "bfloat16", which the program computes in; else empty. Set by the check, for which
-  /// such values are float32 ones.
+  /// "float16" or "bfloat16", which the program computes in; else empty. Set by the check, for
+  /// which such values are float32 ones.
   std::string_view half;
   /// An operator that gives a size which is neither fixed nor the number of images, such as 64
   /// times that; set by the check. Engines that compute image by image refuse. kNone: there is

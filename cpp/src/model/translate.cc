@@ -123,8 +123,8 @@ std::vector<bool> Translator::begin() {
   return needed;
 }
 
-/// A parameter may be stored in 16 bits and be cast before anything computes with it: such a program
-/// computes in float32 already, as Graph::half says.
+/// A parameter may be stored in 16 bits and be cast before anything computes with it: such a
+/// program computes in float32 already, as Graph::half says.
 void Translator::widen() {
   for (Value& value : graph_.values) {
     if (is_half(value.dtype)) value.half_dtype = std::exchange(value.dtype, kFloat32);

@@ -73,11 +73,13 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
 
 const char* other_engine(const Model& model, Precision precision) {
   // onnxruntime has kernels of most operators for float16, and of few for bfloat16.
+  const std::string_view half = model.graph.half;
   if (model.format != ModelFormat::Onnx) {
-    return model.graph.half.empty() ? "engine paddle"
-                                    : "engine paddle with the model exported in float32";
+    if (half.empty()) return "engine paddle";
+    return half == "float16" ? "engine paddle with a float32 export of this float16 model"
+                             : "engine paddle with a float32 export of this bfloat16 model";
   }
-  if (model.graph.half == "bfloat16") return "engine onnxruntime with the model exported in float32";
+  if (half == "bfloat16") return "engine onnxruntime with a float32 export of this bfloat16 model";
   return precision == Precision::Fp32 ? "engine onnxruntime"
                                       : "engine onnxruntime with precision fp32";
 }

@@ -16,8 +16,8 @@
 namespace lenet {
 namespace {
 
-/// Paddle fails at most other types, without saying so. A program of 16 bits that nobody checked may
-/// run on a GPU. \throws Error Unsupported.
+/// Paddle fails at most other types, without saying so. A program of 16 bits that nobody checked
+/// may run on a GPU. \throws Error Unsupported.
 void require_types(const Config& config, const Model& model) {
   const std::string remedy =
       "; export the model in float32, or use the native engine where it supports the operators";

@@ -159,9 +159,8 @@ class PaddleEngine final : public Engine {
     };
     // What Paddle 3.3 says of a .json is float32 whatever the input is: the program knows better.
     const Graph& program = model.graph;
-    input_dtype_ = program.inputs.size() == 1
-                       ? declared_dtype(program.values[program.inputs[0]])
-                       : dtype_of(input_types, inputs[0]);
+    input_dtype_ = program.inputs.size() == 1 ? declared_dtype(program.values[program.inputs[0]])
+                                              : dtype_of(input_types, inputs[0]);
     if (!takes_input(input_dtype_)) {
       refuse_model(model, " has an input '" + inputs[0] + "' that is no tensor of " + kInputTypes +
                               " values");
@@ -175,9 +174,8 @@ class PaddleEngine final : public Engine {
         // What Paddle 3.3 says of a .json is float32 for int64 too: the check knows better.
         const Graph& graph = model.graph;
         const bool checked = !model.refusal && i < graph.outputs.size();
-        const int given =
-            checked ? declared_dtype(graph.values[graph.outputs[i]])
-                    : dtype_of(output_types, outputs[i]);
+        const int given = checked ? declared_dtype(graph.values[graph.outputs[i]])
+                                  : dtype_of(output_types, outputs[i]);
         if (given != dtype) continue;
         output_specs_.push_back({outputs[i], shapes.at(outputs[i]), element_type(dtype).name});
         outputs_.push_back(predictor_->GetOutputHandle(outputs[i]));
