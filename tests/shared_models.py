@@ -75,20 +75,23 @@ def contents(folder):
     }
 
 
-def both_formats(layer, shape, folder):
-    """Export a layer for images of this shape as Paddle itself does; return both programs."""
+def fixed_format(layer, shape, prefix, suffix):
+    """Export a layer for an input of this shape as Paddle itself does, in one format."""
     import paddle
     from paddle import pir_utils
 
     layer.eval()
-    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
-    for suffix, guard in (
-        ("json", pir_utils.DygraphPirGuard),
-        ("pdmodel", pir_utils.DygraphOldIrGuard),
-    ):
-        with guard():
-            static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
-            paddle.jit.save(static, str(folder / suffix))
+    guards = {"json": pir_utils.DygraphPirGuard, "pdmodel": pir_utils.DygraphOldIrGuard}
+    with guards[suffix]():
+        spec = [paddle.static.InputSpec(shape, "float32", "x")]
+        static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
+        paddle.jit.save(static, str(prefix))
+
+
+def both_formats(layer, shape, folder):
+    """Export a layer for images of this shape as Paddle itself does; return both programs."""
+    for suffix in FORMATS:
+        fixed_format(layer, [None, *shape], folder / suffix, suffix)
     return [folder / "json.json", folder / "pdmodel.pdmodel"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp import verify
-from lenet_cpp.agreement import compare, compare_batches, difference
+from lenet_cpp.agreement import compare, compare_batches, compare_outputs, difference
 from lenet_cpp.errors import BackendFailure, BadModel
 from lenet_cpp.export import checks, inference_model, separate_layout
 from lenet_cpp.interchange import checks as imports
@@ -99,6 +99,78 @@ def test_a_difference_is_written_with_its_share():
     assert difference(np.inf, np.inf) == "inf"
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (3, 1), (3, 4, 62), (3, 2, 4, 4), (0, 5)])
+def test_values_of_any_shape(shape):
+    a = np.full(shape, 2, np.float32)
+    assert compare(a, a).identical
+    assert compare(a, a + np.float32(1.9e-5)).agrees
+    assert compare(a, a + np.float32(2.2e-5)).agrees is (a.size == 0)
+    for dtype in (np.int32, np.int64, np.uint8, np.bool_):
+        numbers = np.zeros(shape, dtype)
+        assert compare(numbers, numbers).agrees
+        assert compare(numbers, numbers + dtype(1)).agrees is (a.size == 0)
+
+
+def test_integers_are_the_same_or_not():
+    a = np.int64([[2**53, 4], [-1, 6]])
+    found = compare(a, a + np.int64([[1, 0], [0, 0]]))  # which float64 does not tell apart
+    assert (found.agrees, found.equal_predictions, found.verdict) == (False, 1, "DIFFERS")
+    assert compare(a, a).equal_predictions == 2
+    with pytest.raises(BadModel, match=r"int32 \[2, 2\] where .* int64"):
+        compare(a, a.astype(np.int32))
+
+
+SCORES = np.float32([[0.1, 0.9, 0.900005, 0.5], [0.7, 0.2, 0.1, 0.699996]])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "found", "agrees"),
+    [
+        ({"scores": SCORES, "n": SCORES.argmax(1)}, [1, 3], True),  # both are near ties
+        ({"scores": SCORES, "n": SCORES.argmax(1)[:, None]}, [[1], [3]], True),
+        ({"n": SCORES.argmax(1)}, [2, 3], False),  # without the scores nobody knows
+        ({"scores": SCORES * 2, "n": SCORES.argmax(1)}, [2, 3], True),
+        ({"scores": SCORES * 1e-9, "n": np.array([2, 3])}, [2, 0], False),  # no ArgMax of them
+        ({"values": SCORES[:, [2, 1, 3]], "n": np.array([[2, 1, 3], [0, 3, 1]])}, None, False),
+        (
+            {"values": np.float32([[0.9, 0.899995, 0.5]]), "n": np.array([[2, 1, 3]])},
+            [[1, 2, 3]],
+            True,
+        ),
+        (
+            {"values": np.float32([[0.9, 0.899995, 0.5]]), "n": np.array([[2, 1, 3]])},
+            [[2, 1, 0]],
+            False,
+        ),
+        ({"scores": SCORES, "n": np.argsort(-SCORES)[:, :2]}, [[1, 2], [3, 0]], True),
+        ({"scores": SCORES, "n": np.argsort(-SCORES)[:, :2]}, [[1, 2], [3, 1]], True),
+        ({"scores": SCORES, "n": np.argsort(-SCORES)[:, :3]}, [[1, 2, 3], [3, 0, 2]], False),
+        ({"heads": SCORES[None], "n": SCORES.argmax(1)[None]}, [[1, 3]], True),
+        ({"heads": SCORES[None], "n": SCORES.argmax(1)[None]}, [[1, 1]], True),
+    ],
+)
+def test_class_numbers_in_a_near_tie(outputs, found, agrees):
+    """As of the two largest outputs, where the scores are there to see it."""
+    outputs = {name: np.asarray(output) for name, output in outputs.items()}
+    other = outputs | {"n": np.array(found if found is not None else -outputs["n"])}
+    images = len(outputs["n"])
+    assert compare_outputs(outputs, other, images=images).agrees is agrees
+    assert compare_outputs(outputs, outputs, images=images).identical
+    assert not compare_outputs(outputs, other, images=images, exact=True).agrees
+
+
+def test_outputs_are_compared_by_name():
+    outputs = {"b": np.int32([1, 2]), "a": rows([1.0, 2.0], [3.0, 1.0]), "mean": np.float32(3)}
+    turned = dict(reversed(outputs.items()))
+    found = compare_outputs(outputs, turned, images=2)
+    assert (found.identical, found.equal_predictions, found.images) == (True, 2, 2)
+    assert not compare_outputs(outputs, turned | {"mean": np.float32(4)}, images=2).agrees
+    with pytest.raises(BadModel, match="one gives an output 'mean', two does not"):
+        compare_outputs(
+            outputs, {"a": outputs["a"], "b": outputs["b"]}, names=("one", "two"), images=2
+        )
+
+
 def refuses(call):
     """Whether a comparison that raises refuses; the message is the rule's own."""
     try:
@@ -117,10 +189,10 @@ IMAGE = np.zeros((1, 1, 28, 28), np.float32)
 
 def in_verify(a, b, monkeypatch, **_):
     def run_reference(cases, *_, **__):
-        return "dygraph", {case.batch_size: a for case in cases}
+        return "dygraph", {case.batch_size: {"y": a} for case in cases}
 
     for name in ("run_paddle_inference", "run_lenet_cpp", "run_program"):
-        monkeypatch.setattr(verify, name, lambda *_: b)
+        monkeypatch.setattr(verify, name, lambda *_: {"y": b})
     same = {"lenet_cpp": True, "C++ program": True}
     monkeypatch.setattr(verify, "_same_engine", lambda *_: (same, []))
     monkeypatch.setattr(verify, "_run_reference", run_reference)

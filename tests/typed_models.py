@@ -5,6 +5,7 @@
 writes DTYPE.pdmodel or DTYPE.json (as FLAGS_enable_pir_api says) with DTYPE.pdiparams, and what the
 layer computes of the numbers of DTYPE.npy, as DTYPE_expected.npy. exact.json is a model of int64
 numbers whose answer float32 would change; other_DTYPE are models that no engine here takes.
+outputs.json takes float32 and gives an output of each type; outputs_expected.npz has them in order.
 """
 
 import sys
@@ -58,6 +59,18 @@ def main(folder):
         def forward(self, x):
             return (x - (2**24)).astype("float32") + self.zero
 
+    class Outputs(nn.Layer):
+        """Gives integers and bools before floating-point values, and a scalar."""
+
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(12, 5)
+
+        def forward(self, x):
+            y = self.linear(x)
+            numbers = [paddle.argmax(y, 1), paddle.argmax(y, 1, dtype="int32"), y > 0]
+            return *numbers, (y > 0).astype("uint8"), y.astype("float64"), y, y.mean()
+
     class Means(nn.Layer):
         """Takes numbers of any type."""
 
@@ -80,6 +93,12 @@ def main(folder):
         export(Network(SCALES[name]), name, [None, 3, 8, 8], name, chosen)
     if paddle.get_flags(["FLAGS_enable_pir_api"])["FLAGS_enable_pir_api"]:
         export(Exact(), "exact", [None, 12], "int64", EXACT)
+        layer, x = Outputs(), np.random.default_rng(0).standard_normal((4, 12), np.float32)
+        np.save(folder / "outputs.npy", x)
+        made = [one.numpy() for one in layer(paddle.to_tensor(x))]
+        np.savez(folder / "outputs_expected.npz", *made)
+        spec = InputSpec([None, 12], "float32", "x")
+        paddle.jit.save(layer, str(folder / "outputs"), input_spec=[spec])
 
 
 if __name__ == "__main__":

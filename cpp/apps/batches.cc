@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "attached.h"
@@ -33,6 +34,37 @@ std::vector<float> prepared_pixels(const Config& config, const std::string& path
 }
 
 }  // namespace
+
+void Gathered::add(const Tensor& part, std::int64_t images) {
+  const Shape& shape = part.shape;
+  if (batches_ == 0) first_ = shape;
+  const bool same_rest =
+      shape.size() == first_.size() &&
+      (shape.empty() || std::equal(shape.begin() + 1, shape.end(), first_.begin() + 1));
+  by_image_ = by_image_ && same_rest && !shape.empty() && shape[0] == images;
+  alike_ = alike_ && shape == first_;
+  data_.insert(data_.end(), part.data.begin(), part.data.end());
+  images_ += images;
+  ++batches_;
+}
+
+Tensor Gathered::take(const std::string& name) {
+  Shape shape = first_;
+  if (by_image_) {
+    shape[0] = images_;
+  } else if (batches_ > 1) {
+    if (!alike_) {
+      throw Error(ErrorCode::Unsupported,
+                  "the output '" + name +
+                      "' has no batch axis and another shape in each batch, "
+                      "such as " +
+                      to_string(first_) +
+                      "; choose a batch size that divides the number of images");
+    }
+    shape.insert(shape.begin(), batches_);
+  }
+  return {std::move(data_), std::move(shape)};
+}
 
 std::string input_range_warning(const Tensor& images, const Config& config) {
   float largest = 0;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "lenet/config.h"
 #include "lenet/tensor.h"
@@ -27,6 +28,25 @@ inline void append(Tensor& all, const Tensor& part) {
   all.data.insert(all.data.end(), part.data.begin(), part.data.end());
   all.shape[0] += part.shape[0];
 }
+
+/// Puts an output together that is computed in batches.
+class Gathered {
+ public:
+  /// \param part of so many images
+  void add(const Tensor& part, std::int64_t images);
+  /// The images of [N, ...] follow each other. An output of another shape, such as a scalar,
+  /// belongs to a batch as a whole: of several batches it is [batches, ...]. \pre there was a batch
+  /// \param name of the output \throws Error Unsupported: it has another shape in each batch.
+  Tensor take(const std::string& name);
+
+ private:
+  std::vector<float> data_;
+  Shape first_;  ///< the shape in the first batch
+  std::int64_t images_ = 0;
+  std::int64_t batches_ = 0;
+  bool by_image_ = true;
+  bool alike_ = true;  ///< of the same shape in each batch
+};
 
 /// Detects values, such as float pixels from 0 to 255, far beyond what a model was trained on.
 /// \param config of the predictor; `preprocess.json` beside its model says what that takes

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,13 +12,16 @@
 #include "description/outputs.h"
 #include "io/file.h"
 #include "io/image_numbers.h"
+#include "io/npz.h"
 #include "io/printable.h"
 #include "layer_values.h"
 #include "lenet/image_io.h"
 #include "lenet/predictor.h"
 #include "lenet/version.h"
 #include "measure.h"
+#include "model/element_types.h"
 #include "options.h"
+#include "own_numbers.h"
 #include "platform/platform.h"
 #include "program.h"
 #include "report.h"
@@ -88,6 +92,31 @@ std::vector<std::int64_t> classes_of(const Tensor& output, OutputRole role, cons
   return classes;
 }
 
+/// Whether every output is written, by its name.
+bool writes_all(const Options& options) {
+  constexpr std::string_view kSuffix = ".npz";
+  const std::string& file = options.output;
+  return file.size() >= kSuffix.size() &&
+         file.compare(file.size() - kSuffix.size(), kSuffix.size(), kSuffix) == 0;
+}
+
+/// Writes the outputs of a model with the types that it gives them, but floating-point values as
+/// float32.
+void write_outputs(const std::string& file, const std::vector<TensorSpec>& specs,
+                   const std::vector<Tensor>& outputs) {
+  std::vector<std::string> contents;
+  contents.reserve(specs.size());  // which the arrays point into
+  std::vector<NamedArray> arrays;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const std::vector<float>& values = outputs[i].data;
+    const ElementType& type =
+        is_real(specs[i].dtype) ? element_type(kFloat32) : element_type_named(specs[i].dtype);
+    contents.push_back(converted_to(type, values.data(), values.size()));
+    arrays.push_back({specs[i].name, {npy_type(type), outputs[i].shape, contents.back()}});
+  }
+  write_npz(file, arrays);
+}
+
 std::int64_t count_correct(const std::vector<std::int64_t>& classes, const std::string& file) {
   const std::vector<std::int64_t> labels = read_labels(file);
   if (labels.size() != classes.size() || labels.empty()) {
@@ -121,20 +150,37 @@ std::string run(const Options& options) {
     }
   }
   report.input = from_file ? options.input : "zeros (no --input)";
+  // A file of three dimensions is taken for images of one channel.
+  if (from_file && spec.shape.size() == 3 && images.shape.size() == 4 && images.shape[1] == 1) {
+    images.shape.erase(images.shape.begin() + 1);
+  }
   report.input_shape = images.shape;
   const std::int64_t count = images.shape[0];
   report.batch_size = std::min(report.batch_size, std::max<std::int64_t>(count, 1));
 
-  if (count == 0) report.output = predictor->run(images.view());
-  Tensor part;
+  const std::vector<TensorSpec>& specs = predictor->output_specs();
+  const bool all = writes_all(options);
+  std::vector<Tensor> outputs(all ? specs.size() : 1);
+  std::vector<Gathered> gathered(outputs.size());
+  const auto run_part = [&](const TensorView& batch) {
+    if (all) outputs = predictor->run_outputs(batch);
+    if (!all) predictor->run(batch, outputs[0]);
+  };
+  if (count == 0) run_part(images.view());
   for (std::int64_t done = 0; done < count; done += report.batch_size) {
     stop_if_interrupted();
     const TensorView batch = slice(images, done, std::min(report.batch_size, count - done));
-    const double seconds = seconds_of([&] { predictor->run(batch, part); });
+    const double seconds = seconds_of([&] { run_part(batch); });
     if (done == 0) report.first_run_ms = 1e3 * seconds;
-    if (done == 0) warn_of_shape(LENET_PROGRAM, part, predictor->output_spec(), batch.shape[0]);
-    append(report.output, part);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (done == 0) warn_of_shape(LENET_PROGRAM, outputs[i], specs[i], batch.shape[0]);
+      gathered[i].add(outputs[i], batch.shape[0]);
+    }
   }
+  for (std::size_t i = 0; i < outputs.size() && count > 0; ++i) {
+    outputs[i] = gathered[i].take(specs[i].name);
+  }
+  report.output = outputs[0];
   const auto refuse = [&](std::size_t image, const std::string& problem) {
     if (options.labels.empty()) return;  // the outputs are shown as they are
     const TensorView values = slice(images, static_cast<std::int64_t>(image), 1);
@@ -151,6 +197,7 @@ std::string run(const Options& options) {
   if (!options.labels.empty()) report.correct = count_correct(report.classes, options.labels);
   if (options.repeats > 0 && count > 0) {
     const TensorView batch = slice(images, 0, report.batch_size);
+    Tensor part;
     const auto run_batch = [&] {
       stop_if_interrupted();
       predictor->run(batch, part);
@@ -160,7 +207,11 @@ std::string run(const Options& options) {
   }
   report.peak_bytes = peak_resident_bytes();
   stop_if_interrupted();
-  if (!options.output.empty()) write_npy(options.output, report.output);
+  if (all) {
+    write_outputs(options.output, specs, outputs);
+  } else if (!options.output.empty()) {
+    write_npy(options.output, report.output);
+  }
   return format_report(LENET_PROGRAM, options, *predictor, report);
 }
 

@@ -51,7 +51,11 @@ CommandLine command_line(Options& options) {
            "model whose input is no float32 tensor, numbers of its type, which are not scaled",
            options.input);
   line.add("labels", "FILE", "IDX or .npy labels; prints the accuracy", options.labels);
-  line.add("output", "FILE", "write the outputs as .npy, float32", options.output);
+  line.add(
+      "output", "FILE",
+      "write the first output as .npy, float32; or all outputs by their names as .npz, integers "
+      "and bools in the model's type: of one without a batch axis an entry for each batch",
+      options.output);
   line.add("batch_size", "N", "images a run (default: 64 with --input, 1 without)",
            options.batch_size, 1);
   line.add("check_range", "true|false",

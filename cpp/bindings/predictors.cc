@@ -22,6 +22,7 @@
 #include "lenet/image_pipeline.h"
 #include "lenet/interruption.h"
 #include "lenet/predictor_pool.h"
+#include "model/element_types.h"
 #include "shared_predictor.h"
 
 namespace pybind11::detail {
@@ -117,7 +118,7 @@ py::object run(Runner& self, const TensorView& input) {
   in_turn(self, [&](auto& runner) { runner.run(input, output); });
   const TensorSpec& spec = at_once(self).output_spec();
   check_shape(output, spec, input.shape.empty() ? 1 : input.shape[0]);
-  if (spec.dtype != "float32") return py::cast(std::move(output)).attr("astype")(spec.dtype);
+  if (!is_real(spec.dtype)) return py::cast(std::move(output)).attr("astype")(spec.dtype);
   if (output.data.size() > kFew) return py::cast(std::move(output));
   py::array_t<float> copy(output.shape);
   std::copy(output.data.begin(), output.data.end(), copy.mutable_data());

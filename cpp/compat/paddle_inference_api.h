@@ -24,6 +24,12 @@ namespace phi {
 /// Of the operator library's element types, the one that an output hook reads.
 enum class DataType { FLOAT32 = 10 };
 
+namespace dtype {
+struct float16 {
+  std::uint16_t x;
+};
+}  // namespace dtype
+
 /// Of the orders of a tensor's values in memory, oneDNN's own.
 enum class DataLayout { ONEDNN = 5 };
 
@@ -131,6 +137,10 @@ extern template void Tensor::CopyFromCpu<std::uint8_t>(const std::uint8_t*);
 extern template void Tensor::CopyToCpu<float>(float*) const;
 extern template void Tensor::CopyToCpu<std::int64_t>(std::int64_t*) const;
 extern template void Tensor::CopyToCpu<std::int32_t>(std::int32_t*) const;
+extern template void Tensor::CopyToCpu<std::uint8_t>(std::uint8_t*) const;
+extern template void Tensor::CopyToCpu<bool>(bool*) const;
+extern template void Tensor::CopyToCpu<double>(double*) const;
+extern template void Tensor::CopyToCpu<phi::dtype::float16>(phi::dtype::float16*) const;
 
 using OutputTensorHookFunc = std::function<void(const std::string& op_type, const std::string& name,
                                                 const paddle::Tensor& tensor)>;

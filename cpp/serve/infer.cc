@@ -338,9 +338,7 @@ class Fitting {
     refuse_work(request_.images(), model_.multiply_adds, model_, limits_);
     std::vector<Wanted>& outputs = request_.outputs;
     if (!outputs.empty()) return std::move(request_);
-    for (std::size_t i = 0; i < model_.outputs.size(); ++i) {  // integers if they are asked for
-      if (i == 0 || model_.outputs[i].dtype == "float32") outputs.push_back({i, binary, 0});
-    }
+    for (std::size_t i = 0; i < model_.outputs.size(); ++i) outputs.push_back({i, binary, 0});
     return std::move(request_);
   }
 

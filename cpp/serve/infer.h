@@ -64,15 +64,21 @@ struct Wanted {
 struct Inferred {
   struct Output {
     std::string name;
+    Datatype datatype = {};
     bool binary = false;
     Shape shape;
     std::optional<std::vector<std::string>> texts;  ///< of classes; nothing: values
-    const float* values = nullptr;
-    std::size_t count = 0;  ///< of values
+    const float* values = nullptr;                  ///< of any type
+    std::size_t count = 0;                          ///< of values
 
-    std::string_view bytes() const {
+    const char* type() const { return texts ? "BYTES" : datatype.name; }
+    /// The values as FP32, and so as they lie in `tensors`.
+    std::string_view floats() const {
       return {reinterpret_cast<const char*>(values), count * sizeof(float)};
     }
+    bool is_fp32() const { return !texts && datatype.name == std::string_view("FP32"); }
+    /// Appends the values in the model's type, or the texts, as binary data have them.
+    void append_to(std::string& to) const;
   };
   std::string model;
   std::string version;

@@ -6,6 +6,8 @@
 #include "description/outputs.h"
 #include "infer.h"
 #include "json_reader.h"
+#include "model/element_types.h"
+#include "own_numbers.h"
 
 namespace lenet::serve {
 namespace {
@@ -37,6 +39,17 @@ std::vector<std::string> class_texts(const Described& described, const Config& c
   return texts;
 }
 
+/// Appends a value in the way JSON has its type. \returns whether JSON has it: it is finite
+bool append_value(std::string& json, const Inferred::Output& output, float value) {
+  if (is_real(output.datatype.dtype)) return append_json(json, value);
+  if (output.type() == std::string_view("BOOL")) {
+    json += value != 0 ? "true" : "false";
+  } else {
+    json += std::to_string(static_cast<std::int64_t>(value));
+  }
+  return true;
+}
+
 Response to_json(const Inferred& inferred) {
   constexpr std::size_t kLarge = std::size_t{1} << 16;  // is not copied
   Response response;
@@ -50,21 +63,18 @@ Response to_json(const Inferred& inferred) {
   bool has_binary = false;
   for (const Inferred::Output& output : inferred.outputs) {
     append_json(json += json.back() == '[' ? "{\"name\":" : ",{\"name\":", output.name);
-    json += output.texts ? ",\"datatype\":\"BYTES\"" : ",\"datatype\":\"FP32\"";
+    json.append(",\"datatype\":\"").append(output.type()).append("\"");
     append_json(json += ",\"shape\":", output.shape);
     if (output.binary) {
       has_binary = true;
       const std::size_t before = binary.size();
-      std::size_t size = output.count * sizeof(float);
-      if (output.texts) {
-        append_binary(binary, *output.texts);
-        size = binary.size() - before;
-      } else if (const std::string_view bytes = output.bytes();
-                 size >= kLarge && &output == &inferred.outputs.back()) {
-        response.tail = bytes;
+      std::size_t size = output.floats().size();
+      if (output.is_fp32() && size >= kLarge && &output == &inferred.outputs.back()) {
+        response.tail = output.floats();
         response.tail_owner = inferred.tensors;
       } else {
-        binary += bytes;
+        output.append_to(binary);
+        size = binary.size() - before;
       }
       json += ",\"parameters\":{\"binary_data_size\":" + std::to_string(size) + "}}";
       continue;
@@ -75,7 +85,7 @@ Response to_json(const Inferred& inferred) {
     }
     for (std::size_t k = 0; k < output.count; ++k) {
       if (k > 0) json += ',';
-      if (append_json(json, output.values[k])) continue;
+      if (append_value(json, output, output.values[k])) continue;
       throw Refusal(500, "an output is not finite, which JSON does not have; ask for binary data");
     }
     json += "]}";
@@ -97,6 +107,15 @@ void append_binary(std::string& to, const std::vector<std::string>& texts) {
   }
 }
 
+void Inferred::Output::append_to(std::string& to) const {
+  if (texts) return append_binary(to, *texts);
+  if (is_fp32()) {
+    to += floats();
+    return;
+  }
+  to += converted_to(element_type_named(datatype.dtype), values, count);
+}
+
 Response infer_response(const InferRequest& request, const Model& model,
                         const std::shared_ptr<const std::vector<Tensor>>& tensors,
                         std::int64_t first) {
@@ -105,17 +124,23 @@ Response infer_response(const InferRequest& request, const Model& model,
   for (std::size_t i = 0; i < request.outputs.size(); ++i) {
     const Wanted& wanted = request.outputs[i];
     const Tensor& tensor = (*tensors)[i];
-    const auto total = static_cast<std::size_t>(std::max<std::int64_t>(tensor.shape[0], 1));
-    const std::size_t row = tensor.data.size() / total;
+    const TensorSpec& spec = model.outputs[wanted.index];
     Inferred::Output& output = inferred.outputs.emplace_back();
-    output.name = model.outputs[wanted.index].name;
+    output.name = spec.name;
+    output.datatype = datatype_of(spec);
     output.binary = wanted.binary;
     output.shape = tensor.shape;
-    output.shape[0] = images;
-    output.values = tensor.data.data() + row * static_cast<std::size_t>(first);
-    output.count = row * static_cast<std::size_t>(images);
+    output.values = tensor.data.data();
+    output.count = tensor.data.size();
+    std::size_t row = 0;  // of an image
+    if (spec.by_image) {  // of a batch that may have other requests' images
+      row = output.count / static_cast<std::size_t>(std::max<std::int64_t>(tensor.shape[0], 1));
+      output.shape[0] = images;
+      output.values += row * static_cast<std::size_t>(first);
+      output.count = row * static_cast<std::size_t>(images);
+    }
     if (wanted.classes == 0) continue;
-    if (!model.has_score_of_each_class(wanted.index) || output.shape.size() < 2 ||
+    if (!spec.by_image || !model.has_score_of_each_class(wanted.index) || output.shape.size() < 2 ||
         (images > 0 && row == 0)) {
       throw Refusal(400, "an output without a score for each class");
     }

@@ -27,12 +27,10 @@ std::unique_ptr<const Predictor> load_predictor(const std::string& path, const O
   return std::make_unique<const Predictor>(config);
 }
 
-/// \param datatype nullptr: that of each tensor; outputs come as FP32 whatever the model gives
-nlohmann::json tensors_json(const std::vector<TensorSpec>& specs, bool of_config,
-                            const char* datatype) {
+nlohmann::json tensors_json(const std::vector<TensorSpec>& specs, bool of_config) {
   nlohmann::json tensors;
   for (const TensorSpec& spec : specs) {
-    const std::string type = datatype != nullptr ? datatype : datatype_of(spec).name;
+    const std::string type = datatype_of(spec).name;
     tensors.push_back({{"name", spec.name},
                        {of_config ? "data_type" : "datatype", of_config ? "TYPE_" + type : type},
                        {of_config ? "dims" : "shape", spec.shape}});
@@ -50,7 +48,7 @@ const Datatype& datatype_of(const TensorSpec& spec) {
   static constexpr Datatype kDatatypes[] = {
       {"float32", "FP32", 4},  {"uint8", "UINT8", 1},  {"int32", "INT32", 4},
       {"int64", "INT64", 8},   {"float64", "FP64", 8}, {"float16", "FP16", 2},
-      {"bfloat16", "BF16", 2},
+      {"bfloat16", "BF16", 2}, {"bool", "BOOL", 1},
   };
   const auto* const found =
       std::find_if(std::begin(kDatatypes), std::end(kDatatypes),
@@ -88,7 +86,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
 
 bool Model::has_score_of_each_class(std::size_t output) const {
   const OutputMeaning& meaning = meanings[output];
-  return outputs[output].dtype == "float32" && !meaning.picked &&
+  return is_real(outputs[output].dtype) && !meaning.picked &&
          meaning.role != OutputRole::ClassNumbers && meaning.role != OutputRole::Indices &&
          meaning.role != OutputRole::MultiHot && meaning.role != OutputRole::Features;
 }
@@ -189,8 +187,8 @@ nlohmann::json Model::metadata() const {
   return {{"name", name},
           {"versions", {version}},
           {"platform", platform_},
-          {"inputs", tensors_json({input}, false, nullptr)},
-          {"outputs", tensors_json(outputs, false, "FP32")}};
+          {"inputs", tensors_json({input}, false)},
+          {"outputs", tensors_json(outputs, false)}};
 }
 
 nlohmann::json Model::config() const {
@@ -199,8 +197,8 @@ nlohmann::json Model::config() const {
           {"backend", "lenet"},
           {"version_policy", {{"specific", {{"versions", {std::stoll(version)}}}}}},
           {"max_batch_size", 0},  // the shapes hold the batch
-          {"input", tensors_json({input}, true, nullptr)},
-          {"output", tensors_json(outputs, true, "FP32")}};
+          {"input", tensors_json({input}, true)},
+          {"output", tensors_json(outputs, true)}};
 }
 
 nlohmann::json Model::counted() const {

@@ -30,7 +30,7 @@ struct Datatype {
   std::size_t size;  ///< bytes of an element
 };
 
-/// Returns the datatype of the protocol for a model's input.
+/// Returns the datatype of the protocol for a model's input or output.
 const Datatype& datatype_of(const TensorSpec& spec);
 
 class Model {

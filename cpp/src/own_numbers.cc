@@ -59,7 +59,8 @@ Number cast(float number) {
   return static_cast<Number>(number);
 }
 
-/// Numbers that the type has, as bytes.
+}  // namespace
+
 std::string converted_to(const ElementType& type, const float* values, std::size_t count) {
   std::string bytes(count * type.size, '\0');
   const auto convert = [&](auto function) {
@@ -68,16 +69,22 @@ std::string converted_to(const ElementType& type, const float* values, std::size
       std::memcpy(&bytes[i * sizeof(number)], &number, sizeof(number));
     }
   };
+  if (type.dtype == kBool) convert(cast<bool>);
   if (type.dtype == kUint8) convert(cast<std::uint8_t>);
   if (type.dtype == kInt32) convert(cast<std::int32_t>);
   if (type.dtype == kInt64) convert(cast<std::int64_t>);
   if (type.dtype == kFloat16) convert(to_float16);
   if (type.dtype == kBfloat16) convert(to_bfloat16);
+  if (type.dtype == kFloat32) convert(cast<float>);
   if (type.dtype == kFloat64) convert(cast<double>);
   return bytes;
 }
 
-}  // namespace
+std::string npy_type(const ElementType& type) {
+  if (type.dtype == kBool) return "|b1";
+  if (type.dtype == kUint8) return "|u1";
+  return (is_real(type.dtype) ? "<f" : "<i") + std::to_string(type.size);
+}
 
 OwnInput own_input(const TensorView& input, const TensorSpec& spec, bool as_numbers,
                    bool check_finite) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lenet/tensor.h"
+#include "model/element_types.h"
 
 namespace lenet {
 
@@ -14,6 +15,13 @@ struct OwnInput {
   Tensor values;      ///< float32; or empty
   std::string bytes;  ///< numbers of the model's type; or empty
 };
+
+/// Numbers that the type has, as bytes in the processor's order: of an output its values in the
+/// model's own type.
+std::string converted_to(const ElementType& type, const float* values, std::size_t count);
+
+/// The type of an element in a .npy, such as "<f4".
+std::string npy_type(const ElementType& type);
 
 /// Gives an engine what a caller gave: values, pixels or numbers, of a shape that fits. Pixels
 /// without a table are the numbers that the model takes, and are not divided by 255.

@@ -88,6 +88,16 @@ std::vector<OutputMeaning> meanings_of(const std::vector<TensorSpec>& outputs,
   return meanings;
 }
 
+/// Whether the first dimension of an output is that of the images: it has the size of the input's.
+/// \param declared by the engine
+/// \param checked the same output as the check knows it; or null
+/// \param images the first dimension of the input
+bool is_by_image(const TensorSpec& declared, const Value* checked, std::int64_t images) {
+  const Shape& shape = checked != nullptr ? checked->shape : declared.shape;
+  // An open size stands for the number of images, whatever the input declares.
+  return !shape.empty() && (shape[0] < 0 || shape[0] == images);
+}
+
 /// Whether some engine could: none does of an .onnx.
 bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
 
@@ -124,10 +134,6 @@ struct Destination {
     }
     data = tensor->data.data();
     tensor->shape = shape;
-    if (shape.empty()) tensor->shape.push_back(0);
-    // Without a run it is not known what else is free.
-    for (std::int64_t& dimension : tensor->shape) dimension = std::max<std::int64_t>(dimension, 0);
-    if (images != 1) tensor->shape[0] = images;
   }
 
   /// Later images of the input would be overwritten, or freed, when it is run in batches.
@@ -156,17 +162,84 @@ struct Predictor::State final : Loaded, Outputs {
     engine = std::move(its_engine);
   }
 
+  /// Sets `by_image` of the outputs, as the check knows them, or else as they are declared.
+  void find_by_image() {
+    const Graph& graph = model->graph;
+    const bool checked = !model->refusal && graph.inputs.size() == 1;
+    std::int64_t images = input.shape.empty() ? -1 : input.shape[0];
+    if (checked && !graph.values[graph.inputs[0]].shape.empty()) {
+      images = graph.values[graph.inputs[0]].shape[0];
+    }
+    for (TensorSpec& output : outputs) {
+      const Value* known = nullptr;
+      for (const std::size_t index : graph.outputs) {
+        if (checked && graph.values[index].name == output.name) known = &graph.values[index];
+      }
+      // Engines that know every shape give a scalar an empty one.
+      const bool unknown = known == nullptr && output.shape.empty() && row.load()->takes_any_shape;
+      if (!unknown) output.by_image = is_by_image(output, known, images);
+    }
+  }
+
   bool wants(std::size_t index) const override { return destinations[index].wanted; }
 
   float* place(std::size_t index, const Shape& shape) override {
+    const TensorSpec& spec = outputs[index];
+    const bool whole = at_once == all_images;
     // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
-    const bool any =
-        row.load()->takes_any_shape && !shape.empty() && (shape[0] == at_once || all_images == 1);
-    if (!any) require_output(shape, outputs[index], at_once);
-    const std::size_t row_size = element_count(shape) / static_cast<std::size_t>(at_once);
+    const bool own = whole && (all_images == 1 || !spec.by_image || spec.shape.empty());
+    const bool by_image = !shape.empty() && shape[0] == at_once;
+    const bool any = row.load()->takes_any_shape;
+    if (any && !whole && spec.shape.empty() && !by_image) {
+      throw Error(ErrorCode::Unsupported,
+                  "the output '" + spec.name + "' has no row for each image, but the shape " +
+                      to_string(shape) + " for " + std::to_string(at_once) +
+                      " images, which the model does not declare; run no more than " +
+                      std::to_string(at_once) + " at once");
+    }
+    if (!any || !(own || by_image)) require_output(shape, spec, at_once);
     Destination& to = destinations[index];
-    to.resize(row_size * static_cast<std::size_t>(all_images), shape, outputs[index], all_images);
+    const std::size_t count = element_count(shape);
+    if (whole) {
+      to.resize(count, shape, spec, all_images);
+      return to.data;
+    }
+    const std::size_t row_size = count / static_cast<std::size_t>(at_once);
+    to.resize(row_size * static_cast<std::size_t>(all_images), shape, spec, all_images);
+    if (to.tensor != nullptr) to.tensor->shape[0] = all_images;
     return to.data + row_size * static_cast<std::size_t>(done);
+  }
+
+  /// Gives outputs of no images. \throws Error BadInput: one belongs to a run as a whole.
+  void place_nothing() {
+    for (std::size_t i = 0; i < destinations.size(); ++i) {
+      if (!destinations[i].wanted) continue;
+      if (!outputs[i].by_image) refuse_batch(outputs[i], "needs at least one image");
+      Shape shape = outputs[i].shape;
+      if (shape.empty()) shape.push_back(0);
+      // Without a run it is not known what else is free.
+      for (std::int64_t& dimension : shape) dimension = std::max<std::int64_t>(dimension, 0);
+      shape[0] = 0;
+      destinations[i].resize(0, shape, outputs[i], 0);
+    }
+  }
+
+  /// \param why ends a sentence about the output \throws Error BadInput.
+  [[noreturn]] static void refuse_batch(const TensorSpec& output, const std::string& why) {
+    throw Error(ErrorCode::BadInput, "the output '" + output.name +
+                                         "' has no batch axis, it is computed of all images "
+                                         "together, and " +
+                                         why);
+  }
+
+  /// \param most images of a piece \throws Error BadInput: an output belongs to a run as a whole.
+  void require_whole(std::int64_t images, std::int64_t most, const char* remedy) const {
+    if (images <= most) return;
+    for (std::size_t i = 0; i < destinations.size(); ++i) {
+      if (!destinations[i].wanted || outputs[i].by_image) continue;
+      refuse_batch(outputs[i], std::to_string(images) + " images would run in pieces of " +
+                                   std::to_string(most) + "; " + remedy);
+    }
   }
 
   std::int64_t images() const override { return all_images; }
@@ -181,13 +254,22 @@ struct Predictor::State final : Loaded, Outputs {
     fitting.push_back(count);
   }
 
-  /// How many of so many images run at once.
+  /// How many of so many images run at once. \throws Error BadInput: they cannot run in pieces.
   std::int64_t largest_piece(std::int64_t images) const {
-    if (!input.shape.empty() && input.shape[0] > 0) return input.shape[0];
-    if (config.max_batch_size > 0) return config.max_batch_size;
+    if (!input.shape.empty() && input.shape[0] > 0) {
+      require_whole(images, input.shape[0], "give the shape that the model declares");
+      return input.shape[0];
+    }
+    if (config.max_batch_size > 0) {
+      require_whole(images, config.max_batch_size, "give no more at once, or raise max_batch_size");
+      return config.max_batch_size;
+    }
     // Pieces might not fit a program that does not take any number of images.
     const Graph& graph = model->graph;
     if (graph.require_images || graph.joins_images) return images;
+    for (std::size_t i = 0; i < destinations.size(); ++i) {
+      if (destinations[i].wanted && !outputs[i].by_image) return images;
+    }
     if (config.precision == Precision::Tf32) return images;
     // For more, cuDNN 9.19 lacks float32 kernels of some convolutions: onnxruntime takes TF32's.
     return config.device != "cpu" ? kImagesPerThread : engine->largest_batch(config.threads);
@@ -235,11 +317,12 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                        : "auto: no faster one runs this model" + state.refusals;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
+  state.find_by_image();
   state.meanings = meanings_of(state.outputs, state.model->output_meanings);
   if (state.model->graph.require_images) {  // also where one number alone fits
     state.input.shape[0] = -1;
     for (TensorSpec& output : state.outputs) {
-      if (!output.shape.empty()) output.shape[0] = -1;
+      if (output.by_image && !output.shape.empty()) output.shape[0] = -1;
     }
     return;
   }
@@ -381,14 +464,10 @@ void Predictor::run_wanted(const TensorView& input) try {
 void Predictor::run_batches(const TensorView& input) {
   State& state = *state_;
   const Config& config = state.config;
-  std::vector<Destination>& to = state.destinations;
   const bool pixels = input.pixels != nullptr;
   const std::int64_t images = state.all_images = input.shape.empty() ? 1 : input.shape[0];
   if (images == 0) {
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      if (to[i].wanted) to[i].resize(0, state.outputs[i].shape, state.outputs[i], 0);
-    }
-    return;
+    return state.place_nothing();
   }
   state.done = 0;
   state.control.begin(config.time_limit_ms);
@@ -561,7 +640,12 @@ double Predictor::multiply_adds(const Shape& input) const {
   require_shape({nullptr, input}, state_->input);
   return model.graph.with_sizes(input)->multiply_adds;
 }
-bool Predictor::joins_images() const noexcept { return state_->model->graph.joins_images; }
+bool Predictor::joins_images() const noexcept {
+  const auto& outputs = state_->outputs;
+  return state_->model->graph.joins_images ||
+         std::any_of(outputs.begin(), outputs.end(),
+                     [](const auto& each) { return !each.by_image; });
+}
 const std::vector<OutputMeaning>& Predictor::output_meanings() const noexcept {
   return state_->meanings;
 }

@@ -1,5 +1,6 @@
 #include "lenet/tensor.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "lenet/error.h"
@@ -22,9 +23,13 @@ std::size_t element_count(const Shape& shape) {
 }
 
 bool fits(const Shape& shape, const TensorSpec& declared, std::int64_t images) {
-  if (shape.empty() || shape[0] != images) return false;
-  const Shape& sizes = declared.shape;  // the first may be a fixed one, met by several runs
+  const Shape& sizes = declared.shape;
   const auto same = [](std::int64_t size, std::int64_t given) { return size < 0 || size == given; };
+  if (!declared.by_image) {
+    return std::equal(sizes.begin(), sizes.end(), shape.begin(), shape.end(), same);
+  }
+  // The first may be a fixed one, met by several runs.
+  if (shape.empty() || shape[0] != images) return false;
   return sizes.empty() ||
          std::equal(sizes.begin() + 1, sizes.end(), shape.begin() + 1, shape.end(), same);
 }

@@ -1,10 +1,17 @@
 """The one rule of equality: when the outputs of two routes agree.
 
+* A floating-point value may be off by ``tolerance * max(1, |a|)``, with ``|a|`` the largest value
+  of the same output and image in the reference.
+* An integer or a bool has to be the same.
+* The class has to be the same, except in a near tie: where the reference's scores of the classes
+  that may change places are closer than that tolerance. This applies to the largest of the outputs
+  [N, classes], and to class numbers that the model itself gives (:func:`compare_outputs`).
+
 Every comparison of outputs in this project is made here: by ``verify``, by every conversion before
 it writes a file, by quantization, and by the tools.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +37,15 @@ class Comparison:
     second: str  # what to call the other route
     exact: bool  # whether they have to be the same bits; otherwise the tolerance applies
     identical: bool  # whether they are the same bits
-    within: bool
-    """Whether every output is within the tolerance, and every class is the same, except where the
-    reference's two largest outputs are closer than the tolerance (a near tie)."""
+    within: bool  # whether they agree by the rule of this module, with the tolerance
     largest_difference: float  # absolute; infinite when two differ and one of them is not finite
-    share: float  # as a share of the tolerance of that image, 1 being the limit; infinite likewise
-    equal_predictions: int  # how many images have their largest output at the same class
+    share: float
+    """The largest difference as a share of the tolerance of that image, 1 being the limit. It is
+    infinite when two values differ and one of them is not finite, or they are integers, except for
+    class numbers in a near tie."""
+    equal_predictions: int
+    """How many images have the same prediction: their largest output at the same class, or the same
+    integers. Of other outputs, such as features, nothing is predicted: every image counts."""
     images: int
 
     @property
@@ -64,7 +74,8 @@ class Comparison:
         )
         if self.exact:
             return f"{said} and have to be identical"
-        said += f", {self.share:.3g} times the tolerance"
+        if np.isfinite(self.share):
+            said += f", {self.share:.3g} times the tolerance"
         changed = self.images - self.equal_predictions
         return f"{said}, and the class of {changed} of {self.images} images" if changed else said
 
@@ -77,16 +88,16 @@ def compare(
     exact: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Comparison:
-    """Compare the outputs of two routes for the same images.
+    """Compare one output of two routes for the same images, by the rule of this module.
 
-    Each output may be off by ``tolerance * max(1, |a|)``, with ``|a|`` the largest output of the
-    same image in the reference: adding in another order changes a sum by an amount that depends on
-    its terms, not on the sum, which may be small when large terms cancel (N. J. Higham, "Accuracy
-    and Stability of Numerical Algorithms", 3.1). Values that are not finite agree when they are
-    the same infinity, or both NaN.
+    The tolerance depends on the largest value of an image, because adding in another order changes
+    a sum by an amount that depends on its terms, not on the sum, which may be small when large
+    terms cancel (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 3.1). Values that
+    are not finite agree when they are the same infinity, or both NaN.
 
     Args:
-        reference: Outputs [N, classes]. With any other shape [N, ...] no classes are compared.
+        reference: Values of any type and shape [N, ...]; of a scalar, one value of one image.
+            Classes are compared in floating-point values [N, classes] only.
         found: As ``reference``.
         names: What to call the two.
         exact: Whether they have to be the same bits.
@@ -95,29 +106,108 @@ def compare(
     Raises:
         BadModel: The shapes or dtypes differ.
     """
+    return _compare(reference, found, names, exact, tolerance)
+
+
+def compare_outputs(
+    reference: Mapping[str, NDArray[Any]],
+    found: Mapping[str, NDArray[Any]],
+    *,
+    names: tuple[str, str] = ("reference", "found"),
+    images: int,
+    exact: bool = False,
+    tolerance: float = TOLERANCE,
+) -> Comparison:
+    """Compare all outputs of two routes for the same images, by name; return the worst of each.
+
+    An output of integers is taken for class numbers where, in all of the reference, it names the
+    classes with the largest scores, the largest first: of an output [..., classes], as ArgMax and
+    TopK do, or of the sorted scores that TopK gives beside them. A class number may differ where
+    its score is closer than the tolerance to that of the class before or behind it. Of integers
+    without such scores nothing is known: they have to be the same.
+
+    Args:
+        reference: Each output by its name; see :func:`compare` for the values. The outputs may be
+            in any order.
+        found: As ``reference``.
+        names: What to call the two.
+        images: How many there are. Of an output with another first size nothing is predicted.
+        exact: As for :func:`compare`.
+        tolerance: As for :func:`compare`.
+
+    Raises:
+        BadModel: The names, the shapes or the dtypes of the outputs differ.
+    """
+    if missing := reference.keys() ^ found.keys():
+        gives, lacks = names if min(missing) in reference else reversed(names)
+        raise BadModel(
+            f"{gives} gives an output {min(missing)!r}, {lacks} does not: they do not run the same"
+            " model"
+        )
+    parts = []
+    for name, values in reference.items():
+        called = names
+        if len(reference) > 1:
+            called = (f"{names[0]}, {name!r}", f"{names[1]}, {name!r}")
+        near = _class_ties(values, reference.values(), tolerance)
+        parts.append(_compare(values, found[name], called, exact, tolerance, near))
+    equal = [part.equal_predictions for part in parts if part.images == images]
+    return _joined(parts, names, exact, images=images, equal=min(equal, default=images))
+
+
+def _compare(
+    reference: NDArray[Any],
+    found: NDArray[Any],
+    names: tuple[str, str],
+    exact: bool,
+    tolerance: float,
+    near: NDArray[np.bool_] | None = None,
+) -> Comparison:
+    """Compare one output; ``near``, of the same shape, marks the integers that may differ."""
     if reference.shape != found.shape or reference.dtype != found.dtype:
         raise BadModel(
             f"{names[1]} gives {found.dtype} {list(found.shape)} where {names[0]} gives"
             f" {reference.dtype} {list(reference.shape)}: they do not run the same model"
         )
+    identical = reference.tobytes() == found.tobytes()
+    reference, found = np.atleast_1d(reference), np.atleast_1d(found)
     distance, share = differences(reference, found, tolerance)
+    if near is not None:
+        share[np.atleast_1d(near)] = 0
     within = bool((share <= 1).all())
-    same_class = np.ones(len(reference), np.bool_)
-    if reference.ndim == 2 and reference.size:
-        expected, classes = predicted(reference), predicted(found)
-        same_class = expected == classes
+    if _gives_scores(reference):
+        same_class = predicted(reference) == predicted(found)
         within = within and bool((same_class | _near_ties(reference, tolerance)).all())
-        same_class &= expected != NO_CLASS
     return Comparison(
         *names,
         exact=exact,
-        identical=reference.tobytes() == found.tobytes(),
+        identical=identical,
         within=within,
         largest_difference=float(distance.max(initial=0)),
         share=float(share.max(initial=0)),
-        equal_predictions=int(same_class.sum()),
+        equal_predictions=int(same_predictions(reference, found).sum()),
         images=len(reference),
     )
+
+
+def same_predictions(reference: NDArray[Any], found: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each image of an output [N, ...] whether two routes predict the same.
+
+    Of floating-point values [N, classes] that is the class, and never so where there is none; of
+    integers and bools all of them. Of other values, such as features, nothing is predicted: True.
+    """
+    if reference.dtype.kind != "f":
+        same: NDArray[np.bool_] = (reference == found).all(axis=tuple(range(1, reference.ndim)))
+        return same
+    if not _gives_scores(reference):
+        return np.ones(len(reference), np.bool_)
+    classes = predicted(reference)
+    return (classes == predicted(found)) & (classes != NO_CLASS)
+
+
+def _gives_scores(output: NDArray[Any]) -> bool:
+    """Return whether an output has a floating-point score of each class, [N, classes]."""
+    return output.dtype.kind == "f" and output.ndim == 2 and output.size > 0
 
 
 def predicted(outputs: NDArray[Any]) -> NDArray[np.intp]:
@@ -139,6 +229,13 @@ def compare_batches(
 ) -> Comparison:
     """Compare the outputs for one or more batches; arguments and errors as :func:`compare`."""
     parts = [compare(*pair, names=names, exact=exact) for pair in pairs]
+    equal = sum(part.equal_predictions for part in parts)
+    return _joined(parts, names, exact, images=sum(part.images for part in parts), equal=equal)
+
+
+def _joined(
+    parts: Sequence[Comparison], names: tuple[str, str], exact: bool, *, images: int, equal: int
+) -> Comparison:
     return Comparison(
         *names,
         exact=exact,
@@ -146,8 +243,8 @@ def compare_batches(
         within=all(part.within for part in parts),
         largest_difference=max(part.largest_difference for part in parts),
         share=max(part.share for part in parts),
-        equal_predictions=sum(part.equal_predictions for part in parts),
-        images=sum(part.images for part in parts),
+        equal_predictions=equal,
+        images=images,
     )
 
 
@@ -162,8 +259,14 @@ def difference(largest: float, share: float) -> str:
 def differences(
     reference: NDArray[Any], found: NDArray[Any], tolerance: float = TOLERANCE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the absolute difference of each element, and its share of the tolerance."""
+    """Return the absolute difference of each element, and its share of the tolerance.
+
+    Of integers and bools, which have no tolerance, the share is infinite where they differ.
+    """
     a, b = reference.astype(np.float64), found.astype(np.float64)
+    if reference.dtype.kind != "f":  # float64 may round two integers to the same number
+        difference = np.where(reference == found, 0, np.maximum(np.abs(a - b), 1))
+        return difference, np.where(reference == found, 0, np.inf)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0, np.abs(a - b))
@@ -182,6 +285,54 @@ def _allowed_difference(reference: NDArray[np.float64], tolerance: float) -> NDA
     axes = tuple(range(1, magnitude.ndim))
     largest: NDArray[np.float64] = magnitude.max(axis=axes, keepdims=True, initial=1)
     return tolerance * largest
+
+
+def _class_ties(
+    numbers: NDArray[Any], outputs: Iterable[NDArray[Any]], tolerance: float
+) -> NDArray[np.bool_]:
+    """Return which integers of the reference may differ, by its outputs; the shape is the same.
+
+    They are class numbers in a near tie, as :func:`compare_outputs` says.
+    """
+    near = np.zeros(numbers.shape, np.bool_)
+    if numbers.dtype.kind not in "iu" or numbers.size == 0:
+        return near
+    for scores in outputs:
+        if scores.dtype.kind != "f" or scores.ndim == 0:
+            continue
+        before = scores.shape[:-1]
+        if before not in (numbers.shape, numbers.shape[:-1]):
+            continue
+        values = scores.reshape(-1, scores.shape[-1]).astype(np.float64)
+        classes = numbers.reshape(len(values), -1).astype(np.intp)
+        largest = _scores_of(classes, values)
+        if largest is None:
+            continue
+        with np.errstate(invalid="ignore"):
+            gaps = largest[:, :-1] - largest[:, 1:] < _allowed_difference(values, tolerance)
+        ties = np.zeros(classes.shape, np.bool_)
+        ties[:, : gaps.shape[1]] |= gaps[:, : classes.shape[1]]
+        ties[:, 1:] |= gaps[:, : classes.shape[1] - 1]
+        near |= ties.reshape(numbers.shape)
+    return near
+
+
+def _scores_of(
+    classes: NDArray[np.intp], values: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return the scores of classes [rows, named] and of the next one, if it is known.
+
+    None where ``values`` [rows, scores] are no scores of these classes, the largest first.
+    """
+    falling = -np.sort(-values, axis=1)
+    named = classes.shape[1]
+    if named == values.shape[1] and np.array_equal(values, falling):
+        return falling  # those that TopK gives beside the classes
+    known = named <= values.shape[1] and classes.min() >= 0 and classes.max() < values.shape[1]
+    if not known:
+        return None
+    given = np.take_along_axis(values, classes, axis=1)
+    return falling[:, : named + 1] if np.array_equal(given, falling[:, :named]) else None
 
 
 def _near_ties(outputs: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:

@@ -337,3 +337,28 @@ def test_commands_with_images_of_any_size(any_size, resnet, program, tmp_path, c
     with lenet_cpp.Predictor(folder / "json.json") as ours, lenet_cpp.Predictor(target) as theirs:
         assert theirs.input_spec.shape == (-1, 3, -1, -1)
         np.testing.assert_allclose(ours.run(x), theirs.run(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["json", "pdmodel"])
+def test_every_engine_gives_the_same_output(suffix, tmp_path):
+    """The scores, also of a program whose first output are integers."""
+    paddle = pytest.importorskip("paddle")
+
+    class Numbered(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = paddle.nn.Linear(4, 6)
+
+        def forward(self, x):
+            y = self.linear(x.mean([2, 3]).tile([1, 4]))
+            return (y > 0).astype("int32"), y.astype("float64")
+
+    layer = Numbered()
+    shared_models.fixed_format(layer, [None, 1, 8, 8], tmp_path / "m", suffix)
+    x = np.random.default_rng(0).random((3, 1, 8, 8), np.float32)
+    expected = layer(paddle.to_tensor(x))[1].numpy().astype(np.float32)
+    for name in ("paddle", "python", "executor"):
+        with InferenceEngine(name).load_predictor(tmp_path / f"m.{suffix}") as engine:
+            found = engine.run(x)
+        assert (found.dtype, found.shape) == (np.float32, (3, 6)), name
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

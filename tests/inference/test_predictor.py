@@ -363,6 +363,68 @@ def test_integers_have_the_dtype_of_the_program(end, dtypes, tmp_path):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("end", "by_image"),
+    [
+        (lambda y: (y, y.mean()), (True, False)),
+        (lambda y: (y, y.mean(0)), (True, False)),
+        (lambda y: ((y > 0).astype("int64"), y.max(0), y.max(1)), (False, True, True)),
+        (lambda y: (y.max(1), y.reshape([-1, 2, 3]), y.transpose([1, 0])), (True, True, False)),
+        (lambda y: (y > 0, y.astype("float64"), y), (True, True, True)),
+    ],
+)
+def test_outputs_of_any_shape(end, by_image, tmp_path):
+    """As Paddle's own layers give them; without a batch axis those of all images together."""
+    layer = Ends(end)
+    for program in shared_models.both_formats(layer, [4], tmp_path):
+        with lenet_cpp.Predictor(program) as predictor:
+            for count in (1, 2, 3, 130):
+                x = np.random.default_rng(count).standard_normal((count, 4), np.float32)
+                expected = [one.numpy() for one in layer(paddle.to_tensor(x))]
+                expected.sort(key=lambda one: one.dtype.kind != "f")
+                found = list(predictor.run_outputs(x).values())
+                for one, other, spec in zip(found, expected, predictor.output_specs, strict=True):
+                    assert spec.dtype == other.dtype.name
+                    dtype = np.float32 if other.dtype.kind == "f" else other.dtype
+                    assert (one.dtype, one.shape) == (dtype, other.shape)
+                    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+                assert same(predictor.run(x), found[0])
+            names = [spec.name for spec in predictor.output_specs]
+        with lenet_cpp.Predictor(program, max_batch_size=2) as predictor:
+            for name, whole in zip(names, by_image, strict=True):
+                if whole:
+                    assert len(predictor.run_outputs(x, name)[name]) == len(x)
+                    continue
+                with pytest.raises(lenet_cpp.BadInput, match=r"no batch axis.*pieces of 2; "):
+                    predictor.run_outputs(x, name)
+                with pytest.raises(lenet_cpp.BadInput, match=r"no batch axis.*at least one image"):
+                    predictor.run_outputs(x[:0], name)
+
+
+class Picture(paddle.nn.Layer):
+    """Takes one picture [H, W, C], without a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.linear = paddle.nn.Conv2D(3, 4, 3), paddle.nn.Linear(4, 5)
+
+    def forward(self, x):
+        y = self.convolution(x.transpose([2, 0, 1]).unsqueeze(0))
+        return paddle.nn.functional.softmax(self.linear(y.mean([2, 3])))
+
+
+@pytest.mark.parametrize("suffix", ["json", "pdmodel"])
+def test_a_picture_without_a_batch(suffix, tmp_path):
+    layer = Picture()
+    shared_models.fixed_format(layer, [16, 12, 3], tmp_path / "m", suffix)
+    x = np.random.default_rng(0).random((16, 12, 3), np.float32)
+    with lenet_cpp.Predictor(tmp_path / f"m.{suffix}") as predictor:
+        assert predictor.input_spec.shape == (16, 12, 3)
+        close(layer(paddle.to_tensor(x)).numpy(), predictor.run(x))
+        with pytest.raises(lenet_cpp.BadInput, match=r"no batch axis.*the shape that the model"):
+            predictor.run(np.concatenate([x, x]))
+
+
 class Regrouped(paddle.nn.Layer):
     """Rows of 12 values for an image, which it regroups in between."""
 

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ def models(tmp_path_factory):
     """A folder of models, by type."""
     made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("models")
     run_export(SCRIPT, made, "json")
-    for name in (*NUMBERS, *NATIVE_NUMBERS, "exact"):
+    for name in (*NUMBERS, *NATIVE_NUMBERS, "exact", "outputs"):
         (folder / name).mkdir()
-        for suffix in (".json", ".pdiparams", ".npy", "_expected.npy"):
+        for suffix in (".json", ".pdiparams", ".npy", "_expected.npy", "_expected.npz"):
             if (made / f"{name}{suffix}").exists():
                 (made / f"{name}{suffix}").rename(folder / name / f"{name}{suffix}")
     normalize = {"type": "Normalize", "scale": 1.0, "mean": [0.0] * 3, "std": [1.0] * 3}
@@ -166,6 +167,125 @@ def test_grpc(running, models, name):
         )
         code, why = calls.code_of(stub.ModelInfer, wrong)
         assert (code, f"has contents of {other}" in why) == (calls.Code.INVALID_ARGUMENT, True)
+
+
+@pytest.fixture(scope="module")
+def outputs(models):
+    """The input of the model that gives every type, and its outputs by name: floats come first."""
+    folder = models / "outputs"
+    with np.load(folder / "outputs_expected.npz") as made:
+        named = {f"fetch_name_{i}": made[key] for i, key in enumerate(made)}
+    ordered = sorted(named.items(), key=lambda item: item[1].dtype.kind != "f")
+    return np.load(folder / "outputs.npy"), dict(ordered)
+
+
+TYPES = {
+    "float32": "FP32",
+    "float64": "FP64",
+    "int64": "INT64",
+    "int32": "INT32",
+    "bool": "BOOL",
+    "uint8": "UINT8",
+}
+
+
+def assert_same(expected, found):
+    """The tolerance of floats is that of float32, also where the model's type is float64."""
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    if expected.dtype.kind == "f":
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_metadata_of_outputs(running, outputs):
+    _, expected = outputs
+    types = [(name, TYPES[value.dtype.name]) for name, value in expected.items()]
+    metadata = json.loads(running.ask("GET", "/v2/models/outputs")[2])
+    assert [(one["name"], one["datatype"]) for one in metadata["outputs"]] == types
+    config = json.loads(running.ask("GET", "/v2/models/outputs/config")[2])
+    told = [(one["name"], one["data_type"]) for one in config["output"]]
+    assert told == [(name, f"TYPE_{datatype}") for name, datatype in types]
+    shapes = {one["name"]: one["shape"] for one in metadata["outputs"]}
+    assert [len(shapes[name]) for name in expected] == [one.ndim for one in expected.values()]
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_all_outputs_in_the_types_of_the_model(running, outputs, binary):
+    triton = pytest.importorskip("tritonclient.http")
+    x, expected = outputs
+    tensor = triton.InferInput("x", list(x.shape), "FP32")
+    tensor.set_data_from_numpy(x, binary_data=binary)
+    with triton.InferenceServerClient(f"127.0.0.1:{running.port}") as client:
+        asked = [triton.InferRequestedOutput(name, binary_data=binary) for name in expected]
+        for wanted in (None, asked, asked[::-1]):
+            found = client.infer("outputs", [tensor], outputs=wanted)
+            told = {one["name"]: one["datatype"] for one in found.get_response()["outputs"]}
+            assert told == {name: TYPES[value.dtype.name] for name, value in expected.items()}
+            for name, value in expected.items():
+                assert_same(value, found.as_numpy(name))
+
+
+def test_json_of_integers_and_bools(running, outputs):
+    x, expected = outputs
+    tensor = {"name": "x", "datatype": "FP32", "shape": x.shape, "data": x.ravel().tolist()}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    answer = json.loads(running.ask("POST", "/v2/models/outputs/infer", body)[2])
+    assert [one["name"] for one in answer["outputs"]] == list(expected)
+    for one in answer["outputs"]:
+        value = expected[one["name"]]
+        assert one["shape"] == list(value.shape)
+        if value.dtype.kind != "f":
+            assert one["data"] == value.ravel().tolist()
+            assert {type(number) for number in one["data"]} == {type(value.item(0))}
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_all_outputs_by_grpc(running, outputs, typed):
+    calls = pytest.importorskip("grpc_calls")
+    x, expected = outputs
+    tensor = {"name": "x", "datatype": "FP32", "shape": x.shape}
+    values = {"contents": {"fp32_contents": x.ravel().tolist()}} if typed else {}
+    raw = [] if typed else [x.tobytes()]
+    request = calls.proto.ModelInferRequest(
+        model_name="outputs", inputs=[{**tensor, **values}], raw_input_contents=raw
+    )
+    lists = {**CONTENTS, "BOOL": "bool_contents"}
+    with calls.channel_to(running) as stub:
+        answer = stub.ModelInfer(request)
+        metadata = stub.ModelMetadata(calls.proto.ModelMetadataRequest(name="outputs"))
+        config = stub.ModelConfig(calls.proto.ModelConfigRequest(name="outputs")).config
+    assert [output.name for output in answer.outputs] == list(expected)
+    assert [one.datatype for one in metadata.outputs] == [one.datatype for one in answer.outputs]
+    for i, output in enumerate(answer.outputs):
+        value = expected[output.name]
+        assert output.datatype == TYPES[value.dtype.name]
+        types = config.output[i].DESCRIPTOR.fields_by_name["data_type"].enum_type
+        assert types.values_by_number[config.output[i].data_type].name == f"TYPE_{output.datatype}"
+        if typed:
+            found = np.array(getattr(output.contents, lists[output.datatype]), value.dtype)
+        else:
+            found = np.frombuffer(answer.raw_output_contents[i], value.dtype)
+        assert_same(value, found.reshape(output.shape))
+
+
+def test_requests_for_a_scalar_are_not_run_together(running, outputs):
+    """The mean of one request has nothing of the others."""
+    x, expected = outputs
+    (name,) = (name for name, value in expected.items() if value.ndim == 0)
+    layer_of = expected["fetch_name_5"]
+
+    def ask(image):
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 12], "data": x[image].tolist()}
+        body = json.dumps({"inputs": [tensor], "outputs": [{"name": name}]}).encode()
+        status, _, answer = running.ask("POST", "/v2/models/outputs/infer", body)
+        return status, json.loads(answer)["outputs"][0]
+
+    with ThreadPoolExecutor(8) as pool:
+        for image, (status, found) in enumerate(pool.map(ask, [0, 1, 2, 3] * 8)):
+            assert (status, found["shape"]) == (200, [])
+            mean = layer_of[image % 4].mean()
+            np.testing.assert_allclose(found["data"], [mean], rtol=1e-5, atol=1e-6)
 
 
 def test_truncated_doubles_of_grpc(running):

@@ -18,6 +18,7 @@ from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import sample_dir
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.verify import reprod
+from lenet_cpp.verify.text import report_text
 from snippets import printed_by
 
 import paddle  # isort: skip
@@ -105,6 +106,72 @@ training = helper.load_info(sys.argv[1] + "/output_training_engine.npy")
 helper.compare_info(inference, training)
 helper.report(path=sys.argv[2], diff_method=sys.argv[3], diff_threshold=float(sys.argv[4]))
 """
+
+
+class Ends(paddle.nn.Layer):
+    """Ends with what a function makes of scores."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.end = end
+        self.convolution, self.linear = paddle.nn.Conv2D(3, 4, 3), paddle.nn.Linear(4, 6)
+
+    def forward(self, x):
+        return self.end(self.linear(self.convolution(x).mean([2, 3])) * 9)
+
+
+ENDS = {
+    "class numbers": lambda y: paddle.argmax(y, 1),
+    "class numbers first": lambda y: (paddle.argmax(y, 1, dtype="int32"), y),
+    "top-k": lambda y: paddle.topk(y, 3),
+    "one value": lambda y: y.max(1),
+    "heads": lambda y: y.reshape([-1, 2, 3]),
+    "bools and a mean": lambda y: (y > 0, y.mean(), {"z": y, "a": y.max(0)}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Found 'dict' in given outputs")
+@pytest.mark.parametrize("end", ENDS)
+def test_every_output_is_compared(end, program, tmp_path, monkeypatch):
+    paddle.seed(3)
+    layer = Ends(ENDS[end])
+    suffix = "pdmodel" if end in {"heads", "bools and a mean"} else "json"
+    shared_models.fixed_format(layer, [None, 3, 8, 8], tmp_path / "m", suffix)
+    monkeypatch.setattr(verify, "load_trained_layer", lambda *_: layer)
+    images = np.random.default_rng(0).random((6, 3, 8, 8), np.float32)
+    how = {"program": program, "batch_sizes": (1, 3), "params": Path("trained")}
+    report = verify.verify(tmp_path, images, **how)
+    text = report_text(report, None, "images")
+    assert report.agrees, text
+    assert (report.reference, report.equal_predictions) == ("dygraph", 6)
+    assert {row.case.accelerator for row in report.rows} >= {"plain", "onednn"}
+    assert "DIFFERS" not in text
+    assert not report.notes
+    assert set(report.unavailable) <= {(suffix, "openvino"), (suffix, "native")}
+
+
+@pytest.mark.filterwarnings("ignore:Found 'dict' in given outputs")
+@pytest.mark.parametrize(("end", "output"), [("class numbers first", 1), ("bools and a mean", 3)])
+@pytest.mark.parametrize("route", ["run_lenet_cpp", "run_program"])
+def test_an_output_that_differs_in_one_route(end, output, route, program, tmp_path, monkeypatch):
+    """The last ones, which are integers or bools, are compared too."""
+    shared_models.fixed_format(Ends(ENDS[end]), [None, 3, 8, 8], tmp_path / "m", "json")
+    images = np.random.default_rng(0).random((3, 3, 8, 8), np.float32)
+    how = {"program": program, "batch_sizes": [3], "accelerators": ["plain"]}
+    run = getattr(verify, route)
+
+    def change(*arguments):
+        outputs = run(*arguments)
+        name = sorted(outputs, key=lambda name: outputs[name].dtype.kind != "f")[output]
+        values = outputs[name].copy()
+        values[-1] = 1 - values[-1].astype(int)
+        return outputs | {name: values}
+
+    assert verify.verify(tmp_path, images, **how).agrees
+    monkeypatch.setattr(verify, route, change)
+    report = verify.verify(tmp_path, images, **how)
+    assert not report.agrees
+    assert "DIFFERS" in report_text(report, None, "images")
 
 
 @pytest.fixture(scope="module")

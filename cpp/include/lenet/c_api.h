@@ -75,7 +75,8 @@ typedef struct lenet_classifier lenet_classifier;
 typedef struct lenet_tensor_spec {
   const char* name;
   const char* dtype;     ///< "float32"; of others, such as "int64", runs have float32 all the same,
-                         ///< and for an input of a model of uint8 also pixels
+                         ///< in which a bool is 0 or 1, and for an input of a model of uint8 also
+                         ///< pixels
   const int64_t* shape;  ///< `rank` sizes, outermost first; -1 (the batch) is free
   size_t rank;
 } lenet_tensor_spec;

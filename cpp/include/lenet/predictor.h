@@ -70,7 +70,8 @@ class LENET_API Predictor {
   ///   takes multiples of it. Of one that takes some numbers only, such as two, the others are
   ///   BadInput.
   /// \returns the first of `output_specs()`; for a classifier the logits [N, classes].
-  /// \throws Error BadInput (shape, or a value that is not finite), BackendFailure, Unsupported
+  /// \throws Error BadInput (shape, a value that is not finite, or images that would run in pieces,
+  ///   of which an output without a batch axis is wanted), BackendFailure, Unsupported
   ///   (more sizes than `Config::max_sizes`). The predictor can be used again after each.
   Tensor run(const TensorView& input);
 
@@ -121,9 +122,9 @@ class LENET_API Predictor {
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;  ///< of the first of `output_specs()`
-  /// Those of floating-point numbers, which a run gives as float32, and behind them those of
-  /// integers, such as int64 of an ArgMax. A Tensor has their values as float32, which holds
-  /// integers up to 2^24: a run throws Unsupported where it does not.
+  /// Those of floating-point numbers, and behind them those of integers, such as int64 of an
+  /// ArgMax, and bools. A Tensor has the values of each as float32, which holds integers up to
+  /// 2^24: a run that asks for others throws Unsupported.
   const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;
@@ -133,7 +134,8 @@ class LENET_API Predictor {
   /// What each of `output_specs()` is, also of a program that was not checked.
   const std::vector<OutputMeaning>& output_meanings() const noexcept;
   /// Whether the model computes an image's result of several images of its batch, as far as the
-  /// check can see: what is not to depend on each other is then not to be in one batch.
+  /// check can see, or has an output without a batch axis (`TensorSpec::by_image`): what is not to
+  /// depend on each other is then not to be in one batch.
   bool joins_images() const noexcept;
   /// What the engine computes in. With bf16, the native engine takes float32 where it is faster
   /// (docs/native-engine.md).

@@ -21,9 +21,12 @@ struct TensorSpec {
   /// The NumPy name of the element type: "float32". Of a model whose input is of another one, that,
   /// which is "uint8", "int32", "int64", "float64", "float16" or "bfloat16"; a run takes
   /// `TensorView::numbers` of that type, or values or pixels that must be numbers of that type, or
-  /// for the last two are rounded to it. Of an output of integers, such as "int64": a run gives
-  /// them as float32.
+  /// for the last two are rounded to it. Of an output that of the
+  /// model, such as "int64", "bool" or "float64": a run gives it as float32.
   std::string dtype;
+  /// Whether the first dimension is the number of images, as of most outputs. An output without
+  /// that, such as a scalar, belongs to a run as a whole: its images are never cut into pieces.
+  bool by_image = true;
 };
 
 struct PixelTable;
@@ -59,7 +62,7 @@ struct Tensor {
 LENET_API std::size_t element_count(const Shape& shape);
 
 /// Whether the tensor of so many images has a shape that the model declares. An .onnx may declare
-/// none, as `[]`, and of an output a wrong one.
+/// none, as `[]` with `by_image`, and of an output a wrong one.
 LENET_API bool fits(const Shape& shape, const TensorSpec& declared, std::int64_t images);
 
 /// "[2, 1, 28, 28]"; a free first dimension prints as N, any other as -1.

@@ -8,6 +8,8 @@
 #include <limits>
 #include <new>
 #include <optional>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "infer.h"
@@ -314,6 +316,35 @@ Request read_infer_request(google::protobuf::io::CodedInputStream& in, std::size
   return Translator(in, size).translate(echo);
 }
 
+namespace {
+
+/// Writes an output in the list that the protocol has for its type, which is not FP16.
+void write_contents(const Inferred::Output& from, inference::InferTensorContents& to) {
+  const std::string_view type = from.type();
+  const auto write = [&](auto& list) {
+    using Number = typename std::decay_t<decltype(list)>::value_type;
+    list.Reserve(static_cast<int>(from.count));
+    for (std::size_t i = 0; i < from.count; ++i) list.Add(static_cast<Number>(from.values[i]));
+  };
+  if (from.texts) {
+    for (const std::string& text : *from.texts) to.add_bytes_contents(text);
+  } else if (type == "BOOL") {
+    write(*to.mutable_bool_contents());
+  } else if (type == "INT32") {
+    write(*to.mutable_int_contents());
+  } else if (type == "INT64") {
+    write(*to.mutable_int64_contents());
+  } else if (type == "UINT8") {
+    write(*to.mutable_uint_contents());
+  } else if (type == "FP64") {
+    write(*to.mutable_fp64_contents());
+  } else {
+    to.mutable_fp32_contents()->Add(from.values, from.values + from.count);
+  }
+}
+
+}  // namespace
+
 void write_infer_response(const Response& response, const Echo& echo,
                           inference::ModelInferResponse& to) {
   const Inferred& inferred = *response.inferred;
@@ -323,22 +354,20 @@ void write_infer_response(const Response& response, const Echo& echo,
   // An element that there is no room for would be lost in protobuf.
   const int count = static_cast<int>(inferred.outputs.size());
   to.mutable_outputs()->Reserve(count);
-  if (!echo.typed) to.mutable_raw_output_contents()->Reserve(count);
+  const auto is_fp16 = [](const auto& output) { return output.type() == std::string_view("FP16"); };
+  // Of FP16 the protocol has raw contents only, and these are of all outputs or of none.
+  const bool typed =
+      echo.typed && std::none_of(inferred.outputs.begin(), inferred.outputs.end(), is_fp16);
+  if (!typed) to.mutable_raw_output_contents()->Reserve(count);
   for (const Inferred::Output& from : inferred.outputs) {
     inference::ModelInferResponse::InferOutputTensor& output = *to.add_outputs();
     output.set_name(from.name);
-    output.set_datatype(from.texts ? "BYTES" : "FP32");
+    output.set_datatype(from.type());
     for (const std::int64_t size : from.shape) output.add_shape(size);
-    if (!echo.typed) {
-      std::string& raw = *to.add_raw_output_contents();
-      if (!from.texts) raw = from.bytes();
-      if (from.texts) append_binary(raw, *from.texts);
-    } else if (from.texts) {
-      for (const std::string& text : *from.texts)
-        output.mutable_contents()->add_bytes_contents(text);
+    if (!typed) {
+      from.append_to(*to.add_raw_output_contents());
     } else {
-      auto& values = *output.mutable_contents()->mutable_fp32_contents();
-      values.Add(from.values, from.values + from.count);
+      write_contents(from, *output.mutable_contents());
     }
   }
 }

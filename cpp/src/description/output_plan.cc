@@ -48,6 +48,7 @@ struct Candidate {
 
 Candidate candidate_of(std::size_t output, const TensorSpec& spec, const OutputMeaning& meaning) {
   Candidate found{output, 0, 0};
+  if (spec.shape.empty() || !spec.by_image) return found;
   const Shape sizes = sizes_of(spec.shape);
   if (sizes.size() > (gives_one_each(meaning) ? 1 : 2)) return found;  // such as of each pixel
   const bool lacks_numbers = meaning.picked && meaning.partner == kNoOutput;

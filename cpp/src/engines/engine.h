@@ -13,6 +13,7 @@
 #include "lenet/error.h"
 #include "lenet/predictor.h"
 #include "lenet/profile.h"
+#include "model/element_types.h"
 #include "model/model.h"
 
 namespace lenet {
@@ -47,7 +48,9 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual TensorSpec input_spec() const = 0;
-  /// Those that the engine gives: of floating-point numbers, as float32, and behind them integers.
+  /// Those that the engine gives: floating-point numbers, and behind them integers and bools, both
+  /// in the model's order. The predictor sets `by_image`; an engine that `takes_any_shape` has it
+  /// false for a scalar, to tell it from an output whose shape is not declared.
   virtual std::vector<TensorSpec> output_specs() const = 0;
   /// The predictor cuts larger batches into pieces, of so many images without max_batch_size.
   virtual std::int64_t largest_batch(int threads) const { return kImagesPerThread * threads; }
@@ -100,7 +103,7 @@ inline void require_one_input(const Model& model, std::size_t inputs, std::size_
 inline void require_exact(const TensorSpec& output, const float* values, std::size_t count) {
   constexpr float kMostExact = 0x1p24F;  // of the integers that float32 has without a gap
   const auto is_exact = [](float number) { return std::abs(number) <= kMostExact; };
-  if (output.dtype == "float32" || std::all_of(values, values + count, is_exact)) return;
+  if (is_real(output.dtype) || std::all_of(values, values + count, is_exact)) return;
   throw Error(ErrorCode::Unsupported, "the output '" + output.name +
                                           "' holds an integer beyond 16777216, the largest up to "
                                           "which float32 has them all");

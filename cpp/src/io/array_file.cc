@@ -89,6 +89,22 @@ void bad_file(const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::BadInput, "'" + path + "' " + printable(problem));
 }
 
+std::string npy_header(const std::string& dtype, const Shape& shape) {
+  std::string text = "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': (";
+  for (const std::int64_t dimension : shape) text += std::to_string(dimension) + ", ";
+  text += "), }";
+  // Magic, version, length and text together are a multiple of 64 bytes, the last a line feed.
+  constexpr std::size_t kPreambleBytes = 10;
+  constexpr std::size_t kAlignment = 64;
+  const std::size_t used = kPreambleBytes + text.size() + 1;
+  text.append((kAlignment - used % kAlignment) % kAlignment, ' ');
+  text += '\n';
+  const auto length = static_cast<std::uint16_t>(text.size());
+  std::string header = "\x93NUMPY";
+  header += {'\x01', '\x00', static_cast<char>(length & 0xff), static_cast<char>(length >> 8)};
+  return header + text;
+}
+
 bool is_npy(std::string_view bytes) { return bytes.substr(0, kNpyMagic.size()) == kNpyMagic; }
 
 Array parse_npy(std::string_view bytes, const std::string& path) {

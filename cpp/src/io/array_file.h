@@ -19,6 +19,9 @@ struct Array {
 /// \param problem continues "'FILE' ..."
 [[noreturn]] void bad_file(const std::string& path, const std::string& problem);
 
+/// What stands before the values of a .npy (format 1.0).
+std::string npy_header(const std::string& dtype, const Shape& shape);
+
 /// Whether a file begins as .npy does.
 bool is_npy(std::string_view bytes);
 

@@ -19,23 +19,6 @@ std::vector<std::int64_t> widen(const Array& array) {
   return values;
 }
 
-/// What stands before float32 values of this shape (format 1.0).
-std::string npy_header(const Shape& shape) {
-  std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
-  for (const std::int64_t dimension : shape) text += std::to_string(dimension) + ", ";
-  text += "), }";
-  // Magic, version, length and text together are a multiple of 64 bytes, the last a line feed.
-  constexpr std::size_t kPreambleBytes = 10;
-  constexpr std::size_t kAlignment = 64;
-  const std::size_t used = kPreambleBytes + text.size() + 1;
-  text.append((kAlignment - used % kAlignment) % kAlignment, ' ');
-  text += '\n';
-  const auto length = static_cast<std::uint16_t>(text.size());
-  std::string header = "\x93NUMPY";
-  header += {'\x01', '\x00', static_cast<char>(length & 0xff), static_cast<char>(length >> 8)};
-  return header + text;
-}
-
 /// Of a model of float32.
 void require_image_type(const std::string& dtype, const std::string& path) {
   if (dtype == "|u1" || dtype == "<f4") return;
@@ -113,7 +96,7 @@ std::vector<std::int64_t> read_labels(const std::string& path) {
 }
 
 void write_npy(const std::string& path, const Tensor& tensor) {
-  const std::string header = npy_header(tensor.shape);
+  const std::string header = npy_header("<f4", tensor.shape);
   const std::string_view values(reinterpret_cast<const char*>(tensor.data.data()),
                                 tensor.data.size() * sizeof(float));
   write_atomically(path, {header, values});

@@ -80,10 +80,17 @@ inline bool is_half(int dtype) { return dtype == kFloat16 || dtype == kBfloat16;
 inline int computed_dtype(int dtype) { return is_half(dtype) ? kFloat32 : dtype; }
 
 inline bool is_real(int dtype) { return dtype == kFloat32 || dtype == kFloat64 || is_half(dtype); }
+/// Whether it is the NumPy name of such a type.
+inline bool is_real(std::string_view name) { return is_real(element_type_named(name).dtype); }
 
-/// Whether an input or output may be of it; runs have float32 in its place.
+/// Whether an input may be of it; runs have float32 in its place.
 inline bool is_number(int dtype) {
   return is_real(dtype) || dtype == kUint8 || dtype == kInt32 || dtype == kInt64;
 }
+
+/// Whether an output may be of it; runs have float32 in its place.
+inline bool is_output(int dtype) { return is_number(dtype) || dtype == kBool; }
+inline constexpr const char* kOutputTypes =
+    "float32, float16, bfloat16, float64, int32, int64, uint8 or bool";
 
 }  // namespace lenet

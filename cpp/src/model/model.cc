@@ -85,7 +85,7 @@ class Loader {
     const std::vector<std::size_t> outputs = graph.outputs;
     set_output(graph);
     const auto is_answer = [&](std::size_t output) {
-      return is_number(graph.values[output].dtype);
+      return is_output(graph.values[output].dtype);
     };
     const bool is_for_images = graph.inputs.size() == 1 &&
                                !graph.values[graph.inputs[0]].shape.empty() &&

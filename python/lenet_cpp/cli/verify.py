@@ -119,7 +119,8 @@ def main(
     The last three use one engine and have to give the same bits; the last two also run on the
     native engine. Between engines, every output has to be within 1e-05 * max(1, |a|) (see
     --threshold), with |a| the largest output of that image, and the predicted class has to be the
-    same unless the two largest outputs are closer than that. The exit status is 1 when they differ.
+    same unless the two largest outputs are closer than that. Integers and bools have to be the
+    same. All outputs are compared, by name. The exit status is 1 when they differ.
 
     A model that takes no digits is given the images of -i, or photo-like ones made from a seed.
     """

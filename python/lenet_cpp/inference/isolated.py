@@ -22,13 +22,13 @@ from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
 from lenet_cpp.inference.options import Options
-from lenet_cpp.inference.predictor import Specified
+from lenet_cpp.inference.predictor import Specified, run_dtype
 
 MAX_MESSAGE = 1 << 16
 """The largest JSON, in bytes, that is read of the child."""
 
 _Read = TypeVar("_Read")
-_DTYPES = ("float32", "float16", "bfloat16", "float64", "uint8", "int32", "int64")
+_DTYPES = ("float32", "float16", "bfloat16", "float64", "uint8", "int32", "int64", "bool")
 _MAX_RANK = 9
 _MAX_NAME = 2048
 _MAX_SIZE = (1 << 31) - 1
@@ -146,8 +146,10 @@ class IsolatedPredictor(Specified):
         """Return the largest expected array in bytes: the declared output for these images."""
         if array is None:
             return 0
-        sizes = (size if size > 0 else 1 << 16 for size in self._output_spec.shape[1:])
-        return min(4 * max(1, len(array)) * math.prod(sizes), self._memory_limit)
+        shape = self._output_spec.shape
+        first = max(1, *shape[:1])  # of an output without a batch axis, or a fixed number of images
+        sizes = (size if size > 0 else 1 << 16 for size in shape[1:])
+        return min(4 * max(1, len(array)) * first * math.prod(sizes), self._memory_limit)
 
     def run(self, images: ArrayLike) -> NDArray[np.float32]:
         """Return the model's raw outputs; arguments and result as :meth:`Predictor.run`.
@@ -164,7 +166,7 @@ class IsolatedPredictor(Specified):
             spec = self._input_spec
             batch = np.ascontiguousarray(as_batch(images, spec.shape, spec.dtype))
             found = self._talk(child, {"shape": batch.shape}, batch, "running the model", _outputs)
-            return found.astype(self._output_spec.dtype, copy=False)
+            return found.astype(run_dtype(self._output_spec.dtype), copy=False)
 
     def _end(self) -> None:
         child, self._child = self._child, None

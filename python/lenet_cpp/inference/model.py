@@ -356,6 +356,11 @@ class Model:
 
     def require_fitting(self, shape: tuple[int, ...]) -> None:
         """Refuse what the preprocessing gives, [C, H, W], when the model does not take it."""
+        if len(self.input_shape) == 3:
+            raise Unsupported(
+                f"{self.program} takes {list(self.input_shape)}, and pictures are prepared as"
+                " [N, channels, height, width]: give such an array to lenet_cpp.Predictor"
+            )
         if not fits(shape, self.input_shape[1:]):
             raise BadInput(
                 f"{self.program} takes images of {list(self.input_shape[1:])}, the preprocessing"

@@ -51,6 +51,11 @@ def bytes_of(*parts: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
         raise BadInput(f"program and params are to be bytes, got {given}") from error
 
 
+def run_dtype(dtype: str) -> str:
+    """Return the dtype of what a run gives of an output of ``dtype``: float32 of any float."""
+    return "float32" if np.dtype(dtype).kind == "f" else dtype
+
+
 def _spec(spec: _core.TensorSpec) -> TensorSpec:
     return TensorSpec(spec.name, spec.shape, spec.dtype)
 
@@ -138,7 +143,9 @@ class _Running(Specified, Generic[_Core]):
                 [H, W, C], red first. Its other steps are the caller's.
 
         Returns:
-            [N, classes], float32 or the integers of :attr:`output_spec`; N = 0 gives [0, classes].
+            [N, classes], float32, or the integers or bools that :attr:`output_spec` names; N = 0
+            gives [0, classes]. An output without a batch axis, such as a scalar, is that of all
+            images together.
 
         Raises:
             lenet_cpp.BadInput: Wrong type or shape, or a value that is not finite.
@@ -271,8 +278,9 @@ class Predictor(_Running[_core.Predictor]):
     def output_specs(self) -> list[OutputSpec]:
         """The outputs that :meth:`run_outputs` gives; the first is :attr:`output_spec`.
 
-        They are float32, and behind those integers, such as the int64 of an ArgMax. Each has its
-        role, by the operators of the program.
+        Those of floating-point values come first, and behind them integers, such as the int64 of an
+        ArgMax, and bools. ``dtype`` is the model's. Each has its role, by the
+        operators of the program.
         """
         core = self._alive()
         return [
@@ -286,7 +294,8 @@ class Predictor(_Running[_core.Predictor]):
     ) -> dict[str, NDArray[Any]]:
         """Return several outputs of one run, by name; all of them when none is named.
 
-        Each has the dtype that :attr:`output_specs` names. Arguments and errors are those of
+        Integers and bools have the dtype that :attr:`output_specs` names, and floating-point values
+        are float32. Arguments and errors are those of
         :meth:`run`, and :class:`lenet_cpp.Unsupported` when the engine gives no output of that
         name, or an integer that float32 does not hold.
         """
@@ -301,7 +310,7 @@ class Predictor(_Running[_core.Predictor]):
         run = partial(core.run_outputs, batch, wanted, compiled)
         outputs = call_interruptibly(run, core) if _is_long(batch) else run()
         return {
-            name: output.astype(dtypes[name], copy=False)
+            name: output.astype(run_dtype(dtypes[name]), copy=False)
             for name, output in zip(wanted, outputs, strict=True)
         }
 

@@ -25,6 +25,7 @@ from lenet_cpp.models.registry import build_layer, resolve
 from lenet_cpp.models.weights import load_parameters
 from lenet_cpp.paddle_engines.running import (
     ConfiguredPredictor,
+    as_given,
     find_gpu,
     inference_config,
     paddle_failures,
@@ -77,6 +78,7 @@ class PaddleInferenceEngine:
             )
         if accelerator == "openvino" and (model.is_pir or model.params is None):
             raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
+        self._output = model.output_spec.name  # not always the program's first
         self._known: dict[str, Any] = {
             "accelerator": accelerator,
             "memory_optim": memory_optim,
@@ -107,7 +109,7 @@ class PaddleInferenceEngine:
         with paddle_failures("running the model"):
             outputs = self._predictor.run(batch)
         names = self._predictor.output_names
-        return [outputs[names.index(self._names[number])] for number in wanted]
+        return [as_given(outputs[names.index(self._names[number])]) for number in wanted]
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""
@@ -224,20 +226,25 @@ class ExecutorEngine:
 
     def run(self, batch: NDArray[np.float32], wanted: Sequence[int]) -> list[NDArray[Any]]:
         """Compute outputs."""
+        outputs = self.run_outputs(batch)
+        return [outputs[self._index_of(self._names[number])] for number in wanted]
+
+    def run_outputs(self, batch: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Compute all outputs, in the program's order."""
         require_finite(batch)
-        fetched = [self._fetched(self._names[number]) for number in wanted]
         with paddle_failures("running the model"), self._static():
             outputs: list[NDArray[Any]] = self._executor.run(
-                self._program, feed={self._inputs[0]: batch}, fetch_list=fetched
+                self._program, feed={self._inputs[0]: batch}, fetch_list=self._outputs
             )
-        return outputs
+        return list(map(as_given, outputs))
 
-    def _fetched(self, name: str) -> Any:
-        """Return the output that ``paddle.inference`` calls by a name."""
+    def _index_of(self, name: str) -> int:
+        """Return the number of the output that ``paddle.inference`` calls by a name."""
         if self._pir:  # where values have no names: Paddle numbers those that are fetched
             number = name.removeprefix("fetch_name_")
-            return self._outputs[int(number) if number.isdecimal() else 0]
-        return next((each for each in self._outputs if each.name == name), self._outputs[0])
+            return int(number) if number.isdecimal() else 0
+        names = [each.name for each in self._outputs]
+        return names.index(name) if name in names else 0
 
     def settings(self, batch_size: int) -> RunSettings:  # noqa: ARG002 - the interface has it
         """Return how batches of any size are computed."""

@@ -157,14 +157,13 @@ class ConfiguredPredictor:
         self._input = predictor.get_input_handle(self.input_name)
         self._outputs = [predictor.get_output_handle(name) for name in self.output_names]
 
-    def run(
-        self, batch: npt.NDArray[np.float32], most: int | None = None
-    ) -> list[npt.NDArray[Any]]:
-        """Return all outputs, or ``most`` of them."""
+    def run(self, batch: npt.NDArray[np.float32], *names: str) -> list[npt.NDArray[Any]]:
+        """Return the outputs of these names, or all of them in the program's order."""
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(batch)
         self._predictor.run()
-        return [output.copy_to_cpu() for output in self._outputs[:most]]
+        wanted = map(self.output_names.index, names) if names else range(len(self._outputs))
+        return [self._outputs[index].copy_to_cpu() for index in wanted]
 
 
 def run_config(config: paddle.inference.Config, inputs: Iterable[npt.NDArray[np.float32]]) -> Runs:
@@ -172,6 +171,11 @@ def run_config(config: paddle.inference.Config, inputs: Iterable[npt.NDArray[np.
     predictor = ConfiguredPredictor(config)
     outputs = list(map(predictor.run, inputs))
     return Runs(predictor.input_name, predictor.output_names, outputs)
+
+
+def as_given(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an output of Paddle as :class:`lenet_cpp.Predictor` gives it: floats are float32."""
+    return output.astype(np.float32, copy=False) if output.dtype.kind == "f" else output
 
 
 def signature_of(inputs: Sequence[npt.NDArray[Any]], runs: Runs) -> ModelSignature:

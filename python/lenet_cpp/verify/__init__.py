@@ -14,8 +14,9 @@ the same bits as each other, and within the tolerance of ``paddle.inference``. T
 arithmetic and each accelerator's differ in the order of additions: there every output must be
 within ``tolerance * max(1, |a|)`` of the reference, by default 1e-5, with ``|a|`` the largest
 output of that image, and the predicted class must be the same unless the two largest outputs are
-closer than that. With a precision of bf16 or int8 the first rule is the same, and the tolerance is
-the precision's; the reference of int8 in the native engine is Paddle's int8.
+closer than that; integers and bools must be the same (:mod:`lenet_cpp.agreement`). Every output of
+the model is compared, by name. With a precision of bf16 or int8 the first rule is the same, and the
+tolerance is the precision's; the reference of int8 in the native engine is Paddle's int8.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ from tqdm import tqdm
 from lenet_cpp import _core
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import NO_CLASS, TOLERANCES, compare, predicted
+from lenet_cpp.agreement import TOLERANCES, Comparison, compare_outputs, predicted, same_predictions
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model, check_model
@@ -46,6 +48,8 @@ from lenet_cpp.verify.routes import (
     NO_PROGRAM,
     ROUTES,
     Case,
+    Outputs,
+    named_as,
     paddle_version_of,
     run_dygraph,
     run_lenet_cpp,
@@ -91,7 +95,8 @@ def verify(
             with plain kernels is the reference instead of dygraph, unless the manifest has the
             seed of the parameters.
         formats: As for :func:`find_models`.
-        accelerators: Some of :data:`ACCELERATORS`; None for all that support the precision.
+        accelerators: Some of :data:`ACCELERATORS`; None for all that support the precision and the
+            model. Of those that are named, each has to support the model, but for native.
         batch_sizes: Images per run, 1 to 1024.
         threads: CPU threads of a run.
         check_finite: Whether the C++ routes refuse NaN and infinity.
@@ -112,6 +117,7 @@ def verify(
         BackendFailure: A route failed.
     """
     require_paddle()
+    named = accelerators is not None
     if accelerators is None:
         accelerators = _COMPUTED_BY.get(precision, ACCELERATORS)
     if tolerance is None:
@@ -138,28 +144,30 @@ def verify(
     rows: list[Row] = []
     recorded: Recorded | None = None
     correct: dict[str, int] = {}
-    inference: dict[tuple[str, str, int], NDArray[np.float32]] = {}
+    inference: dict[tuple[str, str, int], Outputs] = {}
     bar = tqdm(cases, desc="verify", unit="case", disable=None if progress else True)
     for case in bar:
         bar.set_postfix_str(f"{case.model.format} {case.accelerator} {case.batch_size}")
-        outputs = _run_case(case, images, program, unavailable)
+        outputs = _run_case(case, images, program, unavailable, named=named)
         if outputs is None:
             continue
         # The reference of the native engine is one of Paddle's rows.
         key = (case.model.format, case.paddle_accelerator, case.batch_size)
         if key not in inference:
             inference[key] = run_paddle_inference(case, images)
-        outputs["paddle.inference"] = inference[key]
+        expected, given = inference[key], outputs["lenet_cpp"]
+        notes += [note for note in _left_out(case, expected, given) if note not in notes]
+        outputs["paddle.inference"] = _those_of(expected, given)
+        renamed = _those_of(named_as(references[case.batch_size], expected), given)
         if reference in ROUTES or training_engine:
-            outputs[reference] = references[case.batch_size]
-        row = _row(case, outputs, (reference, references[case.batch_size]), exact, tolerance)
+            outputs[reference] = renamed
+        row = _row(case, outputs, (reference, renamed), exact, tolerance, len(images))
         rows.append(row)
         if record and (recorded is None or _severity(row) > _severity(recorded.row)):
-            recorded = Recorded(row, outputs, model.output_role)
+            first = {route: next(iter(every.values())) for route, every in outputs.items()}
+            recorded = Recorded(row, first, model.output_role)
         if labels is not None:
-            for route, output in outputs.items():
-                right = int((predicted(output) == labels).sum())
-                correct[route] = min(right, correct.get(route, right))
+            _count_correct(outputs, labels, correct)
     if not rows:
         raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
     if params is not None and not all(row.agrees for row in rows):
@@ -183,8 +191,10 @@ def _run_reference(
     images: NDArray[np.float32],
     layer: paddle.nn.Layer | None,
     trained: Model | None,
-) -> tuple[str, dict[int, NDArray[np.float32]]]:
+) -> tuple[str, dict[int, Outputs]]:
     """Run the reference of ``paddle.inference``; return its name and outputs for each batch size.
+
+    The outputs are in the program's order; their names may be others than those of a case.
 
     Without a layer it is the training engine with the model ``trained``, if that is given.
     """
@@ -249,15 +259,21 @@ def _run_case(
     images: NDArray[np.float32],
     program: Path | None,
     unavailable: dict[tuple[str, str], str],
-) -> dict[str, NDArray[np.float32]] | None:
-    """Run a case in C++; when the native engine refuses the model, note why and return None."""
+    *,
+    named: bool,
+) -> dict[str, Outputs] | None:
+    """Run a case in C++; None where the model is refused.
+
+    The reason is noted in ``unavailable`` for the native engine, and for an accelerator that the
+    user has not named; else it is raised.
+    """
     place = case.model.format, case.accelerator
     if place in unavailable:
         return None
     try:
         outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
     except Unsupported as error:
-        if not case.native:
+        if named and not case.native:
             raise
         unavailable[place] = str(error)
         return None
@@ -283,34 +299,101 @@ def _same_engine(paddle_version: str, program: Path | None) -> tuple[dict[str, b
     )
 
 
+def _left_out(case: Case, expected: Outputs, given: Outputs) -> list[str]:
+    """Return a note for each output of the model that the C++ routes do not give."""
+    engine = case.engine if case.native else f"{case.engine} ({case.accelerator})"
+    return [
+        f"engine {engine} gives no output {name!r}: it is not compared"
+        for name in expected
+        if name not in given
+    ]
+
+
+def _those_of(outputs: Outputs, given: Outputs) -> Outputs:
+    """Return the outputs that the C++ routes give too, in their order."""
+    return {name: outputs[name] for name in given if name in outputs}
+
+
+def _count_correct(
+    routes: dict[str, Outputs], labels: NDArray[np.int64], correct: dict[str, int]
+) -> None:
+    """Count the correct predictions of each route, unless ``correct`` has fewer."""
+    for route, outputs in routes.items():
+        classes = _classes(outputs)
+        if classes is not None:
+            right = int((classes == labels).sum())
+            correct[route] = min(right, correct.get(route, right))
+
+
+def _classes(outputs: Outputs) -> NDArray[Any] | None:
+    """Return the class of each image, [N]; None where the outputs do not tell.
+
+    They are the class numbers that the model gives itself beside sorted scores or alone, or the
+    largest of its first output [N, classes].
+    """
+    shapes = {output.shape for output in outputs.values() if output.dtype.kind == "f"}
+    rows = [output for output in outputs.values() if output.ndim == 2]
+    for output in rows:
+        if output.dtype.kind in "iu" and output.shape in shapes:
+            return output[:, 0]
+    for output in rows:
+        if output.dtype.kind == "f":
+            return predicted(output)
+    for output in outputs.values():
+        if output.dtype.kind in "iu" and output.ndim > 0 and output.size == len(output):
+            return output.ravel()
+    return None
+
+
 def _row(
     case: Case,
-    outputs: dict[str, NDArray[np.float32]],
-    reference: tuple[str, NDArray[np.float32]],
+    outputs: dict[str, Outputs],
+    reference: tuple[str, Outputs],
     exact: dict[str, bool],
     tolerance: float,
+    images: int,
 ) -> Row:
     inference = "paddle.inference"
+
+    def comparison(
+        first: str, expected: Outputs, second: str, *, exact: bool = False, tolerance: float
+    ) -> Comparison:
+        return compare_outputs(
+            expected,
+            outputs[second],
+            names=(first, second),
+            images=images,
+            exact=exact,
+            tolerance=tolerance,
+        )
+
     comparisons = [
-        compare(
+        comparison(
+            inference,
             outputs[inference],
-            outputs[route],
-            names=(inference, route),
+            route,
             exact=exact[route] and not case.native,
             tolerance=tolerance,
         )
         for route in exact
     ]
-    names = (reference[0], inference)
-    comparisons.append(compare(reference[1], outputs[inference], names=names, tolerance=tolerance))
+    comparisons.append(comparison(*reference, inference, tolerance=tolerance))
     if case.native and "C++ program" in exact:
-        routes = ("C++ program", "lenet_cpp")
+        program = "C++ program"
         comparisons.append(
-            compare(*map(outputs.__getitem__, routes), names=routes, exact=True, tolerance=0)
+            comparison(program, outputs[program], "lenet_cpp", exact=True, tolerance=0)
         )
-    classes = np.stack([predicted(output) for output in outputs.values()])
-    same = (classes == classes[0]).all(axis=0) & (classes[0] != NO_CLASS)
-    return Row(case, tuple(comparisons), int(same.sum()))
+    return Row(case, tuple(comparisons), _equal_predictions(list(outputs.values()), images))
+
+
+def _equal_predictions(routes: Sequence[Outputs], images: int) -> int:
+    """Return of how many images every route predicts the same, in each output."""
+    same = np.ones(images, np.bool_)
+    for name, reference in routes[0].items():
+        if reference.ndim > 0 and len(reference) == images:
+            for outputs in routes:
+                same &= same_predictions(reference, outputs[name])
+    return int(same.sum())
 
 
 def _severity(row: Row) -> tuple[bool, float]:

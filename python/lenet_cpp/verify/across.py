@@ -253,10 +253,18 @@ def _run(context: Context, run: Callable[[Outputs], Outputs]) -> Outputs:
     return np.concatenate([run(batch) for batch in batches(context.images, _BATCH)])
 
 
+def _only(outputs: Mapping[str, NDArray[Any]]) -> Outputs:
+    """Return the output of a network that has one."""
+    if len(outputs) != 1:
+        names = ", ".join(outputs)
+        raise Unsupported(f"frameworks are compared by one output, and the model has {names}")
+    return next(iter(outputs.values()))
+
+
 def _program(context: Context, case: Case) -> Outputs:
     if context.program is None:
         raise Unsupported(NO_PROGRAM)
-    return run_program(context.program, case, context.images)
+    return _only(run_program(context.program, case, context.images))
 
 
 def _program_onnx(context: Context) -> Outputs:
@@ -268,12 +276,14 @@ def _program_onnx(context: Context) -> Outputs:
 WAYS: dict[str, Route] = {
     "torch": _torch,
     "torch's ONNX in onnxruntime": _torch_onnx,
-    "Paddle dygraph": lambda one: softmax_of(one, run_dygraph(one.layer, one.images, _BATCH)),
-    "paddle.inference": lambda one: run_paddle_inference(one.case, one.images),
+    "Paddle dygraph": lambda one: softmax_of(
+        one, _only(run_dygraph(one.layer, one.images, _BATCH))
+    ),
+    "paddle.inference": lambda one: _only(run_paddle_inference(one.case, one.images)),
     "Paddle's ONNX in onnxruntime": lambda one: _onnxruntime(one, one.paddle_onnx),
     "OpenVINO": _openvino,
     "C++ program": lambda one: _program(one, one.case),
     "C++ program, onnxruntime": _program_onnx,
-    "lenet_cpp": lambda one: run_lenet_cpp(one.case, one.images),
+    "lenet_cpp": lambda one: _only(run_lenet_cpp(one.case, one.images)),
 }
 """The routes, in the order of the table; each raises Unsupported when it cannot run."""

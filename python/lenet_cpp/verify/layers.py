@@ -107,6 +107,8 @@ def _record_layers(layer: paddle.nn.Layer, images: NDArray[np.float32]) -> list[
 
     def recorder(name: str) -> Callable[[Any, Any, Any], None]:
         def record(sublayer: Any, _inputs: Any, output: Any) -> None:
+            if not isinstance(output, paddle.Tensor):  # the several of a recurrent cell
+                return
             kind = type(sublayer).__name__
             biased = kind in _BIASED and sublayer.bias is not None
             # A copy, because an in-place operator may overwrite it afterwards.

@@ -85,13 +85,13 @@ class Row(Compared):
 
 @dataclass(frozen=True)
 class Recorded:
-    """The outputs of each route in one row, float32 [N, classes].
+    """The first output of each route in one row, [N, classes] of a classifier.
 
     Their role is ``output_role``; see :class:`lenet_cpp.OutputSpec`.
     """
 
     row: Row
-    outputs: dict[str, NDArray[np.float32]]
+    outputs: dict[str, NDArray[Any]]
     output_role: str
 
 

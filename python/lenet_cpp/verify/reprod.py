@@ -5,10 +5,11 @@ Each route has a record, with
 
 * ``class_id``: int64 [N], the class with the largest output of each image;
 * ``prob``: float32 [N], that class's probability; the output where its kind is not known;
-* ``output``: float32 [N, classes], all outputs of the model.
+* ``output``: float32 [N, classes], the model's output, of several the first.
 
-For one image the first two are the record of Paddle's guide. ``numpy.load`` with pickling allowed
-runs code from such a file; :func:`read_record` does not.
+Of an output of another type or shape, such as class numbers, there is only ``output``. For one
+image the first two are the record of Paddle's guide. ``numpy.load`` with pickling allowed runs code
+from such a file; :func:`read_record` does not.
 """
 
 from pathlib import Path
@@ -37,10 +38,10 @@ RECORD_NAMES = {
 REPORT_NAME = "diff.txt"
 
 
-def entries(
-    output: NDArray[np.float32], role: str
-) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+def entries(output: NDArray[Any], role: str) -> dict[str, NDArray[Any]]:
     """Return the record of outputs of a role; see :class:`lenet_cpp.OutputSpec`."""
+    if output.dtype.kind != "f" or output.ndim != 2:
+        return {"output": output}
     class_id = predicted(output)
     values = normalized(output, role)
     prob = np.take_along_axis(values, class_id[:, np.newaxis], axis=1)[:, 0]
@@ -113,7 +114,8 @@ def _section(
     from reprod_log.utils import check_print_diff
 
     first, second = records[comparison.first], records[comparison.second]
-    largest = np.abs(first["output"]).max(initial=1, where=np.isfinite(first["output"]))
+    magnitude = np.abs(first["output"].astype(np.float64))
+    largest = magnitude.max(initial=1, where=np.isfinite(magnitude))
     lines = [f"{paths[comparison.first].name} - {paths[comparison.second].name}"]
     with np.errstate(invalid="ignore"):
         differences = compute_diff(first, second)

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp._base.frameworks import paddle
+from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.paddle_engines.engines import ExecutorEngine
-from lenet_cpp.paddle_engines.running import inference_config, run_config
+from lenet_cpp.paddle_engines.running import as_given, inference_config, run_config
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
 """Paddle's accelerators, and the native engine."""
 NO_PROGRAM = "there is none here; ./run.sh builds it in a clone"
 ROUTES = ("dygraph", "paddle.inference", "C++ program", "lenet_cpp")
+
+Outputs = dict[str, NDArray[Any]]
+"""All outputs of a route, by name: of all images, as :func:`join_batches` puts them together.
+Floating-point values are float32, as our engines give them; others have the model's type."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,84 @@ def batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float
     return (images[begin : begin + size] for begin in range(0, len(images), size))
 
 
-def run_dygraph(
-    layer: paddle.nn.Layer, images: NDArray[np.float32], batch_size: int
-) -> NDArray[np.float32]:
-    """Run the layer itself; float32 [N, ...] in, float32 [N, classes] out."""
-    with paddle.no_grad():
-        return np.concatenate(
-            [layer(paddle.to_tensor(batch)).numpy() for batch in batches(images, batch_size)]
+def join_batches(name: str, parts: Sequence[NDArray[Any]], sizes: Sequence[int]) -> NDArray[Any]:
+    """Put an output together that was computed in batches of these sizes.
+
+    The images of [N, ...] follow each other. An output of another shape, such as a scalar, belongs
+    to a batch as a whole: of several batches it is [batches, ...]. The C++ program does the same.
+
+    Raises:
+        Unsupported: Such an output has another shape in each batch.
+    """
+    items = {part.shape[1:] for part in parts}
+    if len(items) == 1 and all(
+        part.ndim > 0 and len(part) == size for part, size in zip(parts, sizes, strict=True)
+    ):
+        return np.concatenate(parts)
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.shape for part in parts}) > 1:
+        raise Unsupported(
+            f"the output {name!r} has no batch axis and another shape in each batch, such as"
+            f" {list(parts[0].shape)} and {list(parts[-1].shape)}; choose batch sizes that divide"
+            " the number of images"
         )
+    return np.stack(parts)
 
 
-def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _joined(
+    names: Sequence[str], runs: Iterable[Sequence[NDArray[Any]]], sizes: Sequence[int]
+) -> Outputs:
+    """Put the outputs of all batches together; ``runs`` gives those of each, in this order."""
+    parts = [list(map(as_given, run)) for run in runs]
+    return {
+        name: join_batches(name, [run[i] for run in parts], sizes) for i, name in enumerate(names)
+    }
+
+
+def _sizes(images: NDArray[np.float32], size: int) -> list[int]:
+    return [len(batch) for batch in batches(images, size)]
+
+
+def _numbered(runs: Sequence[Sequence[NDArray[Any]]], sizes: Sequence[int]) -> Outputs:
+    """Put outputs without names together, as :func:`_joined` does: the names are numbers."""
+    return _joined([str(i) for i in range(len(runs[0]))], runs, sizes)
+
+
+def named_as(outputs: Outputs, other: Outputs) -> Outputs:
+    """Return outputs in the program's order under the names that another route gives them.
+
+    Paddle's network and training engine give outputs no names, and the same model has other names
+    in a .json than in a .pdmodel.
+
+    Raises:
+        BadModel: There is another number of them.
+    """
+    if len(outputs) != len(other):
+        raise BadModel(
+            f"the reference gives {len(outputs)} outputs, paddle.inference {len(other)}: they do"
+            " not run the same model"
+        )
+    return dict(zip(other, outputs.values(), strict=True))
+
+
+def run_dygraph(layer: paddle.nn.Layer, images: NDArray[np.float32], batch_size: int) -> Outputs:
+    """Run the layer itself, for images float32 [N, ...].
+
+    It returns a tensor, or tensors in a list, a tuple or a dictionary. They are numbered in the
+    order in which ``paddle.jit.save`` keeps them.
+    """
+
+    def run(batch: NDArray[np.float32]) -> list[NDArray[Any]]:
+        returned = paddle.utils.flatten(layer(paddle.to_tensor(batch)))
+        return [each.numpy() for each in returned if isinstance(each, paddle.Tensor)]
+
+    with paddle.no_grad():
+        runs = list(map(run, batches(images, batch_size)))
+    return _numbered(runs, _sizes(images, batch_size))
+
+
+def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> Outputs:
     """Run a model with ``paddle.inference``, configured as ``load_predictor.cc`` does.
 
     This function does not check the files. Paddle crashes on some damaged ones, so load the model
@@ -91,18 +163,20 @@ def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> NDArray[np.
             cache=cache,
         )
         runs = run_config(config, batches(images, case.batch_size))
-    return np.concatenate([outputs[0] for outputs in runs.outputs])
+    return _joined(runs.output_names, runs.outputs, _sizes(images, case.batch_size))
 
 
-def run_training_engine(
-    model: Model, images: NDArray[np.float32], batch_size: int
-) -> NDArray[np.float32]:
-    """Run a model with Paddle's training engine, ``paddle.static.Executor``; or BackendFailure."""
+def run_training_engine(model: Model, images: NDArray[np.float32], batch_size: int) -> Outputs:
+    """Run a model with Paddle's training engine, ``paddle.static.Executor``; or BackendFailure.
+
+    The outputs are numbered in the program's order.
+    """
     with closing(ExecutorEngine(model)) as engine:
-        return np.concatenate([engine.run(batch, [0])[0] for batch in batches(images, batch_size)])
+        runs = [engine.run_outputs(batch) for batch in batches(images, batch_size)]
+    return _numbered(runs, _sizes(images, batch_size))
 
 
-def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> Outputs:
     """Run a model with :class:`lenet_cpp.Predictor`, whose errors it has."""
     with Predictor(
         case.model.program,
@@ -114,13 +188,18 @@ def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> NDArray[np.float32
         check_finite=case.check_finite,
         max_batch_size=case.batch_size,
     ) as predictor:
-        return np.concatenate([predictor.run(batch) for batch in batches(images, case.batch_size)])
+        names = [spec.name for spec in predictor.output_specs]
+        runs = [
+            list(predictor.run_outputs(batch).values())
+            for batch in batches(images, case.batch_size)
+        ]
+    return _joined(names, runs, _sizes(images, case.batch_size))
 
 
-def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> Outputs:
     """Run a model with the C++ program, in a separate process; errors as :func:`call_program`."""
     with tempfile.TemporaryDirectory(prefix="lenet-") as name:
-        source, output = Path(name, "images.npy"), Path(name, "outputs.npy")
+        source, output = Path(name, "images.npy"), Path(name, "outputs.npz")
         np.save(source, images)
         call_program(
             program,
@@ -136,8 +215,8 @@ def run_program(program: Path, case: Case, images: NDArray[np.float32]) -> NDArr
             f"--precision={case.precision}",
             f"--check_finite={str(case.check_finite).lower()}",
         )
-        result: NDArray[np.float32] = np.load(output)
-        return result
+        with np.load(output) as written:
+            return dict(written)
 
 
 def paddle_version_of(program: Path) -> str:

@@ -314,11 +314,22 @@ TensorSpec spec_of(const Session& session, std::size_t index,
   if (tensor == nullptr) return spec;
   const ElementType& element =
       onnx_element_type(result<ort::ElementType>(api().GetTensorElementType, tensor));
-  if (is_number(element.dtype)) {
+  if (is_output(element.dtype)) {
     spec.dtype = element.name;
     spec.shape = shape_of(tensor);
   }
   return spec;
+}
+
+/// Tells a scalar from an output of a shape that onnxruntime does not know, by the check.
+void take_shape(const Model& model, TensorSpec& output) {
+  if (model.refusal) return;
+  for (const std::size_t index : model.graph.outputs) {
+    const lenet::Value& known = model.graph.values[index];
+    if (known.name != output.name || !known.has_shape) continue;
+    output.shape = known.shape;
+    output.by_image = !known.shape.empty();
+  }
 }
 
 /// What clones share: a session may be run by any number of threads at once.
@@ -347,26 +358,24 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
   const auto outputs = result<std::size_t>(api().SessionGetOutputCount, session.get());
   require_one_input(model, inputs, outputs);
   loaded->input = spec_of(session, 0, api().SessionGetInputName, api().SessionGetInputTypeInfo);
-  if (loaded->input.dtype.empty()) {
+  if (!is_number(element_type_named(loaded->input.dtype).dtype)) {
     refuse_model(model, " has an input '" + loaded->input.name +
                             "' that is no tensor of float32, float64, uint8, int32, int64, "
                             "float16 or bfloat16 values");
   }
-  for (const bool real : {true, false}) {  // integers come last
+  for (const bool real : {true, false}) {  // integers and bools come last
     for (std::size_t i = 0; i < outputs; ++i) {
       TensorSpec output =
           spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
       const int dtype = element_type_named(output.dtype).dtype;
       if (dtype < 0 || is_real(dtype) != real) continue;
-      if (real) output.dtype = "float32";
+      if (output.shape.empty()) take_shape(model, output);
       loaded->output_types.push_back(dtype);
       loaded->outputs.push_back(std::move(output));
     }
   }
   if (loaded->outputs.empty()) {
-    refuse_model(model,
-                 " has no output of float32, float64, uint8, int32, int64, float16 or bfloat16 "
-                 "values");
+    refuse_model(model, std::string(" has no output of ") + kOutputTypes + " values");
   }
   if (loaded->input.shape.empty()) {
     refuse_model(model, " does not say the shape of its input '" + loaded->input.name +

@@ -58,6 +58,29 @@ auto guarded(const char* doing, Action&& action, Accelerator accelerator = Accel
   }
 }
 
+/// The type as the program names it; -1 of one that no output may have.
+int dtype_of_paddle(paddle_infer::DataType type) {
+  using paddle_infer::DataType;
+  switch (type) {
+    case DataType::FLOAT32:
+      return kFloat32;
+    case DataType::FLOAT64:
+      return kFloat64;
+    case DataType::FLOAT16:
+      return kFloat16;
+    case DataType::INT64:
+      return kInt64;
+    case DataType::INT32:
+      return kInt32;
+    case DataType::UINT8:
+      return kUint8;
+    case DataType::BOOL:
+      return kBool;
+    default:
+      return -1;
+  }
+}
+
 /// The predictors of one loaded model. Paddle frees the weights of a .pdmodel with whichever
 /// predictor is destroyed first, so all are kept until the last is no longer used; one that is
 /// given back before is lent again.
@@ -149,13 +172,18 @@ class PaddleEngine final : public Engine {
     using Types = decltype(predictor_->GetInputTypes());
     const bool known = model.format != ModelFormat::Json || !is_paddle_3_1();
     const Types input_types = known ? predictor_->GetInputTypes() : Types();
-    const Types output_types = known ? predictor_->GetOutputTypes() : Types();
+    // What Paddle 3.3 says of a .json is float32 for int64 too, and it throws where an output of a
+    // .pdmodel is bool: the program knows better.
+    const auto is_told = [&](std::size_t i) {
+      return i < model.graph.outputs.size() &&
+             is_output(model.graph.values[model.graph.outputs[i]].dtype);
+    };
+    bool all_told = true;
+    for (std::size_t i = 0; i < outputs.size(); ++i) all_told = all_told && is_told(i);
+    const Types output_types = known && !all_told ? predictor_->GetOutputTypes() : Types();
     const auto dtype_of = [](const Types& types, const std::string& name) {
       const auto type = types.find(name);
-      if (type == types.end() || type->second == paddle_infer::DataType::FLOAT32) return kFloat32;
-      return type->second == paddle_infer::DataType::INT64   ? kInt64
-             : type->second == paddle_infer::DataType::INT32 ? kInt32
-                                                             : -1;
+      return type == types.end() ? kFloat32 : dtype_of_paddle(type->second);
     };
     // What Paddle 3.3 says of a .json is float32 whatever the input is: the program knows better.
     const Graph& program = model.graph;
@@ -169,19 +197,18 @@ class PaddleEngine final : public Engine {
                    element_type(input_dtype_).name};
     input_ = predictor_->GetInputHandle(inputs[0]);
     const auto shapes = predictor_->GetOutputTensorShape();
-    for (const int dtype : {kFloat32, kInt64, kInt32}) {
+    for (const bool real : {true, false}) {
       for (std::size_t i = 0; i < outputs.size(); ++i) {
-        // What Paddle 3.3 says of a .json is float32 for int64 too: the check knows better.
-        const Graph& graph = model.graph;
-        const bool checked = !model.refusal && i < graph.outputs.size();
-        const int given = checked ? declared_dtype(graph.values[graph.outputs[i]])
-                                  : dtype_of(output_types, outputs[i]);
-        if (given != dtype) continue;
+        const int dtype = is_told(i) ? declared_dtype(program.values[program.outputs[i]])
+                                     : dtype_of(output_types, outputs[i]);
+        if (!is_output(dtype) || is_real(dtype) != real) continue;
         output_specs_.push_back({outputs[i], shapes.at(outputs[i]), element_type(dtype).name});
         outputs_.push_back(predictor_->GetOutputHandle(outputs[i]));
       }
     }
-    if (outputs_.empty()) refuse_model(model, " has no output of float32, int64 or int32 values");
+    if (outputs_.empty()) {
+      refuse_model(model, std::string(" has no output of ") + kOutputTypes + " values");
+    }
   }
 
   ~PaddleEngine() override {
@@ -208,15 +235,7 @@ class PaddleEngine final : public Engine {
         const std::vector<int> sizes = outputs_[i]->shape();
         const Shape shape(sizes.begin(), sizes.end());
         float* const to = outputs.place(i, shape);
-        // OpenVINO may give shorter integers than the program says.
-        const paddle_infer::DataType type = outputs_[i]->type();
-        if (type == paddle_infer::DataType::INT64) {
-          copy_integers<std::int64_t>(*outputs_[i], element_count(shape), to);
-        } else if (type == paddle_infer::DataType::INT32) {
-          copy_integers<std::int32_t>(*outputs_[i], element_count(shape), to);
-        } else {
-          outputs_[i]->CopyToCpu(to);
-        }
+        copy_output(*outputs_[i], element_count(shape), to);
         require_exact(output_specs_[i], to, element_count(shape));
       }
     });
@@ -274,12 +293,38 @@ class PaddleEngine final : public Engine {
     input_->CopyFromCpu(static_cast<const Number*>(input.numbers));
   }
 
-  template <typename Integer>
-  static void copy_integers(const paddle_infer::Tensor& from, std::size_t count, float* to) {
-    std::vector<Integer> values(count);
-    from.CopyToCpu(values.data());
-    std::transform(values.begin(), values.end(), to,
-                   [](Integer value) { return static_cast<float>(value); });
+  void copy_output(const paddle_infer::Tensor& from, std::size_t count, float* to) {
+    using paddle_infer::DataType;
+    // OpenVINO may give shorter integers than the program says.
+    switch (from.type()) {
+      case DataType::FLOAT32:
+        return from.CopyToCpu(to);
+      case DataType::FLOAT64:
+        return copy_converted<double>(from, count, to);
+      case DataType::FLOAT16:
+        return copy_converted<phi::dtype::float16>(from, count, to);
+      case DataType::INT64:
+        return copy_converted<std::int64_t>(from, count, to);
+      case DataType::INT32:
+        return copy_converted<std::int32_t>(from, count, to);
+      case DataType::UINT8:
+        return copy_converted<std::uint8_t>(from, count, to);
+      case DataType::BOOL:
+        return copy_converted<bool>(from, count, to);
+      default:
+        refuse_model(
+            model_, " gives the output '" + from.name() + "' in a type other than " + kOutputTypes);
+    }
+  }
+
+  template <typename Number>
+  static void copy_converted(const paddle_infer::Tensor& from, std::size_t count, float* to) {
+    const auto numbers = std::make_unique<Number[]>(count);
+    from.CopyToCpu(numbers.get());
+    Value contents;
+    contents.data_dtype = dtype_of_paddle(from.type());
+    contents.data = {reinterpret_cast<const char*>(numbers.get()), count * sizeof(Number)};
+    copy_floats(contents, to);
   }
 
   void run_network() {
