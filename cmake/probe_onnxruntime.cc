@@ -35,6 +35,30 @@ constexpr unsigned char kModel[] = {
     0x42, 4,  0x0a, 0,    0x10, 13,                   // opset_import
 };
 
+// y = ZipMap(x), for x of float [N, 2]: a list of maps from "b" and "a" to the two numbers.
+constexpr unsigned char kMapModel[] = {
+    0x08, 7,                                                    // ir_version
+    0x3a, 106,                                                  // graph:
+    0x0a, 58,  0x0a, 1,    'x',  0x12, 1,    'y',               //   node: input, output,
+    0x22, 6,   'Z',  'i',  'p',  'M',  'a',  'p',               //     operator
+    0x2a, 30,  0x0a, 19,   'c',  'l',  'a',  's',  's',  'l',   //     attribute: name,
+    'a',  'b', 'e',  'l',  's',  '_',  's',  't',  'r',  'i',   //
+    'n',  'g', 's',  0x4a, 1,    'b',  0x4a, 1,    'a',  0xa0,  //       texts,
+    0x01, 8,                                                    //       type
+    0x3a, 10,  'a',  'i',  '.',  'o',  'n',  'n',  'x',  '.',   //     domain
+    'm',  'l',                                                  //
+    0x12, 1,   'g',                                             //   name
+    0x5a, 20,  0x0a, 1,    'x',                                 //   input: name,
+    0x12, 15,  0x0a, 13,   0x08, 1,    0x12, 9,                 //     type: float,
+    0x0a, 3,   0x12, 1,    'N',  0x0a, 2,    0x08, 2,           //     dimensions
+    0x62, 19,  0x0a, 1,    'y',                                 //   output: name,
+    0x12, 14,  0x22, 12,   0x0a, 10,                            //     type: list of
+    0x2a, 8,   0x08, 8,    0x12, 4,    0x0a, 2,    0x08, 1,     //     maps of text to float
+    0x42, 4,   0x0a, 0,    0x10, 13,                            // opset_import
+    0x42, 14,  0x0a, 10,   'a',  'i',  '.',  'o',  'n',  'n',   // opset_import
+    'x',  '.', 'm',  'l',  0x10, 1,                             //
+};
+
 [[noreturn]] void moved(const std::string& what) {
   std::printf("MOVED: %s\n", what.c_str());
   std::fflush(stdout);
@@ -129,14 +153,57 @@ void check_type(Session* session, decltype(Api::SessionGetInputTypeInfo) get_typ
   api->ReleaseTypeInfo(type);
 }
 
-void check_run(Session* session) {
+/// What the first model gives for six numbers.
+void check_sum(Value* made, const float* data) {
+  TensorInfo* info = nullptr;
+  CHECK_CALL(GetTensorTypeAndShape, made, &info);
+  std::int64_t shape[2] = {};
+  CHECK_CALL(GetDimensions, info, shape, 2);
+  void* found = nullptr;
+  CHECK_CALL(GetTensorMutableData, made, &found);
+  bool doubled = shape[0] == 3 && shape[1] == 2;
+  for (int i = 0; i < 6; ++i) doubled &= static_cast<const float*>(found)[i] == 2 * data[i];
+  require(doubled, "a sum is another");
+  checking("ReleaseTensorTypeAndShapeInfo");
+  api->ReleaseTensorTypeAndShapeInfo(info);
+}
+
+/// What the second model gives for 1, 2, 3, 4.
+void check_maps(Value* list) {
+  Allocator* allocator = nullptr;
+  CHECK_CALL(GetAllocatorWithDefaultOptions, &allocator);
+  std::size_t count = 0;
+  CHECK_CALL(GetValueCount, list, &count);
+  require(count == 2, "the number of maps is another");
+  Value* map = nullptr;
+  CHECK_CALL(GetValue, list, 1, allocator, &map);
+  Value* keys = nullptr;
+  CHECK_CALL(GetValue, map, 0, allocator, &keys);
+  Value* values = nullptr;
+  CHECK_CALL(GetValue, map, 1, allocator, &values);
+  CHECK_CALL(GetStringTensorDataLength, keys, &count);
+  require(count == 2, "the length of texts is another");
+  char texts[2] = {};
+  std::size_t begins[2] = {};
+  CHECK_CALL(GetStringTensorContent, keys, texts, 2, begins, 2);
+  require(texts[0] == 'a' && texts[1] == 'b' && begins[0] == 0 && begins[1] == 1,
+          "the keys of a map are others");
+  void* found = nullptr;
+  CHECK_CALL(GetTensorMutableData, values, &found);
+  const auto* numbers = static_cast<const float*>(found);
+  require(numbers[0] == 4 && numbers[1] == 3, "the values of a map are others");
+  for (Value* value : {keys, values, map}) api->ReleaseValue(value);
+}
+
+/// \param gives_maps it is the second model
+void check_run(Session* session, bool gives_maps = false) {
   MemoryInfo* memory = nullptr;
   CHECK_CALL(CreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory, &memory);
   float data[6] = {1, 2, 3, 4, 5, 6};
-  const std::int64_t given_shape[] = {3, 2};
+  const std::int64_t given_shape[] = {gives_maps ? 2 : 3, 2};
   Value* given = nullptr;
-  CHECK_CALL(CreateTensorWithDataAsOrtValue, memory, data, sizeof(data), given_shape, 2, kFloat,
-             &given);
+  CHECK_CALL(CreateTensorWithDataAsOrtValue, memory, data, gives_maps ? 16 : 24, given_shape, 2,
+             kFloat, &given);
   const char* input = "x";
   const char* output = "y";
   const Value* inputs[] = {given};
@@ -152,17 +219,11 @@ void check_run(Session* session) {
   CHECK_CALL(Run, session, options, &input, inputs, 1, &output, 1, &made);
   checking("ReleaseRunOptions");
   api->ReleaseRunOptions(options);
-  TensorInfo* info = nullptr;
-  CHECK_CALL(GetTensorTypeAndShape, made, &info);
-  std::int64_t shape[2] = {};
-  CHECK_CALL(GetDimensions, info, shape, 2);
-  void* found = nullptr;
-  CHECK_CALL(GetTensorMutableData, made, &found);
-  bool doubled = shape[0] == 3 && shape[1] == 2;
-  for (int i = 0; i < 6; ++i) doubled &= static_cast<const float*>(found)[i] == 2 * data[i];
-  require(doubled, "a sum is another");
-  checking("ReleaseTensorTypeAndShapeInfo");
-  api->ReleaseTensorTypeAndShapeInfo(info);
+  if (gives_maps) {
+    check_maps(made);
+  } else {
+    check_sum(made, data);
+  }
   checking("ReleaseValue");
   api->ReleaseValue(made);
   api->ReleaseValue(given);
@@ -216,6 +277,11 @@ int main(int argc, char** argv) {
   check_type(session, api->SessionGetOutputTypeInfo);
   check_run(session);
   checking("ReleaseSession");
+  api->ReleaseSession(session);
+  std::ofstream(file, std::ios::binary)
+      .write(reinterpret_cast<const char*>(kMapModel), sizeof(kMapModel));
+  CHECK_CALL(CreateSession, environment, file.c_str(), options, &session);
+  check_run(session, true);
   api->ReleaseSession(session);
   check_provider<TensorRtOptions, &Api::CreateTensorRTProviderOptions,
                  &Api::UpdateTensorRTProviderOptions,

@@ -18,9 +18,9 @@ namespace {
 using Names = std::vector<std::string>;
 
 // As in Python, also those that only Python decodes: an image is refused rather than left out.
-constexpr std::array<std::string_view, 14> kSuffixes = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg",
-                                                        ".jpg", ".pbm", ".pgm",  ".png", ".pnm",
-                                                        ".ppm", ".tif", ".tiff", ".webp"};
+constexpr std::array<std::string_view, 17> kSuffixes = {
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe",  ".jpeg", ".jpg",
+    ".pbm",  ".pgm", ".png", ".pnm",  ".ppm",  ".tif",  ".tiff", ".webp"};
 
 bool is_image(const std::string& path) {
   std::string suffix = platform::suffix_of(path);
@@ -93,16 +93,20 @@ std::vector<ImageName> find_images(const Names& names, bool missing) {
   return images;
 }
 
-Described describe(const Config& config, const std::string& preprocess) {
+Described describe(const Predictor& predictor, const std::string& preprocess) {
+  const Config& config = predictor.config();
+  const std::vector<std::string>& names = predictor.class_names();
   const AttachedModel* const attached = attached_model(config);
   if (attached == nullptr)
-    return describe_model(config.model_file, preprocess, config.check_hashes);
-  return describe_model(attached->name, preprocess, attached->preprocess, attached->manifest);
+    return describe_model(config.model_file, preprocess, config.check_hashes, names);
+  return describe_model(attached->name, preprocess, attached->preprocess, attached->manifest,
+                        names);
 }
 
-Described require_description(const Config& config, const std::string& preprocess) {
-  Described found = describe(config, preprocess);
+Described require_description(const Predictor& predictor, const std::string& preprocess) {
+  Described found = describe(predictor, preprocess);
   if (!found.source.empty()) return found;
+  const Config& config = predictor.config();
   const bool attached = attached_model(config) != nullptr;
   throw Error(ErrorCode::FileNotFound,
               (attached ? std::string("the model in this program has no preprocess.json")

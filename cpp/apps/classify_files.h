@@ -9,6 +9,7 @@
 #include "description/description.h"
 #include "lenet/config.h"
 #include "lenet/image_pipeline.h"
+#include "lenet/predictor.h"
 
 namespace lenet::apps {
 
@@ -39,11 +40,10 @@ struct ImageName {
 /// \throws Error FileNotFound when something does not exist, or a folder holds no image.
 std::vector<ImageName> find_images(const std::vector<std::string>& names, bool missing);
 
-/// \param config of the predictor, which has the files resolved
 /// \param preprocess the file; empty: the one beside the model
 /// \returns and throws as describe_model, of the attached model or that of the files
-Described describe(const Config& config, const std::string& preprocess);
+Described describe(const Predictor& predictor, const std::string& preprocess);
 /// \throws Error FileNotFound too, when nothing describes the images.
-Described require_description(const Config& config, const std::string& preprocess);
+Described require_description(const Predictor& predictor, const std::string& preprocess);
 
 }  // namespace lenet::apps

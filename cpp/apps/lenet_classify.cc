@@ -168,7 +168,7 @@ Classified classify(const ClassifyOptions& options) {
   std::vector<std::string> labels;
   if (!options.labels.empty()) labels = read_class_names(options.labels);
   Predictor predictor = make_predictor(kName, options.config);
-  Described described = require_description(predictor.config(), options.preprocess);
+  Described described = require_description(predictor, options.preprocess);
   Description& description = described.description;
   if (!labels.empty()) {
     if (labels.size() == 2)

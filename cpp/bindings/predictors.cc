@@ -240,6 +240,8 @@ void register_predictor(py::module_& module) {
       .def("cancel", [](SharedPredictor& self) { self.at_once().cancel(); })
       .def_property_readonly("output_specs",
                              [](SharedPredictor& self) { return self.at_once().output_specs(); })
+      .def_property_readonly("class_names",
+                             [](SharedPredictor& self) { return self.at_once().class_names(); })
       .def_property_readonly("precision_reason",
                              [](SharedPredictor& self) {  // run_layers may exchange the engine
                                return in_turn(self, [](Predictor& predictor) {

@@ -29,7 +29,7 @@ struct Value;
 
 enum ErrorCode : int { kNoSuchFile = 3, kNotImplemented = 9 };
 
-enum ElementType : int { kFloat = 1 };  // ONNX's TensorProto.DataType
+enum ElementType : int { kFloat = 1, kLong = 7, kText = 8 };  // ONNX's TensorProto.DataType
 
 enum LogLevel : int { kLogFatal = 4 };
 
@@ -96,7 +96,12 @@ struct Api {
                                             ElementType, Value** made) noexcept;
   void* unused_50;
   Status* (*GetTensorMutableData)(Value*, void** data) noexcept;
-  void* unused_52[3];
+  void* unused_52;
+  /// The bytes of all texts together.
+  Status* (*GetStringTensorDataLength)(const Value*, std::size_t* bytes) noexcept;
+  /// Gives them one behind the other, and where each begins.
+  Status* (*GetStringTensorContent)(const Value*, void* texts, std::size_t bytes,
+                                    std::size_t* begins, std::size_t count) noexcept;
   /// Gives null for what is no tensor.
   Status* (*CastTypeInfoToTensorInfo)(const TypeInfo*, const TensorInfo** info) noexcept;
   void* unused_56[4];
@@ -111,7 +116,11 @@ struct Api {
   Status* (*AllocatorFree)(Allocator*, void*) noexcept;
   void* unused_77;
   Status* (*GetAllocatorWithDefaultOptions)(Allocator**) noexcept;
-  void* unused_79[14];
+  void* unused_79;
+  /// Gives an element of a list, or of a map 0: the keys, 1: the values, as a new value.
+  Status* (*GetValue)(const Value*, int index, Allocator*, Value** made) noexcept;
+  Status* (*GetValueCount)(const Value*, std::size_t* count) noexcept;
+  void* unused_82[11];
   void (*ReleaseStatus)(Status*) noexcept;
   void (*ReleaseMemoryInfo)(MemoryInfo*) noexcept;
   void (*ReleaseSession)(Session*) noexcept;

@@ -69,7 +69,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   joins_images = first_->joins_images();
   multiply_adds = first_->multiply_adds();
   try {
-    described = apps::describe(config, "");
+    described = apps::describe(*first_, "");
     if (!described.source.empty()) pipeline = ImagePipeline(described.description.images);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::Unsupported) throw;

@@ -23,9 +23,10 @@
 
 namespace {
 
-lenet::Described describe(const lenet::Config& config, const std::string& preprocess) {
-  lenet::Described found =
-      lenet::describe_model(config.model_file, preprocess, config.check_hashes);
+lenet::Described describe(const lenet::Predictor& predictor, const std::string& preprocess) {
+  const lenet::Config& config = predictor.config();
+  lenet::Described found = lenet::describe_model(config.model_file, preprocess, config.check_hashes,
+                                                 predictor.class_names());
   if (!found.source.empty()) return found;
   throw lenet::Error(lenet::ErrorCode::FileNotFound, lenet::no_description(config.model_file) +
                                                          "; name such a file, as 'preprocess'");
@@ -50,7 +51,7 @@ struct lenet_pipeline {
 struct lenet_classifier {
   lenet_classifier(const lenet::Config& config, const std::string& preprocess)
       : origin(config),
-        described(describe(origin.config(), preprocess)),
+        described(describe(origin, preprocess)),
         pipeline(described.description.images),
         plan(plan_outputs(origin, described)) {}
 

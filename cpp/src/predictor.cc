@@ -40,21 +40,38 @@ void require_options(const Config& config) {
   require(config.max_sizes >= 0, "max_sizes", config.max_sizes, "or more, or 0 for any number");
 }
 
+/// How a quantized model is made of one of this format.
+const char* how_to_quantize(ModelFormat format) {
+  switch (format) {
+    case ModelFormat::Onnx:
+      return "lenet-cpp import makes a .pdmodel of it, which lenet-cpp quantize takes";
+    case ModelFormat::Separate:
+      return "lenet-cpp convert --to pdmodel makes a model of it which lenet-cpp quantize takes";
+    default:
+      return "lenet-cpp quantize makes a quantized model of it";
+  }
+}
+
 /// \throws Error Unsupported: nothing of the model runs in int8.
-void require_quantized(const Model& model) {
-  const char* const problem =
-      model.format == ModelFormat::Json
-          ? " is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
-            "lenet-cpp quantize"
-      : !model.quantized
-          ? " is not quantized, so that nothing of it runs in int8: lenet-cpp quantize makes a "
-            "quantized model of it; use precision fp32 or bf16 for this one"
-      : model.float_weights
-          ? " is quantized, but its weights are stored as float32, of which int8 makes wrong "
-            "answers; lenet-cpp quantize stores them as int8; this model runs with engine paddle "
-            "and precision fp32"
-          : nullptr;
-  if (problem != nullptr) refuse_model(model, problem);
+void require_quantized(const Config& config, const Model& model) {
+  if (model.format == ModelFormat::Json) {
+    refuse_model(model,
+                 " is a .json program, of which nothing runs in int8; quantize its .pdmodel with "
+                 "lenet-cpp quantize");
+  }
+  if (!model.quantized) {
+    const std::string precisions = name_precisions(config, model);
+    refuse_model(model, std::string(" is not quantized, so that nothing of it runs in int8: ") +
+                            how_to_quantize(model.format) +
+                            (precisions.empty() ? "" : "; use precision ") + precisions +
+                            (precisions.empty() ? "" : " for this one"));
+  }
+  if (model.float_weights) {
+    refuse_model(model,
+                 " is quantized, but its weights are stored as float32, of which int8 makes wrong "
+                 "answers; lenet-cpp quantize stores them as int8; this model runs with engine "
+                 "paddle and precision fp32");
+  }
 }
 
 /// What an engine gives is compared with what the model itself declares.
@@ -303,7 +320,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
   state.choice = find_engines(config, files);
   state.model = load_model(files, config, bytes);
   state.multiply_adds = state.model->graph.multiply_adds;
-  if (config.precision == Precision::Int8) require_quantized(*state.model);
+  if (config.precision == Precision::Int8) require_quantized(config, *state.model);
   const bool named = config.engine != EngineKind::Auto;
   if (bytes == nullptr) {
     config.model_file = files.program;
@@ -512,7 +529,9 @@ void Predictor::choose_engine() {
     const bool last = row == state.choice.back();
     state.take(*row, nullptr);
     try {
-      state.engine = row->create(state.config, state.model);
+      Config asked = state.config;
+      if (!last) asked.engine = EngineKind::Auto;
+      state.engine = row->create(asked, state.model);
       const bool only = last && slower == nullptr;
       if (only || state.engine->is_fastest()) return state.engine->prepare();
       if (slower == nullptr) {
@@ -648,6 +667,10 @@ bool Predictor::joins_images() const noexcept {
 }
 const std::vector<OutputMeaning>& Predictor::output_meanings() const noexcept {
   return state_->meanings;
+}
+
+const std::vector<std::string>& Predictor::class_names() const noexcept {
+  return state_->model->class_names;
 }
 
 const char* to_string(OutputRole role) {

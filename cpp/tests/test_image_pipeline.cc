@@ -106,8 +106,22 @@ TEST_CASE("what is no image, or one of another kind") {
     kDecode.refuses(text, "not an image");
   }
   for (const std::string& text :
-       {"GIF89a"s, "II*\0"s, "MM\0*"s, "P3 1 1 255 1 2 3"s, "\0\0\0\x18"s + "ftypheic"}) {
-    kDecode.refuses(text, "convert it to PNG", ErrorCode::Unsupported);
+       {"GIF89a"s, "II*\0"s, "MM\0*"s, "P1 1 1 1"s, "P3 1 1 255 1 2 3"s, "P4 1 1 x"s}) {
+    kDecode.refuses(text, "convert it to PNG, or classify it in Python. Read are",
+                    ErrorCode::Unsupported);
+  }
+  const auto box = [](const std::string& brands) { return "\0\0\0\x1c"s + "ftyp" + brands; };
+  for (const std::string& brands : {"heic\0\0\0\0mif1heic"s, "mif1\0\0\0\0mif1heic"s, "heix"s}) {
+    kDecode.refuses(box(brands), "pip install pillow-heif", ErrorCode::Unsupported);
+  }
+  for (const std::string& brands : {"avif\0\0\0\0avif"s, "mif1\0\0\0\0mif1avif"s}) {
+    kDecode.refuses(box(brands), "in Python with Pillow 11.3 or later", ErrorCode::Unsupported);
+  }
+  for (const std::string& brands : {"isom\0\0\2\0isomiso2"s, "qt  "s, ""s, "h"s}) {
+    kDecode.refuses(box(brands), "not an image that can be read");
+  }
+  for (const std::string& text : {"P7\n"s, "Pf\n"s, "PF\n"s, "\0\0\0\x0cjP  "s}) {
+    kDecode.refuses(text, "convert it to PNG. Read are", ErrorCode::Unsupported);
   }
   CHECK_ERROR(FileNotFound, "No such file", decode_image("/nowhere/at/all"));
   CHECK_ERROR(FileNotFound, "folder", decode_image("/"));

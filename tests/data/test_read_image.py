@@ -4,12 +4,14 @@ import io
 import os
 import struct
 import sys
+import types
 import warnings
 import zlib
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, features
 
 import lenet_cpp
 from lenet_cpp.data import images
@@ -389,6 +391,52 @@ def test_exif_of_each_orientation_is_pillows_where_it_is_large():
         exif = turned(orientation)
         exif[0x010E] = "x" * 5000
         assert np.array_equal(read(saved(pixels, "PNG", exif=exif)), expected(pixels))
+
+
+HEIC = struct.pack(">I", 28) + b"ftypheic\0\0\0\0mif1heicmiaf"
+
+
+def test_a_heic_needs_pillow_heif(tmp_path, monkeypatch):
+    """Say what to install; with the package, its class reads the file, and Pillow stays alike."""
+    pixels = random_pixels(5, 7, 3)
+    content = HEIC + saved(pixels, "PNG")
+    (tmp_path / "x.jpg").write_bytes(content)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    problem = r"is a HEIC: .* pip install pillow-heif; or save it anew as PNG or JPEG"
+    with refused(lenet_cpp.Unsupported, problem, tmp_path / "x.jpg"):
+        read(tmp_path / "x.jpg")
+    standin = types.ModuleType("pillow_heif")
+    standin.__spec__ = ModuleSpec("pillow_heif", None)
+    standin.HeifImageFile = lambda file, _: Image.open(io.BytesIO(file.read()[len(HEIC) :]))
+    monkeypatch.setitem(sys.modules, "pillow_heif", standin)
+    assert np.array_equal(read(content), pixels)
+    assert np.array_equal(read(tmp_path / "x.jpg"), pixels)
+    with pytest.raises(lenet_cpp.BadInput, match="the image is truncated or damaged"):
+        read(HEIC)
+    assert "HEIF" not in Image.OPEN
+    for film in (b"isom\0\0\2\0isomiso2mp41", b"qt  ", b""):
+        with pytest.raises(lenet_cpp.BadInput, match="is not an image"):
+            read(b"\0\0\0\x1cftyp" + film)
+
+
+def test_pillow_heif_and_pillow_read_heic_and_avif(monkeypatch):
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    row, column = np.mgrid[:64, :96].astype(np.uint8)
+    pixels = np.stack([2 * row, 2 * column, row + column], axis=2)
+    file = io.BytesIO()
+    heif.from_bytes("RGB", pixels.shape[1::-1], pixels.tobytes()).save(file, quality=95)
+    given = read(file.getvalue()).astype(int)
+    assert np.abs(given - pixels).mean() < 2
+    if not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    content = saved(pixels, "AVIF", quality=95)
+    given = read(content).astype(int)
+    assert np.abs(given - pixels).mean() < 2
+    with pytest.raises(lenet_cpp.BadInput, match="the image is truncated or damaged"):
+        read(content[:100])
+    monkeypatch.delitem(Image.OPEN, "AVIF")
+    with pytest.raises(lenet_cpp.Unsupported, match=r"is an AVIF.* pip install 'pillow>=11.3'"):
+        read(content)
 
 
 def test_what_is_not_an_image_file(tmp_path):

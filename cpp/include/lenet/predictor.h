@@ -133,6 +133,9 @@ class LENET_API Predictor {
   bool quantized() const noexcept;
   /// What each of `output_specs()` is, also of a program that was not checked.
   const std::vector<OutputMeaning>& output_meanings() const noexcept;
+  /// The names of the classes, in output order, that the program itself has, as an .onnx of
+  /// scikit-learn or Custom Vision does; empty where it has none, or the numbers 0, 1 and so on.
+  const std::vector<std::string>& class_names() const noexcept;
   /// Whether the model computes an image's result of several images of its batch, as far as the
   /// check can see, or has an output without a batch axis (`TensorSpec::by_image`): what is not to
   /// depend on each other is then not to be in one batch.

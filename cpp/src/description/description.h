@@ -104,15 +104,17 @@ struct Described {
 
 /// \param program the model's file
 /// \param preprocess the file of the description; empty: the one beside the model
+/// \param own_names as Predictor::class_names, taken where no file names the classes
 /// \returns a `source` of nothing, when nothing describes the images; an .onnx may, in its metadata
 /// \throws Error as read_description; BadModel naming the manifest when it is damaged
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         bool check_hashes);
+                         bool check_hashes, const std::vector<std::string>& own_names);
 
 /// The same of a model in memory.
 /// \param description, manifest texts of its preprocess.json and manifest.json, or nothing
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         std::string_view description, std::string_view manifest);
+                         std::string_view description, std::string_view manifest,
+                         const std::vector<std::string>& own_names);
 
 /// The names of classes in a text file: one a line, in output order; or "0 name", "1 name" and so
 /// on in every line, as PaddleClas has it. Space around a name and empty lines do not count.

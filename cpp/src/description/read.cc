@@ -144,10 +144,12 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   return result;
 }
 
-/// Puts together what the files say.
+/// Puts together what the files and the program say.
 /// \param inside what an .onnx, which is `program`, says of itself
+/// \param own_names as Predictor::class_names
 Described described(ReadDescription read, std::string source, Manifest manifest,
-                    const std::string& program, MetadataDescription inside) {
+                    const std::string& program, MetadataDescription inside,
+                    const Names& own_names) {
   Described found;
   if (source.empty() && !inside.preprocess.empty()) {
     read.text = std::move(inside.preprocess);
@@ -159,7 +161,7 @@ Described described(ReadDescription read, std::string source, Manifest manifest,
   found.labels_source = labels.empty() ? "manifest.json" : source;
   if (labels.empty()) labels = std::move(manifest.classes);
   if (labels.empty()) {
-    labels = std::move(inside.classes);
+    labels = inside.classes.empty() ? own_names : std::move(inside.classes);
     found.labels_source = program;
   }
   found.softmax = manifest.softmax;
@@ -216,24 +218,25 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         bool check_hashes) {
+                         bool check_hashes, const Names& own_names) {
   // Named outright it is used as it is; beside the model it is one of the model's files.
   const bool named = !preprocess.empty();
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
   return described(std::move(read), std::move(source), read_manifest(program, check_hashes),
-                   program, describe_metadata(read_metadata(program)));
+                   program, describe_metadata(read_metadata(program)), own_names);
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         std::string_view description, std::string_view manifest) {
+                         std::string_view description, std::string_view manifest,
+                         const Names& own_names) {
   ReadDescription read{std::string(description), ""};
   if (!preprocess.empty()) read = read_description(preprocess, false);
   std::string source = !preprocess.empty() || description.empty() ? preprocess : "preprocess.json";
   Manifest known;
   if (!manifest.empty()) known = parse_manifest(std::string(manifest), "manifest.json", program);
-  return described(std::move(read), std::move(source), std::move(known), program, {});
+  return described(std::move(read), std::move(source), std::move(known), program, {}, own_names);
 }
 
 std::vector<std::string> read_class_names(const std::string& path) {

@@ -130,6 +130,7 @@ struct EngineRow {
   /// Whether Auto may take it: it supports what is set to other than its default.
   bool (*supports_options)(const Config&);
   /// \param config with int8 the model is a quantized one.
+  /// With Auto there are others to be tried: the engine names none where it refuses the model.
   std::unique_ptr<Engine> (*create)(const Config& config,
                                     const std::shared_ptr<const Model>& model);
   bool stops = true;             ///< early: supports time_limit_ms and cancel
@@ -141,7 +142,19 @@ struct EngineRow {
 
   /// Whether options exclude each other. \throws Error BadInput, Unsupported.
   void (*require_options)(const Config&) = [](const Config&) {};
+  /// Whether it runs a model of its formats that another engine refuses, as far as can be told
+  /// without its library.
+  bool (*takes)(const Config&, const Model&) = [](const Config&, const Model&) { return true; };
 };
+
+/// The engine that may run a model which that of the configuration refuses, as messages name it,
+/// such as "engine onnxruntime with precision fp32"; empty where none does, and with Auto, which
+/// tries each.
+std::string name_other_engine(const Config& config, const Model& model);
+
+/// The precisions in which a model that is not quantized runs with the engine of the configuration,
+/// such as "fp32 or bf16"; empty where there is none.
+std::string name_precisions(const Config& config, const Model& model);
 
 /// Whether a folder's .onnx comes before its other models: the engine reads no others.
 bool prefers_onnx(EngineKind engine);

@@ -26,6 +26,14 @@ const EngineLibrary kOwnKernels = {"", [](const std::string&) {},
 
 constexpr const char* kTf32Remedy = "on a GPU onnxruntime has it, for an .onnx";
 
+/// Whether it compiles the model, which takes less than to load it with another library.
+bool runs_native(const Config& config, const Model& model) try {
+  create_native_engine(config, model);
+  return true;
+} catch (const Error&) {
+  return false;
+}
+
 /// In the order in which Auto tries them.
 const std::vector<EngineRow>& engine_rows() {
   static const std::vector<EngineRow> rows = {
@@ -45,7 +53,11 @@ const std::vector<EngineRow>& engine_rows() {
          return create_native_engine(config, *model);
        },
        true,
-       true},
+       true,
+       false,
+       [](Accelerator) { return false; },
+       [](const Config&) {},
+       runs_native},
       {EngineKind::OnnxRuntime,
        "onnxruntime",
        kOnnxRuntimeLibrary,
@@ -60,7 +72,9 @@ const std::vector<EngineRow>& engine_rows() {
        true,
        false,
        true,
-       [](Accelerator) { return true; }},
+       [](Accelerator) { return true; },
+       [](const Config&) {},
+       takes_onnx_model},
       {EngineKind::Paddle,
        "paddle",
        kPaddleLibrary,
@@ -76,7 +90,8 @@ const std::vector<EngineRow>& engine_rows() {
        false,
        false,
        [](Accelerator accelerator) { return accelerator == Accelerator::OpenVino; },
-       require_paddle_options},
+       require_paddle_options,
+       takes_paddle_model},
   };
   return rows;
 }
@@ -160,6 +175,40 @@ bool fits(const EngineRow& row, const Config& config) try {
 }
 
 }  // namespace
+
+std::string name_other_engine(const Config& config, const Model& model) {
+  if (config.engine == EngineKind::Auto) return "";  // each is tried
+  const bool uses_fp32 = config.precision == Precision::Fp32;
+  for (const EngineRow& row : engine_rows()) {
+    if (row.kind == config.engine || !reads(row, model.format)) continue;
+    Config other = config;
+    other.engine = EngineKind::Auto;
+    other.accelerator = Accelerator::Auto;
+    const bool fits_as_is = fits(row, other);
+    if (!fits_as_is) other.precision = Precision::Fp32;
+    if ((fits_as_is || (!uses_fp32 && fits(row, other))) && row.takes(other, model)) {
+      return std::string("engine ") + row.name + (fits_as_is ? "" : " with precision fp32");
+    }
+  }
+  return "";
+}
+
+std::string name_precisions(const Config& config, const Model& model) {
+  std::string names;
+  for (const Precision precision : {Precision::Fp32, Precision::Bf16}) {
+    Config other = config;
+    other.engine = EngineKind::Auto;
+    other.precision = precision;
+    const auto runs = [&](const EngineRow& row) {
+      const bool asked = config.engine == EngineKind::Auto || config.engine == row.kind;
+      return asked && reads(row, model.format) && fits(row, other) && row.takes(other, model);
+    };
+    const auto& rows = engine_rows();
+    if (std::none_of(rows.begin(), rows.end(), runs)) continue;
+    names += (names.empty() ? "" : " or ") + std::string(to_string(precision));
+  }
+  return names;
+}
 
 const char* to_string(EngineKind engine) {
   for (const EngineRow& row : engine_rows()) {

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kFileHeaderBytes = 14;
 constexpr std::size_t kOldHeaderBytes = 12;  // of OS/2
+constexpr std::uint32_t kBitFields = 3;      // the last kind of compression that Pillow reads
 constexpr std::size_t kHeaderBytes[] = {40, 52, 56, 64, 108, 124};
 
 /// The first of blue, green and red of a pixel; null when the palette does not have its colour.
@@ -48,9 +49,11 @@ Image decode_bmp(const ImageFile& file) {
   }
   const bool known = bits == 1 || bits == 4 || bits == 8 || bits == 24 || bits == 32;
   if (is_old || compression != 0 || !known) {
+    const bool in_python = is_old || (compression <= kBitFields && (known || bits == 16));
     file.refuse_kind(
-        "a BMP of a kind (compressed, 16 bits or of OS/2) that is not read in C++; "
-        "convert it to PNG, or classify it in Python");
+        std::string("a BMP of a kind (compressed, 2 or 16 bits, or of OS/2) that is not read in "
+                    "C++; convert it to PNG") +
+        (in_python ? ", or classify it in Python" : ""));
   }
   if (width < 1 || height < 1) file.refuse("is a damaged BMP: it has no pixels");
   file.check_size(height, width);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <new>
+#include <optional>
 
 #include "images/decoders.h"
 #include "io/file.h"
@@ -19,16 +20,60 @@ bool begins(std::string_view bytes, std::string_view magic, std::size_t at = 0) 
   return bytes.size() >= at && bytes.substr(at, magic.size()) == magic;
 }
 
-/// The name of a kind of image that we know but do not read; null for anything else.
-const char* other_kind(std::string_view bytes) {
-  if (begins(bytes, "GIF8")) return "a GIF";
-  if (begins(bytes, {"II*\0", 4}) || begins(bytes, {"MM\0*", 4})) return "a TIFF";
-  if (begins(bytes, "ftyp", 4)) return "a HEIF, AVIF or film";
-  if (begins(bytes, {"\0\0\0\x0cjP  ", 8})) return "a JPEG 2000";
-  for (const char* magic : {"P1", "P2", "P3", "P4", "P7", "Pf", "PF"}) {
-    if (begins(bytes, magic)) return "a Netpbm file other than PGM and PPM (binary)";
+/// A kind of image that we know but do not read.
+struct OtherKind {
+  const char* name;
+  const char* remedy;  ///< besides to convert it
+};
+
+constexpr const char* kInPython = ", or classify it in Python";
+
+/// Of what begins with the box "ftyp", which names the kinds of files that it is: HEIC, AVIF, or
+/// what is no image.
+std::optional<OtherKind> kind_of_box(std::string_view bytes) {
+  constexpr std::size_t kFirst = 8;  // of the brands; behind it comes a version
+  constexpr std::size_t kOthers = 16;
+  constexpr std::size_t kMost = 64;  // bytes that are looked at, as in Python
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < 4; ++i) end = end << 8U | static_cast<unsigned char>(bytes[i]);
+  end = std::min({end, bytes.size(), kMost});
+  const auto has = [&](std::string_view brands) {
+    if (brands.find(bytes.substr(kFirst, 4)) != std::string_view::npos) return true;
+    for (std::size_t at = kOthers; at + 4 <= end; at += 4) {
+      if (brands.find(bytes.substr(at, 4)) != std::string_view::npos) return true;
+    }
+    return false;
+  };
+  if (has("avif avis")) {
+    return OtherKind{"an AVIF", ", or classify it in Python with Pillow 11.3 or later"};
   }
-  return nullptr;
+  if (has("heic heix heim heis hevc hevx mif1 msf1")) {
+    return OtherKind{"a HEIC",
+                     ", or classify it in Python with the package pillow-heif (pip install "
+                     "pillow-heif)"};
+  }
+  return std::nullopt;
+}
+
+/// Nothing for what is none that we know. Python reads those that it is named for.
+std::optional<OtherKind> other_kind(std::string_view bytes) {
+  if (begins(bytes, "GIF8")) return OtherKind{"a GIF", kInPython};
+  if (begins(bytes, {"II*\0", 4}) || begins(bytes, {"MM\0*", 4})) {
+    return OtherKind{"a TIFF", kInPython};
+  }
+  if (bytes.size() >= 12 && begins(bytes, "ftyp", 4)) return kind_of_box(bytes);
+  if (begins(bytes, {"\0\0\0\x0cjP  ", 8})) return OtherKind{"a JPEG 2000", ""};
+  for (const char* magic : {"P1", "P2", "P3", "P4"}) {
+    if (begins(bytes, magic)) {
+      return OtherKind{"a Netpbm file other than PGM and PPM (binary)", kInPython};
+    }
+  }
+  for (const char* magic : {"P7", "Pf", "PF"}) {
+    if (begins(bytes, magic)) {
+      return OtherKind{"a Netpbm file other than PGM and PPM (binary)", ""};
+    }
+  }
+  return std::nullopt;
 }
 
 Image from_array(const Array& array, const ImageFile& file) {
@@ -62,12 +107,12 @@ Image decode(const ImageFile& file) {
     if constexpr (kHasWebp) return decode_webp(file);
     file.refuse_kind(std::string("a WebP") + kInstall + "libwebp-dev" + kBuild);
   }
-  const char* kind = other_kind(file.bytes);
-  if (kind == nullptr) {
+  const std::optional<OtherKind> kind = other_kind(file.bytes);
+  if (!kind) {
     file.refuse(std::string("is not an image that can be read, which is ") + kReadable);
   }
-  file.refuse_kind(std::string(kind) + ", which is not read in C++; convert it to PNG, or " +
-                   "classify it in Python. Read are " + kReadable);
+  file.refuse_kind(std::string(kind->name) + ", which is not read in C++; convert it to PNG" +
+                   kind->remedy + ". Read are " + kReadable);
 }
 
 }  // namespace

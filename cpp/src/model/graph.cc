@@ -1,11 +1,13 @@
 #include "model/graph.h"
 
 #include <iterator>
+#include <numeric>
 
 #include "io/printable.h"
 #include "lenet/config.h"
 #include "model/element_types.h"
 #include "model/rules/rules.h"
+#include "model/translate.h"
 
 namespace lenet {
 namespace {
@@ -114,6 +116,21 @@ std::string to_text(const Attribute& attribute) {
   return list + "]";
 }
 
+bool runs_in_paddle(const Graph& graph) {
+  // Paddle has no kernels for numbers of 16 bits on a processor.
+  const bool has_half =
+      !graph.half.empty() || std::any_of(graph.values.begin(), graph.values.end(),
+                                         [](const Value& value) { return is_half(value.dtype); });
+  return graph.dialect != Dialect::Onnx && graph.inputs.size() == 1 && !has_half &&
+         takes_input(graph.values[graph.inputs[0]].dtype);
+}
+
+std::string remedy_unchecked(const Graph& graph) {
+  return runs_in_paddle(graph)
+             ? "; for a model that you trust, check_program=false runs it in Paddle unchecked"
+             : "";
+}
+
 void link_values(Graph& graph) {
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     Operator& op = graph.operators[i];
@@ -129,6 +146,34 @@ void link_values(Graph& graph) {
       if (feeds) graph.inputs.push_back(index);
     });
   }
+}
+
+std::vector<std::string> class_names(const Graph& graph) {
+  if (graph.named_classes.empty()) return {};
+  std::vector<const NamedClasses*> named(graph.values.size());
+  for (const NamedClasses& classes : graph.named_classes) named[classes.value] = &classes;
+  constexpr std::string_view kKeepsOrder = "Identity Cast ai.onnx.ml.Normalizer";
+  std::size_t left = graph.operators.size();  // for all outputs; the order is not checked yet
+  for (const std::size_t output : graph.outputs) {
+    std::size_t value = output;
+    while (value != kNone && named[value] == nullptr) {
+      if (left == 0) return {};
+      --left;
+      const std::size_t producer = graph.values[value].producer;
+      const bool keeps = producer != kNone && has_word(kKeepsOrder, graph.operators[producer].type);
+      value = keeps ? input_of(graph.operators[producer]) : kNone;
+    }
+    if (value == kNone) continue;
+    const NamedClasses& found = *named[value];
+    const Shape& shape = graph.values[output].shape;
+    const auto classes = static_cast<std::int64_t>(found.names.size());
+    if (!shape.empty() && shape.back() >= 0 && shape.back() != classes) continue;
+    Integers positions(found.numbers.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    const bool says_more = found.numbers.empty() || found.numbers != positions;
+    return says_more ? found.names : std::vector<std::string>();
+  }
+  return {};
 }
 
 bool is_constant(const Graph& graph, std::size_t value) {

@@ -71,7 +71,7 @@ enum class AttributeType {
   Longs,
   Floats,
   Doubles,
-  Texts,
+  Texts,  ///< of ONNX: how many there are
   Dims,    ///< PIR's IntArray
   Dtype,   ///< PIR's data type, as text
   Place,   ///< PIR's place
@@ -127,6 +127,16 @@ class Argument {
 
   std::size_t one_ = kEmpty;
   std::shared_ptr<const std::vector<std::size_t>> list_;
+};
+
+/// What an operator of an .onnx calls the classes whose scores it gives.
+struct NamedClasses {
+  std::size_t value = kNone;       ///< of the scores, by index into Graph::values
+  std::vector<std::string> names;  ///< in the order of the scores; of integers their text
+  Integers numbers;                ///< of classes that are integers; else empty
+  /// It is a ZipMap: what it gives is no tensor but a list of maps, one for each image, from these
+  /// names or numbers to the scores. Engines give the scores, as a tensor.
+  bool is_map = false;
 };
 
 /// As ==, which is no call where programs are made small: names mostly differ in their length.
@@ -211,8 +221,6 @@ struct Graph {
   bool fixes_parameters = false;
   /// What is declared of a value that an operator gives may be untrue, and is not what runs.
   bool declares_loosely = false;
-  /// Ends the message on what a program does not fix: how it runs all the same.
-  std::string_view remedy = "; check_program=false runs it in Paddle unchecked";
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
   std::string unsupported;
   /// "float16" or "bfloat16", which the program computes in; else empty. Set by the check, for
@@ -235,6 +243,7 @@ struct Graph {
   /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
   /// sizes, or a tensor or the work for them is beyond the limits.
   std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
+  std::vector<NamedClasses> named_classes;  ///< of an .onnx
   // Of ProgramDesc:
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
@@ -255,8 +264,17 @@ struct Graph {
   std::deque<std::string> decoded;   ///< contents that a file holds in another form than `data`
 };
 
+/// Whether Paddle may run a program that the check does not follow to its end.
+bool runs_in_paddle(const Graph& graph);
+/// Ends the message on such a program: how it runs all the same; empty where it does not.
+std::string remedy_unchecked(const Graph& graph);
+
 /// Fills in kinds and producers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
+
+/// The names of the classes of the first output that has some, where the program itself has them.
+/// Those that say no more than a class number, 0, 1 and so on, are none. Linear.
+std::vector<std::string> class_names(const Graph& graph);
 
 /// Inputs for Graph::with_sizes, of which a model with open sizes takes some, most probably:
 /// whether an operator is supported, or joins images, does not depend on them. Those of 3 channels

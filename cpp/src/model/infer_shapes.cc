@@ -278,7 +278,7 @@ class ShapeInference {
     // Damaged is what contradicts itself whatever the number is, so that it need not be known.
     if (why.code() == ErrorCode::BadModel) infer_for(kUnknown);
     unsupported(path_, "takes no number of images that was tried: " + reason(why, path_) +
-                           std::string(graph_.remedy));
+                           remedy_unchecked(graph_));
   }
 
   /// Without the name of the model.

@@ -33,6 +33,7 @@ class Loader {
       load_parameters();
       check_program();
     }
+    model_->class_names = class_names(model_->graph);
     return model_;
   }
 

@@ -36,6 +36,7 @@ struct ModelFacts {
   bool float_weights = false;
   /// Of each output that the program declares, or of the one that `Config::output_name` chooses.
   std::vector<NamedMeaning> output_meanings;
+  std::vector<std::string> class_names;  ///< as class_names() of the graph gives them
 };
 
 /// Read once and never changed: what an engine runs is what was hashed and checked. Engines, their

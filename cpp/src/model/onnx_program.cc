@@ -14,6 +14,7 @@
 #include "model/readers.h"
 #include "model/rules/einsum.h"
 #include "model/rules/support.h"
+#include "utf8.h"
 
 namespace lenet {
 namespace {
@@ -40,6 +41,7 @@ enum AttributeField {
   kSubgraph = 6,
   kFloats = 7,
   kIntegers = 8,
+  kTexts = 9,
   kTensors = 10,
   kSubgraphs = 11,
   kAttributeType = 20,
@@ -103,7 +105,6 @@ class Reader {
   explicit Reader(const std::string& path) : path_(path) {
     graph_.dialect = Dialect::Onnx;
     graph_.fixes_parameters = graph_.declares_loosely = true;
-    graph_.remedy = "";
   }
 
   OnnxProgram read(std::string_view bytes) {
@@ -125,6 +126,9 @@ class Reader {
     graph_.inputs.erase(std::remove_if(graph_.inputs.begin(), graph_.inputs.end(), is_constant),
                         graph_.inputs.end());
     if (program_.quantized) expand_quantized_operators(graph_);
+    for (const NamedClasses& classes : graph_.named_classes) {
+      if (classes.is_map) graph_.values[classes.value].dtype = kFloat32;
+    }
     link_values(graph_);
     return std::move(program_);
   }
@@ -238,11 +242,50 @@ class Reader {
     note_quantization(op.type);
     if (op.type == "Einsum" && is_own(domain)) require_equation(bytes);
     if (!is_own(domain)) op.type.insert(0, std::string(domain) + ".");
+    if (domain == "ai.onnx.ml") read_classes(bytes, op);
     graph_.operators.push_back(std::move(op));
   }
 
+  /// Notes what a ZipMap or a classifier calls its classes.
+  /// \param node of which `op` was read
+  void read_classes(std::string_view node, const Operator& op) {
+    const bool is_map = op.type == "ai.onnx.ml.ZipMap";
+    const std::size_t scores = is_map ? 0 : 1;  // a classifier gives the class in front of them
+    if (op.outputs.size() <= scores || op.outputs[scores].second.empty()) return;
+    NamedClasses classes;
+    classes.value = op.outputs[scores].second[0];
+    classes.is_map = is_map;
+    each(node, [&](const Field& field) {
+      if (field.number == kNodeAttribute) read_class_names(text(field), classes);
+    });
+    for (const std::int64_t number : classes.numbers) {
+      classes.names.push_back(std::to_string(number));
+    }
+    if (!classes.names.empty()) graph_.named_classes.push_back(std::move(classes));
+  }
+
+  void read_class_names(std::string_view attribute, NamedClasses& classes) const {
+    std::string_view name;
+    std::vector<std::string> names;
+    Integers numbers;
+    each(attribute, [&](const Field& field) {
+      if (field.number == kAttributeName) name = text(field);
+      if (field.number == kIntegers) add_integers(field, numbers);
+      if (field.number == kTexts) names.emplace_back(text(field));
+    });
+    if (name.substr(0, 12) != "classlabels_") return;
+    for (const std::string& each : names) {
+      if (is_utf8(each) && each.find('\0') == std::string::npos) continue;
+      unsupported(path_, "has a class '" + each.substr(0, 100) + "', which is no name in UTF-8");
+    }
+    const bool twice = !classes.names.empty() || !classes.numbers.empty();
+    if (twice && (!names.empty() || !numbers.empty())) damaged("it names classes twice");
+    if (!names.empty()) classes.names = std::move(names);
+    if (!numbers.empty()) classes.numbers = std::move(numbers);
+  }
+
   void read_attribute(std::string_view bytes, Operator& op) {
-    constexpr std::size_t kTypes = 8;
+    constexpr std::size_t kTypes = 9;
     // By AttributeProto.AttributeType; others have no value.
     std::array<Attribute, kTypes> found;
     found.fill({AttributeType::Other, {}});
@@ -251,6 +294,7 @@ class Reader {
     found[3] = {AttributeType::Text, std::string()};
     found[6] = {AttributeType::Floats, Numbers()};
     found[7] = {AttributeType::Longs, Integers()};
+    found[8] = {AttributeType::Texts, std::int64_t{0}};
     std::string_view name;
     std::size_t type = 0;
     std::uint64_t stored = 0;  // as which types, by bits
@@ -269,6 +313,7 @@ class Reader {
         add_floats(reals(field, Wire::Fixed32), std::get<Numbers>(found[6].value));
       }
       if (field.number == kIntegers) add_integers(field, std::get<Integers>(found[7].value));
+      if (field.number == kTexts) ++std::get<std::int64_t>(found[8].value);
       if (field.number != kTensor) return look_into(Inside::Attribute, field, 0);
       if (found[4].type == AttributeType::Tensor) damaged("an attribute has two tensors");
       graph_.values.emplace_back();

@@ -74,6 +74,12 @@ void require_common_value(const OperatorView& view, std::string_view name,
   }
 }
 
+/// Operators of older Paddles, for pictures and their features, that Paddle 3.3 has no more.
+constexpr std::string_view kGone =
+    "linear_interp bicubic_interp trilinear_interp pad2d pad_constant_like spp soft_relu minus fsp "
+    "cos_sim conv_shift similarity_focus space_to_depth bilateral_slice data_norm isnan isinf "
+    "iou_similarity density_prior_box polygon_box_transform multiclass_nms2 fill_zeros_like";
+
 /// Gives arguments and its own attributes the names that rules and engines know.
 void name_by_us(const OperatorView& view, const ParsedRule& rule, Operator& op) {
   for (std::size_t i = 0; i < op.inputs.size(); ++i) op.inputs[i].first = rule.inputs[i].given;
@@ -139,7 +145,6 @@ void Translator::widen() {
     const auto* const to = casts ? op.attribute<std::int64_t>("to") : nullptr;  // of ONNX
     if (to != nullptr) computes_in(onnx_element_type(*to).dtype);
   }
-  if (!graph_.half.empty()) graph_.remedy = "";  // see check_graph
 }
 
 void Translator::require_input_type() const {
@@ -258,13 +263,16 @@ void Translator::refuse_operator(const OperatorView& view, const std::string& ty
   if (is_onnx()) view.no_kernel("kernel for this operator");
   refuse_quantization(type);
   const std::int64_t version = graph_.paddle_version;
-  const std::string writer = "; it was written by Paddle " + std::to_string(version / 1'000'000) +
+  const std::string writer = " (it was written by Paddle " + std::to_string(version / 1'000'000) +
                              "." + std::to_string(version / 1'000 % 1'000) + "." +
-                             std::to_string(version % 1'000);
-  const bool may_run = graph_.half.empty();
-  unsupported("has an operator '" + type + "', which lenet cannot check" +
-              (may_run ? "; for a model that you trust set check_program to false" : "") +
-              (version > 0 ? writer : ""));
+                             std::to_string(version % 1'000) + ")";
+  const std::string which = "has an operator '" + type + "', which ";
+  if (is_program_desc() && has_word(kGone, type)) {
+    unsupported(which + "Paddle 3 no longer has" + (version > 0 ? writer : "") +
+                "; export the model again with Paddle 2.0 or later");
+  }
+  unsupported(which + "lenet cannot check" + (version > 0 ? writer : "") +
+              remedy_unchecked(graph_));
 }
 
 /// Kinds of quantized programs that do not run.

@@ -5,7 +5,11 @@ from importlib.util import find_spec
 
 from lenet_cpp.errors import Unsupported
 
-_DISTRIBUTIONS = {"paddle": "paddlepaddle", "reprod_log": "reprod-log"}
+_DISTRIBUTIONS = {
+    "paddle": "paddlepaddle",
+    "pillow_heif": "pillow-heif",
+    "reprod_log": "reprod-log",
+}
 _UP_TO_3_12 = ("paddle2onnx",) if sys.version_info >= (3, 13) else ()
 
 

@@ -87,6 +87,7 @@ class Model:
     quantized: bool = False
     output_name: str = ""  # a value that the user makes the output
     in_memory: bool = False  # the model is from bytes
+    class_names: tuple[str, ...] = ()  # as the predictor's
     # What the user says in place of the files.
     preprocess: Pipeline | str | os.PathLike[str] | None = None
     given_labels: tuple[str, ...] | None = None  # the label of each class
@@ -106,6 +107,7 @@ class Model:
             predictor.quantized,
             chosen_output(predictor.options),
             bool(contents),
+            predictor.class_names,
         )
         if not contents:
             return made
@@ -188,7 +190,8 @@ class Model:
     def own_labels(self) -> tuple[str, ...]:
         """The label of each class, by the manifest or an .onnx; empty when they say nothing."""
         by_manifest = self.manifest.classes if self.manifest else ()
-        return by_manifest or class_names(self.metadata.get("classes"))
+        by_metadata = class_names(self.metadata.get("classes"))
+        return by_manifest or by_metadata or self.class_names
 
     @property
     def summary(self) -> str:

@@ -387,6 +387,15 @@ class Predictor(_Running[_core.Predictor]):
         return self.output_specs[0].role
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in output order, that the program itself has.
+
+        An .onnx of scikit-learn or Custom Vision has them. Empty where there are none, or they are
+        the numbers 0, 1 and so on.
+        """
+        return tuple(self._alive().class_names)
+
+    @property
     def model_file(self) -> Path:
         """The program that was loaded; an empty path for one from memory."""
         return Path(self._alive().config.model_file)

@@ -22,19 +22,21 @@
 namespace lenet::native {
 
 /// Does a part of the loading, and names the engine that may run what this one does not support.
+/// \param other as name_other_engine; may be empty
 template <typename Work>
-auto or_another(const char* other, const std::string& file, Work work) try {
+auto or_another(const std::string& other, const std::string& file, Work work) try {
   return work();
 } catch (const Error& error) {
   if (error.code() != ErrorCode::Unsupported) throw;
   std::string what = error.what();
   if (what.find(file) == std::string::npos) what.insert(0, "'" + file + "': ");
-  throw Error(error.code(), what + "; use " + other + " instead of native");
+  if (!other.empty()) what += "; use " + other + " instead of native";
+  throw Error(error.code(), what);
 }
 
 /// What clones share.
 struct Compiled {
-  const char* other;  ///< what may run the model where this engine does not
+  std::string other;  ///< what may run the model where this engine does not; or empty
   std::string file;   ///< the model's
   TensorSpec input;
   std::vector<TensorSpec> outputs;
@@ -155,7 +157,7 @@ class Forms {
 /// Compiles a model with open sizes for one input that it takes, without its weights, and looks
 /// with another one for the sizes of outputs that depend on it. \param tried set to the input
 inline std::shared_ptr<Compiled> try_sizes(
-    const Model& model, const char* other,
+    const Model& model, const std::string& other,
     const std::function<std::shared_ptr<Compiled>(const Graph&)>& compile_graph, Shape& tried) {
   const Shape& declared = model.graph.values[model.graph.inputs[0]].shape;
   std::shared_ptr<Compiled> found;

@@ -71,19 +71,6 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
          static_cast<std::int64_t>(sizeof(float));
 }
 
-const char* other_engine(const Model& model, Precision precision) {
-  // onnxruntime has kernels of most operators for float16, and of few for bfloat16.
-  const std::string_view half = model.graph.half;
-  if (model.format != ModelFormat::Onnx) {
-    if (half.empty()) return "engine paddle";
-    return half == "float16" ? "engine paddle with a float32 export of this float16 model"
-                             : "engine paddle with a float32 export of this bfloat16 model";
-  }
-  if (half == "bfloat16") return "engine onnxruntime with a float32 export of this bfloat16 model";
-  return precision == Precision::Fp32 ? "engine onnxruntime"
-                                      : "engine onnxruntime with precision fp32";
-}
-
 void pack(Compiled& compiled) {
   or_another(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
   compiled.least_piece =
@@ -390,14 +377,16 @@ void show_convolutions(native::Network& network, std::size_t most) {
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model,
                                              std::size_t shown) {
   const bool int8 = config.precision == Precision::Int8;
-  const char* const other = other_engine(model, config.precision);
+  std::string other = name_other_engine(config, model);
+  if (other.empty() && !model.graph.half.empty()) {
+    other = "a float32 export of this " + std::string(model.graph.half) + " model";
+  }
   const native::Bf16Choice bf16 =
       config.precision == Precision::Bf16 ? native::choose_bf16() : native::Bf16Choice{};
   if (!int8 && model.quantized && !model.refusal) {
     refuse_model(model,
-                 std::string(" is quantized, which the native engine computes in int8 only: use "
-                             "precision int8, or ") +
-                     other);
+                 " is quantized, which the native engine computes in int8 only: use precision int8" +
+                     (other.empty() ? "" : ", or " + other));
   }
   const auto shared = model.graph.with_sizes ? std::make_shared<native::SharedArrays>() : nullptr;
   // For open sizes this is called as long as the engine lives, and the model.

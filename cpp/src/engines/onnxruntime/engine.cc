@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "lenet/error.h"
 #include "model/element_types.h"
 #include "model/graph.h"
+#include "model/rules/support.h"
 #include "platform/platform.h"
 
 namespace lenet {
@@ -129,6 +131,9 @@ OnnxRuntimeLibrary open(const std::string& path) {
 LazyLibrary<OnnxRuntimeLibrary> library("LENET_ONNXRUNTIME_LIBRARY", open);
 
 // ---- models
+
+/// Of names of classes, which onnxruntime copies for each image that it runs at once.
+constexpr std::int64_t kMaxNameBytes = std::int64_t{1} << 26;
 
 const ort::Api& api() {
   static const ort::Api& loaded = *library.get().api;
@@ -332,14 +337,82 @@ void take_shape(const Model& model, TensorSpec& output) {
   }
 }
 
+/// How the maps that a ZipMap gives become rows of scores.
+struct MapRows {
+  std::vector<std::string> names;    ///< that the maps have, in their order, which is sorted
+  Integers numbers;                  ///< in place of names
+  std::vector<std::size_t> columns;  ///< of each name or number, in that order
+};
+
+/// \throws Error Unsupported: two classes have one name, and onnxruntime gives one score of them.
+MapRows rows_of(const NamedClasses& classes, const Model& model) {
+  MapRows rows;
+  const auto sort = [&](const auto& keys, auto& sorted) {
+    rows.columns.resize(keys.size());
+    std::iota(rows.columns.begin(), rows.columns.end(), 0);
+    const auto is_before = [&](std::size_t a, std::size_t b) { return keys[a] < keys[b]; };
+    std::stable_sort(rows.columns.begin(), rows.columns.end(), is_before);
+    for (const std::size_t column : rows.columns) sorted.push_back(keys[column]);
+    const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+    if (twice == sorted.end()) return;
+    const auto at = static_cast<std::size_t>(twice - sorted.begin());
+    refuse_model(model, " calls two classes '" + classes.names[rows.columns[at]] +
+                            "', of which onnxruntime gives one score");
+  };
+  if (classes.numbers.empty()) {
+    sort(classes.names, rows.names);
+  } else {
+    sort(classes.numbers, rows.numbers);
+  }
+  return rows;
+}
+
+/// What a session gives as one of its outputs.
+struct GivenOutput {
+  int dtype = kFloat32;         ///< given as float32
+  std::optional<MapRows> rows;  ///< of a list of maps
+};
+
 /// What clones share: a session may be run by any number of threads at once.
 struct LoadedModel {
   Session session;
   MemoryInfo memory;  ///< that of the processor
   TensorSpec input;
   std::vector<TensorSpec> outputs;
-  std::vector<int> output_types;  ///< they are given as float32
+  std::vector<GivenOutput> given;  ///< in the order of `outputs`
+  std::int64_t name_bytes = 1;     ///< at least, of the names of classes, which each image gets
 };
+
+/// Those of tensors of numbers, and of what ZipMap gives of them.
+/// \param real those of floating-point numbers, or else the others
+void add_outputs(const Model& model, std::size_t count, bool real, LoadedModel& loaded) {
+  for (std::size_t i = 0; i < count; ++i) {
+    TensorSpec output =
+        spec_of(loaded.session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
+    GivenOutput given;
+    given.dtype = element_type_named(output.dtype).dtype;
+    const auto& named = model.graph.named_classes;
+    const auto classes = std::find_if(named.begin(), named.end(), [&](const NamedClasses& each) {
+      return each.is_map && model.graph.values[each.value].name == output.name;
+    });
+    if (given.dtype < 0 && classes != named.end()) {
+      given.dtype = kFloat32;
+      if (real) given.rows = rows_of(*classes, model);
+      for (const std::string& name : classes->names) {
+        loaded.name_bytes += static_cast<std::int64_t>(sizeof(name) + name.size());
+      }
+      output.shape = {-1, static_cast<std::int64_t>(classes->names.size())};
+    }
+    if (given.dtype < 0 || is_real(given.dtype) != real) continue;
+    if (given.rows) {
+      output.dtype = "float32";
+    } else if (output.shape.empty()) {
+      take_shape(model, output);
+    }
+    loaded.given.push_back(std::move(given));
+    loaded.outputs.push_back(std::move(output));
+  }
+}
 
 std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model) {
   for (const Operator& op : model.graph.operators) {
@@ -364,15 +437,7 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
                             "float16 or bfloat16 values");
   }
   for (const bool real : {true, false}) {  // integers and bools come last
-    for (std::size_t i = 0; i < outputs; ++i) {
-      TensorSpec output =
-          spec_of(session, i, api().SessionGetOutputName, api().SessionGetOutputTypeInfo);
-      const int dtype = element_type_named(output.dtype).dtype;
-      if (dtype < 0 || is_real(dtype) != real) continue;
-      if (output.shape.empty()) take_shape(model, output);
-      loaded->output_types.push_back(dtype);
-      loaded->outputs.push_back(std::move(output));
-    }
+    add_outputs(model, outputs, real, *loaded);
   }
   if (loaded->outputs.empty()) {
     refuse_model(model, std::string(" has no output of ") + kOutputTypes + " values");
@@ -382,6 +447,65 @@ std::shared_ptr<const LoadedModel> load(const Config& config, const Model& model
                             "'; images in batches are supported");
   }
   return loaded;
+}
+
+std::size_t count_elements(const ort::Value* list) {
+  return result<std::size_t>(api().GetValueCount, list);
+}
+
+Value element_of(const ort::Value* value, std::size_t index) {
+  auto* const allocator = result<ort::Allocator*>(api().GetAllocatorWithDefaultOptions);
+  return Value(result<ort::Value*>(api().GetValue, value, static_cast<int>(index), allocator));
+}
+
+/// The tensor of a map's keys or values, of which there must be so many, of that type.
+Value part_of_map(const ort::Value* map, std::size_t part, std::size_t count,
+                  ort::ElementType type) {
+  Value tensor = element_of(map, part);
+  const TensorInfo info(result<ort::TensorInfo*>(api().GetTensorTypeAndShape, tensor.get()));
+  const auto found = result<ort::ElementType>(api().GetTensorElementType, info.get());
+  if (found != type || element_count(shape_of(info.get())) != count) {
+    throw Error(ErrorCode::BackendFailure, "onnxruntime gives other maps than the model has");
+  }
+  return tensor;
+}
+
+/// Whether a map has the keys that it must have.
+bool has_keys(const ort::Value* map, const MapRows& rows) {
+  const std::size_t count = rows.columns.size();
+  if (rows.names.empty()) {
+    const Value keys = part_of_map(map, 0, count, ort::kLong);
+    const auto* numbers =
+        static_cast<const std::int64_t*>(result<void*>(api().GetTensorMutableData, keys.get()));
+    return std::equal(rows.numbers.begin(), rows.numbers.end(), numbers);
+  }
+  const Value keys = part_of_map(map, 0, count, ort::kText);
+  std::string texts(result<std::size_t>(api().GetStringTensorDataLength, keys.get()), '\0');
+  std::vector<std::size_t> begins(count);
+  require_success(
+      api().GetStringTensorContent(keys.get(), texts.data(), texts.size(), begins.data(), count));
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t end = i + 1 < count ? begins[i + 1] : texts.size();
+    if (begins[i] > end || end > texts.size()) return false;
+    if (texts.compare(begins[i], end - begins[i], rows.names[i]) != 0) return false;
+  }
+  return true;
+}
+
+/// Writes the scores of each image, in the order of the classes.
+/// \param list of maps, one for each image
+void read_maps(const ort::Value* list, std::size_t images, const MapRows& rows, float* scores) {
+  const std::size_t count = rows.columns.size();
+  for (std::size_t image = 0; image < images; ++image, scores += count) {
+    const Value map = element_of(list, image);
+    if (!has_keys(map.get(), rows)) {
+      throw Error(ErrorCode::BackendFailure, "onnxruntime gives other classes than the model has");
+    }
+    const Value values = part_of_map(map.get(), 1, count, ort::kFloat);
+    const auto* from =
+        static_cast<const float*>(result<void*>(api().GetTensorMutableData, values.get()));
+    for (std::size_t i = 0; i < count; ++i) scores[rows.columns[i]] = from[i];
+  }
 }
 
 class OnnxRuntimeEngine final : public Engine {
@@ -394,6 +518,10 @@ class OnnxRuntimeEngine final : public Engine {
   TensorSpec input_spec() const override { return model_->input; }
   std::vector<TensorSpec> output_specs() const override { return model_->outputs; }
   bool reads_numbers() const override { return true; }
+  std::int64_t largest_batch(int threads) const override {
+    const std::int64_t most = Engine::largest_batch(threads);
+    return std::clamp<std::int64_t>(kMaxNameBytes / model_->name_bytes, 1, most);
+  }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
     std::vector<std::size_t> wanted;
@@ -439,11 +567,19 @@ class OnnxRuntimeEngine final : public Engine {
     }
     const std::vector<Value> values(made.begin(), made.end());
     for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const GivenOutput& known = model_->given[wanted[i]];
+      if (known.rows) {
+        const std::size_t images = count_elements(values[i].get());
+        const Shape shape = {static_cast<std::int64_t>(images),
+                             static_cast<std::int64_t>(known.rows->columns.size())};
+        read_maps(values[i].get(), images, *known.rows, outputs.place(wanted[i], shape));
+        continue;
+      }
       const TensorInfo info(result<ort::TensorInfo*>(api().GetTensorTypeAndShape, values[i].get()));
       const Shape shape = shape_of(info.get());
       const void* from = result<void*>(api().GetTensorMutableData, values[i].get());
       lenet::Value contents;
-      contents.data_dtype = model_->output_types[wanted[i]];
+      contents.data_dtype = known.dtype;
       contents.data = {static_cast<const char*>(from),
                        element_count(shape) * element_size(contents.data_dtype)};
       float* const to = outputs.place(wanted[i], shape);
@@ -468,6 +604,23 @@ class OnnxRuntimeEngine final : public Engine {
 const EngineLibrary kOnnxRuntimeLibrary = {kFileName,
                                            [](const std::string& path) { library.set_path(path); },
                                            [] { return library.get().version; }};
+
+bool takes_onnx_model(const Config& /*config*/, const Model& model) {
+  const Graph& graph = model.graph;
+  const auto is_tensor_of_numbers = [&](std::size_t index) {
+    return is_number(graph.values[index].dtype);
+  };
+  // What another domain's operators are, no onnxruntime knows by itself.
+  const auto is_known = [](const Operator& op) {
+    const std::size_t end = op.type.rfind('.');
+    return end == std::string::npos ||
+           has_word("ai.onnx.ml com.microsoft ai.onnx.preview", op.type.substr(0, end));
+  };
+  return graph.inputs.size() == 1 && is_tensor_of_numbers(graph.inputs[0]) &&
+         !graph.values[graph.inputs[0]].shape.empty() &&
+         std::any_of(graph.outputs.begin(), graph.outputs.end(), is_tensor_of_numbers) &&
+         std::all_of(graph.operators.begin(), graph.operators.end(), is_known);
+}
 
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config,
                                                   const std::shared_ptr<const Model>& model) {

@@ -14,4 +14,7 @@ extern const EngineLibrary kOnnxRuntimeLibrary;
 std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config,
                                                   const std::shared_ptr<const Model>& model);
 
+/// As EngineRow::takes.
+bool takes_onnx_model(const Config& config, const Model& model);
+
 }  // namespace lenet

@@ -21,4 +21,6 @@ std::unique_ptr<Engine> create_onnxruntime_engine(const Config&,
   fail();
 }
 
+bool takes_onnx_model(const Config&, const Model&) { return false; }
+
 }  // namespace lenet

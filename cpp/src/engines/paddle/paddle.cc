@@ -41,34 +41,41 @@ std::unique_ptr<Engine> create(const Config& config, const std::shared_ptr<const
                                const ProgramTraits& traits) {
   const Model& model = *shared;
   const auto refuse = [&](const std::string& why) { refuse_model(model, why); };
+  /// \param before the name of the engine that runs it, where there is one
+  const auto or_other = [&](const char* before) {
+    const std::string other = name_other_engine(config, model);
+    return other.empty() ? other : before + other;
+  };
   if (model.format == ModelFormat::Json) {
     std::set<std::size_t> values(model.graph.inputs.begin(), model.graph.inputs.end());
     for (const std::size_t value : model.graph.outputs) {
       if (values.insert(value).second) continue;
       refuse(
           " gives its input, or a value twice, as outputs, which Paddle does not load from a "
-          ".json; use the .pdmodel, or engine native");
+          ".json; use the .pdmodel" +
+          or_other(", or "));
     }
   }
   if (!traits.refusal.empty()) {
     refuse(" has " + traits.refusal +
-           ", which Paddle leaves out of account, and so gives other answers; use engine native");
+           ", which Paddle leaves out of account, and so gives other answers" + or_other("; use "));
   }
+  const std::string others =
+      traits.onednn_refusal.empty() ? "auto, onednn or plain" : "auto or plain";
   if (config.accelerator == Accelerator::OpenVino) {
     if (model.quantized) {
-      refuse(
-          " is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator auto, "
-          "plain or onednn, or for speed precision int8");
+      refuse(" is a quantized model, which Paddle's OpenVINO cannot convert; use accelerator " +
+             others + ", or for speed precision int8");
     }
     if (model.format != ModelFormat::Pdmodel) {
       refuse(
           ": OpenVINO runs .pdmodel programs only (Paddle ignores the switch for .json and fails "
-          "on one file per variable); use the .pdmodel, or accelerator onednn or plain");
+          "on one file per variable); use the .pdmodel, or accelerator " +
+          others);
     }
     if (!traits.openvino_refusal.empty()) {
       refuse(" has " + traits.openvino_refusal +
-             ", which OpenVINO is not known to compute as Paddle does; use accelerator auto, "
-             "onednn or plain");
+             ", which OpenVINO is not known to compute as Paddle does; use accelerator " + others);
     }
   }
   // Paddle computes in float32 without a word where it cannot do as it was told.
@@ -90,8 +97,9 @@ std::unique_ptr<Engine> create(const Config& config, const std::shared_ptr<const
            (config.precision == Precision::Fp32 ? "auto or plain" : "plain with precision fp32"));
   }
   if (config.precision == Precision::Int8 && !traits.int8_refusal.empty()) {
-    refuse(" has " + traits.int8_refusal +
-           ", which oneDNN computes wrongly in int8; use engine native, or precision fp32");
+    const std::string other = name_other_engine(config, model);
+    refuse(" has " + traits.int8_refusal + ", which oneDNN computes wrongly in int8; use " + other +
+           (other.empty() ? "" : ", or ") + "precision fp32");
   }
   const PaddlePlugin& plugin = load_paddle_plugin();  // in this thread, as onnxruntime's
   return load_in_time(config, model, [config, shared, traits, &plugin](const GivenUp& given_up) {
@@ -239,6 +247,16 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config,
   auto engine = std::make_unique<Accelerated>(config, model, read_program_traits(model->graph));
   engine->engine_for(1);
   return engine;
+}
+
+bool takes_paddle_model(const Config& config, const Model& model) {
+  if (!runs_in_paddle(model.graph)) return false;
+  const ProgramTraits traits = read_program_traits(model.graph);
+  if (!traits.refusal.empty()) return false;
+  const bool uses_onednn = config.precision != Precision::Fp32;
+  if (uses_onednn && !traits.onednn_refusal.empty()) return false;
+  if (config.precision == Precision::Bf16) return has_bf16() && !model.quantized;
+  return config.precision != Precision::Int8 || traits.int8_refusal.empty();
 }
 
 bool has_bf16() noexcept {

@@ -52,4 +52,7 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config,
 /// images.
 bool has_bf16() noexcept;
 
+/// As EngineRow::takes.
+bool takes_paddle_model(const Config& config, const Model& model);
+
 }  // namespace lenet

@@ -99,6 +99,17 @@ void infer_cast(OperatorView& op) {
 /// A copy of its input, known where that is.
 void infer_identity(OperatorView& op) { give_rearranged(op, op.in("X").shape); }
 
+/// Maps of names to scores, which are given as the tensor of scores.
+void infer_zip_map(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.supports(x.shape.size() == 2 && x.dtype == kFloat32, "kernel for scores that are not rows");
+  const auto classes = op.has_attribute("names")
+                           ? op.integer("names")
+                           : static_cast<std::int64_t>(op.integers("numbers", Integers()).size());
+  op.require(x.shape[1] == kUnknown || x.shape[1] == classes, "the number of its classes");
+  infer_same(op);
+}
+
 /// Its exponent may be of another type.
 void infer_onnx_power(OperatorView& op) {
   op.give_shape(broadcast(op, op.in("X").shape, op.in("Y").shape));
@@ -180,6 +191,8 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Cast", "", "X", "Out", "saturate:long? to:long", infer_cast},
     {kOnnx, "CastLike", "Cast", "X Like", "Out", "saturate:long?", infer_cast},
     {kOnnx, "Identity", "", "X", "Out", "", infer_identity},
+    {kOnnx, "ai.onnx.ml.ZipMap", "Identity", "X", "Out",
+     "classlabels_strings>names:strs? classlabels_int64s>numbers:longs?", infer_zip_map},
     {kPaddle, "cast", "Cast", "X", "Out", "in_dtype:int/dtype:dtype out_dtype:int/", infer_cast},
     {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal",
      "Identity Exp Sqrt Rsqrt Abs Square Erf Log Log1p Sin Cos Floor Ceil Reciprocal", "X", "Out",

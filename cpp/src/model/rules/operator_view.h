@@ -93,7 +93,7 @@ class OperatorView {
   /// \throws Error Unsupported: `what` is known only while it runs.
   [[noreturn]] void not_fixed(std::string_view what) const {
     unsupported("has " + std::string(what) + " that the program does not fix" +
-                std::string(graph_.remedy));
+                remedy_unchecked(graph_));
   }
   /// \throws Error Unsupported: there is no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.

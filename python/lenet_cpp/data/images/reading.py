@@ -7,6 +7,8 @@ import os
 import struct
 import sys
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ForwardRef, TypeAlias, TypeGuard, Union
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from lenet_cpp import _core
 from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.memory import memory_errors
+from lenet_cpp._base.optional import require
 from lenet_cpp.data.arrays import as_array, is_picture
 from lenet_cpp.data.images.containers import essential_parts, is_jpeg_or_png
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
@@ -37,9 +40,10 @@ MAX_PIXELS = 89_478_485
 
 # In the order of the attempts. None of them starts another program or renders a page.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-_NAMES = "PNG, JPEG, BMP, GIF, TIFF, WebP or PNM"
+_NAMES = "PNG, JPEG, BMP, GIF, TIFF, WebP, PNM, HEIC or AVIF"
 _ALMOST_WHITE = 240  # a picture with no darker colours would be invisible on white
 _RESAVE = "save it anew as PNG or JPEG"
+_PREFIX = 64  # bytes, which tell the kind of a file
 
 
 def is_image_source(value: Any) -> TypeGuard[ImageSource]:
@@ -75,9 +79,9 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
     Thread-safety: may be called from any thread; a Pillow image by one thread at a time.
 
     Args:
-        source: A PNG, JPEG, BMP, GIF, TIFF, WebP or PNM file; the bytes of one; a Pillow image,
-            which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB [H, W, 3] or
-            RGBA [H, W, 4].
+        source: A PNG, JPEG, BMP, GIF, TIFF, WebP, PNM, HEIC or AVIF file; the bytes of one; a
+            Pillow image, which is not changed; or uint8 pixels, grey [H, W] or [H, W, 1], RGB
+            [H, W, 3] or RGBA [H, W, 4].
         mode: ``L`` or ``RGB``.
         depth: The bits that 16-bit samples of PNG and TIFF have: 10, 12, 14 or 16. Colours and
             their transparent one have lost the lower 8 in a Pillow image that was loaded before.
@@ -92,7 +96,7 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
             samples whose white is not known (float, 32-bit), or a sample has more bits than
             ``depth``.
         Unsupported: The picture is 16-bit colour, of which Pillow reads the high bytes only, and
-            ``depth`` is not 16.
+            ``depth`` is not 16; or it is a HEIC or AVIF, and what reads it is not installed.
         BackendFailure: Memory ran out.
     """
     if mode not in {"L", "RGB"}:
@@ -157,7 +161,7 @@ def _check_before_load(image: Image.Image, name: str) -> None:
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
     """Read the header as ``Image.open`` does, which would warn of a bomb before we can look."""
-    prefix = file.read(16)
+    prefix = file.read(_PREFIX)
     if not prefix:
         raise BadInput(f"{name} is empty (0 bytes): save or copy it anew")
     if is_jpeg_or_png(prefix):
@@ -165,6 +169,8 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
     Image.preinit()
     if not set(_FORMATS) <= Image.OPEN.keys():
         Image.init()
+    if (factory := _find_heif(prefix, name)) is not None:
+        return _open_as(factory, file, name)
     for kind in _FORMATS:
         if kind not in Image.OPEN:  # this Pillow was built without it
             continue
@@ -172,13 +178,58 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
         try:
             if accept is not None and accept(prefix) is not True:
                 continue
-            file.seek(0)
-            return factory(file, name)
-        except MemoryError:
-            raise
         except Exception as error:  # parsers raise anything on damaged bytes
             raise _damaged(name, error) from error
+        return _open_as(factory, file, name)
     raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
+
+
+def _open_as(factory: Callable[[IO[bytes], str], Any], file: IO[bytes], name: str) -> Image.Image:
+    """Read the header by a class of one format."""
+    file.seek(0)
+    try:
+        opened: Image.Image = factory(file, name)
+    except MemoryError:
+        raise
+    except Exception as error:  # parsers raise anything on damaged bytes
+        raise _damaged(name, error) from error
+    return opened
+
+
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+
+
+def _find_heif(prefix: bytes, name: str) -> Callable[[IO[bytes], str], Any] | None:
+    """Return what opens a HEIC or AVIF file, which begin alike; None for any other file.
+
+    Args:
+        prefix: The file's first bytes, with the brands that it names.
+        name: The image's name in errors.
+
+    Raises:
+        Unsupported: What reads it is not installed.
+    """
+    if prefix[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(prefix[:4], "big"), len(prefix))
+    brands = {prefix[8:12], *(prefix[at : at + 4] for at in range(16, end, 4))}
+    if brands & _AVIF_BRANDS:
+        known = Image.OPEN.get("AVIF")
+        if known is None or known[1] is None or known[1](prefix) is not True:
+            raise Unsupported(
+                f"{name} is an AVIF, which needs Pillow 11.3 or later: pip install 'pillow>=11.3',"
+                f" or {_RESAVE}"
+            )
+        return known[0]
+    if not brands & _HEIC_BRANDS:  # such as a film
+        return None
+    try:
+        require("pillow_heif", extra="heif")
+    except Unsupported as error:
+        raise Unsupported(f"{name} is a HEIC: {error}; or {_RESAVE}") from error
+    factory: Callable[[IO[bytes], str], Any] = import_module("pillow_heif").HeifImageFile
+    return factory
 
 
 _DEPTHS = (10, 12, 14, 16)

@@ -10,8 +10,8 @@ from lenet_cpp.errors import BadInput, FileNotFound
 
 IMAGE_SUFFIXES = frozenset(
     {
-        *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
-        *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
     }
 )
 """The suffixes, in lower case, of the image files that are found in folders."""
