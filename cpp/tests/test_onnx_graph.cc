@@ -600,7 +600,7 @@ TEST_CASE("models that do not fit themselves") {
       {"damaged: the number of paddings", "Pad x p -> y", "p[2]i=1,1"},
       {"damaged: the mode", "Pad x p -> y | mode=mirror", "p[8]i=0,0,0,0,0,0,0,0"},
       {"damaged: the bounds", "Slice x a b -> y", "a[1]i=0 b[2]i=1,1"},
-      {"damaged: steps", "Slice x a a a a -> y", "a[1]i=0"},
+      {"damaged: a step of 0", "Slice x a a a a -> y", "a[1]i=0"},
       {"an axis named twice", "Slice x a a a -> y", "a[2]i=1,1"},
       {"damaged: the sections", "Split x s -> y z | axis=3", "s[2]i=2,3"},
       {"damaged: the number of parts", "Split x -> y z w | axis=3"},

@@ -28,7 +28,7 @@ TEST_CASE("fields of the protocol buffer") {
   const std::string good = program(kRelu);
   accept(good);
   refuse("", "no block");
-  refuse(good + good, "several blocks", ErrorCode::Unsupported);
+  refuse(good + good, "a block that no operator runs", ErrorCode::Unsupported);
   // What is not known is left out; Paddle 1 wrote the field 3.
   for (const std::string& more : {number_field(2, 1), delimited(1 << 20, ""), delimited(3, "x")}) {
     const std::string bytes = good + more;  // in which the names of the graph lie
@@ -461,7 +461,7 @@ TEST_CASE("members of a PIR program") {
   for (int i = 0; i < 200'000; ++i) escaped += R"(\u0041)";
   bad(R"("1.relu")", '"' + escaped + '"', "longer than 1 MiB", ErrorCode::Unsupported);
   bad(R"("args":[])", R"("args":)" + std::string(1000, '[') + std::string(1000, ']'),
-      "nested too deeply");
+      "nested too deeply", ErrorCode::Unsupported);
 }
 
 }  // namespace lenet::tests

@@ -14,7 +14,7 @@ import pytest
 import lenet_cpp
 from pictures import refused
 from tools.hostile.models import Node, field, parse_message, serialize
-from versions_corpus import networks, unpack
+from versions_corpus import contents, networks, unpack
 
 # Networks whose operators no engine has here, by version. Paddle 3.3 itself has no bicubic_interp,
 # pad2d, soft_relu and space_to_depth any more.
@@ -22,7 +22,9 @@ NOT_RUN = {
     "1.8.5": {
         *("bicubic", "like", "pad2d", "pad2d_edge", "pad2d_reflect", "soft_relu"),
         *("space_to_depth", "unstack"),
-    }
+    },
+    # Paddle 3 understands the end of a slice backwards in another way.
+    "2.6.2": {"backwards"},
 }
 NO_ROWS = "flatten_axis"  # its output has no row for each image
 TOLERANCE = 1e-4  # of the largest output, as ../compatibility.md has it
@@ -170,3 +172,193 @@ def test_numbers_that_paddle_does_not_read(name, attribute, value, tmp_path):
         return
     with lenet_cpp.Predictor(program, params, engine="native") as predictor:
         assert np.abs(predictor.run(x) - expected).max() > 1e-3
+
+
+# ---- control flow in a .pdmodel: what a hostile program could do with its blocks
+
+RECURRENT_OR_BRANCHES = ("backwards", "branch_not_taken", "branch_taken", "gru", "lstm")
+
+
+@pytest.fixture(scope="module")
+def branches():
+    """Return a function that loads the program with an `if`, which it lets a function change."""
+    from paddle.base.proto import framework_pb2
+
+    (network,) = layouts_of("2.6.2")["branch_taken"]
+    files, *_ = contents(network)
+
+    def load(change):
+        program = framework_pb2.ProgramDesc.FromString(files["model.pdmodel"])
+        change(program)
+        data = program.SerializeToString()
+        return lenet_cpp.Predictor.from_bytes(data, files["model.pdiparams"])
+
+    return load
+
+
+def operator(block, kind, index=0):
+    return [op for op in block.ops if op.type == kind][index]
+
+
+def argument(arguments, name):
+    return next(one.arguments for one in arguments if one.parameter == name)
+
+
+def unknown_operator(program):
+    operator(program.blocks[1], "relu").type = "py_func"
+
+
+def wrong_attribute(program):
+    convolution = operator(program.blocks[2], "conv2d")
+    next(one for one in convolution.attrs if one.name == "strides").ints[0] = 0
+
+
+def branches_exchanged(program):
+    chosen = argument(operator(program.blocks[0], "select_input").inputs, "X")
+    first, second = chosen
+    chosen[:] = [second, first]
+
+
+def another_mask(program):
+    cast = operator(program.blocks[0], "cast")
+    opposite = operator(program.blocks[0], "logical_not")
+    argument(cast.inputs, "X")[0] = argument(opposite.outputs, "Out")[0]
+
+
+def result_without_choice(program):
+    after = operator(program.blocks[0], "elementwise_add", -1)
+    branch = operator(program.blocks[0], "conditional_block")
+    argument(after.inputs, "Y")[0] = argument(branch.outputs, "Out")[0]
+
+
+def block_of(program, number, index=0):
+    branch = operator(program.blocks[0], "conditional_block", index)
+    next(one for one in branch.attrs if one.name == "sub_block").block_idx = number
+
+
+def block_run_twice(program):
+    block_of(program, 1, index=1)
+
+
+def block_that_runs_itself(program):
+    block_of(program, 0)
+
+
+def block_that_is_not_there(program):
+    block_of(program, 1 << 20)
+
+
+def parent_of_another(program):
+    program.blocks[2].parent_idx = 0
+
+
+def writes(program, name):
+    argument(operator(program.blocks[1], "relu").outputs, "Out")[0] = name
+
+
+def outer_value_written(program):
+    relu = operator(program.blocks[1], "relu")
+    writes(program, argument(relu.inputs, "X")[0])
+
+
+def parameter_written(program):
+    writes(program, next(one.name for one in program.blocks[0].vars if one.name.endswith("w_0")))
+
+
+def name_of_outside(program):
+    program.blocks[1].vars[0].name = program.blocks[0].vars[0].name
+
+
+def parameter_inside(program):
+    program.blocks[1].vars[0].persistable = True
+
+
+def value_of_the_other_branch(program):
+    other = operator(program.blocks[-1], "scale")
+    argument(other.inputs, "X")[0] = argument(operator(program.blocks[1], "relu").outputs, "Out")[0]
+
+
+def many_conditions(program):
+    branch = operator(program.blocks[0], "conditional_block")
+    next(one for one in branch.attrs if one.name == "is_scalar_condition").b = False
+
+
+def results_of_two_shapes(program):
+    pool = operator(program.blocks[-1], "assign")
+    argument(pool.inputs, "X")[0] = argument(
+        operator(program.blocks[0], "reduce_mean").outputs, "Out"
+    )[0]
+    result = argument(pool.outputs, "Out")[0]
+    declared = next(one for one in program.blocks[0].vars if one.name == result)
+    del declared.type.dense_tensor.tensor.dims[:]
+
+
+def loop(program):
+    operator(program.blocks[0], "conditional_block").type = "while"
+
+
+def block_of_another_operator(program):
+    operator(program.blocks[0], "conditional_block").type = "py_func"
+
+
+def block_that_nothing_runs(program):
+    program.blocks.add(idx=len(program.blocks), parent_idx=0)
+
+
+def output_inside(program):
+    program.blocks[1].ops.add().CopyFrom(operator(program.blocks[0], "fetch"))
+
+
+BadModel, Unsupported = lenet_cpp.BadModel, lenet_cpp.Unsupported
+OVERWRITES = "inside control flow over .*check_program=false"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (unknown_operator, Unsupported, "py_func"),
+        (wrong_attribute, BadModel, "strides"),
+        (branches_exchanged, Unsupported, "another condition than theirs.*check_program=false"),
+        (another_mask, Unsupported, "another condition than theirs"),
+        (result_without_choice, Unsupported, "only one branch .* gives.*check_program=false"),
+        (block_run_twice, Unsupported, "a block of its own"),
+        (block_that_runs_itself, Unsupported, "a block of its own"),
+        (block_that_is_not_there, Unsupported, "a block of its own"),
+        (parent_of_another, BadModel, "the number of another block"),
+        (outer_value_written, Unsupported, OVERWRITES),
+        (parameter_written, Unsupported, OVERWRITES),
+        (name_of_outside, Unsupported, "once more.*check_program=false"),
+        (parameter_inside, Unsupported, "as a parameter"),
+        (value_of_the_other_branch, BadModel, "which is no variable of the kind"),
+        (many_conditions, Unsupported, "each of several conditions.*check_program=false"),
+        (results_of_two_shapes, Unsupported, "a result of two types or shapes"),
+        (loop, Unsupported, "a loop .*IsolatedPredictor"),
+        (block_of_another_operator, Unsupported, "control flow that is not supported"),
+        (block_that_nothing_runs, Unsupported, "a block that no operator runs"),
+        (output_inside, Unsupported, "an output inside control flow"),
+    ],
+)
+def test_blocks_are_checked_like_the_program(branches, change, error, message):
+    branches(lambda _: None).close()
+    with pytest.raises(error, match=message):
+        branches(change)
+
+
+@pytest.mark.parametrize("name", RECURRENT_OR_BRANCHES)
+def test_branches_and_recurrent_layers_of_2_6(name, tmp_path):
+    (network,) = layouts_of("2.6.2")[name]
+    assert check([network], tmp_path) == NOT_RUN["2.6.2"] & {name}
+
+
+def test_unknown_attributes_inside_a_branch_are_dropped(branches):
+    """Paddle then gets a program that is written anew, with all of its blocks."""
+    (network,) = layouts_of("2.6.2")["branch_taken"]
+    _, x, expected = contents(network)
+
+    def change(program):
+        relu = operator(program.blocks[1], "relu")
+        relu.attrs.add(name="of_another_version", type=0, i=1)
+
+    with branches(change) as predictor:
+        found = predictor.run(x).reshape(expected.shape)
+    assert np.abs(found - expected).max() < TOLERANCE * np.abs(expected).max()

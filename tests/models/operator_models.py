@@ -142,6 +142,48 @@ class OneFeature(nn.Layer):
         return paddle.matmul(one, self.weight, transpose_y=True).reshape([-1, 4, 8, 6])
 
 
+class Branches(nn.Layer):
+    """An `if` within one, which take a parameter and values of outside, of which one is used on."""
+
+    def __init__(self, threshold):
+        super().__init__()
+        self.threshold = threshold
+        self.convolution = nn.Conv2D(4, 4, 1)
+
+    def forward(self, x):
+        if x.mean() > self.threshold:
+            if x.max() < 100:  # noqa: SIM108 - a statement becomes control flow
+                y = self.convolution(F.relu(x))
+            else:
+                y = x - 1
+            z = F.relu(x) + y
+        elif x.min() > 0:
+            z = x * 2
+        else:
+            z = F.sigmoid(x) * self.convolution(x)
+        return z + x
+
+
+class Loop(nn.Layer):
+    def forward(self, x):
+        while x.mean() < 3:
+            x = x + 1
+        return x
+
+
+class Recurrent(nn.Layer):
+    """The rows of each image as steps."""
+
+    def __init__(self, layer, features):
+        super().__init__()
+        self.layer = layer
+        self.features = features
+
+    def forward(self, x):
+        steps, _ = self.layer(x.flatten(1, 2))
+        return paddle.transpose(steps, [0, 2, 1]).reshape([-1, self.features, 8, 4])
+
+
 MODELS = {
     "adaptive_average_pool_column": lambda: nn.AdaptiveAvgPool2D([3, 1]),
     "adaptive_max_pool": lambda: nn.AdaptiveMaxPool2D(2),
@@ -152,6 +194,7 @@ MODELS = {
     "average_zeros_ceil": lambda: nn.AvgPool2D(3, 2, padding=1, exclusive=False, ceil_mode=True),
     "average_zeros_same": lambda: nn.AvgPool2D(3, 2, padding="SAME", exclusive=False),
     "batch_norm_plain": lambda: nn.BatchNorm2D(4, weight_attr=False, bias_attr=False),
+    "backwards": lambda: lambda x: x[:, ::-1] * x[:, :, 6:1:-2, -2:0:-1].mean([2, 3], keepdim=True),
     "bicubic": lambda: nn.Upsample(scale_factor=2, mode="bicubic"),
     "bilinear": lambda: nn.Upsample(size=[5, 7], mode="bilinear"),
     "bilinear_corners": lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
@@ -220,18 +263,24 @@ MODELS = {
 PIR_MODELS = {
     "amax": lambda: lambda x: paddle.amax(x, [1], keepdim=True),
     "attention": lambda: Tokens(),
+    "branch_taken": lambda: Branches(-100),
+    "branch_not_taken": lambda: Branches(100),
     "bmm": lambda: lambda x: paddle.bmm(x[:, 0], x[:, 1]).unsqueeze(1),
     "class_token": lambda: ClassToken(),
+    "gru": lambda: Recurrent(nn.GRU(8, 4), 4),
     "glu": lambda: lambda x: F.glu(x, 1),
     "largest_channel": lambda: lambda x: paddle.argmax(x, 1, keepdim=True).astype("float32") * x,
     "local_response": lambda: nn.LocalResponseNorm(3, alpha=0.5),
     "log": lambda: lambda x: paddle.log(paddle.abs(x) + 1) + paddle.log1p(x * x),
     "logsumexp": lambda: lambda x: paddle.logsumexp(x, 1, keepdim=True),
     "heads": lambda: Heads(),
+    "loop": lambda: Loop(),
+    "lstm": lambda: Recurrent(nn.LSTM(8, 3, num_layers=2, direction="bidirect"), 6),
     "matmul_one_feature": lambda: lambda x: x[:, :, :, :1] @ x[:, :, :1, :],
     "matmul_one_feature_transposed": lambda: OneFeature(),
     "normalize": lambda: lambda x: F.normalize(x, axis=1),
     "pixel_unshuffle": lambda: nn.PixelUnshuffle(2),
+    "rnn": lambda: Recurrent(nn.SimpleRNN(8, 4, activation="relu"), 4),
     "reciprocal": lambda: lambda x: paddle.reciprocal(paddle.abs(x) + 1),
     "roll": lambda: lambda x: x * paddle.roll(x, [1, -2], [2, 3]),
     "overwritten": lambda: Overwritten(),

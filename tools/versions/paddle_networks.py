@@ -37,6 +37,37 @@ class Weight(nn.Layer):
         self.value = self.create_parameter(list(shape))
 
 
+class Branch(nn.Layer):
+    """An `if` within one; what is chosen goes with what was there before."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.inner = conv(4, 4, 1)
+
+    def forward(self, x: Any) -> Any:
+        if x.mean() > self.threshold:
+            y = F.relu(x)
+            if y.max() > -1:  # noqa: SIM108 - a statement becomes control flow
+                y = self.inner(y)
+            else:
+                y = y * 2
+        else:
+            y = F.sigmoid(x) - 1
+        return x + y
+
+
+class Recurrent(nn.Layer):
+    """The rows of each image as steps."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x.flatten(1, 2))[0]
+
+
 def conv(inputs: int = 3, channels: int = 4, size: int = 3, **options: Any) -> Any:
     return nn.Conv2D(inputs, channels, size, **{"padding": size // 2, **options})
 
@@ -242,6 +273,11 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "logsumexp": lambda: of_conv(lambda x: paddle.logsumexp(x, [2, 3])),
     "unfold": lambda: of_conv(lambda x: F.unfold(x, 4, 4).mean(1)),
     "open_sizes": lambda: chain(conv_norm(3, 4), nn.AdaptiveAvgPool2D(1), *classifier(4)),
+    "backwards": lambda: of_conv(lambda x: x[:, ::-1, 12:3:-2]),
+    "branch_taken": lambda: of_conv(Branch(-100)),
+    "branch_not_taken": lambda: of_conv(Branch(100)),
+    "gru": lambda: of_conv(Recurrent(nn.GRU(16, 6))),
+    "lstm": lambda: of_conv(Recurrent(nn.LSTM(16, 4, 2, direction="bidirect"))),
     "resnet_block": resnet_block,
     "mobilenet_block": mobilenet_block,
     "lenet": lenet,

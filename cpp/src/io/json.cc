@@ -9,8 +9,8 @@
 namespace lenet {
 namespace {
 
-struct TooDeep : InvalidJson {
-  using InvalidJson::InvalidJson;
+struct TooDeep : TooLong {
+  using TooLong::TooLong;
 };
 
 [[noreturn]] void fail(const std::string& problem) { throw InvalidJson(problem); }
@@ -52,7 +52,7 @@ std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
   if (const char* known = ends.find(text.data())) {
     return static_cast<std::size_t>(known - text.data());
   }
-  std::array<const char*, kMaxJsonDepth> begins;
+  std::array<const char*, kMaxProgramDepth> begins;
   std::size_t depth = 0;
   const char* const end = text.data() + text.size();
   for (const char* at = text.data(); at != end; ++at) {
@@ -67,9 +67,8 @@ std::size_t size_of_value(std::string_view text, JsonValue::Ends& ends) {
     if (role == kQuote) {
       at = end_of_text(at, end);
     } else if (role == kOpen) {
-      if (depth == kMaxJsonDepth) {
-        throw TooDeep("it is nested too deeply, more than " + std::to_string(kMaxJsonDepth) +
-                      " levels");
+      if (depth == ends.max_depth()) {
+        throw TooDeep("it is nested too deeply, more than " + std::to_string(depth) + " levels");
       }
       begins[depth++] = at;
     } else {

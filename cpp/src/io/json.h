@@ -20,14 +20,17 @@ class InvalidJson : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A number or text that is longer than any reader needs: it may be valid all the same.
+/// A number or text that is longer than any reader needs, or brackets that are nested deeper: it
+/// may be valid all the same.
 class TooLong : public InvalidJson {
  public:
   using InvalidJson::InvalidJson;
 };
 
-/// Objects and lists in one another. Programs that Paddle writes are nested some 15 deep.
+/// Objects and lists in one another.
 inline constexpr std::size_t kMaxJsonDepth = 32;
+/// Of programs. Those that Paddle writes are nested some 15 deep, and 6 more for each `if`.
+inline constexpr std::size_t kMaxProgramDepth = 128;
 
 /// \throws InvalidJson also beyond kMaxJsonDepth, and when an object has a member twice, of which
 ///   readers may take either.
@@ -38,13 +41,16 @@ std::string python_text(const nlohmann::json& value);
 
 /// A value, by its bytes in a text, which must outlive it: no tree is made. What is read is strict
 /// JSON; of what is not read only the quotes and the number of brackets are known to be in order.
-/// Each level of nesting, of which there are at most kMaxJsonDepth, is passed over once more, but
-/// for lists and objects whose end is still known.
+/// Each level of nesting, of which there are at most as many as Ends says, is passed over once
+/// more, but for lists and objects whose end is still known.
 class JsonValue {
  public:
   /// Where the lists and objects end that were passed over last.
   class Ends {
    public:
+    /// \param max_depth at most kMaxProgramDepth
+    explicit Ends(std::size_t max_depth = kMaxJsonDepth) : max_depth_(max_depth) {}
+    std::size_t max_depth() const { return max_depth_; }
     void add(const char* begin, const char* end) { place(begin) = {begin, end}; }
     /// \returns null when it is not known
     const char* find(const char* begin) {
@@ -57,6 +63,7 @@ class JsonValue {
     Range& place(const char* begin) {
       return ranges_[reinterpret_cast<std::uintptr_t>(begin) % ranges_.size()];
     }
+    std::size_t max_depth_;
     std::array<Range, 2048> ranges_{};  // an operator as Paddle writes it has some 700 bytes
   };
 

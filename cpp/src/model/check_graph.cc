@@ -39,8 +39,10 @@ class Checker {
       const Operator& op = graph_.operators[i];
       const OperatorView view(graph_, i, path_);
       require_given(view, op);
+      require_chosen(view, op);
       require_free(view, op);
       each_value(op.outputs, [&](std::size_t index) { graph_.values[index].defined = true; });
+      forget_unset(op);
       if (op.kind == "Fetch") {
         const std::int64_t column = view.integer("col");
         const std::size_t value = op.inputs.at("X").at(0);
@@ -60,10 +62,66 @@ class Checker {
   }
 
   void require_given(const OperatorView& view, const Operator& op) const {
-    each_value(op.inputs, [&](std::size_t index) {
-      if (graph_.values[index].defined) return;
-      view.fail("it uses '" + graph_.values[index].name, "' before anything gave it");
+    for (const auto& [name, values] : op.inputs) {
+      for (const std::size_t index : values) {
+        if (index == kNone || graph_.values[index].defined) continue;
+        const Value& value = graph_.values[index];
+        if (!value.unset) view.fail("it uses '" + value.name, "' before anything gave it");
+        if (op.kind == "rnn" && name == "DropoutState") continue;  // read by training alone
+        view.unsupported("takes '" + value.name + "', which neither a file nor an operator fills" +
+                         std::string(graph_.remedy));
+      }
+    }
+  }
+
+  /// What a recurrent layer gives for training alone.
+  void forget_unset(const Operator& op) {
+    if (op.kind != "rnn") return;
+    for (const char* name : {"DropoutState", "Reserve"}) {
+      for (const std::size_t index : op.outputs.at(name)) {
+        graph_.values[index].defined = false;
+        graph_.values[index].unset = true;
+      }
+    }
+  }
+
+  const Operator* giver_of(std::size_t value) const {
+    const std::size_t producer = graph_.values[value].producer;
+    return producer == kNone ? nullptr : &graph_.operators[producer];
+  }
+  bool is_given_by(std::size_t value, std::string_view kind) const {
+    const Operator* const giver = giver_of(value);
+    return giver != nullptr && giver->kind == kind;
+  }
+
+  /// Before PIR a branch that does not run leaves what it gives empty: only the choice that has
+  /// the same condition may take it.
+  void require_chosen(const OperatorView& view, const Operator& op) const {
+    if (graph_.blocks.size() < 2) return;
+    const bool chooses = op.kind == "Choice";
+    each_value(op.inputs, [&](std::size_t value) {
+      if (chooses || !is_given_by(value, "Branch")) return;
+      view.unsupported("takes '" + graph_.values[value].name +
+                       "', which only one branch of control flow gives" +
+                       std::string(graph_.remedy));
     });
+    if (!chooses) return;
+    const Argument& choices = op.inputs.at("X");
+    const std::size_t mask = op.inputs.at("Mask")[0];
+    const std::size_t condition =
+        is_given_by(mask, "Cast") ? giver_of(mask)->inputs.at("X")[0] : kNone;
+    bool sound =
+        choices.size() == 2 && condition != kNone && graph_.values[condition].dtype == kBool;
+    for (std::size_t i = 0; sound && i < choices.size(); ++i) {
+      if (!is_given_by(choices[i], "Branch")) continue;
+      std::size_t runs = giver_of(choices[i])->inputs.at("Cond")[0];
+      if (i == 0) runs = is_given_by(runs, "Not") ? giver_of(runs)->inputs.at("X")[0] : kNone;
+      sound = runs == condition;
+    }
+    if (!sound) {
+      view.unsupported("chooses between branches by another condition than theirs" +
+                       std::string(graph_.remedy));
+    }
   }
 
   /// Where a value has several users, Paddle quantizes it again for each, into the same variable.

@@ -398,6 +398,13 @@ void unsupported(const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::Unsupported, "'" + path + "' " + printable(problem));
 }
 
+void require_nesting(std::size_t nesting, const std::string& path) {
+  if (nesting <= kMaxNesting) return;
+  unsupported(path, "has control flow (if, while) that is nested more than " +
+                        std::to_string(kMaxNesting) +
+                        " deep; check_program=false runs it in Paddle unchecked");
+}
+
 void require_name(std::string_view name, const std::string& what, const std::string& path) {
   const bool sane =
       !name.empty() && name.size() <= kMaxName &&

@@ -45,6 +45,9 @@ struct Value {
   bool has_shape = true;   ///< false where an .onnx does not say it, of most values
   bool parameter = false;  ///< the model holds its contents; of an .onnx: a constant
   bool defined = false;    ///< set by the check, from its operator on
+  /// It has no contents that anything may read: a parameter that no file holds, or what an operator
+  /// gives for training alone.
+  bool unset = false;
   /// The contents of a parameter, and by the check those that a program fixes; little-endian and at
   /// any address, as long as the Model lives. Null: not known.
   std::string_view data;
@@ -77,7 +80,8 @@ enum class AttributeType {
   Place,   ///< PIR's place
   Empty,   ///< PIR's array without elements, of any type
   Tensor,  ///< ONNX's: the index of a value, which is a parameter
-  Other,   ///< ONNX's other types, without a value
+  Block,   ///< ProgramDesc's: the number of a block
+  Other,   ///< other types, without a value
 };
 
 /// The type of an array of such elements; Other where there is none.
@@ -232,6 +236,7 @@ struct Graph {
   std::size_t mixes_images = kNone;
   /// Some operator computes one image's result of several: a batch is not to be cut into pieces.
   bool joins_images = false;
+  bool loops = false;        ///< has a `while`, which may never end
   double multiply_adds = 0;  ///< for one image; 0: not known, such as of open sizes
   /// Set by the check where a program does not take any number of images, or its sizes are not
   /// linear in it: infers the shapes for that number, for as long as this graph lives. Any thread
@@ -248,6 +253,9 @@ struct Graph {
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
   bool differs = false;
+  /// Of each block its operators, in its order: those of one of control flow stand in `operators`
+  /// before the operator that runs it.
+  std::vector<std::vector<std::size_t>> blocks;
   /// Values that stand for a variable before and after it was written a second time.
   std::vector<std::pair<std::size_t, std::size_t>> rewritten;
   std::deque<Value> values;
@@ -353,5 +361,15 @@ void check_graph(Graph& graph, const std::string& path);
 /// Names of variables, operators and attributes: printable ASCII, not empty, not overlong.
 /// \throws Error Unsupported, of an empty one BadModel.
 void require_name(std::string_view name, const std::string& what, const std::string& path);
+
+/// How many `if` and `while` may stand in one another.
+inline constexpr std::size_t kMaxNesting = 16;
+/// Ends the message on a loop: how it runs all the same.
+inline constexpr std::string_view kLoopRemedy =
+    ", where nothing can stop Paddle; for a model that you trust set check_program to false, and "
+    "in "
+    "Python do so in an IsolatedPredictor, which ends it after a timeout";
+/// \throws Error Unsupported: they are more.
+void require_nesting(std::size_t nesting, const std::string& path);
 
 }  // namespace lenet

@@ -196,6 +196,8 @@ class ShapeInference {
   /// Whether an image's result depends on the others: no dimension has the images any more, or an
   /// operator goes along it.
   bool joins_images(const Operator& op) const {
+    // They decide for all images together.
+    if (has_word("If While Branch Choice", op.kind)) return true;
     const auto is_open = [&](std::size_t index) {
       const Shape& shape = graph_.values[index].shape;
       return std::find(shape.begin(), shape.end(), kUnknown) != shape.end();

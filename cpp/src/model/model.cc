@@ -164,6 +164,10 @@ class Loader {
       const Value& value = graph.values[weights->second[0]];
       model_->float_weights |= value.parameter && value.data_dtype != kInt8;
     }
+    if (graph.loops && config_.check_program) {
+      unsupported(model_->path, "has control flow: a loop (while), which may never end" +
+                                    std::string(kLoopRemedy));
+    }
     try {
       check_graph(graph, model_->path);
     } catch (const Error& error) {

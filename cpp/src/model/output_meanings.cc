@@ -21,10 +21,10 @@ constexpr std::string_view kProducts = "MatMul Gemm mul fc Conv ConvTranspose";
 /// Those that give their first input in another shape, type or under another name.
 constexpr std::string_view kMoves =
     "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose quantize_linear "
-    "dequantize_linear share_data_ QuantizeLinear DequantizeLinear ai.onnx.ml.ZipMap";
+    "dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
 /// Those of them that keep the axis of the classes where it is.
 constexpr std::string_view kKeepsAxes =
-    "Identity Cast quantize_linear dequantize_linear share_data_ QuantizeLinear DequantizeLinear ai.onnx.ml.ZipMap";
+    "Identity Cast quantize_linear dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
 /// Those that average, clip or cut logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
     "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "

@@ -7,6 +7,7 @@
 #include "io/json.h"
 #include "model/element_types.h"
 #include "model/readers.h"
+#include "model/rules/rules.h"
 
 namespace lenet {
 namespace {
@@ -22,11 +23,19 @@ using Names = const std::string_view (&)[Count];
 
 // Of what comes with each operator.
 constexpr std::string_view kOperator[] = {"#", "A", "I", "O", "OA"};
+constexpr std::string_view kBranching[] = {"#", "A", "I", "O", "OA", "regions"};
 constexpr std::string_view kNamed[] = {"AT", "N"};
 constexpr std::string_view kTyped[] = {"#", "D"};
 constexpr std::string_view kType[] = {"#"};
+constexpr std::string_view kArgument[] = {"#", "TT"};
 constexpr std::string_view kInput[] = {"%"};
 constexpr std::string_view kOutput[] = {"%", "TT"};
+
+// Of control flow. The last is an operator of ours, which stands before those of a loop.
+constexpr const char* kIf = "1.if";
+constexpr const char* kWhile = "1.while";
+constexpr const char* kYield = "2.yield";
+constexpr const char* kLoopVariables = "1.loop_variables";
 
 /// The attributes that are read, by their type; that of arrays depends on their elements.
 constexpr std::pair<std::string_view, AttributeType> kAttributeTypes[] = {
@@ -47,10 +56,7 @@ class Reader {
     const auto [magic, trainable, version] = members(code, {"magic", "trainable", "version"});
     require(is(magic, "pir") && is_flag(trainable), "its heading");
     require(integer(version, 1, kMaxFormatVersion) > 0, "its version");
-    const auto [region, blocks] =
-        only(members(program, {"regions"})[0], "regions", {"#", "blocks"});
-    const auto [block, arguments, operators] = only(blocks, "blocks", {"#", "args", "ops"});
-    require(region.is_text() && block.is_text(), "a name");
+    const auto [arguments, operators] = block_of(only(members(program, {"regions"})[0], "regions"));
     require(is_empty(arguments), "the arguments of a block");
     each(operators, "the operators", [&](const JsonValue& op) { read_operator(op); });
     ids_.clear();
@@ -78,12 +84,18 @@ class Reader {
   }
 
  private:
+  using Id = std::int32_t;
+
   std::string in_operator() const { return at_.empty() ? "" : " in operator " + at_; }
   [[noreturn]] void fail(const std::string& problem) const {
     refuse_program(path_, problem + in_operator());
   }
   [[noreturn]] void unsupported(const std::string& problem) const {
     lenet::unsupported(path_, problem + in_operator());
+  }
+  /// What Paddle may run unchecked.
+  [[noreturn]] void not_checked(const std::string& problem) const {
+    lenet::unsupported(path_, problem + in_operator() + std::string(graph_.remedy));
   }
   template <typename Text>
   void require(bool condition, const Text& what) const {
@@ -165,20 +177,26 @@ class Reader {
     return found;
   }
 
-  /// The one element of a list; a program without control flow has one region of one block.
-  template <std::size_t Count>
-  std::array<JsonValue, Count> only(const JsonValue& list, const char* what,
-                                    Names<Count> names) const {
+  /// The one element of a list.
+  JsonValue only(const JsonValue& list, const char* what) const {
     JsonValue found;
     each(list, what, [&](const JsonValue& item) {
       if (found) {
-        unsupported(std::string("has several ") + what +
-                    ": control flow is not supported; for a model that you trust, "
-                    "check_program=false runs it in Paddle");
+        not_checked(std::string("has several ") + what + " in one place");
       }
       found = item;
     });
-    return members(found, names);
+    if (!found) not_checked(std::string("has no ") + what);
+    return found;
+  }
+
+  /// The arguments and the operators of the one block of a region.
+  std::array<JsonValue, 2> block_of(const JsonValue& region) const {
+    const auto [name, blocks] = members(region, {"#", "blocks"});
+    const auto [block, arguments, operators] =
+        members(only(blocks, "blocks"), {"#", "args", "ops"});
+    require(name.is_text() && block.is_text(), "a name");
+    return {arguments, operators};
   }
 
   std::int64_t integer(const JsonValue& value, std::int64_t least, std::int64_t most) const {
@@ -203,11 +221,14 @@ class Reader {
     require(kind.is_text(), "an operator");
     const std::string type = kind.text();
     require_name(type, "an operator", path_);
+    if (nesting_ > 0) require_inner(type);
     if (type == "p") return read_parameter(op);
+    if (type == kIf || type == kWhile) return read_control_flow(op, type);
     const auto [name, attributes, inputs, outputs, flags] = members(op, kOperator);
     Operator made;
     made.type = type;
     read_inputs(inputs, made.inputs);
+    if (nesting_ > 0) require_no_outer_writes(made);
     require(outputs.is_array(), "the outputs");
     read_attributes(attributes, made.attributes);
     read_output_attributes(flags, size_of(outputs));
@@ -223,6 +244,132 @@ class Reader {
     }
   }
 
+  /// What a block of control flow may not have.
+  void require_inner(const std::string& type) const {
+    const std::string_view kind = kind_of(type, Dialect::Pir);
+    if (type == "p" || kind == "Feed" || kind == "Fetch") {
+      not_checked("has an input, an output or a parameter inside control flow");
+    }
+  }
+
+  /// An operator whose name ends so writes over what it takes. Those of a normalization do not, as
+  /// the check asks for one that tests.
+  void require_no_outer_writes(const Operator& op) const {
+    if (op.type.back() != '_' || op.type == "1.batch_norm_") return;
+    each_value(op.inputs, [&](std::size_t value) {
+      if (value < first_inner_) {
+        not_checked("writes inside control flow over a value of outside");
+      }
+    });
+  }
+
+  /// Reads `if` or `while` as a list of operators: those of its blocks, and then the operator
+  /// itself, which takes what the blocks yield.
+  void read_control_flow(const JsonValue& op, const std::string& type) {
+    const auto [name, attributes, inputs, outputs, flags, regions] = members(op, kBranching);
+    require_nesting(++nesting_, path_);
+    Operator made;
+    made.type = type;
+    read_inputs(inputs, made.inputs);
+    require(!made.inputs.empty() && made.inputs[0].second.size() == 1, "a condition");
+    const Argument initial = gather(made.inputs, 1);
+    made.inputs.resize(1);
+    require(outputs.is_array(), "the outputs");
+    read_attributes(attributes, made.attributes);
+    read_output_attributes(flags, size_of(outputs));
+    if (type == kIf) {
+      require(initial.empty(), "the inputs");
+      for (const JsonValue& branch : elements<2>(regions, "the branches of an if")) {
+        made.inputs.emplace_back(std::string_view(), read_region(branch, {}));
+      }
+    } else {
+      graph_.loops = true;
+      const Argument yielded = read_region(only(regions, "regions"), initial);
+      require(!yielded.empty(), "the condition of a loop");
+      made.inputs.emplace_back(std::string_view(), initial);
+      made.inputs.emplace_back(std::string_view(), Argument(yielded[0]));
+      std::vector<std::size_t> next(yielded.begin() + 1, yielded.end());
+      made.inputs.emplace_back(std::string_view(), Argument(std::move(next)));
+    }
+    --nesting_;
+    Arguments results;
+    outputs.each_item([&](const JsonValue& output) {
+      results.emplace_back(std::string_view(), read_output(output));
+    });
+    made.outputs.emplace_back(std::string_view(), gather(results, 0));
+    at_ = std::to_string(graph_.operators.size());
+    graph_.operators.push_back(std::move(made));
+  }
+
+  /// One list of arguments that are one value each.
+  Argument gather(const Arguments& arguments, std::size_t first) {
+    std::vector<std::size_t> values;
+    for (std::size_t i = first; i < arguments.size(); ++i) {
+      const Argument& argument = arguments[i].second;
+      if (argument.size() != 1) {
+        not_checked("passes a list of tensors into or out of control flow");
+      }
+      values.push_back(argument[0]);
+    }
+    add_room(values.size() * sizeof(std::size_t));
+    return Argument(std::move(values));
+  }
+
+  /// Reads the operators of a block, whose values nothing behind it can take.
+  /// \param initial of a loop: what its variables are before it
+  /// \returns what the block yields
+  Argument read_region(const JsonValue& region, const Argument& initial) {
+    const auto [arguments, operators] = block_of(region);
+    std::vector<Id> outer = std::exchange(defined_, {});
+    const std::size_t before = first_inner_;
+    read_loop_variables(arguments, initial);
+    first_inner_ = graph_.values.size();
+    std::optional<Argument> yielded;
+    each(operators, "the operators", [&](const JsonValue& op) {
+      require(!yielded, "an operator behind the end of its block");
+      if (is(member(op, "#"), kYield)) {
+        yielded = read_yield(op);
+      } else {
+        read_operator(op);
+      }
+    });
+    require(yielded.has_value(), "a block without an end");
+    for (const Id id : defined_) {
+      ids_.at(id) = kGone;
+      lists_.erase(id);
+    }
+    defined_ = std::move(outer);
+    first_inner_ = before;
+    return *yielded;
+  }
+
+  void read_loop_variables(const JsonValue& arguments, const Argument& initial) {
+    require(arguments.is_array() && size_of(arguments) == initial.size(),
+            "the variables of a loop");
+    if (initial.empty()) return;
+    std::vector<std::size_t> variables;
+    arguments.each_item([&](const JsonValue& argument) {
+      const auto [number, type] = members(argument, kArgument);
+      variables.push_back(add_value(type));
+      define(static_cast<Id>(integer(number, -kMaxId, -1)), variables.back());
+    });
+    Operator begin;
+    begin.type = kLoopVariables;
+    begin.inputs.emplace_back(std::string_view(), initial);
+    begin.outputs.emplace_back(std::string_view(), Argument(std::move(variables)));
+    graph_.operators.push_back(std::move(begin));
+  }
+
+  Argument read_yield(const JsonValue& op) {
+    const auto [name, attributes, inputs, outputs, flags] = members(op, kOperator);
+    Arguments values;
+    Attributes ignored;
+    read_inputs(inputs, values);
+    read_attributes(attributes, ignored);
+    require(is_empty(outputs) && is_empty(flags), "the end of a block");
+    return gather(values, 0);
+  }
+
   /// Reads an operator of any form: what it takes and gives, and those attributes that are known.
   void link_operator(const JsonValue& op) {
     Operator made;
@@ -236,9 +383,7 @@ class Reader {
       if (found != ids_.end()) made.inputs.back().second = Argument(found->second);
     });
     each(member(op, "O"), "the outputs", [&](const JsonValue& output) {
-      Value& value = graph_.values.emplace_back();
-      value.has_shape = false;
-      const std::size_t given = graph_.values.size() - 1;
+      const std::size_t given = link_value(member(output, "TT"));
       made.outputs.emplace_back(std::string_view(), Argument(given));
       ids_.emplace(id_of(output), static_cast<std::uint32_t>(given));
     });
@@ -249,31 +394,46 @@ class Reader {
     graph_.operators.push_back(std::move(made));
   }
 
+  /// Adds a value of any type. What is known of it is its element type, if that is.
+  std::size_t link_value(const JsonValue& type) {
+    Value value;
+    try {
+      value.dtype = graph_.values[add_value(type)].dtype;
+      graph_.values.pop_back();
+    } catch (const Error&) {  // it is no tensor then, or of another form
+    }
+    value.has_shape = false;
+    graph_.values.push_back(std::move(value));
+    return graph_.values.size() - 1;
+  }
+
   void read_parameter(const JsonValue& op) {
     const auto [type, attributes, no_attributes, output, flags, no_quantization] =
         members(op, {"#", "A", "DA", "O", "OA", "QA"});
     require(is_empty(no_attributes) && is_empty(no_quantization), "a parameter");
     const auto of_parameter = elements<4>(attributes, "a parameter");
     for (std::size_t i = 0; i < 3; ++i) integer(of_parameter[i], 0, 1);
-    // The first says that it is kept in a file: without it Paddle finds one too many there.
     const auto of_value = elements<3>(flags, "a parameter");
-    for (std::size_t i = 0; i < 3; ++i) integer(of_value[i], i == 0 ? 1 : 0, 1);
+    std::array<std::int64_t, 3> flag{};
+    for (std::size_t i = 0; i < 3; ++i) flag[i] = integer(of_value[i], 0, 1);
     require(is(member(member(output, "TT"), "#"), kTensorType), "a parameter");
     const Argument given = read_output(output);
     require(given.size() == 1, "a parameter");
     Value& value = graph_.values[given[0]];
     value.name = text(of_parameter[3]);
-    value.parameter = true;
+    value.parameter = flag[0] == 1;  // kept in a file
+    value.unset = !value.parameter;
     require_name(value.name, "a parameter", path_);
   }
 
   void read_inputs(const JsonValue& inputs, Arguments& arguments) {
     each(inputs, "the inputs", arguments, [&](const JsonValue& input) {
-      const auto id = static_cast<Id>(integer(members(input, kInput)[0], 0, kMaxId));
+      const auto id = static_cast<Id>(integer(members(input, kInput)[0], -kMaxId, kMaxId));
       arguments.emplace_back();
       if (id == 0) return;  // left out
       const auto found = ids_.find(id);
-      require(found != ids_.end(), "a value that no operator before gives");
+      require(found != ids_.end() && found->second != kGone,
+              "a value that no operator before gives");
       const auto list = lists_.find(id);
       arguments.back().second = list == lists_.end() ? Argument(found->second) : list->second;
       // A list takes its length for each operator that reads it; what Paddle writes reads it once.
@@ -301,10 +461,15 @@ class Reader {
       for (std::size_t i = 0; i < values.size(); ++i) require_same(values[i], (*known)[i]);
     }
     Argument given = known != nullptr ? *known : Argument(std::move(values));
-    const auto first = static_cast<std::uint32_t>(given.empty() ? 0 : given[0]);
-    require(ids_.emplace(id, first).second, "a value defined twice");
+    const std::size_t first = given.empty() ? 0 : given[0];
+    define(id, first);
     if (given.size() != 1) lists_.emplace(id, given);
     return given;
+  }
+
+  void define(Id id, std::size_t value) {
+    require(ids_.emplace(id, static_cast<std::uint32_t>(value)).second, "a value defined twice");
+    if (nesting_ > 0) defined_.push_back(id);
   }
 
   void require_same(std::size_t declared, std::size_t known) const {
@@ -462,15 +627,19 @@ class Reader {
     }
   }
 
-  using Id = std::int32_t;
   static constexpr Id kMaxId = 1'000'000'000;
+  /// Stands for values of a block that has ended.
+  static constexpr std::uint32_t kGone = std::numeric_limits<std::uint32_t>::max();
 
   const std::string& path_;
   std::string at_;
-  JsonValue::Ends ends_;
+  JsonValue::Ends ends_{kMaxProgramDepth};
   Graph graph_;
   std::map<Id, std::uint32_t> ids_;  ///< values; of a list the first
   std::map<Id, Argument> lists_;     ///< those that are not of one value
+  std::size_t nesting_ = 0;          ///< of control flow
+  std::vector<Id> defined_;          ///< by the block that is read, if it is one of control flow
+  std::size_t first_inner_ = 0;      ///< the first value of that block
   std::size_t room_ = 0;             ///< bytes of what operators have in lists
   std::size_t max_room_ = kNone;
 };

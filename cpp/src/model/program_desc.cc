@@ -117,8 +117,8 @@ constexpr std::array<AttributeField, 20> kAttributeFields = {{
     {{15, Wire::Number, Count::Repeated}, 11, AttributeType::Longs},
     {{19, Wire::Fixed64}, 15, AttributeType::Double},
     {{21, Wire::Bytes, Count::Repeated}, 17, AttributeType::Doubles},
-    // Blocks, lists of doubles, variables and a scalar: known to be there, but not read.
-    {{12, Wire::Number}, 8},
+    {{12, Wire::Number}, 8, AttributeType::Block},
+    // Lists of blocks and of doubles, variables and a scalar: known to be there, but not read.
     {{14, Wire::Number, Count::Repeated}, 10},
     {{16, Wire::Fixed64, Count::Repeated}, 12},
     {{17, Wire::Bytes}, 13},
@@ -129,6 +129,11 @@ constexpr std::array<AttributeField, 20> kAttributeFields = {{
 constexpr int kDenseTensor = 7;
 constexpr int kFeedList = 9;
 constexpr int kFetchList = 10;
+constexpr int kStepScopes = 11;
+
+constexpr const char* kBranch = "conditional_block";
+/// An argument of ours: what the block of a branch writes into its outputs.
+constexpr const char* kResults = "Results";
 
 class Reader {
  public:
@@ -140,15 +145,19 @@ class Reader {
         message(bytes, "the program", {many(1), bytes_of(3), bytes_of(4), bytes_of(5)});
     graph_.differs |= program.has(3);
     if (!program.has(1)) program.fail("no block");
-    int blocks = 0;
-    program.each(1, [&](const Field& block) {
-      if (++blocks > 1 && !lenient_) {
-        unsupported(path_,
-                    "has several blocks: control flow is not supported; for a "
-                    "model that you trust, check_program=false runs it in Paddle");
+    program.each(1, [&](const Field& block) { blocks_.push_back(block.bytes); });
+    graph_.blocks.resize(blocks_.size());
+    if (lenient_) {
+      for (std::size_t i = 0; i < blocks_.size(); ++i) read_block(i, -1);
+    } else {
+      read_block(0, -1);
+      const auto unread = std::find_if(blocks_.begin(), blocks_.end(), [](std::string_view block) {
+        return block.data() != nullptr;
+      });
+      if (unread != blocks_.end()) {
+        unsupported(path_, "has a block that no operator runs" + std::string(graph_.remedy));
       }
-      read_block(block.bytes);
-    });
+    }
     if (lenient_ && graph_.operators.empty()) {
       refuse_program(path_, "holds no operators: it is not a Paddle program");
     }
@@ -187,15 +196,73 @@ class Reader {
     });
   }
 
-  void read_block(std::string_view bytes) {
+  /// Reads a block, which is not read again.
+  /// \param parent the number of the block that runs it; -1: none
+  void read_block(std::size_t number, std::int64_t parent) {
     const Message block = message(
-        bytes, "the block",
+        std::exchange(blocks_[number], {}), "the block",
         {integer(1, Count::Required), integer(2, Count::Required), many(3), many(4), integer(5)});
-    const bool only = block.integer(1) == 0 && block.integer(2) == -1 &&
-                      (!block.has(5) || block.integer(5) == -1);
-    if (!only && !lenient_) block.fail("the number of another block");
+    const bool own = block.integer(1) == static_cast<std::int64_t>(number) &&
+                     block.integer(2) == parent && (!block.has(5) || block.integer(5) == -1);
+    if (!own && !lenient_) block.fail("the number of another block");
     block.each(3, [&](const Field& field) { read_variable(field.bytes); });
-    block.each(4, [&](const Field& field) { read_operator(field.bytes); });
+    block.each(4, [&](const Field& field) { read_operator(field.bytes, number); });
+  }
+
+  /// Reads the block of a branch as operators that stand before it. What it writes into the outputs
+  /// is another value than the output, which is empty where the branch does not run.
+  void read_branch(Operator& op, std::size_t number) {
+    const auto* inner = op.attribute<std::int64_t>("sub_block");
+    const bool known = inner != nullptr && *inner > 0 &&
+                       static_cast<std::size_t>(*inner) < blocks_.size() &&
+                       blocks_[static_cast<std::size_t>(*inner)].data() != nullptr;
+    if (!known || op.inputs.count(kResults) > 0) {
+      unsupported(path_, "has control flow that does not run a block of its own" +
+                             std::string(graph_.remedy));
+    }
+    require_nesting(scopes_.size(), path_);
+    const auto out = std::find_if(op.outputs.begin(), op.outputs.end(),
+                                  [](const auto& each) { return each.first == "Out"; });
+    if (out == op.outputs.end()) {
+      unsupported(path_, "has control flow without results" + std::string(graph_.remedy));
+    }
+    Argument& given = out->second;
+    std::set<std::size_t> results(given.begin(), given.end());
+    for (const std::size_t result : results) {
+      const bool fresh = result != kNone && !graph_.values[result].parameter &&
+                         written_.count(result) == 0 &&
+                         scopes_.back().indices.count(graph_.values[result].name) > 0;
+      if (!fresh) refuse_outer_write(result);
+    }
+    op.inputs.emplace_back(kResults, given);
+    scopes_.emplace_back().results = std::move(results);
+    read_block(static_cast<std::size_t>(*inner), static_cast<std::int64_t>(number));
+    scopes_.pop_back();
+    std::vector<std::size_t> outside;
+    for (const std::size_t result : op.inputs.back().second) {
+      outside.push_back(graph_.values.size());
+      graph_.values.push_back(graph_.values[result]);
+      const Value& made = graph_.values.back();
+      scopes_.back().indices.find(made.name)->second.first = outside.back();
+      written_.insert(outside.back());
+    }
+    given = Argument(std::move(outside));
+  }
+
+  [[noreturn]] void refuse_outer_write(std::size_t value) const {
+    const std::string name = value == kNone ? "what is no tensor" : graph_.values[value].name;
+    unsupported(path_, "writes inside control flow over '" + name + "', which is of outside" +
+                           std::string(graph_.remedy));
+  }
+
+  using Found = std::pair<std::size_t, std::int64_t>;
+  /// The index and the kind of a variable, of this block or of one that runs it.
+  const Found* find(std::string_view name) const {
+    for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+      const auto found = scope->indices.find(name);
+      if (found != scope->indices.end()) return &found->second;
+    }
+    return nullptr;
   }
 
   void read_variable(std::string_view bytes) {
@@ -214,6 +281,7 @@ class Reader {
     }
     if (linked_only) {
       value.has_shape = false;
+      value.dtype = tensor ? linked_type(type.bytes(3)) : -1;
     } else if (tensor) {
       if (!type.has(3)) type.fail("no tensor");
       const Message dense = message(type.bytes(3), "a tensor", {one(1), integer(2)});
@@ -232,12 +300,30 @@ class Reader {
       });
     }  // of other kinds there is nothing that a kernel takes
     const std::size_t index = tensor ? graph_.values.size() : kNone;
-    const bool is_new = indices_.emplace(variable.bytes(1), std::pair(index, kind)).second;
+    const bool inner = scopes_.size() > 1;
+    if (inner && (value.parameter || find(variable.bytes(1)) != nullptr)) {
+      unsupported(path_, "declares '" + value.name +
+                             "' inside control flow, as a parameter or once more" +
+                             std::string(graph_.remedy));
+    }
+    const bool is_new =
+        scopes_.back().indices.emplace(variable.bytes(1), std::pair(index, kind)).second;
     if (!is_new && !lenient_) variable.fail("the second declaration of '" + value.name + "'");
     if (tensor) graph_.values.push_back(std::move(value));
   }
 
-  void read_operator(std::string_view bytes) {
+  /// The element type of a tensor in a program of any form; -1: it is not known.
+  int linked_type(std::string_view bytes) {
+    try {
+      const Message dense = message(bytes, "a tensor", {one(1)});
+      const Message desc = message(dense.bytes(1), "a tensor", {integer(1)});
+      return desc.has(1) ? static_cast<int>(desc.integer(1)) : -1;
+    } catch (const Error&) {
+      return -1;
+    }
+  }
+
+  void read_operator(std::string_view bytes, std::size_t block) {
     const Message found =
         message(bytes, "an operator", {many(1), many(2), one(3), many(4), integer(5)});
     Operator op;
@@ -252,10 +338,36 @@ class Reader {
         if (!lenient_) throw;
       }
     });
-    if (!lenient_) give_anew(op);
+    if (!lenient_) {
+      require_known_flow(op);
+      each_value(op.outputs, [this](std::size_t value) { require_own(value); });
+      if (op.type == kBranch) {
+        read_branch(op, block);
+      } else {
+        give_anew(op);
+      }
+    }
     const auto twice = op.attributes.repeated();
     if (twice && !lenient_) found.fail("the second attribute '" + std::string(*twice) + "'");
+    graph_.blocks[block].push_back(graph_.operators.size());
     graph_.operators.push_back(std::move(op));
+  }
+
+  void require_known_flow(const Operator& op) const {
+    if (op.type == "while" || op.type == "recurrent") {
+      unsupported(path_, "has control flow: a loop (" + op.type + "), which may never end" +
+                             std::string(kLoopRemedy));
+    }
+    const auto is_block = [](const auto& each) { return each.second.type == AttributeType::Block; };
+    const bool runs = std::any_of(op.attributes.begin(), op.attributes.end(), is_block);
+    if (runs && op.type != kBranch) {
+      unsupported(path_, "has control flow that is not supported (" + op.type + ")" +
+                             std::string(graph_.remedy));
+    }
+    if (scopes_.size() > 1 && (op.type == "feed" || op.type == "fetch")) {
+      unsupported(path_,
+                  "has an input or an output inside control flow" + std::string(graph_.remedy));
+    }
   }
 
   /// Where a variable is written a second time, such as by an operator in its place, it is another
@@ -278,7 +390,7 @@ class Reader {
           graph_.values[value].has_shape = false;
           graph_.values[value].name += " (" + std::to_string(graph_.rewritten.size()) + ")";
         }
-        value = indices_.at(again.name).first = graph_.values.size();
+        value = scopes_.back().indices.at(again.name).first = graph_.values.size();
         written_.insert(value);
         now.insert(value);
         graph_.values.push_back(std::move(again));
@@ -287,15 +399,25 @@ class Reader {
     }
   }
 
+  /// Inside control flow an operator gives variables of its block, and each result once.
+  void require_own(std::size_t value) const {
+    if (scopes_.size() == 1 || scopes_.back().indices.count(graph_.values[value].name) > 0) return;
+    if (scopes_.back().results.count(value) == 0 || written_.count(value) > 0) {
+      refuse_outer_write(value);
+    }
+  }
+
   void read_arguments(const Message& op, std::uint64_t number, std::int64_t kind,
                       Arguments& arguments) {
     op.each(number, [&](const Field& field) {
       const Message argument = message(field.bytes, "an argument", {one(1), many(2)});
       std::vector<std::size_t> values;
+      const bool scope = argument.bytes(1) == "Scope" || argument.bytes(1) == "StepScopes";
+      const std::int64_t wanted = scope ? kStepScopes : kind;
       argument.each(2, [&](const Field& item) {
-        const auto found = indices_.find(item.bytes);
-        if (found != indices_.end() && found->second.second == kind) {
-          values.push_back(found->second.first);
+        const Found* const found = find(item.bytes);
+        if (found != nullptr && found->second == wanted) {
+          values.push_back(found->first);
         } else if (!lenient_) {
           argument.fail("'" + std::string(item.bytes.substr(0, 100)) +
                         "', which is no variable of the kind");
@@ -371,10 +493,15 @@ class Reader {
   const std::string& path_;
   const bool lenient_;
   Graph graph_;
-  std::set<std::size_t> written_;  ///< values
-  std::set<std::size_t> fed_;      ///< those of inputs
-  /// And kinds, by name.
-  std::map<std::string_view, std::pair<std::size_t, std::int64_t>> indices_;
+  std::set<std::size_t> written_;         ///< values
+  std::set<std::size_t> fed_;             ///< those of inputs
+  std::vector<std::string_view> blocks_;  ///< null: read
+  /// The variables of a block by name, and those of the block that runs it which it may write.
+  struct Scope {
+    std::map<std::string_view, Found> indices;
+    std::set<std::size_t> results;
+  };
+  std::vector<Scope> scopes_ = std::vector<Scope>(1);  ///< the last is of the block that is read
 };
 
 /// One that was filled in: a text, a list without elements, or one number.
@@ -434,14 +561,19 @@ Graph read_program_desc(std::string_view bytes, const std::string& path, bool le
 
 std::string write_checked_program(std::string_view program, const Graph& graph,
                                   const std::string& path) {
+  auto block = graph.blocks.begin();
   std::size_t next = 0;
   const auto in_block = [&](const Field& field) -> std::optional<std::string> {
     if (field.number != 4) return {};
-    return write_operator(field.bytes, graph.written.at(next++), path);
+    return write_operator(field.bytes, graph.written.at(block->at(next++)), path);
   };
   std::string written;
   each_field(program, path, kPaddleProgram, [&](const Field& field) {
-    if (field.number == 1) append_field(written, 1, rewrite_fields(field.bytes, path, in_block));
+    if (field.number == 1) {
+      next = 0;
+      append_field(written, 1, rewrite_fields(field.bytes, path, in_block));
+      ++block;
+    }
     if (field.number == 4 || field.number == 5) written += field.encoded;
   });
   return written;

@@ -16,9 +16,10 @@ namespace lenet {
 /// Reading of a `.pdmodel` or `__model__`: a ProgramDesc of Paddle's framework.proto, as Paddle 1.8
 /// to 3.3 write it. Fields that are not known are left out, and a variable that is written twice
 /// becomes two values.
+/// Operators of control flow stand behind those of their blocks (Graph::blocks).
 /// \throws Error BadModel naming `path`: missing or repeated fields, values out of the range of
-///   their type, variables declared twice or not at all; Unsupported: more blocks than one (control
-///   flow), sequences, names that cannot be printed.
+///   their type, variables declared twice or not at all; Unsupported: loops, other control flow
+///   than an `if` of Paddle, sequences, names that cannot be printed.
 /// \param lenient reads the parameters of a program that is refused else, such as one with control
 ///   flow, and which values and attributes its operators have, as far as it is understood
 Graph read_program_desc(std::string_view bytes, const std::string& path, bool lenient = false);
@@ -38,7 +39,8 @@ std::string with_renamed_variables(std::string_view program, const Graph& graph,
 /// Strict reading of a `.json` (PIR) program.
 /// \throws Error BadModel naming `path`: members of another name or type than Paddle's serializer
 ///   writes, numbers out of the range of their type, values used before their operator or defined
-///   twice, more regions or blocks than one (control flow).
+///   twice; Unsupported: other control flow than `if` and `while`, which stand behind the operators
+///   of their regions.
 /// \param lenient as read_program_desc has it
 Graph read_pir_program(std::string_view bytes, const std::string& path, bool lenient = false);
 

@@ -364,7 +364,9 @@ void Translator::check_attributes(const OperatorView& view, const ParsedRule& ru
     // Paddle 3.0 wrote shorter integers, which later ones convert.
     const bool shorter = !is_program_desc() && !is_onnx() &&
                          attribute.type == AttributeType::Ints && has_type(AttributeType::Longs);
-    if (attribute.type == AttributeType::Other && !has_type(attribute.type)) {
+    const bool other =
+        attribute.type == AttributeType::Other || attribute.type == AttributeType::Block;
+    if (other && !has_type(attribute.type)) {
       view.unsupported("has an attribute " + std::string(name) +
                        " of a type that is not supported");
     }

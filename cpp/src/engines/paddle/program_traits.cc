@@ -476,6 +476,7 @@ constexpr Faulty kFaulty[] = {
     // arrays.
     {"bilinear_interp nearest_interp", refuse_any, kPir},
     {"nearest_interp_v2", refuse_nearest},
+    {"if while conditional_block", refuse_any},  // its passes do not look into the blocks
 };
 
 std::string refuse_for_onednn(const View& op, bool channels_last) {

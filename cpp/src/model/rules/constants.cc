@@ -12,12 +12,39 @@ namespace {
 
 constexpr std::size_t kMaxConstants = 64;
 
+/// The sizes that a constant of the format before PIR has; as an operator gives them, one each.
+Shape sizes_of(const OperatorView& op) {
+  if (!op.has("sizes")) return op.integers("shape");
+  Shape shape;
+  for (std::size_t i = 0; i < op.count("sizes"); ++i) {
+    const auto size = op.list("sizes", i);
+    if (!size || size->size() != 1) op.not_fixed("a size");
+    shape.push_back(size->front() == kOpen ? kUnknown : size->front());
+  }
+  return shape;
+}
+
 /// Gives the shape of a constant. \returns whether its values are few enough to be followed
 bool give_constant(OperatorView& op, int dtype) {
-  const Shape shape = op.integers("shape");
-  for (const std::int64_t size : shape) op.require(size >= 1, "shape");
+  const Shape shape = sizes_of(op);
+  for (const std::int64_t size : shape) {
+    const bool known = size != kUnknown || !op.has("sizes");
+    op.require(size >= 0 || !known, "shape");
+    op.supports(size != 0, "kernel for a tensor without values");
+  }
   op.give("Out", shape, dtype);
-  return volume(shape) <= kMaxConstants;
+  return !op.has("sizes") && volume(shape) <= kMaxConstants;
+}
+
+/// The shape is a list that may be followed; the value is not.
+void infer_full_with_tensor(OperatorView& op) {
+  Shape shape = op.integers("shape");
+  for (std::int64_t& size : shape) {
+    if (size == kOpen) size = kUnknown;
+    op.require(size >= 1 || size == kUnknown, "shape");
+  }
+  op.require(volume(op.in("Value").shape) == 1, "the number of values");
+  op.give("Out", shape, dtype_named(op, op.text("dtype")));
 }
 
 void infer_full(OperatorView& op) {
@@ -77,7 +104,7 @@ void infer_like(OperatorView& op) {
 
 void infer_full_int_array(OperatorView& op) {
   const Integers values = op.integers("value");  // none, for an optional list left out
-  op.require(values.size() <= kMaxConstants, "value");
+  op.supports(values.size() <= kMaxConstants, "list of so many numbers");
   op.give("Out", {static_cast<std::int64_t>(values.size())}, dtype_named(op, op.text("dtype")));
   op.give_contents("Out", values);
 }
@@ -150,7 +177,7 @@ constexpr OperatorRule kRules[] = {
     {kDesc, "fetch", "Fetch", "X", "Out", "col:int", [](OperatorView&) {}},
     {kPir, "data", "Feed", "", "Out", "name:str shape:dims dtype:dtype place:place", infer_data},
     {kPir, "fetch", "Fetch", "X", "Out", "name:str col:int", infer_same},
-    {kDesc, "fill_constant", "Fill", "ValueTensor! ShapeTensor! ShapeTensorList!", "Out",
+    {kDesc, "fill_constant", "Fill", "ValueTensor! ShapeTensor! ShapeTensorList>sizes*?", "Out",
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
     {kPir, "assign_value assign_value_", "", "X?", "Out",
@@ -163,6 +190,7 @@ constexpr OperatorRule kRules[] = {
      "value:float/ dtype:int/dtype:dtype /place:place", infer_like},
     {kPir, "full", "Fill", "", "Out", "shape:dims value:double dtype:dtype place:place",
      infer_full},
+    {kPir, "full_with_tensor", "", "Value shape", "Out", "dtype:dtype", infer_full_with_tensor},
     {kOnnx, "Constant", "", "", "Out",
      "value:tensor? value_float:float? value_floats:floats? value_int:long? value_ints:longs?",
      infer_onnx_constant},

@@ -23,7 +23,7 @@ void infer_conv(OperatorView& op) {
   op.require(input.dtype == filter.dtype, "the element type");
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
   const std::int64_t groups = groups_of(op, input.shape[channel]);
-  op.require(filter.shape[0] % groups == 0 && filter.shape[1] == input.shape[channel] / groups,
+  op.require(filter.shape[0] % groups == 0 && fits(input.shape[channel], filter.shape[1] * groups),
              "groups and channels");
   const Integers kernel = {filter.shape[2], filter.shape[3]};
   op.require(op.integers("kernel_shape", kernel) == kernel, "kernel_shape");
@@ -45,11 +45,12 @@ void infer_conv_transpose(OperatorView& op) {
   op.require(input.dtype == filter.dtype, "the element type");
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
   const std::int64_t groups = groups_of(op, input.shape[channel]);
-  op.require(filter.shape[0] == input.shape[channel], "groups and channels");
+  op.require(fits(input.shape[channel], filter.shape[0]) && filter.shape[0] % groups == 0,
+             "groups and channels");
   const Integers wanted = op.integers("output_size");
   op.require(wanted.empty() || wanted.size() == 2, "the number of sizes of the output");
   // With SAME or VALID Paddle works paddings out when it runs.
-  op.require(op.text("auto_pad") == "EXPLICIT", "padding_algorithm");
+  if (op.text("auto_pad") != "EXPLICIT") op.not_fixed("paddings");
   const Integers strides = op.integers("strides");
   const Integers dilations = op.integers("dilations");
   const std::array<std::int64_t, 4> padding = explicit_padding(op);
@@ -228,6 +229,46 @@ void infer_recurrent(OperatorView& op) {
   }
 }
 
+/// Recurrent layers of Paddle: X is [steps, images, values]. Their weights come first, two for each
+/// direction of each layer, and then the biases.
+void infer_rnn(OperatorView& op) {
+  const Value& x = op.in("X");
+  const std::string mode = op.text("mode");
+  op.require(has_word("LSTM GRU RNN_TANH RNN_RELU", mode), "mode");
+  if (!op.flag("is_test")) op.unsupported("trains; " + std::string(kEvalRemedy));
+  const std::int64_t gates = mode == "LSTM" ? 4 : mode == "GRU" ? 3 : 1;
+  const std::int64_t directions = op.flag("is_bidirec") ? 2 : 1;
+  const std::int64_t hidden = op.integer("hidden_size");
+  const std::int64_t layers = op.integer("num_layers");
+  require_range(op, {hidden, layers}, 2, 1, kMaxStep, "hidden_size or num_layers");
+  op.require(x.shape.size() == 3 && fits(x.shape[2], op.integer("input_size")), "input_size");
+  const auto blocks = static_cast<std::size_t>(layers * directions);
+  op.require(op.count("WeightList") == 4 * blocks, "the number of weights");
+  double work = 0;
+  for (std::size_t i = 0; i < 2 * blocks; ++i) {
+    const bool first = i < 2 * static_cast<std::size_t>(directions);
+    const std::int64_t width = i % 2 == 1 ? hidden : first ? x.shape[2] : hidden * directions;
+    const Value& weight = op.in("WeightList", i);
+    const Value& bias = op.in("WeightList", 2 * blocks + i);
+    op.require(weight.shape.size() == 2 && fits(weight.shape, {gates * hidden, width}) &&
+                   bias.shape == Shape{gates * hidden},
+               "the shape of a weight");
+    op.require(weight.dtype == x.dtype && bias.dtype == x.dtype, "the element type");
+    work += volume(weight.shape);
+  }
+  const Shape state = {layers * directions, x.shape[1], hidden};
+  const std::size_t states = mode == "LSTM" ? 2 : 1;
+  op.require(op.count("PreState") == states && op.outputs("State") == states, "the states");
+  for (std::size_t i = 0; i < states; ++i) {
+    const Value& before = op.in("PreState", i);
+    op.require(before.shape.size() == 3 && fits(before.shape, state) && before.dtype == x.dtype,
+               "the shape of a state");
+    op.give("State", state, x.dtype, i);
+  }
+  op.count_work(volume({x.shape[0], x.shape[1]}) * work);
+  op.give("Out", {x.shape[0], x.shape[1], hidden * directions}, x.dtype);
+}
+
 void infer_bmm(OperatorView& op) {
   const Shape& x = op.in("X").shape;
   const Shape& y = op.in("Y").shape;
@@ -271,6 +312,11 @@ constexpr OperatorRule kRules[] = {
      "clip:float? direction:str? hidden_size:long? layout:long? linear_before_reset:long? "
      "+along_x +by_column",
      infer_recurrent},
+    {kPaddle, "rnn", "", "Input>X PreState* WeightList* SequenceLength! /DropoutState?",
+     "Out DropoutState? State* Reserve?",
+     "dropout_prob:float is_bidirec:bool input_size:int hidden_size:int num_layers:int mode:str "
+     "seed:int is_test:bool +along_x +by_column",
+     infer_rnn},
     {kPaddle, "unfold", "", "X", "Y>Out/Out",
      "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints +in_pairs", infer_unfold},
     {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},

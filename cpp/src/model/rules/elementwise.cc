@@ -70,13 +70,15 @@ void infer_where(OperatorView& op) {
   const Value& y = op.in("Y");
   op.require(condition.dtype == kBool && x.dtype == y.dtype, "the element type");
   const bool alike = fits(condition.shape, x.shape) && fits(x.shape, y.shape);
-  op.require(alike || op.flag("repeats", false), "shapes that do not match");
-  op.give_shape(broadcast(op, broadcast(op, condition.shape, x.shape), y.shape));
+  const Shape shape = broadcast(op, broadcast(op, condition.shape, x.shape), y.shape);
+  if (!alike && !op.flag("repeats", false)) op.not_checked("chooses between tensors of two shapes");
+  op.give_shape(shape);
 }
 
 void infer_dropout(OperatorView& op) {
   op.supports(op.integers("training_mode", Integers{0}) == Integers{0}, "training");
-  op.require(op.flag("is_test", true), "dropout while not testing");
+  if (!op.flag("is_test", true))
+    op.unsupported("drops values as in training; " + std::string(kEvalRemedy));
   const std::string mode = op.text("mode", "upscale_in_train");
   op.require(has_word("upscale_in_train downgrade_in_infer", mode), "the mode");
   infer_same(op);
@@ -131,8 +133,7 @@ void infer_prelu(OperatorView& op) {
   std::int64_t needed = 1;
   if (mode == "channel") needed = channels_of(op, x.shape);
   if (mode == "element") needed = product(x.shape, 1, x.shape.size());
-  op.require(needed > 0 && product(alpha.shape, 0, alpha.shape.size()) == needed,
-             "the number of slopes");
+  op.require(fits(needed, product(alpha.shape, 0, alpha.shape.size())), "the number of slopes");
   infer_same(op);
 }
 
@@ -150,7 +151,7 @@ void infer_maxout(OperatorView& op) {
   op.require(axis == 1 || axis == 3, "axis");
   const std::int64_t groups = groups_of(op, shape[axis]);
   op.require(groups >= 2, "groups and channels");
-  shape[axis] /= groups;
+  if (shape[axis] != kUnknown) shape[axis] /= groups;
   op.give_shape(shape);
 }
 

@@ -14,9 +14,10 @@ void infer_batch_norm(OperatorView& op) {
   for (const char* name : {"Scale", "Bias", "Mean", "Variance"}) require_vector(op, name, channels);
   op.give_like("Out", x);
   const bool tests = op.has_attribute("is_test");
-  op.require(op.flag("is_test", true) || op.flag("use_global_stats"),
-             "normalization while not testing");
-  op.require(!op.flag("trainable_statistics", false), "trainable_statistics");
+  const bool trains = !op.flag("is_test", true) && !op.flag("use_global_stats");
+  if (trains || op.flag("trainable_statistics", false)) {
+    op.unsupported("normalizes by the batch, as in training; " + std::string(kEvalRemedy));
+  }
   for (const char* name : {"MeanOut", "VarianceOut", "SavedMean", "SavedVariance"}) {
     // Before operator set 14 of ONNX more outputs than one said it.
     op.supports(tests || op.outputs(name) == 0,
@@ -25,7 +26,7 @@ void infer_batch_norm(OperatorView& op) {
   for (const char* name : {"MeanOut", "VarianceOut"}) op.give(name, {channels}, x.dtype);
   op.supports(!op.flag("training_mode", false), "training");
   op.supports(op.flag("spatial", true), "normalization of each value");
-  op.require(!tests || x.shape.size() <= 5, "the rank");
+  if (tests && x.shape.size() > 5) op.not_checked("normalizes more than five dimensions");
 }
 
 /// Each value is divided by what the channels around it add up to.
@@ -46,7 +47,10 @@ void infer_affine_channel(OperatorView& op) {
 void infer_instance_norm(OperatorView& op) {
   const Value& x = op.in("X");
   const std::size_t rank = x.shape.size();
-  op.require(op.kind() == "instance_norm" ? rank == 4 : rank >= 3, "the rank");
+  if (op.kind() == "instance_norm" && rank != 4) {
+    op.not_checked("normalizes what is not [N, channels, height, width]");
+  }
+  op.require(rank >= 3, "the rank");
   for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
   op.give_like("Out", x);
 }
@@ -74,7 +78,8 @@ void infer_spectral_norm(OperatorView& op) {
 void infer_layer_norm(OperatorView& op) {
   const Value& x = op.in("X");
   const std::int64_t begin = op.integer("begin_norm_axis");
-  op.require(begin >= 1 && static_cast<std::size_t>(begin) < x.shape.size(), "begin_norm_axis");
+  op.require(begin >= 0 && static_cast<std::size_t>(begin) < x.shape.size(), "begin_norm_axis");
+  if (begin == 0) op.not_checked("normalizes all images together");
   const auto from = static_cast<std::size_t>(begin);
   const std::int64_t size = product(x.shape, from, x.shape.size());
   require_vector(op, "Scale", size);
@@ -120,7 +125,7 @@ void require_scales(const OperatorView& op, const Value& x) {
   for (const char* name : {"Scale", "ZeroPoint"}) {
     const Value& value = op.in(name);
     const Shape& shape = value.shape;
-    op.require(value.parameter, name, ", which is no parameter");
+    if (!value.parameter) op.not_checked("quantizes by a scale that is no parameter");
     const bool fits = axis < 0 ? shape.empty() || shape == Shape{1}
                                : shape == Shape{x.shape[static_cast<std::size_t>(axis)]};
     op.require(fits, "the shape of ", name);
@@ -137,8 +142,9 @@ void infer_quantization(OperatorView& op) {
   const bool dequantizes = op.kind() == "dequantize_linear";
   const bool weights = dequantizes && x.parameter;
   op.require((x.dtype == kFloat32 || (dequantizes && x.dtype == kInt8)) && rank > 0, "its input");
-  op.require(op.integer("bit_length") == 8, "bit_length; 8 is supported");
-  op.require(op.flag("is_test", true), "quantization while not testing");
+  if (op.integer("bit_length") != 8) op.not_checked("has another bit_length than 8");
+  if (!op.flag("is_test", true))
+    op.unsupported("quantizes as in training; " + std::string(kEvalRemedy));
   require_range(op, {op.integer("round_type", 0)}, 1, 0, 1, "round_type");
   require_range(op, {op.integer("qmin", 0)}, 1, -128, 0, "qmin");
   require_range(op, {op.integer("qmax", 0)}, 1, 0, 127, "qmax");

@@ -95,6 +95,10 @@ class OperatorView {
     unsupported("has " + std::string(what) + " that the program does not fix" +
                 remedy_unchecked(graph_));
   }
+  /// \throws Error Unsupported: no rule knows it, but Paddle may run it unchecked.
+  [[noreturn]] void not_checked(std::string_view what) const {
+    unsupported(std::string(what) + std::string(graph_.remedy));
+  }
   /// \throws Error Unsupported: there is no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.
   [[noreturn]] void no_kernel(std::string_view what) const;

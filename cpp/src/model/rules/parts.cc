@@ -1,6 +1,7 @@
 // Rules of operators that join tensors, and of those that give parts of one.
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <optional>
 
@@ -75,6 +76,7 @@ void infer_split(OperatorView& op) {
   const Shape& shape = op.in("X").shape;
   const std::size_t axis = op.axis(op.integer("axis"), shape.size());
   const Integers sections = op.integers("sections", Integers());
+  if (shape[axis] == kUnknown) op.not_fixed("a size");
   op.require(shape[axis] > 0, "the size");
   const auto parts = static_cast<std::int64_t>(op.outputs("Out"));
   op.require(!sections.empty() || op.integer("num") == parts, "the number of parts");
@@ -85,15 +87,16 @@ void infer_unbind(OperatorView& op) {
   const Value& x = op.in("X");
   const std::size_t axis = op.axis(op.integer("axis"), x.shape.size());
   const std::size_t parts = op.outputs("Out");
+  if (x.shape[axis] == kUnknown) op.not_fixed("a size");
   op.require(x.shape[axis] == static_cast<std::int64_t>(parts), "the number of parts");
   Shape shape = x.shape;
   shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   for (std::size_t i = 0; i < parts; ++i) op.give("Out", shape, x.dtype, i);
 }
 
-/// With constant bounds, with strides or without; backwards too, but for Paddle's.
+/// With constant bounds, with strides or without; backwards too.
 void infer_slice(OperatorView& op) {
-  const bool forward = op.flag("forward", false);
+  const bool names_axes = op.flag("names_axes", false);
   const Value& x = op.in("X");
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
@@ -103,15 +106,16 @@ void infer_slice(OperatorView& op) {
   const Integers ones(axes.size(), 1);
   const Integers steps = op.integers("steps", ones);
   const Integers flags = op.integers("infer_flags", Integers());
-  op.require((!forward || !axes.empty()) && starts.size() == axes.size() &&
+  op.require((!names_axes || !axes.empty()) && starts.size() == axes.size() &&
                  ends.size() == axes.size() && steps.size() == axes.size(),
              "the bounds");
   if (!flags.empty() && flags != ones) op.not_fixed("bounds");
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
-    op.require(forward ? steps[i] >= 1 && steps[i] <= kMaxStep : steps[i] != 0,
-               forward ? "strides" : "steps");
+    op.require(steps[i] != 0, "a step of 0");
+    if (std::abs(steps[i]) > kMaxStep && names_axes)
+      op.not_checked("takes steps that are too wide");
     if (size == kUnknown) op.not_fixed("a size");
     // Engines disagree on what a slice backwards gives that begins before the first value.
     op.supports(steps[i] > 0 || starts[i] >= -size, "such slice");
@@ -126,6 +130,15 @@ void infer_slice(OperatorView& op) {
                "decrease_axis");
     shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   }
+  const bool backwards =
+      std::any_of(steps.begin(), steps.end(), [](auto step) { return step < 0; });
+  const Value& declared = op.declared("Out");
+  if (backwards && op.has_attribute("ends") && declared.has_shape && !fits(declared.shape, shape)) {
+    // To 2.6 an end of -1 was before the first value, as Python has no number for.
+    op.unsupported("slices backwards to an end that Paddle before 3.0 understood in another way: " +
+                   to_string(declared.shape) + " is declared, Paddle 3 gives " + to_string(shape) +
+                   "; export the model again with Paddle 3, or use paddle.flip");
+  }
   op.give("Out", shape, x.dtype);
 }
 
@@ -133,7 +146,7 @@ void infer_slice(OperatorView& op) {
 void infer_selection(OperatorView& op) {
   Shape shape = op.in("X").shape;
   const Shape& index = op.in("Index").shape;
-  if (index.size() != 1) op.unsupported("takes parts by places that are no list");
+  if (index.size() != 1) op.not_checked("takes parts by places that are no list");
   const std::size_t axis = op.axis(op.integer("axis"), shape.size());
   shape[axis] = index[0];
   op.give_shape(shape);
@@ -148,8 +161,8 @@ void infer_set_value(OperatorView& op) {
   // Paddle does not count them.
   op.require(computed || volume(values) == static_cast<double>(op.numbers("values").size()),
              "the number of values");
-  if (op.in("X").parameter) op.unsupported("writes over a parameter");
-  if (!op.integers("none_axes").empty()) op.unsupported("writes over a part of a higher rank");
+  if (op.in("X").parameter) op.not_checked("writes over a parameter");
+  if (!op.integers("none_axes").empty()) op.not_checked("writes over a part of a higher rank");
   const int dtype = computed ? op.in("Values").dtype : op.in("X").dtype;
   const Integers starts = op.integers("starts");
   const Integers ends = op.integers("ends");
@@ -171,7 +184,7 @@ void infer_set_value(OperatorView& op) {
     op.require(part[axis] == 1, "an axis of several values that is left out");
     part.erase(part.begin() + static_cast<std::ptrdiff_t>(axis));
   }
-  if (part.empty()) op.unsupported("writes over a single value");
+  if (part.empty()) op.not_checked("writes over a single value");
   op.require(broadcast(op, part, values) == part, "shapes that do not match");
   infer_same(op);
 }
@@ -190,7 +203,7 @@ void infer_topk(OperatorView& op) {
 /// Where the largest along an axis is.
 void infer_argmax(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  if (op.flag("flatten", false)) op.unsupported("looks for the largest of all images together");
+  if (op.flag("flatten", false)) op.not_checked("looks for the largest of all images together");
   const std::size_t axis = op.axis(op.integer("axis"), shape.size());
   if (op.flag("keepdims", false)) {
     shape[axis] = 1;
@@ -326,14 +339,14 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "slice", "Slice",
      "Input>X/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",
      "axes:ints/axes:longs starts:ints/ ends:ints/ infer_flags:ints/infer_flags:longs "
-     "decrease_axis:ints/decrease_axis:longs|empty +forward",
+     "decrease_axis:ints/decrease_axis:longs|empty +names_axes",
      infer_slice},
     {kPaddle, "strided_slice", "Slice",
      "Input>X/X StartsTensor!/starts EndsTensor!/ends StridesTensor!/steps StartsTensorList!/ "
      "EndsTensorList!/ StridesTensorList!/",
      "Out",
      "axes:ints starts:ints/ ends:ints/ strides>steps:ints/ infer_flags:ints/ decrease_axis:ints/ "
-     "+forward",
+     "+names_axes",
      infer_slice},
 };
 

@@ -38,7 +38,7 @@ void infer_channel_means(OperatorView& op) {
                      !op.flag("global_pooling") && !op.flag("adaptive") &&
                      op.text("pooling_type") == "avg" && op.text("data_format") == "NCDHW" &&
                      op.text("auto_pad") == "EXPLICIT";
-  if (!plain) op.unsupported("pools three axes in another way than a LocalResponseNorm");
+  if (!plain) op.not_checked("pools three axes in another way than a LocalResponseNorm");
   if (shape[2] == kUnknown) op.not_fixed("a number of channels");
   op.require(shape[2] >= kernel[0], "a window that is larger than what it lies on");
   shape[2] -= kernel[0] - 1;
@@ -49,8 +49,9 @@ void infer_channel_means(OperatorView& op) {
 void infer_adaptive_max_pool(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(x.shape.size() == 4, "the rank");
-  op.require(op.flag("adaptive") && !op.flag("global_pooling"),
-             "pooling with positions, not adaptive");
+  if (!op.flag("adaptive") || op.flag("global_pooling")) {
+    op.not_checked("pools with positions (return_mask) in another way than an adaptive pool");
+  }
   const Integers kernel = pool_kernel(op);
   require_range(op, kernel, 2, 1, kMaxStep, "kernel sizes");
   require_range(op, op.integers("strides"), 2, 1, kMaxStep, "strides");
@@ -62,8 +63,8 @@ void infer_adaptive_max_pool(OperatorView& op) {
 
 void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(!x.shape.empty(), "the rank");
-  op.require(!op.flag("asvector", false), "the norm of a whole batch");
+  if (x.shape.empty()) op.not_checked("reduces a single number");
+  if (op.flag("asvector", false)) op.not_checked("takes the norm of a whole batch");
   const bool keep = op.flag("keepdims", true);
   const Integers axes = op.integers("axes", Integers());
   if (axes.empty() && op.flag("noop_with_empty_axes", false)) return infer_same(op);

@@ -12,7 +12,7 @@ constexpr std::int64_t kMaxFactor = 64;
 
 void infer_interpolate(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  if (shape.size() != 4) op.unsupported("resizes what is not [N, channels, height, width]");
+  if (shape.size() != 4) op.not_checked("resizes what is not [N, channels, height, width]");
   const Layout at = layout_of(op, shape);
   const std::string method = op.text("interp_method");
   op.require(has_word("nearest bilinear bicubic", method), "the method");
@@ -30,14 +30,16 @@ void infer_interpolate(OperatorView& op) {
       op.require(size >= 1 && size <= kMaxStep, "the size");
       continue;
     }
-    op.require(scale[i] > 0 && scale[i] <= static_cast<double>(kMaxFactor), "scale");
+    op.require(scale[i] > 0, "scale");
+    if (scale[i] > static_cast<double>(kMaxFactor)) op.not_checked("has too large a scale");
     if (size == kUnknown) continue;
     const auto wide = static_cast<std::int64_t>(static_cast<double>(size) * scale[i]);
     const auto narrow =
         static_cast<std::int64_t>(static_cast<float>(size) * static_cast<float>(scale[i]));
     // Versions of Paddle differ in the precision; the program tells which was used.
     size = declared[at.image + i] == narrow ? narrow : wide;
-    op.require(size >= 1 && wide == narrow, "a scale that rounds either way");
+    if (wide != narrow) op.not_checked("has a scale that versions of Paddle round either way");
+    op.require(size >= 1, "the size");
   }
   op.count_work(volume(shape) * 16);  // taps of a bicubic one
   op.give_shape(shape);
@@ -90,14 +92,15 @@ void infer_pixel_shuffle(OperatorView& op) {
   const char* const name = up ? "upscale_factor" : "downscale_factor";
   const std::int64_t factor = op.integer(name);
   op.supports(op.has_attribute("data_format") || factor <= kMaxFactor, "kernel for such a factor");
-  op.require(factor >= 1 && factor <= kMaxFactor, name);
+  op.require(factor >= 1, name);
+  if (factor > kMaxFactor) op.not_checked("has too large a factor");
   const std::int64_t block = factor * factor;
   std::int64_t& channels = shape[at.channel];
-  op.require(channels > 0 && (!up || channels % block == 0), "channels");
-  channels = up ? channels / block : channels * block;
+  op.require(channels == kUnknown || !up || channels % block == 0, "channels");
+  if (channels != kUnknown) channels = up ? channels / block : channels * block;
   for (std::size_t i = 0; i < 2; ++i) {
     std::int64_t& size = shape[at.image + i];
-    op.require(up || (size > 0 && size % factor == 0), "the size");
+    op.require(up || size == kUnknown || size % factor == 0, "the size");
     if (size != kUnknown) size = up ? size * factor : size / factor;
   }
   op.give_shape(shape);

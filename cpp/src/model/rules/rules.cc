@@ -42,7 +42,7 @@ AttributeType type_named(std::string_view name) {
       {"doubles", AttributeType::Doubles}, {"strs", AttributeType::Texts},
       {"dims", AttributeType::Dims},       {"dtype", AttributeType::Dtype},
       {"place", AttributeType::Place},     {"empty", AttributeType::Empty},
-      {"tensor", AttributeType::Tensor},
+      {"tensor", AttributeType::Tensor},   {"block", AttributeType::Block},
   };
   return types.at(name);
 }
@@ -103,8 +103,8 @@ Named find_named(std::string_view type, Dialect dialect) {
   static const Names names = [] {
     Names made;
     for (const auto family :
-         {constants_rules, convolution_rules, elementwise_rules, normalization_rules, parts_rules,
-          pooling_rules, resize_rules, shape_rules}) {
+         {constants_rules, control_flow_rules, convolution_rules, elementwise_rules,
+          normalization_rules, parts_rules, pooling_rules, resize_rules, shape_rules}) {
       const auto [first, last] = family();
       for (const OperatorRule* rule = first; rule != last; ++rule) {
         for (const Dialect each : {Dialect::ProgramDesc, Dialect::Pir, Dialect::Onnx}) {

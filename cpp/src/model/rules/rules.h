@@ -59,6 +59,7 @@ struct OperatorRule {
 using RuleRows = std::pair<const OperatorRule*, const OperatorRule*>;
 
 RuleRows constants_rules();
+RuleRows control_flow_rules();
 RuleRows convolution_rules();
 RuleRows elementwise_rules();
 RuleRows normalization_rules();

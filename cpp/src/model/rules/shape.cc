@@ -63,7 +63,7 @@ void infer_reshape(OperatorView& op) {
 
 void infer_flatten(OperatorView& op) {
   const Value& x = op.in("X");
-  op.require(!x.shape.empty(), "the rank");
+  if (x.shape.empty()) op.not_checked("flattens a single number");
   const std::size_t start = op.axis(op.integer("start_axis"), x.shape.size());
   const std::size_t stop = op.axis(op.integer("stop_axis"), x.shape.size());
   op.require(start <= stop, "the axes");
@@ -87,17 +87,19 @@ void infer_transpose(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// Without axes all dimensions of 1 are taken out. Where others stay (Paddle's), an axis may be
-/// named twice; but Paddle takes sizes that it does not know while it exports for 1.
+/// Without axes all dimensions of 1 are taken out, of one image that of the images too. Where
+/// others stay (Paddle's), an axis may be named twice; but Paddle takes sizes that it does not know
+/// while it exports for 1.
 void infer_squeeze(OperatorView& op) {
   const Shape& from = op.in("X").shape;
   Integers ones;
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (from[i] == 1) ones.push_back(static_cast<std::int64_t>(i));
   }
-  const Integers axes = op.integers("axes", ones);
   const bool others_stay = op.flag("others_stay", false);
-  op.require(!others_stay || !axes.empty(), "the axes");
+  Integers axes = op.integers("axes", ones);
+  const bool all = others_stay && axes.empty();
+  if (all) axes = ones;
   if (!others_stay) distinct_axes(op, axes, from.size());
   std::vector<bool> gone(from.size());
   for (const std::int64_t given : axes) {
@@ -108,6 +110,9 @@ void infer_squeeze(OperatorView& op) {
   Shape shape;
   for (std::size_t i = 0; i < from.size(); ++i) {
     if (!gone[i]) shape.push_back(from[i]);
+  }
+  if (all && op.declared("Out").shape.size() > shape.size()) {
+    op.not_fixed("a rank (it squeezes every size that is 1, as the number of images may be)");
   }
   // What Paddle declares then, and gave further operators to make their parameters by, is wrong.
   if (others_stay && op.declared("Out").shape.size() < shape.size()) {
@@ -200,7 +205,8 @@ void infer_roll(OperatorView& op) {
   const Value& x = op.in("X");
   const Integers shifts = op.integers("shifts");
   const Integers axes = op.integers("axis");
-  op.require(!axes.empty() && shifts.size() == axes.size(), "shifts");
+  if (axes.empty()) op.not_checked("rolls all values as one list");
+  op.require(shifts.size() == axes.size(), "shifts");
   for (const std::size_t axis : distinct_axes(op, axes, x.shape.size())) {
     if (x.shape[axis] == kUnknown) op.not_fixed("a size");
   }

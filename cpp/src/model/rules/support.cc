@@ -49,7 +49,9 @@ std::int64_t channels_of(const OperatorView& op, const Shape& shape) {
 
 std::int64_t groups_of(const OperatorView& op, std::int64_t channels) {
   const std::int64_t groups = op.integer("group", 1);
-  op.require(groups >= 1 && channels > 0 && channels % groups == 0, "groups and channels");
+  const bool divides =
+      channels == kUnknown || (channels > 0 && channels % std::max<std::int64_t>(groups, 1) == 0);
+  op.require(groups >= 1 && divides, "groups and channels");
   return groups;
 }
 

@@ -23,7 +23,11 @@ inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, ker
 /// Outputs of training: versions of Paddle differ in the shapes that they declare for them, and no
 /// kernel looks at them.
 inline constexpr std::string_view kUnreadOutputs =
-    "Mask Mean Variance SavedMean SavedVariance MidOut Norm ReserveSpace XShape";
+    "Mask Mean Variance SavedMean SavedVariance MidOut Norm ReserveSpace XShape DropoutState "
+    "Reserve";
+
+/// Ends the message on an operator that trains.
+inline constexpr std::string_view kEvalRemedy = "call model.eval() and export the model again";
 
 /// Stands in a list for a size that the model leaves open: during the check the height or width of
 /// an image, afterwards what depends on the number of images as well.
@@ -60,7 +64,7 @@ bool channels_last(const OperatorView& op, std::string_view name);
 /// The number of channels of a tensor that has data_layout or data_format.
 std::int64_t channels_of(const OperatorView& op, const Shape& shape);
 
-/// The attribute groups, or group of ONNX, which divides the channels.
+/// The attribute groups, or group of ONNX, which divides the channels where they are known.
 std::int64_t groups_of(const OperatorView& op, std::int64_t channels);
 
 /// Where a tensor of four dimensions has its channels, and where its image begins.
