@@ -383,6 +383,8 @@ def nightly(session: nox.Session) -> None:
         session.run(*command, "mutants", f"--engine={engine}", external=True)
     corpus = (sys.executable, "-W", "ignore", "-m", "tools.versions", "check")
     session.run(*corpus, "--output=build/versions.json", external=True)
+    drawn = (sys.executable, "-W", "ignore", "-m", "tools.drawn")
+    session.run(*drawn, "--output=build/drawn.json", external=True)
 
 
 @nox.session(python=False)

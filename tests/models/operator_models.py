@@ -16,6 +16,7 @@ from paddle import nn
 from paddle.base.proto import framework_pb2
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 from paddle.static import InputSpec
+from paddle.vision.ops import DeformConv2D
 
 
 class Function(nn.Layer):
@@ -128,6 +129,19 @@ class Named(nn.Layer):
     def forward(self, x):
         scale = paddle.to_tensor([0.5, 1.5, -1, 2]).reshape([1, 4, 1, 1])
         return paddle.index_select(x * scale, paddle.to_tensor([0, 3, 1, 2]), axis=1)
+
+
+class Deformable(nn.Layer):
+    """A convolution whose windows' places and weights a convolution computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = nn.Conv2D(4, 27, 3, padding=1)
+        self.convolution = DeformConv2D(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        places, weights = paddle.split(self.places(x), [18, 9], 1)
+        return self.convolution(x, places, F.sigmoid(weights))
 
 
 class OneFeature(nn.Layer):
@@ -261,6 +275,37 @@ MODELS = {
 
 # What today's Paddle cannot put into a .pdmodel any more.
 PIR_MODELS = {
+    "arranged": lambda: lambda x: paddle.argsort(x, 1).astype("float32") * x,
+    "cosines": lambda: lambda x: paddle.tan(F.tanh(x)) + paddle.sinh(F.tanh(x)) * paddle.sign(x),
+    "convolution_3d": lambda: nn.Sequential(
+        nn.Unflatten(1, [2, 2]),
+        nn.Conv3D(2, 4, [1, 3, 3], stride=[1, 2, 1], padding=[0, 1, 0]),
+        nn.MaxPool3D([2, 1, 1]),
+        nn.Flatten(1, 2),
+    ),
+    "counted": lambda: lambda x: paddle.sum(x, [2, 3], keepdim=True) / paddle.numel(x[:, :1]) * x,
+    "deformable": lambda: Deformable(),
+    "deviation": lambda: lambda x: paddle.std(x, [2], keepdim=True)
+    + paddle.var(x, 1, keepdim=True),
+    "gathered": lambda: lambda x: paddle.gather_nd(
+        x.transpose([1, 0, 2, 3]), paddle.to_tensor([[3], [1]])
+    ).transpose([1, 0, 2, 3]),
+    "instance_norm_1d": lambda: nn.Sequential(
+        nn.Flatten(2), nn.InstanceNorm1D(4), nn.ReLU(), nn.Unflatten(2, [8, 8])
+    ),
+    "like_another": lambda: lambda x: paddle.expand_as(x[:, :1, :1, :1], x) * x,
+    "masked_by_infinity": lambda: lambda x: F.softmax(
+        x + paddle.to_tensor([0.0, -float("inf"), 0.0, 1.0]).reshape([4, 1, 1]), 1
+    ),
+    "one_hot": lambda: lambda x: F.one_hot((F.sigmoid(x[:, 0]) * 4).astype("int64"), 4).transpose(
+        [0, 3, 1, 2]
+    ),
+    "powers": lambda: nn.LPPool2D(2, 2),
+    "random_slopes": lambda: nn.RReLU(),
+    "spaced": lambda: lambda x: x * paddle.linspace(-1, 1, 8) * paddle.arange(8).astype("float32"),
+    "spectrum": lambda: lambda x: paddle.abs(paddle.fft.rfft2(x)) * 0.1,
+    "sums_so_far": lambda: lambda x: paddle.cumsum(x, 2) * 0.1 + paddle.cumprod(x, 1),
+    "taken_along": lambda: lambda x: paddle.take_along_axis(x, paddle.argsort(x, 1)[:, :2], 1),
     "amax": lambda: lambda x: paddle.amax(x, [1], keepdim=True),
     "attention": lambda: Tokens(),
     "branch_taken": lambda: Branches(-100),
@@ -268,6 +313,7 @@ PIR_MODELS = {
     "bmm": lambda: lambda x: paddle.bmm(x[:, 0], x[:, 1]).unsqueeze(1),
     "class_token": lambda: ClassToken(),
     "gru": lambda: Recurrent(nn.GRU(8, 4), 4),
+    "equation": lambda: lambda x: paddle.einsum("nchw,nkhw->nckh", x, x * 0.1),
     "glu": lambda: lambda x: F.glu(x, 1),
     "largest_channel": lambda: lambda x: paddle.argmax(x, 1, keepdim=True).astype("float32") * x,
     "local_response": lambda: nn.LocalResponseNorm(3, alpha=0.5),

@@ -31,6 +31,8 @@ ONEDNN_REFUSES = {
     "branch_not_taken": "if",
     "branch_taken": "if",
     "convolution_pointwise_padded": r"conv2d with paddings=\[1, 1\], as wide as the window",
+    "convolution_3d": "add with an input Y of shape",
+    "deviation": "add with an input Y of shape",
     "dropout_joined": "with an input X of shape",
     "heads": "matmul with an input X of shape",
     "layouts": r"conv2d of channels that come last",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark.picture import OWN, bars
+from tools.drawn import tables as drawn
 from tools.exporters import tables as exporters
 from tools.gpu import tables as gpu
 from tools.versions import tables as versions
@@ -305,6 +306,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "serve": _serve,
     "scale": _scale,
     **versions.PARTS,
+    **drawn.PARTS,
     **exporters.PARTS,
     **zoo.PARTS,
     **gpu.PARTS,

@@ -17,6 +17,7 @@ inline constexpr int kFloat64 = 6;
 inline constexpr int kUint8 = 20;
 inline constexpr int kInt8 = 21;
 inline constexpr int kBfloat16 = 22;
+inline constexpr int kComplex64 = 23;
 
 struct ElementType {
   int dtype;  ///< VarType.Type
@@ -41,7 +42,7 @@ inline constexpr ElementType kElementTypes[] = {
     {kUint8, 1, "t_ui8", "uint8", 2, 0, 255},
     {kInt8, 1, "t_i8", "", 3, -128, 127},
     {kBfloat16, 2, "t_bf16", "bfloat16", 16},
-    {23, 8, "t_c64"},
+    {kComplex64, 8, "t_c64"},
     {24, 16, "t_c128"},
     {32, 1},
     {33, 1},

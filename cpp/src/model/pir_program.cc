@@ -26,6 +26,7 @@ constexpr std::string_view kOperator[] = {"#", "A", "I", "O", "OA"};
 constexpr std::string_view kBranching[] = {"#", "A", "I", "O", "OA", "regions"};
 constexpr std::string_view kNamed[] = {"AT", "N"};
 constexpr std::string_view kTyped[] = {"#", "D"};
+constexpr std::string_view kSpecial[] = {"#", "VD"};
 constexpr std::string_view kType[] = {"#"};
 constexpr std::string_view kArgument[] = {"#", "TT"};
 constexpr std::string_view kInput[] = {"%"};
@@ -445,10 +446,8 @@ class Reader {
   Argument read_output(const JsonValue& output, const Argument* known = nullptr) {
     const auto [number, type] = members(output, kOutput);
     const auto id = static_cast<Id>(integer(number, 0, kMaxId));
-    if (id == 0) {
-      require(is(member(type, "#"), "NULL"), "an output left out");
-      return {};
-    }
+    if (is(member(type, "#"), "NULL")) return {};  // it has a number, but nothing may read it
+    require(id != 0, "an output left out");
     std::vector<std::size_t> values;
     if (is(member(type, "#"), kListType)) {
       each(members(type, kTyped)[1], "a list of types",
@@ -547,7 +546,26 @@ class Reader {
     return plain ? *plain : graph_.decoded.emplace_back(value.text());
   }
 
+  /// Of a number that JSON has no word for: it is named in the place of its data.
+  std::optional<Attribute> read_special(const JsonValue& attribute) const {
+    bool special = false;
+    require(attribute.is_object(), "an object");
+    attribute.each_member(
+        [&](std::string_view name, const JsonValue&) { special |= is_same(name, "VD"); });
+    if (!special) return std::nullopt;
+    const auto [kind, word] = members(attribute, kSpecial);
+    const bool wide = is(kind, "0.a_f64");
+    require(wide || is(kind, "0.a_f32"), "a number that is not finite");
+    using Limits = std::numeric_limits<double>;
+    require(is(word, "INF") || is(word, "-INF") || is(word, "NAN"), "a number that is not finite");
+    const double number = is(word, "NAN")   ? Limits::quiet_NaN()
+                          : is(word, "INF") ? Limits::infinity()
+                                            : -Limits::infinity();
+    return Attribute{wide ? AttributeType::Double : AttributeType::Float, number};
+  }
+
   Attribute read_attribute(const JsonValue& attribute) {
+    if (auto special = read_special(attribute)) return *std::move(special);
     const auto [kind, data] = members(attribute, kTyped);
     require(kind.is_text(), "a text");
     const auto* const known =

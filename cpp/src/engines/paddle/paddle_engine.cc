@@ -333,9 +333,11 @@ class PaddleEngine final : public Engine {
     // next run, as those of a .pdmodel do. Otherwise Paddle's new executor hands each of them to
     // another thread to be freed (InterpreterCoreNoEventGarbageCollector), and waits for it: with
     // oneDNN and one image that takes longer than the network itself (docs/benchmark.md). The flag
-    // is read at the first run only.
+    // is read at the first run only. Some operators that no rule checks, such as index_put, write
+    // into the result of the run before as if they had made it.
     std::optional<ProcessFlag<double>> keep;
-    if (!has_run_ && model_.format == ModelFormat::Json && !config_.memory_optim) {
+    const bool keeps = config_.check_program && !config_.memory_optim;
+    if (!has_run_ && model_.format == ModelFormat::Json && keeps) {
       keep.emplace(&paddle_flags::FLAGS_eager_delete_tensor_gb, -1);
     }
     if (!predictor_->Run()) {

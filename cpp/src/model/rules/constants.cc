@@ -76,6 +76,11 @@ void infer_fill_constant(OperatorView& op) {
 void infer_assign_value(OperatorView& op) {
   const bool pir = op.has_attribute("place");
   const int dtype = pir ? dtype_named(op, op.text("dtype")) : dtype_numbered(op, "dtype");
+  if (op.integers("shape") == Integers{0}) {
+    op.unsupported(
+        "gives a constant without values, as Paddle writes those of isposinf, isneginf "
+        "and signbit; compute it in another way");
+  }
   const bool followed = give_constant(op, dtype);
   Numbers values;
   for (const char* name :
@@ -163,12 +168,60 @@ void infer_range(OperatorView& op) {
   op.require(step != 0, "a step of 0");
   const double count = std::max(0.0, std::ceil((number("limit") - first) / step));
   op.supports(count <= static_cast<double>(kMaxValuesPerImage), "list of so many numbers");
-  const int dtype = op.in("start").dtype;
+  const int dtype =
+      op.has_attribute("dtype") ? dtype_named(op, op.text("dtype")) : op.in("start").dtype;
   op.give("Out", {static_cast<std::int64_t>(count)}, dtype);
   if (count > kMaxListed || is_real(dtype)) return;
   Integers numbers;
   for (double i = 0; i < count; ++i) numbers.push_back(static_cast<std::int64_t>(first + i * step));
   op.give_contents("Out", numbers);
+}
+
+/// The type that a number of Paddle's stands for, or a name.
+int given_dtype(const OperatorView& op) {
+  return op.has_attribute("dtype_number") ? static_cast<int>(op.integer("dtype_number"))
+                                          : dtype_named(op, op.text("dtype"));
+}
+
+/// Numbers from one to another, at the same distance.
+void infer_linspace(OperatorView& op) {
+  const std::int64_t count = op.integer("num");
+  op.require(count >= 1, "num");
+  for (const char* name : {"start", "limit"}) {
+    op.require(volume(op.in(name).shape) == 1, "the number of values");
+  }
+  op.give("Out", {count}, given_dtype(op));
+}
+
+/// Integers from one to before another; Paddle rounds where they are none.
+void infer_arange(OperatorView& op) {
+  for (const char* name : {"start", "limit", "delta"}) {
+    const auto found = known_numbers(op, name);
+    if (!found) op.not_fixed("a size");
+    op.checks(found->size() == 1 && is_whole(found->front()), "counts in parts of 1");
+  }
+  infer_range(op);
+}
+
+/// 1 where the row is the column.
+void infer_eye(OperatorView& op) {
+  const std::int64_t rows = op.integer("num_rows");
+  const std::int64_t columns = op.integer("num_columns");
+  op.checks(rows >= 1 && columns >= 1, "gives a matrix without a size");
+  op.give("Out", {rows, columns}, given_dtype(op));
+}
+
+/// Tensors of as many axes as there are vectors, each of which gives the values along its axis.
+void infer_meshgrid(OperatorView& op) {
+  Shape shape;
+  op.require(op.count("X") == op.outputs("Out") && op.count("X") <= kMaxRank,
+             "the number of vectors");
+  for (std::size_t i = 0; i < op.count("X"); ++i) {
+    const Shape& vector = op.in("X", i).shape;
+    op.require(vector.size() <= 1 && op.in("X", i).dtype == op.in("X").dtype, "the vectors");
+    shape.push_back(vector.empty() ? 1 : vector[0]);
+  }
+  for (std::size_t i = 0; i < op.count("X"); ++i) op.give("Out", shape, op.in("X").dtype, i);
 }
 
 constexpr OperatorRule kRules[] = {
@@ -181,13 +234,20 @@ constexpr OperatorRule kRules[] = {
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
     {kPir, "assign_value assign_value_", "", "X?", "Out",
-     "shape:ints|empty dtype:dtype values:doubles|longs place:place", infer_assign_value},
+     "shape:ints|empty dtype:dtype values:doubles|longs|empty place:place", infer_assign_value},
     {kDesc, "assign_value", "", "", "Out",
      "shape:ints dtype:int values:doubles? bool_values:ints? fp32_values:floats? "
      "int32_values:ints? int64_values:longs?",
      infer_assign_value},
     {kPaddle, "fill_any_like/full_like", "", "X /Value", "Out",
      "value:float/ dtype:int/dtype:dtype /place:place", infer_like},
+    {kPaddle, "linspace", "", "Start>start/start Stop>limit/limit Num>num/num", "Out",
+     "dtype>dtype_number:int/dtype:dtype /place:place", infer_linspace},
+    {kPaddle, "range/arange", "", "Start>start/start End>limit/limit Step>delta/delta", "Out",
+     "/dtype:dtype /place:place", infer_arange},
+    {kPaddle, "eye", "", "/num_rows /num_columns", "Out",
+     "num_rows:long/ num_columns:long/ dtype>dtype_number:int/dtype:dtype /place:place", infer_eye},
+    {kPaddle, "meshgrid", "", "X*", "Out*", "", infer_meshgrid},
     {kPir, "full", "Fill", "", "Out", "shape:dims value:double dtype:dtype place:place",
      infer_full},
     {kPir, "full_with_tensor", "", "Value shape", "Out", "dtype:dtype", infer_full_with_tensor},

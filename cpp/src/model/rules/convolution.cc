@@ -211,6 +211,39 @@ void infer_einsum(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// Letters that are not repeated in a term, and sizes that are alike: the rest was not tried.
+void infer_paddle_einsum(OperatorView& op) {
+  std::string problem;
+  const Einsum einsum = parse_einsum(op.text("equation"), op.count("X"), problem);
+  op.require(problem.empty(), "the equation, which ", problem);
+  op.checks(einsum.terms.size() <= 2, "multiplies more than two tensors");
+  std::map<char, std::int64_t> sizes;
+  for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
+    const std::string& letters = einsum.terms[i].letters;
+    const Shape& shape = op.in("X", i).shape;
+    op.require(op.in("X", i).dtype == op.in("X").dtype, "the element type");
+    for (std::size_t k = 0; k < std::min(letters.size(), shape.size()); ++k) {
+      op.checks(letters.find(letters[k], k + 1) == std::string::npos,
+                "names an axis of a tensor twice");
+      const std::int64_t size = sizes.emplace(letters[k], shape[k]).first->second;
+      op.checks(fits(size, shape[k]), "repeats an axis of one value");
+    }
+  }
+  infer_einsum(op);
+}
+
+/// A matrix, and the product of two behind it.
+void infer_addmm(OperatorView& op) {
+  const Shape& x = op.in("X").shape;
+  const Shape& y = op.in("Y").shape;
+  op.require(x.size() == 2 && y.size() == 2 && fits(x[1], y[0]), "matrices that do not match");
+  const Shape shape = {x[0], y[1]};
+  op.checks(fits(op.in("Input").shape, shape), "adds a matrix of another shape");
+  op.require(op.in("X").dtype == op.in("Y").dtype && op.in("X").dtype == op.in("Input").dtype,
+             "the element type");
+  op.give_shape(shape);
+}
+
 /// Of a sequence, [steps, images, values].
 void infer_recurrent(OperatorView& op) {
   const Shape& x = op.in("X").shape;
@@ -317,6 +350,10 @@ constexpr OperatorRule kRules[] = {
      "dropout_prob:float is_bidirec:bool input_size:int hidden_size:int num_layers:int mode:str "
      "seed:int is_test:bool +along_x +by_column",
      infer_rnn},
+    {kPaddle, "einsum", "", "Operands>X*/X*", "Out InnerCache*? XShape*?", "equation:str",
+     infer_paddle_einsum},
+    {kPaddle, "addmm", "", "Input X Y", "Out", "Beta:float/beta:float Alpha:float/alpha:float",
+     infer_addmm},
     {kPaddle, "unfold", "", "X", "Y>Out/Out",
      "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints +in_pairs", infer_unfold},
     {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},

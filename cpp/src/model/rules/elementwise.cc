@@ -48,6 +48,29 @@ void infer_logic(OperatorView& op) {
   infer_same(op);
 }
 
+/// Of any values, of which 0 is false.
+void infer_truth(OperatorView& op) {
+  if (op.has("Y")) return give_broadcast(op, kBool);
+  op.give("Out", op.in("X").shape, kBool);
+}
+
+/// Whether Paddle's kernel survives an integer that is divided by 0 was not tried.
+void infer_remainder(OperatorView& op) {
+  const auto divisors = known_numbers(op, "Y");
+  const bool positive =
+      divisors && std::all_of(divisors->begin(), divisors->end(), [](double y) { return y > 0; });
+  op.checks(is_real(op.in("X").dtype) || positive, "divides integers by what is computed");
+  infer_elementwise(op);
+}
+
+/// Between X and Y, as far from X as a third tensor says.
+void infer_between(OperatorView& op) {
+  const Value& x = op.in("X");
+  const Value& weight = op.in("Weight");
+  op.require(x.dtype == op.in("Y").dtype && x.dtype == weight.dtype, "the element type");
+  op.give_shape(broadcast(op, broadcast(op, x.shape, op.in("Y").shape), weight.shape));
+}
+
 /// Whether each value is no number, or infinite.
 void infer_test(OperatorView& op) { op.give("Out", op.in("X").shape, kBool); }
 
@@ -55,6 +78,26 @@ void infer_test(OperatorView& op) { op.give("Out", op.in("X").shape, kBool); }
 void infer_cumulative_sum(OperatorView& op) {
   const std::size_t axis = op.axis(op.integer("axis"), op.in("X").shape.size());
   op.supports(axis > 0, "kernel for sums along the first axis");
+  infer_same(op);
+}
+
+/// Of Paddle: sums, products, largest or smallest of a value and those before it on an axis.
+void infer_cumulative(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.checks(!op.flag("flatten", false), "goes through all values of all images");
+  const std::size_t axis = op.axis(op.integer("axis"), x.shape.size());
+  op.checks(axis > 0, "goes along the first axis");
+  infer_same(op);
+  if (op.outputs("Indices") == 0) return;
+  const int dtype = op.has_attribute("indices_type")
+                        ? dtype_named(op, op.text("indices_type"))
+                        : static_cast<int>(op.integer("indices_dtype"));
+  op.give("Indices", x.shape, dtype);
+}
+
+/// Slopes that are drawn while training, and are their mean otherwise.
+void infer_rrelu(OperatorView& op) {
+  op.checks(op.flag("is_test"), "draws slopes, as in training");
   infer_same(op);
 }
 
@@ -115,6 +158,66 @@ void infer_zip_map(OperatorView& op) {
 /// Its exponent may be of another type.
 void infer_onnx_power(OperatorView& op) {
   op.give_shape(broadcast(op, op.in("X").shape, op.in("Y").shape));
+}
+
+/// Of complex numbers it gives real ones.
+void infer_abs(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.give("Out", x.shape, x.dtype == kComplex64 ? kFloat32 : x.dtype);
+}
+
+/// The real or imaginary part, and the angle.
+void infer_part(OperatorView& op) {
+  op.checks(op.in("X").dtype == kComplex64, "takes a part of what is not complex");
+  op.give("Out", op.in("X").shape, kFloat32);
+}
+
+/// Of two numbers, or of each two along the last axis.
+void infer_complex(OperatorView& op) {
+  const Value& x = op.in("X");
+  op.checks(x.dtype == kFloat32, "makes complex numbers of others than float32");
+  Shape shape = x.shape;
+  if (op.has("Y")) {
+    op.require(op.in("Y").dtype == x.dtype, "the element type");
+    shape = broadcast(op, shape, op.in("Y").shape);
+  } else {
+    op.require(!shape.empty() && shape.back() == 2, "the last size");
+    shape.pop_back();
+  }
+  op.give("Out", shape, kComplex64);
+}
+
+/// The two parts of each complex number, along a new last axis.
+void infer_as_real(OperatorView& op) {
+  Shape shape = op.in("X").shape;
+  op.checks(op.in("X").dtype == kComplex64, "takes parts of what is not complex");
+  shape.push_back(2);
+  op.give("Out", shape, kFloat32);
+}
+
+/// Fourier's transform along some axes, of which the last has the half of what is real.
+void infer_fourier(OperatorView& op) {
+  const Value& x = op.in("X");
+  const bool from_real = op.kind() == "fft_r2c";
+  const bool to_real = op.kind() == "fft_c2r";
+  op.checks(x.dtype == (from_real ? kFloat32 : kComplex64), "transforms such a type");
+  op.require(has_word("forward backward ortho", op.text("normalization")), "normalization");
+  const std::vector<std::size_t> axes = distinct_axes(op, op.integers("axes"), x.shape.size());
+  op.require(!axes.empty(), "the axes");
+  Shape shape = x.shape;
+  for (const std::size_t axis : axes) {
+    if (shape[axis] == kUnknown) op.not_fixed("a size");
+    op.require(shape[axis] >= 1, "a size");
+  }
+  std::int64_t& last = shape[axes.back()];
+  if (from_real && op.flag("onesided")) last = last / 2 + 1;
+  if (to_real) {
+    const std::int64_t given = op.integer("last_dim_size");
+    op.checks(given == 0 || given / 2 + 1 == last, "cuts off or adds frequencies");
+    op.checks(given > 0, "does not say how many values it gives");
+    last = given;
+  }
+  op.give("Out", shape, to_real ? kFloat32 : kComplex64);
 }
 
 void infer_softmax(OperatorView& op) {
@@ -195,9 +298,49 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "ai.onnx.ml.ZipMap", "Identity", "X", "Out",
      "classlabels_strings>names:strs? classlabels_int64s>numbers:longs?", infer_zip_map},
     {kPaddle, "cast", "Cast", "X", "Out", "in_dtype:int/dtype:dtype out_dtype:int/", infer_cast},
-    {kPaddle, "assign exp sqrt rsqrt abs square erf log log1p sin cos floor ceil reciprocal",
-     "Identity Exp Sqrt Rsqrt Abs Square Erf Log Log1p Sin Cos Floor Ceil Reciprocal", "X", "Out",
+    {kPaddle, "abs", "Abs", "X", "Out", "", infer_abs},
+    {kPaddle, "assign exp sqrt rsqrt square erf log log1p sin cos floor ceil reciprocal",
+     "Identity Exp Sqrt Rsqrt Square Erf Log Log1p Sin Cos Floor Ceil Reciprocal", "X", "Out", "",
+     infer_same},
+    {kPaddle, "sign tan acos asin atan sinh cosh", "Sign Tan Acos Asin Atan Sinh Cosh", "X", "Out",
      "", infer_same},
+    {kPaddle,
+     "acosh asinh atanh expm1 log2 log10 erfinv lgamma digamma trunc i0 i0e i1 i1e bitwise_not", "",
+     "X", "Out", "", infer_same},
+    {kPir, "gammaln", "", "X", "Out", "", infer_same},
+    {kPaddle, "logit", "", "X", "Out", "eps:float/eps:float|double", infer_same},
+    {kPaddle, "real imag angle", "", "X", "Out", "", infer_part},
+    {kPaddle, "conj", "", "X", "Out", "", infer_same},
+    {kPaddle, "complex", "", "X Y", "Out", "", infer_complex},
+    {kPaddle, "as_complex", "", "X", "Out", "", infer_complex},
+    {kPaddle, "as_real", "", "X", "Out", "", infer_as_real},
+    {kPaddle, "fft_c2c", "", "X", "Out", "axes:longs normalization:str forward:bool",
+     infer_fourier},
+    {kPaddle, "fft_r2c", "", "X", "Out", "axes:longs normalization:str forward:bool onesided:bool",
+     infer_fourier},
+    {kPaddle, "fft_c2r", "", "X", "Out",
+     "axes:longs normalization:str forward:bool last_dim_size:long", infer_fourier},
+    {kPaddle, "isnan_v2/isnan isinf_v2/isinf isfinite_v2/isfinite", "IsNaN IsInf IsFinite", "X",
+     "Out", "", infer_test},
+    {kPaddle, "logical_and logical_or logical_xor", "", "X Y", "Out", "", infer_truth},
+    {kPaddle, "logical_not", "", "X", "Out", "", infer_truth},
+    {kPaddle, "bitwise_and bitwise_or bitwise_xor", "", "X Y", "Out", "", infer_elementwise},
+    {kPaddle, "elementwise_fmax/fmax elementwise_fmin/fmin elementwise_heaviside/heaviside", "",
+     "X Y", "Out", "axis:int?/", infer_elementwise},
+    {kPaddle, "elementwise_mod/remainder", "", "X Y", "Out", "axis:int?/", infer_remainder},
+    {kPaddle, "atan2", "", "X1>X/X X2>Y/Y", "Out", "", infer_elementwise},
+    {kPaddle, "lerp", "", "X Y Weight", "Out", "", infer_between},
+    {kPaddle, "cumsum", "", "X /axis", "Out",
+     "axis:int/ flatten:bool exclusive:bool reverse:bool +by_image", infer_cumulative},
+    {kPaddle, "cumprod", "", "X", "Out", "dim>axis:int exclusive:bool? reverse:bool?",
+     infer_cumulative},
+    {kPaddle, "logcumsumexp", "", "X", "Out", "axis:int flatten:bool exclusive:bool reverse:bool",
+     infer_cumulative},
+    {kPaddle, "cummax cummin", "", "x>X/X", "out>Out/Out indices>Indices/Indices",
+     "axis:int dtype>indices_dtype:int/dtype>indices_type:dtype", infer_cumulative},
+    {kDesc, "tril_triu", "", "X", "Out", "diagonal:int lower:bool", infer_triangle},
+    {kPir, "tril triu", "", "X", "Out", "diagonal:int", infer_triangle},
+    {kPaddle, "rrelu", "", "X", "Out Noise?", "is_test:bool lower:float upper:float", infer_rrelu},
     {kPaddle, "round", "Round", "X", "Out", "decimals:int?", infer_same},
     // ---- activations
     {kPaddle, "relu sigmoid tanh silu softsign tanh_shrink logsigmoid",

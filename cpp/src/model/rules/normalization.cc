@@ -47,9 +47,7 @@ void infer_affine_channel(OperatorView& op) {
 void infer_instance_norm(OperatorView& op) {
   const Value& x = op.in("X");
   const std::size_t rank = x.shape.size();
-  if (op.kind() == "instance_norm" && rank != 4) {
-    op.not_checked("normalizes what is not [N, channels, height, width]");
-  }
+  if (op.kind() == "instance_norm" && rank > 5) op.not_checked("normalizes more than five axes");
   op.require(rank >= 3, "the rank");
   for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
   op.give_like("Out", x);

@@ -99,6 +99,13 @@ class OperatorView {
   [[noreturn]] void not_checked(std::string_view what) const {
     unsupported(std::string(what) + std::string(graph_.remedy));
   }
+  /// \throws Error Unsupported: no rule checks what the operator does, which Paddle may run.
+  [[noreturn]] void not_checked(std::string_view what) const {
+    unsupported(std::string(what) + ", which is not checked" + std::string(graph_.remedy));
+  }
+  void checks(bool condition, std::string_view what) const {
+    if (!condition) not_checked(what);
+  }
   /// \throws Error Unsupported: there is no `what`. Graphs of ONNX are checked for it
   ///   alone, so rules say so too.
   [[noreturn]] void no_kernel(std::string_view what) const;

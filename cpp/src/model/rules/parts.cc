@@ -333,9 +333,10 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "top_k_v2/topk", "", "X K!/k", "Out Indices",
      "axis:int=-1/axis:int k:int/ largest:bool=true/largest:bool sorted:bool=true/sorted:bool",
      infer_topk},
-    {kPaddle, "arg_max/argmax", "", "X /axis", "Out",
+    {kPaddle, "arg_max/argmax arg_min/argmin", "", "X /axis", "Out",
      "axis:long/ keepdims:bool? flatten:bool? dtype:int?/dtype:dtype", infer_argmax},
     {kPaddle, "unbind", "Unbind", "X", "Out*", "axis:int", infer_unbind},
+    {kPaddle, "unstack", "Unbind", "X", "Y>Out*/Out*", "axis:int num:int", infer_unbind},
     {kPaddle, "slice", "Slice",
      "Input>X/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",
      "axes:ints/axes:longs starts:ints/ ends:ints/ infer_flags:ints/infer_flags:longs "

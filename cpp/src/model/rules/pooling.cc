@@ -8,11 +8,9 @@
 namespace lenet {
 namespace {
 
-void infer_pool(OperatorView& op) {
+void give_pooled(OperatorView& op) {
   const Value& input = op.in("X");
   const std::size_t image = layout_of(op, input.shape).image;
-  const std::string kind = op.text("pooling_type", "max");
-  op.require(has_word("max avg", kind), "pooling_type");
   Integers kernel = pool_kernel(op);
   const bool global = op.flag("global_pooling", !op.is_given("kernel_shape"));
   const bool adaptive = op.flag("adaptive", false) || global;
@@ -27,23 +25,10 @@ void infer_pool(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// The means over channels side by side that paddle.nn.LocalResponseNorm takes.
-void infer_channel_means(OperatorView& op) {
-  Shape shape = op.in("X").shape;
-  op.require(shape.size() == 5, "the rank");
-  const Integers kernel = op.integers("kernel_shape");
-  require_range(op, kernel, 3, 1, kMaxStep, "kernel sizes");
-  const bool plain = kernel[1] == 1 && kernel[2] == 1 && op.integers("strides") == Integers(3, 1) &&
-                     op.integers("pads") == Integers(3, 0) && !op.flag("ceil_mode") &&
-                     !op.flag("global_pooling") && !op.flag("adaptive") &&
-                     op.text("pooling_type") == "avg" && op.text("data_format") == "NCDHW" &&
-                     op.text("auto_pad") == "EXPLICIT";
-  if (!plain) op.not_checked("pools three axes in another way than a LocalResponseNorm");
-  if (shape[2] == kUnknown) op.not_fixed("a number of channels");
-  op.require(shape[2] >= kernel[0], "a window that is larger than what it lies on");
-  shape[2] -= kernel[0] - 1;
-  op.count_work(volume(shape) * static_cast<double>(kernel[0]));
-  op.give_shape(shape);
+void infer_pool(OperatorView& op) {
+  const std::string kind = op.text("pooling_type", "max");
+  op.require(has_word("max avg", kind), "pooling_type");
+  give_pooled(op);
 }
 
 void infer_adaptive_max_pool(OperatorView& op) {
@@ -61,22 +46,46 @@ void infer_adaptive_max_pool(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// Sums may be said to be of another type; those of truths count them.
+int reduced_dtype(const OperatorView& op) {
+  const int given = op.in("X").dtype;
+  if (has_word("reduce_all reduce_any all any", op.kind())) return kBool;
+  if (op.kind() != "ReduceSum" || !op.has_attribute("dtype")) return given;
+  const ElementType& named = element_type_named(op.text("dtype"));
+  return named.dtype >= 0 ? named.dtype : given == kBool || given == kInt32 ? kInt64 : given;
+}
+
 void infer_reduce(OperatorView& op) {
   const Value& x = op.in("X");
-  if (x.shape.empty()) op.not_checked("reduces a single number");
   if (op.flag("asvector", false)) op.not_checked("takes the norm of a whole batch");
   const bool keep = op.flag("keepdims", true);
   const Integers axes = op.integers("axes", Integers());
   if (axes.empty() && op.flag("noop_with_empty_axes", false)) return infer_same(op);
   const bool all = axes.empty() || op.flag("reduce_all", false);
   std::vector<bool> gone(x.shape.size(), all);
-  for (const std::int64_t given : axes) gone[op.axis(given, x.shape.size())] = true;
+  // A number has one axis for Paddle, which takes nothing away.
+  const std::size_t rank = std::max<std::size_t>(x.shape.size(), 1);
+  for (const std::int64_t given : axes) {
+    const std::size_t axis = op.axis(given, rank);
+    if (axis < gone.size()) gone[axis] = true;
+  }
   Shape shape;
   for (std::size_t i = 0; i < gone.size(); ++i) {
     if (!gone[i]) shape.push_back(x.shape[i]);
     if (gone[i] && keep) shape.push_back(1);
   }
-  op.give_shape(shape);
+  op.give("Out", shape, reduced_dtype(op));
+}
+
+/// The mean of all values of all images.
+void infer_mean_of_all(OperatorView& op) { op.give_shape({}); }
+
+/// The number of which a pool takes the norm.
+void infer_norm_pool(OperatorView& op) {
+  op.require(op.text("pooling_type") == "lp", "pooling_type");
+  const double norm = op.number("norm_type");
+  op.require(norm > 0, "norm_type");
+  give_pooled(op);
 }
 
 constexpr OperatorRule kRules[] = {
@@ -85,11 +94,6 @@ constexpr OperatorRule kRules[] = {
      "ceil_mode:bool exclusive:bool data_format:str pooling_type:str global_pooling:bool "
      "adaptive:bool padding_algorithm>auto_pad:str +in_pairs",
      infer_pool},
-    {kPaddle, "pool3d", "", "X", "Out",
-     "ksize>kernel_shape:ints/kernel_size>kernel_shape:longs strides:ints/strides:longs "
-     "paddings>pads:ints/paddings>pads:longs ceil_mode:bool exclusive:bool data_format:str "
-     "pooling_type:str global_pooling:bool adaptive:bool padding_algorithm>auto_pad:str",
-     infer_channel_means},
     {kOnnx, "MaxPool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
      "storage_order:long? strides:longs? +by_image",
@@ -110,6 +114,26 @@ constexpr OperatorRule kRules[] = {
     {kDesc, "reduce_amax reduce_amin", "ReduceMax ReduceMin", "X AxisTensor! AxisTensorList!",
      "Out", "dim>axes:longs keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
      infer_reduce},
+    {kDesc, "reduce_prod", "ReduceProd", "X", "Out",
+     "dim>axes:ints keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
+     infer_reduce},
+    {kDesc, "reduce_all reduce_any", "", "X AxisTensor! AxisTensorList!", "Out",
+     "dim>axes:longs keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
+     infer_reduce},
+    {kDesc, "frobenius_norm", "", "X", "Out",
+     "dim>axes:ints keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
+     infer_reduce},
+    {kPir, "frobenius_norm", "", "X axes", "Out", "keep_dim>keepdims:bool reduce_all:bool",
+     infer_reduce},
+    {kPir, "prod", "ReduceProd", "X axes", "Out", "keepdim>keepdims:bool reduce_all:bool",
+     infer_reduce},
+    {kPir, "all any", "", "X", "Out", "axis>axes:longs|empty keepdim>keepdims:bool", infer_reduce},
+    {kPaddle, "mean/mean_all", "", "X", "Out", "", infer_mean_of_all},
+    {kPir, "lp_pool2d", "", "X", "Out",
+     "kernel_size>kernel_shape:dims strides:longs paddings>pads:longs ceil_mode:bool "
+     "exclusive:bool data_format:str pooling_type:str global_pooling:bool adaptive:bool "
+     "padding_algorithm>auto_pad:str norm_type:float +in_pairs",
+     infer_norm_pool},
     {kPir, "mean max min", "ReduceMean ReduceMax ReduceMin", "X axes", "Out",
      "keepdim>keepdims:bool", infer_reduce},
     {kPir, "sum", "ReduceSum", "X axes", "Out", "dtype:dtype keepdim>keepdims:bool", infer_reduce},

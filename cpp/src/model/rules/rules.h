@@ -62,11 +62,13 @@ RuleRows constants_rules();
 RuleRows control_flow_rules();
 RuleRows convolution_rules();
 RuleRows elementwise_rules();
+RuleRows indexing_rules();
 RuleRows normalization_rules();
 RuleRows parts_rules();
 RuleRows pooling_rules();
 RuleRows resize_rules();
 RuleRows shape_rules();
+RuleRows volume_rules();
 
 /// A rule whose words have been read.
 struct ParsedRule {

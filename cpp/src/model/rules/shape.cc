@@ -179,6 +179,20 @@ void infer_expand(OperatorView& op) {
   op.give_shape(shape);
 }
 
+/// To the sizes of Y, which the program has as a list where it knows them.
+void infer_expand_as(OperatorView& op) {
+  const Shape& from = op.in("X").shape;
+  Shape shape = op.integers("target_shape");
+  if (op.has("Y")) {
+    op.require(fits(shape, op.in("Y").shape), "target_shape");
+    const bool open = std::count(shape.begin(), shape.end(), kUnknown) > 0;
+    if (open) shape = op.in("Y").shape;
+  }
+  op.require(shape.size() >= from.size() && shape.size() <= kMaxRank, "target_shape");
+  op.require(broadcast(op, shape, from) == shape, "target_shape");
+  op.give_shape(shape);
+}
+
 void infer_tile(OperatorView& op) {
   Shape shape = op.in("X").shape;
   Integers times = op.integers("repeat_times");
@@ -275,6 +289,9 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Shape", "", "X", "Out", "end:long? start:long?", infer_shape},
     {kPaddle, "expand_v2/expand", "Expand", "X Shape!/shape expand_shapes_tensor!/", "Out",
      "shape:ints/", infer_expand},
+    {kPaddle, "expand_as_v2/expand_as", "", "X Y?", "Out", "target_shape:ints/target_shape:longs",
+     infer_expand_as},
+    {kPaddle, "size/numel", "Size", "Input>X/X", "Out", "", infer_size},
     {kPaddle, "tile", "Tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
      "repeat_times:ints/", infer_tile},
     {kOnnx, "Expand", "", "X shape", "Out", "", infer_onnx_expand},

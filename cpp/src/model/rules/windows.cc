@@ -14,7 +14,7 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
                            std::int64_t end, bool pool, bool ceil) {
   const std::int64_t steps = room + (ceil ? stride - 1 : 0);
   const std::int64_t outputs = steps / stride + 1;
-  if (op.kind() != "pool2d") {
+  if (!has_word("pool2d lp_pool2d", op.kind())) {
     op.require(pool || room >= 0, "a window larger than the image");
     // onnxruntime divides towards zero too.
     op.supports(room >= 0 || (op.kind() == "MaxPool" && room > -stride),
