@@ -3,6 +3,7 @@
 /// models, arithmetic in int8, the limits of the machine.
 #include <cstring>
 
+#include "engines/engine.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/layer_times.h"
@@ -25,6 +26,8 @@ namespace {
 }
 
 }  // namespace
+
+std::string name_other_engine(const Config& /*config*/, const Model& /*model*/) { return ""; }
 
 std::string read_file(const std::string& path) {
   throw Error(ErrorCode::FileNotFound, "cannot read '" + path + "': there are no files");

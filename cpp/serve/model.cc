@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "classify_files.h"
+#include "model/element_types.h"
 
 namespace lenet::serve {
 namespace {

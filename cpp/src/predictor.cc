@@ -129,6 +129,8 @@ struct Loaded {
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::vector<OutputMeaning> meanings;  // of each output
+  /// Of an engine that runs the whole program, where one of its outputs was chosen: that one.
+  std::size_t chosen = kNoOutput;
 };
 
 /// Where an output of a run goes, put together from those of its batches: to a tensor, which takes
@@ -173,9 +175,9 @@ struct Predictor::State final : Loaded, Outputs {
   State() = default;
   explicit State(const Loaded& loaded) : Loaded(loaded) {}
 
-  void take(const EngineRow& chosen, std::unique_ptr<Engine> its_engine) {
-    row = &chosen;
-    config.engine = chosen.kind;
+  void take(const EngineRow& taken, std::unique_ptr<Engine> its_engine) {
+    row = &taken;
+    config.engine = taken.kind;
     engine = std::move(its_engine);
   }
 
@@ -198,9 +200,13 @@ struct Predictor::State final : Loaded, Outputs {
     }
   }
 
-  bool wants(std::size_t index) const override { return destinations[index].wanted; }
+  bool wants(std::size_t index) const override {
+    if (chosen != kNoOutput) return index == chosen && destinations[0].wanted;
+    return destinations[index].wanted;
+  }
 
-  float* place(std::size_t index, const Shape& shape) override {
+  float* place(std::size_t given, const Shape& shape) override {
+    const std::size_t index = chosen == kNoOutput ? given : 0;
     const TensorSpec& spec = outputs[index];
     const bool whole = at_once == all_images;
     // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
@@ -225,6 +231,16 @@ struct Predictor::State final : Loaded, Outputs {
     to.resize(row_size * static_cast<std::size_t>(all_images), shape, spec, all_images);
     if (to.tensor != nullptr) to.tensor->shape[0] = all_images;
     return to.data + row_size * static_cast<std::size_t>(done);
+  }
+
+  /// Leaves but the chosen output.
+  void take_chosen() {
+    if (chosen == kNoOutput) return;
+    outputs = {outputs[chosen]};
+    OutputMeaning meaning = meanings[chosen];
+    meaning.partner = kNoOutput;
+    if (meaning.role == OutputRole::Indices) meaning.role = OutputRole::ClassNumbers;
+    meanings = {meaning};
   }
 
   /// Gives outputs of no images. \throws Error BadInput: one belongs to a run as a whole.
@@ -317,17 +333,13 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
   require_options(config);
   const ModelFiles files = bytes == nullptr ? find_model_files(config, prefers_onnx(config.engine))
                                             : find_model_files(config, *bytes);
-  state.choice = find_engines(config, files);
-  state.model = load_model(files, config, bytes);
-  state.multiply_adds = state.model->graph.multiply_adds;
-  if (config.precision == Precision::Int8) require_quantized(config, *state.model);
   const bool named = config.engine != EngineKind::Auto;
   if (bytes == nullptr) {
     config.model_file = files.program;
     config.params_file = files.params;
     config.model_dir.clear();
   }
-  choose_engine();
+  load_or_choose(files, bytes);
   const Engine& engine = *state.engine;
   state.reason = named                 ? "the one that was named"
                  : engine.is_fastest() ? "auto: the fastest that runs this model"
@@ -336,6 +348,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
   state.outputs = engine.output_specs();
   state.find_by_image();
   state.meanings = meanings_of(state.outputs, state.model->output_meanings);
+  state.take_chosen();
   if (state.model->graph.require_images) {  // also where one number alone fits
     state.input.shape[0] = -1;
     for (TensorSpec& output : state.outputs) {
@@ -517,6 +530,43 @@ void Predictor::run_batches(const TensorView& input) {
       batch.numbers = static_cast<const char*>(input.numbers) + done * number_size;
     }
     run_engine(batch);
+  }
+}
+
+void Predictor::load(const ModelFiles& files, const ModelBytes* bytes) {
+  State& state = *state_;
+  state.choice = find_engines(state.config, files);
+  state.model = load_model(files, state.config, bytes);
+  state.multiply_adds = state.model->graph.multiply_adds;
+  if (state.config.precision == Precision::Int8) require_quantized(state.config, *state.model);
+  choose_engine();
+}
+
+void Predictor::load_or_choose(const ModelFiles& files, const ModelBytes* bytes) {
+  State& state = *state_;
+  const Config asked = state.config;
+  const std::string& name = asked.output_name;
+  try {
+    return load(files, bytes);
+  } catch (const Error& error) {
+    const bool may_be_output = !name.empty() && name != kEveryValue && name != kFeatures;
+    if (error.code() != ErrorCode::Unsupported || !may_be_output) throw;
+    // Other engines than the native one run the whole program, and give its own outputs alone.
+    const Error first = error;
+    state.config = asked;
+    state.config.output_name.clear();
+    state.refusals.clear();
+    try {
+      load(files, bytes);
+    } catch (const Error&) {
+      throw first;
+    }
+    const std::vector<TensorSpec> outputs = state.engine->output_specs();
+    const auto is_it = [&](const TensorSpec& spec) { return spec.name == name; };
+    const auto found = std::find_if(outputs.begin(), outputs.end(), is_it);
+    if (found == outputs.end()) throw first;
+    state.chosen = static_cast<std::size_t>(found - outputs.begin());
+    state.config.output_name = name;
   }
 }
 

@@ -202,7 +202,8 @@ def same_predictions(reference: NDArray[Any], found: NDArray[Any]) -> NDArray[np
     if not _gives_scores(reference):
         return np.ones(len(reference), np.bool_)
     classes = predicted(reference)
-    return (classes == predicted(found)) & (classes != NO_CLASS)
+    agrees: NDArray[np.bool_] = (classes == predicted(found)) & (classes != NO_CLASS)
+    return agrees
 
 
 def _gives_scores(output: NDArray[Any]) -> bool:

@@ -32,6 +32,7 @@
 namespace lenet {
 
 class Engine;
+struct ModelFiles;
 
 /// A model that is in memory instead of files. The predictor keeps a copy.
 struct ModelBytes {
@@ -164,6 +165,8 @@ class LENET_API Predictor {
   Predictor(const Config& config, const ModelBytes* bytes);
   void run_wanted(const TensorView& input);
   void run_batches(const TensorView& input);
+  void load(const ModelFiles& files, const ModelBytes* bytes);
+  void load_or_choose(const ModelFiles& files, const ModelBytes* bytes);
   void choose_engine();
 
   std::unique_ptr<State> state_;

@@ -69,7 +69,7 @@ class Checker {
         if (!value.unset) view.fail("it uses '" + value.name, "' before anything gave it");
         if (op.kind == "rnn" && name == "DropoutState") continue;  // read by training alone
         view.unsupported("takes '" + value.name + "', which neither a file nor an operator fills" +
-                         std::string(graph_.remedy));
+                         remedy_unchecked(graph_));
       }
     }
   }
@@ -102,8 +102,7 @@ class Checker {
     each_value(op.inputs, [&](std::size_t value) {
       if (chooses || !is_given_by(value, "Branch")) return;
       view.unsupported("takes '" + graph_.values[value].name +
-                       "', which only one branch of control flow gives" +
-                       std::string(graph_.remedy));
+                       "', which only one branch of control flow gives" + remedy_unchecked(graph_));
     });
     if (!chooses) return;
     const Argument& choices = op.inputs.at("X");
@@ -120,7 +119,7 @@ class Checker {
     }
     if (!sound) {
       view.unsupported("chooses between branches by another condition than theirs" +
-                       std::string(graph_.remedy));
+                       remedy_unchecked(graph_));
     }
   }
 

@@ -122,13 +122,11 @@ bool runs_in_paddle(const Graph& graph) {
       !graph.half.empty() || std::any_of(graph.values.begin(), graph.values.end(),
                                          [](const Value& value) { return is_half(value.dtype); });
   return graph.dialect != Dialect::Onnx && graph.inputs.size() == 1 && !has_half &&
-         takes_input(graph.values[graph.inputs[0]].dtype);
+         is_number(graph.values[graph.inputs[0]].dtype);
 }
 
 std::string remedy_unchecked(const Graph& graph) {
-  return runs_in_paddle(graph)
-             ? "; for a model that you trust, check_program=false runs it in Paddle unchecked"
-             : "";
+  return runs_in_paddle(graph) ? std::string(kUncheckedRemedy) : "";
 }
 
 void link_values(Graph& graph) {

@@ -74,7 +74,7 @@ enum class AttributeType {
   Longs,
   Floats,
   Doubles,
-  Texts,  ///< of ONNX: how many there are
+  Texts,   ///< of ONNX: how many there are
   Dims,    ///< PIR's IntArray
   Dtype,   ///< PIR's data type, as text
   Place,   ///< PIR's place
@@ -272,6 +272,10 @@ struct Graph {
   std::deque<std::string> decoded;   ///< contents that a file holds in another form than `data`
 };
 
+/// Ends a message on a program that is refused, where it may run all the same.
+inline constexpr std::string_view kUncheckedRemedy =
+    "; for a model that you trust, check_program=false runs it in Paddle unchecked";
+
 /// Whether Paddle may run a program that the check does not follow to its end.
 bool runs_in_paddle(const Graph& graph);
 /// Ends the message on such a program: how it runs all the same; empty where it does not.
@@ -366,8 +370,7 @@ void require_name(std::string_view name, const std::string& what, const std::str
 inline constexpr std::size_t kMaxNesting = 16;
 /// Ends the message on a loop: how it runs all the same.
 inline constexpr std::string_view kLoopRemedy =
-    ", where nothing can stop Paddle; for a model that you trust set check_program to false, and "
-    "in "
+    ", where nothing can stop Paddle; for a model that you trust set check_program to false, and in "
     "Python do so in an IsolatedPredictor, which ends it after a timeout";
 /// \throws Error Unsupported: they are more.
 void require_nesting(std::size_t nesting, const std::string& path);

@@ -96,7 +96,7 @@ class Reader {
   }
   /// What Paddle may run unchecked.
   [[noreturn]] void not_checked(const std::string& problem) const {
-    lenet::unsupported(path_, problem + in_operator() + std::string(graph_.remedy));
+    lenet::unsupported(path_, problem + in_operator() + std::string(kUncheckedRemedy));
   }
   template <typename Text>
   void require(bool condition, const Text& what) const {

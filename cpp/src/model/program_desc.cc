@@ -155,7 +155,7 @@ class Reader {
         return block.data() != nullptr;
       });
       if (unread != blocks_.end()) {
-        unsupported(path_, "has a block that no operator runs" + std::string(graph_.remedy));
+        unsupported(path_, "has a block that no operator runs" + std::string(kUncheckedRemedy));
       }
     }
     if (lenient_ && graph_.operators.empty()) {
@@ -218,13 +218,13 @@ class Reader {
                        blocks_[static_cast<std::size_t>(*inner)].data() != nullptr;
     if (!known || op.inputs.count(kResults) > 0) {
       unsupported(path_, "has control flow that does not run a block of its own" +
-                             std::string(graph_.remedy));
+                             std::string(kUncheckedRemedy));
     }
     require_nesting(scopes_.size(), path_);
     const auto out = std::find_if(op.outputs.begin(), op.outputs.end(),
                                   [](const auto& each) { return each.first == "Out"; });
     if (out == op.outputs.end()) {
-      unsupported(path_, "has control flow without results" + std::string(graph_.remedy));
+      unsupported(path_, "has control flow without results" + std::string(kUncheckedRemedy));
     }
     Argument& given = out->second;
     std::set<std::size_t> results(given.begin(), given.end());
@@ -252,7 +252,7 @@ class Reader {
   [[noreturn]] void refuse_outer_write(std::size_t value) const {
     const std::string name = value == kNone ? "what is no tensor" : graph_.values[value].name;
     unsupported(path_, "writes inside control flow over '" + name + "', which is of outside" +
-                           std::string(graph_.remedy));
+                           std::string(kUncheckedRemedy));
   }
 
   using Found = std::pair<std::size_t, std::int64_t>;
@@ -304,7 +304,7 @@ class Reader {
     if (inner && (value.parameter || find(variable.bytes(1)) != nullptr)) {
       unsupported(path_, "declares '" + value.name +
                              "' inside control flow, as a parameter or once more" +
-                             std::string(graph_.remedy));
+                             std::string(kUncheckedRemedy));
     }
     const bool is_new =
         scopes_.back().indices.emplace(variable.bytes(1), std::pair(index, kind)).second;
@@ -362,11 +362,11 @@ class Reader {
     const bool runs = std::any_of(op.attributes.begin(), op.attributes.end(), is_block);
     if (runs && op.type != kBranch) {
       unsupported(path_, "has control flow that is not supported (" + op.type + ")" +
-                             std::string(graph_.remedy));
+                             std::string(kUncheckedRemedy));
     }
     if (scopes_.size() > 1 && (op.type == "feed" || op.type == "fetch")) {
       unsupported(path_,
-                  "has an input or an output inside control flow" + std::string(graph_.remedy));
+                  "has an input or an output inside control flow" + std::string(kUncheckedRemedy));
     }
   }
 

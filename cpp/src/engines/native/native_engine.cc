@@ -384,9 +384,9 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
   const native::Bf16Choice bf16 =
       config.precision == Precision::Bf16 ? native::choose_bf16() : native::Bf16Choice{};
   if (!int8 && model.quantized && !model.refusal) {
-    refuse_model(model,
-                 " is quantized, which the native engine computes in int8 only: use precision int8" +
-                     (other.empty() ? "" : ", or " + other));
+    refuse_model(
+        model, " is quantized, which the native engine computes in int8 only: use precision int8" +
+                   (other.empty() ? "" : ", or " + other));
   }
   const auto shared = model.graph.with_sizes ? std::make_shared<native::SharedArrays>() : nullptr;
   // For open sizes this is called as long as the engine lives, and the model.

@@ -75,14 +75,6 @@ void infer_choice(OperatorView& op) {
   op.give_shape(op.in("X", 0).shape);
 }
 
-/// Of truth values.
-void infer_logic(OperatorView& op) {
-  const Value& x = op.in("X");
-  const bool truths = x.dtype == kBool && (!op.has("Y") || op.in("Y").dtype == kBool);
-  if (!truths) op.not_checked("combines what are no truth values");
-  op.give_shape(op.has("Y") ? broadcast(op, x.shape, op.in("Y").shape) : x.shape);
-}
-
 constexpr OperatorRule kRules[] = {
     {kPir, "if", "If", "Condition Then*? Else*?", "Out*?", "", infer_if},
     {kPir, "loop_variables", "LoopVariables", "X*", "Out*", "", infer_loop_variables},
@@ -90,9 +82,6 @@ constexpr OperatorRule kRules[] = {
     {kDesc, "conditional_block", "Branch", "Cond Input*? Results*?", "Out*? Scope?",
      "is_scalar_condition:bool sub_block:block", infer_branch},
     {kDesc, "select_input", "Choice", "X* Mask", "Out", "", infer_choice},
-    {kPaddle, "logical_not", "Not", "X", "Out", "", infer_logic},
-    {kPaddle, "logical_and logical_or logical_xor", "And Or Xor", "X Y", "Out", "axis:int?/",
-     infer_logic},
 };
 
 }  // namespace

@@ -97,11 +97,7 @@ class OperatorView {
   }
   /// \throws Error Unsupported: no rule knows it, but Paddle may run it unchecked.
   [[noreturn]] void not_checked(std::string_view what) const {
-    unsupported(std::string(what) + std::string(graph_.remedy));
-  }
-  /// \throws Error Unsupported: no rule checks what the operator does, which Paddle may run.
-  [[noreturn]] void not_checked(std::string_view what) const {
-    unsupported(std::string(what) + ", which is not checked" + std::string(graph_.remedy));
+    unsupported(std::string(what) + remedy_unchecked(graph_));
   }
   void checks(bool condition, std::string_view what) const {
     if (!condition) not_checked(what);

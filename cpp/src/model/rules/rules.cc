@@ -102,10 +102,9 @@ void add_names(Names& names, const OperatorRule& rule, Dialect dialect) {
 Named find_named(std::string_view type, Dialect dialect) {
   static const Names names = [] {
     Names made;
-    for (const auto family :
-         {constants_rules, control_flow_rules, convolution_rules, elementwise_rules, indexing_rules,
-          normalization_rules, parts_rules, pooling_rules, resize_rules, shape_rules,
-          volume_rules}) {
+    for (const auto family : {constants_rules, control_flow_rules, convolution_rules,
+                              elementwise_rules, indexing_rules, normalization_rules, parts_rules,
+                              pooling_rules, resize_rules, shape_rules, volume_rules}) {
       const auto [first, last] = family();
       for (const OperatorRule* rule = first; rule != last; ++rule) {
         for (const Dialect each : {Dialect::ProgramDesc, Dialect::Pir, Dialect::Onnx}) {
