@@ -5,11 +5,15 @@ one that changes a file works on a copy.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from lenet_cpp import bundled_model_dir
 
@@ -27,6 +31,28 @@ def run_export(script, folder, suffix):
     flags = {"FLAGS_enable_pir_api": FORMATS[suffix], "GLOG_minloglevel": "3"}
     command = [sys.executable, "-W", "ignore", script, folder]
     subprocess.run(command, check=True, env=os.environ | flags)
+
+
+PLAIN_STEPS = [
+    {"type": "Normalize", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
+    {"type": "ToCHW"},
+]
+"""Of images that are of the model's size."""
+
+
+def output_networks(suffix):
+    """Return the networks of inference/output_networks.py, in one format, and their images."""
+
+    def make(folder):
+        run_export(Path(__file__).with_name("inference") / "output_networks.py", folder, suffix)
+        for number, image in enumerate(np.load(folder / "images.npy")):
+            Image.fromarray(image).save(folder / f"{number}.png")
+        labels = ["cat", "cow", "dog", "horse", "pig"]
+        described = {"format_version": 1, "mode": "RGB", "labels": labels, "steps": PLAIN_STEPS}
+        for truth in folder.glob("*/truth.npz"):
+            truth.with_name("preprocess.json").write_text(json.dumps(described))
+
+    return once(f"output_networks-{suffix}", make)
 
 
 def once(name, make):

@@ -89,7 +89,7 @@ bool Model::has_score_of_each_class(std::size_t output) const {
   const OutputMeaning& meaning = meanings[output];
   return is_real(outputs[output].dtype) && !meaning.picked &&
          meaning.role != OutputRole::ClassNumbers && meaning.role != OutputRole::Indices &&
-         meaning.role != OutputRole::MultiHot && meaning.role != OutputRole::Features;
+         meaning.role != OutputRole::MultiHot;
 }
 
 bool Model::is_classifier(std::size_t output) const {

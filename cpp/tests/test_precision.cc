@@ -211,7 +211,7 @@ TEST_CASE("a program's quantization is checked: kernels index scales without loo
   for (const char* value : {"0", "1", "4", "16", "64", "-8"}) {
     const std::string bits = std::string("=") + value + " quant";
     refuse(good.with("=8 quant", bits).with("=8 quant", bits).with("=8 quant", bits).bytes(),
-           "bit_length");
+           "bit_length", ErrorCode::Unsupported);
   }
   refuse(good.with("ws[4]*", "ws[4]").bytes(), "ws");
   refuse(good.with("ZeroPoint=wz", "ZeroPoint=wz InAccum=s").bytes(), "InAccum",
@@ -220,7 +220,7 @@ TEST_CASE("a program's quantization is checked: kernels index scales without loo
     return good.with("quant_axis=0", "quant_axis=0 " + more).bytes();
   };
   refuse(attributes("only_observer=true"), "only_observer");
-  refuse(attributes("is_test=false"), "testing");
+  refuse(attributes("is_test=false"), "quantizes as in training", ErrorCode::Unsupported);
   refuse(attributes("round_type=2"), "round_type");
   refuse(attributes("qmin=-129 qmax=127"), "qmin");
   refuse(attributes("qmin=-128 qmax=128"), "qmax");

@@ -146,7 +146,7 @@ TEST_CASE("arguments and attributes of an operator") {
     return changed.bytes();
   };
   refuse(encoded(number_field(2, 0)), "no value of 'op_role'");
-  refuse(encoded(number_field(2, 8)), "of a type that is not supported", ErrorCode::Unsupported);
+  refuse(encoded(number_field(2, 10)), "of a type that is not supported", ErrorCode::Unsupported);
   refuse(encoded(number_field(2, 99)), "unknown type");
   refuse(encoded(number_field(2, 0) + number_field(3, 0) + number_field(10, 1)), "two values");
 }
@@ -413,7 +413,8 @@ TEST_CASE("members of a PIR program") {
   bad(R"([0,1,1,"linear_2.b_0"])", R"([0,1,1])", "a parameter");
   // Not kept in a file, in which Paddle would find a value too many: "Not allowed to load partial
   // data".
-  bad(R"("OA":[1,0,1])", R"("OA":[0,0,1])", "size of a number");
+  bad(R"("OA":[1,0,1])", R"("OA":[0,0,1])", "which neither a file nor an operator fills",
+      ErrorCode::Unsupported);
   bad(R"("linear_2.b_0")", R"("linear_2.w_0")", "'linear_2.w_0' twice");
   bad(R"("linear_2.b_0")", R"("a\u0000b")", "the name of a parameter", ErrorCode::Unsupported);
   bad(R"("%":1,)", R"("%":2,)", "a value defined twice");

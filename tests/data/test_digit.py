@@ -62,7 +62,7 @@ def test_sources_without_images(gallery):
     (gallery / "empty.txt").write_text("\n\n")
     (gallery / "wrong.txt").write_text("b.png 1\ngone.png 2\n")
     for source, problem in {
-        "none": "no image in this folder; looked for .bmp",
+        "none": "no image in this folder; looked for .avif .bmp",
         "*.nope": "no image that matches",
         "gone.png": r"^(?!cannot read).*gone.png does not exist",
         "empty.txt": "lists no image",

@@ -42,7 +42,7 @@ def run_engine(engine, x, *files, **named):
     """What one of our engines computes."""
     loaded, _ = load(engine, *files, **named)
     try:
-        return loaded.run(x)
+        return loaded.run(x, [0])[0]
     finally:
         loaded.close()
 

@@ -203,7 +203,7 @@ def test_what_predict_does_not_run_is_not_called_checked(to, tmp_path, capsys):
             self.linear = paddle.nn.Linear(28, 4)
 
         def forward(self, x):
-            return paddle.digamma(self.linear(x) + 9)
+            return paddle.polygamma(self.linear(x) + 9, 2)
 
     with DygraphOldIrGuard(), paddle.utils.unique_name.guard():
         jit_save(Own(), tmp_path / "own")
@@ -211,7 +211,7 @@ def test_what_predict_does_not_run_is_not_called_checked(to, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "\ncompared: outputs differ from the source's by at most " in said
     assert "\npredict does not run it: " in said
-    assert "digamma" in said
+    assert "polygamma" in said
     assert ".export-" not in said
     assert "checked" not in said
 

@@ -6,7 +6,6 @@ The classes are those of Paddle's own layers (output_networks.py), by NumPy.
 import csv
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +14,9 @@ from PIL import Image
 import lenet_cpp
 from numpy_reference import softmax
 from scripts.predict import predict
-from shared_models import FORMATS, once, run_export
+from shared_models import FORMATS, PLAIN_STEPS, output_networks
 
-SCRIPT = Path(__file__).with_name("output_networks.py")
 LABELS = ["cat", "cow", "dog", "horse", "pig"]
-STEPS = [
-    {"type": "Normalize", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
-    {"type": "ToCHW"},
-]
 ROLES = {
     "top_k": ["probabilities", "indices"],
     "score_and_label": ["probabilities", "indices"],
@@ -45,16 +39,7 @@ CLASSIFIERS = [name for name in ROLES if name not in NO_CLASSIFIER]
 
 @pytest.fixture(scope="module", params=FORMATS)
 def folder(request):
-    def make(made):
-        run_export(SCRIPT, made, request.param)
-        images = np.load(made / "images.npy")
-        for number, image in enumerate(images):
-            Image.fromarray(image).save(made / f"{number}.png")
-        description = {"format_version": 1, "mode": "RGB", "labels": LABELS, "steps": STEPS}
-        for name in ROLES:
-            (made / name / "preprocess.json").write_text(json.dumps(description))
-
-    return once(f"output_networks-{request.param}", make)
+    return output_networks(request.param)
 
 
 def images_of(folder):
@@ -218,7 +203,7 @@ def test_the_note_says_which_output_was_taken(tmp_path, run_program, root):
     path = tmp_path / "m.onnx"
     onnx.save(made, path)
     (tmp_path / "preprocess.json").write_text(
-        json.dumps({"format_version": 1, "mode": "RGB", "steps": STEPS})
+        json.dumps({"format_version": 1, "mode": "RGB", "steps": PLAIN_STEPS})
     )
     pixels = np.random.default_rng(5).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(image := tmp_path / "i.png")

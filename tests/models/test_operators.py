@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 import lenet_cpp
@@ -358,3 +359,39 @@ def test_what_no_file_holds_is_not_read(exported):
     relay["I"][0]["%"] = state
     with pytest.raises(lenet_cpp.Unsupported, match="neither a file nor an operator fills"):
         program.load()
+
+
+@pytest.mark.parametrize("index", [-100, 100, 10**12])
+@pytest.mark.parametrize("look_up", ["gather_nd", "take_along_axis", "index_sample", "one_hot"])
+def test_paddle_refuses_indices_out_of_range(look_up, index):
+    """The rules of these operators let a program compute their indices."""
+    x = paddle.ones([4, 6])
+    indices = paddle.to_tensor([[0, index]] * 4)
+    call = {
+        "gather_nd": lambda: paddle.gather_nd(x, indices),
+        "take_along_axis": lambda: paddle.take_along_axis(x, indices, 1, broadcast=False),
+        "index_sample": lambda: paddle.index_sample(x, indices),
+        "one_hot": lambda: paddle.nn.functional.one_hot(indices, 5),
+    }[look_up]
+    with pytest.raises(Exception, match=r"(?s)Expected.*but received|out of"):
+        call()
+
+
+def test_an_embedding_of_computed_numbers_is_not_checked(tmp_path):
+    """Paddle gives memory that nobody wrote for -1."""
+    table = paddle.create_parameter([4, 3], "float32")
+
+    class Embedded(paddle.nn.Layer):
+        def forward(self, x):
+            numbers = paddle.argmax(x.flatten(1), 1, keepdim=True)
+            return paddle.nn.functional.embedding(numbers, table).flatten(1)
+
+    with pytest.raises(lenet_cpp.Unsupported, match="embeds numbers that it computes"):
+        lenet_cpp.Predictor(jit_saved(Embedded(), tmp_path))
+
+
+def jit_saved(layer, folder):
+    layer.eval()
+    spec = paddle.static.InputSpec([None, 1, 2, 2], "float32", name="x")
+    paddle.jit.save(paddle.jit.to_static(layer, input_spec=[spec], full_graph=True), f"{folder}/m")
+    return folder / "m.json"

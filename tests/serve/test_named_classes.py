@@ -148,7 +148,7 @@ def test_custom_visions_form(tagged, engine, root, run_program, run_server, serv
     """The same names and scores in Python, lenet_classify and the server."""
     path, pictures, scores = tagged
     with lenet_cpp.Predictor(path, engine=engine) as predictor:
-        assert predictor.output_kind == "probabilities"
+        assert predictor.output_role == "probabilities"
         assert predictor.class_names == tuple(TAGS)
         assert [spec.name for spec in predictor.output_specs] == ["loss"]
     results = lenet_cpp.Classifier(path, engine=engine)(pictures)

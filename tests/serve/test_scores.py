@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,7 +23,7 @@ from lenet_cpp.cli import main
 from lenet_cpp.data.images import digit
 from numpy_reference import softmax
 from scripts.predict import predict, py_infer
-from shared_models import both_formats
+from shared_models import both_formats, output_networks
 
 
 class Reshaped(nn.Layer):
@@ -361,3 +362,49 @@ def test_requests_are_no_batch_of_a_model_that_joins_images(run_server, serve_pr
         replies = [each.result() for each in [pool.submit(ask) for _ in range(200)]]
     found = [json.loads(reply[2])["outputs"][0]["data"] for reply in replies]
     assert all(each == [1, 1, 1, 1, 1] for each in found)
+
+
+def test_the_description_is_of_the_classifier(run_server, serve_program, tmp_path):
+    """Wherever it stands among the outputs; other outputs have no scores of classes."""
+    networks = output_networks("json")
+    image = np.load(networks / "images.npy")[:1].transpose(0, 3, 1, 2).astype("f4") / 255
+    logits = np.load(networks / "features_first" / "truth.npz")["logits"][0]
+    tensor = {"name": "x", "shape": [1, 3, 16, 16], "datatype": "FP32"}
+    asked = {"inputs": [tensor | {"data": image.ravel().tolist()}]}
+    with run_server(serve_program, networks / "features_first", "--port=0") as server:
+        path = "/v2/models/features_first/infer"
+        names = {}
+        for name in ("fetch_name_0", "fetch_name_1"):
+            wanted = [{"name": name, "parameters": {"classification": 1}}]
+            status, _, reply = server.ask("POST", path, json.dumps(asked | {"outputs": wanted}))
+            names[name] = status, json.loads(reply)
+        status, reply = names["fetch_name_0"]
+        assert reply["outputs"][0]["data"][0].count(":") == 1  # features have no names
+        status, reply = names["fetch_name_1"]
+        (text,) = reply["outputs"][0]["data"]
+        value, number, label = text.split(":")
+        assert (int(number), label) == (
+            logits.argmax(),
+            ["cat", "cow", "dog", "horse", "pig"][int(number)],
+        )
+        assert float(value) == pytest.approx(logits.max(), rel=1e-4)
+    with run_server(serve_program, networks / "top_k", "--port=0") as server:
+        status, _, reply = server.ask("POST", "/v2/models/top_k/infer", json.dumps(asked))
+        values, numbers = json.loads(reply)["outputs"]
+        assert (values["datatype"], numbers["datatype"]) == ("FP32", "INT64")
+        assert numbers["data"] == np.argsort(-logits)[:3].tolist()
+        wanted = [{"name": values["name"], "parameters": {"classification": 1}}]
+        status, _, _ = server.ask(
+            "POST", "/v2/models/top_k/infer", json.dumps(asked | {"outputs": wanted})
+        )
+        assert status == 400
+
+
+def test_the_server_loads_no_model_with_other_names(serve_program, run_program, tmp_path):
+    shutil.copytree(output_networks("json") / "features_first", made := tmp_path / "few")
+    described = json.loads((made / "preprocess.json").read_text())
+    described["labels"] = described["labels"][:3]
+    (made / "preprocess.json").write_text(json.dumps(described))
+    done = run_program(made, "--port=0", program=serve_program)
+    assert done.returncode == 4
+    assert "preprocess.json' names 3 classes, the model has 5" in done.stderr

@@ -123,8 +123,9 @@ struct Config {
   int max_sizes = 0;
   /// A value of the program, which is the only output instead of those that it declares: the name
   /// of what an operator gives, or "features", what the last product of a matrix (the classifier)
-  /// takes. Only what it needs is computed. Empty: the outputs that the program declares; "*":
-  /// these and every other value that is computed.
+  /// takes. The native engine computes only what it needs; the others give the program's own
+  /// outputs alone. Empty: the outputs that the program declares; "*": these and every other value
+  /// that is computed.
   std::string output_name;
 };
 

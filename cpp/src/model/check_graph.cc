@@ -68,8 +68,9 @@ class Checker {
         const Value& value = graph_.values[index];
         if (!value.unset) view.fail("it uses '" + value.name, "' before anything gave it");
         if (op.kind == "rnn" && name == "DropoutState") continue;  // read by training alone
-        view.unsupported("takes '" + value.name + "', which neither a file nor an operator fills" +
-                         remedy_unchecked(graph_));
+        view.unsupported("takes '" + value.name +
+                         "', which neither a file nor an operator fills; export the "
+                         "model again");
       }
     }
   }
@@ -167,7 +168,7 @@ class Checker {
 void check_graph(Graph& graph, const std::string& path) try {
   Checker(graph, path).check();
 } catch (const Error& error) {
-  const bool may_run = graph.half.empty() || graph.dialect == Dialect::Onnx;
+  const bool may_run = graph.half.empty() || !graph.runs_in_paddle;
   if (may_run || error.code() != ErrorCode::Unsupported) throw;
   throw Error(error.code(), error.what() + ("; the model computes in " + std::string(graph.half)) +
                                 ", which Paddle does not run on a processor: export it in float32");

@@ -116,17 +116,17 @@ std::string to_text(const Attribute& attribute) {
   return list + "]";
 }
 
-bool runs_in_paddle(const Graph& graph) {
+bool may_run_in_paddle(const Graph& graph) {
   // Paddle has no kernels for numbers of 16 bits on a processor.
   const bool has_half =
       !graph.half.empty() || std::any_of(graph.values.begin(), graph.values.end(),
                                          [](const Value& value) { return is_half(value.dtype); });
-  return graph.dialect != Dialect::Onnx && graph.inputs.size() == 1 && !has_half &&
+  return graph.runs_in_paddle && graph.inputs.size() == 1 && !has_half &&
          is_number(graph.values[graph.inputs[0]].dtype);
 }
 
 std::string remedy_unchecked(const Graph& graph) {
-  return runs_in_paddle(graph) ? std::string(kUncheckedRemedy) : "";
+  return may_run_in_paddle(graph) ? std::string(kUncheckedRemedy) : "";
 }
 
 void link_values(Graph& graph) {

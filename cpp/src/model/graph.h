@@ -223,6 +223,8 @@ struct Graph {
   /// Shapes may be computed from parameters, as .onnx files have them. Paddle's programs do not fix
   /// what a parameter holds.
   bool fixes_parameters = false;
+  /// The format is one that Paddle's engine reads.
+  bool runs_in_paddle = true;
   /// What is declared of a value that an operator gives may be untrue, and is not what runs.
   bool declares_loosely = false;
   /// What an .onnx has besides, such as "functions of its own": engines that run the Graph refuse.
@@ -277,7 +279,7 @@ inline constexpr std::string_view kUncheckedRemedy =
     "; for a model that you trust, check_program=false runs it in Paddle unchecked";
 
 /// Whether Paddle may run a program that the check does not follow to its end.
-bool runs_in_paddle(const Graph& graph);
+bool may_run_in_paddle(const Graph& graph);
 /// Ends the message on such a program: how it runs all the same; empty where it does not.
 std::string remedy_unchecked(const Graph& graph);
 
@@ -370,7 +372,8 @@ void require_name(std::string_view name, const std::string& what, const std::str
 inline constexpr std::size_t kMaxNesting = 16;
 /// Ends the message on a loop: how it runs all the same.
 inline constexpr std::string_view kLoopRemedy =
-    ", where nothing can stop Paddle; for a model that you trust set check_program to false, and in "
+    ", where nothing can stop Paddle; for a model that you trust set check_program to false, and "
+    "in "
     "Python do so in an IsolatedPredictor, which ends it after a timeout";
 /// \throws Error Unsupported: they are more.
 void require_nesting(std::size_t nesting, const std::string& path);

@@ -105,6 +105,7 @@ class Reader {
   explicit Reader(const std::string& path) : path_(path) {
     graph_.dialect = Dialect::Onnx;
     graph_.fixes_parameters = graph_.declares_loosely = true;
+    graph_.runs_in_paddle = false;
   }
 
   OnnxProgram read(std::string_view bytes) {

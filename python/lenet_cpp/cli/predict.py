@@ -50,6 +50,7 @@ class Computed(TypedDict):
     threads: int | None
     ir_optim: bool | None
     memory_optim: bool | None
+    output_name: str | None
 
 
 _FORMS = "MODEL IMAGE..., or --bundled IMAGE... for the package's model of digits"
@@ -136,6 +137,9 @@ computed_by = (
     cli.switch("--ir-optim", default=None, help="let Paddle fuse operators (default: true)"),
     cli.switch("--memory-optim", default=None,
         help="let intermediate results share memory, in Paddle (default: false)"),
+    option("--output-name", metavar="NAME",
+        help="the output that tells the classes, where the model has several (default: the one with"
+        " as many values as there are names, or whose values are probabilities, then logits)"),
 )  # fmt: skip
 
 

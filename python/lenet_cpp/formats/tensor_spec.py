@@ -1,7 +1,7 @@
 """The declaration of an input or output."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lenet_cpp.errors import BadInput
 
@@ -46,9 +46,9 @@ class OutputSpec(TensorSpec):
     ranked: bool = False
     partner: int | None = None
     num_classes: int = 0
-    class_axis: int = -1
-    source: int = 0
-    family: int = 0
+    class_axis: int = field(default=-1, repr=False)
+    source: int = field(default=0, repr=False)
+    family: int = field(default=0, repr=False)
 
 
 def fix_image(name: object, declared: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:

@@ -429,9 +429,7 @@ def _bundled() -> Classifier:
     return Classifier(top=1)
 
 
-def _features_of(
-    finding: Finding, features: NDArray[Any] | None, row: int
-) -> NDArray[Any] | None:
+def _features_of(finding: Finding, features: NDArray[Any] | None, row: int) -> NDArray[Any] | None:
     """Return what the description makes of the features, or what the model gives beside classes."""
     if finding.features:
         return np.array(finding.features, np.float32)

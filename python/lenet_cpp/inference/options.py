@@ -88,8 +88,8 @@ class Options(TypedDict, total=False):
         output_name: A value of the program, by its name as a profile prints it, that is
             the output, in the shape that it has there; or ``"features"``, what the last
             product of a matrix, the classifier, takes. The native engine computes only what it
-            needs; others do not support it. Default: the outputs that the program declares; "*" is
-            these and every other value that is computed.
+            needs; others give the program's own outputs alone. Default: the outputs that the
+            program declares; "*" is these and every other value that is computed.
     """
 
     engine: EngineName

@@ -169,7 +169,8 @@ def verify(
         if labels is not None:
             _count_correct(outputs, labels, correct)
     if not rows:
-        raise BadInput(f"nothing to compare: {'; '.join(unavailable.values())}")
+        refused = Unsupported if cases else BadInput  # by the model, or by what was asked for
+        raise refused(f"nothing to compare: {'; '.join(unavailable.values())}")
     if params is not None and not all(row.agrees for row in rows):
         notes += filter(None, [other_checkpoint(model, params)])
     return Report(

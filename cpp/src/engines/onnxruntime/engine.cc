@@ -616,8 +616,9 @@ bool takes_onnx_model(const Config& /*config*/, const Model& model) {
     return end == std::string::npos ||
            has_word("ai.onnx.ml com.microsoft ai.onnx.preview", op.type.substr(0, end));
   };
-  return graph.inputs.size() == 1 && is_tensor_of_numbers(graph.inputs[0]) &&
-         !graph.values[graph.inputs[0]].shape.empty() &&
+  // It has kernels of few operators for bfloat16.
+  return graph.inputs.size() == 1 && graph.half != "bfloat16" &&
+         is_tensor_of_numbers(graph.inputs[0]) && !graph.values[graph.inputs[0]].shape.empty() &&
          std::any_of(graph.outputs.begin(), graph.outputs.end(), is_tensor_of_numbers) &&
          std::all_of(graph.operators.begin(), graph.operators.end(), is_known);
 }

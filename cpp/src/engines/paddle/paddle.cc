@@ -250,7 +250,7 @@ std::unique_ptr<Engine> create_paddle_engine(const Config& config,
 }
 
 bool takes_paddle_model(const Config& config, const Model& model) {
-  if (!runs_in_paddle(model.graph)) return false;
+  if (!may_run_in_paddle(model.graph)) return false;
   const ProgramTraits traits = read_program_traits(model.graph);
   if (!traits.refusal.empty()) return false;
   const bool uses_onednn = config.precision != Precision::Fp32;
