@@ -213,7 +213,7 @@ def test_what_predict_does_not_run_is_not_called_checked(to, tmp_path, capsys):
     assert "\npredict does not run it: " in said
     assert "polygamma" in said
     assert ".export-" not in said
-    assert "checked" not in said
+    assert "\nchecked" not in said
 
 
 def test_folder_that_does_not_fit_is_listed(paddleclas_folder, tmp_path):
