@@ -107,7 +107,7 @@ def onnx_model(dtype="float", operator="Relu"):
     [
         ("float", "Hardmax", True),
         ("float16", "Hardmax", True),
-        ("bfloat16", "Hardmax", False),
+        ("bfloat16", "Hardmax", True),
         ("int8", "Relu", False),
         ("bool", "Relu", False),
         ("float", "my.Own", False),
