@@ -397,3 +397,19 @@ def jit_saved(layer, folder):
     spec = paddle.static.InputSpec([None, 1, 2, 2], "float32", name="x")
     paddle.jit.save(paddle.jit.to_static(layer, input_spec=[spec], full_graph=True), f"{folder}/m")
     return folder / "m.json"
+
+
+def test_integers_are_divided_by_fixed_positive_numbers_alone(tmp_path):
+    """The smallest one divided by -1 ends the process in Paddle."""
+
+    class Divided(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = paddle.nn.Linear(4, 3)
+
+        def forward(self, x):
+            numbers = (self.linear(x.flatten(1)) * 9).astype("int32")
+            return paddle.floor_divide(numbers, numbers * numbers + 1).astype("float32")
+
+    with pytest.raises(lenet_cpp.Unsupported, match="divides integers by what is computed"):
+        lenet_cpp.Predictor(jit_saved(Divided(), tmp_path))

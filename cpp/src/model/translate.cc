@@ -80,6 +80,9 @@ constexpr std::string_view kGone =
     "cos_sim conv_shift similarity_focus space_to_depth bilateral_slice data_norm isnan isinf "
     "iou_similarity density_prior_box polygon_box_transform multiclass_nms2 fill_zeros_like";
 
+/// Operators of a .pdmodel that end the process in Paddle 3.3.
+constexpr std::string_view kCrashes = "nanmedian";
+
 /// Gives arguments and its own attributes the names that rules and engines know.
 void name_by_us(const OperatorView& view, const ParsedRule& rule, Operator& op) {
   for (std::size_t i = 0; i < op.inputs.size(); ++i) op.inputs[i].first = rule.inputs[i].given;
@@ -270,6 +273,9 @@ void Translator::refuse_operator(const OperatorView& view, const std::string& ty
   if (is_program_desc() && has_word(kGone, type)) {
     unsupported(which + "Paddle 3 no longer has" + (version > 0 ? writer : "") +
                 "; export the model again with Paddle 2.0 or later");
+  }
+  if (is_program_desc() && has_word(kCrashes, type)) {
+    unsupported(which + "ends the process in Paddle 3.3; export the model as .json");
   }
   unsupported(which + "lenet cannot check" + (version > 0 ? writer : "") +
               remedy_unchecked(graph_));

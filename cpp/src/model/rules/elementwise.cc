@@ -54,8 +54,8 @@ void infer_truth(OperatorView& op) {
   op.give("Out", op.in("X").shape, kBool);
 }
 
-/// Whether Paddle's kernel survives an integer that is divided by 0 was not tried.
-void infer_remainder(OperatorView& op) {
+/// Of integers: the smallest one divided by -1 ends the process in Paddle's kernels (SIGFPE).
+void infer_division(OperatorView& op) {
   const auto divisors = known_numbers(op, "Y");
   const bool positive =
       divisors && std::all_of(divisors->begin(), divisors->end(), [](double y) { return y > 0; });
@@ -260,10 +260,11 @@ void infer_maxout(OperatorView& op) {
 
 constexpr OperatorRule kRules[] = {
     {kPaddle,
-     "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply elementwise_div/divide "
-     "elementwise_floordiv/floor_divide elementwise_max/maximum elementwise_min/minimum "
-     "elementwise_pow",
-     "Add Sub Mul Div FloorDiv Maximum Minimum Pow", "X Y", "Out", "axis:int/", infer_elementwise},
+     "elementwise_add/add elementwise_sub/subtract elementwise_mul/multiply "
+     "elementwise_max/maximum elementwise_min/minimum elementwise_pow",
+     "Add Sub Mul Maximum Minimum Pow", "X Y", "Out", "axis:int/", infer_elementwise},
+    {kPaddle, "elementwise_div/divide elementwise_floordiv/floor_divide", "Div FloorDiv", "X Y",
+     "Out", "axis:int/", infer_division},
     {kPaddle, "greater_than greater_equal less_than less_equal equal not_equal",
      "Greater GreaterOrEqual Less LessOrEqual Equal NotEqual", "X Y", "Out",
      "axis:int/ force_cpu:bool?/", infer_compare},
@@ -304,9 +305,9 @@ constexpr OperatorRule kRules[] = {
      infer_same},
     {kPaddle, "sign tan acos asin atan sinh cosh", "Sign Tan Acos Asin Atan Sinh Cosh", "X", "Out",
      "", infer_same},
-    {kPaddle,
-     "acosh asinh atanh expm1 log2 log10 erfinv lgamma digamma trunc i0 i0e i1 i1e bitwise_not", "",
-     "X", "Out", "", infer_same},
+    {kPaddle, "acosh asinh atanh expm1 log2 log10 erfinv lgamma digamma trunc bitwise_not", "", "X",
+     "Out", "", infer_same},
+    {kPaddle, "i0 i0e i1 i1e", "", "x>X/X", "out>Out/Out", "", infer_same},
     {kPir, "gammaln", "", "X", "Out", "", infer_same},
     {kPaddle, "logit", "", "X", "Out", "eps:float/eps:float|double", infer_same},
     {kPaddle, "real imag angle", "", "X", "Out", "", infer_part},
@@ -328,7 +329,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "bitwise_and bitwise_or bitwise_xor", "", "X Y", "Out", "", infer_elementwise},
     {kPaddle, "elementwise_fmax/fmax elementwise_fmin/fmin elementwise_heaviside/heaviside", "",
      "X Y", "Out", "axis:int?/", infer_elementwise},
-    {kPaddle, "elementwise_mod/remainder", "", "X Y", "Out", "axis:int?/", infer_remainder},
+    {kPaddle, "elementwise_mod/remainder", "", "X Y", "Out", "axis:int?/", infer_division},
     {kPaddle, "atan2", "", "X1>X/X X2>Y/Y", "Out", "", infer_elementwise},
     {kPaddle, "lerp", "", "X Y Weight", "Out", "", infer_between},
     {kPaddle, "cumsum", "", "X /axis", "Out",
