@@ -56,10 +56,13 @@ void infer_truth(OperatorView& op) {
 
 /// Of integers: the smallest one divided by -1 ends the process in Paddle's kernels (SIGFPE).
 void infer_division(OperatorView& op) {
-  const auto divisors = known_numbers(op, "Y");
-  const bool positive =
-      divisors && std::all_of(divisors->begin(), divisors->end(), [](double y) { return y > 0; });
-  op.checks(is_real(op.in("X").dtype) || positive, "divides integers by what is computed");
+  const Value& divisors = op.in("Y");
+  bool sound = is_known(divisors) && !has_open(divisors);
+  for (std::size_t i = 0; sound && i < count_values(divisors); ++i) {
+    const double divisor = number_at(divisors, i);
+    sound = divisor != 0 && divisor != -1;
+  }
+  op.checks(is_real(op.in("X").dtype) || sound, "divides integers by what is computed");
   infer_elementwise(op);
 }
 
