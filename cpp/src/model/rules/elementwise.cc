@@ -60,7 +60,11 @@ void infer_division(OperatorView& op) {
   bool sound = is_known(divisors) && !has_open(divisors);
   for (std::size_t i = 0; sound && i < count_values(divisors); ++i) {
     const double divisor = number_at(divisors, i);
-    sound = divisor != 0 && divisor != -1;
+    sound = divisor != 0 && (divisor != -1 || is_known(op.in("X")));
+  }
+  constexpr double kSmallest = -2147483648.0;  // or less
+  for (std::size_t i = 0; sound && is_known(op.in("X")) && i < count_values(op.in("X")); ++i) {
+    sound = number_at(op.in("X"), i) > kSmallest;
   }
   op.checks(is_real(op.in("X").dtype) || sound, "divides integers by what is computed");
   infer_elementwise(op);
