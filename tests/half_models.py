@@ -1,4 +1,4 @@
-"""Of float32 models of Paddle, those that ``Layer.to(dtype)`` and an export on a GPU give.
+"""Makes of float32 models of Paddle what ``Layer.to(dtype)`` and an export on a GPU give.
 
 Without a GPU Paddle exports few networks in 16 bits: in a .json none that convolves float16, in
 either format none that pools bfloat16. So the types of a float32 export are changed here.

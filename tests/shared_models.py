@@ -37,7 +37,7 @@ PLAIN_STEPS = [
     {"type": "Normalize", "scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]},
     {"type": "ToCHW"},
 ]
-"""Of images that are of the model's size."""
+"""The steps for images that are of the model's size."""
 
 
 def output_networks(suffix):

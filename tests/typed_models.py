@@ -22,7 +22,7 @@ NUMBERS = {
 """By the type of the input: some of its numbers."""
 
 NATIVE_NUMBERS = {"float16": [0.1, -6e-8, 3.75, 65504]}
-"""So too, of what Paddle's engine does not take."""
+"""The same for types that Paddle's engine does not take."""
 
 OTHERS = ("int8", "bool", "int16")
 """Types that no engine here takes."""

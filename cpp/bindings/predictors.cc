@@ -297,7 +297,7 @@ py::list interpret_rows(const OutputPlan& plan, const std::vector<Array<float>>&
                         const std::string& output_name, std::optional<std::int64_t> topk,
                         std::optional<double> threshold) {
   Described described;
-  if (!postprocess.empty()) described.description.outputs = parse_output_rule(postprocess);
+  if (!postprocess.empty()) described.description.outputs = parse_result_rule(postprocess);
   described.description.labels = std::move(labels);
   described.labels_source = labels_source;
   described.labels_given = labels_given;
@@ -321,8 +321,8 @@ py::list interpret_rows(const OutputPlan& plan, const std::vector<Array<float>>&
 std::vector<std::pair<std::int64_t, std::string>> find_problems(
     const OutputPlan& plan, const std::vector<Array<float>>& outputs,
     const std::string& postprocess) {
-  OutputRule rule;
-  if (!postprocess.empty()) rule = parse_output_rule(postprocess);
+  ResultRule rule;
+  if (!postprocess.empty()) rule = parse_result_rule(postprocess);
   const std::vector<TensorView> views = views_of(outputs);
   std::vector<std::pair<std::int64_t, std::string>> found;
   for (std::int64_t image = 0; image < images_of(views); ++image) {
@@ -365,11 +365,11 @@ void register_outputs(py::module_& module) {
       .def("gives_classes",
            [](const OutputPlan& plan, const std::string& postprocess) {
              return gives_classes(
-                 plan, postprocess.empty() ? OutputRule() : parse_output_rule(postprocess));
+                 plan, postprocess.empty() ? ResultRule() : parse_result_rule(postprocess));
            })
       .def("value_name", [](const OutputPlan& plan, const std::string& postprocess) {
         return value_name(plan,
-                          postprocess.empty() ? OutputRule() : parse_output_rule(postprocess));
+                          postprocess.empty() ? ResultRule() : parse_result_rule(postprocess));
       });
   module.def(
       "plan_outputs",

@@ -46,7 +46,7 @@ std::uint16_t to_float16(float number) {
   return sign | static_cast<std::uint16_t>(std::min(bits >> 13U, 0x7c00U));
 }
 
-/// So too. A NaN stays one.
+/// Rounds to the nearest bfloat16, of two to the even one. A NaN stays one.
 std::uint16_t to_bfloat16(float number) {
   std::uint32_t bits = 0;
   std::memcpy(&bits, &number, sizeof(bits));

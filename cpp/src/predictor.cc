@@ -129,7 +129,7 @@ struct Loaded {
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::vector<OutputMeaning> meanings;  // of each output
-  /// Of an engine that runs the whole program, where one of its outputs was chosen: that one.
+  /// The index of the chosen output, where the engine runs the whole program; else kNoOutput.
   std::size_t chosen = kNoOutput;
 };
 

@@ -137,10 +137,10 @@ BATCHLESS = """
 def batchless(path, *, declared=True, rank=2):
     """Write a model most of whose outputs have no batch axis."""
     shapes = {"y": "[N,2]", "mean": "", "top": "[1,2]", "most": "[2]", "t": "[2,N]"}
-    types = ", ".join(
-        f"{'int64' if name == 'most' else 'float'}{shape if declared else ''} {name}"
-        for name, shape in shapes.items()
-    )
+    kinds = {name: "int64" if name == "most" else "float" for name in shapes}
+    if not declared:
+        shapes = dict.fromkeys(shapes, "")
+    types = ", ".join(f"{kinds[name]}{shape} {name}" for name, shape in shapes.items())
     nodes, x = BATCHLESS, "float[N,2] x"
     if rank == 4:
         nodes, x = "x = Flatten(image)" + nodes, "float[N,1,1,2] image"

@@ -64,7 +64,7 @@ def test_remedies_of_onnx_files(tmp_path, all_of_them):
 
 
 def test_remedies_of_paddles_versions(tmp_path, all_of_them):
-    """Of the oldest Paddle and of the newest, once in each format; by night all."""
+    """Follow the networks of the oldest and the newest Paddle in each format; by night all."""
     networks = versions_corpus.networks()
     if not all_of_them:
         ends = {networks[0].version, networks[-1].version}

@@ -369,9 +369,13 @@ TIMMS_RESIZES = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resamplin
 )
 def test_timms_crops_with_a_border(tmp_path, changed, resized):
     config = {
-        "input_size": [3, 20, 20], "interpolation": "bicubic", "crop_pct": 0.9,
-        "mean": MEAN, "std": STD, **changed,
-    }  # fmt: skip
+        "input_size": [3, 20, 20],
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "mean": MEAN,
+        "std": STD,
+        **changed,
+    }
     image = Image.fromarray(random_pixels(51, 70, 3))
     _, rows, columns = config["input_size"]
     if config.get("crop_mode") == "border":
@@ -417,10 +421,14 @@ def test_hugging_faces_efficientnet_divides_by_std_twice(tmp_path):
 def test_hugging_faces_mobilevit_is_bgr_without_normalize(tmp_path):
     image = Image.fromarray(random_pixels(50, 70, 3))
     config = {
-        **VIT, "image_processor_type": "MobileViTImageProcessor", "resample": 1,
-        "size": {"shortest_edge": 24}, "do_center_crop": True,
-        "crop_size": {"height": 27, "width": 20}, "do_flip_channel_order": True,
-    }  # fmt: skip
+        **VIT,
+        "image_processor_type": "MobileViTImageProcessor",
+        "resample": 1,
+        "size": {"shortest_edge": 24},
+        "do_center_crop": True,
+        "crop_size": {"height": 27, "width": 20},
+        "do_flip_channel_order": True,
+    }
     del config["do_normalize"], config["image_mean"], config["image_std"]
     small = image.resize((33, 24), Image.Resampling.LANCZOS).crop((6, 0, 26, 24))
     expected = np.zeros((27, 20, 3))
@@ -447,9 +455,12 @@ def test_hugging_faces_pp_lcnet_is_bgr_behind_the_normalization(tmp_path):
 def test_hugging_faces_perceiver_crops_before_it_resizes(tmp_path):
     image = Image.fromarray(random_pixels(50, 70, 3))
     config = {
-        **VIT, "image_processor_type": "PerceiverImageProcessor", "resample": 3,
-        "do_center_crop": True, "crop_size": {"height": 32, "width": 64},
-    }  # fmt: skip
+        **VIT,
+        "image_processor_type": "PerceiverImageProcessor",
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 32, "width": 64},
+    }
     # int(24 / 32 * 50) rows and int(32 / 64 * 50) columns of the middle.
     middle = image.crop((22, 6, 47, 43)).resize((32, 24), Image.Resampling.BICUBIC)
     expected = (values(middle) - VIT["image_mean"]) / VIT["image_std"]
@@ -493,8 +504,12 @@ def infer_cfg(tmp_path, **changed):
     import yaml
 
     document = {
-        "mode": "paddle", "draw_threshold": 0.5, "metric": "ATTR", "use_dynamic_shape": False,
-        "arch": "PPLCNet", "min_subgraph_size": 5,
+        "mode": "paddle",
+        "draw_threshold": 0.5,
+        "metric": "ATTR",
+        "use_dynamic_shape": False,
+        "arch": "PPLCNet",
+        "min_subgraph_size": 5,
         "Preprocess": [
             {"type": "Resize", "target_size": [24, 32], "keep_ratio": False, "interp": 2},
             {"type": "NormalizeImage", "is_scale": True, "mean": [*MEAN], "std": [*STD]},
@@ -502,7 +517,7 @@ def infer_cfg(tmp_path, **changed):
         ],
         "label_list": ["a", "b", "c"],
         **changed,
-    }  # fmt: skip
+    }
     (tmp_path / "infer_cfg.yml").write_text(yaml.safe_dump(document))
     return tmp_path / "infer_cfg.yml"
 

@@ -378,7 +378,7 @@ def test_paddle_refuses_indices_out_of_range(look_up, index):
 
 
 def test_an_embedding_of_computed_numbers_is_not_checked(tmp_path):
-    """Paddle gives memory that nobody wrote for -1."""
+    """Paddle's kernel reads memory outside of the table."""
 
     class Embedded(paddle.nn.Layer):
         def __init__(self):
@@ -399,8 +399,8 @@ def jit_saved(layer, folder):
     return folder / "m.json"
 
 
-def test_integers_are_divided_by_fixed_positive_numbers_alone(tmp_path):
-    """The smallest one divided by -1 ends the process in Paddle."""
+def divided_by(divisor, folder):
+    """Return the program of a network that divides integers, and the network."""
 
     class Divided(paddle.nn.Layer):
         def __init__(self):
@@ -409,7 +409,25 @@ def test_integers_are_divided_by_fixed_positive_numbers_alone(tmp_path):
 
         def forward(self, x):
             numbers = (self.linear(x.flatten(1)) * 9).astype("int32")
-            return paddle.floor_divide(numbers, numbers * numbers + 1).astype("float32")
+            by = numbers * numbers + 1 if divisor is None else paddle.full([1], divisor, "int32")
+            return paddle.floor_divide(numbers, by).astype("float32")
 
+    layer = Divided()
+    return jit_saved(layer, folder), layer
+
+
+@pytest.mark.parametrize("divisor", [None, -1, 0])
+def test_integers_are_not_divided_by_what_ends_the_process(divisor, tmp_path):
+    """Paddle's kernels divide the smallest integer by -1."""
+    program, _ = divided_by(divisor, tmp_path)
     with pytest.raises(lenet_cpp.Unsupported, match="divides integers by what is computed"):
-        lenet_cpp.Predictor(jit_saved(Divided(), tmp_path))
+        lenet_cpp.Predictor(program)
+
+
+@pytest.mark.parametrize("divisor", [2, -3])
+def test_integers_are_divided_by_other_fixed_numbers(divisor, tmp_path):
+    program, layer = divided_by(divisor, tmp_path)
+    x = np.random.default_rng(3).standard_normal((3, 1, 2, 2)).astype("float32")
+    product = x.reshape(3, 4) @ layer.linear.weight.numpy() + layer.linear.bias.numpy()
+    with lenet_cpp.Predictor(program) as predictor:
+        np.testing.assert_array_equal(predictor.run(x), (product * 9).astype("int32") // divisor)

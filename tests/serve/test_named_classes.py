@@ -145,7 +145,7 @@ def agree(labels, values, scores):
 
 @pytest.mark.parametrize("engine", ["native", "onnxruntime"])
 def test_custom_visions_form(tagged, engine, root, run_program, run_server, serve_program):
-    """The same names and scores in Python, lenet_classify and the server."""
+    """Names and scores are the same in Python, lenet_classify and the server."""
     path, pictures, scores = tagged
     with lenet_cpp.Predictor(path, engine=engine) as predictor:
         assert predictor.output_role == "probabilities"
@@ -200,7 +200,7 @@ def test_labels_of_files_go_before_those_of_the_program(tagged, tmp_path):
 
 @pytest.mark.parametrize("engine", ["native", "onnxruntime", "auto"])
 def test_names_that_cannot_be(tmp_path, engine):
-    """Of the file; and what an engine cannot give."""
+    """The file contradicts itself, or onnxruntime cannot tell two classes apart."""
     images = np.zeros((2, 3, 16, 16), np.float32)
 
     def load(**attributes):

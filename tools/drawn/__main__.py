@@ -93,9 +93,10 @@ def is_failure(row: dict[str, Any]) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.drawn", description=__doc__,
+        prog="python -m tools.drawn",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--paddle", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
     parser.add_argument("--layout", nargs="+", choices=("pdmodel", "json"))
     parser.add_argument("--operator", nargs="+", default=[], metavar="NAME", help="all are drawn")
@@ -118,10 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
-            "lenet_cpp": lenet_cpp.__version__, "paddlepaddle": metadata.version("paddlepaddle")
+            "lenet_cpp": lenet_cpp.__version__,
+            "paddlepaddle": metadata.version("paddlepaddle"),
         },
         "columns": columns,
-    }  # fmt: skip
+    }
     write_text(options.output, json.dumps(result, indent=1) + "\n")
     failures = 0
     for column in columns:

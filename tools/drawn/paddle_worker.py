@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 LAYOUT = sys.argv[2]
-os.environ["FLAGS_enable_pir_api"] = "1" if LAYOUT == "json" else "0"  # noqa: SIM112
+os.environ["FLAGS_enable_pir_api"] = "1" if LAYOUT == "json" else "0"  # noqa: SIM112 - Paddle reads it so
 
 import paddle  # noqa: E402 - it reads the flag
 from paddle import inference, static  # noqa: E402

@@ -22,14 +22,30 @@ def counts(result: dict[str, Any]) -> str:
             for kind, number in sorted(found.items())
             if kind not in ("right", "Unsupported", "unreachable", *_NOT_RUN)
         }
-        rows.append([
-            column["paddle"], f"`.{column['layout']}`", str(len(column["operators"])),
-            str(found["unreachable"]), str(sum(found[kind] for kind in _NOT_RUN)),
-            str(found["right"]), str(works), str(len(refused) - works),
-            ", ".join(f"{number} {kind}" for kind, number in other.items()) or "0",
-        ])  # fmt: skip
-    header = ["written by", "layout", "listed", "unreachable", "not exported", "right",
-              "refused, the remedy works", "refused, no remedy", "anything else"]  # fmt: skip
+        rows.append(
+            [
+                column["paddle"],
+                f"`.{column['layout']}`",
+                str(len(column["operators"])),
+                str(found["unreachable"]),
+                str(sum(found[kind] for kind in _NOT_RUN)),
+                str(found["right"]),
+                str(works),
+                str(len(refused) - works),
+                ", ".join(f"{number} {kind}" for kind, number in other.items()) or "0",
+            ]
+        )
+    header = [
+        "written by",
+        "layout",
+        "listed",
+        "unreachable",
+        "not exported",
+        "right",
+        "refused, the remedy works",
+        "refused, no remedy",
+        "anything else",
+    ]
     return markdown_table(header, rows)
 
 

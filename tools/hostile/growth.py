@@ -162,6 +162,10 @@ def file(name, size, content, *result, **more):
     family(name, size, write, *result, **more)
 
 
+def nested_lists(size):
+    return "[" * size + "]" * size
+
+
 def members(size):
     return {f"member {i}": {} for i in range(size)}
 
@@ -319,8 +323,7 @@ family("json changes of one parameter's shape", 500, changed_shapes)
 family("pdmodel versions of operators", 2000, lambda to, n: small_model(to, field(5, fields(
     1, (field(1, f"op{i}") + field(2, field(1, 1)) for i in range(n))))))
 family("separate files: one variable, declared again and again", 500, repeated_variable, "BadModel")
-NESTED = (2_000_000, lambda n: "[" * n + "]" * n, "BadModel", False, 4)
-file("json nested lists", *NESTED)
+file("json nested lists", 2_000_000, nested_lists, "Unsupported", False, 4)
 file("json many members", 5000, lambda n: json.dumps(members(n)), "Unsupported")
 file("pdiparams: many tensors", 2000, lambda n: record([1]) * n, "BadModel")
 file("pdiparams: a tensor of many dimensions", 10_000, lambda n: record([1] * n), "BadModel")
@@ -330,9 +333,9 @@ file("SHA256SUMS: many lines", 2000, lambda n: "".join(f"{i:064x}  file{i}\n" fo
 file("SHA256SUMS: a long name", 100_000, lambda n: f"{0:064x}  {'n' * n}\n")
 file("preprocess.json: many steps", 1000, lambda n: preprocess(crops=n))
 file("preprocess.json: many means", 3000, lambda n: preprocess(means=n), "BadModel")
-file("preprocess.json: nested lists", *NESTED)
+file("preprocess.json: nested lists", 2_000_000, nested_lists, "BadModel", False, 4)
 file("preprocess.json: many members", 5000, lambda n: preprocess(**members(n)), "BadModel")
-file("inference.yml: nested lists", 1_000_000, *NESTED[1:])
+file("inference.yml: nested lists", 1_000_000, nested_lists, "BadModel", False, 4)
 file("inference.yml: many members", 20_000, lambda n: (
     "".join(f"member{i}: {{}}\n" for i in range(n))), "Unsupported")
 file("inference.yml: many labels", 10_000, lambda n: (

@@ -123,9 +123,9 @@ class LENET_API Predictor {
 
   const TensorSpec& input_spec() const noexcept;
   const TensorSpec& output_spec() const noexcept;  ///< of the first of `output_specs()`
-  /// Those of floating-point numbers, and behind them those of integers, such as int64 of an
-  /// ArgMax, and bools. A Tensor has the values of each as float32, which holds integers up to
-  /// 2^24: a run that asks for others throws Unsupported.
+  /// The outputs of the model. Outputs of floating-point numbers come first, and behind them come
+  /// integers, such as the int64 of an ArgMax, and bools. A Tensor has the values of each as
+  /// float32, which holds integers up to 2^24: a run that asks for others throws Unsupported.
   const std::vector<TensorSpec>& output_specs() const noexcept;
   /// The configuration in force, with the files resolved.
   const Config& config() const noexcept;

@@ -355,7 +355,7 @@ void write_infer_response(const Response& response, const Echo& echo,
   const int count = static_cast<int>(inferred.outputs.size());
   to.mutable_outputs()->Reserve(count);
   const auto is_fp16 = [](const auto& output) { return output.type() == std::string_view("FP16"); };
-  // Of FP16 the protocol has raw contents only, and these are of all outputs or of none.
+  // The protocol has no typed contents for FP16, and either all outputs are raw or none is.
   const bool typed =
       echo.typed && std::none_of(inferred.outputs.begin(), inferred.outputs.end(), is_fp16);
   if (!typed) to.mutable_raw_output_contents()->Reserve(count);

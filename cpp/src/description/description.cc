@@ -122,7 +122,7 @@ void parse_to_chw(Field&, Preparation&) {}
 
 using ParseStep = void (*)(Field& step, Preparation& result);
 
-void parse_post_process(Field rule, OutputRule& result) {
+void parse_post_process(Field rule, ResultRule& result) {
   const std::vector<PostProcessKind>& kinds = post_process_kinds();
   const auto kind = std::find_if(
       kinds.begin(), kinds.end(),
@@ -254,9 +254,9 @@ Description parse_description(const std::string& text, const std::string& path) 
   return result;
 }
 
-OutputRule parse_output_rule(const std::string& text) {
+ResultRule parse_result_rule(const std::string& text) {
   try {
-    OutputRule rule;
+    ResultRule rule;
     const json parsed = parse_json(text);
     parse_post_process({parsed, "postprocess", {}}, rule);
     return rule;

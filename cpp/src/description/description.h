@@ -35,7 +35,7 @@ struct PostProcessKind {
 const std::vector<PostProcessKind>& post_process_kinds();
 
 /// From the outputs of a network to a result.
-struct OutputRule {
+struct ResultRule {
   PostProcess type = PostProcess::Topk;
   std::optional<std::int64_t> topk;              ///< of Topk: how many classes
   std::vector<double> thresholds;                ///< as post_process_kinds() names them
@@ -47,7 +47,7 @@ struct OutputRule {
 struct Description {
   Preparation images;
   std::vector<std::string> labels;  ///< of all classes, in output order; empty: not known
-  OutputRule outputs;
+  ResultRule outputs;
 };
 
 /// Of a `preprocess.json`.
@@ -60,7 +60,7 @@ Preparation parse_preparation(const std::string& text, const std::string& path);
 
 /// Of the member `postprocess` of one.
 /// \throws Error BadModel with the place and the problem.
-OutputRule parse_output_rule(const std::string& text);
+ResultRule parse_result_rule(const std::string& text);
 
 /// A description in the form of `preprocess.json`, whatever form it was read in.
 struct ReadDescription {
@@ -93,7 +93,8 @@ Manifest read_manifest(const std::string& program, bool check_hashes);
 
 /// All that is known of a model's images and outputs.
 struct Described {
-  /// With the classes that manifest.json or the metadata of an .onnx name, if it names none.
+  /// The description, with the classes that manifest.json or the metadata of an .onnx name, if it
+  /// names none.
   Description description;
   std::string source;           ///< the file of the description, or nothing
   std::string labels_source;    ///< the file of the labels, or nothing

@@ -117,18 +117,27 @@ class DictReader {
       to += kind;
       return true;
     }
-    const char* const space = kind == 'n'   ? "\n"
-                              : kind == 't' ? "\t"
-                              : kind == 'r' ? "\r"
-                                            : nullptr;
-    if (space != nullptr) {
-      to += space;
-      return true;
+    switch (kind) {
+      case 'n':
+        to += '\n';
+        return true;
+      case 't':
+        to += '\t';
+        return true;
+      case 'r':
+        to += '\r';
+        return true;
+      case 'x':
+        return character(2, to);
+      case 'u':
+        return character(4, to);
+      case 'U':
+        return character(8, to);
+      default:
+        return false;
     }
-    const std::size_t count = kind == 'x' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
-    return count > 0 && character(count, to);
   }
-  /// One of Unicode by so many hexadecimal digits, as UTF-8.
+  /// Reads a character of Unicode by so many hexadecimal digits, and adds it as UTF-8.
   bool character(std::size_t count, std::string& to) {
     std::uint32_t code = 0;
     if (left_.size() < count) return false;

@@ -212,12 +212,12 @@ std::vector<float> features_of(const OutputPlan& plan, const std::vector<TensorV
 }
 
 /// As rules and printing take it: logits of which not all are there have no softmax.
-OutputRole reported_role(const Head& head, const OutputRule& rule) {
+OutputRole reported_role(const Head& head, const ResultRule& rule) {
   const OutputRole role = role_for(rule, head.meaning.role);
   return head.meaning.picked && role == OutputRole::Logits ? OutputRole::Unknown : role;
 }
 
-std::string problem_of(const Part& part, const Head& head, const OutputRule& rule) {
+std::string problem_of(const Part& part, const Head& head, const ResultRule& rule) {
   const std::string problem =
       problem_of(part.values.data(), part.values.size(), reported_role(head, rule));
   if (!problem.empty()) return problem;
@@ -374,7 +374,7 @@ void run_plan(Predictor& predictor, const TensorView& input, const OutputPlan& p
   outputs = predictor.run_outputs(input, names);
 }
 
-std::string problem_of(const OutputPlan& plan, const OutputRule& rule,
+std::string problem_of(const OutputPlan& plan, const ResultRule& rule,
                        const std::vector<TensorView>& outputs, std::int64_t image) {
   if (plan.heads.empty()) {
     const std::vector<float> features = features_of(plan, outputs, image);
@@ -417,11 +417,11 @@ Finding interpret(const OutputPlan& plan, const std::vector<TensorView>& outputs
   return found;
 }
 
-bool gives_classes(const OutputPlan& plan, const OutputRule& rule) {
+bool gives_classes(const OutputPlan& plan, const ResultRule& rule) {
   return !plan.heads.empty() && rule.type != PostProcess::NormalizeFeatures;
 }
 
-const char* value_name(const OutputPlan& plan, const OutputRule& rule) {
+const char* value_name(const OutputPlan& plan, const ResultRule& rule) {
   const bool known = std::all_of(plan.heads.begin(), plan.heads.end(), [&](const Head& head) {
     return gives_probability(reported_role(head, rule));
   });

@@ -57,7 +57,9 @@ struct SaidOfOutputs {
 OutputPlan plan_outputs(const std::string& model, const std::vector<TensorSpec>& specs,
                         const std::vector<OutputMeaning>& meanings, const SaidOfOutputs& said);
 
-/// As above, of all that is known of a model. \param softmax by the user
+/// Chooses the outputs by all that is known of a model.
+/// \param softmax whether the user asks for one
+/// \throws Error as above.
 OutputPlan plan_outputs(const Predictor& predictor, const Described& described,
                         std::optional<bool> softmax = std::nullopt);
 
@@ -70,7 +72,7 @@ void run_plan(Predictor& predictor, const TensorView& input, const OutputPlan& p
 /// \param outputs of a batch, as run_plan gives them
 /// \param image its number in the batch
 /// \throws Error Unsupported when the outputs are no classifier's, such as a class for each pixel.
-std::string problem_of(const OutputPlan& plan, const OutputRule& rule,
+std::string problem_of(const OutputPlan& plan, const ResultRule& rule,
                        const std::vector<TensorView>& outputs, std::int64_t image);
 
 /// What the outputs say of an image of a batch, with the labels of its classes. Where a model has
@@ -81,10 +83,10 @@ Finding interpret(const OutputPlan& plan, const std::vector<TensorView>& outputs
                   const Wish& wish);
 
 /// Whether images get classes; else features.
-bool gives_classes(const OutputPlan& plan, const OutputRule& rule);
+bool gives_classes(const OutputPlan& plan, const ResultRule& rule);
 
 /// What the values of predictions are, of all heads: "probability" or "score".
-const char* value_name(const OutputPlan& plan, const OutputRule& rule);
+const char* value_name(const OutputPlan& plan, const ResultRule& rule);
 
 std::vector<TensorView> views_of(const std::vector<Tensor>& outputs);
 

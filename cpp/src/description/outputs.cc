@@ -115,7 +115,7 @@ Names table(const float* outputs, const std::vector<double>& thresholds) {
   return names;
 }
 
-Finding attributes_of(const float* outputs, std::size_t classes, const OutputRule& rule,
+Finding attributes_of(const float* outputs, std::size_t classes, const ResultRule& rule,
                       const std::vector<double>& thresholds) {
   const bool of_person = rule.type == PostProcess::PersonAttribute;
   const bool of_vehicle = rule.type == PostProcess::VehicleAttribute;
@@ -159,7 +159,7 @@ std::vector<float> of_length_1(const float* outputs, std::size_t count) {
 
 }  // namespace
 
-OutputRole role_for(const OutputRule& rule, OutputRole role) {
+OutputRole role_for(const ResultRule& rule, OutputRole role) {
   const bool one_of_them = rule.type == PostProcess::Topk || rule.type == PostProcess::ThreshOutput;
   return one_of_them || role != OutputRole::Logits ? role : OutputRole::Unknown;
 }
@@ -231,7 +231,7 @@ std::vector<Prediction> top_classes(const float* outputs, std::size_t classes, s
 
 Finding interpret(const float* outputs, std::size_t classes, const Description& description,
                   OutputRole role, const Wish& wish) {
-  const OutputRule& rule = description.outputs;
+  const ResultRule& rule = description.outputs;
   if (classes == 0) return {};
   role = role_for(rule, role);
   const std::string problem = problem_of(outputs, classes, role);

@@ -26,7 +26,7 @@ struct Finding {
   // Of the post-processings whose name ends in Attribute, which have no predictions:
   std::vector<std::string> attributes;
   std::vector<int> flags;  ///< whether each output is above its threshold
-  /// Of a network that gives no classes; of NormalizeFeatures divided by their length.
+  /// What a network gives that has no classes. NormalizeFeatures divides them by their length.
   std::vector<float> features = {};
 };
 
@@ -37,7 +37,7 @@ struct Wish {
 };
 
 /// The role of outputs by which a rule goes: logits of several labels are taken as they are.
-OutputRole role_for(const OutputRule& rule, OutputRole role);
+OutputRole role_for(const ResultRule& rule, OutputRole role);
 
 /// Whether the value of a prediction is a probability; else it is a score, or there is none.
 bool gives_probability(OutputRole role);

@@ -203,8 +203,8 @@ const char* clas_mode(Field values) {
   return mode == "GRAY" ? "L" : mode == "RGB" ? "RGB" : "BGR";
 }
 
-/// Of PaddleOCR's angle classifier: the height, the width in proportion, and zeros to the right of
-/// the normalized values.
+/// Translates ClsResizeImg of PaddleOCR's angle classifier: it resizes to a height, with the width
+/// in proportion, and puts zeros to the right of the normalized values.
 /// \returns all steps before ToCHW, each with a comma behind it
 std::string clas_text_line(Field values, const std::string& mode) {
   const std::vector<Field> shape = values["image_shape"].items();
@@ -301,7 +301,7 @@ Field main_post_process(Field section) {
 
 constexpr const char* kBest = R"(,"postprocess":{"type":"Topk","topk":1})";
 
-/// Of PaddleOCR.
+/// Translates ClsPostProcess of PaddleOCR: the most probable class.
 std::string best_class_of(Field rule) {
   const std::string labels = rule.gives("label_list") ? labels_of(rule["label_list"]) : "";
   refuse_others(rule);
@@ -405,7 +405,7 @@ std::string from_x2(Field document) {
 
 // ---- PaddleDetection: infer_cfg.yml of the networks behind its detectors
 
-/// Those that look at a whole picture.
+/// The values of `arch` of networks that look at a whole picture, and not at parts of it.
 constexpr const char* kAttributeNetworks[] = {"StrongBaseline", "PPLCNet", "PPHGNet"};
 
 /// \returns of the step's type, without what follows the step
@@ -438,8 +438,8 @@ std::string detection_step(Field op) {
   return step + ",";
 }
 
-/// Of the pedestrians' and vehicles' networks, whose names of outputs are those that PaddleClas has
-/// for the same networks; else each label by itself.
+/// Returns the post-processing of attributes. The networks for pedestrians and for vehicles have
+/// the outputs of PaddleClas's networks for them; other networks have a label for each output.
 const char* attributes_by(const std::vector<Field>& labels) {
   const auto begins = [&](std::size_t count, const char* first) {
     return labels.size() == count && labels[0].value == first;
@@ -528,7 +528,8 @@ bool is_on(Field& document, const char* name) {
   return document.gives(name) && document[name].boolean();
 }
 
-/// Of Perceiver: the middle that is as large a share of the shorter side as the size of the crop.
+/// Translates the crop of Perceiver, which comes before its resize: the middle, whose part of the
+/// shorter side is that which `size` is of `crop_size`.
 std::string crop_before_resize(Field& document) {
   const Size size = hub_size(document["size"], false);
   const Size crop = hub_size(document["crop_size"], false);

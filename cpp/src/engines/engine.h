@@ -48,9 +48,10 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual TensorSpec input_spec() const = 0;
-  /// Those that the engine gives: floating-point numbers, and behind them integers and bools, both
-  /// in the model's order. The predictor sets `by_image`; an engine that `takes_any_shape` has it
-  /// false for a scalar, to tell it from an output whose shape is not declared.
+  /// The outputs that the engine gives. Floating-point numbers come first, and behind them integers
+  /// and bools, both in the model's order. The predictor sets `by_image`; an engine that
+  /// `takes_any_shape` has it false for a scalar, to tell it from an output whose shape is not
+  /// declared.
   virtual std::vector<TensorSpec> output_specs() const = 0;
   /// The predictor cuts larger batches into pieces, of so many images without max_batch_size.
   virtual std::int64_t largest_batch(int threads) const { return kImagesPerThread * threads; }

@@ -28,8 +28,8 @@ struct OtherKind {
 
 constexpr const char* kInPython = ", or classify it in Python";
 
-/// Of what begins with the box "ftyp", which names the kinds of files that it is: HEIC, AVIF, or
-/// what is no image.
+/// Returns the kind of a file that begins with the box "ftyp", which names its kinds: HEIC, AVIF,
+/// or something else, such as a film.
 std::optional<OtherKind> kind_of_box(std::string_view bytes) {
   constexpr std::size_t kFirst = 8;  // of the brands; behind it comes a version
   constexpr std::size_t kOthers = 16;

@@ -285,7 +285,7 @@ ImagePipeline::ImagePipeline(Preparation preparation)
 
 namespace {
 
-/// \throws Error BadInput: it has not the pixels that it should have.
+/// \throws Error BadInput: the number of its pixels does not match its size.
 ImageView view_of(const Image& image) {
   const Shape shape = {image.height, image.width, image.channels};
   if (image.height < 1 || image.width < 1 || (image.channels != 1 && image.channels != 3) ||
@@ -298,7 +298,7 @@ ImageView view_of(const Image& image) {
   return image;
 }
 
-/// The same for pixels that have blue first.
+/// Prepares pixels that have blue first.
 ImageStep blue_first(ImageStep step) {
   auto* const crop = std::get_if<CenterCrop>(&step);
   if (crop != nullptr) std::reverse(crop->fill.begin(), crop->fill.end());

@@ -29,7 +29,7 @@ class TooLong : public InvalidJson {
 
 /// Objects and lists in one another.
 inline constexpr std::size_t kMaxJsonDepth = 32;
-/// Of programs. Those that Paddle writes are nested some 15 deep, and 6 more for each `if`.
+/// The limit for programs. Paddle nests them some 15 deep, and 6 more for each `if`.
 inline constexpr std::size_t kMaxProgramDepth = 128;
 
 /// \throws InvalidJson also beyond kMaxJsonDepth, and when an object has a member twice, of which

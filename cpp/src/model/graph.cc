@@ -183,7 +183,7 @@ bool is_constant(const Graph& graph, std::size_t value) {
 std::vector<bool> choose_output(Graph& graph, const std::string& path) {
   if (graph.output_name.empty()) return std::vector<bool>(graph.operators.size(), true);
   graph.outputs = {find_output(graph, path)};
-  // Also who writes a value a second time, which the check is to see.
+  // An operator that writes a value a second time counts too, so that the check sees it.
   std::vector<std::vector<std::size_t>> writers(graph.values.size());
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     each_value(graph.operators[i].outputs, [&](std::size_t value) { writers[value].push_back(i); });
@@ -221,7 +221,7 @@ std::string listed(const std::vector<std::string>& names) {
   return list + (names.size() > kShown ? ", ..." : "");
 }
 
-/// Of each value, the one input that it is computed from; kNone: of none or not known yet.
+/// The one input that each value is computed from. kNone: there is none, or it is not known yet.
 class OnlyInput {
  public:
   explicit OnlyInput(const Graph& graph) : of_(graph.values.size(), kNone) {

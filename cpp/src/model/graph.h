@@ -255,8 +255,8 @@ struct Graph {
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
   bool differs = false;
-  /// Of each block its operators, in its order: those of one of control flow stand in `operators`
-  /// before the operator that runs it.
+  /// The operators of each block, in its order. The operators of a block of control flow stand in
+  /// `operators` before the operator that runs it.
   std::vector<std::vector<std::size_t>> blocks;
   /// Values that stand for a variable before and after it was written a second time.
   std::vector<std::pair<std::size_t, std::size_t>> rewritten;
@@ -287,7 +287,7 @@ std::string remedy_unchecked(const Graph& graph);
 void link_values(Graph& graph);
 
 /// The names of the classes of the first output that has some, where the program itself has them.
-/// Those that say no more than a class number, 0, 1 and so on, are none. Linear.
+/// Names that say no more than a class number, 0, 1 and so on, are left out. Linear.
 std::vector<std::string> class_names(const Graph& graph);
 
 /// Inputs for Graph::with_sizes, of which a model with open sizes takes some, most probably:

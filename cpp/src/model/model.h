@@ -34,7 +34,7 @@ struct ModelFacts {
   /// is right then; the int8 passes quantize them once more, and answers are wrong without an
   /// error.
   bool float_weights = false;
-  /// Of each output that the program declares, or of the one that `Config::output_name` chooses.
+  /// What each output is that the program declares, or the one that `Config::output_name` chooses.
   std::vector<NamedMeaning> output_meanings;
   std::vector<std::string> class_names;  ///< as class_names() of the graph gives them
 };

@@ -16,24 +16,24 @@ namespace {
 /// Operators whose results are logits, if they are a program's outputs.
 constexpr std::string_view kLinear =
     "MatMul Gemm mul fc Conv ConvTranspose BatchNormalization LogSoftmax";
-/// Those that multiply by weights: what they take are features of what they give.
+/// Operators that multiply by weights: what they take are features of what they give.
 constexpr std::string_view kProducts = "MatMul Gemm mul fc Conv ConvTranspose";
-/// Those that give their first input in another shape, type or under another name.
+/// Operators that give their first input in another shape, type or under another name.
 constexpr std::string_view kMoves =
     "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose quantize_linear "
     "dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
-/// Those of them that keep the axis of the classes where it is.
+/// The members of kMoves that keep the axis of the classes where it is.
 constexpr std::string_view kKeepsAxes =
     "Identity Cast quantize_linear dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
-/// Those that average, clip or cut logits, which are logits still.
+/// Operators that average, clip or cut logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
     "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "
     "Relu Relu6 LeakyRelu PRelu prelu Clip Slice Split Unbind";
-/// Those all of whose inputs are addends or parts of the result.
+/// Operators all of whose inputs are addends or parts of the result.
 constexpr std::string_view kCombines = "Add Sub Maximum Minimum Sum Max Min Concat 0.combine";
-/// Those of which all inputs but one are to be constants, such as a temperature.
+/// Operators whose inputs have to be constants, such as a temperature, but for one.
 constexpr std::string_view kMultiplies = "Mul Div";
-/// Those that leave the order of the classes as it is.
+/// Operators that leave the order of the classes as it is.
 constexpr std::string_view kKeepsOrder = "Softmax LogSoftmax Sigmoid";
 constexpr std::string_view kTopK = "TopK top_k top_k_v2 topk argsort";
 constexpr std::string_view kArgMax = "ArgMax ArgMin arg_max arg_min argmax argmin";

@@ -32,7 +32,7 @@ constexpr std::string_view kArgument[] = {"#", "TT"};
 constexpr std::string_view kInput[] = {"%"};
 constexpr std::string_view kOutput[] = {"%", "TT"};
 
-// Of control flow. The last is an operator of ours, which stands before those of a loop.
+// The operators of control flow. The last one is ours, and stands before the operators of a loop.
 constexpr const char* kIf = "1.if";
 constexpr const char* kWhile = "1.while";
 constexpr const char* kYield = "2.yield";
@@ -546,7 +546,7 @@ class Reader {
     return plain ? *plain : graph_.decoded.emplace_back(value.text());
   }
 
-  /// Of a number that JSON has no word for: it is named in the place of its data.
+  /// Reads a number that JSON has no word for. Paddle writes its name in the place of its data.
   std::optional<Attribute> read_special(const JsonValue& attribute) const {
     bool special = false;
     require(attribute.is_object(), "an object");

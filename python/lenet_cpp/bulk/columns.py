@@ -333,8 +333,10 @@ class OutputColumns(NamedTuple):
                 " one for each row: choose one by output_name, or ask for 'logits'"
             )
         if model.output_role in {"class_numbers", "multi_hot"} and wanted & {
-            "score", "probability", "probabilities",
-        }:  # fmt: skip
+            "score",
+            "probability",
+            "probabilities",
+        }:
             raise Unsupported(
                 f"{model.program} gives the numbers of classes alone, without scores: ask for"
                 " 'class_id' or 'label'"

@@ -486,9 +486,16 @@ class Model:
             raise BadInput(problem)
         given = self.given_labels is not None
         found = _core.interpret(
-            plan, [*arrays], json.dumps(self.rule), [*self._labels_of(arrays)], self.names_source,
-            given, self.output_name, topk, threshold,
-        )  # fmt: skip
+            plan,
+            [*arrays],
+            json.dumps(self.rule),
+            [*self._labels_of(arrays)],
+            self.names_source,
+            given,
+            self.output_name,
+            topk,
+            threshold,
+        )
         known = self.value_name == "probability"
 
         def prediction(

@@ -36,7 +36,7 @@ class Prediction(NamedTuple):
     score: float | None
     """The model's output for this class, as it is; None where that is the class's number alone."""
     head: str | None = None
-    """Of a model that gives several answers about an image, such as attributes: which one."""
+    """The name of the answer, where a model gives several about an image, such as attributes."""
 
     @property
     def value(self) -> float:
@@ -55,7 +55,7 @@ class Finding(NamedTuple):
     output: tuple[int, ...] = ()
     """With the attributes: 1 for each output above its threshold, else 0."""
     features: tuple[float, ...] = ()
-    """Of a model that gives no classes."""
+    """What a model gives that has no classes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -265,8 +265,8 @@ def _run_case(
 ) -> dict[str, Outputs] | None:
     """Run a case in C++; None where the model is refused.
 
-    The reason is noted in ``unavailable`` for the native engine, and for an accelerator that the
-    user has not named; else it is raised.
+    The reason is noted in ``unavailable`` for the native engine, and for an accelerator that is
+    tried by default. Where the user named the accelerator, the error is raised.
     """
     place = case.model.format, case.accelerator
     if place in unavailable:

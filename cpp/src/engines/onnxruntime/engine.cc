@@ -132,7 +132,7 @@ LazyLibrary<OnnxRuntimeLibrary> library("LENET_ONNXRUNTIME_LIBRARY", open);
 
 // ---- models
 
-/// Of names of classes, which onnxruntime copies for each image that it runs at once.
+/// The limit of the names of classes, which onnxruntime copies for each image that it runs at once.
 constexpr std::int64_t kMaxNameBytes = std::int64_t{1} << 26;
 
 const ort::Api& api() {
@@ -383,8 +383,8 @@ struct LoadedModel {
   std::int64_t name_bytes = 1;     ///< at least, of the names of classes, which each image gets
 };
 
-/// Those of tensors of numbers, and of what ZipMap gives of them.
-/// \param real those of floating-point numbers, or else the others
+/// Adds the outputs that are tensors of numbers, or maps that a ZipMap makes of one.
+/// \param real whether to add those of floating-point numbers, or the others
 void add_outputs(const Model& model, std::size_t count, bool real, LoadedModel& loaded) {
   for (std::size_t i = 0; i < count; ++i) {
     TensorSpec output =

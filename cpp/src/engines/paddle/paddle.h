@@ -31,7 +31,7 @@ const PaddlePlugin& load_paddle_plugin();
 
 /// Whether Paddle runs a program whose input has this element type.
 inline bool takes_input(int dtype) { return is_number(dtype) && !is_half(dtype); }
-/// Those types, for messages.
+/// The types that takes_input accepts, for messages.
 inline constexpr const char* kInputTypes = "float32, float64, uint8, int32 or int64";
 
 /// Ends what std::cerr writes: Paddle's passes for bf16 and int8 report there. For programs, which

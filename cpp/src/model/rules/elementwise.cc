@@ -48,25 +48,25 @@ void infer_logic(OperatorView& op) {
   infer_same(op);
 }
 
-/// Of any values, of which 0 is false.
+/// Combines values of any type, of which 0 is false.
 void infer_truth(OperatorView& op) {
   if (op.has("Y")) return give_broadcast(op, kBool);
   op.give("Out", op.in("X").shape, kBool);
 }
 
-/// Of integers: the smallest one divided by -1 ends the process in Paddle's kernels (SIGFPE).
+/// Paddle's kernels of integers end the process (SIGFPE) where they divide the smallest one by -1.
 void infer_division(OperatorView& op) {
-  const Value& divisors = op.in("Y");
-  bool sound = is_known(divisors) && !has_open(divisors);
-  for (std::size_t i = 0; sound && i < count_values(divisors); ++i) {
-    const double divisor = number_at(divisors, i);
-    sound = divisor != 0 && (divisor != -1 || is_known(op.in("X")));
-  }
-  constexpr double kSmallest = -2147483648.0;  // or less
-  for (std::size_t i = 0; sound && is_known(op.in("X")) && i < count_values(op.in("X")); ++i) {
-    sound = number_at(op.in("X"), i) > kSmallest;
-  }
-  op.checks(is_real(op.in("X").dtype) || sound, "divides integers by what is computed");
+  const Value& x = op.in("X");
+  if (is_real(x.dtype)) return infer_elementwise(op);
+  const auto is_moderate = [](std::int64_t number) {
+    return number > std::numeric_limits<std::int32_t>::min();
+  };
+  const auto divides_all = [](std::int64_t by) { return by != 0 && by != -1; };
+  const auto divides_moderate = [](std::int64_t by) { return by != 0; };
+  const Value& by = op.in("Y");
+  const bool sound =
+      are_known(by, divides_all) || (are_known(by, divides_moderate) && are_known(x, is_moderate));
+  op.checks(sound, "divides integers by what is computed, by 0 or by -1");
   infer_elementwise(op);
 }
 
@@ -88,7 +88,7 @@ void infer_cumulative_sum(OperatorView& op) {
   infer_same(op);
 }
 
-/// Of Paddle: sums, products, largest or smallest of a value and those before it on an axis.
+/// The sum, product, largest or smallest of each value and those before it on an axis (Paddle).
 void infer_cumulative(OperatorView& op) {
   const Value& x = op.in("X");
   op.checks(!op.flag("flatten", false), "goes through all values of all images");
@@ -167,7 +167,7 @@ void infer_onnx_power(OperatorView& op) {
   op.give_shape(broadcast(op, op.in("X").shape, op.in("Y").shape));
 }
 
-/// Of complex numbers it gives real ones.
+/// The absolute values of complex numbers are real.
 void infer_abs(OperatorView& op) {
   const Value& x = op.in("X");
   op.give("Out", x.shape, x.dtype == kComplex64 ? kFloat32 : x.dtype);
@@ -179,7 +179,7 @@ void infer_part(OperatorView& op) {
   op.give("Out", op.in("X").shape, kFloat32);
 }
 
-/// Of two numbers, or of each two along the last axis.
+/// Makes a complex number of two tensors, or of each two numbers along the last axis.
 void infer_complex(OperatorView& op) {
   const Value& x = op.in("X");
   op.checks(x.dtype == kFloat32, "makes complex numbers of others than float32");

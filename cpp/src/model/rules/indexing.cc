@@ -44,7 +44,7 @@ void infer_take_along_axis(OperatorView& op) {
   op.give_shape(index);
 }
 
-/// Of each row the values that its row of indices names.
+/// Gives the values of each row that its row of indices names.
 void infer_index_sample(OperatorView& op) {
   require_indices(op, "Index");
   const Shape& x = op.in("X").shape;
@@ -53,17 +53,13 @@ void infer_index_sample(OperatorView& op) {
   op.give_shape(index);
 }
 
-/// A row of W for each index. Paddle's kernel leaves the row of an index of -1 as the memory was.
+/// A row of W for each index. Paddle's kernel reads where an index says, also outside of W.
 void infer_embedding(OperatorView& op) {
   require_indices(op, "X");
   const Value& table = op.in("W");
   op.require(table.shape.size() == 2, "the rank");
-  const Value& indices = op.in("X");
-  op.checks(is_known(indices) && !has_open(indices), "embeds numbers that it computes");
-  for (std::size_t i = 0; i < count_values(indices); ++i) {
-    const auto index = number_as<std::int64_t>(indices, i);
-    op.require(index >= 0 && index < table.shape[0], "the indices");
-  }
+  const auto is_row = [&](std::int64_t index) { return index >= 0 && index < table.shape[0]; };
+  op.checks(are_known(op.in("X"), is_row), "embeds numbers that it computes, or has no row for");
   Shape shape = op.in("X").shape;
   shape.push_back(table.shape[1]);
   op.give("Out", shape, table.dtype);

@@ -89,6 +89,21 @@ bool is_whole(double number);
 /// The numbers of an input that may be followed, where they are a few of any type.
 std::optional<Numbers> known_numbers(const OperatorView& op, std::string_view name);
 
+/// How many numbers of a value a rule looks at. Many operators may take one large value, and to
+/// look at all of it for each would take longer than linear time.
+inline constexpr std::size_t kMaxSeen = 4096;
+
+/// Whether the program fixes the integers of a value, at most kMaxSeen, and each passes a test.
+template <typename Test>
+bool are_known(const Value& value, const Test& test) {
+  const std::size_t count = is_known(value) ? count_values(value) : 0;
+  if (count == 0 || count > kMaxSeen || has_open(value)) return false;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!test(number_as<std::int64_t>(value, i))) return false;
+  }
+  return true;
+}
+
 /// An optional argument that must be a vector of that size.
 void require_vector(const OperatorView& op, std::string_view name, std::int64_t size);
 
@@ -128,7 +143,7 @@ Paddings read_paddings(const OperatorView& op);
 
 /// The number in framework.proto of the element type that values of a named one are computed in.
 int dtype_named(const OperatorView& op, std::string_view name);
-/// So too of one that an attribute has as such a number.
+/// The number of the element type for values whose type an attribute has as such a number.
 int dtype_numbered(const OperatorView& op, std::string_view attribute,
                    std::optional<std::int64_t> otherwise = {});
 
