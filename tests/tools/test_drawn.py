@@ -13,7 +13,7 @@ REFUSED = ("tensor.index_fill",)
 
 def test_a_sample_is_right_and_a_refusal_is_followed(tmp_path, capfd):
     target = tmp_path / "drawn.json"
-    chosen = ["--paddle", "3.3.1", "--layout", "json", "--output", str(target)]
+    chosen = ["--writer", "Paddle 3.3.1", "--layout", "json", "--output", str(target)]
     assert main([*chosen, "--operator", *RIGHT, *REFUSED]) == 0, capfd.readouterr().out
     (column,) = json.loads(target.read_text(encoding="utf-8"))["columns"]
     found = {row["name"]: row for row in column["operators"]}
@@ -41,6 +41,6 @@ def test_what_is_no_answer_counts():
         {"name": "f", "outcome": "unreachable", "said": "random"},
     ]
     assert [row["name"] for row in rows if is_failure(row)] == ["c", "d"]
-    column = {"paddle": "3.3.1", "layout": "json", "operators": rows}
+    column = {"writer": "Paddle 3.3.1", "layout": "json", "operators": rows}
     row = counts({"columns": [column]}).splitlines()[-1]
-    assert row == "| 3.3.1 | `.json` | 6 | 1 | 1 | 1 | 1 | 1 | 1 BadModel |"
+    assert row == "| Paddle 3.3.1 | `json` | 6 | 1 | 1 | 1 | 1 | 1 | 1 BadModel |"

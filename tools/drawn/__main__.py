@@ -1,15 +1,16 @@
 """Draw every operator that a float image can reach, export it, and run the file by default options.
 
-    python -m tools.drawn                                    2.6.2, 3.0.0 and 3.3.1; an hour
-    python -m tools.drawn --paddle 3.3.1 --layout json       one column of the table
-    python -m tools.drawn --operator tensor.std nn.LPPool2D  these two
+    python -m tools.drawn                                    every row of the table; an hour
+    python -m tools.drawn --writer "Paddle 3.3.1" --layout json         one of them
+    python -m tools.drawn --writer PyTorch --operator nn.GELU nn.LSTM   two operators
 
-Operators, how they are exported and how a file is checked are apart: ``operators.py`` lists them
-and asks Paddle what there is, ``paddle_worker.py`` exports them in the environment of a Paddle (of
-``tools.versions``), and ``verdicts.py`` runs a folder beside its truth, whatever wrote it. The
-result is ``docs/results/drawn.json``, from which ``scripts/benchmark.py --pages`` writes the table
-in docs/compatibility.md. The exit status is 1 where an answer is wrong, a process crashed, a file
-was called damaged, or a remedy did not work.
+Operators, how they are exported and how a file is checked are apart. ``paddle_operators.py`` and
+``torch_operators.py`` list them and ask the package what there is. ``paddle_worker.py`` exports
+them in the environment of a Paddle (of ``tools.versions``), ``torch_worker.py`` by an exporter of
+PyTorch. ``verdicts.py`` runs a folder beside its truth, whatever wrote it. The result is
+``docs/results/drawn.json``, from which ``scripts/benchmark.py --pages`` writes the table in
+docs/compatibility.md; what is not drawn anew stays there as it is. The exit status is
+1 where an answer is wrong, a process crashed, a file was called damaged, or a remedy did not work.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from contextlib import nullcontext
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lenet_cpp
 from lenet_cpp._base.files import write_text
@@ -37,25 +38,49 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = Path(__file__).with_name("paddle_worker.py")
-LAYOUTS = {"2.6.2": ("pdmodel",), "3.0.0": ("pdmodel", "json"), "3.3.1": ("pdmodel", "json")}
 _MOST_CRASHES = 30
 _SECONDS = 3600.0
 
 
-def export(version: str, layout: str, operators: Sequence[str], folder: Path) -> None:
+class Writer(NamedTuple):
+    """A framework that exports operators."""
+
+    layouts: tuple[str, ...]
+    """What it writes: a layout of Paddle's files, or an exporter of PyTorch."""
+    worker: str
+    """The script that exports, beside this file."""
+    paddle: str = ""
+    """The version of Paddle whose environment it needs, if it is a Paddle."""
+
+
+WRITERS = {
+    "Paddle 2.6.2": Writer(("pdmodel",), "paddle_worker.py", "2.6.2"),
+    "Paddle 3.0.0": Writer(("pdmodel", "json"), "paddle_worker.py", "3.0.0"),
+    "Paddle 3.3.1": Writer(("pdmodel", "json"), "paddle_worker.py", "3.3.1"),
+    "PyTorch": Writer(("dynamo", "legacy"), "torch_worker.py"),
+}
+
+
+def interpreter_of(writer: Writer) -> Path:
+    """Return the Python that has what a writer needs; an environment is made where none is."""
+    if writer.paddle in ("", metadata.version("paddlepaddle")):
+        return Path(sys.executable)
+    chosen = environment(writer.paddle)
+    found = chosen.find()
+    if found is not None:
+        return found
+    python = find_interpreter(VERSIONS[writer.paddle].python, f"Paddle {writer.paddle}")
+    return chosen.make(python, report=report)
+
+
+def export(writer: Writer, layout: str, operators: Sequence[str], folder: Path) -> None:
     """Export operators; each crash costs one of them and starts the worker again."""
-    python: str | Path = sys.executable
-    if version != metadata.version("paddlepaddle"):
-        found = environment(version).find()
-        if found is None:
-            interpreter = find_interpreter(VERSIONS[version].python, f"Paddle {version}")
-            found = environment(version).make(interpreter, report=report)
-        python = found
-    command = [str(python), "-W", "ignore", str(WORKER), str(folder), layout, *operators]
+    worker = Path(__file__).with_name(writer.worker)
+    command = [str(interpreter_of(writer)), "-W", "ignore", str(worker), str(folder), layout]
     variables = {**clean_variables(), "GLOG_minloglevel": "3"}
     for _ in range(_MOST_CRASHES):
-        if run_program(command, seconds=_SECONDS, variables=variables).returncode == 0:
+        ended = run_program([*command, *operators], seconds=_SECONDS, variables=variables)
+        if ended.returncode == 0:
             return
 
 
@@ -84,6 +109,17 @@ def check(folder: Path, parallel: int) -> list[dict[str, Any]]:
     ]
 
 
+def read_columns(path: Path) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Return the rows of an earlier result, by writer and layout and by operator."""
+    if not path.exists():
+        return {}
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        (column["writer"], column["layout"]): {row["name"]: row for row in column["operators"]}
+        for column in result["columns"]
+    }
+
+
 def is_failure(row: dict[str, Any]) -> bool:
     """Return whether a row is wrong, a crash, an untrue refusal, or a remedy without effect."""
     if row["outcome"] == "Unsupported":
@@ -97,40 +133,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--paddle", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
-    parser.add_argument("--layout", nargs="+", choices=("pdmodel", "json"))
+    layouts = sorted({layout for writer in WRITERS.values() for layout in writer.layouts})
+    parser.add_argument("--writer", nargs="+", choices=WRITERS, default=list(WRITERS))
+    parser.add_argument("--layout", nargs="+", choices=layouts, default=layouts)
     parser.add_argument("--operator", nargs="+", default=[], metavar="NAME", help="all are drawn")
     parser.add_argument("--raw-dir", type=Path, help="keeps the files; what is there stays")
     parser.add_argument("--parallel", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     target = ROOT / "docs" / "results" / "drawn.json"
     parser.add_argument("--output", type=Path, default=target, metavar="FILE")
     options = parser.parse_args(arguments)
-    columns = []
+    columns = read_columns(options.output)
     where = nullcontext(options.raw_dir) if options.raw_dir else tempfile.TemporaryDirectory()
     with where as root:
-        for version in options.paddle:
-            for layout in LAYOUTS[version]:
-                if options.layout and layout not in options.layout:
+        for name in options.writer:
+            writer = WRITERS[name]
+            for layout in writer.layouts:
+                if layout not in options.layout:
                     continue
-                folder = Path(root, f"{version}-{layout}")
-                export(version, layout, options.operator, folder)
-                rows = check(folder, options.parallel)
-                columns.append({"paddle": version, "layout": layout, "operators": rows})
+                folder = Path(root, f"{name}-{layout}".replace(" ", "-"))
+                export(writer, layout, options.operator, folder)
+                drawn = {row["name"]: row for row in check(folder, options.parallel)}
+                columns[name, layout] = columns.get((name, layout), {}) | drawn
+    packages = ("paddlepaddle", "torch", "onnxruntime")
     result = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
             "lenet_cpp": lenet_cpp.__version__,
-            "paddlepaddle": metadata.version("paddlepaddle"),
+            **{package: metadata.version(package).partition("+")[0] for package in packages},
         },
-        "columns": columns,
+        "columns": [
+            {"writer": name, "layout": layout, "operators": list(columns[name, layout].values())}
+            for name, writer in WRITERS.items()
+            for layout in writer.layouts
+            if (name, layout) in columns
+        ],
     }
     write_text(options.output, json.dumps(result, indent=1) + "\n")
     failures = 0
-    for column in columns:
-        for row in filter(is_failure, column["operators"]):
+    for (name, layout), rows in columns.items():
+        for row in filter(is_failure, rows.values()):
             failures += 1
             said, remedy = row.get("said", ""), row.get("remedy", "")
-            place = f"{column['paddle']} {column['layout']}, {row['name']}"
+            place = f"{name} {layout}, {row['name']}"
             print(f"{place}: {row['outcome']}: {said}; {remedy}")
     print(f"{options.output}: {failures} failures")
     return int(failures > 0)

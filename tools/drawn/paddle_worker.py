@@ -1,20 +1,17 @@
-"""Export operators in one layout, in the environment of a Paddle.
+"""Export operators of Paddle in one layout, in the environment of a Paddle.
 
     python paddle_worker.py FOLDER pdmodel|json [NAME...]
 
 FOLDER/NAME/model.LAYOUT and what it needs is written for each operator, and ``truth.npz``: the
 inputs of 1, 2 and 3 images, and what dygraph makes of them. FOLDER/NAME/entry.json says how it
-went. Operators that have one are left out, so that a crash costs one operator.
+went.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shutil
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +24,8 @@ import paddle  # noqa: E402 - it reads the flag
 from paddle import inference, static  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
-from operators import SIZES, UNREACHABLE, Network, listed  # noqa: E402
-
-BATCHES = (1, 2, 3)
-
-
-def make_input(name: str, images: int) -> Any:
-    random = np.random.RandomState(zlib.crc32(name.encode()) % 10000 + images)
-    return random.uniform(-1, 1, (images, *SIZES)).astype("float32")
+from entries import BATCHES, SIZES, last_line, make_input, write_entries  # noqa: E402
+from paddle_operators import UNREACHABLE, Network, listed  # noqa: E402
 
 
 def write(name: str, folder: Path) -> dict[str, Any]:
@@ -92,35 +83,14 @@ def says_the_same(folder: Path, x: Any, expected: Any) -> bool:
     return answer.shape == expected.shape and np.allclose(answer, expected, 1e-3, 1e-3)
 
 
-def last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ((lines or [""])[-1].split(" (at /")[0])[:300] or type(error).__name__
-
-
-def main() -> None:
-    root = Path(sys.argv[1])
-    chosen = sys.argv[3:] or list(listed())
-    for name in chosen:
-        folder = root / name
-        if (folder / "entry.json").exists():
-            continue
-        if (folder / "begun").exists():
-            entry: dict[str, Any] = {"outcome": "not exported", "said": "it ends the process"}
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            (folder / "begun").touch()
-            try:
-                entry = write(name, folder)
-            except Exception as error:  # noqa: BLE001 - a part of the result
-                entry = {
-                    "outcome": "not run",
-                    "said": f"{type(error).__name__}: {last_line(error)}",
-                }
-            with contextlib.suppress(Exception):
-                paddle.disable_static()
-        (folder / "entry.json").write_text(json.dumps({"name": name, **entry}))
+def write_and_restore(name: str, folder: Path) -> dict[str, Any]:
+    """Export an operator, and leave Paddle in dygraph whatever the export did."""
+    try:
+        return write(name, folder)
+    finally:
+        with contextlib.suppress(Exception):
+            paddle.disable_static()
 
 
 if __name__ == "__main__":
-    main()
+    write_entries(Path(sys.argv[1]), sys.argv[3:] or listed(), write_and_restore)

@@ -24,8 +24,8 @@ def counts(result: dict[str, Any]) -> str:
         }
         rows.append(
             [
-                column["paddle"],
-                f"`.{column['layout']}`",
+                column["writer"],
+                f"`{column['layout']}`",
                 str(len(column["operators"])),
                 str(found["unreachable"]),
                 str(sum(found[kind] for kind in _NOT_RUN)),
@@ -50,17 +50,18 @@ def counts(result: dict[str, Any]) -> str:
 
 
 def unreachable(result: dict[str, Any]) -> str:
-    """Return why operators are not drawn."""
-    reasons: dict[str, set[str]] = {}
+    """Return why operators are not drawn, for each framework."""
+    reasons: dict[tuple[str, str], set[str]] = {}
     for column in result["columns"]:
+        framework = column["writer"].partition(" ")[0]
         for row in column["operators"]:
             if row["outcome"] == "unreachable":
-                reasons.setdefault(row["said"], set()).add(row["name"])
+                reasons.setdefault((framework, row["said"]), set()).add(row["name"])
     rows = [
-        [why, ", ".join(f"`{name}`" for name in sorted(names))]
-        for why, names in sorted(reasons.items())
+        [framework, why, ", ".join(f"`{name}`" for name in sorted(names))]
+        for (framework, why), names in sorted(reasons.items())
     ]
-    return markdown_table(["why", "operators"], rows)
+    return markdown_table(["framework", "why", "operators"], rows)
 
 
 def checked(result: dict[str, Any]) -> str:
@@ -68,6 +69,7 @@ def checked(result: dict[str, Any]) -> str:
     versions = result["versions"]
     return (
         f"lenet_cpp {versions['lenet_cpp']}, Paddle {versions['paddlepaddle']}, "
+        f"PyTorch {versions['torch']}, onnxruntime {versions['onnxruntime']}, "
         f"{result['date'][:10]}"
     )
 

@@ -158,7 +158,7 @@ void infer_affine_grid(OperatorView& op) {
   if (op.declared("Out").shape.size() != 4) {
     op.unsupported(
         "has a grid whose sizes Paddle did not know when it exported the model; give "
-        "affine_grid a list of integers");
+        "affine_grid a list of integers and export the model again");
   }
   const bool computed = op.has("output_size");
   const auto given = computed ? op.list("output_size") : std::optional(op.integers("output_shape"));

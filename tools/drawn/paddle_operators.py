@@ -17,8 +17,6 @@ from paddle import nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SIZES = (3, 8, 8)
-
 
 def listed() -> dict[str, Callable[..., Any]]:
     """Return the operators that this Paddle lists, by name: ``nn.ReLU``, ``functional.relu``."""
