@@ -68,12 +68,19 @@ std::string ImageName::text() const {
   return stack ? file + "[" + std::to_string(row) + "]" : file;
 }
 
-Image ImageName::read(int depth, bool& is_dark) const {
-  if (!stack) return decode_bytes(read_file(file), file, kMaxImagePixels, depth, &is_dark);
+Tensor ImageName::prepare(const ImagePipeline& pipeline, bool& is_dark) const try {
+  if (!stack) {
+    const std::string bytes = read_file(file);
+    const auto image = open_image({bytes, file, kMaxImagePixels, pipeline.depth(), &is_dark});
+    return pipeline(*image);
+  }
   const Shape& shape = stack->shape;
   const auto size = static_cast<std::size_t>(shape[1] * shape[2] * shape[3]);
   const char* const first = &stack->bytes[stack->begin + static_cast<std::size_t>(row) * size];
-  return {{first, first + size}, shape[1], shape[2], shape[3]};
+  return pipeline(Image{{first, first + size}, shape[1], shape[2], shape[3]});
+} catch (const Error& error) {
+  if (error.code() == ErrorCode::FileNotFound || names_file(error, file)) throw;
+  throw Error(error.code(), "'" + text() + "': " + error.what());
 }
 
 std::vector<ImageName> find_images(const Names& names, bool missing) {

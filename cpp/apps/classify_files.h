@@ -28,9 +28,11 @@ struct ImageName {
 
   /// The file; with the row of a stack, "digits.npy[17]".
   std::string text() const;
+  /// Reads the image and runs the steps on it.
   /// \param is_dark as decode_bytes
-  /// \throws Error as decode_image
-  Image read(int depth, bool& is_dark) const;
+  /// \returns float32 [channels, height, width]
+  /// \throws Error as decode_image and the pipeline, naming the file
+  Tensor prepare(const ImagePipeline& pipeline, bool& is_dark) const;
 };
 
 /// A file stands for itself, whatever its ending, but for a .npy file of several images. A folder

@@ -91,14 +91,9 @@ struct Prepared {
 
 Tensor read_image(const ImagePipeline& pipeline, const ImageName& name, bool& is_dark) {
   stop_if_interrupted();
-  const Image image = name.read(pipeline.depth(), is_dark);
-  try {
-    Tensor tensor = pipeline(image);
-    tensor.shape.insert(tensor.shape.begin(), 1);
-    return tensor;
-  } catch (const Error& error) {
-    throw Error(error.code(), "'" + name.text() + "': " + error.what());
-  }
+  Tensor tensor = name.prepare(pipeline, is_dark);
+  tensor.shape.insert(tensor.shape.begin(), 1);
+  return tensor;
 }
 
 /// Decodes and prepares images on all processors.

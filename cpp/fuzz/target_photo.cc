@@ -1,9 +1,11 @@
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "crc32.h"
 #include "images/decoders.h"
 #include "io/byte_reader.h"
+#include "lenet/image_pipeline.h"
 #include "support.h"
 #include "targets.h"
 
@@ -31,6 +33,23 @@ std::string with_checksums(std::string_view bytes) {
   return png;
 }
 
+/// Resizes that take rows as they are decoded, by each library.
+const std::vector<ImagePipeline>& pipelines() {
+  static const std::vector<ImagePipeline> all = [] {
+    std::vector<ImagePipeline> made;
+    for (const Library library : {Library::Pillow, Library::OpenCv}) {
+      Preparation preparation;
+      Resize resize{9};
+      resize.library = library;
+      preparation.image_steps = {resize, CenterCrop{7, 8}};
+      preparation.normalize = {1, {0, 0, 0}, {1, 1, 1}};
+      made.emplace_back(preparation);
+    }
+    return made;
+  }();
+  return all;
+}
+
 }  // namespace
 
 void photo(std::string_view bytes) {
@@ -42,6 +61,11 @@ void photo(std::string_view bytes) {
     require(image.height * image.width <= kMaxPixels, "no more pixels than allowed");
     const Shape shape = {image.height, image.width, image.channels};
     require(image.pixels.size() == element_count(shape), "as many values as the shape says");
+    for (const ImagePipeline& pipeline : pipelines()) {
+      const auto encoded = open_image({file, "image", kMaxPixels});
+      require(pipeline.prepare(*encoded).pixels == pipeline.prepare(image).pixels,
+              "the same pixels, whether they are resized before or after all are decoded");
+    }
   });
 }
 

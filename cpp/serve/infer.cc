@@ -403,8 +403,9 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
     check_interruption();
     try {
       const auto most = static_cast<std::int64_t>(limits.image_pixels);
-      const Image image = model.pipeline->prepare(decode_bytes(
-          request.files[i], name, std::min(most, kMaxImagePixels), model.pipeline->depth()));
+      const auto file = open_image({request.files[i], name, std::min(most, kMaxImagePixels),
+                                    model.pipeline->depth(), nullptr});
+      const Image image = model.pipeline->prepare(*file);
       const Shape prepared = {request.images(), image.height, image.width, image.channels};
       if (i == 0) shape = prepared;
       if (prepared != shape) refuse("the images differ in size after their preparation");

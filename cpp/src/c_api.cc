@@ -352,8 +352,9 @@ lenet_status lenet_classifier_classify_file(const lenet_classifier* classifier, 
   return classify(
       classifier, topk, threshold, result, error, [&](const lenet_classifier& own, bool& is_dark) {
         const auto* file = static_cast<const char*>(required(bytes, "bytes"));
-        return own.pipeline.prepare(lenet::decode_bytes(
-            {file, size}, "the image", lenet::kMaxImagePixels, own.pipeline.depth(), &is_dark));
+        const auto image = lenet::open_image(
+            {{file, size}, "the image", lenet::kMaxImagePixels, own.pipeline.depth(), &is_dark});
+        return own.pipeline.prepare(*image);
       });
 }
 

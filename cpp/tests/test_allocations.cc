@@ -331,7 +331,7 @@ TEST_CASE("a resize takes memory for the pixels alone, whatever the shape") {
         CAPTURE(new_width);
         Image image = filled_image(height, width, 1);
         const std::size_t before = allocated;
-        const Image result = resize(image, new_height, new_width, interpolation, library);
+        const Image result = resize(image, {new_height, new_width, interpolation, library});
         const std::size_t pixels = image.pixels.size() + result.pixels.size();
         // At most a number of 32 bits for each, beside those of a part of the columns.
         CHECK(allocated - before <= 6 * pixels + (std::size_t{4} << 20));

@@ -343,10 +343,10 @@ TEST_CASE("Resize: the size and the values") {
     CHECK_ERROR(BadInput, "200000000 x 1000000 is over the limit",
                 run_step(Resize{1'000'000, 0, 0, interpolation}, wide));
   }
-  CHECK(resize(numbered(1, 6), 1, 3, Interpolation::Nearest).pixels == Bytes{1, 3, 5});
-  CHECK(resize(numbered(2, 2), 4, 2, Interpolation::Nearest).pixels ==
+  CHECK(resize(numbered(1, 6), {1, 3, Interpolation::Nearest}).pixels == Bytes{1, 3, 5});
+  CHECK(resize(numbered(2, 2), {4, 2, Interpolation::Nearest}).pixels ==
         Bytes{0, 1, 0, 1, 2, 3, 2, 3});
-  CHECK(resize(numbered(3, 3), 3, 3, Interpolation::Bicubic).pixels == numbered(3, 3).pixels);
+  CHECK(resize(numbered(3, 3), {3, 3, Interpolation::Bicubic}).pixels == numbered(3, 3).pixels);
   // PaddleClas: the long side of 341.3, 5.5 and 6.5 to even, and half a row less.
   for (const auto& [width, long_side] : {std::pair{500, 341}, {11, 6}, {13, 6}}) {
     const std::int64_t height = width == 500 ? 375 : 4;
@@ -360,7 +360,7 @@ TEST_CASE("Resize: the size and the values") {
 TEST_CASE("Resize: as OpenCV does it") {  // by hand; test_image_steps.py compares with cv2 itself
   const auto resized = [](const Bytes& row, std::int64_t to, Interpolation interpolation) {
     const auto width = static_cast<std::int64_t>(row.size());
-    return resize(Image{row, 1, width, 1}, 1, to, interpolation, Library::OpenCv).pixels;
+    return resize(Image{row, 1, width, 1}, {1, to, interpolation, Library::OpenCv}).pixels;
   };
   // Two neighbours of the middle of each third, however many pixels lie between.
   CHECK(resized({0, 90, 0, 0, 60, 0, 0, 30, 0}, 3, Interpolation::Bilinear) == Bytes{90, 60, 30});
@@ -370,22 +370,64 @@ TEST_CASE("Resize: as OpenCV does it") {  // by hand; test_image_steps.py compar
   CHECK(resized({0, 1, 2, 3, 4}, 2, Interpolation::Nearest) == Bytes{0, 2});
   CHECK(resized({10, 20, 30, 40, 50}, 2, Interpolation::Area) == Bytes{18, 42});  // 2.5 pixels each
   const Image square{{0, 1, 2, 4}, 2, 2, 1};
-  CHECK(resize(square, 1, 1, Interpolation::Bilinear, Library::OpenCv).pixels == Bytes{2});
+  CHECK(resize(square, {1, 1, Interpolation::Bilinear, Library::OpenCv}).pixels == Bytes{2});
 }
 
 TEST_CASE("Resize: the filters") {
   const Image row = numbered(1, 150);  // test_image_files.py has the values
   for (const auto filter : {Interpolation::Bilinear, Interpolation::Bicubic}) {
     for (const std::int64_t to : {1, 7, 40, 149, 151, 400}) {
-      const Bytes across = resize(row, 1, to, filter).pixels;
+      const Bytes across = resize(row, {1, to, filter}).pixels;
       CHECK(across.size() == static_cast<std::size_t>(to));
-      CHECK(across == resize(Image{row.pixels, 150, 1, 1}, to, 1, filter).pixels);
+      CHECK(across == resize(Image{row.pixels, 150, 1, 1}, {to, 1, filter}).pixels);
       CHECK(std::is_sorted(across.begin(), across.end()));
     }
   }
   // Colour, and white to its very corner.
   const Image white{Bytes(200 * 150 * 3, 255), 200, 150, 3};
-  CHECK(resize(white, 66, 67, Interpolation::Bicubic).pixels == Bytes(66 * 67 * 3, 255));
+  CHECK(resize(white, {66, 67, Interpolation::Bicubic}).pixels == Bytes(66 * 67 * 3, 255));
+}
+
+TEST_CASE("Resize: a region is the same pixels as those of the whole") {
+  using Sizes = std::array<std::int64_t, 4>;
+  for (const Library library : {Library::Pillow, Library::OpenCv}) {
+    for (const Interpolation interpolation :
+         {Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic,
+          library == Library::Pillow ? Interpolation::Lanczos : Interpolation::Area}) {
+      // Smaller, half, larger, rows before columns, and one axis that stays.
+      for (const auto& [height, width, new_height, new_width] :
+           {Sizes{50, 70, 21, 30}, Sizes{40, 60, 20, 30}, Sizes{20, 30, 41, 67},
+            Sizes{90, 40, 20, 38}, Sizes{30, 64, 30, 20}, Sizes{64, 30, 20, 30},
+            Sizes{30, 30, 30, 30}}) {
+        CAPTURE(static_cast<int>(library));
+        CAPTURE(static_cast<int>(interpolation));
+        CAPTURE(new_height);
+        CAPTURE(new_width);
+        const Image image = numbered(height, width, 3);
+        const Scaling scaling{new_height, new_width, interpolation, library};
+        const Region region{3, 5, new_height - 7, new_width - 9};
+        const Image whole = resize(image, scaling);
+        ImageRows old_rows(image);
+        ImageRows new_rows(whole);
+        CHECK(resize(old_rows, scaling, region).pixels == copy_of(new_rows, region).pixels);
+      }
+    }
+  }
+}
+
+TEST_CASE("a crop behind a resize has the pixels of the two apart") {
+  const Image image = numbered(50, 70, 3);
+  const Resize resized{23, 0, 0, Interpolation::Bicubic};
+  const Image whole = run_step(resized, image);
+  for (const ImageStep& crop :
+       {ImageStep(CenterCrop{20, 20}), ImageStep(CenterCrop{28, 20, Rounding::Down, {1, 2, 3}}),
+        ImageStep(CropShare{0.5, 0.7})}) {
+    Preparation preparation;
+    preparation.image_steps = {resized, crop};
+    preparation.normalize = {1, {0, 0, 0}, {1, 1, 1}};
+    const Image both = ImagePipeline(preparation).prepare(image);
+    CHECK(both.pixels == run_step(crop, whole).pixels);
+  }
 }
 
 TEST_CASE("the steps for an image have a limit, which is known before they begin") {
@@ -596,12 +638,12 @@ TEST_CASE("decoding and resizing end where an Interruption says so") {
   const Image image = numbered(1 << 10, 1 << 10);
   for (const Library library : {Library::Pillow, Library::OpenCv}) {
     for (const Interpolation interpolation : {Interpolation::Bilinear, Interpolation::Bicubic}) {
-      ends(1, [&] { resize(image, 1 << 9, 700, interpolation, library); });
-      ends(1, [&] { resize(image, 2000, 1 << 11, interpolation, library); });
+      ends(1, [&] { resize(image, {1 << 9, 700, interpolation, library}); });
+      ends(1, [&] { resize(image, {2000, 1 << 11, interpolation, library}); });
     }
   }
   for (const std::int64_t size : {512, 700, 1500}) {
-    ends(1, [&] { resize(image, size, size, Interpolation::Area, Library::OpenCv); });
+    ends(1, [&] { resize(image, {size, size, Interpolation::Area, Library::OpenCv}); });
   }
   const ImagePipeline pipeline =
       kLoad(preprocess(R"({"type": "CenterCrop", "size": [2, 2]}, )" + kLast));
@@ -620,7 +662,7 @@ TEST_CASE("one pipeline in many threads") {
     for (int i = 0; i < 20; ++i) {
       const ImagePipeline copy = pipeline;
       CHECK(copy(decode_image(path)).data == expected.data);
-      CHECK(resize(numbered(4, 4), 2, 3, Interpolation::Bicubic).width == 3);
+      CHECK(resize(numbered(4, 4), {2, 3, Interpolation::Bicubic}).width == 3);
       if (!can_decode_png()) continue;
       CHECK(decode_image(photo).pixels == Bytes{1, 2, 3, 4, 5, 6});
       CHECK_ERROR(BadInput, "b.png", decode_image(broken));

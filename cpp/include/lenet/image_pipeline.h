@@ -92,6 +92,7 @@ LENET_API bool can_decode_png() noexcept;
 /// Whether this library was built with libwebp (Debian: libwebp-dev).
 LENET_API bool can_decode_webp() noexcept;
 
+class EncodedImage;
 struct Preparation;
 
 /// The steps that a model's images go through. A value: copies share the steps, which never change.
@@ -137,13 +138,19 @@ class LENET_API ImagePipeline {
   /// The bits that samples of 16-bit pictures have: 10, 12, 14 or 16.
   int depth() const noexcept;
 
-  /// Of steps that were read already; their type is known inside this library only.
+  // The types of these are known inside this library only: steps that were read already, and a
+  // file that is decoded while it is prepared.
   explicit ImagePipeline(Preparation preparation);
+  Tensor operator()(EncodedImage& image) const;
+  Image prepare(EncodedImage& image) const;
 
  private:
   struct State;
 
+  void require_pixels() const;
   Image resized(const ImageView& image) const;
+  Image resized(EncodedImage& image) const;
+  Tensor to_tensor(const Image& image) const;
 
   std::shared_ptr<const State> state_;
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <optional>
 
@@ -88,31 +89,72 @@ Image from_array(const Array& array, const ImageFile& file) {
   return {{array.bytes.begin(), array.bytes.end()}, shape[0], shape[1], shape[2]};
 }
 
-Image decode(const ImageFile& file) {
-  if (file.bytes.empty()) file.refuse("is empty (0 bytes): save or copy it anew");
-  if (begins(file.bytes, "P5") || begins(file.bytes, "P6")) {
-    return from_array(parse_netpbm(file.bytes, file.path), file);
+using Opened = std::unique_ptr<EncodedImage>;
+using Open = Opened (*)(const ImageFile& file);
+
+template <Image (*decode)(const ImageFile&)>
+Opened open_decoded(const ImageFile& file) {
+  return std::make_unique<DecodedImage>(decode(file));
+}
+
+Image decode_netpbm(const ImageFile& file) {
+  return from_array(parse_netpbm(file.bytes, file.path), file);
+}
+
+Image decode_npy(const ImageFile& file) {
+  return from_array(parse_npy(file.bytes, file.path), file);
+}
+
+/// Refuses a photo of a kind that this build leaves out.
+Opened refuse_photo(const ImageFile& file, const char* kind, const char* package) {
+  file.refuse_kind(std::string(kind) + kInstall + package + kBuild);
+}
+
+/// What opens a kind of file, told by its first bytes; null where C++ does not read it.
+Open opener_of(std::string_view bytes) {
+  if (begins(bytes, "P5") || begins(bytes, "P6")) return open_decoded<decode_netpbm>;
+  if (is_npy(bytes)) return open_decoded<decode_npy>;
+  if (begins(bytes, "BM")) return open_decoded<decode_bmp>;
+  if (begins(bytes, "\xff\xd8\xff")) {
+    if constexpr (kHasJpeg) return open_jpeg;
+    return [](const ImageFile& file) { return refuse_photo(file, "a JPEG", "libjpeg-dev"); };
   }
-  if (is_npy(file.bytes)) return from_array(parse_npy(file.bytes, file.path), file);
-  if (begins(file.bytes, "BM")) return decode_bmp(file);
-  if (begins(file.bytes, "\xff\xd8\xff")) {
-    if constexpr (kHasJpeg) return decode_jpeg(file);
-    file.refuse_kind(std::string("a JPEG") + kInstall + "libjpeg-dev" + kBuild);
+  if (begins(bytes, "\x89PNG\r\n\x1a\n")) {
+    if constexpr (kHasPng) return open_decoded<decode_png>;
+    return [](const ImageFile& file) { return refuse_photo(file, "a PNG", "libpng-dev"); };
   }
-  if (begins(file.bytes, "\x89PNG\r\n\x1a\n")) {
-    if constexpr (kHasPng) return decode_png(file);
-    file.refuse_kind(std::string("a PNG") + kInstall + "libpng-dev" + kBuild);
+  if (begins(bytes, "RIFF") && begins(bytes, "WEBP", 8)) {
+    if constexpr (kHasWebp) return open_decoded<decode_webp>;
+    return [](const ImageFile& file) { return refuse_photo(file, "a WebP", "libwebp-dev"); };
   }
-  if (begins(file.bytes, "RIFF") && begins(file.bytes, "WEBP", 8)) {
-    if constexpr (kHasWebp) return decode_webp(file);
-    file.refuse_kind(std::string("a WebP") + kInstall + "libwebp-dev" + kBuild);
+  return nullptr;
+}
+
+/// A way over the pixels of an image.
+struct Walk {
+  const std::uint8_t* first;
+  std::int64_t to_next_row;  ///< of the result, in bytes
+  std::int64_t to_next_column;
+};
+
+/// Copies the pixels on a walk. Tiles, as a walk along columns touches another line of the cache
+/// with each pixel.
+template <int kChannels>
+void copy_along(const Walk& walk, Image& result) {
+  constexpr std::int64_t kTile = 64;
+  for (std::int64_t top = 0; top < result.height; top += kTile) {
+    const std::int64_t bottom = std::min(top + kTile, result.height);
+    for (std::int64_t left = 0; left < result.width; left += kTile) {
+      const std::int64_t count = std::min(kTile, result.width - left);
+      for (std::int64_t row = top; row < bottom; ++row) {
+        const std::uint8_t* from = walk.first + row * walk.to_next_row + left * walk.to_next_column;
+        std::uint8_t* to = result.pixels.data() + (row * result.width + left) * kChannels;
+        for (std::int64_t i = 0; i < count; ++i, from += walk.to_next_column) {
+          to = std::copy_n(from, kChannels, to);
+        }
+      }
+    }
   }
-  const std::optional<OtherKind> kind = other_kind(file.bytes);
-  if (!kind) {
-    file.refuse(std::string("is not an image that can be read, which is ") + kReadable);
-  }
-  file.refuse_kind(std::string(kind->name) + ", which is not read in C++; convert it to PNG" +
-                   kind->remedy + ". Read are " + kReadable);
 }
 
 }  // namespace
@@ -170,28 +212,55 @@ Image upright(Image image, int orientation) {
       orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
   const bool from_bottom =
       orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image result = swaps ? empty_image(image.width, image.height, image.channels)
-                       : empty_image(image.height, image.width, image.channels);
-  for (std::int64_t row = 0; row < result.height; ++row) {
-    for (std::int64_t column = 0; column < result.width; ++column) {
-      std::int64_t y = swaps ? column : row;
-      std::int64_t x = swaps ? row : column;
-      if (from_bottom) y = image.height - 1 - y;
-      if (from_right) x = image.width - 1 - x;
-      const auto pixel = image.pixels.begin() + (y * image.width + x) * image.channels;
-      result.pixels.insert(result.pixels.end(), pixel, pixel + image.channels);
-    }
-  }
+  const std::int64_t row_bytes = image.width * image.channels;
+  const std::int64_t down = from_bottom ? -row_bytes : row_bytes;
+  const std::int64_t right = from_right ? -image.channels : image.channels;
+  const std::uint8_t* const first = image.pixels.data() +
+                                    (from_bottom ? (image.height - 1) * row_bytes : 0) +
+                                    (from_right ? row_bytes - image.channels : 0);
+  Image result = swaps ? filled_image(image.width, image.height, image.channels)
+                       : filled_image(image.height, image.width, image.channels);
+  const Walk walk = swaps ? Walk{first, right, down} : Walk{first, down, right};
+  const auto copy = image.channels == 3 ? copy_along<3> : copy_along<1>;
+  copy(walk, result);
   return result;
+}
+
+std::unique_ptr<EncodedImage> open_image(const ImageFile& file) try {
+  if (file.depth < 10 || file.depth > 16 || file.depth % 2 != 0) {
+    throw Error(ErrorCode::BadInput,
+                "depth is " + std::to_string(file.depth) + "; expected 10, 12, 14 or 16");
+  }
+  if (file.bytes.empty()) file.refuse("is empty (0 bytes): save or copy it anew");
+  const Open open = opener_of(file.bytes);
+  if (open != nullptr) return open(file);
+  const std::optional<OtherKind> kind = other_kind(file.bytes);
+  if (!kind) {
+    file.refuse(std::string("is not an image that can be read, which is ") + kReadable);
+  }
+  file.refuse_kind(std::string(kind->name) + ", which is not read in C++; convert it to PNG" +
+                   kind->remedy + ". Read are " + kReadable);
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::BackendFailure, "not enough memory to decode '" + file.path + "'");
+}
+
+std::unique_ptr<EncodedImage> open_known(const ImageFile& file) {
+  if (!file.bytes.empty() && opener_of(file.bytes) == nullptr) return nullptr;
+  try {
+    return open_image(file);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::Unsupported) throw;
+    return nullptr;
+  }
+}
+
+bool names_file(const Error& error, const std::string& path) {
+  return begins(error.what(), "'" + path + "' ");
 }
 
 Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels,
                    int depth, bool* is_dark) try {
-  if (depth < 10 || depth > 16 || depth % 2 != 0) {
-    throw Error(ErrorCode::BadInput,
-                "depth is " + std::to_string(depth) + "; expected 10, 12, 14 or 16");
-  }
-  return decode({bytes, path, max_pixels, depth, is_dark});
+  return open_image({bytes, path, max_pixels, depth, is_dark})->whole();
 } catch (const std::bad_alloc&) {
   throw Error(ErrorCode::BackendFailure, "not enough memory to decode '" + path + "'");
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "images/steps.h"
 #include "io/array_file.h"
@@ -13,7 +15,7 @@ namespace lenet {
 
 struct ImageFile {
   std::string_view bytes;
-  const std::string& path;  ///< for messages
+  std::string path;  ///< for messages
   std::int64_t max_pixels;
   int depth = 16;           ///< of the samples of a 16-bit picture
   bool* is_dark = nullptr;  ///< as decode_bytes
@@ -35,16 +37,43 @@ struct ImageFile {
 Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t max_pixels,
                    int depth = 16, bool* is_dark = nullptr);
 
+/// An image file that is decoded later: the errors of decode_bytes come here, or then.
+/// \param file its bytes have to outlive the result
+std::unique_ptr<EncodedImage> open_image(const ImageFile& file);
+
+/// As open_image(), for Python, where Pillow reads the kinds that C++ does not.
+/// \returns null for a file of such a kind
+std::unique_ptr<EncodedImage> open_known(const ImageFile& file);
+
+/// Whether an error is one of open_image() or of decoding, which name the file; those of the steps
+/// of a pipeline do not.
+bool names_file(const Error& error, const std::string& path);
+
 /// What to say of a dark one.
 constexpr const char* kDarkNote =
     "no sample of this 16-bit picture is above 4,095; if its camera has 12 bits, write "
     "\"depth\": 12 in preprocess.json";
 
+/// An image that was decoded.
+class DecodedImage final : public EncodedImage {
+ public:
+  explicit DecodedImage(Image image)
+      : EncodedImage(image.height, image.width, image.channels), image_(std::move(image)) {}
+
+  void keep(std::int64_t /*count*/) override {}
+  const std::uint8_t* row(std::int64_t y) override { return row_of(image_, y); }
+  Image whole() override { return std::move(image_); }
+  void finish() override {}
+
+ private:
+  Image image_;
+};
+
 /// Upright and opaque, 1 or 3 channels.
 /// \param file begins as its kind does
 /// \throws Error BadInput: damaged, cut short, over the limit of pixels or of scans; Unsupported:
 ///   of a kind that is not read.
-Image decode_jpeg(const ImageFile& file);
+std::unique_ptr<EncodedImage> open_jpeg(const ImageFile& file);
 Image decode_png(const ImageFile& file);
 Image decode_webp(const ImageFile& file);
 Image decode_bmp(const ImageFile& file);

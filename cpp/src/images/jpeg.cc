@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <csetjmp>
 #include <exception>
+#include <memory>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include "images/decoders.h"
 #include "lenet/interruption.h"
@@ -75,6 +78,7 @@ void cmyk_to_rgb(const std::vector<std::uint8_t>& row, std::uint8_t* rgb) {
 
 class Decoder {
  public:
+  /// Reads the header.
   explicit Decoder(const ImageFile& file) : file_(file) {
     info_.err = jpeg_std_error(&errors_);
     info_.client_data = this;
@@ -83,41 +87,36 @@ class Decoder {
     errors_.emit_message = [](j_common_ptr info, int level) {
       if (level < 0 && is_damage(info->err->msg_code)) give_up(info);
     };
+    try {
+      read_header();
+    } catch (...) {
+      jpeg_destroy_decompress(&info_);
+      throw;
+    }
   }
   ~Decoder() { jpeg_destroy_decompress(&info_); }
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  Image decode() {
-    call([this] {
-      jpeg_create_decompress(&info_);
-      info_.progress = &progress_;
-      jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(file_.bytes.data()),
-                   static_cast<unsigned long>(file_.bytes.size()));
-      jpeg_read_header(&info_, TRUE);
-    });
-    file_.check_size(info_.image_height, info_.image_width);
-    const int components = info_.num_components;
-    if (components != 1 && components != 3 && components != 4) {
-      file_.refuse("is a JPEG of " + std::to_string(components) +
-                   " components; save it anew, in grey or RGB");
-    }
-    info_.out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
-    Image image{{}, info_.image_height, info_.image_width, components == 1 ? 1 : 3};
-    const auto row_values = static_cast<std::size_t>(image.width * image.channels);
-    image.pixels.resize(static_cast<std::size_t>(image.height) * row_values);
-    std::vector<std::uint8_t> cmyk(components == 4 ? std::size_t{info_.image_width} * 4 : 0);
+  std::int64_t height() const noexcept { return info_.image_height; }
+  std::int64_t width() const noexcept { return info_.image_width; }
+  std::int64_t channels() const noexcept { return info_.num_components == 1 ? 1 : 3; }
+  /// The number of rows that were read.
+  std::int64_t done() const noexcept { return info_.output_scanline; }
+
+  /// Reads the next row.
+  void read(std::uint8_t* target) {
+    if (!is_started_) start();
     call([&] {
-      jpeg_start_decompress(&info_);
-      while (info_.output_scanline < info_.output_height) {
-        std::uint8_t* const target = image.pixels.data() + info_.output_scanline * row_values;
-        JSAMPROW row = cmyk.empty() ? target : cmyk.data();
-        jpeg_read_scanlines(&info_, &row, 1);
-        if (!cmyk.empty()) cmyk_to_rgb(cmyk, target);
-      }
-      jpeg_finish_decompress(&info_);
+      JSAMPROW row = cmyk_.empty() ? target : cmyk_.data();
+      jpeg_read_scanlines(&info_, &row, 1);
     });
-    return image;
+    if (!cmyk_.empty()) cmyk_to_rgb(cmyk_, target);
+  }
+
+  /// Reads what is behind the last row.
+  void finish() {
+    call([this] { jpeg_finish_decompress(&info_); });
   }
 
  private:
@@ -151,7 +150,33 @@ class Decoder {
     file_.refuse(std::string("is a damaged JPEG: ") + text.data());
   }
 
-  const ImageFile& file_;
+  void read_header() {
+    call([this] {
+      jpeg_create_decompress(&info_);
+      info_.progress = &progress_;
+      jpeg_mem_src(&info_, reinterpret_cast<const unsigned char*>(file_.bytes.data()),
+                   static_cast<unsigned long>(file_.bytes.size()));
+      jpeg_read_header(&info_, TRUE);
+    });
+    file_.check_size(info_.image_height, info_.image_width);
+    const int components = info_.num_components;
+    if (components != 1 && components != 3 && components != 4) {
+      file_.refuse("is a JPEG of " + std::to_string(components) +
+                   " components; save it anew, in grey or RGB");
+    }
+  }
+
+  void start() {
+    const int components = info_.num_components;
+    info_.out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
+    if (components == 4) cmyk_.resize(std::size_t{info_.image_width} * 4);
+    call([this] { jpeg_start_decompress(&info_); });
+    is_started_ = true;
+  }
+
+  ImageFile file_;
+  std::vector<std::uint8_t> cmyk_;  ///< a row, where the file has such
+  bool is_started_ = false;
   jpeg_decompress_struct info_{};
   jpeg_error_mgr errors_{};
   jpeg_progress_mgr progress_{};
@@ -159,11 +184,50 @@ class Decoder {
   std::jmp_buf before_{};
 };
 
+class JpegImage final : public EncodedImage {
+ public:
+  explicit JpegImage(std::unique_ptr<Decoder> decoder)
+      : EncodedImage(decoder->height(), decoder->width(), decoder->channels()),
+        decoder_(std::move(decoder)) {}
+
+  void keep(std::int64_t count) override { kept_ = count; }
+
+  const std::uint8_t* row(std::int64_t y) override {
+    rows_.resize(static_cast<std::size_t>(kept_ * width * channels));
+    while (decoder_->done() <= y) decoder_->read(slot(decoder_->done()));
+    return slot(y);
+  }
+
+  Image whole() override {
+    Image image = filled_image(height, width, channels);
+    const std::int64_t row_bytes = width * channels;
+    while (decoder_->done() < height) {
+      decoder_->read(image.pixels.data() + decoder_->done() * row_bytes);
+    }
+    decoder_->finish();
+    return image;
+  }
+
+  void finish() override {
+    row(height - 1);
+    decoder_->finish();
+  }
+
+ private:
+  std::uint8_t* slot(std::int64_t y) { return rows_.data() + y % kept_ * width * channels; }
+
+  std::unique_ptr<Decoder> decoder_;
+  std::int64_t kept_ = 1;
+  std::vector<std::uint8_t> rows_;  ///< the last ones, each where its number is modulo kept_
+};
+
 }  // namespace
 
-Image decode_jpeg(const ImageFile& file) {
+std::unique_ptr<EncodedImage> open_jpeg(const ImageFile& file) {
   const int orientation = read_segments(file);
-  return upright(Decoder(file).decode(), orientation);
+  auto image = std::make_unique<JpegImage>(std::make_unique<Decoder>(file));
+  if (orientation <= 1) return image;
+  return std::make_unique<DecodedImage>(upright(image->whole(), orientation));
 }
 
 }  // namespace lenet

@@ -13,13 +13,16 @@ namespace {
 constexpr int kFractionBits = 32 - 8 - 2;
 constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
 
-/// Which pixel each of `to` is taken from. Pillow adds up the step, so that it rounds as this does.
-std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to) {
+/// Returns the old pixel that each of `count` new ones is taken from, from the new pixel `first`
+/// on. Pillow adds up the step, so that it rounds as this does.
+std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::int64_t first,
+                                     std::int64_t count) {
   const double step = static_cast<double>(from) / static_cast<double>(to);
   double at = step * 0.5;
   std::vector<std::int32_t> pixels;
-  pixels.reserve(static_cast<std::size_t>(to));
-  for (std::int64_t i = 0; i < to; ++i, at += step) {
+  pixels.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < first + count; ++i, at += step) {
+    if (i < first) continue;
     pixels.push_back(static_cast<std::int32_t>(std::min(static_cast<std::int64_t>(at), from - 1)));
   }
   return pixels;
@@ -59,6 +62,11 @@ class Filter {
         scale_(static_cast<double>(from) / static_cast<double>(to)),
         inverse_(1.0 / std::max(scale_, 1.0)),
         support_(reach(interpolation) * std::max(scale_, 1.0)) {}
+
+  /// The most old pixels that a window has.
+  std::int64_t most() const noexcept {
+    return std::min(from_, static_cast<std::int64_t>(2 * support_) + 2);
+  }
 
   Window window(std::int64_t i) {
     const double centre = (static_cast<double>(i) + 0.5) * scale_;
@@ -121,14 +129,49 @@ std::uint8_t to_level(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kFractionBits, 0, 255));
 }
 
-/// \param weights of all windows, one after the other
+/// Some new columns, and the weights of their windows.
+struct Columns {
+  std::int64_t first = 0;  ///< in the result
+  std::vector<Window> windows;
+  /// Those of all windows, one after the other; empty for a single window that has too many.
+  std::vector<std::int32_t> weights;
+};
+
+/// Calls `action` with the columns from `left` on, as many at a time as weights are held.
+template <typename Action>
+void each_columns(std::int64_t width, std::int64_t left, Filter& filter, const Action& action) {
+  Columns columns;
+  InterruptionPoint point;
+  const auto act = [&] {
+    if (columns.windows.empty()) return;
+    action(columns);
+    columns.first += static_cast<std::int64_t>(columns.windows.size());
+    columns.windows.clear();
+    columns.weights.clear();
+  };
+  for (std::int64_t column = 0; column < width; ++column) {
+    const Window window = filter.window(left + column);
+    point.did(window.count);
+    if (columns.weights.size() + window.count > kHeldWeights) act();
+    columns.windows.push_back(window);
+    if (window.count > kHeldWeights) {
+      act();
+    } else {
+      filter.append(window, 0, window.count, columns.weights);
+    }
+  }
+  act();
+}
+
+/// \param row from the old pixel `first` on
 template <int kChannels>
-void resize_row(const std::uint8_t* row, const std::vector<Window>& windows,
-                const std::int32_t* weights, std::uint8_t* target) {
-  for (const Window& window : windows) {
+void resize_row(const std::uint8_t* row, std::int64_t first, const Columns& columns,
+                std::uint8_t* target) {
+  const std::int32_t* weights = columns.weights.data();
+  for (const Window& window : columns.windows) {
     std::array<std::int32_t, kChannels> sums;
     sums.fill(kHalf);
-    const std::uint8_t* pixel = row + window.first * kChannels;
+    const std::uint8_t* pixel = row + (window.first - first) * kChannels;
     for (const std::int32_t* const end = weights + window.count; weights != end; ++weights) {
       for (std::int32_t& sum : sums) sum += *weights * *pixel++;
     }
@@ -136,17 +179,16 @@ void resize_row(const std::uint8_t* row, const std::vector<Window>& windows,
   }
 }
 
-/// One new column, whose weights are too many to be held at once.
-/// \param weights memory for them
-void resize_long(const ImageView& image, const Filter& filter, const Window& window,
-                 std::vector<std::int32_t>& weights, Image& result, std::int64_t column) {
-  const std::int64_t channels = image.channels();
+/// One new column of all rows, whose weights are too many to be held at once.
+Image resize_long(Rows& image, const Filter& filter, const Window& window) {
+  const std::int64_t channels = image.channels;
   std::vector<std::int32_t> sums(static_cast<std::size_t>(image.height * channels), kHalf);
+  std::vector<std::int32_t> weights;
   InterruptionPoint point;
   each_part(filter, window, weights, [&](std::int64_t first) {
     for (std::int64_t row = 0; row < image.height; ++row) {
       point.did(weights.size() * static_cast<std::size_t>(channels));
-      const std::uint8_t* pixel = row_of(image, row) + first * channels;
+      const std::uint8_t* pixel = image.row(row) + first * channels;
       std::int32_t* const sum = sums.data() + row * channels;
       for (const std::int32_t weight : weights) {
         for (std::int64_t channel = 0; channel < channels; ++channel) {
@@ -155,85 +197,206 @@ void resize_long(const ImageView& image, const Filter& filter, const Window& win
       }
     }
   });
-  const std::int32_t* sum = sums.data();
-  for (std::int64_t row = 0; row < image.height; ++row) {
-    std::uint8_t* const pixel = result.pixels.data() + (row * result.width + column) * channels;
-    for (std::int64_t channel = 0; channel < channels; ++channel) pixel[channel] = to_level(*sum++);
-  }
-}
-
-Image resize_rows(const ImageView& image, std::int64_t width, Interpolation interpolation) {
-  Filter filter(image.width, width, interpolation);
-  const auto resize_one = image.channels() == 3 ? resize_row<3> : resize_row<1>;
-  Image result = filled_image(image.height, width, image.channels());
-  std::vector<Window> windows;  // of the columns from `done` on, whose weights are held
-  std::vector<std::int32_t> weights;
-  std::int64_t done = 0;
-  InterruptionPoint point;
-  const auto resize_held = [&] {
-    for (std::int64_t row = 0; row < image.height; ++row) {
-      point.did(weights.size() * static_cast<std::size_t>(result.channels));
-      resize_one(row_of(image, row), windows, weights.data(),
-                 result.pixels.data() + (row * width + done) * result.channels);
-    }
-    done += static_cast<std::int64_t>(windows.size());
-    windows.clear();
-    weights.clear();
-  };
-  for (std::int64_t column = 0; column < width; ++column) {
-    const Window window = filter.window(column);
-    point.did(window.count);
-    if (weights.size() + window.count > kHeldWeights) resize_held();
-    if (window.count > kHeldWeights) {
-      resize_long(image, filter, window, weights, result, column);
-      weights.clear();
-      ++done;
-      continue;
-    }
-    filter.append(window, 0, window.count, weights);
-    windows.push_back(window);
-  }
-  resize_held();
+  Image result = filled_image(image.height, 1, channels);
+  std::transform(sums.begin(), sums.end(), result.pixels.begin(), to_level);
   return result;
 }
+
+void resize_row(const std::uint8_t* row, std::int64_t first, std::int64_t channels,
+                const Columns& columns, std::uint8_t* target) {
+  const auto resize_one = channels == 3 ? resize_row<3> : resize_row<1>;
+  resize_one(row, first, columns, target);
+}
+
+/// Old rows with their new width. As many are held as a new row is made of.
+class ResizedRows {
+ public:
+  /// \param image has to outlive this
+  /// \param most rows that a new one is made of
+  ResizedRows(Rows& image, std::int64_t most)
+      : image_(image), held_(static_cast<std::size_t>(most)) {}
+
+  /// \param columns of the next rows, until it is called again
+  void begin(const Columns& columns) {
+    columns_ = &columns;
+    row_bytes_ = columns.windows.size() * static_cast<std::size_t>(image_.channels);
+    std::fill(held_.begin(), held_.end(), -1);
+    pixels_.resize(held_.size() * row_bytes_);
+  }
+
+  const std::uint8_t* row(std::int64_t y) {
+    const std::size_t slot = static_cast<std::size_t>(y) % held_.size();
+    std::uint8_t* const pixels = pixels_.data() + slot * row_bytes_;
+    if (std::exchange(held_[slot], y) != y) {
+      point_.did(columns_->weights.size() * static_cast<std::size_t>(image_.channels));
+      resize_row(image_.row(y), 0, image_.channels, *columns_, pixels);
+    }
+    return pixels;
+  }
+
+ private:
+  Rows& image_;
+  const Columns* columns_ = nullptr;
+  std::size_t row_bytes_ = 0;
+  std::vector<std::int64_t> held_;  ///< which row each slot has; -1: none
+  std::vector<std::uint8_t> pixels_;
+  InterruptionPoint point_;
+};
 
 /// Of its own, so that the compiler knows that the numbers do not overlap.
 void add_row(const std::uint8_t* row, std::size_t count, std::int32_t weight, std::int32_t* sums) {
   for (std::size_t x = 0; x < count; ++x) sums[x] += weight * row[x];
 }
 
-Image resize_columns(const ImageView& image, std::int64_t height, Interpolation interpolation) {
-  const std::int64_t row_bytes = image.width * image.channels();
-  const auto row_values = static_cast<std::size_t>(row_bytes);
-  Filter filter(image.height, height, interpolation);
-  Image result = filled_image(height, image.width, image.channels());
-  std::vector<std::int32_t> sums(row_values);
-  std::vector<std::int32_t> weights;
-  InterruptionPoint point;
-  for (std::int64_t i = 0; i < height; ++i) {
-    std::fill(sums.begin(), sums.end(), kHalf);
-    each_part(filter, filter.window(i), weights, [&](std::int64_t first) {
-      const std::uint8_t* row = row_of(image, first);
-      for (const std::int32_t weight : weights) {
-        point.did(row_values);
-        add_row(row, row_values, weight, sums.data());
-        row += image.row_bytes;
+/// Makes new rows of old ones.
+class RowBlender {
+ public:
+  RowBlender(std::int64_t from, std::int64_t to, Interpolation interpolation)
+      : filter_(from, to, interpolation) {}
+
+  std::int64_t most() const noexcept { return filter_.most(); }
+
+  /// \param values of a row
+  /// \param row_at returns the values of an old row
+  template <typename RowAt>
+  void blend(std::int64_t i, std::size_t values, const RowAt& row_at, std::uint8_t* target) {
+    sums_.assign(values, kHalf);
+    each_part(filter_, filter_.window(i), weights_, [&](std::int64_t row) {
+      for (const std::int32_t weight : weights_) {
+        point_.did(sums_.size());
+        add_row(row_at(row++), sums_.size(), weight, sums_.data());
       }
     });
-    std::transform(sums.begin(), sums.end(), result.pixels.data() + i * row_bytes, to_level);
+    std::transform(sums_.begin(), sums_.end(), target, to_level);
   }
-  return result;
-}
+
+ private:
+  Filter filter_;
+  std::vector<std::int32_t> sums_;
+  std::vector<std::int32_t> weights_;
+  InterruptionPoint point_;
+};
+
+/// A region of what Pillow's filters make of an image. At most some rows are held beside both.
+class Antialiased {
+ public:
+  Antialiased(Rows& image, const Scaling& scaling, const Region& region)
+      : image_(image),
+        scaling_(scaling),
+        region_(region),
+        result_(filled_image(region.height, region.width, image.channels)),
+        blender_(image.height, scaling.height, scaling.interpolation),
+        resized_(image, blender_.most()) {}
+
+  Image make() {
+    if (scaling_.width == image_.width) {
+      blend_rows();
+      return std::move(result_);
+    }
+    // The order matters, as there is rounding between; this is Pillow's since version 13.
+    const bool rows_are_blended_first =
+        image_.height - scaling_.height > 2 * (image_.width - scaling_.width) &&
+        scaling_.height < image_.height;
+    Filter filter(image_.width, scaling_.width, scaling_.interpolation);
+    each_columns(region_.width, region_.left, filter, [&](const Columns& columns) {
+      if (columns.weights.empty()) {
+        make_long_column(columns, filter);
+      } else if (scaling_.height == image_.height) {
+        resize_rows(columns);
+      } else if (rows_are_blended_first) {
+        blend_then_resize(columns);
+      } else {
+        resize_then_blend(columns);
+      }
+    });
+    return std::move(result_);
+  }
+
+ private:
+  std::size_t values_of(std::size_t columns) const {
+    return columns * static_cast<std::size_t>(result_.channels);
+  }
+
+  std::uint8_t* target(std::int64_t row, std::int64_t column = 0) {
+    return result_.pixels.data() + (row * result_.width + column) * result_.channels;
+  }
+
+  void blend_rows() {
+    const std::size_t values = values_of(static_cast<std::size_t>(region_.width));
+    const auto old_row = [&](std::int64_t y) {
+      return image_.row(y) + region_.left * result_.channels;
+    };
+    image_.keep(blender_.most());
+    for (std::int64_t i = 0; i < region_.height; ++i) {
+      blender_.blend(region_.top + i, values, old_row, target(i));
+    }
+  }
+
+  void resize_rows(const Columns& columns) {
+    InterruptionPoint point;
+    for (std::int64_t i = 0; i < region_.height; ++i) {
+      point.did(columns.weights.size() * static_cast<std::size_t>(result_.channels));
+      resize_row(image_.row(region_.top + i), 0, image_.channels, columns,
+                 target(i, columns.first));
+    }
+  }
+
+  void resize_then_blend(const Columns& columns) {
+    const std::size_t values = values_of(columns.windows.size());
+    resized_.begin(columns);
+    const auto old_row = [&](std::int64_t y) { return resized_.row(y); };
+    for (std::int64_t i = 0; i < region_.height; ++i) {
+      blender_.blend(region_.top + i, values, old_row, target(i, columns.first));
+    }
+  }
+
+  void blend_then_resize(const Columns& columns) {
+    const Window& last = columns.windows.back();
+    const std::int64_t first = columns.windows.front().first;
+    const std::size_t count = static_cast<std::size_t>(last.first - first) + last.count;
+    // Only what these columns are made of is blended.
+    blended_.resize(values_of(count));
+    const auto old_row = [&](std::int64_t y) { return image_.row(y) + first * result_.channels; };
+    image_.keep(blender_.most());
+    for (std::int64_t i = 0; i < region_.height; ++i) {
+      blender_.blend(region_.top + i, blended_.size(), old_row, blended_.data());
+      resize_row(blended_.data(), first, result_.channels, columns, target(i, columns.first));
+    }
+  }
+
+  /// An image so wide has few rows, so that the order of the two passes is always this one.
+  void make_long_column(const Columns& columns, const Filter& filter) {
+    const Image column = resize_long(image_, filter, columns.windows.front());
+    const auto old_row = [&](std::int64_t y) { return column.pixels.data() + y * column.channels; };
+    for (std::int64_t i = 0; i < region_.height; ++i) {
+      std::uint8_t* const to = target(i, columns.first);
+      if (scaling_.height == image_.height) {
+        std::copy_n(old_row(region_.top + i), column.channels, to);
+      } else {
+        blender_.blend(region_.top + i, values_of(1), old_row, to);
+      }
+    }
+  }
+
+  Rows& image_;
+  Scaling scaling_;
+  Region region_;
+  Image result_;
+  RowBlender blender_;
+  ResizedRows resized_;
+  std::vector<std::uint8_t> blended_;  ///< a row of the old width
+};
 
 }  // namespace
 
-Image pick(const ImageView& image, const std::vector<std::int32_t>& rows,
+Image pick(Rows& image, const std::vector<std::int32_t>& rows,
            const std::vector<std::int32_t>& columns) {
   Image result = empty_image(static_cast<std::int64_t>(rows.size()),
-                             static_cast<std::int64_t>(columns.size()), image.channels());
-  for (const std::int64_t row : rows) {
+                             static_cast<std::int64_t>(columns.size()), image.channels);
+  for (const std::int64_t y : rows) {
+    const std::uint8_t* const row = image.row(y);
     for (const std::int64_t column : columns) {
-      const std::uint8_t* pixel = row_of(image, row) + column * result.channels;
+      const std::uint8_t* pixel = row + column * result.channels;
       result.pixels.insert(result.pixels.end(), pixel, pixel + result.channels);
     }
   }
@@ -248,21 +411,27 @@ void require_resized_pixels(std::int64_t old_height, std::int64_t old_width, std
                                        std::to_string(kMaxImagePixels) + ": crop the image first");
 }
 
-Image resize(const ImageView& image, std::int64_t height, std::int64_t width,
-             Interpolation interpolation, Library library) {
-  if (height == image.height && width == image.width) return copy_of(image);
-  require_resized_pixels(image.height, image.width, height, width);
-  if (library == Library::OpenCv) return resize_as_opencv(image, height, width, interpolation);
-  if (interpolation == Interpolation::Nearest) {
-    return pick(image, nearest_of(image.height, height), nearest_of(image.width, width));
+Image resize(Rows& rows, const Scaling& scaling, const Region& region) {
+  if (scaling.height == rows.height && scaling.width == rows.width) return copy_of(rows, region);
+  require_resized_pixels(rows.height, rows.width, scaling.height, scaling.width);
+  if (scaling.library == Library::OpenCv) return resize_as_opencv(rows, scaling, region);
+  if (scaling.interpolation == Interpolation::Nearest) {
+    return pick(rows, nearest_of(rows.height, scaling.height, region.top, region.height),
+                nearest_of(rows.width, scaling.width, region.left, region.width));
   }
-  if (height == image.height) return resize_rows(image, width, interpolation);
-  if (width == image.width) return resize_columns(image, height, interpolation);
-  // The order matters, as there is rounding between; this is Pillow's since version 13.
-  if (image.height - height > 2 * (image.width - width) && height < image.height) {
-    return resize_rows(resize_columns(image, height, interpolation), width, interpolation);
-  }
-  return resize_columns(resize_rows(image, width, interpolation), height, interpolation);
+  return Antialiased(rows, scaling, region).make();
+}
+
+Image resize(const ImageView& image, const Scaling& scaling) {
+  ImageRows rows(image);
+  return resize(rows, scaling, {0, 0, scaling.height, scaling.width});
+}
+
+bool takes_rows_in_order(std::int64_t width, const Scaling& scaling, const Region& region) {
+  if (scaling.library == Library::OpenCv) return region.width <= kHeldColumns;
+  if (scaling.interpolation == Interpolation::Nearest || scaling.width == width) return true;
+  const Filter filter(width, scaling.width, scaling.interpolation);
+  return filter.most() <= static_cast<std::int64_t>(kHeldWeights) / region.width;
 }
 
 }  // namespace lenet

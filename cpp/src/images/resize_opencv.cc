@@ -13,10 +13,6 @@ namespace {
 // OpenCV's fixed point: weights have 11 bits, along one axis and then along the other.
 constexpr int kWeightBits = 11;
 
-/// New columns are computed so many at a time: what is known of a column takes some 40 times the
-/// memory of its pixel.
-constexpr std::int64_t kHeldColumns = 4096;
-
 /// Calls `action` with the first and the number of each part of `columns`.
 template <typename Action>
 void each_part(std::int64_t columns, const Action& action) {
@@ -30,11 +26,13 @@ double ratio(std::int64_t from, std::int64_t to) {
   return 1.0 / (static_cast<double>(to) / static_cast<double>(from));
 }
 
-std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to) {
+/// As Pillow's in resize.cc.
+std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::int64_t first,
+                                     std::int64_t count) {
   const double scale = ratio(from, to);
   std::vector<std::int32_t> pixels;
-  pixels.reserve(static_cast<std::size_t>(to));
-  for (std::int64_t i = 0; i < to; ++i) {
+  pixels.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = first; i < first + count; ++i) {
     const double at = std::floor(static_cast<double>(i) * scale);
     pixels.push_back(static_cast<std::int32_t>(std::min(static_cast<std::int64_t>(at), from - 1)));
   }
@@ -93,18 +91,18 @@ Taps<kCount> taps_of(std::int64_t from, std::int64_t to, bool area, std::int64_t
   return taps;
 }
 
-template <int kCount>
+template <int kCount, int kChannels>
 void resize_row(const std::uint8_t* pixels, const std::vector<Taps<kCount>>& columns,
-                std::int64_t channels, std::vector<std::int32_t>& result) {
-  result.clear();
+                std::int32_t* result) {
   for (const Taps<kCount>& taps : columns) {
-    for (std::int64_t channel = 0; channel < channels; ++channel) {
-      std::int32_t sum = 0;
-      for (std::size_t k = 0; k < kCount; ++k) {
-        sum += taps.weights[k] * pixels[taps.pixels[k] * channels + channel];
+    std::array<std::int32_t, kChannels> sums{};
+    for (std::size_t k = 0; k < kCount; ++k) {
+      const std::uint8_t* const pixel = pixels + taps.pixels[k] * kChannels;
+      for (std::size_t channel = 0; channel < kChannels; ++channel) {
+        sums[channel] += taps.weights[k] * pixel[channel];
       }
-      result.push_back(sum);
     }
+    result = std::copy(sums.begin(), sums.end(), result);
   }
 }
 
@@ -129,28 +127,32 @@ struct HeldColumns {
   std::array<std::vector<std::int32_t>, kCount> rows;
 };
 
+/// \param first, count of the columns of the region
 template <int kCount>
-void resize_columns(const ImageView& image, bool area, std::int64_t first, std::int64_t count,
-                    HeldColumns<kCount>& columns_held, Image& result) {
+void resize_columns(Rows& image, const Scaling& scaling, const Region& region, std::int64_t first,
+                    std::int64_t count, HeldColumns<kCount>& columns_held, Image& result) {
+  const bool area = scaling.interpolation == Interpolation::Area;
   std::vector<Taps<kCount>>& columns = columns_held.taps;
   columns.clear();
   for (std::int64_t i = first; i < first + count; ++i) {
-    columns.push_back(taps_of<kCount>(image.width, result.width, area, i));
+    columns.push_back(taps_of<kCount>(image.width, scaling.width, area, region.left + i));
   }
   const std::size_t row_values = columns.size() * static_cast<std::size_t>(result.channels);
   auto& resized = columns_held.rows;
+  for (std::vector<std::int32_t>& row : resized) row.resize(row_values);
+  const auto resize_one = result.channels == 3 ? resize_row<kCount, 3> : resize_row<kCount, 1>;
   std::array<std::int64_t, kCount> held;  // which old rows these are
   held.fill(-1);
   InterruptionPoint point;
-  for (std::int64_t i = 0; i < result.height; ++i) {
+  for (std::int64_t i = 0; i < region.height; ++i) {
     point.did(kCount * row_values);
-    const auto taps = taps_of<kCount>(image.height, result.height, area, i);
+    const auto taps = taps_of<kCount>(image.height, scaling.height, area, region.top + i);
     std::array<const std::int32_t*, kCount> rows;
     for (std::size_t k = 0; k < kCount; ++k) {
       const std::int64_t row = taps.pixels[k];
       const auto slot = static_cast<std::size_t>(row % kCount);
       if (std::exchange(held[slot], row) != row) {
-        resize_row(row_of(image, row), columns, result.channels, resized[slot]);
+        resize_one(image.row(row), columns, resized[slot].data());
       }
       rows[k] = resized[slot].data();
     }
@@ -164,12 +166,11 @@ void resize_columns(const ImageView& image, bool area, std::int64_t first, std::
 }
 
 template <int kCount>
-Image resize_taps(const ImageView& image, std::int64_t height, std::int64_t width,
-                  bool area = false) {
-  Image result = filled_image(height, width, image.channels());
+Image resize_taps(Rows& image, const Scaling& scaling, const Region& region) {
+  Image result = filled_image(region.height, region.width, image.channels);
   HeldColumns<kCount> held;
-  each_part(width, [&](std::int64_t first, std::int64_t count) {
-    resize_columns<kCount>(image, area, first, count, held, result);
+  each_part(region.width, [&](std::int64_t first, std::int64_t count) {
+    resize_columns<kCount>(image, scaling, region, first, count, held, result);
   });
   return result;
 }
@@ -187,17 +188,22 @@ std::int64_t whole_ratio(std::int64_t from, std::int64_t to) {
   return std::abs(scale - whole) < DBL_EPSILON ? static_cast<std::int64_t>(whole) : 0;
 }
 
-Image mean_of_blocks(const ImageView& image, std::int64_t rows, std::int64_t columns) {
+Image mean_of_blocks(Rows& image, std::int64_t rows, std::int64_t columns, const Region& region) {
   const float part = 1.0F / static_cast<float>(rows * columns);
-  Image result = empty_image(image.height / rows, image.width / columns, image.channels());
+  Image result = empty_image(region.height, region.width, image.channels);
+  std::vector<const std::uint8_t*> lines(static_cast<std::size_t>(rows));
+  image.keep(rows);
   InterruptionPoint point;
-  for (std::int64_t y = 0; y < result.height * rows; y += rows) {
-    point.did(static_cast<std::size_t>(rows) * image.row_bytes);
-    for (std::int64_t x = 0; x < result.width * columns; x += columns) {
+  for (std::int64_t i = region.top; i < region.top + region.height; ++i) {
+    point.did(static_cast<std::size_t>(rows * columns * region.width * result.channels));
+    std::int64_t y = i * rows;
+    for (const std::uint8_t*& line : lines) line = image.row(y++);
+    for (std::int64_t j = region.left; j < region.left + region.width; ++j) {
+      const std::int64_t x = j * columns;
       for (std::int64_t channel = 0; channel < result.channels; ++channel) {
         std::int64_t sum = 0;
-        for (std::int64_t row = y; row < y + rows; ++row) {
-          const std::uint8_t* pixel = row_of(image, row) + x * result.channels + channel;
+        for (const std::uint8_t* const line : lines) {
+          const std::uint8_t* const pixel = line + x * result.channels + channel;
           for (std::int64_t column = 0; column < columns; ++column) {
             sum += pixel[column * result.channels];
           }
@@ -270,12 +276,13 @@ void add_row(const std::vector<float>& row, float weight, std::vector<float>& su
   for (std::size_t x = 0; x < row.size(); ++x) sums[x] += weight * row[x];
 }
 
-void shrink_columns(const ImageView& image, std::int64_t first, std::int64_t count,
-                    ShrunkColumns& held, Image& result) {
+/// \param first, count of the columns of the region
+void shrink_columns(Rows& image, const Scaling& scaling, const Region& region, std::int64_t first,
+                    std::int64_t count, ShrunkColumns& held, Image& result) {
   auto& [columns, row, sums] = held;
   columns.clear();
   for (std::int64_t i = first; i < first + count; ++i) {
-    columns.push_back(cover_of(image.width, result.width, i));
+    columns.push_back(cover_of(image.width, scaling.width, region.left + i));
   }
   const std::int64_t channels = result.channels;
   const auto shrink_one = channels == 3 ? shrink_row<3> : shrink_row<1>;
@@ -283,9 +290,9 @@ void shrink_columns(const ImageView& image, std::int64_t first, std::int64_t cou
   InterruptionPoint point;
   for (std::int64_t i = 0; i < result.height; ++i) {
     sums.assign(row.size(), 0.0F);
-    cover_of(image.height, result.height, i).each([&](std::int64_t y, float of_row) {
-      point.did(image.row_bytes);
-      shrink_one(row_of(image, y), held.covers, held.row.data());
+    cover_of(image.height, scaling.height, region.top + i).each([&](std::int64_t y, float of_row) {
+      point.did(static_cast<std::size_t>(image.width * image.channels));
+      shrink_one(image.row(y), held.covers, held.row.data());
       add_row(held.row, of_row, held.sums);
     });
     std::uint8_t* const target = result.pixels.data() + (i * result.width + first) * channels;
@@ -293,39 +300,42 @@ void shrink_columns(const ImageView& image, std::int64_t first, std::int64_t cou
   }
 }
 
-Image resize_area(const ImageView& image, std::int64_t height, std::int64_t width) {
-  if (ratio(image.height, height) < 1 || ratio(image.width, width) < 1) {
-    return resize_taps<2>(image, height, width, true);
+Image resize_area(Rows& image, const Scaling& scaling, const Region& region) {
+  if (ratio(image.height, scaling.height) < 1 || ratio(image.width, scaling.width) < 1) {
+    return resize_taps<2>(image, scaling, region);
   }
-  const std::int64_t rows = whole_ratio(image.height, height);
-  const std::int64_t columns = whole_ratio(image.width, width);
-  if (rows > 0 && columns > 0) return mean_of_blocks(image, rows, columns);
-  Image result = filled_image(height, width, image.channels());
+  const std::int64_t rows = whole_ratio(image.height, scaling.height);
+  const std::int64_t columns = whole_ratio(image.width, scaling.width);
+  if (rows > 0 && columns > 0) return mean_of_blocks(image, rows, columns, region);
+  Image result = filled_image(region.height, region.width, image.channels);
+  image.keep(2);  // the last that a new row covers in part, the next one does too
   ShrunkColumns held;
-  each_part(width, [&](std::int64_t first, std::int64_t count) {
-    shrink_columns(image, first, count, held, result);
+  each_part(region.width, [&](std::int64_t first, std::int64_t count) {
+    shrink_columns(image, scaling, region, first, count, held, result);
   });
   return result;
 }
 
 }  // namespace
 
-Image resize_as_opencv(const ImageView& image, std::int64_t height, std::int64_t width,
-                       Interpolation interpolation) {
-  switch (interpolation) {
+Image resize_as_opencv(Rows& image, const Scaling& scaling, const Region& region) {
+  switch (scaling.interpolation) {
     case Interpolation::Nearest:
-      return pick(image, nearest_of(image.height, height), nearest_of(image.width, width));
+      return pick(image, nearest_of(image.height, scaling.height, region.top, region.height),
+                  nearest_of(image.width, scaling.width, region.left, region.width));
     case Interpolation::Bicubic:
-      return resize_taps<4>(image, height, width);
+      return resize_taps<4>(image, scaling, region);
     case Interpolation::Area:
-      return resize_area(image, height, width);
+      return resize_area(image, scaling, region);
     case Interpolation::Bilinear:
     case Interpolation::Lanczos:  // is Pillow's only (description.cc)
       break;
   }
   // Exactly half is the mean of four pixels.
-  if (image.height == 2 * height && image.width == 2 * width) return mean_of_blocks(image, 2, 2);
-  return resize_taps<2>(image, height, width);
+  if (image.height == 2 * scaling.height && image.width == 2 * scaling.width) {
+    return mean_of_blocks(image, 2, 2, region);
+  }
+  return resize_taps<2>(image, scaling, region);
 }
 
 }  // namespace lenet

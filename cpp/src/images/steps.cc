@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
+#include <optional>
 #include <utility>
 
 #include "io/printable.h"
@@ -97,9 +99,13 @@ void require_steps(const std::vector<ImageStep>& steps, Extent extent) {
   }
 }
 
+Scaling scaling_of(const Resize& step, const Extent& image) {
+  const Extent to = extent_after(step, image);
+  return {to.height, to.width, step.interpolation, step.library};
+}
+
 Image apply_step(const Resize& step, const ImageView& image) {
-  const Extent to = extent_after(step, {image.height, image.width});
-  return resize(image, to.height, to.width, step.interpolation, step.library);
+  return resize(image, scaling_of(step, {image.height, image.width}));
 }
 
 std::int64_t half(std::int64_t difference, Rounding rounding) {
@@ -139,19 +145,54 @@ Image bordered(const Image& image, const CenterCrop& step, std::int64_t top, std
   return result;
 }
 
+/// Which part of a resized image is computed: what a crop cuts off is not.
+struct ResizedPart {
+  ResizedPart(const Scaling& to, const std::optional<CenterCrop>& step)
+      : scaling(to), region{0, 0, to.height, to.width}, crop(step) {
+    if (!crop) return;
+    extent_after(*crop, {to.height, to.width});
+    const Taken rows(to.height, crop->height, *crop);
+    const Taken columns(to.width, crop->width, *crop);
+    region = {rows.first, columns.first, rows.count, columns.count};
+    top_border = rows.border;
+    left_border = columns.border;
+  }
+
+  Image make(Rows& rows) const {
+    Image middle = resize(rows, scaling, region);
+    const bool has_border = crop && (region.height != crop->height || region.width != crop->width);
+    return has_border ? bordered(middle, *crop, top_border, left_border) : middle;
+  }
+
+  /// How many of the steps it is.
+  std::size_t steps() const noexcept { return crop ? 2 : 1; }
+
+  Scaling scaling;
+  Region region;
+  std::optional<CenterCrop> crop;
+  std::int64_t top_border = 0;
+  std::int64_t left_border = 0;
+};
+
 Image apply_step(const CenterCrop& step, const ImageView& image) {
-  extent_after(step, {image.height, image.width});
-  const Taken rows(image.height, step.height, step);
-  const Taken columns(image.width, step.width, step);
-  Image middle = copy_of({row_of(image, rows.first) + columns.first * image.channels(), rows.count,
-                          columns.count, image.row_bytes, image.format});
-  const bool whole = rows.count == step.height && columns.count == step.width;
-  return whole ? middle : bordered(middle, step, rows.border, columns.border);
+  ImageRows rows(image);
+  return ResizedPart({image.height, image.width, Interpolation::Nearest}, step).make(rows);
+}
+
+CenterCrop crop_of(const CropShare& step, const Extent& image) {
+  const Extent to = extent_after(step, image);
+  return {to.height, to.width, Rounding::Down};
 }
 
 Image apply_step(const CropShare& step, const ImageView& image) {
-  const Extent to = extent_after(step, {image.height, image.width});
-  return apply_step(CenterCrop{to.height, to.width, Rounding::Down}, image);
+  return apply_step(crop_of(step, {image.height, image.width}), image);
+}
+
+/// The crop that a step is for an image of this size; nothing where it is another step.
+std::optional<CenterCrop> crop_of(const ImageStep& step, const Extent& image) {
+  if (const auto* crop = std::get_if<CenterCrop>(&step)) return *crop;
+  if (const auto* share = std::get_if<CropShare>(&step)) return crop_of(*share, image);
+  return std::nullopt;
 }
 
 /// \param tensor [channels, height, width], in the upper left corner of the result
@@ -212,27 +253,33 @@ bool is_mostly_transparent(const Image& image) {
 
 std::int64_t channels_of(Mode mode) { return mode == Mode::Grey ? 1 : 3; }
 
-Image copy_of(const ImageView& image) {
-  Image result = empty_image(image.height, image.width, image.channels());
-  for (std::int64_t row = 0; row < image.height; ++row) {
-    const std::uint8_t* begin = row_of(image, row);
-    result.pixels.insert(result.pixels.end(), begin, begin + image.width * result.channels);
+Image copy_of(Rows& rows, const Region& region) {
+  Image result = empty_image(region.height, region.width, rows.channels);
+  for (std::int64_t row = 0; row < region.height; ++row) {
+    const std::uint8_t* const begin = rows.row(region.top + row) + region.left * result.channels;
+    result.pixels.insert(result.pixels.end(), begin, begin + region.width * result.channels);
   }
   return result;
 }
 
+Image copy_of(const ImageView& image) {
+  ImageRows rows(image);
+  return copy_of(rows, {0, 0, image.height, image.width});
+}
+
 Image to_channels(const ImageView& image, std::int64_t channels) {
-  Image result = empty_image(image.height, image.width, channels);
+  Image result = filled_image(image.height, image.width, channels);
+  std::uint8_t* to = result.pixels.data();
   const std::size_t red = image.format == PixelFormat::Bgr ? 2 : 0;
   for (std::int64_t row = 0; row < image.height; ++row) {
     const std::uint8_t* pixel = row_of(image, row);
     for (std::int64_t x = 0; x < image.width; ++x, pixel += image.channels()) {
       if (channels == 3) {
-        result.pixels.insert(result.pixels.end(), 3, *pixel);
+        to = std::fill_n(to, 3, *pixel);
       } else {
         const unsigned sum =
             19595U * pixel[red] + 38470U * pixel[1] + 7471U * pixel[2 - red] + 32768U;
-        result.pixels.push_back(static_cast<std::uint8_t>(sum >> 16));
+        *to++ = static_cast<std::uint8_t>(sum >> 16);
       }
     }
   }
@@ -298,6 +345,61 @@ ImageView view_of(const Image& image) {
   return image;
 }
 
+/// The resize that begins at a step, with the crop behind it; nothing where it is another step.
+std::optional<ResizedPart> first_part(const std::vector<ImageStep>& steps, std::size_t at,
+                                      const Extent& image) {
+  const auto* const step = at < steps.size() ? std::get_if<Resize>(&steps[at]) : nullptr;
+  if (step == nullptr) return std::nullopt;
+  const Scaling scaling = scaling_of(*step, image);
+  if (at + 1 == steps.size()) return ResizedPart(scaling, std::nullopt);
+  return ResizedPart(scaling, crop_of(steps[at + 1], {scaling.height, scaling.width}));
+}
+
+/// Runs the steps from `at` on.
+/// \param current the image, which may be that of `held`
+/// \param held becomes the result, unless there is no step
+void run_steps(const std::vector<ImageStep>& steps, std::size_t at, ImageView current,
+               Image& held) {
+  while (at < steps.size()) {
+    check_interruption();
+    const auto part = first_part(steps, at, {current.height, current.width});
+    if (part) {
+      ImageRows rows(current);
+      held = part->make(rows);
+      at += part->steps();
+    } else {
+      held = run_step(steps[at++], current);
+    }
+    current = held;
+  }
+}
+
+/// Rows that are converted as to_channels() does.
+class ConvertedRows final : public Rows {
+ public:
+  ConvertedRows(Rows& rows, std::int64_t to) : Rows(rows.height, rows.width, to), rows_(rows) {}
+
+  void keep(std::int64_t count) override { kept_.resize(static_cast<std::size_t>(count)); }
+
+  const std::uint8_t* row(std::int64_t y) override {
+    Converted& slot = kept_[static_cast<std::size_t>(y) % kept_.size()];
+    if (std::exchange(slot.y, y) != y) {
+      const PixelFormat format = rows_.channels == 1 ? PixelFormat::Grey : PixelFormat::Rgb;
+      slot.image = to_channels({rows_.row(y), 1, width, 0, format}, channels);
+    }
+    return slot.image.pixels.data();
+  }
+
+ private:
+  struct Converted {
+    std::int64_t y = -1;
+    Image image;
+  };
+
+  Rows& rows_;
+  std::vector<Converted> kept_ = std::vector<Converted>(1);
+};
+
 /// Prepares pixels that have blue first.
 ImageStep blue_first(ImageStep step) {
   auto* const crop = std::get_if<CenterCrop>(&step);
@@ -310,12 +412,20 @@ ImageStep blue_first(ImageStep step) {
 Image ImagePipeline::prepare(const Image& image) const { return prepare(view_of(image)); }
 
 Image ImagePipeline::prepare(const ImageView& image) const {
-  if (pads()) {
-    throw Error(ErrorCode::Unsupported,
-                "this preprocessing pads the normalized values with zeros, which pixels do not "
-                "have: give the model its tensor, as lenet_classify and Python make it");
-  }
+  require_pixels();
   return resized(image);
+}
+
+Image ImagePipeline::prepare(EncodedImage& image) const {
+  require_pixels();
+  return resized(image);
+}
+
+void ImagePipeline::require_pixels() const {
+  if (!pads()) return;
+  throw Error(ErrorCode::Unsupported,
+              "this preprocessing pads the normalized values with zeros, which pixels do not "
+              "have: give the model its tensor, as lenet_classify and Python make it");
 }
 
 Image ImagePipeline::resized(const ImageView& image) const {
@@ -341,21 +451,19 @@ Image ImagePipeline::resized(const ImageView& image) const {
   // Blue stays first until the image is small: of the steps only a fill has an order.
   const bool reversed = image.format == PixelFormat::Bgr || image.format == PixelFormat::Bgra;
   Image held;
-  const auto hold = [&](Image made) {
-    held = std::move(made);
-    current = held;
-  };
   if (pixel_bytes == 4) {
-    hold(opaque(copy_of(current)));
+    held = opaque(copy_of(current));
+    current = held;
     if (reversed) current.format = PixelFormat::Bgr;
   }
-  const bool converts = current.channels() != channels();
-  if (converts) hold(to_channels(current, channels()));
-  for (const ImageStep& step : state_->image_steps) {
-    check_interruption();
-    hold(run_step(reversed ? blue_first(step) : step, current));
+  if (current.channels() != channels()) {
+    held = to_channels(current, channels());
+    current = held;
   }
-  if (held.pixels.empty()) hold(copy_of(current));
+  std::vector<ImageStep> steps = state_->image_steps;
+  if (reversed) std::transform(steps.begin(), steps.end(), steps.begin(), blue_first);
+  run_steps(steps, 0, current, held);
+  if (held.pixels.empty()) held = copy_of(current);
   if (reversed && channels() == 3) {
     for (std::size_t i = 0; i < held.pixels.size(); i += 3) {
       std::swap(held.pixels[i], held.pixels[i + 2]);
@@ -364,13 +472,37 @@ Image ImagePipeline::resized(const ImageView& image) const {
   return held;
 }
 
+Image ImagePipeline::resized(EncodedImage& image) const try {
+  const std::vector<ImageStep>& steps = state_->image_steps;
+  require_steps(steps, {image.height, image.width});
+  const auto part = first_part(steps, 0, {image.height, image.width});
+  if (!part || !takes_rows_in_order(image.width, part->scaling, part->region)) {
+    return resized(image.whole());
+  }
+  Image made;
+  if (image.channels == channels()) {
+    made = part->make(image);
+  } else {
+    ConvertedRows converted(image, channels());
+    made = part->make(converted);
+  }
+  image.finish();
+  run_steps(steps, part->steps(), made, made);
+  return made;
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::BackendFailure, "not enough memory to decode and prepare an image");
+}
+
 TensorView ImagePipeline::view(const std::uint8_t* pixels, Shape shape) const {
   return {nullptr, std::move(shape), pixels, &state_->table};
 }
 
 Tensor ImagePipeline::operator()(const Image& image) const { return (*this)(view_of(image)); }
-Tensor ImagePipeline::operator()(const ImageView& image) const {
-  Tensor tensor = values_of(resized(image), state_->table);
+Tensor ImagePipeline::operator()(const ImageView& image) const { return to_tensor(resized(image)); }
+Tensor ImagePipeline::operator()(EncodedImage& image) const { return to_tensor(resized(image)); }
+
+Tensor ImagePipeline::to_tensor(const Image& image) const {
+  Tensor tensor = values_of(image, state_->table);
   return pads() ? padded(tensor, state_->pad) : tensor;
 }
 

@@ -25,13 +25,68 @@ inline Image filled_image(std::int64_t height, std::int64_t width, std::int64_t 
   return image;
 }
 
-/// Copies the pixels as they are; the order of the channels stays.
-Image copy_of(const ImageView& image);
-
 /// \param image with `row_bytes`, as everywhere in here
 inline const std::uint8_t* row_of(const ImageView& image, std::int64_t row) {
   return image.pixels + static_cast<std::size_t>(row) * image.row_bytes;
 }
+
+/// The rows of an image, which are asked for from the first to the last, as a file is decoded.
+class Rows {
+ public:
+  Rows(std::int64_t rows, std::int64_t columns, std::int64_t values)
+      : height(rows), width(columns), channels(values) {}
+  virtual ~Rows() = default;
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+
+  /// Has the last `count` rows that are asked for stay where they are; 1 by default. Called before
+  /// the first is.
+  virtual void keep(std::int64_t count) = 0;
+  /// \param y as large as before, or larger; or one that is kept
+  virtual const std::uint8_t* row(std::int64_t y) = 0;
+
+  const std::int64_t height;
+  const std::int64_t width;
+  const std::int64_t channels;
+};
+
+/// The rows of an image that is in memory, in any order.
+class ImageRows final : public Rows {
+ public:
+  /// \param image its pixels have to outlive this
+  explicit ImageRows(const ImageView& image)
+      : Rows(image.height, image.width, image.channels()), image_(image) {}
+
+  void keep(std::int64_t /*count*/) override {}
+  const std::uint8_t* row(std::int64_t y) override { return row_of(image_, y); }
+
+ private:
+  ImageView image_;
+};
+
+/// An image file that is decoded by whole(), or row by row.
+class EncodedImage : public Rows {
+ public:
+  using Rows::Rows;
+
+  /// Decodes all of it. No row may have been asked for.
+  /// \throws Error as decode_image.
+  virtual Image whole() = 0;
+  /// Decodes what no row was asked for, as damage is an error wherever it is.
+  virtual void finish() = 0;
+};
+
+/// A part of an image, in pixels.
+struct Region {
+  std::int64_t top;
+  std::int64_t left;
+  std::int64_t height;
+  std::int64_t width;
+};
+
+/// Copies the pixels of a region as they are; the order of the channels stays.
+Image copy_of(Rows& rows, const Region& region);
+Image copy_of(const ImageView& image);
 
 /// "640 x 480", for messages.
 inline std::string size_text(std::int64_t height, std::int64_t width) {
@@ -136,15 +191,24 @@ inline std::uint8_t divide_by_255(unsigned value) {
 Image opaque(Image image);
 
 /// The pixels at these rows and columns.
-Image pick(const ImageView& image, const std::vector<std::int32_t>& rows,
+Image pick(Rows& image, const std::vector<std::int32_t>& rows,
            const std::vector<std::int32_t>& columns);
 
 /// \throws Error BadInput when the result of a resize has more than kMaxImagePixels.
 void require_resized_pixels(std::int64_t old_height, std::int64_t old_width, std::int64_t height,
                             std::int64_t width);
 
-/// The same bits as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own
-/// builds differ. A size that stays changes nothing.
+/// To which size an image is resized, and how.
+struct Scaling {
+  std::int64_t height;
+  std::int64_t width;
+  Interpolation interpolation;
+  Library library = Library::Pillow;
+};
+
+/// Makes a region of the resized image; no other pixels of it are computed. They are the same bits
+/// as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own builds differ. A
+/// size that stays changes nothing.
 ///
 /// Pillow's bilinear, bicubic and lanczos are antialiased: when the image becomes smaller, the
 /// filter becomes wider. Weights are of 22 bits; between the two passes values are rounded to 8
@@ -152,17 +216,23 @@ void require_resized_pixels(std::int64_t old_height, std::int64_t old_width, std
 /// width.
 ///
 /// Time and memory are linear in the pixels of both images, whatever their shapes.
+/// \param rows may be asked for again from the first on, unless takes_rows_in_order()
 /// \throws Error BadInput when the result has more than kMaxImagePixels.
-Image resize(const ImageView& image, std::int64_t height, std::int64_t width,
-             Interpolation interpolation, Library library = Library::Pillow);
+Image resize(Rows& rows, const Scaling& scaling, const Region& region);
+Image resize(const ImageView& image, const Scaling& scaling);
+
+/// Whether a resize asks for each row of an image of this width once, from the first to the last.
+bool takes_rows_in_order(std::int64_t width, const Scaling& scaling, const Region& region);
 
 /// `cv::resize` of OpenCV 4.6 to 5.0 for 8-bit images (modules/imgproc/src/resize.cpp): two pixels
 /// along each axis, or four for bicubic, however much the image shrinks, with weights of 11 bits
 /// and no rounding between the passes; area is the mean of what a new pixel covers, in float32, or,
 /// where an axis grows, two pixels whose weights are those of their parts.
-/// \param height, width not those of the image
-Image resize_as_opencv(const ImageView& image, std::int64_t height, std::int64_t width,
-                       Interpolation interpolation);
+/// \param scaling to another size than that of the image
+Image resize_as_opencv(Rows& image, const Scaling& scaling, const Region& region);
+/// New columns are computed so many at a time: what is known of a column takes some 40 times the
+/// memory of its pixel.
+constexpr std::int64_t kHeldColumns = 4096;
 
 /// cpp/src/images/digit.md defines it.
 /// \param image grey
