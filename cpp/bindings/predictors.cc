@@ -257,16 +257,69 @@ void register_predictor(py::module_& module) {
       });
 }
 
-/// \param pixels uint8 [height, width, channels]
-Tensor prepare(const ImagePipeline& pipeline, const Array<std::uint8_t>& pixels) {
-  if (pixels.ndim() != 3) throw Error(ErrorCode::BadInput, "expected pixels [H, W, channels]");
-  const std::int64_t channels = pixels.shape(2);
-  if (channels != 1 && channels != 3) throw Error(ErrorCode::BadInput, "expected 1 or 3 channels");
-  const ImageView image{pixels.data(), pixels.shape(0), pixels.shape(1), 0,
-                        channels == 1 ? PixelFormat::Grey : PixelFormat::Rgb};
+PixelFormat format_of(std::int64_t channels, bool is_reversed) {
+  if (channels == 1) return PixelFormat::Grey;
+  if (channels == 4) return PixelFormat::Rgba;
+  return is_reversed ? PixelFormat::Bgr : PixelFormat::Rgb;
+}
+
+constexpr const char* kUnnamed = "the image";
+
+/// Pixels where they lie. Rows may be apart, and the channels may run backwards, as in
+/// `picture[..., ::-1]`; nothing for pixels that lie otherwise.
+/// \param pixels uint8 [height, width, 1, 3 or 4], of which none is empty
+std::optional<ImageView> view_of_pixels(const py::array& pixels) {
+  const auto channels = static_cast<py::ssize_t>(pixels.shape(2));
+  const bool is_reversed = channels == 3 && pixels.strides(2) == -1;
+  const bool rows_are_whole = pixels.strides(1) == channels || pixels.shape(1) == 1;
+  const bool pixels_are_whole = is_reversed || channels == 1 || pixels.strides(2) == 1;
+  if (!rows_are_whole || !pixels_are_whole) return std::nullopt;
+  if (pixels.shape(0) > 1 && pixels.strides(0) < channels * pixels.shape(1)) return std::nullopt;
+  ImageView view;
+  view.pixels = static_cast<const std::uint8_t*>(pixels.data()) - (is_reversed ? 2 : 0);
+  view.height = pixels.shape(0);
+  view.width = pixels.shape(1);
+  view.row_bytes = pixels.shape(0) > 1 ? static_cast<std::size_t>(pixels.strides(0)) : 0;
+  view.format = format_of(channels, is_reversed);
+  return view;
+}
+
+/// \param pixels uint8 [height, width, 1, 3 or 4]
+Tensor prepare(const ImagePipeline& pipeline, const py::array& pixels) {
+  if (!py::isinstance<py::array_t<std::uint8_t>>(pixels) || pixels.ndim() != 3 ||
+      pixels.size() == 0 ||
+      (pixels.shape(2) != 1 && pixels.shape(2) != 3 && pixels.shape(2) != 4)) {
+    throw Error(ErrorCode::BadInput, "expected uint8 pixels [H, W, 1, 3 or 4]");
+  }
+  py::array held = pixels;
+  std::optional<ImageView> view = view_of_pixels(held);
+  if (!view) {
+    held = Array<std::uint8_t>::ensure(pixels);
+    view = view_of_pixels(held);
+  }
   const WithoutGil release;
   const Interruption watch(look_for_signals);
-  return pipeline(image);
+  return pipeline(view.value());
+}
+
+/// Decodes an image file and prepares it.
+/// \returns nothing where C++ does not read this kind of file; else the tensor, and whether the
+///   picture is a dark one (decode_bytes)
+/// \throws Error with a message that continues the name of the image
+std::optional<std::pair<Tensor, bool>> prepare_file(const ImagePipeline& pipeline,
+                                                    std::string_view bytes) try {
+  const WithoutGil release;
+  const Interruption watch(look_for_signals);
+  bool is_dark = false;
+  const std::unique_ptr<EncodedImage> image =
+      open_known({bytes, kUnnamed, kMaxImagePixels, pipeline.depth(), &is_dark});
+  if (image == nullptr) return std::nullopt;
+  return std::pair(pipeline(*image), is_dark);
+} catch (const Error& error) {
+  const std::string said = error.what();
+  // Python has the name, which need not be UTF-8.
+  const std::string quoted = "'" + std::string(kUnnamed) + "'";
+  throw Error(error.code(), names_file(error, kUnnamed) ? said.substr(quoted.size()) : ": " + said);
 }
 
 OutputRole parse_role(const std::string& name) {
@@ -406,7 +459,8 @@ void register_predictors(py::module_& module) {
              return ImagePipeline(parse_description(description, "").images);
            }),
            py::arg("description"))
-      .def("__call__", &prepare, py::arg("pixels").noconvert());
+      .def("__call__", &prepare, py::arg("pixels"))
+      .def("prepare_file", &prepare_file, py::arg("content"));
   module.def("find_description", [](const std::filesystem::path& program) {
     const std::string path = find_description(program.string());
     return path.empty() ? py::object(py::none()) : py::cast(std::filesystem::path(path));
@@ -431,6 +485,7 @@ void register_predictors(py::module_& module) {
              [](const std::string& image, const std::string& problem, const std::string& origin) {
                return std::string(no_class(image, problem, origin).what());
              });
+  module.attr("DARK_NOTE") = kDarkNote;
   module.def("exif_orientation",
              [](const std::string_view& tiff) { return exif_orientation(tiff); });
   register_outputs(module);

@@ -182,7 +182,7 @@ BAD = {
     "null": (None, "missing"),
     "too few pixels": (b"12345", "not an image"),
     "no bytes": (b"", "is empty"),
-    "a damaged file": (png(np.eye(40, dtype=np.uint8))[:60], "truncated or damaged"),
+    "a damaged file": (png(np.eye(40, dtype=np.uint8))[:60], "is a damaged PNG"),
     "no digit": (png(np.full((90, 80), 200, np.uint8)), "found no digit"),
     "no file": ("there/is/no.png", "there/is/no.png"),
     "a folder": ("/", "is a folder"),

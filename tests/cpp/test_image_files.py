@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 import lenet_cpp
-from lenet_cpp.data.images import Normalize, Pipeline, ToCHW
+from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW, read_image
 from pictures import png, refused
 
 
@@ -44,6 +44,12 @@ def raw(mode):
     """The pixels as they are."""
     channels = 1 if mode == "L" else 3
     return Pipeline(mode, (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW()))
+
+
+def by_pillow(pipeline, file):
+    """Return what the pipeline makes of a file that Pillow reads."""
+    mode = "L" if pipeline.mode == "L" else "RGB"
+    return pipeline(np.asarray(read_image(file, mode, depth=pipeline.depth or 16)))
 
 
 def assert_same_bits(actual, expected):
@@ -134,7 +140,7 @@ def test_same_bits(name, cpp_tensor, tmp_path):
     file = tmp_path / name
     file.write_bytes(LOSSLESS[name])
     for pipeline in (raw("L"), raw("RGB")):
-        assert_same_bits(cpp_tensor(pipeline, file), pipeline(file))
+        assert_same_bits(cpp_tensor(pipeline, file), by_pillow(pipeline, file))
 
 
 @pytest.mark.parametrize("size", [(375, 500), (17, 33), (1, 1)])
@@ -148,7 +154,7 @@ def test_webp_has_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
         image.save(file, **option)
         with Image.open(file) as decoded:
             assert decoded.mode == mode
-        assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+        assert_same_bits(cpp_tensor(raw("RGB"), file), by_pillow(raw("RGB"), file))
 
 
 def test_the_first_frame_of_an_animated_webp(cpp_tensor, tmp_path):
@@ -159,7 +165,7 @@ def test_the_first_frame_of_an_animated_webp(cpp_tensor, tmp_path):
         first.paste(photo(30, 40), (20, 10))
         first.save(file, save_all=True, append_images=[second.convert(mode)], quality=70)
         assert b"ANMF" in file.read_bytes()
-        assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+        assert_same_bits(cpp_tensor(raw("RGB"), file), by_pillow(raw("RGB"), file))
 
 
 XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation{}/></x:xmpmeta>'
@@ -173,7 +179,7 @@ def test_the_orientation_of_a_webp_may_stand_in_xmp(cpp_tensor, tmp_path):
         for text in ('="6"', ">5<", "x>8", '="x" tiff:Orientation="3"'):
             more = {} if exif is None else {"exif": exif}
             photo(HEIGHT, WIDTH).save(file, xmp=XMP.format(text).encode(), **more)
-            expected = raw("RGB")(file)
+            expected = by_pillow(raw("RGB"), file)
             turned.append(expected.shape[1] == WIDTH)
             assert_same_bits(cpp_tensor(raw("RGB"), file), expected)
     assert turned == [True, True, False, False] * 2 + [False] * 4
@@ -186,7 +192,7 @@ def test_depth(depth, cpp_tensor, tmp_path):
     pipeline = replace(raw("L"), depth=depth)
     tensor = cpp_tensor(pipeline, tmp_path / "deep.png")
     assert np.array_equal(tensor[0], samples >> (depth - 8))
-    assert_same_bits(tensor, pipeline(tmp_path / "deep.png"))
+    assert_same_bits(tensor, by_pillow(pipeline, tmp_path / "deep.png"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -196,11 +202,11 @@ def test_exif_orientation(orientation, cpp_tensor, tmp_path):
     exif[0x0112] = orientation
     image, file = photo(HEIGHT, WIDTH), tmp_path / "image"
     image.save(file, "PNG", exif=exif)
-    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+    assert_same_bits(cpp_tensor(raw("RGB"), file), by_pillow(raw("RGB"), file))
     image.save(file, "JPEG", exif=exif)
-    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+    assert_same_bits(cpp_tensor(raw("RGB"), file), by_pillow(raw("RGB"), file))
     image.save(file, "WEBP", exif=exif)
-    assert_same_bits(cpp_tensor(raw("RGB"), file), raw("RGB")(file))
+    assert_same_bits(cpp_tensor(raw("RGB"), file), by_pillow(raw("RGB"), file))
 
 
 ENTRY = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
@@ -232,7 +238,7 @@ def test_odd_exif_data_turn_an_image_as_in_pillow(name, kind, cpp_tensor, tmp_pa
         expected = np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1)
     upright = {"an entry cut short", "no values", "values beyond the end", "very many values"}
     assert (expected.shape[1] == HEIGHT) == (name in upright)
-    for tensor in (cpp_tensor(raw("RGB"), file), raw("RGB")(file)):
+    for tensor in (cpp_tensor(raw("RGB"), file), by_pillow(raw("RGB"), file)):
         assert_same_bits(tensor, expected.astype(np.float32))
 
 
@@ -247,6 +253,32 @@ def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
         with Image.open(file) as decoded:
             expected = np.asarray(decoded.convert("RGB")).transpose(2, 0, 1)
         assert_same_bits(cpp_tensor(raw("RGB"), file), expected.astype(np.float32))
+
+
+PREPARED = {
+    "a crop behind a resize": (Resize(40), CenterCrop((33, 32))),
+    "OpenCV's bicubic": (Resize(40, interpolation="bicubic", library="opencv"),),
+    "OpenCV's area": (Resize(size=(41, 53), interpolation="area", library="opencv"),),
+    "the mean of blocks": (Resize(size=(60, 90), interpolation="area", library="opencv"),),
+    "the nearest": (Resize(40, interpolation="nearest"), CenterCrop((30, 30))),
+    "columns before rows": (Resize(size=(20, 170)),),
+    "rows of one height": (Resize(size=(120, 70)),),
+    "larger": (Resize(size=(300, 301)), CenterCrop((100, 99)), Resize(21)),
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("steps", PREPARED.values(), ids=PREPARED)
+def test_jpegs_are_resized_while_they_are_decoded(steps, mode, cpp_tensor, tmp_path):
+    """In Python the file, its bytes and the pixels that Pillow reads give the same."""
+    file = tmp_path / "image.jpg"
+    photo(120, 180).convert(mode).save(file, quality=90)
+    for pipeline in (raw("L"), raw("RGB")):
+        prepared = replace(pipeline, steps=(*steps, *pipeline.steps))
+        expected = by_pillow(prepared, file)
+        for given in (file, file.read_bytes()):
+            assert_same_bits(prepared(given), expected)
+        assert_same_bits(cpp_tensor(prepared, file), expected)
 
 
 def chunk(kind, content):

@@ -224,6 +224,35 @@ def test_bgr_is_rgb_with_the_channels_turned_round():
     assert np.array_equal(Pipeline("BGR", steps)(image)[0], blue - 1)
 
 
+@pytest.mark.parametrize(
+    ("channels", "view"),
+    [
+        (3, lambda pixels: pixels[..., ::-1]),  # as of OpenCV's
+        (3, lambda pixels: pixels[3:40, 5:44]),
+        (3, lambda pixels: pixels[3:40, 5:44, ::-1]),
+        (3, lambda pixels: pixels[::-1, ::-1]),
+        (3, lambda pixels: pixels[::2, ::3]),
+        (3, lambda pixels: pixels.transpose(1, 0, 2)),
+        (3, lambda pixels: pixels[:1]),
+        (4, lambda pixels: pixels[3:40]),
+        (4, lambda pixels: pixels[..., 1:]),
+        (4, lambda pixels: pixels[..., 0]),
+        (1, lambda pixels: pixels[..., 0]),
+        (1, lambda pixels: pixels[:, 3:4]),
+    ],
+)
+def test_pixels_are_read_where_they_lie(channels, view):
+    """A view gives what Pillow makes of a copy of its pixels."""
+    pixels = view(random_pixels(50, 60, channels))
+    copy = np.ascontiguousarray(pixels)
+    picture = Image.fromarray(copy[..., 0] if copy.shape[2:] == (1,) else copy)
+    for pipeline in (
+        raw(Resize(20), CenterCrop((16, 16))),
+        Pipeline("L", images.digit().steps[1:]),
+    ):
+        assert np.array_equal(pipeline(pixels), pipeline(picture))
+
+
 def test_an_image_that_a_step_cannot_take(tmp_path):
     path = tmp_path / "small.png"
     Image.new("RGB", (30, 20)).save(path)

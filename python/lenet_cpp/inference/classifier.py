@@ -18,7 +18,7 @@ from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.arrays import as_array, as_batch, is_picture
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
-from lenet_cpp.data.images.reading import ImageSource, describe_source
+from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels, count
@@ -227,7 +227,7 @@ class Classifier(Closing):
             return True, [_Piece(images, images)]
         several = isinstance(images, (list, tuple))
         numbers = several and images and all(isinstance(each, _NUMBERS) for each in images)
-        if numbers or _is_array(images):
+        if numbers or is_array(images):
             return self._split_array(as_array(images, "of images"))
         file = hasattr(images, "read")
         if not isinstance(images, Iterable) or isinstance(images, Mapping) or file:
@@ -241,7 +241,7 @@ class Classifier(Closing):
             if isinstance(image, (list, tuple)):
                 raise _unknown(image)
             # The next one may come in the same memory.
-            passes = not kept and _is_array(image)
+            passes = not kept and is_array(image)
             own = np.array(as_array(image, "of images")) if passes else image
             yield from self._split(own)[1]
 
@@ -449,10 +449,6 @@ def _path(model: Any) -> Path:
         return Path(model).absolute()  # a child may have another working directory
     except TypeError as error:
         raise BadInput(f"a model is a path or bytes, got {type(model).__name__}") from error
-
-
-def _is_array(images: object) -> bool:
-    return hasattr(images, "__array__") or hasattr(images, "__dlpack__")
 
 
 def _unknown(images: object) -> BadInput:

@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.memory import memory_errors
-from lenet_cpp.data.images.reading import ImageSource, describe_source, read_image
+from lenet_cpp.data.images.reading import (
+    ImageSource,
+    as_pixels,
+    describe_source,
+    is_array,
+    open_image_file,
+    read_image,
+    warn_of_dark,
+)
 from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Pad, Resize, ToCHW
-from lenet_cpp.errors import BadInput, BadModel
+from lenet_cpp.errors import BadInput, BadModel, Error
 
 _FORMAT_VERSION = 1
 _MAX_THREADS = 8  # each may hold an image of 256 MiB, and its result
@@ -100,12 +108,33 @@ class Pipeline:
             lenet_cpp.Error: As that, and ``BadInput`` where a step cannot process the image, or the
                 steps would process too many pixels of it; the message has the file.
         """
-        image = read_image(source, "L" if self.mode == "L" else "RGB", depth=self.depth or 16)
-        pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
+        name = describe_source(source)
+        if isinstance(source, (str, os.PathLike, bytes, bytearray)):
+            prepared = self._prepare_file(_content_of(source), name)
+            if prepared is not None:
+                return prepared
+        if is_array(source):
+            pixels = as_pixels(source)
+        else:  # Pillow reads what C++ does not
+            image = read_image(source, "L" if self.mode == "L" else "RGB", depth=self.depth or 16)
+            pixels = np.asarray(image).reshape(image.height, image.width, self.channels)
         try:
             return self.compiled(pixels)
         except BadInput as error:
-            raise BadInput(f"{describe_source(source)}: {error}") from error
+            raise BadInput(f"{name}: {error}") from error
+
+    def _prepare_file(self, content: bytes | bytearray, name: str) -> NDArray[np.float32] | None:
+        """Return the tensor of an image file; None where C++ does not read its kind."""
+        try:
+            prepared = self.compiled.prepare_file(content)
+        except Error as error:
+            raise type(error)(f"{name}{error}") from None
+        if prepared is None:
+            return None
+        tensor, is_dark = prepared
+        if is_dark:
+            warn_of_dark(name)
+        return tensor
 
     @memory_errors("preparing images")
     def batch(self, sources: Sequence[ImageSource]) -> NDArray[np.float32]:
@@ -208,6 +237,14 @@ class Pipeline:
         if self.postprocess is not None:
             described["postprocess"] = self.postprocess
         return described
+
+
+def _content_of(source: str | os.PathLike[str] | bytes | bytearray) -> bytes | bytearray:
+    """Return the bytes of an image file; errors as ``open_image_file``."""
+    if isinstance(source, (bytes, bytearray)):
+        return source
+    with open_image_file(source) as file:
+        return file.read()
 
 
 def _fields(step: _Step) -> dict[str, Any]:

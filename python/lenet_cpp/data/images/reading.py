@@ -7,7 +7,8 @@ import os
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ForwardRef, TypeAlias, TypeGuard, Union
@@ -53,6 +54,13 @@ def is_image_source(value: Any) -> TypeGuard[ImageSource]:
     # A Pillow image exists only when Pillow was imported.
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(value, pillow.Image)
+
+
+def is_array(source: Any) -> bool:
+    """Return whether ``source`` is an array, and no Pillow image."""
+    if is_image_source(source):
+        return False
+    return hasattr(source, "__array__") or hasattr(source, "__dlpack__")
 
 
 def describe_source(source: ImageSource) -> str:
@@ -102,12 +110,15 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
     if mode not in {"L", "RGB"}:
         raise BadInput(f"mode: expected L or RGB, got {mode!r}")
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(source), mode, depth)
+        with open_image_file(source) as file:
+            return _decode(_open(file, str(source)), mode, str(source), depth, from_file=True)
     name = describe_source(source)
     if isinstance(source, (bytes, bytearray)):
         return _decode(_open(io.BytesIO(source), name), mode, name, depth, from_file=True)
-    if hasattr(source, "__array__") or hasattr(source, "__dlpack__"):
-        return _decode(_from_pixels(as_array(source, "of uint8 pixels")), mode, name)
+    if is_array(source):
+        pixels = as_pixels(source)
+        picture = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        return _decode(Image.fromarray(np.ascontiguousarray(picture)), mode, name)
     if not isinstance(source, Image.Image):
         raise BadInput(
             "expected a path, the bytes of an image file, a Pillow image or an array of uint8"
@@ -117,14 +128,22 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
     return _decode(source, mode, name, depth)
 
 
-def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
+@contextmanager
+def open_image_file(source: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open an image file for reading.
+
+    Raises:
+        FileNotFound: It does not exist or cannot be read, also within the block.
+        BadInput: It is not a regular file.
+    """
+    path = Path(source)
     try:
         if path.is_dir():
             raise BadInput(f"{path} is a folder: name an image in it")
         if path.exists() and not path.is_file():
             raise BadInput(f"{path} is not a regular file: name an image file")
         with path.open("rb") as file:
-            return _decode(_open(file, str(path)), mode, str(path), depth, from_file=True)
+            yield file
     except OSError as error:
         raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -133,7 +152,13 @@ def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
         raise FileNotFound(f"cannot read {str(path)!r}: {error}") from error
 
 
-def _from_pixels(pixels: NDArray[np.generic]) -> Image.Image:
+def as_pixels(source: Any) -> NDArray[np.uint8]:
+    """Return an array of pixels, NumPy's or another library's, as uint8 [H, W, C].
+
+    Raises:
+        BadInput: It is no picture, or empty.
+    """
+    pixels: NDArray[Any] = as_array(source, "of uint8 pixels")
     shape = pixels.shape
     if pixels.dtype != np.uint8 or not is_picture(shape):
         raise BadInput(
@@ -142,7 +167,7 @@ def _from_pixels(pixels: NDArray[np.generic]) -> Image.Image:
         )
     if pixels.size == 0:
         raise BadInput(f"the image has {shape[1]} x {shape[0]} pixels: it must have at least one")
-    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if shape[2:] == (1,) else pixels))
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
 
 def _check_before_load(image: Image.Image, name: str) -> None:
@@ -354,15 +379,16 @@ def _composed(layered: Image.Image) -> Image.Image:
     return over("black") if blank and 0 < 2 * int(alpha.sum()) < 255 * alpha.size else image
 
 
+def warn_of_dark(name: str) -> None:
+    """Warn that a 16-bit picture has no bright sample."""
+    warnings.warn(f"{name}: {_core.DARK_NOTE}", stacklevel=3)
+
+
 def _warn_of_dark(image: Image.Image, name: str) -> None:
     samples = np.asarray(image).reshape(image.height, image.width, -1)
     colours = samples[..., : 3 if samples.shape[2] >= 3 else 1]
     if int(colours.max()) <= 4095 >> 8:
-        warnings.warn(
-            f"{name}: no sample of this 16-bit picture is above 4,095; if its camera has 12 bits,"
-            ' write "depth": 12 in preprocess.json',
-            stacklevel=2,
-        )
+        warn_of_dark(name)
 
 
 def _high_byte(image: Image.Image, name: str, depth: int) -> Image.Image:
