@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import lenet_cpp
 from processor import HAS_VNNI
 from snippets import printed_by, run_command
-from tools.benchmark import cli, engines, lifetime, speed, subject
+from tools.benchmark import cli, engines, lifetime, photos, speed, subject
 from tools.benchmark.contenders import BASELINE, CONTENDERS, Contender, choose
 from tools.benchmark.lenet import MULTIPLY_ADDS
 from tools.benchmark.subject import Settings, lenet_subject, prepare
@@ -287,6 +288,29 @@ def test_startup_and_memory(model_dir, program, tmp_path):
         done = [at for at, _ in one["samples"]]
         assert (done[0], done[-1]) == (0, count)
         assert done == sorted({*done})
+
+
+def test_photos(program, tmp_path, monkeypatch):
+    """A small one, for which all answer alike; what answers otherwise is refused."""
+    monkeypatch.setattr(photos, "PHOTOS", {"a small one": (320, 240, "jpg")})
+    file = tmp_path / "result.json"
+    where = ["--program", program, "--json", file, "--plots", tmp_path, "--quick"]
+    command = [*map(str, where), "--photos", "--networks", "MobileNetV2"]
+    assert cli.main(command) == 0
+    rows = json.loads(file.read_text())["rows"]
+    everybody = {"lenet_classify", "Classifier"}
+    for rule, hand in photos.BY_HAND.items():
+        found = {row["contender"]: row for row in rows if row["rule"] == rule}
+        assert found.keys() == {*everybody, hand}
+        assert {row["status"] for row in found.values()} == {"measured"}
+        assert found[hand]["ratio"] == 1
+        assert all(row["first_ms"] > row["median_us"] / 1e3 > 0 for row in found.values())
+    blue_first = replace(photos.imagenet(library="opencv"), mode="BGR")
+    monkeypatch.setattr(photos, "imagenet", lambda **_: blue_first)
+    monkeypatch.setattr(photos, "RULES", {"opencv": "opencv"})
+    assert cli.main([*command, "--contenders", "Classifier,cv2*"]) == 1
+    status = {row["contender"]: row["status"] for row in json.loads(file.read_text())["rows"]}
+    assert status == {"Classifier": "measured", "cv2 and onnxruntime": "refused"}
 
 
 @pytest.mark.nightly

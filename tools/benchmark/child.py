@@ -47,7 +47,7 @@ def resident(field: str = "VmRSS", process: int | str = "self") -> int:
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 
 
-def block(run: Run, batch: NDArray[np.float32], seconds: float, warmup: float) -> list[int]:
+def block(run: Callable[[Any], Any], batch: Any, seconds: float, warmup: float) -> list[int]:
     """Time single runs, in nanoseconds, with the garbage collector held off.
 
     There are three of them at least. Seconds of warm-up, two runs at least, come before.
@@ -108,6 +108,17 @@ def turn(
         used = {"accelerator": predictor.accelerator(batch_size)}
         answer["about"] = {**about, **used, "engine": predictor.options["engine"]}
     return answer | {"peak_bytes": resident("VmHWM")}
+
+
+def photo(
+    *, factory: str, model: dict[str, Any], path: str, seconds: float, warmup: float, **_: object
+) -> dict[str, Any]:
+    """Load the model and classify a photo; then do so again and again for some time."""
+    run: Any = load_factory(factory)(model)
+    answer = run(path)
+    done = time.monotonic()
+    times = block(run, path, seconds, warmup)
+    return {"done": done, "answer": answer, "ns": times, "peak_bytes": resident("VmHWM")}
 
 
 def memory(

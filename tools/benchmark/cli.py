@@ -21,6 +21,7 @@ from tools.benchmark.compare import COMPARED, compare_builds
 from tools.benchmark.contenders import CONTENDERS, choose
 from tools.benchmark.lifetime import run_memory, run_startup
 from tools.benchmark.pages import write_pages
+from tools.benchmark.photos import run_photos
 from tools.benchmark.serve import run_serve
 from tools.benchmark.speed import run_speed
 from tools.benchmark.subject import Settings, network_reference
@@ -33,6 +34,8 @@ _LARGE: dict[str, Any] = {"batch_sizes": (1, 8), "baseline": contenders.NETWORK_
 _SPEED: dict[str, Any] = {"threads": sorted({1, _USABLE}), "baseline": contenders.BASELINE}
 _PAIRS: dict[str, Any] = {"batch_sizes": (1, 8, 64), "seconds": 60.0}
 _SERVE: dict[str, Any] = {"networks": ("ResNet18",), "seconds": 5.0, "runs": 1_000_000}
+_PHOTOS: dict[str, Any] = {"networks": ("MobileNetV2", "ResNet50_vd"), "batch_sizes": (1,)}
+_PHOTOS |= {"seconds": 5.0}
 _COMPARED = ("native", "pdmodel/auto", "native/int8", "pdmodel/onednn/int8")
 _PADDLE = ("lenet_cpp/*/plain", "lenet_cpp/*/onednn", "lenet_cpp/*/openvino")
 _TIMED = ("seconds", "threads", "batch_sizes")
@@ -45,6 +48,7 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "compare": (_COMPARED, _PAIRS, ("model_dir", "image_size", *_EXACT, *_TIMED)),
     "startup": (contenders.STARTED, {}, ("model_dir", "starts")),
     "memory": (("lenet_cpp/native", *_PADDLE), {}, ("model_dir", "runs")),
+    "photos": (("*",), _PHOTOS, ("image_size", "seconds")),
     "serve": (("lenet_infer_native",), _SERVE, ("model_dir", "image_size", "runs", "seconds")),
 }
 
@@ -74,6 +78,8 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     option("--startup", is_flag=True, help="start processes, and time their first result"),
     option("--memory", is_flag=True,
         help="watch resident memory over many runs, and over many predictors"),
+    option("--photos", is_flag=True,
+        help="from the files of photos to classes, with MobileNetV2 and ResNet50_vd or --networks"),
     option("--serve", is_flag=True,
         help="lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks"),
     option("--show", type=cli.FILE,
@@ -143,7 +149,9 @@ def main(**given: Any) -> int:
         for path in write_pages(options.root):
             print(f"written: {path}")
         return 0
-    modes = [one for one in ("compare", "startup", "memory", "serve") if getattr(options, one)]
+    modes = [
+        one for one in ("compare", "startup", "memory", "photos", "serve") if getattr(options, one)
+    ]
     if len(modes) > 1:
         raise click.UsageError(f"--{modes[0]} and --{modes[1]} are two measurements")
     mode = modes[0] if modes else "networks" if options.networks else "speed"
@@ -178,7 +186,7 @@ def _measure(options: SimpleNamespace, mode: str) -> int:
     patterns, usual, _ = _MODES[mode]
     if mode == "compare" and options.networks:
         usual = {**usual, **_LARGE}
-    everybody = COMPARED if mode == "compare" else CONTENDERS
+    everybody = {"compare": COMPARED, "photos": contenders.PHOTO_CONTENDERS}.get(mode, CONTENDERS)
     precisions = options.precision or (("fp32",) if options.networks else contenders.PRECISIONS)
     chosen = choose(options.contenders or patterns, everybody, precisions=precisions)
     settings = _settings(options, options.root, usual)
@@ -192,10 +200,9 @@ def _measure(options: SimpleNamespace, mode: str) -> int:
         a, b = map(Path, options.compare)
         result = compare_builds(a, b, settings, chosen)
     else:
-        run = {"startup": run_startup, "memory": run_memory, "serve": run_serve}.get(
-            mode, run_speed
-        )
-        result = run(settings, chosen)
+        runs = {"startup": run_startup, "memory": run_memory, "serve": run_serve}
+        runs["photos"] = run_photos
+        result = runs.get(mode, run_speed)(settings, chosen)
     if options.json is not None:
         write_text(options.json, json.dumps(result, allow_nan=False) + "\n")
     _print(options, result)

@@ -143,6 +143,15 @@ CONTENDERS = (
     Contender("lenet_infer_native", None, engine="native", accelerator="auto"),
 )
 
+_PHOTO_ENGINES = Path(__file__).with_name("photo_engines.py")
+PHOTO_CONTENDERS = (
+    Contender("lenet_classify", None, engine="native"),
+    Contender("Classifier", f"{_PHOTO_ENGINES}:classifier", engine="native"),
+    Contender("cv2 and onnxruntime", f"{_PHOTO_ENGINES}:opencv", ("cv2", *_ONNXRUNTIME), "onnx"),
+    Contender("Pillow and onnxruntime", f"{_PHOTO_ENGINES}:pillow", ("PIL", *_ONNXRUNTIME), "onnx"),
+)
+"""Who classifies photos."""
+
 
 def choose(
     patterns: Sequence[str] | None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput, FileNotFound
+from tools.benchmark.photos import BY_HAND
 from tools.benchmark.picture import OWN, bars
 from tools.drawn import tables as drawn
 from tools.exporters import tables as exporters
@@ -290,6 +291,24 @@ def _scale(result: Row) -> str:
     return _table(["", "digits, 28 x 28, in `.parquet`", "photos, 640 x 480, JPEG"], rows)
 
 
+def _photos(result: Row, network: str) -> str:
+    """Return milliseconds from the file of a photo to its class, with one network."""
+    places: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in result["rows"]:
+        if row["network"] == network and row["status"] == "measured":
+            places.setdefault((row["photo"], row["rule"]), {})[row["contender"]] = row
+    rows = []
+    for (photo, _), by in places.items():
+        hand = next(row for name, row in by.items() if name in BY_HAND.values())
+        own = [by["lenet_classify"], by["Classifier"]]
+        times = [_number(row["median_us"] / 1e3) for row in (*own, hand)]
+        firsts = [_number(row["first_ms"]) for row in (own[1], hand)]
+        rows.append([photo, hand["contender"], *times, f"{own[1]['ratio']:.2f}", *firsts])
+    header = ["photo", "by hand with", "`lenet_classify`", "`Classifier`", "by hand"]
+    header += ["`Classifier` / by hand", "first photo, `Classifier`", "first photo, by hand"]
+    return _table(header, rows)
+
+
 _PARTS: dict[str, Callable[..., str]] = {
     "machine": _machine,
     "latency": _latency,
@@ -304,6 +323,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "startup": _startup,
     "memory": _memory,
     "serve": _serve,
+    "photos": _photos,
     "scale": _scale,
     **versions.PARTS,
     **drawn.PARTS,

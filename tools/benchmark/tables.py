@@ -50,7 +50,7 @@ def _table(title: str, rows: Iterable[Row], columns: dict[str, Any]) -> str:
 def render(result: dict[str, Any], *, markdown: bool = False) -> str:
     """Format any result of the benchmark; ``markdown`` sets each table as a block for a page."""
     kinds = {"speed": _speed, "compare": _compare, "memory": _memory, "startup": _startup}
-    kinds["serve"] = _serve
+    kinds |= {"serve": _serve, "photos": _photos}
     tables, notes = kinds[result["kind"]](result)
     if figures := result.get("figures"):
         tables.append(_table("", figures, _FIGURES))
@@ -156,6 +156,31 @@ def _memory(result: dict[str, Any]) -> Texts:
         rows = (row for row in result["series"] if row["kind"] == kind)
         tables.append(_table(title, rows, columns))
     return tables, []
+
+
+def _photos(result: dict[str, Any]) -> Texts:
+    columns = {
+        "contender": "contender",
+        "a photo\nmedian, ms": ("median_us", partial(_number, scale=1e-3)),
+        "p99": ("p99_us", partial(_number, scale=1e-3)),
+        "times\nby hand": ("ratio", _times),
+        "first photo\nof a process": ("first_ms", _number),
+        "peak\nMB": ("peak_bytes", _mb),
+        "between\nturns": ("spread_between_turns", _percent),
+    }
+    places: dict[tuple[str, str, str], list[Row]] = {}
+    for row in result["rows"]:
+        places.setdefault((row["network"], row["photo"], row["rule"]), []).append(row)
+    tables, notes = [], []
+    for (network, photo, rule), rows in places.items():
+        measured = [row for row in rows if row["status"] == "measured"]
+        tables.append(_table(f"{network}, {photo}, resized as {rule} does", measured, columns))
+        notes += [
+            f"{network}, {photo}: {row['contender']}: {row['reason']}"
+            for row in rows
+            if row["status"] != "measured"
+        ]
+    return tables, notes
 
 
 _SERVERS = {

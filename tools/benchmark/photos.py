@@ -1,0 +1,223 @@
+"""From a photo to its class: decoding, preparing and running, side by side."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lenet_cpp._base.worker import call
+from lenet_cpp.data.images import imagenet
+from lenet_cpp.errors import BackendFailure, Error
+from lenet_cpp.inference.program import call_program
+from tools.benchmark import machine
+from tools.benchmark.subject import failure, prepare, subjects
+from tools.benchmark.summary import block_of, summarize
+from tools.benchmark.turns import CHILD, pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tools.benchmark.contenders import Contender
+    from tools.benchmark.subject import Settings, Subject
+    from tools.benchmark.summary import Block
+
+    Files = dict[str, dict[str, str]]
+
+PHOTOS = {
+    "JPEG, 0.3 megapixels": (640, 480, "jpg"),
+    "JPEG, 4.4 megapixels": (2560, 1706, "jpg"),
+    "JPEG, 12 megapixels": (4032, 3024, "jpg"),
+    "PNG, 4.4 megapixels": (2560, 1706, "png"),
+    "WebP, 4.4 megapixels": (2560, 1706, "webp"),
+}
+"""The photos: width, height and suffix of each."""
+RULES = {"opencv": "opencv", "pillow": None}
+"""Whose resize a description asks for: the ``library`` of ``images.imagenet``."""
+BY_HAND = {"opencv": "cv2 and onnxruntime", "pillow": "Pillow and onnxruntime"}
+"""Of each rule, the contender that the others are compared with."""
+_TOLERANCE = 1e-3
+_WARM_SECONDS = 0.2
+
+
+def write_photo(path: Path, width: int, height: int) -> None:
+    """Write soft shapes with the noise of a camera, which compress as photos do."""
+    from PIL import Image
+
+    rng = np.random.default_rng(width)
+    coarse = rng.integers(0, 256, (height // 64 + 2, width // 64 + 2, 3), np.uint8)
+    soft = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    noise = rng.normal(0, 3, (height, width, 3))
+    pixels: NDArray[np.uint8] = np.clip(np.asarray(soft) + noise, 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=88)
+
+
+@dataclass
+class Row:
+    """A contender with a network, a photo and a rule.
+
+    Attributes:
+        photo: The file.
+        model: What the contender's process gets.
+        blocks: The times of each turn.
+        first_ms: Of each turn, from the start of the process to the class of the first photo.
+        peak_bytes: Of the process; None of the C++ program.
+        answer: The class of the photo, and its probability.
+        status: ``unavailable`` or ``refused`` where it cannot be measured, for this ``reason``.
+    """
+
+    names: dict[str, str]
+    contender: Contender
+    photo: Path
+    model: dict[str, Any]
+    blocks: list[Block] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
+    answer: tuple[int, float] | None = None
+    status: str = "measured"
+    reason: str = ""
+
+
+def run_photos(settings: Settings, contenders: Sequence[Contender]) -> dict[str, Any]:
+    """Measure contenders side by side on one processor, each turn in a process of its own.
+
+    Each has to name the class that :class:`lenet_cpp.Classifier` names, with a probability within
+    0.1 % of its; one that does not is not timed.
+    """
+    order = random.Random(settings.seed)
+    result = {"kind": "photos", **machine.describe(settings, "opencv-python-headless", "pillow")}
+    rows: list[Row] = []
+    for subject in subjects(settings):
+        files, absent = prepare(contenders, subject, settings.program)
+        made = list(_rows(subject, contenders, files, absent))
+        for row in made:
+            row.model["classify"] = str(settings.program.with_name("lenet_classify"))
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in made:
+            groups.setdefault((row.names["photo"], row.names["rule"]), []).append(row)
+        for names, group in tqdm(groups.items(), subject.name, disable=None):
+            _measure(group, settings, order, " ".join(names))
+        rows += made
+    return {**result, "rows": [_summary(row, rows) for row in rows]}
+
+
+def _rows(
+    subject: Subject, contenders: Sequence[Contender], files: Files, absent: dict[str, Any]
+) -> Iterator[Row]:
+    described = {}
+    for rule, library in RULES.items():
+        described[rule] = subject.folder / f"{rule}.json"
+        imagenet(library=library).save(described[rule])
+    for name, (width, height, suffix) in PHOTOS.items():
+        photo = subject.folder / f"{width}.{suffix}"
+        write_photo(photo, width, height)
+        for rule, description in described.items():
+            for contender in contenders:
+                if contender.name in BY_HAND.values() and contender.name != BY_HAND[rule]:
+                    continue
+                names = {"network": subject.name, "photo": name, "rule": rule}
+                model = {"threads": 1, "preprocess": str(description)}
+                model |= files.get(contender.reads, {})
+                yield Row(names, contender, photo, model, **absent.get(contender.name, {}))
+
+
+def _measure(group: list[Row], settings: Settings, order: random.Random, doing: str) -> None:
+    """Check what the contenders answer; then have those that are right take turns."""
+    for row in group:
+        _take_turn(row, settings, doing, count=2)
+    right = next((row.answer for row in group if row.contender.name == "Classifier"), None)
+    for row in group:
+        if row.answer is not None and right is not None and not _agree(row.answer, right):
+            row.status, row.reason = "refused", f"it answers {row.answer}, the Classifier {right}"
+        row.blocks.clear()
+        row.first_ms.clear()
+    for _ in range(settings.rounds):
+        for row in order.sample(group, len(group)):
+            _take_turn(row, settings, doing)
+
+
+def _agree(a: tuple[int, float], b: tuple[int, float]) -> bool:
+    return a[0] == b[0] and abs(a[1] - b[1]) <= _TOLERANCE * b[1]
+
+
+def _take_turn(row: Row, settings: Settings, doing: str, *, count: int = 0) -> None:
+    """Start a contender's process, and time photo after photo; ``count`` photos, or for a time."""
+    if row.status != "measured":
+        return
+    turn = _program_turn if row.contender.factory is None else _python_turn
+    try:
+        with pinned(1):
+            turn(row, 0.0 if count else settings.seconds / settings.rounds, doing)
+    except Error as error:
+        found = failure(error, "refused")
+        row.status, row.reason = found["status"], found["reason"]
+
+
+def _python_turn(row: Row, seconds: float, doing: str) -> None:
+    given: dict[str, Any] = {
+        "factory": row.contender.factory,
+        "model": row.model,
+        "path": str(row.photo),
+    }
+    given |= {"seconds": seconds, "warmup": min(_WARM_SECONDS, seconds)}
+    started = time.monotonic()
+    found = call(f"{CHILD}:photo", given, doing=f"{row.contender.name}, {doing}").result
+    row.first_ms.append(1e3 * (found["done"] - started))
+    row.answer = tuple(found["answer"])
+    row.blocks.append(block_of(found["ns"]))
+    row.peak_bytes = max(row.peak_bytes or 0, found["peak_bytes"])
+
+
+def _program_turn(row: Row, seconds: float, doing: str) -> None:
+    """Time the program with one photo and with many: the difference is that of the others."""
+    started = time.monotonic()
+    (first,) = _call_program(row, 1)
+    one = time.monotonic() - started
+    row.first_ms.append(1e3 * one)
+    row.answer = first
+    more = max(3, round(seconds / max(one / 3, 1e-3)))
+    started = time.monotonic()
+    if len(_call_program(row, 1 + more)) != 1 + more:
+        raise BackendFailure(f"{doing}: it answers too few photos")
+    each = max(time.monotonic() - started - one, 0.0) / more
+    row.blocks.append(block_of([round(1e9 * each)] * more))
+
+
+def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
+    options = {key: row.model[key] for key in ("preprocess", "threads")}
+    options |= {"model_file": row.model["program"], "params_file": row.model["params"]}
+    options |= {"engine": "native", "format": "json", "topk": 1}
+    said = call_program(
+        Path(row.model["classify"]),
+        *(f"--{key}={value}" for key, value in options.items()),
+        *[str(row.photo)] * count,
+    )
+    best = [image["predictions"][0] for image in json.loads(said)]
+    return [(each["class_id"], each["probability"]) for each in best]
+
+
+def _summary(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
+    found: dict[str, Any] = {**row.names, "contender": row.contender.name}
+    if row.status != "measured":
+        return found | {"status": row.status, "reason": row.reason}
+    found |= {"status": "measured", **summarize(row.blocks), "peak_bytes": row.peak_bytes}
+    if row.contender.factory is None:  # it tells no single times
+        found |= {"p90_us": None, "p99_us": None}
+    found["first_ms"] = float(np.median(row.first_ms))
+    hand = [
+        other
+        for other in rows
+        if other.names == row.names and other.contender.name == BY_HAND[row.names["rule"]]
+    ]
+    if hand and hand[0].status == "measured":
+        pairs = zip(row.blocks, hand[0].blocks, strict=True)
+        found["ratio"] = float(np.median([mine.median / other.median for mine, other in pairs]))
+    return found
