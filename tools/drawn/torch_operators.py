@@ -103,7 +103,7 @@ ARGUMENTS = {
     "nn.EmbeddingBag": "4, 3 | iv",
     "nn.Fold": "[5, 5], 2 | F.unfold(c[:, :, :5, :5], 2)",
     "nn.FractionalMaxPool2d": "2, output_size=3, _random_samples=torch.full([3, 4, 2], 0.3) | c",
-    "nn.FractionalMaxPool3d": "2, output_size=(1, 3, 3), "
+    "nn.FractionalMaxPool3d": "(1, 2, 2), output_size=(2, 3, 3), "
     "_random_samples=torch.full([3, 2, 3], 0.3) | vol",
     "nn.GLU": "1 | c",
     "nn.GRU": "4, 5, batch_first=True | tok",
@@ -186,7 +186,8 @@ ARGUMENTS = {
     "functional.adaptive_max_pool2d_with_indices": "c, 2",
     "functional.adaptive_max_pool3d": "vol, 2",
     "functional.adaptive_max_pool3d_with_indices": "vol, 2",
-    "functional.affine_grid": "v[:, :6].reshape(-1, 2, 3), [2, 3, 4, 4], align_corners=False",
+    "functional.affine_grid": "v[:, :6].reshape(-1, 2, 3), [c.shape[0], 3, 4, 4], "
+    "align_corners=False",
     "functional.avg_pool1d": "s, 2",
     "functional.avg_pool2d": "c, 2, ceil_mode=True, count_include_pad=False",
     "functional.avg_pool3d": "vol, 2",
@@ -199,7 +200,7 @@ ARGUMENTS = {
     "functional.conv1d": "s, w(3, 4, 3), w(3)",
     "functional.conv2d": "c, w(4, 1, 3, 3), groups=4, padding='same'",
     "functional.conv3d": "vol, w(3, 2, 2, 3, 3)",
-    "functional.conv_tbc": "tok.transpose(0, 1), w(3, 4, 3), w(3)",
+    "functional.conv_tbc": "tok.transpose(0, 1).contiguous(), w(3, 4, 3), w(3)",
     "functional.conv_transpose1d": "s, w(4, 3, 3)",
     "functional.conv_transpose2d": "c, w(4, 3, 3, 3)",
     "functional.conv_transpose3d": "vol, w(2, 3, 2, 3, 3)",
@@ -221,9 +222,9 @@ ARGUMENTS = {
     "_random_samples=torch.full([c.shape[0], 4, 2], 0.3)",
     "functional.fractional_max_pool2d_with_indices": "c, 2, output_size=3, "
     "_random_samples=torch.full([c.shape[0], 4, 2], 0.3)",
-    "functional.fractional_max_pool3d": "vol, 2, output_size=(1, 3, 3), "
+    "functional.fractional_max_pool3d": "vol, (1, 2, 2), output_size=(2, 3, 3), "
     "_random_samples=torch.full([c.shape[0], 2, 3], 0.3)",
-    "functional.fractional_max_pool3d_with_indices": "vol, 2, output_size=(1, 3, 3), "
+    "functional.fractional_max_pool3d_with_indices": "vol, (1, 2, 2), output_size=(2, 3, 3), "
     "_random_samples=torch.full([c.shape[0], 2, 3], 0.3)",
     "functional.gaussian_nll_loss": "c, d, pos",
     "functional.glu": "c, 1",
@@ -239,7 +240,7 @@ ARGUMENTS = {
     "functional.local_response_norm": "c, 3",
     "functional.log_softmax": "c, 1",
     "functional.lp_pool1d": "s, 2, 2",
-    "functional.lp_pool2d": "c, 3, 2",
+    "functional.lp_pool2d": "pos, 3, 2",
     "functional.lp_pool3d": "vol, 2, 2",
     "functional.margin_ranking_loss": "c, d, signs",
     "functional.max_pool1d": "s, 2",
