@@ -273,7 +273,10 @@ fi
 
 # 3 program
 : >"$logs/program.log"
-step 3 program "compiling the C++ sources into build (30 MB; one or two minutes the first time)"
+compiling="compiling the C++ sources into build (30 MB; one or two minutes the first time)"
+[ ! -f build/compiled ] || [ -n "$(find CMakeLists.txt cmake cpp -type f -newer build/compiled)" ] ||
+    compiling="no C++ source has changed; looking for what else has"
+step 3 program "$compiling"
 quietly program "see the log" \
     cmake -S . -B build -G Ninja -DLENET_PADDLE=$paddle -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DLENET_BUILD_PYTHON=ON \
     -DPython_EXECUTABLE="$PWD/$python" -DPython3_EXECUTABLE="$PWD/$python"
@@ -303,6 +306,18 @@ else
     package=.
     [ $paddle = OFF ] || package='.[paddle]'
     quietly package network env LENET_PADDLE=$paddle "$python" -m pip install --no-build-isolation "$@" --editable "$package"
+    # Python reads this file in the encoding of the locale, which may not know the folder's letters.
+    "$python" - <<'END'
+import os
+import sysconfig
+from pathlib import Path
+
+site = Path(sysconfig.get_path("purelib"))
+(file,) = site.glob("_editable_*lenet_cpp.pth")
+lines = file.read_text(encoding="utf-8").splitlines()
+relative = [os.path.relpath(line, site) if os.path.isabs(line) else line for line in lines]
+file.write_text("\n".join(relative) + "\n", encoding="utf-8")
+END
     # Where pip has CMake install to is not where a user would.
     [ $# = 0 ] || quietly package "see the log" cmake -S . -B build -UCMAKE_INSTALL_PREFIX -UCMAKE_PREFIX_PATH
     echo "$sources" >"$venv/lenet-package"
@@ -412,12 +427,15 @@ import json
 from pathlib import Path
 
 predict, verify = (json.loads(Path(f"build/{name}.json").read_text()) for name in ("predict", "verify"))
+trained = json.loads(Path("checkpoints/lenet/lenet.train.json").read_text())["data"]
+kinds = {"sample": "the sample in data/mnist_sample", "full": "the whole MNIST", "other": "your own files"}
 accuracy = {route: f"{100 * found['fraction']:.2f} %" for route, found in verify["accuracy"].items()}
 images = verify["images"]
 latency = predict["latency"]
 print(f"""
 Done.
   model     inference_model/lenet/lenet.pdmodel, .json, .pdiparams; trained in checkpoints/lenet
+  data      {trained["train_images"]:,} digits to train on, of {kinds[trained["kind"]]}
   program   build/lenet_infer_test, engine {predict["engine"]}; build/lenet_infer_native, without Paddle
   Python    .venv/bin/python, package lenet_cpp
   accuracy  C++ {accuracy["C++ program"]}, Python {accuracy["dygraph"]} of {images:,} test digits
@@ -425,7 +443,8 @@ Done.
   latency   median {latency["median_ms"]:.4f} ms, p99 {latency["p99_ms"]:.4f} ms a digit (engine {predict["engine"]}, {predict["threads"]} thread)
 
 Next:
+  ./build/lenet_classify --model_dir=inference_model/lenet --topk=1 examples/photos
+  .venv/bin/lenet-cpp predict inference_model/lenet examples/photos --topk 1
   ./build/lenet_infer_test --model_file=inference_model/lenet/lenet.pdmodel --params_file=inference_model/lenet/lenet.pdiparams
-  .venv/bin/python -c "import numpy as np, lenet_cpp; print(lenet_cpp.predict(np.zeros((2, 1, 28, 28), 'float32')).shape)"
   ./test.sh""")
 END

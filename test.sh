@@ -4,7 +4,7 @@ set -eu
 
 usage() {
     cat <<'END'
-Usage: ./test.sh [--quick | --sanitizers] [--without-paddle] [PYTEST ARGUMENTS...]
+Usage: ./test.sh [--quick | --sanitizers] [--install] [--without-paddle] [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
 Python tests: seven minutes on two cores, once everything is built. Arguments go to pytest, for
@@ -16,6 +16,9 @@ Options:
   --sanitizers  also the C++ tests with AddressSanitizer, UndefinedBehaviorSanitizer and
                 ThreadSanitizer, and the work that loading growing files takes: eleven minutes more.
                 .ci/run does this
+  --install     as root, install what some tests are skipped without: Emscripten (432 MB to
+                download, 2.9 GB on disk), Node.js, Chromium, Doxygen, gRPC and the sources of
+                locales. .ci/run does this
   --without-paddle
                 what needs no Paddle, after ./run.sh --without-paddle; the tests that need it are
                 skipped by name
@@ -24,18 +27,19 @@ Options:
 The last lines are the ten slowest Python tests and the time that each part took. What takes long
 and rarely finds anything is run by `nox -s nightly` (noxfile.py).
 
-What it needs comes from the Python package index; the C++ tests need the packages of Debian that
-README.md names, which are installed when this runs as root. As root it also installs what some
-tests are skipped without: Emscripten (432 MB to download, 2.9 GB on disk), Node.js, Chromium,
-Doxygen, gRPC and the sources of locales.
+The first time takes some ten minutes more, also with --quick: the linters, PyTorch and the other
+libraries that tests compare with are installed into .venv (4 GB), and the C++ tests are compiled.
+The C++ tests need the packages of Debian that README.md names, which are installed when this runs
+as root; nothing else is installed outside of this folder, unless --install says so.
 END
 }
-quick=0 sanitizers=0 paddle=
+quick=0 sanitizers=0 install=0 paddle=
 while :; do
     case ${1:-} in
         --help | -h) usage; exit 0 ;;
         --quick) quick=1 ;;
         --sanitizers) sanitizers=1 ;;
+        --install) install=1 ;;
         --without-paddle) paddle=--without-paddle ;;
         *) break ;;
     esac
@@ -86,20 +90,12 @@ has_header yaml.h || packages="$packages libyaml-dev"
 for program in pkg-config cmake make; do
     command -v $program >/dev/null || packages="$packages $program"
 done
-# install REMEDY PACKAGE...
-install() {
-    : >$logs/packages.log
-    remedy=$1
-    shift
-    echo "installing $*"
-    quietly packages "$remedy" timeout 900 sh -c 'apt-get update && apt-get install --yes --no-install-recommends "$@"' sh "$@"
-}
 root=0
 [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || root=1
 if [ -n "$packages" ]; then
     [ $root = 1 ] || stop "the tests need Debian's packages: apt-get install$packages"
     # shellcheck disable=SC2086 # several packages
-    install "apt-get install$packages" $packages
+    install_packages "apt-get install$packages" $packages
 fi
 # The page in the browser, gRPC and the site of the documents are left out without them, or their
 # tests are skipped.
@@ -111,9 +107,12 @@ done
 [ -e /usr/share/i18n/locales/de_DE ] || optional="$optional locales"
 has_header grpcpp/version_info.h || optional="$optional libgrpc++-dev"
 has_header google/protobuf/message.h || optional="$optional libprotobuf-dev"
-if [ -n "$optional" ] && [ $root = 1 ]; then
+if [ -n "$optional" ] && [ $install = 0 ]; then
+    echo "some tests are skipped without other packages of Debian: apt-get install$optional (or, as root, ./test.sh --install)"
+elif [ -n "$optional" ]; then
+    [ $root = 1 ] || stop "--install needs root: apt-get install$optional"
     # shellcheck disable=SC2086 # several packages
-    (install "their tests are skipped" $optional) || true
+    install_packages "apt-get install$optional" $optional
 fi
 
 ./run.sh --build-only $paddle

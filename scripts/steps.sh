@@ -70,3 +70,16 @@ quietly() {
     shift 2
     watched "$log" logged "$@" || fail "$log" "$what" "$remedy"
 }
+
+# install_packages REMEDY PACKAGE...: Debian's packages, by root.
+install_packages() {
+    : >"$logs/packages.log"
+    remedy_of_packages=$1
+    shift
+    echo "installing Debian's packages: $*"
+    # In the background, where timeout puts a command by default, a program that sets up the
+    # terminal, as apt-get does, is stopped.
+    quietly packages "$remedy_of_packages" timeout --foreground 300 apt-get update
+    quietly packages "$remedy_of_packages" \
+        timeout --foreground 900 apt-get install --yes --no-install-recommends "$@"
+}

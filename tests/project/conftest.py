@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="session")
 def clone(root, tmp_path_factory):
     """A copy of the working tree, with an environment that has all packages of this one."""
-    folder = tmp_path_factory.mktemp("clone") / "lenet_cpp"
+    folder = tmp_path_factory.mktemp("clone") / "lenet_한글"  # as some users' folders are called
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True).stdout
     for name in names.rstrip("\0").split("\0"):

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -86,7 +87,11 @@ def test_steps_and_summary(finished, clone):
     assert accuracies, summary
     assert all(float(accuracy) > 85 for accuracy in accuracies.groups())
     assert "inference_model/lenet" in summary
-    assert "./build/lenet_infer_test" in summary
+    assert "digits to train on, of the sample in data/mnist_sample" in summary
+    typed = summary[summary.index("Next:") :].splitlines()[1:]
+    for line in typed[:3]:  # the photos, and the guide's line
+        assert run_command("sh", "-c", line, cwd=clone).returncode == 0
+    assert all(line.strip() in README.read_text(encoding="utf-8") for line in typed[:2])
     share = re.search(r"largest difference .* \S+, (\d+) % of the tolerance", summary)
     assert share, summary
     assert int(share[1]) <= 100
@@ -106,8 +111,11 @@ def test_again_skips_finished_steps_and_takes_edited_python(finished, clone, tmp
     with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
         module.write("EDITED = __file__\n")
     assert "package: done already" in printed_by("./run.sh", "--build-only", cwd=clone)
-    code = "from lenet_cpp import agreement; print(agreement.EDITED)"
-    assert printed_by(clone / ".venv/bin/python", "-c", code) == f"{module.name}\n"
+    code = "from lenet_cpp import agreement; print(ascii(agreement.EDITED))"
+    for locale in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
+        said = printed_by(clone / ".venv/bin/python", "-c", code, env=os.environ | locale)
+        assert "lenet_" in said
+        assert said.rstrip().endswith("/python/lenet_cpp/agreement.py'")
 
 
 @pytest.mark.nightly
@@ -290,9 +298,57 @@ def test_the_reason_that_a_log_gives(root, tmp_path, log, said):
     assert found.strip() == said
 
 
+# apt-get sets up the terminal, too. In the background such a program is stopped.
+IN_TERMINAL = """
+import os, pty, sys
+
+process, terminal = pty.fork()
+if process == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+try:
+    while said := os.read(terminal, 4096):
+        os.write(1, said)
+except OSError:  # Linux says so that the other end is closed
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"""
+
+
+def test_packages_are_installed_in_a_terminal(root, tmp_path):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "apt-get").write_text('#!/bin/sh\nstty echo\necho "$@" >>"$DONE"\n')
+    (programs / "apt-get").chmod(0o755)
+    install = f". scripts/steps.sh; logs={tmp_path}; install_packages 'a remedy' doxygen brotli"
+    variables = {"PATH": f"{programs}:{os.environ['PATH']}", "DONE": str(tmp_path / "done")}
+    said = printed_by(
+        *(sys.executable, "-c", IN_TERMINAL, "sh", "-euc", install),
+        cwd=root,
+        env=os.environ | variables,
+        timeout=60,
+    )
+    assert "installing Debian's packages: doxygen brotli" in said
+    update, installed = (tmp_path / "done").read_text().splitlines()
+    assert update == "update"
+    assert installed == "install --yes --no-install-recommends doxygen brotli"
+
+
+def test_the_package_is_found_by_a_relative_path():
+    """Python 3.11 reads the file in the encoding of the locale, in which C has ASCII alone."""
+    site = Path(sysconfig.get_path("purelib"))
+    (file,) = site.glob("_editable_*lenet_cpp.pth")
+    lines = file.read_bytes().decode("ascii").splitlines()
+    (folder,) = [line for line in lines if not line.startswith("import ")]
+    assert not Path(folder).is_absolute()
+    assert (site / folder).resolve() == ROOT / "python"
+
+
 @pytest.mark.parametrize(
     ("script", "options"),
-    [("run.sh", "LIB_DIR --data-dir --without-paddle"), ("test.sh", "--quick --sanitizers")],
+    [
+        ("run.sh", "LIB_DIR --data-dir --without-paddle"),
+        ("test.sh", "--quick --sanitizers --install"),
+    ],
 )
 def test_help(root, script, options):
     said = printed_by(f"./{script}", "--help", cwd=root)
