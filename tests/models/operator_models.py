@@ -75,6 +75,27 @@ class Heads(nn.Layer):
         return paddle.matmul(heads, heads, transpose_y=True).reshape([-1, 4, 16, 8])
 
 
+class ReshapedTokens(nn.Layer):
+    """Tokens that were reshaped and then transposed: alone, and as keys of others."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = self.create_parameter([4, 8])
+
+    def forward(self, x):
+        tokens = paddle.transpose(paddle.reshape(x, [-1, 4, 64]), [0, 2, 1])
+        return paddle.matmul(tokens, self.weight).reshape([-1, 8, 8, 8])
+
+
+class ReshapedKeys(nn.Layer):
+    """The products of features, of which one side was reshaped and then transposed."""
+
+    def forward(self, x):
+        features = paddle.reshape(x, [-1, 4, 64])
+        products = paddle.matmul(features, paddle.transpose(features, [0, 2, 1]))
+        return products.reshape([-1, 4, 2, 2])
+
+
 class ClassToken(nn.Layer):
     """A token that is repeated for each image, before the pixels, as in a vision transformer."""
 
@@ -326,6 +347,8 @@ PIR_MODELS = {
     "matmul_one_feature_transposed": lambda: OneFeature(),
     "normalize": lambda: lambda x: F.normalize(x, axis=1),
     "pixel_unshuffle": lambda: nn.PixelUnshuffle(2),
+    "reshaped_keys": lambda: ReshapedKeys(),
+    "reshaped_tokens": lambda: ReshapedTokens(),
     "rnn": lambda: Recurrent(nn.SimpleRNN(8, 4, activation="relu"), 4),
     "reciprocal": lambda: lambda x: paddle.reciprocal(paddle.abs(x) + 1),
     "roll": lambda: lambda x: x * paddle.roll(x, [1, -2], [2, 3]),

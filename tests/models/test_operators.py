@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from paddle.base.proto import framework_pb2
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
@@ -44,6 +45,8 @@ ONEDNN_REFUSES = {
     "nearest_pixel": r"nearest_interp(_v2 of one pixel|, which)",
     "pad_all_axes": r"pad with paddings=\[0, 0, 0, 0, 1, 2, 0, 1\]",
     "prelu_vectors": "prelu of vectors with one weight",
+    "reshaped_keys": "matmul of values that were reshaped and then transposed",
+    "reshaped_tokens": "matmul of values that were reshaped and then transposed",
     "softplus_threshold": r"softplus with threshold=1",
 }
 ONEDNN_FAILS = {"max_pool_ceil_padded"}
@@ -431,3 +434,60 @@ def test_integers_are_divided_by_other_fixed_numbers(divisor, tmp_path):
     product = x.reshape(3, 4) @ layer.linear.weight.numpy() + layer.linear.bias.numpy()
     with lenet_cpp.Predictor(program) as predictor:
         np.testing.assert_array_equal(predictor.run(x), (product * 9).astype("int32") // divisor)
+
+
+def truths_summed(source, said):
+    """Return a .pdmodel that counts the values that are not 0 in each row, as Paddle 2 writes it.
+
+    Args:
+        source: A program, whose parameters are declared still.
+        said: The type that the sum is said to have, a number of VarType; -1 says none.
+    """
+    program = framework_pb2.ProgramDesc.FromString(source.read_bytes())
+    (block,) = program.blocks
+    declared = {var.name: var for var in block.vars}
+    fetch = framework_pb2.OpDesc.FromString(block.ops[-1].SerializeToString())
+    (image,) = block.ops[0].outputs[0].arguments
+    (name,) = fetch.inputs[0].arguments
+    kind = framework_pb2.VarType
+    sums = kind.INT64 if said == -1 else said
+    for added, dtype, rows in (("truths", kind.BOOL, 8), ("sums", sums, 1)):
+        var = block.vars.add()
+        var.CopyFrom(declared[name])
+        var.name = added
+        var.type.dense_tensor.tensor.data_type = dtype
+        var.type.dense_tensor.tensor.dims[:] = [-1, 3, 8, rows]
+    declared[name].type.dense_tensor.tensor.dims[:] = [-1, 3, 8, 1]
+    del block.ops[1:]
+    add_operator(block, "cast", image, "truths", in_dtype=kind.FP32, out_dtype=kind.BOOL)
+    summed = {"dim": [3], "keep_dim": True, "reduce_all": False, "out_dtype": said}
+    add_operator(block, "reduce_sum", "truths", "sums", **summed)
+    add_operator(block, "cast", "sums", name, in_dtype=sums, out_dtype=kind.FP32)
+    block.ops.append(fetch)
+    return program.SerializeToString()
+
+
+def add_operator(block, kind, source, target, **attributes):
+    op = block.ops.add(type=kind)
+    op.inputs.add(parameter="X", arguments=[source])
+    op.outputs.add(parameter="Out", arguments=[target])
+    for name, value in attributes.items():
+        attr = op.attrs.add(name=name)
+        if isinstance(value, bool):
+            attr.type, attr.b = framework_pb2.BOOLEAN, value
+        elif isinstance(value, list):
+            attr.type = framework_pb2.INTS
+            attr.ints[:] = value
+        else:
+            attr.type, attr.i = framework_pb2.INT, value
+
+
+@pytest.mark.parametrize("said", [-1, framework_pb2.VarType.INT64, framework_pb2.VarType.FP64])
+def test_truths_are_summed_as_paddle_2_writes_it(exported, said, tmp_path):
+    source = exported["pdmodel"] / "selu.pdmodel"
+    program = tmp_path / "m.pdmodel"
+    program.write_bytes(truths_summed(source, said))
+    images = np.maximum(np.load(exported["pdmodel"] / "images.npy"), 0)
+    with lenet_cpp.Predictor(program, source.with_suffix(".pdiparams")) as predictor:
+        found = predictor.run(images)
+    assert np.array_equal(found, (images != 0).sum(axis=3, keepdims=True))

@@ -525,6 +525,39 @@ class StackedActivations {
   bool found_ = false;
 };
 
+/// Finds a matmul of what was reshaped and then transposed. oneDNN makes one operator of the three,
+/// which misreads the values; of four dimensions it is refused anyway. To be asked of each operator
+/// in the order of the program.
+class TransposedMatrices {
+ public:
+  std::string refuse(const Operator& op, const View& view) {
+    if (view.is_one_of("reshape reshape2")) {
+      note(op, reshaped_);
+    } else if (view.is_one_of("transpose transpose2") && takes_one_of(op, reshaped_)) {
+      note(op, transposed_);
+    } else if (view.is_one_of("matmul matmul_v2") && takes_one_of(op, transposed_)) {
+      return printable(view.type()) + " of values that were reshaped and then transposed";
+    }
+    return "";
+  }
+
+ private:
+  using Values = std::set<std::size_t>;
+
+  static void note(const Operator& op, Values& values) {
+    each_value(op.outputs, [&](std::size_t value) { values.insert(value); });
+  }
+
+  static bool takes_one_of(const Operator& op, const Values& values) {
+    bool found = false;
+    each_value(op.inputs, [&](std::size_t value) { found = found || values.count(value) > 0; });
+    return found;
+  }
+
+  Values reshaped_;
+  Values transposed_;
+};
+
 /// Paddle's plain kernels compute these activations with the numbers that nearly all programs have,
 /// whatever the program says; oneDNN reads the threshold of relu6 alone.
 std::string refuse_for_paddle(const View& op) {
@@ -556,6 +589,7 @@ ProgramTraits read_program_traits(const Graph& graph) {
     }
   }
   StackedActivations activations;
+  TransposedMatrices matrices;
   std::set<const Value*> filters;
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     // Those that were checked have other names now.
@@ -570,6 +604,8 @@ ProgramTraits read_program_traits(const Graph& graph) {
     if (traits.int8_refusal.empty()) traits.int8_refusal = refuse_convolution_in_int8(view);
     const std::string stacked = activations.refuse(op, view);
     if (traits.onednn_refusal.empty()) traits.onednn_refusal = stacked;
+    const std::string transposed = matrices.refuse(op, view);
+    if (traits.onednn_refusal.empty()) traits.onednn_refusal = transposed;
     const Value* filter = view.input("Filter", 1);
     const bool convolves = view.type().find("conv2d") != std::string::npos;
     // A bias that is no vector, and is added at an axis, does not go with that of a normalization

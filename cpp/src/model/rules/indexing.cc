@@ -95,6 +95,11 @@ void infer_chosen(OperatorView& op) {
   } else {
     shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
   }
+  // Paddle 2.6 declares them so, and no Paddle then runs what takes them.
+  if (op.declared("Indices").dtype == kFloat32) {
+    op.unsupported(
+        "has indices that Paddle 2.6 declared as float32; export the model again with Paddle 3");
+  }
   op.give("Indices", shape, kInt64);
   op.give_shape(shape);
 }

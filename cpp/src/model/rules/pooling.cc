@@ -50,9 +50,17 @@ void infer_adaptive_max_pool(OperatorView& op) {
 int reduced_dtype(const OperatorView& op) {
   const int given = op.in("X").dtype;
   if (has_word("reduce_all reduce_any all any", op.kind())) return kBool;
-  if (op.kind() != "ReduceSum" || !op.has_attribute("dtype")) return given;
+  if (op.kind() != "ReduceSum") return given;
+  const std::int64_t said = op.integer("out_dtype", -1);
+  if (said >= 0) return static_cast<int>(said);
+  const bool may_grow = given == kBool || given == kInt32;
+  // Programs of 1.8 declare sums of int32 as int32, those of 2.0 or later as int64.
+  if (!op.has_attribute("dtype")) {
+    return may_grow && op.declared("Out").dtype == kInt64 ? kInt64 : given;
+  }
   const ElementType& named = element_type_named(op.text("dtype"));
-  return named.dtype >= 0 ? named.dtype : given == kBool || given == kInt32 ? kInt64 : given;
+  if (named.dtype >= 0) return named.dtype;
+  return may_grow ? kInt64 : given;
 }
 
 void infer_reduce(OperatorView& op) {
