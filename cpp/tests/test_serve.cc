@@ -1,7 +1,9 @@
 // What the service answers, and what it refuses. tests/serve has its HTTP.
 
 #include <cmath>
+#include <limits>
 
+#include "infer.h"
 #include "lenet/image_pipeline.h"
 #include "notation.h"
 #include "serve_support.h"
@@ -184,6 +186,21 @@ TEST_CASE("a picture as the body gets its classes") {
   CHECK(server.get("/v2?raw=1").status == 200);
   server.refuses(request_of("POST", kInfer, "P5 9 9 255\n"), 400, "'the image'");
   server.refuses(request_of("POST", kInfer, "GIF89a"), 415, "'the image' is a GIF");
+}
+
+TEST_CASE("the classes of a picture are those of its place in a batch") {
+  const serve::Model model("lenet", 1, kModelDir, options_of(kModelDir));
+  Tensor logits{std::vector<float>(20), {2, 10}};
+  logits.data[3] = 9;
+  logits.data[10 + 7] = 9;
+  const auto tensors = std::make_shared<const std::vector<Tensor>>(std::vector{logits});
+  serve::InferRequest request;
+  request.shape = {1};
+  request.wish = Wish{1, {}};
+  for (const auto& [place, number] : {std::pair(0, 3), std::pair(1, 7)}) {
+    const json found = json::parse(serve::infer_response(request, model, tensors, place).body);
+    CHECK(found.at(0).at("class") == number);
+  }
 }
 
 TEST_CASE("a body that is neither a picture nor JSON is named") {
