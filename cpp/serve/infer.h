@@ -113,9 +113,9 @@ struct InferRequest {
   std::string_view input_bytes() const;
 };
 
-/// How many bytes of a request's body are JSON, which take time to read. The body is a picture,
-/// JSON or neither where the header has no length. \throws Refusal 400: the header's value is no
-/// length, or exceeds the body
+/// How many bytes of a request's body are JSON, which take time to read: all that are no picture,
+/// where the header says nothing of it.
+/// \throws Refusal 400: the header's value is no length, or exceeds the body
 std::size_t json_bytes(const Request& request);
 
 /// \param request whose body must outlive the result, in place
