@@ -477,14 +477,14 @@ def preprocess_files() -> Files:
 
 
 def serve_files() -> Files:
-    """Requests to the server: a line of method, path, header length and type, then the body."""
+    """Requests to the server: a line of method, address and header length, then the body."""
     infer = b"POST /v2/models/lenet/infer "
     values = np.linspace(0, 1, 784, dtype=np.float32)
     shape = [1, 1, 28, 28]
 
     def request(body: object, binary: bytes = b"", length: bool = True) -> bytes:
         text = json.dumps(body).encode()
-        return infer + (str(len(text)).encode() if length else b"-") + b" -\n" + text + binary
+        return infer + (str(len(text)).encode() if length else b"-") + b"\n" + text + binary
 
     def inputs(datatype: str, size: int, **more: object) -> dict[str, Any]:
         tensor = {"name": "x", "datatype": datatype, "shape": size and shape, **more}
@@ -514,16 +514,19 @@ def serve_files() -> Files:
         "pixels": request(inputs("UINT8", 4, data=[7] * 784), length=False),
         "file": request(inputs("BYTES", 1, **files), file),
         "base64": request(inputs("BYTES", 1, shape=[1], data=["UDUgMSAxIDI1NQoA"]), length=False),
-        "raw": infer + b"0 -\n" + values.tobytes(),
-        "photo": infer + b"- image/png\n" + photo.getvalue(),
+        "raw": infer + b"0\n" + values.tobytes(),
+        "photo": infer + b"-\n" + photo.getvalue(),
+        "photo_top": infer[:-1] + b"?classification=3 -\n" + photo.getvalue(),
+        "photo_raw": b"PUT" + infer[4:-1] + b"?raw -\n" + photo.getvalue(),
+        "form": infer + b"-\n--a\r\nContent-Disposition: form-data\r\n\r\nb\r\n--a--\r\n",
         "too_large": request(inputs("FP32", 4, shape=[2**32] * 4, data=[1]), length=False),
         "negative": request(inputs("FP32", 4, shape=[-1, 1, 28, 28], **binary), b"abc"),
-        "overflow": infer + b'- -\n{"inputs":[{"data":[1e39,-1e-400]}]}',
-        "header_length": infer + b"18446744073709551616 -\n{}",
-        "traversal": b"GET /v2/models/%2e%2e%2f%252e/ready - -\n",
-        "index": b'POST /v2/repository/index - -\n{"ready":true}',
-        "load": b"POST /v2/repository/models/lenet/load - -\n",
-        **{path.replace("/", "_"): f"GET {path} - -\n".encode() for path in addresses},
+        "overflow": infer + b'-\n{"inputs":[{"data":[1e39,-1e-400]}]}',
+        "header_length": infer + b"18446744073709551616\n{}",
+        "traversal": b"GET /v2/models/%2e%2e%2f%252e/ready -\n",
+        "index": b'POST /v2/repository/index -\n{"ready":true}',
+        "load": b"POST /v2/repository/models/lenet/load -\n",
+        **{path.replace("/", "_"): f"GET {path} -\n".encode() for path in addresses},
     }
 
 

@@ -23,18 +23,20 @@ serve::Options options() {
   return options;
 }
 
-/// Bytes begin with a line "METHOD PATH LENGTH TYPE", of which LENGTH and TYPE may be '-', or are
-/// the body of an inference in JSON.
+/// Bytes begin with a line "METHOD PATH?QUERY LENGTH", of which the query may be left out and
+/// LENGTH may be '-', or are the body of an inference.
 serve::Request request_of(std::string_view bytes) {
   serve::Request request;
   const std::size_t end = bytes.find('\n');
   std::istringstream line(std::string(bytes.substr(0, end)));
+  std::string address;
   std::string length;
-  std::string type;
   if (end != std::string_view::npos && bytes.find("T /") < end &&
-      line >> request.method >> request.path >> length >> type) {
+      line >> request.method >> address >> length) {
+    const std::size_t question = std::min(address.find('?'), address.size());
+    request.path = address.substr(0, question);
+    request.query = address.substr(std::min(question + 1, address.size()));
     if (length != "-") request.header_length = length;
-    if (type != "-") request.content_type = type;
     bytes.remove_prefix(end + 1);
   } else {
     request.method = "POST";

@@ -10,6 +10,7 @@
 #include "images/decoders.h"
 #include "json_reader.h"
 #include "lenet/interruption.h"
+#include "picture.h"
 
 namespace lenet::serve {
 namespace {
@@ -23,7 +24,9 @@ std::size_t count_values(const Shape& shape, std::size_t most) {
   std::size_t count = 1;
   const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
   for (const std::int64_t size : shape) {
-    if (size < 0) refuse("a size in shape " + to_string(shape) + " is negative");
+    if (size < 0) {
+      refuse("a size in shape " + to_string(shape) + " is negative; sizes are integers from 0 on");
+    }
     if (empty) continue;
     if (static_cast<std::uint64_t>(size) > most / count) {
       throw Refusal(413, "a tensor of shape " + to_string(shape) + " has more than " +
@@ -34,20 +37,29 @@ std::size_t count_values(const Shape& shape, std::size_t most) {
   return empty ? 0 : count;
 }
 
+[[noreturn]] void refuse_base64(const std::string& problem) {
+  refuse("the data of BYTES in JSON is not base64: " + problem +
+         "; encode the bytes of the image file, with padding");
+}
+
 std::string decode_base64(std::string_view text) {
   constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  if (text.size() % 4 != 0) refuse("the data of BYTES in JSON is not base64 with padding");
+  if (text.size() % 4 != 0) {
+    refuse_base64(std::to_string(text.size()) + " characters are no multiple of 4");
+  }
   const std::size_t padding =
       text.empty() ? 0 : text.size() - 1 - std::min(text.find_last_not_of('='), text.size() - 1);
-  if (padding > 2) refuse("the data of BYTES in JSON is not base64: too much padding");
+  if (padding > 2) refuse_base64("it ends in more than two '='");
   std::string bytes;
   bytes.reserve(text.size() / 4 * 3);
   std::uint32_t bits = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const bool is_padding = i >= text.size() - padding;
     const std::size_t digit = is_padding ? 0 : kDigits.find(text[i]);
-    if (digit == std::string_view::npos) refuse("the data of BYTES in JSON is not base64");
+    if (digit == std::string_view::npos) {
+      refuse_base64("character " + std::to_string(i) + " is none of its digits");
+    }
     bits = bits << 6U | static_cast<std::uint32_t>(digit);
     if (i % 4 != 3) continue;
     for (const unsigned shift : {16U, 8U, 0U}) bytes += static_cast<char>(bits >> shift & 0xFFU);
@@ -57,11 +69,12 @@ std::string decode_base64(std::string_view text) {
 }
 
 [[noreturn]] void refuse_tensors(const Limits& limits) {
-  refuse("more than " + std::to_string(limits.tensors) + " tensors, the limit of this server");
+  refuse("more than " + std::to_string(limits.tensors) +
+         " tensors, the limit of this server (--max_tensors)");
 }
 
 void require_rank(const Shape& shape) {
-  if (shape.size() > 8) refuse("a shape has more than 8 dimensions");
+  if (shape.size() > 8) refuse("a shape has more than 8 dimensions; no tensor may have more");
 }
 
 Asked::Input parse_input(JsonReader& in, const Limits& limits) {
@@ -102,7 +115,7 @@ Asked::Output parse_output(JsonReader& in) {
       if (one == 2) refuse_shared_memory();
     });
   });
-  if (!has_name) refuse("an output of the request has no name");
+  if (!has_name) refuse("an output of the request has no name; add its \"name\"");
   return output;
 }
 
@@ -130,6 +143,11 @@ Asked parse_asked(std::string_view json, const Limits& limits) {
   return asked;
 }
 
+bool begins_as_json(std::string_view text) {
+  const std::size_t first = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  return text.substr(first, 1) == "{" || text.substr(first, 1) == "[";
+}
+
 /// \param multiply_adds of one image
 void refuse_work(std::int64_t images, double multiply_adds, const Model& model,
                  const Limits& limits) {
@@ -148,7 +166,8 @@ class Fitting {
 
   InferRequest fit(Asked asked, std::string_view binary) {
     if (asked.id.size() > limits_.id_bytes) {
-      refuse("id has more than " + std::to_string(limits_.id_bytes) + " bytes");
+      refuse("id has more than " + std::to_string(limits_.id_bytes) +
+             " bytes, the limit of this server (--max_id_bytes)");
     }
     if (std::max(asked.inputs, asked.outputs.size()) > limits_.tensors) refuse_tensors(limits_);
     if (asked.inputs != 1) {
@@ -162,20 +181,37 @@ class Fitting {
     return finish(asked.binary_output);
   }
 
-  /// A body without JSON: the values of whole images, or an image file.
-  InferRequest fit_raw(std::string_view body, bool is_file) {
-    if (is_file) {
-      request_.shape = {1};
-      require_files();
-      request_.files = {body};
-      return finish(false);
+  /// A body that is an image file.
+  InferRequest fit_picture(std::string_view body, const PictureQuery& query) {
+    request_.is_picture = true;
+    request_.shape = {1};
+    require_files();
+    request_.files = {body};
+    if (query.raw) return finish(false);
+    if (!model_.plan) {
+      throw Refusal(501, "model '" + model_.name +
+                             "' is no classifier; add ?raw to the address for its outputs");
     }
+    request_.wish = query.wish;
+    for (const std::size_t output : model_.plan->wanted) {
+      request_.outputs.push_back({output, false, 0});
+    }
+    return finish(false);
+  }
+
+  /// A body that is the values of whole images.
+  InferRequest fit_raw(std::string_view body) {
     Shape& shape = request_.shape = model_.input.shape;
-    if (shape.empty()) refuse("a body without JSON needs a model whose input has a shape");
+    if (shape.empty()) {
+      refuse(
+          "a body without JSON needs a model whose input has a shape; send the shape and the "
+          "values "
+          "in JSON");
+    }
     shape[0] = 1;
     if (std::find(shape.begin(), shape.end(), -1) != shape.end()) {
       refuse("a body without JSON needs a model with one free dimension; its input has shape " +
-             to_string(model_.input.shape));
+             to_string(model_.input.shape) + "; send the shape and the values in JSON");
     }
     const Datatype& type = datatype_of(model_.input);
     const std::size_t image = count_values(shape, limits_.values) * type.size;
@@ -196,13 +232,17 @@ class Fitting {
         std::find_if(model_.outputs.begin(), model_.outputs.end(),
                      [&](const TensorSpec& spec) { return spec.name == output.name; });
     if (found == model_.outputs.end()) {
-      refuse("model '" + model_.name + "' has no output '" + output.name + "'");
+      refuse("model '" + model_.name + "' has no output '" + output.name + "'; GET /v2/models/" +
+             model_.name + " lists its outputs");
     }
     const auto index = static_cast<std::size_t>(found - model_.outputs.begin());
     for (const Wanted& other : request_.outputs) {
-      if (other.index == index) refuse("output '" + output.name + "' is asked for twice");
+      if (other.index == index)
+        refuse("output '" + output.name + "' is asked for twice; name it once");
     }
-    if (output.classes < 0) refuse("classification is negative");
+    if (output.classes < 0) {
+      refuse("classification is negative; expected a number of classes, or 0 for the values");
+    }
     request_.outputs.push_back({index, output.binary.value_or(binary), output.classes});
   }
 
@@ -211,7 +251,9 @@ class Fitting {
       refuse("model '" + model_.name + "' has no input '" + input_.name + "'; its input is '" +
              model_.input.name + "'");
     }
-    if (!input_.shape) refuse("the input has no shape");
+    if (!input_.shape) {
+      refuse("the input has no \"shape\"; the model takes " + to_string(model_.input.shape));
+    }
     require_rank(*input_.shape);
     const std::size_t count = count_values(*input_.shape, limits_.values);
     request_.shape = std::move(*input_.shape);
@@ -261,7 +303,8 @@ class Fitting {
     if (!input_.data) return nullptr;
     JsonData& data = *input_.data;
     if (texts ? !data.numbers.empty() : !data.texts.empty()) {
-      refuse("the data are not those of datatype " + input_.datatype);
+      refuse("the data are not those of datatype " + input_.datatype + "; expected " +
+             (texts ? "texts in base64" : "numbers"));
     }
     if ((texts ? data.texts.size() : data.numbers.size()) != count ||
         (data.shape.size() > 1 && data.shape != request_.shape)) {
@@ -299,7 +342,7 @@ class Fitting {
     request_.pixels.reserve(count);
     for (const float number : data->numbers) {
       if (!(number >= 0 && number <= 255) || number != std::floor(number)) {
-        refuse("a value of UINT8 is no integer from 0 to 255");
+        refuse("a value of UINT8 is no integer from 0 to 255; send other values as FP32");
       }
       request_.pixels += static_cast<char>(static_cast<std::uint8_t>(number));
     }
@@ -310,28 +353,37 @@ class Fitting {
     if (model_.pipeline) return;
     const std::string& note = model_.described.note;
     refuse("model '" + model_.name + "' takes no image files: " +
-           (note.empty() ? "nothing beside it describes how they are prepared" : note));
+           (note.empty() ? "nothing beside it describes how they are prepared" : note) +
+           "; write a preprocess.json beside it (docs/preprocessing.md), or send the values of its "
+           "input");
   }
 
   void take_files(std::string_view binary, std::size_t count) {
     require_files();
-    if (request_.shape.size() != 1) refuse("BYTES, an image file each, come in shape [N]");
+    if (request_.shape.size() != 1) {
+      refuse("BYTES of shape " + to_string(request_.shape) + "; expected [N], an image file each");
+    }
     JsonData* const data = json_data(count, true);
     if (data != nullptr) {
       for (const std::string& text : data->texts) request_.decoded.push_back(decode_base64(text));
       request_.files.assign(request_.decoded.begin(), request_.decoded.end());
       return;
     }
+    constexpr const char* kEndEarly =
+        "the data of BYTES end early; expected the length of each file in 4 bytes, then the file";
     for (std::size_t i = 0; i < count; ++i) {  // each after its length
       std::uint32_t size = 0;
-      if (binary.size() < sizeof(size)) refuse("the data of BYTES end early");
+      if (binary.size() < sizeof(size)) refuse(kEndEarly);
       std::memcpy(&size, binary.data(), sizeof(size));
       binary.remove_prefix(sizeof(size));
-      if (binary.size() < size) refuse("the data of BYTES end early");
+      if (binary.size() < size) refuse(kEndEarly);
       request_.files.push_back(binary.substr(0, size));
       binary.remove_prefix(size);
     }
-    if (!binary.empty()) refuse("the data of BYTES hold more than shape says");
+    if (!binary.empty()) {
+      refuse("the data of BYTES hold more than the " + std::to_string(count) +
+             " files that the shape says");
+    }
   }
 
   InferRequest finish(bool binary) {
@@ -357,18 +409,20 @@ std::string_view InferRequest::input_bytes() const {
   return pixels.empty() ? bytes : std::string_view(pixels);
 }
 
-void refuse_shared_memory() { throw Refusal(501, "this server does not support shared memory"); }
+void refuse_shared_memory() {
+  throw Refusal(501, "this server does not support shared memory; send the values in the request");
+}
 
 std::size_t json_bytes(const Request& request) {
   if (request.asked != nullptr) return 0;
-  if (!request.header_length) {
-    return request.content_type.rfind("image/", 0) == 0 ? 0 : request.body.size();
-  }
+  if (!request.header_length) return is_picture(request.body) ? 0 : request.body.size();
   const std::string& text = *request.header_length;
   std::uint64_t length = 0;
   const auto end = std::from_chars(text.data(), text.data() + text.size(), length);
   if (text.empty() || end.ec != std::errc() || end.ptr != text.data() + text.size()) {
-    refuse("Inference-Header-Content-Length is no length");
+    refuse(
+        "Inference-Header-Content-Length is no length; expected how many bytes of the body are "
+        "JSON");
   }
   if (length > request.body.size()) {
     refuse("Inference-Header-Content-Length is " + std::to_string(length) + "; the body has " +
@@ -385,9 +439,12 @@ InferRequest parse_infer(const Request& request, const Model& model, const Limit
     fitted.has_json = false;
     return fitted;
   }
+  if (!request.header_length) {
+    if (is_picture(body)) return fitting.fit_picture(body, parse_query(request.query));
+    if (!begins_as_json(body)) refuse_body(body);
+  }
   const std::size_t length = json_bytes(request);
-  const bool is_file = request.content_type.rfind("image/", 0) == 0;
-  if (length == 0 && (request.header_length || is_file)) return fitting.fit_raw(body, is_file);
+  if (length == 0) return fitting.fit_raw(body);
   return fitting.fit(parse_asked(body.substr(0, length), limits), body.substr(length));
 }
 
@@ -399,7 +456,7 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
   for (std::int64_t& size : all) size = std::max<std::int64_t>(size, 1);
   count_values(all, limits.values);
   for (std::size_t i = 0; i < request.files.size(); ++i) {
-    const std::string name = "image " + std::to_string(i);
+    const std::string name = request.is_picture ? "the image" : "image " + std::to_string(i);
     check_interruption();
     try {
       const auto most = static_cast<std::int64_t>(limits.image_pixels);
@@ -408,7 +465,9 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
       const Image image = model.pipeline->prepare(*file);
       const Shape prepared = {request.images(), image.height, image.width, image.channels};
       if (i == 0) shape = prepared;
-      if (prepared != shape) refuse("the images differ in size after their preparation");
+      if (prepared != shape) {
+        refuse("the images differ in size after their preparation; send each in its own request");
+      }
       count_values(shape, limits.values);
       request.pixels.append(image.pixels.begin(), image.pixels.end());
     } catch (const Error& error) {
@@ -417,7 +476,7 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
       throw Refusal(is_full ? 503 : is_unknown ? 415 : 400, error.what());
     }
   }
-  if (request.files.empty()) refuse("BYTES of shape [0] hold no image");
+  if (request.files.empty()) refuse("BYTES of shape [0] hold no image; send at least one");
   request.kind = Kind::Photos;
   request.shape = shape;
   request.files.clear();

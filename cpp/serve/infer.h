@@ -96,7 +96,9 @@ struct InferRequest {
     Files,    ///< images in files, {N}; `decode_files` makes Photos of them
   };
   std::string id;
-  bool has_json = true;  ///< the response has it too
+  bool is_picture = false;   ///< the body is one image file
+  std::optional<Wish> wish;  ///< of a picture: the response has its classes, not the outputs
+  bool has_json = true;      ///< the response has it too
   Kind kind = Kind::Values;
   Shape shape;
   std::vector<Wanted> outputs;
@@ -111,12 +113,14 @@ struct InferRequest {
   std::string_view input_bytes() const;
 };
 
-/// How many bytes of a request's body are JSON, which take time to read.
+/// How many bytes of a request's body are JSON, which take time to read: all that are no picture,
+/// where the header says nothing of it.
 /// \throws Refusal 400: the header's value is no length, or exceeds the body
 std::size_t json_bytes(const Request& request);
 
 /// \param request whose body must outlive the result, in place
-/// \throws Refusal 400, 413 (too many values), 501 (shared memory); InvalidJson
+/// \throws Refusal 400, 413 (too many values), 501 (shared memory; classes of no classifier);
+///   InvalidJson
 InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits);
 
 /// Decodes and prepares the images of Files.

@@ -8,6 +8,7 @@
 #include "json_reader.h"
 #include "model/element_types.h"
 #include "own_numbers.h"
+#include "picture.h"
 
 namespace lenet::serve {
 namespace {
@@ -37,6 +38,16 @@ std::vector<std::string> class_texts(const Described& described, const Config& c
     texts.resize(end);
   }
   return texts;
+}
+
+/// What the description makes of a picture.
+Response picture_response(const Wish& wish, const Model& model, const std::vector<Tensor>& tensors,
+                          std::int64_t image) {
+  const Finding found =
+      interpret(*model.plan, views_of(tensors), image, model.described, model.options(), wish);
+  Response response;
+  response.body = finding_json(found, value_name(*model.plan, model.described.description.outputs));
+  return response;
 }
 
 /// Appends a value in the way JSON has its type. \returns whether JSON has it: it is finite
@@ -119,6 +130,7 @@ void Inferred::Output::append_to(std::string& to) const {
 Response infer_response(const InferRequest& request, const Model& model,
                         const std::shared_ptr<const std::vector<Tensor>>& tensors,
                         std::int64_t first) {
+  if (request.wish) return picture_response(*request.wish, model, *tensors, first);
   const std::int64_t images = request.images();
   Inferred inferred{model.name, model.version, request.id, {}, tensors};
   for (std::size_t i = 0; i < request.outputs.size(); ++i) {
@@ -142,7 +154,9 @@ Response infer_response(const InferRequest& request, const Model& model,
     if (wanted.classes == 0) continue;
     if (!spec.by_image || !model.has_score_of_each_class(wanted.index) || output.shape.size() < 2 ||
         (images > 0 && row == 0)) {
-      throw Refusal(400, "an output without a score for each class");
+      throw Refusal(400, "output '" + spec.name +
+                             "' has no score for each class; leave classification out to get its "
+                             "values");
     }
     const auto classes = static_cast<std::int64_t>(std::min<std::size_t>(row, INT32_MAX));
     const std::int64_t most = std::min(wanted.classes, classes);

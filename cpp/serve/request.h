@@ -21,10 +21,10 @@ struct Asked;     // infer.h
 struct Inferred;  // infer.h
 
 struct Request {
-  std::string method;        ///< "GET", "POST", ...; HEAD is answered as GET, with a body
-  std::string path;          ///< as sent: escapes such as %20 are not decoded, without the query
-  std::string body;          ///< unpacked, by the time that the service gets it
-  std::string content_type;  ///< as sent; empty: there was none
+  std::string method;  ///< "GET", "POST", ...; HEAD is answered as GET, with a body
+  std::string path;    ///< as sent: escapes such as %20 are not decoded, without the query
+  std::string query;   ///< as sent, behind the '?' of the address
+  std::string body;    ///< unpacked, by the time that the service gets it
   /// Value of `Inference-Header-Content-Length` as sent; nothing: there was no such header.
   std::optional<std::string> header_length;
   /// In place of JSON, where a request for an inference came another way; the body is its values.

@@ -202,12 +202,14 @@ ServeOptions parse_serve_options(int argc, char** argv) {
 
 std::string serve_help() {
   ServeOptions unused;
-  return R"(Serves models over HTTP with the Open Inference Protocol, version 2.
+  return R"(Serves models over HTTP: a picture gets its classes, and clients of the Open Inference Protocol,
+version 2, get the outputs.
 
 Usage: lenet_serve MODEL... [options]
 
 Examples:
   lenet_serve inference_model/lenet
+  curl -T photo.jpg http://localhost:8000/v2/models/lenet/infer
   curl localhost:8000/v2/models/lenet
   curl -H 'Inference-Header-Content-Length: 0' --data-binary @digit.f32 \
        localhost:8000/v2/models/lenet/infer

@@ -30,10 +30,50 @@ std::string_view take_part(std::string_view& path) {
   return part;
 }
 
-/// \throws Refusal 405
-void require_method(const Request& request, std::string_view method) {
-  const bool is = request.method == method || (method == "GET" && request.method == "HEAD");
-  if (!is) throw Refusal(405, "this address takes " + std::string(method));
+constexpr const char* kReads = "GET, HEAD";
+
+/// Refuses a method that an address does not take.
+class WrongMethod : public Refusal {
+ public:
+  explicit WrongMethod(const std::string& allowed)
+      : Refusal(405, "this address takes " + allowed), allowed_(allowed) {}
+  const std::string& allowed() const { return allowed_; }
+
+ private:
+  std::string allowed_;
+};
+
+/// \param allowed methods, with ", " between them
+/// \throws WrongMethod
+void require_method(const Request& request, const std::string& allowed) {
+  const std::string list = ", " + allowed + ",";
+  if (list.find(", " + request.method + ",") == std::string::npos) throw WrongMethod(allowed);
+}
+
+/// What the protocol has and this server does not.
+struct Missing {
+  const char* name;  ///< also the beginning of its addresses
+  const char* instead;
+};
+
+constexpr Missing kTrace = {"trace", "/metrics has counts and times"};
+constexpr Missing kMissing[] = {
+    {"systemsharedmemory", "send the values in the request"},
+    {"cudasharedmemory", "send the values in the request"},
+    {"logging", "start it with --access_log to have a line for each request"},
+    kTrace,
+};
+
+[[noreturn]] void refuse_missing(const Missing& missing) {
+  throw Refusal(
+      501, std::string("this server does not support ") + missing.name + "; " + missing.instead);
+}
+
+/// \throws Refusal 400
+void require_model_name(std::string_view name) {
+  if (is_model_name(name)) return;
+  throw Refusal(400,
+                "the name of the model is not valid; names have letters, digits, '.', '_' and '-'");
 }
 
 Response json_response(const nlohmann::json& json, int status = 200) {
@@ -52,7 +92,7 @@ Response ready_response(const std::string& reason, nlohmann::json json = {}) {
 /// The body of a request to the repository.
 nlohmann::json parse_body(const std::string& body) {
   nlohmann::json json = parse_json(body.empty() ? "{}" : body);
-  if (!json.is_object()) throw Refusal(400, "the body is no JSON object");
+  if (!json.is_object()) throw Refusal(400, "the body is no JSON object, such as {}");
   return json;
 }
 
@@ -106,10 +146,10 @@ std::optional<Response> Service::Loop::answer(Request& request, Done& done) {
   std::string_view path = request.path;
   // No name of ours has a character that needs an escape.
   if (path.empty() || path[0] != '/' || path.find('%') != std::string_view::npos) {
-    throw Refusal(400, "the path does not begin with '/', or has a '%'");
+    throw Refusal(400, "the path does not begin with '/', or has a '%', as no address here has");
   }
-  const auto is = [&](std::string_view address, std::string_view method = "GET") {
-    if (path == address) require_method(request, method);
+  const auto is = [&](std::string_view address, const char* methods = kReads) {
+    if (path == address) require_method(request, methods);
     return path == address;
   };
   if (is("/v2") || is("/v2/")) {
@@ -133,10 +173,8 @@ std::optional<Response> Service::Loop::answer(Request& request, Done& done) {
   }
   if (take(path, "/v2/models/")) return answer_model(path, request, done);
   if (take(path, "/v2/repository/models/")) return answer_change(path, request, done);
-  for (const char* missing : {"systemsharedmemory", "cudasharedmemory", "trace", "logging"}) {
-    if (path.rfind(std::string("/v2/") + missing, 0) == 0) {
-      throw Refusal(501, std::string("this server does not support ") + missing);
-    }
+  for (const Missing& missing : kMissing) {
+    if (path.rfind(std::string("/v2/") + missing.name, 0) == 0) refuse_missing(missing);
   }
   throw Refusal(404, "there is nothing at this address");
 }
@@ -144,7 +182,7 @@ std::optional<Response> Service::Loop::answer(Request& request, Done& done) {
 std::optional<Response> Service::Loop::answer_model(std::string_view path, Request& request,
                                                     Done& done) {
   const std::string_view name = take_part(path);
-  if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
+  require_model_name(name);
   const bool has_version = take(path, "/versions/");
   const std::string_view number = has_version ? take_part(path) : "";
   if (has_version && !parse_version(number)) {
@@ -156,15 +194,15 @@ std::optional<Response> Service::Loop::answer_model(std::string_view path, Reque
                            (has_version ? " of version " + std::string(number) : ""));
   }
   if (path == "/infer") {
-    require_method(request, "POST");
+    require_method(request, "POST, PUT");
     infer(std::move(model), request, done);
     return std::nullopt;
   }
-  if (take(path, "/trace")) throw Refusal(501, "this server does not support trace");
+  if (take(path, "/trace")) refuse_missing(kTrace);
   if (!path.empty() && path != "/config" && path != "/stats" && path != "/ready") {
     throw Refusal(404, "there is nothing at this address");
   }
-  require_method(request, "GET");
+  require_method(request, kReads);
   if (path == "/config") return json_response(model->config());
   if (path == "/ready") {
     return ready_response(service_.answers() ? "" : kStopping, {{"name", model->name}});
@@ -180,12 +218,15 @@ std::optional<Response> Service::Loop::answer_change(std::string_view path, cons
   if (!load && path != "/unload") throw Refusal(404, "there is nothing at this address");
   require_method(request, "POST");
   if (!service_.options_.allow_load) {
-    throw Refusal(501, "this server does not load models on request");
+    throw Refusal(501, "this server does not load models on request; start it with --allow_load");
   }
-  if (!is_model_name(name)) throw Refusal(400, "the name of the model is not valid");
+  require_model_name(name);
   // A client may say nothing about how, or from where, a model is loaded.
   if (parse_body(request.body).value("parameters", nlohmann::json()).contains("config")) {
-    throw Refusal(400, "this server does not take a configuration from a client");
+    throw Refusal(
+        400,
+        "this server does not take a configuration from a client; leave out the parameter "
+        "config");
   }
   const bool added = service_.repository_.change(
       std::string(name), load, [answer = done](const std::string& problem) {
@@ -226,13 +267,13 @@ bool Service::Loop::handle(Request request, Done done) noexcept {
   try {
     response = answer(request, done);
   } catch (const nlohmann::json::exception&) {
-    response = error_response(400, "a member of the body has the wrong type");
+    response = error_response(400,
+                              "a member of the body has the wrong type; expected \"ready\": true "
+                              "or false, and \"parameters\": {...}");
   } catch (const std::exception& error) {
     response = failure_response(error);
-    const auto* refusal = dynamic_cast<const Refusal*>(&error);
-    if (refusal != nullptr && refusal->status() == 405) {
-      response->headers.emplace_back("Allow", request.method == "POST" ? "GET, HEAD" : "POST");
-    }
+    const auto* wrong = dynamic_cast<const WrongMethod*>(&error);
+    if (wrong != nullptr) response->headers.emplace_back("Allow", wrong->allowed());
   }
   if (response) done(std::move(*response));
   return !waiting_.empty();

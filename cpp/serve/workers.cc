@@ -195,7 +195,8 @@ void Runner::run_together(JobRange jobs) {
       if (fits((*outputs_)[i].shape, spec, images)) continue;
       throw Error(ErrorCode::Unsupported, "model '" + model.name + "': its output '" + spec.name +
                                               "' has the shape " + to_string((*outputs_)[i].shape) +
-                                              ", but is declared as " + to_string(spec.shape));
+                                              ", but is declared as " + to_string(spec.shape) +
+                                              "; export it anew");
     }
   }
   const Clock::time_point end = Clock::now();

@@ -1,6 +1,7 @@
 /// A service in this process, for the tests of the server without HTTP.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <future>
@@ -30,7 +31,9 @@ inline Options options_of(const std::string& path, const std::string& name = "le
 
 inline Request request_of(const std::string& method, const std::string& path, std::string body = "",
                           std::optional<std::string> header_length = {}) {
-  return {method, path, std::move(body), "", std::move(header_length)};
+  const std::size_t question = std::min(path.find('?'), path.size());
+  const std::string query = path.substr(std::min(question + 1, path.size()));
+  return {method, path.substr(0, question), query, std::move(body), std::move(header_length)};
 }
 
 /// The body in one piece, as a client has it.

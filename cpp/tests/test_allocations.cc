@@ -201,7 +201,7 @@ TEST_CASE("whichever allocation of a request fails, it is refused or closed, and
       post_text(raw, one),
       post_text("", json({{"inputs", {input}}}).dump()),
       post_text(raw + "Content-Encoding: deflate\r\nAccept-Encoding: gzip\r\n", packed(images)),
-      post_text("Content-Type: image/x-portable-graymap\r\n", picture),
+      post_text("", picture),
       post_text("", "{"),
       "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"};
   const std::string health = "GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";

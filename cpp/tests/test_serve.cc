@@ -1,7 +1,9 @@
 // What the service answers, and what it refuses. tests/serve has its HTTP.
 
 #include <cmath>
+#include <limits>
 
+#include "infer.h"
 #include "lenet/image_pipeline.h"
 #include "notation.h"
 #include "serve_support.h"
@@ -144,15 +146,93 @@ TEST_CASE("pixels and image files are prepared as the library does") {
   const Response empty = server.infer(request_with(input));
   CHECK(empty.status == 400);
   CHECK(empty.body.find("found no digit") != std::string::npos);
-  Request photo = request_of("POST", kInfer, files[0]);
-  photo.content_type = "image/x-portable-graymap";
-  const auto first = values_of(server.ask(photo));
+  const auto first = values_of(server.ask(request_of("PUT", kInfer + "?raw", files[0])));
   CHECK(std::equal(first.begin(), first.end(), wanted.begin()));
-  // One file that is damaged is the error of its request.
-  photo.body = "P5 9 9 255\n";
-  server.refuses(photo, 400, "image 0");
-  photo.body = "GIF89a";
-  server.refuses(photo, 415, "image 0");
+}
+
+TEST_CASE("a picture as the body gets its classes") {
+  Server server;
+  const std::string file = pgm(40, 30, 0);
+  const std::vector<float> logits =
+      values_of(server.ask(request_of("POST", kInfer + "?raw", file)));
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+  for (const auto& [query, classes] :
+       {std::pair("", 5), std::pair("?classification=3", 3), std::pair("?classification=99", 10)}) {
+    const Response response = server.ask(request_of("PUT", kInfer + query, file));
+    CAPTURE(response.body);
+    REQUIRE(response.status == 200);
+    const json found = json::parse(response.body);
+    REQUIRE(found.size() == classes);
+    float above = std::numeric_limits<float>::infinity();
+    for (const json& one : found) {
+      CHECK(one.size() == 3);
+      const std::size_t number = one.at("class");
+      CHECK(one.at("label") == std::to_string(number));
+      const double probability = std::exp(static_cast<double>(logits.at(number))) / sum;
+      CHECK(one.at("probability").get<double>() == doctest::Approx(probability).epsilon(1e-5));
+      CHECK(logits.at(number) <= above);
+      above = logits.at(number);
+    }
+  }
+  for (const char* query : {"?raw=1", "?raw&classification=3", "?topk=3", "?Raw"}) {
+    server.refuses(request_of("POST", kInfer + query, file), 400, "expected ?classification=K");
+  }
+  for (const char* number : {"", "0", "-1", "+3", "3.0", "3 ", "%33", "99999999999999999999"}) {
+    server.refuses(request_of("POST", kInfer + "?classification=" + number, file), 400,
+                   "expected an integer from 1 on");
+  }
+  // The query of other requests means nothing, as ever.
+  CHECK(server.get("/v2?raw=1").status == 200);
+  server.refuses(request_of("POST", kInfer, "P5 9 9 255\n"), 400, "'the image'");
+  server.refuses(request_of("POST", kInfer, "GIF89a"), 415, "'the image' is a GIF");
+}
+
+TEST_CASE("the classes of a picture are those of its place in a batch") {
+  const serve::Model model("lenet", 1, kModelDir, options_of(kModelDir));
+  Tensor logits{std::vector<float>(20), {2, 10}};
+  logits.data[3] = 9;
+  logits.data[10 + 7] = 9;
+  const auto tensors = std::make_shared<const std::vector<Tensor>>(std::vector{logits});
+  serve::InferRequest request;
+  request.shape = {1};
+  request.wish = Wish{1, {}};
+  for (const auto& [place, number] : {std::pair(0, 3), std::pair(1, 7)}) {
+    const json found = json::parse(serve::infer_response(request, model, tensors, place).body);
+    CHECK(found.at(0).at("class") == number);
+  }
+}
+
+TEST_CASE("a body that is neither a picture nor JSON is named") {
+  Server server;
+  const std::pair<std::string, const char*> bodies[] = {
+      {"", "the body is empty"},
+      {"--a\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n", "curl -F"},
+      {"\x89PNG\x1a", "a PNG that lost its line ends (curl -d"},
+      {"\xff\xd8\xff\xe0\x10JFIF", "a JPEG that lost its zeros and line ends (curl -d"},
+      {"\x1f\x8b\x08", "gzip data"},
+      {"PK\x03\x04", "a ZIP archive"},
+      {"%PDF-1.7", "a PDF"},
+      {"<svg/>", "HTML, XML or SVG"},
+      {"photo.jpg", "a text that begins with 'photo.jpg'"},
+      {std::string(3136, '\0'), "3136 bytes that begin with 00 00"},
+      {"\xef\xbb\xbf{}", "a text that begins with '???{}'"},
+  };
+  for (const auto& [body, text] : bodies) {
+    server.refuses(request_of("POST", kInfer, body), 400, text);
+    server.refuses(request_of("PUT", kInfer, body), 400, "curl -T photo.jpg ADDRESS");
+    server.refuses(request_of("POST", kInfer, body), 400, "Inference-Header-Content-Length: 0");
+  }
+}
+
+TEST_CASE("a picture with a length of the header is the input's values, as KServe has it") {
+  Server server;
+  const std::string file = pgm(40, 30, 0);
+  server.refuses(request_of("POST", kInfer, file, "0"), 400, "multiple of 3136");
+  // Whose first bytes are those of a BMP are values all the same.
+  std::string values = bytes_of(random_images(1).data);
+  values.replace(0, 2, "BM");
+  CHECK(server.ask(request_of("POST", kInfer, values, "0")).status == 200);
 }
 
 TEST_CASE("the classification extension gives the greatest values, in text") {
@@ -242,7 +322,6 @@ TEST_CASE("requests that are wrong are refused with their status and a reason") 
   server.refuses(changed("/outputs", json::array({json::object()})), 400, "no name");
   server.refuses(changed("/parameters", {{"binary_data_output", 1}}), 400,
                  "expected true or false");
-  refuses("", 400, "expected '{'");
   refuses("[]", 400, "expected '{'");
   refuses("{}", 400, "0 inputs");
   refuses("{} {}", 400, "something follows");
@@ -287,9 +366,7 @@ TEST_CASE("requests that are wrong are refused with their status and a reason") 
   server.refuses(request_of("POST", kInfer, "", "0"), 400, "multiple of 3136");
   server.refuses(request_of("POST", kInfer, std::string(3136 * 13, '\0'), "0"), 413, "limit");
   server.refuses(request_of("POST", kInfer, std::string(3136, '\xff'), "0"), 400, "finite");
-  Request image = request_of("POST", kInfer, pgm(11, 10, 0));
-  image.content_type = "image/png";
-  server.refuses(image, 400, "pixels");
+  server.refuses(request_of("POST", kInfer, pgm(11, 10, 0)), 400, "pixels");
   server.refuses(request_of("GET", kInfer), 405, "POST");
   server.refuses(request_of("POST", "/v2"), 405, "GET");
   server.refuses(request_of("DELETE", "/v2/models/lenet"), 405, "GET");

@@ -43,6 +43,7 @@ RUN_BY = {
     "cmake --preset package": ("tests/cpp/test_cmake_package.py", "preset package"),
     "cmake --preset static": ("tests/serve/test_deployment.py", "--preset static"),
     "cmake -S . -B build/native -DLENET_PADDLE=OFF": ("noxfile.py", "-DLENET_PADDLE=OFF"),
+    "curl -T": ("tests/serve/test_pictures.py", "test_the_command_of_the_page"),
     "pip install .": ("noxfile.py", '"LENET_PADDLE": "OFF"'),
     "python -m tools.wheels": ("tests/project/test_wheels.py", "tools.wheels"),
     "python -m tools.windows": ("noxfile.py", '"-m", "tools.windows"'),

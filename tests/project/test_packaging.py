@@ -142,7 +142,7 @@ def test_serve(fresh, root, digits, options):
             with urllib.request.urlopen(request, timeout=60) as response:
                 length = int(response.headers["Inference-Header-Content-Length"])
                 found = np.frombuffer(response.read()[length:], "<f4")
-            png = urllib.request.Request(url, b"\x89PNG\r\n\x1a\n", {"Content-Type": "image/png"})
+            png = urllib.request.Request(url, b"\x89PNG\r\n\x1a\n")
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(png, timeout=60)
             assert refused.value.code == 415

@@ -111,8 +111,7 @@ def test_contents_of_each_type(stub, digit, predictor):
 def test_image_files_and_classes(server, client, stub, digit):
     file = io.BytesIO()
     Image.fromarray(np.uint8(digit[0, 0] * 255)).save(file, "PNG")
-    headers = {"Content-Type": "image/png"}
-    body = server.ask("POST", "/v2/models/lenet/infer", file.getvalue(), headers)[2]
+    body = server.ask("POST", "/v2/models/lenet/infer?raw", file.getvalue())[2]
     expected = np.float32(json.loads(body)["outputs"][0]["data"])
     files = tensor_of(np.array([file.getvalue()] * 2, dtype=object), "BYTES")
     result = client.infer("lenet", [files]).as_numpy("linear_2.tmp_1")

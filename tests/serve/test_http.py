@@ -60,13 +60,20 @@ def test_methods(server):
     head = server.ask("HEAD", "/v2")
     assert (head[0], head[1]["Content-Length"], head[2]) == (200, str(len(body)), b"")
     status, headers, body = server.ask("OPTIONS", "*")
-    assert (status, headers["Allow"], body) == (204, "GET, HEAD, POST, OPTIONS", b"")
+    assert (status, headers["Allow"], body) == (204, "GET, HEAD, POST, PUT, OPTIONS", b"")
     for method in ("DELETE", "TRACE", "BREW", "get"):
         status, headers, body = server.ask(method, "/v2")
         assert (status, list(json.loads(body))) == (405, ["error"])
-        assert headers["Allow"] == "GET, HEAD, POST, OPTIONS"
-    assert server.ask("GET", INFER)[0] == 405
-    assert server.ask("POST", "/metrics")[0] == 405
+        assert headers["Allow"] == "GET, HEAD, POST, PUT, OPTIONS"
+    for method, path, allowed in (
+        ("GET", INFER, "POST, PUT"),
+        ("PUT", "/v2", "GET, HEAD"),
+        ("PUT", "/v2/repository/index", "POST"),
+        ("POST", "/metrics", "GET, HEAD, OPTIONS"),
+        ("PUT", "/metrics", "GET, HEAD, OPTIONS"),
+    ):
+        status, headers, _ = server.ask(method, path)
+        assert (status, headers["Allow"]) == (405, allowed)
 
 
 def test_http_1_0(server):

@@ -277,7 +277,7 @@ def test_class_numbers_in_bulk_and_served(numbered, run_server, serve_program):
         assert json.loads(reply)["outputs"][0]["data"] == best.ravel().tolist()
         asked["outputs"] = [{"name": "y", "parameters": {"classification": 1}}]
         status, _, reply = server.ask("POST", "/v2/models/model/infer", json.dumps(asked))
-        assert (status, b"without a score for each class" in reply) == (400, True)
+        assert (status, b"has no score for each class" in reply) == (400, True)
 
 
 class Pairs(paddle.nn.Layer):

@@ -133,8 +133,7 @@ def test_image_files_of_a_model_of_pixels(running, models):
     numbers, expected = load(models, "uint8")
     file = io.BytesIO()
     Image.fromarray(numbers[0].transpose(1, 2, 0)).save(file, "PNG")
-    headers = {"Content-Type": "image/png"}
-    status, _, body = running.ask("POST", "/v2/models/uint8/infer", file.getvalue(), headers)
+    status, _, body = running.ask("POST", "/v2/models/uint8/infer?raw", file.getvalue())
     assert status == 200, body
     found = np.float32(json.loads(body)["outputs"][0]["data"])
     assert compare(expected[:1], found.reshape(1, -1)).agrees

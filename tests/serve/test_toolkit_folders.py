@@ -95,14 +95,14 @@ def expected_of(kind, row):
     return best.tolist(), [NAMES[number] for number in best], row[best]
 
 
-def check(kind, entry, row):
-    """Compare an entry of the JSON that the programs write."""
+def check(kind, entry, row, number="class_id"):
+    """Compare an entry of the JSON that the programs and the server write."""
     if kind == "table":
         assert (entry["attributes"], entry["output"]) == expected_of(kind, row)
         return
     numbers, names, scores = expected_of(kind, row)
     found = entry["predictions"]
-    assert [one["class_id"] for one in found] == numbers
+    assert [one[number] for one in found] == numbers
     assert [one["label"] for one in found] == names
     assert np.abs([one["probability"] for one in found] - scores).max(initial=0) < 2e-5
 
@@ -170,6 +170,9 @@ def test_the_server_agrees_with_numpy(case, run_server, serve_program):
         wanted = {"name": name, "parameters": {"classification": most}}
         body = json.dumps({"inputs": [tensor], "outputs": [wanted]})
         status, _, reply = server.ask("POST", "/v2/models/m/infer", body)
+        for path, row in zip(pictures, outputs, strict=True):
+            answer = json.loads(server.ask("PUT", "/v2/models/m/infer", path.read_bytes())[2])
+            check(kind, answer if kind == "table" else {"predictions": answer}, row, "class")
     assert status == 200, reply
     (output,) = json.loads(reply)["outputs"]
     assert output["shape"] == [len(data), most]
@@ -217,8 +220,8 @@ def test_a_description_that_cannot_be_followed(case, root, run_program, run_serv
         assert (done.returncode, done.stdout) == (6, "")
         assert "inference.yml': NormalizeImage.channel_num 4" in done.stderr
         with run_server(serve_program, f"m={folder}", "--port=0") as server:
-            image, header = pictures[0].read_bytes(), {"Content-Type": "image/png"}
-            status, _, reply = server.ask("POST", "/v2/models/m/infer", image, header)
+            image = pictures[0].read_bytes()
+            status, _, reply = server.ask("POST", "/v2/models/m/infer", image)
             assert status == 400
             assert "channel_num 4" in json.loads(reply)["error"]
             zeros = {"name": "x", "shape": [1, 3, 20, 24], "datatype": "FP32", "data": [0] * 1440}

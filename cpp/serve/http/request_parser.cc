@@ -90,6 +90,7 @@ void RequestParser::set_target(std::string_view target, Error& error) {
   }
   const std::size_t question = std::min(target.find('?'), target.size());
   request_.path = question == 0 && !request_.host.empty() ? "/" : target.substr(0, question);
+  request_.query = target.substr(std::min(question + 1, target.size()));
   if (request_.path[0] != '/' && request_.path != "*") {
     return fail(400, "expected a path that begins with '/'", error);
   }
@@ -106,7 +107,8 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
   const bool is_length = same_word(standard(name), "Inference-Header-Content-Length");
   switch (field) {
     case Field::transfer_encoding:
-      if (request_.is_http_1_0) return fail(400, "HTTP/1.0 has no Transfer-Encoding", error);
+      if (request_.is_http_1_0)
+        return fail(400, "HTTP/1.0 has no Transfer-Encoding; send Content-Length", error);
       if (same_word(text, "chunked")) return;
       return fail(501, "Transfer-Encoding: only chunked is supported", error);
     case Field::accept_encoding:
@@ -132,7 +134,7 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
     case Field::content_length:
       // Twice the same is allowed, but who sends it tries something.
       if (text.find(',') == std::string_view::npos) break;
-      return fail(400, "Content-Length has two values", error);
+      return fail(400, "Content-Length has two values; send one", error);
     case Field::content_encoding:
       if (const std::optional<Coding> coding = parse_coding(text)) {
         request_.coding = *coding;
@@ -142,20 +144,17 @@ void RequestParser::on_field_impl(Field field, View name, View value, Error& err
     case Field::authorization:
       request_.authorization = text;
       break;
-    case Field::content_type:
-      request_.content_type = text;
-      break;
     default:
       if (!is_length) return;
       request_.header_length = text;
   }
-  if (has(field)) return fail(400, "a field of the header is there twice", error);
+  if (has(field)) return fail(400, "a field of the header is there twice; send it once", error);
   unique_.push_back(field);
 }
 
 void RequestParser::on_header_impl(Error& error) {
   if (!request_.is_http_1_0 && !has(Field::host)) {
-    return fail(400, "the header has no field Host", error);
+    return fail(400, "the header has no field Host, which HTTP/1.1 needs", error);
   }
   request_.close = !keep_alive();
 }

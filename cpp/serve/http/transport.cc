@@ -175,7 +175,7 @@ std::optional<Response> Transport::refuse(const HttpRequest& request, bool has_b
 }
 
 std::optional<Response> Transport::answer(const HttpRequest& request) const {
-  constexpr const char* kMethods = "GET, HEAD, POST, OPTIONS";
+  constexpr const char* kMethods = "GET, HEAD, POST, PUT, OPTIONS";
   const std::string& method = request.method;
   const bool reads = method == "GET" || method == "HEAD";
   std::optional<Response> found;
@@ -191,8 +191,8 @@ std::optional<Response> Transport::answer(const HttpRequest& request) const {
     }
     return found;
   }
-  if (!reads && method != "POST") {
-    return method_error("expected GET, HEAD, POST or OPTIONS", kMethods);
+  if (!reads && method != "POST" && method != "PUT") {
+    return method_error("expected GET, HEAD, POST, PUT or OPTIONS", kMethods);
   }
   if (request.path == "/metrics") {
     found.emplace().content_type = "text/plain; version=0.0.4; charset=utf-8";

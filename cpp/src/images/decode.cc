@@ -244,6 +244,10 @@ std::unique_ptr<EncodedImage> open_image(const ImageFile& file) try {
   throw Error(ErrorCode::BackendFailure, "not enough memory to decode '" + file.path + "'");
 }
 
+bool is_image_file(std::string_view bytes) {
+  return opener_of(bytes) != nullptr || other_kind(bytes);
+}
+
 std::unique_ptr<EncodedImage> open_known(const ImageFile& file) {
   if (!file.bytes.empty() && opener_of(file.bytes) == nullptr) return nullptr;
   try {

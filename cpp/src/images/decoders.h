@@ -49,6 +49,10 @@ std::unique_ptr<EncodedImage> open_known(const ImageFile& file);
 /// of a pipeline do not.
 bool names_file(const Error& error, const std::string& path);
 
+/// Whether bytes begin as an image file does: of a kind that is read, or of one that decode_bytes
+/// names when it refuses it.
+bool is_image_file(std::string_view bytes);
+
 /// What to say of a dark one.
 constexpr const char* kDarkNote =
     "no sample of this 16-bit picture is above 4,095; if its camera has 12 bits, write "
