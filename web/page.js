@@ -430,5 +430,7 @@ load().catch((error) => {
   tell(refused
     ? 'lenet.wasm is damaged, or this browser is too old: it needs WebAssembly with SIMD and exceptions.'
     : `The model cannot be loaded: ${error.message}`);
+}).finally(() => {
+  // Not earlier, because it asks for all files again, mostly from the browser's own cache.
+  if (window.isSecureContext) navigator.serviceWorker?.register('sw.js').catch(() => {});
 });
-if (window.isSecureContext) navigator.serviceWorker?.register('sw.js').catch(() => {});

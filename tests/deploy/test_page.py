@@ -293,10 +293,9 @@ def test_layout(opened, width, dark):
 
 
 def test_without_a_network(opened):
-    """Kept by the service worker. And in all of this, nothing was asked of another address."""
+    """Kept by the service worker in one visit. In all of this, no other address was asked."""
     chromium, server = opened
     chromium.wait_for("navigator.serviceWorker.controller")
-    chromium.open_ready(server.address)
     assert chromium.js("document.querySelector('#server').hidden")
     assert chromium.complaints == []
     chromium.call("Network.emulateNetworkConditions", offline=True, latency=0,
@@ -305,6 +304,8 @@ def test_without_a_network(opened):
     server.server_close()
     chromium.open_ready(server.address)
     assert chromium.draw(STROKES[7]) == "7"
+    chromium.js(f"{CLEAR} document.querySelector('#examples button').click()")
+    assert chromium.answer() == "2"
     own = (server.address, "data:")
     assert [url for url in chromium.requests if not url.startswith(own)] == []
 

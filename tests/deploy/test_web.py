@@ -46,6 +46,11 @@ def test_files(page, model_dir):
     assert [path.name for path in page.parent.iterdir()] == ["page"]
 
 
+def test_all_files_are_kept_for_offline_use(page):
+    kept = set(re.findall(r"'([\w-]+\.\w+)'", (page / "sw.js").read_text()))
+    assert kept == {path.name for path in page.iterdir()} - {"sw.js"}
+
+
 def test_policy_and_addresses(page):
     """No script or style within the page, and no address of anything elsewhere."""
     text = (page / "index.html").read_text()
