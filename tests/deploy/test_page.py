@@ -318,6 +318,7 @@ SHOWN = 10  # the most probable classes, where there are more
 SIDE = 64
 
 
+HINT = "getComputedStyle(document.querySelector('#drop'), '::after').content"
 CHOOSING = """window.choosing = 0;
 document.getElementById('photo').addEventListener('click', (event) => {
   event.preventDefault();
@@ -347,8 +348,10 @@ def test_a_model_of_ones_own(tmp_path):
         chromium.open_ready(server.address)
         assert chromium.text("h1") == "Choose a photo"
         assert f"{len(LABELS)} classes. Choose a photo." in chromium.text("#answer")
-        with window(chromium, 360):
-            checked_layout(chromium, 360)
+        for width, hint in ((360, "Choose a photo"), (1280, "Choose, drop or paste a photo")):
+            with window(chromium, width):
+                checked_layout(chromium, width)
+                assert json.loads(chromium.js(HINT)) == hint
         chromium.js(CHOOSING)
         left, top, _pixel = chromium.place()
         for action in ("begin", "move", "end"):
