@@ -42,4 +42,7 @@ ExternalProject_Add(lenet_web
 foreach(_file index.html page.css page.js lenet.js sw.js)
   list(APPEND LENET_WEB_FILES ${_web}/${_file})
 endforeach()
+foreach(_photo 2-pen 3-paper 5-board 7-shadow)
+  list(APPEND LENET_WEB_FILES ${PROJECT_SOURCE_DIR}/examples/photos/${_photo}.jpg)
+endforeach()
 list(APPEND LENET_WEB_FILES ${PROJECT_BINARY_DIR}/web/lenet.wasm)

@@ -162,6 +162,38 @@ OPEN_NINE = [
 ]
 """Between a 4 and a 9."""
 
+LAYOUT = """(() => {
+  const transparent = 'rgba(0, 0, 0, 0)';
+  const seen = [...document.body.querySelectorAll('*')].map((element) => {
+    const range = document.createRange();
+    const texts = [...element.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+    let box = element.getBoundingClientRect();
+    if (texts.length) {
+      range.setStartBefore(texts[0]);
+      range.setEndAfter(texts.at(-1));
+      box = range.getBoundingClientRect();
+    }
+    let behind = element;
+    while (getComputedStyle(behind).backgroundColor === transparent) behind = behind.parentElement;
+    return {
+      element, box: [box.left, box.top, box.right, box.bottom],
+      name: element.id || element.className || element.tagName.toLowerCase(),
+      text: texts.map((node) => node.data.trim()).join(' '),
+      colours: [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor],
+    };
+  }).filter(({ element, text }) =>
+    element.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })
+    && (text || element.matches('canvas, img, button, .button, .track')));
+  const overlapping = [];
+  seen.forEach((a, i) => seen.slice(i + 1).forEach((b) => {
+    const [left, top] = [0, 1].map((side) => Math.max(a.box[side], b.box[side]));
+    const [right, bottom] = [2, 3].map((side) => Math.min(a.box[side], b.box[side]));
+    const nested = a.element.contains(b.element) || b.element.contains(a.element);
+    if (!nested && right - left > 0.5 && bottom - top > 0.5) overlapping.push([a.name, b.name]);
+  }));
+  return { seen: seen.map(({ element, ...rest }) => rest), overlapping };
+})()"""
+
 ANSWER = "document.getElementById('answer')?.textContent"
 CLEAR = "document.getElementById('clear').click();"
 
@@ -192,9 +224,16 @@ class LenetPage(Chromium):
         return self.answer()
 
     def answer(self):
-        """Return the class that the page shows."""
-        self.wait_for(rf"/, \d+\.\d %$/.test({ANSWER})")
+        """Return the class that the page shows when the pen rests."""
+        self.wait_for(
+            rf"/, \d+\.\d %$/.test({ANSWER})"
+            " && document.getElementById('answer').ariaBusy === 'false'"
+        )
         return re.sub(r", \d+\.\d %$", "", self.js(ANSWER))
+
+    def layout(self):
+        """Return what is seen: boxes with their texts and colours, and pairs that overlap."""
+        return self.js(LAYOUT)
 
     def text(self, selector):
         return self.js(f"document.querySelector({json.dumps(selector)}).textContent")

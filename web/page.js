@@ -15,6 +15,7 @@ const pen = pad.getContext('2d', { willReadFrequently: true });
 let model = null; // of lenet.js
 let about = null; // model.json: name, classes, output_role
 let server = null; // the name of the model's input there
+let draws = true; // the model takes drawings, not only photos
 let empty = true;
 let photo = null; // what was chosen, at its full size
 let settled = 0; // counts images, so that late answers of the server are left out
@@ -42,12 +43,40 @@ async function load() {
   const source = typed ? module : await module.arrayBuffer();
   model = await openModel(source, { program, params, preprocess });
   const ready = performance.now();
-  answer.textContent = `Ready: ${about.name}. Draw, or choose a photo.`;
-  if (empty) show([]);
+  offer(JSON.parse(new TextDecoder().decode(preprocess)));
+  const count = about.classes.length;
+  const classes = count > MOST_BARS ? `, ${count} classes` : '';
+  if (empty) invite(`Ready: ${about.name}${classes}. ${draws ? 'Draw, or choose' : 'Choose'} a photo.`);
   else settle();
   performance.measure('lenet-ready', { start: 0, end: ready });
   // lenet_serve says so of its files: no other server is asked for what it does not have.
   if (description.headers.get('Link')?.includes('service-meta')) findServer();
+}
+
+// Offers what suits the model, whose preprocessing this is. A drawing is black and white, so models of
+// colour images get photos alone. The examples are photos of digits.
+function offer({ mode, steps }) {
+  draws = mode === 'L';
+  const digits = steps.some(({ type }) => type === 'Digit');
+  find('examples').hidden = find('credit').hidden = !digits;
+  if (digits) return;
+  find('title').textContent = draws ? 'Draw, or choose a photo' : 'Choose a photo';
+  if (draws) return;
+  find('drawing-help').hidden = true;
+  document.body.classList.add('photos');
+  pad.setAttribute('role', 'img');
+  pad.setAttribute('aria-label', 'The photo');
+  pad.removeAttribute('tabindex');
+  if (photo) return;
+  white(); // without what was drawn while the model was loaded
+  empty = true;
+}
+
+// Shows the classes with empty bars, and says why.
+function invite(text) {
+  tell(text);
+  show([]);
+  drop.classList.toggle('asking', !draws);
 }
 
 // What is shown of an output: probabilities of logits, others as they are.
@@ -67,6 +96,11 @@ const valueText = (share) =>
   about.output_role === 'unknown' ? `score ${share.toFixed(4)}` : `${(100 * share).toFixed(1)} %`;
 const best = (shares) => shares.indexOf(Math.max(...shares));
 
+function inWords(shares) {
+  const first = best(shares);
+  return `${classOf(first)}, ${valueText(shares[first])}`;
+}
+
 function duration(ms) {
   return ms < 1 ? `${Math.round(ms * 1000)} µs` : `${ms.toFixed(ms < 100 ? 1 : 0)} ms`;
 }
@@ -85,11 +119,9 @@ function clear() {
   photo = null;
   settled += 1;
   maps.replaceChildren();
-  if (model) {
-    answer.textContent = 'The drawing is empty.';
-    find('time').textContent = find('server').textContent = 'not run yet';
-    show([]);
-  }
+  if (!model) return;
+  find('time').textContent = find('server').textContent = 'not run yet';
+  invite(draws ? 'The drawing is empty.' : 'No photo is chosen.');
 }
 
 function withoutAlpha({ data, width, height }) {
@@ -120,19 +152,35 @@ async function choose(file) {
                   width * scale, height * scale);
     photo = withoutAlpha(full.getImageData(0, 0, width, height));
     empty = false;
+    drop.classList.remove('asking');
     settle();
   } catch {
-    answer.textContent = `${file.name} is not an image that this browser reads.`;
+    tell(`${file.name} is not an image that this browser reads.`);
+  }
+}
+
+async function chooseExample(name) {
+  try {
+    const content = await (await get(name)).blob();
+    await choose(new File([content], name));
+  } catch (error) {
+    tell(`The example cannot be loaded: ${error.message}`);
   }
 }
 
 // ---- what is shown
 
+// Screen readers wait until `drawing` is over, and then say the text once.
+function tell(text, drawing = false) {
+  answer.setAttribute('aria-busy', drawing);
+  answer.textContent = text;
+}
+
+// Bars of few classes stay in their places; of many, the most probable ones come first.
 function show(shares) {
-  const order = shares.length
-    ? [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, MOST_BARS)
-    : [...about.classes.slice(0, MOST_BARS).keys()];
-  order.sort((a, b) => a - b);
+  const order = [...about.classes.keys()];
+  if (order.length > MOST_BARS && shares.length) order.sort((a, b) => shares[b] - shares[a]);
+  order.splice(MOST_BARS);
   while (bars.children.length < order.length) {
     const row = document.createElement('li');
     const [name, track, value] = ['name', 'track', 'value'].map((part) => {
@@ -199,25 +247,27 @@ function showLayers(seen) {
 
 // ---- an answer
 
-// While the pen moves, the bars follow it.
-function follow() {
+// Runs the image and shows the answer, in words and bars. While the pen is down (`drawing`), an image
+// without an answer is no mistake: it is not finished.
+function follow(drawing) {
   if (!model || empty) return null;
   try {
     const result = model.classify(image());
-    show(shown(result.answer));
+    const shares = shown(result.answer);
+    show(shares);
+    tell(inWords(shares), drawing);
     return result;
   } catch (error) {
     show([]);
-    answer.textContent = error.message;
+    tell(drawing ? 'No answer yet' : error.message, drawing);
     return null;
   }
 }
 
-// When it rests: the text, which screen readers say, the time, the layers, the server.
+// When the pen rests: the answer, the time, the layers, the server.
 function settle() {
-  const result = follow();
+  const result = follow(false);
   if (!result) return;
-  const shares = shown(result.answer);
   const start = performance.now();
   let runs = 0;
   do {
@@ -225,8 +275,6 @@ function settle() {
     runs += 1;
   } while (performance.now() - start < MEASURED_MS);
   find('time').textContent = duration((performance.now() - start) / runs);
-  const first = best(shares);
-  answer.textContent = `${classOf(first)}, ${valueText(shares[first])}`;
   showLayers(result.seen);
   settled += 1;
   if (server) ask(settled);
@@ -260,9 +308,7 @@ async function ask(number) {
     const reply = await response.json();
     if (!response.ok) throw new Error(reply.error);
     const time = performance.now() - start;
-    const shares = shown(reply.outputs[0].data);
-    const first = best(shares);
-    text = `${classOf(first)}, ${valueText(shares[first])}, ${duration(time)} there and back`;
+    text = `${inWords(shown(reply.outputs[0].data))}, ${duration(time)} there and back`;
   } catch (error) {
     text = `no answer: ${error.message}`;
   }
@@ -291,7 +337,7 @@ function stroke(to) {
   asked = true;
   requestAnimationFrame(() => {
     asked = false;
-    follow();
+    if (last) follow(true);
   });
 }
 
@@ -302,7 +348,7 @@ function place(event) {
 }
 
 pad.addEventListener('pointerdown', (event) => {
-  if (event.button !== 0) return;
+  if (!draws || event.button !== 0) return;
   pad.setPointerCapture(event.pointerId);
   last = place(event);
   cursor.hidden = true;
@@ -330,6 +376,7 @@ function showCursor() {
 }
 
 pad.addEventListener('keydown', (event) => {
+  if (!draws) return;
   const step = event.shiftKey ? 4 : 10;
   if (event.key in MOVES) {
     at = at.map((value, i) => Math.min(SIZE, Math.max(0, value + step * MOVES[event.key][i])));
@@ -357,6 +404,13 @@ pad.addEventListener('blur', () => {
 // ---- the controls
 
 find('clear').addEventListener('click', clear);
+pad.addEventListener('click', () => {
+  if (!draws) find('photo').click();
+});
+for (const button of document.querySelectorAll('#examples button')) {
+  const name = button.querySelector('img').getAttribute('src');
+  button.addEventListener('click', () => chooseExample(name));
+}
 find('photo').addEventListener('change', (event) => {
   choose(event.target.files[0]);
   event.target.value = ''; // so that the same file can be chosen again
@@ -373,8 +427,10 @@ document.addEventListener('paste', (event) => choose(event.clipboardData.files[0
 white();
 load().catch((error) => {
   const refused = error instanceof WebAssembly.CompileError;
-  answer.textContent = refused
+  tell(refused
     ? 'lenet.wasm is damaged, or this browser is too old: it needs WebAssembly with SIMD and exceptions.'
-    : `The model cannot be loaded: ${error.message}`;
+    : `The model cannot be loaded: ${error.message}`);
+}).finally(() => {
+  // Not earlier, because it asks for all files again, mostly from the browser's own cache.
+  if (window.isSecureContext) navigator.serviceWorker?.register('sw.js').catch(() => {});
 });
-if (window.isSecureContext) navigator.serviceWorker?.register('sw.js').catch(() => {});

@@ -1,8 +1,15 @@
-// Keeps what the page loaded, so that it opens without a network. The network comes first: a newer
-// page or model is never hidden by an old one.
+// Keeps the page, so that it opens without a network. The network comes first: a newer page or model is
+// never hidden by an old one.
 const KEPT = 'lenet-1';
+const FILES = [
+  './', 'index.html', 'page.css', 'page.js', 'lenet.js', 'lenet.wasm', 'model.json', 'model.pdmodel',
+  'model.pdiparams', 'preprocess.json', '2-pen.jpg', '3-paper.jpg', '5-board.jpg', '7-shadow.jpg',
+];
 
-self.addEventListener('install', () => self.skipWaiting());
+self.addEventListener('install', (event) => {
+  self.skipWaiting();
+  event.waitUntil(caches.open(KEPT).then((kept) => kept.addAll(FILES)));
+});
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
 
 self.addEventListener('fetch', (event) => {

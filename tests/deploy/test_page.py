@@ -79,6 +79,35 @@ def test_drawing(opened, kind):
     assert chromium.text("#time") == "not run yet"
 
 
+SAID = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+  const answer = document.getElementById('answer');
+  const best = document.querySelector('#bars .best');
+  const parts = best && ['name', 'value'].map((part) => best.querySelector(`.${part}`).textContent);
+  done([answer.textContent, parts && parts.join(', '), answer.ariaBusy]);
+})))"""
+
+
+def test_the_headline_follows_the_bars(opened):
+    """While the pen is down, from a first point, which is no digit yet; then it is said once."""
+    chromium, _server = opened
+    chromium.js(CLEAR)
+    left, top, pixel = chromium.place()
+    points = (np.linspace((140, 60), (140, 220), 9) * pixel + (left, top)).tolist()
+    chromium.pointer("mouse", "begin", *points[0])
+    assert chromium.js(SAID) == ["No answer yet", None, "true"]
+    headlines = []
+    for point in points[1:]:
+        chromium.pointer("mouse", "move", *point)
+        said, bar, busy = chromium.js(SAID)
+        assert (said, busy) == (bar, "true")
+        headlines.append(said)
+    assert len(set(headlines)) > 1
+    chromium.pointer("mouse", "end", *points[-1])
+    said, bar, busy = chromium.js(SAID)
+    assert (said, busy) == (bar, "false")
+    assert said.startswith("1, ")
+
+
 def test_keyboard(opened):
     chromium, _server = opened
     chromium.js(f"{CLEAR} document.getElementById('pad').focus()")
@@ -129,6 +158,25 @@ def test_example_photos(opened, photo):
     assert chromium.answer() == photo.name[0]
 
 
+def test_example_buttons(opened):
+    """They show the photos of examples/photos, and give them to the model."""
+    chromium, server = opened
+    names = chromium.js(
+        "[...document.querySelectorAll('#examples img')].map((each) => each.getAttribute('src'))"
+    )
+    assert names == [photo.name for photo in PHOTOS]
+    for number, name in enumerate(names):
+        chromium.js(CLEAR)
+        chromium.js(f"document.querySelectorAll('#examples button')[{number}].click()")
+        assert chromium.answer() == name[0]
+    assert {server.address + name for name in names} <= set(chromium.requests)
+    chromium.call("Network.setBlockedURLs", urls=[f"*/{names[0]}"])
+    chromium.js("document.querySelector('#examples button').click()")
+    chromium.wait_for(f"{ANSWER}.startsWith('The example cannot be loaded: ')")
+    chromium.call("Network.setBlockedURLs", urls=[])
+    chromium.complaints.clear()  # of the request that was blocked
+
+
 def test_screen_readers(opened):
     """The controls have names, and the answer is in a live region."""
     chromium, _server = opened
@@ -139,55 +187,115 @@ def test_screen_readers(opened):
     assert {
         ("button", "Clear"), ("button", "Choose a photo"), ("list", "Probabilities"),
         ("image", "Convolution 1: 6 maps of 28 \N{MULTIPLICATION SIGN} 28"),
+        ("button", "Example: a 7 with a shadow across"),
     } <= named.keys()  # fmt: skip
+    assert "" not in {name for role, name in named if role == "button"}
     pad = named["application", "Drawing area"]
     assert "the arrow keys move the pen" in pad["description"]["value"]
     (status,) = (node for (role, _), node in named.items() if role == "status")
     live = {each["name"]: each["value"]["value"] for each in status["properties"]}
     assert live["live"] == "polite"
+    assert not live.get("busy")
     said = [nodes[child]["name"]["value"] for child in status["childIds"] if child in nodes]
     assert said == [chromium.text("#answer")]
     assert said[0].startswith("4, ")
 
 
-@pytest.mark.parametrize(
-    ("name", "width", "dark"),
-    [("light", 1000, False), ("dark", 1000, True), ("narrow", 375, False), ("", 320, False)],
-)
-def test_widths_and_colours(opened, name, width, dark):
-    """With LENET_SCREENSHOTS set, the pictures of docs/browser.md are written."""
-    chromium, _server = opened
-    wanted = name and os.environ.get(SCREENSHOTS)
+PICTURES = {(1280, False): "light.png", (1280, True): "dark.png", (360, False): "narrow.png"}
+FOLD = 740  # pixels of a small phone's window
+LEAST_CONTRAST = 4.5  # https://www.w3.org/TR/WCAG22/#contrast-minimum
+
+
+def luminance(colour):
+    """WCAG's relative luminance of a CSS colour, ``rgb(r, g, b)``."""
+    red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (red, green, blue)
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(colours):
+    darker, lighter = sorted(luminance(colour) for colour in colours)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@contextmanager
+def window(chromium, width, *, dark=False):
+    """Give the page the window of a phone with a touch screen, or of a computer with a mouse."""
+    is_phone = width < 600
+    chromium.call("Emulation.setTouchEmulationEnabled", enabled=is_phone)
+    chromium.window(width, FOLD, dark=dark)
     try:
-        chromium.window(width, 700, dark=dark)
-        # Until the browser has compiled what runs often for speed, where the time is kept.
-        for _ in range(12 if wanted else 1):
-            if name == "light":
-                chromium.js(CLEAR)
-                choose(chromium, PHOTOS[-1])
-                chromium.answer()
-            else:
-                assert chromium.draw(OPEN_NINE, "touch") == "9"
-        assert chromium.js("document.documentElement.scrollWidth") <= width
-        colour = chromium.js("getComputedStyle(document.body).backgroundColor")
-        assert (int(re.search(r"\d+", colour)[0]) < 128) == dark
-        if wanted:
-            height = chromium.js(
-                "Math.ceil(document.documentElement.getBoundingClientRect().height)"
-            )
-            chromium.window(width, height, dark=dark)
-            image = Image.open(io.BytesIO(chromium.screenshot())).convert("RGB")
-            kept = ROOT / "docs" / "browser" / f"{name}.png"
-            image.quantize(64).save(kept, "PNG", optimize=True)
+        yield "touch" if is_phone else "mouse"
     finally:
         chromium.call("Emulation.clearDeviceMetricsOverride")
+        chromium.call("Emulation.setTouchEmulationEnabled", enabled=True)
+
+
+def checked_layout(chromium, width):
+    """Return what is seen, by name, after checking what holds of every page."""
+    layout = chromium.layout()
+    seen = {each["name"]: each for each in layout["seen"]}
+    assert layout["overlapping"] == []
+    assert chromium.js("document.documentElement.scrollWidth") <= width
+    for each in layout["seen"]:
+        left, _top, right, _bottom = each["box"]
+        assert 0 <= left < right <= width, each
+        assert not each["text"] or contrast(each["colours"]) >= LEAST_CONTRAST, each
+    assert seen["answer"]["box"][3] <= FOLD
+    return seen
+
+
+def write_picture(chromium, name, width, *, dark):
+    """Write a picture of docs/browser.md: of a photo, or of a drawing."""
+    chromium.window(width, FOLD, dark=dark)
+    # Until the browser has compiled what runs often for speed, where the time is kept.
+    for _ in range(12):
+        if name == "light.png":
+            chromium.js(CLEAR)
+            choose(chromium, PHOTOS[-1])
+            chromium.answer()
+        else:
+            chromium.draw(OPEN_NINE)
+    height = chromium.js("Math.ceil(document.documentElement.getBoundingClientRect().height)")
+    chromium.window(width, height, dark=dark)
+    image = Image.open(io.BytesIO(chromium.screenshot())).convert("RGB")
+    image.quantize(64).save(ROOT / "docs" / "browser" / name, "PNG", optimize=True)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [320, 360, 1280])
+def test_layout(opened, width, dark):
+    """The answer is directly under the drawing, and all bars and buttons above a phone's fold.
+
+    With LENET_SCREENSHOTS set, the pictures of docs/browser.md are written.
+    """
+    chromium, _server = opened
+    with window(chromium, width, dark=dark) as kind:
+        assert chromium.draw(OPEN_NINE, kind) == "9"
+        seen = checked_layout(chromium, width)
+        colour = chromium.js("getComputedStyle(document.body).backgroundColor")
+        if SCREENSHOTS in os.environ and (width, dark) in PICTURES:
+            # Without the empty margins of a wide window.
+            write_picture(chromium, PICTURES[width, dark], min(width, 1000), dark=dark)
+    assert (luminance(colour) < 0.1) == dark
+    pad, answer = seen["pad"]["box"], seen["answer"]["box"]
+    others = [each["box"][1] for name, each in seen.items() if name not in {"pad", "answer"}]
+    assert 0 < answer[1] - pad[3] < 20
+    assert abs(answer[0] - pad[0]) < 5
+    assert not any(pad[3] <= top < answer[1] for top in others)
+    assert re.fullmatch(r"9, \d+\.\d %", seen["answer"]["text"])
+    for name in ("value", "clear", "img"):  # the last of each name
+        assert seen[name]["box"][3] <= FOLD, name
+    assert ("drawing-help" in seen) == (width == 1280)
 
 
 def test_without_a_network(opened):
-    """Kept by the service worker. And in all of this, nothing was asked of another address."""
+    """Kept by the service worker in one visit. In all of this, no other address was asked."""
     chromium, server = opened
     chromium.wait_for("navigator.serviceWorker.controller")
-    chromium.open_ready(server.address)
     assert chromium.js("document.querySelector('#server').hidden")
     assert chromium.complaints == []
     chromium.call("Network.emulateNetworkConditions", offline=True, latency=0,
@@ -196,6 +304,8 @@ def test_without_a_network(opened):
     server.server_close()
     chromium.open_ready(server.address)
     assert chromium.draw(STROKES[7]) == "7"
+    chromium.js(f"{CLEAR} document.querySelector('#examples button').click()")
+    assert chromium.answer() == "2"
     own = (server.address, "data:")
     assert [url for url in chromium.requests if not url.startswith(own)] == []
 
@@ -203,12 +313,21 @@ def test_without_a_network(opened):
 # ---- other models, and none
 
 
-LABELS = ("cat", "dog", "Käfer")
+LABELS = ("cat", "dog", "Käfer", *(f"a breed of black-and-tan hounds {i}" for i in range(9)))
+SHOWN = 10  # the most probable classes, where there are more
 SIDE = 64
 
 
+HINT = "getComputedStyle(document.querySelector('#drop'), '::after').content"
+CHOOSING = """window.choosing = 0;
+document.getElementById('photo').addEventListener('click', (event) => {
+  event.preventDefault();
+  window.choosing += 1;
+});"""
+
+
 def test_a_model_of_ones_own(tmp_path):
-    """Colour images of another size, other labels, another network."""
+    """Photos of another size, many labels, another network: nothing of digits, and no drawing."""
     exported = shared_models.exported("ShuffleNetV2", len(LABELS), SIDE)
     folder = Path(shutil.copytree(exported, tmp_path / "model"))
     (folder / "SHA256SUMS").unlink()
@@ -227,19 +346,39 @@ def test_a_model_of_ones_own(tmp_path):
     shares = softmax(logits[None])[0]
     with served(tmp_path / "page") as server, LenetPage() as chromium:
         chromium.open_ready(server.address)
+        assert chromium.text("h1") == "Choose a photo"
+        assert f"{len(LABELS)} classes. Choose a photo." in chromium.text("#answer")
+        for width, hint in ((360, "Choose a photo"), (1280, "Choose, drop or paste a photo")):
+            with window(chromium, width):
+                checked_layout(chromium, width)
+                assert json.loads(chromium.js(HINT)) == hint
+        chromium.js(CHOOSING)
+        left, top, _pixel = chromium.place()
+        for action in ("begin", "move", "end"):
+            chromium.pointer("mouse", action, left + 50, top + 50)
+        assert chromium.js("window.choosing") == 1
+        assert chromium.js("document.querySelector('#pad').role") == "img"
+        assert chromium.text("#answer").startswith("Ready")
         chromium.choose_file("#photo", tmp_path / "photo.png")
         assert chromium.answer() == LABELS[shares.argmax()]
+        for width in (360, 1280):
+            with window(chromium, width):
+                seen = checked_layout(chromium, width)
+                assert not {"drawing-help", "img"} & seen.keys()
+                assert ("pad-help" in seen) == (width == 1280)
         names, values = (
             chromium.js(f"[...document.querySelectorAll('#bars .{part}')].map(e => e.textContent)")
             for part in ("name", "value")
         )
-        assert tuple(names) == LABELS
+        order = shares.argsort()[::-1][:SHOWN]
+        assert names == [LABELS[index] for index in order]
         shown = [float(value.removesuffix(" %")) for value in values]
-        np.testing.assert_allclose(shown, 100 * shares, atol=0.06)
+        np.testing.assert_allclose(shown, 100 * shares[order], atol=0.06)
         assert (
             chromium.js("document.querySelector('#maps canvas').getAttribute('aria-label')")
             == f"The input: {SIDE} \N{MULTIPLICATION SIGN} {SIDE} pixels"
         )
+        assert [url for url in chromium.requests if url.endswith(".jpg")] == []
         assert chromium.complaints == []
 
 

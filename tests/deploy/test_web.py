@@ -19,7 +19,9 @@ from shared_models import both_formats
 from snippets import printed_by, run_page
 
 ROOT = Path(__file__).parents[2]
-MOST_BYTES = 550_000  # to load in all, with brotli: some half a megabyte
+PHOTOS = sorted((ROOT / "examples" / "photos").glob("*.jpg"))
+MOST_BYTES = 550_000  # to load before the first answer, with brotli: some half a megabyte
+MOST_OF_PHOTOS = 60_000
 CLASSES = 10
 SIZE = 28
 
@@ -36,11 +38,17 @@ node = pytest.mark.skipif(
 def test_files(page, model_dir):
     names = {path.name for path in page.iterdir()}
     written = {"index.html", "page.css", "page.js", "lenet.js", "lenet.wasm", "sw.js", "model.json"}
-    assert names == written | {"model.pdmodel", "model.pdiparams", "preprocess.json"}
+    model = {"model.pdmodel", "model.pdiparams", "preprocess.json"}
+    assert names == written | model | {photo.name for photo in PHOTOS}
     assert (page / "model.pdiparams").read_bytes() == (model_dir / "lenet.pdiparams").read_bytes()
     about = json.loads((page / "model.json").read_bytes())
     assert about == {"name": "lenet", "classes": [*"0123456789"], "output_role": "logits"}
     assert [path.name for path in page.parent.iterdir()] == ["page"]
+
+
+def test_all_files_are_kept_for_offline_use(page):
+    kept = set(re.findall(r"'([\w-]+\.\w+)'", (page / "sw.js").read_text()))
+    assert kept == {path.name for path in page.iterdir()} - {"sw.js"}
 
 
 def test_policy_and_addresses(page):
@@ -50,6 +58,7 @@ def test_policy_and_addresses(page):
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == "'self' 'wasm-unsafe-eval'"
+    assert rules["img-src"] == "'self' data:"
     assert rules["style-src"] == rules["connect-src"] == rules["worker-src"] == "'self'"
     assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=|javascript:", text)
     for name in ("index.html", "page.css", "page.js", "lenet.js", "sw.js"):
@@ -64,6 +73,8 @@ def test_size(page):
     sizes = {
         path.name: len(subprocess.check_output(["brotli", "-c", path])) for path in page.iterdir()
     }
+    photos = sum(sizes.pop(photo.name) for photo in PHOTOS)
+    assert photos <= MOST_OF_PHOTOS
     assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
