@@ -91,6 +91,24 @@ def test_names_of_precisions_have_tolerances():
     assert set(TOLERANCES) == set(get_args(Precision))
 
 
+@pytest.mark.parametrize("given", [None, {}, 5, np.zeros(3)])
+def test_what_names_no_model(given):
+    """The bundled one is for those who name none; None may come of a mistake."""
+    makers = (
+        lenet_cpp.Predictor,
+        lenet_cpp.IsolatedPredictor,
+        lenet_cpp.BatchPredictor,
+        partial(lenet_cpp.PredictorPool, size=1),
+        lenet_cpp.InferenceEngine().load_predictor,
+    )
+    words = "the model is None: name one" if given is None else f"got {type(given).__name__}"
+    for make in makers:
+        with pytest.raises(lenet_cpp.BadInput, match=words):
+            make(given)
+        with pytest.raises(lenet_cpp.FileNotFound, match="it is a URL: download it first"):
+            make("https://example.org/lenet.onnx")
+
+
 def test_sizes_of_a_pool_that_are_refused(model_dir):
     for size in (1.5, "2", None):
         with pytest.raises(lenet_cpp.BadInput, match="size is"):

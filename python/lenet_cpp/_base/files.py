@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lenet_cpp import _core
 from lenet_cpp.errors import FileNotFound
 
 PREPROCESS_NAME = "preprocess.json"
@@ -82,7 +83,9 @@ def reading(what: object) -> Iterator[None]:
     except FileNotFound:
         raise
     except OSError as error:
-        raise FileNotFound(f"cannot read {what}: {error.strerror or error}") from error
+        missing = isinstance(error, FileNotFoundError)
+        hint = _core.hint_of_missing(str(what)) if missing else ""
+        raise FileNotFound(f"cannot read {what}: {hint or error.strerror or error}") from error
 
 
 def read_text(path: Path) -> str:

@@ -126,7 +126,8 @@ def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
         with path.open("rb") as file:
             return _decode(_open(file, str(path)), mode, str(path), depth, from_file=True)
     except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+        hint = _core.hint_of_missing(str(path)) if isinstance(error, FileNotFoundError) else ""
+        raise FileNotFound(f"cannot read {path}: {hint or error.strerror}") from error
     except ValueError as error:
         if isinstance(error, BadInput):
             raise
