@@ -195,7 +195,7 @@ def test_features_have_no_classes(run_ok, fails, model, files, tmp_path):
         (BAD_INPUT, "names 2 classes, the model has 10", "--model_dir=MODEL --labels=two DIGIT"),
         (
             BAD_INPUT, "'sizes/1.png': the preprocessing gives [1, 1, 29, 29]",
-            "--model_dir=MODEL --preprocess=raw.json sizes",
+            "--model_dir=MODEL --preprocess=raw.json sizes/1.png",
         ),
     ],
 )  # fmt: skip
@@ -250,7 +250,7 @@ def overflowing(tmp_path):
 def test_no_class_is_made_of_nan(fails, run_program, root, overflowing, tmp_path):
     problem = "the model gives no class: output 0 of 2 is NaN; the first NaN is of MatMul 'y'"
     arguments = (f"--model_file={overflowing}", "a.png", "b.png")
-    fails(BAD_INPUT, f"'a.png': {problem}", *arguments, cwd=tmp_path)
+    fails(BAD_INPUT, f"'a.png': {problem}", *arguments[:2], cwd=tmp_path)
     done = run_program(*arguments, "--skip_errors", "--format=json", cwd=tmp_path)
     assert done.returncode == 0
     bad, good = json.loads(done.stdout)
@@ -317,7 +317,7 @@ def test_junk_among_many(run_program, model, folder, files, expected, tmp_path):
             assert done.returncode == 0
             assert done.stderr == (
                 "lenet_classify: note: 3 of 10 images could not be classified, for example:"
-                f" '{bad[0]}' is empty\n"
+                f" '{bad[0]}' is empty (0 bytes): save or copy it anew\n"
             )
             assert (done.stdout == "") == ("--output" in arguments[0])
         text = target.read_text()

@@ -329,6 +329,7 @@ def test_fixed_sizes(to, request, tmp_path, capfd):
 def test_what_else_has_no_sizes_to_fix(tmp_path, capfd):
     """Other files and options than those of an .onnx, and inputs that are no images of float32."""
     path = write(tmp_path, "pooled")
+    (tmp_path / "model.pdmodel").touch()
     out = tmp_path / "out"
     for said, *arguments in (
         ("export-onnx writes one of a network", str(tmp_path / "model.pdmodel")),

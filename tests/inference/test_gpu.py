@@ -259,7 +259,7 @@ def test_the_guides_flag_for_tensorrt(model_dir, onnx_file, tmp_path, capsys, ki
     assert predict(given) == 0
     answer = capsys.readouterr().out
     for flags, noted in (
-        (("--use_gpu=1", "--use_tensorrt=True"), "--use_tensorrt and --use_gpu: device gpu:0: "),
+        (("--use_gpu=1", "--use_tensorrt=True"), "--use_tensorrt and --use_gpu: device gpu"),
         (("--use_tensorrt=True",), "--use_tensorrt: it takes an .onnx, and a GPU"),
     ):
         assert predict([*given, *flags]) == 0
