@@ -9,6 +9,7 @@ import signal
 import threading
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -107,6 +108,10 @@ def test_what_names_no_model(given):
             make(given)
         with pytest.raises(lenet_cpp.FileNotFound, match="it is a URL: download it first"):
             make("https://example.org/lenet.onnx")
+        with pytest.raises(
+            lenet_cpp.FileNotFound, match=f"write '{Path('~/a.onnx').expanduser()}'"
+        ):
+            make("~/a.onnx")
 
 
 def test_sizes_of_a_pool_that_are_refused(model_dir):
