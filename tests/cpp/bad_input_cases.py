@@ -423,7 +423,7 @@ for _name in MODEL_FILES:
     ):
         row(f"{_name} holds {_what}", "BadModel", _words,
             changed(_name, lambda _, content=_content: content))
-# Files of other kinds, by the libraries that write them.
+# Files of other kinds, by the libraries that write them or with the first bytes of their formats.
 for _words, _content in (
     ("is a JPEG picture, not a model; name a .pdmodel", picture("JPEG")),
     ("is a PNG picture, not a model; ", picture("PNG")),
@@ -434,6 +434,10 @@ for _words, _content in (
     ("is a ZIP archive, not a model; unpack it first", zipped("lenet.pdmodel")),
     ("is a file of PyTorch: lenet-cpp import", zipped("net/data.pkl")),
     ("is a file of pickle, not a model; lenet-cpp export", pickle.dumps({"conv1.weight": 1}, 4)),
+    ("is a PDF document, not a model; ", b"%PDF-1.7\n%\xe2\xe3"),
+    ("is an HDF5 file, such as Keras writes, not a model; export", b"\x89HDF\r\n\x1a\n\0\0"),
+    ("is of TensorFlow Lite, not a model; export", b"\x1c\0\0\0TFL3\x14\0"),
+    ("is a pointer of Git LFS, not a model; git lfs pull", b"version https://git-lfs.github.com/"),
     ("is a page of HTML or XML, not a model; download", b"<!doctype html><title>404</title>"),
     ("is text, not a model; a program of Paddle 3 is called NAME.json", b'{"base_code": 1}'),
 ):

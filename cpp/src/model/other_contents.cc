@@ -25,7 +25,7 @@ constexpr Kind kKinds[] = {
     {0, "%PDF-"sv, "a PDF document", nullptr},
     {0, "\x93NUMPY"sv, "a NumPy array", nullptr},
     {0, "\x89HDF\r\n"sv, "an HDF5 file, such as Keras writes", "export the network as ONNX"},
-    {4, "TFL3"sv, "a model of TensorFlow Lite", "export the network as ONNX"},
+    {4, "TFL3"sv, "of TensorFlow Lite", "export the network as ONNX"},
     {0, "\x1f\x8b"sv, "compressed by gzip", "unpack it first"},
     {0, "\x80\x02"sv, "a file of pickle", kPickleRemedy},
     {0, "\x80\x04\x95"sv, "a file of pickle", kPickleRemedy},
@@ -58,8 +58,9 @@ void refuse_other_contents(const std::string& path, std::string_view contents,
   const auto refuse = [&](const std::string& kind, const std::string& what_to_do) {
     refuse_program(path, "is " + kind + ", not " + wanted + "; " + what_to_do);
   };
-  if (contents.empty())
+  if (contents.empty()) {
     refuse_program(path, "is empty (0 bytes); copy it again, or export it anew");
+  }
   const std::string_view bytes = contents.substr(0, kLooked);
   if (is_torch(bytes)) refuse_program(path, kTorchFile);
   for (const Kind& kind : kKinds) {

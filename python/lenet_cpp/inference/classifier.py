@@ -24,11 +24,12 @@ from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels, count
 from lenet_cpp.inference.options import (
     BUNDLED,
-    BUNDLED_DIR,
+    Bundled,
     EngineName,
     Precision,
     Source,
     absolute_path,
+    named_files,
 )
 from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import bytes_of
@@ -463,13 +464,10 @@ def _row_of(outputs: Sequence[NDArray[Any]], row: int) -> NDArray[Any] | tuple[N
 
 def _path(model: Any) -> Path:
     """Return the path of a model, for a child that may have another working directory."""
-    if model is None:
-        raise BadInput("the model is None: name one, or leave it out for the bundled LeNet")
-    if model is BUNDLED:
-        return BUNDLED_DIR
-    if not isinstance(model, (str, os.PathLike)):
+    if not isinstance(model, (str, os.PathLike, Bundled, type(None))):
         raise BadInput(f"a model is a path or bytes, got {type(model).__name__}")
-    return Path(absolute_path(os.fspath(model)))
+    (path,) = named_files(model, None, None).values()
+    return Path(absolute_path(path))
 
 
 def _is_array(images: object) -> bool:
