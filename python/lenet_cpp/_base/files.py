@@ -75,6 +75,15 @@ def naming(target: Path, temporary: Path) -> Iterator[None]:
         raise
 
 
+def hint_of_missing(path: str | os.PathLike[str]) -> str:
+    """Return what to do about a path that leads to nothing: it is a URL, or begins with ``~``.
+
+    "" where the path does not tell.
+    """
+    # Bytes of a name that are no text are shown as C++ shows them.
+    return _core.hint_of_missing(os.fspath(path).encode(errors="replace").decode())
+
+
 @contextmanager
 def reading(what: object) -> Iterator[None]:
     """Raise FileNotFound, which names ``what``, when the operating system does not let us read."""
@@ -84,7 +93,7 @@ def reading(what: object) -> Iterator[None]:
         raise
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        hint = _core.hint_of_missing(str(what)) if missing else ""
+        hint = hint_of_missing(str(what)) if missing else ""
         raise FileNotFound(f"cannot read {what}: {hint or error.strerror or error}") from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lenet_cpp import _core
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require_paddle
@@ -77,7 +77,7 @@ def _require_arguments(ctx: click.Context) -> None:
             continue
         if any(path.parent.glob(f"{escape(path.name)}.*")):  # a model's path without its suffix
             continue
-        remedy = _core.hint_of_missing(str(path)) or "check the path"
+        remedy = hint_of_missing(path) or "check the path"
         raise FileNotFound(f"{path} does not exist: {remedy}")
 
 
@@ -151,5 +151,5 @@ def _sentence(error: OSError) -> str:
     place = "" if error.filename is None else f": {error.filename}"
     remedy = _REMEDIES.get(error.errno or 0)
     if error.errno == errno.ENOENT and isinstance(error.filename, str):
-        remedy = _core.hint_of_missing(error.filename) or remedy
+        remedy = hint_of_missing(error.filename) or remedy
     return str(error) if remedy is None else f"{error.strerror}{place}; {remedy}"

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from lenet_cpp import _core
 from lenet_cpp._base.child import printable
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
@@ -280,7 +281,7 @@ def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
         many = "; lenet-cpp predict-many writes .parquet" * (output.suffix == ".parquet")
         raise click.UsageError(f"--output: '{output}' does not end in {expected}{many}")
     if not output.parent.exists():
-        remedy = _core.hint_of_missing(str(output)) or "make it, or name another file"
+        remedy = hint_of_missing(output) or "make it, or name another file"
         raise FileNotFound(f"cannot write {output}: there is no folder {output.parent}; {remedy}")
 
 

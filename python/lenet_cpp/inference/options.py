@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypedDict
 
 from lenet_cpp import _core
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp.errors import BadInput, FileNotFound
 
 # The names of C++ (``lenet/config.h``), which refuses others.
@@ -205,7 +206,7 @@ def absolute_path(path: str) -> str:
     Raises:
         FileNotFound: It is a URL, or begins with ``~``, and leads to nothing.
     """
-    hint = "" if Path(path).exists() else _core.hint_of_missing(path)
+    hint = "" if Path(path).exists() else hint_of_missing(path)
     if hint:
         raise FileNotFound(f"there is no {path!r}: {hint}")
     return str(Path(path).absolute())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp import _core
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require
@@ -126,7 +127,7 @@ def _read_file(path: Path, mode: str, depth: int) -> Image.Image:
         with path.open("rb") as file:
             return _decode(_open(file, str(path)), mode, str(path), depth, from_file=True)
     except OSError as error:
-        hint = _core.hint_of_missing(str(path)) if isinstance(error, FileNotFoundError) else ""
+        hint = hint_of_missing(path) if isinstance(error, FileNotFoundError) else ""
         raise FileNotFound(f"cannot read {path}: {hint or error.strerror}") from error
     except ValueError as error:
         if isinstance(error, BadInput):
