@@ -15,7 +15,7 @@ import click
 from click import option
 
 from lenet_cpp.cli import _options as cli
-from lenet_cpp.cli.predict import main
+from lenet_cpp.cli.predict import Fallback, main
 from lenet_cpp.data.images import CenterCrop, Resize
 from lenet_cpp.errors import BadInput
 
@@ -85,6 +85,7 @@ def predict(
 ) -> int:  # fmt: skip
     """Classify images with an exported model, with the flags of the guides' predict.py."""
     kernels = None if use_onednn is None else "onednn" if use_onednn else "plain"
+    asked = {name: given[name] for name in ("accelerator", "precision")}
     for flag, name, chosen in (
         ("--int8", "precision", "int8" if int8 else None),
         (f"--use_onednn={use_onednn}", "accelerator", kernels),
@@ -100,7 +101,11 @@ def predict(
         _change(engine, "--resize-size", Resize, resize_size and resize)
         _change(engine, "--crop-size", CenterCrop, crop_size and {"size": (crop_size,) * 2})
 
-    return _run(given, change=change)
+    fallbacks = []
+    if use_tensorrt:
+        reason = "it takes an .onnx, and a GPU with onnxruntime-gpu and TensorRT (docs/gpu.md)"
+        fallbacks.append(Fallback("--use_tensorrt", asked, reason))
+    return _run(given, fallbacks, change=change)
 
 
 @cli.command("%prog --i=./test.jpeg --m=ResNet50_vd --p=./ResNet50_vd_pretrained.pdparams")
@@ -120,7 +125,7 @@ def infer(params: str, **given: Any) -> int:
     exported. The parameters have to be exactly those of the network.
     """
     files = {"model": params, "model_dir": None, "model_file": None, "params_file": None}
-    return _run({**given, **files}, engine="dygraph", check_program=None, gpu_mem=None)
+    return _run({**given, **files}, [], engine="dygraph", check_program=None, gpu_mem=None)
 
 
 @cli.command("%prog -i=./test.jpeg -d=./resnet50-vd -m=inference.json -p=inference.pdiparams")
@@ -132,10 +137,10 @@ def py_infer(**given: Any) -> int:
     paddle.static.Executor runs the program as it was exported, without fusing operators: the
     faster predict.py has to agree with it.
     """
-    return _run(given, engine="executor", gpu_mem=None)
+    return _run(given, [], engine="executor", gpu_mem=None)
 
 
-def _run(given: dict[str, Any], **settings: Any) -> int:
+def _run(given: dict[str, Any], fallbacks: list[Fallback], **settings: Any) -> int:
     if not (given["images"] or given["image_file"]):
         raise click.UsageError("name images: -i FILE")
     device, number = given["device"], given.pop("gpu_id")
@@ -143,9 +148,12 @@ def _run(given: dict[str, Any], **settings: Any) -> int:
         if device is not None and not device.startswith("gpu"):
             raise click.UsageError(f"--use_gpu and --device={device} contradict each other")
         settings["device"] = device or f"gpu:{number}"
+        if device is None:
+            fallbacks.append(Fallback("--use_gpu", {"device": None}))
     given.setdefault("model", None)
     named = ("model", "model_dir", "model_file")
     settings["bundled"] = all(given[name] is None for name in named)
+    settings["fallbacks"] = fallbacks
     every = {**dict.fromkeys((*COMPUTED, "num_classes", "image_size")), **given, **settings}
     status: int = main.callback(**every)  # type: ignore[misc]
     return status

@@ -10,16 +10,22 @@ bool is_bool(const std::string& text) {
   return text == "true" || text == "false" || text == "1" || text == "0";
 }
 
-/// How many letters must be changed, added or left out to turn one word into the other.
+/// How many letters must be changed, added, left out or swapped with the next one to turn one word
+/// into the other.
 std::size_t distance_of(const std::string& a, const std::string& b) {
+  // Each row has the distances of a beginning of `a` from each beginning of `b`.
+  std::vector<std::size_t> two_before;
+  std::vector<std::size_t> before;
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    two_before = std::exchange(before, row);
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t changed = before[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({changed, before[j] + 1, row[j - 1] + 1});
+      const bool is_swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (is_swapped) row[j] = std::min(row[j], two_before[j - 2] + 1);
     }
   }
   return row.back();

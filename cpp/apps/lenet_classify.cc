@@ -155,7 +155,16 @@ struct Classified {
   std::string text;  ///< to print or to write
   std::size_t images = 0;
   std::size_t skipped = 0;
+  std::string problem;  ///< with the first of those that were skipped
 };
+
+/// What is said when images were skipped.
+std::string summary_of(const Classified& found) {
+  const std::string count =
+      std::to_string(found.skipped) + " of " + std::to_string(found.images) + " images";
+  return count + " could not be classified" + (found.skipped > 1 ? ", for example: " : ": ") +
+         printable(found.problem);
+}
 
 Classified classify(const ClassifyOptions& options) {
   // First, because it is quickly said that one of them is missing.
@@ -196,15 +205,14 @@ Classified classify(const ClassifyOptions& options) {
   if (!plan.note.empty()) std::fprintf(stderr, "%s: note: %s\n", kName, plan.note.c_str());
 
   std::vector<ImageResult> results;
-  Classified found{"", files.size(), 0};
+  Classified found{"", files.size(), 0, ""};
   Progress progress(files.size());
   // Goes on without an image, or throws.
   const auto skip = [&](std::size_t place, const Error& error) {
-    if (!options.skip_errors || error.code() == ErrorCode::BackendFailure) throw error;
+    const bool alone = files.size() == 1 && !options.skip_errors;
+    if (alone || error.code() == ErrorCode::BackendFailure) throw error;
     results[place].error = error.what();
-    ++found.skipped;
-    progress.clear();
-    std::fprintf(stderr, "skipped %s\n", printable(error.what()).c_str());
+    if (found.skipped++ == 0) found.problem = error.what();
   };
   NanOrigin origin;
   Tensor written;  // what the model took, if it is wanted: all of one shape
@@ -303,10 +311,13 @@ std::string work(int argc, char** argv) {
     found.text.clear();
   }
   if (found.skipped == 0) return found.text;
-  throw PartialResult{found.text,
-                      Error(ErrorCode::BadInput,
-                            std::to_string(found.skipped) + " of " + std::to_string(found.images) +
-                                " images could not be classified and were skipped")};
+  const std::string summary = summary_of(found);
+  if (options.skip_errors && found.skipped < found.images) {
+    std::fprintf(stderr, "%s: note: %s\n", kName, summary.c_str());
+    return found.text;
+  }
+  const char* const remedy = options.skip_errors ? "" : "; with --skip_errors the exit code is 0";
+  throw PartialResult{found.text, Error(ErrorCode::BadInput, summary + remedy)};
 }
 
 }  // namespace

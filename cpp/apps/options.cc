@@ -121,8 +121,8 @@ CommandLine command_line(ClassifyOptions& options) {
   line.add("batch_size", "N", "images a run (default: 1)", options.batch_size, 1);
   line.add(
       "skip_errors", "",
-      "go on after an image that cannot be read, or that the model does not take; the exit code "
-      "is 5 all the same",
+      "exit code 0 where some images can be classified; without it the code is 5 when one of them "
+      "cannot be read, or the model does not take it (the others are classified all the same)",
       options.skip_errors);
   line.heading("Output");
   line.add("format", "text|json|csv", "of the result (default: text)", options.format, true);

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "attached.h"
 #include "io/printable.h"
@@ -16,6 +18,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kImagesShown = 10;
+constexpr std::size_t kMostOutputs = 10;  // of an image that are printed whole
+constexpr std::size_t kLargestShown = 5;  // of more
 
 double percent(const Report& report) {
   return 100.0 * static_cast<double>(*report.correct) / static_cast<double>(report.classes.size());
@@ -69,6 +73,25 @@ std::string shown(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char byte) { return byte < ' ' || byte == 0x7f; }, '?');
   return text;
+}
+
+/// The outputs of one image: all of them, or of many the largest with their numbers.
+std::string shown_outputs(const float* values, std::size_t count) {
+  std::string text;
+  if (count <= kMostOutputs) {
+    for (std::size_t i = 0; i < count; ++i) text += print(" %.9g", static_cast<double>(values[i]));
+    return text;
+  }
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto is_larger = [&](std::size_t a, std::size_t b) {
+    return !std::isnan(values[a]) && (std::isnan(values[b]) || values[a] > values[b]);
+  };
+  std::partial_sort(order.begin(), order.begin() + kLargestShown, order.end(), is_larger);
+  order.resize(kLargestShown);
+  for (const std::size_t i : order) text += print(" %zu: %.9g,", i, static_cast<double>(values[i]));
+  return text + print(" ... (the %zu largest of %zu; --format=json or --output=FILE.npy has all)",
+                      kLargestShown, count);
 }
 
 /// RFC 4180.
@@ -164,15 +187,14 @@ std::string format_report(const char* program, const Options& options, const Pre
   text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
   text += "output  " + predictor.output_spec().name + " " + to_string(report.output.shape) + "\n";
   const std::size_t images = report.classes.size();
+  const std::size_t outputs = images == 0 ? 0 : report.output.data.size() / images;
   const float* value = report.output.data.data();
   for (std::size_t i = 0; i < std::min(images, kImagesShown); ++i) {
     const std::int64_t found = report.classes[i];
     text += print("image %zu: ", i) +
-            (found == kNoClass ? "no class" : "class " + std::to_string(found)) + ", logits";
-    for (std::size_t j = 0; j < report.output.data.size() / images; ++j) {
-      text += print(" %.9g", static_cast<double>(*value++));
-    }
-    text += "\n";
+            (found == kNoClass ? "no class" : "class " + std::to_string(found)) + ", logits" +
+            shown_outputs(value, outputs) + "\n";
+    value += outputs;
   }
   if (images > kImagesShown) {
     text += print("... and %zu more (--output=FILE.npy writes all)\n", images - kImagesShown);

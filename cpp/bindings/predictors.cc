@@ -23,6 +23,7 @@
 #include "lenet/interruption.h"
 #include "lenet/predictor_pool.h"
 #include "model/element_types.h"
+#include "platform/platform.h"
 #include "shared_predictor.h"
 
 namespace pybind11::detail {
@@ -472,6 +473,7 @@ void register_predictors(py::module_& module) {
         return std::make_tuple(found.preprocess, found.classes);
       },
       py::arg("entries"));
+  module.def("hint_of_missing", &platform::hint_of_missing, py::arg("path"));
   module.def("read_class_names",
              [](const std::filesystem::path& path) { return read_class_names(path.string()); });
   module.def(

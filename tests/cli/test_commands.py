@@ -277,7 +277,7 @@ def test_a_function_takes_the_parameters_of_its_command(name):
     given = {param.name for param in command.params if param.expose_value}
     functions = [command.callback, getattr(command.callback, "__wrapped__", command.callback)]
     parameters = [inspect.signature(each, follow_wrapped=False).parameters for each in functions]
-    taken = {*parameters[0], *parameters[1]} - {"files", "more", "change"}
+    taken = {*parameters[0], *parameters[1]} - {"files", "more", "change", "fallbacks"}
     if "computed" in taken:
         taken |= {*predict.Computed.__annotations__}
     rest = {"given", "computed"} & taken  # **given are handed on

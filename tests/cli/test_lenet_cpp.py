@@ -63,7 +63,10 @@ def test_help_lists_the_commands(arguments, capsys):
         ("quantize", "lenet-cpp quantize: error: give one of --method and --analyse"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments, said, capsys):
+def test_wrong_usage_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "x", "model", "x.png", "x.pdparams"):
+        Path(name).touch()  # a missing file would be named first
     with pytest.raises(SystemExit) as caught:
         main(arguments.split())
     assert caught.value.code == 2
@@ -71,6 +74,25 @@ def test_wrong_usage_is_one_line(arguments, said, capsys):
     (line,) = captured.err.splitlines()
     assert said in line
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "convert none.pdmodel -o y",
+        "import none.onnx",
+        "import none.pth -o y",
+        "export-onnx none.pth -o y.onnx",
+        "match-preprocess none.onnx photo.png",
+        "predict none.onnx",
+        "predict none.pdparams photo.png --engine dygraph",
+    ],
+)
+def test_a_missing_file_comes_before_a_missing_option(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"lenet-cpp: error: none\.\w+ does not exist: check the path$", line)
 
 
 def values(command, *arguments):

@@ -17,6 +17,7 @@ from classifiers import MAINS, ROOT, answers, fails, run, write_digits
 from PIL import Image
 
 import lenet_cpp
+from lenet_cpp.cli import main
 from lenet_cpp.data import images
 
 
@@ -66,17 +67,17 @@ def test_output_files_say_the_same(predict, lenet, tmp_path, capsys):
     labels, names = tmp_path / "labels.txt", ["nought, zero", *"ABCDEFGHI"]
     labels.write_text("".join(f"{i} {name}\n" for i, name in enumerate(names)))
     for suffix in ("csv", "json", "jsonl"):
-        output = f"--output={tmp_path / 'deep' / f'out.{suffix}'}"
+        output = f"--output={tmp_path / f'out.{suffix}'}"
         assert predict(f"-i={lenet.photos}", output, f"--labels={labels}", "--topk=3") == 0
     assert "wrote the predictions for 8 images" in capsys.readouterr().out
-    document = json.loads((tmp_path / "deep/out.json").read_text())
-    lines = (tmp_path / "deep/out.jsonl").read_text().splitlines()
+    document = json.loads((tmp_path / "out.json").read_text())
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == document
     expected = [
         {"file": image["file"], "rank": rank, **one, "error": ""}
         for image in document for rank, one in enumerate(image["predictions"], start=1)
     ]  # fmt: skip
-    with (tmp_path / "deep/out.csv").open(newline="") as file:
+    with (tmp_path / "out.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [
             {key: str(value) for key, value in row.items()} for row in expected
         ]
@@ -124,13 +125,42 @@ def bad(tmp_path):
     return bad
 
 
-def test_an_unreadable_image_stops(lenet, bad, tmp_path):
+def test_an_unreadable_image_alone(lenet, bad, tmp_path):
     target = tmp_path / "out.csv"
     target.write_text("as it was")
     flags = [f"--model_dir={lenet.exported}", f"--output={target}"]
-    fails(5, str(bad), "predict", f"-i={bad.parent}", *flags)
+    fails(5, str(bad), "predict", f"-i={bad}", *flags)
     assert target.read_text() == "as it was"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "out.csv"]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_unreadable_image_among_others(lenet, bad, size, capsys):
+    """The others are answered; the status and one line say that one was not."""
+    flags = (f"--model-dir={lenet.exported}", f"-b={size}", "--topk=1")
+    assert main(["predict", str(bad.parent), *flags]) == 5
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"lenet-cpp: error: 1 of 4 images could not be classified: {bad} is ")
+    assert line.endswith("; with --skip-errors the exit status is 0")
+    rows = said.out.splitlines()[2:]
+    assert [row.split()[0] for row in rows[:3]] == [
+        str(bad.with_name(f"{n:03d}.png")) for n in (0, 2, 3)
+    ]
+    assert rows[3].startswith(f"{bad} is truncated or damaged")
+
+
+@pytest.mark.parametrize("command", ["predict", "predict-many"])
+def test_a_file_is_written_into_a_folder_that_there_is(command, lenet, tmp_path, capsys):
+    image = str(lenet.photos / "000.png")
+    for name, said in (
+        (str(tmp_path / "none" / "x.csv"), f"there is no folder {tmp_path / 'none'}; make it"),
+        ("~/none/x.csv", "only a shell replaces '~'"),
+    ):
+        assert main([command, str(lenet.exported), image, "-o", name]) == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -138,10 +168,9 @@ def test_skip_errors(predict, bad, tmp_path, size, capsys):
     for suffix in ("csv", "json"):
         output = f"--output={tmp_path / f'out.{suffix}'}"
         flags = ("--skip_errors", output, f"-b={size}", "--topk=1", "--benchmark")
-        assert predict(f"-i={bad.parent}", *flags) == 5
+        assert predict(f"-i={bad.parent}", *flags) == 0
     error = capsys.readouterr().err
-    assert "1 of 4 images" in error
-    assert error.count(f"skipped {bad}") == 2
+    assert error.count(f"note: 1 of 4 images could not be classified: {bad} is truncated") == 2
     document = json.loads((tmp_path / "out.json").read_text())
     assert [Path(one["file"]).name for one in document] == [f"{n:03d}.png" for n in range(4)]
     assert ["error" in one for one in document] == [False, True, False, False]
@@ -194,11 +223,11 @@ def test_wrong_parameters_are_listed(lenet, tmp_path):
         ("predict", "-d=MODEL -i=no.png", 3, "no.png"),
         ("predict", "-d=MODEL --topk=11", 5, "11"),
         ("predict", "-d=MODEL --labels=no.txt", 3, "no.txt"),
-        ("predict", "-d=MODEL --labels=nine.txt", 5, "9 labels"),
+        ("predict", "-d=MODEL --labels=nine.txt", 5, "nine.txt: 9 labels"),
         ("predict", "-d=MODEL --preprocess=no.json", 3, "no.json"),
         ("predict", "-d=MODEL --preprocess=large.json", 5, "[1, 28, 28]"),
         ("predict", "-m=MODEL/lenet.json --accelerator=openvino", 6, "OpenVINO"),
-        ("predict", "-d=MODEL --use_tensorrt --benchmark", 6, "tf32: on a GPU onnxruntime has it"),
+        ("predict", "-d=MODEL --use_tensorrt --device=gpu", 6, "device gpu: "),
         ("predict", "-m=MODEL/lenet.json --use_mkldnn=False --engine=python", 0, ""),
     ],
 )
@@ -230,13 +259,14 @@ def test_closed_pipe(count, lenet, tmp_path):
 
 def test_interrupt_leaves_nothing_half_written(lenet, tmp_path):
     listed, folder = tmp_path / "many.txt", tmp_path / "out"
+    folder.mkdir()
     listed.write_text(f"{lenet.photos / '000.png'}\n" * 50_000)
     command = [sys.executable, ROOT / "scripts/predict.py", f"-i={listed}"]
     command += [f"--model_dir={lenet.exported}", f"--output={folder / 'out.jsonl'}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
         deadline = time.monotonic() + 60
         # Only once something was written has the command begun to classify.
-        while not (folder.is_dir() and any(path.stat().st_size for path in folder.iterdir())):
+        while not any(path.stat().st_size for path in folder.iterdir()):
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -13,14 +13,17 @@ that Python itself checks and converts.
 import gzip
 import io
 import os
+import pickle
 import shutil
 import struct
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 ROUTES = ("cpp", "program", "python")
 OK = "ok"
@@ -222,6 +225,19 @@ def npy(array, version=(1, 0)):
     return file.getvalue()
 
 
+def picture(kind):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, kind)
+    return file.getvalue()
+
+
+def zipped(name):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, b"content")
+    return file.getvalue()
+
+
 def npy_header(text, values=b"", version=1):
     header = text.encode().ljust(117) + b"\n"
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(header)) + header + values
@@ -379,6 +395,18 @@ models(
     ("manifest.json is damaged: it is not needed to run", "", "lenet.pdmodel",
      at("manifest.json", Path.write_bytes, b'{"models": ')),
 )
+for _key in ("model_file", "model_dir"):
+    row(f"{_key} is a URL", "FileNotFound", "it is a URL: download it first",
+        lambda _, key=_key: Request({key: "https://example.org/lenet.pdmodel"}))
+    row(f"{_key} begins with ~", "FileNotFound", "only a shell replaces '~'",
+        lambda _, key=_key: Request({key: "~/none/lenet.pdmodel"}))
+row("the parameters begin with ~", "FileNotFound", "only a shell replaces '~'",
+    lambda folder: Request({"model_file": folder / PROGRAM, "params_file": "~/none.pdiparams"}))
+models(
+    "FileNotFound",
+    ("an .onnx is missing beside others", "lenet-cpp export-onnx writes", "lenet.onnx"),
+    ("an .onnx is missing", "lenet-cpp export-onnx writes", {"model_file": "none/lenet.onnx"}),
+)
 row("a name that is not UTF-8", "FileNotFound", "no-?-such.pdmodel", lambda folder: Request(
     {"model_file": os.fsencode(folder) + b"/no-\xff-such.pdmodel"}))
 row("a model in a folder named in another script", OK, "",
@@ -387,12 +415,36 @@ row("a model in a folder named in another script", OK, "",
 
 # --- The model's files: what is in them ------------------------------------------------------
 for _name in MODEL_FILES:
-    for _what, _content in (
-        ("empty", b""), ("zeros", bytes(4096)), ("text", b"This is no model.\n" * 100),
-        ("random bytes", np.random.default_rng(1).bytes(50_000)),
+    for _what, _words, _content in (
+        ("empty", f"{_name}' is empty (0 bytes)", b""),
+        ("text", f"{_name}' is text, not ", b"This is no model.\n" * 100),
+        ("zeros", _name, bytes(4096)),
+        ("random bytes", _name, np.random.default_rng(1).bytes(50_000)),
     ):
-        row(f"{_name} holds {_what}", "BadModel", _name,
+        row(f"{_name} holds {_what}", "BadModel", _words,
             changed(_name, lambda _, content=_content: content))
+# Files of other kinds, by the libraries that write them or with the first bytes of their formats.
+for _words, _content in (
+    ("is a JPEG picture, not a model; name a .pdmodel", picture("JPEG")),
+    ("is a PNG picture, not a model; ", picture("PNG")),
+    ("is a GIF picture, not a model; ", picture("GIF")),
+    ("is a WebP picture, not a model; ", picture("WEBP")),
+    ("is a NumPy array, not a model; ", npy(np.zeros(3))),
+    ("is compressed by gzip, not a model; unpack it first", gzip.compress(b"a program")),
+    ("is a ZIP archive, not a model; unpack it first", zipped("lenet.pdmodel")),
+    ("is a file of PyTorch: lenet-cpp import", zipped("net/data.pkl")),
+    ("is a file of pickle, not a model; lenet-cpp export", pickle.dumps({"conv1.weight": 1}, 4)),
+    ("is a PDF document, not a model; ", b"%PDF-1.7\n%\xe2\xe3"),
+    ("is an HDF5 file, such as Keras writes, not a model; export", b"\x89HDF\r\n\x1a\n\0\0"),
+    ("is of TensorFlow Lite, not a model; export", b"\x1c\0\0\0TFL3\x14\0"),
+    ("is a pointer of Git LFS, not a model; git lfs pull", b"version https://git-lfs.github.com/"),
+    ("is a page of HTML or XML, not a model; download", b"<!doctype html><title>404</title>"),
+    ("is text, not a model; a program of Paddle 3 is called NAME.json", b'{"base_code": 1}'),
+):
+    row(f"lenet.pdmodel {_words}", "BadModel", _words,
+        changed("lenet.pdmodel", lambda _, content=_content: content))
+row("a picture as the parameters", "BadModel", "is a JPEG picture, not the parameters of a model",
+    changed("lenet.pdiparams", lambda _: picture("JPEG")))
 # cpp/tests/test_parameters.cc cuts them at every byte.
 for _name in MODEL_FILES:
     row(f"{_name} without its last byte", "BadModel", _name,
@@ -465,8 +517,8 @@ for _name, _array, _words in (
     ("a flat memoryview", lambda: memoryview(b"\0" * 784), "got [784]"),
     ("a float", lambda: 0.5, "got []"),
     ("an int", lambda: 7, "got int64"),
-    ("None", lambda: None, "object"),
-    ("a dict", dict, "object"),
+    ("None", lambda: None, "got None"),
+    ("a dict", dict, "got a dict"),
     ("a generator", lambda: (x for x in range(3)), "object"),
     ("a path", lambda: Path("digit.png"), "object"),
 ):

@@ -308,3 +308,43 @@ def test_closed_pipe(run_program, model_dir, argument):
     result = run_program(argument.format(model_dir), stdout=writer)
     os.close(writer)
     assert (result.returncode, result.stderr) == (128 + 13, "")
+
+
+@pytest.mark.parametrize("count", [10, 11, 1000])
+def test_of_many_outputs_the_largest_are_printed(run_ok, tmp_path, count):
+    onnx = pytest.importorskip("onnx", reason="the model is made with it")
+    row = np.random.default_rng(count).standard_normal(count).astype(np.float32)
+    graph = onnx.parser.parse_graph(
+        f"g (float[N,1] x) => (float[N,{count}] y) {{ m = Mul(x, zero) y = Add(m, row) }}"
+    )
+    for name, values in (("zero", np.zeros(1, np.float32)), ("row", row[None])):
+        graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=opsets), path)
+    text = run_ok(f"--model_file={path}", "--batch_size=2")
+    rows = re.findall(r"^image \d: class (\d+), logits (.+)$", text, flags=re.MULTILINE)
+    assert [int(found) for found, _ in rows] == [row.argmax()] * 2
+    for _, shown in rows:
+        if count == 10:
+            assert np.array_equal(np.array(shown.split(), np.float32), row)
+            continue
+        pairs = re.findall(r"(\d+): (\S+),", shown)
+        assert [int(number) for number, _ in pairs] == np.argsort(-row)[:5].tolist()
+        assert np.array_equal(np.float32([value for _, value in pairs]), -np.sort(-row)[:5])
+        assert shown.endswith(
+            f"... (the 5 largest of {count}; --format=json or --output=FILE.npy has all)"
+        )
+    whole = json.loads(run_ok(f"--model_file={path}", "--format=json"))
+    assert np.array_equal(np.float32(whole["outputs"]), row)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("--inptu=x", "--input"), ("--itn8", "--int8"), ("--bacth_size=1", "--batch_size"),
+     ("--lables=x", "--labels"), ("--outptu=x", "--output")],
+)  # fmt: skip
+def test_swapped_letters(run_program, given, meant):
+    done = run_program(given)
+    assert done.returncode == 2
+    assert f"did you mean {meant}?" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
-from lenet_cpp.data.arrays import as_batch, as_pixels
+from lenet_cpp.data.arrays import as_batch, as_pixels, fits, rearranging
 from lenet_cpp.data.images import read_image
 from predictor_cases import SHAPE, digits, same
 
@@ -127,6 +127,12 @@ def test_settings_for_floating_point_errors_do_not_matter(predictor):
     ("images", "message"),
     [
         (np.zeros((28, 28), np.int64), r"float16, float32 or float64 .*uint8.*got int64 of shape"),
+        (np.zeros((28, 28), np.int64), r"pixels from 0 to 255 with \.astype\('uint8'\)"),
+        (None, r"of shape \[N, 1, 28, 28\], got None"),
+        ({"pixel": 1, "label": 2}, r"got a dict \('pixel', 'label'\): give one of its arrays"),
+        ({}, "got a dict"),
+        (np.zeros((2, 784), np.float32), r"convert it with \.reshape\(-1, 1, 28, 28\)"),
+        (np.zeros((2, 28, 28, 1), np.float32), r"convert it with \.transpose\(0, 3, 1, 2\)"),
         *(
             (np.zeros((1, 28, 28), kind), re.escape(f"got {np.dtype(kind)}"))
             for kind in ("g", "i1", "u2", "?", "c8", "U1", "M8[s]", "O", [("a", "f4")])
@@ -146,6 +152,30 @@ def test_anything_else_is_bad_input_everywhere(model_dir, predictor, images, mes
         with pytest.raises(lenet_cpp.BadInput, match=message):
             run(images)
     assert predictor.run(digits(1)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "item"),
+    [
+        ((224, 200, 3), (3, 224, 200)),
+        ((5, 224, 200, 3), (3, 224, 200)),
+        ((3, 224, 200), (224, 200, 3)),
+        ((5, 3, 224, 200), (224, 200, 3)),
+        ((480, 640, 3), (3, -1, -1)),
+        ((784,), (1, 28, 28)),
+        ((9, 784), (1, 28, 28)),
+    ],
+)
+def test_the_remedy_of_a_wrong_shape_gives_the_right_one(given, item):
+    remedy = rearranging(given, item)
+    array = eval(f"np.zeros(given){remedy}", {"np": np, "given": given})
+    assert fits(array.shape[-3:], item)
+    assert array.shape[:-3] in {(), (1,), given[:1]}
+
+
+@pytest.mark.parametrize("given", [(), (3,), (32, 32), (5, 3, 28, 28), (0, 32, 32), (2, 2, 392)])
+def test_no_remedy_of_a_wrong_shape(given):
+    assert not rearranging(given, (1, 28, 28))
 
 
 class Lent:

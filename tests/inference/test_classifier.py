@@ -275,13 +275,18 @@ def test_pictures_of_several_sizes(colours):
 BAD = {
     "no file": ("gone.png", FileNotFound, r"gone\.png does not exist"),
     "no match": ("*.none", FileNotFound, "no image that matches"),
-    "nothing": (None, BadInput, "got NoneType"),
+    "nothing": (None, BadInput, "got None$"),
     "a number": (5, BadInput, "got int"),
     "a list in a list": (["0.png", [1.0]], BadInput, "got list"),
     "a lost one in a list": (["0.png", "gone.png"], FileNotFound, r"gone\.png"),
     "no bytes": (b"", BadInput, "empty"),
     "floats of a picture": (np.zeros((50, 40)), BadInput, "float64 of shape .*: convert it"),
-    "integers": (np.zeros((28, 28), int), BadInput, "int64"),
+    "integers": (np.zeros((28, 28), int), BadInput, r"int64 .*values\.astype\('uint8'\), if 255"),
+    "integers of a colour picture": (np.zeros((3, 50, 40), int), BadInput, r"\.astype\('uint8'\)"),
+    "floats, channels first": (np.zeros((3, 50, 40)), BadInput, r"\(values \* 255\)\.astype"),
+    "digits in rows": (np.zeros((2, 784)), BadInput, r"with \.reshape\(-1, 1, 28, 28\)"),
+    "a URL": ("https://example.org/7.png", FileNotFound, "it is a URL: download it first"),
+    "a home": ("~/none/7.png", FileNotFound, "only a shell replaces '~'"),
     "NaN": (np.full((28, 28), np.nan), BadInput, "NaN"),
     "five pictures in a row": (np.zeros((5, 50, 40), np.uint8), BadInput, r"got \[5, 50, 40\]"),
     "one row": (np.zeros(784, np.uint8), BadInput, "an array of pixels"),
@@ -338,6 +343,10 @@ def test_a_folder_without_images_and_a_bad_file_in_one(classifier, folder):
         ({"model": "nowhere"}, FileNotFound, "nowhere"),
         ({"model": "none.onnx"}, FileNotFound, r"none\.onnx"),
         ({"model": 5}, BadInput, "got int"),
+        ({"model": {}}, BadInput, "got dict"),
+        ({"model": None}, BadInput, "the model is None: name one, or leave it out"),
+        ({"model": "https://example.org/m.onnx"}, FileNotFound, "it is a URL: download it first"),
+        ({"model": "~/none.onnx"}, FileNotFound, "only a shell replaces '~'"),
         ({"model": ("program", "params")}, BadInput, "got str"),
         ({"model": b"junk"}, BadModel, "program in memory"),
     ],
@@ -553,7 +562,7 @@ def test_the_commands_skip_pictures_without_a_class(overflowing, folder, tmp_pat
     arguments = [str(overflowing), str(folder / "0.png"), "--engine=native"]
     assert main(["predict", *arguments]) == 5
     assert f"{folder / '0.png'}: the model gives no class" in capsys.readouterr().err
-    assert main(["predict", *arguments, "--skip-errors", "--json"]) == 5
+    assert main(["predict", *arguments, "--skip-errors", "--json"]) == 5  # no image is left
     (printed,) = json.loads(capsys.readouterr().out)
     assert "the first NaN is of MatMul" in printed["error"]
     output = tmp_path / "many.jsonl"

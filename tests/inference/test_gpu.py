@@ -13,6 +13,7 @@ from PIL import Image
 
 import lenet_cpp
 from lenet_cpp import _core
+from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
 from predictor_cases import digits
 from scripts.predict import infer, predict, py_infer
 from snippets import printed_by
@@ -107,19 +108,33 @@ def test_an_onnxruntime_without_cuda(onnx_file, engine):
 
 
 @without_gpu("paddle")
-@pytest.mark.parametrize("flags", ["--use_gpu=1", "--use_gpu=1 --gpu_id=2 --gpu_mem=8000",
-                                   "--device=gpu:2"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "noted"),
+    [
+        ("--use_gpu=1", "--use_gpu"),
+        ("--use_gpu=1 --gpu_id=2 --gpu_mem=8000", "--use_gpu"),
+        ("--device=gpu:2", ""),
+    ],
+)
 @pytest.mark.parametrize(
     ("command", "engine"),
     [(predict, ""), (predict, "--engine=python"), (infer, ""), (py_infer, "")],
 )
-def test_commands(model_dir, params, tmp_path, capsys, command, engine, flags):
+def test_commands(model_dir, params, tmp_path, capsys, command, engine, flags, noted):
+    """The flags of the guides' scripts run on the processor with a note; --device is an order."""
     image = tmp_path / "digit.png"
-    Image.fromarray(np.zeros((28, 28), np.uint8)).save(image)
+    Image.fromarray(read_mnist_dir(sample_dir()).test.images[0]).save(image)
     model = ["-m=lenet", f"-p={params}"] if command is infer else [f"-d={model_dir}"]
-    given = [f"-i={image}", *model, *flags.split(), *engine.split()]
-    assert command(given) == UNSUPPORTED
-    assert NO_CUDA in capsys.readouterr().err
+    given = [f"-i={image}", *model, *engine.split()]
+    assert command(given) == 0
+    answer = capsys.readouterr().out
+    given += flags.split()
+    assert command(given) == (0 if noted else UNSUPPORTED)
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert NO_CUDA in line
+    assert (f"note: this runs on the CPU, without {noted}: " in line) == (noted != "")
+    assert said.out == answer * (noted != "")
     with pytest.raises(SystemExit) as ended:
         command([*given, "--use_gpu=1", "--device=cpu"])
     assert ended.value.code == 2
@@ -232,14 +247,28 @@ def test_what_belongs_to_a_gpu(onnx_file, engine, options, words):
 
 
 @without_gpu("onnxruntime")
-def test_the_guides_flag_for_tensorrt(onnx_file, tmp_path, capsys):
+@without_gpu("paddle")
+@pytest.mark.parametrize("kind", ["paddle", "onnx"])
+def test_the_guides_flag_for_tensorrt(model_dir, onnx_file, tmp_path, capsys, kind):
+    """The guide's first command runs on the processor, and names only what was typed."""
     image = tmp_path / "digit.png"
-    Image.fromarray(np.zeros((28, 28), np.uint8)).save(image)
-    given = [f"-i={image}", f"-m={onnx_file}", "--model_name=lenet", "--use_tensorrt=True"]
-    assert predict([*given, "--use_gpu=1"]) == UNSUPPORTED
-    assert "TensorRT execution provider is not enabled" in capsys.readouterr().err
-    assert predict(given) == UNSUPPORTED
-    assert "set device gpu" in capsys.readouterr().err
+    Image.fromarray(read_mnist_dir(sample_dir()).test.images[0]).save(image)
+    program, params = (model_dir / name for name in ("lenet.pdmodel", "lenet.pdiparams"))
+    model = [f"-m={onnx_file}"] if kind == "onnx" else [f"-m={program}", f"-p={params}"]
+    given = [f"-i={image}", *model, "--model_name=lenet"]
+    assert predict(given) == 0
+    answer = capsys.readouterr().out
+    for flags, noted in (
+        (("--use_gpu=1", "--use_tensorrt=True"), "--use_tensorrt and --use_gpu: device gpu"),
+        (("--use_tensorrt=True",), "--use_tensorrt: it takes an .onnx, and a GPU"),
+    ):
+        assert predict([*given, *flags]) == 0
+        said = capsys.readouterr()
+        (line,) = said.err.splitlines()
+        assert f": note: this runs on the CPU, without {noted}" in line
+        assert "tf32" not in line
+        assert said.out == answer
+    given.append("--use_tensorrt=True")
     with pytest.raises(SystemExit) as ended:
         predict([*given, "--precision=bf16"])
     assert ended.value.code == 2

@@ -9,6 +9,7 @@ import signal
 import threading
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -89,6 +90,28 @@ def test_names_are_those_of_cpp(option, names):
 
 def test_names_of_precisions_have_tolerances():
     assert set(TOLERANCES) == set(get_args(Precision))
+
+
+@pytest.mark.parametrize("given", [None, {}, 5, np.zeros(3)])
+def test_what_names_no_model(given):
+    """The bundled one is for those who name none; None may come of a mistake."""
+    makers = (
+        lenet_cpp.Predictor,
+        lenet_cpp.IsolatedPredictor,
+        lenet_cpp.BatchPredictor,
+        partial(lenet_cpp.PredictorPool, size=1),
+        lenet_cpp.InferenceEngine().load_predictor,
+    )
+    words = "the model is None: name one" if given is None else f"got {type(given).__name__}"
+    for make in makers:
+        with pytest.raises(lenet_cpp.BadInput, match=words):
+            make(given)
+        with pytest.raises(lenet_cpp.FileNotFound, match="it is a URL: download it first"):
+            make("https://example.org/lenet.onnx")
+        with pytest.raises(
+            lenet_cpp.FileNotFound, match=f"write '{Path('~/a.onnx').expanduser()}'"
+        ):
+            make("~/a.onnx")
 
 
 def test_sizes_of_a_pool_that_are_refused(model_dir):

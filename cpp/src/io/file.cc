@@ -15,6 +15,7 @@
 #include <random>
 
 #include "lenet/error.h"
+#include "platform/platform.h"
 
 namespace lenet {
 namespace fs = std::filesystem;
@@ -26,6 +27,12 @@ constexpr int kMaxLinks = 40;  // as Linux follows
 
 [[noreturn]] void fail(const std::string& path, const char* reason) {
   throw Error(ErrorCode::FileNotFound, "cannot read '" + path + "': " + reason);
+}
+
+/// What goes behind the reason why a path cannot be opened.
+std::string hint(const std::string& path, int error) {
+  const std::string found = error == ENOENT ? platform::hint_of_missing(path) : "";
+  return found.empty() ? "" : "; " + found;
 }
 
 [[noreturn]] void fail_to_hold(const std::string& path, std::size_t size) {
@@ -41,7 +48,10 @@ struct RegularFile {
   // Without O_NONBLOCK, opening a FIFO that nobody writes to would wait for ever.
   explicit RegularFile(const std::string& path)
       : descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (descriptor < 0) fail(path, std::strerror(errno));
+    if (descriptor < 0) {
+      const int error = errno;
+      fail(path, (std::strerror(error) + hint(path, error)).c_str());
+    }
     struct stat status = {};
     if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
       const char* reason = S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file";
@@ -146,7 +156,8 @@ void write_atomically(const std::string& path, const Pieces& pieces) {
   const bool place = error == ENOENT || error == EACCES || error == ENOTDIR || error == EROFS ||
                      error == EISDIR || error == EPERM || error == ELOOP || error == ENAMETOOLONG;
   throw Error(place ? ErrorCode::FileNotFound : ErrorCode::BackendFailure,
-              "cannot write '" + path + "': " + std::strerror(error));
+              "cannot write '" + path + "': " + std::strerror(error) +
+                  (path[0] == '~' ? hint(path, error) : ""));
 }
 
 MemoryFile::MemoryFile(std::string_view contents)

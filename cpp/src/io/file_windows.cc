@@ -31,7 +31,11 @@ struct RegularFile : Handle {
   std::size_t size = 0;
 
   explicit RegularFile(const std::string& path) : Handle(platform::open_file(path, GENERIC_READ)) {
-    if (!is_open()) fail(path, error_text(GetLastError()));
+    if (!is_open()) {
+      const std::string reason = error_text(GetLastError());
+      const std::string hint = platform::exists(path) ? "" : platform::hint_of_missing(path);
+      fail(path, reason + (hint.empty() ? "" : "; " + hint));
+    }
     if (platform::is_folder(path)) fail(path, "it is a folder");
     if (GetFileType(handle) != FILE_TYPE_DISK) fail(path, "it is not a regular file");
     LARGE_INTEGER bytes;

@@ -9,6 +9,7 @@
 #include "model/element_types.h"
 #include "model/graph.h"
 #include "model/hash_check.h"
+#include "model/other_contents.h"
 #include "model/parameters.h"
 #include "model/readers.h"
 #include "platform/platform.h"
@@ -25,6 +26,8 @@ class Loader {
     model_->format = files_.format;
     model_->path = files_.program;
     model_->program = read(files_.program);
+    refuse_other_contents(model_->path, program(), "a model", "name a .pdmodel, .json or .onnx",
+                          files_.format == ModelFormat::Json);
     model_->checked_program = model_->program;
     if (files_.format == ModelFormat::Onnx) {
       load_onnx();
@@ -142,6 +145,10 @@ class Loader {
   std::vector<ParameterSpec> read_parameters(const std::vector<ParameterSpec>& specs,
                                              const MemoryFile& file,
                                              const std::string& path) const {
+    if (!specs.empty()) {
+      refuse_other_contents(path, file.contents(), "the parameters of a model",
+                            "name its .pdiparams", false);
+    }
     auto records = read_parameter_records(file.contents(), path);
     require_parameters(specs, records, path, config_.check_finite);
     return records;

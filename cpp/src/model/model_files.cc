@@ -8,6 +8,7 @@
 
 #include "lenet/error.h"
 #include "model/graph.h"
+#include "model/other_contents.h"
 #include "platform/platform.h"
 
 namespace lenet {
@@ -31,9 +32,9 @@ struct Other {
 constexpr std::array<Other, 5> kOthers = {{
     {".pdparams", "is what training leaves: lenet-cpp export makes a model of it"},
     {".pdopt", "is the state of an optimizer: lenet-cpp export makes a model of a .pdparams"},
-    {".pt", "is a file of PyTorch: lenet-cpp import makes a model of it"},
-    {".pth", "is a file of PyTorch: lenet-cpp import makes a model of it"},
-    {".prm", "is a file of PyTorch: lenet-cpp import makes a model of it"},
+    {".pt", kTorchFile},
+    {".pth", kTorchFile},
+    {".prm", kTorchFile},
 }};
 
 void refuse_others(const std::string& path) {
@@ -111,10 +112,19 @@ std::string find_by_stem(const std::string& path, bool of_paddle = false) {
     }
   }
   if (count > kShown) found += ", ...";
-  throw Error(ErrorCode::FileNotFound,
-              "there is no model '" + path + "': " +
-                  (found.empty() ? "check the path, or export the model with lenet-cpp export"
-                                 : "name one of those found near it: " + found));
+  std::string remedy = platform::hint_of_missing(path);
+  if (remedy.empty()) {
+    const bool is_onnx = suffix_of(path) == std::end(kFormats)[-1].suffix;
+    remedy = found.empty() ? "check the path" : "name one of those found near it: " + found;
+    if (is_onnx) {
+      remedy +=
+          ", or make it: lenet-cpp export-onnx writes a Paddle model as .onnx, "
+          "torch.onnx.export a network of PyTorch";
+    } else if (found.empty()) {
+      remedy += ", or export the model with lenet-cpp export";
+    }
+  }
+  throw Error(ErrorCode::FileNotFound, "there is no model '" + path + "': " + remedy);
 }
 
 /// `paddle.jit.save(net, "D/NAME")` writes D/NAME.json, of which guides then say

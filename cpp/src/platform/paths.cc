@@ -1,3 +1,5 @@
+#include <cstdlib>
+
 #include "platform/platform.h"
 
 namespace lenet::platform {
@@ -27,6 +29,18 @@ std::string suffix_of(const std::string& path) { return path.substr(begin_of_suf
 
 std::string with_suffix(const std::string& path, const std::string& suffix) {
   return path.substr(0, begin_of_suffix(path)) + suffix;
+}
+
+std::string hint_of_missing(const std::string& path) {
+  const std::size_t colon = path.find(":/");
+  // On Windows a path may begin with the letter of a drive.
+  if (colon != std::string::npos && colon > 1 && path.find_first_of("/\\") == colon + 1) {
+    return "it is a URL: download it first";
+  }
+  if (path.empty() || path[0] != '~' || path.find_first_of("/\\") > 1) return "";
+  const char* const home = std::getenv("HOME");
+  return "only a shell replaces '~', at the beginning of a word: write " +
+         (home == nullptr ? "the whole path" : "'" + (home + path.substr(1)) + "'");
 }
 
 }  // namespace lenet::platform

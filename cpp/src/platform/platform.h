@@ -37,6 +37,10 @@ std::string with_suffix(const std::string& path, const std::string& suffix);
 /// no separator, and on Windows no drive, stream or device (NUL, COM1).
 bool is_plain_name(const std::string& name);
 
+/// What to do about a path that leads to nothing, where its text tells why: it is a URL, or begins
+/// with '~', which only a shell replaces. Else empty.
+std::string hint_of_missing(const std::string& path);
+
 /// What a path leads to, links followed. Other: a device, a pipe, or what the system does not say.
 enum class Kind { Missing, File, Folder, Other };
 Kind kind_of(const std::string& path);

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lenet_cpp import _core
 from lenet_cpp.errors import FileNotFound
 
 PREPROCESS_NAME = "preprocess.json"
@@ -74,6 +75,15 @@ def naming(target: Path, temporary: Path) -> Iterator[None]:
         raise
 
 
+def hint_of_missing(path: str | os.PathLike[str]) -> str:
+    """Return what to do about a path that leads to nothing: it is a URL, or begins with ``~``.
+
+    "" where the path does not tell.
+    """
+    # Bytes of a name that are no text are shown as C++ shows them.
+    return _core.hint_of_missing(os.fspath(path).encode(errors="replace").decode())
+
+
 @contextmanager
 def reading(what: object) -> Iterator[None]:
     """Raise FileNotFound, which names ``what``, when the operating system does not let us read."""
@@ -82,7 +92,9 @@ def reading(what: object) -> Iterator[None]:
     except FileNotFound:
         raise
     except OSError as error:
-        raise FileNotFound(f"cannot read {what}: {error.strerror or error}") from error
+        missing = isinstance(error, FileNotFoundError)
+        hint = hint_of_missing(str(what)) if missing else ""
+        raise FileNotFound(f"cannot read {what}: {hint or error.strerror or error}") from error
 
 
 def read_text(path: Path) -> str:

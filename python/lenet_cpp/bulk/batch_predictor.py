@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,14 @@ from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound
 from lenet_cpp.inference.model import Model, Opened, as_labels
-from lenet_cpp.inference.options import BUNDLED_DIR, Options, check_names
+from lenet_cpp.inference.options import (
+    BUNDLED,
+    Options,
+    Source,
+    absolute_path,
+    check_names,
+    named_files,
+)
 from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import Predictor
 
@@ -59,7 +65,7 @@ class BatchPredictor(Closing):
 
     def __init__(
         self,
-        model_file: _Path = None,
+        model_file: Source = BUNDLED,
         params_file: _Path = None,
         *,
         model_dir: _Path = None,
@@ -123,14 +129,15 @@ class BatchPredictor(Closing):
         if not named or named.keys() - set(OUTPUTS):
             raise BadInput(f"outputs: expected some of {', '.join(OUTPUTS)}, got {list(named)}")
         check_names(options)
-        if model_file is None and params_file is None and model_dir is None:
-            model_dir = BUNDLED_DIR
-        # Absolute: the workers of a cluster have working directories of their own.
-        self._files = tuple(map(_absolute, (model_file, params_file, model_dir)))
+        files = named_files(model_file, params_file, model_dir)
+        # The workers of a cluster have working directories of their own.
+        self._files = {name: absolute_path(path) for name, path in files.items()}
         self._bytes: tuple[bytes, ...] = ()
         self._column, self._kind, self._errors, self._name = column, kind, errors, name
         self._outputs, self._keep = named, None if keep is None else tuple(keep)
-        self._preprocess = preprocess if isinstance(preprocess, Pipeline) else _absolute(preprocess)
+        self._preprocess = preprocess
+        if preprocess is not None and not isinstance(preprocess, Pipeline):
+            self._preprocess = absolute_path(os.fspath(preprocess))
         self._labels = as_labels(labels)
         self._threshold = threshold
         self._known: tuple[Model, Model] | None = None  # of its files alone, and with what is said
@@ -146,7 +153,7 @@ class BatchPredictor(Closing):
             **arguments: Those of the class but for the files. Pictures need ``preprocess``.
         """
         made = cls(**arguments)
-        made._files, made._bytes = (), (bytes(program), bytes(params))
+        made._files, made._bytes = {}, (bytes(program), bytes(params))
         return made
 
     def __getstate__(self) -> dict[str, Any]:
@@ -312,8 +319,7 @@ class BatchPredictor(Closing):
 
     def __repr__(self) -> str:
         """Say which model and columns it is for, in one line."""
-        files = [each for each in self._files if each is not None]
-        model = ", ".join(map(repr, files or ["the model"]))
+        model = ", ".join(map(repr, self._files.values() or ["the model"]))
         outputs = ", ".join(self._outputs.values())
         return f"<BatchPredictor of {model}, {self._column!r} to {outputs}>"
 
@@ -321,15 +327,14 @@ class BatchPredictor(Closing):
     def _key(self) -> object:
         options = tuple(sorted(self._options.items()))
         contents = tuple(hashlib.sha256(each).digest() for each in self._bytes)
-        return self._files, contents, options, self._checksum
+        return tuple(self._files.items()), contents, options, self._checksum
 
     @property
     def _shared(self) -> Opened:
         found = _loaded.get(self._key)
         if found is None:
-            names = ("model_file", "params_file", "model_dir")
-            files = {} if self._bytes else dict(zip(names, self._files, strict=True))
-            found = _loaded.setdefault(self._key, Opened(self._bytes, **files, **self._options))
+            opened = Opened(self._bytes, **self._files, **self._options)
+            found = _loaded.setdefault(self._key, opened)
         with suppress(KeyError):  # another thread removed it
             _loaded.move_to_end(self._key)
             while len(_loaded) > _MOST_LOADED:
@@ -422,10 +427,6 @@ def _joined(
             values[places] = outputs[place]
         joined.append(values)
     return joined
-
-
-def _absolute(path: _Path) -> str | None:
-    return None if path is None else str(Path(path).absolute())
 
 
 def _bound(predictor: BatchPredictor) -> Callable[[Any], dict[str, NDArray[Any]]]:

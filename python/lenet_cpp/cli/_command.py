@@ -7,11 +7,13 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require_paddle
@@ -56,6 +58,8 @@ def run(
         except click.exceptions.Exit as done:
             raise SystemExit(done.exit_code) from None
         except click.UsageError as error:
+            if error.ctx is not None:
+                _require_arguments(error.ctx)
             said = " ".join(error.format_message().split())
             path = error.ctx.command_path if error.ctx else program
             more = "" if "Did you mean" in said else f"; see {path} --help"
@@ -63,6 +67,18 @@ def run(
             raise SystemExit(error.exit_code) from None
 
     return run_cli(call, program)
+
+
+def _require_arguments(ctx: click.Context) -> None:
+    """Name a file among the arguments that is missing: that comes before what the usage lacks."""
+    for param in ctx.command.params:
+        path = ctx.params.get(str(param.name))
+        if not isinstance(param, click.Argument) or not isinstance(path, Path) or path.exists():
+            continue
+        if any(path.parent.glob(f"{escape(path.name)}.*")):  # a model's path without its suffix
+            continue
+        remedy = hint_of_missing(path) or "check the path"
+        raise FileNotFound(f"{path} does not exist: {remedy}")
 
 
 def run_cli(call: Callable[[], int], program: str | None = None) -> int:
@@ -134,4 +150,6 @@ def _sentence(error: OSError) -> str:
     """Say what the operating system refused, and what to do."""
     place = "" if error.filename is None else f": {error.filename}"
     remedy = _REMEDIES.get(error.errno or 0)
+    if error.errno == errno.ENOENT and isinstance(error.filename, str):
+        remedy = hint_of_missing(error.filename) or remedy
     return str(error) if remedy is None else f"{error.strerror}{place}; {remedy}"

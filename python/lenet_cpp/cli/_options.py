@@ -278,6 +278,14 @@ def print_files(files: Sequence[Path]) -> None:
         print(f"  and {len(files) - len(few)} more files, {size:,} bytes")
 
 
+def note(text: str) -> None:
+    """Print one line on standard error that begins with what the user called the command."""
+    from lenet_cpp._base.child import printable
+
+    name = click.get_current_context().command_path
+    print(f"{name}: note: {printable(text)}", file=sys.stderr)
+
+
 def print_check(found: str, refusal: str) -> None:
     """Print what a check found; ``refusal`` says why predict does not support the model."""
     print(f"{'compared' if refusal else 'checked'}: {found}")

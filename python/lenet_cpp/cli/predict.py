@@ -3,10 +3,10 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import click
 import numpy as np
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from lenet_cpp import _core
 from lenet_cpp._base.child import printable
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
@@ -51,6 +52,15 @@ class Computed(TypedDict):
     ir_optim: bool | None
     memory_optim: bool | None
     output_name: str | None
+
+
+class Fallback(NamedTuple):
+    """Options in place of those of a flag that the machine or the model does not support."""
+
+    flag: str
+    options: dict[str, Any]
+    reason: str = ""
+    """Why they are taken; by default what refused the flag's options."""
 
 
 _FORMS = "MODEL IMAGE..., or --bundled IMAGE... for the package's model of digits"
@@ -96,7 +106,8 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
             help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
         option("-d", "--model-dir", type=cli.FOLDER, hidden=True),
         option("-m", "--model-file", type=cli.FILE, hidden=True),
-        option("-i", "--image-file", "--img-path", type=cli.FILE, multiple=True, hidden=True),
+        option("-i", "--image-file", "--img-path", "--input", type=cli.FILE, multiple=True,
+            hidden=True),
         option("--bundled", is_flag=True, help="instead of MODEL: the package's model of digits"),
         cli.params_file(),
     )(call)  # fmt: skip
@@ -118,7 +129,8 @@ of_images = (
     cli.preprocess(),
     cli.switch(
         "--skip-errors",
-        help="continue after an image that cannot be read; the exit status is then 5",
+        help="exit status 0 where some images can be classified; else it is 5 when one of them"
+        " cannot",
     ),
 )
 of_results = (
@@ -184,6 +196,7 @@ def main(
     topk: int | None, threshold: float | None, labels: Path | None, output: Path | None,
     as_json: bool, reprod_dir: Path | None, benchmark: bool, warmup: int, engine: AnyEngine,
     change: Callable[[InferenceEngine], None] = lambda _: None,
+    fallbacks: Sequence[Fallback] = (),
     **computed: Unpack[Computed],
 ) -> int:  # fmt: skip
     """Classify images with a model.
@@ -198,24 +211,26 @@ def main(
         raise click.UsageError("tables of images are read by lenet-cpp predict-many")
     check_output(output, SUFFIXES)
     found = find_images(images)
-    made = InferenceEngine(
-        engine, preprocess=preprocess, model_name=None if engine == "dygraph" else network,
+    make = partial(
+        InferenceEngine, engine, preprocess=preprocess,
+        model_name=None if engine == "dygraph" else network,
         labels=None if labels is None else _core.read_class_names(labels),
-        num_classes=num_classes, image_size=image_size, check_program=check_program, **computed,
+        num_classes=num_classes, image_size=image_size, check_program=check_program,
     )  # fmt: skip
     results: list[ImageResult] = []
     outputs: list[tuple[NDArray[Any], ...]] = []  # of each batch
     with ExitStack() as stack:
         write: Callable[[ImageResult], None] = results.append
-        loaded = stack.enter_context(made.load_predictor(**files))
+        loaded = stack.enter_context(_load(make, files, {**computed}, fallbacks))
         _find_pipeline(loaded)  # what says how to read images is missing now, or never
-        several = _check_outputs(loaded, output)
+        several = _check_outputs(loaded, output, labels)
         value = loaded.model.value_name
         if output is not None:
             write = stack.enter_context(open_results(output, value, heads=several))
         change(loaded)
-        run = partial(_run, loaded, topk=topk, threshold=threshold, skip_errors=skip_errors)
-        log, skipped = AutoLog(loaded.name), 0
+        alone = len(found) == 1 and not skip_errors
+        run = partial(_run, loaded, topk=topk, threshold=threshold, stops=alone)
+        log, errors = AutoLog(loaded.name), []
         log.warmup = warmup if benchmark else 0
         for _ in range(log.warmup):  # in a log of their own: a bad image must not move them on
             run(found[:batch_size], AutoLog(log.model_name), [])
@@ -227,8 +242,7 @@ def main(
             for result in run(batch, log, outputs if reprod_dir is not None else []):
                 write(result)
                 if result.error is not None:
-                    skipped += 1
-                    tqdm.write(f"skipped {printable(result.error)}", file=sys.stderr)
+                    errors.append(result.error)
             bar.update(len(batch))
         config = loaded.settings(log.batch_size) if log.batch_size else None
         if reprod_dir is not None and outputs:
@@ -238,12 +252,12 @@ def main(
             found_outputs = entries(values, loaded.output_role)
             write_record(reprod_dir / record, found_outputs)
     if output is not None:
-        print(f"wrote the predictions for {len(found) - skipped} images to {printable(output)}")
+        print(f"wrote the predictions for {len(found) - len(errors)} images to {printable(output)}")
     else:
         print(json.dumps([*map(document, results)]) if as_json else _table(results, value))
     if benchmark and config is not None:
         log.report(config)
-    return status_of(skipped, len(found))
+    return status_of(len(errors), len(found), errors, skip_errors=skip_errors)
 
 
 def _parameters(files: Files, network: str | None) -> Files:
@@ -255,18 +269,75 @@ def _parameters(files: Files, network: str | None) -> Files:
 
 
 def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
-    """Raise a usage error of another suffix than these."""
-    if output is not None and output.suffix not in suffixes:
+    """Raise a usage error of another suffix than these; refuse a file in a folder that is missing.
+
+    Raises:
+        FileNotFound: There is no such folder, which might be a slip: a file makes none.
+    """
+    if output is None:
+        return
+    if output.suffix not in suffixes:
         expected = ", ".join(suffixes)
         many = "; lenet-cpp predict-many writes .parquet" * (output.suffix == ".parquet")
         raise click.UsageError(f"--output: '{output}' does not end in {expected}{many}")
+    if not output.parent.exists():
+        remedy = hint_of_missing(output) or "make it, or name another file"
+        raise FileNotFound(f"cannot write {output}: there is no folder {output.parent}; {remedy}")
 
 
-def status_of(skipped: int, images: int) -> int:
-    """Return 0, the exit status; raise BadInput when images were left out."""
-    if skipped:
-        raise BadInput(f"{skipped} of {images} images could not be classified and were skipped")
+def status_of(bad: int, images: int, errors: Sequence[str], *, skip_errors: bool) -> int:
+    """Return 0, the exit status, and note that images were skipped.
+
+    Args:
+        bad: Number of images that could not be classified.
+        images: Number of all images.
+        errors: What was wrong with some of them, in order.
+        skip_errors: Whether the user takes that for success.
+
+    Raises:
+        BadInput: Images were skipped, and the user does not, or these were all.
+    """
+    if bad == 0:
+        return 0
+    said = f"{bad} of {images} images could not be classified"
+    if errors:
+        said += f"{', for example' if bad > 1 else ''}: {errors[0]}"
+    if not skip_errors:
+        raise BadInput(f"{said}; with --skip-errors the exit status is 0")
+    if bad == images:
+        raise BadInput(said)
+    cli.note(said)
     return 0
+
+
+def _load(
+    make: Callable[..., InferenceEngine],
+    files: Files,
+    options: dict[str, Any],
+    fallbacks: Sequence[Fallback],
+) -> InferenceEngine:
+    """Load the model; where that is not supported, with one fallback more at a time, and say so.
+
+    Raises:
+        Unsupported: It is not supported with all of them either.
+    """
+    taken: list[Fallback] = []
+    reason = ""
+    while True:
+        try:
+            engine = make(**options).load_predictor(**files)
+            break
+        except Unsupported as error:
+            if len(taken) == len(fallbacks):
+                raise
+            taken.append(fallbacks[len(taken)])
+            options = options | taken[-1].options
+            reason = taken[-1].reason or str(error)
+    if taken:
+        flags = " and ".join(fallback.flag for fallback in taken)
+        place = "GPU" if options["device"] else "CPU"
+        cli.note(f"this runs on the {place}, without {flags}: {reason}")
+    return engine
 
 
 def _find_pipeline(engine: InferenceEngine) -> None:
@@ -292,7 +363,7 @@ def _find_pipeline(engine: InferenceEngine) -> None:
         )
 
 
-def _check_outputs(engine: InferenceEngine, output: Path | None) -> bool:
+def _check_outputs(engine: InferenceEngine, output: Path | None, labels: Path | None) -> bool:
     """Return whether the model gives several answers about an image; say which output was taken.
 
     Raises:
@@ -305,19 +376,32 @@ def _check_outputs(engine: InferenceEngine, output: Path | None) -> bool:
     if not model.gives_classes and output is not None and output.suffix == ".csv":
         raise Unsupported(f"{model.program} gives features, no classes: write a .json")
     if model.plan.note:
-        print(f"note: {printable(model.plan.note)}", file=sys.stderr)
-    _ = model.labels
+        cli.note(model.plan.note)
+    with labels_from(labels):
+        _ = model.labels
     return model.plan.gives_several
+
+
+@contextmanager
+def labels_from(file: Path | None) -> Iterator[None]:
+    """Name the user's file of labels in what is said when they are not as many as the classes."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(str(error) if file is None else f"{file}: {error}") from error
 
 
 def _run(
     engine: InferenceEngine, images: Sequence[Path], log: AutoLog,
     outputs: list[tuple[NDArray[Any], ...]], *, topk: int | None, threshold: float | None,
-    skip_errors: bool,
+    stops: bool,
 ) -> list[ImageResult]:  # fmt: skip
-    """Classify one batch, and add its outputs to those of the others."""
+    """Classify one batch, and add its outputs to those of the others.
+
+    A bad image costs itself alone; with ``stops`` what is wrong with it is raised.
+    """
     log.start()
-    batch, errors = _read(engine, images, skip_errors=skip_errors)
+    batch, errors = _read(engine, images, stops=stops)
     log.stamp()
     found: Iterator[Finding] = iter(())
     if batch is not None:
@@ -327,7 +411,7 @@ def _run(
         read = [image for image in images if image not in errors]
         problems = engine.problems(outputs[-1], batch, [*map(str, read)])
         for number, problem in problems.items():
-            if not skip_errors:
+            if stops:
                 raise BadInput(problem)
             errors[read[number]] = problem
         sound = tuple(np.delete(output, [*problems], axis=0) for output in outputs[-1])
@@ -341,10 +425,10 @@ def _run(
 
 
 def _read(
-    engine: InferenceEngine, images: Sequence[Path], *, skip_errors: bool
+    engine: InferenceEngine, images: Sequence[Path], *, stops: bool
 ) -> tuple[NDArray[np.float32] | None, dict[Path, str]]:
-    """Read a batch; with ``skip_errors`` without the images that cannot be read."""
-    if not skip_errors:
+    """Read a batch, without the images that cannot be read; with ``stops`` these are raised."""
+    if stops:
         return engine.preprocess(images), {}
     tensors: list[NDArray[np.float32]] = []
     errors = {}
@@ -380,4 +464,6 @@ def _table(results: list[ImageResult], value: str) -> str:
     if not any(row[1] for row in rows):
         rows = [[file, *rest] for file, _, *rest in rows]
         columns.remove("head")
-    return tabulate(rows, columns, disable_numparse=True)
+    table = tabulate(rows, columns, disable_numparse=True)
+    errors = [printable(result.error) for result in results if result.error is not None]
+    return "\n".join([table, *errors])

@@ -1,7 +1,6 @@
 """``lenet-cpp predict-many``: folders and tables of any size, in parts."""
 
 import re
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +24,7 @@ from lenet_cpp.cli.predict import (
     check_output,
     computed_by,
     described,
+    labels_from,
     model_and_images,
     of_images,
     of_results,
@@ -93,7 +93,11 @@ def main(
         "labels": None if labels is None else _core.read_class_names(labels),
     }  # fmt: skip
     predictor = BatchPredictor(**{k: value for k, value in settings.items() if value is not None})
+    _ = predictor.output_role  # loads the model
+    with labels_from(labels):
+        usual = predictor.usual_outputs
     outputs = {"probabilities": probabilities, "logits": logits}
+    errors: list[str] = []
     with ExitStack() as stack:
 
         def start(total: int, done: int) -> Callable[[int], object]:
@@ -102,12 +106,12 @@ def main(
 
         total = predict_all(
             predictor, images, output,
-            outputs=[*predictor.usual_outputs, *(name for name in outputs if outputs[name])],
+            outputs=[*usual, *(name for name in outputs if outputs[name])],
             column=column, keep=keep or (), skip_errors=skip_errors, workers=workers,
             threads=computed["threads"] or 1, on=on, part_rows=part_rows, start=start,
-            skipped=lambda why: tqdm.write(f"skipped {printable(why)}", file=sys.stderr),
+            skipped=errors.append,
         )  # fmt: skip
     earlier = f", {total.resumed} of them in an earlier run" if total.resumed else ""
     good = total.rows - total.skipped
     print(f"wrote the predictions for {good} images to {printable(output)}{earlier}")
-    return status_of(total.skipped, total.rows)
+    return status_of(total.skipped, total.rows, errors, skip_errors=skip_errors)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +17,7 @@ _MAX_PIXEL = np.float32(255)
 _MOST_EXACT = 1 << 24
 _DLPACK_CPU = 1
 _BFLOAT16 = "bfloat16"
+_PIXELS_REMEDY = ": convert pixels from 0 to 255 with .astype('uint8')"
 
 
 def as_batch(
@@ -134,6 +137,11 @@ def as_array(images: Any, expected: str) -> NDArray[np.generic]:
     """
     if isinstance(images, (str, bytes)):
         raise BadInput(f"expected an array {expected}, got a string")
+    if images is None:
+        raise BadInput(f"expected an array {expected}, got None")
+    if isinstance(images, Mapping):
+        keys = ", ".join(map(repr, islice(images, 3))) or "no key"
+        raise BadInput(f"expected an array {expected}, got a dict ({keys}): give one of its arrays")
     if isinstance(images, np.ma.MaskedArray):
         raise BadInput("masked arrays are not supported: choose values with images.filled(value)")
     try:
@@ -160,6 +168,7 @@ def _contiguous(
         raise BadInput(
             f"expected float16, float32 or float64 values, or uint8 pixels, of shape "
             f"{_describe(shape)}; got {images.dtype} of shape {_describe(images.shape)}"
+            f"{_PIXELS_REMEDY if kind in 'iu' else ''}"
         )
     # Values that overflow become infinity, which the predictor refuses.
     with np.errstate(all="ignore"):
@@ -220,10 +229,33 @@ def _batch_shape(images: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, ...
     for form in forms:
         if fits(form[1:], item):
             return form
-    raise BadInput(
-        f"expected shape {_describe(shape)}, got {_describe(given)}; pictures of other sizes are"
-        " prepared by lenet_cpp.classify (digits) or InferenceEngine.preprocess"
+    remedy = rearranging(given, item)
+    what = (
+        "pictures of other sizes are prepared by lenet_cpp.classify (digits), Classifier, or"
+        " InferenceEngine.preprocess"
     )
+    if remedy:
+        what = f"convert it with {remedy}"
+    raise BadInput(f"expected shape {_describe(shape)}, got {_describe(given)}: {what}")
+
+
+def rearranging(given: tuple[int, ...], item: tuple[int, ...]) -> str:
+    """Return the call that makes images of the model's shape of an array; "" if none does.
+
+    Args:
+        given: The shape of the array: one image or several, whose channels stand at another place,
+            or whose values stand in one row.
+        item: The shape of an image as the model takes it, with -1 for any size.
+    """
+    if len(item) == 3 and len(given) in {3, 4}:
+        *before, a, b, c = range(len(given))
+        for axes in ((c, a, b), (b, c, a)):
+            if fits(tuple(given[axis] for axis in axes), item):
+                return f".transpose({', '.join(map(str, (*before, *axes)))})"
+    size = math.prod(item)
+    if size > 0 and given and len(given) <= 2 and given[-1] == size:
+        return f".reshape({', '.join(map(str, (-1, *item)))})"
+    return ""
 
 
 def fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:

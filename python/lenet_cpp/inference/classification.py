@@ -20,7 +20,7 @@ from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.engine import CppEngine, Engine, RunSettings, load
 from lenet_cpp.inference.model import Model, Outputs, as_labels
-from lenet_cpp.inference.options import AnyEngine, check_names
+from lenet_cpp.inference.options import BUNDLED, AnyEngine, Source, check_names
 from lenet_cpp.inference.outputs import of_each, require_rows
 from lenet_cpp.inference.results import Finding, Prediction
 
@@ -86,7 +86,7 @@ class InferenceEngine(Closing):
 
     def load_predictor(
         self,
-        model_file: str | os.PathLike[str] | None = None,
+        model_file: Source = BUNDLED,
         params_file: str | os.PathLike[str] | None = None,
         *,
         model_dir: str | os.PathLike[str] | None = None,

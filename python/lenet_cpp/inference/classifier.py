@@ -16,13 +16,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.memory import memory_errors
-from lenet_cpp.data.arrays import as_array, as_batch, is_picture
+from lenet_cpp.data.arrays import as_array, as_batch, is_picture, rearranging
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
 from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels, count
-from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
+from lenet_cpp.inference.options import (
+    BUNDLED,
+    Bundled,
+    EngineName,
+    Precision,
+    Source,
+    absolute_path,
+    named_files,
+)
 from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import bytes_of
 from lenet_cpp.inference.results import Finding, Result
@@ -61,7 +69,7 @@ class Classifier(Closing):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes | tuple[bytes, bytes] | None = None,
+        model: Source | bytes | tuple[bytes, bytes] = BUNDLED,
         *,
         labels: Sequence[str] | None = None,
         engine: EngineName = "auto",
@@ -102,7 +110,7 @@ class Classifier(Closing):
             if len(contents) not in {1, 2}:
                 raise BadInput(f"a model in memory is the bytes of two files, got {len(contents)}")
         else:
-            path = _path(BUNDLED_DIR if model is None else model)
+            path = _path(model)
             folder = path.is_dir() or not (path.is_file() or path.suffix in _SUFFIXES)
             options["model_dir" if folder else "model_file"] = path
         self._predictors = Opened(contents, **options)
@@ -253,7 +261,7 @@ class Classifier(Closing):
             if array.ndim == 3 and shape[1] == 1 != len(array) and array.shape[1:] == shape[2:]:
                 return False, [self._pixels(each) for each in array]
             return True, [self._pixels(array)]
-        picture = array.dtype.kind == "f" and is_picture(array.shape)
+        picture = array.dtype.kind in "fiu" and self._shows_pictures(array.shape)
         failed = None
         try:
             batch = as_batch(array, shape, self._model.input_spec.dtype)
@@ -262,17 +270,27 @@ class Classifier(Closing):
                 raise
             failed = error
         # Where any width is taken, [H, W, 3] could be H grey images of three columns.
-        unclear = array.ndim == 3 and shape[3:] == (-1,) and len(array) != shape[1]
+        real = array.dtype.kind == "f"
+        unclear = real and array.ndim == 3 and shape[3:] == (-1,) and len(array) != shape[1]
         if failed or (picture and unclear):
+            conversion = "values.astype('uint8'), if 255 is white"
+            if real:
+                conversion = "(values * 255).astype('uint8'), if 1 is white"
             raise BadInput(
                 f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
-                f" {array.dtype} of shape {list(array.shape)}: convert it with"
-                " (values * 255).astype('uint8'), if 1 is white"
+                f" {array.dtype} of shape {list(array.shape)}: convert it with {conversion}"
                 f"{'; several grey images are [N, 1, H, W]' if shape[1:2] == (1,) else ''}"
             ) from failed
         single = array.shape == batch.shape[1:] or array.ndim == batch.ndim - 2
         given = [array] if single else array
         return single, [_Piece(a, ready=b) for a, b in zip(given, batch, strict=True)]
+
+    def _shows_pictures(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an array that the model does not take is pictures, by its shape."""
+        if len(shape) == 2 and rearranging(shape, self._model.input_shape[1:]):
+            return False  # an image in each row
+        one = shape[1:] if len(shape) == 4 else shape
+        return is_picture(one) or (len(one) == 3 and one[0] in {1, 3})
 
     def _pixels(self, pixels: NDArray[np.uint8]) -> _Piece:
         picture, shape = pixels, pixels.shape
@@ -445,14 +463,16 @@ def _row_of(outputs: Sequence[NDArray[Any]], row: int) -> NDArray[Any] | tuple[N
 
 
 def _path(model: Any) -> Path:
-    try:
-        return Path(model).absolute()  # a child may have another working directory
-    except TypeError as error:
-        raise BadInput(f"a model is a path or bytes, got {type(model).__name__}") from error
+    """Return the path of a model, for a child that may have another working directory."""
+    if not isinstance(model, (str, os.PathLike, Bundled, type(None))):
+        raise BadInput(f"a model is a path or bytes, got {type(model).__name__}")
+    (path,) = named_files(model, None, None).values()
+    return Path(absolute_path(path))
 
 
 def _unknown(images: object) -> BadInput:
+    given = "None" if images is None else type(images).__name__
     return BadInput(
         "expected a path, the bytes of an image file, a Pillow image or an array, or a list of"
-        f" these; got {type(images).__name__}"
+        f" these; got {given}"
     )

@@ -8,7 +8,6 @@ parameters, ``executor`` an exported model in ``paddle.static.Executor``.
 This module does not import Paddle; an engine that needs Paddle imports it when it is opened.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +20,9 @@ from numpy.typing import NDArray
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.model import Model
-from lenet_cpp.inference.options import Options
+from lenet_cpp.inference.options import BUNDLED, File, Options, Source
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.inference.predictor import Predictor
-
-Source = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
@@ -122,10 +119,10 @@ _PYTHON = ("python", "executor", "dygraph")
 
 def load(
     engine: str,
-    model_file: Source = None,
-    params_file: Source = None,
+    model_file: Source = BUNDLED,
+    params_file: File = None,
     *,
-    model_dir: Source = None,
+    model_dir: File = None,
     **options: Any,
 ) -> tuple[Engine, Model]:
     """Load a model into the engine of a name, as ``InferenceEngine.load_predictor`` says.
@@ -153,6 +150,6 @@ def load(
     return make(model_file, params_file, model_dir=model_dir, **options)
 
 
-def _load_cpp(*files: Source, **options: Any) -> tuple[Engine, Model]:
-    predictor = Predictor(*files, **options)
+def _load_cpp(model_file: Source, params_file: File, **options: Any) -> tuple[Engine, Model]:
+    predictor = Predictor(model_file, params_file, **options)
     return CppEngine(predictor), Model.of(predictor)

@@ -21,7 +21,7 @@ from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec
-from lenet_cpp.inference.options import Options
+from lenet_cpp.inference.options import BUNDLED, Options, Source, absolute_path, named_files
 from lenet_cpp.inference.predictor import Specified, run_dtype
 
 MAX_MESSAGE = 1 << 16
@@ -59,7 +59,7 @@ class IsolatedPredictor(Specified):
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str] | None = None,
+        model_file: Source = BUNDLED,
         params_file: str | os.PathLike[str] | None = None,
         *,
         model_dir: str | os.PathLike[str] | None = None,
@@ -83,8 +83,8 @@ class IsolatedPredictor(Specified):
             )
         if not 0 < timeout < float("inf"):
             raise BadInput(f"timeout is {timeout!r}; expected a number of seconds above 0")
-        paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
-        named = {key: str(Path(path).absolute()) for key, path in paths.items() if path is not None}
+        files = named_files(model_file, params_file, model_dir)
+        named = {name: absolute_path(path) for name, path in files.items()}
         self._request = {"memory_limit": memory_limit, "paths": named, "options": dict(options)}
         try:
             json.dumps(self._request)

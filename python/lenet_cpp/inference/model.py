@@ -31,7 +31,7 @@ from lenet_cpp.formats.manifest import MANIFEST_NAME, Manifest, find_manifest
 from lenet_cpp.formats.onnx_metadata import class_names, read_onnx_metadata
 from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.clones import Clones
-from lenet_cpp.inference.options import Precision, chosen_output
+from lenet_cpp.inference.options import BUNDLED, Precision, Source, chosen_output
 from lenet_cpp.inference.outputs import normalized, require_rows
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
@@ -584,7 +584,7 @@ def find_network(name: str | None) -> Any:
 
 
 def check_model(
-    model_file: str | os.PathLike[str] | None = None,
+    model_file: Source = BUNDLED,
     params_file: str | os.PathLike[str] | None = None,
     *,
     model_dir: str | os.PathLike[str] | None = None,

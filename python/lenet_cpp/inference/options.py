@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Final, Literal, NamedTuple, TypedDict
 
 from lenet_cpp import _core
-from lenet_cpp.errors import BadInput
+from lenet_cpp._base.files import hint_of_missing
+from lenet_cpp.errors import BadInput, FileNotFound
 
 # The names of C++ (``lenet/config.h``), which refuses others.
 EngineName = Literal["auto", "native", "onnxruntime", "paddle"]
@@ -17,6 +19,22 @@ Accelerator = Literal["auto", "plain", "onednn", "openvino", "tensorrt"]
 
 BUNDLED_DIR = Path(__file__).parents[1] / "bundled" / "lenet"
 """The model that a predictor takes when none is named."""
+
+
+class Bundled(Enum):
+    """The default of an argument that names a model; None, which may be a mistake, is refused."""
+
+    LENET = "the bundled LeNet"
+
+    def __repr__(self) -> str:
+        """Say what is taken, as ``help()`` shows it."""
+        return f"<{self.value}>"
+
+
+BUNDLED: Final = Bundled.LENET
+File = str | os.PathLike[str] | None
+Source = File | Bundled
+"""What names a model."""
 
 
 class Options(TypedDict, total=False):
@@ -164,24 +182,49 @@ def paddle_version() -> str:
     return _core.engine_version("paddle")
 
 
+def named_files(model_file: Source, params_file: File, model_dir: File) -> dict[str, str]:
+    """Return the paths that name a model, by their arguments; the bundled model's where none does.
+
+    Raises:
+        BadInput: A path is none, or the user named the model by None.
+    """
+    given = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
+    named = {name: path for name, path in given.items() if path is not None and path is not BUNDLED}
+    if not named and model_file is None:
+        raise BadInput("the model is None: name one, or leave it out for the bundled LeNet")
+    files = {}
+    for name, path in named.items():
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise BadInput(f"{name} is a path, got {type(path).__name__}")
+        files[name] = os.fspath(path)
+    return files or {"model_dir": str(BUNDLED_DIR)}
+
+
+def absolute_path(path: str) -> str:
+    """Return a path as another process takes it, which may have another working directory.
+
+    Raises:
+        FileNotFound: It is a URL, or begins with ``~``, and leads to nothing.
+    """
+    hint = "" if Path(path).exists() else hint_of_missing(path)
+    if hint:
+        raise FileNotFound(f"there is no {path!r}: {hint}")
+    return str(Path(path).absolute())
+
+
 def core_config(
-    model_file: str | os.PathLike[str] | None,
-    params_file: str | os.PathLike[str] | None,
-    model_dir: str | os.PathLike[str] | None,
-    options: Options,
+    model_file: Source, params_file: File, model_dir: File, options: Options
 ) -> _core.Config:
     """Return C++'s configuration; of the bundled model where no file is named.
 
     Raises:
-        BadInput: An option is unknown, or its value has another type.
+        BadInput: An option is unknown, or its value or a path has another type.
     """
     config = _core.Config()
-    named: dict[str, object] = {**options}
-    paths = {"model_file": model_file, "params_file": params_file, "model_dir": model_dir}
-    check_names(name for name in named if name not in paths)  # C++ has more to say of those
-    if all(path is None for path in paths.values()):
-        paths["model_dir"] = BUNDLED_DIR
-    named |= {name: os.fspath(path) for name, path in paths.items() if path is not None}
+    files = named_files(model_file, params_file, model_dir)
+    # Of a file among the options of a model in memory C++ has more to say.
+    check_names(options.keys() - {"model_file", "params_file", "model_dir"})
+    named: dict[str, object] = {**options, **files}
     for name, value in named.items():
         try:
             setattr(config, name, value)

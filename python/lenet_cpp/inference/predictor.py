@@ -21,7 +21,7 @@ from lenet_cpp.data.arrays import as_input, as_pixels
 from lenet_cpp.errors import BackendFailure, BadInput
 from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.input_range import InputRange
-from lenet_cpp.inference.options import Options, core_config
+from lenet_cpp.inference.options import BUNDLED, Options, Source, core_config
 from lenet_cpp.inference.profile import Profile, from_core
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Predictor(_Running[_core.Predictor]):
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str] | None = None,
+        model_file: Source = BUNDLED,
         params_file: str | os.PathLike[str] | None = None,
         *,
         model_dir: str | os.PathLike[str] | None = None,
@@ -433,7 +433,7 @@ class PredictorPool(_Running[_core.PredictorPool]):
 
     def __init__(
         self,
-        model_file: str | os.PathLike[str] | None = None,
+        model_file: Source = BUNDLED,
         params_file: str | os.PathLike[str] | None = None,
         *,
         model_dir: str | os.PathLike[str] | None = None,

@@ -17,9 +17,9 @@ from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
 from lenet_cpp.inference.autolog import settings_of
-from lenet_cpp.inference.engine import Engine, RunSettings, Source, require_finite
+from lenet_cpp.inference.engine import Engine, RunSettings, require_finite
 from lenet_cpp.inference.model import Model, check_model
-from lenet_cpp.inference.options import Accelerator, Precision
+from lenet_cpp.inference.options import BUNDLED, Accelerator, File, Precision, Source
 from lenet_cpp.inference.paddle_package import library_facts
 from lenet_cpp.models.registry import build_layer, resolve
 from lenet_cpp.models.weights import load_parameters
@@ -256,28 +256,34 @@ class ExecutorEngine:
         del self._executor, self._program, self._inputs, self._outputs, self._scope
 
 
-def _load_python(*files: Source, model_dir: Source, **options: Any) -> tuple[Engine, Model]:
+def _load_python(
+    model_file: Source, params_file: File, *, model_dir: File, **options: Any
+) -> tuple[Engine, Model]:
     checks = {name: options.pop(name) for name in _CHECKS & options.keys()}
     precision = options.get("precision", "fp32")
-    model = check_model(*files, model_dir=model_dir, precision=precision, **checks)
+    files = {"params_file": params_file, "model_dir": model_dir}
+    model = check_model(model_file, precision=precision, **files, **checks)
     return PaddleInferenceEngine(model, **options), model
 
 
-def _load_executor(*files: Source, device: str = "cpu", **checks: Any) -> tuple[Engine, Model]:
-    model = check_model(*files, **checks)
+def _load_executor(
+    model_file: Source, params_file: File, *, device: str = "cpu", **checks: Any
+) -> tuple[Engine, Model]:
+    model = check_model(model_file, params_file, **checks)
     return ExecutorEngine(model, device), model
 
 
 def _load_layer(
     network: Source,
-    params_file: Source,
+    params_file: File,
     *,
-    model_dir: Source,
+    model_dir: File,
     num_classes: int | None = None,
     image_size: int | None = None,
     device: str = "cpu",
 ) -> tuple[Engine, Model]:
-    if network is None or params_file is None or model_dir is not None:
+    named = network is not None and network is not BUNDLED
+    if not named or params_file is None or model_dir is not None:
         raise BadInput("the dygraph engine takes a registered model's name and its parameters")
     spec = resolve(str(network))
     shape = (-1, *spec.shape(image_size))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_cpp import _core
+from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import LazyModule
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require
@@ -145,7 +146,8 @@ def open_image_file(source: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+        hint = hint_of_missing(path) if isinstance(error, FileNotFoundError) else ""
+        raise FileNotFound(f"cannot read {path}: {hint or error.strerror}") from error
     except ValueError as error:
         if isinstance(error, BadInput):
             raise

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lenet_cpp._base.files import read_text, reading
+from lenet_cpp._base.files import hint_of_missing, read_text, reading
 from lenet_cpp.errors import BadInput, FileNotFound
 
 IMAGE_SUFFIXES = frozenset(
@@ -57,7 +57,8 @@ def _find(source: Path, missing: bool) -> list[Path]:
             found = sorted(path for path in map(Path, matches) if _is_image(path))
             what = "that matches"
         else:
-            raise FileNotFound(f"{source} does not exist: check the path")
+            remedy = hint_of_missing(source) or "check the path"
+            raise FileNotFound(f"{source} does not exist: {remedy}")
     if not found:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise FileNotFound(f"{source}: no image {what}; looked for {suffixes}")
