@@ -406,7 +406,9 @@ void register_predictors(py::module_& module) {
              return ImagePipeline(parse_description(description, "").images);
            }),
            py::arg("description"))
-      .def("__call__", &prepare, py::arg("pixels").noconvert());
+      .def("__call__", &prepare, py::arg("pixels").noconvert())
+      .def("require_layout", &ImagePipeline::require_layout, py::arg("shape"), py::arg("source"))
+      .def_property_readonly("channels_last", &ImagePipeline::channels_last);
   module.def("find_description", [](const std::filesystem::path& program) {
     const std::string path = find_description(program.string());
     return path.empty() ? py::object(py::none()) : py::cast(std::filesystem::path(path));
@@ -418,6 +420,13 @@ void register_predictors(py::module_& module) {
         return std::make_tuple(found.preprocess, found.classes);
       },
       py::arg("entries"));
+  module.def(
+      "find_labels",
+      [](const std::filesystem::path& program, bool check_hashes) {
+        NamedLabels found = find_labels(program.string(), check_hashes);
+        return std::make_tuple(std::move(found.labels), std::move(found.source));
+      },
+      py::arg("program"), py::arg("check_hashes"));
   module.def("read_class_names",
              [](const std::filesystem::path& path) { return read_class_names(path.string()); });
   module.def(
