@@ -76,7 +76,8 @@ def case(request, tmp_path_factory):
     images.keras(request.param, WIDTH).save(folder / "preprocess.json")
     (folder / "labels.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(NAMES)))
     photo = folder / "photo.png"
-    Image.fromarray(random_pixels(21, 30, 3)).save(photo)
+    coarse = Image.fromarray(random_pixels(4, 6, 3))
+    coarse.resize((30, 21), Image.Resampling.BICUBIC).save(photo)
     return request.param, folder, photo, expected_of(photo, request.param)
 
 
