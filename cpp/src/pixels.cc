@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "io/printable.h"
 #include "lenet/error.h"
 
 namespace lenet {
@@ -28,7 +27,7 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
               (!by_table ||
                (rank == 4 && given[3] == static_cast<std::int64_t>(input.table->channels.size())));
   if (fits) {
-    if (by_table) require_layout(*input.table, spec.shape, "");
+    if (by_table) require_layout(*input.table, spec.shape, "the preprocessing");
     const bool turns = by_table && !input.table->channels_last;
     // The dimension of the pixels that the model has in the i-th place.
     const auto found = [&](std::size_t i) {
@@ -60,15 +59,14 @@ void require_layout(const PixelTable& table, const Shape& input, const std::stri
   const std::size_t other = table.channels_last ? 1 : 3;
   if (input[own] == channels || input[other] != channels) return;
   const std::string count = std::to_string(channels);
-  const std::string subject = source.empty() ? "the preprocessing" : "'" + printable(source) + "'";
   const std::string gives = table.channels_last ? "[N, height, width, " + count + "]"
                                                 : "[N, " + count + ", height, width]";
   const char* const remedy =
       table.channels_last
           ? R"(, whose channels come first: end the steps of the description with {"type": "ToCHW"})"
           : ", whose channels come last: leave the step ToCHW out of the description";
-  throw Error(ErrorCode::BadInput, subject + " gives images " + gives + ", the model takes " +
-                                       to_string(input) + remedy);
+  throw Error(ErrorCode::BadInput,
+              source + " gives images " + gives + ", the model takes " + to_string(input) + remedy);
 }
 
 void take_values_shape(const TensorView& input, Shape& to) {

@@ -25,7 +25,7 @@ void require_shape(const TensorView& input, const TensorSpec& spec);
 /// other way round. It says nothing where the shape of the model does not tell, or where neither
 /// fits.
 /// \param input the shape that the model declares for its input
-/// \param source the file of the preprocessing, for the message; may be empty
+/// \param source what the message calls the preprocessing
 /// \throws Error BadInput with both orders and the remedy.
 void require_layout(const PixelTable& table, const Shape& input, const std::string& source);
 

@@ -384,7 +384,8 @@ Tensor ImagePipeline::operator()(const ImageView& image) const {
 }
 
 void ImagePipeline::require_layout(const Shape& input, const std::string& source) const {
-  lenet::require_layout(state_->table, input, source);
+  lenet::require_layout(state_->table, input,
+                        source.empty() ? "the preprocessing" : "'" + printable(source) + "'");
 }
 
 bool ImagePipeline::channels_last() const noexcept { return state_->channels_last; }
