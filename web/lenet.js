@@ -74,7 +74,9 @@ export async function openModel(source, { program, params, preprocess }) {
                      place(1), params.length, place(2), preprocess.length).shape;
 
   return {
-    inputShape: input, // [N, channels, height, width]; -1: any
+    // [N, channels, height, width]; -1: any. Where preprocess.json has no ToCHW, the channels are
+    // the last of the four, here and below.
+    inputShape: input,
 
     /** Prepares an image as preprocess.json says and runs it: `seen`, pixels [height, width,
      *  channels] as the model gets them, and `answer`, its output. */
@@ -96,7 +98,7 @@ export async function openModel(source, { program, params, preprocess }) {
 
     /** Runs images [N, channels, height, width]: Float32Array in the model's unit, or Uint8Array,
      *  which is divided by 255 where the model takes float32. Height and width are needed where the
-     *  model takes any. */
+     *  model takes any; one whose channels come last has to declare them. */
     run(images, height = input[2], width = input[3]) {
       const image = [1, height, width].reduce((size, given, i) =>
         size * (input[i + 1] < 0 ? given : input[i + 1]), 1);

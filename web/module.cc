@@ -99,7 +99,8 @@ LENET_EXPORT const char* lenet_error() { return error.c_str(); }
 
 /// Loads a model in place of the one before.
 /// \param preprocess what preprocess.json holds
-/// \returns without data, the shape of the input: [N, channels, height, width]
+/// \returns without data, the shape of the input: [N, channels, height, width], or
+///   [N, height, width, channels] where preprocess.json has no ToCHW
 LENET_EXPORT const Block* lenet_open(const char* program, std::size_t program_size,
                                      const char* params, std::size_t params_size,
                                      const char* preprocess, std::size_t preprocess_size) {
@@ -113,11 +114,13 @@ LENET_EXPORT const Block* lenet_open(const char* program, std::size_t program_si
     auto model = load_model(files, config, &bytes);
     auto engine = create_native_engine(config, *model);
     const Shape& takes = engine->input_spec().shape;
-    if (takes.size() != 4 || takes[1] < 1) {
+    if (takes.size() != 4 || takes[pipeline.channels_last() ? 3 : 1] < 1) {
       throw lenet::Error(lenet::ErrorCode::Unsupported,
                          "the model takes " + lenet::to_string(takes) +
-                             "; the page runs models of images [N, channels, height, width]");
+                             "; the page runs models of images [N, channels, height, width] or "
+                             "[N, height, width, channels]");
     }
+    pipeline.require_layout(takes);
     engine->prepare();
     session.reset(new Session{model, pipeline, std::move(engine), nullptr, {}, {}, {}, {}});
     return Block(nullptr, session->engine->input_spec().shape);
@@ -139,7 +142,8 @@ LENET_EXPORT const Block* lenet_prepare(const unsigned char* pixels, int height,
   });
 }
 
-/// \returns float32 [1, channels, height, width]: the prepared image in the model's unit
+/// \returns float32, the prepared image in the model's unit: [1, channels, height, width], or
+///   [1, height, width, channels] where preprocess.json has no ToCHW
 LENET_EXPORT const Block* lenet_values() {
   return answer([] {
     lenet::read_values(prepared_pixels(), session->values);

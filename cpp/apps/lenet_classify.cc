@@ -187,6 +187,7 @@ Classified classify(const ClassifyOptions& options) {
     std::fprintf(stderr, "%s: note: %s\n", kName, why.c_str());
   }
   const ImagePipeline pipeline(description.images);
+  pipeline.require_layout(predictor.input_spec().shape, described.source);
   const AttachedModel* attached = attached_model(options.config);
   const std::string model_file =
       attached == nullptr ? predictor.config().model_file : attached->name;

@@ -461,7 +461,9 @@ void register_predictors(py::module_& module) {
            }),
            py::arg("description"))
       .def("__call__", &prepare, py::arg("pixels"))
-      .def("prepare_file", &prepare_file, py::arg("content"));
+      .def("prepare_file", &prepare_file, py::arg("content"))
+      .def("require_layout", &ImagePipeline::require_layout, py::arg("shape"), py::arg("source"))
+      .def_property_readonly("channels_last", &ImagePipeline::channels_last);
   module.def("find_description", [](const std::filesystem::path& program) {
     const std::string path = find_description(program.string());
     return path.empty() ? py::object(py::none()) : py::cast(std::filesystem::path(path));
@@ -473,6 +475,13 @@ void register_predictors(py::module_& module) {
         return std::make_tuple(found.preprocess, found.classes);
       },
       py::arg("entries"));
+  module.def(
+      "find_labels",
+      [](const std::filesystem::path& program, bool check_hashes) {
+        NamedLabels found = find_labels(program.string(), check_hashes);
+        return std::make_tuple(std::move(found.labels), std::move(found.source));
+      },
+      py::arg("program"), py::arg("check_hashes"));
   module.def("hint_of_missing", &platform::hint_of_missing, py::arg("path"));
   module.def("read_class_names",
              [](const std::filesystem::path& path) { return read_class_names(path.string()); });

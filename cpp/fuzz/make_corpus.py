@@ -454,6 +454,7 @@ def preprocess_files() -> Files:
         "imagenet": ("RGB", [resize, crop, *last]),
         "digit": ("L", [digit, grey, to_chw]),
         "stretch": ("BGR", [stretch, *last]),
+        "channels_last": ("BGR", [stretch, normalize]),
         "paddleclas": ("RGB", [{**resize, **opencv}, {**crop, "rounding": "down"}, *last]),
         "area": ("RGB", [{**stretch, **opencv, "interpolation": "area"}, *last]),
         "digit_in_colour": ("RGB", [digit, *last]),

@@ -11,6 +11,7 @@
 #include "json_reader.h"
 #include "lenet/interruption.h"
 #include "picture.h"
+#include "pixels.h"
 
 namespace lenet::serve {
 namespace {
@@ -485,8 +486,8 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
 
 void require_work(const InferRequest& request, Model& model, const Limits& limits) {
   Shape shape = request.shape;
-  if (request.kind == Kind::Photos) {  // the model has the channels in front
-    shape = {shape[0], shape[3], shape[1], shape[2]};
+  if (request.kind == Kind::Photos) {
+    take_values_shape(model.pipeline->view(nullptr, request.shape), shape);
   }
   refuse_work(request.images(), model.multiply_adds_of(shape), model, limits);
 }

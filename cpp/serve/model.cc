@@ -71,9 +71,15 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   multiply_adds = first_->multiply_adds();
   try {
     described = apps::describe(*first_, "");
-    if (!described.source.empty()) pipeline = ImagePipeline(described.description.images);
+    if (!described.source.empty()) {
+      const ImagePipeline prepares(described.description.images);
+      prepares.require_layout(input.shape, described.source);
+      pipeline = prepares;
+    }
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::Unsupported) throw;
+    // Arrays need no description.
+    const bool is_layout = error.code() == ErrorCode::BadInput;
+    if (error.code() != ErrorCode::Unsupported && !is_layout) throw;
     described.note = error.what();
   }
   try {

@@ -53,7 +53,9 @@ struct lenet_classifier {
       : origin(config),
         described(describe(origin, preprocess)),
         pipeline(described.description.images),
-        plan(plan_outputs(origin, described)) {}
+        plan(plan_outputs(origin, described)) {
+    pipeline.require_layout(origin.input_spec().shape, described.source);
+  }
 
   /// Thread-safe, as a predictor is not: one that is idle runs, or a new clone.
   std::vector<lenet::Tensor> run(const lenet::TensorView& input) const {

@@ -23,15 +23,20 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
   const Shape& given = input.shape;
   const bool by_table = input.table != nullptr;
   const std::size_t rank = spec.shape.size();
-  // Of the dimension of the model that is the i-th here: channels are the last one of such pixels.
-  const auto expected = [&](std::size_t i) {
-    return spec.shape[!by_table || i == 0 ? i : i + 1 == rank ? 1 : i + 1];
-  };
   bool fits = given.size() == rank &&
               (!by_table ||
                (rank == 4 && given[3] == static_cast<std::int64_t>(input.table->channels.size())));
-  for (std::size_t i = 0; fits && i < rank; ++i) {
-    fits = given[i] >= 0 && (i == 0 || expected(i) < 0 || given[i] == expected(i));
+  if (fits) {
+    if (by_table) require_layout(*input.table, spec.shape, "the preprocessing");
+    const bool turns = by_table && !input.table->channels_last;
+    // The dimension of the pixels that the model has in the i-th place.
+    const auto found = [&](std::size_t i) {
+      if (!turns || i == 0) return given[i];
+      return i == 1 ? given[3] : given[i - 1];
+    };
+    for (std::size_t i = 0; fits && i < rank; ++i) {
+      fits = found(i) >= 0 && (i == 0 || spec.shape[i] < 0 || found(i) == spec.shape[i]);
+    }
   }
   // A fixed number of images a run is met by several runs.
   const std::int64_t fixed = spec.shape.empty() ? -1 : spec.shape[0];
@@ -47,27 +52,61 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
                : ""));
 }
 
-void read_row(const TensorView& input, std::int64_t image, std::int64_t channel, std::int64_t row,
+void require_layout(const PixelTable& table, const Shape& input, const std::string& source) {
+  const auto channels = static_cast<std::int64_t>(table.channels.size());
+  if (input.size() != 4) return;
+  const std::size_t own = table.channels_last ? 3 : 1;
+  const std::size_t other = table.channels_last ? 1 : 3;
+  if (input[own] == channels || input[other] != channels) return;
+  const std::string count = std::to_string(channels);
+  const std::string gives = table.channels_last ? "[N, height, width, " + count + "]"
+                                                : "[N, " + count + ", height, width]";
+  const char* const remedy =
+      table.channels_last
+          ? R"(, whose channels come first: end the steps of the description with {"type": "ToCHW"})"
+          : ", whose channels come last: leave the step ToCHW out of the description";
+  throw Error(ErrorCode::BadInput,
+              source + " gives images " + gives + ", the model takes " + to_string(input) + remedy);
+}
+
+void take_values_shape(const TensorView& input, Shape& to) {
+  to = input.shape;
+  const bool turns = input.table != nullptr && !input.table->channels_last;
+  if (turns) std::rotate(to.begin() + 1, to.end() - 1, to.end());
+}
+
+void read_row(const TensorView& input, std::int64_t image, std::int64_t plane, std::int64_t row,
               float* to) {
   const Shape& shape = input.shape;
-  if (input.table == nullptr) {
+  const PixelTable* const table = input.table;
+  if (table == nullptr) {
     const std::int64_t width = shape[3];
-    const std::uint8_t* from =
-        input.pixels + ((image * shape[1] + channel) * shape[2] + row) * width;
+    const std::uint8_t* from = input.pixels + ((image * shape[1] + plane) * shape[2] + row) * width;
     for (std::int64_t x = 0; x < width; ++x) to[x] = kShares[from[x]];
     return;
   }
-  const auto& values = input.table->channels[static_cast<std::size_t>(channel)];
   const std::int64_t width = shape[2];
   const std::int64_t channels = shape[3];
-  const std::uint8_t* from = input.pixels + (image * shape[1] + row) * width * channels +
-                             (input.table->reversed ? channels - 1 - channel : channel);
+  const auto place_of = [&](std::int64_t channel) {
+    return table->reversed ? channels - 1 - channel : channel;
+  };
+  if (table->channels_last) {
+    const std::uint8_t* pixel =
+        input.pixels + ((image * shape[1] + plane) * width + row) * channels;
+    for (std::int64_t c = 0; c < channels; ++c) {
+      to[c] = table->channels[static_cast<std::size_t>(c)][pixel[place_of(c)]];
+    }
+    return;
+  }
+  const auto& values = table->channels[static_cast<std::size_t>(plane)];
+  const std::uint8_t* from =
+      input.pixels + (image * shape[1] + row) * width * channels + place_of(plane);
   for (std::int64_t x = 0; x < width; ++x) to[x] = values[from[x * channels]];
 }
 
 void read_values(const TensorView& input, Tensor& to) {
   const std::size_t count = element_count(input.shape);
-  to.shape = input.shape;
+  take_values_shape(input, to.shape);
   if (input.pixels == nullptr) return to.data.assign(input.data, input.data + count);
   to.data.resize(count);
   if (input.table == nullptr) {
@@ -75,12 +114,11 @@ void read_values(const TensorView& input, Tensor& to) {
                    [](std::uint8_t pixel) { return kShares[pixel]; });
     return;
   }
-  std::rotate(to.shape.begin() + 1, to.shape.end() - 1, to.shape.end());
   float* values = to.data.data();
   for (std::int64_t image = 0; image < to.shape[0]; ++image) {
-    for (std::int64_t channel = 0; channel < to.shape[1]; ++channel) {
+    for (std::int64_t plane = 0; plane < to.shape[1]; ++plane) {
       for (std::int64_t row = 0; row < to.shape[2]; ++row, values += to.shape[3]) {
-        read_row(input, image, channel, row, values);
+        read_row(input, image, plane, row, values);
       }
     }
   }

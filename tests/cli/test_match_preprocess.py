@@ -228,8 +228,8 @@ def test_a_wrong_network_fits_none(pictures, tmp_path, capsys, monkeypatch):
     command += ["--expect", str(tmp_path / "scores.npy"), "-o", str(tmp_path / "preprocess.json")]
     assert main([*command, "--top", "2"]) == 1
     printed = capsys.readouterr().out
-    assert "none of 840 preparations fits" in printed
-    assert sum(ran) <= 840 / 2  # a network takes longer than all else
+    assert "none of 1008 preparations fits" in printed
+    assert sum(ran) <= 1008 / 2  # a network takes longer than all else
     assert len(printed.splitlines()) == 2 + 2 + 1
     assert not (tmp_path / "preprocess.json").exists()
 

@@ -112,7 +112,7 @@ class LENET_API ImagePipeline {
   /// \throws Error BadModel with what is wrong where.
   static ImagePipeline parse(const std::string& description);
 
-  /// \returns float32 [C, H, W].
+  /// \returns float32 [C, H, W], or [H, W, C] where the steps have no ToCHW.
   /// \throws Error BadInput: not an image, smaller than the crop, too large after resizing, steps
   ///   beyond kMaxStepPixels, all of these before anything is computed; or without a digit to be
   ///   found. std::bad_alloc as any C++.
@@ -128,6 +128,16 @@ class LENET_API ImagePipeline {
   /// \param pixels of N images, [N, height, width, channels]
   /// \returns for `Predictor::run`; refers to the pixels and to the pipeline or a copy of it.
   TensorView view(const std::uint8_t* pixels, Shape shape) const;
+
+  /// Checks that the channels come where the model has them. It lets pass what the shape does not
+  /// tell, such as open sizes, and another number of channels, which a run refuses.
+  /// \param input the shape of the model's input, as `TensorSpec::shape`
+  /// \param source the file of the description, for the message; may be empty
+  /// \throws Error BadInput with both orders and the remedy.
+  void require_layout(const Shape& input, const std::string& source = {}) const;
+
+  /// Whether the values of a pixel stay side by side, [H, W, C]: the steps have no ToCHW.
+  bool channels_last() const noexcept;
 
   /// Whether zeros are put behind the normalized values (the step Pad), which pixels do not have.
   bool pads() const noexcept;

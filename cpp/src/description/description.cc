@@ -178,14 +178,19 @@ Preparation parse_document(Field& whole) {
     const bool again = parse == parse_pad && result.pad.height > 0;
     if (complete || normalized != of_values || again) {
       step.fail(
-          "expected Resize, CenterCrop and Digit, then one Normalize, perhaps Pad, then ToCHW");
+          "expected Resize, CenterCrop and Digit, then one Normalize, perhaps Pad, perhaps ToCHW");
     }
     parse(step, result);
     normalized = normalized || parse == parse_normalize;
     complete = parse == parse_to_chw;
     step.no_other();
   }
-  if (!complete) throw InvalidJson("steps: expected Normalize and ToCHW at the end");
+  result.channels_last = !complete;
+  if (!normalized) {
+    throw InvalidJson(
+        "steps: expected Normalize, and behind it ToCHW unless the channels of the model come "
+        "last");
+  }
   const auto channels = static_cast<std::size_t>(channels_of(result.mode));
   if (result.normalize.mean.size() != channels) {
     throw InvalidJson("steps: Normalize has " + std::to_string(result.normalize.mean.size()) +

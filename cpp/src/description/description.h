@@ -91,10 +91,20 @@ struct Manifest {
 /// \throws Error BadModel naming the manifest when it is damaged.
 Manifest read_manifest(const std::string& program, bool check_hashes);
 
+/// The names of a model's classes, and the file that has them.
+struct NamedLabels {
+  std::vector<std::string> labels;  ///< in output order; empty when there is no such file
+  std::string source;
+};
+
+/// Reads labels.txt beside a model's program, as Custom Vision and Teachable Machine write it.
+/// \throws Error as read_class_names; BadModel when SHA256SUMS beside it names another content.
+NamedLabels find_labels(const std::string& program, bool check_hashes);
+
 /// All that is known of a model's images and outputs.
 struct Described {
-  /// The description, with the classes that manifest.json or the metadata of an .onnx name, if it
-  /// names none.
+  /// The description, with the classes that manifest.json, the metadata of an .onnx or labels.txt
+  /// name, if it names none.
   Description description;
   std::string source;           ///< the file of the description, or nothing
   std::string labels_source;    ///< the file of the labels, or nothing

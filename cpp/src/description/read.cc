@@ -73,6 +73,9 @@ std::string read_label_lines(const std::string& path, const std::string& between
   return ",\"labels\":" + labels_by_number(names);
 }
 
+/// What Custom Vision and Teachable Machine write beside a model.
+constexpr const char* kLabels = "labels.txt";
+
 constexpr const char* kSpace = " \t\r\v\f";
 
 std::string_view stripped(std::string_view text) {
@@ -217,6 +220,13 @@ Manifest read_manifest(const std::string& program, bool check_hashes) {
   return parse_manifest(text, path, name_of(program));
 }
 
+NamedLabels find_labels(const std::string& program, bool check_hashes) {
+  const std::string path = beside(program, kLabels);
+  if (!platform::is_file(path)) return {};
+  HashCheck{check_hashes}(path, read_file(path));
+  return {read_class_names(path), path};
+}
+
 Described describe_model(const std::string& program, const std::string& preprocess,
                          bool check_hashes, const Names& own_names) {
   // Named outright it is used as it is; beside the model it is one of the model's files.
@@ -224,8 +234,15 @@ Described describe_model(const std::string& program, const std::string& preproce
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
-  return described(std::move(read), std::move(source), read_manifest(program, check_hashes),
-                   program, describe_metadata(read_metadata(program)), own_names);
+  Described found =
+      described(std::move(read), std::move(source), read_manifest(program, check_hashes), program,
+                describe_metadata(read_metadata(program)), own_names);
+  if (found.description.labels.empty()) {
+    NamedLabels listed = find_labels(program, check_hashes);
+    found.description.labels = std::move(listed.labels);
+    found.labels_source = std::move(listed.source);
+  }
+  return found;
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,

@@ -195,28 +195,35 @@ std::optional<CenterCrop> crop_of(const ImageStep& step, const Extent& image) {
   return std::nullopt;
 }
 
-/// \param tensor [channels, height, width], in the upper left corner of the result
-Tensor padded(const Tensor& tensor, const Pad& pad) {
-  const std::int64_t height = tensor.shape[1];
-  const std::int64_t width = tensor.shape[2];
+/// \param tensor [channels, height, width], or [height, width, channels] where they come last; in
+///   the upper left corner of the result
+Tensor padded(const Tensor& tensor, const Pad& pad, bool channels_last) {
+  const std::size_t rows = channels_last ? 0 : 1;
+  const std::int64_t height = tensor.shape[rows];
+  const std::int64_t width = tensor.shape[rows + 1];
   if (height > pad.height || width > pad.width) {
     throw Error(ErrorCode::BadInput, "cannot pad " + size_text(height, width) + " pixels to " +
                                          size_text(pad.height, pad.width) +
                                          ": resize the image first");
   }
   Tensor result;
-  result.shape = {tensor.shape[0], pad.height, pad.width};
+  result.shape = tensor.shape;
+  result.shape[rows] = pad.height;
+  result.shape[rows + 1] = pad.width;
   result.data.resize(element_count(result.shape));
+  const std::int64_t planes = channels_last ? 1 : tensor.shape[0];
+  const std::int64_t values = channels_last ? tensor.shape[2] : 1;  // of a pixel
   const float* from = tensor.data.data();
-  for (std::int64_t channel = 0; channel < tensor.shape[0]; ++channel) {
-    for (std::int64_t row = 0; row < height; ++row, from += width) {
-      std::copy(from, from + width, result.data.data() + (channel * pad.height + row) * pad.width);
+  for (std::int64_t plane = 0; plane < planes; ++plane) {
+    for (std::int64_t row = 0; row < height; ++row, from += width * values) {
+      std::copy(from, from + width * values,
+                result.data.data() + (plane * pad.height + row) * pad.width * values);
     }
   }
   return result;
 }
 
-/// \returns float32 [channels, height, width]
+/// \returns float32 [channels, height, width], or [height, width, channels] where they come last
 Tensor values_of(const Image& image, const PixelTable& table) {
   Tensor tensor;
   read_values(
@@ -322,7 +329,9 @@ PixelTable make_table(const Normalize& normalize, Mode mode) {
 
 struct ImagePipeline::State : Preparation {
   explicit State(Preparation preparation)
-      : Preparation(std::move(preparation)), table(make_table(normalize, mode)) {}
+      : Preparation(std::move(preparation)), table(make_table(normalize, mode)) {
+    table.channels_last = channels_last;
+  }
 
   PixelTable table;
 };
@@ -503,8 +512,15 @@ Tensor ImagePipeline::operator()(EncodedImage& image) const { return to_tensor(r
 
 Tensor ImagePipeline::to_tensor(const Image& image) const {
   Tensor tensor = values_of(image, state_->table);
-  return pads() ? padded(tensor, state_->pad) : tensor;
+  return pads() ? padded(tensor, state_->pad, channels_last()) : tensor;
 }
+
+void ImagePipeline::require_layout(const Shape& input, const std::string& source) const {
+  lenet::require_layout(state_->table, input,
+                        source.empty() ? "the preprocessing" : "'" + printable(source) + "'");
+}
+
+bool ImagePipeline::channels_last() const noexcept { return state_->channels_last; }
 
 bool ImagePipeline::pads() const noexcept { return state_->pad.height > 0; }
 

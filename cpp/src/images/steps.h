@@ -167,13 +167,14 @@ struct Pad {
   std::int64_t width = 0;
 };
 
-/// A whole preprocessing. ToCHW, which is always last, is not among the steps.
+/// A whole preprocessing. ToCHW, which can only be the last one, is not among the steps.
 struct Preparation {
   Mode mode = Mode::Rgb;
   int depth = 16;  ///< bits of the samples of 16-bit pictures
   std::vector<ImageStep> image_steps;
   Normalize normalize;
   Pad pad = {};
+  bool channels_last = false;  ///< without ToCHW: [height, width, channels] is what comes out
 };
 
 /// Grey to RGB: three times the same. RGB or BGR to grey: (19595 R + 38470 G + 7471 B + 32768)

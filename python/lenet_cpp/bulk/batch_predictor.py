@@ -363,6 +363,7 @@ class BatchPredictor(Closing):
         """Read the pictures among the rows, by as many threads as a run has."""
         if not rows.images:
             return
+        model.require_layout()
         one = partial(_tensor, model.pipeline)
         threads = min(self._options.get("threads", 1), len(rows.images))
         with futures.ThreadPoolExecutor(threads) as pool:

@@ -53,6 +53,7 @@ _VALUES = {
     "0 to 1": (1 / 255, (0.0,) * 3, (1.0,) * 3),
     "CLIP": (1 / 255, *_CLIP),
     "0 to 255": (1.0, (0.0,) * 3, (1.0,) * 3),
+    "Keras's caffe": (1.0, (103.939, 116.779, 123.68), (1.0,) * 3),
 }
 _GREY = {
     "0 to 1": (1 / 255, (0.0,), (1.0,)),
@@ -117,8 +118,12 @@ class _Search:
         self, predictor: Predictor, images: list[Path], expected: NDArray[Any], size: int | None
     ) -> None:
         shape = predictor.input_spec.shape
-        if len(shape) != 4 or shape[1] not in {1, 3}:
-            raise BadInput(f"the model takes {list(shape)}: expected [N, 1 or 3, height, width]")
+        last = len(shape) == 4 and shape[1] not in {1, 3}
+        if len(shape) != 4 or shape[3 if last else 1] not in {1, 3}:
+            raise BadInput(
+                f"the model takes {list(shape)}: expected [N, 1 or 3, height, width] or"
+                " [N, height, width, 1 or 3]"
+            )
         if expected.ndim != 2 or len(expected) != len(images) or expected.dtype.kind != "f":
             raise BadInput(
                 f"the expected outputs are {expected.dtype} {list(expected.shape)}: give floats,"
@@ -127,15 +132,17 @@ class _Search:
         if not np.isfinite(expected).all():
             raise BadInput("the expected outputs are not all finite")
         self.predictor, self.expected = predictor, expected.astype(np.float64)
-        grey = shape[1] == 1
+        grey = shape[3 if last else 1] == 1
         self.mode, channels = ("L", 1) if grey else ("RGB", 3)
-        height, width = (size or 224 if each < 0 else each for each in shape[2:])
+        sides = shape[1:3] if last else shape[2:]
+        height, width = (size or 224 if each < 0 else each for each in sides)
         read = [read_image(each, self.mode) for each in images]
         self.pixels = [np.asarray(each).reshape(each.height, each.width, -1) for each in read]
-        self.plain = (Normalize(1.0, (0.0,) * channels, (1.0,) * channels), ToCHW())
+        self.plain = (Normalize(1.0, (0.0,) * channels, (1.0,) * channels),)
+        end = () if last else (ToCHW(),)
         self.ways = list(_ways(height, width, grey=grey))
         self.values = {
-            (mode, name): Pipeline(mode, (Normalize(*numbers), ToCHW()))
+            (mode, name): Pipeline(mode, (Normalize(*numbers), *end))
             for name, numbers in (_GREY if grey else _VALUES).items()
             for mode in (("L",) if grey else ("RGB", "BGR"))
         }
@@ -208,7 +215,6 @@ class _Search:
         keys = [(image, digest, each) for each in values]
         missing = {key: key[2] for key in keys if key not in self.known}
         if missing:
-            pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
             batch = np.stack([self.values[each].compiled(pixels) for each in missing.values()])
             count = self.predictor.input_spec.shape[0]
             parts = [batch] if count < 0 else np.repeat(batch[:, None], count, axis=1)

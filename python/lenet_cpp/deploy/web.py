@@ -94,10 +94,13 @@ def _checked_model(path: Path) -> dict[str, bytes]:
     with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
         shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
         model = Model.of(predictor).knows(preprocess=pipeline)
-    if len(shape) != 4 or shape[0] > 1 or shape[1] != pipeline.channels:
+    pipeline.compiled.require_layout(shape, str(described))
+    channels, axis = pipeline.channels, 3 if pipeline.channels_last else 1
+    if len(shape) != 4 or shape[0] > 1 or shape[axis] != channels:
+        image = f"height, width, {channels}" if axis == 3 else f"{channels}, height, width"
         raise Unsupported(
-            f"{source.path} takes {list(shape)}: the page runs models of one image,"
-            f" [N, {pipeline.channels}, height, width] with the channels of {PREPROCESS_NAME}"
+            f"{source.path} takes {list(shape)}: the page runs models of one image, [N, {image}]"
+            f" with the channels of {PREPROCESS_NAME}"
         )
     if len(outputs) != 2 or outputs[1] < 1:
         raise Unsupported(f"{source.path} gives {list(outputs)}: the page shows [N, classes]")

@@ -117,7 +117,7 @@ class Classifier(Closing):
         own = self._predictors.model
         self._model = own.knows(preprocess=preprocess, given_labels=as_labels(labels))
         if preprocess is not None:
-            _ = self._model.pipeline  # damaged or missing: an error of loading
+            self._model.require_layout()  # also damaged or missing: an error of loading
         if self._model.plan.note:
             warnings.warn(f"{self._model.program}: {self._model.plan.note}", stacklevel=2)
         _ = self._model.labels  # as many as the classes, or an error of loading
@@ -258,7 +258,8 @@ class Classifier(Closing):
         if array.dtype == np.uint8 and len(shape) == 4:
             if array.ndim == 4:
                 return False, [self._pixels(each) for each in array]
-            if array.ndim == 3 and shape[1] == 1 != len(array) and array.shape[1:] == shape[2:]:
+            channels, *sides = self._image_shape
+            if array.ndim == 3 and channels == 1 != len(array) and [*array.shape[1:]] == sides:
                 return False, [self._pixels(each) for each in array]
             return True, [self._pixels(array)]
         picture = array.dtype.kind in "fiu" and self._shows_pictures(array.shape)
@@ -298,11 +299,17 @@ class Classifier(Closing):
             if shape[0] not in {1, 3}:
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)
-        if picture.shape in {(*self._model.input_shape[2:], *end) for end in ((), (1,))} and any(
+        if picture.shape in {(*self._image_shape[1:], *end) for end in ((), (1,))} and any(
             isinstance(step, Digit) for step in self._pipeline.steps
         ):
             return _Piece(pixels, picture, picture.reshape(*picture.shape[:2], 1))
         return _Piece(pixels, picture)
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the model's images, of an input of four dimensions."""
+        shape = self._model.input_shape
+        return (shape[3], *shape[1:3]) if self._pipeline.channels_last else shape[1:]
 
     @property
     def _pipeline(self) -> Pipeline:
@@ -315,7 +322,7 @@ class Classifier(Closing):
             ) from error
 
     def _tensor(self, piece: _Piece) -> NDArray[Any]:
-        """Return what the predictor takes: float32 [C, H, W], or a digit's pixels."""
+        """Return what the predictor takes: float32 as the description gives it, or pixels."""
         if piece.ready is not None:
             return piece.ready
         tensor = self._pipeline(piece.picture)

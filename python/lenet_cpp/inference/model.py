@@ -127,7 +127,7 @@ class Model:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``(N, channels, height, width)``; -1 for a free dimension."""
+        """``(N, channels, height, width)``, or as the model has them; -1 for a free dimension."""
         return self.input_spec.shape
 
     @property
@@ -188,10 +188,15 @@ class Model:
 
     @cached
     def own_labels(self) -> tuple[str, ...]:
-        """The label of each class, by the manifest or an .onnx; empty when they say nothing."""
+        """The label of each class, by the model's files; empty when they say nothing."""
         by_manifest = self.manifest.classes if self.manifest else ()
         by_metadata = class_names(self.metadata.get("classes"))
-        return by_manifest or by_metadata or self.class_names
+        return by_manifest or by_metadata or self.class_names or tuple(self._labels_beside[0])
+
+    @cached
+    def _labels_beside(self) -> tuple[list[str], str]:
+        """What a labels.txt beside the model names, and its path."""
+        return ([], "") if self.in_memory else _core.find_labels(self.program, self.check_hashes)
 
     @property
     def summary(self) -> str:
@@ -322,8 +327,11 @@ class Model:
             preprocess = self.preprocess
             named = None if isinstance(preprocess, Pipeline) else preprocess
             return str(named or self._description_file or self.program)
-        beside = self.manifest is not None and self.manifest.classes
-        return str(self.program.parent / MANIFEST_NAME if beside else self.program)
+        if self.manifest is not None and self.manifest.classes:
+            return str(self.program.parent / MANIFEST_NAME)
+        if class_names(self.metadata.get("classes")) or self.class_names:
+            return str(self.program)
+        return self._labels_beside[1]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -352,18 +360,36 @@ class Model:
         raise BadModel(f"{self.names_source!r} names {len(names)} classes, the model has {classes}")
 
     def prepare(self, images: Sequence[ImageSource]) -> NDArray[np.float32]:
-        """Return images as the model takes them, float32 [N, C, H, W]; errors as the pipeline."""
+        """Return images as the model takes them, float32 [N, C, H, W] or [N, H, W, C].
+
+        Errors are those of the pipeline and of :meth:`require_fitting`.
+        """
         batch = self.pipeline.batch(images)
         self.require_fitting(batch.shape[1:])
         return batch
 
+    def require_layout(self) -> None:
+        """Refuse a preprocessing whose channels come elsewhere than those of the model.
+
+        Raises:
+            BadInput: The message has both orders and the remedy.
+        """
+        preprocess = self.preprocess
+        named = "" if isinstance(preprocess, Pipeline) else preprocess or self._description_file
+        self.pipeline.compiled.require_layout(self.input_shape, str(named or ""))
+
     def require_fitting(self, shape: tuple[int, ...]) -> None:
-        """Refuse what the preprocessing gives, [C, H, W], when the model does not take it."""
+        """Refuse what the preprocessing gives of an image when the model does not take it.
+
+        Raises:
+            BadInput: The message has both shapes and the remedy.
+        """
         if len(self.input_shape) == 3:
-            raise Unsupported(
+            raise BadInput(
                 f"{self.program} takes {list(self.input_shape)}, and pictures are prepared as"
                 " [N, channels, height, width]: give such an array to lenet_cpp.Predictor"
             )
+        self.require_layout()
         if not fits(shape, self.input_shape[1:]):
             raise BadInput(
                 f"{self.program} takes images of {list(self.input_shape[1:])}, the preprocessing"

@@ -14,6 +14,7 @@
 #include "engines/native/read_network.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "engines/native/verify_network.h"
+#include "pixels.h"
 
 namespace lenet {
 namespace {
@@ -157,9 +158,7 @@ class NativeEngine final : public Engine {
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
     if (forms_ != nullptr) {
-      shape_ = input.shape;
-      // Such pixels have their channels behind.
-      if (input.table != nullptr) std::rotate(shape_.begin() + 1, shape_.end() - 1, shape_.end());
+      take_values_shape(input, shape_);
       take_form(shape_);
     }
     for (std::size_t i = 0; i < places_.size(); ++i) {

@@ -10,7 +10,7 @@ image is read.
 """
 
 from lenet_cpp._base.files import PREPROCESS_NAME
-from lenet_cpp.data.images.pipeline import Pipeline, digit, imagenet
+from lenet_cpp.data.images.pipeline import Pipeline, digit, imagenet, keras
 from lenet_cpp.data.images.reading import MAX_PIXELS, is_image_source, read_image
 from lenet_cpp.data.images.sources import IMAGE_SUFFIXES, find_images
 from lenet_cpp.data.images.steps import CenterCrop, Digit, Normalize, Pad, Resize, ToCHW
@@ -30,5 +30,6 @@ __all__ = [
     "find_images",
     "imagenet",
     "is_image_source",
+    "keras",
     "read_image",
 ]

@@ -42,7 +42,8 @@ class Pipeline:
     """Preprocessing as ``preprocess.json`` describes it, and what that says of the outputs.
 
     The steps are any number of Resize, CenterCrop and Digit (mode ``L`` only), which process 8-bit
-    images, then one Normalize, perhaps Pad, then ToCHW.
+    images, then one Normalize, perhaps Pad, then ToCHW. A description for a model whose channels
+    come last, [N, H, W, C], leaves ToCHW out.
 
     Thread-safety: may be called from any thread.
 
@@ -87,6 +88,11 @@ class Pipeline:
         return 1 if self.mode == "L" else 3
 
     @property
+    def channels_last(self) -> bool:
+        """Whether the result is [H, W, C]: the steps have no ToCHW."""
+        return self.compiled.channels_last
+
+    @property
     def value_range(self) -> tuple[float, float]:
         """The least and the greatest value that the result can have."""
         pixels = np.array([[[0], [255]]], np.uint8).repeat(self.channels, axis=2)
@@ -102,7 +108,7 @@ class Pipeline:
             source: An image, as for :func:`~lenet_cpp.data.images.read_image`.
 
         Returns:
-            float32 [C, H, W], C-contiguous.
+            float32 [C, H, W], or [H, W, C] without ToCHW, C-contiguous.
 
         Raises:
             lenet_cpp.Error: As that, and ``BadInput`` where a step cannot process the image, or the
@@ -141,7 +147,7 @@ class Pipeline:
         """Return the tensors of N images, N at least 1, prepared by several threads.
 
         Returns:
-            float32 [N, C, H, W], C-contiguous.
+            float32 [N, C, H, W], or [N, H, W, C] without ToCHW, C-contiguous.
 
         Raises:
             lenet_cpp.Error: As for one, and ``BadInput`` where there is no image, or they differ in
@@ -150,13 +156,15 @@ class Pipeline:
         if not sources:
             raise BadInput("expected at least one image, got none")
         tensors = self._each(sources)
+        rows = 0 if self.channels_last else 1
         for source, tensor in zip(sources, tensors, strict=True):
             if tensor.shape != tensors[0].shape:
+                height, width = tensor.shape[rows : rows + 2]
+                first_height, first_width = tensors[0].shape[rows : rows + 2]
                 raise BadInput(
-                    f"{describe_source(source)}: {tensor.shape[2]} x {tensor.shape[1]} pixels after"
-                    f" the steps, {describe_source(sources[0])} {tensors[0].shape[2]} x"
-                    f" {tensors[0].shape[1]}: end the image steps with CenterCrop, or read them"
-                    " one by one"
+                    f"{describe_source(source)}: {width} x {height} pixels after the steps,"
+                    f" {describe_source(sources[0])} {first_width} x {first_height}: end the image"
+                    " steps with CenterCrop, or read them one by one"
                 )
         return np.stack(tensors)
 
@@ -294,6 +302,42 @@ def imagenet(image_size: int = 224, *, library: str | None = None) -> Pipeline:
             ToCHW(),
         ),
     )
+
+
+_KERAS = {  # mode of the pixels, scale, mean and standard deviation, in the order of the mode
+    "caffe": ("BGR", 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
+    "tf": ("RGB", 1 / 127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    "torch": ("RGB", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def keras(
+    mode: str, image_size: int = 224, *, interpolation: str = "nearest", channels_last: bool = True
+) -> Pipeline:
+    """Return the preprocessing of a classifier of ``keras.applications``.
+
+    The image is resized to ``image_size`` x ``image_size`` as ``keras.utils.load_img`` does it, and
+    its values are those of ``keras.applications.imagenet_utils.preprocess_input``.
+
+    Args:
+        mode: ``caffe`` subtracts the means 103.939, 116.779 and 123.68 from BGR in [0, 255];
+            ``tf`` maps RGB to [-1, 1]; ``torch`` subtracts ImageNet's mean from RGB in [0, 1] and
+            divides by its standard deviation.
+        image_size: Height and width of the model's input, in pixels.
+        interpolation: Pillow's filter, by default that of ``load_img``: ``nearest``, ``bilinear``,
+            ``bicubic`` or ``lanczos``.
+        channels_last: Whether the model takes [N, H, W, 3], as Keras exports it, and no
+            [N, 3, H, W].
+
+    Raises:
+        BadInput: The mode or the interpolation is another.
+    """
+    if mode not in _KERAS:
+        raise BadInput(f"mode is {mode!r}; expected one of {', '.join(_KERAS)}")
+    pixels, scale, mean, std = _KERAS[mode]
+    resize = Resize(size=(image_size, image_size), interpolation=interpolation)
+    end = () if channels_last else (ToCHW(),)
+    return Pipeline(pixels, (resize, Normalize(scale, mean, std), *end))
 
 
 def digit() -> Pipeline:

@@ -107,4 +107,4 @@ class Pad:
 
 @dataclass(frozen=True)
 class ToCHW:
-    """Put the channels first: [H, W, C] becomes [C, H, W]."""
+    """Put the channels first: [H, W, C] becomes [C, H, W]. Models of [N, H, W, C] go without."""
