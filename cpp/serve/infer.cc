@@ -308,9 +308,9 @@ class Fitting {
   void require_files() {
     request_.kind = Kind::Files;
     if (model_.pipeline) return;
-    const std::string& note = model_.described.note;
+    const Described& described = model_.described;
     refuse("model '" + model_.name + "' takes no image files: " +
-           (note.empty() ? "nothing beside it describes how they are prepared" : note));
+           (described.missing ? described.missing->what() : described.note));
   }
 
   void take_files(std::string_view binary, std::size_t count) {

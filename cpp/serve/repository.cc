@@ -283,8 +283,9 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
       throw Error(ErrorCode::BadModel, "its files changed while they were read");
     }
     options_.log(what + " is loaded from " + found.path);
-    const std::string& note = model->described.note;
-    for (const std::string& each : {note, model->precision_reason()}) {
+    const Described& described = model->described;
+    for (const std::string& each :
+         {described.usual_note, described.note, model->precision_reason()}) {
       if (!each.empty()) options_.log(what + ": note: " + each);
     }
     seen.served = found.state;

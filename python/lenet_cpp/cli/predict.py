@@ -20,12 +20,11 @@ from lenet_cpp._base.child import printable
 from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
-from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
+from lenet_cpp.data.images import IMAGE_SUFFIXES, find_images
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import InferenceEngine
-from lenet_cpp.inference.model import NoPreprocessing
 from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
 from lenet_cpp.inference.results import (
     NOTHING,
@@ -208,7 +207,7 @@ def main(
     with ExitStack() as stack:
         write: Callable[[ImageResult], None] = results.append
         loaded = stack.enter_context(made.load_predictor(**files))
-        _find_pipeline(loaded)  # what says how to read images is missing now, or never
+        _ = loaded.pipeline  # what says how to read images is missing now, or never
         several = _check_outputs(loaded, output)
         value = loaded.model.value_name
         if output is not None:
@@ -267,29 +266,6 @@ def status_of(skipped: int, images: int) -> int:
     if skipped:
         raise BadInput(f"{skipped} of {images} images could not be classified and were skipped")
     return 0
-
-
-def _find_pipeline(engine: InferenceEngine) -> None:
-    """Find the preprocessing, which is ImageNet's where only the size of the images tells.
-
-    The tools of PaddleClas 1 have it inside, and what they wrote has no description of it.
-
-    Raises:
-        NoPreprocessing: Nothing describes it, and the model is an ONNX model or takes images of
-            another size.
-    """
-    try:
-        _ = engine.pipeline
-    except NoPreprocessing:
-        if engine.input_shape[1:] != (3, 224, 224) or engine.model_file.suffix == ".onnx":
-            raise
-        engine.pipeline = imagenet(library="opencv")
-        print(
-            f"no {PREPROCESS_NAME} beside {printable(engine.model_file)}: images are prepared"
-            " as for ImageNet in PaddleClas 1 (short side 256, middle 224 x 224, ImageNet's mean"
-            " and standard deviation); --preprocess names another way",
-            file=sys.stderr,
-        )
 
 
 def _check_outputs(engine: InferenceEngine, output: Path | None) -> bool:

@@ -21,7 +21,7 @@ from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
-from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels, count
+from lenet_cpp.inference.model import Model, Opened, as_labels, count
 from lenet_cpp.inference.options import BUNDLED_DIR, EngineName, Precision
 from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import bytes_of
@@ -85,7 +85,8 @@ class Classifier(Closing):
             threads: CPU threads of a run, as in :class:`lenet_cpp.Options`.
             top: How many classes a result has at most, where no description says which.
             preprocess: How pictures are prepared, or a file that describes it; by default what
-                lies beside the model or, in an .onnx of ours, within it.
+                lies beside the model or, in an .onnx of ours, within it, or else what the shape of
+                its input tells (``docs/preprocessing.md``).
             device: As in :class:`lenet_cpp.Options`.
             precision: As in :class:`lenet_cpp.Options`.
 
@@ -143,11 +144,12 @@ class Classifier(Closing):
                 EXIF's orientation is applied.
 
         Raises:
-            FileNotFound: A file does not exist, or a folder has no image.
+            FileNotFound: A file does not exist, or a folder has no image; or nothing tells how
+                pictures are prepared.
             BadInput: An image cannot be read or gives no class, as of NaN (the message has the
-                file), or does not fit the model; or nothing describes how pictures are prepared.
+                file), or does not fit the model.
             BackendFailure: The engine failed; the classifier can be used again.
-            Unsupported: The model is no classifier.
+            Unsupported: The model is no classifier, or takes no pictures.
         """
         self._require_open()
         single, pieces = self._split(images)
@@ -281,26 +283,16 @@ class Classifier(Closing):
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)
         if picture.shape in {(*self._model.input_shape[2:], *end) for end in ((), (1,))} and any(
-            isinstance(step, Digit) for step in self._pipeline.steps
+            isinstance(step, Digit) for step in self._model.pipeline.steps
         ):
             return _Piece(pixels, picture, picture.reshape(*picture.shape[:2], 1))
         return _Piece(pixels, picture)
-
-    @property
-    def _pipeline(self) -> Pipeline:
-        try:
-            return self._model.pipeline
-        except NoPreprocessing as error:
-            raise BadInput(
-                f"nothing describes how pictures are prepared for {self._model.program}: name it,"
-                " preprocess=lenet_cpp.images.imagenet() or a preprocess.json, or pass float arrays"
-            ) from error
 
     def _tensor(self, piece: _Piece) -> NDArray[Any]:
         """Return what the predictor takes: float32 [C, H, W], or a digit's pixels."""
         if piece.ready is not None:
             return piece.ready
-        tensor = self._pipeline(piece.picture)
+        tensor = self._model.pipeline(piece.picture)
         self._model.require_fitting(tensor.shape)
         return tensor
 
@@ -313,7 +305,7 @@ class Classifier(Closing):
         found: dict[int, Result] = {}
         for places in groups.values():
             batch = np.stack([tensors[place] for place in places])
-            pipeline = self._pipeline if batch.dtype == np.uint8 else None
+            pipeline = self._model.pipeline if batch.dtype == np.uint8 else None
             predictor = self._predictors.get()
             model = self._model
             outputs = model.run(predictor, batch, pipeline)
