@@ -75,7 +75,7 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         elif model is not None:
             if model.suffix.lower() in IMAGE_SUFFIXES and model.is_file():
                 raise click.UsageError(f"{model} is an image, not a model: give {_FORMS}")
-            model_dir, model_file = (model, None) if model.is_dir() else (None, model)
+            model_file = model
         if params_file is not None and model_file is None:
             raise click.UsageError("-p goes with the program whose parameters they are")
         if not (images or image_file) or not (bundled or model_dir or model_file):
@@ -89,8 +89,8 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
 
     return cli.option_group("Model",
         cli.argument("model", metavar="MODEL", required=False, type=cli.FILE,
-            help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx"
-            " (also -d, --model-dir, -m, --model-file)"),
+            help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx,"
+            " also without the suffix (also -d, --model-dir, -m, --model-file)"),
         cli.argument("images", metavar="IMAGE...", nargs=-1, type=cli.FILE,
             help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
         option("-d", "--model-dir", type=cli.FOLDER, hidden=True),

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-_SUFFIXES = {".onnx", ".pdmodel", ".json"}
 _NUMBERS = (list, tuple, int, float)  # of which a list is an array
 _BATCH = 32
 _MAX_THREADS = 8  # of reading: each may hold a picture of 256 MiB
@@ -75,9 +74,9 @@ class Classifier(Closing):
         """Load a model.
 
         Args:
-            model: The folder of an exported model, its ``.onnx``, ``.pdmodel`` or ``.json``, or
-                what these files hold: the bytes of a program and of its parameters (``b""`` of an
-                .onnx); by default the bundled LeNet.
+            model: The folder of an exported model, its ``.onnx``, ``.pdmodel`` or ``.json``, also
+                without the suffix, or what these files hold: the bytes of a program and of its
+                parameters (``b""`` of an .onnx); by default the bundled LeNet.
             labels: The label of each class; by default what the model's files say.
             engine: As in :class:`lenet_cpp.Options`.
             output_name: The output that tells the classes, where the model has several, or
@@ -103,9 +102,7 @@ class Classifier(Closing):
             if len(contents) not in {1, 2}:
                 raise BadInput(f"a model in memory is the bytes of two files, got {len(contents)}")
         else:
-            path = _path(BUNDLED_DIR if model is None else model)
-            folder = path.is_dir() or not (path.is_file() or path.suffix in _SUFFIXES)
-            options["model_dir" if folder else "model_file"] = path
+            options["model_file"] = _path(BUNDLED_DIR if model is None else model)
         self._predictors = Opened(contents, **options)
         own = self._predictors.model
         self._model = own.knows(preprocess=preprocess, given_labels=as_labels(labels))
