@@ -276,11 +276,12 @@ class Model:
         found = Pipeline.of_metadata(self.metadata.get("preprocess"), self.program)
         if found is not None:
             return found
-        name = self.model_name
-        # Of a model that has a manifest, another name is only a label.
-        if not name or not (self.network is None or ".py:" in name or find_network(name)):
+        network, name = self.network, self.model_name
+        # A name that is not in the registry is only a label for the model.
+        if name and (network is None or ".py:" in name or find_network(name)):
+            network = _networks().resolve(name)
+        if network is None:
             return None
-        network = _networks().resolve(name)
         height = self.input_shape[-2]
         pipeline: Pipeline = network.pipeline(None if height < 0 else height)
         return pipeline
