@@ -98,7 +98,8 @@ const AttachedModel* attached_model(const Config& config) {
 Predictor make_predictor(const char* program, const Config& config) {
   const AttachedModel* model = attached_model(config);
   Predictor made = model == nullptr ? Predictor(config) : Predictor(config, model->bytes);
-  if (!config.model_file.empty() && made.config().model_file != config.model_file) {
+  // In a folder of that name, or with a suffix, it is the named one.
+  if (made.config().model_file.rfind(config.model_file, 0) != 0) {
     std::fprintf(stderr, "%s: note: there is no '%s': running '%s'\n", program,
                  printable(config.model_file).c_str(), printable(made.config().model_file).c_str());
   }

@@ -104,22 +104,11 @@ Described describe(const Predictor& predictor, const std::string& preprocess) {
   const Config& config = predictor.config();
   const std::vector<std::string>& names = predictor.class_names();
   const AttachedModel* const attached = attached_model(config);
+  const TensorSpec& input = predictor.input_spec();
   if (attached == nullptr)
-    return describe_model(config.model_file, preprocess, config.check_hashes, names);
-  return describe_model(attached->name, preprocess, attached->preprocess, attached->manifest,
+    return describe_model(config.model_file, preprocess, config.check_hashes, input, names);
+  return describe_model(attached->name, preprocess, attached->preprocess, attached->manifest, input,
                         names);
-}
-
-Described require_description(const Predictor& predictor, const std::string& preprocess) {
-  Described found = describe(predictor, preprocess);
-  if (!found.source.empty()) return found;
-  const Config& config = predictor.config();
-  const bool attached = attached_model(config) != nullptr;
-  throw Error(ErrorCode::FileNotFound,
-              (attached ? std::string("the model in this program has no preprocess.json")
-                        : no_description(config.model_file)) +
-                  "; name such a file with --preprocess, or write ImageNet's: python -c \"from "
-                  "lenet_cpp import images; images.imagenet().save('preprocess.json')\"");
 }
 
 }  // namespace lenet::apps

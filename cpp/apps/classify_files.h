@@ -45,7 +45,5 @@ std::vector<ImageName> find_images(const std::vector<std::string>& names, bool m
 /// \param preprocess the file; empty: the one beside the model
 /// \returns and throws as describe_model, of the attached model or that of the files
 Described describe(const Predictor& predictor, const std::string& preprocess);
-/// \throws Error FileNotFound too, when nothing describes the images.
-Described require_description(const Predictor& predictor, const std::string& preprocess);
 
 }  // namespace lenet::apps

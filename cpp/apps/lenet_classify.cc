@@ -172,7 +172,10 @@ Classified classify(const ClassifyOptions& options) {
   std::vector<std::string> labels;
   if (!options.labels.empty()) labels = read_class_names(options.labels);
   Predictor predictor = make_predictor(kName, options.config);
-  Described described = require_description(predictor, options.preprocess);
+  Described described = with_images(describe(predictor, options.preprocess));
+  if (!described.usual_note.empty()) {
+    std::fprintf(stderr, "%s: note: %s\n", kName, described.usual_note.c_str());
+  }
   Description& description = described.description;
   if (!labels.empty()) {
     if (labels.size() == 2)

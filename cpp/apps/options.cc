@@ -90,7 +90,8 @@ CommandLine command_line(ClassifyOptions& options) {
   line.add(
       "preprocess", "FILE",
       "how images are prepared: preprocess.json, or what a toolkit wrote, such as PaddleClas's "
-      "inference.yml (default: that beside the model)",
+      "inference.yml (default: that beside the model, or as the shape of the input tells: digits, "
+      "or images as of ImageNet)",
       options.preprocess);
   line.add("labels", "FILE",
            "names of the classes, one a line, or '0 NAME' and so on (default: those of the "

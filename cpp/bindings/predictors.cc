@@ -492,6 +492,14 @@ void register_predictors(py::module_& module) {
         return std::make_tuple(read.text, read.note);
       },
       py::arg("path"), py::arg("check_hashes"));
+  module.def(
+      "usual_description",
+      [](const std::filesystem::path& program, const std::string& file, const Shape& shape,
+         const std::string& dtype) {
+        const ReadDescription found = usual_description(program.string(), file, {"", shape, dtype});
+        return std::make_tuple(found.text, found.note);
+      },
+      py::arg("program"), py::arg("file"), py::arg("shape"), py::arg("dtype"));
   module.def("no_class",
              [](const std::string& image, const std::string& problem, const std::string& origin) {
                return std::string(no_class(image, problem, origin).what());

@@ -352,11 +352,10 @@ class Fitting {
   void require_files() {
     request_.kind = Kind::Files;
     if (model_.pipeline) return;
-    const std::string& note = model_.described.note;
+    const Described& described = model_.described;
     refuse("model '" + model_.name + "' takes no image files: " +
-           (note.empty() ? "nothing beside it describes how they are prepared" : note) +
-           "; write a preprocess.json beside it (docs/preprocessing.md), or send the values of its "
-           "input");
+           (described.missing ? described.missing->what() : described.note) +
+           "; or send the values of its input");
   }
 
   void take_files(std::string_view binary, std::size_t count) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <future>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -16,7 +15,7 @@ namespace {
 
 std::unique_ptr<const Predictor> load_predictor(const std::string& path, const Options& options) {
   Config config = options.config;
-  (std::filesystem::is_directory(path) ? config.model_dir : config.model_file) = path;
+  config.model_file = path;
   config.time_limit_ms = options.limits.request_ms;
   try {
     return std::make_unique<const Predictor>(config);

@@ -10,6 +10,7 @@
 
 #include "io/printable.h"
 #include "lenet/interruption.h"
+#include "model/model_files.h"
 
 namespace lenet::serve {
 namespace {
@@ -162,11 +163,13 @@ Repository::FoundModels Repository::find(std::string* problem) {
   for (const ModelSource& source : options_.models) {
     try {
       std::error_code failed;
-      if (!fs::exists(source.path, failed)) {
+      const bool exists = fs::exists(source.path, failed);
+      const std::string path = exists ? source.path : find_by_stem(source.path);
+      if (path.empty()) {
         throw Error(ErrorCode::FileNotFound, "'" + source.path + "' does not exist" +
                                                  (failed ? ": " + failed.message() : ""));
       }
-      find_in(source.path, source.name, true, found);
+      find_in(path, source.name, true, found);
     } catch (const std::exception& error) {
       if (problem == nullptr) throw;
       *problem = error.what();
@@ -283,8 +286,9 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
       throw Error(ErrorCode::BadModel, "its files changed while they were read");
     }
     options_.log(what + " is loaded from " + found.path);
-    const std::string& note = model->described.note;
-    for (const std::string& each : {note, model->precision_reason()}) {
+    const Described& described = model->described;
+    for (const std::string& each :
+         {described.usual_note, described.note, model->precision_reason()}) {
       if (!each.empty()) options_.log(what + ": note: " + each);
     }
     seen.served = found.state;

@@ -25,11 +25,8 @@ namespace {
 
 lenet::Described describe(const lenet::Predictor& predictor, const std::string& preprocess) {
   const lenet::Config& config = predictor.config();
-  lenet::Described found = lenet::describe_model(config.model_file, preprocess, config.check_hashes,
-                                                 predictor.class_names());
-  if (!found.source.empty()) return found;
-  throw lenet::Error(lenet::ErrorCode::FileNotFound, lenet::no_description(config.model_file) +
-                                                         "; name such a file, as 'preprocess'");
+  return with_images(lenet::describe_model(config.model_file, preprocess, config.check_hashes,
+                                           predictor.input_spec(), predictor.class_names()));
 }
 
 }  // namespace
@@ -214,8 +211,9 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     made->attribute_count = made->texts.size();
     made->output = output_of(made->outputs[0]);
     made->value_name = lenet::value_name(own.plan, own.described.description.outputs);
-    made->note = own.described.note;
-    if (!own.plan.note.empty()) made->note += (made->note.empty() ? "" : "; ") + own.plan.note;
+    for (const std::string& note : {own.described.usual_note, own.described.note, own.plan.note}) {
+      if (!note.empty()) made->note += (made->note.empty() ? "" : "; ") + note;
+    }
     if (is_dark)
       made->note.insert(0, lenet::kDarkNote + std::string(made->note.empty() ? "" : "; "));
     made->warning = made->note.empty() ? nullptr : made->note.c_str();

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -160,17 +161,15 @@ def bare_copy(source, folder):
     return folder
 
 
-def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
+def test_preprocessing_of_a_name_or_a_file(lenet, tmp_path):
     folder = bare_copy(lenet.exported, tmp_path / "bare")
 
     def predict(*flags):
         model = (f"--model_dir={folder}", f"--output={tmp_path / 'o.json'}")
         return MAINS["predict"]([f"-i={lenet.photos}", *model, *flags])
 
-    assert predict() == 3
-    error = capsys.readouterr().err
-    assert "preprocess.json" in error
-    assert "--model_name" in error
+    with pytest.warns(UserWarning, match="prepared as digits"):
+        assert predict() == 0
     assert predict("--model_name=lenet") == 0
     images.digit().save(tmp_path / "mine.json")
     assert predict(f"--preprocess={tmp_path / 'mine.json'}") == 0
@@ -180,22 +179,17 @@ def test_preprocessing_has_to_be_known(lenet, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["predict", "py_infer"])
-def test_images_are_prepared_as_in_paddleclas_1(command, shufflenet, resnet, tmp_path, capsys):
+def test_images_are_prepared_as_in_paddleclas_1(command, shufflenet, tmp_path):
     folder = bare_copy(shufflenet.separate, tmp_path / "bare")
     (folder / "__model__").rename(folder / "model")
     images.imagenet(library="opencv").save(tmp_path / "as_there.json")
     flags = [f"--i={shufflenet.photos}", f"-d={folder}", f"--output={tmp_path / 'o.json'}"]
-    found = []
-    for more in ([f"--preprocess={tmp_path / 'as_there.json'}"], []):
-        assert MAINS[command]([*flags, *more]) == 0
-        found.append((tmp_path / "o.json").read_text())
-    assert found[0] == found[1]
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"no preprocess.json beside {folder / 'model'}: images are prepared as")
+    assert MAINS[command]([*flags, f"--preprocess={tmp_path / 'as_there.json'}"]) == 0
+    found = (tmp_path / "o.json").read_text()
+    with pytest.warns(UserWarning, match=f"for '{re.escape(str(folder / 'model'))}', so they are"):
+        assert MAINS[command](flags) == 0
+    assert (tmp_path / "o.json").read_text() == found
     assert MAINS[command]([*flags, f"--preprocess={tmp_path / 'none.json'}"]) == 3
-    small = bare_copy(resnet.exported, tmp_path / "small")  # which takes images of 64 x 64
-    assert MAINS[command]([f"--i={resnet.photos}", f"-d={small}"]) == 3
-    assert "there is no preprocess.json" in capsys.readouterr().err
 
 
 def prepared(folder, photo, **options):

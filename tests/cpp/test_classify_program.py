@@ -216,7 +216,6 @@ def test_refusals(code, words, arguments, fails, model, files, tmp_path):
 def test_preprocessing_that_does_not_fit(fails, run_program, model, files, tmp_path):
     folder = shutil.copytree(model, tmp_path / "model")
     (folder / "preprocess.json").unlink()
-    fails(FILE_NOT_FOUND, "--preprocess", f"--model_dir={folder}", files[0])
     prepare.imagenet(32).save(folder / "preprocess.json")
     fails(BAD_INPUT, "the preprocessing gives [1, 3, 32, 32]", f"--model_dir={folder}", files[0])
     (folder / "preprocess.json").write_text('{"format_version": 7}')

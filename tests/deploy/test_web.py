@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chromium import needs_module
-from lenet_cpp import BadInput, BadModel, FileNotFound, Predictor, Unsupported
+from lenet_cpp import BadInput, BadModel, Predictor, Unsupported
 from lenet_cpp.agreement import compare
 from lenet_cpp.data.images import CenterCrop, Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.deploy import web, write_page
@@ -119,7 +119,6 @@ def in_colour(folder):
     ("change", "error", "message"),
     [
         (remove("lenet.pdmodel"), Unsupported, "lenet-cpp convert --to pdmodel"),
-        (remove("preprocess.json"), FileNotFound, "preprocess.json"),
         (shorten, BadModel, "lenet.pdiparams"),
         (in_colour, Unsupported, r"takes \[-1, 1, 28, 28\].*\[N, 3, height, width\]"),
     ],

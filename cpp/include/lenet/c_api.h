@@ -214,8 +214,9 @@ LENET_API void lenet_pipeline_free(lenet_pipeline* pipeline);
 
 /// Loads a model, and reads what stands beside it: preprocess.json or what a toolkit wrote
 /// (docs/preprocessing.md), and manifest.json.
-/// \param preprocess the file of the description; NULL: the one beside the model.
-///   LENET_FILE_NOT_FOUND where there is none
+/// \param preprocess the file of the description; NULL: the one beside the model, or without one
+///   what the shape of the input tells, of which the results' `warning` says so.
+///   LENET_FILE_NOT_FOUND or LENET_UNSUPPORTED where it does not
 /// \param classifier receives the handle, which lenet_classifier_free frees; NULL after an error
 LENET_API lenet_status lenet_classifier_create(const lenet_config* config, const char* preprocess,
                                                lenet_classifier** classifier, lenet_error* error);

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "images/steps.h"
+#include "lenet/error.h"
+#include "lenet/tensor.h"
 
 namespace lenet {
 
@@ -80,6 +82,16 @@ std::string find_description(const std::string& program);
 /// Says that there is none, and what was looked for.
 std::string no_description(const std::string& program);
 
+/// How images are prepared for a model that nothing describes, as the shape of its input tells:
+/// float32 [N, 1, 28, 28] as LeNet's digits, float32 [N, 3, S, S] as PaddleClas does for ImageNet.
+/// \param program the model's file, or what to call it
+/// \param file where a description can be written; empty: nowhere, as the model is in memory
+/// \returns the description, and a note that says what was chosen and how to write it to `file`
+/// \throws Error with a remedy: FileNotFound, where pictures of another size or type, or of open
+///   sizes, are taken; Unsupported, where no pictures [N, channels, height, width] are.
+ReadDescription usual_description(const std::string& program, const std::string& file,
+                                  const TensorSpec& input);
+
 /// What manifest.json says of the outputs of a model.
 struct Manifest {
   std::vector<std::string> classes;  ///< in output order; empty when they are not known
@@ -106,26 +118,35 @@ struct Described {
   /// The description, with the classes that manifest.json, the metadata of an .onnx or labels.txt
   /// name, if it names none.
   Description description;
-  std::string source;           ///< the file of the description, or nothing
-  std::string labels_source;    ///< the file of the labels, or nothing
-  bool labels_given = false;    ///< by the user, in place of the model's own
-  std::optional<bool> softmax;  ///< whether the outputs are probabilities; none: not known
-  std::string note;             ///< for the user; mostly empty
+  /// The file of the description, or of the model whose metadata or input tells; or nothing.
+  std::string source;
+  std::string usual_note;        ///< for the user: the images are prepared by usual_description
+  std::optional<Error> missing;  ///< why images cannot be prepared, where `source` is nothing
+  std::string labels_source;     ///< the file of the labels, or nothing
+  bool labels_given = false;     ///< by the user, in place of the model's own
+  std::optional<bool> softmax;   ///< whether the outputs are probabilities; none: not known
+  std::string note;              ///< for the user, about labels; mostly empty
 };
 
 /// \param program the model's file
 /// \param preprocess the file of the description; empty: the one beside the model
+/// \param input of the model, which tells how images are prepared where nothing describes it
 /// \param own_names as Predictor::class_names, taken where no file names the classes
-/// \returns a `source` of nothing, when nothing describes the images; an .onnx may, in its metadata
+/// \returns a `source` of nothing, when it is not known how images are prepared
 /// \throws Error as read_description; BadModel naming the manifest when it is damaged
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         bool check_hashes, const std::vector<std::string>& own_names);
+                         bool check_hashes, const TensorSpec& input,
+                         const std::vector<std::string>& own_names);
 
 /// The same of a model in memory.
 /// \param description, manifest texts of its preprocess.json and manifest.json, or nothing
 Described describe_model(const std::string& program, const std::string& preprocess,
                          std::string_view description, std::string_view manifest,
-                         const std::vector<std::string>& own_names);
+                         const TensorSpec& input, const std::vector<std::string>& own_names);
+
+/// \returns the same, of which it is known how images are prepared
+/// \throws Error `missing`, where it is not
+Described with_images(Described found);
 
 /// The names of classes in a text file: one a line, in output order; or "0 name", "1 name" and so
 /// on in every line, as PaddleClas has it. Space around a name and empty lines do not count.

@@ -148,17 +148,27 @@ ReadDescription translate(const std::string& text, const std::string& path) {
 }
 
 /// Puts together what the files and the program say.
+/// \param file, input as usual_description
 /// \param inside what an .onnx, which is `program`, says of itself
 /// \param own_names as Predictor::class_names
 Described described(ReadDescription read, std::string source, Manifest manifest,
-                    const std::string& program, MetadataDescription inside,
-                    const Names& own_names) {
+                    const std::string& program, const std::string& file, const TensorSpec& input,
+                    MetadataDescription inside, const Names& own_names) {
   Described found;
   if (source.empty() && !inside.preprocess.empty()) {
     read.text = std::move(inside.preprocess);
     source = program;
   }
   found.note = std::move(read.note);
+  if (source.empty()) {
+    try {
+      read = usual_description(program, file, input);
+      found.usual_note = std::move(read.note);
+      source = program;
+    } catch (const Error& error) {
+      found.missing = error;
+    }
+  }
   if (!source.empty()) found.description = parse_description(read.text, source);
   Names& labels = found.description.labels;
   found.labels_source = labels.empty() ? "manifest.json" : source;
@@ -228,15 +238,16 @@ NamedLabels find_labels(const std::string& program, bool check_hashes) {
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         bool check_hashes, const Names& own_names) {
+                         bool check_hashes, const TensorSpec& input, const Names& own_names) {
   // Named outright it is used as it is; beside the model it is one of the model's files.
   const bool named = !preprocess.empty();
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
-  Described found =
-      described(std::move(read), std::move(source), read_manifest(program, check_hashes), program,
-                describe_metadata(read_metadata(program)), own_names);
+  Described found = described(std::move(read), std::move(source),
+                              read_manifest(program, check_hashes), program,
+                              beside(program, kNames[0]), input,
+                              describe_metadata(read_metadata(program)), own_names);
   if (found.description.labels.empty()) {
     NamedLabels listed = find_labels(program, check_hashes);
     found.description.labels = std::move(listed.labels);
@@ -247,13 +258,19 @@ Described describe_model(const std::string& program, const std::string& preproce
 
 Described describe_model(const std::string& program, const std::string& preprocess,
                          std::string_view description, std::string_view manifest,
-                         const Names& own_names) {
+                         const TensorSpec& input, const Names& own_names) {
   ReadDescription read{std::string(description), ""};
   if (!preprocess.empty()) read = read_description(preprocess, false);
   std::string source = !preprocess.empty() || description.empty() ? preprocess : "preprocess.json";
   Manifest known;
   if (!manifest.empty()) known = parse_manifest(std::string(manifest), "manifest.json", program);
-  return described(std::move(read), std::move(source), std::move(known), program, {}, own_names);
+  return described(std::move(read), std::move(source), std::move(known), program, "", input, {},
+                   own_names);
+}
+
+Described with_images(Described found) {
+  if (found.missing) throw *found.missing;
+  return found;
 }
 
 std::vector<std::string> read_class_names(const std::string& path) {

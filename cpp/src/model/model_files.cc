@@ -89,17 +89,6 @@ std::string find_program(const std::string& folder, const FormatRow& row) {
   return programs.empty() ? "" : programs[0];
 }
 
-/// The program of a path without suffix, as `paddle.jit.save` takes it; empty when there is none.
-/// \param of_paddle whether one that holds its parameters is none
-std::string find_by_stem(const std::string& path, bool of_paddle = false) {
-  for (const FormatRow& row : kFormats) {
-    std::string program = path + row.suffix;
-    const bool taken = !(of_paddle && row.holds_parameters);
-    if (taken && platform::is_file(program)) return program;
-  }
-  return "";
-}
-
 [[noreturn]] void refuse_missing(const std::string& path) {
   constexpr std::size_t kShown = 4;  // a folder may hold thousands
   const std::string beside = folder_of(path);
@@ -129,13 +118,14 @@ std::string find_by_stem(const std::string& path, bool of_paddle = false) {
 
 /// `paddle.jit.save(net, "D/NAME")` writes D/NAME.json, of which guides then say
 /// D/NAME/NAME.pdmodel. Where that is missing and D/NAME is no folder, what was saved is meant.
-/// \returns the program to read instead of `path`; empty when `path` exists, or nobody can tell.
+/// \returns the program to read instead of `path`, which may also be a path without suffix; empty
+///   when `path` exists, or nobody can tell.
 /// \throws Error FileNotFound: there is neither.
 std::string find_instead(const std::string& path) {
   if (exists(path)) return "";
   const std::string saved = folder_of(path);
   const bool named_twice = name_of(path) == name_of(saved) + ".pdmodel";
-  std::string program;
+  std::string program = find_by_stem(path);
   if (named_twice && !is_folder(saved)) program = find_by_stem(saved, true);
   // Below a file: who reads it says more.
   if (program.empty() && !platform::is_file(saved)) refuse_missing(path);
@@ -150,15 +140,19 @@ ModelFiles find_by_prefix(const std::string& folder, const std::string& prefix) 
   return files_of(program, "");
 }
 
-ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
-  if (!is_folder(folder)) {
-    const std::string saved = find_by_stem(folder);
-    if (!saved.empty()) return files_of(saved, "");
-    if (!exists(folder)) refuse_missing(folder);
-    std::string why = "it is not a folder: name a file with model_file";
-    if (!platform::is_file(folder)) platform::list_folder(folder, why);
-    throw Error(ErrorCode::FileNotFound, "model_dir '" + folder + "': " + why);
+/// \throws Error FileNotFound, when a folder has a program without its parameters.
+void require_params(const std::string& folder) {
+  std::string ignored;
+  for (const std::string& path : platform::list_folder(folder, ignored)) {
+    if (suffix_of(path) != kFormats[0].suffix) continue;
+    throw Error(ErrorCode::FileNotFound,
+                "'" + path + "' is a program without its parameters: '" +
+                    with_suffix(path, kParamsSuffix) +
+                    "' is missing; copy it there, or name both by model_file and params_file");
   }
+}
+
+ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
   std::string program = prefer_onnx ? find_program(folder, std::end(kFormats)[-1]) : "";
   for (const char* name : kOldPrograms) {
     std::string path = platform::in_folder(folder, name);
@@ -168,42 +162,52 @@ ModelFiles find_in_folder(const std::string& folder, bool prefer_onnx) {
     if (program.empty()) program = find_program(folder, row);
   }
   if (!program.empty()) return files_of(program, "");
+  require_params(folder);
   refuse_program(folder,
                  "holds no model: expected NAME.pdmodel or NAME.json with NAME.pdiparams, "
                  "NAME.onnx, or __model__ or model");
 }
 
+/// \param params empty: those beside the program
+ModelFiles find_by_file(const std::string& path, const std::string& params) {
+  refuse_others(path);
+  refuse_others(params);
+  if (suffix_of(path) == kParamsSuffix) {
+    refuse_program(path, "has the parameters of a model: name the program, " +
+                             with_suffix(name_of(path), ".pdmodel") + " or .json");
+  }
+  if (row_of(path).holds_parameters && !params.empty()) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' holds its parameters; leave params_file out");
+  }
+  const std::string instead = find_instead(path);
+  return instead.empty() ? files_of(path, params) : files_of(instead, "");
+}
+
 }  // namespace
 
-ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
-  if (!config.model_dir.empty()) {
-    if (!config.model_file.empty() || !config.params_file.empty()) {
-      throw Error(ErrorCode::BadInput,
-                  "name a model by model_dir, or by model_file and params_file, not by both");
-    }
-    return find_in_folder(config.model_dir, prefer_onnx);
+std::string find_by_stem(const std::string& path, bool of_paddle) {
+  for (const FormatRow& row : kFormats) {
+    std::string program = path + row.suffix;
+    const bool taken = !(of_paddle && row.holds_parameters);
+    if (taken && platform::is_file(program)) return program;
   }
-  if (config.model_file.empty()) {
+  return "";
+}
+
+ModelFiles find_model_files(const Config& config, bool prefer_onnx) {
+  const bool by_dir = !config.model_dir.empty();
+  if (by_dir && !(config.model_file + config.params_file).empty()) {
+    throw Error(ErrorCode::BadInput,
+                "name a model by model_dir, or by model_file and params_file, not by both");
+  }
+  const std::string& path = by_dir ? config.model_dir : config.model_file;
+  if (path.empty()) {
     throw Error(ErrorCode::BadInput,
                 "no model named: give model_file and params_file, or model_dir");
   }
-  if (is_folder(config.model_file) && !config.params_file.empty()) {
-    return find_by_prefix(config.model_file, config.params_file);
-  }
-  refuse_others(config.model_file);
-  refuse_others(config.params_file);
-  if (suffix_of(config.model_file) == kParamsSuffix) {
-    refuse_program(config.model_file, "has the parameters of a model: name the program, " +
-                                          with_suffix(name_of(config.model_file), ".pdmodel") +
-                                          " or .json");
-  }
-  if (row_of(config.model_file).holds_parameters && !config.params_file.empty()) {
-    throw Error(ErrorCode::BadInput,
-                "'" + config.model_file + "' holds its parameters; leave params_file out");
-  }
-  const std::string instead = find_instead(config.model_file);
-  if (!instead.empty()) return files_of(instead, "");
-  return files_of(config.model_file, config.params_file);
+  if (!is_folder(path)) return find_by_file(path, config.params_file);
+  if (config.params_file.empty()) return find_in_folder(path, prefer_onnx);
+  return find_by_prefix(path, config.params_file);
 }
 
 ModelFiles find_model_files(const Config& config, const ModelBytes& bytes) {

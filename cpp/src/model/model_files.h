@@ -33,12 +33,19 @@ struct ModelFiles {
   std::string params;  ///< empty for Separate, and where the program holds them
 };
 
-/// Resolves `model_file`, `params_file` and `model_dir` of a configuration. Beside a program called
+/// The program of a path without suffix, as `paddle.jit.save` takes it; empty when there is none.
+/// \param of_paddle whether one that holds its parameters is none
+std::string find_by_stem(const std::string& path, bool of_paddle = false);
+
+/// Resolves `model_file`, `params_file` and `model_dir` of a configuration. `model_file` and
+/// `model_dir` alike may be a program, a path without its suffix, or a folder. Beside a program
+/// called
 /// `__model__` or `model`, a file `params` or `__params__` holds all its parameters. In a folder an
 /// .onnx is taken where there is no Paddle model, or before others when `prefer_onnx`. For a
 /// missing D/NAME/NAME.pdmodel, where D/NAME is no folder, D/NAME.pdmodel or .json is taken, with
 /// D/NAME.pdiparams: what `paddle.jit.save(net, "D/NAME")` wrote.
-/// \throws Error FileNotFound, BadInput (both ways of naming a model, or none), BadModel (a folder
+/// \throws Error FileNotFound (also a folder's .pdmodel without its .pdiparams), BadInput (both
+/// ways of naming a model, or none), BadModel (a folder
 ///   without a model, or with several).
 ModelFiles find_model_files(const Config& config, bool prefer_onnx = false);
 

@@ -23,7 +23,7 @@ from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
 from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import Pipeline
-from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.inference.model import Model, Opened, as_labels
 from lenet_cpp.inference.options import (
     BUNDLED,
@@ -286,7 +286,7 @@ class BatchPredictor(Closing):
             "_checksum": model.checksum,
             "_labels": self._columns(model).labels or None,
         }
-        with suppress(FileNotFound):  # pixels need no preprocessing
+        with suppress(FileNotFound, Unsupported):  # pixels need no preprocessing
             found["_preprocess"] = model.pipeline
         vars(made).update(found)
         vars(made).pop("_key", None)
@@ -305,7 +305,7 @@ class BatchPredictor(Closing):
         """How pictures are prepared; loads the model when necessary.
 
         Raises:
-            FileNotFound: Nothing describes it.
+            FileNotFound, Unsupported: Nothing tells it.
             BadModel: The file that describes it is damaged.
         """
         return self._model.pipeline

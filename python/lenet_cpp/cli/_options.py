@@ -234,7 +234,8 @@ image_size = partial(option, "--image-size", "--img_size", type=COUNT,
 batch_size = partial(option, "-b", "--batch-size", type=COUNT, help="images per run")
 preprocess = partial(option, "--preprocess", type=FILE, help="how images are prepared and outputs"
     " are reported: preprocess.json, or what a toolkit wrote, such as PaddleClas's inference.yml"
-    " (default: that beside the model, else what the registry has for the model)")
+    " (default: that beside the model, else what the registry has for -n, else as the shape of the"
+    " input tells: digits, or images as of ImageNet)")
 data_dir = partial(option, "--data-dir", type=FOLDER, help="folder with the four MNIST files"
     " (default: Paddle's cache when it is complete, else the embedded sample of 6,000 images)")
 accelerator = partial(option, "--accelerator",

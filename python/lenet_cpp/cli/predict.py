@@ -1,7 +1,6 @@
 """``lenet-cpp predict``: classify images with a model, in any engine."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
@@ -21,12 +20,11 @@ from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
-from lenet_cpp.data.images import IMAGE_SUFFIXES, PREPROCESS_NAME, find_images, imagenet
+from lenet_cpp.data.images import IMAGE_SUFFIXES, find_images
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.classification import InferenceEngine
-from lenet_cpp.inference.model import NoPreprocessing
 from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
 from lenet_cpp.inference.results import (
     NOTHING,
@@ -86,7 +84,7 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         elif model is not None:
             if model.suffix.lower() in IMAGE_SUFFIXES and model.is_file():
                 raise click.UsageError(f"{model} is an image, not a model: give {_FORMS}")
-            model_dir, model_file = (model, None) if model.is_dir() else (None, model)
+            model_file = model
         if params_file is not None and model_file is None:
             raise click.UsageError("-p goes with the program whose parameters they are")
         if not (images or image_file) or not (bundled or model_dir or model_file):
@@ -100,8 +98,8 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
 
     return cli.option_group("Model",
         cli.argument("model", metavar="MODEL", required=False, type=cli.FILE,
-            help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx"
-            " (also -d, --model-dir, -m, --model-file)"),
+            help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx,"
+            " also without the suffix (also -d, --model-dir, -m, --model-file)"),
         cli.argument("images", metavar="IMAGE...", nargs=-1, type=cli.FILE,
             help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
         option("-d", "--model-dir", type=cli.FOLDER, hidden=True),
@@ -222,7 +220,7 @@ def main(
     with ExitStack() as stack:
         write: Callable[[ImageResult], None] = results.append
         loaded = stack.enter_context(_load(make, files, {**computed}, fallbacks))
-        _find_pipeline(loaded)  # what says how to read images is missing now, or never
+        _ = loaded.pipeline  # what says how to read images is missing now, or never
         several = _check_outputs(loaded, output, labels)
         value = loaded.model.value_name
         if output is not None:
@@ -338,29 +336,6 @@ def _load(
         place = "GPU" if options["device"] else "CPU"
         cli.note(f"this runs on the {place}, without {flags}: {reason}")
     return engine
-
-
-def _find_pipeline(engine: InferenceEngine) -> None:
-    """Find the preprocessing, which is ImageNet's where only the size of the images tells.
-
-    The tools of PaddleClas 1 have it inside, and what they wrote has no description of it.
-
-    Raises:
-        NoPreprocessing: Nothing describes it, and the model is an ONNX model or takes images of
-            another size.
-    """
-    try:
-        _ = engine.pipeline
-    except NoPreprocessing:
-        if engine.input_shape[1:] != (3, 224, 224) or engine.model_file.suffix == ".onnx":
-            raise
-        engine.pipeline = imagenet(library="opencv")
-        print(
-            f"no {PREPROCESS_NAME} beside {printable(engine.model_file)}: images are prepared"
-            " as for ImageNet in PaddleClas 1 (short side 256, middle 224 x 224, ImageNet's mean"
-            " and standard deviation); --preprocess names another way",
-            file=sys.stderr,
-        )
 
 
 def _check_outputs(engine: InferenceEngine, output: Path | None, labels: Path | None) -> bool:

@@ -6,9 +6,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from lenet_cpp import _core
 from lenet_cpp._base.files import PREPROCESS_NAME, naming, other_content
-from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import find_source
 from lenet_cpp.formats.manifest import read_origin
@@ -28,14 +26,14 @@ def write_page(model: str | Path | None, output: str | Path) -> list[Path]:
 
     The folder appears complete, or not at all. A page that was written there before is replaced.
 
-    The model is the folder of an exported one, or its ``.pdmodel``, with its ``preprocess.json``;
-    the bundled LeNet when None. Returns the files.
+    The model is the folder of an exported one, or its ``.pdmodel``; the bundled LeNet when None.
+    Images are prepared as for :class:`lenet_cpp.Classifier`. Returns the files.
 
     Raises:
         Unsupported: This installation has no ``lenet.wasm``; or the model is not a ``.pdmodel``,
             is quantized, has no single grey or colour image as its input or has an operator that
             the native engine does not support.
-        FileNotFound: There is no such model, or no ``preprocess.json`` beside it.
+        FileNotFound: There is no such model, or nothing tells how images are prepared.
         BadModel: A file of the model is damaged.
         BadInput: The output is a file, or a folder with something else in it.
     """
@@ -89,12 +87,11 @@ def _checked_model(path: Path) -> dict[str, bytes]:
             f"{source.path} is in the format {source.format}, and the page reads a .pdmodel:"
             " convert it with lenet-cpp convert --to pdmodel"
         )
-    described = _core.find_description(source.path)
-    pipeline = Pipeline.load(described or source.folder / PREPROCESS_NAME)
     with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
         shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
-        model = Model.of(predictor).knows(preprocess=pipeline)
-    pipeline.compiled.require_layout(shape, str(described))
+        model = Model.of(predictor)
+    pipeline = model.pipeline
+    model.require_layout()
     channels, axis = pipeline.channels, 3 if pipeline.channels_last else 1
     if len(shape) != 4 or shape[0] > 1 or shape[axis] != channels:
         image = f"height, width, {channels}" if axis == 3 else f"{channels}, height, width"

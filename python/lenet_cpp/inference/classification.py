@@ -58,8 +58,9 @@ class InferenceEngine(Closing):
                 registered model's layer, or ``executor``, for an exported model.
             preprocess: The preprocessing of images, or a file that describes it, as
                 :meth:`lenet_cpp.images.Pipeline.load` reads it. By default such a file beside the
-                model, or else the registry's preprocessing.
-            model_name: The registered model, when no manifest beside the files names it.
+                model, or else the preprocessing of ``model_name`` in the registry, or what the
+                shape of the input tells (``docs/preprocessing.md``).
+            model_name: The registered model, where nothing beside the files describes it.
             labels: The label of each class; by default those of the manifest, of that file, or of
                 the registry.
             apply_softmax: Whether the model's outputs are logits, which become probabilities; by
@@ -127,7 +128,8 @@ class InferenceEngine(Closing):
                 pixels [H, W, 3] or [H, W].
 
         Raises:
-            FileNotFound: An image is missing, or nothing describes the preprocessing.
+            FileNotFound: An image is missing, or nothing tells how images are prepared.
+            Unsupported: The model takes no pictures.
             BadInput: An image cannot be read (the message has the file), or the preprocessing does
                 not give the size that the model takes.
         """

@@ -21,7 +21,7 @@ from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
-from lenet_cpp.inference.model import Model, NoPreprocessing, Opened, as_labels, count
+from lenet_cpp.inference.model import Model, Opened, as_labels, count
 from lenet_cpp.inference.options import (
     BUNDLED,
     Bundled,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-_SUFFIXES = {".onnx", ".pdmodel", ".json"}
 _NUMBERS = (list, tuple, int, float)  # of which a list is an array
 _BATCH = 32
 _MAX_THREADS = 8  # of reading: each may hold a picture of 256 MiB
@@ -83,9 +82,9 @@ class Classifier(Closing):
         """Load a model.
 
         Args:
-            model: The folder of an exported model, its ``.onnx``, ``.pdmodel`` or ``.json``, or
-                what these files hold: the bytes of a program and of its parameters (``b""`` of an
-                .onnx); by default the bundled LeNet.
+            model: The folder of an exported model, its ``.onnx``, ``.pdmodel`` or ``.json``, also
+                without the suffix, or what these files hold: the bytes of a program and of its
+                parameters (``b""`` of an .onnx); by default the bundled LeNet.
             labels: The label of each class; by default what the model's files say.
             engine: As in :class:`lenet_cpp.Options`.
             output_name: The output that tells the classes, where the model has several, or
@@ -93,7 +92,8 @@ class Classifier(Closing):
             threads: CPU threads of a run, as in :class:`lenet_cpp.Options`.
             top: How many classes a result has at most, where no description says which.
             preprocess: How pictures are prepared, or a file that describes it; by default what
-                lies beside the model or, in an .onnx of ours, within it.
+                lies beside the model or, in an .onnx of ours, within it, or else what the shape of
+                its input tells (``docs/preprocessing.md``).
             device: As in :class:`lenet_cpp.Options`.
             precision: As in :class:`lenet_cpp.Options`.
 
@@ -110,9 +110,7 @@ class Classifier(Closing):
             if len(contents) not in {1, 2}:
                 raise BadInput(f"a model in memory is the bytes of two files, got {len(contents)}")
         else:
-            path = _path(model)
-            folder = path.is_dir() or not (path.is_file() or path.suffix in _SUFFIXES)
-            options["model_dir" if folder else "model_file"] = path
+            options["model_file"] = _path(model)
         self._predictors = Opened(contents, **options)
         own = self._predictors.model
         self._model = own.knows(preprocess=preprocess, given_labels=as_labels(labels))
@@ -151,11 +149,12 @@ class Classifier(Closing):
                 EXIF's orientation is applied.
 
         Raises:
-            FileNotFound: A file does not exist, or a folder has no image.
+            FileNotFound: A file does not exist, or a folder has no image; or nothing tells how
+                pictures are prepared.
             BadInput: An image cannot be read or gives no class, as of NaN (the message has the
-                file), or does not fit the model; or nothing describes how pictures are prepared.
+                file), or does not fit the model.
             BackendFailure: The engine failed; the classifier can be used again.
-            Unsupported: The model is no classifier.
+            Unsupported: The model is no classifier, or takes no pictures.
         """
         self._require_open()
         single, pieces = self._split(images)
@@ -300,7 +299,7 @@ class Classifier(Closing):
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)
         if picture.shape in {(*self._image_shape[1:], *end) for end in ((), (1,))} and any(
-            isinstance(step, Digit) for step in self._pipeline.steps
+            isinstance(step, Digit) for step in self._model.pipeline.steps
         ):
             return _Piece(pixels, picture, picture.reshape(*picture.shape[:2], 1))
         return _Piece(pixels, picture)
@@ -309,23 +308,13 @@ class Classifier(Closing):
     def _image_shape(self) -> tuple[int, ...]:
         """Channels, height and width of the model's images, of an input of four dimensions."""
         shape = self._model.input_shape
-        return (shape[3], *shape[1:3]) if self._pipeline.channels_last else shape[1:]
-
-    @property
-    def _pipeline(self) -> Pipeline:
-        try:
-            return self._model.pipeline
-        except NoPreprocessing as error:
-            raise BadInput(
-                f"nothing describes how pictures are prepared for {self._model.program}: name it,"
-                " preprocess=lenet_cpp.images.imagenet() or a preprocess.json, or pass float arrays"
-            ) from error
+        return (shape[3], *shape[1:3]) if self._model.pipeline.channels_last else shape[1:]
 
     def _tensor(self, piece: _Piece) -> NDArray[Any]:
         """Return what the predictor takes: float32 as the description gives it, or pixels."""
         if piece.ready is not None:
             return piece.ready
-        tensor = self._pipeline(piece.picture)
+        tensor = self._model.pipeline(piece.picture)
         self._model.require_fitting(tensor.shape)
         return tensor
 
@@ -338,7 +327,7 @@ class Classifier(Closing):
         found: dict[int, Result] = {}
         for places in groups.values():
             batch = np.stack([tensors[place] for place in places])
-            pipeline = self._pipeline if batch.dtype == np.uint8 else None
+            pipeline = self._model.pipeline if batch.dtype == np.uint8 else None
             predictor = self._predictors.get()
             model = self._model
             outputs = model.run(predictor, batch, pipeline)

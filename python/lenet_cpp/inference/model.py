@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import astuple, dataclass
@@ -38,10 +39,6 @@ from lenet_cpp.inference.results import Finding, Prediction
 
 Outputs = ArrayLike | tuple[NDArray[Any], ...]
 """What a run returns: an array, or the outputs that tell the classes together."""
-
-
-class NoPreprocessing(FileNotFound):
-    """Nothing describes how images are prepared for a model."""
 
 
 def count(value: Any, name: str) -> int:
@@ -256,12 +253,25 @@ class Model:
         """The preprocessing of images; another one may be set.
 
         It is what the user gave, or what is described beside the program, in it, or in the
-        registry.
+        registry; or else what the shape of the input tells, with a warning that says so.
 
         Raises:
-            NoPreprocessing: Nothing describes it.
+            FileNotFound: Nothing describes it, and the input takes pictures of another size or
+                type than digits or images of ImageNet.
+            Unsupported: Nothing describes it, and the input takes no pictures.
             BadModel: The file that describes it is damaged.
         """
+        if self.described is not None:
+            return self.described
+        file = "" if self.in_memory else str(self.program.with_name(PREPROCESS_NAME))
+        spec = self.input_spec
+        text, note = _core.usual_description(self.program, file, spec.shape, spec.dtype)
+        warnings.warn(note, stacklevel=2)
+        return Pipeline.from_dict(json.loads(text))
+
+    @cached
+    def described(self) -> Pipeline | None:
+        """The preprocessing, where something describes it; errors as :attr:`pipeline`."""
         if isinstance(self.preprocess, Pipeline):
             return self.preprocess
         if self.preprocess is not None:
@@ -276,11 +286,7 @@ class Model:
         if name and (network is None or ".py:" in name or find_network(name)):
             network = _networks().resolve(name)
         if network is None:
-            raise NoPreprocessing(
-                f"there is no {PREPROCESS_NAME} beside {self.program}, nor a toolkit's description:"
-                " name such a file (--preprocess, preprocess=) or the registered model"
-                " (--model_name, model_name=)"
-            )
+            return None
         height = self.input_shape[-2]
         pipeline: Pipeline = network.pipeline(None if height < 0 else height)
         return pipeline
@@ -293,7 +299,7 @@ class Model:
         its metadata, which says nothing of outputs.
         """
         try:
-            return self.pipeline
+            return self.described
         except (FileNotFound, Unsupported):
             return None
         except BadModel:

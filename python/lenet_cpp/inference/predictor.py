@@ -100,7 +100,8 @@ class _Running(Specified, Generic[_Core]):
 
     def _hold(self, core: _Core, named: str = "", stacklevel: int = 3) -> Self:
         taken = core.config.model_file
-        if named not in {"", taken} and not Path(named).is_dir():
+        # In a folder of that name, or with a suffix, it is the named one.
+        if not taken.startswith(named):
             warnings.warn(f"there is no {named}: running {taken}", stacklevel=stacklevel)
         self._core: _Core | None = core
         # None once the first batches were compared with it.

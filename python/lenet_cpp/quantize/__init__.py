@@ -27,7 +27,7 @@ from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import Report
 from lenet_cpp.data.images import PREPROCESS_NAME
-from lenet_cpp.errors import BadInput, BadModel, FileNotFound
+from lenet_cpp.errors import BadInput, BadModel
 from lenet_cpp.formats.installation import ExportResult, install, staging_folder
 from lenet_cpp.formats.manifest import (
     Manifest,
@@ -143,8 +143,8 @@ def _make_manifest(
     program = task.result
     params = program.with_suffix(".pdiparams")
     others = [params.name]
-    with suppress(FileNotFound):  # nothing says how images are prepared
-        source.model.pipeline.save(program.with_name(PREPROCESS_NAME))
+    if source.model.described is not None:
+        source.model.described.save(program.with_name(PREPROCESS_NAME))
         others.append(PREPROCESS_NAME)
     trains = task.method.endswith("qat")
     record = {
