@@ -115,6 +115,8 @@ class Model:
     def knows(self, **facts: Any) -> Self:
         """Return the same model with these attributes, for which no file is read then."""
         made = copy.copy(self)
+        for found in ("described", "description", "pipeline"):  # which the facts may change
+            vars(made).pop(found, None)
         vars(made).update(facts)
         return made
 
