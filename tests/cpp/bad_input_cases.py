@@ -338,7 +338,6 @@ models(
     ("model_file lies below a file", "Not a directory", "lenet.json/lenet.json"),
     ("model_file is a folder", "it is a folder", {"model_file": "model"}),
     ("params_file is a folder", "it is a folder", {"model_file": PROGRAM, "params_file": "model"}),
-    ("model_dir is a file", "is not a folder", {"model_dir": "model/lenet.json"}),
     ("model_file is a link to itself", "loop.pdmodel", "loop.pdmodel",
      at("loop.pdmodel", Path.symlink_to, "loop.pdmodel")),
     ("model_dir is a link to itself", "loop", {"model_dir": "model/loop"},
