@@ -244,10 +244,9 @@ Described describe_model(const std::string& program, const std::string& preproce
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
-  Described found = described(std::move(read), std::move(source),
-                              read_manifest(program, check_hashes), program,
-                              beside(program, kNames[0]), input,
-                              describe_metadata(read_metadata(program)), own_names);
+  Described found = described(
+      std::move(read), std::move(source), read_manifest(program, check_hashes), program,
+      beside(program, kNames[0]), input, describe_metadata(read_metadata(program)), own_names);
   if (found.description.labels.empty()) {
     NamedLabels listed = find_labels(program, check_hashes);
     found.description.labels = std::move(listed.labels);
