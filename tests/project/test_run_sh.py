@@ -318,10 +318,16 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 def test_packages_are_installed_in_a_terminal(root, tmp_path):
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "apt-get").write_text('#!/bin/sh\nstty echo\necho "$@" >>"$DONE"\n')
+    (programs / "apt-get").write_text(
+        '#!/bin/sh\nstty echo\necho "$DEBIAN_FRONTEND" "$@" >>"$DONE"\n'
+    )
     (programs / "apt-get").chmod(0o755)
     install = f". scripts/steps.sh; logs={tmp_path}; install_packages 'a remedy' doxygen brotli"
-    variables = {"PATH": f"{programs}:{os.environ['PATH']}", "DONE": str(tmp_path / "done")}
+    variables = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "DONE": str(tmp_path / "done"),
+        "DEBIAN_FRONTEND": "dialog",
+    }
     said = printed_by(
         *(sys.executable, "-c", IN_TERMINAL, "sh", "-euc", install),
         cwd=root,
@@ -330,8 +336,9 @@ def test_packages_are_installed_in_a_terminal(root, tmp_path):
     )
     assert "installing Debian's packages: doxygen brotli" in said
     update, installed = (tmp_path / "done").read_text().splitlines()
-    assert update == "update"
-    assert installed == "install --yes --no-install-recommends doxygen brotli"
+    assert update == "dialog update"
+    # A package's question would go to the log, and wait for an answer.
+    assert installed == "noninteractive install --yes --no-install-recommends doxygen brotli"
 
 
 @pytest.fixture
