@@ -7,7 +7,7 @@ usage() {
 Usage: ./test.sh [--quick | --sanitizers] [--install] [--without-paddle] [PYTEST ARGUMENTS...]
 
 Sets up the environment as ./run.sh does, then checks style and types and runs the C++ and the
-Python tests: seven minutes on two cores, once everything is built. Arguments go to pytest, for
+Python tests: twelve minutes on two cores, once everything is built. Arguments go to pytest, for
 example: ./test.sh tests/verify/test_parity.py -k onednn
 
 Options:

@@ -80,6 +80,7 @@ install_packages() {
     # In the background, where timeout puts a command by default, a program that sets up the
     # terminal, as apt-get does, is stopped.
     quietly packages "$remedy_of_packages" timeout --foreground 300 apt-get update
-    quietly packages "$remedy_of_packages" \
+    # A package's question goes to the log, so that nobody could answer it.
+    quietly packages "$remedy_of_packages" env DEBIAN_FRONTEND=noninteractive \
         timeout --foreground 900 apt-get install --yes --no-install-recommends "$@"
 }

@@ -106,6 +106,7 @@ def test_again_skips_finished_steps_and_takes_edited_python(finished, clone, tmp
     said = printed_by("sh", clone / "run.sh", cwd=tmp_path)
     for name in ("environment", "package", "train", "export", "compare"):
         assert f"{name}: done already" in said
+    assert "program: no C++ source has changed" in said
     assert [file.stat().st_mtime_ns for file in made] == before
     assert list(tmp_path.iterdir()) == []
     with (clone / "python" / "lenet_cpp" / "agreement.py").open("a") as module:
@@ -317,10 +318,16 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 def test_packages_are_installed_in_a_terminal(root, tmp_path):
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "apt-get").write_text('#!/bin/sh\nstty echo\necho "$@" >>"$DONE"\n')
+    (programs / "apt-get").write_text(
+        '#!/bin/sh\nstty echo\necho "$DEBIAN_FRONTEND" "$@" >>"$DONE"\n'
+    )
     (programs / "apt-get").chmod(0o755)
     install = f". scripts/steps.sh; logs={tmp_path}; install_packages 'a remedy' doxygen brotli"
-    variables = {"PATH": f"{programs}:{os.environ['PATH']}", "DONE": str(tmp_path / "done")}
+    variables = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "DONE": str(tmp_path / "done"),
+        "DEBIAN_FRONTEND": "dialog",
+    }
     said = printed_by(
         *(sys.executable, "-c", IN_TERMINAL, "sh", "-euc", install),
         cwd=root,
@@ -329,18 +336,89 @@ def test_packages_are_installed_in_a_terminal(root, tmp_path):
     )
     assert "installing Debian's packages: doxygen brotli" in said
     update, installed = (tmp_path / "done").read_text().splitlines()
+    assert update == "dialog update"
+    # A package's question would go to the log, and wait for an answer.
+    assert installed == "noninteractive install --yes --no-install-recommends doxygen brotli"
+
+
+@pytest.fixture
+def tested(folder, machine):
+    """How ./test.sh ends in a folder where run.sh fails, and with what it called apt-get."""
+    shutil.copy(ROOT / "test.sh", folder)
+    calls = folder / "calls"
+    for program in ("em++", "chromium", "doxygen", "id", "apt-get"):
+        (machine / program).unlink(missing_ok=True)
+
+    def stand_in(path, text):
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    stand_in(folder / "run.sh", "echo run.sh begins; exit 9")
+    stand_in(machine / "apt-get", f'echo "$@" >>{calls}')
+
+    def run(*arguments, user=0, missing="no header"):
+        stand_in(machine / "id", f"echo {user}")
+        stand_in(machine / "c++", f"! grep -q '{missing}'")
+        calls.write_text("")
+        done = run_command("./test.sh", *arguments, cwd=folder, env={"PATH": str(machine)})
+        return done, calls.read_text()
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [(), ("--quick",), ("--sanitizers",)])
+def test_large_packages_are_not_installed_unasked(tested, arguments):
+    done, calls = tested(*arguments)
+    assert calls == ""
+    (line,) = [line for line in done.stdout.splitlines() if "tests are skipped without" in line]
+    assert "apt-get install emscripten" in line
+    assert " chromium" in line
+    assert " doxygen" in line
+    assert "./test.sh --install" in line
+    assert "run.sh begins" in done.stdout
+
+
+def test_large_packages_are_installed_on_demand(tested):
+    done, calls = tested("--quick", "--install")
+    assert "installing Debian's packages: emscripten" in done.stdout
+    update, installed = calls.splitlines()
     assert update == "update"
-    assert installed == "install --yes --no-install-recommends doxygen brotli"
+    assert {"emscripten", "chromium", "doxygen"} <= set(installed.split())
+    assert "skipped" not in done.stdout
+    refused, calls = tested("--install", user=1000)
+    assert one_line(refused).startswith("test.sh: --install needs root: apt-get install emscripten")
+    assert calls == ""
 
 
-def test_the_package_is_found_by_a_relative_path():
+def test_small_packages_are_installed_by_root_alone(tested):
+    done, calls = tested(missing="doctest")
+    assert "installing Debian's packages: doctest-dev\n" in done.stdout
+    assert calls == "update\ninstall --yes --no-install-recommends doctest-dev\n"
+    refused, calls = tested(missing="doctest", user=1000)
+    assert one_line(refused).endswith(
+        "the tests need Debian's packages: apt-get install doctest-dev\n"
+    )
+    assert calls == ""
+
+
+def test_the_package_is_found_in_a_folder_with_korean_letters(tmp_path):
     """Python 3.11 reads the file in the encoding of the locale, in which C has ASCII alone."""
-    site = Path(sysconfig.get_path("purelib"))
-    (file,) = site.glob("_editable_*lenet_cpp.pth")
+    (file,) = Path(sysconfig.get_path("purelib")).glob("_editable_*lenet_cpp.pth")
     lines = file.read_bytes().decode("ascii").splitlines()
-    (folder,) = [line for line in lines if not line.startswith("import ")]
-    assert not Path(folder).is_absolute()
-    assert (site / folder).resolve() == ROOT / "python"
+    folder = tmp_path / "lenet_한글"
+    (folder / "python").mkdir(parents=True)
+    (folder / "python" / "mine.py").touch()
+    venv = folder / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = venv.glob("lib/python3*/site-packages")
+    paths = [line for line in lines if not line.startswith("import ")]
+    (site / file.name).write_text("\n".join(paths) + "\n")
+    for mode in ({}, {"PYTHONUTF8": "0"}):
+        done = run_command(
+            *(venv / "bin" / "python", "-c", "import mine"), env=os.environ | {"LC_ALL": "C"} | mode
+        )
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
