@@ -88,7 +88,7 @@ std::string no_description(const std::string& program);
 /// \param file where a description can be written; empty: nowhere, as the model is in memory
 /// \returns the description, and a note that says what was chosen and how to write it to `file`
 /// \throws Error with a remedy: FileNotFound, where pictures of another size or type, or of open
-///   sizes, are taken; Unsupported, where no pictures [N, channels, height, width] are.
+///   sizes, are taken; Unsupported, where no pictures of either layout are.
 ReadDescription usual_description(const std::string& program, const std::string& file,
                                   const TensorSpec& input);
 

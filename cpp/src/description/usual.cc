@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "description/description.h"
 #include "lenet/error.h"
 #include "platform/platform.h"
@@ -46,18 +48,30 @@ std::string command(const std::string& pipeline, const std::string& file) {
          ")\"";
 }
 
+bool is_channels(std::int64_t size) { return size == 1 || size == 3; }
+
+/// The axis of the channels of an input of pictures; nothing where it takes none.
+std::optional<std::size_t> channel_axis(const Shape& shape) {
+  if (shape.size() != 4) return std::nullopt;
+  if (is_channels(shape[1])) return 1;
+  if (is_channels(shape[3])) return 3;
+  return std::nullopt;
+}
+
 /// An expression of Python that only resizes pictures, for a user who knows better to change it.
-std::string plain_pipeline(const TensorSpec& input) {
+std::string plain_pipeline(const TensorSpec& input, std::size_t channels) {
   constexpr std::int64_t kOften = 224;
   const auto size = [&](std::size_t axis) {
     return std::to_string(input.shape[axis] > 0 ? input.shape[axis] : kOften);
   };
-  const bool is_grey = input.shape[1] == 1;
+  const bool is_last = channels == 3;
+  const std::size_t rows = is_last ? 1 : 2;
+  const bool is_grey = input.shape[channels] == 1;
   const std::string many = is_grey ? "" : " * 3";
   const std::string std = input.dtype == "uint8" ? "1.0" : "255.0";
-  return "Pipeline('" + std::string(is_grey ? "L" : "RGB") + "', (images.Resize(size=(" + size(2) +
-         ", " + size(3) + ")), images.Normalize(1.0, (0.0,)" + many + ", (" + std + ",)" + many +
-         "), images.ToCHW()))";
+  return "Pipeline('" + std::string(is_grey ? "L" : "RGB") + "', (images.Resize(size=(" +
+         size(rows) + ", " + size(rows + 1) + ")), images.Normalize(1.0, (0.0,)" + many + ", (" +
+         std + ",)" + many + ")" + (is_last ? "" : ", images.ToCHW()") + "))";
 }
 
 /// \throws Error FileNotFound or Unsupported, as usual_description
@@ -65,20 +79,23 @@ std::string plain_pipeline(const TensorSpec& input) {
                          const TensorSpec& input) {
   const Shape& shape = input.shape;
   const std::string takes = "'" + program + "' takes " + input.dtype + " " + to_string(shape);
-  if (shape.size() != 4 || (shape[1] != 1 && shape[1] != 3)) {
+  const std::optional<std::size_t> channels = channel_axis(shape);
+  if (!channels) {
     throw Error(ErrorCode::Unsupported,
                 takes +
-                    ", and pictures are prepared as [N, channels, height, width], of 1 or 3 "
-                    "channels: give it arrays, by lenet_infer_test --input=FILE.npy or in Python");
+                    ", and pictures are prepared as [N, channels, height, width] or [N, height, "
+                    "width, channels], of 1 or 3 channels: give it arrays, by lenet_infer_test "
+                    "--input=FILE.npy or in Python");
   }
-  const bool is_open = shape[2] < 0 || shape[3] < 0;
+  const std::size_t rows = *channels == 3 ? 1 : 2;
+  const bool is_open = shape[rows] < 0 || shape[rows + 1] < 0;
   const std::string problem =
       (file.empty() ? "nothing describes how images are prepared" : no_description(program)) +
       ", and " + takes +
       (is_open ? ", whose size is open"
                : ", which are neither digits, float32 [N, 1, 28, 28], nor images as of ImageNet, "
                  "float32 [N, 3, S, S]");
-  const std::string pipeline = plain_pipeline(input);
+  const std::string pipeline = plain_pipeline(input, *channels);
   throw Error(ErrorCode::FileNotFound,
               problem + ": name a description (--preprocess, preprocess=), " +
                   (file.empty() ? "such as lenet_cpp.images." + pipeline
