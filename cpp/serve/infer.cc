@@ -354,8 +354,7 @@ class Fitting {
     if (model_.pipeline) return;
     const Described& described = model_.described;
     refuse("model '" + model_.name + "' takes no image files: " +
-           (described.missing ? described.missing->what() : described.note) +
-           "; or send the values of its input");
+           (described.missing ? described.missing->what() : described.note));
   }
 
   void take_files(std::string_view binary, std::size_t count) {

@@ -289,10 +289,11 @@ def test_the_model_in_bytes_and_its_checksum(model_dir, pixels):
     assert BatchPredictor(model_dir=model_dir, checksum=digest)({"image": pixels})
     with pytest.raises(BadModel, match="expected 0"):
         BatchPredictor(model_dir=model_dir, checksum="0" * 64)({"image": pixels})
-    with pytest.raises(FileNotFound, match="preprocess="):
+    with pytest.warns(UserWarning, match="preprocess="), pytest.raises(BadInput, match="no digit"):
         carried({"image": [png(np.eye(90, dtype=np.uint8))]})
 
 
+@pytest.mark.filterwarnings("ignore:nothing describes how images")
 def test_a_checksum_is_that_of_the_model_which_runs(model_dir, pixels, tmp_path):
     """The files are replaced when they have been read."""
     for name in ("lenet.pdmodel", "lenet.pdiparams"):

@@ -189,7 +189,6 @@ def others(tmp_path_factory, model_dir):
         ("predict -i digit.png -m lenet.pdparams", "lenet-cpp export"),
         ("predict -i digit.png -m lenet.pdiparams", "name the program, lenet.pdmodel or .json"),
         ("predict -i digit.png -m lenet.pdmodel -p lenet.pdparams", "lenet-cpp export"),
-        ("predict -i digit.png -d lenet.pdmodel", "model_file"),
         ("import_model lenet.pdparams -o out", "a Paddle state dict"),
         ("quantize --method static-ptq --model-dir lenet.pdparams", "a Paddle state dict"),
         ("import_model paddle.pt --model lenet -o out", "a Paddle state dict"),

@@ -147,7 +147,7 @@ def test_an_unreadable_image_among_others(lenet, bad, size, capsys):
     assert [row.split()[0] for row in rows[:3]] == [
         str(bad.with_name(f"{n:03d}.png")) for n in (0, 2, 3)
     ]
-    assert rows[3].startswith(f"{bad} is truncated or damaged")
+    assert rows[3].startswith(f"{bad} is a damaged PNG")
 
 
 @pytest.mark.parametrize("command", ["predict", "predict-many"])
@@ -170,7 +170,12 @@ def test_skip_errors(predict, bad, tmp_path, size, capsys):
         flags = ("--skip_errors", output, f"-b={size}", "--topk=1", "--benchmark")
         assert predict(f"-i={bad.parent}", *flags) == 0
     error = capsys.readouterr().err
-    assert error.count(f"note: 1 of 4 images could not be classified: {bad} is truncated") == 2
+    assert (
+        error.count(
+            f"note: 1 of 4 images could not be classified: {bad} is a damaged PNG: it is cut short"
+        )
+        == 2
+    )
     document = json.loads((tmp_path / "out.json").read_text())
     assert [Path(one["file"]).name for one in document] == [f"{n:03d}.png" for n in range(4)]
     assert ["error" in one for one in document] == [False, True, False, False]

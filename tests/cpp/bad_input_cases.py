@@ -336,7 +336,6 @@ models(
      at("lenet.pdiparams", Path.unlink)),
     ("params_file is missing", "none.bin", {"model_file": PROGRAM, "params_file": "none.bin"}),
     ("model_file lies below a file", "Not a directory", "lenet.json/lenet.json"),
-    ("model_file is a folder", "it is a folder", {"model_file": "model"}),
     ("params_file is a folder", "it is a folder", {"model_file": PROGRAM, "params_file": "model"}),
     ("model_file is a link to itself", "loop.pdmodel", "loop.pdmodel",
      at("loop.pdmodel", Path.symlink_to, "loop.pdmodel")),

@@ -224,7 +224,7 @@ def test_arrays_of_another_size_are_told_what_to_do():
         with pytest.raises(lenet_cpp.BadInput, match=r"float64 of shape \[200, 200.*: convert it"):
             lenet_cpp.classify(np.zeros(shape))
     for function in (lenet_cpp.classify, lenet_cpp.predict):
-        with pytest.raises(lenet_cpp.BadInput, match=r"got \[5, 200, 200\]; pictures .*classify"):
+        with pytest.raises(lenet_cpp.BadInput, match=r"got \[5, 200, 200\]: pictures .*classify"):
             function(np.zeros((5, 200, 200), np.uint8))
     for pixels in (np.zeros((5, 200, 200), np.uint8), np.zeros((2, 2)), np.zeros((2, 2, 2), "u1")):
         with pytest.raises(lenet_cpp.BadInput, match="an array of pixels is uint8 from 0 to 255"):

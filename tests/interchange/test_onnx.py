@@ -251,6 +251,8 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
 )
 def test_import_usage(arguments, status, said, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
+    if status == 2:  # a file that is missing would be named first
+        Path(arguments[0]).touch()
     try:
         found = import_model.main(arguments)
     except SystemExit as end:

@@ -246,4 +246,4 @@ def test_a_model_without_a_description(run_server, serve_program, tmp_path):
     with run_server(serve_program, tmp_path / "lenet.onnx", "--port=0") as server:
         status, _, body = server.ask("PUT", INFER, png(1, 1, 8, 0, b"\0\0"))
     assert status == 400
-    assert "preprocess.json" in json.loads(body)["error"]
+    assert "give it arrays" in json.loads(body)["error"]

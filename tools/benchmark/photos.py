@@ -187,7 +187,9 @@ def _program_turn(row: Row, seconds: float, doing: str) -> None:
     started = time.monotonic()
     if len(_call_program(row, 1 + more)) != 1 + more:
         raise BackendFailure(f"{doing}: it answers too few photos")
-    each = max(time.monotonic() - started - one, 0.0) / more
+    elapsed = time.monotonic() - started
+    # On a busy machine one photo may take longer than all: then the start counts too.
+    each = (elapsed - one) / more if elapsed > one else elapsed / (1 + more)
     row.blocks.append(block_of([round(1e9 * each)] * more))
 
 
