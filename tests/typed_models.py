@@ -19,10 +19,10 @@ NUMBERS = {
     "int64": [-(2**40), -7, 0, 3, 2**24],
     "float64": [0.1, -1e-30, 3.75, 1e6],
 }
-"""By the type of the input: some of its numbers."""
+"""Some numbers of each type that an input can have."""
 
 NATIVE_NUMBERS = {"float16": [0.1, -6e-8, 3.75, 65504]}
-"""The same for types that Paddle's engine does not take."""
+"""Some numbers of each type that the native engine takes and Paddle's engine does not."""
 
 OTHERS = ("int8", "bool", "int16")
 """Types that no engine here takes."""

@@ -229,7 +229,7 @@ TEST_CASE("a picture with a length of the header is the input's values, as KServ
   Server server;
   const std::string file = pgm(40, 30, 0);
   server.refuses(request_of("POST", kInfer, file, "0"), 400, "multiple of 3136");
-  // Whose first bytes are those of a BMP are values all the same.
+  // Values that begin with the first bytes of a BMP are values all the same.
   std::string values = bytes_of(random_images(1).data);
   values.replace(0, 2, "BM");
   CHECK(server.ask(request_of("POST", kInfer, values, "0")).status == 200);

@@ -341,9 +341,14 @@ def test_of_many_outputs_the_largest_are_printed(run_ok, tmp_path, count):
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("--inptu=x", "--input"), ("--itn8", "--int8"), ("--bacth_size=1", "--batch_size"),
-     ("--lables=x", "--labels"), ("--outptu=x", "--output")],
-)  # fmt: skip
+    [
+        ("--inptu=x", "--input"),
+        ("--itn8", "--int8"),
+        ("--bacth_size=1", "--batch_size"),
+        ("--lables=x", "--labels"),
+        ("--outptu=x", "--output"),
+    ],
+)
 def test_swapped_letters(run_program, given, meant):
     done = run_program(given)
     assert done.returncode == 2

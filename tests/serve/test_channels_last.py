@@ -254,7 +254,7 @@ def test_an_open_height(tmp_path):
 
 
 def test_labels_beside_a_model(root, run_program, tmp_path):
-    """As Custom Vision writes them, a name in each line; and there are as many as classes."""
+    """Read labels as Custom Vision writes them, and refuse another number of them than classes."""
     write_model(tmp_path / "model.onnx", "tf")
     images.keras("tf", WIDTH).save(tmp_path / "preprocess.json")
     labels = tmp_path / "labels.txt"

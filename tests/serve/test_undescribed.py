@@ -106,9 +106,13 @@ def pictures(tmp_path_factory, mnist_test):
 
 def of_classify(run_program, root, program, picture):
     done = run_program(
-        f"--model_file={program}", "--format=json", "--topk=5", "--softmax=false", picture,
+        f"--model_file={program}",
+        "--format=json",
+        "--topk=5",
+        "--softmax=false",
+        picture,
         program=root / "build" / "lenet_classify",
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)
     named = {each["class_id"]: each["probability"] for each in result["predictions"]}

@@ -41,9 +41,9 @@ PHOTOS = {
 }
 """The photos: width, height and suffix of each."""
 RULES = {"opencv": "opencv", "pillow": None}
-"""Whose resize a description asks for: the ``library`` of ``images.imagenet``."""
+"""The ``library`` of ``images.imagenet`` that makes a description of each rule."""
 BY_HAND = {"opencv": "cv2 and onnxruntime", "pillow": "Pillow and onnxruntime"}
-"""Of each rule, the contender that the others are compared with."""
+"""The contender that the others are compared with, for each rule."""
 _TOLERANCE = 1e-3
 _WARM_SECONDS = 0.2
 

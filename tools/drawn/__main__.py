@@ -77,7 +77,9 @@ def export(writer: Writer, layout: str, operators: Sequence[str], folder: Path) 
     """Export operators; each crash costs one of them and starts the worker again."""
     worker = Path(__file__).with_name(writer.worker)
     command = [str(interpreter_of(writer)), "-W", "ignore", str(worker), str(folder), layout]
-    variables = {**clean_variables(), "GLOG_minloglevel": "3"}
+    # Paddle reads both when it is imported, and writes a .json with the second one alone.
+    flags = {"GLOG_minloglevel": "3", "FLAGS_enable_pir_api": str(int(layout == "json"))}
+    variables = {**clean_variables(), **flags}
     for _ in range(_MOST_CRASHES):
         ended = run_program([*command, *operators], seconds=_SECONDS, variables=variables)
         if ended.returncode == 0:

@@ -12,8 +12,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
+from entries import rows_of_images
 from torch import nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def listed() -> dict[str, Callable[..., Any]]:
     """Return the operators that this PyTorch has, by name: ``nn.ReLU``, ``functional.relu``."""
     found = {f"nn.{name}": getattr(nn, name) for name in nn.modules.__all__}
-    for name, function in vars(F).items():
+    for name, function in vars(functional).items():
         is_own = getattr(function, "__module__", "") == "torch.nn.functional"
         is_own = is_own and inspect.isfunction(function)
         if (is_own or inspect.isbuiltin(function)) and not name.startswith("_"):
@@ -103,7 +104,7 @@ ARGUMENTS = {
     "nn.EmbeddingBag": "4, 3 | iv",
     "nn.Fold": "[5, 5], 2 | F.unfold(c[:, :, :5, :5], 2)",
     "nn.FractionalMaxPool2d": "2, output_size=3, _random_samples=torch.full([3, 4, 2], 0.3) | c",
-    "nn.FractionalMaxPool3d": "(1, 2, 2), output_size=(2, 3, 3), "
+    "nn.FractionalMaxPool3d": "(1, 2, 2), output_size=(1, 3, 3), "
     "_random_samples=torch.full([3, 2, 3], 0.3) | vol",
     "nn.GLU": "1 | c",
     "nn.GRU": "4, 5, batch_first=True | tok",
@@ -222,9 +223,9 @@ ARGUMENTS = {
     "_random_samples=torch.full([c.shape[0], 4, 2], 0.3)",
     "functional.fractional_max_pool2d_with_indices": "c, 2, output_size=3, "
     "_random_samples=torch.full([c.shape[0], 4, 2], 0.3)",
-    "functional.fractional_max_pool3d": "vol, (1, 2, 2), output_size=(2, 3, 3), "
+    "functional.fractional_max_pool3d": "vol, (1, 2, 2), output_size=(1, 3, 3), "
     "_random_samples=torch.full([c.shape[0], 2, 3], 0.3)",
-    "functional.fractional_max_pool3d_with_indices": "vol, (1, 2, 2), output_size=(2, 3, 3), "
+    "functional.fractional_max_pool3d_with_indices": "vol, (1, 2, 2), output_size=(1, 3, 3), "
     "_random_samples=torch.full([c.shape[0], 2, 3], 0.3)",
     "functional.gaussian_nll_loss": "c, d, pos",
     "functional.glu": "c, 1",
@@ -297,7 +298,7 @@ def test_of(name: str) -> str:
 def evaluate(expression: str, network: Network, x: Any) -> Any:
     """Return what an expression of these tables gives for a network and an image."""
     # The old exporter reads the names of a frame, so that they must be a dict.
-    known: dict[str, Any] = {"torch": torch, "F": F, "nn": nn, "x": x}
+    known: dict[str, Any] = {"torch": torch, "F": functional, "nn": nn, "x": x}
     known |= {"f": network.operator, "w": network.weight}
     add_values(expression, known, network)
     return eval(expression, known)
@@ -346,13 +347,7 @@ class Network(nn.Module):
 
     def prepare(self, make: Callable[[int], Any]) -> None:
         """Find out which results have a row for each image."""
-        two, three = self.results(make(2)), self.results(make(3))
-        if not two:
-            raise ValueError("it gives no tensor")
-        self.by_image = [
-            list(a.shape[:1]) == [2] and list(b.shape) == [3, *a.shape[1:]]
-            for a, b in zip(two, three, strict=True)
-        ]
+        self.by_image = rows_of_images(self.results(make(2)), self.results(make(3)))
 
     def forward(self, x: Any) -> Any:
         """Return a row for each image."""

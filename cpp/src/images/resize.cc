@@ -133,7 +133,8 @@ std::uint8_t to_level(std::int32_t sum) {
 struct Columns {
   std::int64_t first = 0;  ///< in the result
   std::vector<Window> windows;
-  /// Those of all windows, one after the other; empty for a single window that has too many.
+  /// The weights of all windows, one window after the other. It is empty where a single window has
+  /// too many to be held.
   std::vector<std::int32_t> weights;
 };
 

@@ -26,7 +26,8 @@ double ratio(std::int64_t from, std::int64_t to) {
   return 1.0 / (static_cast<double>(to) / static_cast<double>(from));
 }
 
-/// As Pillow's in resize.cc.
+/// Returns the old pixel that each of `count` new ones is taken from, from the new pixel `first`
+/// on.
 std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::int64_t first,
                                      std::int64_t count) {
   const double scale = ratio(from, to);

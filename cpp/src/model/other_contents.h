@@ -6,7 +6,7 @@
 
 namespace lenet {
 
-/// Of a file that PyTorch wrote, for a message.
+/// What a message says of a file that PyTorch wrote.
 inline constexpr const char* kTorchFile =
     "is a file of PyTorch: lenet-cpp import makes a model of it";
 

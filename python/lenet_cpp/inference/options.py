@@ -222,7 +222,7 @@ def core_config(
     """
     config = _core.Config()
     files = named_files(model_file, params_file, model_dir)
-    # Of a file among the options of a model in memory C++ has more to say.
+    # A file among the options of a model in memory is refused by C++, whose message says more.
     check_names(options.keys() - {"model_file", "params_file", "model_dir"})
     named: dict[str, object] = {**options, **files}
     for name, value in named.items():
