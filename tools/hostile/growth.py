@@ -324,6 +324,8 @@ family("pdmodel versions of operators", 2000, lambda to, n: small_model(to, fiel
     1, (field(1, f"op{i}") + field(2, field(1, 1)) for i in range(n))))))
 family("separate files: one variable, declared again and again", 500, repeated_variable, "BadModel")
 file("json nested lists", 2_000_000, nested_lists, "BadModel", False, 4)
+file("json a program of nested lists", 2_000_000, lambda n: f'{{"program": {nested_lists(n)}}}',
+     "Unsupported", False, 4)
 file("json many members", 5000, lambda n: json.dumps(members(n)), "Unsupported")
 file("pdiparams: many tensors", 2000, lambda n: record([1]) * n, "BadModel")
 file("pdiparams: a tensor of many dimensions", 10_000, lambda n: record([1] * n), "BadModel")

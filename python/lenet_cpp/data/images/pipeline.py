@@ -129,7 +129,7 @@ class Pipeline:
         except BadInput as error:
             raise BadInput(f"{name}: {error}") from error
 
-    def _prepare_file(self, content: bytes | bytearray, name: str) -> NDArray[np.float32] | None:
+    def _prepare_file(self, content: bytes, name: str) -> NDArray[np.float32] | None:
         """Return the tensor of an image file; None where C++ does not read its kind."""
         try:
             prepared = self.compiled.prepare_file(content)
@@ -247,10 +247,10 @@ class Pipeline:
         return described
 
 
-def _content_of(source: str | os.PathLike[str] | bytes | bytearray) -> bytes | bytearray:
+def _content_of(source: str | os.PathLike[str] | bytes | bytearray) -> bytes:
     """Return the bytes of an image file; errors as ``open_image_file``."""
     if isinstance(source, (bytes, bytearray)):
-        return source
+        return bytes(source)  # another thread may change a bytearray while C++ reads it
     with open_image_file(source) as file:
         return file.read()
 
