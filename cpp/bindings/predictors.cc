@@ -505,6 +505,7 @@ void register_predictors(py::module_& module) {
                return std::string(no_class(image, problem, origin).what());
              });
   module.attr("DARK_NOTE") = kDarkNote;
+  module.def("is_decoded_in_cpp", &is_decoded_in_cpp, py::arg("begin"));
   module.def("exif_orientation",
              [](const std::string_view& tiff) { return exif_orientation(tiff); });
   register_outputs(module);

@@ -263,6 +263,7 @@ PREPARED = {
     "the nearest": (Resize(40, interpolation="nearest"), CenterCrop((30, 30))),
     "columns before rows": (Resize(size=(20, 170)),),
     "rows of one height": (Resize(size=(120, 70)),),
+    "more columns than weights are held for": (Resize(size=(9, 9000), interpolation="bicubic"),),
     "larger": (Resize(size=(300, 301)), CenterCrop((100, 99)), Resize(21)),
 }
 
@@ -279,6 +280,20 @@ def test_jpegs_are_resized_while_they_are_decoded(steps, mode, cpp_tensor, tmp_p
         for given in (file, file.read_bytes()):
             assert_same_bits(prepared(given), expected)
         assert_same_bits(cpp_tensor(prepared, file), expected)
+
+
+def test_damage_that_a_crop_cuts_off_is_found(cpp_tensor, tmp_path):
+    """A JPEG is damaged wherever its data are, also in rows that no pixel of the result needs."""
+    file = tmp_path / "image.jpg"
+    photo(400, 60).save(file, quality=90)
+    content = file.read_bytes()
+    # Ones that no code begins with, in the last rows alone.
+    file.write_bytes(content[:-300] + b"\xff\0" * 100 + content[-100:])
+    upper = replace(raw("RGB"), steps=(Resize(60), CenterCrop((20, 20)), *raw("RGB").steps))
+    for pipeline in (raw("RGB"), upper):
+        with pytest.raises(lenet_cpp.BadInput, match="is a damaged JPEG"):
+            pipeline(file)
+        assert "is a damaged JPEG" in cpp_tensor(pipeline, file)
 
 
 def chunk(kind, content):

@@ -467,10 +467,12 @@ def truths_summed(source, said):
     return program.SerializeToString()
 
 
-def add_operator(block, kind, source, target, **attributes):
+def add_operator(block, kind, source, target, *, indices=None, **attributes):
     op = block.ops.add(type=kind)
     op.inputs.add(parameter="X", arguments=[source])
     op.outputs.add(parameter="Out", arguments=[target])
+    if indices is not None:
+        op.outputs.add(parameter="Indices", arguments=[indices])
     for name, value in attributes.items():
         attr = op.attrs.add(name=name)
         if isinstance(value, bool):
@@ -491,3 +493,31 @@ def test_truths_are_summed_as_paddle_2_writes_it(exported, said, tmp_path):
     with lenet_cpp.Predictor(program, source.with_suffix(".pdiparams")) as predictor:
         found = predictor.run(images)
     assert np.array_equal(found, (images != 0).sum(axis=3, keepdims=True))
+
+
+def test_indices_that_paddle_26_declared_as_floats(exported, tmp_path):
+    """The file is not damaged, though Paddle runs nothing that takes them."""
+    source = exported["pdmodel"] / "selu.pdmodel"
+    program = framework_pb2.ProgramDesc.FromString(source.read_bytes())
+    (block,) = program.blocks
+    fetch = framework_pb2.OpDesc.FromString(block.ops[-1].SerializeToString())
+    (image,) = block.ops[0].outputs[0].arguments
+    (name,) = fetch.inputs[0].arguments
+    declared = next(var for var in block.vars if var.name == name)
+    declared.type.dense_tensor.tensor.dims[:] = [-1, 3, 8]
+    places = block.vars.add()
+    places.CopyFrom(declared)
+    places.name = "places"
+    del block.ops[1:]
+    chosen = {"k": 2, "axis": -1, "keepdim": False}
+    add_operator(block, "kthvalue", image, name, indices="places", **chosen)
+    block.ops.append(fetch)
+    path = tmp_path / "m.pdmodel"
+    path.write_bytes(program.SerializeToString())
+    with pytest.raises(lenet_cpp.Unsupported, match="export the model again with Paddle 3"):
+        lenet_cpp.Predictor(path, source.with_suffix(".pdiparams"))
+    places.type.dense_tensor.tensor.data_type = framework_pb2.VarType.INT64
+    path.write_bytes(program.SerializeToString())
+    images = np.load(exported["pdmodel"] / "images.npy")
+    with lenet_cpp.Predictor(path, source.with_suffix(".pdiparams")) as predictor:
+        assert np.array_equal(predictor.run(images), np.sort(images, axis=3)[..., 1])

@@ -23,6 +23,19 @@ def test_a_sample_is_right_and_a_refusal_is_followed(tmp_path, capfd):
         assert found[name]["remedy"] == "right with check_program"
 
 
+def test_a_sample_of_pytorch(tmp_path, capfd):
+    """The old exporter drops softplus's threshold, which is then none of our answers."""
+    target = tmp_path / "drawn.json"
+    chosen = ["nn.GELU", "functional.relu_", "functional.softplus", "nn.Sequential"]
+    command = ["--writer", "PyTorch", "--layout", "legacy", "--output", str(target)]
+    assert main([*command, "--operator", *chosen]) == 0, capfd.readouterr().out
+    (column,) = json.loads(target.read_text(encoding="utf-8"))["columns"]
+    assert column["writer"] == "PyTorch"
+    found = {row["name"]: row["outcome"] for row in column["operators"]}
+    outcomes = ["right", "right", "exported otherwise", "unreachable"]
+    assert found == dict(zip(chosen, outcomes, strict=True))
+
+
 def test_remedies_are_read_from_messages():
     said = "for a model that you trust set check_program to false"
     assert remedy_of(said) == {"check_program": False}

@@ -248,8 +248,11 @@ bool is_image_file(std::string_view bytes) {
   return opener_of(bytes) != nullptr || other_kind(bytes);
 }
 
+bool is_decoded_in_cpp(std::string_view begin) {
+  return begin.empty() || opener_of(begin) != nullptr;
+}
+
 std::unique_ptr<EncodedImage> open_known(const ImageFile& file) {
-  if (!file.bytes.empty() && opener_of(file.bytes) == nullptr) return nullptr;
   try {
     return open_image(file);
   } catch (const Error& error) {

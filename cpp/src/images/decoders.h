@@ -41,6 +41,9 @@ Image decode_bytes(std::string_view bytes, const std::string& path, std::int64_t
 /// \param file its bytes have to outlive the result
 std::unique_ptr<EncodedImage> open_image(const ImageFile& file);
 
+/// Whether C++ decodes, or refuses as empty, a file that begins so: 64 bytes are enough to tell.
+bool is_decoded_in_cpp(std::string_view begin);
+
 /// Opens an image file for Python, as open_image() does; Pillow reads the kinds that C++ does not.
 /// \returns null for a file of such a kind
 std::unique_ptr<EncodedImage> open_known(const ImageFile& file);

@@ -17,6 +17,7 @@ from lenet_cpp import _core
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp.data.images.reading import (
+    PREFIX,
     ImageSource,
     as_pixels,
     describe_source,
@@ -116,7 +117,8 @@ class Pipeline:
         """
         name = describe_source(source)
         if isinstance(source, (str, os.PathLike, bytes, bytearray)):
-            prepared = self._prepare_file(_content_of(source), name)
+            content = _decoded_in_cpp(source)
+            prepared = None if content is None else self._prepare_file(content, name)
             if prepared is not None:
                 return prepared
         if is_array(source):
@@ -247,12 +249,18 @@ class Pipeline:
         return described
 
 
-def _content_of(source: str | os.PathLike[str] | bytes | bytearray) -> bytes:
-    """Return the bytes of an image file; errors as ``open_image_file``."""
+def _decoded_in_cpp(source: str | os.PathLike[str] | bytes | bytearray) -> bytes | None:
+    """Return the bytes of an image file, or None where Pillow decodes its kind.
+
+    Raises:
+        FileNotFound, BadInput: As :func:`open_image_file`.
+    """
     if isinstance(source, (bytes, bytearray)):
-        return bytes(source)  # another thread may change a bytearray while C++ reads it
+        content = bytes(source)  # another thread may change a bytearray while C++ reads it
+        return content if _core.is_decoded_in_cpp(content[:PREFIX]) else None
     with open_image_file(source) as file:
-        return file.read()
+        begin = file.read(PREFIX)
+        return begin + file.read() if _core.is_decoded_in_cpp(begin) else None
 
 
 def _fields(step: _Step) -> dict[str, Any]:

@@ -45,7 +45,8 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _NAMES = "PNG, JPEG, BMP, GIF, TIFF, WebP, PNM, HEIC or AVIF"
 _ALMOST_WHITE = 240  # a picture with no darker colours would be invisible on white
 _RESAVE = "save it anew as PNG or JPEG"
-_PREFIX = 64  # bytes, which tell the kind of a file
+PREFIX = 64
+"""So many of its first bytes tell the kind of a file."""
 
 
 def is_image_source(value: Any) -> TypeGuard[ImageSource]:
@@ -188,7 +189,7 @@ def _check_before_load(image: Image.Image, name: str) -> None:
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
     """Read the header as ``Image.open`` does, which would warn of a bomb before we can look."""
-    prefix = file.read(_PREFIX)
+    prefix = file.read(PREFIX)
     if not prefix:
         raise BadInput(f"{name} is empty (0 bytes): save or copy it anew")
     if is_jpeg_or_png(prefix):
