@@ -309,7 +309,6 @@ Image resize_area(Rows& image, const Scaling& scaling, const Region& region) {
   const std::int64_t columns = whole_ratio(image.width, scaling.width);
   if (rows > 0 && columns > 0) return mean_of_blocks(image, rows, columns, region);
   Image result = filled_image(region.height, region.width, image.channels);
-  image.keep(2);  // the last that a new row covers in part, the next one does too
   ShrunkColumns held;
   each_part(region.width, [&](std::int64_t first, std::int64_t count) {
     shrink_columns(image, scaling, region, first, count, held, result);
