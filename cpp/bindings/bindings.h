@@ -10,6 +10,8 @@
 
 namespace lenet::bindings {
 
+void register_images(pybind11::module_& module);
+void register_outputs(pybind11::module_& module);
 void register_predictors(pybind11::module_& module);
 void register_python_threads(pybind11::module_& module);
 

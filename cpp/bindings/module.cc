@@ -15,6 +15,7 @@
 #include "lenet/version.h"
 #include "model/parameters.h"
 #include "model/readers.h"
+#include "platform/platform.h"
 
 namespace py = pybind11;
 
@@ -113,7 +114,10 @@ PYBIND11_MODULE(_core, module) {
   register_errors(module);
   register_python_threads(module);
   register_config(module);
+  register_images(module);
+  register_outputs(module);
   register_predictors(module);
+  module.def("hint_of_missing", &platform::hint_of_missing, py::arg("path"));
   module.def("parameter_names", &parameter_names);
   module.def("read_variables", &read_variables);
   module.def("version", &version);

@@ -203,7 +203,7 @@ def test_a_model_that_openvino_loads_again(run_server, serve_program, model_dir,
     never.unlink()
     models = tmp_path / "models"
     shutil.copytree(model_dir, models / "first")
-    options = ("--engine=paddle", "--accelerator=openvino", "--load_seconds=2", "--port=0")
+    options = ("--engine=paddle", "--accelerator=openvino", "--load_seconds=10", "--port=0")
     options += ("--allow_load", "--insecure_load", "--workers=1")
     with run_server(serve_program, models, *options, ends=False, env=slow) as server:
         shutil.copytree(model_dir, models / "again")
@@ -233,7 +233,7 @@ def test_one_thread_for_a_json_that_never_loads(run_server, serve_program, model
         (tmp_path / "models" / name).mkdir(parents=True)
     for file in ("lenet.json", "lenet.pdiparams"):
         shutil.copy(model_dir / file, tmp_path / "models" / "first")
-    options = ("--engine=paddle", "--accelerator=plain", "--load_seconds=2", "--port=0")
+    options = ("--engine=paddle", "--accelerator=plain", "--load_seconds=10", "--port=0")
     options += ("--allow_load", "--insecure_load")
     with run_server(serve_program, tmp_path / "models", *options, env=slow) as server:
         for file in ("lenet.json", "lenet.pdiparams"):

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -74,6 +75,12 @@ class EncodedImage : public Rows {
   virtual Image whole() = 0;
   /// Decodes what no row was asked for, as damage is an error wherever it is.
   virtual void finish() = 0;
+};
+
+/// Height and width, in pixels.
+struct Extent {
+  std::int64_t height;
+  std::int64_t width;
 };
 
 /// A part of an image, in pixels.
@@ -243,6 +250,30 @@ Image find_digit(const Digit& step, const ImageView& image);
 
 /// \throws Error BadInput: smaller than a crop without a fill, too large after resizing, no digit.
 Image run_step(const ImageStep& step, const ImageView& image);
+
+/// \throws Error BadInput, as a step does, or beyond kMaxStepPixels: before anything is computed.
+void require_steps(const std::vector<ImageStep>& steps, Extent extent);
+
+/// A resize, and the crop behind it if there is one: what that cuts off is not computed.
+struct ResizedPart {
+  /// \throws Error BadInput where the crop is larger than the resized image, and has no fill.
+  ResizedPart(const Scaling& to, const std::optional<CenterCrop>& step);
+
+  Image make(Rows& rows) const;
+
+  /// How many of the steps it is.
+  std::size_t steps() const noexcept { return crop ? 2 : 1; }
+
+  Scaling scaling;
+  Region region;  ///< of the resized image, that is computed
+  std::optional<CenterCrop> crop;
+  std::int64_t top_border = 0;
+  std::int64_t left_border = 0;
+};
+
+/// The resize that begins at a step, with the crop behind it; nothing where it is another step.
+std::optional<ResizedPart> resize_at(const std::vector<ImageStep>& steps, std::size_t at,
+                                     const Extent& image);
 
 /// (pixel * scale - mean) / std, rounded after each operation.
 PixelTable make_table(const Normalize& normalize, Mode mode);
