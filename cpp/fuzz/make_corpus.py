@@ -405,6 +405,8 @@ def photo_files() -> Files:
     pixels = np.random.default_rng(0).integers(0, 256, (11, 13, 4), np.uint8)
     rgba = Image.fromarray(pixels)
     rgb = rgba.convert("RGB")
+    # So many blocks that some of them lie beside the part that is decoded.
+    large = Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 120, 3), np.uint8))
     turned = Image.Exif()
     turned[0x0112] = 6
     plain = saved(rgb, "JPEG")
@@ -416,6 +418,8 @@ def photo_files() -> Files:
         "jpeg_grey": saved(rgb.convert("L"), "JPEG"),
         "jpeg_cmyk": saved(rgb.convert("CMYK"), "JPEG"),
         "jpeg_turned": saved(rgb, "JPEG", exif=turned),
+        **{f"jpeg_large_{i}": saved(large, "JPEG", subsampling=i) for i in range(3)},
+        "jpeg_large_turned": saved(large, "JPEG", exif=turned),
         "jpeg_too_many_codes": plain[: tables + 5] + b"\xff" * 16 + plain[tables + 21 :],
         "jpeg_no_tables": plain.replace(b"\xff\xc4", b"\xff\xfe"),
         "jpeg_no_end": plain[:-2],

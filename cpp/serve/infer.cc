@@ -206,8 +206,7 @@ class Fitting {
     if (shape.empty()) {
       refuse(
           "a body without JSON needs a model whose input has a shape; send the shape and the "
-          "values "
-          "in JSON");
+          "values in JSON");
     }
     shape[0] = 1;
     if (std::find(shape.begin(), shape.end(), -1) != shape.end()) {

@@ -271,11 +271,11 @@ TEST_CASE("EXIF: where the first row and column are") {
     for (const bool little_endian : {false, true}) {
       CHECK(exif_orientation(exif(static_cast<char>(orientation), little_endian)) == orientation);
     }
-    const Image result = upright(image, orientation);
+    const Image result = upright(image, Turn(orientation));
     CHECK(size_of(result) == Shape{2, 3, 1});
     CHECK(result.pixels == Bytes{1, 2, 3, 4, 5, 6});
   }
-  CHECK(upright(numbered(1, 2, 3), 8).pixels == Bytes{3, 4, 5, 0, 1, 2});
+  CHECK(upright(numbered(1, 2, 3), Turn(8)).pixels == Bytes{3, 4, 5, 0, 1, 2});
   // What says nothing leaves an image as it is.
   const std::string whole = exif(6, true);
   for (std::size_t size = 0; size < 20; ++size) CHECK(exif_orientation(whole.substr(0, size)) <= 1);

@@ -514,7 +514,7 @@ TEST_CASE("a run that takes too long is ended") {
   Options options = options_of(kModelDir);
   options.limits.request_ms = 50;  // loading runs an image, which takes less on a busy machine too
   Server server(options);
-  std::string images(80'000 * 3136, '\0');
+  std::string images(40'000 * 3136, '\0');
   server.refuses(request_of("POST", kInfer, std::move(images), "0"), 503, "too long");
 }
 

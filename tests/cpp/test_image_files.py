@@ -257,6 +257,8 @@ def test_jpegs_have_pillow_s_bits(mode, size, cpp_tensor, tmp_path):
 
 PREPARED = {
     "a crop behind a resize": (Resize(40), CenterCrop((33, 32))),
+    "a small crop": (Resize(110), CenterCrop((20, 24))),
+    "a small crop, as OpenCV does": (Resize(110, library="opencv"), CenterCrop((20, 24))),
     "OpenCV's bicubic": (Resize(40, interpolation="bicubic", library="opencv"),),
     "OpenCV's area": (Resize(size=(41, 53), interpolation="area", library="opencv"),),
     "the mean of blocks": (Resize(size=(60, 90), interpolation="area", library="opencv"),),
@@ -273,13 +275,28 @@ PREPARED = {
 def test_jpegs_are_resized_while_they_are_decoded(steps, mode, cpp_tensor, tmp_path):
     """In Python the file, its bytes and the pixels that Pillow reads give the same."""
     file = tmp_path / "image.jpg"
-    photo(120, 180).convert(mode).save(file, quality=90)
-    for pipeline in (raw("L"), raw("RGB")):
-        prepared = replace(pipeline, steps=(*steps, *pipeline.steps))
-        expected = by_pillow(prepared, file)
-        for given in (file, file.read_bytes()):
-            assert_same_bits(prepared(given), expected)
-        assert_same_bits(cpp_tensor(prepared, file), expected)
+    options = [{"subsampling": i} for i in range(3)]
+    for option in (*options, {"progressive": True}, {"restart_marker_blocks": 7}):
+        photo(120, 180).convert(mode).save(file, quality=90, **option)
+        for pipeline in (raw("L"), raw("RGB")):
+            prepared = replace(pipeline, steps=(*steps, *pipeline.steps))
+            expected = by_pillow(prepared, file)
+            for given in (file, file.read_bytes()):
+                assert_same_bits(prepared(given), expected)
+    assert_same_bits(cpp_tensor(prepared, file), expected)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("steps", PREPARED.values(), ids=PREPARED)
+def test_jpegs_that_are_turned_afterwards(steps, orientation, tmp_path):
+    """The bits are those of a picture that is turned first."""
+    exif, file = Image.Exif(), tmp_path / "image.jpg"
+    exif[0x0112] = orientation
+    for height, width in ((120, 180), (161, 97), (90, 90)):
+        photo(height, width).save(file, exif=exif)
+        for pipeline in (raw("L"), raw("RGB")):
+            prepared = replace(pipeline, steps=(*steps, *pipeline.steps))
+            assert_same_bits(prepared(file), by_pillow(prepared, file))
 
 
 def test_damage_that_a_crop_cuts_off_is_found(cpp_tensor, tmp_path):

@@ -38,7 +38,7 @@ FILE_NOT_FOUND, UNSUPPORTED = 3, 6
 def save_onnx(path, shape, weights, dtype="float32"):
     """Write a classifier that multiplies the values of an image by weights."""
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    make = partial(helper.make_tensor_value_info)
+    make = helper.make_tensor_value_info
     nodes = [
         helper.make_node("Cast", ["x"], ["f"], to=onnx.TensorProto.FLOAT),
         helper.make_node("Flatten", ["f"], ["v"]),

@@ -130,33 +130,6 @@ Open opener_of(std::string_view bytes) {
   return nullptr;
 }
 
-/// A way over the pixels of an image.
-struct Walk {
-  const std::uint8_t* first;
-  std::int64_t to_next_row;  ///< of the result, in bytes
-  std::int64_t to_next_column;
-};
-
-/// Copies the pixels on a walk. Tiles, as a walk along columns touches another line of the cache
-/// with each pixel.
-template <int kChannels>
-void copy_along(const Walk& walk, Image& result) {
-  constexpr std::int64_t kTile = 64;
-  for (std::int64_t top = 0; top < result.height; top += kTile) {
-    const std::int64_t bottom = std::min(top + kTile, result.height);
-    for (std::int64_t left = 0; left < result.width; left += kTile) {
-      const std::int64_t count = std::min(kTile, result.width - left);
-      for (std::int64_t row = top; row < bottom; ++row) {
-        const std::uint8_t* from = walk.first + row * walk.to_next_row + left * walk.to_next_column;
-        std::uint8_t* to = result.pixels.data() + (row * result.width + left) * kChannels;
-        for (std::int64_t i = 0; i < count; ++i, from += walk.to_next_column) {
-          to = std::copy_n(from, kChannels, to);
-        }
-      }
-    }
-  }
-}
-
 }  // namespace
 
 void ImageFile::check_size(std::int64_t height, std::int64_t width) const {
@@ -202,28 +175,6 @@ int exif_orientation(std::string_view tiff) {
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
   return 0;
-}
-
-Image upright(Image image, int orientation) {
-  if (orientation <= 1 || orientation > 8) return image;
-  // From 5 on rows and columns change places; of the result, which coordinates run backwards.
-  const bool swaps = orientation >= 5;
-  const bool from_right =
-      orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool from_bottom =
-      orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  const std::int64_t row_bytes = image.width * image.channels;
-  const std::int64_t down = from_bottom ? -row_bytes : row_bytes;
-  const std::int64_t right = from_right ? -image.channels : image.channels;
-  const std::uint8_t* const first = image.pixels.data() +
-                                    (from_bottom ? (image.height - 1) * row_bytes : 0) +
-                                    (from_right ? row_bytes - image.channels : 0);
-  Image result = swaps ? filled_image(image.width, image.height, image.channels)
-                       : filled_image(image.height, image.width, image.channels);
-  const Walk walk = swaps ? Walk{first, right, down} : Walk{first, down, right};
-  const auto copy = image.channels == 3 ? copy_along<3> : copy_along<1>;
-  copy(walk, result);
-  return result;
 }
 
 std::unique_ptr<EncodedImage> open_image(const ImageFile& file) try {

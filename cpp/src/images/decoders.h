@@ -90,8 +90,4 @@ Image decode_bmp(const ImageFile& file);
 /// \param tiff begins with the byte order, "II" or "MM", before which "Exif\0\0" may stand
 int exif_orientation(std::string_view tiff);
 
-/// Turns and mirrors an image so that it is upright.
-/// \param orientation 0 or 1, as it is, to 8
-Image upright(Image image, int orientation);
-
 }  // namespace lenet

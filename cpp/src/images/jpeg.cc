@@ -67,6 +67,16 @@ bool is_damage(int warning) {
          warning == JWRN_HIT_MARKER || warning == JWRN_MUST_RESYNC || warning == JWRN_JPEG_EOF;
 }
 
+// jpeg_crop_scanline() and jpeg_skip_scanlines() are libjpeg-turbo's own. Earlier releases of it
+// gave other pixels, or crashed.
+#if defined(LIBJPEG_TURBO_VERSION_NUMBER) && LIBJPEG_TURBO_VERSION_NUMBER >= 2001000
+constexpr bool kLeavesOut = true;
+#else
+constexpr bool kLeavesOut = false;
+void jpeg_crop_scanline(j_decompress_ptr, JDIMENSION*, JDIMENSION*) {}
+void jpeg_skip_scanlines(j_decompress_ptr, JDIMENSION) {}
+#endif
+
 /// As Pillow converts it; the file holds 255 minus each ink.
 void cmyk_to_rgb(const std::vector<std::uint8_t>& row, std::uint8_t* rgb) {
   for (auto ink = row.cbegin(); ink != row.cend(); ink += 4) {
@@ -104,11 +114,36 @@ class Decoder {
   /// The number of rows that were read.
   std::int64_t done() const noexcept { return info_.output_scanline; }
 
+  /// Begins to decode; these columns have to get their pixels, others need not.
+  void start(const ColumnRange& columns) {
+    const int components = info_.num_components;
+    info_.out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
+    if (components == 4) cmyk_.resize(std::size_t{info_.image_width} * 4);
+    call([&] {
+      jpeg_start_decompress(&info_);
+      leaves_out_ = kLeavesOut && components != 4 && !info_.arith_code &&
+                    jpeg_has_multiple_scans(&info_) == FALSE;
+    });
+    if (leaves_out_) crop(columns);
+  }
+
+  /// Leaves out rows of blocks that lie before row `y` as a whole. Their codes are read, so that
+  /// damage is found, but not their pixels.
+  void leave_out_before(std::int64_t y) {
+    // Where it does not begin with a row of blocks, libjpeg-turbo gives rows from before the skip
+    // (its issue 915).
+    const std::int64_t rows = std::int64_t{info_.max_v_samp_factor} * DCTSIZE;
+    if (!leaves_out_ || done() % rows != 0) return;
+    while (y - done() >= rows) {
+      check_interruption();
+      call([&] { jpeg_skip_scanlines(&info_, static_cast<JDIMENSION>(rows)); });
+    }
+  }
+
   /// Reads the next row.
   void read(std::uint8_t* target) {
-    if (!is_started_) start();
     call([&] {
-      JSAMPROW row = cmyk_.empty() ? target : cmyk_.data();
+      JSAMPROW row = cmyk_.empty() ? target + first_ * channels() : cmyk_.data();
       jpeg_read_scanlines(&info_, &row, 1);
     });
     if (!cmyk_.empty()) cmyk_to_rgb(cmyk_, target);
@@ -166,17 +201,22 @@ class Decoder {
     }
   }
 
-  void start() {
-    const int components = info_.num_components;
-    info_.out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
-    if (components == 4) cmyk_.resize(std::size_t{info_.image_width} * 4);
-    call([this] { jpeg_start_decompress(&info_); });
-    is_started_ = true;
+  void crop(const ColumnRange& columns) {
+    // The pixels at the border of what is decoded differ, because they are made of fewer samples of
+    // colour. They are within this margin.
+    const std::int64_t margin = std::int64_t{info_.max_h_samp_factor} * DCTSIZE;
+    const std::int64_t first = std::max<std::int64_t>(columns.first - margin, 0);
+    const std::int64_t end = std::min(columns.first + columns.count + margin, width());
+    auto count = static_cast<JDIMENSION>(end - first);
+    if (count == width()) return;
+    first_ = static_cast<JDIMENSION>(first);
+    call([&] { jpeg_crop_scanline(&info_, &first_, &count); });
   }
 
   ImageFile file_;
   std::vector<std::uint8_t> cmyk_;  ///< a row, where the file has such
-  bool is_started_ = false;
+  bool leaves_out_ = false;
+  JDIMENSION first_ = 0;  ///< the first column that is decoded
   jpeg_decompress_struct info_{};
   jpeg_error_mgr errors_{};
   jpeg_progress_mgr progress_{};
@@ -186,26 +226,34 @@ class Decoder {
 
 class JpegImage final : public EncodedImage {
  public:
-  explicit JpegImage(std::unique_ptr<Decoder> decoder)
-      : EncodedImage(decoder->height(), decoder->width(), decoder->channels()),
+  JpegImage(std::unique_ptr<Decoder> decoder, const Turn& turn_after)
+      : EncodedImage(decoder->height(), decoder->width(), decoder->channels(), turn_after),
         decoder_(std::move(decoder)) {}
 
+  void need(const ColumnRange& columns) override { columns_ = columns; }
   void keep(std::int64_t count) override { kept_ = count; }
 
   const std::uint8_t* row(std::int64_t y) override {
-    rows_.resize(static_cast<std::size_t>(kept_ * width * channels));
-    while (decoder_->done() <= y) decoder_->read(slot(decoder_->done()));
+    if (rows_.empty()) {
+      rows_.resize(static_cast<std::size_t>(kept_ * width * channels));
+      decoder_->start(columns_);
+    }
+    while (decoder_->done() <= y) {
+      decoder_->leave_out_before(y);
+      decoder_->read(slot(decoder_->done()));
+    }
     return slot(y);
   }
 
   Image whole() override {
     Image image = filled_image(height, width, channels);
     const std::int64_t row_bytes = width * channels;
+    decoder_->start({0, width});
     while (decoder_->done() < height) {
       decoder_->read(image.pixels.data() + decoder_->done() * row_bytes);
     }
     decoder_->finish();
-    return image;
+    return upright(std::move(image), turn);
   }
 
   void finish() override {
@@ -217,6 +265,7 @@ class JpegImage final : public EncodedImage {
   std::uint8_t* slot(std::int64_t y) { return rows_.data() + y % kept_ * width * channels; }
 
   std::unique_ptr<Decoder> decoder_;
+  ColumnRange columns_{0, width};
   std::int64_t kept_ = 1;
   std::vector<std::uint8_t> rows_;  ///< the last ones, each where its number is modulo kept_
 };
@@ -224,10 +273,8 @@ class JpegImage final : public EncodedImage {
 }  // namespace
 
 std::unique_ptr<EncodedImage> open_jpeg(const ImageFile& file) {
-  const int orientation = read_segments(file);
-  auto image = std::make_unique<JpegImage>(std::make_unique<Decoder>(file));
-  if (orientation <= 1) return image;
-  return std::make_unique<DecodedImage>(upright(image->whole(), orientation));
+  const Turn turn(read_segments(file));
+  return std::make_unique<JpegImage>(std::make_unique<Decoder>(file), turn);
 }
 
 }  // namespace lenet

@@ -211,11 +211,13 @@ Image ImagePipeline::resized(const ImageView& image) const {
 
 Image ImagePipeline::resized(EncodedImage& image) const try {
   const std::vector<ImageStep>& steps = state_->image_steps;
-  require_steps(steps, {image.height, image.width});
-  const auto part = resize_at(steps, 0, {image.height, image.width});
+  const Extent extent{image.height, image.width};
+  require_steps(steps, upright(extent, image.turn));
+  const auto part = resize_at(steps, 0, extent, image.turn);
   if (!part || !takes_rows_in_order(image.width, part->scaling, part->region)) {
     return resized(image.whole());
   }
+  image.need(columns_read(image.width, part->scaling, part->region));
   Image made;
   if (image.channels == channels()) {
     made = part->make(image);

@@ -181,7 +181,7 @@ class Decoder {
 
 Image decode_png(const ImageFile& file) {
   Image image = opaque(Decoder(file).decode());
-  return upright(std::move(image), orientation_of(file.bytes));
+  return upright(std::move(image), Turn(orientation_of(file.bytes)));
 }
 
 }  // namespace lenet

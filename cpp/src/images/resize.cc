@@ -16,7 +16,8 @@ constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
 /// Returns the old pixel that each of `count` new ones is taken from, from the new pixel `first`
 /// on. Pillow adds up the step, so that it rounds as this does.
 std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::int64_t first,
-                                     std::int64_t count) {
+                                     std::int64_t count, bool backwards) {
+  if (backwards) first = to - first - count;
   const double step = static_cast<double>(from) / static_cast<double>(to);
   double at = step * 0.5;
   std::vector<std::int32_t> pixels;
@@ -25,6 +26,7 @@ std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::in
     if (i < first) continue;
     pixels.push_back(static_cast<std::int32_t>(std::min(static_cast<std::int64_t>(at), from - 1)));
   }
+  if (backwards) mirror(pixels, from);
   return pixels;
 }
 
@@ -36,8 +38,9 @@ constexpr std::size_t kHeldWeights = std::size_t{1} << 15;
 struct Window {
   std::int64_t first;  ///< old pixel
   std::size_t count;   ///< of old pixels
-  double centre;
-  double sum = 0;  ///< of the filter, at all of them
+  std::int64_t begin;  ///< the same place as Pillow counts it, which may be from the other end
+  double centre;       ///< as Pillow counts
+  double sum = 0;      ///< of the filter, at all of them
 };
 
 /// How many old pixels a filter takes to each side where the size stays.
@@ -56,9 +59,12 @@ double sinc(double x) {
 /// Pillow's filter from one size of an axis to another.
 class Filter {
  public:
-  Filter(std::int64_t from, std::int64_t to, Interpolation interpolation)
+  /// \param backwards Pillow counts from what is the last pixel here, and rounds accordingly
+  Filter(std::int64_t from, std::int64_t to, Interpolation interpolation, bool backwards)
       : from_(from),
+        to_(to),
         interpolation_(interpolation),
+        backwards_(backwards),
         scale_(static_cast<double>(from) / static_cast<double>(to)),
         inverse_(1.0 / std::max(scale_, 1.0)),
         support_(reach(interpolation) * std::max(scale_, 1.0)) {}
@@ -69,13 +75,15 @@ class Filter {
   }
 
   Window window(std::int64_t i) {
-    const double centre = (static_cast<double>(i) + 0.5) * scale_;
-    const auto first =
+    const auto place = static_cast<double>(backwards_ ? to_ - 1 - i : i);
+    const double centre = (place + 0.5) * scale_;
+    const auto begin =
         std::max<std::int64_t>(0, static_cast<std::int64_t>(centre - support_ + 0.5));
     const auto end = std::min(from_, static_cast<std::int64_t>(centre + support_ + 0.5));
-    Window window{first, static_cast<std::size_t>(end - first), centre};
+    const std::int64_t first = backwards_ ? from_ - end : begin;
+    Window window{first, static_cast<std::size_t>(end - begin), begin, centre};
     exact_.clear();
-    for (std::int64_t x = first; x < end; ++x) {
+    for (std::int64_t x = begin; x < end; ++x) {
       const double exact = exact_at(window, x);
       window.sum += exact;
       if (window.count <= kHeldWeights) exact_.push_back(exact);
@@ -87,9 +95,10 @@ class Filter {
   /// \param begin of them, counted from the window's first
   void append(const Window& window, std::size_t begin, std::size_t count,
               std::vector<std::int32_t>& weights) const {
-    for (std::size_t k = begin; k < begin + count; ++k) {
+    for (std::size_t i = begin; i < begin + count; ++i) {
+      const std::size_t k = backwards_ ? window.count - 1 - i : i;
       const double exact = exact_.empty()
-                               ? exact_at(window, window.first + static_cast<std::int64_t>(k))
+                               ? exact_at(window, window.begin + static_cast<std::int64_t>(k))
                                : exact_[k];
       const double fixed = exact / window.sum * (1 << kFractionBits);
       weights.push_back(static_cast<std::int32_t>(fixed + (fixed < 0 ? -0.5 : 0.5)));
@@ -107,7 +116,9 @@ class Filter {
   }
 
   std::int64_t from_;
+  std::int64_t to_;
   Interpolation interpolation_;
+  bool backwards_;
   double scale_;
   double inverse_;
   double support_;
@@ -252,8 +263,7 @@ void add_row(const std::uint8_t* row, std::size_t count, std::int32_t weight, st
 /// Makes new rows of old ones.
 class RowBlender {
  public:
-  RowBlender(std::int64_t from, std::int64_t to, Interpolation interpolation)
-      : filter_(from, to, interpolation) {}
+  explicit RowBlender(Filter filter) : filter_(std::move(filter)) {}
 
   std::int64_t most() const noexcept { return filter_.most(); }
 
@@ -286,7 +296,8 @@ class Antialiased {
         scaling_(scaling),
         region_(region),
         result_(filled_image(region.height, region.width, image.channels)),
-        blender_(image.height, scaling.height, scaling.interpolation),
+        blender_(
+            Filter(image.height, scaling.height, scaling.interpolation, scaling.turn.from_bottom)),
         resized_(image, blender_.most()) {}
 
   Image make() {
@@ -294,17 +305,14 @@ class Antialiased {
       blend_rows();
       return std::move(result_);
     }
-    // The order matters, as there is rounding between; this is Pillow's since version 13.
-    const bool rows_are_blended_first =
-        image_.height - scaling_.height > 2 * (image_.width - scaling_.width) &&
-        scaling_.height < image_.height;
-    Filter filter(image_.width, scaling_.width, scaling_.interpolation);
+    Filter filter(image_.width, scaling_.width, scaling_.interpolation, scaling_.turn.from_right);
+    const bool blends_first = rows_are_blended_first();
     each_columns(region_.width, region_.left, filter, [&](const Columns& columns) {
       if (columns.weights.empty()) {
         make_long_column(columns, filter);
       } else if (scaling_.height == image_.height) {
         resize_rows(columns);
-      } else if (rows_are_blended_first) {
+      } else if (blends_first) {
         blend_then_resize(columns);
       } else {
         resize_then_blend(columns);
@@ -314,6 +322,16 @@ class Antialiased {
   }
 
  private:
+  /// The order matters, as there is rounding between; this is Pillow's since version 13.
+  bool rows_are_blended_first() const {
+    const Turn& turn = scaling_.turn;
+    const Extent from = upright(Extent{image_.height, image_.width}, turn);
+    const Extent to = upright(Extent{scaling_.height, scaling_.width}, turn);
+    const bool upright_rows_are =
+        from.height - to.height > 2 * (from.width - to.width) && to.height < from.height;
+    return upright_rows_are != turn.swaps;
+  }
+
   std::size_t values_of(std::size_t columns) const {
     return columns * static_cast<std::size_t>(result_.channels);
   }
@@ -417,8 +435,10 @@ Image resize(Rows& rows, const Scaling& scaling, const Region& region) {
   require_resized_pixels(rows.height, rows.width, scaling.height, scaling.width);
   if (scaling.library == Library::OpenCv) return resize_as_opencv(rows, scaling, region);
   if (scaling.interpolation == Interpolation::Nearest) {
-    return pick(rows, nearest_of(rows.height, scaling.height, region.top, region.height),
-                nearest_of(rows.width, scaling.width, region.left, region.width));
+    const Turn& turn = scaling.turn;
+    return pick(
+        rows, nearest_of(rows.height, scaling.height, region.top, region.height, turn.from_bottom),
+        nearest_of(rows.width, scaling.width, region.left, region.width, turn.from_right));
   }
   return Antialiased(rows, scaling, region).make();
 }
@@ -429,10 +449,24 @@ Image resize(const ImageView& image, const Scaling& scaling) {
 }
 
 bool takes_rows_in_order(std::int64_t width, const Scaling& scaling, const Region& region) {
-  if (scaling.library == Library::OpenCv) return region.width <= kHeldColumns;
+  if (scaling.library == Library::OpenCv) {
+    // The mean of an area is a sum of float32, which depends on the order of the pixels.
+    const bool depends_on_order = scaling.interpolation == Interpolation::Area;
+    return region.width <= kHeldColumns && !(depends_on_order && scaling.turn);
+  }
   if (scaling.interpolation == Interpolation::Nearest || scaling.width == width) return true;
-  const Filter filter(width, scaling.width, scaling.interpolation);
+  const Filter filter(width, scaling.width, scaling.interpolation, scaling.turn.from_right);
   return filter.most() <= static_cast<std::int64_t>(kHeldWeights) / region.width;
+}
+
+ColumnRange columns_read(std::int64_t width, const Scaling& scaling, const Region& region) {
+  const double scale = static_cast<double>(width) / static_cast<double>(scaling.width);
+  const double around = reach(scaling.interpolation) * std::max(scale, 1.0) + 1;
+  const auto left = static_cast<double>(region.left);
+  const auto right = static_cast<double>(region.left + region.width);
+  const auto first = static_cast<std::int64_t>(std::max(left * scale - around, 0.0));
+  const auto end = static_cast<std::int64_t>(std::ceil(right * scale + around));
+  return {first, std::min(end, width) - first};
 }
 
 }  // namespace lenet

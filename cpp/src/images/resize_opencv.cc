@@ -29,7 +29,8 @@ double ratio(std::int64_t from, std::int64_t to) {
 /// Returns the old pixel that each of `count` new ones is taken from, from the new pixel `first`
 /// on.
 std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::int64_t first,
-                                     std::int64_t count) {
+                                     std::int64_t count, bool backwards) {
+  if (backwards) first = to - first - count;
   const double scale = ratio(from, to);
   std::vector<std::int32_t> pixels;
   pixels.reserve(static_cast<std::size_t>(count));
@@ -37,6 +38,7 @@ std::vector<std::int32_t> nearest_of(std::int64_t from, std::int64_t to, std::in
     const double at = std::floor(static_cast<double>(i) * scale);
     pixels.push_back(static_cast<std::int32_t>(std::min(static_cast<std::int64_t>(at), from - 1)));
   }
+  if (backwards) mirror(pixels, from);
   return pixels;
 }
 
@@ -79,15 +81,19 @@ std::pair<std::int64_t, float> place_of(std::int64_t from, std::int64_t to, bool
 }
 
 /// \param area place new pixels as OpenCV's area does where it enlarges
+/// \param backwards OpenCV counts from what is the last pixel here, and rounds accordingly
 template <int kCount>
-Taps<kCount> taps_of(std::int64_t from, std::int64_t to, bool area, std::int64_t i) {
-  const auto [before, at] = place_of(from, to, area, i);
+Taps<kCount> taps_of(std::int64_t from, std::int64_t to, bool area, bool backwards,
+                     std::int64_t i) {
+  const auto [before, at] = place_of(from, to, area, backwards ? to - 1 - i : i);
   Taps<kCount> taps;
   const std::array<float, kCount> weights = weights_at<kCount>(at);
   for (std::size_t k = 0; k < kCount; ++k) {
-    const std::int64_t pixel = before - (kCount / 2 - 1) + static_cast<std::int64_t>(k);
-    taps.pixels[k] = std::clamp<std::int64_t>(pixel, 0, from - 1);
-    taps.weights[k] = static_cast<std::int32_t>(std::nearbyint(weights[k] * (1 << kWeightBits)));
+    const std::int64_t offset = before - (kCount / 2 - 1) + static_cast<std::int64_t>(k);
+    const std::int64_t pixel = std::clamp<std::int64_t>(offset, 0, from - 1);
+    const std::size_t to_k = backwards ? kCount - 1 - k : k;
+    taps.pixels[to_k] = backwards ? from - 1 - pixel : pixel;
+    taps.weights[to_k] = static_cast<std::int32_t>(std::nearbyint(weights[k] * (1 << kWeightBits)));
   }
   return taps;
 }
@@ -107,17 +113,20 @@ void resize_row(const std::uint8_t* pixels, const std::vector<Taps<kCount>>& col
   }
 }
 
+/// Makes a new value of those of the first axis along the second.
 template <int kCount>
-std::int32_t blend(const std::array<const std::int32_t*, kCount>& rows,
-                   const std::array<std::int32_t, kCount>& weights, std::size_t x) {
+std::uint8_t blend(const std::array<std::int32_t, kCount>& values,
+                   const std::array<std::int32_t, kCount>& weights) {
+  std::int32_t level = 0;
   if constexpr (kCount == 2) {  // truncated as OpenCV does, whose vectors are of 16 bits
-    const auto part = [&](std::size_t k) { return (weights[k] * (rows[k][x] >> 4)) >> 16; };
-    return (part(0) + part(1) + 2) >> 2;
+    const auto part = [&](std::size_t k) { return (weights[k] * (values[k] >> 4)) >> 16; };
+    level = (part(0) + part(1) + 2) >> 2;
   } else {
     std::int32_t sum = 1 << (2 * kWeightBits - 1);
-    for (std::size_t k = 0; k < kCount; ++k) sum += weights[k] * rows[k][x];
-    return sum >> (2 * kWeightBits);
+    for (std::size_t k = 0; k < kCount; ++k) sum += weights[k] * values[k];
+    level = sum >> (2 * kWeightBits);
   }
+  return static_cast<std::uint8_t>(std::clamp(level, 0, 255));
 }
 
 /// What is known of some columns, in memory that is used again for the next ones.
@@ -136,7 +145,8 @@ void resize_columns(Rows& image, const Scaling& scaling, const Region& region, s
   std::vector<Taps<kCount>>& columns = columns_held.taps;
   columns.clear();
   for (std::int64_t i = first; i < first + count; ++i) {
-    columns.push_back(taps_of<kCount>(image.width, scaling.width, area, region.left + i));
+    columns.push_back(taps_of<kCount>(image.width, scaling.width, area, scaling.turn.from_right,
+                                      region.left + i));
   }
   const std::size_t row_values = columns.size() * static_cast<std::size_t>(result.channels);
   auto& resized = columns_held.rows;
@@ -147,7 +157,8 @@ void resize_columns(Rows& image, const Scaling& scaling, const Region& region, s
   InterruptionPoint point;
   for (std::int64_t i = 0; i < region.height; ++i) {
     point.did(kCount * row_values);
-    const auto taps = taps_of<kCount>(image.height, scaling.height, area, region.top + i);
+    const auto taps = taps_of<kCount>(image.height, scaling.height, area, scaling.turn.from_bottom,
+                                      region.top + i);
     std::array<const std::int32_t*, kCount> rows;
     for (std::size_t k = 0; k < kCount; ++k) {
       const std::int64_t row = taps.pixels[k];
@@ -160,14 +171,60 @@ void resize_columns(Rows& image, const Scaling& scaling, const Region& region, s
     std::uint8_t* const pixels =
         result.pixels.data() + (i * result.width + first) * result.channels;
     for (std::size_t x = 0; x < row_values; ++x) {
-      const std::int32_t level = blend<kCount>(rows, taps.weights, x);
-      pixels[x] = static_cast<std::uint8_t>(std::clamp(level, 0, 255));
+      std::array<std::int32_t, kCount> values;
+      for (std::size_t k = 0; k < kCount; ++k) values[k] = rows[k][x];
+      pixels[x] = blend<kCount>(values, taps.weights);
     }
   }
 }
 
+/// Makes a new row where the rows become columns: they are the first axis then.
+/// \param rows the old ones that it is made of
+template <int kCount, int kChannels>
+void blend_columns(const std::array<const std::uint8_t*, kCount>& rows,
+                   const std::array<std::int32_t, kCount>& row_weights,
+                   const std::vector<Taps<kCount>>& columns, std::uint8_t* target) {
+  for (const Taps<kCount>& taps : columns) {
+    for (std::size_t channel = 0; channel < kChannels; ++channel) {
+      std::array<std::int32_t, kCount> values{};
+      for (std::size_t k = 0; k < kCount; ++k) {
+        const auto at = static_cast<std::size_t>(taps.pixels[k]) * kChannels + channel;
+        for (std::size_t row = 0; row < kCount; ++row) {
+          values[k] += row_weights[row] * rows[row][at];
+        }
+      }
+      *target++ = blend<kCount>(values, taps.weights);
+    }
+  }
+}
+
+/// Makes a region of an image whose rows become columns.
+template <int kCount>
+Image resize_swapped(Rows& image, const Scaling& scaling, const Region& region) {
+  const Turn& turn = scaling.turn;
+  std::vector<Taps<kCount>> columns;
+  for (std::int64_t i = region.left; i < region.left + region.width; ++i) {
+    columns.push_back(taps_of<kCount>(image.width, scaling.width, false, turn.from_right, i));
+  }
+  const auto blend_one = image.channels == 3 ? blend_columns<kCount, 3> : blend_columns<kCount, 1>;
+  Image result = filled_image(region.height, region.width, image.channels);
+  const std::int64_t row_values = result.width * result.channels;
+  image.keep(kCount);
+  InterruptionPoint point;
+  for (std::int64_t i = 0; i < region.height; ++i) {
+    point.did(static_cast<std::size_t>(kCount * kCount * row_values));
+    const auto taps =
+        taps_of<kCount>(image.height, scaling.height, false, turn.from_bottom, region.top + i);
+    std::array<const std::uint8_t*, kCount> rows;
+    for (std::size_t k = 0; k < kCount; ++k) rows[k] = image.row(taps.pixels[k]);
+    blend_one(rows, taps.weights, columns, result.pixels.data() + i * row_values);
+  }
+  return result;
+}
+
 template <int kCount>
 Image resize_taps(Rows& image, const Scaling& scaling, const Region& region) {
+  if (scaling.turn.swaps) return resize_swapped<kCount>(image, scaling, region);
   Image result = filled_image(region.height, region.width, image.channels);
   HeldColumns<kCount> held;
   each_part(region.width, [&](std::int64_t first, std::int64_t count) {
@@ -321,8 +378,11 @@ Image resize_area(Rows& image, const Scaling& scaling, const Region& region) {
 Image resize_as_opencv(Rows& image, const Scaling& scaling, const Region& region) {
   switch (scaling.interpolation) {
     case Interpolation::Nearest:
-      return pick(image, nearest_of(image.height, scaling.height, region.top, region.height),
-                  nearest_of(image.width, scaling.width, region.left, region.width));
+      return pick(image,
+                  nearest_of(image.height, scaling.height, region.top, region.height,
+                             scaling.turn.from_bottom),
+                  nearest_of(image.width, scaling.width, region.left, region.width,
+                             scaling.turn.from_right));
     case Interpolation::Bicubic:
       return resize_taps<4>(image, scaling, region);
     case Interpolation::Area:

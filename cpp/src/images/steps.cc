@@ -121,20 +121,21 @@ Image bordered(const Image& image, const CenterCrop& step, std::int64_t top, std
 
 }  // namespace
 
-ResizedPart::ResizedPart(const Scaling& to, const std::optional<CenterCrop>& step)
-    : scaling(to), region{0, 0, to.height, to.width}, crop(step) {
+ResizedPart::ResizedPart(const Scaling& to, const std::optional<CenterCrop>& step, const Turn& turn)
+    : scaling(before(turn, to)), region{0, 0, scaling.height, scaling.width}, crop(step) {
   if (!crop) return;
   extent_after(*crop, {to.height, to.width});
   const Taken rows(to.height, crop->height, *crop);
   const Taken columns(to.width, crop->width, *crop);
-  region = {rows.first, columns.first, rows.count, columns.count};
+  region = before(turn, {rows.first, columns.first, rows.count, columns.count},
+                  {scaling.height, scaling.width});
   top_border = rows.border;
   left_border = columns.border;
 }
 
 Image ResizedPart::make(Rows& rows) const {
-  Image middle = resize(rows, scaling, region);
-  const bool has_border = crop && (region.height != crop->height || region.width != crop->width);
+  Image middle = upright(resize(rows, scaling, region), scaling.turn);
+  const bool has_border = crop && (middle.height != crop->height || middle.width != crop->width);
   return has_border ? bordered(middle, *crop, top_border, left_border) : middle;
 }
 
@@ -189,12 +190,12 @@ void require_steps(const std::vector<ImageStep>& steps, Extent extent) {
 }
 
 std::optional<ResizedPart> resize_at(const std::vector<ImageStep>& steps, std::size_t at,
-                                     const Extent& image) {
+                                     const Extent& image, const Turn& turn) {
   const auto* const step = at < steps.size() ? std::get_if<Resize>(&steps[at]) : nullptr;
   if (step == nullptr) return std::nullopt;
-  const Scaling scaling = scaling_of(*step, image);
-  if (at + 1 == steps.size()) return ResizedPart(scaling, std::nullopt);
-  return ResizedPart(scaling, crop_of(steps[at + 1], {scaling.height, scaling.width}));
+  const Scaling scaling = scaling_of(*step, upright(image, turn));
+  if (at + 1 == steps.size()) return ResizedPart(scaling, std::nullopt, turn);
+  return ResizedPart(scaling, crop_of(steps[at + 1], {scaling.height, scaling.width}), turn);
 }
 
 }  // namespace lenet

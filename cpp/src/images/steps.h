@@ -31,6 +31,12 @@ inline const std::uint8_t* row_of(const ImageView& image, std::int64_t row) {
   return image.pixels + static_cast<std::size_t>(row) * image.row_bytes;
 }
 
+/// Some columns of an image.
+struct ColumnRange {
+  std::int64_t first;
+  std::int64_t count;
+};
+
 /// The rows of an image, which are asked for from the first to the last, as a file is decoded.
 class Rows {
  public:
@@ -65,22 +71,48 @@ class ImageRows final : public Rows {
   ImageView image_;
 };
 
-/// An image file that is decoded by whole(), or row by row.
-class EncodedImage : public Rows {
- public:
-  using Rows::Rows;
-
-  /// Decodes all of it. No row may have been asked for.
-  /// \throws Error as decode_image.
-  virtual Image whole() = 0;
-  /// Decodes what no row was asked for, as damage is an error wherever it is.
-  virtual void finish() = 0;
-};
-
 /// Height and width, in pixels.
 struct Extent {
   std::int64_t height;
   std::int64_t width;
+};
+
+/// How a picture that lies in a file is made upright, as EXIF tells it.
+struct Turn {
+  Turn() = default;
+  /// \param orientation 0 or 1, as it is, to 8
+  explicit Turn(int orientation);
+  explicit operator bool() const noexcept { return swaps || from_right || from_bottom; }
+
+  bool swaps = false;        ///< its columns become rows
+  bool from_right = false;   ///< its columns are taken from the last to the first
+  bool from_bottom = false;  ///< its rows are taken from the last to the first
+};
+
+/// The size of an image that was turned.
+Extent upright(const Extent& image, const Turn& turn);
+
+/// Turns an image.
+Image upright(Image image, const Turn& turn);
+
+/// An image file that is decoded by whole(), or row by row. The rows are those of the file, and
+/// what is made of them has to be turned.
+class EncodedImage : public Rows {
+ public:
+  EncodedImage(std::int64_t rows, std::int64_t columns, std::int64_t values,
+               const Turn& turn_after = {})
+      : Rows(rows, columns, values), turn(turn_after) {}
+
+  /// Allows the others to have any values, so that they need not be decoded. Called before the
+  /// first row is asked for.
+  virtual void need(const ColumnRange& /*columns*/) {}
+  /// Decodes all of it, and turns it. No row may have been asked for.
+  /// \throws Error as decode_image.
+  virtual Image whole() = 0;
+  /// Decodes what no row was asked for, as damage is an error wherever it is.
+  virtual void finish() = 0;
+
+  const Turn turn;
 };
 
 /// A part of an image, in pixels.
@@ -212,7 +244,22 @@ struct Scaling {
   std::int64_t width;
   Interpolation interpolation;
   Library library = Library::Pillow;
+  /// How the result is turned afterwards. Its pixels are those of an image that is turned first and
+  /// resized then, which matters because rounding depends on the axis and on its direction.
+  Turn turn = {};
 };
+
+/// Returns the resize that gives, when its result is turned, what `scaling` makes of the upright
+/// image.
+Scaling before(const Turn& turn, Scaling scaling);
+
+/// Returns the region that is, when it is turned, `region` of the upright image.
+/// \param image its size before the turn
+Region before(const Turn& turn, Region region, const Extent& image);
+
+/// Mirrors places along an axis of this size, and their order: what was the last place becomes the
+/// first one.
+void mirror(std::vector<std::int32_t>& places, std::int64_t size);
 
 /// Makes a region of the resized image; no other pixels of it are computed. They are the same bits
 /// as the library's own `resize`, but for OpenCV's bicubic: within 1, as its own builds differ. A
@@ -229,8 +276,12 @@ struct Scaling {
 Image resize(Rows& rows, const Scaling& scaling, const Region& region);
 Image resize(const ImageView& image, const Scaling& scaling);
 
-/// Whether a resize asks for each row of an image of this width once, from the first to the last.
+/// Whether a resize asks for each row of an image of this width once, from the first to the last,
+/// and gives the same bits before a turn as behind it.
 bool takes_rows_in_order(std::int64_t width, const Scaling& scaling, const Region& region);
+
+/// The columns of an image of this width that a resize reads, and perhaps some more.
+ColumnRange columns_read(std::int64_t width, const Scaling& scaling, const Region& region);
 
 /// `cv::resize` of OpenCV 4.6 to 5.0 for 8-bit images (modules/imgproc/src/resize.cpp): two pixels
 /// along each axis, or four for bicubic, however much the image shrinks, with weights of 11 bits
@@ -256,24 +307,28 @@ void require_steps(const std::vector<ImageStep>& steps, Extent extent);
 
 /// A resize, and the crop behind it if there is one: what that cuts off is not computed.
 struct ResizedPart {
+  /// \param to, step for the upright image
+  /// \param turn makes the image upright
   /// \throws Error BadInput where the crop is larger than the resized image, and has no fill.
-  ResizedPart(const Scaling& to, const std::optional<CenterCrop>& step);
+  ResizedPart(const Scaling& to, const std::optional<CenterCrop>& step, const Turn& turn = {});
 
+  /// \returns an upright image
   Image make(Rows& rows) const;
 
   /// How many of the steps it is.
   std::size_t steps() const noexcept { return crop ? 2 : 1; }
 
-  Scaling scaling;
-  Region region;  ///< of the resized image, that is computed
+  Scaling scaling;  ///< before the turn
+  Region region;    ///< of the resized image before the turn, that is computed
   std::optional<CenterCrop> crop;
   std::int64_t top_border = 0;
   std::int64_t left_border = 0;
 };
 
 /// The resize that begins at a step, with the crop behind it; nothing where it is another step.
+/// \param image its size before the turn
 std::optional<ResizedPart> resize_at(const std::vector<ImageStep>& steps, std::size_t at,
-                                     const Extent& image);
+                                     const Extent& image, const Turn& turn = {});
 
 /// (pixel * scale - mean) / std, rounded after each operation.
 PixelTable make_table(const Normalize& normalize, Mode mode);

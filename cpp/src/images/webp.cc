@@ -91,7 +91,7 @@ Image decode_webp(const ImageFile& file) {
   config.output.u.RGBA = {image.pixels.data() + begin, static_cast<int>(row_values),
                           image.pixels.size() - begin};
   check(file, decode_in_pieces(frame.fragment, config));
-  return upright(opaque(std::move(image)), orientation_of(demuxer.get()));
+  return upright(opaque(std::move(image)), Turn(orientation_of(demuxer.get())));
 }
 
 }  // namespace lenet
