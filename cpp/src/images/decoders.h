@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "images/steps.h"
 #include "io/array_file.h"
@@ -74,6 +75,30 @@ class DecodedImage final : public EncodedImage {
 
  private:
   Image image_;
+};
+
+/// Memory for the last rows that were decoded of an image.
+class KeptRows {
+ public:
+  explicit KeptRows(std::int64_t row_bytes) : row_bytes_(row_bytes) {}
+
+  /// As Rows::keep.
+  void keep(std::int64_t count) { count_ = count; }
+
+  /// Whether no row was asked for yet.
+  bool empty() const noexcept { return rows_.empty(); }
+
+  /// Returns the place of a row, which before was that of a row that need no longer be kept.
+  std::uint8_t* at(std::int64_t y) {
+    // Not in the constructor, because an image that is decoded as a whole needs none of it.
+    rows_.resize(static_cast<std::size_t>(count_ * row_bytes_));
+    return rows_.data() + y % count_ * row_bytes_;
+  }
+
+ private:
+  std::int64_t row_bytes_;
+  std::int64_t count_ = 1;
+  std::vector<std::uint8_t> rows_;
 };
 
 /// Upright and opaque, 1 or 3 channels.

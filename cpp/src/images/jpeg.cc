@@ -228,21 +228,19 @@ class JpegImage final : public EncodedImage {
  public:
   JpegImage(std::unique_ptr<Decoder> decoder, const Turn& turn_after)
       : EncodedImage(decoder->height(), decoder->width(), decoder->channels(), turn_after),
-        decoder_(std::move(decoder)) {}
+        decoder_(std::move(decoder)),
+        kept_(width * channels) {}
 
   void need(const ColumnRange& columns) override { columns_ = columns; }
-  void keep(std::int64_t count) override { kept_ = count; }
+  void keep(std::int64_t count) override { kept_.keep(count); }
 
   const std::uint8_t* row(std::int64_t y) override {
-    if (rows_.empty()) {
-      rows_.resize(static_cast<std::size_t>(kept_ * width * channels));
-      decoder_->start(columns_);
-    }
+    if (kept_.empty()) decoder_->start(columns_);
     while (decoder_->done() <= y) {
       decoder_->leave_out_before(y);
-      decoder_->read(slot(decoder_->done()));
+      decoder_->read(kept_.at(decoder_->done()));
     }
-    return slot(y);
+    return kept_.at(y);
   }
 
   Image whole() override {
@@ -262,12 +260,9 @@ class JpegImage final : public EncodedImage {
   }
 
  private:
-  std::uint8_t* slot(std::int64_t y) { return rows_.data() + y % kept_ * width * channels; }
-
   std::unique_ptr<Decoder> decoder_;
   ColumnRange columns_{0, width};
-  std::int64_t kept_ = 1;
-  std::vector<std::uint8_t> rows_;  ///< the last ones, each where its number is modulo kept_
+  KeptRows kept_;
 };
 
 }  // namespace
