@@ -1,4 +1,5 @@
 #include <numeric>
+#include <tuple>
 
 #include "crc32.h"
 #include "images/decoders.h"
@@ -58,6 +59,50 @@ std::string png(std::uint32_t height, std::uint32_t width, char depth, char colo
       big_endian(width) + big_endian(height) + depth + colour + std::string(3, '\0');
   return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + more + chunk("IDAT", stored(rows)) +
          chunk("IEND", "");
+}
+
+/// The rows of a PNG, each behind its filter, 0.
+std::string rows_of(std::size_t height, std::size_t row_bytes, unsigned below = 256) {
+  std::string rows;
+  for (std::size_t i = 0; i < height * row_bytes; ++i) {
+    if (i % row_bytes == 0) rows += '\0';
+    rows += static_cast<char>((i * i + i / 7) % below);
+  }
+  return rows;
+}
+
+/// What a pipeline makes of a file: the pixels, or the error; and whether it is dark.
+using Made = std::tuple<Bytes, std::string, bool>;
+
+Made made_of(const std::string& file, const ImagePipeline& pipeline, int depth, bool by_rows) {
+  bool is_dark = false;
+  try {
+    const auto image = open_image({file, "a.png", kMaxImagePixels, depth, &is_dark});
+    const Image made = by_rows ? pipeline.prepare(*image) : pipeline.prepare(image->whole());
+    return {made.pixels, "", is_dark};
+  } catch (const Error& error) {
+    return {Bytes(), error.what(), is_dark};
+  }
+}
+
+/// Checks that a resize and a crop make the same of a file, whether its rows are decoded one by one
+/// or all before. \returns the error; empty when there is none
+std::string check_both_ways(const std::string& file, int depth = 16) {
+  Preparation preparation;
+  preparation.normalize = {1, {0, 0, 0}, {1, 1, 1}};
+  std::string error;
+  for (const Library library : {Library::Pillow, Library::OpenCv}) {
+    for (const std::int64_t side : {5, 12}) {
+      Resize resize{side};
+      resize.library = library;
+      preparation.image_steps = {resize, CenterCrop{3, 4}};
+      const ImagePipeline pipeline(preparation);
+      const Made whole = made_of(file, pipeline, depth, false);
+      CHECK(made_of(file, pipeline, depth, true) == whole);
+      error = std::get<1>(whole);
+    }
+  }
+  return error;
 }
 
 /// EXIF data with an orientation, in either byte order.
@@ -189,6 +234,53 @@ TEST_CASE("PNG: damaged, cut short, or a bomb" * doctest::skip(!can_decode_png()
   kDecode.refuses(png(20000, 20000, 8, 2, "\0"), "20000 x 20000 pixels, over the limit");
   kDecode.refuses(png(0, 1, 8, 0, ""), "damaged");
   kDecode.refuses(png(2, 3, 8, 0, "\0\1\2\3\0\4\5"s), "damaged");
+}
+
+TEST_CASE("PNG: resized row by row as all at once" * doctest::skip(!can_decode_png())) {
+  const auto same = [](const std::string& file) { CHECK(check_both_ways(file).empty()); };
+  const std::string palette = chunk("PLTE", "\x01\x02\x03\x04\x05\x06\x07\x08\x09");
+  for (const std::uint32_t height : {1, 2, 15, 40}) {
+    for (const std::uint32_t width : {1, 7, 64}) {
+      CAPTURE(height);
+      CAPTURE(width);
+      same(png(height, width, 8, 0, rows_of(height, width)));
+      same(png(height, width, 8, 2, rows_of(height, 3 * width)));
+      same(png(height, width, 2, 0, rows_of(height, (width + 3) / 4)));
+      same(png(height, width, 8, 3, rows_of(height, width, 3), palette));
+      same(png(height, width, 1, 3, rows_of(height, (width + 7) / 8), palette));
+      same(png(height, width, 16, 0, rows_of(height, 2 * width)));
+      same(png(height, width, 16, 2, rows_of(height, 6 * width, 16)));  // dark
+    }
+  }
+  const std::string turned = chunk("eXIf", exif('\x06', true));
+  same(png(9, 7, 8, 2, rows_of(9, 21), turned));
+  const std::string transparent = chunk("tRNS", "\0\x07"s);
+  same(png(9, 7, 8, 0, rows_of(9, 7), transparent));
+  same(png(9, 7, 8, 3, rows_of(9, 7, 3), palette + chunk("tRNS", "\x80")));
+  same(png(9, 7, 8, 6, rows_of(9, 28)));
+}
+
+TEST_CASE("PNG: damage is found below the rows that are needed" *
+          doctest::skip(!can_decode_png())) {
+  const std::string palette = chunk("PLTE", "\x01\x02\x03\x04\x05\x06");
+  const std::string rows = rows_of(40, 6, 2);
+  const auto refuses = [](const std::string& file, const std::string& problem) {
+    CAPTURE(problem);
+    open_image({file, "a.png", kMaxImagePixels, 12});  // which reads no row
+    CHECK(check_both_ways(file, 12).find(problem) != std::string::npos);
+  };
+  const auto last_row = [&](const std::string& row) { return rows.substr(0, 39 * 7) + row; };
+  CHECK(check_both_ways(png(40, 6, 8, 0, rows), 12).empty());
+  const std::string unknown_filter = last_row("\x09"s + std::string(6, '\0'));
+  refuses(png(40, 6, 8, 0, unknown_filter), "adaptive filter");
+  refuses(png(40, 6, 8, 0, last_row("\0\0\0"s)), "Not enough image data");
+  refuses(png(40, 6, 8, 3, last_row("\0\0\1\0\0\0\2"s), palette), "not in its palette");
+  refuses(png(40, 3, 16, 0, last_row("\0\0\0\0\0\x10\1"s)), "a sample of 4097, which needs more");
+  const std::string whole = png(40, 6, 8, 0, rows);
+  refuses(whole.substr(0, whole.size() - 12), "cut short");
+  refuses(replaced(whole, chunk("IEND", ""), chunk("tRNS", "\0\1"s) + chunk("IEND", "")), "tRNS");
+  // Damage is named before a colour that is not in the palette, which is in an earlier row.
+  refuses(png(40, 6, 8, 3, replaced(unknown_filter, "\1", "\7"), palette), "adaptive filter");
 }
 
 TEST_CASE("WebP: alpha over white, damaged, cut short" * doctest::skip(!can_decode_webp())) {
@@ -673,6 +765,9 @@ TEST_CASE("decoding and resizing end where an Interruption says so") {
   if (can_decode_png()) {  // 1 pixel wide: what counts is the number of rows
     const std::string file = png(1 << 14, 1, 8, 0, std::string(1 << 15, '\0'));
     ends(2, [&] { decode_image_from_memory(file.data(), file.size()); });
+    const ImagePipeline halved = kLoad(
+        preprocess(R"({"type": "Resize", "size": [9, 1], "interpolation": "nearest"}, )" + kLast));
+    ends(2, [&] { halved.prepare(*open_image({file, "a.png", kMaxImagePixels})); });
   }
   if (can_decode_jpeg()) ends(8, [&] { decode_image(kPhotos + "/2-pen.jpg"); });
   const Image image = numbered(1 << 10, 1 << 10);

@@ -70,24 +70,25 @@ def photo(height, width, seed=0):
 WIDTH, HEIGHT = 83, 61
 
 
-def deep(channels):
-    return np.random.default_rng(2).integers(0, 1 << 16, (HEIGHT, WIDTH, channels)).astype(">u2")
+def deep(channels, height=HEIGHT, width=WIDTH):
+    return np.random.default_rng(2).integers(0, 1 << 16, (height, width, channels)).astype(">u2")
 
 
 def png_16(samples, colour, more=b""):
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
-    return png(WIDTH, HEIGHT, 16, colour, rows, more=more)
+    return png(samples.shape[1], samples.shape[0], 16, colour, rows, more=more)
 
 
-def interlaced_16(samples, more):
+def interlaced_16(samples, more=b""):
     """Grey in the seven passes of Adam7."""
     starts = (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)
     rows = b"".join(
         b"\0" + row.tobytes()
         for y, x, down, right in (*starts, (1, 0, 2, 1))
         for row in samples[y::down, x::right]
+        if row.size
     )
-    file = bytearray(png(WIDTH, HEIGHT, 16, 0, rows, more=more))
+    file = bytearray(png(samples.shape[1], samples.shape[0], 16, 0, rows, more=more))
     file[28] = 1  # of the header, behind which is its checksum
     file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
     return bytes(file)
@@ -286,17 +287,48 @@ def test_jpegs_are_resized_while_they_are_decoded(steps, mode, cpp_tensor, tmp_p
     assert_same_bits(cpp_tensor(prepared, file), expected)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("steps", PREPARED.values(), ids=PREPARED)
-def test_jpegs_that_are_turned_afterwards(steps, orientation, tmp_path):
+def test_pictures_that_are_turned_afterwards(steps, orientation, suffix, tmp_path):
     """The bits are those of a picture that is turned first."""
-    exif, file = Image.Exif(), tmp_path / "image.jpg"
+    exif, file = Image.Exif(), tmp_path / f"image.{suffix}"
     exif[0x0112] = orientation
     for height, width in ((120, 180), (161, 97), (90, 90)):
         photo(height, width).save(file, exif=exif)
         for pipeline in (raw("L"), raw("RGB")):
             prepared = replace(pipeline, steps=(*steps, *pipeline.steps))
             assert_same_bits(prepared(file), by_pillow(prepared, file))
+
+
+def saved_png(image, **options):
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+PNGS = {
+    "black and white": lambda *size: saved_png(photo(*size).convert("1")),
+    "grey": lambda *size: saved_png(photo(*size).convert("L")),
+    "colour": lambda *size: saved_png(photo(*size)),
+    "palette": lambda *size: saved_png(photo(*size).quantize(100)),
+    "palette of 4 colours": lambda *size: saved_png(photo(*size).quantize(4), bits=2),
+    "16 bits, grey": lambda *size: png_16(deep(1, *size), 0),
+    "16 bits, colour": lambda *size: png_16(deep(3, *size), 2),
+    "interlaced": lambda *size: interlaced_16(deep(1, *size)),
+    "alpha": lambda *size: saved_png(photo(*size).convert("RGBA")),
+    "a transparent colour": lambda *size: saved_png(photo(*size), transparency=(9, 9, 9)),
+}
+
+
+@pytest.mark.parametrize("kind", PNGS)
+@pytest.mark.parametrize("steps", PREPARED.values(), ids=PREPARED)
+def test_pngs_are_resized_while_they_are_decoded(steps, kind):
+    for size in (120, 180), (333, 256), (300, 7), (3, 250):
+        content = PNGS[kind](*size)
+        for pipeline in (raw("L"), raw("RGB")):
+            prepared = replace(pipeline, steps=(*steps, *pipeline.steps))
+            assert_same_bits(prepared(content), by_pillow(prepared, content))
 
 
 def test_damage_that_a_crop_cuts_off_is_found(cpp_tensor, tmp_path):
@@ -311,6 +343,41 @@ def test_damage_that_a_crop_cuts_off_is_found(cpp_tensor, tmp_path):
         with pytest.raises(lenet_cpp.BadInput, match="is a damaged JPEG"):
             pipeline(file)
         assert "is a damaged JPEG" in cpp_tensor(pipeline, file)
+
+
+UPPER = Resize(60), CenterCrop((20, 20))
+LAST_ROW = {
+    "of an unknown filter": ("damaged PNG: bad adaptive filter", 8, 2, b"\x09" + bytes(180)),
+    "cut short": ("damaged PNG: Not enough image data", 8, 2, bytes(100)),
+    "of a colour that is not in the palette": ("not in its palette", 8, 3, bytes(60) + b"\3"),
+    "of a sample that needs 13 bits": ("a sample of 4096, which", 16, 0, bytes(119) + b"\x10\0"),
+}
+
+
+@pytest.mark.parametrize("name", LAST_ROW)
+def test_the_last_row_of_a_png_is_checked_though_a_crop_cuts_it_off(name, cpp_tensor, tmp_path):
+    words, depth, colour, last_row = LAST_ROW[name]
+    row_bytes = 60 * depth * (3 if colour == 2 else 1) // 8
+    palette = b"PLTE" + bytes(9) if colour == 3 else b""
+    file = tmp_path / "image.png"
+    file.write_bytes(
+        png(60, 400, depth, colour, bytes(399 * (1 + row_bytes)) + last_row, more=palette)
+    )
+    for steps in (), UPPER:
+        pipeline = replace(raw("RGB"), steps=(*steps, *raw("RGB").steps), depth=12)
+        with pytest.raises(lenet_cpp.BadInput, match=words):
+            pipeline(file)
+        assert words in cpp_tensor(pipeline, file)
+
+
+@pytest.mark.parametrize("kind", PNGS)
+def test_a_png_that_is_cut_short_is_refused(kind):
+    content = PNGS[kind](400, 60)
+    upper = replace(raw("RGB"), steps=(*UPPER, *raw("RGB").steps))
+    for end in (60, len(content) // 2, len(content) - 100, len(content) - 13, len(content) - 1):
+        for pipeline in (raw("RGB"), upper):
+            with pytest.raises(lenet_cpp.BadInput, match="is a damaged PNG: it is cut short"):
+                pipeline(content[:end])
 
 
 def chunk(kind, content):

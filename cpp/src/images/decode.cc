@@ -120,7 +120,7 @@ Open opener_of(std::string_view bytes) {
     return [](const ImageFile& file) { return refuse_photo(file, "a JPEG", "libjpeg-dev"); };
   }
   if (begins(bytes, "\x89PNG\r\n\x1a\n")) {
-    if constexpr (kHasPng) return open_decoded<decode_png>;
+    if constexpr (kHasPng) return open_png;
     return [](const ImageFile& file) { return refuse_photo(file, "a PNG", "libpng-dev"); };
   }
   if (begins(bytes, "RIFF") && begins(bytes, "WEBP", 8)) {

@@ -106,7 +106,7 @@ class KeptRows {
 /// \throws Error BadInput: damaged, cut short, over the limit of pixels or of scans; Unsupported:
 ///   of a kind that is not read.
 std::unique_ptr<EncodedImage> open_jpeg(const ImageFile& file);
-Image decode_png(const ImageFile& file);
+std::unique_ptr<EncodedImage> open_png(const ImageFile& file);
 Image decode_webp(const ImageFile& file);
 Image decode_bmp(const ImageFile& file);
 
