@@ -428,6 +428,12 @@ def photo_files() -> Files:
         "png_palette_alpha": saved(rgba.quantize(16), "PNG"),
         "png_turned": saved(rgb, "PNG", exif=turned),
         "png_16_bits": png(2, 16, 0, bytes(range(10)), chunk(b"tRNS", b"\x02\x03")),
+        "png_16_bits_colour": png(9, 16, 2, (b"\0" + bytes(range(54))) * 9),
+        "png_2_bits": png(11, 2, 0, b"\0\x1b\xe4\x1b" * 11),
+        "png_last_filter": png(10, 8, 0, bytes(11 * 9) + b"\5" + bytes(10)),
+        "png_last_index": png(
+            10, 8, 3, bytes(11 * 9) + bytes(10) + b"\1", chunk(b"PLTE", b"\1\2\3")
+        ),
         "png_interlaced": png(2, 8, 0, bytes(7), method=1),
         "png_bomb": png(2, 8, 2, bytes(2**22)),  # 2 x 2 pixels that unpack to 4 MiB
         "png_huge": png(20_000, 8, 2, bytes(64)),

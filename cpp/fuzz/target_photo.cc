@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -71,24 +72,53 @@ void check_rows(const ImageFile& file, const Image& image) {
   encoded->finish();
 }
 
+/// Runs a reader. \returns the message of its error; empty when there is none.
+std::string problem_of(const std::function<void()>& read) {
+  std::string problem;
+  accepts({ErrorCode::BadInput, ErrorCode::Unsupported}, [&] {
+    try {
+      read();
+    } catch (const Error& error) {
+      problem = error.what();
+      throw;
+    }
+  });
+  return problem;
+}
+
+void require_sound(const Image& image) {
+  require(image.channels == 1 || image.channels == 3, "an image is grey or RGB");
+  require(image.height >= 1 && image.width >= 1, "an image has pixels");
+  require(image.height * image.width <= kMaxPixels, "no more pixels than allowed");
+  const Shape shape = {image.height, image.width, image.channels};
+  require(image.pixels.size() == element_count(shape), "as many values as the shape says");
+}
+
 }  // namespace
 
 void photo(std::string_view bytes) {
   const std::string file = with_checksums(bytes);
-  accepts({ErrorCode::BadInput, ErrorCode::Unsupported}, [&] {
-    const Image image = decode_bytes(file, "image", kMaxPixels);
-    require(image.channels == 1 || image.channels == 3, "an image is grey or RGB");
-    require(image.height >= 1 && image.width >= 1, "an image has pixels");
-    require(image.height * image.width <= kMaxPixels, "no more pixels than allowed");
-    const Shape shape = {image.height, image.width, image.channels};
-    require(image.pixels.size() == element_count(shape), "as many values as the shape says");
-    check_rows({file, "image", kMaxPixels}, image);
+  for (const int depth : {16, 12}) {
+    Image image;
+    bool is_dark = false;
+    const std::string problem = problem_of([&] {
+      image = decode_bytes(file, "image", kMaxPixels, depth, &is_dark);
+      require_sound(image);
+    });
+    if (problem.empty()) check_rows({file, "image", kMaxPixels, depth}, image);
     for (const ImagePipeline& pipeline : pipelines()) {
-      const auto encoded = open_image({file, "image", kMaxPixels});
-      require(pipeline.prepare(*encoded).pixels == pipeline.prepare(image).pixels,
+      Image prepared;
+      bool seems_dark = false;
+      const std::string same = problem_of([&] {
+        prepared = pipeline.prepare(*open_image({file, "image", kMaxPixels, depth, &seems_dark}));
+      });
+      require(same == problem, "the same error, whether all is decoded at once or row by row");
+      if (!problem.empty()) continue;
+      require(prepared.pixels == pipeline.prepare(image).pixels,
               "the same pixels, whether they are resized before or after all are decoded");
+      require(seems_dark == is_dark, "as dark, whether all is decoded at once or row by row");
     }
-  });
+  }
 }
 
 }  // namespace lenet::fuzz
