@@ -86,6 +86,8 @@ Image decode_webp(const ImageFile& file) {
   // The first frame of an animation may be smaller than the picture: the rest stays 0.
   const std::size_t begin = static_cast<std::size_t>(frame.y_offset) * row_values +
                             static_cast<std::size_t>(frame.x_offset * image.channels);
+  // libwebp takes no buffer that is smaller than the frame, so that decoding row by row would save
+  // no memory.
   config.output.colorspace = has_alpha ? MODE_RGBA : MODE_RGB;
   config.output.is_external_memory = 1;
   config.output.u.RGBA = {image.pixels.data() + begin, static_cast<int>(row_values),
