@@ -290,25 +290,36 @@ def test_startup_and_memory(model_dir, program, tmp_path):
         assert done == sorted({*done})
 
 
-def test_photos(program, tmp_path, monkeypatch):
-    """A small one, for which all answer alike; what answers otherwise is refused."""
+@pytest.fixture
+def photo_command(program, tmp_path, monkeypatch):
+    """Measure a small photo with one network."""
     monkeypatch.setattr(photos, "PHOTOS", {"a small one": (320, 240, "jpg")})
+    where = ["--program", program, "--json", tmp_path / "result.json", "--plots", tmp_path]
+    return [*map(str, where), "--quick", "--photos", "--networks", "MobileNetV2"]
+
+
+def test_photos(program, photo_command, tmp_path, monkeypatch):
+    """All answer alike for a small one; what answers otherwise is refused."""
     file = tmp_path / "result.json"
-    where = ["--program", program, "--json", file, "--plots", tmp_path, "--quick"]
-    command = [*map(str, where), "--photos", "--networks", "MobileNetV2"]
-    assert cli.main(command) == 0
+    assert cli.main(photo_command) == 0
     rows = json.loads(file.read_text())["rows"]
-    everybody = {"lenet_classify", "Classifier"}
+    reasons = {}
+    if not program.with_name("lenet_serve").is_file():
+        reasons["lenet_serve"] = "there is no lenet_serve beside lenet_infer_test: build it"
     for rule, hand in photos.BY_HAND.items():
         found = {row["contender"]: row for row in rows if row["rule"] == rule}
-        assert found.keys() == {*everybody, hand}
+        assert found.keys() == {"lenet_classify", "lenet_serve", "Classifier", hand}
+        for name in reasons.keys() & found.keys():
+            row = found.pop(name)
+            assert row["status"] == "unavailable"
+            assert row["reason"].startswith(reasons[name])
         assert {row["status"] for row in found.values()} == {"measured"}
         assert found[hand]["ratio"] == 1
         assert all(row["first_ms"] > row["median_us"] / 1e3 > 0 for row in found.values())
     blue_first = replace(photos.imagenet(library="opencv"), mode="BGR")
     monkeypatch.setattr(photos, "imagenet", lambda **_: blue_first)
     monkeypatch.setattr(photos, "RULES", {"opencv": "opencv"})
-    assert cli.main([*command, "--contenders", "Classifier,cv2*"]) == 1
+    assert cli.main([*photo_command, "--contenders", "Classifier,cv2*"]) == 1
     status = {row["contender"]: row["status"] for row in json.loads(file.read_text())["rows"]}
     assert status == {"Classifier": "measured", "cv2 and onnxruntime": "refused"}
 

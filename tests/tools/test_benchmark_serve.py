@@ -38,7 +38,7 @@ server.serve_forever()
 
 def test_a_server_that_is_ready_later_and_its_children_end(tmp_path):
     with ExitStack() as stack:
-        host = serve._Host(tmp_path, tmp_path, stack)
+        host = serve.Host(tmp_path, tmp_path, stack)
         server = host.start(sys.executable, "-c", SLOW, "{port}", ready="/ready")
         processes = [psutil.Process(server.process)]
         processes += processes[0].children()
@@ -55,7 +55,7 @@ def test_a_server_that_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(serve, "_START_SECONDS", 3600)
     command = (sys.executable, "-c", "import sys; sys.exit(f'no {sys.argv[1]}')", "{port}")
     with ExitStack() as stack, pytest.raises(BackendFailure, match=r"does not serve: no \d+\n"):
-        serve._Host(tmp_path, tmp_path, stack).start(*command)
+        serve.Host(tmp_path, tmp_path, stack).start(*command)
 
 
 def test_another_process_answers():

@@ -50,6 +50,7 @@ class Contender:
             ``onnx``, ``onnx_int8``, ``tflite``, ``tflite_int8``.
         engine: The engine of lenet_cpp and of the C++ program; accelerator and precision are
             theirs, too.
+        rule: The only rule of resizing photos (``photos.RULES``) that it follows; None for any.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Contender:
     engine: str = "paddle"
     accelerator: str = ""
     precision: str = "fp32"
+    rule: str | None = None
 
     @property
     def group(self) -> str:
@@ -146,9 +148,16 @@ CONTENDERS = (
 _PHOTO_ENGINES = Path(__file__).with_name("photo_engines.py")
 PHOTO_CONTENDERS = (
     Contender("lenet_classify", None, engine="native"),
+    Contender("lenet_serve", None, engine="native"),
     Contender("Classifier", f"{_PHOTO_ENGINES}:classifier", engine="native"),
-    Contender("cv2 and onnxruntime", f"{_PHOTO_ENGINES}:opencv", ("cv2", *_ONNXRUNTIME), "onnx"),
-    Contender("Pillow and onnxruntime", f"{_PHOTO_ENGINES}:pillow", ("PIL", *_ONNXRUNTIME), "onnx"),
+    Contender(
+        *("cv2 and onnxruntime", f"{_PHOTO_ENGINES}:opencv", ("cv2", *_ONNXRUNTIME), "onnx"),
+        rule="opencv",
+    ),
+    Contender(
+        *("Pillow and onnxruntime", f"{_PHOTO_ENGINES}:pillow", ("PIL", *_ONNXRUNTIME), "onnx"),
+        rule="pillow",
+    ),
 )
 """Who classifies photos."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
+import tempfile
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.worker import call
 from lenet_cpp.data.images import imagenet
 from lenet_cpp.errors import BackendFailure, Error
 from lenet_cpp.inference.program import call_program
+from lenet_cpp.verify.files import find_models
 from tools.benchmark import machine
+from tools.benchmark.child import block, resident
+from tools.benchmark.serve import Host
 from tools.benchmark.subject import failure, prepare, subjects
 from tools.benchmark.summary import block_of, summarize
 from tools.benchmark.turns import CHILD, pinned
@@ -44,6 +51,8 @@ RULES = {"opencv": "opencv", "pillow": None}
 """The ``library`` of ``images.imagenet`` that makes a description of each rule."""
 BY_HAND = {"opencv": "cv2 and onnxruntime", "pillow": "Pillow and onnxruntime"}
 """The contender that the others are compared with, for each rule."""
+_INFER = "/v2/models/photo/infer?classification=1"
+_ANSWER_SECONDS = 60
 _TOLERANCE = 1e-3
 _WARM_SECONDS = 0.2
 
@@ -69,7 +78,7 @@ class Row:
         model: What the contender's process gets.
         blocks: The times of each turn.
         first_ms: Of each turn, from the start of the process to the class of the first photo.
-        peak_bytes: Of the process; None of the C++ program.
+        peak_bytes: Of the process; None of lenet_classify.
         answer: The class of the photo, and its probability.
         status: ``unavailable`` or ``refused`` where it cannot be measured, for this ``reason``.
     """
@@ -97,9 +106,15 @@ def run_photos(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
     rows: list[Row] = []
     for subject in subjects(settings):
         files, absent = prepare(contenders, subject, settings.program)
+        for name in (one.name for one in contenders if one.factory is None):
+            if not settings.program.with_name(name).is_file():
+                reason = (
+                    f"there is no {name} beside {settings.program.name}: build it with ./run.sh"
+                )
+                absent[name] = {"status": "unavailable", "reason": reason}
         made = list(_rows(subject, contenders, files, absent))
         for row in made:
-            row.model["classify"] = str(settings.program.with_name("lenet_classify"))
+            row.model["programs"] = str(settings.program.parent)
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in made:
             groups.setdefault((row.names["photo"], row.names["rule"]), []).append(row)
@@ -112,21 +127,30 @@ def run_photos(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
 def _rows(
     subject: Subject, contenders: Sequence[Contender], files: Files, absent: dict[str, Any]
 ) -> Iterator[Row]:
-    described = {}
-    for rule, library in RULES.items():
-        described[rule] = subject.folder / f"{rule}.json"
-        imagenet(library=library).save(described[rule])
+    folders = {rule: _write_folder(subject, rule) for rule in RULES}
     for name, (width, height, suffix) in PHOTOS.items():
         photo = subject.folder / f"{width}.{suffix}"
         write_photo(photo, width, height)
-        for rule, description in described.items():
+        for rule, folder in folders.items():
             for contender in contenders:
-                if contender.name in BY_HAND.values() and contender.name != BY_HAND[rule]:
+                if contender.rule not in {None, rule}:
                     continue
                 names = {"network": subject.name, "photo": name, "rule": rule}
-                model = {"threads": 1, "preprocess": str(description)}
+                model = {"threads": 1, "preprocess": str(folder / PREPROCESS_NAME)}
+                model["folder"] = str(folder)
                 model |= files.get(contender.reads, {})
                 yield Row(names, contender, photo, model, **absent.get(contender.name, {}))
+
+
+def _write_folder(subject: Subject, rule: str) -> Path:
+    """Make a folder of the model and what describes its images by a rule, and return it."""
+    folder = subject.folder / rule
+    folder.mkdir()
+    models = find_models(subject.model_dir)
+    for path in {path for one in models for path in (one.program, one.params) if path is not None}:
+        (folder / f"inference{path.suffix}").symlink_to(path.resolve())
+    imagenet(library=RULES[rule]).save(folder / PREPROCESS_NAME)
+    return folder
 
 
 def _measure(group: list[Row], settings: Settings, order: random.Random, doing: str) -> None:
@@ -152,7 +176,8 @@ def _take_turn(row: Row, settings: Settings, doing: str, *, count: int = 0) -> N
     """Start a contender's process, and time photo after photo; ``count`` photos, or for a time."""
     if row.status != "measured":
         return
-    turn = _program_turn if row.contender.factory is None else _python_turn
+    turns = {"lenet_classify": _program_turn, "lenet_serve": _server_turn}
+    turn = turns.get(row.contender.name, _python_turn)
     try:
         with pinned(1):
             turn(row, 0.0 if count else settings.seconds / settings.rounds, doing)
@@ -193,12 +218,42 @@ def _program_turn(row: Row, seconds: float, doing: str) -> None:
     row.blocks.append(block_of([round(1e9 * each)] * more))
 
 
+def _server_turn(row: Row, seconds: float, doing: str) -> None:
+    """Time a client in Python that sends the photo's file to lenet_serve over one connection."""
+    program = Path(row.model["programs"], "lenet_serve")
+    with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder, ExitStack() as stack:
+        host = Host(program, Path(folder), stack)
+        started = time.monotonic()
+        server = host.start(
+            program, f"photo={row.model['folder']}", "--port={port}", "--engine=native"
+        )
+        client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_ANSWER_SECONDS)
+        stack.enter_context(closing(client))
+
+        def run(photo: Path) -> tuple[int, float]:
+            try:
+                client.request("PUT", _INFER, photo.read_bytes())
+                response = client.getresponse()
+                body = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise BackendFailure(f"{doing}: lenet_serve does not answer: {error}") from error
+            if response.status != 200:
+                raise BackendFailure(f"{doing}: lenet_serve answers {response.status}: {body!r}")
+            (best,) = json.loads(body)
+            return best["class"], best["probability"]
+
+        row.answer = run(row.photo)
+        row.first_ms.append(1e3 * (time.monotonic() - started))
+        row.blocks.append(block_of(block(run, row.photo, seconds, min(_WARM_SECONDS, seconds))))
+        row.peak_bytes = max(row.peak_bytes or 0, resident("VmHWM", server.process))
+
+
 def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
     options = {key: row.model[key] for key in ("preprocess", "threads")}
     options |= {"model_file": row.model["program"], "params_file": row.model["params"]}
     options |= {"engine": "native", "format": "json", "topk": 1}
     said = call_program(
-        Path(row.model["classify"]),
+        Path(row.model["programs"], "lenet_classify"),
         *(f"--{key}={value}" for key, value in options.items()),
         *[str(row.photo)] * count,
     )
@@ -211,7 +266,7 @@ def _summary(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
     if row.status != "measured":
         return found | {"status": row.status, "reason": row.reason}
     found |= {"status": "measured", **summarize(row.blocks), "peak_bytes": row.peak_bytes}
-    if row.contender.factory is None:  # it tells no single times
+    if row.contender.name == "lenet_classify":  # it tells no single times
         found |= {"p90_us": None, "p99_us": None}
     found["first_ms"] = float(np.median(row.first_ms))
     hand = [

@@ -112,10 +112,14 @@ class _Server:
         return sum(int(task.read_text("ascii").split()[0]) for task in tasks) / 1e9
 
 
-class _Host:
+class Host:
     """Starts servers, which end with it."""
 
     def __init__(self, program: Path, folder: Path, stack: ExitStack) -> None:
+        """Write what servers say to a folder, and end them with ``stack``.
+
+        The programs are those beside ``program``.
+        """
         self._http_load, self._folder = program.with_name("http_load"), folder
         self._enter = stack.enter_context
         self.lenet_serve = program.with_name("lenet_serve")
@@ -179,7 +183,7 @@ def run_serve(settings: Settings, _: Sequence[Contender]) -> Row:
         parts = (_network, partial(_turns, connections=1), partial(_turns, connections=_MANY))
         for part in (*parts, _idle, _long_run):
             with ExitStack() as stack:
-                host = _Host(settings.program, Path(folder), stack)
+                host = Host(settings.program, Path(folder), stack)
                 found = part(settings, host, Path(folder), absent)
                 result["cells"] = [*result.get("cells", ()), *found.pop("cells", ())]
                 result |= found
@@ -200,7 +204,7 @@ def _absent_peers() -> dict[str, str]:
     return absent
 
 
-def _start_peer(host: _Host, name: str, model: str, folder: Path) -> _Server:
+def _start_peer(host: Host, name: str, model: str, folder: Path) -> _Server:
     if name in _UNDER_UVICORN:
         app = (f"--workers={len(os.sched_getaffinity(0))}", "--port={port}")
         return host.start(
@@ -280,7 +284,7 @@ def _ask(client: http.client.HTTPConnection, path: str, message: tuple[bytes, Ro
 
 
 def _start_all(
-    settings: Settings, host: _Host, folder: Path, absent: Row
+    settings: Settings, host: Host, folder: Path, absent: Row
 ) -> dict[Key, tuple[_Server, Path]]:
     """Start the servers, check them, and write the requests."""
     model, cores = str(settings.model_dir), len(os.sched_getaffinity(0))
@@ -319,7 +323,7 @@ def _start_all(
     return there
 
 
-def _turns(settings: Settings, host: _Host, folder: Path, absent: Row, connections: int) -> Row:
+def _turns(settings: Settings, host: Host, folder: Path, absent: Row, connections: int) -> Row:
     """Have all take turns, in an order drawn anew for each round.
 
     One connection has client and server on one processor, so that neither has to wake up.
@@ -360,7 +364,7 @@ def _cell(key: Key, turns: dict[Key, list[Row]]) -> Row:
     return cell
 
 
-def _idle(settings: Settings, host: _Host, *_: object) -> Row:
+def _idle(settings: Settings, host: Host, *_: object) -> Row:
     """Watch a server that nobody asks, with a connection that is kept."""
     server = host.start(host.lenet_serve, settings.model_dir, "--port={port}")
     with socket.create_connection(("127.0.0.1", server.port)):
@@ -371,7 +375,7 @@ def _idle(settings: Settings, host: _Host, *_: object) -> Row:
     return {"idle": share}
 
 
-def _network(settings: Settings, host: _Host, folder: Path, _: Row) -> Row:
+def _network(settings: Settings, host: Host, folder: Path, _: Row) -> Row:
     """Run a large network in process and over HTTP; ask for the health beside others.
 
     Blocks of runs in process and of requests over one connection take turns: one by one, each would
@@ -414,7 +418,7 @@ def _network(settings: Settings, host: _Host, folder: Path, _: Row) -> Row:
     return {"network": {"network": subject.name, **row, "more_ms": more, "beside": beside}}
 
 
-def _long_run(settings: Settings, host: _Host, folder: Path, _: Row) -> Row:
+def _long_run(settings: Settings, host: Host, folder: Path, _: Row) -> Row:
     """Send requests of all kinds, wrong ones among them, on connections that come and go.
 
     Those for the model were written for the turns before. Of two programs it is the static one:
