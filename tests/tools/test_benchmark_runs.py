@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import lenet_cpp
+from lenet_cpp.errors import BackendFailure
 from processor import HAS_VNNI
 from snippets import printed_by, run_command
 from tools.benchmark import cli, engines, lifetime, photos, speed, subject
-from tools.benchmark.contenders import BASELINE, CONTENDERS, Contender, choose
+from tools.benchmark.contenders import BASELINE, CONTENDERS, PADDLEX, Contender, choose
 from tools.benchmark.lenet import MULTIPLY_ADDS
 from tools.benchmark.subject import Settings, lenet_subject, prepare
 from tools.benchmark.summary import assess, block_of
@@ -23,6 +24,7 @@ from tools.benchmark.turns import Turn
 
 NATIVE = "lenet_cpp/native"
 PROGRAM = "program/native"
+PADDLEX_ROWS = {"PaddleX", "PaddleX/one thread"}
 # As torchvision counts them, of images of 224 x 224; 512 x 1000 of these in the last layer. All
 # else goes with the area, which is 49 times that of 32 x 32.
 RESNET18_OF_32 = (1_814_073_344 - 512_000) // 49 + 512_000
@@ -300,15 +302,17 @@ def photo_command(program, tmp_path, monkeypatch):
 
 def test_photos(program, photo_command, tmp_path, monkeypatch):
     """All answer alike for a small one; what answers otherwise is refused."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "without environments"))
     file = tmp_path / "result.json"
     assert cli.main(photo_command) == 0
     rows = json.loads(file.read_text())["rows"]
-    reasons = {}
+    reasons = dict.fromkeys(PADDLEX_ROWS, "PaddleX 3.7.2 is not installed: scripts/benchmark.py --")
     if not program.with_name("lenet_serve").is_file():
         reasons["lenet_serve"] = "there is no lenet_serve beside lenet_infer_test: build it"
     for rule, hand in photos.BY_HAND.items():
         found = {row["contender"]: row for row in rows if row["rule"] == rule}
-        assert found.keys() == {"lenet_classify", "lenet_serve", "Classifier", hand}
+        others = PADDLEX_ROWS if rule == "opencv" else set()
+        assert found.keys() == {"lenet_classify", "lenet_serve", "Classifier", hand, *others}
         for name in reasons.keys() & found.keys():
             row = found.pop(name)
             assert row["status"] == "unavailable"
@@ -322,6 +326,38 @@ def test_photos(program, photo_command, tmp_path, monkeypatch):
     assert cli.main([*photo_command, "--contenders", "Classifier,cv2*"]) == 1
     status = {row["contender"]: row["status"] for row in json.loads(file.read_text())["rows"]}
     assert status == {"Classifier": "measured", "cv2 and onnxruntime": "refused"}
+
+
+@pytest.mark.nightly
+def test_photos_of_paddlex(photo_command, tmp_path, monkeypatch):
+    """It answers as the others do; with another description it is refused."""
+    try:
+        PADDLEX.make(sys.executable)
+    except BackendFailure as error:
+        pytest.skip(f"the environment of PaddleX cannot be made: {error}")
+    monkeypatch.setattr(photos, "RULES", {"opencv": "opencv"})
+    command = [*photo_command, "--contenders", "Classifier,PaddleX"]
+    darker = photos.INFERENCE_YML.replace("mean: [0.485,", "mean: [0.985,")
+    for text, status, code in ((photos.INFERENCE_YML, "measured", 0), (darker, "refused", 1)):
+        monkeypatch.setattr(photos, "INFERENCE_YML", text)
+        assert cli.main(command) == code
+        result = json.loads((tmp_path / "result.json").read_text())
+        found = {row["contender"]: row["status"] for row in result["rows"]}
+        assert found == {"Classifier": "measured", **dict.fromkeys(PADDLEX_ROWS, status)}
+        assert result["versions"]["paddlex"] == "3.7.2"
+
+
+def test_the_environment_of_paddlex_is_made_by_the_command(monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(
+        type(PADDLEX), "make", lambda environment, python: made.append((environment, python))
+    )
+    assert cli.main(["--photos", "--make-environment"]) == 0
+    assert made == [(PADDLEX, sys.executable)]
+    assert capsys.readouterr().out.startswith("PaddleX 3.7.2 is ready: ")
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["--make-environment"])
+    assert "--make-environment goes with --photos" in capsys.readouterr().err
 
 
 @pytest.mark.nightly

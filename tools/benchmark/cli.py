@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +96,8 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
         help="of these contenders only those that compute so"),
     cli.program(help="the C++ program (default: build/lenet_infer_test)"),
     option("--list", is_flag=True, help="show the contenders and what they lack, and end"),
+    option("--make-environment", is_flag=True,
+        help="with --photos: make the environment that PaddleX needs, and end"),
 )  # fmt: skip
 @cli.option_group("How",
     option("--batch-sizes", type=cli.Several(cli.COUNT),
@@ -155,6 +158,8 @@ def main(**given: Any) -> int:
     if len(modes) > 1:
         raise click.UsageError(f"--{modes[0]} and --{modes[1]} are two measurements")
     mode = modes[0] if modes else "networks" if options.networks else "speed"
+    if options.make_environment and mode != "photos":
+        raise click.UsageError("--make-environment goes with --photos")
     goes = _MODES[mode][2]
     for name in sorted({name for _, _, names in _MODES.values() for name in names} - {*goes}):
         if getattr(options, name) is not None:
@@ -195,6 +200,10 @@ def _measure(options: SimpleNamespace, mode: str) -> int:
             network_reference(network, settings.image_size)
         for one in chosen:
             print(one.name + (f": {reason}" if (reason := one.missing()) else ""))
+        return 0
+    if options.make_environment:
+        for environment in dict.fromkeys(one.environment for one in chosen if one.environment):
+            print(f"{environment.title} is ready: {environment.make(sys.executable)}")
         return 0
     if mode == "compare":
         a, b = map(Path, options.compare)

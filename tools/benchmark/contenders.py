@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.errors import BadInput
+from lenet_cpp.quantize.environments import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,18 @@ _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_
 # Where the package is not called as the module.
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "paddle": "paddlepaddle"}
 ENGINES = Path(__file__).with_name("engines.py")
+PADDLEX = Environment(
+    name="paddlex-3.7.2",
+    title="PaddleX 3.7.2",
+    # PaddleX asks for this OpenCV and for PDFium in its extras, which bring much more.
+    requirements=(
+        *("paddlex==3.7.2", "opencv-contrib-python==4.10.0.84", "paddlepaddle==3.3.1"),
+        *("pypdfium2", "setuptools<81"),
+    ),
+    # PaddleX itself is not imported: it would make a folder in the user's home.
+    trial="import cv2, paddle, pypdfium2",
+    remedy="it needs the network, 1.5 GB of space, and Python 3.13 at most",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ class Contender:
             ``onnx``, ``onnx_int8``, ``tflite``, ``tflite_int8``.
         engine: The engine of lenet_cpp and of the C++ program; accelerator and precision are
             theirs, too.
+        environment: The environment that it runs in; None for ours.
         rule: The only rule of resizing photos (``photos.RULES``) that it follows; None for any.
     """
 
@@ -60,6 +74,7 @@ class Contender:
     engine: str = "paddle"
     accelerator: str = ""
     precision: str = "fp32"
+    environment: Environment | None = None
     rule: str | None = None
 
     @property
@@ -83,6 +98,8 @@ class Contender:
             if find_spec(module) is None:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
+        if self.environment is not None and self.environment.find() is None:
+            return f"{self.environment.title} is not installed: {_MAKE}"
         if self.precision == "bf16" and (lacking := sorted(_BF16_FLAGS - processor_flags())):
             return (
                 f"this processor has no {lacking[0]}: bf16 would be imitated, more slowly than"
@@ -103,6 +120,7 @@ def processor_flags() -> frozenset[str]:
     return frozenset(processor().get("flags", "").split())
 
 
+_MAKE = "scripts/benchmark.py --photos --make-environment"
 _ONNXRUNTIME = ("onnxruntime", "onnx")
 # Modules, what is read where the kind is no format, and kinds.
 _PLAIN = ("pdmodel/plain", "pdmodel/onednn", "pdmodel/openvino", "json/plain", "json/onednn")
@@ -146,10 +164,15 @@ CONTENDERS = (
 )
 
 _PHOTO_ENGINES = Path(__file__).with_name("photo_engines.py")
+_PADDLEX = Contender(
+    *("PaddleX", f"{_PHOTO_ENGINES}:paddlex"), reads="json", environment=PADDLEX, rule="opencv"
+)
 PHOTO_CONTENDERS = (
     Contender("lenet_classify", None, engine="native"),
     Contender("lenet_serve", None, engine="native"),
     Contender("Classifier", f"{_PHOTO_ENGINES}:classifier", engine="native"),
+    _PADDLEX,
+    replace(_PADDLEX, name="PaddleX/one thread", factory=f"{_PHOTO_ENGINES}:paddlex_one_thread"),
     Contender(
         *("cv2 and onnxruntime", f"{_PHOTO_ENGINES}:opencv", ("cv2", *_ONNXRUNTIME), "onnx"),
         rule="opencv",

@@ -2,11 +2,15 @@
 
 As in ``engines.py``, each function takes a model and returns what runs: here a function from the
 path of a photo to the number of its class and the probability of that. A model also has
-``preprocess``, the description that the Classifier reads. The others compute the same by hand.
+``preprocess``, the description that the Classifier reads; ``folder``, the folder of the model and
+its description, which also has PaddleX's; and ``cache``, a folder for temporary files. The others
+compute the same by hand.
 """
 
 from __future__ import annotations
 
+import os
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 SHORT_SIDE, CROP = 256, 224
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+# PaddleX knows its own names only. Any classifier's will do: the files decide what runs.
+PADDLEX_MODEL = "ResNet50"
+_MANY = 1_000_000
 
 
 def classifier(model: Model) -> Classify:
@@ -39,6 +46,35 @@ def classifier(model: Model) -> Classify:
     def run(path: str) -> tuple[int, float]:
         result = made(path)
         return result.class_id, result.probability
+
+    return run
+
+
+def paddlex(model: Model) -> Classify:
+    """Run PaddleX with its defaults: oneDNN on ten threads."""
+    return _paddlex(model)
+
+
+def paddlex_one_thread(model: Model) -> Classify:
+    """Run PaddleX with its defaults, but on one thread."""
+    return _paddlex(model, engine_config={"cpu_threads": 1})
+
+
+def _paddlex(model: Model, **options: Any) -> Classify:
+    # The model is local, so PaddleX need not look for servers that have models.
+    os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"
+    os.environ["PADDLE_PDX_CACHE_HOME"] = model["cache"]
+    from paddlex import create_model
+
+    made = create_model(PADDLEX_MODEL, model_dir=model["folder"], **options)
+    # The first answer is checked, so its probability is computed from the logits of all classes.
+    # PaddleX would round a probability of its own to five decimals.
+    counts = chain([_MANY], repeat(1))
+
+    def run(path: str) -> tuple[int, float]:
+        (result,) = made.predict(path, topk=next(counts))
+        logits = result["scores"]
+        return int(result["class_ids"].flat[0]), float(1 / np.exp(logits - logits[0]).sum())
 
     return run
 

@@ -23,6 +23,8 @@ from lenet_cpp.inference.program import call_program
 from lenet_cpp.verify.files import find_models
 from tools.benchmark import machine
 from tools.benchmark.child import block, resident
+from tools.benchmark.contenders import PADDLEX
+from tools.benchmark.photo_engines import PADDLEX_MODEL
 from tools.benchmark.serve import Host
 from tools.benchmark.subject import failure, prepare, subjects
 from tools.benchmark.summary import block_of, summarize
@@ -51,6 +53,27 @@ RULES = {"opencv": "opencv", "pillow": None}
 """The ``library`` of ``images.imagenet`` that makes a description of each rule."""
 BY_HAND = {"opencv": "cv2 and onnxruntime", "pillow": "Pillow and onnxruntime"}
 """The contender that the others are compared with, for each rule."""
+# As PaddleClas writes it for PaddleX. The rule of resizing is that of OpenCV.
+INFERENCE_YML = f"""\
+Global:
+  model_name: {PADDLEX_MODEL}
+PreProcess:
+  transform_ops:
+  - ResizeImage:
+      resize_short: 256
+  - CropImage:
+      size: 224
+  - NormalizeImage:
+      channel_num: 3
+      mean: [0.485, 0.456, 0.406]
+      order: ''
+      scale: 0.00392156862745098
+      std: [0.229, 0.224, 0.225]
+  - ToCHWImage: null
+PostProcess:
+  Topk:
+    topk: 1
+"""
 _INFER = "/v2/models/photo/infer?classification=1"
 _ANSWER_SECONDS = 60
 _TOLERANCE = 1e-3
@@ -102,7 +125,10 @@ def run_photos(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
     0.1 % of its; one that does not is not timed.
     """
     order = random.Random(settings.seed)
-    result = {"kind": "photos", **machine.describe(settings, "opencv-python-headless", "pillow")}
+    about = machine.describe(settings, "opencv-python-headless", "pillow")
+    if any(one.environment == PADDLEX and not one.missing() for one in contenders):
+        about["versions"] |= dict(one.split("==") for one in PADDLEX.requirements[:2])
+    result = {"kind": "photos", **about}
     rows: list[Row] = []
     for subject in subjects(settings):
         files, absent = prepare(contenders, subject, settings.program)
@@ -137,7 +163,7 @@ def _rows(
                     continue
                 names = {"network": subject.name, "photo": name, "rule": rule}
                 model = {"threads": 1, "preprocess": str(folder / PREPROCESS_NAME)}
-                model["folder"] = str(folder)
+                model |= {"folder": str(folder), "cache": str(subject.folder)}
                 model |= files.get(contender.reads, {})
                 yield Row(names, contender, photo, model, **absent.get(contender.name, {}))
 
@@ -150,6 +176,8 @@ def _write_folder(subject: Subject, rule: str) -> Path:
     for path in {path for one in models for path in (one.program, one.params) if path is not None}:
         (folder / f"inference{path.suffix}").symlink_to(path.resolve())
     imagenet(library=RULES[rule]).save(folder / PREPROCESS_NAME)
+    if rule == "opencv":
+        (folder / "inference.yml").write_text(INFERENCE_YML, encoding="utf-8")
     return folder
 
 
@@ -193,8 +221,11 @@ def _python_turn(row: Row, seconds: float, doing: str) -> None:
         "path": str(row.photo),
     }
     given |= {"seconds": seconds, "warmup": min(_WARM_SECONDS, seconds)}
+    environment = row.contender.environment
+    python = None if environment is None else environment.find()
     started = time.monotonic()
-    found = call(f"{CHILD}:photo", given, doing=f"{row.contender.name}, {doing}").result
+    what = f"{row.contender.name}, {doing}"
+    found = call(f"{CHILD}:photo", given, doing=what, python=python).result
     row.first_ms.append(1e3 * (found["done"] - started))
     row.answer = tuple(found["answer"])
     row.blocks.append(block_of(found["ns"]))
