@@ -82,6 +82,32 @@ def test_marks_are_filled(clone, mark, expected):
     assert filled(clone, mark) == expected
 
 
+def test_photos_have_a_column_for_each_contender(clone):
+    """A contender with one rule has no time in the rows of the other."""
+
+    def row(contender, rule, milliseconds, status="measured"):
+        names = {"network": "MobileNetV2", "photo": "a photo", "rule": rule}
+        of = {"contender": contender, "status": status, "ratio": 0.5, "first_ms": 300.0}
+        return names | of | {"median_us": 1e3 * milliseconds}
+
+    rows = [row("Classifier", "opencv", 10), row("PaddleX", "opencv", 30)]
+    rows += [
+        row("lenet_serve", "opencv", 9, "unavailable"),
+        row("cv2 and onnxruntime", "opencv", 20),
+    ]
+    rows += [row("Classifier", "pillow", 11), row("Pillow and onnxruntime", "pillow", 22)]
+    (clone / "docs" / "results" / "photos.json").write_text(json.dumps({"rows": rows}))
+    header, _, *lines = filled(clone, "photos.json photos MobileNetV2").split("\n")[1:-1]
+    assert header == (
+        "| photo | by hand with | `Classifier` | `PaddleX` | by hand | `Classifier` / by hand"
+        " | first photo, `Classifier` | first photo, `PaddleX` | first photo, by hand |"
+    )
+    assert lines == [
+        "| a photo | cv2 and onnxruntime | 10.0 | 30.0 | 20.0 | 0.50 | 300 | 300 | 300 |",
+        "| a photo | Pillow and onnxruntime | 11.0 | - | 22.0 | 0.50 | 300 | - | 300 |",
+    ]
+
+
 def test_the_picture(clone):
     assert write_pages(clone) == [clone / PICTURE]
     picture = ET.parse(clone / PICTURE).getroot()

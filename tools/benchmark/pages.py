@@ -297,16 +297,23 @@ def _photos(result: Row, network: str) -> str:
     for row in result["rows"]:
         if row["network"] == network and row["status"] == "measured":
             places.setdefault((row["photo"], row["rule"]), {})[row["contender"]] = row
+    there = dict.fromkeys(name for by in places.values() for name in by)
+    others = [name for name in there if name not in BY_HAND.values()]
+    started = [name for name in ("Classifier", "PaddleX") if name in others]
     rows = []
     for (photo, _), by in places.items():
         hand = next(row for name, row in by.items() if name in BY_HAND.values())
-        own = [by["lenet_classify"], by["Classifier"]]
-        times = [_number(row["median_us"] / 1e3) for row in (*own, hand)]
-        firsts = [_number(row["first_ms"]) for row in (own[1], hand)]
-        rows.append([photo, hand["contender"], *times, f"{own[1]['ratio']:.2f}", *firsts])
-    header = ["photo", "by hand with", "`lenet_classify`", "`Classifier`", "by hand"]
-    header += ["`Classifier` / by hand", "first photo, `Classifier`", "first photo, by hand"]
-    return _table(header, rows)
+        times = [_cell(by.get(name), "median_us", 1e-3) for name in others]
+        firsts = [_cell(by.get(name), "first_ms") for name in started]
+        row = [photo, hand["contender"], *times, _cell(hand, "median_us", 1e-3)]
+        rows.append([*row, f"{by['Classifier']['ratio']:.2f}", *firsts, _cell(hand, "first_ms")])
+    header = ["photo", "by hand with", *(f"`{name}`" for name in others), "by hand"]
+    header += ["`Classifier` / by hand", *(f"first photo, `{name}`" for name in started)]
+    return _table([*header, "first photo, by hand"], rows)
+
+
+def _cell(row: Row | None, key: str, scale: float = 1.0) -> str:
+    return "-" if row is None else _number(scale * row[key])
 
 
 _PARTS: dict[str, Callable[..., str]] = {
