@@ -255,10 +255,21 @@ Classified classify(const ClassifyOptions& options) {
   };
   bool warned = false;  // of the first dark image; the report has all
   const std::size_t threads = std::max(1U, std::thread::hardware_concurrency());
-  while (results.size() < files.size()) {
-    const std::size_t begin = results.size();
+  // A model that runs on all processors is slower while others decode.
+  const bool has_idle = options.config.threads < static_cast<int>(threads);
+  const std::launch when = has_idle ? std::launch::async : std::launch::deferred;
+  const auto read_next = [&](std::size_t begin) {
     const std::size_t count = std::min(files.size() - begin, 4 * threads);
-    for (Prepared& image : read_images(pipeline, &files[begin], count, threads)) {
+    return std::async(when, [&pipeline, names = files.data() + begin, count, threads] {
+      return read_images(pipeline, names, count, threads);
+    });
+  };
+  auto next = read_next(0);
+  while (results.size() < files.size()) {
+    std::vector<Prepared> read = next.get();
+    const std::size_t end = results.size() + read.size();
+    if (end < files.size()) next = read_next(end);
+    for (Prepared& image : read) {
       const std::string name = files[results.size()].text();
       ImageResult& result = results.emplace_back(ImageResult{name, {}, ""});
       if (image.is_dark) {
