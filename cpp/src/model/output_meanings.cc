@@ -331,8 +331,8 @@ class Outputs {
 
   std::int64_t count_classes(const Numbers& numbers) const {
     const Value& all = value(numbers.source);
-    const std::size_t count = std::count_if(all.shape.begin(), all.shape.end(),
-                                            [](std::int64_t size) { return size > 1; });
+    const std::ptrdiff_t count = std::count_if(all.shape.begin(), all.shape.end(),
+                                               [](std::int64_t size) { return size > 1; });
     const bool known = all.has_shape && all.shape.size() > 1 && all.shape.back() > 1 && count <= 3;
     return known ? all.shape.back() : 0;
   }
