@@ -10,7 +10,7 @@
 
 namespace pybind11::detail {
 
-/// To an array that owns the tensor's values.
+/// Gives Python an array that owns the tensor's values.
 template <>
 struct type_caster<lenet::Tensor> {
   static constexpr auto name = const_name("numpy.ndarray");

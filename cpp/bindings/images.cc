@@ -31,7 +31,7 @@ PixelFormat format_of(std::int64_t channels, bool is_reversed) {
 
 constexpr const char* kUnnamed = "the image";
 
-/// Pixels where they lie. Rows may be apart, and the channels may run backwards, as in
+/// Views pixels where they lie. Rows may be apart, and the channels may run backwards, as in
 /// `picture[..., ::-1]`; nothing for pixels that lie otherwise.
 /// \param pixels uint8 [height, width, 1, 3 or 4], of which none is empty
 std::optional<ImageView> view_of_pixels(const py::array& pixels) {

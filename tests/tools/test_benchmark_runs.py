@@ -334,7 +334,8 @@ def test_photos_of_paddlex(photo_command, tmp_path, monkeypatch):
     try:
         PADDLEX.make(sys.executable)
     except BackendFailure as error:
-        pytest.skip(f"the environment of PaddleX cannot be made: {error}")
+        # It is 1.4 GB of another project's packages, which no machine without a network has.
+        pytest.skip(f"PaddleX's environment (1.4 GB, from the network) cannot be made: {error}")
     monkeypatch.setattr(photos, "RULES", {"opencv": "opencv"})
     command = [*photo_command, "--contenders", "Classifier,PaddleX"]
     darker = photos.INFERENCE_YML.replace("mean: [0.485,", "mean: [0.985,")

@@ -41,8 +41,11 @@ PADDLEX = Environment(
     title="PaddleX 3.7.2",
     # PaddleX asks for this OpenCV and for PDFium in its extras, which bring much more.
     requirements=(
-        *("paddlex==3.7.2", "opencv-contrib-python==4.10.0.84", "paddlepaddle==3.3.1"),
-        *("pypdfium2", "setuptools<81"),
+        "paddlex==3.7.2",
+        "opencv-contrib-python==4.10.0.84",
+        "paddlepaddle==3.3.1",
+        "pypdfium2",
+        "setuptools<81",
     ),
     # PaddleX itself is not imported: it would make a folder in the user's home.
     trial="import cv2, paddle, pypdfium2",
@@ -165,7 +168,7 @@ CONTENDERS = (
 
 _PHOTO_ENGINES = Path(__file__).with_name("photo_engines.py")
 _PADDLEX = Contender(
-    *("PaddleX", f"{_PHOTO_ENGINES}:paddlex"), reads="json", environment=PADDLEX, rule="opencv"
+    "PaddleX", f"{_PHOTO_ENGINES}:paddlex", reads="json", environment=PADDLEX, rule="opencv"
 )
 PHOTO_CONTENDERS = (
     Contender("lenet_classify", None, engine="native"),
@@ -174,11 +177,17 @@ PHOTO_CONTENDERS = (
     _PADDLEX,
     replace(_PADDLEX, name="PaddleX/one thread", factory=f"{_PHOTO_ENGINES}:paddlex_one_thread"),
     Contender(
-        *("cv2 and onnxruntime", f"{_PHOTO_ENGINES}:opencv", ("cv2", *_ONNXRUNTIME), "onnx"),
+        "cv2 and onnxruntime",
+        f"{_PHOTO_ENGINES}:opencv",
+        ("cv2", *_ONNXRUNTIME),
+        "onnx",
         rule="opencv",
     ),
     Contender(
-        *("Pillow and onnxruntime", f"{_PHOTO_ENGINES}:pillow", ("PIL", *_ONNXRUNTIME), "onnx"),
+        "Pillow and onnxruntime",
+        f"{_PHOTO_ENGINES}:pillow",
+        ("PIL", *_ONNXRUNTIME),
+        "onnx",
         rule="pillow",
     ),
 )

@@ -122,7 +122,7 @@ def says_the_same(folder: Path, x: Any, expected: Any, framework: Framework) -> 
     """
     try:
         answer = framework.run_file(folder, x)
-    except Exception:  # noqa: BLE001 - engines raise any type, and a refusal is no other answer
+    except Exception:  # noqa: BLE001 - engines raise any type; a file that is refused has no other answer
         return True
     return answer.shape == expected.shape and np.allclose(answer, expected, 1e-3, 1e-3)
 

@@ -262,8 +262,8 @@ class Decoder {
     call([this] {
       png_set_read_fn(png_, this, read_bytes);
       png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // ours is on the pixels
-      // Of the chunks that can be left out, only transparency changes pixels; a wrong checksum
-      // anywhere is an error.
+      // Unknown chunks change no pixels and are not kept; a wrong checksum is an error in every
+      // chunk, also in one that may be left out.
       png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
       png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
       png_read_info(png_, info_);

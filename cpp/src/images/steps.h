@@ -12,14 +12,14 @@
 
 namespace lenet {
 
-/// Without pixels yet, but with room for them.
+/// Makes an image that has room for its pixels and none of them yet.
 inline Image empty_image(std::int64_t height, std::int64_t width, std::int64_t channels) {
   Image image{{}, height, width, channels};
   image.pixels.reserve(static_cast<std::size_t>(height * width * channels));
   return image;
 }
 
-/// Of zeros, to be written in any order.
+/// Makes an image of zeros, whose pixels can be written in any order.
 inline Image filled_image(std::int64_t height, std::int64_t width, std::int64_t channels) {
   Image image{{}, height, width, channels};
   image.pixels.resize(static_cast<std::size_t>(height * width * channels));

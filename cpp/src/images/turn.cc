@@ -13,8 +13,8 @@ struct Walk {
   std::int64_t to_next_column;
 };
 
-/// Copies the pixels on a walk. Tiles, as a walk along columns touches another line of the cache
-/// with each pixel.
+/// Copies the pixels on a walk. It goes by tiles, because a walk along columns touches another line
+/// of the cache with each pixel.
 template <int kChannels>
 void copy_along(const Walk& walk, Image& result) {
   constexpr std::int64_t kTile = 64;
