@@ -57,6 +57,14 @@ std::unique_ptr<Op> make_op(const FloatLayer& source) {
     case LayerKind::Softmax:
     case LayerKind::Reduce:
       return make_axis_op(source);
+    case LayerKind::MatMul:
+      return make_matmul(source);
+    case LayerKind::Broadcast:
+      return make_broadcast(source);
+    case LayerKind::Normalize:
+      return make_normalize(source);
+    case LayerKind::Constant:
+      return make_constant(source);
     default:
       return make_elementwise(source);
   }
@@ -249,7 +257,8 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
     const Lowered& step = lowered_[s];
     const Layer& layer = network.layers[step.layer];
     // Or else they are added up channel by channel, and pixel by pixel of each.
-    const bool by_vectors = !planar_taps_[layer.inputs[0]] && !splits_vectors(network, layer);
+    const bool by_vectors = layer.kind == LayerKind::Convolution &&
+                            !planar_taps_[layer.inputs[0]] && !splits_vectors(network, layer);
     FloatLayer source{kernels_,
                       bf16_,
                       interleaved_,

@@ -8,8 +8,9 @@ WeightView Layer::view_weights() const {
   WeightView view = stored;
   if (stored.data != nullptr && !weight_scales.empty()) view.scales = weight_scales.data();
   if (stored.data != nullptr || weights.empty()) return view;
-  return {reinterpret_cast<const char*>(weights.data()), weights.size(),
-          weights.size() / bias.size()};
+  const std::size_t outputs =
+      kind == LayerKind::MatMul ? static_cast<std::size_t>(product.columns) : bias.size();
+  return {reinterpret_cast<const char*>(weights.data()), weights.size(), weights.size() / outputs};
 }
 
 Links::Links(const Network& network)
@@ -45,8 +46,9 @@ void require_tensor_memory(double bytes) {
 
 double bytes_of(const Layer& layer) {
   const std::size_t scales = layer.integers.empty() ? 0 : layer.weight_scales.size();
-  const std::size_t floats =
-      layer.view_weights().count + layer.bias.size() + layer.scale.size() + scales;
+  std::size_t floats = layer.view_weights().count + layer.bias.size() + layer.scale.size() +
+                       layer.numbers.size() + scales;
+  for (const BroadcastOperand& operand : layer.operands) floats += operand.numbers.size();
   std::size_t moved = layer.channels.size() * sizeof(ChannelSource);
   for (const Box& box : layer.boxes) moved += sizeof(box) + box.loops.size() * sizeof(Box::Loop);
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
@@ -101,6 +103,10 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
 }
 
 double multiply_adds(const Network& network, const Layer& layer) {
+  if (layer.kind == LayerKind::MatMul) {
+    const Product& of = layer.product;
+    return static_cast<double>(of.count() * of.rows) * static_cast<double>(of.sums * of.columns);
+  }
   if (layer.kind != LayerKind::Convolution) return 0;
   const TensorShape& shape = network.tensors[layer.output];
   return static_cast<double>(layer.view_weights().count + layer.integers.size()) *

@@ -3,6 +3,7 @@
 /// the Graph. Made by read_network.h, simplified, compiled for a processor by program.h.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -45,24 +46,29 @@ enum class LayerKind {
   Divide,
   Maximum,
   Minimum,
-  PRelu,     ///< of the negative values of each channel: x * scale
-  Concat,    ///< of all channels of its inputs
-  Channels,  ///< of its inputs, in any order
-  Copy,      ///< of boxes of values
-  View,      ///< the same values in another shape
-  Convert,   ///< the same values in another layout; see separate_layouts
-  Softmax,   ///< along an axis
-  Reduce,    ///< of an axis to one value
-  Quantize,  ///< rounded to integer multiples of a step
-  Flatten,   ///< the same values, which may be rounded another way; only before round_as_onednn
-  Identity   ///< the same values; only before drop_identities
+  PRelu,      ///< of the negative values of each channel: x * scale
+  Concat,     ///< of all channels of its inputs
+  Channels,   ///< of its inputs, in any order
+  Copy,       ///< of boxes of values
+  View,       ///< the same values in another shape
+  Convert,    ///< the same values in another layout; see separate_layouts
+  Softmax,    ///< along an axis
+  Reduce,     ///< of an axis to one value
+  MatMul,     ///< of matrices: of two tensors, or of a tensor and weights
+  Broadcast,  ///< of two or three operands, each repeated along any axes
+  Normalize,  ///< each row of values by its mean and variance
+  Constant,   ///< numbers of the layer's own
+  Quantize,   ///< rounded to integer multiples of a step
+  Flatten,    ///< the same values, which may be rounded another way; only before round_as_onednn
+  Identity    ///< the same values; only before drop_identities
 };
 
 constexpr const char* to_string(LayerKind kind) noexcept {
   constexpr const char* kNames[] = {
-      "convolution", "pool",    "scale",   "activation", "add",      "subtract", "multiply",
-      "divide",      "maximum", "minimum", "prelu",      "concat",   "channels", "copy",
-      "view",        "convert", "softmax", "reduce",     "quantize", "flatten",  "identity"};
+      "convolution", "pool",     "scale",   "activation", "add",    "subtract",  "multiply",
+      "divide",      "maximum",  "minimum", "prelu",      "concat", "channels",  "copy",
+      "view",        "convert",  "softmax", "reduce",     "matmul", "broadcast", "normalize",
+      "constant",    "quantize", "flatten", "identity"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -105,6 +111,64 @@ enum class ReduceKind { Sum, Mean, Max, Min, Product, L1, L2, SumOfSquares, LogS
 struct Axis {
   std::int64_t count = 1;
   std::int64_t inner = 1;  ///< from a value to the next
+};
+
+/// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
+/// [rows][columns]. What the layer gives has all of them one after the other.
+struct Product {
+  /// Over the matrices, the outermost first: how far the next matrix lies in each operand, in
+  /// values; 0 where one is taken for several.
+  struct Loop {
+    std::int64_t count = 1;
+    std::int64_t first = 0;
+    std::int64_t second = 0;
+  };
+  std::vector<Loop> matrices;
+  std::int64_t rows = 1;
+  std::int64_t sums = 1;
+  std::int64_t columns = 1;
+  bool first_transposed = false;   ///< it lies as [sums][rows]
+  bool second_transposed = false;  ///< it lies as [columns][sums]
+
+  std::int64_t count() const {
+    std::int64_t product = 1;
+    for (const Loop& loop : matrices) product *= loop.count;
+    return product;
+  }
+};
+
+/// What Broadcast computes of its operands.
+enum class BroadcastKind : std::uint8_t {
+  Add,
+  Subtract,
+  Multiply,
+  Divide,
+  Maximum,
+  Minimum,
+  PRelu,  ///< a, of negative a a * b
+  Power,
+  Equal,  ///< this one and those below give 1 for true and 0 for false
+  Less,
+  LessOrEqual,
+  Greater,
+  GreaterOrEqual,
+  And,
+  Or,
+  Xor,
+  Where  ///< b where a is not 0, else c
+};
+
+/// One loop over the values that Broadcast gives, which lie one after the other: how far the next
+/// value of each operand lies; 0 where it is repeated.
+struct BroadcastLoop {
+  std::int64_t count = 1;
+  std::array<std::int64_t, 3> steps = {};
+};
+
+/// An operand of Broadcast: a tensor, or numbers of the layer's own.
+struct BroadcastOperand {
+  std::size_t input = kNone;   ///< by its place among the layer's inputs
+  std::vector<float> numbers;  ///< where there is none
 };
 
 /// Integer multiples of a step, 256 of them: from -128 to 127, or from 0 to 255, or others.
@@ -174,6 +238,17 @@ struct Layer {
   Axis axis;                            ///< Softmax, Reduce
   ReduceKind reduce = ReduceKind::Sum;
   bool logarithm = false;  ///< Softmax: of its result
+  /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
+  /// has them, [columns][sums], and `bias` has a number for each column; or none.
+  Product product;
+  BroadcastKind broadcast = BroadcastKind::Add;
+  std::vector<BroadcastOperand> operands;  ///< Broadcast: two, of Where three
+  std::vector<BroadcastLoop> loops;        ///< Broadcast, the outermost first
+  std::vector<float> numbers;              ///< Constant
+  /// Normalize: the rows have `axis.count` values side by side. `scale` and `bias` have a number
+  /// for each value of a row, or there are none.
+  float epsilon = 0;
+  bool subtracts_mean = true;  ///< Normalize: else it divides by the root of the mean square
 
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;  ///< the windows share the image out evenly
@@ -281,7 +356,7 @@ struct OutputSource {
 /// Whether a layer reads and gives values in the order of the program.
 inline bool needs_order(const Layer& layer) {
   return layer.kind == LayerKind::Copy || layer.kind == LayerKind::View ||
-         layer.kind == LayerKind::Softmax || layer.kind == LayerKind::Reduce;
+         (layer.kind >= LayerKind::Softmax && layer.kind <= LayerKind::Constant);
 }
 
 /// Whether a layer is a softmax of a whole image that only gives outputs: it is no step of a

@@ -51,7 +51,7 @@ class Verifier {
   const TensorShape& output() const { return network_.tensors[layer_->output]; }
 
   void verify_layer() const {
-    require(!layer_->inputs.empty(), "takes nothing");
+    require(!layer_->inputs.empty() || layer_->kind == LayerKind::Constant, "takes nothing");
     switch (layer_->kind) {
       case LayerKind::Convolution:
         return verify_convolution();
@@ -79,6 +79,15 @@ class Verifier {
       case LayerKind::Softmax:
         verify_axis();
         return verify_same_values();
+      case LayerKind::MatMul:
+        return verify_product();
+      case LayerKind::Broadcast:
+        return verify_broadcast();
+      case LayerKind::Normalize:
+        return verify_normalize();
+      case LayerKind::Constant:
+        return require(static_cast<std::int64_t>(layer_->numbers.size()) == output().values(),
+                       "has another number of values than it gives");
       case LayerKind::Activate:
       case LayerKind::View:
       case LayerKind::Convert:
@@ -166,6 +175,57 @@ class Verifier {
     const Axis& axis = layer_->axis;
     require(axis.count > 0 && axis.inner > 0 && input().values() % (axis.count * axis.inner) == 0,
             "has an axis that does not divide its values");
+  }
+
+  void verify_product() const {
+    const Product& of = layer_->product;
+    require(of.count() > 0 && of.rows > 0 && of.sums > 0 && of.columns > 0, "has empty matrices");
+    require(of.count() * of.rows * of.columns == output().values(),
+            "gives another number of values than its output has");
+    std::int64_t first = of.rows * of.sums;
+    std::int64_t second = of.sums * of.columns;
+    for (const Product::Loop& loop : of.matrices) {
+      require(loop.first >= 0 && loop.second >= 0, "reads values that there are not");
+      first += (loop.count - 1) * loop.first;
+      second += (loop.count - 1) * loop.second;
+    }
+    require(first <= input().values(), "reads values that there are not");
+    const bool weighs = layer_->inputs.size() == 1;
+    const std::int64_t given =
+        weighs ? static_cast<std::int64_t>(layer_->view_weights().count) : input(1).values();
+    require(second <= given, "reads weights that there are not");
+    require(layer_->bias.empty() || static_cast<std::int64_t>(layer_->bias.size()) == of.columns,
+            "has another number of biases");
+  }
+
+  void verify_broadcast() const {
+    const std::size_t operands = layer_->broadcast == BroadcastKind::Where ? 3 : 2;
+    require(layer_->operands.size() == operands, "has another number of operands");
+    std::int64_t values = 1;
+    for (const BroadcastLoop& loop : layer_->loops) values *= loop.count;
+    require(values == output().values(), "gives another number of values than its output has");
+    for (std::size_t i = 0; i < operands; ++i) {
+      const BroadcastOperand& operand = layer_->operands[i];
+      const std::int64_t given = operand.input == kNone
+                                     ? static_cast<std::int64_t>(operand.numbers.size())
+                                     : input(operand.input).values();
+      std::int64_t last = 0;
+      for (const BroadcastLoop& loop : layer_->loops) {
+        require(loop.count > 0 && loop.steps[i] >= 0, "reads values that there are not");
+        last += (loop.count - 1) * loop.steps[i];
+      }
+      require(last < given, "reads values that there are not");
+    }
+  }
+
+  void verify_normalize() const {
+    verify_axis();
+    verify_same_values();
+    require(layer_->axis.inner == 1, "normalizes values that do not lie side by side");
+    for (const std::vector<float>* numbers : {&layer_->scale, &layer_->bias}) {
+      require(numbers->empty() || static_cast<std::int64_t>(numbers->size()) == layer_->axis.count,
+              "has numbers for another number of values");
+    }
   }
 
   void require(bool condition, const char* what) const {
