@@ -641,8 +641,8 @@ TEST_CASE("models that do not fit themselves") {
   for (const auto& one : cases) {
     CHECK_ERROR(BadModel, one.text, network_of(model_of(one.nodes, one.tensors)));
   }
-  CHECK_ERROR(Unsupported, "a constant that is repeated for each image (Expand",
-              network_of(model_of("Shape x -> s; Expand k s -> t; Add x t -> y", "k[1]=1")));
+  CHECK(network_of(model_of("Shape x -> s; Expand k s -> t; Add x t -> y", "k[1]=1"))
+            .layers.size() == 1);
   CHECK_ERROR(Unsupported, "not positive",
               network_of(model_of("BatchNormalization x k k k k -> y", "k[1]=-1")));
   const auto relu = [](const char* values) { return onnx_model(onnx_graph(kRelu, "", values)); };
@@ -673,6 +673,7 @@ TEST_CASE("models that do not fit themselves") {
 TEST_CASE("what the native engine has not, by operator and name") {
   const char* const each = "but of each image";
   const char* const mixes = "mixes images";
+  const char* const first = "first axis is not that of the images";
   const char* const none = "takes no number of images that was tried: ";
   const char* const empty = "tensor without values";
   const struct {
@@ -683,8 +684,6 @@ TEST_CASE("what the native engine has not, by operator and name") {
   } cases[] = {
       {mixes, "Pad x -> y | pads=[1,0,0,0,0,0,0,0]", "", 7},
       {empty, "Slice x a b -> y", "a[1]i=1 b[1]i=3"},
-      {mixes, "Slice x a b -> y", "a[1]i=0 b[1]i=9"},
-      {mixes, "Slice x a b -> y", "a[1]i=0 b[1]i=2000"},
       {none, "Split x -> y z"},
       {mixes, "Gather x a -> y", "a[1]i=0"},
       {"without values", "Slice x a b c -> y", "a[1]i=5 b[1]i=9 c[1]i=3"},
@@ -696,7 +695,6 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"(ConstantOfShape", "ConstantOfShape s -> z; Add x z -> y", "s[3]i=5,4,4"},
       {"no kernel for this operator (Hardmax, which gives 'y')", "Hardmax x -> y"},
       {"no kernel for this operator (Unknown, which gives 'y')", "Unknown x -> y"},
-      {"this operator (LayerNormalization", "LayerNormalization x k -> y", "k[4]", 17},
       {"stash_type", "LayerNormalization x k -> y | stash_type=16", "k[4]", 17},
       {"such a policy or mode", "Resize x _ s -> y | keep_aspect_ratio_policy=not_larger",
        "s[4]=1,1,2,1", 18},
@@ -707,14 +705,14 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"a second output", "MaxPool x -> z indices | kernel_shape=[1,1]; Add z indices -> y"},
       {"operator set 6; ", "Relu x -> y", "", 6},
       {"operator set 29", "Relu x -> y", "", 29},
-      {mixes, "Reshape x s -> y", "s[2]i=1,-1"},
-      {mixes, "Reshape x s -> y", "s[2]i=-1,8"},
+      {first, "Reshape x s -> y", "s[2]i=1,-1"},
+      {first, "Reshape x s -> y", "s[2]i=-1,8"},
       {none, "Reshape x s -> y", "s[2]i=-1,32"},
-      {each, "Reshape x s -> y", "s[2]i=16,-1"},
-      {mixes, "Reshape x s -> y", "s[1]i=-1"},
+      {mixes, "Reshape x s -> y", "s[2]i=16,-1"},
+      {first, "Reshape x s -> y", "s[1]i=-1"},
       {none, "Reshape x s -> y", "s[3]i=0,-1,3"},
       {mixes, "Softmax x -> y | axis=0"},
-      {"tensors of such different shapes", "GlobalMaxPool x -> p; Flatten p -> f; Add x f -> y"},
+      {mixes, "GlobalMaxPool x -> p; Flatten p -> f; Add x f -> y"},
       {mixes, "Add x k -> y", "k[4,1,1,1]=1,2,3,4"},
       {"filter is no parameter", "Conv x x -> y"},
       {mixes, "Concat x x -> y | axis=0"},
@@ -733,7 +731,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"such dilations (Conv", "Conv x w -> y | auto_pad=SAME_UPPER dilations=[2,2]",
        "w[1,1,2,2]=1,2,3,4"},
       {each, "Flatten x -> y | axis=9223372036854775807"},
-      {mixes, "Flatten x -> y | axis=0"},
+      {first, "Flatten x -> y | axis=0"},
       // Of one number for each image, axis 0 counts from the front.
       {each, "GlobalMaxPool x -> p; Squeeze p a -> s; Flatten s -> y | axis=0", "a[3]i=1,2,3"},
       {mixes, "ReduceMean x -> y | axes=[0]"},

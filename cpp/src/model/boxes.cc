@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -21,32 +20,28 @@ void each_place(const std::vector<Box::Loop>& loops, std::size_t at, std::int64_
   }
 }
 
-/// A slice of the images that ends here or beyond has all of them.
-constexpr std::int64_t kMaxBatch = std::numeric_limits<std::int32_t>::max();
-
 /// Reads one operator.
 class BoxReader {
  public:
-  BoxReader(const OperatorView& op, bool of_constants) : op_(op), first_(of_constants ? 0 : 1) {}
+  explicit BoxReader(const OperatorView& op) : op_(op) {}
 
   std::vector<Boxes> transposed() const {
-    const Shape& shape = shape_of();
+    const Shape shape = shape_of();
     Integers reversed(shape.size());
     std::iota(reversed.rbegin(), reversed.rend(), 0);
     const Integers order = op_.integers("perm", reversed);
     const Integers steps = steps_of(shape);
     Integers from;
     for (const std::int64_t given : order) from.push_back(steps[op_.axis(given, shape.size())]);
-    keep_images(first_ == 0 || op_.axis(order[0], shape.size()) == 0);
-    const Shape to = image_of(op_.declared("Out").shape);
-    return {{box_of(to, image_of(from), steps_of(to))}};
+    const Shape to = image_of(op_.declared("Out"));
+    return {{box_of(to, from, steps_of(to))}};
   }
 
   /// With constant bounds; of ONNX backwards too.
   std::vector<Boxes> sliced() const {
     Shape shape = shape_of();
-    const Integers starts = op_.integers("starts");
-    const Integers ends = op_.integers("ends");
+    const Integers starts = bounds("starts");
+    const Integers ends = bounds("ends");
     Integers axes(starts.size());
     std::iota(axes.begin(), axes.end(), 0);
     axes = op_.integers("axes", axes);
@@ -55,33 +50,29 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const std::size_t axis = op_.axis(axes[i], shape.size());
-      if (axis < first_ && shape[axis] == kUnknown) {
-        keep_images(starts[i] == 0 && ends[i] >= kMaxBatch && strides[i] == 1);
-        continue;
-      }
+      if (axis == op_.in("X").images.axis) continue;  // all images stay
+      op_.supports(starts[i] != kOpen && ends[i] != kOpen, "kernel for a slice that is computed");
       const auto [begin, count, step] = strided_slice(starts[i], ends[i], strides[i], shape[axis]);
-      keep_images(axis >= first_ || (count == shape[axis] && step == 1));
       shape[axis] = count;
       first += begin * from[axis];
       from[axis] *= step;
     }
-    const Shape to = image_of(shape);
-    Box box = box_of(to, image_of(from), steps_of(to));
+    Box box = box_of(shape, from, steps_of(shape));
     box.from = first;
     return {{box}};
   }
 
   /// Also unbind, whose parts are one of the axis each.
   std::vector<Boxes> split() const {
-    const Shape shape = image_of(shape_of());
-    const std::size_t axis = axis_of(shape_of().size());
-    const bool unbinds = op_.declared("Out").shape.size() < shape_of().size();
+    const Shape shape = shape_of();
+    const std::size_t axis = axis_of(shape.size());
+    const bool unbinds = op_.declared("Out").shape.size() < shape.size();
     const Integers from = steps_of(shape);
     std::vector<Boxes> outputs;
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
       Shape part = shape;
-      part[axis] = unbinds ? 1 : image_of(op_.declared("Out", i).shape)[axis];
+      part[axis] = unbinds ? 1 : image_of(op_.declared("Out", i))[axis];
       Box box = box_of(part, from, steps_of(part));
       box.from = first * from[axis];
       first += part[axis];
@@ -92,14 +83,17 @@ class BoxReader {
 
   /// Also stack, which adds the axis.
   std::vector<Boxes> joined() const {
-    const Shape& whole = op_.declared("Out").shape;
+    const Shape whole = image_of(op_.declared("Out"));
     const std::size_t axis = axis_of(whole.size());
-    const Integers to = image_of(steps_of(whole));
+    const Integers to = steps_of(whole);
     Boxes boxes;
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.count("X"); ++i) {
-      Shape part = image_of(op_.in("X", i).shape);
+      Shape part = image_of(op_.in("X", i));
       if (part.size() < to.size()) part.insert(part.begin() + static_cast<int>(axis), 1);
+      for (std::size_t k = 0; k < part.size(); ++k) {
+        op_.supports(k == axis || part[k] == whole[k], "kernel for a constant of several images");
+      }
       Box box = box_of(part, steps_of(part), to);
       box.input = i;
       box.to = first * to[axis];
@@ -111,17 +105,17 @@ class BoxReader {
 
   /// Each value several times: in the place of one (expand), or all one after the other (tile).
   std::vector<Boxes> repeated() const {
-    const Shape& from = shape_of();
-    const Shape& to = op_.declared("Out").shape;
-    keep_images(first_ == 0 || (from.size() == to.size() && fits(from[0], to[0])));
-    return {{repeated_box(image_of(from), image_of(to))}};
+    return {{repeated_box(shape_of(), image_of(op_.declared("Out")))}};
   }
 
   /// Parts of one axis, in any order.
   std::vector<Boxes> gathered() const {
-    const Shape shape = image_of(shape_of());
-    const std::size_t axis = axis_of(shape_of().size());
-    const Integers places = op_.integers("Indices");
+    const Shape shape = shape_of();
+    const std::size_t axis = axis_of(shape.size());
+    const Value& indices = op_.in("Indices");
+    op_.supports(is_known(indices) && !has_open(indices), "kernel for places that are computed");
+    Integers places(count_values(indices));
+    for (std::size_t i = 0; i < places.size(); ++i) places[i] = number_as<std::int64_t>(indices, i);
     const std::int64_t inner = product(shape, axis + 1, shape.size());
     const std::int64_t outer = product(shape, 0, axis);
     const auto count = static_cast<std::int64_t>(places.size());
@@ -139,14 +133,12 @@ class BoxReader {
 
   /// Up to three parts of each axis: before the values, they, and behind them.
   std::vector<Boxes> padded() const {
-    op_.supports(first_ == 1, "kernel that pads a constant");
-    const Shape& shape = shape_of();
+    const Shape shape = shape_of();
     const Paddings paddings = read_paddings(op_);
-    keep_images(paddings.before[0] == 0 && paddings.behind[0] == 0);
     const Integers from = steps_of(shape);
-    const Integers to = steps_of(op_.declared("Out").shape);
+    const Integers to = steps_of(image_of(op_.declared("Out")));
     Boxes boxes(1);
-    for (std::size_t i = 1; i < shape.size(); ++i) {
+    for (std::size_t i = 0; i < shape.size(); ++i) {
       const std::int64_t size = shape[i];
       const std::int64_t before = std::max<std::int64_t>(paddings.before[i], 0);
       const std::int64_t behind = std::max<std::int64_t>(paddings.behind[i], 0);
@@ -181,13 +173,12 @@ class BoxReader {
   }
 
   std::vector<Boxes> flipped() const {
-    const Shape shape = image_of(shape_of());
+    const Shape shape = shape_of();
     Integers from = steps_of(shape);
     std::int64_t first = 0;
-    for (const std::size_t axis : distinct_axes(op_, op_.integers("axis"), shape.size() + first_)) {
-      keep_images(axis >= first_);
-      first += (shape[axis - first_] - 1) * from[axis - first_];
-      from[axis - first_] *= -1;
+    for (const std::size_t axis : distinct_axes(op_, op_.integers("axis"), shape.size())) {
+      first += (shape[axis] - 1) * from[axis];
+      from[axis] *= -1;
     }
     Box box = box_of(shape, from, steps_of(shape));
     box.from = first;
@@ -195,21 +186,15 @@ class BoxReader {
   }
 
  private:
-  const Shape& shape_of() const { return op_.in("X").shape; }
-  void keep_images(bool keeps) const { op_.supports(keeps, "operator that mixes images"); }
-  /// Without that of the images.
-  std::size_t axis_of(std::size_t rank) const {
-    const std::size_t axis = op_.axis(op_.integer("axis", 0), rank);
-    keep_images(axis >= first_);
-    return axis - first_;
+  Shape shape_of() const { return image_of(op_.in("X")); }
+  /// Of a slice. Those of the images may depend on their number.
+  Integers bounds(std::string_view name) const {
+    const auto list = op_.has(name) ? op_.list(name) : std::nullopt;
+    return list ? *list : op_.integers(name);
   }
-  /// A shape without the number of images, which constants do not have.
-  Shape image_of(const Shape& shape) const {
-    return {shape.begin() + static_cast<std::ptrdiff_t>(first_), shape.end()};
-  }
+  std::size_t axis_of(std::size_t rank) const { return op_.axis(op_.integer("axis", 0), rank); }
 
   const OperatorView& op_;
-  std::size_t first_;  ///< axis that is moved
 };
 
 struct Kind {
@@ -285,8 +270,8 @@ Box repeated_box(Shape from, const Shape& to) {
 
 bool moves_values(std::string_view kind) { return find_kind(kind) != nullptr; }
 
-std::vector<Boxes> read_boxes(const OperatorView& op, bool of_constants) {
-  return (BoxReader(op, of_constants).*find_kind(op.kind())->read)();
+std::vector<Boxes> read_boxes(const OperatorView& op) {
+  return (BoxReader(op).*find_kind(op.kind())->read)();
 }
 
 }  // namespace lenet

@@ -66,10 +66,9 @@ bool moves_values(std::string_view kind);
 using Boxes = std::vector<Box>;
 
 /// What an operator that moves_values copies: a list of boxes for each of its outputs, whose shapes
-/// the check has set.
-/// \param of_constants whether its inputs are constants, of which the first axis is moved like any
-///   other; else it is that of the images, and the boxes are of one image
-/// \throws Error Unsupported: it mixes images, or what it moves is not fixed
-std::vector<Boxes> read_boxes(const OperatorView& op, bool of_constants);
+/// the check has set. The boxes are of one image, or of a value that is the same for all.
+/// \pre the operator does not mix images
+/// \throws Error Unsupported: what it moves is not fixed
+std::vector<Boxes> read_boxes(const OperatorView& op);
 
 }  // namespace lenet

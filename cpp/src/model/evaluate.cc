@@ -312,7 +312,7 @@ class Evaluator {
   const Value* known(std::string_view name, std::size_t index = 0) const {
     return index < op_.count(name) ? known_(name, index) : nullptr;
   }
-  const Shape& result() const { return op_.declared("Out").shape; }
+  Shape result() const { return image_of(op_.declared("Out")); }
   std::size_t count() const {
     return static_cast<std::size_t>(product(result(), 0, result().size()));
   }
@@ -354,7 +354,7 @@ class Evaluator {
     std::vector<Contents> outputs;
     bool empty = false;
     for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
-      const Shape& shape = op_.declared("Out", i).shape;
+      const Shape shape = image_of(op_.declared("Out", i));
       const std::int64_t count = product(shape, 0, shape.size());
       if (count < 0 || !reserve_(static_cast<std::size_t>(count) * size)) return std::nullopt;
       empty = empty || count == 0;
@@ -372,7 +372,7 @@ class Evaluator {
       }
       from.push_back(inputs[i]->data_dtype == dtype ? inputs[i]->data.data() : converted[i].data());
     }
-    const std::vector<Boxes> boxes = read_boxes(op_, true);
+    const std::vector<Boxes> boxes = read_boxes(op_);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       char* const to = outputs[i].bytes.data();
       for (const Box& box : boxes[i]) {

@@ -35,6 +35,16 @@ enum class Dialect {
 
 inline constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
+/// Where a value has the images of a batch: [64 * N, 49, C] has 64 entries of each on axis 0, and
+/// [T, N, C] one on axis 1.
+struct Images {
+  /// The axis whose size depends on their number. kNone: the value is the same for any number, or
+  /// the program is for one image, which is the whole value.
+  std::size_t axis = kNone;
+  std::int64_t per_image = 1;  ///< entries that one image has; 0: not a whole number
+  std::int64_t before = 1;     ///< the axis is [before][images][per_image / before]
+};
+
 /// A tensor.
 struct Value {
   std::string name;
@@ -51,9 +61,17 @@ struct Value {
   /// The contents of a parameter, and by the check those that a program fixes; little-endian and at
   /// any address, as long as the Model lives. Null: not known.
   std::string_view data;
+  Images images;  ///< set by the check
   /// The first operator that gives it, by index into Graph::operators; set by link_values.
   std::size_t producer = kNone;
 };
+
+/// The shape that a value has for one image.
+inline Shape image_of(const Value& value) {
+  Shape shape = value.shape;
+  if (value.images.axis != kNone) shape.at(value.images.axis) = value.images.per_image;
+  return shape;
+}
 
 /// The type that the file says.
 inline int declared_dtype(const Value& value) {
@@ -203,6 +221,9 @@ struct Operator {
   Arguments inputs;
   Arguments outputs;
   Attributes attributes;
+  /// One image's result depends on the others, or may do so. Set by the check; engines that compute
+  /// image by image refuse it.
+  bool mixes_images = false;
 
   /// The type for messages, without the `1.` of PIR.
   std::string_view plain_type() const {
@@ -232,11 +253,7 @@ struct Graph {
   /// "float16" or "bfloat16", which the program computes in; else empty. Set by the check, for
   /// which such values are float32 ones.
   std::string_view half;
-  /// An operator that gives a size which is neither fixed nor the number of images, such as 64
-  /// times that; set by the check. Engines that compute image by image refuse. kNone: there is
-  /// none.
-  std::size_t mixes_images = kNone;
-  /// Some operator computes one image's result of several: a batch is not to be cut into pieces.
+  /// Some operator mixes_images: a batch is not to be cut into pieces.
   bool joins_images = false;
   bool loops = false;        ///< has a `while`, which may never end
   double multiply_adds = 0;  ///< for one image; 0: not known, such as of open sizes

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "model/evaluate.h"
+#include "model/images.h"
 #include "model/rules/rules.h"
 
 namespace lenet {
@@ -46,6 +47,7 @@ class ShapeInference {
     }
     if (!input.empty() && input[0] == kUnknown) return infer_for_numbers();
     infer();
+    find_images(graph_, path_, input.empty() ? kUnknown : input[0]);
   }
 
  private:
@@ -188,51 +190,15 @@ class ShapeInference {
       require_when_run(taken);
     }
     images_ = 1;
-    for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
-      if (rules_[i] != nullptr) graph_.joins_images |= joins_images(graph_.operators[i]);
-    }
-  }
-
-  /// Whether an image's result depends on the others: no dimension has the images any more, or an
-  /// operator goes along it.
-  bool joins_images(const Operator& op) const {
-    // They decide for all images together.
-    if (has_word("If While Branch Choice", op.kind)) return true;
-    const auto is_open = [&](std::size_t index) {
-      const Shape& shape = graph_.values[index].shape;
-      return std::find(shape.begin(), shape.end(), kUnknown) != shape.end();
-    };
-    std::size_t given = kNone;  // its last input of all images
-    std::size_t count = 0;
-    each_value(op.inputs, [&](std::size_t index) {
-      if (is_open(index)) given = index;
-      count += is_known(graph_.values[index]) ? 0 : 1;
-    });
-    if (given == kNone || op.outputs.empty() || has_word("Shape Size Fetch", op.kind)) return false;
-    bool kept = false;
-    each_value(op.outputs, [&](std::size_t index) { kept = kept || is_open(index); });
-    if (!kept) return true;
-    const auto is = [&](std::string_view flag) { return op.attributes.count(flag) > 0; };
-    if (is("along_x")) given = op.inputs.at("X")[0];
-    const Shape& shape = graph_.values[given].shape;
-    if (is("by_image")) return shape[0] != kUnknown;
-    if (is("by_column")) return shape[1] != kUnknown;
-    if (is("anywhere")) return true;
-    const auto* axis = op.attribute<std::int64_t>("axis");
-    // Of others two tensors meet at an axis.
-    if ((count > 1 && !is("along_x")) || axis == nullptr) return false;
-    const auto rank = static_cast<std::int64_t>(shape.size());
-    const std::int64_t at = *axis < 0 ? *axis + rank : *axis;  // a Flatten's may be the rank
-    if (at < 0 || at >= rank) return false;
-    const auto from = shape.begin() + at;
-    const auto to = is("to_end") ? shape.end() : from + 1;
-    return std::find(from, to, kUnknown) != to;
+    find_images(graph_, path_, graph_.values[graph_.inputs[0]].shape[0]);
+    for (const Operator& op : graph_.operators) graph_.joins_images |= op.mixes_images;
   }
 
   void infer_for(std::int64_t images) {
     auto declared = declared_.begin();
     each_given([&](std::size_t, Value& value) {
       std::tie(value.shape, value.dtype, value.has_shape) = *declared++;
+      value.images = {};
       value.data = {};
     });
     images_ = std::max<std::int64_t>(images, 1);
@@ -365,9 +331,10 @@ class ShapeInference {
         graph_.joins_images = true;
       }
       linear_ &= (second[i] - first[i]) * (many - one) == (size - first[i]) * (two - one);
-      if (first[i] != one || second[i] != two || size != many) {
-        graph_.mixes_images = std::min(graph_.mixes_images, value.producer);
-      }
+      const std::int64_t of_one = first[i] / one;
+      const bool whole =
+          first[i] == of_one * one && second[i] == of_one * two && size == of_one * many;
+      value.images = {i, whole ? of_one : 0, 1};
       size = kUnknown;
     }
   }

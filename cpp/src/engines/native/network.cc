@@ -1,5 +1,8 @@
 #include "engines/native/network.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "lenet/error.h"
 
 namespace lenet::native {
@@ -52,6 +55,14 @@ double bytes_of(const Layer& layer) {
   std::size_t moved = layer.channels.size() * sizeof(ChannelSource);
   for (const Box& box : layer.boxes) moved += sizeof(box) + box.loops.size() * sizeof(Box::Loop);
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
+}
+
+bool is_alike(const Layer& layer) {
+  const auto alike = [](const std::vector<float>& numbers) {
+    return std::adjacent_find(numbers.begin(), numbers.end(), std::not_equal_to<>()) ==
+           numbers.end();
+  };
+  return alike(layer.scale) && alike(layer.bias);
 }
 
 bool keeps_zero(const Activation& activation) {

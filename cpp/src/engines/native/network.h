@@ -340,6 +340,9 @@ inline bool is_bound(const Activation& activation) {
          (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
 }
 
+/// Whether a layer has the same numbers for all channels, or none.
+bool is_alike(const Layer& layer);
+
 /// Whether it gives 0 for 0.
 bool keeps_zero(const Activation& activation);
 

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engines/native/network.h"
@@ -19,6 +21,10 @@
 #include "model/rules/support.h"
 
 namespace lenet::native {
+
+/// Numbers repeated along a shape, as repeated_box has both.
+std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Shape& from,
+                                    const Shape& to);
 
 /// Reads one graph, operator by operator, of every dialect. Errors as of read_network().
 class NetworkReader {
@@ -93,14 +99,24 @@ class NetworkReader {
   void fold(std::size_t at);
   /// \throws Error BadModel: it is not finite, where that is checked
   void require_finite(const Value& constant, const std::string& name) const;
+  /// The same, and that it has as many numbers as its shape says.
+  void require_whole(const Value& constant, const std::string& name) const;
+  /// The numbers of a constant of any type, as float32.
+  std::vector<float> numbers(const std::string& name, std::size_t index);
   /// An input that is a constant, with as many numbers as its shape says.
   const Value& float_constant(const std::string& name);
   std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const;
   bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
+  /// The sizes that an input has for one image. An axis of the images keeps its place.
+  Shape sizes(const std::string& name, std::size_t index = 0) const {
+    return image_of(graph_.values[value(name, index)]);
+  }
+  /// The same of what the operator gives.
+  Shape given_sizes(std::size_t index = 0) const { return image_of(graph_.values[given(index)]); }
   /// Whether an input is to the program what it is here.
   bool has_channels(const std::string& name) const {
-    return shape_of(tensor(name)) == image_shape(shape(name));
+    return shape_of(tensor(name)) == image_shape(sizes(name));
   }
   /// An input in the shape that it has in the program, whatever it was before.
   std::size_t shaped(const std::string& name);
@@ -108,25 +124,29 @@ class NetworkReader {
   std::size_t with_channels(const std::string& name);
   /// The same of an image in two dimensions.
   std::size_t image(const std::string& name) {
-    require(shape(name).size() == 4, "kernel but for images in two dimensions");
+    require(sizes(name).size() == 4 && has_image_axis(name),
+            "kernel but for images in two dimensions");
     return shaped(name);
+  }
+  /// Whether the first axis of an input is that of the images alone.
+  bool has_image_axis(const std::string& name) const {
+    return has_image_axis(graph_.values[value(name)]);
+  }
+  static bool has_image_axis(const Value& value) {
+    const Shape sizes = image_of(value);
+    const bool first = value.images.axis == 0 || value.images.axis == kNone;
+    return first && !sizes.empty() && sizes[0] == 1;
   }
   /// A tensor in another shape.
   std::size_t add_view(std::size_t from, const TensorShape& to);
   /// Adds a layer that gives a tensor which the graph does not have.
   Layer& add_layer(LayerKind kind, std::size_t input, const TensorShape& shape, std::string name);
   const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
-  /// The shape for one image of what the program declares.
-  TensorShape image_shape(const Shape& shape) const;
-  void require_images(const Shape& shape) const {
-    require(!shape.empty() && (shape[0] == kUnknown || shape[0] == images()),
-            "operator that mixes images");
-  }
+  /// The shape that a tensor of such sizes for one image has here.
+  TensorShape image_shape(const Shape& sizes) const;
   /// Checks that a tensor has as many values of an image as shape inference found for its value.
   /// \throws Error BackendFailure: the numbers differ, which is a fault of this reader
   void require_declared_values(std::size_t value) const;
-  /// The number of images that the program is for; -1 for any.
-  std::int64_t images() const { return network_.input_spec.shape[0]; }
   /// Adds a layer for what the operator gives.
   Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index = 0);
   Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias);
@@ -158,27 +178,41 @@ class NetworkReader {
   void read_pool();
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
   void read_reduce(ReduceKind kind);
-  /// A product of matrices: of each image's rows with the columns of a constant, or of a constant's
-  /// rows with its columns.
+  /// A product of matrices. Of each image's one row with a constant it is a fully connected layer.
   void read_matmul();
+  /// Any other product: of constants or of what is computed, with any leading dimensions.
+  void read_product();
+  /// \param first the leading sizes of the operands, of the same rank \param of its matrices
+  std::vector<Product::Loop> read_matrices(const Shape& first, const Shape& second,
+                                           const Product& of) const;
   /// Those of Gemm, and its bias.
   void add_factors(Layer& made);
   void read_batch_norm();
+  /// x * scale + bias, with a number for each index of axis 1, wherever the images are.
+  Layer& scale_axis_1(std::vector<float> scale, std::vector<float> bias);
   /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
   /// sum is a convolution, the power a logarithm and its exponential function.
   void read_affine_channel();
   void read_lrn();
   void read_softmax();
+  /// LayerNormalization and RMSNormalization: over the values from an axis on.
+  void read_trailing_norm();
+  /// GroupNormalization and InstanceNormalization: over groups of an image's channels.
+  void read_group_norm();
 
   // ---- read_combinations.cc: two values or more, and constants
 
-  /// \param name the constant: one number, one for each channel, such as [C, 1, 1], or any other
-  ///   that is repeated along the values of an image, which then are channels
+  /// \param name the constant: one number, or one for each channel, such as [C, 1, 1]
   /// \param whole the argument that it is repeated along
-  Operand along(const std::string& name, const std::string& whole);
+  /// \returns nothing where it is another
+  std::optional<Operand> along(const std::string& name, const std::string& whole);
   void read_combination(LayerKind kind);
-  /// An input in the shape of what the operator gives, along which it is repeated.
-  std::size_t repeated(const std::string& name);
+  /// An input by its argument and its place there.
+  using Input = std::pair<std::string, std::size_t>;
+  /// Combines inputs that are repeated along any axes, constants among them.
+  void read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs);
+  void read_comparison(BroadcastKind kind) { read_broadcast(kind, {{"X", 0}, {"Y", 0}}); }
+  void read_where();
   /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
   /// shapes that are the same for one image.
   bool same_shapes(const std::string& name, std::size_t index) const;
@@ -196,6 +230,8 @@ class NetworkReader {
 
   // ---- read_operators.cc: moving values
 
+  /// A tensor that has the numbers of a constant for each image.
+  std::size_t add_constant(const std::string& name, std::size_t index = 0);
   /// Operators that only move values: whole channels where they do.
   void read_moved();
   void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs, std::size_t index);

@@ -11,7 +11,37 @@ namespace lenet::native {
 
 namespace {
 
-/// As repeated_box has the shapes.
+/// What broadcasts as a layer that combines tensors of the same shape does.
+BroadcastKind broadcast_of(LayerKind kind) {
+  return static_cast<BroadcastKind>(static_cast<int>(kind) - static_cast<int>(LayerKind::Add));
+}
+
+/// Loops over the values of a shape, along which operands of as many dimensions are repeated where
+/// they have the size 1.
+std::vector<BroadcastLoop> broadcast_loops(const Shape& to, const std::vector<Shape>& operands) {
+  std::vector<BroadcastLoop> loops;
+  std::vector<Integers> steps;
+  for (const Shape& operand : operands) steps.push_back(steps_of(operand));
+  for (std::size_t axis = 0; axis < to.size(); ++axis) {
+    if (to[axis] == 1) continue;
+    BroadcastLoop loop{to[axis]};
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      loop.steps[i] = operands[i][axis] == 1 ? 0 : steps[i][axis];
+    }
+    const auto joins = [&](std::size_t i) {
+      return loops.back().steps[i] == loop.steps[i] * loop.count;
+    };
+    if (!loops.empty() && joins(0) && joins(1) && joins(2)) {
+      loops.back() = {loops.back().count * loop.count, loop.steps};
+    } else {
+      loops.push_back(loop);
+    }
+  }
+  return loops;
+}
+
+}  // namespace
+
 std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Shape& from,
                                     const Shape& to) {
   std::vector<float> made(static_cast<std::size_t>(product(to, 0, to.size())));
@@ -21,44 +51,37 @@ std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Sha
   return made;
 }
 
-}  // namespace
-
-NetworkReader::Operand NetworkReader::along(const std::string& name, const std::string& whole) {
+std::optional<NetworkReader::Operand> NetworkReader::along(const std::string& name,
+                                                           const std::string& whole) {
   const Value& found = float_constant(name);
-  const Shape& from = shape(whole);
-  const Shape& to = graph_.values[given()].shape;
-  require(found.shape.size() <= from.size(), "operator that mixes images");
-  const Shape sizes = aligned(found.shape, from.size(), view_->integer("axis", -1));
-  require(sizes[0] == 1, "operator that mixes images");
-  const bool repeats = std::equal(from.begin() + 1, from.end(), to.begin() + 1, to.end());
+  const Shape from = sizes(whole);
+  const Shape to = given_sizes();
+  if (from != to || found.shape.size() > to.size()) return std::nullopt;
+  const Shape of_constant = aligned(found.shape, to.size(), view_->integer("axis", -1));
   const auto other_than_1 = [](std::int64_t size) { return size != 1; };
-  if (repeats && std::none_of(sizes.begin(), sizes.end(), other_than_1)) {
+  const auto count = std::count_if(of_constant.begin(), of_constant.end(), other_than_1);
+  if (count == 0) {
     const std::size_t input = tensor(whole);
     const auto channels = static_cast<std::size_t>(shape_of(input).channels);
-    return {input, std::vector<float>(channels, floats(name)[0])};
+    return Operand{input, std::vector<float>(channels, floats(name)[0])};
   }
-  if (repeats && sizes[1] == to[1] && std::none_of(sizes.begin() + 2, sizes.end(), other_than_1)) {
-    return {with_channels(whole), floats(name)};
-  }
-  require(!quantized_, "kernel for this operator in int8");
-  for (std::size_t i = 1; i < sizes.size(); ++i) {
-    require(sizes[i] == 1 || sizes[i] == to[i], "kernel for tensors of such different shapes");
-  }
-  const TensorShape values{image_shape(to).values()};
-  layer_memory_.add(static_cast<double>(values.channels) * sizeof(float));
-  return {add_view(repeats ? tensor(whole) : repeated(whole), values),
-          repeated_numbers(floats(name), image_of(sizes), image_of(to))};
+  const bool of_channels = count == 1 && to.size() > 1 && of_constant[1] == to[1] &&
+                           of_constant[1] != 1 && has_image_axis(whole);
+  if (!of_channels) return std::nullopt;
+  return Operand{with_channels(whole), floats(name)};
 }
 
 void NetworkReader::read_combination(LayerKind kind) {
   require(kind == LayerKind::Add || !follows_onednn_, "kernel for this operator in int8");
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
-    return combine_with_constant(kind, vector, along(vector, whole));
+    if (auto operand = along(vector, whole)) {
+      return combine_with_constant(kind, vector, *std::move(operand));
+    }
+    return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
   }
-  std::size_t a = tensor("X");
-  std::size_t b = tensor("Y");
-  const bool same = same_shapes("Y", 0);
+  const std::size_t a = tensor("X");
+  const std::size_t b = tensor("Y");
   const auto is_vector = [this](std::size_t found) {
     return shape_of(found).height * shape_of(found).width == 1;
   };
@@ -67,31 +90,53 @@ void NetworkReader::read_combination(LayerKind kind) {
       view_->integer("axis", -1) == 0 && shape("X").size() == 4 && shape("Y").size() == 2;
   const bool repeats = has_channels("X") && has_channels("Y") &&
                        (shape("X").size() == shape("Y").size() || channels) &&
+                       has_image_axis("X") && has_image_axis("Y") &&
                        shape_of(a).channels == shape_of(b).channels &&
                        (is_vector(a) || is_vector(b));
-  if (!same && !repeats) {
-    a = repeated("X");
-    b = repeated("Y");
+  if (!same_shapes("Y", 0) && !repeats) {
+    return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
   }
   const TensorShape result = shape_of(is_vector(a) ? b : a);
   layer(kind, {a, b});
   network_.tensors[given()] = result;
 }
 
-std::size_t NetworkReader::repeated(const std::string& name) {
-  const std::size_t from = shaped(name);
-  const Shape& result = graph_.values[given()].shape;
-  const TensorShape to = image_shape(result);
-  if (shape_of(from) == to) return from;
-  require(shape(name).size() == result.size(), "kernel for tensors of such different shapes");
-  return add_copy(repeated_box(image_of(shape(name)), image_of(result)), from, to);
+void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs) {
+  require(!quantized_, "kernel for this operator in int8");
+  const Shape to = given_sizes();
+  std::vector<BroadcastOperand> operands;
+  std::vector<std::size_t> tensors;
+  std::vector<Shape> shapes;
+  for (const auto& [name, index] : inputs) {
+    BroadcastOperand& operand = operands.emplace_back();
+    Shape from = sizes(name, index);
+    if (const Value* const found = constant(name, index)) {
+      from = found->shape;
+      operand.numbers = numbers(name, index);
+    } else {
+      operand.input = tensors.size();
+      tensors.push_back(tensor(name, index));
+    }
+    require(from.size() <= to.size(), "kernel for tensors of such different shapes");
+    const Shape& repeated =
+        shapes.emplace_back(aligned(from, to.size(), view_->integer("axis", -1)));
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      require(repeated[i] == 1 || repeated[i] == to[i],
+              "kernel for tensors of such different shapes");
+    }
+  }
+  Layer& made = layer(LayerKind::Broadcast, std::move(tensors));
+  made.broadcast = kind;
+  made.operands = std::move(operands);
+  made.loops = broadcast_loops(to, shapes);
+}
+
+void NetworkReader::read_where() {
+  read_broadcast(BroadcastKind::Where, {{"Condition", 0}, {"X", 0}, {"Y", 0}});
 }
 
 bool NetworkReader::same_shapes(const std::string& name, std::size_t index) const {
-  const Shape& one = shape("X");
-  const Shape& other = shape(name, index);
-  return std::equal(one.begin() + 1, one.end(), other.begin() + 1, other.end()) &&
-         shape_of(tensor("X")) == shape_of(tensor(name, index));
+  return sizes("X") == sizes(name, index) && shape_of(tensor("X")) == shape_of(tensor(name, index));
 }
 
 void NetworkReader::combine_with_constant(LayerKind kind, const std::string& vector,
@@ -101,7 +146,7 @@ void NetworkReader::combine_with_constant(LayerKind kind, const std::string& vec
   const std::size_t channels = numbers.size();
   if (kind == LayerKind::Maximum || kind == LayerKind::Minimum) {
     const bool one = std::equal(numbers.begin() + 1, numbers.end(), numbers.begin());
-    require(one, "kernel for bounds that are not the same of all channels");
+    if (!one) return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const bool max = kind == LayerKind::Maximum;
     const float bound = numbers[0];
@@ -137,6 +182,13 @@ void NetworkReader::combine_with_constant(LayerKind kind, const std::string& vec
 void NetworkReader::read_several() {
   const std::string_view kind = op_->kind;
   const std::size_t count = view_->count("X");
+  const BroadcastKind how = kind == "Max"   ? BroadcastKind::Maximum
+                            : kind == "Min" ? BroadcastKind::Minimum
+                                            : BroadcastKind::Add;
+  const bool alike = is_computed(value("X")) && (count == 1 || is_computed(value("X", 1)));
+  if (count == 2 && kind != "Mean" && !(alike && same_shapes("X", 1))) {
+    return read_broadcast(how, {{"X", 0}, {"X", 1}});
+  }
   std::size_t result = tensor("X");
   for (std::size_t i = 1; i < count; ++i) {
     require(same_shapes("X", i), "kernel for tensors of such different shapes");
@@ -156,7 +208,9 @@ void NetworkReader::read_prelu() {
   Operand operand{};
   if (op_->kind == "PRelu") {
     require(constant("Alpha") != nullptr, "operator whose slopes are not constant");
-    operand = along("Alpha", "X");
+    auto found = along("Alpha", "X");
+    if (!found) return read_broadcast(BroadcastKind::PRelu, {{"X", 0}, {"Alpha", 0}});
+    operand = *std::move(found);
   } else {
     require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
     const std::string mode = view_->text("mode");
@@ -191,8 +245,9 @@ void NetworkReader::read_scale() {
 void NetworkReader::read_power() {
   require(!follows_onednn_, "kernel for this operator in int8");
   const bool one =
-      op_->kind != "Pow" || view_->count("Y") == 0 || count_values(view_->in("Y")) == 1;
-  require(one, "kernel for powers of each element");
+      op_->kind != "Pow" || view_->count("Y") == 0 ||
+      (constant("Y") != nullptr && count_values(*constant("Y")) == 1 && is_computed(value("X")));
+  if (!one) return read_broadcast(BroadcastKind::Power, {{"X", 0}, {"Y", 0}});
   const double power = op_->kind == "Square" ? 2 : op_->kind == "Rsqrt" ? -0.5 : view_->number("Y");
   const double size = std::abs(power);
   require(size == 0.5 || size == 1 || size == 2 || size == 3 || size == 4,

@@ -20,9 +20,6 @@ Network NetworkReader::read() {
     quantized_ |= follows_onednn_ || op.kind == "QuantizeLinear";
   }
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
-  if (graph_.mixes_images != kNone) {
-    OperatorView(graph_, graph_.mixes_images, path_).no_kernel("operator that mixes images");
-  }
   if (const Value& input = graph_.values[graph_.inputs[0]]; input.producer == kNone) {
     set_input(graph_.inputs[0], printable(input.name));
   }
@@ -66,12 +63,13 @@ void NetworkReader::read_operator() {
     takes = true;
     computes = computes || is_computed(input);
     const bool moved = any || quant_of(input) || !is_computed(input);
-    require(moved || graph_.values[input].dtype == kFloat32,
-            "kernel for another type than float32");
+    const int dtype = graph_.values[input].dtype;  // true and false are 1 and 0
+    require(moved || dtype == kFloat32 || dtype == kBool, "kernel for another type than float32");
   });
   // What stands for integers stays so, for layers that compute with them.
   constexpr std::string_view kKept = "Fetch quantize_linear dequantize_linear DequantizeLinear";
   if (takes && !computes && !has_word(kKept, op_->kind)) return fold(at_);
+  require(!op_->mixes_images, "operator that mixes images");
   read_kind();
   keep_quants();
 }
@@ -95,8 +93,9 @@ void NetworkReader::read_kind() {
   using Reader = NetworkReader;
   struct Kind {
     std::string_view kinds;
-    /// Of what combines two values, the layer that computes it; of what reduces axes, how.
-    std::variant<void (Reader::*)(), LayerKind, ReduceKind> read;
+    /// Of what combines two values, the layer that computes it; of what reduces axes or compares,
+    /// how.
+    std::variant<void (Reader::*)(), LayerKind, ReduceKind, BroadcastKind> read;
   };
   static constexpr Kind kKinds[] = {
       {"Feed", &Reader::read_input},
@@ -122,11 +121,23 @@ void NetworkReader::read_kind() {
       {"Div", LayerKind::Divide},
       {"Maximum", LayerKind::Maximum},
       {"Minimum", LayerKind::Minimum},
+      {"Equal", BroadcastKind::Equal},
+      {"Less", BroadcastKind::Less},
+      {"LessOrEqual", BroadcastKind::LessOrEqual},
+      {"Greater", BroadcastKind::Greater},
+      {"GreaterOrEqual", BroadcastKind::GreaterOrEqual},
+      {"And", BroadcastKind::And},
+      {"Or", BroadcastKind::Or},
+      {"Xor", BroadcastKind::Xor},
+      {"Where", &Reader::read_where},
       {"PRelu prelu", &Reader::read_prelu},
       {"BatchNormalization", &Reader::read_batch_norm},
       {"affine_channel", &Reader::read_affine_channel},
       {"LRN lrn", &Reader::read_lrn},
       {"Softmax LogSoftmax", &Reader::read_softmax},
+      {"LayerNormalization RMSNormalization layer_norm", &Reader::read_trailing_norm},
+      {"GroupNormalization InstanceNormalization group_norm instance_norm",
+       &Reader::read_group_norm},
       {"Dropout", &Reader::read_dropout},
       {"Scale", &Reader::read_scale},
       {"Identity", &Reader::read_identity},
@@ -143,6 +154,9 @@ void NetworkReader::read_kind() {
     if (!has_word(kind.kinds, op_->kind)) continue;
     if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_combination(*layer);
     if (const auto* reduce = std::get_if<ReduceKind>(&kind.read)) return read_reduce(*reduce);
+    if (const auto* compare = std::get_if<BroadcastKind>(&kind.read)) {
+      return read_comparison(*compare);
+    }
     return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
   }
   if (const auto activation = read_activation(*view_)) return activate(*activation);
@@ -170,6 +184,8 @@ bool NetworkReader::is_constant(std::size_t value) const {
 void NetworkReader::keep_contents(std::size_t value, const Value& from) {
   Value& to = kept_[value] = graph_.values[value];
   to.parameter = true;
+  to.shape = image_of(to);
+  to.images = {};
   to.data = from.data;
   to.data_dtype = from.data_dtype;
 }
@@ -179,7 +195,7 @@ void NetworkReader::fold(std::size_t at) {
   const OperatorView view(graph_, at, path_);
   const Argument& outputs = op.outputs.at("Out");
   for (const std::size_t output : outputs) {
-    const Shape& shape = graph_.values[output].shape;
+    const Shape shape = image_of(graph_.values[output]);
     view.supports(product(shape, 0, shape.size()) != kUnknown,
                   "kernel for a constant that is repeated for each image");
   }
@@ -225,11 +241,23 @@ const Value& NetworkReader::float_constant(const std::string& name) {
   const Value* found = constant(name);
   require(found != nullptr && found->dtype == kFloat32 && found->data_dtype != kInt8,
           "operator whose " + name + " is no float32 constant");
-  require(static_cast<std::int64_t>(count_values(*found)) ==
-              product(found->shape, 0, found->shape.size()),
-          "operator whose " + name + " has another number of values");
-  require_finite(*found, name);
+  require_whole(*found, name);
   return *found;
+}
+
+std::vector<float> NetworkReader::numbers(const std::string& name, std::size_t index) {
+  const Value* const found = constant(name, index);
+  require(found != nullptr && (found->data_dtype != kInt8 || found->dtype == kInt8),
+          "operator on a value that is not computed from the image");
+  require_whole(*found, name);
+  return floats_of(*found);
+}
+
+void NetworkReader::require_whole(const Value& constant, const std::string& name) const {
+  require(static_cast<std::int64_t>(count_values(constant)) ==
+              product(constant.shape, 0, constant.shape.size()),
+          "operator whose " + name + " has another number of values");
+  require_finite(constant, name);
 }
 
 void NetworkReader::require_finite(const Value& constant, const std::string& name) const {
@@ -249,14 +277,15 @@ std::size_t NetworkReader::shaped(const std::string& name) {
   if (has_channels(name)) return from;
   require(!quantized_, "kernel for what was flattened in int8");
   const auto [found, is_new] = views_.emplace(value(name), network_.tensors.size());
-  if (is_new) add_view(from, image_shape(shape(name)));
+  if (is_new) add_view(from, image_shape(sizes(name)));
   return found->second;
 }
 
 std::size_t NetworkReader::with_channels(const std::string& name) {
   const std::size_t found = tensor(name);
-  const Shape& sizes = shape(name);
-  return sizes.size() > 1 && shape_of(found).channels == sizes[1] ? found : shaped(name);
+  const Shape whole = sizes(name);
+  require(has_image_axis(name), "kernel for channels of images that are not first");
+  return whole.size() > 1 && shape_of(found).channels == whole[1] ? found : shaped(name);
 }
 
 std::size_t NetworkReader::add_view(std::size_t from, const TensorShape& to) {
@@ -269,19 +298,19 @@ Layer& NetworkReader::add_layer(LayerKind kind, std::size_t input, const TensorS
   return network_.add_layer(kind, std::move(name), {input}, network_.add_tensor(shape));
 }
 
-TensorShape NetworkReader::image_shape(const Shape& shape) const {
-  require_images(shape);
-  const std::size_t rank = shape.size();
-  const bool known =
-      std::all_of(shape.begin() + 1, shape.end(), [](auto size) { return size > 0; });
+TensorShape NetworkReader::image_shape(const Shape& sizes) const {
+  const bool known = std::all_of(sizes.begin(), sizes.end(), [](auto size) { return size > 0; });
   require(known, "size that is not fixed");
-  if (rank < 3) return {rank < 2 ? 1 : shape[1]};
-  return {shape[1], product(shape, 2, rank - 1), shape[rank - 1]};
+  const std::size_t first = !sizes.empty() && sizes[0] == 1 ? 1 : 0;  // of the images, mostly
+  const std::size_t rank = sizes.size() - first;
+  if (rank == 0) return {1};
+  if (rank == 1) return {sizes[first]};
+  return {sizes[first], product(sizes, first + 1, sizes.size() - 1), sizes.back()};
 }
 
 void NetworkReader::require_declared_values(std::size_t value) const {
   const Value& declared = graph_.values[value];
-  const std::int64_t values = image_shape(declared.shape).values();
+  const std::int64_t values = image_shape(image_of(declared)).values();
   if (shape_of(value).values() == values) return;
   contradict("the layer " + type() + " '" + printable(declared.name) + "' gives " +
              std::to_string(shape_of(value).values()) + " values of an image, and the program " +
@@ -292,8 +321,10 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std
   const Value& declared = graph_.values[given(index)];
   // What was flattened keeps its shape here.
   const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
-                        kind == LayerKind::Copy || kind == LayerKind::Reduce;
-  network_.tensors[given(index)] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
+                        kind == LayerKind::Copy || kind == LayerKind::Reduce ||
+                        kind == LayerKind::MatMul || kind == LayerKind::Broadcast ||
+                        kind == LayerKind::Normalize;
+  network_.tensors[given(index)] = reshapes ? image_shape(image_of(declared)) : shape_of(inputs[0]);
   return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
                             given(index));
 }
@@ -314,19 +345,26 @@ void NetworkReader::activate(const Activation& activation) {
 
 void NetworkReader::set_input(std::size_t value, const std::string& name) {
   const Shape& shape = graph_.values[value].shape;
+  if (!has_image_axis(graph_.values[value])) {
+    unsupported(path_, "has an input whose first axis is not that of the images");
+  }
   network_.input = value;
   network_.input_spec = {name, shape, element_type(declared_dtype(graph_.values[value])).name};
-  network_.tensors[value] = image_shape(shape);
+  network_.tensors[value] = image_shape(image_of(graph_.values[value]));
 }
 
 void NetworkReader::add_output(std::size_t value, const std::string& name) {
-  if (!is_computed(value)) {
+  const Value& from = graph_.values[value];
+  const Shape whole = image_of(from);
+  const bool is_first =
+      !whole.empty() && whole[0] == 1 && (from.images.axis == 0 || from.images.axis == kNone);
+  if (!is_computed(value) || !is_first) {
     if (!network_.outputs.empty()) return;
-    unsupported(path_, "has an output '" + graph_.values[value].name +
-                           "' that is not computed from the image");
+    unsupported(path_, "has an output '" + from.name + "' " +
+                           (is_first ? "that is not computed from the image"
+                                     : "whose first axis is not that of the images"));
   }
   network_.outputs.push_back(value);
-  const Value& from = graph_.values[value];
   network_.output_specs.push_back(
       {name.empty() ? printable(from.name) : name, from.shape, "float32"});
   network_.output_specs.back().shape.at(0) = network_.input_spec.shape[0];

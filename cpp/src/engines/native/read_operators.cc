@@ -94,16 +94,26 @@ void NetworkReader::read_moved() {
   const std::size_t count = view_->count("X");
   std::vector<std::size_t> inputs;
   for (std::size_t i = 0; i < count; ++i) {
-    image_shape(shape("X", i));
-    inputs.push_back(tensor("X", i));
+    const bool computed = is_computed(value("X", i));
+    inputs.push_back(computed ? tensor("X", i) : add_constant("X", i));
   }
-  std::vector<Boxes> boxes = read_boxes(*view_, false);
+  std::vector<Boxes> boxes = read_boxes(*view_);
   for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, i);
+}
+
+std::size_t NetworkReader::add_constant(const std::string& name, std::size_t index) {
+  require(!quantized_, "kernel for this operator in int8");
+  std::vector<float> held = numbers(name, index);
+  const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
+  Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
+  layer.numbers = std::move(held);
+  layer_memory_.add(bytes_of(layer));
+  return made;
 }
 
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
                          std::size_t index) {
-  const TensorShape to = image_shape(graph_.values[given(index)].shape);
+  const TensorShape to = image_shape(given_sizes(index));
   const TensorShape from = shape_of(inputs[0]);
   bool same_pixels = true;
   bool joins = boxes.size() == inputs.size();  // all of one input after the other
@@ -139,14 +149,10 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
 }
 
 void NetworkReader::read_reshape() {
-  const Shape& sizes = graph_.values[given()].shape;
   const std::size_t input = tensor("X");
-  const std::int64_t values = shape_of(input).values();
-  const std::int64_t images = network_.input_spec.shape[0];
-  require(!sizes.empty() && (sizes[0] == images || sizes[0] == kUnknown) &&
-              product(sizes, 1, sizes.size()) == values,
+  require(image_shape(given_sizes()).values() == shape_of(input).values(),
           "change of shape but of each image");
-  const bool flat = sizes.size() == 2 && op_->kind != "Reshape";
+  const bool flat = given_sizes().size() == 2 && op_->kind != "Reshape";
   layer(follows_onednn_ && flat ? LayerKind::Flatten : LayerKind::Identity, {input});
 }
 

@@ -15,14 +15,14 @@ class Elementwise final : public Op {
         activation_(source.layer.activation),
         per_channel_(source.interleaved ? source.kernels.lanes : 1),
         inputs_(source.inputs),
-        to_(source.output),
-        scale_(pack(source.layer.scale)),
-        bias_(pack(source.layer.bias)) {
+        to_(source.output) {
     const bool in_order = std::all_of(inputs_.begin(), inputs_.end(), [this](const auto& input) {
       return input.is_in_order() && !is_repeated(input);
     });
-    if (in_order && to_.lanes == 1 && to_.is_in_order() && scale_.data() == nullptr) {
-      // All at once: whole vectors would not fit the rows.
+    const bool at_once = in_order && to_.lanes == 1 && to_.is_in_order() && is_alike(source.layer);
+    scale_ = pack(source.layer.scale, at_once);
+    bias_ = pack(source.layer.bias, at_once);
+    if (at_once) {  // whole vectors would not fit the rows
       to_.shape = {1, 1, round_up(to_.shape.values(), kernels_.lanes)};
       to_.planes = to_.column = 1;
       to_.row = to_.shape.width;
@@ -38,7 +38,7 @@ class Elementwise final : public Op {
     }
     repeats_ |= scale_.data() != nullptr;
     // Numbers of a channel are repeated by the vector.
-    const bool whole_rows = !repeats_ || to_.column == kernels_.lanes;
+    const bool whole_rows = at_once || !repeats_ || to_.column == kernels_.lanes;
     columns_ = whole_rows ? to_.shape.width : 1;
     rows_ = whole_rows && flat ? to_.shape.height : 1;
     rest_ = to_.planes * to_.lanes - to_.shape.channels;
@@ -63,9 +63,14 @@ class Elementwise final : public Op {
  private:
   bool is_repeated(const Placement& input) const { return !(input.shape == to_.shape); }
 
-  /// By the places of the channels.
-  Aligned<float> pack(const std::vector<float>& of_channels) const {
+  /// By the places of the channels; or a vector, where all have the same number.
+  Aligned<float> pack(const std::vector<float>& of_channels, bool alike) const {
     if (of_channels.empty()) return {};
+    if (alike) {
+      Aligned<float> same(static_cast<std::size_t>(kernels_.lanes));
+      std::fill_n(same.data(), kernels_.lanes, of_channels[0]);
+      return same;
+    }
     Aligned<float> found(static_cast<std::size_t>(to_.planes * to_.column));
     float* to = found.data();
     for (const float number : of_channels) to = std::fill_n(to, per_channel_, number);

@@ -14,8 +14,15 @@ class MatMul final : public Op {
         of_(source.layer.product),
         inputs_(source.inputs),
         to_(source.output),
-        weights_(source.layer.view_weights()),
-        bias_(source.layer.bias) {}
+        bias_(source.layer.bias) {
+    if (inputs_.size() > 1) return;
+    const WeightView weights = source.layer.view_weights();
+    for (std::int64_t c = 0; c < of_.columns; ++c) {
+      for (std::int64_t k = 0; k < of_.sums; ++k) {
+        weights_.push_back(weights.at(static_cast<std::size_t>(c), static_cast<std::size_t>(k)));
+      }
+    }
+  }
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
@@ -45,7 +52,7 @@ class MatMul final : public Op {
           const float a = first[of_.first_transposed ? k * of_.rows + r : r * of_.sums + k];
           const float b =
               second == nullptr
-                  ? weights_.at(static_cast<std::size_t>(c), static_cast<std::size_t>(k))
+                  ? weights_[static_cast<std::size_t>(c * of_.sums + k)]
                   : second[of_.second_transposed ? c * of_.sums + k : k * of_.columns + c];
           sum += a * b;
         }
@@ -59,7 +66,7 @@ class MatMul final : public Op {
   Product of_;
   std::vector<Placement> inputs_;
   Placement to_;
-  WeightView weights_;
+  std::vector<float> weights_;  // [columns][sums]
   std::vector<float> bias_;
 };
 

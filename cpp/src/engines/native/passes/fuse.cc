@@ -29,8 +29,7 @@ void fuse_layers(Network& network, const Fuse& fuse) {
   std::size_t kept = 0;
   drop_layers(network, [&](const Layer& layer) {
     const std::size_t before = layer.inputs.empty() ? kNone : producers[layer.inputs[0]];
-    const bool fused =
-        before != kNone && links.uses[layer.inputs[0]] == 1 && fuse(before, layer);
+    const bool fused = before != kNone && links.uses[layer.inputs[0]] == 1 && fuse(before, layer);
     if (fused) network.layers[before].output = layer.output;
     producers[layer.output] = fused ? before : kept++;
     return fused;

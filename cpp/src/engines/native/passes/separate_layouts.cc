@@ -12,8 +12,36 @@ bool is_elementwise(const Network& network, const Layer& layer) {
     return network.tensors[input] == network.tensors[layer.output];
   };
   return layer.kind == LayerKind::Activate ||
-         (is_combination(layer.kind) && layer.scale.empty() &&
-          std::all_of(layer.inputs.begin(), layer.inputs.end(), fits));
+         ((is_combination(layer.kind) || layer.kind == LayerKind::ChannelScale) &&
+          is_alike(layer) && std::all_of(layer.inputs.begin(), layer.inputs.end(), fits));
+}
+
+/// What a layer that moves whole channels copies, in the order of the program.
+std::vector<Box> boxes_of(const Network& network, const Layer& layer) {
+  std::vector<ChannelSource> sources = layer.channels;
+  if (layer.kind == LayerKind::Concat) {
+    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+      const std::int64_t channels = network.tensors[layer.inputs[i]].channels;
+      for (std::int64_t c = 0; c < channels; ++c) sources.push_back({i, c});
+    }
+  }
+  const std::int64_t pixels = network.tensors[layer.output].pixels();
+  std::vector<Box> boxes;
+  for (std::size_t first = 0; first < sources.size();) {
+    const auto follows = [&](std::size_t at) {
+      return sources[at].input == sources[first].input &&
+             sources[at].channel == sources[first].channel + static_cast<std::int64_t>(at - first);
+    };
+    std::size_t end = first + 1;
+    while (end < sources.size() && follows(end)) ++end;
+    Box& box = boxes.emplace_back();
+    box.input = sources[first].input;
+    box.from = sources[first].channel * pixels;
+    box.to = static_cast<std::int64_t>(first) * pixels;
+    box.add({static_cast<std::int64_t>(end - first) * pixels, 1, 1});
+    first = end;
+  }
+  return boxes;
 }
 
 class Separator {
@@ -53,9 +81,18 @@ class Separator {
  private:
   /// Adds a layer with what it takes, and converts that before.
   void add(Layer layer, bool is_written) {
+    const auto is_only_plain = [&](std::size_t input) {
+      return blocked_[input] == kNone && plain_[input] != kNone;
+    };
+    const bool moves = layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels;
+    if (moves && std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_plain)) {
+      layer.boxes = boxes_of(network_, layer);
+      layer.channels.clear();
+      layer.kind = LayerKind::Copy;
+    }
     // What a view shows has the shape of what it is of.
     const auto is_plain = [&](std::size_t input) {
-      return blocked_[input] == kNone && plain_[input] != kNone &&
+      return is_only_plain(input) &&
              network_.tensors[plain_[input]] == network_.tensors[layer.output];
     };
     // What is in both layouts lies in blocks, and is computed from blocks.
