@@ -228,6 +228,68 @@ TEST_CASE("products whose sums or columns are computed in parts" *
   }
 }
 
+/// \param loops of a layer that adds numbers to what a product of 6 x 5 gives
+Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbers,
+                      bool numbers_first, Random& random) {
+  Network network;
+  network.tensors = {{1, 6, 4}};
+  Layer product = layer_of(LayerKind::MatMul);
+  product.product.rows = 6;
+  product.product.sums = 4;
+  product.product.columns = 5;
+  product.weights = random.values(20);
+  add_layer(network, product, {1, 6, 5});
+  Layer sum = layer_of(LayerKind::Broadcast);
+  sum.operands.resize(2);
+  const std::size_t of_numbers = numbers_first ? 0 : 1;
+  sum.operands[of_numbers].numbers = random.values(static_cast<std::int64_t>(numbers));
+  sum.operands[1 - of_numbers].input = 0;
+  sum.loops = loops;
+  for (BroadcastLoop& loop : sum.loops) {
+    if (numbers_first) std::swap(loop.steps[0], loop.steps[1]);
+  }
+  add_layer(network, sum, {6, 1, 5});
+  Layer gelu = layer_of(LayerKind::Activate);
+  gelu.activation.kind = ActivationKind::Gelu;
+  add_layer(network, gelu, {6, 1, 5});
+  return network;
+}
+
+TEST_CASE("what is added to the rows of a product is its bias, and a function its epilogue") {
+  struct Case {
+    std::vector<BroadcastLoop> loops;
+    std::size_t numbers;
+    std::size_t layers;  // that are left
+  };
+  const std::vector<Case> cases = {
+      {{{6, {5, 0, 0}}, {5, {1, 1, 0}}}, 5, 1},
+      {{{2, {15, 0, 0}}, {1, {7, 9, 0}}, {3, {5, 0, 0}}, {5, {1, 1, 0}}}, 5, 1},
+      {{{6, {5, 5, 0}}, {5, {1, 1, 0}}}, 30, 2},                   // other numbers for each row
+      {{{6, {5, 1, 0}}, {5, {1, 0, 0}}}, 6, 2},                    // a number for each row
+      {{{30, {1, 0, 0}}}, 1, 2},                                   // one for all
+      {{{5, {1, 1, 0}}, {6, {5, 0, 0}}}, 5, 2},                    // transposed
+      {{{3, {10, 0, 0}}, {2, {5, 5, 0}}, {5, {1, 1, 0}}}, 10, 2},  // for every second row
+  };
+  Random random(19);
+  for (const auto& [loops, numbers, layers] : cases) {
+    for (const bool numbers_first : {false, true}) {
+      const Network network = added_network(loops, numbers, numbers_first, random);
+      Network simple = network;
+      simplify(simple);
+      CHECK(simple.layers.size() == layers);
+      const std::vector<float> images = random.values(2 * 24);
+      const std::vector<float> expected =
+          outputs(*compiled(network, kernels_named("scalar")), images);
+      for (const Kernels* kernels : available_kernels(kernels_named)) {
+        const std::vector<float> found = outputs(*compiled(simple, *kernels), images);
+        for (std::size_t i = 0; i < found.size(); ++i) {
+          CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-5));
+        }
+      }
+    }
+  }
+}
+
 // ---- along an axis
 
 Definition define_axis(const Layer& layer, const std::vector<float>& values) {
