@@ -177,7 +177,9 @@ std::size_t FloatProgram::first_batched(const Network& network) const {
       values += static_cast<double>(network.tensors[input].values());
     }
     const Layer& layer = network.layers[lowered_[s].layer];
-    return layer.kind != LayerKind::Convolution || bytes_of(layer) > values * sizeof(float);
+    const bool weighs = layer.kind == LayerKind::Convolution ||
+                        (layer.kind == LayerKind::MatMul && layer.inputs.size() == 1);
+    return !weighs || bytes_of(layer) > values * sizeof(float);
   };
   std::size_t first = lowered_.size();
   while (first > 0 && reads_weights(first - 1)) --first;

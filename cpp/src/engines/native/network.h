@@ -105,8 +105,6 @@ enum class PoolKind {
   AverageOfWindow  ///< divided by the size of the window inside the padded image
 };
 
-enum class ReduceKind { Sum, Mean, Max, Min, Product, L1, L2, SumOfSquares, LogSum, LogSumExp };
-
 /// Of an image in the order of the program: [outer][count][inner].
 struct Axis {
   std::int64_t count = 1;
@@ -135,27 +133,6 @@ struct Product {
     for (const Loop& loop : matrices) product *= loop.count;
     return product;
   }
-};
-
-/// What Broadcast computes of its operands.
-enum class BroadcastKind : std::uint8_t {
-  Add,
-  Subtract,
-  Multiply,
-  Divide,
-  Maximum,
-  Minimum,
-  PRelu,  ///< a, of negative a a * b
-  Power,
-  Equal,  ///< this one and those below give 1 for true and 0 for false
-  Less,
-  LessOrEqual,
-  Greater,
-  GreaterOrEqual,
-  And,
-  Or,
-  Xor,
-  Where  ///< b where a is not 0, else c
 };
 
 /// One loop over the values that Broadcast gives, which lie one after the other: how far the next

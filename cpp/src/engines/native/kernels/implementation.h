@@ -268,6 +268,7 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 }
 
 #include "engines/native/kernels/layout.h"
+#include "engines/native/kernels/rows.h"
 
 #endif  // LENET_BF16
 
@@ -327,7 +328,11 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                activate,
                                multiply_adds,
                                interleave,
-                               gather};
+                               gather,
+                               softmax,
+                               reduce,
+                               normalize,
+                               broadcast_rows};
 #endif
 
 }  // namespace lenet::native

@@ -234,6 +234,71 @@ struct CombineTask {
   Activation activation;
 };
 
+enum class ReduceKind : std::uint8_t {
+  Sum,
+  Mean,
+  Max,
+  Min,
+  Product,
+  L1,
+  L2,
+  SumOfSquares,
+  LogSum,
+  LogSumExp
+};
+
+/// What Broadcast computes of its operands.
+enum class BroadcastKind : std::uint8_t {
+  Add,
+  Subtract,
+  Multiply,
+  Divide,
+  Maximum,
+  Minimum,
+  PRelu,  ///< a, of negative a a * b
+  Power,
+  Equal,  ///< this one and those below give 1 for true and 0 for false
+  Less,
+  LessOrEqual,
+  Greater,
+  GreaterOrEqual,
+  And,
+  Or,
+  Xor,
+  Where  ///< b where a is not 0, else c
+};
+
+/// Softmax, or one value of each, of axes that lie side by side.
+struct AxisTask {
+  const float* from;
+  std::int64_t count;  ///< values of an axis
+  std::int64_t inner;  ///< floats from one of these to the next
+  std::int64_t width;  ///< axes, of which the first values lie side by side; 1 where `inner` is 1
+  float* to;           ///< of a softmax as the input, else side by side
+};
+
+/// A row of values by its mean and variance.
+struct NormalizeTask {
+  const float* from;
+  std::int64_t count;
+  const float* scale;  ///< of each value of the row; null: 1
+  const float* bias;   ///< the same; null: 0
+  float epsilon;
+  bool subtracts_mean;  ///< else it divides by the root of the mean square
+  float* to;
+};
+
+/// Rows of values computed from two or three each, in rows one after the other.
+struct BroadcastTask {
+  BroadcastKind kind;
+  const float* operands[3];
+  std::int64_t steps[3];      ///< floats from a value to the next in its row
+  std::int64_t row_steps[3];  ///< from a row to the next
+  std::int64_t count;         ///< of a row
+  std::int64_t rows;
+  float* to;
+};
+
 /// Vectors of channels whose lanes are from those of several others, at each pixel.
 struct GatherTask {
   const float* const* inputs;      ///< of each of them, the first pixel
@@ -298,6 +363,11 @@ struct Kernels {
   void (*interleave)(const float* const* images, std::int64_t count, float* output,
                      std::int64_t step);
   void (*gather)(const GatherTask& task);
+  void (*softmax)(const AxisTask& task);
+  /// Sum, mean, largest, least, sum of squares and its root: the sums in double.
+  void (*reduce)(ReduceKind kind, const AxisTask& task);
+  void (*normalize)(const NormalizeTask& task);
+  void (*broadcast)(const BroadcastTask& task);
 };
 
 /// What multiplies numbers of bf16, beside the kernels of float32 of the same lanes. Inputs and

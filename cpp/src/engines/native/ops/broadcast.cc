@@ -1,51 +1,9 @@
 #include <algorithm>
-#include <cmath>
 
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
 namespace {
-
-float combined(BroadcastKind kind, float a, float b, float c) {
-  const auto truth = [](bool holds) { return holds ? 1.0F : 0.0F; };
-  switch (kind) {
-    case BroadcastKind::Add:
-      return a + b;
-    case BroadcastKind::Subtract:
-      return a - b;
-    case BroadcastKind::Multiply:
-      return a * b;
-    case BroadcastKind::Divide:
-      return a / b;
-    case BroadcastKind::Maximum:
-      return std::max(a, b);
-    case BroadcastKind::Minimum:
-      return std::min(a, b);
-    case BroadcastKind::PRelu:
-      return a < 0 ? a * b : a;
-    case BroadcastKind::Power:
-      return std::pow(a, b);
-    case BroadcastKind::Equal:
-      return truth(a == b);
-    case BroadcastKind::Less:
-      return truth(a < b);
-    case BroadcastKind::LessOrEqual:
-      return truth(a <= b);
-    case BroadcastKind::Greater:
-      return truth(a > b);
-    case BroadcastKind::GreaterOrEqual:
-      return truth(a >= b);
-    case BroadcastKind::And:
-      return truth(a != 0 && b != 0);
-    case BroadcastKind::Or:
-      return truth(a != 0 || b != 0);
-    case BroadcastKind::Xor:
-      return truth((a != 0) != (b != 0));
-    case BroadcastKind::Where:
-      return a != 0 ? b : c;
-  }
-  return a;
-}
 
 /// Values computed from two or three each, of tensors in the order of the program.
 class Broadcast final : public Op {
@@ -53,47 +11,137 @@ class Broadcast final : public Op {
   explicit Broadcast(const FloatLayer& source)
       : kernels_(source.kernels),
         activation_(source.layer.activation),
-        kind_(source.layer.broadcast),
-        operands_(source.layer.operands),
-        loops_(source.layer.loops),
+        operands_(source.layer.operands.size()),
         inputs_(source.inputs),
-        to_(source.output) {}
+        to_(source.output) {
+    task_.kind = source.layer.broadcast;
+    for (std::size_t i = 0; i < operands_.size(); ++i) {
+      const BroadcastOperand& operand = source.layer.operands[i];
+      operands_[i].input = operand.input;
+      if (operand.input != kNone) continue;
+      const auto count = static_cast<std::int64_t>(operand.numbers.size());
+      source.memory.add(static_cast<double>(count) * sizeof(float));
+      auto* const numbers = source.arena.take<float>(count);
+      std::copy(operand.numbers.begin(), operand.numbers.end(), numbers);
+      operands_[i].numbers = source.arena.share(numbers);
+    }
+    join_loops(source.layer.loops);
+    const BroadcastLoop& row = loops_.back();
+    task_.count = row.count;
+    std::copy(row.steps.begin(), row.steps.end(), task_.steps);
+    pieces_ = (row.count + kPiece - 1) / kPiece;
+    for (const BroadcastLoop& loop : loops_) rows_ *= loop.count;
+    rows_ /= row.count;
+  }
 
   void run(const Frame& frame) const override {
-    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      std::array<const float*, 3> from{};
-      for (std::size_t i = 0; i < operands_.size(); ++i) {
-        const BroadcastOperand& operand = operands_[i];
-        from[i] = operand.input == kNone ? operand.numbers.data()
-                                         : frame.at<float>(inputs_[operand.input], unit);
-      }
-      float* to = frame.at<float>(to_, unit);
-      combine(0, from, to);
-      kernels_.activate(activation_, frame.at<float>(to_, unit), frame.at<float>(to_, unit),
-                        round_up(to_.shape.values(), kernels_.lanes));
+    if (pieces_ > 1) {
+      frame.each_rows(frame.count * rows_, pieces_,
+                      [&](std::int64_t row, std::int64_t first, std::int64_t last) {
+                        run_row(frame, row, first * kPiece, std::min(task_.count, last * kPiece));
+                      });
+    } else {
+      frame.each_rows(frame.count, rows_,
+                      [&](std::int64_t unit, std::int64_t first, std::int64_t last) {
+                        run_rows(frame, unit, first, last);
+                      });
+    }
+    for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
+      clear_behind(to_, frame.at<float>(to_, unit));
     }
   }
+  bool splits() const override { return true; }
   std::string kernel() const override { return "broadcast"; }
 
  private:
-  void combine(std::size_t at, std::array<const float*, 3> from, float*& to) const {
-    if (at == loops_.size()) {
-      *to++ = combined(kind_, *from[0], *from[1], from[2] == nullptr ? 0 : *from[2]);
-      return;
+  /// Values whose activation is applied while they are in the first-level cache; several vectors.
+  static constexpr std::int64_t kPiece = 4096;
+
+  struct Operand {
+    std::size_t input = kNone;
+    const float* numbers = nullptr;
+  };
+
+  /// Loops that go on where the one inside them ends are one.
+  void join_loops(const std::vector<BroadcastLoop>& loops) {
+    for (const BroadcastLoop& loop : loops) {
+      if (loop.count == 1) continue;
+      const auto goes_on = [&](std::size_t i) {
+        return loops_.back().steps[i] == loop.steps[i] * loop.count;
+      };
+      bool joins = !loops_.empty();
+      for (std::size_t i = 0; i < operands_.size(); ++i) joins = joins && goes_on(i);
+      if (joins) {
+        loops_.back() = {loops_.back().count * loop.count, loop.steps};
+      } else {
+        loops_.push_back(loop);
+      }
     }
-    for (std::int64_t i = 0; i < loops_[at].count; ++i) {
-      combine(at + 1, from, to);
-      for (std::size_t o = 0; o < operands_.size(); ++o) from[o] += loops_[at].steps[o];
+    if (loops_.empty()) loops_.push_back({});
+  }
+
+  /// \param row counted through the loops but the innermost
+  BroadcastTask task_at(const Frame& frame, std::int64_t unit, std::int64_t row) const {
+    BroadcastTask task = task_;
+    for (std::size_t i = 0; i < operands_.size(); ++i) {
+      const Operand& operand = operands_[i];
+      const float* first =
+          operand.input == kNone ? operand.numbers : frame.at<float>(inputs_[operand.input], unit);
+      std::int64_t left = row;
+      for (std::size_t l = loops_.size() - 1; l-- > 0;) {
+        first += left % loops_[l].count * loops_[l].steps[i];
+        left /= loops_[l].count;
+      }
+      task.operands[i] = first;
     }
+    task.to = frame.at<float>(to_, unit) + row * task.count;
+    return task;
+  }
+
+  /// Values of one row. \param row of all units
+  void run_row(const Frame& frame, std::int64_t row, std::int64_t begin, std::int64_t end) const {
+    BroadcastTask task = task_at(frame, row / rows_, row % rows_);
+    task.rows = 1;
+    const auto go_on = [&](std::int64_t values) {
+      for (std::size_t i = 0; i < operands_.size(); ++i) task.operands[i] += values * task.steps[i];
+      task.to += values;
+    };
+    go_on(begin);
+    for (std::int64_t at = begin; at < end; at += kPiece) {
+      task.count = std::min(kPiece, end - at);
+      compute(task);
+      go_on(task.count);
+    }
+  }
+
+  /// Rows as far as they lie at the same steps.
+  void run_rows(const Frame& frame, std::int64_t unit, std::int64_t begin, std::int64_t end) const {
+    const std::int64_t most = std::max<std::int64_t>(kPiece / task_.count, 1);
+    const BroadcastLoop none;
+    const BroadcastLoop& outer = loops_.size() > 1 ? loops_[loops_.size() - 2] : none;
+    while (begin < end) {
+      BroadcastTask task = task_at(frame, unit, begin);
+      std::copy(outer.steps.begin(), outer.steps.end(), task.row_steps);
+      task.rows = std::min({most, end - begin, outer.count - begin % outer.count});
+      compute(task);
+      begin += task.rows;
+    }
+  }
+
+  void compute(const BroadcastTask& task) const {
+    kernels_.broadcast(task);
+    activate_run(kernels_, activation_, task.to, task.rows * task.count);
   }
 
   const Kernels& kernels_;
   Activation activation_;
-  BroadcastKind kind_;
-  std::vector<BroadcastOperand> operands_;
-  std::vector<BroadcastLoop> loops_;
+  std::vector<Operand> operands_;
+  std::vector<BroadcastLoop> loops_;  ///< one at least
   std::vector<Placement> inputs_;
   Placement to_;
+  BroadcastTask task_{};     ///< what all tasks have in common
+  std::int64_t rows_ = 1;    ///< of one unit
+  std::int64_t pieces_ = 1;  ///< of a row
 };
 
 }  // namespace

@@ -8,6 +8,21 @@
 namespace lenet::native {
 namespace {
 
+/// One of several parts of some work.
+struct Share {
+  std::int64_t part = 0;
+  std::int64_t parts = 1;
+
+  /// Which of so many indices are its own. \param together of which only the last may be fewer
+  std::array<std::int64_t, 2> of(std::int64_t indices, std::int64_t together) const {
+    const std::int64_t all = (indices + together - 1) / together;
+    const auto begin = [&](std::int64_t i) {
+      return std::min(indices, all * i / parts * together);
+    };
+    return {begin(part), begin(part + 1)};
+  }
+};
+
 /// A box by the way it is copied.
 class BoxCopy {
  public:
@@ -29,16 +44,35 @@ class BoxCopy {
     inner_ = loops_.size() - (transposes_ ? 2 : 1);
   }
 
-  void run(const Kernels& kernels, const float* from, float* to) const {
-    run(kernels, 0, from + from_, to + to_);
+  /// \param share of the work: so many of which one is done
+  void run(const Kernels& kernels, const float* from, float* to, const Share& share) const {
+    run(kernels, 0, from + from_, to + to_, share);
   }
 
  private:
-  void run(const Kernels& kernels, std::size_t at, const float* from, float* to) const {
-    const Box::Loop& loop = loops_[at];
-    if (at == inner_) return transposes_ ? transpose(kernels, from, to) : copy(loop, from, to);
-    for (std::int64_t i = 0; i < loop.count; ++i) {
-      run(kernels, at + 1, from + i * loop.from, to + i * loop.to);
+  void run(const Kernels& kernels, std::size_t at, const float* from, float* to,
+           const Share& share) const {
+    Box::Loop loop = loops_[at];
+    if (at == inner_) {
+      constexpr std::int64_t kTogether = 16;  // whole vectors, and cache lines
+      const auto [begin, end] = share.of(loop.count, kTogether);
+      loop.count = end - begin;
+      from += begin * loop.from;
+      to += begin * loop.to;
+      if (loop.count > 0) transposes_ ? transpose(kernels, loop, from, to) : copy(loop, from, to);
+      return;
+    }
+    if (loop.count < share.parts) {  // some of the parts have the same turn of this loop
+      const std::int64_t turn = share.part * loop.count / share.parts;
+      const auto first = [&](std::int64_t i) {
+        return (i * share.parts + loop.count - 1) / loop.count;
+      };
+      return run(kernels, at + 1, from + turn * loop.from, to + turn * loop.to,
+                 {share.part - first(turn), first(turn + 1) - first(turn)});
+    }
+    const auto [begin, end] = share.of(loop.count, 1);
+    for (std::int64_t i = begin; i < end; ++i) {
+      run(kernels, at + 1, from + i * loop.from, to + i * loop.to, {});
     }
   }
   static void copy(const Box::Loop& loop, const float* from, float* to) {
@@ -49,8 +83,7 @@ class BoxCopy {
     for (std::int64_t i = 0; i < loop.count; ++i) to[i * loop.to] = from[i * loop.from];
   }
   /// Rows of the input to columns of the output.
-  void transpose(const Kernels& kernels, const float* from, float* to) const {
-    const Box::Loop& row = loops_[inner_];
+  void transpose(const Kernels& kernels, const Box::Loop& row, const float* from, float* to) const {
     const Box::Loop& value = loops_[inner_ + 1];
     std::array<const float*, 16> rows{};
     std::int64_t done = 0;
@@ -102,10 +135,12 @@ class Copy final : public Op {
       to_.clear_last_block(to);
       if (fills_) std::fill_n(to, to_.shape.values(), fill_);
       for (const auto& [input, box] : boxes_) {
-        box.run(kernels_, frame.at<float>(inputs_[input], unit), to);
+        box.run(kernels_, frame.at<float>(inputs_[input], unit), to, {frame.part, frame.parts});
       }
     }
   }
+  /// What is written before the boxes must be there when they come.
+  bool splits() const override { return !fills_ && to_.shape.channels % to_.lanes == 0; }
   std::string kernel() const override { return to_string(kind_); }
 
  private:

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "engines/native/ops/ops.h"
 
@@ -23,10 +24,8 @@ class Elementwise final : public Op {
     scale_ = pack(source.layer.scale, at_once);
     bias_ = pack(source.layer.bias, at_once);
     if (at_once) {  // whole vectors would not fit the rows
-      to_.shape = {1, 1, round_up(to_.shape.values(), kernels_.lanes)};
-      to_.planes = to_.column = 1;
-      to_.row = to_.shape.width;
-      for (Placement& input : inputs_) input.shape = to_.shape;
+      in_order_ = round_up(to_.shape.values(), kernels_.lanes);
+      return;
     }
     bool flat = true;  // without a border between rows
     for (const Placement* tensor : {&to_, &inputs_[0], &inputs_.back()}) {
@@ -38,7 +37,7 @@ class Elementwise final : public Op {
     }
     repeats_ |= scale_.data() != nullptr;
     // Numbers of a channel are repeated by the vector.
-    const bool whole_rows = at_once || !repeats_ || to_.column == kernels_.lanes;
+    const bool whole_rows = !repeats_ || to_.column == kernels_.lanes;
     columns_ = whole_rows ? to_.shape.width : 1;
     rows_ = whole_rows && flat ? to_.shape.height : 1;
     rest_ = to_.planes * to_.lanes - to_.shape.channels;
@@ -46,6 +45,12 @@ class Elementwise final : public Op {
   }
 
   void run(const Frame& frame) const override {
+    if (in_order_ > 0) {
+      const std::int64_t pieces = (in_order_ + kPiece - 1) / kPiece;
+      return frame.each_rows(frame.count, pieces, [&](auto unit, auto first, auto last) {
+        run_in_order(frame, unit, first * kPiece, std::min(in_order_, last * kPiece));
+      });
+    }
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       frame.each(to_.planes, [&](std::int64_t plane) {
         run_plane(frame, unit, plane);
@@ -61,6 +66,8 @@ class Elementwise final : public Op {
   }
 
  private:
+  static constexpr std::int64_t kPiece = 4096;  ///< values that one thread computes; whole vectors
+
   bool is_repeated(const Placement& input) const { return !(input.shape == to_.shape); }
 
   /// By the places of the channels; or a vector, where all have the same number.
@@ -75,6 +82,28 @@ class Elementwise final : public Op {
     float* to = found.data();
     for (const float number : of_channels) to = std::fill_n(to, per_channel_, number);
     return found;
+  }
+
+  void run_in_order(const Frame& frame, std::int64_t unit, std::int64_t begin,
+                    std::int64_t end) const {
+    CombineTask task{};
+    task.a = frame.at<float>(inputs_[0], unit) + begin;
+    task.output = frame.at<float>(to_, unit) + begin;
+    task.count = end - begin;
+    if (kind_ == LayerKind::Activate) {
+      return kernels_.activate(activation_, task.a, task.output, task.count);
+    }
+    task.kind = combination_of(kind_);
+    task.activation = activation_;
+    task.a_step = kernels_.lanes;
+    if (scale_.data() == nullptr) {
+      task.b = frame.at<float>(inputs_[1], unit) + begin;
+      task.b_step = kernels_.lanes;
+    } else {  // the same numbers for all, in one vector
+      task.b = scale_.data();
+      task.c = bias_.data();
+    }
+    kernels_.combine(task);
   }
 
   void run_plane(const Frame& frame, std::int64_t unit, std::int64_t plane) const {
@@ -128,14 +157,32 @@ class Elementwise final : public Op {
   Placement to_;
   Aligned<float> scale_;
   Aligned<float> bias_;
-  bool repeats_ = false;      ///< an input or numbers of channels, along the pixels
-  std::int64_t columns_ = 1;  ///< computed at once, as are so many rows
+  std::int64_t in_order_ = 0;  ///< values that are computed in the order of the program; 0: others
+  bool repeats_ = false;       ///< an input or numbers of channels, along the pixels
+  std::int64_t columns_ = 1;   ///< computed at once, as are so many rows
   std::int64_t rows_ = 1;
   std::int64_t rest_ = 0;  ///< values that fill the last vector of a pixel
   bool clears_rest_ = false;
 };
 
 }  // namespace
+
+void activate_run(const Kernels& kernels, const Activation& activation, float* values,
+                  std::int64_t count) {
+  if (activation.kind == ActivationKind::None) return;
+  const std::int64_t whole = count / kernels.lanes * kernels.lanes;
+  kernels.activate(activation, values, values, whole);
+  if (whole == count) return;
+  std::array<float, 16> rest{};
+  std::copy(values + whole, values + count, rest.begin());
+  kernels.activate(activation, rest.data(), rest.data(), kernels.lanes);
+  std::copy_n(rest.begin(), count - whole, values + whole);
+}
+
+void clear_behind(const Placement& tensor, float* first) {
+  const std::int64_t values = tensor.shape.values();
+  std::fill(first + values, first + round_up(values, tensor.lanes), 0.0F);
+}
 
 std::unique_ptr<Op> make_elementwise(const FloatLayer& source) {
   return std::make_unique<Elementwise>(source);

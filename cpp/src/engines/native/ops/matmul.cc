@@ -1,73 +1,477 @@
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
 
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
 namespace {
 
-/// Products of matrices, of tensors in the order of the program.
+/// Runs of so many taps side by side.
+std::vector<TapRun> runs_of(std::int64_t taps) {
+  std::vector<TapRun> runs;
+  for (std::int64_t first = 0; first < taps; first += kMaxRun) {
+    runs.push_back({static_cast<std::int32_t>(first),
+                    static_cast<std::int32_t>(std::min<std::int64_t>(kMaxRun, taps - first))});
+  }
+  return runs;
+}
+
+/// Whether rows that lie so many floats apart evict each other from the first-level cache, while
+/// the kernel goes along as many of them as a tile has.
+bool collides(std::int64_t step) {
+  constexpr std::int64_t kSets = 64;  // of the first-level caches of most processors
+  constexpr std::int64_t kLine = kCacheLine / std::int64_t{sizeof(float)};
+  constexpr std::int64_t kRows = 14;
+  constexpr int kMost = 4;  // half of the ways of such a set, and of some all
+  std::array<int, kSets> lines{};
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    if (++lines[static_cast<std::size_t>(row * step / kLine % kSets)] > kMost) return true;
+  }
+  return false;
+}
+
+/// Products of matrices, of tensors in the order of the program, by the kernels of convolutions: a
+/// row of the first operand is a window, a column of the second one is a channel of the output.
+/// Each value is one chain of multiply-adds that starts with the bias, whoever computes it.
 class MatMul final : public Op {
  public:
   explicit MatMul(const FloatLayer& source)
       : kernels_(source.kernels),
-        activation_(source.layer.activation),
         of_(source.layer.product),
         inputs_(source.inputs),
-        to_(source.output),
-        bias_(source.layer.bias) {
-    if (inputs_.size() > 1) return;
-    const WeightView weights = source.layer.view_weights();
-    for (std::int64_t c = 0; c < of_.columns; ++c) {
-      for (std::int64_t k = 0; k < of_.sums; ++k) {
-        weights_.push_back(weights.at(static_cast<std::size_t>(c), static_cast<std::size_t>(k)));
+        to_(source.output) {
+    join_matrices();
+    const Activation activation = source.activation();
+    const bool is_bound =
+        activation.kind == ActivationKind::Relu || activation.kind == ActivationKind::Clip;
+    (is_bound ? bound_ : function_) = activation;
+    is_dense_ = is_constant() && of_.rows == 1 && matrices_ == 1;
+    choose_sizes();
+    runs_ = runs_of(sums_at_once_);
+    last_runs_ = runs_of((of_.sums - 1) % sums_at_once_ + 1);
+    pack_constants(source);
+  }
+
+  void run(const Frame& frame) const override {
+    const std::int64_t items = (at_once_ ? 1 : frame.count) * matrices_;
+    const std::int64_t images = at_once_ ? frame.count : 1;
+    const std::int64_t blocks = (of_.columns + block_ - 1) / block_;
+    const auto slices = frame.cut(items * of_.rows, blocks, [&](auto rows, auto some) {
+      return work_of(rows * images, some);
+    });
+    frame.each(slices[0] * slices[1], [&](std::int64_t index) {
+      const std::int64_t slice = index % slices[1];
+      Part of;
+      of.images = images;
+      of.column = blocks * slice / slices[1] * block_;
+      of.last_column = std::min(of_.columns, blocks * (slice + 1) / slices[1] * block_);
+      Frame part = frame;
+      part.part = index / slices[1];
+      part.parts = slices[0];
+      part.each_rows(items, of_.rows, [&](std::int64_t item, std::int64_t row, std::int64_t last) {
+        of.row = row;
+        of.last_row = last;
+        find(frame, item, of);
+        is_dense_ ? multiply_rows(frame, of) : multiply(frame, of);
+      });
+    });
+    for (std::int64_t unit = 0; !is_dense_ && frame.part == 0 && unit < frame.count; ++unit) {
+      clear_behind(to_, frame.at<float>(to_, unit));
+    }
+  }
+  bool splits() const override { return true; }
+  std::string kernel() const override { return "matmul"; }
+  std::int64_t scratch_bytes() const override {
+    return (packed_floats() + rows_floats() + last_floats()) * std::int64_t{sizeof(float)};
+  }
+
+ private:
+  /// What is computed of one matrix, or of the same matrix of several images.
+  struct Part {
+    std::int64_t row;
+    std::int64_t last_row;  ///< behind it
+    std::int64_t column;
+    std::int64_t last_column;
+    std::int64_t images;
+    const float* first;   ///< the operands, of the first image
+    const float* second;  ///< null: constant
+    float* output;
+  };
+  /// Some rows and columns of a part, and some of its sums.
+  struct Chunk {
+    const float* first;       ///< the values that are multiplied
+    std::int64_t first_step;  ///< floats from a row to the next
+    const float* weights;     ///< of the first column
+    std::int64_t packed;      ///< sums that each block of weights has
+    std::int64_t sum;         ///< the first, in these
+    std::int64_t sums;
+    const float* bias;
+    float* output;
+    std::int64_t rows;
+    std::int64_t columns;
+    std::int64_t images;
+    std::int64_t image_step;
+    bool begins;  ///< with the bias; else with the sums that are in the output
+    bool ends;
+  };
+
+  static constexpr std::int64_t kLastRows = 128;  // of a block that is not whole vectors
+
+  bool is_constant() const { return inputs_.size() == 1; }
+
+  /// Where matrices of the first operand follow one another and are multiplied by the same, they
+  /// are one with more rows.
+  void join_matrices() {
+    auto& loops = of_.matrices;
+    if (is_constant()) {
+      for (Product::Loop& loop : loops) loop.second = 0;
+    }
+    loops.erase(std::remove_if(loops.begin(), loops.end(),
+                               [](const Product::Loop& loop) { return loop.count == 1; }),
+                loops.end());
+    const auto follows = [this](const Product::Loop& loop) {
+      return loop.first == of_.rows * of_.sums && loop.second == 0;
+    };
+    while (!loops.empty() && !of_.first_transposed && follows(loops.back())) {
+      of_.rows *= loops.back().count;
+      loops.pop_back();
+    }
+    matrices_ = of_.count();
+  }
+
+  void choose_sizes() {
+    // What the second-level cache should hold, in floats: of rows while the columns go through, of
+    // packed columns while the rows do, and of columns that are always packed, all of them.
+    constexpr std::int64_t kRows = 1 << 16;
+    constexpr std::int64_t kPacked = 1 << 17;
+    constexpr std::int64_t kFewWeights = 1 << 17;
+    constexpr std::int64_t kCopied = 4 * kMaxRun;  // sums, of rows in scratch memory
+    constexpr std::int64_t kComputed = 64 * kMaxRun;
+    constexpr std::int64_t kLeastRows = 56;  // four tiles
+    block_ = 2 * kernels_.lanes;
+    copies_ = of_.rows > 1 && (of_.first_transposed || collides(of_.sums));
+    sums_at_once_ = std::min(of_.sums, copies_ ? kCopied : is_constant() ? of_.sums : kComputed);
+    rows_at_once_ = std::clamp(kRows / sums_at_once_, std::min(kLeastRows, of_.rows), of_.rows);
+    columns_at_once_ = round_up(of_.columns, block_);
+    if (!is_constant()) {
+      const std::int64_t most = std::max(kPacked / sums_at_once_ / block_ * block_, block_);
+      columns_at_once_ = std::min(columns_at_once_, most);
+    } else if (!copies_ && of_.sums * of_.columns > kFewWeights) {
+      rows_at_once_ = of_.rows;
+      at_once_ = matrices_ == 1;
+    }
+    if (is_dense_) at_once_ = true;
+  }
+
+  std::int64_t packed_floats() const {
+    return is_constant() ? 0 : columns_at_once_ * sums_at_once_;
+  }
+  /// Behind each row of a copy there is room for a vector; so they do not collide either.
+  std::int64_t copied_step() const {
+    return round_up(sums_at_once_, kernels_.lanes) + kernels_.lanes;
+  }
+  std::int64_t rows_floats() const { return copies_ ? rows_at_once_ * copied_step() : 0; }
+  std::int64_t last_floats() const { return kLastRows * kernels_.lanes; }
+
+  /// Columns of the block of weights that begins at one of so many: those that are not a whole
+  /// vector are one by themselves.
+  std::int64_t width_at(std::int64_t column, std::int64_t columns) const {
+    const std::int64_t whole = columns / kernels_.lanes * kernels_.lanes;
+    return column < whole ? std::min(block_, whole - column) : kernels_.lanes;
+  }
+
+  void pack_constants(const FloatLayer& source) {
+    std::vector<std::int64_t> blocks;
+    const std::int64_t all_vectors = (of_.columns + kernels_.lanes - 1) / kernels_.lanes;
+    for (std::int64_t first = 0; first < all_vectors; first += blocks.back() / kernels_.lanes) {
+      const auto left = static_cast<int>(std::min<std::int64_t>(all_vectors - first, kMaxRun));
+      blocks.push_back(is_dense_ ? kernels_.dense_vectors(left) * kernels_.lanes
+                                 : width_at(first * kernels_.lanes, of_.columns));
+    }
+    block_ = is_dense_ ? blocks.front() : block_;
+    const std::int64_t columns = round_up(of_.columns, kernels_.lanes);
+    source.memory.add(static_cast<double>(columns) *
+                      static_cast<double>(is_constant() ? of_.sums + 1 : 1) * sizeof(float));
+    float* const bias = source.arena.take<float>(columns);
+    std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
+    bias_ = bias;
+    if (!is_constant()) return;
+    const WeightView from = source.layer.view_weights();
+    float* const all = source.arena.take<float>(columns * of_.sums);
+    float* to = all;
+    std::int64_t first = 0;
+    for (const std::int64_t block : blocks) {
+      const std::int64_t real = std::min(block, of_.columns - first);  // the others are zeros
+      for (std::int64_t k = 0; k < of_.sums; ++k, to += block) {
+        for (std::int64_t c = 0; c < real; ++c) {
+          to[c] = from.at(static_cast<std::size_t>(first + c), static_cast<std::size_t>(k));
+        }
+      }
+      first += block;
+    }
+    weights_ = source.arena.share(all);
+  }
+
+  /// What a part takes of so many rows and blocks, in multiply-adds of a vector.
+  double work_of(std::int64_t rows, std::int64_t blocks) const {
+    constexpr double kFetch = 5;  // while a vector is packed, or comes into the second-level cache
+    const auto vectors = static_cast<double>(blocks * block_ / kernels_.lanes);
+    const auto sums = static_cast<double>(of_.sums);
+    const auto all_rows = static_cast<double>(rows);
+    return sums * (vectors * (all_rows + kFetch) + all_rows / kernels_.lanes * kFetch);
+  }
+
+  /// \param item a matrix, or one of a unit
+  void find(const Frame& frame, std::int64_t item, Part& part) const {
+    const std::int64_t unit = item / matrices_;
+    const std::int64_t matrix = item % matrices_;
+    std::int64_t first = 0;
+    std::int64_t second = 0;
+    std::int64_t left = matrix;
+    for (auto loop = of_.matrices.rbegin(); loop != of_.matrices.rend(); ++loop) {
+      first += left % loop->count * loop->first;
+      second += left % loop->count * loop->second;
+      left /= loop->count;
+    }
+    part.first = frame.at<float>(inputs_[0], unit) + first;
+    part.second = is_constant() ? nullptr : frame.at<float>(inputs_[1], unit) + second;
+    part.output = frame.at<float>(to_, unit) + matrix * of_.rows * of_.columns;
+  }
+
+  static std::int64_t image_step(const Frame& frame) {
+    return frame.unit_bytes / std::int64_t{sizeof(float)};
+  }
+
+  /// One row of each image: a fully connected layer.
+  void multiply_rows(const Frame& frame, const Part& part) const {
+    constexpr std::int64_t kCached = 1 << 18;  // floats that the caches hold from run to run
+    ConvTask task = task_of(of_.sums);
+    task.input = part.first;
+    task.weights = weights_ + part.column * of_.sums;
+    task.epilogue.bias = bias_ + part.column;
+    task.epilogue.activation = bound_;
+    task.output = part.output + part.column;
+    task.columns = static_cast<std::int32_t>(part.images);
+    task.rows = 1;
+    task.channels = static_cast<std::int32_t>(part.last_column - part.column);
+    task.input_column = task.output_column = image_step(frame);
+    task.prefetches = of_.sums * of_.columns > kCached;
+    kernels_.fully_connected(task);
+    for (std::int64_t image = 0; image < part.images; ++image) {
+      activate_run(kernels_, function_, task.output + image * task.output_column, task.channels);
+      if (part.last_column == of_.columns) {
+        clear_behind(to_, part.output + image * task.output_column);
       }
     }
   }
 
-  void run(const Frame& frame) const override {
-    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      float* to = frame.at<float>(to_, unit);
-      multiply_all(0, frame.at<float>(inputs_[0], unit),
-                   inputs_.size() > 1 ? frame.at<float>(inputs_[1], unit) : nullptr, to);
-      kernels_.activate(activation_, frame.at<float>(to_, unit), frame.at<float>(to_, unit),
-                        round_up(to_.shape.values(), kernels_.lanes));
-    }
+  ConvTask task_of(std::int64_t sums) const {
+    ConvTask task{};
+    const std::vector<TapRun>& runs = sums == sums_at_once_ ? runs_ : last_runs_;
+    task.taps = static_cast<std::int32_t>(sums);
+    task.runs = runs.data();
+    task.run_count = static_cast<std::int32_t>(runs.size());
+    task.output_channel = kernels_.lanes;
+    task.images = 1;
+    return task;
   }
-  std::string kernel() const override { return "matmul"; }
 
- private:
-  void multiply_all(std::size_t at, const float* first, const float* second, float*& to) const {
-    if (at == of_.matrices.size()) return multiply(first, second, to);
-    const Product::Loop& loop = of_.matrices[at];
-    for (std::int64_t i = 0; i < loop.count; ++i) {
-      multiply_all(at + 1, first + i * loop.first,
-                   second == nullptr ? nullptr : second + i * loop.second, to);
+  void multiply(const Frame& frame, const Part& part) const {
+    auto* const packed = reinterpret_cast<float*>(frame.scratch);
+    float* const copied = packed + packed_floats();
+    float* const last = copied + rows_floats();
+    const std::int64_t rows = part.last_row - part.row;
+    const std::int64_t strips = (rows + rows_at_once_ - 1) / rows_at_once_;
+    Chunk chunk{};
+    chunk.images = part.images;
+    chunk.image_step = image_step(frame);
+    for (std::int64_t column = part.column; column < part.last_column; column += columns_at_once_) {
+      chunk.columns = std::min(columns_at_once_, part.last_column - column);
+      chunk.bias = bias_ + column;
+      for (std::int64_t sum = 0; sum < of_.sums; sum += sums_at_once_) {
+        chunk.sums = std::min(sums_at_once_, of_.sums - sum);
+        chunk.begins = sum == 0;
+        chunk.ends = sum + chunk.sums == of_.sums;
+        if (is_constant()) {
+          chunk.weights = weights_ + column * of_.sums;
+          chunk.packed = of_.sums;
+          chunk.sum = sum;
+        } else {
+          pack(part.second, sum, chunk.sums, column, chunk.columns, packed);
+          chunk.weights = packed;
+          chunk.packed = chunk.sums;
+        }
+        for (std::int64_t strip = 0; strip < strips; ++strip) {
+          const std::int64_t row = part.row + rows * strip / strips;
+          chunk.rows = part.row + rows * (strip + 1) / strips - row;
+          chunk.output = part.output + row * of_.columns + column;
+          chunk.first = part.first + row * of_.sums + sum;
+          chunk.first_step = of_.sums;
+          if (copies_) {
+            copy_rows(part.first, row, chunk.rows, sum, chunk.sums, copied);
+            chunk.first = copied;
+            chunk.first_step = copied_step();
+          }
+          add(chunk, last);
+          if (chunk.ends) apply_function(chunk);
+        }
+      }
     }
   }
-  void multiply(const float* first, const float* second, float*& to) const {
-    for (std::int64_t r = 0; r < of_.rows; ++r) {
-      for (std::int64_t c = 0; c < of_.columns; ++c) {
-        float sum = bias_.empty() ? 0 : bias_[static_cast<std::size_t>(c)];
-        for (std::int64_t k = 0; k < of_.sums; ++k) {
-          const float a = first[of_.first_transposed ? k * of_.rows + r : r * of_.sums + k];
-          const float b =
-              second == nullptr
-                  ? weights_[static_cast<std::size_t>(c * of_.sums + k)]
-                  : second[of_.second_transposed ? c * of_.sums + k : k * of_.columns + c];
-          sum += a * b;
+
+  /// Some rows and sums of the first operand, the sums side by side.
+  void copy_rows(const float* from, std::int64_t row, std::int64_t rows, std::int64_t sum,
+                 std::int64_t sums, float* to) const {
+    const std::int64_t step = copied_step();
+    if (!of_.first_transposed) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        std::copy_n(from + (row + r) * of_.sums + sum, sums, to + r * step);
+      }
+      return;
+    }
+    std::array<const float*, 16> lines{};
+    for (std::int64_t k = 0; k < sums; k += kernels_.lanes) {
+      for (std::int64_t l = 0; l < kernels_.lanes; ++l) {
+        const std::int64_t line = sum + std::min(k + l, sums - 1);  // behind the last, any
+        lines[static_cast<std::size_t>(l)] = from + line * of_.rows + row;
+      }
+      kernels_.interleave(lines.data(), rows, to + k, step);
+    }
+  }
+
+  /// Some sums and columns of the second operand, as the kernel reads weights.
+  void pack(const float* from, std::int64_t sum, std::int64_t sums, std::int64_t column,
+            std::int64_t columns, float* to) const {
+    const std::int64_t lanes = kernels_.lanes;
+    if (!of_.second_transposed) {
+      for (std::int64_t k = 0; k < sums; ++k) {
+        const float* const line = from + (sum + k) * of_.columns + column;
+        for (std::int64_t c = 0, width = 0; c < columns; c += width) {
+          width = width_at(c, columns);
+          const std::int64_t real = std::min(width, columns - c);
+          float* const block = to + c * sums + k * width;
+          std::copy_n(line + c, real, block);
+          if (real < width) std::fill_n(block + real, width - real, 0.0F);
         }
-        *to++ = sum;
+      }
+      return;
+    }
+    std::array<const float*, 16> lines{};
+    for (std::int64_t c = 0, width = 0; c < columns; c += width) {
+      width = width_at(c, columns);
+      for (std::int64_t v = 0; v < width; v += lanes) {
+        for (std::int64_t l = 0; l < lanes; ++l) {
+          const std::int64_t line = column + std::min(c + v + l, columns - 1);  // as above
+          lines[static_cast<std::size_t>(l)] = from + line * of_.sums + sum;
+        }
+        kernels_.interleave(lines.data(), sums, to + c * sums + v, width);
+      }
+    }
+  }
+
+  /// Adds products to what the output has. \param last scratch memory, see kLastRows
+  void add(const Chunk& chunk, float* last) const {
+    const std::int64_t lanes = kernels_.lanes;
+    // A vector that is not whole would go on in the next row.
+    const std::int64_t whole = chunk.columns / lanes * lanes;
+    const bool at_once = chunk.begins && chunk.packed == chunk.sums;  // all blocks
+    const std::int64_t step = at_once ? std::max(whole, block_) : block_;
+    for (std::int64_t column = 0; column < whole; column += step) {
+      ConvTask task = task_of_rows(chunk, column, std::min(step, whole - column));
+      task.columns = static_cast<std::int32_t>(chunk.rows);
+      task.rows = static_cast<std::int32_t>(chunk.images);
+      task.input_column = chunk.first_step;
+      task.output_column = of_.columns;
+      task.input_row = task.output_row = chunk.image_step;
+      if (task.rows > task.columns) {
+        std::swap(task.rows, task.columns);
+        std::swap(task.input_row, task.input_column);
+        std::swap(task.output_row, task.output_column);
+      }
+      kernels_.conv_channels(task);
+    }
+    if (whole == chunk.columns) return;
+    ConvTask task = task_of_rows(chunk, whole, chunk.columns - whole);
+    task.input_column = chunk.first_step;
+    task.output_column = lanes;
+    task.rows = 1;
+    task.output = last;
+    for (std::int64_t image = 0; image < chunk.images; ++image) {
+      for (std::int64_t row = 0; row < chunk.rows; row += kLastRows) {
+        const std::int64_t rows = std::min(kLastRows, chunk.rows - row);
+        float* const to = chunk.output + whole + image * chunk.image_step + row * of_.columns;
+        if (!chunk.begins) {
+          std::fill_n(last, rows * lanes, 0.0F);
+          each_of(rows, chunk.columns - whole, [&](std::int64_t r, std::int64_t c) {
+            last[r * lanes + c] = to[r * of_.columns + c];
+          });
+        }
+        task.input = chunk.first + image * chunk.image_step + row * chunk.first_step;
+        task.columns = static_cast<std::int32_t>(rows);
+        kernels_.conv_channels(task);
+        each_of(rows, chunk.columns - whole, [&](std::int64_t r, std::int64_t c) {
+          to[r * of_.columns + c] = last[r * lanes + c];
+        });
+      }
+    }
+  }
+
+  /// Few columns: a call to copy those of a row would take longer.
+  template <class Work>
+  static void each_of(std::int64_t rows, std::int64_t columns, const Work& work) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      for (std::int64_t r = 0; r < rows; ++r) work(r, c);
+    }
+  }
+
+  /// \param column of the chunk, that begins a block
+  ConvTask task_of_rows(const Chunk& chunk, std::int64_t column, std::int64_t columns) const {
+    ConvTask task = task_of(chunk.sums);
+    task.input = chunk.first;
+    task.weights =
+        chunk.weights + column * chunk.packed + chunk.sum * width_at(column, chunk.columns);
+    task.epilogue.bias = chunk.begins ? chunk.bias + column : nullptr;
+    if (chunk.ends) task.epilogue.activation = bound_;
+    task.output = chunk.output + column;
+    task.channels = static_cast<std::int32_t>(columns);
+    return task;
+  }
+
+  void apply_function(const Chunk& chunk) const {
+    if (function_.kind == ActivationKind::None) return;
+    const bool whole_rows = chunk.columns == of_.columns;
+    for (std::int64_t image = 0; image < chunk.images; ++image) {
+      float* const to = chunk.output + image * chunk.image_step;
+      if (whole_rows) {
+        activate_run(kernels_, function_, to, chunk.rows * of_.columns);
+        continue;
+      }
+      for (std::int64_t row = 0; row < chunk.rows; ++row) {
+        activate_run(kernels_, function_, to + row * of_.columns, chunk.columns);
       }
     }
   }
 
   const Kernels& kernels_;
-  Activation activation_;
-  Product of_;
+  Product of_;  ///< with the matrices that are not one
+  std::int64_t matrices_ = 1;
   std::vector<Placement> inputs_;
   Placement to_;
-  std::vector<float> weights_;  // [columns][sums]
-  std::vector<float> bias_;
+  Activation bound_;                  ///< as the kernel applies it; or none
+  Activation function_;               ///< any other, afterwards; or none
+  bool is_dense_ = false;             ///< one row of each image
+  bool at_once_ = false;              ///< all images, while the caches hold a block of weights
+  bool copies_ = false;               ///< rows of the first operand, in scratch memory
+  std::int64_t block_ = 0;            ///< columns that the kernel computes together
+  std::int64_t sums_at_once_ = 0;     ///< of all columns and rows, before the next ones
+  std::int64_t rows_at_once_ = 0;     ///< the same, of all columns
+  std::int64_t columns_at_once_ = 0;  ///< that are packed together
+  std::vector<TapRun> runs_;          ///< of so many sums
+  std::vector<TapRun> last_runs_;     ///< of those that are left
+  const float* weights_ = nullptr;    ///< constant ones, packed
+  const float* bias_ = nullptr;       ///< of whole vectors; zeros where the layer has none
 };
 
 }  // namespace

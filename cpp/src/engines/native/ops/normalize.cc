@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "engines/native/ops/ops.h"
 
@@ -10,53 +9,43 @@ namespace {
 class Normalize final : public Op {
  public:
   explicit Normalize(const FloatLayer& source)
-      : count_(source.layer.axis.count),
-        epsilon_(source.layer.epsilon),
-        subtracts_mean_(source.layer.subtracts_mean),
-        scale_(source.layer.scale),
-        bias_(source.layer.bias),
+      : kernels_(source.kernels),
+        activation_(source.layer.activation),
         from_(source.inputs[0]),
-        to_(source.output) {}
+        to_(source.output),
+        scale_(source.layer.scale),
+        bias_(source.layer.bias) {
+    task_.count = source.layer.axis.count;
+    task_.scale = scale_.empty() ? nullptr : scale_.data();
+    task_.bias = bias_.empty() ? nullptr : bias_.data();
+    task_.epsilon = source.layer.epsilon;
+    task_.subtracts_mean = source.layer.subtracts_mean;
+  }
 
   void run(const Frame& frame) const override {
-    const std::int64_t rows = from_.shape.values() / count_;
-    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      const float* const from = frame.at<float>(from_, unit);
-      float* const to = frame.at<float>(to_, unit);
-      frame.each(rows,
-                 [&](std::int64_t row) { normalize(from + row * count_, to + row * count_); });
-    }
+    const std::int64_t rows = from_.shape.values() / task_.count;
+    frame.each_rows(frame.count, rows, [&](std::int64_t unit, std::int64_t row, std::int64_t last) {
+      NormalizeTask task = task_;
+      task.from = frame.at<float>(from_, unit) + row * task.count;
+      task.to = frame.at<float>(to_, unit) + row * task.count;
+      for (; row < last; ++row, task.from += task.count, task.to += task.count) {
+        kernels_.normalize(task);
+        activate_run(kernels_, activation_, task.to, task.count);
+      }
+      if (last == rows) clear_behind(to_, frame.at<float>(to_, unit));
+    });
   }
   bool splits() const override { return true; }
   std::string kernel() const override { return "normalize"; }
 
  private:
-  void normalize(const float* from, float* to) const {
-    double mean = 0;
-    for (std::int64_t i = 0; i < count_ && subtracts_mean_; ++i)
-      mean += static_cast<double>(from[i]);
-    mean /= static_cast<double>(count_);
-    double variance = 0;
-    for (std::int64_t i = 0; i < count_; ++i) {
-      const double apart = static_cast<double>(from[i]) - mean;
-      variance += apart * apart;
-    }
-    variance /= static_cast<double>(count_);
-    const double factor = 1 / std::sqrt(variance + static_cast<double>(epsilon_));
-    for (std::int64_t i = 0; i < count_; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      const auto normal = static_cast<float>((static_cast<double>(from[i]) - mean) * factor);
-      to[i] = normal * (scale_.empty() ? 1 : scale_[at]) + (bias_.empty() ? 0 : bias_[at]);
-    }
-  }
-
-  std::int64_t count_;
-  float epsilon_;
-  bool subtracts_mean_;
-  std::vector<float> scale_;
-  std::vector<float> bias_;
+  const Kernels& kernels_;
+  Activation activation_;
   Placement from_;
   Placement to_;
+  std::vector<float> scale_;
+  std::vector<float> bias_;
+  NormalizeTask task_{};
 };
 
 /// Numbers that are the same for each image.
@@ -68,6 +57,7 @@ class Constant final : public Op {
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       std::copy(numbers_.begin(), numbers_.end(), frame.at<float>(to_, unit));
+      clear_behind(to_, frame.at<float>(to_, unit));
     }
   }
   std::string kernel() const override { return "constant"; }

@@ -85,6 +85,15 @@ std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
                               const Placement& from, const Placement& to, bool relu,
                               const IntMean& mean = {});
 
+/// Applies a function to values that lie side by side, of which nothing behind is touched: there
+/// another thread may write.
+void activate_run(const Kernels& kernels, const Activation& activation, float* values,
+                  std::int64_t count);
+
+/// Writes the zeros that fill the last vector of channels, of a tensor in the order of the program.
+/// \param first its first value
+void clear_behind(const Placement& tensor, float* first);
+
 /// Softmax of [count] numbers that lie `inner` apart. \param to may be `from`
 /// \param logarithm of the result
 void softmax(const float* from, const Axis& axis, bool logarithm, float* to);

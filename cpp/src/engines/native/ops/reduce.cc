@@ -3,11 +3,11 @@
 
 #include "engines/native/ops/ops.h"
 
-// Simple loops, over tensors in the order of the program, and the same bits on every processor.
+// Over tensors in the order of the program.
 namespace lenet::native {
 namespace {
 
-/// What the values of an axis are reduced to.
+/// What the values of an axis are reduced to, by a kind that has no kernel.
 double reduced(ReduceKind kind, const float* from, const Axis& axis) {
   const auto folded = [&](double first, const auto& add) {
     double result = first;
@@ -16,78 +16,89 @@ double reduced(ReduceKind kind, const float* from, const Axis& axis) {
     }
     return result;
   };
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const auto sum = [](double a, double b) { return a + b; };
-  const auto squares = [](double a, double b) { return a + b * b; };
-  const auto larger = [](double a, double b) { return std::max(a, b); };
   switch (kind) {
-    case ReduceKind::Sum:
-      return folded(0, sum);
-    case ReduceKind::Mean:
-      return folded(0, sum) / static_cast<double>(axis.count);
-    case ReduceKind::Max:
-      return folded(-kInfinity, larger);
-    case ReduceKind::Min:
-      return folded(kInfinity, [](double a, double b) { return std::min(a, b); });
     case ReduceKind::Product:
       return folded(1, [](double a, double b) { return a * b; });
     case ReduceKind::L1:
       return folded(0, [](double a, double b) { return a + std::abs(b); });
-    case ReduceKind::L2:
-      return std::sqrt(folded(0, squares));
-    case ReduceKind::SumOfSquares:
-      return folded(0, squares);
     case ReduceKind::LogSum:
-      return std::log(folded(0, sum));
-    case ReduceKind::LogSumExp:
+      return std::log(folded(0, [](double a, double b) { return a + b; }));
+    default:
       break;
   }
-  const double largest = folded(-kInfinity, larger);
+  const double largest = folded(-std::numeric_limits<double>::infinity(),
+                                [](double a, double b) { return std::max(a, b); });
   if (!std::isfinite(largest)) return largest;
   return largest +
          std::log(folded(0, [largest](double a, double b) { return a + std::exp(b - largest); }));
+}
+
+bool is_vectorised(const Layer& layer) {
+  if (layer.kind == LayerKind::Softmax) return !layer.logarithm;
+  return layer.reduce <= ReduceKind::Min || layer.reduce == ReduceKind::L2 ||
+         layer.reduce == ReduceKind::SumOfSquares;
 }
 
 /// Softmax, or one value of each axis.
 class AxisOp final : public Op {
  public:
   explicit AxisOp(const FloatLayer& source)
-      : layer_(source.layer.kind),
+      : kernels_(source.kernels),
+        layer_(source.layer.kind),
         reduce_(source.layer.reduce),
         axis_(source.layer.axis),
         logarithm_(source.layer.logarithm),
+        is_vectorised_(is_vectorised(source.layer)),
         from_(source.inputs[0]),
         to_(source.output) {}
 
   void run(const Frame& frame) const override {
+    constexpr std::int64_t kWidth = 64;  // axes side by side: whole vectors and cache lines
     const std::int64_t whole = axis_.count * axis_.inner;
     const std::int64_t given = is_softmax() ? whole : axis_.inner;
-    for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      const float* from = frame.at<float>(from_, unit);
-      float* to = frame.at<float>(to_, unit);
-      to_.clear_last_block(to);
-      for (std::int64_t outer = from_.shape.values() / whole; outer > 0; --outer) {
-        for (std::int64_t i = 0; i < axis_.inner; ++i) {
-          if (is_softmax()) {
-            softmax(from + i, axis_, logarithm_, to + i);
-          } else {
-            to[i] = static_cast<float>(reduced(reduce_, from + i, axis_));
-          }
-        }
-        from += whole;
-        to += given;
-      }
+    const std::int64_t outer = from_.shape.values() / whole;
+    const std::int64_t slices = (axis_.inner + kWidth - 1) / kWidth;
+    const auto run_slices = [&](std::int64_t item, std::int64_t slice, std::int64_t last) {
+      const std::int64_t first = slice * kWidth;
+      AxisTask task{};
+      task.from = frame.at<float>(from_, item / outer) + item % outer * whole + first;
+      task.to = frame.at<float>(to_, item / outer) + item % outer * given + first;
+      task.count = axis_.count;
+      task.inner = axis_.inner;
+      task.width = std::min(axis_.inner, last * kWidth) - first;
+      is_vectorised_ ? run_vectors(task) : run_each(task);
+    };
+    frame.each_rows(frame.count * outer, slices, run_slices);
+    for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
+      clear_behind(to_, frame.at<float>(to_, unit));
     }
   }
+  bool splits() const override { return true; }
   std::string kernel() const override { return to_string(layer_); }
 
  private:
   bool is_softmax() const { return layer_ == LayerKind::Softmax; }
 
+  void run_vectors(const AxisTask& task) const {
+    is_softmax() ? kernels_.softmax(task) : kernels_.reduce(reduce_, task);
+  }
+  /// One after the other: the same bits on every processor.
+  void run_each(const AxisTask& task) const {
+    for (std::int64_t i = 0; i < task.width; ++i) {
+      if (is_softmax()) {
+        native::softmax(task.from + i, axis_, logarithm_, task.to + i);
+      } else {
+        task.to[i] = static_cast<float>(reduced(reduce_, task.from + i, axis_));
+      }
+    }
+  }
+
+  const Kernels& kernels_;
   LayerKind layer_;
   ReduceKind reduce_;
   Axis axis_;
   bool logarithm_;
+  bool is_vectorised_;
   Placement from_;
   Placement to_;
 };

@@ -97,9 +97,32 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   const bool bounded = keeps_zero(activation) || activation.kind == ActivationKind::Clip ||
                        activation.kind == ActivationKind::Sigmoid ||
                        activation.kind == ActivationKind::HardSigmoid;
-  return giver.kind == LayerKind::Convolution
-             ? bounded
-             : giver.kind == LayerKind::ChannelScale || is_combination(giver.kind);
+  if (giver.kind == LayerKind::Convolution) return bounded;
+  return giver.kind == LayerKind::ChannelScale || giver.kind == LayerKind::MatMul ||
+         giver.kind == LayerKind::Broadcast || giver.kind == LayerKind::Normalize ||
+         is_combination(giver.kind);
+}
+
+/// Whether a layer adds numbers of its own to its input, value by value, the same ones to each row
+/// of so many values. \param operand set to the one that has them
+bool adds_to_rows(const Layer& layer, std::int64_t columns, std::size_t& operand) {
+  if (layer.kind != LayerKind::Broadcast || layer.broadcast != BroadcastKind::Add ||
+      layer.inputs.size() != 1) {
+    return false;
+  }
+  operand = layer.operands[0].input == kNone ? 0 : 1;
+  // Of two tensors it has none; what is shorter than a row would be visited more than once.
+  const std::vector<float>& numbers = layer.operands[operand].numbers;
+  if (static_cast<std::int64_t>(numbers.size()) != columns) return false;
+  std::int64_t values = 1;  // of the loops inside
+  for (auto loop = layer.loops.rbegin(); loop != layer.loops.rend(); ++loop) {
+    if (loop->count == 1) continue;
+    const std::int64_t step = values < columns ? values : 0;
+    if (loop->steps[1 - operand] != values || loop->steps[operand] != step) return false;
+    values *= loop->count;
+    if (step > 0 && values > columns) return false;
+  }
+  return values % columns == 0;
 }
 
 }  // namespace
@@ -126,6 +149,19 @@ void simplify(Network& network) {
   join_products(network);
   drop_unused(network);
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
+  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
+    Layer& product = network.layers[before];
+    const std::int64_t columns = product.product.columns;
+    std::size_t operand = 0;
+    // Of sums that have a bias, the numbers would be added in another order.
+    if (product.kind != LayerKind::MatMul || !product.bias.empty() ||
+        product.activation.kind != ActivationKind::None || !adds_to_rows(layer, columns, operand)) {
+      return false;
+    }
+    product.bias = layer.operands[operand].numbers;
+    product.activation = layer.activation;
+    return true;
+  });
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& giver = network.layers[before];
     if (layer.kind != LayerKind::Activate || !may_activate(giver, layer.activation)) return false;

@@ -20,7 +20,8 @@ using MayFuse = bool(const Layer& convolution, const Layer& scale, int fused);
 std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse);
 
 /// Takes out layers that no output depends on, and makes normalizations, at most
-/// kMaxScales of each, and relus part of the layer before them.
+/// kMaxScales of each, what is added to rows of products, and activations part of the layer before
+/// them.
 void simplify(Network& network);
 
 /// Takes out layers for which `copies` says that they give what they take. It is asked in their
