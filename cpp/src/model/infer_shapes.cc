@@ -189,13 +189,14 @@ class ShapeInference {
     }
     images_ = 1;
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
-      if (rules_[i] != nullptr) graph_.joins_images |= joins_images(graph_.operators[i]);
+      if (rules_[i] != nullptr) graph_.joins_images |= joins_images(i);
     }
   }
 
   /// Whether an image's result depends on the others: no dimension has the images any more, or an
   /// operator goes along it.
-  bool joins_images(const Operator& op) const {
+  bool joins_images(std::size_t at_operator) const {
+    const Operator& op = graph_.operators[at_operator];
     // They decide for all images together.
     if (has_word("If While Branch Choice", op.kind)) return true;
     const auto is_open = [&](std::size_t index) {
@@ -218,11 +219,17 @@ class ShapeInference {
     if (is("by_image")) return shape[0] != kUnknown;
     if (is("by_column")) return shape[1] != kUnknown;
     if (is("anywhere")) return true;
-    const auto* axis = op.attribute<std::int64_t>("axis");
     // Of others two tensors meet at an axis.
-    if ((count > 1 && !is("along_x")) || axis == nullptr) return false;
+    if (count > 1 && !is("along_x")) return false;
+    const auto* attribute = op.attribute<std::int64_t>("axis");
+    std::optional<Integers> axis;
+    if (attribute != nullptr) axis = Integers{*attribute};
+    const OperatorView view(graph_, at_operator, path_);
+    if (is("along_x") && view.count("axis") == 1) axis = view.list("axis");  // of a .json
+    if (!axis || axis->size() != 1) return false;
     const auto rank = static_cast<std::int64_t>(shape.size());
-    const std::int64_t at = *axis < 0 ? *axis + rank : *axis;  // a Flatten's may be the rank
+    const std::int64_t given_axis = axis->front();  // a Flatten's may be the rank
+    const std::int64_t at = given_axis < 0 ? given_axis + rank : given_axis;
     if (at < 0 || at >= rank) return false;
     const auto from = shape.begin() + at;
     const auto to = is("to_end") ? shape.end() : from + 1;
