@@ -113,7 +113,8 @@ void NetworkReader::read_matmul() {
   require(found != nullptr, "product with what is not constant");
   Shape matrix = found->shape;
   Shape sizes = shape(computed_name);
-  if (op_->kind == "mul") {  // the axes behind the first ones are one, and so those of the matrix
+  if (op_->kind ==
+      "FlatMatMul") {  // the axes behind the first ones are one, and so those of the matrix
     require(!first && view_->integer("y_num_col_dims") == 1 && matrix.size() == 2,
             "product with a constant but a matrix");
     const auto rows = static_cast<std::size_t>(view_->integer("x_num_col_dims"));
@@ -224,7 +225,7 @@ void NetworkReader::read_lrn() {
   const std::size_t input = with_channels("X");
   const TensorShape sizes = shape_of(input);
   const std::int64_t channels = sizes.channels;
-  const bool fluid = op_->kind == "lrn";  // it does not divide the sum by the size
+  const bool of_sum = view_->flag("of_sum", false);  // of Paddle 1: not divided by the size
   const std::int64_t size = view_->integer("size");
   layer_memory_.add(static_cast<double>(channels) * static_cast<double>(channels) * sizeof(float));
   const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs) -> Layer& {
@@ -237,7 +238,7 @@ void NetworkReader::read_lrn() {
   const auto count = static_cast<std::size_t>(channels);
   sum.bias.assign(count, static_cast<float>(view_->number("bias", 1)));
   sum.weights.assign(count * count, 0);
-  const double share = view_->number("alpha", 1e-4) / (fluid ? 1 : static_cast<double>(size));
+  const double share = view_->number("alpha", 1e-4) / (of_sum ? 1 : static_cast<double>(size));
   for (std::int64_t c = 0; c < channels; ++c) {
     const std::int64_t end = std::min(channels, c + size / 2 + 1);
     for (std::int64_t i = std::max<std::int64_t>(0, c - (size - 1) / 2); i < end; ++i) {
