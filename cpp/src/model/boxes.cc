@@ -112,19 +112,20 @@ class BoxReader {
   std::vector<Boxes> gathered() const {
     const Shape shape = shape_of();
     const std::size_t axis = axis_of(shape.size());
-    const Value& indices = op_.in("Indices");
-    op_.supports(is_known(indices) && !has_open(indices), "kernel for places that are computed");
-    Integers places(count_values(indices));
-    for (std::size_t i = 0; i < places.size(); ++i) places[i] = number_as<std::int64_t>(indices, i);
+    const Integers places = read_places();
+    const std::int64_t zeros =
+        op_.integer("padding_idx", -1);  // of Paddle: a part that counts as 0
     const std::int64_t inner = product(shape, axis + 1, shape.size());
     const std::int64_t outer = product(shape, 0, axis);
     const auto count = static_cast<std::int64_t>(places.size());
     Boxes boxes;
-    for (const std::int64_t place : places) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t place = places[static_cast<std::size_t>(i)];
       const std::size_t from = op_.axis(place, static_cast<std::size_t>(shape[axis]));
+      if (zeros >= 0 && place == zeros) continue;
       Box& box = boxes.emplace_back();
       box.from = static_cast<std::int64_t>(from) * inner;
-      box.to = static_cast<std::int64_t>(boxes.size() - 1) * inner;
+      box.to = i * inner;
       box.add({outer, shape[axis] * inner, count * inner});
       box.add({inner, 1, 1});
     }
@@ -186,6 +187,18 @@ class BoxReader {
   }
 
  private:
+  /// The indices of a gather, which may also be a parameter.
+  Integers read_places() const {
+    const Value& indices = op_.in("Indices");
+    if (!is_known(indices) || has_open(indices)) return op_.integers("Indices");
+    constexpr std::size_t kMaxPlaces = 1 << 16;  // each becomes a box
+    op_.supports(count_values(indices) <= kMaxPlaces, "kernel for so many places");
+    Integers places(count_values(indices));
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      places[i] = number_as<std::int64_t>(indices, i);
+    }
+    return places;
+  }
   Shape shape_of() const { return image_of(op_.in("X")); }
   /// Of a slice. Those of the images may depend on their number.
   Integers bounds(std::string_view name) const {

@@ -22,7 +22,7 @@ std::size_t input_of(const Operator& op) {
 }
 
 /// Operators that give what the model fixes.
-constexpr std::string_view kConstants = "Fill assign_value assign_value_ Constant ConstantOfShape";
+constexpr std::string_view kConstants = "Fill Constant ConstantOfShape";
 
 template <typename Number>
 Number read_at(const Value& value, std::size_t index) {
@@ -71,7 +71,7 @@ std::size_t find_features(const Graph& graph, const std::string& path) {
     });
     const auto main = std::find(from.begin(), from.end(), input_of(op));
     if (main != from.end()) std::iter_swap(from.begin(), main);
-    const bool product = has_word("MatMul Gemm mul fc Conv", op.kind);
+    const bool product = has_word("MatMul Gemm FlatMatMul fc Conv", op.kind);
     if (from.empty() || (from.size() > 1 && has_word("Add Sub Mul Div Sum Concat", op.kind))) break;
     value = from[0];
     if (product) return value;

@@ -97,7 +97,7 @@ class ImageFinder {
     if (!whole && count_computed(op) > 1) return false;
     if (is("along_x") && op.inputs.at("X")[0] != input) return false;
     const auto rank = static_cast<std::int64_t>(taken.shape.size());
-    for (const std::int64_t given : axes_of(op)) {
+    for (const std::int64_t given : axes_of(op, view)) {
       // A Flatten's may be the rank; that of a Stack counts in the result.
       const std::int64_t at = given < 0 ? given + rank + (op.kind == "Stack" ? 1 : 0) : given;
       if (op.kind == "Stack" || at < 0 || at >= rank) continue;
@@ -113,11 +113,12 @@ class ImageFinder {
     return count;
   }
 
-  static Integers axes_of(const Operator& op) {
+  /// Of an attribute, or of an input where the program fixes it.
+  static Integers axes_of(const Operator& op, const OperatorView& view) {
     if (has_word(kRearranges, op.kind)) return {};
     if (const auto* axis = op.attribute<std::int64_t>("axis")) return {*axis};
-    const auto* axes = op.attribute<Integers>("axis");
-    return axes == nullptr ? Integers() : *axes;
+    if (const auto* axes = op.attribute<Integers>("axis")) return *axes;
+    return view.count("axis") == 1 ? view.list("axis").value_or(Integers()) : Integers();
   }
 
   static bool slices_backwards(const OperatorView& view, std::size_t axis, std::size_t rank) {

@@ -15,9 +15,9 @@ namespace {
 
 /// Operators whose results are logits, if they are a program's outputs.
 constexpr std::string_view kLinear =
-    "MatMul Gemm mul fc Conv ConvTranspose BatchNormalization LogSoftmax";
+    "MatMul Gemm FlatMatMul fc Conv ConvTranspose BatchNormalization LogSoftmax";
 /// Operators that multiply by weights: what they take are features of what they give.
-constexpr std::string_view kProducts = "MatMul Gemm mul fc Conv ConvTranspose";
+constexpr std::string_view kProducts = "MatMul Gemm FlatMatMul fc Conv ConvTranspose";
 /// Operators that give their first input in another shape, type or under another name.
 constexpr std::string_view kMoves =
     "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose quantize_linear "
@@ -28,17 +28,16 @@ constexpr std::string_view kKeepsAxes =
 /// Operators that average, clip or cut logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
     "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "
-    "Relu Relu6 LeakyRelu PRelu prelu Clip Slice Split Unbind";
+    "Relu Relu6 LeakyRelu PRelu Clip Slice Split Unbind";
 /// Operators all of whose inputs are addends or parts of the result.
 constexpr std::string_view kCombines = "Add Sub Maximum Minimum Sum Max Min Concat 0.combine";
 /// Operators whose inputs have to be constants, such as a temperature, but for one.
 constexpr std::string_view kMultiplies = "Mul Div";
 /// Operators that leave the order of the classes as it is.
 constexpr std::string_view kKeepsOrder = "Softmax LogSoftmax Sigmoid";
-constexpr std::string_view kTopK = "TopK top_k top_k_v2 topk argsort";
-constexpr std::string_view kArgMax = "ArgMax ArgMin arg_max arg_min argmax argmin";
-constexpr std::string_view kGathers =
-    "Gather gather index_select take_along_axis ai.onnx.ml.ArrayFeatureExtractor";
+constexpr std::string_view kTopK = "TopK argsort";
+constexpr std::string_view kArgMax = "ArgMax ArgMin";
+constexpr std::string_view kGathers = "Gather GatherElements ai.onnx.ml.ArrayFeatureExtractor";
 /// Classifiers of scikit-learn: a class number, and the scores of all classes.
 constexpr std::string_view kTraditional =
     "ai.onnx.ml.LinearClassifier ai.onnx.ml.SVMClassifier ai.onnx.ml.TreeEnsembleClassifier";

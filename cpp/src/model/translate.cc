@@ -95,9 +95,7 @@ void name_by_us(const OperatorView& view, const ParsedRule& rule, Operator& op) 
       view.unsupported("says twice what " + std::string(name) + " is");
     own.emplace_back(wanted.given, std::move(attribute));
   }
-  for (const std::string_view flag : rule.flags) {
-    own.emplace_back(flag, Attribute{AttributeType::Bool, std::int64_t{1}});
-  }
+  for (const auto& [name, attribute] : rule.fixed) own.emplace_back(name, attribute);
   op.attributes = std::move(own);
 }
 

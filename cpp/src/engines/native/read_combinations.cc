@@ -206,7 +206,7 @@ void NetworkReader::read_several() {
 void NetworkReader::read_prelu() {
   require(!quantized_, "kernel for this operator in int8");
   Operand operand{};
-  if (op_->kind == "PRelu") {
+  if (!view_->has_attribute("mode")) {
     require(constant("Alpha") != nullptr, "operator whose slopes are not constant");
     auto found = along("Alpha", "X");
     if (!found) return read_broadcast(BroadcastKind::PRelu, {{"X", 0}, {"Alpha", 0}});

@@ -137,7 +137,8 @@ void NetworkReader::read_product() {
   Product of;
   of.first_transposed = view_->flag("transA", false);
   of.second_transposed = view_->flag("transB", false);
-  if (op_->kind == "mul") {  // the axes behind the first ones are one, and so those of the matrix
+  if (op_->kind ==
+      "FlatMatMul") {  // the axes behind the first ones are one, and so those of the matrix
     require(view_->integer("y_num_col_dims") == 1 && b.size() == 2,
             "product with a constant but a matrix");
     const auto rows = static_cast<std::size_t>(view_->integer("x_num_col_dims"));
@@ -267,7 +268,7 @@ void NetworkReader::read_lrn() {
   const std::size_t input = with_channels("X");
   const TensorShape sizes = shape_of(input);
   const std::int64_t channels = sizes.channels;
-  const bool fluid = op_->kind == "lrn";  // it does not divide the sum by the size
+  const bool of_sum = view_->flag("of_sum", false);  // of Paddle 1: not divided by the size
   const std::int64_t size = view_->integer("size");
   layer_memory_.add(static_cast<double>(channels) * static_cast<double>(channels) * sizeof(float));
   const auto add = [&](LayerKind kind, std::vector<std::size_t> inputs) -> Layer& {
@@ -280,7 +281,7 @@ void NetworkReader::read_lrn() {
   const auto count = static_cast<std::size_t>(channels);
   sum.bias.assign(count, static_cast<float>(view_->number("bias", 1)));
   sum.weights.assign(count * count, 0);
-  const double share = view_->number("alpha", 1e-4) / (fluid ? 1 : static_cast<double>(size));
+  const double share = view_->number("alpha", 1e-4) / (of_sum ? 1 : static_cast<double>(size));
   for (std::int64_t c = 0; c < channels; ++c) {
     const std::int64_t end = std::min(channels, c + size / 2 + 1);
     for (std::int64_t i = std::max<std::int64_t>(0, c - (size - 1) / 2); i < end; ++i) {
@@ -310,9 +311,8 @@ void NetworkReader::read_softmax() {
 void NetworkReader::read_trailing_norm() {
   require(!quantized_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
-  const bool flat = op_->kind == "layer_norm";  // Paddle's parameters are vectors
-  const std::size_t axis =
-      view_->axis(view_->integer(flat ? "begin_norm_axis" : "axis", -1), whole.size());
+  const bool flat = view_->flag("flat", false);  // Paddle's parameters are vectors
+  const std::size_t axis = view_->axis(view_->integer("axis", -1), whole.size());
   const Shape normalized(whole.begin() + static_cast<std::ptrdiff_t>(axis), whole.end());
   const std::int64_t count = product(normalized, 0, normalized.size());
   const auto parameter = [&](const char* name) -> std::vector<float> {
@@ -335,7 +335,7 @@ void NetworkReader::read_group_norm() {
   require(has_image_axis("X"), "kernel for channels of images that are not first");
   const std::size_t input = shaped("X");
   const TensorShape image = shape_of(input);
-  const bool of_groups = has_word("GroupNormalization group_norm", op_->kind);
+  const bool of_groups = op_->kind == "GroupNormalization";
   const std::int64_t groups = of_groups ? view_->integer("group") : image.channels;
   Layer& made = layer(LayerKind::Normalize, {input});
   made.axis = {image.values() / groups, 1};

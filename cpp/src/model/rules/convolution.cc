@@ -354,11 +354,11 @@ constexpr OperatorRule kRules[] = {
      infer_paddle_einsum},
     {kPaddle, "addmm", "", "Input X Y", "Out", "Beta:float/beta:float Alpha:float/alpha:float",
      infer_addmm},
-    {kPaddle, "unfold", "", "X", "Y>Out/Out",
+    {kPaddle, "unfold", "Unfold", "X", "Y>Out/Out",
      "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints +in_pairs", infer_unfold},
     {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},
     // ---- of Paddle 1
-    {kDesc, "mul", "", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},
+    {kDesc, "mul", "FlatMatMul", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},
     {kDesc, "matmul", "MatMul", "X Y", "Out",
      "transpose_X>transA:bool transpose_Y>transB:bool alpha:float", infer_matmul},
 };

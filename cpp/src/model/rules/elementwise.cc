@@ -339,7 +339,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "elementwise_mod/remainder", "", "X Y", "Out", "axis:int?/", infer_division},
     {kPaddle, "atan2", "", "X1>X/X X2>Y/Y", "Out", "", infer_elementwise},
     {kPaddle, "lerp", "", "X Y Weight", "Out", "", infer_between},
-    {kPaddle, "cumsum", "", "X /axis", "Out",
+    {kPaddle, "cumsum", "CumSum", "X /axis", "Out",
      "axis:int/ flatten:bool exclusive:bool reverse:bool +by_image", infer_cumulative},
     {kPaddle, "cumprod", "", "X", "Out", "dim>axis:int exclusive:bool? reverse:bool?",
      infer_cumulative},
@@ -347,8 +347,10 @@ constexpr OperatorRule kRules[] = {
      infer_cumulative},
     {kPaddle, "cummax cummin", "", "x>X/X", "out>Out/Out indices>Indices/Indices",
      "axis:int dtype>indices_dtype:int/dtype>indices_type:dtype", infer_cumulative},
-    {kDesc, "tril_triu", "", "X", "Out", "diagonal:int lower:bool", infer_triangle},
-    {kPir, "tril triu", "", "X", "Out", "diagonal:int", infer_triangle},
+    // `upper` or `lower` says which part stays.
+    {kDesc, "tril_triu", "Trilu", "X", "Out", "diagonal>k:int lower:bool", infer_triangle},
+    {kPir, "tril", "Trilu", "X", "Out", "diagonal>k:int +lower", infer_triangle},
+    {kPir, "triu", "Trilu", "X", "Out", "diagonal>k:int", infer_triangle},
     {kPaddle, "rrelu", "", "X", "Out Noise?", "is_test:bool lower:float upper:float", infer_rrelu},
     {kPaddle, "round", "Round", "X", "Out", "decimals:int?", infer_same},
     // ---- activations
@@ -388,7 +390,8 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
     {kOnnx, "Softmax LogSoftmax Hardmax", "", "X", "Out", "axis:long?", infer_softmax},
     {kPaddle, "softmax log_softmax", "Softmax LogSoftmax", "X", "Out", "axis:int", infer_softmax},
-    {kPaddle, "prelu", "", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",
+    // `mode` says which values have a slope of their own, whatever the shape of Alpha is.
+    {kPaddle, "prelu", "PRelu", "X Alpha", "Out", "mode:str data_format:str=NCHW/data_format:str",
      infer_prelu},
     {kPaddle, "maxout", "", "X", "Out", "groups>group:int axis:int", infer_maxout},
 };

@@ -18,9 +18,9 @@ void require_indices(const OperatorView& op, std::string_view name) {
 
 /// Parts by places whose last axis counts the first axes of X.
 void infer_gather_nd(OperatorView& op) {
-  require_indices(op, "Index");
+  require_indices(op, "Indices");
   const Shape& x = op.in("X").shape;
-  Shape shape = op.in("Index").shape;
+  Shape shape = op.in("Indices").shape;
   op.require(!shape.empty(), "the rank");
   if (shape.back() == kUnknown) op.not_fixed("a size");
   op.require(shape.back() >= 1 && shape.back() <= static_cast<std::int64_t>(x.size()),
@@ -33,9 +33,9 @@ void infer_gather_nd(OperatorView& op) {
 
 /// One value for each index along an axis. Paddle's kernel trusts that the other sizes are alike.
 void infer_take_along_axis(OperatorView& op) {
-  require_indices(op, "Index");
+  require_indices(op, "Indices");
   const Shape& x = op.in("X").shape;
-  const Shape& index = op.in("Index").shape;
+  const Shape& index = op.in("Indices").shape;
   const std::size_t axis = op.axis(op.integer("axis"), x.size());
   op.require(index.size() == x.size(), "the rank");
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -46,21 +46,23 @@ void infer_take_along_axis(OperatorView& op) {
 
 /// Gives the values of each row that its row of indices names.
 void infer_index_sample(OperatorView& op) {
-  require_indices(op, "Index");
+  require_indices(op, "Indices");
   const Shape& x = op.in("X").shape;
-  const Shape& index = op.in("Index").shape;
+  const Shape& index = op.in("Indices").shape;
   op.require(x.size() == 2 && index.size() == 2 && fits(x[0], index[0]), "the shapes");
   op.give_shape(index);
 }
 
-/// A row of W for each index. Paddle's kernel reads where an index says, also outside of W.
+/// A row of a table for each index. Paddle's kernel reads where an index says, also outside of it.
+/// A row that `padding_idx` names counts as zeros; -1: none does.
 void infer_embedding(OperatorView& op) {
-  require_indices(op, "X");
-  const Value& table = op.in("W");
+  require_indices(op, "Indices");
+  const Value& table = op.in("X");
   op.require(table.shape.size() == 2, "the rank");
   const auto is_row = [&](std::int64_t index) { return index >= 0 && index < table.shape[0]; };
-  op.checks(are_known(op.in("X"), is_row), "embeds numbers that it computes, or has no row for");
-  Shape shape = op.in("X").shape;
+  op.checks(are_known(op.in("Indices"), is_row),
+            "embeds numbers that it computes, or has no row for");
+  Shape shape = op.in("Indices").shape;
   shape.push_back(table.shape[1]);
   op.give("Out", shape, table.dtype);
 }
@@ -178,13 +180,15 @@ void infer_affine_grid(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "gather_nd", "", "X Index", "Out", "+anywhere", infer_gather_nd},
-    {kPaddle, "take_along_axis", "", "Input>X/X Index", "Result>Out/Out",
+    {kPaddle, "gather_nd", "GatherND", "X Index>Indices", "Out", "+anywhere", infer_gather_nd},
+    {kPaddle, "take_along_axis", "GatherElements", "Input>X/X Index>Indices", "Result>Out/Out",
      "Axis>axis:int/axis:int +along_x", infer_take_along_axis},
-    {kPaddle, "index_sample", "", "X Index", "Out", "", infer_index_sample},
-    {kPaddle, "lookup_table_v2/embedding", "", "Ids>X/X W", "Out",
+    {kPaddle, "index_sample", "GatherElements", "X Index>Indices", "Out", "+axis=1 +along_x",
+     infer_index_sample},
+    {kPaddle, "lookup_table_v2/embedding", "Gather", "Ids>Indices/X>Indices W>X", "Out",
      "padding_idx:long is_sparse:bool?/sparse:bool", infer_embedding},
-    {kPaddle, "one_hot_v2/one_hot", "", "X depth_tensor!/depth", "Out",
+    // Without Values: 0 and 1.
+    {kPaddle, "one_hot_v2/one_hot", "OneHot", "X depth_tensor!/depth", "Out",
      "depth:int/ dtype:int/ allow_out_of_range:bool?/", infer_paddle_one_hot},
     {kPaddle, "argsort", "", "X", "Out Indices", "axis:int descending:bool stable:bool?",
      infer_argsort},

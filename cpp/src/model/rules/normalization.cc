@@ -33,7 +33,7 @@ void infer_batch_norm(OperatorView& op) {
 void infer_lrn(OperatorView& op) {
   op.supports(op.in("X").shape.size() >= 3, "normalization without an image");
   require_range(op, {op.integer("size")}, 1, 1, kMaxStep, "size");
-  if (op.kind() == "lrn") layout_of(op, op.in("X").shape);
+  if (op.has_attribute("data_format")) layout_of(op, op.in("X").shape);
   infer_same(op);
 }
 
@@ -46,14 +46,18 @@ void infer_affine_channel(OperatorView& op) {
 /// Over the pixels of each channel of each image.
 void infer_instance_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  const std::size_t rank = x.shape.size();
-  if (op.kind() == "instance_norm" && rank > 5) op.not_checked("normalizes more than five axes");
-  op.require(rank >= 3, "the rank");
+  op.require(x.shape.size() >= 3, "the rank");
   for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
   op.give_like("Out", x);
 }
 
-/// Divides by the norm along an axis, which `Norm` holds.
+void infer_paddle_instance_norm(OperatorView& op) {
+  if (op.in("X").shape.size() > 5) op.not_checked("normalizes more than five axes");
+  infer_instance_norm(op);
+}
+
+/// Divides by the norm along an axis, which `Norm` holds. Paddle's has an `epsilon`, which is added
+/// to the sum of squares.
 void infer_norm(OperatorView& op) {
   const Value& x = op.in("X");
   Shape shape = x.shape;
@@ -73,9 +77,10 @@ void infer_spectral_norm(OperatorView& op) {
   op.give_like("Out", op.in("Weight"));
 }
 
+/// Of Paddle, whose Scale and Bias are vectors of the values that are normalized together (`flat`).
 void infer_layer_norm(OperatorView& op) {
   const Value& x = op.in("X");
-  const std::int64_t begin = op.integer("begin_norm_axis");
+  const std::int64_t begin = op.integer("axis");
   op.require(begin >= 0 && static_cast<std::size_t>(begin) < x.shape.size(), "begin_norm_axis");
   if (begin == 0) op.not_checked("normalizes all images together");
   const auto from = static_cast<std::size_t>(begin);
@@ -187,21 +192,25 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "BatchNormalization", "", "X Scale Bias Mean Variance",
      "Out MeanOut? VarianceOut? SavedMean? SavedVariance?",
      "epsilon:float? momentum:float? spatial:long? training_mode:long?", infer_batch_norm},
-    {kDesc, "lrn", "", "X", "Out MidOut?",
-     "n>size:int k>bias:float alpha:float beta:float data_format:str=NCHW", infer_lrn},
-    {kDesc, "affine_channel", "", "X Scale Bias", "Out", "data_layout>data_format:str",
+    // The sum of squares is multiplied by alpha as it is, not divided by the size.
+    {kDesc, "lrn", "LRN", "X", "Out MidOut?",
+     "n>size:int k>bias:float alpha:float beta:float data_format:str=NCHW +of_sum", infer_lrn},
+    {kDesc, "affine_channel", "ChannelAffine", "X Scale Bias", "Out", "data_layout>data_format:str",
      infer_affine_channel},
-    {kPaddle, "instance_norm", "", "X Scale? Bias?", "Y>Out SavedMean? SavedVariance?",
-     "epsilon:float/epsilon:float|double", infer_instance_norm},
-    {kDesc, "norm", "", "X", "Out Norm", "axis:int epsilon:float is_test:bool?", infer_norm},
+    {kPaddle, "instance_norm", "InstanceNormalization", "X Scale? Bias?",
+     "Y>Out SavedMean? SavedVariance?", "epsilon:float/epsilon:float|double +by_image",
+     infer_paddle_instance_norm},
+    {kDesc, "norm", "LpNormalization", "X", "Out Norm", "axis:int epsilon:float is_test:bool?",
+     infer_norm},
     {kPaddle, "spectral_norm", "", "Weight U V", "Out", "dim:int power_iters:int eps:float",
      infer_spectral_norm},
     {kOnnx, "LRN", "", "X", "Out", "alpha:float? beta:float? bias:float? size:long", infer_lrn},
-    {kPaddle, "layer_norm", "", "X Scale? Bias?", "Y>Out Mean Variance",
-     "epsilon:float/epsilon:float|double begin_norm_axis:int", infer_layer_norm},
-    {kPaddle, "group_norm", "", "X Scale? Bias?", "Y>Out Mean Variance",
+    {kPaddle, "layer_norm", "LayerNormalization", "X Scale? Bias?", "Y>Out Mean Variance",
+     "epsilon:float/epsilon:float|double begin_norm_axis>axis:int +flat +along_x +to_end",
+     infer_layer_norm},
+    {kPaddle, "group_norm", "GroupNormalization", "X Scale? Bias?", "Y>Out Mean Variance",
      "epsilon:float/epsilon:float|double groups>group:int "
-     "data_layout>data_format:str/data_format:str",
+     "data_layout>data_format:str/data_format:str +by_image",
      infer_group_norm},
     {kOnnx, "LayerNormalization", "", "X Scale Bias?", "Out MeanOut? InvStdDevOut?",
      "axis:long=-1 epsilon:float? stash_type:long? +along_x +to_end", infer_trailing_norm},

@@ -145,7 +145,7 @@ void infer_slice(OperatorView& op) {
 /// Parts of an axis, in any order; Paddle looks whether they are there when it runs.
 void infer_selection(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  const Shape& index = op.in("Index").shape;
+  const Shape& index = op.in("Indices").shape;
   if (index.size() != 1) op.not_checked("takes parts by places that are no list");
   const std::size_t axis = op.axis(op.integer("axis"), shape.size());
   shape[axis] = index[0];
@@ -194,10 +194,15 @@ void infer_topk(OperatorView& op) {
   Shape shape = op.in("X").shape;
   std::int64_t& size = shape[op.axis(op.integer("axis", -1), shape.size())];
   const std::int64_t count = op.integer("k");
-  op.require(count >= (op.kind() == "TopK" ? 0 : 1) && (size == kUnknown || count <= size), "k");
+  op.require(count >= 0 && (size == kUnknown || count <= size), "k");
   size = count;
   op.give_shape(shape);
   op.give("Indices", shape, kInt64);
+}
+
+void infer_paddle_topk(OperatorView& op) {
+  op.require(op.integer("k") >= 1, "k");
+  infer_topk(op);
 }
 
 /// Where the largest along an axis is.
@@ -320,20 +325,21 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "split", "Split", "X AxisTensor!/sections SectionsTensorList!/axis", "Out*",
      "axis:int/ num:int/ sections:ints/", infer_split},
     {kPir, "split_with_num", "Split", "X axis", "Out*", "num:int", infer_split},
-    {kPaddle, "index_select", "", "X Index", "Out", "dim>axis:int/axis:int", infer_selection},
-    {kPaddle, "gather", "", "X Index Axis!/axis", "Out", "axis:int=0/ overwrite:bool?/",
+    {kPaddle, "index_select", "Gather", "X Index>Indices", "Out", "dim>axis:int/axis:int +along_x",
      infer_selection},
-    {kPir, "set_value_ set_value", "", "X starts ends steps", "Out",
+    {kPaddle, "gather", "Gather", "X Index>Indices Axis!/axis", "Out",
+     "axis:int=0/ overwrite:bool?/ +along_x", infer_selection},
+    {kPir, "set_value_ set_value", "SetValue", "X starts ends steps", "Out",
      "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty shape:longs|empty "
      "values:doubles|longs",
      infer_set_value},
-    {kPir, "set_value_with_tensor_ set_value_with_tensor", "", "X Values starts ends steps", "Out",
-     "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},
-    {kDesc, "top_k", "", "X K!", "Out Indices", "k:int", infer_topk},
-    {kPaddle, "top_k_v2/topk", "", "X K!/k", "Out Indices",
+    {kPir, "set_value_with_tensor_ set_value_with_tensor", "SetValue", "X Values starts ends steps",
+     "Out", "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},
+    {kDesc, "top_k", "TopK", "X K!", "Out Indices", "k:int", infer_paddle_topk},
+    {kPaddle, "top_k_v2/topk", "TopK", "X K!/k", "Out Indices",
      "axis:int=-1/axis:int k:int/ largest:bool=true/largest:bool sorted:bool=true/sorted:bool",
-     infer_topk},
-    {kPaddle, "arg_max/argmax arg_min/argmin", "", "X /axis", "Out",
+     infer_paddle_topk},
+    {kPaddle, "arg_max/argmax arg_min/argmin", "ArgMax ArgMin", "X /axis", "Out",
      "axis:long/ keepdims:bool? flatten:bool? dtype:int?/dtype:dtype", infer_argmax},
     {kPaddle, "unbind", "Unbind", "X", "Out*", "axis:int", infer_unbind},
     {kPaddle, "unstack", "Unbind", "X", "Y>Out*/Out*", "axis:int num:int", infer_unbind},

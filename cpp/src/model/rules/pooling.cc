@@ -128,10 +128,10 @@ constexpr OperatorRule kRules[] = {
     {kDesc, "reduce_all reduce_any", "", "X AxisTensor! AxisTensorList!", "Out",
      "dim>axes:longs keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
      infer_reduce},
-    {kDesc, "frobenius_norm", "", "X", "Out",
+    {kDesc, "frobenius_norm", "ReduceL2", "X", "Out",
      "dim>axes:ints keep_dim>keepdims:bool reduce_all:bool in_dtype:int? out_dtype:int?",
      infer_reduce},
-    {kPir, "frobenius_norm", "", "X axes", "Out", "keep_dim>keepdims:bool reduce_all:bool",
+    {kPir, "frobenius_norm", "ReduceL2", "X axes", "Out", "keep_dim>keepdims:bool reduce_all:bool",
      infer_reduce},
     {kPir, "prod", "ReduceProd", "X axes", "Out", "keepdim>keepdims:bool reduce_all:bool",
      infer_reduce},
@@ -157,8 +157,8 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "logsumexp", "ReduceLogSumExp", "X", "Out",
      "axis>axes:ints|longs/axis>axes:ints|longs|empty keepdim>keepdims:bool reduce_all:bool",
      infer_reduce},
-    {kPaddle, "p_norm", "", "X", "Out",
-     "porder:float axis>axes:int epsilon:float keepdim>keepdims:bool "
+    {kPaddle, "p_norm", "ReduceLp", "X", "Out",
+     "porder>p:float axis>axes:int epsilon:float keepdim>keepdims:bool "
      "asvector:bool=false/asvector:bool",
      infer_reduce},
 };

@@ -143,12 +143,14 @@ constexpr OperatorRule kRules[] = {
      infer_pixel_shuffle},
     {kOnnx, "SpaceToDepth", "", "X", "Out", "blocksize>downscale_factor:long +by_image",
      infer_pixel_shuffle},
-    {kPaddle, "pixel_shuffle", "", "X", "Out",
-     "upscale_factor:int data_format:str=NCHW/data_format:str", infer_pixel_shuffle},
-    {kPaddle, "pixel_unshuffle", "", "X", "Out", "downscale_factor:int data_format:str",
+    // The channels of a block lie side by side.
+    {kPaddle, "pixel_shuffle", "DepthToSpace", "X", "Out",
+     "upscale_factor:int data_format:str=NCHW/data_format:str +mode=CRD +by_image",
      infer_pixel_shuffle},
-    {kDesc, "shuffle_channel", "", "X", "Out", "group:int", infer_channel_shuffle},
-    {kPaddle, "channel_shuffle", "", "X", "Out", "groups>group:int data_format:str",
+    {kPaddle, "pixel_unshuffle", "SpaceToDepth", "X", "Out",
+     "downscale_factor:int data_format:str +mode=CRD +by_image", infer_pixel_shuffle},
+    {kDesc, "shuffle_channel", "ChannelShuffle", "X", "Out", "group:int", infer_channel_shuffle},
+    {kPaddle, "channel_shuffle", "ChannelShuffle", "X", "Out", "groups>group:int data_format:str",
      infer_channel_shuffle},
 };
 

@@ -32,6 +32,16 @@ Attribute attribute_of(AttributeType type, const std::string& text) {
   return {type, static_cast<std::int64_t>(number)};
 }
 
+/// What a word with `+` says without that.
+std::pair<std::string_view, Attribute> fixed_attribute(std::string_view word) {
+  const std::size_t equals = word.find('=');
+  if (equals == std::string_view::npos) return {word, {AttributeType::Bool, std::int64_t{1}}};
+  const std::string value(word.substr(equals + 1));
+  const bool number = value.find_first_not_of("-0123456789") == std::string::npos;
+  return {word.substr(0, equals),
+          attribute_of(number ? AttributeType::Long : AttributeType::Text, value)};
+}
+
 AttributeType type_named(std::string_view name) {
   static const std::map<std::string_view, AttributeType> types = {
       {"bool", AttributeType::Bool},       {"int", AttributeType::Int},
@@ -152,7 +162,7 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) 
   for (const std::string_view text : {rule.attributes, common_attributes(dialect)}) {
     for (std::string_view word : words_of(text, second)) {
       if (word.front() == '+') {
-        parsed.flags.push_back(word.substr(1));
+        parsed.fixed.push_back(fixed_attribute(word.substr(1)));
         continue;
       }
       ParsedRule::Attribute attribute;

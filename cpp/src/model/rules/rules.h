@@ -37,12 +37,12 @@ using InferRule = void (*)(OperatorView&);
 /// left out, and with `=DEFAULT` when the Paddle that wrote the program may not have had it yet:
 /// then it has that value. What a dialect calls `theirs` is named `ours` from the check on where a
 /// word begins with `theirs>ours`. `+name` among the attributes is a flag that all operators of the
-/// rule have: where definitions differ, it says which one holds; and of those that keep the axis of
-/// the images, what one image's result depends on: `along_x`: `axis` is one of X, whatever else is
-/// taken; `to_end`: all axes from it on; `by_image`: all axes but the first, `by_column`: but the
-/// second; `anywhere`: whatever indices say. Of a word `one/other` the first is
-/// for ProgramDesc and older operator sets of ONNX, the second for PIR and newer ones; either may
-/// be empty.
+/// rule have, `+name=VALUE` an attribute, an integer or a text: where definitions of a kind differ,
+/// it says which one holds; and of operators that keep the axis of the images, what one image's
+/// result depends on: `along_x`: `axis` is one of X, whatever else is taken; `to_end`: all axes
+/// from it on; `by_image`: all axes but the first, `by_column`: but the second; `anywhere`:
+/// whatever indices say. Of a word `one/other` the first is for ProgramDesc and older operator sets
+/// of ONNX, the second for PIR and newer ones; either may be empty.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
@@ -91,7 +91,7 @@ struct ParsedRule {
   std::vector<Argument> outputs;
   std::map<std::string, Attribute, std::less<>> attributes;
   InferRule infer = nullptr;
-  std::vector<std::string_view> flags;
+  std::vector<std::pair<std::string_view, lenet::Attribute>> fixed;  ///< flags and others with `+`
 };
 
 /// What operators of a type are whatever the dialect. One that no rule knows keeps its type, of PIR

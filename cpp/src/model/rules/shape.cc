@@ -289,8 +289,8 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Shape", "", "X", "Out", "end:long? start:long?", infer_shape},
     {kPaddle, "expand_v2/expand", "Expand", "X Shape!/shape expand_shapes_tensor!/", "Out",
      "shape:ints/", infer_expand},
-    {kPaddle, "expand_as_v2/expand_as", "", "X Y?", "Out", "target_shape:ints/target_shape:longs",
-     infer_expand_as},
+    {kPaddle, "expand_as_v2/expand_as", "Expand", "X Y?", "Out",
+     "target_shape:ints/target_shape:longs", infer_expand_as},
     {kPaddle, "size/numel", "Size", "Input>X/X", "Out", "", infer_size},
     {kPaddle, "tile", "Tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
      "repeat_times:ints/", infer_tile},
@@ -298,7 +298,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Tile", "", "X repeat_times", "Out", "", infer_tile},
     {kPaddle, "flip", "Flip", "X", "Out", "axis:ints?/axis:ints dims>axis:ints?/", infer_flip},
     {kDesc, "reverse", "Flip", "X", "Out", "axis:ints", infer_flip},
-    {kPir, "roll", "", "X shifts", "Out", "axis:longs", infer_roll},
+    {kPir, "roll", "Roll", "X shifts", "Out", "axis:longs", infer_roll},
 };
 
 }  // namespace

@@ -1,0 +1,72 @@
+"""Rules and engines ask for operators by the names of ONNX, and by a few of our own."""
+
+import re
+from pathlib import Path
+
+import onnx.defs
+
+SOURCES = Path(__file__).parents[2] / "cpp" / "src"
+ONNX = {schema.name for schema in onnx.defs.get_all_schemas_with_history()} | {"Swish"}
+"""Swish is of the operator set 24, which an older package does not know."""
+OURS = {
+    *("Feed", "Fetch", "While", "LoopVariables", "Branch", "Choice"),
+    *("Fill", "FillLike", "Linspace", "Eye", "Meshgrid"),
+    *("Scale", "Square", "Rsqrt", "FloorDiv", "Maximum", "Minimum", "NotEqual", "Log1p"),
+    *("IsFinite", "Relu6", "TanhShrink", "LogSigmoid"),
+    *("FlattenRange", "Flip", "Stack", "Unbind", "Roll", "Unfold", "ChannelShuffle", "SetValue"),
+    *("FlatMatMul", "ChannelAffine", "ReduceLp"),
+}
+"""What ONNX does not have."""
+OF_PADDLE = {"pool2d", "quantize_linear", "dequantize_linear"}
+"""What the native engine still asks for by a name of Paddle's."""
+
+TEXT = r'(?:"[^"]*"\s*)+'
+ROW = re.compile(rf"\{{(k\w+),\s*({TEXT}),\s*({TEXT}),")
+
+
+def joined(texts):
+    return "".join(re.findall(r'"([^"]*)"', texts))
+
+
+def rows():
+    """Yield the dialects, types and kinds of each row of the rules."""
+    for path in sorted((SOURCES / "model" / "rules").glob("*.cc")):
+        for dialects, types, kinds in ROW.findall(path.read_text()):
+            yield dialects, joined(types).split(), joined(kinds).split()
+
+
+def paddle_types():
+    """Return the names of Paddle's operators in both formats that ONNX does not have."""
+    found = set()
+    for dialects, types, _ in rows():
+        if dialects != "kOnnx":
+            found.update(name for words in types for name in words.split("/") if name)
+    return found - ONNX
+
+
+def asked_kinds():
+    """Return the kinds that the native engine and the evaluator of constants ask for."""
+    native = sorted((SOURCES / "engines" / "native").glob("read_*.cc"))
+    native.append(SOURCES / "engines" / "native" / "network_reader.h")
+    shared = [SOURCES / "model" / "boxes.cc", *sorted((SOURCES / "model").glob("evaluate*.cc"))]
+    found = set()
+    for path in [*native, *shared]:
+        text = path.read_text()
+        lists = re.findall(r'kind(?:\(\))? [!=]= "(\w+)"', text)
+        lists += re.findall(rf"has_word\(\s*({TEXT}),\s*[\w>.()-]*kind", text)
+        lists += re.findall(rf"\{{({TEXT}),\s*(?:&?\w+::|[a-jl-z]\w*[}}<]|\[\])", text)
+        found.update(word for words in lists for word in (joined(words) or words).split())
+    return found
+
+
+def test_kinds_are_names_of_onnx_or_ours():
+    kinds = {kind for _, _, words in rows() for kind in words}
+    assert len(kinds) > 100
+    assert kinds - ONNX - OURS - OF_PADDLE == set()
+    assert not OURS & ONNX
+
+
+def test_native_asks_for_no_name_of_paddle():
+    asked = asked_kinds()
+    assert {"Conv", "Gather", "LRN", "Fetch", "ReduceMean", "Sigmoid", "Transpose"} <= asked
+    assert asked & paddle_types() <= OF_PADDLE
