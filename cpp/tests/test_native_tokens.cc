@@ -468,7 +468,7 @@ TEST_CASE("norms of long rows far from 0 are exact" * doctest::test_suite("arith
         CAPTURE(std::string(kernels->name));
         std::vector<float> found(values.size());
         kernels->normalize(
-            {values.data(), count, nullptr, nullptr, layer.epsilon, true, found.data()});
+            {values.data(), count, 1, nullptr, nullptr, layer.epsilon, true, found.data()});
         double worst = 0;
         for (std::size_t i = 0; i < found.size(); ++i) {
           worst = std::max(worst, std::abs(found[i] - expected.values[i]) / expected.sizes[i]);
