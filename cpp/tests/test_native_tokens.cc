@@ -269,6 +269,7 @@ TEST_CASE("what is added to the rows of a product is its bias, and a function it
       {{{30, {1, 0, 0}}}, 1, 2},                                   // one for all
       {{{5, {1, 1, 0}}, {6, {5, 0, 0}}}, 5, 2},                    // transposed
       {{{5, {6, 1, 0}}, {6, {1, 0, 0}}}, 5, 2},                    // each for six values
+      {{{2, {15, 2, 0}}, {3, {5, 1, 0}}, {5, {1, 0, 0}}}, 5, 2},   // for each row
       {{{3, {10, 0, 0}}, {2, {5, 5, 0}}, {5, {1, 1, 0}}}, 10, 2},  // for every second row
   };
   Random random(19);
