@@ -268,6 +268,8 @@ TEST_CASE("what is added to the rows of a product is its bias, and a function it
       {{{6, {5, 1, 0}}, {5, {1, 0, 0}}}, 6, 2},                    // a number for each row
       {{{30, {1, 0, 0}}}, 1, 2},                                   // one for all
       {{{5, {1, 1, 0}}, {6, {5, 0, 0}}}, 5, 2},                    // transposed
+      {{{5, {6, 1, 0}}, {6, {1, 0, 0}}}, 5, 2},                    // each for six values
+      {{{2, {15, 2, 0}}, {3, {5, 1, 0}}, {5, {1, 0, 0}}}, 5, 2},   // for each row
       {{{3, {10, 0, 0}}, {2, {5, 5, 0}}, {5, {1, 1, 0}}}, 10, 2},  // for every second row
   };
   Random random(19);
@@ -468,7 +470,7 @@ TEST_CASE("norms of long rows far from 0 are exact" * doctest::test_suite("arith
         CAPTURE(std::string(kernels->name));
         std::vector<float> found(values.size());
         kernels->normalize(
-            {values.data(), count, nullptr, nullptr, layer.epsilon, true, found.data()});
+            {values.data(), count, 1, nullptr, nullptr, layer.epsilon, true, found.data()});
         double worst = 0;
         for (std::size_t i = 0; i < found.size(); ++i) {
           worst = std::max(worst, std::abs(found[i] - expected.values[i]) / expected.sizes[i]);

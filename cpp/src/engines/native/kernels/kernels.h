@@ -268,19 +268,20 @@ enum class BroadcastKind : std::uint8_t {
   Where  ///< b where a is not 0, else c
 };
 
-/// Softmax, or one value of each, of axes that lie side by side.
+/// Softmax of some axes, or one value of each.
 struct AxisTask {
   const float* from;
   std::int64_t count;  ///< values of an axis
   std::int64_t inner;  ///< floats from one of these to the next
-  std::int64_t width;  ///< axes, of which the first values lie side by side; 1 where `inner` is 1
+  std::int64_t width;  ///< axes: side by side, or where `inner` is 1 one after the other
   float* to;           ///< of a softmax as the input, else side by side
 };
 
-/// A row of values by its mean and variance.
+/// Rows of values, one after the other, by the mean and variance of each.
 struct NormalizeTask {
   const float* from;
-  std::int64_t count;
+  std::int64_t count;  ///< of a row
+  std::int64_t rows;
   const float* scale;  ///< of each value of the row; null: 1
   const float* bias;   ///< the same; null: 0
   float epsilon;

@@ -62,24 +62,36 @@ inline float sum_of_lanes(Vector values) {
   return folded(values, [](Vector a, Vector b) { return a + b; });
 }
 
-/// Adds up the vectors that `of(i, left)` gives of the values from `i` on, of which so many are
-/// left; what it gives for lanes behind the last must be 0.
-template <class Of>
-inline double summed(std::int64_t count, const Of& of) {
-  double total = 0;
+/// Rows that are computed in turns: what one waits for takes as long as some vectors of another.
+constexpr std::int64_t kRowsInTurns = 4;
+
+/// Calls `work(first, count)` for groups of rows.
+template <class Work>
+inline void for_rows(std::int64_t rows, const Work& work) {
+  for (std::int64_t first = 0; first < rows; first += kRowsInTurns) {
+    work(first, first + kRowsInTurns < rows ? kRowsInTurns : rows - first);
+  }
+}
+
+/// Adds up vectors. \param add called as add(i, left, sums), adds what it has of the values from
+///   `i` on, of which so many are left; 0 in the lanes behind the last
+template <int Sums, class Add>
+inline void add_up(std::int64_t count, double (&totals)[Sums], const Add& add) {
+  unrolled<Sums>([&](int s) { totals[s] = 0; });
   std::int64_t i = 0;
   while (i < count) {
     const std::int64_t block = i + kBlockVectors * kLanes;
     const std::int64_t end = block < count ? block : count;
-    Vector sums[2] = {};
+    Vector sums[Sums] = {};
+    Vector others[Sums] = {};
     for (; i + 2 * kLanes <= end; i += 2 * kLanes) {
-      sums[0] += of(i, std::int64_t{kLanes});
-      sums[1] += of(i + kLanes, std::int64_t{kLanes});
+      add(i, std::int64_t{kLanes}, sums);
+      add(i + kLanes, std::int64_t{kLanes}, others);
     }
-    for (; i < end; i += kLanes) sums[0] += of(i, end - i);
-    total += static_cast<double>(sum_of_lanes(sums[0] + sums[1]));
+    for (; i < end; i += kLanes) add(i, end - i, sums);
+    unrolled<Sums>(
+        [&](int s) { totals[s] += static_cast<double>(sum_of_lanes(sums[s] + others[s])); });
   }
-  return total;
 }
 
 /// A sum of vectors, with what its rounding has left out.
@@ -125,21 +137,34 @@ inline double summed_in_double(const float* from, std::int64_t count, const Add&
 
 // ---- softmax
 
-inline void softmax_row(const float* from, std::int64_t count, float* to) {
+inline void softmax_rows(const float* from, std::int64_t count, std::int64_t rows, float* to) {
   constexpr float kLeast = -__builtin_inff();
-  Vector largest = all(kLeast);
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    largest = larger(load_up_to(from + i, count - i, kLeast), largest);
+  float tops[kRowsInTurns];
+  double sums[kRowsInTurns];
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const float* const row = from + r * count;
+    Vector largest = all(kLeast);
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      largest = larger(load_up_to(row + i, count - i, kLeast), largest);
+    }
+    tops[r] = folded(largest, [](Vector a, Vector b) { return larger(a, b); });
   }
-  const Vector top = all(folded(largest, [](Vector a, Vector b) { return larger(a, b); }));
-  const double sum = summed(count, [&](std::int64_t i, std::int64_t left) {
-    const Vector power = exp(load_up_to(from + i, left, kLeast) - top);  // of kLeast: 0
-    store_up_to(to + i, left, power);
-    return power;
-  });
-  const Vector factor = all(static_cast<float>(1 / sum));
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    store_up_to(to + i, count - i, load_up_to(to + i, count - i) * factor);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    double sum[1];
+    add_up(count, sum, [&](std::int64_t i, std::int64_t left, Vector(&part)[1]) {
+      const Vector value = load_up_to(from + r * count + i, left, kLeast);
+      const Vector power = exp(value - tops[r]);  // of kLeast 0
+      store_up_to(to + r * count + i, left, power);
+      part[0] += power;
+    });
+    sums[r] = sum[0];
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    float* const row = to + r * count;
+    const Vector factor = all(static_cast<float>(1 / sums[r]));
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      store_up_to(row + i, count - i, load_up_to(row + i, count - i) * factor);
+    }
   }
 }
 
@@ -169,7 +194,11 @@ inline void softmax_columns(const AxisTask& task, std::int64_t first, std::int64
 }
 
 void softmax(const AxisTask& task) {
-  if (task.inner == 1) return softmax_row(task.from, task.count, task.to);
+  if (task.inner == 1) {
+    return for_rows(task.width, [&](std::int64_t first, std::int64_t rows) {
+      softmax_rows(task.from + first * task.count, task.count, rows, task.to + first * task.count);
+    });
+  }
   std::int64_t i = 0;
   for (; i + kLanes <= task.width; i += kLanes) softmax_columns(task, i, kLanes);
   if (i < task.width) softmax_columns(task, i, task.width - i);
@@ -181,11 +210,13 @@ void softmax(const AxisTask& task) {
 template <class Better>
 inline void extreme(const AxisTask& task, float first, const Better& better) {
   if (task.inner == 1) {
-    Vector found = all(first);
-    for (std::int64_t i = 0; i < task.count; i += kLanes) {
-      found = better(load_up_to(task.from + i, task.count - i, first), found);
+    for (std::int64_t r = 0; r < task.width; ++r) {
+      Vector found = all(first);
+      for (std::int64_t i = 0; i < task.count; i += kLanes) {
+        found = better(load_up_to(task.from + r * task.count + i, task.count - i, first), found);
+      }
+      task.to[r] = folded(found, better);
     }
-    *task.to = folded(found, better);
     return;
   }
   const std::int64_t end = task.count * task.inner;
@@ -204,7 +235,10 @@ inline void extreme(const AxisTask& task, float first, const Better& better) {
 template <class Add, class Finish>
 inline void reduce_sums(const AxisTask& task, const Add& add, const Finish& finish) {
   if (task.inner == 1) {
-    *task.to = static_cast<float>(finish(summed_in_double(task.from, task.count, add)));
+    for (std::int64_t r = 0; r < task.width; ++r) {
+      const double sum = summed_in_double(task.from + r * task.count, task.count, add);
+      task.to[r] = static_cast<float>(finish(sum));
+    }
     return;
   }
   const std::int64_t end = task.count * task.inner;
@@ -261,36 +295,57 @@ void reduce(ReduceKind kind, const AxisTask& task) {
 
 // ---- norms
 
-/// The distances from the mean, which may be far larger, are computed with a mean in two floats.
+/// The mean may be far larger than the distances from it, which have to be exact: they are taken
+/// from a number near the mean first, and tell how far that is from it.
+inline void normalize_rows(const NormalizeTask& task, std::int64_t first, std::int64_t rows) {
+  const std::int64_t count = task.count;
+  const double share = 1 / static_cast<double>(count);
+  float means[kRowsInTurns] = {};
+  float factors[kRowsInTurns];
+  float shifts[kRowsInTurns];
+  const auto row_at = [&](std::int64_t r) { return task.from + (first + r) * count; };
+  for (std::int64_t r = 0; task.subtracts_mean && r < rows; ++r) {
+    double sum[1];
+    add_up(count, sum, [&](std::int64_t i, std::int64_t left, Vector(&part)[1]) {
+      part[0] += load_up_to(row_at(r) + i, left);
+    });
+    means[r] = static_cast<float>(sum[0] * share);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    double sums[2];
+    add_up(count, sums, [&](std::int64_t i, std::int64_t left, Vector(&part)[2]) {
+      const Vector distance = load_up_to(row_at(r) + i, left, means[r]) - means[r];
+      part[0] += distance;
+      part[1] = multiply_add(distance, distance, part[1]);
+    });
+    const double rest = task.subtracts_mean ? sums[0] * share : 0;
+    const double variance = sums[1] * share - rest * rest;
+    const double factor =
+        1 / __builtin_sqrt((variance > 0 ? variance : 0) + static_cast<double>(task.epsilon));
+    factors[r] = static_cast<float>(factor);
+    shifts[r] = static_cast<float>(-rest * factor);
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const Vector factor = all(factors[r]);
+    const Vector shift = all(shifts[r]);
+    float* const to = task.to + (first + r) * count;
+    for (std::int64_t i = 0; i < count; i += kLanes) {
+      const std::int64_t left = count - i;
+      Vector found = multiply_add(load_up_to(row_at(r) + i, left) - means[r], factor, shift);
+      if (task.scale != nullptr) {
+        const Vector bias = task.bias == nullptr ? Vector{} : load_up_to(task.bias + i, left);
+        found = multiply_add(found, load_up_to(task.scale + i, left), bias);
+      } else if (task.bias != nullptr) {
+        found += load_up_to(task.bias + i, left);
+      }
+      store_up_to(to + i, left, found);
+    }
+  }
+}
+
 void normalize(const NormalizeTask& task) {
-  const auto count = static_cast<double>(task.count);
-  double mean = 0;
-  if (task.subtracts_mean) {
-    mean =
-        summed_in_double(task.from, task.count, [](auto sum, auto value) { return sum + value; }) /
-        count;
-  }
-  const Vector near_mean = all(static_cast<float>(mean));
-  const Vector rest = all(static_cast<float>(mean - static_cast<double>(near_mean[0])));
-  float rests[kLanes];
-  store(rests, rest);
-  // Lanes behind the last value have no distance.
-  const auto distance = [&](const float* from, std::int64_t left) {
-    return load_up_to(from, left, near_mean[0]) - near_mean - load_up_to(rests, left);
-  };
-  const double squares = summed(task.count, [&](std::int64_t i, std::int64_t left) {
-    const Vector found = distance(task.from + i, left);
-    return found * found;
-  });
-  const double variance = squares / count + static_cast<double>(task.epsilon);
-  const Vector factor = all(static_cast<float>(1 / __builtin_sqrt(variance)));
-  for (std::int64_t i = 0; i < task.count; i += kLanes) {
-    const std::int64_t left = task.count - i;
-    Vector found = distance(task.from + i, left) * factor;
-    if (task.scale != nullptr) found *= load_up_to(task.scale + i, left);
-    if (task.bias != nullptr) found += load_up_to(task.bias + i, left);
-    store_up_to(task.to + i, left, found);
-  }
+  for_rows(task.rows,
+           [&](std::int64_t first, std::int64_t rows) { normalize_rows(task, first, rows); });
 }
 
 // ---- values of several

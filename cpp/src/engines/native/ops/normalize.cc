@@ -28,10 +28,9 @@ class Normalize final : public Op {
       NormalizeTask task = task_;
       task.from = frame.at<float>(from_, unit) + row * task.count;
       task.to = frame.at<float>(to_, unit) + row * task.count;
-      for (; row < last; ++row, task.from += task.count, task.to += task.count) {
-        kernels_.normalize(task);
-        activate_run(kernels_, activation_, task.to, task.count);
-      }
+      task.rows = last - row;
+      kernels_.normalize(task);
+      activate_run(kernels_, activation_, task.to, task.rows * task.count);
       if (last == rows) clear_behind(to_, frame.at<float>(to_, unit));
     });
   }

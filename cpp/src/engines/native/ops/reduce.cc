@@ -57,18 +57,30 @@ class AxisOp final : public Op {
     const std::int64_t whole = axis_.count * axis_.inner;
     const std::int64_t given = is_softmax() ? whole : axis_.inner;
     const std::int64_t outer = from_.shape.values() / whole;
-    const std::int64_t slices = (axis_.inner + kWidth - 1) / kWidth;
-    const auto run_slices = [&](std::int64_t item, std::int64_t slice, std::int64_t last) {
-      const std::int64_t first = slice * kWidth;
+    const auto task_at = [&](std::int64_t unit, std::int64_t row, std::int64_t first) {
       AxisTask task{};
-      task.from = frame.at<float>(from_, item / outer) + item % outer * whole + first;
-      task.to = frame.at<float>(to_, item / outer) + item % outer * given + first;
+      task.from = frame.at<float>(from_, unit) + row * whole + first;
+      task.to = frame.at<float>(to_, unit) + row * given + first;
       task.count = axis_.count;
       task.inner = axis_.inner;
-      task.width = std::min(axis_.inner, last * kWidth) - first;
-      is_vectorised_ ? run_vectors(task) : run_each(task);
+      return task;
     };
-    frame.each_rows(frame.count * outer, slices, run_slices);
+    if (axis_.inner == 1) {
+      frame.each_rows(frame.count, outer,
+                      [&](std::int64_t unit, std::int64_t row, std::int64_t last) {
+                        AxisTask task = task_at(unit, row, 0);
+                        task.width = last - row;
+                        run_axes(task);
+                      });
+    } else {
+      const std::int64_t slices = (axis_.inner + kWidth - 1) / kWidth;
+      frame.each_rows(frame.count * outer, slices,
+                      [&](std::int64_t item, std::int64_t slice, std::int64_t last) {
+                        AxisTask task = task_at(item / outer, item % outer, slice * kWidth);
+                        task.width = std::min(axis_.inner, last * kWidth) - slice * kWidth;
+                        run_axes(task);
+                      });
+    }
     for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
       clear_behind(to_, frame.at<float>(to_, unit));
     }
@@ -79,16 +91,17 @@ class AxisOp final : public Op {
  private:
   bool is_softmax() const { return layer_ == LayerKind::Softmax; }
 
-  void run_vectors(const AxisTask& task) const {
-    is_softmax() ? kernels_.softmax(task) : kernels_.reduce(reduce_, task);
-  }
-  /// One after the other: the same bits on every processor.
-  void run_each(const AxisTask& task) const {
+  void run_axes(const AxisTask& task) const {
+    if (is_vectorised_) {
+      return is_softmax() ? kernels_.softmax(task) : kernels_.reduce(reduce_, task);
+    }
+    // One after the other: the same bits on every processor.
+    const std::int64_t step = axis_.inner == 1 ? axis_.count : 1;
     for (std::int64_t i = 0; i < task.width; ++i) {
       if (is_softmax()) {
-        native::softmax(task.from + i, axis_, logarithm_, task.to + i);
+        native::softmax(task.from + i * step, axis_, logarithm_, task.to + i * step);
       } else {
-        task.to[i] = static_cast<float>(reduced(reduce_, task.from + i, axis_));
+        task.to[i] = static_cast<float>(reduced(reduce_, task.from + i * step, axis_));
       }
     }
   }
