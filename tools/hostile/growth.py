@@ -273,6 +273,13 @@ onnx("factors after a large convolution", 2000,
 onnx("changes of one constant's shape", 2000,
      lambda n: f"k0 : {n}\ns : int64 -1 1 1\n" + chain("k{j} = Reshape k{i} s", n)
      + f"y = Add x k{n}", image=lambda n: (n, 1, 1))
+onnx("sums of one constant", 3000,
+     lambda n: f"k : {10 * n}\n" + chain("s{i} = ReduceSum k keepdims=0\n{b} = Add {a} s{i}", n),
+     "Unsupported")
+onnx("products of one constant", 1000,
+     lambda n: "k : {0} {0}\n".format(isqrt(10 * n))
+     + chain("p{i} = MatMul k k\n{b} = Add {a} p{i}", n), "Unsupported",
+     lambda n: (1, isqrt(10 * n), isqrt(10 * n)))
 onnx("parts of one list", 2000,
      lambda n: f"k0 : int64 {'0 ' * n}\nzero : int64 0\nsize : int64 {n}\n"
      + chain("k{j} = Slice k{i} zero size", n) + f"y = Reshape x k{n}", "Unsupported")

@@ -145,9 +145,6 @@ class BoxReader {
       const std::int64_t behind = std::max<std::int64_t>(paddings.behind[i], 0);
       const std::int64_t cut = before - paddings.before[i];
       const std::int64_t kept = size - cut + std::min<std::int64_t>(paddings.behind[i], 0);
-      struct Part {
-        std::int64_t count, first, step, place;
-      };
       std::vector<Part> parts = {{kept, cut, 1, before}};
       if (paddings.mode == PadMode::Reflect) {
         parts.push_back({before, before, -1, 0});
@@ -160,17 +157,94 @@ class BoxReader {
         parts.push_back({before, size - before, 1, 0});
         parts.push_back({behind, 0, 1, before + size});
       }
-      for (const Box& box : std::exchange(boxes, {})) {
-        for (const Part& part : parts) {
-          if (part.count == 0) continue;
-          Box& made = boxes.emplace_back(box);
-          made.from += part.first * from[i];
-          made.to += part.place * to[i];
-          made.add({part.count, part.step * from[i], to[i]});
-        }
-      }
+      cut_into(boxes, parts, from[i], to[i]);
     }
     return {boxes};
+  }
+
+  /// Each axis in two parts, which change places.
+  std::vector<Boxes> rolled() const {
+    const Shape shape = shape_of();
+    const Integers shifts = op_.integers("shifts");
+    const std::vector<std::size_t> axes = distinct_axes(op_, op_.integers("axis"), shape.size());
+    Integers shifted(shape.size());
+    for (std::size_t i = 0; i < axes.size(); ++i) {
+      const std::int64_t size = std::max<std::int64_t>(shape[axes[i]], 1);
+      shifted[axes[i]] = (shifts[i] % size + size) % size;
+    }
+    const Integers steps = steps_of(shape);
+    Boxes boxes(1);
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      const std::int64_t kept = shape[i] - shifted[i];
+      cut_into(boxes, {{kept, 0, 1, shifted[i]}, {shifted[i], kept, 1, 0}}, steps[i], steps[i]);
+    }
+    return {boxes};
+  }
+
+  /// Blocks of pixels that become channels, or come out of them.
+  std::vector<Boxes> in_blocks() const {
+    const bool up = op_.kind() == "DepthToSpace";
+    const Shape given = image_of(op_.declared("Out"));
+    const Shape deep = up ? shape_of() : given;
+    const Shape fine = up ? given : shape_of();
+    const Layout at = layout_of(op_, fine);
+    const std::int64_t block = op_.integer(up ? "upscale_factor" : "downscale_factor");
+    const std::int64_t channels = fine[at.channel];
+    const std::string mode = op_.text("mode", "DCR");
+    op_.supports(has_word("DCR CRD", mode), "kernel for such a mode");
+    const bool pixels_last = mode == "CRD";  // the channels of a block's pixels lie side by side
+    const Integers deep_steps = steps_of(deep);
+    const Integers fine_steps = steps_of(fine);
+    const std::int64_t pixel = deep_steps[at.channel] * (pixels_last ? 1 : channels);
+    Box box;
+    const auto add = [&](std::int64_t count, std::int64_t of_deep, std::int64_t of_fine) {
+      box.add({count, up ? of_deep : of_fine, up ? of_fine : of_deep});
+    };
+    add(deep[0], deep_steps[0], fine_steps[0]);
+    const std::int64_t of_channel = deep_steps[at.channel] * (pixels_last ? block * block : 1);
+    const auto add_channels = [&] { add(channels, of_channel, fine_steps[at.channel]); };
+    if (at.channel < at.image) add_channels();
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::size_t axis = at.image + i;
+      add(deep[axis], deep_steps[axis], fine_steps[axis] * block);
+      add(block, i == 0 ? pixel * block : pixel, fine_steps[axis]);
+    }
+    if (at.channel > at.image) add_channels();
+    return {{box}};
+  }
+
+  /// Channels of some groups, the first of each, then the second, and so on.
+  std::vector<Boxes> shuffled() const {
+    const Shape shape = shape_of();
+    const std::size_t channel = layout_of(op_, shape).channel;
+    const std::int64_t groups = op_.integer("group", 1);
+    const std::int64_t many = shape[channel] / groups;
+    const Integers steps = steps_of(shape);
+    Box box;
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      if (i == channel) {
+        box.add({groups, many * steps[i], steps[i]});
+        box.add({many, steps[i], groups * steps[i]});
+      } else {
+        box.add({shape[i], steps[i], steps[i]});
+      }
+    }
+    return {{box}};
+  }
+
+  /// Each vector along an axis of its own, repeated along the others.
+  std::vector<Boxes> meshed() const {
+    const Shape shape = image_of(op_.declared("Out"));
+    const Integers to = steps_of(shape);
+    std::vector<Boxes> outputs;
+    for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
+      Integers from(shape.size());
+      from[i] = 1;
+      Box box = box_of(shape, from, to);
+      box.input = i;
+      outputs.push_back({box});
+    }
+    return outputs;
   }
 
   std::vector<Boxes> flipped() const {
@@ -187,6 +261,23 @@ class BoxReader {
   }
 
  private:
+  /// Values of an axis: so many from the first on, each `step` further, and where they go.
+  struct Part {
+    std::int64_t count, first, step, place;
+  };
+  /// Makes of each box one for each part of a further axis. \param from,to its steps
+  static void cut_into(Boxes& boxes, const std::vector<Part>& parts, std::int64_t from,
+                       std::int64_t to) {
+    for (const Box& box : std::exchange(boxes, {})) {
+      for (const Part& part : parts) {
+        if (part.count == 0) continue;
+        Box& made = boxes.emplace_back(box);
+        made.from += part.first * from;
+        made.to += part.place * to;
+        made.add({part.count, part.step * from, to});
+      }
+    }
+  }
   /// The indices of a gather, which may also be a parameter.
   Integers read_places() const {
     const Value& indices = op_.in("Indices");
@@ -216,10 +307,18 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"Transpose", &BoxReader::transposed}, {"Slice", &BoxReader::sliced},
-    {"Split Unbind", &BoxReader::split},   {"Concat Stack", &BoxReader::joined},
-    {"Expand Tile", &BoxReader::repeated}, {"Gather", &BoxReader::gathered},
-    {"Flip", &BoxReader::flipped},         {"Pad", &BoxReader::padded},
+    {"Transpose", &BoxReader::transposed},
+    {"Slice", &BoxReader::sliced},
+    {"Split Unbind", &BoxReader::split},
+    {"Concat Stack", &BoxReader::joined},
+    {"Expand Tile", &BoxReader::repeated},
+    {"Gather", &BoxReader::gathered},
+    {"Flip", &BoxReader::flipped},
+    {"Pad", &BoxReader::padded},
+    {"Roll", &BoxReader::rolled},
+    {"DepthToSpace SpaceToDepth", &BoxReader::in_blocks},
+    {"ChannelShuffle", &BoxReader::shuffled},
+    {"Meshgrid", &BoxReader::meshed},
 };
 
 const Kind* find_kind(std::string_view kind) {

@@ -10,58 +10,13 @@
 #include <utility>
 
 #include "model/boxes.h"
+#include "model/evaluation.h"
 #include "model/rules/support.h"
 
 namespace lenet {
 namespace {
 
-using Outputs = std::optional<std::vector<Contents>>;
-
-constexpr std::string_view kRearranges = "Identity Reshape Flatten FlattenRange Squeeze Unsqueeze";
-
-/// Calls `action` with a number of the type that a value of this type is computed in.
-/// \returns what it returns; by itself made of nothing for a type that has none, such as int16
-template <typename Action>
-auto with_type(int dtype, const Action& action) -> decltype(action(float{})) {
-  switch (dtype) {
-    case kFloat32:
-      return action(float{});
-    case kFloat64:
-      return action(double{});
-    case kInt32:
-      return action(std::int32_t{});
-    case kInt64:
-      return action(std::int64_t{});
-    case kInt8:
-      return action(std::int8_t{});
-    case kUint8:
-    case kBool:
-      return action(std::uint8_t{});
-    default:
-      return {};
-  }
-}
-
 // ---- what is computed of one or two numbers
-
-/// Integers wrap around.
-template <typename T>
-T add(T x, T y) {
-  if constexpr (std::is_floating_point_v<T>) return x + y;
-  return static_cast<T>(static_cast<std::uint64_t>(x) + static_cast<std::uint64_t>(y));
-}
-
-template <typename T>
-T subtract(T x, T y) {
-  if constexpr (std::is_floating_point_v<T>) return x - y;
-  return static_cast<T>(static_cast<std::uint64_t>(x) - static_cast<std::uint64_t>(y));
-}
-
-template <typename T>
-T multiply(T x, T y) {
-  if constexpr (std::is_floating_point_v<T>) return x * y;
-  return static_cast<T>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(y));
-}
 
 template <typename T>
 T negate(T x) {
@@ -106,15 +61,20 @@ T modulo(T x, T y) {
   return rest == 0 || (rest < 0) == (y < 0) ? rest : add(rest, y);
 }
 
-/// What is no number stays so.
+/// Of integers rounded towards 0.
 template <typename T>
-T maximum(T x, T y) {
-  return x > y || x != x ? x : y;
-}
-
-template <typename T>
-T minimum(T x, T y) {
-  return x < y || x != x ? x : y;
+T power(T x, T y) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return std::pow(x, y);
+  } else {
+    const bool minus_one = std::is_signed_v<T> && x == static_cast<T>(-1);
+    if (y < 0) return minus_one && y % 2 != 0 ? x : T{x == 1 || minus_one};
+    T made{1};
+    for (; y > 0; y = static_cast<T>(y / 2), x = multiply(x, x)) {
+      if (y % 2 != 0) made = multiply(made, x);
+    }
+    return made;
+  }
 }
 
 template <typename T>
@@ -137,10 +97,8 @@ T (*find_binary(const OperatorView& op))
     if (has_word(each.kinds, op.kind())) return each.compute;
   }
   if (op.kind() == "Mod") return op.flag("fmod", false) ? rest_of<T> : modulo<T>;
-  if constexpr (std::is_floating_point_v<T>) {
-    if (op.kind() == "Pow") return [](T x, T y) { return std::pow(x, y); };
-  }
-  return nullptr;
+  const bool counts = std::is_floating_point_v<T> || (op.has("Y") && !is_real(op.in("Y").dtype));
+  return op.kind() == "Pow" && counts ? power<T> : nullptr;
 }
 
 template <typename T>
@@ -155,6 +113,9 @@ T (*find_unary(std::string_view kind))
   static constexpr Unary<T> kAny[] = {
       {"Neg", negate<T>},
       {"Abs", [](T x) { return x < 0 || x == 0 ? subtract(T{0}, x) : x; }},
+      {"Sign", [](T x) { return x == 0 || x != x ? x
+                                : x < 0          ? subtract(T{0}, T{1})
+                                                 : T{1}; }},
   };
   for (const Unary<T>& each : kAny) {
     if (each.kind == kind) return each.compute;
@@ -167,9 +128,16 @@ T (*find_unary(std::string_view kind))
         {"Reciprocal", [](T x) { return 1 / x; }},
         {"Exp", [](T x) { return std::exp(x); }},
         {"Log", [](T x) { return std::log(x); }},
+        {"Log1p", [](T x) { return std::log1p(x); }},
         {"Erf", [](T x) { return std::erf(x); }},
         {"Sin", [](T x) { return std::sin(x); }},
         {"Cos", [](T x) { return std::cos(x); }},
+        {"Tan", [](T x) { return std::tan(x); }},
+        {"Asin", [](T x) { return std::asin(x); }},
+        {"Acos", [](T x) { return std::acos(x); }},
+        {"Atan", [](T x) { return std::atan(x); }},
+        {"Sinh", [](T x) { return std::sinh(x); }},
+        {"Cosh", [](T x) { return std::cosh(x); }},
         {"Tanh", [](T x) { return std::tanh(x); }},
         {"Sigmoid", [](T x) { return 1 / (1 + std::exp(-x)); }},
         {"Relu", [](T x) { return maximum(x, T{0}); }},
@@ -182,6 +150,21 @@ T (*find_unary(std::string_view kind))
     }
   }
   return nullptr;
+}
+
+/// Whether numbers have a property; what is no floating-point number is finite.
+template <typename T>
+bool (*find_test(const OperatorView& op))(T) {
+  constexpr auto kInfinity = std::numeric_limits<T>::infinity();
+  if (op.kind() == "IsNaN") return [](T x) { return x != x; };
+  if (op.kind() == "IsFinite") return [](T x) { return x == x && x < kInfinity && x > -kInfinity; };
+  if (op.kind() != "IsInf") return nullptr;
+  const bool above = op.flag("detect_positive", true);
+  const bool below = op.flag("detect_negative", true);
+  if (above && below) return [](T x) { return x == kInfinity || x == -kInfinity; };
+  if (above) return [](T x) { return x == kInfinity; };
+  if (below) return [](T x) { return x == -kInfinity; };
+  return [](T) { return false; };
 }
 
 template <typename T>
@@ -209,35 +192,7 @@ bool (*find_comparison(std::string_view kind))(T, T) {
   return nullptr;
 }
 
-/// \returns whether the number has a value in the other type: one that is out of an integer's
-/// range is another in each program.
-template <typename To, typename From>
-bool converts(From number) {
-  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    const double whole = std::trunc(static_cast<double>(number));
-    constexpr auto kLeast = static_cast<double>(std::numeric_limits<To>::min());
-    constexpr double kBehind = 2.0 * static_cast<double>(std::numeric_limits<To>::max() / 2 + 1);
-    return whole >= kLeast && whole < kBehind;
-  }
-  return true;
-}
-
 // ---- inputs and outputs
-
-/// Whether lists of such numbers may be stored as integers.
-bool is_listed(int dtype) { return dtype == kBool || dtype == kInt32 || dtype == kInt64; }
-
-bool holds_all(const Value& value) {
-  const bool sizes_known =
-      std::all_of(value.shape.begin(), value.shape.end(), [](auto size) { return size >= 0; });
-  return sizes_known && static_cast<std::int64_t>(count_values(value)) ==
-                            product(value.shape, 0, value.shape.size());
-}
-
-/// Whether the numbers are those of the type, not integers that stand for them.
-bool holds_numbers(const Value& value) {
-  return holds_all(value) && (value.data_dtype != kInt8 || value.dtype == kInt8);
-}
 
 /// An input as numbers of one type, and how it is repeated along the result.
 template <typename T>
@@ -260,48 +215,19 @@ std::optional<Operand<T>> read_operand(const Value* value, const Shape& result, 
     if (sizes[i] != 1 && sizes[i] != result[i]) return std::nullopt;
     if (sizes[i] == 1) made.steps[i] = 0;
   }
-  const bool truth = value->data_dtype == kBool;
-  const bool open = has_open(*value);
-  made.numbers.resize(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const T number = number_as<T>(*value, i);
-    made.numbers[i] = truth ? static_cast<T>(number != 0) : number;
-    if (open) made.open.push_back(number_as<std::int64_t>(*value, i) == kOpen);
-  }
+  made.numbers = numbers_of<T>(*value);
+  made.open = open_numbers(*value);
   return made;
 }
 
-/// Numbers of which some are open, as a list; nothing where the others are no integers.
-template <typename T>
-std::optional<Contents> store_open(const std::string& numbers, const std::vector<bool>& open) {
-  Contents made{kInt64, std::string(open.size() * sizeof(std::int64_t), '\0'), nullptr, true};
-  for (std::size_t i = 0; i < open.size(); ++i) {
-    T number{};
-    std::memcpy(&number, numbers.data() + i * sizeof(T), sizeof(T));
-    std::int64_t whole = kOpen;
-    if (!open[i]) {
-      if constexpr (std::is_floating_point_v<T>) {
-        if (!is_whole(static_cast<double>(number))) return std::nullopt;
-      }
-      whole = static_cast<std::int64_t>(number);
-      if (whole == kOpen) return std::nullopt;
-    }
-    std::memcpy(made.bytes.data() + i * sizeof(whole), &whole, sizeof(whole));
-  }
-  return made;
-}
-
+/// Computes number by number.
 class Evaluator {
  public:
-  Evaluator(const OperatorView& op, const KnownInputs& known, const Reserve& reserve)
-      : op_(op), known_(known), reserve_(reserve) {}
+  explicit Evaluator(const Evaluation& given) : given_(given), op_(given.op()) {}
 
   Outputs run() const {
     const std::string_view kind = op_.kind();
-    if (!op_.has("X") || op_.outputs("Out") == 0) return std::nullopt;
-    if (has_word(kRearranges, kind)) return rearranged();
-    if (moves_values(kind)) return moved();
-    if (product(result(), 0, result().size()) < 0) return std::nullopt;
+    if (!op_.has("X") || !given_.knows_size()) return std::nullopt;
     if (kind == "Cast") return cast();
     if (kind == "QuantizeLinear") return quantized();
     if (kind == "DequantizeLinear") return dequantized();
@@ -310,94 +236,10 @@ class Evaluator {
 
  private:
   const Value* known(std::string_view name, std::size_t index = 0) const {
-    return index < op_.count(name) ? known_(name, index) : nullptr;
+    return given_.known(name, index);
   }
-  Shape result() const { return image_of(op_.declared("Out")); }
-  std::size_t count() const {
-    return static_cast<std::size_t>(product(result(), 0, result().size()));
-  }
-  static Outputs one(std::optional<Contents> contents) {
-    if (!contents) return std::nullopt;
-    std::vector<Contents> made;
-    made.push_back(*std::move(contents));
-    return made;
-  }
-
-  Outputs rearranged() const {
-    const Value* const x = known("X");
-    if (x == nullptr) return std::nullopt;
-    const auto held = static_cast<std::int64_t>(count_values(*x));
-    op_.supports(product(result(), 0, result().size()) == held,
-                 "change of a parameter's shape to another number of values");
-    return one(Contents{x->data_dtype, "", x, has_open(*x)});
-  }
-
-  /// All inputs are stored in one way: the one that they have in common, or the program's.
-  Outputs moved() const {
-    const bool fixed = op_.kind() != "Gather" || op_.list("Indices");
-    if (op_.kind() == "Pad" || !fixed) return std::nullopt;
-    std::vector<const Value*> inputs;
-    bool alike = true;
-    bool integers = true;
-    bool open = false;
-    for (std::size_t i = 0; i < op_.count("X"); ++i) {
-      const Value* const x = known("X", i);
-      if (x == nullptr || !holds_all(*x)) return std::nullopt;
-      inputs.push_back(x);
-      alike = alike && x->data_dtype == inputs[0]->data_dtype;
-      integers = integers && is_listed(x->data_dtype);
-      open = open || has_open(*x);
-    }
-    const int dtype = alike ? inputs[0]->data_dtype : integers ? kInt64 : op_.in("X").dtype;
-    if (open && dtype != kInt64) return std::nullopt;
-    const std::size_t size = element_size(dtype);
-    std::vector<Contents> outputs;
-    bool empty = false;
-    for (std::size_t i = 0; i < op_.outputs("Out"); ++i) {
-      const Shape shape = image_of(op_.declared("Out", i));
-      const std::int64_t count = product(shape, 0, shape.size());
-      if (count < 0 || !reserve_(static_cast<std::size_t>(count) * size)) return std::nullopt;
-      empty = empty || count == 0;
-      Contents& made = outputs.emplace_back();
-      made = {dtype, std::string(static_cast<std::size_t>(count) * size, '\0'), nullptr, open};
-    }
-    if (empty) return outputs.size() == 1 ? Outputs(std::move(outputs)) : std::nullopt;
-    std::vector<std::string> converted(inputs.size());
-    std::vector<const char*> from;
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (inputs[i]->data_dtype != dtype) {
-        if (!holds_numbers(*inputs[i]) || !stored_as(*inputs[i], dtype, converted[i])) {
-          return std::nullopt;
-        }
-      }
-      from.push_back(inputs[i]->data_dtype == dtype ? inputs[i]->data.data() : converted[i].data());
-    }
-    const std::vector<Boxes> boxes = read_boxes(op_);
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      char* const to = outputs[i].bytes.data();
-      for (const Box& box : boxes[i]) {
-        const char* const source = from[box.input];
-        each_place(box, [&](std::int64_t at, std::int64_t place) {
-          std::memcpy(to + static_cast<std::size_t>(place) * size,
-                      source + static_cast<std::size_t>(at) * size, size);
-        });
-      }
-    }
-    return outputs;
-  }
-
-  /// \returns whether the type is one that is computed in
-  static bool stored_as(const Value& value, int dtype, std::string& bytes) {
-    return with_type(dtype, [&](auto type) {
-      const std::size_t count = count_values(value);
-      bytes.resize(count * sizeof(type));
-      for (std::size_t i = 0; i < count; ++i) {
-        const auto number = number_as<decltype(type)>(value, i);
-        std::memcpy(bytes.data() + i * sizeof(type), &number, sizeof(type));
-      }
-      return true;
-    });
-  }
+  Shape result() const { return given_.result(); }
+  std::size_t count() const { return given_.count(); }
 
   Outputs cast() const {
     const Value* const x = known("X");
@@ -406,7 +248,7 @@ class Evaluator {
     const int from = x->data_dtype;
     const bool real = to == kFloat32 || to == kFloat64;
     const bool holds = computed_dtype(from) == kFloat32 || from == kUint8 || from == kInt8;
-    if (real && holds) return one(Contents{from, "", x, false});
+    if (real && holds) return one_output(Contents{from, "", x, false});
     return with_type(computed_dtype(from), [&](auto number) { return cast_from(number, *x, to); });
   }
 
@@ -414,14 +256,14 @@ class Evaluator {
   Outputs cast_from(From, const Value& x, int to) const {
     return with_type(to, [&](auto number) -> Outputs {
       using To = decltype(number);
-      if (!reserve_(count() * sizeof(To))) return std::nullopt;
+      if (!given_.reserve(count() * sizeof(To))) return std::nullopt;
       const auto operand = read_operand<From>(&x, result(), -1);
       if (!operand) return std::nullopt;
       for (std::size_t i = 0; i < operand->numbers.size(); ++i) {
         const bool open = !operand->open.empty() && operand->open[i];
         if (!open && to != kBool && !converts<To>(operand->numbers[i])) return std::nullopt;
       }
-      return one(combined<To>(to, std::vector{*operand}, [to](const From* numbers) {
+      return one_output(combined<To>(to, std::vector{*operand}, [to](const From* numbers) {
         if (to == kBool) return static_cast<To>(numbers[0] != 0);
         return static_cast<To>(numbers[0]);
       }));
@@ -433,7 +275,7 @@ class Evaluator {
     const auto how = quantization();
     const int dtype = op_.declared("Out").dtype;
     if (!how || !holds_numbers(*x) || (dtype != kInt8 && dtype != kUint8) || count() == 0 ||
-        count() != count_values(*x) || !reserve_(count())) {
+        count() != count_values(*x) || !given_.reserve(count())) {
       return std::nullopt;
     }
     const double least = dtype == kInt8 ? -128 : 0;
@@ -445,14 +287,14 @@ class Evaluator {
       const double bounded = std::clamp(whole, least, least + 255);
       made.bytes[i] = static_cast<char>(static_cast<std::int32_t>(bounded));
     }
-    return one(std::move(made));
+    return one_output(std::move(made));
   }
 
   Outputs dequantized() const {
     const Value* const x = known("X");
     const auto how = quantization();
     if (!how || !holds_all(*x) || op_.declared("Out").dtype != kFloat32 ||
-        count() != count_values(*x) || !reserve_(count() * sizeof(float))) {
+        count() != count_values(*x) || !given_.reserve(count() * sizeof(float))) {
       return std::nullopt;
     }
     Contents made{kFloat32, std::string(count() * sizeof(float), '\0')};
@@ -461,7 +303,7 @@ class Evaluator {
       const auto number = static_cast<float>((number_at(*x, i) - how->zero(i)) * scale);
       std::memcpy(made.bytes.data() + i * sizeof(number), &number, sizeof(number));
     }
-    return one(std::move(made));
+    return one_output(std::move(made));
   }
 
   std::optional<Quantization> quantization() const {
@@ -538,7 +380,7 @@ class Evaluator {
   Outputs of_operands(int dtype, const std::optional<std::vector<Operand<T>>>& operands,
                       const Combine& combine, bool chooses = false) const {
     if (!operands) return std::nullopt;
-    return one(combined<Result>(dtype, *operands, combine, chooses));
+    return one_output(combined<Result>(dtype, *operands, combine, chooses));
   }
 
   template <typename T>
@@ -546,7 +388,7 @@ class Evaluator {
     const std::string_view kind = op_.kind();
     const int dtype = op_.in("X").dtype;
     const int given = op_.declared("Out").dtype;
-    if (!reserve_(count() * element_size(given))) return std::nullopt;
+    if (!given_.reserve(count() * element_size(given))) return std::nullopt;
     if (kind == "Where") {
       return of_operands<T>(
           dtype, operands<T>({"Condition", "X", "Y"}),
@@ -566,6 +408,10 @@ class Evaluator {
     if (kind == "Clip") return clipped<T>(dtype);
     if constexpr (std::is_floating_point_v<T>) {
       if (kind == "Scale") return scaled<T>(dtype);
+      if (const auto test = find_test<T>(op_); test != nullptr) {
+        return of_operands<std::uint8_t>(kBool, operands<T>({"X"}),
+                                         [test](const T* x) { return std::uint8_t{test(x[0])}; });
+      }
     }
     if (const auto function = find_unary<T>(kind); function != nullptr) {
       return of_operands<T>(dtype, operands<T>({"X"}),
@@ -576,7 +422,7 @@ class Evaluator {
     if (has_word("Sum Mean Max Min", kind)) return several<T>(dtype, function);
     auto both = operands<T>({"X", "Y"}, op_.integer("axis", -1));
     if (both && both->size() == 1) {  // Paddle's pow, whose exponent is an attribute
-      const auto exponent = attribute_or_input<T>("Y");
+      const auto exponent = given_.attribute_or_input<T>("Y");
       if (!exponent) return std::nullopt;
       both->push_back({{*exponent}, {}, Integers(result().size())});
     }
@@ -605,7 +451,7 @@ class Evaluator {
   template <typename T>
   Outputs clipped(int dtype) const {
     const auto bound = [this](const char* name, T otherwise) {
-      return op_.is_given(name) ? attribute_or_input<T>(name) : otherwise;
+      return op_.is_given(name) ? given_.attribute_or_input<T>(name) : otherwise;
     };
     using Limits = std::numeric_limits<T>;
     const bool real = Limits::has_infinity;
@@ -620,8 +466,8 @@ class Evaluator {
   /// Paddle's.
   template <typename T>
   Outputs scaled(int dtype) const {
-    const std::optional<T> scale = attribute_or_input<T>("scale");
-    const std::optional<T> bias = attribute_or_input<T>("bias");
+    const std::optional<T> scale = given_.attribute_or_input<T>("scale");
+    const std::optional<T> bias = given_.attribute_or_input<T>("bias");
     if (!scale || !bias) return std::nullopt;
     const bool after = op_.flag("bias_after_scale");
     return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* x) {
@@ -630,28 +476,44 @@ class Evaluator {
     });
   }
 
-  /// One number; nothing where it is not known.
-  template <typename T>
-  std::optional<T> attribute_or_input(std::string_view name) const {
-    if (op_.has_attribute(name)) {
-      if (std::is_integral_v<T>) return std::nullopt;  // it is stored as a floating-point number
-      return static_cast<T>(op_.number(name));
-    }
-    const Value* const value = known(name);
-    if (value == nullptr || count_values(*value) != 1 || has_open(*value)) return std::nullopt;
-    return number_as<T>(*value, 0);
-  }
-
+  const Evaluation& given_;
   const OperatorView& op_;
-  const KnownInputs& known_;
-  const Reserve& reserve_;
 };
 
 }  // namespace
 
+std::vector<bool> open_numbers(const Value& value) {
+  std::vector<bool> open;
+  if (!has_open(value)) return open;
+  for (std::size_t i = 0; i < count_values(value); ++i) {
+    open.push_back(number_as<std::int64_t>(value, i) == kOpen);
+  }
+  return open;
+}
+
+std::optional<Integers> Evaluation::indices(std::string_view name) const {
+  const Value* const value = whole(name);
+  if (value == nullptr || !is_listed(value->data_dtype) || has_open(*value)) return std::nullopt;
+  return numbers_of<std::int64_t>(*value);
+}
+
+bool stored_as(const Value& value, int dtype, std::string& bytes) {
+  return with_type(dtype, [&](auto type) {
+    const std::size_t count = count_values(value);
+    bytes.resize(count * sizeof(type));
+    for (std::size_t i = 0; i < count; ++i) store(bytes, i, number_as<decltype(type)>(value, i));
+    return true;
+  });
+}
+
 std::optional<std::vector<Contents>> evaluate(const OperatorView& op, const KnownInputs& known,
                                               const Reserve& reserve) {
-  return Evaluator(op, known, reserve).run();
+  const Evaluation given(op, known, reserve);
+  if (op.outputs("Out") == 0) return std::nullopt;
+  for (const auto find : {find_move, find_sum, find_fill}) {
+    if (const Evaluate evaluated = find(op.kind())) return evaluated(given);
+  }
+  return Evaluator(given).run();
 }
 
 Quantization read_quantization(const OperatorView& op, const Value& numbers, const Value& scales,

@@ -28,14 +28,15 @@ struct Contents {
 /// the one that the check gave it.
 using KnownInputs = std::function<const Value*(std::string_view name, std::size_t index)>;
 
-/// Is asked for the bytes of each output before it is computed. \returns whether it may be; it may
-/// throw instead
+/// Is asked for the bytes of each output before it is computed, and besides for a byte for each
+/// multiply-add of a product and each byte that is read to be summed up, so that neither takes more
+/// time than as many weights. \returns whether it may be; it may throw instead
 using Reserve = std::function<bool(std::size_t bytes)>;
 
 /// Computes what an operator gives. Its outputs have the shapes and types that the check gave them.
 /// Integers wrap around, as those of NumPy, onnxruntime and Paddle; a quotient of them is rounded
 /// as the operator's definition says. Numbers that the model leaves open (kOpen) give open ones.
-/// Time and memory are linear in the outputs' bytes. Any thread may call it.
+/// Time and memory are linear in the bytes that were reserved. Any thread may call it.
 /// \returns one for each output `Out`; nothing for an operator, a type or a number that is not
 ///   evaluated, an input that is not known or fits no shape, and what was not reserved
 /// \throws Error BadModel: integers are divided by 0, a scale is no number; Unsupported: a change

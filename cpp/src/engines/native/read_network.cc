@@ -100,7 +100,7 @@ void NetworkReader::read_kind() {
   static constexpr Kind kKinds[] = {
       {"Feed", &Reader::read_input},
       {"Fetch", &Reader::read_output},
-      {"Fill", &Reader::read_nothing},  // of other operators, which have seen that they are known
+      {"Fill Constant Eye", &Reader::read_constant},
       {"Conv", &Reader::read_convolution},
       {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
       {"Sum Mean Max Min", &Reader::read_several},
