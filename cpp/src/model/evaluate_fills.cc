@@ -16,11 +16,12 @@ template <typename Number>
 Outputs filled(const Evaluation& given, const Number& number) {
   if (!given.knows_size()) return std::nullopt;
   const int dtype = given.result_dtype();
-  if (!given.reserve(given.count() * element_size(dtype))) return std::nullopt;
+  const std::size_t count = given.count();
+  if (!given.reserve(count * element_size(dtype))) return std::nullopt;
   return with_type(dtype, [&](auto type) -> Outputs {
     using T = decltype(type);
-    Contents made{dtype, std::string(given.count() * sizeof(T), '\0')};
-    for (std::size_t i = 0; i < given.count(); ++i) {
+    Contents made{dtype, std::string(count * sizeof(T), '\0')};
+    for (std::size_t i = 0; i < count; ++i) {
       const std::optional<T> one = number(i, type);
       if (!one) return std::nullopt;
       store(made.bytes, i, *one);
@@ -164,7 +165,7 @@ Outputs one_hot(const Evaluation& given) {
     return std::nullopt;
   }
   if (listed && has_open(*values)) return std::nullopt;
-  const Shape& result = given.result();
+  const Shape result = given.result();
   if (!given.knows_size()) return std::nullopt;
   const std::size_t axis = op.axis(op.integer("place", -1), result.size());
   const std::int64_t depth = result[axis];

@@ -36,7 +36,8 @@ Outputs rearranged(const Evaluation& given) {
   const Value* const x = given.known("X");
   if (x == nullptr) return std::nullopt;
   const auto held = static_cast<std::int64_t>(count_values(*x));
-  given.op().supports(product(given.result(), 0, given.result().size()) == held,
+  const Shape result = given.result();
+  given.op().supports(product(result, 0, result.size()) == held,
                       "change of a parameter's shape to another number of values");
   return one_output(Contents{x->data_dtype, "", x, has_open(*x)});
 }

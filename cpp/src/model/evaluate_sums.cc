@@ -277,6 +277,11 @@ Outputs reduced_to(const Evaluation& given) {
   using Sum = std::conditional_t<std::is_floating_point_v<T>, double, T>;
   const OperatorView& op = given.op();
   const Value* const x = given.numeric("X");
+  const bool keeps =
+      op.flag("noop_with_empty_axes", false) && op.integers("axes", Integers()).empty();
+  // Whether powers and such are taken all the same, definitions do not say.
+  const bool plain = has_word("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd", op.kind());
+  if (keeps && !plain) return std::nullopt;
   const bool cuts_off = std::is_integral_v<T> && x != nullptr && is_real(x->data_dtype);
   if (x == nullptr || cuts_off) return std::nullopt;
   const std::vector<bool> gone = reduced_axes(op, x->shape.size());

@@ -187,18 +187,21 @@ class Evaluation {
   }
 
   Shape result() const { return image_of(op_.declared("Out")); }
-  bool knows_size() const { return product(result(), 0, result().size()) >= 0; }
+  bool knows_size() const { return size() >= 0; }
   int result_dtype() const { return op_.declared("Out").dtype; }
   /// \pre its sizes are known
-  std::size_t count() const {
-    return static_cast<std::size_t>(product(result(), 0, result().size()));
-  }
+  std::size_t count() const { return static_cast<std::size_t>(size()); }
   /// \param work besides the bytes: the multiply-adds, and bytes that are read
   bool reserve(std::size_t bytes, double work = 0) const {
     return reserve_(bytes + static_cast<std::size_t>(work));
   }
 
  private:
+  std::int64_t size() const {
+    const Shape shape = result();
+    return product(shape, 0, shape.size());
+  }
+
   const OperatorView& op_;
   const KnownInputs& known_;
   const Reserve& reserve_;

@@ -149,9 +149,10 @@ constexpr OperatorRule kRules[] = {
      infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "SpaceToDepth", "X", "Out",
      "downscale_factor:int data_format:str +mode=CRD +by_image", infer_pixel_shuffle},
-    {kDesc, "shuffle_channel", "ChannelShuffle", "X", "Out", "group:int", infer_channel_shuffle},
-    {kPaddle, "channel_shuffle", "ChannelShuffle", "X", "Out", "groups>group:int data_format:str",
+    {kDesc, "shuffle_channel", "ChannelShuffle", "X", "Out", "group:int +by_image",
      infer_channel_shuffle},
+    {kPaddle, "channel_shuffle", "ChannelShuffle", "X", "Out",
+     "groups>group:int data_format:str +by_image", infer_channel_shuffle},
 };
 
 }  // namespace
