@@ -14,10 +14,10 @@ OURS = {
     *("Scale", "Square", "Rsqrt", "FloorDiv", "Maximum", "Minimum", "NotEqual", "Log1p"),
     *("IsFinite", "Relu6", "TanhShrink", "LogSigmoid"),
     *("FlattenRange", "Flip", "Stack", "Unbind", "Roll", "Unfold", "ChannelShuffle", "SetValue"),
-    *("FlatMatMul", "ChannelAffine", "ReduceLp"),
+    *("FlatMatMul", "ChannelAffine", "ReduceLp", "QuantizeByRange", "DequantizeByRange"),
 }
 """What ONNX does not have."""
-OF_PADDLE = {"pool2d", "quantize_linear", "dequantize_linear"}
+OF_PADDLE = {"pool2d"}
 """What the native engine still asks for by a name of Paddle's."""
 
 TEXT = r'(?:"[^"]*"\s*)+'

@@ -101,6 +101,22 @@ def test_operator(exported, name):
             assert compare(expected, found).agrees, (suffix, accelerator, engine)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chosen", "channel_shuffle", "named_numbers", "pixel_shuffle", "pixel_unshuffle", "roll"),
+        *("like_another", "group_norm", "normalize", "prelu_channels", "sums_of_norms"),
+    ],
+)
+def test_native_runs_an_operator_by_its_kind(exported, name):
+    """Paddle's operators have the kinds of ONNX's."""
+    for suffix, folder in exported.items():
+        if suffix == "pdmodel" and name in PIR_NAMES:
+            continue
+        found, _ = run(folder, name, suffix, "auto", "native")
+        assert compare(np.load(folder / f"{name}.npy"), found).agrees, suffix
+
+
 def with_values(exported, name, operator, change):
     """Return a .json program and its parameters; `change` gets the numbers of its operator."""
     program = json.loads((exported["json"] / f"{name}.json").read_text())

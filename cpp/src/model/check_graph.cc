@@ -127,7 +127,7 @@ class Checker {
   /// Where a value has several users, Paddle quantizes it again for each, into the same variable.
   /// \returns whether `op`, which gives that variable, does what the operator before it did.
   bool repeats_quantization(const Operator& op, std::size_t given) {
-    if (op.kind != "quantize_linear" && op.kind != "dequantize_linear") return false;
+    if (op.kind != "QuantizeByRange" && op.kind != "DequantizeByRange") return false;
     const std::tuple how(op.kind, op.inputs.at("X"), op.inputs.at("Scale"));
     if (!graph_.values[given].defined) quantized_.emplace(given, how);
     const auto before = quantized_.find(given);
@@ -159,7 +159,7 @@ class Checker {
   Translator translator_;
   std::vector<InferRule> rules_;                 ///< of each operator; null: it is not needed
   std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
-  /// Of what quantize_linear and dequantize_linear give: which of them, of what, by which scale.
+  /// Of what QuantizeByRange and DequantizeByRange give: which of them, of what, by which scale.
   std::map<std::size_t, std::tuple<std::string_view, Argument, Argument>> quantized_;
 };
 

@@ -163,7 +163,7 @@ class Loader {
       return describe(outputs);
     }
     for (const Operator& op : graph.operators) {
-      if (op.kind != "dequantize_linear") continue;
+      if (op.kind != "DequantizeByRange") continue;
       model_->quantized = true;
       const auto weights = op.inputs.find("X");
       const bool one = weights != op.inputs.end() && weights->second.size() == 1;

@@ -20,11 +20,11 @@ constexpr std::string_view kLinear =
 constexpr std::string_view kProducts = "MatMul Gemm FlatMatMul fc Conv ConvTranspose";
 /// Operators that give their first input in another shape, type or under another name.
 constexpr std::string_view kMoves =
-    "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose quantize_linear "
-    "dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
+    "Identity Cast Reshape Flatten FlattenRange Squeeze Unsqueeze Transpose QuantizeByRange "
+    "DequantizeByRange share_data_ QuantizeLinear DequantizeLinear";
 /// The members of kMoves that keep the axis of the classes where it is.
 constexpr std::string_view kKeepsAxes =
-    "Identity Cast quantize_linear dequantize_linear share_data_ QuantizeLinear DequantizeLinear";
+    "Identity Cast QuantizeByRange DequantizeByRange share_data_ QuantizeLinear DequantizeLinear";
 /// Operators that average, clip or cut logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
     "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "

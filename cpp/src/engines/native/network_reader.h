@@ -39,7 +39,7 @@ class NetworkReader {
   Network read();
 
  private:
-  /// What dequantize_linear makes of parameters of 8 bits.
+  /// What a DequantizeByRange makes of parameters of 8 bits.
   struct QuantizedWeights {
     const Value* integers = nullptr;
     Quantization how;        ///< of Paddle's operators the scales are what 127 stands for
@@ -179,6 +179,8 @@ class NetworkReader {
   void read_pool();
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
   void read_reduce(ReduceKind kind);
+  /// The norm of a number that an attribute says.
+  void read_norm();
   /// A product of matrices. Of each image's one row with a constant it is a fully connected layer.
   void read_matmul();
   /// Any other product: of constants or of what is computed, with any leading dimensions.

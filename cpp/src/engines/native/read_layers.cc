@@ -66,10 +66,23 @@ void NetworkReader::read_pool() {
                                     : PoolKind::Average;
 }
 
+void NetworkReader::read_norm() {
+  const double p = view_->number("p");
+  require(p == 1 || p == 2, "kernel for such a norm");
+  read_reduce(p == 1 ? ReduceKind::L1 : ReduceKind::L2);
+}
+
 void NetworkReader::read_reduce(ReduceKind kind) {
   std::size_t input = tensor("X");
   const Shape whole = sizes("X");
   const Integers axes = view_->integers("axes", Integers());
+  if (axes.empty() && view_->flag("noop_with_empty_axes", false)) {
+    const bool plain = kind == ReduceKind::Sum || kind == ReduceKind::Mean ||
+                       kind == ReduceKind::Max || kind == ReduceKind::Min ||
+                       kind == ReduceKind::Product;
+    require(plain, "kernel for this operator without axes");
+    return read_identity();
+  }
   std::vector<bool> gone(whole.size(), axes.empty() || view_->flag("reduce_all", false));
   for (const std::int64_t axis : axes) gone[view_->axis(axis, whole.size())] = true;
   const bool pools = kind == ReduceKind::Mean || kind == ReduceKind::Max;

@@ -16,7 +16,7 @@ Network NetworkReader::read() {
   if (graph_.with_sizes) unsupported(path_, "is for images of any size: give one");
   const auto& operators = graph_.operators;
   for (const Operator& op : operators) {
-    follows_onednn_ |= has_word("quantize_linear dequantize_linear", op.kind);
+    follows_onednn_ |= has_word("QuantizeByRange DequantizeByRange", op.kind);
     quantized_ |= follows_onednn_ || op.kind == "QuantizeLinear";
   }
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
@@ -67,7 +67,7 @@ void NetworkReader::read_operator() {
     require(moved || dtype == kFloat32 || dtype == kBool, "kernel for another type than float32");
   });
   // What stands for integers stays so, for layers that compute with them.
-  constexpr std::string_view kKept = "Fetch quantize_linear dequantize_linear DequantizeLinear";
+  constexpr std::string_view kKept = "Fetch QuantizeByRange DequantizeByRange DequantizeLinear";
   if (takes && !computes && !has_word(kKept, op_->kind)) return fold(at_);
   require(!op_->mixes_images, "operator that mixes images");
   read_kind();
@@ -111,6 +111,7 @@ void NetworkReader::read_kind() {
       {"ReduceProd", ReduceKind::Product},
       {"ReduceL1", ReduceKind::L1},
       {"ReduceL2", ReduceKind::L2},
+      {"ReduceLp", &Reader::read_norm},
       {"ReduceSumSquare", ReduceKind::SumOfSquares},
       {"ReduceLogSum", ReduceKind::LogSum},
       {"ReduceLogSumExp", ReduceKind::LogSumExp},
@@ -143,8 +144,8 @@ void NetworkReader::read_kind() {
       {"Cast", &Reader::read_cast},
       {"Neg", &Reader::read_negation},
       {"Pow Square Rsqrt", &Reader::read_power},
-      {"quantize_linear", &Reader::read_quantize},
-      {"dequantize_linear", &Reader::read_dequantize},
+      {"QuantizeByRange", &Reader::read_quantize},
+      {"DequantizeByRange", &Reader::read_dequantize},
       {"QuantizeLinear", &Reader::read_quantize_onnx},
       {"DequantizeLinear", &Reader::read_dequantize_onnx},
       {"Reshape Flatten FlattenRange Squeeze Unsqueeze", &Reader::read_reshape},

@@ -138,11 +138,11 @@ void require_scales(const OperatorView& op, const Value& x) {
   op.require(zero == kFloat32 || zero == kInt32 || zero == kInt8, "the type of ZeroPoint");
 }
 
-/// What it gives is float32 in a program. That of quantize_linear holds integers.
+/// What it gives is float32 in a program. That of a QuantizeByRange holds integers.
 void infer_quantization(OperatorView& op) {
   const Value& x = op.in("X");
   const std::size_t rank = x.shape.size();
-  const bool dequantizes = op.kind() == "dequantize_linear";
+  const bool dequantizes = op.kind() == "DequantizeByRange";
   const bool weights = dequantizes && x.parameter;
   op.require((x.dtype == kFloat32 || (dequantizes && x.dtype == kInt8)) && rank > 0, "its input");
   if (op.integer("bit_length") != 8) op.not_checked("has another bit_length than 8");
@@ -222,8 +222,9 @@ constexpr OperatorRule kRules[] = {
      "epsilon:float? num_groups>group:long stash_type:long? +by_image", infer_group_norm},
     {kOnnx, "LpNormalization", "", "X", "Out", "axis:long=-1 p:long?", infer_norm},
     // What must be left out is of training.
-    {kDesc, "quantize_linear dequantize_linear", "", "X Scale ZeroPoint InAccum! InState!",
-     "Y>Out OutScale! OutAccum! OutState!",
+    // Scales are what 127 stands for, and ONNX's what 1 does.
+    {kDesc, "quantize_linear dequantize_linear", "QuantizeByRange DequantizeByRange",
+     "X Scale ZeroPoint InAccum! InState!", "Y>Out OutScale! OutAccum! OutState!",
      "bit_length:int quant_axis:int is_test:bool? only_observer:bool? round_type:int? qmin:int? "
      "qmax:int?",
      infer_quantization},
