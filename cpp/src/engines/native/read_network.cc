@@ -104,6 +104,7 @@ void NetworkReader::read_kind() {
       {"Fill", &Reader::read_nothing},  // of other operators, which have seen that they are known
       {"Conv", &Reader::read_convolution},
       {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
+      {"Resize", &Reader::read_resize},
       {"Sum Mean Max Min", &Reader::read_several},
       {"ReduceSum", ReduceKind::Sum},
       {"ReduceMean", ReduceKind::Mean},
@@ -292,7 +293,8 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std
   const Value& declared = graph_.values[given(index)];
   // What was flattened keeps its shape here.
   const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
-                        kind == LayerKind::Copy || kind == LayerKind::Reduce;
+                        kind == LayerKind::Resize || kind == LayerKind::Copy ||
+                        kind == LayerKind::Reduce;
   network_.tensors[given(index)] = reshapes ? image_shape(declared.shape) : shape_of(inputs[0]);
   return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
                             given(index));
