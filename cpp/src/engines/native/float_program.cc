@@ -48,6 +48,8 @@ std::unique_ptr<Op> make_op(const FloatLayer& source) {
                                                         : make_convolution(source);
     case LayerKind::Pool:
       return make_pool(source);
+    case LayerKind::Resize:
+      return make_resize(source);
     case LayerKind::Concat:
     case LayerKind::Channels:
       return make_channels(source);

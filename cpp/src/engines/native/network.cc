@@ -53,6 +53,7 @@ double bytes_of(const Layer& layer) {
                        layer.numbers.size() + scales;
   for (const BroadcastOperand& operand : layer.operands) floats += operand.numbers.size();
   std::size_t moved = layer.channels.size() * sizeof(ChannelSource);
+  for (const Taps& taps : layer.taps) moved += taps.bytes();
   for (const Box& box : layer.boxes) moved += sizeof(box) + box.loops.size() * sizeof(Box::Loop);
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
 }

@@ -17,6 +17,7 @@
 #include "engines/native/kernels/kernels.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"
+#include "model/resampling.h"
 #include "model/rules/windows.h"
 
 namespace lenet::native {
@@ -38,6 +39,7 @@ struct TensorShape {
 enum class LayerKind {
   Convolution,  ///< and fully connected layers, whose kernel is as large as the image
   Pool,
+  Resize,        ///< of rows and columns, each a weighted sum of some of the input
   ChannelScale,  ///< of each channel: x * scale + bias
   Activate,      ///< the same values, but for the layer's activation
   Add,           ///< of two tensors; and so are those below, of which one may be [channels, 1, 1]
@@ -65,10 +67,10 @@ enum class LayerKind {
 
 constexpr const char* to_string(LayerKind kind) noexcept {
   constexpr const char* kNames[] = {
-      "convolution", "pool",     "scale",   "activation", "add",    "subtract",  "multiply",
-      "divide",      "maximum",  "minimum", "prelu",      "concat", "channels",  "copy",
-      "view",        "convert",  "softmax", "reduce",     "matmul", "broadcast", "normalize",
-      "constant",    "quantize", "flatten", "identity"};
+      "convolution", "pool",     "resize",   "scale",   "activation", "add",    "subtract",
+      "multiply",    "divide",   "maximum",  "minimum", "prelu",      "concat", "channels",
+      "copy",        "view",     "convert",  "softmax", "reduce",     "matmul", "broadcast",
+      "normalize",   "constant", "quantize", "flatten", "identity"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -228,7 +230,8 @@ struct Layer {
   bool subtracts_mean = true;  ///< Normalize: else it divides by the root of the mean square
 
   PoolKind pool = PoolKind::Max;
-  bool adaptive = false;  ///< the windows share the image out evenly
+  bool adaptive = false;     ///< the windows share the image out evenly
+  std::array<Taps, 2> taps;  ///< Resize: of its rows and columns; none: they stay
 
   bool relu() const { return activation.kind == ActivationKind::Relu; }
   /// Of the layer's own, or those stored, in float32. The layer outlives the view.

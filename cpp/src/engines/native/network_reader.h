@@ -242,6 +242,10 @@ class NetworkReader {
   /// another.
   void read_reshape();
 
+  // ---- read_images.cc
+
+  void read_resize();
+
   // ---- read_quantization.cc
 
   /// The ranges of this operator. \param zero whether channels of zeros may have none

@@ -103,6 +103,7 @@ void NetworkReader::read_kind() {
       {"Fill Constant Eye", &Reader::read_constant},
       {"Conv", &Reader::read_convolution},
       {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
+      {"Resize", &Reader::read_resize},
       {"Sum Mean Max Min", &Reader::read_several},
       {"ReduceSum", ReduceKind::Sum},
       {"ReduceMean", ReduceKind::Mean},
@@ -323,7 +324,7 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std
   const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
                         kind == LayerKind::Copy || kind == LayerKind::Reduce ||
                         kind == LayerKind::MatMul || kind == LayerKind::Broadcast ||
-                        kind == LayerKind::Normalize;
+                        kind == LayerKind::Normalize || kind == LayerKind::Resize;
   network_.tensors[given(index)] = reshapes ? image_shape(image_of(declared)) : shape_of(inputs[0]);
   return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
                             given(index));

@@ -57,6 +57,8 @@ class Verifier {
         return verify_convolution();
       case LayerKind::Pool:
         return verify_pool();
+      case LayerKind::Resize:
+        return verify_resize();
       case LayerKind::Add:
       case LayerKind::Subtract:
       case LayerKind::Multiply:
@@ -127,6 +129,26 @@ class Verifier {
   /// The windows of a pool are cut off where the image ends; its kernels refuse those outside.
   void verify_pool() const {
     require(output().channels == input().channels, "gives other channels than it takes");
+  }
+
+  void verify_resize() const {
+    verify_pool();
+    verify_taps(layer_->taps[0], input().height, output().height);
+    verify_taps(layer_->taps[1], input().width, output().width);
+  }
+
+  void verify_taps(const Taps& taps, std::int64_t size, std::int64_t outputs) const {
+    if (taps.empty()) return require(size == outputs, "resizes what stays as it is");
+    require(static_cast<std::int64_t>(taps.begins.size()) == outputs + 1 &&
+                taps.begins.back() == static_cast<std::int32_t>(taps.places.size()) &&
+                taps.places.size() == taps.weights.size(),
+            "has taps for another number of pixels");
+    for (std::size_t i = 0; i + 1 < taps.begins.size(); ++i) {
+      require(taps.begins[i] < taps.begins[i + 1], "has a pixel without taps");
+    }
+    for (const std::int32_t place : taps.places) {
+      require(0 <= place && place < size, "reads a pixel that there is not");
+    }
   }
 
   void verify_combination() const {

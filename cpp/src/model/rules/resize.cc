@@ -14,7 +14,7 @@ void infer_interpolate(OperatorView& op) {
   Shape shape = op.in("X").shape;
   if (shape.size() != 4) op.not_checked("resizes what is not [N, channels, height, width]");
   const Layout at = layout_of(op, shape);
-  const std::string method = op.text("interp_method");
+  const std::string method = op.text("mode");
   op.require(has_word("nearest bilinear bicubic", method), "the method");
   require_range(op, {op.integer("align_mode")}, 1, 0, 1, "align_mode");
   Numbers scale = op.numbers("scale");
@@ -116,13 +116,14 @@ constexpr OperatorRule kRules[] = {
     {kPaddle,
      "nearest_interp_v2/nearest_interp bilinear_interp_v2/bilinear_interp "
      "bicubic_interp_v2/bicubic_interp",
-     "", "X OutSize! SizeTensor! Scale!", "Out",
+     "Resize", "X OutSize! SizeTensor! Scale!", "Out",
      "data_layout>data_format:str/data_format:str out_d:int out_h:int out_w:int "
-     "scale:floats/scale:doubles|floats|empty interp_method:str align_corners:bool align_mode:int",
+     "scale:floats/scale:doubles|floats|empty interp_method>mode:str align_corners:bool "
+     "align_mode:int",
      infer_interpolate},
-    {kDesc, "nearest_interp bilinear_interp", "", "X OutSize! SizeTensor! Scale!", "Out",
-     "data_layout>data_format:str out_d:int out_h:int out_w:int scale:float interp_method:str "
-     "align_corners:bool align_mode:int",
+    {kDesc, "nearest_interp bilinear_interp", "Resize", "X OutSize! SizeTensor! Scale!", "Out",
+     "data_layout>data_format:str out_d:int out_h:int out_w:int scale:float interp_method>mode:str "
+     "align_corners:bool align_mode:int +by_sizes",
      infer_interpolate},
     {kPaddle, "pad3d", "Pad", "X Paddings!/pads", "Out",
      "paddings>pads:ints/ mode:str value:float/pad_value>value:float|double data_format:str "
@@ -137,8 +138,8 @@ constexpr OperatorRule kRules[] = {
      "exclude_outside:long? extrapolation_value:float? keep_aspect_ratio_policy:str? mode:str? "
      "nearest_mode:str? +by_image",
      infer_resize, 11},
-    {kOnnx, "Upsample", "", "X /scales", "Out", "mode:str? scales:floats/ +by_image", infer_resize,
-     9},
+    {kOnnx, "Upsample", "Resize", "X /scales", "Out", "mode:str? scales:floats/ +by_image",
+     infer_resize, 9},
     {kOnnx, "DepthToSpace", "", "X", "Out", "blocksize>upscale_factor:long mode:str? +by_image",
      infer_pixel_shuffle},
     {kOnnx, "SpaceToDepth", "", "X", "Out", "blocksize>downscale_factor:long +by_image",

@@ -225,6 +225,7 @@ void conv_columns(const ConvTask& task) {
 // ---- the rest
 
 #include "engines/native/kernels/pool.h"
+#include "engines/native/kernels/resize.h"
 
 double multiply_adds(std::int64_t steps) {
   // Numbers stay as they are; a processor may take longer for those that grow or vanish.
@@ -324,6 +325,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                winograd3x3,
                                winograd3x3_scratch,
                                pool,
+                               resize,
                                combine,
                                activate,
                                multiply_adds,

@@ -209,6 +209,27 @@ struct PoolTask {
   IntMean mean;  ///< of integers, of an average
 };
 
+/// Rows and columns that are weighted sums of some of the input.
+struct ResizeTask {
+  /// Of row or column `i` those from begins[i] to begins[i + 1]; the weight of one alone is 1.
+  struct Taps {
+    const std::int32_t* begins;
+    const std::int32_t* places;
+    const float* weights;
+  };
+  const float* input;  ///< the first pixel inside the border
+  std::int64_t input_row;
+  float* output;
+  std::int64_t output_row;
+  Taps row_taps;
+  Taps column_taps;
+  std::int32_t input_columns;
+  std::int32_t columns;
+  std::int32_t rows;
+  std::int32_t values;  ///< of a pixel, whole vectors; as far as the next one lies
+  float* scratch;       ///< a row of the input
+};
+
 /// In the order of LayerKind, but for the last.
 enum class Combination : std::uint8_t {
   Add,
@@ -354,6 +375,7 @@ struct Kernels {
   /// Floats of scratch memory that it needs for any number of images.
   std::int64_t (*winograd3x3_scratch)(const Winograd3x3Task& task);
   void (*pool)(const PoolTask& task);
+  void (*resize)(const ResizeTask& task);
   void (*combine)(const CombineTask& task);
   /// The function of each of `count` values, a multiple of `lanes`; `to` may be `from`.
   void (*activate)(const Activation& of, const float* from, float* to, std::int64_t count);

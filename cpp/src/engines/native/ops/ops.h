@@ -56,6 +56,7 @@ std::unique_ptr<Op> make_grouped(const FloatLayer& source);
 std::unique_ptr<Op> make_winograd(const FloatLayer& source);
 std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source);
 std::unique_ptr<Op> make_pool(const FloatLayer& source);
+std::unique_ptr<Op> make_resize(const FloatLayer& source);
 std::unique_ptr<Op> make_channels(const FloatLayer& source);
 std::unique_ptr<Op> make_copy(const FloatLayer& source);
 /// Softmax, and what reduces an axis.
