@@ -153,7 +153,8 @@ class MatMul final : public Op {
     block_ = 2 * kernels_.lanes;
     copies_ = of_.rows > 1 && (of_.first_transposed || collides(of_.sums));
     sums_at_once_ = std::min(of_.sums, copies_ ? kCopied : is_constant() ? of_.sums : kComputed);
-    rows_at_once_ = std::clamp(kRows / sums_at_once_, std::min(kLeastRows, of_.rows), of_.rows);
+    const std::int64_t of_row = copies_ ? copied_step() : sums_at_once_;
+    rows_at_once_ = std::clamp(kRows / of_row, std::min(kLeastRows, of_.rows), of_.rows);
     columns_at_once_ = round_up(of_.columns, block_);
     if (!is_constant()) {
       const std::int64_t most = std::max(kPacked / sums_at_once_ / block_ * block_, block_);
