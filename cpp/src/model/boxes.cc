@@ -1,12 +1,14 @@
 #include "model/boxes.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <limits>
 #include <numeric>
 #include <utility>
 
 #include "model/rules/support.h"
+#include "model/rules/windows.h"
 
 namespace lenet {
 namespace {
@@ -180,6 +182,104 @@ class BoxReader {
     return {boxes};
   }
 
+  /// Channels to blocks of pixels, or with a downscale_factor the other way round.
+  std::vector<Boxes> shuffled_pixels() const {
+    const bool up = op_.has_attribute("upscale_factor");
+    const std::int64_t factor = op_.integer(up ? "upscale_factor" : "downscale_factor");
+    const bool paddle = op_.has_attribute("data_format");
+    // Whether the channels that become a block lie side by side.
+    const bool together = paddle || op_.text("mode", "DCR") == "CRD";
+    const Shape& wide = up ? op_.declared("Out").shape : shape_of();
+    const auto [channel, image] = layout_of(op_, wide);
+    const Integers many = steps_of(up ? shape_of() : op_.declared("Out").shape);  // channels
+    const Integers large = steps_of(wide);                                        // pixels
+    const std::int64_t channels = wide[channel];
+    const std::int64_t of_block = together ? 1 : channels;
+    Box box;
+    const auto add = [&](std::int64_t count, std::int64_t of_many, std::int64_t of_large) {
+      box.add({count, up ? of_many : of_large, up ? of_large : of_many});
+    };
+    if (first_ == 0) add(wide[0], many[0], large[0]);
+    add(channels, many[channel] * (together ? factor * factor : 1), large[channel]);
+    for (const std::size_t axis : {image, image + 1}) {
+      const std::int64_t row = axis == image ? factor : 1;
+      add(wide[axis] / factor, many[axis], large[axis] * factor);
+      add(factor, many[channel] * of_block * row, large[axis]);
+    }
+    return {{box}};
+  }
+
+  /// Up to two parts of each axis that is rolled.
+  std::vector<Boxes> rolled() const {
+    const Shape shape = image_of(shape_of());
+    const Integers steps = steps_of(shape);
+    const Integers given = op_.integers("axis");
+    const Integers shifts = op_.integers("shifts");
+    op_.require(shifts.size() == given.size(), "the number of shifts");
+    Integers by(shape.size());
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const std::size_t axis = op_.axis(given[i], shape.size() + first_);
+      keep_images(axis >= first_);
+      const std::int64_t size = shape[axis - first_];
+      std::int64_t& shift = by[axis - first_];
+      shift = (shift + shifts[i] % size + size) % size;
+    }
+    Boxes boxes(1);
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      const std::int64_t size = shape[i];
+      for (const Box& box : std::exchange(boxes, {})) {
+        const auto add = [&](std::int64_t first, std::int64_t count, std::int64_t place) {
+          if (count == 0) return;
+          Box& made = boxes.emplace_back(box);
+          made.from += first * steps[i];
+          made.to += place * steps[i];
+          made.add({count, steps[i], steps[i]});
+        };
+        add(0, size - by[i], by[i]);
+        add(size - by[i], by[i], 0);
+      }
+    }
+    return {boxes};
+  }
+
+  /// The values of each window below each other: a box for each place of the window, without those
+  /// outside the image, which are 0.
+  std::vector<Boxes> unfolded() const {
+    const Shape& shape = shape_of();
+    const Integers kernel = op_.integers("kernel_sizes");
+    const auto [window, windows] = plan_window(op_, kernel, {shape[2], shape[3]}, false);
+    constexpr std::int64_t kMaxPlaces = 4096;
+    const std::int64_t places = kernel[0] * kernel[1];
+    op_.supports(places <= kMaxPlaces, "kernel for such a window");
+    const std::int64_t all = windows[0] * windows[1];
+    const std::int64_t pixels = shape[2] * shape[3];
+    Boxes boxes;
+    for (std::int64_t place = 0; place < places; ++place) {
+      const std::array<std::int64_t, 2> tap = {place / kernel[1], place % kernel[1]};
+      std::array<std::int64_t, 2> first{};
+      std::array<std::int64_t, 2> count{};
+      std::array<std::int64_t, 2> from{};
+      for (std::size_t i = 0; i < 2; ++i) {
+        const std::int64_t stride = window.strides[i];
+        const std::int64_t offset = tap[i] * window.dilations[i] - window.padding[2 * i];
+        first[i] = offset < 0 ? (-offset + stride - 1) / stride : 0;
+        const std::int64_t room = shape[i + 2] - 1 - offset;
+        const std::int64_t end = room < 0 ? 0 : std::min(windows[i], room / stride + 1);
+        count[i] = end - first[i];
+        from[i] = offset + first[i] * stride;
+      }
+      if (count[0] <= 0 || count[1] <= 0) continue;
+      Box& box = boxes.emplace_back();
+      box.from = from[0] * shape[3] + from[1];
+      box.to = place * all + first[0] * windows[1] + first[1];
+      if (first_ == 0) box.add({shape[0], shape[1] * pixels, shape[1] * places * all});
+      box.add({shape[1], pixels, places * all});
+      box.add({count[0], window.strides[0] * shape[3], windows[1]});
+      box.add({count[1], window.strides[1], 1});
+    }
+    return {boxes};
+  }
+
   std::vector<Boxes> flipped() const {
     const Shape shape = image_of(shape_of());
     Integers from = steps_of(shape);
@@ -218,10 +318,17 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"Transpose", &BoxReader::transposed}, {"Slice", &BoxReader::sliced},
-    {"Split Unbind", &BoxReader::split},   {"Concat Stack", &BoxReader::joined},
-    {"Expand Tile", &BoxReader::repeated}, {"Gather", &BoxReader::gathered},
-    {"Flip", &BoxReader::flipped},         {"Pad", &BoxReader::padded},
+    {"Transpose", &BoxReader::transposed},
+    {"Slice", &BoxReader::sliced},
+    {"Split Unbind", &BoxReader::split},
+    {"Concat Stack", &BoxReader::joined},
+    {"Expand Tile", &BoxReader::repeated},
+    {"Gather", &BoxReader::gathered},
+    {"Flip", &BoxReader::flipped},
+    {"Pad", &BoxReader::padded},
+    {"roll", &BoxReader::rolled},
+    {"unfold", &BoxReader::unfolded},
+    {"DepthToSpace SpaceToDepth pixel_shuffle pixel_unshuffle", &BoxReader::shuffled_pixels},
 };
 
 const Kind* find_kind(std::string_view kind) {
