@@ -17,11 +17,11 @@ from onnx_files import agrees, array, model
 SETS = ("scalar", "sse42", "avx2", "avx512")
 
 
-def write(folder, nodes, shape, tensors=None, outputs=5, opset=19):
+def write(folder, nodes, shape, tensors=None, outputs=5, opset=19, batch="N"):
     """Write a model whose first layer is a convolution `c`, so that channels lie in blocks."""
     first = {"w": array((outputs, shape[0], *[1] * (len(shape) - 1))), "b": array((outputs,), 1)}
     path = folder / "model.onnx"
-    x = f"float[N,{','.join(map(str, shape))}] x"
+    x = f"float[{','.join(map(str, (batch, *shape)))}] x"
     nodes = f"c = Conv(x, w, b) {nodes}" if outputs else nodes
     path.write_bytes(model(nodes, x, "float y", first | (tensors or {}), opset=opset))
     return path
@@ -80,10 +80,25 @@ def test_resize_of_the_image_itself_and_of_signals(tmp_path):
     agrees(write(tmp_path, "r = Resize(x, , s) y = Relu(r)", (3, 5, 6), tensors, outputs=0))
 
 
+@pytest.mark.parametrize("way", WAYS[-3:])
+def test_resize_with_antialias(way, tmp_path):
+    for scales in ((1, 1, 0.3, 0.45), (1, 1, 2.5, 0.7), (1, 1, 0.2, 1)):
+        tensors = {"s": np.array(scales, "f4")}
+        agrees(write(tmp_path, f"y = Resize<{way}, antialias=1>(c, , s)", (3, 17, 23), tensors))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_resize_of_a_constant(way, tmp_path):
+    """Such as an embedding of positions."""
+    tensors = {"s": np.array([1, 5, 8, 6]), "k": array((1, 5, 3, 11))}
+    nodes = f"r = Resize<{way}>(k, , , s) y = Add(c, r)"
+    agrees(write(tmp_path, nodes, (3, 8, 6), tensors))
+
+
 @pytest.mark.parametrize(
     ("node", "what"),
     [
-        ('Resize<mode="linear", antialias=1>(c, , s)', "antialias"),
+        ("Resize<antialias=1>(c, , s)", "antialias"),
         ('Resize<mode="linear", coordinate_transformation_mode="tf_crop_and_resize">(c, r, s)', ""),
         ("Resize(c, , t)", "channels"),
         ('Resize<coordinate_transformation_mode="align_corners">(c, , u)', "align_corners"),
@@ -300,3 +315,33 @@ def test_normalization_of_vectors_and_signals(shape, tmp_path):
     tensors["s"] = np.abs(array((4,), 4)) + 0.5
     nodes = "y = BatchNormalization(x, g, h, m, s)"
     agrees(write(tmp_path, nodes, shape, tensors, outputs=0))
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+def test_weights_that_are_standardized(opset, tmp_path):
+    """NFNet's and BiT's, which exporters write as a normalization while training."""
+    tensors = {name: array((4,), seed) for seed, name in enumerate(("g", "h", "m"))}
+    tensors |= {"s": np.ones(4, "f4"), "v": array((4, 5, 3, 3))}
+    tensors |= {"flat": np.array([1, 4, -1]), "back": np.array([4, 5, 3, 3])}
+    trains = "<epsilon=1e-6, training_mode=1>" if opset > 13 else "<epsilon=1e-6>"
+    nodes = f"""a = Reshape(v, flat) n, p, q = BatchNormalization{trains}(a, g, h, m, s)
+        k = Reshape(n, back) y = Conv(c, k)"""
+    path = write(tmp_path, nodes, (3, 8, 6), tensors, opset=opset)
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        found = predictor.run(array((2, 3, 8, 6)))
+    flat = tensors["v"].reshape(4, -1).astype("f8")
+    normal = (flat - flat.mean(1, keepdims=True)) / np.sqrt(flat.var(1, keepdims=True) + 1e-6)
+    v = (normal * tensors["g"][:, None] + tensors["h"][:, None]).reshape(4, 5, 3, 3).astype("f4")
+    plain = write(tmp_path, "y = Conv(c, v)", (3, 8, 6), tensors | {"v": v}, opset=opset)
+    with lenet_cpp.Predictor(plain, engine="native") as predictor:
+        assert compare(predictor.run(array((2, 3, 8, 6))), found).agrees
+
+
+def test_normalization_while_training_is_refused(tmp_path):
+    tensors = {name: array((5,), seed) for seed, name in enumerate(("g", "h", "m"))}
+    nodes = "y, p, q = BatchNormalization<training_mode=1>(c, g, h, m, s)"
+    for batch in ("N", 2):
+        more = tensors | {"s": np.ones(5, "f4")}
+        path = write(tmp_path, nodes, (3, 8, 6), more, batch=batch, opset=15)
+        with pytest.raises(lenet_cpp.Unsupported, match="while training"):
+            lenet_cpp.Predictor(path, engine="native")

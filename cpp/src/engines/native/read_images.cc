@@ -20,7 +20,7 @@ void NetworkReader::read_resize() {
   image_shape(from);
   image_shape(to);
   require(from[1] == to[1], "kernel that resizes channels");
-  for (std::size_t i = 2; i < rank; ++i) layer_memory_.add(taps_bytes(to[i]));
+  for (std::size_t i = 2; i < rank; ++i) layer_memory_.add(taps_bytes(from[i], to[i]));
   std::vector<Taps> taps = read_resampling(*view_);
   if (taps[rank - 1].empty() && (rank == 3 || taps[2].empty())) return read_identity();
   Layer& made = layer(LayerKind::Resize, {shaped("X")});

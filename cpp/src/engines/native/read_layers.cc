@@ -191,6 +191,9 @@ void NetworkReader::add_factors(Layer& made) {
 
 void NetworkReader::read_batch_norm() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+  const bool trains = view_->outputs("MeanOut") > 0 || view_->flag("training_mode", false);
+  require(!trains || view_->has_attribute("is_test"),
+          "normalization while training, as its outputs ask for");
   const std::size_t input = with_channels("X");
   const double epsilon = view_->number("epsilon", static_cast<double>(1e-5F));
   const std::vector<float> mean = floats("Mean");
