@@ -17,11 +17,11 @@ from onnx_files import agrees, array, model
 SETS = ("scalar", "sse42", "avx2", "avx512")
 
 
-def write(folder, nodes, shape, tensors=None, outputs=5, opset=19):
+def write(folder, nodes, shape, tensors=None, outputs=5, opset=19, batch="N"):
     """Write a model whose first layer is a convolution `c`, so that channels lie in blocks."""
     first = {"w": array((outputs, shape[0], *[1] * (len(shape) - 1))), "b": array((outputs,), 1)}
     path = folder / "model.onnx"
-    x = f"float[N,{','.join(map(str, shape))}] x"
+    x = f"float[{','.join(map(str, (batch, *shape)))}] x"
     nodes = f"c = Conv(x, w, b) {nodes}" if outputs else nodes
     path.write_bytes(model(nodes, x, "float y", first | (tensors or {}), opset=opset))
     return path
@@ -80,10 +80,25 @@ def test_resize_of_the_image_itself_and_of_signals(tmp_path):
     agrees(write(tmp_path, "r = Resize(x, , s) y = Relu(r)", (3, 5, 6), tensors, outputs=0))
 
 
+@pytest.mark.parametrize("way", WAYS[-3:])
+def test_resize_with_antialias(way, tmp_path):
+    for scales in ((1, 1, 0.3, 0.45), (1, 1, 2.5, 0.7), (1, 1, 0.2, 1)):
+        tensors = {"s": np.array(scales, "f4")}
+        agrees(write(tmp_path, f"y = Resize<{way}, antialias=1>(c, , s)", (3, 17, 23), tensors))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_resize_of_a_constant(way, tmp_path):
+    """Such as an embedding of positions."""
+    tensors = {"s": np.array([1, 5, 8, 6]), "k": array((1, 5, 3, 11))}
+    nodes = f"r = Resize<{way}>(k, , , s) y = Add(c, r)"
+    agrees(write(tmp_path, nodes, (3, 8, 6), tensors))
+
+
 @pytest.mark.parametrize(
     ("node", "what"),
     [
-        ('Resize<mode="linear", antialias=1>(c, , s)', "antialias"),
+        ("Resize<antialias=1>(c, , s)", "antialias"),
         ('Resize<mode="linear", coordinate_transformation_mode="tf_crop_and_resize">(c, r, s)', ""),
         ("Resize(c, , t)", "channels"),
         ('Resize<coordinate_transformation_mode="align_corners">(c, , u)', "align_corners"),
@@ -107,24 +122,26 @@ def test_resize_to_too_many_values(to, tmp_path):
 # ---- Paddle's operators
 
 
-def of_paddle(function, shape, folder, dtype="float32"):
-    """Export `function` of a tensor in both formats, and compare the native engine with Paddle."""
+def of_paddle(function, shape, folder, formats=(True, False), weight=()):
+    """Export `function` of a tensor, of a convolution, in both formats, and compare the native engine with Paddle."""
     paddle = pytest.importorskip("paddle")
 
     class Network(paddle.nn.Layer):
         def __init__(self):
             super().__init__()
             self.first = paddle.nn.Conv2D(shape[0], 5, 1)
+            if weight:
+                self.weight = self.create_parameter(weight)
 
         def forward(self, x):
-            return function(self.first(x))
+            return function(self.first(x), *([self.weight] if weight else []))
 
     network = Network()
     network.eval()
-    spec = [paddle.static.InputSpec([None, *shape], dtype, "x")]
+    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
     images = array((3, *shape))
     expected = network(paddle.to_tensor(images)).numpy()
-    for pir in (True, False):
+    for pir in formats:
         with paddle.pir_utils.IrGuard() if pir else paddle.pir_utils.OldIrGuard():
             made = paddle.jit.to_static(network, input_spec=spec, full_graph=True)
             paddle.jit.save(made, str(folder / f"model{int(pir)}"))
@@ -144,3 +161,187 @@ MODES += [{"mode": "bicubic"}]
 def test_interpolation_of_paddle(to, how, tmp_path):
     functional = pytest.importorskip("paddle").nn.functional
     of_paddle(lambda x: functional.interpolate(x, **to, **how), (3, 7, 9), tmp_path)
+
+
+# ---- transposed convolutions
+
+TRANSPOSED = {
+    "by 2": ("kernel_shape=[2, 2], strides=[2, 2]", (2, 2)),
+    "overlapping": ("strides=[2, 2], pads=[1, 1, 1, 1]", (4, 4)),
+    "output padding": ("strides=[2, 3], pads=[1, 0, 1, 2], output_padding=[1, 2]", (3, 5)),
+    "stride 1": ("pads=[1, 1, 1, 1]", (3, 3)),
+    "dilated": ("strides=[2, 3], dilations=[2, 3], pads=[2, 1, 0, 3]", (3, 2)),
+    "with gaps": ("strides=[4, 5]", (2, 3)),
+    "cropped": ("strides=[2, 2], pads=[7, 6, 5, 7]", (3, 3)),
+    "row": ("strides=[1, 2]", (1, 4)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_transposed_convolution(name, tmp_path):
+    """Of one image and of many side by side, of channels that fill vectors and others."""
+    attributes, kernel = TRANSPOSED[name]
+    for inputs, outputs, groups in ((5, 3, 1), (16, 8, 1), (6, 4, 2), (8, 8, 8)):
+        tensors = {"k": array((inputs, outputs // groups, *kernel)), "e": array((outputs,), 2)}
+        node = f"ConvTranspose<{attributes}, group={groups}>(c, k, e)"
+        agrees(write(tmp_path, f"d = {node} y = Relu(d)", (3, 7, 9), tensors, outputs=inputs))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_transposed_convolution_on_each_instruction_set(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("LENET_NATIVE_ISA", name)
+    tensors = {"k": array((5, 3, 4, 3)), "v": array((2, 3, 3, 3))}
+    nodes = "d = ConvTranspose<strides=[2, 2]>(c, k) y = Conv<pads=[1, 1, 1, 1]>(d, v)"
+    try:
+        agrees(write(tmp_path, nodes, (3, 6, 7), tensors))
+    except lenet_cpp.Unsupported:
+        pytest.skip("the processor does not have it")
+
+
+def test_transposed_convolution_of_signals(tmp_path):
+    tensors = {"k": array((3, 2, 5))}
+    nodes = "y = ConvTranspose<strides=[3], pads=[1, 2], output_padding=[1]>(x, k)"
+    agrees(write(tmp_path, nodes, (3, 11), tensors, outputs=0))
+
+
+@pytest.mark.parametrize("stride", [1 << 13, 1 << 16])
+def test_transposed_convolution_to_too_many_values(stride, tmp_path):
+    tensors = {"k": array((5, 2, 1, 1))}
+    node = f"y = ConvTranspose<strides=[{stride}, {stride}]>(c, k)"
+    with pytest.raises(lenet_cpp.Unsupported):
+        lenet_cpp.Predictor(write(tmp_path, node, (3, 6, 6), tensors), engine="native")
+
+
+def test_transposed_convolution_of_paddle(tmp_path):
+    functional = pytest.importorskip("paddle").nn.functional
+    for number, how in enumerate(
+        (
+            {"stride": 2, "padding": 1},
+            {"stride": [3, 2], "padding": [1, 0, 2, 1], "output_padding": 1},
+            {"stride": 2, "padding": 1, "output_size": [14, 18]},
+            {"stride": 1, "dilation": [2, 3]},
+        )
+    ):
+        (tmp_path / str(number)).mkdir()
+        of_paddle(
+            lambda x, weight, how=how: functional.conv2d_transpose(x, weight, **how),
+            *((3, 7, 9), tmp_path / str(number)),
+            weight=[5, 4, 4, 3],
+        )
+
+
+# ---- moved pixels
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "DepthToSpace<blocksize=2>(c)",
+        'DepthToSpace<blocksize=2, mode="CRD">(c)',
+        "SpaceToDepth<blocksize=3>(c)",
+    ],
+)
+def test_blocks_of_pixels(node, tmp_path):
+    agrees(write(tmp_path, f"y = {node}", (3, 6, 9), outputs=12))
+
+
+def test_moved_pixels_of_paddle(tmp_path):
+    paddle = pytest.importorskip("paddle")
+    functional = paddle.nn.functional
+    functions = {
+        "shuffle": lambda x: functional.pixel_shuffle(paddle.concat([x, 2 * x, -x, x + 1], 1), 2),
+        "unshuffle": lambda x: functional.pixel_unshuffle(x, 3),
+        "unfold": lambda x: functional.unfold(x, 3, strides=1, paddings=1),
+        "dilated": lambda x: functional.unfold(
+            x, [2, 3], strides=[2, 1], paddings=[2, 0, 1, 3], dilations=[3, 2]
+        ),
+    }
+    for name, function in functions.items():
+        (tmp_path / name).mkdir()
+        of_paddle(function, (3, 6, 9), tmp_path / name)
+
+
+@pytest.mark.parametrize(("shifts", "axes"), [(2, 2), ([-3, 1], [2, 3]), ([7, -10, 2], [1, 2, 3])])
+def test_rolled(shifts, axes, tmp_path):
+    paddle = pytest.importorskip("paddle")
+    of_paddle(lambda x: paddle.roll(x, shifts, axes), (3, 6, 9), tmp_path, formats=(True,))
+
+
+# ---- windows
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+def test_pools_with_dilations(kind, tmp_path):
+    for size, attributes in (
+        ((7, 9), "kernel_shape=[2, 2], dilations=[2, 2], strides=[2, 2]"),
+        ((12, 20), "kernel_shape=[3, 3], dilations=[2, 3], pads=[2, 1, 1, 2]"),
+        ((9, 31), "kernel_shape=[1, 3], dilations=[1, 4], strides=[2, 1], pads=[0, 2, 0, 2]"),
+        ((9, 31), "kernel_shape=[3, 2], dilations=[2, 1], strides=[2, 1], pads=[1, 0, 1, 1]"),
+    ):
+        agrees(write(tmp_path, f"y = {kind}<{attributes}>(c)", (3, *size)))
+    if kind == "AveragePool":
+        how = "kernel_shape=[3, 3], dilations=[2, 3], pads=[2, 1, 1, 2], count_include_pad=1"
+        agrees(write(tmp_path, f"y = {kind}<{how}>(c)", (3, 12, 20)))
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "MaxPool<kernel_shape=[3], strides=[2], pads=[1, 0]>(c)",
+        "MaxPool<kernel_shape=[3], dilations=[2], ceil_mode=1, strides=[2]>(c)",
+        "AveragePool<kernel_shape=[3], strides=[2], pads=[1, 1], count_include_pad=1>(c)",
+        'AveragePool<kernel_shape=[4], strides=[3], auto_pad="SAME_UPPER">(c)',
+        "GlobalAveragePool(c)",
+        "GlobalMaxPool(c)",
+        "Conv<strides=[2], pads=[2, 1], dilations=[2]>(c, k)",
+        "Conv<group=5>(c, v)",
+    ],
+)
+def test_windows_of_signals(node, tmp_path):
+    tensors = {"k": array((4, 5, 3)), "v": array((5, 1, 3))}
+    agrees(write(tmp_path, f"y = {node}", (3, 14), tensors))
+
+
+def test_padding_by_infinity_before_a_pool(tmp_path):
+    """NASNet's: what is padded must not be the largest."""
+    tensors = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "v": np.float32(-np.inf)}
+    nodes = "d = Pad(c, p, v) y = MaxPool<kernel_shape=[3, 3], strides=[2, 2]>(d)"
+    agrees(write(tmp_path, nodes, (3, 8, 9), tensors))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 9)])
+def test_normalization_of_vectors_and_signals(shape, tmp_path):
+    tensors = {name: array((4,), seed) for seed, name in enumerate(("g", "h", "m"))}
+    tensors["s"] = np.abs(array((4,), 4)) + 0.5
+    nodes = "y = BatchNormalization(x, g, h, m, s)"
+    agrees(write(tmp_path, nodes, shape, tensors, outputs=0))
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+def test_weights_that_are_standardized(opset, tmp_path):
+    """NFNet's and BiT's, which exporters write as a normalization while training."""
+    tensors = {name: array((4,), seed) for seed, name in enumerate(("g", "h", "m"))}
+    tensors |= {"s": np.ones(4, "f4"), "v": array((4, 5, 3, 3))}
+    tensors |= {"flat": np.array([1, 4, -1]), "back": np.array([4, 5, 3, 3])}
+    trains = "<epsilon=1e-6, training_mode=1>" if opset > 13 else "<epsilon=1e-6>"
+    nodes = f"""a = Reshape(v, flat) n, p, q = BatchNormalization{trains}(a, g, h, m, s)
+        k = Reshape(n, back) y = Conv(c, k)"""
+    path = write(tmp_path, nodes, (3, 8, 6), tensors, opset=opset)
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        found = predictor.run(array((2, 3, 8, 6)))
+    flat = tensors["v"].reshape(4, -1).astype("f8")
+    normal = (flat - flat.mean(1, keepdims=True)) / np.sqrt(flat.var(1, keepdims=True) + 1e-6)
+    v = (normal * tensors["g"][:, None] + tensors["h"][:, None]).reshape(4, 5, 3, 3).astype("f4")
+    plain = write(tmp_path, "y = Conv(c, v)", (3, 8, 6), tensors | {"v": v}, opset=opset)
+    with lenet_cpp.Predictor(plain, engine="native") as predictor:
+        assert compare(predictor.run(array((2, 3, 8, 6))), found).agrees
+
+
+def test_normalization_while_training_is_refused(tmp_path):
+    tensors = {name: array((5,), seed) for seed, name in enumerate(("g", "h", "m"))}
+    nodes = "y, p, q = BatchNormalization<training_mode=1>(c, g, h, m, s)"
+    for batch in ("N", 2):
+        more = tensors | {"s": np.ones(5, "f4")}
+        path = write(tmp_path, nodes, (3, 8, 6), more, batch=batch, opset=15)
+        with pytest.raises(lenet_cpp.Unsupported, match="while training"):
+            lenet_cpp.Predictor(path, engine="native")

@@ -1,11 +1,13 @@
 #include "model/boxes.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <numeric>
 #include <utility>
 
 #include "model/rules/support.h"
+#include "model/rules/windows.h"
 
 namespace lenet {
 namespace {
@@ -247,6 +249,44 @@ class BoxReader {
     return outputs;
   }
 
+  /// The values of each window below each other: a box for each place of the window, without those
+  /// outside the image, which are 0.
+  std::vector<Boxes> unfolded() const {
+    const Shape shape = shape_of();
+    const Integers kernel = op_.integers("kernel_sizes");
+    const auto [window, windows] = plan_window(op_, kernel, {shape[2], shape[3]}, false);
+    constexpr std::int64_t kMaxPlaces = 4096;
+    const std::int64_t places = kernel[0] * kernel[1];
+    op_.supports(places <= kMaxPlaces, "kernel for such a window");
+    const std::int64_t all = windows[0] * windows[1];
+    const std::int64_t pixels = shape[2] * shape[3];
+    Boxes boxes;
+    for (std::int64_t place = 0; place < places; ++place) {
+      const std::array<std::int64_t, 2> tap = {place / kernel[1], place % kernel[1]};
+      std::array<std::int64_t, 2> first{};
+      std::array<std::int64_t, 2> count{};
+      std::array<std::int64_t, 2> from{};
+      for (std::size_t i = 0; i < 2; ++i) {
+        const std::int64_t stride = window.strides[i];
+        const std::int64_t offset = tap[i] * window.dilations[i] - window.padding[2 * i];
+        first[i] = offset < 0 ? (-offset + stride - 1) / stride : 0;
+        const std::int64_t room = shape[i + 2] - 1 - offset;
+        const std::int64_t end = room < 0 ? 0 : std::min(windows[i], room / stride + 1);
+        count[i] = end - first[i];
+        from[i] = offset + first[i] * stride;
+      }
+      if (count[0] <= 0 || count[1] <= 0) continue;
+      Box& box = boxes.emplace_back();
+      box.from = from[0] * shape[3] + from[1];
+      box.to = place * all + first[0] * windows[1] + first[1];
+      box.add({shape[0], shape[1] * pixels, shape[1] * places * all});
+      box.add({shape[1], pixels, places * all});
+      box.add({count[0], window.strides[0] * shape[3], windows[1]});
+      box.add({count[1], window.strides[1], 1});
+    }
+    return {boxes};
+  }
+
   std::vector<Boxes> flipped() const {
     const Shape shape = shape_of();
     Integers from = steps_of(shape);
@@ -319,6 +359,7 @@ constexpr Kind kKinds[] = {
     {"DepthToSpace SpaceToDepth", &BoxReader::in_blocks},
     {"ChannelShuffle", &BoxReader::shuffled},
     {"Meshgrid", &BoxReader::meshed},
+    {"Unfold", &BoxReader::unfolded},
 };
 
 const Kind* find_kind(std::string_view kind) {

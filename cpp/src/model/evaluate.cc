@@ -11,6 +11,7 @@
 
 #include "model/boxes.h"
 #include "model/evaluation.h"
+#include "model/resampling.h"
 #include "model/rules/support.h"
 
 namespace lenet {
@@ -412,6 +413,8 @@ class Evaluator {
         return of_operands<std::uint8_t>(kBool, operands<T>({"X"}),
                                          [test](const T* x) { return std::uint8_t{test(x[0])}; });
       }
+      if (kind == "Resize") return resized<T>(dtype);
+      if (kind == "BatchNormalization") return normalized<T>(dtype);
     }
     if (const auto function = find_unary<T>(kind); function != nullptr) {
       return of_operands<T>(dtype, operands<T>({"X"}),
@@ -474,6 +477,114 @@ class Evaluator {
       if (!after) return multiply(add(x[0], *bias), *scale);
       return add(multiply(x[0], *scale), *bias);
     });
+  }
+
+  /// Axis by axis: those first that become smaller, so that nothing between takes more memory than
+  /// what the operator takes or gives.
+  template <typename T>
+  Outputs resized(int dtype) const {
+    auto x = operands_of<T>("X");
+    if (!x) return std::nullopt;
+    Shape sizes = image_of(op_.in("X"));
+    double bytes = 0;
+    for (std::size_t i = 0; i < sizes.size(); ++i) bytes += taps_bytes(sizes[i], result()[i]);
+    if (!given_.reserve(static_cast<std::size_t>(bytes))) return std::nullopt;
+    const std::vector<Taps> taps = read_resampling(op_);
+    std::vector<T> values = *std::move(x);
+    for (const bool grows : {false, true}) {
+      for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
+        if (taps[axis].empty() || (result()[axis] > sizes[axis]) != grows) continue;
+        const std::vector<T> before = std::move(values);
+        values = resized_along(before, sizes, axis, taps[axis]);
+        sizes[axis] = result()[axis];
+      }
+    }
+    if (sizes != result()) return std::nullopt;
+    return stored(dtype, values);
+  }
+
+  template <typename T>
+  static std::vector<T> resized_along(const std::vector<T>& from, const Shape& sizes,
+                                      std::size_t axis, const Taps& taps) {
+    const std::int64_t inner = product(sizes, axis + 1, sizes.size());
+    const std::int64_t outer = product(sizes, 0, axis);
+    std::vector<T> to;
+    for (std::int64_t o = 0; o < outer; ++o) {
+      const T* const row = from.data() + o * sizes[axis] * inner;
+      for (std::size_t i = 0; i + 1 < taps.begins.size(); ++i) {
+        for (std::int64_t at = 0; at < inner; ++at) {
+          T sum = 0;
+          for (auto k = static_cast<std::size_t>(taps.begins[i]);
+               k < static_cast<std::size_t>(taps.begins[i + 1]); ++k) {
+            sum += static_cast<T>(taps.weights[k]) * row[taps.places[k] * inner + at];
+          }
+          to.push_back(sum);
+        }
+      }
+    }
+    return to;
+  }
+
+  /// By the statistics that are given, or while training by those of the values.
+  template <typename T>
+  Outputs normalized(int dtype) const {
+    const auto x = operands_of<T>("X");
+    const auto scale = operands_of<T>("Scale");
+    const auto bias = operands_of<T>("Bias");
+    if (!x || !scale || !bias || op_.has_attribute("is_test")) return std::nullopt;
+    const bool trains = op_.flag("training_mode", op_.outputs("MeanOut") > 0);
+    std::optional<std::vector<T>> mean = operands_of<T>("Mean");
+    std::optional<std::vector<T>> variance = operands_of<T>("Variance");
+    if (!trains && (!mean || !variance)) return std::nullopt;
+    const Shape& sizes = op_.in("X").shape;
+    const auto channels = static_cast<std::size_t>(sizes[1]);
+    if (scale->size() != channels || bias->size() != channels) return std::nullopt;
+    const auto inner = static_cast<std::size_t>(product(sizes, 2, sizes.size()));
+    const double epsilon = op_.number("epsilon", 1e-5);
+    std::vector<T> values(x->size());
+    for (std::size_t c = 0; c < channels; ++c) {
+      const auto each = [&](const auto& work) {
+        for (std::size_t i = c * inner; i < x->size(); i += channels * inner) {
+          for (std::size_t k = i; k < i + inner; ++k) work(k);
+        }
+      };
+      double middle = 0;
+      double spread = 0;
+      if (trains) {
+        const auto count = static_cast<double>(x->size() / channels);
+        each([&](std::size_t i) { middle += static_cast<double>((*x)[i]) / count; });
+        each([&](std::size_t i) {
+          const double apart = static_cast<double>((*x)[i]) - middle;
+          spread += apart * apart / count;
+        });
+      } else {
+        middle = static_cast<double>((*mean)[c]);
+        spread = static_cast<double>((*variance)[c]);
+      }
+      const double factor = static_cast<double>((*scale)[c]) / std::sqrt(spread + epsilon);
+      each([&](std::size_t i) {
+        values[i] = static_cast<T>((static_cast<double>((*x)[i]) - middle) * factor +
+                                   static_cast<double>((*bias)[c]));
+      });
+    }
+    return stored(dtype, values);
+  }
+
+  /// All numbers of an input; nothing where they are not known.
+  template <typename T>
+  std::optional<std::vector<T>> operands_of(std::string_view name) const {
+    const Value* const value = known(name);
+    if (value == nullptr || !holds_numbers(*value) || has_open(*value)) return std::nullopt;
+    std::vector<T> numbers(count_values(*value));
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = number_as<T>(*value, i);
+    return numbers;
+  }
+
+  template <typename T>
+  static Outputs stored(int dtype, const std::vector<T>& values) {
+    Contents made{dtype, std::string(values.size() * sizeof(T), '\0')};
+    if (!values.empty()) std::memcpy(made.bytes.data(), values.data(), made.bytes.size());
+    return one_output(std::move(made));
   }
 
   const Evaluation& given_;

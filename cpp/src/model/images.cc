@@ -14,7 +14,7 @@ constexpr std::string_view kRearranges = "Reshape Flatten FlattenRange Squeeze U
 /// Operators whose other axes than the first two are those of an image, along which values meet.
 constexpr std::string_view kOfImages =
     "Conv ConvTranspose pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool Resize LRN "
-    "DepthToSpace SpaceToDepth";
+    "DepthToSpace SpaceToDepth ChannelShuffle Unfold Upsample";
 /// Operators that repeat inputs along each other, the last axes of which are the same.
 constexpr std::string_view kBroadcasts =
     "Add Sub Mul Div FloorDiv Mod Maximum Minimum Pow Equal Less LessOrEqual Greater "

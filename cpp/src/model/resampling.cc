@@ -1,7 +1,6 @@
 #include "model/resampling.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -27,9 +26,9 @@ class Resampler {
         cubic_(has_word("cubic bicubic", mode_)),
         linear_(has_word("linear bilinear", mode_)),
         cubic_a_(static_cast<float>(op.number("cubic_coeff_a", -0.75))),
-        excludes_(op.flag("exclude_outside", false)) {
+        excludes_(op.flag("exclude_outside", false)),
+        smooths_(op.flag("antialias", false)) {
     op.supports(cubic_ || linear_ || mode_ == "nearest", "kernel for such a mode");
-    op.supports(!op.flag("antialias", false), "kernel for antialias");
     if (paddle_) return;
     // Before operator set 11 there was one way, which versions of onnxruntime differ in.
     const bool old = op.opset() < 11;
@@ -40,6 +39,8 @@ class Resampler {
                          transformation_) &&
                     has_word("floor ceil round_prefer_floor round_prefer_ceil", nearest_),
                 "kernel for such a policy or mode");
+    op.supports(!smooths_ || (mode_ != "nearest" && transformation_ == "half_pixel"),
+                "kernel for antialias with such a mode");
   }
 
   std::vector<Taps> read() const {
@@ -108,7 +109,9 @@ class Resampler {
     for (std::int64_t i = 0; i < axis.outputs; ++i) {
       taps.begins.push_back(static_cast<std::int32_t>(taps.places.size()));
       const auto x = static_cast<float>(i);
-      if (cubic_) {
+      if (smooths_) {
+        add_smooth(taps, axis, place(axis, x));
+      } else if (cubic_) {
         add_cubic(taps, axis, paddle_ ? paddle_place(axis, x) : place(axis, x));
       } else if (linear_) {
         add_linear(taps, axis, paddle_ ? paddle_place(axis, x) : place(axis, x));
@@ -182,30 +185,52 @@ class Resampler {
     if (weight > 0) add(taps, axis, static_cast<std::int64_t>(below) + 1, weight);
   }
 
-  void add_cubic(Taps& taps, const Axis& axis, float place) const {
-    const float a = cubic_a_;
-    const float below = std::floor(place);
-    const auto first = static_cast<std::int64_t>(below) - 1;
-    const float t = place - below;
-    const auto inner = [a](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
-    const auto outer = [a](float x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
-    std::array<float, 4> weights = {outer(t + 1), inner(t), inner(1 - t), outer(2 - t)};
-    float sum = 1;
-    if (excludes_) {
-      sum = 0;
-      for (std::size_t i = 0; i < weights.size(); ++i) {
-        const std::int64_t at = first + static_cast<std::int64_t>(i);
-        if (at < 0 || at >= axis.inputs) weights[i] = 0;
-        sum += weights[i];
-      }
-    }
+  /// Adds taps with weights of which some may be 0, so that they add up to 1.
+  /// \param first the place of the first, which may lie outside the image
+  void add_normalized(Taps& taps, const Axis& axis, std::int64_t first,
+                      const std::vector<float>& weights) const {
+    const auto is_left_out = [&](std::size_t i) {
+      const std::int64_t at = first + static_cast<std::int64_t>(i);
+      return weights[i] == 0 || (excludes_ && (at < 0 || at >= axis.inputs));
+    };
+    float sum = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) sum += is_left_out(i) ? 0 : weights[i];
     const std::size_t before = taps.places.size();
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      if (weights[i] == 0) continue;
+      if (is_left_out(i)) continue;
       add(taps, axis, first + static_cast<std::int64_t>(i), weights[i] / sum);
     }
-    op_.supports(taps.places.size() > before && std::isfinite(sum), "kernel for such weights");
+    op_.supports(sum != 0 && std::isfinite(sum), "kernel for such weights");
     if (taps.places.size() == before + 1) taps.weights.back() = 1;
+  }
+
+  /// Of an image that becomes smaller, with all pixels that lie in the filter.
+  void add_smooth(Taps& taps, const Axis& axis, float place) const {
+    const float size = std::max(1.0F, 1 / axis.scale);
+    const float reach = (cubic_ ? 2.0F : 1.0F) * size;
+    const float middle = place + 0.5F;
+    const auto first = static_cast<std::int64_t>(std::floor(middle - reach + 0.5F));
+    const auto end = static_cast<std::int64_t>(std::floor(middle + reach + 0.5F));
+    std::vector<float> weights;
+    for (std::int64_t i = first; i < end; ++i) {
+      const float apart = std::abs((static_cast<float>(i) - middle + 0.5F) / size);
+      weights.push_back(cubic_ ? cubic(apart) : std::max(0.0F, 1 - apart));
+    }
+    add_normalized(taps, axis, first, weights);
+  }
+
+  /// The weight of a pixel that is so far away.
+  float cubic(float apart) const {
+    const float a = cubic_a_;
+    if (apart < 1) return ((a + 2) * apart - (a + 3)) * apart * apart + 1;
+    return apart < 2 ? ((a * apart - 5 * a) * apart + 8 * a) * apart - 4 * a : 0;
+  }
+
+  void add_cubic(Taps& taps, const Axis& axis, float place) const {
+    const float below = std::floor(place);
+    const float t = place - below;
+    add_normalized(taps, axis, static_cast<std::int64_t>(below) - 1,
+                   {cubic(t + 1), cubic(t), cubic(1 - t), cubic(2 - t)});
   }
 
   const OperatorView& op_;
@@ -215,6 +240,7 @@ class Resampler {
   bool linear_;
   float cubic_a_;
   bool excludes_;
+  bool smooths_;  ///< antialias
   std::string transformation_;
   std::string nearest_;
 };

@@ -25,7 +25,9 @@ struct Taps {
 };
 
 /// What the taps of one axis take at most, in bytes.
-constexpr double taps_bytes(std::int64_t outputs) { return 36.0 * static_cast<double>(outputs); }
+constexpr double taps_bytes(std::int64_t inputs, std::int64_t outputs) {
+  return 36.0 * static_cast<double>(outputs) + 32.0 * static_cast<double>(inputs);
+}
 
 /// How an operator of the kind Resize computes its output, whose sizes the check has set: by axis.
 /// Axes whose size is open have no taps.

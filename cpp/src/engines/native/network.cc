@@ -86,7 +86,7 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   const Window& window = layer.window;
   const TensorShape& from = network.tensors[layer.inputs[0]];
   const TensorShape& to = network.tensors[layer.output];
-  return is_max_pool(layer) && !layer.adaptive &&
+  return is_max_pool(layer) && !layer.adaptive && window.dilations == Window().dilations &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
          !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
 }

@@ -59,7 +59,7 @@ class NetworkReader {
   void read_operator();
   void read_kind();
   static bool moves_only(std::string_view kind) {
-    return (moves_values(kind) && kind != "Pad") ||
+    return (moves_values(kind) && !has_word("Pad Unfold", kind)) ||
            has_word("Identity Reshape Flatten FlattenRange Squeeze Unsqueeze", kind);
   }
   /// Of integers of ONNX; of others none.
@@ -245,6 +245,16 @@ class NetworkReader {
   // ---- read_images.cc
 
   void read_resize();
+  /// As a convolution that gives, for each pixel of the input, the pixels of the output that lie
+  /// between it and the next one as channels; these are moved to their places.
+  void read_conv_transpose();
+  /// An input that is an image in one or two dimensions.
+  std::size_t image_or_line(const std::string& name) {
+    const std::size_t rank = shape(name).size();
+    require((rank == 3 || rank == 4) && has_image_axis(name),
+            "kernel but for images in one or two dimensions");
+    return shaped(name);
+  }
 
   // ---- read_quantization.cc
 

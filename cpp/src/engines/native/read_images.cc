@@ -1,6 +1,9 @@
 // Operators of images: resized, transposed convolutions.
 
+#include <algorithm>
+#include <array>
 #include <utility>
+#include <vector>
 
 #include "engines/native/network_reader.h"
 #include "model/resampling.h"
@@ -16,12 +19,154 @@ void NetworkReader::read_resize() {
   const std::size_t rank = from.size();
   require(rank == 3 || rank == 4, "kernel but for images in one or two dimensions");
   require(from[1] == to[1], "kernel that resizes channels");
-  for (std::size_t i = 2; i < rank; ++i) layer_memory_.add(taps_bytes(to[i]));
+  for (std::size_t i = 2; i < rank; ++i) layer_memory_.add(taps_bytes(from[i], to[i]));
   std::vector<Taps> taps = read_resampling(*view_);
   if (taps[rank - 1].empty() && (rank == 3 || taps[2].empty())) return read_identity();
   Layer& made = layer(LayerKind::Resize, {shaped("X")});
   if (rank == 4) made.taps[0] = std::move(taps[2]);
   made.taps[1] = std::move(taps[rank - 1]);
+}
+
+namespace {
+
+/// One axis of a transposed convolution. Output `count * stride + phase` is a sum over the inputs
+/// at `count` plus some shifts.
+struct TransposedAxis {
+  std::int64_t stride;
+  std::int64_t dilation;
+  std::int64_t padding;
+  std::int64_t taps;
+  std::int64_t inputs;
+  std::int64_t outputs;
+
+  std::int64_t phases() const { return std::min(stride, outputs); }
+  std::int64_t counts() const { return (outputs + stride - 1) / stride; }
+  /// Calls `work(tap, phase, shift)` for each tap that multiplies inputs, which are those of one
+  /// phase. \param shift from the count of an output to the input that it multiplies
+  template <class Work>
+  void each_tap(const Work& work) const {
+    for (std::int64_t tap = 0; tap < taps; ++tap) {
+      const std::int64_t offset = tap * dilation - padding;
+      const std::int64_t phase = (offset % stride + stride) % stride;
+      if (phase < phases()) work(tap, phase, (phase - offset) / stride);
+    }
+  }
+  /// From the first to the last shift, and 0.
+  std::array<std::int64_t, 2> shifts() const {
+    std::array<std::int64_t, 2> range = {0, 0};
+    each_tap([&](std::int64_t, std::int64_t, std::int64_t shift) {
+      range = {std::min(range[0], shift), std::max(range[1], shift)};
+    });
+    return range;
+  }
+  struct Part {
+    std::int64_t phase;
+    std::int64_t phases;
+    std::int64_t counts;
+  };
+  /// Phases of which there are as many outputs.
+  std::vector<Part> parts() const {
+    const std::int64_t rest = outputs % stride;
+    if (rest == 0 || phases() < stride) return {{0, phases(), counts()}};
+    std::vector<Part> found = {{0, rest, counts()}};
+    if (counts() > 1) found.push_back({rest, stride - rest, counts() - 1});
+    return found;
+  }
+};
+
+}  // namespace
+
+void NetworkReader::read_conv_transpose() {
+  require(!quantized_, "kernel for this operator in int8");
+  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+  const std::size_t input = image_or_line("X");
+  const bool line = shape("X").size() == 3;
+  const Value& filter = float_constant("Filter");
+  const TensorShape from = shape_of(input);
+  const TensorShape to = image_shape(given_sizes());
+  const auto sizes_of = [&](const char* name) {
+    Integers sizes = view_->integers(name, Integers(line ? 1 : 2, 1));
+    if (line) sizes.insert(sizes.begin(), 1);
+    return sizes;
+  };
+  const Integers strides = sizes_of("strides");
+  const Integers dilations = sizes_of("dilations");
+  const Integers pads = view_->integers("pads", Integers(line ? 2 : 4));
+  const bool pairs = view_->flag("in_pairs", false) && pads.size() == 4;
+  const std::int64_t rows = line ? 1 : filter.shape[2];
+  const TransposedAxis y{strides[0], dilations[0], line ? 0 : pads[0],
+                         rows,       from.height,  to.height};
+  const TransposedAxis x{strides[1],          dilations[1], line ? pads[0] : pads[pairs ? 2 : 1],
+                         filter.shape.back(), from.width,   to.width};
+  const std::int64_t groups = view_->integer("group", 1);
+  const std::int64_t inputs = from.channels / groups;  // of a group
+  const std::int64_t outputs = filter.shape[1];
+  const std::int64_t blocks = y.phases() * x.phases();
+  const std::array<std::int64_t, 2> of_y = y.shifts();
+  const std::array<std::int64_t, 2> of_x = x.shifts();
+  Window window;
+  window.kernel = {of_y[1] - of_y[0] + 1, of_x[1] - of_x[0] + 1};
+  const auto behind = [](const TransposedAxis& axis, std::int64_t last) {
+    return std::max<std::int64_t>(0, axis.counts() + last - axis.inputs);
+  };
+  window.padding = {-of_y[0], behind(y, of_y[1]), -of_x[0], behind(x, of_x[1])};
+  const std::int64_t channels = to.channels * blocks;
+  const double count = static_cast<double>(channels) * static_cast<double>(inputs) *
+                       static_cast<double>(window.kernel[0]) *
+                       static_cast<double>(window.kernel[1]);
+  layer_memory_.add((count + static_cast<double>(channels)) * sizeof(float));
+  std::vector<float> weights(static_cast<std::size_t>(count));
+  const std::vector<float> numbers = floats_of(filter);
+  // [channels][phases of rows][phases of columns][inputs of the group][window]
+  y.each_tap([&](std::int64_t row_tap, std::int64_t row, std::int64_t row_shift) {
+    x.each_tap([&](std::int64_t column_tap, std::int64_t column, std::int64_t column_shift) {
+      for (std::int64_t channel = 0; channel < to.channels; ++channel) {
+        for (std::int64_t i = 0; i < inputs; ++i) {
+          const std::int64_t of_input = channel / outputs * inputs + i;
+          const std::int64_t at =
+              ((of_input * outputs + channel % outputs) * y.taps + row_tap) * x.taps + column_tap;
+          const std::int64_t block = (channel * y.phases() + row) * x.phases() + column;
+          const std::int64_t place =
+              ((block * inputs + i) * window.kernel[0] + row_shift - of_y[0]) * window.kernel[1] +
+              column_shift - of_x[0];
+          weights[static_cast<std::size_t>(place)] = numbers[static_cast<std::size_t>(at)];
+        }
+      }
+    });
+  });
+  std::vector<float> bias(static_cast<std::size_t>(channels));
+  if (view_->has("Bias")) {
+    const std::vector<float> given = floats("Bias");
+    for (std::size_t i = 0; i < bias.size(); ++i) {
+      bias[i] = given[i / static_cast<std::size_t>(blocks)];
+    }
+  }
+  const TensorShape phases{channels, y.counts(), x.counts()};
+  Layer& made =
+      blocks == 1
+          ? layer(LayerKind::Convolution, {input})
+          : add_layer(LayerKind::Convolution, input, phases,
+                      type() + " '" + printable(graph_.values[given()].name) + "', by phases");
+  made.window = window;
+  made.groups = groups;
+  made.weights = std::move(weights);
+  made.bias = std::move(bias);
+  if (blocks == 1) return;
+  Layer& moved = layer(LayerKind::Copy, {made.output});
+  const std::int64_t pixels = phases.pixels();
+  for (const TransposedAxis::Part& row : y.parts()) {
+    for (const TransposedAxis::Part& column : x.parts()) {
+      Box box;
+      box.from = (row.phase * x.phases() + column.phase) * pixels;
+      box.to = row.phase * to.width + column.phase;
+      box.add({to.channels, blocks * pixels, to.pixels()});
+      box.add({row.counts, phases.width, y.stride * to.width});
+      box.add({row.phases, x.phases() * pixels, to.width});
+      box.add({column.counts, 1, x.stride});
+      box.add({column.phases, pixels, 1});
+      moved.boxes.push_back(std::move(box));
+    }
+  }
 }
 
 }  // namespace lenet::native

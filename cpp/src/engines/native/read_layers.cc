@@ -23,11 +23,12 @@ void NetworkReader::read_output() {
 
 void NetworkReader::read_convolution() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  const std::size_t input = image("X");
+  const std::size_t input = image_or_line("X");
   const Value* filter = weights("Filter");
-  require(filter != nullptr && filter->shape.size() == 4,
+  require(filter != nullptr && filter->shape.size() == shape("X").size(),
           "convolution whose filter is no parameter");
-  const Shape& sizes = filter->shape;
+  Shape sizes = filter->shape;
+  if (sizes.size() == 3) sizes.insert(sizes.begin() + 2, 1);
   const TensorShape& from = shape_of(input);
   const Window window =
       plan_window(*view_, {sizes[2], sizes[3]}, {from.height, from.width}, false).window;
@@ -44,7 +45,7 @@ void NetworkReader::read_pool() {
   const bool onnx = op_->kind != "pool2d";
   const std::string_view kind = op_->kind;
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  const std::size_t input = image("X");
+  const std::size_t input = image_or_line("X");
   const bool max =
       onnx ? kind.find("Max") != std::string_view::npos : view_->text("pooling_type") == "max";
   const bool whole = onnx ? !view_->has_attribute("kernel_shape")
@@ -55,6 +56,8 @@ void NetworkReader::read_pool() {
   if (!whole) {
     window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
   }
+  require(!quantized_ || window.dilations == std::array<std::int64_t, 2>{1, 1},
+          "kernel for this operator in int8");
   // Where Paddle counts the padding in a window, it takes that before the image for that after
   // it.
   for (std::size_t i = 0; i < 2 && !onnx; ++i) window.padding[2 * i + 1] = window.padding[2 * i];
@@ -223,6 +226,9 @@ void NetworkReader::add_factors(Layer& made) {
 
 void NetworkReader::read_batch_norm() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+  const bool trains = view_->outputs("MeanOut") > 0 || view_->flag("training_mode", false);
+  require(!trains || view_->has_attribute("is_test"),
+          "normalization while training, as its outputs ask for");
   const double epsilon = view_->number("epsilon", static_cast<double>(1e-5F));
   const std::vector<float> mean = floats("Mean");
   const std::vector<float> variance = floats("Variance");

@@ -104,6 +104,7 @@ void NetworkReader::read_kind() {
       {"Conv", &Reader::read_convolution},
       {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
       {"Resize", &Reader::read_resize},
+      {"ConvTranspose", &Reader::read_conv_transpose},
       {"Sum Mean Max Min", &Reader::read_several},
       {"ReduceSum", ReduceKind::Sum},
       {"ReduceMean", ReduceKind::Mean},

@@ -142,7 +142,7 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
   if (kind == LayerKind::Copy) {
     made.boxes = std::move(boxes);
     made.fill = static_cast<float>(view_->number("value", 0));
-    require(std::isfinite(made.fill), "kernel for such a value");
+    require(!std::isnan(made.fill), "kernel for such a value");
   } else {
     network_.tensors[made.output] = {channels, from.height, from.width};
   }

@@ -355,7 +355,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "addmm", "", "Input X Y", "Out", "Beta:float/beta:float Alpha:float/alpha:float",
      infer_addmm},
     {kPaddle, "unfold", "Unfold", "X", "Y>Out/Out",
-     "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints +in_pairs", infer_unfold},
+     "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints", infer_unfold},
     {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},
     // ---- of Paddle 1
     {kDesc, "mul", "FlatMatMul", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},

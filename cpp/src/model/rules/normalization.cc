@@ -18,13 +18,16 @@ void infer_batch_norm(OperatorView& op) {
   if (trains || op.flag("trainable_statistics", false)) {
     op.unsupported("normalizes by the batch, as in training; " + std::string(kEvalRemedy));
   }
+  // Exporters standardize weights, whose sizes are known, by this operator. The engine that finds
+  // an image here refuses it.
+  const bool is_weight = std::count(x.shape.begin(), x.shape.end(), kUnknown) == 0;
   for (const char* name : {"MeanOut", "VarianceOut", "SavedMean", "SavedVariance"}) {
     // Before operator set 14 of ONNX more outputs than one said it.
-    op.supports(tests || op.outputs(name) == 0,
+    op.supports(tests || is_weight || op.outputs(name) == 0,
                 "normalization while training, as its outputs ask for");
   }
   for (const char* name : {"MeanOut", "VarianceOut"}) op.give(name, {channels}, x.dtype);
-  op.supports(!op.flag("training_mode", false), "training");
+  op.supports(is_weight || !op.flag("training_mode", false), "training");
   op.supports(op.flag("spatial", true), "normalization of each value");
   if (tests && x.shape.size() > 5) op.not_checked("normalizes more than five dimensions");
 }

@@ -10,16 +10,21 @@ namespace {
 
 void give_pooled(OperatorView& op) {
   const Value& input = op.in("X");
-  const std::size_t image = layout_of(op, input.shape).image;
+  // A signal is an image of one row.
+  const bool line = is_line(op);
+  const std::size_t image = line ? 2 : layout_of(op, input.shape).image;
   Integers kernel = pool_kernel(op);
   const bool global = op.flag("global_pooling", !op.is_given("kernel_shape"));
   const bool adaptive = op.flag("adaptive", false) || global;
   if (global) kernel = {1, 1};
-  std::array<std::int64_t, 2> sizes = {input.shape[image], input.shape[image + 1]};
+  std::array<std::int64_t, 2> sizes = {line ? 1 : input.shape[image],
+                                       input.shape[line ? image : image + 1]};
   if (adaptive) sizes = {kUnknown, kUnknown};  // the windows share the image out
   const WindowPlan plan = plan_window(op, kernel, sizes, true);
   Shape shape = input.shape;
-  for (std::size_t i = 0; i < 2; ++i) shape[image + i] = adaptive ? kernel[i] : plan.outputs[i];
+  for (std::size_t i = line ? 1 : 0; i < 2; ++i) {
+    shape[image + i - (line ? 1 : 0)] = adaptive ? kernel[i] : plan.outputs[i];
+  }
   // An adaptive or global window covers the image once.
   op.count_work(volume(shape) * static_cast<double>(kernel[0] * kernel[1]));
   op.give_shape(shape);

@@ -29,10 +29,28 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
   return outputs;
 }
 
+/// Of each axis of a window: height and width.
+Integers of_axes(const OperatorView& op, std::string_view name) {
+  const bool line = is_line(op);
+  Integers found = op.integers(name, Integers(line ? 1 : 2, 1));
+  op.require(!line || found.size() == 1, "the number of ", name);
+  if (line) found.insert(found.begin(), 1);
+  return found;
+}
+
 }  // namespace
+
+bool is_line(const OperatorView& op) {
+  return !op.flag("in_pairs", false) && op.in("X").shape.size() == 3;
+}
 
 std::array<std::int64_t, 4> explicit_padding(const OperatorView& op) {
   const bool in_pairs = op.flag("in_pairs", false);
+  if (is_line(op)) {
+    const Integers pads = op.integers("pads", Integers{0, 0});
+    require_range(op, pads, 2, 0, kMaxStep, "pads");
+    return {0, 0, pads[0], pads[1]};
+  }
   Integers pads = op.integers("pads", Integers{0, 0, 0, 0});
   if (in_pairs && pads.size() == 2) pads = {pads[0], pads[0], pads[1], pads[1]};
   require_range(op, pads, 4, 0, kMaxStep, in_pairs ? "paddings" : "pads");
@@ -42,8 +60,8 @@ std::array<std::int64_t, 4> explicit_padding(const OperatorView& op) {
 
 WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
                        const std::array<std::int64_t, 2>& sizes, bool pool) {
-  const Integers strides = op.integers("strides", Integers{1, 1});
-  Integers dilations = op.integers("dilations", Integers{1, 1});
+  const Integers strides = of_axes(op, "strides");
+  Integers dilations = of_axes(op, "dilations");
   std::array<std::int64_t, 4> padding = explicit_padding(op);
   require_range(op, kernel, 2, 1, kMaxStep, "kernel sizes");
   require_range(op, strides, 2, 1, kMaxStep, "strides");
@@ -58,7 +76,7 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
   if (!paddle) {
     op.require(is_explicit || padding == std::array<std::int64_t, 4>{}, "both pads and auto_pad");
     op.supports(is_explicit || !ceil, "kernel for ceil_mode with auto_pad");
-    op.supports(dilations == Integers{1, 1} || !(same || pool), "kernel for such dilations");
+    op.supports(dilations == Integers{1, 1} || !same, "kernel for such dilations");
   } else if (same) {
     dilations = {1, 1};  // where Paddle pads so that the sizes stay, it leaves dilation out
   }
@@ -97,6 +115,7 @@ Integers pool_kernel(const OperatorView& op) {
   // One window is the whole image where ONNX gives no size.
   Integers kernel = op.integers("kernel_shape", Integers{1, 1});
   if (kernel.size() == 1 && op.flag("in_pairs", false)) kernel.push_back(kernel[0]);
+  if (kernel.size() == 1 && is_line(op)) kernel.insert(kernel.begin(), 1);
   return kernel;
 }
 

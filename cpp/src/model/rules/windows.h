@@ -24,6 +24,9 @@ struct WindowPlan {
   std::array<std::int64_t, 2> outputs = {1, 1};  ///< height, width; -1 of a size that is open
 };
 
+/// Whether a window of ONNX is one of a signal, [N, channels, length]: an image of one row.
+bool is_line(const OperatorView& op);
+
 /// The padding as it is written: top, bottom, left, right.
 std::array<std::int64_t, 4> explicit_padding(const OperatorView& op);
 

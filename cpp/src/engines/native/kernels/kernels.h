@@ -190,10 +190,13 @@ struct PoolTask {
   void* output;
   std::int64_t output_column;
   std::int64_t output_row;
+  std::int64_t tap_column;  ///< from a value of a window to the next
+  std::int64_t tap_row;
   const std::int32_t* column_begin;  ///< of each output column: its window, clipped to the image
   const std::int32_t* column_end;
   const std::int32_t* row_begin;
   const std::int32_t* row_end;
+  // The ends of windows with dilations are those of as many values side by side.
   const float* column_size;  ///< to divide by, of an average
   const float* row_size;
   // Of float32: columns whose windows are as wide and as far from each other.

@@ -15,10 +15,10 @@ template <class Kind>
 inline Vector pooled(const PoolTask& task, const float* window, std::int32_t rows,
                      std::int32_t columns) {
   constexpr std::int32_t kLarge = 16;
-  const std::int64_t step = task.input_column;
+  const std::int64_t step = task.tap_column;
   if (columns < 4 || rows * columns < kLarge) {
     Vector result = load(window);
-    for (std::int32_t y = 0; y < rows; ++y, window += task.input_row) {
+    for (std::int32_t y = 0; y < rows; ++y, window += task.tap_row) {
       for (std::int32_t x = y == 0 ? 1 : 0; x < columns; ++x) {
         result = Kind::join(result, load(window + x * step));
       }
@@ -29,7 +29,7 @@ inline Vector pooled(const PoolTask& task, const float* window, std::int32_t row
   Vector b = load(window + step);
   Vector c = load(window + 2 * step);
   Vector d = load(window + 3 * step);
-  for (std::int32_t y = 0; y < rows; ++y, window += task.input_row) {
+  for (std::int32_t y = 0; y < rows; ++y, window += task.tap_row) {
     std::int32_t x = y == 0 ? 4 : 0;
     for (; x + 4 <= columns; x += 4) {
       const float* const at = window + x * step;
@@ -55,7 +55,7 @@ inline void pool_tile(const PoolTask& task, const float* window, std::int32_t ro
 #pragma GCC unroll 32
   for (int x = 0; x < kColumns; ++x) columns[x] = load(window + x * task.input_column);
   for (std::int32_t y = 1; y < rows; ++y) {
-    window += task.input_row;
+    window += task.tap_row;
 #pragma GCC unroll 32
     for (int x = 0; x < kColumns; ++x) {
       columns[x] = Kind::join(columns[x], load(window + x * task.input_column));

@@ -17,6 +17,8 @@ class Pool final : public Op {
         columns_(pool_windows(layer, 1, from.shape.width, to.shape.width)) {
     task_.input_column = from.column;
     task_.input_row = from.row;
+    task_.tap_column = from.column * layer.window.dilations[1];
+    task_.tap_row = from.row * layer.window.dilations[0];
     task_.output_column = to.column;
     task_.output_row = to.row;
     task_.column_begin = columns_.begins.data();
@@ -26,6 +28,7 @@ class Pool final : public Op {
     task_.column_size = columns_.sizes.data();
     task_.row_size = rows_.sizes.data();
     find_inner();
+    if (layer.window.dilations[1] > 1) task_.inner_width = 0;  // no kernel for windows side by side
     task_.columns = static_cast<std::int32_t>(to.shape.width);
     task_.rows = static_cast<std::int32_t>(to.shape.height);
     task_.values = static_cast<std::int32_t>(to.column);
@@ -98,16 +101,20 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
   const Window& window = layer.window;
   Windows found;
   for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t step = layer.adaptive ? 1 : window.dilations[direction];
+    const auto values = [step](std::int64_t from, std::int64_t to) {
+      return from < to ? (to - from + step - 1) / step : 0;
+    };
     std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
-    std::int64_t end =
-        std::min(begin + window.kernel[direction], image + window.padding[2 * direction + 1]);
+    std::int64_t end = std::min(begin + (window.kernel[direction] - 1) * step + 1,
+                                image + window.padding[2 * direction + 1]);
     if (layer.adaptive) {
       begin = i * image / count;
       end = ((i + 1) * image + count - 1) / count;
     }
-    const std::int64_t padded = end - begin;
-    begin = std::max<std::int64_t>(begin, 0);
-    end = std::min(end, image);
+    const std::int64_t padded = values(begin, end);
+    begin += values(begin, 0) * step;
+    end = begin + values(begin, std::min(end, image));
     if (begin >= end) {
       throw Error(ErrorCode::Unsupported,
                   "there is no pool with windows outside the image (" + layer.name + ")");
