@@ -54,7 +54,7 @@ def problem(name, model, x, expected):
         with lenet_cpp.Predictor.from_bytes(model.SerializeToString(), engine="native") as native:
             found = native.run(x)
     except lenet_cpp.Unsupported as error:
-        named = re.search(rf"\(({operators})\b|operator set|an input|dimensions", str(error))
+        named = re.search(rf"\(({operators})\b|operator set|an (in|out)put|dimensions", str(error))
         if "declared as" in str(error):
             return f"{name}: a shape that is not inferred as ONNX declares it: {error}"
         return error if named else f"{name}: its operator is not named: {error}"

@@ -356,8 +356,9 @@ PIR_MODELS = {
     "windows": lambda: Windows(),
     "waves": lambda: lambda x: paddle.sin(x) + paddle.cos(x) * paddle.floor(x) + paddle.erf(x),
     "softplus_threshold": lambda: nn.Softplus(2, 1),
-    "sums_of_norms": lambda: lambda x: paddle.norm(x, 1, 1, keepdim=True)
-    + paddle.norm(x, 2, 2, keepdim=True) * x,
+    "norms": lambda: lambda x: x
+    * paddle.norm(x, 1, 1, keepdim=True)
+    * paddle.norm(x, 2, 2, keepdim=True),
 }
 
 

@@ -105,7 +105,7 @@ def test_operator(exported, name):
     "name",
     [
         *("chosen", "channel_shuffle", "named_numbers", "pixel_shuffle", "pixel_unshuffle", "roll"),
-        *("like_another", "group_norm", "normalize", "prelu_channels", "sums_of_norms"),
+        *("like_another", "group_norm", "normalize", "prelu_channels", "norms"),
     ],
 )
 def test_native_runs_an_operator_by_its_kind(exported, name):
