@@ -123,7 +123,7 @@ def test_resize_to_too_many_values(to, tmp_path):
 
 
 def of_paddle(function, shape, folder, formats=(True, False), weight=()):
-    """Export `function` of a tensor, of a convolution, in both formats, and compare the native engine with Paddle."""
+    """Export `function` of what a convolution gives, and compare the native engine with Paddle."""
     paddle = pytest.importorskip("paddle")
 
     class Network(paddle.nn.Layer):

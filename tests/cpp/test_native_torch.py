@@ -183,3 +183,44 @@ def test_half_networks_are_computed_in_float32(name, dtype, casts, tmp_path):
         assert specs == (declared, "float32")
         assert compare(expected, predictor.run(images.float().numpy())).agrees
         assert "widened to float32" in predictor.profile(1, runs=1).precision_reason
+
+
+class Resized(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.first = nn.Conv2d(3, 6, 1)
+
+    def forward(self, x):
+        return nn.functional.interpolate(self.first(x), **self.how)
+
+
+CORNERS = {"align_corners": True}
+IMAGE_LAYERS = {
+    "nearest": Resized({"scale_factor": 2}),
+    "bilinear": Resized({"size": (7, 13), "mode": "bilinear"}),
+    "bilinear corners": Resized({"scale_factor": 2, "mode": "bilinear"} | CORNERS),
+    "bicubic": Resized({"scale_factor": (1.5, 2.25), "mode": "bicubic"}),
+    "bicubic corners": Resized({"size": (5, 20), "mode": "bicubic"} | CORNERS),
+    "antialias": Resized({"size": (5, 4), "mode": "bilinear", "antialias": True}),
+    "transposed": nn.Sequential(nn.ConvTranspose2d(3, 8, 3, 2, 1, 1), nn.BatchNorm2d(8)),
+    "shuffled": nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.PixelUnshuffle(4)),
+    "pools": nn.Sequential(nn.MaxPool2d(3, 2, 1, 2), nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
+    "signals": nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3, 2), nn.BatchNorm1d(4)),
+}
+
+
+@pytest.mark.parametrize("exporter", ["legacy", pytest.param("dynamo", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("name", IMAGE_LAYERS)
+def test_layers_of_images(name, exporter, tmp_path):
+    path, images = tmp_path / "model.onnx", torch.randn(3, 3, 8, 12)
+    net = IMAGE_LAYERS[name].eval()
+    if exporter == "dynamo":
+        free = {"dynamic_shapes": ({0: torch.export.Dim("N")},), "opset_version": 18}
+    elif name == "antialias":
+        pytest.skip("the exporter has no such operator")
+    else:
+        free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}, "opset_version": 17}
+    torch.onnx.export(net, (images,), path, dynamo=exporter == "dynamo", verbose=False, **free)
+    with torch.inference_mode(), lenet_cpp.Predictor(path, engine="native") as predictor:
+        assert compare(net(images).numpy(), predictor.run(images.numpy())).agrees

@@ -254,6 +254,8 @@ def run_growth(options):
 FILTER = "w : 1 1 3 3\n"
 onnx("convolutions that share a filter, in a chain", 500,
      lambda n: FILTER + chain("{b} = Conv {a} w pads=1,1,1,1", n))
+onnx("transposed convolutions that share a filter, in a chain", 500,
+     lambda n: FILTER + chain("{b} = ConvTranspose {a} w pads=1,1,1,1", n))
 onnx("sums, in a chain", 2000, lambda n: chain("{b} = Add {a} {a}", n))
 onnx("relus, in a chain", 2000, lambda n: chain("{b} = Relu {a}", n))
 onnx("convolutions side by side", 500,
