@@ -21,13 +21,14 @@ from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
-from tools.hostile.engines import TOKENS_TARGETS, TRAFFIC_TARGETS
+from tools.hostile.engines import PADDLE_TOKENS_TARGETS, TOKENS_TARGETS, TRAFFIC_TARGETS
 from tools.hostile.growth import run_growth
 from tools.hostile.hunt import entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
 
 COUNTING = Path(__file__).parents[2] / "build" / "asan-ubsan" / "lenet_measure_loading"
+PADDLE_EVERY = 9  # of the networks of tokens, one is exported by Paddle
 MUTANTS = """Damage a model in many ways, load and run each variant in a child process, and report
 what was refused, ran, or killed the child. SHA256SUMS is not looked at: who changes a model can
 change that too."""
@@ -53,11 +54,11 @@ TOKENS = """Draw random networks of tokens, each from a seed and a number, and r
 native engine: norms, products of matrices, softmaxes, transpositions, windows, heads, class tokens,
 broadcasts and reductions of ranks 2 to 6, between convolutions. Each is an .onnx of up to 40 layers
 and several outputs, for 1, 3 or 64 images, and is run with one thread and with several, and with
-the memory overwritten before each run or not. A few of the networks mix images, which the native
-engine has to refuse, or to compute right for each batch. They run on one instruction set after the
-other, in bf16 or by the default engine, unless --targets names some. The outputs are compared with
-onnxruntime's without optimizations. Refusals of the native engine are counted by operator. A find
-is treated as one of `networks`."""
+the memory overwritten before each run or not. Every ninth is a program of Paddle's instead. A few
+of the networks mix images, which the native engine has to refuse, or to compute right for each
+batch. They run on one instruction set after the other, in bf16 or by the default engine, unless
+--targets names some. The outputs are compared with onnxruntime's without optimizations. Refusals of
+the native engine are counted by operator. A find is treated as one of `networks`."""
 REPLAY = """Run the networks of files that `networks`, `traffic` or `tokens` saved, or of
 tools/hostile/cases.json, with every engine."""
 
@@ -165,8 +166,10 @@ def run_traffic(options):
 
 def run_tokens(options):
     def entry_of(i):
-        drawn = TOKENS_TARGETS[i % len(TOKENS_TARGETS)]
-        return {"targets": options.targets or [drawn], "kind": "tokens"}
+        paddle = i % PADDLE_EVERY == PADDLE_EVERY - 1
+        every = PADDLE_TOKENS_TARGETS if paddle else TOKENS_TARGETS
+        drawn = every if paddle else [every[i % len(every)]]
+        return {"targets": options.targets or drawn, "kind": "paddle_" * paddle + "tokens"}
 
     return run_drawn(options, entry_of)
 

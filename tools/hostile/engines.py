@@ -11,7 +11,7 @@ import numpy as np
 import lenet_cpp
 from lenet_cpp import agreement
 from lenet_cpp.inference.program import call_program
-from tools.hostile import tokens, traffic
+from tools.hostile import paddle_tokens, tokens, traffic
 from tools.hostile.draw import WITH_PARAMETERS, Draw, draw_paddle
 from tools.hostile.networks import InvalidNetworkError, Network
 
@@ -22,6 +22,8 @@ CONDITION = 0.3
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
 TRAFFIC_TARGETS = [f"onnx/native/{name}" for name in (*INSTRUCTION_SETS, "bf16")]
 TOKENS_TARGETS = [*TRAFFIC_TARGETS, "onnx/native", "onnx/auto"]
+PADDLE_TOKENS_TARGETS = ["json/native", "pdmodel/native"]
+DRAWERS = {"traffic": traffic.draw, "tokens": tokens.draw, "paddle_tokens": paddle_tokens.draw}
 _REFUSED = set()
 
 
@@ -74,7 +76,7 @@ def drawn(seed, number, kind):
     for _ in range(10):
         try:
             network = draw_of(d, kind).pruned()
-            if kind != "paddle" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
+            if network.kind != "paddle" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
                 return network, answers(network)
         except InvalidNetworkError as invalid:  # noqa: PERF203 - a few times
             error = str(invalid)
@@ -83,8 +85,8 @@ def drawn(seed, number, kind):
 
 def draw_of(d, kind):
     """Draw a network of a kind."""
-    if kind in {"traffic", "tokens"}:
-        return {"traffic": traffic, "tokens": tokens}[kind].draw(d)
+    if kind in DRAWERS:
+        return DRAWERS[kind](d)
     draw = draw_paddle if kind == "paddle" else framework(kind).draw_onnx
     return draw(d, framework(kind).shapes)
 
