@@ -274,3 +274,20 @@ def test_tables_of_a_draw():
     assert tables.faults(result) == "PaddleClas c `.onnx` by dynamo: native"
     assert tables.not_exported(result) == "timm `.onnx`: e"
     assert tables.operators(result).splitlines()[2:] == ["| `.onnx` | `Roll` 1 |"]
+
+
+@pytest.mark.parametrize(("most", "built"), [(None, True), (1e8, False), (1e10, True)])
+def test_parameters_are_counted_in_a_process_of_their_own(most, built, monkeypatch, tmp_path):
+    """Some of Paddle's networks can be built once only in a process."""
+    called = []
+
+    def call(function, given, **_):
+        called.append(function.partition(":")[2])
+        if called[-1] == "count_parameters":
+            return Answer(10**9, "")
+        return Answer({"not_written": given["name"]}, "")
+
+    monkeypatch.setattr(keeping, "call", call)
+    row = keeping.make(CASE, "", tmp_path / "new", most)
+    assert row == ({"not_written": CASE.name} if built else {"too_large": 10**9})
+    assert called == ["count_parameters"] * (most is not None) + ["make"] * built

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.worker import WorkerCrashed, call
-from lenet_cpp.errors import BackendFailure, BadInput
+from lenet_cpp.errors import BackendFailure, BadInput, Error
 from tools.zoo.frameworks import RECIPE
 from tools.zoo.sources import SOURCES
 from tools.zoo.worker import VARIABLES
@@ -110,13 +110,22 @@ def not_kept(_: Case, make: Callable[[Path], Row]) -> Iterator[tuple[Path, Row]]
 
 def make(case: Case, packages: str, folder: Path, most: float | None) -> Row:
     """Make the files of a network in a folder that is not there yet; return what is said of it."""
+    if most is not None:
+        given = {"source": case.source, "name": case.name, "packages": packages}
+        with suppress(Error):  # what it raises, it raises again when it is built
+            count = call(
+                "tools.zoo.worker:count_parameters", given, doing=case.name, seconds=SECONDS,
+                variables=VARIABLES[case.suffix],
+            ).result  # fmt: skip
+            if count > most:
+                return {"too_large": count}
     ended: dict[str, str] = {}
     while True:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        given = {"source": case.source, "name": case.name, "suffix": case.suffix, "most": most}
-        given |= {"packages": packages, "folder": str(folder)}
-        found, said = _call("make", case, given, ended)
+        of: Row = {"source": case.source, "name": case.name, "suffix": case.suffix, "most": most}
+        of |= {"packages": packages, "folder": str(folder)}
+        found, said = _call("make", case, of, ended)
         if found is not None:
             return found
         if said:
