@@ -5,6 +5,7 @@ anything takes.
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import replace
 
@@ -12,12 +13,12 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.errors import BackendFailure
+from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from processor import HAS_VNNI
 from snippets import printed_by, run_command
 from tools.benchmark import cli, engines, lifetime, photos, speed, subject
 from tools.benchmark.contenders import BASELINE, CONTENDERS, PADDLEX, Contender, choose
-from tools.benchmark.lenet import MULTIPLY_ADDS
+from tools.benchmark.lenet import MULTIPLY_ADDS, read_weights, write_onnx
 from tools.benchmark.subject import Settings, lenet_subject, prepare
 from tools.benchmark.summary import assess, block_of
 from tools.benchmark.turns import Turn
@@ -263,6 +264,64 @@ def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, mon
     assert len(peers) == 2
     assert cells["onnxruntime"]["peer_ratio"]["median"] == 1
     assert cells[NATIVE]["engine"] == "native"
+
+
+def test_the_model_files_that_a_network_names(model_dir, tmp_path, monkeypatch):
+    for path in (*model_dir.glob("lenet.pd*"), model_dir / "lenet.json"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def formats(network):
+        return [*subject.model_files(network)]
+
+    assert formats("lenet.json") == ["json"]
+    assert formats("lenet.pdmodel") == ["pdmodel"]
+    assert formats(str(tmp_path / "lenet")) == formats(str(tmp_path)) == ["pdmodel", "json"]
+    (tmp_path / "lenet.onnx").touch()
+    assert formats("lenet.onnx") == ["onnx"]
+    assert formats("lenet.json") == ["json", "onnx"]
+    assert formats(str(tmp_path)) == ["pdmodel", "json", "onnx"]
+    for name in ("lenet", "ResNet18", "examples/net.py:Net"):
+        assert not formats(name)
+    with pytest.raises(FileNotFound, match=r"there is no model none\.onnx"):
+        formats("none.onnx")
+    (tmp_path / "other.onnx").touch()
+    with pytest.raises(BadInput, match="has several models"):
+        formats(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", pytest.param("json", marks=pytest.mark.nightly)])
+def test_model_files_are_compared_with_openvino(suffix, model_dir, program, tmp_path, capsys):
+    path, file = tmp_path / "net" / f"model.{suffix}", tmp_path / "result.json"
+    path.parent.mkdir()
+    if suffix == "onnx":
+        write_onnx(read_weights(model_dir / "lenet.pdiparams"), path)
+    else:
+        shutil.copy(model_dir / "lenet.json", path)
+        shutil.copy(model_dir / "lenet.pdiparams", path.with_suffix(".pdiparams"))
+    arguments = ["--networks", path, "--quick", "--batch_sizes", "3", "--program", program]
+    assert cli.main([*map(str, arguments), "--json", str(file), "--plots", str(tmp_path)]) == 0
+    assert "net, images of 1 x 28 x 28\n" in capsys.readouterr().out
+    result = json.loads(file.read_text())
+    assert result["settings"]["baseline"] == "openvino"
+    (network,) = result["networks"]
+    found = {one["name"]: one["status"] for one in network["contenders"]}
+    assert found[NATIVE] == found["onnxruntime"] == "measured"
+    paddle = {"onnx": "unavailable", "json": "measured"}[suffix]
+    assert found["lenet_cpp/json/onednn"] == paddle
+    assert found["lenet_cpp/pdmodel/onednn"] == "unavailable"
+    cells = {cell["contender"]: cell for cell in network["cells"]}
+    assert cells[NATIVE]["engine"] == "native"
+    assert cells[NATIVE]["share_of_limit"] is None
+    if found["openvino"] == "measured":
+        assert cells["openvino"]["ratio"]["median"] == 1
+
+
+def test_model_files_are_not_for_every_measurement(capsys, tmp_path):
+    (tmp_path / "net.onnx").touch()
+    with pytest.raises(SystemExit):
+        cli.main(["--serve", "--networks", str(tmp_path / "net.onnx")])
+    assert "--serve takes names only" in capsys.readouterr().err
 
 
 def measure(mode, names, model_dir, program, folder, *more):

@@ -1,14 +1,20 @@
 """Random networks, and each that was ever wrong, through every engine, format and binding."""
 
+import contextlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tools.hostile import onnx_networks, tokens
 from tools.hostile.__main__ import main
 from tools.hostile.children import LATE, do_steps
-from tools.hostile.networks import Layer, Network
+from tools.hostile.draw import Draw
+from tools.hostile.engines import drawn
+from tools.hostile.networks import InvalidNetworkError, Layer, Network
 
 CASES = Path(__file__).parents[2] / "tools" / "hostile" / "cases.json"
 
@@ -27,6 +33,42 @@ def test_channel_traffic(tmp_path, capsys):
     """What shares memory: parts of concatenations, sums written in place, copies left out."""
     hostile(tmp_path, "traffic", "--count=500", "--most=3")
     assert "500 networks ran; 0 could not be made" in capsys.readouterr().out
+
+
+def test_tokens(tmp_path, capsys):
+    """What transformers are made of, also where the native engine refuses most of it."""
+    hostile(tmp_path, "tokens", "--count=120", "--no-minimise")
+    out = capsys.readouterr().out
+    assert "120 networks ran; 0 could not be made" in out
+
+
+def test_tokens_are_of_every_kind():
+    """The generator itself: what it seldom draws would not be tested."""
+    ops, ranks, axes, mixing = Counter(), Counter(), 0, 0
+    for number in range(300):
+        d = Draw(f"3/{number}")
+        with contextlib.suppress(InvalidNetworkError):
+            network = tokens.draw(d).pruned()
+            ops.update(layer.op for layer in network.layers)
+            ranks.update(map(len, tokens.shapes(network)))
+            axes += any(shape[0] % 2 for shape in tokens.shapes(network))
+            mixing += "mixes" in network.options
+    missing = {op for op in tokens.SHAPES if not ops[op]} - {"Expand", "Flatten"}
+    assert missing == {"GlobalAveragePool"}
+    assert min(ranks[rank] for rank in range(2, 7)) > 50
+    assert axes > 30  # another axis than the images' is the first
+    assert 5 <= mixing <= 40
+
+
+def test_mixing_images_is_drawn_only_where_the_network_says_so():
+    """Else a network that the native engine refuses for good would not be told from others."""
+    for number in range(60):
+        network, (expected, _) = drawn(4, number, "tokens")
+        images = network.images()
+        if len(images) > 1 and "mixes" not in network.options:
+            alone, _ = onnx_networks.answers(network, images[-1:], images[-1:])
+            for one, whole in zip(alone, expected, strict=True):
+                assert np.allclose(one, whole[-1:], rtol=1e-4, atol=1e-4)
 
 
 def test_networks_that_were_wrong(tmp_path):

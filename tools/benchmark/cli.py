@@ -25,7 +25,7 @@ from tools.benchmark.pages import write_pages
 from tools.benchmark.photos import run_photos
 from tools.benchmark.serve import run_serve
 from tools.benchmark.speed import run_speed
-from tools.benchmark.subject import Settings, network_reference
+from tools.benchmark.subject import Settings, model_files, network_reference
 
 _QUICK: dict[str, Any] = {"batch_sizes": (1, 8), "threads": (1,), "seconds": 0.02}
 _QUICK |= {"rounds": 2, "starts": 2, "runs": 200}
@@ -64,6 +64,8 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     tables for a page
 %prog --networks ResNet18,ResNet50_vd,AlexNet
     other networks than LeNet
+%prog --networks python/lenet_cpp/bundled/lenet/lenet.json
+    a model file, compared with OpenVINO
 %prog --compare ../before/build build
     two builds of the C++ program
 %prog --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
@@ -72,8 +74,9 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
 )
 @cli.option_group("What is measured (default: latency, of LeNet)",
     option("--networks", type=cli.Several(), metavar="NAME,...",
-        help="instead, of the registry, or FILE.py:SPEC"),
-    cli.image_size(help="of --networks (default: each network's)"),
+        help="instead, of the registry, FILE.py:SPEC, or a model file: FILE.onnx, FILE.json,"
+        " FILE.pdmodel, their path without suffix, or their folder"),
+    cli.image_size(help="of --networks (default: each network's; of files with open sizes 224)"),
     option("--model-dir", type=cli.FOLDER, help="an exported LeNet (default: yours, or ours)"),
     option("--compare", nargs=2, metavar="A B", help="compare two builds"),
     option("--startup", is_flag=True, help="start processes, and time their first result"),
@@ -127,9 +130,10 @@ def main(**given: Any) -> int:
     Each contender is a process of its own, and all take turns within each batch size, in an order
     that is drawn anew for every round: when the machine slows down, it does so for all. What a
     contender answers is compared with a NumPy computation of the network first (of --networks, with
-    Paddle's training engine); one that differs is not timed. In bf16 and int8, 98 % of the digits
-    have to get the class that they get in float32; of --networks, the outputs may differ by 10 and
-    by 50 % of the largest.
+    Paddle's training engine; of model files, with Paddle's plain kernels or, of an .onnx, with
+    onnxruntime without optimizations); one that differs is not timed. In bf16 and int8, 98 % of the
+    digits have to get the class that they get in float32; of --networks, the outputs may differ by
+    10 and by 50 % of the largest.
 
     --compare A B measures two builds of this library instead: two folders with a lenet_infer_test
     (a CMake build, or a checkout that holds build/), or two Python environments that have
@@ -191,6 +195,12 @@ def _measure(options: SimpleNamespace, mode: str) -> int:
     patterns, usual, _ = _MODES[mode]
     if mode == "compare" and options.networks:
         usual = {**usual, **_LARGE}
+    files = [one for one in options.networks or () if model_files(one)]
+    if files and mode not in {"networks", "compare"}:
+        raise click.UsageError(f"--networks {files[0]}: --{mode} takes names only")
+    if mode == "networks" and len(files) == len(options.networks):
+        patterns = contenders.FILE_CONTENDERS
+        usual = {**usual, "baseline": contenders.FILE_BASELINE}
     everybody = {"compare": COMPARED, "photos": contenders.PHOTO_CONTENDERS}.get(mode, CONTENDERS)
     precisions = options.precision or (("fp32",) if options.networks else contenders.PRECISIONS)
     chosen = choose(options.contenders or patterns, everybody, precisions=precisions)

@@ -84,7 +84,7 @@ def onnxruntime(model: Model) -> Run:
 
 
 def openvino(model: Model) -> Run:
-    """Run OpenVINO of its own package, which reads the ``.pdmodel`` itself; for int8 the ONNX."""
+    """Run OpenVINO of its own package, which reads a ``.pdmodel`` itself; else an ``.onnx``."""
     request = compile_openvino(model).create_infer_request()
     return lambda batch: request.infer([batch], share_inputs=True)[0]
 
@@ -96,7 +96,7 @@ def compile_openvino(model: Model) -> Any:
     core = Core()
     precision = model["precision"]
     # A quantized model says by itself what is to be computed in int8; the rest is float32.
-    source = [model["onnx"]] if precision == "int8" else [model["program"], model["params"]]
+    source = [model["onnx"]] if "onnx" in model else [model["program"], model["params"]]
     options = {
         "INFERENCE_NUM_THREADS": model["threads"],
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",

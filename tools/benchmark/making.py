@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import paddle
     from numpy.typing import NDArray
 
+    from lenet_cpp._base.worker import Report
+
 _CALIBRATION_IMAGES = 512
 _SEED = 0
 _BATCH = 64
@@ -62,6 +64,40 @@ def reference(network: str, model_dir: str, images: str, target: str, **_: objec
     state: dict[str, Any] = {name: value.numpy() for name, value in layer.state_dict().items()}
     np.savez(Path(target, "state.npz"), **state)
     return multiply_adds
+
+
+def image_shape(report: Report, **file: str) -> list[int]:  # noqa: ARG001 - a worker's function is given it
+    """Return the shape of an image of a model file; -1 is an open size."""
+    from lenet_cpp import Predictor
+
+    with Predictor(file.get("program") or file["onnx"], file.get("params")) as predictor:
+        return list(predictor.input_spec.shape[1:])
+
+
+def file_reference(images: str, target: str, report: Report, **file: str) -> None:  # noqa: ARG001 - as above
+    """Run a model file by Paddle's plain kernels, or onnxruntime without optimizations.
+
+    The outputs go to ``expected.npy`` in the folder ``target``.
+    """
+    batches = [image[None] for image in np.load(images)]
+    if "onnx" in file:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(
+            file["onnx"], options, providers=["CPUExecutionProvider"]
+        )
+        name = session.get_inputs()[0].name
+        outputs = [session.run(None, {name: batch})[0] for batch in batches]
+    else:
+        from lenet_cpp.paddle_engines.running import inference_config, run_config
+
+        config = inference_config(
+            Path(file["program"]), Path(file["params"]), accelerator="plain", cache=target
+        )
+        outputs = [found[0] for found in run_config(config, batches).outputs]
+    np.save(Path(target, "expected.npy"), np.concatenate(outputs))
 
 
 def run_counted(

@@ -102,8 +102,8 @@ class _Network:
             cells += mine
         rates = [one["multiply_adds_per_second"] for one in limits]
         for cell in cells:
-            done = cell["images_per_second"] * self._subject.multiply_adds
-            cell["share_of_limit"] = done / max(rates)
+            adds = self._subject.multiply_adds
+            cell["share_of_limit"] = adds and cell["images_per_second"] * adds / max(rates)
         gflops = {"gflops": 2 * max(rates) / 1e9, "lowest_sample_gflops": 2 * min(rates) / 1e9}
         return {**limits[0], "multiply_adds_per_second": max(rates), **gflops}, cells
 

@@ -12,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
-from lenet_cpp.errors import BadInput, Error, Unsupported
+from lenet_cpp.errors import BadInput, Error, FileNotFound, Unsupported
 from lenet_cpp.formats.manifest import has_manifest, read_manifest
+from lenet_cpp.formats.source import find_sources
 from lenet_cpp.models import get
 from lenet_cpp.verify.files import find_models
 from tools.benchmark import lenet
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     """What contenders read (:attr:`Contender.reads`) to what a model (``engines.py``) has of it."""
 
 _DIFFERENT = 8
+_SUFFIXES = (".onnx", ".json", ".pdmodel")
+_COMMON = {"model", "inference", "__model__"}  # names of files that say nothing
+_SIZE = 224  # of images, where a file has open sizes
 _SEED = 20_261_120
 
 
@@ -39,7 +43,7 @@ class Settings:
     """What to measure, and how; the options of the command say more.
 
     Attributes:
-        networks: Names in the registry, or ``FILE.py:SPEC``, instead of ``model_dir``.
+        networks: Names in the registry, ``FILE.py:SPEC``, or model files, instead of ``model_dir``.
         seconds: Measured time of each contender, batch size and number of threads, cut into
             ``rounds``; the most time of a row of a comparison.
         starts: Processes of each kind that are started to time the first result.
@@ -71,14 +75,15 @@ class Subject:
     """A network, and what is put into it.
 
     Attributes:
-        network: What builds it: a name in the registry, or ``FILE.py:SPEC``.
+        network: What builds it: a name in the registry, ``FILE.py:SPEC``, or a model file.
         folder: A temporary one; ``images.npy`` in it are :attr:`images`.
         images: float32 [N, C, H, W], for batches of any of the sizes, without a smaller one.
         different: How many of them are different: the first; after these they come again.
         expected: float32 [N, classes], the right outputs.
-        multiply_adds: Of one image, by the definition.
+        multiply_adds: Of one image, by the definition; None of model files, where nobody counts.
         labels: int64 [different], of the first; None where the classes mean nothing.
         weights: LeNet's; None of others.
+        files: The model files that ``network`` names, if it names some.
     """
 
     network: str
@@ -87,13 +92,18 @@ class Subject:
     images: NDArray[np.float32]
     different: int
     expected: NDArray[np.float32]
-    multiply_adds: int
+    multiply_adds: int | None
     labels: NDArray[np.int64] | None = None
     weights: lenet.Weights | None = None
+    files: Files | None = None
 
     @property
     def name(self) -> str:
         """The name as people write it."""
+        if self.files:
+            path = Path(self.network)
+            name = path.stem if path.suffix in _SUFFIXES else path.name
+            return path.parent.name if name in _COMMON else name
         return "LeNet" if self.network == "lenet" else self.network.rpartition("/")[2]
 
     def count(self, batch_size: int) -> int:
@@ -103,12 +113,52 @@ class Subject:
 
 def network_reference(network: str, image_size: int | None = None) -> str:
     """Return what builds a network, as any folder understands it; check that there is such one."""
+    if model_files(network):
+        return str(Path(network).absolute())
     file, colon, attribute = network.rpartition(":")
     if colon:
         return f"{Path(file).absolute()}:{attribute}"
     spec = get(network)
     spec.shape(image_size)
     return spec.name
+
+
+def model_files(network: str) -> Files:
+    """Return the files that a network names: a file, a folder, or a path without suffix.
+
+    Beside a ``.json`` or ``.pdmodel`` that is also an ``.onnx`` of that name. Nothing is returned
+    of names in the registry and of ``FILE.py:SPEC``.
+
+    Raises:
+        FileNotFound: There is no such file.
+        BadInput: The folder has several models.
+    """
+    path = Path(network)
+    if path.suffix not in _SUFFIXES and len(path.parts) == 1:
+        return {}
+    sources = find_sources(path) if path.suffix != ".onnx" else []
+    found = {one.format: _paths(one) for one in sources if f".{one.format}" in _SUFFIXES}
+    if path.is_dir():
+        exports = sorted(path.glob("*.onnx"))
+    else:
+        whole = path.with_suffix(".onnx") if path.suffix in _SUFFIXES else Path(f"{path}.onnx")
+        exports = [whole] if whole.is_file() else []
+    if len(exports) > 1:
+        raise BadInput(f"{path} has several models: {exports[0]} and {exports[1]}; name one")
+    if exports:
+        found["onnx"] = {"onnx": str(exports[0].resolve())}
+    if not found and path.suffix in _SUFFIXES:
+        raise FileNotFound(f"there is no model {path}; check the path")
+    return found
+
+
+def reads_of(one: Contender, files: Files) -> str:
+    """Return what a contender reads: where there is no ``.pdmodel``, another file that it can."""
+    if one.reads != "pdmodel" or "pdmodel" in files:
+        return one.reads
+    if one.engine in {"native", "auto"}:
+        return "json" if "json" in files else "onnx"
+    return "onnx" if one.group == "openvino" else one.reads
 
 
 def subjects(settings: Settings) -> Iterator[Subject]:
@@ -125,7 +175,9 @@ def subjects(settings: Settings) -> Iterator[Subject]:
     networks = [network_reference(one, size) for one in settings.networks]
     for network in networks or [""]:
         with tempfile.TemporaryDirectory(prefix="lenet-benchmark-") as folder:
-            if network:
+            if network and model_files(network):
+                yield file_subject(network, size, sizes, Path(folder))
+            elif network:
                 yield network_subject(network, size, sizes, Path(folder))
             else:
                 yield lenet_subject(settings.model_dir, sizes, Path(folder))
@@ -160,6 +212,24 @@ def network_subject(
     return Subject(network, model_dir, folder, *arrays, multiply_adds)
 
 
+def file_subject(
+    network: str, image_size: int | None, batch_sizes: Sequence[int], folder: Path
+) -> Subject:
+    """Take model files; make images, for which Paddle or onnxruntime computes the outputs."""
+    files, images = model_files(network), folder / "different.npy"
+    first = next(iter(files.values()))
+    shape = make("image_shape", folder, **first)
+    sizes = [size if size > 0 else image_size or _SIZE for size in shape]
+    if image_size is not None and sizes[-2:] != [image_size] * 2:
+        raise BadInput(f"{network} takes images of {' x '.join(map(str, shape))} only")
+    drawn = np.random.default_rng(_SEED).random((_DIFFERENT, *sizes), np.float32)
+    np.save(images, drawn)
+    make("file_reference", folder, **first, images=images, target=folder)
+    arrays = _repeated(drawn, np.load(folder / "expected.npy"), batch_sizes, folder)
+    path = Path(next(iter(first.values())))
+    return Subject(network, path.parent, folder, *arrays, None, files=files)
+
+
 def _repeated(
     images: NDArray[Any], expected: NDArray[Any], batch_sizes: Sequence[int], folder: Path
 ) -> tuple[NDArray[np.float32], int, NDArray[np.float32]]:
@@ -182,21 +252,25 @@ def prepare(
         The files; and of who cannot take part the ``status``, ``unavailable`` or ``refused``, and
         the ``reason``.
     """
-    files = {one.format: _paths(one) for one in find_models(subject.model_dir) if one.params}
+    files = dict(subject.files or {})
+    if not files:
+        files = {one.format: _paths(one) for one in find_models(subject.model_dir) if one.params}
     absent: dict[str, dict[str, str]] = {}
     users: dict[str, list[str]] = {}
     for one in contenders:
-        reason = one.missing()
+        reason, reads = one.missing(), reads_of(one, files)
         if subject.weights is None and one.reads.startswith("tflite"):
             reason = "a .tflite is written of LeNet only"
-        if reason is None and one.reads in {"pdmodel", "json"} and one.reads not in files:
-            reason = f"{subject.model_dir} has no .{one.reads}"
+        if reason is None and reads in {"pdmodel", "json"} and reads not in files:
+            reason = f"{subject.model_dir} has no .{reads}"
+        if reason is None and subject.files and reads in {"weights", "quantized"}:
+            reason = "it takes networks by their names only"
         if reason is None and one.factory is None and not program.is_file():
             reason = f"there is no {program}: build it with ./run.sh"
         if reason is not None:
             absent[one.name] = {"status": "unavailable", "reason": reason}
-        elif one.reads not in files:
-            users.setdefault(one.reads, []).append(one.name)
+        elif reads not in files:
+            users.setdefault(reads, []).append(one.name)
     for kind in (bar := tqdm(users, desc="preparing", leave=False, disable=None)):
         bar.set_postfix_str(kind)
         try:

@@ -102,8 +102,9 @@ def _speed(result: dict[str, Any]) -> Texts:
     tables, notes, settings = [], [], result["settings"]
     for network in result["networks"]:
         shape = " x ".join(map(str, network["image_shape"]))
-        adds = f"{network['multiply_adds_per_image']:,} multiply-adds each"
-        title = f"{network['network']}, images of {shape}, {adds}"
+        adds = network["multiply_adds_per_image"]
+        title = f"{network['network']}, images of {shape}"
+        title += f", {adds:,} multiply-adds each" if adds else ""
         tables.append(_table(title, network["multiply_add_limit"], _LIMIT))
         for threads in settings["threads"]:
             for size in settings["batch_sizes"]:

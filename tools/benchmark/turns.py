@@ -17,6 +17,7 @@ import numpy as np
 from lenet_cpp._base.worker import call
 from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.inference.program import call_program
+from tools.benchmark.subject import reads_of
 from tools.benchmark.summary import Block, block_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def task_of(
     model = {k: getattr(contender, k) for k in ("engine", "accelerator", "precision")}
     model |= {"threads": threads, "cache": tempfile.mkdtemp(dir=subject.folder)}
     model |= {"network": subject.network, "classes": subject.expected.shape[1]}
-    model |= files.get(contender.reads, {})
+    model |= files.get(reads_of(contender, files), {})
     if contender.name == "lenet_infer_native":
         program = program.with_name(contender.name)
     runs = None if contender.factory else program.absolute()

@@ -4,6 +4,7 @@
     python -m tools.hostile growth --scale=8
     python -m tools.hostile networks --seed=15 --count=150
     python -m tools.hostile traffic --seed=15 --count=2000
+    python -m tools.hostile tokens --seed=15 --count=2000
     python -m tools.hostile replay FILE...
 
 Exit code: 0 nothing found, 1 finds, 2 wrong usage.
@@ -20,13 +21,14 @@ from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
-from tools.hostile.engines import TRAFFIC_TARGETS
+from tools.hostile.engines import PADDLE_TOKENS_TARGETS, TOKENS_TARGETS, TRAFFIC_TARGETS
 from tools.hostile.growth import run_growth
 from tools.hostile.hunt import entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
 
 COUNTING = Path(__file__).parents[2] / "build" / "asan-ubsan" / "lenet_measure_loading"
+PADDLE_EVERY = 9  # of the networks of tokens, one is exported by Paddle
 MUTANTS = """Damage a model in many ways, load and run each variant in a child process, and report
 what was refused, ran, or killed the child. SHA256SUMS is not looked at: who changes a model can
 change that too."""
@@ -48,7 +50,16 @@ operators and several outputs, for 1, 3 or 64 images. They run on one instructio
 other, or in bf16, unless --targets names some, such as onnx/native/avx512 onnx/native/bf16; name
 bf16 to replay a find of it. The outputs are compared with onnxruntime's without optimizations, in
 bf16 within 0.1. A find is treated as one of `networks`."""
-REPLAY = """Run the networks of files that `networks` or `traffic` saved, or of
+TOKENS = """Draw random networks of tokens, each from a seed and a number, and run them in the
+native engine: norms, products of matrices, softmaxes, transpositions, windows, heads, class tokens,
+broadcasts and reductions of ranks 2 to 6, between convolutions. Each is an .onnx of up to 40 layers
+and several outputs, for 1, 3 or 64 images, and is run with one thread and with several, and with
+the memory overwritten before each run or not. Every ninth is a program of Paddle's instead. A few
+of the networks mix images, which the native engine has to refuse, or to compute right for each
+batch. They run on one instruction set after the other, in bf16 or by the default engine, unless
+--targets names some. The outputs are compared with onnxruntime's without optimizations. Refusals of
+the native engine are counted by operator. A find is treated as one of `networks`."""
+REPLAY = """Run the networks of files that `networks`, `traffic` or `tokens` saved, or of
 tools/hostile/cases.json, with every engine."""
 
 
@@ -95,12 +106,14 @@ def parser():
         help="every Nth runs in the C++ program too (%(default)s)")  # fmt: skip
     traffic = command(run_traffic, TRAFFIC)
     traffic("--count", type=number, default=2000, help="how many (%(default)s)")
-    for add in (networks, traffic):
+    tokens = command(run_tokens, TOKENS)
+    tokens("--count", type=number, default=2000, help="how many (%(default)s)")
+    for add in (networks, traffic, tokens):
         add("--seed", default="15", help="a number, or `today` (%(default)s)")
         add("--first", type=int, default=0, help="the first number (%(default)s)")
     replay = command(run_replay, REPLAY)
     replay("files", type=Path, nargs="+")
-    for add in (networks, traffic, replay):
+    for add in (networks, traffic, tokens, replay):
         add("--targets", nargs="*", default=[], help="not every one, but such as json/native")
         add("--jobs", type=int, default=2, help="processes (%(default)s)")
         add("--save-dir", type=Path, default=Path("build/networks"), help="(%(default)s)")
@@ -151,6 +164,16 @@ def run_traffic(options):
     return run_drawn(options, entry_of)
 
 
+def run_tokens(options):
+    def entry_of(i):
+        paddle = i % PADDLE_EVERY == PADDLE_EVERY - 1
+        every = PADDLE_TOKENS_TARGETS if paddle else TOKENS_TARGETS
+        drawn = every if paddle else [every[i % len(every)]]
+        return {"targets": options.targets or drawn, "kind": "paddle_" * paddle + "tokens"}
+
+    return run_drawn(options, entry_of)
+
+
 def run_drawn(options, entry_of):
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
     seed = int(today if options.seed == "today" else options.seed)
@@ -178,6 +201,9 @@ def examine(entries, options):
         counts = Counter(outcome for of, outcome in report.outcomes if of == target)
         said = (f"{count} {outcome}" for outcome, count in sorted(counts.items()))
         print(f"  {target}: {', '.join(said)}")
+    if report.refusals:
+        counts = Counter(report.refusals).most_common()
+        print("  refused for:", ", ".join(f"{name} {count}" for name, count in counts))
     print(f"{len(report.finds)} finds")
     groups = {}  # each of one network and outcome, and may have a cause of its own
     for find in report.finds:

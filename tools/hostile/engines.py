@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 import lenet_cpp
 from lenet_cpp import agreement
 from lenet_cpp.inference.program import call_program
-from tools.hostile import traffic
+from tools.hostile import paddle_tokens, tokens, traffic
 from tools.hostile.draw import WITH_PARAMETERS, Draw, draw_paddle
 from tools.hostile.networks import InvalidNetworkError, Network
 
@@ -20,6 +21,9 @@ PROGRAM = Path(__file__).parents[2] / "build" / "lenet_infer_test"
 CONDITION = 0.3
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
 TRAFFIC_TARGETS = [f"onnx/native/{name}" for name in (*INSTRUCTION_SETS, "bf16")]
+TOKENS_TARGETS = [*TRAFFIC_TARGETS, "onnx/native", "onnx/auto"]
+PADDLE_TOKENS_TARGETS = ["json/native", "pdmodel/native"]
+DRAWERS = {"traffic": traffic.draw, "tokens": tokens.draw, "paddle_tokens": paddle_tokens.draw}
 _REFUSED = set()
 
 
@@ -70,17 +74,21 @@ def drawn(seed, number, kind):
     kind = kind or ("onnx" if number % 3 == 2 else "paddle")
     error = "nothing was drawn"
     for _ in range(10):
-        if kind == "traffic":
-            network = traffic.draw(d).pruned()
-        else:
-            draw = draw_paddle if kind == "paddle" else framework(kind).draw_onnx
-            network = draw(d, framework(kind).shapes).pruned()
         try:
-            if kind != "paddle" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
+            network = draw_of(d, kind).pruned()
+            if network.kind != "paddle" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
                 return network, answers(network)
-        except InvalidNetworkError as invalid:
+        except InvalidNetworkError as invalid:  # noqa: PERF203 - a few times
             error = str(invalid)
     raise InvalidNetworkError(error)
+
+
+def draw_of(d, kind):
+    """Draw a network of a kind."""
+    if kind in DRAWERS:
+        return DRAWERS[kind](d)
+    draw = draw_paddle if kind == "paddle" else framework(kind).draw_onnx
+    return draw(d, framework(kind).shapes)
 
 
 def answers(network):
@@ -119,64 +127,140 @@ def run(network, folder, name, model):
     options["engine"] = engine
     os.environ.pop("LENET_NATIVE_ISA", None)
     os.environ["LENET_NATIVE_BF16"] = "on"  # also where float32 is faster
+    os.environ["LENET_NATIVE_FORGET"] = str(int(network.options.get("forget", True)))
     if how == "bf16":
         options["precision"] = how
     elif engine == "native" and how:
         os.environ["LENET_NATIVE_ISA"] = how
     elif how:
         options["accelerator"] = how
-    images = np.load(folder / "images.npy")
-    with np.load(folder / "expected.npz") as file:
-        expected = [*file.values()]
     try:
         if "program" in rest:
-            output = folder / "output.npy"
-            output.unlink(missing_ok=True)
-            options |= {"input": folder / "images.npy", "output": output}
-            call_program(PROGRAM, *(f"--{option}={value}" for option, value in options.items()))
-            return compare(network, folder, expected, [np.load(output)])
-        few, every, cut, spec = run_predictor(network, images, options)
+            return run_program(network, folder, options)
+        answers = run_predictor(network, np.load(folder / "images.npy"), options)
     except lenet_cpp.Error as error:
         return type(error).__name__, str(error)
+    wrong = well_formed(network, answers, form)
+    if wrong or engine != "native":
+        return wrong or compare_all(network, folder, answers, model)
+    return same_everywhere(network, answers) or compare_all(network, folder, answers, model)
+
+
+def run_program(network, folder, options):
+    output = folder / "output.npy"
+    output.unlink(missing_ok=True)
+    given = {**options, "input": folder / "images.npy", "output": output}
+    call_program(PROGRAM, *(f"--{option}={value}" for option, value in given.items()))
+    return compare(network, folder, read_expected(folder), [np.load(output)])
+
+
+def read_expected(folder):
+    with np.load(folder / "expected.npz") as file:
+        return [*file.values()]
+
+
+def well_formed(network, answers, form):
+    """Return what is wrong with the number and the shapes of outputs, if anything."""
+    every, spec = answers.every, answers.spec
     if network.kind == "onnx" and len(every) != len(network.outputs):
         return "shape", f"{len(every)} outputs instead of {len(network.outputs)}"
-    for count, found in few.items():
-        if engine == "native" and found.tobytes() != every[0][:count].tobytes():
-            return "bits", f"{count} images have other bits than among {len(images)}"
     shape = every[0].shape
     if form == "onnx" and not spec:
         spec = (-1,) * len(shape)  # where it cannot infer a shape, it tells none
     inferred = [size if size == -1 else told for size, told in zip(spec, shape, strict=False)]
     if len(spec) != len(shape) or list(spec[1:]) != inferred[1:]:
         return "shape", f"output_spec has {spec}, the output {shape}"
-    tolerance = agreement.TOLERANCES["bf16" if how == "bf16" else "fp32"]
-    found = every, *([first] for first in few.values())
-    compared = [compare(network, folder, expected, outputs, tolerance) for outputs in found]
-    last = len(every) - 1
-    compared += [compare(network, folder, expected, [one], tolerance, last) for one in cut]
-    return next((each for each in compared if each[0] != "equal"), compared[0])
+    return None
+
+
+def same_everywhere(network, answers):
+    """Return where an image has other bits in another batch, or with more threads, if anywhere."""
+    if not all(map(same_bits, answers.threads, answers.every)):
+        return "bits", f"{network.options['threads']} threads give other bits than one"
+    for (first, last), found in answers.few.items():
+        whole = [each[first:last] for each in answers.every]
+        if "mixes" not in network.options and not all(map(same_bits, found, whole)):
+            return "bits", f"images {first} to {last} have other bits than among all"
+    return None
+
+
+def compare_all(network, folder, answers, model):
+    """Compare all outputs with those that are expected."""
+    expected = read_expected(folder)
+    tolerance = agreement.TOLERANCES[answers.precision]
+    compared = [compare(network, folder, expected, answers.every, tolerance)]
+    images = np.load(folder / "images.npy")
+    for (first, last), outputs in answers.few.items():
+        if "mixes" in network.options:  # what is right depends on the batch
+            some = images[first:last]
+            truth = framework(network.kind).answers(network, some, some)[0]
+            compared.append(compare(network, folder, truth, outputs, tolerance))
+        elif first == 0:
+            compared.append(compare(network, folder, expected, outputs, tolerance))
+    last = len(answers.every) - 1
+    compared += [compare(network, folder, expected, [one], tolerance, last) for one in answers.cut]
+    found = next((each for each in compared if each[0] != "equal"), compared[0])
+    if found[0] == "wrong" and answers.engine == "onnxruntime":
+        own = framework("onnx").run_onnx(model.read_bytes(), images, optimize=True)
+        if all(map(same_bits, answers.every, own)):
+            return "own", found[1]
+    return found
+
+
+def same_bits(one, other):
+    return one.tobytes() == other.tobytes()
+
+
+@dataclass
+class Answers:
+    """What a predictor gives of a network.
+
+    Attributes:
+        few: The outputs of the first image, of the first three, and in the native engine of the
+            last alone, by the first of the images and the one behind the last.
+        every: The outputs of all images: the first output, or all of a network with several.
+        spec: The shape that the first is declared to have.
+        engine: The one that ran.
+        precision: That of the predictor.
+        cut: Of the native engine, the last output again, from predictors that compute nothing else,
+            and every value besides.
+        threads: Of the native engine, the outputs with several threads, where the network says how
+            many.
+    """
+
+    few: dict[tuple[int, int], list[np.ndarray]]
+    every: list[np.ndarray]
+    spec: tuple[int, ...]
+    engine: str
+    precision: str
+    cut: list[np.ndarray] = field(default_factory=list)
+    threads: list[np.ndarray] = field(default_factory=list)
 
 
 def run_predictor(network, images, options):
-    """Return the first output of a few images, all outputs, the last of the native engine again.
-
-    The latter is that of predictors which compute nothing else, and every value besides. The shape
-    that the first is declared to have comes last.
-    """
+    """Return what a predictor of these options gives, and the native engine in other ways."""
+    several = network.kind == "onnx" and len(network.outputs) > 1
+    native, count = options["engine"] == "native", len(images)
+    parts = {(0, 1), (0, min(3, count)), *([(count - 1, count)] if native else [])}
     with lenet_cpp.Predictor(**options) as predictor:
-        few = {count: predictor.run(images[:count]) for count in (1, 3)}
-        if network.kind == "onnx" and len(network.outputs) > 1:
-            every = [*predictor.run_outputs(images).values()]
-        else:
-            every = [predictor.run(images)]
-        spec = predictor.output_spec
-    cut = []
-    if options["engine"] == "native":
-        last = f"v{network.outputs[-1]}" if network.kind == "onnx" else spec.name
-        for name in (last, "*"):
-            with lenet_cpp.Predictor(**options, output_name=name) as predictor:
-                cut += predictor.run_outputs(images, last).values()
-    return few, every, cut, spec.shape
+
+        def run(some):
+            return [*predictor.run_outputs(some).values()] if several else [predictor.run(some)]
+
+        few = {part: run(images[slice(*part)]) for part in sorted(parts)}
+        engine, precision = predictor.options["engine"], options.get("precision", "fp32")
+        answers = Answers(few, run(images), predictor.output_spec.shape, engine, precision)
+        name = predictor.output_spec.name
+    if not native:
+        return answers
+    last = f"v{network.outputs[-1]}" if network.kind == "onnx" else name
+    for name in (last, "*"):
+        with lenet_cpp.Predictor(**options, output_name=name) as predictor:
+            answers.cut += predictor.run_outputs(images, last).values()
+    if threads := network.options.get("threads"):
+        with lenet_cpp.Predictor(**options, threads=threads) as predictor:
+            answers.threads += predictor.run_outputs(images).values()
+    return answers
 
 
 def compare(network, folder, expected, outputs, tolerance=agreement.TOLERANCE, first=0):

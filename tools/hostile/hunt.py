@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tools.hostile.children import INTERRUPTED, do_steps
 from tools.hostile.networks import Network, dump, smaller, weight
+from tools.zoo.verdict import operator
 
 BATCH = 15  # candidates that are tried at once in place of a network
 ROUNDS = 40
@@ -40,6 +41,7 @@ class Report(NamedTuple):
     outcomes: list[tuple[str, str]]  # the target and the outcome of each run
     invalid: list[str]
     finds: list[Find]
+    refusals: list[str]  # the operators of networks that were refused
 
 
 def accepted(network, target, outcome, detail):
@@ -63,7 +65,7 @@ def examine(entries, done=lambda: None, keep=None):
     every one, and ``program``, whether the C++ program too runs it. The exported models are left
     in ``keep``, in folders by number.
     """
-    report = Report([], [], [])
+    report = Report([], [], [], [])
     steps = []
 
     def exported(number, said):
@@ -79,7 +81,9 @@ def examine(entries, done=lambda: None, keep=None):
         number, target = steps[step]
         if said:
             report.outcomes.append((target, said["outcome"]))
-            if said["outcome"] != "equal":
+            if said["outcome"] == "Unsupported":
+                report.refusals.append(operator(said["detail"]) or "other reasons")
+            if said["outcome"] not in {"equal", "own"}:
                 path = folder / str(number) / "network.json"
                 network = Network.from_json(json.loads(path.read_text("utf-8")))
                 if not accepted(network, target, **said):
@@ -107,7 +111,7 @@ def hunt(entries, jobs, done):
             INTERRUPTED.set()  # else the threads would go on to the end of their chunks
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    parts = zip(Report([], [], []), *reports, strict=True)
+    parts = zip(Report([], [], [], []), *reports, strict=True)
     return Report(*(list(chain(*lists)) for lists in parts))
 
 

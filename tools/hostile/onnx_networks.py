@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from tools.hostile import traffic
+from tools.hostile import tokens
 from tools.hostile.draw import all_of, groups_of, maybe, one_of, plain
 from tools.hostile.networks import InvalidNetworkError
 
@@ -291,7 +291,7 @@ class Writer:
         return "Tile", [*x, self.integers(*repeats)], {}
 
     def gather(self, x, s, axis, places):
-        return "Gather", [*x, self.integers(*places)], {"axis": axis}
+        return "Gather", [*x, self.constant(np.array(places, np.int64))], {"axis": axis}
 
     def pow(self, x, s, power):
         return "Pow", [*x, self.constant(np.float32(power))], {}
@@ -301,18 +301,34 @@ class Writer:
             raise InvalidNetworkError("an axis outside the tensor, which onnxruntime takes")
         return "Squeeze", x, {"axes": axes}
 
-    def reshape(self, x, s, shape):
-        return "Reshape", [*x, self.integers(*shape)], {}
+    def reshape(self, x, s, shape, computed=None):
+        if computed is None:
+            return "Reshape", [*x, self.integers(*shape)], {}
+        axis, factor, divisor = computed
+        images = self.size(x, axis)
+        for op, number in (("Mul", factor), ("Div", divisor)):
+            if number != 1:
+                images = self.node(op, [images, self.integers(number)])
+        first = shape.index(-1)
+        around = (shape[:first], shape[first + 1 :])
+        parts = [self.integers(*sizes) for sizes in around if sizes]
+        parts.insert(min(first, 1), images)
+        return "Reshape", [*x, self.node("Concat", parts, axis=0)], {}
+
+    def size(self, x, axis):
+        """Return the size of an axis, in a vector of one."""
+        shape = self.node("Shape", x)
+        one = self.node("Gather", [shape, self.constant(np.int64(axis))], axis=0)
+        return self.node("Unsqueeze", [one], f"n{len(self.nodes)}u", axes=[0])
 
     def cast(self, x, s):
         return "Cast", x, {"to": self.kind}
 
     def view(self, x, s, gather=False, cast=False):
         """x.view(x.size(0), -1), as exporters write it."""
-        shape = self.node("Shape", x)
+        shape = "" if gather else self.node("Shape", x)
         if gather:
-            one = self.node("Gather", [shape, self.constant(np.int64(0))], axis=0)
-            images = self.node("Unsqueeze", [one], f"n{len(self.nodes)}u", axes=[0])
+            images = self.size(x, 0)
         elif self.opset < 10:
             images = self.node("Slice", [shape], starts=[0], ends=[1], axes=[0])
         else:
@@ -328,6 +344,71 @@ class Writer:
             return "MatMul", inputs, {}
         product = self.node("MatMul", inputs)
         return "Add", [product, self.parameter(1, [size or out for size in bias])], {}
+
+    def linear(self, x, s, out, bias, bias_first=False, batched=False):
+        """As frameworks write layers of tokens; ``batched`` has a matrix for each of some axes."""
+        before = s[1:-2] if batched else []
+        weight = self.parameter(0, [*before, s[-1], out], 1 / math.sqrt(s[-1]))
+        if bias is None:
+            return "MatMul", [*x, weight], {}
+        product = self.node("MatMul", [*x, weight])
+        both = [product, self.parameter(1, [size or out for size in bias])]
+        return "Add", both[::-1] if bias_first else both, {}
+
+    def left_matmul(self, x, s, out):
+        return "MatMul", [self.parameter(0, [out, s[-2]], 1 / math.sqrt(s[-2])), *x], {}
+
+    def scaled(self, x, s, scale):
+        return "Mul", [*x, self.constant(np.float32(scale))], {}
+
+    def product(self, x, s, scale=None):
+        if scale is None:
+            return "MatMul", x, {}
+        return self.scaled([self.node("MatMul", x)], s, scale)
+
+    def layernormalization(self, x, s, axis, bias=True, **more):
+        shape = s[axis:]
+        parts = [self.parameter(i, shape) for i in range(2 if bias else 1)]
+        return "LayerNormalization", [*x, *parts], {"axis": axis, **more}
+
+    def written_norm(self, x, s, axes, squares="Pow", bias=True, epsilon=1e-5):
+        """A normalization in single operators, of which the last one adds the bias."""
+        mean = self.node("ReduceMean", x, axes=axes, keepdims=1)
+        centred = self.node("Sub", [*x, mean])
+        other = centred if squares == "Mul" else self.constant(np.float32(2))
+        variance = self.node("ReduceMean", [self.node(squares, [centred, other])], axes=axes)
+        variance = self.node("Add", [variance, self.constant(np.float32(epsilon))])
+        normal = self.node("Div", [centred, self.node("Sqrt", [variance])])
+        shape = [s[i] if i in axes else 1 for i in range(min(axes), len(s))]
+        if not bias:
+            return "Mul", [normal, self.parameter(0, shape)], {}
+        return "Add", [self.node("Mul", [normal, self.parameter(0, shape)]),
+                       self.parameter(1, shape)], {}  # fmt: skip
+
+    def written_gelu(self, x, s):
+        scaled = self.node("Div", [*x, self.constant(np.float32(math.sqrt(2)))])
+        more = self.node("Add", [self.node("Erf", [scaled]), self.constant(np.float32(1))])
+        return "Mul", [self.node("Mul", [*x, more]), self.constant(np.float32(0.5))], {}
+
+    def written_silu(self, x, s):
+        return "Mul", [*x, self.node("Sigmoid", x)], {}
+
+    def square(self, x, s):
+        return "Mul", [*x, *x], {}
+
+    def class_token(self, x, s, count, behind, written):
+        """Expand a constant to the number of images, and put it beside the tokens."""
+        token = self.parameter(0, [1, count, s[2]])
+        if written == "where":  # as PyTorch writes expand
+            sizes = self.node("Concat", [self.size(x, 0), self.integers(-1, -1)], axis=0)
+            ones = self.node("ConstantOfShape", [self.integers(3)], value=_one())
+            minus = self.node("Mul", [ones, self.integers(-1)])
+            same = self.node("Equal", [sizes, minus])
+            sizes = self.node("Where", [same, ones, sizes])
+        else:
+            sizes = self.node("Concat", [self.size(x, 0), self.integers(count, s[2])], axis=0)
+        both = [self.node("Expand", [token, sizes]), *x]
+        return "Concat", both[::-1] if behind else both, {"axis": 1}
 
     def gemm(self, x, s, out, bias=None, **more):
         inputs = s[0 if more.get("transA") else -1]
@@ -352,11 +433,15 @@ class Writer:
         return helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
 
 
+def _one():
+    return helper.make_tensor("one", TensorProto.INT64, [1], [1])
+
+
 def shapes(network):
     """Return the shapes of all values, for two images or the fixed number, by onnxruntime."""
     batch = network.options.get("batch", "N")
     if "images" in network.options:
-        return traffic.shapes(network)
+        return tokens.shapes(network)
     images = np.zeros((2 if batch == "N" else batch, *network.shape), np.float32)
     known = [images.shape]
     for count in range(1, len(network.layers) + 1):
@@ -372,10 +457,11 @@ def shapes(network):
     return known
 
 
-def run_onnx(model, images):
-    """Return the outputs of onnxruntime, without optimizations."""
+def run_onnx(model, images, *, optimize=False):
+    """Return the outputs of onnxruntime, without optimizations unless they are asked for."""
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Its errors derive from Exception and from nothing else that they share.

@@ -194,6 +194,12 @@ class Run:
         gain = self.parameter(0, shape) if scale else None
         return F.layer_norm(x, shape, gain, self.parameter(1, shape) if bias else None)
 
+    def class_token(self, x, count, behind):
+        """Expand a parameter to the number of images, and put it beside the tokens."""
+        token = self.parameter(0, [1, count, x.shape[2]])
+        both = [paddle.expand(token, [paddle.shape(x)[0], count, x.shape[2]]), x]
+        return paddle.concat(both[::-1] if behind else both, 1)
+
     def group_norm(self, x, groups, affine=True, **more):
         parts = [self.parameter(i, [channels(x, more)]) if affine else None for i in range(2)]
         return F.group_norm(x, groups, 1e-5, *parts, **more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Outputs = list[NDArray[Any]]
+
+RECIPE = 1
+"""Changes whenever the files or answers change that are made here of the same network."""
+DYNAMO_OPSET = 20
 
 
 def disturb(values: NDArray[Any], random: np.random.RandomState) -> NDArray[Any]:
@@ -69,6 +74,12 @@ class Paddle:
         """Seed what draws the parameters of a network."""
         importlib.import_module("paddle").seed(number)
 
+    @staticmethod
+    def count_parameters(build: Callable[[], Any]) -> int:
+        """Return the number of parameters of what ``build`` returns, without making them."""
+        with importlib.import_module("paddle").LazyGuard():
+            return sum(int(np.prod(each.shape)) for each in build().parameters())
+
     def __init__(self, network: Any, images: NDArray[Any], random: np.random.RandomState) -> None:
         """Give it random numbers, all of ``random``, with which values do not vanish or explode."""
         self._paddle = importlib.import_module("paddle")
@@ -110,24 +121,32 @@ class Paddle:
         self._network.to(dtype="float64")
         return self.run(images.astype("float64"))
 
-    def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:
+    @staticmethod
+    def run_file(path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:
         """Return the answers of Paddle's own Python, a list of outputs for each batch."""
         ours = importlib.import_module("lenet_cpp.paddle_engines.running")
-        config = ours.inference_config(
-            path, path.with_suffix(".pdiparams"), accelerator=accelerator, cache=str(path.parent)
-        )
-        return ours.run_config(config, batches).outputs
+        with tempfile.TemporaryDirectory() as cache:
+            config = ours.inference_config(
+                path, path.with_suffix(".pdiparams"), accelerator=accelerator, cache=cache
+            )
+            return ours.run_config(config, batches).outputs
 
 
 class Torch:
     """A network of PyTorch."""
 
-    formats = ("onnx",)
+    formats = ("onnx", "dynamo")
 
     @staticmethod
     def seed(number: int) -> None:
         """Seed what draws the parameters of a network."""
         importlib.import_module("torch").manual_seed(number)
+
+    @staticmethod
+    def count_parameters(build: Callable[[], Any]) -> int:
+        """Return the number of parameters of what ``build`` returns, without making them."""
+        with importlib.import_module("torch").device("meta"):
+            return sum(each.numel() for each in build().parameters())
 
     def __init__(self, network: Any, images: NDArray[Any], random: np.random.RandomState) -> None:
         """Give it random numbers, as :class:`Paddle` does."""
@@ -152,12 +171,19 @@ class Torch:
         return [output.numpy() for output in outputs]
 
     def export(self, folder: Path, suffix: str, images: NDArray[Any]) -> Path:
-        """Write a file with an open batch; return its path."""
-        path = folder / f"model.{suffix}"
+        """Write a file with an open batch, by the older or the newer exporter; return its path."""
+        path = folder / "model.onnx"
         tensor = self._torch.from_numpy(images[:2])
         with self._torch.no_grad():
             count = len(flatten(self._network(tensor)))
         names = [f"y{number}" for number in range(count)]
+        if suffix == "dynamo":
+            self._torch.onnx.export(
+                self._network, (tensor,), str(path), opset_version=DYNAMO_OPSET, dynamo=True,
+                input_names=["x"], output_names=names, external_data=False, verbose=False,
+                dynamic_shapes=({0: self._torch.export.Dim.DYNAMIC},),
+            )  # fmt: skip
+            return path
         self._torch.onnx.export(
             self._network, (tensor,), str(path), opset_version=17, dynamo=False,
             input_names=["x"], output_names=names,
@@ -171,7 +197,8 @@ class Torch:
         self._network.double()
         return self.run(images.astype("float64"))
 
-    def run_file(self, path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:  # noqa: ARG002 - called as Paddle.run_file is, which has accelerators
+    @staticmethod
+    def run_file(path: Path, batches: Iterable[NDArray[Any]], accelerator: str) -> Any:  # noqa: ARG004 - called as Paddle.run_file is, which has accelerators
         """Return the answers of onnxruntime's own Python, a list of outputs for each batch."""
         runtime = importlib.import_module("onnxruntime")
         options = runtime.SessionOptions()

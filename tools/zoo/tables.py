@@ -18,6 +18,11 @@ _WORDS = {"Unsupported": "refused", "own": "its library's own"}
 _SHOWN = ("lenet-cpp", "paddlepaddle", "onnxruntime", "paddleclas", "torch", "torchvision", "timm")
 
 
+def _label(suffix: str) -> str:
+    """Return a format as the tables write it; ``dynamo`` is PyTorch's newer exporter."""
+    return "`.onnx` by dynamo" if suffix == "dynamo" else f"`.{suffix}`"
+
+
 def _engines(row: Row) -> list[str]:
     return [engine for engine in _NAMES if engine in row]
 
@@ -29,17 +34,21 @@ def _formats(result: Row) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
+def _counts(rows: list[Row], engine: str) -> str:
+    """Return how many answers of an engine are right, and what the others are."""
+    counts = Counter(_WORDS.get(o := row[engine]["outcome"], o) for row in rows if engine in row)
+    right = counts.pop("right", 0)
+    return ", ".join([str(right), *(f"{n} {kind}" for kind, n in counts.items())])
+
+
 def totals(result: Row) -> str:
     """Return what each engine does with the files of each source and format."""
     rows = []
     for (source, suffix), networks in _formats(result).items():
         written = [row for row in networks if _engines(row)]
-        cells = []
-        for engine in ("native", "paddle" if suffix != "onnx" else "onnxruntime", "auto"):
-            counts = Counter(_WORDS.get(o := row[engine]["outcome"], o) for row in written)
-            right = counts.pop("right", 0)
-            cells.append(", ".join([str(right), *(f"{n} {kind}" for kind, n in counts.items())]))
-        rows.append([source, f"`.{suffix}`", f"{len(written)} of {len(networks)}", *cells])
+        library = "onnxruntime" if suffix in {"onnx", "dynamo"} else "paddle"
+        cells = [_counts(written, engine) for engine in ("native", library, "auto")]
+        rows.append([source, _label(suffix), f"{len(written)} of {len(networks)}", *cells])
     header = ["networks of", "format", "exported", "native", "Paddle or onnxruntime", "default"]
     return markdown_table(header, rows)
 
@@ -73,18 +82,18 @@ def networks(result: Row, source: str) -> str:
     engines: list[str] = []
     for row in result["networks"]:
         if row["source"] == source and _engines(row):
-            engines = _engines(row)
-            cells = {engine: cell(engine, row[engine]) for engine in engines}
+            engines = [*dict.fromkeys([*engines, *_engines(row)])]
+            cells = {engine: cell(engine, row[engine]) for engine in _engines(row)}
             found.setdefault((row["family"], row["network"]), {})[row["format"]] = cells
     rows = []
     for (family, name), by_format in found.items():
         texts = []
         for engine in engines:
-            given = {suffix: cells[engine] for suffix, cells in by_format.items()}
+            given = {suffix: cells.get(engine, "-") for suffix, cells in by_format.items()}
             same = len(set(given.values())) == 1
-            both = ", ".join(f"`.{suffix}` {text}" for suffix, text in given.items())
+            both = ", ".join(f"{_label(suffix)} {text}" for suffix, text in given.items())
             texts.append(next(iter(given.values())) if same else both)
-        rows.append([family, name, ", ".join(f"`.{each}`" for each in by_format), *texts])
+        rows.append([family, name, ", ".join(map(_label, by_format)), *texts])
     header = ["family", "network", "format", *(_NAMES[engine] for engine in engines)]
     return markdown_table(header, rows)
 
@@ -95,8 +104,7 @@ def operators(result: Row) -> str:
     for row in result["networks"]:
         found = row.get("native", {})
         if found.get("outcome") == "Unsupported":
-            suffix = f"`.{row['format']}`"
-            counts.setdefault(suffix, Counter())[found.get("operator", "")] += 1
+            counts.setdefault(_label(row["format"]), Counter())[found.get("operator", "")] += 1
     rows = []
     for suffix, of in counts.items():
         ordered = sorted(of.items(), key=lambda each: (-each[1], each[0]))
@@ -109,11 +117,45 @@ def not_exported(result: Row) -> str:
     """Return the networks that their framework does not build or write."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in result["networks"]:
-        if not _engines(row):
+        if not _engines(row) and "too_large" not in row:
             found.setdefault((row["source"], row["format"]), []).append(row["network"])
     return "; ".join(
-        f"{source} `.{suffix}`: {', '.join(names)}" for (source, suffix), names in found.items()
+        f"{source} {_label(suffix)}: {', '.join(names)}"
+        for (source, suffix), names in found.items()
     )
+
+
+def drawn(result: Row) -> str:
+    """Return of each source and format what part of the networks drawn the native engine runs."""
+    rows = []
+    for (source, suffix), networks in _formats(result).items():
+        fitting = [row for row in networks if "too_large" not in row]
+        written = [row for row in fitting if _engines(row)]
+        right = sum(row["native"]["outcome"] == "right" for row in written if "native" in row)
+        share = f"{100 * right / len(written):.0f} %" if written else "-"
+        exported = f"{len(written)} of {len(fitting)}"
+        cells = [share, *(_counts(written, engine) for engine in ("native", "auto"))]
+        rows.append([source, _label(suffix), exported, *cells])
+    header = ["networks of", "format", "exported", "native share", "native", "default"]
+    return markdown_table(header, rows)
+
+
+def faults(result: Row) -> str:
+    """Return the networks and engines that are faults of this project."""
+    found = [
+        f"{row['source']} {row['network']} {_label(row['format'])}: {_NAMES[engine]}"
+        for row in result["networks"]
+        for engine in _engines(row)
+        if row[engine]["outcome"] not in {"right", "own", "Unsupported", "not_run"}
+    ]
+    return "; ".join(found) or "none"
+
+
+def draw(result: Row) -> str:
+    """Return how the networks were drawn."""
+    of = result["draw"]
+    million = of["max_parameters"] / 1e6
+    return f"seed {of['seed']}, at most {million:,.0f} million parameters"
 
 
 def checked(result: Row) -> str:
@@ -128,4 +170,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "zoo-networks": networks,
     "zoo-operators": operators,
     "zoo-not-exported": not_exported,
+    "zoo-draw": draw,
+    "zoo-drawn": drawn,
+    "zoo-faults": faults,
 }

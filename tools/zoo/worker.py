@@ -1,9 +1,9 @@
-"""Judge one network, in a process of its own: it may crash, and so may what judges it."""
+"""Make the files of one network and run them, each in a process of its own: it may crash."""
 
 from __future__ import annotations
 
 import sys
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +21,30 @@ from tools.zoo.verdict import operator, same_bits, worst
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from lenet_cpp._base.worker import Report
 
     Row = dict[str, Any]
+    Outputs = list[NDArray[Any]]
 
 ENGINES = {
     "json": ("native", "paddle", "auto"),
     "pdmodel": ("native", "paddle", "auto"),
     "onnx": ("native", "onnxruntime", "auto"),
+    "dynamo": ("native", "onnxruntime", "auto"),
 }
+"""Formats, of which ``dynamo`` is an .onnx by PyTorch's newer exporter, and who reads each."""
 BATCHES = (1, 3)
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 VARIABLES = {
     "pdmodel": PROGRAM_DESC | _ONE_THREAD,
     "json": {"FLAGS_enable_pir_api": "1"} | _ONE_THREAD,
     "onnx": _ONE_THREAD,
+    "dynamo": _ONE_THREAD,
 }
-"""Those of the process that writes a format."""
+"""Those of the process that writes or runs a format."""
+_IMAGES, _EXPECTED, _EXACT = "images.npy", "expected.npz", "float64.npz"
 _LENGTH = 300  # of a message
 
 
@@ -47,76 +54,123 @@ def families(source: str, packages: str, report: Report) -> dict[str, list[str]]
     return SOURCES[source].families()
 
 
-def judge(
-    source: str, name: str, suffix: str, packages: str, folder: str, ended: dict[str, str],
-    report: Report,
+def count_parameters(source: str, name: str, packages: str, report: Report) -> int:  # noqa: ARG001 - as above
+    """Return the number of parameters of a network, in less time and memory than to build it.
+
+    It takes a process of its own: some names of parameters may be used once only in Paddle.
+    """
+    sys.path.append(packages)
+    of = SOURCES[source]
+    count: int = FRAMEWORKS[of.framework].count_parameters(lambda: of.build(name)[0])
+    return count
+
+
+def _step(what: str, work: Callable[[], Any], ended: Row, report: Report) -> tuple[Any, str]:
+    """Return what ``work`` returns; or None and why: it raised, or ended the process before."""
+    report(what, 0, 1)
+    if what in ended:
+        return None, ended[what]
+    try:
+        return work(), ""
+    except Exception as error:  # noqa: BLE001 - whatever others' code raises is its result
+        return None, last_line(error)
+
+
+def make(
+    source: str, name: str, suffix: str, packages: str, folder: str, most: float | None,
+    ended: dict[str, str], report: Report,
 ) -> Row:  # fmt: skip
-    """Export a network and run every engine.
+    """Build a network, write it into a folder with images and answers.
 
     Args:
         source: Of ``SOURCES``.
         name: The network.
         suffix: The format to export, of ``ENGINES``. Of Paddle's formats this process has to be
-            started for the one, as ``variables`` says.
+            started for the one, as ``VARIABLES`` says.
         packages: A folder with packages that the interpreter does not have.
-        folder: Where it is exported; the caller removes that.
+        folder: Where the file is written, and beside it the images and the answers in float32 and,
+            where the framework can compute them, in float64.
+        most: The most parameters that it may have; one with more is not written.
         ended: What ended the process at which step, as ``report`` names the steps, in earlier
             calls: these steps are left out.
         report: Receives the steps.
 
     Returns:
-        ``shape`` of an image and ``spread``, the largest difference between images as a share of
-        the tolerance; and what each engine does, or ``not_built`` or ``not_written`` and why.
+        ``file``, its name; ``shape`` of an image; ``parameters``; and ``spread``, the largest
+        difference between images as a share of the tolerance; or ``too_large`` with the number of
+        parameters, or ``not_built`` or ``not_written`` and why.
     """
     sys.path.append(packages)
-    of = SOURCES[source]
+    of, target = SOURCES[source], Path(folder)
+    framework = FRAMEWORKS[of.framework]
     seed = seed_of(name)
 
     def step(what: str, work: Callable[[], Any]) -> tuple[Any, str]:
-        report(what, 0, 1)
-        if what in ended:
-            return None, ended[what]
-        try:
-            return work(), ""
-        except Exception as error:  # noqa: BLE001 - whatever others' code raises is its result
-            return None, last_line(error)
+        return _step(what, work, ended, report)
 
     def build() -> Any:
-        FRAMEWORKS[of.framework].seed(seed)
+        framework.seed(seed)
         network, shape = of.build(name)
         images = draw_images(name, shape, "float").astype("float32")
-        made = FRAMEWORKS[of.framework](network, images, np.random.RandomState(seed))
-        return made, images
+        parameters = sum(int(np.prod(each.shape)) for each in network.parameters())
+        return framework(network, images, np.random.RandomState(seed)), images, parameters
 
     built, said = step("build", build)
     if built is None:
         return {"not_built": said}
-    made, images = built
+    made, images, parameters = built
+    if most is not None and parameters > most:
+        return {"too_large": parameters}
     expected, said = step("answer", lambda: made.run(images))
     if expected is None:
         return {"not_built": said}
     spread = max(
         float(np.ptp(each, axis=0).max() / max(1, np.abs(each).max())) for each in expected
     )
-    row: Row = {"shape": images.shape[1:], "spread": spread}
-    path, said = step("export", lambda: made.export(Path(folder), suffix, images))
+    row: Row = {"shape": images.shape[1:], "spread": spread, "parameters": parameters}
+    np.save(target / _IMAGES, images)
+    np.savez(target / _EXPECTED, *expected)
+    path, said = step("export", lambda: made.export(target, suffix, images))
     if path is None:
         return row | {"not_written": said}
+    exact, _ = step("float64", lambda: made.run_exactly(images))
+    if exact is not None:
+        np.savez(target / _EXACT, *exact)
+    return row | {"file": path.name}
 
-    @cache
-    def exact() -> Any:
-        return step("float64", lambda: made.run_exactly(images))[0]
 
-    for engine in ENGINES[suffix]:
-        run = partial(_run, made, path, engine, images, expected, exact)
-        found, said = step(engine, run)
+def run(
+    framework: str, path: str, engines: list[str], ended: dict[str, str], report: Report
+) -> Row:
+    """Run a file that :func:`make` wrote with some engines.
+
+    Args:
+        framework: The one that wrote it, of ``FRAMEWORKS``.
+        path: The file.
+        engines: Those that are judged.
+        ended: As of :func:`make`.
+        report: Receives the steps.
+
+    Returns:
+        What each engine does.
+    """
+    file = Path(path)
+    images = np.load(file.with_name(_IMAGES))
+    expected = _read(file.with_name(_EXPECTED))
+    row: Row = {}
+    for engine in engines:
+        work = partial(_run, FRAMEWORKS[framework], file, engine, images, expected)
+        found, said = _step(engine, work, ended, report)
         row[engine] = found or {"outcome": "crashed", "said": said}
     return row
 
 
-def _run(
-    made: Any, path: Path, engine: Any, images: Any, expected: Any, exact: Callable[[], Any]
-) -> Row:
+def _read(path: Path) -> Outputs:
+    with np.load(path) as file:
+        return [*file.values()]
+
+
+def _run(framework: Any, path: Path, engine: Any, images: Any, expected: Any) -> Row:
     """Return what an engine does with a file, with the numbers of images ``BATCHES``."""
     batches = [images[:count] for count in BATCHES]
     try:
@@ -127,7 +181,7 @@ def _run(
         said = str(error).replace(f"{path}", path.name)
         if engine not in {"native", "auto"}:  # is it the file?
             try:
-                made.run_file(path, batches, "plain")
+                framework.run_file(path, batches, "plain")
             except Exception as cause:  # noqa: BLE001 - whatever the library raises is its result
                 return {"outcome": "not_run", "said": last_line(cause)}
         named = {"operator": operator(said)} if operator(said) else {}
@@ -137,10 +191,11 @@ def _run(
         count = len(batch)
 
         def truth(count: int = count) -> Any:
-            return exact() and [each[:count] for each in exact()]
+            exact = path.with_name(_EXACT)
+            return [each[:count] for each in _read(exact)] if exact.is_file() else None
 
         def own(batch: Any = batch, answer: Any = answer, using: str = using) -> bool:
-            theirs = None if engine == "native" else made.run_file(path, [batch], using)[0]
+            theirs = None if engine == "native" else framework.run_file(path, [batch], using)[0]
             return theirs is not None and same_bits(theirs, answer)
 
         results.append(judge_answer([each[:count] for each in expected], answer, truth, own))
