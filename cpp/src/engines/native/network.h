@@ -231,7 +231,7 @@ struct Layer {
 
   PoolKind pool = PoolKind::Max;
   bool adaptive = false;     ///< the windows share the image out evenly
-  std::array<Taps, 2> taps;  ///< Resize: of its rows and columns; none: they stay
+  std::vector<Taps> taps;  ///< Resize: of its rows and columns; without any they stay
 
   bool relu() const { return activation.kind == ActivationKind::Relu; }
   /// Of the layer's own, or those stored, in float32. The layer outlives the view.

@@ -23,8 +23,8 @@ void NetworkReader::read_resize() {
   std::vector<Taps> taps = read_resampling(*view_);
   if (taps[rank - 1].empty() && (rank == 3 || taps[2].empty())) return read_identity();
   Layer& made = layer(LayerKind::Resize, {shaped("X")});
-  if (rank == 4) made.taps[0] = std::move(taps[2]);
-  made.taps[1] = std::move(taps[rank - 1]);
+  made.taps.push_back(rank == 4 ? std::move(taps[2]) : Taps());
+  made.taps.push_back(std::move(taps[rank - 1]));
 }
 
 namespace {

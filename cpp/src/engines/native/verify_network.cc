@@ -133,6 +133,7 @@ class Verifier {
 
   void verify_resize() const {
     verify_pool();
+    require(layer_->taps.size() == 2, "has no taps");
     verify_taps(layer_->taps[0], input().height, output().height);
     verify_taps(layer_->taps[1], input().width, output().width);
   }
