@@ -103,7 +103,7 @@ TEST_CASE("a steady run of the native engine allocates nothing") {
 }
 
 // 6 kB when shapes were inferred once; 9 kB when passes copied it, and they were.
-TEST_CASE("loading an operator allocates some 8 kB altogether") {
+TEST_CASE("loading an operator allocates some 9 kB altogether") {
   const auto bytes_for = [](int operators) {
     std::string nodes;
     for (int i = 0; i < operators; ++i) {
@@ -117,7 +117,7 @@ TEST_CASE("loading an operator allocates some 8 kB altogether") {
     return allocated - before;
   };
   constexpr int kOperators = 500;
-  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{8500} * kOperators);
+  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{9500} * kOperators);
 }
 
 TEST_CASE("whichever allocation of a predictor fails, it says so and nothing is lost") {

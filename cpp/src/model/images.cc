@@ -27,12 +27,13 @@ class ImageFinder {
   ImageFinder(Graph& graph, const std::string& path, std::int64_t fixed)
       : graph_(graph), path_(path), fixed_(fixed) {}
 
-  void find() {
+  /// \param checked of each operator
+  void find(const std::vector<bool>& checked) {
     if (fixed_ > 1) give_first_axis(graph_.values[graph_.inputs[0]]);
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
       at_ = i;
       Operator& op = graph_.operators[i];
-      op.mixes_images = takes_images(op) && mixes(op);
+      op.mixes_images = checked[i] && takes_images(op) && mixes(op);
     }
   }
 
@@ -153,8 +154,10 @@ class ImageFinder {
     const Value& from = value(op.inputs.at("X")[0]);
     const std::int64_t before = product(from.shape, 0, from.images.axis) * from.images.before;
     const std::int64_t outer = product(output.shape, 0, images.axis);
-    images.before = before / outer;
-    return before % outer == 0 && images.per_image % images.before == 0;
+    const bool fits = before % outer == 0 && images.per_image % (before / outer) == 0;
+    if (fits) images.before = before / outer;
+    if (!fits) images.per_image = 0;
+    return fits;
   }
 
   /// Whether the axis of the images of an input becomes that of an output, as the operator aligns
@@ -181,8 +184,9 @@ class ImageFinder {
 
 }  // namespace
 
-void find_images(Graph& graph, const std::string& path, std::int64_t fixed) {
-  ImageFinder(graph, path, fixed).find();
+void find_images(Graph& graph, const std::string& path, const std::vector<bool>& checked,
+                 std::int64_t fixed) {
+  ImageFinder(graph, path, fixed).find(checked);
 }
 
 }  // namespace lenet

@@ -47,7 +47,7 @@ class ShapeInference {
     }
     if (!input.empty() && input[0] == kUnknown) return infer_for_numbers();
     infer();
-    find_images(graph_, path_, input.empty() ? kUnknown : input[0]);
+    find_images(graph_, path_, checked(), input.empty() ? kUnknown : input[0]);
   }
 
  private:
@@ -60,6 +60,13 @@ class ShapeInference {
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
     const std::int64_t fixed = input.empty() ? 1 : input[0];
     graph_.multiply_adds = work_ / static_cast<double>(std::max({images_, fixed, std::int64_t{1}}));
+  }
+
+  /// Of each operator, whether somebody needs it.
+  std::vector<bool> checked() const {
+    std::vector<bool> needed(rules_.size());
+    for (std::size_t i = 0; i < rules_.size(); ++i) needed[i] = rules_[i] != nullptr;
+    return needed;
   }
 
   void infer_operator(std::size_t at) {
@@ -190,7 +197,7 @@ class ShapeInference {
       require_when_run(taken);
     }
     images_ = 1;
-    find_images(graph_, path_, graph_.values[graph_.inputs[0]].shape[0]);
+    find_images(graph_, path_, checked(), graph_.values[graph_.inputs[0]].shape[0]);
     for (const Operator& op : graph_.operators) graph_.joins_images |= op.mixes_images;
   }
 
@@ -326,14 +333,15 @@ class ShapeInference {
     for (std::size_t i = 0; i < first.size(); ++i) {
       std::int64_t& size = value.shape[i];
       if (first[i] == size && second[i] == size) continue;
-      if (std::exchange(is_open, true)) {  // two make a square, of each image with each
+      const bool is_square = std::exchange(is_open, true);  // of each image with each
+      if (is_square) {
         linear_ = false;
         graph_.joins_images = true;
       }
       linear_ &= (second[i] - first[i]) * (many - one) == (size - first[i]) * (two - one);
       const std::int64_t of_one = first[i] / one;
-      const bool whole =
-          first[i] == of_one * one && second[i] == of_one * two && size == of_one * many;
+      const bool whole = !is_square && first[i] == of_one * one && second[i] == of_one * two &&
+                         size == of_one * many;
       value.images = {i, whole ? of_one : 0, 1};
       size = kUnknown;
     }

@@ -230,7 +230,7 @@ struct Layer {
   bool subtracts_mean = true;  ///< Normalize: else it divides by the root of the mean square
 
   PoolKind pool = PoolKind::Max;
-  bool adaptive = false;     ///< the windows share the image out evenly
+  bool adaptive = false;   ///< the windows share the image out evenly
   std::vector<Taps> taps;  ///< Resize: of its rows and columns; without any they stay
 
   bool relu() const { return activation.kind == ActivationKind::Relu; }

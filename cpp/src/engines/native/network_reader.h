@@ -97,6 +97,10 @@ class NetworkReader {
   void keep_contents(std::size_t value, const Value& from);
   /// Gives the outputs of an operator of constants what they hold. \param at its index
   void fold(std::size_t at);
+  /// \returns false: the evaluator does not compute it
+  bool try_fold(std::size_t at, const OperatorView& view);
+  /// Has layers compute what the evaluator does not: the constant X becomes a tensor of its own.
+  void compute_constant();
   /// \throws Error BadModel: it is not finite, where that is checked
   void require_finite(const Value& constant, const std::string& name) const;
   /// The same, and that it has as many numbers as its shape says.
@@ -176,20 +180,18 @@ class NetworkReader {
   void read_input();
   void read_output();
   void read_convolution();
+  /// The window of a convolution that goes over such an image.
+  Window read_window(const TensorShape& image);
+  /// Gives a convolution its weights, bias and groups.
+  void give_filter(Layer& made);
+  /// Of images of which each has several parts, such as the windows of an attention. They lie below
+  /// each other in one image, with zeros between them.
+  void read_convolution_of_parts();
   void read_pool();
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
   void read_reduce(ReduceKind kind);
   /// The norm of a number that an attribute says.
   void read_norm();
-  /// A product of matrices. Of each image's one row with a constant it is a fully connected layer.
-  void read_matmul();
-  /// Any other product: of constants or of what is computed, with any leading dimensions.
-  void read_product();
-  /// \param first the leading sizes of the operands, of the same rank \param of its matrices
-  std::vector<Product::Loop> read_matrices(const Shape& first, const Shape& second,
-                                           const Product& of) const;
-  /// Those of Gemm, and its bias.
-  void add_factors(Layer& made);
   void read_batch_norm();
   /// x * scale + bias, with a number for each index of axis 1, wherever the images are.
   Layer& scale_axis_1(std::vector<float> scale, std::vector<float> bias);
@@ -202,6 +204,20 @@ class NetworkReader {
   void read_trailing_norm();
   /// GroupNormalization and InstanceNormalization: over groups of an image's channels.
   void read_group_norm();
+
+  // ---- read_products.cc
+
+  /// A product of matrices. Of each image's one row with a constant it is a fully connected layer.
+  void read_matmul();
+  /// Any other product: of constants or of what is computed, with any leading dimensions.
+  void read_product();
+  /// \param first the leading sizes of the operands, of the same rank \param of its matrices
+  std::vector<Product::Loop> read_matrices(const Shape& first, const Shape& second,
+                                           const Product& of) const;
+  /// Those of Gemm, and its bias.
+  void add_factors(Layer& made);
+  /// A product that an equation describes, of two tensors.
+  void read_einsum();
 
   // ---- read_combinations.cc: two values or more, and constants
 
@@ -216,6 +232,8 @@ class NetworkReader {
   void read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs);
   void read_comparison(BroadcastKind kind) { read_broadcast(kind, {{"X", 0}, {"Y", 0}}); }
   void read_where();
+  /// A part of X that is written over by other values.
+  void read_set_value();
   /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
   /// shapes that are the same for one image.
   bool same_shapes(const std::string& name, std::size_t index) const;

@@ -23,22 +23,65 @@ void NetworkReader::read_output() {
 
 void NetworkReader::read_convolution() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+  const bool several = shape("X").size() == 4 && !has_image_axis("X");
+  if (several) return read_convolution_of_parts();
   const std::size_t input = image_or_line("X");
+  const TensorShape from = shape_of(input);
+  const Window window = read_window(from);
+  Layer& made = layer(LayerKind::Convolution, {input});
+  made.window = window;
+  give_filter(made);
+}
+
+Window NetworkReader::read_window(const TensorShape& image) {
   const Value* filter = weights("Filter");
   require(filter != nullptr && filter->shape.size() == shape("X").size(),
           "convolution whose filter is no parameter");
-  Shape sizes = filter->shape;
-  if (sizes.size() == 3) sizes.insert(sizes.begin() + 2, 1);
-  const TensorShape& from = shape_of(input);
-  const Window window =
-      plan_window(*view_, {sizes[2], sizes[3]}, {from.height, from.width}, false).window;
-  Layer& made = layer(LayerKind::Convolution, {input});
-  made.window = window;
+  Shape kernel = filter->shape;
+  if (kernel.size() == 3) kernel.insert(kernel.begin() + 2, 1);
+  return plan_window(*view_, {kernel[2], kernel[3]}, {image.height, image.width}, false).window;
+}
+
+void NetworkReader::give_filter(Layer& made) {
   made.groups = view_->integer("group", 1);
-  made.bias.assign(static_cast<std::size_t>(sizes[0]), 0);
+  made.bias.assign(static_cast<std::size_t>(weights("Filter")->shape[0]), 0);
   if (view_->has("Bias")) made.bias = floats("Bias");
   made.quantized = dequantized_.count(value("X")) > 0;
   give_weights(made, "Filter", 0);
+}
+
+void NetworkReader::read_convolution_of_parts() {
+  require(!quantized_, "kernel for this operator in int8");
+  const Shape from = sizes("X");  // [parts][channels][height][width]
+  const Shape to = given_sizes();
+  Window window = read_window({from[1], from[2], from[3]});
+  // From a part to the next: its rows, and so many of zeros that no window reads two parts.
+  const std::int64_t stride = window.strides[0];
+  const std::int64_t reach =
+      (to[2] - 1) * stride - window.padding[0] + (window.kernel[0] - 1) * window.dilations[0] + 1;
+  const std::int64_t least = std::max(from[2] + window.padding[0], reach);
+  const std::int64_t step = (least + stride - 1) / stride * stride;
+  const std::int64_t rows = from[0] * step;
+  Box box;
+  box.add({from[0], from[1] * from[2] * from[3], step * from[3]});
+  box.add({from[1], from[2] * from[3], rows * from[3]});
+  box.add({from[2] * from[3], 1, 1});
+  const std::size_t input = add_copy(std::move(box), tensor("X"), {from[1], rows, from[3]});
+  const std::int64_t windows = (from[0] - 1) * step / stride + to[2];
+  const std::int64_t end =
+      (windows - 1) * stride - window.padding[0] + (window.kernel[0] - 1) * window.dilations[0] + 1;
+  window.padding[1] = std::max<std::int64_t>(end - rows, 0);
+  const TensorShape all = {to[1], windows, to[3]};
+  Layer& made = layer(LayerKind::Convolution, {input});
+  made.window = window;
+  made.output = network_.add_tensor(all);
+  const std::size_t output = made.output;
+  give_filter(made);
+  Box back;
+  back.add({to[0], step / stride * to[3], to[1] * to[2] * to[3]});
+  back.add({to[1], windows * to[3], to[2] * to[3]});
+  back.add({to[2] * to[3], 1, 1});
+  layer(LayerKind::Copy, {output}).boxes = {std::move(back)};
 }
 
 void NetworkReader::read_pool() {
@@ -115,113 +158,6 @@ void NetworkReader::read_reduce(ReduceKind kind) {
   Layer& made = layer(LayerKind::Reduce, {input});
   made.axis = axis;
   made.reduce = kind;
-}
-
-void NetworkReader::read_matmul() {
-  const bool first = !is_computed(value("X"));  // the constant
-  const std::string constant_name = first ? "X" : "Y";
-  const std::string computed_name = first ? "Y" : "X";
-  if (is_computed(value(constant_name))) return read_product();
-  const Value* found = weights(constant_name);
-  require(found != nullptr, "product with what is not constant");
-  Shape matrix = found->shape;
-  if (matrix.size() == 1) matrix.insert(matrix.begin() + (first ? 0 : 1), 1);
-  // The axis of the constant that goes into the result; along the other one products are summed.
-  const bool transposed = view_->flag(first ? "transA" : "transB", false);
-  const std::size_t axis = first == transposed ? 1 : 0;
-  const std::size_t rank = matrix.size();
-  const std::int64_t outputs = matrix[rank - 2 + axis];
-  const std::int64_t sums = matrix[rank - 1 - axis];
-  const std::size_t input = tensor(computed_name);
-  const TensorShape image = shape_of(input);
-  const bool flat = image.values() == sums && product(matrix, 0, rank - 2) == 1;
-  if (!flat) return read_product();
-  Layer& made = layer(LayerKind::Convolution, {input});
-  made.window.kernel = {image.height, image.width};  // what was flattened
-  made.bias.assign(static_cast<std::size_t>(outputs), 0);
-  made.quantized = dequantized_.count(value(computed_name)) > 0;
-  made.matrix = axis == 1;
-  give_weights(made, constant_name, axis);
-  add_factors(made);
-  network_.tensors[made.output] = {outputs};
-}
-
-void NetworkReader::read_product() {
-  require(!quantized_, "kernel for this operator in int8");
-  Shape a = sizes("X");
-  Shape b = sizes("Y");
-  Product of;
-  of.first_transposed = view_->flag("transA", false);
-  of.second_transposed = view_->flag("transB", false);
-  if (op_->kind ==
-      "FlatMatMul") {  // the axes behind the first ones are one, and so those of the matrix
-    require(view_->integer("y_num_col_dims") == 1 && b.size() == 2,
-            "product with a constant but a matrix");
-    const auto rows = static_cast<std::size_t>(view_->integer("x_num_col_dims"));
-    a = {product(a, 0, rows), product(a, rows, a.size())};
-  }
-  if (a.size() == 1) a.insert(a.begin(), 1);
-  if (b.size() == 1) b.push_back(1);
-  of.rows = a[a.size() - (of.first_transposed ? 1 : 2)];
-  of.sums = a[a.size() - (of.first_transposed ? 2 : 1)];
-  of.columns = b[b.size() - (of.second_transposed ? 2 : 1)];
-  require(of.sums == b[b.size() - (of.second_transposed ? 1 : 2)],
-          "product of matrices of such different sizes");
-  const std::size_t rank = std::max(a.size(), b.size()) - 2;
-  const Shape first = aligned({a.begin(), a.end() - 2}, rank);
-  const Shape second = aligned({b.begin(), b.end() - 2}, rank);
-  const bool weighs = constant("Y") != nullptr && product(second, 0, rank) == 1;
-  const Shape given = given_sizes();
-  if (weighs && !of.first_transposed) {
-    of.rows *= product(first, 0, rank);
-  } else {
-    of.matrices = read_matrices(first, second, of);
-  }
-  require(of.count() * of.rows * of.columns == product(given, 0, given.size()),
-          "product with a constant of a matrix for each image");
-  std::vector<std::size_t> inputs = {is_computed(value("X")) ? tensor("X") : add_constant("X")};
-  if (!weighs) inputs.push_back(is_computed(value("Y")) ? tensor("Y") : add_constant("Y"));
-  require(weighs || (view_->number("alpha", 1) == 1 && !view_->has("Bias")),
-          "kernel for a Gemm of two tensors that scales or adds");
-  Layer& made = layer(LayerKind::MatMul, std::move(inputs));
-  made.product = std::move(of);
-  if (!weighs) return;
-  made.bias.assign(static_cast<std::size_t>(made.product.columns), 0);
-  give_weights(made, "Y", made.product.second_transposed ? 0 : 1);
-  add_factors(made);
-}
-
-std::vector<Product::Loop> NetworkReader::read_matrices(const Shape& first, const Shape& second,
-                                                        const Product& of) const {
-  const Integers first_steps = steps_of(first);
-  const Integers second_steps = steps_of(second);
-  std::vector<Product::Loop> loops;
-  for (std::size_t i = 0; i < first.size(); ++i) {
-    require(first[i] == second[i] || first[i] == 1 || second[i] == 1,
-            "product of matrices of such different sizes");
-    const std::int64_t count = std::max(first[i], second[i]);
-    if (count == 1) continue;
-    loops.push_back({count, first[i] == 1 ? 0 : first_steps[i] * of.rows * of.sums,
-                     second[i] == 1 ? 0 : second_steps[i] * of.sums * of.columns});
-  }
-  return loops;
-}
-
-void NetworkReader::add_factors(Layer& made) {
-  const auto alpha = static_cast<float>(view_->number("alpha", 1));
-  const auto beta = static_cast<float>(view_->number("beta", 1));
-  if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");
-  for (float& weight : made.weights) weight *= alpha;
-  for (float& scale : made.weight_scales) scale *= alpha;
-  if (alpha != 1 && made.stored.data != nullptr) made.weight_scales.resize(made.bias.size(), alpha);
-  if (!view_->has("Bias")) return;
-  const std::vector<float> bias = floats("Bias");
-  const Shape& of_bias = shape("Bias");
-  const auto classes = static_cast<std::int64_t>(made.bias.size());
-  const bool one = bias.size() == 1;
-  require((one && of_bias.size() <= 2) || of_bias == Shape{classes} || of_bias == Shape{1, classes},
-          "kernel for a bias but one number for each class");
-  for (std::size_t o = 0; o < made.bias.size(); ++o) made.bias[o] = beta * bias[one ? 0 : o];
 }
 
 void NetworkReader::read_batch_norm() {

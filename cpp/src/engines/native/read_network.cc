@@ -68,7 +68,10 @@ void NetworkReader::read_operator() {
   });
   // What stands for integers stays so, for layers that compute with them.
   constexpr std::string_view kKept = "Fetch QuantizeByRange DequantizeByRange DequantizeLinear";
-  if (takes && !computes && !has_word(kKept, op_->kind)) return fold(at_);
+  if (takes && !computes && !has_word(kKept, op_->kind)) {
+    if (try_fold(at_, *view_)) return;
+    compute_constant();
+  }
   require(!op_->mixes_images, "operator that mixes images");
   read_kind();
   keep_quants();
@@ -118,6 +121,8 @@ void NetworkReader::read_kind() {
       {"ReduceLogSum", ReduceKind::LogSum},
       {"ReduceLogSumExp", ReduceKind::LogSumExp},
       {"MatMul Gemm FlatMatMul", &Reader::read_matmul},
+      {"Einsum", &Reader::read_einsum},
+      {"SetValue", &Reader::read_set_value},
       {"Add", LayerKind::Add},
       {"Sub", LayerKind::Subtract},
       {"Mul", LayerKind::Multiply},
@@ -193,16 +198,14 @@ void NetworkReader::keep_contents(std::size_t value, const Value& from) {
 }
 
 void NetworkReader::fold(std::size_t at) {
-  const Operator& op = graph_.operators[at];
   const OperatorView view(graph_, at, path_);
+  if (try_fold(at, view)) return;
+  view.no_kernel("kernel for this operator on constants");
+}
+
+bool NetworkReader::try_fold(std::size_t at, const OperatorView& view) {
+  const Operator& op = graph_.operators[at];
   const Argument& outputs = op.outputs.at("Out");
-  for (const std::size_t output : outputs) {
-    const Shape shape = image_of(graph_.values[output]);
-    view.supports(product(shape, 0, shape.size()) != kUnknown,
-                  "kernel for a constant that is repeated for each image");
-  }
-  bool known = true;
-  each_value(op.inputs, [&](std::size_t input) { known = known && is_constant(input); });
   const bool combines = has_word("Add Sub Mul Div Maximum Minimum Pow", op.kind);
   const auto constant = [&](std::string_view name, std::size_t index) {
     const Value* const found = constant_of(op.inputs.at(name).at(index));
@@ -214,10 +217,7 @@ void NetworkReader::fold(std::size_t at) {
     return true;
   };
   auto folded = evaluate(view, constant, reserve);
-  if (!folded) {
-    view.no_kernel(known ? "kernel for this operator on constants"
-                         : "operator on a value that is not computed from the image");
-  }
+  if (!folded) return false;
   for (std::size_t i = 0; i < folded->size(); ++i) {
     Contents& contents = (*folded)[i];
     if (contents.same != nullptr) {
@@ -229,6 +229,19 @@ void NetworkReader::fold(std::size_t at) {
     made.data_dtype = contents.dtype;
     keep_contents(outputs[i], made);
   }
+  return true;
+}
+
+void NetworkReader::compute_constant() {
+  each_value(op_->inputs, [&](std::size_t input) {
+    require(is_constant(input), "operator on a value that is not computed from the image");
+  });
+  const bool numbers = view_->count("X") > 0 && graph_.values[value("X")].dtype == kFloat32;
+  require(numbers && !quantized_ && !moves_values(op_->kind),
+          "kernel for this operator on constants");
+  const std::size_t made = add_constant("X");
+  network_.layers.back().output = value("X");
+  network_.tensors[value("X")] = shape_of(made);
 }
 
 void NetworkReader::read_identity() { layer(LayerKind::Identity, {tensor("X")}); }

@@ -111,6 +111,51 @@ std::size_t NetworkReader::add_constant(const std::string& name, std::size_t ind
   return made;
 }
 
+void NetworkReader::read_set_value() {
+  require(!quantized_, "kernel for this operator in int8");
+  require(view_->has("Values"), "kernel for values that are written and not computed");
+  const Shape whole = sizes("X");
+  const Integers steps = steps_of(whole);
+  const Integers starts = view_->integers("starts");
+  const Integers ends = view_->integers("ends");
+  const Integers strides = view_->integers("steps");
+  const Integers axes = view_->integers("axes");
+  Shape part = whole;
+  Integers to = steps;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const std::size_t axis = view_->axis(axes[i], whole.size());
+    const auto [begin, count, step] = strided_slice(starts[i], ends[i], strides[i], whole[axis]);
+    require(count > 0, "kernel for a part without values");
+    part[axis] = count;
+    first += begin * steps[axis];
+    to[axis] *= step;
+  }
+  // The axes of one value that the values do not have.
+  std::vector<std::size_t> dropped =
+      distinct_axes(*view_, view_->integers("decrease_axes"), whole.size());
+  std::sort(dropped.begin(), dropped.end());
+  Shape given = aligned(sizes("Values"), whole.size() - dropped.size());
+  for (const std::size_t axis : dropped) {
+    given.insert(given.begin() + static_cast<std::ptrdiff_t>(axis), 1);
+  }
+  Integers from = steps_of(given);
+  for (std::size_t axis = 0; axis < whole.size(); ++axis) {
+    require(given[axis] == 1 || given[axis] == part[axis],
+            "kernel for tensors of such different shapes");
+    if (given[axis] == 1) from[axis] = 0;
+  }
+  Box over = box_of(part, from, to);
+  over.input = 1;
+  over.to = first;
+  const auto operand = [&](const char* name) {
+    return is_computed(value(name)) ? tensor(name) : add_constant(name);
+  };
+  const std::size_t under = operand("X");
+  Layer& made = layer(LayerKind::Copy, {under, operand("Values")});
+  made.boxes = {box_of(whole, steps, steps), std::move(over)};
+}
+
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
                          std::size_t index) {
   const TensorShape to = image_shape(given_sizes(index));

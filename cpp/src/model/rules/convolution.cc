@@ -350,7 +350,7 @@ constexpr OperatorRule kRules[] = {
      "dropout_prob:float is_bidirec:bool input_size:int hidden_size:int num_layers:int mode:str "
      "seed:int is_test:bool +along_x +by_column",
      infer_rnn},
-    {kPaddle, "einsum", "", "Operands>X*/X*", "Out InnerCache*? XShape*?", "equation:str",
+    {kPaddle, "einsum", "Einsum", "Operands>X*/X*", "Out InnerCache*? XShape*?", "equation:str",
      infer_paddle_einsum},
     {kPaddle, "addmm", "", "Input X Y", "Out", "Beta:float/beta:float Alpha:float/alpha:float",
      infer_addmm},

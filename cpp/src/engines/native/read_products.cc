@@ -1,0 +1,196 @@
+// Products of matrices.
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "engines/native/network_reader.h"
+#include "model/rules/einsum.h"
+
+namespace lenet::native {
+
+void NetworkReader::read_matmul() {
+  const bool first = !is_computed(value("X"));  // the constant
+  const std::string constant_name = first ? "X" : "Y";
+  const std::string computed_name = first ? "Y" : "X";
+  if (is_computed(value(constant_name))) return read_product();
+  const Value* found = weights(constant_name);
+  require(found != nullptr, "product with what is not constant");
+  Shape matrix = found->shape;
+  if (matrix.size() == 1) matrix.insert(matrix.begin() + (first ? 0 : 1), 1);
+  // The axis of the constant that goes into the result; along the other one products are summed.
+  const bool transposed = view_->flag(first ? "transA" : "transB", false);
+  const std::size_t axis = first == transposed ? 1 : 0;
+  const std::size_t rank = matrix.size();
+  const std::int64_t outputs = matrix[rank - 2 + axis];
+  const std::int64_t sums = matrix[rank - 1 - axis];
+  const std::size_t input = tensor(computed_name);
+  const TensorShape image = shape_of(input);
+  const bool flat = image.values() == sums && product(matrix, 0, rank - 2) == 1;
+  if (!flat) return read_product();
+  Layer& made = layer(LayerKind::Convolution, {input});
+  made.window.kernel = {image.height, image.width};  // what was flattened
+  made.bias.assign(static_cast<std::size_t>(outputs), 0);
+  made.quantized = dequantized_.count(value(computed_name)) > 0;
+  made.matrix = axis == 1;
+  give_weights(made, constant_name, axis);
+  add_factors(made);
+  network_.tensors[made.output] = {outputs};
+}
+
+void NetworkReader::read_product() {
+  require(!quantized_, "kernel for this operator in int8");
+  Shape a = sizes("X");
+  Shape b = sizes("Y");
+  Product of;
+  of.first_transposed = view_->flag("transA", false);
+  of.second_transposed = view_->flag("transB", false);
+  if (op_->kind ==
+      "FlatMatMul") {  // the axes behind the first ones are one, and so those of the matrix
+    require(view_->integer("y_num_col_dims") == 1 && b.size() == 2,
+            "product with a constant but a matrix");
+    const auto rows = static_cast<std::size_t>(view_->integer("x_num_col_dims"));
+    a = {product(a, 0, rows), product(a, rows, a.size())};
+  }
+  if (a.size() == 1) a.insert(a.begin(), 1);
+  if (b.size() == 1) b.push_back(1);
+  of.rows = a[a.size() - (of.first_transposed ? 1 : 2)];
+  of.sums = a[a.size() - (of.first_transposed ? 2 : 1)];
+  of.columns = b[b.size() - (of.second_transposed ? 2 : 1)];
+  require(of.sums == b[b.size() - (of.second_transposed ? 1 : 2)],
+          "product of matrices of such different sizes");
+  const std::size_t rank = std::max(a.size(), b.size()) - 2;
+  const Shape first = aligned({a.begin(), a.end() - 2}, rank);
+  const Shape second = aligned({b.begin(), b.end() - 2}, rank);
+  const bool weighs = constant("Y") != nullptr && product(second, 0, rank) == 1;
+  const Shape given = given_sizes();
+  if (weighs && !of.first_transposed) {
+    of.rows *= product(first, 0, rank);
+  } else {
+    of.matrices = read_matrices(first, second, of);
+  }
+  require(of.count() * of.rows * of.columns == product(given, 0, given.size()),
+          "product with a constant of a matrix for each image");
+  std::vector<std::size_t> inputs = {is_computed(value("X")) ? tensor("X") : add_constant("X")};
+  if (!weighs) inputs.push_back(is_computed(value("Y")) ? tensor("Y") : add_constant("Y"));
+  require(weighs || (view_->number("alpha", 1) == 1 && !view_->has("Bias")),
+          "kernel for a Gemm of two tensors that scales or adds");
+  Layer& made = layer(LayerKind::MatMul, std::move(inputs));
+  made.product = std::move(of);
+  if (!weighs) return;
+  made.bias.assign(static_cast<std::size_t>(made.product.columns), 0);
+  give_weights(made, "Y", made.product.second_transposed ? 0 : 1);
+  add_factors(made);
+}
+
+std::vector<Product::Loop> NetworkReader::read_matrices(const Shape& first, const Shape& second,
+                                                        const Product& of) const {
+  const Integers first_steps = steps_of(first);
+  const Integers second_steps = steps_of(second);
+  std::vector<Product::Loop> loops;
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    require(first[i] == second[i] || first[i] == 1 || second[i] == 1,
+            "product of matrices of such different sizes");
+    const std::int64_t count = std::max(first[i], second[i]);
+    if (count == 1) continue;
+    loops.push_back({count, first[i] == 1 ? 0 : first_steps[i] * of.rows * of.sums,
+                     second[i] == 1 ? 0 : second_steps[i] * of.sums * of.columns});
+  }
+  return loops;
+}
+
+void NetworkReader::add_factors(Layer& made) {
+  const auto alpha = static_cast<float>(view_->number("alpha", 1));
+  const auto beta = static_cast<float>(view_->number("beta", 1));
+  if (!std::isfinite(alpha) || !std::isfinite(beta)) refuse("has a factor that is not finite");
+  for (float& weight : made.weights) weight *= alpha;
+  for (float& scale : made.weight_scales) scale *= alpha;
+  if (alpha != 1 && made.stored.data != nullptr) made.weight_scales.resize(made.bias.size(), alpha);
+  if (!view_->has("Bias")) return;
+  const std::vector<float> bias = floats("Bias");
+  const Shape& of_bias = shape("Bias");
+  const auto classes = static_cast<std::int64_t>(made.bias.size());
+  const bool one = bias.size() == 1;
+  require((one && of_bias.size() <= 2) || of_bias == Shape{classes} || of_bias == Shape{1, classes},
+          "kernel for a bias but one number for each class");
+  for (std::size_t o = 0; o < made.bias.size(); ++o) made.bias[o] = beta * bias[one ? 0 : o];
+}
+
+void NetworkReader::read_einsum() {
+  require(!quantized_, "kernel for this operator in int8");
+  std::string problem;
+  const Einsum einsum = parse_einsum(view_->text("equation"), view_->count("X"), problem);
+  const auto has_ellipsis = [](const Einsum::Term& term) { return term.ellipsis.has_value(); };
+  const bool plain = problem.empty() && einsum.output && einsum.terms.size() == 2 &&
+                     !has_ellipsis(*einsum.output) &&
+                     std::none_of(einsum.terms.begin(), einsum.terms.end(), has_ellipsis);
+  require(plain, "kernel for an equation but of two tensors without '...'");
+  const std::string& a = einsum.terms[0].letters;
+  const std::string& b = einsum.terms[1].letters;
+  const std::string& to = einsum.output->letters;
+  std::map<char, std::int64_t> counts;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Shape of = sizes("X", i);
+    const std::string& letters = einsum.terms[i].letters;
+    for (std::size_t axis = 0; axis < letters.size(); ++axis) {
+      const auto [found, is_new] = counts.emplace(letters[axis], of[axis]);
+      require(is_new || (found->second == of[axis] && letters.find(letters[axis]) == axis),
+              "kernel for an equation that repeats an axis");
+    }
+  }
+  const auto has = [](const std::string& letters, char letter) {
+    return letters.find(letter) != std::string::npos;
+  };
+  std::string batch, rows, columns, sums;
+  for (const char letter : a) {
+    const bool both = has(b, letter);
+    require(both || has(to, letter), "kernel for an equation that adds up one tensor");
+    (both && has(to, letter) ? batch : both ? sums : rows) += letter;
+  }
+  for (const char letter : b) {
+    if (has(a, letter)) continue;
+    require(has(to, letter), "kernel for an equation that adds up one tensor");
+    columns += letter;
+  }
+  const auto count = [&](const std::string& letters) {
+    std::int64_t product = 1;
+    for (const char letter : letters) product *= counts.at(letter);
+    return product;
+  };
+  // From one order of the axes to another.
+  const auto in_order = [&](const std::string& from, const std::string& order) {
+    std::map<char, std::int64_t> steps;
+    std::int64_t step = 1;
+    for (auto letter = from.rbegin(); letter != from.rend(); ++letter) {
+      steps[*letter] = step;
+      step *= counts.at(*letter);
+    }
+    Box box;
+    std::int64_t place = step;
+    for (const char letter : order) {
+      box.add({counts.at(letter), steps.at(letter), place /= counts.at(letter)});
+    }
+    return box;
+  };
+  const auto operand = [&](std::size_t index) {
+    return is_computed(value("X", index)) ? tensor("X", index) : add_constant("X", index);
+  };
+  Product of;
+  of.rows = count(rows);
+  of.sums = count(sums);
+  of.columns = count(columns);
+  of.matrices = {{count(batch), of.rows * of.sums, of.sums * of.columns}};
+  const std::size_t first =
+      arranged(in_order(a, batch + rows + sums), operand(0), {count(batch), of.rows, of.sums});
+  const std::size_t second = arranged(in_order(b, batch + sums + columns), operand(1),
+                                      {count(batch), of.sums, of.columns});
+  Layer& made = layer(LayerKind::MatMul, {first, second});
+  made.output = network_.add_tensor({count(batch), of.rows, of.columns});
+  made.product = std::move(of);
+  const std::size_t product = made.output;
+  layer(LayerKind::Identity,
+        {arranged(in_order(batch + rows + columns, to), product, image_shape(given_sizes()))});
+}
+
+}  // namespace lenet::native
