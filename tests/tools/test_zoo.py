@@ -150,6 +150,8 @@ def test_what_fails_or_is_too_large_leaves_nothing(tmp_path):
         raise AssertionError
     with keep.made(CASE, lambda _: {"too_large": 10**9}) as (_, row):
         assert row == {"too_large": 10**9}
+    with keep.made(CASE, lambda _: {"not_built": "SIGBUS", "ended": True}) as (_, row):
+        assert row == {"not_built": "SIGBUS"}
     assert not keep.has(CASE)
     assert not [*(tmp_path / "timm" / "onnx").iterdir()]
 
@@ -185,7 +187,8 @@ def test_a_step_that_ends_the_process_is_left_out_the_next_time(monkeypatch, tmp
         return Answer({"not_written": given["ended"]["export"]}, "")
 
     monkeypatch.setattr(keeping, "call", call)
-    assert keeping.make(CASE, "", tmp_path / "new", None) == {"not_written": "SIGSEGV"}
+    row = keeping.make(CASE, "", tmp_path / "new", None)
+    assert row == {"not_written": "SIGSEGV", "ended": True}
     assert calls == [("tools.zoo.worker:make", []), ("tools.zoo.worker:make", ["export"])]
 
 

@@ -91,7 +91,7 @@ class Keep:
             with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as temporary:
                 folder = Path(temporary, "new")
                 row = make(folder)
-                if "too_large" in row:
+                if "too_large" in row or row.pop("ended", False):  # for now, perhaps
                     yield folder, row
                     return
                 write_text(folder / _MADE, json.dumps(row) + "\n")
@@ -105,11 +105,16 @@ def not_kept(_: Case, make: Callable[[Path], Row]) -> Iterator[tuple[Path, Row]]
     """Yield a temporary folder with what is made, as :meth:`Keep.made` does."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "new")
-        yield folder, make(folder)
+        row = make(folder)
+        row.pop("ended", None)
+        yield folder, row
 
 
 def make(case: Case, packages: str, folder: Path, most: float | None) -> Row:
-    """Make the files of a network in a folder that is not there yet; return what is said of it."""
+    """Make the files of a network in a folder that is not there yet; return what is said of it.
+
+    That has ``ended`` where there is no file because something ended the process.
+    """
     if most is not None:
         given = {"source": case.source, "name": case.name, "packages": packages}
         with suppress(Error):  # what it raises, it raises again when it is built
@@ -127,9 +132,9 @@ def make(case: Case, packages: str, folder: Path, most: float | None) -> Row:
         of |= {"packages": packages, "folder": str(folder)}
         found, said = _call("make", case, of, ended)
         if found is not None:
-            return found
+            return found | ({"ended": True} if ended and "file" not in found else {})
         if said:
-            return {"not_built": said}
+            return {"not_built": said, "ended": True}
 
 
 def run(case: Case, folder: Path, file: str, engines: Sequence[str]) -> Row:
