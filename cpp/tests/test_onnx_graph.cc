@@ -692,7 +692,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {"such paddings", "Pad x -> y | mode=reflect pads=[0,0,4,0,0,0,0,0]", "", 7},
       {"whose rank depends on the number of images", "Squeeze x -> y"},
       {"a value of shape", "Shape x -> s; Mul s s -> t; Reshape x t -> y"},
-      {"on constants (Hardmax", "Hardmax k -> z; Add x z -> y", "k[4]"},
+      {"this operator (Hardmax", "Hardmax k -> z; Add x z -> y", "k[4]"},
       {"no kernel for this operator (Hardmax, which gives 'y')", "Hardmax x -> y"},
       {"no kernel for this operator (Unknown, which gives 'y')", "Unknown x -> y"},
       {"stash_type", "LayerNormalization x k -> y | stash_type=16", "k[4]", 17},

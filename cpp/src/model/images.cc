@@ -90,6 +90,7 @@ class ImageFinder {
     if (is("anywhere")) return true;
     if (is("by_image") || has_word(kOfImages, op.kind)) return axis != 0;
     if (is("by_column")) return axis != 1;
+    if (op.kind == "Trilu") return axis + 2 >= taken.shape.size();
     if (op.kind == "Pad") return read_paddings(view).before[axis] != 0;
     if (op.kind == "Slice") return slices_backwards(view, axis, taken.shape.size());
     // Of other operators with several inputs, these meet at an axis; and so do they where one is
