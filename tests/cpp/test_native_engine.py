@@ -231,7 +231,7 @@ def test_operators_agree_with_paddle(name, tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (SumWithFlattened, "size that is not fixed"),
+        (SumWithFlattened, "mixes images"),
         # The last window begins behind the image: an average of nothing is no number.
         (lambda: convolved(nn.AvgPool2D(1, 2, "SAME", ceil_mode=True)), "windows outside"),
         (lambda: convolved(nn.MaxPool2D(1, 2, "SAME", ceil_mode=True)), "windows outside"),

@@ -88,6 +88,8 @@ class ImageFinder {
     const std::size_t axis = taken.images.axis;
     const auto is = [&](std::string_view flag) { return op.attributes.count(flag) > 0; };
     if (is("anywhere")) return true;
+    // The axis of a quantization is that of its scales.
+    if (has_word("QuantizeLinear DequantizeLinear", op.kind)) return false;
     if (is("by_image") || has_word(kOfImages, op.kind)) return axis != 0;
     if (is("by_column")) return axis != 1;
     if (op.kind == "Trilu") return axis + 2 >= taken.shape.size();
@@ -166,7 +168,9 @@ class ImageFinder {
   static bool keeps_axis(const Operator& op, const Value& from, const Value& output) {
     const std::size_t rank = from.shape.size();
     const std::size_t behind = output.shape.size() - output.images.axis;
-    if (op.kind == "MatMul") return rank - from.images.axis == behind;
+    if (op.kind == "MatMul" && rank <= output.shape.size()) {  // else the other one is a vector
+      return rank - from.images.axis == behind;
+    }
     if (has_word(kBroadcasts, op.kind)) {
       const auto* axis = op.attribute<std::int64_t>("axis");
       const bool aligns = axis != nullptr && *axis >= 0 && rank < output.shape.size();

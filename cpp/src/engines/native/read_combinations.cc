@@ -110,8 +110,8 @@ void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>&
   for (const auto& [name, index] : inputs) {
     BroadcastOperand& operand = operands.emplace_back();
     Shape from = sizes(name, index);
-    if (const Value* const found = constant(name, index)) {
-      from = found->shape;
+    if (!is_computed(value(name, index))) {
+      if (const Value* const found = constant(name, index)) from = found->shape;
       operand.numbers = numbers(name, index);
     } else {
       operand.input = tensors.size();
