@@ -497,6 +497,43 @@ TEST_CASE("shapes, in every operator set that changed an operator") {
         });
 }
 
+TEST_CASE("on which axis a value has the images") {
+  const struct {
+    const char* nodes;
+    const char* tensors;
+    std::size_t axis;
+    std::int64_t per_image;
+    std::int64_t before;
+    bool mixes = false;
+  } cases[] = {
+      {"Softmax x -> y", "", 0, 1, 1},
+      {"Transpose x -> y | perm=[1,0,2]", "", 1, 1, 1},
+      {"Reshape x s -> y", "s[3]i=-1,2,6", 0, 2, 1},
+      {"Reshape x s -> y", "s[4]i=0,2,2,6", 0, 1, 1},
+      // The tokens of all images, the first of each before the second of each; and back.
+      {"Transpose x -> t | perm=[1,0,2]; Reshape t s -> y", "s[2]i=-1,6", 0, 4, 4},
+      {"Transpose x -> t | perm=[1,0,2]; Reshape t s -> r; Reshape r u -> y",
+       "s[2]i=-1,6 u[3]i=4,-1,6", 1, 1, 1},
+      // Heads of an attention whose tokens come first.
+      {"Transpose x -> t | perm=[1,0,2]; Reshape t s -> y", "s[3]i=4,-1,3", 1, 2, 1},
+      {"Reshape x s -> y", "s[2]i=2,-1", 1, 0, 1, true},
+      {"Concat x x -> y | axis=0", "", 0, 2, 1, true},
+      {"Transpose x -> t | perm=[1,0,2]; Reshape t s -> r; Reshape x u -> v; Add r v -> y",
+       "s[2]i=-1,6 u[2]i=-1,6", 0, 4, 1, true},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(std::string(one.nodes));
+    const std::string bytes = onnx_model(onnx_graph(one.nodes, one.tensors, "x[-1,4,6] -> y"), 17);
+    Graph graph = graph_of(bytes);
+    check_graph(graph, "m.onnx");
+    const Value& output = graph.values[graph.outputs[0]];
+    CHECK(graph.operators[output.producer].mixes_images == one.mixes);
+    CHECK(output.images.axis == one.axis);
+    CHECK(output.images.per_image == one.per_image);
+    if (!one.mixes) CHECK(output.images.before == one.before);
+  }
+}
+
 TEST_CASE("whether one image's result depends on others") {
   const struct {
     bool joins;
