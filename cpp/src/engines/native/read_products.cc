@@ -82,6 +82,7 @@ void NetworkReader::read_product() {
   made.bias.assign(static_cast<std::size_t>(made.product.columns), 0);
   give_weights(made, "Y", made.product.second_transposed ? 0 : 1);
   add_factors(made);
+  if (!view_->has("Bias")) made.bias.clear();  // a sum behind it may become its bias
 }
 
 std::vector<Product::Loop> NetworkReader::read_matrices(const Shape& first, const Shape& second,
