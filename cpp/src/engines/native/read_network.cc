@@ -45,7 +45,8 @@ Network NetworkReader::read() {
   std::set<std::size_t> known(network_.outputs.begin(), network_.outputs.end());
   known.insert(network_.input);
   for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
-    if (known.count(value) == 0 && is_computed(value)) add_output(value, "");
+    const bool shown = is_computed(value) && has_image_axis(graph_.values[value]);
+    if (known.count(value) == 0 && shown) add_output(value, "");
   }
   split_wide_weights();
   verify_network(network_);
@@ -370,14 +371,13 @@ void NetworkReader::set_input(std::size_t value, const std::string& name) {
 
 void NetworkReader::add_output(std::size_t value, const std::string& name) {
   const Value& from = graph_.values[value];
-  const Shape whole = image_of(from);
-  const bool is_first =
-      !whole.empty() && whole[0] == 1 && (from.images.axis == 0 || from.images.axis == kNone);
-  if (!is_computed(value) || !is_first) {
+  if (!is_computed(value)) {
     if (!network_.outputs.empty()) return;
-    unsupported(path_, "has an output '" + from.name + "' " +
-                           (is_first ? "that is not computed from the image"
-                                     : "whose first axis is not that of the images"));
+    unsupported(path_, "has an output '" + from.name + "' that is not computed from the image");
+  }
+  if (!has_image_axis(from)) {
+    unsupported(path_,
+                "has an output '" + from.name + "' whose first axis is not that of the images");
   }
   network_.outputs.push_back(value);
   network_.output_specs.push_back(
