@@ -117,7 +117,7 @@ TEST_CASE("loading an operator allocates some 9 kB altogether") {
     return allocated - before;
   };
   constexpr int kOperators = 500;
-  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{9500} * kOperators);
+  CHECK(bytes_for(2 * kOperators) - bytes_for(kOperators) < std::size_t{9300} * kOperators);
 }
 
 TEST_CASE("whichever allocation of a predictor fails, it says so and nothing is lost") {

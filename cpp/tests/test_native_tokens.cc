@@ -580,7 +580,7 @@ void check_broadcast(BroadcastKind kind, std::size_t rank, std::int64_t most, Ra
       inputs.push_back(last + 1);
     }
   }
-  // Whole numbers, of which some are equal, are where comparisons differ.
+  // Comparisons are tested with integers, so that some operands are equal.
   const bool compares = kind >= BroadcastKind::Equal;
   if (!compares && kind != BroadcastKind::Power) layer.activation = some_activation(random);
   CAPTURE(static_cast<int>(kind));

@@ -476,7 +476,9 @@ def test_a_constant_gemm():
         (0, 1), (0, 1), ((), (5,), (3, 1), (3, 5), None)
     ):
         x, y = (drawn(random, shape, "f4") for shape in ((3, 4), (4, 5)))
-        constants = {"a": x.T if turned_left else x, "b": y.T if turned_right else y}
+        left = x.T if turned_left else x
+        right = y.T if turned_right else y
+        constants = {"a": left, "b": right}
         expected = 0.5 * (x.astype("f8") @ y)
         if bias is not None:
             constants["d"] = drawn(random, bias, "f4")

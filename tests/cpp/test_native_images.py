@@ -63,7 +63,7 @@ def test_resize_on_each_instruction_set(name, tmp_path, monkeypatch):
         try:
             agrees(path)
         except lenet_cpp.Unsupported:
-            pytest.skip("the processor does not have it")
+            pytest.skip("this processor lacks the instructions; machines with them run the case")
 
 
 @pytest.mark.parametrize("way", ['mode="nearest"', 'mode="linear"'])
@@ -195,7 +195,7 @@ def test_transposed_convolution_on_each_instruction_set(name, tmp_path, monkeypa
     try:
         agrees(write(tmp_path, nodes, (3, 6, 7), tensors))
     except lenet_cpp.Unsupported:
-        pytest.skip("the processor does not have it")
+        pytest.skip("this processor lacks the instructions; machines with them run the case")
 
 
 def test_transposed_convolution_of_signals(tmp_path):

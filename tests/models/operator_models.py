@@ -219,6 +219,13 @@ class Recurrent(nn.Layer):
         return paddle.transpose(steps, [0, 2, 1]).reshape([-1, self.features, 8, 4])
 
 
+def scaled_by_norms(x):
+    """Return x times its 1-norm along axis 1 and its 2-norm along axis 2."""
+    of_rows = paddle.norm(x, 1, 1, keepdim=True)
+    of_columns = paddle.norm(x, 2, 2, keepdim=True)
+    return x * of_rows * of_columns
+
+
 MODELS = {
     "adaptive_average_pool_column": lambda: nn.AdaptiveAvgPool2D([3, 1]),
     "adaptive_max_pool": lambda: nn.AdaptiveMaxPool2D(2),
@@ -356,9 +363,7 @@ PIR_MODELS = {
     "windows": lambda: Windows(),
     "waves": lambda: lambda x: paddle.sin(x) + paddle.cos(x) * paddle.floor(x) + paddle.erf(x),
     "softplus_threshold": lambda: nn.Softplus(2, 1),
-    "norms": lambda: lambda x: x
-    * paddle.norm(x, 1, 1, keepdim=True)
-    * paddle.norm(x, 2, 2, keepdim=True),
+    "norms": lambda: scaled_by_norms,
 }
 
 

@@ -74,7 +74,7 @@ def image_shape(report: Report, **file: str) -> list[int]:  # noqa: ARG001 - a w
         return list(predictor.input_spec.shape[1:])
 
 
-def file_reference(images: str, target: str, report: Report, **file: str) -> None:  # noqa: ARG001 - as above
+def file_reference(images: str, target: str, report: Report, **file: str) -> None:  # noqa: ARG001 - each worker gets a report
     """Run a model file by Paddle's plain kernels, or onnxruntime without optimizations.
 
     The outputs go to ``expected.npy`` in the folder ``target``.

@@ -271,8 +271,9 @@ class Tokens:
         size = self.shapes[x][axis]
         if by >= size:
             raise ValueError("too far")
-        parts = [self.add("Slice", x, axes=[axis], starts=[first], ends=[last])
-                 for first, last in ((by, size), (0, by))]  # fmt: skip
+        behind = self.add("Slice", x, axes=[axis], starts=[by], ends=[size])
+        before = self.add("Slice", x, axes=[axis], starts=[0], ends=[by])
+        parts = [behind, before]
         return self.add("Concat", *parts, axis=axis)
 
     def block(self, x):
@@ -345,8 +346,10 @@ class Tokens:
         starts = [self.d.randrange(shape[i]) for i in axes]
         ends = [self.d.randint(first + 1, shape[i]) for first, i in zip(starts, axes, strict=True)]
         steps = {"steps": [self.d.pick([1, 2, 3]) for _ in axes]}
-        self.add("Slice", x, starts=starts, ends=ends, axes=axes,
-                 **(steps if self.d.chance(0.3) else {}))  # fmt: skip
+        attributes = {"starts": starts, "ends": ends, "axes": axes}
+        if self.d.chance(0.3):
+            attributes |= steps
+        self.add("Slice", x, **attributes)
 
     def gather(self, x):
         """Take places of an axis: one, some in any order, or a table of them."""
@@ -470,8 +473,8 @@ class Tokens:
         stride = 2 if kernel == 2 else 1
         self.costs(kernel**2 * channels * out / group * height * width * images // 2)
         how = {"strides": [2, 2]} if stride == 2 else {"pads": [kernel // 2] * 4}
-        self.add("Conv", x, out=out, kernel=[kernel] * 2, **how,
-                 **self.d.some(bias=(0.3, False), group=(group > 1, group)))  # fmt: skip
+        how |= self.d.some(bias=(0.3, False), group=(group > 1, group))
+        self.add("Conv", x, out=out, kernel=[kernel] * 2, **how)
 
     def to_tokens(self, x):
         """From pixels to tokens: of channels first or last."""
@@ -592,13 +595,7 @@ def draw(d):
 
 def shapes(network):
     """Return the shapes of all values, of two images; a framework would take long."""
-    known = [[2, *network.shape]]
-    try:
-        for layer in network.layers:
-            known.append(shape_of(layer, known))
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise InvalidNetworkError(f"{layer.op} {layer.attributes}: {error!r}") from error
-    return known
+    return traffic.shapes(network, shape_of)
 
 
 def joined(of, first, *others):

@@ -204,12 +204,15 @@ def draw(d):
     return d.network
 
 
-def shapes(network):
-    """Return the shapes of all values, of two images; a framework would take long."""
+def shapes(network, of_layer=None):
+    """Return the shapes of all values, of two images; a framework would take long.
+
+    ``of_layer`` returns the shape that a layer gives; by default that of channel traffic.
+    """
     known = [[2, *network.shape]]
     try:
         for layer in network.layers:
-            known.append(shape_of(layer, known))
+            known.append((of_layer or shape_of)(layer, known))
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise InvalidNetworkError(f"{layer.op} {layer.attributes}: {error!r}") from error
     return known

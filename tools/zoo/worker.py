@@ -54,7 +54,7 @@ def families(source: str, packages: str, report: Report) -> dict[str, list[str]]
     return SOURCES[source].families()
 
 
-def count_parameters(source: str, name: str, packages: str, report: Report) -> int:  # noqa: ARG001 - as above
+def count_parameters(source: str, name: str, packages: str, report: Report) -> int:  # noqa: ARG001 - each worker gets a report
     """Return the number of parameters of a network, in less time and memory than to build it.
 
     It takes a process of its own: some names of parameters may be used once only in Paddle.
@@ -72,7 +72,7 @@ def _step(what: str, work: Callable[[], Any], ended: Row, report: Report) -> tup
         return None, ended[what]
     try:
         return work(), ""
-    except Exception as error:  # noqa: BLE001 - whatever others' code raises is its result
+    except Exception as error:  # noqa: BLE001 - frameworks raise any type, which is a result
         return None, last_line(error)
 
 

@@ -103,7 +103,7 @@ class NetworkReader {
   void compute_constant();
   /// \throws Error BadModel: it is not finite, where that is checked
   void require_finite(const Value& constant, const std::string& name) const;
-  /// The same, and that it has as many numbers as its shape says.
+  /// Requires that a constant is finite and has as many numbers as its shape says.
   void require_whole(const Value& constant, const std::string& name) const;
   /// The numbers of a constant of any type, as float32.
   std::vector<float> numbers(const std::string& name, std::size_t index);
@@ -116,7 +116,7 @@ class NetworkReader {
   Shape sizes(const std::string& name, std::size_t index = 0) const {
     return image_of(graph_.values[value(name, index)]);
   }
-  /// The same of what the operator gives.
+  /// The sizes that an output has for one image.
   Shape given_sizes(std::size_t index = 0) const { return image_of(graph_.values[given(index)]); }
   /// Whether an input is to the program what it is here.
   bool has_channels(const std::string& name) const {
@@ -184,8 +184,8 @@ class NetworkReader {
   Window read_window(const TensorShape& image);
   /// Gives a convolution its weights, bias and groups.
   void give_filter(Layer& made);
-  /// Of images of which each has several parts, such as the windows of an attention. They lie below
-  /// each other in one image, with zeros between them.
+  /// Reads a convolution whose images have several parts each, such as the windows of an attention.
+  /// The parts are put below each other in one image, with zeros between them.
   void read_convolution_of_parts();
   void read_pool();
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
@@ -214,7 +214,7 @@ class NetworkReader {
   /// \param first the leading sizes of the operands, of the same rank \param of its matrices
   std::vector<Product::Loop> read_matrices(const Shape& first, const Shape& second,
                                            const Product& of) const;
-  /// Those of Gemm, and its bias.
+  /// Applies the factors alpha and beta of a Gemm, and its bias.
   void add_factors(Layer& made);
   /// A product that an equation describes, of two tensors.
   void read_einsum();

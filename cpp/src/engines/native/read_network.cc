@@ -97,8 +97,8 @@ void NetworkReader::read_kind() {
   using Reader = NetworkReader;
   struct Kind {
     std::string_view kinds;
-    /// Of what combines two values, the layer that computes it; of what reduces axes or compares,
-    /// how.
+    /// A function that reads the operator; or the layer of a combination of two values, the kind of
+    /// a reduction, or the kind of a comparison.
     std::variant<void (Reader::*)(), LayerKind, ReduceKind, BroadcastKind> read;
   };
   static constexpr Kind kKinds[] = {

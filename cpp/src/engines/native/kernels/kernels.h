@@ -214,7 +214,8 @@ struct PoolTask {
 
 /// Rows and columns that are weighted sums of some of the input.
 struct ResizeTask {
-  /// Of row or column `i` those from begins[i] to begins[i + 1]; the weight of one alone is 1.
+  /// Row or column `i` of the output has the taps from begins[i] to begins[i + 1]. A single tap has
+  /// the weight 1.
   struct Taps {
     const std::int32_t* begins;
     const std::int32_t* places;

@@ -231,7 +231,7 @@ inline void extreme(const AxisTask& task, float first, const Better& better) {
 }
 
 /// \param add as summed_in_double has it
-/// \param finish gives what becomes of a sum
+/// \param finish turns a sum into the result
 template <class Add, class Finish>
 inline void reduce_sums(const AxisTask& task, const Add& add, const Finish& finish) {
   if (task.inner == 1) {
@@ -409,7 +409,7 @@ inline void broadcast_each(const BroadcastTask& task, const Of& of) {
   }
 }
 
-/// Of an exponent that all values have, what multiplies and divides instead.
+/// Replaces a power whose exponent is the same for all values by products and a quotient.
 bool raise_each(const BroadcastTask& task) {
   if (task.steps[1] != 0 || task.row_steps[1] != 0) return false;
   const float exponent = *task.operands[1];

@@ -70,7 +70,8 @@ class Elementwise final : public Op {
 
   bool is_repeated(const Placement& input) const { return !(input.shape == to_.shape); }
 
-  /// By the places of the channels; or a vector, where all have the same number.
+  /// Puts numbers of channels where the channels lie. Numbers that are all the same become one
+  /// vector.
   Aligned<float> pack(const std::vector<float>& of_channels, bool alike) const {
     if (of_channels.empty()) return {};
     if (alike) {

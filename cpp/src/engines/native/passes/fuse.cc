@@ -111,7 +111,7 @@ bool adds_to_rows(const Layer& layer, std::int64_t columns, std::size_t& operand
     return false;
   }
   operand = layer.operands[0].input == kNone ? 0 : 1;
-  // Of two tensors it has none; what is shorter than a row would be visited more than once.
+  // A sum of two tensors has no numbers; numbers of less than a row would be visited repeatedly.
   const std::vector<float>& numbers = layer.operands[operand].numbers;
   if (static_cast<std::int64_t>(numbers.size()) != columns) return false;
   std::int64_t values = 1;  // of the loops inside
@@ -153,7 +153,7 @@ void simplify(Network& network) {
     Layer& product = network.layers[before];
     const std::int64_t columns = product.product.columns;
     std::size_t operand = 0;
-    // Of sums that have a bias, the numbers would be added in another order.
+    // A product that has a bias would add the numbers in another order.
     if (product.kind != LayerKind::MatMul || !product.bias.empty() ||
         product.activation.kind != ActivationKind::None || !adds_to_rows(layer, columns, operand)) {
       return false;
