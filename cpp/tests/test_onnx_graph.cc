@@ -776,6 +776,7 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {mixes, "ReduceMean x -> y | axes=[0]"},
   };
   for (const auto& one : cases) {
+    CAPTURE(one.nodes);
     CHECK_ERROR(Unsupported, one.text, network_of(model_of(one.nodes, one.tensors, one.opset)));
   }
   CHECK_NOTHROW(network_of(model_of("Shape x -> s; ConstantOfShape s -> z; Add x z -> y")));

@@ -89,6 +89,13 @@ class ComputedShape(nn.Layer):
         return paddle.reshape(x, [sizes[0], 4, sizes[2], sizes[3]])
 
 
+def windows_of_channels(x):
+    """As in MobileViTV3: a number of images times one of channels, and a size divided."""
+    images, channels = paddle.shape(x)[0], 4
+    x = paddle.reshape(x, [images * channels * 3, 2, 5])
+    return paddle.reshape(paddle.transpose(x, [0, 2, 1]), [images, channels, -1])
+
+
 class Then(nn.Layer):
     """A function behind a convolution, and a convolution behind that where it has ``channels``."""
 
@@ -152,6 +159,7 @@ NETWORKS = {
     "padding": ((2, 6, 5), lambda: convolved(nn.Pad2D([1, 2, 0, 3]), nn.Conv2D(2, 4, 3))),
     "mirrored padding": ((2, 6, 5), lambda: convolved(nn.Pad2D([1, 4, 0, 3], "reflect"))),
     "sizes that are computed": ((2, 6, 5), ComputedShape),
+    "sizes that are scaled": ((2, 6, 5), lambda: Then(windows_of_channels, outputs=4)),
     "shuffle": ((2, 6, 5), lambda: Then(lambda x: shuffled(x, 3), 6)),
     "shuffle of many": ((2, 3, 5), lambda: Then(lambda x: shuffled(x, 4), outputs=92)),
     "shuffles": ((2, 3, 5), lambda: Then(lambda x: halves(halves(x)), 58, outputs=58)),

@@ -302,6 +302,19 @@ def test_windows_of_signals(node, tmp_path):
     agrees(write(tmp_path, f"y = {node}", (3, 14), tensors))
 
 
+@pytest.mark.parametrize("size", [(300, 300), (2, 45000), (1, 90000), (90000, 1)])
+@pytest.mark.parametrize("name", SETS)
+def test_the_mean_of_a_large_image_that_is_the_same_everywhere(name, size, tmp_path, monkeypatch):
+    """The sum of so many numbers that are alike is always rounded the same way."""
+    monkeypatch.setenv("LENET_NATIVE_ISA", name)
+    channels = np.linspace(0.1, 0.9, 19, dtype=np.float32)
+    path = write(tmp_path, "y = GlobalAveragePool(x)", (19, *size), outputs=0)
+    images = np.broadcast_to(channels[:, None, None], (1, 19, *size)).copy()
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        means = predictor.run(images).ravel()
+    assert np.abs(means / channels - 1).max() < 1e-5
+
+
 def test_padding_by_infinity_before_a_pool(tmp_path):
     """NASNet's: what is padded must not be the largest."""
     tensors = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "v": np.float32(-np.inf)}

@@ -243,6 +243,20 @@ def test_paddings_as_torch_exports_them(tmp_path):
         agrees(write(tmp_path, f"{matrix} {nodes} y = Pad(c, q)", tensors=tensors, opset=13))
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "a = Slice(c, zero, zero, minus, one) y = Concat<axis=-1>(a, c)",
+        "a = Slice(c, zero, zero, one, one) y = Concat<axis=1>(c, a, a)",
+        "a = Slice(c, zero, zero, minus, one) d = Concat<axis=-1>(c, a, c) y = Relu(d)",
+    ],
+)
+def test_parts_without_values_are_joined(nodes, tmp_path):
+    """As of rotary positions of a transformer that has no class token."""
+    tensors = {"zero": np.array([0]), "one": np.array([1]), "minus": np.array([-1])}
+    agrees(write(tmp_path, f"{CONV} {nodes}", tensors=tensors, opset=13))
+
+
 def test_constants_among_the_inputs(tmp_path):
     """As before 2019."""
     agrees(write(tmp_path, ALONE, also=", float[2,3,1,1] w, float[2] b", opset=9))

@@ -92,6 +92,7 @@ class BoxReader {
     std::int64_t first = 0;
     for (std::size_t i = 0; i < op_.count("X"); ++i) {
       Shape part = image_of(op_.in("X", i));
+      if (is_empty(part)) continue;
       if (part.size() < to.size()) part.insert(part.begin() + static_cast<int>(axis), 1);
       for (std::size_t k = 0; k < part.size(); ++k) {
         op_.supports(k == axis || part[k] == whole[k], "kernel for a constant of several images");

@@ -407,8 +407,8 @@ class Evaluator {
           [compare](const T* both) { return std::uint8_t{compare(both[0], both[1])}; });
     }
     if (kind == "Clip") return clipped<T>(dtype);
+    if (kind == "Scale") return scaled<T>(dtype);
     if constexpr (std::is_floating_point_v<T>) {
-      if (kind == "Scale") return scaled<T>(dtype);
       if (const auto test = find_test<T>(op_); test != nullptr) {
         return of_operands<std::uint8_t>(kBool, operands<T>({"X"}),
                                          [test](const T* x) { return std::uint8_t{test(x[0])}; });
@@ -466,7 +466,7 @@ class Evaluator {
     });
   }
 
-  /// Paddle's.
+  /// Paddle's, which scales integers too: only by integers here, where all of its versions agree.
   template <typename T>
   Outputs scaled(int dtype) const {
     const std::optional<T> scale = given_.attribute_or_input<T>("scale");

@@ -172,17 +172,19 @@ class Evaluation {
   }
   /// Indices, none of which is open; nothing where they are not known.
   std::optional<Integers> indices(std::string_view name) const;
-  /// One number; nothing where it is not known.
+  /// One number; nothing where it is not known, or is none of such a type.
   template <typename T>
   std::optional<T> attribute_or_input(std::string_view name) const {
-    if (op_.has_attribute(name)) {
-      const double number = op_.number(name);
+    const bool is_attribute = op_.has_attribute(name);
+    const Value* const value = is_attribute ? nullptr : known(name);
+    const bool is_number = value != nullptr && count_values(*value) == 1 && !has_open(*value);
+    if (!is_attribute && !is_number) return std::nullopt;
+    if (is_attribute || is_real(value->data_dtype)) {
+      const double number = is_attribute ? op_.number(name) : number_at(*value, 0);
       const bool fits = !std::is_integral_v<T> || is_whole(number);
       if (!fits || !converts<T>(number)) return std::nullopt;
       return static_cast<T>(number);
     }
-    const Value* const value = known(name);
-    if (value == nullptr || count_values(*value) != 1 || has_open(*value)) return std::nullopt;
     return number_as<T>(*value, 0);
   }
 

@@ -73,6 +73,11 @@ inline Shape image_of(const Value& value) {
   return shape;
 }
 
+/// Whether a tensor of such a shape has no values.
+inline bool is_empty(const Shape& shape) {
+  return std::find(shape.begin(), shape.end(), 0) != shape.end();
+}
+
 /// The type that the file says.
 inline int declared_dtype(const Value& value) {
   return value.half_dtype >= 0 ? value.half_dtype : value.dtype;

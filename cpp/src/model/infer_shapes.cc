@@ -370,8 +370,7 @@ class ShapeInference {
         const Value& value = graph_.values[index];
         const bool may_be_empty =
             has_word(kUnreadOutputs, name) || op.kind == "Fill" || is_known(value) || !read_[index];
-        const bool empty = std::count(value.shape.begin(), value.shape.end(), 0) > 0;
-        view.supports(may_be_empty || !empty, "kernel for a tensor without values");
+        view.supports(may_be_empty || !is_empty(value.shape), "kernel for a tensor without values");
         require_dimensions(value, 0, images_, path_);
       }
     }

@@ -104,7 +104,7 @@ void name_by_us(const OperatorView& view, const ParsedRule& rule, Operator& op) 
 Translator::Translator(Graph& graph, const std::string& path)
     : graph_(graph), path_(path), rules_(graph), read_(graph.values.size()) {
   for (const Operator& op : graph_.operators) {
-    if (op.kind == "Concat" && !is_onnx()) continue;  // Paddle's takes empty ones too
+    if (op.kind == "Concat") continue;  // it takes empty ones too
     each_value(op.inputs, [this](std::size_t index) { read_[index] = true; });
   }
 }

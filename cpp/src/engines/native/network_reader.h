@@ -56,6 +56,8 @@ class NetworkReader {
 
   // ---- read_network.cc: values and layers
 
+  /// Whether all that the operator gives is empty, such as a slice of no tokens.
+  bool gives_no_values() const;
   void read_operator();
   void read_kind();
   static bool moves_only(std::string_view kind) {

@@ -29,6 +29,7 @@ Network NetworkReader::read() {
     at_ = i;
     op_ = &operators[i];
     view_ = &view;
+    if (gives_no_values()) continue;
     const std::size_t before = network_.layers.size();
     read_operator();
     each_value(op_->outputs, [&](std::size_t output) {
@@ -76,6 +77,14 @@ void NetworkReader::read_operator() {
   require(!op_->mixes_images, "operator that mixes images");
   read_kind();
   keep_quants();
+}
+
+bool NetworkReader::gives_no_values() const {
+  bool gives = op_->kind == "Fetch";
+  each_value(op_->outputs, [&](std::size_t output) {
+    gives |= !is_empty(graph_.values[output].shape) || is_constant(output);
+  });
+  return !gives;
 }
 
 void NetworkReader::keep_quants() {

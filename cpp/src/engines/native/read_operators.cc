@@ -93,12 +93,19 @@ std::optional<Activation> read_activation(const OperatorView& op) {
 void NetworkReader::read_moved() {
   const std::size_t count = view_->count("X");
   std::vector<std::size_t> inputs;
+  std::vector<std::size_t> places(count);  // of each of the operator's inputs among those
   for (std::size_t i = 0; i < count; ++i) {
+    places[i] = inputs.size();
+    if (is_empty(sizes("X", i))) continue;
     const bool computed = is_computed(value("X", i));
     inputs.push_back(computed ? tensor("X", i) : add_constant("X", i));
   }
-  std::vector<Boxes> boxes = read_boxes(*view_);
-  for (std::size_t i = 0; i < boxes.size(); ++i) move(std::move(boxes[i]), inputs, i);
+  std::vector<Boxes> outputs = read_boxes(*view_);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (is_empty(given_sizes(i))) continue;
+    for (Box& box : outputs[i]) box.input = places[box.input];
+    move(std::move(outputs[i]), inputs, i);
+  }
 }
 
 std::size_t NetworkReader::add_constant(const std::string& name, std::size_t index) {

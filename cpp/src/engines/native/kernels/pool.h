@@ -4,16 +4,18 @@
 /// Part of implementation.h.
 
 struct Largest {
+  static constexpr float kNothing = -__builtin_inff();
   static Vector join(Vector a, Vector b) { return larger(b, a); }
 };
 struct Sum {
+  static constexpr float kNothing = 0;
   static Vector join(Vector a, Vector b) { return a + b; }
 };
 
-/// One window. A large one is taken in four parts: sums wait for each other.
+/// A window, or a part of one. A large one is taken in four parts: sums wait for each other.
 template <class Kind>
-inline Vector pooled(const PoolTask& task, const float* window, std::int32_t rows,
-                     std::int32_t columns) {
+inline Vector pooled_part(const PoolTask& task, const float* window, std::int32_t rows,
+                          std::int32_t columns) {
   constexpr std::int32_t kLarge = 16;
   const std::int64_t step = task.tap_column;
   if (columns < 4 || rows * columns < kLarge) {
@@ -41,6 +43,29 @@ inline Vector pooled(const PoolTask& task, const float* window, std::int32_t row
     for (; x < columns; ++x) a = Kind::join(a, load(window + x * step));
   }
   return Kind::join(Kind::join(a, b), Kind::join(c, d));
+}
+
+/// One window. The values of a large one are summed in parts: an addition to a sum that has grown
+/// rounds more coarsely, and where all pixels are alike it always rounds the same way.
+template <class Kind>
+inline Vector pooled(const PoolTask& task, const float* window, std::int32_t rows,
+                     std::int32_t columns) {
+  const std::int32_t most = columns < 4 ? 256 : 1024;  // one sum for all, or four
+  if (std::int64_t{rows} * columns <= most) {
+    return pooled_part<Kind>(task, window, rows, columns);
+  }
+  const std::int32_t part_columns = least(columns, most);
+  const std::int32_t part_rows = most / part_columns;
+  Vector result = all(Kind::kNothing);
+  for (std::int32_t y = 0; y < rows; y += part_rows) {
+    for (std::int32_t x = 0; x < columns; x += part_columns) {
+      const float* const part = window + y * task.tap_row + x * task.tap_column;
+      const Vector found = pooled_part<Kind>(task, part, least(part_rows, rows - y),
+                                             least(part_columns, columns - x));
+      result = Kind::join(result, found);
+    }
+  }
+  return result;
 }
 
 constexpr int kPoolTile = kRegisters >= 32 ? 8 : 4;
