@@ -361,9 +361,9 @@ def nightly(session: nox.Session) -> None:
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
     through every engine, an hour of channel traffic and 10,000 networks of tokens in the native
-    engine, 2,000 damaged models of each format with the engines paddle and native, the corpus of
-    tools/versions on every engine, and the sessions caffe2, paddleslim, published, aarch64,
-    complexity, fuzz and coverage.
+    engine, 2,000 damaged models of each format with the engines paddle and native, as many of a
+    network of tokens in the native engine, the corpus of tools/versions on every engine, and the
+    sessions caffe2, paddleslim, published, aarch64, complexity, fuzz and coverage.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
     The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
@@ -383,6 +383,7 @@ def nightly(session: nox.Session) -> None:
     session.run(*command, "tokens", "--seed=today", "--count=10000", external=True)
     for engine in ("paddle", "native"):
         session.run(*command, "mutants", f"--engine={engine}", external=True)
+    session.run(*command, "mutants", "--engine=native", "--tokens=3", external=True)
     corpus = (sys.executable, "-W", "ignore", "-m", "tools.versions", "check")
     session.run(*corpus, "--output=build/versions.json", external=True)
     drawn = (sys.executable, "-W", "ignore", "-m", "tools.drawn")

@@ -10,12 +10,12 @@ import pytest
 import lenet_cpp
 from quantized_models import quantized_by_paddle
 from tools.hostile import survey as surveys
-from tools.hostile.__main__ import main
+from tools.hostile.__main__ import export_tokens, main
 from tools.hostile.models import parse_message, serialize
 from tools.hostile.mutants import make_mutant
 from tools.hostile.survey import ACCELERATORS, read_model, survey
 
-FORMATS = [*ACCELERATORS]
+FORMATS = [name for name in ACCELERATORS if name != "onnx"]  # of the package's model
 INT8 = {"accelerators": ["onednn"], "precision": "int8"}
 COUNT = 60
 SEED = 7
@@ -54,6 +54,24 @@ def test_no_mutant_kills_the_process(request, model_format, how):
     # Of Paddle's own errors few are left: our checks refuse first.
     if len(how) == 1:
         assert tally.details["refused", "BadModel"] > 0.8 * tally.outcomes["refused"]
+
+
+@pytest.fixture(scope="module")
+def tokens_dir(tmp_path_factory):
+    """Return a folder with a network of a transformer's operators in every format."""
+    pytest.importorskip("onnx", reason="the .onnx is made with it")
+    folder = tmp_path_factory.mktemp("tokens")
+    export_tokens(3, folder)
+    return folder
+
+
+@pytest.mark.parametrize("model_format", ACCELERATORS)
+def test_no_mutant_of_a_transformer_kills_the_process(tokens_dir, model_format):
+    how = {"accelerators": ["plain"], "engine": "native"}
+    tally = survey(tokens_dir, model_format, range(COUNT), seed=SEED, **how)
+    assert not tally.killers
+    assert tally.outcomes["refused"] > COUNT / 2
+    assert tally.outcomes["equal"] > 0
 
 
 def test_mutants_are_made_the_same_each_time(models):

@@ -1,6 +1,7 @@
 """The command of hostile input: damaged models, files that grow, and random networks.
 
     python -m tools.hostile mutants --count=2000
+    python -m tools.hostile mutants --engine=native --tokens=1
     python -m tools.hostile growth --scale=8
     python -m tools.hostile networks --seed=15 --count=150
     python -m tools.hostile traffic --seed=15 --count=2000
@@ -13,6 +14,7 @@ Exit code: 0 nothing found, 1 finds, 2 wrong usage.
 import argparse
 import datetime
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -21,17 +23,25 @@ from tqdm import tqdm
 
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
-from tools.hostile.engines import PADDLE_TOKENS_TARGETS, TOKENS_TARGETS, TRAFFIC_TARGETS
+from tools.hostile.engines import (
+    PADDLE_TOKENS_TARGETS,
+    TOKENS_TARGETS,
+    TRAFFIC_TARGETS,
+    drawn,
+    framework,
+)
 from tools.hostile.growth import run_growth
 from tools.hostile.hunt import entry, hunt, minimised, save
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
 
 COUNTING = Path(__file__).parents[2] / "build" / "asan-ubsan" / "lenet_measure_loading"
+TOKENS_SEED = 15
 PADDLE_EVERY = 9  # of the networks of tokens, one is exported by Paddle
 MUTANTS = """Damage a model in many ways, load and run each variant in a child process, and report
 what was refused, ran, or killed the child. SHA256SUMS is not looked at: who changes a model can
-change that too."""
+change that too. An .onnx is damaged only with --engine native, and where --model-dir holds one or
+--tokens makes it."""
 GROWTH = """Load files that grow, each at its own size and twice that: loading may take time and
 memory at most linear in the size of the files. Needs what ./test.sh builds."""
 NETWORKS = """Draw random networks, each from a seed and a number, and compare every engine with the
@@ -84,7 +94,7 @@ def parser():
     add("--count", type=number, default=2000, help="mutants of each format (%(default)s)")
     add("--first", type=int, default=0, help="index of the first (%(default)s)")
     add("--seed", type=int, default=1, help="of the series (%(default)s)")
-    add("--formats", nargs="+", choices=ACCELERATORS, default=[*ACCELERATORS], help="(all)")
+    add("--formats", nargs="+", choices=ACCELERATORS, help="(those of the model)")
     add("--accelerators", nargs="+", choices=ACCELERATORS["pdmodel"], help="(all that can run it)")
     add("--engine", choices=("paddle", "native"), default="paddle",
         help="native leaves all accelerators but plain out (%(default)s)")  # fmt: skip
@@ -92,6 +102,8 @@ def parser():
         help="bf16 and int8, which of Paddle's only oneDNN has, leave the other accelerators out,"
         " and int8 needs a quantized --model-dir (%(default)s)")  # fmt: skip
     add("--model-dir", type=Path, default=bundled_model_dir(), help="(the one of the package)")
+    add("--tokens", type=int, metavar="NUMBER",
+        help="in place of --model-dir: that network of those that `tokens` draws")  # fmt: skip
     add("--keep", type=Path, metavar="FOLDER", help="write the files of each killer here")
 
     add = command(run_growth, GROWTH)
@@ -122,18 +134,38 @@ def parser():
     return made
 
 
+def export_tokens(number, folder):
+    """Write a network of tokens in every format."""
+    for kind in ("tokens", "paddle_tokens"):
+        network, _ = drawn(TOKENS_SEED, number, kind)
+        framework(network.kind).export(network, folder, set())
+
+
 def run_mutants(options):
+    if options.tokens is None:
+        return damage(options, options.model_dir)
+    with tempfile.TemporaryDirectory(prefix="lenet-tokens-") as folder:
+        export_tokens(options.tokens, Path(folder))
+        return damage(options, Path(folder))
+
+
+def damage(options, model_dir):
+    """Damage the model in a folder, and print what became of the mutants; return the status."""
     if options.engine == "native":
         options.accelerators = ["plain"]
     elif options.precision != "fp32":
         options.accelerators = ["onednn"]
+    alone = options.engine == "native" and [*model_dir.glob("*.onnx")]
+    formats = options.formats or [each for each in ACCELERATORS if alone or each != "onnx"]
+    if options.precision == "int8":
+        formats = [each for each in formats if each != "json"]  # of which nothing runs in int8
     tallies = []
-    for model_format in options.formats:
+    for model_format in formats:
         with tqdm(total=options.count, desc=model_format, unit="mutant", disable=None) as bar:
             indices = range(options.first, options.first + options.count)
             how = {name: getattr(options, name) for name in ("seed", "engine", "precision")}
             how["accelerators"] = options.accelerators or ACCELERATORS["pdmodel"]
-            tallies.append(survey(options.model_dir, model_format, indices, bar.update, **how))
+            tallies.append(survey(model_dir, model_format, indices, bar.update, **how))
     kinds = ["refused", "equal", "different", "(non-finite)", "killed"]
     print(tabulate([tally.shares() for tally in tallies], ["format", "mutants", *kinds]))
     rows = [[t.format, *key, count] for t in tallies for key, count in sorted(t.details.items())]
@@ -233,10 +265,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.run is run_mutants:
         if options.count < 1:
             made.error("--count: expected 1 or more")
-        if options.precision == "int8":
-            options.formats = [name for name in options.formats if name != "json"]
-            if not options.formats:
-                made.error("--precision int8: nothing of a .json runs in int8")
+        if options.precision == "int8" and options.formats == ["json"]:
+            made.error("--precision int8: nothing of a .json runs in int8")
     return run_cli(lambda: options.run(options))
 
 

@@ -21,8 +21,17 @@ MESSAGES = {
     "Op": {1: "OpVar", 2: "OpVar", 4: "Attr"},
     "OpVersionMap": {1: "OpVersionPair"},
     "OpVersionPair": {2: "Version"},
+    "OnnxModel": {7: "OnnxGraph", 8: "OnnxOpset"},
+    "OnnxGraph": {1: "OnnxNode", 5: "OnnxTensor", **dict.fromkeys((11, 12, 13), "OnnxValue")},
+    "OnnxNode": {5: "OnnxAttribute"},
+    "OnnxAttribute": {5: "OnnxTensor"},
+    "OnnxValue": {2: "OnnxType"},
+    "OnnxType": {1: "OnnxTensorType"},
+    "OnnxTensorType": {2: "OnnxShape"},
+    "OnnxShape": {1: "OnnxDimension"},
 }
-"""The fields of framework.proto that are messages, by the message they are in."""
+"""The fields of framework.proto, and those of onnx.proto, that are messages, by the message they are
+in. That of a .pdmodel begins with ``Program``, that of an .onnx with ``OnnxModel``."""
 
 
 def varint(value):
@@ -67,7 +76,7 @@ class Node:
 
 
 def parse_message(data, kind, at=0, end=None):
-    """Parse an undamaged message of framework.proto, or a part of one, into its fields."""
+    """Parse an undamaged message of a kind of ``MESSAGES``, or a part of one, into its fields."""
     nodes, end = [], len(data) if end is None else end
     while at < end:
         key, at = read_varint(data, at)

@@ -10,6 +10,7 @@ import re
 import struct
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from tools.hostile.models import parse_message, serialize, varint
@@ -103,8 +104,8 @@ def _nodes(nodes):
         yield from _nodes(node.value) if isinstance(node.value, list) else ()
 
 
-def _change_fields(data, _, rng):
-    root = parse_message(data, "Program")
+def _change_fields(kind, data, _, rng):
+    root = parse_message(data, kind)
     for _time in range(rng.choice([1, 1, 1, 2, 3])):
         _change_field(root, rng)
     return serialize(root)
@@ -138,9 +139,9 @@ def _change_field(root, rng):
         node.number = rng.randrange(1, 22)
 
 
-def _set_length(data, _, rng):
+def _set_length(kind, data, _, rng):
     """Change the length of one field and leave everything else as it is."""
-    every = _nodes(parse_message(data, "Program"))
+    every = _nodes(parse_message(data, kind))
     start, end, size = rng.choice([node.length for node in every if node.wire == 2])
     return data[:start] + varint(_other_number(size, rng)) + data[end:]
 
@@ -202,8 +203,20 @@ BYTES = {
     "splice": lambda a, b, rng: a[: rng.randrange(len(a))] + b[rng.randrange(len(b)) :],
     "set integer": _set_integer,
 }  # fmt: skip
-PROTOBUF = {"change field": _change_fields, "set length": _set_length}
 JSON = {"change value": _change_json, "set number": _set_json_number}
+
+
+def _protobuf(kind):
+    return {
+        "change field": partial(_change_fields, kind),
+        "set length": partial(_set_length, kind),
+    }
+
+
+STRUCTURE = {
+    "pdmodel": _protobuf("Program"), "json": JSON, "separate": _protobuf("Program"),
+    "onnx": _protobuf("OnnxModel"),
+}  # fmt: skip
 
 
 def make_mutant(files, model_format, seed, index):
@@ -216,10 +229,10 @@ def make_mutant(files, model_format, seed, index):
     rng = random.Random(title)
     program, *others = files
     if rng.random() < 0.5:
-        target, changes = program, JSON if model_format == "json" else PROTOBUF
+        target, changes = program, STRUCTURE[model_format]
         name = rng.choice([*changes, next(iter(changes))])
     else:
-        target, changes = rng.choice([program, rng.choice(others)]), BYTES
+        target, changes = rng.choice([program, rng.choice(others or [program])]), BYTES
         name = rng.choice([*changes])
     other = files[rng.choice([*files])]
     changed = {**files, target: changes[name](files[target], other, rng)}

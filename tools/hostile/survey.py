@@ -21,6 +21,7 @@ from tools.hostile.mutants import make_mutant
 ACCELERATORS = {
     "pdmodel": ("plain", "onednn", "openvino"),
     **dict.fromkeys(("json", "separate"), ("plain", "onednn")),
+    "onnx": ("plain",),  # in the native engine
 }
 SECONDS = 10  # that a mutant may take with one accelerator
 MEMORY = 4 << 30  # bytes of address space of the child
@@ -67,12 +68,15 @@ def read_model(model_dir, model_format):
     Raises:
         BadInput: The folder does not hold one such model.
     """
-    suffix = "json" if model_format == "json" else "pdmodel"
+    suffix = "pdmodel" if model_format == "separate" else model_format
     found = model_dir.glob(f"*.{suffix}")
-    programs = [path for path in found if path.with_suffix(".pdiparams").is_file()]
+    alone = suffix == "onnx"
+    programs = [path for path in found if alone or path.with_suffix(".pdiparams").is_file()]
     if len(programs) != 1:
         raise BadInput(f"{model_dir} holds {len(programs)} models NAME.{suffix}; expected one")
     program, params = programs[0], programs[0].with_suffix(".pdiparams")
+    if alone:
+        return {program.name: program.read_bytes()}
     if model_format != "separate":
         return {path.name: path.read_bytes() for path in (program, params)}
     contents = program.read_bytes()
@@ -122,7 +126,8 @@ def _run(folder, files, accelerator, **options):
     for name, contents in files.items():
         Path(folder, name).write_bytes(contents)
     model = Path(folder, next(iter(files)))
-    params = None if model.name == "__model__" else model.with_suffix(".pdiparams")
+    alone = model.name == "__model__" or model.suffix == ".onnx"
+    params = None if alone else model.with_suffix(".pdiparams")
     options = {"accelerator": accelerator, "check_hashes": False, **options}
     with Predictor(model, params, **options) as predictor:
         shape = [3 if size < 0 else size for size in predictor.input_spec.shape]
