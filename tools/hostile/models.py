@@ -30,8 +30,8 @@ MESSAGES = {
     "OnnxTensorType": {2: "OnnxShape"},
     "OnnxShape": {1: "OnnxDimension"},
 }
-"""The fields of framework.proto, and those of onnx.proto, that are messages, by the message they are
-in. That of a .pdmodel begins with ``Program``, that of an .onnx with ``OnnxModel``."""
+"""The fields of framework.proto and onnx.proto that are messages, by the message they are in. A
+.pdmodel is a ``Program``, an .onnx an ``OnnxModel``."""
 
 
 def varint(value):

@@ -207,10 +207,7 @@ JSON = {"change value": _change_json, "set number": _set_json_number}
 
 
 def _protobuf(kind):
-    return {
-        "change field": partial(_change_fields, kind),
-        "set length": partial(_set_length, kind),
-    }
+    return {"change field": partial(_change_fields, kind), "set length": partial(_set_length, kind)}
 
 
 STRUCTURE = {
