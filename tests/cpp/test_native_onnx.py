@@ -257,6 +257,30 @@ def test_parts_without_values_are_joined(nodes, tmp_path):
     agrees(write(tmp_path, f"{CONV} {nodes}", tensors=tensors, opset=13))
 
 
+@pytest.mark.parametrize(
+    ("numbers", "part", "native"),
+    [
+        ("i = Identity(r)", "g = Identity(t)", True),
+        ("i = Slice(r, zero, last, zero, two)", "g = Slice(t, zero, last, zero, two)", True),
+        ("i = Slice(r, last, least, zero, minus)", "g = Identity(t)", False),  # backwards
+        ("h = Cast<to=3>(r) i = Cast<to=7>(h)", "g = Identity(t)", False),  # to int8 and back
+    ],
+)
+def test_a_range_that_is_written_over(numbers, part, native, tmp_path):
+    tensors = {"zero": np.array([0]), "two": np.array([2]), "minus": np.array([-1])}
+    tensors |= {"last": np.array([99]), "least": np.array([-999]), "end": np.array(70)}
+    tensors |= {"start": np.array(0), "step": np.array(1), "back": np.array([-1])}
+    nodes = f"""{CONV} t = Transpose<perm=[2, 1, 0, 3]>(c) r = Range(start, end, step) {numbers}
+        p = Unsqueeze(i, back) {part} u = Neg(g)
+        d = ScatterND(t, p, u) y = Transpose<perm=[2, 1, 0, 3]>(d)"""
+    path = write(tmp_path, nodes, (3, 70, 4), tensors, opset=16)
+    if native:
+        agrees(path)
+        return
+    with pytest.raises(lenet_cpp.Unsupported):
+        lenet_cpp.Predictor(path, engine="native")
+
+
 def test_constants_among_the_inputs(tmp_path):
     """As before 2019."""
     agrees(write(tmp_path, ALONE, also=", float[2,3,1,1] w, float[2] b", opset=9))

@@ -224,3 +224,60 @@ def test_layers_of_images(name, exporter, tmp_path):
     torch.onnx.export(net, (images,), path, dynamo=exporter == "dynamo", verbose=False, **free)
     with torch.inference_mode(), lenet_cpp.Predictor(path, engine="native") as predictor:
         assert compare(net(images).numpy(), predictor.run(images.numpy())).agrees
+
+
+class Overwritten(nn.Module):
+    """Writes into a part of what it computed, in place."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.write = write
+        self.first = nn.Conv2d(3, 6, 1)
+
+    def forward(self, x):
+        x = self.first(x).clone()
+        self.write(x)
+        return x
+
+
+def write_sum(x):
+    x[:, :, 1:, 1:] = x[:, :, 1:, 1:] + x[:, :, :-1, :-1]
+
+
+def write_every_second(x):
+    x[:, 1:5:2, ::3] = x[:, :2, ::3] * 2
+
+
+def write_one_channel(x):
+    x[:, 2] = x[:, 3] - 1
+
+
+def write_first_image(x):
+    x[:1, 2:] = x[:1, :4] * 3
+
+
+def write_from_first_image(x):
+    x[:, 1:3] = x[:1, 3:5]
+
+
+PARTS = {of: of.__name__ for of in (write_sum, write_every_second, write_one_channel)}
+MIXED = {of: of.__name__ for of in (write_first_image, write_from_first_image)}
+
+
+@pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
+@pytest.mark.parametrize("write", [*PARTS, *MIXED], ids=[*PARTS.values(), *MIXED.values()])
+def test_parts_that_are_written_over(write, exporter, tmp_path):
+    """MViT's positions: the older exporter writes indices that it computes from the sizes."""
+    path, images = tmp_path / "model.onnx", torch.randn(3, 3, 8, 12)
+    net = Overwritten(write).eval()
+    if exporter == "dynamo":
+        free = {"dynamic_shapes": ({0: torch.export.Dim("N", min=2)},), "opset_version": 18}
+    else:
+        free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}, "opset_version": 17}
+    torch.onnx.export(net, (images,), path, dynamo=exporter == "dynamo", verbose=False, **free)
+    engine = "auto" if write in MIXED else "native"
+    with torch.inference_mode(), lenet_cpp.Predictor(path, engine=engine) as predictor:
+        assert compare(net(images).numpy(), predictor.run(images.numpy())).agrees
+    if write in MIXED:
+        with pytest.raises(lenet_cpp.Unsupported, match="mixes images"):
+            lenet_cpp.Predictor(path, engine="native")

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "model/index_slices.h"
 #include "model/rules/operator_view.h"
 #include "model/rules/support.h"
 
@@ -87,6 +88,7 @@ class ImageFinder {
                   std::size_t input) const {
     const std::size_t axis = taken.images.axis;
     const auto is = [&](std::string_view flag) { return op.attributes.count(flag) > 0; };
+    if (op.kind == "ScatterND") return !read_index_slices(graph_, at_, path_);
     if (is("anywhere")) return true;
     // The axis of a quantization is that of its scales.
     if (has_word("QuantizeLinear DequantizeLinear", op.kind)) return false;

@@ -236,6 +236,16 @@ class NetworkReader {
   void read_where();
   /// A part of X that is written over by other values.
   void read_set_value();
+  /// The same in ONNX, where the indices are those of a slice.
+  void read_scatter();
+  /// Of one entry of an axis, as x[:, 2] = y is exported.
+  void read_scatter_elements();
+  /// X with other values in a part of it.
+  /// \param name the argument that has them \param given their shape, of the rank of X
+  /// \param part the shape of the part \param to the steps of its axes in X
+  /// \param first the place in X of its first value
+  void write_over(const char* name, const Shape& given, const Shape& part, const Integers& to,
+                  std::int64_t first);
   /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
   /// shapes that are the same for one image.
   bool same_shapes(const std::string& name, std::size_t index) const;

@@ -72,6 +72,11 @@ void NetworkReader::read_operator() {
   constexpr std::string_view kKept = "Fetch QuantizeByRange DequantizeByRange DequantizeLinear";
   if (takes && !computes && !has_word(kKept, op_->kind)) {
     if (try_fold(at_, *view_)) return;
+    // Integers may be indices that depend on the number of images; who needs others refuses them.
+    bool real = false;
+    each_value(op_->outputs,
+               [&](std::size_t output) { real |= is_real(graph_.values[output].dtype); });
+    if (!real) return;
     compute_constant();
   }
   require(!op_->mixes_images, "operator that mixes images");
@@ -133,6 +138,8 @@ void NetworkReader::read_kind() {
       {"MatMul Gemm FlatMatMul", &Reader::read_matmul},
       {"Einsum", &Reader::read_einsum},
       {"SetValue", &Reader::read_set_value},
+      {"ScatterND", &Reader::read_scatter},
+      {"ScatterElements", &Reader::read_scatter_elements},
       {"Add", LayerKind::Add},
       {"Sub", LayerKind::Subtract},
       {"Mul", LayerKind::Multiply},

@@ -8,6 +8,7 @@
 
 #include "engines/native/network_reader.h"
 #include "engines/native/read_network.h"
+#include "model/index_slices.h"
 #include "model/rules/support.h"
 
 namespace lenet::native {
@@ -146,8 +147,50 @@ void NetworkReader::read_set_value() {
   for (const std::size_t axis : dropped) {
     given.insert(given.begin() + static_cast<std::ptrdiff_t>(axis), 1);
   }
+  write_over("Values", given, part, to, first);
+}
+
+void NetworkReader::read_scatter() {
+  require(!quantized_, "kernel for this operator in int8");
+  require(view_->text("reduction", "none") == "none", "kernel for a reduction");
+  const auto slices = read_index_slices(graph_, at_, path_);
+  require(slices.has_value(), "kernel for indices but those of a slice");
+  const Shape whole = sizes("X");
+  Shape part = whole;
+  Integers to = steps_of(whole);
+  std::int64_t first = 0;
+  for (std::size_t axis = 0; axis < slices->size(); ++axis) {
+    if (axis == graph_.values[value("X")].images.axis) continue;  // each image has its own values
+    const IndexSlice& slice = (*slices)[axis];
+    part[axis] = slice.count;
+    first += slice.start * to[axis];
+    to[axis] *= slice.step;
+  }
+  write_over("Updates", sizes("Updates"), part, to, first);
+}
+
+void NetworkReader::read_scatter_elements() {
+  require(!quantized_, "kernel for this operator in int8");
+  require(view_->text("reduction", "none") == "none", "kernel for a reduction");
+  const Value* const indices = constant("Indices");
+  require(indices != nullptr, "kernel for indices that are not constant");
+  const auto place = number_as<std::int64_t>(*indices, 0);
+  for (std::size_t i = 0; i < count_values(*indices); ++i) {
+    require(number_as<std::int64_t>(*indices, i) == place, "kernel for several indices");
+  }
+  Shape part = sizes("X");
+  const Integers to = steps_of(part);
+  const std::size_t axis = view_->axis(view_->integer("axis", 0), part.size());
+  const auto index = view_->axis(place, static_cast<std::size_t>(part[axis]));
+  part[axis] = 1;
+  require(sizes("Updates") == part, "kernel for a part of an axis");
+  write_over("Updates", part, part, to, static_cast<std::int64_t>(index) * to[axis]);
+}
+
+void NetworkReader::write_over(const char* name, const Shape& given, const Shape& part,
+                               const Integers& to, std::int64_t first) {
   Integers from = steps_of(given);
-  for (std::size_t axis = 0; axis < whole.size(); ++axis) {
+  for (std::size_t axis = 0; axis < part.size(); ++axis) {
     require(given[axis] == 1 || given[axis] == part[axis],
             "kernel for tensors of such different shapes");
     if (given[axis] == 1) from[axis] = 0;
@@ -155,12 +198,13 @@ void NetworkReader::read_set_value() {
   Box over = box_of(part, from, to);
   over.input = 1;
   over.to = first;
-  const auto operand = [&](const char* name) {
-    return is_computed(value(name)) ? tensor(name) : add_constant(name);
+  const auto operand = [&](const char* of) {
+    return is_computed(value(of)) ? tensor(of) : add_constant(of);
   };
+  const Shape whole = sizes("X");
   const std::size_t under = operand("X");
-  Layer& made = layer(LayerKind::Copy, {under, operand("Values")});
-  made.boxes = {box_of(whole, steps, steps), std::move(over)};
+  Layer& made = layer(LayerKind::Copy, {under, operand(name)});
+  made.boxes = {box_of(whole, steps_of(whole), steps_of(whole)), std::move(over)};
 }
 
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
