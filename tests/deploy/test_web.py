@@ -216,7 +216,7 @@ const [module, program, params, preprocess] =
     new Uint8Array(readFileSync(process.argv[2] + '/' + name)));
 const model = await openModel(module, { program, params, preprocess });
 const found = [model.inputShape];
-for (const [height, width] of [[12, 9], [7, 20], [12, 9]]) {
+for (const [height, width] of JSON.parse(process.argv[3])) {
   const pixels = Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * 37) % 256);
   try {
     found.push([...model.classify({ pixels, height, width, channels: 3 }).answer]);
@@ -230,18 +230,28 @@ console.log(JSON.stringify(found));
 """
 
 
-def opened(tmp_path, sizes):
-    """Return the model, its preprocessing, which keeps sizes, and what the page finds."""
+PICTURES = [(12, 9), (7, 20), (12, 9)]
+
+
+def opened(tmp_path, sizes, network=None, pictures=PICTURES):
+    """Return the model, its preprocessing, which keeps sizes, and what the page finds.
+
+    Args:
+        tmp_path: Where they are written.
+        sizes: Those of the images that the model takes.
+        network: Of Paddle, for three channels; a convolutional one by default.
+        pictures: The sizes of those that the page classifies.
+    """
     from paddle import nn
 
     layers = (nn.Conv2D(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(4, 5))
-    model = both_formats(nn.Sequential(*layers), (3, *sizes), tmp_path)[1]
+    model = both_formats(network or nn.Sequential(*layers), (3, *sizes), tmp_path)[1]
     normalize = Normalize(scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
     pipeline = Pipeline("RGB", (normalize, ToCHW()))
     pipeline.save(tmp_path / "preprocess.json")
     write_page(model, tmp_path / "page")
     (tmp_path / "open.mjs").write_text(OPEN)
-    printed = printed_by("node", tmp_path / "open.mjs", tmp_path / "page")
+    printed = printed_by("node", tmp_path / "open.mjs", tmp_path / "page", json.dumps(pictures))
     return model, pipeline, json.loads(printed)
 
 
@@ -258,8 +268,36 @@ def test_images_of_another_size_than_the_models_are_refused(tmp_path):
 def test_a_model_takes_images_of_any_size(tmp_path):
     model, pipeline, (input_shape, *found) = opened(tmp_path, (None, None))
     assert input_shape == [-1, 3, -1, -1]
+    agrees(model, pipeline, found, PICTURES)
+
+
+@node
+def test_a_transformer(tmp_path):
+    import paddle
+    from paddle import nn
+
+    class Attention(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.pairs = nn.LayerNorm(8), nn.Linear(8, 24)
+
+        def forward(self, x):
+            x = x.flatten(2).transpose([0, 2, 1])
+            queries, keys, values = paddle.split(self.pairs(self.norm(x)), 3, axis=-1)
+            # Paddle's matmul, of which `@` is another spelling, goes into no .pdmodel any more.
+            return x + nn.functional.softmax(queries @ keys.transpose([0, 2, 1])) @ values
+
+    layers = (nn.Conv2D(3, 8, 4, stride=4), Attention(), nn.Flatten(), nn.Linear(8 * 64, 5))
+    pictures = [(32, 32)]
+    opens = opened(tmp_path, (32, 32), nn.Sequential(*layers), pictures)
+    model, pipeline, (_input_shape, *found) = opens
+    agrees(model, pipeline, found, pictures)
+
+
+def agrees(model, pipeline, found, pictures):
+    """Check that the page found what the native engine finds here."""
     with Predictor(model, engine="native") as predictor:
-        for i, (height, width) in enumerate([(12, 9), (7, 20), (12, 9)]):
+        for i, (height, width) in enumerate(pictures):
             answer, shape, again = found[3 * i : 3 * i + 3]
             pixels = (np.arange(height * width * 3) * 37 % 256).astype(np.uint8)
             values = pipeline(pixels.reshape(height, width, 3))[None]
