@@ -13,7 +13,7 @@ from tools.hostile import onnx_networks, tokens
 from tools.hostile.__main__ import main
 from tools.hostile.children import LATE, do_steps
 from tools.hostile.draw import Draw
-from tools.hostile.engines import drawn
+from tools.hostile.engines import compare_one, drawn
 from tools.hostile.networks import InvalidNetworkError, Layer, Network
 
 CASES = Path(__file__).parents[2] / "tools" / "hostile" / "cases.json"
@@ -69,6 +69,20 @@ def test_mixing_images_is_drawn_only_where_the_network_says_so():
             alone, _ = onnx_networks.answers(network, images[-1:], images[-1:])
             for one, whole in zip(alone, expected, strict=True):
                 assert np.allclose(one, whole[-1:], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "outcome"), [(1e-3, "equal"), (1, "wrong")])
+def test_what_rounding_decides_is_no_fault(tmp_path, scale, outcome):
+    """A norm of nearly equal values enlarges what rounding changed them by, in any float32."""
+    layers = [Layer("scaled", [0], {"scale": scale}), Layer("Softmax", [1], {"axis": 1})]
+    layers.append(Layer("written_norm", [2], {"axes": [1], "epsilon": 1e-12}))
+    network = Network("onnx", [8], layers, [3], 1, {"opset": 17, "images": 3})
+    np.save(tmp_path / "images.npy", network.images())
+    (expected,), _ = onnx_networks.answers(network, network.images(), network.images())
+    found = expected + np.float32(4e-5) * np.abs(expected).max()
+    assert compare_one(network, tmp_path, 0, found, expected, 1e-5)[0] == outcome
+    found = expected + np.float32(1e-2) * np.abs(expected).max()
+    assert compare_one(network, tmp_path, 0, found, expected, 1e-5)[0] == "wrong"
 
 
 def test_networks_that_were_wrong(tmp_path):

@@ -4,6 +4,7 @@ The native engine has kernels for most of the operators.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -494,9 +495,30 @@ def answers(network, images, nudged):
     return [run_onnx(model, each) for each in (images, nudged)]
 
 
-def judge(network, images):
-    """Return the outputs by ONNX's own definitions in NumPy, float64."""
+def judge(network, images, *, rounded=False):
+    """Return the outputs by ONNX's own definitions in NumPy, float64.
+
+    With ``rounded``, each value that an operator gives is moved by up to the most that rounding it
+    to float32 moves it, at random. Within an operator the arithmetic stays float64, so that the
+    outputs are about as good as those of float32 can be, whoever computes them.
+    """
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(_model(network, np.float64))
+    if rounded:
+        numbers = np.random.default_rng(network.seed)
+        for node in evaluator.rt_nodes_:
+            node.run = partial(_run_rounded, node.run, numbers)
     return evaluator.run(None, {"v0": images.astype(np.float64)})
+
+
+def _run_rounded(run, numbers, *inputs, **options):
+    """Run an operator; move the floating-point values that it gives."""
+    most = np.finfo(np.float32).eps / 2
+
+    def moved(values):
+        if values.dtype != np.float64:  # integers, of which shapes are computed
+            return values
+        return values * (1 + numbers.uniform(-most, most, values.shape))
+
+    return tuple(map(moved, run(*inputs, **options)))
