@@ -74,6 +74,8 @@ const std::vector<Function>& functions() {
       {{ActivationKind::Reciprocal},
        [](double x) { return x == 0 ? std::copysign(HUGE_VAL, x) : 1 / x; }},
       {{ActivationKind::ThresholdedRelu, 2}, [](double x) { return x > 2 ? x : 0; }},
+      {{ActivationKind::Round, 0.25F, 100},
+       [](double x) { return clip(std::nearbyint(x / 0.25), -100, 155) * 0.25; }},
   };
   return all;
 }

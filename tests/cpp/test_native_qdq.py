@@ -127,35 +127,137 @@ def mobile_network(seed):
     ), rng.standard_normal((16, 3, 17, 17)).astype("f4")
 
 
+def token_network(seed):
+    """A float model of tokens between convolutions: norms, attention in windows of several shapes,
+    products of tokens that lie on any axis, sums; a convolution of tokens that became pixels again.
+    """
+    rng = np.random.default_rng(seed)
+    width, heads = int(rng.choice([16, 24, 40])), int(rng.choice([1, 2, 4]))
+    each, hidden, odd = width // heads, int(rng.choice([2, 3])) * width, int(rng.choice([9, 17]))
+    tensors = {}
+
+    def weights(name, *shape):
+        taps = np.prod(shape[1:]) if len(shape) == 4 else shape[0]
+        values = rng.standard_normal(shape) * np.sqrt(1.5 / taps) * (0.5 + rng.random(shape[-1:]))
+        tensors[name] = values.astype("f4")
+        outputs = shape[0] if len(shape) == 4 else shape[-1]
+        tensors[name + "b"] = rng.standard_normal(outputs).astype("f4") * 0.3
+
+    weights("w0", width, 3, 4, 4)
+    weights("qkv", width, 3 * width)
+    weights("out", width, width)
+    weights("up", width, hidden)
+    weights("down", hidden, width)
+    weights("first", width, odd)
+    weights("again", odd, width)
+    del tensors["againb"]
+    weights("w1", width, width, 3, 3)
+    weights("head", width, 10)
+    lists = {
+        "flat": [-1, width, 36], "windows": [-1, 2, 3, 2, 3, width], "each": [-1, 9, width],
+        "apart": [-1, 9, 3, heads, each], "whole": [-1, 9, width],
+        "rows": [-1, 2, 2, 3, 3, width], "tokens": [-1, 36, width], "pixels": [-1, width, 6, 6],
+        "q": 0, "k": 1, "v": 2,
+    }  # fmt: skip
+    tensors |= {name: np.array(sizes) for name, sizes in lists.items()}
+    tensors |= {"scale": np.float32(each**-0.5), "half": np.float32(0.5), "unit": np.float32(1)}
+    tensors["root"] = np.float32(np.sqrt(2))
+    for name in ("g1", "g2"):
+        tensors[name] = (1 + rng.standard_normal(width) / 5).astype("f4")
+    tensors["position"] = rng.standard_normal((1, 36, width)).astype("f4") * 0.3
+    nodes = """
+        c0 = Conv <strides = [4, 4]> (x, w0, w0b)
+        f0 = Reshape (c0, flat)
+        t0 = Transpose <perm = [0, 2, 1]> (f0)
+        x0 = Add (t0, position)
+        n0 = LayerNormalization <axis = -1> (x0, g1)
+        r0 = Reshape (n0, windows)
+        t1 = Transpose <perm = [0, 1, 3, 2, 4, 5]> (r0)
+        w = Reshape (t1, each)
+        m0 = MatMul (w, qkv)
+        a0 = Add (m0, qkvb)
+        r1 = Reshape (a0, apart)
+        t2 = Transpose <perm = [2, 0, 3, 1, 4]> (r1)
+        query = Gather <axis = 0> (t2, q)
+        key = Gather <axis = 0> (t2, k)
+        value = Gather <axis = 0> (t2, v)
+        turned = Transpose <perm = [0, 1, 3, 2]> (key)
+        scores = MatMul (query, turned)
+        scaled = Mul (scores, scale)
+        s0 = Softmax <axis = -1> (scaled)
+        m1 = MatMul (s0, value)
+        t3 = Transpose <perm = [0, 2, 1, 3]> (m1)
+        r2 = Reshape (t3, whole)
+        m2 = MatMul (r2, out)
+        a2 = Add (m2, outb)
+        r3 = Reshape (a2, rows)
+        t4 = Transpose <perm = [0, 1, 3, 2, 4, 5]> (r3)
+        r4 = Reshape (t4, tokens)
+        x1 = Add (x0, r4)
+        n1 = LayerNormalization <axis = -1> (x1, g2)
+        m3 = MatMul (n1, up)
+        a3 = Add (m3, upb)
+        d3 = Div (a3, root)
+        e3 = Erf (d3)
+        u3 = Add (e3, unit)
+        p3 = Mul (a3, u3)
+        h3 = Mul (p3, half)
+        m4 = MatMul (h3, down)
+        a4 = Add (m4, downb)
+        x2 = Add (x1, a4)
+        t5 = Transpose <perm = [1, 0, 2]> (x2)
+        m5 = MatMul (t5, first)
+        a5 = Add (m5, firstb)
+        r5 = Relu (a5)
+        m6 = MatMul (r5, again)
+        t6 = Transpose <perm = [1, 2, 0]> (m6)
+        i6 = Reshape (t6, pixels)
+        c6 = Conv <pads = [1, 1, 1, 1]> (i6, w1, w1b)
+        r6 = Relu (c6)
+        p6 = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r6)
+        g6 = ReduceMean <axes = [2, 3], keepdims = 0> (p6)
+        y = Gemm (g6, head, headb)
+    """
+    return onnx_files.model(
+        nodes, "float[N,3,24,24] x", "float[N,10] y", tensors
+    ), rng.standard_normal((16, 3, 24, 24)).astype("f4")
+
+
+def quantized(folder, name, given, model, images):
+    """Return the path of the quantized model."""
+    types = {key: given[key] for key in given if key.endswith("_type")}
+    options = {"ActivationSymmetric": given.get("symmetric", False), "WeightSymmetric": True}
+    options |= {key: value for key, value in given.items() if key[0].isupper()}
+    (folder / "float.onnx").write_bytes(model)
+    prepared, path = folder / "prepared.onnx", folder / f"{name}.onnx"
+    shape_inference.quant_pre_process(folder / "float.onnx", prepared)
+    calibration = iter([{"x": images}])
+
+    class Reader(quantization.CalibrationDataReader):
+        def get_next(self, left=calibration):
+            return next(left, None)
+
+    quantization.quantize_static(
+        prepared,
+        path,
+        Reader(),
+        quant_format=given.get("quant_format", quantization.QuantFormat.QDQ),
+        per_channel=given.get("per_channel", True),
+        extra_options=options,
+        **{"weight_type": INT8} | types,
+    )
+    return path
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """By settings and seed: the quantized model and images."""
     folder = tmp_path_factory.mktemp("qdq")
     found = {}
     for index, (name, given) in enumerate(SETTINGS.items()):
-        types = {key: given[key] for key in given if key.endswith("_type")}
-        options = {"ActivationSymmetric": given.get("symmetric", False), "WeightSymmetric": True}
-        options |= {key: value for key, value in given.items() if key[0].isupper()}
         for seed in range(3 * index, 3 * index + 3):
             model, images = mobile_network(seed) if seed % 3 == 2 else network(seed)
-            (folder / "float.onnx").write_bytes(model)
-            prepared, path = folder / "prepared.onnx", folder / f"{seed}.onnx"
-            shape_inference.quant_pre_process(folder / "float.onnx", prepared)
-            calibration = iter([{"x": images}])
-
-            class Reader(quantization.CalibrationDataReader):
-                def get_next(self, left=calibration):
-                    return next(left, None)
-
-            quantization.quantize_static(
-                prepared,
-                path,
-                Reader(),
-                quant_format=given.get("quant_format", quantization.QuantFormat.QDQ),
-                per_channel=given.get("per_channel", True),
-                extra_options=options,
-                **{"weight_type": INT8} | types,
-            )
+            path = quantized(folder, seed, given, model, images)
             found[name, seed] = path, images * np.float32(1.1)
     return found
 
@@ -193,6 +295,38 @@ def test_a_quantized_onnx_answers_as_onnxruntime_does(made, name, monkeypatch):
             monkeypatch.setenv("LENET_NATIVE_ISA", isa)
             assert (run(path, images) == found).all(), isa
         monkeypatch.delenv("LENET_NATIVE_ISA")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_quantized_transformer_answers_as_onnxruntime_does(tmp_path, name, monkeypatch):
+    """To a step or two of the output where a value between the layers lies in the middle of two
+    integers; the same bits alone, in a batch and with threads. Every matrix product with weights
+    and every convolution multiplies integers.
+    """
+    if name == "operators of integers":
+        needs_vnni()
+    for seed in range(3):
+        model, images = token_network(seed)
+        path = quantized(tmp_path, seed, SETTINGS[name], model, images)
+        images = images * np.float32(1.1)
+        expected = onnx_files.reference(path, images, optimize=False)
+        step = np.diff(np.unique(expected)).min()
+        for isa in AVAILABLE:
+            monkeypatch.setenv("LENET_NATIVE_ISA", isa)
+            found = run(path, images)
+            apart = np.abs(found - expected) / step
+            assert np.median(apart) < 0.01, (seed, isa)
+            assert apart.max() < 2.5, (seed, isa)
+            for others in (run(path, images[:1]), run(path, images[:3], threads=2)):
+                assert (others == found[: len(others)]).all()
+            assert (run(path, images, threads=2) == found).all()
+        with lenet_cpp.Predictor(path, **OPTIONS) as predictor:
+            layers = predictor.profile(images=1, runs=1).parts[0].layers
+        multiplied = [layer.kernel for layer in layers if layer.multiply_adds > 0]
+        count = sum(kernel.endswith("_int8") for kernel in multiplied)
+        # Those whose weights do not fit 8 bits are computed as two.
+        assert count == 9 if SETTINGS[name].get("WeightSymmetric", True) else 9 < count <= 18
+        assert sum(kernel == "matmul" for kernel in multiplied) == 2
 
 
 def test_a_quantized_onnx_is_for_int8(made):

@@ -38,7 +38,8 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
   return same && producer != kNone && producer < layer ? reader : kNone;
 }
 
-std::unique_ptr<Op> make_op(const FloatLayer& source) {
+std::unique_ptr<Op> make_op(const FloatLayer& source, MakeOp* multiply_integers) {
+  if (!source.layer.integers.empty()) return multiply_integers(source);
   switch (source.layer.kind) {
     case LayerKind::Convolution:
       return source.method == ConvMethod::Winograd || source.method == ConvMethod::WinogradRows
@@ -80,10 +81,12 @@ bool reads_planes(const Layer& layer) {
 }  // namespace
 
 FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool interleaved,
-                           std::int64_t min_shared_bytes, const Bf16Kernels* bf16)
+                           std::int64_t min_shared_bytes, const Bf16Kernels* bf16,
+                           MakeOp* multiply_integers)
     : Program(interleaved ? kernels.lanes : 1, min_shared_bytes),
       kernels_(kernels),
       bf16_(bf16),
+      multiply_integers_(multiply_integers),
       interleaved_(interleaved),
       planar_taps_(network.tensors.size()) {
   set_tensors(network.tensors, network.input, output_sources(network));
@@ -113,7 +116,9 @@ void FloatProgram::lower(const Network& network) {
     if (fused[i] || is_written_softmax(network, links, layer)) continue;
     Lowered step{i};
     StepIo io{layer.inputs, layer.output};
-    if (layer.kind == LayerKind::Convolution) {
+    if (layer.kind == LayerKind::Convolution && !layer.integers.empty()) {
+      step.method = ConvMethod::Integers;
+    } else if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
       const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
       // One image's few channels, on vectors of columns; images side by side add up the same way.
@@ -198,8 +203,9 @@ void FloatProgram::lay_out(const Network& network) {
         layer.kind == LayerKind::Convolution &&
         !is_whole_image(network.tensors[layer.inputs[0]], layer, network.tensors[layer.output]);
     ios_[s].in_place = in_place ? 0 : adds_last ? 1 : kNone;
-    const bool reads_border =
-        layer.kind == LayerKind::Convolution && lowered_[s].method != ConvMethod::Winograd3x3;
+    const bool reads_border = layer.kind == LayerKind::Convolution &&
+                              lowered_[s].method != ConvMethod::Winograd3x3 &&
+                              lowered_[s].method != ConvMethod::Integers;
     if (reads_border) placements_[layer.inputs[0]].pad(layer);
   }
   if (!interleaved_) join_in_place(network);
@@ -282,7 +288,8 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
     for (const Layer* with : {source.pool, source.sum}) {
       if (with != nullptr) name += ", " + with->name;
     }
-    add_step(layer, std::move(name), multiply_adds(network, layer), make_op(source));
+    add_step(layer, std::move(name), multiply_adds(network, layer),
+             make_op(source, multiply_integers_));
   }
 }
 

@@ -21,9 +21,13 @@ class FloatProgram final : public Program {
   /// \param interleaved whether a unit is as many images as a vector has lanes, side by side;
   ///   otherwise it is one image.
   /// \param bf16 multiplies most of one image, by numbers rounded to bf16; or null
+  /// \param multiply_integers makes the layers that have integers as their weights; null where
+  /// there
+  ///   are none. See take_roundings.
   /// \throws Error Unsupported: a layer that it has no kernel for.
   FloatProgram(const Network& network, const Kernels& kernels, bool interleaved,
-               std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr);
+               std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr,
+               MakeOp* multiply_integers = nullptr);
 
   /// Packs the weights, before anything is run.
   /// \param network the same
@@ -66,6 +70,7 @@ class FloatProgram final : public Program {
 
   const Kernels& kernels_;
   const Bf16Kernels* bf16_;
+  MakeOp* multiply_integers_;
   bool interleaved_;
   /// By tensor: the image, and what a convolution on vectors of columns gives of one image.
   std::vector<bool> planar_taps_;

@@ -338,17 +338,45 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   compiled.batch_interleaved = std::move(interleaved);
 }
 
+/// Compiles a network with layers that only a program in float32 has kernels for, such as those of
+/// tokens: what multiplies rounded values by integers does so there.
+void compile_rounded(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
+                     Compiled& compiled) {
+  const native::int8::Kernels& kernels = native::int8::choose_kernels();
+  native::take_roundings(network);
+  native::separate_layouts(network);
+  native::verify_network(network);
+  auto program = std::make_unique<native::FloatProgram>(network, native::choose_kernels(), false,
+                                                        native::kMinSharedBytes, nullptr,
+                                                        native::int8::make_rounded_layer);
+  compiled.instructions = kernels.name;
+  compiled.arithmetic = native::Arithmetic::Int8;
+  compiled.is_fastest = kernels.bytes == 1;
+  compiled.images_one_by_one =
+      std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOneByOne);
+  compiled.pack = [whole = std::make_shared<native::Network>(std::move(network)), shared,
+                   one = program.get()] { one->prepare(*whole, shared); };
+  compiled.nhwc = std::move(program);
+}
+
 void compile_int8(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
                   Compiled& compiled) {
   const native::int8::Kernels& kernels = native::int8::choose_kernels();
-  native::verify_network(network);
-  auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
-  compiled.instructions = kernels.name;
-  compiled.arithmetic = native::Arithmetic::Int8;
   if (kernels.bytes != 1) {
     compiled.why = std::string("the instructions ") + kernels.name +
                    " multiply no bytes, so the float model in fp32 may be faster";
   }
+  native::verify_network(network);
+  const bool by_definition =
+      std::none_of(network.layers.begin(), network.layers.end(), [](const native::Layer& layer) {
+        return layer.kind == native::LayerKind::Quantize && !layer.quant.divides();
+      });
+  if (by_definition && !native::int8::has_kernels(network)) {
+    return compile_rounded(std::move(network), shared, compiled);
+  }
+  auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
+  compiled.instructions = kernels.name;
+  compiled.arithmetic = native::Arithmetic::Int8;
   compiled.is_fastest = (kernels.bytes == 1 || program->image_bytes() <= kMaxBytesInPairs) &&
                         program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one =

@@ -85,7 +85,8 @@ constexpr const char* to_string(ActivationKind kind) noexcept {
                                     "softsign",   "erf",
                                     "exp",        "log",
                                     "sqrt",       "abs",
-                                    "reciprocal", "thresholded_relu"};
+                                    "reciprocal", "thresholded_relu",
+                                    "round"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -196,13 +197,15 @@ struct Layer {
   std::vector<float> bias;         ///< [output channels]; of ChannelScale too
   std::vector<float> scale;        ///< [channels]; of PRelu too
 
-  // Of a quantized program, whose convolutions may have integers instead of weights.
+  // Of a quantized program, whose convolutions and MatMuls may have integers instead of weights.
   std::vector<std::int8_t> integers;
   std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
   /// The scale of the integers of each output channel; until round_as_onednn, one of 127. Of stored
   /// weights that of normalizations; empty: 1.
   std::vector<float> weight_scales;
-  QuantParams quant;  ///< Quantize; of Identity the range that the program quantizes its input by
+  /// Quantize; of Identity the range that the program quantizes its input by; after take_roundings,
+  /// of a layer with `integers`, how it rounds what it takes.
+  QuantParams quant;
   // What round_as_onednn wants to know.
   bool quantized = false;  ///< Convolution: the program quantizes all that it takes
   /// Convolution: of an .onnx, whose bias mostly is whole steps of the sums.

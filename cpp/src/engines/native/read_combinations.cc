@@ -102,7 +102,7 @@ void NetworkReader::read_combination(LayerKind kind) {
 }
 
 void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs) {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape to = given_sizes();
   std::vector<BroadcastOperand> operands;
   std::vector<std::size_t> tensors;
@@ -204,7 +204,7 @@ void NetworkReader::read_several() {
 }
 
 void NetworkReader::read_prelu() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   Operand operand{};
   if (!view_->has_attribute("mode")) {
     require(constant("Alpha") != nullptr, "operator whose slopes are not constant");

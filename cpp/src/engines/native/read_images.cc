@@ -11,7 +11,7 @@
 namespace lenet::native {
 
 void NetworkReader::read_resize() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   require(has_image_axis("X"), "kernel for channels of images that are not first");
   const Shape from = sizes("X");
@@ -77,7 +77,7 @@ struct TransposedAxis {
 }  // namespace
 
 void NetworkReader::read_conv_transpose() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = image_or_line("X");
   const bool line = shape("X").size() == 3;

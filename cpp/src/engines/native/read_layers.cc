@@ -51,7 +51,7 @@ void NetworkReader::give_filter(Layer& made) {
 }
 
 void NetworkReader::read_convolution_of_parts() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape from = sizes("X");  // [parts][channels][height][width]
   const Shape to = given_sizes();
   Window window = read_window({from[1], from[2], from[3]});
@@ -99,7 +99,7 @@ void NetworkReader::read_pool() {
   if (!whole) {
     window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
   }
-  require(!quantized_ || window.dilations == std::array<std::int64_t, 2>{1, 1},
+  require(!follows_onednn_ || window.dilations == std::array<std::int64_t, 2>{1, 1},
           "kernel for this operator in int8");
   // Where Paddle counts the padding in a window, it takes that before the image for that after
   // it.
@@ -138,7 +138,7 @@ void NetworkReader::read_reduce(ReduceKind kind) {
     made.pool = kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average;
     return;
   }
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   const Integers steps = steps_of(whole);
   Box reduced;
   for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -193,7 +193,7 @@ Layer& NetworkReader::scale_axis_1(std::vector<float> scale, std::vector<float> 
   if (has_image_axis("X")) {
     return channel_scale(with_channels("X"), std::move(scale), std::move(bias));
   }
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
   const std::int64_t inner = product(whole, 2, whole.size());
   const std::vector<BroadcastLoop> loops = {
@@ -264,7 +264,7 @@ void NetworkReader::read_softmax() {
 }
 
 void NetworkReader::read_trailing_norm() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
   const bool flat = view_->flag("flat", false);  // Paddle's parameters are vectors
   const std::size_t axis = view_->axis(view_->integer("axis", -1), whole.size());
@@ -285,7 +285,7 @@ void NetworkReader::read_trailing_norm() {
 }
 
 void NetworkReader::read_group_norm() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   require(has_image_axis("X"), "kernel for channels of images that are not first");
   const std::size_t input = shaped("X");

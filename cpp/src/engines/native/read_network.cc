@@ -254,7 +254,7 @@ void NetworkReader::compute_constant() {
     require(is_constant(input), "operator on a value that is not computed from the image");
   });
   const bool numbers = view_->count("X") > 0 && graph_.values[value("X")].dtype == kFloat32;
-  require(numbers && !quantized_ && !moves_values(op_->kind),
+  require(numbers && !follows_onednn_ && !moves_values(op_->kind),
           "kernel for this operator on constants");
   const std::size_t made = add_constant("X");
   network_.layers.back().output = value("X");
@@ -307,7 +307,7 @@ std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) co
 std::size_t NetworkReader::shaped(const std::string& name) {
   const std::size_t from = tensor(name);
   if (has_channels(name)) return from;
-  require(!quantized_, "kernel for what was flattened in int8");
+  require(!follows_onednn_, "kernel for what was flattened in int8");
   const auto [found, is_new] = views_.emplace(value(name), network_.tensors.size());
   if (is_new) add_view(from, image_shape(sizes(name)));
   return found->second;

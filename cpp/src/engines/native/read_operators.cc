@@ -110,7 +110,7 @@ void NetworkReader::read_moved() {
 }
 
 std::size_t NetworkReader::add_constant(const std::string& name, std::size_t index) {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   std::vector<float> held = numbers(name, index);
   const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
   Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
@@ -120,7 +120,7 @@ std::size_t NetworkReader::add_constant(const std::string& name, std::size_t ind
 }
 
 void NetworkReader::read_set_value() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   require(view_->has("Values"), "kernel for values that are written and not computed");
   const Shape whole = sizes("X");
   const Integers steps = steps_of(whole);
@@ -231,8 +231,7 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     sources = channel_sources(boxes, from.pixels(), channels);
     if (!sources.empty()) kind = LayerKind::Channels;
   }
-  require(!quantized_ || joins || (!follows_onednn_ && kind == LayerKind::Channels),
-          "kernel for this operator in int8");
+  require(!follows_onednn_ || joins, "kernel for this operator in int8");
   Layer& made = layer(kind, inputs, index);
   made.channels = std::move(sources);
   if (kind == LayerKind::Copy) {

@@ -40,7 +40,7 @@ void NetworkReader::read_matmul() {
 }
 
 void NetworkReader::read_product() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   Shape a = sizes("X");
   Shape b = sizes("Y");
   Product of;
@@ -119,7 +119,7 @@ void NetworkReader::add_factors(Layer& made) {
 }
 
 void NetworkReader::read_einsum() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   std::string problem;
   const Einsum einsum = parse_einsum(view_->text("equation"), view_->count("X"), problem);
   const auto has_ellipsis = [](const Einsum::Term& term) { return term.ellipsis.has_value(); };

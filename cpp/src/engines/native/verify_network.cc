@@ -214,8 +214,8 @@ class Verifier {
     }
     require(first <= input().values(), "reads values that there are not");
     const bool weighs = layer_->inputs.size() == 1;
-    const std::int64_t given =
-        weighs ? static_cast<std::int64_t>(layer_->view_weights().count) : input(1).values();
+    const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
+    const std::int64_t given = weighs ? static_cast<std::int64_t>(weights) : input(1).values();
     require(second <= given, "reads weights that there are not");
     require(layer_->bias.empty() || static_cast<std::int64_t>(layer_->bias.size()) == of.columns,
             "has another number of biases");

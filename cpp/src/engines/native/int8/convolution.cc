@@ -237,6 +237,18 @@ class Convolution final : public Op {
     }
   }
 
+  /// Multiplies rows that lie one after the other, of an image of one row.
+  void multiply_rows(const char* rows, std::int64_t count, float* output) const {
+    for (std::size_t t = 0; t < tasks_.size(); ++t) {
+      ConvTask task = tasks_[t];
+      task.offsets = offsets_.data();
+      task.input = rows;
+      task.output = output + task_outputs_[t];
+      task.columns = static_cast<std::int32_t>(count);
+      method_.second(task);
+    }
+  }
+
   bool splits() const override { return true; }
   std::string kernel() const override { return method_.first; }
   std::int64_t scratch_bytes() const override {
@@ -467,10 +479,26 @@ class Convolution final : public Op {
   std::vector<std::int64_t> order_;  ///< the channels of a group as they are packed; kNoChannel
 };
 
+class RowsByConvolution final : public RowProduct {
+ public:
+  explicit RowsByConvolution(const IntLayer& source) : convolution_(source) {}
+  void multiply(const char* rows, std::int64_t count, float* output) const override {
+    convolution_.multiply_rows(rows, count, output);
+  }
+  std::string kernel() const override { return convolution_.kernel(); }
+
+ private:
+  Convolution convolution_;
+};
+
 }  // namespace
 
 std::unique_ptr<Op> make_convolution(const IntLayer& source) {
   return std::make_unique<Convolution>(source);
+}
+
+std::unique_ptr<RowProduct> make_row_product(const IntLayer& source) {
+  return std::make_unique<RowsByConvolution>(source);
 }
 
 }  // namespace lenet::native::int8

@@ -8,19 +8,14 @@
 namespace lenet::native::int8 {
 namespace {
 
-/// So many products of integers of 8 bits, of which one may be up to 255, fit a sum of 32.
-constexpr std::size_t kMaxTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
-
 /// Each takes memory for every channel.
 constexpr std::size_t kMaxRoundings = 16;
 
-void use_float_weights(Layer& layer) {
-  const std::size_t taps = layer.integers.size() / layer.weight_scales.size();
-  for (std::size_t i = 0; i < layer.integers.size(); ++i) {
-    layer.weights.push_back(static_cast<float>(layer.integers[i]) * layer.weight_scales[i / taps]);
-  }
-  layer.integers.clear();
-  layer.weight_scales.clear();
+/// Whether it is a softmax of a whole image that is a vector.
+bool is_softmax_of_all(const Network& network, const Layer& layer) {
+  const TensorShape& shape = network.tensors[layer.output];
+  return layer.kind == LayerKind::Softmax && shape.pixels() == 1 &&
+         layer.axis.count == shape.values();
 }
 
 /// Puts what the stages behind a sum of integers do not compute into a layer of its own.
@@ -51,9 +46,7 @@ class Planner {
     plan_.roundings.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
       if (is_written_softmax(network_, links, layer)) continue;
-      const TensorShape& shape = network_.tensors[layer.output];
-      const bool of_all = layer.kind == LayerKind::Softmax && shape.pixels() == 1 &&
-                          layer.axis.count == shape.values();
+      const bool of_all = is_softmax_of_all(network_, layer);
       if ((needs_order(layer) && !of_all) || layer.kind == LayerKind::PRelu) {
         throw Error(ErrorCode::Unsupported, "there is no int8 kernel for " + layer.name);
       }
@@ -96,10 +89,7 @@ class Planner {
     if (layer.kind == LayerKind::Quantize)
       planned.roundings = {{layer.quant, layer.activation, {}, {}}};
     if (!layer.integers.empty() && !rounded(layer.inputs[0])) use_float_weights(layer);
-    if (!layer.integers.empty() && layer.integers.size() / layer.bias.size() > kMaxTaps) {
-      throw Error(ErrorCode::Unsupported,
-                  "there is no int8 kernel for sums as long as those of " + layer.name);
-    }
+    require_short_sums(layer);
     plan_.layers.push_back(std::move(planned));
   }
 
@@ -206,6 +196,26 @@ class Planner {
 
 }  // namespace
 
+void require_short_sums(const Layer& layer) {
+  // So many products of integers of 8 bits, of which one may be up to 255, fit a sum of 32.
+  constexpr std::size_t kMaxTaps = (std::size_t{1} << 31) / (255 * 128) - 1;
+  if (!layer.integers.empty() && layer.integers.size() / layer.bias.size() > kMaxTaps) {
+    throw Error(ErrorCode::Unsupported,
+                "there is no int8 kernel for sums as long as those of " + layer.name);
+  }
+}
+
 Plan make_plan(Network network) { return Planner(std::move(network)).plan(); }
+
+bool has_kernels(const Network& network) {
+  const Links links(network);
+  return std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& layer) {
+    const bool dilates =
+        layer.kind == LayerKind::Pool && layer.window.dilations != Window().dilations;
+    const bool is_other = layer.kind == LayerKind::PRelu || layer.kind == LayerKind::Resize;
+    return is_written_softmax(network, links, layer) || is_softmax_of_all(network, layer) ||
+           !(needs_order(layer) || is_other || dilates);
+  });
+}
 
 }  // namespace lenet::native::int8

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engines/native/int8/kernels.h"
 #include "engines/native/network.h"
+#include "engines/native/ops/ops.h"
 #include "engines/native/runtime/program.h"
 
 namespace lenet::native::int8 {
@@ -66,6 +68,13 @@ struct Plan {
 /// image.
 Plan make_plan(Network network);
 
+/// Whether a Program has kernels for all layers of a network that an .onnx describes. It has none
+/// for tokens: for what needs_order.
+bool has_kernels(const Network& network);
+
+/// \throws Error Unsupported: a sum of integers that 32 bits might not hold
+void require_short_sums(const Layer& layer);
+
 // ---- operators
 
 /// A layer with the places of its tensors, to make an operator of.
@@ -83,6 +92,26 @@ struct IntLayer {
 std::unique_ptr<Op> make_convolution(const IntLayer& source);
 /// Every other layer, in float32, between tensors of either kind.
 std::unique_ptr<Op> make_float_layer(const IntLayer& source);
+
+/// Rows of integers, such as tokens, times a matrix of integers: a convolution of 1 x 1 whose
+/// pixels they are. Immutable.
+class RowProduct {
+ public:
+  RowProduct() = default;
+  RowProduct(const RowProduct&) = delete;
+  RowProduct& operator=(const RowProduct&) = delete;
+  virtual ~RowProduct() = default;
+  /// \param rows [count][sums] elements, and room behind them as of Placement::channels_last
+  /// \param output [count][columns] float32
+  virtual void multiply(const char* rows, std::int64_t count, float* output) const = 0;
+  virtual std::string kernel() const = 0;  ///< its name
+};
+
+/// \param source of a convolution of 1 x 1 from an image of one row, which is not rounded
+std::unique_ptr<RowProduct> make_row_product(const IntLayer& source);
+
+/// A layer of a FloatProgram that rounds what it takes and multiplies integers.
+std::unique_ptr<Op> make_rounded_layer(const FloatLayer& source);
 
 /// Rounds numbers to the elements of a tensor with that `quant`.
 void quantize(const Kernels& kernels, const float* from, std::int64_t count,

@@ -197,6 +197,14 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
       return each([](Vector x) { return 1 / x; });
     case ActivationKind::ThresholdedRelu:
       return each([&](Vector x) { return x > alpha ? x : Vector{}; });
+    case ActivationKind::Round: {
+      // Added to a number below 2^22 it leaves the number in the lowest bits, rounded to even.
+      const Vector rounder = all(0x1.8p23F);
+      return each([&](Vector x) {
+        const Vector steps = clipped(x / all(alpha), -beta, 255 - beta);
+        return ((steps + rounder) - rounder) * alpha;
+      });
+    }
   }
 }
 

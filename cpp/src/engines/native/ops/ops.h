@@ -19,6 +19,7 @@ enum class ConvMethod {
   Columns,       ///< vectors of columns, of a planar input with few channels
   Grouped,       ///< vectors of output channels, of groups that are not whole vectors
   Interleaved,   ///< vectors of images
+  Integers,      ///< of an input that it rounds
   Winograd,      ///< by minimal filtering, in both layouts
   WinogradRows,  ///< the same along the rows only, of few channels
   Winograd3x3    ///< the same of 3 x 3, of blocks of channels
@@ -49,6 +50,9 @@ struct FloatLayer {
                 : last;
   }
 };
+
+/// Makes an operator. \throws Error Unsupported: it has no kernel, or takes too much memory.
+using MakeOp = std::unique_ptr<Op>(const FloatLayer&);
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.
 std::unique_ptr<Op> make_convolution(const FloatLayer& source);

@@ -48,18 +48,6 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
   }
 }
 
-/// Takes out layers that no output depends on.
-void drop_unused(Network& network) {
-  std::vector<bool> used(network.tensors.size());
-  for (const std::size_t output : network.outputs) used[output] = true;
-  auto& layers = network.layers;
-  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
-    if (!used[layer->output]) continue;
-    for (const std::size_t input : layer->inputs) used[input] = true;
-  }
-  drop_layers(network, [&](const Layer& layer) { return !used[layer.output]; });
-}
-
 /// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x).
 void join_products(Network& network) {
   const Links links(network);
@@ -127,6 +115,26 @@ bool adds_to_rows(const Layer& layer, std::int64_t columns, std::size_t& operand
 
 }  // namespace
 
+void drop_unused(Network& network) {
+  std::vector<bool> used(network.tensors.size());
+  for (const std::size_t output : network.outputs) used[output] = true;
+  auto& layers = network.layers;
+  for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
+    if (!used[layer->output]) continue;
+    for (const std::size_t input : layer->inputs) used[input] = true;
+  }
+  drop_layers(network, [&](const Layer& layer) { return !used[layer.output]; });
+}
+
+void fuse_activations(Network& network) {
+  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
+    Layer& giver = network.layers[before];
+    if (layer.kind != LayerKind::Activate || !may_activate(giver, layer.activation)) return false;
+    giver.activation = layer.activation;
+    return true;
+  });
+}
+
 std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
   std::vector<int> scales(network.layers.size());
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
@@ -162,12 +170,7 @@ void simplify(Network& network) {
     product.activation = layer.activation;
     return true;
   });
-  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
-    Layer& giver = network.layers[before];
-    if (layer.kind != LayerKind::Activate || !may_activate(giver, layer.activation)) return false;
-    giver.activation = layer.activation;
-    return true;
-  });
+  fuse_activations(network);
 }
 
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies) {

@@ -19,6 +19,12 @@ using MayFuse = bool(const Layer& convolution, const Layer& scale, int fused);
 /// convolution with other weights. \returns how many became part of each layer
 std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse);
 
+/// Takes out layers that no output depends on.
+void drop_unused(Network& network);
+
+/// Makes activations part of the layer before them.
+void fuse_activations(Network& network);
+
 /// Takes out layers that no output depends on, and makes normalizations, at most
 /// kMaxScales of each, what is added to rows of products, and activations part of the layer before
 /// them.
@@ -48,11 +54,18 @@ void split_long_sums(Network& network);
 /// Puts Quantize layers where Paddle has oneDNN round, and weights as oneDNN multiplies by them.
 /// \param network as read from a quantized program, with its ranges; Flatten layers are taken out
 void round_as_onednn(Network& network);
-/// Whether a layer gives values of its inputs, all of which are rounded in the same way.
+/// Whether a layer gives values of its inputs, all of which are rounded in the same way, and zeros.
 /// \param roundings by tensor
 bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& roundings);
 /// Leaves out the rounding of what was rounded the same way before, and of the largest of that.
 void drop_repeated_rounding(Network& network);
+/// Has a layer multiply by the floats that its integers stand for.
+void use_float_weights(Layer& layer);
+/// For a program in float32 in which some layers multiply integers: those layers round what they
+/// take themselves, by their `quant`, and every other rounding becomes an activation. Weights of
+/// integers whose input is not rounded become floats.
+/// \param network with Quantize layers of ONNX, which divide by the scale
+void take_roundings(Network& network);
 /// Rounds before max-pooling, which gives the same: fewer bytes to look at, and the layer before
 /// rounds at once.
 void round_before_pools(Network& network);

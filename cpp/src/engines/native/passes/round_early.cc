@@ -38,13 +38,16 @@ bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& rounding
   const auto is_alike = [&](std::size_t input) {
     return roundings[input] == roundings[layer.inputs[0]];
   };
-  return (is_max_pool(layer) || layer.kind == LayerKind::Channels) &&
+  const bool moves = layer.kind == LayerKind::Channels || layer.kind == LayerKind::View ||
+                     (layer.kind == LayerKind::Copy && layer.fill == 0);
+  return (is_max_pool(layer) || moves) &&
          std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);
 }
 
 void drop_repeated_rounding(Network& network) {
   std::vector<QuantParams> roundings(network.tensors.size());
   drop_copies(network, [&](const Layer& layer) {
+    if (layer.inputs.empty()) return false;  // a constant
     const QuantParams before = roundings[layer.inputs[0]];
     if (rounds(layer) && layer.quant == before && !layer.relu()) return true;
     if (rounds(layer)) roundings[layer.output] = layer.quant;
