@@ -1,6 +1,7 @@
 /// What the tests of the native engine's programs share.
 #pragma once
 
+#include <cmath>
 #include <random>
 
 #include "engines/native/float_program.h"
@@ -284,6 +285,34 @@ inline std::unique_ptr<native::int8::Program> compiled(const native::Network& ne
   auto program = std::make_unique<native::int8::Program>(network, kernels, min_shared_bytes);
   program->prepare();
   return program;
+}
+
+/// The kernels of this processor that multiply in bf16, or null.
+inline const native::Bf16Kernels* bf16_kernels() try {
+  return &native::choose_bf16_kernels();
+} catch (const Error& error) {
+  CHECK(error.code() == ErrorCode::Unsupported);
+  return nullptr;
+}
+
+/// Those, and tiles that the processor need not have.
+inline std::vector<const native::Bf16Kernels*> bf16_kernels_and_tiles() {
+  std::vector<const native::Bf16Kernels*> found;
+  if (bf16_kernels() != nullptr) found.push_back(bf16_kernels());
+#if defined(__x86_64__)
+  if (bf16_kernels() != nullptr) found.push_back(&native::kPlainTilesBf16);
+  if (bf16_kernels() == &native::kAmxBf16) found.push_back(&native::kAvx512Bf16);
+#endif
+  return found;
+}
+
+/// Rounds to 8 significant bits, to the nearest, and to even in the middle.
+inline void round_to_bf16(std::vector<float>& values) {
+  for (float& value : values) {
+    int exponent = 0;
+    const double fraction = std::frexp(static_cast<double>(value), &exponent);
+    value = static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8));
+  }
 }
 
 /// The largest difference of values from those of the definition.

@@ -10,41 +10,11 @@ namespace {
 
 using namespace native;
 
-/// Those of this processor, or null.
-const Bf16Kernels* bf16_kernels() try {
-  return &choose_bf16_kernels();
-} catch (const Error& error) {
-  CHECK(error.code() == ErrorCode::Unsupported);
-  return nullptr;
-}
-
-/// Those, and tiles that the processor need not have.
-std::vector<const Bf16Kernels*> kernels_and_tiles() {
-  std::vector<const Bf16Kernels*> found;
-  if (bf16_kernels() != nullptr) found.push_back(bf16_kernels());
-#if defined(__x86_64__)
-  if (bf16_kernels() != nullptr) found.push_back(&kPlainTilesBf16);
-  if (bf16_kernels() == &kAmxBf16) found.push_back(&kAvx512Bf16);
-#endif
-  return found;
-}
-
-/// With 8 significant bits, to the nearest, and to even in the middle.
-float rounded(float value) {
-  int exponent = 0;
-  const double fraction = std::frexp(static_cast<double>(value), &exponent);
-  return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8));
-}
-
-void round_all(std::vector<float>& values) {
-  for (float& value : values) value = rounded(value);
-}
-
 /// What the definition gives where a network multiplies what is rounded. What its convolutions take
 /// is the image, or the image copied.
 std::vector<double> rounded_definition(Network network, std::vector<float> images) {
-  round_all(images);
-  for (Layer& layer : network.layers) round_all(layer.weights);
+  round_to_bf16(images);
+  for (Layer& layer : network.layers) round_to_bf16(layer.weights);
   return definition(network, images);
 }
 
@@ -129,7 +99,7 @@ TEST_CASE("products in bf16 are what their definition says, for any batch and th
           doctest::test_suite("arithmetic")) {
   constexpr int kNetworks = kUnderAsan ? 16 : 120;
   constexpr std::int64_t kImages = 8;
-  for (const Bf16Kernels* const kernels : kernels_and_tiles()) {
+  for (const Bf16Kernels* const kernels : bf16_kernels_and_tiles()) {
     CAPTURE(std::string(kernels->name));
     const bool tiles = kernels->conv_tiles != nullptr;
     Random random(17);

@@ -65,43 +65,50 @@ Network network_of(Layer layer, const std::vector<std::int64_t>& inputs, std::in
   return network;
 }
 
-/// Compares a layer in every instruction set.
+constexpr std::int64_t kImages = 3;
+
+/// Compares what a program of one layer gives for some images.
 /// \param error most of it, in units of the size of what was added up
+void check_program(const Program& program, const std::vector<float>& images,
+                   const std::vector<std::int64_t>& inputs, const Define& define, double error) {
+  const std::int64_t image = program.input_values();
+  const std::int64_t values = program.output_values();
+  const std::vector<float> found = outputs(program, images);
+  CHECK(outputs(program, images, kImages) == found);
+  double worst = 0;
+  for (std::int64_t n = 0; n < kImages; ++n) {
+    std::vector<std::vector<float>> parts;
+    const float* from = images.data() + n * image;
+    const std::vector<float> own(from, from + image);
+    for (const std::int64_t input : inputs) {
+      parts.emplace_back(from, from + input);
+      from += input;
+    }
+    const Definition expected = define(parts);
+    REQUIRE(static_cast<std::int64_t>(expected.values.size()) == values);
+    const auto first = found.begin() + n * values;
+    for (std::size_t i = 0; i < expected.values.size(); ++i) {
+      const double apart = std::abs(first[static_cast<std::ptrdiff_t>(i)] - expected.values[i]);
+      const double of_size = apart / (expected.sizes[i] + 1e-30);
+      if (!(of_size <= worst)) worst = of_size;
+    }
+    if (n > 0) continue;
+    const std::vector<float> one(first, first + values);
+    for (const std::size_t threads : {2U, 3U}) {
+      CHECK(shared_outputs(program, own, threads) == one);
+    }
+  }
+  CHECK(worst <= error);
+}
+
+/// Compares a layer in every instruction set.
 void check(const Layer& layer, const std::vector<std::int64_t>& inputs, std::int64_t values,
            Random& random, const Define& define, double error) {
   const Network network = network_of(layer, inputs, values, random);
-  constexpr std::int64_t kImages = 3;
-  const std::int64_t image = network.tensors[0].values();
-  const std::vector<float> images = random.values(kImages * image);
+  const std::vector<float> images = random.values(kImages * network.tensors[0].values());
   for (const Kernels* kernels : available_kernels(kernels_named)) {
     CAPTURE(std::string(kernels->name));
-    const auto program = compiled(network, *kernels);
-    const std::vector<float> found = outputs(*program, images);
-    CHECK(outputs(*program, images, kImages) == found);
-    double worst = 0;
-    for (std::int64_t n = 0; n < kImages; ++n) {
-      std::vector<std::vector<float>> parts;
-      const float* from = images.data() + n * image;
-      const std::vector<float> own(from, from + image);
-      for (const std::int64_t input : inputs) {
-        parts.emplace_back(from, from + input);
-        from += input;
-      }
-      const Definition expected = define(parts);
-      REQUIRE(static_cast<std::int64_t>(expected.values.size()) == values);
-      const auto first = found.begin() + n * values;
-      for (std::size_t i = 0; i < expected.values.size(); ++i) {
-        const double apart = std::abs(first[static_cast<std::ptrdiff_t>(i)] - expected.values[i]);
-        const double of_size = apart / (expected.sizes[i] + 1e-30);
-        if (!(of_size <= worst)) worst = of_size;
-      }
-      if (n > 0) continue;
-      const std::vector<float> one(first, first + values);
-      for (const std::size_t threads : {2U, 3U}) {
-        CHECK(shared_outputs(*program, own, threads) == one);
-      }
-    }
-    CHECK(worst <= error);
+    check_program(*compiled(network, *kernels), images, inputs, define, error);
   }
 }
 
@@ -181,10 +188,36 @@ void check_product(Product of, bool constant, Random& random) {
   if (constant) layer.weights = random.values(of.sums * of.columns);
   std::vector<std::int64_t> inputs = {first};
   if (!constant) inputs.push_back(second);
+  const std::int64_t values = of.count() * of.rows * of.columns;
+  const double error = 2e-7 * std::sqrt(static_cast<double>(of.sums) + 4);
   check(
-      layer, inputs, of.count() * of.rows * of.columns, random,
-      [&](const auto& values) { return define_product(layer, values); },
-      2e-7 * std::sqrt(static_cast<double>(of.sums) + 4));
+      layer, inputs, values, random,
+      [&](const auto& operands) { return define_product(layer, operands); }, error);
+  if (!constant) return;
+  // In bf16, the definition of what was rounded.
+  const Network network = network_of(layer, inputs, values, random);
+  const std::vector<float> images = random.values(kImages * network.tensors[0].values());
+  const Layer exact = layer;
+  round_to_bf16(layer.weights);
+  const auto define = [&](std::vector<std::vector<float>> operands) {
+    for (std::vector<float>& operand : operands) round_to_bf16(operand);
+    return define_product(layer, operands);
+  };
+  const auto define_exact = [&](const std::vector<std::vector<float>>& operands) {
+    return define_product(exact, operands);
+  };
+  for (const Bf16Kernels* const kernels : bf16_kernels_and_tiles()) {
+    CAPTURE(std::string(kernels->name));
+    const auto program = compiled(network, choose_kernels(), false, 0, kernels);
+    const bool in_tiles = kernels->conv_tiles != nullptr;
+    if (in_tiles && has_kernel(*program, "matmul")) {
+      CHECK((of.columns < 16 || of.sums < 8));  // most of a tile would be empty
+      check_program(*program, images, inputs, define_exact, error);
+      continue;
+    }
+    CHECK(has_kernel(*program, in_tiles ? "matmul_tiles_bf16" : "matmul_bf16"));
+    check_program(*program, images, inputs, define, error);
+  }
 }
 
 TEST_CASE("products of matrices of any sizes" * doctest::test_suite("arithmetic")) {

@@ -1,12 +1,18 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
+#include "engines/native/ops/bf16.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
 namespace {
+
+/// Of a tile of pairs: those of its 16 taps.
+constexpr std::int64_t kSumsOfChunk = TileTaps::kChunkBytes / 2;
 
 /// Runs of so many taps side by side.
 std::vector<TapRun> runs_of(std::int64_t taps) {
@@ -32,13 +38,26 @@ bool collides(std::int64_t step) {
   return false;
 }
 
+/// Whether a product is computed in bf16: by constant weights, where tiles are full enough if there
+/// are tiles. Without them the processor may multiply pairs more slowly than float32.
+bool suits_bf16(const FloatLayer& source) {
+  if (source.bf16 == nullptr || source.inputs.size() > 1) return false;
+  const Product& of = source.layer.product;
+  return source.bf16->conv_tiles == nullptr ||
+         (of.columns >= source.kernels.lanes && 4 * of.sums >= round_up(of.sums, kSumsOfChunk));
+}
+
 /// Products of matrices, of tensors in the order of the program, by the kernels of convolutions: a
 /// row of the first operand is a window, a column of the second one is a channel of the output.
-/// Each value is one chain of multiply-adds that starts with the bias, whoever computes it.
+/// Each value is one chain of multiply-adds that starts with the bias, whoever computes it. In
+/// bf16, by constant weights, each adds the products of two sums: a pair (kernels.h) of a row and
+/// one of the weights.
 class MatMul final : public Op {
  public:
   explicit MatMul(const FloatLayer& source)
       : kernels_(source.kernels),
+        bf16_(suits_bf16(source) ? source.bf16 : nullptr),
+        tiles_(bf16_ != nullptr && bf16_->conv_tiles != nullptr),
         of_(source.layer.product),
         inputs_(source.inputs),
         to_(source.output) {
@@ -47,10 +66,13 @@ class MatMul final : public Op {
     const bool is_bound =
         activation.kind == ActivationKind::Relu || activation.kind == ActivationKind::Clip;
     (is_bound ? bound_ : function_) = activation;
-    is_dense_ = is_constant() && of_.rows == 1 && matrices_ == 1;
+    is_dense_ = is_constant() && of_.rows == 1 && matrices_ == 1 && bf16_ == nullptr;
     choose_sizes();
-    runs_ = runs_of(sums_at_once_);
-    last_runs_ = runs_of((of_.sums - 1) % sums_at_once_ + 1);
+    runs_ = runs_of(taps_of(sums_at_once_));
+    last_runs_ = runs_of(taps_of((of_.sums - 1) % sums_at_once_ + 1));
+    for (std::int64_t sum = 0; tiles_ && sum < of_.sums; sum += kSumsOfChunk) {
+      offsets_.push_back(tap_offset(sum, source.layer));
+    }
     pack_constants(source);
   }
 
@@ -82,7 +104,10 @@ class MatMul final : public Op {
     }
   }
   bool splits() const override { return true; }
-  std::string kernel() const override { return "matmul"; }
+  bool halves_weights() const override { return bf16_ != nullptr; }
+  std::string kernel() const override {
+    return tiles_ ? "matmul_tiles_bf16" : bf16_ != nullptr ? "matmul_bf16" : "matmul";
+  }
   std::int64_t scratch_bytes() const override {
     return (packed_floats() + rows_floats() + last_floats()) * std::int64_t{sizeof(float)};
   }
@@ -99,14 +124,14 @@ class MatMul final : public Op {
     const float* second;  ///< null: constant
     float* output;
   };
-  /// Some rows and columns of a part, and some of its sums.
+  /// Some rows and columns of a part, and some of its taps: sums, or pairs of them.
   struct Chunk {
     const float* first;       ///< the values that are multiplied
-    std::int64_t first_step;  ///< floats from a row to the next
+    std::int64_t first_step;  ///< floats' places from a row to the next
     const float* weights;     ///< of the first column
-    std::int64_t packed;      ///< sums that each block of weights has
-    std::int64_t sum;         ///< the first, in these
-    std::int64_t sums;
+    std::int64_t packed;      ///< taps that each block of weights has
+    std::int64_t tap;         ///< the first, in these
+    std::int64_t taps;
     const float* bias;
     float* output;
     std::int64_t rows;
@@ -120,6 +145,10 @@ class MatMul final : public Op {
   static constexpr std::int64_t kLastRows = 128;  // of a block that is not whole vectors
 
   bool is_constant() const { return inputs_.size() == 1; }
+  /// How many numbers the kernel takes for so many sums.
+  std::int64_t taps_of(std::int64_t sums) const {
+    return bf16_ == nullptr ? sums : (tiles_ ? round_up(sums, kSumsOfChunk) : sums + 1) / 2;
+  }
 
   /// Where matrices of the first operand follow one another and are multiplied by the same, they
   /// are one with more rows.
@@ -147,12 +176,14 @@ class MatMul final : public Op {
     constexpr std::int64_t kRows = 1 << 16;
     constexpr std::int64_t kPacked = 1 << 17;
     constexpr std::int64_t kFewWeights = 1 << 17;
-    constexpr std::int64_t kCopied = 4 * kMaxRun;  // sums, of rows in scratch memory
+    const std::int64_t copied_runs = bf16_ == nullptr ? 4 : 16;
+    const std::int64_t copied = copied_runs * kMaxRun;  // sums, of rows in scratch memory
     constexpr std::int64_t kComputed = 64 * kMaxRun;
     constexpr std::int64_t kLeastRows = 56;  // four tiles
-    block_ = 2 * kernels_.lanes;
-    copies_ = of_.rows > 1 && (of_.first_transposed || collides(of_.sums));
-    sums_at_once_ = std::min(of_.sums, copies_ ? kCopied : is_constant() ? of_.sums : kComputed);
+    block_ = (tiles_ ? 1 : 2) * kernels_.lanes;
+    copies_ = bf16_ != nullptr || (of_.rows > 1 && (of_.first_transposed || collides(of_.sums)));
+    const bool all_at_once = tiles_ || (is_constant() && !copies_);
+    sums_at_once_ = std::min(of_.sums, all_at_once ? of_.sums : copies_ ? copied : kComputed);
     const std::int64_t of_row = copies_ ? copied_step() : sums_at_once_;
     rows_at_once_ = std::clamp(kRows / of_row, std::min(kLeastRows, of_.rows), of_.rows);
     columns_at_once_ = round_up(of_.columns, block_);
@@ -171,9 +202,15 @@ class MatMul final : public Op {
   }
   /// Behind each row of a copy there is room for a vector; so they do not collide either.
   std::int64_t copied_step() const {
-    return round_up(sums_at_once_, kernels_.lanes) + kernels_.lanes;
+    return round_up(taps_of(sums_at_once_), kernels_.lanes) + kernels_.lanes;
   }
-  std::int64_t rows_floats() const { return copies_ ? rows_at_once_ * copied_step() : 0; }
+  /// Floats of a row that is copied before its numbers are paired.
+  std::int64_t unpaired_floats() const {
+    return bf16_ != nullptr && of_.first_transposed ? round_up(sums_at_once_, kernels_.lanes) : 0;
+  }
+  std::int64_t rows_floats() const {
+    return copies_ ? rows_at_once_ * (copied_step() + unpaired_floats()) : 0;
+  }
   std::int64_t last_floats() const { return kLastRows * kernels_.lanes; }
 
   /// Columns of the block of weights that begins at one of so many: those that are not a whole
@@ -194,25 +231,41 @@ class MatMul final : public Op {
     block_ = is_dense_ ? blocks.front() : block_;
     const std::int64_t columns = round_up(of_.columns, kernels_.lanes);
     source.memory.add(static_cast<double>(columns) *
-                      static_cast<double>(is_constant() ? of_.sums + 1 : 1) * sizeof(float));
+                      static_cast<double>(is_constant() ? taps_of(of_.sums) + 1 : 1) *
+                      sizeof(float));
     float* const bias = source.arena.take<float>(columns);
     std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
+    for (std::int64_t c = 0; bf16_ != nullptr && c < of_.columns; ++c) {  // as in sums of bf16
+      if (std::abs(bias[c]) < std::numeric_limits<float>::min()) bias[c] = 0;
+    }
     bias_ = bias;
     if (!is_constant()) return;
     const WeightView from = source.layer.view_weights();
-    float* const all = source.arena.take<float>(columns * of_.sums);
+    float* const all = source.arena.take<float>(columns * taps_of(of_.sums));
     float* to = all;
     std::int64_t first = 0;
     for (const std::int64_t block : blocks) {
       const std::int64_t real = std::min(block, of_.columns - first);  // the others are zeros
-      for (std::int64_t k = 0; k < of_.sums; ++k, to += block) {
+      for (std::int64_t tap = 0; tap < taps_of(of_.sums); ++tap, to += block) {
         for (std::int64_t c = 0; c < real; ++c) {
-          to[c] = from.at(static_cast<std::size_t>(first + c), static_cast<std::size_t>(k));
+          to[c] = weight_at(from, static_cast<std::size_t>(first + c), tap);
         }
       }
       first += block;
     }
     weights_ = source.arena.share(all);
+  }
+
+  /// A weight as the kernel multiplies it: a number, or a pair in its place.
+  float weight_at(const WeightView& from, std::size_t column, std::int64_t tap) const {
+    if (bf16_ == nullptr) return from.at(column, static_cast<std::size_t>(tap));
+    const auto at = [&](std::int64_t sum) {
+      return sum < of_.sums ? from.at(column, static_cast<std::size_t>(sum)) : 0;
+    };
+    const std::uint32_t pair = bf16_pair(at(2 * tap), at(2 * tap + 1));
+    float found = 0;
+    std::memcpy(&found, &pair, sizeof(found));
+    return found;
   }
 
   /// What a part takes of so many rows and blocks, in multiply-adds of a vector.
@@ -268,12 +321,13 @@ class MatMul final : public Op {
     }
   }
 
-  ConvTask task_of(std::int64_t sums) const {
+  ConvTask task_of(std::int64_t taps) const {
     ConvTask task{};
-    const std::vector<TapRun>& runs = sums == sums_at_once_ ? runs_ : last_runs_;
-    task.taps = static_cast<std::int32_t>(sums);
+    const std::vector<TapRun>& runs = taps == taps_of(sums_at_once_) ? runs_ : last_runs_;
+    task.taps = static_cast<std::int32_t>(taps);
     task.runs = runs.data();
     task.run_count = static_cast<std::int32_t>(runs.size());
+    task.offsets = offsets_.data();
     task.output_channel = kernels_.lanes;
     task.images = 1;
     return task;
@@ -292,17 +346,18 @@ class MatMul final : public Op {
       chunk.columns = std::min(columns_at_once_, part.last_column - column);
       chunk.bias = bias_ + column;
       for (std::int64_t sum = 0; sum < of_.sums; sum += sums_at_once_) {
-        chunk.sums = std::min(sums_at_once_, of_.sums - sum);
+        const std::int64_t sums = std::min(sums_at_once_, of_.sums - sum);
+        chunk.taps = taps_of(sums);
         chunk.begins = sum == 0;
-        chunk.ends = sum + chunk.sums == of_.sums;
+        chunk.ends = sum + sums == of_.sums;
         if (is_constant()) {
-          chunk.weights = weights_ + column * of_.sums;
-          chunk.packed = of_.sums;
-          chunk.sum = sum;
+          chunk.packed = taps_of(of_.sums);
+          chunk.weights = weights_ + column * chunk.packed;
+          chunk.tap = taps_of(sum);
         } else {
-          pack(part.second, sum, chunk.sums, column, chunk.columns, packed);
+          pack(part.second, sum, sums, column, chunk.columns, packed);
           chunk.weights = packed;
-          chunk.packed = chunk.sums;
+          chunk.packed = chunk.taps;
         }
         for (std::int64_t strip = 0; strip < strips; ++strip) {
           const std::int64_t row = part.row + rows * strip / strips;
@@ -311,7 +366,7 @@ class MatMul final : public Op {
           chunk.first = part.first + row * of_.sums + sum;
           chunk.first_step = of_.sums;
           if (copies_) {
-            copy_rows(part.first, row, chunk.rows, sum, chunk.sums, copied);
+            copy_rows(part.first, row, chunk.rows, sum, sums, copied);
             chunk.first = copied;
             chunk.first_step = copied_step();
           }
@@ -322,16 +377,46 @@ class MatMul final : public Op {
     }
   }
 
-  /// Some rows and sums of the first operand, the sums side by side.
+  /// Some rows and sums of the first operand, the sums or their pairs side by side.
   void copy_rows(const float* from, std::int64_t row, std::int64_t rows, std::int64_t sum,
                  std::int64_t sums, float* to) const {
     const std::int64_t step = copied_step();
-    if (!of_.first_transposed) {
+    if (bf16_ != nullptr) {
+      std::int64_t from_step = of_.sums;
+      const float* first = from + row * of_.sums + sum;
+      if (of_.first_transposed) {
+        float* const unpaired = to + rows_at_once_ * step;
+        from_step = unpaired_floats();
+        turn_rows(from, row, rows, sum, sums, unpaired, from_step);
+        first = unpaired;
+      }
+      for (std::int64_t r = 0; r < rows; ++r) pair(first + r * from_step, sums, to + r * step);
+    } else if (of_.first_transposed) {
+      turn_rows(from, row, rows, sum, sums, to, step);
+    } else {
       for (std::int64_t r = 0; r < rows; ++r) {
         std::copy_n(from + (row + r) * of_.sums + sum, sums, to + r * step);
       }
-      return;
     }
+  }
+
+  /// Pairs of neighbours, and behind them zeros for the last taps of tiles. Reads none behind them,
+  /// which need not be numbers.
+  void pair(const float* from, std::int64_t count, float* to) const {
+    if (tiles_) std::fill(to + count / 2, to + taps_of(count), 0.0F);
+    const std::int64_t lanes = kernels_.lanes;
+    const std::int64_t pairs = lanes / 2;  // of a vector
+    const std::int64_t whole = count / lanes * lanes;
+    bf16_->pair_neighbours(from, whole, to, pairs);
+    if (whole == count) return;
+    std::array<float, 16> rest{};
+    std::copy(from + whole, from + count, rest.begin());
+    bf16_->pair_neighbours(rest.data(), lanes, to + whole / 2, pairs);
+  }
+
+  /// Rows of the first operand where that lies as [sums][rows].
+  void turn_rows(const float* from, std::int64_t row, std::int64_t rows, std::int64_t sum,
+                 std::int64_t sums, float* to, std::int64_t step) const {
     std::array<const float*, 16> lines{};
     for (std::int64_t k = 0; k < sums; k += kernels_.lanes) {
       for (std::int64_t l = 0; l < kernels_.lanes; ++l) {
@@ -377,7 +462,7 @@ class MatMul final : public Op {
     const std::int64_t lanes = kernels_.lanes;
     // A vector that is not whole would go on in the next row.
     const std::int64_t whole = chunk.columns / lanes * lanes;
-    const bool at_once = chunk.begins && chunk.packed == chunk.sums;  // all blocks
+    const bool at_once = chunk.begins && chunk.packed == chunk.taps;  // all blocks
     const std::int64_t step = at_once ? std::max(whole, block_) : block_;
     for (std::int64_t column = 0; column < whole; column += step) {
       ConvTask task = task_of_rows(chunk, column, std::min(step, whole - column));
@@ -391,7 +476,7 @@ class MatMul final : public Op {
         std::swap(task.input_row, task.input_column);
         std::swap(task.output_row, task.output_column);
       }
-      kernels_.conv_channels(task);
+      convolve(task);
     }
     if (whole == chunk.columns) return;
     ConvTask task = task_of_rows(chunk, whole, chunk.columns - whole);
@@ -411,12 +496,18 @@ class MatMul final : public Op {
         }
         task.input = chunk.first + image * chunk.image_step + row * chunk.first_step;
         task.columns = static_cast<std::int32_t>(rows);
-        kernels_.conv_channels(task);
+        convolve(task);
         each_of(rows, chunk.columns - whole, [&](std::int64_t r, std::int64_t c) {
           to[r * of_.columns + c] = last[r * lanes + c];
         });
       }
     }
+  }
+
+  void convolve(const ConvTask& task) const {
+    (bf16_ == nullptr ? kernels_.conv_channels
+     : tiles_         ? bf16_->conv_tiles
+                      : bf16_->conv_channels)(task);
   }
 
   /// Few columns: a call to copy those of a row would take longer.
@@ -429,10 +520,10 @@ class MatMul final : public Op {
 
   /// \param column of the chunk, that begins a block
   ConvTask task_of_rows(const Chunk& chunk, std::int64_t column, std::int64_t columns) const {
-    ConvTask task = task_of(chunk.sums);
+    ConvTask task = task_of(chunk.taps);
     task.input = chunk.first;
     task.weights =
-        chunk.weights + column * chunk.packed + chunk.sum * width_at(column, chunk.columns);
+        chunk.weights + column * chunk.packed + chunk.tap * width_at(column, chunk.columns);
     task.epilogue.bias = chunk.begins ? chunk.bias + column : nullptr;
     if (chunk.ends) task.epilogue.activation = bound_;
     task.output = chunk.output + column;
@@ -456,23 +547,26 @@ class MatMul final : public Op {
   }
 
   const Kernels& kernels_;
-  Product of_;  ///< with the matrices that are not one
+  const Bf16Kernels* bf16_;  ///< null: float32
+  bool tiles_;               ///< of bf16
+  Product of_;               ///< with the matrices that are not one
   std::int64_t matrices_ = 1;
   std::vector<Placement> inputs_;
   Placement to_;
-  Activation bound_;                  ///< as the kernel applies it; or none
-  Activation function_;               ///< any other, afterwards; or none
-  bool is_dense_ = false;             ///< one row of each image
-  bool at_once_ = false;              ///< all images, while the caches hold a block of weights
-  bool copies_ = false;               ///< rows of the first operand, in scratch memory
-  std::int64_t block_ = 0;            ///< columns that the kernel computes together
-  std::int64_t sums_at_once_ = 0;     ///< of all columns and rows, before the next ones
-  std::int64_t rows_at_once_ = 0;     ///< the same, of all columns
-  std::int64_t columns_at_once_ = 0;  ///< that are packed together
-  std::vector<TapRun> runs_;          ///< of so many sums
-  std::vector<TapRun> last_runs_;     ///< of those that are left
-  const float* weights_ = nullptr;    ///< constant ones, packed
-  const float* bias_ = nullptr;       ///< of whole vectors; zeros where the layer has none
+  Activation bound_;                   ///< as the kernel applies it; or none
+  Activation function_;                ///< any other, afterwards; or none
+  bool is_dense_ = false;              ///< one row of each image
+  bool at_once_ = false;               ///< all images, while the caches hold a block of weights
+  bool copies_ = false;                ///< rows of the first operand, in scratch memory
+  std::int64_t block_ = 0;             ///< columns that the kernel computes together
+  std::int64_t sums_at_once_ = 0;      ///< of all columns and rows, before the next ones
+  std::int64_t rows_at_once_ = 0;      ///< the same, of all columns
+  std::int64_t columns_at_once_ = 0;   ///< that are packed together
+  std::vector<TapRun> runs_;           ///< of so many sums
+  std::vector<TapRun> last_runs_;      ///< of those that are left
+  std::vector<std::int32_t> offsets_;  ///< of tiles: of each chunk of sums
+  const float* weights_ = nullptr;     ///< constant ones, packed
+  const float* bias_ = nullptr;        ///< of whole vectors; zeros where the layer has none
 };
 
 }  // namespace
