@@ -302,6 +302,67 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   CHECK(all == 4 * 4 * 4 * 18 + 5 * 4 * 4 * 4);
 }
 
+TEST_CASE("rows of integers times a matrix are what their definition says, in all sets") {
+  Random random(21);
+  std::vector<const Kernels*> sets = available_kernels(native::int8::kernels_named);
+#if defined(__x86_64__)
+  if (bf16_kernels() != nullptr) sets.push_back(&native::int8::kPlainTiles);
+#endif
+  for (int i = 0; i < 40; ++i) {
+    const std::int64_t sums = random.from(1, 200);
+    const std::int64_t columns = random.coin() ? 16 * random.from(1, 5) : random.from(1, 70);
+    const std::int64_t most = random.from(2, 60);
+    const std::int64_t count = random.from(1, most);
+    native::int8::PlannedLayer planned;
+    planned.layer = convolution_of(1, 1);
+    give_weights(planned.layer, random, columns, sums);
+    const QuantParams quant = {0.25F, 1, static_cast<std::int32_t>(random.from(0, 255))};
+    const native::int8::Bounds bounds(quant, {});
+    std::vector<float> values = random.values(count * sums);
+    for (float& value : values) value *= 20;
+    std::vector<float> expected;
+    for (std::int64_t r = 0; r < count; ++r) {
+      for (std::int64_t c = 0; c < columns; ++c) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < sums; ++k) {
+          const auto value = static_cast<double>(values[static_cast<std::size_t>(r * sums + k)]);
+          const double zero = quant.zero_point;
+          const double steps = std::clamp(std::nearbyint(value / 0.25), -zero, 255 - zero);
+          sum += steps * planned.layer.integers[static_cast<std::size_t>(c * sums + k)];
+        }
+        const auto column = static_cast<std::size_t>(c);
+        const double scale = 0.25 * static_cast<double>(planned.layer.weight_scales[column]);
+        const auto bias = static_cast<double>(planned.layer.bias[column]);
+        expected.push_back(static_cast<float>(sum * scale + bias));
+      }
+    }
+    for (const Kernels* kernels : sets) {
+      CAPTURE(std::string(kernels->name));
+      native::Placement rows;
+      rows.shape = {sums, 1, most};
+      rows.quant = quant;
+      rows.element_bytes = kernels->bytes;
+      rows.zero = kernels->zero - native::int8::shift_of(quant);
+      rows.channels_last(kernels->lanes);
+      native::Placement output;
+      output.shape = {columns, 1, most};
+      output.channels_last(kernels->lanes);
+      native::LayerMemory memory(1e9);
+      native::WeightArena arena;
+      const auto product =
+          native::int8::make_row_product({*kernels, planned, {rows}, output, memory, arena});
+      const Aligned<char> elements(static_cast<std::size_t>(rows.size * rows.element_bytes));
+      native::int8::quantize(*kernels, values.data(), count * sums, quant, bounds,
+                             const_cast<char*>(elements.data()));
+      std::vector<float> found(expected.size() + 1, -1);  // what is behind is not touched
+      product->multiply(elements.data(), count, found.data());
+      CHECK(found.back() == -1);
+      found.pop_back();
+      CHECK(found == expected);
+    }
+  }
+}
+
 TEST_CASE("sums that 32 bits might not hold are refused") {
   Network network;
   network.tensors = {{1 << 17, 1, 1}};
