@@ -109,6 +109,26 @@ class Then(nn.Layer):
         return self.two(self.function(self.one(x)))
 
 
+class ClassToken(nn.Layer):
+    """A row before those of each image, as many times as there are images."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.token = self.create_parameter([1, 1, 5])
+        self.linear = nn.Linear(5, 5)
+
+    def forward(self, x):
+        token = self.token * 1
+        if self.how == "sizes":
+            token = paddle.expand(token, [x.shape[0], -1, -1])
+        elif self.how == "times":
+            token = paddle.tile(token, [x.shape[0], 1, 1])
+        else:
+            token = paddle.zeros([x.shape[0], 1, 5]) + token
+        return paddle.concat([token, self.linear(x)], axis=1)
+
+
 def shuffled(x, groups):
     sizes = x.shape
     x = paddle.reshape(x, [-1, groups, sizes[1] // groups, *sizes[2:]])
@@ -176,6 +196,9 @@ NETWORKS = {
     "stack": ((2, 6, 5), lambda: Then(lambda x: paddle.stack([x, x * 2], axis=2))),
     "tile": ((2, 6, 5), lambda: Then(lambda x: paddle.tile(x, [1, 2, 1, 3]), 12)),
     "expand": ((2, 6, 1), lambda: Then(lambda x: paddle.expand(x, [-1, 6, 6, 4]), 6)),
+    "class token of sizes": ((6, 5), lambda: ClassToken("sizes")),
+    "class token of times": ((6, 5), lambda: ClassToken("times")),
+    "class token of zeros": ((6, 5), lambda: ClassToken("zeros")),
     "linear layer of rows": ((2, 6, 5), lambda: Then(nn.Linear(5, 20), 6)),
     "of the image itself": ((2, 6, 5), lambda: nn.Sequential(nn.MaxPool2D(2), convolved())),
     "softmax of channels": ((2, 6, 5), lambda: Then(lambda x: F.softmax(x, 1), 6)),

@@ -118,7 +118,7 @@ void NetworkReader::read_kind() {
   static constexpr Kind kKinds[] = {
       {"Feed", &Reader::read_input},
       {"Fetch", &Reader::read_output},
-      {"Fill Constant Eye", &Reader::read_constant},
+      {"Fill FillLike Constant Eye", &Reader::read_constant},
       {"Conv", &Reader::read_convolution},
       {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
       {"Resize", &Reader::read_resize},

@@ -10,9 +10,12 @@
 namespace lenet {
 namespace {
 
-/// What Paddle reshapes to, where that is known; an open size as one that is copied or left over.
-std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) {
-  const char* const name = op.has("sizes") ? "sizes" : "shape";
+/// The sizes that Paddle's operators take as an attribute, as one tensor or as several, which come
+/// first; nothing where a tensor is not known, or where there are more than any tensor has. Sizes
+/// that are computed may be kOpen.
+/// \param whole of the attribute and of the one tensor
+std::optional<Integers> given_sizes(const OperatorView& op, std::string_view whole) {
+  const std::string_view name = op.has("sizes") ? "sizes" : whole;
   if (!op.has(name)) return op.integers(name);
   Integers sizes;
   for (std::size_t i = 0; i < op.count(name); ++i) {
@@ -21,13 +24,21 @@ std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) 
     sizes.insert(sizes.end(), list->begin(), list->end());
     if (sizes.size() > kMaxRank) return std::nullopt;
   }
+  return sizes;
+}
+
+/// What Paddle reshapes to, where that is known; an open size as one that is copied or left over.
+std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) {
+  std::optional<Integers> given = given_sizes(op, "shape");
+  if (!given || !(op.has("sizes") || op.has("shape"))) return given;
+  Integers& sizes = *given;
   op.require(std::count(sizes.begin(), sizes.end(), kUnknown) <= 1, "two open dimensions");
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const bool stays = i < from.size() && from[i] == kUnknown;
     if (sizes[i] == kOpen) sizes[i] = stays ? 0 : kUnknown;
   }
   if (std::count(sizes.begin(), sizes.end(), kUnknown) > 1) return std::nullopt;
-  return sizes;
+  return given;
 }
 
 /// Gives the size that is left open, if all others are known, and compares the numbers of values.
@@ -166,7 +177,9 @@ void infer_size(OperatorView& op) {
 
 void infer_expand(OperatorView& op) {
   const Value& x = op.in("X");
-  Shape shape = op.integers("shape");
+  const std::optional<Integers> given = given_sizes(op, "shape");
+  if (!given) op.not_fixed("a size");
+  Shape shape = *given;
   op.require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank, "shape");
   const std::size_t added = shape.size() - x.shape.size();
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -195,7 +208,9 @@ void infer_expand_as(OperatorView& op) {
 
 void infer_tile(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  Integers times = op.integers("repeat_times");
+  const std::optional<Integers> given = given_sizes(op, "repeat_times");
+  if (!given) op.not_fixed("a number of times");
+  Integers times = *given;
   op.require(times.size() <= kMaxRank, "the rank");
   require_range(op, times, times.size(), 1, kMaxStep, "repeat_times");
   const std::size_t rank = std::max(shape.size(), times.size());
@@ -287,12 +302,13 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Transpose", "", "X", "Out", "perm:longs?", infer_transpose},
     {kOnnx, "Size", "", "X", "Out", "", infer_size},
     {kOnnx, "Shape", "", "X", "Out", "end:long? start:long?", infer_shape},
-    {kPaddle, "expand_v2/expand", "Expand", "X Shape!/shape expand_shapes_tensor!/", "Out",
-     "shape:ints/", infer_expand},
+    {kPaddle, "expand_v2/expand", "Expand", "X Shape>shape?/shape* expand_shapes_tensor>sizes*?/",
+     "Out", "shape:ints/", infer_expand},
     {kPaddle, "expand_as_v2/expand_as", "Expand", "X Y?", "Out",
      "target_shape:ints/target_shape:longs", infer_expand_as},
     {kPaddle, "size/numel", "Size", "Input>X/X", "Out", "", infer_size},
-    {kPaddle, "tile", "Tile", "X RepeatTimes!/repeat_times repeat_times_tensor!/", "Out",
+    {kPaddle, "tile", "Tile",
+     "X RepeatTimes>repeat_times?/repeat_times* repeat_times_tensor>sizes*?/", "Out",
      "repeat_times:ints/", infer_tile},
     {kOnnx, "Expand", "", "X shape", "Out", "", infer_onnx_expand},
     {kOnnx, "Tile", "", "X repeat_times", "Out", "", infer_tile},
