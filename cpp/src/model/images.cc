@@ -95,6 +95,10 @@ class ImageFinder {
     if (is("by_image") || has_word(kOfImages, op.kind)) return axis != 0;
     if (is("by_column")) return axis != 1;
     if (op.kind == "Trilu") return axis + 2 >= taken.shape.size();
+    if (has_word("Softmax LogSoftmax Hardmax", op.kind)) {
+      const std::size_t along = view.axis(softmax_axis(view), taken.shape.size());
+      return axis == along || (axis > along && view.opset() < 13);  // the axes behind it too
+    }
     if (op.kind == "Pad") return read_paddings(view).before[axis] != 0;
     if (op.kind == "Slice") return slices_backwards(view, axis, taken.shape.size());
     // Of other operators with several inputs, these meet at an axis; and so do they where one is
