@@ -444,6 +444,150 @@ TEST_CASE("softmax leaves out what is masked" * doctest::test_suite("arithmetic"
   }
 }
 
+// ---- along an axis, one value after the other
+
+/// What a layer gives of the values of one axis.
+std::vector<double> define_line(const Along& along, std::vector<double> line) {
+  const auto count = static_cast<std::int64_t>(line.size());
+  std::vector<double> found;
+  if (along.kind == Along::Kind::Sums) {
+    if (along.last) std::reverse(line.begin(), line.end());
+    double sum = 0;
+    for (const double value : line) {
+      found.push_back(along.exclusive ? sum : sum + value);
+      sum += value;
+    }
+    if (along.last) std::reverse(found.begin(), found.end());
+    return found;
+  }
+  if (along.kind == Along::Kind::Normalized) {
+    double sum = along.epsilon;
+    for (const double value : line) sum += along.of_squares ? value * value : std::abs(value);
+    const double norm = along.of_squares ? std::sqrt(sum) : sum;
+    for (const double value : line) found.push_back(norm == 0 ? value : value / norm);
+    return found;
+  }
+  std::vector<std::int64_t> places(line.size());
+  for (std::int64_t i = 0; i < count; ++i) places[static_cast<std::size_t>(i)] = i;
+  if (along.last) std::reverse(places.begin(), places.end());
+  const auto at = [&](std::int64_t place) {
+    const double value = line[static_cast<std::size_t>(place)];
+    return std::isnan(value) ? HUGE_VAL : along.smallest ? -value : value;
+  };
+  std::stable_sort(places.begin(), places.end(), [&](auto a, auto b) { return at(a) > at(b); });
+  if (along.kind == Along::Kind::Hardmax) {
+    found.resize(line.size());
+    found[static_cast<std::size_t>(places[0])] = 1;
+    return found;
+  }
+  for (std::int64_t i = 0; i < along.given; ++i) {
+    const std::int64_t place = places[static_cast<std::size_t>(i)];
+    const bool values = along.kind == Along::Kind::Largest;
+    found.push_back(values ? line[static_cast<std::size_t>(place)] : static_cast<double>(place));
+  }
+  return found;
+}
+
+Definition define_along(const Layer& layer, const std::vector<float>& values) {
+  const auto [count, inner] = layer.axis;
+  const auto outer = static_cast<std::int64_t>(values.size()) / count / inner;
+  Definition found;
+  found.values.resize(static_cast<std::size_t>(outer * layer.along.given * inner));
+  found.sizes.assign(found.values.size(), 1);
+  for (std::int64_t row = 0; row < outer * inner; ++row) {
+    std::vector<double> line;
+    const std::int64_t first = row / inner * count * inner + row % inner;
+    for (std::int64_t k = 0; k < count; ++k) {
+      line.push_back(values[static_cast<std::size_t>(first + k * inner)]);
+    }
+    const std::vector<double> given = define_line(layer.along, line);
+    const std::int64_t to = row / inner * layer.along.given * inner + row % inner;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const std::size_t place = static_cast<std::size_t>(to) + i * static_cast<std::size_t>(inner);
+      found.values[place] = given[i];
+      if (layer.along.kind == Along::Kind::Sums) found.sizes[place] = std::abs(given[i]) + 1;
+    }
+  }
+  return found;
+}
+
+TEST_CASE("sums so far, places and the largest values along any axis" *
+          doctest::test_suite("arithmetic")) {
+  Random random(21);
+  for (int i = 0; i < 100; ++i) {
+    Layer layer = layer_of(LayerKind::Along);
+    Along& along = layer.along;
+    along.kind = static_cast<Along::Kind>(i % 5);
+    layer.axis = {random.from(1, 60), random.coin() ? 1 : random.from(1, 40)};
+    const bool orders = along.kind == Along::Kind::Largest || along.kind == Along::Kind::Places;
+    along.given = orders ? random.from(1, layer.axis.count) : layer.axis.count;
+    along.smallest = orders && random.coin();
+    along.last = along.kind != Along::Kind::Hardmax && random.coin();
+    along.exclusive = random.coin();
+    along.of_squares = random.coin();
+    along.epsilon = random.coin() ? 0 : 1e-3;
+    const std::int64_t outer = random.from(1, 5);
+    const std::int64_t values = outer * layer.axis.count * layer.axis.inner;
+    CAPTURE(static_cast<int>(along.kind));
+    CAPTURE(layer.axis.count);
+    CAPTURE(layer.axis.inner);
+    CAPTURE(outer);
+    check(
+        layer, {values}, values / layer.axis.count * along.given, random,
+        [&](const auto& inputs) { return define_along(layer, inputs[0]); }, 1e-7);
+  }
+}
+
+TEST_CASE("of equal values the first or the last, and what is no number before all") {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  for (const bool last : {false, true}) {
+    for (const bool smallest : {false, true}) {
+      Network network;
+      const std::vector<float> values = {1, 3, 1, 3, kNaN, 2, kNaN, 0};
+      network.tensors = {{1, 1, 8}};
+      Layer layer = layer_of(LayerKind::Along);
+      layer.inputs = {0};
+      layer.axis = {8, 1};
+      layer.along = {Along::Kind::Places, 8, smallest, last};
+      layer.name = "places";
+      add_layer(network, layer, {1, 1, 8});
+      const std::vector<float> found = outputs(*compiled(network, kernels_named("scalar")), values);
+      std::vector<float> expected = last ? std::vector<float>{6, 4, 3, 1, 5, 2, 0, 7}
+                                         : std::vector<float>{4, 6, 1, 3, 5, 0, 2, 7};
+      if (smallest) {
+        expected = last ? std::vector<float>{6, 4, 7, 2, 0, 5, 3, 1}
+                        : std::vector<float>{4, 6, 7, 0, 2, 5, 1, 3};
+      }
+      CHECK(found == expected);
+    }
+  }
+}
+
+TEST_CASE("functions of one value after the other") {
+  Random random(22);
+  for (const TensorShape& shape :
+       {TensorShape{5}, TensorShape{1, 1, 67}, TensorShape{3, 7, 5}, TensorShape{20, 9, 33}}) {
+    Layer layer = layer_of(LayerKind::Activate);
+    layer.inputs = {0};
+    layer.activation = {ActivationKind::Scalar, 2, -1,
+                        [](double x, double alpha, double beta) { return alpha * x + beta; }};
+    Network network;
+    network.tensors = {shape};
+    add_layer(network, layer, shape);
+    const std::vector<float> images = random.values(3 * shape.values());
+    std::vector<float> expected;
+    for (const float value : images) expected.push_back(2 * value - 1);
+    for (const Kernels* kernels : available_kernels(kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      const std::vector<float> found = outputs(*compiled(network, *kernels), images, 3);
+      REQUIRE(found.size() == expected.size());
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-6));
+      }
+    }
+  }
+}
+
 // ---- norms
 
 Definition define_norm(const Layer& layer, const std::vector<float>& values) {
@@ -552,6 +696,8 @@ double combined(BroadcastKind kind, double a, double b, double c) {
       return (a != 0) != (b != 0) ? 1 : 0;
     case BroadcastKind::Where:
       return a != 0 ? b : c;
+    case BroadcastKind::Scalar:
+      return a - 2 * b;
   }
   return 0;
 }
@@ -586,6 +732,7 @@ Definition define_broadcast(const Layer& layer, const std::vector<std::vector<fl
 void check_broadcast(BroadcastKind kind, std::size_t rank, std::int64_t most, Random& random) {
   Layer layer = layer_of(LayerKind::Broadcast);
   layer.broadcast = kind;
+  if (kind == BroadcastKind::Scalar) layer.combine = [](double a, double b) { return a - 2 * b; };
   layer.loops.resize(rank);
   std::int64_t values = 1;
   for (BroadcastLoop& loop : layer.loops) {
@@ -635,7 +782,7 @@ TEST_CASE("values of several tensors, repeated along any axes" *
           doctest::test_suite("arithmetic")) {
   Random random(16);
   for (int i = 0; i < 120; ++i) {
-    auto kind = static_cast<BroadcastKind>(i % 17);
+    auto kind = static_cast<BroadcastKind>(i % 18);
     if (kind == BroadcastKind::Power) kind = BroadcastKind::Add;  // below
     const auto rank = static_cast<std::size_t>(random.from(0, 5));
     check_broadcast(kind, rank, rank < 3 ? 40 : 7, random);

@@ -402,7 +402,7 @@ def test_engines_of_an_onnx(tmp_path):
     assert engine_of(path) == "native"
     for options in ({"ir_optim": False}, {"memory_optim": True}, {"accelerator": "plain"}):
         assert engine_of(path, **options) == "onnxruntime"
-    lacking = f"{CONV} y = Hardmax(c)"
+    lacking = f"{CONV} y = GlobalLpPool(c)"
     for name, engine, network in (("large", "native", LARGE), ("no", "onnxruntime", (lacking,))):
         (tmp_path / name).mkdir()
         assert engine_of(write(tmp_path / name, *network)) == engine
@@ -487,13 +487,187 @@ def test_parts_of_the_image_in_any_order(axis, places, tmp_path):
     agrees(write(tmp_path, nodes, tensors=tensors))
 
 
+# ---- drawn operators, against NumPy in float64
+
+
+def axis_of(rng, shape):
+    """One of the axes behind the images."""
+    return int(rng.integers(1, len(shape) + 1))
+
+
+def sums_so_far(rng, shape):
+    axis, reverse, exclusive = axis_of(rng, shape), *rng.integers(0, 2, 2)
+
+    def expected(x):
+        x = np.flip(x, axis) if reverse else x
+        found = np.cumsum(x, axis) - exclusive * x
+        return np.flip(found, axis) if reverse else found
+
+    node = f"y = CumSum<reverse={reverse}, exclusive={exclusive}>(x, axis)"
+    return node, {"axis": np.array(axis)}, expected
+
+
+def place_of_one(rng, shape):
+    axis, keepdims = axis_of(rng, shape), rng.integers(0, 2)
+    kind, found = [("ArgMax", np.argmax), ("ArgMin", np.argmin)][rng.integers(0, 2)]
+    node = f"z = {kind}<axis={axis}, keepdims={keepdims}>(x) y = Cast<to=1>(z)"
+    return node, {}, lambda x: found(x, axis, keepdims=bool(keepdims))
+
+
+def largest_values(rng, shape):
+    axis, largest, places = axis_of(rng, shape), *rng.integers(0, 2, 2)
+    count = int(rng.integers(1, shape[axis - 1] + 1))
+
+    def expected(x):
+        order = np.argsort(-x if largest else x, axis, kind="stable")
+        order = np.take(order, range(count), axis)
+        return order if places else np.take_along_axis(x, order, axis)
+
+    node = f"v, p = TopK<axis={axis}, largest={largest}>(x, k) y = Cast<to=1>({'vp'[places]})"
+    return node, {"k": np.array([count])}, expected
+
+
+def values_along_an_axis(rng, shape):
+    axis = axis_of(rng, shape)
+    sizes = [*shape]
+    sizes[axis - 1] = int(rng.integers(1, 9))
+    size = shape[axis - 1]
+    indices = rng.integers(-size, size, (1, *sizes))
+    nodes = """s = Shape(x) n = Slice(s, zero, one) r = Concat<axis=0>(n, sizes)
+        all = Expand(indices, r)"""
+    tensors = {"zero": np.array([0]), "one": np.array([1]), "sizes": np.array(sizes)}
+    node = f"{nodes} y = GatherElements<axis={axis}>(x, all)"
+    return (
+        node,
+        tensors | {"indices": indices},
+        lambda x: np.take_along_axis(x, np.repeat(indices, len(x), 0), axis),
+    )
+
+
+def values_at_places(rng, shape):
+    rank = len(shape) + 1
+    named = int(rng.integers(1, rank))  # axes; the images come behind them
+    sizes = rng.integers(1, 5, rng.integers(1, 3))
+    indices = np.stack([rng.integers(-n, n, sizes) for n in shape[:named]], -1)
+    given = len(sizes) + rank - named  # the rank of the result
+    back = [given - 1, *range(given - 1)]
+    nodes = f"t = Transpose<perm={[*range(1, rank), 0]}>(x) g = GatherND(t, indices)"
+    node = f"{nodes} y = Transpose<perm={back}>(g)"
+
+    def expected(x):
+        found = np.moveaxis(x, 0, -1)[tuple(np.moveaxis(indices, -1, 0))]
+        return np.moveaxis(found, -1, 0)
+
+    return node, {"indices": indices}, expected
+
+
+def padded(rng, shape):
+    mode = ["constant", "edge", "reflect", "wrap"][rng.integers(0, 4)]
+    most = [size - 1 if mode == "reflect" else size for size in shape]
+    before, behind = ([int(rng.integers(0, n + 1)) for n in most] for _ in range(2))
+    pads = {"pads": np.array([0, *before, 0, *behind])}
+    around = [(0, 0), *zip(before, behind, strict=True)]
+    return f'y = Pad<mode="{mode}">(x, pads)', pads, lambda x: np.pad(x, around, mode)
+
+
+def sliced(rng, shape):
+    steps = [int(rng.choice([1, 2, 5, 100, -1, -2, -7])) for _ in shape]
+    first = [int(rng.integers(0, n)) for n in shape]
+    ends = [2**31 - 1 if step > 0 else -(2**31) for step in steps]
+    names = zip(("starts", "ends", "steps"), (first, ends, steps), strict=True)
+    tensors = {name: np.array(values) for name, values in names}
+    tensors["axes"] = np.arange(1, len(shape) + 1)
+    parts = [slice(None), *(slice(a, None, s) for a, s in zip(first, steps, strict=True))]
+    return "y = Slice(x, starts, ends, axes, steps)", tensors, lambda x: x[tuple(parts)]
+
+
+def hardmax(rng, shape):
+    axis = axis_of(rng, shape)
+
+    def expected(x):
+        places = np.argmax(x, axis, keepdims=True)
+        return (np.arange(x.shape[axis]).reshape(-1, *[1] * (x.ndim - axis - 1)) == places) * 1.0
+
+    return f"y = Hardmax<axis={axis}>(x)", {}, expected
+
+
+def unit_vectors(rng, shape):
+    axis, p = axis_of(rng, shape), rng.integers(1, 3)
+    node = f"y = LpNormalization<axis={axis}, p={p}>(x)"
+    return node, {}, lambda x: x / np.linalg.norm(x, p, axis, keepdims=True)
+
+
+def folded(rng, _):
+    """Sums of windows: one value after the other."""
+    kernel, strides, dilations = rng.integers(1, 4, (3, 2))
+    pads, counts = rng.integers(0, 2, (2, 2)), rng.integers(1, 5, 2)
+    size = (counts - 1) * strides + (kernel - 1) * dilations + 1 - pads.sum(0)
+    size = np.maximum(size, 1)
+    counts = (size + pads.sum(0) - (kernel - 1) * dilations - 1) // strides + 1
+    channels, places = int(rng.integers(1, 4)), kernel.prod()
+
+    def expected(x):
+        x = x.reshape(len(x), channels, *kernel, *counts)
+        found = np.zeros((len(x), channels, *size))
+        for index in np.ndindex(*kernel, *counts):
+            place = np.multiply(index[2:], strides) + np.multiply(index[:2], dilations) - pads[0]
+            if (place >= 0).all() and (place < size).all():
+                found[(..., *place)] += x[(..., *index)]
+        return found
+
+    lists = {"strides": strides, "dilations": dilations, "pads": pads.ravel()}
+    text = ", ".join(f"{name}={values.tolist()}" for name, values in lists.items())
+    tensors = {"size": size, "kernel": kernel}
+    shape = (int(channels * places), int(counts.prod()))
+    return f"y = Col2Im<{text}>(x, size, kernel)", tensors, expected, shape
+
+
+def equation(rng, _):
+    text, *shapes = [
+        ("n...ij,jk->n...ik", (2, 3, 4), (4, 5)), ("nij,nkj->nki", (3, 4), None),
+        ("...ij->...ji", (2, 3, 4)), ("nij->nj", (3, 4)), ("nii->ni", (4, 4)),
+        ("nij,j->n", (3, 4), (4,)), ("n...d,...d->n...", (2, 3, 4), (3, 4)),
+        ("nij,kl->nkj", (3, 4), (2, 5)), ("nhwc,hkc->nhwk", (2, 3, 4), (2, 5, 4)),
+    ][rng.integers(0, 9)]  # fmt: skip
+    inputs, constants = "x", {}
+    if len(shapes) > 1:
+        inputs = "x, x" if shapes[1] is None else "x, k"
+        constants = {"k": rng.standard_normal(shapes[1]).astype("f4")} if shapes[1] else {}
+    more = [*constants.values()]
+
+    def expected(x):
+        return np.einsum(text, *([x, x] if inputs == "x, x" else [x, *more]))
+
+    return f'y = Einsum<equation="{text}">({inputs})', constants, expected, shapes[0]
+
+
+DRAWN = [sums_so_far, place_of_one, largest_values, values_along_an_axis, values_at_places]
+DRAWN += [padded, sliced, hardmax, unit_vectors, folded, equation]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("draw", DRAWN)
+def test_drawn_operators_agree_with_numpy(draw, seed):
+    rng = np.random.default_rng([seed, *draw.__name__.encode()])
+    shape = tuple(rng.integers(1, 8, rng.integers(1, 5)).tolist())
+    nodes, tensors, expected, *other = draw(rng, shape)
+    shape = other[0] if other else shape
+    x = f"float[N,{','.join(map(str, shape))}] x"
+    images = rng.standard_normal((3, *shape)).astype("f4")
+    program = model(nodes, x, "float y", tensors, opset=19)
+    with lenet_cpp.Predictor.from_bytes(program, engine="native") as predictor:
+        found, alone = predictor.run(images), predictor.run(images[:1])
+    assert (found[:1] == alone).all()
+    assert compare(expected(images.astype("f8")).astype("f4"), found).agrees, nodes
+
+
 # ---- what it cannot do: cpp/tests/test_onnx_graph.cc has the others
 
 
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        (f"{CONV} y = Hardmax(c)", r"Hardmax, which gives 'y'.*engine onnxruntime"),
+        (f"{CONV} y = GlobalLpPool(c)", r"GlobalLpPool, which gives 'y'.*engine onnxruntime"),
         ("y = Transpose<perm=[1,0,2,3]>(x)", "first axis is not that of the images"),
         ("y = Gather<axis=0>(x, i)", "mixes images"),
         (f"{CONV} y, m, v = BatchNormalization(c, b, b, b, b)", "while training"),

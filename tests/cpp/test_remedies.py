@@ -105,9 +105,9 @@ def onnx_model(dtype="float", operator="Relu"):
 @pytest.mark.parametrize(
     ("dtype", "operator", "named"),
     [
-        ("float", "Hardmax", True),
-        ("float16", "Hardmax", True),
-        ("bfloat16", "Hardmax", True),
+        ("float", "MeanVarianceNormalization", True),
+        ("float16", "MeanVarianceNormalization", True),
+        ("bfloat16", "MeanVarianceNormalization", True),
         ("int8", "Relu", False),
         ("bool", "Relu", False),
         ("float", "my.Own", False),
@@ -133,7 +133,7 @@ def test_precisions_are_named_that_run_the_model(tmp_path):
     message = refusal((path,), engine="native", precision="int8")
     assert "use precision fp32" in message
     assert follow((path,), message, engine="native") == []
-    path.write_bytes(onnx_model(operator="Hardmax"))
+    path.write_bytes(onnx_model(operator="MeanVarianceNormalization"))
     message = refusal((path,), engine="native", precision="int8")
     assert "is not quantized" in message
     assert "use precision" not in message

@@ -29,9 +29,9 @@ def refused(**options):
     except lenet_cpp.Error as error:
         return type(error).__name__ + ": " + str(error)
 def runs():
-    with load(loads) as predictor:  # Hardmax: one of the largest of each row
+    with load(loads) as predictor:  # EyeLike: a 1 in each row, the next further on
         images = np.array([[0, 3, 1, 2], [9, 7, 5, 8]], np.float32)
-        return predictor.run(images).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+        return predictor.run(images).tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]]
 """
 
 

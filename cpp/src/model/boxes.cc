@@ -22,10 +22,57 @@ void each_place(const std::vector<Box::Loop>& loops, std::size_t at, std::int64_
   }
 }
 
+constexpr std::size_t kMaxPlaces = 1 << 16;  // of indices: each may become a box
+
+/// Boxes of parts of so many values each, as far as these lie at regular steps.
+class PartBoxes {
+ public:
+  PartBoxes(const OperatorView& op, std::int64_t values) : op_(op), values_(values) {}
+
+  /// \param from the first value of a part \param part its number in the output
+  void add(std::int64_t from, std::int64_t part) {
+    const std::int64_t to = part * values_;
+    const Box::Loop step = {count_ + 1, from - last_.from, to - last_.to};
+    const bool goes_on =
+        count_ == 1 || (count_ > 1 && step.from == step_.from && step.to == step_.to);
+    if (!goes_on) {
+      close();
+      first_ = {1, from, to};
+    }
+    step_ = step;
+    count_ = goes_on ? count_ + 1 : 1;
+    last_ = {1, from, to};
+  }
+  Boxes take() {
+    close();
+    return std::move(boxes_);
+  }
+
+ private:
+  void close() {
+    if (count_ == 0) return;
+    op_.supports(boxes_.size() < kMaxPlaces, "kernel for so many places");
+    Box& box = boxes_.emplace_back();
+    box.from = first_.from;
+    box.to = first_.to;
+    box.add({count_, step_.from, step_.to});
+    box.add({values_, 1, 1});
+  }
+
+  const OperatorView& op_;
+  std::int64_t values_;
+  Boxes boxes_;
+  std::int64_t count_ = 0;  ///< parts that are in no box yet
+  Box::Loop first_;
+  Box::Loop last_;
+  Box::Loop step_;
+};
+
 /// Reads one operator.
 class BoxReader {
  public:
-  explicit BoxReader(const OperatorView& op) : op_(op) {}
+  /// \param indices see read_boxes
+  BoxReader(const OperatorView& op, const Value* indices) : op_(op), indices_(indices) {}
 
   std::vector<Boxes> transposed() const {
     const Shape shape = shape_of();
@@ -250,42 +297,29 @@ class BoxReader {
     return outputs;
   }
 
-  /// The values of each window below each other: a box for each place of the window, without those
-  /// outside the image, which are 0.
-  std::vector<Boxes> unfolded() const {
+  std::vector<Boxes> unfolded() const { return {window_boxes(op_, shape_of())}; }
+
+  /// One value for each index along an axis.
+  std::vector<Boxes> gathered_elements() const {
+    PartBoxes parts(op_, 1);
+    const bool fits =
+        each_element(op_, shape_of(), image_of(indices()), read_places(),
+                     [&](std::int64_t from, std::int64_t to) { parts.add(from, to); });
+    op_.supports(fits, "kernel for indices of such a shape");
+    return {parts.take()};
+  }
+
+  /// Parts whose places the last axis of the indices has.
+  std::vector<Boxes> gathered_parts() const {
     const Shape shape = shape_of();
-    const Integers kernel = op_.integers("kernel_sizes");
-    const auto [window, windows] = plan_window(op_, kernel, {shape[2], shape[3]}, false);
-    constexpr std::int64_t kMaxPlaces = 4096;
-    const std::int64_t places = kernel[0] * kernel[1];
-    op_.supports(places <= kMaxPlaces, "kernel for such a window");
-    const std::int64_t all = windows[0] * windows[1];
-    const std::int64_t pixels = shape[2] * shape[3];
-    Boxes boxes;
-    for (std::int64_t place = 0; place < places; ++place) {
-      const std::array<std::int64_t, 2> tap = {place / kernel[1], place % kernel[1]};
-      std::array<std::int64_t, 2> first{};
-      std::array<std::int64_t, 2> count{};
-      std::array<std::int64_t, 2> from{};
-      for (std::size_t i = 0; i < 2; ++i) {
-        const std::int64_t stride = window.strides[i];
-        const std::int64_t offset = tap[i] * window.dilations[i] - window.padding[2 * i];
-        first[i] = offset < 0 ? (-offset + stride - 1) / stride : 0;
-        const std::int64_t room = shape[i + 2] - 1 - offset;
-        const std::int64_t end = room < 0 ? 0 : std::min(windows[i], room / stride + 1);
-        count[i] = end - first[i];
-        from[i] = offset + first[i] * stride;
-      }
-      if (count[0] <= 0 || count[1] <= 0) continue;
-      Box& box = boxes.emplace_back();
-      box.from = from[0] * shape[3] + from[1];
-      box.to = place * all + first[0] * windows[1] + first[1];
-      box.add({shape[0], shape[1] * pixels, shape[1] * places * all});
-      box.add({shape[1], pixels, places * all});
-      box.add({count[0], window.strides[0] * shape[3], windows[1]});
-      box.add({count[1], window.strides[1], 1});
-    }
-    return {boxes};
+    const Shape places = image_of(indices());
+    op_.require(!places.empty(), "the rank");
+    const auto first = static_cast<std::size_t>(op_.integer("batch_dims", 0) + places.back());
+    PartBoxes parts(op_, product(shape, first, shape.size()));
+    const bool fits = each_part(op_, shape, places, read_places(),
+                                [&](std::int64_t from, std::int64_t to) { parts.add(from, to); });
+    op_.supports(fits, "kernel for indices of such a shape");
+    return {parts.take()};
   }
 
   std::vector<Boxes> flipped() const {
@@ -319,16 +353,19 @@ class BoxReader {
       }
     }
   }
+  const Value& indices() const { return indices_ == nullptr ? op_.in("Indices") : *indices_; }
   /// The indices of a gather, which may also be a parameter.
   Integers read_places() const {
-    const Value& indices = op_.in("Indices");
-    if (!is_known(indices) || has_open(indices)) return op_.integers("Indices");
-    constexpr std::size_t kMaxPlaces = 1 << 16;  // each becomes a box
-    op_.supports(count_values(indices) <= kMaxPlaces, "kernel for so many places");
-    Integers places(count_values(indices));
+    const Value& found = indices();
+    if (!is_known(found) || has_open(found)) return op_.integers("Indices");
+    op_.supports(count_values(found) <= kMaxPlaces, "kernel for so many places");
+    Integers places(count_values(found));
     for (std::size_t i = 0; i < places.size(); ++i) {
-      places[i] = number_as<std::int64_t>(indices, i);
+      places[i] = number_as<std::int64_t>(found, i);
     }
+    const Shape shape = image_of(found);
+    op_.supports(static_cast<std::int64_t>(places.size()) == product(shape, 0, shape.size()),
+                 "kernel for indices of such a shape");
     return places;
   }
   Shape shape_of() const { return image_of(op_.in("X")); }
@@ -340,6 +377,7 @@ class BoxReader {
   std::size_t axis_of(std::size_t rank) const { return op_.axis(op_.integer("axis", 0), rank); }
 
   const OperatorView& op_;
+  const Value* indices_;
 };
 
 struct Kind {
@@ -354,6 +392,8 @@ constexpr Kind kKinds[] = {
     {"Concat Stack", &BoxReader::joined},
     {"Expand Tile", &BoxReader::repeated},
     {"Gather", &BoxReader::gathered},
+    {"GatherElements", &BoxReader::gathered_elements},
+    {"GatherND", &BoxReader::gathered_parts},
     {"Flip", &BoxReader::flipped},
     {"Pad", &BoxReader::padded},
     {"Roll", &BoxReader::rolled},
@@ -424,8 +464,87 @@ Box repeated_box(Shape from, const Shape& to) {
 
 bool moves_values(std::string_view kind) { return find_kind(kind) != nullptr; }
 
-std::vector<Boxes> read_boxes(const OperatorView& op) {
-  return (BoxReader(op).*find_kind(op.kind())->read)();
+std::vector<Boxes> read_boxes(const OperatorView& op, const Value* indices) {
+  return (BoxReader(op, indices).*find_kind(op.kind())->read)();
+}
+
+Boxes window_boxes(const OperatorView& op, const Shape& image) {
+  const Integers kernel = op.integers("kernel_sizes");
+  const auto [window, windows] = plan_window(op, kernel, {image[2], image[3]}, false);
+  constexpr std::int64_t kMaxWindow = 4096;
+  const std::int64_t places = kernel[0] * kernel[1];
+  op.supports(places <= kMaxWindow, "kernel for such a window");
+  const std::int64_t all = windows[0] * windows[1];
+  const std::int64_t pixels = image[2] * image[3];
+  Boxes boxes;
+  for (std::int64_t place = 0; place < places; ++place) {
+    const std::array<std::int64_t, 2> tap = {place / kernel[1], place % kernel[1]};
+    std::array<std::int64_t, 2> first{};
+    std::array<std::int64_t, 2> count{};
+    std::array<std::int64_t, 2> from{};
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::int64_t stride = window.strides[i];
+      const std::int64_t offset = tap[i] * window.dilations[i] - window.padding[2 * i];
+      first[i] = offset < 0 ? (-offset + stride - 1) / stride : 0;
+      const std::int64_t room = image[i + 2] - 1 - offset;
+      const std::int64_t end = room < 0 ? 0 : std::min(windows[i], room / stride + 1);
+      count[i] = end - first[i];
+      from[i] = offset + first[i] * stride;
+    }
+    if (count[0] <= 0 || count[1] <= 0) continue;
+    Box& box = boxes.emplace_back();
+    box.from = from[0] * image[3] + from[1];
+    box.to = place * all + first[0] * windows[1] + first[1];
+    box.add({image[0], image[1] * pixels, image[1] * places * all});
+    box.add({image[1], pixels, places * all});
+    box.add({count[0], window.strides[0] * image[3], windows[1]});
+    box.add({count[1], window.strides[1], 1});
+  }
+  return boxes;
+}
+
+std::int64_t place_of(const OperatorView& op, std::int64_t index, std::int64_t size) {
+  op.require(index >= -size && index < size, "an index that is out of range");
+  return index < 0 ? index + size : index;
+}
+
+bool each_element(const OperatorView& op, const Shape& x, const Shape& places,
+                  const Integers& indices, const IndexWork& work) {
+  const std::size_t axis = op.axis(op.integer("axis", 0), x.size());
+  if (places.size() != x.size()) return false;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (i != axis && places[i] > x[i]) return false;
+  }
+  const Integers steps = steps_of(x);
+  Integers from = steps;
+  from[axis] = 0;
+  each_place(box_of(places, from, steps_of(places)), [&](std::int64_t at, std::int64_t place) {
+    const std::int64_t index = indices[static_cast<std::size_t>(place)];
+    work(at + place_of(op, index, x[axis]) * steps[axis], place);
+  });
+  return true;
+}
+
+bool each_part(const OperatorView& op, const Shape& x, const Shape& places, const Integers& indices,
+               const IndexWork& work) {
+  const auto apart = static_cast<std::size_t>(op.integer("batch_dims", 0));
+  if (places.empty() || apart >= places.size() || places.back() < 1) return false;
+  const auto axes = static_cast<std::size_t>(places.back());
+  if (apart + axes > x.size()) return false;
+  const std::int64_t batches = product(places, 0, apart);
+  const std::int64_t parts = product(places, 0, places.size() - 1);
+  if (batches != product(x, 0, apart) || batches == 0) return false;
+  const Integers steps = steps_of(x);
+  const std::int64_t batch_step = product(x, apart, x.size());
+  for (std::int64_t part = 0; part < parts; ++part) {
+    std::int64_t at = part / (parts / batches) * batch_step;
+    for (std::size_t i = 0; i < axes; ++i) {
+      const std::int64_t index = indices[static_cast<std::size_t>(part) * axes + i];
+      at += place_of(op, index, x[apart + i]) * steps[apart + i];
+    }
+    work(at, part);
+  }
+  return true;
 }
 
 }  // namespace lenet

@@ -68,7 +68,31 @@ using Boxes = std::vector<Box>;
 /// What an operator that moves_values copies: a list of boxes for each of its outputs, whose shapes
 /// the check has set. The boxes are of one image, or of a value that is the same for all.
 /// \pre the operator does not mix images
-/// \throws Error Unsupported: what it moves is not fixed
-std::vector<Boxes> read_boxes(const OperatorView& op);
+/// \param indices what the input Indices holds for one image, where it has one and the check does
+///   not know it
+/// \throws Error Unsupported: what it moves is not fixed; BadModel: an index is out of range
+std::vector<Boxes> read_boxes(const OperatorView& op, const Value* indices = nullptr);
+
+/// From an image to the values of its windows, one below the other: a box for each place of the
+/// window, without those outside the image. \param image [1][channels][height][width]
+/// \throws Error Unsupported: there are too many places
+std::vector<Box> window_boxes(const OperatorView& op, const Shape& image);
+
+/// An index of an axis, from its begin or from its end.
+/// \throws Error BadModel: it is out of range
+std::int64_t place_of(const OperatorView& op, std::int64_t index, std::int64_t size);
+
+/// A place in what is taken, and the index's own place.
+using IndexWork = std::function<void(std::int64_t from, std::int64_t to)>;
+
+/// Calls `work` for each index along an axis of X. \param x,places the shapes
+/// \returns whether the indices fit X
+bool each_element(const OperatorView& op, const Shape& x, const Shape& places,
+                  const Integers& indices, const IndexWork& work);
+
+/// Calls `work` with the first place of each part of X that indices along the last axis name, and
+/// the number of the part. \param x,places the shapes \returns whether the indices fit X
+bool each_part(const OperatorView& op, const Shape& x, const Shape& places, const Integers& indices,
+               const IndexWork& work);
 
 }  // namespace lenet

@@ -11,6 +11,7 @@
 
 #include "model/boxes.h"
 #include "model/evaluation.h"
+#include "model/functions.h"
 #include "model/resampling.h"
 #include "model/rules/support.h"
 
@@ -114,9 +115,6 @@ T (*find_unary(std::string_view kind))
   static constexpr Unary<T> kAny[] = {
       {"Neg", negate<T>},
       {"Abs", [](T x) { return x < 0 || x == 0 ? subtract(T{0}, x) : x; }},
-      {"Sign", [](T x) { return x == 0 || x != x ? x
-                                : x < 0          ? subtract(T{0}, T{1})
-                                                 : T{1}; }},
   };
   for (const Unary<T>& each : kAny) {
     if (each.kind == kind) return each.compute;
@@ -129,43 +127,16 @@ T (*find_unary(std::string_view kind))
         {"Reciprocal", [](T x) { return 1 / x; }},
         {"Exp", [](T x) { return std::exp(x); }},
         {"Log", [](T x) { return std::log(x); }},
-        {"Log1p", [](T x) { return std::log1p(x); }},
         {"Erf", [](T x) { return std::erf(x); }},
-        {"Sin", [](T x) { return std::sin(x); }},
-        {"Cos", [](T x) { return std::cos(x); }},
-        {"Tan", [](T x) { return std::tan(x); }},
-        {"Asin", [](T x) { return std::asin(x); }},
-        {"Acos", [](T x) { return std::acos(x); }},
-        {"Atan", [](T x) { return std::atan(x); }},
-        {"Sinh", [](T x) { return std::sinh(x); }},
-        {"Cosh", [](T x) { return std::cosh(x); }},
         {"Tanh", [](T x) { return std::tanh(x); }},
         {"Sigmoid", [](T x) { return 1 / (1 + std::exp(-x)); }},
         {"Relu", [](T x) { return maximum(x, T{0}); }},
-        {"Floor", [](T x) { return std::floor(x); }},
-        {"Ceil", [](T x) { return std::ceil(x); }},
-        {"Round", [](T x) { return std::nearbyint(x); }},
     };
     for (const Unary<T>& each : kReal) {
       if (each.kind == kind) return each.compute;
     }
   }
   return nullptr;
-}
-
-/// Whether numbers have a property; what is no floating-point number is finite.
-template <typename T>
-bool (*find_test(const OperatorView& op))(T) {
-  constexpr auto kInfinity = std::numeric_limits<T>::infinity();
-  if (op.kind() == "IsNaN") return [](T x) { return x != x; };
-  if (op.kind() == "IsFinite") return [](T x) { return x == x && x < kInfinity && x > -kInfinity; };
-  if (op.kind() != "IsInf") return nullptr;
-  const bool above = op.flag("detect_positive", true);
-  const bool below = op.flag("detect_negative", true);
-  if (above && below) return [](T x) { return x == kInfinity || x == -kInfinity; };
-  if (above) return [](T x) { return x == kInfinity; };
-  if (below) return [](T x) { return x == -kInfinity; };
-  return [](T) { return false; };
 }
 
 template <typename T>
@@ -409,12 +380,19 @@ class Evaluator {
     if (kind == "Clip") return clipped<T>(dtype);
     if (kind == "Scale") return scaled<T>(dtype);
     if constexpr (std::is_floating_point_v<T>) {
-      if (const auto test = find_test<T>(op_); test != nullptr) {
-        return of_operands<std::uint8_t>(kBool, operands<T>({"X"}),
-                                         [test](const T* x) { return std::uint8_t{test(x[0])}; });
-      }
       if (kind == "Resize") return resized<T>(dtype);
       if (kind == "BatchNormalization") return normalized<T>(dtype);
+    }
+    const bool has_function = std::is_floating_point_v<T> || kind == "Sign";
+    if (const auto function = has_function ? read_function(op_) : std::nullopt) {
+      const auto number = [&](const T* x) { return (*function)(static_cast<double>(x[0])); };
+      if (given == kBool) {
+        return of_operands<std::uint8_t>(kBool, operands<T>({"X"}), [&](const T* x) {
+          return static_cast<std::uint8_t>(number(x));
+        });
+      }
+      return of_operands<T>(dtype, operands<T>({"X"}),
+                            [&](const T* x) { return static_cast<T>(number(x)); });
     }
     if (const auto function = find_unary<T>(kind); function != nullptr) {
       return of_operands<T>(dtype, operands<T>({"X"}),
@@ -625,6 +603,10 @@ std::optional<std::vector<Contents>> evaluate(const OperatorView& op, const Know
     if (const Evaluate evaluated = find(op.kind())) return evaluated(given);
   }
   return Evaluator(given).run();
+}
+
+NumberCombination read_combining_function(const OperatorView& op) {
+  return find_binary<double>(op);
 }
 
 Quantization read_quantization(const OperatorView& op, const Value& numbers, const Value& scales,

@@ -7,8 +7,6 @@
 namespace lenet {
 namespace {
 
-constexpr std::string_view kBadIndex = "an index that is out of range";
-
 /// Copies `values` numbers that lie side by side, by their places.
 class Copier {
  public:
@@ -25,12 +23,6 @@ class Copier {
   std::size_t size_;
   std::size_t values_;
 };
-
-/// An index of an axis, from its begin or from its end.
-std::int64_t place_of(const OperatorView& op, std::int64_t index, std::int64_t size) {
-  op.require(index >= -size && index < size, kBadIndex);
-  return index < 0 ? index + size : index;
-}
 
 Outputs rearranged(const Evaluation& given) {
   const Value* const x = given.known("X");
@@ -114,28 +106,6 @@ Outputs gathered(const Evaluation& given) {
   return one_output(std::move(made));
 }
 
-/// Calls `work(place of X, place of the indices)` for each index along an axis.
-/// \returns whether the indices fit X
-template <typename Work>
-bool each_element(const OperatorView& op, const Value& x, const Value& places,
-                  const Integers& indices, const Work& work) {
-  const std::size_t rank = x.shape.size();
-  const std::size_t axis = op.axis(op.integer("axis", 0), rank);
-  if (places.shape.size() != rank) return false;
-  for (std::size_t i = 0; i < rank; ++i) {
-    if (i != axis && places.shape[i] > x.shape[i]) return false;
-  }
-  const Integers steps = steps_of(x.shape);
-  Integers from = steps;
-  from[axis] = 0;
-  each_place(box_of(places.shape, from, steps_of(places.shape)),
-             [&](std::int64_t at, std::int64_t place) {
-               const std::int64_t index = indices[static_cast<std::size_t>(place)];
-               work(at + place_of(op, index, x.shape[axis]) * steps[axis], place);
-             });
-  return true;
-}
-
 Outputs gathered_elements(const Evaluation& given) {
   const Value* const x = given.whole("X");
   const auto indices = given.indices("Indices");
@@ -145,34 +115,9 @@ Outputs gathered_elements(const Evaluation& given) {
   Contents made = alike->zeros(given.count());
   if (given.count() == 0) return one_output(std::move(made));
   const Copier copy(alike->contents(0), made.bytes, alike->size(), 1);
-  const bool fits = each_element(given.op(), *x, *given.known("Indices"), *indices, copy);
+  const bool fits =
+      each_element(given.op(), x->shape, given.known("Indices")->shape, *indices, copy);
   return fits ? one_output(std::move(made)) : std::nullopt;
-}
-
-/// Calls `work(place of X, number of the part)` for each part that indices along the last axis
-/// name. \returns the values of a part; nothing where the indices do not fit X
-template <typename Work>
-bool each_part(const OperatorView& op, const Value& x, const Value& places, const Integers& indices,
-               const Work& work) {
-  const auto apart = static_cast<std::size_t>(op.integer("batch_dims", 0));
-  const Shape& shape = places.shape;
-  if (shape.empty() || apart >= shape.size() || shape.back() < 1) return false;
-  const auto axes = static_cast<std::size_t>(shape.back());
-  if (apart + axes > x.shape.size()) return false;
-  const std::int64_t batches = product(shape, 0, apart);
-  const std::int64_t parts = product(shape, 0, shape.size() - 1);
-  if (batches != product(x.shape, 0, apart) || batches == 0) return false;
-  const Integers steps = steps_of(x.shape);
-  const std::int64_t batch_step = product(x.shape, apart, x.shape.size());
-  for (std::int64_t part = 0; part < parts; ++part) {
-    std::int64_t at = part / (parts / batches) * batch_step;
-    for (std::size_t i = 0; i < axes; ++i) {
-      const std::int64_t index = indices[static_cast<std::size_t>(part) * axes + i];
-      at += place_of(op, index, x.shape[apart + i]) * steps[apart + i];
-    }
-    work(at, part);
-  }
-  return true;
 }
 
 /// How many values of X one part has that indices along the last axis name.
@@ -198,7 +143,7 @@ Outputs gathered_parts(const Evaluation& given) {
   const std::int64_t parts = product(places.shape, 0, places.shape.size() - 1);
   if (parts * values != static_cast<std::int64_t>(given.count())) return std::nullopt;
   const Copier copy(alike->contents(0), made.bytes, alike->size(), values);
-  const bool fits = each_part(op, *x, places, *indices,
+  const bool fits = each_part(op, x->shape, places.shape, *indices,
                               [&](std::int64_t at, std::int64_t part) { copy(at, part * values); });
   return fits ? one_output(std::move(made)) : std::nullopt;
 }
@@ -229,12 +174,12 @@ Outputs scattered(const Evaluation& given) {
         places.shape.empty() ? 0 : product(places.shape, 0, places.shape.size() - 1);
     const Copier copy(alike->contents(1), made.bytes, alike->size(), values);
     fits = parts * values == given_updates &&
-           each_part(op, *x, places, *indices,
+           each_part(op, x->shape, places.shape, *indices,
                      [&](std::int64_t at, std::int64_t part) { copy(part * values, at); });
   } else {
     const Copier copy(alike->contents(1), made.bytes, alike->size(), 1);
     fits = static_cast<std::int64_t>(indices->size()) == given_updates &&
-           each_element(op, *x, places, *indices,
+           each_element(op, x->shape, places.shape, *indices,
                         [&](std::int64_t at, std::int64_t place) { copy(place, at); });
   }
   return fits ? one_output(std::move(made)) : std::nullopt;

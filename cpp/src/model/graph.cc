@@ -132,7 +132,7 @@ std::string remedy_unchecked(const Graph& graph) {
 void link_values(Graph& graph) {
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     Operator& op = graph.operators[i];
-    op.kind = kind_of(op.type, graph.dialect);
+    op.kind = kind_of(op, graph.dialect);
     const bool fetches = op.kind == "Fetch";
     const bool feeds = op.kind == "Feed";
     each_value(op.inputs, [&](std::size_t index) {

@@ -14,8 +14,9 @@ namespace {
 constexpr std::string_view kRearranges = "Reshape Flatten FlattenRange Squeeze Unsqueeze";
 /// Operators whose other axes than the first two are those of an image, along which values meet.
 constexpr std::string_view kOfImages =
-    "Conv ConvTranspose pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool Resize LRN "
-    "DepthToSpace SpaceToDepth ChannelShuffle Unfold Upsample";
+    "Conv ConvTranspose MaxPool AveragePool GlobalMaxPool GlobalAveragePool AdaptiveMaxPool "
+    "AdaptiveAveragePool Resize LRN "
+    "DepthToSpace SpaceToDepth ChannelShuffle Unfold Col2Im Upsample";
 /// Operators that repeat inputs along each other, the last axes of which are the same.
 constexpr std::string_view kBroadcasts =
     "Add Sub Mul Div FloorDiv Mod Maximum Minimum Pow Equal Less LessOrEqual Greater "
@@ -98,6 +99,11 @@ class ImageFinder {
     if (has_word("Softmax LogSoftmax Hardmax", op.kind)) {
       const std::size_t along = view.axis(softmax_axis(view), taken.shape.size());
       return axis == along || (axis > along && view.opset() < 13);  // the axes behind it too
+    }
+    if (op.kind == "GatherND") {
+      const auto first = static_cast<std::size_t>(view.integer("batch_dims", 0));
+      const auto count = static_cast<std::size_t>(view.in("Indices").shape.back());
+      return op.inputs.at("X")[0] == input && axis >= first && axis < first + count;
     }
     if (op.kind == "Pad") return read_paddings(view).before[axis] != 0;
     if (op.kind == "Slice") return slices_backwards(view, axis, taken.shape.size());

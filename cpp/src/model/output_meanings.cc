@@ -27,7 +27,8 @@ constexpr std::string_view kKeepsAxes =
     "Identity Cast QuantizeByRange DequantizeByRange share_data_ QuantizeLinear DequantizeLinear";
 /// Operators that average, clip or cut logits, which are logits still.
 constexpr std::string_view kKeepsLogits =
-    "Scale pool2d AveragePool MaxPool GlobalAveragePool GlobalMaxPool ReduceMean ReduceMax Dropout "
+    "Scale AveragePool MaxPool GlobalAveragePool GlobalMaxPool AdaptiveAveragePool AdaptiveMaxPool "
+    "ReduceMean ReduceMax Dropout "
     "Relu Relu6 LeakyRelu PRelu Clip Slice Split Unbind";
 /// Operators all of whose inputs are addends or parts of the result.
 constexpr std::string_view kCombines = "Add Sub Maximum Minimum Sum Max Min Concat 0.combine";

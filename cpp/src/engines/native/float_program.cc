@@ -60,6 +60,8 @@ std::unique_ptr<Op> make_op(const FloatLayer& source, MakeOp* multiply_integers)
     case LayerKind::Softmax:
     case LayerKind::Reduce:
       return make_axis_op(source);
+    case LayerKind::Along:
+      return make_along(source);
     case LayerKind::MatMul:
       return make_matmul(source);
     case LayerKind::Broadcast:

@@ -76,6 +76,7 @@ bool keeps_zero(const Activation& activation) {
     case ActivationKind::Exp:
     case ActivationKind::Log:
     case ActivationKind::Reciprocal:
+    case ActivationKind::Scalar:
       return false;
     default:
       return true;

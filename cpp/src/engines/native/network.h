@@ -56,6 +56,7 @@ enum class LayerKind {
   Convert,    ///< the same values in another layout; see separate_layouts
   Softmax,    ///< along an axis
   Reduce,     ///< of an axis to one value
+  Along,      ///< of an axis, one value after the other: sums so far, the largest values
   MatMul,     ///< of matrices: of two tensors, or of a tensor and weights
   Broadcast,  ///< of two or three operands, each repeated along any axes
   Normalize,  ///< each row of values by its mean and variance
@@ -67,10 +68,10 @@ enum class LayerKind {
 
 constexpr const char* to_string(LayerKind kind) noexcept {
   constexpr const char* kNames[] = {
-      "convolution", "pool",     "resize",   "scale",   "activation", "add",    "subtract",
-      "multiply",    "divide",   "maximum",  "minimum", "prelu",      "concat", "channels",
-      "copy",        "view",     "convert",  "softmax", "reduce",     "matmul", "broadcast",
-      "normalize",   "constant", "quantize", "flatten", "identity"};
+      "convolution", "pool",      "resize",   "scale",    "activation", "add",     "subtract",
+      "multiply",    "divide",    "maximum",  "minimum",  "prelu",      "concat",  "channels",
+      "copy",        "view",      "convert",  "softmax",  "reduce",     "along",   "matmul",
+      "broadcast",   "normalize", "constant", "quantize", "flatten",    "identity"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -86,7 +87,7 @@ constexpr const char* to_string(ActivationKind kind) noexcept {
                                     "exp",        "log",
                                     "sqrt",       "abs",
                                     "reciprocal", "thresholded_relu",
-                                    "round"};
+                                    "round",      "scalar"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -112,6 +113,24 @@ enum class PoolKind {
 struct Axis {
   std::int64_t count = 1;
   std::int64_t inner = 1;  ///< from a value to the next
+};
+
+/// What Along gives of the values of an axis.
+struct Along {
+  enum class Kind {
+    Sums,        ///< of each value and those before it
+    Normalized,  ///< each value by a norm of all
+    Hardmax,     ///< 1 for the largest value, 0 for the others
+    Largest,     ///< so many as `given`, in their order
+    Places,      ///< where these are
+  };
+  Kind kind = Kind::Sums;
+  std::int64_t given = 1;  ///< values; of the first three kinds as many as the axis has
+  bool smallest = false;   ///< Largest, Places: the smallest instead
+  bool last = false;       ///< Sums: from the end; Largest, Places: of equal values the last first
+  bool exclusive = false;  ///< Sums: of those before it alone
+  bool of_squares = true;  ///< Normalized: the root of the sum of squares; else the sum of sizes
+  double epsilon = 0;      ///< Normalized: added to that sum
 };
 
 /// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
@@ -217,16 +236,18 @@ struct Layer {
   std::vector<ChannelSource> channels;  ///< Channels: that of each of the output
   std::vector<Box> boxes;               ///< Copy
   float fill = 0;                       ///< Copy: where no box goes
-  Axis axis;                            ///< Softmax, Reduce
+  Axis axis;                            ///< Softmax, Reduce, Along
+  Along along;
   ReduceKind reduce = ReduceKind::Sum;
   bool logarithm = false;  ///< Softmax: of its result
   /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
   /// has them, [columns][sums], and `bias` has a number for each column; or none.
   Product product;
   BroadcastKind broadcast = BroadcastKind::Add;
-  std::vector<BroadcastOperand> operands;  ///< Broadcast: two, of Where three
-  std::vector<BroadcastLoop> loops;        ///< Broadcast, the outermost first
-  std::vector<float> numbers;              ///< Constant
+  double (*combine)(double a, double b) = nullptr;  ///< Broadcast, of Scalar
+  std::vector<BroadcastOperand> operands;           ///< Broadcast: two, of Where three
+  std::vector<BroadcastLoop> loops;                 ///< Broadcast, the outermost first
+  std::vector<float> numbers;                       ///< Constant
   /// Normalize: the rows have `axis.count` values side by side. `scale` and `bias` have a number
   /// for each value of a row, or there are none.
   float epsilon = 0;

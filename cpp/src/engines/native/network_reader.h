@@ -190,6 +190,9 @@ class NetworkReader {
   /// The parts are put below each other in one image, with zeros between them.
   void read_convolution_of_parts();
   void read_pool();
+  /// A pool whose windows share the image out.
+  void read_whole_pool();
+  Layer& add_pool(PoolKind kind);
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
   void read_reduce(ReduceKind kind);
   /// The norm of a number that an attribute says.
@@ -204,6 +207,13 @@ class NetworkReader {
   void read_softmax();
   /// LayerNormalization and RMSNormalization: over the values from an axis on.
   void read_trailing_norm();
+  void read_sums_so_far();
+  void read_hardmax();
+  void read_norm_of_axis();
+  void read_arg_max();
+  void read_top_k();
+  /// Adds a layer for values along an axis. \param to the value that the graph has for them
+  Layer& along(std::size_t axis, std::size_t to, Along what);
   /// GroupNormalization and InstanceNormalization: over groups of an image's channels.
   void read_group_norm();
 
@@ -234,6 +244,9 @@ class NetworkReader {
   void read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs);
   void read_comparison(BroadcastKind kind) { read_broadcast(kind, {{"X", 0}, {"Y", 0}}); }
   void read_where();
+  void read_not_equal();
+  /// Combines two values by a function that has no kernel of vectors.
+  void read_scalar_combination();
   /// A part of X that is written over by other values.
   void read_set_value();
   /// The same in ONNX, where the indices are those of a slice.
@@ -278,6 +291,8 @@ class NetworkReader {
   /// As a convolution that gives, for each pixel of the input, the pixels of the output that lie
   /// between it and the next one as channels; these are moved to their places.
   void read_conv_transpose();
+  /// Sums of windows: the values at each place of a window become an image, and these are added up.
+  void read_fold();
   /// An input that is an image in one or two dimensions.
   std::size_t image_or_line(const std::string& name) {
     const std::size_t rank = shape(name).size();

@@ -6,6 +6,7 @@
 
 #include "engines/native/network_reader.h"
 #include "engines/native/read_network.h"
+#include "model/functions.h"
 
 namespace lenet::native {
 
@@ -133,6 +134,19 @@ void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>&
 
 void NetworkReader::read_where() {
   read_broadcast(BroadcastKind::Where, {{"Condition", 0}, {"X", 0}, {"Y", 0}});
+}
+
+void NetworkReader::read_not_equal() {
+  read_broadcast(BroadcastKind::Equal, {{"X", 0}, {"Y", 0}});
+  const std::size_t equal = network_.add_tensor(shape_of(given()));
+  network_.layers.back().output = equal;
+  layer(LayerKind::Activate, {equal}).activation = {ActivationKind::Scalar, 0, 0,
+                                                    [](double x, double, double) { return 1 - x; }};
+}
+
+void NetworkReader::read_scalar_combination() {
+  read_broadcast(BroadcastKind::Scalar, {{"X", 0}, {"Y", 0}});
+  network_.layers.back().combine = read_combining_function(*view_);
 }
 
 bool NetworkReader::same_shapes(const std::string& name, std::size_t index) const {

@@ -7,6 +7,7 @@
 
 #include "engines/native/network_reader.h"
 #include "model/resampling.h"
+#include "model/rules/windows.h"
 
 namespace lenet::native {
 
@@ -167,6 +168,37 @@ void NetworkReader::read_conv_transpose() {
       moved.boxes.push_back(std::move(box));
     }
   }
+}
+
+void NetworkReader::read_fold() {
+  require(!follows_onednn_, "kernel for this operator in int8");
+  require(has_image_axis("X"), "kernel for channels of images that are not first");
+  const std::size_t input = tensor("X");
+  const Shape to = given_sizes();
+  const std::int64_t values = product(to, 0, to.size());
+  std::vector<Box> boxes = window_boxes(*view_, to);
+  for (Box& box : boxes) {
+    std::swap(box.from, box.to);
+    for (Box::Loop& loop : box.loops) std::swap(loop.from, loop.to);
+  }
+  const Integers kernel = view_->integers("kernel_sizes");
+  const Window window = plan_window(*view_, kernel, {to[2], to[3]}, false).window;
+  bool overlap = false;
+  for (std::size_t i = 0; i < 2; ++i) {
+    overlap |= (kernel[i] - 1) * window.dilations[i] >= window.strides[i];
+  }
+  const auto places = static_cast<std::int64_t>(boxes.size());
+  if (!overlap || places < 2) {  // then each value comes from one window
+    layer(LayerKind::Copy, {input}).boxes = std::move(boxes);
+    return;
+  }
+  for (std::int64_t i = 0; i < places; ++i) boxes[static_cast<std::size_t>(i)].to += i * values;
+  Layer& apart = layer(LayerKind::Copy, {input});
+  apart.boxes = std::move(boxes);
+  apart.output = network_.add_tensor({places, 1, values});
+  const std::size_t copies = apart.output;
+  Layer& sum = layer(LayerKind::Reduce, {copies});
+  sum.axis = {places, values};
 }
 
 }  // namespace lenet::native

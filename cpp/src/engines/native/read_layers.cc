@@ -85,31 +85,31 @@ void NetworkReader::read_convolution_of_parts() {
 }
 
 void NetworkReader::read_pool() {
-  const bool onnx = op_->kind != "pool2d";
-  const std::string_view kind = op_->kind;
-  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = image_or_line("X");
-  const bool max =
-      onnx ? kind.find("Max") != std::string_view::npos : view_->text("pooling_type") == "max";
-  const bool whole = onnx ? !view_->has_attribute("kernel_shape")
-                          : view_->flag("adaptive") || view_->flag("global_pooling");
-  const bool of_window = onnx ? view_->flag("count_include_pad", false) : !view_->flag("exclusive");
   const TensorShape& from = shape_of(input);
-  Window window;
-  if (!whole) {
-    window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
-  }
+  Window window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
   require(!follows_onednn_ || window.dilations == std::array<std::int64_t, 2>{1, 1},
           "kernel for this operator in int8");
   // Where Paddle counts the padding in a window, it takes that before the image for that after
   // it.
-  for (std::size_t i = 0; i < 2 && !onnx; ++i) window.padding[2 * i + 1] = window.padding[2 * i];
-  Layer& made = layer(LayerKind::Pool, {input});
-  made.window = window;
-  made.adaptive = whole;
-  made.pool = max                   ? PoolKind::Max
-              : of_window && !whole ? PoolKind::AverageOfWindow
-                                    : PoolKind::Average;
+  const bool paddle = view_->flag("in_pairs", false);
+  for (std::size_t i = 0; i < 2 && paddle; ++i) window.padding[2 * i + 1] = window.padding[2 * i];
+  const bool counts_padding =
+      view_->flag("count_include_pad", false) || !view_->flag("exclusive", true);
+  const PoolKind average = counts_padding ? PoolKind::AverageOfWindow : PoolKind::Average;
+  add_pool(op_->kind == "MaxPool" ? PoolKind::Max : average).window = window;
+}
+
+void NetworkReader::read_whole_pool() {
+  const bool max = has_word("GlobalMaxPool AdaptiveMaxPool", op_->kind);
+  add_pool(max ? PoolKind::Max : PoolKind::Average).adaptive = true;
+}
+
+Layer& NetworkReader::add_pool(PoolKind kind) {
+  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+  Layer& made = layer(LayerKind::Pool, {image_or_line("X")});
+  made.pool = kind;
+  return made;
 }
 
 void NetworkReader::read_norm() {
@@ -261,6 +261,64 @@ void NetworkReader::read_softmax() {
   Layer& made = layer(LayerKind::Softmax, {tensor("X")});
   made.axis = flattens ? Axis{whole[axis] * inner, 1} : Axis{whole[axis], inner};
   made.logarithm = op_->kind == "LogSoftmax";
+}
+
+Layer& NetworkReader::along(std::size_t axis, std::size_t to, Along what) {
+  require(!follows_onednn_, "kernel for this operator in int8");
+  const Shape whole = sizes("X");
+  network_.tensors[to] = image_shape(image_of(graph_.values[to]));
+  Layer& made = network_.add_layer(
+      LayerKind::Along, type() + " '" + printable(graph_.values[to].name) + "'", {tensor("X")}, to);
+  made.axis = {whole[axis], product(whole, axis + 1, whole.size())};
+  made.along = what;
+  const bool orders = what.kind == Along::Kind::Largest || what.kind == Along::Kind::Places;
+  if (!orders) made.along.given = made.axis.count;
+  return made;
+}
+
+void NetworkReader::read_sums_so_far() {
+  require(!view_->flag("flatten", false), "kernel for sums of all values");
+  Along what{Along::Kind::Sums};
+  what.last = view_->flag("reverse", false);
+  what.exclusive = view_->flag("exclusive", false);
+  along(view_->axis(view_->integer("axis"), sizes("X").size()), given(), what);
+}
+
+void NetworkReader::read_hardmax() {
+  const std::size_t axis = view_->axis(softmax_axis(*view_), sizes("X").size());
+  Layer& made = along(axis, given(), {Along::Kind::Hardmax});
+  if (view_->opset() >= 13) return;  // else the axes behind it too
+  made.axis = {made.axis.count * made.axis.inner, 1};
+  made.along.given = made.axis.count;
+}
+
+void NetworkReader::read_norm_of_axis() {
+  const std::int64_t p = view_->integer("p", 2);
+  require(p == 1 || p == 2, "kernel for such a norm");
+  Along what{Along::Kind::Normalized};
+  what.of_squares = p == 2;
+  what.epsilon = view_->number("epsilon", 0);
+  along(view_->axis(view_->integer("axis", -1), sizes("X").size()), given(), what);
+}
+
+void NetworkReader::read_arg_max() {
+  require(!view_->flag("flatten", false), "kernel for the largest of all values");
+  Along what{Along::Kind::Places};
+  what.smallest = op_->kind == "ArgMin";
+  what.last = view_->flag("select_last_index", false);
+  along(view_->axis(view_->integer("axis"), sizes("X").size()), given(), what);
+}
+
+void NetworkReader::read_top_k() {
+  const Shape whole = sizes("X");
+  const std::size_t axis = view_->axis(view_->integer("axis", -1), whole.size());
+  Along what{Along::Kind::Largest};
+  what.given = view_->integer("k");
+  what.smallest = !view_->flag("largest", true);
+  require(what.given > 0, "kernel for none of the largest values");
+  along(axis, given(), what);
+  what.kind = Along::Kind::Places;
+  if (view_->outputs("Indices") > 0) along(axis, op_->outputs.at("Indices")[0], what);
 }
 
 void NetworkReader::read_trailing_norm() {

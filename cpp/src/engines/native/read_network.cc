@@ -40,8 +40,11 @@ Network NetworkReader::read() {
   // PIR's values have other names than what fetches them.
   const bool is_named = !graph_.output_name.empty() && graph_.output_name != "features";
   if (is_named) output_names_[0] = graph_.output_name;
-  for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
-    add_output(graph_.outputs[i], output_names_[i]);
+  for (const bool real : {true, false}) {  // integers and truths come last, as of each engine
+    for (std::size_t i = 0; i < graph_.outputs.size(); ++i) {
+      const std::size_t output = graph_.outputs[i];
+      if (is_real(graph_.values[output].dtype) == real) add_output(output, output_names_[i]);
+    }
   }
   std::set<std::size_t> known(network_.outputs.begin(), network_.outputs.end());
   known.insert(network_.input);
@@ -58,7 +61,7 @@ Network NetworkReader::read() {
 
 void NetworkReader::read_operator() {
   // Of other types there is what moves values, until they become float32.
-  const bool any = has_word("Cast DequantizeLinear", op_->kind) || moves_only(op_->kind);
+  const bool any = has_word("Cast DequantizeLinear Fetch", op_->kind) || moves_only(op_->kind);
   bool takes = false;  // what feeds the input takes nothing, and what fills a constant
   bool computes = false;
   each_value(op_->inputs, [&](std::size_t input) {
@@ -120,9 +123,12 @@ void NetworkReader::read_kind() {
       {"Fetch", &Reader::read_output},
       {"Fill FillLike Constant Eye", &Reader::read_constant},
       {"Conv", &Reader::read_convolution},
-      {"pool2d MaxPool AveragePool GlobalMaxPool GlobalAveragePool", &Reader::read_pool},
+      {"MaxPool AveragePool", &Reader::read_pool},
+      {"GlobalMaxPool GlobalAveragePool AdaptiveMaxPool AdaptiveAveragePool",
+       &Reader::read_whole_pool},
       {"Resize", &Reader::read_resize},
       {"ConvTranspose", &Reader::read_conv_transpose},
+      {"Col2Im", &Reader::read_fold},
       {"Sum Mean Max Min", &Reader::read_several},
       {"ReduceSum", ReduceKind::Sum},
       {"ReduceMean", ReduceKind::Mean},
@@ -155,6 +161,8 @@ void NetworkReader::read_kind() {
       {"Or", BroadcastKind::Or},
       {"Xor", BroadcastKind::Xor},
       {"Where", &Reader::read_where},
+      {"NotEqual", &Reader::read_not_equal},
+      {"Mod FloorDiv", &Reader::read_scalar_combination},
       {"PRelu", &Reader::read_prelu},
       {"BatchNormalization", &Reader::read_batch_norm},
       {"ChannelAffine", &Reader::read_affine_channel},
@@ -162,6 +170,11 @@ void NetworkReader::read_kind() {
       {"Softmax LogSoftmax", &Reader::read_softmax},
       {"LayerNormalization RMSNormalization", &Reader::read_trailing_norm},
       {"GroupNormalization InstanceNormalization", &Reader::read_group_norm},
+      {"CumSum", &Reader::read_sums_so_far},
+      {"Hardmax", &Reader::read_hardmax},
+      {"LpNormalization", &Reader::read_norm_of_axis},
+      {"ArgMax ArgMin", &Reader::read_arg_max},
+      {"TopK", &Reader::read_top_k},
       {"Dropout", &Reader::read_dropout},
       {"Scale", &Reader::read_scale},
       {"Identity", &Reader::read_identity},
@@ -397,7 +410,8 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
   }
   network_.outputs.push_back(value);
   network_.output_specs.push_back(
-      {name.empty() ? printable(from.name) : name, from.shape, "float32"});
+      {name.empty() ? printable(from.name) : name, from.shape,
+       is_real(from.dtype) ? "float32" : element_type(from.dtype).name});
   network_.output_specs.back().shape.at(0) = network_.input_spec.shape[0];
 }
 

@@ -8,6 +8,7 @@
 
 #include "engines/native/network_reader.h"
 #include "engines/native/read_network.h"
+#include "model/functions.h"
 #include "model/index_slices.h"
 #include "model/rules/support.h"
 
@@ -66,6 +67,10 @@ float number(const OperatorView& op, const Parameter& parameter) {
 }  // namespace
 
 std::optional<Activation> read_activation(const OperatorView& op) {
+  if (const auto function = read_function(op)) {
+    return Activation{ActivationKind::Scalar, static_cast<float>(function->alpha),
+                      static_cast<float>(function->beta), function->compute};
+  }
   const auto* const function =
       std::find_if(std::begin(kFunctions), std::end(kFunctions),
                    [&](const Function& each) { return has_word(each.kinds, op.kind()); });
@@ -78,6 +83,8 @@ std::optional<Activation> read_activation(const OperatorView& op) {
     found.alpha = 1 / found.alpha;
     found.beta *= found.alpha;
   }
+  op.supports(op.kind() != "ThresholdedRelu" || op.number("value", 0) == 0,
+              "kernel for another value than 0 below the threshold");
   if (found.kind == ActivationKind::Gelu) {
     const bool tanh = op.text("approximate", "none") == "tanh";
     if (op.flag("tanh", tanh)) found.kind = ActivationKind::GeluTanh;
@@ -101,7 +108,8 @@ void NetworkReader::read_moved() {
     const bool computed = is_computed(value("X", i));
     inputs.push_back(computed ? tensor("X", i) : add_constant("X", i));
   }
-  std::vector<Boxes> outputs = read_boxes(*view_);
+  const bool by_indices = view_->count("Indices") > 0;
+  std::vector<Boxes> outputs = read_boxes(*view_, by_indices ? constant("Indices") : nullptr);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (is_empty(given_sizes(i))) continue;
     for (Box& box : outputs[i]) box.input = places[box.input];
@@ -151,7 +159,7 @@ void NetworkReader::read_set_value() {
 }
 
 void NetworkReader::read_scatter() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   require(view_->text("reduction", "none") == "none", "kernel for a reduction");
   const auto slices = read_index_slices(graph_, at_, path_);
   require(slices.has_value(), "kernel for indices but those of a slice");
@@ -170,7 +178,7 @@ void NetworkReader::read_scatter() {
 }
 
 void NetworkReader::read_scatter_elements() {
-  require(!quantized_, "kernel for this operator in int8");
+  require(!follows_onednn_, "kernel for this operator in int8");
   require(view_->text("reduction", "none") == "none", "kernel for a reduction");
   const Value* const indices = constant("Indices");
   require(indices != nullptr, "kernel for indices that are not constant");

@@ -120,78 +120,100 @@ void NetworkReader::add_factors(Layer& made) {
 
 void NetworkReader::read_einsum() {
   require(!follows_onednn_, "kernel for this operator in int8");
-  std::string problem;
-  const Einsum einsum = parse_einsum(view_->text("equation"), view_->count("X"), problem);
-  const auto has_ellipsis = [](const Einsum::Term& term) { return term.ellipsis.has_value(); };
-  const bool plain = problem.empty() && einsum.output && einsum.terms.size() == 2 &&
-                     !has_ellipsis(*einsum.output) &&
-                     std::none_of(einsum.terms.begin(), einsum.terms.end(), has_ellipsis);
-  require(plain, "kernel for an equation but of two tensors without '...'");
-  const std::string& a = einsum.terms[0].letters;
-  const std::string& b = einsum.terms[1].letters;
+  const Einsum einsum = read_equation(*view_);
+  require(einsum.terms.size() <= 2, "kernel for an equation of more than two tensors");
   const std::string& to = einsum.output->letters;
-  std::map<char, std::int64_t> counts;
-  for (std::size_t i = 0; i < 2; ++i) {
-    const Shape of = sizes("X", i);
-    const std::string& letters = einsum.terms[i].letters;
-    for (std::size_t axis = 0; axis < letters.size(); ++axis) {
-      const auto [found, is_new] = counts.emplace(letters[axis], of[axis]);
-      require(is_new || (found->second == of[axis] && letters.find(letters[axis]) == axis),
-              "kernel for an equation that repeats an axis");
-    }
-  }
   const auto has = [](const std::string& letters, char letter) {
     return letters.find(letter) != std::string::npos;
   };
-  std::string batch, rows, columns, sums;
-  for (const char letter : a) {
-    const bool both = has(b, letter);
-    require(both || has(to, letter), "kernel for an equation that adds up one tensor");
-    (both && has(to, letter) ? batch : both ? sums : rows) += letter;
-  }
-  for (const char letter : b) {
-    if (has(a, letter)) continue;
-    require(has(to, letter), "kernel for an equation that adds up one tensor");
-    columns += letter;
+  std::map<char, std::int64_t> counts;
+  for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
+    const Shape of = sizes("X", i);
+    for (std::size_t axis = 0; axis < of.size(); ++axis) {
+      std::int64_t& known = counts.emplace(einsum.terms[i].letters[axis], 1).first->second;
+      known = std::max(known, of[axis]);
+    }
   }
   const auto count = [&](const std::string& letters) {
     std::int64_t product = 1;
     for (const char letter : letters) product *= counts.at(letter);
     return product;
   };
-  // From one order of the axes to another.
-  const auto in_order = [&](const std::string& from, const std::string& order) {
+  /// What is taken of an operand: its letters, each once, and from one index of each to the next.
+  struct Taken {
+    std::size_t tensor;
+    std::string letters;
     std::map<char, std::int64_t> steps;
-    std::int64_t step = 1;
-    for (auto letter = from.rbegin(); letter != from.rend(); ++letter) {
-      steps[*letter] = step;
-      step *= counts.at(*letter);
-    }
+  };
+  const auto in_order = [&](const Taken& from, const std::string& order) {
     Box box;
-    std::int64_t place = step;
+    std::int64_t place = count(order);
     for (const char letter : order) {
-      box.add({counts.at(letter), steps.at(letter), place /= counts.at(letter)});
+      box.add({counts.at(letter), from.steps.at(letter), place /= counts.at(letter)});
     }
     return box;
   };
-  const auto operand = [&](std::size_t index) {
-    return is_computed(value("X", index)) ? tensor("X", index) : add_constant("X", index);
+  const auto one_after_the_other = [&](std::size_t tensor, const std::string& letters) {
+    Taken made{tensor, letters, {}};
+    std::int64_t step = count(letters);
+    for (const char letter : letters) made.steps[letter] = step /= counts.at(letter);
+    return made;
   };
+  // An operand without the letters that neither the other one nor the result has, along which it is
+  // summed up. An axis of one value that is repeated has no letter.
+  const auto take = [&](std::size_t index, const std::string& other) {
+    const Shape of = sizes("X", index);
+    const Integers steps = steps_of(of);
+    const bool computed = is_computed(value("X", index));
+    Taken taken{computed ? tensor("X", index) : add_constant("X", index), {}, {}};
+    std::string gone;
+    for (std::size_t axis = 0; axis < of.size(); ++axis) {
+      const char letter = einsum.terms[index].letters[axis];
+      if (of[axis] != counts.at(letter)) continue;
+      if (taken.steps.count(letter) == 0) {
+        (has(to, letter) || has(other, letter) ? taken.letters : gone) += letter;
+      }
+      taken.steps[letter] += steps[axis];  // of a letter that is there twice, the diagonal
+    }
+    if (gone.empty()) return taken;
+    const std::size_t last = arranged(in_order(taken, taken.letters + gone), taken.tensor,
+                                      {count(taken.letters), 1, count(gone)});
+    Layer& sum = add_layer(LayerKind::Reduce, last, {count(taken.letters)}, "sum for " + type());
+    sum.axis = {count(gone), 1};
+    return one_after_the_other(sum.output, taken.letters);
+  };
+  if (einsum.terms.size() == 1) {
+    const Taken only = take(0, "");
+    layer(LayerKind::Identity,
+          {arranged(in_order(only, to), only.tensor, image_shape(given_sizes()))});
+    return;
+  }
+  const Taken a = take(0, einsum.terms[1].letters);
+  const Taken b = take(1, a.letters);
+  std::string batch, rows, columns, sums;
+  for (const char letter : a.letters) {
+    const bool both = has(b.letters, letter);
+    require(both || has(to, letter), "kernel for an equation that repeats an axis of a sum");
+    (both && has(to, letter) ? batch : both ? sums : rows) += letter;
+  }
+  for (const char letter : b.letters) {
+    if (!has(a.letters, letter)) columns += letter;
+  }
   Product of;
   of.rows = count(rows);
   of.sums = count(sums);
   of.columns = count(columns);
   of.matrices = {{count(batch), of.rows * of.sums, of.sums * of.columns}};
   const std::size_t first =
-      arranged(in_order(a, batch + rows + sums), operand(0), {count(batch), of.rows, of.sums});
-  const std::size_t second = arranged(in_order(b, batch + sums + columns), operand(1),
-                                      {count(batch), of.sums, of.columns});
+      arranged(in_order(a, batch + rows + sums), a.tensor, {count(batch), of.rows, of.sums});
+  const std::size_t second =
+      arranged(in_order(b, batch + sums + columns), b.tensor, {count(batch), of.sums, of.columns});
   Layer& made = layer(LayerKind::MatMul, {first, second});
   made.output = network_.add_tensor({count(batch), of.rows, of.columns});
   made.product = std::move(of);
-  const std::size_t product = made.output;
+  const Taken product = one_after_the_other(made.output, batch + rows + columns);
   layer(LayerKind::Identity,
-        {arranged(in_order(batch + rows + columns, to), product, image_shape(given_sizes()))});
+        {arranged(in_order(product, to), product.tensor, image_shape(given_sizes()))});
 }
 
 }  // namespace lenet::native

@@ -81,6 +81,8 @@ class Verifier {
       case LayerKind::Softmax:
         verify_axis();
         return verify_same_values();
+      case LayerKind::Along:
+        return verify_along();
       case LayerKind::MatMul:
         return verify_product();
       case LayerKind::Broadcast:
@@ -200,6 +202,17 @@ class Verifier {
             "has an axis that does not divide its values");
   }
 
+  void verify_along() const {
+    verify_axis();
+    const auto [count, inner] = layer_->axis;
+    const Along& along = layer_->along;
+    const bool orders = along.kind == Along::Kind::Largest || along.kind == Along::Kind::Places;
+    require(orders ? 0 < along.given && along.given <= count : along.given == count,
+            "gives more values than its axis has");
+    require(output().values() == input().values() / count * along.given,
+            "gives another number of values than its output has");
+  }
+
   void verify_product() const {
     const Product& of = layer_->product;
     require(of.count() > 0 && of.rows > 0 && of.sums > 0 && of.columns > 0, "has empty matrices");
@@ -223,6 +236,8 @@ class Verifier {
 
   void verify_broadcast() const {
     const std::size_t operands = layer_->broadcast == BroadcastKind::Where ? 3 : 2;
+    require((layer_->broadcast == BroadcastKind::Scalar) == (layer_->combine != nullptr),
+            "has no function");
     require(layer_->operands.size() == operands, "has another number of operands");
     std::int64_t values = 1;
     for (const BroadcastLoop& loop : layer_->loops) values *= loop.count;

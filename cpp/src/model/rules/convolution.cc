@@ -132,6 +132,23 @@ void infer_unfold(OperatorView& op) {
   op.give_shape({x.shape[0], x.shape[1] * kernel[0] * kernel[1], product(windows, 0, 2)});
 }
 
+/// Images that are sums of windows, whose values lie one below the other.
+void infer_fold(OperatorView& op) {
+  const Shape& x = op.in("X").shape;
+  const Integers sizes = op.integers("output_sizes");
+  const Integers kernel = op.integers("kernel_sizes");
+  op.require(sizes.size() == kernel.size(), "the number of sizes");
+  op.supports(sizes.size() == 2, "kernel but for images in two dimensions");
+  op.require(x.size() == 3, "the rank");
+  require_range(op, sizes, 2, 1, kMaxValuesPerImage, "the sizes of the image");
+  const WindowPlan plan = plan_window(op, kernel, {sizes[0], sizes[1]}, false);
+  const std::int64_t places = kernel[0] * kernel[1];
+  op.require(x[1] % places == 0 && fits(x[2], plan.outputs[0] * plan.outputs[1]),
+             "the number of windows, or of their values");
+  op.count_work(volume(x));
+  op.give_shape({x[0], x[1] / places, sizes[0], sizes[1]});
+}
+
 void infer_matmul(OperatorView& op) {
   const Value& x = op.in("X");
   const Value& y = op.in("Y");
@@ -182,27 +199,16 @@ void infer_mul(OperatorView& op) {
 
 /// Products of values whose letters are alike, summed up over those that the result lacks.
 void infer_einsum(OperatorView& op) {
-  std::string problem;
-  const Einsum einsum = parse_einsum(op.text("equation"), op.count("X"), problem);
-  op.require(problem.empty(), "the equation, which ", problem);
-  bool has_ellipsis = einsum.output && einsum.output->ellipsis;
+  const Einsum einsum = read_equation(op);
   std::map<char, std::int64_t> sizes;
   for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
-    const auto& [letters, ellipsis] = einsum.terms[i];
     const Shape& shape = op.in("X", i).shape;
-    has_ellipsis |= ellipsis.has_value();
-    const bool matches = ellipsis ? letters.size() <= shape.size() : letters.size() == shape.size();
-    op.require(matches, "the equation, a term of which does not have the rank of its input");
-    // Axes behind the "..." are counted from the end.
-    for (std::size_t k = 0; k < letters.size(); ++k) {
-      const bool is_behind = ellipsis && k >= *ellipsis;
-      const std::int64_t size = shape[is_behind ? shape.size() - letters.size() + k : k];
-      std::int64_t& known = sizes.emplace(letters[k], size).first->second;
-      op.require(fits(known, size) || known == 1 || size == 1, "shapes that do not match");
-      known = std::max(known, size);
+    for (std::size_t k = 0; k < shape.size(); ++k) {
+      std::int64_t& known = sizes.emplace(einsum.terms[i].letters[k], shape[k]).first->second;
+      op.require(fits(known, shape[k]) || known == 1 || shape[k] == 1, "shapes that do not match");
+      known = std::max(known, shape[k]);
     }
   }
-  op.supports(einsum.output && !has_ellipsis, "kernel for an equation without '->', or with '...'");
   Shape shape;
   double work = 1;
   for (const char letter : einsum.output->letters) shape.push_back(sizes[letter]);
@@ -213,16 +219,14 @@ void infer_einsum(OperatorView& op) {
 
 /// Letters that are not repeated in a term, and sizes that are alike: the rest was not tried.
 void infer_paddle_einsum(OperatorView& op) {
-  std::string problem;
-  const Einsum einsum = parse_einsum(op.text("equation"), op.count("X"), problem);
-  op.require(problem.empty(), "the equation, which ", problem);
+  const Einsum einsum = read_equation(op);
   op.checks(einsum.terms.size() <= 2, "multiplies more than two tensors");
   std::map<char, std::int64_t> sizes;
   for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
     const std::string& letters = einsum.terms[i].letters;
     const Shape& shape = op.in("X", i).shape;
     op.require(op.in("X", i).dtype == op.in("X").dtype, "the element type");
-    for (std::size_t k = 0; k < std::min(letters.size(), shape.size()); ++k) {
+    for (std::size_t k = 0; k < shape.size(); ++k) {
       op.checks(letters.find(letters[k], k + 1) == std::string::npos,
                 "names an axis of a tensor twice");
       const std::int64_t size = sizes.emplace(letters[k], shape[k]).first->second;
@@ -356,6 +360,11 @@ constexpr OperatorRule kRules[] = {
      infer_addmm},
     {kPaddle, "unfold", "Unfold", "X", "Y>Out/Out",
      "kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints", infer_unfold},
+    {kPaddle, "fold", "Col2Im", "X", "Y>Out/Out",
+     "output_sizes:ints kernel_sizes:ints strides:ints paddings>pads:ints dilations:ints",
+     infer_fold},
+    {kOnnx, "Col2Im", "", "X image_shape>output_sizes block_shape>kernel_sizes", "Out",
+     "dilations:longs? pads:longs? strides:longs?", infer_fold},
     {kPaddle, "bmm", "MatMul", "X Y", "Out", "", infer_bmm},
     // ---- of Paddle 1
     {kDesc, "mul", "FlatMatMul", "X Y", "Out", "x_num_col_dims:int y_num_col_dims:int", infer_mul},

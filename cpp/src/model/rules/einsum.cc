@@ -67,4 +67,39 @@ Einsum parse_einsum(std::string_view equation, std::size_t inputs, std::string& 
   return einsum;
 }
 
+Einsum read_equation(const OperatorView& op) {
+  std::string problem;
+  Einsum einsum = parse_einsum(op.text("equation"), op.count("X"), problem);
+  op.require(problem.empty(), "the equation, which ", problem);
+  std::size_t most = 0;  // axes of a "..."
+  std::string once;      // letters that the terms have once
+  std::string given;
+  for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
+    const auto& [letters, ellipsis] = einsum.terms[i];
+    const std::size_t rank = op.in("X", i).shape.size();
+    const bool matches = ellipsis ? letters.size() <= rank : letters.size() == rank;
+    op.require(matches, "the equation, a term of which does not have the rank of its input");
+    if (ellipsis) most = std::max(most, rank - letters.size());
+    given += letters;
+  }
+  for (const char letter : given) {
+    if (std::count(given.begin(), given.end(), letter) == 1) once += letter;
+  }
+  std::sort(once.begin(), once.end());
+  if (!einsum.output) einsum.output = Einsum::Term{once, 0};
+  op.supports(most == 0 || einsum.output->ellipsis, "kernel for sums of what '...' stands for");
+  std::string axes;  // of the longest "...", with which the others end
+  for (std::size_t i = 0; i < most; ++i) axes += static_cast<char>('0' + i);
+  const auto spell_out = [&axes](Einsum::Term& term, std::size_t rank) {
+    const std::size_t count = rank - term.letters.size();
+    if (term.ellipsis) term.letters.insert(*term.ellipsis, axes.substr(axes.size() - count));
+    term.ellipsis.reset();
+  };
+  for (std::size_t i = 0; i < einsum.terms.size(); ++i) {
+    spell_out(einsum.terms[i], op.in("X", i).shape.size());
+  }
+  spell_out(*einsum.output, einsum.output->letters.size() + most);
+  return einsum;
+}
+
 }  // namespace lenet

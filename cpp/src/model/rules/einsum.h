@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/rules/operator_view.h"
+
 namespace lenet {
 
 /// The letters of an equation. "..." stands for any number of axes, in each term in one place.
@@ -26,5 +28,12 @@ struct Einsum {
 ///   where nothing is: it is made of terms of letters with at most one "..." each, as many as there
 ///   are inputs, and its output has letters of theirs, each once
 Einsum parse_einsum(std::string_view equation, std::size_t inputs, std::string& problem);
+
+/// Reads the equation of an operator. A digit stands for each axis of a "...", and an output that
+/// the equation leaves out has the letters that it names once, in their order.
+/// \returns terms without "...", which have as many letters as their inputs have axes
+/// \throws Error BadModel: something is wrong with it; Unsupported: it sums up what a "..." stands
+///   for
+Einsum read_equation(const OperatorView& op);
 
 }  // namespace lenet

@@ -81,19 +81,11 @@ void infer_between(OperatorView& op) {
 /// Whether each value is no number, or infinite.
 void infer_test(OperatorView& op) { op.give("Out", op.in("X").shape, kBool); }
 
-/// Not along the first axis, which would join images.
-void infer_cumulative_sum(OperatorView& op) {
-  const std::size_t axis = op.axis(op.integer("axis"), op.in("X").shape.size());
-  op.supports(axis > 0, "kernel for sums along the first axis");
-  infer_same(op);
-}
-
-/// The sum, product, largest or smallest of each value and those before it on an axis (Paddle).
+/// The sum, product, largest or smallest of each value and those before it on an axis.
 void infer_cumulative(OperatorView& op) {
   const Value& x = op.in("X");
   op.checks(!op.flag("flatten", false), "goes through all values of all images");
-  const std::size_t axis = op.axis(op.integer("axis"), x.shape.size());
-  op.checks(axis > 0, "goes along the first axis");
+  op.axis(op.integer("axis"), x.shape.size());
   infer_same(op);
   if (op.outputs("Indices") == 0) return;
   const int dtype = op.has_attribute("indices_type")
@@ -292,8 +284,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Not", "", "X", "Out", "", infer_logic},
     {kOnnx, "IsNaN", "", "X", "Out", "", infer_test},
     {kOnnx, "IsInf", "", "X", "Out", "detect_negative:long? detect_positive:long?", infer_test},
-    {kOnnx, "CumSum", "", "X axis", "Out", "exclusive:long? reverse:long? +by_image",
-     infer_cumulative_sum},
+    {kOnnx, "CumSum", "", "X axis", "Out", "exclusive:long? reverse:long?", infer_cumulative},
     {kOnnx, "Trilu", "", "X k?", "Out", "upper:long?", infer_triangle},
     {kOnnx, "Where", "", "Condition X Y", "Out", "+repeats", infer_where},
     {kOnnx, "Neg", "", "X", "Out", "", infer_same},
@@ -312,11 +303,12 @@ constexpr OperatorRule kRules[] = {
      infer_same},
     {kPaddle, "sign tan acos asin atan sinh cosh", "Sign Tan Acos Asin Atan Sinh Cosh", "X", "Out",
      "", infer_same},
-    {kPaddle, "acosh asinh atanh expm1 log2 log10 erfinv lgamma digamma trunc bitwise_not", "", "X",
-     "Out", "", infer_same},
+    {kPaddle, "acosh asinh atanh expm1 log2 log10 trunc",
+     "Acosh Asinh Atanh Expm1 Log2 Log10 Trunc", "X", "Out", "", infer_same},
+    {kPaddle, "erfinv lgamma digamma bitwise_not", "", "X", "Out", "", infer_same},
     {kPaddle, "i0 i0e i1 i1e", "", "x>X/X", "out>Out/Out", "", infer_same},
     {kPir, "gammaln", "", "X", "Out", "", infer_same},
-    {kPaddle, "logit", "", "X", "Out", "eps:float/eps:float|double", infer_same},
+    {kPaddle, "logit", "Logit", "X", "Out", "eps:float/eps:float|double", infer_same},
     {kPaddle, "real imag angle", "", "X", "Out", "", infer_part},
     {kPaddle, "conj", "", "X", "Out", "", infer_same},
     {kPaddle, "complex", "", "X Y", "Out", "", infer_complex},
@@ -336,11 +328,11 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "bitwise_and bitwise_or bitwise_xor", "", "X Y", "Out", "", infer_elementwise},
     {kPaddle, "elementwise_fmax/fmax elementwise_fmin/fmin elementwise_heaviside/heaviside", "",
      "X Y", "Out", "axis:int?/", infer_elementwise},
-    {kPaddle, "elementwise_mod/remainder", "", "X Y", "Out", "axis:int?/", infer_division},
+    {kPaddle, "elementwise_mod/remainder", "Mod", "X Y", "Out", "axis:int?/", infer_division},
     {kPaddle, "atan2", "", "X1>X/X X2>Y/Y", "Out", "", infer_elementwise},
     {kPaddle, "lerp", "", "X Y Weight", "Out", "", infer_between},
     {kPaddle, "cumsum", "CumSum", "X /axis", "Out",
-     "axis:int/ flatten:bool exclusive:bool reverse:bool +by_image", infer_cumulative},
+     "axis:int/ flatten:bool exclusive:bool reverse:bool", infer_cumulative},
     {kPaddle, "cumprod", "", "X", "Out", "dim>axis:int exclusive:bool? reverse:bool?",
      infer_cumulative},
     {kPaddle, "logcumsumexp", "", "X", "Out", "axis:int flatten:bool exclusive:bool reverse:bool",
@@ -358,7 +350,8 @@ constexpr OperatorRule kRules[] = {
      "Relu Sigmoid Tanh Swish Softsign TanhShrink LogSigmoid", "X", "Out", "", infer_same},
     {kOnnx, "Relu Sigmoid Tanh HardSwish Mish Softplus Softsign Erf Exp Log Sqrt Abs Reciprocal",
      "", "X", "Out", "", infer_same},
-    {kOnnx, "Sin Cos Tan Asin Acos Atan Sinh Cosh Sign", "", "X", "Out", "", infer_same},
+    {kOnnx, "Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Sign", "", "X", "Out", "",
+     infer_same},
     {kOnnx, "Floor Ceil Round", "", "X", "Out", "", infer_same},
     {kOnnx, "Shrink", "", "X", "Out", "bias:float? lambd:float?", infer_same},
     {kOnnx, "LeakyRelu Elu Celu ThresholdedRelu Swish", "", "X", "Out", "alpha:float?", infer_same},
@@ -382,10 +375,13 @@ constexpr OperatorRule kRules[] = {
      "beta:float|double=1/beta:float|double threshold:float|double=20/threshold:float|double",
      infer_same},
     {kPaddle, "brelu/hardtanh", "Clip", "X", "Out", "t_min>min:float t_max>max:float", infer_same},
-    {kPaddle, "stanh", "", "X", "Out", "scale_a:float scale_b:float", infer_same},
-    {kPaddle, "softshrink", "", "X", "Out", "lambda:float/threshold:float", infer_same},
-    {kPaddle, "hard_shrink/hardshrink", "", "X", "Out", "threshold:float", infer_same},
-    {kPaddle, "thresholded_relu", "", "X", "Out", "threshold:float value:float?", infer_same},
+    {kPaddle, "stanh", "ScaledTanh", "X", "Out", "scale_a>alpha:float scale_b>beta:float",
+     infer_same},
+    {kPaddle, "softshrink", "SoftShrink", "X", "Out", "lambda>lambd:float/threshold>lambd:float",
+     infer_same},
+    {kPaddle, "hard_shrink/hardshrink", "Shrink", "X", "Out", "threshold>lambd:float", infer_same},
+    {kPaddle, "thresholded_relu", "ThresholdedRelu", "X", "Out",
+     "threshold>alpha:float value:float?", infer_same},
     {kPaddle, "clip", "Clip", "X Min!/min Max!/max", "Out", "min:float/ max:float/", infer_same},
     {kOnnx, "Clip", "", "X /min? /max?", "Out", "max:float?/ min:float?/", infer_same, 11},
     {kOnnx, "Softmax LogSoftmax Hardmax", "", "X", "Out", "axis:long?", infer_softmax},

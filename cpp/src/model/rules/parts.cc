@@ -309,7 +309,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "GatherElements", "", "X Indices", "Out", "axis:long=0 +along_x", infer_elements},
     {kOnnx, "ScatterElements", "", "X Indices Updates", "Out",
      "axis:long=0 reduction:str? +along_x", infer_elements},
-    {kOnnx, "GatherND", "", "X Indices", "Out", "batch_dims:long? +anywhere", infer_onnx_parts},
+    {kOnnx, "GatherND", "", "X Indices", "Out", "batch_dims:long?", infer_onnx_parts},
     {kOnnx, "ScatterND", "", "X Indices Updates", "Out", "reduction:str? +anywhere",
      infer_onnx_parts},
     {kOnnx, "OneHot", "", "X depth Values", "Out", "axis>place:long?", infer_one_hot},

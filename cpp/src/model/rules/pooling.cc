@@ -102,7 +102,8 @@ void infer_norm_pool(OperatorView& op) {
 }
 
 constexpr OperatorRule kRules[] = {
-    {kPaddle, "pool2d", "pool2d", "X /kernel_shape", "Out",
+    // Which of its pools Paddle means is said by the attributes (kind_of).
+    {kPaddle, "pool2d", "MaxPool", "X /kernel_shape", "Out",
      "ksize>kernel_shape:ints/ strides:ints/strides:longs paddings>pads:ints/paddings>pads:longs "
      "ceil_mode:bool exclusive:bool data_format:str pooling_type:str global_pooling:bool "
      "adaptive:bool padding_algorithm>auto_pad:str +in_pairs",
@@ -116,7 +117,7 @@ constexpr OperatorRule kRules[] = {
      "pads:longs? strides:longs? +by_image",
      infer_pool},
     {kOnnx, "GlobalMaxPool GlobalAveragePool", "", "X", "Out", "", infer_pool},
-    {kPaddle, "max_pool2d_with_index", "", "X", "Out Mask",
+    {kPaddle, "max_pool2d_with_index", "MaxPool", "X", "Out Mask",
      "ksize>kernel_shape:ints/kernel_size>kernel_shape:ints strides:ints paddings>pads:ints "
      "global_pooling:bool adaptive:bool ceil_mode:bool?/ceil_mode:bool +in_pairs",
      infer_adaptive_max_pool},

@@ -196,6 +196,20 @@ std::string_view kind_of(std::string_view type, Dialect dialect) {
   return find_named(type, dialect).kind;
 }
 
+std::string_view kind_of(const Operator& op, Dialect dialect) {
+  const std::string_view kind = kind_of(op.type, dialect);
+  if (dialect == Dialect::Onnx || kind != "MaxPool") return kind;
+  const auto is = [&](std::string_view flag) {
+    const auto* found = op.attribute<std::int64_t>(flag);
+    return found != nullptr && *found == 1;
+  };
+  const auto* type = op.attribute<std::string>("pooling_type");
+  const bool max = type == nullptr || *type == "max";
+  if (is("global_pooling")) return max ? "GlobalMaxPool" : "GlobalAveragePool";
+  if (is("adaptive")) return max ? "AdaptiveMaxPool" : "AdaptiveAveragePool";
+  return max ? "MaxPool" : "AveragePool";
+}
+
 const ParsedRule* RuleBook::find(const std::string& type) {
   auto found = parsed_.find(type);
   if (found == parsed_.end()) {

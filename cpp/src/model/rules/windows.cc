@@ -14,7 +14,7 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
                            std::int64_t end, bool pool, bool ceil) {
   const std::int64_t steps = room + (ceil ? stride - 1 : 0);
   const std::int64_t outputs = steps / stride + 1;
-  if (!has_word("pool2d lp_pool2d", op.kind())) {
+  if (!pool || !op.flag("in_pairs", false)) {
     op.require(pool || room >= 0, "a window larger than the image");
     // onnxruntime divides towards zero too.
     op.supports(room >= 0 || (op.kind() == "MaxPool" && room > -stride),
@@ -41,7 +41,8 @@ Integers of_axes(const OperatorView& op, std::string_view name) {
 }  // namespace
 
 bool is_line(const OperatorView& op) {
-  return !op.flag("in_pairs", false) && op.in("X").shape.size() == 3;
+  const bool windows_of_image = op.kind() == "Col2Im";  // in one row; the image is what it gives
+  return !op.flag("in_pairs", false) && op.in("X").shape.size() == 3 && !windows_of_image;
 }
 
 std::array<std::int64_t, 4> explicit_padding(const OperatorView& op) {

@@ -212,7 +212,8 @@ bool has_kernels(const Network& network) {
   return std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& layer) {
     const bool dilates =
         layer.kind == LayerKind::Pool && layer.window.dilations != Window().dilations;
-    const bool is_other = layer.kind == LayerKind::PRelu || layer.kind == LayerKind::Resize;
+    const bool is_other = layer.kind == LayerKind::PRelu || layer.kind == LayerKind::Resize ||
+                          layer.activation.kind == ActivationKind::Scalar;
     return is_written_softmax(network, links, layer) || is_softmax_of_all(network, layer) ||
            !(needs_order(layer) || is_other || dilates);
   });

@@ -30,12 +30,14 @@ enum class ActivationKind : std::uint8_t {
   Reciprocal,
   ThresholdedRelu,  ///< x where it is more than alpha, else 0
   Round,  ///< to a multiple of alpha, one of 256 that begin with -beta * alpha; beta is an integer
+  Scalar,  ///< `function`, one value after the other; no kernel computes it, but ops/elementwise.cc
 };
 
 struct Activation {
   ActivationKind kind = ActivationKind::None;
   float alpha = 0;
   float beta = 0;
+  double (*function)(double x, double alpha, double beta) = nullptr;
 };
 
 }  // namespace lenet::native

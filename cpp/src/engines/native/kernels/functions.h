@@ -205,6 +205,8 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
         return ((steps + rounder) - rounder) * alpha;
       });
     }
+    case ActivationKind::Scalar:
+      return;  // one value after the other: ops/elementwise.cc
   }
 }
 

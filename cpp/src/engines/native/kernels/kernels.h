@@ -290,7 +290,8 @@ enum class BroadcastKind : std::uint8_t {
   And,
   Or,
   Xor,
-  Where  ///< b where a is not 0, else c
+  Where,  ///< b where a is not 0, else c
+  Scalar  ///< a function, one value after the other; no kernel computes it, but ops/broadcast.cc
 };
 
 /// Softmax of some axes, or one value of each.

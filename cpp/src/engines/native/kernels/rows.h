@@ -465,5 +465,7 @@ void broadcast_rows(const BroadcastTask& task) {
       return each([](Vector a, Vector b) { return truth((a != 0) ^ (b != 0)); });
     case BroadcastKind::Where:
       return broadcast_each(task, [](Vector a, Vector b, Vector c) { return a != 0 ? b : c; });
+    case BroadcastKind::Scalar:
+      return;  // one value after the other: ops/broadcast.cc
   }
 }

@@ -11,6 +11,7 @@ class Broadcast final : public Op {
   explicit Broadcast(const FloatLayer& source)
       : kernels_(source.kernels),
         activation_(source.layer.activation),
+        combine_(source.layer.combine),
         operands_(source.layer.operands.size()),
         inputs_(source.inputs),
         to_(source.output) {
@@ -129,12 +130,26 @@ class Broadcast final : public Op {
   }
 
   void compute(const BroadcastTask& task) const {
-    kernels_.broadcast(task);
+    combine_ != nullptr ? combine(task) : kernels_.broadcast(task);
     activate_run(kernels_, activation_, task.to, task.rows * task.count);
+  }
+
+  /// One value after the other.
+  void combine(const BroadcastTask& task) const {
+    for (std::int64_t row = 0; row < task.rows; ++row) {
+      const float* const a = task.operands[0] + row * task.row_steps[0];
+      const float* const b = task.operands[1] + row * task.row_steps[1];
+      for (std::int64_t i = 0; i < task.count; ++i) {
+        const double value = combine_(static_cast<double>(a[i * task.steps[0]]),
+                                      static_cast<double>(b[i * task.steps[1]]));
+        task.to[row * task.count + i] = static_cast<float>(value);
+      }
+    }
   }
 
   const Kernels& kernels_;
   Activation activation_;
+  double (*combine_)(double a, double b);
   std::vector<Operand> operands_;
   std::vector<BroadcastLoop> loops_;  ///< one at least
   std::vector<Placement> inputs_;

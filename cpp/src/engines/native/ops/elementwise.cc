@@ -92,7 +92,7 @@ class Elementwise final : public Op {
     task.output = frame.at<float>(to_, unit) + begin;
     task.count = end - begin;
     if (kind_ == LayerKind::Activate) {
-      return kernels_.activate(activation_, task.a, task.output, task.count);
+      return activate(task);
     }
     task.kind = combination_of(kind_);
     task.activation = activation_;
@@ -132,13 +132,24 @@ class Elementwise final : public Op {
         task.a = at(inputs_[0], y, x);
         task.output = at(to_, y, x);
         if (kind_ == LayerKind::Activate) {
-          kernels_.activate(activation_, task.a, task.output, task.count);
+          activate(task);
           continue;
         }
         if (scale_.data() == nullptr) task.b = at(inputs_[1], y, x);
         kernels_.combine(task);
       }
     }
+  }
+
+  void activate(const CombineTask& task) const {
+    if (activation_.kind != ActivationKind::Scalar) {
+      return kernels_.activate(activation_, task.a, task.output, task.count);
+    }
+    const auto alpha = static_cast<double>(activation_.alpha);
+    const auto beta = static_cast<double>(activation_.beta);
+    std::transform(task.a, task.a + task.count, task.output, [&](float x) {
+      return static_cast<float>(activation_.function(static_cast<double>(x), alpha, beta));
+    });
   }
 
   /// What fills the last vector of each pixel, and need not be finite.

@@ -65,6 +65,8 @@ std::unique_ptr<Op> make_channels(const FloatLayer& source);
 std::unique_ptr<Op> make_copy(const FloatLayer& source);
 /// Softmax, and what reduces an axis.
 std::unique_ptr<Op> make_axis_op(const FloatLayer& source);
+/// What Along gives.
+std::unique_ptr<Op> make_along(const FloatLayer& source);
 std::unique_ptr<Op> make_matmul(const FloatLayer& source);
 std::unique_ptr<Op> make_broadcast(const FloatLayer& source);
 std::unique_ptr<Op> make_normalize(const FloatLayer& source);

@@ -79,6 +79,7 @@ void join_products(Network& network) {
 bool may_activate(const Layer& giver, const Activation& activation) {
   const ActivationKind before = giver.activation.kind;
   const bool relu = activation.kind == ActivationKind::Relu;
+  if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
   if (giver.kind == LayerKind::Pool || giver.kind == LayerKind::Quantize) return relu;
   // What a convolution gives for channels that only fill a vector must stay small.
