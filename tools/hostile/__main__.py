@@ -62,13 +62,14 @@ bf16 to replay a find of it. The outputs are compared with onnxruntime's without
 bf16 within 0.1. A find is treated as one of `networks`."""
 TOKENS = """Draw random networks of tokens, each from a seed and a number, and run them in the
 native engine: norms, products of matrices, softmaxes, transpositions, windows, heads, class tokens,
-broadcasts and reductions of ranks 2 to 6, between convolutions. Each is an .onnx of up to 40 layers
-and several outputs, for 1, 3 or 64 images, and is run with one thread and with several, and with
-the memory overwritten before each run or not. Every ninth is a program of Paddle's instead. A few
-of the networks mix images, which the native engine has to refuse, or to compute right for each
-batch. They run on one instruction set after the other, in bf16 or by the default engine, unless
---targets names some. The outputs are compared with onnxruntime's without optimizations. Refusals of
-the native engine are counted by operator. A find is treated as one of `networks`."""
+broadcasts, reductions, sums so far and the largest values, of ranks 2 to 6, between convolutions.
+Each is an .onnx of up to 40 layers and several outputs, for 1, 3 or 64 images, and is run with one
+thread and with several, and with the memory overwritten before each run or not. Every ninth is a
+program of Paddle's instead. A few of the networks mix images, which the native engine has to
+refuse, or to compute right for each batch. They run on one instruction set after the other, in bf16
+or by the default engine, unless --targets names some. The outputs are compared with onnxruntime's
+without optimizations. Refusals of the native engine are counted by operator. A find is treated as
+one of `networks`."""
 REPLAY = """Run the networks of files that `networks`, `traffic` or `tokens` saved, or of
 tools/hostile/cases.json, with every engine."""
 

@@ -285,6 +285,14 @@ onnx("products of one constant", 1000,
 onnx("parts of one list", 2000,
      lambda n: f"k0 : int64 {'0 ' * n}\nzero : int64 0\nsize : int64 {n}\n"
      + chain("k{j} = Slice k{i} zero size", n) + f"y = Reshape x k{n}", "Unsupported")
+onnx("sums so far, in a chain", 1000,
+     lambda n: "axis : int64 2\n" + chain("{b} = CumSum {a} axis", n))
+onnx("the largest values, in a chain", 1000,
+     lambda n: "k : int64 4\n" + chain("{b} p{i} = TopK {a} k", n))
+onnx("gathers that share indices", 3000,
+     lambda n: f"i : int64 {'0 ' * 3 * n}\ns : int64 {n} 3\nj = Reshape i s\n"
+     "t = Transpose x perm=1,2,3,0\nf = GatherND t j\n"
+     + chain("g{i} = GatherND t j\n{b} = Add {a} g{i}", n, "f"), "Unsupported")
 onnx("shapes of many dimensions", 2000,
      lambda n: f"s : int64 {'1 ' * n}\n" + chain("{b} = Reshape {a} s", n),
      "Unsupported", lambda _: (1, 1, 1))

@@ -411,6 +411,24 @@ class Writer:
         both = [self.node("Expand", [token, sizes]), *x]
         return "Concat", both[::-1] if behind else both, {"axis": 1}
 
+    def cumsum(self, x, s, axis, **more):
+        return "CumSum", [*x, self.constant(np.int64(axis))], more
+
+    def topk(self, x, s, axis, count, largest):
+        outputs = [f"{x[0]}_{axis}_{count}_{largest}_{i}_{len(self.nodes)}" for i in range(2)]
+        inputs = [*x, self.integers(count)]
+        self.nodes.append(helper.make_node("TopK", inputs, outputs, axis=axis, largest=largest))
+        return "Identity", outputs[:1], {}
+
+    def gatherelements(self, x, s, axis, count):
+        """By places that are expanded to the number of images."""
+        sizes = [1, *s[1:]]
+        sizes[axis] = count
+        places = np.arange(math.prod(sizes)).reshape(sizes) * 7 % s[axis]
+        shape = self.node("Concat", [self.size(x, 0), self.integers(*sizes[1:])], axis=0)
+        places = self.node("Expand", [self.constant(places.astype(np.int64)), shape])
+        return "GatherElements", [*x, places], {"axis": axis}
+
     def gemm(self, x, s, out, bias=None, **more):
         inputs = s[0 if more.get("transA") else -1]
         shape = (out, inputs) if more.get("transB") else (inputs, out)

@@ -19,6 +19,8 @@ SIMPLE = {
     "LeakyRelu": ("leaky_relu", {"negative_slope": 0.01}),
     "Softplus": ("softplus", {"beta": 1, "threshold": 20}),
     "written_gelu": ("gelu", {"approximate": False}),
+    "Sin": ("sin", {}),
+    "Atan": ("tanh", {}),
     "Neg": ("scale", {"scale": -1.0, "bias": 0.0, "bias_after_scale": True}),
 }
 
@@ -75,6 +77,18 @@ class Translation:
 
     def softmax(self, _, x, axis):
         return self.add("softmax", x, axis=axis)
+
+    def cumsum(self, _, x, axis, **__):
+        return self.add("softmax", x, axis=axis)
+
+    def lpnormalization(self, _, x, axis, p):
+        return self.add("softmax", x, axis=axis)
+
+    def topk(self, _, x, axis, count, largest):
+        return self.add("slice", x, axes=[axis], starts=[0], ends=[count])
+
+    def gatherelements(self, _, x, axis, count):
+        return self.add("slice", x, axes=[axis], starts=[0], ends=[count])
 
     def logsoftmax(self, _, x, axis):
         return self.add("log_softmax", x, axis=axis)

@@ -25,10 +25,11 @@ MOVES = {"linear": 5, "norm": 4, "attention": 4, "product": 2, "softmax": 2, "tr
 MOVES |= {"reshape": 4, "cut": 3, "gather": 2, "join": 3, "token": 2, "residual": 4}
 MOVES |= {"activation": 4, "constant": 3, "gate": 2, "combine": 2, "reduce": 2, "conv": 3}
 MOVES |= {"windows": 2, "block": 3, "to_tokens": 2, "to_pixels": 2, "pad": 1, "repeat": 1}
+MOVES |= {"so_far": 1, "largest": 1, "unit": 1, "elements": 1}
 # Those of values of a rank, whose first axis has the images.
 RANKS = {"conv": 4, "windows": 4, "to_tokens": 4, "to_pixels": 3, "block": 3, "token": 3}
 ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "written_gelu", "written_gelu", "written_silu")
-ACTIVATIONS += ("HardSwish", "LeakyRelu", "Softplus", "Neg", "Abs", "square")
+ACTIVATIONS += ("HardSwish", "LeakyRelu", "Softplus", "Neg", "Abs", "square", "Sin", "Atan")
 MIXES = ("softmax", "mean", "first", "gram", "shuffle", "twice")
 
 
@@ -443,6 +444,31 @@ class Tokens:
         else:
             self.add(op, other, x)
 
+    def so_far(self, x):
+        """Sums of the values so far, of about the size of their inputs."""
+        at = self.d.pick(self.other_axes(x))
+        how = self.d.some(reverse=(0.3, 1), exclusive=(0.3, 1))
+        sums = self.add("CumSum", x, axis=at, **how)
+        self.add("scaled", sums, scale=1 / self.shapes[x][at])
+
+    def largest(self, x):
+        at = self.d.pick(self.other_axes(x))
+        count = self.d.randint(1, self.shapes[x][at])
+        self.add("TopK", x, axis=at, count=count, largest=self.d.pick([0, 1, 1]))
+
+    def unit(self, x):
+        """Unit vectors along an axis."""
+        at = self.d.pick(self.other_axes(x))
+        self.add("LpNormalization", x, axis=at, p=self.d.pick([1, 2]))
+
+    def elements(self, x):
+        """Take values by places of each, which are the same for all images."""
+        shape, axis = self.of(x)
+        if axis != 0 or shape[0] != 2:
+            raise ValueError("several entries of an image")
+        at = self.d.pick(self.other_axes(x))
+        self.add("GatherElements", x, axis=at, count=self.d.pick([1, 2, shape[at]]))
+
     def reduced(self, x, axes, keepdims):
         op = self.d.pick(["ReduceMean", "ReduceMean", "ReduceMax", "ReduceSum", "ReduceMin"])
         axis = self.axes[x]
@@ -508,7 +534,9 @@ class Tokens:
         pads = [[0] * len(shape), [0] * len(shape)]
         for at in self.d.sample(self.other_axes(x), self.d.pick([1, min(2, len(shape) - 1)])):
             pads[self.d.pick([0, 1, 1])][at] = self.d.pick([1, 2, 3])
-        self.add("Pad", x, mode="constant", pads=pads[0] + pads[1])
+        fits = all(max(both) < size for *both, size in zip(*pads, shape, strict=True))
+        mode = self.d.pick(["constant", "constant", *["edge", "reflect"] * fits])
+        self.add("Pad", x, mode=mode, pads=pads[0] + pads[1])
 
     def repeat(self, x):
         sizes = [1] * len(self.shapes[x])
@@ -615,6 +643,10 @@ def reduced(of, shape):
     return [*np.empty(shape, bool).any(axis=axes, keepdims=bool(of["keepdims"])).shape]
 
 
+def counted(of, shape):
+    return [*shape[: of["axis"]], of["count"], *shape[of["axis"] + 1 :]]
+
+
 def sliced(of, shape):
     sizes = [*shape]
     steps = of.get("steps", [1] * len(of["axes"]))
@@ -631,6 +663,7 @@ SHAPES = {
     "left_matmul": lambda of, shape: [*shape[:-2], of["out"], shape[-1]],
     "Product": lambda _, x, y: [*np.broadcast_shapes(x[:-2], y[:-2]), x[-2], y[-1]],
     "class_token": lambda of, shape: [shape[0], shape[1] + of["count"], *shape[2:]],
+    **dict.fromkeys(["TopK", "GatherElements"], counted),
     "Concat": joined,
     "Gather": gathered,
     "Split": split,

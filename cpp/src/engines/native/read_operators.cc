@@ -108,8 +108,12 @@ void NetworkReader::read_moved() {
     const bool computed = is_computed(value("X", i));
     inputs.push_back(computed ? tensor("X", i) : add_constant("X", i));
   }
-  const bool by_indices = view_->count("Indices") > 0;
-  std::vector<Boxes> outputs = read_boxes(*view_, by_indices ? constant("Indices") : nullptr);
+  const Value* const indices = view_->count("Indices") > 0 ? constant("Indices") : nullptr;
+  // Operators that share indices may not take longer than as many weights.
+  if (indices != nullptr) {
+    layer_memory_.add(static_cast<double>(count_values(*indices) * sizeof(std::int64_t)));
+  }
+  std::vector<Boxes> outputs = read_boxes(*view_, indices);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (is_empty(given_sizes(i))) continue;
     for (Box& box : outputs[i]) box.input = places[box.input];

@@ -145,8 +145,9 @@ void infer_fold(OperatorView& op) {
   const std::int64_t places = kernel[0] * kernel[1];
   op.require(x[1] % places == 0 && fits(x[2], plan.outputs[0] * plan.outputs[1]),
              "the number of windows, or of their values");
-  op.count_work(volume(x));
-  op.give_shape({x[0], x[1] / places, sizes[0], sizes[1]});
+  const Shape image = {x[0], x[1] / places, sizes[0], sizes[1]};
+  op.count_work(volume(image) * static_cast<double>(places));
+  op.give_shape(image);
 }
 
 void infer_matmul(OperatorView& op) {

@@ -212,14 +212,17 @@ void infer_tile(OperatorView& op) {
   if (!given) op.not_fixed("a number of times");
   Integers times = *given;
   op.require(times.size() <= kMaxRank, "the rank");
-  require_range(op, times, times.size(), 1, kMaxStep, "repeat_times");
+  for (const std::int64_t each : times) {
+    op.require(each >= 1, "repeat_times");
+    op.supports(each <= kMaxStep, "kernel for so many times");
+  }
   const std::size_t rank = std::max(shape.size(), times.size());
   shape.insert(shape.begin(), rank - shape.size(), 1);
   times.insert(times.begin(), rank - times.size(), 1);
   for (std::size_t i = 0; i < rank; ++i) {
     if (shape[i] == kUnknown && times[i] != 1) op.not_fixed("a size");
     if (shape[i] == kUnknown) continue;
-    op.require(shape[i] <= kMaxValuesPerImage / times[i], "repeat_times");
+    op.supports(shape[i] <= kMaxValuesPerImage / times[i], "kernel for so many times");
     shape[i] *= times[i];
   }
   op.give_shape(shape);
