@@ -112,7 +112,7 @@ std::vector<OutputMeaning> meanings_of(const std::vector<TensorSpec>& outputs,
 bool is_by_image(const TensorSpec& declared, const Value* checked, std::int64_t images) {
   const Shape& shape = checked != nullptr ? checked->shape : declared.shape;
   // An open size stands for the number of images, whatever the input declares.
-  return !shape.empty() && (shape[0] < 0 || shape[0] == images);
+  return declared.by_image && !shape.empty() && (shape[0] < 0 || shape[0] == images);
 }
 
 /// Whether some engine could: none does of an .onnx.

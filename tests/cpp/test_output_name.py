@@ -120,6 +120,35 @@ def test_all_values_of_an_onnx(size, option, tmp_path):
         assert np.array_equal(predictor.run_outputs(IMAGES, "m")["m"], layers[8].values)
 
 
+def test_values_whose_images_are_not_first(tmp_path):
+    """They have the shape of the program, in which an image may have several entries."""
+    nodes = """t = Transpose<perm=[1, 0, 2]>(x) s = Sin(t) w = Reshape(x, rows) u = Cos(w)
+        v = Reshape(u, back) k = Transpose<perm=[2, 1, 0]>(x) b = Transpose<perm=[1, 0, 2]>(s)
+        c = Transpose<perm=[2, 1, 0]>(k) y = Sum(b, v, c)"""
+    tensors = {"rows": np.array([-1, 6]), "back": np.array([-1, 5, 6])}
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model(nodes, "float[N,5,6] x", "float y", tensors))
+    images = np.random.default_rng(0).standard_normal((3, 5, 6)).astype("f4")
+    with lenet_cpp.Predictor(path, engine="native", threads=2, max_batch_size=2) as predictor:
+        for count in (1, 3):
+            layers = predictor.run_layers(images[:count])
+            assert [layer.name for layer in layers] == list("tswuvkbcy")
+            for layer in layers:
+                expected = reference(cut(path, layer.name), images[:count])
+                assert layer.values.shape == expected.shape
+                assert np.allclose(layer.values, expected, atol=1e-5), layer.name
+    with lenet_cpp.Predictor(path, engine="native", output_name="*") as predictor:
+        shapes = {spec.name: list(spec.shape) for spec in predictor.output_specs}
+        assert shapes["t"] == [5, -1, 6]
+        assert shapes["w"] == [-1, 6]
+        assert shapes["k"] == [6, 5, -1]
+    with (
+        lenet_cpp.Predictor(path, output_name="*", max_batch_size=2) as predictor,
+        pytest.raises(lenet_cpp.BadInput, match="'t' has no batch axis"),
+    ):
+        predictor.run_outputs(images)
+
+
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [

@@ -40,6 +40,7 @@ struct Compiled {
   std::string file;   ///< the model's
   TensorSpec input;
   std::vector<TensorSpec> outputs;
+  std::vector<Images> output_images;           ///< as Network::output_images
   std::unique_ptr<Program> nhwc;               ///< a unit is one image
   std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
   const char* instructions;

@@ -14,6 +14,7 @@
 #include "engines/native/read_network.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "engines/native/verify_network.h"
+#include "model/rules/support.h"
 #include "pixels.h"
 
 namespace lenet {
@@ -161,12 +162,22 @@ class NativeEngine final : public Engine {
       take_values_shape(input, shape_);
       take_form(shape_);
     }
+    const std::int64_t images = input.shape[0];
+    std::vector<Apart> apart;
     for (std::size_t i = 0; i < places_.size(); ++i) {
+      const Images& at = compiled_->output_images[i];
       shape_ = compiled_->outputs[i].shape;
-      shape_[0] = input.shape[0];
+      shape_[at.axis] = images * at.per_image;
       places_[i] = outputs.wants(i) ? outputs.place(i, shape_) : nullptr;
+      const std::int64_t runs = product(shape_, 0, at.axis) * at.before;
+      if (places_[i] == nullptr || runs == 1) continue;
+      Apart& one = apart.emplace_back();
+      one.runs = runs;
+      one.values.resize(static_cast<std::size_t>(product(shape_, 0, shape_.size())));
+      one.to = std::exchange(places_[i], one.values.data());
     }
     run_pieces(input, places_.data(), control);
+    for (const Apart& one : apart) one.put_together(images);
   }
 
   bool reads_pixels() const override { return true; }
@@ -248,6 +259,21 @@ class NativeEngine final : public Engine {
   }
 
  private:
+  /// An output whose images are not one after the other, as they are computed.
+  struct Apart {
+    std::int64_t runs = 1;  ///< of values side by side that an image has
+    std::vector<float> values;
+    float* to = nullptr;
+
+    void put_together(std::int64_t images) const {
+      const std::int64_t length = static_cast<std::int64_t>(values.size()) / images / runs;
+      for (std::int64_t run = 0; run < images * runs; ++run) {
+        const std::int64_t place = run % runs * images + run / runs;
+        std::copy_n(values.data() + run * length, length, to + place * length);
+      }
+    }
+  };
+
   /// \param sizes of an input, of which the number of images does not matter
   void take_form(const Shape& sizes) {
     if (sizes_.size() == sizes.size() &&
@@ -395,6 +421,7 @@ void show_convolutions(native::Network& network, std::size_t most) {
     const std::int64_t images = network.input_spec.shape[0];
     network.output_specs.push_back(
         {layer.name, {images, shape.channels, shape.height, shape.width}, "float32"});
+    network.output_images.push_back({0, 1, 1});
     --most;
   }
 }
@@ -428,6 +455,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       compiled->file = model.path;
       compiled->input = network.input_spec;
       compiled->outputs = network.output_specs;
+      compiled->output_images = network.output_images;
       if (precision == Precision::Int8) {
         compile_int8(std::move(network), shared, *compiled);
       } else {

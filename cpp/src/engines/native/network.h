@@ -274,6 +274,7 @@ struct Network {
   std::vector<std::size_t> outputs;
   TensorSpec input_spec;  ///< shapes with -1 for the images
   std::vector<TensorSpec> output_specs;
+  std::vector<Images> output_images;  ///< where each has the images
   /// Size of the model's files, which bounds what layers hold; infinite for a network of no file.
   double file_bytes = std::numeric_limits<double>::infinity();
 

@@ -49,7 +49,9 @@ Network NetworkReader::read() {
   std::set<std::size_t> known(network_.outputs.begin(), network_.outputs.end());
   known.insert(network_.input);
   for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
-    const bool shown = is_computed(value) && has_image_axis(graph_.values[value]);
+    const Value& found = graph_.values[value];
+    const bool has_images = has_image_axis(found) || found.images.axis != kNone;
+    const bool shown = is_computed(value) && has_images;
     if (known.count(value) == 0 && shown) add_output(value, "");
   }
   split_wide_weights();
@@ -404,7 +406,7 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
     if (!network_.outputs.empty()) return;
     unsupported(path_, "has an output '" + from.name + "' that is not computed from the image");
   }
-  if (!has_image_axis(from)) {
+  if (!has_image_axis(from) && !graph_.shows_all) {
     unsupported(path_,
                 "has an output '" + from.name + "' whose first axis is not that of the images");
   }
@@ -412,7 +414,11 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
   network_.output_specs.push_back(
       {name.empty() ? printable(from.name) : name, from.shape,
        is_real(from.dtype) ? "float32" : element_type(from.dtype).name});
-  network_.output_specs.back().shape.at(0) = network_.input_spec.shape[0];
+  const bool first = has_image_axis(from);
+  network_.output_images.push_back(first ? Images{0, 1, 1} : from.images);
+  TensorSpec& spec = network_.output_specs.back();
+  spec.by_image = first;
+  if (first) spec.shape.at(0) = network_.input_spec.shape[0];
 }
 
 std::size_t NetworkReader::add_copy(Box box, std::size_t input, const TensorShape& shape) {
