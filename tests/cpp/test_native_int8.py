@@ -2,8 +2,11 @@
 passes in NumPy; the same bits with each instruction set.
 """
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from quantized_reference import QuantizedProgram, read_programs
 from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
+from lenet_cpp.agreement import compare
 from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.quantize import METHODS, QuantizationSettings, open_source, own_images
 from lenet_cpp.quantize.deployed import Deployed, outputs
@@ -376,3 +380,87 @@ def test_the_page(lenets, model_dir, tmp_path, root):
     shell, python = run_page(root / "docs" / "native-int8.md", tmp_path, model_dir)
     assert "engine native, accelerator plain, precision int8" in shell
     assert python == "(2, 10)\n"
+
+
+TOKENS = """
+import numpy as np
+import paddle
+from pathlib import Path
+from paddle.base.layer_helper import LayerHelper
+from paddle.static.quantization import PostTrainingQuantization
+from lenet_cpp.quantize import slim
+from lenet_cpp.quantize.int8_weights import QUANTIZED_OPS, finish_program
+
+
+def matmul(x, y, transposed=False):
+    # Paddle 3.3 writes no product of two tensors into a .pdmodel by itself.
+    if not isinstance(x, paddle.static.Variable):
+        return paddle.matmul(x, y, transpose_y=transposed)
+    helper = LayerHelper("matmul_v2")
+    made = helper.create_variable_for_type_inference(x.dtype)
+    attributes = {"trans_x": False, "trans_y": transposed}
+    inputs = {"X": x, "Y": y}
+    helper.append_op(type="matmul_v2", inputs=inputs, outputs={"Out": made}, attrs=attributes)
+    return made
+
+
+class Tokens(paddle.nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.patches = paddle.nn.Conv2D(3, 24, 4, 4)
+        self.before, self.after = paddle.nn.LayerNorm(24), paddle.nn.LayerNorm(24)
+        self.all, self.out = paddle.nn.Linear(24, 72), paddle.nn.Linear(24, 24)
+        self.up, self.down = paddle.nn.Linear(24, 50), paddle.nn.Linear(50, 24)
+        self.head = paddle.nn.Linear(24, 10)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose([0, 2, 1])
+        parts = self.all(self.before(x)).reshape([-1, 36, 3, 2, 12]).transpose([2, 0, 3, 1, 4])
+        scores = matmul(parts[0], parts[1], transposed=True) * 12**-0.5
+        mixed = matmul(paddle.nn.functional.softmax(scores), parts[2])
+        x = x + self.out(mixed.transpose([0, 2, 1, 3]).reshape([-1, 36, 24]))
+        x = x + self.down(paddle.nn.functional.relu(self.up(self.after(x))))
+        return self.head(x.mean(1))
+
+
+paddle.seed(0)
+layer = Tokens()
+layer.eval()
+for parameter in layer.parameters():
+    if len(parameter.shape) == 2:
+        parameter.set_value(paddle.randn(parameter.shape) * 1.2 * parameter.shape[0] ** -0.5)
+spec = [paddle.static.InputSpec([None, 3, 24, 24], "float32", name="image")]
+paddle.jit.save(layer, "float/net", input_spec=spec)
+paddle.enable_static()
+images = np.load("images.npy")
+quantization = PostTrainingQuantization(
+    executor=paddle.static.Executor(paddle.CPUPlace()),
+    model_dir="float", model_filename="net.pdmodel", params_filename="net.pdiparams",
+    data_loader=lambda: iter([{"image": images}]), batch_size=len(images), batch_nums=1,
+    algo="abs_max", quantizable_op_type=list(QUANTIZED_OPS), deploy_backend=None, **slim.ROUNDING,
+)
+quantization.quantize()
+quantization.save_quantized_model("quantized", model_filename="net.pdmodel")
+finish_program(Path("quantized/net.pdmodel"))
+"""
+
+
+def test_a_quantized_program_of_tokens_is_what_paddle_computes_in_float32(tmp_path, monkeypatch):
+    """What the program says: Paddle's int8 with oneDNN has no product of two tensors."""
+    images = np.random.default_rng(0).standard_normal((16, 3, 24, 24)).astype("f4")
+    np.save(tmp_path / "images.npy", images)
+    environment = {**os.environ, "FLAGS_enable_pir_api": "0", "HOME": str(tmp_path)}
+    (tmp_path / "make.py").write_text(TOKENS, encoding="utf-8")  # Paddle reads the source
+    command = [sys.executable, "-W", "ignore", "make.py"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    model = tmp_path / "quantized" / "net.pdmodel"
+    with lenet_cpp.Predictor(model, engine="paddle", accelerator="plain") as predictor:
+        expected = predictor.run(images)
+    with lenet_cpp.Predictor(tmp_path / "float" / "net.pdmodel", engine="native") as predictor:
+        assert not compare(expected, predictor.run(images)).agrees
+    for isa in AVAILABLE:
+        monkeypatch.setenv("LENET_NATIVE_ISA", isa)
+        with lenet_cpp.Predictor(model, **OPTIONS) as predictor:
+            assert compare(expected, predictor.run(images)).agrees, isa
+            layers = predictor.profile(images=1, runs=1).parts[0].layers
+        assert sum(layer.kernel.endswith("_int8") for layer in layers) == 6

@@ -332,8 +332,8 @@ class NetworkReader {
   std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  /// By Paddle's operators: its int8 with oneDNN is computed, and what that does not quantize is
-  /// refused.
+  /// By Paddle's operators, in a program without tokens: its int8 with oneDNN is computed, and what
+  /// that does not quantize is refused. With tokens, what the program says is computed.
   bool follows_onednn_ = false;
   std::map<std::size_t, QuantParams> quants_;  ///< of ONNX, of values that are integers
   std::map<std::size_t, float> whole_;         ///< ranges by the value that quantization gives

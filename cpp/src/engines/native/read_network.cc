@@ -15,10 +15,13 @@ namespace lenet::native {
 Network NetworkReader::read() {
   if (graph_.with_sizes) unsupported(path_, "is for images of any size: give one");
   const auto& operators = graph_.operators;
+  bool has_tokens = false;
   for (const Operator& op : operators) {
     follows_onednn_ |= has_word("QuantizeByRange DequantizeByRange", op.kind);
     quantized_ |= follows_onednn_ || op.kind == "QuantizeLinear";
+    has_tokens |= has_word("LayerNormalization RMSNormalization", op.kind);
   }
+  follows_onednn_ &= !has_tokens;  // oneDNN computes none of their products of tensors
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
   if (const Value& input = graph_.values[graph_.inputs[0]]; input.producer == kNone) {
     set_input(graph_.inputs[0], printable(input.name));
@@ -106,7 +109,7 @@ void NetworkReader::keep_quants() {
     alike &= quant_of(input) == *quant;
   });
   const bool integers = quant && (*quant || !alike);
-  if (!integers || op_->kind == "DequantizeLinear") return;
+  if (!integers || has_word("DequantizeLinear DequantizeByRange", op_->kind)) return;
   const bool moves = op_->kind == "MaxPool" || moves_only(op_->kind);
   require(moves && alike, "kernel for this operator on integers");
   each_value(op_->outputs, [&](std::size_t output) { quants_[output] = *quant; });

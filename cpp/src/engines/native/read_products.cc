@@ -63,7 +63,7 @@ void NetworkReader::read_product() {
   const std::size_t rank = std::max(a.size(), b.size()) - 2;
   const Shape first = aligned({a.begin(), a.end() - 2}, rank);
   const Shape second = aligned({b.begin(), b.end() - 2}, rank);
-  const bool weighs = constant("Y") != nullptr && product(second, 0, rank) == 1;
+  const bool weighs = weights("Y") != nullptr && product(second, 0, rank) == 1;
   const Shape given = given_sizes();
   if (weighs && !of.first_transposed) {
     of.rows *= product(first, 0, rank);

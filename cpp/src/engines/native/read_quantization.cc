@@ -26,13 +26,22 @@ std::vector<float> NetworkReader::ranges(bool zero) {
   return found;
 }
 
-// Operators that only observe count as well: Paddle's int8 does not look at that attribute.
+// Operators that only observe count as well where oneDNN is followed: Paddle's int8 does not look
+// at that attribute.
 void NetworkReader::read_quantize() {
-  const float range = ranges(view_->flag("only_observer", false))[0];
+  const bool observes = view_->flag("only_observer", false);
+  const float range = ranges(observes)[0];
   whole_[given()] = range;
+  if (!follows_onednn_ && !observes) {
+    require(constant("X") == nullptr, "kernel for this operator on constants");
+    const QuantParams quant = {range / 127, 1, 128};
+    layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
+    quants_[given()] = quant;
+    return;
+  }
   if (constant("X") != nullptr) return keep_contents();  // such as a bias
   Layer& made = layer(LayerKind::Identity, {tensor("X")});
-  if (std::isnormal(range)) made.quant.range = range;
+  if (follows_onednn_ && std::isnormal(range)) made.quant.range = range;
 }
 
 void NetworkReader::read_dequantize() {
@@ -130,6 +139,9 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
   require(single || quantized.how.axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
   made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
+  if (quantized.of_paddle && !follows_onednn_) {  // until then they are what 127 stands for
+    for (float& scale : made.weight_scales) scale /= 127;
+  }
   made.adds_whole_steps = !quantized.of_paddle;
   if (quantized.how.zeros.empty() && integers->data_dtype == kInt8) {
     made.integers =
