@@ -179,7 +179,8 @@ def _run(framework: Any, path: Path, engine: Any, images: Any, expected: Any) ->
             accelerators = [predictor.accelerator(count) for count in BATCHES]
     except lenet_cpp.Error as error:
         said = str(error).replace(f"{path}", path.name)
-        if engine not in {"native", "auto"}:  # is it the file?
+        by_library = engine != "auto" or isinstance(error, lenet_cpp.BackendFailure)
+        if engine != "native" and by_library:  # is it the file?
             try:
                 framework.run_file(path, batches, "plain")
             except Exception as cause:  # noqa: BLE001 - whatever the library raises is its result
