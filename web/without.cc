@@ -87,9 +87,12 @@ double measure_memory_limit(double /*seconds*/) { return 0; }
 
 // Not reached: the module asks for float32, for which the engine refuses quantized models.
 void round_as_onednn(Network& /*network*/) { refuse_int8(); }
+void take_roundings(Network& /*network*/) { refuse_int8(); }
 namespace int8 {
 
 const Kernels kSimd128{};
+bool has_kernels(const Network& /*network*/) { return false; }
+std::unique_ptr<Op> make_rounded_layer(const FloatLayer& /*source*/) { refuse_int8(); }
 Program::Program(Network network, const Kernels& kernels, std::int64_t min_shared_bytes)
     : native::Program(1, min_shared_bytes), kernels_(kernels), file_bytes_(network.file_bytes) {
   refuse_int8();
