@@ -59,7 +59,7 @@ def test_loads_are_given_up_and_others_go_on(run_server, serve_program, tmp_path
         tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 3, 2, 0]}
         request = json.dumps({"inputs": [tensor]})
         status, _, body = server.ask("POST", "/v2/models/good/infer", request)
-        assert json.loads(body)["outputs"][0]["data"] == [0, 1, 0, 0]
+        assert json.loads(body)["outputs"][0]["data"] == [1, 0, 0, 0]
         put_model(tmp_path / "good" / "6" / "m.onnx")
         wait_until(lambda: ("good", "6") in states(server))
         assert "4 loads were given up" in states(server)["good", "6"][1]
