@@ -166,7 +166,9 @@ def test_a_network_that_takes_no_size_is_refused_when_it_is_loaded(tmp_path):
     said = r"does not take images of \[3, 224, 224\].*; use engine onnxruntime instead of native$"
     with pytest.raises(lenet_cpp.Unsupported, match=said):
         lenet_cpp.Predictor(path, engine="native")
-    path.write_bytes(model("y = MeanVarianceNormalization(x)", "float[N,3,H,W] x", "float[N,3,H,W] y"))
+    path.write_bytes(
+        model("y = MeanVarianceNormalization(x)", "float[N,3,H,W] x", "float[N,3,H,W] y")
+    )
     with pytest.raises(lenet_cpp.Unsupported, match="MeanVarianceNormalization") as raised:
         lenet_cpp.Predictor(path, engine="native")
     assert str(raised.value).count("instead of native") == 1

@@ -29,7 +29,7 @@ enum class ActivationKind : std::uint8_t {
   Abs,
   Reciprocal,
   ThresholdedRelu,  ///< x where it is more than alpha, else 0
-  Round,  ///< to a multiple of alpha, one of 256 that begin with -beta * alpha; beta is an integer
+  Round,   ///< to a multiple of alpha, one of 256 that begin with -beta * alpha; beta is an integer
   Scalar,  ///< `function`, one value after the other; no kernel computes it, but ops/elementwise.cc
 };
 
