@@ -295,7 +295,7 @@ inline const native::Bf16Kernels* bf16_kernels() try {
   return nullptr;
 }
 
-/// Those, and tiles that the processor need not have.
+/// Returns the kernels that the processor has, and loops that stand in for tiles it may lack.
 inline std::vector<const native::Bf16Kernels*> bf16_kernels_and_tiles() {
   std::vector<const native::Bf16Kernels*> found;
   if (bf16_kernels() != nullptr) found.push_back(bf16_kernels());

@@ -324,7 +324,7 @@ def test_a_quantized_transformer_answers_as_onnxruntime_does(tmp_path, name, mon
             layers = predictor.profile(images=1, runs=1).parts[0].layers
         multiplied = [layer.kernel for layer in layers if layer.multiply_adds > 0]
         count = sum(kernel.endswith("_int8") for kernel in multiplied)
-        # Those whose weights do not fit 8 bits are computed as two.
+        # A layer whose weights do not fit 8 bits is computed as two.
         assert count == 9 if SETTINGS[name].get("WeightSymmetric", True) else 9 < count <= 18
         assert sum(kernel == "matmul" for kernel in multiplied) == 2
 

@@ -58,13 +58,17 @@ constexpr Row kRows[] = {
      {"alpha", 1}},
     {"Shrink",
      [](double x, double bound, double bias) {
-       return x > bound ? x - bias : x < -bound ? x + bias : std::isnan(x) ? x : 0;
+       if (x > bound) return x - bias;
+       if (x < -bound) return x + bias;
+       return std::isnan(x) ? x : 0;
      },
      {"lambd", 0.5},
      {"bias"}},
     {"SoftShrink",
      [](double x, double bound, double) {
-       return x > bound ? x - bound : x < -bound ? x + bound : std::isnan(x) ? x : 0;
+       if (x > bound) return x - bound;
+       if (x < -bound) return x + bound;
+       return std::isnan(x) ? x : 0;
      },
      {"lambd"}},
     {"ScaledTanh",
@@ -77,7 +81,7 @@ constexpr Row kRows[] = {
        return x < 0 || x > 1 ? kNaN : std::log(x / (1 - x));
      },
      {"eps"}},
-    // Of these the results are true and false.
+    // The functions from here on give true or false, as 1 or 0.
     {"Not", [](double x, double, double) { return x == 0 ? 1.0 : 0.0; }},
     {"IsNaN", [](double x, double, double) { return std::isnan(x) ? 1.0 : 0.0; }},
     {"IsFinite", [](double x, double, double) { return std::isfinite(x) ? 1.0 : 0.0; }},

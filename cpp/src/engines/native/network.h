@@ -216,7 +216,7 @@ struct Layer {
   std::vector<float> bias;         ///< [output channels]; of ChannelScale too
   std::vector<float> scale;        ///< [channels]; of PRelu too
 
-  // Of a quantized program, whose convolutions and MatMuls may have integers instead of weights.
+  // In a quantized program, convolutions and MatMuls may have integers instead of weights.
   std::vector<std::int8_t> integers;
   std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
   /// The scale of the integers of each output channel; until round_as_onednn, one of 127. Of stored

@@ -249,9 +249,9 @@ class NetworkReader {
   void read_scalar_combination();
   /// A part of X that is written over by other values.
   void read_set_value();
-  /// The same in ONNX, where the indices are those of a slice.
+  /// Reads a ScatterND that writes into a slice: read_index_slices says which one.
   void read_scatter();
-  /// Of one entry of an axis, as x[:, 2] = y is exported.
+  /// Reads a ScatterElements that writes one entry of an axis, as x[:, 2] = y is exported.
   void read_scatter_elements();
   /// X with other values in a part of it.
   /// \param name the argument that has them \param given their shape, of the rank of X

@@ -97,8 +97,8 @@ struct ParsedRule {
 /// What operators of a type are whatever the dialect. One that no rule knows keeps its type, of PIR
 /// without the `1.` before it. \returns a part of `type`, or of the rules
 std::string_view kind_of(std::string_view type, Dialect dialect);
-/// The same of an operator as the file has it. Paddle has one type for all pools, which differ in
-/// their attributes.
+/// Returns the kind of an operator as the file has it. Its attributes count too, because Paddle has
+/// one type for all pools.
 std::string_view kind_of(const Operator& op, Dialect dialect);
 
 /// The rules for one graph, each read when it is first asked for.

@@ -142,7 +142,8 @@ class RoundedConvolution final : public Op {
     inner.scratch = frame.scratch + inner_begin_;
     inner.count = 1;
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      // The same rows that the convolution computes for this part.
+      // The rows are divided as the convolution divides its own, so that a part reads what it
+      // wrote.
       inner.each_rows(1, to_.shape.height, [&](std::int64_t, std::int64_t row, std::int64_t last) {
         round_rows(frame, unit, inner, row, last);
       });

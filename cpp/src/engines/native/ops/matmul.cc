@@ -11,7 +11,7 @@
 namespace lenet::native {
 namespace {
 
-/// Of a tile of pairs: those of its 16 taps.
+/// A tile of pairs adds up so many products at once: those of its 16 taps.
 constexpr std::int64_t kSumsOfChunk = TileTaps::kChunkBytes / 2;
 
 /// Runs of so many taps side by side.
