@@ -107,8 +107,8 @@ def main(
       dygraph-qat   a layer, trained with rounded values
 
     The output folder is that of any exported model; run it with --precision int8. Nothing is
-    written when more is lost than --max-drop, when a weight is not int8, or when oneDNN computes
-    nothing in int8. Training needs no labels: the model learns to answer as the float model does.
+    written when more is lost than --max-drop, when a weight is not int8, or when nothing is
+    computed in int8. Training needs no labels: the model learns to answer as the float model does.
     """
     if analyse == (method is not None):
         raise click.UsageError("give one of --method and --analyse")

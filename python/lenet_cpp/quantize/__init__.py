@@ -69,8 +69,8 @@ __all__ = [
 class Quantized:
     """A quantized model that was written, by a method that is a key of :data:`METHODS`.
 
-    The quality is by ``paddle.inference`` in int8; :func:`.deployed.outputs` says what the
-    primitives are.
+    :func:`.deployed.outputs` says which engine gave the outputs behind ``quality``, and what
+    ``primitives`` counts.
     """
 
     method: str
@@ -128,7 +128,7 @@ def quantize(
         weights = check_int8(task.result)
         answers, primitives = outputs(Deployed(task.result, "int8"), images.test, report=report)
         if not sum(whole for whole, _ in primitives.values()):
-            raise BadModel(f"{method}: oneDNN computed nothing in int8; nothing was written")
+            raise BadModel(f"{method}: nothing is computed in int8; nothing was written")
         quality = measure_quality(reference, answers, images.labels)
         check_quality(method, quality, settings.max_drop)
         manifest = _make_manifest(source, images, task, quality, weights)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from timeit import Timer
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,14 @@ import numpy.typing as npt
 from lenet_cpp import errors
 from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.agreement import TOLERANCES, compare
-from lenet_cpp.errors import BadModel, Error
+from lenet_cpp.errors import BadModel, Error, Unsupported
 from lenet_cpp.inference.classification import InferenceEngine
-from lenet_cpp.inference.options import EngineName, Precision
+from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
+from lenet_cpp.quantize.int8_weights import QUANTIZED_OPS
 
+T = TypeVar("T")
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 PADDLE = "paddle.inference"
@@ -62,15 +64,30 @@ class Deployed:
     def opened(self, route: str, threads: int = 1) -> Iterator[Run]:
         """Load the model into what runs it by a route; yield a function from images to outputs."""
         how: Any = {"precision": self.precision, "threads": threads}
-        model: InferenceEngine | Predictor
-        if route == PADDLE:
-            model = InferenceEngine("python", **how).load_predictor(self.program, self.params)
-        else:
-            how |= {"accelerator": "onednn"} if ENGINES[route] == "paddle" else {}
-            model = Predictor(self.program, self.params, engine=ENGINES[route], **how)
-        with model:
+
+        def load(accelerator: Accelerator) -> InferenceEngine | Predictor:
+            if route == PADDLE:
+                engine = InferenceEngine("python", accelerator=accelerator, **how)
+                return engine.load_predictor(self.program, self.params)
+            if ENGINES[route] == "paddle":
+                how["accelerator"] = accelerator
+            return Predictor(self.program, self.params, engine=ENGINES[route], **how)
+
+        with self.by_onednn(load) as model:
             run: Any = model.run  # one output, as quantize requires
             yield run
+
+    def by_onednn(self, use: Callable[[Accelerator], T]) -> T:
+        """Return what ``use`` returns for oneDNN; for a float model that oneDNN refuses, for plain.
+
+        oneDNN computes some products of two tensors wrongly, so that transformers are refused.
+        """
+        try:
+            return use("onednn")
+        except Unsupported:
+            if self.precision != "fp32":
+                raise
+            return use("plain")
 
 
 @dataclass(frozen=True)
@@ -107,22 +124,43 @@ def batches(images: npt.NDArray[Any], size: int) -> Iterator[npt.NDArray[np.floa
 def outputs(
     model: Deployed, images: npt.NDArray[Any], *, report: Report | None = None
 ) -> tuple[npt.NDArray[np.float32], dict[str, tuple[int, int]]]:
-    """Run a model by ``paddle.inference``, and see in oneDNN's own record what that ran.
+    """Run a quantized model by ``paddle.inference``, and count what oneDNN computes in int8.
 
-    The images are as :func:`as_input` takes them. Returns float32 [N, classes]; and, of the
-    primitives with weights in one run, kind (convolution, inner_product, matmul) to how many of
-    them took int8 (s8 or u8) values and int8 weights, and how many there were.
+    oneDNN has no int8 product of two tensors: a transformer runs by the native engine instead, and
+    that engine's layers are counted.
+
+    The images are as :func:`as_input` takes them. Returns float32 [N, classes]; and for each kind
+    of layer with weights (convolution, inner_product, matmul) how many of one run compute with
+    int8 (s8 or u8) values and int8 weights, and how many there are.
 
     Raises:
         BackendFailure: Paddle could not load or run the model.
         lenet_cpp.Error: The model has other weights than its precision needs.
     """
     (served,), printed = serve([model], images, PADDLE, verbose=True, report=report)
+    if isinstance(served.error, Unsupported):
+        with model.opened("native") as run:
+            return run_all(run, images), _native_primitives(model)
     if served.error is not None:
         raise served.error
     runs = -(-len(images) // batch_size(images))
     primitives = parse_primitives(printed)
     return served.outputs, {kind: (a // runs, b // runs) for kind, (a, b) in primitives.items()}
+
+
+def _native_primitives(model: Deployed) -> dict[str, tuple[int, int]]:
+    """Count the layers with weights as :func:`outputs` says, by a profile of the native engine."""
+    with Predictor(model.program, model.params, engine="native", precision="int8") as predictor:
+        layers = predictor.profile(images=1, runs=1).parts[0].layers
+    total: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    for layer in layers:
+        operator = layer.name.partition(" ")[0]
+        if operator in QUANTIZED_OPS and layer.weight_bytes:
+            kind = "convolution" if "conv" in operator else "matmul"
+            total[kind] += 1
+            whole[kind] += layer.kernel.endswith("_int8")
+    return {kind: (whole[kind], total[kind]) for kind in sorted(total)}
 
 
 def parse_primitives(printed: str) -> dict[str, tuple[int, int]]:
@@ -247,9 +285,10 @@ def serve_by_program(program: Path, model: Deployed, images: npt.NDArray[Any]) -
         np.save(source, as_input(images))
         files = [f"--model_file={model.program}", f"--params_file={model.params}"]
         files += [f"--input={source}", f"--output={target}"]
-        engine = ("--engine=paddle", "--accelerator=onednn", f"--precision={model.precision}")
+        files += ["--engine=paddle", f"--precision={model.precision}"]
+        files += [f"--batch_size={batch_size(images)}"]
         try:
-            call_program(program, *files, *engine, f"--batch_size={batch_size(images)}")
+            model.by_onednn(lambda name: call_program(program, *files, f"--accelerator={name}"))
         except Error as error:
             return Served(error=error)
         return Served(np.load(target))

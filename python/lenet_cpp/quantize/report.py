@@ -125,8 +125,9 @@ def report_text(result: dict[str, Any]) -> str:
         for size in result["float"]["latency_ms"][PADDLE]
     ]
     blocks = (
-        f"{what}, {result['test_images']} images; 'in int8' are oneDNN's convolutions and matrix"
-        " products; 'engine' is what runs the model when none is named",
+        f"{what}, {result['test_images']} images; 'in int8' are the convolutions and matrix"
+        " products with weights that run in int8; 'engine' is what runs the model when none is"
+        " named",
         _table(header, [_quality_row(*row, labelled=labelled) for row in rows.items()]),
         f"Median time of a run in ms, {result['threads']} thread(s); how many times as fast as"
         " float by the same route",

@@ -64,7 +64,7 @@ class FloatModel:
         return Deployed(self.program, "fp32")
 
     def outputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Return float32 [N, classes], with which quantized models are compared; by oneDNN."""
+        """Return float32 [N, classes], with which quantized models are compared; by Paddle."""
         with self.deployed.opened("lenet_cpp") as run:
             return run_all(run, images)
 
