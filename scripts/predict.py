@@ -24,17 +24,29 @@ if TYPE_CHECKING:
 
 COMPUTED = ("accelerator", "precision", "threads", "ir_optim", "memory_optim")
 EXPORTED = (
-    option("-d", "--model-dir", type=cli.FOLDER,
-        help="folder of an exported model, in any layout (default: the bundled LeNet)"),
-    option("-m", "--model-file", type=cli.FILE, help="the program: .pdmodel, .json, __model__, or"
-        " .onnx for the C++ engines; with a folder, also a name in it"),
-    cli.params_file(help="its parameters; with a folder, also a name in it (default:"
-        " NAME.pdiparams beside the program)"),
-)  # fmt: skip
-GPU = cli.option_group("Engine",
+    option(
+        "-d",
+        "--model-dir",
+        type=cli.FOLDER,
+        help="folder of an exported model, in any layout (default: the bundled LeNet)",
+    ),
+    option(
+        "-m",
+        "--model-file",
+        type=cli.FILE,
+        help="the program: .pdmodel, .json, __model__, or"
+        " .onnx for the C++ engines; with a folder, also a name in it",
+    ),
+    cli.params_file(
+        help="its parameters; with a folder, also a name in it (default:"
+        " NAME.pdiparams beside the program)"
+    ),
+)
+GPU = cli.option_group(
+    "Engine",
     cli.switch("--use-gpu", help="the same as --device=gpu"),
     option("--gpu-id", type=cli.NATURAL, default=0, help="with --use-gpu, which GPU"),
-)  # fmt: skip
+)
 
 
 def _no_effect(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -65,24 +77,43 @@ unused = partial(option, type=cli.COUNT, callback=_no_effect, expose_value=False
 )
 @cli.option_group("Model", *EXPORTED)
 @GPU
-@cli.option_group("Engine",
-    cli.switch("--use-onednn", "--use_mkldnn", default=None,
-        help="true is --accelerator=onednn, false is --accelerator=plain"),
+@cli.option_group(
+    "Engine",
+    cli.switch(
+        "--use-onednn",
+        "--use_mkldnn",
+        default=None,
+        help="true is --accelerator=onednn, false is --accelerator=plain",
+    ),
     option("--int8", is_flag=True, help="the same as --precision=int8"),
-    cli.switch("--use-tensorrt",
-        help="the same as --accelerator=tensorrt --precision=tf32, for an .onnx on a GPU"),
-    unused("--max-batch-size", help="ignored"), unused("--min-subgraph-size", help="ignored"),
-)  # fmt: skip
-@cli.option_group("Images",
-    option("--resize-size", type=cli.COUNT,
-        help="the short side that the model's preprocessing resizes to, instead of its own"),
-    option("--crop-size", type=cli.COUNT,
-        help="height and width of the middle that it keeps, instead of its own"),
-)  # fmt: skip
+    cli.switch(
+        "--use-tensorrt",
+        help="the same as --accelerator=tensorrt --precision=tf32, for an .onnx on a GPU",
+    ),
+    unused("--max-batch-size", help="ignored"),
+    unused("--min-subgraph-size", help="ignored"),
+)
+@cli.option_group(
+    "Images",
+    option(
+        "--resize-size",
+        type=cli.COUNT,
+        help="the short side that the model's preprocessing resizes to, instead of its own",
+    ),
+    option(
+        "--crop-size",
+        type=cli.COUNT,
+        help="height and width of the middle that it keeps, instead of its own",
+    ),
+)
 def predict(
-    use_onednn: bool | None, int8: bool, use_tensorrt: bool, resize_size: int | None,
-    crop_size: int | None, **given: Any,
-) -> int:  # fmt: skip
+    use_onednn: bool | None,
+    int8: bool,
+    use_tensorrt: bool,
+    resize_size: int | None,
+    crop_size: int | None,
+    **given: Any,
+) -> int:
     """Classify images with an exported model, with the flags of the guides' predict.py."""
     kernels = None if use_onednn is None else "onednn" if use_onednn else "plain"
     asked = {name: given[name] for name in ("accelerator", "precision")}
@@ -109,14 +140,18 @@ def predict(
 
 
 @cli.command("%prog --i=./test.jpeg --m=ResNet50_vd --p=./ResNet50_vd_pretrained.pdparams")
-@cli.option_group("Model",
+@cli.option_group(
+    "Model",
     cli.network(required=True),
-    cli.params(required=True,
+    cli.params(
+        required=True,
         help="its trained parameters: .pdparams, with or without the suffix, or a folder with a"
-        " file for each variable"),
+        " file for each variable",
+    ),
     option("-d", "--model-dir", hidden=True, callback=_refuse, expose_value=False),
-    cli.num_classes(), cli.image_size(),
-)  # fmt: skip
+    cli.num_classes(),
+    cli.image_size(),
+)
 @GPU
 def infer(params: str, **given: Any) -> int:
     """Classify images with trained parameters, in Paddle's training engine.

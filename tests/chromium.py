@@ -38,10 +38,25 @@ class Chromium:
         # The protocol's pipes are 3 and 4: the shell makes them of those that Popen makes.
         pipes = 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1'
         self._process = subprocess.Popen(
-            ["sh", "-c", pipes, "sh", BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
-             "--remote-debugging-pipe", f"--user-data-dir={self._folder}", *flags, "about:blank"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
-        )  # fmt: skip
+            [
+                "sh",
+                "-c",
+                pipes,
+                "sh",
+                BROWSER,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--remote-debugging-pipe",
+                f"--user-data-dir={self._folder}",
+                *flags,
+                "about:blank",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
         self._in, self._out = self._process.stdout, self._process.stdin
         self._left, self._count, self._session = b"", 0, None
         self.requests, self.complaints = [], []
@@ -120,8 +135,16 @@ class Chromium:
             self.call("Input.dispatchTouchEvent", type=names[action], touchPoints=points)
             return
         names = {"begin": "mousePressed", "move": "mouseMoved", "end": "mouseReleased"}
-        self.call("Input.dispatchMouseEvent", type=names[action], x=x, y=y, button="left",
-                  buttons=int(action != "end"), clickCount=1, pointerType=kind)  # fmt: skip
+        self.call(
+            "Input.dispatchMouseEvent",
+            type=names[action],
+            x=x,
+            y=y,
+            button="left",
+            buttons=int(action != "end"),
+            clickCount=1,
+            pointerType=kind,
+        )
 
     def key(self, key, text=""):
         for kind in ("keyDown", "keyUp"):

@@ -8,12 +8,17 @@ import struct
 import numpy as np
 
 LENET = {
-    "conv1.weight": (6, 1, 5, 5), "conv1.bias": (6,),
-    "conv2.weight": (16, 6, 5, 5), "conv2.bias": (16,),
-    "linear1.weight": (400, 120), "linear1.bias": (120,),
-    "linear2.weight": (120, 84), "linear2.bias": (84,),
-    "linear3.weight": (84, 10), "linear3.bias": (10,),
-}  # fmt: skip
+    "conv1.weight": (6, 1, 5, 5),
+    "conv1.bias": (6,),
+    "conv2.weight": (16, 6, 5, 5),
+    "conv2.bias": (16,),
+    "linear1.weight": (400, 120),
+    "linear1.bias": (120,),
+    "linear2.weight": (120, 84),
+    "linear2.bias": (84,),
+    "linear3.weight": (84, 10),
+    "linear3.bias": (10,),
+}
 
 
 def windows(x, kernel, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), outside=0.0):

@@ -137,10 +137,14 @@ def _quantize(model_dir, target):
     images = to_model_input(read_mnist_dir(sample_dir()).train.images[:128])
     for name, onnx_format in (("onnx", True), ("old", False)):
         quantization = PostTrainingQuantization(
-            executor=executor, model_dir=str(model_dir), **names,
+            executor=executor,
+            model_dir=str(model_dir),
+            **names,
             data_loader=lambda: ({"x": images[i : i + 32]} for i in range(0, len(images), 32)),
-            batch_nums=len(images) // 32, algo="hist", onnx_format=onnx_format,
-        )  # fmt: skip
+            batch_nums=len(images) // 32,
+            algo="hist",
+            onnx_format=onnx_format,
+        )
         quantization.quantize()
         quantization.save_quantized_model(str(target / name), **names)
     with paddle.static.scope_guard(paddle.static.Scope()):

@@ -225,9 +225,11 @@ def follow(machine: Machine, args: argparse.Namespace) -> None:
 def main() -> int:
     description, _, details = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m tools.bare", description=description, epilog=details,
+        prog="python -m tools.bare",
+        description=description,
+        epilog=details,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("suite", nargs="?", default=SUITES[0], choices=SUITES)
     add("--as-root", action="store_true", help="everything by root, in /root")

@@ -423,8 +423,10 @@ def photo_files() -> Files:
         "jpeg_too_many_codes": plain[: tables + 5] + b"\xff" * 16 + plain[tables + 21 :],
         "jpeg_no_tables": plain.replace(b"\xff\xc4", b"\xff\xfe"),
         "jpeg_no_end": plain[:-2],
-        **{f"png_{mode}": saved(rgba.convert(mode), "PNG")
-           for mode in ("1", "L", "LA", "P", "RGB", "RGBA")},
+        **{
+            f"png_{mode}": saved(rgba.convert(mode), "PNG")
+            for mode in ("1", "L", "LA", "P", "RGB", "RGBA")
+        },
         "png_palette_alpha": saved(rgba.quantize(16), "PNG"),
         "png_turned": saved(rgb, "PNG", exif=turned),
         "png_16_bits": png(2, 16, 0, bytes(range(10)), chunk(b"tRNS", b"\x02\x03")),
@@ -437,8 +439,10 @@ def photo_files() -> Files:
         "png_interlaced": png(2, 8, 0, bytes(7), method=1),
         "png_bomb": png(2, 8, 2, bytes(2**22)),  # 2 x 2 pixels that unpack to 4 MiB
         "png_huge": png(20_000, 8, 2, bytes(64)),
-        **{f"bmp_{mode}": saved(rgba.convert(mode), "BMP")
-           for mode in ("1", "L", "P", "RGB", "RGBA")},
+        **{
+            f"bmp_{mode}": saved(rgba.convert(mode), "BMP")
+            for mode in ("1", "L", "P", "RGB", "RGBA")
+        },
         "bmp_cut": saved(rgb, "BMP")[:-1],
         "ppm": saved(rgb, "PPM"),
         "gif": saved(rgb, "GIF"),
@@ -447,7 +451,7 @@ def photo_files() -> Files:
         "webp_animated": saved(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(180)]),
         "npy": npy(pixels[:, :, :3].copy()),
         "empty": b"",
-    }  # fmt: skip
+    }
 
 
 def preprocess_files() -> Files:

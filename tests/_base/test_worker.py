@@ -157,8 +157,10 @@ def test_it_does_not_outlive_its_caller(functions, tmp_path, number):
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as caller:  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as caller:
         assert caller.stdout.readline() == "ready\n"
         caller.send_signal(number)
         assert caller.wait(30) == -number

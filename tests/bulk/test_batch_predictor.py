@@ -89,9 +89,9 @@ FORMS = {
     "binary": lambda x: pa.array([row.tobytes() for row in x]),
     "part of binary": lambda x: pa.array([b"?", *(row.tobytes() for row in x), b""]).slice(1, 24),
     "large binary": lambda x: pa.array([row.tobytes() for row in x], pa.large_binary()),
-    "fixed binary": lambda x: pa.array(
-        [b"?" * 784, *(row.tobytes() for row in x)], pa.binary(784)
-    )[1:],
+    "fixed binary": lambda x: pa.array([b"?" * 784, *(row.tobytes() for row in x)], pa.binary(784))[
+        1:
+    ],
     "binary view": lambda x: pa.array([row.tobytes() for row in x]).cast(pa.binary_view()),
     "dictionary": lambda x: pa.array([row.tobytes() for row in x]).dictionary_encode(),
     "encoded in Arrow": lambda x: pa.array([png(row) for row in x]),
@@ -108,7 +108,7 @@ FORMS = {
     "chunks": lambda x: pa.chunked_array(
         [pa.FixedShapeTensorArray.from_numpy_ndarray(part) for part in (x[:5], x[5:])]
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,10 +133,14 @@ def test_pictures_are_prepared(tmp_path, pixels, model_dir):
     pipeline = BatchPredictor().pipeline
     expected = predict(np.stack([pipeline(picture) for picture in pictures]))
     for column in (
-        [str(file) for file in files], files, np.array([str(file) for file in files]),
-        [file.read_bytes() for file in files], pictures, pa.array([str(file) for file in files]),
+        [str(file) for file in files],
+        files,
+        np.array([str(file) for file in files]),
+        [file.read_bytes() for file in files],
+        pictures,
+        pa.array([str(file) for file in files]),
         pa.array([file.read_bytes() for file in files]),
-    ):  # fmt: skip
+    ):
         for threads in (1, 3):
             predictor = BatchPredictor(**LOGITS, threads=threads)
             assert close(predictor({"image": column})["logits"], expected)
@@ -166,8 +170,10 @@ def test_results_and_tables(pixels, expected):
     assert list(BatchPredictor(keep=())(batch)) == ["class_id", "label", "probability"]
     empty = BatchPredictor()({"image": pixels[:0]})
     assert [(values.dtype.kind, values.shape) for values in empty.values()] == [
-        ("i", (0,)), ("O", (0,)), ("f", (0,)),
-    ]  # fmt: skip
+        ("i", (0,)),
+        ("O", (0,)),
+        ("f", (0,)),
+    ]
 
 
 def test_pandas(pixels):
@@ -262,10 +268,11 @@ def test_a_file_of_as_many_bytes_as_pixels(pixels):
 
 def test_arguments_that_make_no_sense(pixels):
     for arguments, why in (
-        ({"kind": "photo"}, "kind"), ({"outputs": ["digit"]}, "digit"),
+        ({"kind": "photo"}, "kind"),
+        ({"outputs": ["digit"]}, "digit"),
         ({"outputs": []}, "outputs"),
         ({"thread": 2}, "unknown option 'thread'"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(BadInput, match=why):
             BatchPredictor(**arguments)
     with pytest.raises(BadInput, match="no column 'image' among 'picture'"):

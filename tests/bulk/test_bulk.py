@@ -40,11 +40,13 @@ def inputs(tmp_path_factory, pixels):
     (folder / "tables").mkdir()
     for number in range(3):
         part = slice(100 * number, 100 * number + 100)
-        table = pa.table({
-            "id": np.arange(ROWS)[part],
-            "image": pa.array([row.tobytes() for row in pixels[part]]),
-            "tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(pixels[part]),
-        })  # fmt: skip
+        table = pa.table(
+            {
+                "id": np.arange(ROWS)[part],
+                "image": pa.array([row.tobytes() for row in pixels[part]]),
+                "tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(pixels[part]),
+            }
+        )
         name = folder / "tables" / f"{number}.parquet"
         parquet.write_table(table, name, row_group_size=(15, 40, 100)[number])
     (folder / "photos").mkdir()
@@ -78,12 +80,14 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("name", "more", "suffix"),
     [
-        ("digits.npy", ["--workers=2"], ".csv"), ("digits-idx3-ubyte.gz", [], ".jsonl"),
-        ("tables", ["--keep=id"], ".csv"), ("tables", ["--keep=id", "--workers=1"], ".jsonl"),
+        ("digits.npy", ["--workers=2"], ".csv"),
+        ("digits-idx3-ubyte.gz", [], ".jsonl"),
+        ("tables", ["--keep=id"], ".csv"),
+        ("tables", ["--keep=id", "--workers=1"], ".jsonl"),
         ("tables", ["--column=tensor", "--keep=id", "--workers=1"], ".parquet"),
         ("tables/*.parquet", ["--part-rows=7"], ".csv"),
     ],
-)  # fmt: skip
+)
 def test_tables(inputs, tmp_path, pixels, capsys, name, more, suffix):
     """Each row once, in order, with what predict gives for it."""
     target = tmp_path / f"out{suffix}"
@@ -239,11 +243,14 @@ def dying(tmp_path, inputs):
 @pytest.mark.parametrize(
     ("who", "status", "suffix"),
     [
-        ("worker", 0, ".parquet"), ("writer", 0, ".csv"), ("driver", -signal.SIGKILL, ".parquet"),
-        ("interrupted", 130, ".csv"), ("joining driver", -signal.SIGKILL, ".parquet"),
+        ("worker", 0, ".parquet"),
+        ("writer", 0, ".csv"),
+        ("driver", -signal.SIGKILL, ".parquet"),
+        ("interrupted", 130, ".csv"),
+        ("joining driver", -signal.SIGKILL, ".parquet"),
         ("always", 8, ".csv"),
     ],
-)  # fmt: skip
+)
 def test_going_on_after_a_death(dying, tmp_path, pixels, who, status, suffix):
     """Whoever dies, in the middle: the same command ends with each row once."""
     target = tmp_path / f"out{suffix}"

@@ -19,7 +19,7 @@ from cluster_cases import (
     one_process,
     rows_by_place,
     write_table,
-)  # fmt: skip
+)
 
 from lenet_cpp import BatchPredictor
 

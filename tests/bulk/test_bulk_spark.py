@@ -23,7 +23,7 @@ from cluster_cases import (
     one_process,
     rows_by_place,
     write_table,
-)  # fmt: skip
+)
 from pyarrow import parquet
 
 from lenet_cpp import BatchPredictor
@@ -182,9 +182,11 @@ def test_bad_row(session, tmp_path, root):
     # Spark has no bytes without sign: what was uint8 arrives as arrays of smallint.
     tensors = images.sparkSession.createDataFrame([([0] * 784,), ([300] * 784,)], "x array<short>")
     predict = predict_batch_udf(
-        predictor.predict_batch_fn(), return_type=struct(kinds), batch_size=512,
+        predictor.predict_batch_fn(),
+        return_type=struct(kinds),
+        batch_size=512,
         input_tensor_shapes=[[784]],
-    )  # fmt: skip
+    )
     row = tensors.select(predict("x").alias("found")).collect()
     assert [each.found.error is None for each in row] == [True, False]
 

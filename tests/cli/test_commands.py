@@ -52,9 +52,10 @@ WORD = re.compile(r"(\w+)\.py\b|lenet-cpp ([a-z-]+)|(?<![\w-])(--[a-z][\w-]*\w)"
 def option_names(command):
     """The names of a command's options, as its parser has them."""
     return {
-        name.replace("_", "-") for param in command.params
+        name.replace("_", "-")
+        for param in command.params
         for name in (*param.opts, *param.secondary_opts, *getattr(param, "flags", ()))
-    }  # fmt: skip
+    }
 
 
 def argparse_names(main, arguments):
@@ -116,8 +117,9 @@ def modules():
     patterns = {f"cli/{place}.py": [place] for place in STEMS.values()} | SHARED
     return {
         path.relative_to(PACKAGE).as_posix(): commands
-        for pattern, commands in patterns.items() for path in PACKAGE.glob(pattern)
-    }  # fmt: skip
+        for pattern, commands in patterns.items()
+        for path in PACKAGE.glob(pattern)
+    }
 
 
 @pytest.mark.parametrize(("name", "commands"), modules().items())

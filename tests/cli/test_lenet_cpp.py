@@ -122,7 +122,7 @@ def values(command, *arguments):
         ("match-preprocess", ["m x --expect e", "-d m x --expect e", "x --expect=e --model_dir m"]),
         ("torch-train", ["--lr 0.1", "--learning_rate=0.1"]),
     ],
-)  # fmt: skip
+)
 def test_spellings_are_alike(command, spellings):
     first, *others = (values(command, *spelling.split()) for spelling in spellings)
     assert command == "match-preprocess" or first != values(command)
@@ -301,8 +301,17 @@ def test_serve_has_help_without_the_program(monkeypatch, capsys):
     assert main(["serve"]) == 3
 
 
-@pytest.mark.parametrize("model", [["{0}"], ["{0}/lenet.pdmodel"], ["--bundled"], ["-d", "{0}"],
-                                   ["--model-dir={0}"], ["-m", "{0}/lenet.json"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["{0}"],
+        ["{0}/lenet.pdmodel"],
+        ["--bundled"],
+        ["-d", "{0}"],
+        ["--model-dir={0}"],
+        ["-m", "{0}/lenet.json"],
+    ],
+)
 def test_which_is_the_model_and_which_are_images(lenet, model, tmp_path):
     """A folder and a folder, a file and an image; where a flag names the model, all are images."""
     first, *_ = sorted(lenet.photos.iterdir())

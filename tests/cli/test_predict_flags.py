@@ -136,8 +136,9 @@ def test_flags_of_the_guides_other_infer(lenet, capsys):
     done = run("predict", *command, *flags)
     assert done.returncode == 0
     assert re.findall("(--m[a-z-]+) has no effect: TensorRT", done.stderr) == [
-        "--max-batch-size", "--min-subgraph-size",
-    ]  # fmt: skip
+        "--max-batch-size",
+        "--min-subgraph-size",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,9 @@ def test_output_files_say_the_same(predict, lenet, tmp_path, capsys):
     assert [json.loads(line) for line in lines] == document
     expected = [
         {"file": image["file"], "rank": rank, **one, "error": ""}
-        for image in document for rank, one in enumerate(image["predictions"], start=1)
-    ]  # fmt: skip
+        for image in document
+        for rank, one in enumerate(image["predictions"], start=1)
+    ]
     with (tmp_path / "out.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == [
             {key: str(value) for key, value in row.items()} for row in expected

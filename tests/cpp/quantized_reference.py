@@ -20,9 +20,20 @@ from lenet_cpp._base.worker import PROGRAM_DESC, call
 from numpy_reference import average_pool, batch_norm, conv2d, max_pool, softmax
 
 _ATTRIBUTES = (
-    "only_observer", "quant_axis", "strides", "paddings", "dilations", "groups", "pooling_type",
-    "ksize", "adaptive", "global_pooling", "epsilon", "axis", "trans_y",
-)  # fmt: skip
+    "only_observer",
+    "quant_axis",
+    "strides",
+    "paddings",
+    "dilations",
+    "groups",
+    "pooling_type",
+    "ksize",
+    "adaptive",
+    "global_pooling",
+    "epsilon",
+    "axis",
+    "trans_y",
+)
 _INPUTS = {"conv2d": "Input", "depthwise_conv2d": "Input"}
 _WEIGHTS = {"conv2d": "Filter", "depthwise_conv2d": "Filter", "matmul_v2": "Y"}
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")

@@ -32,9 +32,13 @@ from numpy_reference import lenet
 
 SECONDS = 60
 EXIT_CODES = {
-    "FileNotFound": 3, "BadModel": 4, "BadInput": 5, "Unsupported": 6, "VersionMismatch": 7,
+    "FileNotFound": 3,
+    "BadModel": 4,
+    "BadInput": 5,
+    "Unsupported": 6,
+    "VersionMismatch": 7,
     "BackendFailure": 8,
-}  # fmt: skip
+}
 
 
 class Result(NamedTuple):

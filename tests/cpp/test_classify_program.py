@@ -115,9 +115,12 @@ def test_csv_is_python_s(run_ok, model, files, expected, tmp_path):
 
     (tmp_path / "labels").write_text("\n".join(f"the {i}, or so" for i in range(10)))
     text = run_ok(
-        f"--model_dir={model}", "--format=csv", "--topk=2", f"--labels={tmp_path / 'labels'}",
+        f"--model_dir={model}",
+        "--format=csv",
+        "--topk=2",
+        f"--labels={tmp_path / 'labels'}",
         *files,
-    )  # fmt: skip
+    )
     rows = list(csv.DictReader(io.StringIO(text)))
     assert tuple(rows[0]) == tuple(name for name in CSV_COLUMNS if name != "head")
     assert [row["file"] for row in rows[::2]] == list(map(str, files))
@@ -194,11 +197,12 @@ def test_features_have_no_classes(run_ok, fails, model, files, tmp_path):
         (UNSUPPORTED, "convert it to PNG", "--model_dir=MODEL a.gif"),
         (BAD_INPUT, "names 2 classes, the model has 10", "--model_dir=MODEL --labels=two DIGIT"),
         (
-            BAD_INPUT, "'sizes/1.png': the preprocessing gives [1, 1, 29, 29]",
+            BAD_INPUT,
+            "'sizes/1.png': the preprocessing gives [1, 1, 29, 29]",
             "--model_dir=MODEL --preprocess=raw.json sizes/1.png",
         ),
     ],
-)  # fmt: skip
+)
 def test_refusals(code, words, arguments, fails, model, files, tmp_path):
     for name in ("empty", "sizes"):
         (tmp_path / name).mkdir()

@@ -507,8 +507,10 @@ def test_the_headers_of_an_archive(root, reuse, run_program, model_dir, images, 
     targets = ("lenet_infer_test", "lenet_paddle", "lenet_python_stubs")
     printed_by("cmake", "--build", build, "--target", *targets, env=environment)
     compiled = printed_by("ninja", "-C", build, "-t", "deps")
-    assert all(str(archive / "paddle" / "include" / name) in compiled
-               for name in ("paddle_inference_api.h", "paddle_analysis_config.h"))  # fmt: skip
+    assert all(
+        str(archive / "paddle" / "include" / name) in compiled
+        for name in ("paddle_inference_api.h", "paddle_analysis_config.h")
+    )
     assert "cpp/compat/paddle_inference_api.h" not in compiled
     arguments = (f"--model_dir={model_dir}", f"--input={images}", "--engine=paddle")
     outputs = []

@@ -395,44 +395,71 @@ JPEG = b"\xff\xd8\xff\xe2\0"
 BMP = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 8, 0, 4, 0, 0, 2, 0) + b"abcdefgh" + bytes(4)
 # cpp/tests/test_image_pipeline.cc has files that are damaged, cut short or of another kind.
 BAD = {
-    "20,000 x 20,000": ("has 20000 x 20000 pixels, over the limit",
-        png(20000, 20000, 8, 2, bytes(1 << 20))),
-    "JPEG of 65,500 x 65,500": ("over the limit",
-        b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 65500)
-        + b"\x01\x01\x11\0" + SCAN + b"\xff\xd9"),
+    "20,000 x 20,000": (
+        "has 20000 x 20000 pixels, over the limit",
+        png(20000, 20000, 8, 2, bytes(1 << 20)),
+    ),
+    "JPEG of 65,500 x 65,500": (
+        "over the limit",
+        b"\xff\xd8\xff\xc0\0\x0b\x08"
+        + struct.pack(">HH", 65500, 65500)
+        + b"\x01\x01\x11\0"
+        + SCAN
+        + b"\xff\xd9",
+    ),
     "JPEG of 101 scans": ("more than 100 scans", b"\xff\xd8" + 101 * SCAN + b"\xff\xd9"),
-    "BMP of 30,000 x 30,000": ("over the limit",
-        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6)),
-    "WebP of 16,384 x 16,384": ("over the limit",
-        riff(b"VP8L", b"/\xff\xff\xff\x0f" + bytes(9))),
-    "WebP whose picture has 2^24 x 255 pixels, and its frame 1": ("over the limit",
-        riff(b"VP8X", b"\x02\0\0\0\xff\xff\xff\xfe\0\0", b"ANIM", bytes(6), b"ANMF",
-             bytes(16) + chunk(b"VP8L", b"/" + bytes(5)))),
+    "BMP of 30,000 x 30,000": (
+        "over the limit",
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 30000, 30000, 1, 24, *[0] * 6),
+    ),
+    "WebP of 16,384 x 16,384": ("over the limit", riff(b"VP8L", b"/\xff\xff\xff\x0f" + bytes(9))),
+    "WebP whose picture has 2^24 x 255 pixels, and its frame 1": (
+        "over the limit",
+        riff(
+            b"VP8X",
+            b"\x02\0\0\0\xff\xff\xff\xfe\0\0",
+            b"ANIM",
+            bytes(6),
+            b"ANMF",
+            bytes(16) + chunk(b"VP8L", b"/" + bytes(5)),
+        ),
+    ),
     "PPM of 30,000 x 30,000": ("damaged", b"P6 30000 30000 255 x"),
-    "2 x 2 pixels that unpack to 256 MiB":
-        ("damaged", png(2, 2, 8, 2, bytes(1 << 28))),
+    "2 x 2 pixels that unpack to 256 MiB": ("damaged", png(2, 2, 8, 2, bytes(1 << 28))),
     "palette index out of range": ("damaged", png(1, 1, 8, 3, b"\0\x09")),
     "PNG without a palette": ("damaged PNG", png(1, 1, 8, 3, b"\0\0")),
-    "transparency of another kind of pixel": ("damaged PNG: tRNS", png(1, 1, 8, 2, bytes(4),
-        more=b"tRNS\0\1")),
-    "transparency behind the pixels": ("damaged PNG: tRNS",
-        png(1, 1, 8, 0, bytes(2)).replace(b"\0\0\0\0IEND", PNG_KEY + b"\0\0\0\0IEND")),
+    "transparency of another kind of pixel": (
+        "damaged PNG: tRNS",
+        png(1, 1, 8, 2, bytes(4), more=b"tRNS\0\1"),
+    ),
+    "transparency behind the pixels": (
+        "damaged PNG: tRNS",
+        png(1, 1, 8, 0, bytes(2)).replace(b"\0\0\0\0IEND", PNG_KEY + b"\0\0\0\0IEND"),
+    ),
     "JPEG segment of one byte": ("a segment of 1 bytes", JPEG + b"\1" + bytes(9) + b"\xff\xd9"),
     "JPEG segment of no bytes": ("a segment of 0 bytes", JPEG + b"\0" + bytes(9) + b"\xff\xd9"),
-    "BMP of 41 bytes of header": ("header has 41 bytes",
-        b"BM" + struct.pack("<III", 0, 0, 62) + b"\x29" + BMP[1:]),
-    "BMP of 2^32 - 1 bytes of header": ("header has 4294967295 bytes",
-        b"BM" + struct.pack("<III", 0, 0, 62) + b"\xff" * 4 + BMP[4:]),
-    "BMP of 2^32 - 1 colours": ("within its header or palette",
-        b"BM" + struct.pack("<III", 0, 0, 62) + BMP[:32] + b"\xff" * 4 + BMP[36:]),
+    "BMP of 41 bytes of header": (
+        "header has 41 bytes",
+        b"BM" + struct.pack("<III", 0, 0, 62) + b"\x29" + BMP[1:],
+    ),
+    "BMP of 2^32 - 1 bytes of header": (
+        "header has 4294967295 bytes",
+        b"BM" + struct.pack("<III", 0, 0, 62) + b"\xff" * 4 + BMP[4:],
+    ),
+    "BMP of 2^32 - 1 colours": (
+        "within its header or palette",
+        b"BM" + struct.pack("<III", 0, 0, 62) + BMP[:32] + b"\xff" * 4 + BMP[36:],
+    ),
     "PGM of 255 and a comma": ("damaged", b"P5 1 1 255,x"),
     "PGM of 1x": ("damaged", b"P5 1x1 255 x"),
     "PGM of a magic number of 3 digits": ("damaged", b"P55 1 255 x"),
 } | {
-    f"BMP of pixels at {at}": ("within its header or palette",
-        b"BM" + struct.pack("<III", 0, 0, at) + BMP)
+    f"BMP of pixels at {at}": (
+        "within its header or palette",
+        b"BM" + struct.pack("<III", 0, 0, at) + BMP,
+    )
     for at in (0, 14, 53, 54, 61)
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)

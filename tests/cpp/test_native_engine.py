@@ -162,25 +162,37 @@ def normalized(outputs):
 
 NETWORKS = {
     "convolution": ((6, 11, 9), lambda: nn.Conv2D(6, 9, (3, 2), (2, 1), (1, 0), (2, 1), groups=3)),
-    "convolution and pool":
-        ((1, 12, 40), lambda: nn.Sequential(nn.Conv2D(1, 5, 3), nn.ReLU(), nn.MaxPool2D(2))),
-    "convolution of five":
-        ((4, 10, 12), lambda: nn.Sequential(nn.Conv2D(4, 17, 5, padding=[2, 1]), nn.MaxPool2D(2))),
+    "convolution and pool": (
+        (1, 12, 40),
+        lambda: nn.Sequential(nn.Conv2D(1, 5, 3), nn.ReLU(), nn.MaxPool2D(2)),
+    ),
+    "convolution of five": (
+        (4, 10, 12),
+        lambda: nn.Sequential(nn.Conv2D(4, 17, 5, padding=[2, 1]), nn.MaxPool2D(2)),
+    ),
     "max pool": ((2, 7, 9), lambda: convolved(nn.MaxPool2D((3, 2), (2, 1), (1, 0)), outputs=17)),
     "adaptive pool": ((2, 7, 5), lambda: convolved(nn.AdaptiveAvgPool2D((4, 3)))),
     "global pool": ((2, 7, 5), lambda: convolved(nn.AdaptiveAvgPool2D(1), outputs=17)),
-    "linear layers": ((3, 4, 5), lambda: nn.Sequential(
-        nn.Flatten(), nn.Linear(60, 33), nn.ReLU(), nn.Dropout(0.5), nn.Linear(33, 7)
-    )),
+    "linear layers": (
+        (3, 4, 5),
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(60, 33), nn.ReLU(), nn.Dropout(0.5), nn.Linear(33, 7)
+        ),
+    ),
     "softmax": ((2, 6, 6), lambda: flattened(nn.Linear(4, 5), nn.Softmax())),
     "sum": ((3, 6, 5), lambda: Branches(lambda x, y: x + y)),
     "sum and relu": ((3, 6, 5), lambda: Branches(lambda x, y: F.relu(x + y))),
     "concat": ((3, 6, 5), lambda: Branches(lambda x, y: paddle.concat([x, y], axis=1))),
-    "concat and relu":
-        ((3, 6, 5), lambda: Branches(lambda x, y: F.relu(paddle.concat([x, y], axis=1)))),
-    "several outputs": ((3, 6, 5), lambda: Branches(
-        lambda x, y: (F.softmax(F.adaptive_avg_pool2d(x + y, 1).flatten(1)), x, y + x, y)
-    )),
+    "concat and relu": (
+        (3, 6, 5),
+        lambda: Branches(lambda x, y: F.relu(paddle.concat([x, y], axis=1))),
+    ),
+    "several outputs": (
+        (3, 6, 5),
+        lambda: Branches(
+            lambda x, y: (F.softmax(F.adaptive_avg_pool2d(x + y, 1).flatten(1)), x, y + x, y)
+        ),
+    ),
     "padding": ((2, 6, 5), lambda: convolved(nn.Pad2D([1, 2, 0, 3]), nn.Conv2D(2, 4, 3))),
     "mirrored padding": ((2, 6, 5), lambda: convolved(nn.Pad2D([1, 4, 0, 3], "reflect"))),
     "sizes that are computed": ((2, 6, 5), ComputedShape),
@@ -193,10 +205,14 @@ NETWORKS = {
     "slices": ((2, 6, 5), lambda: Then(lambda x: x[:, 1:5:3, ::2, 1:-1], 2)),
     "slice without an axis": ((2, 6, 5), lambda: Then(lambda x: x[:, :, 3])),
     "channels last": ((2, 6, 5), lambda: Then(lambda x: paddle.transpose(x, [0, 2, 3, 1]))),
-    "large transposition":
-        ((2, 18, 17), lambda: Then(lambda x: paddle.transpose(x, [0, 3, 2, 1]), 17, outputs=35)),
-    "image of another shape":
-        ((2, 6, 5), lambda: Then(lambda x: paddle.reshape(x, [-1, 5, 4, 9]), 5)),
+    "large transposition": (
+        (2, 18, 17),
+        lambda: Then(lambda x: paddle.transpose(x, [0, 3, 2, 1]), 17, outputs=35),
+    ),
+    "image of another shape": (
+        (2, 6, 5),
+        lambda: Then(lambda x: paddle.reshape(x, [-1, 5, 4, 9]), 5),
+    ),
     "concat of rows": ((2, 6, 5), lambda: Then(lambda x: paddle.concat([x, x * 2, x], axis=2), 6)),
     "stack": ((2, 6, 5), lambda: Then(lambda x: paddle.stack([x, x * 2], axis=2))),
     "tile": ((2, 6, 5), lambda: Then(lambda x: paddle.tile(x, [1, 2, 1, 3]), 12)),
@@ -214,71 +230,176 @@ NETWORKS = {
     "mean of some axes": ((2, 6, 5), lambda: Then(lambda x: paddle.mean(x, [1, 3]))),
     "largest of rows": ((2, 6, 5), lambda: Then(lambda x: x - paddle.max(x, 3, keepdim=True))),
     "normalization of what was flattened": ((2, 6, 6), lambda: normalized(4)),
-    "normalization of a flattened vector":
-        ((2, 6, 6), lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5))),
-}  # fmt: skip
+    "normalization of a flattened vector": (
+        (2, 6, 6),
+        lambda: flattened(lively(nn.BatchNorm1D(4)), nn.Linear(4, 5)),
+    ),
+}
 # Paddle 3.3 does not export all of these as a .pdmodel.
 NEWER = {
     "sums so far": ((2, 6, 5), lambda: Then(lambda x: paddle.cumsum(x, axis=2))),
-    "places of the largest": ((2, 6, 5), lambda: Then(
-        lambda x: (x, paddle.argmax(x, axis=1), paddle.argmin(x, axis=-1, keepdim=True))
-    )),
-    "largest values": ((2, 6, 5), lambda: Then(
-        lambda x: (*paddle.topk(x, 3, axis=1), *paddle.topk(x, 2, axis=2, largest=False))
-    )),
-    "values along an axis": ((2, 6, 5), lambda: Then(lambda x: paddle.take_along_axis(
-        x, paddle.expand(
-            paddle.to_tensor(np.arange(60).reshape(1, 6, 2, 5) * 7 % 6),
-            [paddle.shape(x)[0], 6, 2, 5],
-        ), axis=2
-    ))),
-    "values at places": ((2, 6, 5), lambda: Then(lambda x: paddle.transpose(paddle.gather_nd(
-        paddle.transpose(x, [2, 3, 0, 1]), paddle.to_tensor([[0, 4], [5, 1], [2, 2]])
-    ), [1, 0, 2]))),
-    "unfolded and folded": ((2, 6, 5), lambda: Then(
-        lambda x: folded(F.unfold(x, [3, 2], [2, 1], 1), [6, 5], [3, 2], [2, 1], [1, 1, 1, 1])
-    )),
-    "folded apart": ((2, 6, 6), lambda: Then(
-        lambda x: folded(F.unfold(x, 2, 2), [7, 6], [2, 2], [2, 2], [0, 0, 0, 0])
-    )),
+    "places of the largest": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: (x, paddle.argmax(x, axis=1), paddle.argmin(x, axis=-1, keepdim=True))
+        ),
+    ),
+    "largest values": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: (*paddle.topk(x, 3, axis=1), *paddle.topk(x, 2, axis=2, largest=False))
+        ),
+    ),
+    "values along an axis": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: paddle.take_along_axis(
+                x,
+                paddle.expand(
+                    paddle.to_tensor(np.arange(60).reshape(1, 6, 2, 5) * 7 % 6),
+                    [paddle.shape(x)[0], 6, 2, 5],
+                ),
+                axis=2,
+            )
+        ),
+    ),
+    "values at places": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: paddle.transpose(
+                paddle.gather_nd(
+                    paddle.transpose(x, [2, 3, 0, 1]), paddle.to_tensor([[0, 4], [5, 1], [2, 2]])
+                ),
+                [1, 0, 2],
+            )
+        ),
+    ),
+    "unfolded and folded": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: folded(F.unfold(x, [3, 2], [2, 1], 1), [6, 5], [3, 2], [2, 1], [1, 1, 1, 1])
+        ),
+    ),
+    "folded apart": (
+        (2, 6, 6),
+        lambda: Then(lambda x: folded(F.unfold(x, 2, 2), [7, 6], [2, 2], [2, 2], [0, 0, 0, 0])),
+    ),
     "unit vectors": ((2, 6, 5), lambda: Then(lambda x: F.normalize(x, axis=1))),
-    "remainders": ((2, 6, 5), lambda: Then(lambda x: (
-        x % 0.7, paddle.floor_divide(x, paddle.full([1], 0.3)), (x != x[:, :1]).astype("float32")
-    ))),
-    "equations": ((2, 6, 5), lambda: Then(lambda x: (
-        paddle.einsum("nchw,ndhw->ncd", x, x * 2), paddle.einsum("...hw->...wh", x),
-        paddle.einsum("nchw->nc", x),
-    ))),
-    "adaptive pools": ((2, 7, 5), lambda: Then(
-        lambda x: (F.adaptive_avg_pool2d(x, [3, 4]), F.adaptive_max_pool2d(x, [5, 2]))
-    )),
-    "mirrored and repeated": ((2, 6, 5), lambda: Then(lambda x: (
-        F.pad(x, [2, 1, 3, 2], "replicate"), F.pad(x, [1, 4, 0, 3], "circular"),
-        F.pad(x, [0, 0, 0, 0, 1, 2, 0, 0], "constant", 0.5),
-    ))),
-    "slices backwards": ((2, 6, 5), lambda: Then(lambda x: (
-        paddle.strided_slice(x, [1, 2, 3], [4, 5, -1], [0, 0, -5], [-2, -1, -3]),
-        paddle.strided_slice(x, [1, 3], [0, 1], [6, 5], [5, 100]),
-    ))),
-}  # fmt: skip
+    "remainders": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: (
+                x % 0.7,
+                paddle.floor_divide(x, paddle.full([1], 0.3)),
+                (x != x[:, :1]).astype("float32"),
+            )
+        ),
+    ),
+    "equations": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: (
+                paddle.einsum("nchw,ndhw->ncd", x, x * 2),
+                paddle.einsum("...hw->...wh", x),
+                paddle.einsum("nchw->nc", x),
+            )
+        ),
+    ),
+    "adaptive pools": (
+        (2, 7, 5),
+        lambda: Then(
+            lambda x: (F.adaptive_avg_pool2d(x, [3, 4]), F.adaptive_max_pool2d(x, [5, 2]))
+        ),
+    ),
+    "mirrored and repeated": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: (
+                F.pad(x, [2, 1, 3, 2], "replicate"),
+                F.pad(x, [1, 4, 0, 3], "circular"),
+                F.pad(x, [0, 0, 0, 0, 1, 2, 0, 0], "constant", 0.5),
+            )
+        ),
+    ),
+    "slices backwards": (
+        (2, 6, 5),
+        lambda: Then(
+            lambda x: (
+                paddle.strided_slice(x, [1, 2, 3], [4, 5, -1], [0, 0, -5], [-2, -1, -3]),
+                paddle.strided_slice(x, [1, 3], [0, 1], [6, 5], [5, 100]),
+            )
+        ),
+    ),
+}
 # What each is computed of, and the functions.
 FUNCTIONS = {
-    "of any number": (lambda x: x * 3, (
-        *(F.relu, F.relu6, F.elu, F.celu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.softsign),
-        *(F.hardtanh, F.hardshrink, F.softshrink, F.tanhshrink, F.thresholded_relu, F.hardswish),
-        *(F.hardsigmoid, F.leaky_relu, F.sigmoid, F.tanh, F.swish, F.log_sigmoid, paddle.stanh),
-        *(paddle.sin, paddle.cos, paddle.atan, paddle.sinh, paddle.cosh, paddle.asinh),
-        *(paddle.floor, paddle.ceil, paddle.round, paddle.trunc, paddle.sign, paddle.abs),
-        *(paddle.exp, paddle.expm1, paddle.erf, paddle.square),
-    )),
-    "between 0 and 1": (F.sigmoid, (
-        *(paddle.logit, paddle.log, paddle.log2, paddle.log10, paddle.log1p, paddle.sqrt),
-        *(paddle.rsqrt, paddle.reciprocal, paddle.asin, paddle.acos, paddle.atanh, paddle.tan),
-        *(lambda x: paddle.acosh(x + 1), lambda x: F.celu(x - 0.5, 0.3)),
-        *(lambda x: F.softshrink(x, 0.3), lambda x: F.hardshrink(x, 0.3)),
-        lambda x: F.thresholded_relu(x, 0.4),
-    )),
-}  # fmt: skip
+    "of any number": (
+        lambda x: x * 3,
+        (
+            F.relu,
+            F.relu6,
+            F.elu,
+            F.celu,
+            F.selu,
+            F.gelu,
+            F.silu,
+            F.mish,
+            F.softplus,
+            F.softsign,
+            F.hardtanh,
+            F.hardshrink,
+            F.softshrink,
+            F.tanhshrink,
+            F.thresholded_relu,
+            F.hardswish,
+            F.hardsigmoid,
+            F.leaky_relu,
+            F.sigmoid,
+            F.tanh,
+            F.swish,
+            F.log_sigmoid,
+            paddle.stanh,
+            paddle.sin,
+            paddle.cos,
+            paddle.atan,
+            paddle.sinh,
+            paddle.cosh,
+            paddle.asinh,
+            paddle.floor,
+            paddle.ceil,
+            paddle.round,
+            paddle.trunc,
+            paddle.sign,
+            paddle.abs,
+            paddle.exp,
+            paddle.expm1,
+            paddle.erf,
+            paddle.square,
+        ),
+    ),
+    "between 0 and 1": (
+        F.sigmoid,
+        (
+            paddle.logit,
+            paddle.log,
+            paddle.log2,
+            paddle.log10,
+            paddle.log1p,
+            paddle.sqrt,
+            paddle.rsqrt,
+            paddle.reciprocal,
+            paddle.asin,
+            paddle.acos,
+            paddle.atanh,
+            paddle.tan,
+            lambda x: paddle.acosh(x + 1),
+            lambda x: F.celu(x - 0.5, 0.3),
+            lambda x: F.softshrink(x, 0.3),
+            lambda x: F.hardshrink(x, 0.3),
+            lambda x: F.thresholded_relu(x, 0.4),
+        ),
+    ),
+}
 
 
 def each_of(before, functions):
@@ -384,9 +505,15 @@ def test_operator_that_is_not_known_needs_a_word_of_trust(tmp_path):
 def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set):
     rng = np.random.default_rng(3)
     extremes = np.stack(
-        [np.zeros((1, 28, 28)), np.ones((1, 28, 28)), np.full((1, 28, 28), 1e-40),
-         np.full((1, 28, 28), 1e30), -np.ones((1, 28, 28)), rng.standard_normal((1, 28, 28))]
-    ).astype(np.float32)  # fmt: skip
+        [
+            np.zeros((1, 28, 28)),
+            np.ones((1, 28, 28)),
+            np.full((1, 28, 28), 1e-40),
+            np.full((1, 28, 28), 1e30),
+            -np.ones((1, 28, 28)),
+            rng.standard_normal((1, 28, 28)),
+        ]
+    ).astype(np.float32)
     images = np.concatenate([digits[:100], extremes])
     model = model_dir / "lenet.pdmodel"
     with lenet_cpp.Predictor(model, accelerator="plain") as paddle:

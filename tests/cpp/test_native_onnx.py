@@ -305,11 +305,14 @@ def test_a_fixed_number_of_images(batch, tmp_path):
         ("f = Reshape(x, s) y = MatMul(f, m)", {"s": [2, 270]}, True),
         ("f = Reshape(x, s) y = MatMul(f, m)", {"s": [100, 270]}, True),
         ("c = Concat<axis=1>(x, once) f = ReduceMean<axes=[2]>(c) y = Flatten(f)", {}, False),
-        ("f = Reshape(x, s) r = Relu(f) g = Reshape(r, t) y = MatMul(g, m)",
-         {"s": [-1, 405], "t": [-1, 270]}, False),
+        (
+            "f = Reshape(x, s) r = Relu(f) g = Reshape(r, t) y = MatMul(g, m)",
+            {"s": [-1, 405], "t": [-1, 270]},
+            False,
+        ),
         ("f = Flatten(x) y = Slice(f, zero, nine)", {"zero": [0], "nine": [9]}, False),
     ],
-)  # fmt: skip
+)
 def test_a_number_of_images_that_the_model_does_not_take(nodes, tensors, native, tmp_path):
     """BadInput where onnxruntime's own Python fails or lacks a row for each image."""
     known = {name: np.array(values) for name, values in tensors.items()}
@@ -624,11 +627,16 @@ def folded(rng, _):
 
 def equation(rng, _):
     text, *shapes = [
-        ("n...ij,jk->n...ik", (2, 3, 4), (4, 5)), ("nij,nkj->nki", (3, 4), None),
-        ("...ij->...ji", (2, 3, 4)), ("nij->nj", (3, 4)), ("nii->ni", (4, 4)),
-        ("nij,j->n", (3, 4), (4,)), ("n...d,...d->n...", (2, 3, 4), (3, 4)),
-        ("nij,kl->nkj", (3, 4), (2, 5)), ("nhwc,hkc->nhwk", (2, 3, 4), (2, 5, 4)),
-    ][rng.integers(0, 9)]  # fmt: skip
+        ("n...ij,jk->n...ik", (2, 3, 4), (4, 5)),
+        ("nij,nkj->nki", (3, 4), None),
+        ("...ij->...ji", (2, 3, 4)),
+        ("nij->nj", (3, 4)),
+        ("nii->ni", (4, 4)),
+        ("nij,j->n", (3, 4), (4,)),
+        ("n...d,...d->n...", (2, 3, 4), (3, 4)),
+        ("nij,kl->nkj", (3, 4), (2, 5)),
+        ("nhwc,hkc->nhwk", (2, 3, 4), (2, 5, 4)),
+    ][rng.integers(0, 9)]
     inputs, constants = "x", {}
     if len(shapes) > 1:
         inputs = "x, x" if shapes[1] is None else "x, k"

@@ -154,11 +154,18 @@ def token_network(seed):
     weights("w1", width, width, 3, 3)
     weights("head", width, 10)
     lists = {
-        "flat": [-1, width, 36], "windows": [-1, 2, 3, 2, 3, width], "each": [-1, 9, width],
-        "apart": [-1, 9, 3, heads, each], "whole": [-1, 9, width],
-        "rows": [-1, 2, 2, 3, 3, width], "tokens": [-1, 36, width], "pixels": [-1, width, 6, 6],
-        "q": 0, "k": 1, "v": 2,
-    }  # fmt: skip
+        "flat": [-1, width, 36],
+        "windows": [-1, 2, 3, 2, 3, width],
+        "each": [-1, 9, width],
+        "apart": [-1, 9, 3, heads, each],
+        "whole": [-1, 9, width],
+        "rows": [-1, 2, 2, 3, 3, width],
+        "tokens": [-1, 36, width],
+        "pixels": [-1, width, 6, 6],
+        "q": 0,
+        "k": 1,
+        "v": 2,
+    }
     tensors |= {name: np.array(sizes) for name, sizes in lists.items()}
     tensors |= {"scale": np.float32(each**-0.5), "half": np.float32(0.5), "unit": np.float32(1)}
     tensors["root"] = np.float32(np.sqrt(2))

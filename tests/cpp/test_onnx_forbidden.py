@@ -95,7 +95,9 @@ REFUSED = {
     "an input of no images": (of_input(0, 0), BROKEN),
     "an input without pixels": (of_input(2, 0), BROKEN),
     "two constants of one name": (
-        lambda m: m.graph.initializer.append(numpy_helper.from_array(floats(2), "b")), BROKEN),
+        lambda m: m.graph.initializer.append(numpy_helper.from_array(floats(2), "b")),
+        BROKEN,
+    ),
     "a constant of another shape as an input": (declared("input", "float[3] b"), BROKEN),
     "a constant of another type as an input": (declared("input", "int64[2] b"), BROKEN),
     "bytes and a list": (constant("b", float_data=[1, 2]), BROKEN),
@@ -109,13 +111,15 @@ REFUSED = {
     "an attribute of another type": (attribute(type=AttributeProto.FLOAT), BROKEN),
     "an attribute without a type": (attribute(type=AttributeProto.UNDEFINED), BROKEN),
     "an attribute twice": (
-        lambda m: m.graph.node[-1].attribute.append(m.graph.node[-1].attribute[0]), BROKEN),
+        lambda m: m.graph.node[-1].attribute.append(m.graph.node[-1].attribute[0]),
+        BROKEN,
+    ),
     "another type of a value": (declared("value_info", "int64[N, 2, 4, 4] r"), BROKEN),
     "no operator set": (lambda m: m.ClearField("opset_import"), UNKNOWN),
     "the operator set 0": (versions(("", 0)), BROKEN),
     "another version of com.microsoft": (versions(("com.microsoft", 2)), UNKNOWN),
     "a later IR": (lambda m: m.MergeFrom(ModelProto(ir_version=15)), UNKNOWN),
-}  # fmt: skip
+}
 
 ACCEPTED = {
     "nodes that nothing needs": more("u = Nothing(x, nothing, b) v = Relu<a=1>(u, v) = Relu(x)"),
@@ -127,7 +131,8 @@ ACCEPTED = {
     "wrong shapes of values": declared("value_info", "float[N, 2, 5, 5] r, float[3] b"),
     "an output without a shape": lambda m: m.graph.output[0].type.tensor_type.ClearField("shape"),
     "a constant without a name": lambda m: m.graph.initializer.append(
-        numpy_helper.from_array(floats(2))),
+        numpy_helper.from_array(floats(2))
+    ),
     "a constant twice among the inputs": declared("input", "float[2] b, float[2] b"),
     "no version of the IR": lambda m: m.ClearField("ir_version"),
     "an old IR": lambda m: m.MergeFrom(ModelProto(ir_version=1)),
@@ -135,8 +140,9 @@ ACCEPTED = {
     "metadata twice": lambda m: [m.metadata_props.add(key="k", value=v) for v in "ab"],
     "unknown versions of other domains": versions(("ai.onnx.ml", 99)),
     "a function twice": lambda m: m.functions.extend(
-        [helper.make_function("my", "F", ["a"], ["b"], [], [])] * 2),
-}  # fmt: skip
+        [helper.make_function("my", "F", ["a"], ["b"], [], [])] * 2
+    ),
+}
 
 
 def changed(folder, change):

@@ -351,7 +351,7 @@ REFUSED = {
         "truth in": (model("y = Cast<to=1>(x)", "bool[N,2] x"), "'x' that is no tensor of float32"),
         "no shape": (model(RELU, "float x", "float y"), "shape"),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

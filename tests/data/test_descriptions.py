@@ -201,9 +201,12 @@ def model_yml(tmp_path, transforms, **others):
 
 
 X2_NORMALIZE = {
-    "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "is_scale": True,
-    "min_val": [0, 0, 0], "max_val": [255.0, 255.0, 255.0],
-}  # fmt: skip
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+    "is_scale": True,
+    "min_val": [0, 0, 0],
+    "max_val": [255.0, 255.0, 255.0],
+}
 
 
 def test_paddlex_2_has_height_before_width(tmp_path):
@@ -250,10 +253,16 @@ def test_a_detector_of_paddlex_2_is_no_classifier(tmp_path):
 
 
 VIT = {
-    "image_processor_type": "ViTImageProcessor", "do_resize": True, "resample": 2,
-    "size": {"height": 24, "width": 32}, "do_rescale": True, "rescale_factor": 1 / 255,
-    "do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.5, 0.25],
-}  # fmt: skip
+    "image_processor_type": "ViTImageProcessor",
+    "do_resize": True,
+    "resample": 2,
+    "size": {"height": 24, "width": 32},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_std": [0.5, 0.5, 0.25],
+}
 
 
 def hub(tmp_path, document, config=None):
@@ -287,9 +296,11 @@ def test_hugging_faces_processor_with_the_labels_of_its_config(tmp_path):
 @pytest.mark.parametrize(("side", "size"), [(224, (358, 256)), (384, (384, 384))])
 def test_hugging_faces_convnext_crops_small_sizes(tmp_path, side, size):
     config = {
-        **VIT, "image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.875,
+        **VIT,
+        "image_processor_type": "ConvNextImageProcessor",
+        "crop_pct": 0.875,
         "size": {"shortest_edge": side},
-    }  # fmt: skip
+    }
     image = Image.fromarray(random_pixels(50, 70, 3))
     left, top = ((each - side) // 2 for each in size)
     expected = by_pillow(image, size, (left, top, left + side, top + side))
@@ -334,9 +345,14 @@ def test_timms_config(tmp_path):
     from paddle.vision import transforms  # which rounds as torchvision does
 
     config = {
-        "input_size": [3, 20, 20], "interpolation": "bicubic", "crop_pct": 0.9,
-        "crop_mode": "center", "mean": MEAN, "std": STD, "classifier": "fc",
-    }  # fmt: skip
+        "input_size": [3, 20, 20],
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+        "crop_mode": "center",
+        "mean": MEAN,
+        "std": STD,
+        "classifier": "fc",
+    }
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"pretrained_cfg": config, "label_names": ["a", "b"]}))
     image = Image.fromarray(random_pixels(51, 70, 3))

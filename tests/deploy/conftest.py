@@ -34,10 +34,12 @@ def logits_of(digits, model_dir, run_program, tmp_path_factory):
         folder = tmp_path_factory.mktemp(isa or "default")
         np.save(folder / "digits.npy", digits)
         done = run_program(
-            f"--model_dir={model_dir}", f"--input={folder / 'digits.npy'}",
-            f"--output={folder / 'logits.npy'}", program=ROOT / "build" / "lenet_infer_native",
+            f"--model_dir={model_dir}",
+            f"--input={folder / 'digits.npy'}",
+            f"--output={folder / 'logits.npy'}",
+            program=ROOT / "build" / "lenet_infer_native",
             env={"LENET_NATIVE_ISA": isa},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
         return np.load(folder / "logits.npy")
 

@@ -34,11 +34,19 @@ class Firefox:
             port = free.getsockname()[1]
         (folder / "user.js").write_text(f'user_pref("marionette.port", {port});\n')
         self._process = subprocess.Popen(
-            [FIREFOX, "--headless", "--marionette", "--remote-allow-system-access", "--profile",
-             str(folder)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [
+                FIREFOX,
+                "--headless",
+                "--marionette",
+                "--remote-allow-system-access",
+                "--profile",
+                str(folder),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env={"HOME": str(folder), "PATH": "/usr/bin:/bin", "MOZ_HEADLESS": "1"},
-        )  # fmt: skip
+        )
         for _ in range(600):
             try:
                 self._socket = socket.create_connection(("127.0.0.1", port))

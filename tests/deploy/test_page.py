@@ -185,10 +185,12 @@ def test_screen_readers(opened):
     nodes = {node["nodeId"]: node for node in nodes if not node["ignored"]}
     named = {(node["role"]["value"], node["name"]["value"]): node for node in nodes.values()}
     assert {
-        ("button", "Clear"), ("button", "Choose a photo"), ("list", "Probabilities"),
+        ("button", "Clear"),
+        ("button", "Choose a photo"),
+        ("list", "Probabilities"),
         ("image", "Convolution 1: 6 maps of 28 \N{MULTIPLICATION SIGN} 28"),
         ("button", "Example: a 7 with a shadow across"),
-    } <= named.keys()  # fmt: skip
+    } <= named.keys()
     assert "" not in {name for role, name in named if role == "button"}
     pad = named["application", "Drawing area"]
     assert "the arrow keys move the pen" in pad["description"]["value"]
@@ -298,8 +300,13 @@ def test_without_a_network(opened):
     chromium.wait_for("navigator.serviceWorker.controller")
     assert chromium.js("document.querySelector('#server').hidden")
     assert chromium.complaints == []
-    chromium.call("Network.emulateNetworkConditions", offline=True, latency=0,
-                  downloadThroughput=0, uploadThroughput=0)  # fmt: skip
+    chromium.call(
+        "Network.emulateNetworkConditions",
+        offline=True,
+        latency=0,
+        downloadThroughput=0,
+        uploadThroughput=0,
+    )
     server.shutdown()
     server.server_close()
     chromium.open_ready(server.address)

@@ -175,8 +175,11 @@ def test_wrong_hash_and_wrong_version(clone, capsys):
     assert clone.archive(tgz(), "--version", "3.0.0-rc0") == 0
     # Old archives and development builds say 0.0.0, or nothing. Nothing drives the terminal.
     for said, code in (
-        (b"9" * 60_000, VERSION_MISMATCH), (b"0.0.0", 0), (b"", 0), (b"3.0.0\x1b[31m", 0)
-    ):  # fmt: skip
+        (b"9" * 60_000, VERSION_MISMATCH),
+        (b"0.0.0", 0),
+        (b"", 0),
+        (b"3.0.0\x1b[31m", 0),
+    ):
         data = plain(entry("version.txt", b"Paddle version: " + said), *good_members()[1:])
         assert clone.archive(data, "--version", "3.0.0") == code
     assert clone.run("--check") == 0

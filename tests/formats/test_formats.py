@@ -20,8 +20,12 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("one_child")]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "formats.md"
 # Which names each format's files have when it is written as LeNet.
-VARIABLES = {f"{kind}_{i}.{part}_0" for kind, n in (("conv2d", 2), ("linear", 3)) for i in range(n)
-             for part in "wb"}  # fmt: skip
+VARIABLES = {
+    f"{kind}_{i}.{part}_0"
+    for kind, n in (("conv2d", 2), ("linear", 3))
+    for i in range(n)
+    for part in "wb"
+}
 FILES = {
     "pdparams": {"lenet.pdparams"},
     "persistables": VARIABLES,

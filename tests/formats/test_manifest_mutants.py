@@ -13,9 +13,26 @@ BUNDLED = Path(__file__).parents[2] / "python" / "lenet_cpp" / "bundled" / "lene
 MUTANTS = 2000
 # What JSON, numbers and text break on.
 TOKENS = (
-    b"null", b"true", b"-1", b"0", b"1e999", b"NaN", b"9" * 5000, b"{}", b"[]", b'""', b'"\\ud800"',
-    b"[" * 5000, b"../", b"\x00", b"\xff\xfe", b"\n", b'"files"', b'"format_version"', b"0" * 64,
-)  # fmt: skip
+    b"null",
+    b"true",
+    b"-1",
+    b"0",
+    b"1e999",
+    b"NaN",
+    b"9" * 5000,
+    b"{}",
+    b"[]",
+    b'""',
+    b'"\\ud800"',
+    b"[" * 5000,
+    b"../",
+    b"\x00",
+    b"\xff\xfe",
+    b"\n",
+    b'"files"',
+    b'"format_version"',
+    b"0" * 64,
+)
 
 
 def mutate(content, chance):

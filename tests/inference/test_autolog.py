@@ -27,24 +27,36 @@ LINE = re.compile(r"\[(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\] root INFO: (.*)")
 # AutoLog 1.0: each section, and the keys of each of its lines, in order.
 AUTOLOG = {
     "---------------------- Env info ----------------------": [
-        "OS_version", "CUDA_version", "CUDNN_version", "drivier_version",
+        "OS_version",
+        "CUDA_version",
+        "CUDNN_version",
+        "drivier_version",
     ],
     "---------------------- Paddle info ----------------------": [
-        "paddle_version", "paddle_commit", "log_api_version",
+        "paddle_version",
+        "paddle_commit",
+        "log_api_version",
     ],
     "----------------------- Conf info -----------------------": [
-        "runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "enable_mkldnn",
+        "runtime_device",
+        "ir_optim",
+        "enable_memory_optim",
+        "enable_tensorrt",
+        "enable_mkldnn",
         "cpu_math_library_num_threads",
     ],
     "----------------------- Model info ----------------------": ["model_name", "precision"],
     "----------------------- Data info -----------------------": [
-        "batch_size", "input_shape", "data_num",
+        "batch_size",
+        "input_shape",
+        "data_num",
     ],
     "----------------------- Perf info -----------------------": [
-        "cpu_rss(MB), gpu_rss(MB), gpu_util", "total time spent(s)",
+        "cpu_rss(MB), gpu_rss(MB), gpu_util",
+        "total time spent(s)",
         "preprocess_time(ms), inference_time(ms), postprocess_time(ms)",
     ],
-}  # fmt: skip
+}
 # The keys that collecting scripts look for, as single words with a colon.
 COLLECTED = [
     *("runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "precision"),
@@ -90,9 +102,16 @@ def total_of(report):
 
 
 SETTINGS = RunSettings(
-    engine="paddle", paddle_version="3.3.1", paddle_commit="0123abc", cuda_version=None,
-    cudnn_version=None, accelerator="plain", ir_optim=True, memory_optim=False, threads=3,
-)  # fmt: skip
+    engine="paddle",
+    paddle_version="3.3.1",
+    paddle_commit="0123abc",
+    cuda_version=None,
+    cudnn_version=None,
+    accelerator="plain",
+    ir_optim=True,
+    memory_optim=False,
+    threads=3,
+)
 
 
 def timed(monkeypatch, rounds, images=1):
@@ -367,9 +386,7 @@ def test_every_argument_of_autologger(logged, monkeypatch, tmp_path, capsys, cap
     logger = logging.getLogger("own") if logged else None
     path = tmp_path / "logs" / "benchmark.log"
     pids, keys = [os.getpid(), os.getppid()], [f"{stage}_time" for stage in autolog.STAGES]
-    log = AutoLog(
-        "a", "int8", 2, "3,4,5", path, SETTINGS, pids, "process", 0, keys, 1, logger
-    )  # fmt: skip
+    log = AutoLog("a", "int8", 2, "3,4,5", path, SETTINGS, pids, "process", 0, keys, 1, logger)
     for _ in range(2):
         log.times.start()
         for _ in autolog.STAGES:

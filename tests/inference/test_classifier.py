@@ -297,7 +297,7 @@ BAD = {
     "no name": ("", BadInput, "the name of an image is empty"),
     "no height": (np.zeros((8, 0), np.uint8), BadInput, "0"),
     "gradients": (torch.zeros(28, 28, requires_grad=True), BadInput, "grad"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -469,8 +469,12 @@ def test_closing(picture):
         assert same is classifier
         pending = classifier.stream([picture] * 3, batch_size=1)
         next(pending)
-    for use in (lambda: classifier(picture), lambda: classifier.stream([]), lambda: next(pending),
-                classifier.__enter__):  # fmt: skip
+    for use in (
+        lambda: classifier(picture),
+        lambda: classifier.stream([]),
+        lambda: next(pending),
+        classifier.__enter__,
+    ):
         with pytest.raises(BadInput, match="closed"):
             use()
     classifier.close()

@@ -88,10 +88,12 @@ def test_models_that_cannot_be_loaded(model_dir, tmp_path):
     with pytest.raises(lenet_cpp.BadModel, match="pdiparams"):
         lenet_cpp.IsolatedPredictor(model_dir=tmp_path / "model")
     for wrong, words in (
-        ({"speed": 3}, "unknown option 'speed'"), ({"threads": object()}, "cannot be sent"),
-        ({"timeout": 0}, "timeout"), ({"timeout": float("inf")}, "timeout"),
+        ({"speed": 3}, "unknown option 'speed'"),
+        ({"threads": object()}, "cannot be sent"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
         ({"memory_limit": 0}, "memory_limit"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(lenet_cpp.BadInput, match=words):
             lenet_cpp.IsolatedPredictor(model_dir=model_dir, **wrong)
 
@@ -208,9 +210,13 @@ def test_shared_by_threads_and_outliving_the_one_that_made_it(model_dir, images)
 
 def started(code, *command, stderr=None):
     return subprocess.Popen(
-        [sys.executable, *command, "-c", textwrap.dedent(code)], bufsize=0,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, *command, "-c", textwrap.dedent(code)],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+    )
 
 
 def test_the_child_ends_with_its_parent(model_dir):
@@ -265,28 +271,44 @@ GARBLED = "the child process sent an invalid reply"
 # What a child says, and what is said of it.
 LIARS = {
     "no message": ("out(b'x' * 15); os._exit(0)", "ended with exit code 0 while loading"),
-    "last words": ("os.write(2, b'first\\nbecause'); os._exit(7)",
-        r"ended with exit code 7 \(because\) while"),
+    "last words": (
+        "os.write(2, b'first\\nbecause'); os._exit(7)",
+        r"ended with exit code 7 \(because\) while",
+    ),
     "short last words": ("os.write(2, b'why'); os._exit(7)", r"exit code 7 \(why\) while"),
-    "message of any length": ("out(struct.pack('<QQ', 1 << 60, 0))",
-        f"{GARBLED} while loading the model: a message longer than it may be"),
-    "array of any length": ("tell(GOOD); read(); out(struct.pack('<QQ', 2, 1 << 60) + b'{}')",
-        f"{GARBLED} while running the model: a message longer than it may be"),
+    "message of any length": (
+        "out(struct.pack('<QQ', 1 << 60, 0))",
+        f"{GARBLED} while loading the model: a message longer than it may be",
+    ),
+    "array of any length": (
+        "tell(GOOD); read(); out(struct.pack('<QQ', 2, 1 << 60) + b'{}')",
+        f"{GARBLED} while running the model: a message longer than it may be",
+    ),
     "text that is no JSON": ("out(struct.pack('<QQ', 3, 0) + b'{,}')", f"{GARBLED}.*: no message"),
-    "deep JSON": ("out(struct.pack('<QQ', 60000, 0) + b'[' * 60000)",
-        f"{GARBLED} while loading the model: no message"),
+    "deep JSON": (
+        "out(struct.pack('<QQ', 60000, 0) + b'[' * 60000)",
+        f"{GARBLED} while loading the model: no message",
+    ),
     "no object": ("tell([1])", f"{GARBLED} while loading the model: no message"),
     "no specs": ("tell({})", f"{GARBLED} while loading the model: the description of a tensor"),
-    "a shape that is none": ("tell({**GOOD, 'output': ['y', [-1, 1 << 70], 'float32']})",
-        f"{GARBLED}.*: a shape"),
-    "an unknown error": ("tell({'error': 'SystemExit', 'message': 'x'})",
-        f"{GARBLED} while loading the model: an error"),
-    "an array of another size": ("tell(GOOD); read(); tell({'shape': [1, 10]}, b'1234')",
-        f"{GARBLED}.*: an array that does not have the announced size"),
-    "open dimensions": ("tell(GOOD); read(); tell({'shape': [-1, -1]}, b'1234')",
-        f"{GARBLED}.*: a shape"),
+    "a shape that is none": (
+        "tell({**GOOD, 'output': ['y', [-1, 1 << 70], 'float32']})",
+        f"{GARBLED}.*: a shape",
+    ),
+    "an unknown error": (
+        "tell({'error': 'SystemExit', 'message': 'x'})",
+        f"{GARBLED} while loading the model: an error",
+    ),
+    "an array of another size": (
+        "tell(GOOD); read(); tell({'shape': [1, 10]}, b'1234')",
+        f"{GARBLED}.*: an array that does not have the announced size",
+    ),
+    "open dimensions": (
+        "tell(GOOD); read(); tell({'shape': [-1, -1]}, b'1234')",
+        f"{GARBLED}.*: a shape",
+    ),
     "silence": ("", r"ended after 0\.5 s while loading the model"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("lie", LIARS)

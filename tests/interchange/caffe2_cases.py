@@ -109,14 +109,33 @@ CASES = {
         _FILTERS,
     ),
     "conv with lists": Case(
-        _one("Conv", ["w", "b"], kernels=[3, 3], pads=[1, 0, 2, 1], strides=[2, 1],
-             dilations=[1, 2], order="NCHW"),
+        _one(
+            "Conv",
+            ["w", "b"],
+            kernels=[3, 3],
+            pads=[1, 0, 2, 1],
+            strides=[2, 1],
+            dilations=[1, 2],
+            order="NCHW",
+        ),
         lambda x, w, b: conv2d(x, w, b, strides=(2, 1), pads=(1, 0, 2, 1), dilations=(1, 2)),
         _FILTERS,
     ),
     "conv by names": Case(
-        _one("Conv", ["w"], kernel_h=2, kernel_w=3, stride_h=1, stride_w=2, pad_t=0, pad_l=1,
-             pad_b=1, pad_r=0, dilation_h=1, dilation_w=1),
+        _one(
+            "Conv",
+            ["w"],
+            kernel_h=2,
+            kernel_w=3,
+            stride_h=1,
+            stride_w=2,
+            pad_t=0,
+            pad_l=1,
+            pad_b=1,
+            pad_r=0,
+            dilation_h=1,
+            dilation_w=1,
+        ),
         lambda x, w: conv2d(x, w, strides=(1, 2), pads=(0, 1, 1, 0)),
         {"w": _draw(2, 4, 2, 3)},
     ),
@@ -219,8 +238,10 @@ CASES = {
     ),
     "flatten": Case(_one("Flatten"), lambda x: x.reshape(3, -1)),
     "flatten from an axis": Case(
-        [op("Flatten", ["x"], ["f"], axis=2),
-         op("Reshape", ["f"], ["y", "old"], shape=[-1, 12, 21])],
+        [
+            op("Flatten", ["x"], ["f"], axis=2),
+            op("Reshape", ["f"], ["y", "old"], shape=[-1, 12, 21]),
+        ],
         lambda x: x.reshape(3, 12, 21),
     ),
     "reshape": Case(
@@ -246,8 +267,12 @@ CASES = {
         lambda x: np.concatenate([np.maximum(x, 0), x], -1),
     ),
     "sum": Case(
-        [op("Relu", ["x"], ["a"]), op("Tanh", ["x"], ["t"]), op("Sum", ["x", "a", "t"], ["x1"]),
-         op("Sum", ["x1"], ["y"])],
+        [
+            op("Relu", ["x"], ["a"]),
+            op("Tanh", ["x"], ["t"]),
+            op("Sum", ["x", "a", "t"], ["x1"]),
+            op("Sum", ["x1"], ["y"]),
+        ],
         lambda x: x + np.maximum(x, 0) + np.tanh(x),
     ),
     "add with an axis": Case(
@@ -256,8 +281,9 @@ CASES = {
     "multiply with the last axes": Case(
         _one("Mul", ["b"], broadcast=1), lambda x, b: x * b, {"b": _draw(9, 7)}
     ),
-    "subtract": Case([op("Relu", ["x"], ["a"]), op("Sub", ["a", "x"], ["y"])], lambda x:
-                     np.maximum(x, 0) - x),
+    "subtract": Case(
+        [op("Relu", ["x"], ["a"]), op("Sub", ["a", "x"], ["y"])], lambda x: np.maximum(x, 0) - x
+    ),
     "divide": Case(_one("Div", ["b"]), lambda x, b: x / b, {"b": _positive(4, 1, 1)}),
     "dropout": Case(
         [op("Dropout", ["x"], ["d", "mask"], is_test=1, ratio=0.5), op("Relu", ["d"], ["y"])],
@@ -285,7 +311,7 @@ CASES = {
         [op("ConstantFill", [], ["c"], shape=[4, 1, 1], value=0.25), op("Mul", ["x", "c"], ["y"])],
         lambda x: x * 0.25,
     ),
-}  # fmt: skip
+}
 
 W = np.random.default_rng(0).normal(0, 1, (6, 4, 3, 3)).astype(np.float32)
 B = np.random.default_rng(1).normal(0, 1, 6).astype(np.float32)

@@ -159,10 +159,16 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("MaxPool", ["x"], ["y"], kernel=2, pad=2)], BadModel, "not less than"),
         ([op("MaxPool", ["x"], ["y"], kernel=2, dilation=2)], BadModel, "dilation"),
         ([op("MaxPool", ["x"], ["y"], kernel=9)], BadModel, "finds no place"),
-        ([op("MaxPool", ["x"], ["y"], kernel=3, stride=2, pad=1, legacy_pad=3)], Unsupported,
-         "Caffe's pooling"),
-        ([op("MaxPool", ["x"], ["y"], kernel=1, stride=3, legacy_pad=2)], Unsupported,
-         "legacy_pad 2"),
+        (
+            [op("MaxPool", ["x"], ["y"], kernel=3, stride=2, pad=1, legacy_pad=3)],
+            Unsupported,
+            "Caffe's pooling",
+        ),
+        (
+            [op("MaxPool", ["x"], ["y"], kernel=1, stride=3, legacy_pad=2)],
+            Unsupported,
+            "legacy_pad 2",
+        ),
         ([op("MaxPool", ["x"], ["y"], global_pooling=1, stride=2)], BadModel, "strides"),
         ([op("FC", ["x", "w", "b"], ["y"])], BadModel, "36 values and reads"),
         ([op("FC", ["x", "w", "b"], ["y"], axis=2)], Unsupported, "axis"),
@@ -185,13 +191,19 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("Copy", ["x"], ["y"])], BadModel, "not computed from 'x'"),
         ([op("Relu", ["x"], ["z"])], BadModel, "'y', which nothing fills"),
         ([op("Relu", ["x" * 2000], ["y"])], BadModel, "without a name"),
-        ([op("Concat", ["x", "x"], ["x", "l"], axis=1)] * 30 + [RELU], BadModel,
-         r"operator 21 \(Concat\) makes 1073741824 values"),
+        (
+            [op("Concat", ["x", "x"], ["x", "l"], axis=1)] * 30 + [RELU],
+            BadModel,
+            r"operator 21 \(Concat\) makes 1073741824 values",
+        ),
         ([op("Conv", ["x", "w"], ["y"], kernel=3, pad=30000)], BadModel, "makes .* values"),
-        ([op("Relu", ["l"], ["m"]), op("Sum", ["m", "x"], ["y"]), op("Relu", ["y"], ["l"])],
-         BadModel, r"not its one input \('x', 'l'\)"),
+        (
+            [op("Relu", ["l"], ["m"]), op("Sum", ["m", "x"], ["y"]), op("Relu", ["y"], ["l"])],
+            BadModel,
+            r"not its one input \('x', 'l'\)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_net_that_cannot_be_translated_is_refused(tmp_path, operators, kind, said):
     nets = write_nets(tmp_path, operators, {"w": W, "b": B})
     with pytest.raises(kind, match=said) as caught:

@@ -23,7 +23,7 @@ from tools.exporters.corpus import (
     read_index,
     reason,
     unpack,
-)  # fmt: skip
+)
 from tools.exporters.tables import tools
 
 ROWS = {row["tool"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["tools"]}

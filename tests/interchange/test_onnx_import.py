@@ -299,10 +299,14 @@ def test_images_are_prepared_as_the_named_network_has_them(tmp_path):
     nodes = [onnx.helper.make_node("GlobalAveragePool", ["input"], ["p"])]
     nodes.append(onnx.helper.make_node("Flatten", ["p"], ["f"]))
     nodes.append(onnx.helper.make_node("Mul", ["f", "w"], ["y"]))
-    for number, (name, shape, fits) in enumerate((
-        ("ResNet18", (3, 32, 32), True), ("lenet", (1, 28, 28), True),
-        ("ResNet18", (3, 32, 40), False), ("lenet", (3, 28, 28), False),
-    )):  # fmt: skip
+    for number, (name, shape, fits) in enumerate(
+        (
+            ("ResNet18", (3, 32, 32), True),
+            ("lenet", (1, 28, 28), True),
+            ("ResNet18", (3, 32, 40), False),
+            ("lenet", (3, 28, 28), False),
+        )
+    ):
         path = save(
             made.model(nodes, {"w": made.values(1)}, 13, shape=shape), tmp_path / f"{number}.onnx"
         )

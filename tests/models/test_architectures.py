@@ -356,9 +356,17 @@ def mixer():
 
 
 OF_PADDLE = {
-    "ViT": ViT, "Swin": swin, "ConvNeXt": conv_next, "MobileViT": mobile_vit, "LeViT": levit,
-    "DPN": dual_path, "HRNet": hr_net, "GhostNet": ghost_net, "PVT": pvt, "MLP-Mixer": mixer,
-}  # fmt: skip
+    "ViT": ViT,
+    "Swin": swin,
+    "ConvNeXt": conv_next,
+    "MobileViT": mobile_vit,
+    "LeViT": levit,
+    "DPN": dual_path,
+    "HRNet": hr_net,
+    "GhostNet": ghost_net,
+    "PVT": pvt,
+    "MLP-Mixer": mixer,
+}
 
 
 def of_torch():

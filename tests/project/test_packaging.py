@@ -43,8 +43,9 @@ def wheel(tmp_path_factory, root, elsewhere, reuse):
         f"--config-settings=build-dir={folder / 'build'}",
         "--config-settings=cmake.define.LENET_WEB=OFF",
         *("--wheel-dir", folder, root),
-        cwd=elsewhere, env=os.environ | reuse,
-    )  # fmt: skip
+        cwd=elsewhere,
+        env=os.environ | reuse,
+    )
     (wheel,) = folder.glob("*.whl")
     return wheel
 

@@ -295,9 +295,14 @@ def test_sensitivity(made):
     result = json.loads((made / "sensitivity.json").read_text(encoding="utf-8"))
     layers = result["layers"]
     assert [(one["layer"], one["values"]) for one in layers] == [
-        ("conv1", 150), ("conv2", 2400), ("linear1", 48000), ("linear2", 10080),
-        ("linear3", 840), ("(all)", 61470), ("(all, in int8)", 61470),
-    ]  # fmt: skip
+        ("conv1", 150),
+        ("conv2", 2400),
+        ("linear1", 48000),
+        ("linear2", 10080),
+        ("linear3", 840),
+        ("(all)", 61470),
+        ("(all, in int8)", 61470),
+    ]
     *alone, together, in_int8 = (one["relative_error"] for one in layers)
     assert all(0.001 < error < 1.2 * together for error in alone)
     # Errors of layers that have nothing to do with each other add up as their squares do.
@@ -314,9 +319,14 @@ def test_sensitivity_of_a_residual_network(residual):
         settings = QuantizationSettings(algo="abs_max")
         found = sensitivity.analyse(source, images, settings, report=lambda *a: shown.append(a))
     assert [(one.layer, one.values) for one in found] == [
-        ("stem", 216), ("first", 1152), ("second", 2304), ("shortcut", 128), ("fc", 160),
-        ("(all)", 3960), ("(all, in int8)", 3960),
-    ]  # fmt: skip
+        ("stem", 216),
+        ("first", 1152),
+        ("second", 2304),
+        ("shortcut", 128),
+        ("fc", 160),
+        ("(all)", 3960),
+        ("(all, in int8)", 3960),
+    ]
     *alone, together, in_int8 = (one.relative_error for one in found)
     assert all(0.0005 < error < 1.2 * together for error in alone)
     assert together == pytest.approx(np.sqrt(np.square(alone).sum()), rel=0.5)

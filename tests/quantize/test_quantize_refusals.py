@@ -227,9 +227,13 @@ def test_ctrl_c_leaves_what_was_there(made, tmp_path, older):
     command = [sys.executable, ROOT / "scripts" / "quantize.py", "--method", "dygraph-qat"]
     command += ["--data-dir", sample_dir(), "--epochs", "1000", "--output-dir", folder]
     with subprocess.Popen(
-        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "TMPDIR": str(scratch)}, start_new_session=True,
-    ) as process:  # fmt: skip
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        start_new_session=True,
+    ) as process:
         try:
             end = time.monotonic() + 120
             while not any(map(begins, children(process.pid))):

@@ -237,11 +237,13 @@ def test_on_kserve(run_server, serve_program, digit, model_dir):
     """No package has the schemas of these two kinds: what they say of each other and the server."""
     runtime, service = documents("kserve.yaml")
     assert (runtime["apiVersion"], runtime["kind"]) == (
-        "serving.kserve.io/v1alpha1", "ServingRuntime",
-    )  # fmt: skip
+        "serving.kserve.io/v1alpha1",
+        "ServingRuntime",
+    )
     assert (service["apiVersion"], service["kind"]) == (
-        "serving.kserve.io/v1beta1", "InferenceService",
-    )  # fmt: skip
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+    )
     (container,) = runtime["spec"]["containers"]
     assert container["name"] == "kserve-container"
     places = {"{{.Name}}": "lenet", "/mnt/models": model_dir}

@@ -170,7 +170,7 @@ def test_questions_about_server_and_models(server, client, stub):
         (Code.UNIMPLEMENTED, "shared memory", asked("shared_memory_region", 1)),
     ],
     ids=range(15),
-)  # fmt: skip
+)
 def test_bad_requests(stub, code, words, request_):
     """As far as gRPC's own fields go; cpp/tests/test_serve.cc has what the service refuses."""
     found, message = code_of(stub.ModelInfer, request_)

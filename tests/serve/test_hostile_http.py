@@ -19,25 +19,50 @@ CHUNKED = post(INFER, "Transfer-Encoding: chunked")
 @pytest.mark.parametrize(
     ("status", "lines"),
     [
-        *[(400, [f"Content-Length{rest}"]) for rest in (
-            ": 5, 5", ": +5", ": -1", ": 0x5", ": 5 5", ": ", ": 18446744073709551621", " : 5",
-            "\x00: 5", ": 5\x00")],
-        *[(501, [f"Transfer-Encoding: {coding}"]) for coding in (
-            "xchunked", "gzip, chunked", "chunked, identity", "identity", "", "\x0bchunked")],
+        *[
+            (400, [f"Content-Length{rest}"])
+            for rest in (
+                ": 5, 5",
+                ": +5",
+                ": -1",
+                ": 0x5",
+                ": 5 5",
+                ": ",
+                ": 18446744073709551621",
+                " : 5",
+                "\x00: 5",
+                ": 5\x00",
+            )
+        ],
+        *[
+            (501, [f"Transfer-Encoding: {coding}"])
+            for coding in (
+                "xchunked",
+                "gzip, chunked",
+                "chunked, identity",
+                "identity",
+                "",
+                "\x0bchunked",
+            )
+        ],
         (400, ["Transfer-Encoding : chunked"]),
-        *[(400, [first, second]) for first, second in (
-            ("Content-Length: 5", "Transfer-Encoding: chunked"),
-            ("Transfer-Encoding: chunked", "Content-Length: 5"),
-            ("Content-Length: 5", "Content-Length: 6"),
-            ("Content-Length: 5", "Content-Length: 5"),
-            ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
-            ("X: a\n", "Content-Length: 5"),
-            ("X: a\r", "Content-Length: 5"),
-            ("Inference-Header-Content-Length: 1", "Inference-Header-Content-Length: 2"))],
+        *[
+            (400, [first, second])
+            for first, second in (
+                ("Content-Length: 5", "Transfer-Encoding: chunked"),
+                ("Transfer-Encoding: chunked", "Content-Length: 5"),
+                ("Content-Length: 5", "Content-Length: 6"),
+                ("Content-Length: 5", "Content-Length: 5"),
+                ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+                ("X: a\n", "Content-Length: 5"),
+                ("X: a\r", "Content-Length: 5"),
+                ("Inference-Header-Content-Length: 1", "Inference-Header-Content-Length: 2"),
+            )
+        ],
         *[(400, [line]) for line in (": 5", "nothing", "Host: b")],
         *[(415, [f"Content-Encoding: {coding}"]) for coding in ("br", "gzip, gzip")],
     ],
-)  # fmt: skip
+)
 def test_ambiguous_headers_are_refused(server, status, lines):
     for request in (post(INFER, *lines), post(INFER, *lines, "X-Last: 1")):
         statuses, received = server.send(request + b"0\r\n\r\n" + HIDDEN)

@@ -21,8 +21,15 @@ def test_token(start_server, tmp_path, serve_program, model_dir):
     token = tmp_path / "token"
     token.write_text("a-long-secret-0123\n")
     with start_server(f"--token_file={token}") as server:
-        for given in (None, "", "Bearer", "Bearer a-long-secret-012", "Bearer a-long-secret-01234",
-                      "Basic a-long-secret-0123", "Bearer b-long-secret-0123"):  # fmt: skip
+        for given in (
+            None,
+            "",
+            "Bearer",
+            "Bearer a-long-secret-012",
+            "Bearer a-long-secret-01234",
+            "Basic a-long-secret-0123",
+            "Bearer b-long-secret-0123",
+        ):
             for path in ("/v2", "/metrics", "/v2/models/lenet"):
                 header = given and {"Authorization": given}
                 status, headers, _ = server.ask("GET", path, headers=header)
@@ -45,9 +52,13 @@ def test_token(start_server, tmp_path, serve_program, model_dir):
 def test_page(start_server, tmp_path):
     page = tmp_path / "page"
     for name, text in (
-        ("index.html", "<p>hello"), ("js/a.mjs", "1"), ("b.wasm", "\0asm"), ("b.wasm.br", "packed"),
-        (".hidden", "no"), ("../secret", "no"),
-    ):  # fmt: skip
+        ("index.html", "<p>hello"),
+        ("js/a.mjs", "1"),
+        ("b.wasm", "\0asm"),
+        ("b.wasm.br", "packed"),
+        (".hidden", "no"),
+        ("../secret", "no"),
+    ):
         (page / name).parent.mkdir(parents=True, exist_ok=True)
         (page / name).write_text(text)
     (page / "link").symlink_to(tmp_path / "secret")
@@ -258,9 +269,12 @@ def put_endless_model(folder, layers=40):
 
 @pytest.mark.parametrize(
     ("put", "engine", "status"),
-    [(put_slow_model, "native", 0), (put_slow_model, "onnxruntime", 0),
-     (put_endless_model, "paddle", 8)],
-)  # fmt: skip
+    [
+        (put_slow_model, "native", 0),
+        (put_slow_model, "onnxruntime", 0),
+        (put_endless_model, "paddle", 8),
+    ],
+)
 def test_the_limit_of_a_stop_while_a_model_is_loaded(
     serve_program, run_server, tmp_path, put, engine, status
 ):

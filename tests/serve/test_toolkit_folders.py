@@ -45,9 +45,11 @@ def case(request, tmp_path_factory):
     post_process, count, activation = CASES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     layers = paddle.nn.Sequential(
-        paddle.nn.AdaptiveAvgPool2D(1), paddle.nn.Flatten(), paddle.nn.Linear(3, count),
+        paddle.nn.AdaptiveAvgPool2D(1),
+        paddle.nn.Flatten(),
+        paddle.nn.Linear(3, count),
         activation(),
-    )  # fmt: skip
+    )
     layers[2].weight.set_value(weights_of(count))
     layers.eval()
     spec = paddle.static.InputSpec([None, 3, 20, 24], "float32", name="x")

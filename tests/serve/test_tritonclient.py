@@ -44,9 +44,10 @@ def two_outputs(run_server, serve_program, tmp_path_factory):
     graph = "g (float[N,2,2,2] x) => (float[N,2] s, float[N,2] q) <float[8,2] w = {%s}> { %s }"
     weights = ",".join(map(str, range(16)))
     made = helper.make_model(
-        parser.parse_graph(graph % (weights, nodes)), ir_version=8,
+        parser.parse_graph(graph % (weights, nodes)),
+        ir_version=8,
         opset_imports=[helper.make_opsetid("", 17)],
-    )  # fmt: skip
+    )
     path = tmp_path_factory.mktemp("two") / "two.onnx"
     path.write_bytes(made.SerializeToString())
     with (

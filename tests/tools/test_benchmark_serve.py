@@ -120,8 +120,12 @@ def test_quick_run(root, program, model_dir, tmp_path):
     done = run_command(sys.executable, root / "scripts/benchmark.py", *arguments, timeout=500)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    servers = {(one, kind) for one in ("lenet_serve", "echo", *serve.PEERS) for kind in serve.IMAGES
-               if one not in serve._JSON_ONLY or kind.startswith("json")}  # fmt: skip
+    servers = {
+        (one, kind)
+        for one in ("lenet_serve", "echo", *serve.PEERS)
+        for kind in serve.IMAGES
+        if one not in serve._JSON_ONLY or kind.startswith("json")
+    }
     if "mlserver" in result["absent"]:  # no network, or a Python that it is not for
         servers = {one for one in servers if one[0] != "mlserver"}
     if program.with_name("lenet_serve_grpc").is_file():

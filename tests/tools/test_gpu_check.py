@@ -22,8 +22,10 @@ def rehearsed(program, tmp_path_factory):
 def test_a_rehearsal_runs_all_parts(rehearsed):
     rows = rehearsed["rows"]
     assert [(row["engine"], row["format"], row["precision"]) for row in rows] == [
-        ("onnxruntime", "onnx", "fp32"), ("paddle", "pdmodel", "fp32"), ("paddle", "json", "fp32")
-    ]  # fmt: skip
+        ("onnxruntime", "onnx", "fp32"),
+        ("paddle", "pdmodel", "fp32"),
+        ("paddle", "json", "fp32"),
+    ]
     for row in rows:
         assert [cell["images"] for cell in row["cells"]] == [1, 3]
         assert list(row["program"]) == ["1", "3"]
@@ -42,9 +44,9 @@ def test_what_is_not_as_it_should_be_is_named(rehearsed):
     broken = copy.deepcopy(rehearsed)
     broken["rows"][0]["cells"][1] |= {"agrees": False, "share": 6.4}
     broken["rows"][1]["program"]["3"]["agrees"] = False
-    broken["errors"].append({
-        "engine": "paddle", "what": "GPU 9", "expected": "Unsupported: .*", "said": "runs"
-    })  # fmt: skip
+    broken["errors"].append(
+        {"engine": "paddle", "what": "GPU 9", "expected": "Unsupported: .*", "said": "runs"}
+    )
     first, second, third = failures(broken)
     assert first == "lenet.onnx onnxruntime fp32, Python, 3 images: 6.4 of the tolerance"
     assert second.startswith("lenet.pdmodel paddle fp32, C++, 3 images")
@@ -57,11 +59,15 @@ def test_the_tables():
 
     own = {"median_us": 1500.0, "p99_us": 2250.0, "first_s": 0.5}
     row = {
-        "network": "ResNet18", "engine": "onnxruntime", "format": "onnx", "precision": "fp32",
+        "network": "ResNet18",
+        "engine": "onnxruntime",
+        "format": "onnx",
+        "precision": "fp32",
         "cells": [cell(1, 0.25, own, {"ratio": 0.5}), cell(8, 0.1, own, {})],
         "program": {"8": {"share": 0.125}},
-        "lenet_cpp": {"load_s": 0.75, "memory_mb": 1234.0}, "onnxruntime": {"memory_mb": None},
-    }  # fmt: skip
+        "lenet_cpp": {"load_s": 0.75, "memory_mb": 1234.0},
+        "onnxruntime": {"memory_mb": None},
+    }
     said = [{"what": "no GPU", "said": "a | b"}]
     result = {"rows": [row], "errors": said}
     assert tables.runs(result).splitlines()[2:] == [

@@ -111,9 +111,14 @@ def step(what, folder):
 def test_a_child_that_ends_or_hangs_is_an_outcome_and_the_next_takes_over():
     """The instrument itself: a child that dies must not pass for one that answered."""
     steps = [
-        "answer", "import signal; signal.raise_signal(signal.SIGSEGV)", "answer",
-        "import time; time.sleep(60)", "import os; os._exit(3)", "answer", "answer",
-    ]  # fmt: skip
+        "answer",
+        "import signal; signal.raise_signal(signal.SIGSEGV)",
+        "answer",
+        "import time; time.sleep(60)",
+        "import os; os._exit(3)",
+        "answer",
+        "answer",
+    ]
     heard = []
     name = f"{step.__module__}:step"
     do_steps(name, steps, lambda _, said: heard.append(said), seconds=3, folder="f")

@@ -119,9 +119,14 @@ def test_cosine_schedule():
 
 
 WRONG = {
-    "epochs": (0, None), "steps": (5,), "batch_size": (0,), "learning_rate": (0.0, float("nan")),
-    "optimizer": ("sgd",), "schedule": ("step",), "average_decay": (1.0,),
-}  # fmt: skip
+    "epochs": (0, None),
+    "steps": (5,),
+    "batch_size": (0,),
+    "learning_rate": (0.0, float("nan")),
+    "optimizer": ("sgd",),
+    "schedule": ("step",),
+    "average_decay": (1.0,),
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -276,10 +281,16 @@ def test_guides_own_lines_load_the_checkpoint(tmp_path, tiny):
 
 SHORT = Recipe(name="t", batch_size=30, epochs=3)
 BEST_LIKE = replace(
-    SHORT, optimizer="adamw", learning_rate=3e-3, schedule="cosine", warmup_epochs=0.5,
-    weight_decay=0.05, label_smoothing=0.05, average_decay=0.99,
+    SHORT,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    schedule="cosine",
+    warmup_epochs=0.5,
+    weight_decay=0.05,
+    label_smoothing=0.05,
+    average_decay=0.99,
     augmentation=Augmentation(rotation=10, scale=0.1, shear=0.1, shift=2, elastic=0.7),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("recipe", [SHORT, BEST_LIKE])

@@ -373,9 +373,13 @@ def test_without_the_trained_parameters_the_table_says_so(model_dir, program, ca
 def test_model_with_softmax_is_compared_with_probabilities(params, program, inputs, tmp_path):
     export.export_model(params, tmp_path, softmax=True)
     report = verify.verify(
-        tmp_path, inputs["digits"][:16], program=program, params=params, batch_sizes=(8,),
+        tmp_path,
+        inputs["digits"][:16],
+        program=program,
+        params=params,
+        batch_sizes=(8,),
         accelerators=["onednn", "native"],
-    )  # fmt: skip
+    )
     assert report.agrees
     assert len(report.rows) == 4
     assert report.correct == {}

@@ -73,9 +73,18 @@ def block(run: Callable[[Any], Any], batch: Any, seconds: float, warmup: float) 
 
 
 def turn(
-    *, factory: str, model: dict[str, Any], images: str, batch_size: int, count: int,
-    seconds: float, warmup: float, outputs: str, own_package: bool, **_: object,
-) -> dict[str, Any]:  # fmt: skip
+    *,
+    factory: str,
+    model: dict[str, Any],
+    images: str,
+    batch_size: int,
+    count: int,
+    seconds: float,
+    warmup: float,
+    outputs: str,
+    own_package: bool,
+    **_: object,
+) -> dict[str, Any]:
     """Load the model and run an image of zeros; then some images, and a batch for some time.
 
     The outputs of ``count`` images, run in batches, are written to a file; a batch is timed for so
@@ -122,9 +131,15 @@ def photo(
 
 
 def memory(
-    *, factory: str, model: dict[str, Any], images: str, kind: str, sizes: list[int], every: int,
+    *,
+    factory: str,
+    model: dict[str, Any],
+    images: str,
+    kind: str,
+    sizes: list[int],
+    every: int,
     **_: object,
-) -> list[tuple[int, int]]:  # fmt: skip
+) -> list[tuple[int, int]]:
     """Sample the resident memory over ``runs`` of one predictor, or ``creations`` of many.
 
     ``sizes`` are those of the batches, and every so many runs there is a sample.

@@ -72,58 +72,112 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     two Python environments
 """
 )
-@cli.option_group("What is measured (default: latency, of LeNet)",
-    option("--networks", type=cli.Several(), metavar="NAME,...",
+@cli.option_group(
+    "What is measured (default: latency, of LeNet)",
+    option(
+        "--networks",
+        type=cli.Several(),
+        metavar="NAME,...",
         help="instead, of the registry, FILE.py:SPEC, or a model file: FILE.onnx, FILE.json,"
-        " FILE.pdmodel, their path without suffix, or their folder"),
+        " FILE.pdmodel, their path without suffix, or their folder",
+    ),
     cli.image_size(help="of --networks (default: each network's; of files with open sizes 224)"),
     option("--model-dir", type=cli.FOLDER, help="an exported LeNet (default: yours, or ours)"),
     option("--compare", nargs=2, metavar="A B", help="compare two builds"),
     option("--startup", is_flag=True, help="start processes, and time their first result"),
-    option("--memory", is_flag=True,
-        help="watch resident memory over many runs, and over many predictors"),
-    option("--photos", is_flag=True,
-        help="from the files of photos to classes, with MobileNetV2 and ResNet50_vd or --networks"),
-    option("--serve", is_flag=True,
-        help="lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks"),
-    option("--show", type=cli.FILE,
-        help="measure nothing: tables and pictures of what --json wrote"),
-    option("--pages", is_flag=True,
-        help="measure nothing: write docs/results/*.json into README and docs"),
-)  # fmt: skip
-@cli.option_group("Who takes part",
-    option("--contenders", type=cli.Several(), metavar="PATTERN,...",
+    option(
+        "--memory",
+        is_flag=True,
+        help="watch resident memory over many runs, and over many predictors",
+    ),
+    option(
+        "--photos",
+        is_flag=True,
+        help="from the files of photos to classes, with MobileNetV2 and ResNet50_vd or --networks",
+    ),
+    option(
+        "--serve",
+        is_flag=True,
+        help="lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks",
+    ),
+    option(
+        "--show", type=cli.FILE, help="measure nothing: tables and pictures of what --json wrote"
+    ),
+    option(
+        "--pages",
+        is_flag=True,
+        help="measure nothing: write docs/results/*.json into README and docs",
+    ),
+)
+@cli.option_group(
+    "Who takes part",
+    option(
+        "--contenders",
+        type=cli.Several(),
+        metavar="PATTERN,...",
         help="names, patterns, or groups:"
-        f" {', '.join(dict.fromkeys(one.group for one in CONTENDERS))}"),
-    option("--precision", type=cli.Several(cli.choice("fp32", "bf16", "int8")),
-        help="of these contenders only those that compute so"),
+        f" {', '.join(dict.fromkeys(one.group for one in CONTENDERS))}",
+    ),
+    option(
+        "--precision",
+        type=cli.Several(cli.choice("fp32", "bf16", "int8")),
+        help="of these contenders only those that compute so",
+    ),
     cli.program(help="the C++ program (default: build/lenet_infer_test)"),
     option("--list", is_flag=True, help="show the contenders and what they lack, and end"),
-    option("--make-environment", is_flag=True,
-        help="with --photos: make the environment that PaddleX needs, and end"),
-)  # fmt: skip
-@cli.option_group("How",
-    option("--batch-sizes", type=cli.Several(cli.COUNT),
-        help="images a run (default: 1,8,64,1024; of networks 1,8)"),
-    option("--threads", type=cli.Several(), metavar="COUNT,...",
-        help="threads a run, 'all' of them too (default: 1,all or 1)"),
-    option("--seconds", type=float, metavar="X",
-        help="for each cell (default: 0.5, of networks 2); of a row (60)"),
+    option(
+        "--make-environment",
+        is_flag=True,
+        help="with --photos: make the environment that PaddleX needs, and end",
+    ),
+)
+@cli.option_group(
+    "How",
+    option(
+        "--batch-sizes",
+        type=cli.Several(cli.COUNT),
+        help="images a run (default: 1,8,64,1024; of networks 1,8)",
+    ),
+    option(
+        "--threads",
+        type=cli.Several(),
+        metavar="COUNT,...",
+        help="threads a run, 'all' of them too (default: 1,all or 1)",
+    ),
+    option(
+        "--seconds",
+        type=float,
+        metavar="X",
+        help="for each cell (default: 0.5, of networks 2); of a row (60)",
+    ),
     cli.seed(help="of the order of turns (default: 1)"),
-    option("--same-within", type=float, metavar="X",
-        help="percent: what counts as none (default: 2; of loading 10)"),
-    option("--half-width", type=float, metavar="X",
-        help="percent: how exact (default: half of --same-within)"),
+    option(
+        "--same-within",
+        type=float,
+        metavar="X",
+        help="percent: what counts as none (default: 2; of loading 10)",
+    ),
+    option(
+        "--half-width",
+        type=float,
+        metavar="X",
+        help="percent: how exact (default: half of --same-within)",
+    ),
     option("--starts", type=cli.COUNT, help="with --startup: processes of each kind (default: 20)"),
-    option("--runs", type=cli.COUNT, help="with --memory: runs of one predictor (default: 100000);"
-        " with --serve: requests (1000000)"),
+    option(
+        "--runs",
+        type=cli.COUNT,
+        help="with --memory: runs of one predictor (default: 100000);"
+        " with --serve: requests (1000000)",
+    ),
     option("--quick", is_flag=True, help="few and short turns: to see that it works"),
-)  # fmt: skip
-@cli.option_group("Results",
+)
+@cli.option_group(
+    "Results",
     option("--json", type=cli.FILE, help="also write the results as JSON"),
     option("--markdown", is_flag=True, help="print each table as a block for a Markdown page"),
     option("--plots", type=cli.FOLDER, help="where the pictures go (default: build/benchmark)"),
-)  # fmt: skip
+)
 def main(**given: Any) -> int:
     """Run the same LeNet in every way there is, side by side, and print how long each takes.
 

@@ -109,9 +109,13 @@ def run_memory(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
             row = {"contender": one.name, "kind": kind, "samples": samples}
             found.append(row | summarize_series(samples))
     figures = (
-        (f"{row['contender']}, {row['samples'][-1][0]:,} {row['kind']}: MB more",
-         (row["last_bytes"] - row["settled_bytes"]) / 1e6, _MAX_MORE_MB, False)
+        (
+            f"{row['contender']}, {row['samples'][-1][0]:,} {row['kind']}: MB more",
+            (row["last_bytes"] - row["settled_bytes"]) / 1e6,
+            _MAX_MORE_MB,
+            False,
+        )
         for row in found
         if row["contender"].endswith("/native")
-    )  # fmt: skip
+    )
     return {**result, "series": found, "figures": judge(figures)}

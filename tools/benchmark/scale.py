@@ -158,16 +158,20 @@ def main() -> None:
     results = {
         **describe(SimpleNamespace(images=COUNT, photos=PHOTOS)),
         "digits": {
-            "in_memory_us": memory / COUNT * 1e6, "one_process_us": one / COUNT * 1e6,
-            "one_seconds": digit_clocks[0], "two_seconds": digit_clocks[1],
+            "in_memory_us": memory / COUNT * 1e6,
+            "one_process_us": one / COUNT * 1e6,
+            "one_seconds": digit_clocks[0],
+            "two_seconds": digit_clocks[1],
         },
         "photos": {
-            "pillow_ms": decoding / PHOTOS * 1e3, "predicted_ms": whole / PHOTOS * 1e3,
+            "pillow_ms": decoding / PHOTOS * 1e3,
+            "predicted_ms": whole / PHOTOS * 1e3,
             "bytes": sum(map(len, files)) // PHOTOS,
-            "one_seconds": photo_clocks[0], "two_seconds": photo_clocks[1],
+            "one_seconds": photo_clocks[0],
+            "two_seconds": photo_clocks[1],
         },
         "predictors": predictors,
-    }  # fmt: skip
+    }
     text = json.dumps(results, indent=1) + "\n"
     (ROOT / "docs" / "results" / "scale.json").write_text(text, encoding="utf-8")
     print(text)

@@ -144,9 +144,16 @@ class Host:
         log = self._folder / f"{port}.log"
         until = time.monotonic() + _START_SECONDS
         # A session of its own: LitServe's processes stay when only the first of them is ended.
-        with log.open("w") as said, subprocess.Popen(
-            filled, env={**os.environ, **given}, stdout=said, stderr=said, start_new_session=True
-        ) as process:  # fmt: skip
+        with (
+            log.open("w") as said,
+            subprocess.Popen(
+                filled,
+                env={**os.environ, **given},
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            ) as process,
+        ):
             try:
                 while not _serves(port, ready):
                     if process.poll() is not None or time.monotonic() > until:

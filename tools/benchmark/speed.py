@@ -41,11 +41,15 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
     networks = [_Network(settings, contenders, one).result() for one in subjects(settings)]
     cells = [one for network in networks for one in network["cells"]]
     figures = (
-        (f"{one['contender']}, batch {one['batch_size']}: times {settings.baseline}",
-         one["ratio"]["median"], _LEAST_TIMES, True)
+        (
+            f"{one['contender']}, batch {one['batch_size']}: times {settings.baseline}",
+            one["ratio"]["median"],
+            _LEAST_TIMES,
+            True,
+        )
         for one in cells
         if one["contender"].endswith("/native") and one["ratio"] and one["threads"] == 1
-    )  # fmt: skip
+    )
     guard = {"figures": judge(figures)} if settings.baseline == BASELINE else {}
     return {**result, "networks": networks, **guard}
 

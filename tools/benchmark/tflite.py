@@ -103,9 +103,16 @@ class _Graph:
         return output
 
     def layer(
-        self, kind: str, x: int, name: str, weight: NDArray[np.float32], shape: tuple[int, ...],
-        *, relu: bool = True, **options: Any,
-    ) -> int:  # fmt: skip
+        self,
+        kind: str,
+        x: int,
+        name: str,
+        weight: NDArray[np.float32],
+        shape: tuple[int, ...],
+        *,
+        relu: bool = True,
+        **options: Any,
+    ) -> int:
         """Add a convolution or fully connected layer; ``weight`` has its outputs first."""
         bias = self._weights[f"{name}.bias"]
         if self._scales:

@@ -38,21 +38,34 @@ _SHOWN = 4
 """
 )
 @option("--make-environment", is_flag=True, help="make Caffe2's environment, and stop")
-@option("--python", metavar="PROGRAM",
-    help="the Python 3.9 to make it with (default: the first found)")  # fmt: skip
+@option(
+    "--python", metavar="PROGRAM", help="the Python 3.9 to make it with (default: the first found)"
+)
 @cli.network(type=cli.choice(*IMAGE_SHAPES), default="resnet18", help="the network")
 @option("--params", type=cli.FILE, help="its parameters (default: random ones)")
 @option("--classes", type=cli.COUNT, help="of random parameters (default: 10 or 2)")
 @cli.seed(default=0, help="of all that is random")
-@option("--image", "image_files", type=cli.FILE, multiple=True, metavar="FILE...",
-    help="an image to run, perhaps several times (default: random images)")  # fmt: skip
+@option(
+    "--image",
+    "image_files",
+    type=cli.FILE,
+    multiple=True,
+    metavar="FILE...",
+    help="an image to run, perhaps several times (default: random images)",
+)
 @option("--images", "count", type=cli.COUNT, default=4, help="random ones")
 @cli.output_dir(help="the folder to write (default: caffe2_model/NETWORK)")
 def main(
-    make_environment: bool, python: str | None, network: str, params: Path | None,
-    classes: int | None, seed: int, image_files: tuple[Path, ...], count: int,
+    make_environment: bool,
+    python: str | None,
+    network: str,
+    params: Path | None,
+    classes: int | None,
+    seed: int,
+    image_files: tuple[Path, ...],
+    count: int,
     output_dir: Path | None,
-) -> int:  # fmt: skip
+) -> int:
     """Take a network from PyTorch over ONNX to Caffe2.
 
     Export a PyTorch network to ONNX, run it in Caffe2, save Caffe2's own nets, run those in a

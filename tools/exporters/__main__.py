@@ -74,16 +74,16 @@ TOOLS = {
     "torch-legacy": Tool("torch", "torch_worker", {"exporter": "legacy"}),
     "torch-dynamo": Tool("torch/onnxscript", "torch_worker", {"exporter": "dynamo"}),
     "tf2onnx": Tool(
-        "tf2onnx/tensorflow-cpu", "keras_worker",
-        {"backend": "tensorflow", "opsets": [9, 13, 18]}, "tensorflow",
+        "tf2onnx/tensorflow-cpu",
+        "keras_worker",
+        {"backend": "tensorflow", "opsets": [9, 13, 18]},
+        "tensorflow",
     ),
     "keras-tensorflow": Tool(
         "keras/tf2onnx", "keras_worker", {"backend": "tensorflow"} | _NO_OPSETS, "tensorflow"
     ),
     "keras-torch": Tool("keras/torch", "keras_worker", {"backend": "torch"} | _NO_OPSETS, "keras"),
-    "paddle2onnx": Tool(
-        "paddle2onnx/paddlepaddle", "paddle_worker", {"opsets": [9, 13, 17]}
-    ),
+    "paddle2onnx": Tool("paddle2onnx/paddlepaddle", "paddle_worker", {"opsets": [9, 13, 17]}),
     "onnxsim": Tool("onnxsim", "rewrite_worker", {"tool": "onnxsim"}, "onnxsim"),
     "onnxslim": Tool("onnxslim", "rewrite_worker", {"tool": "onnxslim"}, "onnxslim"),
     "onnxoptimizer": Tool(
@@ -98,7 +98,7 @@ TOOLS = {
     "quantized-qoperator": Tool("onnxruntime", "runtime_worker", {"way": "QOperator"}),
     "quantized-dynamic": Tool("onnxruntime", "runtime_worker", {"way": "dynamic"}),
     "handmade": Tool("onnx", "handmade_worker", {}, "onnx"),
-}  # fmt: skip
+}
 
 
 def environment(name: str) -> Environment:
@@ -144,9 +144,11 @@ def make(name: str, folder: Path) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001, PERF203 - whatever onnxruntime says of a tool's file is its result
             not_run[file] = str(error).splitlines()[0].replace(f"{raw}/", "")
     return {
-        "versions": versions(tool), "not_written": found["failed"], "not_run": not_run,
+        "versions": versions(tool),
+        "not_written": found["failed"],
+        "not_run": not_run,
         "files": described,
-    }  # fmt: skip
+    }
 
 
 def describe(path: Path, network: str) -> dict[str, Any]:
@@ -230,12 +232,18 @@ def pack(index: dict[str, Any], folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.exporters", description=__doc__,
+        prog="python -m tools.exporters",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--tool", nargs="+", choices=TOOLS, default=list(TOOLS), metavar="TOOL",
+    )
+    parser.add_argument(
+        "--tool",
+        nargs="+",
+        choices=TOOLS,
+        default=list(TOOLS),
+        metavar="TOOL",
         help=f"these alone, in place of all: {', '.join(TOOLS)}",
-    )  # fmt: skip
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder, index = Path(name), {}

@@ -76,9 +76,10 @@ def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.exporters check", description=__doc__,
+        prog="python -m tools.exporters check",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     known = list(read_index())
     parser.add_argument("--tool", nargs="+", choices=known, default=known, metavar="TOOL")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
@@ -106,10 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
-            "lenet_cpp": lenet_cpp.__version__, "onnxruntime": metadata.version("onnxruntime")
+            "lenet_cpp": lenet_cpp.__version__,
+            "onnxruntime": metadata.version("onnxruntime"),
         },
         "tools": rows,
-    }  # fmt: skip
+    }
     write_text(options.output, json.dumps(result, indent=1) + "\n")
     failed = False
     for row in rows:

@@ -91,12 +91,13 @@ CHANGES: dict[str, tuple[str, Callable[[Any], None]]] = {
         ),
     ),
     "pool-indices": (
-        "squeezenet-13", lambda model: _use_more_outputs(model, "MaxPool", ("indices",)),
+        "squeezenet-13",
+        lambda model: _use_more_outputs(model, "MaxPool", ("indices",)),
     ),
     "second-input": ("squeezenet-17", _add_input),
     "weights-as-inputs": ("squeezenet-17", _add_weights_to_inputs),
     "no-shape": ("squeezenet-17", _leave_out_shape),
-}  # fmt: skip
+}
 
 
 def make(folder: str, base_folder: str, report: Report) -> dict[str, Any]:

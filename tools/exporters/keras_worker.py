@@ -29,9 +29,15 @@ def make_layers(keras: Any) -> SimpleNamespace:
     names = {"hardswish": "hard_silu", "hardsigmoid": "hard_sigmoid"}
 
     def conv(
-        cin: int, cout: int, size: int, *, stride: int = 1, groups: int = 1, bias: bool = True,
+        cin: int,
+        cout: int,
+        size: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = True,
         padding: int | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         make = layers.DepthwiseConv2D if groups > 1 else partial(layers.Conv2D, cout)
         return make(
             size, strides=stride, padding="same" if padding is None else "valid", use_bias=bias

@@ -123,10 +123,18 @@ def vit(f: Any) -> Layer:
 NETWORKS = {
     each.__name__: each
     for each in (
-        lenet, resnet, mobilenetv2, mobilenetv3, shufflenet, squeezenet, densenet, efficientnet,
-        convnext, vit,
+        lenet,
+        resnet,
+        mobilenetv2,
+        mobilenetv3,
+        shufflenet,
+        squeezenet,
+        densenet,
+        efficientnet,
+        convnext,
+        vit,
     )
-}  # fmt: skip
+}
 INPUTS = {name: (1 if name == "lenet" else 3, 16, 16) for name in NETWORKS}
 CONVOLUTIONAL = tuple(INPUTS)[:-2]
 

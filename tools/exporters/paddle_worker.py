@@ -64,9 +64,15 @@ def _conv(
 
 
 _ACTIVATIONS: dict[str, Any] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid,
-    "silu": nn.Swish, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "softmax": nn.Softmax,
-}  # fmt: skip
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+    "silu": nn.Swish,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "softmax": nn.Softmax,
+}
 LAYERS = SimpleNamespace(
     seq=nn.Sequential,
     norm=nn.BatchNorm2D,

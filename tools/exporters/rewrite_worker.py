@@ -99,9 +99,13 @@ def save_apart(model: Any, path: Path, linked: bool) -> None:
     blobs.mkdir(exist_ok=True)
     data = f"{path.name}.data"
     onnx.save(
-        model, blobs / path.name, save_as_external_data=True, all_tensors_to_one_file=True,
-        location=data, size_threshold=0,
-    )  # fmt: skip
+        model,
+        blobs / path.name,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=data,
+        size_threshold=0,
+    )
     if linked:
         for number, name in enumerate((path.name, data)):
             (blobs / name).rename(blobs / f"blob{number}")
@@ -113,16 +117,23 @@ TOOLS: dict[str, tuple[Callable[..., Any], tuple[str, ...], dict[str, dict[str, 
     "onnxslim": (slim, tuple(INPUTS), {"": {}}),
     "onnxoptimizer": (optimize, tuple(INPUTS), {"": {}}),
     "version-converter": (
-        convert, CONVOLUTIONAL, {"18": {"opset": 18}, "21": {"opset": 21}, "25": {"opset": 25}},
+        convert,
+        CONVOLUTIONAL,
+        {"18": {"opset": 18}, "21": {"opset": 21}, "25": {"opset": 25}},
     ),
     "external-data": (
-        save_apart, SMALL, {"": {"linked": False}, "cached/snapshots/main/model": {"linked": True}},
+        save_apart,
+        SMALL,
+        {"": {"linked": False}, "cached/snapshots/main/model": {"linked": True}},
     ),
     "float16": (
-        to_float16, SMALL, {"io16": {"keep_io_types": False}, "io32": {"keep_io_types": True}},
+        to_float16,
+        SMALL,
+        {"io16": {"keep_io_types": False}, "io32": {"keep_io_types": True}},
     ),
     "rounded-weights": (
-        round_weights, SMALL,
+        round_weights,
+        SMALL,
         {"float16": {"kind": TensorProto.FLOAT16}, "bfloat16": {"kind": TensorProto.BFLOAT16}},
     ),
-}  # fmt: skip
+}

@@ -66,9 +66,14 @@ def make(folder: str, base_folder: str, way: str, report: Report) -> dict[str, A
         else:
             activation, weight, more = how
             quantization.quantize_static(
-                model, path, Images(network), quant_format=QuantFormat[way],
-                activation_type=activation, weight_type=weight, **more,
-            )  # fmt: skip
+                model,
+                path,
+                Images(network),
+                quant_format=QuantFormat[way],
+                activation_type=activation,
+                weight_type=weight,
+                **more,
+            )
 
     cases: Any = [
         (f"{network}-{variant}", network, {"variant": variant})

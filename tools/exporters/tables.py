@@ -28,13 +28,15 @@ def tools(result: dict[str, Any]) -> str:
     rows = []
     for row in result["tools"]:
         versions = row["versions"].items()
-        rows.append([
-            row["tool"],
-            ", ".join(f"{name} {version.split('+')[0]}" for name, version in versions),
-            ", ".join(map(str, row["opsets"])),
-            str(row["files"]),
-            *(cell(row[engine]) for engine in ENGINES for cell in _CELLS),
-        ])  # fmt: skip
+        rows.append(
+            [
+                row["tool"],
+                ", ".join(f"{name} {version.split('+')[0]}" for name, version in versions),
+                ", ".join(map(str, row["opsets"])),
+                str(row["files"]),
+                *(cell(row[engine]) for engine in ENGINES for cell in _CELLS),
+            ]
+        )
     header = ["tool", "version", "operator sets", "files"]
     return markdown_table([*header, *(f"{e}{w}" for e in ENGINES for w in ("", " refuses"))], rows)
 
@@ -45,12 +47,14 @@ _CELLS = (_right, lambda found: _refused(found["refused"]))
 def total(result: dict[str, Any], engine: str, what: str) -> str:
     """Return how many files are ``right``, ``near`` or ``refused`` by an engine, or all files."""
     rows = [row[engine] for row in result["tools"]]
-    return str({
-        "right": sum(row["right"] for row in rows),
-        "near": sum(len(row["near"]) for row in rows),
-        "refused": sum(len(names) for row in rows for names in row["refused"].values()),
-        "files": sum(row["files"] for row in result["tools"]),
-    }[what])  # fmt: skip
+    return str(
+        {
+            "right": sum(row["right"] for row in rows),
+            "near": sum(len(row["near"]) for row in rows),
+            "refused": sum(len(names) for row in rows for names in row["refused"].values()),
+            "files": sum(row["files"] for row in result["tools"]),
+        }[what]
+    )
 
 
 def not_made(result: dict[str, Any]) -> str:

@@ -64,9 +64,15 @@ def _attention(x: Any, inner: Any, last: Any) -> Any:
 
 
 _ACTIVATIONS: dict[str, Any] = {
-    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid,
-    "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "softmax": lambda: nn.Softmax(1),
-}  # fmt: skip
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "softmax": lambda: nn.Softmax(1),
+}
 LAYERS = SimpleNamespace(
     seq=nn.Sequential,
     norm=nn.BatchNorm2d,

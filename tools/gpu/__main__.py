@@ -170,9 +170,16 @@ class Check:
         """Run from Python in turn with onnxruntime's own; return times, memory and agreement."""
         found: dict[str, list[Row]] = {}
         measure = partial(
-            self._call, "measure", file=file, engine=engine, device=self.device,
-            precision=precision, batches=self._options.batches, images=images, folder=self._folder,
-        )  # fmt: skip
+            self._call,
+            "measure",
+            file=file,
+            engine=engine,
+            device=self.device,
+            precision=precision,
+            batches=self._options.batches,
+            images=images,
+            folder=self._folder,
+        )
         outputs = [self._folder / f"{size}.npy" for size in self._options.batches]
         for _ in range(self._options.turns if precision == "fp32" else 1):
             for who in (OWN, PEER) if engine == "onnxruntime" else (OWN,):
@@ -188,9 +195,11 @@ class Check:
             for who, turns in each.items():
                 runs = np.concatenate([turn["runs_us"] for turn in turns])
                 cell[who] = {
-                    "median_us": float(np.median(runs)), "p99_us": float(np.percentile(runs, 99)),
-                    "first_s": median(turn["first_s"] for turn in turns), "runs": len(runs),
-                }  # fmt: skip
+                    "median_us": float(np.median(runs)),
+                    "p99_us": float(np.percentile(runs, 99)),
+                    "first_s": median(turn["first_s"] for turn in turns),
+                    "runs": len(runs),
+                }
             if PEER in each:
                 pairs = zip(each[OWN], each[PEER], strict=True)
                 ratios = [median(a["runs_us"]) / median(b["runs_us"]) for a, b in pairs]
@@ -211,9 +220,14 @@ class Check:
             np.save(some, np.load(images, mmap_mode="r")[:size])
             self.bar.set_postfix_str(f"{self._options.program.name} {file.name} {size}")
             done = self._run_program(
-                file, engine, input=some, precision=precision, batch_size=size, output=found,
+                file,
+                engine,
+                input=some,
+                precision=precision,
+                batch_size=size,
+                output=found,
                 warmup=0,
-            )  # fmt: skip
+            )
             self.bar.update()
             if done.returncode:
                 raise BackendFailure(f"{self._options.program}: {done.stderr.strip()}")
@@ -247,14 +261,23 @@ class Check:
         cases: list[tuple[str, str, Callable[[], str]]] = [
             ("two predictors in two threads", ".*they agree.*", partial(compared, "two_threads")),
             # Whether they agree is up to the library, and shown.
-            (f"{every} images at once, `max_batch_size={every}`", ".*agree.*",
-             partial(compared, "one_batch", max_batch_size=every)),
-            (f"GPU {_NUMBER_OF_NO_GPU}", "Unsupported: .*",
-             lambda: ask("load", device=f"gpu:{_NUMBER_OF_NO_GPU}")),
+            (
+                f"{every} images at once, `max_batch_size={every}`",
+                ".*agree.*",
+                partial(compared, "one_batch", max_batch_size=every),
+            ),
+            (
+                f"GPU {_NUMBER_OF_NO_GPU}",
+                "Unsupported: .*",
+                lambda: ask("load", device=f"gpu:{_NUMBER_OF_NO_GPU}"),
+            ),
             ("`CUDA_VISIBLE_DEVICES` empty", "Unsupported: .*", lambda: self._hidden(file, engine)),
-            ("another process holds the memory", "BackendFailure: .*it runs.*",
-             lambda: ask("taken_memory")),
-        ]  # fmt: skip
+            (
+                "another process holds the memory",
+                "BackendFailure: .*it runs.*",
+                lambda: ask("taken_memory"),
+            ),
+        ]
         if engine == "onnxruntime":  # Paddle takes gpu_mem at first, and then more
             tensorrt = partial(ask, "load", accelerator="tensorrt", precision="tf32")
             cases.append(("TensorRT", "runs|Unsupported: .*", tensorrt))
@@ -314,9 +337,10 @@ def failures(result: Row) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.gpu", description=__doc__,
+        prog="python -m tools.gpu",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     making_one = commands.add_parser("make", help="write the models into a folder")
     making_one.add_argument("models", type=Path, metavar="FOLDER")
@@ -324,9 +348,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checking.add_argument("--models", type=Path, metavar="FOLDER", help="made before by make")
     checking.add_argument("--device", default="gpu", help="gpu, gpu:ID, or cpu for a rehearsal")
     checking.add_argument(
-        "--batches", type=int, nargs="+", default=list(BATCHES), metavar="N",
+        "--batches",
+        type=int,
+        nargs="+",
+        default=list(BATCHES),
+        metavar="N",
         help=f"images at once ({' '.join(map(str, BATCHES))})",
-    )  # fmt: skip
+    )
     checking.add_argument("--turns", type=int, default=3, help="processes of each of the two (3)")
     checking.add_argument("--seconds", type=float, default=0.3, help="for each batch (0.3)")
     program = ROOT / "build" / "lenet_infer_test"
@@ -336,9 +364,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for each in (making_one, checking):
         each.add_argument(
-            "--networks", nargs="+", default=list(NETWORKS), metavar="NAME",
+            "--networks",
+            nargs="+",
+            default=list(NETWORKS),
+            metavar="NAME",
             help=f"models of lenet-cpp ({' '.join(NETWORKS)})",
-        )  # fmt: skip
+        )
     options = parser.parse_args(arguments)
     try:
         if options.command == "make":

@@ -49,11 +49,15 @@ def _cells(row: Row | None, place: int) -> list[str]:
 def runs(result: Row) -> str:
     """Return how far answers are off, milliseconds a run, and the ratio to the other's."""
     rows = [
-        [f"{network}, `.{suffix}`", str(cell["images"]),
-         *_cells(by.get("fp32"), place), *_cells(by.get("tf32"), place)]
+        [
+            f"{network}, `.{suffix}`",
+            str(cell["images"]),
+            *_cells(by.get("fp32"), place),
+            *_cells(by.get("tf32"), place),
+        ]
         for (network, _, suffix), by in _by_model(result).items()
         for place, cell in enumerate(next(iter(by.values()))["cells"])
-    ]  # fmt: skip
+    ]
     columns = ["difference", "ms (p99)", "beside"]
     header = [f"{name}, {column}" for name in ("fp32", "tf32") for column in columns]
     return markdown_table(["model", "images", *header], rows)
@@ -66,11 +70,14 @@ def costs(result: Row) -> str:
         row = by["fp32"]
         cells = [row["cells"][place][OWN]["first_s"] for place in (0, -1)]
         memory = [row.get(who, {}).get("memory_mb") for who in (OWN, PEER)]
-        rows.append([
-            f"{network}, `.{suffix}`", f"{row[OWN]['load_s']:.2f}",
-            *(f"{cell:.2f}" for cell in cells),
-            *(_MISSING if each is None else f"{each:,.0f}" for each in memory),
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{network}, `.{suffix}`",
+                f"{row[OWN]['load_s']:.2f}",
+                *(f"{cell:.2f}" for cell in cells),
+                *(_MISSING if each is None else f"{each:,.0f}" for each in memory),
+            ]
+        )
     sizes = [result["rows"][0]["cells"][place]["images"] for place in (0, -1)]
     first = [f"first run of {size}, s" for size in sizes]
     memory = ["memory, MB", "onnxruntime's own, MB"]

@@ -104,9 +104,17 @@ def _opened(who: str, file: str, engine: Any, device: str, precision: Any) -> It
 
 
 def measure(
-    who: str, file: str, engine: str, device: str, precision: str, batches: list[int],
-    seconds: float, images: str, folder: str, report: Report,
-) -> Row:  # fmt: skip
+    who: str,
+    file: str,
+    engine: str,
+    device: str,
+    precision: str,
+    batches: list[int],
+    seconds: float,
+    images: str,
+    folder: str,
+    report: Report,
+) -> Row:
     """Load a model once, and run batches of it.
 
     Args:

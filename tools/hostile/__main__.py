@@ -97,14 +97,26 @@ def parser():
     add("--seed", type=int, default=1, help="of the series (%(default)s)")
     add("--formats", nargs="+", choices=ACCELERATORS, help="(those of the model)")
     add("--accelerators", nargs="+", choices=ACCELERATORS["pdmodel"], help="(all that can run it)")
-    add("--engine", choices=("paddle", "native"), default="paddle",
-        help="native leaves all accelerators but plain out (%(default)s)")  # fmt: skip
-    add("--precision", choices=("fp32", "bf16", "int8"), default="fp32",
+    add(
+        "--engine",
+        choices=("paddle", "native"),
+        default="paddle",
+        help="native leaves all accelerators but plain out (%(default)s)",
+    )
+    add(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        default="fp32",
         help="bf16 and int8, which of Paddle's only oneDNN has, leave the other accelerators out,"
-        " and int8 needs a quantized --model-dir (%(default)s)")  # fmt: skip
+        " and int8 needs a quantized --model-dir (%(default)s)",
+    )
     add("--model-dir", type=Path, default=bundled_model_dir(), help="(the one of the package)")
-    add("--tokens", type=int, metavar="NUMBER",
-        help="in place of --model-dir: that network of those that `tokens` draws")  # fmt: skip
+    add(
+        "--tokens",
+        type=int,
+        metavar="NUMBER",
+        help="in place of --model-dir: that network of those that `tokens` draws",
+    )
     add("--keep", type=Path, metavar="FOLDER", help="write the files of each killer here")
 
     add = command(run_growth, GROWTH)
@@ -115,8 +127,13 @@ def parser():
 
     networks = add = command(run_networks, NETWORKS)
     add("--count", type=number, default=150, help="how many (%(default)s)")
-    add("--program-every", type=int, default=15, metavar="N",
-        help="every Nth runs in the C++ program too (%(default)s)")  # fmt: skip
+    add(
+        "--program-every",
+        type=int,
+        default=15,
+        metavar="N",
+        help="every Nth runs in the C++ program too (%(default)s)",
+    )
     traffic = command(run_traffic, TRAFFIC)
     traffic("--count", type=number, default=2000, help="how many (%(default)s)")
     tokens = command(run_tokens, TOKENS)

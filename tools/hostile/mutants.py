@@ -197,12 +197,16 @@ def _set_json_number(data, _, rng):
 
 
 BYTES = {
-    "flip bits": _flip_bits, "change bytes": _change_bytes,
+    "flip bits": _flip_bits,
+    "change bytes": _change_bytes,
     "truncate": lambda data, _, rng: data[: rng.randrange(len(data))],
-    "remove": _remove, "insert": _insert, "repeat": _repeat, "overwrite": _overwrite,
+    "remove": _remove,
+    "insert": _insert,
+    "repeat": _repeat,
+    "overwrite": _overwrite,
     "splice": lambda a, b, rng: a[: rng.randrange(len(a))] + b[rng.randrange(len(b)) :],
     "set integer": _set_integer,
-}  # fmt: skip
+}
 JSON = {"change value": _change_json, "set number": _set_json_number}
 
 
@@ -211,9 +215,11 @@ def _protobuf(kind):
 
 
 STRUCTURE = {
-    "pdmodel": _protobuf("Program"), "json": JSON, "separate": _protobuf("Program"),
+    "pdmodel": _protobuf("Program"),
+    "json": JSON,
+    "separate": _protobuf("Program"),
     "onnx": _protobuf("OnnxModel"),
-}  # fmt: skip
+}
 
 
 def make_mutant(files, model_format, seed, index):

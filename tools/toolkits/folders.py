@@ -151,9 +151,12 @@ def write_paddlex2(folder: Path, packages: Path) -> None:
     ):
         info: dict[str, Any] = {"version": "2.1.0", "Model": "PPLCNet", "_init_params": {}}
         info["_Attributes"] = {
-            "model_type": "classifier", "num_classes": len(NAMES), "labels": list(NAMES),
-            "fixed_input_shape": None, "eval_metrics": {"acc1": 0.9375},
-        }  # fmt: skip
+            "model_type": "classifier",
+            "num_classes": len(NAMES),
+            "labels": list(NAMES),
+            "fixed_input_shape": None,
+            "eval_metrics": {"acc1": 0.9375},
+        }
         info["Transforms"] = [{type(op).__name__: op.__dict__} for op in transforms]
         info |= {"completed_epochs": 10, "status": "Infer"}
         (folder / name).mkdir(exist_ok=True)

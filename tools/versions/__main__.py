@@ -120,9 +120,10 @@ def pack(index: dict[str, Any], raw: Path, archive: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.versions", description=__doc__,
+        prog="python -m tools.versions",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--paddle", nargs="+", choices=VERSIONS, default=list(VERSIONS))
     parser.add_argument("--python", help="makes the environments, in place of the one found")
     parser.add_argument("--output-dir", type=Path, default=CORPUS, help="of the archives")

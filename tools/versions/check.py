@@ -100,9 +100,10 @@ def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.versions check", description=__doc__,
+        prog="python -m tools.versions check",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     known = sorted({network.version for network in networks()})
     parser.add_argument("--version", nargs="+", choices=known, default=known)
     layouts = sorted({network.layout for network in networks()})
@@ -139,12 +140,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
-            "lenet_cpp": lenet_cpp.__version__, "paddlepaddle": metadata.version("paddlepaddle")
+            "lenet_cpp": lenet_cpp.__version__,
+            "paddlepaddle": metadata.version("paddlepaddle"),
         },
         "tolerance": TOLERANCE,
         "networks": f"{len(chosen)} of {len(networks())}",
         **result,
-    }  # fmt: skip
+    }
     write_text(options.output, json.dumps(result, indent=1) + "\n")
     for one in result["failures"]:
         print("{network}, {engine}: {outcome}: {said}; {files}".format(**one))

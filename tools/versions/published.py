@@ -116,9 +116,10 @@ def _run(case: Case, folder: Path) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.versions published", description=__doc__,
+        prog="python -m tools.versions published",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.parse_args(arguments)
     wheels = _wheels()
     with tempfile.TemporaryDirectory() as folder:

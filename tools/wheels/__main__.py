@@ -58,8 +58,12 @@ def run(command: list[object], log: Path, **variables: str) -> None:
     with log.open("w") as file:
         code = subprocess.run(
             [str(part) for part in command],
-            cwd=ROOT, env=os.environ | variables, stdout=file, stderr=file, check=False,
-        ).returncode  # fmt: skip
+            cwd=ROOT,
+            env=os.environ | variables,
+            stdout=file,
+            stderr=file,
+            check=False,
+        ).returncode
     if code != 0:
         sys.exit(f"{log.read_text()[-3000:]}\nwheels: {command[0]} failed (log: {log})")
 
@@ -122,9 +126,11 @@ def find_server_libraries(arch: str) -> dict[str, str]:
     if folder is None:
         return {"LENET_SERVE": "OFF"}
     return {
-        "LENET_SERVE": "ON", "LENET_BOOST_INCLUDE_DIR": str(folder),
-        "ZLIB_INCLUDE_DIR": str(folder), "ZLIB_LIBRARY": str(library),
-    }  # fmt: skip
+        "LENET_SERVE": "ON",
+        "LENET_BOOST_INCLUDE_DIR": str(folder),
+        "ZLIB_INCLUDE_DIR": str(folder),
+        "ZLIB_LIBRARY": str(library),
+    }
 
 
 def find_yaml(arch: str) -> dict[str, str]:
@@ -183,11 +189,14 @@ def build(python: Path, version: str, arch: str, defined: dict[str, str]) -> Pat
     command += [f"--config-settings=build.targets={';'.join(targets)}"]
     command += [f"--config-settings=cmake.define.{name}={text}" for name, text in defined.items()]
     run(
-        [*command, ROOT], WORK / arch / f"python{version}.log",
-        PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", LENET_PADDLE="OFF",
+        [*command, ROOT],
+        WORK / arch / f"python{version}.log",
+        PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        LENET_PADDLE="OFF",
         _PYTHON_HOST_PLATFORM=f"linux-{arch}",
-        ZIG_GLOBAL_CACHE_DIR=str(WORK / "zig"), CMAKE_CXX_COMPILER_LAUNCHER="",
-    )  # fmt: skip
+        ZIG_GLOBAL_CACHE_DIR=str(WORK / "zig"),
+        CMAKE_CXX_COMPILER_LAUNCHER="",
+    )
     (wheel,) = raw.glob("*.whl")
     return wheel
 
@@ -221,9 +230,10 @@ def parts_of(python: Path, defined: dict[str, str]) -> dict[str, str]:
 def main() -> int:
     """Build the wheels; return 1 when there is no interpreter for any."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.wheels", description=__doc__,
+        prog="python -m tools.wheels",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("--arch", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES, help="(default: both)")
     add("--python", nargs="+", choices=PYTHONS, default=PYTHONS, help="(default: what is in PATH)")

@@ -74,20 +74,27 @@ def _sbom(name: str, version: str, parts: dict[str, str]) -> bytes:
         rest = url.partition("/")[2]
         called, _, number = rest.rpartition("@")
         return {
-            "type": "library", "bom-ref": f"pkg:{url}", "purl": f"pkg:{url}", "name": called,
-            "version": number, "licenses": [{"expression": license_}],
-        }  # fmt: skip
+            "type": "library",
+            "bom-ref": f"pkg:{url}",
+            "purl": f"pkg:{url}",
+            "name": called,
+            "version": number,
+            "licenses": [{"expression": license_}],
+        }
 
     own = component(f"pypi/{name}@{version}", "Apache-2.0")
     components = [component(url, license_) for url, license_ in sorted(parts.items())]
     refs = [each["bom-ref"] for each in components]
     document = {
-        "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([own, components]))}",
         "metadata": {"component": own},
         "components": components,
         "dependencies": [
-            {"ref": own["bom-ref"], "dependsOn": refs}, *({"ref": ref} for ref in refs),
+            {"ref": own["bom-ref"], "dependsOn": refs},
+            *({"ref": ref} for ref in refs),
         ],
-    }  # fmt: skip
+    }
     return (json.dumps(document, indent=1) + "\n").encode()

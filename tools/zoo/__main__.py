@@ -61,10 +61,16 @@ FORMATS = {"paddle": ("json", "pdmodel"), "torch": ("onnx",)}
 BY_DYNAMO = {
     "torchvision": ("convnext_tiny", "mobilenet_v3_small", "resnet18", "swin_t", "vit_b_16"),
     "timm": (
-        "deit_tiny_patch16_224", "edgenext_xx_small", "efficientformer_l1", "levit_128s",
-        "mobilevit_xxs", "mobilenetv3_small_050", "pvt_v2_b0", "swin_tiny_patch4_window7_224",
+        "deit_tiny_patch16_224",
+        "edgenext_xx_small",
+        "efficientformer_l1",
+        "levit_128s",
+        "mobilevit_xxs",
+        "mobilenetv3_small_050",
+        "pvt_v2_b0",
+        "swin_tiny_patch4_window7_224",
     ),
-}  # fmt: skip
+}
 """Networks that PyTorch's newer exporter writes too."""
 FAILURES = ("wrong", "crashed", "BadModel")
 _KEYS = ("source", "network", "format")
@@ -139,10 +145,12 @@ def summarise(rows: Sequence[Row], old: Row) -> Row:
     networks = sorted(
         kept.values(),
         key=lambda row: (
-            sources.index(row["source"]), row["family"], row["network"],
+            sources.index(row["source"]),
+            row["family"],
+            row["network"],
             suffixes.index(row["format"]),
         ),
-    )  # fmt: skip
+    )
     return {"networks": networks}
 
 
@@ -203,9 +211,12 @@ class Results:
 
 
 def judge_all(
-    chosen: Sequence[Case], options: argparse.Namespace, folder: str, keep: Keep | None,
+    chosen: Sequence[Case],
+    options: argparse.Namespace,
+    folder: str,
+    keep: Keep | None,
     results: Results,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Judge some networks, and write each result at once."""
     rows: list[Row] = []
     with (
@@ -266,23 +277,36 @@ def described(options: argparse.Namespace, old: Mapping[str, Any]) -> Row:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.zoo", description=__doc__,
+        prog="python -m tools.zoo",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("--source", nargs="+", choices=SOURCES, default=list(SOURCES))
     add("--all", action="store_true", help="not the smallest of each family alone")
     add("--network", nargs="+", metavar="NAME", help="these alone")
     add("--format", nargs="+", choices=ENGINES, help="these alone (default: each of the framework)")
-    add("--engine", nargs="+", choices=_ENGINES, default=list(_ENGINES),
-        help="these alone; results of others stay in the file")  # fmt: skip
+    add(
+        "--engine",
+        nargs="+",
+        choices=_ENGINES,
+        default=list(_ENGINES),
+        help="these alone; results of others stay in the file",
+    )
     add("--keep", type=Path, metavar="FOLDER", help="keep what is exported, and use what is there")
-    add("--only", choices=("export", "run"),
-        help="with --keep: fill the folder, or run only what is in it")  # fmt: skip
+    add(
+        "--only",
+        choices=("export", "run"),
+        help="with --keep: fill the folder, or run only what is in it",
+    )
     add("--draw", type=int, metavar="N", help="so many of each source, drawn with --seed")
     add("--seed", type=int, default=1, help="of the draw (%(default)s)")
-    add("--max-parameters", type=float, metavar="X",
-        help="leave larger networks out (default: 100e6 with --draw)")  # fmt: skip
+    add(
+        "--max-parameters",
+        type=float,
+        metavar="X",
+        help="leave larger networks out (default: 100e6 with --draw)",
+    )
     add("--again", action="store_true", help="with --draw: judge what the file has once more")
     add("--show", action="store_true", help="run nothing, and print what is not right in --output")
     add("--parallel", type=int, default=1, metavar="N", help="networks at once")

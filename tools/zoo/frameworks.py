@@ -179,16 +179,28 @@ class Torch:
         names = [f"y{number}" for number in range(count)]
         if suffix == "dynamo":
             self._torch.onnx.export(
-                self._network, (tensor,), str(path), opset_version=DYNAMO_OPSET, dynamo=True,
-                input_names=["x"], output_names=names, external_data=False, verbose=False,
+                self._network,
+                (tensor,),
+                str(path),
+                opset_version=DYNAMO_OPSET,
+                dynamo=True,
+                input_names=["x"],
+                output_names=names,
+                external_data=False,
+                verbose=False,
                 dynamic_shapes=({0: self._torch.export.Dim.DYNAMIC},),
-            )  # fmt: skip
+            )
             return path
         self._torch.onnx.export(
-            self._network, (tensor,), str(path), opset_version=17, dynamo=False,
-            input_names=["x"], output_names=names,
+            self._network,
+            (tensor,),
+            str(path),
+            opset_version=17,
+            dynamo=False,
+            input_names=["x"],
+            output_names=names,
             dynamic_axes={name: {0: "n"} for name in ("x", *names)},
-        )  # fmt: skip
+        )
         return path
 
     def run_exactly(self, images: NDArray[Any]) -> Outputs:

@@ -119,9 +119,12 @@ def make(case: Case, packages: str, folder: Path, most: float | None) -> Row:
         given = {"source": case.source, "name": case.name, "packages": packages}
         with suppress(Error):  # what it raises, it raises again when it is built
             count = call(
-                "tools.zoo.worker:count_parameters", given, doing=case.name, seconds=SECONDS,
+                "tools.zoo.worker:count_parameters",
+                given,
+                doing=case.name,
+                seconds=SECONDS,
                 variables=VARIABLES[case.suffix],
-            ).result  # fmt: skip
+            ).result
             if count > most:
                 return {"too_large": count}
     ended: dict[str, str] = {}
@@ -159,10 +162,13 @@ def _call(function: str, case: Case, given: Row, ended: dict[str, str]) -> tuple
     steps = ["start"]
     try:
         answer = call(
-            f"tools.zoo.worker:{function}", {**given, "ended": ended}, doing=case.name,
-            report=lambda what, *_: steps.append(what), seconds=SECONDS,
+            f"tools.zoo.worker:{function}",
+            {**given, "ended": ended},
+            doing=case.name,
+            report=lambda what, *_: steps.append(what),
+            seconds=SECONDS,
             variables=VARIABLES[case.suffix],
-        )  # fmt: skip
+        )
     except BackendFailure as error:
         said = error.signal if isinstance(error, WorkerCrashed) else str(error)
         if steps[-1] in {"start", *ended}:

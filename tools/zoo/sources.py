@@ -64,11 +64,13 @@ def _by_family(names: list[tuple[str, str]]) -> dict[str, list[str]]:
 
 def _public_functions(module: ModuleType, names: list[str]) -> dict[str, list[str]]:
     made = {name: getattr(module, name) for name in names}
-    return _by_family([
-        (function.__module__.rpartition(".")[2], name)
-        for name, function in made.items()
-        if isinstance(function, FunctionType) or name in {"LeNet", "WideResNet"}
-    ])  # fmt: skip
+    return _by_family(
+        [
+            (function.__module__.rpartition(".")[2], name)
+            for name, function in made.items()
+            if isinstance(function, FunctionType) or name in {"LeNet", "WideResNet"}
+        ]
+    )
 
 
 def _paddle_vision() -> Any:
@@ -96,11 +98,14 @@ def _paddleclas() -> Any:
         root = Path(spec.origin).parent if spec and spec.origin else Path()
         of_utils = {"logger": logging.getLogger("paddleclas")}
         contents: dict[str, dict[str, Any]] = {
-            "": {}, "ppcls": {}, "ppcls/arch": {}, "ppcls/utils": of_utils,
+            "": {},
+            "ppcls": {},
+            "ppcls/arch": {},
+            "ppcls/utils": of_utils,
             "ppcls/utils/config": {"AttrDict": _AttrDict},
             "ppcls/utils/save_load": {"load_dygraph_pretrain": lambda *_, **__: None},
             "ppcls/utils/download": {"get_weights_path_from_url": lambda *_, **__: None},
-        }  # fmt: skip
+        }
         for path, names in contents.items():
             module = ModuleType(f"paddleclas/{path}".strip("/").replace("/", "."))
             module.__dict__.update(names, __path__=[str(root / path)])
@@ -109,9 +114,11 @@ def _paddleclas() -> Any:
 
 
 _PADDLECLAS_SIZES = {
-    r"SVTR_": (3, 48, 320), r"AdaFace|MobileFaceNet": _square(112),
-    r"Inception|^Xception": _square(299), r"window(8|16)_256|MobileViTV2": _square(256),
-}  # fmt: skip
+    r"SVTR_": (3, 48, 320),
+    r"AdaFace|MobileFaceNet": _square(112),
+    r"Inception|^Xception": _square(299),
+    r"window(8|16)_256|MobileViTV2": _square(256),
+}
 
 
 def _build_paddleclas(name: str) -> tuple[Any, Shape]:
@@ -158,11 +165,13 @@ def _timm() -> Any:
 
 def _timm_families() -> dict[str, list[str]]:
     timm = _timm()
-    return _by_family([
-        (timm.models.model_entrypoint(name).__module__.rpartition(".")[2], name)
-        for name in timm.list_models()
-        if not name.startswith("test_")  # nobody trained these for their answers
-    ])  # fmt: skip
+    return _by_family(
+        [
+            (timm.models.model_entrypoint(name).__module__.rpartition(".")[2], name)
+            for name in timm.list_models()
+            if not name.startswith("test_")  # nobody trained these for their answers
+        ]
+    )
 
 
 def _build_timm(name: str) -> tuple[Any, Shape]:
@@ -172,7 +181,8 @@ def _build_timm(name: str) -> tuple[Any, Shape]:
 
 SOURCES = {
     "paddle.vision": Source(
-        "paddle", "paddlepaddle",
+        "paddle",
+        "paddlepaddle",
         lambda: _public_functions(
             _paddle_vision(),
             ["LeNet", *(name for name in _paddle_vision().__all__ if name.islower())],
@@ -180,11 +190,11 @@ SOURCES = {
         _build_paddle_vision,
     ),
     "PaddleClas": Source(
-        "paddle", "paddleclas",
-        lambda: _public_functions(_paddleclas(), _paddleclas().__all__), _build_paddleclas,
+        "paddle",
+        "paddleclas",
+        lambda: _public_functions(_paddleclas(), _paddleclas().__all__),
+        _build_paddleclas,
     ),
-    "torchvision": Source(
-        "torch", "torchvision", _torchvision_families, _build_torchvision
-    ),
+    "torchvision": Source("torch", "torchvision", _torchvision_families, _build_torchvision),
     "timm": Source("torch", "timm", _timm_families, _build_timm),
-}  # fmt: skip
+}

@@ -77,9 +77,15 @@ def _step(what: str, work: Callable[[], Any], ended: Row, report: Report) -> tup
 
 
 def make(
-    source: str, name: str, suffix: str, packages: str, folder: str, most: float | None,
-    ended: dict[str, str], report: Report,
-) -> Row:  # fmt: skip
+    source: str,
+    name: str,
+    suffix: str,
+    packages: str,
+    folder: str,
+    most: float | None,
+    ended: dict[str, str],
+    report: Report,
+) -> Row:
     """Build a network, write it into a folder with images and answers.
 
     Args:

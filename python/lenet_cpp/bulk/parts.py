@@ -136,10 +136,14 @@ def predict_all(
     batch_size = max(1, min(_MAX_BATCH, _BATCH_BYTES // predictor.input_bytes))
     job = Job(predictor, folder.absolute(), target.suffix, column, tuple(keep), batch_size)
     facts = {
-        "input": tables.fingerprint(parts), "parts": len(parts), "column": column,
-        "keep": list(keep), "outputs": list(outputs), "model": predictor.checksum,
+        "input": tables.fingerprint(parts),
+        "parts": len(parts),
+        "column": column,
+        "keep": list(keep),
+        "outputs": list(outputs),
+        "model": predictor.checksum,
         "settings": predictor.settings,
-    }  # fmt: skip
+    }
     with _journal(folder, facts) as (done, record):
         rows = sum(part.rows for part in parts)
         known = (one for one in done if one.part < len(parts))

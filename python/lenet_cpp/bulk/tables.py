@@ -34,10 +34,17 @@ _MAX_ROWS_OF_A_PART = 65_536  # of a larger row group each part decodes what com
 _IDX = re.compile(r"(-ubyte|\.idx\d*)(\.gz)?$")
 # Result columns and their types in Arrow, in the order of the file.
 _TYPES = {
-    "class_id": "int32", "label": "string", "probability": "float", "score": "float",
-    "class_ids": "class_ids", "labels": "labels", "probabilities": "list", "logits": "list",
-    "error": "string", "model": "string",
-}  # fmt: skip
+    "class_id": "int32",
+    "label": "string",
+    "probability": "float",
+    "score": "float",
+    "class_ids": "class_ids",
+    "labels": "labels",
+    "probabilities": "list",
+    "logits": "list",
+    "error": "string",
+    "model": "string",
+}
 RESULTS = ("file", "row", *_TYPES)
 
 

@@ -122,10 +122,15 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, asked: bool) ->
     commands={name: click.Command(name, short_help=text) for name, (_, text) in COMMANDS.items()},
     subcommand_metavar="COMMAND ...",
 )
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True,
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
     callback=_print_versions,
     help="print the versions of this package and its engines, or why an engine is not available,"
-    " and the instructions that the native engine uses")  # fmt: skip
+    " and the instructions that the native engine uses",
+)
 def _group() -> None:
     """Run image classifiers trained in PaddlePaddle, from training to C++."""
 

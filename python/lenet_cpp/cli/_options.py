@@ -221,45 +221,106 @@ argument = partial(click.argument, cls=Argument)
 switch = partial(option, type=SWITCH, default=False, show_default=False)
 
 # Options of several commands, so that one thing has one flag in all of them.
-# fmt: off
-network = partial(option, "-n", "--network", "-m", "--model", "--model-name", type=NETWORK,
-    metavar="NAME", help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC")
+network = partial(
+    option,
+    "-n",
+    "--network",
+    "-m",
+    "--model",
+    "--model-name",
+    type=NETWORK,
+    metavar="NAME",
+    help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC",
+)
 params = partial(option, "-p", "--params", "--params-file", "--pretrained", type=FILE)
-params_file = partial(option, "-p", "--params-file", type=FILE,
-    help="the parameters of a program (default: NAME.pdiparams beside it)")
-num_classes = partial(option, "--num-classes", "--class_dim", type=COUNT,
-    help="number of classes (default: the model's)")
-image_size = partial(option, "--image-size", "--img_size", type=COUNT,
-    help="height and width of the images, in pixels (default: the model's)")
+params_file = partial(
+    option,
+    "-p",
+    "--params-file",
+    type=FILE,
+    help="the parameters of a program (default: NAME.pdiparams beside it)",
+)
+num_classes = partial(
+    option,
+    "--num-classes",
+    "--class_dim",
+    type=COUNT,
+    help="number of classes (default: the model's)",
+)
+image_size = partial(
+    option,
+    "--image-size",
+    "--img_size",
+    type=COUNT,
+    help="height and width of the images, in pixels (default: the model's)",
+)
 batch_size = partial(option, "-b", "--batch-size", type=COUNT, help="images per run")
-preprocess = partial(option, "--preprocess", type=FILE, help="how images are prepared and outputs"
+preprocess = partial(
+    option,
+    "--preprocess",
+    type=FILE,
+    help="how images are prepared and outputs"
     " are reported: preprocess.json, or what a toolkit wrote, such as PaddleClas's inference.yml"
     " (default: that beside the model, else what the registry has for -n, else as the shape of the"
-    " input tells: digits, or images as of ImageNet)")
-data_dir = partial(option, "--data-dir", type=FOLDER, help="folder with the four MNIST files"
-    " (default: Paddle's cache when it is complete, else the embedded sample of 6,000 images)")
-accelerator = partial(option, "--accelerator",
+    " input tells: digits, or images as of ImageNet)",
+)
+data_dir = partial(
+    option,
+    "--data-dir",
+    type=FOLDER,
+    help="folder with the four MNIST files"
+    " (default: Paddle's cache when it is complete, else the embedded sample of 6,000 images)",
+)
+accelerator = partial(
+    option,
+    "--accelerator",
     type=choice("auto", "plain", "onednn", "openvino", "tensorrt"),
     help="library that computes Paddle's operators (default: auto, the fastest by measurement);"
-    " tensorrt is for onnxruntime on a GPU")
-precision = partial(option, "--precision", type=choice("fp32", "bf16", "int8", "tf32"),
-    help="precision (default: fp32); int8 is for a quantized model, tf32 for a GPU")
-threads = partial(option, "--threads", "--cpu_threads", type=COUNT, default=1,
-    help="CPU threads per run")
-program = partial(option, "--program", type=FILE,
-    help="the C++ program (default: build/lenet_infer_test, or the one in PATH)")
+    " tensorrt is for onnxruntime on a GPU",
+)
+precision = partial(
+    option,
+    "--precision",
+    type=choice("fp32", "bf16", "int8", "tf32"),
+    help="precision (default: fp32); int8 is for a quantized model, tf32 for a GPU",
+)
+threads = partial(
+    option, "--threads", "--cpu_threads", type=COUNT, default=1, help="CPU threads per run"
+)
+program = partial(
+    option,
+    "--program",
+    type=FILE,
+    help="the C++ program (default: build/lenet_infer_test, or the one in PATH)",
+)
 seed = partial(option, "--seed", type=INTEGER)
-learning_rate = partial(option, "--lr", "--learning-rate", "learning_rate", type=float, metavar="X",
-    help="peak learning rate")
+learning_rate = partial(
+    option,
+    "--lr",
+    "--learning-rate",
+    "learning_rate",
+    type=float,
+    metavar="X",
+    help="peak learning rate",
+)
 output_dir = partial(option, "-o", "--output-dir", type=FOLDER, help="the folder to write")
-softmax = partial(option, "--softmax/--no-softmax", default=None,
-    help="append a softmax, so that the output is probabilities (default: logits)")
+softmax = partial(
+    option,
+    "--softmax/--no-softmax",
+    default=None,
+    help="append a softmax, so that the output is probabilities (default: logits)",
+)
 stem = partial(option, "--name", metavar="STEM", help="stem of the files (default: the source's)")
 as_json = partial(option, "--json", "as_json", is_flag=True, help="print JSON")
 report = partial(option, "--report", type=FILE, help="also write the report as JSON")
-exported = partial(argument, "model", metavar="[MODEL]", required=False, type=FILE,
-    help="an exported model: its folder, or .pdmodel, .json or .onnx (default: the bundled LeNet)")
-# fmt: on
+exported = partial(
+    argument,
+    "model",
+    metavar="[MODEL]",
+    required=False,
+    type=FILE,
+    help="an exported model: its folder, or .pdmodel, .json or .onnx (default: the bundled LeNet)",
+)
 
 
 def load_model(model: Path | None, params_file: Path | None, **settings: Any) -> Predictor:

@@ -33,35 +33,72 @@ _WARM_UP = 3
     how it scales with threads
 %prog resnet50.onnx --profile
     what each layer costs in the native engine
-""")  # fmt: skip
+""")
 @cli.exported(flags=("-d", "--model-dir", "-m", "--model-file"))
 @cli.params_file()
 @cli.image_size(help="height and width of the images, for a model that takes any")
-@option("-b", "--batch-sizes", "--batch-size", type=cli.Several(cli.COUNT),
-    help="images per run (default: 1,8,64; with --profile 1)")  # fmt: skip
-@option("--seconds", type=cli.SECONDS, default=1.0, metavar="SECONDS",
-    help=f"how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs")  # fmt: skip
-@cli.option_group("Engine",
-    option("--engines", "--engine", type=cli.Several(cli.choice(*_ENGINES)),
-        metavar="NAME,...", help=f"measure these of {', '.join(_ENGINES)} (default: all)"),
-    cli.accelerator(), cli.precision(),
+@option(
+    "-b",
+    "--batch-sizes",
+    "--batch-size",
+    type=cli.Several(cli.COUNT),
+    help="images per run (default: 1,8,64; with --profile 1)",
+)
+@option(
+    "--seconds",
+    type=cli.SECONDS,
+    default=1.0,
+    metavar="SECONDS",
+    help=f"how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs",
+)
+@cli.option_group(
+    "Engine",
+    option(
+        "--engines",
+        "--engine",
+        type=cli.Several(cli.choice(*_ENGINES)),
+        metavar="NAME,...",
+        help=f"measure these of {', '.join(_ENGINES)} (default: all)",
+    ),
+    cli.accelerator(),
+    cli.precision(),
     cli.threads(type=cli.Several(cli.COUNT), default="1"),
-)  # fmt: skip
-@cli.option_group("Profile",
-    option("--profile", is_flag=True,
-        help="instead: kernel, multiply-adds, bytes and time of each layer, in the native engine"),
-    option("--runs", type=cli.NATURAL, default=0,
-        help="with --profile, runs to measure; 0: as many as half a second allows"),
-    option("--trace", type=cli.FILE,
-        help="with --profile, also write a Chrome trace, for Perfetto or chrome://tracing"),
-)  # fmt: skip
+)
+@cli.option_group(
+    "Profile",
+    option(
+        "--profile",
+        is_flag=True,
+        help="instead: kernel, multiply-adds, bytes and time of each layer, in the native engine",
+    ),
+    option(
+        "--runs",
+        type=cli.NATURAL,
+        default=0,
+        help="with --profile, runs to measure; 0: as many as half a second allows",
+    ),
+    option(
+        "--trace",
+        type=cli.FILE,
+        help="with --profile, also write a Chrome trace, for Perfetto or chrome://tracing",
+    ),
+)
 @cli.option_group("Results", cli.as_json())
 def main(
-    model: Path | None, params_file: Path | None, image_size: int | None,
-    batch_sizes: tuple[int, ...] | None, seconds: float, engines: tuple[str, ...] | None,
-    accelerator: str | None, precision: str | None, threads: tuple[int, ...],
-    profile: bool, runs: int, trace: Path | None, as_json: bool,
-) -> int:  # fmt: skip
+    model: Path | None,
+    params_file: Path | None,
+    image_size: int | None,
+    batch_sizes: tuple[int, ...] | None,
+    seconds: float,
+    engines: tuple[str, ...] | None,
+    accelerator: str | None,
+    precision: str | None,
+    threads: tuple[int, ...],
+    profile: bool,
+    runs: int,
+    trace: Path | None,
+    as_json: bool,
+) -> int:
     """Measure a model: percentiles of the latency of a run, and images a second.
 
     The images are random numbers from 0 to 1, the same for every engine, and the answers of the

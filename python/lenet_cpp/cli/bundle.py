@@ -17,10 +17,16 @@ _NAME = "lenet_infer_native"
     then: digits/lenet_infer_native; digits.tar.gz would be the same as an archive
 %prog inference_model/lenet --single-file --program build/static/lenet_classify -o classify
     then: ./classify photo.jpg
-""")  # fmt: skip
+""")
 @cli.exported()
-@option("-o", "--output", type=cli.FILE, required=True, metavar="PATH",
-    help="the folder to write, or an archive NAME.tar.gz, or the single file")  # fmt: skip
+@option(
+    "-o",
+    "--output",
+    type=cli.FILE,
+    required=True,
+    metavar="PATH",
+    help="the folder to write, or an archive NAME.tar.gz, or the single file",
+)
 @option("--single-file", is_flag=True, help="write one file: a static program with the model in it")
 @cli.program(
     help="what runs the model: lenet_infer_native, lenet_classify, lenet_serve, or one of yours,"

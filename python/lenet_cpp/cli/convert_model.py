@@ -18,30 +18,56 @@ from lenet_cpp.interchange.onnx import fix_sizes
     a folder of variables, as fluid.io.save_persistables wrote it, to model and params
 %prog cls.onnx -o fixed --to onnx --image-size 48,192
     a model for images of any size becomes one for 48 x 192 pixels; so it does in Paddle's formats
-""")  # fmt: skip
-@cli.argument("source", metavar="SOURCE", type=cli.FILE,
-    help="the model to convert: a file, a path without suffix, or a folder")  # fmt: skip
+""")
+@cli.argument(
+    "source",
+    metavar="SOURCE",
+    type=cli.FILE,
+    help="the model to convert: a file, a path without suffix, or a folder",
+)
 @cli.output_dir(required=True)
-@option("--to", type=cli.choice(*FORMATS, "onnx"), required=True,
-    help="what to write; onnx, of an .onnx, to fix the sizes of its images")  # fmt: skip
-@option("--from", "source_format", type=cli.choice(*FORMATS),
+@option(
+    "--to",
+    type=cli.choice(*FORMATS, "onnx"),
+    required=True,
+    help="what to write; onnx, of an .onnx, to fix the sizes of its images",
+)
+@option(
+    "--from",
+    "source_format",
+    type=cli.choice(*FORMATS),
     help="which one to take when SOURCE has several formats (default: .pdmodel before .json)",
-)  # fmt: skip
+)
 @cli.softmax()
 @cli.stem()
-@cli.option_group("Model",
-    cli.network(help="the network, which a SOURCE without a program needs: a registered name, or"
-        " FILE.py:SPEC (default: the one that the source's manifest.json names)"),
+@cli.option_group(
+    "Model",
+    cli.network(
+        help="the network, which a SOURCE without a program needs: a registered name, or"
+        " FILE.py:SPEC (default: the one that the source's manifest.json names)"
+    ),
     cli.num_classes(help="number of classes (default: the source's)"),
-    option("--image-size", "--img_size", "--input-shape", type=cli.SHAPE, metavar="C,H,W",
+    option(
+        "--image-size",
+        "--img_size",
+        "--input-shape",
+        type=cli.SHAPE,
+        metavar="C,H,W",
         help="the sizes of an image or the last ones, or one number for height and width: a program"
-        " for images of any size becomes one for these (default: the source's)"),
-)  # fmt: skip
+        " for images of any size becomes one for these (default: the source's)",
+    ),
+)
 def main(
-    source: Path, output_dir: Path, to: str, source_format: str | None, softmax: bool | None,
-    name: str | None, network: str | None, num_classes: int | None,
+    source: Path,
+    output_dir: Path,
+    to: str,
+    source_format: str | None,
+    softmax: bool | None,
+    name: str | None,
+    network: str | None,
+    num_classes: int | None,
     image_size: tuple[int, ...] | None,
-) -> int:  # fmt: skip
+) -> int:
     """Convert a model from one of Paddle's formats to another.
 
       {formats}
@@ -67,9 +93,16 @@ def main(
         cli.print_check(f"outputs differ from the source's by at most {difference:g}", "")
         return 0
     done = convert_model(
-        source, output_dir, to, source_format=source_format, num_classes=num_classes,
-        image_size=sizes, model=network, softmax=softmax, name=name,
-    )  # fmt: skip
+        source,
+        output_dir,
+        to,
+        source_format=source_format,
+        num_classes=num_classes,
+        image_size=sizes,
+        model=network,
+        softmax=softmax,
+        name=name,
+    )
     print(f"converted {done.source.path} ({done.source.format}) to {to} in {done.folder}:")
     cli.print_files(done.files)
     found = f"outputs differ from the source's by at most {done.max_difference:g}"

@@ -21,32 +21,56 @@ from lenet_cpp.models import resolve
     random parameters, to try things out
 %prog --combine separate_persistables -o combined
     one file for each variable becomes lenet.pdmodel and lenet.pdiparams
-""")  # fmt: skip
-@cli.argument("params", metavar="[PARAMS]", required=False,
+""")
+@cli.argument(
+    "params",
+    metavar="[PARAMS]",
+    required=False,
     flags=("-p", "--params", "--params-file", "--pretrained"),
     help="the trained parameters: .pdparams, with or without the suffix, or its URL, or a folder"
     " with a file for each variable (default for lenet: checkpoints/lenet/lenet.pdparams)",
-)  # fmt: skip
-@cli.option_group("Model",
+)
+@cli.option_group(
+    "Model",
     cli.network(default="lenet"),
     option("--sha256", metavar="HEX", help="expected SHA-256 of the parameter file"),
-    cli.num_classes(), cli.image_size(),
-)  # fmt: skip
+    cli.num_classes(),
+    cli.image_size(),
+)
 @cli.seed(help="take random parameters from this seed instead of trained ones")
-@option("-o", "--output-dir", "--save_inference_dir", type=cli.FOLDER,
+@option(
+    "-o",
+    "--output-dir",
+    "--save_inference_dir",
+    type=cli.FOLDER,
     help="the folder to write (default: inference_model/NAME, with --format separate"
-    " inference_model/NAME_separate)")  # fmt: skip
+    " inference_model/NAME_separate)",
+)
 @cli.softmax()
-@option("--format", "formats", type=cli.choice("both", "pdmodel", "json", "separate"),
-    help="both programs, one of them, or one file for each variable (default: both)")  # fmt: skip
-@option("--combine", type=cli.FOLDER,
+@option(
+    "--format",
+    "formats",
+    type=cli.choice("both", "pdmodel", "json", "separate"),
+    help="both programs, one of them, or one file for each variable (default: both)",
+)
+@option(
+    "--combine",
+    type=cli.FOLDER,
     help="instead, convert a model of one file for each variable to NAME.pdmodel and"
-    " NAME.pdiparams")  # fmt: skip
+    " NAME.pdiparams",
+)
 def main(
-    params: str | None, network: str, sha256: str | None, num_classes: int | None,
-    image_size: int | None, seed: int | None, output_dir: Path | None, softmax: bool | None,
-    formats: str | None, combine: Path | None,
-) -> int:  # fmt: skip
+    params: str | None,
+    network: str,
+    sha256: str | None,
+    num_classes: int | None,
+    image_size: int | None,
+    seed: int | None,
+    output_dir: Path | None,
+    softmax: bool | None,
+    formats: str | None,
+    combine: Path | None,
+) -> int:
     """Export trained parameters (.pdparams) as an inference model.
 
     The output folder gets, for LeNet under the name lenet, for other networks under inference:
@@ -59,8 +83,16 @@ def main(
     What was written is loaded back and compared with the layer before it replaces an older export.
     """
     if combine is not None:
-        cli.refuse("params", "sha256", "seed", "num_classes", "image_size", "softmax", "formats",
-            why="does not go with --combine, which converts a finished model")  # fmt: skip
+        cli.refuse(
+            "params",
+            "sha256",
+            "seed",
+            "num_classes",
+            "image_size",
+            "softmax",
+            "formats",
+            why="does not go with --combine, which converts a finished model",
+        )
     if params is not None and seed is not None:
         raise click.UsageError("PARAMS and --seed: the parameters are trained ones or random ones")
     spec = resolve(network)
@@ -73,9 +105,13 @@ def main(
         check = f"outputs are those of {combine}, bit for bit"
     else:
         arguments: dict[str, Any] = {
-            "model": spec, "softmax": bool(softmax), "num_classes": num_classes,
-            "image_size": image_size, "seed": seed, "sha256": sha256,
-        }  # fmt: skip
+            "model": spec,
+            "softmax": bool(softmax),
+            "num_classes": num_classes,
+            "image_size": image_size,
+            "seed": seed,
+            "sha256": sha256,
+        }
         if params is None and seed is None:
             if spec.name != "lenet":
                 raise BadInput(

@@ -25,21 +25,31 @@ NO_STRUCTURE = "PyTorch parameters have no structure: name the network with -n"
     what ./run.sh made; of two formats the .pdmodel
 %prog net.prm -n resnet18 --num-classes 2 -o net.onnx
     what PyTorch's torch.save wrote
-""")  # fmt: skip
+""")
 @cli.argument("source", metavar="SOURCE", type=cli.FILE, help="the model")
 @option("-o", "--output", type=cli.FILE, required=True, help="the .onnx file to write")
-@option("--exporter", type=cli.choice("dynamo", "legacy"), default="dynamo",
-    help="PyTorch's exporter: dynamo (operator set 20) or legacy (17)")  # fmt: skip
-@cli.option_group("Model",
+@option(
+    "--exporter",
+    type=cli.choice("dynamo", "legacy"),
+    default="dynamo",
+    help="PyTorch's exporter: dynamo (operator set 20) or legacy (17)",
+)
+@cli.option_group(
+    "Model",
     torch_network(),
     cli.num_classes(help="number of classes (default: those of the training or the network)"),
     cli.image_size(
-        help="height and width of the images (default: those of the training or the network)"),
-)  # fmt: skip
+        help="height and width of the images (default: those of the training or the network)"
+    ),
+)
 def main(
-    source: Path, output: Path, exporter: str, network: str | None, num_classes: int | None,
+    source: Path,
+    output: Path,
+    exporter: str,
+    network: str | None,
+    num_classes: int | None,
     image_size: int | None,
-) -> int:  # fmt: skip
+) -> int:
     """Write a classifier as an ONNX file.
 
     The source is an exported Paddle model (a folder, a .pdmodel or a .json) or a file of PyTorch
@@ -59,9 +69,13 @@ def main(
         if network is None:
             raise click.UsageError(NO_STRUCTURE)
         done = export_state(
-            source, output, model=network, num_classes=num_classes, image_size=image_size,
+            source,
+            output,
+            model=network,
+            num_classes=num_classes,
+            image_size=image_size,
             exporter=exporter,
-        )  # fmt: skip
+        )
     else:
         found = find_source(source)
         if not found.has_program or found.params is None:

@@ -26,17 +26,22 @@ _SCRIPT = "fetch_paddle_inference"
     real files of the paddlepaddle of this Python, about 700 MB, instead of links
 %prog --source official --version 3.3.1 --sha256 HEX
     the archive that Paddle publishes
-""")  # fmt: skip
-@option("--source", type=cli.choice("wheel", "official"),
-    help="source of the library (default: wheel, unless official is there)")  # fmt: skip
+""")
+@option(
+    "--source",
+    type=cli.choice("wheel", "official"),
+    help="source of the library (default: wheel, unless official is there)",
+)
 @cli.output_dir(help="the folder to make (default: third_party/paddle_inference)")
 @option("--check", is_flag=True, help="only say what is there; the exit status is 0 if it is valid")
 @option("--force", is_flag=True, help="make it again even when it is in place")
-@cli.option_group("Wheel",
+@cli.option_group(
+    "Wheel",
     option("--site-packages", type=cli.FOLDER, help="folder to take paddle from"),
     option("--copy", is_flag=True, help="write real files instead of links"),
-)  # fmt: skip
-@cli.option_group("Official archive",
+)
+@cli.option_group(
+    "Official archive",
     option("--version", metavar="V", help="Paddle's version, 3.1 to 3.3, such as 3.3.1"),
     option("--url", metavar="URL", help="http, https or file (default: made from the version)"),
     option("--archive", type=cli.FILE, help="a local archive instead of a download"),
@@ -45,7 +50,7 @@ _SCRIPT = "fetch_paddle_inference"
     option("--timeout", type=float, default=30.0, metavar="S", help="seconds for an answer"),
     option("--retries", type=cli.NATURAL, default=5, help="attempts after a failed one"),
     option("--max-size", metavar="SIZE", help="largest size to unpack (default: 4G)"),
-)  # fmt: skip
+)
 def main(**given: Any) -> int:
     """Make the folder paddle_inference, which the C++ build links to.
 

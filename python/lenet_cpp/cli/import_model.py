@@ -29,32 +29,48 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
     an ONNX classifier that takes the same images as a registered network
 %prog caffe2_nets -o inference_model/from_caffe2
     the two files that Caffe2 saved
-""")  # fmt: skip
+""")
 @cli.argument("source", metavar="SOURCE", type=cli.FILE, help="the model to import")
 @option(
     "-o", "--output-dir", "--output", type=cli.FOLDER, required=True, help="the folder to write"
 )
 @cli.stem()
-@cli.option_group("PyTorch parameters",
+@cli.option_group(
+    "PyTorch parameters",
     torch_network(),
     cli.num_classes(help="number of classes (default: as the parameters have)"),
     cli.image_size(help="height and width of the images (default: as the parameters have)"),
     cli.softmax(),
-)  # fmt: skip
-@cli.option_group("ONNX and Caffe2",
-    option("--like", metavar="NAME",
-        help="a network of the registry, or FILE.py:SPEC, with the same preprocessing and classes"),
+)
+@cli.option_group(
+    "ONNX and Caffe2",
+    option(
+        "--like",
+        metavar="NAME",
+        help="a network of the registry, or FILE.py:SPEC, with the same preprocessing and classes",
+    ),
     cli.preprocess(),
-    option("--input-shape", type=cli.SHAPE, metavar="C,H,W",
-        help="shape of one image, when the model leaves it open"),
+    option(
+        "--input-shape",
+        type=cli.SHAPE,
+        metavar="C,H,W",
+        help="shape of one image, when the model leaves it open",
+    ),
     option("--output-name", metavar="OUTPUT", help="the output to keep, of several"),
-)  # fmt: skip
+)
 def main(
-    source: Path, output_dir: Path, name: str | None, network: str | None,
-    num_classes: int | None, image_size: int | None, softmax: bool | None,
-    like: str | None, preprocess: Path | None, input_shape: tuple[int, ...] | None,
+    source: Path,
+    output_dir: Path,
+    name: str | None,
+    network: str | None,
+    num_classes: int | None,
+    image_size: int | None,
+    softmax: bool | None,
+    like: str | None,
+    preprocess: Path | None,
+    input_shape: tuple[int, ...] | None,
     output_name: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Import a model from PyTorch, ONNX or Caffe2.
 
       .prm, .pt, .pth, .safetensors
@@ -82,9 +98,14 @@ def main(
         raise FileNotFound(f"cannot read {source}: no such file or folder; check the path")
     if network is not None:
         result = import_state(
-            source, network, output_dir, num_classes=num_classes, image_size=image_size, name=name,
+            source,
+            network,
+            output_dir,
+            num_classes=num_classes,
+            image_size=image_size,
+            name=name,
             softmax=bool(softmax),
-        )  # fmt: skip
+        )
     else:
         with ExitStack() as stack:
             path, origin = source, None
@@ -107,10 +128,16 @@ def main(
                 tqdm(desc="import", bar_format="{desc}: {postfix}", disable=None, leave=False)
             )
             done = import_onnx(
-                path, output_dir, name=name, model=like, origin=origin, preprocess=preprocess,
-                input_shape=input_shape, output_name=output_name,
+                path,
+                output_dir,
+                name=name,
+                model=like,
+                origin=origin,
+                preprocess=preprocess,
+                input_shape=input_shape,
+                output_name=output_name,
                 report=lambda what, *_: bar.set_postfix_str(what),
-            )  # fmt: skip
+            )
         result, notes = done.result, done.notes
     print(f"imported {source} into {result.folder}:")
     cli.print_files(result.files)

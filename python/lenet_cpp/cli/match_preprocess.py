@@ -256,22 +256,42 @@ def _read_expected(path: Path) -> NDArray[Any]:
 @cli.command("""
 %prog resnet18.onnx cat.jpg --expect scores.npy -o preprocess.json
     what numpy.save("scores.npy", scores) wrote where the numbers are right
-""")  # fmt: skip
-@cli.exported(metavar="MODEL", required=True, flags=("-d", "--model-dir", "-m", "--model-file"),
-    help="folder of an exported model, or its program: .pdmodel, .json or .onnx")  # fmt: skip
-@cli.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=cli.FILE,
-    help="image files, folders of them or globs")  # fmt: skip
+""")
+@cli.exported(
+    metavar="MODEL",
+    required=True,
+    flags=("-d", "--model-dir", "-m", "--model-file"),
+    help="folder of an exported model, or its program: .pdmodel, .json or .onnx",
+)
+@cli.argument(
+    "images",
+    metavar="IMAGE...",
+    nargs=-1,
+    required=True,
+    type=cli.FILE,
+    help="image files, folders of them or globs",
+)
 @cli.params_file()
-@option("--expect", type=cli.FILE, required=True,
-    help=".npy of the outputs in Python, [images, classes]: logits or probabilities")  # fmt: skip
+@option(
+    "--expect",
+    type=cli.FILE,
+    required=True,
+    help=".npy of the outputs in Python, [images, classes]: logits or probabilities",
+)
 @option("--top", type=cli.COUNT, default=5, help="how many preparations to print")
 @option("-o", "--output", type=cli.FILE, help="write the best one, if it fits, as preprocess.json")
-@cli.image_size(help="height and width of the images (default: the model's, or 224 where it leaves"
-    " them open)")  # fmt: skip
+@cli.image_size(
+    help="height and width of the images (default: the model's, or 224 where it leaves them open)"
+)
 def main(
-    model: Path, images: tuple[Path, ...], params_file: Path | None, expect: Path, top: int,
-    output: Path | None, image_size: int | None,
-) -> int:  # fmt: skip
+    model: Path,
+    images: tuple[Path, ...],
+    params_file: Path | None,
+    expect: Path,
+    top: int,
+    output: Path | None,
+    image_size: int | None,
+) -> int:
     """Find out how images were prepared, from the outputs that a model gave for them in Python.
 
     Tries the usual preparations of PaddleClas, PaddleX, torchvision and timm: how an image is

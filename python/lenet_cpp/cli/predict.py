@@ -73,10 +73,15 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(function)
     def call(
-        model: Path | None, images: tuple[Path, ...], image_file: tuple[Path, ...],
-        bundled: bool, model_dir: Path | None, model_file: Path | None,
-        params_file: Path | None, **more: Any,
-    ) -> int:  # fmt: skip
+        model: Path | None,
+        images: tuple[Path, ...],
+        image_file: tuple[Path, ...],
+        bundled: bool,
+        model_dir: Path | None,
+        model_file: Path | None,
+        params_file: Path | None,
+        **more: Any,
+    ) -> int:
         if bundled and (model_dir or model_file):
             raise click.UsageError("--bundled goes with no other model")
         if bundled or model_dir or model_file:
@@ -96,19 +101,31 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
                 files = {key: _within(model_dir, file) for key, file in files.items()}
         return function(files=files, images=[*image_file, *images], **more)
 
-    return cli.option_group("Model",
-        cli.argument("model", metavar="MODEL", required=False, type=cli.FILE,
+    return cli.option_group(
+        "Model",
+        cli.argument(
+            "model",
+            metavar="MODEL",
+            required=False,
+            type=cli.FILE,
             help="folder of an exported model, or its program: .pdmodel, .json, __model__ or .onnx,"
-            " also without the suffix (also -d, --model-dir, -m, --model-file)"),
-        cli.argument("images", metavar="IMAGE...", nargs=-1, type=cli.FILE,
-            help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)"),
+            " also without the suffix (also -d, --model-dir, -m, --model-file)",
+        ),
+        cli.argument(
+            "images",
+            metavar="IMAGE...",
+            nargs=-1,
+            type=cli.FILE,
+            help="image files, folders, globs, or .txt lists of paths (also -i, --image-file)",
+        ),
         option("-d", "--model-dir", type=cli.FOLDER, hidden=True),
         option("-m", "--model-file", type=cli.FILE, hidden=True),
-        option("-i", "--image-file", "--img-path", "--input", type=cli.FILE, multiple=True,
-            hidden=True),
+        option(
+            "-i", "--image-file", "--img-path", "--input", type=cli.FILE, multiple=True, hidden=True
+        ),
         option("--bundled", is_flag=True, help="instead of MODEL: the package's model of digits"),
         cli.params_file(),
-    )(call)  # fmt: skip
+    )(call)
 
 
 def _within(folder: Path, file: Path | None) -> Path | None:
@@ -117,12 +134,21 @@ def _within(folder: Path, file: Path | None) -> Path | None:
 
 
 described = (
-    option("-n", "--network", "--model-name", type=cli.NETWORK, metavar="NAME",
+    option(
+        "-n",
+        "--network",
+        "--model-name",
+        type=cli.NETWORK,
+        metavar="NAME",
         help="the network, where nothing beside the model says how to prepare images and"
-        " what the classes are: a registered name (lenet-cpp models), or FILE.py:SPEC"),
-    cli.switch("--check-program", default=None,
-        help="refuse operators that are not known, which could crash Paddle (default: true)"),
-)  # fmt: skip
+        " what the classes are: a registered name (lenet-cpp models), or FILE.py:SPEC",
+    ),
+    cli.switch(
+        "--check-program",
+        default=None,
+        help="refuse operators that are not known, which could crash Paddle (default: true)",
+    ),
+)
 of_images = (
     cli.preprocess(),
     cli.switch(
@@ -132,25 +158,42 @@ of_images = (
     ),
 )
 of_results = (
-    option("--threshold", type=float, metavar="X",
-        help="leave out classes below it (default: the thresholds of the description)"),
-    option("--labels", type=cli.FILE,
-        help="names of the classes, one a line, or '0 NAME' and so on (default: the model's)"),
-)  # fmt: skip
+    option(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="leave out classes below it (default: the thresholds of the description)",
+    ),
+    option(
+        "--labels",
+        type=cli.FILE,
+        help="names of the classes, one a line, or '0 NAME' and so on (default: the model's)",
+    ),
+)
 computed_by = (
     option("--device", metavar="DEVICE", help="cpu, gpu or gpu:ID (default: cpu)"),
-    option("--gpu-mem", type=cli.NATURAL, metavar="MB",
-        help="GPU memory that Paddle takes at first (default: 100), or onnxruntime at most"),
+    option(
+        "--gpu-mem",
+        type=cli.NATURAL,
+        metavar="MB",
+        help="GPU memory that Paddle takes at first (default: 100), or onnxruntime at most",
+    ),
     cli.accelerator(),
     cli.precision(),
     cli.threads(default=None, help="CPU threads per run (default: 1)"),
     cli.switch("--ir-optim", default=None, help="let Paddle fuse operators (default: true)"),
-    cli.switch("--memory-optim", default=None,
-        help="let intermediate results share memory, in Paddle (default: false)"),
-    option("--output-name", metavar="NAME",
+    cli.switch(
+        "--memory-optim",
+        default=None,
+        help="let intermediate results share memory, in Paddle (default: false)",
+    ),
+    option(
+        "--output-name",
+        metavar="NAME",
         help="the output that tells the classes, where the model has several (default: the one with"
-        " as many values as there are names, or whose values are probabilities, then logits)"),
-)  # fmt: skip
+        " as many values as there are names, or whose values are probabilities, then logits)",
+    ),
+)
 
 
 @cli.command("""
@@ -160,43 +203,71 @@ computed_by = (
     a digit, by the model that comes with the package
 %prog ResNet50_vd_pretrained.pdparams photo.jpg --engine dygraph -n ResNet50_vd
     trained parameters that were not exported
-""")  # fmt: skip
+""")
 @model_and_images
-@cli.option_group("Model", *described,
+@cli.option_group(
+    "Model",
+    *described,
     cli.num_classes(help="with --engine dygraph: number of classes (default: the network's)"),
     cli.image_size(
-        help="with --engine dygraph: height and width of the images (default: the network's)"),
-)  # fmt: skip
+        help="with --engine dygraph: height and width of the images (default: the network's)"
+    ),
+)
 @cli.option_group("Images", cli.batch_size(default=1), *of_images)
-@cli.option_group("Results",
-    option("--topk", type=cli.COUNT,
-        help="number of classes to report (default: what the description says, else 5)"),
+@cli.option_group(
+    "Results",
+    option(
+        "--topk",
+        type=cli.COUNT,
+        help="number of classes to report (default: what the description says, else 5)",
+    ),
     *of_results,
-    option("-o", "--output", type=cli.FILE,
-        help="the file for the predictions, which are printed otherwise: .csv, .json or .jsonl"),
+    option(
+        "-o",
+        "--output",
+        type=cli.FILE,
+        help="the file for the predictions, which are printed otherwise: .csv, .json or .jsonl",
+    ),
     cli.as_json(),
     option("--reprod-dir", type=cli.FOLDER, help="also write outputs there, as reprod_log does"),
     cli.switch("--benchmark", "--enable_benchmark", help="print AutoLog's report in the end"),
     option("--warmup", type=cli.NATURAL, default=1, help="runs before the timed ones"),
-)  # fmt: skip
-@cli.option_group("Engine",
-    option("--engine", type=cli.choice(*ENGINES), default="auto",
+)
+@cli.option_group(
+    "Engine",
+    option(
+        "--engine",
+        type=cli.choice(*ENGINES),
+        default="auto",
         help="native (own kernels), paddle and onnxruntime (for .onnx) run in C++, and auto is the"
         " fastest of them that can; python (paddle.inference), executor (the training engine) and"
-        " dygraph (the network -n, whose .pdparams MODEL is) in Paddle's Python package"),
+        " dygraph (the network -n, whose .pdparams MODEL is) in Paddle's Python package",
+    ),
     *computed_by,
-)  # fmt: skip
+)
 def main(
-    files: Files, images: list[Path],
-    network: str | None, check_program: bool | None,
-    num_classes: int | None, image_size: int | None,
-    batch_size: int, preprocess: Path | None, skip_errors: bool,
-    topk: int | None, threshold: float | None, labels: Path | None, output: Path | None,
-    as_json: bool, reprod_dir: Path | None, benchmark: bool, warmup: int, engine: AnyEngine,
+    files: Files,
+    images: list[Path],
+    network: str | None,
+    check_program: bool | None,
+    num_classes: int | None,
+    image_size: int | None,
+    batch_size: int,
+    preprocess: Path | None,
+    skip_errors: bool,
+    topk: int | None,
+    threshold: float | None,
+    labels: Path | None,
+    output: Path | None,
+    as_json: bool,
+    reprod_dir: Path | None,
+    benchmark: bool,
+    warmup: int,
+    engine: AnyEngine,
     change: Callable[[InferenceEngine], None] = lambda _: None,
     fallbacks: Sequence[Fallback] = (),
     **computed: Unpack[Computed],
-) -> int:  # fmt: skip
+) -> int:
     """Classify images with a model.
 
     For many images in parts, tables and clusters there is lenet-cpp predict-many.
@@ -210,11 +281,15 @@ def main(
     check_output(output, SUFFIXES)
     found = find_images(images)
     make = partial(
-        InferenceEngine, engine, preprocess=preprocess,
+        InferenceEngine,
+        engine,
+        preprocess=preprocess,
         model_name=None if engine == "dygraph" else network,
         labels=None if labels is None else _core.read_class_names(labels),
-        num_classes=num_classes, image_size=image_size, check_program=check_program,
-    )  # fmt: skip
+        num_classes=num_classes,
+        image_size=image_size,
+        check_program=check_program,
+    )
     results: list[ImageResult] = []
     outputs: list[tuple[NDArray[Any], ...]] = []  # of each batch
     with ExitStack() as stack:
@@ -367,10 +442,15 @@ def labels_from(file: Path | None) -> Iterator[None]:
 
 
 def _run(
-    engine: InferenceEngine, images: Sequence[Path], log: AutoLog,
-    outputs: list[tuple[NDArray[Any], ...]], *, topk: int | None, threshold: float | None,
+    engine: InferenceEngine,
+    images: Sequence[Path],
+    log: AutoLog,
+    outputs: list[tuple[NDArray[Any], ...]],
+    *,
+    topk: int | None,
+    threshold: float | None,
     stops: bool,
-) -> list[ImageResult]:  # fmt: skip
+) -> list[ImageResult]:
     """Classify one batch, and add its outputs to those of the others.
 
     A bad image costs itself alone; with ``stops`` what is wrong with it is raised.

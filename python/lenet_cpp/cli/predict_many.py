@@ -39,44 +39,79 @@ from lenet_cpp.cli.predict import (
     a table, whose column id is handed on
 %prog /shared/resnet50-vd /shared/photos --on ray://HEAD:6379 -o /shared/classes.parquet
     on a cluster whose machines see the same files
-""")  # fmt: skip
+""")
 @model_and_images
 @cli.option_group("Model", *described)
-@cli.option_group("Images", *of_images,
-    option("--column", metavar="NAME", default="image",
-        help="the column of images in .parquet files: pixels, image files or paths"),
-)  # fmt: skip
-@cli.option_group("Results",
-    option("-o", "--output", type=cli.FILE, required=True,
-        help="the file to write, with a row for each image: .parquet, .csv or .jsonl"),
+@cli.option_group(
+    "Images",
+    *of_images,
+    option(
+        "--column",
+        metavar="NAME",
+        default="image",
+        help="the column of images in .parquet files: pixels, image files or paths",
+    ),
+)
+@cli.option_group(
+    "Results",
+    option(
+        "-o",
+        "--output",
+        type=cli.FILE,
+        required=True,
+        help="the file to write, with a row for each image: .parquet, .csv or .jsonl",
+    ),
     *of_results,
     option("--keep", type=cli.Several(), metavar="NAME,...", help="columns to copy"),
     cli.switch("--probabilities", help="also write the probability of every class"),
     cli.switch("--logits", help="also write the model's raw outputs"),
-)  # fmt: skip
-@cli.option_group("Engine",
-    option("--engine", type=cli.choice(*ENGINES[:4]), default="auto",
+)
+@cli.option_group(
+    "Engine",
+    option(
+        "--engine",
+        type=cli.choice(*ENGINES[:4]),
+        default="auto",
         help="native (own kernels), paddle, onnxruntime (for .onnx), or auto, the fastest of them"
-        " that runs the model"),
+        " that runs the model",
+    ),
     *computed_by,
-)  # fmt: skip
-@cli.option_group("Processes",
+)
+@cli.option_group(
+    "Processes",
     option("--workers", type=cli.COUNT, help="processes (default: one per processor)"),
-    option("--on", metavar="CLUSTER",
+    option(
+        "--on",
+        metavar="CLUSTER",
         help="compute on a cluster, whose machines see the same files: ray, spark, or either with"
-        " ://HOST:PORT"),
-    option("--part-rows", type=cli.COUNT,
-        help="number of images per part, roughly (default: 1024 files, 16384 rows of a table)"),
-)  # fmt: skip
+        " ://HOST:PORT",
+    ),
+    option(
+        "--part-rows",
+        type=cli.COUNT,
+        help="number of images per part, roughly (default: 1024 files, 16384 rows of a table)",
+    ),
+)
 def main(
-    files: Files, images: list[Path],
-    network: str | None, check_program: bool | None,
-    preprocess: Path | None, skip_errors: bool, column: str,
-    output: Path, threshold: float | None, labels: Path | None, keep: tuple[str, ...] | None,
-    probabilities: bool, logits: bool, engine: str,
-    workers: int | None, on: str | None, part_rows: int | None,
+    files: Files,
+    images: list[Path],
+    network: str | None,
+    check_program: bool | None,
+    preprocess: Path | None,
+    skip_errors: bool,
+    column: str,
+    output: Path,
+    threshold: float | None,
+    labels: Path | None,
+    keep: tuple[str, ...] | None,
+    probabilities: bool,
+    logits: bool,
+    engine: str,
+    workers: int | None,
+    on: str | None,
+    part_rows: int | None,
     **computed: Unpack[Computed],
-) -> int:  # fmt: skip
+) -> int:
     """Classify folders and tables of images of any size, by several processes or a cluster.
 
     IMAGE may also be .npy, IDX and .parquet files, and folders or globs of these. The input is cut
@@ -88,10 +123,15 @@ def main(
             f"--on: expected ray, spark, ray://HOST:PORT or spark://HOST:PORT, got {on}"
         )
     settings: dict[str, Any] = {
-        **files, **computed, "engine": engine, "check_program": check_program,
-        "preprocess": preprocess, "model_name": network, "threshold": threshold,
+        **files,
+        **computed,
+        "engine": engine,
+        "check_program": check_program,
+        "preprocess": preprocess,
+        "model_name": network,
+        "threshold": threshold,
         "labels": None if labels is None else _core.read_class_names(labels),
-    }  # fmt: skip
+    }
     predictor = BatchPredictor(**{k: value for k, value in settings.items() if value is not None})
     _ = predictor.output_role  # loads the model
     with labels_from(labels):
@@ -105,12 +145,20 @@ def main(
             return stack.enter_context(bar).update
 
         total = predict_all(
-            predictor, images, output,
+            predictor,
+            images,
+            output,
             outputs=[*usual, *(name for name in outputs if outputs[name])],
-            column=column, keep=keep or (), skip_errors=skip_errors, workers=workers,
-            threads=computed["threads"] or 1, on=on, part_rows=part_rows, start=start,
+            column=column,
+            keep=keep or (),
+            skip_errors=skip_errors,
+            workers=workers,
+            threads=computed["threads"] or 1,
+            on=on,
+            part_rows=part_rows,
+            start=start,
             skipped=errors.append,
-        )  # fmt: skip
+        )
     earlier = f", {total.resumed} of them in an earlier run" if total.resumed else ""
     good = total.rows - total.skipped
     print(f"wrote the predictions for {good} images to {printable(output)}{earlier}")

@@ -34,71 +34,137 @@ from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_setting
     any classifier, with a folder of photos
 %prog --analyse --plot sensitivity.png
     what each layer costs when it is quantized alone
-""")  # fmt: skip
-@cli.exported(flags=("-d", "--model-dir"),
+""")
+@cli.exported(
+    flags=("-d", "--model-dir"),
     help="the exported float model of any classifier: its folder, or its .pdmodel (default: the"
-    " bundled LeNet)")  # fmt: skip
-@cli.option_group("Model",
-    cli.network(help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
-        " (default: the one that the manifest of MODEL names, else lenet); static-ptq needs none"),
-    cli.params(type=str, metavar="PARAMS",
-        help="instead of MODEL, trained parameters, a .pdparams or its URL"),
+    " bundled LeNet)",
+)
+@cli.option_group(
+    "Model",
+    cli.network(
+        help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
+        " (default: the one that the manifest of MODEL names, else lenet); static-ptq needs none"
+    ),
+    cli.params(
+        type=str,
+        metavar="PARAMS",
+        help="instead of MODEL, trained parameters, a .pdparams or its URL",
+    ),
     cli.num_classes(help="number of classes, with --params or --seed (default: the network's)"),
     cli.image_size(
-        help="height and width of the images, with --params or --seed (default: the network's)"),
+        help="height and width of the images, with --params or --seed (default: the network's)"
+    ),
     cli.seed(help="instead of MODEL, random parameters from this seed"),
-)  # fmt: skip
+)
 @option("--method", type=cli.choice(*METHODS, "all"), help="how to quantize")
-@option("--analyse", is_flag=True,
-    help="instead: quantize each layer alone, by static-ptq, and show what that costs")  # fmt: skip
-@option("--via", type=cli.choice("paddle", "paddleslim"), default="paddle",
-    help="Paddle's own methods, or PaddleSlim's")  # fmt: skip
-@option("--max-drop", type=float, metavar="X",
+@option(
+    "--analyse",
+    is_flag=True,
+    help="instead: quantize each layer alone, by static-ptq, and show what that costs",
+)
+@option(
+    "--via",
+    type=cli.choice("paddle", "paddleslim"),
+    default="paddle",
+    help="Paddle's own methods, or PaddleSlim's",
+)
+@option(
+    "--max-drop",
+    type=float,
+    metavar="X",
     help="the most that the accuracy may fall, in percentage points (default: 0.5); of images"
-    " without labels the most that may be classified otherwise (default: any)")  # fmt: skip
+    " without labels the most that may be classified otherwise (default: any)",
+)
 @cli.output_dir(
     help="the folder to write (default: inference_model/NAME_METHOD); with --method all the folder"
     " that gets a folder NAME_METHOD of each (default: inference_model)"
 )
-@cli.option_group("Images",
-    option("--calibration", type=cli.FILE, metavar="PATH",
+@cli.option_group(
+    "Images",
+    option(
+        "--calibration",
+        type=cli.FILE,
+        metavar="PATH",
         help="images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default:"
-        " MNIST for lenet; made images, which show nothing, for others)"),
-    cli.preprocess(), cli.data_dir(),
-    option("--calibration-images", type=cli.COUNT,
+        " MNIST for lenet; made images, which show nothing, for others)",
+    ),
+    cli.preprocess(),
+    cli.data_dir(),
+    option(
+        "--calibration-images",
+        type=cli.COUNT,
         help="images to calibrate with, and to train with unless they are MNIST's (default: 512, at"
-        " most three quarters; 32 made ones)"),
-    option("--test-images", type=cli.COUNT,
+        " most three quarters; 32 made ones)",
+    ),
+    option(
+        "--test-images",
+        type=cli.COUNT,
         help="how many of the other images to compare outputs on (default: up to 512; 64 made"
-        " ones)"),
-)  # fmt: skip
-@cli.option_group("Calibration and training",
-    option("--algo", metavar="ALGORITHM", default="hist", help="how calibration finds the range of"
-        " an activation: hist, KL, avg, abs_max; static-ptq has mse and emd as well"),
+        " ones)",
+    ),
+)
+@cli.option_group(
+    "Calibration and training",
+    option(
+        "--algo",
+        metavar="ALGORITHM",
+        default="hist",
+        help="how calibration finds the range of"
+        " an activation: hist, KL, avg, abs_max; static-ptq has mse and emd as well",
+    ),
     option("--epochs", type=cli.COUNT, default=1, help="epochs of training"),
     option("--steps", type=cli.COUNT, help="steps of training, instead of --epochs"),
     cli.batch_size(help="images per run (default: 64 with MNIST, else 8)"),
     cli.learning_rate(help="learning rate at the start (default: 1e-4 with MNIST, else 1e-5)"),
-)  # fmt: skip
-@cli.option_group("Results",
-    cli.as_json(), cli.report(),
+)
+@cli.option_group(
+    "Results",
+    cli.as_json(),
+    cli.report(),
     option("--plot", type=cli.FILE, help="with --analyse: a picture; needs matplotlib"),
-)  # fmt: skip
-@cli.option_group("Engine",
+)
+@cli.option_group(
+    "Engine",
     cli.program(),
     cli.threads(help="CPU threads of a timed run"),
-    option("--seconds", type=cli.SECONDS, default=0.5, metavar="SECONDS",
-        help="how long each model is timed in each engine, at each batch size"),
-)  # fmt: skip
+    option(
+        "--seconds",
+        type=cli.SECONDS,
+        default=0.5,
+        metavar="SECONDS",
+        help="how long each model is timed in each engine, at each batch size",
+    ),
+)
 def main(
-    model: Path | None, network: str | None, params: str | None, num_classes: int | None,
-    image_size: int | None, seed: int | None, method: str | None, analyse: bool, via: str,
-    max_drop: float | None, output_dir: Path | None, calibration: Path | None,
-    preprocess: Path | None, data_dir: Path | None, calibration_images: int | None,
-    test_images: int | None, algo: str, epochs: int, steps: int | None, batch_size: int | None,
-    learning_rate: float | None, as_json: bool, report: Path | None, plot: Path | None,
-    program: Path | None, threads: int, seconds: float,
-) -> int:  # fmt: skip
+    model: Path | None,
+    network: str | None,
+    params: str | None,
+    num_classes: int | None,
+    image_size: int | None,
+    seed: int | None,
+    method: str | None,
+    analyse: bool,
+    via: str,
+    max_drop: float | None,
+    output_dir: Path | None,
+    calibration: Path | None,
+    preprocess: Path | None,
+    data_dir: Path | None,
+    calibration_images: int | None,
+    test_images: int | None,
+    algo: str,
+    epochs: int,
+    steps: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    as_json: bool,
+    report: Path | None,
+    plot: Path | None,
+    program: Path | None,
+    threads: int,
+    seconds: float,
+) -> int:
     """Turn a float model into a model of 8-bit integers, and compare it with the float model.
 
       static-ptq    a program, calibrated with some images
@@ -120,18 +186,27 @@ def main(
     if plot is not None:
         require("matplotlib", extra="bench")
     settings = QuantizationSettings(
-        via=via, algo=algo, epochs=epochs, steps=steps, batch_size=batch_size, max_drop=max_drop,
+        via=via,
+        algo=algo,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        max_drop=max_drop,
         learning_rate=learning_rate,
-    )  # fmt: skip
+    )
     methods = tuple(METHODS) if method == "all" else (method or "static-ptq",)
     for each in methods:
         check_settings(each, settings)
     # With --json nothing but that is on standard output.
     say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
     with open_source(
-        network, model_dir=model, params=params, num_classes=num_classes, image_size=image_size,
+        network,
+        model_dir=model,
+        params=params,
+        num_classes=num_classes,
+        image_size=image_size,
         seed=seed,
-    ) as source:  # fmt: skip
+    ) as source:
         say(f"model: {source.description}")
         images = _images(source, calibration, data_dir, calibration_images, test_images, preprocess)
         say(f"data: {images.description}")
@@ -141,16 +216,24 @@ def main(
         else:
             folders = {
                 each: (output_dir or Path("inference_model")) / f"{source.name}_{each}"
-                if output_dir is None or method == "all" else output_dir
+                if output_dir is None or method == "all"
+                else output_dir
                 for each in methods
-            }  # fmt: skip
+            }
             done, reference = _quantize(source, images, settings, folders, refused, say)
             with _progress("report") as bar:
                 result = make_report(
-                    source, images, settings, done,
-                    reference=reference, refused=refused, program=cli.find_program(program),
-                    seconds=seconds, threads=threads, report=bar,
-                )  # fmt: skip
+                    source,
+                    images,
+                    settings,
+                    done,
+                    reference=reference,
+                    refused=refused,
+                    program=cli.find_program(program),
+                    seconds=seconds,
+                    threads=threads,
+                    report=bar,
+                )
             text = report_text(result)
     document = json.dumps(result, indent=2, allow_nan=False)
     print(document if as_json else f"\n{text}", flush=True)
@@ -162,9 +245,13 @@ def main(
 
 
 def _images(
-    source: FloatModel, calibration: Path | None, data_dir: Path | None,
-    calibration_images: int | None, test_images: int | None, preprocess: Path | None,
-) -> Images:  # fmt: skip
+    source: FloatModel,
+    calibration: Path | None,
+    data_dir: Path | None,
+    calibration_images: int | None,
+    test_images: int | None,
+    preprocess: Path | None,
+) -> Images:
     digits = source.spec is not None and source.spec.name == "lenet" and source.num_classes == 10
     if calibration is None and digits:
         if test_images is not None:
@@ -176,9 +263,13 @@ def _images(
 
 
 def _quantize(
-    source: FloatModel, images: Images, settings: QuantizationSettings,
-    folders: dict[str, Path], refused: dict[str, str], say: Callable[[str], None],
-) -> tuple[list[Quantized], NDArray[np.float32]]:  # fmt: skip
+    source: FloatModel,
+    images: Images,
+    settings: QuantizationSettings,
+    folders: dict[str, Path],
+    refused: dict[str, str],
+    say: Callable[[str], None],
+) -> tuple[list[Quantized], NDArray[np.float32]]:
     """Quantize by each method into its folder; say in ``refused`` why one was not."""
     done: list[Quantized] = []
     reference = source.outputs(images.test)

@@ -18,10 +18,13 @@ from lenet_cpp.interchange.torch import models as torch_models
     LeNet on the four files in mnist
 %prog -n resnet18 --epochs 0 --seed 1 -o resnet18.prm
     random parameters, to try the pipeline
-""")  # fmt: skip
+""")
 @cli.network(type=cli.choice(*torch_models.NETWORKS), default="lenet", help="which network")
-@option("--epochs", type=cli.INTEGER,
-    help="passes over the training images; 0 saves the random parameters of the seed")  # fmt: skip
+@option(
+    "--epochs",
+    type=cli.INTEGER,
+    help="passes over the training images; 0 saves the random parameters of the seed",
+)
 @cli.batch_size(help="images per step (default: 64)")
 @cli.learning_rate()
 @cli.seed(default=0, help="seed of the parameters and the order")
@@ -34,9 +37,16 @@ from lenet_cpp.interchange.torch import models as torch_models
 )
 @option("-o", "--output", type=cli.FILE, default="net.prm", help="the file to write")
 def main(
-    network: str, epochs: int | None, batch_size: int | None, learning_rate: float | None,
-    seed: int, image_size: int, data_dir: Path | None, device: str | None, output: Path,
-) -> int:  # fmt: skip
+    network: str,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    seed: int,
+    image_size: int,
+    data_dir: Path | None,
+    device: str | None,
+    output: Path,
+) -> int:
     """Train a network in PyTorch on the digits and save its state_dict.
 
       lenet      LeNet, on the ten digits: 5 epochs of full MNIST, or 10 of the embedded sample
@@ -57,9 +67,12 @@ def main(
     if epochs != 0:
         print(f"data: {mnist.describe()}", flush=True)
     settings = training.TorchTrainingSettings(
-        model=network, recipe=None if epochs == 0 else recipe, seed=seed, image_size=image_size,
+        model=network,
+        recipe=None if epochs == 0 else recipe,
+        seed=seed,
+        image_size=image_size,
         device=device or training.default_device(),
-    )  # fmt: skip
+    )
     result = training.train(
         settings, mnist, report=lambda line: print(line, flush=True), progress=None
     )

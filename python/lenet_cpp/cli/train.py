@@ -23,10 +23,13 @@ from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recip
     LeNet on the four files in mnist, longer than the guide
 %prog --resume -o longer --epochs 20
     on from where it stopped
-""")  # fmt: skip
+""")
 @cli.network(default="lenet")
-@option("--recipe", type=cli.choice("guide", "best"),
-    help="recipe (default: guide); best takes over half an hour on full MNIST")  # fmt: skip
+@option(
+    "--recipe",
+    type=cli.choice("guide", "best"),
+    help="recipe (default: guide); best takes over half an hour on full MNIST",
+)
 @option("--epochs", type=cli.INTEGER, help="passes over the training images")
 @cli.batch_size(help="images per step")
 @cli.learning_rate()
@@ -36,10 +39,17 @@ from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recip
 @cli.output_dir(help="folder for the checkpoint (default: checkpoints/NAME)")
 @option("--resume", is_flag=True, help="continue the checkpoint in the output folder")
 def main(
-    network: str, recipe: str | None, epochs: int | None, batch_size: int | None,
-    learning_rate: float | None, seed: int | None, data_dir: Path | None, download: bool,
-    output_dir: Path | None, resume: bool,
-) -> int:  # fmt: skip
+    network: str,
+    recipe: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    seed: int | None,
+    data_dir: Path | None,
+    download: bool,
+    output_dir: Path | None,
+    resume: bool,
+) -> int:
     """Train a network on MNIST and leave a checkpoint.
 
     The default is the recipe of Paddle's deployment guide: batches of 64, Adam at 1e-3, 2 epochs
@@ -65,9 +75,14 @@ def main(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: stopped.append(received))
     result = train(
-        config, mnist, output_dir, resume=resume, should_stop=lambda: bool(stopped),
-        report=lambda line: print(line, flush=True), progress=None,
-    )  # fmt: skip
+        config,
+        mnist,
+        output_dir,
+        resume=resume,
+        should_stop=lambda: bool(stopped),
+        report=lambda line: print(line, flush=True),
+        progress=None,
+    )
     where = f"{output_dir / name}.pdparams, .pdopt and .train.json"
     if not result.complete:
         print(

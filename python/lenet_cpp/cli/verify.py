@@ -45,70 +45,140 @@ _DIGIT_SHAPE = (1, 28, 28)
     an exported model with published weights, on images of your own
 %prog --across
     every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
-""")  # fmt: skip
-@cli.exported(type=cli.FOLDER, flags=("-d", "--model-dir"),
+""")
+@cli.exported(
+    type=cli.FOLDER,
+    flags=("-d", "--model-dir"),
     help="folder of the exported model (default: inference_model/NAME; where that does not exist,"
-    " the parameters, or random ones of --seed, are exported to a temporary folder)")  # fmt: skip
-@cli.option_group("Model",
-    cli.network(help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
-        " (default: the one that the model's manifest names, or lenet)"),
-    cli.params(help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams"
+    " the parameters, or random ones of --seed, are exported to a temporary folder)",
+)
+@cli.option_group(
+    "Model",
+    cli.network(
+        help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
+        " (default: the one that the model's manifest names, or lenet)"
+    ),
+    cli.params(
+        help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams"
         " with the default folder, and random ones where a manifest says so; otherwise the trained"
-        " network is left out)"),
+        " network is left out)"
+    ),
     cli.num_classes(help="number of classes of a network that is not exported yet"),
     cli.image_size(help="height and width of the images, for a network that is not exported yet"),
     cli.seed(default=0, help="seed of random parameters, where there are no trained ones"),
-)  # fmt: skip
-@cli.option_group("Images",
-    option("-i", "--image-file", "--img-path", type=cli.FILE, multiple=True, metavar="FILE...",
+)
+@cli.option_group(
+    "Images",
+    option(
+        "-i",
+        "--image-file",
+        "--img-path",
+        type=cli.FILE,
+        multiple=True,
+        metavar="FILE...",
         help="an image, a folder, a glob or a .txt list of paths; may be repeated (default: digits,"
-        " or made images)"),
-    cli.preprocess(), cli.data_dir(),
-    option("--images", "count", type=cli.COUNT,
-        help=f"the first N images (default: all; {_MADE_IMAGES} made ones)"),
-)  # fmt: skip
-@cli.option_group("What is compared",
-    option("--batch-sizes", type=cli.Several(cli.COUNT),
+        " or made images)",
+    ),
+    cli.preprocess(),
+    cli.data_dir(),
+    option(
+        "--images",
+        "count",
+        type=cli.COUNT,
+        help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
+    ),
+)
+@cli.option_group(
+    "What is compared",
+    option(
+        "--batch-sizes",
+        type=cli.Several(cli.COUNT),
         help=f"images per run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))} for digits,"
-        f" else {','.join(map(str, _OTHER_BATCH_SIZES))})"),
-    option("--accelerators", type=cli.Several(cli.choice(*ACCELERATORS)), metavar="NAME,...",
-        help=f"compare these of {', '.join(ACCELERATORS)} (default: all that have the precision)"),
-    cli.precision(type=cli.choice(*PRECISIONS), default="fp32",
-        help="precision of the exported model's arithmetic; the reference is computed in float32"),
-    option("--formats", type=cli.Several(cli.choice(*PROGRAM_FORMATS)), metavar="NAME,...",
-        help=f"compare these of {', '.join(PROGRAM_FORMATS)} (default: those of the model)"),
-    option("--threshold", type=float, metavar="X",
+        f" else {','.join(map(str, _OTHER_BATCH_SIZES))})",
+    ),
+    option(
+        "--accelerators",
+        type=cli.Several(cli.choice(*ACCELERATORS)),
+        metavar="NAME,...",
+        help=f"compare these of {', '.join(ACCELERATORS)} (default: all that have the precision)",
+    ),
+    cli.precision(
+        type=cli.choice(*PRECISIONS),
+        default="fp32",
+        help="precision of the exported model's arithmetic; the reference is computed in float32",
+    ),
+    option(
+        "--formats",
+        type=cli.Several(cli.choice(*PROGRAM_FORMATS)),
+        metavar="NAME,...",
+        help=f"compare these of {', '.join(PROGRAM_FORMATS)} (default: those of the model)",
+    ),
+    option(
+        "--threshold",
+        type=float,
+        metavar="X",
         help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
-        f" {', '.join(f'{TOLERANCES[name]:g} in {name}' for name in PRECISIONS)})"),
-    option("--across", is_flag=True,
+        f" {', '.join(f'{TOLERANCES[name]:g} in {name}' for name in PRECISIONS)})",
+    ),
+    option(
+        "--across",
+        is_flag=True,
         help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
         " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program,"
-        " lenet_cpp, Caffe2) and compare every two"),
-    option("--torch", type=cli.FILE,
+        " lenet_cpp, Caffe2) and compare every two",
+    ),
+    option(
+        "--torch",
+        type=cli.FILE,
         help="with --across: PyTorch's own parameters, such as those that the model was imported"
-        " from (default: the model's)"),
-)  # fmt: skip
-@cli.option_group("Engine",
+        " from (default: the model's)",
+    ),
+)
+@cli.option_group(
+    "Engine",
     cli.threads(),
-    cli.program(help="the C++ program (default: build/lenet_infer_test, or the one in PATH; where"
-        " there is none, that route is left out)"),
-)  # fmt: skip
-@cli.option_group("Results",
+    cli.program(
+        help="the C++ program (default: build/lenet_infer_test, or the one in PATH; where"
+        " there is none, that route is left out)"
+    ),
+)
+@cli.option_group(
+    "Results",
     option("--layers", is_flag=True, help="also say which is the first layer that differs"),
-    option("--reprod-dir", type=cli.FOLDER,
+    option(
+        "--reprod-dir",
+        type=cli.FOLDER,
         help="also write what each route gave as reprod_log does; without trained parameters the"
-        " training engine runs the exported model"),
-    cli.as_json(), cli.report(),
-)  # fmt: skip
+        " training engine runs the exported model",
+    ),
+    cli.as_json(),
+    cli.report(),
+)
 def main(
-    model: Path | None, network: str | None, params: Path | None, num_classes: int | None,
-    image_size: int | None, seed: int, image_file: tuple[Path, ...], preprocess: Path | None,
-    data_dir: Path | None, count: int | None, batch_sizes: tuple[int, ...] | None,
-    accelerators: tuple[str, ...] | None, precision: Precision, formats: tuple[str, ...] | None,
-    threshold: float | None, across: bool, torch: Path | None, threads: int,
-    program: Path | None, layers: bool, reprod_dir: Path | None, as_json: bool,
+    model: Path | None,
+    network: str | None,
+    params: Path | None,
+    num_classes: int | None,
+    image_size: int | None,
+    seed: int,
+    image_file: tuple[Path, ...],
+    preprocess: Path | None,
+    data_dir: Path | None,
+    count: int | None,
+    batch_sizes: tuple[int, ...] | None,
+    accelerators: tuple[str, ...] | None,
+    precision: Precision,
+    formats: tuple[str, ...] | None,
+    threshold: float | None,
+    across: bool,
+    torch: Path | None,
+    threads: int,
+    program: Path | None,
+    layers: bool,
+    reprod_dir: Path | None,
+    as_json: bool,
     report: Path | None,
-) -> int:  # fmt: skip
+) -> int:
     """Run the same images through four routes and compare the outputs.
 
       dygraph           the trained network itself, in Python, on Paddle's training engine
@@ -144,9 +214,13 @@ def main(
         if spec is not None and not model.is_dir():
             model = Path(stack.enter_context(TemporaryDirectory(prefix="lenet_cpp-")))
             export_model(
-                params, model, model=spec, num_classes=num_classes, image_size=image_size,
+                params,
+                model,
+                model=spec,
+                num_classes=num_classes,
+                image_size=image_size,
                 seed=seed if params is None else None,
-            )  # fmt: skip
+            )
             source = params or f"random parameters, seed {seed}"
             notes = (f"{spec.name} was exported for this check only, with {source}",)
         if layers and params is None and random_seed(find_manifest(model)) is None:
@@ -155,9 +229,13 @@ def main(
         images, labels, data = _images(model, spec, sources, count, preprocess, formats)
         shown = f"{len(images):,} {data}"
         common: dict[str, Any] = {
-            "formats": formats, "threads": threads, "program": cli.find_program(program),
-            "spec": spec, "tolerance": threshold, "progress": True,
-        }  # fmt: skip
+            "formats": formats,
+            "threads": threads,
+            "program": cli.find_program(program),
+            "spec": spec,
+            "tolerance": threshold,
+            "progress": True,
+        }
         found: Any
         if across:
             routes = cli.of_script("more_routes", None)
@@ -168,10 +246,17 @@ def main(
         else:
             sizes = _OTHER_BATCH_SIZES if labels is None else BATCH_SIZES
             found = verify(
-                model, images, labels, params=params, batch_sizes=batch_sizes or sizes,
-                accelerators=accelerators, precision=precision,
-                training_engine=reprod_dir is not None, record=reprod_dir is not None, **common,
-            )  # fmt: skip
+                model,
+                images,
+                labels,
+                params=params,
+                batch_sizes=batch_sizes or sizes,
+                accelerators=accelerators,
+                precision=precision,
+                training_engine=reprod_dir is not None,
+                record=reprod_dir is not None,
+                **common,
+            )
             found = replace(found, notes=(*notes, *found.notes))
             compared = layers and compare_layers(
                 model, images, params=params, formats=formats, spec=spec
@@ -190,9 +275,13 @@ def main(
 
 
 def _images(
-    model_dir: Path, spec: ModelSpec | None, source: tuple[Path, ...] | Path | None,
-    count: int | None, preprocess: Path | None, formats: tuple[str, ...] | None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:  # fmt: skip
+    model_dir: Path,
+    spec: ModelSpec | None,
+    source: tuple[Path, ...] | Path | None,
+    count: int | None,
+    preprocess: Path | None,
+    formats: tuple[str, ...] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, str]:
     """Return the images, their labels when they are digits, and what they are.
 
     ``source`` are image files, or the folder of MNIST.

@@ -76,10 +76,12 @@ class InferenceEngine(Closing):
         check_names(options)
         self._engine_name = engine
         self._said = {
-            "preprocess": preprocess, "given_labels": as_labels(labels), "model_name": model_name,
+            "preprocess": preprocess,
+            "given_labels": as_labels(labels),
+            "model_name": model_name,
             "apply_softmax": apply_softmax,
             "check_hashes": options.get("check_hashes") in {None, True},
-        }  # fmt: skip
+        }
         options |= {"num_classes": num_classes, "image_size": image_size}
         self._options = {name: value for name, value in options.items() if value is not None}
         self._loaded: tuple[Engine, Model] | None = None

@@ -37,15 +37,36 @@ _EXPLICIT, _VALID, _SAME, _AS_CAFFE = range(4)  # legacy_pad
 _MAX_SIDE = 1 << 15
 _MAX_CONSTANT = 1 << 24  # a few bytes in a file must not ask for all the memory there is
 _COPIES = frozenset(
-    ("Copy", "Alias", "StopGradient", "CopyGPUToCPU", "CopyCPUToGPU", "CopyFromCPUInput",
-     "EnsureCPUOutput", "Dropout")
-)  # fmt: skip
+    (
+        "Copy",
+        "Alias",
+        "StopGradient",
+        "CopyGPUToCPU",
+        "CopyCPUToGPU",
+        "CopyFromCPUInput",
+        "EnsureCPUOutput",
+        "Dropout",
+    )
+)
 # They say how to compute, or matter to training only.
 _IGNORED = frozenset(
-    ("ws_nbytes_limit", "exhaustive_search", "cudnn_exhaustive_search", "use_cudnn",
-     "shared_buffer", "momentum", "num_batches", "allow_broadcast_fastpath", "float16_compute",
-     "convolution_transform_strategy", "init_params", "net_pos", "ratio", "run_once")
-)  # fmt: skip
+    (
+        "ws_nbytes_limit",
+        "exhaustive_search",
+        "cudnn_exhaustive_search",
+        "use_cudnn",
+        "shared_buffer",
+        "momentum",
+        "num_batches",
+        "allow_broadcast_fastpath",
+        "float16_compute",
+        "convolution_transform_strategy",
+        "init_params",
+        "net_pos",
+        "ratio",
+        "run_once",
+    )
+)
 
 
 def translate(blobs: Blobs, op: Operator) -> None:
