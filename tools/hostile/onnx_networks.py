@@ -46,8 +46,12 @@ def sliced(d, s):
     axes = [axis % len(s) for axis in d.axes(len(s))]
     ends = [d.pick([2**31 - 1, s[axis], max(1, s[axis] - 1), -1]) for axis in axes]
     steps = [d.pick([1, 1, 2, 3]) for _ in axes]
-    return {"axes": axes, "starts": [d.pick([0, 0, 1, -2]) for _ in axes], "ends": ends,
-            **d.some(steps=(0.5 * (opset(d) >= 10), steps))}  # fmt: skip
+    return {
+        "axes": axes,
+        "starts": [d.pick([0, 0, 1, -2]) for _ in axes],
+        "ends": ends,
+        **d.some(steps=(0.5 * (opset(d) >= 10), steps)),
+    }
 
 
 def split(d, s):
@@ -81,8 +85,12 @@ def draw_onnx(d, shapes):
     """Draw a network of ONNX's operators."""
     version = d.pick(range(7, 23))
     batch = d.pick(["N", "N", 1])
-    written = d.some(constants_as_nodes=(0.4, True), as_lists=(0.4, True), as_float16=(0.2, True),
-                     open_sizes=(0.4, True))  # fmt: skip
+    written = d.some(
+        constants_as_nodes=(0.4, True),
+        as_lists=(0.4, True),
+        as_float16=(0.2, True),
+        open_sizes=(0.4, True),
+    )
     negative = version >= 11  # axes from the end
     biases = [None, None, [0], [1, 0], [1]]
 
@@ -127,36 +135,66 @@ def draw_onnx(d, shapes):
     squeeze = one_of(axes=[[2, 3], [2], [1]])
     view = maybe(gather=(0.5, True), cast=(0.3, True))
     body = {
-        "Conv": conv, "MaxPool": max_pool, "Relu": plain, "BatchNormalization": normalize,
+        "Conv": conv,
+        "MaxPool": max_pool,
+        "Relu": plain,
+        "BatchNormalization": normalize,
         "AveragePool": all_of(pool, maybe(count_include_pad=(0.5, 1))),
-        "Clip": lambda d, s: d.pick(bounds), "constant_of": constant, "Identity": plain,
-        "Cast": plain, "Dropout": plain, "Add": plain, "Concat": concat, "Reshape": reshape,
+        "Clip": lambda d, s: d.pick(bounds),
+        "constant_of": constant,
+        "Identity": plain,
+        "Cast": plain,
+        "Dropout": plain,
+        "Add": plain,
+        "Concat": concat,
+        "Reshape": reshape,
         "Flatten": flatten,
-    }  # fmt: skip
+    }
     joints = {op: body[op] for op in ("Add", "Concat", "Conv", "Relu")}
     any_axis = one_of(axis=[1, 2, 3, *([-1, -2] if negative else [])])
     others = {
         **dict.fromkeys(["Mul", "Sub", "Max", "Min", "Sum", "Sigmoid", "Tanh", "Softplus"], plain),
         **dict.fromkeys(["Selu", "HardSwish", "Mish", "Neg"], plain),
         **dict.fromkeys(["ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum"], mean),
-        "LeakyRelu": maybe(alpha=(0.5, 0.3)), "Elu": maybe(alpha=(0.5, 0.3)),
-        "HardSigmoid": maybe(alpha=(0.5, 0.3), beta=(0.5, 0.6)), "PRelu": constant,
-        "Gelu": one_of(approximate=["none", "tanh"]), "Softmax": any_axis, "LogSoftmax": any_axis,
+        "LeakyRelu": maybe(alpha=(0.5, 0.3)),
+        "Elu": maybe(alpha=(0.5, 0.3)),
+        "HardSigmoid": maybe(alpha=(0.5, 0.3), beta=(0.5, 0.6)),
+        "PRelu": constant,
+        "Gelu": one_of(approximate=["none", "tanh"]),
+        "Softmax": any_axis,
+        "LogSoftmax": any_axis,
         "LRN": all_of(one_of(size=[1, 3, 5]), maybe(alpha=(0.5, 0.5), beta=(0.5, 0.5))),
-        "Transpose": perm, "Slice": sliced, "Split": split, "Pad": pad, "Tile": tile,
-        "MatMul": one_of(out=[1, 4, 17]), "Gather": gather, "Pow": one_of(power=[1.0, 2.0, 3.0]),
-    }  # fmt: skip
+        "Transpose": perm,
+        "Slice": sliced,
+        "Split": split,
+        "Pad": pad,
+        "Tile": tile,
+        "MatMul": one_of(out=[1, 4, 17]),
+        "Gather": gather,
+        "Pow": one_of(power=[1.0, 2.0, 3.0]),
+    }
     flat = {
-        "Flatten": flatten, "Reshape": reshape, "view": view, "ReduceMean": mean,
-        "GlobalAveragePool": plain, "GlobalMaxPool": plain,
-    }  # fmt: skip
+        "Flatten": flatten,
+        "Reshape": reshape,
+        "view": view,
+        "ReduceMean": mean,
+        "GlobalAveragePool": plain,
+        "GlobalMaxPool": plain,
+    }
     flatter = {"Flatten": flatten, "Squeeze": squeeze, "Reshape": reshape, "view": view}
     ends = {
-        "Gemm": gemm, "a Gemm": gemm, "MatMul": one_of(out=[1, 1, 4, 17], bias=biases),
-        "Relu": plain, "BatchNormalization": normalize, "constant_of": constant,
-        "Reshape": reshape, "Squeeze": squeeze, "Unsqueeze": squeeze, "Concat": concat,
+        "Gemm": gemm,
+        "a Gemm": gemm,
+        "MatMul": one_of(out=[1, 1, 4, 17], bias=biases),
+        "Relu": plain,
+        "BatchNormalization": normalize,
+        "constant_of": constant,
+        "Reshape": reshape,
+        "Squeeze": squeeze,
+        "Unsqueeze": squeeze,
+        "Concat": concat,
         "Add": plain,
-    }  # fmt: skip
+    }
     shape = [d.pick([1, 1, 2, 3, 4, 8]), *d.two([*range(1, 15), 1, 2, 3, 4, 28])]
     d.begin("onnx", shape, shapes, opset=version, batch=batch, **written)
     d.add_one_of({"Conv": conv} if d.chance(0.95) else body)
@@ -383,8 +421,11 @@ class Writer:
         shape = [s[i] if i in axes else 1 for i in range(min(axes), len(s))]
         if not bias:
             return "Mul", [normal, self.parameter(0, shape)], {}
-        return "Add", [self.node("Mul", [normal, self.parameter(0, shape)]),
-                       self.parameter(1, shape)], {}  # fmt: skip
+        return (
+            "Add",
+            [self.node("Mul", [normal, self.parameter(0, shape)]), self.parameter(1, shape)],
+            {},
+        )
 
     def written_gelu(self, x, s):
         scaled = self.node("Div", [*x, self.constant(np.float32(math.sqrt(2)))])
@@ -513,30 +554,39 @@ def answers(network, images, nudged):
     return [run_onnx(model, each) for each in (images, nudged)]
 
 
-def judge(network, images, *, rounded=False):
+def judge(network, images, unit=0.0):
     """Return the outputs by ONNX's own definitions in NumPy, float64.
 
-    With ``rounded``, each value that an operator gives is moved by up to the most that rounding it
-    to float32 moves it, at random. Within an operator the arithmetic stays float64, so that the
-    outputs are about as good as those of float32 can be, whoever computes them.
+    With a ``unit``, the images and each value that an operator gives are moved at random by up to
+    that share of them, as rounding does. Within an operator the arithmetic stays float64, but for
+    reductions, whose sums are rounded at each term. The outputs are then about as good as those of
+    an engine with that rounding can be, whoever computes them.
     """
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(_model(network, np.float64))
-    if rounded:
+    images = images.astype(np.float64)
+    if unit:
         numbers = np.random.default_rng(network.seed)
         for node in evaluator.rt_nodes_:
-            node.run = partial(_run_rounded, node.run, numbers)
-    return evaluator.run(None, {"v0": images.astype(np.float64)})
+            sums = node.onnx_node.op_type.startswith("Reduce")
+            node.run = partial(_run_rounded, node.run, numbers, unit, sums)
+        images = _moved(images, numbers, unit)
+    return evaluator.run(None, {"v0": images})
 
 
-def _run_rounded(run, numbers, *inputs, **options):
-    """Run an operator; move the floating-point values that it gives."""
-    most = np.finfo(np.float32).eps / 2
+def _moved(values, numbers, unit):
+    """Move floating-point values at random."""
+    if values.dtype != np.float64:  # integers, of which shapes are computed
+        return values
+    return values * (1 + numbers.uniform(-unit, unit, values.shape))
 
-    def moved(values):
-        if values.dtype != np.float64:  # integers, of which shapes are computed
-            return values
-        return values * (1 + numbers.uniform(-most, most, values.shape))
 
-    return tuple(map(moved, run(*inputs, **options)))
+def _run_rounded(run, numbers, unit, sums, *inputs, **options):
+    """Run an operator; move the floating-point values that it gives.
+
+    The errors of a sum of n terms add up as a random walk does, to the square root of n of them.
+    """
+    outputs = run(*inputs, **options)
+    terms = inputs[0].size / max(1, outputs[0].size) if sums else 1
+    return tuple(_moved(values, numbers, unit * math.sqrt(terms)) for values in outputs)

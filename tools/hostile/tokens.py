@@ -457,8 +457,9 @@ class Tokens:
         self.add("TopK", x, axis=at, count=count, largest=self.d.pick([0, 1, 1]))
 
     def unit(self, x):
-        """Unit vectors along an axis."""
-        at = self.d.pick(self.other_axes(x))
+        """Unit vectors along an axis, of at least two values: that of one is its sign."""
+        shape, _ = self.of(x)
+        at = self.d.pick([i for i in self.other_axes(x) if shape[i] > 1])
         self.add("LpNormalization", x, axis=at, p=self.d.pick([1, 2]))
 
     def elements(self, x):
