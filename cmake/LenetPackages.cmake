@@ -3,7 +3,7 @@
 # where the programs are installed that find out which packages it depends on.
 set(CPACK_GENERATOR TGZ)
 set(CPACK_PACKAGE_NAME lenet)
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Runs image classifiers trained in PaddlePaddle, from C++ and C")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Run PaddlePaddle and ONNX image classifiers from C++ and C")
 set(CPACK_PACKAGE_CONTACT "the authors of lenet_cpp")
 set(CPACK_PACKAGE_CHECKSUM SHA256)
 set(CPACK_STRIP_FILES ON)

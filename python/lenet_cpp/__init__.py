@@ -1,4 +1,6 @@
-"""Run PaddlePaddle image classifiers through a C++ predictor.
+"""Run PaddlePaddle and ONNX image classifiers from C++, Python, a server or a web page.
+
+Answers are checked against Paddle or ONNX Runtime.
 
     >>> import lenet_cpp
     >>> lenet_cpp.Classifier("my_model")("photo.jpg")  # doctest: +SKIP

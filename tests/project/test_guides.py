@@ -16,7 +16,7 @@ from pyarrow import parquet
 import lenet_cpp
 from lenet_cpp.cli import COMMANDS, load
 from scripts.predict import infer, predict, py_infer
-from snippets import FILES, RUN, read_snippets, run_snippet, save_snippet
+from snippets import FILES, RUN, printed_by, read_snippets, run_snippet, save_snippet
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix)
@@ -26,7 +26,8 @@ PAGES += sorted((ROOT / "docs" / "guides").glob("*.md"))
 TRANSLATED = sorted((ROOT / "docs" / "guides").glob("??/*.md")) + sorted(ROOT.glob("README.*.md"))
 QUIET = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore:No ccache found"}
 
-DOCUMENTS = [*ROOT.glob("*.md"), ROOT / "tests" / "README.md"]
+MAPS = [ROOT / folder / "README.md" for folder in ("cpp", "python", "scripts", "tests", "tools")]
+DOCUMENTS = [*ROOT.glob("*.md"), *MAPS]
 DOCUMENTS += [page for part in ("docs", "examples") for page in (ROOT / part).rglob("*.md")]
 LINK = re.compile(r"(?:\[[^\]]*\]\(|<img src=\")([^)\s\"]+)[)\"]")
 CODE = re.compile(r"`[^`]+`")
@@ -208,6 +209,19 @@ def test_translation_keeps_to_its_page(page):
     for one, other in ((page, original), (original, page)):
         line = one.read_text(encoding="utf-8").split("\n")[2]
         assert f"]({os.path.relpath(other, one.parent)})" in line
+
+
+def test_one_sentence_says_what_the_project_is():
+    """README, the package's metadata and docstring, the command, and the citation."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").split("\n")
+    sentence = lines[4]
+    assert sentence.startswith("Run PaddlePaddle and ONNX image classifiers from C++,")
+    first = sentence.partition(";")[0]
+    assert f'description = "{sentence[:-1]}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"abstract: {sentence[:-1]}\n" in (ROOT / "CITATION.cff").read_text()
+    assert lenet_cpp.__doc__.startswith(f"{first}.\n")
+    help_text = printed_by(sys.executable, "-m", "lenet_cpp", "--help")
+    assert f" {first}. " in " ".join(help_text.split())
 
 
 def test_nothing_tells_to_install_what_is_not_published():

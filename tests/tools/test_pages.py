@@ -74,7 +74,7 @@ def filled(clone, mark):
         ("lenet.json times lenet_cpp/native onnxruntime 1", "4.0"),
         ("lenet.json limit", "4.0"),
         ("networks.json network-ms ResNet50_vd 8", "8.0"),
-        ("networks.json network-share ResNet50_vd 1", "0.50"),
+        ("networks.json network-saving ResNet50_vd 1", "50"),
     ],
 )
 def test_marks_are_filled(clone, mark, expected):
