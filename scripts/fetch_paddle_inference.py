@@ -36,8 +36,8 @@ the wheel has no headers, and version.txt has these keys, one "Key: value" a lin
   Source: wheel              (an official version.txt has no such line; a source.json is beside it)
   Layout: links | copy       (links break when the wheel is removed; a copy stands alone)
 
-An interrupted download is kept (.part) and resumed by the same command. Without --sha256 nothing
-but the server vouches for the archive, and its library runs in your programs: give the hash.
+Without --sha256 nothing but the server vouches for the archive, and its library runs in your
+programs: give the hash. To resume downloads, use a downloader such as curl, and --archive.
 
 exit codes: 0 done, 1 other failure, 2 wrong usage, 3 file not found, 4 bad archive or folder,
 7 unsupported or unexpected version, 8 download failed, 130 interrupted
@@ -79,9 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--url", metavar="U", help="http, https or file; default: made from the version")
     add("--archive", type=Path, metavar="FILE", help="a local archive instead of a download")
     add("--sha256", metavar="H", help="the hash that the archive must have")
-    add("--cache-dir", type=Path, metavar="DIR", help="default: third_party/.download")
     add("--timeout", type=float, default=30.0, metavar="S", help="for each answer (default 30 s)")
-    add("--retries", type=int, default=5, metavar="N", help="after a failed attempt (default 5)")
     add("--max-size", metavar="SIZE", help="most that may be unpacked (default 4G)")
     return parser
 
@@ -114,8 +112,8 @@ def complete(args: argparse.Namespace) -> None:
         if not re.fullmatch(r"[0-9a-f]{64}", args.sha256):
             raise ValueError("--sha256 takes 64 hexadecimal digits")
     args.max_size = args.max_size and size(args.max_size)
-    if not (0 < args.timeout < 1e6 and args.retries >= 0):
-        raise ValueError("--timeout must be above 0 and --retries not below 0")
+    if not 0 < args.timeout < 1e6:
+        raise ValueError("--timeout must be above 0 and below 1e6")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -138,10 +136,9 @@ def run_official(args: argparse.Namespace) -> None:
     if archive is None and urlsplit(args.url).scheme == "file":
         archive = Path(unquote(urlsplit(args.url).path))
     if archive is not None:
-        official.install(archive, str(archive), request)
+        official.install_file(archive, request)
     else:
-        cache = args.cache_dir or THIRD_PARTY / ".download"
-        official.fetch(args.url, request, cache=cache, timeout=args.timeout, retries=args.retries)
+        official.fetch(args.url, request, timeout=args.timeout)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +160,7 @@ def status_of(args: argparse.Namespace) -> int:
         note(f"{COMMAND}: error: {error}")
         return error.code
     except KeyboardInterrupt:
-        note(f"{COMMAND}: interrupted; what was downloaded is kept: the same command resumes it")
+        note(f"{COMMAND}: interrupted")
         return INTERRUPTED
     except OSError as error:
         note(f"{COMMAND}: error: {error.filename or args.output_dir}: {error.strerror or error}")

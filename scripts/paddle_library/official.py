@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import re
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from paddle_library.archive import MAX_TOTAL_BYTES, find_top, unpack
-from paddle_library.download import Download
-from paddle_library.failures import (
-    BAD_ARCHIVE,
-    DOWNLOAD_FAILED,
-    NOT_FOUND,
-    VERSION_MISMATCH,
-    Failure,
-    note,
-)
+from paddle_library.download import download
+from paddle_library.failures import BAD_ARCHIVE, NOT_FOUND, VERSION_MISMATCH, Failure, note
 from paddle_library.folder import check_replaceable, inspect, report, staging, swap_in
 from paddle_library.versions import folder_facts, release
 
@@ -64,32 +56,37 @@ def _digest(file: BinaryIO) -> str:
     return result.hexdigest()
 
 
-def install(archive: Path, url: str, request: Request) -> None:
-    """Check the hash of a local archive that came from ``url``, unpack it and put it in place."""
+def install(archive: BinaryIO, url: str, request: Request) -> None:
+    """Check the hash of an archive that came from ``url``, unpack it and put it in place."""
     output = request.output
-    check_replaceable(output)
+    archive.seek(0)
+    sha256 = _digest(archive)
+    if request.sha256 and sha256 != request.sha256:
+        raise Failure(
+            BAD_ARCHIVE,
+            f"{url}: sha256 is {sha256}, not {request.sha256}: get the archive or the hash anew",
+        )
+    verdict = "as given" if request.sha256 else "computed; none was given to compare it with"
+    print(f"sha256 {sha256} ({verdict})", flush=True)
+    if not request.force and is_recorded(output, sha256=sha256):
+        report(output, "already in place: ")
+        return
+    archive.seek(0)
+    with staging(output) as tree:
+        unpack(archive, tree, request.max_size)
+        top = find_top(tree)
+        _record(top, url, sha256, request.version)
+        swap_in(top, output)
+    report(output)
+
+
+def install_file(archive: Path, request: Request) -> None:
+    """Install an archive that the user has."""
+    check_replaceable(request.output)
     if not archive.is_file():
         raise Failure(NOT_FOUND, f"{archive}: no such file")
     with archive.open("rb") as file:
-        sha256 = _digest(file)
-        if request.sha256 and sha256 != request.sha256:
-            raise Failure(
-                BAD_ARCHIVE,
-                f"{url}: sha256 is {sha256}, not {request.sha256}: get the archive or the hash"
-                " anew",
-            )
-        verdict = "as given" if request.sha256 else "computed; none was given to compare it with"
-        print(f"sha256 {sha256} ({verdict})", flush=True)
-        if not request.force and is_recorded(output, sha256=sha256):
-            report(output, "already in place: ")
-            return
-        file.seek(0)
-        with staging(output) as tree:
-            unpack(file, tree, request.max_size)
-            top = find_top(tree)
-            _record(top, url, sha256, request.version)
-            swap_in(top, output)
-    report(output)
+        install(file, str(archive), request)
 
 
 def _record(top: Path, url: str, sha256: str, version: str | None) -> None:
@@ -103,42 +100,21 @@ def _record(top: Path, url: str, sha256: str, version: str | None) -> None:
     (top / "source.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def fetch(url: str, request: Request, *, cache: Path, timeout: float, retries: int) -> None:
+def fetch(url: str, request: Request, *, timeout: float) -> None:
     """Download an archive, unless that very one is in place, and install it."""
-    check_replaceable(request.output)
+    output = request.output
+    check_replaceable(output)
     shown = re.split(r"[?#]", url)[0]  # what follows may hold a secret
     if not request.force and is_recorded(
-        request.output, version=request.version, url=shown, sha256=request.sha256
+        output, version=request.version, url=shown, sha256=request.sha256
     ):
-        report(request.output, "already in place: ")
+        report(output, "already in place: ")
         return
     if not request.sha256:
         note("no --sha256 given: nothing but the server will vouch for the archive")
-    cache.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(url.encode()).hexdigest()[:12]
-    part = cache / f"paddle_inference-{key}.tgz.part"
-    download = Download(
-        url,
-        part,
-        hash_known=bool(request.sha256),
-        timeout=timeout,
-        retries=retries,
-        max_bytes=request.max_size or MAX_TOTAL_BYTES,
-    )
+    output.parent.mkdir(parents=True, exist_ok=True)
     print(f"downloading {shown}", flush=True)
-    with part.open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Failure(DOWNLOAD_FAILED, f"{part}: another download is running") from error
-        download.run()
-        try:
-            install(part, shown, request)
-        except Failure:
-            download.discard()
-            raise
-        else:
-            download.discard()
-        finally:
-            with contextlib.suppress(OSError):
-                cache.rmdir()
+    # A file without a name leaves nothing behind, whatever ends the process.
+    with tempfile.TemporaryFile(dir=output.parent) as archive:
+        download(url, archive, timeout=timeout, max_bytes=request.max_size or MAX_TOTAL_BYTES)
+        install(archive, shown, request)

@@ -27,7 +27,6 @@ class Clone:
         self.root, self.third_party = root, root / "third_party"
         self.script = root / "scripts" / SCRIPT.name
         self.output = root / "third_party/paddle_inference"
-        self.cache = root / "third_party/.download"
         for folder in (root / "scripts", root / "cpp/compat", root / "third_party"):
             folder.mkdir(parents=True)
         shutil.copy(SCRIPT, self.script)
@@ -41,7 +40,6 @@ class Clone:
         spec = importlib.util.spec_from_file_location("fetch_under_test", self.script)
         self.command = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.command)
-        self.module("download").BACKOFF_SECONDS = 0.01
 
     def module(self, name):
         """A module of the clone's own package."""
@@ -64,10 +62,6 @@ class Clone:
 
     def leftovers(self):
         return [p.name for p in self.third_party.iterdir() if p != self.output]
-
-    def part(self):
-        (part,) = self.cache.glob("*.part")
-        return part
 
 
 def snapshot(folder):

@@ -46,18 +46,15 @@ _SCRIPT = "fetch_paddle_inference"
     option("--url", metavar="URL", help="http, https or file (default: made from the version)"),
     option("--archive", type=cli.FILE, help="a local archive instead of a download"),
     option("--sha256", metavar="HEX", help="expected SHA-256 of the archive"),
-    option("--cache-dir", type=cli.FOLDER, help="for downloads (default: third_party/.download)"),
     option("--timeout", type=float, default=30.0, metavar="S", help="seconds for an answer"),
-    option("--retries", type=cli.NATURAL, default=5, help="attempts after a failed one"),
     option("--max-size", metavar="SIZE", help="largest size to unpack (default: 4G)"),
 )
 def main(**given: Any) -> int:
     """Make the folder paddle_inference, which the C++ build links to.
 
     The folder looks the same from either source, but with the wheel include/ holds this project's
-    own declarations, because the wheel has no headers. The same command resumes an interrupted
-    download. Without --sha256 nothing but the server vouches for the archive, and its library runs
-    in your programs.
+    own declarations, because the wheel has no headers. Without --sha256 nothing but the server
+    vouches for the archive, and its library runs in your programs.
     """
     # An editable installation has the copy in another folder than the modules.
     places = [*(Path(folder, "fetch_paddle") for folder in lenet_cpp.__path__), _CLONE]
