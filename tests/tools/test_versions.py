@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lenet_cpp import Predictor
+from tools.survey.runner import run
 from tools.versions.check import main, summarise
-from tools.versions.children import ENGINES, run
-from tools.versions.tables import counts
+from tools.versions.tables import ENGINES, counts
 from versions_corpus import ARCHIVES, Network, contents, networks, read_archive
 
 KINDS = ("jit", "static", "twice")

@@ -7,11 +7,11 @@ import pytest
 
 from lenet_cpp._base.worker import Answer, WorkerCrashed
 from lenet_cpp.errors import BadInput
+from tools.survey.verdict import judge, operator, worst
 from tools.zoo import keeping, tables
 from tools.zoo.__main__ import Results, main, parse, show, summarise
 from tools.zoo.drawing import draw, order
 from tools.zoo.keeping import Case, Keep
-from tools.zoo.verdict import judge, operator, worst
 
 EXPECTED = np.array([[1.0, 50.0, 3.0]], "float32")  # so that 5e-4 is the tolerance
 

@@ -21,17 +21,15 @@ import os
 import sys
 import tempfile
 from contextlib import nullcontext
-from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import lenet_cpp
-from lenet_cpp._base.files import write_text
 from lenet_cpp._base.worker import clean_variables, run_program
 from tools.corpora import report
 from tools.drawn.verdicts import Case, check_all
 from tools.interpreters import find_interpreter
+from tools.survey import results
 from tools.versions.__main__ import VERSIONS, environment
 
 if TYPE_CHECKING:
@@ -156,13 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 export(writer, layout, options.operator, folder)
                 drawn = {row["name"]: row for row in check(folder, options.parallel)}
                 columns[name, layout] = columns.get((name, layout), {}) | drawn
-    packages = ("paddlepaddle", "torch", "onnxruntime")
     result = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "lenet_cpp": lenet_cpp.__version__,
-            **{package: metadata.version(package).partition("+")[0] for package in packages},
-        },
+        **results.about("paddlepaddle", "torch", "onnxruntime"),
         "columns": [
             {"writer": name, "layout": layout, "operators": list(columns[name, layout].values())}
             for name, writer in WRITERS.items()
@@ -170,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if (name, layout) in columns
         ],
     }
-    write_text(options.output, json.dumps(result, indent=1) + "\n")
+    results.write(options.output, result)
     failures = 0
     for (name, layout), rows in columns.items():
         for row in filter(is_failure, rows.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tools.versions.tables import markdown_table
+from tools.survey.results import markdown_table
 
 _NOT_RUN = ("not run", "not finite", "random", "not exported", "exported otherwise")
 

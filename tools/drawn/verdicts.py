@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import lenet_cpp
-from tools.versions.children import TOLERANCE, run
+from tools.survey.runner import run
+from tools.survey.verdict import TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

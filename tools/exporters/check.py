@@ -14,15 +14,9 @@ import functools
 import json
 import sys
 import tempfile
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-import lenet_cpp
-from lenet_cpp._base.files import write_text
 from tools.benchmark.contenders import processor_flags
 from tools.exporters.corpus import (
     ENGINES,
@@ -35,12 +29,14 @@ from tools.exporters.corpus import (
     reason,
     unpack,
 )
-from tools.versions.children import FAILURES, run
+from tools.survey import results
+from tools.survey.runner import run_all
+from tools.survey.verdict import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tools.versions.children import Outcome
+    from tools.survey.runner import Outcome
 
 Case = tuple[File, str]
 
@@ -88,15 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [(file, engine) for file in files() if file.tool == tool for engine in ENGINES]
         for tool in options.tool
     ]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tqdm(total=sum(map(len, groups)), unit="run", disable=None) as bar,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
         unpack(Path(folder))
-        outcomes = []
-        for outcome in run(groups, functools.partial(_run, folder=folder), parallel=1):
-            outcomes.append(outcome)
-            bar.update()
+        outcomes = run_all(groups, functools.partial(_run, folder=folder), parallel=1)
     rows = summarise(outcomes)
     if "avx512_vnni" not in processor_flags():
         before = {row["tool"]: row for row in json.loads(RESULTS.read_text())["tools"]}
@@ -104,15 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if row["tool"] in OF_ONE_MACHINE:
                 row["auto"] = before[row["tool"]]["auto"]
                 print(f"{row['tool']}, auto: as before: needs AVX-512 VNNI", file=sys.stderr)
-    result = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "lenet_cpp": lenet_cpp.__version__,
-            "onnxruntime": metadata.version("onnxruntime"),
-        },
-        "tools": rows,
-    }
-    write_text(options.output, json.dumps(result, indent=1) + "\n")
+    results.write(options.output, {**results.about("onnxruntime"), "tools": rows})
     failed = False
     for row in rows:
         for engine in ENGINES:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import lzma
-import re
 import tarfile
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import lenet_cpp
+from tools.survey.verdict import operator
 from tools.versions.common import seed_of
 
 if TYPE_CHECKING:
@@ -32,13 +32,10 @@ ENGINES = ("native", "auto")
 # Tools whose files onnxruntime itself answers otherwise, or not at all, without AVX-512 VNNI.
 OF_ONE_MACHINE = ("optimized", "quantized-dynamic", "quantized-qdq", "quantized-qoperator")
 _REASONS = {  # by a part of the message
-    r"\((\w[\w.]*), which |for one machine \(([\w.]+)|while it runs \((\w+)": "",
-    r"operator \d+ \((\w+)\) has a": "",
-    r"no int8 kernel for (\w+)": "",
-    r"does not say the shape": "sizes that the file does not say",
-    r"is no tensor of": "a float16 input",
-    r"no float32 output": "no float32 output",
-    r"has 2 inputs": "two inputs",
+    "does not say the shape": "sizes that the file does not say",
+    "is no tensor of": "a float16 input",
+    "no float32 output": "no float32 output",
+    "has 2 inputs": "two inputs",
 }
 
 
@@ -168,9 +165,7 @@ def compare(file: File, found: NDArray[Any]) -> tuple[str, str]:
 
 def reason(said: str) -> str:
     """Return the operator for which a file is refused, or another reason in a few words."""
-    said = said.split(" (engine native:")[0]
-    for pattern, name in _REASONS.items():
-        match = re.search(pattern, said)
-        if match:
-            return name or f"`{next(filter(None, match.groups()))}`"
-    return said
+    name = operator(said)
+    if name:
+        return f"`{name}`"
+    return next((reason for part, reason in _REASONS.items() if part in said), said)

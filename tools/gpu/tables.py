@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tools.gpu.worker import OWN, PEER
-from tools.versions.tables import markdown_table
+from tools.survey.results import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

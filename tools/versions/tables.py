@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.versions.children import ENGINES
+from tools.survey.results import markdown_table
 
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+ENGINES: dict[str, dict[str, Any]] = {
+    "native": {"engine": "native"},
+    "paddle": {"engine": "paddle", "accelerator": "plain"},
+    "paddle, oneDNN": {"engine": "paddle", "accelerator": "onednn"},
+    "auto": {},
+    "unchecked": {"check_program": False},
+}
+"""The options of a predictor, by the name of a column."""
 
 
 def counts(result: dict[str, Any]) -> str:

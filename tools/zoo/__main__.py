@@ -43,6 +43,7 @@ from lenet_cpp._base.worker import call
 from lenet_cpp.errors import BadInput, Error
 from tools.benchmark import machine
 from tools.corpora import report
+from tools.survey.verdict import FAILURES
 from tools.zoo.drawing import draw, order
 from tools.zoo.keeping import Case, Keep, make, not_kept, run
 from tools.zoo.sources import ENVIRONMENT, SOURCES
@@ -72,7 +73,6 @@ BY_DYNAMO = {
     ),
 }
 """Networks that PyTorch's newer exporter writes too."""
-FAILURES = ("wrong", "crashed", "BadModel")
 _KEYS = ("source", "network", "format")
 _ENGINES = tuple(dict.fromkeys(engine for of in ENGINES.values() for engine in of))
 

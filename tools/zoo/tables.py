@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from tools.versions.tables import markdown_table
+from tools.survey.results import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ import numpy as np
 import lenet_cpp
 from lenet_cpp._base.worker import PROGRAM_DESC
 from tools.exporters.corpus import draw_images
+from tools.survey.verdict import judge as judge_answer
+from tools.survey.verdict import operator, same_bits, worst
 from tools.versions.common import seed_of
 from tools.zoo.frameworks import FRAMEWORKS
 from tools.zoo.sources import SOURCES
-from tools.zoo.verdict import judge as judge_answer
-from tools.zoo.verdict import operator, same_bits, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable

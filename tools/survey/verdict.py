@@ -1,4 +1,4 @@
-"""Whether an engine's answer of a network is right, and what a refusal names."""
+"""Whether an engine's answer is right, and what a refusal names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import lenet_cpp
 from lenet_cpp.agreement import compare, differences
 
 if TYPE_CHECKING:
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tools.survey.runner import Outcome
+
     Outputs = Sequence[NDArray[Any]]
+
+FAILURES = ("wrong", "crashed", "BadModel")
+"""The outcomes that are faults of this project, for files that other programs wrote."""
+TOLERANCE = 1e-4
+"""The largest difference of a right answer of :func:`predict`, as a share of the largest output."""
 
 RANKS = ("right", "own", "wrong")
 AS_FAR = 2
@@ -26,7 +34,26 @@ _OPERATORS = (
     r"operator \d+ \((?:\d+\.)?(\w+)\) has a",
     r"for one machine \(([\w.]+)",
     r"while it runs \((\w+)",
+    r"no int8 kernel for (\w+)",
 )
+
+
+def predict(options: dict[str, Any], x: NDArray[Any], expected: NDArray[Any]) -> Outcome:
+    """Compare the answer of a predictor with these options with the expected one.
+
+    It is for files whose expected answer another version or library computed, with another order of
+    additions: it is right within ``TOLERANCE`` of the largest output.
+    """
+    try:
+        with lenet_cpp.Predictor(**options) as predictor:
+            answer = predictor.run(x)
+    except lenet_cpp.Error as error:
+        return type(error).__name__, str(error)
+    if answer.size != expected.size:
+        return "wrong", f"the shape is {answer.shape} in place of {expected.shape}"
+    difference = np.abs(answer.reshape(expected.shape) - expected.astype("float32")).max()
+    share = float(difference / max(np.abs(expected).max(), 1e-30))
+    return ("right" if share <= TOLERANCE else "wrong"), f"the difference is {share:.1e}"
 
 
 def judge(

@@ -6,47 +6,20 @@ import multiprocessing
 import os
 import signal
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-import lenet_cpp
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from numpy.typing import NDArray
-
     Outcome = tuple[str, str]
+    """``right``, ``wrong``, ``crashed`` or the class of an error; and what was said."""
 
 Case = TypeVar("Case")
-TOLERANCE = 1e-4
-"""The largest difference of a right answer, as a share of the largest output."""
-ENGINES: dict[str, dict[str, Any]] = {
-    "native": {"engine": "native"},
-    "paddle": {"engine": "paddle", "accelerator": "plain"},
-    "paddle, oneDNN": {"engine": "paddle", "accelerator": "onednn"},
-    "auto": {},
-    "unchecked": {"check_program": False},
-}
-FAILURES = ("wrong", "crashed", "BadModel")
 _SECONDS = 300  # of one case
-
-
-def predict(files: dict[str, Any], engine: str, x: Any, expected: NDArray[Any]) -> Outcome:
-    """Compare an engine's answer with the expected one; return the outcome and what was said."""
-    try:
-        with lenet_cpp.Predictor(**files, **ENGINES.get(engine, {"engine": engine})) as predictor:
-            answer = predictor.run(x)
-    except lenet_cpp.Error as error:
-        return type(error).__name__, str(error)
-    if answer.size != expected.size:
-        return "wrong", f"the shape is {answer.shape} in place of {expected.shape}"
-    difference = np.abs(answer.reshape(expected.shape) - expected.astype("float32")).max()
-    share = float(difference / max(np.abs(expected).max(), 1e-30))
-    return ("right" if share <= TOLERANCE else "wrong"), f"the difference is {share:.1e}"
 
 
 def run(
@@ -80,6 +53,15 @@ def run(
                 if left:
                     yield left.pop(0), ("crashed", f"exit status {process.exitcode}")
                     waiting += [left] if left else []
+
+
+def run_all(
+    groups: list[list[Case]], work: Callable[[Case], Outcome], parallel: int
+) -> list[tuple[Case, Outcome]]:
+    """Return what :func:`run` yields, with a progress bar in a terminal."""
+    total = sum(map(len, groups))
+    found = run(groups, work, parallel)
+    return list(tqdm(found, total=total, unit="run", disable=None, leave=False))
 
 
 def _run_group(group: list[Case], work: Callable[[Case], Outcome], sender: Connection) -> None:

@@ -1,0 +1,1 @@
+"""What the surveys share: zoo, drawn, exporters, versions and toolkits."""
