@@ -9,17 +9,11 @@
 namespace lenet {
 namespace {
 
-/// An attribute, and what it is where an operator has none.
-struct Parameter {
-  const char* name = "";
-  double otherwise = 0;
-};
-
 struct Row {
   std::string_view kind;
   double (*compute)(double x, double alpha, double beta);
-  Parameter alpha = {};
-  Parameter beta = {};
+  NumberAttribute alpha = {};
+  NumberAttribute beta = {};
 };
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -93,13 +87,13 @@ constexpr Row kRows[] = {
      {"detect_negative", 1}},
 };
 
-double parameter_of(const OperatorView& op, const Parameter& parameter) {
-  const auto found = op.attributes().find(parameter.name);
-  if (found == op.attributes().end()) return parameter.otherwise;
+double parameter_of(const OperatorView& op, const NumberAttribute& attribute) {
+  const auto found = op.attributes().find(attribute.name);
+  if (found == op.attributes().end()) return attribute.otherwise;
   if (const auto* number = std::get_if<std::int64_t>(&found->second.value)) {
     return static_cast<double>(*number);
   }
-  return op.number(parameter.name);
+  return op.number(attribute.name);
 }
 
 }  // namespace

@@ -9,6 +9,12 @@
 
 namespace lenet {
 
+/// An attribute that is a number.
+struct NumberAttribute {
+  const char* name = "";  ///< Empty where a function has no such parameter.
+  double otherwise = 0;   ///< The value for an operator without the attribute.
+};
+
 /// A function with the parameters that an operator gives it.
 struct NumberFunction {
   double (*compute)(double x, double alpha, double beta) = nullptr;

@@ -17,17 +17,11 @@ namespace {
 
 // ---- functions of each value
 
-/// A number that an operator has under a name, or as a rule.
-struct Parameter {
-  const char* name = "";
-  double otherwise = 0;
-};
-
 struct Function {
   std::string_view kinds;
   ActivationKind kind;
-  Parameter alpha = {};
-  Parameter beta = {};
+  NumberAttribute alpha = {};
+  NumberAttribute beta = {};
 };
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -60,8 +54,8 @@ constexpr Function kFunctions[] = {
     {"ThresholdedRelu", ActivationKind::ThresholdedRelu, {"alpha", 1}},
 };
 
-float number(const OperatorView& op, const Parameter& parameter) {
-  return static_cast<float>(op.number(parameter.name, parameter.otherwise));
+float number(const OperatorView& op, const NumberAttribute& attribute) {
+  return static_cast<float>(op.number(attribute.name, attribute.otherwise));
 }
 
 }  // namespace
