@@ -141,7 +141,8 @@ def test_systems_differ_in_the_platform_alone():
 SEES_DIALECTS = (
     *("model/*_program.cc", "model/program_desc.cc", "model/translate.*"),  # the readers
     *("model/graph.h", "model/rules/rules.*"),  # the word itself, and the tables to translate by
-    "engines/paddle/program_traits.cc",
+    *("engines/paddle/program_traits.cc", "engines/paddle/o*_rules.cc"),
+    "engines/paddle/operator_in_program.h",
 )
 
 
