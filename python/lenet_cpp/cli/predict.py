@@ -22,9 +22,7 @@ from lenet_cpp.bulk.tables import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, find_images
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
-from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
 from lenet_cpp.inference.results import (
     NOTHING,
@@ -34,6 +32,8 @@ from lenet_cpp.inference.results import (
     document,
     open_results,
 )
+from lenet_cpp.paddle_engines.autolog import AutoLog
+from lenet_cpp.paddle_engines.classification import InferenceEngine
 from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
 
 Files = dict[str, Path | None]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import astuple, dataclass
 from functools import partial
-from importlib import import_module
 from itertools import starmap
 from operator import index
 from pathlib import Path
@@ -36,6 +35,8 @@ from lenet_cpp.inference.options import BUNDLED, Precision, Source, chosen_outpu
 from lenet_cpp.inference.outputs import normalized, require_rows
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
+from lenet_cpp.models import specs
+from lenet_cpp.models.specs import ModelSpec
 
 Outputs = ArrayLike | tuple[NDArray[Any], ...]
 """What a run returns: an array, or the outputs that tell the classes together."""
@@ -168,9 +169,9 @@ class Model:
         return digest.hexdigest()
 
     @cached
-    def network(self) -> Any:
+    def network(self) -> ModelSpec | None:
         """The registered network that the manifest names."""
-        return find_network(self.manifest.topology if self.manifest else None)
+        return specs.find(self.manifest.topology if self.manifest else None)
 
     @property
     def name(self) -> str:
@@ -285,13 +286,12 @@ class Model:
             return found
         network, name = self.network, self.model_name
         # A name that is not in the registry is only a label for the model.
-        if name and (network is None or ".py:" in name or find_network(name)):
-            network = _networks().resolve(name)
+        if name and (network is None or ".py:" in name or specs.find(name)):
+            network = specs.resolve(name)
         if network is None:
             return None
         height = self.input_shape[-2]
-        pipeline: Pipeline = network.pipeline(None if height < 0 else height)
-        return pipeline
+        return network.pipeline(None if height < 0 else height)
 
     @cached
     def description(self) -> Pipeline | None:
@@ -353,7 +353,7 @@ class Model:
         """
         names, classes = self.names, self.num_classes
         if not names:
-            registered = find_network(self.model_name)
+            registered = specs.find(self.model_name)
             names = registered.labels if registered else ()
             return names if len(names) == (classes or len(names)) else ()
         if classes is None or len(names) == classes:
@@ -605,16 +605,6 @@ class Opened(Clones):
     def model(self) -> Model:
         """What is known of the model, which is loaded now if it was not."""
         return Model.of(self.get(), *self._contents)
-
-
-def _networks() -> Any:
-    """Return the registry, which is built on this room: imported by name, when it is needed."""
-    return import_module("lenet_cpp.models.registry")
-
-
-def find_network(name: str | None) -> Any:
-    """Return the registered network of a name, a ``ModelSpec``; None when there is none."""
-    return None if name is None else _networks().find(name)
 
 
 def check_model(

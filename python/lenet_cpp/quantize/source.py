@@ -20,7 +20,7 @@ from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import ModelSpec, find, resolve
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.quantize.deployed import Deployed, run_all
 

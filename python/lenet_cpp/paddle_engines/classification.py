@@ -18,11 +18,12 @@ from lenet_cpp.data.arrays import as_own
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.engine import CppEngine, Engine, RunSettings, load
 from lenet_cpp.inference.model import Model, Outputs, as_labels
 from lenet_cpp.inference.options import BUNDLED, AnyEngine, Source, check_names
 from lenet_cpp.inference.outputs import of_each, require_rows
 from lenet_cpp.inference.results import Finding, Prediction
+from lenet_cpp.paddle_engines.engine import CppEngine, Engine, RunSettings
+from lenet_cpp.paddle_engines.loading import load
 
 
 class InferenceEngine(Closing):
