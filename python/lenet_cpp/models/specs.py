@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import Pipeline, digit, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound
-from lenet_cpp.models.random_parameters import seed_parameters
 
 _Kind = TypeVar("_Kind")
 
@@ -118,6 +117,8 @@ class ModelSpec:
             builder = getattr(import_module(module), attribute)
         layer = builder(**options)
         if seed is not None:
+            from lenet_cpp.models.random_parameters import seed_parameters
+
             seed_parameters(layer, seed)
         return layer
 

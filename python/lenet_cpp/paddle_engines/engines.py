@@ -293,8 +293,11 @@ def _load_layer(
     load_parameters(layer, params)
     output = OutputSpec("", (-1, num_classes or spec.classes), "float32", role="logits")
     model = Model(params, None, TensorSpec("", shape, "float32"), (output,))
-    labels = spec.class_names(num_classes)
-    model = model.knows(manifest=None, network=spec, own_name=spec.name, own_labels=labels)
+    # There are no files of a model to read these from.
+    model.manifest = None
+    model.network = spec
+    model.own_name = spec.name
+    model.own_labels = spec.class_names(num_classes)
     return DygraphEngine(layer, device), model
 
 
